@@ -1,0 +1,108 @@
+# Everything a newcomer or a check needs, by name. `make` alone lists it. Python 3.11 or newer is all it asks for.
+#   PYTHON=python3.12   the interpreter the environment is made with
+#   VENV=.venv          where that environment is
+#   ARGS="..."          handed on to the command of the target
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+FILE ?=
+BIN := $(VENV)/bin
+
+# An environment is fresh as long as it has the stamp of these very files. `dev.txt` holds all of `run.txt`, at the same
+# versions, so `make test` adds to the environment of a running `make up` and changes nothing in it.
+RUN_STAMP := $(VENV)/.run-$(shell cat requirements/run.txt pyproject.toml | cksum | cut -d' ' -f1)
+DEV_STAMP := $(VENV)/.dev-$(shell cat requirements/dev.txt pyproject.toml | cksum | cut -d' ' -f1)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+COMPILE := CUSTOM_COMPILE_COMMAND="make lock" PIP_FIND_LINKS= $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe \
+	--generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --build-deps-for editable
+
+.DEFAULT_GOAL := help
+.PHONY: help install up demo test check format bench replay prove mutate schemas lock audit wheel clean
+
+help: ## list what can be made
+	@echo "FirstHour: make TARGET [PYTHON=python3.12] [ARGS=\"...\"]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+up: $(RUN_STAMP) ## install what running needs, then serve everything in one process
+	@$(BIN)/firsthour up $(ARGS)
+
+demo: $(RUN_STAMP) ## the same with made-up visitors and reps, the clock 60 times faster
+	@$(BIN)/firsthour up --demo $(ARGS)
+
+install: $(RUN_STAMP) ## only install what running needs
+	@echo "$(BIN)/firsthour is ready."
+
+test: $(DEV_STAMP) ## run every test
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV_STAMP) ## style, types, directions of imports, lock files
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest --quiet --no-header tests/unit/test_locks.py
+
+format: $(DEV_STAMP) ## put imports and layout in order
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(RUN_STAMP) ## measure this machine against the goals (about three minutes)
+	@$(BIN)/firsthour bench $(ARGS)
+
+replay: $(RUN_STAMP) ## post FILE=some.csv as form events to a throwaway installation, or ARGS="--url ... --key ..."
+	@test -n "$(FILE)" || { echo "Name the stream: make replay FILE=leads.csv" >&2; exit 2; }
+	@$(BIN)/python -m services.tools.replay "$(FILE)" $(ARGS)
+
+prove: $(DEV_STAMP) ## kill a whole replay ten times, and judge from outside what became of it (ARGS="--seed N")
+	@$(BIN)/python -m tests.e2e.kill $(ARGS)
+
+mutate: $(DEV_STAMP) ## take away one mechanism after the other, and say which test notices
+	@$(BIN)/python -m tests.proof.mechanisms $(ARGS)
+
+schemas: $(RUN_STAMP) ## write schemas/json, schemas/asyncapi.yaml and the README's table of settings anew
+	@$(BIN)/python -m services.tools.vocabulary
+	@$(BIN)/python -m services.tools.documents
+
+lock: $(DEV_STAMP) ## resolve requirements/*.txt anew (ARGS=--upgrade for newer versions)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "Locks are made with the oldest Python we run on: make lock PYTHON=python3.11 VENV=.venv-lock" >&2; exit 2; }
+	$(COMPILE) --extra kafka --extra postgres $(ARGS) --output-file requirements/run.txt pyproject.toml
+	$(COMPILE) --extra kafka --extra postgres --extra dev --constraint requirements/run.txt $(ARGS) \
+		--output-file requirements/dev.txt pyproject.toml
+
+audit: $(DEV_STAMP) ## ask the advisory database about what is locked for running (needs the network)
+	@$(BIN)/pip-audit --requirement requirements/run.txt --require-hashes --disable-pip $(ARGS)
+
+wheel: $(DEV_STAMP) ## build the wheel into dist/
+	@$(BIN)/python -m build --wheel --no-isolation $(ARGS)
+
+clean: ## remove the environment and what tools left behind; data and configuration stay
+	@if [ -f "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	@find schemas services tests deploy -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- environments -------------------------------------------------------------------------------------------------
+
+# A link left by a Python that is gone counts as missing, so it is removed before a new one is made.
+$(BIN)/python:
+	@command -v "$(PYTHON)" >/dev/null || \
+		{ echo "There is no $(PYTHON). Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.12 ..." >&2; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "FirstHour needs Python 3.11 or newer; $(PYTHON) is $$("$(PYTHON)" -V 2>&1). Name one: make PYTHON=python3.12 ..." >&2; exit 2; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) cannot make environments: its venv module is missing. Debian, Ubuntu: apt install python3-venv" >&2; exit 2; }
+	@rm -f $(BIN)/python $(BIN)/python3 $(BIN)/python3.*
+	@"$(PYTHON)" -m venv "$(VENV)"
+
+$(RUN_STAMP): | $(BIN)/python
+	@echo "Installing what running needs into $(VENV) (about half a minute) ..."
+	@$(PIP) install --quiet --require-hashes --requirement requirements/run.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.run-* && touch $@
+
+$(DEV_STAMP): | $(BIN)/python
+	@echo "Installing what the tests and checks need into $(VENV) (about half a minute) ..."
+	@$(PIP) install --quiet --require-hashes --requirement requirements/dev.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.run-* $(VENV)/.dev-* && touch $@ $(RUN_STAMP)

@@ -1,0 +1,1 @@
+"""The vocabulary of FirstHour: events, topics, and the shapes of the three configuration files."""

@@ -1,0 +1,444 @@
+"""Every fact FirstHour tells, frozen, in the past tense, in the order a lead lives them.
+
+All are the `data` of a CloudEvents envelope (`schemas.envelope`); the envelope's `type` says which one. Times are
+timezone-aware UTC. Facts about a person travel as one flat dict (`{"company.employees": 400}`), the form in which
+conditions read them. Additions are optional fields with a default; a change that an older reader would misread is a
+new major version (`schemas.envelope.MAJOR`).
+"""
+
+from datetime import datetime
+from typing import ClassVar, Literal
+
+import msgspec
+
+from schemas import topics
+
+Value = str | int | float | bool
+Facts = dict[str, Value]
+Urgency = str
+"""`hot`, `warm`, or whatever the agreement's `response` names."""
+
+OUTSIDE_TYPES = (
+    "form.submitted",
+    "page.viewed",
+    "content.downloaded",
+    "email.opened",
+    "email.clicked",
+    "email.bounced",
+    "email.unsubscribed",
+    "webinar.attended",
+    "trial.started",
+    "meeting.booked",
+    "chat.started",
+    "lead.imported",
+    "lead.updated",
+    "consent.given",
+    "consent.withdrawn",
+    "touch.recorded",
+    "opportunity.changed",
+    "cost.recorded",
+)
+"""What may arrive from outside, besides `custom.*`."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A fact. `TYPE` is the envelope's type, `TOPIC` where it is said."""
+
+    TYPE: ClassVar[str]
+    TOPIC: ClassVar[str]
+
+
+# --- events: what happened outside, as the gateway understood it -------------------------------------------------
+
+
+class Happened(Event, frozen=True, kw_only=True):
+    """One outside event, verified, mapped and normalised. Its envelope's type is one of `OUTSIDE_TYPES` or `custom.*`;
+    the envelope's id is uuid5 of (source, the sender's id), so that a retry is recognised and two senders may both say "1".
+    """
+
+    TYPE: ClassVar[str] = "*"
+    TOPIC: ClassVar[str] = topics.EVENTS
+
+    source: str  # the authenticated source: an id of sources.yaml, or the API key's name
+    source_id: str  # the sender's own id of this event
+    received_at: datetime
+    email: str | None = None  # normalised
+    phone: str | None = None  # E.164
+    crm_id: str | None = None
+    anonymous_id: str | None = None
+    person: Facts = {}
+    fields: Facts = {}  # the event's own: form, path, content, link, channel, answered ...
+    altered: bool = False  # NUL or lone surrogates were replaced, or a future time was clamped
+
+    @property
+    def key(self) -> str:
+        """The strongest identifier, which is the record's key."""
+        return self.email or self.phone or self.crm_id or self.anonymous_id or ""
+
+
+# --- leads: what scoring makes of it ----------------------------------------------------------------------------
+
+
+class Score(msgspec.Struct, frozen=True):
+    """Points as of one moment: fit and engagement each 0 to its `at_most`, total their agreed mix, grade a band of fit."""
+
+    fit: float
+    engagement: float
+    total: float
+    grade: str
+
+
+class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The outside event behind a record."""
+
+    event_id: str
+    type: str
+    at: datetime
+    source: str
+    fields: Facts = {}
+
+
+class Met(msgspec.Struct, frozen=True):
+    """A qualify line met. `by_event`: the line names this very event (`on:`), so asking again counts again."""
+
+    name: str
+    urgency: Urgency
+    by_event: bool
+
+
+class LeadScored(Event, frozen=True, kw_only=True):
+    """The person resolved, everything known of them, their score as of the trigger, and the qualify lines it meets."""
+
+    TYPE: ClassVar[str] = "lead.scored"
+    TOPIC: ClassVar[str] = topics.LEADS
+
+    lead_id: str
+    version: int  # raised by scoring with every record about this lead; an older one never overwrites a newer
+    at: datetime
+    trigger: Trigger
+    score: Score
+    email: str | None = None
+    phone: str | None = None
+    facts: Facts = {}  # person facts and derived ones (email.domain, email.kind), as conditions read them
+    met: tuple[Met, ...] = ()
+    suppressed: str | None = None  # the agreement's reason, when this person is never scored and never routed
+
+
+class LeadTouched(Event, frozen=True, kw_only=True):
+    """A person has been in touch, or tried: reported by a CRM or telephony (said by scoring), by an API call or a
+    button (said by the router). The first one ends the ladder."""
+
+    TYPE: ClassVar[str] = "lead.touched"
+    TOPIC: ClassVar[str] = topics.LEADS
+
+    lead_id: str
+    at: datetime
+    channel: str  # phone, email, meeting, chat, other
+    answered: bool
+    by: str | None = None  # rep id, where known
+    by_email: str | None = None
+    event_id: str | None = None
+
+
+class ConsentChanged(Event, frozen=True, kw_only=True):
+    """The person withdrew consent (opt-out) or gave it again."""
+
+    TYPE: ClassVar[str] = "consent.changed"
+    TOPIC: ClassVar[str] = topics.LEADS
+
+    lead_id: str
+    at: datetime
+    given: bool
+    reason: str
+    event_id: str
+
+
+class OpportunityChanged(Event, frozen=True, kw_only=True):
+    """A CRM moved the deal: `stage` is one of open, won, lost, or the CRM's own word."""
+
+    TYPE: ClassVar[str] = "opportunity.moved"
+    TOPIC: ClassVar[str] = topics.LEADS
+
+    lead_id: str
+    at: datetime
+    stage: str
+    event_id: str
+    opportunity_id: str | None = None
+    amount: float | None = None
+    currency: str | None = None
+
+
+class LeadsMerged(Event, frozen=True, kw_only=True):
+    """Two leads turned out to be one person; `lead_id` survives. Said under both ids."""
+
+    TYPE: ClassVar[str] = "leads.merged"
+    TOPIC: ClassVar[str] = topics.LEADS
+
+    lead_id: str
+    merged_id: str
+    at: datetime
+
+
+# --- routes: what the router decides ----------------------------------------------------------------------------
+
+
+class Routed(Event, frozen=True, kw_only=True):
+    """What every record of the router about a lead carries."""
+
+    TOPIC: ClassVar[str] = topics.ROUTES
+
+    lead_id: str
+    version: int  # raised by the router with every record about this lead
+    at: datetime
+    status: str  # after
+    was: str  # before
+    epoch: int  # of the latest assignment; 0 before the first
+    by: str  # `system`, `rep:<id>`, `key:<name>`
+
+
+class LeadMoved(Routed, frozen=True, kw_only=True):
+    """A status changed along a transition that no other record names (disqualified, won, consent given again ...)."""
+
+    TYPE: ClassVar[str] = "lead.moved"
+
+    reason: str | None = None
+
+
+class LeadQualified(Routed, frozen=True, kw_only=True):
+    """Handed over from Marketing to Sales, once, by one line of the agreement. The clock runs from `submit_at`."""
+
+    TYPE: ClassVar[str] = "lead.qualified"
+
+    line: str
+    urgency: Urgency
+    submit_at: datetime
+    score: Score
+    trigger: Trigger
+    title: str = ""  # how people read of this lead: name, company; for the clock
+
+
+class LeadQueued(Routed, frozen=True, kw_only=True):
+    """Qualified, and nobody can take it yet."""
+
+    TYPE: ClassVar[str] = "lead.queued"
+
+    pool: str
+    reason: str
+    urgency: Urgency
+    submit_at: datetime
+
+
+class LeadCard(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a rep reads of a lead in a page. Every field came from outside: escape it wherever it is shown."""
+
+    name: str = ""
+    email: str = ""
+    phone: str = ""
+    title: str = ""
+    company: str = ""
+    because: str = ""  # the qualify line and what triggered it
+    grade: str = ""
+    total: float = 0.0
+    source: str = ""
+
+
+class LeadAssigned(Routed, frozen=True, kw_only=True):
+    """The lead has an owner: assignment number `epoch`."""
+
+    TYPE: ClassVar[str] = "lead.assigned"
+
+    rep: str
+    decision_id: str
+    urgency: Urgency
+    submit_at: datetime
+    assigned_at: datetime
+    reassignments: int = 0  # how often a missed clock changed the owner since the submit
+    touched_at: datetime | None = None  # someone was in touch since the submit: no clock
+    pool: str | None = None
+    rule: str | None = None
+    card: LeadCard = LeadCard()
+
+
+class LeadReleased(Routed, frozen=True, kw_only=True):
+    """An assignment ended without an outcome (reject to the next rep, missed clock, deactivated rep, merge)."""
+
+    TYPE: ClassVar[str] = "lead.released"
+
+    rep: str
+    kind: Literal["reject", "reassign", "deactivated", "merged", "hand-over"]
+    reason: str
+
+
+class LeadAccepted(Routed, frozen=True, kw_only=True):
+    """The owner said yes: reminders to the owner end, the clock runs on."""
+
+    TYPE: ClassVar[str] = "lead.accepted"
+
+    rep: str
+
+
+class TouchRecorded(Routed, frozen=True, kw_only=True):
+    """A touch took effect on the lead (its status became working, if it was not beyond that)."""
+
+    TYPE: ClassVar[str] = "touch.applied"
+
+    channel: str
+    answered: bool
+    touched_at: datetime
+    rep: str | None = None
+    event_id: str | None = None
+
+
+class LeadRecycled(Routed, frozen=True, kw_only=True):
+    """Back with Marketing. `kind` recycle resets engagement; reject does not."""
+
+    TYPE: ClassVar[str] = "lead.recycled"
+
+    kind: Literal["reject", "recycle"]
+    reason: str
+    rep: str | None = None
+
+
+class LeadOptedOut(Routed, frozen=True, kw_only=True):
+    """The person wants to hear nothing more: no owner, no clock, no page, no list."""
+
+    TYPE: ClassVar[str] = "lead.opted_out"
+
+    reason: str
+
+
+class ActionAnswered(Event, frozen=True, kw_only=True):
+    """What the router made of an action asked for on `actions`: one already in effect is applied."""
+
+    TYPE: ClassVar[str] = "action.answered"
+    TOPIC: ClassVar[str] = topics.ROUTES
+
+    lead_id: str
+    action_id: str
+    action: str
+    epoch: int
+    at: datetime
+    outcome: Literal["applied", "refused"]
+    why: str | None = None
+
+
+class RepChanged(Event, frozen=True, kw_only=True):
+    """A rep became available, away or deactivated; keyed by the rep."""
+
+    TYPE: ClassVar[str] = "rep.changed"
+    TOPIC: ClassVar[str] = topics.ROUTES
+
+    rep: str
+    at: datetime
+    state: Literal["available", "away", "deactivated"]
+    until: datetime | None = None
+
+
+# --- pages: what the notifier did -------------------------------------------------------------------------------
+
+
+class PageSent(Event, frozen=True, kw_only=True):
+    """A channel accepted a page to one person. An unlucky crash may deliver it twice, never not at all."""
+
+    TYPE: ClassVar[str] = "page.sent"
+    TOPIC: ClassVar[str] = topics.PAGES
+
+    page_id: str
+    lead_id: str
+    epoch: int
+    rung: int
+    person: str  # rep id
+    channel: str
+    at: datetime
+    tries: int = 1
+
+
+class PageFailed(Event, frozen=True, kw_only=True):
+    """No channel of the rung accepted the page."""
+
+    TYPE: ClassVar[str] = "page.failed"
+    TOPIC: ClassVar[str] = topics.PAGES
+
+    page_id: str
+    lead_id: str
+    epoch: int
+    rung: int
+    person: str
+    at: datetime
+    why: str
+    tried: tuple[str, ...] = ()
+
+
+class PromiseKept(Event, frozen=True, kw_only=True):
+    """Somebody was in touch; `seconds` from submit to touch. `late` when the promise had already ended."""
+
+    TYPE: ClassVar[str] = "promise.kept"
+    TOPIC: ClassVar[str] = topics.PAGES
+
+    lead_id: str
+    at: datetime
+    submit_at: datetime
+    seconds: float
+    late: bool
+    rep: str | None = None
+
+
+class PromiseMissed(Event, frozen=True, kw_only=True):
+    """The response clock ran out with nobody in touch."""
+
+    TYPE: ClassVar[str] = "promise.missed"
+    TOPIC: ClassVar[str] = topics.PAGES
+
+    lead_id: str
+    epoch: int
+    at: datetime
+    submit_at: datetime
+    promise_at: datetime
+    rep: str | None = None
+
+
+# --- actions: what people and rungs ask of the router ------------------------------------------------------------
+
+
+class ActionAsked(Event, frozen=True, kw_only=True):
+    """Somebody pressed a button, or a rung fired: the router applies it if epoch and state still fit."""
+
+    TYPE: ClassVar[str] = "action.asked"
+    TOPIC: ClassVar[str] = topics.ACTIONS
+
+    action_id: str
+    action: Literal["accept", "reject", "touch", "snooze", "reassign", "away"]
+    lead_id: str
+    epoch: int
+    at: datetime
+    by: str
+    reason: str | None = None
+    channel: str | None = None
+    answered: bool = False
+    until: datetime | None = None
+
+
+OURS: tuple[type[Event], ...] = (
+    LeadScored,
+    LeadTouched,
+    ConsentChanged,
+    OpportunityChanged,
+    LeadsMerged,
+    LeadMoved,
+    LeadQualified,
+    LeadQueued,
+    LeadAssigned,
+    LeadReleased,
+    LeadAccepted,
+    TouchRecorded,
+    LeadRecycled,
+    LeadOptedOut,
+    ActionAnswered,
+    RepChanged,
+    PageSent,
+    PageFailed,
+    PromiseKept,
+    PromiseMissed,
+    ActionAsked,
+)
+BY_TYPE: dict[str, type[Event]] = {event.TYPE: event for event in OURS}

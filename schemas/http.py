@@ -1,0 +1,202 @@
+"""Bodies and answers of the HTTP interface: what others program against.
+
+Bodies refuse fields they do not know. Times must carry an offset and are turned to UTC. Answers only ever gain fields.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+
+T = TypeVar("T")
+
+
+def _storable(text: str) -> str:
+    """NUL and lone surrogates pass JSON parsing and then poison databases: they become U+FFFD."""
+    return "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
+
+
+def _clean(value: object) -> object:
+    return _storable(value).strip() if isinstance(value, str) else value
+
+
+def _written_out(value: object) -> object:
+    """A bare number could be seconds or milliseconds, so only text is taken (and datetimes, from our own code)."""
+    if isinstance(value, str | datetime):
+        return value
+    raise ValueError("must be a time like 2026-12-01T09:00:00Z")
+
+
+def _to_utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie between the years 1 and 9999 in UTC") from None
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_to_utc)]
+"""A time with its offset, as UTC."""
+
+Reason = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=500)]
+Name = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=200)]
+Note = Annotated[str, BeforeValidator(_clean), Field(max_length=4000)]
+
+
+class Body(BaseModel):
+    """What somebody sends."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Answer(BaseModel):
+    """What we say."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+# --- bodies ------------------------------------------------------------------------------------------------------
+
+
+class TouchBody(Body):
+    """An attempt to reach the lead, or a conversation."""
+
+    channel: Literal["phone", "email", "meeting", "chat", "other"]
+    answered: StrictBool = Field(description="true: they talked; false: an attempt nobody answered.")
+    at: Moment | None = Field(None, description="When it happened; now, if absent.")
+    note: Note | None = None
+
+
+class ReasonBody(Body):
+    """Of reject, recycle, hold and opt-out. `reject`'s reason chooses the agreement's transition."""
+
+    reason: Reason
+    until: Moment | None = Field(None, description="When it ends; for good, or as the agreement says, if absent.")
+
+
+class SnoozeBody(Body):
+    """Be quiet until then. The response clock goes on."""
+
+    until: Moment
+
+
+class AssignBody(Body):
+    """Give the lead to this rep."""
+
+    rep: Name
+    reason: Reason | None = None
+    force: StrictBool = Field(False, description="Also beyond the rep's capacity, or while they are away.")
+
+
+class StatusBody(Body):
+    """Move the lead along a transition of the agreement."""
+
+    to: Name
+    reason: Reason | None = None
+
+
+class Availability(Body):
+    """Whether a rep takes leads. State, not configuration: periods planned in the team file hold beside it."""
+
+    available: StrictBool
+    until: Moment | None = Field(None, description="When it turns back by itself; never, if absent.")
+    reason: Reason | None = None
+
+
+# --- answers -----------------------------------------------------------------------------------------------------
+
+
+class Score(Answer):
+    """Fit, engagement as of now, and what they make together."""
+
+    fit: float
+    engagement: float
+    total: float
+    grade: str | None
+
+
+class Owner(Answer):
+    """The rep who has the lead."""
+
+    id: str
+    name: str
+    email: str | None
+
+
+class Queue(Answer):
+    """Where the lead waits, and why nobody has it."""
+
+    pool: str
+    reason: str
+    since: datetime
+
+
+class Clock(Answer):
+    """The lead's response clock. `rung` is the last step of the ladder that fired; None before the first."""
+
+    due_at: datetime | None
+    state: str
+    rung: str | int | None
+
+
+class Lead(Answer):
+    """A lead as it stands. `clock` may follow `owner` by a moment."""
+
+    id: str
+    email: str | None
+    name: str | None
+    company: str | None
+    status: str
+    status_team: str | None
+    score: Score
+    owner: Owner | None
+    queue: Queue | None
+    clock: Clock | None
+    epoch: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class Acted(Answer):
+    """A lead after an action."""
+
+    id: str
+    status: str
+    owner: str | None
+    epoch: int
+    touched_at: datetime | None
+
+
+class Listing(Answer, Generic[T]):
+    """Part of a list. Ask again with `cursor=<next>` until `next` is null."""
+
+    items: list[T]
+    next: str | None = None
+
+
+class KeyCreated(Answer):
+    """A new API key. `key` is shown this once."""
+
+    id: str
+    key: str
+    role: str
+    name: str
+
+
+class Fault(Answer):
+    """One mistake in a request: where (`#/field` in the body, `query:name`, `path:name`, `header:name`) and what."""
+
+    pointer: str
+    detail: str
+
+
+class ProblemAnswer(Answer):
+    """An error as RFC 9457 `application/problem+json`. `instance` names the request; cite it when you ask for help."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", title="Problem")
+
+    type: str
+    title: str
+    status: int
+    detail: str = ""
+    instance: str | None = None
+    errors: list[Fault] = Field(default_factory=list)

@@ -1,0 +1,174 @@
+"""The shape of `sources.yaml`: where events come from, how each sender is verified, and how its body maps to ours."""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+
+from schemas.agreement import EventType
+from schemas.conditions import FIELDS
+from schemas.values import ID_PATTERN, Shape, Span, did_you_mean, shown, wrong
+
+PRESETS = (
+    *("activecampaign", "cal-com", "calendly", "customerio", "facebook", "google-ads", "hubspot", "intercom"),
+    *("linkedin", "marketo", "mautic", "rudderstack", "segment", "sendgrid", "slack", "standard-webhooks", "typeform"),
+)
+Id = Annotated[str, Field(pattern=ID_PATTERN)]
+Header = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
+_ADDRESS = r"(https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]{1,5})?"
+_ORIGIN = re.compile(_ADDRESS)  # https, or http to this very machine
+_PAGE = re.compile(_ADDRESS + r"([/?#][!-\[\]-~]*)?")  # printable ASCII but `\`, which browsers read as `/`
+
+
+def _origin(value: str) -> str:
+    if value == "*" or _ORIGIN.fullmatch(value):
+        return value.lower()
+    raise wrong(f"{shown(value)} is not a web origin", "write https://host, with no path and no slash at the end")
+
+
+def _page(value: str) -> str:
+    if _PAGE.fullmatch(value):
+        return value
+    raise wrong(f"{shown(value)} is not a safe web address", "write a full https:// address")
+
+
+def _field_name(name: str) -> str:
+    known = name in FIELDS or re.fullmatch(r"custom\.[^\s]{1,100}", name)
+    if known or re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,99}", name):
+        return name
+    raise wrong(f"{shown(name)} is not a field of ours", did_you_mean(name, FIELDS) + " (your own: `custom.<name>`)")
+
+
+class Secret(Shape):
+    """Where a secret stands: in an environment variable, or in a file (relative to the directory of this one)."""
+
+    env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    file: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _stands_somewhere(self) -> Self:
+        if (self.env is None) == (self.file is None):
+            raise wrong("a secret stands in one place", "write `{env: NAME}` or `{file: PATH}`")
+        return self
+
+
+Secrets = Annotated[tuple[Secret, ...], Field(min_length=1, max_length=10)]
+"""Any of them may sign, so that a new one can be brought in before the old one goes."""
+
+
+class StandardWebhooks(Shape):
+    """Signed as standardwebhooks.com says: headers `webhook-id`, `webhook-timestamp`, `webhook-signature`."""
+
+    scheme: Literal["standard-webhooks"]
+    secrets: Secrets
+    tolerance: Span = timedelta(minutes=5)  # how far the sender's clock may be from ours
+
+
+class Hmac(Shape):
+    """An HMAC of the raw body in `header`, after `prefix`. With `timestamp_header` (unix seconds) the signed text is
+    `<timestamp>.<body>`, and a timestamp further off than `tolerance` is refused."""
+
+    scheme: Literal["hmac-sha256", "hmac-sha1"]
+    header: Header
+    encoding: Literal["hex", "base64"] = "hex"
+    prefix: Annotated[str, Field(max_length=50)] = ""
+    timestamp_header: Header | None = None
+    tolerance: Span = timedelta(minutes=5)
+    secrets: Secrets
+
+
+Verify = Annotated[StandardWebhooks | Hmac, Field(discriminator="scheme")]
+
+
+class EventMapping(Shape):
+    """How one kind of body becomes one event of ours; every entry whose `when` is truthy makes one. All but `type` are JMESPath.
+
+    `id` absent: the sender's delivery id where its scheme has one, else a digest of the body. `time` absent: when it
+    arrived. `data` maps our fields (person fields, `custom.*`, the event's own) to expressions.
+    """
+
+    when: str | None = None
+    type: EventType
+    time: str | None = None
+    id: str | None = None
+    email: str | None = None
+    phone: str | None = None
+    crm_id: str | None = None
+    anonymous_id: str | None = None
+    data: dict[Annotated[str, AfterValidator(_field_name)], str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _names_a_person(self) -> Self:
+        if not (self.email or self.phone or self.crm_id or self.anonymous_id):
+            raise wrong("nothing says whose event this is", "map `email`, `phone`, `crm_id` or `anonymous_id`")
+        return self
+
+
+class FormSource(Shape):
+    """Web forms, posted by browsers to /v1/forms/<form>."""
+
+    id: Id
+    kind: Literal["form"]
+    forms: Annotated[tuple[Id, ...], Field(min_length=1)]
+    allowed_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()  # empty: no other site's pages may post
+    honeypot: Annotated[str, Field(min_length=1, max_length=100)] = "_hp"  # people leave it empty, robots fill it
+    redirect: Annotated[str, AfterValidator(_page)] | None = None  # where a plain HTML form goes on to
+
+
+class WebhookSource(Shape):
+    """Any sender that signs its bodies, posted to /hooks/<id>."""
+
+    id: Id
+    kind: Literal["webhook"]
+    verify: Verify
+    events: tuple[EventMapping, ...] = ()  # none: the body is ours as it stands (Standard Webhooks alone)
+
+    @model_validator(mode="after")
+    def _is_mapped(self) -> Self:
+        if not self.events and self.verify.scheme != "standard-webhooks":
+            raise wrong("nothing says how this sender's bodies become events", "add `events:` with at least one entry")
+        return self
+
+
+class PresetSource(Shape):
+    """A vendor whose signature and bodies FirstHour knows."""
+
+    id: Id
+    kind: Literal["webhook"] = "webhook"
+    preset: str
+    secrets: tuple[Secret, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_known(self) -> Self:
+        if self.preset not in PRESETS:
+            raise wrong(f"{shown(self.preset)} is not a preset", did_you_mean(self.preset, PRESETS))
+        return self
+
+
+def _kind_of_source(value: object) -> str | None:
+    """The tag of a source. Tags are bracketed: no field is ever named so."""
+    fields = value if isinstance(value, Mapping) else vars(value) if isinstance(value, Shape) else {}
+    if "preset" in fields:
+        return "<preset>"
+    kind = fields.get("kind")
+    return f"<{kind}>" if kind in ("form", "webhook") else None
+
+
+Source = Annotated[
+    Annotated[FormSource, Tag("<form>")]
+    | Annotated[WebhookSource, Tag("<webhook>")]
+    | Annotated[PresetSource, Tag("<preset>")],
+    Discriminator(
+        _kind_of_source,
+        custom_error_type="wrong",
+        custom_error_message="this is no source; it says `kind: form`, `kind: webhook` or `preset: <vendor>`",
+    ),
+]
+
+
+class Sources(Shape):
+    """All sources."""
+
+    sources: tuple[Source, ...] = ()

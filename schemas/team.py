@@ -1,0 +1,133 @@
+"""The shape of `team.yaml`: the reps, the pools they take leads from, and the accounts somebody already owns."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from schemas.values import EMAIL_PATTERN, ID_PATTERN, Flag, Shape, Whole, Words, shown, wrong
+
+Id = Annotated[str, Field(pattern=ID_PATTERN)]
+Email = Annotated[str, Field(pattern=EMAIL_PATTERN, max_length=254), AfterValidator(str.lower)]
+Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
+
+
+def _moment(value: object) -> date | datetime:
+    if isinstance(value, datetime) and value.tzinfo:
+        return value
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    text = value if isinstance(value, str) else ""
+    try:
+        found = date.fromisoformat(text) if len(text) == len("2026-12-31") else datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or (isinstance(found, datetime) and not found.tzinfo):
+        raise wrong(f"{shown(value)} is not a day", "write 2026-12-31, or 2026-12-31T14:00:00+01:00 with its offset")
+    return found
+
+
+Moment = Annotated[date | datetime, BeforeValidator(_moment, json_schema_input_type=str)]
+
+
+class Capacity(Shape):
+    """How much a rep takes: `open` leads at a time (assigned, accepted, working), and new ones per day and hour.
+
+    Absent: no limit.
+    """
+
+    open: Annotated[Whole, Field(ge=0, le=1_000_000)] | None = None
+    per_day: Count | None = None
+    per_hour: Count | None = None
+
+
+class Away(Shape):
+    """A rep gets nothing from `from` to `to`: whole days, both included, or moments. `cover` answers meanwhile."""
+
+    from_: Moment = Field(alias="from")
+    to: Moment
+    cover: str | None = None
+
+    @property
+    def starts(self) -> datetime:
+        """The first moment away, UTC. Days are counted in UTC."""
+        if isinstance(self.from_, datetime):
+            return self.from_.astimezone(UTC)
+        return datetime.combine(self.from_, time(), UTC)
+
+    @property
+    def ends(self) -> datetime:
+        """The first moment back, UTC."""
+        if isinstance(self.to, datetime):
+            return self.to.astimezone(UTC)
+        return datetime.combine(self.to, time(), UTC) + timedelta(days=1)
+
+    @model_validator(mode="after")
+    def _ends_after_its_start(self) -> Self:
+        if self.ends <= self.starts:
+            raise wrong("this absence ends before it starts", "swap `from` and `to`")
+        return self
+
+
+class Rep(Shape):
+    """One person who takes leads, or manages those who do."""
+
+    id: Id
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    email: Email
+    slack: Annotated[str, Field(pattern=r"^[A-Z0-9]{2,30}$")] | None = None  # the member id, such as U012AB3CD
+    manager: str | None = None
+    calendar: str | None = None
+    languages: Words = ()
+    capacity: Capacity = Capacity()
+    away: tuple[Away, ...] = ()
+    active: Flag = True  # false: gone; gets nothing, and open leads are routed anew
+
+    def away_until(self, now: datetime) -> datetime | None:
+        """When this rep is back, or None when here."""
+        return max((away.ends for away in self.away if away.starts <= now < away.ends), default=None)
+
+
+class Member(Shape):
+    """A rep's place in a pool; of two members the one with twice the `weight` gets twice the leads."""
+
+    rep: str
+    weight: Annotated[Whole, Field(ge=1, le=1_000)] = 1
+
+
+class Pool(Shape):
+    """Reps who share leads by turns."""
+
+    id: Id
+    members: Annotated[tuple[Member, ...], Field(min_length=1)]
+
+
+class Account(Shape):
+    """A company somebody already owns."""
+
+    domain: Annotated[str, Field(pattern=r"^[^\s@/:]+\.[^\s@/:.]+$", max_length=253), AfterValidator(str.lower)]
+    name: str | None = None
+    owner: str
+
+
+class Team(Shape):
+    """The whole team."""
+
+    reps: Annotated[tuple[Rep, ...], Field(min_length=1)]
+    pools: Annotated[tuple[Pool, ...], Field(min_length=1)]
+    accounts: tuple[Account, ...] = ()
+
+    @cached_property
+    def rep_by_id(self) -> Mapping[str, Rep]:
+        return {rep.id: rep for rep in self.reps}
+
+    @cached_property
+    def pool_by_id(self) -> Mapping[str, Pool]:
+        return {pool.id: pool for pool in self.pools}
+
+    @cached_property
+    def owner_by_domain(self) -> Mapping[str, str]:
+        """Rep id by the account's domain."""
+        return {account.domain: account.owner for account in self.accounts}

@@ -1,0 +1,39 @@
+"""The five topics, who says what on them, and what keys their records.
+
+A record's key decides its partition, so everything that must stay in order shares a key: outside events go by the
+strongest identifier in them, all others by the lead.
+"""
+
+from typing import Final
+
+EVENTS: Final = "events"
+LEADS: Final = "leads"
+ROUTES: Final = "routes"
+PAGES: Final = "pages"
+ACTIONS: Final = "actions"
+
+ALL: Final = (EVENTS, LEADS, ROUTES, PAGES, ACTIONS)
+
+KEYED_BY: Final = {
+    EVENTS: "email, else phone, else crm_id, else anonymous_id",
+    LEADS: "lead id",
+    ROUTES: "lead id, or rep id where a rep's availability is said",
+    PAGES: "lead id",
+    ACTIONS: "lead id",
+}
+
+SAID_BY: Final = {
+    EVENTS: ("gateway",),
+    LEADS: ("scoring",),
+    ROUTES: ("router",),
+    PAGES: ("notifier",),
+    ACTIONS: ("notifier",),
+}
+
+HEARD_BY: Final = {
+    EVENTS: ("scoring", "reporting"),
+    LEADS: ("router", "reporting"),
+    ROUTES: ("scoring", "notifier", "reporting"),
+    PAGES: ("reporting",),
+    ACTIONS: ("router", "reporting"),
+}

@@ -1,0 +1,143 @@
+"""Small values that the configuration files share: durations, names, numbers, and how a validator says what is wrong."""
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, PlainValidator, Strict, WithJsonSchema
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
+
+Loc = tuple[str | int, ...]
+
+_UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_DURATION = re.compile(r"(?:\d{1,9}[wdhms])+", re.ASCII)
+_PART = re.compile(r"(\d+)([wdhms])", re.ASCII)
+DURATION_MAX = timedelta(days=3_660)
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+EMAIL_PATTERN = r"^[^@\s,;<>\x00-\x1f\x7f]{1,64}@[^@\s,;<>\x00-\x1f\x7f]+\.[^@\s,;<>.\x00-\x1f\x7f]+$"
+
+
+class Shape(BaseModel):
+    """A mapping of a configuration file: frozen, and every field must be one we know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True)
+
+
+def wrong(what: str, remedy: str) -> PydanticCustomError:
+    """What a validator raises: `what` is wrong and the `remedy`, both shown to the author of the file."""
+    return PydanticCustomError("wrong", "{what}; {remedy}", {"what": what, "remedy": remedy})
+
+
+def all_wrong(title: str, found: Iterable[tuple[Loc, PydanticCustomError]]) -> ValidationError:
+    """Several things wrong at once, each at its own place below the value being validated."""
+    lines: list[InitErrorDetails] = [{"type": error, "loc": loc, "input": None} for loc, error in found]
+    return ValidationError.from_exception_data(title, lines, hide_input=True)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A remedy for a misspelt name: the nearest known one, else all of them when they are few."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean `{near[0]}`?"
+    if not names:
+        return "take it out"
+    shown = ", ".join(names[:20])
+    return f"known are: {shown}{', ...' if len(names) > 20 else ''}"
+
+
+def duration(value: object) -> timedelta:
+    """`14d`, `1h30m`, `10s` as a timedelta. Raises an error that says how to write one."""
+    if isinstance(value, timedelta):
+        return value
+    remedy = "write a number and a unit out of w, d, h, m, s, such as `14d`, `1h30m` or `10s`"
+    if not isinstance(value, str) or not _DURATION.fullmatch(value):
+        raise wrong(f"{shown(value)} is not a duration", remedy)
+    seconds = sum(int(count) * _UNITS[unit] for count, unit in _PART.findall(value))
+    if seconds > DURATION_MAX.total_seconds():
+        raise wrong(f"{value} is longer than ten years", remedy)
+    return timedelta(seconds=seconds)
+
+
+def positive_duration(value: object) -> timedelta:
+    """As `duration`, and longer than nothing."""
+    found = duration(value)
+    if not found:
+        raise wrong(f"{value} is no time at all", "give a duration above zero, such as `30m`")
+    return found
+
+
+def spoken(value: timedelta) -> str:
+    """The shortest writing of a duration: 90 minutes are `1h30m`. The inverse of `duration`."""
+    left = int(value.total_seconds())
+    parts = []
+    for unit in ("d", "h", "m", "s"):
+        count, left = divmod(left, _UNITS[unit])
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def shown(value: object) -> str:
+    """A value as a message quotes it: short, and on one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "an empty value"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    if isinstance(value, dict):
+        return "a mapping"
+    text = " ".join(str(value).split())
+    text = text if text.isprintable() else ascii(text)
+    return f"`{text[:57]}...`" if len(text) > 60 else f"`{text}`"
+
+
+def _finite(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise wrong(f"{shown(value)} is not a number", "write digits, such as `40` or `0.5`, without quotes")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise wrong(f"{shown(value)} is not a finite number", "write digits, such as `40` or `0.5`")
+    return number
+
+
+def as_list(value: object) -> object:
+    """One word stands for a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+def twice(names: Sequence[object]) -> list[int]:
+    """The indexes of names already seen before them."""
+    seen: set[object] = set()
+    again = []
+    for index, name in enumerate(names):
+        if name in seen:
+            again.append(index)
+        seen.add(name)
+    return again
+
+
+_DURATION_SCHEMA = WithJsonSchema(
+    {
+        "type": "string",
+        "pattern": r"^([0-9]+[wdhms])+$",
+        "examples": ["30m", "14d"],
+        "description": "A duration: 30m, 14d",
+    }
+)
+_SPOKEN = PlainSerializer(spoken, return_type=str)
+
+Duration = Annotated[timedelta, PlainValidator(duration), _SPOKEN, _DURATION_SCHEMA]
+Span = Annotated[timedelta, PlainValidator(positive_duration), _SPOKEN, _DURATION_SCHEMA]
+"""A duration above zero."""
+Number = Annotated[float, PlainValidator(_finite), WithJsonSchema({"type": "number"})]
+Whole = Annotated[int, Strict()]
+Flag = Annotated[bool, Strict()]
+Words = Annotated[tuple[str, ...], BeforeValidator(as_list, json_schema_input_type=str | list[str])]

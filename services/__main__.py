@@ -1,0 +1,359 @@
+"""The command line: every command of `firsthour`, and `up`, which serves everything in one process."""
+
+import asyncio
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import structlog
+import typer
+from sqlalchemy.exc import DBAPIError
+
+from services import compose
+from services.compose import System
+from services.notifier.channels.base import Channel, Message
+from services.notifier.channels.email import EmailChannel, MailSettingsError, server
+from services.notifier.channels.inbox import InboxChannel
+from services.notifier.channels.slack import SlackChannel
+from services.runtime import auth, loglines, settings
+from services.runtime.clock import Clock, HostClock
+from services.runtime.config import ConfigError, ConfigFiles
+from services.runtime.files import MissingFilesError
+from services.runtime.meta import SpeedError
+from services.runtime.server import PortTakenError, Stop, listen, port_of, run, serve
+from services.runtime.settings import Settings, SettingsError
+from services.runtime.sqlite import AlreadyRunningError
+from services.runtime.unit import StorageError
+from services.runtime.version import VERSION
+from services.tools import bench, cli_checks, cli_config, cli_deadletters, cli_keys, demo, demo_config, offline, running
+from services.tools.bench_world import Factory
+from services.tools.demo import DemoError
+from services.tools.feed import Feed
+from services.tools.greeting import Greeting, first_key, first_key_lives
+from services.tools.offline import NothingHereError
+from services.tools.running import Line, RefusedError, Running, SilentError
+from services.tools.terminal import BAD_INPUT, NO, AsJson, ConfigDir, DataDir, complain, out, print_json, say
+
+DEMO_SPEED: Final = 60.0
+SPEED_MAX: Final = 10_000.0
+_ENDS: Final[Mapping[type[Exception], int]] = {
+    ConfigError: BAD_INPUT,
+    SettingsError: BAD_INPUT,
+    MailSettingsError: BAD_INPUT,
+    SpeedError: BAD_INPUT,
+    NothingHereError: BAD_INPUT,
+    PortTakenError: NO,
+    MissingFilesError: NO,
+    SilentError: NO,
+    DemoError: NO,
+    StorageError: NO,
+}
+_REFUSED_INPUT: Final = frozenset({400, 413, 415, 422})
+
+_log = structlog.get_logger(__name__)
+
+
+# --- the installation --------------------------------------------------------------------------------------------
+
+
+def channels(known: Settings, clock: Clock, inbox: Channel) -> dict[str, Channel]:
+    """The channels that this installation has an account for, and the inbox. Raises `MailSettingsError`."""
+    found: dict[str, Channel] = {}
+    if known.slack_bot_token is not None:
+        found["slack"] = SlackChannel(known.slack_bot_token.get_secret_value(), known.slack_api_url)
+    if known.smtp_url is not None:
+        found["email"] = EmailChannel(server(known.smtp_url.get_secret_value()), known.mail_from or "", clock.real)
+    return {**found, "inbox": inbox}
+
+
+def _unseen(message: Message) -> None:
+    """The page's own row is what people read."""
+
+
+@contextlib.asynccontextmanager
+async def connect(data: Path | None, *, create: bool = False, configured: bool = False) -> AsyncIterator[Line]:
+    """A line to the installation, for commands: to the process that serves it, else to its files."""
+    known = settings.load(data_dir=data)
+    ways = channels(known, HostClock(), InboxChannel(_unseen))
+    services = compose.all_services(ways, None)
+    try:
+        async with running.connect(
+            known.data_dir, lambda: offline.opened(known, services, create=create, configured=configured)
+        ) as line:
+            yield line
+    finally:
+        for channel in ways.values():
+            await channel.close()
+
+
+# --- up ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Up:
+    """How everything is to be served. `shown`: what happens is told in the terminal."""
+
+    settings: Settings
+    host: str
+    port: int
+    speed: float
+    shown: bool
+    demo: bool
+
+    async def run(self) -> int:
+        """Serve until told to stop; the exit code."""
+        stop = Stop()
+        with stop.on_signals():
+            config = ConfigFiles(self.settings.config_dir)
+            with contextlib.closing(listen(self.host, self.port)) as bound:
+                lock, clock = compose.open_clock(self.settings.data_dir, self.speed)
+                feed = Feed(out())
+                inbox = InboxChannel(feed.page if self.shown and not self.demo else _unseen)
+                ways = {"inbox": inbox} if self.demo else channels(self.settings, clock, inbox)
+                system = await compose.open_system(self.settings, clock, config, ways, lock=lock)
+                token = running.new_token()
+                system.keys.local = token
+                me = Running(os.getpid(), running.reachable(self.host, port_of(bound)), token)
+                try:
+                    async with _going(system, feed, stop, shown=self.shown and not self.demo):
+                        serving = Serving(self, system, me, stop)
+                        await serve(system.app, bound, stop, serving.started)
+                        await serving.ended()
+                finally:
+                    running.withdraw(self.settings.data_dir, me)
+                    await system.close()
+                    for channel in ways.values():
+                        await channel.close()
+        return 0
+
+
+@contextlib.asynccontextmanager
+async def _going(system: System, feed: Feed, stop: Stop, *, shown: bool) -> AsyncIterator[None]:
+    """While inside, the system runs."""
+    tasks = [asyncio.create_task(system.run())]
+    if shown:
+        table = system.units.appended
+
+        def appended(rows: list[tuple[str, Any]]) -> None:
+            table(rows)
+            feed.heard(rows, system.resources)
+
+        system.units.appended = appended
+        tasks.append(asyncio.create_task(feed.run()))
+    for task in tasks:
+        task.add_done_callback(lambda _: stop.ask())
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+
+
+class Serving:
+    """What happens beside the answering of requests, once it began."""
+
+    def __init__(self, up: Up, system: System, me: Running, stop: Stop) -> None:
+        self._up, self._system, self._me, self._stop = up, system, me, stop
+        self._demo: asyncio.Task[None] | None = None
+
+    async def started(self) -> None:
+        """Leave the address for commands, and greet."""
+        running.announce(self._up.settings.data_dir, self._me)
+        _log.info(
+            "serving", host=self._up.host, port=int(self._me.url.rpartition(":")[2]), version=VERSION, pid=self._me.pid
+        )
+        if self._up.demo:
+            self._demo = asyncio.create_task(self._play())
+            return
+        for line in (await self._greeting()).lines():
+            say(line)
+        for warning in (*self._up.settings.warnings(), *self._system.resources.config.current.warnings):
+            say(f"warning: {warning}", style="yellow")
+
+    async def _greeting(self) -> Greeting:
+        system, given = self._system, self._up.settings.admin_key is not None
+        key = None if given else await system.units.run(first_key)
+        if key is not None:
+            system.keys.take(await system.reads(auth.listed))
+        lives = await system.reads(first_key_lives)
+        config = system.resources.config.current
+        return Greeting(self._me.url, config, str(self._up.settings.data_dir), key, lives, given)
+
+    async def _play(self) -> None:
+        resources = self._system.resources
+        try:
+            await demo.run(
+                url=self._me.url,
+                key=self._me.token,
+                clock=resources.clock,
+                log=resources.log,
+                team=resources.config.current.team,
+                console=out(),
+                speed=self._up.speed,
+                stop=self._stop.asked,
+            )
+        except BaseException:
+            self._stop.ask()
+            raise
+        if self._stop.asked.is_set():
+            return
+        if sys.stdout.isatty():
+            say("Ctrl-C stops.")
+        else:  # nobody is there to look around
+            self._stop.ask()
+
+    async def ended(self) -> None:
+        """Requests are no longer answered. Raises what the demo ended with."""
+        if self._demo is not None:
+            await self._demo
+
+
+def _places(config: Path | None, data: Path | None) -> Settings:
+    """The settings; without a configuration of one's own, the examples are put where it would be."""
+    known = settings.load(config_dir=config, data_dir=data)
+    if config is None and not known.config_dir.exists():
+        cli_config.write_examples(known.config_dir)
+        say(f"There was no configuration: wrote the examples to {known.config_dir}/. Change them to your own.")
+    return known
+
+
+@contextlib.contextmanager
+def _stage(config: Path | None, data: Path | None) -> Iterator[Settings]:
+    """The settings of a demo: made-up data and people of its own, where none are given. They are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="firsthour-demo-", ignore_cleanup_errors=True) as place:
+        made = config or demo_config.furnish(Path(place) / "config")
+        yield settings.load(config_dir=made, data_dir=data or Path(place) / "data")
+
+
+def _up(
+    config: ConfigDir = None,
+    data: DataDir = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,
+    as_demo: Annotated[bool, typer.Option("--demo", help="Made-up visitors and reps, 60 times faster.")] = False,
+    speed: Annotated[
+        float | None,
+        typer.Option(min=1.0, max=SPEED_MAX, help="How many times faster the clock runs, for trying things out."),
+    ] = None,
+    feed: Annotated[
+        bool | None,
+        typer.Option(
+            "--feed/--no-feed", help="Show leads and pages as they come. They name people. [default: in a terminal]"
+        ),
+    ] = None,
+) -> None:
+    """Serve everything in one process, on an embedded database.
+
+    Without a configuration it starts from the examples. Ctrl-C and SIGTERM stop it in order.
+
+    Example: firsthour up --config config --data data --port 8080
+    """
+    shown = sys.stdout.isatty() if feed is None else feed
+    fast = speed or (DEMO_SPEED if as_demo else 1.0)
+    with _stage(config, data) if as_demo else contextlib.nullcontext(_places(config, data)) as known:
+        in_words = "log_format" not in known.model_fields_set and sys.stderr.isatty()
+        loglines.configure("console" if in_words else known.log_format)
+        code = run(Up(known, host, port, fast, shown, as_demo).run)
+    raise typer.Exit(code)
+
+
+# --- the other commands ------------------------------------------------------------------------------------------
+
+
+def _bench(
+    full: Annotated[bool, typer.Option("--full", help="Also what takes longer.")] = False,
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help="Write the figures as JSON; - prints them.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 when a goal is missed.")] = False,
+) -> None:
+    """Measure this machine against the goals, in about three minutes.
+
+    Example: firsthour bench --json figures.json
+    """
+    raise typer.Exit(bench.run(Factory(compose.open_clock, compose.open_system), full=full, json=json, strict=strict))
+
+
+def _version(as_json: AsJson = False) -> None:
+    """Which FirstHour this is.
+
+    Example: firsthour version
+    """
+    if as_json:
+        print_json({"version": VERSION})
+    else:
+        say(VERSION)
+
+
+def _version_and_end(asked: bool) -> None:
+    if asked:
+        say(f"firsthour {VERSION}")
+        raise typer.Exit
+
+
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version_and_end, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Every lead from the web reaches a person within its first hour.
+
+    Exit codes: 0 done, 1 "no" or findings, 2 bad input.
+    """
+
+
+def program() -> typer.Typer:
+    """Every command."""
+    app = typer.Typer(
+        name="firsthour",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_program)
+    app.command("up")(_up)
+    cli_config.add_init(app)
+    app.add_typer(cli_config.agreement(), name="agreement")
+    app.add_typer(cli_keys.app(connect), name="keys")
+    app.add_typer(cli_deadletters.app(connect), name="deadletters")
+    cli_checks.add(app, connect)
+    app.command("bench")(_bench)
+    app.command("version")(_version)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and end with its exit code."""
+    try:
+        program()(args=arguments, prog_name="firsthour")
+    except tuple(_ENDS) as ended:
+        complain(str(ended).splitlines())
+        sys.exit(next(code for kind, code in _ENDS.items() if isinstance(ended, kind)))
+    except AlreadyRunningError as held:
+        complain([f"{held}; stop that one, or name another directory with --data"])
+        sys.exit(NO)
+    except RefusedError as refused:
+        complain(str(refused).splitlines())
+        sys.exit(BAD_INPUT if refused.status in _REFUSED_INPUT else NO)
+    except DBAPIError as broken:
+        complain([f"the database cannot be used ({type(broken.orig).__name__}); `firsthour doctor` says more"])
+        sys.exit(NO)
+    except OSError as failed:
+        complain(
+            [f"{failed.filename or 'the system'}: {failed.strerror or type(failed).__name__}; check who may use it"]
+        )
+        sys.exit(NO)
+
+
+if __name__ == "__main__":
+    main()

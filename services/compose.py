@@ -1,0 +1,272 @@
+"""The only module that knows every service: settings -> resources -> services -> one running system."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import structlog
+from starlette.types import ASGIApp
+
+import services.gateway.service
+import services.notifier.service
+import services.reporting.service
+import services.router.service
+import services.scoring.service
+from schemas import topics
+from services.gateway.app import Gateway
+from services.notifier.channels.base import Channel
+from services.router.store import waiting_by_pool
+from services.runtime import auth, housekeeping, log, meta, normalise
+from services.runtime.clock import Clock, HostClock
+from services.runtime.config import ConfigFiles
+from services.runtime.http import Readiness, create_app
+from services.runtime.log import TableLog
+from services.runtime.migrate import migrate
+from services.runtime.reads import SqliteReads
+from services.runtime.service import Resources, Runner, Service, Tick
+from services.runtime.settings import Settings
+from services.runtime.sqlite import SqliteUnits, hold, reader_engine, writer_engine
+from services.runtime.telemetry import Telemetry
+from services.runtime.unit import Unit
+from services.runtime.worker import Ticker, Worker
+from services.tools import admin, vocabulary
+
+KEYS_SECONDS = 2.0  # how often the keys in memory are read anew and their last use is stored
+CONFIG_SECONDS = 1.0
+GAUGES_SECONDS = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+def all_services(channels: Mapping[str, Channel], public_url: str | None) -> tuple[Service, ...]:
+    """The system, on one screen."""
+    return (
+        services.gateway.service.service(),
+        services.scoring.service.service(),
+        services.router.service.service(),
+        services.notifier.service.service(channels, public_url),
+        services.reporting.service.service(),
+    )
+
+
+@dataclass
+class System:
+    """Everything of one process on the embedded profile. `open_system` makes it."""
+
+    resources: Resources
+    services: tuple[Service, ...]
+    runners: dict[str, Runner]
+    keys: auth.Keys
+    app: ASGIApp
+    units: SqliteUnits
+    reads: SqliteReads
+    lock: IO[str]
+    workers: list[Worker] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """Run every runner until cancelled. One that falls is started again; it can be no worse off than after a crash."""
+        async with asyncio.TaskGroup() as group:
+            for runner in self.runners.values():
+                group.create_task(_keep_running(runner), name=runner.name)
+
+    async def settle(self) -> None:
+        """Step everything until nothing is left to do at this moment of both clocks: how tests let time pass."""
+        busy = True
+        while busy:
+            busy = False
+            for runner in self.runners.values():
+                while await runner.step():
+                    busy = True
+            for worker in self.workers:  # a tick that ran last may have said something
+                busy = busy or (worker.stopped is None and await worker.lag() > 0)
+
+    async def close(self) -> None:
+        """Finish what is queued and let go of the data directory."""
+        await self.units.close()
+        self.reads.close()
+        self.lock.close()
+
+
+async def _keep_running(runner: Runner) -> None:
+    while True:
+        try:
+            await runner.run()
+            return
+        except Exception as failure:  # noqa: BLE001  # a fallen runner is started again, and said
+            _log.error("runner fell", consumer=runner.name, exc_info=failure)
+            await asyncio.sleep(1.0)
+
+
+class KeysKeeper:
+    """Keeps the keys in memory current and stores their last use."""
+
+    name = "runtime.keys"
+
+    def __init__(self, keys: auth.Keys, units: SqliteUnits, reads: SqliteReads) -> None:
+        self._keys, self._units, self._reads = keys, units, reads
+
+    async def step(self) -> bool:
+        used, self._keys.used = self._keys.used, {}
+        if used:
+            await self._units.run(lambda unit: auth.note_use(unit.connection, used))
+        self._keys.take(await self._reads(auth.listed))
+        return False
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(KEYS_SECONDS)
+            await self.step()
+
+
+class Gauges:
+    """Says in the metrics how far each consumer is behind, and how many leads wait."""
+
+    name = "runtime.gauges"
+
+    def __init__(self, workers: Sequence[Worker], reads: SqliteReads, telemetry: Telemetry) -> None:
+        self._workers, self._reads, self._telemetry = workers, reads, telemetry
+
+    async def step(self) -> bool:
+        for worker in self._workers:
+            self._telemetry.lag(worker.consumer, worker.topic, await worker.lag())
+        self._telemetry.queues(await self._reads(waiting_by_pool))
+        return False
+
+    async def run(self) -> None:
+        while True:
+            await self.step()
+            await asyncio.sleep(GAUGES_SECONDS)
+
+
+class ConfigKeeper:
+    """Takes up the configuration files when they change; a bad file keeps the version in force."""
+
+    name = "runtime.config"
+
+    def __init__(self, files: ConfigFiles, units: SqliteUnits, telemetry: Telemetry) -> None:
+        self._files, self._units, self._telemetry = files, units, telemetry
+        self._said: str | None = None
+
+    async def step(self) -> bool:
+        taken = self._files.refresh()
+        problem = str(self._files.problem) if self._files.problem else None
+        self._telemetry.config(problem is None)
+        if problem != self._said:
+            self._said = problem
+            if problem:
+                _log.error("configuration refused, the version in force stays", problem=problem)
+        if taken:
+            await self._units.run(_take_up)
+            _log.info("configuration taken up", version=self._files.current.version)
+        return taken
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(CONFIG_SECONDS)
+            await self.step()
+
+
+def _take_up(unit: Unit) -> None:
+    config = unit.config
+    meta.take_up(
+        unit.connection,
+        version=config.version,
+        at=unit.now,
+        agreement=config.agreement.model_dump_json(by_alias=True),
+        team=config.team.model_dump_json(by_alias=True),
+    )
+    unit.wake("router.team")
+
+
+def open_clock(directory: Path, speed: float) -> tuple[IO[str], HostClock]:
+    """Take the data directory, bring its tables up to date, and read its clock. Raises `SpeedError`."""
+    lock = hold(directory)
+    try:
+        engine = writer_engine(directory / "firsthour.db")
+        with engine.begin() as connection:
+            migrate(connection)
+            clock = meta.host_clock(connection, speed)
+        engine.dispose()
+    except BaseException:
+        lock.close()
+        raise
+    return lock, clock
+
+
+async def open_system(
+    settings: Settings,
+    clock: Clock,
+    config: ConfigFiles,
+    channels: Mapping[str, Channel],
+    *,
+    lock: IO[str],
+    pages_max: int | None = None,
+    only: Sequence[str] | None = None,
+) -> System:
+    """Everything wired, nothing running yet. `lock` is the data directory's. `only`: these services (the bench's)."""
+    file = settings.data_dir / "firsthour.db"
+    reads = SqliteReads(reader_engine(file))
+    units = SqliteUnits(writer_engine(file, pages_max=pages_max), clock, lambda: config.current)
+    ends = await reads(lambda connection: {topic: log.end(connection, topic) for topic in topics.ALL})
+    table = TableLog(reads, ends)
+    telemetry = Telemetry()
+    runners: dict[str, Runner] = {}
+
+    def wake(name: str) -> None:
+        runner = runners.get(name)
+        woken: Callable[[], None] | None = getattr(runner, "wake", None)
+        if woken:
+            woken()
+
+    def wake_all(names: set[str]) -> None:
+        for name in names:
+            wake(name)
+
+    units.appended = table.appended
+    units.woken = wake_all
+    units.start()
+    resources = Resources(settings, clock, config, units, reads, table, telemetry, wake)
+    keys = auth.Keys(clock, settings.admin_key.get_secret_value() if settings.admin_key else None)
+    everything = all_services(channels, None)  # no page of ours shows a lead to a person yet: pages carry no link
+    chosen = tuple(service for service in everything if only is None or service.name in only)
+    workers = [
+        Worker(s.name, topic, handler, table, units, telemetry) for s in chosen for topic, handler in s.hears.items()
+    ]
+    ticks = [tick for s in chosen for tick in s.ticks] + [Tick("runtime.sweep", housekeeping.sweep, 600.0)]
+    keeper = KeysKeeper(keys, units, reads)
+    others: list[Runner] = [keeper, Gauges(workers, reads, telemetry), ConfigKeeper(config, units, telemetry)]
+    beside = [runner for s in chosen if s.runners for runner in s.runners(resources)]
+    tickers = [Ticker(tick, units, clock) for tick in ticks]
+    everyone: list[Runner] = [*workers, *tickers, *beside, *others]
+    runners |= {runner.name: runner for runner in everyone}
+    normalise.company_domain("warm.example")  # its list takes a while to load, and the first lead should not wait
+    await units.run(_take_up)
+    app = _app(resources, chosen, keys, workers)
+    system = System(resources, chosen, runners, keys, app, units, reads, lock, workers)
+    await keeper.step()
+    return system
+
+
+def _app(resources: Resources, chosen: Sequence[Service], keys: auth.Keys, workers: Sequence[Worker]) -> ASGIApp:
+    """One front for every service: the gateway's lean path first, then everybody's routes."""
+
+    def ready() -> Readiness:
+        checks = {f"{w.consumer}.{w.topic}": w.stopped or "ok" for w in workers}
+        checks["writer"] = "ok" if resources.units.alive else "the writer ended"
+        files = resources.config
+        warnings = list(files.current.warnings)
+        if files.problem is not None:
+            warnings.insert(
+                0, f"configuration refused, version {files.current.version} stays in force: {files.problem}"
+            )
+        return Readiness(all(said == "ok" for said in checks.values()), checks, tuple(warnings))
+
+    routers = [service.api(resources) for service in chosen if service.api]
+    routers += [admin.router(resources, keys, chosen), vocabulary.router()]
+    app = create_app(
+        title="FirstHour", routers=routers, telemetry=resources.telemetry, ready=ready, clock=resources.clock
+    )
+    app.state.keys = keys
+    return Gateway(resources, keys, app)

@@ -1,0 +1,1 @@
+"""HTTP in: verify, map, normalise, append durably, answer."""

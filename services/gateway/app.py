@@ -1,0 +1,356 @@
+"""The lean path in front of the framework: verify, map, normalise, append durably, and only then answer 202.
+
+Plain ASGI, because the framework's own way costs two to three times as much per request. Every path that is not the
+gateway's goes on to the application behind.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Final
+
+import msgspec
+import structlog
+from prometheus_client import Counter
+
+from services.gateway import bodies, ingest
+from services.gateway.domain import cloudevents, forms
+from services.gateway.domain.forms import Form
+from services.gateway.domain.mapping import Understood
+from services.gateway.domain.values import Json, UnmappableError
+from services.gateway.ingest import EVENTS_PATH, FORMS_PATH, HOOKS_PATH
+from services.gateway.reading import body_of
+from services.gateway.sources import Hook, Places, places_of
+from services.runtime import idempotency
+from services.runtime.asgi import App, Receive, Scope, Send, as_problem, checked_body, request_id_of
+from services.runtime.auth import Keys, Principal
+from services.runtime.clock import new_id
+from services.runtime.config import Config
+from services.runtime.problem import Problem, problem_response
+from services.runtime.service import Resources
+from services.runtime.settings import environ
+from services.runtime.unit import StorageError, Unit
+
+Headers = Mapping[bytes, bytes]
+Extra = dict[bytes, bytes]
+
+BODY_LIMIT: Final = 256 * 1024
+RETRY_SECONDS: Final = 5
+PRESET_RETRY_SECONDS: Final = 3_600
+PREFLIGHT_SECONDS: Final = 600
+
+_ALWAYS: Final = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_JSON: Final = (b"content-type", b"application/json")
+_SHOWN_TO_PAGES: Final = b"X-Request-Id, Idempotent-Replayed, Retry-After"
+
+_ids_to_json = msgspec.json.Encoder().encode
+_log = structlog.get_logger(__name__)
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A whole answer."""
+
+    status: int
+    body: bytes = b""
+    headers: tuple[tuple[bytes, bytes], ...] = (_JSON,)
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request, read whole. `extra` goes into the answer's headers, whatever the answer is."""
+
+    path: str
+    headers: Headers
+    body: bytes
+    extra: Extra
+
+
+Answering = Callable[["Gateway", Asked], Awaitable[Reply]]
+
+
+class Gateway:
+    """Answers /v1/events, /v1/forms/* and /hooks/* itself; hands everything else to `inner`."""
+
+    def __init__(self, resources: Resources, keys: Keys, inner: App) -> None:
+        self._resources = resources
+        self._units = resources.units
+        self._clock = resources.clock
+        self._telemetry = resources.telemetry
+        self._keys = keys
+        self._inner = inner
+        self._boot, self._count = new_id(), count(1)  # of which ids of requests are made, which need not be random
+        self._accepted_of: dict[str, Counter] = {}
+        self._config: Config | None = None
+        self._places = Places({}, {})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            if scope["method"] == "POST":
+                if path == EVENTS_PATH:
+                    return await self._serve(scope, receive, send, EVENTS_PATH, Gateway._events)
+                if path.startswith(FORMS_PATH):
+                    return await self._serve(scope, receive, send, "/v1/forms/{form}", Gateway._form)
+                if path.startswith(HOOKS_PATH):
+                    return await self._serve(scope, receive, send, "/hooks/{source}", Gateway._hook)
+            elif scope["method"] == "OPTIONS" and path.startswith(FORMS_PATH):
+                return await self._serve(scope, receive, send, "/v1/forms/{form}", Gateway._preflight)
+        await self._inner(scope, receive, send)
+        return None
+
+    @property
+    def places(self) -> Places:
+        """Made ready once for each configuration."""
+        config = self._resources.config.current
+        if config is not self._config:
+            self._places, self._config = places_of(config, environ()), config
+            for hook in self._places.hooks.values():
+                if hook.trouble:
+                    _log.error("source cannot be verified", source=hook.id, problem=hook.trouble)
+        return self._places
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, route: str, answering: Answering) -> None:
+        start = self._clock.monotonic()
+        asked = Asked(scope["path"], dict(scope["headers"]), b"", {})
+        request_id = request_id_of(scope) if b"x-request-id" in asked.headers else f"{self._boot}-{next(self._count)}"
+        try:
+            asked.body = await _body(scope, receive, asked.headers)
+            reply = await answering(self, asked)
+        except Exception as error:  # noqa: BLE001  # the last frame of our own: there is always an answer
+            reply = _refusal(error, request_id, scope["method"], route)
+        sent = [
+            *reply.headers,
+            *_ALWAYS,
+            *asked.extra.items(),
+            (b"x-request-id", request_id.encode()),
+            (b"content-length", b"%d" % len(reply.body)),
+        ]
+        await send({"type": "http.response.start", "status": reply.status, "headers": sent})
+        await send({"type": "http.response.body", "body": reply.body})
+        self._telemetry.answered(scope["method"], route, reply.status, self._clock.monotonic() - start)
+
+    # --- the three roads -------------------------------------------------------------------------------------------
+
+    async def _events(self, asked: Asked) -> Reply:
+        who = self._principal(asked.headers)
+        _refuse_encoded(asked.headers)
+        media, _ = bodies.content_type(asked.headers.get(b"content-type", b""))
+        binary = b"ce-specversion" in asked.headers and not media.startswith("application/cloudevents")
+        body, kept_media = asked.body, media
+        try:
+            attributes = cloudevents.attributes(asked.headers) if binary else None
+            if attributes is not None:
+                body, kept_media = ingest.as_structured(body, attributes), cloudevents.STRUCTURED
+            found = ingest.events(asked.body, media, attributes, key=who.name, now=self._clock.business())
+        except UnmappableError as wrong:
+            letter = await self._bury(EVENTS_PATH, who.name, kept_media, body, wrong)
+            raise ingest.problem_of(wrong, letter) from None
+        key = self._idempotency_key(asked.headers)
+        if key is None:
+            return await self._keep(who.name, found)
+        print_ = idempotency.fingerprint(media.encode(), body)
+        return await self._keep_once(who.name, found, f"{who.id} POST {EVENTS_PATH}", key, print_, asked.extra)
+
+    async def _form(self, asked: Asked) -> Reply:
+        form = self._form_at(asked)
+        _refuse_encoded(asked.headers)
+        media, options = bodies.content_type(asked.headers.get(b"content-type", b""))
+        try:
+            fields, altered = bodies.form(asked.body, media, options)
+            key = self._idempotency_key(asked.headers)
+            id = forms.given_id(fields) or key or new_id()
+            if form.is_robot(fields):
+                await self._bury_robot(asked, form, id)
+                return _gone_on(asked, form, fields, media, _accepted([id]))
+            referer = asked.headers.get(b"referer", b"").decode("latin-1")
+            now = self._clock.business()
+            found = [ingest.form_post(form, fields, id=id, referer=referer, now=now, altered=altered)]
+        except UnmappableError as wrong:
+            raise ingest.problem_of(wrong) from None
+        if key is None:
+            reply = await self._keep(form.source, found)
+        else:
+            print_ = idempotency.fingerprint(media.encode(), asked.body)
+            reply = await self._keep_once(form.source, found, f"form POST {asked.path}", key, print_, asked.extra)
+        return _gone_on(asked, form, fields, media, reply)
+
+    async def _hook(self, asked: Asked) -> Reply:
+        id = asked.path.removeprefix(HOOKS_PATH)
+        hook = self.places.hooks.get(id)
+        if hook is None:
+            raise Problem(
+                404, "Unknown source", "Name it in `sources.yaml`: `- {id: <name>, kind: webhook, verify: ...}`."
+            )
+        self._verify(hook, asked)
+        media = asked.headers.get(b"content-type", b"application/json").decode("latin-1")
+        delivery = ingest.delivery_of(hook, asked.headers, asked.body)
+        try:
+            if asked.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+                raise UnmappableError("header:Content-Encoding", "is not taken", "send the body as it is", 415)
+            if not bodies.is_json(media.partition(";")[0].strip().lower()):
+                raise UnmappableError("header:Content-Type", "is not JSON", "send application/json", 415)
+            found = ingest.hook_post(hook, asked.body, delivery=delivery, now=self._clock.business())
+        except UnmappableError as wrong:
+            letter = await self._bury(asked.path, hook.id, media, asked.body, wrong, delivery if hook.standard else "")
+            raise ingest.problem_of(wrong, letter) from None
+        return await self._keep(hook.id, found)
+
+    async def _preflight(self, asked: Asked) -> Reply:
+        self._form_at(asked)
+        asked.extra[b"access-control-allow-methods"] = b"POST"
+        asked.extra[b"access-control-allow-headers"] = b"Content-Type, Idempotency-Key, X-Request-Id"
+        asked.extra[b"access-control-max-age"] = b"%d" % PREFLIGHT_SECONDS
+        return Reply(204, b"", ((b"allow", b"POST, OPTIONS"),))
+
+    # --- who asks --------------------------------------------------------------------------------------------------
+
+    def _principal(self, headers: Headers) -> Principal:
+        who = self._keys.find(headers.get(b"authorization", b"").decode("latin-1"))
+        if who is None:
+            remedy = "Send `Authorization: Bearer <key>` with a key that lives: `firsthour keys create --role ingest`."
+            raise Problem(401, "Unknown key", remedy, headers={"WWW-Authenticate": "Bearer"})
+        if not who.allows("ingest"):
+            raise Problem(403, "Not for this key", f"This needs the role ingest; the key is {who.role}.")
+        return who
+
+    def _form_at(self, asked: Asked) -> Form:
+        """The form of this path, for whom the request may come from."""
+        form = self.places.forms.get(asked.path.removeprefix(FORMS_PATH))
+        if form is None:
+            raise Problem(404, "Unknown form", "Add its name to `forms:` of a `kind: form` source in `sources.yaml`.")
+        asked.extra[b"vary"] = b"Origin"
+        origin = asked.headers.get(b"origin")
+        if origin is not None:
+            if not form.allows(origin.decode("latin-1")):
+                remedy = f"Add it to `allowed_origins` of the source {form.source} in `sources.yaml`."
+                raise Problem(403, "Origin not allowed", f"Pages of this origin may not post here. {remedy}")
+            asked.extra[b"access-control-allow-origin"] = origin
+            asked.extra[b"access-control-expose-headers"] = _SHOWN_TO_PAGES
+        return form
+
+    def _verify(self, hook: Hook, asked: Asked) -> None:
+        if hook.preset is not None:
+            raise Problem(
+                503,
+                "Preset not there yet",
+                f"The preset {hook.preset} comes later; a `kind: webhook` source with `events:` works today.",
+                headers={"Retry-After": str(PRESET_RETRY_SECONDS)},
+            )
+        if hook.signature is None:
+            raise Problem(
+                503,
+                "Source not ready",
+                "Its secret is missing here, so nothing from it can be verified. The operator's log says more.",
+                headers={"Retry-After": str(RETRY_SECONDS)},
+            )
+        if not hook.signature.holds(asked.headers, asked.body, self._clock.real()):
+            raise Problem(
+                401,
+                "Signature does not hold",
+                "Sign the body exactly as it is sent, with a secret of this source; check the clock.",
+                headers={"WWW-Authenticate": "Signature"},
+            )
+
+    @staticmethod
+    def _idempotency_key(headers: Headers) -> str | None:
+        given = headers.get(b"idempotency-key")
+        return None if given is None else idempotency.key_of(given.decode("latin-1"))
+
+    # --- keeping ---------------------------------------------------------------------------------------------------
+
+    async def _keep(self, source: str, found: list[Understood]) -> Reply:
+        """Durable when this returns."""
+        if found:
+            await self._units.append(ingest.rows(found))
+            self._counted(source, len(found))
+        return _accepted([one.sent_id for one in found])
+
+    def _counted(self, source: str, events: int) -> None:
+        counter = self._accepted_of.get(source)
+        if counter is None:
+            counter = self._accepted_of[source] = self._telemetry.events_accepted.labels(source)
+        counter.inc(events)
+
+    async def _keep_once(
+        self, source: str, found: list[Understood], scope: str, key: str, print_: str, extra: Extra
+    ) -> Reply:
+        """As `_keep`, in one unit with the answer, which is given again when the request comes again."""
+
+        def work(unit: Unit) -> idempotency.Answer:
+            def keep() -> tuple[int, bytes]:
+                unit.rows.extend(ingest.rows(found))
+                return 202, _accepted([one.sent_id for one in found]).body
+
+            return idempotency.once(unit, scope, key, print_, keep)
+
+        answer = await self._units.run(work)
+        if answer.replayed:
+            extra[b"idempotent-replayed"] = b"true"
+        else:
+            self._counted(source, len(found))
+        return Reply(answer.status, answer.body)
+
+    async def _bury(self, path: str, source: str, media: str, body: bytes, wrong: UnmappableError, id: str = "") -> str:
+        work = ingest.burial(path=path, source=source, content_type=media, body=body, error=str(wrong), id=id)
+        letter = await self._units.run(work)
+        self._telemetry.dead_letter("gateway")
+        return letter
+
+    async def _bury_robot(self, asked: Asked, form: Form, id: str) -> None:
+        """Kept, because now and then a person's browser fills every field it sees."""
+        media = asked.headers.get(b"content-type", b"").decode("latin-1")  # whole: it holds the boundary
+        work = ingest.burial(
+            path=asked.path, source=form.source, content_type=media, body=asked.body, error="honeypot", id=id
+        )
+        await self._units.run(work)
+
+
+# --- bodies and answers ----------------------------------------------------------------------------------------------
+
+
+async def _body(scope: Scope, receive: Receive, headers: Headers) -> bytes:
+    if b"expect" in headers or not headers.get(b"content-length", b"0").isdigit():
+        return await checked_body(scope, receive, BODY_LIMIT) or b""
+    return await body_of(receive, BODY_LIMIT)
+
+
+def _refuse_encoded(headers: Headers) -> None:
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise Problem(
+            415,
+            "Content-Encoding not taken",
+            "Send the body as it is, not compressed.",
+            headers={"Accept-Encoding": "identity"},
+        )
+
+
+def _accepted(ids: list[str]) -> Reply:
+    return Reply(202, _ids_to_json({"ids": ids}))
+
+
+def _gone_on(asked: Asked, form: Form, fields: Mapping[str, Json], media: str, reply: Reply) -> Reply:
+    """A browser that posted a page's form is sent on; a script gets its answer."""
+    if media == bodies.JSON or b"text/html" not in asked.headers.get(b"accept", b""):
+        return reply
+    target = form.goes_on_to(fields)
+    return reply if target is None else Reply(303, b"", ((b"location", target.encode()),))
+
+
+def _refusal(error: Exception, request_id: str, method: str, route: str) -> Reply:
+    problem = as_problem(error)
+    if isinstance(error, StorageError):
+        problem.headers["Retry-After"] = str(RETRY_SECONDS)
+    elif problem.status >= 500 and not isinstance(error, Problem):
+        _log.error(
+            "request failed", method=method, route=route, status=problem.status, request_id=request_id, exc_info=error
+        )
+    status, headers, body = problem_response(problem, request_id)
+    kept = tuple(
+        (n.lower().encode(), v.encode("latin-1", "replace")) for n, v in headers.items() if n != "cache-control"
+    )
+    return Reply(status, body, kept)

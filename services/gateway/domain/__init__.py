@@ -1,0 +1,1 @@
+"""What the gateway decides, from values alone: who signed, what a body says, whom it is about."""

@@ -1,0 +1,92 @@
+"""From a vendor's verified body to our short form, by the JMESPath expressions of `sources.yaml`, compiled once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jmespath
+from jmespath.parser import ParsedResult
+
+from schemas.sources import EventMapping
+from services.gateway.domain.values import Json, UnmappableError
+
+_FRAME: Final = ("time", "id", "email", "phone", "crm_id", "anonymous_id")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of `events:`, compiled."""
+
+    type: str
+    when: ParsedResult | None
+    frame: Mapping[str, ParsedResult]
+    data: Mapping[str, ParsedResult]
+
+
+def compiled(mapping: EventMapping) -> Entry:
+    """`mapping`, whose expressions were checked when it was read."""
+    return Entry(
+        mapping.type,
+        jmespath.compile(mapping.when) if mapping.when else None,
+        {name: jmespath.compile(text) for name in _FRAME if (text := getattr(mapping, name))},
+        {name: jmespath.compile(text) for name, text in mapping.data.items()},
+    )
+
+
+def short_forms(entries: Sequence[Entry], body: Json, delivery: str) -> list[dict[str, Json]]:
+    """An event for each entry whose `when` holds, of each item when the body is a list. Raises `UnmappableError`.
+
+    An event without an id of its own gets `delivery`, numbered from the second on: the same again for a retry.
+    """
+    taken: set[tuple[str, str]] = set()
+    return [
+        _event(entry, item, delivery, taken)
+        for item in (body if isinstance(body, list) else [body])
+        for entry in entries
+        if entry.when is None or _truthy(_search(entry.when, item, "when"))
+    ]
+
+
+def _event(entry: Entry, item: Json, delivery: str, taken: set[tuple[str, str]]) -> dict[str, Json]:
+    found = {name: _search(expression, item, name) for name, expression in entry.frame.items()}
+    event: dict[str, Json] = {name: value for name, value in found.items() if value is not None}
+    event["type"] = entry.type
+    event["data"] = {name: _search(expression, item, name) for name, expression in entry.data.items()}
+    id = event.get("id")
+    if id is None or id == "":
+        id = delivery
+    if isinstance(id, str | int) and not isinstance(id, bool):
+        event["id"] = _unused(entry.type, str(id), taken)
+    return event
+
+
+def _unused(type: str, id: str, taken: set[tuple[str, str]]) -> str:
+    """`id`, or `id#2` for the second event of this type that goes by it in one body."""
+    found, number = id, 1
+    while (type, found) in taken:
+        number += 1
+        found = f"{id}#{number}"
+    taken.add((type, found))
+    return found
+
+
+def _search(expression: ParsedResult, item: Json, field: str) -> Any:
+    try:
+        return expression.search(item)
+    except Exception as wrong:  # noqa: BLE001  # functions of the language meet values of any type
+        what = f"the expression of `{field}` fails on this body ({type(wrong).__name__})"
+        raise UnmappableError(
+            f"sources.yaml:{field}", what, "correct the mapping or the body, then retry the dead letter"
+        ) from None
+
+
+def _truthy(found: Any) -> bool:
+    """As JMESPath has it: 0 is true; null, false and everything empty are not."""
+    return not (found is None or found is False or found == "" or found == [] or found == {})
+
+
+def standard_form(body: Json, delivery: str) -> dict[str, Json]:
+    """The body Standard Webhooks advises, `{type, timestamp, data}`, which needs no mapping. Raises `UnmappableError`."""
+    if not isinstance(body, dict):
+        raise UnmappableError("#", "is not an object", 'send {"type": ..., "timestamp": ..., "data": {...}}')
+    return {"id": delivery, "type": body.get("type"), "time": body.get("timestamp"), "data": body.get("data")}

@@ -1,0 +1,10 @@
+"""The gateway, as data. Its lean path is `services.gateway.app`; here is what time brings and what the docs show."""
+
+from services.gateway.api import router
+from services.runtime import idempotency
+from services.runtime.service import Service, Tick
+
+
+def service() -> Service:
+    """Hears HTTP, says `events`. Now and then it forgets old answers kept under idempotency keys."""
+    return Service(name="gateway", ticks=(Tick("gateway.idempotency", idempotency.sweep, 600.0),), api=router)

@@ -1,0 +1,78 @@
+"""What `sources.yaml` says, made ready for use once per configuration: forms, signatures, compiled mappings."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from schemas.sources import FormSource, Hmac, PresetSource, Secret, StandardWebhooks, WebhookSource
+from services.gateway.domain import hooks, verify
+from services.gateway.domain.forms import Form
+from services.gateway.domain.verify import HmacSignature, Signature, UnusableSecretError
+from services.runtime.config import Config, SecretMissingError, resolve
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A sender of webhooks. `trouble`: why it cannot be verified now."""
+
+    id: str
+    signature: Signature | None = None
+    standard: bool = False
+    entries: tuple[hooks.Entry, ...] = ()
+    preset: str | None = None
+    trouble: str | None = None
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where requests may go: forms by form id, hooks by source id."""
+
+    forms: Mapping[str, Form]
+    hooks: Mapping[str, Hook]
+
+
+def places_of(config: Config, environ: Mapping[str, str]) -> Places:
+    """The places of this configuration."""
+    forms: dict[str, Form] = {}
+    found: dict[str, Hook] = {}
+    for source in config.sources.sources:
+        match source:
+            case FormSource():
+                origins = frozenset(origin.lower() for origin in source.allowed_origins)
+                for form in source.forms:
+                    forms[form] = Form(form, source.id, source.honeypot, source.redirect, origins)
+            case WebhookSource():
+                found[source.id] = _hook(source, lambda secret: resolve(secret, environ, config.directory))
+            case PresetSource():
+                found[source.id] = Hook(source.id, preset=source.preset)
+    return Places(forms, found)
+
+
+def _hook(source: WebhookSource, resolved: Callable[[Secret], str]) -> Hook:
+    standard = isinstance(source.verify, StandardWebhooks)
+    entries = tuple(hooks.compiled(mapping) for mapping in source.events)
+    secrets, missing = [], ""
+    for secret in source.verify.secrets:
+        try:
+            secrets.append(resolved(secret))
+        except SecretMissingError as wrong:
+            missing = str(wrong)
+    if not secrets:
+        return Hook(source.id, None, standard, entries, trouble=missing)
+    try:
+        return Hook(source.id, _signature(source.verify, tuple(secrets)), standard, entries)
+    except UnusableSecretError as wrong:
+        return Hook(source.id, None, standard, entries, trouble=str(wrong))
+
+
+def _signature(scheme: StandardWebhooks | Hmac, secrets: tuple[str, ...]) -> Signature:
+    if isinstance(scheme, StandardWebhooks):
+        return verify.standard(secrets, scheme.tolerance)
+    return HmacSignature(
+        header=scheme.header.lower().encode(),
+        digest=scheme.scheme.removeprefix("hmac-"),
+        encoding=scheme.encoding,
+        prefix=scheme.prefix.encode(),
+        timestamp_header=scheme.timestamp_header.lower().encode() if scheme.timestamp_header else None,
+        tolerance=scheme.tolerance,
+        secrets=tuple(secret.encode() for secret in secrets),
+    )

@@ -1,0 +1,1 @@
+"""Keeps the response clock of every lead and pages people until one has been in touch."""

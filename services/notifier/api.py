@@ -1,0 +1,86 @@
+"""`GET /v1/pages`: who was told what, over which channel, and what became of it."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from sqlalchemy.engine import Connection
+
+from services.notifier import store
+from services.notifier.claims import Desk, message
+from services.notifier.domain.clock import Clock, Terms
+from services.notifier.domain.page import Page
+from services.notifier.text import words
+from services.runtime.auth import Principal, needs
+from services.runtime.config import Config
+from services.runtime.problem import Problem
+from services.runtime.service import Resources
+
+_CURSOR = re.compile(r"(\d{1,18})-([0-9a-f-]{36})", re.ASCII)
+
+
+def router(resources: Resources) -> APIRouter:
+    """The routes of the notifier."""
+    api = APIRouter(tags=["pages"])
+
+    @api.get("/v1/pages")
+    async def pages(
+        who: Annotated[Principal, Depends(needs("sales"))],
+        lead: Annotated[str | None, Query(description="Pages about this lead alone.")] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        cursor: Annotated[str | None, Query(description="`next` of the answer before.")] = None,
+    ) -> dict[str, Any]:
+        """Pages, newest first. `state` is pending, sending, sent, failed or cancelled; `error` says why."""
+        before = _before(cursor)
+        config = resources.config.current
+        return await resources.reads(lambda connection: _listing(connection, config, lead, before, limit))
+
+    return api
+
+
+def _before(cursor: str | None) -> tuple[int, str] | None:
+    if cursor is None:
+        return None
+    found = _CURSOR.fullmatch(cursor)
+    if found is None:
+        raise Problem(
+            422,
+            "Unknown cursor",
+            "Pass `next` of the answer before as it is, or leave `cursor` out.",
+            errors=[{"pointer": "query:cursor", "detail": "not a cursor of this list"}],
+        )
+    return int(found[1]), found[2]
+
+
+def _listing(
+    connection: Connection, config: Config, lead: str | None, before: tuple[int, str] | None, limit: int
+) -> dict[str, Any]:
+    found = store.listed(connection, lead, before, limit + 1)
+    clocks = store.find_clocks(connection, {page.lead_id for page, _ in found})
+    terms = Desk(()).terms(config)
+    items = [_item(page, clocks.get(page.lead_id), terms) for page, _ in found[:limit]]
+    last = found[limit - 1] if len(found) > limit else None
+    return {"items": items, "next": f"{last[1]}-{last[0].id}" if last else None}
+
+
+def _item(page: Page, clock: Clock | None, terms: Terms) -> dict[str, Any]:
+    return {
+        "id": page.id,
+        "lead": page.lead_id,
+        "epoch": page.epoch,
+        "rung": page.rung,
+        "kind": page.kind,
+        "person": page.person or None,
+        "channel": page.channel,
+        "state": page.state,
+        "due_at": page.due_at,
+        "sent_at": page.sent_at,
+        "tries": page.deliveries,
+        "error": page.error,
+        "text": _text(page, clock, terms, page.sent_at or page.due_at),
+    }
+
+
+def _text(page: Page, clock: Clock | None, terms: Terms, written_at: datetime) -> str | None:
+    return words(message(page, clock, terms, written_at, None)).subject if clock else None

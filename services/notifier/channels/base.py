@@ -1,0 +1,78 @@
+"""What a channel is given, what it answers, and what it promises.
+
+The result type tells "for now" from "for good", so that whoever delivers never has to read an error text.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+from schemas.events import LeadCard
+
+Kind = Literal["owner", "manager", "reassigned"]
+TIMEOUT_SECONDS = 5.0
+"""Real time a channel may take for one page, all steps together."""
+RETRY_AFTER_SECONDS_MAX = 300.0
+"""However long the other side asks us to wait."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """One page to one person: everything its wording needs, in business time."""
+
+    page_id: str  # the same for every attempt, so that the other side can recognise a repeat
+    rung: int
+    kind: Kind
+    person_name: str
+    person_email: str
+    person_slack: str | None  # their Slack user id
+    lead_id: str
+    card: LeadCard  # came from outside: shown through `services.notifier.text` only
+    urgency: str
+    submit_at: datetime
+    promise_at: datetime
+    written_at: datetime  # the moment the "minutes left" are counted from: when the page was claimed
+    owner_name: str
+    lead_url: str | None  # where the lead can be opened; ours, from the public URL
+    epoch: int
+    thread_id: str | None = None  # the page that this one follows: the first of the same assignment
+
+
+@dataclass(frozen=True)
+class Sent:
+    """The other side accepted the page. `provider_id` is its name for it."""
+
+    provider_id: str
+
+
+@dataclass(frozen=True)
+class TryAgain:
+    """Not now; it may or may not have arrived. `after_seconds` (real) when the other side said how long to wait."""
+
+    after_seconds: float | None
+    why: str
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """Not over this channel, however often it is tried. `why` names the remedy where there is one."""
+
+    why: str
+
+
+Outcome = Sent | TryAgain | GiveUp
+
+
+class Channel(Protocol):
+    """A way to a person. One instance lives as long as the process and sends many pages at once."""
+
+    @property
+    def name(self) -> str:
+        """How the agreement's `by:` calls it."""
+
+    async def send(self, message: Message) -> Outcome:
+        """Answers within `TIMEOUT_SECONDS` of real time, and never raises for trouble with the other side.
+        `why` holds no personal data."""
+
+    async def close(self) -> None:
+        """Give back connections; nothing is sent afterwards."""

@@ -1,0 +1,164 @@
+"""Pages as mail over SMTP, text and HTML.
+
+Every attempt at a page carries the same Message-ID, and reminders answer the first page of their assignment, so that a
+mailbox shows one thread per assignment and can drop a repeat. No header is built from anything that was not cleaned.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP as SMTP_POLICY
+from email.utils import format_datetime, parseaddr
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from aiosmtplib import (
+    SMTP,
+    SMTPAuthenticationError,
+    SMTPException,
+    SMTPRecipientsRefused,
+    SMTPResponseException,
+)
+
+from services.notifier import text
+from services.notifier.channels.base import TIMEOUT_SECONDS, GiveUp, Message, Outcome, Sent, TryAgain
+
+
+class MailSettingsError(ValueError):
+    """`FIRSTHOUR_SMTP_URL` or `FIRSTHOUR_MAIL_FROM` cannot be used; says why and what would do."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where mail is handed over. `start_tls` None: if the server offers it."""
+
+    host: str
+    port: int
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: bool = False  # from the first byte
+    start_tls: bool | None = None
+
+
+def server(url: str) -> Server:
+    """The server of `smtp://user:password@host:587/?starttls=true` or `smtps://...`. Where there is a password,
+    STARTTLS is required unless the URL says `starttls=false`. Raises `MailSettingsError` (which never shows the URL)."""
+    wanted = "FIRSTHOUR_SMTP_URL: {}; write smtp://user:password@host:587/?starttls=true or smtps://user:password@host"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise MailSettingsError(wanted.format("not a URL")) from None
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+        raise MailSettingsError(wanted.format("needs smtp:// or smtps:// and a host"))
+    asked = parse_qs(parts.query).get("starttls", [""])[-1].lower()
+    if asked not in ("", "true", "false"):
+        raise MailSettingsError(wanted.format("starttls is true or false"))
+    tls, user = parts.scheme == "smtps", unquote(parts.username or "") or None
+    if tls:
+        start_tls: bool | None = False
+    else:
+        start_tls = asked == "true" if asked else (True if user else None)
+    password = unquote(parts.password or "") if user else None
+    return Server(parts.hostname, port or (465 if tls else 587 if user else 25), user, password, tls, start_tls)
+
+
+class EmailChannel:
+    """Mail to a person's address, over one connection per page."""
+
+    name = "email"
+
+    def __init__(
+        self, smtp: Server, mail_from: str, now: Callable[[], datetime], timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> None:
+        """`now` is real time, for the Date header. Raises `MailSettingsError` when `mail_from` is no address."""
+        self._smtp = smtp
+        self._from = _sender(mail_from)
+        self._now = now
+        self._timeout_seconds = timeout_seconds
+
+    async def send(self, message: Message) -> Outcome:
+        if text.address(message.person_email) is None:
+            return GiveUp("no plain email address for this person; check their `email` in team.yaml")
+        mail = compose(message, self._from, self._now())
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._hand_over(mail, message.person_email)
+        except SMTPRecipientsRefused as refused:
+            return _answered(max(one.code for one in refused.recipients))
+        except SMTPAuthenticationError as error:
+            return _answered(error.code, "; check user and password in FIRSTHOUR_SMTP_URL")
+        except SMTPResponseException as error:
+            return _answered(error.code)
+        except (OSError, TimeoutError) as error:  # refused, reset, cut off, no such host, bad certificate
+            return TryAgain(None, f"no answer from the mail server ({type(error).__name__})")
+        except SMTPException:
+            return GiveUp("the mail server offers no such STARTTLS or login; check FIRSTHOUR_SMTP_URL")
+        return Sent(str(mail["Message-ID"]))
+
+    async def close(self) -> None:
+        """Nothing is kept open between pages."""
+
+    async def _hand_over(self, mail: EmailMessage, recipient: str) -> None:
+        smtp = self._smtp
+        connection = SMTP(
+            hostname=smtp.host,
+            port=smtp.port,
+            username=smtp.user,
+            password=smtp.password,
+            use_tls=smtp.tls,
+            start_tls=smtp.start_tls,
+            timeout=self._timeout_seconds,
+            local_hostname=self._from.domain,  # the host's own name is nobody's business, and looking it up can block
+        )
+        try:
+            await connection.connect()
+            await connection.send_message(mail, sender=self._from.addr_spec, recipients=[recipient])
+            # it is theirs now: a poor goodbye does not make the page unsent
+            with suppress(SMTPException, OSError, TimeoutError):
+                await connection.quit(timeout=0.5)
+        finally:
+            connection.close()
+
+
+def compose(message: Message, sender: Address, now: datetime) -> EmailMessage:
+    """The mail of a page. `message.person_email` is a well-formed address."""
+    words = text.words(message)
+    mail = EmailMessage(policy=SMTP_POLICY)
+    mail["From"] = sender
+    mail["To"] = Address(text.header(message.person_name, text.NAME_CHARS_MAX), addr_spec=message.person_email)
+    mail["Subject"] = text.header(words.subject)
+    mail["Date"] = format_datetime(now)
+    mail["Message-ID"] = _message_id(message.page_id, sender)
+    if message.thread_id and message.thread_id != message.page_id:
+        mail["In-Reply-To"] = mail["References"] = _message_id(message.thread_id, sender)
+    lead = text.address(message.card.email)
+    if lead is not None:
+        mail["Reply-To"] = Address(addr_spec=lead)
+    mail["Auto-Submitted"] = "auto-generated"
+    mail["X-Auto-Response-Suppress"] = "All"
+    mail.set_content(words.plain())
+    mail.add_alternative(words.html(), subtype="html")
+    return mail
+
+
+def _sender(mail_from: str) -> Address:
+    name, spec = parseaddr(mail_from)
+    if text.address(spec) is None:
+        raise MailSettingsError("FIRSTHOUR_MAIL_FROM: no email address; write FirstHour <pages@your-company.example>")
+    return Address(text.header(name, text.NAME_CHARS_MAX), addr_spec=spec)
+
+
+def _message_id(page_id: str, sender: Address) -> str:
+    return f"<{re.sub(r'[^A-Za-z0-9_-]', '-', page_id)}@{sender.domain}>"
+
+
+def _answered(code: int, remedy: str = "") -> TryAgain | GiveUp:
+    """The server's words stay out: they repeat addresses."""
+    if 500 <= code < 600:
+        return GiveUp(f"the mail server refused the page for good ({code}){remedy}")
+    return TryAgain(None, f"the mail server cannot take the page now ({code})")

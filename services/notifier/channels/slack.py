@@ -1,0 +1,161 @@
+"""Pages as direct messages in Slack, by the Web API's `chat.postMessage`.
+
+Slack answers most failures with 200 and `ok: false`, and has no promise that a repeated call is one message: the same
+`client_msg_id` goes out with every attempt at a page, which is as much as can be done.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+import msgspec
+from slack_sdk.models.blocks import (
+    Block,
+    ContextBlock,
+    HeaderBlock,
+    MarkdownTextObject,
+    PlainTextObject,
+    SectionBlock,
+)
+
+from services.notifier import text
+from services.notifier.channels.base import (
+    RETRY_AFTER_SECONDS_MAX,
+    TIMEOUT_SECONDS,
+    GiveUp,
+    Message,
+    Outcome,
+    Sent,
+    TryAgain,
+)
+from services.runtime.outbound import Answer, Endpoint, NoAnswerError
+
+API_URL = "https://slack.com/api/"
+HEADER_CHARS_MAX = 150  # this and the next: Slack's limits
+FIELD_CHARS_MAX = 2000
+SECTION_CHARS_MAX = 3000
+TEXT_CHARS_MAX = 300
+
+_RATE_LIMITED = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
+_FOR_NOW = frozenset(
+    {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org", "accesslimited"}
+)
+_BOT = "check FIRSTHOUR_SLACK_BOT_TOKEN"
+_REP = "check the rep's `slack` in team.yaml: it is their member id, as in U012AB3CD"
+_REMEDIES = {
+    "invalid_auth": _BOT,
+    "not_authed": _BOT,
+    "account_inactive": _BOT,
+    "token_revoked": _BOT,
+    "token_expired": _BOT,
+    "missing_scope": "give the Slack app the scope chat:write",
+    "channel_not_found": _REP,
+    "user_not_found": _REP,
+    "is_archived": _REP,
+    "not_in_channel": "invite the Slack app to the channel, or name a member id in team.yaml",
+}
+_CODE = re.compile(r"[a-z0-9_]{1,64}")
+
+
+class _Reply(msgspec.Struct):
+    """What of Slack's answer matters."""
+
+    ok: bool
+    error: str = ""
+    channel: str = ""
+    ts: str = ""
+
+
+class SlackChannel:
+    """Direct messages from the app's bot to a rep's Slack user id."""
+
+    name = "slack"
+
+    def __init__(self, token: str, base_url: str = API_URL, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self._endpoint = Endpoint(
+            base_url.rstrip("/") + "/", timeout_seconds, headers={"authorization": f"Bearer {token.strip()}"}
+        )
+
+    async def send(self, message: Message) -> Outcome:
+        if not message.person_slack:
+            return GiveUp("no Slack user id for this person; add `slack` to them in team.yaml")
+        try:
+            answer = await self._endpoint.post_json("chat.postMessage", msgspec.json.encode(body(message)))
+        except NoAnswerError as error:
+            return TryAgain(None, f"Slack: {error}")
+        return outcome(answer)
+
+    async def close(self) -> None:
+        await self._endpoint.close()
+
+
+def body(message: Message) -> dict[str, Any]:
+    """The arguments of `chat.postMessage`. Words from outside stand in plain text objects, escaped."""
+    page = text.words(message)
+    return {
+        "channel": message.person_slack,
+        "text": text.slack(page.subject, TEXT_CHARS_MAX),
+        "blocks": [block.to_dict() for block in _blocks(page)],
+        "mrkdwn": False,
+        "parse": "none",
+        "link_names": False,
+        "unfurl_links": False,
+        "unfurl_media": False,
+        "client_msg_id": str(uuid5(NAMESPACE_URL, f"firsthour:page:{message.page_id}")),
+        "metadata": {
+            "event_type": "firsthour_page",
+            "event_payload": {"page_id": message.page_id, "lead_id": message.lead_id, "epoch": message.epoch},
+        },
+    }
+
+
+def _blocks(page: text.Words) -> list[Block]:
+    blocks: list[Block] = [HeaderBlock(text=_plain(page.subject, HEADER_CHARS_MAX))]
+    if page.facts:
+        fields = [_plain(f"{label}: {value}", FIELD_CHARS_MAX) for label, value in page.facts]
+        blocks.append(SectionBlock(fields=fields))
+    blocks.append(SectionBlock(text=_plain("\n".join(f"• {sentence}" for sentence in page.todo), SECTION_CHARS_MAX)))
+    if page.url:
+        link = f"<{text.slack(page.url, SECTION_CHARS_MAX - 20)}|Open the lead>"
+        blocks.append(SectionBlock(text=MarkdownTextObject(text=link, verbatim=True)))
+    blocks.append(ContextBlock(elements=[_plain(page.footer, FIELD_CHARS_MAX)]))
+    return blocks
+
+
+def _plain(words: str, chars_max: int) -> PlainTextObject:
+    return PlainTextObject(text=text.slack(words, chars_max), emoji=False)
+
+
+def outcome(answer: Answer) -> Outcome:
+    """What Slack's answer means for the page."""
+    if answer.status == 429:
+        return TryAgain(_retry_after(answer.headers), "Slack asks us to slow down")
+    if answer.status >= 500 or answer.status in (408, 425):
+        return TryAgain(_retry_after(answer.headers), f"Slack answered {answer.status}")
+    if not 200 <= answer.status < 300:
+        return GiveUp(f"Slack answered {answer.status}; check FIRSTHOUR_SLACK_API_URL")
+    try:
+        reply = msgspec.json.decode(answer.body, type=_Reply)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return TryAgain(None, f"Slack answered {answer.status} with something that is not its JSON")
+    return Sent(f"{reply.channel}:{reply.ts}") if reply.ok else _refused(reply.error, answer.headers)
+
+
+def _refused(error: str, headers: Mapping[str, str]) -> TryAgain | GiveUp:
+    code = error if _CODE.fullmatch(error) else "an unreadable error"
+    if code in _RATE_LIMITED:
+        return TryAgain(_retry_after(headers), "Slack asks us to slow down")
+    if code in _FOR_NOW:
+        return TryAgain(_retry_after(headers), f"Slack answered {code}")
+    return GiveUp(f"Slack refused the page: {code}" + (f"; {_REMEDIES[code]}" if code in _REMEDIES else ""))
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds, between none and five minutes. Slack sends a number; anything else is as good as nothing."""
+    try:
+        seconds = float(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return min(max(seconds, 0.0), RETRY_AFTER_SECONDS_MAX) if math.isfinite(seconds) else None

@@ -1,0 +1,1 @@
+"""What the notifier decides: pure, with every time an argument."""

@@ -1,0 +1,344 @@
+"""The response clock of a lead: from the prospect's submit to the first touch, and what it does meanwhile.
+
+A clock is `live` until its promise ends, `missed` after that with still nobody in touch (the ladder goes on), `met`
+once somebody was, and `over` when the lead left the statuses in which somebody must be.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from schemas.agreement import Rung, Urgency
+from schemas.events import (
+    ActionAsked,
+    LeadAccepted,
+    LeadAssigned,
+    LeadCard,
+    LeadOptedOut,
+    LeadQualified,
+    LeadQueued,
+    LeadReleased,
+    PromiseKept,
+    PromiseMissed,
+    Routed,
+    TouchRecorded,
+)
+from schemas.team import Team
+from services.notifier.domain.ladder import RungDue, plan
+from services.notifier.domain.page import TO_OWNER, Kind, Page, cancelled, page_id
+
+COUNTED = frozenset({"qualified", "assigned", "accepted"})
+"""The statuses in which somebody must be in touch."""
+RUNNING = frozenset({"live", "missed"})
+
+Said = PromiseKept | PromiseMissed | ActionAsked
+State = Literal["live", "met", "missed", "over"]
+
+
+class Clock(msgspec.Struct, frozen=True, kw_only=True):
+    """One lead's clock. A later submit starts it afresh."""
+
+    lead_id: str
+    version: int  # of the router's record it follows
+    urgency: str
+    submit_at: datetime
+    promise_at: datetime
+    updated_at: datetime
+    epoch: int = 0
+    rep: str | None = None  # None: nobody owns the lead, and no rung comes
+    assigned_at: datetime | None = None
+    next_rung: int = 0
+    due_at: datetime | None = None  # of the next rung or the promise's end; None when there is nothing to wait for
+    state: State = "live"
+    touched_at: datetime | None = None
+    opted_out: bool = False
+    accepted: bool = False  # the owner said yes: no more reminders to them
+    missed_at: datetime | None = None
+    card: LeadCard = LeadCard()
+    reassignments: int = 0
+
+    @property
+    def running(self) -> bool:
+        return self.state in RUNNING
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the agreement, the team and this installation say about telling people."""
+
+    ladder: Sequence[Rung]
+    urgencies: Mapping[str, Urgency]
+    team: Team
+    channels: tuple[str, ...]  # configured here
+
+    def promise_at(self, urgency: str, submit_at: datetime) -> datetime:
+        """The end of the promise; an urgency that the agreement no longer names counts as its most urgent one."""
+        known = self.urgencies.get(urgency) or next(iter(self.urgencies.values()), None)
+        return submit_at + (known.touch_within if known else timedelta(hours=1))
+
+    def usable(self, rung: Rung) -> tuple[str, ...]:
+        """The rung's channels that exist here; without any, the page stays in the inbox."""
+        return tuple(name for name in rung.by if name in self.channels) or ("inbox",)
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Pages of this lead that wait, up to this assignment, are not to be sent any more."""
+
+    lead_id: str
+    epoch: int
+    why: str
+    owners_only: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """What follows from one record or one moment."""
+
+    clock: Clock | None
+    said: tuple[Said, ...] = ()
+    pages: tuple[Page, ...] = ()
+    cancels: tuple[Cancel, ...] = ()
+
+
+def hear(clock: Clock | None, event: Routed, terms: Terms, now: datetime) -> Step:
+    """What a record of the router makes of the lead's clock. An older one brings facts, never a newer state."""
+    if clock is not None and event.version <= clock.version:
+        return _late_fact(clock, event, now)
+    if isinstance(event, LeadQualified | LeadQueued):
+        return _waiting(clock, event, terms, now)
+    if isinstance(event, LeadAssigned):
+        return _assigned(clock, event, terms, now)
+    if clock is None:
+        return Step(None)  # never handed over: nothing was promised
+    clock = replace(clock, version=event.version, updated_at=now)
+    if isinstance(event, TouchRecorded) and event.touched_at >= clock.submit_at:
+        return _touched(clock, event.touched_at, event.rep, now)
+    if isinstance(event, LeadOptedOut):
+        return _over(replace(clock, opted_out=True), "the person opted out")
+    if event.status not in COUNTED:
+        return _over(clock, f"the lead is {event.status}")
+    if isinstance(event, LeadAccepted):
+        why = Cancel(clock.lead_id, clock.epoch, "the owner accepted", owners_only=True)
+        return Step(replace(clock, accepted=True), cancels=(why,))
+    if isinstance(event, LeadReleased):
+        return Step(_unowned(clock, clock.epoch), cancels=(Cancel(clock.lead_id, clock.epoch, "the assignment ended"),))
+    return Step(clock)
+
+
+def fire(clock: Clock, terms: Terms, now: datetime, real: datetime) -> Step:
+    """Everything due by now: rungs in their order, and the end of the promise.
+
+    Of several overdue rungs (we were down) each person gets the latest page alone; the others are kept as cancelled.
+    """
+    if not clock.running:
+        return Step(replace(clock, due_at=None))
+    said: list[Said] = []
+    if clock.state == "live" and now >= clock.promise_at:
+        clock = replace(clock, state="missed", missed_at=now)
+        said.append(_missed(clock, now))
+    rungs = _plan(clock, terms)
+    due = [step for step in rungs[clock.next_rung :] if step.due_at <= now]
+    pages = [_page(clock, step, terms, now, real) for step in due if step.rung.page]
+    said += [_reassign(clock, step, now) for step in due if step.rung.reassign]
+    if due:
+        clock = replace(clock, next_rung=due[-1].index + 1, updated_at=now)
+    return Step(_timed(clock, rungs), tuple(said), _bundled(pages))
+
+
+def _waiting(clock: Clock | None, event: LeadQualified | LeadQueued, terms: Terms, now: datetime) -> Step:
+    old = clock.epoch if clock else 0
+    base = _for_submit(clock, event, event.urgency, event.submit_at, terms, now)
+    cancels = (Cancel(base.lead_id, old, "the assignment ended"),) if clock and clock.rep else ()
+    return Step(_unowned(base, max(event.epoch, old)), cancels=cancels)
+
+
+def _assigned(clock: Clock | None, event: LeadAssigned, terms: Terms, now: datetime) -> Step:
+    base = _for_submit(clock, event, event.urgency, event.submit_at, terms, now)
+    touched = base.touched_at is None and event.touched_at is not None
+    base = replace(base, rep=event.rep, card=event.card, reassignments=event.reassignments)
+    cancels = (Cancel(base.lead_id, event.epoch - 1, "the lead has another owner"),)
+    if event.epoch > base.epoch:
+        base = replace(base, epoch=event.epoch, assigned_at=event.assigned_at, next_rung=0, accepted=False)
+    if touched and event.touched_at is not None:
+        step = _touched(base, event.touched_at, None, now)
+        return Step(step.clock, step.said, cancels=(*cancels, *step.cancels))
+    return Step(_timed(base, _plan(base, terms)), cancels=cancels)
+
+
+def _for_submit(
+    clock: Clock | None, event: Routed, urgency: str, submit_at: datetime, terms: Terms, now: datetime
+) -> Clock:
+    """The clock of this submit: the one that runs, or a fresh one that keeps only the number of the assignment. A lead
+    handed over anew has a fresh one, also when it asked at the very same moment (a form sent again under another id)."""
+    if clock is None or clock.submit_at != submit_at or isinstance(event, LeadQualified):
+        return Clock(
+            lead_id=event.lead_id,
+            version=event.version,
+            urgency=urgency,
+            submit_at=submit_at,
+            promise_at=terms.promise_at(urgency, submit_at),
+            updated_at=now,
+            epoch=clock.epoch if clock else 0,
+            card=clock.card if clock else LeadCard(),
+        )
+    state: State = "met" if clock.touched_at else "missed" if clock.missed_at else "live"
+    return replace(clock, version=event.version, updated_at=now, state=state, opted_out=False)
+
+
+def _unowned(clock: Clock, epoch: int) -> Clock:
+    return _timed(replace(clock, epoch=epoch, rep=None, assigned_at=None, accepted=False), ())
+
+
+def _touched(clock: Clock, at: datetime, rep: str | None, now: datetime) -> Step:
+    """Somebody was in touch: the first time ends the ladder and the clock, early or late."""
+    touched = replace(clock, touched_at=clock.touched_at or at, updated_at=now)
+    if not clock.running:
+        return Step(touched)
+    late = at > clock.promise_at
+    said: list[Said] = []
+    if late and clock.state == "live":
+        touched = replace(touched, missed_at=now)
+        said.append(_missed(clock, now))
+    said.append(_kept(clock, at, rep, late, now))
+    done = replace(touched, state="met", due_at=None)
+    return Step(done, tuple(said), cancels=(Cancel(clock.lead_id, clock.epoch, "somebody was in touch"),))
+
+
+def _over(clock: Clock, why: str) -> Step:
+    ended = replace(clock, state="over" if clock.running else clock.state, due_at=None, rep=None)
+    return Step(ended, cancels=(Cancel(clock.lead_id, clock.epoch, why),))
+
+
+def _late_fact(clock: Clock, event: Routed, now: datetime) -> Step:
+    """A touch and an opt-out since the submit hold, however late they are heard."""
+    if isinstance(event, TouchRecorded) and event.touched_at >= clock.submit_at:
+        return _touched(clock, event.touched_at, event.rep, now)
+    if isinstance(event, LeadOptedOut) and event.at >= clock.submit_at:
+        return _over(replace(clock, opted_out=True, updated_at=now), "the person opted out")
+    return Step(clock)
+
+
+def _plan(clock: Clock, terms: Terms) -> tuple[RungDue, ...]:
+    if clock.rep is None or clock.assigned_at is None:
+        return ()
+    return plan(terms.ladder, clock.promise_at, clock.assigned_at)
+
+
+def _timed(clock: Clock, rungs: Sequence[RungDue]) -> Clock:
+    """The clock, due when the next thing happens."""
+    if not clock.running:
+        return replace(clock, due_at=None)
+    ahead = [step.due_at for step in rungs[clock.next_rung :][:1]]
+    if clock.state == "live":
+        ahead.append(clock.promise_at)
+    return replace(clock, due_at=min(ahead, default=None))
+
+
+def _missed(clock: Clock, now: datetime) -> PromiseMissed:
+    return PromiseMissed(
+        lead_id=clock.lead_id,
+        epoch=clock.epoch,
+        at=now,
+        submit_at=clock.submit_at,
+        promise_at=clock.promise_at,
+        rep=clock.rep,
+    )
+
+
+def _kept(clock: Clock, at: datetime, rep: str | None, late: bool, now: datetime) -> PromiseKept:
+    return PromiseKept(
+        lead_id=clock.lead_id,
+        at=now,
+        submit_at=clock.submit_at,
+        seconds=max(0.0, (at - clock.submit_at).total_seconds()),
+        late=late,
+        rep=rep or clock.rep,
+    )
+
+
+def _reassign(clock: Clock, step: RungDue, now: datetime) -> ActionAsked:
+    return ActionAsked(
+        action_id=f"{clock.lead_id}:{clock.epoch}:{step.index}",
+        action="reassign",
+        lead_id=clock.lead_id,
+        epoch=clock.epoch,
+        at=now,
+        by="system",
+        reason="nobody was in touch",
+    )
+
+
+def _page(clock: Clock, step: RungDue, terms: Terms, now: datetime, real: datetime) -> Page:
+    owner = terms.team.rep_by_id.get(clock.rep or "")
+    kind: Kind = "manager" if step.rung.page == "manager" else "owner"
+    if kind == "owner" and clock.reassignments and step.index == 0:
+        kind = "reassigned"
+    person = clock.rep if kind in TO_OWNER else owner.manager if owner else None
+    page = Page(
+        id=page_id(clock.lead_id, clock.epoch, step.index, person or ""),
+        lead_id=clock.lead_id,
+        epoch=clock.epoch,
+        rung=step.index,
+        kind=kind,
+        person=person or "",
+        channels=terms.usable(step.rung),
+        due_at=step.due_at,
+        created_at=now,
+        next_at=real,
+    )
+    if not person:
+        return cancelled(page, f"nobody to tell: {clock.rep} has no `manager` in team.yaml")
+    if clock.accepted and kind in TO_OWNER:
+        return cancelled(page, "the owner accepted")
+    return page
+
+
+def _bundled(pages: Sequence[Page]) -> tuple[Page, ...]:
+    latest = {page.person: page.rung for page in pages if page.state == "pending"}
+    return tuple(
+        cancelled(page, f"bundled into rung {latest[page.person]}")
+        if page.state == "pending" and page.rung < latest[page.person]
+        else page
+        for page in pages
+    )
+
+
+def objection(page: Page, clock: Clock | None, terms: Terms, away: str | None, now: datetime) -> str | None:
+    """Why this page must not be sent now; None when it may. `away`: what the router last said of the person, if not
+    available. Judged with the clock locked, so that no page is claimed after a touch or an opt-out is stored."""
+    if clock is None or not clock.running:
+        return "somebody was in touch" if clock and clock.touched_at else "the clock has ended"
+    if page.epoch != clock.epoch or clock.rep is None:
+        return "the assignment ended"
+    if clock.accepted and page.kind in TO_OWNER:
+        return "the owner accepted"
+    rep = terms.team.rep_by_id.get(page.person)
+    if rep is None:
+        return f"{page.person} is not in team.yaml"
+    if away == "deactivated" or not rep.active:
+        return f"{page.person} is deactivated"
+    if away == "away" or rep.away_until(now) is not None:
+        return f"{page.person} is away"
+    return None
+
+
+@dataclass
+class Batch:
+    """What a unit gathers of many steps."""
+
+    said: list[Said] = field(default_factory=list)
+    pages: list[Page] = field(default_factory=list)
+    cancels: list[Cancel] = field(default_factory=list)
+    changed: dict[str, Clock] = field(default_factory=dict)
+
+    def take(self, step: Step) -> None:
+        self.said.extend(step.said)
+        self.pages.extend(step.pages)
+        self.cancels.extend(step.cancels)
+        if step.clock is not None:
+            self.changed[step.clock.lead_id] = step.clock

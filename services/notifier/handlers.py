@@ -1,0 +1,75 @@
+"""The notifier's handlers: what the router decided moves clocks; what is due fires. Load, decide, store, emit."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+
+from schemas.events import ActionAsked, PromiseKept, PromiseMissed, RepChanged, Routed
+from services.notifier import store
+from services.notifier.claims import DELIVERY, Desk, claim_new
+from services.notifier.domain.clock import Batch, Clock, Terms, fire, hear
+from services.runtime.log import Record
+from services.runtime.unit import Unit
+
+CLOCKS_AT_ONCE = 200
+
+
+def hear_routes(batch: Sequence[Record], unit: Unit, desk: Desk) -> None:
+    """Move the clocks of these leads. Rungs that are due at once fire in this very unit, so that the first page leaves
+    within milliseconds of the assignment."""
+    routed = [event for record in batch if isinstance(event := record.event, Routed)]
+    before = store.lock_clocks(unit, {event.lead_id for event in routed})
+    store.save_reps(unit, _newest([event for record in batch if isinstance(event := record.event, RepChanged)]))
+    terms, now, gathered = desk.terms(unit.config), unit.now, Batch()
+    for event in routed:
+        gathered.take(hear(gathered.changed.get(event.lead_id) or before.get(event.lead_id), event, terms, now))
+    for clock in list(gathered.changed.values()):
+        if clock.due_at is not None and clock.due_at <= now:
+            gathered.take(fire(clock, terms, now, unit.clock.real()))
+    _store(unit, gathered, before, terms, desk)
+
+
+def fire_due(unit: Unit, desk: Desk) -> datetime | None:
+    """Fire what is due, soonest first; when the next clock is due."""
+    due = store.due_clocks(unit, unit.clock.business(), CLOCKS_AT_ONCE)
+    now = unit.now
+    if due:
+        terms, real, gathered = desk.terms(unit.config), unit.clock.real(), Batch()
+        for clock in due:
+            gathered.take(fire(clock, terms, now, real))
+        _store(unit, gathered, {clock.lead_id: clock for clock in due}, terms, desk)
+    return now if len(due) == CLOCKS_AT_ONCE else store.next_due(unit, now)
+
+
+def _store(unit: Unit, gathered: Batch, before: Mapping[str, Clock], terms: Terms, desk: Desk) -> None:
+    pages, claims = claim_new(unit, gathered.pages, gathered.changed, terms, desk)
+    store.save_clocks(unit, gathered.changed.values())
+    store.add_pages(unit, pages)
+    store.cancel_pages(unit, gathered.cancels)
+    for event in gathered.said:
+        unit.emit(event, key=event.lead_id, id=event.action_id if isinstance(event, ActionAsked) else None)
+    if claims:
+        unit.after.append(partial(desk.hand, claims))
+    if any(page.state == "pending" for page in pages):
+        unit.wake(DELIVERY)
+    unit.after.append(partial(_count, gathered, before, desk))
+
+
+def _count(gathered: Batch, before: Mapping[str, Clock], desk: Desk) -> None:
+    """Tell the metrics which clocks ended."""
+    for event in gathered.said:
+        if isinstance(event, PromiseMissed):
+            desk.ended("missed")
+        elif isinstance(event, PromiseKept) and not event.late:
+            desk.ended("met")
+    for lead, clock in gathered.changed.items():
+        if clock.state == "over" and lead in before and before[lead].state == "live":
+            desk.ended("cancelled")
+
+
+def _newest(changes: Sequence[RepChanged]) -> list[RepChanged]:
+    latest: dict[str, RepChanged] = {}
+    for change in changes:
+        if change.rep not in latest or change.at >= latest[change.rep].at:
+            latest[change.rep] = change
+    return list(latest.values())

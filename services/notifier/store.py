@@ -1,0 +1,365 @@
+"""The only SQL of the notifier: clocks, pages, attempts, and who is here."""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from schemas.events import LeadCard, RepChanged
+from services.notifier.domain.clock import Cancel, Clock
+from services.notifier.domain.page import TO_OWNER, Page
+from services.runtime import db
+from services.runtime.clock import micros, moment
+from services.runtime.unit import Unit
+
+clocks = sa.Table(
+    "notifier_clocks",
+    db.metadata,
+    sa.Column("lead_id", db.Text, primary_key=True),
+    sa.Column("version", db.Integer, nullable=False),
+    sa.Column("epoch", db.Integer, nullable=False),
+    sa.Column("rep", db.Text),
+    sa.Column("urgency", db.Text, nullable=False),
+    sa.Column("submit_at", db.Integer, nullable=False),
+    sa.Column("promise_at", db.Integer, nullable=False),
+    sa.Column("assigned_at", db.Integer),
+    sa.Column("next_rung", db.Integer, nullable=False),
+    sa.Column("due_at", db.Integer),  # the next rung or the end of the promise, whichever is first
+    sa.Column("state", db.Text, nullable=False),  # live, met, missed (live, but the promise is over), over
+    sa.Column("touched_at", db.Integer),
+    sa.Column("opted_out", db.Integer, nullable=False),
+    sa.Column("accepted", db.Integer, nullable=False),
+    sa.Column("missed_at", db.Integer),
+    sa.Column("card", db.Text, nullable=False),
+    sa.Column("reassignments", db.Integer, nullable=False),
+    sa.Column("updated_at", db.Integer, nullable=False),
+    sa.Index("notifier_clocks_by_due", "due_at"),
+)
+pages = sa.Table(
+    "notifier_pages",
+    db.metadata,
+    sa.Column("id", db.Text, primary_key=True),
+    sa.Column("lead_id", db.Text, nullable=False),
+    sa.Column("epoch", db.Integer, nullable=False),
+    sa.Column("rung", db.Integer, nullable=False),
+    sa.Column("kind", db.Text, nullable=False),  # owner, manager, reassigned
+    sa.Column("person", db.Text, nullable=False),  # rep id; empty: there was nobody to tell
+    sa.Column("channels", db.Text, nullable=False),
+    sa.Column("channel_index", db.Integer, nullable=False),
+    sa.Column("state", db.Text, nullable=False),  # pending, sending, sent, failed, cancelled
+    sa.Column("due_at", db.Integer, nullable=False),  # business time: lateness counts from it
+    sa.Column("next_at", db.Integer),  # real time: when to look at it again; none once it has ended
+    sa.Column("first_try_at", db.Integer),  # real time, of the current channel
+    sa.Column("lease_until", db.Integer),  # real time
+    sa.Column("tries", db.Integer, nullable=False),
+    sa.Column("deliveries", db.Integer, nullable=False),
+    sa.Column("provider_id", db.Text),
+    sa.Column("error", db.Text),
+    sa.Column("created_at", db.Integer, nullable=False),
+    sa.Column("sent_at", db.Integer),
+    sa.UniqueConstraint("lead_id", "epoch", "rung", "person", name="notifier_pages_once"),
+    sa.Index("notifier_pages_by_next", "next_at"),
+    sa.Index("notifier_pages_by_time", "created_at", "id"),
+)
+attempts = sa.Table(
+    "notifier_attempts",
+    db.metadata,
+    sa.Column("page_id", db.Text, primary_key=True),
+    sa.Column("n", db.Integer, primary_key=True),
+    sa.Column("channel", db.Text, nullable=False),
+    sa.Column("at", db.Integer, nullable=False),  # real time
+    sa.Column("outcome", db.Text, nullable=False),  # sent, try_again, gave_up, unknown (nobody lived to say)
+    sa.Column("detail", db.Text),
+)
+reps = sa.Table(
+    "notifier_reps",
+    db.metadata,
+    sa.Column("rep", db.Text, primary_key=True),
+    sa.Column("state", db.Text, nullable=False),
+    sa.Column("until", db.Integer),
+    sa.Column("at", db.Integer, nullable=False),
+)
+
+_LOCK_CLOCKS = db.Sql(
+    lambda f: (
+        sa.select(clocks).where(clocks.c.lead_id.in_(f.each("leads"))).order_by(clocks.c.lead_id).with_for_update()
+    )
+)
+_DUE_CLOCKS = db.Sql(
+    lambda _: (
+        sa.select(clocks)
+        .where(clocks.c.due_at <= sa.bindparam("now"))
+        .order_by(clocks.c.due_at, clocks.c.lead_id)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+        .with_for_update(skip_locked=True)
+    )
+)
+_NEXT_CLOCK = db.Sql(lambda _: sa.select(sa.func.min(clocks.c.due_at)).where(clocks.c.due_at > sa.bindparam("now")))
+_SAVE_CLOCKS = db.Sql(lambda f: f.upsert(clocks, ["lead_id"]))
+_SOME_CLOCKS = db.Sql(lambda f: sa.select(clocks).where(clocks.c.lead_id.in_(f.each("leads"))))
+
+_ADD_PAGES = db.Sql(
+    lambda f: f.insert(pages).values({c.name: sa.bindparam(c.name) for c in pages.columns}).on_conflict_do_nothing()
+)
+_THERE = db.Sql(lambda f: sa.select(pages.c.id).where(pages.c.id.in_(f.each("pages"))))
+_CANCEL_PAGES = db.Sql(
+    lambda _: (
+        sa.update(pages)
+        .where(
+            pages.c.lead_id == sa.bindparam("lead"),
+            pages.c.epoch <= sa.bindparam("to_epoch"),
+            pages.c.state == "pending",
+            sa.or_(
+                sa.bindparam("all_kinds", type_=sa.Integer) == 1, *(pages.c.kind == kind for kind in sorted(TO_OWNER))
+            ),
+        )
+        .values(state="cancelled", error=sa.bindparam("why"), next_at=None, lease_until=None)
+    )
+)
+_PEEK = db.Sql(
+    lambda _: (
+        sa.select(pages.c.id, pages.c.lead_id, pages.c.next_at)
+        .where(pages.c.next_at.is_not(None))
+        .order_by(pages.c.next_at)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+    )
+)
+_LOCK_PAGES = db.Sql(
+    lambda f: (
+        sa.select(pages, reps.c.state.label("standing"), reps.c.until)
+        .select_from(pages.outerjoin(reps, reps.c.rep == pages.c.person))
+        .where(pages.c.id.in_(f.each("ids")))
+        .order_by(pages.c.id)
+        .with_for_update(of=pages)
+    )
+)
+_MUTABLE = (
+    "channel_index",
+    "state",
+    "next_at",
+    "first_try_at",
+    "lease_until",
+    "tries",
+    "deliveries",
+    "provider_id",
+    "error",
+    "sent_at",
+)
+_CHANGE_PAGES = db.Sql(
+    lambda _: (
+        sa.update(pages)
+        .where(pages.c.id == sa.bindparam("page"))
+        .values({name: sa.bindparam(name) for name in _MUTABLE})
+    )
+)
+_ADD_ATTEMPTS = db.Sql(lambda f: f.upsert(attempts, ["page_id", "n"]))
+_STANDING = db.Sql(lambda f: sa.select(reps.c.rep, reps.c.state, reps.c.until).where(reps.c.rep.in_(f.each("reps"))))
+
+
+def _save_reps(flavour: db.Flavour) -> Any:
+    insert = flavour.insert(reps).values({c.name: sa.bindparam(c.name) for c in reps.columns})
+    return insert.on_conflict_do_update(
+        index_elements=["rep"],
+        set_={name: insert.excluded[name] for name in ("state", "until", "at")},
+        where=insert.excluded["at"] >= reps.c["at"],
+    )
+
+
+_SAVE_REPS = db.Sql(_save_reps)
+
+
+def _newest_first(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    at, id = sa.bindparam("at", type_=sa.BigInteger), sa.bindparam("id", type_=sa.Text)
+    return (
+        sa.select(pages)
+        .where(*where, sa.or_(pages.c.created_at < at, sa.and_(pages.c.created_at == at, pages.c.id < id)))
+        .order_by(pages.c.created_at.desc(), pages.c.id.desc())
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+    )
+
+
+_LISTED = db.Sql(lambda _: _newest_first())
+_LISTED_OF_LEAD = db.Sql(lambda _: _newest_first(pages.c.lead_id == sa.bindparam("lead")))
+_BUSINESS = ("submit_at", "promise_at", "assigned_at", "due_at", "touched_at", "missed_at", "updated_at")
+_PAGE_TIMES = ("due_at", "next_at", "first_try_at", "lease_until", "created_at", "sent_at")
+
+_json = msgspec.json.Encoder().encode
+_card = msgspec.json.Decoder(LeadCard).decode
+_channels = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+class Standing(NamedTuple):
+    """What the router last said of a person's availability, and until when it holds."""
+
+    state: str
+    until: datetime | None
+
+    def away(self, now: datetime) -> str | None:
+        """`away` or `deactivated`; None when here, or back by now."""
+        over = self.until is not None and self.until <= now
+        return None if self.state == "available" or over else self.state
+
+
+class Waiting(NamedTuple):
+    """A page that somebody must look at, and when (real time)."""
+
+    id: str
+    lead_id: str
+    next_at: datetime
+
+
+class Attempt(NamedTuple):
+    """One delivery and how it went, at a moment of real time."""
+
+    page_id: str
+    n: int
+    channel: str
+    at: datetime
+    outcome: str
+    detail: str | None
+
+
+# --- clocks ------------------------------------------------------------------------------------------------------
+
+
+def lock_clocks(unit: Unit, leads: Collection[str]) -> dict[str, Clock]:
+    """The clocks of these leads, locked; none for a lead that never was handed over."""
+    if not leads:
+        return {}
+    rows = _LOCK_CLOCKS.all(unit.connection, leads=sorted(leads))
+    return {row.lead_id: _clock(row) for row in rows}
+
+
+def due_clocks(unit: Unit, now: datetime, limit: int) -> list[Clock]:
+    """Clocks that are due, soonest first, locked; those that somebody else holds are left to them."""
+    return [_clock(row) for row in _DUE_CLOCKS.all(unit.connection, now=micros(now), limit=limit)]
+
+
+def next_due(unit: Unit, now: datetime) -> datetime | None:
+    """When the next clock after `now` is due."""
+    row = _NEXT_CLOCK.first(unit.connection, now=micros(now))
+    return _moment(row[0]) if row else None
+
+
+def save_clocks(unit: Unit, changed: Iterable[Clock]) -> None:
+    """Store these clocks."""
+    _SAVE_CLOCKS.many(unit.connection, [_clock_row(clock) for clock in changed])
+
+
+def find_clocks(connection: Connection, leads: Collection[str]) -> dict[str, Clock]:
+    """The clocks of these leads, to look at."""
+    return {row.lead_id: _clock(row) for row in _SOME_CLOCKS.all(connection, leads=list(leads))}
+
+
+# --- pages -------------------------------------------------------------------------------------------------------
+
+
+def there(unit: Unit, ids: Collection[str]) -> set[str]:
+    """Those of these pages that exist already."""
+    return {row[0] for row in _THERE.all(unit.connection, pages=list(ids))} if ids else set()
+
+
+def add_pages(unit: Unit, new: Iterable[Page]) -> None:
+    """Store new pages; one that is there already stays as it is."""
+    _ADD_PAGES.many(unit.connection, [_page_row(page) for page in new])
+
+
+def cancel_pages(unit: Unit, cancels: Iterable[Cancel]) -> None:
+    """Pages that wait are not sent any more."""
+    _CANCEL_PAGES.many(
+        unit.connection,
+        [
+            {"lead": c.lead_id, "to_epoch": c.epoch, "all_kinds": 0 if c.owners_only else 1, "why": c.why}
+            for c in cancels
+        ],
+    )
+
+
+def peek(unit: Unit, limit: int) -> list[Waiting]:
+    """The pages that must be looked at soonest, not locked."""
+    return [Waiting(row[0], row[1], moment(row[2])) for row in _PEEK.all(unit.connection, limit=limit)]
+
+
+def lock_pages(unit: Unit, ids: Collection[str]) -> list[tuple[Page, Standing | None]]:
+    """These pages, locked, each with what was last said of its person."""
+    rows = _LOCK_PAGES.all(unit.connection, ids=sorted(ids))
+    return [(_page(row), Standing(row.standing, _moment(row.until)) if row.standing else None) for row in rows]
+
+
+def change_pages(unit: Unit, changed: Iterable[Page]) -> None:
+    """Store what may change of these pages."""
+    _CHANGE_PAGES.many(unit.connection, [{"page": page.id, **_page_row(page)} for page in changed])
+
+
+def add_attempts(unit: Unit, new: Iterable[Attempt]) -> None:
+    """Store attempts; what is known better now replaces what was said of the same one."""
+    _ADD_ATTEMPTS.many(unit.connection, [{**attempt._asdict(), "at": micros(attempt.at)} for attempt in new])
+
+
+def listed(
+    connection: Connection, lead: str | None, before: tuple[int, str] | None, limit: int
+) -> list[tuple[Page, int]]:
+    """Pages, newest first, each with its place (microseconds) for the next `before`."""
+    at, id = before or (2**62, "")
+    statement = _LISTED if lead is None else _LISTED_OF_LEAD
+    rows = statement.all(connection, lead=lead, at=at, id=id, limit=limit)
+    return [(_page(row), row.created_at) for row in rows]
+
+
+# --- people ------------------------------------------------------------------------------------------------------
+
+
+def save_reps(unit: Unit, changed: Sequence[RepChanged]) -> None:
+    """Store availability; older news never overwrite newer."""
+    _SAVE_REPS.many(
+        unit.connection,
+        [{"rep": r.rep, "state": r.state, "until": _micros(r.until), "at": micros(r.at)} for r in changed],
+    )
+
+
+def standing(unit: Unit, wanted: Collection[str]) -> dict[str, Standing]:
+    """What was last said of these people."""
+    rows = _STANDING.all(unit.connection, reps=sorted(wanted))
+    return {row[0]: Standing(row[1], _moment(row[2])) for row in rows}
+
+
+# --- rows --------------------------------------------------------------------------------------------------------
+
+
+def _micros(at: datetime | None) -> int | None:
+    return None if at is None else micros(at)
+
+
+def _moment(us: int | None) -> datetime | None:
+    return None if us is None else moment(us)
+
+
+def _clock_row(clock: Clock) -> dict[str, Any]:
+    row = msgspec.structs.asdict(clock)
+    row |= {name: _micros(row[name]) for name in _BUSINESS}
+    row |= {"opted_out": int(clock.opted_out), "accepted": int(clock.accepted), "card": _json(clock.card).decode()}
+    return row
+
+
+def _clock(row: Row[Any]) -> Clock:
+    known = dict(row._mapping)
+    known |= {name: _moment(known[name]) for name in _BUSINESS}
+    known |= {"opted_out": bool(known["opted_out"]), "accepted": bool(known["accepted"]), "card": _card(known["card"])}
+    return Clock(**known)
+
+
+def _page_row(page: Page) -> dict[str, Any]:
+    row = msgspec.structs.asdict(page)
+    row |= {name: _micros(row[name]) for name in _PAGE_TIMES}
+    row["channels"] = _json(page.channels).decode()
+    return row
+
+
+def _page(row: Row[Any]) -> Page:
+    known = {name: row._mapping[name] for name in Page.__struct_fields__}
+    known |= {name: _moment(known[name]) for name in _PAGE_TIMES}
+    known["channels"] = _channels(known["channels"])
+    return Page(**known)

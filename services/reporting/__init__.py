@@ -1,0 +1,1 @@
+"""Hears every topic, says nothing, keeps the history."""

@@ -1,0 +1,66 @@
+"""How each fact of a lead's life reads in one line: pure."""
+
+from collections.abc import Callable
+from typing import Any
+
+from schemas import events
+from schemas.events import Event
+
+
+def lead_of(event: Event) -> str | None:
+    """The lead a record is about, when it says so itself (outside events do not)."""
+    found = getattr(event, "lead_id", None)
+    return found if isinstance(found, str) else None
+
+
+def cause_of(event: Event) -> str | None:
+    """The outside event that a record took up: it ties the event to the lead."""
+    if isinstance(event, events.LeadScored):
+        return event.trigger.event_id
+    found = getattr(event, "event_id", None)
+    return found if isinstance(found, str) else None
+
+
+def status_of(event: Event) -> tuple[str, int] | None:
+    """(status, version) when the record says one."""
+    return (event.status, event.version) if isinstance(event, events.Routed) else None
+
+
+def line(type: str, event: Event) -> str:
+    """One line for people. Values came from outside: escape them where they are shown."""
+    if isinstance(event, events.Happened):
+        about = event.fields.get("form") or event.fields.get("path") or event.fields.get("content") or ""
+        return f"{type} {about}".strip() + f" (from {event.source})"
+    say = _LINES.get(event.__class__)
+    return say(event) if say else type
+
+
+def _touched(e: Any) -> str:
+    return f"somebody was in touch by {e.channel}" if e.answered else f"an attempt by {e.channel}, unanswered"
+
+
+_LINES: dict[type[Event], Callable[[Any], str]] = {
+    events.LeadScored: lambda e: (
+        f"suppressed: {e.suppressed}"
+        if e.suppressed
+        else f"scored {e.score.total:g} (fit {e.score.fit:g}, engagement {e.score.engagement:g}, grade {e.score.grade})"
+    ),
+    events.LeadTouched: _touched,
+    events.TouchRecorded: _touched,
+    events.ConsentChanged: lambda e: f"consent {'given' if e.given else 'withdrawn'}: {e.reason}",
+    events.OpportunityChanged: lambda e: f"opportunity {e.stage}",
+    events.LeadQualified: lambda e: f"qualified by `{e.line}` ({e.urgency})",
+    events.LeadQueued: lambda e: f"waits in {e.pool or 'no pool'}: {e.reason}",
+    events.LeadAssigned: lambda e: f"assigned to {e.rep} (epoch {e.epoch})",
+    events.LeadReleased: lambda e: f"taken from {e.rep}: {e.kind}, {e.reason}",
+    events.LeadAccepted: lambda e: f"accepted by {e.rep}",
+    events.LeadRecycled: lambda e: f"back with Marketing ({e.kind}): {e.reason}",
+    events.LeadOptedOut: lambda e: f"opted out: {e.reason}",
+    events.LeadMoved: lambda e: f"{e.was} -> {e.status}" + (f": {e.reason}" if e.reason else ""),
+    events.ActionAsked: lambda e: f"{e.action} asked for by {e.by}",
+    events.ActionAnswered: lambda e: f"{e.action} {e.outcome}" + (f": {e.why}" if e.why else ""),
+    events.PageSent: lambda e: f"{e.person} paged by {e.channel} (rung {e.rung})",
+    events.PageFailed: lambda e: f"page to {e.person} failed: {e.why}",
+    events.PromiseKept: lambda e: f"first touch {e.seconds / 60:.0f} min after the submit{', late' if e.late else ''}",
+    events.PromiseMissed: lambda e: "the promise ran out with nobody in touch",
+}

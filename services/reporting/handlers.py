@@ -1,0 +1,55 @@
+"""Reporting's handlers: keep everything, count where each lead stands."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from schemas.events import LeadScored
+from services.reporting import domain, store
+from services.runtime.clock import micros
+from services.runtime.log import Record
+from services.runtime.service import Handler
+from services.runtime.unit import Unit
+
+KEPT_DAYS = 400
+DROPPED_AT_ONCE = 2_000
+
+
+def keep(topic: str) -> Handler:
+    """The handler of one topic."""
+
+    def hear(batch: Sequence[Record], unit: Unit) -> None:
+        rows: list[dict[str, object]] = []
+        statuses: dict[str, tuple[str, int]] = {}
+        for record in batch:
+            event, envelope = record.event, record.envelope
+            lead = domain.lead_of(event)
+            rows.append(
+                {
+                    "id": record.event_id,
+                    "topic": topic,
+                    "type": envelope.type,
+                    "lead_id": lead,
+                    "cause": domain.cause_of(event),
+                    "at": micros(envelope.time),
+                    "position": record.position,
+                    "body": record.body,
+                }
+            )
+            found = domain.status_of(event)
+            if found is None and isinstance(event, LeadScored) and event.version == 1:
+                found = (next(iter(unit.config.agreement.lifecycle.statuses)), 0)
+            if lead and found and (lead not in statuses or found[1] > statuses[lead][1]):
+                statuses[lead] = found
+        store.keep(unit, rows)
+        store.set_statuses(
+            unit,
+            [{"lead_id": lead, "status": status, "version": version} for lead, (status, version) in statuses.items()],
+        )
+
+    return hear
+
+
+def forget(unit: Unit) -> datetime | None:
+    """Drop what is older than the history is kept."""
+    dropped = store.drop(unit, micros(unit.now - timedelta(days=KEPT_DAYS)), DROPPED_AT_ONCE)
+    return unit.now if dropped == DROPPED_AT_ONCE else None

@@ -1,0 +1,149 @@
+"""Leads as answered over HTTP, read from the view `leads` (a migration makes it): the one place where the
+services' tables meet."""
+
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from pydantic import BaseModel
+from sqlalchemy.engine import Connection
+
+from schemas.http import Clock, Lead, Listing, Owner, Queue, Score
+from services.runtime import db, normalise
+from services.runtime.clock import moment
+from services.runtime.config import Config
+
+view = sa.table(
+    "leads",
+    *(
+        sa.column(name)
+        for name in [
+            "id",
+            "email",
+            "status",
+            "epoch",
+            "owner",
+            "queue_pool",
+            "queue_reason",
+            "queue_since",
+            "created_at",
+            "updated_at",
+            "state",
+            "promise_at",
+            "clock_state",
+            "next_rung",
+        ]
+    ),
+)
+
+
+class Asked(BaseModel):
+    """Which leads somebody wants: every condition given holds. Ids grow with time, so newest first is by id."""
+
+    email: str | None = None
+    status: str | None = None
+    owner: str | None = None
+    limit: int = 50
+    cursor: str | None = None
+
+
+class _Seen(msgspec.Struct):
+    """What of the router's state is shown."""
+
+    facts: dict[str, str | int | float | bool] = {}
+    score: dict[str, float | str] = {}
+
+
+_state = msgspec.json.Decoder(_Seen).decode
+_ONE = db.Sql(lambda _: sa.select(view).where(view.c.id == sa.bindparam("lead")))
+
+
+def _page(*named: str) -> db.Sql:
+    wanted = [view.c[name] == sa.bindparam(name) for name in named]
+    return db.Sql(
+        lambda _: (
+            sa.select(view)
+            .where(*wanted, view.c.id < sa.bindparam("below"))
+            .order_by(view.c.id.desc())
+            .limit(sa.bindparam("limit", type_=sa.Integer))
+        )
+    )
+
+
+_FILTERS = ("email", "status", "owner")
+_PAGES = {
+    named: _page(*named)
+    for named in (tuple(f for n, f in enumerate(_FILTERS) if bits >> n & 1) for bits in range(1 << len(_FILTERS)))
+}
+
+
+def page(connection: Connection, asked: Asked, config: Config) -> Listing[Lead]:
+    """One page of the list; an address is normalised as events are, so that any spelling of it is found."""
+    values: dict[str, Any] = {"status": asked.status, "owner": asked.owner, "email": asked.email}
+    if asked.email is not None:
+        try:
+            values["email"] = normalise.email(asked.email)
+        except normalise.MalformedError:
+            return Listing[Lead](items=[])
+    named = tuple(name for name in _FILTERS if values[name] is not None)
+    rows = _PAGES[named].all(
+        connection, **{name: values[name] for name in named}, below=asked.cursor or "~", limit=asked.limit + 1
+    )
+    more = len(rows) > asked.limit
+    items = [_lead(row, config) for row in rows[: asked.limit]]
+    return Listing[Lead](items=items, next=items[-1].id if more else None)
+
+
+def one(connection: Connection, lead: str, config: Config) -> Lead | None:
+    """One lead, or None."""
+    row = _ONE.first(connection, lead=lead)
+    return None if row is None else _lead(row, config)
+
+
+def _lead(row: Any, config: Config) -> Lead:
+    state = _state(row.state)
+    facts = state.facts
+    name = facts.get("name") or " ".join(str(facts[f]) for f in ("first_name", "last_name") if f in facts)
+    company = facts.get("company.name")
+    return Lead(
+        id=row.id,
+        email=row.email,
+        name=str(name) or None,
+        company=None if company is None else str(company),
+        status=row.status,
+        status_team=config.agreement.lifecycle.statuses.get(row.status),
+        score=_score(state.score),
+        owner=_owner(row.owner, config),
+        queue=_queue(row),
+        clock=_clock(row),
+        epoch=row.epoch,
+        created_at=moment(row.created_at),
+        updated_at=moment(row.updated_at),
+    )
+
+
+def _score(said: dict[str, float | str]) -> Score:
+    numbers = {part: float(said.get(part, 0.0)) for part in ("fit", "engagement", "total")}
+    return Score(**numbers, grade=str(said.get("grade") or "") or None)
+
+
+def _owner(rep: str | None, config: Config) -> Owner | None:
+    if rep is None:
+        return None
+    known = config.team.rep_by_id.get(rep)
+    return Owner(id=rep, name=known.name if known else rep, email=known.email if known else None)
+
+
+def _queue(row: Any) -> Queue | None:
+    if row.queue_pool is None:
+        return None
+    return Queue(pool=row.queue_pool, reason=row.queue_reason or "", since=moment(row.queue_since))
+
+
+def _clock(row: Any) -> Clock | None:
+    """No clock once it is over: nobody waits for anybody any more."""
+    if row.clock_state is None or row.clock_state == "over":
+        return None
+    return Clock(
+        due_at=moment(row.promise_at), state=row.clock_state, rung=row.next_rung - 1 if row.next_rung else None
+    )

@@ -1,0 +1,16 @@
+"""Reporting, as data."""
+
+from schemas.topics import ALL
+from services.reporting.api import router
+from services.reporting.handlers import forget, keep
+from services.runtime.service import Service, Tick
+
+
+def service() -> Service:
+    """Hears every topic, says nothing."""
+    return Service(
+        name="reporting",
+        hears={topic: keep(topic) for topic in ALL},
+        ticks=(Tick("reporting.forget", forget, every_seconds=3_600.0),),
+        api=router,
+    )

@@ -1,0 +1,97 @@
+"""The only SQL of reporting: every event and record for 400 days, and the status of each lead."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from services.runtime import db
+from services.runtime.unit import Unit
+
+history = sa.Table(
+    "reporting_history",
+    db.metadata,
+    sa.Column("id", db.Text, primary_key=True),  # the event's
+    sa.Column("topic", db.Text, nullable=False),
+    sa.Column("type", db.Text, nullable=False),
+    sa.Column("lead_id", db.Text),  # None: an outside event, tied to its lead by the record it caused
+    sa.Column("cause", db.Text),  # the outside event this record took up
+    sa.Column("at", db.Integer, nullable=False),
+    sa.Column("position", db.Integer, nullable=False),
+    sa.Column("body", db.Bytes, nullable=False),
+    sa.Index("reporting_history_by_lead", "lead_id", "at"),
+    sa.Index("reporting_history_by_time", "at"),
+    sqlite_with_rowid=False,
+)
+statuses = sa.Table(
+    "reporting_statuses",
+    db.metadata,
+    sa.Column("lead_id", db.Text, primary_key=True),
+    sa.Column("status", db.Text, nullable=False),
+    sa.Column("version", db.Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+_KEEP = db.Sql(
+    lambda f: f.insert(history).values({c.name: sa.bindparam(c.name) for c in history.columns}).on_conflict_do_nothing()
+)
+
+
+def _status(flavour: db.Flavour) -> Any:
+    insert = flavour.insert(statuses).values({c.name: sa.bindparam(c.name) for c in statuses.columns})
+    return insert.on_conflict_do_update(
+        index_elements=["lead_id"],
+        set_={"status": insert.excluded.status, "version": insert.excluded.version},
+        where=insert.excluded.version > statuses.c.version,
+    )
+
+
+_STATUS = db.Sql(_status)
+_COUNTS = db.Sql(lambda _: sa.select(statuses.c.status, sa.func.count()).group_by(statuses.c.status))
+_DROP = db.Sql(
+    lambda _: sa.delete(history).where(
+        history.c.id.in_(
+            sa.select(history.c.id)
+            .where(history.c.at < sa.bindparam("before"))
+            .order_by(history.c.at)
+            .limit(sa.bindparam("limit", type_=sa.Integer))
+        )
+    )
+)
+
+
+def _timeline(_: db.Flavour) -> Any:
+    of_lead = sa.select(history).where(history.c.lead_id == sa.bindparam("lead"))
+    causes = sa.select(history.c.cause).where(history.c.lead_id == sa.bindparam("lead"), history.c.cause.is_not(None))
+    caused = sa.select(history).where(history.c.id.in_(causes))
+    both = sa.union(of_lead, caused).subquery()
+    return sa.select(both).order_by(both.c.at, both.c.position).limit(sa.bindparam("limit", type_=sa.Integer))
+
+
+_TIMELINE = db.Sql(_timeline)
+
+
+def keep(unit: Unit, rows: Sequence[Mapping[str, object]]) -> None:
+    """Store history rows; one that is there already stays as it is."""
+    _KEEP.many(unit.connection, rows)
+
+
+def set_statuses(unit: Unit, rows: Sequence[Mapping[str, object]]) -> None:
+    """The newest status of leads; an older version never overwrites."""
+    _STATUS.many(unit.connection, rows)
+
+
+def drop(unit: Unit, before: int, limit: int) -> int:
+    """Forget up to `limit` rows from before that moment (microseconds); how many."""
+    return _DROP.run(unit.connection, before=before, limit=limit).rowcount
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Leads per status."""
+    return {row[0]: int(row[1]) for row in _COUNTS.all(connection)}
+
+
+def timeline(connection: Connection, lead: str, limit: int) -> Sequence[Any]:
+    """What is known of one lead, in order of time."""
+    return _TIMELINE.all(connection, lead=lead, limit=limit)

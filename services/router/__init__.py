@@ -1,0 +1,1 @@
+"""Qualifies leads, gives each one owner, and keeps the fences."""

@@ -1,0 +1,331 @@
+"""What people, rungs and reports do to a lead. Each act is applied to a desk, or refused with a reason and a remedy.
+
+An act already in effect is applied: it changes nothing and is not refused.
+"""
+
+from msgspec.structs import replace
+
+from schemas.agreement import Transition
+from schemas.events import (
+    LeadAccepted,
+    LeadMoved,
+    LeadOptedOut,
+    LeadRecycled,
+    LeadReleased,
+    RepChanged,
+    TouchRecorded,
+)
+from services.router.desk import TEAM_TICK, Desk
+from services.router.domain.choosing import Presence, decide, not_here, offer, unavailable
+from services.router.domain.lead import (
+    ACCEPTED,
+    CUSTOMER,
+    HELD,
+    OPPORTUNITY,
+    OPTED_OUT,
+    QUALIFIED,
+    WORKING,
+    Lead,
+    at,
+)
+from services.router.domain.lifecycle import SYSTEM, Actor, Refused, after_consent, move, possible
+from services.runtime.clock import moment
+
+BY_HAND = "assigned by hand"
+TO_MANAGER = "the manager owns it"
+NOBODY_ELSE = "nobody else can take it"
+TEAM_OF_MANAGERS = frozenset({"marketing", "sales"})
+TEAM_OF_REPS = frozenset({"sales"})
+
+
+def somebody(desk: Desk, lead: Lead | None, by: str) -> Actor:
+    """Who stands behind the `by` of a record: the system, or a rep, who acts for themselves and whom they manage."""
+    rep = by.removeprefix("rep:") if by.startswith("rep:") else None
+    if rep is None:
+        return SYSTEM if by == SYSTEM.name else Actor(by, frozenset({"sales"}), TEAM_OF_REPS)
+    owner = lead.owner if lead else None
+    roles = {"sales"}
+    if owner == rep:
+        roles.add("owner")
+    elif owner is not None and rep in desk.rules.managers(owner):
+        roles |= {"owner", "manager"}
+    return Actor(by, frozenset(roles), TEAM_OF_REPS, rep)
+
+
+# --- the owner ----------------------------------------------------------------------------------------------------
+
+
+def accept(desk: Desk, lead: Lead, actor: Actor) -> Refused | None:
+    """The owner says yes."""
+    if lead.status in (ACCEPTED, WORKING) and "owner" in actor.roles:
+        return None
+    way = move(desk.rules.lifecycle, lead.status, actor, to=ACCEPTED)
+    if isinstance(way, Refused):
+        return way
+    was = lead.status
+    desk.put(lead, way.to, lead.owner)
+    desk.say(lead, LeadAccepted, was=was, by=actor.name, rep=lead.owner)
+    return None
+
+
+def reject(desk: Desk, lead: Lead, actor: Actor, reason: str) -> Refused | None:
+    """The owner says no. The reason chooses: back to Marketing, or on to the next rep, never the same."""
+    if rejected_already(lead, actor, reason):
+        return None
+    way = move(desk.rules.lifecycle, lead.status, actor, verb="reject", reason=reason)
+    if isinstance(way, Refused):
+        return way
+    _declined(desk, lead)
+    if way.to == QUALIFIED:
+        _release(desk, lead, way, actor, "reject", reason)
+        desk.route(lead)
+    else:
+        _back(desk, lead, way, actor, "reject", reason)
+    return None
+
+
+def rejected_already(lead: Lead, actor: Actor, reason: str) -> bool:
+    """This rejection is in effect: the lead is back with Marketing for that reason, or has left this rep."""
+    if lead.owner is None and lead.state.back == f"reject:{reason}":
+        return True
+    if actor.rep is None or "owner" in actor.roles:
+        return False
+    return lead.state.declined.get(actor.rep, -1) >= (lead.submit_at or 0)
+
+
+def recycle(desk: Desk, lead: Lead, actor: Actor, reason: str) -> Refused | None:
+    """Back to Marketing, to start again: engagement counts from here."""
+    if lead.owner is None and lead.state.back == f"recycle:{reason}":
+        return None
+    way = move(desk.rules.lifecycle, lead.status, actor, verb="recycle", reason=reason)
+    if isinstance(way, Refused):
+        return way
+    _back(desk, lead, way, actor, "recycle", reason)
+    return None
+
+
+def _declined(desk: Desk, lead: Lead) -> None:
+    if lead.owner is not None:
+        lead.state.declined[lead.owner] = desk.at
+        lead.state.not_again = lead.owner
+
+
+def _release(desk: Desk, lead: Lead, way: Transition, actor: Actor, kind: str, reason: str) -> None:
+    was, rep = lead.status, lead.owner
+    desk.close(lead, actor.name, f"{kind}: {reason}")
+    desk.put(lead, way.to, None)
+    desk.say(lead, LeadReleased, was=was, by=actor.name, rep=rep, kind=kind, reason=reason)
+
+
+def _back(desk: Desk, lead: Lead, way: Transition, actor: Actor, kind: str, reason: str) -> None:
+    was, rep = lead.status, lead.owner
+    if rep is not None:
+        desk.close(lead, actor.name, f"{kind}: {reason}")
+    desk.put(lead, way.to, None)
+    lead.state.back = f"{kind}:{reason}"
+    desk.say(lead, LeadRecycled, was=was, by=actor.name, kind=kind, reason=reason, rep=rep)
+
+
+# --- touches ------------------------------------------------------------------------------------------------------
+
+
+def touch(
+    desk: Desk,
+    lead: Lead,
+    by: str,
+    *,
+    channel: str,
+    answered: bool,
+    when: int,
+    rep: str | None = None,
+    event_id: str | None = None,
+) -> None:
+    """Somebody was in touch, or tried. A fact: never refused. One from before the submit is told and counts for nothing.
+
+    `when` is in microseconds; one to come counts as now.
+    """
+    when = min(when, desk.at)
+    was = lead.status
+    if lead.submit_at is None or when >= lead.submit_at:
+        lead.touched_at = when if lead.touched_at is None else min(lead.touched_at, when)
+        lead.state.attempts += 1
+        lead.state.unanswered = 0 if answered else lead.state.unanswered + 1
+        way = move(desk.rules.lifecycle, lead.status, SYSTEM, when="touched")
+        if isinstance(way, Transition):
+            desk.put(lead, way.to, lead.owner)
+    desk.say(
+        lead,
+        TouchRecorded,
+        was=was,
+        by=by if lead.status == was else SYSTEM.name,
+        channel=channel,
+        answered=answered,
+        touched_at=moment(when),
+        rep=rep,
+        event_id=event_id,
+    )
+
+
+# --- changing hands -----------------------------------------------------------------------------------------------
+
+
+def reassign(desk: Desk, lead: Lead, actor: Actor, reason: str) -> Refused | None:
+    """Nobody was in touch in time: the next rep gets it; after the agreed number of times, the manager owns it."""
+    way = move(desk.rules.lifecycle, lead.status, actor, verb="reassign", reason=reason)
+    if isinstance(way, Refused):
+        return way
+    owner = lead.owner
+    if not lead.untouched or owner is None:
+        return Refused("somebody has been in touch", "nothing to do")
+    desk.serve()
+    next_rep = None
+    if lead.state.reassignments < desk.rules.reassign_at_most:
+        next_rep = desk.choose(_as_released(lead, owner, desk.at))[0].chosen
+    manager = _manager(desk, owner) if next_rep is None else None
+    if next_rep is None and manager is None:
+        return Refused(NOBODY_ELSE, f"{owner} keeps it; give {owner} a manager in team.yaml, or the pool more members")
+    lead.state.reassignments += 1
+    _declined(desk, lead)
+    _release(desk, lead, way, actor, "reassign", reason)
+    if manager is None:
+        desk.route(lead)
+    else:
+        _offer(desk, lead, TO_MANAGER, manager)
+    return None
+
+
+def _as_released(lead: Lead, owner: str, now: int) -> Lead:
+    """The lead as it will be once `owner` has lost it, to see beforehand who would be next."""
+    state = replace(lead.state, previous_owner=owner, previous_left_at=now, not_again=owner)
+    return replace(lead, status=QUALIFIED, owner=None, state=state)
+
+
+def _manager(desk: Desk, owner: str) -> str | None:
+    """The nearest manager who is here. Their capacity is not asked."""
+    above = desk.rules.managers(owner)
+    return next((rep for rep in above if not_here(desk.rules, desk.floor.reps, rep, desk.at) is None), None)
+
+
+def _offer(desk: Desk, lead: Lead, rule: str, rep: str) -> None:
+    inputs = offer(desk.rules, lead, desk.now, rule, rep)
+    desk.give(lead, decide(inputs), inputs)
+
+
+def assign(desk: Desk, lead: Lead, actor: Actor, rep: str, reason: str | None, *, force: bool) -> Refused | None:
+    """Give the lead to this rep. `force`: also while they are away or at capacity."""
+    if desk.rules.rep(rep) is None:
+        return Refused(f"there is no rep {rep!r}", f"one of: {', '.join(desk.rules.team.rep_by_id)}", "rep")
+    if lead.owner == rep and lead.status in HELD:
+        return None
+    if lead.status == QUALIFIED and "manager" not in actor.roles:
+        return Refused(f"{actor.name} may not hand out leads that wait", "it is for: manager", "actor")
+    if lead.status != QUALIFIED:
+        way = move(desk.rules.lifecycle, lead.status, actor, verb="reassign", reason=reason)
+        if isinstance(way, Refused):
+            return way
+        if way.to != QUALIFIED:
+            return Refused(
+                "the agreement sends a reassigned lead elsewhere", possible(desk.rules.lifecycle, lead.status)
+            )
+    else:
+        way = None
+    blocked = unavailable(desk.rules, desk.floor.reps, rep, desk.at)
+    if blocked is not None and (blocked == "deactivated" or not force):
+        remedy = "choose somebody who is here" if blocked == "deactivated" else "send force: true to do it nevertheless"
+        return Refused(f"{rep} cannot take it: {blocked}", remedy)
+    if way is not None:
+        _release(desk, lead, way, actor, "hand-over", reason or BY_HAND)
+    _offer(desk, lead, BY_HAND, rep)
+    return None
+
+
+def take_away(desk: Desk, lead: Lead) -> bool:
+    """The owner is gone: the lead is routed anew. False when the agreement has no way for that."""
+    way = move(desk.rules.lifecycle, lead.status, SYSTEM, verb="reassign")
+    if isinstance(way, Refused) or lead.owner is None:
+        return False
+    _release(desk, lead, way, SYSTEM, "deactivated", f"{lead.owner} is gone")
+    desk.route(lead)
+    return True
+
+
+# --- the person and the CRM ---------------------------------------------------------------------------------------
+
+
+def opt_out(desk: Desk, lead: Lead, actor: Actor, reason: str) -> Refused | None:
+    """The person wants to hear nothing more."""
+    if lead.status == OPTED_OUT:
+        return None
+    way = move(desk.rules.lifecycle, lead.status, actor, to=OPTED_OUT, reason=reason)
+    if isinstance(way, Refused):
+        return way
+    was = lead.status
+    if lead.owner is not None:
+        desk.close(lead, actor.name, f"opt-out: {reason}")
+    desk.put(lead, way.to, None)
+    desk.say(lead, LeadOptedOut, was=was, by=actor.name, reason=reason)
+    return None
+
+
+def consent_again(desk: Desk, lead: Lead, reason: str) -> None:
+    """The person wants to hear from us again: where the agreement says, if it says."""
+    to = after_consent(desk.rules.lifecycle, lead.status)
+    if to is not None:
+        _moved(desk, lead, to, reason)
+
+
+def opportunity(desk: Desk, lead: Lead, stage: str) -> None:
+    """The CRM moved the deal. What the agreement has no way for is only noted."""
+    lead.state.stage = stage
+    desk.change(lead)
+    if stage == "lost":
+        recycle(desk, lead, SYSTEM, stage)
+        return
+    ends = (CUSTOMER, OPPORTUNITY) if stage == "won" else (OPPORTUNITY,)
+    for end in ends:
+        if _may_move(desk, lead, end):
+            _moved(desk, lead, end, stage)
+            break
+    if stage == "won" and lead.status == OPPORTUNITY and _may_move(desk, lead, CUSTOMER):
+        _moved(desk, lead, CUSTOMER, stage)
+
+
+def _may_move(desk: Desk, lead: Lead, to: str) -> bool:
+    return isinstance(move(desk.rules.lifecycle, lead.status, SYSTEM, to=to), Transition)
+
+
+def _moved(desk: Desk, lead: Lead, to: str, reason: str) -> None:
+    was = lead.status
+    desk.put(lead, to, lead.owner)
+    desk.say(lead, LeadMoved, was=was, by=SYSTEM.name, reason=reason)
+
+
+# --- reps ---------------------------------------------------------------------------------------------------------
+
+
+def available(desk: Desk, rep: str, state: str, until: int | None) -> Presence:
+    """A rep comes, goes for a while, or goes for good (then their open leads are routed anew, soon after)."""
+    presence = desk.presence(rep)
+    if (presence.state, presence.until) == (state, until):
+        return presence
+    presence.state, presence.until = state, until
+    _say(desk, rep, presence, state)
+    if state == "deactivated":
+        desk.unit.wake(TEAM_TICK)
+    return presence
+
+
+def noticed(desk: Desk, rep: str, state: str) -> None:
+    """A rep is here or gone, by the team file or because an absence has ended."""
+    presence = desk.presence(rep)
+    if state == "available":
+        presence.state, presence.until = state, None
+    _say(desk, rep, presence, state)
+
+
+def _say(desk: Desk, rep: str, presence: Presence, state: str) -> None:
+    presence.said = state
+    event = RepChanged(rep=rep, at=desk.now, state=state, until=at(presence.until))  # type: ignore[arg-type]  # one of three words
+    desk.unit.emit(event, key=rep)
+    if state == "available":
+        desk.made_room()

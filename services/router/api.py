@@ -1,0 +1,129 @@
+"""The router over HTTP: what people do to a lead, who is here, which pools there are, and why a lead went where it did."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Response
+
+from schemas.http import Acted, AssignBody, Availability, ReasonBody, TouchBody
+from services.router import commands, store
+from services.router.domain.choosing import Presence, not_here
+from services.router.domain.lead import at
+from services.router.domain.rules import rules_of
+from services.runtime.auth import Principal, needs
+from services.runtime.clock import micros
+from services.runtime.idempotency import Once, idempotent
+from services.runtime.problem import Problem
+from services.runtime.service import Resources
+
+Sales = Annotated[Principal, Depends(needs("sales"))]
+Anyone = Annotated[Principal, Depends(needs("ingest"))]
+
+
+def router(resources: Resources) -> APIRouter:
+    """The routes of the router."""
+    api = APIRouter(tags=["leads"])
+    _owning(api, resources)
+    _moving(api, resources)
+    _looking(api, resources)
+    return api
+
+
+def _owning(api: APIRouter, resources: Resources) -> None:
+    Action = Annotated[Once, Depends(idempotent(resources.units))]  # noqa: N806  # a type, of these resources
+
+    @api.post("/v1/leads/{lead}/accept", response_model=Acted)
+    async def accept(lead: str, who: Sales, once: Action) -> Response:
+        """The owner says yes: reminders end, the response clock goes on."""
+        return await once(lambda unit: commands.accept(unit, lead, who))
+
+    @api.post("/v1/leads/{lead}/reject", response_model=Acted)
+    async def reject(lead: str, body: ReasonBody, who: Sales, once: Action) -> Response:
+        """The owner says no. The reason chooses: back to Marketing, or on to the next rep, never the same."""
+        return await once(lambda unit: commands.reject(unit, lead, body.reason, who))
+
+    @api.post("/v1/leads/{lead}/touch", response_model=Acted)
+    async def touch(lead: str, body: TouchBody, who: Sales, once: Action) -> Response:
+        """Somebody was in touch with the lead, or tried: this keeps the promise and ends the ladder."""
+        return await once(lambda unit: commands.touch(unit, lead, body.channel, body.answered, body.at, who))
+
+
+def _moving(api: APIRouter, resources: Resources) -> None:
+    Action = Annotated[Once, Depends(idempotent(resources.units))]  # noqa: N806  # a type, of these resources
+
+    @api.post("/v1/leads/{lead}/opt-out", response_model=Acted)
+    async def opt_out(lead: str, body: ReasonBody, who: Anyone, once: Action) -> Response:
+        """The person wants to hear nothing more: no owner, no page, no list."""
+        return await once(lambda unit: commands.opt_out(unit, lead, body.reason, who))
+
+    @api.post("/v1/leads/{lead}/recycle", response_model=Acted)
+    async def recycle(lead: str, body: ReasonBody, who: Sales, once: Action) -> Response:
+        """Back to Marketing, to start again."""
+        return await once(lambda unit: commands.recycle(unit, lead, body.reason, who))
+
+    @api.post("/v1/leads/{lead}/assign", response_model=Acted)
+    async def assign(lead: str, body: AssignBody, who: Sales, once: Action) -> Response:
+        """Hand the lead to this rep: an owner their own, a manager any, also one that waits."""
+        return await once(lambda unit: commands.assign(unit, lead, body.rep, body.reason, body.force, who))
+
+    @api.post("/v1/reps/{rep}/availability", tags=["team"])
+    async def availability(rep: str, body: Availability, who: Sales, once: Action) -> Response:
+        """Whether a rep takes new leads. Open ones stay theirs."""
+        state = "available" if body.available else "away"
+        return await once(lambda unit: commands.availability(unit, rep, state, body.until, who))
+
+
+def _looking(api: APIRouter, resources: Resources) -> None:
+    @api.get("/v1/reps", tags=["team"])
+    async def reps(who: Sales) -> dict[str, Any]:
+        """Every rep: whether they are here, and how much they have."""
+        rules, now = rules_of(resources.config.current), micros(resources.clock.business())
+        presences = await resources.reads(store.presences)
+        items = []
+        for rep in rules.team.reps:
+            presence = presences.get(rep.id, Presence())
+            absent = not_here(rules, presences, rep.id, now)
+            state = absent.partition(":")[0] if absent else "available"
+            until = at(presence.until) if presence.as_of(now) == "away" else rep.away_until(resources.clock.business())
+            items.append(
+                {
+                    "id": rep.id,
+                    "name": rep.name,
+                    "email": rep.email,
+                    "manager": rep.manager,
+                    "state": state,
+                    "until": until,
+                    "open": presence.open,
+                    "capacity": rep.capacity.open,
+                    "pools": [pool.id for pool in rules.team.pools if rep.id in rules.members(pool.id)],
+                }
+            )
+        return {"items": items, "next": None}
+
+    @api.get("/v1/pools", tags=["team"])
+    async def pools(who: Sales) -> dict[str, Any]:
+        """Every pool: its members with their shares, and how many leads wait for it."""
+        waiting = await resources.reads(store.waiting_by_pool)
+        items = [
+            {
+                "id": pool.id,
+                "members": [
+                    {
+                        "rep": member.rep,
+                        "weight": member.weight,
+                        "share": round(member.weight / sum(other.weight for other in pool.members), 4),
+                    }
+                    for member in pool.members
+                ],
+                "waiting": waiting.get(pool.id, 0),
+            }
+            for pool in resources.config.current.team.pools
+        ]
+        return {"items": items, "next": None}
+
+    @api.get("/v1/leads/{lead}/decisions")
+    async def decisions(lead: str, who: Anyone) -> dict[str, Any]:
+        """Every decision about this lead: who was chosen or why nobody, who was considered, and from what."""
+        known = await resources.reads(lambda connection: store.find(connection, lead))
+        if known is None:
+            raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
+        return {"items": await resources.reads(lambda connection: store.decisions_of(connection, lead)), "next": None}

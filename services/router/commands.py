@@ -1,0 +1,143 @@
+"""What people ask for over HTTP, each one unit: applied or already in effect, else a problem that says what is possible."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from services.router import acts
+from services.router.desk import Desk, peek_queue
+from services.router.domain.lead import Lead, at
+from services.router.domain.lifecycle import Actor, Kind, Refused
+from services.router.domain.rules import rules_of
+from services.runtime.auth import Principal
+from services.runtime.clock import micros
+from services.runtime.problem import Fault, Problem
+from services.runtime.unit import Unit
+
+STATES: Final = ("available", "away", "deactivated")
+_STATUS: Final[dict[Kind, tuple[int, str]]] = {
+    "status": (409, "Not now"),
+    "actor": (403, "Not for you"),
+    "reason": (422, "Unknown reason"),
+    "rep": (422, "Unknown rep"),
+}
+_POINTER: Final[dict[Kind, str]] = {"reason": "#/reason", "rep": "#/rep"}
+
+Answer = dict[str, Any]
+"""A lead after an action: id, status, owner, epoch, touched_at."""
+
+
+def accept(unit: Unit, lead: str, who: Principal) -> Answer:
+    """The owner says yes."""
+    return _act(unit, lead, who, acts.accept)
+
+
+def reject(unit: Unit, lead: str, reason: str, who: Principal) -> Answer:
+    """The owner says no; the reason chooses where the lead goes."""
+    return _act(unit, lead, who, lambda desk, known, actor: acts.reject(desk, known, actor, reason), routes=True)
+
+
+def recycle(unit: Unit, lead: str, reason: str, who: Principal) -> Answer:
+    """Back to Marketing."""
+    return _act(unit, lead, who, lambda desk, known, actor: acts.recycle(desk, known, actor, reason))
+
+
+def opt_out(unit: Unit, lead: str, reason: str, who: Principal) -> Answer:
+    """The person wants to hear nothing more."""
+    return _act(unit, lead, who, lambda desk, known, actor: acts.opt_out(desk, known, actor, reason))
+
+
+def assign(unit: Unit, lead: str, rep: str, reason: str | None, force: bool, who: Principal) -> Answer:
+    """Give the lead to this rep; `force`: also while they are away or at capacity."""
+    return _act(unit, lead, who, lambda desk, known, actor: acts.assign(desk, known, actor, rep, reason, force=force))
+
+
+def touch(unit: Unit, lead: str, channel: str, answered: bool, when: datetime | None, who: Principal) -> Answer:
+    """Somebody was in touch, or tried; now, unless `when` says so. Anybody of Sales may say it, of any lead."""
+
+    def act(desk: Desk, known: Lead, actor: Actor) -> None:
+        happened = desk.at if when is None else micros(when)
+        acts.touch(desk, known, actor.name, channel=channel, answered=answered, when=happened, rep=actor.rep)
+
+    return _act(unit, lead, who, act)
+
+
+def availability(unit: Unit, rep: str, state: str, until: datetime | None, who: Principal) -> Answer:
+    """A rep comes, goes for a while (`until`: then they are back by themselves), or for good."""
+    desk = Desk(unit, ())
+    known = desk.rules.rep(rep)
+    if known is None:
+        raise Problem(
+            404, "Unknown rep", f"There is no rep {rep!r}; the team is: {', '.join(desk.rules.team.rep_by_id)}."
+        )
+    if not who.may_act_for(rep) or (state == "deactivated" and not who.allows("manager")):
+        raise Problem(403, "Not for you", f"The availability of {rep} is for {rep}, managers and admins.")
+    if not known.active:
+        raise Problem(409, "Named by a file", f"team.yaml says that {rep} is not active; change it there.")
+    if until is not None and until <= desk.now:
+        raise Problem(
+            422, "In the past", "`until` must lie ahead.", [Fault(pointer="#/until", detail="lies in the past")]
+        )
+    presence = acts.available(desk, rep, state, micros(until) if until and state == "away" else None)
+    desk.save()
+    return {"id": rep, "state": presence.state, "until": at(presence.until), "open": presence.open}
+
+
+def _act(
+    unit: Unit,
+    id: str,
+    who: Principal,
+    act: Callable[[Desk, Lead, Actor], Refused | None],
+    *,
+    routes: bool = False,
+) -> Answer:
+    desk = Desk(unit, [id], peek_queue(unit, rules_of(unit.config)) if routes else None)
+    lead = desk.leads.get(id)
+    if lead is None:
+        raise Problem(404, "Unknown lead", f"There is no lead {id!r}.")
+    refused = act(desk, lead, _actor(who, lead))
+    if refused is not None:
+        raise _problem(refused, lead)
+    desk.save()
+    return answer(lead)
+
+
+def answer(lead: Lead) -> Answer:
+    """A lead as an action's answer."""
+    return {
+        "id": lead.id,
+        "status": lead.status,
+        "owner": lead.owner,
+        "epoch": lead.epoch,
+        "touched_at": at(lead.touched_at),
+    }
+
+
+def _actor(who: Principal, lead: Lead) -> Actor:
+    """What this key may do with this lead, in the agreement's words."""
+    teams = frozenset(team for team in ("marketing", "sales") if who.allows(team))
+    roles = set(teams)
+    if who.allows("manager"):
+        roles.add("manager")
+    if lead.owner is not None and who.allows("sales") and who.may_act_for(lead.owner):
+        roles.add("owner")
+    return Actor(who.actor, frozenset(roles), teams or frozenset({"nobody"}), who.rep)
+
+
+def _problem(refused: Refused, lead: Lead) -> Problem:
+    status, title = _STATUS[refused.kind]
+    pointer = _POINTER.get(refused.kind)
+    faults = [Fault(pointer=pointer, detail=refused.remedy)] if pointer else []
+    return Problem(
+        status,
+        title,
+        f"{refused.why[0].upper()}{refused.why[1:]}; {refused.remedy}.",
+        faults,
+        extensions={"lead": answer_of(lead)},
+    )
+
+
+def answer_of(lead: Lead) -> Answer:
+    """The lead as it stands, in a refusal."""
+    touched = at(lead.touched_at)
+    return answer(lead) | {"touched_at": touched.isoformat() if touched else None}

@@ -1,0 +1,289 @@
+"""The working memory of one unit: leads, pools and reps loaded once, changed in memory, stored in bulk.
+
+Every change of a lead's status, owner or place in the queue goes through here, so that open load, epochs, the queue
+and what is said on `routes` cannot come apart.
+"""
+
+from collections.abc import Collection, Iterable
+from functools import cached_property
+from typing import Any
+
+from schemas.events import LeadAssigned, LeadQueued, Routed
+from services.router import store
+from services.router.domain.choosing import Decision, Floor, Inputs, Presence, ask, decide, unavailable
+from services.router.domain.lead import ASSIGNED, HELD, Lead, at, card
+from services.router.domain.lifecycle import SYSTEM, Refused, move
+from services.router.domain.rules import Rules, rules_of
+from services.router.store import FIRST, Assignment, Decided, Place
+from services.runtime.clock import micros, moment
+from services.runtime.unit import Unit
+
+SERVED_MAX = 200
+"""How many waiting leads one unit looks at."""
+
+QUEUE_TICK = "router.queue"
+TEAM_TICK = "router.team"
+NO_TURN = "others wait before it"
+
+
+class Queue:
+    """What a unit knows of the queue. `waited_for`: pools with somebody waiting; `whole`: those of them all of whose
+    waiting leads are in memory."""
+
+    def __init__(
+        self, waited_for: Collection[str] = (), whole: Collection[str] = (), places: Iterable[Place] = ()
+    ) -> None:
+        self.waited_for = set(waited_for)
+        self.whole = set(whole)
+        self.ids = [place[2] for place in places]
+        self.stale = True  # room may have been made since the queue was last served
+
+    def joined(self, pool: str, lead: str) -> None:
+        """A lead of this unit begins to wait."""
+        if pool not in self.waited_for:
+            self.waited_for.add(pool)
+            self.whole.add(pool)
+        self.ids.append(lead)
+
+
+def peek_queue(unit: Unit, rules: Rules) -> Queue:
+    """The leads that wait for pools in which somebody has room. Without locks: they come before those of pools."""
+    waited_for = store.pools_waited_for(unit.connection, rules.team.pool_by_id)
+    roomy = with_room(unit, rules, waited_for)
+    if not roomy:
+        return Queue(waited_for)
+    places = store.waiting(unit.connection, roomy, FIRST, SERVED_MAX)
+    return Queue(waited_for, roomy if len(places) < SERVED_MAX else (), places)
+
+
+def with_room(unit: Unit, rules: Rules, pools: Collection[str]) -> set[str]:
+    """Those of `pools` with a member who is here and below capacity. Peeks."""
+    if not pools:
+        return set()
+    reps = store.presences(unit.connection)
+    now = micros(unit.clock.business())  # not `unit.now`: nothing is locked yet
+    return {pool for pool in pools if any(unavailable(rules, reps, rep, now) is None for rep in rules.members(pool))}
+
+
+class Desk:
+    """One unit's leads, and what became of them."""
+
+    def __init__(self, unit: Unit, wanted: Collection[str], queue: Queue | None = None) -> None:
+        self.unit = unit
+        self.rules = rules_of(unit.config)
+        self.queue = queue or Queue()
+        self.leads = store.lock(unit.connection, {*wanted, *self.queue.ids})
+        self.now = unit.now
+        self.at = micros(self.now)
+        self._learned: dict[str, Lead] = {}
+        self._changed: dict[str, Lead] = {}
+        self._assignments: dict[tuple[str, int], Assignment] = {}
+        self._decided: list[Decided] = []
+        self._turned: dict[str, set[str]] = {}  # pool: members whose pass changed
+        self._reps: set[str] = set()
+
+    @cached_property
+    def floor(self) -> Floor:
+        """Pools and reps, locked when first asked for: after every lead."""
+        team = self.rules.team
+        return store.lock_floor(self.unit.connection, team.pool_by_id, team.rep_by_id)
+
+    # --- what is known --------------------------------------------------------------------------------------------
+
+    def lead(self, id: str) -> Lead:
+        """The lead of that id; one nobody has heard of begins its life."""
+        found = self.leads.get(id)
+        if found is None:
+            found = self.leads[id] = Lead(id, self.rules.initial, created_at=self.at)
+            self.change(found)
+        return found
+
+    def learn(self, lead: Lead) -> None:
+        """What scoring says of this lead changed, nothing else."""
+        lead.updated_at = self.at
+        self._learned[lead.id] = lead
+
+    def change(self, lead: Lead) -> None:
+        """Something of this lead changed."""
+        lead.updated_at = self.at
+        self._changed[lead.id] = lead
+
+    def presence(self, rep: str) -> Presence:
+        """A rep about to change."""
+        self._reps.add(rep)
+        found = self.floor.presence(rep)
+        found.updated_at = self.at
+        return found
+
+    def say(self, lead: Lead, event: type[Routed], /, *, was: str, by: str, **rest: Any) -> None:
+        """Tell what happened to `lead`, as it stands now."""
+        lead.version += 1
+        self.change(lead)
+        common: dict[str, Any] = {"lead_id": lead.id, "version": lead.version, "at": self.now, "status": lead.status}
+        self.unit.emit(event(**common, was=was, epoch=lead.epoch, by=by, **rest), key=lead.id)
+
+    # --- what changes ---------------------------------------------------------------------------------------------
+
+    def put(self, lead: Lead, status: str, owner: str | None) -> None:
+        """Change status and owner, and the open load of whom that concerns. Nobody waits for a pool any more."""
+        before = lead.owner if lead.status in HELD else None
+        after = owner if status in HELD else None
+        lead.status, lead.owner = status, owner
+        lead.queue_pool = lead.queue_reason = lead.queue_since = None
+        if owner is None:
+            lead.pool = None
+        if before == after:
+            return
+        if after is not None:
+            self.presence(after).open += 1
+        if before is not None:
+            self.presence(before).open -= 1
+            self.made_room()
+
+    def made_room(self) -> None:
+        """Somebody can take more than before."""
+        self.queue.stale = True
+        self.unit.wake(QUEUE_TICK)
+
+    def close(self, lead: Lead, by: str, reason: str) -> None:
+        """End the assignment of a lead that has an owner. The owner stays until `put`."""
+        key = (lead.id, lead.epoch)
+        assignment = self._assignments.setdefault(key, Assignment(lead.id, lead.epoch, stored=True))
+        assignment.closed_at, assignment.closed_by, assignment.close_reason = self.at, by, reason
+        lead.state.previous_owner, lead.state.previous_left_at = lead.owner, self.at
+
+    def give(self, lead: Lead, decision: Decision, inputs: Inputs) -> None:
+        """Open the next assignment of a lead without an owner, as decided. Raises `ValueError` when nobody was chosen."""
+        if decision.chosen is None:
+            raise ValueError(decision.why)
+        was = lead.status
+        lead.epoch += 1
+        decision_id = self._keep(lead, decision, inputs)
+        self._assignments[lead.id, lead.epoch] = Assignment(
+            lead.id, lead.epoch, decision.chosen, decision.pool, decision.rule, decision_id, self.at
+        )
+        self._take_turn(decision)
+        self.put(lead, ASSIGNED, decision.chosen)
+        lead.pool, lead.state.assigned_at, lead.state.not_again = decision.pool, self.at, None
+        self.say(
+            lead,
+            LeadAssigned,
+            was=was,
+            by=SYSTEM.name,
+            rep=decision.chosen,
+            decision_id=decision_id,
+            urgency=lead.urgency,
+            submit_at=moment(lead.submit_at or self.at),
+            assigned_at=self.now,
+            reassignments=lead.state.reassignments,
+            touched_at=at(lead.touched_at),
+            pool=decision.pool,
+            rule=decision.rule,
+            card=card(lead),
+        )
+
+    def _take_turn(self, decision: Decision) -> None:
+        turn, pool = decision.turn, decision.pool
+        if turn is None or pool is None:
+            return
+        turns = self.floor.turns(pool)
+        turns.virtual = turn.virtual
+        changed = {rep: passes for rep, passes in turn.passes.items() if turns.passes.get(rep) != passes}
+        turns.passes |= changed
+        self._turned.setdefault(pool, set()).update(changed)
+
+    def _keep(self, lead: Lead, decision: Decision, inputs: Inputs) -> str:
+        id = self.unit.new_id()
+        self._decided.append(Decided(id, lead.id, lead.epoch, self.at, self.rules.version, decision, inputs))
+        return id
+
+    # --- routing --------------------------------------------------------------------------------------------------
+
+    def choose(self, lead: Lead) -> tuple[Decision, Inputs]:
+        """Who would get `lead` now."""
+        inputs = ask(self.rules, lead, self.floor, self.now)
+        return decide(inputs), inputs
+
+    def route(self, lead: Lead) -> None:
+        """Give a qualified lead its owner, or its place in the queue. No room goes to it that a waiting one could use."""
+        refused = move(self.rules.lifecycle, lead.status, SYSTEM, to=ASSIGNED)
+        if isinstance(refused, Refused):
+            self._wait(lead, "", refused.why)
+            return
+        self.serve()
+        decision, inputs = self.choose(lead)
+        if decision.chosen is None:
+            self._keep(lead, decision, inputs)
+            self._wait(lead, decision.pool or "", decision.why)
+            return
+        before = self.waits_for(decision.chosen)
+        if before is None:
+            self.give(lead, decision, inputs)
+        else:
+            self._wait(lead, decision.pool or before, NO_TURN)
+            self.unit.wake(QUEUE_TICK)
+
+    def waits_for(self, rep: str) -> str | None:
+        """A pool of `rep` for which leads wait that this unit has not looked at."""
+        unseen = self.queue.waited_for - self.queue.whole
+        return next((pool for pool in sorted(unseen) if rep in self.rules.members(pool)), None)
+
+    def _wait(self, lead: Lead, pool: str, reason: str) -> None:
+        was = lead.status
+        self.queue.joined(pool, lead.id)
+        lead.queue_pool, lead.queue_reason = pool, reason
+        lead.queue_since = lead.queue_since or self.at
+        self._say_queued(lead, was)
+
+    def _say_queued(self, lead: Lead, was: str) -> None:
+        self.say(
+            lead,
+            LeadQueued,
+            was=was,
+            by=SYSTEM.name,
+            pool=lead.queue_pool,
+            reason=lead.queue_reason,
+            urgency=lead.urgency,
+            submit_at=moment(lead.submit_at or self.at),
+        )
+
+    def serve(self) -> int:
+        """Give waiting leads of this unit whatever room there is, hottest first, then oldest; how many got an owner."""
+        queue = self.queue
+        if not queue.stale or not queue.ids:
+            return 0
+        queue.stale = False
+        waiting = [lead for id in queue.ids if (lead := self.leads.get(id)) and lead.queue_pool is not None]
+        served = sum(self._serve(lead) for lead in sorted(waiting, key=lambda lead: lead.place))
+        queue.ids = [lead.id for lead in waiting if lead.queue_pool is not None]
+        return served
+
+    def _serve(self, lead: Lead) -> bool:
+        if lead.state.suppressed is not None:
+            return False
+        decision, inputs = self.choose(lead)
+        if decision.chosen is not None:
+            self.give(lead, decision, inputs)
+            return True
+        pool, reason = decision.pool or "", decision.why
+        if pool != lead.queue_pool:  # another agreement, or other facts, send it elsewhere
+            lead.queue_pool, lead.queue_reason = pool, reason
+            self._say_queued(lead, lead.status)
+        elif reason != lead.queue_reason:
+            lead.queue_reason = reason
+            self.change(lead)
+        return False
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Store everything that changed, in a constant number of statements."""
+        connection = self.unit.connection
+        store.learn(connection, [lead for id, lead in self._learned.items() if id not in self._changed])
+        store.save(connection, self._changed.values())
+        store.assign(connection, list(self._assignments.values()))
+        store.keep(connection, self._decided)
+        store.save_turns(
+            connection, {pool: (self.floor.pools[pool], reps) for pool, reps in sorted(self._turned.items())}
+        )
+        store.save_reps(connection, {rep: self.floor.reps[rep] for rep in self._reps})

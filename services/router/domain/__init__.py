@@ -1,0 +1,1 @@
+"""What the router decides, as pure functions: lives of leads, turns, choices, qualification."""

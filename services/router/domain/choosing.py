@@ -1,0 +1,276 @@
+"""Who gets a lead: the first matching rule, the turns of its pool, and a reason for everybody passed over.
+
+`ask` gathers all that the choice depends on; `decide` makes it from that alone, and the same inputs are stored with
+the decision. So a decision replayed is the decision, not a copy of its logic.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import msgspec
+
+from schemas.agreement import RoutingRule
+from schemas.events import Facts
+from services.router.domain.lead import Lead
+from services.router.domain.rules import Rules
+from services.router.domain.turns import Seat, Turn, take
+from services.runtime.clock import EPOCH, micros, moment
+
+NO_RULE = "no routing rule matches"
+
+
+class Step(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One rule that matched: the seats it offers, those of a `pool` or of one rep."""
+
+    rule: str
+    seats: tuple[Seat, ...]
+    pool: str | None = None
+
+
+class Inputs(msgspec.Struct, frozen=True, omit_defaults=True):
+    """All that one decision depends on, without a name or an address. `facts` are the ones the rules read."""
+
+    now: datetime
+    urgency: str
+    steps: tuple[Step, ...]
+    facts: Facts = {}
+    excluded: tuple[str, ...] = ()
+
+
+class Considered(msgspec.Struct, frozen=True):
+    """One rep looked at. `share`: of the pool's leads, 0 to 1."""
+
+    rep: str
+    eligible: bool
+    ruled_out_by: str | None
+    share: float
+    rule: str
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """Who was chosen, or where the lead waits (`chosen` None) and why."""
+
+    rule: str | None
+    pool: str | None
+    chosen: str | None
+    why: str
+    considered: tuple[Considered, ...]
+    turn: Turn | None = None
+
+
+@dataclass
+class Presence:
+    """What is known of a rep beside the team file. `open`: leads that are assigned, accepted or working."""
+
+    open: int = 0
+    state: str = "available"  # available, away or deactivated
+    until: int | None = None  # microseconds; away no longer from then on
+    said: str = "available"  # the state last told on `routes`
+    updated_at: int = 0
+
+    def as_of(self, now: int) -> str:
+        """The state, with an absence that has ended taken as ended."""
+        return "available" if self.state == "away" and self.until is not None and self.until <= now else self.state
+
+
+@dataclass
+class Turns:
+    """A pool's turns: its average pass, and each member's."""
+
+    virtual: int = 0
+    passes: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Floor:
+    """Everything shared by leads: who is here with how much to do, and whose turn it is."""
+
+    reps: dict[str, Presence]
+    pools: dict[str, Turns]
+
+    def presence(self, rep: str) -> Presence:
+        """Of anybody; who was never heard of is here and has nothing to do."""
+        return self.reps.setdefault(rep, Presence())
+
+    def turns(self, pool: str) -> Turns:
+        return self.pools.setdefault(pool, Turns())
+
+
+def decide(inputs: Inputs) -> Decision:
+    """The choice these inputs lead to: the first step that somebody can take. A pool is the last step of any."""
+    considered: list[Considered] = []
+    for step in inputs.steps:
+        weights = sum(seat.weight for seat in step.seats) or 1
+        considered += [
+            Considered(
+                seat.rep, seat.ruled_out_by is None, seat.ruled_out_by, round(seat.weight / weights, 4), step.rule
+            )
+            for seat in step.seats
+        ]
+        turn = take(step.seats)
+        if turn is not None:
+            return Decision(step.rule, step.pool, turn.rep, _why(step), tuple(considered), turn if step.pool else None)
+    last = inputs.steps[-1] if inputs.steps else None
+    if last is None or last.pool is None:
+        return Decision(None, "", None, NO_RULE, tuple(considered))
+    return Decision(last.rule, last.pool, None, summary(last.seats), tuple(considered))
+
+
+def replay(inputs: Inputs) -> str | None:
+    """The rep these inputs lead to."""
+    return decide(inputs).chosen
+
+
+def _why(step: Step) -> str:
+    if step.pool is None:
+        return step.rule
+    could = sum(seat.ruled_out_by is None for seat in step.seats)
+    return f"next in turn in {step.pool}: {could} of {len(step.seats)} could take it"
+
+
+def summary(seats: Sequence[Seat]) -> str:
+    """Why nobody can take it, as `all 3 at capacity` or `2 at capacity, 1 away`."""
+    kinds = Counter((seat.ruled_out_by or "").partition(":")[0] for seat in seats)
+    if len(kinds) == 1:
+        kind, count = next(iter(kinds.items()))
+        return f"all {count} {kind}" if count > 1 else f"the only one {kind}"
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "nobody is in this pool"
+
+
+# --- gathering ----------------------------------------------------------------------------------------------------
+
+
+def ask(rules: Rules, lead: Lead, floor: Floor, now: datetime) -> Inputs:
+    """Everything the choice for `lead` depends on."""
+    facts = context(rules, lead)
+    case = _Case(rules, lead, floor, micros(now))
+    steps: list[Step] = []
+    for index in rules.matched(facts):
+        rule = rules.routing[index]
+        steps.append(_step(case, rule, facts))
+        if rule.pool is not None:
+            break
+    read = {name: facts[name] for name in rules.read if name in facts}
+    not_again = lead.state.not_again
+    return Inputs(now, lead.urgency, tuple(steps), read, (not_again,) if not_again else ())
+
+
+def offer(rules: Rules, lead: Lead, now: datetime, rule: str, rep: str) -> Inputs:
+    """The inputs of a choice that is already made: by hand, or because the manager owns it now."""
+    return Inputs(now, lead.urgency, (Step(rule, (Seat(rep),)),))
+
+
+def context(rules: Rules, lead: Lead) -> Facts:
+    """What routing rules read of a lead."""
+    state = lead.state
+    facts: Facts = {**state.facts}
+    if state.trigger is not None:
+        facts |= state.trigger.fields
+    facts |= {"status": lead.status, "urgency": lead.urgency, "grade": state.score.grade}
+    facts |= {"fit": state.score.fit, "engagement": state.score.engagement, "total": state.score.total}
+    owner = _account_owner(rules, facts)
+    if owner is not None:
+        facts["account.owner"] = owner
+    if state.previous_owner is not None:
+        facts["previous_owner"] = state.previous_owner
+    return facts
+
+
+def _account_owner(rules: Rules, facts: Facts) -> str | None:
+    for name in ("company.domain", "email.domain"):
+        owner = rules.team.owner_by_domain.get(str(facts.get(name, "")).lower())
+        if owner is not None:
+            return owner
+    return None
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One lead in front of the team, at one moment."""
+
+    rules: Rules
+    lead: Lead
+    floor: Floor
+    now: int
+
+
+def _step(case: _Case, rule: RoutingRule, facts: Facts) -> Step:
+    if rule.pool is None:
+        rep = str(facts.get(rule.to or "", ""))
+        gone = _too_long_ago(case, rule)
+        seats = (Seat(rep, ruled_out_by=gone or ruled_out(case, rep)),) if rep else ()
+        return Step(rule.name, seats)
+    turns = case.floor.turns(rule.pool)
+    members = case.rules.team.pool_by_id[rule.pool].members
+    return Step(
+        rule.name,
+        tuple(
+            Seat(
+                member.rep,
+                member.weight,
+                turns.passes.get(member.rep, turns.virtual),
+                ruled_out(case, member.rep, rule.require.languages),
+            )
+            for member in members
+        ),
+        rule.pool,
+    )
+
+
+def _too_long_ago(case: _Case, rule: RoutingRule) -> str | None:
+    left = case.lead.state.previous_left_at
+    if rule.within is None or left is None or case.now - left <= micros(EPOCH + rule.within):
+        return None
+    return f"had it too long ago: until {_day(left)}"
+
+
+def ruled_out(case: _Case, rep: str, languages: Sequence[str] = ()) -> str | None:
+    """Why `rep` cannot take this lead, or None. What stands before a colon is the kind of reason."""
+    absent = unavailable(case.rules, case.floor.reps, rep, case.now)
+    if absent is not None:
+        return absent
+    state = case.lead.state
+    if rep == state.not_again:
+        return "had it and did not take it"
+    declined = state.declined.get(rep)
+    if declined is not None and case.now < declined + case.rules.never_back_us:
+        return f"had it and did not take it: until {_day(declined + case.rules.never_back_us)}"
+    return _speechless(case.rules, rep, languages)
+
+
+def unavailable(rules: Rules, reps: Mapping[str, Presence], rep: str, now: int) -> str | None:
+    """Why `rep` gets no new lead at all, or None: gone, away, or at capacity."""
+    absent = not_here(rules, reps, rep, now)
+    known, presence = rules.rep(rep), reps.get(rep)
+    if absent is not None or known is None:
+        return absent
+    limit = known.capacity.open
+    has = presence.open if presence else 0
+    return f"at capacity: {has} of {limit} open" if limit is not None and has >= limit else None
+
+
+def not_here(rules: Rules, reps: Mapping[str, Presence], rep: str, now: int) -> str | None:
+    """Why `rep` is not working now, or None."""
+    known, presence = rules.rep(rep), reps.get(rep)
+    if known is None:
+        return "not in the team"
+    state = presence.as_of(now) if presence else "available"
+    if not known.active or state == "deactivated":
+        return "deactivated"
+    if presence is not None and state == "away":
+        return f"away: until {_day(presence.until)}" if presence.until is not None else "away"
+    until = known.away_until(moment(now)) if known.away else None
+    return f"away: until {_day(micros(until))}" if until is not None else None
+
+
+def _speechless(rules: Rules, rep: str, languages: Sequence[str]) -> str | None:
+    known = rules.rep(rep)
+    spoken = {language.lower() for language in known.languages} if known and languages else set()
+    lacks = [language for language in languages if language.lower() not in spoken]
+    return f"does not speak {', '.join(lacks)}" if lacks else None
+
+
+def _day(us: int) -> str:
+    return (EPOCH + timedelta(microseconds=us)).strftime("%Y-%m-%d %H:%MZ")

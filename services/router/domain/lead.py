@@ -1,0 +1,118 @@
+"""A lead as the router knows it: whose it is, what it asked for, who had it and did not take it."""
+
+from datetime import datetime
+
+import msgspec
+
+from schemas.events import Facts, LeadCard, Score, Trigger
+from services.runtime.clock import moment
+
+QUALIFIED = "qualified"
+ASSIGNED = "assigned"
+ACCEPTED = "accepted"
+WORKING = "working"
+OPPORTUNITY = "opportunity"
+CUSTOMER = "customer"
+OPTED_OUT = "opted-out"
+HELD = frozenset({ASSIGNED, ACCEPTED, WORKING})
+"""The statuses that count as a rep's open load."""
+
+_NOTHING = Score(0.0, 0.0, 0.0, "")
+
+
+class State(msgspec.Struct, omit_defaults=True):
+    """What of a lead is read with it and never searched by. Times are microseconds since the epoch."""
+
+    facts: Facts = {}
+    score: Score = _NOTHING
+    phone: str | None = None
+    suppressed: str | None = None  # the agreement's reason never to route this person
+    armed: bool = True  # whether a line met by score alone counts
+    line: str = ""  # the qualify line of the latest hand-over
+    trigger: Trigger | None = None  # and what met it
+    assigned_at: int | None = None
+    reassignments: int = 0  # how often a missed clock changed the owner since the submit
+    attempts: int = 0  # touches since the submit
+    unanswered: int = 0  # those in a row that nobody answered
+    declined: dict[str, int] = {}  # who had it and did not take it, and when that was
+    not_again: str | None = None  # of those the latest: never the next owner, whatever the agreement's pause
+    previous_owner: str | None = None
+    previous_left_at: int | None = None
+    back: str | None = None  # how it came back to Marketing, as `recycle:stalled`
+    stage: str | None = None  # of its opportunity, as the CRM says
+
+
+class Lead(msgspec.Struct):
+    """One lead. The fields are the columns of `router_leads`, in their order; times are microseconds since the epoch."""
+
+    id: str
+    status: str
+    version: int = 0
+    epoch: int = 0
+    owner: str | None = None
+    pool: str | None = None
+    queue_pool: str | None = None  # None: not waiting; "": no routing rule matched
+    queue_reason: str | None = None
+    queue_since: int | None = None
+    urgency: str = ""
+    urgency_rank: int = 0
+    submit_at: int | None = None
+    touched_at: int | None = None  # the first touch since the submit
+    scoring_version: int = 0
+    email: str | None = None
+    created_at: int = 0
+    updated_at: int = 0
+    state: State = msgspec.field(default_factory=State)
+
+    @property
+    def untouched(self) -> bool:
+        """Nobody has been in touch since the submit."""
+        return self.touched_at is None
+
+    @property
+    def place(self) -> tuple[int, int, str]:
+        """Where it stands in the queue: hottest first, then oldest."""
+        return self.urgency_rank, self.queue_since or 0, self.id
+
+
+def at(us: int | None) -> datetime | None:
+    """A stored moment, when there is one."""
+    return None if us is None else moment(us)
+
+
+def card(lead: Lead) -> LeadCard:
+    """What a rep reads of the lead."""
+    state = lead.state
+    facts, trigger = state.facts, state.trigger
+    asked = (
+        " ".join(str(trigger.fields[f]) for f in ("form", "content", "path") if f in trigger.fields) if trigger else ""
+    )
+    because = ": ".join(part for part in (state.line, f"{trigger.type} {asked}".strip() if trigger else "") if part)
+    return LeadCard(
+        name=person(facts),
+        email=lead.email or "",
+        phone=state.phone or _text(facts, "phone"),
+        title=_text(facts, "title"),
+        company=_text(facts, "company.name") or _text(facts, "company.domain"),
+        because=because,
+        grade=state.score.grade,
+        total=state.score.total,
+        source=trigger.source if trigger else "",
+    )
+
+
+def title(facts: Facts) -> str:
+    """How people read of a lead: name, company."""
+    company = _text(facts, "company.name") or _text(facts, "company.domain")
+    return ", ".join(part for part in (person(facts), company) if part)
+
+
+def person(facts: Facts) -> str:
+    """The name, whole or put together."""
+    parts = (_text(facts, "first_name"), _text(facts, "last_name"))
+    return _text(facts, "name") or " ".join(part for part in parts if part)
+
+
+def _text(facts: Facts, field: str) -> str:
+    value = facts.get(field)
+    return "" if value is None else str(value)

@@ -1,0 +1,110 @@
+"""The life of a lead is the agreement's table of transitions; what is not in it cannot happen."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.agreement import Lifecycle, Transition, Verb
+
+NOBODY = "nobody"
+Kind = Literal["status", "actor", "reason", "rep"]
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Somebody who asks for a move. `roles` are the agreement's words (`owner`, `manager` ...), towards this lead;
+    `teams` those whose statuses they may move a lead out of. Without a team it is the system, which no fence stops."""
+
+    name: str
+    roles: frozenset[str]
+    teams: frozenset[str] = frozenset()
+    rep: str | None = None
+
+
+_DONE: Mapping[Verb, str] = {"reject": "rejected", "recycle": "recycled", "reassign": "reassigned"}
+SYSTEM = Actor("system", frozenset({"system"}))
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A move that cannot be: why, what would be possible, and which part of the request is at odds."""
+
+    why: str
+    remedy: str
+    kind: Kind = "status"
+
+
+def move(
+    lifecycle: Lifecycle,
+    status: str,
+    actor: Actor,
+    *,
+    to: str | None = None,
+    verb: Verb | None = None,
+    reason: str | None = None,
+    when: str | None = None,
+) -> Transition | Refused:
+    """The transition out of `status` by its end or its verb; `reason` chooses among several, `when` is what happened.
+
+    Transitions with a verb are found by it alone, those with a `when` only when it happened.
+    """
+    ways = [
+        way
+        for way in lifecycle.transitions
+        if way.leaves(status) and way.as_ == verb and way.when == when and to in (None, way.to)
+    ]
+    if not ways:
+        return Refused(f"a lead that is {status} cannot {_asked(to, verb)}", possible(lifecycle, status))
+    allowed = [way for way in ways if _may(lifecycle, status, way, actor)]
+    if not allowed:
+        by = ", ".join(dict.fromkeys(role for way in ways for role in way.by))
+        return Refused(f"{actor.name} may not do this to a lead that is {status}", f"it is for: {by}", "actor")
+    return _by_reason(allowed, reason)
+
+
+def _asked(to: str | None, verb: Verb | None) -> str:
+    return f"be {_DONE[verb]}" if verb else f"become {to}"
+
+
+def _may(lifecycle: Lifecycle, status: str, way: Transition, actor: Actor) -> bool:
+    if not ("anyone" in way.by or actor.roles & set(way.by)):
+        return False
+    if not actor.teams or lifecycle.statuses.get(way.to) == NOBODY:  # the system; opting out, which has no fence
+        return True
+    return lifecycle.statuses.get(status) in actor.teams
+
+
+def _by_reason(ways: Collection[Transition], reason: str | None) -> Transition | Refused:
+    for way in ways:
+        if way.reason and reason in way.reason:
+            return way
+    for way in ways:
+        if not way.reason:
+            return way
+    known = ", ".join(dict.fromkeys(word for way in ways for word in way.reason))
+    what = f"the agreement knows no reason {reason!r} here" if reason else "the agreement asks for a reason here"
+    return Refused(what, f"one of: {known}", "reason")
+
+
+def possible(lifecycle: Lifecycle, status: str) -> str:
+    """What the agreement allows from here, for people."""
+    ways = [
+        f"{f'{way.as_} to {way.to}' if way.as_ else way.to} (by {', '.join(way.by)})"
+        for way in lifecycle.transitions
+        if way.leaves(status)
+    ]
+    return f"from {status} it can go to: {'; '.join(ways)}" if ways else f"nothing leads out of {status}"
+
+
+def handover(lifecycle: Lifecycle, qualified: str) -> frozenset[str]:
+    """The statuses out of which the system may hand a lead over."""
+    found = (
+        status for status in lifecycle.statuses if isinstance(move(lifecycle, status, SYSTEM, to=qualified), Transition)
+    )
+    return frozenset(found)
+
+
+def after_consent(lifecycle: Lifecycle, status: str) -> str | None:
+    """Where consent given again leads from `status`, if anywhere."""
+    way = move(lifecycle, status, SYSTEM, when="consent.given")
+    return way.to if isinstance(way, Transition) else None

@@ -1,0 +1,47 @@
+"""Whether a scored lead is handed over to Sales now. Marketing's agreement says by which lines; each hand-over counts once."""
+
+from schemas.events import LeadScored, Met
+from services.router.domain.lead import Lead
+from services.router.domain.rules import Rules
+from services.runtime.clock import micros
+
+
+def learn(lead: Lead, scored: LeadScored) -> None:
+    """Take in what scoring says. An older record brings facts we do not have, and never a score."""
+    state = lead.state
+    if scored.version <= lead.scoring_version:
+        state.facts = {**scored.facts, **state.facts}
+        return
+    lead.scoring_version = scored.version
+    lead.email = scored.email
+    state.phone = scored.phone
+    state.facts = scored.facts
+    state.score = scored.score
+    state.suppressed = scored.suppressed
+
+
+def rearm(lead: Lead, scored: LeadScored, rules: Rules) -> None:
+    """A lead that came back counts by score again once its total has fallen far enough."""
+    if not lead.state.armed and rules.rearm_below is not None and scored.score.total < rules.rearm_below:
+        lead.state.armed = True
+
+
+def line_met(lead: Lead, scored: LeadScored, rules: Rules) -> Met | None:
+    """The first line that hands this lead over: one met by the event itself always counts, by the score only if armed."""
+    if scored.suppressed is not None or lead.status not in rules.handover:
+        return None
+    return next((met for met in scored.met if met.by_event or lead.state.armed), None)
+
+
+def qualify(lead: Lead, scored: LeadScored, met: Met, rules: Rules) -> None:
+    """Note the hand-over: what for, how urgent, and from when the response clock runs. Touches count anew."""
+    lead.urgency = met.urgency
+    lead.urgency_rank = rules.ranks.get(met.urgency, len(rules.ranks))
+    lead.submit_at = micros(scored.trigger.at)
+    lead.touched_at = None
+    state = lead.state
+    state.armed = False
+    state.line = met.name
+    state.trigger = scored.trigger
+    state.reassignments = state.attempts = state.unanswered = 0
+    state.back = None

@@ -1,0 +1,173 @@
+"""What the router does when it hears of a lead or of an action: load, decide, store, emit."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from schemas.events import (
+    ActionAnswered,
+    ActionAsked,
+    ConsentChanged,
+    Event,
+    LeadQualified,
+    LeadScored,
+    LeadTouched,
+    Met,
+    OpportunityChanged,
+)
+from services.router import acts
+from services.router.desk import Desk, peek_queue
+from services.router.domain.lead import QUALIFIED, Lead, title
+from services.router.domain.lifecycle import SYSTEM, Refused
+from services.router.domain.qualify import learn, line_met, qualify, rearm
+from services.router.domain.rules import rules_of
+from services.runtime.clock import micros, moment
+from services.runtime.log import Record
+from services.runtime.unit import Unit
+
+_HEARD = (LeadScored, LeadTouched, ConsentChanged, OpportunityChanged)
+MOVES_LEADS_ON = frozenset({"reject", "reassign"})
+
+
+def hear_leads(batch: Sequence[Record], unit: Unit) -> None:
+    """Learn scores; hand over who meets a line, and give them an owner in the same unit; apply touches, consents, deals."""
+    heard = [(record, event) for record in batch if isinstance(event := record.event, _HEARD)]
+    if not heard:
+        return
+    rules = rules_of(unit.config)
+    routes = any(isinstance(event, LeadScored) and event.met for _, event in heard)
+    desk = Desk(unit, {event.lead_id for _, event in heard}, peek_queue(unit, rules) if routes else None)
+    for record, event in heard:
+        _LEADS[type(event)](desk, desk.lead(event.lead_id), event, record)
+    desk.save()
+
+
+def _scored(desk: Desk, lead: Lead, event: LeadScored, _: Record) -> None:
+    newer, same_email = event.version > lead.scoring_version, lead.email == event.email
+    learn(lead, event)
+    if newer:
+        rearm(lead, event, desk.rules)
+    if same_email:
+        desk.learn(lead)
+    else:
+        desk.change(lead)
+    if event.met:
+        met = line_met(lead, event, desk.rules)
+        if met is not None and (newer or (met.by_event and micros(event.trigger.at) > (lead.submit_at or 0))):
+            _hand_over(desk, lead, event, met)  # an older record counts only if they asked for something since
+
+
+def _hand_over(desk: Desk, lead: Lead, event: LeadScored, met: Met) -> None:
+    """Marketing's lead becomes Sales': qualified, and owned or queued in the same unit."""
+    was = lead.status
+    if lead.owner is not None:
+        desk.close(lead, SYSTEM.name, f"qualified: {met.name}")
+    qualify(lead, event, met, desk.rules)
+    desk.put(lead, QUALIFIED, None)
+    desk.say(
+        lead,
+        LeadQualified,
+        was=was,
+        by=SYSTEM.name,
+        line=met.name,
+        urgency=met.urgency,
+        submit_at=moment(lead.submit_at or desk.at),
+        score=event.score,
+        trigger=event.trigger,
+        title=title(lead.state.facts),
+    )
+    desk.route(lead)
+
+
+def _touched(desk: Desk, lead: Lead, event: LeadTouched, record: Record) -> None:
+    rep = event.by or desk.rules.rep_by_email.get((event.by_email or "").lower())
+    acts.touch(
+        desk,
+        lead,
+        f"rep:{rep}" if rep else SYSTEM.name,
+        channel=event.channel,
+        answered=event.answered,
+        when=micros(event.at),
+        rep=rep,
+        event_id=event.event_id or record.event_id,
+    )
+
+
+def _consented(desk: Desk, lead: Lead, event: ConsentChanged, _: Record) -> None:
+    if event.given:
+        acts.consent_again(desk, lead, event.reason)
+    else:
+        acts.opt_out(desk, lead, SYSTEM, event.reason)
+
+
+def _dealt(desk: Desk, lead: Lead, event: OpportunityChanged, _: Record) -> None:
+    acts.opportunity(desk, lead, event.stage)
+
+
+_LEADS: dict[type[Event], Callable[[Desk, Lead, Any, Record], None]] = {
+    LeadScored: _scored,
+    LeadTouched: _touched,
+    ConsentChanged: _consented,
+    OpportunityChanged: _dealt,
+}
+
+
+# --- actions ------------------------------------------------------------------------------------------------------
+
+
+def hear_actions(batch: Sequence[Record], unit: Unit) -> None:
+    """Apply what buttons and rungs ask for, if epoch and state still fit, and answer each."""
+    asked = [event for record in batch if isinstance(event := record.event, ActionAsked)]
+    if not asked:
+        return
+    routes = any(event.action in MOVES_LEADS_ON for event in asked)
+    rules = rules_of(unit.config)
+    desk = Desk(unit, {event.lead_id for event in asked}, peek_queue(unit, rules) if routes else None)
+    for event in asked:
+        refused = _apply(desk, event)
+        answer = ActionAnswered(
+            lead_id=event.lead_id,
+            action_id=event.action_id,
+            action=event.action,
+            epoch=event.epoch,
+            at=desk.now,
+            outcome="refused" if refused else "applied",
+            why=f"{refused.why}; {refused.remedy}" if refused else None,
+        )
+        unit.emit(answer, key=event.lead_id)
+    desk.save()
+
+
+def _apply(desk: Desk, event: ActionAsked) -> Refused | None:
+    lead = desk.leads.get(event.lead_id)
+    if lead is None:
+        return Refused("nobody knows this lead", "nothing to do")
+    actor = acts.somebody(desk, lead, event.by)
+    reason = event.reason or ""
+    if event.action == "touch":
+        channel = event.channel or "other"
+        when = micros(event.at)
+        acts.touch(
+            desk,
+            lead,
+            event.by,
+            channel=channel,
+            answered=event.answered,
+            when=when,
+            rep=actor.rep,
+            event_id=event.action_id,
+        )
+        return None
+    if event.action == "away":
+        if actor.rep is None:
+            return Refused(f"{event.by} is no rep", "only a rep can be away")
+        acts.available(desk, actor.rep, "away", micros(event.until) if event.until else None)
+        return None
+    if event.action == "reject" and (event.epoch == lead.epoch or acts.rejected_already(lead, actor, reason)):
+        return acts.reject(desk, lead, actor, reason)
+    if event.epoch != lead.epoch:
+        return Refused(f"assignment {event.epoch} is over", f"the lead is at {lead.epoch} now, {lead.status}")
+    if event.action == "accept":
+        return acts.accept(desk, lead, actor)
+    if event.action == "reassign":
+        return acts.reassign(desk, lead, actor, reason)
+    return None  # snooze: quiet for a while, which is the notifier's affair

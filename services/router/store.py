@@ -1,0 +1,435 @@
+"""The only SQL of the router: leads, assignments, decisions, pools and reps."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from services.router.domain.choosing import Decision, Floor, Inputs, Presence, Turns
+from services.router.domain.lead import HELD, Lead, State
+from services.runtime import db
+from services.runtime.clock import moment
+
+leads = sa.Table(
+    "router_leads",
+    db.metadata,
+    sa.Column("lead_id", db.Text, primary_key=True),
+    sa.Column("status", db.Text, nullable=False),
+    sa.Column("version", db.Integer, nullable=False),
+    sa.Column("epoch", db.Integer, nullable=False),
+    sa.Column("owner", db.Text),
+    sa.Column("pool", db.Text),
+    sa.Column("queue_pool", db.Text),
+    sa.Column("queue_reason", db.Text),
+    sa.Column("queue_since", db.Integer),
+    sa.Column("urgency", db.Text, nullable=False),
+    sa.Column("urgency_rank", db.Integer, nullable=False),
+    sa.Column("submit_at", db.Integer),
+    sa.Column("touched_at", db.Integer),
+    sa.Column("scoring_version", db.Integer, nullable=False),
+    sa.Column("email", db.Text),
+    sa.Column("created_at", db.Integer, nullable=False),
+    sa.Column("updated_at", db.Integer, nullable=False),
+    sa.Column("state", db.Text, nullable=False),
+    sa.Index("router_leads_by_status", "status", "lead_id"),
+    sa.Index("router_leads_by_owner", "owner", "lead_id"),
+    sa.Index("router_leads_by_email", "email"),
+)
+_WAITS = leads.c.queue_pool.is_not(None)
+sa.Index(
+    "router_leads_waiting",
+    leads.c.queue_pool,
+    leads.c.urgency_rank,
+    leads.c.queue_since,
+    sqlite_where=_WAITS,
+    postgresql_where=_WAITS,
+)
+assignments = sa.Table(
+    "router_assignments",
+    db.metadata,
+    sa.Column("lead_id", db.Text, primary_key=True),
+    sa.Column("epoch", db.Integer, primary_key=True),
+    sa.Column("rep", db.Text, nullable=False),
+    sa.Column("pool", db.Text),
+    sa.Column("rule", db.Text),
+    sa.Column("decision_id", db.Text, nullable=False),
+    sa.Column("opened_at", db.Integer, nullable=False),
+    sa.Column("closed_at", db.Integer),
+    sa.Column("closed_by", db.Text),
+    sa.Column("close_reason", db.Text),
+)
+_OPEN = assignments.c.closed_at.is_(None)
+sa.Index("router_one_open", assignments.c.lead_id, unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN)
+sa.Index("router_open_by_rep", assignments.c.rep, sqlite_where=_OPEN, postgresql_where=_OPEN)
+decisions = sa.Table(
+    "router_decisions",
+    db.metadata,
+    sa.Column("id", db.Text, primary_key=True),
+    sa.Column("lead_id", db.Text, nullable=False),
+    sa.Column("epoch", db.Integer, nullable=False),
+    sa.Column("at", db.Integer, nullable=False),
+    sa.Column("agreement", db.Text, nullable=False),
+    sa.Column("chosen", db.Text),
+    sa.Column("body", db.Text, nullable=False),
+    sa.Index("router_decisions_by_lead", "lead_id", "epoch"),
+)
+turns = sa.Table(
+    "router_turns",
+    db.metadata,
+    sa.Column("pool", db.Text, primary_key=True),
+    sa.Column("rep", db.Text, primary_key=True),
+    sa.Column("pass", db.Integer, nullable=False),
+)
+pools = sa.Table(
+    "router_pools",
+    db.metadata,
+    sa.Column("pool", db.Text, primary_key=True),
+    sa.Column("virtual", db.Integer, nullable=False),
+)
+reps = sa.Table(
+    "router_reps",
+    db.metadata,
+    sa.Column("rep", db.Text, primary_key=True),
+    sa.Column("open", db.Integer, nullable=False),
+    sa.Column("state", db.Text, nullable=False),
+    sa.Column("until", db.Integer),
+    sa.Column("said", db.Text, nullable=False),  # the state last told on `routes`
+    sa.Column("updated_at", db.Integer, nullable=False),
+)
+
+_LIMIT = sa.bindparam("limit", type_=sa.Integer)
+_LOCK = db.Sql(
+    lambda f: sa.select(leads).where(leads.c.lead_id.in_(f.each("leads"))).order_by(leads.c.lead_id).with_for_update()
+)
+_ONE = db.Sql(lambda _: sa.select(leads).where(leads.c.lead_id == sa.bindparam("lead")))
+_SAVE = db.Sql(lambda f: f.upsert(leads, ["lead_id"]))
+_LEARN = db.Sql(  # the hot path: no column that an index knows
+    lambda _: (
+        sa.update(leads)
+        .where(leads.c.lead_id == sa.bindparam("lead"))
+        .values({name: sa.bindparam(name) for name in ("scoring_version", "updated_at", "state")})
+    )
+)
+_OPEN_ASSIGNMENT = db.Sql(
+    lambda _: sa.insert(assignments).values({c.name: sa.bindparam(c.name) for c in assignments.columns})
+)
+_CLOSE = db.Sql(
+    lambda _: (
+        sa.update(assignments)
+        .where(assignments.c.lead_id == sa.bindparam("lead"), assignments.c.epoch == sa.bindparam("ended"))
+        .values({name: sa.bindparam(name) for name in ("closed_at", "closed_by", "close_reason")})
+    )
+)
+_DECIDED = db.Sql(lambda _: sa.insert(decisions).values({c.name: sa.bindparam(c.name) for c in decisions.columns}))
+_DECISIONS = db.Sql(
+    lambda _: (
+        sa.select(decisions)
+        .where(decisions.c.lead_id == sa.bindparam("lead"))
+        .order_by(decisions.c.epoch, decisions.c.at, decisions.c.id)
+    )
+)
+_POOLS = db.Sql(lambda _: sa.select(pools).order_by(pools.c.pool).with_for_update())
+_TURNS = db.Sql(lambda _: sa.select(turns).order_by(turns.c.pool, turns.c.rep))
+_REPS = db.Sql(lambda _: sa.select(reps).order_by(reps.c.rep).with_for_update())
+_PEEK_REPS = db.Sql(lambda _: sa.select(reps))
+_ADD_POOL = db.Sql(lambda f: f.insert(pools).values(pool=sa.bindparam("pool"), virtual=0).on_conflict_do_nothing())
+_ADD_REP = db.Sql(
+    lambda f: (
+        f.insert(reps)
+        .values(rep=sa.bindparam("rep"), open=0, state="available", said="available", updated_at=0)
+        .on_conflict_do_nothing()
+    )
+)
+_SAVE_POOL = db.Sql(lambda f: f.upsert(pools, ["pool"]))
+_SAVE_TURN = db.Sql(lambda f: f.upsert(turns, ["pool", "rep"]))
+_SAVE_REP = db.Sql(lambda f: f.upsert(reps, ["rep"]))
+_POOLS_WAITED_FOR = db.Sql(
+    lambda f: sa.select((asked := f.each("pools").subquery()).c.value).where(
+        sa.exists().where(leads.c.queue_pool == asked.c.value).correlate(asked)
+    )
+)
+_PLACE = sa.tuple_(leads.c.urgency_rank, leads.c.queue_since, leads.c.lead_id)
+_AFTER = sa.tuple_(
+    sa.bindparam("rank", type_=sa.Integer), sa.bindparam("since", type_=sa.BigInteger), sa.bindparam("after_id")
+)
+_WAITING = db.Sql(
+    lambda f: (
+        sa.select(leads.c.lead_id, leads.c.urgency_rank, leads.c.queue_since)
+        .where(_WAITS, leads.c.queue_pool.in_(f.each("pools")), _PLACE > _AFTER)
+        .order_by(leads.c.urgency_rank, leads.c.queue_since, leads.c.lead_id)
+        .limit(_LIMIT)
+    )
+)
+_ALL_WAITING = db.Sql(
+    lambda _: (
+        sa.select(leads.c.lead_id, leads.c.urgency_rank, leads.c.queue_since)
+        .where(_WAITS, _PLACE > _AFTER)
+        .order_by(leads.c.urgency_rank, leads.c.queue_since, leads.c.lead_id)
+        .limit(_LIMIT)
+    )
+)
+_WAITING_BY_POOL = db.Sql(
+    lambda _: sa.select(leads.c.queue_pool, sa.func.count()).where(_WAITS).group_by(leads.c.queue_pool)
+)
+_HELD_BY = db.Sql(
+    lambda f: (
+        sa.select(leads.c.lead_id)
+        .where(leads.c.owner.in_(f.each("reps")), leads.c.status.in_(f.each("statuses")))
+        .order_by(leads.c.owner, leads.c.lead_id)
+        .limit(_LIMIT)
+    )
+)
+
+_encode = msgspec.json.Encoder().encode
+_state = msgspec.json.Decoder(State).decode
+_body = msgspec.json.Decoder().decode
+
+Place = tuple[int, int, str]
+"""In the queue: urgency rank, waiting since (microseconds), lead id."""
+
+FIRST: Place = (-1, 0, "")
+
+
+@dataclass
+class Assignment:
+    """One ownership of a lead. `stored`: there is a row of it."""
+
+    lead_id: str
+    epoch: int
+    rep: str = ""
+    pool: str | None = None
+    rule: str | None = None
+    decision_id: str = ""
+    opened_at: int = 0
+    closed_at: int | None = None
+    closed_by: str | None = None
+    close_reason: str | None = None
+    stored: bool = False
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A decision to keep."""
+
+    id: str
+    lead_id: str
+    epoch: int
+    at: int
+    agreement: str
+    decision: Decision
+    inputs: Inputs
+
+
+# --- leads --------------------------------------------------------------------------------------------------------
+
+
+def lock(connection: Connection, wanted: Collection[str]) -> dict[str, Lead]:
+    """Those of these leads that are known, locked, sorted by id."""
+    return {row[0]: _lead(row) for row in _LOCK.all(connection, leads=list(wanted))}
+
+
+def find(connection: Connection, lead: str) -> Lead | None:
+    """One lead, to look at."""
+    row = _ONE.first(connection, lead=lead)
+    return _lead(row) if row else None
+
+
+def _lead(row: Row[Any]) -> Lead:
+    columns: list[Any] = [*row]
+    columns[-1] = _state(columns[-1])
+    return Lead(*columns)
+
+
+def save(connection: Connection, changed: Iterable[Lead]) -> None:
+    """Store these leads whole."""
+    _SAVE.many(connection, [_columns(lead) for lead in changed])
+
+
+def _columns(lead: Lead) -> dict[str, object]:
+    columns = {name: getattr(lead, name) for name in lead.__struct_fields__}
+    columns["lead_id"] = columns.pop("id")
+    columns["state"] = _encode(lead.state).decode()
+    return columns
+
+
+def learn(connection: Connection, changed: Iterable[Lead]) -> None:
+    """Store what scoring said of these leads, nothing else of which has changed."""
+    _LEARN.many(
+        connection,
+        [
+            {
+                "lead": lead.id,
+                "scoring_version": lead.scoring_version,
+                "updated_at": lead.updated_at,
+                "state": _encode(lead.state).decode(),
+            }
+            for lead in changed
+        ],
+    )
+
+
+def held_by(connection: Connection, reps: Collection[str], limit: int) -> list[str]:
+    """Up to `limit` leads that are open load of these reps."""
+    rows = _HELD_BY.all(connection, reps=sorted(reps), statuses=sorted(HELD), limit=limit)
+    return [row[0] for row in rows]
+
+
+# --- the queue ----------------------------------------------------------------------------------------------------
+
+
+def pools_waited_for(connection: Connection, known: Collection[str]) -> set[str]:
+    """Those of these pools for which some lead waits. Peeks."""
+    return {row[0] for row in _POOLS_WAITED_FOR.all(connection, pools=sorted(known))}
+
+
+def waiting(connection: Connection, pools: Collection[str] | None, after: Place, limit: int) -> list[Place]:
+    """The next `limit` places in the queue of these pools (None: of all), hottest first, then oldest. Peeks."""
+    rank, since, after_id = after
+    place = {"rank": rank, "since": since, "after_id": after_id, "limit": limit}
+    if pools is None:
+        rows = _ALL_WAITING.all(connection, **place)
+    else:
+        rows = _WAITING.all(connection, pools=sorted(pools), **place)
+    return [(row[1], row[2], row[0]) for row in rows]
+
+
+def waiting_by_pool(connection: Connection) -> dict[str, int]:
+    """How many leads wait, by pool."""
+    return {row[0]: row[1] for row in _WAITING_BY_POOL.all(connection)}
+
+
+# --- assignments and decisions ------------------------------------------------------------------------------------
+
+
+def assign(connection: Connection, changed: Sequence[Assignment]) -> None:
+    """Store these assignments: ends before beginnings, so that a lead never has two open ones."""
+    ended = [assignment for assignment in changed if assignment.stored]
+    _CLOSE.many(
+        connection,
+        [
+            {
+                "lead": one.lead_id,
+                "ended": one.epoch,
+                "closed_at": one.closed_at,
+                "closed_by": one.closed_by,
+                "close_reason": one.close_reason,
+            }
+            for one in ended
+        ],
+    )
+    names = assignments.columns.keys()
+    _OPEN_ASSIGNMENT.many(
+        connection, [{name: getattr(one, name) for name in names} for one in changed if not one.stored]
+    )
+
+
+def keep(connection: Connection, decided: Iterable[Decided]) -> None:
+    """Store these decisions with everything they were made from."""
+    _DECIDED.many(
+        connection,
+        [
+            {
+                "id": one.id,
+                "lead_id": one.lead_id,
+                "epoch": one.epoch,
+                "at": one.at,
+                "agreement": one.agreement,
+                "chosen": one.decision.chosen,
+                "body": _encode(
+                    {
+                        "rule": one.decision.rule,
+                        "pool": one.decision.pool,
+                        "why": one.decision.why,
+                        "considered": one.decision.considered,
+                        "inputs": one.inputs,
+                    }
+                ).decode(),
+            }
+            for one in decided
+        ],
+    )
+
+
+def decisions_of(connection: Connection, lead: str) -> list[dict[str, Any]]:
+    """The decisions about one lead, oldest first, as they are answered over HTTP."""
+    return [
+        {
+            "id": row.id,
+            "epoch": row.epoch,
+            "at": moment(row.at),
+            "agreement": row.agreement,
+            "chosen": row.chosen,
+            **_body(row.body),
+        }
+        for row in _DECISIONS.all(connection, lead=lead)
+    ]
+
+
+# --- pools and reps -----------------------------------------------------------------------------------------------
+
+
+def lock_floor(connection: Connection, known_pools: Collection[str], known_reps: Collection[str]) -> Floor:
+    """Pools, then reps, each locked in order of their ids. New ones get their row first: only a row can be locked."""
+    virtual = _pools(connection)
+    if new := sorted(set(known_pools) - virtual.keys()):
+        _ADD_POOL.many(connection, [{"pool": pool} for pool in new])
+        virtual = _pools(connection)
+    found = {pool: Turns(virtual[pool]) for pool in virtual}
+    for pool, rep, passes in _TURNS.all(connection):
+        found.setdefault(pool, Turns()).passes[rep] = passes
+    presences = _reps(connection)
+    if new := sorted(set(known_reps) - presences.keys()):
+        _ADD_REP.many(connection, [{"rep": rep} for rep in new])
+        presences = _reps(connection)
+    return Floor(presences, found)
+
+
+def _pools(connection: Connection) -> dict[str, int]:
+    return {row[0]: row[1] for row in _POOLS.all(connection)}
+
+
+def _reps(connection: Connection) -> dict[str, Presence]:
+    return {row[0]: _presence(row) for row in _REPS.all(connection)}
+
+
+def presences(connection: Connection) -> dict[str, Presence]:
+    """Every rep of whom something is known beside the team file. Peeks."""
+    return {row[0]: _presence(row) for row in _PEEK_REPS.all(connection)}
+
+
+def _presence(row: Row[Any]) -> Presence:
+    return Presence(row.open, row.state, row.until, row.said, row.updated_at)
+
+
+def save_turns(connection: Connection, changed: Mapping[str, tuple[Turns, Collection[str]]]) -> None:
+    """Store these pools, and the passes of those of their members named."""
+    _SAVE_POOL.many(connection, [{"pool": pool, "virtual": turns.virtual} for pool, (turns, _) in changed.items()])
+    _SAVE_TURN.many(
+        connection,
+        [
+            {"pool": pool, "rep": rep, "pass": turns.passes[rep]}
+            for pool, (turns, reps) in changed.items()
+            for rep in sorted(reps)
+        ],
+    )
+
+
+def save_reps(connection: Connection, changed: Mapping[str, Presence]) -> None:
+    """Store these reps."""
+    _SAVE_REP.many(
+        connection,
+        [
+            {
+                "rep": rep,
+                "open": presence.open,
+                "state": presence.state,
+                "until": presence.until,
+                "said": presence.said,
+                "updated_at": presence.updated_at,
+            }
+            for rep, presence in sorted(changed.items())
+        ],
+    )

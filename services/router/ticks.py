@@ -1,0 +1,72 @@
+"""What time brings: waiting leads get the room that appears, and leads of people who are gone get somebody else."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.router import acts, store
+from services.router.desk import SERVED_MAX, Desk, Queue, peek_queue, with_room
+from services.router.domain.choosing import Presence
+from services.router.domain.rules import Rules, rules_of
+from services.router.store import FIRST, Place
+from services.runtime.clock import micros
+from services.runtime.unit import Unit
+
+TAKEN_AWAY_MAX = 50
+"""How many leads of people who are gone one unit routes anew."""
+
+
+@dataclass
+class ServeQueue:
+    """Serves the queue, `SERVED_MAX` leads a unit. First who waits for a pool with room. When none of those got an owner,
+    also the others, in rounds: another agreement, or an account's owner who is back, may have a place for them.
+
+    Where it stands in each round is kept in memory alone: a restart begins at the head.
+    """
+
+    roomy: Place = FIRST
+    anywhere: Place = FIRST
+
+    def __call__(self, unit: Unit) -> datetime | None:
+        """Now, when there may be more to do at once."""
+        rules = rules_of(unit.config)
+        pools = with_room(unit, rules, store.pools_waited_for(unit.connection, rules.team.pool_by_id))
+        places = store.waiting(unit.connection, pools, self.roomy, SERVED_MAX) if pools else []
+        goes_on = len(places) == SERVED_MAX
+        self.roomy = places[-1] if goes_on else FIRST
+        others = store.waiting(unit.connection, None, self.anywhere, SERVED_MAX - len(places)) if not goes_on else []
+        if not goes_on:
+            self.anywhere = others[-1] if len(others) == SERVED_MAX - len(places) else FIRST
+        found = list(dict.fromkeys([*places, *others]))
+        if not found:
+            return None
+        desk = Desk(unit, (), Queue(pools, pools, found))
+        served = desk.serve()
+        desk.save()
+        return unit.now if goes_on or (served and len(found) == SERVED_MAX) else None
+
+
+def watch_team(unit: Unit) -> datetime | None:
+    """Say who came, went or is gone, and route anew the open leads of those who are gone. Now, when more are left."""
+    rules = rules_of(unit.config)
+    reps = store.presences(unit.connection)
+    at = micros(unit.clock.business())
+    now = {rep: _state(rules, rep, reps.get(rep), at) for rep in {*rules.team.rep_by_id, *reps}}
+    changed = sorted(rep for rep, state in now.items() if state != (reps[rep].said if rep in reps else "available"))
+    gone = [rep for rep, state in now.items() if state == "deactivated" and rep in reps and reps[rep].open > 0]
+    left = store.held_by(unit.connection, gone, TAKEN_AWAY_MAX) if gone else []
+    if not changed and not left:
+        return None
+    desk = Desk(unit, left, peek_queue(unit, rules) if left else None)
+    for rep in changed:
+        acts.noticed(desk, rep, now[rep])
+    taken = sum(acts.take_away(desk, desk.leads[id]) for id in left if desk.leads[id].owner in gone)
+    desk.save()
+    return unit.now if taken and len(left) == TAKEN_AWAY_MAX else None
+
+
+def _state(rules: Rules, rep: str, presence: Presence | None, at: int) -> str:
+    """Whether `rep` is here, by the team file and by what they said."""
+    known = rules.rep(rep)
+    if known is None or not known.active:
+        return "deactivated"
+    return presence.as_of(at) if presence else "available"

@@ -1,0 +1,215 @@
+"""API keys and roles: random 256 bit, shown once, stored hashed, with scopes, an expiry and their last use.
+
+Hashes live in memory (refreshed from the table after every change and each few seconds), so checking a key costs one
+hash and one look-up. A key is `fh_<id>_<secret>`: the id is no secret and names the key in lists and logs.
+"""
+
+import hmac
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+
+import sqlalchemy as sa
+from fastapi import Request
+from sqlalchemy.engine import Connection
+
+from services.runtime import db
+from services.runtime.clock import Clock, micros, moment
+from services.runtime.problem import Problem
+
+ROLES: Final[Mapping[str, frozenset[str]]] = {
+    "ingest": frozenset({"ingest"}),
+    "marketing": frozenset({"ingest", "marketing"}),
+    "sales": frozenset({"ingest", "sales"}),
+    "manager": frozenset({"ingest", "marketing", "sales", "manager"}),
+    "admin": frozenset({"ingest", "marketing", "sales", "manager", "admin"}),
+}
+"""What each role may do: `ingest` < `marketing`, `sales` < `manager` < `admin`."""
+
+api_keys = sa.Table(
+    "api_keys",
+    db.metadata,
+    sa.Column("id", db.Text, primary_key=True),
+    sa.Column("name", db.Text, nullable=False),
+    sa.Column("role", db.Text, nullable=False),
+    sa.Column("rep", db.Text),  # the key acts as this rep
+    sa.Column("hash", db.Text, nullable=False),  # sha256 hex: a random key needs no slow hash
+    sa.Column("created_at", db.Integer, nullable=False),
+    sa.Column("expires_at", db.Integer),
+    sa.Column("revoked_at", db.Integer),
+    sa.Column("used_at", db.Integer),
+)
+
+_ALL = db.Sql(lambda _: sa.select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id))
+_ADD = db.Sql(lambda _: sa.insert(api_keys).values({c.name: sa.bindparam(c.name) for c in api_keys.columns}))
+_REVOKE = db.Sql(
+    lambda _: (
+        sa.update(api_keys)
+        .where(api_keys.c.id == sa.bindparam("key"), api_keys.c.revoked_at.is_(None))
+        .values(revoked_at=sa.bindparam("revoked_at"))
+    )
+)
+_USED = db.Sql(
+    lambda _: sa.update(api_keys).where(api_keys.c.id == sa.bindparam("key")).values(used_at=sa.bindparam("used_at"))
+)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who is asking. `rep`: this key acts as that rep."""
+
+    id: str
+    name: str
+    role: str
+    rep: str | None = None
+
+    def allows(self, needed: str) -> bool:
+        """Whether this role may do what `needed` may."""
+        return needed in ROLES[self.role]
+
+    @property
+    def actor(self) -> str:
+        """How records name this one."""
+        return f"rep:{self.rep}" if self.rep else f"key:{self.name}"
+
+    def may_act_for(self, rep: str | None) -> bool:
+        """The rep themselves; managers and admins act for any owner."""
+        return (rep is not None and rep == self.rep) or self.allows("manager")
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key as listed: never its secret."""
+
+    id: str
+    name: str
+    role: str
+    rep: str | None
+    hash: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    used_at: datetime | None
+
+    def lives(self, now: datetime) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+def create(
+    connection: Connection, *, name: str, role: str, rep: str | None, now: datetime, expires_at: datetime | None = None
+) -> tuple[str, str]:
+    """A new key: (its id, the key itself, this once)."""
+    if role not in ROLES:
+        raise ValueError(f"unknown role {role!r}: one of {', '.join(ROLES)}")
+    id = secrets.token_hex(6)
+    key = f"fh_{id}_{secrets.token_urlsafe(32)}"
+    _ADD.run(
+        connection,
+        id=id,
+        name=name,
+        role=role,
+        rep=rep,
+        hash=digest(key),
+        created_at=micros(now),
+        expires_at=micros(expires_at) if expires_at else None,
+        revoked_at=None,
+        used_at=None,
+    )
+    return id, key
+
+
+def revoke(connection: Connection, id: str, now: datetime) -> bool:
+    """Refuse this key from now on; False when there is no such living key."""
+    return _REVOKE.run(connection, key=id, revoked_at=micros(now)).rowcount == 1
+
+
+def listed(connection: Connection) -> list[Key]:
+    """Every key, oldest first."""
+    return [
+        Key(
+            row.id,
+            row.name,
+            row.role,
+            row.rep,
+            row.hash,
+            moment(row.created_at),
+            _at(row.expires_at),
+            _at(row.revoked_at),
+            _at(row.used_at),
+        )
+        for row in _ALL.all(connection)
+    ]
+
+
+def note_use(connection: Connection, used: Mapping[str, datetime]) -> None:
+    """Store when keys were last used."""
+    _USED.many(connection, [{"key": id, "used_at": micros(at)} for id, at in used.items()])
+
+
+def digest(key: str) -> str:
+    """What is stored of a key."""
+    return sha256(key.encode()).hexdigest()
+
+
+def _at(us: int | None) -> datetime | None:
+    return None if us is None else moment(us)
+
+
+@dataclass
+class Keys:
+    """The keys in force, in memory. `given` is the admin key from the settings, `local` the token of this process that
+    the command line finds in the data directory."""
+
+    clock: Clock
+    given: str | None = None
+    local: str | None = None
+    used: dict[str, datetime] = field(default_factory=dict)
+    _by_hash: dict[str, Key] = field(default_factory=dict)
+
+    def take(self, keys: list[Key]) -> None:
+        """These are the keys now."""
+        self._by_hash = {key.hash: key for key in keys}
+
+    def find(self, authorization: str) -> Principal | None:
+        """Who sends this `Authorization` header; None when nobody we know."""
+        scheme, _, key = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not key:
+            return None
+        key = key.strip()
+        for name, token in (("given", self.given), ("local", self.local)):
+            if token is not None and hmac.compare_digest(key.encode(), token.encode()):
+                return Principal(name, name, "admin")
+        found = self._by_hash.get(digest(key))
+        now = self.clock.real()
+        if found is None or not found.lives(now):
+            return None
+        self.used[found.id] = now
+        return Principal(found.id, found.name, found.role, found.rep)
+
+
+def needs(role: str) -> Callable[[Request], Principal]:
+    """A dependency: the principal, when its role may do what `role` may. 401 without a known key, 403 otherwise.
+
+    The application carries its `Keys` as `app.state.keys`.
+    """
+    if role not in ROLES:
+        raise ValueError(role)
+
+    def check(request: Request) -> Principal:
+        keys: Keys = request.app.state.keys
+        who = keys.find(request.headers.get("authorization", ""))
+        if who is None:
+            raise Problem(
+                401,
+                "Unknown key",
+                "Send `Authorization: Bearer <key>` with a key that lives: `firsthour keys list` shows them.",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        if not who.allows(role):
+            raise Problem(403, "Not for this key", f"This needs the role {role}; the key {who.name!r} is {who.role}.")
+        return who
+
+    return check

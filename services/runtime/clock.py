@@ -1,0 +1,94 @@
+"""The only clocks, and the only source of fresh ids.
+
+*Business time* is what `--speed` scales and tests move by hand; everything the agreement speaks of happens in it.
+*Real time* is for signatures, leases, timeouts and retries. Both are timezone-aware UTC.
+"""
+
+import os
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def micros(at: datetime) -> int:
+    """Microseconds since the epoch: how the database keeps a moment."""
+    return (at - EPOCH) // _MICROSECOND
+
+
+def moment(us: int) -> datetime:
+    """The moment `us` microseconds after the epoch."""
+    return EPOCH + timedelta(microseconds=us)
+
+
+def new_id() -> str:
+    """A UUIDv7: unique, and roughly in order of creation, which keeps indexes dense."""
+    stamp = time.time_ns() // 1_000_000
+    tail = int.from_bytes(os.urandom(10), "big")
+    value = (stamp & (1 << 48) - 1) << 80 | 0x7 << 76 | (tail >> 68 & 0xFFF) << 64 | 0b10 << 62 | tail & (1 << 62) - 1
+    return str(UUID(int=value))
+
+
+class Clock(Protocol):
+    """Where business and real time come from."""
+
+    def business(self) -> datetime: ...
+
+    def real(self) -> datetime: ...
+
+    def monotonic(self) -> float:
+        """Seconds on a clock nobody sets."""
+
+    def real_seconds(self, business: timedelta) -> float:
+        """How long this much business time takes, in real seconds."""
+
+
+@dataclass(frozen=True)
+class HostClock:
+    """The host's clock; business time runs `speed` times faster from `origin_real` = `origin_business` on."""
+
+    speed: float = 1.0
+    origin_real: datetime = EPOCH
+    origin_business: datetime = EPOCH
+
+    def real(self) -> datetime:
+        return datetime.now(UTC)
+
+    def business(self) -> datetime:
+        if self.speed == 1.0:
+            return datetime.now(UTC)
+        return self.origin_business + (datetime.now(UTC) - self.origin_real) * self.speed
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def real_seconds(self, business: timedelta) -> float:
+        return business.total_seconds() / self.speed
+
+
+@dataclass
+class HandClock:
+    """A clock moved by hand, for tests. Business and real time move together unless told otherwise."""
+
+    now: datetime = field(default_factory=lambda: datetime(2026, 12, 1, 9, 0, tzinfo=UTC))
+    drift: timedelta = timedelta(0)  # business minus real
+
+    def real(self) -> datetime:
+        return self.now
+
+    def business(self) -> datetime:
+        return self.now + self.drift
+
+    def monotonic(self) -> float:
+        return (self.now - EPOCH).total_seconds()
+
+    def real_seconds(self, business: timedelta) -> float:
+        return business.total_seconds()
+
+    def advance(self, **by: float) -> None:
+        """Move both by a timedelta: `advance(minutes=10)`."""
+        self.now += timedelta(**by)

@@ -1,0 +1,150 @@
+"""The three configuration files: read, checked together, and taken up again when they change.
+
+Agreement, team and sources stand in one directory. Everything wrong in them is told at once, each at its line and
+column; while running, files with a mistake leave what was in force before.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from schemas.agreement import Agreement
+from schemas.sources import Secret, Sources
+from schemas.team import Team
+from services.runtime import config_checks, config_warnings, config_words, yaml_places
+from services.runtime.config_checks import Files
+from services.runtime.yaml_places import Document, Place, Problem
+
+M = TypeVar("M", bound=BaseModel)
+
+NAMES: Final = ("agreement.yaml", "team.yaml", "sources.yaml")
+SECRET_MAX_BYTES: Final = 64 * 1024
+_SHOWN_MAX: Final = 50
+
+
+class ConfigError(Exception):
+    """Files that cannot be put in force. `problems` holds every mistake found, in the order of the files."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        lines = [str(problem) for problem in self.problems[:_SHOWN_MAX]]
+        left = len(self.problems) - len(lines)
+        return "\n".join([*lines, f"... and {left} more"] if left else lines)
+
+
+class SecretMissingError(Exception):
+    """A secret that the configuration names is not where it says."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is in force. `version` names the content of agreement and team, and is what decisions cite."""
+
+    agreement: Agreement
+    team: Team
+    sources: Sources
+    version: str
+    warnings: tuple[str, ...] = ()
+    directory: Path = Path()
+
+
+def _read(directory: Path) -> dict[str, bytes | Problem]:
+    return {name: yaml_places.read(directory / name) for name in NAMES}
+
+
+def _document(path: Path, raw: bytes | Problem) -> Document:
+    if isinstance(raw, Problem):
+        return Document(str(path), None, Place(), (raw,))
+    return yaml_places.parse(raw, str(path))
+
+
+def _model(document: Document, shape: type[M], found: list[Problem]) -> M | None:
+    """The file as `shape`. A field at the top with nothing behind it counts as left out: its entries are comments."""
+    found += document.problems
+    if document.data is None:
+        return None
+    try:
+        return shape.model_validate({name: value for name, value in document.data.items() if value is not None})
+    except ValidationError as refused:
+        found += config_words.problems(document, shape, refused)
+        return None
+
+
+def _version(files: Files) -> str:
+    """Twelve hex digits of what agreement and team say; comments and layout do not count, order does."""
+    said = json.dumps([files.agreement.data, files.team.data], ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(said.encode()).hexdigest()[:12]
+
+
+def _checked(directory: Path, raw: Mapping[str, bytes | Problem]) -> Config:
+    files = Files(*(_document(directory / name, raw[name]) for name in NAMES))
+    found: list[Problem] = []
+    agreement = _model(files.agreement, Agreement, found)
+    team = _model(files.team, Team, found)
+    sources = _model(files.sources, Sources, found)
+    found += config_checks.problems(files)
+    if found or agreement is None or team is None or sources is None:
+        order = {str(directory / name): index for index, name in enumerate(NAMES)}
+        found = sorted(set(found), key=lambda problem: (order.get(problem.file, 0), problem))
+        raise ConfigError(tuple(found))
+    return Config(agreement, team, sources, _version(files), config_warnings.warnings(files), directory)
+
+
+def load(directory: Path) -> Config:
+    """The configuration in `directory`. Raises `ConfigError` with everything that is wrong."""
+    return _checked(directory, _read(directory))
+
+
+class ConfigFiles:
+    """The files in force. `current` only ever changes to files without a mistake; `problem` tells of newer ones with."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises `ConfigError` when there is nothing to start with."""
+        self._directory = directory
+        self._raw = _read(directory)
+        self.current: Config = _checked(directory, self._raw)
+        self.problem: ConfigError | None = None
+
+    def refresh(self) -> bool:
+        """Looks at the files, and takes up what changed. True when something new came into force.
+
+        Their bytes are compared, not their times: an edit within the grain of the file system's clock counts too.
+        """
+        raw = _read(self._directory)
+        if raw == self._raw:
+            return False
+        self._raw = raw
+        try:
+            found = _checked(self._directory, raw)
+        except ConfigError as wrong:
+            self.problem = wrong
+            return False
+        changed = found != self.current
+        self.current, self.problem = found, None
+        return changed
+
+
+def resolve(secret: Secret, environ: Mapping[str, str], directory: Path = Path()) -> str:
+    """The secret itself; a relative path is one below `directory`. Raises `SecretMissingError` saying where it is not."""
+    if secret.env is not None:
+        found = environ.get(secret.env, "").strip()
+        if not found:
+            raise SecretMissingError(f"the environment variable {secret.env} is not set; set it to the secret")
+        return found
+    path = directory / (secret.file or "")
+    try:
+        with path.open("rb") as opened:
+            found = opened.read(SECRET_MAX_BYTES).decode().strip()
+    except (OSError, ValueError) as failed:
+        raise SecretMissingError(f"the secret file {path} cannot be read ({type(failed).__name__})") from failed
+    if not found:
+        raise SecretMissingError(f"the secret file {path} is empty; write the secret into it")
+    return found

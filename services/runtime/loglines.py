@@ -1,0 +1,201 @@
+"""How a log line looks, and what may stand in one: never personal data, never a secret.
+
+Three rules, applied to our own lines and to every library's. Fields are written only if `FIELDS` names them. Of an
+exception, its type and the places in code are written, never its message: messages quote values. Of a library's line,
+the constant template is written, and of the few loggers in `_PLAIN` the first line of the whole.
+"""
+
+import logging
+import re
+import sys
+import threading
+from collections.abc import Iterator, MutableMapping
+from pathlib import PurePath
+from types import TracebackType
+from typing import Any, Final, Literal, TextIO
+
+import structlog
+from structlog.typing import Processor
+
+FIELDS: Final = frozenset(
+    """
+    at level event logger error error_type errors where through why problem
+    request_id method route status seconds bytes
+    service consumer topic partition position lag limit tick events leads count attempt retry_after
+    source event_id event_type lead rep pool epoch rule rung page channel outcome dead_letter key_id
+    agreement version profile speed address host port directory file line column pid signal
+    """.split()  # noqa: SIM905  # one word a line would hide the list
+)
+"""The fields a line may have. `why` and `problem` are for sentences we wrote, without values from outside."""
+
+_PLAIN: Final = frozenset({"uvicorn", "uvicorn.error", "asyncio"})
+"""Loggers whose first line holds addresses, ports and process ids at most."""
+
+_QUIET: Final = ("uvicorn.access",)
+"""Paths and queries hold addresses and tokens; requests are counted in metrics instead."""
+
+_VALUE_MAX: Final = 1000
+_STACK_MAX: Final = 12
+_CHAIN_MAX: Final = 8
+_MAIL = re.compile(r"[^\s<>\"'(),;:=]+@[^\s<>\"'(),;]+")
+_PHONE = re.compile(r"\+\d[\d ()./-]{6,}\d")
+_LIBRARY = re.compile(r"[/\\](site-packages|lib[/\\]python[0-9.]+)[/\\]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+
+Fields = MutableMapping[str, Any]
+
+
+def configure(
+    form: Literal["json", "console"] = "json", stream: TextIO | None = None, level: int = logging.INFO
+) -> None:
+    """From now on every line of this process, ours and the libraries', goes to `stream` (standard error) in this form.
+
+    Run uvicorn with `log_config=None`, or it puts its own handlers back.
+    """
+    out = stream or sys.stderr
+    structlog.configure(
+        processors=[*PROCESSORS, _renderer(form, out)],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=out),
+        cache_logger_on_first_use=False,
+    )
+    logging.raiseExceptions = False  # else a library's malformed line is printed with its values
+    logging.root.handlers[:] = [_Bridge()]
+    logging.root.setLevel(logging.WARNING)
+    for name in list(logging.root.manager.loggerDict):
+        _give_way(logging.getLogger(name))
+    logging.getLogger("uvicorn.error").setLevel(level)
+    for name in _QUIET:
+        logging.getLogger(name).disabled = True
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+    sys.unraisablehook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def places(error: BaseException) -> list[str]:
+    """Where an exception passed through our code, and where it rose: `services/router/store.py:42 save`. Never a value."""
+    found = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if trace.tb_next is None or not _LIBRARY.search(code.co_filename):
+            found.append(f"{_short(code.co_filename)}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return found[-_STACK_MAX:]
+
+
+def kinds(error: BaseException) -> list[str]:
+    """The types of an exception, of those in its group, and of what caused it."""
+    return [type(e).__name__ for e, _ in zip(_related(error), range(_CHAIN_MAX), strict=False)]
+
+
+def _related(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            for part in error.exceptions:
+                yield from _related(part)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _short(filename: str) -> str:
+    return "/".join(PurePath(filename.lstrip("/")).parts[-3:])
+
+
+# --- the processors, in the order a line passes them -----------------------------------------------------------
+
+
+def _exception(_: Any, __: str, line: Fields) -> Fields:
+    given = line.pop("exc_info", None)
+    line.pop("stack_info", None)
+    if isinstance(given, tuple):
+        given = given[1]
+    elif given and not isinstance(given, BaseException):
+        given = sys.exc_info()[1]
+    if isinstance(given, BaseException):
+        types, stack = kinds(given), places(given)
+        line["error"] = types[0]
+        if types[1:]:
+            line["errors"] = types[1:]
+        if stack:
+            line["where"], line["through"] = stack[-1], stack
+    return line
+
+
+def _allowed(_: Any, __: str, line: Fields) -> Fields:
+    head: Fields = {name: line[name] for name in ("at", "level", "event") if name in line}
+    kept: Fields = {name: _value(value) for name, value in {**head, **line}.items() if name in FIELDS}
+    if len(kept) < len(line):
+        kept["withheld"] = len(line) - len(kept)  # a number: even names of fields may come from outside
+    return kept
+
+
+def _value(value: object) -> object:
+    """`value` if it is plain, otherwise the name of its type: reprs quote whatever they hold."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return _scrub(value)
+    if isinstance(value, list | tuple):
+        return [_scrub(item) if isinstance(item, str) else type(item).__name__ for item in value[:_STACK_MAX]]
+    return type(value).__name__
+
+
+def _scrub(text: str) -> str:
+    """A second net below the first: no addresses, no numbers to call, one line, not endless."""
+    text = _CONTROL.sub(" ", text[: 4 * _VALUE_MAX])
+    text = _PHONE.sub("[phone]", _MAIL.sub("[email]", text))
+    return text if len(text) <= _VALUE_MAX else text[:_VALUE_MAX] + "..."
+
+
+PROCESSORS: Final[tuple[Processor, ...]] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+    _exception,
+    _allowed,
+)
+
+
+def _renderer(form: str, out: TextIO) -> Processor:
+    if form == "console":
+        return structlog.dev.ConsoleRenderer(colors=out.isatty(), timestamp_key="at")
+    return structlog.processors.JSONRenderer(ensure_ascii=False)
+
+
+# --- what libraries and the interpreter say --------------------------------------------------------------------
+
+
+class _Bridge(logging.Handler):
+    """Lines of the standard `logging` become lines of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = _said(record)
+        structlog.get_logger().log(
+            max(record.levelno, logging.DEBUG),
+            said or "a library's line, withheld",
+            logger=record.name,
+            exc_info=record.exc_info,
+            **({} if said else {"where": f"{_short(record.pathname)}:{record.lineno} {record.funcName}"}),
+        )
+
+
+def _said(record: logging.LogRecord) -> str | None:
+    """What of a library's line may be repeated; None when its text may already hold values."""
+    if record.name in _PLAIN:
+        try:
+            return record.getMessage().strip().split("\n")[0]
+        except (TypeError, ValueError):  # its arguments do not fit its template
+            return None
+    return record.msg if record.args and isinstance(record.msg, str) else None
+
+
+def _give_way(logger: logging.Logger) -> None:
+    logger.handlers[:] = []
+    logger.propagate = True
+
+
+def _uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt | SystemExit):
+        return
+    structlog.get_logger().critical("uncaught", exc_info=error or kind())

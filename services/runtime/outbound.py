@@ -1,0 +1,87 @@
+"""HTTP to the outside: the only module that imports the HTTP client, so that changing it is one file's work."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+import httpx
+from httpx import ASGITransport, AsyncBaseTransport, AsyncClient, Client, HTTPError, Response
+
+__all__ = ["ASGITransport", "Answer", "AsyncClient", "Client", "Endpoint", "HTTPError", "NoAnswerError", "Response"]
+
+ANSWER_BYTES_MAX = 64 * 1024
+
+
+class NoAnswerError(Exception):
+    """No usable answer: refused, reset, timed out, or too long. What we sent may have arrived."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back. Names of headers are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Endpoint:
+    """One outside service: connections are kept, redirects are not followed, answers are short and in time.
+
+    The host's proxy settings hold, except towards this very machine.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        timeout_seconds: float,
+        headers: Mapping[str, str] | None = None,
+        transport: AsyncBaseTransport | None = None,
+    ) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._client = AsyncClient(
+            base_url=base_url,
+            timeout=timeout_seconds,
+            # not compressed, so that the limit on bytes is one on memory
+            headers={"accept": "application/json", "accept-encoding": "identity", **(headers or {})},
+            follow_redirects=False,
+            limits=httpx.Limits(max_connections=20, max_keepalive_connections=20, keepalive_expiry=30.0),
+            trust_env=not _is_loopback(httpx.URL(base_url).host),
+            transport=transport,
+        )
+
+    async def post_json(self, path: str, body: bytes) -> Answer:
+        """POST a body that is JSON already. Raises `NoAnswerError`, also when the whole outlasts the timeout."""
+        headers = {"content-type": "application/json; charset=utf-8"}
+        try:
+            async with (
+                asyncio.timeout(self._timeout_seconds),
+                self._client.stream("POST", path, content=body, headers=headers) as response,
+            ):
+                return Answer(response.status_code, dict(response.headers), await _short(response))
+        except TimeoutError as error:
+            raise NoAnswerError(f"no answer within {self._timeout_seconds:g} s") from error
+        except (HTTPError, httpx.StreamError, OSError) as error:
+            raise NoAnswerError(f"no answer ({type(error).__name__})") from error
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+async def _short(response: Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > ANSWER_BYTES_MAX:
+            raise NoAnswerError(f"an answer of more than {ANSWER_BYTES_MAX} bytes")
+    return bytes(body)

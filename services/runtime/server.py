@@ -1,0 +1,159 @@
+"""Serves an application over HTTP until told to stop: the only module that imports uvicorn."""
+
+import asyncio
+import contextlib
+import errno
+import gc
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Generator
+
+import uvicorn
+import uvloop
+from starlette.types import ASGIApp
+
+GRACEFUL_SECONDS = 20
+KEEP_ALIVE_SECONDS = 30
+HEAD_BYTES_MAX = 64 * 1024
+SWITCH_SECONDS = 0.0005
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class PortTakenError(Exception):
+    """The address cannot be listened on."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to the address; port 0 takes a free one. Raises `PortTakenError`, saying the remedy.
+
+    Nobody can connect before `serve` listens on it.
+    """
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, proto)
+    except OSError as failed:
+        raise PortTakenError(
+            f"{host}: is no address of this machine ({failed.strerror}); choose another --host"
+        ) from None
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except (OSError, OverflowError) as failed:
+        bound.close()
+        raise PortTakenError(_why(host, port, getattr(failed, "errno", None))) from None
+    return bound
+
+
+def _why(host: str, port: int, code: int | None) -> str:
+    if code == errno.EADDRINUSE:
+        return f"port {port} of {host} is taken by another program; choose one with --port, or end that program"
+    if code == errno.EACCES:
+        return f"port {port} is not for ordinary users; choose one above 1023 with --port"
+    return f"{host}:{port} cannot be listened on; choose another --host or --port"
+
+
+def port_of(bound: socket.socket) -> int:
+    """The port it got."""
+    return int(bound.getsockname()[1])
+
+
+class Stop:
+    """Told by SIGTERM and SIGINT. A second signal asks to hurry."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.hurried = asyncio.Event()
+
+    def ask(self) -> None:
+        (self.hurried if self.asked.is_set() else self.asked).set()
+
+    @contextlib.contextmanager
+    def on_signals(self) -> Generator[None, None, None]:
+        """While inside, signals end up here and nowhere else."""
+        loop = asyncio.get_running_loop()
+        for name in _SIGNALS:
+            loop.add_signal_handler(name, self.ask)
+        try:
+            yield
+        finally:
+            for name in _SIGNALS:
+                loop.remove_signal_handler(name)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which would take the signals for itself and end the process by them."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.answering = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.answering.set()
+
+
+async def serve(app: ASGIApp, bound: socket.socket, stop: Stop, started: Callable[[], Awaitable[None]]) -> None:
+    """Answer requests on `bound` until `stop`; then finish those under way, for `GRACEFUL_SECONDS` at most.
+
+    `started` runs once requests are answered.
+    """
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level=logging.WARNING,  # what it says of its life is said by whoever runs it
+            access_log=False,
+            proxy_headers=False,  # nothing of ours looks at who is at the other end
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=GRACEFUL_SECONDS,
+            h11_max_incomplete_event_size=HEAD_BYTES_MAX,
+        )
+    )
+
+    async def steer() -> None:
+        try:
+            await server.answering.wait()
+            tune()
+            await started()
+            await stop.asked.wait()
+        finally:
+            server.should_exit = True
+        await stop.hurried.wait()
+        server.force_exit = True
+
+    steering = asyncio.create_task(steer())
+    try:
+        await server.serve([bound])
+        if steering.done():
+            steering.result()
+    finally:
+        steering.cancel()
+        bound.close()
+
+
+def tune() -> None:
+    """After start: what is loaded now stays, so the collector need not look at it again. And the writer's thread and the
+    loop hand over to each other many times a request: waiting 5 ms for the interpreter each time would be the latency."""
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(SWITCH_SECONDS)
+
+
+def run(main: Callable[[], Awaitable[int]]) -> int:
+    """Run `main` on uvloop; its result is the exit code."""
+
+    async def whole() -> int:
+        return await main()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(whole())

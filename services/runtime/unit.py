@@ -1,0 +1,106 @@
+"""A unit: one database transaction in which state, emitted events and the reader's cursor stand or fall together.
+
+Handlers are plain functions of a unit, with no `await` in them, so nothing can wait for a network while locks are held.
+`Units` runs them: one writer thread on SQLite (`services.runtime.sqlite`), `run_sync` on PostgreSQL.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import IntEnum
+from typing import Protocol, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from schemas.envelope import encode
+from schemas.events import Event
+from services.runtime import db
+from services.runtime.clock import Clock, micros, new_id
+from services.runtime.config import Config
+from services.runtime.log import Row, log
+
+T = TypeVar("T")
+
+_APPEND = db.Sql(lambda _: sa.insert(log).values({c.name: sa.bindparam(c.name) for c in log.columns if c.name != "id"}))
+
+
+class Unit:
+    """What a handler gets: a connection inside a transaction, the configuration in force, the time, and `emit`."""
+
+    def __init__(self, connection: Connection, clock: Clock, config: Config) -> None:
+        self.connection = connection
+        self.config = config
+        self.clock = clock
+        self.rows: list[Row] = []
+        self.woken: set[str] = set()
+        self.after: list[Callable[[], None]] = []
+        self._id = ""
+        self._now: datetime | None = None
+
+    @property
+    def now(self) -> datetime:
+        """Business time, read once: ask for it after the locks, so that a unit that waited does not predate what it finds."""
+        if self._now is None:
+            self._now = self.clock.business()
+        return self._now
+
+    def new_id(self) -> str:
+        """An id of this unit's own: unique, ordered within the unit, cheap."""
+        if not self._id:
+            self._id, self._count = new_id(), 0
+        self._count += 1
+        return f"{self._id}.{self._count}"
+
+    def emit(self, event: Event, *, key: str, id: str | None = None) -> None:
+        """Say `event` on its topic when this unit commits."""
+        event_id = id or self.new_id()
+        source = f"urn:firsthour:{SPEAKERS[event.TOPIC]}"
+        body = encode(event, id=event_id, source=source, time=self.now, key=key)
+        self.rows.append(Row(event.TOPIC, key, event_id, body))
+
+    def wake(self, tick: str) -> None:
+        """Run the tick of that name soon after this unit commits, without waiting for its second."""
+        self.woken.add(tick)
+
+    def store_rows(self) -> int:
+        """Append what was emitted to `log`; the number of rows. Called last, by whoever runs the unit."""
+        at = micros(self.clock.real()) if self.rows else 0
+        _APPEND.many(
+            self.connection,
+            [
+                {"topic": r.topic, "partition": 0, "key": r.key, "event_id": r.event_id, "at": at, "body": r.body}
+                for r in self.rows
+            ],
+        )
+        return len(self.rows)
+
+
+SPEAKERS = {"events": "gateway", "leads": "scoring", "routes": "router", "pages": "notifier", "actions": "notifier"}
+
+
+class Lane(IntEnum):
+    """Who goes first when several units wait: commands people wait for, then batches and ticks."""
+
+    COMMAND = 0
+    BATCH = 1
+
+
+class Units(Protocol):
+    """Runs units."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether units can still run at all."""
+
+    async def run(self, work: Callable[[Unit], T], lane: Lane = Lane.COMMAND) -> T:
+        """The result of `work`, committed when this returns. Whatever `work` raises rolls the unit back.
+
+        Raises `StorageError` when the database cannot commit now (full, read-only, broken disk).
+        """
+
+    async def append(self, rows: list[Row]) -> None:
+        """Durably append rows to the log, sharing a commit with everybody who asks meanwhile. Raises `StorageError`."""
+
+
+class StorageError(Exception):
+    """The database cannot commit now; nothing of the unit was kept. Retrying later may help."""

@@ -1,0 +1,8 @@
+"""Which FirstHour this is."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    VERSION = version("firsthour")
+except PackageNotFoundError:  # run from a checkout that was never installed
+    VERSION = "0+checkout"

@@ -1,0 +1,1 @@
+"""Resolves the person behind an event and says their score and which lines of the agreement they meet."""

@@ -1,0 +1,275 @@
+"""What is known of a person, and what it is worth: pure.
+
+The state is a set of dated facts and dated hits, so that order and duplication of events cannot change a score: a
+fact is the latest said (ties go to the greater text), a hit is the moment an engagement rule matched, and the score as
+of a moment is a function of both.
+"""
+
+from bisect import insort
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import fsum
+
+import msgspec
+
+from schemas.agreement import EngagementRule
+from schemas.events import Facts, Happened, Met, Score, Value
+from services.runtime import normalise
+from services.runtime.clock import micros, moment
+from services.runtime.compiled import once_per_version
+from services.runtime.conditions import Holds, compile_set, matches
+from services.runtime.config import Config
+
+HALF_LIVES_KEPT = 12  # a hit older than this is worth 1/4096 of its points and is forgotten
+HORIZON_MAX = timedelta(days=400)
+_US = 1_000_000
+
+
+class Profile(msgspec.Struct, omit_defaults=True):
+    """One person. Times are microseconds since the epoch."""
+
+    version: int = 0
+    email: str | None = None
+    phone: str | None = None
+    facts: dict[str, tuple[Value, int]] = {}  # field: (value, when it was said)
+    derived: Facts = {}
+    hits: dict[str, list[int]] = {}  # engagement rule: when it matched, in order
+    recycled_at: int | None = None  # parts up to here count nothing
+
+    def known(self) -> Facts:
+        """The flat facts conditions read."""
+        said: Facts = {field: value for field, (value, _) in self.facts.items()}
+        return {**self.derived, **said, **_contact(self)}
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One reason of a score: `points` as agreed, `worth` as of the moment asked for."""
+
+    kind: str  # fit or engagement
+    because: str
+    points: float
+    worth: float
+    at: datetime | None = None
+    counted: bool = True
+
+
+@dataclass(frozen=True)
+class Engagement:
+    """One engagement rule: how it matches, what it gives, how often it counts."""
+
+    key: str
+    because: str
+    points: float
+    times: int | None
+    per_us: int
+
+    def counted(self, hits: list[int]) -> list[int]:
+        """Those that count: each, in event-time order, with fewer than `times` counted ones in the `per` before it."""
+        if self.times is None:
+            return hits
+        kept: list[int] = []
+        for at in hits:
+            if len(kept) < self.times or kept[-self.times] <= at - self.per_us:
+                kept.append(at)
+        return kept
+
+
+@dataclass(frozen=True)
+class Line:
+    """One qualify line, ready to match."""
+
+    name: str
+    urgency: str
+    on: str | None
+    matches: Holds
+
+
+@dataclass(frozen=True)
+class Rules:
+    """An agreement's scoring, compiled once per version."""
+
+    fit: Callable[[Mapping[str, Value]], tuple[int, ...]]
+    fit_rules: tuple[tuple[float, str], ...]
+    fit_max: float
+    engagement: Mapping[str, tuple[Engagement, ...]]  # by event type
+    engagement_match: Mapping[str, Callable[[Mapping[str, Value]], tuple[int, ...]]]
+    by_key: Mapping[str, Engagement]
+    engagement_max: float
+    half_life_us: float | None
+    horizon_us: int
+    mix: tuple[float, float]
+    grades: tuple[tuple[str, float], ...]  # highest first
+    lines: tuple[Line, ...]
+    suppress: tuple[tuple[str, Holds], ...]
+
+
+@once_per_version
+def rules_of(config: Config) -> Rules:
+    """The compiled rules of this configuration."""
+    agreement = config.agreement
+    scoring = agreement.scoring
+    half_life = scoring.engagement.half_life
+    horizon = min(HORIZON_MAX, half_life * HALF_LIVES_KEPT) if half_life else HORIZON_MAX
+    by_type: dict[str, list[tuple[EngagementRule, Engagement]]] = {}
+    for key, rule in _keyed(scoring.engagement.rules):
+        limit = rule.at_most
+        engagement = Engagement(
+            key=key,
+            because=rule.because,
+            points=rule.points,
+            times=limit.times if limit else None,
+            per_us=int(limit.per.total_seconds() * _US) if limit else 0,
+        )
+        by_type.setdefault(rule.on, []).append((rule, engagement))
+    return Rules(
+        fit=compile_set([rule.when for rule in scoring.fit.rules]),
+        fit_rules=tuple((rule.points, rule.because) for rule in scoring.fit.rules),
+        fit_max=scoring.fit.at_most,
+        engagement={on: tuple(ours for _, ours in pairs) for on, pairs in by_type.items()},
+        engagement_match={on: compile_set([rule.when for rule, _ in pairs]) for on, pairs in by_type.items()},
+        by_key={ours.key: ours for pairs in by_type.values() for _, ours in pairs},
+        engagement_max=scoring.engagement.at_most,
+        half_life_us=half_life.total_seconds() * _US if half_life else None,
+        horizon_us=int(horizon.total_seconds() * _US),
+        mix=(scoring.total.fit, scoring.total.engagement),
+        grades=tuple(sorted(scoring.grades.items(), key=lambda band: -band[1])),
+        lines=tuple(Line(q.name, q.urgency, q.on, matches(q.when)) for q in agreement.qualify),
+        suppress=tuple((s.because, matches(s.when)) for s in agreement.suppress),
+    )
+
+
+def _keyed(rules: tuple[EngagementRule, ...]) -> list[tuple[str, EngagementRule]]:
+    """Each rule under its reason; a reason used again gets a number, so that hits outlive a reordering of the file."""
+    used: dict[str, int] = {}
+    keyed = []
+    for rule in rules:
+        used[rule.because] = n = used.get(rule.because, 0) + 1
+        keyed.append((rule.because if n == 1 else f"{rule.because} ({n})", rule))
+    return keyed
+
+
+def learn(profile: Profile, happened: Happened, type: str, at: datetime, rules: Rules) -> None:
+    """Take one event in: its facts, and the engagement rules it hits."""
+    when = micros(at)
+    _say(profile, happened, when)
+    matchers = rules.engagement_match.get(type)
+    if matchers is None:
+        return
+    for index in matchers({**profile.known(), **happened.fields}):
+        insort(profile.hits.setdefault(rules.engagement[type][index].key, []), when)
+
+
+def _say(profile: Profile, happened: Happened, when: int) -> None:
+    for field, value in happened.person.items():
+        had = profile.facts.get(field)
+        if had is None or (when, str(value)) > (had[1], str(had[0])):
+            profile.facts[field] = (value, when)
+    if happened.email and profile.email is None:
+        profile.email = happened.email
+        profile.derived = _derived(happened.email)
+    if happened.phone and (profile.phone is None or profile.facts.get("phone", ("", 0))[1] <= when):
+        profile.phone = happened.phone
+        profile.facts["phone"] = (happened.phone, when)
+
+
+def _derived(email: str) -> Facts:
+    domain = email.rpartition("@")[2]
+    kind = normalise.email_kind(domain)
+    facts: Facts = {"email.domain": domain, "email.kind": kind}
+    company = normalise.company_domain(domain) if kind == "business" else None
+    if company:
+        facts["company.domain"] = company
+    return facts
+
+
+def _contact(profile: Profile) -> Facts:
+    return {"email": profile.email} if profile.email else {}
+
+
+def score(profile: Profile, rules: Rules, now: datetime, known: Mapping[str, Value] | None = None) -> Score:
+    """Fit, engagement, their mix and the grade, as of `now`."""
+    facts = profile.known() if known is None else known
+    fit = sum(rules.fit_rules[index][0] for index in rules.fit(facts))
+    fit = min(rules.fit_max, max(0.0, fit))
+    engagement = _engagement(profile, rules, micros(now))
+    total = fit * rules.mix[0] + engagement * rules.mix[1]
+    grade = next((name for name, least in rules.grades if fit >= least), "D")
+    return Score(round(fit, 2), round(engagement, 2), round(total, 2), grade)
+
+
+def _engagement(profile: Profile, rules: Rules, now: int) -> float:
+    worths: list[float] = []
+    for key, hits in profile.hits.items():
+        rule = rules.by_key.get(key)
+        if rule is not None:
+            counted = rule.counted(_alive(profile, hits, rules, now))
+            worths += [rule.points * _worth(now - at, rules) for at in counted]
+    points = fsum(worths)  # exact, so that the order of the rules cannot show
+    return min(rules.engagement_max, max(0.0, points))
+
+
+def _alive(profile: Profile, hits: list[int], rules: Rules, now: int) -> list[int]:
+    since = now - rules.horizon_us
+    if profile.recycled_at is not None:
+        since = max(since, profile.recycled_at)
+    return hits if not hits or hits[0] > since else [at for at in hits if at > since]
+
+
+def _worth(age: int, rules: Rules) -> float:
+    return 1.0 if rules.half_life_us is None else 2.0 ** (-max(0, age) / rules.half_life_us)
+
+
+def met(profile: Profile, rules: Rules, type: str, fields: Facts, known: Facts, scored: Score) -> tuple[Met, ...]:
+    """The qualify lines this event meets, in the agreement's order. Somebody nobody can reach meets none."""
+    if not (profile.email or profile.phone):
+        return ()
+    context: Facts = {
+        **known,
+        **fields,
+        "fit": scored.fit,
+        "engagement": scored.engagement,
+        "total": scored.total,
+        "grade": scored.grade,
+    }
+    return tuple(
+        Met(line.name, line.urgency, line.on is not None)
+        for line in rules.lines
+        if line.on in (None, type) and line.matches(context)
+    )
+
+
+def suppressed(rules: Rules, known: Mapping[str, Value]) -> str | None:
+    """Why this person is never scored and never routed, or None."""
+    return next((because for because, holds in rules.suppress if holds(known)), None)
+
+
+def forget(profile: Profile, rules: Rules, now: datetime) -> None:
+    """Drop hits beyond the horizon: no later score can depend on them."""
+    at = micros(now)
+    for key, hits in list(profile.hits.items()):
+        alive = _alive(profile, hits, rules, at)
+        if not alive:
+            del profile.hits[key]
+        elif len(alive) < len(hits):
+            profile.hits[key] = alive
+
+
+def parts(profile: Profile, rules: Rules, now: datetime) -> list[Part]:
+    """Every reason of the score as of `now`; hits beyond a rule's limit are shown as not counted."""
+    facts = profile.known()
+    found = [Part("fit", rules.fit_rules[i][1], rules.fit_rules[i][0], rules.fit_rules[i][0]) for i in rules.fit(facts)]
+    at = micros(now)
+    for key, hits in profile.hits.items():
+        rule = rules.by_key.get(key)
+        if rule is None:
+            continue
+        alive = _alive(profile, hits, rules, at)
+        left = Counter(rule.counted(alive))
+        for hit in alive:
+            counts = left[hit] > 0
+            left[hit] -= 1
+            worth = round(rule.points * _worth(at - hit, rules), 2) if counts else 0.0
+            found.append(Part("engagement", rule.because, rule.points, worth, moment(hit), counts))
+    return found

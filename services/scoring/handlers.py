@@ -1,0 +1,141 @@
+"""Scoring's handlers: load, decide, store, emit."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from schemas.events import (
+    ConsentChanged,
+    Event,
+    Happened,
+    LeadRecycled,
+    LeadScored,
+    LeadTouched,
+    OpportunityChanged,
+    Score,
+    Trigger,
+)
+from services.runtime.clock import micros
+from services.runtime.log import Record
+from services.runtime.unit import Unit
+from services.scoring import domain, store
+from services.scoring.domain import Profile, Rules
+
+CONSENTS = {"consent.given": True, "consent.withdrawn": False, "email.unsubscribed": False}
+PASSED_ON = frozenset({"touch.recorded", "opportunity.changed", *CONSENTS})
+NOBODYS = frozenset({"cost.recorded"})  # about no lead
+_NOTHING = Score(0.0, 0.0, 0.0, "D")
+
+
+def hear_events(batch: Sequence[Record], unit: Unit) -> None:
+    """Resolve the person of each event, take it into their profile, say their score or pass the fact on."""
+    rules = domain.rules_of(unit.config)
+    heard = [(record, _identity(record)) for record in batch if record.envelope.type not in NOBODYS]
+    leads = store.resolve(unit, list(dict.fromkeys(identity for _, identity in heard)))
+    profiles = store.lock(unit, sorted(set(leads.values())))
+    now = unit.now
+    for record, identity in heard:
+        lead = leads[identity]
+        for event in _take(lead, profiles[lead], record, rules, now):
+            unit.emit(event, key=lead)
+    store.save(unit, profiles, now)
+
+
+def _identity(record: Record) -> str:
+    """`kind:value` of the strongest identifier: one address is one person, whatever it arrived with."""
+    event = record.event
+    assert isinstance(event, Happened)  # noqa: S101  # `events` holds nothing else
+    for kind in ("email", "phone", "crm_id", "anonymous_id"):
+        value = getattr(event, kind)
+        if value:
+            return f"{kind}:{value}"
+    return f"event:{record.event_id}"
+
+
+def _take(lead: str, profile: Profile, record: Record, rules: Rules, now: datetime) -> list[Event]:
+    happened, type = record.event, record.envelope.type
+    assert isinstance(happened, Happened)  # noqa: S101  # see _identity
+    at = min(record.envelope.time, now)
+    first = profile.version == 0
+    domain.learn(profile, happened, type, at, rules)
+    said: list[Event] = []
+    if first or type not in PASSED_ON:
+        trigger = Trigger(record.event_id, type, at, happened.source, happened.fields)
+        said.append(_scored(lead, profile, trigger, rules, now))
+    passed = _passed_on(lead, record, happened, type, at)
+    return [*said, passed] if passed else said
+
+
+def _scored(lead: str, profile: Profile, trigger: Trigger, rules: Rules, now: datetime) -> LeadScored:
+    known = profile.known()
+    because = domain.suppressed(rules, known)
+    scored = _NOTHING if because else domain.score(profile, rules, now, known)
+    domain.forget(profile, rules, now)
+    profile.version += 1
+    return LeadScored(
+        lead_id=lead,
+        version=profile.version,
+        at=now,
+        trigger=trigger,
+        score=scored,
+        email=profile.email,
+        phone=profile.phone,
+        facts=known,
+        met=() if because else domain.met(profile, rules, trigger.type, trigger.fields, known, scored),
+        suppressed=because,
+    )
+
+
+def _passed_on(lead: str, record: Record, happened: Happened, type: str, at: datetime) -> Event | None:
+    fields = happened.fields
+    if type == "touch.recorded":
+        return LeadTouched(
+            lead_id=lead,
+            at=at,
+            channel=str(fields.get("channel", "other")),
+            answered=fields.get("answered") is True,
+            by=_text(fields.get("rep")),
+            by_email=_text(fields.get("rep_email")),
+            event_id=record.event_id,
+        )
+    if type == "opportunity.changed":
+        amount = fields.get("amount")
+        return OpportunityChanged(
+            lead_id=lead,
+            at=at,
+            stage=str(fields.get("stage", "open")),
+            event_id=record.event_id,
+            opportunity_id=_text(fields.get("opportunity_id")),
+            amount=float(amount) if isinstance(amount, int | float) else None,
+            currency=_text(fields.get("currency")),
+        )
+    if type in CONSENTS:
+        reason = str(fields.get("reason", type))
+        return ConsentChanged(lead_id=lead, at=at, given=CONSENTS[type], reason=reason, event_id=record.event_id)
+    return None
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def hear_routes(batch: Sequence[Record], unit: Unit) -> None:
+    """A recycled lead starts again: what it did up to that mark counts nothing any more."""
+    recycled = [
+        (record, event)
+        for record in batch
+        if isinstance(event := record.event, LeadRecycled) and event.kind == "recycle"
+    ]
+    if not recycled:
+        return
+    rules = domain.rules_of(unit.config)
+    profiles = store.lock(unit, sorted({event.lead_id for _, event in recycled}))
+    now = unit.now
+    for record, event in recycled:
+        profile = profiles[event.lead_id]
+        profile.recycled_at = max(profile.recycled_at or 0, micros(event.at))
+        trigger = Trigger(record.event_id, event.TYPE, event.at, "router")
+        scored = _scored(event.lead_id, profile, trigger, rules, now)
+        unit.emit(msgspec.structs.replace(scored, met=()), key=event.lead_id)
+    store.save(unit, profiles, now)

@@ -1,0 +1,1 @@
+"""What looks across services: verify, demo, bench, replay."""

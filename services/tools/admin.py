@@ -1,0 +1,193 @@
+"""Administration over HTTP: keys, dead letters, verify and doctor. The command line speaks with these routes too."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import JSONResponse
+from pydantic import Field
+from pydantic_core import to_json
+
+from schemas.http import Body, KeyCreated, Moment, Name
+from services.runtime import auth, deadletters, idempotency
+from services.runtime.auth import Key, Keys, Principal, needs
+from services.runtime.idempotency import Once, idempotent
+from services.runtime.problem import Fault, Problem
+from services.runtime.service import Resources, Service
+from services.runtime.unit import Unit
+from services.tools import doctor, letters, settled, verify
+
+Admin = Annotated[Principal, Depends(needs("admin"))]
+Manager = Annotated[Principal, Depends(needs("manager"))]
+LISTED_MAX = 500
+
+
+class KeyBody(Body):
+    """A key to be made."""
+
+    role: Literal["ingest", "marketing", "sales", "manager", "admin"]
+    name: Name
+    rep: Name | None = Field(None, description="The key acts as this rep, an id of team.yaml.")
+    expires_at: Moment | None = Field(None, description="Refused from then on; never, if absent.")
+
+
+def router(resources: Resources, keys: Keys, services: Sequence[Service], *, live: bool = True) -> APIRouter:
+    """The routes. `live`: workers and ticks of this installation run in this process."""
+    api = APIRouter(tags=["administration"])
+    _keys(api, resources, keys)
+    _letters(api, resources, services)
+    _checks(api, resources, live)
+    return api
+
+
+# --- keys --------------------------------------------------------------------------------------------------------
+
+
+def _keys(api: APIRouter, resources: Resources, keys: Keys) -> None:
+    once_of = Depends(idempotent(resources.units))
+
+    async def refresh() -> None:
+        keys.take(await resources.reads(auth.listed))
+
+    @api.post("/v1/keys", status_code=201, response_model=KeyCreated)
+    async def create(body: KeyBody, who: Admin, once: Annotated[Once, once_of]) -> JSONResponse:
+        """A new API key, shown this once: only its hash is kept, also under an `Idempotency-Key`."""
+        _checked(body, resources)
+        made: dict[str, str] = {}
+        answer = await resources.units.run(lambda unit: _create(unit, body, once, made))
+        if answer.replayed:
+            raise Problem(
+                409,
+                "Key shown already",
+                "This request made a key before, which was shown then. Revoke it and create another, under a new "
+                "Idempotency-Key, if it was lost: `firsthour keys list`.",
+            )
+        await refresh()
+        return JSONResponse({**made, "role": body.role, "name": body.name}, 201)
+
+    @api.get("/v1/keys")
+    async def listing(who: Admin) -> dict[str, Any]:
+        """Every key, oldest first; never a secret."""
+        now = resources.clock.real()
+        return {"items": [_listed(key, now) for key in await resources.reads(auth.listed)], "next": None}
+
+    @api.delete("/v1/keys/{id}")
+    async def revoke(id: str, who: Admin) -> dict[str, Any]:
+        """Refuse this key from now on. A key revoked before stays revoked."""
+        await resources.units.run(lambda unit: auth.revoke(unit.connection, id, resources.clock.real()))
+        await refresh()
+        found = next((key for key in await resources.reads(auth.listed) if key.id == id), None)
+        if found is None:
+            raise Problem(404, "Unknown key", f"There is no key with the id {id!r}: `firsthour keys list`.")
+        return _listed(found, resources.clock.real())
+
+
+def _checked(body: KeyBody, resources: Resources) -> None:
+    team = resources.config.current.team.rep_by_id
+    if body.rep is not None and body.rep not in team:
+        known = ", ".join(list(team)[:20])
+        raise Problem(
+            422, "Unknown rep", f"There is no rep {body.rep!r}.", [Fault(pointer="#/rep", detail=f"known are: {known}")]
+        )
+    if body.expires_at is not None and body.expires_at <= resources.clock.real():
+        raise Problem(
+            422,
+            "In the past",
+            "`expires_at` must lie ahead.",
+            [Fault(pointer="#/expires_at", detail="lies in the past")],
+        )
+
+
+def _create(unit: Unit, body: KeyBody, once: Once, made: dict[str, str]) -> idempotency.Answer:
+    def work() -> tuple[int, bytes]:
+        made["id"], made["key"] = auth.create(
+            unit.connection,
+            name=body.name,
+            role=body.role,
+            rep=body.rep,
+            now=unit.clock.real(),
+            expires_at=body.expires_at,
+        )
+        return 201, to_json({"id": made["id"]})
+
+    return idempotency.once(unit, once.scope, once.key, once.fingerprint, work)
+
+
+def _listed(key: Key, now: datetime) -> dict[str, Any]:
+    state = "revoked" if key.revoked_at else "alive" if key.lives(now) else "expired"
+    return {**{name: value for name, value in asdict(key).items() if name != "hash"}, "state": state}
+
+
+# --- dead letters ------------------------------------------------------------------------------------------------
+
+
+def _letters(api: APIRouter, resources: Resources, services: Sequence[Service]) -> None:
+    @api.get("/v1/deadletters")
+    async def listing(
+        who: Manager,
+        state: Literal["waiting", "retried", "dropped"] = "waiting",
+        limit: Annotated[int, Query(ge=1, le=LISTED_MAX)] = 100,
+    ) -> dict[str, Any]:
+        """The oldest letters in this state, without their bodies."""
+        found = await resources.reads(lambda connection: deadletters.listed(connection, state, limit))
+        return {"items": [letters.summary(letter) for letter in found], "next": None}
+
+    @api.get("/v1/deadletters/{id}")
+    async def show(id: str, who: Admin) -> dict[str, Any]:
+        """One letter with what was received: `body` as text, or `body_base64` where it is none."""
+        letter = await resources.reads(lambda connection: letters.find(connection, id))
+        try:
+            return {**letters.summary(letter), "body": letter.body.decode(), "body_base64": None}
+        except UnicodeDecodeError:
+            return {**letters.summary(letter), "body": None, "body_base64": base64.b64encode(letter.body).decode()}
+
+    @api.post("/v1/deadletters/{id}/retry")
+    async def retry(id: str, request: Request, who: Admin) -> dict[str, Any]:
+        """Handle it again, for its consumer alone; with the body of this request, if it has one, instead of its own."""
+        body = await request.body()
+        return await letters.retry(resources.units, resources.clock, services, id, body or None)
+
+    @api.post("/v1/deadletters/{id}/drop")
+    async def drop(id: str, who: Admin) -> dict[str, Any]:
+        """Give it up."""
+        return await resources.units.run(lambda unit: letters.drop(unit, id))
+
+
+# --- checks ------------------------------------------------------------------------------------------------------
+
+
+def _checks(api: APIRouter, resources: Resources, live: bool) -> None:
+    clock = resources.clock
+    alive_since = clock.real() if live else None
+
+    @api.post("/v1/verify")
+    async def run_verify(who: Admin) -> dict[str, Any]:
+        """The invariants I1 to I10. On a live system it waits, 30 s at most, until what was said has been heard."""
+        since = clock.business() if live else None
+        behind = await settled.wait(resources) if live else ()
+        found = await resources.reads(
+            lambda connection: verify.run(connection, clock, since=since, alive_since=alive_since)
+        )
+        return {
+            "ok": all(one.ok for one in found) and not behind,
+            "behind": list(behind),
+            "items": [
+                {
+                    "invariant": one.invariant,
+                    "holds": one.holds,
+                    "ok": one.ok,
+                    "broken": one.broken,
+                    "rows": list(one.rows),
+                }
+                for one in found
+            ],
+        }
+
+    @api.post("/v1/doctor")
+    async def run_doctor(who: Admin) -> dict[str, Any]:
+        """What is wrong with this installation, each with its remedy."""
+        found = await doctor.examine(resources.settings, clock, resources.reads)
+        return {"ok": doctor.well(found), "items": [asdict(one) for one in found]}

@@ -1,0 +1,148 @@
+"""`firsthour bench`: measures this machine against the goals, in about three minutes; `--full` takes longer ones.
+
+Each measurement runs in a process of its own, so that none pays for what another left behind. Ratios are taken within
+one run; absolute figures say something about this machine only.
+"""
+
+import multiprocessing
+import platform
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from services.runtime.clock import HostClock
+from services.runtime.version import VERSION
+from services.tools import bench_http, bench_pipeline, bench_rules, bench_scale
+from services.tools.bench_lines import Line
+from services.tools.bench_world import Factory
+
+LOOK_SECONDS: Final = 0.2
+
+
+class Measurement(NamedTuple):
+    """What is measured, about how long it takes, and what gives its lines in a directory of its own."""
+
+    title: str
+    seconds: float
+    measure: Callable[[Path], list[Line]]
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What a run found, as written by `--json`."""
+
+    version: str
+    python: str
+    platform: str
+    lines: list[Line]
+
+    @property
+    def missed(self) -> list[Line]:
+        return [line for line in self.lines if line.ok is False]
+
+
+def measurements(factory: Factory, *, full: bool) -> list[Measurement]:
+    """In the order they are made."""
+    many = bench_scale.MANY_FULL if full else bench_scale.MANY
+    latency = partial(bench_http.pages, factory)
+    quick = [
+        Measurement("Rules", 3, _rules),
+        Measurement("From the log to an owner", 40, partial(bench_pipeline.ratio, factory)),
+        Measurement("From webhook to page", 34, partial(latency, rate=100, seconds=60 if full else 20)),
+        Measurement("HTTP", 30, partial(bench_http.ingest, factory)),
+        Measurement("Many leads stored", many / 4_000, partial(bench_scale.growth, factory, many=many)),
+    ]
+    if not full:
+        return quick
+    return [
+        *quick,
+        Measurement("From webhook to page, 400/s", 74, partial(latency, rate=400, seconds=60)),
+        Measurement("Sustained", 300, partial(bench_pipeline.sustained, factory)),
+        Measurement("Many timers", 240, partial(bench_scale.timers, factory)),
+    ]
+
+
+def _rules(home: Path) -> list[Line]:
+    return bench_rules.rules()
+
+
+def run(
+    factory: Factory,
+    *,
+    full: bool = False,
+    json: str | None = None,
+    strict: bool = False,
+    console: Console | None = None,
+    directory: Path | None = None,
+) -> int:
+    """The exit code: 0, or with `strict` 1 when a goal was missed. `json`: a file to write to, `-` for standard output,
+    which then holds nothing else. `directory`: on whose disk to measure (default: the one for temporary files)."""
+    screen = Console(stderr=True) if json == "-" else console or Console()
+    with tempfile.TemporaryDirectory(prefix="firsthour-bench-", dir=directory) as home:
+        lines = _measure(measurements(factory, full=full), Path(home), screen)
+    result = Result(VERSION, platform.python_version(), platform.platform(), lines)
+    screen.print(table(result))
+    if json is not None:
+        written = msgspec.json.format(msgspec.json.encode(result)).decode()
+        if json == "-":
+            print(written)
+        else:
+            Path(json).write_text(written + "\n", encoding="utf-8")
+    return 1 if strict and result.missed else 0
+
+
+def _measure(todo: Sequence[Measurement], home: Path, screen: Console) -> list[Line]:
+    lines: list[Line] = []
+    spawn = multiprocessing.get_context("spawn")
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with (
+        Progress(*columns, console=screen, transient=True) as progress,
+        ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as processes,
+    ):
+        task = progress.add_task("", total=sum(one.seconds for one in todo))
+        done = 0.0
+        for number, one in enumerate(todo):
+            progress.update(task, description=f"{one.title} ({number + 1} of {len(todo)})", completed=done)
+            measured = processes.submit(one.measure, home / str(number))
+            _watch(measured, one.seconds, partial(progress.advance, task))
+            lines += measured.result()
+            done += one.seconds
+    return lines
+
+
+def _watch(measured: Future[list[Line]], expected_seconds: float, advance: Callable[[float], None]) -> None:
+    """Move the bar with time, up to what was expected."""
+    clock = HostClock()
+    start = last = clock.monotonic()
+    while not wait([measured], timeout=LOOK_SECONDS).done:
+        now = clock.monotonic()
+        if now - start < expected_seconds:
+            advance(now - last)
+        last = now
+
+
+def table(result: Result) -> Table:
+    """For people."""
+    shown = Table(
+        title=f"FirstHour {result.version}, Python {result.python}", title_justify="left", header_style="bold"
+    )
+    shown.add_column("What", min_width=34)
+    shown.add_column("Measured", justify="right")
+    shown.add_column("Unit")
+    shown.add_column("Spread", justify="right", style="dim")
+    shown.add_column("Goal", justify="right")
+    shown.add_column("")
+    for line in result.lines:
+        spread = "{:,g} to {:,g}".format(*line.spread) if line.spread else ""
+        verdict = {True: "[green]reached[/]", False: "[red]missed[/]", None: ""}[line.ok]
+        goal = "" if line.goal is None else f"{line.goal:g}"
+        what = f"{line.name}\n[dim]{line.note}[/]" if line.note else line.name
+        shown.add_row(what, f"{line.value:,g}", line.unit, spread, goal, verdict)
+    return shown

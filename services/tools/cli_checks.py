@@ -1,0 +1,154 @@
+"""`firsthour verify`, `doctor` and `migrate`: whether an installation is sound."""
+
+from contextlib import closing
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from services.runtime import settings
+from services.runtime.clock import HostClock
+from services.runtime.migrate import migrate
+from services.runtime.reads import SqliteReads
+from services.runtime.server import PortTakenError, listen
+from services.runtime.settings import Settings
+from services.runtime.sqlite import hold, reader_engine, writer_engine
+from services.tools import doctor, running
+from services.tools.doctor import DATABASE, Found
+from services.tools.line import Connect
+from services.tools.running import RefusedError, SilentError
+from services.tools.terminal import NO, AsJson, ConfigDir, DataDir, err, out, print_json, run, say
+
+Answer = dict[str, Any]
+_STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
+
+
+def add(app: typer.Typer, connect: Connect) -> None:
+    """These commands, over lines that `connect` gives."""
+
+    @app.command()
+    def verify(data: DataDir = None, as_json: AsJson = False) -> None:
+        """Check the invariants I1 to I10 on one snapshot of the database; name the rows that break one.
+
+        Exit code 1 when one is broken. On a live installation it waits, 30 s at most, until what was said is heard.
+
+        Example: firsthour verify
+        """
+
+        async def ask() -> Answer:
+            async with connect(data) as line:
+                return await line.ask("POST", "/v1/verify")
+
+        with err().status("Checking every lead, assignment, page and decision ..."):
+            found = run(ask)
+        if as_json:
+            print_json(found)
+        else:
+            _tell_invariants(found)
+        if not found["ok"]:
+            raise typer.Exit(NO)
+
+    @app.command("doctor")
+    def run_doctor(
+        data: DataDir = None,
+        config: ConfigDir = None,
+        port: Annotated[int, typer.Option(min=1, max=65535, help="The port `up` would listen on.")] = 8080,
+        as_json: AsJson = False,
+    ) -> None:
+        """Say what is wrong with this installation, and the remedy. Exit code 1 when something is.
+
+        Example: firsthour doctor
+        """
+        known = settings.load(data_dir=data, config_dir=config)
+        with err().status("Looking at disk, database, configuration and channels ..."):
+            found = run(lambda: _examine(known, port))
+        if as_json:
+            print_json({"ok": doctor.well(found), "items": [asdict(one) for one in found]})
+        else:
+            _tell_found(found)
+        if not doctor.well(found):
+            raise typer.Exit(NO)
+
+    @app.command("migrate")
+    def run_migrate(data: DataDir = None, as_json: AsJson = False) -> None:
+        """Bring the tables up to date. `up` does it by itself; this is for doing it while nothing runs.
+
+        Example: firsthour migrate
+        """
+        place = settings.load(data_dir=data).data_dir
+        with closing(hold(place)):
+            engine = writer_engine(place / DATABASE)
+            with engine.begin() as connection:
+                changed = migrate(connection)
+            engine.dispose()
+        if as_json:
+            print_json({"changed": changed})
+        else:
+            say(f"{place / DATABASE}: {'brought up to date' if changed else 'is up to date'}.")
+
+
+def _tell_invariants(found: Answer) -> None:
+    console = out()
+    for one in found["items"]:
+        mark = Text("holds ", "green") if one["ok"] else Text("BROKEN", "bold red")
+        count = "" if one["ok"] else f" ({one['broken']} rows)"
+        console.print(Text.assemble(f"{one['invariant']:4}", mark, f"  {one['holds']}{count}"), soft_wrap=True)
+        for row in one["rows"]:
+            say(f"          {row}", console)
+    for line in found["behind"]:
+        say(f"behind: {line}; see the log and /readyz", console, "yellow")
+
+
+def _tell_found(found: list[Found]) -> None:
+    console = out()
+    for one in found:
+        console.print(
+            Text.assemble(Text(f"{one.verdict:8}", _STYLES[one.verdict]), f"{one.what:15} {one.said}"), soft_wrap=True
+        )
+        if one.remedy:
+            say(f"{'':24}{one.remedy}", console, "dim")
+
+
+async def _examine(known: Settings, port: int) -> list[Found]:
+    """What the process that serves sees, where there is one: its settings count, not those of this shell."""
+    serving = running.find(known.data_dir)
+    if serving is None:
+        return [*await _from_here(known), _port(port)]
+    async with running.dial(serving) as line:
+        state = await line.readiness()
+        if state is None:
+            what = f"process {serving.pid} does not answer at {serving.url}"
+            remedy = "look at its log; end it, and start it again"
+            return [*await _from_here(known), Found("process", "wrong", what, remedy)]
+        ready = _ready(state)
+        try:
+            answer = await line.ask("POST", "/v1/doctor")
+        except (RefusedError, SilentError) as refused:
+            return [ready, Found("doctor", "wrong", str(refused), "look at the log of the process")]
+        return [ready, *(Found(**one) for one in answer["items"])]
+
+
+async def _from_here(known: Settings) -> list[Found]:
+    file = known.data_dir / DATABASE
+    if not file.exists():
+        return await doctor.examine(known, HostClock(), None)
+    reads = SqliteReads(reader_engine(file))
+    with closing(reads):
+        return await doctor.examine(known, HostClock(), reads)
+
+
+def _port(port: int) -> Found:
+    try:
+        listen("127.0.0.1", port).close()
+    except PortTakenError as taken:
+        return Found("process", "warning", f"not running, and {taken}", "")
+    return Found("process", "ok", f"not running; port {port} is free")
+
+
+def _ready(state: Answer) -> Found:
+    wrong = [f"{name}: {said}" for name, said in state.get("checks", {}).items() if said != "ok"]
+    if wrong:
+        return Found("process", "wrong", "; ".join(wrong), "look at the log of the process, then start it again")
+    warnings = "; ".join(state.get("warnings", ()))
+    return Found("process", "warning" if warnings else "ok", warnings or "serves, and is ready")

@@ -1,0 +1,151 @@
+"""Who takes part in the demo, all of it made up: visitors, how reps answer, and what comes of an answer.
+
+The odds of the last follow what is published about web leads: chances to qualify one fall more than six times once the
+first hour is over, and more than a hundred times after a working day.
+"""
+
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Literal
+
+HOUR: Final = timedelta(hours=1)
+WORKING_DAY: Final = timedelta(hours=8)
+ODDS: Final = (
+    ("within the hour", HOUR, 0.40),
+    ("later that day", WORKING_DAY, 0.06),
+    ("after a working day", None, 0.004),
+)
+"""How likely a lead qualifies, by the time until somebody was in touch."""
+
+_FIRST: Final = (
+    *("Aino", "Bilal", "Carmen", "Dmitri", "Elif", "Femi", "Greta", "Hiro", "Ines", "Jonas", "Kaya", "Liam"),
+    *("Mira", "Nils", "Odile", "Priya", "Rosa", "Sami", "Tove", "Uma", "Viktor", "Wanda", "Yusuf", "Zoe"),
+)
+_LAST: Final = (
+    *("Aalto", "Berg", "Cruz", "Dahl", "Egger", "Ferro", "Grant", "Horvat", "Ikeda", "Jensen", "Klein", "Lopez"),
+    *("Moreau", "Novak", "Okafor", "Petit", "Quist", "Rossi", "Silva", "Tanaka", "Urban", "Vega", "Weber", "Yilmaz"),
+)
+_STEMS: Final = (
+    "Nord",
+    "Blue",
+    "Alpen",
+    "Kite",
+    "Harbor",
+    "Quarry",
+    "Lumen",
+    "Cedar",
+    "Pixel",
+    "Orchard",
+    "Tram",
+    "Polar",
+)
+_TRADES: Final = (
+    "Energy",
+    "Foods",
+    "Logistics",
+    "Robotics",
+    "Textiles",
+    "Clinics",
+    "Rail",
+    "Insurance",
+    "Paper",
+    "Tools",
+)
+_TITLES: Final = ("Head of IT", "VP Sales", "Director of Operations", "CTO", "Founder", "Buyer", "Analyst", "Team lead")
+_WANTS: Final = {"demo-request": 6, "contact-sales": 3, "newsletter": 2, "": 3}  # weights; "": only looks around
+_PATHS: Final = ("/", "/customers", "/pricing", "/pricing/teams", "/blog/first-hour", "/docs")
+WORDS: Final = {"demo-request": "asks for a demo", "contact-sales": "wants to be called", "newsletter": "subscribes"}
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Somebody on the website, the pages they look at, and the form they fill in at the end (or none)."""
+
+    name: str
+    email: str
+    company: str
+    title: str
+    employees: int
+    paths: tuple[str, ...]
+    form: str
+
+
+def visitor(chance: random.Random, number: int) -> Visitor:
+    """Visitor number `number`; nobody is twice the same."""
+    first, last = chance.choice(_FIRST), chance.choice(_LAST)
+    stem, trade = chance.choice(_STEMS), chance.choice(_TRADES)
+    return Visitor(
+        f"{first} {last}",
+        f"{first}.{last}.{number}@{stem}-{trade}.example".lower(),
+        f"{stem} {trade}",
+        chance.choice(_TITLES),
+        int(10 ** chance.uniform(1.2, 3.6)),
+        tuple(chance.choices(_PATHS, k=chance.randint(1, 3))),
+        chance.choices(list(_WANTS), list(_WANTS.values()))[0],
+    )
+
+
+# --- reps -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Temper:
+    """How somebody answers a page: weights of prompt, late, never, no; and how a reminder or the pager moves them."""
+
+    prompt: float
+    late: float
+    never: float
+    no: float
+    heeds_reminder: float
+
+
+TEMPERS: Final = {
+    "ana": Temper(0.88, 0.06, 0.02, 0.04, 0.9),
+    "bo": Temper(0.60, 0.20, 0.10, 0.10, 0.5),
+    "chidi": Temper(0.75, 0.15, 0.05, 0.05, 0.7),
+    "dana": Temper(0.45, 0.25, 0.20, 0.10, 0.4),
+    "emil": Temper(0.10, 0.20, 0.65, 0.05, 0.1),  # there is one in every team
+    "max": Temper(0.70, 0.10, 0.20, 0.00, 0.3),
+}
+USUAL: Final = Temper(0.60, 0.20, 0.12, 0.08, 0.5)
+REASONS: Final = ("no-time", "wrong-territory", "not-now", "no-budget")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a rep does about a lead, after so long; `reason` of a no."""
+
+    act: Literal["touch", "reject", "nothing"]
+    after: timedelta = timedelta(0)
+    reason: str = ""
+
+
+def answer(chance: random.Random, rep: str, rung: int) -> Answer:
+    """What `rep` does about the page of that rung. Rungs above the first are reminders."""
+    temper = TEMPERS.get(rep, USUAL)
+    if rung > 0:
+        heeds = chance.random() < temper.heeds_reminder
+        return Answer("touch", _minutes(chance, 1, 8)) if heeds else Answer("nothing")
+    kind = chance.choices(("prompt", "late", "never", "no"), (temper.prompt, temper.late, temper.never, temper.no))[0]
+    if kind == "prompt":
+        return Answer("touch", _minutes(chance, 1, 9))
+    if kind == "late":
+        return Answer("touch", _minutes(chance, 24, 95))
+    if kind == "no":
+        return Answer("reject", _minutes(chance, 2, 7), chance.choice(REASONS))
+    return Answer("nothing")
+
+
+def talk(chance: random.Random) -> timedelta:
+    """How long a rep is busy with a lead before its outcome is known."""
+    return _minutes(chance, 12, 40)
+
+
+def _minutes(chance: random.Random, least: float, most: float) -> timedelta:
+    return timedelta(minutes=chance.uniform(least, most))
+
+
+def odds(waited: timedelta) -> float:
+    """How likely a lead qualifies after waiting so long for somebody."""
+    return next(share for _, until, share in ODDS if until is None or waited <= until)

@@ -1,0 +1,225 @@
+"""What is wrong with an installation: each thing looked at, what was found, and the remedy."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+import sqlalchemy as sa
+from aiosmtplib import SMTP, SMTPException
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+from services.notifier.channels.email import MailSettingsError, server
+from services.runtime import config, deadletters, migrate
+from services.runtime.clock import Clock, moment
+from services.runtime.config import ConfigError
+from services.runtime.log import log
+from services.runtime.outbound import Endpoint, NoAnswerError
+from services.runtime.reads import Reads
+from services.runtime.settings import Settings
+
+DATABASE: Final = "firsthour.db"
+ASK_SECONDS: Final = 3.0
+FREE_BYTES_MIN: Final = 200 * 1024 * 1024
+FREE_BYTES_WELL: Final = 1024 * 1024 * 1024
+CLOCK_BACK_MAX: Final = timedelta(minutes=2)
+_YEARS: Final = (2025, 2100)
+
+Verdict = Literal["ok", "warning", "wrong"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """One thing looked at. `remedy` is empty where there is nothing to do."""
+
+    what: str
+    verdict: Verdict
+    said: str
+    remedy: str = ""
+
+
+def well(found: Iterable[Found]) -> bool:
+    """Whether nothing is wrong; warnings stop nothing."""
+    return all(one.verdict != "wrong" for one in found)
+
+
+async def examine(settings: Settings, clock: Clock, reads: Reads | None) -> list[Found]:
+    """Everything that can be looked at from here. `reads`: of the database, where there is one."""
+    found = [*directory(settings.data_dir), *configuration(settings)]
+    if reads is not None:
+        try:
+            found += await reads(lambda connection: database(connection, clock))
+        except DBAPIError as broken:
+            found.append(Found("database", "wrong", f"cannot be read ({type(broken.orig).__name__})", _RESTORE))
+    found += [one async for one in _outside(settings)]
+    return found
+
+
+# --- the directory -----------------------------------------------------------------------------------------------
+
+
+def directory(data_dir: Path) -> list[Found]:
+    """Whether data can be written, and for how long still."""
+    if not data_dir.is_dir():
+        return [
+            Found(
+                "data directory", "warning", f"{data_dir} does not exist", "`firsthour up` makes it at its first start"
+            )
+        ]
+    if not os.access(data_dir, os.W_OK | os.X_OK):
+        return [
+            Found(
+                "data directory",
+                "wrong",
+                f"{data_dir} cannot be written",
+                "let this user write it, or use another --data",
+            )
+        ]
+    free = shutil.disk_usage(data_dir).free
+    said = f"{free / 1024**3:.1f} GiB free at {data_dir}"
+    remedy = "make room; with a full disk events are refused with 503, and senders have to try again"
+    if free < FREE_BYTES_MIN:
+        return [Found("data directory", "wrong", said, remedy)]
+    return [
+        Found(
+            "data directory",
+            "ok" if free >= FREE_BYTES_WELL else "warning",
+            said,
+            "" if free >= FREE_BYTES_WELL else remedy,
+        )
+    ]
+
+
+def configuration(settings: Settings) -> list[Found]:
+    """Settings and files."""
+    found = [Found("settings", "warning", warning, "") for warning in settings.warnings()]
+    try:
+        loaded = config.load(settings.config_dir)
+    except ConfigError as wrong:
+        remedy = "correct the line; what was in force before stays in force while running"
+        return [*found, *(Found("configuration", "wrong", str(problem), remedy) for problem in wrong.problems)]
+    found += [Found("configuration", "warning", warning) for warning in loaded.warnings]
+    return [*found, Found("configuration", "ok", f"{settings.config_dir}: version {loaded.version}")]
+
+
+# --- the database ------------------------------------------------------------------------------------------------
+
+_RESTORE: Final = "stop FirstHour, copy the data directory away, and restore the latest backup"
+
+
+def database(connection: Connection, clock: Clock) -> list[Found]:
+    """Integrity, tables, the clock against what was written, and dead letters."""
+    checks: tuple[Callable[[Connection, Clock], Found], ...] = (_integrity, _tables)
+    found = [check(connection, clock) for check in checks]
+    if all(one.verdict == "ok" for one in found):
+        found += [_clock(connection, clock), _letters(connection, clock)]
+    return found
+
+
+def _integrity(connection: Connection, _: Clock) -> Found:
+    if connection.dialect.name != "sqlite":
+        return Found("database", "ok", "reachable")
+    said = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA quick_check(3)")]
+    if said == ["ok"]:
+        return Found("database", "ok", "sound")
+    return Found("database", "wrong", f"damaged: {'; '.join(said)[:200]}", _RESTORE)
+
+
+def _tables(connection: Connection, _: Clock) -> Found:
+    if migrate.is_current(connection):
+        return Found("tables", "ok", "up to date")
+    return Found("tables", "wrong", "of another version of FirstHour", "stop FirstHour and run `firsthour migrate`")
+
+
+def _clock(connection: Connection, clock: Clock) -> Found:
+    now = clock.real()
+    newest = connection.execute(sa.select(sa.func.max(log.c.at))).scalar()
+    remedy = "set the host's clock (NTP); deadlines and signatures go by it"
+    if not _YEARS[0] <= now.year <= _YEARS[1]:
+        return Found("clock", "wrong", f"the host's clock says {now:%Y-%m-%d}", remedy)
+    if newest is not None and moment(newest) > now + CLOCK_BACK_MAX:
+        return Found(
+            "clock",
+            "wrong",
+            f"it is {now:%Y-%m-%d %H:%M} UTC, before the newest event ({_utc(moment(newest))})",
+            remedy,
+        )
+    return Found("clock", "ok", f"{now:%Y-%m-%d %H:%M} UTC")
+
+
+def _utc(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _letters(connection: Connection, _: Clock) -> Found:
+    counts = deadletters.counts(connection)
+    if not counts:
+        return Found("dead letters", "ok", "none waiting")
+    said = ", ".join(f"{count} of {consumer}" for consumer, count in sorted(counts.items()))
+    return Found("dead letters", "warning", f"waiting: {said}", "`firsthour deadletters list`, then retry or drop them")
+
+
+# --- the outside -------------------------------------------------------------------------------------------------
+
+
+class _Reply(msgspec.Struct):
+    ok: bool
+    error: str = ""
+
+
+async def _outside(settings: Settings) -> AsyncIterator[Found]:
+    if settings.slack_bot_token is not None:
+        yield await _slack(settings.slack_api_url, settings.slack_bot_token.get_secret_value())
+    if settings.smtp_url is not None:
+        yield await _mail(settings.smtp_url.get_secret_value())
+
+
+async def _slack(url: str, token: str) -> Found:
+    endpoint = Endpoint(url, ASK_SECONDS, headers={"authorization": f"Bearer {token}"})
+    try:
+        answer = await endpoint.post_json("auth.test", b"{}")
+    except NoAnswerError as silent:
+        remedy = "let this host reach FIRSTHOUR_SLACK_API_URL; pages try the next channel meanwhile"
+        return Found("slack", "wrong", str(silent), remedy)
+    finally:
+        await endpoint.close()
+    try:
+        reply = msgspec.json.decode(answer.body, type=_Reply)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        said = f"answered {answer.status}, and not as Slack does"
+        return Found("slack", "wrong", said, "check FIRSTHOUR_SLACK_API_URL")
+    if reply.ok:
+        return Found("slack", "ok", "the token is good")
+    code = reply.error if reply.error.replace("_", "").isalnum() else "an unreadable error"
+    return Found("slack", "wrong", f"the token is refused ({code})", "check FIRSTHOUR_SLACK_BOT_TOKEN")
+
+
+async def _mail(url: str) -> Found:
+    try:
+        smtp = server(url)
+    except MailSettingsError as wrong:
+        return Found("mail", "wrong", str(wrong), "correct the setting")
+    connection = SMTP(
+        hostname=smtp.host,
+        port=smtp.port,
+        username=smtp.user,
+        password=smtp.password,
+        use_tls=smtp.tls,
+        start_tls=smtp.start_tls,
+        timeout=ASK_SECONDS,
+        local_hostname="localhost",
+    )
+    try:
+        await connection.connect()
+        await connection.ehlo()
+    except (SMTPException, OSError, TimeoutError) as failed:
+        remedy = "check host, port, user and password in FIRSTHOUR_SMTP_URL"
+        return Found("mail", "wrong", f"{smtp.host}:{smtp.port} does not take mail ({type(failed).__name__})", remedy)
+    finally:
+        connection.close()
+    return Found("mail", "ok", f"{smtp.host}:{smtp.port} answers")

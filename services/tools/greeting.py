@@ -1,0 +1,80 @@
+"""What `up` says when it serves: where to post, a line to paste, and the key, the first time."""
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy.engine import Connection
+
+from services.runtime import auth
+from services.runtime.config import Config
+from services.runtime.unit import Unit
+
+FIRST_KEY = "quickstart"
+PERSON = {
+    "email": "ada@northwind.example",
+    "name": "Ada Park",
+    "company": "Northwind",
+    "title": "Head of Operations",
+    "employees": "400",
+}
+
+
+def first_key(unit: Unit) -> str | None:
+    """The key that the first start makes; None at every later one, also when it was revoked."""
+    if any(key.name == FIRST_KEY for key in auth.listed(unit.connection)):
+        return None
+    return auth.create(unit.connection, name=FIRST_KEY, role="admin", rep=None, now=unit.clock.real())[1]
+
+
+def first_key_lives(connection: Connection) -> bool:
+    """Whether it was never revoked."""
+    return any(key.name == FIRST_KEY and key.revoked_at is None for key in auth.listed(connection))
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What is known when requests are answered. `key`: made just now; `lives`: the one of the first start still holds."""
+
+    url: str
+    config: Config
+    data: str
+    key: str | None
+    lives: bool
+    given: bool = False  # an admin key came from the settings
+
+    def lines(self) -> Iterator[str]:
+        """A line each; commands stand alone on theirs, to be pasted."""
+        yield f"FirstHour answers at {self.url} (docs: {self.url}/docs)"
+        yield f"  configuration {self.config.directory}, version {self.config.version}; data {self.data}"
+        yield ""
+        form = next((form for source in self.config.sources.sources for form in getattr(source, "forms", ())), None)
+        if form is not None:
+            yield "Post a lead; paste this into another terminal:"
+            yield self.post(form)
+        else:
+            yield f"Post events to {self.url}/v1/events with a key; sources.yaml names no form."
+        yield ""
+        yield from self._about_key()
+        yield ""
+        yield "Ctrl-C stops."
+
+    def _about_key(self) -> Iterator[str]:
+        if self.key is not None:
+            yield "See what became of it, with your key (admin, shown this once):"
+            yield self.look(self.key)
+        elif self.given:
+            yield "Your key is that of FIRSTHOUR_ADMIN_KEY."
+        elif self.lives:
+            yield "Your key from the first start still works; `firsthour keys create --role admin --name ME` makes another."
+        else:
+            yield "`firsthour keys create --role admin --name ME` makes a key."
+
+    def post(self, form: str) -> str:
+        """A command that posts a lead, and needs no key."""
+        fields = " ".join(f"-d {shlex.quote(f'{name}={value}')}" for name, value in PERSON.items())
+        return f"curl -sS {self.url}/v1/forms/{shlex.quote(form)} {fields}"
+
+    def look(self, key: str) -> str:
+        """A command that shows the lead."""
+        return f"curl -sS -H 'Authorization: Bearer {key}' '{self.url}/v1/leads?email={PERSON['email']}'"

@@ -1,0 +1,108 @@
+"""Dead letters, tried again or dropped: by the gateway that could not understand them, or the service that failed."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from schemas.envelope import UnknownEventError
+from services.gateway import ingest
+from services.runtime import deadletters, worker
+from services.runtime.clock import Clock
+from services.runtime.deadletters import DeadLetter
+from services.runtime.problem import Problem
+from services.runtime.service import Handler, Service
+from services.runtime.unit import StorageError, Unit, Units
+
+GATEWAY = "gateway"
+WAITING = "waiting"
+
+
+def find(connection: Connection, id: str) -> DeadLetter:
+    """One letter. Raises `Problem` 404."""
+    found = deadletters.get(connection, id)
+    if found is None:
+        raise Problem(404, "Unknown dead letter", f"There is no dead letter {id!r}: `firsthour deadletters list`.")
+    return found
+
+
+def waiting(connection: Connection, id: str) -> DeadLetter:
+    """One letter that still waits. Raises `Problem` 404, or 409 when it was dealt with."""
+    found = find(connection, id)
+    if found.state != WAITING:
+        raise Problem(409, "Dealt with", f"This letter was {found.state} already; there is nothing left to do.")
+    return found
+
+
+def summary(letter: DeadLetter) -> dict[str, Any]:
+    """A letter as listed: without its body, which may hold personal data."""
+    return {
+        "id": letter.id,
+        "at": letter.at,
+        "consumer": letter.consumer,
+        "origin": letter.origin,
+        "source": letter.source,
+        "content_type": letter.content_type,
+        "bytes": len(letter.body),
+        "error": letter.error,
+        "code": letter.code,
+        "state": letter.state,
+        "tries": letter.tries,
+    }
+
+
+async def retry(units: Units, clock: Clock, services: Sequence[Service], id: str, body: bytes | None) -> dict[str, Any]:
+    """Handle a letter again, with a corrected body if one is given. Raises `Problem`; the letter waits on then, and
+    says how often it was tried and why it failed last."""
+    try:
+        return await units.run(lambda unit: _again(unit, services, id, body))
+    except StorageError:
+        raise
+    except Problem as refused:
+        if refused.status != 404 and refused.title != "Dealt with":
+            await _failed(units, clock, id, refused.detail or refused.title)
+        raise
+    except Exception as failure:
+        await _failed(units, clock, id, f"{type(failure).__name__}: {failure}")
+        raise Problem(
+            422,
+            "Still not handled",
+            f"It failed again ({type(failure).__name__}); `firsthour deadletters show {id}` tells why. "
+            "Correct the body and retry with it, or drop the letter.",
+        ) from failure
+
+
+async def _failed(units: Units, clock: Clock, id: str, why: str) -> None:
+    await units.run(lambda unit: deadletters.change(unit.connection, id, WAITING, clock.real(), why))
+
+
+def _again(unit: Unit, services: Sequence[Service], id: str, body: bytes | None) -> dict[str, Any]:
+    letter = waiting(unit.connection, id)
+    if letter.consumer == GATEWAY:
+        return {"id": id, "state": "retried", "events": ingest.replay(unit, letter, body)}
+    given = letter if body is None else replace(letter, body=body)
+    try:
+        worker.retry(unit, letter.consumer, _handler(services, letter), given)
+    except UnknownEventError as wrong:
+        raise Problem(422, "Not an event", f"{wrong}. Send a corrected body, or drop the letter.") from wrong
+    return {"id": id, "state": "retried", "events": [letter.source]}
+
+
+def _handler(services: Sequence[Service], letter: DeadLetter) -> Handler:
+    topic = letter.origin.partition("/")[0]
+    for service in services:
+        if service.name == letter.consumer and topic in service.hears:
+            return service.hears[topic]
+    raise Problem(
+        409,
+        "Nobody hears it",
+        f"No service of this process is called {letter.consumer} and hears {topic}; drop the letter.",
+    )
+
+
+def drop(unit: Unit, id: str) -> dict[str, Any]:
+    """Give a letter up. Its row stays, so that it can be said what became of it."""
+    letter = waiting(unit.connection, id)
+    deadletters.change(unit.connection, id, "dropped", unit.clock.real(), letter.error)
+    return {"id": id, "state": "dropped"}

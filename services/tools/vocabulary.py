@@ -1,0 +1,169 @@
+"""Writes the vocabulary down for others: JSON Schemas of every event and file, and `asyncapi.yaml`. `make schemas`.
+
+Generated, checked in, and tested to be current and backward compatible.
+"""
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+
+from schemas import topics
+from schemas.agreement import Agreement
+from schemas.envelope import MAJOR, dataschema
+from schemas.events import OURS, OUTSIDE_TYPES, Event, Happened
+from schemas.sources import Sources
+from schemas.team import Team
+from services.runtime.problem import Problem
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+FILES: dict[str, type[BaseModel]] = {"agreement": Agreement, "team": Team, "sources": Sources}
+SHAPES: tuple[type[Event], ...] = (Happened, *OURS)
+_HERE = Path(__file__).resolve().parents[2] / "schemas"
+
+
+def events_schema() -> dict[str, Any]:
+    """The `data` of every event, by name; each says its type and topic."""
+    _, components = msgspec.json.schema_components(SHAPES, ref_template="#/$defs/{name}")
+    for shape in SHAPES:
+        said = components[shape.__name__]
+        said["x-topic"] = shape.TOPIC
+        said["x-types"] = [*OUTSIDE_TYPES, "custom.*"] if shape is Happened else [shape.TYPE]
+    return {
+        "$schema": DIALECT,
+        "$id": f"urn:firsthour:events:{MAJOR}",
+        "title": "FirstHour events",
+        "$defs": components,
+    }
+
+
+def file_schema(name: str) -> dict[str, Any]:
+    """The schema of one configuration file."""
+    made = FILES[name].model_json_schema(by_alias=True)
+    return {"$schema": DIALECT, "$id": f"urn:firsthour:{name}:{MAJOR}", **made}
+
+
+def asyncapi() -> dict[str, Any]:
+    """AsyncAPI 3.0: the five topics, who says and hears what on them."""
+    messages = {shape.__name__: _message(shape) for shape in SHAPES}
+    channels = {
+        topic: {
+            "address": topic,
+            "description": f"Keyed by {topics.KEYED_BY[topic]}. Heard by {', '.join(topics.HEARD_BY[topic])}.",
+            "messages": {
+                shape.__name__: {"$ref": f"#/components/messages/{shape.__name__}"}
+                for shape in SHAPES
+                if _said_on(shape, topic)
+            },
+        }
+        for topic in topics.ALL
+    }
+    operations = {f"say_{topic}": _operation("send", topic) for topic in topics.ALL}
+    operations |= {f"hear_{topic}": _operation("receive", topic) for topic in topics.ALL}
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "FirstHour",
+            "version": f"{MAJOR}",
+            "description": "CloudEvents 1.0 in structured JSON; `dataschema` names the event and its major version.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/cloudevents+json",
+        "channels": channels,
+        "operations": operations,
+        "components": {"messages": messages},
+    }
+
+
+def _said_on(shape: type[Event], topic: str) -> bool:
+    return topic == shape.TOPIC
+
+
+def _message(shape: type[Event]) -> dict[str, Any]:
+    types = [*OUTSIDE_TYPES] if shape is Happened else [shape.TYPE]
+    return {
+        "name": shape.TYPE if shape is not Happened else "outside event",
+        "summary": (shape.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " "),
+        "contentType": "application/cloudevents+json",
+        "payload": {
+            "type": "object",
+            "required": ["specversion", "id", "source", "type", "time", "dataschema", "partitionkey", "data"],
+            "properties": {
+                "specversion": {"const": "1.0"},
+                "id": {"type": "string"},
+                "source": {"type": "string"},
+                "type": {"type": "string"} if shape is Happened else {"const": shape.TYPE},
+                "time": {"type": "string", "format": "date-time"},
+                "datacontenttype": {"const": "application/json"},
+                "dataschema": {"type": "string", "examples": [dataschema(types[0])]},
+                "partitionkey": {"type": "string"},
+                "data": {"$ref": f"json/events.json#/$defs/{shape.__name__}"},
+            },
+        },
+    }
+
+
+def _operation(action: str, topic: str) -> dict[str, Any]:
+    who = topics.SAID_BY[topic] if action == "send" else topics.HEARD_BY[topic]
+    return {
+        "action": action,
+        "channel": {"$ref": f"#/channels/{topic}"},
+        "summary": f"{', '.join(who)} {'says' if action == 'send' else 'hears'} this.",
+    }
+
+
+def documents() -> dict[str, str]:
+    """Path below `schemas/` -> text, of everything that is generated."""
+    found = {f"json/{name}.json": _json(file_schema(name)) for name in FILES}
+    found["json/events.json"] = _json(events_schema())
+    written = io.StringIO()
+    yaml = YAML()
+    yaml.width = 110
+    yaml.dump(asyncapi(), written)
+    found["asyncapi.yaml"] = "# Generated by `make schemas`; do not edit.\n" + written.getvalue()
+    return found
+
+
+def _json(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def router() -> APIRouter:
+    """`/asyncapi.yaml` and the schemas it points at, as they are checked in."""
+    api = APIRouter(tags=["vocabulary"])
+
+    @api.get("/asyncapi.yaml", response_class=PlainTextResponse)
+    async def described() -> PlainTextResponse:
+        """Every event on every topic, in AsyncAPI 3.0."""
+        return PlainTextResponse((_HERE / "asyncapi.yaml").read_text(), media_type="application/yaml")
+
+    @api.get("/json/{name}.json")
+    async def schema(name: str) -> Response:
+        """The JSON Schema of the events, or of one configuration file."""
+        if name not in (*FILES, "events"):
+            raise Problem(404, "Unknown schema", f"There are {', '.join((*FILES, 'events'))}.")
+        return Response((_HERE / "json" / f"{name}.json").read_bytes(), media_type="application/schema+json")
+
+    return api
+
+
+def main() -> int:
+    """Write every document; say which changed."""
+    for name, text in documents().items():
+        path = _HERE / name
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            sys.stdout.write(f"wrote schemas/{name}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,175 @@
+"""A full disk: 503 with a remedy, nothing acknowledged is lost, and when there is room again everything goes on."""
+
+import asyncio
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from schemas import topics
+from services.runtime import deadletters
+from services.runtime.log import Row
+from services.runtime.unit import StorageError, Unit
+from tests.contract.conftest import Backend, open_backend
+from tests.contract.systems import Opened, opened, pages_of
+from tests.contract.test_worker import Handler, drain
+
+ROOMY = 1_000_000
+BULK = "x" * 20_000
+
+
+async def make_room(world: Opened | Backend) -> None:
+    """The disk is larger now."""
+    units = world.units if isinstance(world, Backend) else world.system.units
+    await units.run(lambda unit: unit.connection.exec_driver_sql(f"PRAGMA max_page_count={ROOMY}").scalar())
+
+
+async def fill(world: Opened) -> list[str]:
+    """Post until the disk is full; who was accepted."""
+    accepted: list[str] = []
+    while len(accepted) < 500:
+        name = f"person{len(accepted)}"
+        answer = await world.asks(name, message=BULK)
+        if answer.status_code == 503:
+            return accepted
+        assert answer.status_code == 202, answer.text
+        accepted.append(name)
+    raise AssertionError("the disk never filled")
+
+
+async def settle(world: Opened) -> None:
+    """Let everything try, as far as it gets."""
+    with suppress(StorageError):
+        await world.system.settle()
+
+
+async def test_a_full_disk_is_answered_503_with_when_to_try_again(tmp_path: Path) -> None:
+    async with opened(tmp_path / "data", pages_more=60) as world:
+        assert await fill(world)
+        answer = await world.asks("late", message=BULK)
+        assert answer.status_code == 503
+        assert answer.headers["content-type"].startswith("application/problem+json")
+        assert int(answer.headers["retry-after"]) >= 1
+        assert set(answer.json()) >= {"type", "title", "status", "detail", "instance"}
+        event = {"id": "1", "type": "form.submitted", "email": "late@acme.example", "data": {"message": BULK}}
+        assert (await world.client.post("/v1/events", json=event)).status_code == 503
+        keyed = await world.client.post("/v1/events", json=event, headers={"idempotency-key": "k1"})
+        assert keyed.status_code == 503
+
+
+async def test_what_was_accepted_before_becomes_leads_once_there_is_room(tmp_path: Path) -> None:
+    async with opened(tmp_path / "data", pages_more=60) as world:
+        accepted = await fill(world)
+        await settle(world)
+        assert (await world.asks("late", message=BULK)).status_code == 503
+        await make_room(world)
+        assert (await world.asks("late", message=BULK)).status_code == 202
+        await world.system.settle()
+        for name in [*accepted, "late"]:
+            assert (await world.lead(name))["status"] in {"assigned", "qualified"}
+        assert world.rows("SELECT count(*), count(DISTINCT event_id) FROM log WHERE topic = 'events'") == [
+            (len(accepted) + 1, len(accepted) + 1)
+        ]
+        assert (await world.client.get("/v1/leads?limit=500")).json()["next"] is None
+        verified = (await world.client.post("/v1/verify")).json()
+        assert [one for one in verified["items"] if not one["ok"]] == []
+
+
+async def test_no_event_is_a_dead_letter_because_the_disk_was_full(tmp_path: Path) -> None:
+    async with opened(tmp_path / "data", pages_more=60) as world:
+        await fill(world)
+        for _ in range(20):
+            await settle(world)
+        await make_room(world)
+        await world.system.settle()
+        assert await world.system.reads(deadletters.listed) == []
+        assert all(worker.stopped is None for worker in world.system.workers)
+
+
+async def test_what_was_refused_can_be_sent_again_and_counts_once(tmp_path: Path) -> None:
+    async with opened(tmp_path / "data", pages_more=60) as world:
+        await fill(world)
+        assert (await world.asks("late", id="one", message=BULK)).status_code == 503
+        await make_room(world)
+        for _ in range(3):
+            assert (await world.asks("late", id="one", message=BULK)).status_code == 202
+        await world.system.settle()
+        lead = (await world.lead("late"))["id"]
+        scored = world.rows(f"SELECT count(*) FROM reporting_history WHERE type = 'lead.scored' AND lead_id = '{lead}'")
+        assert scored == [(1,)]
+
+
+async def test_it_goes_on_by_itself_when_room_returns(tmp_path: Path) -> None:
+    async with opened(tmp_path / "data", pages_more=60) as world:
+        accepted = await fill(world)
+        running = asyncio.create_task(world.system.run())
+        try:
+            await make_room(world)
+            async with asyncio.timeout(20):
+                while len((await world.client.get("/v1/leads?limit=500")).json()["items"]) < len(accepted):
+                    await asyncio.sleep(0)  # hands over to the runners; no time is waited for
+            assert (await world.client.get("/readyz")).status_code == 200
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+
+async def test_a_unit_that_finds_the_disk_full_keeps_nothing_and_no_cursor_moves(tmp_path: Path) -> None:
+    backend = await open_backend(tmp_path / "spine.db")
+    await backend.say("a")
+    await backend.units.close()
+    backend.reads.close()
+    backend = await open_backend(tmp_path / "spine.db", pages_max=pages_of(tmp_path / "spine.db") + 2)
+    handler = Handler()
+
+    def too_much(unit: Unit) -> None:
+        unit.rows.append(Row(topics.LEADS, "lead", "big", BULK.encode() * 4))
+
+    with pytest.raises(StorageError, match="full"):
+        await backend.units.run(too_much)
+    with pytest.raises(StorageError, match="full"):
+        await backend.units.append([Row(topics.LEADS, "lead", "big", BULK.encode() * 4)])
+    assert await backend.rows("SELECT event_id FROM log") == [("a",)]
+    await make_room(backend)
+    await backend.units.run(too_much)
+    assert await backend.rows("SELECT event_id FROM log") == [("a",), ("big",)]
+    await drain(backend, handler)
+    assert handler.handled[0] == "a"
+    await backend.units.close()
+    backend.reads.close()
+
+
+# --- a real one -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    try:
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], capture_output=True, check=False
+        )
+    except FileNotFoundError:
+        pytest.skip("a small file system needs `mount`")
+    if mounted.returncode != 0:
+        pytest.skip("a small file system needs the right to mount one: run the tests as root")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+async def test_on_a_file_system_that_is_really_full_it_is_the_same(small_disk: Path) -> None:
+    async with opened(small_disk / "data") as world:
+        accepted = await fill(world)
+        await settle(world)
+        assert (await world.asks("late", message=BULK)).status_code == 503
+        subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+        assert (await world.asks("late", message=BULK)).status_code == 202
+        await world.system.settle()
+        for name in [*accepted, "late"]:
+            assert (await world.lead(name))["status"] in {"assigned", "qualified"}
+        assert await world.system.reads(deadletters.listed) == []

@@ -1,0 +1,462 @@
+"""The invariants I1 to I10, each held against the mechanism behind it: take the mechanism away and its test fails.
+
+`firsthour verify` asks the same of a whole database; the kill test (tests/e2e) asks it of a process that dies.
+"""
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+from schemas import topics
+from schemas.events import ActionAsked, LeadQualified, LeadTouched
+from services.notifier import store as notifier_store
+from services.notifier.claims import claim
+from services.notifier.domain.clock import Clock
+from services.notifier.domain.page import LEASE
+from services.router import commands
+from services.router import store as router_store
+from services.router.domain.choosing import Inputs, replay
+from services.runtime.log import Record
+from services.runtime.problem import Problem
+from services.runtime.unit import StorageError, Unit
+from services.runtime.worker import CursorMovedError, move_cursor
+from tests.contract.conftest import Backend
+from tests.contract.systems import Opened, opened
+from tests.unit.notifier.room import Room as NotifierRoom
+from tests.unit.router.room import BY_SCORE, HAND_RAISER, Room, rep, sales, team
+
+TURNS_OF_THE_LOOP = 200
+
+
+@pytest.fixture
+def router(tmp_path: Path) -> Iterator[Room]:
+    made = Room(tmp_path / "router.db")
+    yield made
+    made.engine.dispose()
+
+
+@pytest.fixture
+def notifier(tmp_path: Path) -> Iterator[NotifierRoom]:
+    made = NotifierRoom(tmp_path / "notifier.db")
+    yield made
+    made.units.close()
+
+
+async def let_everybody_run() -> None:
+    """Whatever can go on without the writer does."""
+    for _ in range(TURNS_OF_THE_LOOP):
+        await asyncio.sleep(0)
+
+
+# --- I1: what was answered 2xx is kept ----------------------------------------------------------------------------
+
+
+EVENT = {"id": "1", "type": "form.submitted", "email": "ann@acme.example", "data": {"form": "demo-request"}}
+
+
+@pytest.mark.parametrize("idempotency_key", [None, "k1"])
+async def test_i1_the_202_comes_after_the_commit_and_not_before(tmp_path: Path, idempotency_key: str | None) -> None:
+    held, going = threading.Event(), threading.Event()
+
+    def hold(unit: Unit) -> None:
+        going.set()
+        held.wait(30)
+
+    async with opened(tmp_path / "data") as world:
+        holding = asyncio.create_task(world.system.units.run(hold))
+        try:
+            await asyncio.to_thread(going.wait, 30)
+            headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
+            posting = asyncio.create_task(world.client.post("/v1/events", json=EVENT, headers=headers))
+            await let_everybody_run()
+            assert not posting.done()
+            assert world.rows("SELECT count(*) FROM log WHERE topic = 'events'") == [(0,)]
+        finally:
+            held.set()
+        assert (await posting).status_code == 202
+        assert world.rows("SELECT count(*) FROM log WHERE topic = 'events'") == [(1,)]
+        await holding
+
+
+async def test_i1_a_commit_is_on_the_disk_not_only_in_its_cache(backend: Backend) -> None:
+    def settings(unit: Unit) -> tuple[Any, Any]:
+        ask = unit.connection.exec_driver_sql
+        return ask("PRAGMA synchronous").scalar(), ask("PRAGMA journal_mode").scalar()
+
+    full = 2
+    assert await backend.units.run(settings) == (full, "wal")
+
+
+async def test_i1_every_event_becomes_a_lead_that_is_somebodys(tmp_path: Path) -> None:
+    async with opened(tmp_path / "data") as world:
+        for name, form in (("ann", "demo-request"), ("bo", "newsletter")):
+            sent = {**EVENT, "id": name, "email": f"{name}@acme.example", "data": {"form": form}}
+            assert (await world.client.post("/v1/events", json=sent)).status_code == 202
+        await world.system.settle()
+        asked, reader = await world.lead("ann"), await world.lead("bo")
+        assert (asked["status"], asked["owner"] is not None) == ("assigned", True)
+        assert (reader["status_team"], reader["owner"]) == ("marketing", None)
+
+
+# --- I2: once, however often delivered ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("apart", [False, True])
+async def test_i2_an_event_that_is_sent_again_takes_effect_once(tmp_path: Path, apart: bool) -> None:
+    async with opened(tmp_path / "data") as world:
+        for _ in range(3):
+            assert (await world.client.post("/v1/events", json=EVENT)).status_code == 202
+            if apart:
+                await world.system.settle()
+        await world.system.settle()
+        assert world.rows("SELECT count(*) FROM log WHERE topic = 'events'") == [(3,)]
+        assert await effects(world) == [("lead.assigned", 1), ("lead.qualified", 1), ("lead.scored", 1)]
+
+
+async def effects(world: Opened) -> list[tuple[Any, ...]]:
+    """What was said, and how often."""
+    return world.rows(
+        "SELECT type, count(*) FROM reporting_history"
+        " WHERE type IN ('lead.scored', 'lead.qualified', 'lead.assigned') GROUP BY type ORDER BY type"
+    )
+
+
+async def test_i2_a_record_that_comes_again_behind_the_cursor_is_known_by_its_id(backend: Backend) -> None:
+    taken: list[str] = []
+
+    def handler(batch: Sequence[Record], unit: Unit) -> None:
+        unit.after.append(lambda: taken.extend(record.event_id for record in batch))
+
+    worker = backend.worker(handler)
+    await backend.say("a")
+    while await worker.step():
+        pass
+    await backend.say("a", "b")
+    while await worker.step():
+        pass
+    assert taken == ["a", "b"]
+
+
+async def test_i2_who_is_behind_cannot_move_the_cursor_back(backend: Backend) -> None:
+    def nothing(batch: Sequence[Record], unit: Unit) -> None:
+        pass
+
+    await backend.say("a")
+    behind, ahead = backend.worker(nothing), backend.worker(nothing)
+    assert await behind.lag() > 0  # it has read where the cursor stands
+    await backend.say("b")
+    behind_by = await backend.rows("SELECT position FROM cursors")
+    while await ahead.step():
+        pass
+    stands = await backend.rows("SELECT position FROM cursors")
+    assert stands != behind_by
+    await behind.step()
+    assert await backend.rows("SELECT position FROM cursors") == stands
+    with pytest.raises(CursorMovedError):
+        await backend.units.run(lambda unit: move_cursor(unit, "consumer", topics.LEADS, 0, 0, 1))
+
+
+async def test_i2_effect_memory_and_cursor_stand_or_fall_together(backend: Backend) -> None:
+    fails = [True]
+
+    def handler(batch: Sequence[Record], unit: Unit) -> None:
+        touched = LeadTouched(lead_id="l", at=unit.now, channel="phone", answered=True)
+        unit.emit(touched, key="l", id=f"of {batch[0].event_id}")
+        unit.store_rows()
+        unit.rows.clear()
+        if fails.pop() if fails else False:
+            raise StorageError("the process dies here")
+
+    worker = backend.worker(handler)
+    await backend.say("a")
+    await worker.lag()  # it knows its cursor
+    before = await state(backend)
+    with pytest.raises(StorageError):
+        await worker.step()
+    assert await state(backend) == before
+    await worker.step()
+    assert await backend.rows("SELECT event_id FROM log ORDER BY id") == [("a",), ("of a",)]
+    assert await backend.rows("SELECT event_id FROM seen") == [("a",)]
+
+
+async def state(backend: Backend) -> list[Any]:
+    return [await backend.rows(f"SELECT * FROM {table}") for table in ("log", "seen", "cursors")]
+
+
+# --- I3: one owner ----------------------------------------------------------------------------------------------
+
+
+def test_i3_the_database_refuses_a_second_open_assignment(router: Room) -> None:
+    router.ask("l1")
+    second = router_store.Assignment("l1", 2, "bo", "all", "everyone", "d", 1)
+    with pytest.raises(sa.exc.IntegrityError):
+        router.unit(lambda unit: router_store.assign(unit.connection, [second]))
+
+
+def test_i3_the_database_refuses_an_epoch_that_was(router: Room) -> None:
+    router.ask("l1")
+    router.command(commands.reject, "l1", "not-now", sales("ana"))
+    again = router_store.Assignment("l1", 1, "bo", "all", "everyone", "d", 1)
+    with pytest.raises(sa.exc.IntegrityError):
+        router.unit(lambda unit: router_store.assign(unit.connection, [again]))
+
+
+def test_i3_a_lead_is_qualified_once_however_many_lines_it_meets_and_how_often(router: Room) -> None:
+    router.hear(router.scored("l1", HAND_RAISER, BY_SCORE), router.scored("l1", BY_SCORE))
+    router.hear(router.scored("l1", HAND_RAISER))
+    assert len(router.of(LeadQualified)) == 1
+    assert router.rows("SELECT epoch, rep, closed_at FROM router_assignments") == [(1, "ana", None)]
+    assert router.open("ana") == 1
+
+
+def test_i3_epochs_count_up_and_do_not_overlap(router: Room) -> None:
+    router.ask("l1")
+    for owner in ("ana", "bo"):
+        router.wait(minutes=1)
+        router.command(commands.reject, "l1", "no-time", sales(owner))
+    rows = router.rows("SELECT epoch, rep, opened_at, closed_at FROM router_assignments ORDER BY epoch")
+    assert [(row.epoch, row.rep) for row in rows] == [(1, "ana"), (2, "bo"), (3, "cy")]
+    assert [row.closed_at for row in rows[:2]] == [row.opened_at for row in rows[1:]]
+    assert rows[2].closed_at is None
+
+
+# --- I4: one clock ------------------------------------------------------------------------------------------------
+
+
+async def test_i4_whoever_waits_for_somebody_has_one_live_clock_owned_or_not(notifier: NotifierRoom) -> None:
+    notifier.hear(notifier.qualified("queued"), notifier.queued("queued"))
+    notifier.hear(notifier.qualified("owned"), notifier.assigned("owned"), notifier.accepted("owned"))
+    clocks = notifier.rows("SELECT lead_id, state, due_at, promise_at FROM notifier_clocks ORDER BY lead_id")
+    assert [(clock["lead_id"], clock["state"]) for clock in clocks] == [("owned", "live"), ("queued", "live")]
+    assert all(clock["due_at"] is not None for clock in clocks)
+    assert clocks[1]["due_at"] == clocks[1]["promise_at"]
+
+
+async def test_i4_a_change_of_hands_keeps_the_clock_and_a_touch_ends_it(notifier: NotifierRoom) -> None:
+    notifier.hear(notifier.qualified(), notifier.assigned())
+    before = notifier.rows("SELECT submit_at, promise_at FROM notifier_clocks")
+    await notifier.wait(minutes=15)
+    notifier.hear(notifier.released(), notifier.assigned(rep="bo", epoch=2))
+    assert notifier.rows("SELECT submit_at, promise_at FROM notifier_clocks") == before
+    assert notifier.rows("SELECT state FROM notifier_clocks") == [{"state": "live"}]
+    notifier.hear(notifier.touched(epoch=2))
+    assert notifier.rows("SELECT state, due_at FROM notifier_clocks") == [{"state": "met", "due_at": None}]
+
+
+# --- I5: a rung fires once, and not early ---------------------------------------------------------------------------
+
+
+async def test_i5_the_database_refuses_a_second_page_for_a_rung(notifier: NotifierRoom) -> None:
+    notifier.hear(notifier.qualified(), notifier.assigned())
+    row = notifier.page(0)
+    columns, values = ", ".join(row), ", ".join(f":{name}" for name in row)
+    second = sa.text(f"INSERT INTO notifier_pages ({columns}) VALUES ({values})")
+    with pytest.raises(sa.exc.IntegrityError):
+        notifier.units.now(lambda unit: unit.connection.execute(second, {**row, "id": "another"}))
+
+
+async def test_i5_a_rung_that_fires_again_makes_no_second_page(notifier: NotifierRoom) -> None:
+    notifier.hear(notifier.qualified(), notifier.assigned())
+    await notifier.settle()
+
+    def back(unit: Unit) -> Clock:
+        """As if its clock had not been stored: it stands before the first rung again."""
+        (clock,) = notifier_store.lock_clocks(unit, ["l1"]).values()
+        assert clock.next_rung == 1
+        notifier_store.save_clocks(unit, [msgspec.structs.replace(clock, next_rung=0, due_at=clock.assigned_at)])
+        return clock
+
+    notifier.units.now(back)
+    await notifier.settle()
+    await notifier.wait(minutes=1)
+    pages = notifier.rows("SELECT rung, state, deliveries FROM notifier_pages")
+    assert pages == [{"rung": 0, "state": "sent", "deliveries": 1}]
+    assert notifier.slack.people == ["Ana"]
+
+
+async def test_i5_no_rung_fires_a_microsecond_early(notifier: NotifierRoom) -> None:
+    notifier.hear(notifier.qualified(), notifier.assigned())
+    await notifier.settle()
+    notifier.clock.now += timedelta(minutes=10) - timedelta(microseconds=1)
+    await notifier.settle()
+    assert notifier.slack.people == ["Ana"]
+    notifier.clock.now += timedelta(microseconds=1)
+    await notifier.settle()
+    assert notifier.slack.people == ["Ana", "Ana"]
+
+
+async def test_i5_no_rung_of_an_assignment_that_is_over_fires(notifier: NotifierRoom) -> None:
+    notifier.hear(notifier.qualified(), notifier.assigned())
+    await notifier.settle()
+    notifier.hear(notifier.released())
+    await notifier.wait(hours=2)
+    assert notifier.slack.people == ["Ana"]
+    assert notifier.said(ActionAsked) == []
+
+
+async def test_i5_the_rung_that_changes_hands_has_an_id_by_which_a_second_asking_is_known(
+    notifier: NotifierRoom,
+) -> None:
+    notifier.hear(notifier.qualified(), notifier.assigned())
+    await notifier.wait(minutes=30)
+    (asked,) = notifier.said(ActionAsked)
+    assert (asked.action, asked.action_id) == ("reassign", "l1:1:3")
+
+
+# --- I6: delivered at least once ------------------------------------------------------------------------------------
+
+
+async def test_i6_a_page_whose_sender_died_is_sent_when_the_lease_ends_and_not_before(notifier: NotifierRoom) -> None:
+    notifier.hear(notifier.qualified(), notifier.assigned())
+    assert notifier.page(0)["state"] == "sending"
+    notifier.restart()  # dead between claim and send
+    notifier.clock.now += LEASE - timedelta(microseconds=1)
+    assert notifier.units.now(lambda unit: claim(unit, notifier.desk, 20)).claims == ()
+    notifier.clock.now += timedelta(microseconds=1)
+    (taken,) = notifier.units.now(lambda unit: claim(unit, notifier.desk, 20)).claims
+    assert (taken.page.rung, taken.page.deliveries) == (0, 2)
+    (lost,) = notifier.rows("SELECT n, outcome FROM notifier_attempts")
+    assert lost == {"n": 1, "outcome": "unknown"}
+
+
+async def test_i6_a_page_is_claimed_in_the_database_before_it_is_sent(notifier: NotifierRoom) -> None:
+    notifier.hear(notifier.qualified(), notifier.assigned())
+    assert notifier.slack.told == []
+    assert (notifier.page(0)["state"], notifier.page(0)["deliveries"]) == ("sending", 1)
+
+
+# --- I7: nobody is told after the fact ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fact", ["touched", "opted_out", "released", "recycled"])
+async def test_i7_a_claim_looks_at_the_clock_again_whatever_the_page_says(notifier: NotifierRoom, fact: str) -> None:
+    notifier.desk.room = lambda: 0  # nobody delivers yet
+    notifier.hear(notifier.qualified(), notifier.assigned())
+    notifier.hear(getattr(notifier, fact)())
+    notifier.restart()
+    waits = "UPDATE notifier_pages SET state = 'pending', next_at = 0, error = NULL"
+    notifier.units.now(lambda unit: unit.connection.exec_driver_sql(waits))  # as if it had not been cancelled
+    assert notifier.units.now(lambda unit: claim(unit, notifier.desk, 20)).claims == ()
+    assert notifier.page(0)["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("state", ["away", "deactivated"])
+async def test_i7_no_page_is_claimed_for_who_is_not_there(notifier: NotifierRoom, state: str) -> None:
+    notifier.desk.room = lambda: 0
+    notifier.hear(notifier.qualified(), notifier.assigned())
+    notifier.hear(notifier.rep("ana", state))
+    notifier.restart()
+    assert notifier.units.now(lambda unit: claim(unit, notifier.desk, 20)).claims == ()
+    assert notifier.page(0)["error"] == f"ana is {state}"
+
+
+# --- I8: capacity, and a reason for every skip ----------------------------------------------------------------------
+
+
+def test_i8_no_batch_and_no_sequence_gives_a_rep_more_than_they_can_take(router: Room) -> None:
+    limited = [rep(name, capacity={"open": 2}) for name in ("ana", "bo")]
+    router.configure(team(*limited, pools={"all": {"ana": 1, "bo": 1}}))
+    router.ask(*(f"l{n}" for n in range(4)), "l4")
+    router.ask("l5")
+    held = "SELECT owner, count(*) FROM router_leads WHERE owner IS NOT NULL GROUP BY owner ORDER BY owner"
+    assert router.rows(held) == [("ana", 2), ("bo", 2)]
+    assert (router.open("ana"), router.open("bo")) == (2, 2)
+    for lead in ("l4", "l5"):
+        waits = router.lead(lead)
+        assert (waits.status, waits.queue_pool, waits.queue_reason) == ("qualified", "all", "all 2 at capacity")
+
+
+def test_i8_every_skip_has_its_reason_in_the_decision(router: Room) -> None:
+    router.configure(
+        team(
+            rep("ana", capacity={"open": 0}),
+            rep("bo", active=False),
+            rep("cy"),
+            pools={"all": {"ana": 1, "bo": 1, "cy": 1}},
+        )
+    )
+    router.ask("l1")
+    (decision,) = router.decisions("l1")
+    reasons = {one["rep"]: one["ruled_out_by"] for one in decision["considered"]}
+    assert reasons == {"ana": "at capacity: 0 of 0 open", "bo": "deactivated", "cy": None}
+
+
+def test_i8_a_turn_taken_is_stored_so_that_the_next_unit_goes_on_from_it(router: Room) -> None:
+    for n in range(6):
+        router.ask(f"l{n}")
+    assert router.owners(*(f"l{n}" for n in range(6))) == ["ana", "bo", "cy"] * 2
+
+
+# --- I9: what is not in the table cannot happen -----------------------------------------------------------------------
+
+
+def test_i9_a_move_that_the_table_lacks_is_refused_and_changes_nothing(router: Room) -> None:
+    router.hear(router.scored("l1"))
+    before = router.lead("l1")
+    with pytest.raises(Problem) as refused:
+        router.command(commands.accept, "l1", sales("ana"))
+    assert refused.value.status == 409
+    assert router.lead("l1") == before
+
+
+def test_i9_a_move_by_somebody_it_does_not_name_is_refused_and_changes_nothing(router: Room) -> None:
+    router.ask("l1")
+    before = router.lead("l1")
+    with pytest.raises(Problem) as refused:
+        router.command(commands.accept, "l1", sales("bo"))
+    assert refused.value.status == 403
+    assert router.lead("l1") == before
+
+
+def test_i9_the_system_too_keeps_to_the_table_of_the_agreement(router: Room) -> None:
+    lifecycle = router.config.agreement.lifecycle
+    ways = [way for way in lifecycle.transitions if way.to != "assigned"]
+    told = [way.model_dump(by_alias=True, exclude_defaults=True, mode="json") for way in ways]
+    router.configure(lifecycle={"statuses": lifecycle.statuses, "transitions": told})
+    router.ask("l1")
+    lead = router.lead("l1")
+    assert (lead.status, lead.owner, lead.epoch) == ("qualified", None, 0)
+    assert lead.queue_reason == "a lead that is qualified cannot become assigned"
+
+
+# --- I10: a decision can be made again --------------------------------------------------------------------------------
+
+
+def test_i10_a_stored_decision_replayed_from_its_inputs_gives_the_same_rep(router: Room) -> None:
+    router.configure(team(rep("ana", capacity={"open": 1}), rep("bo"), pools={"all": {"ana": 5, "bo": 1}}))
+    router.ask("l1", "l2")
+    router.ask("l3")
+    router.command(commands.reject, "l1", "no-time", sales("ana"))
+    made = [decision for n in (1, 2, 3) for decision in router.decisions(f"l{n}")]
+    assert {decision["chosen"] for decision in made} == {"ana", "bo"}
+    for decision in made:
+        assert replay(msgspec.convert(decision["inputs"], Inputs)) == decision["chosen"]
+
+
+def test_i10_the_inputs_alone_decide(router: Room) -> None:
+    router.ask("l1")
+    (decision,) = router.decisions("l1")
+    inputs = msgspec.convert(decision["inputs"], Inputs)
+    (step,) = inputs.steps
+    seats = tuple(
+        msgspec.structs.replace(seat, ruled_out_by="away" if seat.rep == decision["chosen"] else None)
+        for seat in step.seats
+    )
+    other = msgspec.structs.replace(inputs, steps=(msgspec.structs.replace(step, seats=seats),))
+    assert replay(other) not in (None, decision["chosen"])
+
+
+def test_i10_the_inputs_hold_no_name_and_no_address(router: Room) -> None:
+    router.ask("l1", facts={"phone": "+493012345678"})
+    (decision,) = router.decisions("l1")
+    stored = msgspec.json.encode(decision).decode()
+    assert "Name l1" not in stored
+    assert "@" not in stored
+    assert "+49" not in stored

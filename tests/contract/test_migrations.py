@@ -1,0 +1,62 @@
+"""One history for both databases, and it leads to the tables the code speaks of."""
+
+import io
+from contextlib import redirect_stdout
+from pathlib import Path
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+
+from services.compose import all_services
+from services.runtime import db
+from services.runtime.files import migrations
+from services.runtime.migrate import is_current, migrate
+from services.runtime.sqlite import writer_engine
+
+
+def test_the_history_leads_to_the_tables_the_code_speaks_of(tmp_path: Path) -> None:
+    assert all_services({}, None)  # every store has been imported
+    with writer_engine(tmp_path / "new.db").begin() as connection:
+        assert migrate(connection)
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, db.metadata) == []
+
+
+def test_migrating_again_changes_nothing(tmp_path: Path) -> None:
+    engine = writer_engine(tmp_path / "twice.db")
+    with engine.begin() as connection:
+        assert not is_current(connection)
+        assert migrate(connection)
+    with engine.begin() as connection:
+        assert is_current(connection)
+        assert not migrate(connection)
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    engine = writer_engine(tmp_path / "half.db")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE seen (x TEXT)")  # in the way of the last table
+    try:
+        with engine.begin() as connection:
+            migrate(connection)
+    except Exception:  # noqa: BLE001  # whatever the driver calls it
+        pass
+    with engine.begin() as connection:
+        names = [row[0] for row in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    assert names == ["seen"]
+
+
+def test_the_same_history_is_written_for_postgresql() -> None:
+    settings = Config()
+    settings.set_main_option("script_location", str(migrations()))
+    settings.set_main_option("dialect", "postgresql")
+    written = io.StringIO()
+    settings.output_buffer = written
+    with redirect_stdout(written):
+        command.upgrade(settings, "head", sql=True)
+    text = written.getvalue()
+    assert "CREATE TABLE router_leads" in text
+    assert "CREATE UNIQUE INDEX router_one_open ON router_assignments (lead_id) WHERE closed_at IS NULL" in text
+    assert "BIGSERIAL" in text

@@ -1,0 +1,101 @@
+"""A unit is one transaction, on every backend: state, what is said of it and the cursor stand or fall together."""
+
+import asyncio
+from functools import partial
+
+import pytest
+
+from schemas import topics
+from schemas.events import LeadTouched
+from services.runtime import meta
+from services.runtime.log import Row
+from services.runtime.unit import Lane, StorageError, Unit
+from tests.contract.conftest import Backend
+
+NO_ROOM = "CREATE TRIGGER no_room BEFORE INSERT ON log WHEN NEW.key = 'boom' BEGIN SELECT RAISE(ABORT, 'no'); END"
+
+
+def say(unit: Unit, key: str) -> None:
+    unit.emit(LeadTouched(lead_id=key, at=unit.now, channel="phone", answered=True), key=key)
+
+
+async def test_state_whose_event_cannot_be_appended_is_not_kept_either(backend: Backend) -> None:
+    await backend.units.run(lambda unit: unit.connection.exec_driver_sql(NO_ROOM) and None)
+
+    def work(unit: Unit) -> None:
+        meta.put(unit.connection, "changed", "yes")
+        say(unit, "boom")
+
+    with pytest.raises(Exception, match="no"):
+        await backend.units.run(work)
+    assert await backend.rows("SELECT value FROM meta WHERE name = 'changed'") == []
+
+
+async def test_what_a_unit_wanted_after_its_commit_does_not_happen_without_one(backend: Backend) -> None:
+    happened: list[str] = []
+
+    def work(unit: Unit) -> None:
+        unit.after.append(lambda: happened.append("after"))
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        await backend.units.run(work)
+    assert happened == []
+    await backend.units.run(lambda unit: unit.after.append(lambda: happened.append("after")))
+    assert happened == ["after"]
+
+
+async def test_the_answer_comes_after_what_the_unit_wanted_done(backend: Backend) -> None:
+    happened: list[str] = []
+    await backend.units.run(lambda unit: unit.after.append(lambda: happened.append("after")))
+    happened.append("answer")
+    assert happened == ["after", "answer"]
+
+
+async def test_appends_share_commits_and_none_is_lost(backend: Backend) -> None:
+    rows = [[Row(topics.EVENTS, "k", f"{n}", b"{}")] for n in range(200)]
+    await asyncio.gather(*(backend.units.append(one) for one in rows))
+    found = await backend.rows("SELECT event_id FROM log ORDER BY id")
+    assert [row[0] for row in found] == [str(n) for n in range(200)]
+
+
+async def test_commands_go_before_batches(backend: Backend) -> None:
+    order: list[str] = []
+
+    def note(name: str, unit: Unit) -> None:
+        order.append(name)
+
+    await asyncio.gather(
+        *(backend.units.run(partial(note, f"batch{n}"), Lane.BATCH) for n in range(5)),
+        *(backend.units.run(partial(note, f"command{n}")) for n in range(5)),
+    )
+    commands = [place for place, name in enumerate(order) if name.startswith("command")]
+    batches = [place for place, name in enumerate(order) if name.startswith("batch")]
+    assert max(commands) < batches[-1]
+    assert [order[place] for place in commands] == [f"command{n}" for n in range(5)]
+
+
+async def test_a_failed_unit_leaves_the_writer_ready_for_the_next(backend: Backend) -> None:
+    for failure in (ValueError("a"), KeyError("b"), StorageError("c")):
+
+        def work(unit: Unit, failure: Exception = failure) -> None:
+            raise failure
+
+        with pytest.raises(type(failure)):
+            await backend.units.run(work)
+    assert await backend.units.run(lambda unit: 7) == 7
+
+
+async def test_the_time_of_a_unit_is_read_once(backend: Backend) -> None:
+    def work(unit: Unit) -> bool:
+        first = unit.now
+        backend.clock.advance(minutes=5)
+        return unit.now == first
+
+    assert await backend.units.run(work)
+
+
+async def test_ids_of_a_unit_are_unique_and_in_order(backend: Backend) -> None:
+    ids = await backend.units.run(lambda unit: [unit.new_id() for _ in range(5)])
+    other = await backend.units.run(lambda unit: unit.new_id())
+    assert len({*ids, other}) == 6

@@ -1,0 +1,169 @@
+"""A consumer takes each event once, gets past what it cannot handle, and stops when it is itself broken."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from schemas import topics
+from services.runtime import deadletters, worker
+from services.runtime.log import Record, Row
+from services.runtime.unit import StorageError, Unit
+from services.runtime.worker import CursorMovedError, PoisonedError, move_cursor
+from tests.contract.conftest import Backend
+
+
+class Handler:
+    """Remembers what it handled; refuses the ids in `refuses`."""
+
+    def __init__(self) -> None:
+        self.handled: list[str] = []
+        self.refuses: set[str] = set()
+
+    def __call__(self, batch: Sequence[Record], unit: Unit) -> None:
+        if self.refuses & {record.event_id for record in batch}:
+            raise ValueError("cannot take this")
+        unit.after.append(lambda: self.handled.extend(record.event_id for record in batch))
+
+
+async def drain(backend: Backend, handler: Handler, consumer: str = "consumer") -> worker.Worker:
+    taker = backend.worker(handler, consumer)
+    while await taker.step():
+        pass
+    return taker
+
+
+async def test_each_event_is_taken_once_and_in_order(backend: Backend) -> None:
+    handler = Handler()
+    for n in range(200):
+        await backend.say(str(n))
+    await drain(backend, handler)
+    assert handler.handled == [str(n) for n in range(200)]
+
+
+async def test_a_duplicate_that_a_producer_made_is_left_out(backend: Backend) -> None:
+    handler = Handler()
+    await backend.say("a", "b", "a")
+    await backend.say("b", "c")
+    await drain(backend, handler)
+    assert handler.handled == ["a", "b", "c"]
+
+
+async def test_two_consumers_each_see_everything(backend: Backend) -> None:
+    one, two = Handler(), Handler()
+    await backend.say("a", "b")
+    await drain(backend, one, "one")
+    await drain(backend, two, "two")
+    assert one.handled == two.handled == ["a", "b"]
+
+
+async def test_a_consumer_that_starts_again_goes_on_where_its_cursor_stands(backend: Backend) -> None:
+    handler = Handler()
+    await backend.say("a")
+    await drain(backend, handler)
+    await backend.say("b")
+    await drain(backend, handler)
+    assert handler.handled == ["a", "b"]
+
+
+async def test_a_zombie_with_an_old_cursor_does_nothing(backend: Backend) -> None:
+    zombie_saw, handler = Handler(), Handler()
+    await backend.say("a")
+    zombie = backend.worker(zombie_saw)
+    assert await zombie.lag() > 0  # it has read its cursor
+    await drain(backend, handler)
+    await zombie.step()  # and now takes the same records
+    assert handler.handled == ["a"]
+    assert zombie_saw.handled == []
+
+
+async def test_the_cursor_moves_only_from_where_it_is(backend: Backend) -> None:
+    await backend.say("a")
+    await drain(backend, Handler())
+
+    def stale(unit: Unit) -> None:
+        move_cursor(unit, "consumer", "leads", 0, 0, 7)
+
+    with pytest.raises(CursorMovedError):
+        await backend.units.run(stale)
+
+
+async def test_one_poisonous_event_is_kept_and_the_rest_goes_on(backend: Backend) -> None:
+    handler = Handler()
+    handler.refuses = {"bad"}
+    await backend.say("a", "bad", "b")
+    await drain(backend, handler)
+    assert handler.handled == ["a", "b"]
+    letters = await backend.reads(deadletters.listed)
+    assert [(letter.source, letter.tries) for letter in letters] == [("bad", worker.TRIES_MAX)]
+    assert b'"bad"' in letters[0].body
+    assert "cannot take this" in letters[0].error
+
+
+async def test_a_poisonous_event_leaves_no_seen_row_so_that_it_can_be_retried(backend: Backend) -> None:
+    handler = Handler()
+    handler.refuses = {"bad"}
+    await backend.say("bad")
+    await drain(backend, handler)
+    letter = (await backend.reads(deadletters.listed))[0]
+    handler.refuses = set()
+    await backend.units.run(lambda unit: worker.retry(unit, "consumer", handler, letter))
+    assert handler.handled == ["bad"]
+    assert await backend.reads(deadletters.listed) == []
+
+
+async def test_a_retried_letter_that_was_handled_meanwhile_changes_nothing(backend: Backend) -> None:
+    handler = Handler()
+    handler.refuses = {"bad"}
+    await backend.say("bad")
+    await drain(backend, handler)
+    letter = (await backend.reads(deadletters.listed))[0]
+    handler.refuses = set()
+    for _ in range(2):
+        await backend.units.run(lambda unit: worker.retry(unit, "consumer", handler, letter))
+    assert handler.handled == ["bad"]
+
+
+async def test_too_many_poisonous_events_in_a_row_stop_the_consumer(backend: Backend) -> None:
+    handler = Handler()
+    names = [f"bad{n}" for n in range(worker.DEAD_IN_A_ROW_MAX + 5)]
+    handler.refuses = set(names)
+    await backend.say(*names)
+    with pytest.raises(PoisonedError):
+        await drain(backend, handler)
+    assert len(await backend.reads(deadletters.listed)) == worker.DEAD_IN_A_ROW_MAX
+
+
+async def test_what_is_not_ours_on_a_topic_becomes_a_dead_letter_at_once(backend: Backend) -> None:
+    handler = Handler()
+
+    def decode(batch: Sequence[Record], unit: Unit) -> None:
+        assert all(record.event for record in batch)
+        handler(batch, unit)
+
+    await backend.say("a")
+    await backend.units.append([Row(topics.LEADS, "k", "alien", b"{}")])
+    await backend.say("b")
+    taker = backend.worker(decode)
+    while await taker.step():
+        pass
+    assert handler.handled == ["a", "b"]
+    letters = await backend.reads(deadletters.listed)
+    assert [(letter.source, letter.body, letter.tries) for letter in letters] == [("alien", b"{}", 1)]
+
+
+async def test_a_storage_failure_is_no_fault_of_the_event(backend: Backend) -> None:
+    handler = Handler()
+    fails = [True]
+
+    def full(batch: Sequence[Record], unit: Unit) -> None:
+        if fails.pop() if fails else False:
+            raise StorageError("full")
+        handler(batch, unit)
+
+    await backend.say("a")
+    taker = backend.worker(full)
+    with pytest.raises(StorageError):
+        await taker.step()
+    await taker.step()
+    assert handler.handled == ["a"]
+    assert await backend.reads(deadletters.listed) == []

@@ -1,0 +1,17 @@
+"""Where the real stream lies, when it lies there at all."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.processes import ROOT
+
+STREAM = ROOT.parent / "shared" / "data" / "bpi2012" / "cases.csv"
+
+
+@pytest.fixture
+def stream() -> Path:
+    """The 7,455 applications of a Dutch bank (4TU, doi 10.4121/uuid:3926db30-f712-4394-aebc-75976070e91f)."""
+    if not STREAM.exists():
+        pytest.skip(f"the real stream is not here ({STREAM.relative_to(ROOT.parent)}); the made-up one is tried anyway")
+    return STREAM

@@ -1,0 +1,189 @@
+"""`firsthour up` as somebody tries it: the printed lines are pasted, the commands are typed, and it is stopped."""
+
+import json
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.processes import ROOT, end, environment, until
+
+SERVES_WITHIN_SECONDS = 5.0
+
+
+@dataclass
+class Shell:
+    """An empty directory in which commands are typed."""
+
+    place: Path
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def type(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "services", *words],
+            cwd=self.place,
+            env=environment() | {"PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def json(self, *words: str) -> Any:
+        done = self.type(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def up(self, *words: str) -> subprocess.Popen[bytes]:
+        """`up`, once it has greeted."""
+        (self.place / "said").unlink(missing_ok=True)
+        with (self.place / "said").open("wb") as said, (self.place / "log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "services", "up", "--port", "0", *words],
+                cwd=self.place,
+                env=environment() | {"PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.processes.append(process)
+        until(lambda: "Ctrl-C" in self.said or process.poll() is not None, 30, "a greeting")
+        assert process.poll() is None, self.log
+        return process
+
+    @property
+    def said(self) -> str:
+        return (self.place / "said").read_text()
+
+    @property
+    def log(self) -> str:
+        return (self.place / "log").read_text()
+
+    def to_paste(self) -> list[str]:
+        return [line for line in self.said.splitlines() if line.startswith("curl ")]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    opened = Shell(tmp_path)
+    yield opened
+    for process in opened.processes:
+        end(process)
+
+
+def paste(line: str) -> Any:
+    """Run a printed line: by curl itself, or where there is none, as it would."""
+    if shutil.which("curl"):
+        done = subprocess.run(["sh", "-c", line], capture_output=True, check=True, timeout=30, env=environment())
+        return json.loads(done.stdout)
+    words = shlex.split(line)
+    url = next(word for word in words if word.startswith("http"))
+    after = {flag: [words[n + 1] for n, word in enumerate(words) if word == flag] for flag in ("-d", "-H")}
+    headers = dict(header.split(": ", 1) for header in after["-H"])
+    if not after["-d"]:
+        return httpx.get(url, headers=headers, trust_env=False).json()
+    return httpx.post(url, data=dict(pair.split("=", 1) for pair in after["-d"]), trust_env=False).json()
+
+
+def test_the_printed_lines_make_a_lead_with_an_owner_and_a_page(shell: Shell) -> None:
+    begun = time.monotonic()
+    process = shell.up()
+    assert time.monotonic() - begun < SERVES_WITHIN_SECONDS
+    assert "wrote the examples" in shell.said
+    post, look = shell.to_paste()
+    assert paste(post)["ids"]
+    until(lambda: bool(paste(look)["items"]), 10, "the lead")
+    lead = paste(look)["items"][0]
+    assert lead["owner"] is not None
+    pages = httpx.get(
+        re.sub(r"/v1/leads.*", f"/v1/pages?lead={lead['id']}", shlex.split(look)[-1]),
+        headers={"authorization": re.findall(r"Bearer \S+(?=')", look)[0]},
+        trust_env=False,
+    )
+    assert pages.json()["items"][0]["state"] in ("sending", "sent")
+    assert "ada" not in shell.log.lower()
+
+    assert [one["ok"] for one in shell.json("verify")["items"]] == [True] * 10
+    assert shell.json("doctor")["ok"]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    assert sorted(path.name for path in (shell.place / "data").iterdir()) == ["firsthour.db", "lock"]
+    assert shell.json("verify")["ok"]
+
+
+def test_commands_speak_with_the_process_that_serves(shell: Shell) -> None:
+    process = shell.up()
+    key = shell.json("keys", "create", "--role", "ingest", "--name", "site")
+    url = re.findall(r"answers at (\S+)", shell.said)[0]
+    send: dict[str, Any] = {"headers": {"authorization": f"Bearer {key['key']}"}, "trust_env": False, "timeout": 10}
+    answer = httpx.post(f"{url}/v1/events", json={"id": "1", "type": "form.submitted"}, **send)
+    letter = answer.json()["dead_letter"]
+    (shell.place / "right.json").write_text(
+        json.dumps({"id": "1", "type": "form.submitted", "email": "bo@bo.example", "data": {"form": "demo-request"}})
+    )
+    assert [one["id"] for one in shell.json("deadletters", "list")["items"]] == [letter]
+    assert shell.type("deadletters", "retry", letter).returncode == 2
+    assert '"id":"1"' in shell.type("deadletters", "show", letter).stdout.replace(" ", "")
+    assert shell.json("deadletters", "retry", letter, "--body", "right.json")["events"] == ["1"]
+    assert shell.type("deadletters", "drop", letter).returncode == 1
+    shell.json("keys", "revoke", key["id"])
+    assert httpx.post(f"{url}/v1/events", json={"id": "2", "type": "page.viewed"}, **send).status_code == 401
+    assert process.poll() is None
+
+
+def test_the_key_of_the_first_start_works_at_the_second_and_is_not_shown_again(shell: Shell) -> None:
+    process = shell.up()
+    key = re.findall(r"Bearer (\S+)'", shell.said)[0]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    shell.up()
+    assert "still works" in shell.said
+    assert key not in shell.said
+    assert len(shell.to_paste()) == 1
+    url = re.findall(r"answers at (\S+)", shell.said)[0]
+    headers = {"authorization": f"Bearer {key}"}
+    assert httpx.get(f"{url}/v1/keys", headers=headers, trust_env=False).status_code == 200
+
+
+def test_a_second_process_on_the_same_data_is_refused(shell: Shell) -> None:
+    shell.up()
+    done = shell.type("up", "--port", "0")
+    assert (done.returncode, "another FirstHour process" in done.stderr) == (1, True)
+
+
+def test_a_port_that_is_taken_is_told(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = shell.type("up", "--port", port)
+    assert (done.returncode, f"port {port}" in done.stderr, "--port" in done.stderr) == (1, True, True)
+
+
+def test_data_that_ran_faster_than_time_does_not_run_at_normal_speed(shell: Shell) -> None:
+    process = shell.up("--speed", "60")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    done = shell.type("up", "--port", "0")
+    assert (done.returncode, "--speed" in done.stderr) == (2, True)
+    assert shell.json("verify")["ok"]
+
+
+def test_what_a_killed_process_leaves_does_not_mislead_commands(shell: Shell) -> None:
+    process = shell.up()
+    process.kill()
+    process.wait()
+    assert (shell.place / "data" / "running.json").exists()
+    assert shell.json("verify")["ok"]
+    assert shell.json("keys", "list")["items"][0]["name"] == "quickstart"

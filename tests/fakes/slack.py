@@ -1,0 +1,196 @@
+"""Slack's `chat.postMessage` over a real socket: it remembers what it accepted, and does as it is dialled.
+
+In a test: `async with FakeSlack() as slack: ...`. As a process of its own: `python -m tests.fakes.slack --port 9001
+--record FILE` appends one JSON line per message before it answers, and is dialled by `POST /dial`.
+"""
+
+import argparse
+import asyncio
+import json
+import socket
+import struct
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Literal, Self
+
+What = Literal["answer", "hang", "drop", "accept_then_drop"]
+
+
+@dataclass
+class Fault:
+    """How the next calls go wrong."""
+
+    what: What
+    times: int | None  # None: until `well()`
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: str = ""
+
+
+class FakeSlack:
+    """Accepts messages until told otherwise. Faults are used up in the order in which they were dialled."""
+
+    def __init__(self, record: Path | None = None) -> None:
+        self.messages: list[dict[str, Any]] = []  # the arguments of each accepted call, in order
+        self.tokens: list[str] = []  # the Authorization header of every call
+        self.calls = 0
+        self.connections = 0
+        self._record = record
+        self._faults: deque[Fault] = deque()
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api/"
+
+    @property
+    def told(self) -> list[str]:
+        """The Slack ids of those who got a message, in order."""
+        return [message["channel"] for message in self.messages]
+
+    def dial(self, status: int, retry_after: float | None = None, times: int | None = 1, body: str = "{}") -> None:
+        """Answer with this status instead."""
+        headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
+        self._faults.append(Fault("answer", times, status, headers, body))
+
+    def error(self, code: str, times: int | None = 1, retry_after: float | None = None) -> None:
+        """Answer 200 with `ok: false`, as Slack does."""
+        self.dial(200, retry_after, times, json.dumps({"ok": False, "error": code}))
+
+    def hang(self, times: int | None = 1) -> None:
+        """Take the call and never answer."""
+        self._faults.append(Fault("hang", times))
+
+    def drop(self, times: int | None = 1) -> None:
+        """Reset the connection; nothing arrived."""
+        self._faults.append(Fault("drop", times))
+
+    def accept_then_drop(self, times: int | None = 1) -> None:
+        """The message arrives, the answer does not."""
+        self._faults.append(Fault("accept_then_drop", times))
+
+    def well(self) -> None:
+        """Forget all faults."""
+        self._faults.clear()
+
+    async def start(self, port: int = 0) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            for writer in list(self._open):
+                writer.close()
+            await self._server.wait_closed()
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        self.connections += 1
+        try:
+            while await self._call(reader, writer):
+                pass
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self._open.discard(writer)
+            writer.close()
+
+    async def _call(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """One request; whether the connection goes on."""
+        start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines) if name}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        path = start.split(" ")[1]
+        if path == "/dial":
+            self._faults.append(Fault(**json.loads(body)))
+            return await _answer(writer, Fault("answer", 1, body="{}"))
+        if path != "/api/chat.postMessage":
+            return await _answer(writer, Fault("answer", 1, body='{"ok": false, "error": "unknown_method"}'))
+        self.calls += 1
+        self.tokens.append(headers.get("authorization", ""))
+        return await self._post_message(json.loads(body), reader, writer)
+
+    async def _post_message(
+        self, message: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        fault = self._fault()
+        if fault is None or fault.what == "accept_then_drop":
+            stamp = self._accept(message)
+            if fault is None:
+                reply = {"ok": True, "channel": f"D{message['channel']}", "ts": stamp, "message": {}}
+                return await _answer(writer, Fault("answer", 1, body=json.dumps(reply)))
+        elif fault.what == "answer":
+            return await _answer(writer, fault)
+        elif fault.what == "hang":
+            await reader.read()  # until they go away
+            return False
+        _reset(writer)
+        return False
+
+    def _fault(self) -> Fault | None:
+        if not self._faults:
+            return None
+        fault = self._faults[0]
+        if fault.times is not None:
+            fault.times -= 1
+            if fault.times <= 0:
+                self._faults.popleft()
+        return fault
+
+    def _accept(self, message: dict[str, Any]) -> str:
+        now = time.time()
+        if self._record is not None:
+            payload = message.get("metadata", {}).get("event_payload", {})
+            line = {"at": now, "to": message["channel"], "client_msg_id": message.get("client_msg_id"), **payload}
+            with self._record.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(line) + "\n")
+        self.messages.append(message)
+        return f"{now:.6f}"
+
+
+async def _answer(writer: asyncio.StreamWriter, fault: Fault) -> bool:
+    body = fault.body.encode()
+    head = {"Content-Type": "application/json", "Content-Length": str(len(body)), **fault.headers}
+    lines = [f"HTTP/1.1 {fault.status} {HTTPStatus(fault.status).phrase}", *(f"{k}: {v}" for k, v in head.items())]
+    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body)
+    await writer.drain()
+    return True
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Close with RST instead of FIN, as a crashed peer would."""
+    connection: socket.socket = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+def dial_body(fault: Fault) -> bytes:
+    """What `POST /dial` wants, for a fake in a process of its own."""
+    return json.dumps(asdict(fault)).encode()
+
+
+async def _main(port: int, record: Path) -> None:
+    fake = await FakeSlack(record).start(port)
+    print(fake.url, flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--record", type=Path, required=True)
+    options = parser.parse_args()
+    asyncio.run(_main(options.port, options.record))

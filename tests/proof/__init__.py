@@ -1,0 +1,1 @@
+"""Proofs that take longer than the suite may: each has a make target."""

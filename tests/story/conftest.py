@@ -1,0 +1,45 @@
+"""A world for each story. Whatever happened in it, every invariant holds at its end."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.story.world import World
+
+Opened = Callable[..., Awaitable[World]]
+
+
+@pytest.fixture(autouse=True)
+def log_lines() -> Iterator[list[Any]]:
+    """What was logged, kept instead of shown."""
+    with capture_logs() as lines:
+        yield lines
+
+
+@pytest.fixture
+async def opened(tmp_path: Path) -> AsyncIterator[Opened]:
+    """Opens a world with changes to its files: `await opened(team=..., agreement=...)`; `world` takes no changes."""
+    async with AsyncExitStack() as stack:
+        worlds: list[World] = []
+
+        async def open_one(
+            *, channels: tuple[str, ...] = ("slack", "email", "inbox"), pages_max: int | None = None, **changes: Any
+        ) -> World:
+            world = World(tmp_path / f"world-{len(worlds)}", channels_wanted=channels, pages_max=pages_max)
+            await world.open(**changes)
+            worlds.append(await stack.enter_async_context(world))
+            return world
+
+        yield open_one
+        for world in worlds:
+            await world.verify()
+
+
+@pytest.fixture
+async def world(opened: Opened) -> World:
+    """The usual team on an ordinary Tuesday morning."""
+    return await opened()

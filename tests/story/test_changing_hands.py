@@ -1,0 +1,280 @@
+"""Who gets a lead next: after a no, when everybody is busy, away or gone, and when somebody knows the company already."""
+
+from tests.story.conftest import Opened
+from tests.story.snippets import reps
+from tests.story.world import World
+
+CTO = "cto@prospect.example"
+BUSY = {"capacity": {"open": 0}}
+ONE = {"capacity": {"open": 1}}
+
+
+async def test_a_no_for_lack_of_time_goes_to_the_next_rep_and_never_to_the_same(world: World) -> None:
+    await world.submit_form(email=CTO)
+    for rep, following in (("ana", "bo"), ("bo", "cy")):
+        assert await world.owner_of(CTO) == rep
+        await world.reject(CTO, by=rep, reason="no-time")
+        assert await world.owner_of(CTO) == following
+
+    await world.reject(CTO, by="cy", reason="no-time")
+    lead = await world.lead(CTO)
+    assert (lead["status"], lead["owner"]) == ("qualified", None)
+    assert lead["queue"]["reason"] == "all 3 had it and did not take it"
+    assert world.told == ["ana", "bo", "cy"]
+
+
+async def test_a_decision_names_everybody_who_was_passed_over_and_why(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.is_away("cy")
+    await world.reject(CTO, by="ana", reason="no-time")
+
+    decision = (await world.of_lead(CTO, "decisions"))[-1]
+    assert decision["chosen"] == "bo"
+    in_pool = {one["rep"]: one["ruled_out_by"] for one in decision["considered"] if one["rule"] == "Everyone"}
+    assert in_pool == {"ana": "had it and did not take it", "bo": None, "cy": "away"}
+
+
+async def test_the_reps_pause_after_a_no_ends_and_they_can_have_it_again(world: World) -> None:
+    await world.submit_form(email=CTO)
+    for rep in ("ana", "bo", "cy"):
+        await world.reject(CTO, by=rep, reason="no-time")
+        await world.wait(minutes=1)
+
+    await world.wait(days=29)
+    assert await world.owner_of(CTO) is None
+    await world.wait(days=2)
+    assert await world.owner_of(CTO) == "ana", "cy was the last, and never gets it right after"
+
+
+async def test_a_no_for_now_goes_back_to_marketing_and_only_asking_again_hands_it_over(world: World) -> None:
+    await world.submit_form(email=CTO, employees=400, title="CTO")
+    await world.reject(CTO, by="ana", reason="not-now")
+    lead = await world.lead(CTO)
+    assert (lead["status"], lead["status_team"], lead["owner"]) == ("nurturing", "marketing", None)
+
+    await world.event("page.viewed", email=CTO, path="/pricing")
+    await world.event("webinar.attended", email=CTO)
+    assert (await world.lead(CTO))["score"]["total"] > 60
+    assert await world.status_of(CTO) == "nurturing"
+    await world.wait(hours=2)
+    assert world.told == ["ana"]
+
+    await world.submit_form("contact-sales", email=CTO)
+    assert await world.status_of(CTO) == "assigned"
+    assert await world.owner_of(CTO) == "bo", "ana said no"
+
+
+async def test_a_no_for_now_counts_by_score_again_after_the_score_had_fallen(world: World) -> None:
+    await world.submit_form(email=CTO, employees=400, title="CTO")
+    await world.reject(CTO, by="ana", reason="not-now")
+    await world.wait(days=42)
+    await world.event("email.opened", email=CTO)
+    assert (await world.lead(CTO))["score"]["total"] < 40
+
+    await world.event("webinar.attended", email=CTO)
+    assert await world.status_of(CTO) == "nurturing"
+    await world.event("webinar.attended", email=CTO)
+    assert await world.status_of(CTO) == "assigned"
+    assert "qualified by `score` (warm)" in [item["line"] for item in await world.of_lead(CTO, "timeline")]
+
+
+async def test_an_unknown_reason_for_a_no_is_refused_with_the_known_ones(world: World) -> None:
+    await world.submit_form(email=CTO)
+    answer = await world.act(CTO, "reject", "ana", reason="because")
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "#/reason"
+    assert "no-time" in answer.json()["detail"]
+    assert await world.owner_of(CTO) == "ana"
+
+
+async def test_somebody_elses_lead_cannot_be_turned_down(world: World) -> None:
+    await world.submit_form(email=CTO)
+    answer = await world.act(CTO, "reject", "bo", reason="no-time")
+
+    assert answer.status_code == 403
+    assert await world.owner_of(CTO) == "ana"
+
+
+async def test_a_no_said_twice_is_said_once(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.reject(CTO, by="ana", reason="no-time")
+    await world.reject(CTO, by="ana", reason="no-time")
+
+    lead = await world.lead(CTO)
+    assert (lead["owner"]["id"], lead["epoch"]) == ("bo", 2)
+
+
+# --- nobody has room ----------------------------------------------------------------------------------------------------
+
+
+async def test_everyone_is_at_capacity_and_the_lead_waits_with_a_reason(opened: Opened) -> None:
+    world = await opened(team=reps(*({"id": rep, **BUSY} for rep in ("ana", "bo", "cy"))))
+    await world.submit_form(email=CTO)
+
+    lead = await world.lead(CTO)
+    assert (lead["status"], lead["owner"]) == ("qualified", None)
+    assert (lead["queue"]["pool"], lead["queue"]["reason"]) == ("everyone", "all 3 at capacity")
+    assert lead["clock"]["state"] == "live"
+    assert world.told == []
+
+
+async def test_when_room_appears_the_hottest_is_served_first_and_of_those_the_oldest(opened: Opened) -> None:
+    world = await opened(team=reps({"id": "ana", **ONE}, pool=["ana"]))
+    await world.submit_form(email="first@prospect.example")
+    assert await world.owner_of("first@prospect.example") == "ana"
+
+    await world.event("webinar.attended", email="warm@prospect.example", title="CTO", company={"employees": 400})
+    await world.event("webinar.attended", email="warm@prospect.example")
+    assert await world.status_of("warm@prospect.example") == "qualified"
+    await world.wait(minutes=1)
+    await world.submit_form(email="hot@prospect.example")
+    await world.wait(minutes=1)
+    await world.submit_form(email="later@prospect.example")
+
+    served = []
+    for _ in range(3):
+        [mine] = await world.leads(owner="ana")
+        await world.touch(mine["email"], by="ana")
+        await world.recycle(mine["email"], by="ana")
+        served += [lead["email"] for lead in await world.leads(owner="ana")]
+    assert served == ["hot@prospect.example", "later@prospect.example", "warm@prospect.example"]
+
+
+async def test_more_capacity_in_the_team_file_serves_those_who_wait(opened: Opened) -> None:
+    world = await opened(team=reps({"id": "ana", **ONE}, pool=["ana"]))
+    for n in range(3):
+        await world.submit_form(email=f"person{n}@prospect.example")
+    assert len(await world.leads(owner="ana")) == 1
+
+    await world.change("team", reps({"id": "ana", "capacity": {"open": 5}}, pool=["ana"]))
+    assert len(await world.leads(owner="ana")) == 3
+
+
+async def test_no_new_lead_takes_the_room_that_a_waiting_one_could_use(opened: Opened) -> None:
+    world = await opened(team=reps({"id": "ana", **ONE}, pool=["ana"]))
+    for name in ("has", "waits", "is-new"):
+        await world.submit_form(email=f"{name}@prospect.example")
+        await world.wait(minutes=1)
+    await world.opt_out("has@prospect.example")
+
+    assert await world.owner_of("waits@prospect.example") == "ana"
+    assert await world.owner_of("is-new@prospect.example") is None
+
+
+async def test_the_busy_one_of_three_is_passed_over(opened: Opened) -> None:
+    world = await opened(team=reps({"id": "ana", **ONE}))
+    for n in range(5):
+        await world.submit_form(email=f"person{n}@prospect.example")
+
+    assert len(await world.leads(owner="ana")) == 1
+    assert len(await world.leads(owner="bo")) == len(await world.leads(owner="cy")) == 2
+
+
+# --- away, gone ----------------------------------------------------------------------------------------------------------
+
+
+async def test_an_away_rep_is_skipped_and_keeps_what_is_theirs(world: World) -> None:
+    await world.submit_form(email="before@prospect.example")
+    await world.is_away("ana", hours=2)
+    for n in range(4):
+        await world.submit_form(email=f"person{n}@prospect.example")
+    assert [lead["email"] for lead in await world.leads(owner="ana")] == ["before@prospect.example"]
+
+    await world.wait(hours=2)
+    reps_now = {rep["id"]: rep["state"] for rep in (await world.get("/v1/reps"))["items"]}
+    assert reps_now["ana"] == "available"
+
+
+async def test_an_absence_planned_in_the_team_file_is_kept(opened: Opened) -> None:
+    away = {"id": "ana", "away": [{"from": "2026-12-01", "to": "2026-12-02"}]}
+    world = await opened(team=reps(away, pool=["ana"]))
+    await world.submit_form(email=CTO)
+    assert (await world.lead(CTO))["queue"]["reason"].startswith("the only one away")
+
+    await world.wait(days=2)
+    assert await world.owner_of(CTO) == "ana"
+
+
+async def test_everyone_is_away_and_the_lead_is_served_when_somebody_is_back(opened: Opened) -> None:
+    world = await opened(team=reps(pool=["ana"]))
+    await world.is_away("ana")
+    await world.submit_form(email=CTO)
+    assert await world.owner_of(CTO) is None
+
+    await world.is_back("ana")
+    assert await world.owner_of(CTO) == "ana"
+
+
+async def test_nobody_who_is_away_is_paged(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.is_away("ana")
+    await world.wait(minutes=10)
+
+    assert world.told == ["ana"]
+    assert [page["error"] for page in await world.pages(CTO) if page["state"] == "cancelled"] == ["ana is away"]
+
+
+async def test_a_deactivated_reps_leads_are_routed_anew(world: World) -> None:
+    for n in range(6):
+        await world.submit_form(email=f"person{n}@prospect.example")
+    await world.wait(seconds=3)
+    hers = [lead["email"] for lead in await world.leads(owner="ana")]
+    assert len(hers) == 2
+
+    await world.change("team", reps({"id": "ana", "active": False}))
+    await world.wait(seconds=3)
+    assert await world.leads(owner="ana") == []
+    assert {await world.owner_of(email) for email in hers} == {"bo", "cy"}
+    assert world.told[6:] in (["bo", "cy"], ["cy", "bo"])
+    await world.submit_form(email=CTO)
+    assert await world.owner_of(CTO) != "ana"
+
+
+# --- somebody knows them --------------------------------------------------------------------------------------------------
+
+
+async def test_the_owner_of_an_account_gets_whoever_asks_from_there(world: World) -> None:
+    for n in range(3):
+        await world.submit_form(email=f"person{n}@bigcorp.example")
+    assert len(await world.leads(owner="cy")) == 3
+    assert {(await world.of_lead(f"person{n}@bigcorp.example", "decisions"))[0]["rule"] for n in range(3)} == {
+        "Account has an owner"
+    }
+
+
+async def test_an_accounts_owner_who_is_away_is_stood_in_for_by_the_pool(world: World) -> None:
+    await world.is_away("cy")
+    await world.submit_form(email="cto@bigcorp.example")
+    assert await world.owner_of("cto@bigcorp.example") == "ana"
+
+
+async def test_who_comes_back_gets_the_rep_they_know(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.touch(CTO, by="ana")
+    await world.recycle(CTO, by="ana")
+    await world.wait(days=30)
+    await world.submit_form(email=CTO)
+
+    assert await world.owner_of(CTO) == "ana", "it would have been bo's turn"
+    assert (await world.of_lead(CTO, "decisions"))[-1]["rule"] == "Came back"
+
+
+async def test_who_comes_back_after_too_long_is_anybodys(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.touch(CTO, by="ana")
+    await world.recycle(CTO, by="ana")
+    await world.wait(days=91)
+    await world.submit_form(email=CTO)
+
+    assert await world.owner_of(CTO) == "bo"
+
+
+async def test_a_manager_hands_a_lead_over_by_hand(world: World) -> None:
+    await world.submit_form(email=CTO)
+    answer = await world.act(CTO, "assign", "max", rep="cy", reason="knows them")
+    await world.settle()
+
+    assert answer.status_code == 200
+    assert await world.owner_of(CTO) == "cy"
+    assert world.told == ["ana", "cy"]

@@ -1,0 +1,205 @@
+"""A page arrives: over another channel, later, or at least here; and whatever strangers typed stays words."""
+
+import json
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from tests.fakes.pages import ATTACKS
+from tests.story.conftest import Opened
+from tests.story.snippets import reps
+from tests.story.world import World
+
+CTO = "cto@prospect.example"
+FORMULAS = ('=HYPERLINK("http://evil.example","click")', "+1+1", "-2+3", "@SUM(A1)", "\t=1", "a,b;c\n=d")
+"""What a spreadsheet would reckon with."""
+
+
+async def test_slack_is_down_and_mail_goes_out_within_thirty_seconds(world: World) -> None:
+    world.slack.drop(times=None)
+    await world.submit_form(email=CTO)
+    assert (world.told, world.mailed) == ([], [])
+
+    await world.wait(seconds=30)
+    assert (world.told, world.mailed) == ([], ["ana"])
+    [page] = await world.pages(CTO)
+    assert (page["channel"], page["state"]) == ("email", "sent")
+
+
+async def test_slack_stumbles_and_the_page_still_comes_by_slack(world: World) -> None:
+    world.slack.dial(503, times=2)
+    await world.submit_form(email=CTO)
+    await world.wait(seconds=29)
+    assert (world.told, world.mailed) == (["ana"], [])
+
+
+async def test_slack_asks_to_wait_and_is_not_called_before(world: World) -> None:
+    world.slack.dial(429, retry_after=12)
+    await world.submit_form(email=CTO)
+    await world.wait(seconds=11)
+    assert (world.slack.calls, world.told) == (1, [])
+
+    await world.wait(seconds=1)
+    assert (world.slack.calls, world.told, world.mailed) == (2, ["ana"], [])
+
+
+async def test_slack_asks_to_wait_too_long_and_mail_goes_out_at_once(world: World) -> None:
+    world.slack.dial(429, retry_after=60)
+    await world.submit_form(email=CTO)
+    assert (world.told, world.mailed) == ([], ["ana"])
+
+
+async def test_slack_does_not_know_the_person_and_mail_goes_out_at_once(world: World) -> None:
+    world.slack.error("channel_not_found")
+    await world.submit_form(email=CTO)
+    assert (world.told, world.mailed) == ([], ["ana"])
+
+
+async def test_slack_took_it_and_did_not_say_so_and_the_repeat_can_be_recognised(world: World) -> None:
+    world.slack.accept_then_drop()
+    await world.submit_form(email=CTO)
+    await world.wait(seconds=30)
+
+    assert world.told == ["ana", "ana"]
+    assert len({message["client_msg_id"] for message in world.slack.messages}) == 1
+
+
+async def test_both_are_down_and_the_page_ends_as_failed_and_says_why(world: World) -> None:
+    world.slack.drop(times=None)
+    world.smtp.refuse(451, times=None)
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=9)
+
+    [page] = await world.pages(CTO)
+    assert (page["state"], page["channel"]) == ("failed", "email")
+    assert "451" in page["error"]
+    assert "page.failed" in await world.life_of(CTO)
+    world.slack.well()
+    await world.wait(minutes=1)
+    assert world.told == ["ana"], "the next rung is a page of its own"
+
+
+async def test_both_come_back_and_the_page_arrives(world: World) -> None:
+    world.slack.drop(times=None)
+    world.smtp.refuse(451, times=3)
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=5)
+    assert world.mailed == ["ana"]
+
+
+async def test_without_any_account_pages_are_in_the_inbox_and_the_terminal(opened: Opened) -> None:
+    world = await opened(channels=("inbox",))
+    await world.submit_form(email=CTO, name="Ann Lee")
+    await world.wait(minutes=20)
+
+    assert [message.person_name for message in world.shown] == ["Ana Gomez", "Ana Gomez", "Max Berg"]
+    assert {(page["channel"], page["state"]) for page in await world.pages(CTO)} == {("inbox", "sent")}
+    assert world.slack.calls == 0
+
+
+async def test_reminders_answer_the_first_mail_of_their_assignment(opened: Opened) -> None:
+    ladder = [{"at": "0m", "page": "owner", "by": "email"}, {"at": "10m", "page": "owner", "by": "email"}]
+    world = await opened(agreement={"response": {"ladder": ladder}})
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=10)
+
+    first, second = (mail.message for mail in world.smtp.mails)
+    assert second["In-Reply-To"] == first["Message-ID"]
+    assert first["Reply-To"] == CTO
+
+
+async def test_many_pages_for_one_person_are_paced_and_all_arrive(opened: Opened) -> None:
+    world = await opened(team=reps(pool=["ana"]))
+    for n in range(5):
+        await world.submit_form(email=f"person{n}@prospect.example")
+    assert world.told == ["ana"]
+
+    await world.wait(seconds=4)
+    assert world.told == ["ana"] * 5
+
+
+# --- words from strangers ---------------------------------------------------------------------------------------------
+
+
+class Tags(HTMLParser):
+    """The tags and links of a mail."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.links: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.links += [value or "" for name, value in attrs if name == "href"]
+
+
+def texts_of(blocks: Any) -> list[dict[str, Any]]:
+    """Every text object in a Slack message."""
+    if isinstance(blocks, list):
+        return [text for block in blocks for text in texts_of(block)]
+    if not isinstance(blocks, dict):
+        return []
+    mine = [blocks] if isinstance(blocks.get("text"), str) else []
+    return mine + [text for part in blocks.values() for text in texts_of(part)]
+
+
+async def fill(world: World, typed: str) -> None:
+    """A stranger types this wherever there is room."""
+    names = ("name", "first_name", "last_name", "title", "company", "industry", "utm_source", "utm_campaign", "note")
+    fields: dict[str, Any] = {"email": "stranger@prospect.example", "path": typed, **dict.fromkeys(names, typed)}
+    answer = await world.post_form("demo-request", **fields)
+    assert answer.status_code == 202, answer.text
+    await world.wait(seconds=1)
+
+
+def as_sent(typed: str) -> str:
+    """A lone surrogate cannot leave a client."""
+    return typed.encode(errors="replace").decode()
+
+
+@pytest.mark.parametrize("typed", [*ATTACKS, *FORMULAS], ids=lambda typed: ascii(typed[:20]))
+async def test_what_strangers_type_is_never_active_in_slack(world: World, typed: str) -> None:
+    await fill(world, as_sent(typed))
+
+    [message] = world.slack.messages
+    assert message["channel"] == "U0ANA"
+    found = texts_of(message["blocks"])
+    assert {text["type"] for text in found} == {"plain_text"}
+    for text in [*(text["text"] for text in found), message["text"]]:
+        assert "<" not in text
+        assert ">" not in text
+        assert "://" not in text
+        assert all(char == "\n" or char.isprintable() for char in text), ascii(text)
+        assert not set("\u202e\u2066\u200b\ufeff") & set(text)
+    assert (message["mrkdwn"], message["parse"], message["link_names"]) == (False, "none", False)
+    json.dumps(message).encode()
+
+
+@pytest.mark.parametrize("typed", [*ATTACKS, *FORMULAS], ids=lambda typed: ascii(typed[:20]))
+async def test_what_strangers_type_is_never_active_in_a_mail(opened: Opened, typed: str) -> None:
+    world = await opened(channels=("email",))
+    await fill(world, as_sent(typed))
+
+    [mail] = world.smtp.mails
+    assert mail.recipients == ("ana@acme.example",)
+    assert (mail.message["To"], mail.message["Bcc"], mail.message["Cc"]) == ("Ana Gomez <ana@acme.example>", None, None)
+    assert len(mail.message.get_all("Subject", [])) == 1
+    assert str(mail.message["Subject"]).isprintable()
+    assert b"\nBcc:" not in mail.raw
+    html = mail.message.get_body(("html",))
+    assert html is not None
+    tags = Tags(html.get_content())
+    assert tags.tags <= {"html", "body", "h1", "p", "table", "tr", "td", "ul", "li", "a"}
+    assert tags.attributes <= {"style", "lang", "href"}
+    assert tags.links == ["mailto:stranger@prospect.example"]
+
+
+@pytest.mark.parametrize("typed", FORMULAS)
+async def test_what_strangers_type_is_kept_as_they_typed_it(world: World, typed: str) -> None:
+    await fill(world, typed)
+    assert (await world.lead("stranger@prospect.example"))["company"] == " ".join(typed.split())

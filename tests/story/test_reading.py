@@ -1,0 +1,114 @@
+"""What people and programs can read of a lead."""
+
+from datetime import datetime
+from itertools import pairwise
+
+from tests.story.world import World
+
+CTO = "cto@prospect.example"
+
+
+async def test_a_lead_has_the_shape_that_others_rely_on(world: World) -> None:
+    await world.submit_form(email=CTO, name="Ann Lee", company="Prospect", employees=400, title="CTO")
+    lead = await world.lead(CTO)
+
+    assert lead == {
+        "id": lead["id"],
+        "email": CTO,
+        "name": "Ann Lee",
+        "company": "Prospect",
+        "status": "assigned",
+        "status_team": "sales",
+        "score": {"fit": 70.0, "engagement": 60.0, "total": 65.0, "grade": "A"},
+        "owner": {"id": "ana", "name": "Ana Gomez", "email": "ana@acme.example"},
+        "queue": None,
+        "clock": {"due_at": "2026-12-01T10:00:00Z", "state": "live", "rung": 0},
+        "epoch": 1,
+        "created_at": "2026-12-01T09:00:00Z",
+        "updated_at": "2026-12-01T09:00:00Z",
+    }
+    assert await world.get(f"/v1/leads/{lead['id']}") == lead
+
+
+async def test_the_timeline_tells_the_leads_life_in_order(world: World) -> None:
+    await world.event("page.viewed", email=CTO, path="/pricing/eu")
+    await world.wait(minutes=5)
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=30)
+    await world.accept(CTO, by="bo")
+    await world.touch(CTO, by="bo")
+    await world.wait(minutes=1)
+    await world.recycle(CTO, by="bo", reason="no-answer")
+
+    told = await world.of_lead(CTO, "timeline")
+    assert [item["type"] for item in told] == [
+        *("page.viewed", "lead.scored"),
+        *("form.submitted", "lead.scored", "lead.qualified", "lead.assigned", "page.sent"),
+        *("page.sent", "page.sent"),
+        *("action.asked", "lead.released", "lead.assigned", "action.answered", "page.sent"),
+        *("lead.accepted", "touch.applied", "promise.kept"),
+        *("lead.recycled", "lead.scored"),
+    ]
+    assert all(datetime.fromisoformat(a["at"]) <= datetime.fromisoformat(b["at"]) for a, b in pairwise(told))
+    lines = [item["line"] for item in told]
+    assert lines[0] == "page.viewed /pricing/eu (from ingest of nobody)"
+    assert lines[4:7] == [
+        "qualified by `hand-raiser` (hot)",
+        "assigned to ana (epoch 1)",
+        "ana paged by slack (rung 0)",
+    ]
+    assert lines[-2] == "back with Marketing (recycle): no-answer"
+
+
+async def test_the_list_is_newest_first_and_goes_on(world: World) -> None:
+    for n in range(7):
+        await world.submit_form(email=f"person{n}@prospect.example")
+    found: list[str] = []
+    cursor = ""
+    while True:
+        answer = await world.get(f"/v1/leads?limit=3{cursor}")
+        found += [lead["email"] for lead in answer["items"]]
+        if answer["next"] is None:
+            break
+        cursor = f"&cursor={answer['next']}"
+    assert found == [f"person{n}@prospect.example" for n in reversed(range(7))]
+
+
+async def test_leads_are_found_by_status_and_owner(world: World) -> None:
+    for n in range(3):
+        await world.submit_form(email=f"person{n}@prospect.example")
+    await world.event("page.viewed", email=CTO, path="/")
+
+    assert [lead["email"] for lead in await world.leads(status="new")] == [CTO]
+    assert [lead["email"] for lead in await world.leads(status="assigned", owner="bo")] == ["person1@prospect.example"]
+    assert await world.leads(email="nobody@prospect.example") == []
+    assert await world.leads(email="not an address") == []
+
+
+async def test_the_statuses_are_counted(world: World) -> None:
+    for n in range(3):
+        await world.submit_form(email=f"person{n}@prospect.example")
+    await world.event("page.viewed", email=CTO, path="/")
+    await world.touch("person1@prospect.example", by="bo")
+
+    report = await world.get("/v1/reports/statuses")
+    assert report["total"] == 4
+    counted = {item["status"]: (item["team"], item["leads"]) for item in report["items"] if item["leads"]}
+    assert counted == {"new": ("marketing", 1), "assigned": ("sales", 2), "working": ("sales", 1)}
+
+
+async def test_the_team_and_what_it_has_to_do_can_be_seen(world: World) -> None:
+    for n in range(4):
+        await world.submit_form(email=f"person{n}@prospect.example")
+    await world.is_away("cy", hours=1)
+
+    reps = {rep["id"]: (rep["state"], rep["open"]) for rep in (await world.get("/v1/reps"))["items"]}
+    assert reps == {"ana": ("available", 2), "bo": ("available", 1), "cy": ("away", 1), "max": ("available", 0)}
+    [pool] = (await world.get("/v1/pools"))["items"]
+    assert (pool["id"], pool["waiting"], len(pool["members"])) == ("everyone", 0, 3)
+
+
+async def test_a_stored_decision_holds_no_name_and_no_address(world: World) -> None:
+    await world.submit_form(email=CTO, name="Ann Lee", phone="+493012345678")
+    decision = str(await world.of_lead(CTO, "decisions"))
+    assert not [word for word in ("Ann", "Lee", "cto@", "+4930") if word in decision]

@@ -1,0 +1,249 @@
+"""From the form to the first touch: who owns the lead, who is told, and what ends the telling."""
+
+import asyncio
+from datetime import timedelta
+
+from tests.story.conftest import Opened
+from tests.story.snippets import reps
+from tests.story.world import World
+
+CTO = "cto@prospect.example"
+
+
+async def test_a_form_becomes_an_owned_lead_and_the_owner_is_paged(world: World) -> None:
+    await world.submit_form(email=CTO, name="Ann Lee", company="Prospect", employees=400, title="CTO")
+
+    assert await world.status_of(CTO) == "assigned"
+    assert await world.owner_of(CTO) == "ana"
+    assert world.told == ["ana"]
+    assert world.mailed == []
+    [page] = await world.pages(CTO)
+    assert (page["person"], page["channel"], page["state"], page["tries"]) == ("ana", "slack", "sent", 1)
+    assert page["text"] == "Hot lead: write to Ann Lee (Prospect) by 10:00 UTC, 1 h left"
+    assert world.slack.messages[0]["text"] == page["text"]
+
+
+async def test_three_leads_go_to_three_reps(world: World) -> None:
+    for n in range(6):
+        await world.submit_form(email=f"person{n}@prospect.example")
+
+    assert [await world.owner_of(f"person{n}@prospect.example") for n in range(6)] == ["ana", "bo", "cy"] * 2
+
+
+async def test_nobody_answers_and_the_lead_changes_hands(world: World) -> None:
+    await world.submit_form(email=CTO)
+    assert world.told == ["ana"]
+
+    await world.wait(minutes=9, seconds=59)
+    assert world.told == ["ana"]
+    await world.wait(seconds=1)
+    assert world.told == ["ana", "ana"]
+    await world.wait(minutes=10)
+    assert world.told == ["ana", "ana", "max"]
+
+    await world.wait(minutes=9, seconds=59)
+    assert await world.owner_of(CTO) == "ana"
+    await world.wait(seconds=1)
+    assert await world.owner_of(CTO) == "bo"
+    assert world.told == ["ana", "ana", "max", "bo"]
+    assert (await world.lead(CTO))["epoch"] == 2
+
+
+async def test_nobody_answers_at_all_and_the_manager_owns_it(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=59)
+    assert await world.owner_of(CTO) == "bo"
+    assert world.told == ["ana", "ana", "max", "bo", "bo", "max"]
+
+    await world.wait(minutes=1)
+    assert await world.owner_of(CTO) == "max"
+    assert world.told[6:] == ["max"]
+
+    await world.wait(hours=12)
+    assert await world.owner_of(CTO) == "max", "above max there is nobody"
+    assert (await world.lead(CTO))["epoch"] == 3
+    last = (await world.of_lead(CTO, "decisions"))[-1]
+    assert last["rule"] == "the manager owns it"
+
+
+async def test_a_touch_ends_the_ladder(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=12)
+    await world.touch(CTO, by="ana")
+
+    await world.wait(days=2)
+    assert world.told == ["ana", "ana"]
+    assert await world.status_of(CTO) == "working"
+    assert await world.owner_of(CTO) == "ana"
+    assert (await world.lead(CTO))["clock"]["state"] == "met"
+
+
+async def test_an_unanswered_attempt_keeps_the_promise_too(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.touch(CTO, by="ana", answered=False)
+    await world.wait(hours=3)
+
+    assert world.told == ["ana"]
+    assert "promise.kept" in await world.life_of(CTO)
+
+
+async def test_a_call_told_by_the_telephone_system_stops_the_clock(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=4)
+    await world.call_ended(CTO, agent="ana@acme.example")
+
+    await world.wait(hours=3)
+    assert world.told == ["ana"]
+    assert await world.status_of(CTO) == "working"
+    [kept] = [item for item in await world.of_lead(CTO, "timeline") if item["type"] == "promise.kept"]
+    assert kept["data"]["seconds"] == 240
+    assert kept["data"]["rep"] == "ana"
+
+
+async def test_accepting_ends_reminders_to_the_owner_but_the_manager_still_hears(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=5)
+    await world.accept(CTO, by="ana")
+
+    await world.wait(minutes=20)
+    assert world.told == ["ana", "max"]
+    assert await world.status_of(CTO) == "accepted"
+
+    await world.wait(minutes=5)
+    assert await world.owner_of(CTO) == "bo", "accepting does not stop the clock"
+
+
+async def test_a_missed_promise_is_recorded(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=59, seconds=59)
+    assert "promise.missed" not in await world.life_of(CTO)
+
+    await world.wait(seconds=1)
+    assert (await world.life_of(CTO)).count("promise.missed") == 1
+    assert (await world.lead(CTO))["clock"]["state"] == "missed"
+
+
+async def test_a_promise_kept_late_is_recorded_as_late(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=90)
+    await world.touch(CTO, by="max")
+
+    [kept] = [item["data"] for item in await world.of_lead(CTO, "timeline") if item["type"] == "promise.kept"]
+    assert (kept["late"], kept["seconds"]) == (True, 5400)
+    assert (await world.life_of(CTO)).count("promise.missed") == 1
+
+
+async def test_a_touch_told_late_counts_from_when_it_happened(world: World) -> None:
+    await world.submit_form(email=CTO)
+    called = world.clock.business() + timedelta(minutes=7)
+    await world.wait(minutes=70)
+    await world.touch(CTO, by="ana", at=called.isoformat())
+
+    [kept] = [item["data"] for item in await world.of_lead(CTO, "timeline") if item["type"] == "promise.kept"]
+    assert (kept["late"], kept["seconds"]) == (False, 420)
+
+
+async def test_a_touch_from_before_they_asked_counts_for_nothing(world: World) -> None:
+    before = world.clock.business() - timedelta(minutes=7)
+    await world.submit_form(email=CTO)
+    await world.touch(CTO, by="ana", at=before.isoformat())
+
+    assert await world.status_of(CTO) == "assigned"
+    await world.wait(minutes=10)
+    assert world.told == ["ana", "ana"]
+
+
+async def test_the_clock_is_the_leads_and_goes_on_while_it_waits_for_somebody(opened: Opened) -> None:
+    world = await opened(team=reps(*({"id": rep, "capacity": {"open": 0}} for rep in ("ana", "bo", "cy"))))
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=61)
+
+    assert (await world.lead(CTO))["clock"]["state"] == "missed"
+    assert "promise.missed" in await world.life_of(CTO)
+
+
+async def test_asking_again_while_somebody_has_it_changes_nothing(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=5)
+    await world.submit_form(email=CTO, title="CTO")
+
+    lead = await world.lead(CTO)
+    assert (lead["owner"]["id"], lead["epoch"]) == ("ana", 1)
+    assert world.told == ["ana"]
+
+
+async def test_asking_again_years_of_work_later_starts_a_fresh_clock(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.touch(CTO, by="ana")
+    await world.recycle(CTO, by="ana")
+    await world.wait(days=100)
+    await world.submit_form(email=CTO)
+
+    lead = await world.lead(CTO)
+    assert (lead["status"], lead["epoch"], lead["clock"]["state"]) == ("assigned", 2, "live")
+    await world.wait(minutes=10)
+    assert len(world.told) == 3
+
+
+async def test_a_form_that_arrives_late_has_its_promise_counted_from_the_submit(world: World) -> None:
+    asked = world.clock.business() - timedelta(minutes=50)
+    await world.event("form.submitted", email=CTO, time=asked, form="demo-request")
+    assert (await world.lead(CTO))["clock"]["due_at"] == "2026-12-01T09:10:00Z"
+
+    await world.wait(minutes=10)
+    assert "promise.missed" in await world.life_of(CTO)
+    assert world.told[:1] == ["ana"]
+    assert await world.owner_of(CTO) != "ana", "what would come after the promise comes at its end"
+
+
+async def test_a_submit_in_the_future_counts_as_received_now(world: World) -> None:
+    ahead = world.clock.business() + timedelta(days=3)
+    await world.event("form.submitted", email=CTO, time=ahead, form="demo-request")
+    assert (await world.lead(CTO))["clock"]["due_at"] == "2026-12-01T10:00:00Z"
+
+
+async def test_business_time_and_real_time_are_not_taken_for_each_other(opened: Opened) -> None:
+    world = await opened()
+    world.clock.drift = timedelta(days=40)
+    await world.is_away("cy", minutes=15)
+    world.slack.drop(times=None)
+    await world.submit_form(email=CTO)
+    await world.wait(seconds=30)
+    assert world.mailed == ["ana"]
+
+    world.slack.well()
+    await world.wait(minutes=31)
+    assert await world.owner_of(CTO) == "bo"
+    assert world.told == ["ana", "max", "bo"]
+    assert (await world.lead(CTO))["clock"]["due_at"] == "2027-01-10T10:00:00Z"
+    assert {rep["state"] for rep in (await world.get("/v1/reps"))["items"]} == {"available"}
+
+
+async def test_many_ask_and_many_answer_at_once(world: World) -> None:
+    emails = [f"person{n}@prospect.example" for n in range(60)]
+    answers = await asyncio.gather(*(world.post_form("demo-request", email=email) for email in [*emails, *emails]))
+    assert {answer.status_code for answer in answers} == {202}
+    await world.settle()
+    assert len(await world.leads()) == 60
+    assert [len(await world.leads(owner=rep)) for rep in ("ana", "bo", "cy")] == [20, 20, 20]
+
+    hers = [lead["email"] for lead in await world.leads(owner="ana")]
+    pressed = [world.act(email, "reject", "ana", reason="no-time") for email in hers]
+    pressed += [world.act(email, "touch", "ana", channel="phone", answered=True) for email in hers]
+    pressed += [world.act(email, "accept", "ana") for email in hers]
+    said = {answer.status_code for answer in await asyncio.gather(*pressed)}
+    assert said <= {200, 403, 409}
+    await world.wait(hours=4)
+
+
+async def test_an_old_form_sent_again_under_another_id_is_handed_over_with_a_clock_of_its_own(world: World) -> None:
+    asked = world.clock.business()
+    await world.event("form.submitted", email=CTO, time=asked, form="demo-request")
+    await world.touch(CTO, by="ana")
+    await world.wait(minutes=20)
+    await world.recycle(CTO, by="ana", reason="no-answer")
+    await world.event("form.submitted", email=CTO, time=asked, form="demo-request")
+
+    lead = await world.lead(CTO)
+    assert (lead["status"], lead["epoch"], lead["clock"]["state"]) == ("assigned", 2, "live")
+    assert world.told == ["ana", "ana"]

@@ -1,0 +1,247 @@
+"""The gateway's room for tests: its real front, units with a memory and a dial, a clock moved by hand."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar, cast
+from urllib.parse import urlencode
+
+import msgspec
+import sqlalchemy as sa
+
+from schemas.envelope import decode, event_of
+from schemas.events import Happened
+from services.gateway.app import Gateway
+from services.runtime import auth, db, deadletters
+from services.runtime.asgi import Message, Receive, Scope, Send
+from services.runtime.clock import HandClock
+from services.runtime.config import Config, ConfigFiles, load
+from services.runtime.log import EventLog, Row
+from services.runtime.reads import Reads
+from services.runtime.service import Resources
+from services.runtime.settings import Settings
+from services.runtime.telemetry import Telemetry
+from services.runtime.unit import Lane, StorageError, Unit
+
+T = TypeVar("T")
+EXAMPLES = Path(__file__).parents[3] / "deploy" / "examples"
+STANDARD_SECRET = "whsec_c2l4dGVlbiBieXRlcyBvciBtb3Jl"
+NEXT_SECRET = "whsec_dGhlIG5leHQgb25lIG9mIHRoZSB0d28="
+HMAC_SECRET = "a secret of the telephone system"
+SOURCES = """
+sources:
+  - id: website
+    kind: form
+    forms: [demo-request, newsletter]
+    allowed_origins: ["https://www.acme.example"]
+    honeypot: fax
+    redirect: https://www.acme.example/thanks
+  - id: open
+    kind: form
+    forms: [anywhere]
+    allowed_origins: ["*"]
+  - id: billing
+    kind: webhook
+    verify: {scheme: standard-webhooks, secrets: [{file: first.secret}, {file: second.secret}]}
+    events:
+      - {when: "type == 'trial.began'", type: trial.started, time: timestamp, email: data.email, data: {plan: data.plan, name: data.who}}
+  - id: phone
+    kind: webhook
+    verify: {scheme: hmac-sha256, header: X-Signature, prefix: "sha256=", secrets: [{file: phone.secret}]}
+    events:
+      - {when: "kind == 'call.ended'", type: touch.recorded, time: ended_at, id: uuid, email: customer.email,
+         data: {channel: "'phone'", answered: "duration > `20`", rep_email: agent.email}}
+      - {when: "length(note || '') > `0`", type: custom.note, email: customer.email, data: {note: note}}
+  - id: stamped
+    kind: webhook
+    verify: {scheme: hmac-sha1, header: X-Sig, encoding: base64, timestamp_header: X-Time, secrets: [{file: phone.secret}]}
+    events:
+      - {type: custom.ping, email: email}
+  - id: unset
+    kind: webhook
+    verify: {scheme: hmac-sha256, header: X-Signature, secrets: [{file: nowhere.secret}]}
+    events:
+      - {type: custom.ping, email: email}
+  - id: hubspot
+    preset: hubspot
+"""
+
+
+class RememberingUnits:
+    """Units on a database in memory. `rows` is what was committed; with `full` set nothing can be."""
+
+    def __init__(self, clock: HandClock, config: Callable[[], Config]) -> None:
+        self._clock, self._config = clock, config
+        self.engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
+        db.metadata.create_all(self.engine)
+        self.rows: list[Row] = []
+        self.full = False
+
+    @property
+    def alive(self) -> bool:
+        return True
+
+    async def run(self, work: Callable[[Unit], T], lane: Lane = Lane.COMMAND) -> T:
+        if self.full:
+            raise StorageError("database or disk is full")
+        with self.engine.begin() as connection:
+            unit = Unit(connection, self._clock, self._config())
+            result = work(unit)
+        self.rows += unit.rows
+        return result
+
+    async def append(self, rows: list[Row]) -> None:
+        if self.full:
+            raise StorageError("database or disk is full")
+        self.rows += rows
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def pointer(self) -> str:
+        return str(self.json["errors"][0]["pointer"])
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One event as it stands in the log."""
+
+    row: Row
+    type: str
+    at: str
+    event: Happened
+
+
+async def _inner(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 299, "headers": []})
+    await send({"type": "http.response.body", "body": b"behind"})
+
+
+@lru_cache
+def _config(sources: str) -> Config:
+    """The example agreement and team, with these sources: read once, because reading is slow."""
+    with TemporaryDirectory() as directory:
+        for name in ("agreement.yaml", "team.yaml"):
+            shutil.copy(EXAMPLES / name, directory)
+        (Path(directory) / "sources.yaml").write_text(sources)
+        return load(Path(directory))
+
+
+@dataclass
+class Room:
+    """A gateway and whoever talks to it."""
+
+    directory: Path
+    clock: HandClock = field(default_factory=HandClock)
+
+    def __post_init__(self) -> None:
+        (self.directory / "first.secret").write_text(STANDARD_SECRET)
+        (self.directory / "second.secret").write_text(NEXT_SECRET)
+        (self.directory / "phone.secret").write_text(HMAC_SECRET)
+        self.files = Files(replace(_config(SOURCES), directory=self.directory))
+        self.telemetry = Telemetry()
+        self.units = RememberingUnits(self.clock, lambda: self.files.current)
+        self.keys = auth.Keys(self.clock, given=None)
+        self.secrets = {role: self._key(role) for role in ("ingest", "sales")}
+        with self.units.engine.begin() as connection:
+            self.keys.take(auth.listed(connection))
+        resources = Resources(
+            Settings(),
+            self.clock,
+            cast(ConfigFiles, self.files),
+            self.units,
+            cast(Reads, None),
+            cast(EventLog, None),
+            self.telemetry,
+            lambda name: None,
+        )
+        self.gateway = Gateway(resources, self.keys, _inner)
+        self.resources = resources
+
+    def configure(self, sources: str) -> None:
+        """Put these sources in force."""
+        self.files.current = replace(_config(sources), directory=self.directory)
+
+    def _key(self, role: str) -> str:
+        with self.units.engine.begin() as connection:
+            return auth.create(connection, name=f"the {role} key", role=role, rep=None, now=self.clock.real())[1]
+
+    async def ask(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"", chunk: int = 0
+    ) -> Answer:
+        """One request, the body in chunks of so many bytes."""
+        raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
+        parts = [body[i : i + chunk] for i in range(0, len(body), chunk)] if chunk else [body]
+        messages: list[Message] = [
+            {"type": "http.request", "body": part, "more_body": n + 1 < len(parts)} for n, part in enumerate(parts)
+        ]
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        scope: Scope = {"type": "http", "method": method, "path": path, "headers": raw, "query_string": b""}
+        await self.gateway(scope, receive, send)
+        head = {name.decode(): value.decode("latin-1") for name, value in sent[0]["headers"]}
+        return Answer(sent[0]["status"], head, b"".join(message.get("body", b"") for message in sent[1:]))
+
+    async def event(self, value: object, role: str = "ingest", **headers: str) -> Answer:
+        """Post `value` as JSON to /v1/events."""
+        given = {"content-type": "application/json", "authorization": f"Bearer {self.secrets[role]}"}
+        extra = {name.replace("_", "-"): text for name, text in headers.items()}
+        return await self.ask("POST", "/v1/events", given | extra, msgspec.json.encode(value))
+
+    async def form(self, fields: Mapping[str, str], form: str = "demo-request", **headers: str) -> Answer:
+        """Post `fields` as a browser does."""
+        given = {"content-type": "application/x-www-form-urlencoded"}
+        extra = {name.replace("_", "-"): text for name, text in headers.items()}
+        return await self.ask("POST", f"/v1/forms/{form}", given | extra, urlencode(fields).encode())
+
+    @property
+    def kept(self) -> list[Kept]:
+        """Every event in the log."""
+        found = []
+        for row in self.units.rows:
+            envelope = decode(row.body)
+            event = event_of(envelope)
+            assert isinstance(event, Happened)
+            assert envelope.id == row.event_id
+            found.append(Kept(row, envelope.type, envelope.time.isoformat(), event))
+        return found
+
+    @property
+    def letters(self) -> list[deadletters.DeadLetter]:
+        """What waits to be corrected."""
+        with self.units.engine.begin() as connection:
+            return deadletters.listed(connection)
+
+
+@dataclass
+class Files:
+    """Configuration files of which only the content in force is asked."""
+
+    current: Config
+
+
+def run(answer: Any) -> Any:
+    """Wait for one coroutine, in a test that hypothesis calls many times."""
+    return asyncio.run(answer)

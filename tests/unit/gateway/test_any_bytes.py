@@ -1,0 +1,102 @@
+"""Whatever is sent to the gateway, it answers, and never by a fault of its own."""
+
+import hmac
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tests.unit.gateway.room import HMAC_SECRET, Answer, Room, run
+
+REFUSED = {400, 401, 403, 404, 413, 415, 422}
+MEDIA = st.sampled_from(
+    [
+        "application/json",
+        "application/cloudevents+json",
+        "application/cloudevents-batch+json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "multipart/form-data",
+        "text/plain",
+        "application/json; charset",
+        ';"',
+    ]
+)
+WORDS = st.sampled_from(
+    [
+        b'{"id":"1","type":"page.viewed","email":"a@b.example","data":',
+        b"{}",
+        b"}",
+        b"[",
+        b"]",
+        b'"email"',
+        b":",
+        b'"\\ud800"',
+        b"--x",
+        b"\r\n",
+        b"Content-Disposition: form-data; name=email",
+        b"a@b.example",
+        b"email=",
+        b"&",
+        b"%ff",
+        b"%00",
+        b"\xff",
+        b"1e999",
+        *(b'"kind":"call.ended"', b'"customer":', b",", b"null", b'"specversion":"1.0"', b'"time":99999999999999'),
+    ]
+)
+BODIES = st.binary(max_size=200) | st.lists(WORDS, max_size=12).map(b"".join)
+NAMES = st.sampled_from(
+    ["origin", "idempotency-key", "ce-specversion", "ce-id", "ce-type", "ce-time", "ce-source", "ce-"]
+)
+HEADERS = st.dictionaries(
+    NAMES
+    | st.sampled_from(["content-encoding", "referer", "accept", "webhook-id", "webhook-timestamp", "webhook-signature"])
+    | st.sampled_from(["x-signature", "x-time", "x-request-id", "content-length", "x-sig"]),
+    st.binary(max_size=30).map(lambda value: value.decode("latin-1"))
+    | st.sampled_from(["1.0", "page.viewed", "%", "text/html"]),
+    max_size=6,
+)
+PATHS = st.sampled_from(
+    ["/v1/events", "/v1/forms/demo-request", "/v1/forms/anywhere", "/hooks/phone", "/hooks/billing", "/hooks/stamped"]
+) | st.text(max_size=12).map(lambda name: f"/hooks/{name}")
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
+    return Room(Path(Path()))
+
+
+def _is_sound(answer: Answer) -> None:
+    assert answer.status in REFUSED | {202, 303, 503}
+    if answer.status >= 400:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json["status"] == answer.status
+        assert "Traceback" not in answer.body.decode()
+
+
+@given(PATHS, MEDIA, HEADERS, BODIES, st.integers(0, 40))
+@example("/v1/events", "application/json", {"ce-specversion": "1.0", "ce-id": "\xff"}, b"{}", 0)
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_request_is_answered(
+    room: Room, path: str, media: str, headers: dict[str, str], body: bytes, chunk: int
+) -> None:
+    given_headers = headers | {"content-type": media, "authorization": f"Bearer {room.secrets['ingest']}"}
+    answer = run(room.ask("POST", path, given_headers, body, chunk))
+    _is_sound(answer)
+    assert answer.status != 503 or path in ("/hooks/hubspot", "/hooks/unset")
+
+
+@given(BODIES)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_signed_body_is_mapped_or_kept(room: Room, body: bytes) -> None:
+    before = len(room.letters)
+    made = hmac.digest(HMAC_SECRET.encode(), body, "sha256").hex()
+    answer = run(
+        room.ask("POST", "/hooks/phone", {"content-type": "application/json", "x-signature": f"sha256={made}"}, body)
+    )
+    _is_sound(answer)
+    assert answer.status not in (401, 503)
+    if answer.status >= 400 and before < 100:
+        assert len(room.letters) == before + 1

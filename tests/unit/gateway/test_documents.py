@@ -1,0 +1,23 @@
+"""What `/openapi.json` says of the gateway, and what the gateway is as data."""
+
+from services.gateway.api import router
+from services.gateway.service import service
+from services.runtime.http import Readiness, create_app
+from tests.unit.gateway.room import Room
+
+
+def test_every_path_of_the_gateway_is_documented(room: Room) -> None:
+    app = create_app(
+        title="t", routers=[router(room.resources)], telemetry=room.telemetry, ready=lambda: Readiness(True)
+    )
+    paths = app.openapi()["paths"]
+    assert set(paths) == {"/v1/events", "/v1/forms/{form}", "/hooks/{source}"}
+    taken = {path: set(operations["post"]["requestBody"]["content"]) for path, operations in paths.items()}
+    assert "application/cloudevents-batch+json" in taken["/v1/events"]
+    assert "multipart/form-data" in taken["/v1/forms/{form}"]
+    assert all("202" in operations["post"]["responses"] for operations in paths.values())
+
+
+def test_the_gateway_forgets_old_answers(room: Room) -> None:
+    made = service()
+    assert (made.name, [tick.name for tick in made.ticks]) == ("gateway", ["gateway.idempotency"])

@@ -1,0 +1,183 @@
+"""POST /hooks/{source}: vendors' webhooks, verified over the raw bytes and mapped by the configuration."""
+
+import hmac
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from standardwebhooks.webhooks import Webhook
+
+from services.gateway import ingest
+from tests.unit.gateway.room import HMAC_SECRET, NEXT_SECRET, STANDARD_SECRET, Answer, Room
+
+CALL: dict[str, Any] = {
+    "kind": "call.ended",
+    "uuid": "c-1",
+    "ended_at": "2026-12-01T08:59:00Z",
+    "duration": 95,
+    "customer": {"email": "Ann@acme.example"},
+    "agent": {"email": "ana@ours.example"},
+}
+TRIAL = {
+    "type": "trial.began",
+    "timestamp": "2026-12-01T08:00:00Z",
+    "data": {"email": "ann@acme.example", "plan": "pro"},
+}
+
+
+async def phoned(room: Room, body: bytes, **headers: str) -> Answer:
+    """A webhook of the telephone system, rightly signed."""
+    made = hmac.digest(HMAC_SECRET.encode(), body, "sha256").hex()
+    given = {"content-type": "application/json", "x-signature": f"sha256={made}"}
+    extra = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await room.ask("POST", "/hooks/phone", given | extra, body)
+
+
+async def billed(room: Room, body: bytes, id: str = "msg_1", secret: str = STANDARD_SECRET) -> Answer:
+    """A Standard Webhook, rightly signed."""
+    now = room.clock.real()
+    headers = {
+        "content-type": "application/json",
+        "webhook-id": id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign(id, now, body.decode()),
+    }
+    return await room.ask("POST", "/hooks/billing", headers, body)
+
+
+async def test_a_call_becomes_a_touch(room: Room) -> None:
+    answer = await phoned(room, json.dumps(CALL).encode())
+
+    assert (answer.status, answer.json) == (202, {"ids": ["c-1"]})
+    [kept] = room.kept
+    assert (kept.type, kept.at) == ("touch.recorded", "2026-12-01T08:59:00+00:00")
+    assert (kept.event.source, kept.event.email) == ("phone", "ann@acme.example")
+    assert kept.event.fields == {"channel": "phone", "answered": True, "rep_email": "ana@ours.example"}
+
+
+async def test_each_entry_that_applies_makes_an_event_and_each_item_of_a_list(room: Room) -> None:
+    noted = {**CALL, "note": "wants a quote"}
+    assert len((await phoned(room, json.dumps(noted).encode())).json["ids"]) == 2
+    assert [kept.type for kept in room.kept] == ["touch.recorded", "custom.note"]
+    room.units.rows.clear()
+    answer = await phoned(room, json.dumps([CALL, CALL, {**CALL, "uuid": "c-2"}]).encode())
+    assert answer.json == {"ids": ["c-1", "c-1#2", "c-2"]}
+    assert len({row.event_id for row in room.units.rows}) == 3
+
+
+async def test_a_retry_names_the_same_events(room: Room) -> None:
+    for _ in range(2):
+        await phoned(room, json.dumps({**CALL, "uuid": None}).encode())
+    assert len(room.units.rows) == 2
+    assert len({row.event_id for row in room.units.rows}) == 1
+
+
+async def test_what_no_entry_wants_is_acknowledged_and_left(room: Room) -> None:
+    for body in (b'{"kind":"call.started"}', b"[]", b"1", b"null", b'{"when":[]}'):
+        answer = await phoned(room, body)
+        assert (answer.status, answer.json) == (202, {"ids": []})
+    assert (room.kept, room.letters) == ([], [])
+
+
+async def test_a_standard_webhook_goes_by_its_delivery_id(room: Room) -> None:
+    assert (await billed(room, json.dumps(TRIAL).encode())).json == {"ids": ["msg_1"]}
+    assert (await billed(room, json.dumps(TRIAL).encode(), secret=NEXT_SECRET)).json == {"ids": ["msg_1"]}
+    assert len({row.event_id for row in room.units.rows}) == 1
+    assert room.kept[0].event.fields == {"plan": "pro"}
+
+
+async def test_an_old_delivery_is_refused(room: Room) -> None:
+    body = json.dumps(TRIAL).encode()
+    stamp = room.clock.real() - timedelta(seconds=301)
+    made = Webhook(STANDARD_SECRET).sign("msg_1", stamp, body.decode())
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(int(stamp.timestamp())), "webhook-signature": made}
+    assert (await room.ask("POST", "/hooks/billing", headers, body)).status == 401
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 50_000, b'{"a":1,"a":2}', json.dumps(CALL).encode()])
+@pytest.mark.parametrize("path", ["/hooks/phone", "/hooks/billing", "/hooks/stamped"])
+@pytest.mark.parametrize(
+    "headers", [{}, {"x-signature": "sha256=00"}, {"x-signature": "\xff"}, {"content-type": "text/plain"}]
+)
+async def test_a_missing_or_bad_signature_is_401_whatever_it_is_on(
+    room: Room, path: str, headers: dict[str, str], body: bytes
+) -> None:
+    answer = await room.ask("POST", path, headers, body)
+    assert (answer.status, answer.headers["content-type"]) == (401, "application/problem+json")
+    assert "www-authenticate" in answer.headers
+    assert room.letters == []
+
+
+async def test_size_goes_before_the_signature(room: Room) -> None:
+    assert (await room.ask("POST", "/hooks/phone", {}, b"x" * 262145)).status == 413
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "pointer"),
+    [
+        (b"{", 400, "#"),
+        (b"\xff", 400, "#"),
+        (b"[" * 100 + b"]" * 100, 422, "#"),
+        (json.dumps({**CALL, "customer": {"email": "ann"}}).encode(), 422, "#/email"),
+        (json.dumps({**CALL, "customer": None}).encode(), 422, "#/email"),
+        (json.dumps({**CALL, "ended_at": "soon"}).encode(), 422, "#/time"),
+        (json.dumps({**CALL, "uuid": {}}).encode(), 422, "#/id"),
+        (json.dumps({**CALL, "note": 5}).encode(), 422, "sources.yaml:when"),
+    ],
+)
+async def test_a_signed_body_that_cannot_be_mapped_is_kept(room: Room, body: bytes, status: int, pointer: str) -> None:
+    answer = await phoned(room, body)
+    assert (answer.status, answer.pointer) == (status, pointer)
+    [letter] = room.letters
+    assert (letter.id, letter.body, letter.source) == (answer.json["dead_letter"], body, "phone")
+    assert (letter.consumer, letter.origin) == ("gateway", "/hooks/phone")
+    assert room.kept == []
+
+
+@pytest.mark.parametrize("headers", [{"content_type": "text/xml"}, {"content_encoding": "gzip"}])
+async def test_a_signed_body_of_another_type_is_kept_too(room: Room, headers: dict[str, str]) -> None:
+    answer = await phoned(room, b"<call/>", **headers)
+    assert answer.status == 415
+    assert len(room.letters) == 1
+
+
+async def test_a_letter_keeps_its_delivery_id_so_that_a_late_retry_is_no_second_event(room: Room) -> None:
+    await billed(room, json.dumps({**TRIAL, "timestamp": "soon"}).encode(), id="msg_1/ü".replace("ü", "u"))
+    [letter] = room.letters
+    ids = await room.units.run(lambda unit: ingest.replay(unit, letter, json.dumps(TRIAL).encode()))
+    await billed(room, json.dumps(TRIAL).encode(), id="msg_1/u")
+    assert ids == ["msg_1/u"]
+    assert len({row.event_id for row in room.units.rows}) == 1
+
+
+async def test_a_letter_whose_source_is_gone_says_so(room: Room) -> None:
+    await phoned(room, b"{")
+    [letter] = room.letters
+    room.configure("sources: []\n")
+    with pytest.raises(Exception, match="409"):
+        await room.units.run(lambda unit: ingest.replay(unit, letter))
+
+
+async def test_an_unknown_source_is_404(room: Room) -> None:
+    for path in ("/hooks/nobody", "/hooks/", "/hooks/website", "/hooks/phone/x"):
+        assert (await room.ask("POST", path)).status == 404
+
+
+async def test_a_preset_that_is_not_there_yet_is_asked_to_come_back(room: Room) -> None:
+    answer = await room.ask("POST", "/hooks/hubspot")
+    assert answer.status == 503
+    assert int(answer.headers["retry-after"]) > 0
+    assert "comes later" in answer.json["detail"]
+
+
+async def test_a_source_without_its_secret_keeps_nobodys_word_and_tells_no_path(room: Room) -> None:
+    answer = await room.ask("POST", "/hooks/unset", {}, b"{}")
+    assert answer.status == 503
+    assert "nowhere" not in answer.body.decode()
+
+
+async def test_nothing_is_acknowledged_that_cannot_be_kept(room: Room) -> None:
+    room.units.full = True
+    assert (await phoned(room, json.dumps(CALL).encode())).status == 503
+    assert (await phoned(room, b"{")).status == 503

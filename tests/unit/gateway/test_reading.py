@@ -1,0 +1,84 @@
+"""Reading a body: at once when it is there, waiting for it when it is not, and not for ever."""
+
+import asyncio
+
+import pytest
+
+from services.gateway.reading import body_of
+from services.runtime.asgi import Message
+from services.runtime.problem import Problem
+
+
+class Sender:
+    """Sends parts, each once it is let go; `ended` says that a wait for the next was cancelled."""
+
+    def __init__(self, *parts: bytes) -> None:
+        self.parts = list(parts)
+        self.go = asyncio.Semaphore(0)
+        self.ended = False
+
+    async def __call__(self) -> Message:
+        try:
+            await self.go.acquire()
+            await asyncio.sleep(0)  # more than one wait, as real servers have it
+        except asyncio.CancelledError:
+            self.ended = True
+            raise
+        return {"type": "http.request", "body": self.parts.pop(0), "more_body": bool(self.parts)}
+
+
+async def _read(sender: Sender, seconds: float = 10.0) -> bytes:
+    return await body_of(sender, 10, seconds)
+
+
+async def test_parts_are_put_together_as_they_arrive() -> None:
+    sender = Sender(b"ab", b"", b"cd")
+    reading = asyncio.create_task(_read(sender))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        sender.go.release()
+    assert await reading == b"abcd"
+
+
+async def test_what_is_there_already_is_not_waited_for() -> None:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"abc", "more_body": False}
+
+    assert await body_of(receive, 3) == b"abc"
+    with pytest.raises(Problem, match="413"):
+        await body_of(receive, 2)
+
+
+async def test_a_body_that_does_not_come_ends_in_408() -> None:
+    sender = Sender(b"a")
+    with pytest.raises(Problem, match="408"):
+        await _read(sender, seconds=0)
+    assert sender.ended
+
+
+async def test_too_much_in_parts_is_read_to_its_end_and_refused() -> None:
+    sender = Sender(b"12345", b"678901", b"x")
+    for _ in range(3):
+        sender.go.release()
+    with pytest.raises(Problem, match="413"):
+        await _read(sender)
+    assert sender.parts == []
+
+
+async def test_a_cancelled_request_cancels_the_wait_for_its_body() -> None:
+    sender = Sender(b"a")
+    reading = asyncio.create_task(_read(sender))
+    await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert sender.ended
+
+
+async def test_a_sender_that_breaks_is_heard() -> None:
+    async def receive() -> Message:
+        await asyncio.sleep(0)
+        raise ConnectionError("gone")
+
+    with pytest.raises(ConnectionError):
+        await body_of(receive, 10)

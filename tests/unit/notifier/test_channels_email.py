@@ -1,0 +1,189 @@
+"""Pages by mail, over a real socket to a mail server that does as it is dialled."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.notifier.channels.base import GiveUp, Message, Sent, TryAgain
+from services.notifier.channels.email import EmailChannel, MailSettingsError, Server, server
+from tests.fakes.pages import ATTACKS, NINE, a_page, hostile
+from tests.fakes.smtp import FakeSmtp, Mail
+
+HEADERS = [
+    "From",
+    "To",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "Auto-Submitted",
+    "X-Auto-Response-Suppress",
+    "MIME-Version",
+    "Content-Type",
+]
+
+
+@pytest_asyncio.fixture
+async def smtp() -> AsyncIterator[FakeSmtp]:
+    async with FakeSmtp() as fake:
+        yield fake
+
+
+def a_channel(smtp: FakeSmtp, timeout_seconds: float = 60.0) -> EmailChannel:
+    return EmailChannel(server(smtp.url), "FirstHour <pages@firsthour.example>", lambda: NINE, timeout_seconds)
+
+
+async def test_a_page_arrives_as_text_and_html_and_a_reply_goes_to_the_lead(smtp: FakeSmtp) -> None:
+    sent = await a_channel(smtp).send(a_page())
+    assert sent == Sent("<0192f3c4-0000-7000-8000-000000000001@firsthour.example>")
+    mail = smtp.mails[0]
+    assert (mail.sender, mail.recipients) == ("pages@firsthour.example", ("bo@sales.example",))
+    assert mail.message["Subject"] == "Hot lead: call Ann Lee (Acme) by 10:00 UTC, 58 minutes left"
+    assert mail.message["To"] == "Bo Chen <bo@sales.example>"
+    assert mail.message["Reply-To"] == "ann@acme.example"
+    assert mail.message["Auto-Submitted"] == "auto-generated"
+    assert mail.message["Date"] == "Tue, 01 Dec 2026 09:00:00 +0000"
+    assert [part.get_content_type() for part in mail.message.walk()] == [
+        "multipart/alternative",
+        "text/plain",
+        "text/html",
+    ]
+    plain, html = (part.get_content() for part in mail.message.iter_parts())
+    assert "+493012345678" in plain
+    assert "tel:+493012345678" in html
+
+
+async def test_a_repeat_has_the_same_message_id_and_a_reminder_answers_the_first_page(smtp: FakeSmtp) -> None:
+    channel = a_channel(smtp)
+    for page in (a_page(), a_page(), a_page(page_id="second", rung=1, thread_id=a_page().page_id)):
+        await channel.send(page)
+    first, repeat, reminder = (mail.message for mail in smtp.mails)
+    assert first["Message-ID"] == repeat["Message-ID"] != reminder["Message-ID"]
+    assert reminder["In-Reply-To"] == reminder["References"] == first["Message-ID"]
+    assert first["In-Reply-To"] is None
+
+
+@pytest.mark.parametrize("stage", ["MAIL", "RCPT", "DATA"])
+async def test_a_4xx_is_for_now_and_a_5xx_for_good_at_every_stage(smtp: FakeSmtp, stage: str) -> None:
+    channel = a_channel(smtp)
+    smtp.refuse(451, stage)  # type: ignore[arg-type]  # one of the three, from the list above
+    assert await channel.send(a_page()) == TryAgain(None, "the mail server cannot take the page now (451)")
+    smtp.refuse(550, stage)  # type: ignore[arg-type]  # as above
+    assert await channel.send(a_page()) == GiveUp("the mail server refused the page for good (550)")
+    assert isinstance(await channel.send(a_page()), Sent)
+    assert len(smtp.mails) == 1
+
+
+async def test_a_server_that_falls_silent_costs_no_more_than_the_timeout(smtp: FakeSmtp) -> None:
+    smtp.hang()
+    async with asyncio.timeout(60):
+        assert isinstance(await a_channel(smtp, 0.2).send(a_page()), TryAgain)
+
+
+async def test_a_mail_that_was_taken_without_a_word_is_tried_again_under_the_same_id(smtp: FakeSmtp) -> None:
+    smtp.accept_then_hang()
+    assert isinstance(await a_channel(smtp, 0.2).send(a_page()), TryAgain)
+    assert isinstance(await a_channel(smtp).send(a_page()), Sent)
+    first, second = smtp.mails
+    assert first.message["Message-ID"] == second.message["Message-ID"]
+
+
+async def test_nobody_listening_is_for_now(smtp: FakeSmtp) -> None:
+    channel = a_channel(smtp)
+    await smtp.stop()
+    assert isinstance(await channel.send(a_page()), TryAgain)
+
+
+async def test_a_login_that_holds_is_used_and_a_wrong_one_names_the_setting() -> None:
+    async with FakeSmtp(login=("user", "p@ss/word")) as smtp:
+        right = EmailChannel(
+            Server("127.0.0.1", smtp.port, "user", "p@ss/word", start_tls=False),
+            "pages@firsthour.example",
+            lambda: NINE,
+        )
+        assert isinstance(await right.send(a_page()), Sent)
+        wrong = EmailChannel(
+            Server("127.0.0.1", smtp.port, "user", "wrong", start_tls=False), "pages@firsthour.example", lambda: NINE
+        )
+        refused = await wrong.send(a_page())
+        assert isinstance(refused, GiveUp)
+        assert "FIRSTHOUR_SMTP_URL" in refused.why
+
+
+async def test_a_password_never_goes_out_in_the_clear_unless_the_url_says_so(smtp: FakeSmtp) -> None:
+    url = f"smtp://user:secret@127.0.0.1:{smtp.port}"
+    channel = EmailChannel(server(url), "pages@firsthour.example", lambda: NINE)
+    assert isinstance(await channel.send(a_page()), GiveUp)
+    assert smtp.mails == []
+
+
+@pytest.mark.parametrize(
+    "address", ["", "bo", "bo@sales.example\r\nRCPT TO:<x@example.test>", "a@b.example, c@d.example"]
+)
+async def test_a_person_without_a_plain_address_is_not_tried(smtp: FakeSmtp, address: str) -> None:
+    assert isinstance(await a_channel(smtp).send(a_page(person_email=address)), GiveUp)
+    assert smtp.mails == []
+
+
+def _assert_as_ever(mail: Mail, page: Message) -> None:
+    """Whatever was typed: these headers, once each; these recipients; two bodies."""
+    assert mail.recipients == ("bo@sales.example",)
+    assert mail.message.keys() == HEADERS
+    assert [address.addr_spec for address in mail.message["To"].addresses] == ["bo@sales.example"]
+    assert mail.message.defects == []
+    assert [part.get_content_type() for part in mail.message.iter_parts()] == ["text/plain", "text/html"]
+    assert mail.message["Message-ID"] == f"<{page.page_id}@firsthour.example>"
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+async def test_no_attack_adds_a_header_or_a_recipient(smtp: FakeSmtp, attack: str) -> None:
+    page = hostile(attack)
+    assert isinstance(await a_channel(smtp).send(page), Sent)
+    _assert_as_ever(smtp.mails[0], page)
+
+
+async def test_an_encoded_word_is_shown_as_typed_and_not_decoded(smtp: FakeSmtp) -> None:
+    await a_channel(smtp).send(a_page(card_name="=?utf-8?q?Your=20bank?="))
+    assert "= ?utf-8?q?Your=20bank?=" in smtp.mails[0].message["Subject"]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(raw=st.one_of(st.text(st.characters(), max_size=300), st.text('\r\n\t =?:,;<>@"\\.(utf8qb)Bc_-', max_size=300)))
+async def test_whatever_was_typed_headers_and_recipients_are_as_ever(smtp: FakeSmtp, raw: str) -> None:
+    page = hostile(raw)
+    assert isinstance(await a_channel(smtp).send(page), Sent)
+    _assert_as_ever(smtp.mails[-1], page)
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("smtp://mail.example", Server("mail.example", 25)),
+        ("smtp://mail.example:2525/?starttls=true", Server("mail.example", 2525, start_tls=True)),
+        ("smtp://u:p%40ss@mail.example", Server("mail.example", 587, "u", "p@ss", start_tls=True)),
+        ("smtp://u:p@mail.example/?starttls=false", Server("mail.example", 587, "u", "p", start_tls=False)),
+        ("smtps://u:p@mail.example", Server("mail.example", 465, "u", "p", tls=True, start_tls=False)),
+    ],
+)
+def test_the_url_of_a_mail_server_means_what_it_says(url: str, meant: Server) -> None:
+    assert server(url) == meant
+
+
+@pytest.mark.parametrize(
+    "url", ["", "mail.example", "http://mail.example", "smtp://", "smtp://h:99999", "smtp://h?starttls=x"]
+)
+def test_a_url_that_names_no_mail_server_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises(MailSettingsError, match="FIRSTHOUR_SMTP_URL"):
+        server(url)
+
+
+def test_a_password_is_not_shown() -> None:
+    assert "secret" not in repr(server("smtps://user:secret@mail.example"))
+
+
+def test_a_sender_that_is_no_address_is_refused() -> None:
+    with pytest.raises(MailSettingsError, match="FIRSTHOUR_MAIL_FROM"):
+        EmailChannel(server("smtp://mail.example"), "FirstHour", lambda: NINE)

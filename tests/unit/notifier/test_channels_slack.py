@@ -1,0 +1,202 @@
+"""Pages to Slack, over a real socket to a Slack that does as it is dialled."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.notifier.channels.base import GiveUp, Sent, TryAgain
+from services.notifier.channels.slack import SlackChannel, body
+from tests.fakes.pages import ATTACKS, a_page, hostile
+from tests.fakes.slack import FakeSlack
+
+
+@pytest_asyncio.fixture
+async def slack() -> AsyncIterator[FakeSlack]:
+    async with FakeSlack() as fake:
+        yield fake
+
+
+@pytest_asyncio.fixture
+async def channel(slack: FakeSlack) -> AsyncIterator[SlackChannel]:
+    channel = SlackChannel("xoxb-secret", slack.url, timeout_seconds=60.0)
+    yield channel
+    await channel.close()
+
+
+async def test_a_page_arrives_at_the_rep_and_can_be_recognised_later(slack: FakeSlack, channel: SlackChannel) -> None:
+    sent = await channel.send(a_page())
+    assert isinstance(sent, Sent)
+    assert sent.provider_id.startswith("DU0BO:")
+    assert slack.told == ["U0BO"]
+    assert slack.tokens == ["Bearer xoxb-secret"]
+    message = slack.messages[0]
+    assert message["text"] == "Hot lead: call Ann Lee (Acme) by 10:00 UTC, 58 minutes left"
+    assert message["metadata"]["event_payload"]["page_id"] == a_page().page_id
+    assert (message["unfurl_links"], message["unfurl_media"], message["link_names"]) == (False, False, False)
+
+
+async def test_every_attempt_at_a_page_carries_the_same_id_and_another_page_another(
+    slack: FakeSlack, channel: SlackChannel
+) -> None:
+    for page in (a_page(), a_page(), a_page(page_id="another")):
+        await channel.send(page)
+    first, second, third = (message["client_msg_id"] for message in slack.messages)
+    assert first == second != third
+
+
+async def test_connections_are_kept(slack: FakeSlack, channel: SlackChannel) -> None:
+    for _ in range(5):
+        assert isinstance(await channel.send(a_page()), Sent)
+    assert slack.connections == 1
+
+
+async def test_many_pages_go_out_at_once(slack: FakeSlack, channel: SlackChannel) -> None:
+    pages = [a_page(page_id=f"page-{n}", person_slack=f"U{n}") for n in range(50)]
+    outcomes = await asyncio.gather(*(channel.send(page) for page in pages))
+    assert all(isinstance(outcome, Sent) for outcome in outcomes)
+    assert sorted(slack.told) == sorted(f"U{n}" for n in range(50))
+
+
+async def test_slow_down_is_for_now_and_says_for_how_long(slack: FakeSlack, channel: SlackChannel) -> None:
+    slack.dial(status=429, retry_after=3, times=2)
+    assert await channel.send(a_page()) == TryAgain(3.0, "Slack asks us to slow down")
+    slack.error("ratelimited", retry_after=7)
+    assert isinstance(await channel.send(a_page()), TryAgain)
+    assert await channel.send(a_page()) == TryAgain(7.0, "Slack asks us to slow down")
+    assert isinstance(await channel.send(a_page()), Sent)
+
+
+async def test_a_wait_of_hours_is_cut_to_five_minutes(slack: FakeSlack, channel: SlackChannel) -> None:
+    slack.dial(status=429, retry_after=86_400)
+    assert await channel.send(a_page()) == TryAgain(300.0, "Slack asks us to slow down")
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 408])
+async def test_a_broken_slack_is_for_now(slack: FakeSlack, channel: SlackChannel, status: int) -> None:
+    slack.dial(status)
+    assert isinstance(await channel.send(a_page()), TryAgain)
+
+
+@pytest.mark.parametrize("answer", ["<html>gateway</html>", "", "[]", '{"ok": "yes"}', "null", "\xff"])
+async def test_an_answer_that_is_not_slacks_json_is_for_now(
+    slack: FakeSlack, channel: SlackChannel, answer: str
+) -> None:
+    slack.dial(200, body=answer)
+    assert isinstance(await channel.send(a_page()), TryAgain)
+
+
+async def test_an_endless_answer_is_not_read_to_its_end(slack: FakeSlack, channel: SlackChannel) -> None:
+    slack.dial(200, body="[" * 1_000_000)
+    assert isinstance(await channel.send(a_page()), TryAgain)
+
+
+@pytest.mark.parametrize("code", ["internal_error", "fatal_error", "service_unavailable", "request_timeout"])
+async def test_an_error_of_slacks_own_is_for_now(slack: FakeSlack, channel: SlackChannel, code: str) -> None:
+    slack.error(code)
+    assert isinstance(await channel.send(a_page()), TryAgain)
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["channel_not_found", "is_archived", "user_not_found", "not_in_channel", "msg_too_long", "invalid_blocks", "novel"],
+)
+async def test_a_refusal_is_for_good_and_named(slack: FakeSlack, channel: SlackChannel, code: str) -> None:
+    slack.error(code)
+    refused = await channel.send(a_page())
+    assert isinstance(refused, GiveUp)
+    assert code in refused.why
+
+
+async def test_a_wrong_token_names_the_setting_to_correct(slack: FakeSlack, channel: SlackChannel) -> None:
+    slack.error("invalid_auth")
+    assert await channel.send(a_page()) == GiveUp(
+        "Slack refused the page: invalid_auth; check FIRSTHOUR_SLACK_BOT_TOKEN"
+    )
+
+
+async def test_an_error_of_strange_words_is_not_passed_on(slack: FakeSlack, channel: SlackChannel) -> None:
+    slack.error("ann@acme.example said\nno")
+    assert await channel.send(a_page()) == GiveUp("Slack refused the page: an unreadable error")
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404])
+async def test_another_status_is_for_good(slack: FakeSlack, channel: SlackChannel, status: int) -> None:
+    slack.dial(status)
+    assert isinstance(await channel.send(a_page()), GiveUp)
+    assert slack.calls == 1
+
+
+async def test_a_reset_connection_is_for_now_whether_the_message_arrived_or_not(
+    slack: FakeSlack, channel: SlackChannel
+) -> None:
+    slack.drop()
+    slack.accept_then_drop()
+    assert isinstance(await channel.send(a_page()), TryAgain)
+    assert slack.told == []
+    assert isinstance(await channel.send(a_page()), TryAgain)
+    assert slack.told == ["U0BO"]
+
+
+async def test_a_slack_that_never_answers_costs_no_more_than_the_timeout(slack: FakeSlack) -> None:
+    channel = SlackChannel("xoxb-secret", slack.url, timeout_seconds=0.1)
+    slack.hang()
+    async with asyncio.timeout(60):
+        assert await channel.send(a_page()) == TryAgain(None, "Slack: no answer within 0.1 s")
+    assert isinstance(await channel.send(a_page()), Sent)
+    await channel.close()
+
+
+async def test_nobody_listening_is_for_now(slack: FakeSlack, channel: SlackChannel) -> None:
+    await slack.stop()
+    assert isinstance(await channel.send(a_page()), TryAgain)
+
+
+async def test_a_person_without_a_slack_id_is_not_tried(slack: FakeSlack, channel: SlackChannel) -> None:
+    assert isinstance(await channel.send(a_page(person_slack=None)), GiveUp)
+    assert slack.calls == 0
+
+
+def _texts(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        if value.get("type") in ("plain_text", "mrkdwn"):
+            yield value
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
+
+
+def _assert_inert(message: dict[str, Any]) -> None:
+    assert not set(message["text"]) & {"<", ">"}
+    assert message["mrkdwn"] is False
+    for text in _texts(message["blocks"]):
+        if text["type"] == "mrkdwn":
+            assert text["text"] == "<https://firsthour.example/leads/lead-1|Open the lead>"
+        else:
+            assert not set(text["text"]) & {"<", ">"}
+            assert not re.search("&(?!(amp|lt|gt);)", text["text"])
+            assert "://" not in text["text"]
+            assert not re.search("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\x1b]", text["text"])
+    header, fields = message["blocks"][0], message["blocks"][1]
+    assert len(header["text"]["text"]) <= 150
+    assert len(fields["fields"]) <= 10
+    assert len(json.dumps(message)) < 40_000
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+async def test_no_attack_is_active_in_what_slack_gets(slack: FakeSlack, channel: SlackChannel, attack: str) -> None:
+    assert isinstance(await channel.send(hostile(attack)), Sent)
+    _assert_inert(slack.messages[0])
+
+
+@given(st.text(st.characters(), max_size=400))
+def test_whatever_was_typed_the_payload_keeps_slacks_limits_and_nothing_is_active(raw: str) -> None:
+    _assert_inert(body(hostile(raw)))

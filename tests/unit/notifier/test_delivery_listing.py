@@ -1,0 +1,63 @@
+"""`GET /v1/pages`: what was told to whom, as others read it."""
+
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from fastapi import FastAPI
+
+from services.notifier.api import router
+from services.notifier.channels.base import GiveUp
+from services.runtime.auth import Keys
+from services.runtime.outbound import ASGITransport, AsyncClient
+from services.runtime.problem import Problem
+from tests.unit.notifier.room import CONFIG, Room
+
+
+@pytest.fixture
+async def client(room: Room) -> AsyncIterator[AsyncClient]:
+    async def reads(work: Any) -> Any:
+        return room.units.now(lambda unit: work(unit.connection))
+
+    app = FastAPI()
+    app.state.keys = Keys(room.clock, "secret")
+    app.include_router(router(cast(Any, SimpleNamespace(reads=reads, config=SimpleNamespace(current=CONFIG)))))
+    headers = {"authorization": "Bearer secret"}
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://here", headers=headers) as made:
+        yield made
+
+
+async def test_pages_are_listed_newest_first_with_what_became_of_them(room: Room, client: AsyncClient) -> None:
+    room.slack.answers = [GiveUp("no such user")]
+    room.hear(room.qualified(), room.assigned())
+    await room.settle()
+    await room.wait(minutes=10)
+    answer = (await client.get("/v1/pages?lead=l1")).json()
+    assert [(p["rung"], p["channel"], p["state"], p["tries"]) for p in answer["items"]] == [
+        (1, "slack", "sent", 1),
+        (0, "email", "sent", 2),
+    ]
+    assert answer["items"][1]["text"] == "Hot lead: write to Ada by 10:00 UTC, 1 h left"
+    assert answer["items"][1]["person"] == "ana"
+    assert answer["next"] is None
+
+
+async def test_a_long_list_goes_on_where_it_ended(room: Room, client: AsyncClient) -> None:
+    for n in range(5):
+        room.hear(room.qualified(f"l{n}"), room.assigned(f"l{n}"))
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        answer = (await client.get(f"/v1/pages?limit=2{cursor}")).json()
+        seen += [page["id"] for page in answer["items"]]
+        if answer["next"] is None:
+            break
+        cursor = f"&cursor={answer['next']}"
+    assert len(seen) == len(set(seen)) == 5
+
+
+async def test_a_cursor_that_is_none_of_ours_is_refused(client: AsyncClient) -> None:
+    with pytest.raises(Problem) as refused:
+        await client.get("/v1/pages?cursor=nonsense")
+    assert refused.value.status == 422

@@ -1,0 +1,237 @@
+"""The router's room for tests: a real database file, a clock moved by hand, and what was said."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from schemas.agreement import Agreement
+from schemas.envelope import decode, encode, event_of
+from schemas.events import (
+    ActionAsked,
+    ConsentChanged,
+    Event,
+    Facts,
+    LeadScored,
+    LeadTouched,
+    Met,
+    OpportunityChanged,
+    Routed,
+    Score,
+    Trigger,
+)
+from schemas.sources import Sources
+from schemas.team import Team
+from services.router import commands, store
+from services.router.handlers import hear_actions, hear_leads
+from services.router.ticks import ServeQueue, watch_team
+from services.runtime import db
+from services.runtime.auth import Principal
+from services.runtime.clock import HandClock, new_id
+from services.runtime.config import Config
+from services.runtime.log import Record
+from services.runtime.sqlite import writer_engine
+from services.runtime.unit import Unit
+
+E = TypeVar("E", bound=Event)
+T = TypeVar("T")
+
+HAND_RAISER = Met("hand-raiser", "hot", by_event=True)
+BY_SCORE = Met("score", "warm", by_event=False)
+MANAGER = Principal("k1", "sam", "manager")
+MARKETER = Principal("k2", "dana", "marketing")
+
+AGREEMENT: dict[str, Any] = {
+    "version": 1,
+    "scoring": {},
+    "qualify": [{"name": "all", "urgency": "hot", "on": "form.submitted"}],
+    "rearm_below": 40,
+    "routing": {"rules": [{"name": "everyone", "pool": "all"}]},
+    "response": {"hot": {"touch_within": "1h"}, "warm": {"touch_within": "4h"}, "reassign_at_most": 1},
+}
+
+
+def rep(id: str, **more: Any) -> dict[str, Any]:
+    """One person of the team."""
+    return {"id": id, "name": id.title(), "email": f"{id}@s.example", "manager": "max", **more}
+
+
+def team(*reps: dict[str, Any], pools: Mapping[str, Mapping[str, int]], **more: Any) -> dict[str, Any]:
+    """A team with max above everybody; pools map a rep to a weight."""
+    top = {"id": "max", "name": "Max", "email": "max@s.example"}
+    made = [
+        {"id": pool, "members": [{"rep": rep, "weight": weight} for rep, weight in members.items()]}
+        for pool, members in pools.items()
+    ]
+    return {"reps": [*reps, top], "pools": made, **more}
+
+
+TEAM = team(rep("ana"), rep("bo"), rep("cy"), pools={"all": {"ana": 1, "bo": 1, "cy": 1}})
+
+
+def sales(id: str) -> Principal:
+    """A key that acts as this rep."""
+    return Principal(f"key-{id}", id, "sales", id)
+
+
+@dataclass
+class Room:
+    """What a test stands in."""
+
+    file: Path
+    clock: HandClock = field(default_factory=HandClock)
+    said: list[Event] = field(default_factory=list)
+    versions: dict[str, int] = field(default_factory=dict)
+    queue: ServeQueue = field(default_factory=ServeQueue)
+
+    def __post_init__(self) -> None:
+        self.engine = writer_engine(self.file)
+        db.metadata.create_all(self.engine)
+        self.configs = 0
+        self.configure()
+
+    def configure(self, team: Mapping[str, Any] = TEAM, **agreement: Any) -> None:
+        """Put another agreement and team in force."""
+        self.configs += 1
+        self.config = Config(
+            Agreement.model_validate({**AGREEMENT, **agreement}),
+            Team.model_validate(team),
+            Sources.model_validate({"sources": []}),
+            f"{self.file}:{self.configs}",
+        )
+
+    def unit(self, work: Callable[[Unit], T]) -> T:
+        """Run `work` in a unit, and note what was said."""
+        with self.engine.begin() as connection:
+            unit = Unit(connection, self.clock, self.config)
+            result = work(unit)
+            unit.store_rows()
+        self.woken = unit.woken
+        self.said += [event_of(decode(row.body)) for row in unit.rows]
+        return result
+
+    def hear(self, *events: Event) -> None:
+        """Hear these, in one batch."""
+        records = [
+            Record(n, "", id, encode(event, id=id, source="urn:t", time=self.clock.now, key=""))
+            for n, event in enumerate(events, 1)
+            for id in [new_id()]
+        ]
+        handler = hear_actions if isinstance(events[0], ActionAsked) else hear_leads
+        self.unit(lambda unit: handler(records, unit))
+
+    def scored(
+        self,
+        lead: str,
+        *met: Met,
+        total: float = 50.0,
+        facts: Facts | None = None,
+        at: datetime | None = None,
+        suppressed: str | None = None,
+    ) -> LeadScored:
+        """What scoring says of a lead now."""
+        self.versions[lead] = self.versions.get(lead, 0) + 1
+        return LeadScored(
+            lead_id=lead,
+            version=self.versions[lead],
+            at=self.clock.now,
+            trigger=Trigger(new_id(), "form.submitted", at or self.clock.now, "website", {"form": "demo-request"}),
+            score=Score(50.0, 50.0, total, "B"),
+            email=f"{lead}@p.example",
+            facts={"name": f"Name {lead}", "email": f"{lead}@p.example", **(facts or {})},
+            met=met,
+            suppressed=suppressed,
+        )
+
+    def ask(self, *leads: str, facts: Facts | None = None) -> None:
+        """These people ask for a demo."""
+        self.hear(*(self.scored(lead, HAND_RAISER, facts=facts) for lead in leads))
+
+    def touched(self, lead: str, *, answered: bool = False, at: datetime | None = None, by: str | None = None) -> None:
+        self.hear(LeadTouched(lead_id=lead, at=at or self.clock.now, channel="phone", answered=answered, by=by))
+
+    def consents(self, lead: str, given: bool) -> None:
+        self.hear(ConsentChanged(lead_id=lead, at=self.clock.now, given=given, reason="asked", event_id=new_id()))
+
+    def deal(self, lead: str, stage: str) -> None:
+        self.hear(OpportunityChanged(lead_id=lead, at=self.clock.now, stage=stage, event_id=new_id()))
+
+    def act(self, action: Any, lead: str, epoch: int, by: str, **more: Any) -> None:
+        """A button pressed, or a rung fired."""
+        self.hear(
+            ActionAsked(action_id=new_id(), action=action, lead_id=lead, epoch=epoch, at=self.clock.now, by=by, **more)
+        )
+
+    def command(self, command: Callable[..., commands.Answer], *args: Any) -> commands.Answer:
+        """One of `commands`, in a unit of its own."""
+        return self.unit(lambda unit: command(unit, *args))
+
+    def serve(self) -> datetime | None:
+        """The queue's tick."""
+        return self.unit(self.queue)
+
+    def watch(self) -> datetime | None:
+        """The team's tick."""
+        return self.unit(watch_team)
+
+    def wait(self, **by: float) -> None:
+        self.clock.now += timedelta(**by)
+
+    # --- looking ---
+
+    def lead(self, id: str) -> Any:
+        with self.engine.begin() as connection:
+            found = store.find(connection, id)
+        assert found is not None
+        return found
+
+    def owners(self, *leads: str) -> list[str | None]:
+        return [self.lead(lead).owner for lead in leads]
+
+    def open(self, rep: str) -> int:
+        with self.engine.begin() as connection:
+            return store.presences(connection)[rep].open
+
+    def rows(self, sql: str) -> Sequence[Any]:
+        with self.engine.begin() as connection:
+            return connection.execute(sa.text(sql)).all()
+
+    def of(self, kind: type[E]) -> list[E]:
+        return [event for event in self.said if isinstance(event, kind)]
+
+    def decisions(self, lead: str) -> list[dict[str, Any]]:
+        with self.engine.begin() as connection:
+            return store.decisions_of(connection, lead)
+
+    def check(self) -> None:
+        """What must hold at any time: one open assignment, epochs without gaps, loads that add up, moves of the table."""
+        rows = self.rows("SELECT lead_id, epoch, closed_at, opened_at FROM router_assignments ORDER BY lead_id, epoch")
+        by_lead: dict[str, list[Any]] = {}
+        for row in rows:
+            by_lead.setdefault(row.lead_id, []).append(row)
+        for found in by_lead.values():
+            assert [row.epoch for row in found] == list(range(1, len(found) + 1))
+            assert all(row.closed_at is not None for row in found[:-1])
+            assert all(a.closed_at <= b.opened_at for a, b in pairwise(found))
+        held = dict(
+            self.rows(
+                "SELECT owner, count(*) FROM router_leads WHERE status IN ('assigned', 'accepted', 'working') GROUP BY owner"
+            )
+        )
+        known = dict(self.rows("SELECT rep, open FROM router_reps"))
+        assert {rep: n for rep, n in known.items() if n} == held
+        owned = self.rows("SELECT lead_id, owner FROM router_leads WHERE owner IS NOT NULL ORDER BY lead_id")
+        opened = self.rows("SELECT lead_id, rep FROM router_assignments WHERE closed_at IS NULL ORDER BY lead_id")
+        assert list(owned) == list(opened)
+        ways = self.config.agreement.lifecycle.transitions
+        version: dict[str, int] = {}
+        for event in self.said:
+            if isinstance(event, Routed):
+                assert event.version == version.get(event.lead_id, 0) + 1
+                version[event.lead_id] = event.version
+                moved = event.status != event.was
+                assert not moved or any(way.leaves(event.was) and way.to == event.status for way in ways)

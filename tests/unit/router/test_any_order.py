@@ -1,0 +1,126 @@
+"""Whatever happens to leads, in whatever order: one owner each, nobody above capacity, nothing outside the table."""
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from schemas.events import Facts, LeadAssigned, Met
+from services.router import commands
+from services.runtime.auth import Principal
+from services.runtime.problem import Problem
+from tests.unit.router.room import BY_SCORE, HAND_RAISER, MANAGER, Room, rep, sales, team
+
+LEADS = st.sampled_from([f"l{n}" for n in range(7)])
+REPS = st.sampled_from(["ana", "bo", "cy"])
+CAPACITY = {"ana": 1, "bo": 2, "cy": 1}
+
+
+def people(*gone: str) -> dict[str, object]:
+    """Three reps in two pools that share one of them."""
+    made = (rep(id, capacity={"open": limit}, active=id not in gone) for id, limit in CAPACITY.items())
+    return team(*made, pools={"all": {"ana": 2, "bo": 1}, "swiss": {"bo": 1, "cy": 3}})
+
+
+ROUTES = {
+    "rules": [{"name": "swiss", "when": {"country": "CH"}, "pool": "swiss"}, {"name": "rest", "pool": "all"}],
+    "never_back_to_same_rep_for": "1h",
+}
+
+
+class Life(RuleBasedStateMachine):
+    """Anything anybody can do to a few leads and a small team."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = tempfile.TemporaryDirectory()
+        self.room = Room(Path(self.directory.name) / "x.db")
+        self.room.configure(people(), routing=ROUTES)
+
+    def teardown(self) -> None:
+        self.room.engine.dispose()
+        self.directory.cleanup()
+
+    @rule(
+        leads=st.lists(LEADS, min_size=1, max_size=4), swiss=st.booleans(), met=st.sampled_from([HAND_RAISER, BY_SCORE])
+    )
+    def score(self, leads: list[str], swiss: bool, met: Met) -> None:
+        facts: Facts = {"country": "CH"} if swiss else {}
+        self.room.hear(*(self.room.scored(lead, met, facts=facts) for lead in leads))
+
+    @rule(lead=LEADS, answered=st.booleans())
+    def touch(self, lead: str, answered: bool) -> None:
+        self.room.touched(lead, answered=answered)
+
+    @rule(lead=LEADS, given=st.booleans())
+    def consent(self, lead: str, given: bool) -> None:
+        self.room.consents(lead, given)
+
+    @rule(lead=LEADS, stage=st.sampled_from(["open", "won", "lost"]))
+    def deal(self, lead: str, stage: str) -> None:
+        self.room.deal(lead, stage)
+
+    @rule(
+        lead=LEADS,
+        rep=REPS,
+        action=st.sampled_from(["accept", "reject"]),
+        reason=st.sampled_from(["no-time", "not-now"]),
+    )
+    def press(self, lead: str, rep: str, action: str, reason: str) -> None:
+        self.room.act(action, lead, self._epoch(lead), f"rep:{rep}", reason=reason)
+
+    @rule(lead=LEADS, late=st.integers(0, 1))
+    def miss_the_clock(self, lead: str, late: int) -> None:
+        self.room.act("reassign", lead, self._epoch(lead) - late, "system")
+
+    def _epoch(self, lead: str) -> int:
+        rows = self.room.rows(f"SELECT epoch FROM router_leads WHERE lead_id = '{lead}'")
+        return int(rows[0][0]) if rows else 0
+
+    @rule(lead=LEADS, rep=REPS, who=st.sampled_from([MANAGER, sales("ana"), sales("bo")]))
+    def command(self, lead: str, rep: str, who: Principal) -> None:
+        for command, args in (
+            (commands.recycle, (lead, "stalled", who)),
+            (commands.assign, (lead, rep, None, False, who)),
+        ):
+            try:
+                self.room.command(command, *args)
+            except Problem as refused:
+                assert refused.status in {403, 404, 409}
+
+    @rule(rep=REPS, state=st.sampled_from(["available", "away"]))
+    def come_and_go(self, rep: str, state: str) -> None:
+        try:
+            self.room.command(commands.availability, rep, state, None, MANAGER)
+        except Problem as refused:
+            assert refused.status == 409
+
+    @rule(gone=st.sets(REPS, max_size=2))
+    def change_the_team(self, gone: set[str]) -> None:
+        self.room.configure(people(*gone), routing=ROUTES)
+        self.room.watch()
+
+    @rule(minutes=st.integers(1, 90))
+    def time_passes(self, minutes: int) -> None:
+        self.room.wait(minutes=minutes)
+        self.room.watch()
+        self.room.serve()
+
+    @invariant()
+    def everything_holds(self) -> None:
+        self.room.check()
+        for row in self.room.rows("SELECT rep, open FROM router_reps"):
+            assert row.open <= CAPACITY.get(row.rep, 99)
+        for row in self.room.rows("SELECT status, owner, queue_pool, queue_reason FROM router_leads"):
+            assert (row.queue_pool is None) == (row.queue_reason is None)
+            assert (row.status == "qualified") == (row.queue_pool is not None)
+            assert (row.owner is None) or row.status not in {"qualified", "nurturing", "opted-out", "new"}
+        said = {(event.lead_id, event.epoch) for event in self.room.of(LeadAssigned)}
+        stored = {(row.lead_id, row.epoch) for row in self.room.rows("SELECT lead_id, epoch FROM router_assignments")}
+        assert said == stored
+
+
+Life.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestLife = Life.TestCase

@@ -1,0 +1,91 @@
+"""The router over HTTP: answers, and problems that say what is possible."""
+
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from services.router.api import router
+from services.runtime.auth import Keys
+from services.runtime.http import create_app
+from services.runtime.outbound import ASGITransport, AsyncClient
+from services.runtime.telemetry import Telemetry
+from tests.unit.router.room import Room
+
+
+def readiness() -> Any:
+    return None
+
+
+@pytest.fixture
+async def client(room: Room) -> AsyncIterator[AsyncClient]:
+    async def reads(work: Any) -> Any:
+        return room.unit(lambda unit: work(unit.connection))
+
+    async def run(work: Any) -> Any:
+        return room.unit(work)
+
+    resources = SimpleNamespace(
+        reads=reads, units=SimpleNamespace(run=run), config=SimpleNamespace(current=room.config), clock=room.clock
+    )
+    app = create_app(
+        title="t", routers=[router(cast(Any, resources))], telemetry=Telemetry(), ready=readiness, clock=room.clock
+    )
+    app.state.keys = Keys(room.clock, "secret")
+    headers = {"authorization": "Bearer secret"}
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://here", headers=headers) as made:
+        yield made
+
+
+async def test_an_owner_works_a_lead(room: Room, client: AsyncClient) -> None:
+    room.ask("l1")
+    answer = (await client.post("/v1/leads/l1/accept")).json()
+    assert answer == {"id": "l1", "status": "accepted", "owner": "ana", "epoch": 1, "touched_at": None}
+    answer = (await client.post("/v1/leads/l1/touch", json={"channel": "phone", "answered": True})).json()
+    assert answer["status"] == "working"
+    assert answer["touched_at"] == "2026-12-01T09:00:00Z"
+    answer = (await client.post("/v1/leads/l1/recycle", json={"reason": "stalled"})).json()
+    assert (answer["status"], answer["owner"]) == ("nurturing", None)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "says"),
+    [
+        ("/v1/leads/nobody/accept", None, 404, "nobody"),
+        ("/v1/leads/l1/reject", {"reason": "bored"}, 422, "not-now"),
+        ("/v1/leads/l1/reject", {}, 422, "reason"),
+        ("/v1/leads/l1/recycle", {"reason": "stalled"}, 409, "accepted (by owner)"),
+        ("/v1/leads/l1/assign", {"rep": "zoe"}, 422, "cy"),
+        ("/v1/reps/zoe/availability", {"available": False}, 404, "cy"),
+        ("/v1/reps/ana/availability", {"available": False, "until": "2020-01-01T00:00:00Z"}, 422, "past"),
+    ],
+)
+async def test_a_refusal_is_a_problem_with_a_remedy(
+    room: Room, client: AsyncClient, path: str, body: Any, status: int, says: str
+) -> None:
+    room.ask("l1")
+    answer = await client.post(path, json=body)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert says in answer.text
+
+
+async def test_the_team_can_be_looked_at(room: Room, client: AsyncClient) -> None:
+    room.ask("l1")
+    await client.post("/v1/reps/bo/availability", json={"available": False, "until": "2026-12-02T00:00:00Z"})
+    reps = {rep["id"]: rep for rep in (await client.get("/v1/reps")).json()["items"]}
+    assert (reps["ana"]["open"], reps["ana"]["state"], reps["ana"]["pools"]) == (1, "available", ["all"])
+    assert (reps["bo"]["state"], reps["bo"]["until"]) == ("away", "2026-12-02T00:00:00Z")
+    (pool,) = (await client.get("/v1/pools")).json()["items"]
+    assert [member["share"] for member in pool["members"]] == [0.3333] * 3
+
+
+async def test_a_decision_explains_itself(room: Room, client: AsyncClient) -> None:
+    room.ask("l1")
+    (decision,) = (await client.get("/v1/leads/l1/decisions")).json()["items"]
+    assert set(decision) == {
+        "id", "epoch", "at", "agreement", "rule", "pool", "chosen", "why", "considered", "inputs",
+    }  # fmt: skip
+    assert (decision["chosen"], decision["why"]) == ("ana", "next in turn in all: 3 of 3 could take it")
+    assert (await client.get("/v1/leads/nobody/decisions")).status_code == 404

@@ -1,0 +1,92 @@
+"""What is not in the agreement's table of transitions cannot happen."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.agreement import STATUSES, Lifecycle, Transition, Verb
+from services.router.domain.lifecycle import SYSTEM, Actor, Refused, handover, move
+
+AGREED = Lifecycle()
+OWNER = Actor("rep:ana", frozenset({"owner", "sales"}), frozenset({"sales"}), "ana")
+OTHER = Actor("rep:bo", frozenset({"sales"}), frozenset({"sales"}), "bo")
+MARKETER = Actor("key:dana", frozenset({"marketing"}), frozenset({"marketing"}))
+
+actors = st.builds(
+    lambda roles, teams: Actor("somebody", frozenset(roles), frozenset(teams)),
+    st.sets(st.sampled_from(["system", "owner", "manager", "marketing", "sales"])),
+    st.sets(st.sampled_from(["marketing", "sales"]), min_size=1),
+)
+
+
+@given(
+    st.sampled_from([*STATUSES]),
+    actors,
+    st.none() | st.sampled_from([*STATUSES]),
+    st.none() | st.sampled_from(["reject", "recycle", "reassign"]),
+    st.none() | st.sampled_from(["not-now", "no-time", "stalled", "spam", "made up"]),
+    st.none() | st.sampled_from(["touched", "consent.given"]),
+)
+def test_every_move_that_is_allowed_stands_in_the_table(
+    status: str, actor: Actor, to: str | None, verb: Verb | None, reason: str | None, when: str | None
+) -> None:
+    way = move(AGREED, status, actor, to=to, verb=verb, reason=reason, when=when)
+    if isinstance(way, Refused):
+        assert way.why
+        assert way.remedy
+        return
+    assert way in AGREED.transitions
+    assert way.leaves(status)
+    assert to in (None, way.to)
+    assert way.as_ == verb
+    assert way.when == when
+    assert "anyone" in way.by or actor.roles & set(way.by)
+    assert not way.reason or reason in way.reason
+    assert AGREED.statuses[way.to] == "nobody" or AGREED.statuses[status] in actor.teams
+
+
+@pytest.mark.parametrize(("reason", "to"), [("not-now", "nurturing"), ("no-time", "qualified")])
+def test_the_reason_of_a_rejection_chooses_where_it_leads(reason: str, to: str) -> None:
+    way = move(AGREED, "assigned", OWNER, verb="reject", reason=reason)
+    assert isinstance(way, Transition)
+    assert way.to == to
+
+
+def test_an_unknown_reason_is_refused_naming_the_known_ones() -> None:
+    refused = move(AGREED, "assigned", OWNER, verb="reject", reason="bored")
+    assert isinstance(refused, Refused)
+    assert refused.kind == "reason"
+    assert "not-now" in refused.remedy
+    assert "no-time" in refused.remedy
+
+
+def test_a_lead_is_accepted_by_its_owner_alone() -> None:
+    refused = move(AGREED, "assigned", OTHER, to="accepted")
+    assert isinstance(refused, Refused)
+    assert refused.kind == "actor"
+    assert isinstance(move(AGREED, "assigned", OWNER, to="accepted"), Transition)
+
+
+def test_marketing_moves_no_lead_of_sales_but_may_always_opt_out() -> None:
+    open_to_all = Lifecycle.model_validate(
+        {
+            "transitions": [
+                {"from": "assigned", "to": "nurturing", "by": "anyone"},
+                {"from": "any", "to": "opted-out", "by": "anyone"},
+            ]
+        }
+    )
+    assert isinstance(move(open_to_all, "assigned", MARKETER, to="nurturing"), Refused)
+    assert isinstance(move(open_to_all, "assigned", OTHER, to="nurturing"), Transition)
+    assert isinstance(move(open_to_all, "assigned", MARKETER, to="opted-out"), Transition)
+
+
+def test_the_system_hands_over_from_marketing_alone() -> None:
+    assert handover(AGREED, "qualified") == {"new", "nurturing"}
+
+
+def test_a_refusal_says_what_is_possible() -> None:
+    refused = move(AGREED, "new", SYSTEM, to="customer")
+    assert isinstance(refused, Refused)
+    assert refused.kind == "status"
+    assert "qualified (by system)" in refused.remedy

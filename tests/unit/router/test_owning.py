@@ -1,0 +1,294 @@
+"""From a score to an owner, and what the owner and the person do then."""
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+from schemas.events import (
+    LeadAccepted,
+    LeadAssigned,
+    LeadMoved,
+    LeadOptedOut,
+    LeadQualified,
+    LeadRecycled,
+    LeadReleased,
+    TouchRecorded,
+)
+from services.router import commands, store
+from services.runtime.problem import Problem
+from tests.unit.router.room import BY_SCORE, HAND_RAISER, MANAGER, MARKETER, Room, rep, sales, team
+
+
+def test_a_lead_that_meets_no_line_stays_with_marketing(room: Room) -> None:
+    room.hear(room.scored("l1"))
+    assert room.lead("l1").status == "new"
+    assert room.said == []
+
+
+def test_a_lead_is_qualified_once_and_owned_in_the_same_unit(room: Room) -> None:
+    room.hear(room.scored("l1", HAND_RAISER), room.scored("l1", HAND_RAISER), room.scored("l1", BY_SCORE))
+    assert [type(event) for event in room.said] == [LeadQualified, LeadAssigned]
+    assert (room.lead("l1").status, room.lead("l1").owner, room.lead("l1").epoch) == ("assigned", "ana", 1)
+    assigned = room.of(LeadAssigned)[0]
+    assert (assigned.card.name, assigned.card.because) == ("Name l1", "hand-raiser: form.submitted demo-request")
+
+
+def test_the_clock_runs_from_the_first_submit_even_when_they_ask_again(room: Room) -> None:
+    room.ask("l1")
+    submitted = room.lead("l1").submit_at
+    room.wait(minutes=5)
+    room.ask("l1")
+    assert room.lead("l1").submit_at == submitted
+
+
+def test_a_score_qualifies_again_only_after_it_fell_but_asking_always_counts(room: Room) -> None:
+    room.hear(room.scored("l1", BY_SCORE, total=70))
+    room.command(commands.reject, "l1", "not-now", sales("ana"))
+    room.hear(room.scored("l1", BY_SCORE, total=70))
+    assert room.lead("l1").status == "nurturing"
+    room.hear(room.scored("l1", total=30))
+    room.hear(room.scored("l1", BY_SCORE, total=70))
+    assert (room.lead("l1").status, room.lead("l1").epoch) == ("assigned", 2)
+    room.command(commands.reject, "l1", "not-now", sales(room.lead("l1").owner))
+    room.ask("l1")
+    assert (room.lead("l1").status, room.lead("l1").urgency, room.lead("l1").epoch) == ("assigned", "hot", 3)
+
+
+def test_an_older_record_brings_facts_and_never_a_score(room: Room) -> None:
+    older = room.scored("l1", BY_SCORE, total=90, facts={"title": "CTO", "country": "DE"})
+    room.hear(room.scored("l1", total=10, facts={"country": "FR"}))
+    room.hear(older)
+    assert room.lead("l1").state.facts["country"] == "FR"
+    assert room.lead("l1").state.facts["title"] == "CTO"
+    assert (room.lead("l1").state.score.total, room.lead("l1").status) == (10, "new")
+
+
+def test_a_suppressed_person_is_never_routed(room: Room) -> None:
+    room.hear(room.scored("l1", HAND_RAISER, suppressed="Competitor"))
+    assert (room.lead("l1").status, room.said) == ("new", [])
+
+
+def test_turns_follow_the_weights(room: Room) -> None:
+    room.configure(team(rep("ana"), rep("bo"), pools={"all": {"ana": 2, "bo": 1}}))
+    room.ask(*(f"l{n}" for n in range(6)))
+    room.ask(*(f"m{n}" for n in range(6)))
+    assert (room.open("ana"), room.open("bo")) == (8, 4)
+
+
+def test_an_owner_accepts_once_and_again_without_harm(room: Room) -> None:
+    room.ask("l1")
+    for _ in range(2):
+        assert room.command(commands.accept, "l1", sales("ana"))["status"] == "accepted"
+    assert len(room.of(LeadAccepted)) == 1
+
+
+def test_somebody_else_cannot_accept_but_a_manager_can(room: Room) -> None:
+    room.ask("l1")
+    with pytest.raises(Problem) as refused:
+        room.command(commands.accept, "l1", sales("bo"))
+    assert refused.value.status == 403
+    assert room.command(commands.accept, "l1", MANAGER)["status"] == "accepted"
+
+
+def test_an_unknown_lead_is_no_lead(room: Room) -> None:
+    with pytest.raises(Problem) as refused:
+        room.command(commands.accept, "nobody", MANAGER)
+    assert refused.value.status == 404
+
+
+def test_what_the_agreement_has_no_way_for_is_refused_with_what_it_has(room: Room) -> None:
+    room.ask("l1")
+    room.command(commands.accept, "l1", sales("ana"))
+    with pytest.raises(Problem) as refused:
+        room.command(commands.reject, "l1", "not-now", sales("ana"))
+    assert refused.value.status == 409
+    assert "recycle to nurturing" in refused.value.detail
+    assert refused.value.extensions["lead"]["owner"] == "ana"
+
+
+def test_an_unknown_reason_is_answered_with_the_known_ones(room: Room) -> None:
+    room.ask("l1")
+    with pytest.raises(Problem) as refused:
+        room.command(commands.reject, "l1", "bored", sales("ana"))
+    assert refused.value.status == 422
+    assert "no-time" in refused.value.errors[0]["detail"]
+
+
+def test_a_rejected_lead_goes_on_to_others_and_never_back(room: Room) -> None:
+    room.ask("l1")
+    for had, gets in (("ana", "bo"), ("bo", "cy"), ("cy", None)):
+        assert room.command(commands.reject, "l1", "no-time", sales(had))["owner"] == gets
+    lead = room.lead("l1")
+    assert (lead.status, lead.queue_pool, lead.epoch) == ("qualified", "all", 3)
+    assert lead.queue_reason == "all 3 had it and did not take it"
+    assert [event.kind for event in room.of(LeadReleased)] == ["reject"] * 3
+    room.serve()
+    assert room.lead("l1").owner is None
+    room.wait(days=31)
+    room.serve()
+    assert room.lead("l1").owner in {"ana", "bo"}
+
+
+def test_without_a_pause_the_next_owner_is_still_somebody_else(room: Room) -> None:
+    room.configure(
+        team(rep("ana"), pools={"all": {"ana": 1}}),
+        routing={"rules": [{"name": "everyone", "pool": "all"}], "never_back_to_same_rep_for": "0m"},
+    )
+    room.ask("l1")
+    room.command(commands.reject, "l1", "no-time", sales("ana"))
+    room.serve()
+    assert room.lead("l1").owner is None
+
+
+def test_rejecting_twice_is_one_rejection(room: Room) -> None:
+    room.ask("l1", "l2")
+    room.command(commands.reject, "l1", "no-time", sales("ana"))
+    again = room.command(commands.reject, "l1", "no-time", sales("ana"))
+    assert (again["status"], again["epoch"]) == ("assigned", 2)
+    room.command(commands.reject, "l2", "not-now", sales("bo"))
+    assert room.command(commands.reject, "l2", "not-now", sales("bo"))["status"] == "nurturing"
+    assert len(room.of(LeadReleased)) == len(room.of(LeadRecycled)) == 1
+
+
+def test_a_reason_of_marketing_sends_the_lead_back_to_marketing(room: Room) -> None:
+    room.ask("l1")
+    answer = room.command(commands.reject, "l1", "not-now", sales("ana"))
+    assert (answer["status"], answer["owner"]) == ("nurturing", None)
+    assert [(event.kind, event.rep) for event in room.of(LeadRecycled)] == [("reject", "ana")]
+    assert room.open("ana") == 0
+
+
+def test_a_touch_makes_the_lead_worked_on_and_is_told_each_time(room: Room) -> None:
+    room.ask("l1")
+    room.wait(minutes=3)
+    first = room.clock.now
+    room.touched("l1", by="ana")
+    room.wait(minutes=3)
+    answer = room.command(commands.touch, "l1", "email", True, None, sales("ana"))
+    assert (answer["status"], answer["touched_at"]) == ("working", first)
+    assert [(e.status, e.was, e.by) for e in room.of(TouchRecorded)] == [
+        ("working", "assigned", "system"),
+        ("working", "working", "rep:ana"),
+    ]
+    assert (room.lead("l1").state.attempts, room.lead("l1").state.unanswered) == (2, 0)
+
+
+def test_a_touch_from_before_the_submit_counts_for_nothing(room: Room) -> None:
+    room.ask("l1")
+    room.touched("l1", at=room.clock.now - timedelta(days=1))
+    assert (room.lead("l1").status, room.lead("l1").touched_at) == ("assigned", None)
+
+
+def test_a_touch_of_somebody_nobody_heard_of_begins_a_lead(room: Room) -> None:
+    room.touched("l9")
+    assert room.lead("l9").status == "new"
+
+
+def test_opting_out_ends_everything_at_once(room: Room) -> None:
+    room.ask("l1")
+    room.consents("l1", False)
+    room.consents("l1", False)
+    lead = room.lead("l1")
+    assert (lead.status, lead.owner, room.open("ana")) == ("opted-out", None, 0)
+    assert len(room.of(LeadOptedOut)) == 1
+    assert "router.queue" in room.woken or room.of(LeadOptedOut)
+    room.ask("l1")
+    assert room.lead("l1").status == "opted-out"
+    room.consents("l1", True)
+    assert room.lead("l1").status == "nurturing"
+    assert room.of(LeadMoved)[0].was == "opted-out"
+
+
+def test_marketing_may_opt_a_lead_of_sales_out_but_not_recycle_it(room: Room) -> None:
+    room.ask("l1")
+    room.command(commands.accept, "l1", sales("ana"))
+    with pytest.raises(Problem) as refused:
+        room.command(commands.recycle, "l1", "stalled", MARKETER)
+    assert refused.value.status == 403
+    assert room.command(commands.opt_out, "l1", "asked", MARKETER)["status"] == "opted-out"
+
+
+def test_a_recycled_lead_is_marketings_again(room: Room) -> None:
+    room.ask("l1")
+    room.command(commands.accept, "l1", sales("ana"))
+    for _ in range(2):
+        assert room.command(commands.recycle, "l1", "stalled", sales("ana"))["status"] == "nurturing"
+    assert [event.kind for event in room.of(LeadRecycled)] == ["recycle"]
+
+
+@pytest.mark.parametrize(
+    ("stages", "status"),
+    [
+        (("open",), "opportunity"),
+        (("won",), "customer"),
+        (("open", "won"), "customer"),
+        (("open", "lost"), "nurturing"),
+        (("lost",), "assigned"),
+    ],
+)
+def test_a_deal_moves_the_lead_as_far_as_the_agreement_goes(room: Room, stages: tuple[str, ...], status: str) -> None:
+    room.ask("l1")
+    for stage in stages:
+        room.deal("l1", stage)
+    assert room.lead("l1").status == status
+    assert room.open("ana") == (1 if status == "assigned" else 0)
+
+
+def test_a_lead_that_waits_is_no_opportunity(room: Room) -> None:
+    room.configure(team(rep("ana", capacity={"open": 0}), pools={"all": {"ana": 1}}))
+    room.ask("l1")
+    room.deal("l1", "open")
+    assert room.lead("l1").status == "qualified"
+
+
+def test_a_batch_and_its_events_one_by_one_come_to_the_same(
+    room: Room, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    events = [room.scored(f"l{n % 7}", *((HAND_RAISER,) if n % 3 else (BY_SCORE,))) for n in range(40)]
+    other = Room(tmp_path_factory.mktemp("other") / "x.db")
+    room.hear(*events)
+    for event in events:
+        other.hear(event)
+    columns = "lead_id, status, version, epoch, owner"
+    assert room.rows(f"SELECT {columns} FROM router_leads ORDER BY 1") == other.rows(
+        f"SELECT {columns} FROM router_leads ORDER BY 1"
+    )
+    assert [type(e) for e in room.said] == [type(e) for e in other.said]
+    other.engine.dispose()
+
+
+def test_a_batch_takes_as_many_statements_as_one_event(room: Room) -> None:
+    counted: list[object] = []
+    sa.event.listen(room.engine, "before_cursor_execute", lambda *call: counted.append(call))
+    room.ask("first")  # new pools and reps get their rows
+    taken = []
+    for size in (1, 100):
+        counted.clear()
+        room.hear(*(room.scored(f"s{size}-{n}", HAND_RAISER) for n in range(size)))
+        taken.append(len(counted))
+    assert taken[0] == taken[1]
+
+
+def test_the_state_of_a_lead_survives_its_storing(room: Room) -> None:
+    room.ask("l1")
+    room.command(commands.reject, "l1", "no-time", sales("ana"))
+    state = room.lead("l1").state
+    assert msgspec.json.decode(msgspec.json.encode(state), type=type(state)) == state
+    assert set(state.declined) == {"ana"}
+
+
+def test_the_database_itself_refuses_a_second_open_assignment(room: Room) -> None:
+    room.ask("l1")
+    second = store.Assignment("l1", 2, "bo", "all", "everyone", "d", 1)
+    with pytest.raises(sa.exc.IntegrityError):
+        room.unit(lambda unit: store.assign(unit.connection, [second]))
+
+
+def test_the_same_record_told_twice_hands_over_once(room: Room) -> None:
+    asks = room.scored("l1", HAND_RAISER)
+    room.hear(asks)
+    room.command(commands.reject, "l1", "not-now", sales("ana"))
+    room.hear(asks)
+    assert room.lead("l1").status == "nurturing"

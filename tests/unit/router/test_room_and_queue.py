@@ -1,0 +1,379 @@
+"""Nobody gets more than they can take; who waits comes first; everybody passed over has a reason."""
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from schemas.events import ActionAnswered, ConsentChanged, LeadAssigned, LeadQueued, LeadReleased, RepChanged
+from services.router import commands, desk
+from services.router.domain.choosing import Inputs, replay
+from services.runtime.problem import Problem
+from tests.unit.router.room import HAND_RAISER, MANAGER, Room, rep, sales, team
+
+
+def answers(room: Room) -> list[ActionAnswered]:
+    """What actions were answered, in order."""
+    return room.of(ActionAnswered)
+
+
+SMALL = team(rep("ana", capacity={"open": 1}), rep("bo", capacity={"open": 1}), pools={"all": {"ana": 1, "bo": 1}})
+
+
+def test_who_cannot_be_taken_waits_with_a_reason(room: Room) -> None:
+    room.configure(SMALL)
+    room.ask("l1", "l2", "l3")
+    assert room.owners("l1", "l2", "l3") == ["ana", "bo", None]
+    queued = room.of(LeadQueued)[0]
+    assert (queued.pool, queued.reason, queued.urgency) == ("all", "all 2 at capacity", "hot")
+
+
+def test_room_that_appears_goes_to_who_waits_hottest_then_oldest(room: Room) -> None:
+    room.configure(SMALL)
+    room.ask("l1", "l2")
+    room.hear(room.scored("warm", msgspec.structs.replace(HAND_RAISER, urgency="warm")))
+    room.wait(minutes=1)
+    room.ask("hot1")
+    room.wait(minutes=1)
+    room.ask("hot2")
+    room.command(commands.reject, "l1", "not-now", sales("ana"))
+    assert "router.queue" in room.woken
+    room.serve()
+    assert room.owners("hot1", "hot2", "warm") == ["ana", None, None]
+    room.consents("l2", False)
+    room.consents("hot1", False)
+    room.serve()
+    assert None not in room.owners("hot2", "warm")
+
+
+def test_a_new_lead_takes_no_room_that_a_waiting_one_could_use(room: Room) -> None:
+    room.configure(SMALL)
+    room.ask("l1", "l2", "waiting")
+    room.command(commands.reject, "l1", "not-now", sales("ana"))
+    room.ask("new")  # before the queue's tick has come
+    assert room.owners("waiting", "new") == ["ana", None]
+
+
+def test_room_made_within_a_batch_goes_to_who_waits_too(room: Room) -> None:
+    room.configure(SMALL)
+    room.ask("l1", "l2", "waiting")
+    room.wait(minutes=1)
+    leaves = ConsentChanged(lead_id="l1", at=room.clock.now, given=False, reason="asked", event_id="e1")
+    room.hear(leaves, room.scored("new", HAND_RAISER))
+    assert room.lead("new").queue_reason == "others wait before it"
+    room.serve()
+    assert room.owners("waiting", "new") == ["ana", None]
+
+
+def test_a_lead_of_another_pool_takes_no_room_of_a_shared_rep(room: Room) -> None:
+    room.configure(
+        team(rep("ana", capacity={"open": 1}), pools={"small": {"ana": 1}, "all": {"ana": 1}}),
+        routing={"rules": [{"name": "s", "when": {"country": "CH"}, "pool": "small"}, {"name": "e", "pool": "all"}]},
+    )
+    room.ask("l1")
+    room.ask("swiss", facts={"country": "CH"})
+    room.consents("l1", False)
+    room.ask("new")
+    assert room.owners("swiss", "new") == ["ana", None]
+
+
+def test_who_only_a_few_can_take_does_not_hold_up_the_others(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More leads wait for a language nobody speaks than one unit looks at; the others are served behind them."""
+    monkeypatch.setattr("services.router.ticks.SERVED_MAX", 5)
+    monkeypatch.setattr(desk, "SERVED_MAX", 5)
+    room.configure(
+        team(rep("ana", languages=["en"]), pools={"all": {"ana": 1}}),
+        routing={
+            "rules": [
+                {"name": "fr", "when": {"language": "fr"}, "pool": "all", "require": {"languages": "fr"}},
+                {"name": "e", "pool": "all"},
+            ]
+        },
+    )
+    for n in range(12):
+        room.ask(f"fr{n:02}", facts={"language": "fr"})
+    room.wait(minutes=1)
+    room.ask("english")
+    assert room.lead("english").queue_reason == "others wait before it"
+    while room.serve() is not None:
+        pass
+    assert room.owners("english", "fr00") == ["ana", None]
+    assert room.lead("fr00").queue_reason == "the only one does not speak fr"
+
+
+def test_the_tick_of_an_empty_or_stuck_queue_says_nothing(room: Room) -> None:
+    room.serve()
+    room.configure(SMALL)
+    room.ask("l1", "l2", "l3")
+    said = len(room.said)
+    assert room.serve() is None
+    assert len(room.said) == said
+
+
+def test_a_lead_no_rule_wants_waits_until_the_agreement_has_one(room: Room) -> None:
+    room.configure(routing={"rules": [{"name": "swiss", "when": {"country": "CH"}, "pool": "all"}]})
+    room.ask("l1")
+    assert (room.lead("l1").queue_pool, room.lead("l1").queue_reason) == ("", "no routing rule matches")
+    room.configure()
+    room.serve()
+    assert room.lead("l1").owner == "ana"
+
+
+def test_the_accounts_owner_gets_it_and_the_pool_when_they_cannot(room: Room) -> None:
+    room.configure(
+        team(
+            rep("ana"),
+            rep("bo", capacity={"open": 1}),
+            pools={"all": {"ana": 1}},
+            accounts=[{"domain": "big.example", "owner": "bo"}],
+        ),
+        routing={
+            "rules": [
+                {"name": "account", "when": {"account.owner": {"exists": True}}, "to": "account.owner"},
+                {"name": "everyone", "pool": "all"},
+            ]
+        },
+    )
+    room.ask("l1", "l2", facts={"company.domain": "big.example"})
+    assert room.owners("l1", "l2") == ["bo", "ana"]
+    considered = room.decisions("l2")[0]["considered"]
+    assert [(one["rep"], one["ruled_out_by"]) for one in considered] == [
+        ("bo", "at capacity: 1 of 1 open"),
+        ("ana", None),
+    ]
+
+
+def test_who_comes_back_soon_gets_the_rep_they_know(room: Room) -> None:
+    rules = [
+        {"name": "back", "when": {"previous_owner": {"exists": True}}, "to": "previous_owner", "within": "90d"},
+        {"name": "everyone", "pool": "all"},
+    ]
+    room.configure(routing={"rules": rules})
+    room.ask("l0", "l1")
+    room.command(commands.accept, "l1", sales("bo"))
+    room.command(commands.recycle, "l1", "stalled", sales("bo"))
+    room.wait(days=10)
+    room.ask("l1")
+    assert room.lead("l1").owner == "bo"
+    room.command(commands.accept, "l1", sales("bo"))
+    room.command(commands.recycle, "l1", "stalled", sales("bo"))
+    room.wait(days=91)
+    room.ask("l1")
+    assert room.decisions("l1")[-1]["considered"][0]["ruled_out_by"].startswith("had it too long ago")
+    assert room.decisions("l1")[-1]["rule"] == "everyone"
+
+
+# --- away and gone ------------------------------------------------------------------------------------------------
+
+
+def test_who_is_away_keeps_what_they_have_and_gets_nothing_new_until_they_are_back(room: Room) -> None:
+    room.configure(team(rep("ana"), pools={"all": {"ana": 1}}))
+    room.ask("l1")
+    back = room.clock.now + timedelta(hours=2)
+    room.command(commands.availability, "ana", "away", back, sales("ana"))
+    room.ask("l2")
+    assert room.owners("l1", "l2") == ["ana", None]
+    room.wait(hours=3)
+    room.watch()
+    room.serve()
+    assert room.lead("l2").owner == "ana"
+    assert [event.state for event in room.of(RepChanged)] == ["away", "available"]
+
+
+def test_an_absence_of_the_team_file_counts(room: Room) -> None:
+    away = [{"from": "2026-12-01", "to": "2026-12-01"}]
+    room.configure(team(rep("ana", away=away), rep("bo"), pools={"all": {"ana": 1, "bo": 1}}))
+    room.ask("l1", "l2")
+    assert room.owners("l1", "l2") == ["bo", "bo"]
+
+
+def test_somebody_elses_availability_is_theirs(room: Room) -> None:
+    with pytest.raises(Problem) as refused:
+        room.command(commands.availability, "ana", "away", None, sales("bo"))
+    assert refused.value.status == 403
+    with pytest.raises(Problem) as unknown:
+        room.command(commands.availability, "zoe", "away", None, MANAGER)
+    assert unknown.value.status == 404
+
+
+@pytest.mark.parametrize("leave", ["inactive", "removed", "said"])
+def test_the_leads_of_somebody_who_is_gone_get_somebody_else(room: Room, leave: str) -> None:
+    people = (rep("ana"), rep("bo"))
+    room.configure(team(*people, pools={"all": {"ana": 1, "bo": 1}}))
+    room.ask("l1", "l2", "l3")
+    room.touched("l3")
+    assert room.owners("l1", "l2", "l3") == ["ana", "bo", "ana"]
+    if leave == "inactive":
+        room.configure(team(rep("ana", active=False), rep("bo"), pools={"all": {"ana": 1, "bo": 1}}))
+    elif leave == "removed":
+        room.configure(team(rep("bo"), pools={"all": {"bo": 1}}))
+    else:
+        room.command(commands.availability, "ana", "deactivated", None, MANAGER)
+        assert "router.team" in room.woken
+    room.watch()
+    room.watch()
+    assert room.owners("l1", "l2", "l3") == ["bo", "bo", "bo"]
+    assert [(event.kind, event.rep) for event in room.of(LeadReleased)] == [("deactivated", "ana")] * 2
+    assert [event.state for event in room.of(RepChanged)] == ["deactivated"]
+    touched = next(event for event in room.of(LeadAssigned) if event.lead_id == "l3" and event.epoch == 2)
+    assert touched.touched_at is not None
+
+
+def test_many_leads_of_somebody_gone_move_a_few_at_a_time(room: Room) -> None:
+    room.configure(team(rep("ana"), pools={"all": {"ana": 1}}))
+    room.ask(*(f"l{n}" for n in range(120)))
+    room.configure(team(rep("bo"), pools={"all": {"bo": 1}}))
+    rounds = 1
+    while room.watch() is not None:
+        rounds += 1
+    assert (room.open("ana"), room.open("bo"), rounds) == (0, 120, 3)
+
+
+def test_a_rep_who_is_active_again_is_said_to_be_back(room: Room) -> None:
+    room.configure(team(rep("ana", active=False), rep("bo"), pools={"all": {"ana": 1, "bo": 1}}))
+    room.watch()
+    room.configure()
+    room.watch()
+    assert [event.state for event in room.of(RepChanged)] == ["deactivated", "available"]
+
+
+# --- missed clocks ------------------------------------------------------------------------------------------------
+
+
+def test_a_missed_clock_changes_the_owner_and_then_the_manager_owns_it(room: Room) -> None:
+    room.ask("l1")
+    room.act("reassign", "l1", 1, "system", reason="nobody was in touch")
+    assert (room.lead("l1").owner, room.of(LeadReleased)[0].kind) == ("bo", "reassign")
+    room.act("reassign", "l1", 2, "system", reason="nobody was in touch")
+    assert room.lead("l1").owner == "max"
+    decision = room.decisions("l1")[-1]
+    assert (decision["why"], decision["pool"]) == ("the manager owns it", None)
+    assert [event.reassignments for event in room.of(LeadAssigned)] == [0, 1, 2]
+    room.act("reassign", "l1", 3, "system", reason="nobody was in touch")
+    assert room.lead("l1").owner == "max"
+    assert [answer.outcome for answer in answers(room)] == ["applied", "applied", "refused"]
+    assert "nobody else can take it" in (answers(room)[-1].why or "")
+
+
+def test_when_no_other_rep_can_take_it_the_manager_does(room: Room) -> None:
+    room.configure(team(rep("ana"), pools={"all": {"ana": 1}}))
+    room.ask("l1")
+    room.act("reassign", "l1", 1, "system")
+    assert room.lead("l1").owner == "max"
+
+
+def test_without_a_manager_the_owner_keeps_it(room: Room) -> None:
+    room.configure(team(rep("ana", manager=None), pools={"all": {"ana": 1}}))
+    room.ask("l1")
+    room.act("reassign", "l1", 1, "system")
+    assert (room.lead("l1").owner, room.lead("l1").state.reassignments) == ("ana", 0)
+    assert answers(room)[-1].outcome == "refused"
+
+
+def test_a_touched_lead_and_an_ended_assignment_are_not_reassigned(room: Room) -> None:
+    room.ask("l1", "l2")
+    room.touched("l1")
+    room.command(commands.reject, "l2", "no-time", sales("bo"))
+    room.act("reassign", "l1", 1, "system")
+    room.act("reassign", "l2", 1, "system")
+    assert [answer.outcome for answer in answers(room)] == ["refused", "refused"]
+    assert room.owners("l1", "l2") == ["ana", "cy"]
+
+
+# --- buttons ------------------------------------------------------------------------------------------------------
+
+
+def test_buttons_are_answered(room: Room) -> None:
+    room.ask("l1", "l2")
+    room.act("accept", "l1", 1, "rep:ana")
+    room.act("accept", "l1", 1, "rep:ana")
+    room.act("accept", "l2", 1, "rep:ana")
+    room.act("accept", "l2", 1, "rep:max")
+    room.act("reject", "l2", 1, "rep:bo", reason="no-time")
+    room.act("touch", "l1", 7, "rep:ana", channel="phone", answered=True)
+    room.act("snooze", "l1", 1, "rep:ana")
+    room.act("accept", "nobody", 1, "rep:ana")
+    assert [answer.outcome for answer in answers(room)] == [
+        "applied",
+        "applied",
+        "refused",
+        "applied",
+        "refused",
+        "applied",
+        "applied",
+        "refused",
+    ]
+    assert room.lead("l1").status == "working"
+
+
+def test_a_rejection_by_button_moves_the_lead_on_and_counts_once(room: Room) -> None:
+    room.ask("l1")
+    room.act("reject", "l1", 1, "rep:ana", reason="no-time")
+    room.act("reject", "l1", 1, "rep:ana", reason="no-time")
+    assert [answer.outcome for answer in answers(room)] == ["applied", "applied"]
+    assert (room.lead("l1").owner, room.lead("l1").epoch) == ("bo", 2)
+
+
+def test_a_button_can_say_that_a_rep_is_away(room: Room) -> None:
+    room.ask("l1")
+    room.act("away", "l1", 1, "rep:ana", until=room.clock.now + timedelta(hours=1))
+    room.ask("l2", "l3", "l4")
+    assert room.owners("l1", "l2", "l3", "l4") == ["ana", "bo", "cy", "bo"]
+
+
+# --- by hand ------------------------------------------------------------------------------------------------------
+
+
+def test_a_manager_hands_out_a_waiting_lead_and_force_goes_beyond_capacity(room: Room) -> None:
+    room.configure(SMALL)
+    room.ask("l1", "l2", "l3")
+    with pytest.raises(Problem) as refused:
+        room.command(commands.assign, "l3", "ana", None, False, MANAGER)
+    assert (refused.value.status, "at capacity" in refused.value.detail) == (409, True)
+    assert room.command(commands.assign, "l3", "ana", "she knows them", True, MANAGER)["owner"] == "ana"
+    with pytest.raises(Problem) as unknown:
+        room.command(commands.assign, "l3", "zoe", None, True, MANAGER)
+    assert unknown.value.status == 422
+
+
+def test_an_owner_hands_over_their_own_lead_and_nobody_elses(room: Room) -> None:
+    room.ask("l1")
+    with pytest.raises(Problem) as refused:
+        room.command(commands.assign, "l1", "bo", None, False, sales("bo"))
+    assert refused.value.status == 403
+    assert room.command(commands.assign, "l1", "bo", "on holiday", False, sales("ana"))["owner"] == "bo"
+    assert [event.kind for event in room.of(LeadReleased)] == ["hand-over"]
+    assert room.command(commands.assign, "l1", "bo", None, False, MANAGER)["epoch"] == 2
+
+
+# --- decisions ----------------------------------------------------------------------------------------------------
+
+
+def test_every_decision_replayed_gives_the_same_rep_and_knows_no_person(room: Room) -> None:
+    room.configure(
+        team(rep("ana", capacity={"open": 2}, languages=["de"]), rep("bo"), pools={"all": {"ana": 3, "bo": 1}}),
+        routing={
+            "rules": [
+                {"name": "named", "when": {"name": "Name nobody"}, "pool": "all"},
+                {"name": "de", "when": {"language": "de"}, "pool": "all", "require": {"languages": "de"}},
+                {"name": "everyone", "when": {"email": {"exists": True}}, "pool": "all"},
+            ]
+        },
+    )
+    room.ask("l1", "l2", "l3", facts={"language": "de"})
+    room.ask("l4", "l5")
+    room.command(commands.reject, "l1", "no-time", sales("ana"))
+    room.act("reassign", "l4", 1, "system")
+    made = [decision for n in range(1, 6) for decision in room.decisions(f"l{n}")]
+    assert len(made) >= 7
+    for decision in made:
+        inputs = msgspec.convert(decision["inputs"], Inputs)
+        assert replay(inputs) == decision["chosen"]
+        assert all(one["eligible"] or one["ruled_out_by"] for one in decision["considered"])
+    stored = str(room.rows("SELECT body FROM router_decisions"))
+    assert "Name l" not in stored
+    assert "@" not in stored
+    chosen = {(decision["epoch"], decision["chosen"]) for decision in room.decisions("l1") if decision["chosen"]}
+    assert chosen == {
+        (row.epoch, row.rep) for row in room.rows("SELECT * FROM router_assignments WHERE lead_id = 'l1'")
+    }

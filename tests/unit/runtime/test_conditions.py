@@ -1,0 +1,294 @@
+"""Compiled conditions mean what a plain reading of them means, for every tree and all facts."""
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.conditions import ALWAYS, OPS, AllOf, AnyOf, Node, Not, Test, parse
+from schemas.events import Value
+from services.runtime.conditions import Seen, UnknownOpError, compile_set, matches, trace, trace_set
+
+ADA: dict[str, Value] = {
+    "title": "Head of R&D, Élysée",
+    "company.employees": 400,
+    "company.country": "DE",
+    "email.kind": "business",
+    "consent": True,
+    "custom.one": 1,
+    "fit": 70.5,
+}
+
+
+def holds(raw: object, facts: Mapping[str, Value] = ADA) -> bool:
+    return matches(parse(raw, of_event=True))(facts)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {},
+        {"company.country": "de"},
+        {"company.country": {"in": ["AT", "De"]}},
+        {"company.country": {"not_in": ["AT", "CH"]}},
+        {"company.employees": {"between": [400, 2000]}},
+        {"company.employees": {"between": [50, 400]}},
+        {"company.employees": {"gte": 400, "lte": 400.0}},
+        {"company.employees": 400.0},
+        {"title": {"has_word": ["vp", "head"]}},
+        {"title": {"has_word": "r&d"}},
+        {"title": {"has_word": "E\u0301LYSÉE"}},
+        {"title": {"has_word": "head of"}},
+        {"title": {"starts_with": ["chief", "HEAD "]}},
+        {"title": {"ends_with": "élysée"}},
+        {"title": {"contains": "of r"}},
+        {"consent": True},
+        {"account.owner": {"exists": False}},
+        {"title": {"exists": True}},
+        {"not": {"email.kind": "free"}},
+        {"any": [{"email.kind": "free"}, {"fit": {"gt": 70}}]},
+        {"company.country": {"ne": "AT"}},
+        {"custom.one": {"in": ["x", 1]}},
+        {"custom.one": {"not_in": ["x", 2]}},
+    ],
+    ids=str,
+)
+def test_what_holds_of_ada(raw: object) -> None:
+    assert holds(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"company.employees": {"lt": 400}},
+        {"title": {"has_word": "hea"}},
+        {"title": {"has_word": "of head"}},
+        {"title": {"has_word": "&"}},
+        {"consent": False},
+        {"custom.one": True},
+        {"custom.one": "1"},
+        {"custom.one": {"ne": "1"}},
+        {"custom.one": {"not_in": ["x", "y"]}},
+        {"custom.none": {"ne": "x"}},
+        {"custom.none": {"not_in": ["x"]}},
+        {"account.owner": {"exists": True}},
+        {"email.kind": "business", "company.country": "AT"},
+        {"custom.one": {"has_word": "1"}},
+    ],
+    ids=str,
+)
+def test_what_does_not_hold_of_ada(raw: object) -> None:
+    assert not holds(raw)
+
+
+def test_true_and_false_are_no_numbers() -> None:
+    assert not holds({"custom.x": 1}, {"custom.x": True})
+    assert not holds({"custom.x": {"in": [0, 1]}}, {"custom.x": False})
+    assert not holds({"custom.x": {"gte": 0}}, {"custom.x": True})
+    assert not holds({"custom.x": True}, {"custom.x": 1})
+    assert not holds({"custom.x": False}, {"custom.x": 0.0})
+
+
+def test_a_set_names_the_rules_that_hold_in_their_order() -> None:
+    rules = [parse(raw) for raw in ({"consent": True}, {"consent": False}, {}, {"fit": {"lt": 1}}, {"fit": {"gt": 1}})]
+
+    assert compile_set(rules)(ADA) == (0, 2, 4)
+    assert compile_set([])(ADA) == ()
+
+
+def test_a_trace_says_what_every_test_saw() -> None:
+    node = parse({"any": [{"fit": {"gte": 90}}, {"title": {"has_word": ["vp"]}}], "account.owner": "ana"})
+
+    traced = trace(node, ADA)
+
+    assert traced.held is False
+    assert traced.tests == (
+        Seen("fit", "gte", 90, 70.5, False),
+        Seen("title", "has_word", ("vp",), "Head of R&D, Élysée", False),
+        Seen("account.owner", "eq", "ana", None, False),
+    )
+
+
+def test_no_text_of_a_condition_becomes_source() -> None:
+    sly = "x'] or __import__('os').abort() or ['"
+    node = AllOf((Test(sly, "eq", sly), Test(sly, "has_word", sly), Test(sly, "starts_with", (sly, "{}"))))
+
+    assert matches(node)({sly: sly})
+    assert trace(node, {sly: sly}).held
+
+
+def test_an_operator_that_has_no_meaning_is_refused() -> None:
+    with pytest.raises(UnknownOpError, match="fit"):
+        matches(Test("fit", "matches", ".*"))
+
+
+def test_the_deepest_condition_the_shape_allows_compiles() -> None:
+    raw: object = {"fit": {"gt": 1}}
+    for _ in range(19):
+        raw = {"any": [{"not": raw, "consent": True}, {"consent": False}]}
+    node = parse_deep(raw)
+
+    assert matches(node)(ADA) == reference(node, ADA)
+
+
+def parse_deep(raw: object) -> Node:
+    """The tree of a condition, whatever its depth."""
+    assert isinstance(raw, dict)
+    parts: list[Node] = []
+    for key, value in raw.items():
+        match key, value:
+            case "any", list():
+                parts.append(AnyOf(tuple(parse_deep(part) for part in value)))
+            case "not", _:
+                parts.append(Not(parse_deep(value)))
+            case _:
+                op, wanted = next(iter(value.items())) if isinstance(value, dict) else ("eq", value)
+                parts.append(Test(key, op, wanted))
+    return AllOf(tuple(parts))
+
+
+# --- the law: compiled == read plainly ---------------------------------------------------------------------------
+
+
+def folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "truth"
+    return "text" if isinstance(value, str) else "number" if isinstance(value, (int, float)) else "other"
+
+
+def same(had: Value, wanted: object) -> bool:
+    if kind(had) != kind(wanted):
+        return False
+    return folded(had) == folded(str(wanted)) if isinstance(had, str) else had == wanted
+
+
+def words(text: str) -> list[str]:
+    found = [""]
+    for character in folded(text):
+        if character.isalnum() or character == "_" or unicodedata.category(character).startswith("M"):
+            found[-1] += character
+        else:
+            found.append("")
+    return [word for word in found if word]
+
+
+def has_phrase(had: str, wanted: str) -> bool:
+    phrase, text = words(wanted), words(had)
+    return bool(phrase) and any(text[at : at + len(phrase)] == phrase for at in range(len(text)))
+
+
+def reference(node: Node, facts: Mapping[str, Value]) -> bool:
+    match node:
+        case AllOf(parts):
+            return all(reference(part, facts) for part in parts)
+        case AnyOf(parts):
+            return any(reference(part, facts) for part in parts)
+        case Not(part):
+            return not reference(part, facts)
+        case Test(field, op, wanted):
+            return asked(op, wanted, facts.get(field))
+
+
+def asked(op: str, wanted: object, had: Value | None) -> bool:
+    listed = wanted if isinstance(wanted, tuple) else (wanted,)
+    if op == "exists" or had is None:
+        return op == "exists" and (had is not None) == wanted
+    if op in ("eq", "in"):
+        return any(same(had, one) for one in listed)
+    if op in ("ne", "not_in"):
+        return kind(had) in map(kind, listed) and not any(same(had, one) for one in listed)
+    if op in ("gt", "gte", "lt", "lte", "between"):
+        if isinstance(had, str) and re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,9})?", had):
+            had = float(had)
+        return kind(had) == "number" and ordered(op, had, listed)
+    return isinstance(had, str) and any(spelt(op, had, str(one)) for one in listed)
+
+
+def ordered(op: str, had: Value, limits: tuple[object, ...]) -> bool:
+    assert isinstance(had, (int, float))
+    low, high = limits[0], limits[-1]
+    assert isinstance(low, (int, float))
+    assert isinstance(high, (int, float))
+    return {"gt": had > low, "gte": had >= low, "lt": had < low, "lte": had <= low, "between": low <= had <= high}[op]
+
+
+def spelt(op: str, had: str, wanted: str) -> bool:
+    if op == "has_word":
+        return has_phrase(had, wanted)
+    text, part = folded(had), folded(wanted)
+    return {"starts_with": text.startswith(part), "ends_with": text.endswith(part), "contains": part in text}[op]
+
+
+FIELDS = ["title", "fit", "custom.a", "custom.b"]
+ALPHABET = "aB ß&ſİ\u0301éÉ1Ǆ①_ﬁकि"
+texts = st.text(ALPHABET, max_size=6) | st.sampled_from(["Head of Sales", "HEAD", "of sales", "R&D", "1", "true"])
+numbers = st.sampled_from([0, 1, -1, 2, 0.0, 1.0, 0.5, 10**30, 1e300]) | st.integers() | st.floats(allow_nan=False)
+values = texts | numbers | st.booleans()
+
+
+def test_of(op: str) -> st.SearchStrategy[Test]:
+    wanted: st.SearchStrategy[object]
+    if op == "exists":
+        wanted = st.booleans()
+    elif op == "between":
+        wanted = st.tuples(numbers, numbers)
+    elif op in ("gt", "gte", "lt", "lte"):
+        wanted = numbers
+    elif op in ("in", "not_in"):
+        wanted = st.lists(values, min_size=1, max_size=4).map(tuple)
+    elif op in ("eq", "ne"):
+        wanted = values
+    else:
+        wanted = texts | st.lists(texts, min_size=1, max_size=3).map(tuple)
+    return st.builds(Test, st.sampled_from(FIELDS), st.just(op), wanted)
+
+
+test_of.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for a test by its name
+leaves: st.SearchStrategy[Node] = st.sampled_from(OPS).flatmap(test_of)
+nodes = st.recursive(
+    leaves | st.sampled_from([ALWAYS, AnyOf(())]),
+    lambda inner: st.one_of(
+        st.builds(AllOf, st.lists(inner, max_size=3).map(tuple)),
+        st.builds(AnyOf, st.lists(inner, max_size=3).map(tuple)),
+        st.builds(Not, inner),
+    ),
+    max_leaves=8,
+)
+facts_of_all_kinds = st.dictionaries(st.sampled_from(FIELDS), values | st.floats() | st.text(max_size=5))
+
+
+@settings(max_examples=300)
+@given(st.lists(nodes, max_size=5), facts_of_all_kinds)
+def test_compiled_conditions_mean_what_they_say(rules: list[Node], facts: dict[str, Value]) -> None:
+    expected = [reference(rule, facts) for rule in rules]
+    traced = trace_set(rules)(facts)
+
+    assert compile_set(rules)(facts) == tuple(index for index, held in enumerate(expected) if held)
+    assert [matches(rule)(facts) for rule in rules] == expected
+    assert [one.held for one in traced] == expected
+    for seen in (seen for one in traced for seen in one.tests):
+        had = facts.get(seen.field)
+        assert seen.had is had or seen.had == had
+        assert seen.held == asked(seen.op, seen.wanted, had)
+
+
+@given(
+    st.lists(nodes, max_size=3),
+    st.dictionaries(st.sampled_from(FIELDS), st.sampled_from([[], {}, None, b"x", object(), math.nan])),
+)
+def test_no_facts_whatever_make_it_raise(rules: list[Node], facts: dict[str, Value]) -> None:
+    compile_set(rules)(facts)
+    trace_set(rules)(facts)
+
+
+@pytest.mark.parametrize(("had", "held"), [("15000", True), ("15000.5", True), ("14999", False), ("a lot", False)])
+def test_a_number_that_came_as_text_can_be_ordered(had: str, held: bool) -> None:
+    assert matches(parse({"custom.amount": {"gte": 15000}}))({"custom.amount": had}) is held

@@ -1,0 +1,221 @@
+"""Equal people, addresses and companies come out equal, however they were written."""
+
+import re
+import unicodedata
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from services.runtime.countries import BY_NAME, CODES
+from services.runtime.normalise import (
+    TEXT_MAX,
+    MalformedError,
+    checked_email,
+    clean,
+    company_domain,
+    country,
+    email,
+    email_kind,
+    phone,
+)
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("Ada@Example.COM", "ada@example.com"),
+        (" ada+crm@sub.example-company.test\u200b\n", "ada+crm@sub.example-company.test"),
+        ("Jörg@Müller.de", "jörg@xn--mller-kva.de"),
+        ("jo\u0308rg@xn--mller-kva.de", "jörg@xn--mller-kva.de"),
+        ("o'hara@x.example", "o'hara@x.example"),
+        ("INFO@1.com", "info@1.com"),
+    ],
+)
+def test_an_address_is_written_one_way(sent: str, kept: str) -> None:
+    assert email(sent) == kept
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        *("", "ada", "ada@", "@example.com", "a..b@c.de", "Ann <a@b.co>", '"a b"@c.de', "a@[1.2.3.4]", "a b@c.de"),
+        *("a@localhost", "a@test", "a@b.local", "a@b.invalid", "a@b.c1", "a@-b.de", "a@b_c.de", "a@ab--c.de"),
+        *(
+            "a\u202eb@c.de",
+            "x" * 300 + "@c.de",
+            "a@" + "b" * 64 + ".de",
+            "a@b.de\x00",
+            "a@☃\u0301.de",
+            "a@b.de, c@d.de",
+        ),
+    ],
+)
+def test_a_malformed_address_is_refused_with_a_remedy_and_not_repeated(sent: str) -> None:
+    with pytest.raises(MalformedError) as refused:
+        email(sent)
+
+    assert "ann@example.com" in refused.value.remedy
+    assert len(sent) < 5 or sent not in refused.value.what
+
+
+PLAIN = st.from_regex(
+    re.compile(r"[A-Za-z0-9._%+'!-]{1,12}@([A-Za-z0-9-]{1,8}\.){1,3}[A-Za-z0-9-]{1,6}", re.ASCII), fullmatch=True
+)
+SPECIAL = st.builds(
+    "{}@{}.{}".format, st.sampled_from(["a", "A.b"]), st.text("abZ0-", min_size=1, max_size=70),
+    st.sampled_from(["test", "local", "invalid", "onion", "arpa", "example", "localhost", "xn--p1ai", "c-m", "co-"]),
+)  # fmt: skip
+WILD = st.builds("{}@{}".format, st.text(max_size=8), st.text(max_size=12))
+
+
+@given(PLAIN | SPECIAL | WILD)
+def test_the_shortcut_for_plain_addresses_agrees_with_the_library(sent: str) -> None:
+    assume(sent.strip() == sent)
+
+    assert outcome(sent, shortcut=True) == outcome(sent, shortcut=False)
+
+
+def outcome(sent: str, shortcut: bool) -> str:
+    try:
+        return email(sent) if shortcut else checked_email(sent.strip(" \t\r\n\xa0\u200b\ufeff"))
+    except MalformedError:
+        return "malformed"
+
+
+@given(PLAIN | WILD)
+def test_a_normalised_address_stays_as_it_is(sent: str) -> None:
+    try:
+        kept = email(sent)
+    except MalformedError:
+        return
+
+    assert email(kept) == kept
+    assert email(sent.upper()) == kept or not sent.isascii()
+
+
+@pytest.mark.parametrize(
+    ("domain", "kind"),
+    [
+        ("gmail.com", "free"),
+        ("gmx.de", "free"),
+        ("tutanota.com", "free"),
+        ("mailinator.com", "disposable"),
+        ("inbox.mailinator.com", "disposable"),
+        ("10minutemail.co.za", "disposable"),  # in both lists
+        ("acme.example", "business"),
+        ("notgmail.com", "business"),
+        ("", "business"),
+    ],
+)
+def test_a_domain_says_what_kind_of_mailbox_it_is(domain: str, kind: str) -> None:
+    assert email_kind(domain) == kind
+
+
+@pytest.mark.parametrize(
+    ("sent", "domain"),
+    [
+        ("https://www.acme.co.uk/about?x=1#y", "acme.co.uk"),
+        ("WWW.Acme.Example:8080", "acme.example"),
+        ("https://user:pw@shop.acme.myshopify.com", "acme.myshopify.com"),
+        ("mailto:ann@mail.acme.test", "acme.test"),
+        ("acme.com.", "acme.com"),
+        ("//cdn.acme.de", "acme.de"),
+        ("straße.de", "xn--strae-oqa.de"),
+        ("co.uk", None),
+        ("acme", None),
+        ("10.0.0.1", None),
+        ("http://[::1]/", None),
+        ("acme corp.com", None),
+        ("", None),
+    ],
+)
+def test_a_company_is_known_by_its_registrable_domain(sent: str, domain: str | None) -> None:
+    assert company_domain(sent) == domain
+
+
+@given(st.text(max_size=40) | PLAIN)
+def test_any_text_has_a_company_domain_or_none_and_it_is_stable(sent: str) -> None:
+    domain = company_domain(sent)
+
+    assert domain is None or company_domain(domain) == domain
+
+
+@pytest.mark.parametrize(
+    ("sent", "region", "kept"),
+    [
+        ("+49 (30) 123-4567", None, "+49301234567"),
+        ("030 1234567", "DE", "+49301234567"),
+        ("030 1234567", "Germany", "+49301234567"),
+        ("0049 30 1234567", None, "+49301234567"),
+        ("0049 30 1234567", "AT", "+49301234567"),
+        ("+1 202-555-0123 ext. 5", "DE", "+12025550123"),
+        ("06 12345678", "IT", "+390612345678"),
+    ],
+)
+def test_a_phone_number_becomes_e164(sent: str, region: str | None, kept: str) -> None:
+    assert phone(sent, region) == kept
+    assert phone(kept, region) == kept
+
+
+@pytest.mark.parametrize(
+    ("sent", "region", "why"),
+    [
+        ("030 1234567", None, "no country code"),
+        ("030 1234567", "Atlantis", "no country code"),
+        ("123", "DE", "too short"),
+        ("5550100", "US", "too short"),
+        ("call me", None, "not a phone number"),
+        ("", None, "not a phone number"),
+        ("1" * 100, None, "at most 64"),
+    ],
+)
+def test_what_is_no_phone_number_is_refused_with_a_reason(sent: str, region: str | None, why: str) -> None:
+    with pytest.raises(MalformedError, match=why):
+        phone(sent, region)
+
+
+@given(st.text(max_size=80) | st.text("+0123456789 ()-ext", max_size=30), st.none() | st.sampled_from(sorted(CODES)))
+def test_any_text_is_a_stable_phone_number_or_refused(sent: str, region: str | None) -> None:
+    try:
+        kept = phone(sent, region)
+    except MalformedError:
+        return
+
+    assert phone(kept) == kept
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        *(("de", "DE"), ("DEU", "DE"), (" Deutschland ", "DE"), ("United  States", "US"), ("UK", "GB"), ("日本", "JP")),
+        *(("ÖSTERREICH", "AT"), ("Tu\u0308rkiye", "TR"), ("XX", None), ("Atlantis", None), ("", None)),
+    ],
+)
+def test_a_country_is_its_code(sent: str, code: str | None) -> None:
+    assert country(sent) == code
+
+
+def test_every_country_named_has_a_code_and_every_name_is_in_lower_case() -> None:
+    assert set(BY_NAME.values()) <= CODES
+    assert len(CODES) == 249
+    assert all(name == unicodedata.normalize("NFC", name).lower() for name in BY_NAME)
+    assert not {name.upper() for name in BY_NAME} & CODES
+
+
+def test_a_text_keeps_what_can_be_read() -> None:
+    assert clean("  Head\tof\r\n\r\nOperations\x00 ") == "Head of Operations"
+    assert clean("invoice\u202egnp.exe") == "invoicegnp.exe"
+    assert clean("Ac\u200bme\ufeff") == "Acme"
+    assert clean("Jo\u0308rg") == "Jörg"
+    assert clean("family: \U0001f468\u200d\U0001f469") == "family: \U0001f468\u200d\U0001f469"
+    assert len(clean("x" * 70_000)) == TEXT_MAX
+
+
+@given(st.text(max_size=60) | st.text("a\u0301\u202e\x00 \n\ud800", max_size=20))
+def test_a_clean_text_stays_as_it_is_and_can_be_encoded(sent: str) -> None:
+    kept = clean(sent)
+
+    assert clean(kept) == kept
+    assert kept.encode() or not kept
+    assert "\x00" not in kept

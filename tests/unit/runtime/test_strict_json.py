@@ -1,0 +1,223 @@
+"""What strangers' JSON may do, and that the fast road and the exact one never part."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from services.runtime.strict_json import DEPTH_MAX, NODES_MAX, Json, StrictError, exact, parse
+
+
+def answer(read: Callable[[bytes], object], body: bytes) -> str:
+    """What `read` makes of `body`, errors included; as text, which tells 1 from 1.0 and True."""
+    try:
+        return repr(read(body))
+    except StrictError as refused:
+        return f"{refused.status} {refused}"
+
+
+def refusal(body: bytes) -> StrictError:
+    with pytest.raises(StrictError) as caught:
+        parse(body)
+    return caught.value
+
+
+def test_an_ordinary_event_is_read_as_it_is() -> None:
+    body = '{"email": "ada@example.com", "company": {"employees": 400}, "tags": ["a", "ü"], "ok": true, "n": null}'
+
+    parsed = parse(body.encode())
+
+    assert parsed.value == json.loads(body)
+    assert parsed.altered is False
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"[" * 100_000, 422),
+        (b'{"a":' * 50_000, 422),
+        (b"9" * 5_000, 422),
+        (b'"\xff"', 400),
+        (b'"\xc0\x80"', 400),
+        (b"NaN", 400),
+        (b'{"a":[-Infinity]}', 400),
+        (b"1e999", 422),
+        (b'{"a":1,"a":1}', 422),
+        (b'{"a":{"b":1,"b":{"c":2}}}', 422),
+        (b'{"x:":":::","x:":""}', 422),
+        (b'{"a":1,"\\u0061":1}', 422),
+        (b'{"a":1,"a":2,"b":"\\u003a"}', 422),
+        (b'{"a":1,"a":2,"b":"\\u003A"}', 422),
+        (b"\xef\xbb\xbf{}", 400),
+        ('{"a":1}'.encode("utf-16"), 400),
+        ('{"a":1}'.encode("utf-16-le"), 400),
+        ('{"a":1}'.encode("utf-16-be"), 400),
+        ('{"a":1}'.encode("utf-32-le"), 400),
+        (b"", 400),
+        (b" \n", 400),
+        (b"{} {}", 400),
+        (b"[1,]", 400),
+        (b'"\\\x00"', 400),
+        (b'\x00{"a":1}', 400),
+        (b'"' + b"x" * 65_537 + b'"', 422),
+        (('"' + "ü" * 32_769 + '"').encode(), 422),
+        (b"[" + b"0," * NODES_MAX + b"0]", 422),
+        (b"[" + b"[]," * NODES_MAX + b"0]", 422),
+        (b" " * 262_145, 413),
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+def test_poison_is_refused_with_its_status(body: bytes, status: int) -> None:
+    refused = refusal(body)
+
+    assert refused.status == status
+    assert refused.what
+    assert refused.remedy
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'"a\\u0000b"', b'"a\x00b"', b'"a\\ud800b"', b'"a\\uDFFFb"', b'"a\xed\xa0\x80b"', b'"a\\udc00b"'],
+)
+def test_nul_and_lone_surrogates_are_replaced_and_flagged(body: bytes) -> None:
+    parsed = parse(body)
+
+    assert parsed.value == "a\ufffdb"
+    assert parsed.altered is True
+
+
+def test_keys_are_replaced_too_and_two_that_become_one_are_refused() -> None:
+    assert parse(b'{"a\\u0000":1}').value == {"a\ufffd": 1}
+    assert refusal(b'{"a\\u0000":1,"a\\ud800":2}').status == 422
+
+
+def test_a_surrogate_pair_is_a_character() -> None:
+    assert parse(b'"\\ud83d\\ude00"') == parse('"\U0001f600"'.encode())
+
+
+@pytest.mark.parametrize("number", [2**53, -(2**53), 0])
+def test_integers_up_to_two_to_the_53_pass(number: int) -> None:
+    assert parse(str(number).encode()).value == number
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1, 2**64, 10**30])
+def test_integers_beyond_are_refused_at_their_place(number: int) -> None:
+    assert "/data/1/n" in refusal(b'{"data":[0,{"n":%d}]}' % number).what
+
+
+def test_a_key_given_twice_is_named_with_its_pointer() -> None:
+    assert "/a/1/b~1c" in refusal(b'{"a":[0,{"b/c":1,"d":2,"b/c":3}]}').what
+    assert str(refusal(b'{"\\ud800":1,"\\ud800":2}')).encode()
+
+
+def test_a_long_pointer_is_cut() -> None:
+    assert len(str(refusal(b'{"%s":{"a":1,"a":2}}' % (b"k" * 50_000)))) < 300
+
+
+def test_depth_counts_containers_and_not_brackets_in_strings() -> None:
+    assert not parse(b"[" * DEPTH_MAX + b"]" * DEPTH_MAX).altered
+    assert refusal(b"[" * (DEPTH_MAX + 1) + b"]" * (DEPTH_MAX + 1)).status == 422
+    assert parse(b'["' + b"[{" * 100 + b'\\"[\\\\"]').altered is False
+    # strings that would close what they do not
+    assert refusal(b'["]",' * 40 + b"0" + b"]" * 40).status == 422
+    assert refusal(b'["\\\\]",' * 40 + b"0" + b"]" * 40).status == 422
+    assert refusal(b'["\\"]",' * 40 + b"0" + b"]" * 40).status == 422
+    # strings that would hide what lies between them
+    deep = b"[" * 40 + b"]" * 40
+    assert refusal(b'["\\"",' + deep + b',"\\""]').status == 422
+    assert refusal(b'["\\\\",' + deep + b',"\\\\"]').status == 422
+
+
+def test_a_batch_of_many_objects_is_not_deep() -> None:
+    events = [{"id": str(number), "data": {"tags": [number]}} for number in range(200)]
+
+    assert parse(json.dumps(events).encode()).value == events
+
+
+def test_exactly_the_permitted_number_of_values_passes() -> None:
+    assert parse(b"[" + b"0," * (NODES_MAX - 2) + b"0]").value == [0] * (NODES_MAX - 1)
+    assert refusal(b"[" + b"0," * (NODES_MAX - 1) + b"0]").status == 422
+
+
+def test_the_size_limit_is_the_callers() -> None:
+    assert parse(b"[1,2]", size_max=5).value == [1, 2]
+    with pytest.raises(StrictError, match="5 bytes"):
+        parse(b"[1,2]", size_max=4)
+
+
+texts = st.text(st.characters(), max_size=8) | st.sampled_from(
+    ["a", "a:", '":', "\\", '\\"', "]", "}{", "1234567890123456"]
+)
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
+trees = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4), max_leaves=20
+)
+
+
+def written(tree: Json, ascii_only: bool, depth: int, twice: bool) -> bytes:
+    text = json.dumps(tree, ensure_ascii=ascii_only)
+    if twice and isinstance(tree, dict) and tree:
+        text = text[:-1] + "," + text[1:]
+    return ("[" * depth + text + "]" * depth).encode("utf-8", "surrogatepass")
+
+
+@given(trees, st.booleans(), st.sampled_from([0, 1, 30, 31, 32, 40]), st.booleans())
+def test_fast_and_exact_agree_on_json(tree: Json, ascii_only: bool, depth: int, twice: bool) -> None:
+    body = written(tree, ascii_only, depth, twice)
+
+    assert answer(parse, body) == answer(exact, body)
+
+
+@pytest.mark.parametrize("size", [19_990, 20_010, 65_500, 65_600, 140_000])
+@given(
+    trees,
+    st.sampled_from(["x", "[", '\\\\"', "\\\\\\\\", '\\\\\\\\","', "1,", '{},"']),
+    st.sampled_from([0, 31, 32, 33]),
+)
+@settings(max_examples=20)
+def test_fast_and_exact_agree_on_large_bodies(size: int, tree: Json, filler: str, depth: int) -> None:
+    quote = "" if filler[0] in "1{" else '"'
+    filling = f"[{quote}{filler * (size // len(filler))}{quote or 0}]".replace(',"0', ",0")
+    body = b"[" + filling.encode() + b"," + written(tree, ascii_only=False, depth=depth, twice=False) + b"]"
+
+    assert answer(parse, body) == answer(exact, body)
+
+
+pieces = st.sampled_from(
+    [
+        *(b"{", b"}", b"[", b"]", b":", b",", b'"', b"\\", b"a", b"0", b"-", b".", b"e9", b" ", b"9" * 16),
+        *(b"\\u00", b"\\u003a", b"\\u0000", b"\\ud800", b"\\udc00", b"null", b"true", b"NaN", b'"a":', b'"a"'),
+        *(b"\x00", b"\xff", b"\xed\xa0\x80", "ü".encode()),
+    ]
+)
+
+
+@given(st.binary(max_size=40) | st.lists(pieces, max_size=25).map(b"".join))
+@example(b'"\\')
+@example(b'{"a":1,"a":1}')
+@example(b'{"a":{":":1},"\\u003a":1,"a":2}')
+def test_any_bytes_are_read_or_refused_and_both_roads_agree(body: bytes) -> None:
+    assert answer(parse, body) == answer(exact, body)
+
+
+@given(trees, st.data())
+def test_a_broken_body_is_read_or_refused(tree: Json, data: st.DataObject) -> None:
+    body = bytearray(written(tree, ascii_only=False, depth=0, twice=False))
+    at = data.draw(st.integers(0, len(body) - 1))
+    body[at : at + 1] = data.draw(pieces)
+
+    assert answer(parse, bytes(body)) == answer(exact, bytes(body))
+
+
+@given(trees)
+def test_what_passes_can_be_encoded_everywhere(tree: Json) -> None:
+    try:
+        parsed = parse(written(tree, ascii_only=True, depth=0, twice=False))
+    except StrictError:
+        return
+    again = json.dumps(parsed.value, ensure_ascii=False, allow_nan=False).encode()
+
+    assert b"\x00" not in again
+    assert answer(parse, again) == answer(lambda _: type(parsed)(parsed.value, False), again)

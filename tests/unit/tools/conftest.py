@@ -1,0 +1,16 @@
+"""An installation for each test."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.tools.room import Room
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> AsyncIterator[Room]:
+    opened = Room(tmp_path)
+    await opened.open()
+    yield opened
+    await opened.close()

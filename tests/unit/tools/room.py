@@ -1,0 +1,98 @@
+"""A whole installation in this process for the tools' tests: real files, a clock moved by hand, nothing running."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from services import compose
+from services.compose import System
+from services.notifier.channels.inbox import InboxChannel
+from services.runtime import settings
+from services.runtime.clock import HandClock
+from services.runtime.config import ConfigFiles
+from services.runtime.unit import Unit
+from services.tools import cli_config, verify
+from services.tools.verify import Finding
+
+ADMIN = "room-" + "k" * 40
+
+
+@dataclass
+class Room:
+    """An installation on the example configuration. `break_by` changes its rows behind everybody's back."""
+
+    place: Path
+    clock: HandClock = field(default_factory=HandClock)
+
+    async def open(self) -> None:
+        """Open it, or open it again."""
+        config = self.place / "config"
+        cli_config.write_examples(config)
+        known = settings.load(config_dir=config, data_dir=self.place / "data", admin_key=SecretStr(ADMIN))
+        lock, _ = compose.open_clock(known.data_dir, 1.0)
+        inbox = InboxChannel(lambda message: None)
+        self.system: System = await compose.open_system(
+            known, self.clock, ConfigFiles(config), {"inbox": inbox}, lock=lock
+        )
+        self.client = self.key(ADMIN)
+
+    async def close(self) -> None:
+        await self.client.aclose()
+        await self.system.close()
+
+    def key(self, key: str) -> httpx.AsyncClient:
+        """A client that sends this key."""
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=self.system.app),
+            base_url="http://room",
+            headers={"authorization": f"Bearer {key}"},
+        )
+
+    async def ask(self, *people: str) -> None:
+        """These people ask for a demo, and everything that follows at once has happened."""
+        for person in people:
+            said = {"email": f"{person}@{person}.example", "name": person, "employees": "400", "title": "CEO"}
+            answer = await self.client.post("/v1/forms/demo-request", data=said)
+            assert answer.status_code == 202, answer.text
+        await self.system.settle()
+
+    async def wait(self, **by: float) -> None:
+        self.clock.advance(**by)
+        await self.system.settle()
+
+    async def lead(self, person: str) -> dict[str, Any]:
+        answer = await self.client.get(f"/v1/leads?email={person}@{person}.example")
+        found: list[dict[str, Any]] = answer.json()["items"]
+        assert len(found) == 1, answer.text
+        return found[0]
+
+    async def act(self, person: str, act: str, **body: Any) -> None:
+        lead = await self.lead(person)
+        answer = await self.client.post(f"/v1/leads/{lead['id']}/{act}", json=body or None)
+        assert answer.status_code == 200, answer.text
+        await self.system.settle()
+
+    async def break_by(self, *statements: str, **values: Any) -> None:
+        """Change rows as no code of ours would."""
+
+        def work(unit: Unit) -> None:
+            for statement in statements:
+                unit.connection.exec_driver_sql(statement, tuple(values.values()) if "?" in statement else ())
+
+        await self.system.units.run(work)
+
+    async def rows(self, question: str) -> list[tuple[Any, ...]]:
+        return await self.system.reads(lambda c: [tuple(row) for row in c.exec_driver_sql(question)])
+
+    async def findings(self, **how: Any) -> Mapping[str, Finding]:
+        """What verify says, by invariant."""
+        found = await self.system.reads(lambda connection: verify.run(connection, self.clock, **how))
+        return {one.invariant: one for one in found}
+
+    async def broken(self, **how: Any) -> dict[str, tuple[str, ...]]:
+        """The invariants that do not hold, with the rows named."""
+        return {name: one.rows for name, one in (await self.findings(**how)).items() if not one.ok}

@@ -1,0 +1,196 @@
+"""Keys, dead letters and checks over HTTP: what is told, to whom, and what is kept of it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from services.tools import settled
+from tests.unit.tools.room import Room
+
+
+async def letter_of(room: Room, event: dict[str, Any]) -> str:
+    """The gateway keeps an event it cannot understand."""
+    answer = await room.client.post("/v1/events", json=event)
+    assert answer.status_code == 422, answer.text
+    return str(answer.json()["dead_letter"])
+
+
+# --- keys --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_new_key_works_at_once_and_is_kept_as_a_hash_alone(room: Room) -> None:
+    made = (await room.client.post("/v1/keys", json={"role": "sales", "name": "Noor", "rep": "noor"})).json()
+    assert set(made) == {"id", "key", "role", "name"}
+    async with room.key(made["key"]) as noor:
+        assert (await noor.get("/v1/reps")).status_code == 200
+        assert (await noor.get("/v1/keys")).status_code == 403
+    listed = (await room.client.get("/v1/keys")).json()["items"]
+    assert [(key["name"], key["rep"], key["state"]) for key in listed] == [("Noor", "noor", "alive")]
+    assert made["key"] not in json.dumps(listed)
+    assert not any(made["key"].encode() in path.read_bytes() for path in (room.place / "data").iterdir())
+
+
+async def test_a_revoked_key_is_refused_at_once_and_stays_revoked(room: Room) -> None:
+    made = (await room.client.post("/v1/keys", json={"role": "admin", "name": "x"})).json()
+    async with room.key(made["key"]) as other:
+        assert (await other.get("/v1/keys")).status_code == 200
+        first = (await room.client.delete(f"/v1/keys/{made['id']}")).json()
+        room.clock.advance(minutes=1)
+        assert (await room.client.delete(f"/v1/keys/{made['id']}")).json() == first
+        assert (await other.get("/v1/keys")).status_code == 401
+    assert (await room.client.delete("/v1/keys/nobody")).status_code == 404
+
+
+async def test_a_key_ends_when_it_was_said_to(room: Room) -> None:
+    said = {"role": "ingest", "name": "x", "expires_at": "2026-12-01T10:00:00Z"}
+    made = (await room.client.post("/v1/keys", json=said)).json()
+    async with room.key(made["key"]) as other:
+        assert (await other.get("/v1/leads")).status_code == 200
+        room.clock.advance(hours=2)
+        assert (await other.get("/v1/leads")).status_code == 401
+    assert (await room.client.get("/v1/keys")).json()["items"][0]["state"] == "expired"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "pointer"),
+    [
+        ({"role": "owner"}, "#/role"),
+        ({"rep": "zed"}, "#/rep"),
+        ({"name": ""}, "#/name"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "#/expires_at"),
+        ({"colour": "red"}, "#/colour"),
+    ],
+)
+async def test_a_key_that_cannot_be_made_is_refused_where_it_is_wrong(room: Room, wrong: Any, pointer: str) -> None:
+    answer = await room.client.post("/v1/keys", json={"role": "sales", "name": "x", **wrong})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+    assert (await room.client.get("/v1/keys")).json()["items"] == []
+
+
+async def test_under_an_idempotency_key_one_key_is_made_and_never_stored(room: Room) -> None:
+    send: dict[str, Any] = {"headers": {"Idempotency-Key": "again"}, "json": {"role": "sales", "name": "x"}}
+    made = (await room.client.post("/v1/keys", **send)).json()
+    second = await room.client.post("/v1/keys", **send)
+    assert (second.status_code, second.json()["title"]) == (409, "Key shown already")
+    assert len((await room.client.get("/v1/keys")).json()["items"]) == 1
+    kept = await room.rows("SELECT body FROM idempotency")
+    assert made["key"] not in str(kept)
+
+
+# --- dead letters ------------------------------------------------------------------------------------------------
+
+
+async def test_a_letter_of_the_gateway_is_corrected_and_becomes_a_lead(room: Room) -> None:
+    id = await letter_of(room, {"id": "e1", "type": "form.submitted", "data": {"form": "demo-request"}})
+    shown = (await room.client.get(f"/v1/deadletters/{id}")).json()
+    assert json.loads(shown["body"])["id"] == "e1"
+    right = {"id": "e1", "type": "form.submitted", "email": "gus@gus.example", "data": {"form": "demo-request"}}
+    answer = await room.client.post(f"/v1/deadletters/{id}/retry", content=json.dumps(right))
+    assert (answer.status_code, answer.json()["state"]) == (200, "retried")
+    await room.system.settle()
+    assert (await room.lead("gus"))["owner"] is not None
+    assert (await room.client.get("/v1/deadletters")).json()["items"] == []
+    assert await room.broken() == {}
+
+
+async def test_a_letter_that_fails_again_waits_on_and_says_why(room: Room) -> None:
+    id = await letter_of(room, {"id": "e1", "type": "form.submitted"})
+    answer = await room.client.post(f"/v1/deadletters/{id}/retry", content=b'{"id": "e1", "type": "nonsense"}')
+    assert answer.status_code == 422
+    (letter,) = (await room.client.get("/v1/deadletters")).json()["items"]
+    assert (letter["state"], letter["tries"]) == ("waiting", 2)
+    assert "type" in letter["error"]
+
+
+async def test_a_letter_of_a_service_is_retried_by_that_service_alone(room: Room) -> None:
+    await room.system.settle()
+    await room.client.post("/v1/forms/demo-request", data={"email": "hal@hal.example"})
+    await room.break_by(
+        "UPDATE cursors SET position = (SELECT max(id) FROM log) WHERE consumer = 'scoring' AND topic = 'events'",
+        "INSERT INTO dead_letters SELECT 'l1', at, 'scoring', 'events/0/1', event_id, 'x', body, 'e', 'c', 'waiting', at, 3 "
+        "FROM log WHERE topic = 'events'",
+    )
+    await room.close()
+    await room.open()
+    await room.system.settle()
+    assert (await room.client.get("/v1/leads?email=hal@hal.example")).json()["items"] == []
+    answer = await room.client.post("/v1/deadletters/l1/retry")
+    assert answer.status_code == 200, answer.text
+    await room.system.settle()
+    assert (await room.lead("hal"))["status"] == "assigned"
+    assert (await room.client.post("/v1/deadletters/l1/retry")).status_code == 409
+    assert await room.broken() == {}
+
+
+async def test_a_letter_whose_body_is_no_event_says_so_and_waits_on(room: Room) -> None:
+    await room.break_by(
+        "INSERT INTO dead_letters VALUES ('l1', 1, 'scoring', 'events/0/1', 'e', 'x', x'ff00', 'boom', 'c', 'waiting', 1, 3)"
+    )
+    answer = await room.client.post("/v1/deadletters/l1/retry")
+    assert (answer.status_code, answer.json()["title"]) == (422, "Not an event")
+    shown = (await room.client.get("/v1/deadletters/l1")).json()
+    assert (shown["tries"], shown["body"], shown["body_base64"]) == (4, None, "/wA=")
+
+
+async def test_a_letter_that_nobody_hears_is_refused_with_what_is_left_to_do(room: Room) -> None:
+    await room.break_by(
+        "INSERT INTO dead_letters VALUES ('l1', 1, 'gone', 'events/0/1', 'e', 'x', x'00', 'boom', 'c', 'waiting', 1, 3)"
+    )
+    assert (await room.client.post("/v1/deadletters/l1/retry")).status_code == 409
+    assert (await room.client.post("/v1/deadletters/l1/drop")).json() == {"id": "l1", "state": "dropped"}
+    assert (await room.client.post("/v1/deadletters/l1/drop")).status_code == 409
+    assert (await room.client.get("/v1/deadletters?state=dropped")).json()["items"][0]["id"] == "l1"
+    assert (await room.client.post("/v1/deadletters/l2/drop")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "role"),
+    [
+        ("POST", "/v1/keys", "admin"),
+        ("GET", "/v1/keys", "admin"),
+        ("DELETE", "/v1/keys/x", "admin"),
+        ("GET", "/v1/deadletters", "manager"),
+        ("GET", "/v1/deadletters/x", "admin"),
+        ("POST", "/v1/deadletters/x/retry", "admin"),
+        ("POST", "/v1/deadletters/x/drop", "admin"),
+        ("POST", "/v1/verify", "admin"),
+        ("POST", "/v1/doctor", "admin"),
+    ],
+)
+async def test_administration_is_for_those_who_administer(room: Room, method: str, path: str, role: str) -> None:
+    lower = {"admin": "manager", "manager": "sales"}[role]
+    made = (await room.client.post("/v1/keys", json={"role": lower, "name": "x"})).json()
+    async with room.key(made["key"]) as other:
+        assert (await other.request(method, path)).status_code == 403
+    async with room.key("nobody") as nobody:
+        assert (await nobody.request(method, path)).status_code == 401
+
+
+# --- checks ------------------------------------------------------------------------------------------------------
+
+
+async def test_verify_over_http_tells_what_holds_and_names_what_does_not(room: Room) -> None:
+    await room.ask("ann")
+    room.clock.advance(seconds=1)
+    said = (await room.client.post("/v1/verify")).json()
+    assert (said["ok"], said["behind"], len(said["items"])) == (True, [], 10)
+    await room.break_by("DELETE FROM notifier_clocks")
+    said = (await room.client.post("/v1/verify")).json()
+    assert (said["ok"], [one["invariant"] for one in said["items"] if not one["ok"]]) == (False, ["I4"])
+
+
+async def test_verify_says_who_has_not_read_on(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settled, "WAIT_SECONDS", 0.1)
+    await room.client.post("/v1/forms/demo-request", data={"email": "ida@ida.example"})
+    said = (await room.client.post("/v1/verify")).json()
+    assert said["ok"] is False
+    assert "scoring has not read all of events" in said["behind"]
+
+
+async def test_doctor_over_http_finds_a_sound_installation_sound(room: Room) -> None:
+    said = (await room.client.post("/v1/doctor")).json()
+    assert said["ok"] is True
+    assert {"data directory", "configuration", "database", "tables", "clock", "dead letters"} <= {
+        one["what"] for one in said["items"]
+    }

@@ -1,0 +1,144 @@
+"""The benchmark measures what it says: the same rows on both sides, honest times, verdicts that follow the goals."""
+
+import asyncio
+import io
+import sqlite3
+from pathlib import Path
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from services.compose import open_clock, open_system
+from services.runtime.clock import HostClock
+from services.runtime.conditions import compile_set, trace_set
+from services.runtime.config import load
+from services.tools import bench, bench_http, bench_pipeline, bench_rules, bench_world
+from services.tools.bench_http import OpenLoop, RefusedError, closed_loop
+from services.tools.bench_lines import Line, line, percentile
+from services.tools.bench_world import Factory, furnish
+
+FACTORY = Factory(open_clock, open_system)
+
+
+# --- lines --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("better", "value", "ok"),
+    [("lower", 5.0, True), ("lower", 5.1, False), ("higher", 5.0, True), ("higher", 4.9, False)],
+)
+def test_the_verdict_follows_the_goal(better: str, value: float, ok: bool) -> None:
+    assert line("x", [value], "ms", goal=5.0, better=better).ok is ok  # type: ignore[arg-type]  # one of two words
+
+
+def test_a_line_is_the_median_and_shows_how_far_the_rest_lay() -> None:
+    found = line("x", [3.0, 1.0, 9.0], "ms")
+    assert (found.value, found.spread, found.ok) == (3.0, (1.0, 9.0), None)
+
+
+def test_percentiles_are_values_that_were_measured() -> None:
+    values = [float(n) for n in range(1, 101)]
+    assert percentile(values, 0.50) == 51.0
+    assert percentile(values, 0.99) == 100.0
+    assert percentile([7.0], 0.99) == 7.0
+
+
+# --- what is fed --------------------------------------------------------------------------------------------------
+
+
+def test_the_configuration_of_the_bench_can_be_put_in_force(tmp_path: Path) -> None:
+    config = load(furnish(tmp_path) / "config")
+    assert len(config.team.reps) == bench_world.REPS
+
+
+def test_every_fifth_event_asks_for_a_demo() -> None:
+    rows = list(bench_world.events(50, HostClock().real(), readers=10))
+    assert sum(b"form.submitted" in row.body for row in rows) == 10
+    assert len({row.event_id for row in rows}) == 50
+    assert 500 < sum(len(row.body) for row in rows) / 50 < 1_500
+
+
+def test_fifty_conditions_are_measured_and_both_ways_agree() -> None:
+    nodes = bench_rules.conditions()
+    assert len(nodes) == 50
+    hot, traced = compile_set(nodes), trace_set(nodes)
+    for facts in bench_rules.people(40):
+        assert hot(facts) == tuple(n for n, seen in enumerate(traced(facts)) if seen.held)
+
+
+# --- the bare loop ------------------------------------------------------------------------------------------------
+
+
+def _rows(file: Path) -> dict[str, int]:
+    with sqlite3.connect(file) as connection:
+        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_the_bare_loop_leaves_the_same_rows_as_the_product(tmp_path: Path, *, reads: bool) -> None:
+    work = bench_pipeline.Bench(FACTORY, tmp_path, 1_000)
+    work.prepare()
+    work.real()
+    real, share = _rows(tmp_path / "work" / bench_pipeline.FILE), work.assigned_share()
+    work.bare(reads=reads)
+    assert _rows(tmp_path / "work" / bench_pipeline.FILE) == real
+    assert share == work.assigned_share() == 0.2
+    assert work.units > 2
+
+
+# --- the client ---------------------------------------------------------------------------------------------------
+
+
+def test_pages_are_counted_from_the_scheduled_time_and_none_is_missing(tmp_path: Path) -> None:
+    lines = bench_http.pages(FACTORY, tmp_path, rate=30, seconds=1)
+    found = {one.name: one for one in lines}
+    page, ack = found["webhook to page at 30/s, p50"], found["webhook to 202 at 30/s, p50"]
+    assert 0 < ack.value < page.value
+    assert "missing" not in page.note
+
+
+def test_a_server_that_refuses_is_not_measured(tmp_path: Path) -> None:
+    wrong = bench_world.request("/v1/events", b"{}", {"Authorization": "Bearer nobody"})
+    with bench_http.serving(FACTORY, furnish(tmp_path), ("gateway",)) as there:
+        with pytest.raises(RefusedError, match="401"):
+            asyncio.run(closed_loop(there.port, [wrong]))
+        load = OpenLoop([wrong], [HostClock().monotonic()])
+        with pytest.raises(RefusedError, match="401"):
+            asyncio.run(load.send(there.port))
+
+
+# --- the whole ----------------------------------------------------------------------------------------------------
+
+
+def _result(ok: bool | None) -> bench.Result:
+    return bench.Result("1", "3.11", "here", [Line("speed", 2.0, "ms", 1.0, ok, (1.0, 3.0), "a note")])
+
+
+@pytest.mark.parametrize(("ok", "word"), [(True, "reached"), (False, "missed")])
+def test_the_table_gives_value_goal_and_verdict(ok: bool, word: str) -> None:
+    printed = io.StringIO()
+    Console(file=printed, width=120).print(bench.table(_result(ok)))
+    assert all(part in printed.getvalue() for part in ("speed", "a note", "2", "1 to 3", word))
+
+
+@pytest.mark.parametrize(("strict", "expected"), [(False, 0), (True, 1)])
+def test_a_missed_goal_fails_only_when_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, strict: bool, expected: int
+) -> None:
+    monkeypatch.setattr(bench, "measurements", _one_that_misses)
+    file = tmp_path / "found.json"
+    code = bench.run(FACTORY, json=str(file), strict=strict, console=Console(file=io.StringIO()), directory=tmp_path)
+    assert code == expected
+    found = msgspec.json.decode(file.read_bytes())
+    assert set(found) == {"version", "python", "platform", "lines"}
+    assert found["lines"][0]["ok"] is False
+
+
+def _one_that_misses(factory: Factory, *, full: bool) -> list[bench.Measurement]:
+    return [bench.Measurement("Missing", 0.1, _missed)]
+
+
+def _missed(home: Path) -> list[Line]:
+    return [line("x", [2.0], "ms", goal=1.0)]

@@ -1,0 +1,178 @@
+"""The demo plays against a real system, fast, and its table adds up."""
+
+import asyncio
+import io
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from schemas.events import LeadAssigned, LeadQualified, LeadRecycled, Score, TouchRecorded, Trigger
+from services.compose import System, open_clock, open_system
+from services.notifier.channels.inbox import InboxChannel
+from services.runtime.clock import HostClock
+from services.runtime.config import ConfigFiles
+from services.runtime.outbound import ASGITransport, AsyncClient
+from services.runtime.settings import load
+from services.tools import demo, demo_config, demo_people
+from services.tools.demo_screen import table_of
+from services.tools.demo_story import Story, Tally
+
+KEY = "0123456789abcdef0123456789abcdef"
+SPEED = 2_400.0
+NINE = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
+
+
+@dataclass
+class Stage:
+    """A running system with the demo's configuration, and what the terminal saw."""
+
+    system: System
+    clock: HostClock
+    client: AsyncClient
+    printed: io.StringIO
+
+    async def play(self, length: timedelta, stop: asyncio.Event | None = None) -> Tally:
+        return await demo.run(
+            url="http://demo",
+            key=KEY,
+            clock=self.clock,
+            log=self.system.resources.log,
+            team=self.system.resources.config.current.team,
+            console=Console(file=self.printed, width=120),
+            speed=SPEED,
+            length=length,
+            seed=1,
+            stop=stop,
+            client=self.client,
+        )
+
+
+@asynccontextmanager
+async def stage(home: Path) -> AsyncIterator[Stage]:
+    demo_config.furnish(home / "config")
+    lock, clock = open_clock(home, SPEED)
+    settings = load(config_dir=home / "config", data_dir=home, admin_key=KEY)
+    inbox = InboxChannel(lambda message: None)
+    system = await open_system(settings, clock, ConfigFiles(home / "config"), {"inbox": inbox}, lock=lock)
+    running = asyncio.create_task(system.run())
+    async with AsyncClient(transport=ASGITransport(system.app), base_url="http://demo") as client:
+        yield Stage(system, clock, client, io.StringIO())
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await system.close()
+
+
+async def test_the_table_of_the_first_hour_adds_up(tmp_path: Path) -> None:
+    async with stage(tmp_path) as here:
+        tally = await here.play(timedelta(hours=2.5))
+        qualified = await here.system.reads(
+            lambda c: c.exec_driver_sql("SELECT count(*) FROM router_leads WHERE submit_at IS NOT NULL").scalar_one()
+        )
+    assert tally.leads == tally.touched + tally.missed + tally.waiting
+    assert tally.touched > 10
+    assert 0 <= qualified - (tally.leads + tally.returned) <= 5  # what was still on its way when the curtain fell
+    assert tally.median_minutes is not None
+    assert sum(decided for decided, _ in tally.outcomes.values()) <= tally.touched + tally.missed
+    assert all(won <= decided for decided, won in tally.outcomes.values())
+
+
+async def test_without_a_terminal_it_tells_in_plain_lines(tmp_path: Path) -> None:
+    async with stage(tmp_path) as here:
+        await here.play(timedelta(hours=1))
+    said = here.printed.getvalue()
+    assert "asks for a demo" in said
+    assert "goes to" in said
+    assert "made up" in said
+    assert "firsthour init" in said
+    assert "\x1b" not in said
+
+
+async def test_it_ends_at_once_when_told_to(tmp_path: Path) -> None:
+    stop = asyncio.Event()
+    stop.set()
+    async with stage(tmp_path) as here:
+        tally = await here.play(timedelta(days=300), stop)
+    assert tally == Tally(0, 0, 0, 0, 0, None, 0, {"within the hour": (0, 0), "later": (0, 0)})
+
+
+async def test_a_system_that_refuses_ends_the_demo_and_says_why(tmp_path: Path) -> None:
+    async with stage(tmp_path) as here:
+        config = here.system.resources.config.current.directory
+        (config / "sources.yaml").write_text("sources: [{id: other, kind: form, forms: [other]}]\n", encoding="utf-8")
+        here.system.resources.config.refresh()
+        with pytest.raises(demo.DemoError, match=r"/v1/forms/.*404"):
+            await here.play(timedelta(hours=2))
+
+
+# --- pure ---------------------------------------------------------------------------------------------------------
+
+
+def test_chances_fall_more_than_six_times_after_the_first_hour_and_a_hundred_times_after_a_working_day() -> None:
+    at_once, later = demo_people.odds(timedelta(minutes=59)), demo_people.odds(timedelta(minutes=61))
+    next_day = demo_people.odds(timedelta(hours=9))
+    assert at_once / later > 6
+    assert at_once / next_day >= 100
+
+
+def test_the_same_seed_makes_the_same_people_and_all_of_them_are_made_up() -> None:
+    first, again = ([demo_people.visitor(random.Random(5), n) for n in range(50)] for _ in range(2))
+    assert first == again
+    assert all(visitor.email.endswith(".example") for visitor in first)
+
+
+def _story() -> Story:
+    return Story({"ana": "Ana Ruiz", "bo": "Bo Lind"}, lambda at, style, words: None)
+
+
+def _routed(status: str, epoch: int = 1) -> dict[str, object]:
+    return {"lead_id": "l1", "version": 1, "at": NINE, "status": status, "was": "new", "epoch": epoch, "by": "system"}
+
+
+def _qualified() -> LeadQualified:
+    score, trigger = Score(50, 50, 50, "B"), Trigger("e", "form.submitted", NINE, "website")
+    given = {"line": "all", "urgency": "hot", "submit_at": NINE, "score": score, "trigger": trigger}
+    return LeadQualified(**_routed("qualified", 0), **given)  # type: ignore[arg-type]  # keywords in two dicts
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"), [(59, (1, 0, 0)), (60, (1, 0, 0)), (61, (0, 1, 0))], ids=["before", "at", "after"]
+)
+def test_a_touch_counts_as_in_time_up_to_the_end_of_the_hour(after: int, expected: tuple[int, int, int]) -> None:
+    story, touched_at = _story(), NINE + timedelta(minutes=after)
+    story.hear(_qualified())
+    given = {"channel": "phone", "answered": True, "touched_at": touched_at, "rep": "ana"}
+    story.hear(TouchRecorded(**_routed("working"), **given))  # type: ignore[arg-type]  # keywords in two dicts
+    tally = story.tally(NINE + timedelta(hours=3))
+    assert (tally.touched, tally.missed, tally.waiting) == expected
+
+
+@pytest.mark.parametrize(("minutes", "waiting"), [(59, 1), (60, 0)])
+def test_an_untouched_lead_waits_until_its_hour_is_over(minutes: int, waiting: int) -> None:
+    story = _story()
+    story.hear(_qualified())
+    tally = story.tally(NINE + timedelta(minutes=minutes))
+    assert (tally.waiting, tally.missed) == (waiting, 1 - waiting)
+
+
+def test_a_lead_returned_to_marketing_is_counted_apart() -> None:
+    story = _story()
+    story.hear(_qualified())
+    given = {"rep": "ana", "decision_id": "d", "urgency": "hot", "submit_at": NINE, "assigned_at": NINE}
+    story.hear(LeadAssigned(**_routed("assigned"), **given))  # type: ignore[arg-type]  # keywords in two dicts
+    assert story.open_load("ana") == 1
+    story.hear(LeadRecycled(**_routed("nurturing"), kind="reject", reason="not-now"))  # type: ignore[arg-type]  # as above
+    tally = story.tally(NINE + timedelta(hours=3))
+    assert (tally.leads, tally.returned) == (0, 1)
+    assert story.open_load("ana") == 0
+
+
+def test_the_table_says_that_it_is_made_up() -> None:
+    printed = io.StringIO()
+    Console(file=printed, width=100).print(table_of(_story().tally(NINE)))
+    assert "made up" in printed.getvalue()

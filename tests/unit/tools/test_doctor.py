@@ -1,0 +1,160 @@
+"""Doctor tells each trouble apart, with its remedy."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.runtime import settings
+from services.runtime.clock import HandClock, HostClock
+from services.runtime.migrate import migrate
+from services.runtime.reads import SqliteReads
+from services.runtime.sqlite import reader_engine, writer_engine
+from services.tools import cli_config, doctor
+from services.tools.doctor import Found
+from tests.fakes.smtp import FakeSmtp
+
+TOKEN = "xoxb-" + "1" * 20
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    cli_config.write_examples(tmp_path / "config")
+    data = tmp_path / "data"
+    data.mkdir()
+    engine = writer_engine(data / "firsthour.db")
+    with engine.begin() as connection:
+        migrate(connection)
+    return tmp_path
+
+
+async def look(place: Path, **more: Any) -> Mapping[str, Found]:
+    """What is found, by what was looked at (the worst, where there are several)."""
+    known = settings.load(config_dir=place / "config", data_dir=place / "data", **more)
+    reads = SqliteReads(reader_engine(place / "data" / "firsthour.db"))
+    try:
+        found = await doctor.examine(known, HostClock(), reads)
+    finally:
+        reads.close()
+    return {one.what: one for one in sorted(found, key=lambda one: ["ok", "warning", "wrong"].index(one.verdict))}
+
+
+def change(place: Path, *statements: str) -> None:
+    engine = writer_engine(place / "data" / "firsthour.db")
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+async def test_a_sound_installation_is_found_sound(place: Path) -> None:
+    found = await look(place)
+    assert {one.verdict for one in found.values()} == {"ok"}
+
+
+async def test_mistakes_in_the_configuration_are_told_with_their_places(place: Path) -> None:
+    (place / "config" / "team.yaml").write_text("reps: 7\n")
+    found = await look(place)
+    assert found["configuration"].verdict == "wrong"
+    assert "team.yaml:1:7:" in found["configuration"].said
+
+
+async def test_tables_of_another_version_are_told(place: Path) -> None:
+    change(place, "UPDATE alembic_version SET version_num = 'older'")
+    assert (await look(place))["tables"].remedy == "stop FirstHour and run `firsthour migrate`"
+
+
+async def test_a_damaged_database_is_told(place: Path) -> None:
+    file = place / "data" / "firsthour.db"
+    whole = bytearray(file.read_bytes())
+    whole[4096:] = bytes(len(whole) - 4096)
+    file.write_bytes(whole)
+    found = await look(place)
+    assert found["database"].verdict == "wrong"
+    assert "backup" in found["database"].remedy
+
+
+async def test_a_clock_that_went_back_is_told(place: Path) -> None:
+    change(place, "INSERT INTO log (topic, partition, key, event_id, at, body) VALUES ('events', 0, '', 'e', 4e15, '')")
+    assert (await look(place))["clock"].verdict == "wrong"
+
+
+async def test_dead_letters_that_wait_are_told(place: Path) -> None:
+    change(
+        place,
+        "INSERT INTO dead_letters VALUES ('l', 1, 'router', 'leads/0/1', 'e', 'x', x'', 'e', 'c', 'waiting', 1, 3)",
+    )
+    found = (await look(place))["dead letters"]
+    assert (found.verdict, found.said) == ("warning", "waiting: 1 of router")
+
+
+@asynccontextmanager
+async def slack_says(body: str, status: str = "200 OK") -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A Slack that answers everything alike: its address, and what it was asked."""
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        writer.write((head + body).encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api/", asked
+
+
+@pytest.mark.parametrize(
+    ("body", "verdict", "said"),
+    [
+        ('{"ok": true}', "ok", "the token is good"),
+        ('{"ok": false, "error": "invalid_auth"}', "wrong", "the token is refused (invalid_auth)"),
+        ("<html>", "wrong", "answered 200, and not as Slack does"),
+    ],
+)
+async def test_a_slack_token_is_tried(place: Path, body: str, verdict: str, said: str) -> None:
+    async with slack_says(body) as (url, asked):
+        found = (await look(place, slack_bot_token=TOKEN, slack_signing_secret=TOKEN, slack_api_url=url))["slack"]
+    assert (found.verdict, found.said) == (verdict, said)
+    assert asked[0].startswith(b"POST /api/auth.test")
+    assert f"Bearer {TOKEN}".encode() in asked[0]
+
+
+async def test_a_slack_that_is_not_there_is_told(place: Path) -> None:
+    async with slack_says("") as (url, _):
+        pass
+    found = (await look(place, slack_bot_token=TOKEN, slack_signing_secret=TOKEN, slack_api_url=url))["slack"]
+    assert (found.verdict, "no answer" in found.said) == ("wrong", True)
+
+
+async def test_a_mail_server_is_greeted(place: Path) -> None:
+    async with FakeSmtp() as smtp:
+        answer = await look(place, smtp_url=smtp.url, mail_from="a@a.example")
+        assert answer["mail"].verdict == "ok"
+        assert smtp.mails == []
+    answer = await look(place, smtp_url=smtp.url, mail_from="a@a.example")
+    assert (answer["mail"].verdict, "ConnectError" in answer["mail"].said) == ("wrong", True)
+
+
+def test_a_directory_that_cannot_be_used_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor.directory(tmp_path / "gone")[0].verdict == "warning"
+    assert doctor.directory(tmp_path)[0].verdict == "ok"
+    monkeypatch.setattr(doctor, "FREE_BYTES_MIN", 1 << 62)
+    (full,) = doctor.directory(tmp_path)
+    assert (full.verdict, "make room" in full.remedy) == ("wrong", True)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert "cannot be written" in doctor.directory(tmp_path)[0].said
+
+
+async def test_an_impossible_year_is_told(place: Path) -> None:
+    clock = HandClock()
+    clock.advance(days=-3650)
+    reads = SqliteReads(reader_engine(place / "data" / "firsthour.db"))
+    found = await reads(lambda connection: doctor.database(connection, clock))
+    reads.close()
+    assert [one.verdict for one in found if one.what == "clock"] == ["wrong"]

@@ -1,0 +1,110 @@
+"""The terminal shows what happens, cleaned, and never more of it than anybody can read."""
+
+import asyncio
+import io
+import shlex
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+from rich.console import Console
+
+from schemas.envelope import encode
+from schemas.events import Event, LeadAssigned, LeadCard, LeadQueued
+from services.runtime import config, files
+from services.runtime.log import Record
+from services.runtime.service import Resources
+from services.tools.feed import LINES_PER_SECOND, Feed
+from services.tools.greeting import Greeting
+
+AT = datetime(2026, 12, 1, 9, 30, tzinfo=UTC)
+CONFIG = config.load(files.examples())
+RESOURCES = cast(Resources, SimpleNamespace(config=SimpleNamespace(current=CONFIG)))
+
+
+def screen() -> tuple[Feed, Callable[[], str]]:
+    shown = io.StringIO()
+    return Feed(Console(file=shown, width=100)), shown.getvalue
+
+
+def row(event: Event) -> tuple[str, Record]:
+    return "routes", Record(1, "l", "e", encode(event, id="e", source="urn:t", time=AT, key="l"))
+
+
+def assigned(name: str) -> LeadAssigned:
+    common: dict[str, Any] = {
+        "lead_id": "l",
+        "version": 1,
+        "at": AT,
+        "status": "assigned",
+        "was": "qualified",
+        "by": "system",
+    }
+    return LeadAssigned(
+        **common,
+        epoch=1,
+        rep="noor",
+        decision_id="d",
+        urgency="hot",
+        submit_at=AT,
+        assigned_at=AT,
+        rule="Everybody else",
+        card=LeadCard(name=name, company="Acme"),
+    )
+
+
+def test_an_assignment_is_a_line_with_lead_owner_and_rule() -> None:
+    feed, shown = screen()
+    feed.heard([row(assigned("Ada"))], RESOURCES)
+    assert shown() == "09:30:00  Ada, Acme  -> Noor Haddad  Everybody else\n"
+
+
+def test_words_from_outside_neither_command_the_terminal_nor_style_it() -> None:
+    feed, shown = screen()
+    feed.heard([row(assigned("\x1b[2J[bold]Ada\r\n"))], RESOURCES)
+    assert "\x1b" not in shown()
+    assert "[bold]Ada" in shown()
+    assert shown().count("\n") == 1
+
+
+def test_a_lead_that_waits_is_a_line_with_its_reason() -> None:
+    feed, shown = screen()
+    waits = LeadQueued(
+        lead_id="l", version=1, at=AT, status="qualified", was="qualified", by="system", epoch=0,
+        pool="growth", reason="all 3 at capacity", urgency="hot", submit_at=AT,
+    )  # fmt: skip
+    feed.heard([row(waits)], RESOURCES)
+    assert "growth  all 3 at capacity" in shown()
+
+
+async def test_of_a_flood_a_few_lines_are_shown_and_the_others_counted() -> None:
+    feed, shown = screen()
+    feed.heard([row(assigned("Ada"))] * 40, RESOURCES)
+    assert shown().count("\n") == LINES_PER_SECOND
+    running = asyncio.create_task(feed.run())
+    async with asyncio.timeout(5):
+        while "more" not in shown():
+            await asyncio.sleep(0.01)
+    running.cancel()
+    assert f"and {40 - LINES_PER_SECOND} more leads" in shown()
+
+
+def greeting(**more: Any) -> Greeting:
+    return Greeting(
+        **{"url": "http://127.0.0.1:8080", "config": CONFIG, "data": "data", "key": None, "lives": True, **more}
+    )
+
+
+def test_the_line_to_paste_is_one_that_a_shell_takes() -> None:
+    (line,) = [line for line in greeting().lines() if line.startswith("curl")]
+    words = shlex.split(line)
+    assert words[:3] == ["curl", "-sS", "http://127.0.0.1:8080/v1/forms/demo-request"]
+    assert "email=ada@northwind.example" in words
+
+
+def test_the_key_is_shown_when_it_is_made_and_never_again() -> None:
+    assert any("fh_secret" in line for line in greeting(key="fh_secret").lines())
+    assert any("still works" in line for line in greeting().lines())
+    assert any("makes a key" in line for line in greeting(lives=False).lines())
+    assert any("FIRSTHOUR_ADMIN_KEY" in line for line in greeting(given=True).lines())
