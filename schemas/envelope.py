@@ -18,7 +18,7 @@ MAJOR = 1
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 
 
-class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event as it stands on a topic. `data` stays encoded until somebody wants it."""
 
     id: str
@@ -42,6 +42,20 @@ def dataschema(event_type: str) -> str:
     return f"urn:firsthour:{event_type}:{MAJOR}"
 
 
+class _Written(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """`Envelope`, on the way out: `data` is encoded with the rest, in one go."""
+
+    id: str
+    source: str
+    type: str
+    time: datetime
+    partitionkey: str
+    data: Event
+    specversion: str = "1.0"
+    datacontenttype: str = "application/json"
+    dataschema: str
+
+
 _encode = msgspec.json.Encoder().encode
 _envelope = msgspec.json.Decoder(Envelope)
 _data = {event: msgspec.json.Decoder(event) for event in {*BY_TYPE.values(), Happened}}
@@ -51,14 +65,8 @@ def encode(event: Event, *, id: str, source: str, time: datetime, key: str, type
     """The structured JSON of `event`. `type` is given for outside events alone, which share one shape."""
     name = type or event.TYPE
     return _encode(
-        Envelope(
-            id=id,
-            source=source,
-            type=name,
-            time=time,
-            partitionkey=key,
-            data=msgspec.Raw(_encode(event)),
-            dataschema=dataschema(name),
+        _Written(
+            id=id, source=source, type=name, time=time, partitionkey=key, data=event, dataschema=dataschema(name)
         )
     )
 

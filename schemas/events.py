@@ -41,8 +41,8 @@ OUTSIDE_TYPES = (
 """What may arrive from outside, besides `custom.*`."""
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A fact. `TYPE` is the envelope's type, `TOPIC` where it is said."""
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A fact, and no part of a cycle, so the garbage collector need not look at it (`gc=False`). `TYPE` is the envelope's type, `TOPIC` where it is said."""
 
     TYPE: ClassVar[str]
     TOPIC: ClassVar[str]
@@ -51,7 +51,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 # --- events: what happened outside, as the gateway understood it -------------------------------------------------
 
 
-class Happened(Event, frozen=True, kw_only=True):
+class Happened(Event, frozen=True, kw_only=True, gc=False):
     """One outside event, verified, mapped and normalised. Its envelope's type is one of `OUTSIDE_TYPES` or `custom.*`;
     the envelope's id is uuid5 of (source, the sender's id), so that a retry is recognised and two senders may both say "1".
     """
@@ -79,7 +79,7 @@ class Happened(Event, frozen=True, kw_only=True):
 # --- leads: what scoring makes of it ----------------------------------------------------------------------------
 
 
-class Score(msgspec.Struct, frozen=True):
+class Score(msgspec.Struct, frozen=True, gc=False):
     """Points as of one moment: fit and engagement each 0 to its `at_most`, total their agreed mix, grade a band of fit."""
 
     fit: float
@@ -88,7 +88,7 @@ class Score(msgspec.Struct, frozen=True):
     grade: str
 
 
-class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
+class Trigger(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The outside event behind a record."""
 
     event_id: str
@@ -98,7 +98,7 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
     fields: Facts = {}
 
 
-class Met(msgspec.Struct, frozen=True):
+class Met(msgspec.Struct, frozen=True, gc=False):
     """A qualify line met. `by_event`: the line names this very event (`on:`), so asking again counts again."""
 
     name: str
@@ -106,7 +106,7 @@ class Met(msgspec.Struct, frozen=True):
     by_event: bool
 
 
-class LeadScored(Event, frozen=True, kw_only=True):
+class LeadScored(Event, frozen=True, kw_only=True, gc=False):
     """The person resolved, everything known of them, their score as of the trigger, and the qualify lines it meets."""
 
     TYPE: ClassVar[str] = "lead.scored"
@@ -124,7 +124,7 @@ class LeadScored(Event, frozen=True, kw_only=True):
     suppressed: str | None = None  # the agreement's reason, when this person is never scored and never routed
 
 
-class LeadTouched(Event, frozen=True, kw_only=True):
+class LeadTouched(Event, frozen=True, kw_only=True, gc=False):
     """A person has been in touch, or tried: reported by a CRM or telephony (said by scoring), by an API call or a
     button (said by the router). The first one ends the ladder."""
 
@@ -140,7 +140,7 @@ class LeadTouched(Event, frozen=True, kw_only=True):
     event_id: str | None = None
 
 
-class ConsentChanged(Event, frozen=True, kw_only=True):
+class ConsentChanged(Event, frozen=True, kw_only=True, gc=False):
     """The person withdrew consent (opt-out) or gave it again."""
 
     TYPE: ClassVar[str] = "consent.changed"
@@ -153,7 +153,7 @@ class ConsentChanged(Event, frozen=True, kw_only=True):
     event_id: str
 
 
-class OpportunityChanged(Event, frozen=True, kw_only=True):
+class OpportunityChanged(Event, frozen=True, kw_only=True, gc=False):
     """A CRM moved the deal: `stage` is one of open, won, lost, or the CRM's own word."""
 
     TYPE: ClassVar[str] = "opportunity.moved"
@@ -168,7 +168,7 @@ class OpportunityChanged(Event, frozen=True, kw_only=True):
     currency: str | None = None
 
 
-class LeadsMerged(Event, frozen=True, kw_only=True):
+class LeadsMerged(Event, frozen=True, kw_only=True, gc=False):
     """Two leads turned out to be one person; `lead_id` survives. Said under both ids."""
 
     TYPE: ClassVar[str] = "leads.merged"
@@ -182,7 +182,7 @@ class LeadsMerged(Event, frozen=True, kw_only=True):
 # --- routes: what the router decides ----------------------------------------------------------------------------
 
 
-class Routed(Event, frozen=True, kw_only=True):
+class Routed(Event, frozen=True, kw_only=True, gc=False):
     """What every record of the router about a lead carries."""
 
     TOPIC: ClassVar[str] = topics.ROUTES
@@ -196,7 +196,7 @@ class Routed(Event, frozen=True, kw_only=True):
     by: str  # `system`, `rep:<id>`, `key:<name>`
 
 
-class LeadMoved(Routed, frozen=True, kw_only=True):
+class LeadMoved(Routed, frozen=True, kw_only=True, gc=False):
     """A status changed along a transition that no other record names (disqualified, won, consent given again ...)."""
 
     TYPE: ClassVar[str] = "lead.moved"
@@ -204,7 +204,7 @@ class LeadMoved(Routed, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class LeadQualified(Routed, frozen=True, kw_only=True):
+class LeadQualified(Routed, frozen=True, kw_only=True, gc=False):
     """Handed over from Marketing to Sales, once, by one line of the agreement. The clock runs from `submit_at`."""
 
     TYPE: ClassVar[str] = "lead.qualified"
@@ -217,7 +217,7 @@ class LeadQualified(Routed, frozen=True, kw_only=True):
     title: str = ""  # how people read of this lead: name, company; for the clock
 
 
-class LeadQueued(Routed, frozen=True, kw_only=True):
+class LeadQueued(Routed, frozen=True, kw_only=True, gc=False):
     """Qualified, and nobody can take it yet."""
 
     TYPE: ClassVar[str] = "lead.queued"
@@ -228,7 +228,7 @@ class LeadQueued(Routed, frozen=True, kw_only=True):
     submit_at: datetime
 
 
-class LeadCard(msgspec.Struct, frozen=True, omit_defaults=True):
+class LeadCard(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a rep reads of a lead in a page. Every field came from outside: escape it wherever it is shown."""
 
     name: str = ""
@@ -242,7 +242,7 @@ class LeadCard(msgspec.Struct, frozen=True, omit_defaults=True):
     source: str = ""
 
 
-class LeadAssigned(Routed, frozen=True, kw_only=True):
+class LeadAssigned(Routed, frozen=True, kw_only=True, gc=False):
     """The lead has an owner: assignment number `epoch`."""
 
     TYPE: ClassVar[str] = "lead.assigned"
@@ -259,7 +259,7 @@ class LeadAssigned(Routed, frozen=True, kw_only=True):
     card: LeadCard = LeadCard()
 
 
-class LeadReleased(Routed, frozen=True, kw_only=True):
+class LeadReleased(Routed, frozen=True, kw_only=True, gc=False):
     """An assignment ended without an outcome (reject to the next rep, missed clock, deactivated rep, merge)."""
 
     TYPE: ClassVar[str] = "lead.released"
@@ -269,7 +269,7 @@ class LeadReleased(Routed, frozen=True, kw_only=True):
     reason: str
 
 
-class LeadAccepted(Routed, frozen=True, kw_only=True):
+class LeadAccepted(Routed, frozen=True, kw_only=True, gc=False):
     """The owner said yes: reminders to the owner end, the clock runs on."""
 
     TYPE: ClassVar[str] = "lead.accepted"
@@ -277,7 +277,7 @@ class LeadAccepted(Routed, frozen=True, kw_only=True):
     rep: str
 
 
-class TouchRecorded(Routed, frozen=True, kw_only=True):
+class TouchRecorded(Routed, frozen=True, kw_only=True, gc=False):
     """A touch took effect on the lead (its status became working, if it was not beyond that)."""
 
     TYPE: ClassVar[str] = "touch.applied"
@@ -289,7 +289,7 @@ class TouchRecorded(Routed, frozen=True, kw_only=True):
     event_id: str | None = None
 
 
-class LeadRecycled(Routed, frozen=True, kw_only=True):
+class LeadRecycled(Routed, frozen=True, kw_only=True, gc=False):
     """Back with Marketing. `kind` recycle resets engagement; reject does not."""
 
     TYPE: ClassVar[str] = "lead.recycled"
@@ -299,7 +299,7 @@ class LeadRecycled(Routed, frozen=True, kw_only=True):
     rep: str | None = None
 
 
-class LeadOptedOut(Routed, frozen=True, kw_only=True):
+class LeadOptedOut(Routed, frozen=True, kw_only=True, gc=False):
     """The person wants to hear nothing more: no owner, no clock, no page, no list."""
 
     TYPE: ClassVar[str] = "lead.opted_out"
@@ -307,7 +307,7 @@ class LeadOptedOut(Routed, frozen=True, kw_only=True):
     reason: str
 
 
-class ActionAnswered(Event, frozen=True, kw_only=True):
+class ActionAnswered(Event, frozen=True, kw_only=True, gc=False):
     """What the router made of an action asked for on `actions`: one already in effect is applied."""
 
     TYPE: ClassVar[str] = "action.answered"
@@ -322,7 +322,7 @@ class ActionAnswered(Event, frozen=True, kw_only=True):
     why: str | None = None
 
 
-class RepChanged(Event, frozen=True, kw_only=True):
+class RepChanged(Event, frozen=True, kw_only=True, gc=False):
     """A rep became available, away or deactivated; keyed by the rep."""
 
     TYPE: ClassVar[str] = "rep.changed"
@@ -337,7 +337,7 @@ class RepChanged(Event, frozen=True, kw_only=True):
 # --- pages: what the notifier did -------------------------------------------------------------------------------
 
 
-class PageSent(Event, frozen=True, kw_only=True):
+class PageSent(Event, frozen=True, kw_only=True, gc=False):
     """A channel accepted a page to one person. An unlucky crash may deliver it twice, never not at all."""
 
     TYPE: ClassVar[str] = "page.sent"
@@ -353,7 +353,7 @@ class PageSent(Event, frozen=True, kw_only=True):
     tries: int = 1
 
 
-class PageFailed(Event, frozen=True, kw_only=True):
+class PageFailed(Event, frozen=True, kw_only=True, gc=False):
     """No channel of the rung accepted the page."""
 
     TYPE: ClassVar[str] = "page.failed"
@@ -369,7 +369,7 @@ class PageFailed(Event, frozen=True, kw_only=True):
     tried: tuple[str, ...] = ()
 
 
-class PromiseKept(Event, frozen=True, kw_only=True):
+class PromiseKept(Event, frozen=True, kw_only=True, gc=False):
     """Somebody was in touch; `seconds` from submit to touch. `late` when the promise had already ended."""
 
     TYPE: ClassVar[str] = "promise.kept"
@@ -383,7 +383,7 @@ class PromiseKept(Event, frozen=True, kw_only=True):
     rep: str | None = None
 
 
-class PromiseMissed(Event, frozen=True, kw_only=True):
+class PromiseMissed(Event, frozen=True, kw_only=True, gc=False):
     """The response clock ran out with nobody in touch."""
 
     TYPE: ClassVar[str] = "promise.missed"
@@ -400,7 +400,7 @@ class PromiseMissed(Event, frozen=True, kw_only=True):
 # --- actions: what people and rungs ask of the router ------------------------------------------------------------
 
 
-class ActionAsked(Event, frozen=True, kw_only=True):
+class ActionAsked(Event, frozen=True, kw_only=True, gc=False):
     """Somebody pressed a button, or a rung fired: the router applies it if epoch and state still fit."""
 
     TYPE: ClassVar[str] = "action.asked"

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from services.runtime import db
+from services.runtime.log import log
 from services.runtime.unit import Unit
 
 history = sa.Table(
@@ -53,7 +54,11 @@ _DROP = db.Sql(
     lambda _: sa.delete(history).where(
         history.c.id.in_(
             sa.select(history.c.id)
-            .where(history.c.at < sa.bindparam("before"))
+            .where(
+                history.c.at < sa.bindparam("before"),
+                # what happened long ago and was told just now (an import) is not dropped while the log still has it
+                history.c.position < sa.func.coalesce(sa.select(sa.func.min(log.c.id)).scalar_subquery(), 2**62),
+            )
             .order_by(history.c.at)
             .limit(sa.bindparam("limit", type_=sa.Integer))
         )

@@ -82,6 +82,11 @@ class Sql:
         """The first row, or None."""
         return self.run(connection, **values).first()
 
+    def tuples(self, connection: Connection, rows: list[tuple[Any, ...]]) -> None:
+        """As `many`, with each row in the order of the statement's parameters: for an INSERT its table's columns."""
+        if rows:
+            connection.exec_driver_sql(self._for(connection.dialect)[0], rows)
+
     def many(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
         """Run once per row, as one call of the driver; nothing for no rows."""
         rows = list(rows)

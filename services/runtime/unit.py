@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from schemas.envelope import encode
 from schemas.events import Event
+from schemas.topics import SAID_BY
 from services.runtime import db
 from services.runtime.clock import Clock, micros, new_id
 from services.runtime.config import Config
@@ -54,8 +55,7 @@ class Unit:
     def emit(self, event: Event, *, key: str, id: str | None = None) -> None:
         """Say `event` on its topic when this unit commits."""
         event_id = id or self.new_id()
-        source = f"urn:firsthour:{SPEAKERS[event.TOPIC]}"
-        body = encode(event, id=event_id, source=source, time=self.now, key=key)
+        body = encode(event, id=event_id, source=SOURCES[event.TOPIC], time=self.now, key=key)
         self.rows.append(Row(event.TOPIC, key, event_id, body))
 
     def wake(self, tick: str) -> None:
@@ -65,17 +65,14 @@ class Unit:
     def store_rows(self) -> int:
         """Append what was emitted to `log`; the number of rows. Called last, by whoever runs the unit."""
         at = micros(self.clock.real()) if self.rows else 0
-        _APPEND.many(
-            self.connection,
-            [
-                {"topic": r.topic, "partition": 0, "key": r.key, "event_id": r.event_id, "at": at, "body": r.body}
-                for r in self.rows
-            ],
+        _APPEND.tuples(
+            self.connection, [(topic, 0, key, event_id, at, body) for topic, key, event_id, body in self.rows]
         )
         return len(self.rows)
 
 
-SPEAKERS = {"events": "gateway", "leads": "scoring", "routes": "router", "pages": "notifier", "actions": "notifier"}
+SOURCES = {topic: f"urn:firsthour:{speakers[0]}" for topic, speakers in SAID_BY.items()}
+"""Who says what is on a topic, as the envelope's `source`."""
 
 
 class Lane(IntEnum):

@@ -7,27 +7,28 @@ of a moment is a function of both.
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import fsum
 
 import msgspec
 
-from schemas.agreement import EngagementRule
+from schemas.agreement import EngagementRule, QualifyLine
 from schemas.events import Facts, Happened, Met, Score, Value
 from services.runtime import normalise
 from services.runtime.clock import micros, moment
 from services.runtime.compiled import once_per_version
-from services.runtime.conditions import Holds, compile_set, matches
+from services.runtime.conditions import Holds, Matched, compile_set, matches
 from services.runtime.config import Config
 
 HALF_LIVES_KEPT = 12  # a hit older than this is worth 1/4096 of its points and is forgotten
+LOWEST = "D"  # the grade below the last band
 HORIZON_MAX = timedelta(days=400)
 _US = 1_000_000
 
 
-class Profile(msgspec.Struct, omit_defaults=True):
+class Profile(msgspec.Struct, omit_defaults=True, gc=False):
     """One person. Times are microseconds since the epoch."""
 
     version: int = 0
@@ -40,8 +41,12 @@ class Profile(msgspec.Struct, omit_defaults=True):
 
     def known(self) -> Facts:
         """The flat facts conditions read."""
-        said: Facts = {field: value for field, (value, _) in self.facts.items()}
-        return {**self.derived, **said, **_contact(self)}
+        known = self.derived.copy()
+        for field, said in self.facts.items():
+            known[field] = said[0]
+        if self.email:
+            known["email"] = self.email
+        return known
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -77,31 +82,29 @@ class Engagement:
 
 
 @dataclass(frozen=True)
-class Line:
-    """One qualify line, ready to match."""
+class Lines:
+    """The qualify lines that an event of one type may meet, ready to match, and what each is when met."""
 
-    name: str
-    urgency: str
-    on: str | None
-    matches: Holds
+    met: tuple[Met, ...]
+    matches: Matched
 
 
 @dataclass(frozen=True)
 class Rules:
     """An agreement's scoring, compiled once per version."""
 
-    fit: Callable[[Mapping[str, Value]], tuple[int, ...]]
+    fit: Matched
     fit_rules: tuple[tuple[float, str], ...]
     fit_max: float
     engagement: Mapping[str, tuple[Engagement, ...]]  # by event type
-    engagement_match: Mapping[str, Callable[[Mapping[str, Value]], tuple[int, ...]]]
+    engagement_match: Mapping[str, Matched]
     by_key: Mapping[str, Engagement]
     engagement_max: float
     half_life_us: float | None
     horizon_us: int
     mix: tuple[float, float]
     grades: tuple[tuple[str, float], ...]  # highest first
-    lines: tuple[Line, ...]
+    lines: Mapping[str, Lines]  # by event type; under the empty one those that name none
     suppress: tuple[tuple[str, Holds], ...]
 
 
@@ -135,9 +138,15 @@ def rules_of(config: Config) -> Rules:
         horizon_us=int(horizon.total_seconds() * _US),
         mix=(scoring.total.fit, scoring.total.engagement),
         grades=tuple(sorted(scoring.grades.items(), key=lambda band: -band[1])),
-        lines=tuple(Line(q.name, q.urgency, q.on, matches(q.when)) for q in agreement.qualify),
+        lines={on: _lines(agreement.qualify, on) for on in {"", *(q.on for q in agreement.qualify if q.on)}},
         suppress=tuple((s.because, matches(s.when)) for s in agreement.suppress),
     )
+
+
+def _lines(qualify: Sequence[QualifyLine], type: str) -> Lines:
+    chosen = [line for line in qualify if line.on in (None, type)]
+    met = tuple(Met(line.name, line.urgency, line.on is not None) for line in chosen)
+    return Lines(met, compile_set([line.when for line in chosen]))
 
 
 def _keyed(rules: tuple[EngagementRule, ...]) -> list[tuple[str, EngagementRule]]:
@@ -150,15 +159,16 @@ def _keyed(rules: tuple[EngagementRule, ...]) -> list[tuple[str, EngagementRule]
     return keyed
 
 
-def learn(profile: Profile, happened: Happened, type: str, at: datetime, rules: Rules) -> None:
-    """Take one event in: its facts, and the engagement rules it hits."""
+def learn(profile: Profile, happened: Happened, type: str, at: datetime, rules: Rules) -> Facts:
+    """Take one event in: its facts, and the engagement rules it hits. What is known of the person now."""
     when = micros(at)
     _say(profile, happened, when)
-    matchers = rules.engagement_match.get(type)
-    if matchers is None:
-        return
-    for index in matchers({**profile.known(), **happened.fields}):
-        insort(profile.hits.setdefault(rules.engagement[type][index].key, []), when)
+    known = profile.known()
+    matched = rules.engagement_match.get(type)
+    if matched is not None:
+        for index in matched({**known, **happened.fields}):
+            insort(profile.hits.setdefault(rules.engagement[type][index].key, []), when)
+    return known
 
 
 def _say(profile: Profile, happened: Happened, when: int) -> None:
@@ -184,19 +194,27 @@ def _derived(email: str) -> Facts:
     return facts
 
 
-def _contact(profile: Profile) -> Facts:
-    return {"email": profile.email} if profile.email else {}
-
-
 def score(profile: Profile, rules: Rules, now: datetime, known: Mapping[str, Value] | None = None) -> Score:
     """Fit, engagement, their mix and the grade, as of `now`."""
-    facts = profile.known() if known is None else known
-    fit = sum(rules.fit_rules[index][0] for index in rules.fit(facts))
+    fit = 0.0
+    for index in rules.fit(profile.known() if known is None else known):
+        fit += rules.fit_rules[index][0]
     fit = min(rules.fit_max, max(0.0, fit))
-    engagement = _engagement(profile, rules, micros(now))
+    engagement = _engagement(profile, rules, micros(now)) if profile.hits else 0.0
     total = fit * rules.mix[0] + engagement * rules.mix[1]
-    grade = next((name for name, least in rules.grades if fit >= least), "D")
-    return Score(round(fit, 2), round(engagement, 2), round(total, 2), grade)
+    return Score(_hundredths(fit), _hundredths(engagement), _hundredths(total), _grade(fit, rules))
+
+
+def _hundredths(points: float) -> float:
+    """Points are never negative here, so this rounds half up; and is a third of what `round` costs."""
+    return int(points * 100.0 + 0.5) / 100.0
+
+
+def _grade(fit: float, rules: Rules) -> str:
+    for name, least in rules.grades:
+        if fit >= least:
+            return name
+    return LOWEST
 
 
 def _engagement(profile: Profile, rules: Rules, now: int) -> float:
@@ -225,19 +243,11 @@ def met(profile: Profile, rules: Rules, type: str, fields: Facts, known: Facts, 
     """The qualify lines this event meets, in the agreement's order. Somebody nobody can reach meets none."""
     if not (profile.email or profile.phone):
         return ()
-    context: Facts = {
-        **known,
-        **fields,
-        "fit": scored.fit,
-        "engagement": scored.engagement,
-        "total": scored.total,
-        "grade": scored.grade,
-    }
-    return tuple(
-        Met(line.name, line.urgency, line.on is not None)
-        for line in rules.lines
-        if line.on in (None, type) and line.matches(context)
-    )
+    lines = rules.lines.get(type) or rules.lines[""]
+    context = {**known, **fields}
+    context["fit"], context["engagement"] = scored.fit, scored.engagement
+    context["total"], context["grade"] = scored.total, scored.grade
+    return tuple([lines.met[index] for index in lines.matches(context)])
 
 
 def suppressed(rules: Rules, known: Mapping[str, Value]) -> str | None:
@@ -247,6 +257,8 @@ def suppressed(rules: Rules, known: Mapping[str, Value]) -> str | None:
 
 def forget(profile: Profile, rules: Rules, now: datetime) -> None:
     """Drop hits beyond the horizon: no later score can depend on them."""
+    if not profile.hits:
+        return
     at = micros(now)
     for key, hits in list(profile.hits.items()):
         alive = _alive(profile, hits, rules, at)

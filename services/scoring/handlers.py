@@ -8,6 +8,7 @@ import msgspec
 from schemas.events import (
     ConsentChanged,
     Event,
+    Facts,
     Happened,
     LeadRecycled,
     LeadScored,
@@ -58,17 +59,17 @@ def _take(lead: str, profile: Profile, record: Record, rules: Rules, now: dateti
     assert isinstance(happened, Happened)  # noqa: S101  # see _identity
     at = min(record.envelope.time, now)
     first = profile.version == 0
-    domain.learn(profile, happened, type, at, rules)
+    known = domain.learn(profile, happened, type, at, rules)
     said: list[Event] = []
     if first or type not in PASSED_ON:
         trigger = Trigger(record.event_id, type, at, happened.source, happened.fields)
-        said.append(_scored(lead, profile, trigger, rules, now))
-    passed = _passed_on(lead, record, happened, type, at)
-    return [*said, passed] if passed else said
+        said.append(_scored(lead, profile, trigger, rules, now, known))
+    if type in PASSED_ON:
+        said.append(_passed_on(lead, record, happened, type, at))
+    return said
 
 
-def _scored(lead: str, profile: Profile, trigger: Trigger, rules: Rules, now: datetime) -> LeadScored:
-    known = profile.known()
+def _scored(lead: str, profile: Profile, trigger: Trigger, rules: Rules, now: datetime, known: Facts) -> LeadScored:
     because = domain.suppressed(rules, known)
     scored = _NOTHING if because else domain.score(profile, rules, now, known)
     domain.forget(profile, rules, now)
@@ -87,7 +88,7 @@ def _scored(lead: str, profile: Profile, trigger: Trigger, rules: Rules, now: da
     )
 
 
-def _passed_on(lead: str, record: Record, happened: Happened, type: str, at: datetime) -> Event | None:
+def _passed_on(lead: str, record: Record, happened: Happened, type: str, at: datetime) -> Event:
     fields = happened.fields
     if type == "touch.recorded":
         return LeadTouched(
@@ -110,10 +111,8 @@ def _passed_on(lead: str, record: Record, happened: Happened, type: str, at: dat
             amount=float(amount) if isinstance(amount, int | float) else None,
             currency=_text(fields.get("currency")),
         )
-    if type in CONSENTS:
-        reason = str(fields.get("reason", type))
-        return ConsentChanged(lead_id=lead, at=at, given=CONSENTS[type], reason=reason, event_id=record.event_id)
-    return None
+    reason = str(fields.get("reason", type))
+    return ConsentChanged(lead_id=lead, at=at, given=CONSENTS[type], reason=reason, event_id=record.event_id)
 
 
 def _text(value: object) -> str | None:
@@ -136,6 +135,6 @@ def hear_routes(batch: Sequence[Record], unit: Unit) -> None:
         profile = profiles[event.lead_id]
         profile.recycled_at = max(profile.recycled_at or 0, micros(event.at))
         trigger = Trigger(record.event_id, event.TYPE, event.at, "router")
-        scored = _scored(event.lead_id, profile, trigger, rules, now)
+        scored = _scored(event.lead_id, profile, trigger, rules, now, profile.known())
         unit.emit(msgspec.structs.replace(scored, met=()), key=event.lead_id)
     store.save(unit, profiles, now)

@@ -1,6 +1,6 @@
 """The only SQL of scoring: who an identifier belongs to, and what is known of each person."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 import msgspec
@@ -83,18 +83,10 @@ def find(connection: Connection, lead: str) -> Profile | None:
 def save(unit: Unit, changed: Mapping[str, Profile], now: datetime) -> None:
     """Store these profiles."""
     at = micros(now)
-    _SAVE.many(unit.connection, _rows(changed.items(), at))
-
-
-def _rows(changed: Iterable[tuple[str, Profile]], at: int) -> list[dict[str, object]]:
-    return [
-        {
-            "lead_id": lead,
-            "version": profile.version,
-            "email": profile.email,
-            "phone": profile.phone,
-            "updated_at": at,
-            "state": _encode(profile).decode(),
-        }
-        for lead, profile in changed
-    ]
+    _SAVE.tuples(
+        unit.connection,
+        [
+            (lead, profile.version, profile.email, profile.phone, at, _encode(profile).decode())
+            for lead, profile in changed.items()
+        ],
+    )

@@ -1,6 +1,6 @@
 """What people and programs can read of a lead."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 
 from tests.story.world import World
@@ -112,3 +112,11 @@ async def test_a_stored_decision_holds_no_name_and_no_address(world: World) -> N
     await world.submit_form(email=CTO, name="Ann Lee", phone="+493012345678")
     decision = str(await world.of_lead(CTO, "decisions"))
     assert not [word for word in ("Ann", "Lee", "cto@", "+4930") if word in decision]
+
+
+async def test_what_happened_long_ago_and_is_told_today_is_in_the_timeline(world: World) -> None:
+    await world.event("webinar.attended", email=CTO, time=datetime(2019, 5, 1, tzinfo=UTC))
+    assert (await world.life_of(CTO))[0] == "webinar.attended"
+    await world.wait(days=8)
+    await world.wait(days=8)
+    assert "webinar.attended" not in await world.life_of(CTO), "it is older than the history goes back"
