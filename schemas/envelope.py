@@ -65,9 +65,7 @@ def encode(event: Event, *, id: str, source: str, time: datetime, key: str, type
     """The structured JSON of `event`. `type` is given for outside events alone, which share one shape."""
     name = type or event.TYPE
     return _encode(
-        _Written(
-            id=id, source=source, type=name, time=time, partitionkey=key, data=event, dataschema=dataschema(name)
-        )
+        _Written(id=id, source=source, type=name, time=time, partitionkey=key, data=event, dataschema=dataschema(name))
     )
 
 

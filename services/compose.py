@@ -232,7 +232,9 @@ async def open_system(
     everything = all_services(channels, None)  # no page of ours shows a lead to a person yet: pages carry no link
     chosen = tuple(service for service in everything if only is None or service.name in only)
     workers = [
-        Worker(s.name, topic, handler, table, units, telemetry) for s in chosen for topic, handler in s.hears.items()
+        Worker(s.name, topic, handler, table, units, telemetry, gathers=s.gathers.get(topic, 0.0))
+        for s in chosen
+        for topic, handler in s.hears.items()
     ]
     ticks = [tick for s in chosen for tick in s.ticks] + [Tick("runtime.sweep", housekeeping.sweep, 600.0)]
     keeper = KeysKeeper(keys, units, reads)

@@ -19,6 +19,7 @@ def keep(topic: str) -> Handler:
 
     def hear(batch: Sequence[Record], unit: Unit) -> None:
         rows: list[dict[str, object]] = []
+        now = micros(unit.now)
         statuses: dict[str, tuple[str, int]] = {}
         for record in batch:
             event, envelope = record.event, record.envelope
@@ -31,6 +32,7 @@ def keep(topic: str) -> Handler:
                     "lead_id": lead,
                     "cause": domain.cause_of(event),
                     "at": micros(envelope.time),
+                    "heard_at": now,
                     "position": record.position,
                     "body": record.body,
                 }

@@ -5,12 +5,15 @@ from services.reporting.api import router
 from services.reporting.handlers import forget, keep
 from services.runtime.service import Service, Tick
 
+GATHERED_SECONDS = 0.2
+
 
 def service() -> Service:
     """Hears every topic, says nothing."""
     return Service(
         name="reporting",
         hears={topic: keep(topic) for topic in ALL},
+        gathers=dict.fromkeys(ALL, GATHERED_SECONDS),
         ticks=(Tick("reporting.forget", forget, every_seconds=3_600.0),),
         api=router,
     )

@@ -7,7 +7,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from services.runtime import db
-from services.runtime.log import log
 from services.runtime.unit import Unit
 
 history = sa.Table(
@@ -19,10 +18,11 @@ history = sa.Table(
     sa.Column("lead_id", db.Text),  # None: an outside event, tied to its lead by the record it caused
     sa.Column("cause", db.Text),  # the outside event this record took up
     sa.Column("at", db.Integer, nullable=False),
+    sa.Column("heard_at", db.Integer, nullable=False),  # it is kept from then on: an import may tell of years ago
     sa.Column("position", db.Integer, nullable=False),
     sa.Column("body", db.Bytes, nullable=False),
     sa.Index("reporting_history_by_lead", "lead_id", "at"),
-    sa.Index("reporting_history_by_time", "at"),
+    sa.Index("reporting_history_by_age", "heard_at"),
     sqlite_with_rowid=False,
 )
 statuses = sa.Table(
@@ -54,12 +54,8 @@ _DROP = db.Sql(
     lambda _: sa.delete(history).where(
         history.c.id.in_(
             sa.select(history.c.id)
-            .where(
-                history.c.at < sa.bindparam("before"),
-                # what happened long ago and was told just now (an import) is not dropped while the log still has it
-                history.c.position < sa.func.coalesce(sa.select(sa.func.min(log.c.id)).scalar_subquery(), 2**62),
-            )
-            .order_by(history.c.at)
+            .where(history.c.heard_at < sa.bindparam("before"))
+            .order_by(history.c.heard_at)
             .limit(sa.bindparam("limit", type_=sa.Integer))
         )
     )
@@ -88,7 +84,7 @@ def set_statuses(unit: Unit, rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def drop(unit: Unit, before: int, limit: int) -> int:
-    """Forget up to `limit` rows from before that moment (microseconds); how many."""
+    """Forget up to `limit` rows heard before that moment (microseconds); how many."""
     return _DROP.run(unit.connection, before=before, limit=limit).rowcount
 
 

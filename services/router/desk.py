@@ -119,8 +119,17 @@ class Desk:
         """Tell what happened to `lead`, as it stands now."""
         lead.version += 1
         self.change(lead)
-        common: dict[str, Any] = {"lead_id": lead.id, "version": lead.version, "at": self.now, "status": lead.status}
-        self.unit.emit(event(**common, was=was, epoch=lead.epoch, by=by, **rest), key=lead.id)
+        told = event(
+            lead_id=lead.id,
+            version=lead.version,
+            at=self.now,
+            was=was,
+            status=lead.status,
+            epoch=lead.epoch,
+            by=by,
+            **rest,
+        )
+        self.unit.emit(told, key=lead.id)
 
     # --- what changes ---------------------------------------------------------------------------------------------
 
@@ -206,9 +215,9 @@ class Desk:
 
     def route(self, lead: Lead) -> None:
         """Give a qualified lead its owner, or its place in the queue. No room goes to it that a waiting one could use."""
-        refused = move(self.rules.lifecycle, lead.status, SYSTEM, to=ASSIGNED)
-        if isinstance(refused, Refused):
-            self._wait(lead, "", refused.why)
+        if lead.status not in self.rules.assignable:
+            refused = move(self.rules.lifecycle, lead.status, SYSTEM, to=ASSIGNED)
+            self._wait(lead, "", refused.why if isinstance(refused, Refused) else "")
             return
         self.serve()
         decision, inputs = self.choose(lead)

@@ -1,14 +1,14 @@
 """The only SQL of the router: leads, assignments, decisions, pools and reps."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from msgspec.structs import astuple
 from sqlalchemy.engine import Connection, Row
 
-from services.router.domain.choosing import Decision, Floor, Inputs, Presence, Turns
+from services.router.domain.choosing import Decision, Floor, Inputs, Presence, Turns, considered
 from services.router.domain.lead import HELD, Lead, State
 from services.runtime import db
 from services.runtime.clock import moment
@@ -35,9 +35,11 @@ leads = sa.Table(
     sa.Column("updated_at", db.Integer, nullable=False),
     sa.Column("state", db.Text, nullable=False),
     sa.Index("router_leads_by_status", "status", "lead_id"),
-    sa.Index("router_leads_by_owner", "owner", "lead_id"),
-    sa.Index("router_leads_by_email", "email"),
 )
+_OWNED = leads.c.owner.is_not(None)
+_KNOWN = leads.c.email.is_not(None)
+sa.Index("router_leads_by_owner", leads.c.owner, leads.c.lead_id, sqlite_where=_OWNED, postgresql_where=_OWNED)
+sa.Index("router_leads_by_email", leads.c.email, sqlite_where=_KNOWN, postgresql_where=_KNOWN)
 _WAITS = leads.c.queue_pool.is_not(None)
 sa.Index(
     "router_leads_waiting",
@@ -185,7 +187,6 @@ _HELD_BY = db.Sql(
 
 _encode = msgspec.json.Encoder().encode
 _state = msgspec.json.Decoder(State).decode
-_body = msgspec.json.Decoder().decode
 
 Place = tuple[int, int, str]
 """In the queue: urgency rank, waiting since (microseconds), lead id."""
@@ -193,9 +194,8 @@ Place = tuple[int, int, str]
 FIRST: Place = (-1, 0, "")
 
 
-@dataclass
-class Assignment:
-    """One ownership of a lead. `stored`: there is a row of it."""
+class Assignment(msgspec.Struct, gc=False):
+    """One ownership of a lead: the columns of `router_assignments`, in their order. `stored`: there is a row of it."""
 
     lead_id: str
     epoch: int
@@ -210,8 +210,7 @@ class Assignment:
     stored: bool = False
 
 
-@dataclass(frozen=True)
-class Decided:
+class Decided(msgspec.Struct, frozen=True, gc=False):
     """A decision to keep."""
 
     id: str
@@ -221,6 +220,18 @@ class Decided:
     agreement: str
     decision: Decision
     inputs: Inputs
+
+
+class _Body(msgspec.Struct, frozen=True, gc=False):
+    """Of a stored decision what nobody searches by. Who was considered follows from the inputs."""
+
+    rule: str | None
+    pool: str | None
+    why: str
+    inputs: Inputs
+
+
+_body = msgspec.json.Decoder(_Body).decode
 
 
 # --- leads --------------------------------------------------------------------------------------------------------
@@ -245,29 +256,14 @@ def _lead(row: Row[Any]) -> Lead:
 
 def save(connection: Connection, changed: Iterable[Lead]) -> None:
     """Store these leads whole."""
-    _SAVE.many(connection, [_columns(lead) for lead in changed])
-
-
-def _columns(lead: Lead) -> dict[str, object]:
-    columns = {name: getattr(lead, name) for name in lead.__struct_fields__}
-    columns["lead_id"] = columns.pop("id")
-    columns["state"] = _encode(lead.state).decode()
-    return columns
+    _SAVE.tuples(connection, [(*astuple(lead)[:-1], _encode(lead.state).decode()) for lead in changed])
 
 
 def learn(connection: Connection, changed: Iterable[Lead]) -> None:
     """Store what scoring said of these leads, nothing else of which has changed."""
-    _LEARN.many(
+    _LEARN.tuples(
         connection,
-        [
-            {
-                "lead": lead.id,
-                "scoring_version": lead.scoring_version,
-                "updated_at": lead.updated_at,
-                "state": _encode(lead.state).decode(),
-            }
-            for lead in changed
-        ],
+        [(lead.scoring_version, lead.updated_at, _encode(lead.state).decode(), lead.id) for lead in changed],
     )
 
 
@@ -320,34 +316,23 @@ def assign(connection: Connection, changed: Sequence[Assignment]) -> None:
             for one in ended
         ],
     )
-    names = assignments.columns.keys()
-    _OPEN_ASSIGNMENT.many(
-        connection, [{name: getattr(one, name) for name in names} for one in changed if not one.stored]
-    )
+    _OPEN_ASSIGNMENT.tuples(connection, [astuple(one)[:-1] for one in changed if not one.stored])
 
 
 def keep(connection: Connection, decided: Iterable[Decided]) -> None:
     """Store these decisions with everything they were made from."""
-    _DECIDED.many(
+    _DECIDED.tuples(
         connection,
         [
-            {
-                "id": one.id,
-                "lead_id": one.lead_id,
-                "epoch": one.epoch,
-                "at": one.at,
-                "agreement": one.agreement,
-                "chosen": one.decision.chosen,
-                "body": _encode(
-                    {
-                        "rule": one.decision.rule,
-                        "pool": one.decision.pool,
-                        "why": one.decision.why,
-                        "considered": one.decision.considered,
-                        "inputs": one.inputs,
-                    }
-                ).decode(),
-            }
+            (
+                one.id,
+                one.lead_id,
+                one.epoch,
+                one.at,
+                one.agreement,
+                (made := one.decision).chosen,
+                _encode(_Body(made.rule, made.pool, made.why, one.inputs)).decode(),
+            )
             for one in decided
         ],
     )
@@ -355,17 +340,22 @@ def keep(connection: Connection, decided: Iterable[Decided]) -> None:
 
 def decisions_of(connection: Connection, lead: str) -> list[dict[str, Any]]:
     """The decisions about one lead, oldest first, as they are answered over HTTP."""
-    return [
-        {
-            "id": row.id,
-            "epoch": row.epoch,
-            "at": moment(row.at),
-            "agreement": row.agreement,
-            "chosen": row.chosen,
-            **_body(row.body),
-        }
-        for row in _DECISIONS.all(connection, lead=lead)
-    ]
+    return [_told(row, _body(row.body)) for row in _DECISIONS.all(connection, lead=lead)]
+
+
+def _told(row: Row[Any], body: _Body) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "epoch": row.epoch,
+        "at": moment(row.at),
+        "agreement": row.agreement,
+        "chosen": row.chosen,
+        "rule": body.rule,
+        "pool": body.pool,
+        "why": body.why,
+        "considered": msgspec.to_builtins([*considered(body.inputs)]),
+        "inputs": msgspec.to_builtins(body.inputs),
+    }
 
 
 # --- pools and reps -----------------------------------------------------------------------------------------------

@@ -5,8 +5,9 @@ Each function is idempotent: its answer, given again, is its answer. Messages ne
 
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import idna
 import phonenumbers
@@ -26,6 +27,7 @@ _CACHED = 65_536
 _EMAIL_MAX = 254  # bytes, RFC 5321
 _PHONE_MAX = 64  # characters; a number has at most 15 digits and an extension
 _HOST_MAX = 253
+_SHORT = 100  # characters: longer ones are not worth their place in a cache
 
 
 class MalformedError(ValueError):
@@ -46,8 +48,10 @@ _UNWANTED = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2060\u2066-\u20
 
 def clean(text: str) -> str:
     """`text` on one line, without control or invisible characters, in NFC, trimmed, of at most `TEXT_MAX` characters."""
-    if not (text.isascii() and text.isprintable()):
-        text = unicodedata.normalize("NFC", _UNWANTED.sub("", _BREAKS.sub(" ", text)))
+    if not text.isprintable():  # all that is unwanted is not printable
+        text = _UNWANTED.sub("", _BREAKS.sub(" ", text))
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
     return text.strip()[:TEXT_MAX].rstrip()
 
 
@@ -69,18 +73,14 @@ def email(text: str) -> str:
     trimmed = text.strip(_TRIMMED)
     if len(trimmed) > _EMAIL_MAX:
         raise MalformedError(f"an email address has at most {_EMAIL_MAX} characters", _EMAIL_REMEDY)
-    return _email(trimmed)
+    lower = trimmed.lower()
+    # A double hyphen may be punycode or something like it: the library knows.
+    if trimmed.isascii() and _PLAIN_EMAIL(lower) and "--" not in lower and not lower.endswith(_NO_MAIL):
+        return lower
+    return checked_email(trimmed)
 
 
 @lru_cache(_CACHED)
-def _email(text: str) -> str:
-    lower = text.lower()
-    # A double hyphen may be punycode or something like it: the library knows.
-    if text.isascii() and _PLAIN_EMAIL(lower) and "--" not in lower and not lower.endswith(_NO_MAIL):
-        return lower
-    return checked_email(text)
-
-
 def checked_email(text: str) -> str:
     """`email` by the library alone, which the shortcut for plain addresses is held against."""
     try:
@@ -128,12 +128,18 @@ def _suffixes() -> PublicSuffixList:
 
 def company_domain(domain_or_url: str) -> str | None:
     """The registrable domain of a host, URL or address (`https://www.acme.co.uk/x` is `acme.co.uk`); None when none."""
+    return _cached_domain(domain_or_url) if len(domain_or_url) <= _SHORT else _domain(domain_or_url)
+
+
+def _domain(domain_or_url: str) -> str | None:
     authority = re.split(r"[/?#\\]", _SCHEME.sub("", domain_or_url.strip()).removeprefix("//"), maxsplit=1)[0]
     host = authority.rpartition("@")[2].partition(":")[0].rstrip(".")
     return _registrable(host) if 0 < len(host) <= _HOST_MAX else None
 
 
-@lru_cache(_CACHED)
+_cached_domain = lru_cache(_CACHED)(_domain)
+
+
 def _registrable(host: str) -> str | None:
     ascii_host = host.lower()
     if not host.isascii():
@@ -151,6 +157,8 @@ def _registrable(host: str) -> str | None:
 
 def country(text: str) -> str | None:
     """The ISO 3166-1 alpha-2 code of a code or common name; None when it is not known."""
+    if text in CODES:
+        return text
     word = " ".join(text[:100].split())
     if word.upper() in CODES:
         return word.upper()
@@ -166,11 +174,14 @@ def phone(text: str, region: str | None = None) -> str:
     trimmed = text.strip(_TRIMMED)
     if len(trimmed) > _PHONE_MAX:
         raise MalformedError(f"a phone number has at most {_PHONE_MAX} characters", "send one number")
-    return _phone(trimmed, country(region) if region else None)
+    if _is_e164(trimmed):
+        return trimmed
+    return checked_phone(trimmed, country(region) if region else None)
 
 
 @lru_cache(_CACHED)
-def _phone(text: str, region: str | None) -> str:
+def checked_phone(text: str, region: str | None) -> str:
+    """`phone` by the library alone, which the shortcut for E.164 is held against. `region` is an ISO code."""
     if region is None and text.startswith("00"):
         text = f"+{text[2:]}"
     try:
@@ -182,3 +193,46 @@ def _phone(text: str, region: str | None) -> str:
     if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
         raise MalformedError("the phone number is too short or too long", "write it such as +49 30 123456")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+class _Plan(NamedTuple):
+    """How numbers with one calling code look, as far as `_is_e164` asks."""
+
+    start: int  # where, in the E.164 text, the national number begins
+    lengths: frozenset[int]  # of the whole text
+    prefix: Callable[[str], object] | None  # whether a national number begins with what is dialled inside the country
+
+
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}").fullmatch
+
+
+def _is_e164(text: str) -> bool:
+    """Whether the library would leave `text` as it is. False is no answer: then the library is to be asked.
+
+    Of a text of that shape it would take off a national prefix and look at the length, nothing else.
+    """
+    if not _E164(text):
+        return False
+    plan = _plan(text[1:4])
+    if plan is None or len(text) not in plan.lengths:
+        return False
+    national = text[plan.start :]
+    return national[0] != "0" and (plan.prefix is None or not plan.prefix(national))
+
+
+@lru_cache(1_000)
+def _plan(digits: str) -> _Plan | None:
+    """The plan of the calling code that these three digits begin with; None when there is no such code."""
+    code = next((found for n in (1, 2, 3) if (found := int(digits[:n])) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE), 0)
+    if not code:
+        return None
+    region = phonenumbers.region_code_for_country_code(code)
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(code, region)
+    if metadata is None or metadata.general_desc is None:
+        return None
+    start = 1 + len(str(code))
+    local = metadata.general_desc.possible_length_local_only
+    lengths = frozenset(start + n for n in metadata.general_desc.possible_length if n not in local)
+    pattern = metadata.national_prefix_for_parsing
+    # Most prefixes are a mere 0, with which no number begins that comes so far.
+    return _Plan(start, lengths, re.compile(pattern).match if pattern and pattern != "0" else None)

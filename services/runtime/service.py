@@ -62,6 +62,9 @@ class Service:
 
     name: str
     hears: Mapping[str, Handler] = field(default_factory=dict)
+    gathers: Mapping[str, float] = field(
+        default_factory=dict
+    )  # topics nobody waits for: real seconds to gather a batch
     ticks: tuple[Tick, ...] = ()
     api: Callable[[Resources], APIRouter] | None = None
     runners: Callable[[Resources], Sequence[Runner]] | None = None

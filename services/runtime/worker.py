@@ -109,10 +109,12 @@ class Worker:
         units: Units,
         telemetry: Telemetry,
         partition: int = 0,
+        gathers: float = 0.0,
     ) -> None:
         self.consumer = consumer
         self.topic = topic
         self.partition = partition
+        self._gathers = gathers  # real seconds: what nobody waits for shares units, which leaves room for the rest
         self._handler = handler
         self._log = log
         self._units = units
@@ -131,6 +133,8 @@ class Worker:
         while self.stopped is None:
             try:
                 await self._log.ready(self.topic, self.partition, await self._where())
+                if self._gathers and await self.lag() < self._limit:
+                    await asyncio.sleep(self._gathers)
                 await self.step()
                 failures = 0
             except PoisonedError as broken:

@@ -172,10 +172,11 @@ def learn(profile: Profile, happened: Happened, type: str, at: datetime, rules: 
 
 
 def _say(profile: Profile, happened: Happened, when: int) -> None:
+    facts = profile.facts
     for field, value in happened.person.items():
-        had = profile.facts.get(field)
-        if had is None or (when, str(value)) > (had[1], str(had[0])):
-            profile.facts[field] = (value, when)
+        had = facts.get(field)
+        if had is None or when > had[1] or (when == had[1] and str(value) > str(had[0])):
+            facts[field] = (value, when)
     if happened.email and profile.email is None:
         profile.email = happened.email
         profile.derived = _derived(happened.email)

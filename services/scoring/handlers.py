@@ -124,7 +124,9 @@ def hear_routes(batch: Sequence[Record], unit: Unit) -> None:
     recycled = [
         (record, event)
         for record in batch
-        if isinstance(event := record.event, LeadRecycled) and event.kind == "recycle"
+        if record.envelope.type == LeadRecycled.TYPE
+        and isinstance(event := record.event, LeadRecycled)
+        and event.kind == "recycle"
     ]
     if not recycled:
         return

@@ -14,7 +14,6 @@ from schemas import topics
 from schemas.agreement import Agreement
 from schemas.envelope import UnknownEventError, decode
 from schemas.team import Team
-from services.reporting.handlers import KEPT_DAYS
 from services.router.domain.choosing import Inputs, replay
 from services.router.domain.lead import CUSTOMER, OPPORTUNITY
 from services.runtime.clock import Clock, HostClock, micros
@@ -135,7 +134,7 @@ _NOT_TAKEN: Final = """
       AND event_id NOT IN (SELECT source FROM dead_letters WHERE consumer = 'scoring')
     ORDER BY id"""
 _NOT_KEPT: Final = """
-    SELECT id, event_id, body FROM log
+    SELECT id, event_id FROM log
     WHERE topic = 'events' AND id <= :position
       AND NOT EXISTS (SELECT 1 FROM reporting_history WHERE reporting_history.id = log.event_id)
       AND event_id NOT IN (SELECT source FROM dead_letters WHERE consumer = 'reporting')
@@ -151,12 +150,10 @@ _NOWHERE: Final = """
 
 def events_are_kept(case: Case) -> Iterator[str]:
     """I1."""
-    forgotten = case.clock.business() - timedelta(days=KEPT_DAYS)  # one that happened before that is dropped at once
     for row in case.ask(_NOT_TAKEN, position=case.read_to("scoring", topics.EVENTS)):
         yield f"event {row.event_id} (log {row.id}): read, and neither taken nor a dead letter"
     for row in case.ask(_NOT_KEPT, position=case.read_to("reporting", topics.EVENTS)):
-        if decode(bytes(row.body)).time >= forgotten:
-            yield f"event {row.event_id} (log {row.id}): not in the history"
+        yield f"event {row.event_id} (log {row.id}): not in the history"
     for row in case.settled(case.ask(_NOT_ROUTED)):
         yield f"lead {row.lead_id}: scored, and unknown to the router"
     for row in case.settled(case.ask(_NOWHERE)):

@@ -170,13 +170,14 @@ def upgrade() -> None:
         sa.Column("lead_id", TEXT),
         sa.Column("cause", TEXT),
         sa.Column("at", INTEGER, nullable=False),
+        sa.Column("heard_at", INTEGER, nullable=False),
         sa.Column("position", INTEGER, nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sqlite_with_rowid=False,
     )
     op.create_index("reporting_history_by_lead", "reporting_history", ["lead_id", "at"], unique=False)
-    op.create_index("reporting_history_by_time", "reporting_history", ["at"], unique=False)
+    op.create_index("reporting_history_by_age", "reporting_history", ["heard_at"], unique=False)
     op.create_table(
         "reporting_statuses",
         sa.Column("lead_id", TEXT, nullable=False),
@@ -249,8 +250,22 @@ def upgrade() -> None:
         sa.Column("state", TEXT, nullable=False),
         sa.PrimaryKeyConstraint("lead_id"),
     )
-    op.create_index("router_leads_by_email", "router_leads", ["email"], unique=False)
-    op.create_index("router_leads_by_owner", "router_leads", ["owner", "lead_id"], unique=False)
+    op.create_index(
+        "router_leads_by_email",
+        "router_leads",
+        ["email"],
+        unique=False,
+        sqlite_where=sa.text("email IS NOT NULL"),
+        postgresql_where=sa.text("email IS NOT NULL"),
+    )
+    op.create_index(
+        "router_leads_by_owner",
+        "router_leads",
+        ["owner", "lead_id"],
+        unique=False,
+        sqlite_where=sa.text("owner IS NOT NULL"),
+        postgresql_where=sa.text("owner IS NOT NULL"),
+    )
     op.create_index("router_leads_by_status", "router_leads", ["status", "lead_id"], unique=False)
     op.create_index(
         "router_leads_waiting",
@@ -327,8 +342,18 @@ def downgrade() -> None:
         postgresql_where=sa.text("queue_pool IS NOT NULL"),
     )
     op.drop_index("router_leads_by_status", table_name="router_leads")
-    op.drop_index("router_leads_by_owner", table_name="router_leads")
-    op.drop_index("router_leads_by_email", table_name="router_leads")
+    op.drop_index(
+        "router_leads_by_owner",
+        table_name="router_leads",
+        sqlite_where=sa.text("owner IS NOT NULL"),
+        postgresql_where=sa.text("owner IS NOT NULL"),
+    )
+    op.drop_index(
+        "router_leads_by_email",
+        table_name="router_leads",
+        sqlite_where=sa.text("email IS NOT NULL"),
+        postgresql_where=sa.text("email IS NOT NULL"),
+    )
     op.drop_table("router_leads")
     op.drop_index("router_decisions_by_lead", table_name="router_decisions")
     op.drop_table("router_decisions")
@@ -346,7 +371,7 @@ def downgrade() -> None:
     )
     op.drop_table("router_assignments")
     op.drop_table("reporting_statuses")
-    op.drop_index("reporting_history_by_time", table_name="reporting_history")
+    op.drop_index("reporting_history_by_age", table_name="reporting_history")
     op.drop_index("reporting_history_by_lead", table_name="reporting_history")
     op.drop_table("reporting_history")
     op.drop_table("notifier_reps")

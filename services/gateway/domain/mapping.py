@@ -55,20 +55,22 @@ FLAT: Final[Mapping[str, str]] = {
 }
 """The names a flat form may use."""
 
-_NESTED: Final[Mapping[str, Mapping[str, str]]] = {
-    group: {name.removeprefix(f"{group}."): name for name in PERSON if name.startswith(f"{group}.")}
+_FLAT: Final[Mapping[str, tuple[str, Take]]] = {name: (known, PERSON[known]) for name, known in FLAT.items()}
+_NESTED: Final[Mapping[str, Mapping[str, tuple[str, Take]]]] = {
+    group: {
+        name.removeprefix(f"{group}."): (name, take) for name, take in PERSON.items() if name.startswith(f"{group}.")
+    }
     for group in ("company", "utm", "custom")
 }
-"""The objects that may stand in `data`, and the names their parts have with us."""
+"""The objects that may stand in `data`, and what their parts are with us."""
 
-_TEXTS: Final = frozenset(name for name, take in PERSON.items() if take is values.text)
 _IDENTIFIERS: Final = frozenset({"email", "phone", "crm_id", "anonymous_id"})
 _PREFIXES: Final = ("custom.", "company.", "utm.")
 _STRUCTURE: Final = frozenset({"form", "path", "page", "url", "referrer"})
 """What a submitted form says of itself, not of the person."""
 
 
-class Understood(msgspec.Struct, frozen=True):
+class Understood(msgspec.Struct, frozen=True, gc=False):
     """One outside event. `sent_id` is the sender's own id, `event_id` ours, the same for each retry."""
 
     sent_id: str
@@ -173,21 +175,24 @@ def _id(sent: Mapping[str, Json], where: str) -> str:
 def _identifiers(
     sent: Mapping[str, Json], data: Mapping[str, Json], person: Facts, type_: str, where: str
 ) -> tuple[str | None, str | None, str | None, str | None]:
-    email, at = _given(sent, data, "email", where)
+    email = _given(sent, data, "email", where)
     if email is not None:
         try:
             email = normalise.email(email)
         except normalise.MalformedError as wrong:
-            raise UnmappableError(at, wrong.what, wrong.remedy) from None
-    crm_id = _given(sent, data, "crm_id", where)[0]
-    anonymous_id = _given(sent, data, "anonymous_id", where)[0]
-    phone, at = _given(sent, data, "phone", where)
+            raise UnmappableError(_place(sent, "email", where), wrong.what, wrong.remedy) from None
+    crm_id, anonymous_id = _given(sent, data, "crm_id", where), _given(sent, data, "anonymous_id", where)
+    if crm_id is not None:
+        crm_id = normalise.clean(crm_id) or None
+    if anonymous_id is not None:
+        anonymous_id = normalise.clean(anonymous_id) or None
+    phone = _given(sent, data, "phone", where)
     if phone is not None:
         try:
             phone = normalise.phone(phone, str(person.get("country") or person.get("company.country") or "") or None)
         except normalise.MalformedError as wrong:
             if not (email or crm_id or anonymous_id):
-                raise UnmappableError(at, wrong.what, wrong.remedy) from None
+                raise UnmappableError(_place(sent, "phone", where), wrong.what, wrong.remedy) from None
             person["phone"] = normalise.clean(phone)  # no identifier, but a person may still be able to read it
             phone = None
     if not (email or phone or crm_id or anonymous_id) and type_ not in NOBODYS:
@@ -197,17 +202,24 @@ def _identifiers(
     return email, phone, crm_id, anonymous_id
 
 
-def _given(sent: Mapping[str, Json], data: Mapping[str, Json], name: str, where: str) -> tuple[str | None, str]:
-    """The identifier at the top, else in `data`; and its place."""
-    found, at = sent.get(name), where
+def _given(sent: Mapping[str, Json], data: Mapping[str, Json], name: str, where: str) -> str | None:
+    """The identifier at the top, else in `data`, as written."""
+    found = sent.get(name)
     if found is None or found == "":
-        found, at = data.get(name), f"{where}/data"
+        found = data.get(name)
         if found is None or found == "":
-            return None, ""
-    written = str(found) if type(found) is int else found
-    if type(written) is not str or len(written) > ID_MAX:
-        raise UnmappableError(f"{at}/{name}", f"is not a text of at most {ID_MAX} characters", "send it as one text")
-    return (written if name in ("email", "phone") else normalise.clean(written)) or None, f"{at}/{name}"
+            return None
+    if type(found) is int:
+        found = str(found)
+    if type(found) is not str or len(found) > ID_MAX:
+        what = f"is not a text of at most {ID_MAX} characters"
+        raise UnmappableError(_place(sent, name, where), what, "send it as one text")
+    return found
+
+
+def _place(sent: Mapping[str, Json], name: str, where: str) -> str:
+    """Where that identifier stands."""
+    return f"{where}/data/{name}" if sent.get(name) in (None, "") else f"{where}/{name}"
 
 
 # --- what ----------------------------------------------------------------------------------------------------------
@@ -221,15 +233,16 @@ def _sorted_out(data: dict[str, Json], type_: str, where: str) -> tuple[Facts, F
     for name, value in data.items():
         if value is None or value == "" or name in _IDENTIFIERS:
             continue
-        known = FLAT.get(name)
         if type(value) is dict and name in _NESTED:
-            parts = _NESTED[name]
-            for part, inner in value.items():
-                _learn(person, parts.get(part) or f"{name}.{part}", inner)
-        elif known is not None:
-            _learn(person, known, value)
+            _learn_parts(person, name, value)
+        elif (known := _FLAT.get(name)) is not None:
+            found = known[1](value)
+            if found is not None:
+                person[known[0]] = found
+            else:
+                _misfit(person, known, value)
         elif name.startswith(_PREFIXES):
-            _learn(person, name, value)
+            _own(person, name if name.startswith("custom.") else f"custom.{name}", value)
         elif not form or name in _STRUCTURE:
             _own(fields, name, value)
         else:  # what a form asks is about the person; rules that name a usual field of events find it too
@@ -244,19 +257,26 @@ def _sorted_out(data: dict[str, Json], type_: str, where: str) -> tuple[Facts, F
     return person, fields
 
 
-def _learn(person: Facts, name: str, value: Json) -> None:
-    """A fact under its name; as a custom one when the name is not ours, or the value not of its kind."""
-    if type(value) is str and name in _TEXTS:
-        if text := values.cleaned(value):
-            person[name] = text
-        return
-    take = PERSON.get(name)
-    if take is not None:
-        found = take(value)
-        if found is not None:
-            person[name] = found
-            return
-    _own(person, name if name.startswith("custom.") else f"custom.{name}", value)
+def _learn_parts(person: Facts, group: str, parts: Mapping[str, Json]) -> None:
+    """The facts in an object such as `company`."""
+    ours = _NESTED[group]
+    for name, value in parts.items():
+        known = ours.get(name)
+        if known is not None:
+            found = known[1](value)
+            if found is not None:
+                person[known[0]] = found
+            else:
+                _misfit(person, known, value)
+        else:
+            _own(person, f"custom.{name}" if group == "custom" else f"custom.{group}.{name}", value)
+
+
+def _misfit(person: Facts, known: tuple[str, Take], value: Json) -> None:
+    """A value that is not of its fact's kind is kept as a custom fact."""
+    name, take = known
+    if value is not None and not (take is values.text and type(value) is str):  # such a text is blank
+        _own(person, f"custom.{name}", value)
 
 
 def _own(into: Facts, name: str, value: Json) -> None:

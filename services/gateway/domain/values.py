@@ -10,6 +10,7 @@ import msgspec
 from schemas.events import Value
 from services.runtime import normalise
 from services.runtime.clock import EPOCH
+from services.runtime.countries import CODES
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 
@@ -64,6 +65,10 @@ def plain(value: Json) -> Value | None:
 
 def text(value: Json) -> Value | None:
     """As a text."""
+    if type(value) is str:
+        if value.isascii() and value.isprintable() and len(value) <= normalise.TEXT_MAX:  # as nearly every text is
+            return value.strip() or None
+        return normalise.clean(value) or None
     found = plain(value)
     return found if found is None or type(found) is str else _written(found)
 
@@ -103,6 +108,8 @@ def number(value: Json) -> Value | None:
 
 def whole(value: Json) -> Value | None:
     """As `number`, without what comes after the point."""
+    if type(value) is int:
+        return value if -INT_MAX <= value <= INT_MAX else None
     found = number(value)
     return found if found is None or type(found) is int else math.floor(float(found))
 
@@ -121,12 +128,16 @@ def truth(value: Json) -> Value | None:
 
 def country(value: Json) -> Value | None:
     """Its ISO code, or the words themselves when nobody knows that country."""
+    if type(value) is str and value in CODES:
+        return value
     found = text(value)
     return found if found is None else normalise.country(str(found)) or found
 
 
 def language(value: Json) -> Value | None:
     """`de` for `de`, `DE` and `de-AT`; other words in lower case."""
+    if type(value) is str and len(value) == 2 and value.isascii() and value.isalpha():
+        return value.lower()
     found = text(value)
     if found is None:
         return None

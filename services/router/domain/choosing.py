@@ -5,7 +5,7 @@ the decision. So a decision replayed is the decision, not a copy of its logic.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -14,14 +14,14 @@ import msgspec
 from schemas.agreement import RoutingRule
 from schemas.events import Facts
 from services.router.domain.lead import Lead
-from services.router.domain.rules import Rules
+from services.router.domain.rules import Candidate, Rules
 from services.router.domain.turns import Seat, Turn, take
 from services.runtime.clock import EPOCH, micros, moment
 
 NO_RULE = "no routing rule matches"
 
 
-class Step(msgspec.Struct, frozen=True, omit_defaults=True):
+class Step(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One rule that matched: the seats it offers, those of a `pool` or of one rep."""
 
     rule: str
@@ -29,7 +29,7 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     pool: str | None = None
 
 
-class Inputs(msgspec.Struct, frozen=True, omit_defaults=True):
+class Inputs(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """All that one decision depends on, without a name or an address. `facts` are the ones the rules read."""
 
     now: datetime
@@ -39,7 +39,7 @@ class Inputs(msgspec.Struct, frozen=True, omit_defaults=True):
     excluded: tuple[str, ...] = ()
 
 
-class Considered(msgspec.Struct, frozen=True):
+class Considered(msgspec.Struct, frozen=True, gc=False):
     """One rep looked at. `share`: of the pool's leads, 0 to 1."""
 
     rep: str
@@ -49,14 +49,13 @@ class Considered(msgspec.Struct, frozen=True):
     rule: str
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """Who was chosen, or where the lead waits (`chosen` None) and why."""
 
     rule: str | None
     pool: str | None
     chosen: str | None
     why: str
-    considered: tuple[Considered, ...]
     turn: Turn | None = None
 
 
@@ -73,6 +72,10 @@ class Presence:
     def as_of(self, now: int) -> str:
         """The state, with an absence that has ended taken as ended."""
         return "available" if self.state == "away" and self.until is not None and self.until <= now else self.state
+
+
+NOTHING_KNOWN = Presence()
+"""Of somebody never heard of, who is here and has nothing to do. Never changed: `Floor.presence` makes a new one."""
 
 
 @dataclass
@@ -100,22 +103,25 @@ class Floor:
 
 def decide(inputs: Inputs) -> Decision:
     """The choice these inputs lead to: the first step that somebody can take. A pool is the last step of any."""
-    considered: list[Considered] = []
     for step in inputs.steps:
-        weights = sum(seat.weight for seat in step.seats) or 1
-        considered += [
-            Considered(
-                seat.rep, seat.ruled_out_by is None, seat.ruled_out_by, round(seat.weight / weights, 4), step.rule
-            )
-            for seat in step.seats
-        ]
         turn = take(step.seats)
         if turn is not None:
-            return Decision(step.rule, step.pool, turn.rep, _why(step), tuple(considered), turn if step.pool else None)
+            return Decision(step.rule, step.pool, turn.rep, _why(step), turn if step.pool else None)
     last = inputs.steps[-1] if inputs.steps else None
     if last is None or last.pool is None:
-        return Decision(None, "", None, NO_RULE, tuple(considered))
-    return Decision(last.rule, last.pool, None, summary(last.seats), tuple(considered))
+        return Decision(None, "", None, NO_RULE)
+    return Decision(last.rule, last.pool, None, summary(last.seats))
+
+
+def considered(inputs: Inputs) -> Iterator[Considered]:
+    """Everybody looked at on the way: of each step up to the first that somebody could take. Told when somebody asks."""
+    for step in inputs.steps:
+        weights = sum(seat.weight for seat in step.seats) or 1
+        for seat in step.seats:
+            share = round(seat.weight / weights, 4)
+            yield Considered(seat.rep, seat.ruled_out_by is None, seat.ruled_out_by, share, step.rule)
+        if any(seat.ruled_out_by is None for seat in step.seats):
+            return
 
 
 def replay(inputs: Inputs) -> str | None:
@@ -126,7 +132,7 @@ def replay(inputs: Inputs) -> str | None:
 def _why(step: Step) -> str:
     if step.pool is None:
         return step.rule
-    could = sum(seat.ruled_out_by is None for seat in step.seats)
+    could = [seat.ruled_out_by for seat in step.seats].count(None)
     return f"next in turn in {step.pool}: {could} of {len(step.seats)} could take it"
 
 
@@ -149,9 +155,10 @@ def ask(rules: Rules, lead: Lead, floor: Floor, now: datetime) -> Inputs:
     steps: list[Step] = []
     for index in rules.matched(facts):
         rule = rules.routing[index]
-        steps.append(_step(case, rule, facts))
         if rule.pool is not None:
+            steps.append(Step(rule.name, _seats(case, rules.candidates[index], floor.turns(rule.pool)), rule.pool))
             break
+        steps.append(_step(case, rule, facts))
     read = {name: facts[name] for name in rules.read if name in facts}
     not_again = lead.state.not_again
     return Inputs(now, lead.urgency, tuple(steps), read, (not_again,) if not_again else ())
@@ -197,26 +204,22 @@ class _Case:
 
 
 def _step(case: _Case, rule: RoutingRule, facts: Facts) -> Step:
-    if rule.pool is None:
-        rep = str(facts.get(rule.to or "", ""))
-        gone = _too_long_ago(case, rule)
-        seats = (Seat(rep, ruled_out_by=gone or ruled_out(case, rep)),) if rep else ()
-        return Step(rule.name, seats)
-    turns = case.floor.turns(rule.pool)
-    members = case.rules.team.pool_by_id[rule.pool].members
-    return Step(
-        rule.name,
-        tuple(
-            Seat(
-                member.rep,
-                member.weight,
-                turns.passes.get(member.rep, turns.virtual),
-                ruled_out(case, member.rep, rule.require.languages),
-            )
-            for member in members
-        ),
-        rule.pool,
-    )
+    rep = str(facts.get(rule.to or "", ""))
+    gone = _too_long_ago(case, rule)
+    seats = (Seat(rep, ruled_out_by=gone or _absent(case, rep) or _had_it(case, rep)),) if rep else ()
+    return Step(rule.name, seats)
+
+
+def _seats(case: _Case, candidates: Sequence[Candidate], turns: Turns) -> tuple[Seat, ...]:
+    reps, passes, virtual = case.floor.reps, turns.passes, turns.virtual
+    seats: list[Seat] = []
+    for one in candidates:
+        rep = one.rep
+        presence = reps.get(rep, NOTHING_KNOWN)
+        simple = presence.open < one.simple_below and presence.state == "available"
+        why = (None if simple else _absent(case, rep)) or _had_it(case, rep) or one.speechless
+        seats.append(Seat(rep, one.weight, passes.get(rep, virtual), why))
+    return tuple(seats)
 
 
 def _too_long_ago(case: _Case, rule: RoutingRule) -> str | None:
@@ -226,18 +229,21 @@ def _too_long_ago(case: _Case, rule: RoutingRule) -> str | None:
     return f"had it too long ago: until {_day(left)}"
 
 
-def ruled_out(case: _Case, rep: str, languages: Sequence[str] = ()) -> str | None:
-    """Why `rep` cannot take this lead, or None. What stands before a colon is the kind of reason."""
-    absent = unavailable(case.rules, case.floor.reps, rep, case.now)
-    if absent is not None:
-        return absent
+# Why somebody cannot take a lead, or None. What stands before a colon is the kind of reason.
+
+
+def _absent(case: _Case, rep: str) -> str | None:
+    return unavailable(case.rules, case.floor.reps, rep, case.now)
+
+
+def _had_it(case: _Case, rep: str) -> str | None:
     state = case.lead.state
     if rep == state.not_again:
         return "had it and did not take it"
-    declined = state.declined.get(rep)
+    declined = state.declined.get(rep) if state.declined else None
     if declined is not None and case.now < declined + case.rules.never_back_us:
         return f"had it and did not take it: until {_day(declined + case.rules.never_back_us)}"
-    return _speechless(case.rules, rep, languages)
+    return None
 
 
 def unavailable(rules: Rules, reps: Mapping[str, Presence], rep: str, now: int) -> str | None:
@@ -263,13 +269,6 @@ def not_here(rules: Rules, reps: Mapping[str, Presence], rep: str, now: int) -> 
         return f"away: until {_day(presence.until)}" if presence.until is not None else "away"
     until = known.away_until(moment(now)) if known.away else None
     return f"away: until {_day(micros(until))}" if until is not None else None
-
-
-def _speechless(rules: Rules, rep: str, languages: Sequence[str]) -> str | None:
-    known = rules.rep(rep)
-    spoken = {language.lower() for language in known.languages} if known and languages else set()
-    lacks = [language for language in languages if language.lower() not in spoken]
-    return f"does not speak {', '.join(lacks)}" if lacks else None
 
 
 def _day(us: int) -> str:

@@ -20,7 +20,7 @@ HELD = frozenset({ASSIGNED, ACCEPTED, WORKING})
 _NOTHING = Score(0.0, 0.0, 0.0, "")
 
 
-class State(msgspec.Struct, omit_defaults=True):
+class State(msgspec.Struct, omit_defaults=True, gc=False):
     """What of a lead is read with it and never searched by. Times are microseconds since the epoch."""
 
     facts: Facts = {}
@@ -42,7 +42,7 @@ class State(msgspec.Struct, omit_defaults=True):
     stage: str | None = None  # of its opportunity, as the CRM says
 
 
-class Lead(msgspec.Struct):
+class Lead(msgspec.Struct, gc=False):
     """One lead. The fields are the columns of `router_leads`, in their order; times are microseconds since the epoch."""
 
     id: str

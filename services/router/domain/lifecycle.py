@@ -96,11 +96,9 @@ def possible(lifecycle: Lifecycle, status: str) -> str:
     return f"from {status} it can go to: {'; '.join(ways)}" if ways else f"nothing leads out of {status}"
 
 
-def handover(lifecycle: Lifecycle, qualified: str) -> frozenset[str]:
-    """The statuses out of which the system may hand a lead over."""
-    found = (
-        status for status in lifecycle.statuses if isinstance(move(lifecycle, status, SYSTEM, to=qualified), Transition)
-    )
+def ways_into(lifecycle: Lifecycle, to: str) -> frozenset[str]:
+    """The statuses out of which the system may move a lead into `to`."""
+    found = (status for status in lifecycle.statuses if isinstance(move(lifecycle, status, SYSTEM, to=to), Transition))
     return frozenset(found)
 
 

@@ -1,14 +1,17 @@
 """What the router reads of a configuration, made once per version."""
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+import msgspec
 
 from schemas.agreement import Lifecycle, RoutingRule
 from schemas.conditions import AllOf, AnyOf, Node, Not, Test
 from schemas.events import Value
 from schemas.team import Rep, Team
-from services.router.domain.lead import QUALIFIED
-from services.router.domain.lifecycle import handover
+from services.router.domain.lead import ASSIGNED, QUALIFIED
+from services.router.domain.lifecycle import ways_into
 from services.runtime.clock import EPOCH, micros
 from services.runtime.compiled import once_per_version
 from services.runtime.conditions import compile_set
@@ -16,6 +19,18 @@ from services.runtime.config import Config
 
 PERSONAL = frozenset({"name", "first_name", "last_name", "email", "phone", "crm_id", "anonymous_id"})
 """Fields that a stored decision never holds."""
+
+
+class Candidate(msgspec.Struct, frozen=True, gc=False):
+    """A member of the pool of one routing rule, as far as the configuration alone tells.
+
+    `simple_below`: who said nothing of being away and has fewer open leads than this gets new ones, whatever the time.
+    """
+
+    rep: str
+    weight: int
+    simple_below: float
+    speechless: str | None  # why the rule's demands rule them out
 
 
 @dataclass(frozen=True)
@@ -26,10 +41,12 @@ class Rules:
     lifecycle: Lifecycle
     initial: str  # the status of a lead nobody has heard of
     handover: frozenset[str]  # the statuses out of which a lead can qualify
+    assignable: frozenset[str]  # and those out of which one can be assigned
     ranks: Mapping[str, int]  # of an urgency; the most urgent is 0
     rearm_below: float | None
     routing: tuple[RoutingRule, ...]
     matched: Callable[[Mapping[str, Value]], tuple[int, ...]]
+    candidates: tuple[tuple[Candidate, ...], ...]  # of the pool of each of `routing`
     read: frozenset[str]  # the fields that routing rules read, personal ones left out
     never_back_us: int
     reassign_at_most: int
@@ -64,17 +81,45 @@ def rules_of(config: Config) -> Rules:
         version=config.version,
         lifecycle=agreement.lifecycle,
         initial=next(iter(agreement.lifecycle.statuses)),
-        handover=handover(agreement.lifecycle, QUALIFIED),
+        handover=ways_into(agreement.lifecycle, QUALIFIED),
+        assignable=ways_into(agreement.lifecycle, ASSIGNED),
         ranks={name: rank for rank, name in enumerate(agreement.response.urgencies)},
         rearm_below=agreement.rearm_below,
         routing=routing,
         matched=compile_set([rule.when for rule in routing]),
+        candidates=tuple(_candidates(team, rule) for rule in routing),
         read=frozenset(field for rule in routing for field in _fields(rule.when)) - PERSONAL,
         never_back_us=micros(EPOCH + agreement.routing.never_back_to_same_rep_for),
         reassign_at_most=agreement.response.reassign_at_most,
         team=team,
         rep_by_email={rep.email: rep.id for rep in team.reps},
     )
+
+
+def _candidates(team: Team, rule: RoutingRule) -> tuple[Candidate, ...]:
+    if rule.pool is None:
+        return ()
+    return tuple(
+        Candidate(
+            member.rep,
+            member.weight,
+            _simple_below(team.rep_by_id.get(member.rep)),
+            _speechless(team.rep_by_id.get(member.rep), rule.require.languages),
+        )
+        for member in team.pool_by_id[rule.pool].members
+    )
+
+
+def _simple_below(rep: Rep | None) -> float:
+    if rep is None or not rep.active or rep.away:
+        return 0
+    return math.inf if rep.capacity.open is None else rep.capacity.open
+
+
+def _speechless(rep: Rep | None, languages: Sequence[str]) -> str | None:
+    spoken = {language.lower() for language in rep.languages} if rep else set()
+    lacks = [language for language in languages if language.lower() not in spoken]
+    return f"does not speak {', '.join(lacks)}" if lacks else None
 
 
 def _fields(node: Node) -> Iterator[str]:

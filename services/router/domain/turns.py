@@ -14,7 +14,7 @@ SCALE = 720_720_000
 """One turn of a rep of weight 1. Divides by every weight up to 16, and nearly by the others."""
 
 
-class Seat(msgspec.Struct, frozen=True, omit_defaults=True):
+class Seat(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A member of a pool, in the order of the team file. `ruled_out_by` says why they cannot take this lead."""
 
     rep: str
@@ -23,7 +23,7 @@ class Seat(msgspec.Struct, frozen=True, omit_defaults=True):
     ruled_out_by: str | None = None
 
 
-class Turn(msgspec.Struct, frozen=True):
+class Turn(msgspec.Struct, frozen=True, gc=False):
     """A turn taken: by whom, and what the pool remembers after it: its average pass, and everybody's."""
 
     rep: str
@@ -39,12 +39,15 @@ def take(seats: Sequence[Seat]) -> Turn | None:
     here = [seat for seat in seats if seat.ruled_out_by is None]
     if not here:
         return None
-    weights = sum(seat.weight for seat in here)
-    sum_passes = sum(seat.weight * seat.passes for seat in here)
-    due = [seat for seat in here if seat.passes * weights < sum_passes + SCALE]
+    weights = sum([seat.weight for seat in here])
+    sum_passes = sum([seat.weight * seat.passes for seat in here])
+    ahead = sum_passes + SCALE
+    due = [seat for seat in here if seat.passes * weights < ahead]
     chosen = min(due, key=_end)  # the first of equals, in the order of the team file
-    virtual = (sum_passes + SCALE) // weights
-    passes = {seat.rep: max(seat.passes, virtual) if seat.ruled_out_by is not None else seat.passes for seat in seats}
+    virtual = ahead // weights
+    passes = {
+        seat.rep: virtual if seat.ruled_out_by is not None and seat.passes < virtual else seat.passes for seat in seats
+    }
     passes[chosen.rep] = _end(chosen)
     return Turn(chosen.rep, virtual, passes)
 

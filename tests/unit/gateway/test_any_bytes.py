@@ -1,7 +1,6 @@
 """Whatever is sent to the gateway, it answers, and never by a fault of its own."""
 
 import hmac
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -65,7 +64,7 @@ PATHS = st.sampled_from(
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
-    return Room(Path(Path()))
+    return Room(tmp_path_factory.mktemp("gateway"))
 
 
 def _is_sound(answer: Answer) -> None:

@@ -5,10 +5,15 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import jmespath
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
+from schemas.sources import EventMapping
 from services.gateway import ingest
+from services.gateway.domain.hooks import compiled
 from tests.unit.gateway.room import HMAC_SECRET, NEXT_SECRET, STANDARD_SECRET, Answer, Room
 
 CALL: dict[str, Any] = {
@@ -181,3 +186,27 @@ async def test_nothing_is_acknowledged_that_cannot_be_kept(room: Room) -> None:
     room.units.full = True
     assert (await phoned(room, json.dumps(CALL).encode())).status == 503
     assert (await phoned(room, b"{")).status == 503
+
+
+NAMES = st.sampled_from(["a", "b", "c d"])
+BODIES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    BODIES, st.sampled_from(["a", "a.b", 'a.b."c d"', "a[0]", "a[].b", "a || b", "[0].a", "a.length(@)", "a.*", "@"])
+)
+def test_a_path_finds_what_the_language_finds(body: Any, text: str) -> None:
+    entry = compiled(EventMapping(type="custom.x", email="a", data={"found": text}))
+
+    assert found_by(entry.data["found"], body) == found_by(jmespath.compile(text), body)
+
+
+def found_by(expression: Any, body: Any) -> Any:
+    try:
+        return expression.search(body)
+    except jmespath.exceptions.JMESPathError as wrong:
+        return type(wrong)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.agreement import STATUSES, Lifecycle, Transition, Verb
-from services.router.domain.lifecycle import SYSTEM, Actor, Refused, handover, move
+from services.router.domain.lifecycle import SYSTEM, Actor, Refused, move, ways_into
 
 AGREED = Lifecycle()
 OWNER = Actor("rep:ana", frozenset({"owner", "sales"}), frozenset({"sales"}), "ana")
@@ -82,7 +82,7 @@ def test_marketing_moves_no_lead_of_sales_but_may_always_opt_out() -> None:
 
 
 def test_the_system_hands_over_from_marketing_alone() -> None:
-    assert handover(AGREED, "qualified") == {"new", "nurturing"}
+    assert ways_into(AGREED, "qualified") == {"new", "nurturing"}
 
 
 def test_a_refusal_says_what_is_possible() -> None:

@@ -2,16 +2,20 @@
 
 import re
 import unicodedata
+from collections.abc import Callable
+from itertools import product
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 
 from services.runtime.countries import BY_NAME, CODES
 from services.runtime.normalise import (
     TEXT_MAX,
     MalformedError,
     checked_email,
+    checked_phone,
     clean,
     company_domain,
     country,
@@ -183,6 +187,30 @@ def test_any_text_is_a_stable_phone_number_or_refused(sent: str, region: str | N
         return
 
     assert phone(kept) == kept
+
+
+CALLING_CODES = st.sampled_from(sorted(map(str, COUNTRY_CODE_TO_REGION_CODE))) | st.integers(1, 999).map(str)
+E164 = st.builds("+{}{}".format, CALLING_CODES, st.text("0123456789", min_size=3, max_size=14))
+
+
+@settings(max_examples=500)
+@given(E164, st.none() | st.sampled_from(["DE", "US", "IT", "RU", "AR", "MX", "CI"]))
+def test_the_shortcut_for_e164_agrees_with_the_library(sent: str, region: str | None) -> None:
+    assert phone_or_why(phone, sent, region) == phone_or_why(checked_phone, sent, region)
+
+
+def test_the_shortcut_for_e164_agrees_with_the_library_for_every_calling_code_length_and_first_digit() -> None:
+    for code, first, length in product(COUNTRY_CODE_TO_REGION_CODE, range(10), range(4, 14)):
+        sent = f"+{code}{first}{'2345678901234'[: length - 1]}"
+
+        assert phone_or_why(phone, sent, None) == phone_or_why(checked_phone, sent, None)
+
+
+def phone_or_why(of: Callable[[str, str | None], str], sent: str, region: str | None) -> str:
+    try:
+        return of(sent, region)
+    except MalformedError as refused:
+        return refused.what
 
 
 @pytest.mark.parametrize(
