@@ -180,7 +180,9 @@ def _identifiers(
         try:
             email = normalise.email(email)
         except normalise.MalformedError as wrong:
-            raise UnmappableError(_place(sent, "email", where), wrong.what, wrong.remedy) from None
+            raise UnmappableError(
+                _place(sent, "email", where), f"is no address: {_within(wrong.what)}", wrong.remedy
+            ) from None
     crm_id, anonymous_id = _given(sent, data, "crm_id", where), _given(sent, data, "anonymous_id", where)
     if crm_id is not None:
         crm_id = normalise.clean(crm_id) or None
@@ -192,7 +194,9 @@ def _identifiers(
             phone = normalise.phone(phone, str(person.get("country") or person.get("company.country") or "") or None)
         except normalise.MalformedError as wrong:
             if not (email or crm_id or anonymous_id):
-                raise UnmappableError(_place(sent, "phone", where), wrong.what, wrong.remedy) from None
+                raise UnmappableError(
+                    _place(sent, "phone", where), f"is no number: {_within(wrong.what)}", wrong.remedy
+                ) from None
             person["phone"] = normalise.clean(phone)  # no identifier, but a person may still be able to read it
             phone = None
     if not (email or phone or crm_id or anonymous_id) and type_ not in NOBODYS:
@@ -337,3 +341,8 @@ _OF_TYPE: Final[Mapping[str, Callable[[Facts], None]]] = {
     "opportunity.changed": _opportunity,
     "cost.recorded": _amount,
 }
+
+
+def _within(sentence: str) -> str:
+    """A library's sentence, as it reads after a colon."""
+    return (sentence[:1].lower() + sentence[1:]).rstrip(".")

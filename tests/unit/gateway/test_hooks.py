@@ -123,7 +123,7 @@ async def test_size_goes_before_the_signature(room: Room) -> None:
     [
         (b"{", 400, "#"),
         (b"\xff", 400, "#"),
-        (b"[" * 100 + b"]" * 100, 422, "#"),
+        (b"[" * 100 + b"]" * 100, 422, "#" + "/0" * 32),
         (json.dumps({**CALL, "customer": {"email": "ann"}}).encode(), 422, "#/email"),
         (json.dumps({**CALL, "customer": None}).encode(), 422, "#/email"),
         (json.dumps({**CALL, "ended_at": "soon"}).encode(), 422, "#/time"),
