@@ -35,6 +35,9 @@ _NOW_IMPOSSIBLE = {
 }
 
 
+PASSED_OVER_MAX = 20  # units that may go before one that can wait
+
+
 class AlreadyRunningError(Exception):
     """Another process holds this data directory."""
 
@@ -99,11 +102,25 @@ class _Queue:
     """What waits for the writer."""
 
     appends: deque[tuple[list[Row], "asyncio.Future[None]"]] = field(default_factory=deque)
-    lanes: tuple[deque[_Job], deque[_Job]] = field(default_factory=lambda: (deque(), deque()))
+    lanes: tuple[deque[_Job], ...] = field(default_factory=lambda: tuple(deque() for _ in Lane))
     closing: bool = False
+    passed_over: int = 0
 
     def job(self) -> _Job | None:
-        return next((lane.popleft() for lane in self.lanes if lane), None)
+        """The next unit. What can wait goes after all others, but not for ever."""
+        later = self.lanes[Lane.LATER]
+        if later and self.passed_over >= PASSED_OVER_MAX:
+            self.passed_over = 0
+            return later.popleft()
+        for lane in self.lanes:
+            if lane:
+                self.passed_over = self.passed_over + 1 if later and lane is not later else 0
+                return lane.popleft()
+        return None
+
+    @property
+    def empty(self) -> bool:
+        return not (self.appends or any(self.lanes))
 
 
 Appended = Callable[[list[tuple[str, Record]]], None]
@@ -174,8 +191,7 @@ class SqliteUnits:
                     self._one(connection, job)
 
     def _something(self) -> bool:
-        queue = self._queue
-        return bool(queue.appends or queue.lanes[0] or queue.lanes[1] or queue.closing)
+        return self._queue.closing or not self._queue.empty
 
     def _append(self, connection: Connection, appends: list[tuple[list[Row], "asyncio.Future[None]"]]) -> None:
         """Group commit: what arrived during the last commit shares this one."""

@@ -76,10 +76,11 @@ SOURCES = {topic: f"urn:firsthour:{speakers[0]}" for topic, speakers in SAID_BY.
 
 
 class Lane(IntEnum):
-    """Who goes first when several units wait: commands people wait for, then batches and ticks."""
+    """Who goes first when several units wait: commands people wait for, then batches and ticks, then what can wait."""
 
     COMMAND = 0
     BATCH = 1
+    LATER = 2
 
 
 class Units(Protocol):

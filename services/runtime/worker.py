@@ -186,7 +186,7 @@ class Worker:
                 self._handler(fresh, unit)
             return unit.clock.monotonic() - start
 
-        seconds = await self._units.run(work, Lane.BATCH)
+        seconds = await self._units.run(work, Lane.LATER if self._gathers else Lane.BATCH)
         self._position = to
         self._recent.extend(False for _ in batch)
         self._telemetry.unit(self.consumer, seconds, len(batch))

@@ -9,6 +9,7 @@ from schemas import topics
 from schemas.events import LeadTouched
 from services.runtime import meta
 from services.runtime.log import Row
+from services.runtime.sqlite import PASSED_OVER_MAX
 from services.runtime.unit import Lane, StorageError, Unit
 from tests.contract.conftest import Backend
 
@@ -99,3 +100,18 @@ async def test_ids_of_a_unit_are_unique_and_in_order(backend: Backend) -> None:
     ids = await backend.units.run(lambda unit: [unit.new_id() for _ in range(5)])
     other = await backend.units.run(lambda unit: unit.new_id())
     assert len({*ids, other}) == 6
+
+
+async def test_what_can_wait_goes_last_but_not_never(backend: Backend) -> None:
+    order: list[str] = []
+
+    def note(name: str, unit: Unit) -> None:
+        order.append(name)
+
+    many = PASSED_OVER_MAX * 2
+    await asyncio.gather(
+        backend.units.run(partial(note, "first")),
+        backend.units.run(partial(note, "later"), Lane.LATER),
+        *(backend.units.run(partial(note, f"batch{n}"), Lane.BATCH) for n in range(many)),
+    )
+    assert 0 < order.index("later") - order.index("batch0") <= PASSED_OVER_MAX + 1
