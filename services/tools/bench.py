@@ -25,6 +25,7 @@ from services.tools.bench_lines import Line
 from services.tools.bench_world import Factory
 
 LOOK_SECONDS: Final = 0.2
+WIDTH_IN_A_FILE: Final = 140
 
 
 class Measurement(NamedTuple):
@@ -85,6 +86,8 @@ def run(
     """The exit code: 0, or with `strict` 1 when a goal was missed. `json`: a file to write to, `-` for standard output,
     which then holds nothing else. `directory`: on whose disk to measure (default: the one for temporary files)."""
     screen = Console(stderr=True) if json == "-" else console or Console()
+    if not screen.is_terminal:
+        screen.width = max(screen.width, WIDTH_IN_A_FILE)  # no window to fit, and the verdict is the last column
     with tempfile.TemporaryDirectory(prefix="firsthour-bench-", dir=directory) as home:
         lines = _measure(measurements(factory, full=full), Path(home), screen)
     result = Result(VERSION, platform.python_version(), platform.platform(), lines)

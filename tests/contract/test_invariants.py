@@ -301,6 +301,19 @@ async def test_i5_no_rung_of_an_assignment_that_is_over_fires(notifier: Notifier
     assert notifier.said(ActionAsked) == []
 
 
+async def test_i5_a_page_left_by_a_dead_sender_is_not_sent_for_an_assignment_that_is_over(
+    notifier: NotifierRoom,
+) -> None:
+    notifier.hear(notifier.qualified(), notifier.assigned())
+    assert notifier.page(0)["state"] == "sending"
+    notifier.restart()  # dead between claim and send; meanwhile the lead changes hands
+    notifier.hear(notifier.released(), notifier.assigned(rep="bo", epoch=2))
+    notifier.restart()
+    notifier.clock.now += LEASE
+    claims = notifier.units.now(lambda unit: claim(unit, notifier.desk, 20)).claims
+    assert [(taken.page.person, taken.page.epoch) for taken in claims] == [("bo", 2)]
+
+
 async def test_i5_the_rung_that_changes_hands_has_an_id_by_which_a_second_asking_is_known(
     notifier: NotifierRoom,
 ) -> None:
