@@ -41,9 +41,7 @@ PREFLIGHT_SECONDS: Final = 600
 
 _ALWAYS: Final = (
     (b"cache-control", b"no-store"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
 )
 _JSON: Final = (b"content-type", b"application/json")
 _SHOWN_TO_PAGES: Final = b"X-Request-Id, Idempotent-Replayed, Retry-After"

@@ -146,6 +146,7 @@ def tune() -> None:
     loop hand over to each other many times a request: waiting 5 ms for the interpreter each time would be the latency."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 100)  # what a request leaves behind is freed by counting; looking for cycles can wait
     sys.setswitchinterval(SWITCH_SECONDS)
 
 
