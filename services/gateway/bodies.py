@@ -1,6 +1,5 @@
 """Takes bodies apart by their content type: strict JSON, urlencoded and multipart forms. Says 415, 400, 413 or 422."""
 
-import re
 from typing import Final, NoReturn
 from urllib.parse import parse_qsl
 
@@ -25,7 +24,6 @@ _PLAIN: Final[dict[bytes, tuple[str, Options]]] = {
     b"application/cloudevents+json": ("application/cloudevents+json", {}),
     b"application/x-www-form-urlencoded": (URLENCODED, {}),
 }
-_PLACED = re.compile(r"(/.*?) ((?:is|has) .*)", re.DOTALL).fullmatch  # a complaint that begins with a JSON pointer
 
 
 def content_type(header: bytes) -> tuple[str, Options]:
@@ -58,9 +56,7 @@ def json(body: bytes) -> Parsed:
     try:
         return strict_json.parse(body)
     except StrictError as wrong:
-        placed = _PLACED(wrong.what)
-        pointer, what = (f"#{placed[1]}", placed[2]) if placed else ("#", wrong.what)
-        raise UnmappableError(pointer, what, wrong.remedy, wrong.status) from None
+        raise UnmappableError(f"#{wrong.pointer}", wrong.predicate, wrong.remedy, wrong.status) from None
 
 
 def form(body: bytes, media: str, options: Options) -> tuple[dict[str, Json], bool]:

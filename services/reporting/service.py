@@ -3,9 +3,7 @@
 from schemas.topics import ALL
 from services.reporting.api import router
 from services.reporting.handlers import forget, keep
-from services.runtime.service import Service, Tick
-
-GATHERED_SECONDS = 0.2
+from services.runtime.service import GATHERED_SECONDS, Service, Tick
 
 
 def service() -> Service:

@@ -13,7 +13,6 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect
-from sqlalchemy.sql import ClauseElement
 
 metadata = sa.MetaData()
 
@@ -21,7 +20,6 @@ Text = sa.Text
 Integer = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite: only INTEGER is the row id
 Real = sa.Double
 Bytes = sa.LargeBinary
-Statement = ClauseElement
 
 _to_json = msgspec.json.Encoder().encode
 

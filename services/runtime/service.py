@@ -19,6 +19,10 @@ Handler = Callable[[Sequence[Record], Unit], None]
 """Load, decide, store, emit. Gets only records this consumer has not seen."""
 
 
+GATHERED_SECONDS = 0.2
+"""Real time in which records that nobody waits for gather to share a unit."""
+
+
 @dataclass(frozen=True)
 class Tick:
     """Work that time brings. `run` does a bounded piece of what is due and returns when the next is due (business
@@ -62,9 +66,7 @@ class Service:
 
     name: str
     hears: Mapping[str, Handler] = field(default_factory=dict)
-    gathers: Mapping[str, float] = field(
-        default_factory=dict
-    )  # topics nobody waits for: real seconds to gather a batch
+    gathers: Mapping[str, float] = field(default_factory=dict)  # topics nobody waits for, and `GATHERED_SECONDS`
     ticks: tuple[Tick, ...] = ()
     api: Callable[[Resources], APIRouter] | None = None
     runners: Callable[[Resources], Sequence[Runner]] | None = None

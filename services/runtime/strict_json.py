@@ -33,10 +33,15 @@ _SURROGATES = dict.fromkeys(range(0xD800, 0xE000), _REPLACEMENT) | {0: _REPLACEM
 
 
 class StrictError(ValueError):
-    """The body cannot be taken. `status` is the HTTP answer: 400 not JSON, 413 too large, 422 JSON we refuse."""
+    """The body cannot be taken. `status` is the HTTP answer: 400 not JSON, 413 too large, 422 JSON we refuse.
 
-    def __init__(self, status: int, what: str, remedy: str) -> None:
+    `pointer` is the value's place, empty for the body as a whole; `predicate` says of it what `what` says in full.
+    """
+
+    def __init__(self, status: int, what: str, remedy: str, pointer: str = "", predicate: str = "") -> None:
         super().__init__(f"{what}; {remedy}")
+        self.pointer = pointer
+        self.predicate = predicate or what
         self.status = status
         self.what = what
         self.remedy = remedy
@@ -230,7 +235,7 @@ class _Walk:
     def text(self, found: str, where: str) -> str:
         # surrogates count as three bytes here, as does U+FFFD, which takes their place
         if len(found) * 4 > STRING_BYTES_MAX and len(found.encode("utf-8", "surrogatepass")) > STRING_BYTES_MAX:
-            raise StrictError(422, f"{_at(where)} has a string of more than 64 KiB", "shorten it")
+            raise _refused(422, where, "has a string of more than 64 KiB", "shorten it")
         if found.isascii():
             safe = found.replace("\x00", _REPLACEMENT)
         else:
@@ -243,21 +248,29 @@ class _Walk:
 def _refusal(found: object, where: str) -> StrictError:
     match found:
         case _Twice(key):
-            place = _at(f"{where}/{_escaped(key.translate(_SURROGATES))}")
-            return StrictError(422, f"{place} is given more than once", "send each key once")
+            place = f"{where}/{_escaped(key.translate(_SURROGATES))}"
+            return _refused(422, place, "is given more than once", "send each key once")
         case _Constant(name):
-            return StrictError(400, f"{_at(where)} is {name}, which JSON does not know", "leave it out or send null")
+            return _refused(400, where, f"is {name}, which JSON does not know", "leave it out or send null")
         case _Oversized(what):
-            return StrictError(422, f"{_at(where)} is {what}", "send it as a string")
-    return StrictError(400, f"{_at(where)} is not a JSON value", "send valid JSON")
+            return _refused(422, where, f"is {what}", "send it as a string")
+    return _refused(400, where, "is not a JSON value", "send valid JSON")
 
 
 def _too_deep(where: str) -> StrictError:
-    return StrictError(422, f"{_at(where)} is nested deeper than {DEPTH_MAX} levels", "send it flatter")
+    return _refused(422, where, f"is nested deeper than {DEPTH_MAX} levels", "send it flatter")
 
 
 def _escaped(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1")
+
+
+def _refused(status: int, where: str, predicate: str, remedy: str) -> StrictError:
+    """Of the value at `where`, a JSON pointer."""
+    place = _at(where)
+    if not where:
+        return StrictError(status, f"{place} {predicate}", remedy)
+    return StrictError(status, f"{place} {predicate}", remedy, place, predicate)
 
 
 def _at(where: str) -> str:

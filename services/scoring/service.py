@@ -1,11 +1,9 @@
 """Scoring, as data."""
 
 from schemas.topics import EVENTS, ROUTES
-from services.runtime.service import Service
+from services.runtime.service import GATHERED_SECONDS, Service
 from services.scoring.api import router
 from services.scoring.handlers import hear_events, hear_routes
-
-GATHERED_SECONDS = 0.2
 
 
 def service() -> Service:
