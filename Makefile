@@ -2,11 +2,19 @@
 #   PYTHON=python3.12   the interpreter the environment is made with
 #   VENV=.venv          where that environment is
 #   ARGS="..."          handed on to the command of the target
+#   KAFKA_VERSION=3.9.1 the Apache Kafka that `make kafka` and the tests bring up
+#   BROKERS=3           how many brokers `make kafka` and `make prove` bring up
+#   PROFILE=distributed what `make bench` measures
+#   SEED=7              what `make prove` goes by; by default another each time
 
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 FILE ?=
+PROFILE ?= embedded
+KAFKA_VERSION ?= 4.3.0
+BROKERS ?= 1
+SEED ?=
 BIN := $(VENV)/bin
 
 # An environment is fresh as long as it has the stamp of these very files. `dev.txt` holds all of `run.txt`, at the same
@@ -18,11 +26,11 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" PIP_FIND_LINKS= $(BIN)/pip-compile
 	--generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --build-deps-for editable
 
 .DEFAULT_GOAL := help
-.PHONY: help install up demo test check format bench replay prove mutate schemas lock audit wheel clean
+.PHONY: help install up demo kafka postgres test check format bench replay prove prove-embedded prove-long mutate schemas lock audit wheel clean
 
 help: ## list what can be made
 	@echo "FirstHour: make TARGET [PYTHON=python3.12] [ARGS=\"...\"]"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 up: $(RUN_STAMP) ## install what running needs, then serve everything in one process
 	@$(BIN)/firsthour up $(ARGS)
@@ -33,8 +41,14 @@ demo: $(RUN_STAMP) ## the same with made-up visitors and reps, the clock 60 time
 install: $(RUN_STAMP) ## only install what running needs
 	@echo "$(BIN)/firsthour is ready."
 
-test: $(DEV_STAMP) ## run every test
-	@$(BIN)/python -m pytest $(ARGS)
+kafka: | $(BIN)/python ## a real Kafka on this machine until Ctrl-C (BROKERS=3, KAFKA_VERSION=3.9.1)
+	@exec $(BIN)/python -m deploy.local.kafka --version $(KAFKA_VERSION) --brokers $(BROKERS) $(ARGS)
+
+postgres: | $(BIN)/python ## a real PostgreSQL on this machine until Ctrl-C
+	@exec $(BIN)/python -m deploy.local.postgres $(ARGS)
+
+test: $(DEV_STAMP) ## run every test, over a Kafka and a PostgreSQL that it brings up and ends by itself
+	@KAFKA_VERSION=$(KAFKA_VERSION) $(BIN)/python -m pytest $(ARGS)
 
 check: $(DEV_STAMP) ## style, types, directions of imports, lock files
 	$(BIN)/ruff check
@@ -47,15 +61,23 @@ format: $(DEV_STAMP) ## put imports and layout in order
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(RUN_STAMP) ## measure this machine against the goals (about three minutes)
-	@$(BIN)/firsthour bench $(ARGS)
+bench: $(RUN_STAMP) ## measure this machine against the goals, three minutes (PROFILE=distributed: over Kafka and PostgreSQL)
+	@$(if $(filter distributed,$(PROFILE)),$(BIN)/python -m tests.bench.distributed --kafka-version $(KAFKA_VERSION) \
+		--brokers $(BROKERS),$(BIN)/firsthour bench) $(ARGS)
 
 replay: $(RUN_STAMP) ## post FILE=some.csv as form events to a throwaway installation, or ARGS="--url ... --key ..."
 	@test -n "$(FILE)" || { echo "Name the stream: make replay FILE=leads.csv" >&2; exit 2; }
 	@$(BIN)/python -m services.tools.replay "$(FILE)" $(ARGS)
 
-prove: $(DEV_STAMP) ## kill a whole replay ten times, and judge from outside what became of it (ARGS="--seed N")
+prove: $(DEV_STAMP) ## kill processes, broker and database of a distributed installation, and judge from outside (SEED=7 BROKERS=3)
+	@$(BIN)/python -m tests.e2e.prove --brokers $(BROKERS) --kafka $(KAFKA_VERSION) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+prove-embedded: $(DEV_STAMP) ## kill a whole replay on the embedded profile ten times, and judge from outside (ARGS="--seed N")
 	@$(BIN)/python -m tests.e2e.kill $(ARGS)
+
+prove-long: $(DEV_STAMP) ## what takes longer: the tests on Kafka 3.9.1, and long random histories
+	@KAFKA_VERSION=3.9.1 $(BIN)/python -m pytest $(ARGS)
+	@FIRSTHOUR_HISTORIES=300 $(BIN)/python -m pytest tests/contract/test_any_order.py --timeout 3600
 
 mutate: $(DEV_STAMP) ## take away one mechanism after the other, and say which test notices
 	@$(BIN)/python -m tests.proof.mechanisms $(ARGS)
@@ -67,8 +89,8 @@ schemas: $(RUN_STAMP) ## write schemas/json, schemas/asyncapi.yaml and the READM
 lock: $(DEV_STAMP) ## resolve requirements/*.txt anew (ARGS=--upgrade for newer versions)
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 		{ echo "Locks are made with the oldest Python we run on: make lock PYTHON=python3.11 VENV=.venv-lock" >&2; exit 2; }
-	$(COMPILE) --extra kafka --extra postgres $(ARGS) --output-file requirements/run.txt pyproject.toml
-	$(COMPILE) --extra kafka --extra postgres --extra dev --constraint requirements/run.txt $(ARGS) \
+	$(COMPILE) $(ARGS) --output-file requirements/run.txt pyproject.toml
+	$(COMPILE) --extra dev --constraint requirements/run.txt $(ARGS) \
 		--output-file requirements/dev.txt pyproject.toml
 
 audit: $(DEV_STAMP) ## ask the advisory database about what is locked for running (needs the network)

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -16,21 +18,37 @@ from sqlalchemy.exc import DBAPIError
 
 from services import compose
 from services.compose import System
+from services.distributed import open_distributed
 from services.notifier.channels.base import Channel, Message
 from services.notifier.channels.email import EmailChannel, MailSettingsError, server
 from services.notifier.channels.inbox import InboxChannel
 from services.notifier.channels.slack import SlackChannel
-from services.runtime import auth, loglines, settings
+from services.process import Process
+from services.runtime import auth, endpoints, loglines, settings
 from services.runtime.clock import Clock, HostClock
 from services.runtime.config import ConfigError, ConfigFiles
 from services.runtime.files import MissingFilesError
+from services.runtime.kafka import KafkaProducer
 from services.runtime.meta import SpeedError
+from services.runtime.reach import TroubleError
 from services.runtime.server import PortTakenError, Stop, listen, port_of, run, serve
 from services.runtime.settings import Settings, SettingsError
 from services.runtime.sqlite import AlreadyRunningError
 from services.runtime.unit import StorageError
 from services.runtime.version import VERSION
-from services.tools import bench, cli_checks, cli_config, cli_deadletters, cli_keys, demo, demo_config, offline, running
+from services.tools import (
+    bench,
+    cli_apply,
+    cli_checks,
+    cli_config,
+    cli_deadletters,
+    cli_keys,
+    cli_spool,
+    demo,
+    demo_config,
+    offline,
+    running,
+)
 from services.tools.bench_world import Factory
 from services.tools.demo import DemoError
 from services.tools.feed import Feed
@@ -52,6 +70,7 @@ _ENDS: Final[Mapping[type[Exception], int]] = {
     SilentError: NO,
     DemoError: NO,
     StorageError: NO,
+    TroubleError: NO,
 }
 _REFUSED_INPUT: Final = frozenset({400, 413, 415, 422})
 
@@ -82,6 +101,10 @@ async def connect(data: Path | None, *, create: bool = False, configured: bool =
     ways = channels(known, HostClock(), InboxChannel(_unseen))
     services = compose.all_services(ways, None)
     try:
+        if known.distributed:
+            async with _over_the_network(known, ways) as line:
+                yield line
+            return
         async with running.connect(
             known.data_dir, lambda: offline.opened(known, services, create=create, configured=configured)
         ) as line:
@@ -89,6 +112,19 @@ async def connect(data: Path | None, *, create: bool = False, configured: bool =
     finally:
         for channel in ways.values():
             await channel.close()
+
+
+@contextlib.asynccontextmanager
+async def _over_the_network(known: Settings, ways: Mapping[str, Channel]) -> AsyncIterator[Line]:
+    """A line to an installation past one machine: to its database and its topics, whoever else works there."""
+    loglines.configure("console", level=logging.WARNING)  # to standard error: what is printed may be JSON
+    system = await open_distributed(known, (), ways)
+    try:
+        await system.runners["runtime.watch"].step()
+        async with offline.client_of(system.resources, system.services, live=True) as client:
+            yield Line(client)
+    finally:
+        await system.close()
 
 
 # --- up ----------------------------------------------------------------------------------------------------------
@@ -266,6 +302,58 @@ def _up(
     raise typer.Exit(code)
 
 
+# --- serve -------------------------------------------------------------------------------------------------------
+
+
+class Role(StrEnum):
+    """A service that a process can run."""
+
+    GATEWAY = "gateway"
+    SCORING = "scoring"
+    ROUTER = "router"
+    NOTIFIER = "notifier"
+    REPORTING = "reporting"
+
+
+def _serve(
+    services: Annotated[list[Role], typer.Argument(help="One or several; gateway is the HTTP front of all.")],
+    data: DataDir = None,
+    config: ConfigDir = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,
+) -> None:
+    """Serve some services over Apache Kafka and PostgreSQL, beside any number of other processes.
+
+    Needs FIRSTHOUR_DATABASE_URL and FIRSTHOUR_KAFKA_BOOTSTRAP, and waits for what they name. A gateway keeps its spool
+    in --data. SIGTERM stops it in order, within 30 s. Exit code 1: it was of no use any more; start another.
+
+    Example: firsthour serve scoring router --port 8081
+    """
+    known = settings.load(data_dir=data, config_dir=config)
+    if not known.distributed:
+        raise SettingsError(
+            ("FIRSTHOUR_KAFKA_BOOTSTRAP, FIRSTHOUR_DATABASE_URL: are not set; `firsthour up` needs neither",)
+        )
+    in_words = "log_format" not in known.model_fields_set and sys.stderr.isatty()
+    loglines.configure("console" if in_words else known.log_format)
+    wanted = tuple(dict.fromkeys(role.value for role in services))
+    raise typer.Exit(run(Process(known, wanted, host, port, _ways).run))
+
+
+def _ways(known: Settings, clock: Clock) -> Mapping[str, Channel]:
+    return channels(known, clock, InboxChannel(_unseen))
+
+
+@contextlib.asynccontextmanager
+async def _producing(known: Settings) -> AsyncIterator[KafkaProducer]:
+    loglines.configure("console", level=logging.WARNING)
+    producer = KafkaProducer(endpoints.kafka_options(known), known.kafka_prefix, known.kafka_partitions)
+    try:
+        yield producer
+    finally:
+        await producer.close()
+
+
 # --- the other commands ------------------------------------------------------------------------------------------
 
 
@@ -275,12 +363,25 @@ def _bench(
         str | None, typer.Option(metavar="FILE|-", help="Write the figures as JSON; - prints them.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 when a goal is missed.")] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Over Kafka and PostgreSQL: also say where the time goes.")
+    ] = False,
 ) -> None:
     """Measure this machine against the goals, in about three minutes.
 
+    With FIRSTHOUR_DATABASE_URL and FIRSTHOUR_KAFKA_BOOTSTRAP it measures that profile, in a database and topics of its own.
+
     Example: firsthour bench --json figures.json
     """
-    raise typer.Exit(bench.run(Factory(compose.open_clock, compose.open_system), full=full, json=json, strict=strict))
+    raise typer.Exit(
+        bench.run(
+            Factory(compose.open_clock, compose.open_system, open_distributed),
+            full=full,
+            json=json,
+            strict=strict,
+            profile=profile,
+        )
+    )
 
 
 def _version(as_json: AsJson = False) -> None:
@@ -322,6 +423,9 @@ def program() -> typer.Typer:
     )
     app.callback()(_program)
     app.command("up")(_up)
+    app.command("serve")(_serve)
+    cli_apply.add(app)
+    app.add_typer(cli_spool.app(_producing), name="spool")
     cli_config.add_init(app)
     app.add_typer(cli_config.agreement(), name="agreement")
     app.add_typer(cli_keys.app(connect), name="keys")

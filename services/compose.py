@@ -1,7 +1,8 @@
 """The only module that knows every service: settings -> resources -> services -> one running system."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -24,12 +25,12 @@ from services.runtime.config import ConfigFiles
 from services.runtime.http import Readiness, create_app
 from services.runtime.log import TableLog
 from services.runtime.migrate import migrate
-from services.runtime.reads import SqliteReads
+from services.runtime.reads import Reads, SqliteReads
 from services.runtime.service import Resources, Runner, Service, Tick
 from services.runtime.settings import Settings
 from services.runtime.sqlite import SqliteUnits, hold, reader_engine, writer_engine
 from services.runtime.telemetry import Telemetry
-from services.runtime.unit import Unit
+from services.runtime.unit import StorageError, Unit, Units
 from services.runtime.worker import Ticker, Worker
 from services.tools import admin, vocabulary
 
@@ -66,10 +67,8 @@ class System:
     workers: list[Worker] = field(default_factory=list)
 
     async def run(self) -> None:
-        """Run every runner until cancelled. One that falls is started again; it can be no worse off than after a crash."""
-        async with asyncio.TaskGroup() as group:
-            for runner in self.runners.values():
-                group.create_task(_keep_running(runner), name=runner.name)
+        """Run every runner until cancelled."""
+        await run_all(self.runners.values())
 
     async def settle(self) -> None:
         """Step everything until nothing is left to do at this moment of both clocks: how tests let time pass."""
@@ -89,7 +88,15 @@ class System:
         self.lock.close()
 
 
-async def _keep_running(runner: Runner) -> None:
+async def run_all(runners: Iterable[Runner]) -> None:
+    """Run these until cancelled. One that falls is started again; it can be no worse off than after a crash."""
+    async with asyncio.TaskGroup() as group:
+        for runner in runners:
+            group.create_task(keep_running(runner), name=runner.name)
+
+
+async def keep_running(runner: Runner) -> None:
+    """Run it, and start it again when it falls, until it ends by itself."""
     while True:
         try:
             await runner.run()
@@ -104,7 +111,7 @@ class KeysKeeper:
 
     name = "runtime.keys"
 
-    def __init__(self, keys: auth.Keys, units: SqliteUnits, reads: SqliteReads) -> None:
+    def __init__(self, keys: auth.Keys, units: Units, reads: Reads) -> None:
         self._keys, self._units, self._reads = keys, units, reads
 
     async def step(self) -> bool:
@@ -125,13 +132,20 @@ class Gauges:
 
     name = "runtime.gauges"
 
-    def __init__(self, workers: Sequence[Worker], reads: SqliteReads, telemetry: Telemetry) -> None:
+    def __init__(self, workers: Collection[Worker], reads: Reads, telemetry: Telemetry) -> None:
         self._workers, self._reads, self._telemetry = workers, reads, telemetry
 
     async def step(self) -> bool:
-        for worker in self._workers:
-            self._telemetry.lag(worker.consumer, worker.topic, await worker.lag())
-        self._telemetry.queues(await self._reads(waiting_by_pool))
+        try:
+            behind: Counter[tuple[str, str]] = Counter()
+            for worker in self._workers:
+                behind[worker.consumer, worker.topic] += await worker.lag()
+            waiting = await self._reads(waiting_by_pool)
+        except StorageError:  # said elsewhere
+            return False
+        for (consumer, topic), records in behind.items():
+            self._telemetry.lag(consumer, topic, records)
+        self._telemetry.queues(waiting)
         return False
 
     async def run(self) -> None:

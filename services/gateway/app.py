@@ -286,7 +286,10 @@ class Gateway:
 
             return idempotency.once(unit, scope, key, print_, keep)
 
-        answer = await self._units.run(work)
+        try:
+            answer = await self._units.run(work)
+        except StorageError:  # the key cannot be remembered; the events can be kept, and their ids make them count once
+            return await self._keep(source, found)
         if answer.replayed:
             extra[b"idempotent-replayed"] = b"true"
         else:

@@ -40,6 +40,7 @@ class Delivery:
         self._look_at = 0.0  # monotonic: when a page may be due without anybody asking
         self._jitter = random.Random().random  # noqa: S311  # spreads retries, guards nothing
         self._closing = False
+        self._away = False  # the database, when last asked
         desk.room, desk.hand, desk.ended = self.room, self.hand, resources.telemetry.promise
 
     def room(self) -> int:
@@ -87,8 +88,11 @@ class Delivery:
             await self._record()
             while (self._asked or self._seconds_left() <= 0) and self.room() > 0:
                 await self._claim()
+            self._away = False
         except StorageError as failure:
-            _log.warning("storage unavailable", consumer=self.name, error_type=type(failure).__name__)
+            if not self._away:
+                _log.warning("storage unavailable", consumer=self.name, error_type=type(failure).__name__)
+            self._away = True
             await asyncio.sleep(STORAGE_SECONDS)
         return max(0.0, self._seconds_left()) if self.room() > 0 else LOOK_SECONDS
 

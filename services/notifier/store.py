@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -84,9 +85,7 @@ reps = sa.Table(
 )
 
 _LOCK_CLOCKS = db.Sql(
-    lambda f: (
-        sa.select(clocks).where(clocks.c.lead_id.in_(f.each("leads"))).order_by(clocks.c.lead_id).with_for_update()
-    )
+    lambda f: sa.select(clocks).where(f.among(clocks.c.lead_id, "leads")).order_by(clocks.c.lead_id).with_for_update()
 )
 _DUE_CLOCKS = db.Sql(
     lambda _: (
@@ -99,12 +98,12 @@ _DUE_CLOCKS = db.Sql(
 )
 _NEXT_CLOCK = db.Sql(lambda _: sa.select(sa.func.min(clocks.c.due_at)).where(clocks.c.due_at > sa.bindparam("now")))
 _SAVE_CLOCKS = db.Sql(lambda f: f.upsert(clocks, ["lead_id"]))
-_SOME_CLOCKS = db.Sql(lambda f: sa.select(clocks).where(clocks.c.lead_id.in_(f.each("leads"))))
+_SOME_CLOCKS = db.Sql(lambda f: sa.select(clocks).where(f.among(clocks.c.lead_id, "leads")))
 
 _ADD_PAGES = db.Sql(
     lambda f: f.insert(pages).values({c.name: sa.bindparam(c.name) for c in pages.columns}).on_conflict_do_nothing()
 )
-_THERE = db.Sql(lambda f: sa.select(pages.c.id).where(pages.c.id.in_(f.each("pages"))))
+_THERE = db.Sql(lambda f: sa.select(pages.c.id).where(f.among(pages.c.id, "pages")))
 _CANCEL_PAGES = db.Sql(
     lambda _: (
         sa.update(pages)
@@ -131,7 +130,7 @@ _LOCK_PAGES = db.Sql(
     lambda f: (
         sa.select(pages, reps.c.state.label("standing"), reps.c.until)
         .select_from(pages.outerjoin(reps, reps.c.rep == pages.c.person))
-        .where(pages.c.id.in_(f.each("ids")))
+        .where(f.among(pages.c.id, "ids"))
         .order_by(pages.c.id)
         .with_for_update(of=pages)
     )
@@ -156,7 +155,7 @@ _CHANGE_PAGES = db.Sql(
     )
 )
 _ADD_ATTEMPTS = db.Sql(lambda f: f.upsert(attempts, ["page_id", "n"]))
-_STANDING = db.Sql(lambda f: sa.select(reps.c.rep, reps.c.state, reps.c.until).where(reps.c.rep.in_(f.each("reps"))))
+_STANDING = db.Sql(lambda f: sa.select(reps.c.rep, reps.c.state, reps.c.until).where(f.among(reps.c.rep, "reps")))
 
 
 def _save_reps(flavour: db.Flavour) -> Any:
@@ -185,6 +184,8 @@ _LISTED = db.Sql(lambda _: _newest_first())
 _LISTED_OF_LEAD = db.Sql(lambda _: _newest_first(pages.c.lead_id == sa.bindparam("lead")))
 _BUSINESS = ("submit_at", "promise_at", "assigned_at", "due_at", "touched_at", "missed_at", "updated_at")
 _PAGE_TIMES = ("due_at", "next_at", "first_try_at", "lease_until", "created_at", "sent_at")
+
+_PLACE = itemgetter(0, 1)
 
 _json = msgspec.json.Encoder().encode
 _card = msgspec.json.Decoder(LeadCard).decode
@@ -246,7 +247,7 @@ def next_due(unit: Unit, now: datetime) -> datetime | None:
 
 def save_clocks(unit: Unit, changed: Iterable[Clock]) -> None:
     """Store these clocks."""
-    _SAVE_CLOCKS.many(unit.connection, [_clock_row(clock) for clock in changed])
+    _SAVE_CLOCKS.many(unit.connection, [_clock_row(clock) for clock in sorted(changed, key=attrgetter("lead_id"))])
 
 
 def find_clocks(connection: Connection, leads: Collection[str]) -> dict[str, Clock]:
@@ -264,7 +265,7 @@ def there(unit: Unit, ids: Collection[str]) -> set[str]:
 
 def add_pages(unit: Unit, new: Iterable[Page]) -> None:
     """Store new pages; one that is there already stays as it is."""
-    _ADD_PAGES.many(unit.connection, [_page_row(page) for page in new])
+    _ADD_PAGES.many(unit.connection, [_page_row(page) for page in sorted(new, key=attrgetter("id"))])
 
 
 def cancel_pages(unit: Unit, cancels: Iterable[Cancel]) -> None:
@@ -296,7 +297,9 @@ def change_pages(unit: Unit, changed: Iterable[Page]) -> None:
 
 def add_attempts(unit: Unit, new: Iterable[Attempt]) -> None:
     """Store attempts; what is known better now replaces what was said of the same one."""
-    _ADD_ATTEMPTS.many(unit.connection, [{**attempt._asdict(), "at": micros(attempt.at)} for attempt in new])
+    _ADD_ATTEMPTS.many(
+        unit.connection, [{**attempt._asdict(), "at": micros(attempt.at)} for attempt in sorted(new, key=_PLACE)]
+    )
 
 
 def listed(
@@ -316,7 +319,10 @@ def save_reps(unit: Unit, changed: Sequence[RepChanged]) -> None:
     """Store availability; older news never overwrite newer."""
     _SAVE_REPS.many(
         unit.connection,
-        [{"rep": r.rep, "state": r.state, "until": _micros(r.until), "at": micros(r.at)} for r in changed],
+        [
+            {"rep": r.rep, "state": r.state, "until": _micros(r.until), "at": micros(r.at)}
+            for r in sorted(changed, key=attrgetter("rep"))
+        ],
     )
 
 

@@ -1,6 +1,7 @@
 """The only SQL of reporting: every event and record for 400 days, and the status of each lead."""
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -57,6 +58,7 @@ _DROP = db.Sql(
             .where(history.c.heard_at < sa.bindparam("before"))
             .order_by(history.c.heard_at)
             .limit(sa.bindparam("limit", type_=sa.Integer))
+            .with_for_update(skip_locked=True)
         )
     )
 )
@@ -75,17 +77,17 @@ _TIMELINE = db.Sql(_timeline)
 
 def keep(unit: Unit, rows: Sequence[Mapping[str, object]]) -> None:
     """Store history rows; one that is there already stays as it is."""
-    _KEEP.many(unit.connection, rows)
+    _KEEP.many(unit.connection, sorted(rows, key=itemgetter("id")))
 
 
 def set_statuses(unit: Unit, rows: Sequence[Mapping[str, object]]) -> None:
     """The newest status of leads; an older version never overwrites."""
-    _STATUS.many(unit.connection, rows)
+    _STATUS.many(unit.connection, sorted(rows, key=itemgetter("lead_id")))
 
 
 def drop(unit: Unit, before: int, limit: int) -> int:
     """Forget up to `limit` rows heard before that moment (microseconds); how many."""
-    return _DROP.run(unit.connection, before=before, limit=limit).rowcount
+    return _DROP.run(unit.connection, before=before, limit=limit)
 
 
 def counts(connection: Connection) -> dict[str, int]:

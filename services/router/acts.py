@@ -318,6 +318,8 @@ def available(desk: Desk, rep: str, state: str, until: int | None) -> Presence:
 def noticed(desk: Desk, rep: str, state: str) -> None:
     """A rep is here or gone, by the team file or because an absence has ended."""
     presence = desk.presence(rep)
+    if presence.said == state:  # another router has noticed too, and was first at the lock
+        return
     if state == "available":
         presence.state, presence.until = state, None
     _say(desk, rep, presence, state)

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable
 from functools import cached_property
 from typing import Any
 
+from sqlalchemy.engine import Connection
+
 from schemas.events import LeadAssigned, LeadQueued, Routed
 from services.router import store
 from services.router.domain.choosing import Decision, Floor, Inputs, Presence, ask, decide, unavailable
@@ -37,6 +39,14 @@ class Queue:
         self.whole = set(whole)
         self.ids = [place[2] for place in places]
         self.stale = True  # room may have been made since the queue was last served
+
+    def look_again(self, waited_for: Collection[str], connection: Connection) -> None:
+        """Once the pools are locked: who began to wait since the peek is not in memory, and goes first all the same."""
+        self.waited_for |= set(waited_for)
+        if self.whole:
+            now = store.waiting(connection, self.whole, FIRST, SERVED_MAX)
+            if not {place[2] for place in now} <= set(self.ids):
+                self.whole = set()
 
     def joined(self, pool: str, lead: str) -> None:
         """A lead of this unit begins to wait."""
@@ -85,8 +95,10 @@ class Desk:
     @cached_property
     def floor(self) -> Floor:
         """Pools and reps, locked when first asked for: after every lead."""
-        team = self.rules.team
-        return store.lock_floor(self.unit.connection, team.pool_by_id, team.rep_by_id)
+        team, connection = self.rules.team, self.unit.connection
+        locked = store.lock_floor(connection, team.pool_by_id, team.rep_by_id)
+        self.queue.look_again(store.pools_waited_for(connection, team.pool_by_id), connection)
+        return locked
 
     # --- what is known --------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The only SQL of the router: leads, assignments, decisions, pools and reps."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -104,7 +105,7 @@ reps = sa.Table(
 
 _LIMIT = sa.bindparam("limit", type_=sa.Integer)
 _LOCK = db.Sql(
-    lambda f: sa.select(leads).where(leads.c.lead_id.in_(f.each("leads"))).order_by(leads.c.lead_id).with_for_update()
+    lambda f: sa.select(leads).where(f.among(leads.c.lead_id, "leads")).order_by(leads.c.lead_id).with_for_update()
 )
 _ONE = db.Sql(lambda _: sa.select(leads).where(leads.c.lead_id == sa.bindparam("lead")))
 _SAVE = db.Sql(lambda f: f.upsert(leads, ["lead_id"]))
@@ -160,7 +161,7 @@ _AFTER = sa.tuple_(
 _WAITING = db.Sql(
     lambda f: (
         sa.select(leads.c.lead_id, leads.c.urgency_rank, leads.c.queue_since)
-        .where(_WAITS, leads.c.queue_pool.in_(f.each("pools")), _PLACE > _AFTER)
+        .where(_WAITS, f.among(leads.c.queue_pool, "pools"), _PLACE > _AFTER)
         .order_by(leads.c.urgency_rank, leads.c.queue_since, leads.c.lead_id)
         .limit(_LIMIT)
     )
@@ -179,7 +180,7 @@ _WAITING_BY_POOL = db.Sql(
 _HELD_BY = db.Sql(
     lambda f: (
         sa.select(leads.c.lead_id)
-        .where(leads.c.owner.in_(f.each("reps")), leads.c.status.in_(f.each("statuses")))
+        .where(f.among(leads.c.owner, "reps"), f.among(leads.c.status, "statuses"))
         .order_by(leads.c.owner, leads.c.lead_id)
         .limit(_LIMIT)
     )
@@ -239,7 +240,7 @@ _body = msgspec.json.Decoder(_Body).decode
 
 def lock(connection: Connection, wanted: Collection[str]) -> dict[str, Lead]:
     """Those of these leads that are known, locked, sorted by id."""
-    return {row[0]: _lead(row) for row in _LOCK.all(connection, leads=list(wanted))}
+    return {row[0]: _lead(row) for row in _LOCK.all(connection, leads=sorted(wanted))}
 
 
 def find(connection: Connection, lead: str) -> Lead | None:
@@ -256,7 +257,8 @@ def _lead(row: Row[Any]) -> Lead:
 
 def save(connection: Connection, changed: Iterable[Lead]) -> None:
     """Store these leads whole."""
-    _SAVE.tuples(connection, [(*astuple(lead)[:-1], _encode(lead.state).decode()) for lead in changed])
+    ordered = sorted(changed, key=attrgetter("id"))
+    _SAVE.tuples(connection, [(*astuple(lead)[:-1], _encode(lead.state).decode()) for lead in ordered])
 
 
 def learn(connection: Connection, changed: Iterable[Lead]) -> None:

@@ -52,6 +52,9 @@ _REVOKE = db.Sql(
         .values(revoked_at=sa.bindparam("revoked_at"))
     )
 )
+_LOCK = db.Sql(
+    lambda f: sa.select(api_keys.c.id).where(f.among(api_keys.c.id, "keys")).order_by(api_keys.c.id).with_for_update()
+)
 _USED = db.Sql(
     lambda _: sa.update(api_keys).where(api_keys.c.id == sa.bindparam("key")).values(used_at=sa.bindparam("used_at"))
 )
@@ -123,7 +126,7 @@ def create(
 
 def revoke(connection: Connection, id: str, now: datetime) -> bool:
     """Refuse this key from now on; False when there is no such living key."""
-    return _REVOKE.run(connection, key=id, revoked_at=micros(now)).rowcount == 1
+    return _REVOKE.run(connection, key=id, revoked_at=micros(now)) == 1
 
 
 def listed(connection: Connection) -> list[Key]:
@@ -145,7 +148,8 @@ def listed(connection: Connection) -> list[Key]:
 
 
 def note_use(connection: Connection, used: Mapping[str, datetime]) -> None:
-    """Store when keys were last used."""
+    """Store when keys were last used. Locked in one order first: every gateway does this every few seconds."""
+    _LOCK.all(connection, keys=sorted(used))
     _USED.many(connection, [{"key": id, "used_at": micros(at)} for id, at in used.items()])
 
 

@@ -91,3 +91,28 @@ class HandClock:
     def advance(self, **by: float) -> None:
         """Move both by a timedelta: `advance(minutes=10)`."""
         self.now += timedelta(**by)
+
+
+class SharedClock:
+    """The database's clock, as this process knows it: set now and then, and between that carried on by a clock nobody
+    sets. So the clocks of hosts may differ or jump, and all processes agree nevertheless. Until first set it is the
+    host's."""
+
+    def __init__(self) -> None:
+        self.set(datetime.now(UTC))
+
+    def set(self, now: datetime) -> None:
+        """It is `now`."""
+        self._then, self._monotonic = now, time.monotonic()
+
+    def real(self) -> datetime:
+        return self._then + timedelta(seconds=time.monotonic() - self._monotonic)
+
+    def business(self) -> datetime:
+        return self.real()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def real_seconds(self, business: timedelta) -> float:
+        return business.total_seconds()

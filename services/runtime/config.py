@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -101,6 +101,22 @@ def _checked(directory: Path, raw: Mapping[str, bytes | Problem]) -> Config:
 def load(directory: Path) -> Config:
     """The configuration in `directory`. Raises `ConfigError` with everything that is wrong."""
     return _checked(directory, _read(directory))
+
+
+def parse(raw: Mapping[str, bytes], directory: Path) -> Config:
+    """The configuration that the texts of these files say; `directory` is where they came from. Raises `ConfigError`."""
+    return _checked(directory, raw)
+
+
+class Configs(Protocol):
+    """Where the configuration in force is found."""
+
+    @property
+    def current(self) -> Config: ...
+
+    @property
+    def problem(self) -> ConfigError | None:
+        """What is wrong with a newer one."""
 
 
 class ConfigFiles:

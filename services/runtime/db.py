@@ -3,11 +3,15 @@
 A statement is written in SQLAlchemy Core, compiled once per dialect, and then run at driver level with plain
 parameters: the same SQL as `connection.execute` would send, without building it anew for every unit. All columns are
 TEXT, BIGINT, DOUBLE or BLOB, so no value needs converting on the way.
+
+Many rows are one call of the driver. SQLite runs the statement row by row; PostgreSQL gets one statement over the
+arrays of the columns, whose text is the same for any number of rows.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, cast
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 import sqlalchemy as sa
@@ -20,6 +24,10 @@ Text = sa.Text
 Integer = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite: only INTEGER is the row id
 Real = sa.Double
 Bytes = sa.LargeBinary
+
+LOOK_UP: Final[Mapping[str, str]] = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+"""What PostgreSQL is told for a session of units: rows are looked up by an index. A plan that is made while a table is
+empty, and kept, would go on reading all of it when it is no longer empty."""
 
 _to_json = msgspec.json.Encoder().encode
 
@@ -45,11 +53,43 @@ class Flavour:
         if self.name == "sqlite":
             rows = sa.func.json_each(sa.bindparam(name)).table_valued("value", name=f"{name}_each")
             return sa.select(rows.c.value)
-        array = sa.cast(sa.bindparam(name), postgresql.ARRAY(sa.Text))
-        return sa.select(sa.func.unnest(array).column_valued("value"))
+        return sa.select(sa.func.unnest(_array(name)).column_valued("value"))
+
+    def among(self, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
+        """Whether `column` is one of the array parameter `name` (texts): a look-up in its index on both."""
+        if self.name == "sqlite":
+            return column.in_(self.each(name))
+        return column == sa.any_(_array(name))
+
+
+def _array(name: str) -> sa.BindParameter[Any]:
+    return sa.bindparam(name, type_=postgresql.ARRAY(sa.Text))
 
 
 _FLAVOURS = {name: Flavour(name) for name in ("sqlite", "postgresql")}
+
+
+class Direct:
+    """A connection that hands statements to its driver as they are: what units on PostgreSQL run on."""
+
+    dialect: Dialect
+
+    def rows(self, text: str, bound: Sequence[Any]) -> Sequence[Any]:
+        """Every row of the result."""
+        raise NotImplementedError
+
+    def changed(self, text: str, bound: Sequence[Any]) -> int:
+        """How many rows were changed."""
+        raise NotImplementedError
+
+
+class Compiled(NamedTuple):
+    """A statement as one dialect's driver takes it."""
+
+    text: str
+    order: tuple[str, ...]  # the parameters, by position
+    given: Mapping[str, Any]  # those that the statement itself sets; None for the others
+    each: tuple[str, ...]  # of the parameters those that differ from row to row, once each
 
 
 class Sql:
@@ -57,48 +97,129 @@ class Sql:
 
     def __init__(self, build: Callable[[Flavour], Any]) -> None:
         self._build = build
-        self._compiled: dict[str, tuple[str, tuple[str, ...], Mapping[str, Any]]] = {}
+        self._once: dict[str, Compiled] = {}
+        self._of_rows: dict[str, Compiled] = {}
 
-    def _for(self, dialect: Dialect) -> tuple[str, tuple[str, ...], Mapping[str, Any]]:
-        found = self._compiled.get(dialect.name)
-        if found is None:
-            compiled = cast(Any, self._build(_FLAVOURS[dialect.name]).compile(dialect=dialect))
-            order = tuple(compiled.positiontup or ())
-            found = self._compiled[dialect.name] = (str(compiled), order, compiled.params)
-        return found
-
-    def run(self, connection: Connection, **values: Any) -> sa.CursorResult[*tuple[Any, ...]]:
-        """Run once. Lists become arrays."""
-        text, order, given = self._for(connection.dialect)
-        return connection.exec_driver_sql(text, tuple(_value(values.get(n, given.get(n)), connection) for n in order))
+    def run(self, connection: Connection, **values: Any) -> int:
+        """Run once; how many rows were changed. Lists become arrays."""
+        text, bound = self.bound(connection.dialect, values)
+        if isinstance(connection, Direct):
+            return connection.changed(text, bound)
+        return int(connection.exec_driver_sql(text, bound).rowcount)
 
     def all(self, connection: Connection, **values: Any) -> Sequence[Any]:
         """Every row of the result, as named tuples."""
-        return self.run(connection, **values).all()
+        text, bound = self.bound(connection.dialect, values)
+        if isinstance(connection, Direct):
+            return connection.rows(text, bound)
+        return connection.exec_driver_sql(text, bound).all()
 
     def first(self, connection: Connection, **values: Any) -> Any:
         """The first row, or None."""
-        return self.run(connection, **values).first()
+        text, bound = self.bound(connection.dialect, values)
+        if isinstance(connection, Direct):
+            rows = connection.rows(text, bound)
+            return rows[0] if rows else None
+        return connection.exec_driver_sql(text, bound).first()
 
-    def tuples(self, connection: Connection, rows: list[tuple[Any, ...]]) -> None:
-        """As `many`, with each row in the order of the statement's parameters: for an INSERT its table's columns."""
-        if rows:
-            connection.exec_driver_sql(self._for(connection.dialect)[0], rows)
+    def bound(self, dialect: Dialect, values: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
+        """What the driver is given."""
+        text, order, given, _ = self.for_one(dialect)
+        fit = _for_sqlite if dialect.name == "sqlite" else _for_postgresql
+        return text, tuple(fit(values.get(n, given.get(n))) for n in order)
 
-    def many(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Run once per row, as one call of the driver; nothing for no rows."""
+    def tuples(self, connection: Connection, rows: list[tuple[Any, ...]]) -> int:
+        """As `many`, with each row in the order of the statement's parameters: for an INSERT its table's columns, for
+        an UPDATE what is set and then what it is found by."""
+        if not rows:
+            return 0
+        if connection.dialect.name == "sqlite":
+            return int(connection.exec_driver_sql(self.for_one(connection.dialect).text, rows).rowcount)
+        text, order, given, each = self.for_rows(connection.dialect)
+        bound = tuple(zip(*rows, strict=True)) + tuple(given[n] for n in order[len(each) :])
+        if isinstance(connection, Direct):
+            return connection.changed(text, bound)
+        return int(connection.exec_driver_sql(text, bound).rowcount)
+
+    def many(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> int:
+        """Run for each row, as one call of the driver; nothing for no rows. How many rows were changed.
+
+        Rows are inserted in their order. An upsert must not be given one key twice and an UPDATE not two rows that
+        change the same row: in one statement PostgreSQL refuses the first and does only one of the second. Rows that
+        others may change at the same time come sorted by their key, so that nobody waits in a circle.
+        """
         rows = list(rows)
         if not rows:
-            return
-        text, order, given = self._for(connection.dialect)
+            return 0
+        _, order, given, each = self.for_one(connection.dialect)
+        if connection.dialect.name != "sqlite":
+            order = each
         if given and any(n not in rows[0] for n in order):
             rows = [{**given, **row} for row in rows]
         pick = itemgetter(*order)
-        values = [pick(row) for row in rows] if len(order) > 1 else [(pick(row),) for row in rows]
-        connection.exec_driver_sql(text, values)
+        return self.tuples(
+            connection, [pick(row) for row in rows] if len(order) > 1 else [(pick(row),) for row in rows]
+        )
+
+    def for_one(self, dialect: Dialect) -> Compiled:
+        """What `run` sends."""
+        found = self._once.get(dialect.name)
+        if found is None:
+            found = self._once[dialect.name] = _compile(self._build(_FLAVOURS[dialect.name]), dialect)
+        return found
+
+    def for_rows(self, dialect: Dialect) -> Compiled:
+        """What `many` and `tuples` send where the database is not SQLite: the arrays of the columns come first."""
+        found = self._of_rows.get(dialect.name)
+        if found is None:
+            found = self._of_rows[dialect.name] = _over_rows(self.for_one(dialect))
+        return found
 
 
-def _value(value: Any, connection: Connection) -> Any:
-    if isinstance(value, list) and connection.dialect.name == "sqlite":
-        return _to_json(value).decode()
-    return value
+def _for_sqlite(value: Any) -> Any:
+    return _to_json(value).decode() if isinstance(value, list) else value
+
+
+def _for_postgresql(value: Any) -> Any:
+    """What PostgreSQL refuses is refused at the rim already, but for addresses: they are not found."""
+    return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value
+
+
+def _compile(statement: Any, dialect: Dialect) -> Compiled:
+    compiled = cast(Any, statement.compile(dialect=dialect))
+    order = tuple(compiled.positiontup or ())
+    each = tuple(dict.fromkeys(name for name in order if compiled.binds[name].required))
+    return Compiled(str(compiled), order, compiled.params, each)
+
+
+_PLACE = re.compile(r"\$(\d+)(?:::(\w+(?: PRECISION)?))?")
+_ONE_INSERT = re.compile(r"(INSERT INTO .*?)\sVALUES \(([^()]*)\)(.*?)(?:\sRETURNING .*)?", re.DOTALL)
+_ONE_UPDATE = re.compile(r"(UPDATE .*?)\s(WHERE .*)", re.DOTALL)
+
+
+def _over_rows(one: Compiled) -> Compiled:
+    """The same INSERT or UPDATE of all the rows of `u`: one array for each parameter that differs from row to row, then
+    those that the statement itself sets. The types are those that the one-row statement casts its parameters to."""
+    constant = tuple(name for name in dict.fromkeys(one.order) if name not in one.each)
+    types: dict[str, str] = {}
+
+    def placed(found: re.Match[str]) -> str:
+        name = one.order[int(found[1]) - 1]
+        cast_to = f"::{found[2]}" if found[2] else ""
+        if name in constant:
+            return f"${len(one.each) + constant.index(name) + 1}{cast_to}"
+        if found[2]:
+            types[name] = found[2]
+        return f'u."{name}"'
+
+    text = _PLACE.sub(placed, one.text)
+    arrays = ", ".join(f"${n}::{types[name]}[]" for n, name in enumerate(one.each, 1))
+    names = ", ".join(f'"{name}"' for name in one.each)
+    if insert := _ONE_INSERT.fullmatch(text):
+        rows = f"unnest({arrays}) WITH ORDINALITY AS u({names}, ordinality) ORDER BY u.ordinality"
+        text = f"{insert[1]} SELECT {insert[2]} FROM {rows}{insert[3]}"  # noqa: S608  # of statements of ours alone
+    elif update := _ONE_UPDATE.fullmatch(text):
+        text = f"{update[1]} FROM unnest({arrays}) AS u({names}) {update[2]}"
+    else:
+        raise ValueError("no statement for many rows: " + one.text)
+    return Compiled(text, one.each + constant, one.given, one.each)

@@ -99,7 +99,7 @@ def bury(
         "source": source,
         "content_type": content_type,
         "body": body,
-        "error": error[:2_000],
+        "error": _storable(error),
         "code": code,
         "state": "waiting",
         "changed_at": micros(at),
@@ -127,7 +127,12 @@ def counts(connection: Connection) -> dict[str, int]:
 
 def change(connection: Connection, letter: str, state: str, at: datetime, error: str) -> None:
     """Say what became of a letter."""
-    _CHANGE.run(connection, letter=letter, state=state, changed_at=micros(at), error=error[:2_000])
+    _CHANGE.run(connection, letter=letter, state=state, changed_at=micros(at), error=_storable(error))
+
+
+def _storable(error: str) -> str:
+    """As text of any database; what cannot be encoded is lost, the body has it still."""
+    return error[:2_000].encode(errors="replace").decode()
 
 
 def _letter(row: Any) -> DeadLetter:

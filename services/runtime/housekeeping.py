@@ -20,6 +20,7 @@ _SEEN = db.Sql(
             sa.select(seen.c.consumer, seen.c.event_id)
             .where(seen.c.day < sa.bindparam("before"))
             .limit(sa.bindparam("limit", type_=sa.Integer))
+            .with_for_update(skip_locked=True)
         )
     )
 )
@@ -42,9 +43,17 @@ _LOG = db.Sql(
 
 def sweep(unit: Unit) -> datetime | None:
     """Drop a bounded number of rows; due again at once while there are more."""
-    real = unit.clock.real()
-    before = micros(real)
-    dropped = _SEEN.run(unit.connection, before=before // _DAY_US - SEEN_DAYS, limit=ROWS_AT_ONCE).rowcount
-    old = micros(real - timedelta(days=LOG_DAYS))
-    dropped = max(dropped, _LOG.run(unit.connection, before=old, limit=ROWS_AT_ONCE).rowcount)
+    old = micros(unit.clock.real() - timedelta(days=LOG_DAYS))
+    dropped = max(_forget(unit), _LOG.run(unit.connection, before=old, limit=ROWS_AT_ONCE))
     return unit.now if dropped == ROWS_AT_ONCE else None
+
+
+def sweep_published(unit: Unit) -> datetime | None:
+    """As `sweep` where rows of the log go when they have been published: never by their age, and cursors say nothing
+    of them."""
+    return unit.now if _forget(unit) == ROWS_AT_ONCE else None
+
+
+def _forget(unit: Unit) -> int:
+    today = micros(unit.clock.real()) // _DAY_US
+    return _SEEN.run(unit.connection, before=today - SEEN_DAYS, limit=ROWS_AT_ONCE)

@@ -62,6 +62,7 @@ _SWEEP = db.Sql(
             .where(idempotency.c.at < sa.bindparam("before"))
             .order_by(idempotency.c.at)
             .limit(sa.bindparam("limit", type_=sa.Integer))
+            .with_for_update(skip_locked=True)
         )
     )
 )
@@ -109,12 +110,13 @@ def once(unit: Unit, scope: str, key: str | None, print_: str, work: Callable[[]
     if key is None:
         return Answer(*work())
     now = unit.clock.real()
-    if not _claimed(unit, scope, key, print_, now):
+    while not _claimed(unit, scope, key, print_, now):
         found = _FIND.first(unit.connection, scope_=scope, key_=key)
         if found is not None and found.at >= micros(now - KEPT):
             return _replayed(found, print_)
-        _FORGET.run(unit.connection, scope_=scope, key_=key)
-        _claimed(unit, scope, key, print_, now)
+        _FORGET.run(
+            unit.connection, scope_=scope, key_=key
+        )  # others may do the same now: whose claim holds is seen above
     status, body = work()
     _KEEP.run(unit.connection, scope_=scope, key_=key, status=status, body=body)
     return Answer(status, body)
@@ -122,7 +124,7 @@ def once(unit: Unit, scope: str, key: str | None, print_: str, work: Callable[[]
 
 def _claimed(unit: Unit, scope: str, key: str, print_: str, now: datetime) -> bool:
     row = {"scope": scope, "key": key, "fingerprint": print_, "status": 0, "body": b"", "at": micros(now)}
-    return _CLAIM.run(unit.connection, **row).rowcount == 1
+    return _CLAIM.run(unit.connection, **row) == 1
 
 
 def _replayed(found: sa.Row[Any], print_: str) -> Answer:
@@ -139,7 +141,7 @@ def _replayed(found: sa.Row[Any], print_: str) -> Answer:
 def sweep(unit: Unit) -> datetime | None:
     """A tick: drop what is older than `KEPT`, a bounded number; due again at once while there is more."""
     before = micros(unit.clock.real() - KEPT)
-    dropped = _SWEEP.run(unit.connection, before=before, limit=_ROWS_AT_ONCE).rowcount
+    dropped = _SWEEP.run(unit.connection, before=before, limit=_ROWS_AT_ONCE)
     return unit.now if dropped == _ROWS_AT_ONCE else None
 
 

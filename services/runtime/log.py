@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
+from zlib import crc32
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -69,6 +70,15 @@ _END = db.Sql(
 )
 
 
+Place = tuple[str, int]
+"""A topic and one of its partitions."""
+
+
+def partition_of(key: str, partitions: int) -> int:
+    """Where the records of a key go, for ever: all of them in one partition, so that their order holds."""
+    return crc32(key.encode()) % partitions
+
+
 class Row(NamedTuple):
     """What is appended: where, under which key, which event."""
 
@@ -110,8 +120,14 @@ class EventLog(Protocol):
     """What a reader may rely on, whatever carries the records: those of a partition come in the order in which their
     units committed, each at least once, none missing between two positions."""
 
+    begins: int
+    """The position of the first record, which is offset 0 where there are offsets."""
+
     async def ready(self, topic: str, partition: int, after: int) -> None:
         """Return once there is a record beyond `after`."""
+
+    async def ready_any(self, topic: str, after: Mapping[int, int]) -> None:
+        """Return once there is a record beyond its position in any of these partitions."""
 
     async def fetch(self, topic: str, partition: int, after: int, limit: int) -> Sequence[Record]:
         """Up to `limit` records beyond `after`, at once; none when there is none."""
@@ -151,6 +167,8 @@ class Tail:
 class TableLog:
     """The `log` table as event log: one partition, positions are row ids, the writer says what it appended."""
 
+    begins = 0  # a row is named by its id
+
     def __init__(self, reads: Reads, ends: Mapping[str, int], keep: int = 2_000) -> None:
         self._reads = reads
         self._tails = {topic: Tail(end, keep) for topic, end in ends.items()}
@@ -168,6 +186,9 @@ class TableLog:
         while tail.end <= after:
             tail.more.clear()
             await tail.more.wait()
+
+    async def ready_any(self, topic: str, after: Mapping[int, int]) -> None:
+        await self.ready(topic, 0, after[0])
 
     async def fetch(self, topic: str, partition: int, after: int, limit: int) -> Sequence[Record]:
         tail = self._tails[topic]

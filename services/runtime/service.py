@@ -8,7 +8,7 @@ from typing import Protocol
 from fastapi import APIRouter
 
 from services.runtime.clock import Clock
-from services.runtime.config import ConfigFiles
+from services.runtime.config import Configs
 from services.runtime.log import EventLog, Record
 from services.runtime.reads import Reads
 from services.runtime.settings import Settings
@@ -52,7 +52,7 @@ class Resources:
 
     settings: Settings
     clock: Clock
-    config: ConfigFiles
+    config: Configs
     units: Units
     reads: Reads
     log: EventLog

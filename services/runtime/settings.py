@@ -8,11 +8,12 @@ import re
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Any, ClassVar, Literal
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from services.runtime import addresses
 
 PREFIX = "FIRSTHOUR_"
 SECRET_BYTES_MAX = 64 * 1024
@@ -65,10 +66,47 @@ class Settings(BaseSettings):
     )
     log_format: Literal["json", "console"] = Field("json", description="`json` for machines, `console` for people.")
     database_url: SecretStr | None = Field(
-        None, description="PostgreSQL instead of the embedded database. Comes with the next release; leave it unset."
+        None,
+        description="PostgreSQL 15 or newer, `postgresql://user:password@host:5432/database?sslmode=verify-full` (`sslmode`: "
+        "disable, prefer, require, verify-ca, verify-full; `sslrootcert=FILE` for an authority of your own); "
+        "with `FIRSTHOUR_KAFKA_BOOTSTRAP` it takes the place of the embedded database.",
     )
     kafka_bootstrap: str | None = Field(
-        None, description="Apache Kafka instead of the embedded log. Comes with the next release; leave it unset."
+        None,
+        description="Brokers of Apache Kafka, `host:9092,host:9092`; "
+        "with `FIRSTHOUR_DATABASE_URL` it takes the place of the embedded log.",
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How the brokers are spoken with: SSL encrypts, SASL signs in."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="How to sign in: `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`."
+    )
+    kafka_username: str | None = Field(None, description="Who signs in to Kafka.")
+    kafka_password: SecretStr | None = Field(None, description="The password of `FIRSTHOUR_KAFKA_USERNAME`.")
+    kafka_ca_file: Path | None = Field(
+        None,
+        description="PEM file of the authorities that sign the brokers' certificates; without it, those of the system.",
+    )
+    kafka_prefix: str = Field(
+        "firsthour.",
+        pattern=r"^[A-Za-z0-9._-]{1,100}$",
+        description="What the names of topics and consumer groups begin with, so that installations can share brokers.",
+    )
+    kafka_partitions: int = Field(
+        12,
+        ge=1,
+        le=1000,
+        description="Partitions of a topic that `firsthour migrate` creates: how many replicas of a service can work at "
+        "once. Keep it; a lead's records would change partitions.",
+    )
+    kafka_replication: int | None = Field(
+        None, ge=1, le=10, description="Copies of each partition; without it three, or as many as there are brokers."
+    )
+    spool_bytes_max: int = Field(
+        1024**3,
+        ge=1024**2,
+        description="Bytes of events that a gateway keeps in its data directory while Kafka does not answer.",
     )
 
     @classmethod
@@ -86,7 +124,7 @@ class Settings(BaseSettings):
     @field_validator("public_url", "slack_api_url")
     @classmethod
     def _web_address(cls, value: str) -> str:
-        parts = _split(value.strip(), {"http", "https"}, "http://host or https://host, with a path if need be")
+        parts = addresses.split(value.strip(), {"http", "https"}, "http://host or https://host, with a path if need be")
         if parts.query or parts.fragment or "@" in parts.netloc:
             raise ValueError("give the address alone, without user, query or fragment")
         return value.strip().rstrip("/")
@@ -107,7 +145,7 @@ class Settings(BaseSettings):
     @classmethod
     def _mail_server(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            _split(value.get_secret_value(), {"smtp", "smtps"}, "smtp://user:password@host:587 or smtps://...")
+            addresses.split(value.get_secret_value(), {"smtp", "smtps"}, "smtp://user:password@host:587 or smtps://...")
         return value
 
     @field_validator("mail_from")
@@ -117,11 +155,26 @@ class Settings(BaseSettings):
             raise ValueError("give an address, like FirstHour <leads@example.com>")
         return value
 
-    @field_validator("database_url", "kafka_bootstrap")
+    @field_validator("database_url")
     @classmethod
-    def _later(cls, value: object) -> object:
+    def _database(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            raise ValueError("comes with the next release; unset it to run on the embedded database and log")
+            addresses.postgres(value.get_secret_value())
+        return value
+
+    @field_validator("kafka_bootstrap")
+    @classmethod
+    def _brokers(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        addresses.brokers(value)
+        return ",".join(one.strip() for one in value.split(","))
+
+    @field_validator("kafka_ca_file")
+    @classmethod
+    def _authorities(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            addresses.authorities(value)
         return value
 
     @model_validator(mode="after")
@@ -130,6 +183,41 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}MAIL_FROM: is needed with {PREFIX}SMTP_URL; give an address mails come from")
         return self
 
+    @model_validator(mode="after")
+    def _one_profile(self) -> "Settings":
+        if (self.database_url is None) != (self.kafka_bootstrap is None):
+            missing, given = "DATABASE_URL", "KAFKA_BOOTSTRAP"
+            if self.kafka_bootstrap is None:
+                missing, given = given, missing
+            raise ValueError(
+                f"{PREFIX}{missing}: is needed with {PREFIX}{given}; set both, or neither to run embedded in one process"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _kafka_is_whole(self) -> "Settings":
+        signs_in = self.kafka_security_protocol.startswith("SASL_")
+        for name in ("kafka_sasl_mechanism", "kafka_username", "kafka_password"):
+            variable, given = f"{PREFIX}{name.upper()}", getattr(self, name) is not None
+            if given and not signs_in:
+                raise ValueError(
+                    f"{variable}: needs {PREFIX}KAFKA_SECURITY_PROTOCOL=SASL_SSL or SASL_PLAINTEXT, or unset it"
+                )
+            if signs_in and not given:
+                raise ValueError(
+                    f"{variable}: is needed with {PREFIX}KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol}; set it"
+                )
+        if self.kafka_ca_file is not None and not self.kafka_security_protocol.endswith("SSL"):
+            raise ValueError(
+                f"{PREFIX}KAFKA_CA_FILE: needs {PREFIX}KAFKA_SECURITY_PROTOCOL=SSL or SASL_SSL, or unset it"
+            )
+        return self
+
+    @property
+    def distributed(self) -> bool:
+        """Whether it runs over Kafka and PostgreSQL; else embedded, in one process."""
+        return self.database_url is not None and self.kafka_bootstrap is not None
+
     def warnings(self) -> tuple[str, ...]:
         """What is accepted but unwise, a line each."""
         found = []
@@ -137,19 +225,9 @@ class Settings(BaseSettings):
             found.append(f"{PREFIX}ADMIN_KEY is shorter than 32 characters: take `openssl rand -hex 32`")
         if self.slack_bot_token and not self.slack_signing_secret:
             found.append(f"{PREFIX}SLACK_SIGNING_SECRET is not set: buttons in Slack will be refused")
+        if self.kafka_security_protocol == "SASL_PLAINTEXT":
+            found.append(f"{PREFIX}KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT sends events unencrypted: take SASL_SSL")
         return tuple(found)
-
-
-def _split(value: str, schemes: set[str], example: str) -> SplitResult:
-    """The parts of a URL that names a host. The message never repeats the value: it may hold a password."""
-    try:
-        parts = urlsplit(value)
-        whole = parts.scheme in schemes and bool(parts.hostname) and value.isprintable() and " " not in value
-        if whole and (parts.port is None or parts.port > 0):
-            return parts
-    except ValueError:  # a port out of range, a broken IPv6 address
-        pass
-    raise ValueError(f"give {example}")
 
 
 def secret_fields() -> tuple[str, ...]:

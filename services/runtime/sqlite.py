@@ -38,6 +38,9 @@ _NOW_IMPOSSIBLE = {
 PASSED_OVER_MAX = 20  # units that may go before one that can wait
 
 
+BATCH_SECONDS = 0.020  # there is one writer: who waits for it waits for the whole batch
+
+
 class AlreadyRunningError(Exception):
     """Another process holds this data directory."""
 
@@ -143,6 +146,10 @@ class SqliteUnits:
     @property
     def alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def batch_seconds(self) -> float:
+        return BATCH_SECONDS
 
     def start(self) -> None:
         """Start the writer; futures are resolved on the running loop."""

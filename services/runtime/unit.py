@@ -18,7 +18,7 @@ from schemas.topics import SAID_BY
 from services.runtime import db
 from services.runtime.clock import Clock, micros, new_id
 from services.runtime.config import Config
-from services.runtime.log import Row, log
+from services.runtime.log import Place, Row, log, partition_of
 
 T = TypeVar("T")
 
@@ -28,10 +28,21 @@ _APPEND = db.Sql(lambda _: sa.insert(log).values({c.name: sa.bindparam(c.name) f
 class Unit:
     """What a handler gets: a connection inside a transaction, the configuration in force, the time, and `emit`."""
 
-    def __init__(self, connection: Connection, clock: Clock, config: Config) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        clock: Clock,
+        config: Config | Callable[[Connection], Config],
+        *,
+        partitions: int = 1,
+        ask: Callable[[Connection], datetime] | None = None,
+    ) -> None:
+        """`config`: what is in force, or who finds it when asked; `partitions` of each topic; `ask` for the time where the database's clock is the one that counts."""
         self.connection = connection
-        self.config = config
+        self._config = config
         self.clock = clock
+        self._partitions = partitions
+        self._ask = ask
         self.rows: list[Row] = []
         self.woken: set[str] = set()
         self.after: list[Callable[[], None]] = []
@@ -39,10 +50,17 @@ class Unit:
         self._now: datetime | None = None
 
     @property
+    def config(self) -> Config:
+        """What is in force, the same for the whole unit."""
+        if callable(self._config):
+            self._config = self._config(self.connection)
+        return self._config
+
+    @property
     def now(self) -> datetime:
         """Business time, read once: ask for it after the locks, so that a unit that waited does not predate what it finds."""
         if self._now is None:
-            self._now = self.clock.business()
+            self._now = self._ask(self.connection) if self._ask else self.clock.business()
         return self._now
 
     def new_id(self) -> str:
@@ -64,11 +82,20 @@ class Unit:
 
     def store_rows(self) -> int:
         """Append what was emitted to `log`; the number of rows. Called last, by whoever runs the unit."""
-        at = micros(self.clock.real()) if self.rows else 0
+        at, of = micros(self.clock.real()) if self.rows else 0, self._partitions
         _APPEND.tuples(
-            self.connection, [(topic, 0, key, event_id, at, body) for topic, key, event_id, body in self.rows]
+            self.connection,
+            [
+                (topic, partition_of(key, of) if of > 1 else 0, key, event_id, at, body)
+                for topic, key, event_id, body in self.rows
+            ],
         )
         return len(self.rows)
+
+    @property
+    def places(self) -> set[Place]:
+        """Where what was emitted goes."""
+        return {(row.topic, partition_of(row.key, self._partitions)) for row in self.rows}
 
 
 SOURCES = {topic: f"urn:firsthour:{speakers[0]}" for topic, speakers in SAID_BY.items()}
@@ -89,6 +116,10 @@ class Units(Protocol):
     @property
     def alive(self) -> bool:
         """Whether units can still run at all."""
+
+    @property
+    def batch_seconds(self) -> float:
+        """How long a batch in one unit may take, for the good of those behind it."""
 
     async def run(self, work: Callable[[Unit], T], lane: Lane = Lane.COMMAND) -> T:
         """The result of `work`, committed when this returns. Whatever `work` raises rolls the unit back.

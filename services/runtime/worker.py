@@ -7,7 +7,7 @@ that moves the cursor past it. Too many of those mean that we are broken, not th
 import asyncio
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,13 +16,12 @@ import structlog
 from schemas.envelope import UnknownEventError
 from services.runtime import db, deadletters
 from services.runtime.clock import Clock, micros
-from services.runtime.log import EventLog, Record, cursors, seen
+from services.runtime.log import EventLog, Place, Record, cursors, seen
 from services.runtime.service import Handler, Tick
 from services.runtime.telemetry import Telemetry
 from services.runtime.unit import Lane, StorageError, Unit, Units
 from services.runtime.version import VERSION
 
-UNIT_SECONDS = 0.020  # what a batch aims at, so that nobody behind it waits long
 BATCH_MAX = 500
 BATCH_FIRST = 64
 TRIES_MAX = 3
@@ -30,15 +29,22 @@ DEAD_IN_A_ROW_MAX = 10
 DEAD_WINDOW = 1_000
 DEAD_SHARE_MAX = 0.05
 BACKOFF_MAX_SECONDS = 5.0
+BACKOFF_AWAY_SECONDS = 2.0  # of what time brings: what is due waits for no longer once the database is back
 
 _DAY_US = 86_400_000_000
 _log = structlog.get_logger(__name__)
 
-_POSITION = db.Sql(
-    lambda _: sa.select(cursors.c.position).where(
-        cursors.c.consumer == sa.bindparam("consumer"),
-        cursors.c.topic == sa.bindparam("topic"),
-        cursors.c.partition == sa.bindparam("partition"),
+_POSITIONS = db.Sql(
+    lambda _: sa.select(cursors.c.partition, cursors.c.position).where(
+        cursors.c.consumer == sa.bindparam("consumer"), cursors.c.topic == sa.bindparam("topic")
+    )
+)
+_HOLD = db.Sql(
+    lambda _: (
+        sa.select(cursors.c.position)
+        .where(cursors.c.consumer == sa.bindparam("consumer"), cursors.c.topic == sa.bindparam("topic"))
+        .order_by(cursors.c.partition)
+        .with_for_update()
     )
 )
 _START = db.Sql(
@@ -69,6 +75,10 @@ def _see(flavour: db.Flavour) -> Any:
 _SEE = db.Sql(_see)
 
 
+Batches = dict[int, Sequence[Record]]
+"""Records by partition, each in order."""
+
+
 class CursorMovedError(Exception):
     """Somebody else took these records, or we are behind: nothing was done."""
 
@@ -77,17 +87,19 @@ class PoisonedError(Exception):
     """Too many events in a row could not be handled: this code is broken, and stops before it buries the stream."""
 
 
-def move_cursor(unit: Unit, consumer: str, topic: str, partition: int, was: int, to: int) -> None:
-    """Compare and set. This alone makes a redelivery harmless and fences zombies. Raises `CursorMovedError`."""
-    moved = _MOVE.run(unit.connection, consumer=consumer, topic=topic, partition_=partition, was=was, to=to)
-    if moved.rowcount != 1:
-        raise CursorMovedError(f"{consumer} {topic}/{partition} is not at {was}")
+def move_cursors(unit: Unit, consumer: str, topic: str, moves: Mapping[int, tuple[int, int]]) -> None:
+    """Compare and set: of each partition, from where it was to where it goes. This alone makes a redelivery harmless and
+    fences zombies. Raises `CursorMovedError` when any is elsewhere."""
+    place = {"consumer": consumer, "topic": topic}
+    rows = [{**place, "partition_": partition, "was": was, "to": to} for partition, (was, to) in moves.items()]
+    if _MOVE.many(unit.connection, rows) != len(moves):
+        raise CursorMovedError(f"{consumer} {topic} is not at {dict(moves)}")
 
 
 def only_new(unit: Unit, consumer: str, batch: Sequence[Record]) -> list[Record]:
     """The records whose event this consumer has not seen; duplicates that a producer made are left out."""
     day = micros(unit.clock.real()) // _DAY_US
-    ids = list({record.event_id: None for record in batch})
+    ids = sorted({record.event_id for record in batch})  # in one order, so that nobody waits in a circle
     new = {row[0] for row in _SEE.all(unit.connection, consumer=consumer, day=day, ids=ids)}
     fresh = []
     for record in batch:
@@ -98,7 +110,7 @@ def only_new(unit: Unit, consumer: str, batch: Sequence[Record]) -> list[Record]
 
 
 class Worker:
-    """One consumer of one partition."""
+    """One consumer of some partitions of a topic: what they bring at one moment shares a unit."""
 
     def __init__(
         self,
@@ -108,19 +120,20 @@ class Worker:
         log: EventLog,
         units: Units,
         telemetry: Telemetry,
-        partition: int = 0,
+        partitions: int | Sequence[int] = 0,
         gathers: float = 0.0,
     ) -> None:
         self.consumer = consumer
         self.topic = topic
-        self.partition = partition
+        self.partitions = (partitions,) if isinstance(partitions, int) else tuple(partitions)
         self._gathers = gathers  # real seconds: what nobody waits for shares units, which leaves room for the rest
         self._handler = handler
         self._log = log
         self._units = units
         self._telemetry = telemetry
-        self._position: int | None = None
+        self._positions: dict[int, int] | None = None
         self._limit = BATCH_FIRST
+        self._turn = 0  # whose records come first; everybody's turn comes
         self._recent: deque[bool] = deque(maxlen=DEAD_WINDOW)  # True: buried
         self.stopped: str | None = None  # why, once this worker has given up
 
@@ -128,11 +141,20 @@ class Worker:
     def name(self) -> str:
         return f"{self.consumer}.{self.topic}"
 
+    @property
+    def positions(self) -> dict[Place, int]:
+        """How far it has read, as far as that is known."""
+        return {(self.topic, partition): at for partition, at in (self._positions or {}).items()}
+
+    async def wait(self) -> None:
+        """Return once there is something to read."""
+        await self._log.ready_any(self.topic, await self._where())
+
     async def run(self) -> None:
         failures = 0
         while self.stopped is None:
             try:
-                await self._log.ready(self.topic, self.partition, await self._where())
+                await self.wait()
                 if self._gathers and await self.lag() < self._limit:
                     await asyncio.sleep(self._gathers)
                 await self.step()
@@ -142,72 +164,99 @@ class Worker:
                 _log.error("consumer stopped", consumer=self.consumer, topic=self.topic, why=str(broken))
             except StorageError as failure:
                 failures += 1
-                _log.warning("storage unavailable", consumer=self.consumer, error_type=type(failure).__name__)
+                if failures == 1:
+                    _log.warning("storage unavailable", consumer=self.consumer, error_type=type(failure).__name__)
                 await asyncio.sleep(min(BACKOFF_MAX_SECONDS, 0.1 * 2 ** min(failures, 6)) * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
 
     async def step(self) -> bool:
-        batch = await self._log.fetch(self.topic, self.partition, await self._where(), self._limit)
-        if not batch:
+        batches = await self._fetch()
+        if not batches:
             return False
         try:
-            await self._take(batch)
+            await self._take_or_split(batches)
         except CursorMovedError:
-            self._position = None
-        except StorageError:
-            raise
-        except Exception as failure:  # noqa: BLE001  # any failure of a handler leads to the single-event path
-            _log.warning("batch failed", consumer=self.consumer, topic=self.topic, error_type=type(failure).__name__)
-            await self._one_by_one(batch)
+            self._positions = None
         return True
 
     async def lag(self) -> int:
-        """Positions between the newest record and ours."""
-        return await self._log.end(self.topic, self.partition) - await self._where()
+        """Positions between the newest records and ours."""
+        where = await self._where()
+        return sum([max(0, await self._log.end(self.topic, n) - at) for n, at in where.items()])
 
-    async def _where(self) -> int:
-        if self._position is None:
-            self._position = await self._units.run(self._find)
-        return self._position
+    async def _fetch(self) -> Batches:
+        where, room, found = await self._where(), self._limit, {}
+        count = len(self.partitions)
+        for n in range(count):
+            partition = self.partitions[(self._turn + n) % count]
+            batch = await self._log.fetch(self.topic, partition, where[partition], room)
+            if batch:
+                found[partition] = batch
+                room -= len(batch)
+                if room <= 0:
+                    break
+        self._turn = (self._turn + 1) % count
+        return found
 
-    def _find(self, unit: Unit) -> int:
-        place = {"consumer": self.consumer, "topic": self.topic, "partition": self.partition}
-        _START.run(unit.connection, **place, position=0)
-        row = _POSITION.first(unit.connection, **place)
-        return int(row[0]) if row else 0
+    async def _where(self) -> dict[int, int]:
+        if self._positions is None:
+            self._positions = await self._units.run(self._find, Lane.BATCH)
+        return self._positions
 
-    async def _take(self, batch: Sequence[Record]) -> None:
-        was, to = await self._where(), batch[-1].position
+    def _find(self, unit: Unit) -> dict[int, int]:
+        place = {"consumer": self.consumer, "topic": self.topic}
+        _START.many(unit.connection, [{**place, "partition": n, "position": 0} for n in sorted(self.partitions)])
+        found = dict(tuple(row) for row in _POSITIONS.all(unit.connection, **place))
+        return {n: int(found[n]) for n in self.partitions}
+
+    async def _take_or_split(self, batches: Batches) -> None:
+        """All in one unit; if that fails, each partition by itself; if that fails, each event."""
+        try:
+            await self._take(batches)
+        except (CursorMovedError, StorageError):
+            raise
+        except Exception as failure:  # noqa: BLE001  # any failure of a handler leads to smaller units
+            _log.warning("batch failed", consumer=self.consumer, topic=self.topic, error_type=type(failure).__name__)
+            for partition, batch in batches.items():
+                if len(batches) > 1:
+                    await self._take_or_split({partition: batch})
+                else:
+                    await self._one_by_one(partition, batch)
+
+    async def _take(self, batches: Batches) -> None:
+        where = await self._where()
+        moves = {partition: (where[partition], batch[-1].position) for partition, batch in sorted(batches.items())}
+        records = [record for batch in batches.values() for record in batch]
 
         def work(unit: Unit) -> float:
             start = unit.clock.monotonic()
-            move_cursor(unit, self.consumer, self.topic, self.partition, was, to)
-            fresh = only_new(unit, self.consumer, batch)
+            move_cursors(unit, self.consumer, self.topic, moves)
+            fresh = only_new(unit, self.consumer, records)
             if fresh:
                 self._handler(fresh, unit)
             return unit.clock.monotonic() - start
 
         seconds = await self._units.run(work, Lane.LATER if self._gathers else Lane.BATCH)
-        self._position = to
-        self._recent.extend(False for _ in batch)
-        self._telemetry.unit(self.consumer, seconds, len(batch))
-        if len(batch) == self._limit:
-            per_event = max(seconds, 1e-6) / len(batch)
-            self._limit = max(1, min(BATCH_MAX, self._limit * 2, int(UNIT_SECONDS / per_event)))
+        where.update({partition: to for partition, (_, to) in moves.items()})
+        self._recent.extend(False for _ in records)
+        self._telemetry.unit(self.consumer, seconds, len(records))
+        if len(records) == self._limit:
+            per_event = max(seconds, 1e-6) / len(records)
+            self._limit = max(1, min(BATCH_MAX, self._limit * 2, int(self._units.batch_seconds / per_event)))
 
-    async def _one_by_one(self, batch: Sequence[Record]) -> None:
+    async def _one_by_one(self, partition: int, batch: Sequence[Record]) -> None:
         for record in batch:
             for attempt in range(1, TRIES_MAX + 1):
                 try:
-                    await self._take([record])
+                    await self._take({partition: [record]})
                     break
                 except (CursorMovedError, StorageError):
                     raise
                 except Exception as failure:  # noqa: BLE001  # poison is whatever the handler cannot take
                     if attempt == TRIES_MAX or isinstance(failure, UnknownEventError):
-                        await self._bury(record, failure, attempt)
+                        await self._bury(partition, record, failure, attempt)
                         break
 
-    async def _bury(self, record: Record, failure: Exception, tries: int) -> None:
+    async def _bury(self, partition: int, record: Record, failure: Exception, tries: int) -> None:
         self._recent.append(True)
         last = list(self._recent)
         in_a_row = next((n for n, buried in enumerate(reversed(last)) if not buried), len(last))
@@ -215,15 +264,16 @@ class Worker:
             raise PoisonedError(
                 f"{in_a_row} events in a row, {sum(last)} of the last {len(last)}, could not be handled"
             )
-        was = await self._where()
+        where = await self._where()
+        moves = {partition: (where[partition], record.position)}
 
         def work(unit: Unit) -> None:
-            move_cursor(unit, self.consumer, self.topic, self.partition, was, record.position)
+            move_cursors(unit, self.consumer, self.topic, moves)
             deadletters.bury(
                 unit.connection,
                 at=unit.clock.real(),
                 consumer=self.consumer,
-                origin=f"{self.topic}/{self.partition}/{record.position}",
+                origin=f"{self.topic}/{partition}/{record.position - self._log.begins}",
                 source=record.event_id,
                 body=record.body,
                 error=f"{type(failure).__name__}: {failure}",
@@ -232,13 +282,14 @@ class Worker:
             )
 
         await self._units.run(work)
-        self._position = record.position
+        where[partition] = record.position
         self._telemetry.dead_letter(self.consumer)
 
 
 def retry(unit: Unit, consumer: str, handler: Handler, letter: deadletters.DeadLetter) -> None:
     """Handle a dead letter again, for its consumer alone. Raises whatever the handler raises."""
     topic = letter.origin.split("/")[0]
+    _HOLD.all(unit.connection, consumer=consumer, topic=topic)  # nobody else makes a lead of it at the same moment
     record = Record(0, "", letter.source, letter.body)
     fresh = only_new(unit, consumer, [record])
     if fresh:
@@ -267,13 +318,16 @@ class Ticker:
         return await self._once() == 0.0
 
     async def run(self) -> None:
+        away = False
         while True:
             self._again.clear()
             try:
                 seconds = await self._once()
+                away = False
             except StorageError as failure:
-                _log.warning("storage unavailable", consumer=self.name, error_type=type(failure).__name__)
-                seconds = BACKOFF_MAX_SECONDS
+                if not away:
+                    _log.warning("storage unavailable", consumer=self.name, error_type=type(failure).__name__)
+                away, seconds = True, BACKOFF_AWAY_SECONDS
             except Exception as failure:  # noqa: BLE001  # a tick that fails must not end; it is retried and said
                 _log.error("tick failed", consumer=self.name, exc_info=failure)
                 seconds = self._tick.every_seconds

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from operator import itemgetter
 
 import msgspec
 import sqlalchemy as sa
@@ -30,7 +31,7 @@ profiles = sa.Table(
     sa.Column("state", db.Text, nullable=False),
 )
 
-_KNOWN = db.Sql(lambda f: sa.select(identities).where(identities.c.identity.in_(f.each("identities"))))
+_KNOWN = db.Sql(lambda f: sa.select(identities).where(f.among(identities.c.identity, "identities")))
 _CLAIM = db.Sql(
     lambda f: (
         f.insert(identities)
@@ -41,7 +42,7 @@ _CLAIM = db.Sql(
 _LOCK = db.Sql(
     lambda f: (
         sa.select(profiles.c.lead_id, profiles.c.state)
-        .where(profiles.c.lead_id.in_(f.each("leads")))
+        .where(f.among(profiles.c.lead_id, "leads"))
         .order_by(profiles.c.lead_id)
         .with_for_update()
     )
@@ -87,6 +88,6 @@ def save(unit: Unit, changed: Mapping[str, Profile], now: datetime) -> None:
         unit.connection,
         [
             (lead, profile.version, profile.email, profile.phone, at, _encode(profile).decode())
-            for lead, profile in changed.items()
+            for lead, profile in sorted(changed.items(), key=itemgetter(0))
         ],
     )

@@ -86,8 +86,7 @@ def _keys(api: APIRouter, resources: Resources, keys: Keys) -> None:
 
 
 def _checked(body: KeyBody, resources: Resources) -> None:
-    team = resources.config.current.team.rep_by_id
-    if body.rep is not None and body.rep not in team:
+    if body.rep is not None and body.rep not in (team := resources.config.current.team.rep_by_id):
         known = ", ".join(list(team)[:20])
         raise Problem(
             422, "Unknown rep", f"There is no rep {body.rep!r}.", [Fault(pointer="#/rep", detail=f"known are: {known}")]
@@ -169,7 +168,7 @@ def _checks(api: APIRouter, resources: Resources, live: bool) -> None:
         since = clock.business() if live else None
         behind = await settled.wait(resources) if live else ()
         found = await resources.reads(
-            lambda connection: verify.run(connection, clock, since=since, alive_since=alive_since)
+            lambda connection: verify.run(connection, clock, since=since, alive_since=alive_since, heard=not behind)
         )
         return {
             "ok": all(one.ok for one in found) and not behind,

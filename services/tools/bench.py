@@ -4,7 +4,9 @@ Each measurement runs in a process of its own, so that none pays for what anothe
 one run; absolute figures say something about this machine only.
 """
 
+import asyncio
 import multiprocessing
+import os
 import platform
 import tempfile
 from collections.abc import Callable, Sequence
@@ -18,9 +20,20 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from services.runtime import settings
 from services.runtime.clock import HostClock
+from services.runtime.settings import Settings, SettingsError
 from services.runtime.version import VERSION
-from services.tools import bench_http, bench_pipeline, bench_rules, bench_scale
+from services.tools import (
+    bench_distributed,
+    bench_distributed_scale,
+    bench_ground,
+    bench_http,
+    bench_pipeline,
+    bench_profile,
+    bench_rules,
+    bench_scale,
+)
 from services.tools.bench_lines import Line
 from services.tools.bench_world import Factory
 
@@ -43,6 +56,8 @@ class Result(msgspec.Struct, frozen=True):
     python: str
     platform: str
     lines: list[Line]
+    over: str = ""  # broker and database, where there are any
+    cores: int = 0
 
     @property
     def missed(self) -> list[Line]:
@@ -50,7 +65,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def measurements(factory: Factory, *, full: bool) -> list[Measurement]:
-    """In the order they are made."""
+    """Of the embedded profile, in the order they are made."""
     many = bench_scale.MANY_FULL if full else bench_scale.MANY
     latency = partial(bench_http.pages, factory)
     quick = [
@@ -70,6 +85,45 @@ def measurements(factory: Factory, *, full: bool) -> list[Measurement]:
     ]
 
 
+def distributed(factory: Factory, given: Settings, *, full: bool) -> list[Measurement]:
+    """Of the distributed profile, in the order they are made."""
+    many = bench_scale.MANY_FULL if full else bench_scale.MANY
+    warm = bench_distributed.WARM_SECONDS_FULL if full else bench_distributed.WARM_SECONDS
+    page = partial(bench_distributed.pages, factory, given, rate=100, seconds=60 if full else 20, warm=warm)
+    quick = [
+        Measurement(
+            "From a topic to an owner",
+            240 if full else 120,
+            partial(bench_distributed.ratio, factory, given, full=full),
+        ),
+        Measurement("From webhook to page", 150 if full else 45, page),
+        Measurement("HTTP", 40, partial(bench_distributed.ingest, factory, given)),
+        Measurement(
+            "One router and two",
+            200 if full else 80,
+            partial(bench_distributed_scale.backlog, factory, given, full=full),
+        ),
+        Measurement(
+            "Many leads stored", many / 2_500, partial(bench_distributed_scale.growth, factory, given, many=many)
+        ),
+    ]
+    if not full:
+        return quick
+    return [
+        *quick,
+        Measurement("Sustained", 300, partial(bench_distributed.sustained, factory, given)),
+        Measurement("Many timers", 200, partial(bench_distributed_scale.timers, factory, given)),
+    ]
+
+
+def profiled(factory: Factory, given: Settings) -> list[Measurement]:
+    """Where the time goes, on both roads."""
+    return [
+        Measurement("Profile, from a topic to an owner", 60, partial(bench_profile.profile, factory, given)),
+        Measurement("Profile, from webhook to page", 40, partial(bench_profile.pages, factory, given)),
+    ]
+
+
 def _rules(home: Path) -> list[Line]:
     return bench_rules.rules()
 
@@ -80,17 +134,31 @@ def run(
     full: bool = False,
     json: str | None = None,
     strict: bool = False,
+    profile: bool = False,
     console: Console | None = None,
     directory: Path | None = None,
 ) -> int:
     """The exit code: 0, or with `strict` 1 when a goal was missed. `json`: a file to write to, `-` for standard output,
-    which then holds nothing else. `directory`: on whose disk to measure (default: the one for temporary files)."""
+    which then holds nothing else. `directory`: on whose disk to measure (default: the one for temporary files).
+
+    Over Kafka and PostgreSQL where the settings name them; there, `profile` says where the time goes instead.
+    """
+    given = settings.load()
+    if profile and not given.distributed:
+        raise SettingsError(
+            ("FIRSTHOUR_DATABASE_URL, FIRSTHOUR_KAFKA_BOOTSTRAP: --profile is of that profile; set both",)
+        )
     screen = Console(stderr=True) if json == "-" else console or Console()
     if not screen.is_terminal:
         screen.width = max(screen.width, WIDTH_IN_A_FILE)  # no window to fit, and the verdict is the last column
+    over = asyncio.run(bench_ground.found(given)) if given.distributed else ""
+    if not given.distributed:
+        todo = measurements(factory, full=full)
+    else:
+        todo = profiled(factory, given) if profile else distributed(factory, given, full=full)
     with tempfile.TemporaryDirectory(prefix="firsthour-bench-", dir=directory) as home:
-        lines = _measure(measurements(factory, full=full), Path(home), screen)
-    result = Result(VERSION, platform.python_version(), platform.platform(), lines)
+        lines = _measure(todo, Path(home), screen)
+    result = Result(VERSION, platform.python_version(), platform.platform(), lines, over, os.cpu_count() or 0)
     screen.print(table(result))
     if json is not None:
         written = msgspec.json.format(msgspec.json.encode(result)).decode()
@@ -133,9 +201,13 @@ def _watch(measured: Future[list[Line]], expected_seconds: float, advance: Calla
 
 def table(result: Result) -> Table:
     """For people."""
-    shown = Table(
-        title=f"FirstHour {result.version}, Python {result.python}", title_justify="left", header_style="bold"
+    parts = (
+        f"FirstHour {result.version}",
+        f"Python {result.python}",
+        result.over or "embedded",
+        f"{result.cores} cores",
     )
+    shown = Table(title=", ".join(parts), title_justify="left", header_style="bold")
     shown.add_column("What", min_width=34)
     shown.add_column("Measured", justify="right")
     shown.add_column("Unit")

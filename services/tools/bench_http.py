@@ -77,12 +77,12 @@ async def _bare(scope: Scope, receive: Receive, send: Send) -> None:
 class Server:
     """A server process, as its client sees it."""
 
-    port: int
     pipe: Connection
+    port: int
 
-    def ask(self, what: str) -> Any:
+    def ask(self, what: str, *given: object) -> Any:
         """`cpu`: seconds used so far. `told`: (address, monotonic second) of every page."""
-        self.pipe.send(what)
+        self.pipe.send((what, *given) if given else what)
         return self.pipe.recv()
 
 
@@ -95,7 +95,7 @@ def serving(factory: Factory | None, home: Path, only: Sequence[str] | None = No
     process.start()
     theirs.close()
     try:
-        yield Server(ours.recv(), ours)
+        yield Server(ours, ours.recv())
     finally:
         if process.is_alive():
             ours.send("stop")
@@ -223,29 +223,45 @@ class OpenLoop:
 # --- what is measured -------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Load:
+    """Poisson arrivals at `rate` a second for so many seconds, after as many that count for nothing. `goals`: p50, p99."""
+
+    rate: float
+    seconds: float
+    warm: float = WARM_SECONDS
+    goals: tuple[float, float] | None = None
+
+
 def pages(factory: Factory, home: Path, rate: float, seconds: float) -> list[Line]:
-    """Webhook to page handed to the channel: Poisson arrivals at `rate` a second, counted from the scheduled time."""
-    chance = random.Random(11)
-    total = int(rate * (WARM_SECONDS + seconds))
-    made = [bench_world.hook_request(number) for number in range(total)]
-    gaps = [chance.expovariate(rate) for _ in range(total)]
+    """Webhook to page handed to the channel."""
+    load = Load(rate, seconds, goals=PAGE_GOALS_MS if rate == 100 else None)
     with serving(factory, furnish(home)) as there:
-        start = HostClock().monotonic() + 0.5
-        at = [start + sum_ for sum_ in _running_sum(gaps)]
-        load = OpenLoop([request for _, request in made], at)
-        bench_world.run(load.send(there.port))
-        told = dict(reversed(_all_told(there, total)))  # the first page of each
-    counted = [n for n in range(total) if at[n] >= start + WARM_SECONDS]
-    lost = sum(1 for n in counted if made[n][0] not in told)
-    page = [(told[made[n][0]] - at[n]) * 1000 for n in counted if made[n][0] in told]
-    ack = [(load.acked[n] - at[n]) * 1000 for n in counted]
-    goals = PAGE_GOALS_MS if rate == 100 else (None, None)
-    name, note = f"webhook to page at {rate:.0f}/s", f"{len(page):,} pages" + (f", {lost} missing" if lost else "")
+        return pages_of(load, there.port, lambda: there.ask("told"))
+
+
+def pages_of(load: Load, port: int, told: Callable[[], list[tuple[str, float]]], note: str = "") -> list[Line]:
+    """Webhook to page, counted from the scheduled time. `told`: address and monotonic second of every page so far."""
+    chance = random.Random(11)
+    total = int(load.rate * (load.warm + load.seconds))
+    made = [bench_world.hook_request(number) for number in range(total)]
+    start = HostClock().monotonic() + 0.5
+    at = [start + sum_ for sum_ in _running_sum([chance.expovariate(load.rate) for _ in range(total)])]
+    sent = OpenLoop([request for _, request in made], at)
+    bench_world.run(sent.send(port))
+    first = dict(reversed(_all_told(told, total)))  # the first page of each
+    counted = [n for n in range(total) if at[n] >= start + load.warm]
+    lost = sum(1 for n in counted if made[n][0] not in first)
+    page = [(first[made[n][0]] - at[n]) * 1000 for n in counted if made[n][0] in first]
+    ack = [(sent.acked[n] - at[n]) * 1000 for n in counted]
+    goals = load.goals or (None, None)
+    name = f"webhook to page at {load.rate:.0f}/s"
+    notes = [f"{len(page):,} pages", *([f"{lost} missing"] if lost else []), *([note] if note else [])]
     return [
-        line(f"{name}, p50", [percentile(page, 0.50)], "ms", goal=goals[0], note=note),
+        line(f"{name}, p50", [percentile(page, 0.50)], "ms", goal=goals[0], note=", ".join(notes)),
         line(f"{name}, p99", [percentile(page, 0.99)], "ms", goal=goals[1]),
-        line(f"webhook to 202 at {rate:.0f}/s, p50", [percentile(ack, 0.50)], "ms"),
-        line(f"webhook to 202 at {rate:.0f}/s, p99", [percentile(ack, 0.99)], "ms"),
+        line(f"webhook to 202 at {load.rate:.0f}/s, p50", [percentile(ack, 0.50)], "ms"),
+        line(f"webhook to 202 at {load.rate:.0f}/s, p99", [percentile(ack, 0.99)], "ms"),
     ]
 
 
@@ -256,18 +272,24 @@ def _running_sum(gaps: Sequence[float]) -> Iterator[float]:
         yield total
 
 
-def _all_told(there: Server, wanted: int) -> list[tuple[str, float]]:
+def _all_told(ask: Callable[[], list[tuple[str, float]]], wanted: int) -> list[tuple[str, float]]:
     clock = HostClock()
     end = clock.monotonic() + LAST_PAGE_SECONDS
-    told: list[tuple[str, float]] = there.ask("told")
+    told = ask()
     while len(told) < wanted and clock.monotonic() < end:
         sleep(0.1)
-        told = there.ask("told")
+        told = ask()
     return told
 
 
 def ingest(factory: Factory, home: Path) -> list[Line]:
     """CPU of the server per request, durable commit included, and of a bare application on the same server."""
+    with serving(factory, furnish(home), ("gateway",)) as there, serving(None, home) as bare:
+        return ingest_of(there, bare, "durable before the 202")
+
+
+def ingest_of(there: Server, bare: Server, note: str) -> list[Line]:
+    """CPU per request of one server, and of the bare one."""
     first = iter(range(0, 10_000_000, REQUESTS))
 
     def singles() -> list[bytes]:
@@ -282,17 +304,16 @@ def ingest(factory: Factory, home: Path) -> list[Line]:
         start = next(first)
         return [bench_world.hook_request(n)[1] for n in range(start, start + REQUESTS)]
 
-    with serving(factory, furnish(home), ("gateway",)) as there, serving(None, home) as bare:
-        for warm in (there, bare):
-            _cost(warm, singles()[:WARM_REQUESTS])
-        single, alone, hook, batch = [], [], [], []
-        for _ in range(ROUNDS):
-            alone.append(_cost(bare, singles()))
-            single.append(_cost(there, singles()))
-            hook.append(_cost(there, hooks()))
-            batch.append(_cost(there, batches()) / BATCH)
+    for warm in (there, bare):
+        _cost(warm, singles()[:WARM_REQUESTS])
+    single, alone, hook, batch = [], [], [], []
+    for _ in range(ROUNDS):
+        alone.append(_cost(bare, singles()))
+        single.append(_cost(there, singles()))
+        hook.append(_cost(there, hooks()))
+        batch.append(_cost(there, batches()) / BATCH)
     return [
-        line("HTTP, one event a request, CPU", single, "us", goal=CPU_GOAL_US, note="durable before the 202"),
+        line("HTTP, one event a request, CPU", single, "us", goal=CPU_GOAL_US, note=note),
         line("HTTP, signed webhook, CPU", hook, "us"),
         line(f"HTTP, batches of {BATCH}, CPU", batch, "us/event"),
         line("HTTP, bare application, CPU", alone, "us"),

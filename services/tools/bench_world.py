@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import random
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from services.runtime import server
 from services.runtime.clock import Clock, HostClock, new_id
 from services.runtime.config import ConfigFiles
 from services.runtime.files import examples
-from services.runtime.log import Row
+from services.runtime.log import Place, Row
 from services.runtime.reads import Reads
 from services.runtime.service import Resources
 from services.runtime.settings import Settings, load
@@ -58,6 +59,46 @@ class Opened(Protocol):
     async def close(self) -> None: ...
 
 
+class Runs(Protocol):
+    """A runner, as far as it is needed here."""
+
+    async def step(self) -> bool: ...
+
+
+class Follows(Protocol):
+    """A service's view of Kafka, as far as it is needed here."""
+
+    service: str
+    joined: bool
+    assigned: Callable[[set[Place]], None]
+
+    @property
+    def ours(self) -> set[Place]: ...
+
+
+class Network(Protocol):
+    """One process of many as `services.distributed` opens it, as far as it is needed here."""
+
+    @property
+    def app(self) -> ASGIApp: ...
+    @property
+    def reads(self) -> Reads: ...
+    @property
+    def runners(self) -> Mapping[str, Runs]: ...
+    @property
+    def logs(self) -> Sequence[Follows]: ...
+    async def run(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+class OpenNetwork(Protocol):
+    """`services.distributed.open_distributed`."""
+
+    def __call__(
+        self, settings: Settings, wanted: Sequence[str], channels: Mapping[str, Channel], *, clock: Clock | None = None
+    ) -> Awaitable[Network]: ...
+
+
 class OpenSystem(Protocol):
     """`services.compose.open_system`."""
 
@@ -76,10 +117,12 @@ class OpenSystem(Protocol):
 
 @dataclass(frozen=True)
 class Factory:
-    """How systems are made: `open_clock` and `open_system` of `services.compose`, by which children find them too."""
+    """How systems are made: `open_clock` and `open_system` of `services.compose`, by which children find them too, and
+    `open_distributed` of `services.distributed`, without which there is but one profile to measure."""
 
     open_clock: Callable[[Path, float], tuple[IO[str], HostClock]]
     open_system: OpenSystem
+    open_network: OpenNetwork | None = None
 
     async def open(
         self, home: Path, *, only: Sequence[str] | None = None, inbox: Channel | None = None, clock: Clock | None = None
@@ -89,6 +132,17 @@ class Factory:
         settings = load(config_dir=home / "config", data_dir=home, admin_key=SecretStr(KEY))
         files = ConfigFiles(home / "config")
         return await self.open_system(settings, clock or host, files, {"inbox": inbox or Told()}, lock=lock, only=only)
+
+    async def network(
+        self, settings: Settings, wanted: Sequence[str], told: Channel, clock: Clock | None = None
+    ) -> Network:
+        """Some services over Kafka and PostgreSQL, which know their configuration and who may ask."""
+        if self.open_network is None:
+            raise NotImplementedError("nobody said how services over Kafka and PostgreSQL are opened")
+        made = await self.open_network(settings, wanted, {"inbox": told}, clock=clock)
+        await made.runners["runtime.watch"].step()
+        await made.runners["runtime.keys"].step()
+        return made
 
 
 class Told:
@@ -112,6 +166,13 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     """Run as `firsthour up` does: the same loop, the same hand-over between loop and writer."""
     server.tune()
     return uvloop.run(main)
+
+
+def failure(task: "asyncio.Task[None]") -> str | None:
+    """Why a task that goes on for ever has ended; None while it goes on."""
+    if not task.done():
+        return None
+    return "".join(traceback.format_exception(error)) if (error := task.exception()) else "it ended"
 
 
 async def until(reached: Callable[[], bool]) -> None:
@@ -212,12 +273,14 @@ def reader(number: int) -> tuple[str, Facts]:
     }
 
 
-def events(count: int, now: datetime, *, readers: int | None, first: int = 0, seed: int = 7) -> Iterator[Row]:
+def events(
+    count: int, now: datetime, *, readers: int | None, first: int = 0, seed: int = 7, one_asks_in: int = 5
+) -> Iterator[Row]:
     """Rows of the `events` topic as the gateway writes them: every fifth a demo asked for by somebody new, who is
     handed over and assigned; the others pages viewed by one of `readers` (None: each by somebody new). `first`: the number of the first."""
     chance = random.Random(seed + first)
     for number in range(first, first + count):
-        asks = number % 5 == 0
+        asks = number % one_asks_in == 0
         email, person = buyer(number) if asks else reader(chance.randrange(readers) if readers else number)
         fields: Facts = {"path": _PATHS[number % 6], "referrer": "https://www.ourcompany.example/start"}
         if asks:

@@ -1,4 +1,4 @@
-"""`firsthour verify`, `doctor` and `migrate`: whether an installation is sound."""
+"""`firsthour verify` and `doctor`: whether an installation is sound."""
 
 from contextlib import closing
 from dataclasses import asdict
@@ -9,11 +9,10 @@ from rich.text import Text
 
 from services.runtime import settings
 from services.runtime.clock import HostClock
-from services.runtime.migrate import migrate
 from services.runtime.reads import SqliteReads
 from services.runtime.server import PortTakenError, listen
 from services.runtime.settings import Settings
-from services.runtime.sqlite import hold, reader_engine, writer_engine
+from services.runtime.sqlite import reader_engine
 from services.tools import doctor, running
 from services.tools.doctor import DATABASE, Found
 from services.tools.line import Connect
@@ -69,23 +68,6 @@ def add(app: typer.Typer, connect: Connect) -> None:
             _tell_found(found)
         if not doctor.well(found):
             raise typer.Exit(NO)
-
-    @app.command("migrate")
-    def run_migrate(data: DataDir = None, as_json: AsJson = False) -> None:
-        """Bring the tables up to date. `up` does it by itself; this is for doing it while nothing runs.
-
-        Example: firsthour migrate
-        """
-        place = settings.load(data_dir=data).data_dir
-        with closing(hold(place)):
-            engine = writer_engine(place / DATABASE)
-            with engine.begin() as connection:
-                changed = migrate(connection)
-            engine.dispose()
-        if as_json:
-            print_json({"changed": changed})
-        else:
-            say(f"{place / DATABASE}: {'brought up to date' if changed else 'is up to date'}.")
 
 
 def _tell_invariants(found: Answer) -> None:

@@ -2,11 +2,10 @@
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 import sqlalchemy as sa
@@ -22,6 +21,10 @@ from services.runtime.log import log
 from services.runtime.outbound import Endpoint, NoAnswerError
 from services.runtime.reads import Reads
 from services.runtime.settings import Settings
+from services.tools import doctor_distributed
+from services.tools.found import Found, well
+
+__all__ = ["DATABASE", "Found", "examine", "well"]
 
 DATABASE: Final = "firsthour.db"
 ASK_SECONDS: Final = 3.0
@@ -30,26 +33,12 @@ FREE_BYTES_WELL: Final = 1024 * 1024 * 1024
 CLOCK_BACK_MAX: Final = timedelta(minutes=2)
 _YEARS: Final = (2025, 2100)
 
-Verdict = Literal["ok", "warning", "wrong"]
-
-
-@dataclass(frozen=True)
-class Found:
-    """One thing looked at. `remedy` is empty where there is nothing to do."""
-
-    what: str
-    verdict: Verdict
-    said: str
-    remedy: str = ""
-
-
-def well(found: Iterable[Found]) -> bool:
-    """Whether nothing is wrong; warnings stop nothing."""
-    return all(one.verdict != "wrong" for one in found)
-
 
 async def examine(settings: Settings, clock: Clock, reads: Reads | None) -> list[Found]:
-    """Everything that can be looked at from here. `reads`: of the database, where there is one."""
+    """Everything that can be looked at from here. `reads`: of the embedded database, where there is one."""
+    if settings.distributed:
+        found = [*_own(settings), *await doctor_distributed.look(settings, clock, database)]
+        return [*found, *[one async for one in _outside(settings)]]
     found = [*directory(settings.data_dir), *configuration(settings)]
     if reads is not None:
         try:
@@ -93,6 +82,14 @@ def directory(data_dir: Path) -> list[Found]:
             "" if free >= FREE_BYTES_WELL else remedy,
         )
     ]
+
+
+def _own(settings: Settings) -> list[Found]:
+    """What this machine has of a distributed installation: not each has a directory, nor the files that are applied."""
+    found = directory(settings.data_dir) if settings.data_dir.is_dir() else []
+    if settings.config_dir.is_dir():
+        return [*found, *configuration(settings)]
+    return [*found, *(Found("settings", "warning", warning) for warning in settings.warnings())]
 
 
 def configuration(settings: Settings) -> list[Found]:

@@ -78,7 +78,7 @@ async def opened(
             ends = await reads(lambda connection: {topic: log.end(connection, topic) for topic in topics.ALL})
             table = TableLog(reads, ends)
             resources = Resources(settings, clock, config, units, reads, table, Telemetry(), lambda name: None)
-            async with _client(resources, services) as client:
+            async with client_of(resources, services, live=False) as client:
                 yield client
         finally:
             await units.close()
@@ -95,11 +95,12 @@ def _config(directory: Path, needed: bool) -> ConfigFiles:
         return ConfigFiles(files.examples())
 
 
-def _client(resources: Resources, services: Sequence[Service]) -> AsyncClient:
+def client_of(resources: Resources, services: Sequence[Service], *, live: bool) -> AsyncClient:
+    """A client, as an admin, of the routes of administration alone. `live`: somebody works on this installation."""
     keys = auth.Keys(resources.clock, local=new_token())
     app = create_app(
         title="FirstHour",
-        routers=[admin.router(resources, keys, services, live=False)],
+        routers=[admin.router(resources, keys, services, live=live)],
         telemetry=resources.telemetry,
         ready=lambda: Readiness(True),
         clock=resources.clock,

@@ -13,9 +13,9 @@ from typing import Final
 from sqlalchemy.engine import Connection
 
 from services.runtime.clock import Clock
+from services.tools.verify_case import Case
 from services.tools.verify_records import moves_are_allowed, room_was_there
 from services.tools.verify_rows import (
-    Case,
     clocks_live,
     decisions_hold,
     effects_are_single,
@@ -65,11 +65,19 @@ INVARIANTS: Final[tuple[tuple[str, str, tuple[Check, ...]], ...]] = (
 
 
 def run(
-    connection: Connection, clock: Clock, *, since: datetime | None = None, alive_since: datetime | None = None
+    connection: Connection,
+    clock: Clock,
+    *,
+    since: datetime | None = None,
+    alive_since: datetime | None = None,
+    heard: bool = True,
 ) -> list[Finding]:
     """One finding per invariant, in order. `since` (business time): leads changed from then on are left out.
-    `alive_since` (real time): a process has been delivering pages since then, so overdue ones count."""
-    case = Case(connection, clock, since, alive_since)
+    `alive_since` (real time): a process has been delivering pages since then, so overdue ones count. `heard`: what was
+    said before `since` has been read by all; otherwise, past one machine, leads are left out of which one service knows
+    more than another.
+    """
+    case = Case(connection, clock, since, alive_since, heard)
     return [_judged(case, *invariant) for invariant in INVARIANTS]
 
 

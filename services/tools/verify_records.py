@@ -1,8 +1,10 @@
 """What `verify` asks of the records the router made, told again in their order: each move, and each lead given out."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 from schemas.agreement import Lifecycle, Transition
 from schemas.envelope import UnknownEventError, decode, event_of
@@ -10,13 +12,15 @@ from schemas.events import LeadAssigned, Routed
 from services.router.acts import BY_HAND, TO_MANAGER
 from services.router.domain.lead import HELD
 from services.runtime.clock import micros
-from services.tools.verify_rows import Case
+from services.tools.verify_case import UNDER_WAY, Case
 
 SYSTEM: Final = "system"
 NOT_CHOSEN_BY_US: Final = frozenset({BY_HAND, TO_MANAGER})
 """Rules under which capacity is not asked."""
 _TAKEN_UP_LATE_US: Final = 5_000_000
 """A configuration is in force for a moment before it is stored that it is (real time)."""
+_WAITED: Final = timedelta(seconds=15)
+"""How long a unit may wait for pools and reps after it read its clock, one lock after the other."""
 _TOLD: Final = """
     SELECT id, body FROM reporting_history WHERE topic = 'routes' AND lead_id IS NOT NULL
       AND type <> 'action.answered' ORDER BY position"""
@@ -26,7 +30,7 @@ _LOST: Final = "SELECT 1 FROM dead_letters WHERE consumer = 'reporting' AND stat
 
 
 def _records(case: Case) -> Iterator[tuple[str, Routed]]:
-    for row in case.ask(_TOLD):
+    for row in case.stream(_TOLD):
         try:
             event = event_of(decode(bytes(row.body)))
         except UnknownEventError:  # written by a later version
@@ -83,30 +87,59 @@ def _names(way: Transition, system: bool) -> bool:
 # --- I8 ----------------------------------------------------------------------------------------------------------
 
 
+class Shift(NamedTuple):
+    """A rep has one open lead more or less, in the order of `at` (business microseconds)."""
+
+    at: int
+    rep: str
+    more: int
+    by_rule: LeadAssigned | None = None  # what gave it, where we chose
+
+
 def room_was_there(case: Case) -> Iterator[str]:
     """I8, as it was at each hand-over by rule: the open load after it, against the capacity of the team then in force.
 
-    Not told where a record of the history is a dead letter, since the loads cannot be added up then.
+    Not told where a record of the history is a dead letter or has not been read, since loads cannot be added up then.
     """
-    if case.ask(_LOST):
+    if case.ask(_LOST) or (case.distributed and not case.heard):
         return
     capacities = {one.version: {rep.id: rep.capacity.open for rep in one.team.reps} for one in case.configurations}
-    decided_by = {row.id: row.agreement for row in case.ask(_DECIDED_BY)}
+    decided_by = {row.id: row.agreement for row in case.stream(_DECIDED_BY)}
+    until = None if case.since is None else micros(case.since - UNDER_WAY - _WAITED)
     load: Counter[str] = Counter()
-    holder: dict[str, str] = {}  # of a lead that counts as open load
-    for _, event in _records(case):
-        before = holder.pop(event.lead_id, None)
-        after = event.rep if isinstance(event, LeadAssigned) else before
-        if before is not None:
-            load[before] -= 1
-        if event.status not in HELD or after is None:
+    for at, rep, more, event in _in_order(case):
+        load[rep] += more
+        if event is None or (case.distributed and until is not None and at > until):
             continue
-        load[after] += 1
-        holder[event.lead_id] = after
-        if isinstance(event, LeadAssigned) and event.rule not in NOT_CHOSEN_BY_US:
-            limit = capacities.get(decided_by.get(event.decision_id, ""), {}).get(after)
-            if limit is not None and load[after] > limit:
-                yield (
-                    f"lead {event.lead_id}: assignment {event.epoch} gave {after} "
-                    f"{load[after]} open leads, the capacity is {limit}"
-                )
+        limit = capacities.get(decided_by.get(event.decision_id, ""), {}).get(rep)
+        if limit is not None and load[rep] > limit:
+            yield (
+                f"lead {event.lead_id}: assignment {event.epoch} gave {rep} "
+                f"{load[rep]} open leads, the capacity is {limit}"
+            )
+
+
+def _in_order(case: Case) -> Iterable[Shift]:
+    """Embedded, as the records stand. Past one machine, units of several leads wait for one rep, and records tell when
+    each began to wait, not who went first: what makes room counts as early as it may have been, what takes some without
+    asking as late."""
+    if not case.distributed:
+        return _shifts(case, 0)
+    return sorted(_shifts(case, _WAITED // timedelta(microseconds=1)), key=itemgetter(0))
+
+
+def _shifts(case: Case, waited: int) -> Iterator[Shift]:
+    holders: dict[str, tuple[str, int]] = {}  # of a lead that counts as open load, and from when on
+    for _, event in _records(case):
+        holder = holders.pop(event.lead_id, None)
+        held, at = event.status in HELD, micros(event.at)
+        if not isinstance(event, LeadAssigned) and held and holder is not None:
+            holders[event.lead_id] = holder
+            continue
+        if holder is not None:
+            yield Shift(max(holder[1], at - waited), holder[0], -1)
+        if held and isinstance(event, LeadAssigned):
+            by_rule = event.rule not in NOT_CHOSEN_BY_US
+            at += 0 if by_rule else waited
+            yield Shift(at, event.rep, +1, event if by_rule else None)
+            holders[event.lead_id] = event.rep, at

@@ -1,129 +1,30 @@
 """What `verify` asks of the rows as they stand: one question per function, each giving the rows that break it."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import cached_property
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
-import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from schemas import topics
-from schemas.agreement import Agreement
-from schemas.envelope import UnknownEventError, decode
-from schemas.team import Team
+from schemas.envelope import decode
 from services.router.domain.choosing import Inputs, replay
 from services.router.domain.lead import CUSTOMER, OPPORTUNITY
-from services.runtime.clock import Clock, HostClock, micros
+from services.runtime.clock import micros
+from services.runtime.housekeeping import LOG_DAYS, SEEN_DAYS
+from services.tools.verify_case import Case
 
 OVERDUE: Final = timedelta(seconds=60)
 """How long past its time a page may wait where somebody delivers."""
 _SLACK_US: Final = 50_000
 """How far two readings of one moment may lie apart, one of them worked out from the other clock."""
+_SHARED_SLACK_US: Final = 1_000_000
+"""The same between processes, each of which knows the database's clock as of its last look."""
+_SURELY_SEEN: Final = timedelta(days=SEEN_DAYS - LOG_DAYS - 1)
+"""What was heard longer ago may have been seen so long before that this is forgotten."""
 _CRM: Final = frozenset({OPPORTUNITY, CUSTOMER})
 """Past the hand-over: the deal is in the CRM, which may move it there without an owner of ours."""
 
-
-@dataclass(frozen=True)
-class InForce:
-    """A configuration that was in force from `since` (microseconds) on."""
-
-    version: str
-    since: int
-    agreement: Agreement
-    team: Team
-
-
-@dataclass
-class Case:
-    """One snapshot, and what the questions share."""
-
-    connection: Connection
-    clock: Clock
-    since: datetime | None = None
-    alive_since: datetime | None = None
-
-    def ask(self, sql: str, **values: object) -> Sequence[Any]:
-        """Every row of the answer."""
-        return self.connection.execute(sa.text(sql), values).all()
-
-    @cached_property
-    def configurations(self) -> list[InForce]:
-        """Every configuration that was in force, oldest first."""
-        rows = self.ask("SELECT version, taken_up_at, agreement, team FROM configurations ORDER BY taken_up_at")
-        return [
-            InForce(
-                row.version,
-                row.taken_up_at,
-                Agreement.model_validate_json(row.agreement),
-                Team.model_validate_json(row.team),
-            )
-            for row in rows
-        ]
-
-    @cached_property
-    def statuses(self) -> dict[str, str]:
-        """Whose each status is, by the newest configuration that knows it."""
-        return {
-            status: team for known in self.configurations for status, team in known.agreement.lifecycle.statuses.items()
-        }
-
-    def read_to(self, consumer: str, topic: str) -> int:
-        """How far this consumer has read."""
-        rows = self.ask(
-            "SELECT position FROM cursors WHERE consumer = :consumer AND topic = :topic", consumer=consumer, topic=topic
-        )
-        return int(rows[0][0]) if rows else 0
-
-    @cached_property
-    def unsettled(self) -> set[str]:
-        """Leads that are not judged: a record of theirs is still to be read, or is a dead letter, or they just changed."""
-        waiting: set[str] = set()
-        for topic in (topics.LEADS, topics.ROUTES, topics.ACTIONS, topics.PAGES):
-            position = min(self.read_to(consumer, topic) for consumer in topics.HEARD_BY[topic])
-            rows = self.ask("SELECT DISTINCT key FROM log WHERE topic = :topic AND id > :id", topic=topic, id=position)
-            waiting |= {row.key for row in rows}
-        waiting |= set(self._parked())
-        if self.since is not None:
-            for sql in _CHANGED_SINCE:
-                waiting |= {row.lead_id for row in self.ask(sql, since=micros(self.since))}
-        return waiting
-
-    def _parked(self) -> Iterator[str]:
-        for row in self.ask("SELECT body FROM dead_letters WHERE consumer <> 'gateway' AND state <> 'retried'"):
-            try:
-                yield decode(bytes(row.body)).partitionkey
-            except UnknownEventError:
-                continue
-
-    def settled(self, rows: Sequence[Any]) -> Iterator[Any]:
-        """Those rows whose lead is judged."""
-        return (row for row in rows if row.lead_id not in self.unsettled)
-
-    @cached_property
-    def speed(self) -> float:
-        """How many times faster than real time business time runs."""
-        return 1.0 / max(self.clock.real_seconds(timedelta(seconds=1)), 1e-9)
-
-    @cached_property
-    def _now_us(self) -> tuple[int, int]:
-        return micros(self.clock.business()), micros(self.clock.real())
-
-    def business_us(self, real_us: int) -> int | None:
-        """The business time at which it was `real_us`; None when the clock may have run at another speed then."""
-        if isinstance(self.clock, HostClock) and self.speed != 1.0 and real_us < micros(self.clock.origin_real):
-            return None
-        business, real = self._now_us
-        return business - round((real - real_us) * self.speed)
-
-
-_CHANGED_SINCE: Final = (
-    "SELECT lead_id FROM router_leads WHERE updated_at >= :since",
-    "SELECT lead_id FROM scoring_profiles WHERE updated_at >= :since",
-    "SELECT lead_id FROM notifier_clocks WHERE updated_at >= :since",
-)
 
 # --- I1 ----------------------------------------------------------------------------------------------------------
 
@@ -148,17 +49,56 @@ _NOWHERE: Final = """
     WHERE owner IS NULL AND (queue_pool IS NULL OR coalesce(queue_reason, '') = '') ORDER BY lead_id"""
 
 
+_NOT_TAKEN_OF_HISTORY: Final = """
+    SELECT id, position, body FROM reporting_history
+    WHERE topic = 'events' AND heard_at >= :heard
+      AND NOT EXISTS (SELECT 1 FROM seen WHERE seen.consumer = 'scoring' AND seen.event_id = reporting_history.id)
+      AND NOT EXISTS (SELECT 1 FROM dead_letters
+                      WHERE dead_letters.consumer = 'scoring' AND dead_letters.source = reporting_history.id)
+    ORDER BY id"""
+_NOT_KEPT_OF_HEARD: Final = """
+    SELECT event_id FROM seen
+    WHERE consumer = 'reporting'
+      AND NOT EXISTS (SELECT 1 FROM reporting_history WHERE reporting_history.id = seen.event_id)
+    ORDER BY event_id"""
+_NOT_HEARD: Final = """
+    SELECT event_id FROM seen
+    WHERE consumer = 'scoring'
+      AND NOT EXISTS (SELECT 1 FROM seen AS heard WHERE heard.consumer = 'reporting' AND heard.event_id = seen.event_id)
+      AND NOT EXISTS (SELECT 1 FROM reporting_history WHERE reporting_history.id = seen.event_id)
+      AND NOT EXISTS (SELECT 1 FROM dead_letters
+                      WHERE dead_letters.consumer = 'reporting' AND dead_letters.source = seen.event_id)
+    ORDER BY event_id"""
+
+
 def events_are_kept(case: Case) -> Iterator[str]:
     """I1."""
-    for row in case.ask(_NOT_TAKEN, position=case.read_to("scoring", topics.EVENTS)):
-        yield f"event {row.event_id} (log {row.id}): read, and neither taken nor a dead letter"
-    for row in case.ask(_NOT_KEPT, position=case.read_to("reporting", topics.EVENTS)):
-        yield f"event {row.event_id} (log {row.id}): not in the history"
+    yield from _kept_past_one_machine(case) if case.distributed else _kept(case)
     for row in case.settled(case.ask(_NOT_ROUTED)):
         yield f"lead {row.lead_id}: scored, and unknown to the router"
     for row in case.settled(case.ask(_NOWHERE)):
         if case.statuses.get(row.status) not in ("marketing", "nobody") and row.status not in _CRM:
             yield f"lead {row.lead_id}: {row.status}, and neither owned nor queued with a reason"
+
+
+def _kept(case: Case) -> Iterator[str]:
+    for row in case.ask(_NOT_TAKEN, position=case.read_to("scoring", topics.EVENTS)):
+        yield f"event {row.event_id} (log {row.id}): read, and neither taken nor a dead letter"
+    for row in case.ask(_NOT_KEPT, position=case.read_to("reporting", topics.EVENTS)):
+        yield f"event {row.event_id} (log {row.id}): not in the history"
+
+
+def _kept_past_one_machine(case: Case) -> Iterator[str]:
+    """Scoring and reporting vouch for each other: what one has read and the other has passed, both have taken."""
+    for row in case.stream(_NOT_TAKEN_OF_HISTORY, heard=micros(case.clock.business() - _SURELY_SEEN)):
+        if case.has_read("scoring", topics.EVENTS, decode(bytes(row.body)).partitionkey, row.position):
+            yield f"event {row.id}: read, and neither taken nor a dead letter"
+    for row in case.ask(_NOT_KEPT_OF_HEARD):
+        yield f"event {row.event_id}: heard by reporting, and not in the history"
+    heard = [topic for topic in topics.ALL if "scoring" in topics.HEARD_BY[topic]]
+    if not any(case.ahead("scoring", "reporting", topic) for topic in heard):
+        for row in case.ask(_NOT_HEARD):
+            yield f"event {row.event_id}: seen by scoring, and not in the history"
 
 
 # --- I2 ----------------------------------------------------------------------------------------------------------
@@ -345,7 +285,8 @@ def nobody_told_after_a_touch(case: Case) -> Iterator[str]:
 
 def _later(case: Case, row: Any) -> bool:
     at = case.business_us(row.first_try_at)
-    return at is not None and at > int(row.at) + _SLACK_US * case.speed
+    slack = _SHARED_SLACK_US if case.distributed else _SLACK_US * case.speed
+    return at is not None and at > int(row.at) + slack
 
 
 # --- I8 ----------------------------------------------------------------------------------------------------------
@@ -382,7 +323,7 @@ _DECISIONS: Final = """
 
 def decisions_hold(case: Case) -> Iterator[str]:
     """I10."""
-    for row in case.ask(_DECISIONS):
+    for row in case.stream(_DECISIONS):
         again = replay(_body(row.body).inputs)
         if again != row.chosen:
             yield f"decision {row.id}: chose {row.chosen or 'nobody'}, replayed it gives {again or 'nobody'}"

@@ -1,32 +1,110 @@
-"""The backends every promise is tried on. Embedded: one SQLite file; the next piece adds PostgreSQL and Kafka here."""
+"""The backends every promise is tried on: one SQLite file, and PostgreSQL with Kafka."""
 
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Final, Protocol, cast
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from schemas import topics
 from schemas.events import LeadTouched
-from services.runtime import auth, db, deadletters, housekeeping, log, meta  # noqa: F401  # their tables
+from services.compose import keep_running
+from services.runtime import auth, db, deadletters, endpoints, housekeeping, log, meta  # noqa: F401  # their tables
 from services.runtime.clock import HandClock
 from services.runtime.config import Config
-from services.runtime.log import TableLog
-from services.runtime.reads import SqliteReads
+from services.runtime.kafka import KafkaLog, KafkaProducer
+from services.runtime.log import EventLog, Place, Record, Row, TableLog
+from services.runtime.postgres import Pool, PostgresReads, PostgresUnits, open_engine
+from services.runtime.publisher import Publisher
+from services.runtime.reads import Reads, SqliteReads
 from services.runtime.service import Handler
 from services.runtime.sqlite import SqliteUnits, reader_engine, writer_engine
 from services.runtime.telemetry import Telemetry
-from services.runtime.unit import Unit
+from services.runtime.unit import Unit, Units
 from services.runtime.worker import Worker
+from tests.places import Installed, Places
 
 NO_CONFIG = cast(Config, SimpleNamespace(version="none"))
+LOOK_SECONDS: Final = 0.001
+CONNECTIONS: Final = 16
+
+
+class Backend(Protocol):
+    """A database, an event log over it, and a clock moved by hand."""
+
+    clock: HandClock
+
+    @property
+    def units(self) -> Units: ...
+
+    @property
+    def reads(self) -> Reads: ...
+
+    @property
+    def log(self) -> EventLog: ...
+
+    async def say(self, *names: str, key: str = "lead") -> None:
+        """Commit one unit that emits an event of each id, and see that readers can have it."""
+
+    async def append(self, *rows: Row) -> None:
+        """These rows, whatever they are, where readers find them."""
+
+    async def worker(self, handler: Handler, consumer: str = "consumer") -> Worker:
+        """A reader of `leads` with a view of the log of its own."""
+
+    async def rows(self, question: str) -> list[tuple[Any, ...]]:
+        """Straight from the tables."""
+
+
+def emitting(names: Sequence[str], key: str) -> Callable[[Unit], None]:
+    """A unit's work: it emits an event of each id."""
+
+    def work(unit: Unit) -> None:
+        for name in names:
+            unit.emit(LeadTouched(lead_id=key, at=unit.now, channel="phone", answered=True), key=key, id=name)
+
+    return work
+
+
+async def step(worker: Worker) -> bool:
+    """One step of this reader, once what it lags behind has come from wherever it is; whether there was anything."""
+    if await worker.lag() > 0:
+        await worker.wait()
+    return await worker.step()
+
+
+async def drain(worker: Worker) -> Worker:
+    """Let this reader read everything there is."""
+    while await step(worker):
+        pass
+    return worker
+
+
+async def read_all(backend: Backend, after: int = 0, limit: int = 10, partition: int = 0) -> list[Record]:
+    """Every record of `leads`, a few at a time."""
+    found: list[Record] = []
+    end = await backend.log.end(topics.LEADS, partition)
+    while after < end:
+        await backend.log.ready(topics.LEADS, partition, after)
+        batch = await backend.log.fetch(topics.LEADS, partition, after, limit)
+        assert 0 < len(batch) <= limit
+        found += batch
+        after = batch[-1].position
+    return found
+
+
+# --- one process, one file --------------------------------------------------------------------------------------------
 
 
 @dataclass
-class Backend:
-    """A database, an event log over it, and a clock moved by hand."""
+class Embedded:
+    """One SQLite file."""
 
     units: SqliteUnits
     reads: SqliteReads
@@ -34,24 +112,21 @@ class Backend:
     clock: HandClock
     file: Path
 
-    async def say(self, *names: str, key: str = "lead", topic: str = topics.LEADS) -> None:
-        """Commit one unit that emits an event of each id."""
+    async def say(self, *names: str, key: str = "lead") -> None:
+        await self.units.run(emitting(names, key))
 
-        def work(unit: Unit) -> None:
-            for name in names:
-                touched = LeadTouched(lead_id=key, at=unit.now, channel="phone", answered=True)
-                unit.emit(touched, key=key, id=name)
+    async def append(self, *rows: Row) -> None:
+        await self.units.append(list(rows))
 
-        await self.units.run(work)
-
-    def worker(self, handler: Handler, consumer: str = "consumer") -> Worker:
+    async def worker(self, handler: Handler, consumer: str = "consumer") -> Worker:
         return Worker(consumer, topics.LEADS, handler, self.log, self.units, Telemetry())
 
     async def rows(self, question: str) -> list[tuple[Any, ...]]:
-        return await self.reads(lambda c: [tuple(row) for row in c.exec_driver_sql(question)])
+        return await self.reads(lambda c: [tuple(row) for row in c.execute(sa.text(question))])
 
 
-async def open_backend(file: Path, *, keep: int = 2_000, pages_max: int | None = None) -> Backend:
+async def open_embedded(file: Path, *, keep: int = 2_000, pages_max: int | None = None) -> Embedded:
+    """On this file, new or of before."""
     engine = writer_engine(file)
     db.metadata.create_all(engine)
     engine.dispose()
@@ -62,18 +137,110 @@ async def open_backend(file: Path, *, keep: int = 2_000, pages_max: int | None =
     table = TableLog(reads, ends, keep=keep)
     units.appended = table.appended
     units.start()
-    return Backend(units, reads, table, clock, file)
+    return Embedded(units, reads, table, clock, file)
+
+
+# --- PostgreSQL and Kafka ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Distributed:
+    """One process among others: what it holds of a database and of topics with one partition."""
+
+    place: Installed
+    clock: HandClock = field(default_factory=HandClock)
+    ends: dict[Place, int] = field(default_factory=dict)
+    logs: list[KafkaLog] = field(default_factory=list)
+    _running: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        given = self.place.settings()
+        url, arguments = endpoints.database(given)
+        self.options = endpoints.kafka_options(given)
+        self.pool = Pool(url, arguments, size=CONNECTIONS)
+        of = self.place.partitions
+        self.units = PostgresUnits(self.pool, self.clock, lambda _: NO_CONFIG, partitions=of, ask=None)
+        self.reads = PostgresReads(open_engine(url, arguments, size=2))
+        self.producer = KafkaProducer(self.options, self.place.prefix, self.place.partitions, self._noted)
+        self.publisher = Publisher(Pool(url, arguments, size=2), self.producer, of)
+        self.units.emitted = self.publisher.wake
+
+    def _noted(self, place: Place, position: int) -> None:
+        self.ends[place] = max(position, self.ends.get(place, 0))
+        for known in self.logs:
+            known.note(place, position)
+
+    async def open(self) -> "Distributed":
+        self.log = await self.reader("reader")
+        return self
+
+    async def reader(self, service: str, partitions: int | None = None) -> KafkaLog:
+        """A view of its own of what is on the topics `leads` and `events`."""
+        wanted = partitions or self.place.partitions
+        made = KafkaLog(service, [topics.LEADS, topics.EVENTS], self.options, self.place.prefix, fixed=wanted)
+        for place, position in self.ends.items():
+            made.note(place, position)
+        self.logs.append(made)
+        self._running.append(asyncio.create_task(keep_running(made)))
+        while not made.ours:
+            await asyncio.sleep(LOOK_SECONDS)  # the broker is another process
+        return made
+
+    async def say(self, *names: str, key: str = "lead") -> None:
+        await self.units.run(emitting(names, key))
+        await self.publisher.step()
+
+    async def append(self, *rows: Row) -> None:
+        await self.producer.send(rows)
+
+    async def worker(self, handler: Handler, consumer: str = "consumer") -> Worker:
+        view = await self.reader(consumer)
+        return Worker(consumer, topics.LEADS, handler, view, self.units, Telemetry())
+
+    async def rows(self, question: str) -> list[tuple[Any, ...]]:
+        def ask(connection: Connection) -> list[tuple[Any, ...]]:
+            return [tuple(row) for row in connection.execute(sa.text(question))]
+
+        return await self.reads(ask)
+
+    async def close(self) -> None:
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self.publisher.close()
+        await self.producer.close()
+        await self.units.close()
+        await self.reads.close()
+
+
+@asynccontextmanager
+async def opened_distributed(place: Installed) -> AsyncIterator[Distributed]:
+    """One process more at this place."""
+    made = await Distributed(place).open()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+# --- whichever --------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def opened_backend(directory: Path, profile: Places | None) -> AsyncIterator[Backend]:
+    """Empty, for the length of the block."""
+    if profile is None:
+        made = await open_embedded(directory / "spine.db")
+        yield made
+        await made.units.close()
+        made.reads.close()
+        return
+    async with profile.one(partitions=1) as place, opened_distributed(place) as other:
+        yield other
 
 
 @pytest.fixture
-async def backend(tmp_path: Path) -> AsyncIterator[Backend]:
-    opened = await open_backend(tmp_path / "spine.db")
-    yield opened
-    await opened.units.close()
-    opened.reads.close()
-
-
-@pytest.fixture
-def reopened(tmp_path: Path) -> Callable[..., Any]:
-    """Opens the same file again, as a process does after a crash."""
-    return open_backend
+async def backend(tmp_path: Path, profile: Places | None) -> AsyncIterator[Backend]:
+    """Both, one after the other."""
+    async with opened_backend(tmp_path, profile) as made:
+        yield made

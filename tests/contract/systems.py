@@ -1,21 +1,27 @@
-"""A whole system on the embedded profile, wired as in a process and moved by hand."""
+"""A whole system on either profile, wired as in a process and moved by hand."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+
 from services import compose
 from services.compose import System
+from services.distributed import Distributed
 from services.notifier.channels.base import Message
 from services.notifier.channels.inbox import InboxChannel
 from services.runtime import files, settings
 from services.runtime.clock import HandClock
 from services.runtime.config import ConfigFiles
 from services.runtime.outbound import ASGITransport, AsyncClient, Response
+from tests.moved import EVERYTHING, open_moved
+from tests.places import Installed, Places
 
+DATABASE = "firsthour.db"
 ADMIN = "a-key-of-forty-characters-for-the-tests-x"
 
 
@@ -23,11 +29,12 @@ ADMIN = "a-key-of-forty-characters-for-the-tests-x"
 class Opened:
     """The system, somebody who speaks with it over HTTP, and what its pages said."""
 
-    system: System
+    system: System | Distributed
     client: AsyncClient
     clock: HandClock
-    file: Path
+    data: Path
     told: list[Message]
+    place: Installed | None = None
 
     async def asks(self, name: str, **fields: Any) -> Response:
         """This person asks for a demo."""
@@ -39,10 +46,16 @@ class Opened:
         (found,) = (await self.client.get("/v1/leads", params={"email": f"{name}@acme.example"})).json()["items"]
         return dict(found)
 
-    def rows(self, question: str) -> list[tuple[Any, ...]]:
+    async def rows(self, question: str) -> list[tuple[Any, ...]]:
         """What is committed, as another process sees it."""
-        with closing(sqlite3.connect(f"file:{self.file}?mode=ro", uri=True)) as connection:
-            return connection.execute(question).fetchall()
+        if self.place is None:
+            with closing(sqlite3.connect(f"file:{self.data / DATABASE}?mode=ro", uri=True)) as connection:
+                return connection.execute(question).fetchall()
+        other = await asyncpg.connect(self.place.database_url)
+        try:
+            return [tuple(row) for row in await other.fetch(question)]
+        finally:
+            await other.close()
 
 
 def pages_of(file: Path) -> int:
@@ -53,24 +66,45 @@ def pages_of(file: Path) -> int:
 
 @asynccontextmanager
 async def opened(
-    directory: Path, *, pages_more: int | None = None, config: Path | None = None, **given: Mapping[str, object]
+    directory: Path,
+    places: Places | None = None,
+    *,
+    pages_more: int | None = None,
+    config: Path | None = None,
+    only: Sequence[str] | None = None,
+    **given: Mapping[str, object],
 ) -> AsyncIterator[Opened]:
-    """The example configuration on this data directory. `pages_more`: how far the database may grow."""
+    """The example configuration on this data directory. `places`: where Kafka and PostgreSQL are; without, embedded.
+    `pages_more`: how far the embedded database may grow. `only`: these services."""
     told: list[Message] = []
-    lock, _ = compose.open_clock(directory, 1.0)
-    file, clock = directory / "firsthour.db", HandClock()
-    system = await compose.open_system(
-        settings.load(data_dir=directory, admin_key=ADMIN, **given),
-        clock,
-        ConfigFiles(config or files.examples()),
-        {"inbox": InboxChannel(told.append)},
-        lock=lock,
-        pages_max=None if pages_more is None else pages_of(file) + pages_more,
-    )
+    clock, channels = HandClock(), {"inbox": InboxChannel(told.append)}
+    known = config or files.examples()
+    async with AsyncExitStack() as stack:
+        place = None
+        system: System | Distributed
+        if places is None:
+            lock, _ = compose.open_clock(directory, 1.0)
+            system = await compose.open_system(
+                settings.load(data_dir=directory, admin_key=ADMIN, **given),
+                clock,
+                ConfigFiles(known),
+                channels,
+                lock=lock,
+                only=only,
+                pages_max=None if pages_more is None else pages_of(directory / DATABASE) + pages_more,
+            )
+            stack.push_async_callback(system.close)
+        else:
+            place = await stack.enter_async_context(places.one())
+            found = place.settings(data_dir=directory, config_dir=known, admin_key=ADMIN, **given)
+            moved = await open_moved(found, clock, channels, only or EVERYTHING, files=known)
+            stack.push_async_callback(moved.close)
+            system = moved.system
+        client = await stack.enter_async_context(client_of(system))
+        yield Opened(system, client, clock, directory, told, place)
+
+
+def client_of(system: System | Distributed) -> AsyncClient:
+    """Somebody who speaks with it, and may do everything."""
     headers = {"authorization": f"Bearer {ADMIN}"}
-    transport = ASGITransport(app=system.app)
-    try:
-        async with AsyncClient(transport=transport, base_url="http://firsthour.test", headers=headers) as client:
-            yield Opened(system, client, clock, file, told)
-    finally:
-        await system.close()
+    return AsyncClient(transport=ASGITransport(app=system.app), base_url="http://firsthour.test", headers=headers)

@@ -10,41 +10,37 @@ from hypothesis import strategies as st
 from schemas import topics
 from schemas.events import LeadTouched
 from services.runtime.unit import Unit
-from tests.contract.conftest import Backend, open_backend
+from tests.contract.conftest import Backend, open_embedded, read_all
 
 
-async def read_all(backend: Backend, after: int = 0, limit: int = 10) -> list[str]:
-    found: list[str] = []
-    while batch := await backend.log.fetch(topics.LEADS, 0, after, limit):
-        found += [record.event_id for record in batch]
-        after = batch[-1].position
-    return found
+async def ids(backend: Backend, limit: int = 10) -> list[str]:
+    return [record.event_id for record in await read_all(backend, limit=limit)]
 
 
 async def test_records_come_in_the_order_in_which_their_units_committed(backend: Backend) -> None:
     await asyncio.gather(*(backend.say(f"{n}a", f"{n}b") for n in range(50)))
-    found = await read_all(backend)
+    found = await ids(backend)
     assert sorted(found) == sorted(f"{n}{half}" for n in range(50) for half in "ab")
     assert all(found[i][:-1] == found[i + 1][:-1] for i in range(0, 100, 2))
 
 
 async def test_a_reader_far_behind_the_tail_in_memory_misses_nothing(tmp_path: Path) -> None:
-    backend = await open_backend(tmp_path / "small.db", keep=5)
+    backend = await open_embedded(tmp_path / "small.db", keep=5)
     for n in range(40):
         await backend.say(str(n))
-    assert await read_all(backend, limit=7) == [str(n) for n in range(40)]
+    assert await ids(backend, limit=7) == [str(n) for n in range(40)]
     await backend.units.close()
     backend.reads.close()
 
 
 async def test_records_of_before_a_restart_are_still_there(tmp_path: Path) -> None:
-    first = await open_backend(tmp_path / "again.db")
+    first = await open_embedded(tmp_path / "again.db")
     await first.say("before")
     await first.units.close()
     first.reads.close()
-    again = await open_backend(tmp_path / "again.db")
+    again = await open_embedded(tmp_path / "again.db")
     await again.say("after")
-    assert await read_all(again) == ["before", "after"]
+    assert await ids(again) == ["before", "after"]
     await again.units.close()
     again.reads.close()
 
@@ -71,7 +67,7 @@ async def test_a_unit_that_fails_says_nothing(backend: Backend) -> None:
     with pytest.raises(RuntimeError):
         await backend.units.run(fails)
     await backend.say("kept")
-    assert await read_all(backend) == ["kept"]
+    assert await ids(backend) == ["kept"]
 
 
 @settings(max_examples=20, deadline=None)
@@ -80,11 +76,11 @@ def test_whatever_the_sizes_nothing_is_missed_or_doubled(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], limit: int, keep: int
 ) -> None:
     async def story() -> None:
-        backend = await open_backend(tmp_path_factory.mktemp("log") / "any.db", keep=keep)
+        backend = await open_embedded(tmp_path_factory.mktemp("log") / "any.db", keep=keep)
         wanted = [f"{n}.{i}" for n, size in enumerate(sizes) for i in range(size)]
         for n, size in enumerate(sizes):
             await backend.say(*(f"{n}.{i}" for i in range(size)))
-        assert await read_all(backend, limit=limit) == wanted
+        assert await ids(backend, limit=limit) == wanted
         await backend.units.close()
         backend.reads.close()
 

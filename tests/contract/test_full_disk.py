@@ -12,17 +12,17 @@ from schemas import topics
 from services.runtime import deadletters
 from services.runtime.log import Row
 from services.runtime.unit import StorageError, Unit
-from tests.contract.conftest import Backend, open_backend
+from tests.contract.conftest import Embedded, drain, open_embedded
 from tests.contract.systems import Opened, opened, pages_of
-from tests.contract.test_worker import Handler, drain
+from tests.contract.test_worker import Handler
 
 ROOMY = 1_000_000
 BULK = "x" * 20_000
 
 
-async def make_room(world: Opened | Backend) -> None:
+async def make_room(world: Opened | Embedded) -> None:
     """The disk is larger now."""
-    units = world.units if isinstance(world, Backend) else world.system.units
+    units = world.units if isinstance(world, Embedded) else world.system.units
     await units.run(lambda unit: unit.connection.exec_driver_sql(f"PRAGMA max_page_count={ROOMY}").scalar())
 
 
@@ -69,7 +69,7 @@ async def test_what_was_accepted_before_becomes_leads_once_there_is_room(tmp_pat
         await world.system.settle()
         for name in [*accepted, "late"]:
             assert (await world.lead(name))["status"] in {"assigned", "qualified"}
-        assert world.rows("SELECT count(*), count(DISTINCT event_id) FROM log WHERE topic = 'events'") == [
+        assert await world.rows("SELECT count(*), count(DISTINCT event_id) FROM log WHERE topic = 'events'") == [
             (len(accepted) + 1, len(accepted) + 1)
         ]
         assert (await world.client.get("/v1/leads?limit=500")).json()["next"] is None
@@ -97,7 +97,9 @@ async def test_what_was_refused_can_be_sent_again_and_counts_once(tmp_path: Path
             assert (await world.asks("late", id="one", message=BULK)).status_code == 202
         await world.system.settle()
         lead = (await world.lead("late"))["id"]
-        scored = world.rows(f"SELECT count(*) FROM reporting_history WHERE type = 'lead.scored' AND lead_id = '{lead}'")
+        scored = await world.rows(
+            f"SELECT count(*) FROM reporting_history WHERE type = 'lead.scored' AND lead_id = '{lead}'"
+        )
         assert scored == [(1,)]
 
 
@@ -118,11 +120,11 @@ async def test_it_goes_on_by_itself_when_room_returns(tmp_path: Path) -> None:
 
 
 async def test_a_unit_that_finds_the_disk_full_keeps_nothing_and_no_cursor_moves(tmp_path: Path) -> None:
-    backend = await open_backend(tmp_path / "spine.db")
+    backend = await open_embedded(tmp_path / "spine.db")
     await backend.say("a")
     await backend.units.close()
     backend.reads.close()
-    backend = await open_backend(tmp_path / "spine.db", pages_max=pages_of(tmp_path / "spine.db") + 2)
+    backend = await open_embedded(tmp_path / "spine.db", pages_max=pages_of(tmp_path / "spine.db") + 2)
     handler = Handler()
 
     def too_much(unit: Unit) -> None:
@@ -136,7 +138,7 @@ async def test_a_unit_that_finds_the_disk_full_keeps_nothing_and_no_cursor_moves
     await make_room(backend)
     await backend.units.run(too_much)
     assert await backend.rows("SELECT event_id FROM log") == [("a",), ("big",)]
-    await drain(backend, handler)
+    await drain(await backend.worker(handler))
     assert handler.handled[0] == "a"
     await backend.units.close()
     backend.reads.close()

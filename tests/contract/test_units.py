@@ -12,16 +12,27 @@ from services.runtime.log import Row
 from services.runtime.sqlite import PASSED_OVER_MAX
 from services.runtime.unit import Lane, StorageError, Unit
 from tests.contract.conftest import Backend
+from tests.places import Places, do, embedded
 
-NO_ROOM = "CREATE TRIGGER no_room BEFORE INSERT ON log WHEN NEW.key = 'boom' BEGIN SELECT RAISE(ABORT, 'no'); END"
+NO_ROOM = ("CREATE TRIGGER no_room BEFORE INSERT ON log WHEN NEW.key = 'boom' BEGIN SELECT RAISE(ABORT, 'no'); END",)
+NO_ROOM_THERE = (
+    "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$",
+    "CREATE TRIGGER no_room BEFORE INSERT ON log FOR EACH ROW WHEN (NEW.key = 'boom') EXECUTE FUNCTION no()",
+)
 
 
 def say(unit: Unit, key: str) -> None:
     unit.emit(LeadTouched(lead_id=key, at=unit.now, channel="phone", answered=True), key=key)
 
 
-async def test_state_whose_event_cannot_be_appended_is_not_kept_either(backend: Backend) -> None:
-    await backend.units.run(lambda unit: unit.connection.exec_driver_sql(NO_ROOM) and None)
+async def test_state_whose_event_cannot_be_appended_is_not_kept_either(
+    backend: Backend, profile: Places | None
+) -> None:
+    def make(unit: Unit) -> None:
+        for statement in NO_ROOM if profile is None else NO_ROOM_THERE:
+            do(unit, statement)
+
+    await backend.units.run(make)
 
     def work(unit: Unit) -> None:
         meta.put(unit.connection, "changed", "yes")
@@ -53,6 +64,7 @@ async def test_the_answer_comes_after_what_the_unit_wanted_done(backend: Backend
     assert happened == ["after", "answer"]
 
 
+@embedded
 async def test_appends_share_commits_and_none_is_lost(backend: Backend) -> None:
     rows = [[Row(topics.EVENTS, "k", f"{n}", b"{}")] for n in range(200)]
     await asyncio.gather(*(backend.units.append(one) for one in rows))
@@ -60,6 +72,7 @@ async def test_appends_share_commits_and_none_is_lost(backend: Backend) -> None:
     assert [row[0] for row in found] == [str(n) for n in range(200)]
 
 
+@embedded
 async def test_commands_go_before_batches(backend: Backend) -> None:
     order: list[str] = []
 
@@ -102,6 +115,7 @@ async def test_ids_of_a_unit_are_unique_and_in_order(backend: Backend) -> None:
     assert len({*ids, other}) == 6
 
 
+@embedded
 async def test_what_can_wait_goes_last_but_not_never(backend: Backend) -> None:
     order: list[str] = []
 

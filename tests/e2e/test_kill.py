@@ -1,6 +1,6 @@
 """`kill -9` at random moments of a replay: nothing acknowledged is lost, nothing takes effect twice, nobody is left out.
 
-The full run, as many rows and kills as one likes: `make prove`, or `python -m tests.e2e.kill --seed N`.
+The full run, as many rows and kills as one likes: `make prove-embedded`, or `python -m tests.e2e.kill --seed N`.
 """
 
 import random

@@ -1,7 +1,8 @@
 """Slack's `chat.postMessage` over a real socket: it remembers what it accepted, and does as it is dialled.
 
 In a test: `async with FakeSlack() as slack: ...`. As a process of its own: `python -m tests.fakes.slack --port 9001
---record FILE` appends one JSON line per message before it answers, and is dialled by `POST /dial`.
+--record FILE` appends one JSON line per message before it answers, and is dialled by `POST /dial` and `POST /well`.
+With `--calls FILE` every call has a line there, also one that was refused, with how it was answered.
 """
 
 import argparse
@@ -33,12 +34,13 @@ class Fault:
 class FakeSlack:
     """Accepts messages until told otherwise. Faults are used up in the order in which they were dialled."""
 
-    def __init__(self, record: Path | None = None) -> None:
+    def __init__(self, record: Path | None = None, calls_record: Path | None = None) -> None:
         self.messages: list[dict[str, Any]] = []  # the arguments of each accepted call, in order
         self.tokens: list[str] = []  # the Authorization header of every call
         self.calls = 0
         self.connections = 0
         self._record = record
+        self._calls_record = calls_record
         self._faults: deque[Fault] = deque()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
@@ -117,6 +119,9 @@ class FakeSlack:
         if path == "/dial":
             self._faults.append(Fault(**json.loads(body)))
             return await _answer(writer, Fault("answer", 1, body="{}"))
+        if path == "/well":
+            self.well()
+            return await _answer(writer, Fault("answer", 1, body="{}"))
         if path != "/api/chat.postMessage":
             return await _answer(writer, Fault("answer", 1, body='{"ok": false, "error": "unknown_method"}'))
         self.calls += 1
@@ -127,8 +132,9 @@ class FakeSlack:
         self, message: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         fault = self._fault()
+        self._note(message, fault)
         if fault is None or fault.what == "accept_then_drop":
-            stamp = self._accept(message)
+            stamp = self._accept(message, answered=fault is None)
             if fault is None:
                 reply = {"ok": True, "channel": f"D{message['channel']}", "ts": stamp, "message": {}}
                 return await _answer(writer, Fault("answer", 1, body=json.dumps(reply)))
@@ -150,15 +156,23 @@ class FakeSlack:
                 self._faults.popleft()
         return fault
 
-    def _accept(self, message: dict[str, Any]) -> str:
+    def _accept(self, message: dict[str, Any], *, answered: bool) -> str:
         now = time.time()
-        if self._record is not None:
-            payload = message.get("metadata", {}).get("event_payload", {})
-            line = {"at": now, "to": message["channel"], "client_msg_id": message.get("client_msg_id"), **payload}
-            with self._record.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(line) + "\n")
+        _append(self._record, message, at=now, client_msg_id=message.get("client_msg_id"), answered=answered)
         self.messages.append(message)
         return f"{now:.6f}"
+
+    def _note(self, message: dict[str, Any], fault: Fault | None) -> None:
+        answer = "ok" if fault is None else str(fault.status) if fault.what == "answer" else fault.what
+        _append(self._calls_record, message, at=time.time(), answer=answer)
+
+
+def _append(record: Path | None, message: dict[str, Any], **more: object) -> None:
+    """One line about this message, where lines are wanted."""
+    if record is not None:
+        payload = message.get("metadata", {}).get("event_payload", {})
+        with record.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({**more, "to": message["channel"], **payload}) + "\n")
 
 
 async def _answer(writer: asyncio.StreamWriter, fault: Fault) -> bool:
@@ -182,8 +196,8 @@ def dial_body(fault: Fault) -> bytes:
     return json.dumps(asdict(fault)).encode()
 
 
-async def _main(port: int, record: Path) -> None:
-    fake = await FakeSlack(record).start(port)
+async def _main(port: int, record: Path, calls: Path | None) -> None:
+    fake = await FakeSlack(record, calls).start(port)
     print(fake.url, flush=True)
     await asyncio.Event().wait()
 
@@ -192,5 +206,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--record", type=Path, required=True)
+    parser.add_argument("--calls", type=Path)
     options = parser.parse_args()
-    asyncio.run(_main(options.port, options.record))
+    asyncio.run(_main(options.port, options.record, options.calls))

@@ -11,9 +11,11 @@ from hypothesis import HealthCheck, given, settings
 
 from schemas.events import OUTSIDE_TYPES
 from tests.fakes.pages import ATTACKS
+from tests.places import Places
 from tests.story.world import ADMIN, World
 
 BATCHES: Final = 15
+BATCHES_THERE: Final = 6  # past one machine each takes a second
 NAMES: Final = (
     *(
         "name",
@@ -83,25 +85,34 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=BATCHES, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.lists(events(), min_size=1, max_size=15), min_size=1, max_size=4))
-def test_whatever_is_accepted_can_be_handled(batches: list[list[dict[str, Any]]]) -> None:
-    async def story() -> None:
+def test_whatever_is_accepted_can_be_handled(profile: Places | None) -> None:
+    @settings(
+        max_examples=BATCHES if profile is None else BATCHES_THERE,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.lists(st.lists(events(), min_size=1, max_size=15), min_size=1, max_size=4))
+    def holds(batches: list[list[dict[str, Any]]]) -> None:
         with tempfile.TemporaryDirectory() as directory:
-            async with await World(Path(directory)).open() as world:
-                for batch in batches:
-                    await accepted_or_refused(world, batch)
-                    await world.wait(minutes=7)
-                assert await world.rows("SELECT consumer, error FROM dead_letters WHERE consumer <> 'gateway'") == []
-                assert all(said == "ok" for said in (await world.get("/readyz"))["checks"].values())
-                for lead in await world.leads():
-                    for what in ("timeline", "decisions"):
-                        assert (await world.ask("GET", f"/v1/leads/{lead['id']}/{what}")).status_code == 200
-                    assert (await world.ask("GET", f"/v1/leads/{lead['id']}/score")).status_code == 200
-                await world.get("/v1/pages?limit=200")
-                await world.verify()
+            asyncio.run(story(World(Path(directory), places=profile), batches))
 
-    asyncio.run(story())
+    holds()
+
+
+async def story(closed: World, batches: list[list[dict[str, Any]]]) -> None:
+    """All of it is sent to a new installation."""
+    async with await closed.open() as world:
+        for batch in batches:
+            await accepted_or_refused(world, batch)
+            await world.wait(minutes=7)
+        assert await world.rows("SELECT consumer, error FROM dead_letters WHERE consumer <> 'gateway'") == []
+        assert all(said == "ok" for said in (await world.get("/readyz"))["checks"].values())
+        for lead in await world.leads():
+            for what in ("timeline", "decisions"):
+                assert (await world.ask("GET", f"/v1/leads/{lead['id']}/{what}")).status_code == 200
+            assert (await world.ask("GET", f"/v1/leads/{lead['id']}/score")).status_code == 200
+        await world.get("/v1/pages?limit=200")
+        await world.verify()
 
 
 async def accepted_or_refused(world: World, batch: list[dict[str, Any]]) -> None:

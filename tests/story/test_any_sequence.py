@@ -3,12 +3,13 @@
 import asyncio
 import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from tests.places import Places
 from tests.story.snippets import reps
 from tests.story.world import World
 
@@ -24,13 +25,15 @@ people = st.sampled_from(PEOPLE)
 class Anything(RuleBasedStateMachine):
     """A world, and beside it what anybody who read the agreement would expect: the statuses each person may be in."""
 
+    places: ClassVar[Places | None] = None
+
     def __init__(self) -> None:
         super().__init__()
         self.expected: dict[str, frozenset[str]] = {}
         self.last: dict[str, Any] | None = None
         self.directory = tempfile.TemporaryDirectory()
         self.runner = asyncio.Runner()
-        self.world = World(Path(self.directory.name))
+        self.world = World(Path(self.directory.name), places=self.places)
         team = reps(*({"id": rep, "capacity": {"open": 2}} for rep in REPS))
         self.run(self.world.open(team=team))
 
@@ -166,7 +169,12 @@ class Anything(RuleBasedStateMachine):
         assert all(counted[rep] <= 2 for rep in REPS)
 
 
-TestAnySequence = Anything.TestCase
-TestAnySequence.settings = settings(
-    max_examples=20, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-)
+def test_any_sequence(profile: Places | None) -> None:
+    class Here(Anything):
+        places = profile
+
+    histories, steps = (20, 20) if profile is None else (4, 15)
+    given = settings(
+        max_examples=histories, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    run_state_machine_as_test(Here, settings=given)

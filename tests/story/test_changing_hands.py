@@ -134,6 +134,7 @@ async def test_when_room_appears_the_hottest_is_served_first_and_of_those_the_ol
 
     served = []
     for _ in range(3):
+        world.clock.advance(seconds=1)
         [mine] = await world.leads(owner="ana")
         await world.touch(mine["email"], by="ana")
         await world.recycle(mine["email"], by="ana")
@@ -147,6 +148,7 @@ async def test_more_capacity_in_the_team_file_serves_those_who_wait(opened: Open
         await world.submit_form(email=f"person{n}@prospect.example")
     assert len(await world.leads(owner="ana")) == 1
 
+    world.clock.advance(seconds=1)
     await world.change("team", reps({"id": "ana", "capacity": {"open": 5}}, pool=["ana"]))
     assert len(await world.leads(owner="ana")) == 3
 

@@ -5,6 +5,7 @@ import pytest
 from services import compose
 from services.runtime.sqlite import AlreadyRunningError
 from services.runtime.unit import StorageError
+from tests.places import Places, embedded
 from tests.story.conftest import Opened
 from tests.story.snippets import reps
 from tests.story.world import World
@@ -13,20 +14,26 @@ CTO = "cto@prospect.example"
 LONG = "x" * 10_000
 
 
-async def test_a_restart_in_the_middle_changes_nothing(opened: Opened) -> None:
+async def test_a_restart_in_the_middle_changes_nothing(opened: Opened, profile: Places | None) -> None:
+    emails = [f"person{n}@prospect.example" for n in range(4 if profile is None else 2)]
+
     async def live(world: World, *, restarting: bool) -> tuple[list[str], list[str], str | None]:
-        for n in range(4):
-            await world.submit_form(email=f"person{n}@prospect.example")
+        for email in emails:
+            await world.submit_form(email=email)
             if restarting:
                 await world.restart()
         for _ in range(6):
             await world.wait(minutes=9)
             if restarting:
                 await world.restart()
-        emails = [f"person{n}@prospect.example" for n in range(4)]
-        return sorted(world.told), [await world.status_of(e) for e in emails], await world.owner_of(emails[0])
+        told, statuses = sorted(world.told), [await world.status_of(email) for email in emails]
+        return told, statuses, await world.owner_of(emails[0])
 
-    assert await live(await opened(), restarting=True) == await live(await opened(), restarting=False)
+    restarted, went_on = await live(await opened(), restarting=True), await live(await opened(), restarting=False)
+    if profile is None:
+        assert restarted == went_on
+    else:  # two leads that change hands at the same moment do so in any order, so their new owners may be the other's
+        assert (len(restarted[0]), restarted[1]) == (len(went_on[0]), went_on[1])
 
 
 async def test_what_was_acknowledged_and_not_yet_handled_is_handled_after_a_restart(world: World) -> None:
@@ -48,6 +55,7 @@ async def test_what_fell_due_while_nobody_ran_is_told_once(world: World) -> None
     assert world.told[3:] == ["bo"], "of several overdue pages each person gets the latest"
 
 
+@embedded
 async def test_two_processes_cannot_use_one_directory(world: World) -> None:
     with pytest.raises(AlreadyRunningError, match="another FirstHour process"):
         compose.open_clock(world.data, 1.0)
@@ -56,6 +64,7 @@ async def test_two_processes_cannot_use_one_directory(world: World) -> None:
 # --- configuration ------------------------------------------------------------------------------------------------------
 
 
+@embedded
 async def test_a_bad_file_keeps_the_version_in_force_and_readiness_says_so(world: World) -> None:
     version = world.system.resources.config.current.version
     good = (world.config / "agreement.yaml").read_text()
@@ -119,6 +128,7 @@ async def test_garbage_without_end_stops_the_reader_instead_of_the_stream(world:
 # --- a full disk --------------------------------------------------------------------------------------------------------
 
 
+@embedded
 async def test_a_full_disk_is_said_and_nothing_acknowledged_is_lost(opened: Opened) -> None:
     world = await opened(pages_max=220)
     acknowledged = await fill_the_disk(world)
@@ -138,6 +148,7 @@ async def test_a_full_disk_is_said_and_nothing_acknowledged_is_lost(opened: Open
     assert len(await world.leads()) == len(acknowledged) + 1
 
 
+@embedded
 async def test_room_on_the_disk_is_used_again_without_a_restart(opened: Opened) -> None:
     world = await opened(pages_max=220)
     acknowledged = await fill_the_disk(world)

@@ -1,9 +1,11 @@
-"""A whole system for stories: HTTP in, time moved by hand, a fake Slack and a fake mail server out, over real sockets."""
+"""A whole system for stories, on either profile: HTTP in, time moved by hand, a fake Slack and a fake mail server out,
+over real sockets."""
 
 import asyncio
 import hmac
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
@@ -13,12 +15,15 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from schemas import topics
 from services import compose
+from services.compose import System
+from services.distributed import Distributed
 from services.notifier.channels.base import Channel, Message
 from services.notifier.channels.email import EmailChannel, server
 from services.notifier.channels.inbox import InboxChannel
 from services.notifier.channels.slack import SlackChannel
-from services.runtime import auth, settings
+from services.runtime import auth, kafka_admin, settings
 from services.runtime.clock import HandClock, micros, moment
 from services.runtime.config import ConfigFiles
 from services.runtime.log import Row
@@ -27,6 +32,8 @@ from services.runtime.unit import Unit
 from services.tools import verify
 from tests.fakes.slack import FakeSlack
 from tests.fakes.smtp import FakeSmtp
+from tests.moved import Moved, apply, open_moved
+from tests.places import Installed, Places, do
 from tests.story import snippets
 from tests.story.snippets import PHONE_SECRET, Changes
 
@@ -48,10 +55,14 @@ class World:
     slack: FakeSlack = field(default_factory=FakeSlack)
     smtp: FakeSmtp = field(default_factory=FakeSmtp)
     shown: list[Message] = field(default_factory=list)  # in the terminal, by the inbox
-    pages_max: int | None = None  # of the database file
+    places: Places | None = None  # where there are Kafka and PostgreSQL; without, embedded
+    pages_max: int | None = None  # of the database file, embedded
     channels_wanted: tuple[str, ...] = ("slack", "email", "inbox")
     _keys: dict[tuple[str, str | None], str] = field(default_factory=dict)
     _ids: "count[int]" = field(default_factory=lambda: count(1))
+    _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    _place: Installed | None = None
+    _moved: Moved | None = None
 
     # --- opening and closing ------------------------------------------------------------------------------------------
 
@@ -61,6 +72,8 @@ class World:
         """A new installation with these changes to the usual files."""
         for name, changes in (("agreement", agreement), ("team", team), ("sources", sources)):
             snippets.write(self.config, name, changes)
+        if self.places is not None:
+            self._place = await self._stack.enter_async_context(self.places.one())
         await self.slack.start()
         await self.smtp.start()
         await self._start()
@@ -68,6 +81,7 @@ class World:
 
     async def close(self) -> None:
         await self._stop()
+        await self._stack.aclose()
         await self.slack.stop()
         await self.smtp.stop()
         for _ in range(5):  # connections that were closed end in the next turns of the loop
@@ -85,18 +99,26 @@ class World:
         await self.close()
 
     async def _start(self) -> None:
-        lock, _ = compose.open_clock(self.data, 1.0)
-        given = settings.load(config_dir=self.config, data_dir=self.data, admin_key=ADMIN)
         self._channels = self._made()
-        self.system = await compose.open_system(
-            given, self.clock, ConfigFiles(self.config), self._channels, lock=lock, pages_max=self.pages_max
-        )
+        self.system: System | Distributed
+        if self._place is None:
+            self.system = await self._embedded()
+        else:
+            given = self._place.settings(config_dir=self.config, data_dir=self.data, admin_key=ADMIN)
+            self._moved = await open_moved(given, self.clock, self._channels, files=self.config)
+            self.system = self._moved.system
         self.http = AsyncClient(transport=ASGITransport(app=self.system.app), base_url="http://firsthour.test")
         await self.system.settle()
 
+    async def _embedded(self) -> System:
+        lock, _ = compose.open_clock(self.data, 1.0)
+        given = settings.load(config_dir=self.config, data_dir=self.data, admin_key=ADMIN)
+        files = ConfigFiles(self.config)
+        return await compose.open_system(given, self.clock, files, self._channels, lock=lock, pages_max=self.pages_max)
+
     async def _stop(self) -> None:
         await self.http.aclose()
-        await self.system.close()
+        await (self._moved or self.system).close()
         for channel in self._channels.values():
             await channel.close()
 
@@ -209,7 +231,20 @@ class World:
 
     async def free_disk(self) -> None:
         """Somebody makes room on the disk while we run."""
-        await self.system.units.run(lambda unit: unit.connection.exec_driver_sql("PRAGMA max_page_count=1000000"))
+        await self.do("PRAGMA max_page_count=1000000")
+
+    async def do(self, statement: str) -> None:
+        """Somebody is at our tables."""
+        await self.system.units.run(lambda unit: do(unit, statement))
+
+    async def drop_view(self, name: str) -> str:
+        """Somebody drops this view; what would make it again."""
+        question = f"SELECT sql FROM sqlite_master WHERE name = '{name}'"
+        if self.places is not None:
+            question = f"SELECT 'CREATE VIEW {name} AS ' || pg_get_viewdef('{name}')"
+        [[definition]] = await self.rows(question)
+        await self.do(f"DROP VIEW {name}")
+        return str(definition)
 
     # --- reps and managers ----------------------------------------------------------------------------------------------
 
@@ -254,8 +289,10 @@ class World:
         await self.settle()
 
     async def change(self, name: str, changes: Changes) -> None:
-        """Somebody edits a configuration file while we run."""
+        """Somebody edits a configuration file while we run, and past one machine applies it."""
         snippets.write(self.config, name, changes)
+        if isinstance(self.system, Distributed):
+            await apply(self.system, self.config)
         await self.settle()
 
     async def key(self, role: str, rep: str | None = None) -> str:
@@ -339,12 +376,21 @@ class World:
         """Straight from the tables, for what no answer shows."""
         return await self.system.reads(lambda c: [tuple(row) for row in c.execute(sa.text(question))])
 
+    async def appended(self, *wanted: str) -> int:
+        """How many records these topics have got; all, if none is named."""
+        if self._place is not None:
+            ends = await kafka_admin.ends(self._place.settings())
+            return sum(end - self._place.begins[at] for at, end in ends.items() if at[0] in (wanted or topics.ALL))
+        named = ", ".join(f"'{topic}'" for topic in wanted or topics.ALL)
+        return int((await self.rows(f"SELECT count(*) FROM log WHERE topic IN ({named})"))[0][0])
+
     async def verify(self) -> None:
         """Every invariant holds."""
         await self.settle()
         real = self.clock.real()
         findings = await self.system.reads(lambda c: verify.run(c, self.clock, alive_since=real - timedelta(days=1)))
-        assert [finding for finding in findings if not finding.ok] == []
+        broken = [finding for finding in findings if not finding.ok]
+        assert not broken, broken
 
 
 _ADMIN = {"Authorization": f"Bearer {ADMIN}"}

@@ -15,7 +15,7 @@ from services.tools import documents
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/*.md")])
 LIVING = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]  # what a changelog names may be gone since
 
 _BLOCK = re.compile(r"^```(?:sh|bash|shell|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -70,7 +70,7 @@ def variables() -> list[str]:
 
 @pytest.mark.parametrize("command", told("make"))
 def test_every_make_target_a_document_names_exists(command: str) -> None:
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     named = [word for word in shlex.split(command)[1:] if not _ASSIGNMENT.match(word) and not word.startswith("-")]
     assert set(named) <= set(targets)
 

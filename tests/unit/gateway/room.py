@@ -86,6 +86,10 @@ class RememberingUnits:
     def alive(self) -> bool:
         return True
 
+    @property
+    def batch_seconds(self) -> float:
+        return 0.02
+
     async def run(self, work: Callable[[Unit], T], lane: Lane = Lane.COMMAND) -> T:
         if self.full:
             raise StorageError("database or disk is full")

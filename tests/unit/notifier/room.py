@@ -154,6 +154,10 @@ class Units:
     def alive(self) -> bool:
         return True
 
+    @property
+    def batch_seconds(self) -> float:
+        return 0.02
+
     def close(self) -> None:
         self._engine.dispose()
 

@@ -13,10 +13,13 @@ from services.compose import open_clock, open_system
 from services.runtime.clock import HostClock
 from services.runtime.conditions import compile_set, trace_set
 from services.runtime.config import load
+from services.runtime.settings import SettingsError
 from services.tools import bench, bench_http, bench_pipeline, bench_rules, bench_world
 from services.tools.bench_http import OpenLoop, RefusedError, closed_loop
 from services.tools.bench_lines import Line, line, percentile
-from services.tools.bench_world import Factory, furnish
+from services.tools.bench_record import Recorded, hands
+from services.tools.bench_samples import Samples
+from services.tools.bench_world import Factory, cpu_seconds, furnish
 
 FACTORY = Factory(open_clock, open_system)
 
@@ -88,6 +91,30 @@ def test_the_bare_loop_leaves_the_same_rows_as_the_product(tmp_path: Path, *, re
     assert work.units > 2
 
 
+def _unit(*places: tuple[str, int]) -> Recorded:
+    return Recorded("scoring", dict.fromkeys(places, 1), [], set())
+
+
+def test_units_that_share_a_partition_are_repeated_one_after_the_other() -> None:
+    units = [_unit(("a", 0), ("a", 1)), _unit(("a", 2)), _unit(("a", 1), ("a", 3)), _unit(("a", 3)), _unit(("b", 0))]
+    assert sorted(hands(units), key=len) == [[units[1]], [units[4]], [units[0], units[2], units[3]]]
+
+
+def test_samples_are_shares_of_the_cpu_that_was_used() -> None:
+    samples = Samples()
+    samples.begin()
+    start = cpu_seconds()
+    while cpu_seconds() < start + 0.1:
+        bench_world.hook_request(1)
+    spent = samples.end()
+    assert sum(spent.values()) == pytest.approx(1.0)
+
+
+def test_the_profile_is_of_the_distributed_profile_alone() -> None:
+    with pytest.raises(SettingsError, match="--profile"):
+        bench.run(FACTORY, profile=True)
+
+
 # --- the client ---------------------------------------------------------------------------------------------------
 
 
@@ -113,14 +140,14 @@ def test_a_server_that_refuses_is_not_measured(tmp_path: Path) -> None:
 
 
 def _result(ok: bool | None) -> bench.Result:
-    return bench.Result("1", "3.11", "here", [Line("speed", 2.0, "ms", 1.0, ok, (1.0, 3.0), "a note")])
+    return bench.Result("1", "3.11", "here", [Line("speed", 2.0, "ms", 1.0, ok, (1.0, 3.0), "a note")], cores=2)
 
 
 @pytest.mark.parametrize(("ok", "word"), [(True, "reached"), (False, "missed")])
 def test_the_table_gives_value_goal_and_verdict(ok: bool, word: str) -> None:
     printed = io.StringIO()
     Console(file=printed, width=120).print(bench.table(_result(ok)))
-    assert all(part in printed.getvalue() for part in ("speed", "a note", "2", "1 to 3", word))
+    assert all(part in printed.getvalue() for part in ("speed", "a note", "2", "1 to 3", word, "embedded, 2 cores"))
 
 
 @pytest.mark.parametrize(("strict", "expected"), [(False, 0), (True, 1)])
@@ -132,7 +159,7 @@ def test_a_missed_goal_fails_only_when_that_is_asked_for(
     code = bench.run(FACTORY, json=str(file), strict=strict, console=Console(file=io.StringIO()), directory=tmp_path)
     assert code == expected
     found = msgspec.json.decode(file.read_bytes())
-    assert set(found) == {"version", "python", "platform", "lines"}
+    assert set(found) == {"version", "python", "platform", "lines", "over", "cores"}
     assert found["lines"][0]["ok"] is False
 
 

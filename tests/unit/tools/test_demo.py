@@ -105,7 +105,9 @@ async def test_a_system_that_refuses_ends_the_demo_and_says_why(tmp_path: Path) 
     async with stage(tmp_path) as here:
         config = here.system.resources.config.current.directory
         (config / "sources.yaml").write_text("sources: [{id: other, kind: form, forms: [other]}]\n", encoding="utf-8")
-        here.system.resources.config.refresh()
+        files = here.system.resources.config
+        assert isinstance(files, ConfigFiles)
+        assert files.refresh()
         with pytest.raises(demo.DemoError, match=r"/v1/forms/.*404"):
             await here.play(timedelta(hours=2))
 

@@ -11,11 +11,12 @@ import pytest
 
 from services.runtime import settings
 from services.runtime.clock import HandClock, HostClock
+from services.runtime.log import log
 from services.runtime.migrate import migrate
 from services.runtime.reads import SqliteReads
 from services.runtime.sqlite import reader_engine, writer_engine
-from services.tools import cli_config, doctor
-from services.tools.doctor import Found
+from services.tools import cli_config, doctor, doctor_distributed
+from services.tools.found import Found
 from tests.fakes.smtp import FakeSmtp
 
 TOKEN = "xoxb-" + "1" * 20
@@ -158,3 +159,25 @@ async def test_an_impossible_year_is_told(place: Path) -> None:
     found = await reads(lambda connection: doctor.database(connection, clock))
     reads.close()
     assert [one.verdict for one in found if one.what == "clock"] == ["wrong"]
+
+
+def test_what_waits_in_a_spool_is_told(tmp_path: Path) -> None:
+    known = settings.load(
+        data_dir=tmp_path, database_url="postgresql://u@db/x", kafka_bootstrap="k:9092", spool_bytes_max=1 << 20
+    )
+    file = tmp_path / "spool.db"
+    assert [(one.verdict, one.said) for one in doctor_distributed.spool(known)] == [("ok", "nothing waits")]
+    engine = writer_engine(file)
+    with engine.begin() as connection:
+        log.create(connection)
+        connection.exec_driver_sql(
+            "INSERT INTO log (topic, partition, key, event_id, at, body) VALUES ('events', 0, '', 'e', 1, '')"
+        )
+    engine.dispose()
+    (waiting,) = doctor_distributed.spool(known)
+    assert (waiting.verdict, waiting.said) == ("warning", "waiting for Kafka: 1")
+    file.write_bytes(b"no database" * 1000)
+    (broken,) = doctor_distributed.spool(known)
+    assert (broken.verdict, "keep it" in broken.remedy) == ("wrong", True)
+    large = known.model_copy(update={"spool_bytes_max": 1 << 60})
+    assert "SPOOL_BYTES_MAX lower" in doctor_distributed.spool(large)[0].remedy

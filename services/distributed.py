@@ -1,0 +1,557 @@
+"""One process of many: some services over Apache Kafka and PostgreSQL, the same handlers as in one process.
+
+Every process publishes what it commits. A `gateway` is the front of every service's HTTP and takes events in while the
+database is away, and into its spool while the broker is; the others answer health and metrics alone.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+import structlog
+from sqlalchemy.engine import Connection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from services.compose import KEYS_SECONDS, Gauges, all_services, keep_running, run_all
+from services.gateway.app import Gateway
+from services.notifier.channels.base import Channel
+from services.runtime import auth, database_look, endpoints, housekeeping, kafka_admin, normalise
+from services.runtime.applied import AppliedConfig
+from services.runtime.clock import Clock, SharedClock
+from services.runtime.http import Readiness, create_app
+from services.runtime.intake import Intake
+from services.runtime.kafka import KafkaLog, KafkaProducer
+from services.runtime.log import Place, Record
+from services.runtime.postgres import (
+    AT_ONCE,
+    READING_AT_ONCE,
+    Pool,
+    PostgresReads,
+    PostgresUnits,
+    database_now,
+    open_engine,
+)
+from services.runtime.problem import Problem, problem_response
+from services.runtime.publisher import Publisher
+from services.runtime.reach import Trouble
+from services.runtime.reads import Reads
+from services.runtime.service import Resources, Runner, Service, Tick
+from services.runtime.settings import Settings
+from services.runtime.spool import Spool
+from services.runtime.sqlite import hold
+from services.runtime.telemetry import Telemetry
+from services.runtime.unit import Lane, StorageError, Units
+from services.runtime.worker import Ticker, Worker
+from services.tools import admin, vocabulary
+
+GATEWAY: Final = "gateway"
+PUBLISHING_SIZE: Final = 2
+LOOK_SECONDS: Final = 1.0  # at configuration and database
+CLOCK_SECONDS: Final = 10.0
+SURE_SECONDS: Final = 0.1
+KEYS_CACHE: Final = "keys.cache"
+WARM: Final = "warm.example"
+READ_ADDRESSES: Final = frozenset({"gateway", "scoring"})
+OPEN: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+RETRY_SECONDS: Final = 5
+
+_log = structlog.get_logger(__name__)
+
+
+# --- who works on which partition ----------------------------------------------------------------------------------
+
+
+class Crew:
+    """The workers of one service, on the partitions that are ours, while they are."""
+
+    def __init__(
+        self, make: Callable[[str, Sequence[int]], Worker], apart: Callable[[str], int], *, spawn: bool
+    ) -> None:
+        """`apart`: among how many workers the partitions of a topic are dealt out. `spawn`: they go on by themselves;
+        otherwise somebody steps them."""
+        self._make = make
+        self._apart = apart
+        self._spawn = spawn
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.workers: list[Worker] = []
+
+    def assigned(self, places: set[Place]) -> None:
+        """These are ours now, and no others. A unit under way goes to its end; the cursor decides what it is worth."""
+        for task in self._tasks:
+            task.cancel()
+        by_topic: dict[str, list[int]] = {}
+        for topic, partition in sorted(places):
+            by_topic.setdefault(topic, []).append(partition)
+        self.workers = [
+            self._make(topic, hand)
+            for topic, partitions in by_topic.items()
+            for hand in _dealt(partitions, self._apart(topic))
+        ]
+        if self._spawn:
+            self._tasks = {asyncio.create_task(keep_running(worker)) for worker in self.workers}
+
+    def positions(self) -> dict[Place, int]:
+        """How far they are, as far as it is known."""
+        return {place: at for worker in self.workers for place, at in worker.positions.items()}
+
+    async def dismiss(self) -> None:
+        """End them all."""
+        tasks = self._tasks
+        self.assigned(set())
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _dealt(partitions: Sequence[int], hands: int) -> list[Sequence[int]]:
+    """Among so many hands, none of them empty."""
+    return [partitions[n::hands] for n in range(min(hands, len(partitions)))]
+
+
+# --- keeping current -----------------------------------------------------------------------------------------------
+
+
+class CachedKeys:
+    """Keeps the keys in memory current, on a gateway's disk as well: so it knows them while the database is away."""
+
+    name = "runtime.keys"
+
+    def __init__(self, keys: auth.Keys, units: Units, reads: Reads, cache: Path | None) -> None:
+        self._keys, self._units, self._reads = keys, units, reads
+        self._cache = cache / KEYS_CACHE if cache is not None else None
+        self._known: list[auth.Key] | None = None
+        self._recall()
+
+    def _recall(self) -> None:
+        if self._cache is None:
+            return
+        try:
+            self._keys.take(msgspec.json.decode(self._cache.read_bytes(), type=list[auth.Key]))
+        except (OSError, msgspec.DecodeError):
+            return
+
+    async def step(self) -> bool:
+        try:
+            if used := self._keys.used:
+                self._keys.used = {}
+                await self._units.run(lambda unit: auth.note_use(unit.connection, used))
+            found = await self._reads(auth.listed)
+        except StorageError:
+            return False
+        self._keys.take(found)
+        self._remember(found)
+        return False
+
+    def _remember(self, found: list[auth.Key]) -> None:
+        if self._cache is None or found == self._known:
+            return
+        draft = self._cache.with_suffix(".draft")
+        try:
+            draft.touch(mode=0o600)
+            draft.write_bytes(msgspec.json.encode(found))
+            draft.replace(self._cache)
+        except OSError as failure:
+            _log.warning("keys not cached", error_type=type(failure).__name__)
+        self._known = found
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(KEYS_SECONDS)
+            await self.step()
+
+
+class Watch:
+    """Looks at the database each second: whether it is there, which configuration is in force, what time it is."""
+
+    name = "runtime.watch"
+
+    def __init__(self, reads: Reads, config: AppliedConfig, clock: Clock, telemetry: Telemetry) -> None:
+        self._reads, self._config, self._clock, self._telemetry = reads, config, clock, telemetry
+        self._set_at = -CLOCK_SECONDS
+        self.database = "not looked at yet"
+
+    async def step(self) -> bool:
+        started = self._clock.monotonic()
+        try:
+            now = await self._reads(self._look)
+        except StorageError as failure:
+            if self.database == "ok":
+                _log.warning("database away", problem=str(failure))
+            self.database = str(failure)
+            return False
+        if self.database != "ok":
+            _log.info("database there")
+        self.database = "ok"
+        took = self._clock.monotonic() - started
+        sure = took <= SURE_SECONDS  # else it may have been read long ago
+        if isinstance(self._clock, SharedClock) and sure and started - self._set_at >= CLOCK_SECONDS:
+            self._clock.set(now)
+            self._set_at = started
+        self._telemetry.config(self._config.problem is None)
+        return False
+
+    def _look(self, connection: Connection) -> datetime:
+        self._config.of(connection)
+        return database_now(connection)
+
+    async def run(self) -> None:
+        while True:
+            await self.step()
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+# --- the whole -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Distributed:
+    """Everything of one process. `open_distributed` makes it."""
+
+    resources: Resources
+    config: AppliedConfig
+    services: tuple[Service, ...]
+    runners: dict[str, Runner]
+    logs: list[KafkaLog]
+    crews: list[Crew]
+    keys: auth.Keys
+    app: ASGIApp
+    units: PostgresUnits
+    reads: PostgresReads
+    publisher: Publisher
+    producers: list[KafkaProducer]
+    intake: Intake | None = None
+    spool: Spool | None = None
+    lock: IO[str] | None = None
+    stuck: asyncio.Event = field(default_factory=asyncio.Event)
+    why: str = ""
+    leaving: bool = False
+
+    @property
+    def workers(self) -> list[Worker]:
+        """Of all services, those that are ours now."""
+        return [worker for crew in self.crews for worker in crew.workers]
+
+    async def run(self) -> None:
+        """Run everything until cancelled. Raises `StuckError` when a client of Kafka's went astray for good."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(run_all([*self.runners.values(), *self.logs]))
+            await self.stuck.wait()
+            raise StuckError(self.why)
+
+    def give_up(self, why: str) -> None:
+        """This process is of no use any more."""
+        self.why = why
+        self.stuck.set()
+
+    async def settle(self) -> None:
+        """Step everything until nothing is left to do at this moment: how tests let time pass. The logs run beside."""
+        await self._hear()
+        busy = True
+        while busy:
+            busy = False
+            for runner in self.runners.values():
+                while await runner.step():
+                    busy = True
+            busy = await self._hear() or busy  # a tick may have said something, busy or not
+
+    async def _hear(self) -> bool:
+        """Publish what was said, and let everybody hear it, until nothing more is said; whether anything was."""
+        any_, busy = False, True
+        while busy:
+            busy = await self.publisher.step()
+            for worker in self.workers:
+                while worker.stopped is None and await worker.lag() > 0:
+                    await worker.wait()
+                    busy = await worker.step() or busy
+            any_ = any_ or busy
+        return any_
+
+    async def close(self) -> None:
+        """Finish what is under way, publish what is left, let go."""
+        for crew in self.crews:
+            await crew.dismiss()
+        await self.publisher.close()
+        for producer in self.producers:
+            await producer.close()
+        if self.spool is not None:
+            await self.spool.close()
+        await self.units.close()
+        await self.reads.close()
+        if self.lock is not None:
+            self.lock.close()
+
+
+class StuckError(Exception):
+    """The process is of no use any more, and whoever supervises it should start another."""
+
+
+async def open_distributed(
+    settings: Settings,
+    wanted: Sequence[str],
+    channels: Mapping[str, Channel],
+    *,
+    clock: Clock | None = None,
+    fixed: bool = False,
+) -> Distributed:
+    """Everything wired, nothing running yet. Needs neither database nor broker to be there.
+
+    `wanted`: the services that run here. For tests, `fixed`: all partitions are ours, and somebody steps the workers;
+    `clock`: moved by hand, and asked instead of the database's.
+    """
+    front = GATEWAY in wanted
+    home = settings.data_dir if front else None
+    shared = clock or SharedClock()
+    lock = hold(settings.data_dir) if home is not None else None
+    config = AppliedConfig(shared, settings.config_dir, home)
+    url, arguments = endpoints.database(settings)
+    ask = None if clock is not None else database_now
+    name = f"firsthour {'+'.join(wanted)}".strip()
+    pool = Pool(url, arguments, size=sum(AT_ONCE.values()), application_name=name)
+    units = PostgresUnits(pool, shared, config.of, partitions=settings.kafka_partitions, ask=ask)
+    reads = PostgresReads(open_engine(url, arguments, size=READING_AT_ONCE, application_name=f"{name} reads"))
+    options, prefix, partitions = endpoints.kafka_options(settings), settings.kafka_prefix, settings.kafka_partitions
+    telemetry = Telemetry()
+    logs: list[KafkaLog] = []
+
+    def noted(place: Place, position: int) -> None:
+        for log in logs:
+            log.note(place, position)
+
+    sender = KafkaProducer(options, prefix, partitions, noted)
+    producers = [sender]
+    publishing = Pool(
+        url, arguments, size=PUBLISHING_SIZE, application_name="firsthour publisher", synchronous_commit="off"
+    )
+    publisher = Publisher(publishing, sender, partitions)
+    units.emitted = publisher.wake
+    runners: dict[str, Runner] = {}
+
+    def wake(name: str) -> None:
+        woken: Callable[[], None] | None = getattr(runners.get(name), "wake", None)
+        if woken:
+            woken()
+
+    def wake_all(names: set[str]) -> None:
+        for name in names:
+            wake(name)
+
+    units.woken = wake_all
+    intake = spool = None
+    if home is not None:
+        spool = Spool(home / "spool.db", settings.spool_bytes_max, shared)
+        spool.start()
+        producers.append(KafkaProducer(options, prefix, partitions, noted))
+        intake = Intake(producers[-1], spool, shared)
+        units.intake = intake.append
+    ends = Ends(logs, settings)
+    resources = Resources(settings, shared, config, units, reads, ends, telemetry, wake)
+    keys = auth.Keys(shared, settings.admin_key.get_secret_value() if settings.admin_key else None)
+    everything = all_services(channels, None)
+    chosen = tuple(service for service in everything if service.name in wanted)
+    crews = [crew_of(service, logs, resources, options, fixed=fixed) for service in chosen if service.hears]
+    watch = Watch(reads, config, shared, telemetry)
+    ticks = [tick for service in chosen for tick in service.ticks]
+    ticks.append(Tick("runtime.sweep", housekeeping.sweep_published, 600.0))
+    everyone: list[Runner] = [
+        watch,
+        publisher,
+        CachedKeys(keys, units, reads, home),
+        *(Ticker(tick, units, shared) for tick in ticks),
+        *(runner for service in chosen if service.runners for runner in service.runners(resources)),
+        Gauges(Workers(crews), reads, telemetry),
+    ]
+    if intake is not None:
+        everyone.append(intake)
+    runners |= {runner.name: runner for runner in everyone}
+    if READ_ADDRESSES & set(wanted):
+        normalise.company_domain(WARM)  # its list takes a while to load, and the first lead should not wait
+    made = Distributed(
+        resources,
+        config,
+        everything,
+        runners,
+        logs,
+        crews,
+        keys,
+        _nothing,
+        units,
+        reads,
+        publisher,
+        producers,
+        intake,
+        spool,
+        lock,
+    )
+    for log in logs:
+        log.stuck = made.give_up
+    made.app = _app(made, wanted, watch)
+    return made
+
+
+def crew_of(
+    service: Service, logs: list[KafkaLog], resources: Resources, options: Mapping[str, object], *, fixed: bool
+) -> Crew:
+    """The service's view of Kafka, added to `logs`, and its workers."""
+    settings = resources.settings
+
+    def make(topic: str, partitions: Sequence[int]) -> Worker:
+        return Worker(
+            service.name,
+            topic,
+            service.hears[topic],
+            log,
+            resources.units,
+            resources.telemetry,
+            partitions,
+            gathers=service.gathers.get(topic, 0.0),
+        )
+
+    def apart(topic: str) -> int:
+        """Records that nobody waits for share one unit."""
+        return 1 if topic in service.gathers else AT_ONCE[Lane.BATCH]
+
+    crew = Crew(make, apart, spawn=not fixed)
+    log = KafkaLog(
+        service.name,
+        service.hears,
+        options,
+        settings.kafka_prefix,
+        fixed=settings.kafka_partitions if fixed else None,
+        positions=crew.positions,
+    )
+    log.assigned = crew.assigned
+    logs.append(log)
+    return crew
+
+
+class Workers:
+    """All workers of now, as a collection that changes."""
+
+    def __init__(self, crews: Sequence[Crew]) -> None:
+        self._crews = crews
+
+    def __iter__(self) -> Iterator[Worker]:
+        return iter([worker for crew in self._crews for worker in crew.workers])
+
+    def __len__(self) -> int:
+        return sum(len(crew.workers) for crew in self._crews)
+
+    def __contains__(self, one: object) -> bool:
+        return any(one is worker for worker in self)
+
+
+class Ends:
+    """Where each partition ends, as the brokers say: for those who ask about topics that nobody here reads."""
+
+    begins = 1
+
+    def __init__(self, logs: Sequence[KafkaLog], settings: Settings) -> None:
+        self._logs = logs
+        self._settings = settings
+
+    async def ready(self, topic: str, partition: int, after: int) -> None:
+        raise NotImplementedError("each service has a log of its own")
+
+    async def ready_any(self, topic: str, after: Mapping[int, int]) -> None:
+        raise NotImplementedError("each service has a log of its own")
+
+    async def fetch(self, topic: str, partition: int, after: int, limit: int) -> Sequence[Record]:
+        raise NotImplementedError("each service has a log of its own")
+
+    async def end(self, topic: str, partition: int) -> int:
+        return (await kafka_admin.ends(self._settings)).get((topic, partition), 0)
+
+
+# --- HTTP ----------------------------------------------------------------------------------------------------------
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Before there is an application."""
+
+
+def _app(made: Distributed, wanted: Sequence[str], watch: Watch) -> ASGIApp:
+    """The front of everything where the gateway runs; health and metrics alone elsewhere."""
+    resources = made.resources
+    front = GATEWAY in wanted
+    routers = [service.api(resources) for service in made.services if service.api] if front else []
+    if front:
+        routers += [admin.router(resources, made.keys, made.services), vocabulary.router()]
+    app = create_app(
+        title="FirstHour",
+        routers=routers,
+        telemetry=resources.telemetry,
+        ready=lambda: _readiness(made, wanted, watch),
+        clock=resources.clock,
+        docs=front,
+    )
+    app.state.keys = made.keys
+    return Gateway(resources, made.keys, app) if front else app
+
+
+def _readiness(made: Distributed, wanted: Sequence[str], watch: Watch) -> Readiness:
+    """A gateway is of use while Kafka or its spool accepts; the others while they have their place in the group and a
+    database."""
+    checks: dict[str, str] = {}
+    warnings: list[str] = []
+    config = made.resources.config
+    if made.intake is not None:
+        checks["intake"] = made.intake.ready()
+        warnings += made.intake.warnings()
+        if made.intake.spooled:
+            warnings.append(f"{made.intake.spooled} events wait in the spool")
+    if set(wanted) - {GATEWAY}:
+        checks["database"] = watch.database
+    elif watch.database != "ok":
+        warnings.append(f"database: {watch.database}; events are taken in, actions and questions are not")
+    for log in made.logs:
+        checks[f"{log.service}.kafka"] = "ok" if log.joined else "not in its group yet, so no partition is ours"
+        for topic, partition in sorted(log.foreign):
+            remedy = "the topic was made anew over an old database; delete the rows of `cursors` for it, or restore it"
+            checks[f"{log.service}.{topic}/{partition}"] = f"ends before what was read of it: {remedy}"
+    for worker in made.workers:
+        if worker.stopped:
+            checks[worker.name] = worker.stopped
+    if made.publisher.trouble:
+        warnings.append(f"publishing waits: {made.publisher.trouble}")
+    if config.problem is not None:
+        warnings.append(f"configuration refused, version {config.current.version} stays in force: {config.problem}")
+    if made.leaving:
+        checks["process"] = "is stopping"
+    return Readiness(all(said == "ok" for said in checks.values()), checks, tuple(warnings))
+
+
+class Door:
+    """What answers from the first moment on: health and readiness, and 503 for the rest until there is something behind."""
+
+    def __init__(self) -> None:
+        self.inner: ASGIApp | None = None
+        self.waits_for: tuple[str, ...] = ("starting",)
+        self._waiting = create_app(title="FirstHour", routers=[], telemetry=Telemetry(), ready=self._ready, docs=False)
+
+    def _ready(self) -> Readiness:
+        return Readiness(False, {f"start {n}": said for n, said in enumerate(self.waits_for, 1)})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.inner is not None:
+            await self.inner(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] not in OPEN:
+            problem = Problem(
+                503,
+                "Starting",
+                f"Not ready yet: {'; '.join(self.waits_for)}.",
+                headers={"Retry-After": str(RETRY_SECONDS)},
+            )
+            status, headers, body = problem_response(problem, "")
+            raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+            await send({"type": "http.response.start", "status": status, "headers": raw})
+            await send({"type": "http.response.body", "body": body})
+        else:
+            await self._waiting(scope, receive, send)
+
+
+async def troubles(settings: Settings) -> list[Trouble]:
+    """What keeps these services from working, as far as it can be seen from here."""
+    found = [*await database_look.examine_database(settings), *await kafka_admin.examine(settings)]
+    return [one for one in found if one.stops]

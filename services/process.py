@@ -1,0 +1,116 @@
+"""The life of one process of the distributed profile: it answers at once, waits for what it needs, works, and leaves in
+order."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from services.distributed import GATEWAY, Distributed, Door, open_distributed, troubles
+from services.notifier.channels.base import Channel
+from services.runtime.clock import Clock, HostClock
+from services.runtime.server import Stop, listen, port_of, serve
+from services.runtime.settings import Settings
+from services.runtime.version import VERSION
+
+LOOK_SECONDS: Final = 1.0
+STOPPED_BADLY: Final = 1
+
+_log = structlog.get_logger(__name__)
+
+Channels = Callable[[Settings, Clock], Mapping[str, Channel]]
+
+
+@dataclass
+class Process:
+    """These services, at this address, until told to stop."""
+
+    settings: Settings
+    wanted: Sequence[str]
+    host: str
+    port: int
+    channels: Channels
+
+    async def run(self) -> int:
+        """The exit code: 1 when it ended because it was of no use any more."""
+        stop, door = Stop(), Door()
+        with stop.on_signals(), contextlib.closing(listen(self.host, self.port)) as bound:
+
+            async def started() -> None:
+                _log.info(
+                    "serving", host=self.host, port=port_of(bound), version=VERSION, services=" ".join(self.wanted)
+                )
+
+            answered = asyncio.Event()
+            life = asyncio.create_task(self._live(door, stop, answered))
+            try:
+                await serve(door, bound, stop, started)
+            finally:
+                stop.asked.set()
+                answered.set()
+            return await life
+
+    async def _live(self, door: Door, stop: Stop, answered: asyncio.Event) -> int:
+        """`answered`: the last request has been."""
+        ways = self.channels(self.settings, HostClock())
+        try:
+            system = await open_distributed(self.settings, self.wanted, ways)
+            try:
+                return await self._work(system, door, stop, answered)
+            finally:
+                stop.asked.set()
+                await answered.wait()
+                await system.close()
+        finally:
+            for channel in ways.values():
+                await channel.close()
+            stop.asked.set()
+
+    async def _work(self, system: Distributed, door: Door, stop: Stop, answered: asyncio.Event) -> int:
+        if not await self._wait(system, door, stop):
+            return 0
+        running = asyncio.create_task(system.run())
+        door.inner = system.app
+        asked = asyncio.create_task(stop.asked.wait())
+        await asyncio.wait([running, asked], return_when=asyncio.FIRST_COMPLETED)
+        system.leaving = True
+        stop.asked.set()
+        asked.cancel()
+        if system.intake is not None:  # requests under way are still answered, and may need everything
+            await answered.wait()
+        running.cancel()
+        (ended,) = await asyncio.gather(running, return_exceptions=True)
+        if isinstance(ended, asyncio.CancelledError):
+            return 0
+        _log.error("ends, so that another can start", problem=system.why or repr(ended))
+        return STOPPED_BADLY
+
+    async def _wait(self, system: Distributed, door: Door, stop: Stop) -> bool:
+        """Until everything that is needed is there; False when told to stop before. A gateway needs to know its
+        configuration alone, which it finds on its own disk when it has been in force here before."""
+        said: tuple[str, ...] = ()
+        while not stop.asked.is_set():
+            await system.runners["runtime.watch"].step()
+            await system.runners["runtime.keys"].step()
+            found = await self._missing(system)
+            if not found:
+                return True
+            if found != said:
+                for line in found:
+                    _log.warning("waiting", problem=line)
+            said = door.waits_for = found
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await stop.asked.wait()
+        return False
+
+    async def _missing(self, system: Distributed) -> tuple[str, ...]:
+        if GATEWAY in self.wanted and system.config.known:
+            return ()
+        found = tuple(str(one) for one in await troubles(self.settings))
+        if not found and not system.config.known:
+            return ("no configuration is in force; `firsthour apply` stores one",)
+        return found

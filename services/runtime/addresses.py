@@ -1,0 +1,96 @@
+"""Addresses people give: web, mail, PostgreSQL and Kafka. A refusal never repeats the value: it may hold a password."""
+
+import re
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, cast, get_args
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
+
+POSTGRES: Final = "postgresql://user:password@host:5432/database"
+POSTGRES_PORT: Final = 5432
+_BROKER: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """Where a PostgreSQL database is. `root` is the file of the authorities that sign its certificate."""
+
+    host: str
+    port: int
+    user: str
+    password: str | None
+    database: str
+    ssl_mode: SslMode = "prefer"
+    root: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"Postgres({self.host}:{self.port}/{self.database})"  # printed somewhere sooner or later: no password
+
+
+def split(value: str, schemes: set[str], example: str) -> SplitResult:
+    """The parts of a URL that names a host."""
+    try:
+        parts = urlsplit(value)
+        whole = parts.scheme in schemes and bool(parts.hostname) and value.isprintable() and " " not in value
+        if whole and (parts.port is None or parts.port > 0):
+            return parts
+    except ValueError:  # a port out of range, a broken IPv6 address
+        pass
+    raise ValueError(f"give {example}")
+
+
+def postgres(value: str) -> Postgres:
+    """The parts of a `postgresql://` URL. Raises `ValueError` with what to give instead."""
+    parts = split(value, {"postgresql", "postgres"}, f"{POSTGRES}, special characters of the password as %XX")
+    database = unquote(parts.path.removeprefix("/"))
+    if not parts.username or not database or "/" in database or parts.fragment or not parts.hostname:
+        raise ValueError(f"give {POSTGRES}: user and database are needed, special characters as %XX")
+    mode, root = _ssl(parts.query)
+    return Postgres(
+        host=parts.hostname,
+        port=parts.port or POSTGRES_PORT,
+        user=unquote(parts.username),
+        password=None if parts.password is None else unquote(parts.password),
+        database=database,
+        ssl_mode=mode,
+        root=root,
+    )
+
+
+def _ssl(query: str) -> tuple[SslMode, Path | None]:
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    mode, root = given.pop("sslmode", "prefer"), given.pop("sslrootcert", "system")
+    if given:
+        raise ValueError("after the ? only sslmode=... and sslrootcert=... are understood; leave out the rest")
+    if mode not in get_args(SslMode):
+        raise ValueError(f"sslmode is one of {', '.join(get_args(SslMode))}")
+    if root == "system":
+        return cast(SslMode, mode), None
+    if mode in {"disable", "prefer"}:
+        raise ValueError("sslrootcert checks nothing with this sslmode; give sslmode=verify-full")
+    authorities(Path(root), "sslrootcert: ")
+    return cast(SslMode, mode), Path(root)
+
+
+def authorities(file: Path, named: str = "") -> ssl.SSLContext:
+    """A context that trusts the certificates in `file` and no others. Raises `ValueError`."""
+    try:
+        return ssl.create_default_context(cafile=str(file))
+    except ssl.SSLError:
+        raise ValueError(f"{named}holds no certificates; give those of the authority, as PEM") from None
+    except OSError as error:
+        raise ValueError(f"{named}{error.strerror}; name a file this user can read") from None
+
+
+def brokers(value: str) -> list[tuple[str, int]]:
+    """Host and port of each broker in `host:port,host:port`. Raises `ValueError`."""
+    found = []
+    for one in value.split(","):
+        match = _BROKER.fullmatch(one.strip())
+        if match is None or not 0 < int(match["port"]) < 65536:
+            raise ValueError("give host:port of one broker or more, like kafka-1:9092,kafka-2:9092")
+        found.append((match["host"].strip("[]"), int(match["port"])))
+    return found

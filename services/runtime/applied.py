@@ -1,0 +1,166 @@
+"""The configuration that was applied: versions of the three files in the database, the newest of them in force.
+
+Past one machine nobody can say which replica has read which file when. `firsthour apply` stores the files as they are,
+and every unit acts by the version that the database names at that moment; so no decision rests on an older one, and all
+replicas change over together. The texts are kept, not what they mean: a replica of the next release reads them anew.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.engine import Connection
+
+from services.runtime import db, meta
+from services.runtime.clock import Clock, micros, moment
+from services.runtime.config import NAMES, Config, ConfigError, parse
+from services.runtime.unit import StorageError, Unit
+
+CACHE: Final = "configuration.cache"
+
+applied = sa.Table(
+    "applied",
+    db.metadata,
+    sa.Column("id", db.Integer, primary_key=True, autoincrement=True),
+    sa.Column("version", db.Text, nullable=False),  # what decisions cite: of agreement and team
+    sa.Column("applied_at", db.Integer, nullable=False),
+    sa.Column("effective_at", db.Integer, nullable=False),
+    sa.Column("agreement", db.Text, nullable=False),  # the files, as they were
+    sa.Column("team", db.Text, nullable=False),
+    sa.Column("sources", db.Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+_IN_FORCE = db.Sql(
+    lambda _: (
+        sa.select(applied.c.id)
+        .where(applied.c.effective_at <= sa.bindparam("now", type_=sa.BigInteger))
+        .order_by(applied.c.effective_at.desc(), applied.c.id.desc())
+        .limit(1)
+    )
+)
+_TEXTS = db.Sql(
+    lambda _: sa.select(applied.c.agreement, applied.c.team, applied.c.sources).where(
+        applied.c.id == sa.bindparam("id")
+    )
+)
+_NEWEST = db.Sql(
+    lambda _: (
+        sa.select(applied.c.agreement, applied.c.team, applied.c.sources, applied.c.effective_at)
+        .order_by(applied.c.id.desc())
+        .limit(1)
+    )
+)
+_APPLY = db.Sql(
+    lambda _: sa.insert(applied).values({c.name: sa.bindparam(c.name) for c in applied.columns if c.name != "id"})
+)
+
+_log = structlog.get_logger(__name__)
+
+
+class NothingAppliedError(StorageError):
+    """No configuration is in force: `firsthour apply` stores one."""
+
+
+class _Cached(msgspec.Struct, frozen=True):
+    """A version, as a process keeps it on its disk."""
+
+    id: int
+    agreement: str
+    team: str
+    sources: str
+
+    def texts(self) -> dict[str, bytes]:
+        return dict(zip(NAMES, (self.agreement.encode(), self.team.encode(), self.sources.encode()), strict=True))
+
+
+def apply(unit: Unit, config: Config, texts: Mapping[str, bytes], effective: datetime | None) -> bool:
+    """Put these files in force, now or from `effective` on. False: they are the newest already."""
+    said = tuple(texts[name].decode() for name in NAMES)
+    at = micros(unit.now)
+    begins = at if effective is None else micros(effective)
+    newest = _NEWEST.first(unit.connection)
+    if newest is not None and tuple(newest[:3]) == said and newest[3] <= begins:
+        return False
+    agreement, team, sources = said
+    _APPLY.run(
+        unit.connection,
+        version=config.version,
+        applied_at=at,
+        effective_at=begins,
+        agreement=agreement,
+        team=team,
+        sources=sources,
+    )
+    meta.take_up(
+        unit.connection,
+        version=config.version,
+        at=moment(begins),
+        agreement=config.agreement.model_dump_json(by_alias=True),
+        team=config.team.model_dump_json(by_alias=True),
+    )
+    return True
+
+
+class AppliedConfig:
+    """What is in force, known to this process. With a cache, a gateway knows it while the database is down."""
+
+    def __init__(self, clock: Clock, directory: Path, cache: Path | None = None) -> None:
+        """`directory`: where secret files that the configuration names are looked for. `cache`: a directory of ours."""
+        self._clock = clock
+        self._directory = directory
+        self._cache = cache / CACHE if cache is not None else None
+        self._id = 0
+        self._refused = 0
+        self._current: Config | None = None
+        self.problem: ConfigError | None = None
+        if self._cache is not None:
+            self._recall(self._cache)
+
+    @property
+    def known(self) -> bool:
+        """Whether any configuration is known."""
+        return self._current is not None
+
+    @property
+    def current(self) -> Config:
+        """Raises `NothingAppliedError`."""
+        if self._current is None:
+            raise NothingAppliedError("no configuration is in force; `firsthour apply` stores one")
+        return self._current
+
+    def of(self, connection: Connection) -> Config:
+        """The one in force as this transaction sees it. Raises `NothingAppliedError`."""
+        row = _IN_FORCE.first(connection, now=micros(self._clock.business()))
+        if row is not None and row[0] not in (self._id, self._refused):
+            found = _TEXTS.first(connection, id=row[0])
+            self._take(_Cached(int(row[0]), *found))
+        return self.current
+
+    def _take(self, found: _Cached) -> None:
+        """Take up a version. One that this release cannot read leaves what was in force, and is said."""
+        try:
+            self._current = parse(found.texts(), self._directory)
+        except ConfigError as wrong:
+            self._refused, self.problem = found.id, wrong
+            _log.error("configuration refused, the version in force stays", problem=str(wrong))
+            return
+        self._id, self.problem = found.id, None
+        _log.info("configuration taken up", version=self._current.version)
+        if self._cache is not None:
+            try:
+                draft = self._cache.with_suffix(".draft")
+                draft.write_bytes(msgspec.json.encode(found))
+                draft.replace(self._cache)
+            except OSError as failure:
+                _log.warning("configuration not cached", error_type=type(failure).__name__)
+
+    def _recall(self, cache: Path) -> None:
+        try:
+            self._take(msgspec.json.decode(cache.read_bytes(), type=_Cached))
+        except (OSError, msgspec.DecodeError):
+            return

@@ -1,0 +1,235 @@
+"""Publishes what units emitted: rows of `log` go to Kafka in order, and are deleted once acknowledged.
+
+Any process publishes any row. Who holds a partition (a lock of its transaction, which ends with the process) sends its
+rows by id, waits for the broker, and deletes them; the others need not wait, for whoever holds it looks once more after
+letting go. A row is sent at least once, and the rows of one key always in the order of their commits. Never "ids beyond
+the last one seen": ids commit out of order.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any, Final, Protocol, cast
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.dialects import postgresql
+
+from schemas import topics
+from services.runtime import db
+from services.runtime.intake import BrokerError
+from services.runtime.log import Place, log
+from services.runtime.postgres import DIALECT, Pool, storage_error
+from services.runtime.unit import StorageError
+
+ROWS_AT_ONCE: Final = 500  # of a partition
+SEND_SECONDS: Final = 8.0  # how long a transaction may wait for the broker
+SWEEP_SECONDS: Final = 1.0
+BACKOFF_MAX_SECONDS: Final = 2.0
+LOCKS: Final = 0x1EAD_0000  # the first half of the advisory locks' keys; the topic's number is added
+
+_log = structlog.get_logger(__name__)
+
+
+class Sender(Protocol):
+    """Where rows go."""
+
+    async def publish(self, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]) -> None:
+        """Keys and bodies, in this order, all acknowledged when it returns. Raises `BrokerError`; some may have arrived."""
+
+
+def _given(*columns: tuple[str, Any]) -> Any:
+    arrays = [sa.cast(sa.bindparam(f"{name}s"), postgresql.ARRAY(type_)) for name, type_ in columns]
+    return (
+        sa.func.unnest(*arrays)
+        .table_valued(*(sa.column(name, type_) for name, type_ in columns), name="given")
+        .render_derived()
+    )
+
+
+def _lock(_: db.Flavour) -> Any:
+    given = _given(("kind", sa.Integer), ("partition", sa.Integer))
+    held = sa.func.pg_try_advisory_xact_lock(given.c.kind, given.c.partition)
+    return sa.select(given.c.kind, given.c.partition).where(held)
+
+
+def _rows(_: db.Flavour) -> Any:
+    given = _given(("topic", sa.Text), ("partition", sa.BigInteger))
+    newest = (
+        sa.select(log.c.id, log.c.key, log.c.body)
+        .where(log.c.topic == given.c.topic, log.c.partition == given.c.partition)
+        .order_by(log.c.id)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+        .lateral("rows")
+    )
+    return (
+        sa.select(given.c.topic, given.c.partition, newest.c.id, newest.c.key, newest.c.body)
+        .select_from(given.join(newest, sa.true()))
+        .order_by(given.c.topic, given.c.partition, newest.c.id)
+    )
+
+
+def _left(_: db.Flavour) -> Any:
+    given = _given(("topic", sa.Text), ("partition", sa.BigInteger))
+    there = sa.exists().where(log.c.topic == given.c.topic, log.c.partition == given.c.partition).correlate(given)
+    return sa.select(given.c.topic, given.c.partition).where(there)
+
+
+_LOCK = db.Sql(_lock)
+_ROWS = db.Sql(_rows)
+_LEFT = db.Sql(_left)
+_DELETE = db.Sql(
+    lambda _: sa.delete(log).where(log.c.id == sa.any_(sa.cast(sa.bindparam("ids"), postgresql.ARRAY(sa.BigInteger))))
+)
+
+_NUMBER: Final = {topic: n for n, topic in enumerate(topics.ALL)}
+
+
+async def _ask(raw: Any, statement: db.Sql, **values: Any) -> list[Any]:
+    """Every row of one statement."""
+    text, bound = statement.bound(DIALECT, values)
+    return cast(list[Any], await raw.fetch(text, *bound))
+
+
+class Publisher:
+    """The runner that publishes: when told of commits, and every second whatever has been left."""
+
+    name = "runtime.publisher"
+
+    def __init__(self, pool: Pool, sender: Sender, partitions: int) -> None:
+        """`pool` is for this alone: only here does a transaction wait for a network."""
+        self._pool = pool
+        self._sender = sender
+        self._all = {(topic, partition) for topic in topics.ALL for partition in range(partitions)}
+        self._dirty: set[Place] = set()
+        self._more = asyncio.Event()
+        self._silent = False
+        self.trouble: str | None = None
+
+    def wake(self, places: Iterable[Place]) -> None:
+        """Something was committed there."""
+        self._dirty.update(places)
+        self._more.set()
+
+    async def step(self) -> bool:
+        """Publish everything that waits; whether anything did."""
+        any_ = False
+        while await self._round(await self._left(self._all)):
+            any_ = True
+        self._dirty.clear()
+        return any_
+
+    async def run(self) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._wait()
+                places, self._dirty = self._dirty, set()
+                try:
+                    await self._publish(places)
+                except BaseException:
+                    self._dirty |= places
+                    raise
+                failures = 0
+                self._heard()
+            except (BrokerError, StorageError) as failure:
+                failures += 1
+                self._failed(failure)
+                pause = min(BACKOFF_MAX_SECONDS, 0.05 * 2 ** min(failures, 8))
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+
+    async def close(self) -> None:
+        """Publish what is left, if that goes fast; another process finds the rest."""
+        try:
+            async with asyncio.timeout(SEND_SECONDS / 4):
+                await self.step()
+        except (BrokerError, StorageError, TimeoutError):
+            pass
+        await self._pool.close()
+
+    async def _wait(self) -> None:
+        """Until somebody committed, else for a second: then look everywhere."""
+        if not self._dirty:
+            self._more.clear()
+            try:
+                async with asyncio.timeout(SWEEP_SECONDS):
+                    await self._more.wait()
+            except TimeoutError:
+                self._dirty |= await self._left(self._all)
+
+    async def _publish(self, places: set[Place]) -> None:
+        while places:
+            held = await self._round(places)
+            places = await self._left(held) if held else set()
+
+    async def _round(self, places: set[Place]) -> set[Place]:
+        """One transaction: lock, read, send, delete. Those of these places that were ours."""
+        if not places:
+            return set()
+        try:
+            raw = await self._pool.take()
+            clean = False
+            try:
+                await raw.execute("BEGIN")
+                held = await self._hold(raw, places)
+                if held:
+                    await self._send(raw, held)
+                await raw.execute("COMMIT")
+                clean = True
+                return held
+            finally:
+                await asyncio.shield(self._pool.give(raw, clean=clean))
+        except BrokerError:
+            raise
+        except Exception as failure:
+            raise storage_error(failure) or failure from failure
+
+    async def _hold(self, raw: Any, places: set[Place]) -> set[Place]:
+        wanted = sorted(places)
+        kinds = [LOCKS + _NUMBER[topic] for topic, _ in wanted]
+        found = await _ask(raw, _LOCK, kinds=kinds, partitions=[partition for _, partition in wanted])
+        return {(topics.ALL[row[0] - LOCKS], row[1]) for row in found}
+
+    async def _send(self, raw: Any, held: set[Place]) -> None:
+        names, partitions = zip(*sorted(held), strict=True)
+        rows = await _ask(raw, _ROWS, topics=list(names), partitions=list(partitions), limit=ROWS_AT_ONCE)
+        if not rows:
+            return
+        try:
+            async with asyncio.timeout(SEND_SECONDS), asyncio.TaskGroup() as group:
+                for (topic, partition), these in groupby(rows, key=lambda row: (row[0], row[1])):
+                    body = [(row[3], row[4]) for row in these]
+                    group.create_task(self._sender.publish(topic, partition, body))
+        except TimeoutError:
+            raise BrokerError("the broker did not answer in time") from None
+        except BaseExceptionGroup as failures:
+            raise BrokerError("the broker did not take all of them") from failures
+        await _ask(raw, _DELETE, ids=[row[2] for row in rows])
+
+    async def _left(self, places: set[Place]) -> set[Place]:
+        """Those of these places with rows to publish. Peeks: asked after letting go, it finds what others committed and
+        could not publish meanwhile."""
+        names, partitions = zip(*sorted(places), strict=True)
+        try:
+            raw = await self._pool.take()
+            clean = False
+            try:
+                found = await _ask(raw, _LEFT, topics=list(names), partitions=list(partitions))
+                clean = True
+            finally:
+                await asyncio.shield(self._pool.give(raw, clean=clean))
+        except Exception as failure:
+            raise storage_error(failure) or failure from failure
+        return {(row[0], row[1]) for row in found}
+
+    def _failed(self, failure: Exception) -> None:
+        self.trouble = str(failure)
+        if not self._silent:
+            _log.warning("publishing waits", error_type=type(failure).__name__, problem=str(failure))
+        self._silent = True
+
+    def _heard(self) -> None:
+        if self._silent:
+            _log.info("publishing goes on")
+        self._silent, self.trouble = False, None

@@ -1,0 +1,163 @@
+"""The bare loop over Kafka and PostgreSQL: one process for each service, as the product has, and no code of the product.
+
+It consumes the same records, sends the very statements with the very parameters that were recorded, as many of them in
+one transaction, and publishes the rows of the outbox in the same manner. It decodes nothing and decides nothing.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import groupby
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+import uvloop
+
+from schemas import topics
+from services.runtime import server
+from services.runtime.clock import HostClock
+from services.runtime.settings import Settings
+from services.tools import bench_ground, bench_kafka, bench_world
+from services.tools.bench_record import Place, Record, Recorded, hands, recorded
+
+AT_ONCE: Final = 4  # units of a process that run side by side, as in `services.runtime.postgres`
+ROWS_AT_ONCE: Final = 500  # this and the next: as in `services.runtime.publisher`
+LOCKS: Final = 0x1EAD_0000
+SESSION: Final = "SELECT name, setting FROM pg_settings WHERE source = 'client' AND name NOT IN ('application_name', 'client_encoding')"
+
+
+def work(pipe: Connection, place: Settings, record: Path, session: dict[str, str]) -> None:
+    """Be ready, `go` when told, answer what is asked, until `stop`. `session`: settings of the product's connections."""
+    uvloop.run(_work(pipe, place, recorded(record), session))
+
+
+async def _work(pipe: Connection, place: Settings, record: Record, session: dict[str, str]) -> None:
+    server.tune()
+    loop = Loop(place, record, session)
+    await loop.open()
+    running: list[asyncio.Task[None]] = []
+    began: list[float] = []
+
+    def go() -> None:
+        began.append(HostClock().monotonic())
+        running.append(asyncio.create_task(loop.run()))
+
+    answers: dict[str, Callable[[], Any]] = {
+        "go": go,
+        "cpu": bench_world.cpu_seconds,
+        "began": lambda: began[0],
+        "failed": lambda: bench_world.failure(running[0]),
+    }
+    pipe.send(0)
+    with suppress(EOFError):
+        while (asked := await asyncio.to_thread(pipe.recv)) != "stop":
+            pipe.send(answers[asked]())
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    await loop.close()
+
+
+class Loop:
+    """One service's units, in the order they had within each partition."""
+
+    def __init__(self, place: Settings, record: Record, session: dict[str, str]) -> None:
+        self._place, self._session, self._texts = place, session, record.publishing
+        self._hands = hands(record.units)
+        self._begins = sorted({(unit.consumer, *place) for unit in record.units for place in unit.to})
+        self._have: dict[Place, int] = defaultdict(int)
+        self._more: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._slots: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE))
+        self._dirty: set[Place] = set()
+        self._publish = asyncio.Event()
+
+    async def open(self) -> None:
+        """Connect, and stand at the beginning."""
+        heard = sorted({topic for _, topic, _ in self._begins})
+        self._free: asyncio.LifoQueue[Any] = asyncio.LifoQueue()
+        for _ in range(2 * AT_ONCE):
+            self._free.put_nowait(await bench_ground.connect(self._place, **self._session))
+        self._outbox = await bench_ground.connect(self._place, **self._session | {"synchronous_commit": "off"})
+        await self._outbox.executemany("INSERT INTO cursors VALUES ($1, $2, $3, 0)", self._begins)
+        self._readers = [(topic, await bench_kafka.reader(self._place, topic)) for topic in heard]
+        self._sender = await bench_kafka.sender(self._place)
+
+    async def close(self) -> None:
+        """Let go."""
+        for _, reader in self._readers:
+            await reader.stop()
+        await self._sender.stop()
+        await self._outbox.close()
+        while not self._free.empty():
+            await self._free.get_nowait().close()
+
+    async def run(self) -> None:
+        """Everything that was recorded."""
+        async with asyncio.TaskGroup() as group:
+            for topic, reader in self._readers:
+                group.create_task(self._read(topic, reader))
+            for units in self._hands:
+                group.create_task(self._repeat(units))
+            group.create_task(self._publishing())
+
+    async def _read(self, topic: str, reader: Any) -> None:
+        while True:
+            for tp, messages in (await reader.getmany(timeout_ms=1_000, max_records=1_000)).items():
+                place = (topic, tp.partition)
+                self._have[place] = messages[-1].offset + 1
+            self._more[topic].set()
+
+    async def _repeat(self, units: Sequence[Recorded]) -> None:
+        topic = next(iter(units[0].to))[0]
+        for unit in units:
+            while any(self._have[place] < to for place, to in unit.to.items()):
+                self._more[topic].clear()
+                await self._more[topic].wait()
+            async with self._slots[topic]:
+                connection = await self._free.get()
+                while not await _sent(connection, unit):
+                    pass
+                self._free.put_nowait(connection)
+            if unit.says:
+                self._dirty |= unit.says
+                self._publish.set()
+
+    async def _publishing(self) -> None:
+        while True:
+            await self._publish.wait()
+            self._publish.clear()
+            places, self._dirty = self._dirty, set()
+            while places:
+                places = await self._round(sorted(places))
+
+    async def _round(self, wanted: list[Place]) -> set[Place]:
+        """Lock, read, send, delete; then those of the places held that have more."""
+        async with self._outbox.transaction():
+            kinds = [LOCKS + topics.ALL.index(topic) for topic, _ in wanted]
+            held = await self._outbox.fetch(self._texts["lock"], kinds, [partition for _, partition in wanted])
+            places = sorted((topics.ALL[row[0] - LOCKS], row[1]) for row in held)
+            if not places:
+                return set()
+            names, parts = [topic for topic, _ in places], [partition for _, partition in places]
+            rows = await self._outbox.fetch(self._texts["rows"], names, parts, ROWS_AT_ONCE)
+            async with asyncio.TaskGroup() as group:
+                for (topic, partition), these in groupby(rows, key=lambda row: (row[0], row[1])):
+                    body = [(row[3], row[4]) for row in these]
+                    name = self._place.kafka_prefix + topic
+                    group.create_task(bench_kafka.send(self._sender, name, partition, body))
+            await self._outbox.fetch(self._texts["delete"], [row[2] for row in rows])
+        return {(row[0], row[1]) for row in await self._outbox.fetch(self._texts["left"], names, parts)}
+
+
+async def _sent(connection: Any, unit: Recorded) -> bool:
+    """The unit is committed; False when it was a deadlock's victim, as the product's units may be too."""
+    try:
+        async with connection.transaction():
+            for statement, parameters in unit.sent:
+                await connection.fetch(statement, *parameters)
+    except asyncpg.DeadlockDetectedError:
+        return False
+    return True

@@ -1,0 +1,85 @@
+"""CPU of a broker and a database that run on this machine, found by the port they listen on (Linux)."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from services.runtime import addresses, endpoints
+from services.runtime.settings import Settings
+
+_PROC: Final = Path("/proc")
+_LISTENING: Final = "0A"
+_HERE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+class Server:
+    """Who listens on some ports, with all processes they started. Knows nothing where it may not look."""
+
+    def __init__(self, places: Iterable[tuple[str, int]]) -> None:
+        ports = {port for host, port in places if host in _HERE}
+        sockets = _sockets(ports)
+        self.pids = {pid for pid in _pids() if sockets & _held(pid)} if sockets else set()
+
+    def cpu_seconds(self) -> float | None:
+        """Used so far, by those who have ended as well; None when it cannot be told."""
+        if not self.pids:
+            return None
+        total = 0.0
+        for pid in _pids():
+            if (stat := _stat(pid)) is not None and (pid in self.pids or int(stat[1]) in self.pids):
+                total += sum(int(field) for field in stat[11:15]) / _TICKS  # its own, and of its children that ended
+        return total
+
+
+def broker(place: Settings) -> Server:
+    """The brokers of the settings."""
+    return Server(addresses.brokers(place.kafka_bootstrap or ""))
+
+
+def database(place: Settings) -> Server:
+    """The database server of the settings: the one that listens, and a process for each connection."""
+    at = endpoints.postgres(place)
+    server = Server([(at.host, at.port)])
+    children = {pid for pid in server.pids if (stat := _stat(pid)) and int(stat[1]) in server.pids}
+    server.pids -= children  # they inherited the socket; what they use is counted as their parent's
+    return server
+
+
+def _pids() -> Iterator[int]:
+    if _PROC.is_dir():
+        yield from (int(entry.name) for entry in _PROC.iterdir() if entry.name.isdecimal())
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat from the state on."""
+    try:
+        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def _sockets(ports: set[int]) -> set[str]:
+    """The sockets that listen there, as links of /proc/PID/fd name them."""
+    found = set()
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = (_PROC / "net" / table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for fields in map(str.split, lines):
+            if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) in ports:
+                found.add(f"socket:[{fields[9]}]")
+    return found
+
+
+def _held(pid: int) -> set[str]:
+    """What its descriptors are, where one may look."""
+    held = set()
+    try:
+        for entry in (_PROC / str(pid) / "fd").iterdir():
+            held.add(str(entry.readlink()))
+    except OSError:
+        pass
+    return held

@@ -1,0 +1,135 @@
+"""Kafka with nothing of ours in between: what the bare loop uses, and what the bench asks a broker.
+
+The clients get the same values as `services.runtime.kafka` gives its own, so that batches and acknowledgements are the
+same.
+"""
+
+import asyncio
+import struct
+from collections.abc import Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from services.runtime import addresses, endpoints, kafka_admin
+from services.runtime.settings import Settings
+
+_HEADERS: Final = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
+_PRODUCER: Final[dict[str, Any]] = {
+    "acks": "all",
+    "enable_idempotence": False,
+    "request_timeout_ms": 5_000,
+    "linger_ms": 0,
+    "max_batch_size": 256 * 1024,
+}
+_CONSUMER: Final[dict[str, Any]] = {
+    "enable_auto_commit": False,
+    "auto_offset_reset": "earliest",
+    "fetch_max_wait_ms": 50,
+    "request_timeout_ms": 40_000,
+}
+_ASK_SECONDS: Final = 5.0
+
+# The newest `metadata.version` each release knows; from 3.3 on, they count on from 7.
+_RELEASES: Final = ((7, "3.3"), (8, "3.4"), (11, "3.5"), (14, "3.6"), (19, "3.7"), (20, "3.8"), (21, "3.9"))
+_RELEASES_4: Final = ((25, "4.0"), (27, "4.1"), (29, "4.2"), (30, "4.3"))
+
+
+async def reader(place: Settings, topic: str) -> AIOKafkaConsumer:
+    """A consumer that has joined nobody and stands at the beginning of every partition."""
+    consumer = AIOKafkaConsumer(**endpoints.kafka_options(place), **_CONSUMER)
+    await consumer.start()
+    consumer.assign([TopicPartition(place.kafka_prefix + topic, part) for part in range(place.kafka_partitions)])
+    return consumer
+
+
+async def sender(place: Settings) -> AIOKafkaProducer:
+    """A producer, connected."""
+    producer = AIOKafkaProducer(**endpoints.kafka_options(place), **_PRODUCER)
+    await producer.start()
+    return producer
+
+
+async def send(producer: AIOKafkaProducer, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]) -> None:
+    """These keys and bodies, in batches of which one is under way; acknowledged when it returns."""
+    number = 0
+    while number < len(rows):
+        batch = producer.create_batch()
+        while number < len(rows):
+            key, body = rows[number]
+            if batch.append(key=key.encode(), value=body, timestamp=None, headers=_HEADERS) is None:
+                break
+            number += 1
+        await (await producer.send_batch(batch, topic, partition=partition))
+
+
+async def drop_topics(place: Settings) -> None:
+    """Delete the five topics of this prefix."""
+    admin = AIOKafkaAdminClient(**endpoints.kafka_options(place))
+    await admin.start()
+    try:
+        await admin.delete_topics(list(kafka_admin.names(place)))
+    finally:
+        await admin.close()
+
+
+# --- which broker -----------------------------------------------------------------------------------------------------
+
+
+async def broker(place: Settings) -> str:
+    """Name and release of the broker, as far as it says: what it supports tells the release, and nothing else does."""
+    host, port = addresses.brokers(place.kafka_bootstrap or "")[0]
+    try:
+        async with asyncio.timeout(_ASK_SECONDS):
+            level = await _metadata_version(host, port, endpoints.kafka_options(place).get("ssl_context"))
+    except (OSError, TimeoutError, KafkaError, struct.error, IndexError, asyncio.IncompleteReadError):
+        level = None
+    if level is None:
+        return "a broker of the Kafka protocol that does not say its release"
+    known = [release for newest, release in (*_RELEASES, *_RELEASES_4) if level <= newest]
+    return f"Kafka {known[0] if known else 'after 4.3'} (metadata.version {level})"
+
+
+async def _metadata_version(host: str, port: int, tls: Any) -> int | None:
+    """The newest `metadata.version` it supports: a tagged field of ApiVersions 3, which the client does not read."""
+    read, write = await asyncio.open_connection(host, port, ssl=tls)
+    try:
+        asked = struct.pack(">hhih", 18, 3, 1, 5) + b"bench" + b"\0" + b"\x06bench" + b"\x021" + b"\0"
+        write.write(struct.pack(">i", len(asked)) + asked)
+        said = await read.readexactly(struct.unpack(">i", await read.readexactly(4))[0])
+    finally:
+        write.close()
+    at = 4 + 2  # correlation id, error
+    count, at = _varint(said, at)
+    at += (count - 1) * 7 + 4  # the versions of each request, each with its empty tag; the throttle time
+    tags, at = _varint(said, at)
+    for _ in range(tags):
+        tag, at = _varint(said, at)
+        size, at = _varint(said, at)
+        if tag == 0 and (found := _supported(said, at)) is not None:
+            return found
+        at += size
+    return None
+
+
+def _supported(said: bytes, at: int) -> int | None:
+    count, at = _varint(said, at)
+    for _ in range(count - 1):
+        length, at = _varint(said, at)
+        name, at = said[at : at + length - 1], at + length - 1
+        newest = struct.unpack_from(">h", said, at + 2)[0]
+        if name == b"metadata.version":
+            return int(newest)
+        _, at = _varint(said, at + 4)
+    return None
+
+
+def _varint(said: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = said[at]
+        value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
+        if byte < 128:
+            return value, at

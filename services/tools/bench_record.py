@@ -1,0 +1,120 @@
+"""What a process of the distributed profile sends to PostgreSQL, recorded unit by unit for a bare loop to repeat.
+
+A unit is a transaction that moves a cursor. Of the publisher's transactions only the texts are kept: how many rows one of
+them takes is decided anew by whoever repeats it.
+"""
+
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+
+_MOVES: Final = "UPDATE cursors SET position="  # then in this order: consumers, topics, partitions, where they were
+_SAYS: Final = "INSERT INTO log "
+_PUBLISHING: Final = {
+    "lock": "pg_try_advisory_xact_lock",
+    "rows": "JOIN LATERAL",
+    "delete": "DELETE FROM log",
+    "left": "EXISTS",
+}
+
+Sent = tuple[str, tuple[Any, ...]]
+Place = tuple[str, int]
+
+
+class Recorded(NamedTuple):
+    """One unit: how far it went in each place, what it sent, and where it spoke."""
+
+    consumer: str
+    to: dict[Place, int]
+    sent: list[Sent]
+    says: set[Place]
+
+
+class Record(NamedTuple):
+    """All units of a process, in the order of their commits, and the publisher's statements by name."""
+
+    units: list[Recorded]
+    publishing: dict[str, str]
+
+
+@contextmanager
+def recording(file: Path) -> Iterator[None]:
+    """Everything that the driver's connections of this process send meanwhile."""
+    with file.open("wb") as opened:
+        recorder = _Recorder(opened)
+        before = {name: getattr(asyncpg.Connection, name) for name in ("execute", "fetch")}
+        for name, method in before.items():
+            setattr(asyncpg.Connection, name, recorder.around(method))
+        try:
+            yield
+        finally:
+            for name, method in before.items():
+                setattr(asyncpg.Connection, name, method)
+            pickle.dump(recorder.publishing, opened, pickle.HIGHEST_PROTOCOL)
+
+
+def hands(units: Sequence[Recorded]) -> list[list[Recorded]]:
+    """The units of each worker, in their order: those that have a place in common are of one."""
+    groups: list[set[Place]] = []
+    for unit in units:
+        apart = [group for group in groups if not group & unit.to.keys()]
+        groups = [*apart, set(unit.to).union(*(group for group in groups if group & unit.to.keys()))]
+    return [[unit for unit in units if group & unit.to.keys()] for group in groups]
+
+
+def recorded(file: Path) -> Record:
+    """What was recorded."""
+    units: list[Recorded] = []
+    with file.open("rb") as opened:
+        while True:
+            found = pickle.load(opened)  # noqa: S301  # written by ourselves a moment ago
+            if isinstance(found, dict):
+                return Record(units, found)
+            units.append(found)
+
+
+class _Recorder:
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._under_way: dict[Any, list[Sent]] = {}  # by connection, while it is in a transaction
+        self.publishing: dict[str, str] = {}
+
+    def around(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        """The driver's method, and a note of what it is given."""
+
+        def noted(connection: Any, statement: str, *parameters: Any, **options: Any) -> Any:
+            self._note(connection, statement, parameters)
+            return method(connection, statement, *parameters, **options)
+
+        return noted
+
+    def _note(self, connection: Any, statement: str, parameters: tuple[Any, ...]) -> None:
+        if statement == "BEGIN":
+            self._under_way[connection] = []
+        elif statement in {"COMMIT", "ROLLBACK"}:
+            sent = self._under_way.pop(connection, [])
+            if statement == "COMMIT":
+                self._committed(sent)
+        else:
+            if connection in self._under_way:
+                self._under_way[connection].append((statement, parameters))
+            for name, part in _PUBLISHING.items():
+                if part in statement and "router_" not in statement:
+                    self.publishing[name] = statement
+
+    def _committed(self, sent: list[Sent]) -> None:
+        moves = next((parameters for statement, parameters in sent if statement.startswith(_MOVES)), None)
+        if moves is None:
+            return
+        positions, consumers, names, partitions, _ = moves
+        to = dict(zip(zip(names, partitions, strict=True), positions, strict=True))
+        says: set[Place] = set()
+        for statement, parameters in sent:
+            if statement.startswith(_SAYS):
+                says |= set(zip(parameters[0], parameters[1], strict=True))
+        unit = Recorded(consumers[0], to, sent, says)
+        pickle.dump(unit, self._file, pickle.HIGHEST_PROTOCOL)

@@ -1,0 +1,105 @@
+"""`firsthour migrate` and `apply`: what has to be there before anything can run, and what is to be in force."""
+
+import asyncio
+from contextlib import closing
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from services.runtime import applied, config, endpoints, kafka_admin, settings
+from services.runtime.clock import SharedClock
+from services.runtime.config import NAMES
+from services.runtime.migrate import migrate
+from services.runtime.postgres import Pool, PostgresUnits, database_now
+from services.runtime.settings import Settings, SettingsError
+from services.runtime.sqlite import hold, writer_engine
+from services.runtime.yaml_places import Problem, read
+from services.tools.doctor import DATABASE
+from services.tools.terminal import AsJson, ConfigDir, DataDir, print_json, run, say
+
+
+def add(app: typer.Typer) -> None:
+    """These commands."""
+
+    @app.command("migrate")
+    def run_migrate(data: DataDir = None, as_json: AsJson = False) -> None:
+        """Bring the tables up to date, and over Kafka make the topics. Several may do it at once.
+
+        Embedded, `up` does it by itself; this is for doing it while nothing runs.
+
+        Example: firsthour migrate
+        """
+        known = settings.load(data_dir=data)
+        if known.distributed:
+            changed, topics = run(lambda: _over_the_network(known))
+            place = "the database"
+        else:
+            changed, topics, place = _in_the_file(known), [], str(known.data_dir / DATABASE)
+        if as_json:
+            print_json({"changed": changed, **({"topics": topics} if known.distributed else {})})
+            return
+        say(f"{place}: {'brought up to date' if changed else 'is up to date'}.")
+        if known.distributed:
+            say(f"topics: {'made ' + ', '.join(topics) if topics else 'are there'}.")
+
+    @app.command("apply")
+    def run_apply(
+        config: ConfigDir = None,
+        at: Annotated[
+            datetime | None, typer.Option(help="In force from then on (UTC), instead of now.", metavar="TIME")
+        ] = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Put agreement.yaml, team.yaml and sources.yaml in force, for every process over this database.
+
+        They are checked first; with a mistake in them what was in force stays, and the exit code is 2.
+
+        Example: firsthour apply --config config
+        """
+        known = settings.load(config_dir=config)
+        if not known.distributed:
+            raise SettingsError(
+                ("FIRSTHOUR_DATABASE_URL: is not set; without it `firsthour up` takes the files up by itself",)
+            )
+        version, changed = run(lambda: _apply(known, at))
+        if as_json:
+            print_json({"version": version, "changed": changed})
+        else:
+            say(f"version {version} {'is in force' if changed else 'was in force already'}.")
+
+
+def _in_the_file(known: Settings) -> bool:
+    with closing(hold(known.data_dir)):
+        engine = writer_engine(known.data_dir / DATABASE)
+        try:
+            with engine.begin() as connection:
+                return migrate(connection)
+        finally:
+            engine.dispose()
+
+
+async def _over_the_network(known: Settings) -> tuple[bool, list[str]]:
+    url, arguments = endpoints.database(known)
+    engine = create_async_engine(url, connect_args=arguments)
+    try:
+        async with engine.begin() as connection:
+            changed = await connection.run_sync(migrate)
+    finally:
+        await engine.dispose()
+    return changed, await kafka_admin.create_topics(known)
+
+
+async def _apply(known: Settings, at: datetime | None) -> tuple[str, bool]:
+    found = config.load(known.config_dir)
+    texts = {name: text for name in NAMES if not isinstance(text := read(known.config_dir / name), Problem)}
+    url, arguments = endpoints.database(known)
+    clock = SharedClock()
+    pool = Pool(url, arguments, size=1)
+    units = PostgresUnits(pool, clock, lambda _: found, partitions=known.kafka_partitions, ask=database_now)
+    effective = None if at is None else at.replace(tzinfo=at.tzinfo or clock.real().tzinfo)
+    try:
+        return found.version, await units.run(lambda unit: applied.apply(unit, found, texts, effective))
+    finally:
+        await asyncio.shield(units.close())

@@ -1,0 +1,107 @@
+"""What `firsthour doctor` looks at past one machine: Kafka, PostgreSQL, what was applied, a gateway's spool."""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+from services.runtime import database_look, kafka_admin, kafka_link
+from services.runtime.applied import applied
+from services.runtime.clock import Clock, micros
+from services.runtime.log import log
+from services.runtime.postgres import database_now
+from services.runtime.reach import Trouble
+from services.runtime.settings import PREFIX, Settings
+from services.runtime.spool import FILE
+from services.runtime.sqlite import reader_engine
+from services.tools.found import Found
+
+SKEW_MAX: Final = timedelta(seconds=30)
+_MIB: Final = 1024**2
+
+Look = Callable[[Connection, Clock], list[Found]]
+
+
+async def look(settings: Settings, clock: Clock, tables: Look) -> list[Found]:
+    """Everything out there. `tables` looks into a database that has those of this version."""
+    database, brokers = await asyncio.gather(_database(settings, clock, tables), _kafka(settings))
+    return [*database, *brokers, *spool(settings)]
+
+
+def _found(trouble: Trouble) -> Found:
+    return Found(trouble.what, "wrong" if trouble.stops else "warning", trouble.said, trouble.remedy)
+
+
+async def _kafka(settings: Settings) -> list[Found]:
+    found = [_found(trouble) for trouble in await kafka_admin.examine(settings)]
+    return found or [
+        Found(kafka_link.WHAT, "ok", f"reachable, its topics {settings.kafka_prefix}* are as they should be")
+    ]
+
+
+async def _database(settings: Settings, clock: Clock, tables: Look) -> list[Found]:
+    troubles = await database_look.examine_database(settings)
+    if troubles:
+        return [_found(trouble) for trouble in troubles]
+
+    def work(connection: Connection) -> list[Found]:
+        return [*tables(connection, clock), _skew(connection, clock), _in_force(connection)]
+
+    try:
+        return await database_look.read(settings, work)
+    except (DBAPIError, OSError, TimeoutError) as gone:
+        return [Found(database_look.WHAT, "wrong", f"went away while looked at ({type(gone).__name__})", "try again")]
+
+
+def _skew(connection: Connection, clock: Clock) -> Found:
+    there = database_now(connection)
+    apart = abs(there - clock.real())
+    said = f"{apart.total_seconds():.0f} s between this host and the database"
+    if apart <= SKEW_MAX:
+        return Found("clocks", "ok", said)
+    return Found("clocks", "wrong", said, "set both by NTP; promises go by the database's, signatures by the host's")
+
+
+def _in_force(connection: Connection) -> Found:
+    columns = applied.c
+    row = connection.execute(
+        sa.select(columns.version)
+        .where(columns.effective_at <= micros(database_now(connection)))
+        .order_by(columns.effective_at.desc(), columns.id.desc())
+        .limit(1)
+    ).first()
+    if row is None:
+        return Found("in force", "wrong", "no configuration was applied", "run `firsthour apply`")
+    return Found("in force", "ok", f"version {row[0]}")
+
+
+def spool(settings: Settings) -> list[Found]:
+    """What a gateway keeps here until Kafka takes it, and whether there is room for what it may keep."""
+    if not settings.data_dir.is_dir():
+        return []
+    file = settings.data_dir / FILE
+    size = file.stat().st_size if file.exists() else 0
+    wanted = settings.spool_bytes_max - size
+    if shutil.disk_usage(settings.data_dir).free < wanted:
+        remedy = f"make room, or set {PREFIX}SPOOL_BYTES_MAX lower"
+        return [Found("spool", "warning", f"the disk has not the {wanted // _MIB} MiB it may still need", remedy)]
+    if not file.exists():
+        return [Found("spool", "ok", "nothing waits")]
+    engine = reader_engine(file)
+    try:
+        with engine.connect() as connection:
+            count = connection.execute(sa.select(sa.func.count()).select_from(log)).scalar()
+    except DBAPIError as broken:
+        remedy = "stop the gateway, move the file aside, and keep it: events may be in it"
+        return [Found("spool", "wrong", f"{file} cannot be read ({type(broken.orig).__name__})", remedy)]
+    finally:
+        engine.dispose()
+    if not count:
+        return [Found("spool", "ok", "nothing waits")]
+    remedy = "a gateway that runs hands them over by itself; for one that is gone: `firsthour spool drain DIR`"
+    return [Found("spool", "warning", f"waiting for Kafka: {count}", remedy)]

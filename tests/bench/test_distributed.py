@@ -1,0 +1,93 @@
+"""The benchmark of the distributed profile measures what it says, over a real Kafka and a real PostgreSQL."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.kafka import Cluster
+from deploy.local.postgres import Server
+from services.compose import open_clock, open_system
+from services.distributed import open_distributed
+from services.runtime.settings import Settings, load
+from services.tools import bench_cpu, bench_distributed, bench_distributed_scale, bench_ground, bench_kafka
+from services.tools.bench_distributed import Bench, StandstillError
+from services.tools.bench_world import Factory
+
+FACTORY = Factory(open_clock, open_system, open_distributed)
+EVENTS = 600
+KEPT = ("scoring_profiles", "scoring_identities", "router_leads", "router_assignments", "router_decisions", "log")
+
+
+@pytest.fixture
+def given(kafka: Cluster, postgres: Server) -> Settings:
+    return load(database_url=postgres.url(), kafka_bootstrap=kafka.bootstrap, kafka_partitions=3)
+
+
+@pytest.fixture
+def databases(postgres: Server) -> Iterator[None]:
+    """Those there are, the same before and after."""
+    before = postgres.run("SELECT datname FROM pg_database ORDER BY 1")
+    yield
+    assert postgres.run("SELECT datname FROM pg_database ORDER BY 1") == before
+
+
+@pytest.mark.usefixtures("databases")
+def test_the_bare_loop_leaves_the_same_rows_as_the_product(given: Settings, tmp_path: Path) -> None:
+    async def both() -> None:
+        work = Bench(FACTORY, ground, EVENTS)
+        real = await work.real(record=True)
+        bare = await work.bare()
+        assert {name: bare.rows[name] for name in KEPT} == {name: real.rows[name] for name in KEPT}
+        assert real.rows["router_assignments"] == EVENTS // 5
+        assert real.rows["log"] == 0  # everything that was said has been published
+        assert {"scoring", "router"} <= real.cpu.keys()
+
+    with bench_ground.around(given, tmp_path) as ground:
+        asyncio.run(both())
+
+
+@pytest.mark.usefixtures("databases")
+def test_a_webhook_becomes_a_page_through_every_process(given: Settings, tmp_path: Path) -> None:
+    lines = bench_distributed.pages(FACTORY, given, tmp_path, rate=20, seconds=2, warm=1)
+    found = {one.name: one for one in lines}
+    assert 0 < found["webhook to 202 at 20/s, p50"].value < found["webhook to page at 20/s, p50"].value
+    assert "missing" not in found["webhook to page at 20/s, p50"].note
+
+
+@pytest.mark.usefixtures("databases")
+def test_two_routers_share_a_backlog(given: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_distributed_scale, "BACKLOG", EVENTS)
+    monkeypatch.setattr(bench_distributed_scale, "BACKLOG_ROUNDS", 1)
+    lines = bench_distributed_scale.backlog(FACTORY, given, tmp_path, full=False)
+    assert all(one.value > 0 for one in lines)
+
+
+def test_what_stands_still_is_said(given: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_distributed, "QUIET_SECONDS", 0.1)
+
+    async def nobody_reads() -> None:
+        async with ground.fresh() as place:
+            with pytest.raises(StandstillError, match="router stands at 0 of 1"):
+                await bench_distributed.until_taken(place, 1, ())
+
+    with bench_ground.around(given, tmp_path) as ground:
+        asyncio.run(nobody_reads())
+
+
+def test_broker_and_database_are_named_with_their_release(given: Settings, kafka: Cluster) -> None:
+    found = asyncio.run(bench_ground.found(given))
+    assert f"Kafka {kafka.version.rpartition('.')[0]} " in found
+    assert ", PostgreSQL 1" in found
+
+
+def test_nobody_is_taken_for_a_broker_that_is_none(given: Settings) -> None:
+    wrong = given.model_copy(update={"kafka_bootstrap": "127.0.0.1:1"})
+    assert "does not say" in asyncio.run(bench_kafka.broker(wrong))
+
+
+def test_cpu_of_servers_on_this_machine_is_seen(given: Settings) -> None:
+    for server in (bench_cpu.broker(given), bench_cpu.database(given)):
+        used = server.cpu_seconds()
+        assert used is None or used > 0

@@ -1,0 +1,84 @@
+"""What every test may ask for: a real Kafka and a real PostgreSQL, brought up by the first test that asks.
+
+Where this machine lacks one, the tests that ask are skipped, saying in one line how to get it; with CI=true they fail.
+"""
+
+import functools
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.local import jars, machine
+from deploy.local import kafka as local_kafka
+from deploy.local import postgres as local_postgres
+from deploy.local.kafka import Cluster
+from deploy.local.postgres import Server
+from tests.places import places, profile
+
+__all__ = ["places", "profile"]  # fixtures, here so that there is one of each: what is of a session is of a definition
+
+KAFKA_VERSION = os.environ.get("KAFKA_VERSION") or local_kafka.VERSION
+
+
+@functools.cache
+def _lacking(name: str) -> str | None:
+    """Why there is no such backend here, after trying to install it; None when there is one."""
+    try:
+        local_kafka.ensure(KAFKA_VERSION) if name == "kafka" else local_postgres.ensure()
+    except (machine.MissingError, jars.FetchError) as missing:
+        return str(missing)
+    return None
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fetch and install before the first test, so that no test's time-out has to cover it."""
+    asked = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    for name in ("kafka", "postgres"):
+        if asked & {name, f"{name}_here"} and not session.config.option.collectonly:
+            _lacking(name)
+
+
+def _require(name: str) -> None:
+    lacking = _lacking(name)
+    if lacking is None:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(lacking, pytrace=False)
+    pytest.skip(lacking)
+
+
+def _require_ours(given: str) -> None:
+    if os.environ.get(given):
+        pytest.skip(f"this test stops servers, and what {given} names is not ours to stop")
+
+
+@pytest.fixture(scope="session")
+def kafka_here() -> str:
+    """The version of Kafka to be tried, certain to start: for tests that bring up brokers of their own."""
+    _require("kafka")
+    _require_ours(local_kafka.BOOTSTRAP)
+    return KAFKA_VERSION
+
+
+@pytest.fixture(scope="session")
+def postgres_here() -> None:
+    """PostgreSQL is certain to start: for tests that bring up a server of their own."""
+    _require("postgres")
+    _require_ours(local_postgres.GIVEN)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Cluster]:
+    """One broker for all tests: take topics with a prefix of your own, and leave it running."""
+    _require("kafka")
+    with local_kafka.start(version=KAFKA_VERSION, options=local_kafka.QUICK) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """One server for all tests: `create` a database of your own, `drop` it, and leave the server running."""
+    _require("postgres")
+    with local_postgres.start(durable=False) as server:
+        yield server

@@ -1,0 +1,149 @@
+"""A batch costs the same statements whether it is of ten leads or of five hundred."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from schemas import topics
+from services.distributed import Distributed
+from services.notifier.channels.base import Sent
+from services.notifier.claims import Desk, Done, claim, record
+from services.runtime import db
+from services.runtime.log import Record
+from services.runtime.service import Handler
+from services.runtime.unit import Unit
+from tests.contract.systems import Opened, opened
+from tests.places import Places
+from tests.story import snippets
+
+T = TypeVar("T")
+FEW, MANY = 10, 500
+SENT_AT_ONCE = 100
+TOPICS = (topics.EVENTS, topics.LEADS, topics.ROUTES, topics.PAGES, topics.ACTIONS)
+
+
+class Counting(db.Direct):
+    """A unit's connection that counts."""
+
+    def __init__(self, inner: db.Direct) -> None:
+        self.inner, self.dialect = inner, inner.dialect
+        self.texts: list[str] = []
+
+    def rows(self, text: str, bound: Sequence[Any]) -> Sequence[Any]:
+        self.texts.append(text)
+        return self.inner.rows(text, bound)
+
+    def changed(self, text: str, bound: Sequence[Any]) -> int:
+        self.texts.append(text)
+        return self.inner.changed(text, bound)
+
+
+@dataclass
+class Life:
+    """Some leads go the whole road, a batch at each stage; the statements of each unit are counted."""
+
+    world: Opened
+    system: Distributed
+    counted: dict[str, int] = field(default_factory=dict)
+    sent: dict[str, list[list[str]]] = field(default_factory=dict)
+    _read: dict[str, dict[int, int]] = field(default_factory=dict)
+
+    async def unit(self, name: str, work: Callable[[Unit], T]) -> T:
+        """Run this, and remember how many statements it took; then publish."""
+
+        def counted(unit: Unit) -> tuple[T, Counting]:
+            inner: Any = unit.connection
+            counting: Any = Counting(inner)
+            unit.connection = counting
+            return work(unit), counting
+
+        result, counting = await self.system.units.run(counted)
+        self.counted[name] = max(self.counted.get(name, 0), len(counting.texts))
+        self.sent.setdefault(name, []).append(counting.texts)
+        await self.system.publisher.step()
+        return result
+
+    async def post(self, leads: int) -> None:
+        """So many ask for a demo."""
+        for begin in range(0, leads, SENT_AT_ONCE):
+            sent = [event(n) for n in range(begin, min(begin + SENT_AT_ONCE, leads))]
+            answer = await self.world.client.post("/v1/events", content=json.dumps(sent), headers=JSON)
+            assert answer.status_code == 202, answer.text
+
+    async def hear(self, service: str, topic: str) -> int:
+        """The service takes everything that is new on the topic, in one unit; how many records."""
+        handler: Handler = next(one for one in self.system.services if one.name == service).hears[topic]
+        batch = await self.records(service, topic)
+        assert batch, (service, topic)
+        await self.unit(f"{service} hears {topic}", lambda unit: handler(batch, unit))
+        return len(batch)
+
+    async def records(self, service: str, topic: str) -> Sequence[Record]:
+        """What this service has not taken yet."""
+        assert self.world.place is not None
+        log = next(one for one in self.system.logs if one.service == service)
+        begins = {n: at for (name, n), at in self.world.place.begins.items() if name == topic}
+        at = self._read.setdefault(f"{service} {topic}", begins)
+        found: list[Record] = []
+        for partition in at:
+            while at[partition] < await log.end(topic, partition):
+                await log.ready(topic, partition, at[partition])
+                found += await log.fetch(topic, partition, at[partition], 10 * MANY)
+                at[partition] = found[-1].position
+        return found
+
+
+JSON = {"content-type": "application/json"}
+
+
+def event(n: int) -> dict[str, Any]:
+    return {"id": str(n), "type": "form.submitted", "email": f"p{n}@prospect.example", "data": {"form": "demo-request"}}
+
+
+@asynccontextmanager
+async def life(places: Places, directory: Path) -> AsyncIterator[Life]:
+    for name in snippets.TEXTS:
+        snippets.write(directory / "config", name)
+    async with opened(directory / "data", places, config=directory / "config") as world:
+        assert isinstance(world.system, Distributed)
+        yield Life(world, world.system)
+
+
+async def statements(places: Places, directory: Path, leads: int) -> dict[str, int]:
+    """Of each kind of unit, with so many leads in it."""
+    async with life(places, directory) as made:
+        await road(made, leads)
+        return made.counted
+
+
+async def road(made: Life, leads: int) -> None:
+    """These leads go the whole road."""
+    await made.post(leads)
+    assert await made.hear("scoring", topics.EVENTS) == leads
+    assert await made.hear("router", topics.LEADS) == leads
+    assert await made.hear("notifier", topics.ROUTES) >= leads
+    made.world.clock.advance(minutes=31)  # the lead changes hands, and whoever claimed its pages is long dead
+    desk = Desk(("slack", "email"))
+    claimed = await made.unit("claim", lambda unit: claim(unit, desk, leads))
+    assert len(claimed.claims) > 0
+    now = made.world.clock.now
+    done = [Done(one, Sent("id"), now, now) for one in claimed.claims]
+    await made.unit("record", partial(record, done=done, jitter=lambda: 0.0))
+    fire = next(one for one in made.system.services if one.name == "notifier").ticks[0].run
+    while await made.unit("fire", fire) == now:
+        pass
+    assert await made.hear("router", topics.ACTIONS) == leads
+    assert await made.hear("scoring", topics.ROUTES) >= leads
+    for topic in TOPICS:
+        assert await made.hear("reporting", topic) > 0
+
+
+async def test_a_batch_costs_the_same_statements_however_many_leads_are_in_it(places: Places, tmp_path: Path) -> None:
+    few = await statements(places, tmp_path / "few", FEW)
+    many = await statements(places, tmp_path / "many", MANY)
+    assert {name: count for name, count in many.items() if count > few[name]} == {}
+    assert max(many.values()) < 30

@@ -1,0 +1,269 @@
+"""What a service promises that reads from Kafka: the cursor decides, what is foreign is parked, memory is bounded."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from schemas import topics
+from services.compose import keep_running
+from services.runtime import deadletters, kafka
+from services.runtime.kafka import KafkaLog
+from services.runtime.log import Place, Record, Row
+from services.runtime.telemetry import Telemetry
+from services.runtime.unit import Unit
+from services.runtime.worker import Worker
+from tests.contract.conftest import LOOK_SECONDS, Distributed, drain, emitting, opened_distributed, step
+from tests.places import Places, do
+
+KEYS = ("lead 4", "lead 1")  # of partitions 0 and 1, where there are two
+FOREIGN = (
+    b"\xff not even text",
+    b"",
+    b"[]",
+    b"{}",
+    b'{"hello": "world"}',
+    b'{"id": "a\\u0000b"}',
+    b"[" * 100_000,
+)
+
+
+class Handler:
+    """Remembers what was handled, once the unit has been committed."""
+
+    def __init__(self) -> None:
+        self.handled: list[str] = []
+
+    def __call__(self, batch: Sequence[Record], unit: Unit) -> None:
+        assert all(record.event for record in batch)
+        unit.after.append(lambda: self.handled.extend(record.event_id for record in batch))
+
+    async def has(self, records: int) -> None:
+        """Until so many were handled; they come from another process."""
+        async with asyncio.timeout(60):
+            while len(self.handled) < records:
+                await asyncio.sleep(LOOK_SECONDS)
+
+
+@pytest.fixture
+async def process(places: Places) -> AsyncIterator[Distributed]:
+    async with places.one(partitions=1) as place, opened_distributed(place) as made:
+        yield made
+
+
+@asynccontextmanager
+async def running(*logs: KafkaLog) -> AsyncIterator[None]:
+    """These fetch, for the length of the block."""
+    tasks = [asyncio.create_task(keep_running(log)) for log in logs]
+    yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Until the broker, which is another process, has made it so."""
+    async with asyncio.timeout(60):
+        while not true():
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def in_group(process: Distributed, service: str = "consumer") -> KafkaLog:
+    """A member of the service's group."""
+    return KafkaLog(service, [topics.LEADS], process.options, process.place.prefix)
+
+
+def reads(process: Distributed, log: KafkaLog, handler: Handler, partitions: tuple[int, ...] = (0,)) -> Worker:
+    return Worker("consumer", topics.LEADS, handler, log, process.units, Telemetry(), partitions)
+
+
+# --- the cursor decides -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("believed", [0, 3, 5])
+async def test_a_reader_stands_where_its_cursor_says_whatever_the_group_believes(
+    process: Distributed, believed: int
+) -> None:
+    await process.say(*"abcde")
+    await group_says(process, believed)
+    cursor = "INSERT INTO cursors VALUES ('consumer', 'leads', 0, 2)"
+    await process.units.run(lambda unit: do(unit, cursor))
+    handler, log = Handler(), in_group(process)
+    async with running(log):
+        await until(lambda: bool(log.ours))
+        worker = reads(process, log, handler)
+        while len(handler.handled) < 3:
+            await worker.wait()
+            await worker.step()
+    assert handler.handled == ["c", "d", "e"]
+
+
+async def group_says(process: Distributed, offset: int) -> None:
+    """The offset that Kafka keeps for the group."""
+    group = f"{process.place.prefix}consumer"
+    client = AIOKafkaConsumer(**process.options, group_id=group, enable_auto_commit=False)
+    await client.start()
+    tp = TopicPartition(f"{process.place.prefix}leads", 0)
+    client.assign([tp])
+    await client.commit({tp: offset})
+    await client.stop()
+
+
+async def test_two_who_both_think_the_partition_is_theirs_do_everything_once_and_in_order(process: Distributed) -> None:
+    one, other = Handler(), Handler()
+    workers = [await process.worker(one), await process.worker(other)]
+    tasks = [asyncio.create_task(worker.run()) for worker in workers]
+    names = [str(n) for n in range(120)]
+    for n in range(0, 120, 4):
+        await process.say(*names[n : n + 4])
+    await until(lambda: len(one.handled) + len(other.handled) >= len(names))
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert sorted(one.handled + other.handled, key=int) == names
+    assert [sorted(each.handled, key=int) for each in (one, other)] == [one.handled, other.handled]
+
+
+async def test_a_zombie_that_wakes_up_with_a_batch_in_its_hands_commits_nothing(process: Distributed) -> None:
+    zombie_saw, handler = Handler(), Handler()
+    await process.say("a", "b")
+    zombie = await process.worker(zombie_saw)
+    assert await zombie.lag() == 2
+    await zombie.wait()  # it has the records, and then is stopped for longer than its session lasts
+    await drain(await process.worker(handler))
+    await process.say("c")
+    await drain(await process.worker(handler))
+    assert await zombie.step()
+    assert (zombie_saw.handled, handler.handled) == ([], ["a", "b", "c"])
+    assert not await step(zombie), "it has looked where the cursor stands"
+
+
+async def test_a_batch_that_is_delivered_again_has_no_effect(process: Distributed) -> None:
+    handler = Handler()
+    await process.say("a", "b")
+    worker = await drain(await process.worker(handler))
+    again = await process.worker(handler)  # a rebalance: fetched from the beginning, by whoever has it now
+    await process.say("c")
+    await drain(again)
+    await drain(worker)
+    assert handler.handled == ["a", "b", "c"]
+
+
+async def test_who_shares_a_unit_among_partitions_goes_on_with_those_that_are_still_theirs(places: Places) -> None:
+    both_saw, handler = Handler(), Handler()
+    async with places.one(partitions=2) as place, opened_distributed(place) as process:
+        await process.say("a", key=KEYS[0])
+        await process.say("b", key=KEYS[1])
+        both = reads(process, await process.reader("consumer"), both_saw, (0, 1))
+        assert await both.lag() == 2
+        other = reads(process, await process.reader("consumer"), handler, (1,))
+        await drain(other)  # partition 1 has been theirs since a moment ago
+        await step(both)
+        assert both_saw.handled == []
+        await drain(both)
+        assert (both_saw.handled, handler.handled) == (["a"], ["b"])
+
+
+# --- what is not ours ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [*FOREIGN, None], ids=range(len(FOREIGN) + 1))
+async def test_a_foreign_record_becomes_a_dead_letter_with_its_coordinates_and_the_partition_goes_on(
+    process: Distributed, value: bytes | None
+) -> None:
+    handler = Handler()
+    await process.say("a")
+    await foreign(process, value)
+    await process.say("b")
+    await drain(await process.worker(handler))
+    assert handler.handled == ["a", "b"]
+    [letter] = await process.reads(deadletters.listed)
+    assert (letter.body, letter.tries) == (value or b"", 1)
+    assert letter.source == f"{process.place.prefix}leads/0/1"
+
+
+@pytest.mark.parametrize(
+    ("written", "instead"),
+    [(b'.touched:1"', b'.touched:2"'), (b'"id":"x"', b'"id":"a\\u0000b"'), (b'"lead_id":"lead"', b'"lead_id":7')],
+)
+async def test_a_record_almost_like_ours_is_parked_as_well(
+    process: Distributed, written: bytes, instead: bytes
+) -> None:
+    handler = Handler()
+    await process.units.run(emitting(["x"], "lead"))
+    [[body]] = await process.rows("SELECT body FROM log")
+    assert written in body
+    await process.units.run(lambda unit: do(unit, "DELETE FROM log"))
+    await foreign(process, body.replace(written, instead))
+    await process.say("b")
+    await drain(await process.worker(handler))
+    assert handler.handled == ["b"]
+    [letter] = await process.reads(deadletters.listed)
+    assert letter.body == body.replace(written, instead)
+
+
+async def test_a_foreign_record_takes_nothing_of_another_partition_with_it(places: Places) -> None:
+    handler = Handler()
+    async with places.one(partitions=2) as place, opened_distributed(place) as process:
+        await process.say("a", "b", key=KEYS[1])
+        await foreign(process, b"{}")
+        await process.say("c", key=KEYS[0])
+        await drain(reads(process, await process.reader("consumer"), handler, (0, 1)))
+        assert sorted(handler.handled) == ["a", "b", "c"]
+        [letter] = await process.reads(deadletters.listed)
+        assert letter.source == f"{process.place.prefix}leads/0/0"
+
+
+async def foreign(process: Distributed, value: bytes | None) -> None:
+    """Another program writes to our topic, without a key that we could read."""
+    client = AIOKafkaProducer(**process.options)
+    await client.start()
+    told: Any = await client.send_and_wait(f"{process.place.prefix}leads", value, key=b"\xff\x00", partition=0)
+    await client.stop()
+    process._noted((topics.LEADS, 0), told.offset + 1)
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_waits_in_memory_is_bounded_after_a_rebalance_too(places: Places) -> None:
+    many = 4 * kafka.BUFFER_HIGH
+    async with places.one(partitions=2) as place, opened_distributed(place) as process:
+        rows = [Row(topics.LEADS, key, f"{key}.{n}", b"{}") for n in range(many) for key in KEYS]
+        for n in range(0, len(rows), 500):
+            await process.append(*rows[n : n + 500])
+        first, second = in_group(process), in_group(process)
+        async with running(first):
+            await until(lambda: len(first.ours) == 2)
+            await until_full(first)
+            async with running(second):
+                await until(lambda: len(first.ours) == len(second.ours) == 1)
+                await until_full(first)
+                await until_full(second)
+                for log in (first, second):
+                    [place_] = log.ours
+                    assert await count(log, place_) == many
+
+
+async def until_full(log: KafkaLog) -> None:
+    """Nobody reads: as much is fetched as is allowed, and no more."""
+    for topic, partition in log.ours:
+        await log.fetch(topic, partition, 0, 1)
+    await until(lambda: all(log.held(place) >= kafka.BUFFER_HIGH for place in log.ours))
+    for _ in range(50):
+        await asyncio.sleep(LOOK_SECONDS)  # more might come from the broker
+    assert all(log.held(place) < kafka.BUFFER_HIGH + kafka.POLLED_MAX for place in log.ours)
+
+
+async def count(log: KafkaLog, place: Place) -> int:
+    """Read to the end; every record is there, in its order."""
+    after = 0
+    while after < await log.end(*place):
+        await log.ready(*place, after)
+        batch = await log.fetch(*place, after, 700)
+        assert [record.position for record in batch] == list(range(after + 1, after + 1 + len(batch)))
+        after = batch[-1].position
+    return after

@@ -1,0 +1,83 @@
+"""Rows are locked in one order, so that no two units wait for each other in a circle; and what a click locks, a claim waits
+for."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy.util.concurrency import await_only
+
+from schemas import topics
+from services.notifier.claims import Claimed, Desk, claim
+from services.runtime.unit import Unit
+from tests.contract.test_batches import life, road
+from tests.places import Places
+
+ORDER: Final = (
+    ("cursors",),
+    ("seen",),
+    ("scoring_identities",),
+    ("scoring_profiles", "router_leads", "notifier_clocks"),
+    ("router_pools",),
+    ("router_reps",),
+    ("notifier_pages",),
+    ("log",),
+)
+RANK: Final = {table: rank for rank, tables in enumerate(ORDER) for table in tables}
+_LOCKS: Final = re.compile(r"^(?:INSERT INTO|UPDATE|DELETE FROM) (\w+)|FROM (\w+)[\s\S]*FOR UPDATE")
+
+
+def locked(texts: Sequence[str]) -> list[str]:
+    """The tables whose rows these statements lock, in the order of their first locks."""
+    found = [match[1] or match[2] for text in texts if (match := _LOCKS.search(text))]
+    return [table for table in dict.fromkeys(found) if table in RANK]
+
+
+async def test_every_kind_of_unit_locks_in_the_one_order(places: Places, tmp_path: Path) -> None:
+    async with life(places, tmp_path) as made:
+        await road(made, 5)
+    for name, units in made.sent.items():
+        for texts in units:
+            tables = locked(texts)
+            assert tables == sorted(tables, key=RANK.__getitem__), (name, tables)
+    assert {"router_leads", "router_pools", "router_reps"} <= set(locked(made.sent["router hears leads"][0]))
+
+
+async def test_a_page_is_not_claimed_while_a_touch_of_its_lead_is_being_stored(places: Places, tmp_path: Path) -> None:
+    async with life(places, tmp_path) as made:
+        await made.post(1)
+        await made.hear("scoring", topics.EVENTS)
+        await made.hear("router", topics.LEADS)
+        await made.hear("notifier", topics.ROUTES)
+        made.world.clock.advance(minutes=2)  # whoever claimed the first page is long dead
+        (lead,) = (await made.world.client.get("/v1/leads")).json()["items"]
+        touch = {"channel": "phone", "answered": True}
+        assert (await made.world.client.post(f"/v1/leads/{lead['id']}/touch", json=touch)).status_code == 200
+        await made.system.publisher.step()
+        batch = await made.records("notifier", topics.ROUTES)
+        hears = next(one for one in made.system.services if one.name == "notifier").hears[topics.ROUTES]
+        stored, commit = asyncio.Event(), asyncio.Event()
+
+        def store(unit: Unit) -> None:
+            hears(batch, unit)
+            stored.set()
+            await_only(commit.wait())
+
+        touching = asyncio.create_task(made.system.units.run(store))
+        await stored.wait()
+        desk = Desk(("slack", "email"))
+        claiming = asyncio.create_task(made.system.units.run(lambda unit: claim(unit, desk, 20)))
+        await until_blocked(made.world.rows, claiming)
+        commit.set()
+        await touching
+        claimed: Claimed = await claiming
+        assert claimed.claims == ()
+
+
+async def until_blocked(rows, claiming: "asyncio.Task[Claimed]") -> None:  # type: ignore[no-untyped-def]  # see systems
+    """Until the other unit waits for a lock; or has ended, because there was none."""
+    question = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    while not claiming.done() and (await rows(question))[0][0] == 0:
+        await asyncio.sleep(0)

@@ -1,0 +1,226 @@
+"""What publishers promise, however many there are: the rows of a key in the order of their commits, none left behind."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from schemas import topics
+from schemas.events import LeadTouched
+from services.runtime import endpoints, publisher
+from services.runtime.intake import BrokerError
+from services.runtime.log import Record
+from services.runtime.postgres import Pool
+from services.runtime.publisher import Publisher
+from services.runtime.unit import Unit
+from tests.contract.conftest import Distributed, drain, emitting, opened_distributed, read_all
+from tests.places import Installed, Places, asyncpg_url, do
+
+KEYS = tuple(f"lead {n}" for n in range(7))
+UNITS = 210
+INSERT = "INSERT INTO log (topic, partition, key, event_id, at, body) VALUES ('leads', 0, 'lead', '{}', 0, '{}')"
+COUNT = (
+    "INSERT INTO meta VALUES ('{}', '1') ON CONFLICT (name) DO UPDATE SET value = (meta.value::int + 1)::text"
+    " RETURNING value"
+)
+
+
+class Sink:
+    """Stands where the broker does. It answers while `open`, and remembers what it acknowledged."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        self.asked = asyncio.Event()
+        self.open = asyncio.Event()
+        self.open.set()
+        self.takes: int | None = None  # that many bodies of a call, and then it fails
+        self.wanted: tuple[int, asyncio.Event] = (0, asyncio.Event())
+
+    async def publish(self, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]) -> None:
+        self.asked.set()
+        await self.open.wait()
+        self.bodies += [body for _, body in rows[: self.takes]]
+        if len(self.bodies) >= self.wanted[0]:
+            self.wanted[1].set()
+        if self.takes is not None:
+            raise BrokerError("gone in the middle")
+
+    async def has(self, bodies: int) -> None:
+        """Until it has that many."""
+        self.wanted = (bodies, asyncio.Event())
+        if len(self.bodies) < bodies:
+            await self.wanted[1].wait()
+
+
+@pytest.fixture
+async def place(places: Places) -> AsyncIterator[Installed]:
+    async with places.one(partitions=1) as found:
+        yield found
+
+
+@pytest.fixture
+async def writer(place: Installed) -> AsyncIterator[Distributed]:
+    """Somebody who commits. Nobody has been told to publish."""
+    async with opened_distributed(place) as made:
+        made.units.emitted = lambda places: None
+        yield made
+
+
+@asynccontextmanager
+async def publishing(place: Installed, sink: Sink) -> AsyncIterator[Publisher]:
+    """A process that publishes to there."""
+    url, arguments = endpoints.database(place.settings())
+    made = Publisher(Pool(url, arguments, size=2), sink, place.partitions)
+    yield made
+    sink.takes = None
+    sink.open.set()
+    await made.close()
+
+
+async def waiting(writer: Distributed) -> list[str]:
+    """The events that wait to be published."""
+    return [row[0] for row in await writer.rows("SELECT event_id FROM log ORDER BY id")]
+
+
+async def test_while_one_publishes_a_partition_no_other_does(place: Installed, writer: Distributed) -> None:
+    one, other = Sink(), Sink()
+    async with publishing(place, one) as first, publishing(place, other) as second:
+        await writer.units.run(emitting(["a", "b"], "lead"))
+        one.open.clear()
+        holds = asyncio.create_task(first.step())
+        await one.asked.wait()
+        assert not await second.step()
+        one.open.set()
+        assert await holds
+        assert (len(one.bodies), len(other.bodies)) == (2, 0)
+        assert await waiting(writer) == []
+
+
+async def test_what_was_committed_while_another_held_the_partition_is_not_left_behind(
+    place: Installed, writer: Distributed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "SWEEP_SECONDS", 3_600.0)  # so that nobody finds it by looking everywhere
+    sink, other = Sink(), Sink()
+    async with publishing(place, sink) as first, publishing(place, other) as second:
+        await writer.units.run(emitting(["a"], "lead"))
+        sink.open.clear()
+        running = asyncio.create_task(first.run())
+        first.wake([(topics.LEADS, 0)])
+        await sink.asked.wait()
+        await writer.units.run(emitting(["b"], "lead"))
+        second.wake([(topics.LEADS, 0)])
+        assert not await second.step()  # tried at once, as whoever commits does, and somebody else held it
+        sink.open.set()
+        async with asyncio.timeout(20):
+            await sink.has(2)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_what_nobody_was_told_of_is_found_by_looking_everywhere(
+    place: Installed, writer: Distributed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "SWEEP_SECONDS", 0.01)
+    sink = Sink()
+    async with publishing(place, sink) as alone:
+        await writer.units.run(emitting(["a"], "lead"))  # and its process died before it could publish
+        running = asyncio.create_task(alone.run())
+        async with asyncio.timeout(20):
+            await sink.has(1)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_an_id_that_commits_after_a_later_one_is_published_too(place: Installed, writer: Distributed) -> None:
+    sink = Sink()
+    engine = create_async_engine(asyncpg_url(place.database_url), poolclass=NullPool)
+    async with publishing(place, sink) as alone, engine.connect() as slow:
+        await slow.exec_driver_sql(INSERT.format("first", "first"))
+        await writer.units.run(emitting(["second"], "lead"))
+        assert await alone.step()
+        assert await waiting(writer) == []
+        await slow.commit()
+        assert await alone.step()
+        assert [body[:5] for body in sink.bodies][1:] == [b"first"]
+
+
+async def test_a_failure_in_the_middle_keeps_all_of_them_and_their_order(place: Installed, writer: Distributed) -> None:
+    sink = Sink()
+    async with publishing(place, sink) as alone:
+        await writer.units.run(emitting(["a", "b", "c"], "lead"))
+        sink.takes = 2
+        with pytest.raises(BrokerError):
+            await alone.step()
+        assert await waiting(writer) == ["a", "b", "c"]
+        sink.takes = None
+        assert await alone.step()
+        ids = [Record(0, "", "", body).envelope.id for body in sink.bodies]
+        assert ids == ["a", "b", "a", "b", "c"]
+
+
+class DiesAfterTheAnswer(Sink):
+    """The real broker has it, and the process ends before it can say so in the database."""
+
+    def __init__(self, writer: Distributed) -> None:
+        super().__init__()
+        self.writer = writer
+
+    async def publish(self, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]) -> None:
+        if self.asked.is_set():
+            raise BrokerError("the dead send nothing")
+        await self.writer.producer.publish(topic, partition, rows)
+        self.asked.set()
+        await asyncio.Event().wait()
+
+
+async def test_who_dies_between_answer_and_delete_leaves_it_to_be_sent_again_and_it_counts_once(
+    place: Installed, writer: Distributed
+) -> None:
+    handled: list[str] = []
+
+    def handler(batch: Sequence[Record], unit: Unit) -> None:
+        unit.after.append(lambda: handled.extend(record.event_id for record in batch))
+
+    sink = DiesAfterTheAnswer(writer)
+    async with publishing(place, sink) as dying:
+        await writer.units.run(emitting(["a", "b"], "lead"))
+        life = asyncio.create_task(dying.step())
+        await sink.asked.wait()
+        life.cancel()
+        await asyncio.gather(life, return_exceptions=True)
+        assert await waiting(writer) == ["a", "b"]
+    await writer.units.run(emitting(["c"], "lead"))
+    assert await writer.publisher.step()
+    assert [record.event_id for record in await read_all(writer)] == ["a", "b", "a", "b", "c"]
+    await drain(await writer.worker(handler))
+    assert handled == ["a", "b", "c"]
+
+
+async def test_rows_of_a_key_arrive_in_the_order_of_their_commits_whoever_publishes(places: Places) -> None:
+    def counted(key: str, unit: Unit) -> None:
+        """Two units of one lead stand in line for its row, so the number they draw is the order of their commits."""
+        [[number]] = do(unit, COUNT.format(key))
+        unit.emit(LeadTouched(lead_id=key, at=unit.now, channel="phone", answered=True), key=key, id=f"{key}.{number}")
+
+    async with places.one(partitions=2) as place, opened_distributed(place) as one, opened_distributed(place) as other:
+        both = [asyncio.create_task(process.publisher.run()) for process in (one, other)]
+        work = [
+            process.units.run(partial(counted, key))
+            for n in range(UNITS // 2)
+            for process, key in ((one, KEYS[n % 7]), (other, KEYS[n * 3 % 7]))
+        ]
+        await asyncio.gather(*work)
+        for task in both:
+            task.cancel()
+        await asyncio.gather(*both, return_exceptions=True)
+        await one.publisher.step()
+        records = [record for n in range(2) for record in await read_all(one, partition=n)]
+    for key in KEYS:
+        sent = [int(record.event_id.rpartition(".")[2]) for record in records if record.key == key]
+        numbers = list(dict.fromkeys(sent))  # who was stopped between answer and delete leaves rows to be sent again
+        assert numbers == list(range(1, len(numbers) + 1)), key
+    assert len(records) == UNITS

@@ -1,0 +1,461 @@
+"""Who cannot be reached is named with the reason, on a real Kafka and a real PostgreSQL that ask for credentials and TLS."""
+
+import asyncio
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from deploy.local import kafka as local_kafka
+from deploy.local import launch, machine
+from deploy.local import postgres as local_postgres
+from deploy.local.postgres import Server
+from schemas import topics
+from services.runtime import database_look, endpoints, kafka_admin, kafka_link, migrate, reach, settings
+from services.runtime.clock import HostClock
+from services.runtime.kafka_admin import create_topics, ends, examine
+from services.runtime.reach import Trouble, TroubleError
+from services.runtime.settings import Settings
+from services.tools import doctor
+from tests.fakes.certificates import Authority
+
+USER, RIGHT, WRONG = "firsthour", "right-hunter2", "wrong-hunter2"
+NOBODY = "postgresql://u@127.0.0.1:1/x"
+
+
+@pytest.fixture(autouse=True)
+def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(settings.PREFIX):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "SECONDS", 20.0)  # the machine that runs tests may be busy with others
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+# --- Kafka -----------------------------------------------------------------------------------------------------------
+
+LISTENERS = {
+    "PLAINTEXT": "PLAINTEXT",
+    "CONTROLLER": "PLAINTEXT",
+    "SASL": "SASL_PLAINTEXT",
+    "TLS": "SSL",
+    "BOTH": "SASL_SSL",
+    "LOST": "PLAINTEXT",  # sends its clients on to where nobody listens
+}
+JAAS = "org.apache.kafka.common.security"
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """One broker that listens in every way. `ports` by listener."""
+
+    ports: dict[str, int]
+    authority: Path
+
+    def settings(self, listener: str, *, host: str = "127.0.0.1", **more: Any) -> Settings:
+        """For this listener, with what it asks for unless said otherwise."""
+        protocol = more.pop("protocol", LISTENERS[listener])
+        given: dict[str, Any] = {"kafka_security_protocol": protocol, "kafka_partitions": 2}
+        if protocol.startswith("SASL"):
+            given |= {"kafka_sasl_mechanism": "PLAIN", "kafka_username": USER, "kafka_password": RIGHT}
+        if protocol.endswith("SSL"):
+            given["kafka_ca_file"] = self.authority
+        given |= {"database_url": NOBODY, "kafka_bootstrap": f"{host}:{self.ports[listener]}"}
+        return settings.load(**given | more)
+
+
+def properties(ports: dict[str, int], keystore: Path) -> dict[str, str]:
+    scram = f"{JAAS}.scram.ScramLoginModule required;"
+    plain = f'{JAAS}.plain.PlainLoginModule required user_{USER}="{RIGHT}" user_stranger="{RIGHT}";'
+    advertised = {name: port for name, port in ports.items() if name not in {"CONTROLLER", "GONE"}}
+    return {
+        "listeners": ",".join(f"{name}://127.0.0.1:{ports[name]}" for name in LISTENERS),
+        "advertised.listeners": ",".join(
+            f"{name}://127.0.0.1:{ports['GONE'] if name == 'LOST' else port}" for name, port in advertised.items()
+        ),
+        "controller.quorum.voters": f"1@127.0.0.1:{ports['CONTROLLER']}",
+        "listener.security.protocol.map": ",".join(f"{name}:{how}" for name, how in LISTENERS.items()),
+        "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
+        "listener.name.both.sasl.enabled.mechanisms": "PLAIN",
+        **{f"listener.name.{name}.plain.sasl.jaas.config": plain for name in ("sasl", "both")},
+        "listener.name.sasl.scram-sha-512.sasl.jaas.config": scram,
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(keystore),
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": f"User:ANONYMOUS;User:{USER}",
+    }
+
+
+@pytest.fixture(scope="module")
+def guarded(kafka_here: str, authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    names = [*LISTENERS, "GONE"]
+    ports = dict(zip(names, machine.free_ports(len(names)), strict=True))
+    place = tmp_path_factory.mktemp("guarded")
+    certificate, key = authority.issue("broker", "IP:127.0.0.1")
+    keystore = place / "broker.pem"
+    keystore.write_text(key.read_text() + certificate.read_text())
+    with local_kafka.start(
+        place / "data", version=kafka_here, ports=[ports["PLAINTEXT"]], settings=properties(ports, keystore)
+    ):
+        launch.find(kafka_here).run(
+            place,
+            *("kafka.admin.ConfigCommand", "--bootstrap-server", f"127.0.0.1:{ports['PLAINTEXT']}", "--alter"),
+            *("--add-config", f"SCRAM-SHA-512=[password={RIGHT}]"),
+            *("--entity-type", "users", "--entity-name", USER),
+        )
+        yield Guarded(ports, authority.file)
+
+
+async def only(look: Awaitable[list[Trouble]]) -> Trouble:
+    """The one trouble there is; it tells no password."""
+    (trouble,) = await look
+    assert "hunter2" not in repr(trouble)
+    return trouble
+
+
+@pytest.mark.parametrize(
+    ("listener", "more"),
+    [
+        ("PLAINTEXT", {}),
+        ("SASL", {}),
+        ("SASL", {"kafka_sasl_mechanism": "SCRAM-SHA-512"}),
+        ("TLS", {}),
+        ("BOTH", {}),
+    ],
+)
+async def test_every_way_of_speaking_with_brokers_works(guarded: Guarded, listener: str, more: dict[str, Any]) -> None:
+    prefix = f"{listener}-{more.get('kafka_sasl_mechanism', '')}."
+    known = guarded.settings(listener, kafka_prefix=prefix, **more)
+    assert (await only(examine(known))).kind == "missing"
+    assert sorted(await create_topics(known)) == sorted(prefix + name for name in topics.ALL)
+    assert await examine(known) == []
+    producer = AIOKafkaProducer(**endpoints.kafka_options(known), acks="all")
+    await producer.start()
+    try:
+        await producer.send_and_wait(f"{prefix}leads", b"{}", partition=1)
+    finally:
+        await producer.stop()
+    assert await ends(known) == {
+        (name, part): int((name, part) == ("leads", 1)) for name in topics.ALL for part in (0, 1)
+    }
+
+
+async def test_topics_are_made_once_however_many_make_them(guarded: Guarded) -> None:
+    known = guarded.settings("PLAINTEXT", kafka_prefix="at-once.")
+    made = await asyncio.gather(*(create_topics(known) for _ in range(5)))
+    assert sorted(name for some in made for name in some) == sorted(f"at-once.{name}" for name in topics.ALL)
+    assert await create_topics(known) == []
+
+
+async def test_topics_made_otherwise_are_told_and_left_as_they_are(guarded: Guarded) -> None:
+    known = guarded.settings("PLAINTEXT", kafka_prefix="otherwise.", kafka_partitions=4)
+    config = {"retention.ms": str(3_600_000), "cleanup.policy": "compact", "max.message.bytes": "1000"}
+    async with kafka_link.anywhere(known) as link:
+        await link.create(["otherwise.leads"], 3, 1, config)
+        await link.create(["otherwise.pages"], 4, 1, {"retention.ms": "-1"})
+    assert sorted(await create_topics(known)) == ["otherwise.actions", "otherwise.events", "otherwise.routes"]
+    told = {trouble.said: trouble for trouble in await examine(known)}
+    assert set(told) == {
+        "3 partitions where the settings say 4: otherwise.leads",
+        "retention.ms=3600000 (0.0417 days): otherwise.leads",
+        "cleanup.policy=compact: otherwise.leads",
+        "max.message.bytes=1000: otherwise.leads",
+        "retention.ms=-1 (kept for ever): otherwise.pages",
+    }
+    assert told["retention.ms=-1 (kept for ever): otherwise.pages"].remedy.startswith(
+        "set retention.ms=604800000 (7 days)"
+    )
+    assert "FIRSTHOUR_KAFKA_PARTITIONS=3" in told["3 partitions where the settings say 4: otherwise.leads"].remedy
+
+
+async def test_more_copies_than_brokers_are_refused_with_the_remedy(guarded: Guarded) -> None:
+    with pytest.raises(TroubleError, match="start more brokers, or set FIRSTHOUR_KAFKA_REPLICATION lower"):
+        await create_topics(guarded.settings("PLAINTEXT", kafka_prefix="copies.", kafka_replication=3))
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
+@pytest.mark.parametrize("wrong", [{"kafka_password": WRONG}, {"kafka_username": "nobody"}])
+async def test_refused_credentials_are_not_taken_for_absence(
+    guarded: Guarded, mechanism: str, wrong: dict[str, str]
+) -> None:
+    trouble = await only(examine(guarded.settings("SASL", kafka_sasl_mechanism=mechanism, **wrong)))
+    assert (trouble.kind, trouble.absent) == ("auth", False)
+    assert "FIRSTHOUR_KAFKA_PASSWORD" in trouble.remedy
+
+
+@pytest.mark.parametrize(
+    ("listener", "more", "kind", "remedy"),
+    [
+        ("BOTH", {"kafka_sasl_mechanism": "SCRAM-SHA-512"}, "auth", "FIRSTHOUR_KAFKA_SASL_MECHANISM"),
+        ("PLAINTEXT", {"protocol": "SASL_PLAINTEXT"}, "auth", "FIRSTHOUR_KAFKA_SECURITY_PROTOCOL"),
+        ("PLAINTEXT", {"protocol": "SSL"}, "tls", "FIRSTHOUR_KAFKA_SECURITY_PROTOCOL"),
+        ("SASL", {"protocol": "PLAINTEXT"}, "tls", "FIRSTHOUR_KAFKA_SECURITY_PROTOCOL"),
+        ("TLS", {"protocol": "PLAINTEXT"}, "tls", "FIRSTHOUR_KAFKA_SECURITY_PROTOCOL"),
+        ("BOTH", {"protocol": "SSL"}, "tls", "FIRSTHOUR_KAFKA_SECURITY_PROTOCOL"),
+        ("BOTH", {"protocol": "SASL_PLAINTEXT"}, "tls", "FIRSTHOUR_KAFKA_SECURITY_PROTOCOL"),
+        ("TLS", {"protocol": "SASL_SSL"}, "auth", "FIRSTHOUR_KAFKA_SECURITY_PROTOCOL"),
+        ("TLS", {"kafka_ca_file": None}, "certificate", "FIRSTHOUR_KAFKA_CA_FILE"),
+        ("TLS", {"host": "localhost"}, "certificate", "the name that the certificate is for"),
+        ("SASL", {"kafka_username": "stranger"}, "forbidden", "allow Describe"),
+        ("LOST", {}, "refused", "advertised.listeners"),
+    ],
+)
+async def test_what_keeps_us_from_kafka_is_told_apart(
+    guarded: Guarded, listener: str, more: dict[str, Any], kind: str, remedy: str
+) -> None:
+    await create_topics(guarded.settings("PLAINTEXT"))
+    trouble = await only(examine(guarded.settings(listener, **more)))
+    assert trouble.kind == kind, trouble
+    assert remedy in trouble.remedy
+
+
+async def test_who_has_no_rights_makes_no_topics(guarded: Guarded) -> None:
+    known = guarded.settings("SASL", kafka_username="stranger", kafka_prefix="stranger.")
+    with pytest.raises(TroubleError) as refused:
+        await create_topics(known)
+    assert refused.value.trouble.kind == "forbidden"
+
+
+async def test_a_broker_that_is_away_stops_nothing_while_another_is_there(guarded: Guarded) -> None:
+    known = guarded.settings("PLAINTEXT", kafka_prefix="two.")
+    both = guarded.settings("PLAINTEXT", kafka_prefix="two.", kafka_bootstrap=f"127.0.0.1:1,{known.kafka_bootstrap}")
+    await create_topics(both)
+    trouble = await only(examine(both))
+    assert (trouble.kind, trouble.stops) == ("refused", False)
+
+
+# --- PostgreSQL ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def secured(postgres_here: None, authority: Authority) -> Iterator[Server]:
+    """With TLS, a migrated database `leads`, and a role `secured` that has a password and may do nothing there."""
+    with local_postgres.start(durable=False) as server:
+        data = Path(server.run("SHOW data_directory"))
+        for name, made in zip(("server.crt", "server.key"), authority.issue("database", "IP:127.0.0.1"), strict=True):
+            shutil.copyfile(made, data / name)
+            (data / name).chmod(0o600)
+            shutil.chown(data / name, data.stat().st_uid, data.stat().st_gid)
+        for statement in ("ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf()"):
+            server.run(statement)
+        server.run(f"CREATE ROLE secured LOGIN PASSWORD '{RIGHT}'")
+        server.create("leads")
+        asyncio.run(migrated(distributed(server.url("leads"))))
+        yield server
+
+
+def distributed(url: str, **more: Any) -> Settings:
+    return settings.load(database_url=url, kafka_bootstrap="127.0.0.1:1", **more)
+
+
+async def migrated(known: Settings) -> None:
+    url, arguments = endpoints.database(known)
+    engine = create_async_engine(url, connect_args=arguments)
+    async with engine.begin() as connection:
+        await connection.run_sync(migrate.migrate)
+    await engine.dispose()
+
+
+def look_at(url: str) -> Awaitable[list[Trouble]]:
+    return database_look.examine_database(distributed(url))
+
+
+def at(
+    server: Server, database: str = "leads", user: str = "firsthour", host: str = "127.0.0.1", query: str = ""
+) -> str:
+    return f"postgresql://{user}@{host}:{server.port}/{database}{query}"
+
+
+async def encrypted(url: str) -> bool:
+    asked = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+    return await database_look.read(distributed(url), lambda c: bool(c.exec_driver_sql(asked).scalar()))
+
+
+@pytest.mark.parametrize(
+    ("query", "encrypts"),
+    [
+        ("", True),
+        ("?sslmode=disable", False),
+        ("?sslmode=prefer", True),
+        ("?sslmode=require", True),
+        ("?sslmode=require&sslrootcert={ca}", True),
+        ("?sslmode=verify-ca&sslrootcert={ca}", True),
+        ("?sslmode=verify-full&sslrootcert={ca}", True),
+    ],
+)
+async def test_every_way_of_speaking_with_postgresql_works(
+    secured: Server, authority: Authority, query: str, encrypts: bool
+) -> None:
+    url = at(secured, query=query.format(ca=authority.file))
+    assert await look_at(url) == []
+    assert await encrypted(url) is encrypts
+
+
+async def test_the_name_in_a_certificate_counts_with_verify_full_alone(secured: Server, authority: Authority) -> None:
+    query = f"&sslrootcert={authority.file}"
+    assert await look_at(at(secured, host="localhost", query=f"?sslmode=verify-ca{query}")) == []
+    trouble = await only(look_at(at(secured, host="localhost", query=f"?sslmode=verify-full{query}")))
+    assert (trouble.kind, "localhost" in trouble.said) == ("certificate", True)
+
+
+@pytest.mark.parametrize(
+    ("database", "user", "query", "kind"),
+    [
+        ("leads", f"secured:{WRONG}", "", "auth"),
+        ("leads", "secured", "", "auth"),
+        ("leads", "nobody", "", "auth"),
+        ("nowhere", "firsthour", "", "missing"),
+        ("postgres", "firsthour", "", "migration"),
+        ("leads", f"secured:{RIGHT}", "", "forbidden"),
+        ("leads", "firsthour", "?sslmode=verify-full", "certificate"),
+    ],
+)
+async def test_what_keeps_us_from_postgresql_is_told_apart(
+    secured: Server, database: str, user: str, query: str, kind: str
+) -> None:
+    trouble = await only(look_at(at(secured, database, user, query=query)))
+    assert (trouble.kind, trouble.absent) == (kind, False), trouble
+
+
+async def test_a_server_without_tls_is_told(postgres: Server) -> None:
+    trouble = await only(look_at(postgres.url() + "?sslmode=require"))
+    assert (trouble.kind, "sslmode=disable" in trouble.remedy) == ("tls", True)
+
+
+async def test_a_server_that_only_lets_read_is_told(secured: Server) -> None:
+    secured.create("standby")
+    secured.run("ALTER DATABASE standby SET default_transaction_read_only = on")
+    assert "only lets read" in (await only(look_at(at(secured, "standby")))).said
+
+
+async def test_a_database_closed_to_the_user_is_told(secured: Server) -> None:
+    secured.create("closed")
+    secured.run("REVOKE CONNECT ON DATABASE closed FROM PUBLIC")
+    assert (await only(look_at(at(secured, "closed", f"secured:{RIGHT}")))).kind == "forbidden"
+
+
+async def test_a_server_that_is_too_old_is_told(secured: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_look, "OLDEST", 99)
+    trouble = await only(look_at(at(secured)))
+    assert (trouble.kind, trouble.remedy) == ("old", "take 99 or newer")
+
+
+# --- nobody there, or somebody else ------------------------------------------------------------------------------------
+
+Look = Callable[[str, int], Awaitable[list[Trouble]]]
+
+
+def look_for_kafka(host: str, port: int) -> Awaitable[list[Trouble]]:
+    return kafka_admin.examine(settings.load(database_url=NOBODY, kafka_bootstrap=f"{host}:{port}"))
+
+
+def look_for_postgresql(host: str, port: int) -> Awaitable[list[Trouble]]:
+    return look_at(f"postgresql://u@{host}:{port}/x")
+
+
+either = pytest.mark.parametrize("look", [look_for_kafka, look_for_postgresql])
+
+
+@asynccontextmanager
+async def answering(said: bytes | None) -> AsyncIterator[int]:
+    """A server that says this to whatever it is told; with None it never says anything."""
+
+    served: list[asyncio.Event] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(done := asyncio.Event())
+        await reader.read(1)
+        if said is not None:
+            writer.write(said)
+        else:
+            await reader.read()
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        done.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+        for done in served:
+            await done.wait()
+
+
+@either
+async def test_a_host_without_a_name_is_told(look: Look) -> None:
+    trouble = await only(look(f"{'a' * 64}.example", 9092))  # no resolver is asked: no label is that long
+    assert (trouble.kind, trouble.absent) == ("dns", True)
+
+
+@either
+async def test_a_port_where_nothing_listens_is_told(look: Look) -> None:
+    trouble = await only(look("127.0.0.1", 1))
+    assert (trouble.kind, trouble.said, trouble.absent) == ("refused", "nothing listens at 127.0.0.1:1", True)
+
+
+@either
+async def test_a_host_that_takes_no_connection_is_told(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        waiting = [socket.socket() for _ in range(4)]
+        try:
+            for one in waiting:  # fill its queue: the next one is not answered
+                one.setblocking(False)
+                one.connect_ex(address)
+            trouble = await only(look(*address))
+        finally:
+            for one in waiting:
+                one.close()
+    assert (trouble.kind, "firewall" in trouble.remedy) == ("silent", True)
+
+
+@either
+async def test_somebody_who_never_answers_is_told(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "SECONDS", 0.3)
+    async with answering(None) as port:
+        trouble = await only(look("127.0.0.1", port))
+    assert (trouble.kind, "says nothing" in trouble.said) == ("silent", True)
+
+
+@either
+async def test_somebody_else_behind_the_port_is_told(look: Look) -> None:
+    async with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
+        trouble = await only(look("127.0.0.1", port))
+    assert not trouble.absent
+
+
+# --- doctor ------------------------------------------------------------------------------------------------------------
+
+
+async def test_doctor_names_both_and_what_to_do(tmp_path: Path, guarded: Guarded, secured: Server) -> None:
+    (tmp_path / "data").mkdir()
+    more: dict[str, Any] = {"config_dir": tmp_path / "config", "data_dir": tmp_path / "data"}
+    well = guarded.settings("PLAINTEXT", kafka_prefix="doctor.", **more | {"database_url": at(secured)})
+    found = {one.what: one for one in await doctor.examine(well, HostClock(), None)}
+    assert found["kafka"].remedy.startswith("run `firsthour migrate`")
+    assert found["in force"].remedy == "run `firsthour apply`"
+    await create_topics(well)
+    found = {one.what: one for one in await doctor.examine(well, HostClock(), None)}
+    assert {what for what, one in found.items() if one.verdict != "ok"} == {"in force"}
+    assert found.keys() >= {"kafka", "database", "tables", "clocks", "dead letters", "spool"}
+
+    away = settings.load(database_url=NOBODY, kafka_bootstrap="127.0.0.1:1", **more)
+    wrong = {one.what: one.said for one in await doctor.examine(away, HostClock(), None) if one.verdict == "wrong"}
+    assert wrong == {"kafka": "nothing listens at 127.0.0.1:1", "database": "nothing listens at 127.0.0.1:1"}

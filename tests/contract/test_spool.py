@@ -1,0 +1,331 @@
+"""The spool: what was appended survives the process, in order; the file is bounded; the tool that empties it."""
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+from typer.testing import CliRunner, Result
+
+from services.runtime.clock import HandClock
+from services.runtime.intake import AGE_MAX, BrokerError, Intake, Producer, hand_over
+from services.runtime.log import Row
+from services.runtime.settings import Settings
+from services.runtime.spool import FILE, HEAD_BYTES, Spool
+from services.runtime.sqlite import hold
+from services.runtime.unit import StorageError
+from services.tools import cli_spool
+from tests.unit.runtime.test_intake import Broker, row
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMY = 64 * 1024 * 1024
+MIB = 1024 * 1024
+
+SPOOLING = """
+import asyncio, sys
+from pathlib import Path
+from services.runtime.clock import HostClock
+from services.runtime.log import Row
+from services.runtime.spool import Spool
+
+async def client(spool, key):
+    for n in range(10_000):
+        await spool.append([Row("events", key, f"{key}.{n}", b"x" * 300)])
+        print(f"{key}.{n}", flush=True)
+
+async def main():
+    spool = Spool(Path(sys.argv[1]), 1 << 30, HostClock())
+    spool.start()
+    await asyncio.gather(*(client(spool, f"k{n}") for n in range(20)))
+
+asyncio.run(main())
+"""
+
+
+@asynccontextmanager
+async def spool_in(file: Path, bytes_max: int = ROOMY, clock: HandClock | None = None) -> AsyncIterator[Spool]:
+    spool = Spool(file, bytes_max, clock or HandClock())
+    spool.start()
+    try:
+        yield spool
+    finally:
+        await spool.close()
+
+
+async def ids(spool: Spool, limit: int = 10_000) -> list[str]:
+    return [one.event_id for _, one in await spool.head(limit)]
+
+
+def ask(file: Path, statement: str) -> None:
+    """Run one statement on the file, as another process does."""
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute(statement)
+        connection.commit()
+
+
+def trouble(spool: Spool) -> str:
+    """What the spool says is wrong with it."""
+    return spool.problem or ""
+
+
+async def fill(spool: Spool, size: int) -> int:
+    """Append until it is refused; how many were kept."""
+    for n in range(10_000):
+        try:
+            await spool.append([row(f"{n}", size=size)])
+        except StorageError:
+            return n
+    raise AssertionError("the spool never was full")
+
+
+async def test_rows_come_back_as_they_were_in_the_order_of_their_appends(tmp_path: Path) -> None:
+    async with spool_in(tmp_path / FILE) as spool:
+        rows = [Row("events", f"ключ{n % 3}", f"{n}", bytes([n, 0, 255])) for n in range(50)]
+        await asyncio.gather(*(spool.append([one]) for one in rows[:20]))
+        await spool.append(rows[20:])
+        found = await spool.head()
+        assert [one for _, one in found] == rows
+        assert [id for id, _ in found] == sorted({id for id, _ in found})
+        assert spool.count == 50
+
+
+async def test_another_process_sees_a_row_when_the_append_returns(tmp_path: Path) -> None:
+    async with spool_in(tmp_path / FILE) as spool:
+        for n in range(5):
+            await spool.append([row(f"{n}")])
+            with closing(sqlite3.connect(tmp_path / FILE)) as other:
+                assert other.execute("SELECT event_id FROM log ORDER BY id DESC").fetchone() == (f"{n}",)
+
+
+async def test_what_is_dropped_is_gone_and_its_place_is_never_given_again(tmp_path: Path) -> None:
+    async with spool_in(tmp_path / FILE) as spool:
+        await spool.append([row(f"{n}") for n in range(5)])
+        last = (await spool.head())[-1][0]
+        await spool.drop(last)
+        assert (await spool.head(), spool.count) == ([], 0)
+        await spool.append([row("next")])
+        assert (await spool.head())[0][0] > last
+
+
+async def test_a_head_never_holds_more_than_it_should_in_memory(tmp_path: Path) -> None:
+    async with spool_in(tmp_path / FILE) as spool:
+        await spool.append([row("huge", size=2 * HEAD_BYTES)])
+        await spool.append([row(f"{n}", size=HEAD_BYTES // 4) for n in range(10)])
+        sizes = []
+        while head := await spool.head():
+            sizes.append(len(head))
+            await spool.drop(head[-1][0])
+        assert sizes == [1, 4, 4, 2]
+
+
+async def test_the_file_stays_within_its_bound_and_room_is_used_again(tmp_path: Path) -> None:
+    async with spool_in(tmp_path / FILE, MIB) as spool:
+        broker, rounds = Broker(), []
+        for _ in range(3):
+            rounds.append(await fill(spool, 20_000))
+            assert "full" in trouble(spool)
+            while await hand_over(spool, broker):
+                pass
+            assert (spool.count, trouble(spool)) == (0, "")
+            assert (tmp_path / FILE).stat().st_size <= MIB
+        assert min(rounds) > 30
+        assert len(broker.arrived) == sum(rounds)
+
+
+async def test_a_refused_append_keeps_none_of_its_rows(tmp_path: Path) -> None:
+    async with spool_in(tmp_path / FILE, MIB) as spool:
+        await spool.append([row("kept")])
+        with pytest.raises(StorageError, match="full"):
+            await spool.append([row(f"{n}", size=10_000) for n in range(500)])
+        assert (await ids(spool), spool.count) == (["kept"], 1)
+        await spool.append([row("next")])
+        assert trouble(spool) == ""
+
+
+async def test_a_spool_without_a_place_refuses_and_is_used_once_there_is_one(tmp_path: Path) -> None:
+    async with spool_in(tmp_path / "volume" / FILE) as spool:
+        assert "unable to open" in trouble(spool)
+        for _ in range(2):
+            with pytest.raises(StorageError, match="unable to open"):
+                await spool.append([row("a")])
+        await spool.mend()
+        assert "unable to open" in trouble(spool)
+        (tmp_path / "volume").mkdir()
+        await spool.mend()
+        await spool.append([row("b")])
+        assert (await ids(spool), trouble(spool)) == (["b"], "")
+
+
+async def test_a_file_that_is_no_spool_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"something else " * 1_000)
+    async with spool_in(tmp_path / FILE) as spool:
+        with pytest.raises(StorageError, match="not a database"):
+            await spool.append([row("a")])
+    assert (tmp_path / FILE).read_bytes() == b"something else " * 1_000
+
+
+async def test_a_full_spool_is_not_well_again_before_there_is_room(tmp_path: Path) -> None:
+    async with spool_in(tmp_path / FILE, MIB) as spool:
+        await fill(spool, 20_000)
+        await spool.mend()
+        assert "full" in trouble(spool)
+        await spool.drop((await spool.head(20))[-1][0])
+        await spool.mend()
+        assert trouble(spool) == ""
+
+
+async def test_rows_that_cannot_be_dropped_are_not_handed_over_again(tmp_path: Path) -> None:
+    async with spool_in(tmp_path / FILE) as spool:
+        await spool.append([row("a")])
+        broker = Broker()
+        ask(tmp_path / FILE, "CREATE TRIGGER no BEFORE DELETE ON log BEGIN SELECT RAISE(ABORT, 'worn out'); END")
+        for _ in range(3):
+            with pytest.raises(StorageError, match="worn out"):
+                await hand_over(spool, broker)
+        assert (broker.ids, spool.count) == (["a"], 1)
+        ask(tmp_path / FILE, "DROP TRIGGER no")
+        await spool.append([row("b")])
+        assert await hand_over(spool, broker) == 1
+        assert (broker.ids, spool.count) == (["a", "b"], 0)
+
+
+async def test_rows_older_than_ten_days_are_kept_and_warned_of(tmp_path: Path) -> None:
+    clock = HandClock()
+    async with spool_in(tmp_path / FILE, clock=clock) as spool:
+        await spool.append([row("old")])
+        clock.now += AGE_MAX + timedelta(hours=1)
+        broker = Broker()
+        broker.dial = "silent"
+        with capture_logs() as said:
+            running = asyncio.create_task(Intake(broker, spool, clock).run())
+            async with asyncio.timeout(5):
+                while not any("ten days" in line["event"] for line in said):
+                    await asyncio.sleep(0.01)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        assert await ids(spool) == ["old"]
+
+
+async def test_beginning_and_end_of_spooling_are_said_once(tmp_path: Path) -> None:
+    async with spool_in(tmp_path / FILE) as spool:
+        broker = Broker()
+        intake = Intake(broker, spool, HandClock())
+        with capture_logs() as said:
+            broker.dial = "silent"
+            for n in range(10):
+                await intake.append([row(f"{n}")])
+                await intake.step()
+            broker.dial = "well"
+            while await intake.step():
+                pass
+        assert [line["log_level"] for line in said] == ["warning", "info"]
+
+
+@pytest.mark.kill
+def test_a_process_killed_while_it_spools_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
+    for life in range(2):
+        file = tmp_path / f"{life}.db"
+        with subprocess.Popen(
+            [sys.executable, "-c", SPOOLING, str(file)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        ) as process:
+            assert process.stdout is not None
+            told = [process.stdout.readline().strip() for _ in range(100 + 200 * life)]
+            os.kill(process.pid, signal.SIGKILL)
+            told += [line.strip() for line in process.stdout if line.endswith("\n")]
+        found = asyncio.run(kept_in(file))
+        assert set(told) <= set(found)
+        for key in (f"k{n}" for n in range(20)):
+            mine = [id for id in found if id.split(".")[0] == key]
+            assert mine == [f"{key}.{n}" for n in range(len(mine))]
+
+
+async def kept_in(file: Path) -> list[str]:
+    async with spool_in(file) as spool:
+        found = await ids(spool)
+        assert spool.count == len(found)
+        return found
+
+
+# --- firsthour spool drain -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
+    monkeypatch.setenv("FIRSTHOUR_KAFKA_BOOTSTRAP", "kafka.example:9092")
+    monkeypatch.setenv("FIRSTHOUR_DATABASE_URL", "postgresql://firsthour@db.example/firsthour")
+    return Broker()
+
+
+def drain(directory: Path, broker: Broker, *options: str) -> Result:
+    @asynccontextmanager
+    async def connect(_: Settings) -> AsyncIterator[Producer]:
+        if not await broker.answers():
+            raise BrokerError("kafka.example:9092 does not answer")
+        yield broker
+
+    return CliRunner().invoke(cli_spool.app(connect), ["drain", str(directory), *options])
+
+
+def left_behind(directory: Path, many: int) -> None:
+    async def spool() -> None:
+        directory.mkdir()
+        async with spool_in(directory / FILE) as found:
+            await found.append([row(f"{n}") for n in range(many)])
+
+    asyncio.run(spool())
+
+
+def test_what_a_gone_gateway_left_is_handed_over_in_order_and_counted(tmp_path: Path, broker: Broker) -> None:
+    left_behind(tmp_path / "gone", 1_200)
+    done = drain(tmp_path / "gone", broker)
+    assert (done.exit_code, done.output) == (0, "1200 events were handed over; the spool is empty.\n")
+    assert broker.ids == [str(n) for n in range(1_200)]
+    again = drain(tmp_path / "gone", broker, "--json")
+    assert (again.exit_code, json.loads(again.stdout)) == (0, {"handed_over": 0, "left": 0})
+
+
+def test_a_drain_that_kafka_refuses_says_what_is_left_and_loses_nothing(tmp_path: Path, broker: Broker) -> None:
+    left_behind(tmp_path / "gone", 30)
+    for dial in ("silent", "takes half"):
+        broker.dial = "silent" if dial == "silent" else "takes half"
+        done = drain(tmp_path / "gone", broker, "--json")
+        assert done.exit_code == 1
+        assert json.loads(done.stdout) == {"handed_over": 0, "left": 30}
+        assert "30 are left in" in done.stderr.replace("\n", " ")
+    broker.dial = "well"
+    assert drain(tmp_path / "gone", broker).exit_code == 0
+    assert list(dict.fromkeys(broker.ids)) == [str(n) for n in range(30)]
+
+
+def test_the_spool_of_a_gateway_that_lives_is_left_to_it(tmp_path: Path, broker: Broker) -> None:
+    left_behind(tmp_path / "alive", 3)
+    with hold(tmp_path / "alive"):
+        done = drain(tmp_path / "alive", broker)
+    assert (done.exit_code, broker.ids) == (1, [])
+    assert "empties its spool itself" in done.stderr.replace("\n", " ")
+
+
+def test_a_place_without_a_spool_is_bad_input_and_stays_as_it_is(tmp_path: Path, broker: Broker) -> None:
+    assert drain(tmp_path / "nowhere", broker).exit_code == 2
+    assert drain(tmp_path, broker).exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_brokers_named_there_is_nowhere_to_drain_to(
+    tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FIRSTHOUR_KAFKA_BOOTSTRAP")
+    monkeypatch.delenv("FIRSTHOUR_DATABASE_URL")
+    left_behind(tmp_path / "gone", 1)
+    done = drain(tmp_path / "gone", broker)
+    assert done.exit_code == 2
+    assert "FIRSTHOUR_KAFKA_BOOTSTRAP" in done.stderr

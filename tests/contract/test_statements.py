@@ -1,0 +1,282 @@
+"""Every statement, on a real PostgreSQL: no SQL is first tried in production. And many rows at once, on both databases."""
+
+import asyncio
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from asyncpg import PostgresError
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+import services
+from deploy.local.postgres import Server
+from services.runtime import auth, db, idempotency
+from services.runtime.clock import HandClock, moment
+from services.runtime.config import Config
+from services.runtime.migrate import is_current, migrate
+from services.runtime.unit import Unit
+
+T = TypeVar("T")
+Run = Callable[[Callable[[Connection], T]], T]
+SMALL = {  # of tables with few rows, and what people ask now and then; `_LOG` is for SQLite
+    "services.runtime.applied._IN_FORCE",
+    "services.runtime.auth._ALL",
+    "services.router.store._PEEK_REPS",
+    "services.reporting.store._COUNTS",
+    "services.runtime.housekeeping._LOG",
+}
+
+
+def statements() -> dict[str, db.Sql]:
+    """Every statement that a module of ours holds, by the name of its place."""
+    found: dict[str, db.Sql] = {}
+    for module in pkgutil.walk_packages(services.__path__, "services."):
+        if not module.name.endswith("__main__"):
+            for name, value in vars(import_module(module.name)).items():
+                many: Mapping[object, object] = value if isinstance(value, dict) else {"": value}
+                found |= {
+                    f"{module.name}.{name}{key or ''}": one for key, one in many.items() if isinstance(one, db.Sql)
+                }
+    return found
+
+
+def texts(dialect: sa.Dialect) -> Iterator[tuple[str, db.Compiled]]:
+    """What is sent to PostgreSQL, for one row and for many."""
+    for name, statement in statements().items():
+        one = statement.for_one(dialect)
+        yield name, one
+        if one.each and (one.text.startswith("UPDATE") or " VALUES (" in one.text):
+            yield f"{name} of rows", statement.for_rows(dialect)
+
+
+def run_on(url: str) -> Run[Any]:
+    """Runs a function of a connection as a unit does: on asyncpg, in a transaction."""
+    engine = create_async_engine(sa.make_url(url).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
+
+    def run(work: Callable[[Connection], T]) -> T:
+        async def whole() -> T:
+            async with engine.begin() as connection:
+                return await connection.run_sync(work)
+
+        return asyncio.run(whole())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def migrated(postgres: Server) -> Iterator[str]:
+    """The URL of a database with our tables."""
+    url = postgres.create("statements")
+    run_on(url)(migrate)
+    yield url
+    postgres.drop("statements")
+
+
+def test_there_are_statements_of_every_service() -> None:
+    places = {name.split(".")[1] for name in statements()}
+    assert {"scoring", "router", "notifier", "reporting", "runtime"} <= places
+
+
+def test_postgresql_takes_every_statement(migrated: str) -> None:
+    refused = {}
+
+    async def prepare() -> None:
+        engine = create_async_engine(sa.make_url(migrated).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
+        async with engine.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            for name, found in texts(engine.dialect):
+                try:
+                    await driver.prepare(found.text)
+                except PostgresError as failure:
+                    refused[name] = str(failure)
+
+    asyncio.run(prepare())
+    assert refused == {}
+
+
+def test_no_statement_of_a_unit_reads_a_whole_table(migrated: str) -> None:
+    def plans(connection: Connection) -> dict[str, str]:
+        for name, value in {**db.LOOK_UP, "plan_cache_mode": "force_generic_plan"}.items():
+            connection.exec_driver_sql(f"SET LOCAL {name} = {value}")
+        found = {}
+        for n, (name, statement) in enumerate(texts(connection.dialect)):
+            connection.exec_driver_sql(f"PREPARE p{n} AS {statement.text}")
+            given = ", ".join(["NULL"] * len(set(statement.order)))
+            rows = connection.exec_driver_sql(f"EXPLAIN EXECUTE p{n} {f'({given})' if given else ''}")
+            found[name] = "\n".join(row[0] for row in rows)
+        return found
+
+    whole = {name for name, plan in run_on(migrated)(plans).items() if "Seq Scan" in plan}
+    assert whole <= SMALL
+
+
+def test_the_history_leads_to_the_tables_the_code_speaks_of_on_postgresql(migrated: str) -> None:
+    def differences(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return [*compare_metadata(context, db.metadata)]
+
+    statements()  # every store has been imported
+    left = [(kind, what.name) for kind, what in run_on(migrated)(differences)]
+    assert left == [("remove_index", "seen_by_day")]  # of PostgreSQL alone: SQLite has nothing as small
+
+
+def test_several_may_migrate_at_once(postgres: Server) -> None:
+    url = sa.make_url(postgres.create("migrating")).set(drivername="postgresql+asyncpg")
+
+    async def one() -> bool:
+        async with create_async_engine(url, poolclass=NullPool).begin() as connection:
+            return await connection.run_sync(migrate)
+
+    async def several() -> list[bool]:
+        return await asyncio.gather(*(one() for _ in range(3)))
+
+    try:
+        assert sorted(asyncio.run(several())) == [False, False, True]
+        assert run_on(postgres.url("migrating"))(is_current)
+    finally:
+        postgres.drop("migrating")
+
+
+def test_of_two_requests_at_once_under_an_old_key_one_is_done_and_the_other_answered_as_it_was(migrated: str) -> None:
+    """The row of an answer that is too old to count is in the way of both, and goes once."""
+    clock, done = HandClock(), count(1)
+
+    def ask(connection: Connection) -> idempotency.Answer:
+        unit = Unit(connection, clock, cast(Config, None))
+        return idempotency.once(unit, "form POST /", "key", "print", lambda: (200, b"%d" % next(done)))
+
+    async def both() -> tuple[idempotency.Answer, idempotency.Answer]:
+        engine = create_async_engine(sa.make_url(migrated).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
+
+        async def second() -> idempotency.Answer:
+            async with engine.begin() as connection:
+                return await connection.run_sync(ask)
+
+        async with engine.begin() as connection:
+            one = await connection.run_sync(ask)
+            other = asyncio.create_task(second())
+            async with engine.connect() as looking:
+                while not (await looking.exec_driver_sql("SELECT 1 FROM pg_locks WHERE NOT granted")).all():
+                    await looking.rollback()
+        return one, await other
+
+    run_on(migrated)(ask)
+    clock.advance(hours=25)
+    assert asyncio.run(both()) == (idempotency.Answer(200, b"2"), idempotency.Answer(200, b"2", replayed=True))
+
+
+# --- many rows at once ---------------------------------------------------------------------------------------------
+
+things = sa.Table(
+    "things",
+    sa.MetaData(),
+    sa.Column("id", db.Integer, primary_key=True, autoincrement=True),
+    sa.Column("key", db.Text, nullable=False, unique=True),
+    sa.Column("n", db.Integer),
+    sa.Column("share", db.Real),
+    sa.Column("body", db.Bytes),
+)
+_COLUMNS = [c for c in things.columns if c.name != "id"]
+_ADD = db.Sql(lambda f: f.insert(things).values({c.name: sa.bindparam(c.name) for c in _COLUMNS}))
+_KEEP = db.Sql(
+    lambda f: (
+        insert := f.insert(things).values(key=sa.bindparam("key"), n=sa.bindparam("n"), share=0.5)
+    ).on_conflict_do_update(index_elements=["key"], set_={"n": insert.excluded.n})
+)
+_SET = db.Sql(
+    lambda _: (
+        sa.update(things)
+        .where(things.c.key == sa.bindparam("named"), things.c.n < sa.bindparam("below"))
+        .values(n=sa.bindparam("to"), share=1.0)
+    )
+)
+_SOME = db.Sql(lambda f: sa.select(things.c.key).where(f.among(things.c.key, "keys")).order_by(things.c.key))
+_GIVEN = db.Sql(lambda f: f.each("keys"))
+_ONE = db.Sql(lambda _: sa.select(things.c.key).where(things.c.key == sa.bindparam("named")))
+_ALL = sa.select(things.c.key, things.c.n, things.c.share, things.c.body).order_by(things.c.id)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Run[Any]]:
+    """Runs a function of a connection on a database that holds `things` alone."""
+    if request.param == "sqlite":
+        engine = sa.create_engine(f"sqlite:///{tmp_path / 'things.db'}", poolclass=NullPool)
+
+        def on_sqlite(work: Callable[[Connection], T]) -> T:
+            with engine.begin() as connection:
+                return work(connection)
+
+        on_sqlite(things.create)
+        yield on_sqlite
+        return
+    server: Server = request.getfixturevalue("postgres")
+    on_postgresql = run_on(server.create("things"))
+    on_postgresql(things.create)
+    yield on_postgresql
+    server.drop("things")
+
+
+def rows_of(run: Run[Any]) -> list[tuple[Any, ...]]:
+    return [*run(lambda c: [tuple(row) for row in c.execute(_ALL)])]
+
+
+def test_rows_are_numbered_in_the_order_in_which_they_are_given(run: Run[Any]) -> None:
+    keys = [f"key {n * 7919 % 500}" for n in range(500)]
+    run(lambda c: _ADD.many(c, [{"key": key, "n": 1, "share": None, "body": None} for key in keys]))
+    assert [row[0] for row in rows_of(run)] == keys
+
+
+def test_every_type_arrives_as_it_was_given(run: Run[Any]) -> None:
+    given = [("ü", -(2**62), 0.1, b"\x00\xff"), ("{a,b}", None, None, None), ('"', 0, -0.0, b"")]
+    run(lambda c: _ADD.tuples(c, given))
+    assert rows_of(run) == given
+
+
+def test_one_row_is_many_rows_too_and_none_is_no_statement(run: Run[Any]) -> None:
+    run(lambda c: _ADD.many(c, []))
+    run(lambda c: _ADD.tuples(c, []))
+    run(lambda c: _ADD.many(c, iter([{"key": "a", "n": 1, "share": None, "body": None}])))
+    assert rows_of(run) == [("a", 1, None, None)]
+
+
+def test_rows_that_are_there_are_changed_and_the_others_added(run: Run[Any]) -> None:
+    run(lambda c: _KEEP.many(c, [{"key": "a", "n": 1}, {"key": "b", "n": 2}]))
+    run(lambda c: _KEEP.many(c, [{"key": "b", "n": 3}, {"key": "c", "n": 4}]))
+    assert rows_of(run) == [("a", 1, 0.5, None), ("b", 3, 0.5, None), ("c", 4, 0.5, None)]
+
+
+def test_each_row_is_updated_by_its_own_values_where_its_condition_holds(run: Run[Any]) -> None:
+    run(lambda c: _ADD.tuples(c, [(key, n, 0.0, None) for n, key in enumerate("abcd")]))
+    changes = [("a", 1, 10), ("c", 2, 20), ("nobody", 9, 30)]
+    run(lambda c: _SET.many(c, [{"named": named, "below": below, "to": to} for named, below, to in changes]))
+    assert [row[:3] for row in rows_of(run)] == [("a", 10, 1.0), ("b", 1, 0.0), ("c", 2, 0.0), ("d", 3, 0.0)]
+
+
+def test_a_list_is_one_parameter_however_long(run: Run[Any]) -> None:
+    run(lambda c: _ADD.tuples(c, [(key, 0, None, None) for key in ("a", "b", "c,d", '"')]))
+    assert run(lambda c: _SOME.all(c, keys=['"', "a", "c,d", "nobody"])) == [('"',), ("a",), ("c,d",)]
+    assert run(lambda c: _SOME.all(c, keys=[])) == []
+    assert run(lambda c: _GIVEN.all(c, keys=["b", "a"])) == [("b",), ("a",)]
+
+
+def test_a_question_with_a_nul_finds_nobody(run: Run[Any]) -> None:
+    run(lambda c: _ADD.tuples(c, [("a", 0, None, None)]))
+    assert run(lambda c: _ONE.first(c, named="a\0")) is None
+
+
+def test_the_use_of_keys_is_noted_on_postgresql(migrated: str) -> None:
+    run = run_on(migrated)
+    at = moment(1_000_000)
+    id, _ = run(lambda c: auth.create(c, name="form", role="ingest", rep=None, now=at))
+    run(lambda c: auth.note_use(c, {id: at, "gone": at}))
+    assert [key.used_at for key in run(auth.listed)] == [at]

@@ -1,0 +1,202 @@
+"""`verify` past one machine: it waits for the outbox and for every partition, judges what is there, and says who is
+behind."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local.kafka import Cluster
+from deploy.local.postgres import Server
+from services.compose import run_all
+from services.distributed import Distributed, open_distributed
+from services.notifier.channels.inbox import InboxChannel
+from services.runtime import applied, endpoints, files, kafka_admin, settings
+from services.runtime.clock import HandClock
+from services.runtime.config import NAMES, load
+from services.runtime.log import partition_of
+from services.runtime.migrate import migrate
+from services.runtime.outbound import ASGITransport, AsyncClient
+from services.runtime.postgres import Pool, PostgresUnits, open_engine
+from services.runtime.settings import Settings
+from services.runtime.unit import Unit
+from services.tools import settled
+from tests.places import do
+
+ADMIN = "a-key-of-forty-characters-for-the-tests-x"
+DATABASE = "verify_distributed"
+PARTITIONS = 3
+SERVICES = ("gateway", "scoring", "router", "notifier", "reporting")
+PEOPLE = ("ann", "ben", "cat", "dan", "eve", "fay", "gil", "hal")
+
+
+@dataclass
+class World:
+    """Every service in this process, over the real things; somebody steps the workers."""
+
+    system: Distributed
+    client: AsyncClient
+    clock: HandClock
+
+    async def ask(self, *people: str) -> None:
+        for person in people:
+            sent = {"email": f"{person}@{person}.example", "name": person, "employees": 400}
+            answer = await self.client.post("/v1/forms/demo-request", json=sent)
+            assert answer.status_code == 202, answer.text
+
+    async def verify(self) -> dict[str, Any]:
+        self.clock.advance(minutes=1)  # what has just changed is not judged
+        answer = await self.client.post("/v1/verify")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    async def change(self, *statements: str) -> None:
+        def work(unit: Unit) -> None:
+            for statement in statements:
+                do(unit, statement)
+
+        await self.system.units.run(work)
+
+    async def rows(self, question: str) -> list[tuple[Any, ...]]:
+        return await self.system.reads(lambda c: [tuple(row) for row in c.exec_driver_sql(question)])
+
+
+async def prepare(known: Settings, clock: HandClock) -> None:
+    """Tables, topics and the example configuration."""
+    await kafka_admin.create_topics(known)
+    url, arguments = endpoints.database(known)
+    engine = open_engine(url, arguments, size=1)
+    async with engine.begin() as connection:
+        await connection.run_sync(migrate)
+    config = load(known.config_dir)
+    texts = {name: (known.config_dir / name).read_bytes() for name in NAMES}
+    await engine.dispose()
+    units = PostgresUnits(Pool(url, arguments, size=1), clock, lambda _: config, partitions=PARTITIONS, ask=None)
+    await units.run(lambda unit: applied.apply(unit, config, texts, None))
+    await units.close()
+
+
+@pytest.fixture
+def database(postgres: Server) -> Iterator[str]:
+    postgres.drop(DATABASE)
+    yield postgres.create(DATABASE)
+    postgres.drop(DATABASE)
+
+
+@pytest.fixture
+async def world(kafka: Cluster, database: str, tmp_path: Path) -> AsyncIterator[World]:
+    clock = HandClock()
+    known = settings.load(
+        database_url=database,
+        kafka_bootstrap=kafka.bootstrap,
+        kafka_prefix=f"verify-{tmp_path.parent.name}-{tmp_path.name}.",
+        kafka_partitions=PARTITIONS,
+        config_dir=files.examples(),
+        data_dir=tmp_path / "data",
+        admin_key=ADMIN,
+    )
+    await prepare(known, clock)
+    ways = {"inbox": InboxChannel(lambda message: None)}
+    system = await open_distributed(known, SERVICES, ways, clock=clock, fixed=True)
+    await system.runners["runtime.watch"].step()
+    reading = asyncio.create_task(run_all(system.logs))
+    headers = {"authorization": f"Bearer {ADMIN}"}
+    try:
+        async with AsyncClient(
+            transport=ASGITransport(app=system.app), base_url="http://fh", headers=headers
+        ) as client:
+            await ready(system)
+            yield World(system, client, clock)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        await system.close()
+
+
+async def ready(system: Distributed) -> None:
+    """Until every service reads, and knows that it has read nothing."""
+    async with asyncio.timeout(30):
+        while not all(log.ours for log in system.logs):  # a client of the brokers' tells nobody
+            await asyncio.sleep(0.05)
+    await system.settle()
+
+
+async def test_everything_heard_and_sound_is_found_to_be_so(world: World) -> None:
+    await world.ask(*PEOPLE)
+    await world.system.settle()
+    said = await world.verify()
+    assert (said["ok"], said["behind"], len(said["items"])) == (True, [], 10), said
+    assert len(await world.rows("SELECT DISTINCT partition FROM cursors WHERE position > 0")) == PARTITIONS
+
+
+async def test_a_lost_clock_is_named_and_one_of_a_lead_that_just_changed_is_not(world: World) -> None:
+    await world.ask("ann")
+    await world.system.settle()
+    await world.change("DELETE FROM notifier_clocks")
+    assert (await world.client.post("/v1/verify")).json()["ok"] is True
+    said = await world.verify()
+    assert [one["invariant"] for one in said["items"] if not one["ok"]] == ["I4"]
+
+
+async def test_who_is_behind_is_told_with_the_partitions_and_nothing_of_what_is_on_its_way_is_a_finding(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settled, "WAIT_SECONDS", 0.5)
+    await world.ask("ann")
+    said = await world.verify()
+    assert said["ok"] is False
+    to_go = f"1 records to go in 1 of {PARTITIONS} partitions"
+    assert said["behind"] == [
+        f"scoring has not read all of events: {to_go}",
+        f"reporting has not read all of events: {to_go}",
+    ]
+    assert [one for one in said["items"] if not one["ok"]] == []
+
+
+async def test_it_waits_for_records_that_are_still_to_be_published(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settled, "WAIT_SECONDS", 0.5)
+    await world.change(
+        "INSERT INTO log (topic, partition, key, event_id, at, body) VALUES ('routes', 0, 'lead', 'new', 1, '')"
+    )
+    assert (await world.verify())["behind"] == ["routes: 1 records wait to be published"]
+
+
+async def test_each_stage_is_followed_to_where_the_stage_before_left_it(world: World) -> None:
+    await world.ask(*PEOPLE)
+    waiting = asyncio.create_task(settled.wait(world.system.resources))
+    while not waiting.done():
+        await world.system.settle()
+        await asyncio.sleep(0.01)
+    assert waiting.result() == ()
+    assert await world.rows("SELECT count(*) FROM notifier_clocks") == [(len(PEOPLE),)]
+
+
+async def test_brokers_that_do_not_answer_are_told_of(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settled, "WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(settled, "LAST_LOOK_SECONDS", 0.5)
+    gone = replace(
+        world.system.resources,
+        settings=world.system.resources.settings.model_copy(update={"kafka_bootstrap": "127.0.0.1:1"}),
+    )
+    (said,) = await settled.wait(gone)
+    assert said.startswith("nobody knows how far the topics go: ")
+    assert "127.0.0.1:1" in said
+
+
+async def test_an_event_that_scoring_passed_and_did_not_take_is_named(world: World) -> None:
+    await world.ask(*PEOPLE)
+    await world.system.settle()
+    [(event,)] = await world.rows("SELECT id FROM reporting_history WHERE topic = 'events' LIMIT 1")
+    await world.change(f"DELETE FROM seen WHERE consumer = 'scoring' AND event_id = '{event}'")
+    (found,) = [one for one in (await world.verify())["items"] if not one["ok"]]
+    assert found["invariant"] == "I1"
+    assert event in found["rows"][0]
+
+
+def test_people_of_these_tests_are_in_every_partition() -> None:
+    assert {partition_of(f"{person}@{person}.example", PARTITIONS) for person in PEOPLE} == set(range(PARTITIONS))

@@ -1,0 +1,195 @@
+"""Kills processes, broker and database of a whole distributed installation, and judges from outside what is left.
+
+`python -m tests.e2e.prove --seed 7 --brokers 1`; the same seed does the same things in the same order. Everything that
+was said and recorded is kept in a directory, which is printed.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from deploy.local import kafka, postgres
+from tests.e2e.processes import json_lines
+from tests.e2e.prove import faults, judge, judge_pages
+from tests.e2e.prove.client import Client
+from tests.e2e.prove.faults import Hit, Stage
+from tests.e2e.prove.history import TOPICS, History, Record, Topics, receipts
+from tests.e2e.prove.judge import Finding
+from tests.e2e.prove.plan import Plan, configure, short, stream
+from tests.e2e.prove.processes import Crew, Sinks, command, crew, must, settings
+from tests.e2e.prove.report import Report, judged
+
+PARTITIONS = 12
+PATIENCE_SECONDS = 90.0  # beyond the last rung that is owed
+LOOK_SECONDS = 2.0
+SECONDS_OF_THREE = 780.0  # of the stream: three brokers are hit one after the other
+
+
+def run(plan: Plan, directory: Path) -> Report:
+    """Everything up, everything hit, everything judged; nothing is left running."""
+    directory.mkdir(parents=True, exist_ok=True)
+    kafka.ensure(plan.kafka)
+    postgres.ensure()
+    sinks = Sinks(directory / "sinks")
+    with (
+        kafka.start(version=plan.kafka, brokers=plan.brokers) as cluster,
+        postgres.start() as database,
+        sinks.running(),
+    ):
+        if not (cluster.ours and database.ours):
+            raise SystemExit("This kills brokers and database: unset the variables that name those of others.")
+        config = configure(directory / "config", plan)
+        env = settings(config, database.create("prove"), cluster.bootstrap, sinks, PARTITIONS)
+        must(env, "migrate")
+        must(env, "apply", "--config", str(config))
+        members = crew(directory / "processes", env)
+        stage = Stage(
+            plan, members, cluster, database, sinks, directory / "faults.jsonl", random.Random(f"{plan.seed} faults")
+        )
+        try:
+            return asyncio.run(_prove(stage, directory, env))
+        finally:
+            _keep_words(stage, directory)
+
+
+async def _prove(stage: Stage, directory: Path, env: Mapping[str, str]) -> Report:
+    plan, log = stage.plan, directory / "client.jsonl"
+    topics, broken = Topics(stage.cluster.bootstrap), list[Finding]()
+    async with stage.crew.running():
+        client = Client(plan, [member.url for member in stage.crew.of("gateway")], log)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(client.run(stream(plan)))
+            group.create_task(faults.run(stage))
+        history = await _settled(stage, topics, log)
+        broken += _verified(env, directory)
+        stage.broken += await _stopped(stage.crew)
+    await asyncio.to_thread(_keep, history, topics, directory)
+    broken += [Finding("other", what) for what in stage.broken]
+    broken += [Finding("other", f"a record that is not ours: {place}") for place in topics.foreign]
+    return Report(history, [*judged(history, times=not plan.short), *broken], stage.crew.ended)
+
+
+async def _settled(stage: Stage, topics: Topics, log: Path) -> History:
+    """What is known once nothing is owed any more, or once it is too late for it."""
+    plan = stage.plan
+    end = time.monotonic() + 2 * (plan.reassign_at + plan.ladder[-1]) + PATIENCE_SECONDS
+    while True:
+        await topics.read()
+        history = History(plan, json_lines(log), receipts(stage.sinks), list(stage.hits), stage.calm, topics.records)
+        waiting = await asyncio.to_thread(_owed, history)
+        if not waiting or time.monotonic() > end:
+            return history
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _owed(history: History) -> int:
+    checks = (judge.events_lost, judge.owners, judge.actions)
+    return judge_pages.owed(history) + sum(1 for check in checks for _ in check(history))
+
+
+def _verified(env: Mapping[str, str], directory: Path) -> list[Finding]:
+    """What `firsthour verify` finds."""
+    done = command(env, "verify", "--json")
+    (directory / "verify.json").write_text(done.out)
+    (directory / "verify.log").write_text(done.err)
+    try:
+        found = json.loads(done.out)
+    except ValueError:
+        return [Finding("other", f"verify ended with {done.code} and printed no JSON: {(done.err + done.out)[-2000:]}")]
+    broken = [
+        Finding("other", f"verify: {item['invariant']}: {item['broken']} rows, {item['rows']}")
+        for item in found["items"]
+        if not item["ok"]
+    ]
+    if done.code != 0 and not broken:
+        broken.append(Finding("other", f"verify ended with {done.code}, behind: {found.get('behind')}"))
+    return broken
+
+
+async def _stopped(crew: Crew) -> list[str]:
+    """Everybody is asked to stop at once; who does not, or not well."""
+    codes = await asyncio.gather(*(crew.stop(member) for member in crew.members))
+    return [
+        f"{member.name}: asked to stop at the end, it ended with {code}"
+        for member, code in zip(crew.members, codes, strict=True)
+        if code != 0
+    ]
+
+
+def _keep_words(stage: Stage, directory: Path) -> None:
+    """What broker and database said; their data go."""
+    for broker in stage.cluster.brokers:
+        shutil.copy(broker.child.output, directory / f"broker-{broker.id}.log")
+    if stage.database.child is not None:
+        shutil.copy(stage.database.child.output, directory / "postgres.log")
+
+
+def _keep(history: History, topics: Topics, directory: Path) -> None:
+    """What the judge needs to judge again."""
+    rest = {"plan": asdict(history.plan), "calm": list(history.calm)}
+    (directory / "run.json").write_text(json.dumps(rest))
+    with (directory / "topics.jsonl").open("w", encoding="utf-8") as lines:
+        for topic in TOPICS:
+            for record in topics.records[topic]:
+                lines.write(json.dumps(asdict(record)) + "\n")
+
+
+def kept(directory: Path) -> Report:
+    """A run that was kept, judged again: by what processes said on leaving and `verify` found no more."""
+    rest = json.loads((directory / "run.json").read_text())
+    found: dict[str, list[Record]] = {topic: [] for topic in TOPICS}
+    for line in json_lines(directory / "topics.jsonl"):
+        found[line["topic"]].append(Record(**line))
+    hits = [Hit(**line) for line in json_lines(directory / "faults.jsonl")]
+    sinks = receipts(Sinks(directory / "sinks"))
+    plan = Plan(**rest["plan"])
+    history = History(plan, json_lines(directory / "client.jsonl"), sinks, hits, rest["calm"], found)
+    return Report(history, judged(history, times=not plan.short))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0: all is well."""
+    parser = argparse.ArgumentParser(prog="python -m tests.e2e.prove", description=__doc__.split("\n")[0])
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
+    parser.add_argument("--brokers", type=int, default=1, choices=(1, 3))
+    parser.add_argument("--kafka", default=kafka.VERSION, help="version of Apache Kafka (%(default)s)")
+    parser.add_argument("--events", type=int, default=Plan.events)
+    parser.add_argument("--leads", type=int, default=Plan.leads)
+    parser.add_argument("--reps", type=int, default=Plan.reps)
+    parser.add_argument("--seconds", type=float, help="of the client's stream (480; over three brokers 780)")
+    parser.add_argument("--short", action="store_true", help="two minutes; judges counts, not times")
+    parser.add_argument("--directory", type=Path, help="where everything is kept (a new one)")
+    parser.add_argument("--again", type=Path, metavar="DIRECTORY", help="only judge what a run has kept there")
+    asked = parser.parse_args(arguments)
+    if asked.again:
+        again = kept(asked.again)
+        print(again)
+        return 1 if again.broken else 0
+    plan = short(asked.seed, asked.brokers, asked.kafka) if asked.short else _plan(asked)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))  # in order: what was started is ended
+    directory = asked.directory or Path(tempfile.mkdtemp(prefix="firsthour-prove-"))
+    print(f"seed {plan.seed}; everything is kept in {directory}", flush=True)
+    report = run(plan, directory)
+    (directory / "report.txt").write_text(f"{report}\n")
+    (directory / "broken.txt").write_text("".join(f"{finding}\n" for finding in report.broken))
+    print(report)
+    print(f"kept in {directory}")
+    return 1 if report.broken else 0
+
+
+def _plan(asked: argparse.Namespace) -> Plan:
+    seconds = asked.seconds or (Plan.seconds if asked.brokers == 1 else SECONDS_OF_THREE)
+    return Plan(asked.seed, asked.events, asked.leads, asked.reps, asked.brokers, asked.kafka, seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

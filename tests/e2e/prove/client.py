@@ -1,0 +1,140 @@
+"""The client: posts the stream to both gateways until each event is acknowledged, and acts on leads through both at once.
+
+Its log, a JSON line for every attempt, is the first thing the judge reads: what was sent, when, and what was answered.
+"""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import httpx
+
+from tests.e2e.processes import ADMIN
+from tests.e2e.prove.plan import ACTED_ON, Plan, Post, address
+
+TIMEOUT_SECONDS: Final = 10.0
+WAIT_SECONDS: Final = (0.1, 1.0)  # between attempts
+IN_FLIGHT: Final = 48
+PATIENCE_SECONDS: Final = 120.0
+"""How long an event is tried again; more than any fault lasts."""
+ACTIONS: Final = ("accept", "touch", "reject")
+
+
+class Client:
+    """One client of two gateways."""
+
+    def __init__(self, plan: Plan, gateways: Sequence[str], log: Path) -> None:
+        self._plan = plan
+        self._gateways = gateways
+        self._log_file = log
+        self._log: TextIO | None = None
+        self._http = httpx.AsyncClient(
+            headers={"authorization": f"Bearer {ADMIN}"},
+            timeout=TIMEOUT_SECONDS,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=2 * IN_FLIGHT),
+        )
+        self._window = asyncio.Semaphore(IN_FLIGHT)
+        self.unacknowledged: list[str] = []
+
+    async def run(self, posts: Sequence[Post]) -> None:
+        """Everything at its time, then until all of it is answered."""
+        began = time.monotonic()
+        with self._log_file.open("a", encoding="utf-8", buffering=1) as self._log:
+            async with self._http, asyncio.TaskGroup() as group:
+                group.create_task(self._act_on_some(began))
+                for post in posts:
+                    await asyncio.sleep(began + post.at - time.monotonic())
+                    await self._window.acquire()
+                    group.create_task(self._deliver(post))
+
+    async def _deliver(self, post: Post) -> None:
+        try:
+            about = {"kind": "event", "id": post.id, "type": post.type, "email": post.email}
+            if not await self._insist("/v1/events", post.body, post.gateway, about, {}):
+                self.unacknowledged.append(post.id)
+        finally:
+            self._window.release()
+
+    async def _insist(
+        self, path: str, body: dict[str, Any], gateway: int, about: dict[str, Any], headers: dict[str, str]
+    ) -> bool:
+        """Until somebody answers for good, each time another gateway; whether it was taken."""
+        end, wait = time.monotonic() + PATIENCE_SECONDS, WAIT_SECONDS[0]
+        while time.monotonic() < end:
+            status = await self._attempt(path, body, gateway, about, headers)
+            if status is not None and status < 500 and status not in (408, 425, 429):
+                return 200 <= status < 300
+            gateway = 1 - gateway
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, WAIT_SECONDS[1])
+        return False
+
+    async def _attempt(
+        self, path: str, body: dict[str, Any], gateway: int, about: dict[str, Any], headers: dict[str, str]
+    ) -> int | None:
+        sent, began = time.time(), time.perf_counter()
+        status: int | None = None
+        error = ""
+        try:
+            answer = await self._http.post(self._gateways[gateway] + path, json=body, headers=headers)
+            status = answer.status_code
+            error = answer.text[:300] if status >= 400 else ""
+        except httpx.HTTPError as failure:
+            error = type(failure).__name__
+        seconds = time.perf_counter() - began
+        line = {"sent": sent, "seconds": round(seconds, 4), "status": status, "error": error, "gateway": gateway}
+        assert self._log is not None
+        self._log.write(json.dumps({**about, **line}) + "\n")
+        return status
+
+    # --- people who act ---------------------------------------------------------------------------------------------
+
+    async def _act_on_some(self, began: float) -> None:
+        """Some leads get an action once they have an owner, the same through both gateways at one moment."""
+        chance = random.Random(f"{self._plan.seed} actions")
+        leads = sorted(chance.sample(range(self._plan.leads), max(6, int(self._plan.leads * ACTED_ON))))
+        async with asyncio.TaskGroup() as group:
+            for number, lead in enumerate(leads):
+                at = lead / self._plan.leads * self._plan.seconds * 0.9 + chance.uniform(0.5, 3.0)
+                await asyncio.sleep(began + at - time.monotonic())
+                group.create_task(self._act(ACTIONS[number % len(ACTIONS)], address(lead), number))
+
+    async def _act(self, action: str, email: str, number: int) -> None:
+        lead = await self._owned(email, number % 2)
+        if lead is None:
+            return
+        key = f"{action}-{number}"
+        body = {}
+        about = {"kind": "action", "action": action, "id": key, "email": email, "lead": lead}
+        if action == "touch":
+            about["at"] = datetime.now(UTC).isoformat()
+            body = {"channel": "phone", "answered": True, "at": about["at"]}
+        elif action == "reject":
+            body = {"reason": "no-time"}
+        # Two people may accept at once; the other two are one request, sent twice.
+        keys = [f"{key}-a", f"{key}-b"] if action == "accept" else [key, key]
+        path = f"/v1/leads/{lead}/{action}"
+        await asyncio.gather(
+            *(self._insist(path, body, gateway, about, {"idempotency-key": key}) for gateway, key in enumerate(keys))
+        )
+
+    async def _owned(self, email: str, gateway: int) -> str | None:
+        """The lead of this address, once somebody owns it."""
+        end = time.monotonic() + PATIENCE_SECONDS / 2
+        while time.monotonic() < end:
+            try:
+                answer = await self._http.get(f"{self._gateways[gateway]}/v1/leads", params={"email": email})
+                found = answer.json()["items"] if answer.status_code == 200 else []
+            except (httpx.HTTPError, ValueError):
+                found = []
+            if found and found[0]["owner"] is not None:
+                return str(found[0]["id"])
+            gateway = 1 - gateway
+            await asyncio.sleep(WAIT_SECONDS[1])
+        return None

@@ -1,0 +1,231 @@
+"""What is done to the installation, from a seed, and a log of it: the judge weighs lateness and repeats against that."""
+
+import asyncio
+import json
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from deploy.local import kafka, postgres
+from tests.e2e.prove.plan import Plan
+from tests.e2e.prove.processes import START_SECONDS, Crew, Member, Sinks
+from tests.fakes.slack import Fault
+
+BROKER_STOPPED_SECONDS = 30.0
+BROKER_PAUSED_SECONDS = 20.0  # one of three
+ZOMBIE_SECONDS = 15.0  # longer than a consumer's session
+GAP_SECONDS = 15.0  # between two single faults
+CALM_SECONDS = 60.0  # after everything at once
+SLACK_SECONDS = 15.0
+HANGING_SECONDS = 30.0
+SHORT_SECONDS = 8.0  # whatever would last longer, in the short run
+ROLLING = "rolling restart"
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One thing that was done, from `start` to `end` (seconds since the epoch)."""
+
+    what: str
+    target: str
+    start: float
+    end: float
+
+
+@dataclass
+class Stage:
+    """Everything that can be hit."""
+
+    plan: Plan
+    crew: Crew
+    cluster: kafka.Cluster
+    database: postgres.Server
+    sinks: Sinks
+    log: Path
+    chance: random.Random
+    hits: list[Hit] = field(default_factory=list)
+    calm: list[float] = field(default_factory=list)  # when everything was left in peace
+    broken: list[str] = field(default_factory=list)
+
+    def lasting(self, seconds: float) -> float:
+        """As long as this, unless there is no time."""
+        return min(seconds, SHORT_SECONDS) if self.plan.short else seconds
+
+    @asynccontextmanager
+    async def hitting(self, what: str, target: str) -> AsyncIterator[None]:
+        """Logged from its start to its end."""
+        start = time.time()
+        try:
+            yield
+        finally:
+            hit = Hit(what, target, start, time.time())
+            self.hits.append(hit)
+            with self.log.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(asdict(hit)) + "\n")
+
+
+Strike = Callable[[Stage], Awaitable[None]]
+
+
+# --- our processes ------------------------------------------------------------------------------------------------
+
+
+async def kill(stage: Stage, member: Member) -> None:
+    """`kill -9` of one process; it is over when the supervisor has started it again."""
+    killed = member.process
+    async with stage.hitting("kill", member.name):
+        stage.crew.kill(member)
+        while member.process is killed:
+            await asyncio.sleep(0.02)
+
+
+async def kill_now_and_then(stage: Stage) -> None:
+    """One process after the other, until cancelled."""
+    while True:
+        await asyncio.sleep(stage.chance.uniform(*stage.plan.kill_every))
+        await kill(stage, stage.chance.choice(stage.crew.up))
+
+
+async def zombie_router(stage: Stage) -> None:
+    """A router that stands still for longer than its session, and then goes on as if nothing had been."""
+    member = stage.chance.choice(stage.crew.of("router"))
+    async with stage.hitting("zombie", member.name):
+        member.signal(signal.SIGSTOP)
+        await asyncio.sleep(ZOMBIE_SECONDS)
+        member.signal(signal.SIGCONT)
+
+
+async def rolling_restart(stage: Stage) -> None:
+    """Each process in turn: SIGTERM, its end, started again, ready."""
+    for member in stage.crew.members:
+        await _up(member)
+        async with stage.hitting(ROLLING, member.name):
+            code = await stage.crew.stop(member)
+            if code != 0 and member.asked != "kill":
+                stage.broken.append(f"{member.name}: asked to stop, it ended with {code}")
+            stage.crew.resume(member)
+            await _up(member)
+
+
+async def _up(member: Member) -> None:
+    """Ready, if it can be: killed again meanwhile it may not be, and what is late then shows in the pages."""
+    with suppress(AssertionError):
+        await Crew([member]).all_ready(START_SECONDS / 3)
+
+
+# --- broker and database ------------------------------------------------------------------------------------------
+
+
+async def broker_stopped(stage: Stage) -> None:
+    """SIGSTOP for 30 s (one of three: 20 s): the port answers, nobody is at home."""
+    broker = stage.chance.choice(stage.cluster.brokers)
+    seconds = stage.lasting(BROKER_STOPPED_SECONDS if len(stage.cluster.brokers) == 1 else BROKER_PAUSED_SECONDS)
+    async with stage.hitting("broker stopped", f"broker {broker.id}, {seconds:g} s"):
+        broker.pause()
+        await asyncio.sleep(seconds)
+        broker.resume()
+
+
+async def broker_killed(stage: Stage) -> None:
+    """`kill -9`, and started again; of several, each in turn."""
+    for broker in stage.cluster.brokers:
+        async with stage.hitting("broker killed", f"broker {broker.id}"):
+            broker.kill()
+            await asyncio.sleep(stage.chance.uniform(1.0, 4.0))
+            await asyncio.to_thread(broker.start)
+        await _recovered(stage)
+
+
+async def brokers_restarted(stage: Stage) -> None:
+    """Each broker gracefully, one after the other."""
+    for broker in stage.cluster.brokers:
+        async with stage.hitting("broker restarted", f"broker {broker.id}"):
+            await asyncio.to_thread(broker.terminate)
+            await asyncio.to_thread(broker.start)
+        await _recovered(stage)
+
+
+async def _recovered(stage: Stage) -> None:
+    if len(stage.cluster.brokers) > 1:  # the next one may fall once this one holds its copies again
+        await asyncio.sleep(10.0)
+
+
+async def database_restarted(stage: Stage) -> None:
+    """In immediate mode: every connection is cut, nothing is written down."""
+    async with stage.hitting("database restarted", ""):
+        await asyncio.to_thread(stage.database.restart, "immediate")
+
+
+# --- Slack --------------------------------------------------------------------------------------------------------
+
+
+def slack(name: str, fault: Fault, seconds: float = SLACK_SECONDS) -> Strike:
+    """Slack does this for a while."""
+
+    async def strike(stage: Stage) -> None:
+        async with stage.hitting(name, "slack"):
+            await stage.sinks.dial(fault)
+            await asyncio.sleep(stage.lasting(seconds) / (2.0 if stage.plan.short else 1.0))
+            await stage.sinks.dial(None)
+
+    return strike
+
+
+slack_slows_down = slack("slack 429", Fault("answer", None, 429, {"Retry-After": "5"}, "{}"))
+slack_fails = slack("slack 500", Fault("answer", None, 500, {}, "oops"))
+slack_hangs = slack("slack hangs", Fault("hang", None), HANGING_SECONDS)
+slack_drops = slack("slack drops", Fault("accept_then_drop", None))
+
+
+# --- the schedule -------------------------------------------------------------------------------------------------
+
+
+def strikes(plan: Plan, *, single: bool) -> list[Strike]:
+    """Everything but the kills. Slack's smaller failings are left out where each is looked at alone."""
+    if plan.short:
+        return [database_restarted, broker_stopped, slack_drops, zombie_router]
+    brokers = [brokers_restarted] if plan.brokers > 1 else []
+    slack = [slack_hangs] if single else [slack_hangs, slack_slows_down, slack_fails, slack_drops]
+    return [broker_stopped, broker_killed, *brokers, database_restarted, zombie_router, rolling_restart, *slack]
+
+
+async def all_at_once(stage: Stage) -> None:
+    """The strikes in an order of chance, one after the other, while processes are killed all along."""
+    killing = asyncio.create_task(kill_now_and_then(stage))
+    try:
+        order = strikes(stage.plan, single=False)
+        stage.chance.shuffle(order)
+        for strike in order:
+            await asyncio.sleep(stage.chance.uniform(0.5, 4.0))
+            await strike(stage)
+    finally:
+        killing.cancel()
+        with suppress(asyncio.CancelledError):
+            await killing
+
+
+async def one_at_a_time(stage: Stage) -> None:
+    """Each strike alone, and a kill of each service, with time to recover: here nothing may be late."""
+    order = strikes(stage.plan, single=True)
+    stage.chance.shuffle(order)
+    for strike in order:
+        await asyncio.sleep(GAP_SECONDS)
+        await strike(stage)
+    for service in ("scoring", "router", "notifier"):
+        await asyncio.sleep(GAP_SECONDS)
+        await kill(stage, stage.chance.choice(stage.crew.of(service)))
+
+
+async def run(stage: Stage) -> None:
+    """The whole schedule."""
+    await asyncio.sleep(2.0)
+    await all_at_once(stage)
+    stage.calm.append(time.time())
+    if not stage.plan.short:
+        await asyncio.sleep(CALM_SECONDS)
+        await one_at_a_time(stage)
+        stage.calm.append(time.time())

@@ -1,0 +1,189 @@
+"""What outsiders know after a run: the client's log, the sinks' receipts, the topics, and what was done when."""
+
+import asyncio
+import contextlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from tests.e2e.processes import json_lines
+from tests.e2e.prove.faults import Hit
+from tests.e2e.prove.plan import Plan
+from tests.e2e.prove.processes import Sinks
+
+TOPICS: Final = ("events", "leads", "routes", "actions", "pages")
+PREFIX: Final = "firsthour."
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record as it stands on a topic; `at` is when it was appended (seconds since the epoch)."""
+
+    topic: str
+    partition: int
+    offset: int
+    at: float
+    id: str
+    type: str
+    key: str
+    data: dict[str, Any]
+
+    @property
+    def lead(self) -> str:
+        return str(self.data.get("lead_id", self.key))
+
+    def moment(self, name: str) -> float:
+        """A time in its data, seconds since the epoch."""
+        return datetime.fromisoformat(self.data[name]).timestamp()
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A page that arrived at a sink."""
+
+    at: float
+    page_id: str
+    channel: str
+    to: str
+    answered: bool = True  # the sender was told so
+
+
+@dataclass
+class History:
+    """Everything the judge reads. `client`: the lines of the client's log."""
+
+    plan: Plan
+    client: Sequence[Mapping[str, Any]] = ()
+    receipts: Sequence[Receipt] = ()
+    hits: Sequence[Hit] = ()
+    calm: Sequence[float] = ()  # when everything was left in peace
+    topics: Mapping[str, Sequence[Record]] = field(default_factory=dict)
+
+    def said(self, topic: str) -> Sequence[Record]:
+        """The first occurrence of each record of a topic; those of one lead in their order."""
+        return self._first.get(topic, [])
+
+    @cached_property
+    def _first(self) -> Mapping[str, Sequence[Record]]:
+        return {topic: _first_of(records) for topic, records in self.topics.items()}
+
+    @cached_property
+    def routes(self) -> Mapping[str, list[Record]]:
+        """What the router said of each lead, in order; answers to actions among it."""
+        return _by_lead(record for record in self.said("routes") if "lead_id" in record.data)
+
+    @cached_property
+    def acknowledged(self) -> Mapping[str, float]:
+        """When each of the client's events was first acknowledged."""
+        found: dict[str, float] = {}
+        for line in self.client:
+            if line["kind"] == "event" and line["status"] is not None and 200 <= line["status"] < 300:
+                at = line["sent"] + line["seconds"]
+                found[line["id"]] = min(at, found.get(line["id"], at))
+        return found
+
+    @cached_property
+    def arrived(self) -> Mapping[str, list[Receipt]]:
+        """The receipts of each page, in order."""
+        found: defaultdict[str, list[Receipt]] = defaultdict(list)
+        for receipt in sorted(self.receipts, key=lambda receipt: receipt.at):
+            found[receipt.page_id].append(receipt)
+        return found
+
+
+def _first_of(records: Sequence[Record]) -> list[Record]:
+    found: dict[str, Record] = {}
+    for record in sorted(records, key=lambda record: (record.partition, record.offset)):
+        found.setdefault(record.id, record)
+    return list(found.values())
+
+
+def _by_lead(records: Iterable[Record]) -> dict[str, list[Record]]:
+    found: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        found[record.lead].append(record)
+    return found
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+def receipts(sinks: Sinks) -> list[Receipt]:
+    """What arrived at both sinks."""
+    found = [
+        Receipt(line["at"], line["page_id"], "slack", line["to"], line["answered"])
+        for line in json_lines(sinks.slack_record)
+    ]
+    for line in json_lines(sinks.smtp_record):
+        page = str(line["message_id"]).removeprefix("<").partition("@")[0]
+        found.append(Receipt(line["at"], page, "email", line["to"][0]))
+    return found
+
+
+class Topics:
+    """A plain reader of every partition of every topic, from the beginning. It reads on where it was."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._next: dict[TopicPartition, int] = {}
+        self.records: dict[str, list[Record]] = {topic: [] for topic in TOPICS}
+        self.foreign: list[str] = []  # records that are not ours to understand
+
+    async def read(self, seconds: float = 120.0) -> None:
+        """Everything that stands there now. A broker that is not back yet is asked again; raises `TimeoutError`."""
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    return await self._read()
+                except KafkaError:
+                    await asyncio.sleep(1.0)
+
+    async def _read(self) -> None:
+        consumer = AIOKafkaConsumer(
+            *(PREFIX + topic for topic in TOPICS),  # without a group: every partition of them
+            bootstrap_servers=self._bootstrap,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_poll_records=2_000,
+        )
+        await consumer.start()
+        try:
+            places = list(consumer.assignment())
+            assert {place.topic for place in places} == {PREFIX + topic for topic in TOPICS}, places
+            ends = await consumer.end_offsets(places)
+            begins = await consumer.beginning_offsets(places)
+            for place in places:
+                consumer.seek(place, self._next.get(place, begins[place]))
+            while any(self._next.get(place, begins[place]) < ends[place] for place in places):
+                for place, batch in (await consumer.getmany(timeout_ms=1_000)).items():
+                    self._take(place, batch)
+        finally:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(10.0):
+                    await consumer.stop()
+
+    def _take(self, place: TopicPartition, batch: Sequence[ConsumerRecord]) -> None:
+        topic = place.topic.removeprefix(PREFIX)
+        for record in batch:
+            self._next[place] = record.offset + 1
+            found = parsed(topic, record.partition, record.offset, record.timestamp / 1000.0, record.value or b"")
+            if found is None:
+                self.foreign.append(f"{place.topic}[{record.partition}]@{record.offset}")
+            else:
+                self.records[topic].append(found)
+
+
+def parsed(topic: str, partition: int, offset: int, at: float, value: bytes) -> Record | None:
+    """A record of ours; None for anything else."""
+    try:
+        found = json.loads(value)
+        return Record(topic, partition, offset, at, found["id"], found["type"], found["partitionkey"], found["data"])
+    except (ValueError, KeyError, TypeError):
+        return None

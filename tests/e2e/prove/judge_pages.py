@@ -1,0 +1,239 @@
+"""The judge of what reached people: every rung's page, how often it arrived, and how late.
+
+The agreement's ladder counts from each assignment, so each `lead.assigned` on `routes` owes its rungs until the lead is
+touched, accepted, opted out or given on. A page whose ladder ended before it came is excused where it could have been
+that late: within `LATE_SECONDS_MAX`, or later when more than one fault lay between.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+from services.notifier.domain.page import page_id
+from tests.e2e.prove.faults import ROLLING, Hit
+from tests.e2e.prove.history import History, Receipt, Record
+from tests.e2e.prove.judge import Check, Finding
+
+LATE_SECONDS_MAX: Final = 60.0
+RECOVERY_SECONDS: Final = 20.0
+"""How long after its end a fault may still explain lateness."""
+ON_THE_WIRE_SECONDS: Final = 0.5
+"""How long after its sender died a message may still arrive."""
+COUNTED: Final = frozenset({"qualified", "assigned", "accepted"})
+ENDS: Final = frozenset({"lead.released", "lead.recycled", "lead.opted_out", "lead.qualified", "lead.assigned"})
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One page that one assignment owes. `ended`: when its ladder ended, None if it did not."""
+
+    page_id: str
+    lead: str
+    epoch: int
+    number: int
+    person: str
+    due: float
+    ended: float | None
+    arrivals: Sequence[Receipt] = ()
+    failed: bool = False
+    bundled: float | None = None  # when the later page that took it in arrived
+    excused: bool = False
+
+    @property
+    def told(self) -> float | None:
+        """When the person first knew."""
+        return self.arrivals[0].at if self.arrivals else self.bundled
+
+    @property
+    def missing(self) -> bool:
+        return not (self.failed or self.excused or self.told is not None)
+
+    def __str__(self) -> str:
+        return f"page {self.page_id} (lead {self.lead}, epoch {self.epoch}, rung {self.number}, {self.person})"
+
+
+def rungs(history: History) -> list[Rung]:
+    """Every page that is owed, with what arrived of it."""
+    failed = {record.data["page_id"] for record in history.said("pages") if record.type == "page.failed"}
+    return [
+        rung
+        for lead, records in history.routes.items()
+        for place, record in enumerate(records)
+        if record.type == "lead.assigned" and record.data.get("touched_at") is None
+        for rung in _ladder(history, lead, record, records[place + 1 :], failed)
+    ]
+
+
+def _ladder(history: History, lead: str, assigned: Record, later: Sequence[Record], failed: set[str]) -> Iterator[Rung]:
+    epoch, person, start = assigned.data["epoch"], assigned.data["rep"], assigned.moment("assigned_at")
+    ended = next((record.moment("at") for record in later if _ends(record, assigned)), None)
+    bundled: float | None = None
+    found = []
+    for number, after in reversed(list(enumerate(history.plan.ladder))):
+        id, due = page_id(lead, epoch, number, person), start + after
+        arrivals = history.arrived.get(id, [])
+        excused = _excused(history, due, ended)
+        found.append(Rung(id, lead, epoch, number, person, due, ended, arrivals, id in failed, bundled, excused))
+        bundled = arrivals[0].at if arrivals else bundled
+    yield from reversed(found)
+
+
+def _excused(history: History, due: float, ended: float | None) -> bool:
+    return ended is not None and (ended - due <= LATE_SECONDS_MAX or len(_crossed(history.hits, due, ended)) > 1)
+
+
+def _ends(record: Record, assigned: Record) -> bool:
+    if record.type == "action.answered":
+        return False
+    if record.type == "touch.applied":
+        return record.moment("touched_at") >= assigned.moment("submit_at")
+    return record.type in ENDS or record.type == "lead.accepted" or record.data.get("status") not in COUNTED
+
+
+# --- findings -----------------------------------------------------------------------------------------------------
+
+
+def missing(history: History) -> Iterator[Finding]:
+    """Pages that are owed and never came; rungs that change the owner and never asked for it; pages nobody owed."""
+    owed = rungs(history)
+    for rung in owed:
+        if rung.missing:
+            yield Finding("page missing", f"{rung} never arrived")
+        elif rung.failed:
+            yield Finding("page missing", f"{rung} ended as failed, though mail was there all along")
+    known = {rung.page_id for rung in owed}
+    for id, arrivals in history.arrived.items():
+        if id not in known:
+            yield Finding("other", f"page {id} arrived {len(arrivals)} times, about no assignment on `routes`")
+    for record in history.said("pages"):
+        if record.type == "page.sent" and not history.arrived.get(record.data["page_id"]):
+            yield Finding("page missing", f"page {record.data['page_id']} was said to be sent and never arrived")
+    yield from _unasked(history)
+
+
+def _unasked(history: History) -> Iterator[Finding]:
+    asked = {record.data["action_id"] for record in history.said("actions")}
+    for lead, epoch, due, ended in reassignments(history):
+        if not _excused(history, due, ended) and f"{lead}:{epoch}:{len(history.plan.ladder)}" not in asked:
+            yield Finding("page missing", f"lead {lead}, epoch {epoch}: the rung that changes the owner never fired")
+
+
+def reassignments(history: History) -> Iterator[tuple[str, int, float, float | None]]:
+    """Every rung that changes an owner: lead, epoch, when it is due, when its ladder ended. Accepting does not end it."""
+    for lead, records in history.routes.items():
+        for place, record in enumerate(records):
+            if record.type == "lead.assigned" and record.data.get("touched_at") is None:
+                ends = (r for r in records[place + 1 :] if r.type != "lead.accepted" and _ends(r, record))
+                ended = next((r.moment("at") for r in ends), None)
+                yield lead, record.data["epoch"], record.moment("assigned_at") + history.plan.reassign_at, ended
+
+
+def repeated(history: History) -> Iterator[Finding]:
+    """Pages that arrived more often than what hit them explains; pages said to be sent twice."""
+    for id, arrivals in history.arrived.items():
+        excess = [pair for pair in pairwise(arrivals) if why_again(*pair, history.hits) is None]
+        if excess:
+            times = [f"{receipt.at:.2f} ({receipt.channel})" for receipt in arrivals]
+            yield Finding("too many deliveries", f"page {id}: arrived at {times}, {len(excess)} of them for no reason")
+    said = Counter(record.data["page_id"] for record in history.said("pages") if record.type == "page.sent")
+    for id, times_said in said.items():
+        if times_said > 1:
+            yield Finding("applied twice", f"page {id} was said to be sent {times_said} times")
+
+
+def why_again(earlier: Receipt, later: Receipt, hits: Sequence[Hit]) -> str | None:
+    """What explains that a page arrived again: the answer was broken, a notifier was killed or the database restarted
+    between. One reason excuses one repeat, since each lies between two arrivals."""
+    if not earlier.answered:
+        return "broken answer"
+    for hit in hits:
+        ours = (hit.what == "kill" and hit.target.startswith("notifier")) or hit.what == "database restarted"
+        if ours and hit.start <= later.at and hit.end + ON_THE_WIRE_SECONDS >= earlier.at:
+            return hit.what
+    return None
+
+
+# --- time ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Lateness:
+    """How late rungs came, seconds: of all, and of those whose way crossed one fault at most."""
+
+    worst: float = 0.0
+    worst_single: float = 0.0
+    under: str = "no fault"  # the one fault of the latest of them
+    judged: int = 0
+    late: list[str] = field(default_factory=list)
+
+
+def lateness(history: History) -> Lateness:
+    """From when a rung is due to when the person first knew, or the change of owner was asked for.
+
+    Single: between its time and its arrival there was no fault, or one (each with the time to recover from it).
+    """
+    found = Lateness()
+    asked = {record.data["action_id"]: record.moment("at") for record in history.said("actions")}
+    ways = [(str(rung), rung.due, rung.told) for rung in rungs(history)]
+    for lead, epoch, due, _ in reassignments(history):
+        told = asked.get(f"{lead}:{epoch}:{len(history.plan.ladder)}")
+        ways.append((f"change of owner (lead {lead}, epoch {epoch})", due, told))
+    for name, due, told in ways:
+        if told is None:
+            continue
+        late = told - due
+        found.worst = max(found.worst, late)
+        crossed = _crossed(history.hits, due, told)
+        if len(crossed) <= 1:
+            found.judged += 1
+            under = ", ".join(sorted(crossed)) or "no fault"
+            if late > found.worst_single:
+                found.worst_single, found.under = late, under
+            if late > LATE_SECONDS_MAX:
+                found.late.append(f"{name}: {late:.1f} s late, under {under}")
+    return found
+
+
+def _crossed(hits: Sequence[Hit], due: float, told: float) -> set[str]:
+    """The faults between two moments. A rolling restart is one, however many processes it takes."""
+    return {
+        hit.what if hit.what == ROLLING else f"{hit.what} {hit.target} at {hit.start:.0f}"
+        for hit in hits
+        if hit.start <= told and hit.end + RECOVERY_SECONDS >= due
+    }
+
+
+def late(history: History) -> Iterator[Finding]:
+    """No rung is more than 60 s late under a single fault."""
+    for one in lateness(history).late:
+        yield Finding("late", one)
+
+
+def settled_seconds(history: History, calm: float) -> float:
+    """Once everything was left in peace: until everything acknowledged or due before had its effect."""
+    before = {id for id, at in history.acknowledged.items() if at <= calm}
+    ours = {record.id for record in history.said("events") if record.data["source_id"] in before}
+    moments = [record.at for record in history.said("leads") if _cause(record) in ours]
+    moments += [record.at for record in history.said("routes") if _cause(record) in ours]
+    moments += [rung.told for rung in rungs(history) if rung.told is not None and rung.due <= calm]
+    return max([0.0, *(moment - calm for moment in moments)])
+
+
+def _cause(record: Record) -> str | None:
+    trigger = record.data.get("trigger")
+    return trigger["event_id"] if trigger else record.data.get("event_id")
+
+
+def owed(history: History) -> int:
+    """How many rungs may still come: not ended, and not there."""
+    waiting = sum(rung.told is None and not rung.failed and rung.ended is None for rung in rungs(history))
+    asked = {record.data["action_id"] for record in history.said("actions")}
+    return waiting + sum(
+        ended is None and f"{lead}:{epoch}:{len(history.plan.ladder)}" not in asked
+        for lead, epoch, _, ended in reassignments(history)
+    )
+
+
+CHECKS: Final[tuple[Check, ...]] = (missing, repeated)

@@ -1,0 +1,277 @@
+"""The installation under proof: two of every service, a supervisor that starts again whatever died, and the sinks."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from tests.e2e.processes import ADMIN, ROOT, end, environment, free_port, spawn, until
+from tests.e2e.prove.plan import REPLICAS, SERVICES
+from tests.fakes.slack import Fault, dial_body
+
+START_SECONDS = 90.0
+STOP_SECONDS = 30.0
+LOOK_SECONDS = 0.05
+TOKEN = "xoxb-nobody-at-all"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A process that ended. `asked`: what we did to it (kill, stop), empty when it ended by itself."""
+
+    name: str
+    at: float
+    code: int
+    asked: str
+
+
+class Member:
+    """One process of the installation, with a port and a directory of its own."""
+
+    def __init__(self, service: str, number: int, directory: Path, env: Mapping[str, str]) -> None:
+        self.service = service
+        self.name = f"{service}-{number}"
+        self.port = free_port()
+        self.data = directory / self.name
+        self.said = directory / f"{self.name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.asked = ""
+        self.started_at = 0.0
+        self._env = env
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Returns at once; `ready` tells when it serves."""
+        self.asked = ""
+        self.process = spawn(
+            self.said,
+            *("services", "serve", self.service, "--host", "127.0.0.1", "--port", str(self.port)),
+            *("--data", str(self.data)),
+            env=self._env,
+        )
+        self.started_at = time.time()
+
+    def signal(self, what: signal.Signals) -> None:
+        """To the process, if there is one just now."""
+        if self.process is not None and self.process.poll() is None:
+            os.kill(self.process.pid, what)
+
+    async def ready(self, client: httpx.AsyncClient) -> bool:
+        """Whether it says so itself."""
+        try:
+            return (await client.get(f"{self.url}/readyz", timeout=5.0)).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
+@dataclass
+class Crew:
+    """All processes of the installation, and what became of them."""
+
+    members: list[Member]
+    ended: list[Ended] = field(default_factory=list)
+    _at_rest: set[str] = field(default_factory=set)
+
+    def of(self, service: str) -> list[Member]:
+        return [member for member in self.members if member.service == service]
+
+    @property
+    def up(self) -> list[Member]:
+        """Those that nobody has asked to stop."""
+        return [member for member in self.members if member.name not in self._at_rest]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Started, all ready, and supervised while inside; nothing of them is left afterwards."""
+        for member in self.members:
+            member.start()
+        supervisor = asyncio.create_task(self._supervise())
+        try:
+            await self.all_ready(START_SECONDS)
+            yield
+        finally:
+            supervisor.cancel()
+            with suppress(asyncio.CancelledError):
+                await supervisor
+            for member in self.members:
+                if member.process is not None:
+                    end(member.process)
+
+    async def all_ready(self, seconds: float) -> None:
+        """Raises `AssertionError` with the last words of those that are not."""
+        end_at = time.monotonic() + seconds
+        async with httpx.AsyncClient(trust_env=False) as client:
+            waiting = list(self.members)
+            while waiting:
+                answers = await asyncio.gather(*(member.ready(client) for member in waiting))
+                waiting = [member for member, ready in zip(waiting, answers, strict=True) if not ready]
+                if waiting and time.monotonic() > end_at:
+                    words = "\n".join(f"{member.name}: {last_words(member.said)}" for member in waiting)
+                    raise AssertionError(f"not ready within {seconds:g} s:\n{words}")
+                await asyncio.sleep(LOOK_SECONDS * 4)
+
+    async def _supervise(self) -> None:
+        while True:
+            for member in self.members:
+                process = member.process
+                if process is None or member.name in self._at_rest or (code := process.poll()) is None:
+                    continue
+                self.ended.append(Ended(member.name, time.time(), code, member.asked))
+                member.start()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def kill(self, member: Member) -> None:
+        """SIGKILL: no handler, no flush, no goodbye. The supervisor starts it again."""
+        member.asked = "kill"
+        member.signal(signal.SIGKILL)
+
+    async def stop(self, member: Member) -> int | None:
+        """SIGTERM, and not started again: its exit code, None when it does not end in time."""
+        self._at_rest.add(member.name)
+        process = member.process
+        assert process is not None
+        member.signal(signal.SIGTERM)
+        try:
+            return await asyncio.to_thread(process.wait, STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            member.signal(signal.SIGABRT)
+            return None
+
+    def resume(self, member: Member) -> None:
+        """Start again what was stopped."""
+        if member.process is not None:
+            end(member.process)
+        member.start()
+        self._at_rest.discard(member.name)
+
+
+def crew(directory: Path, env: Mapping[str, str]) -> Crew:
+    """Two of each service, the gateways first."""
+    directory.mkdir(parents=True)
+    return Crew([Member(service, n, directory, env) for service in SERVICES for n in range(REPLICAS)])
+
+
+def last_words(said: Path, lines: int = 5) -> str:
+    """The end of what a process said."""
+    if not said.exists():
+        return "(nothing)"
+    return "\n".join(said.read_text(errors="replace").splitlines()[-lines:]) or "(nothing)"
+
+
+# --- commands -----------------------------------------------------------------------------------------------------
+
+
+def settings(config: Path, database: str, bootstrap: str, sinks: "Sinks", partitions: int) -> dict[str, str]:
+    """The environment of every process of the installation."""
+    return environment(
+        database_url=database,
+        kafka_bootstrap=bootstrap,
+        kafka_partitions=str(partitions),
+        config_dir=str(config),
+        admin_key=ADMIN,
+        slack_bot_token=TOKEN,
+        slack_api_url=sinks.slack_url,
+        smtp_url=f"smtp://127.0.0.1:{sinks.smtp_port}/?starttls=false",
+        mail_from="FirstHour <leads@firsthour.example>",
+        log_format="json",
+    )
+
+
+@dataclass(frozen=True)
+class Command:
+    """How a command of ours ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def command(env: Mapping[str, str], *arguments: str, seconds: float = 120.0) -> Command:
+    """`firsthour ...`, to its end."""
+    done = subprocess.run(
+        [sys.executable, "-m", "services", *arguments],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    return Command(done.returncode, done.stdout, done.stderr)
+
+
+def must(env: Mapping[str, str], *arguments: str) -> None:
+    """Raises `AssertionError` when the command fails."""
+    done = command(env, *arguments)
+    assert done.code == 0, f"firsthour {' '.join(arguments)}: {done.code}\n{done.out}{done.err}"
+
+
+# --- the sinks ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Sinks:
+    """The fake Slack and the fake mail server, processes of their own: they outlive ours, and write before they answer."""
+
+    directory: Path
+    slack_port: int = field(default_factory=free_port)
+    smtp_port: int = field(default_factory=free_port)
+
+    @property
+    def slack_url(self) -> str:
+        return f"http://127.0.0.1:{self.slack_port}/api/"
+
+    @property
+    def slack_record(self) -> Path:
+        return self.directory / "slack.jsonl"
+
+    @property
+    def slack_calls(self) -> Path:
+        return self.directory / "slack-calls.jsonl"
+
+    @property
+    def smtp_record(self) -> Path:
+        return self.directory / "mail.jsonl"
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        self.directory.mkdir(parents=True)
+        slack = spawn(
+            self.directory / "slack.log",
+            *("tests.fakes.slack", "--port", str(self.slack_port)),
+            *("--record", str(self.slack_record), "--calls", str(self.slack_calls)),
+        )
+        smtp = spawn(
+            self.directory / "mail.log",
+            *("tests.fakes.smtp", "--port", str(self.smtp_port), "--record", str(self.smtp_record)),
+        )
+        try:
+            until(lambda: _listens(self.slack_port) and _listens(self.smtp_port), START_SECONDS, "the sinks listen")
+            yield
+        finally:
+            end(slack)
+            end(smtp)
+
+    async def dial(self, fault: Fault | None) -> None:
+        """From now on Slack does this; None: it is well again."""
+        place, body = ("/dial", dial_body(fault)) if fault is not None else ("/well", b"")
+        async with httpx.AsyncClient(trust_env=False, timeout=10.0) as client:
+            answer = await client.post(f"http://127.0.0.1:{self.slack_port}{place}", content=body)
+            answer.raise_for_status()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

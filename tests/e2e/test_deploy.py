@@ -1,0 +1,152 @@
+"""What deploy/compose.yaml has its containers run, run here: the same commands, settings and health checks."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deploy.local.kafka import Cluster
+from deploy.local.postgres import Server
+from tests.e2e.processes import ROOT, end, environment, free_port, json_lines, spawn, until
+
+COMPOSE = ROOT / "deploy" / "compose.yaml"
+SERVICES = ("gateway", "scoring", "router", "notifier", "reporting")
+ADMIN = "compose-" + "k" * 40
+DATABASE = "compose_commands"
+STOP_SECONDS = 30.0
+
+
+def understood() -> dict[str, dict[str, Any]]:
+    """The services of the compose file, as Docker reads it."""
+    command = [
+        str(Path(sys.executable).parent / "docker-compose"),
+        "--file",
+        str(COMPOSE),
+        "config",
+        "--format",
+        "json",
+    ]
+    bare = {name: value for name, value in environment().items() if not name.startswith(("COMPOSE_", "GATEWAY_"))}
+    read = subprocess.run(command, capture_output=True, text=True, check=True, env=bare)
+    services: dict[str, dict[str, Any]] = json.loads(read.stdout)["services"]
+    return services
+
+
+@dataclass
+class Containers:
+    """The compose file's containers as processes. `here` says what a name inside of them is on this machine."""
+
+    place: Path
+    here: Mapping[str, str]
+    services: dict[str, dict[str, Any]] = field(default_factory=understood)
+    ports: dict[str, int] = field(default_factory=lambda: {name: free_port() for name in SERVICES})
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def settings(self, name: str) -> dict[str, str]:
+        """A container's environment. Its /data is a directory of its own; brokers that others use get a prefix."""
+        given = dict(self.services[name]["environment"])
+        for inside, outside in self.here.items():
+            given = {variable: value.replace(inside, outside) for variable, value in given.items()}
+        ours = {"FIRSTHOUR_DATA_DIR": str(self.place / name), "FIRSTHOUR_KAFKA_PREFIX": f"compose-{os.getpid()}."}
+        return {**environment(), **given, **ours}
+
+    def command(self, name: str) -> list[str]:
+        port = {"8080": str(self.ports.get(name, 0)), "0.0.0.0": "127.0.0.1"}
+        return [port.get(word, word) for word in self.services[name]["command"]]
+
+    def job(self, name: str) -> None:
+        """Run to its end."""
+        done = subprocess.run(
+            [sys.executable, "-m", "services", *self.command(name)],
+            cwd=ROOT,
+            env=self.settings(name),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, (name, done.stdout, done.stderr)
+
+    def start(self, name: str) -> None:
+        said = self.place / f"{name}.said"
+        self.running[name] = spawn(said, "services", *self.command(name), env=self.settings(name))
+
+    def healthy(self, name: str) -> bool:
+        """What the container's own health check says."""
+        said = (self.place / f"{name}.said").read_text(errors="replace")
+        assert self.running[name].poll() is None, (name, said[-4000:])
+        words = [word.replace("8080", str(self.ports[name])) for word in self.services[name]["healthcheck"]["test"][2:]]
+        return subprocess.run([sys.executable, *words], capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture
+def mails(tmp_path: Path) -> Iterator[tuple[int, Path]]:
+    """A mail catcher: its port, and the file of what it caught."""
+    port, record = free_port(), tmp_path / "mails.jsonl"
+    catcher = spawn(tmp_path / "mail.said", "tests.fakes.smtp", "--port", str(port), "--record", str(record))
+    try:
+        yield port, record
+    finally:
+        end(catcher)
+
+
+@pytest.fixture
+def containers(tmp_path: Path, kafka: Cluster, postgres: Server, mails: tuple[int, Path]) -> Iterator[Containers]:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "admin_key").write_text(f"{ADMIN}\n")
+    (secrets / "database_url").write_text(postgres.create(DATABASE))
+    config = shutil.copytree(ROOT / "deploy" / "examples", tmp_path / "config")
+    agreement = (config / "agreement.yaml").read_text()
+    (config / "agreement.yaml").write_text(agreement.replace("by: [inbox]", "by: [email, inbox]"))
+    here = {
+        "/run/secrets": str(secrets),
+        "kafka:9092": kafka.bootstrap,
+        "mail:1025": f"127.0.0.1:{mails[0]}",
+        "/config": str(config),
+    }
+    made = Containers(tmp_path, here)
+    try:
+        yield made
+    finally:
+        for process in made.running.values():
+            end(process)
+        postgres.drop(DATABASE)
+
+
+@pytest.mark.timeout(240)
+def test_the_containers_of_compose_turn_a_form_into_an_owned_lead_and_a_mail(
+    containers: Containers, mails: tuple[int, Path]
+) -> None:
+    for job in ("migrate", "apply"):
+        containers.job(job)
+    for name in SERVICES:
+        containers.start(name)
+    for name in SERVICES:
+        until(lambda name=name: containers.healthy(name), 60.0, f"{name} is healthy")  # type: ignore[misc]  # bound now
+
+    url, who = f"http://127.0.0.1:{containers.ports['gateway']}", "ana@acme.example"
+    with httpx.Client(base_url=url, headers={"authorization": f"Bearer {ADMIN}"}, trust_env=False) as client:
+        said = {"email": who, "name": "Ana", "company": "Acme", "employees": "400", "title": "CEO"}
+        assert client.post("/v1/forms/demo-request", data=said).status_code == 202
+
+        def owned() -> bool:
+            items = client.get("/v1/leads", params={"email": who}).json()["items"]
+            return bool(items) and items[0]["owner"] is not None
+
+        until(owned, 30.0, "the lead has an owner")
+    until(lambda: bool(json_lines(mails[1])), 30.0, "its owner has a mail")
+
+    for process in containers.running.values():
+        process.send_signal(signal.SIGTERM)
+    ends = {name: process.wait(STOP_SECONDS) for name, process in containers.running.items()}
+    assert ends == dict.fromkeys(SERVICES, 0)

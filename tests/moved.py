@@ -1,0 +1,71 @@
+"""A process of the distributed profile inside the test: real database, real broker, time and workers moved by hand."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from services.compose import keep_running
+from services.distributed import Distributed, open_distributed
+from services.notifier.channels.base import Channel
+from services.runtime import applied, config
+from services.runtime.clock import Clock
+from services.runtime.config import NAMES
+from services.runtime.settings import Settings
+from services.runtime.yaml_places import Problem, read
+
+EVERYTHING: Final = ("gateway", "scoring", "router", "notifier", "reporting")
+LOOK_SECONDS: Final = 0.001
+
+
+@dataclass
+class Moved:
+    """The process. What it reads from the broker is fetched beside; everything else waits for `system.settle()`."""
+
+    system: Distributed
+    fetching: Sequence[asyncio.Task[None]]
+
+    async def reading(self) -> None:
+        """Until the broker has answered every consumer."""
+        while not all(log.ours for log in self.system.logs):
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def close(self) -> None:
+        """End it in order."""
+        for task in self.fetching:
+            task.cancel()
+        await asyncio.gather(*self.fetching, return_exceptions=True)
+        await self.system.close()
+
+
+async def apply(system: Distributed, directory: Path) -> None:
+    """Put these files in force. Raises `ConfigError`."""
+    found = config.load(directory)
+    texts = {name: text for name in NAMES if not isinstance(text := read(directory / name), Problem)}
+    await system.units.run(lambda unit: applied.apply(unit, found, texts, None))
+
+
+async def open_moved(
+    given: Settings,
+    clock: Clock,
+    channels: Mapping[str, Channel],
+    wanted: Sequence[str] = EVERYTHING,
+    *,
+    files: Path | None = None,
+) -> Moved:
+    """A process with these services, reading all partitions. `files`: what is put in force first."""
+    system = await open_distributed(given, wanted, channels, clock=clock, fixed=True)
+    moved = Moved(system, [asyncio.create_task(keep_running(log)) for log in system.logs])
+    try:
+        if files is not None:
+            await apply(system, files)
+        for name in ("runtime.watch", "runtime.keys"):
+            await system.runners[name].step()
+        await moved.reading()
+    except BaseException:
+        with contextlib.suppress(Exception):
+            await moved.close()
+        raise
+    return moved

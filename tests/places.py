@@ -1,0 +1,142 @@
+"""Places for tests on the distributed profile: a database and topics that nobody else uses meanwhile.
+
+Databases are copied from one with our tables and dropped again. Topics are made once and handed on: whoever comes next
+begins at their ends, as the cursors in the new database say.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Final
+
+import asyncpg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from deploy.local.kafka import Cluster
+from deploy.local.postgres import Server
+from schemas import topics
+from services.compose import all_services
+from services.runtime import db, kafka_admin, settings
+from services.runtime.log import Place
+from services.runtime.migrate import migrate
+from services.runtime.settings import Settings
+from services.runtime.unit import Unit
+
+PARTITIONS: Final = 2
+TEMPLATE: Final = "tables"
+_CURSOR: Final = "INSERT INTO cursors (consumer, topic, partition, position) VALUES ($1, $2, $3, $4)"
+
+
+@dataclass
+class Installed:
+    """A database with our tables, and five topics."""
+
+    database_url: str
+    bootstrap: str
+    prefix: str
+    partitions: int = PARTITIONS
+    begins: dict[Place, int] = field(default_factory=dict)  # the positions before our first records
+
+    def settings(self, **given: object) -> Settings:
+        """With which processes find it."""
+        return settings.load(
+            database_url=self.database_url,
+            kafka_bootstrap=self.bootstrap,
+            kafka_prefix=self.prefix,
+            kafka_partitions=self.partitions,
+            **given,
+        )
+
+
+@dataclass
+class Places:
+    """Where to get one."""
+
+    cluster: Cluster
+    server: Server
+    name: str = "place"  # what they are called, with a number behind it
+    _numbers: "count[int]" = field(default_factory=count)
+    _free: list[tuple[str, dict[Place, int]]] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def one(self, *, partitions: int | None = None) -> AsyncIterator[Installed]:
+        """One for the length of the block. With so many `partitions`: of topics that are empty, and that nobody gets
+        afterwards."""
+        name = f"{self.name}_{next(self._numbers)}"
+        connection = await asyncpg.connect(self.server.url())
+        try:
+            await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+            url = self.server.url(name)
+            place = Installed(url, self.cluster.bootstrap, f"{name}.", partitions or PARTITIONS)
+            if self._free and partitions is None:
+                place.prefix, place.begins = self._free.pop()
+                await _begin(place)
+            else:
+                await kafka_admin.create_topics(place.settings())
+                place.begins = {(topic, n): 0 for topic in topics.ALL for n in range(place.partitions)}
+            yield place
+            if partitions is None:
+                self._free.append((place.prefix, await kafka_admin.ends(place.settings())))
+        finally:
+            await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            await connection.close()
+
+
+async def _begin(place: Installed) -> None:
+    """Every consumer stands at the end of what others left."""
+    rows = [(who, topic, n, at) for (topic, n), at in place.begins.items() for who in topics.HEARD_BY[topic]]
+    connection = await asyncpg.connect(place.database_url)
+    await connection.executemany(_CURSOR, rows)
+    await connection.close()
+
+
+async def _prepare(server: Server) -> None:
+    assert all_services({}, None)  # every store has been imported
+    engine = create_async_engine(asyncpg_url(server.url(TEMPLATE)), poolclass=NullPool)
+    async with engine.begin() as connection:
+        await connection.run_sync(migrate)
+
+
+def do(unit: Unit, statement: str) -> Sequence[Any]:
+    """A statement in a unit, on either database; the rows of its answer, if it has any."""
+    connection: Connection | db.Direct = unit.connection
+    if isinstance(connection, db.Direct):
+        return connection.rows(statement, ())
+    found = connection.exec_driver_sql(statement)
+    return found.all() if found.returns_rows else []
+
+
+def asyncpg_url(url: str) -> sa.URL:
+    """As SQLAlchemy wants it."""
+    return sa.make_url(url).set(drivername="postgresql+asyncpg")
+
+
+@pytest.fixture(scope="session")
+def places(kafka: Cluster, postgres: Server) -> Iterator[Places]:
+    """The real ones, shared by all tests."""
+    postgres.drop(TEMPLATE)
+    postgres.create(TEMPLATE)
+    asyncio.run(_prepare(postgres))
+    yield Places(kafka, postgres)
+    postgres.drop(TEMPLATE)
+
+
+@pytest.fixture(params=["embedded", "distributed"])
+def profile(request: pytest.FixtureRequest) -> Places | None:
+    """Where Kafka and PostgreSQL are; None: everything in one process."""
+    if request.param == "embedded":
+        return None
+    found: Places = request.getfixturevalue("places")
+    return found
+
+
+embedded = pytest.mark.parametrize("profile", ["embedded"], indirect=True)
+"""A test of what only the one process on its one file has."""
+distributed = pytest.mark.parametrize("profile", ["distributed"], indirect=True)
+"""A test of what is only there past one machine."""
