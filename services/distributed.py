@@ -350,7 +350,11 @@ async def open_distributed(
     keys = auth.Keys(shared, settings.admin_key.get_secret_value() if settings.admin_key else None)
     everything = all_services(channels, None)
     chosen = tuple(service for service in everything if service.name in wanted)
-    crews = [crew_of(service, logs, resources, options, fixed=fixed) for service in chosen if service.hears]
+    crews = [
+        crew_of(service, heard, logs, resources, options, fixed=fixed)
+        for service in chosen
+        for heard in _apart(service, fixed=fixed)
+    ]
     watch = Watch(reads, config, shared, telemetry)
     ticks = [tick for service in chosen for tick in service.ticks]
     ticks.append(Tick("runtime.sweep", housekeeping.sweep_published, 600.0))
@@ -390,10 +394,25 @@ async def open_distributed(
     return made
 
 
+def _apart(service: Service, *, fixed: bool) -> list[tuple[str, ...]]:
+    """The topics of a service: those somebody waits for, and those nobody waits for, which are read at another pace."""
+    if fixed:
+        return [tuple(service.hears)] if service.hears else []
+    later = tuple(topic for topic in service.hears if topic in service.gathers)
+    now = tuple(topic for topic in service.hears if topic not in service.gathers)
+    return [topics for topics in (now, later) if topics]
+
+
 def crew_of(
-    service: Service, logs: list[KafkaLog], resources: Resources, options: Mapping[str, object], *, fixed: bool
+    service: Service,
+    topics: Sequence[str],
+    logs: list[KafkaLog],
+    resources: Resources,
+    options: Mapping[str, object],
+    *,
+    fixed: bool,
 ) -> Crew:
-    """The service's view of Kafka, added to `logs`, and its workers."""
+    """The service's view of these topics in Kafka, added to `logs`, and its workers."""
     settings = resources.settings
 
     def make(topic: str, partitions: Sequence[int]) -> Worker:
@@ -415,9 +434,10 @@ def crew_of(
     crew = Crew(make, apart, spawn=not fixed)
     log = KafkaLog(
         service.name,
-        service.hears,
+        topics,
         options,
         settings.kafka_prefix,
+        later=not fixed and all(topic in service.gathers for topic in topics),
         fixed=settings.kafka_partitions if fixed else None,
         positions=crew.positions,
     )
@@ -506,7 +526,7 @@ def _readiness(made: Distributed, wanted: Sequence[str], watch: Watch) -> Readin
     elif watch.database != "ok":
         warnings.append(f"database: {watch.database}; events are taken in, actions and questions are not")
     for log in made.logs:
-        checks[f"{log.service}.kafka"] = "ok" if log.joined else "not in its group yet, so no partition is ours"
+        checks[f"{log.group}.kafka"] = "ok" if log.joined else "not in its group yet, so no partition is ours"
         for topic, partition in sorted(log.foreign):
             remedy = "the topic was made anew over an old database; delete the rows of `cursors` for it, or restore it"
             checks[f"{log.service}.{topic}/{partition}"] = f"ends before what was read of it: {remedy}"

@@ -61,6 +61,10 @@ _CONSUMER: Final[Mapping[str, Any]] = {
     "fetch_max_wait_ms": 50,
     "metadata_max_age_ms": 30_000,
 }
+_LATER: Final[Mapping[str, Any]] = {"fetch_min_bytes": 64 * 1024, "fetch_max_wait_ms": 200}
+"""Of a consumer whose records nobody waits for. Each answer of a broker costs this client a look at every partition: it is
+cheaper to be answered five times a second than at each record."""
+
 _FAILURES: Final = (KafkaError, OSError, TimeoutError)
 
 _log = structlog.get_logger(__name__)
@@ -254,12 +258,15 @@ class KafkaLog:
         options: Mapping[str, Any],
         prefix: str,
         *,
+        later: bool = False,
         fixed: int | None = None,
         positions: Callable[[], Mapping[Place, int]] = dict,
     ) -> None:
-        """`fixed`: read all that many partitions of each topic, in no group (tests do). `positions`: how far workers are."""
+        """`later`: nobody waits for these topics; they are read in a group of their own. `fixed`: read all that many partitions of each topic, in no group (tests do). `positions`: how far workers are."""
         self.service = service
-        self.name = f"{service}.consumer"
+        self.group = f"{service}.later" if later else service
+        self.name = f"{self.group}.consumer"
+        self._later = later
         self._topics = sorted(topics)
         self._options = options
         self._prefix = prefix
@@ -372,8 +379,9 @@ class KafkaLog:
         return False
 
     async def _session(self) -> None:
-        group = {} if self._fixed is not None else {"group_id": f"{self._prefix}{self.service}"}
-        consumer = AIOKafkaConsumer(**self._options, **_CONSUMER, **group)
+        group = {} if self._fixed is not None else {"group_id": f"{self._prefix}{self.group}"}
+        pace = _LATER if self._later else {}
+        consumer = AIOKafkaConsumer(**self._options, **{**_CONSUMER, **pace}, **group)
         try:
             async with asyncio.timeout(START_SECONDS):
                 await consumer.start()
