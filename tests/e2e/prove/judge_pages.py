@@ -21,6 +21,8 @@ RECOVERY_SECONDS: Final = 20.0
 """How long after its end a fault may still explain lateness."""
 ON_THE_WIRE_SECONDS: Final = 0.5
 """How long after its sender died a message may still arrive."""
+ASKED_SECONDS: Final = 6.0
+"""How long after a hanging ends calls from before may still be taken: their senders wait 5 s."""
 COUNTED: Final = frozenset({"qualified", "assigned", "accepted"})
 ENDS: Final = frozenset({"lead.released", "lead.recycled", "lead.opted_out", "lead.qualified", "lead.assigned"})
 
@@ -149,6 +151,8 @@ def why_again(earlier: Receipt, later: Receipt, hits: Sequence[Hit]) -> str | No
     if not earlier.answered:
         return "broken answer"
     for hit in hits:
+        if hit.what == "slack hangs" and hit.start <= earlier.at <= hit.end + ASKED_SECONDS:
+            return "broken answer"  # asked while it hung, and answered when its sender had given up
         ours = (hit.what == "kill" and hit.target.startswith("notifier")) or hit.what == "database restarted"
         if ours and hit.start <= later.at and hit.end + ON_THE_WIRE_SECONDS >= earlier.at:
             return hit.what
