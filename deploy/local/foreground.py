@@ -39,7 +39,8 @@ def hold(what: str, data: Path, exports: Mapping[str, str]) -> None:
 
 def main(serve: Callable[[], None]) -> int:
     """The exit code; errors become one line."""
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job begins with Ctrl-C ignored
+        signal.signal(number, _stop)
     try:
         serve()
     except KeyboardInterrupt:
