@@ -144,10 +144,10 @@ def _format(node: properties.Node, runner: launch.Launch, identity: str) -> None
 
 
 def _identity(place: Path) -> str:
-    """The cluster's id: 16 bytes, as Kafka writes them."""
+    """The cluster's id: 16 bytes, as Kafka writes them. Kafka takes one that begins with a dash for an option."""
     file = place / "cluster.id"
     if not file.exists():
-        file.write_text(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))
+        file.write_text("A" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22])
     return file.read_text()
 
 
