@@ -297,11 +297,19 @@ class Desk:
 
     # --- the end --------------------------------------------------------------------------------------------------
 
+    def save_leads(self, *, but: Collection[str] = ()) -> None:
+        """Store every lead that changed, but those; they and what changes from now on are for the next time."""
+        connection = self.unit.connection
+        learned = {id: lead for id, lead in self._learned.items() if id not in self._changed}
+        store.learn(connection, [lead for id, lead in learned.items() if id not in but])
+        store.save(connection, [lead for id, lead in self._changed.items() if id not in but])
+        self._learned = {id: lead for id, lead in learned.items() if id in but}
+        self._changed = {id: lead for id, lead in self._changed.items() if id in but}
+
     def save(self) -> None:
         """Store everything that changed, in a constant number of statements."""
         connection = self.unit.connection
-        store.learn(connection, [lead for id, lead in self._learned.items() if id not in self._changed])
-        store.save(connection, self._changed.values())
+        self.save_leads()
         store.assign(connection, list(self._assignments.values()))
         store.keep(connection, self._decided)
         store.save_turns(

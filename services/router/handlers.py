@@ -1,6 +1,7 @@
 """What the router does when it hears of a lead or of an action: load, decide, store, emit."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from schemas.events import (
@@ -29,19 +30,39 @@ MOVES_LEADS_ON = frozenset({"reject", "reassign"})
 
 
 def hear_leads(batch: Sequence[Record], unit: Unit) -> None:
-    """Learn scores; hand over who meets a line, and give them an owner in the same unit; apply touches, consents, deals."""
+    """Learn scores; hand over who meets a line, and give them an owner in the same unit; apply touches, consents, deals.
+
+    What concerns one lead alone is done and stored first, the rest in the order of the batch: pools and reps are locked
+    as late as can be, since every router waits for them. Leads that wait for room are part of that rest, for their turn
+    may come at any step of it. So who gets which lead does not depend on how the records were cut into batches.
+    """
     heard = [(record, event) for record in batch if isinstance(event := record.event, _HEARD)]
     if not heard:
         return
     rules = rules_of(unit.config)
     routes = any(isinstance(event, LeadScored) and event.met for _, event in heard)
     desk = Desk(unit, {event.lead_id for _, event in heard}, peek_queue(unit, rules) if routes else None)
+    shared: list[Callable[[], None]] = []
+    held = set(desk.queue.ids)  # leads of which a record is in `shared`, and those that may be served by it
     for record, event in heard:
-        _LEADS[type(event)](desk, desk.lead(event.lead_id), event, record)
+        lead = desk.lead(event.lead_id)
+        if isinstance(event, LeadScored) and lead.id not in held:
+            step = _scored(desk, lead, event)
+            if step is None:
+                continue
+        else:
+            step = partial(_LEADS[type(event)], desk, lead, event, record)
+        held.add(lead.id)
+        shared.append(step)
+    if shared:
+        desk.save_leads(but=held)
+    for step in shared:
+        step()
     desk.save()
 
 
-def _scored(desk: Desk, lead: Lead, event: LeadScored, _: Record) -> None:
+def _scored(desk: Desk, lead: Lead, event: LeadScored) -> Callable[[], None] | None:
+    """Learn the score. What is left to do where others' leads count too: nothing, unless the lead is handed over."""
     newer, same_email = event.version > lead.scoring_version, lead.email == event.email
     learn(lead, event)
     if newer:
@@ -50,17 +71,31 @@ def _scored(desk: Desk, lead: Lead, event: LeadScored, _: Record) -> None:
         desk.learn(lead)
     else:
         desk.change(lead)
-    if event.met:
-        met = line_met(lead, event, desk.rules)
-        if met is not None and (newer or (met.by_event and micros(event.trigger.at) > (lead.submit_at or 0))):
-            _hand_over(desk, lead, event, met)  # an older record counts only if they asked for something since
+    met = line_met(lead, event, desk.rules) if event.met else None
+    if met is None or not (newer or (met.by_event and micros(event.trigger.at) > (lead.submit_at or 0))):
+        return None  # an older record counts only if they asked for something since
+    if lead.owner is not None:
+        return partial(_hand_over, desk, lead, event, met)
+    _qualified(desk, lead, event, met)
+    return partial(desk.route, lead)
+
+
+def _scored_in_turn(desk: Desk, lead: Lead, event: LeadScored, _: Record) -> None:
+    step = _scored(desk, lead, event)
+    if step is not None:
+        step()
 
 
 def _hand_over(desk: Desk, lead: Lead, event: LeadScored, met: Met) -> None:
-    """Marketing's lead becomes Sales': qualified, and owned or queued in the same unit."""
+    """A lead that somebody has is handed over anew."""
+    desk.close(lead, SYSTEM.name, f"qualified: {met.name}")
+    _qualified(desk, lead, event, met)
+    desk.route(lead)
+
+
+def _qualified(desk: Desk, lead: Lead, event: LeadScored, met: Met) -> None:
+    """Marketing's lead becomes Sales': it is owned or queued in the same unit."""
     was = lead.status
-    if lead.owner is not None:
-        desk.close(lead, SYSTEM.name, f"qualified: {met.name}")
     qualify(lead, event, met, desk.rules)
     desk.put(lead, QUALIFIED, None)
     desk.say(
@@ -75,7 +110,6 @@ def _hand_over(desk: Desk, lead: Lead, event: LeadScored, met: Met) -> None:
         trigger=event.trigger,
         title=title(lead.state.facts),
     )
-    desk.route(lead)
 
 
 def _touched(desk: Desk, lead: Lead, event: LeadTouched, record: Record) -> None:
@@ -104,7 +138,7 @@ def _dealt(desk: Desk, lead: Lead, event: OpportunityChanged, _: Record) -> None
 
 
 _LEADS: dict[type[Event], Callable[[Desk, Lead, Any, Record], None]] = {
-    LeadScored: _scored,
+    LeadScored: _scored_in_turn,
     LeadTouched: _touched,
     ConsentChanged: _consented,
     OpportunityChanged: _dealt,

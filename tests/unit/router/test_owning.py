@@ -12,8 +12,11 @@ from schemas.events import (
     LeadMoved,
     LeadOptedOut,
     LeadQualified,
+    LeadQueued,
     LeadRecycled,
     LeadReleased,
+    OpportunityChanged,
+    Routed,
     TouchRecorded,
 )
 from services.router import commands, store
@@ -243,6 +246,14 @@ def test_a_lead_that_waits_is_no_opportunity(room: Room) -> None:
     assert room.lead("l1").status == "qualified"
 
 
+def said_of_each(room: Room) -> dict[str, list[type[Routed]]]:
+    """What was said of each lead, in order; two leads may be spoken of in any."""
+    said: dict[str, list[type[Routed]]] = {}
+    for event in room.of(Routed):
+        said.setdefault(event.lead_id, []).append(type(event))
+    return said
+
+
 def test_a_batch_and_its_events_one_by_one_come_to_the_same(
     room: Room, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -255,8 +266,20 @@ def test_a_batch_and_its_events_one_by_one_come_to_the_same(
     assert room.rows(f"SELECT {columns} FROM router_leads ORDER BY 1") == other.rows(
         f"SELECT {columns} FROM router_leads ORDER BY 1"
     )
-    assert [type(e) for e in room.said] == [type(e) for e in other.said]
+    assert said_of_each(room) == said_of_each(other)
     other.engine.dispose()
+
+
+def test_room_made_within_a_batch_is_there_for_what_follows_it_alone(room: Room) -> None:
+    room.configure(team(rep("ana", capacity={"open": 1}), pools={"all": {"ana": 1}}))
+    room.ask("l1")
+    room.hear(
+        room.scored("l2", HAND_RAISER),
+        OpportunityChanged(lead_id="l1", at=room.clock.now, stage="won", event_id="won"),
+        room.scored("l3", HAND_RAISER),
+    )
+    assert [type(event) for event in room.of(Routed) if event.lead_id == "l2"][:2] == [LeadQualified, LeadQueued]
+    assert room.owners("l2", "l3") == ["ana", None]
 
 
 def test_a_batch_takes_as_many_statements_as_one_event(room: Room) -> None:
