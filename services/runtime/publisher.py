@@ -1,8 +1,8 @@
-"""Publishes what units emitted: rows of `log` go to Kafka in order, and are deleted once acknowledged.
+"""Publishes what units emitted: rows of `log` go to Kafka in order, and are gone once they are acknowledged.
 
-Any process publishes any row. Who holds a partition (a lock of its transaction, which ends with the process) sends its
-rows by id, waits for the broker, and deletes them; the others need not wait, for whoever holds it looks once more after
-letting go. A row is sent at least once, and the rows of one key always in the order of their commits. Never "ids beyond
+Any process publishes any row. Who holds a partition (a lock of its transaction, which ends with the process) deletes its
+rows by id, sends them, and commits when the broker has answered; the others need not wait, for whoever holds it looks once
+more after letting go. A row is sent at least once, and the rows of one key always in the order of their commits. Never "ids beyond
 the last one seen": ids commit out of order.
 """
 
@@ -48,25 +48,31 @@ def _given(*columns: tuple[str, Any]) -> Any:
     )
 
 
-def _lock(_: db.Flavour) -> Any:
-    given = _given(("kind", sa.Integer), ("partition", sa.Integer))
-    held = sa.func.pg_try_advisory_xact_lock(given.c.kind, given.c.partition)
-    return sa.select(given.c.kind, given.c.partition).where(held)
-
-
-def _rows(_: db.Flavour) -> Any:
-    given = _given(("topic", sa.Text), ("partition", sa.BigInteger))
-    newest = (
-        sa.select(log.c.id, log.c.key, log.c.body)
-        .where(log.c.topic == given.c.topic, log.c.partition == given.c.partition)
+def _take(_: db.Flavour) -> Any:
+    """Locks what can be locked of the given places, and deletes the oldest rows there. What was sees rows from before the
+    lock, but never those that whoever held it has deleted; newer ones of a key only together with all before them."""
+    given = _given(("kind", sa.Integer), ("topic", sa.Text), ("partition", sa.BigInteger))
+    lock = sa.func.pg_try_advisory_xact_lock(given.c.kind, sa.cast(given.c.partition, sa.Integer))
+    held = sa.select(given.c.topic, given.c.partition).where(lock).cte("held").prefix_with("MATERIALIZED")
+    oldest = (
+        sa.select(log.c.id)
+        .where(log.c.topic == held.c.topic, log.c.partition == held.c.partition)
         .order_by(log.c.id)
         .limit(sa.bindparam("limit", type_=sa.Integer))
-        .lateral("rows")
+        .lateral("oldest")
     )
+    ids = sa.select(oldest.c.id).select_from(held.join(oldest, sa.true()))
+    gone = (
+        sa.delete(log)
+        .where(log.c.id.in_(ids))
+        .returning(log.c.topic, log.c.partition, log.c.id, log.c.key, log.c.body)
+        .cte("gone")
+    )
+    same = sa.and_(gone.c.topic == held.c.topic, gone.c.partition == held.c.partition)
     return (
-        sa.select(given.c.topic, given.c.partition, newest.c.id, newest.c.key, newest.c.body)
-        .select_from(given.join(newest, sa.true()))
-        .order_by(given.c.topic, given.c.partition, newest.c.id)
+        sa.select(held.c.topic, held.c.partition, gone.c.id, gone.c.key, gone.c.body)
+        .select_from(held.outerjoin(gone, same))
+        .order_by(held.c.topic, held.c.partition, gone.c.id)
     )
 
 
@@ -76,12 +82,8 @@ def _left(_: db.Flavour) -> Any:
     return sa.select(given.c.topic, given.c.partition).where(there)
 
 
-_LOCK = db.Sql(_lock)
-_ROWS = db.Sql(_rows)
+_TAKE = db.Sql(_take)
 _LEFT = db.Sql(_left)
-_DELETE = db.Sql(
-    lambda _: sa.delete(log).where(log.c.id == sa.any_(sa.cast(sa.bindparam("ids"), postgresql.ARRAY(sa.BigInteger))))
-)
 
 _NUMBER: Final = {topic: n for n, topic in enumerate(topics.ALL)}
 
@@ -164,7 +166,8 @@ class Publisher:
             places = await self._left(held) if held else set()
 
     async def _round(self, places: set[Place]) -> set[Place]:
-        """One transaction: lock, read, send, delete. Those of these places that were ours."""
+        """One transaction: lock and delete, and commit once the broker has acknowledged. Those of these places that were
+        ours."""
         if not places:
             return set()
         try:
@@ -172,9 +175,9 @@ class Publisher:
             clean = False
             try:
                 await raw.execute("BEGIN")
-                held = await self._hold(raw, places)
-                if held:
-                    await self._send(raw, held)
+                rows = await self._take(raw, places)
+                held = {(row[0], row[1]) for row in rows}
+                await self._send([row for row in rows if row[2] is not None])
                 await raw.execute("COMMIT")
                 clean = True
                 return held
@@ -185,15 +188,13 @@ class Publisher:
         except Exception as failure:
             raise storage_error(failure) or failure from failure
 
-    async def _hold(self, raw: Any, places: set[Place]) -> set[Place]:
-        wanted = sorted(places)
-        kinds = [LOCKS + _NUMBER[topic] for topic, _ in wanted]
-        found = await _ask(raw, _LOCK, kinds=kinds, partitions=[partition for _, partition in wanted])
-        return {(topics.ALL[row[0] - LOCKS], row[1]) for row in found}
+    async def _take(self, raw: Any, places: set[Place]) -> list[Any]:
+        """The rows of those places that nobody else holds, oldest first; a row without an id of a place with none."""
+        names, partitions = zip(*sorted(places), strict=True)
+        kinds = [LOCKS + _NUMBER[topic] for topic in names]
+        return await _ask(raw, _TAKE, kinds=kinds, topics=list(names), partitions=list(partitions), limit=ROWS_AT_ONCE)
 
-    async def _send(self, raw: Any, held: set[Place]) -> None:
-        names, partitions = zip(*sorted(held), strict=True)
-        rows = await _ask(raw, _ROWS, topics=list(names), partitions=list(partitions), limit=ROWS_AT_ONCE)
+    async def _send(self, rows: Sequence[Any]) -> None:
         if not rows:
             return
         try:
@@ -205,7 +206,6 @@ class Publisher:
             raise BrokerError("the broker did not answer in time") from None
         except BaseExceptionGroup as failures:
             raise BrokerError("the broker did not take all of them") from failures
-        await _ask(raw, _DELETE, ids=[row[2] for row in rows])
 
     async def _left(self, places: set[Place]) -> set[Place]:
         """Those of these places with rows to publish. Peeks: asked after letting go, it finds what others committed and

@@ -134,21 +134,21 @@ class Loop:
                 places = await self._round(sorted(places))
 
     async def _round(self, wanted: list[Place]) -> set[Place]:
-        """Lock, read, send, delete; then those of the places held that have more."""
+        """Lock and delete, send, commit; then those of the places held that have more."""
         async with self._outbox.transaction():
-            kinds = [LOCKS + topics.ALL.index(topic) for topic, _ in wanted]
-            held = await self._outbox.fetch(self._texts["lock"], kinds, [partition for _, partition in wanted])
-            places = sorted((topics.ALL[row[0] - LOCKS], row[1]) for row in held)
-            if not places:
-                return set()
-            names, parts = [topic for topic, _ in places], [partition for _, partition in places]
-            rows = await self._outbox.fetch(self._texts["rows"], names, parts, ROWS_AT_ONCE)
+            names, parts = [topic for topic, _ in wanted], [partition for _, partition in wanted]
+            kinds = [LOCKS + topics.ALL.index(topic) for topic in names]
+            rows = await self._outbox.fetch(self._texts["take"], kinds, names, parts, ROWS_AT_ONCE)
             async with asyncio.TaskGroup() as group:
                 for (topic, partition), these in groupby(rows, key=lambda row: (row[0], row[1])):
-                    body = [(row[3], row[4]) for row in these]
+                    body = [(row[3], row[4]) for row in these if row[2] is not None]
                     name = self._place.kafka_prefix + topic
-                    group.create_task(bench_kafka.send(self._sender, name, partition, body))
-            await self._outbox.fetch(self._texts["delete"], [row[2] for row in rows])
+                    if body:
+                        group.create_task(bench_kafka.send(self._sender, name, partition, body))
+        held = sorted({(row[0], row[1]) for row in rows})
+        if not held:
+            return set()
+        names, parts = [topic for topic, _ in held], [partition for _, partition in held]
         return {(row[0], row[1]) for row in await self._outbox.fetch(self._texts["left"], names, parts)}
 
 

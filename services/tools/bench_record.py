@@ -14,12 +14,7 @@ import asyncpg
 
 _MOVES: Final = "UPDATE cursors SET position="  # then in this order: consumers, topics, partitions, where they were
 _SAYS: Final = "INSERT INTO log "
-_PUBLISHING: Final = {
-    "lock": "pg_try_advisory_xact_lock",
-    "rows": "JOIN LATERAL",
-    "delete": "DELETE FROM log",
-    "left": "EXISTS",
-}
+_PUBLISHING: Final = {"take": "pg_try_advisory_xact_lock", "left": "EXISTS"}
 
 Sent = tuple[str, tuple[Any, ...]]
 Place = tuple[str, int]

@@ -78,6 +78,7 @@ async def test_units_go_on_and_what_they_said_follows_in_order(process: Distribu
     ]
     await life.go_on(20)
     await life.all_heard()
+    await nothing_waits(process)  # heard is not yet acknowledged
     broker.pause() if how == "stopped" else broker.kill()
     await life.go_on(40)
     assert [row[0] for row in await process.rows("SELECT event_id FROM log ORDER BY id")] == life.said[20:]
