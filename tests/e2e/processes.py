@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -67,6 +67,13 @@ def end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.kill()
     process.wait()
+
+
+class Front(Protocol):
+    """Where an installation takes requests."""
+
+    @property
+    def url(self) -> str: ...
 
 
 @dataclass
@@ -218,7 +225,7 @@ def json_lines(file: Path) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def replaying(file: Path, installation: Installation, log: Path, *more: str) -> Iterator[subprocess.Popen[bytes]]:
+def replaying(file: Path, installation: Front, log: Path, *more: str) -> Iterator[subprocess.Popen[bytes]]:
     """The replay command beside us; what it acknowledged is in `log`, what it says in a file beside that."""
     process = spawn(
         log.with_suffix(".said"),
@@ -231,7 +238,7 @@ def replaying(file: Path, installation: Installation, log: Path, *more: str) -> 
         end(process)
 
 
-def replay(file: Path, installation: Installation, log: Path, *more: str, seconds: float = 300.0) -> int:
+def replay(file: Path, installation: Front, log: Path, *more: str, seconds: float = 300.0) -> int:
     """Replay the whole file; the exit code."""
     with replaying(file, installation, log, *more) as process:
         return process.wait(seconds)

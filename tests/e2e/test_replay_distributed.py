@@ -1,0 +1,151 @@
+"""One stream ends in the same scores, leads and totals per pool in one process and over Kafka and PostgreSQL."""
+
+import asyncio
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local.kafka import Cluster
+from deploy.local.postgres import Server
+from tests.e2e.distributed import distributed
+from tests.e2e.outcome import POOLS, Outcome, outcome
+from tests.e2e.processes import Installation, replay, until, write_config
+from tests.e2e.streams import write_moved, write_returning
+
+DATABASE = "replayed"
+LARGE_SUM = {"custom.amount": {"gte": 15_000}}
+LARGE_COMPANY = {"company.employees": {"gte": 2_000}}
+AGREEMENT: dict[str, Any] = {
+    "version": 1,
+    "scoring": {
+        "fit": {
+            "rules": [
+                {"points": 60, "because": "A large sum", "when": LARGE_SUM},
+                {"points": 15, "because": "A large company", "when": LARGE_COMPANY},
+            ]
+        },
+        "engagement": {
+            "half_life": "3650d",  # so that minutes do not show, see `outcome`
+            "rules": [
+                {"points": 20, "because": "Asked", "on": "form.submitted", "when": {"form": "demo-request"}},
+                {
+                    "points": 9,
+                    "because": "Read about prices",
+                    "on": "form.submitted",
+                    "when": {"form": "pricing"},
+                    "at_most": {"times": 1, "per": "4d"},
+                },
+                {"points": 2, "because": "Reads our letters", "on": "form.submitted", "when": {"form": "newsletter"}},
+            ],
+        },
+    },
+    "qualify": [
+        {"name": "A large sum", "urgency": "hot", "on": "form.submitted", "when": {"fit": {"gte": 50}}},
+        {"name": "A sum", "urgency": "warm", "on": "form.submitted", "when": {"custom.amount": {"gte": 5_000}}},
+        {"name": "Comes back", "urgency": "warm", "when": {"engagement": {"gte": 30}}},
+    ],
+    "response": {
+        "hot": {"touch_within": "400d"},
+        "warm": {"touch_within": "500d"},
+        "ladder": [{"at": "0m", "page": "owner", "by": ["inbox"]}],
+    },
+}
+EVERYWHERE = {(None, "new"), ("large", "assigned"), ("growth", "assigned"), ("growth", "qualified")}
+
+
+def configure(directory: Path, large: Mapping[str, Any], growth: int) -> Path:
+    """Two pools of five who have nobody in common: one with room for everybody who is `large`, the other for five times
+    `growth` of those who are not.
+
+    `large` reads what stays the same of a person: who waits for a full pool is routed anew by what they say meanwhile, so
+    with facts that change the pool would hang on who came first.
+    """
+    reps = [
+        {"id": f"rep{n}", "name": f"Rep {n}", "email": f"rep{n}@s.example", "capacity": {"open": room}}
+        for n, room in enumerate([5_000] * 5 + [growth] * 5)
+    ]
+    names = [str(rep["id"]) for rep in reps]
+    rules = [{"name": "Large", "when": large, "pool": "large"}, {"name": "Everybody else", "pool": "growth"}]
+    agreement = AGREEMENT | {"routing": {"rules": rules}}
+    return write_config(directory, agreement, reps, {"large": names[:5], "growth": names[5:]})
+
+
+@pytest.fixture
+def database(postgres: Server) -> Iterator[str]:
+    """Empty, for one test."""
+    postgres.drop(DATABASE)
+    yield postgres.create(DATABASE)
+    postgres.drop(DATABASE)
+
+
+def in_one_process(file: Path, config: Path, directory: Path, *more: str) -> Outcome:
+    """What comes of the whole file, `verify` clean."""
+    log = directory / "one.jsonl"
+    with Installation(config, directory / "one") as installation:
+        assert replay(file, installation, log, *more) == 0, log.with_suffix(".said").read_text()
+        until(installation.quiet, 120.0, "everything taken")
+        found = asyncio.run(outcome(installation.url, installation.rows(POOLS)))
+        assert installation.stop() == 0
+        code, said = installation.verify()
+    assert code == 0, said
+    return found
+
+
+async def in_several(file: Path, config: Path, directory: Path, database: str, kafka: str, *more: str) -> Outcome:
+    """What comes of it over Kafka and PostgreSQL, two of each service at work, `verify` clean."""
+    log = directory / "several.jsonl"
+    async with distributed(directory / "several", config, database, kafka) as installation:
+        code = await asyncio.to_thread(replay, file, installation, log, *more)
+        assert code == 0, log.with_suffix(".said").read_text()
+        await installation.settle(120.0)
+        found = await outcome(installation.url, await installation.rows(POOLS))
+        assert await installation.idle() == []
+        await installation.stop()
+    return found
+
+
+def both(file: Path, config: Path, directory: Path, database: str, kafka: str, *more: str) -> Outcome:
+    """What comes of it, the same twice."""
+    one = in_one_process(file, config, directory, *more)
+    several = asyncio.run(in_several(file, config, directory, database, kafka, *more))
+    assert several.differences(one) == []
+    return several
+
+
+def yesterday() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
+
+
+@pytest.mark.timeout(240)
+def test_people_who_come_back_have_the_same_scores_leads_and_pools_on_both_profiles(
+    tmp_path: Path, database: str, kafka: Cluster
+) -> None:
+    file = write_returning(tmp_path / "stream.csv", 400, 150, yesterday())
+    came: dict[str, set[datetime]] = defaultdict(set)
+    with file.open() as lines:
+        for row in csv.DictReader(lines):
+            came[row["email"].lower() or row["name"]].add(datetime.fromisoformat(row["submitted_at"]))
+    config = configure(tmp_path / "config", LARGE_COMPANY, 5)
+    more = ("--keep-times", "--map", "form=form", "--map", "amount=amount")
+    found = both(file, config, tmp_path, database, kafka.bootstrap, *more)
+    assert {who: {datetime.fromisoformat(part.at) for part in told.did} for who, told in found.leads.items()} == came
+    assert any(not part.counted for told in found.leads.values() for part in told.did)
+    assert set(found.pools) == EVERYWHERE
+
+
+@pytest.mark.stream
+@pytest.mark.timeout(600)
+def test_the_real_stream_has_the_same_scores_leads_and_pools_on_both_profiles(
+    stream: Path, tmp_path: Path, database: str, kafka: Cluster
+) -> None:
+    file = write_moved(tmp_path / "stream.csv", stream, yesterday())
+    config = configure(tmp_path / "config", LARGE_SUM, 300)
+    found = both(file, config, tmp_path, database, kafka.bootstrap, "--keep-times", "--map", "amount=amount_req")
+    assert len(found.leads) == 7_455
+    assert all(len(told.did) == 1 for told in found.leads.values())
+    assert set(found.pools) == EVERYWHERE
