@@ -4,7 +4,7 @@
 #   ARGS="..."          handed on to the command of the target
 #   KAFKA_VERSION=3.9.1 the Apache Kafka that `make kafka` and the tests bring up
 #   BROKERS=3           how many brokers `make kafka` and `make prove` bring up
-#   PROFILE=distributed what `make bench` measures
+#   PROFILE=distributed what `make bench` measures, and where `make replay` posts
 #   SEED=7              what `make prove` goes by; by default another each time
 
 PYTHON ?= python3
@@ -65,9 +65,10 @@ bench: $(RUN_STAMP) ## measure this machine against the goals, three minutes (PR
 	@$(if $(filter distributed,$(PROFILE)),$(BIN)/python -m tests.bench.distributed --kafka-version $(KAFKA_VERSION) \
 		--brokers $(BROKERS),$(BIN)/firsthour bench) $(ARGS)
 
-replay: $(RUN_STAMP) ## post FILE=some.csv as form events to a throwaway installation, or ARGS="--url ... --key ..."
+replay: $(RUN_STAMP) ## post FILE=some.csv as form events to a throwaway installation (PROFILE=distributed), or ARGS="--url ... --key ..."
 	@test -n "$(FILE)" || { echo "Name the stream: make replay FILE=leads.csv" >&2; exit 2; }
-	@$(BIN)/python -m services.tools.replay "$(FILE)" $(ARGS)
+	@$(BIN)/python -m $(if $(filter distributed,$(PROFILE)),tests.e2e.replay "$(FILE)" --kafka-version $(KAFKA_VERSION) \
+		--brokers $(BROKERS),services.tools.replay "$(FILE)") $(ARGS)
 
 prove: $(DEV_STAMP) ## kill processes, broker and database of a distributed installation, and judge from outside (SEED=7 BROKERS=3)
 	@$(BIN)/python -m tests.e2e.prove --brokers $(BROKERS) --kafka $(KAFKA_VERSION) $(if $(SEED),--seed $(SEED)) $(ARGS)
