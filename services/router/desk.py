@@ -297,22 +297,28 @@ class Desk:
 
     # --- the end --------------------------------------------------------------------------------------------------
 
-    def save_leads(self, *, but: Collection[str] = ()) -> None:
-        """Store every lead that changed, but those; they and what changes from now on are for the next time."""
-        connection = self.unit.connection
-        learned = {id: lead for id, lead in self._learned.items() if id not in self._changed}
-        store.learn(connection, [lead for id, lead in learned.items() if id not in but])
-        store.save(connection, [lead for id, lead in self._changed.items() if id not in but])
+    def save_leads(self, *, but: Collection[str]) -> None:
+        """Store every lead that changed, but those; they and what changes from now on are for `save`."""
+        learned = self._only_learned()
+        store.save(
+            self.unit.connection,
+            [lead for id, lead in self._changed.items() if id not in but],
+            [lead for id, lead in learned.items() if id not in but],
+        )
         self._learned = {id: lead for id, lead in learned.items() if id in but}
         self._changed = {id: lead for id, lead in self._changed.items() if id in but}
 
     def save(self) -> None:
         """Store everything that changed, in a constant number of statements."""
-        connection = self.unit.connection
-        self.save_leads()
-        store.assign(connection, list(self._assignments.values()))
-        store.keep(connection, self._decided)
-        store.save_turns(
-            connection, {pool: (self.floor.pools[pool], reps) for pool, reps in sorted(self._turned.items())}
+        changes = store.Changes(
+            self._changed.values(),
+            self._only_learned().values(),
+            self._assignments.values(),
+            self._decided,
+            {pool: (self.floor.pools[pool], reps) for pool, reps in self._turned.items()},
+            {rep: self.floor.reps[rep] for rep in self._reps},
         )
-        store.save_reps(connection, {rep: self.floor.reps[rep] for rep in self._reps})
+        store.keep(self.unit.connection, changes)
+
+    def _only_learned(self) -> dict[str, Lead]:
+        return {id: lead for id, lead in self._learned.items() if id not in self._changed}

@@ -1,6 +1,6 @@
 """The only SQL of the router: leads, assignments, decisions, pools and reps."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -255,18 +255,19 @@ def _lead(row: Row[Any]) -> Lead:
     return Lead(*columns)
 
 
-def save(connection: Connection, changed: Iterable[Lead]) -> None:
-    """Store these leads whole."""
+def save(connection: Connection, changed: Iterable[Lead], learned: Iterable[Lead]) -> None:
+    """Store leads: those that changed whole, of the others what scoring said of them."""
+    db.together(connection, _whole(changed), _of_scoring(learned))
+
+
+def _whole(changed: Iterable[Lead]) -> db.Work:
     ordered = sorted(changed, key=attrgetter("id"))
-    _SAVE.tuples(connection, [(*astuple(lead)[:-1], _encode(lead.state).decode()) for lead in ordered])
+    return _SAVE, [(*astuple(lead)[:-1], _encode(lead.state).decode()) for lead in ordered]
 
 
-def learn(connection: Connection, changed: Iterable[Lead]) -> None:
-    """Store what scoring said of these leads, nothing else of which has changed."""
-    _LEARN.tuples(
-        connection,
-        [(lead.scoring_version, lead.updated_at, _encode(lead.state).decode(), lead.id) for lead in changed],
-    )
+def _of_scoring(learned: Iterable[Lead]) -> db.Work:
+    rows = [(lead.scoring_version, lead.updated_at, _encode(lead.state).decode(), lead.id) for lead in learned]
+    return _LEARN, rows
 
 
 def held_by(connection: Connection, reps: Collection[str], limit: int) -> list[str]:
@@ -302,9 +303,8 @@ def waiting_by_pool(connection: Connection) -> dict[str, int]:
 # --- assignments and decisions ------------------------------------------------------------------------------------
 
 
-def assign(connection: Connection, changed: Sequence[Assignment]) -> None:
-    """Store these assignments: ends before beginnings, so that a lead never has two open ones."""
-    ended = [assignment for assignment in changed if assignment.stored]
+def close(connection: Connection, ended: Iterable[Assignment]) -> None:
+    """Store the ends of these assignments: before any beginning, so that a lead never has two open ones."""
     _CLOSE.many(
         connection,
         [
@@ -318,26 +318,26 @@ def assign(connection: Connection, changed: Sequence[Assignment]) -> None:
             for one in ended
         ],
     )
-    _OPEN_ASSIGNMENT.tuples(connection, [astuple(one)[:-1] for one in changed if not one.stored])
 
 
-def keep(connection: Connection, decided: Iterable[Decided]) -> None:
-    """Store these decisions with everything they were made from."""
-    _DECIDED.tuples(
-        connection,
-        [
-            (
-                one.id,
-                one.lead_id,
-                one.epoch,
-                one.at,
-                one.agreement,
-                (made := one.decision).chosen,
-                _encode(_Body(made.rule, made.pool, made.why, one.inputs)).decode(),
-            )
-            for one in decided
-        ],
-    )
+def _opened(begun: Iterable[Assignment]) -> db.Work:
+    return _OPEN_ASSIGNMENT, [astuple(one)[:-1] for one in begun]
+
+
+def _decided(decided: Iterable[Decided]) -> db.Work:
+    """Decisions with everything they were made from."""
+    return _DECIDED, [
+        (
+            one.id,
+            one.lead_id,
+            one.epoch,
+            one.at,
+            one.agreement,
+            (made := one.decision).chosen,
+            _encode(_Body(made.rule, made.pool, made.why, one.inputs)).decode(),
+        )
+        for one in decided
+    ]
 
 
 def decisions_of(connection: Connection, lead: str) -> list[dict[str, Any]]:
@@ -396,32 +396,50 @@ def _presence(row: Row[Any]) -> Presence:
     return Presence(row.open, row.state, row.until, row.said, row.updated_at)
 
 
-def save_turns(connection: Connection, changed: Mapping[str, tuple[Turns, Collection[str]]]) -> None:
-    """Store these pools, and the passes of those of their members named."""
-    _SAVE_POOL.many(connection, [{"pool": pool, "virtual": turns.virtual} for pool, (turns, _) in changed.items()])
-    _SAVE_TURN.many(
-        connection,
-        [
-            {"pool": pool, "rep": rep, "pass": turns.passes[rep]}
-            for pool, (turns, reps) in changed.items()
-            for rep in sorted(reps)
-        ],
-    )
+Turned = Mapping[str, tuple[Turns, Collection[str]]]
+"""Pools whose turn it was: of each the turns, and whose pass changed."""
 
 
-def save_reps(connection: Connection, changed: Mapping[str, Presence]) -> None:
-    """Store these reps."""
-    _SAVE_REP.many(
+def _pools_turned(changed: Turned) -> db.Work:
+    return _SAVE_POOL, [(pool, turns.virtual) for pool, (turns, _) in sorted(changed.items())]
+
+
+def _passes(changed: Turned) -> db.Work:
+    return _SAVE_TURN, [
+        (pool, rep, turns.passes[rep]) for pool, (turns, reps) in sorted(changed.items()) for rep in sorted(reps)
+    ]
+
+
+def _present(changed: Mapping[str, Presence]) -> db.Work:
+    return _SAVE_REP, [
+        (rep, one.open, one.state, one.until, one.said, one.updated_at) for rep, one in sorted(changed.items())
+    ]
+
+
+# --- all of it ----------------------------------------------------------------------------------------------------
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """What a unit has to store."""
+
+    leads: Collection[Lead] = ()
+    learned: Collection[Lead] = ()  # none of `leads`: scoring said something of them, nothing else changed
+    assignments: Collection[Assignment] = ()
+    decided: Collection[Decided] = ()
+    turned: Turned = {}
+    reps: Mapping[str, Presence] = {}
+
+
+def keep(connection: Connection, changes: Changes) -> None:
+    """Store everything, in a constant number of statements."""
+    close(connection, [one for one in changes.assignments if one.stored])
+    db.together(
         connection,
-        [
-            {
-                "rep": rep,
-                "open": presence.open,
-                "state": presence.state,
-                "until": presence.until,
-                "said": presence.said,
-                "updated_at": presence.updated_at,
-            }
-            for rep, presence in sorted(changed.items())
-        ],
+        _whole(changes.leads),
+        _of_scoring(changes.learned),
+        _opened([one for one in changes.assignments if not one.stored]),
+        _decided(changes.decided),
+        _pools_turned(changes.turned),
+        _passes(changes.turned),
+        _present(changes.reps),
     )

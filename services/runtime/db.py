@@ -10,6 +10,7 @@ arrays of the columns, whose text is the same for any number of rows.
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, cast
 
@@ -135,11 +136,15 @@ class Sql:
             return 0
         if connection.dialect.name == "sqlite":
             return int(connection.exec_driver_sql(self.for_one(connection.dialect).text, rows).rowcount)
-        text, order, given, each = self.for_rows(connection.dialect)
-        bound = tuple(zip(*rows, strict=True)) + tuple(given[n] for n in order[len(each) :])
+        text, bound = self.for_rows(connection.dialect).text, self.bound_rows(connection.dialect, rows)
         if isinstance(connection, Direct):
             return connection.changed(text, bound)
         return int(connection.exec_driver_sql(text, bound).rowcount)
+
+    def bound_rows(self, dialect: Dialect, rows: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+        """What the driver is given with `for_rows`."""
+        _, order, given, each = self.for_rows(dialect)
+        return tuple(zip(*rows, strict=True)) + tuple(given[n] for n in order[len(each) :])
 
     def many(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> int:
         """Run for each row, as one call of the driver; nothing for no rows. How many rows were changed.
@@ -176,6 +181,46 @@ class Sql:
         return found
 
 
+Work = tuple[Sql, list[tuple[Any, ...]]]
+"""A statement and its rows, as `Sql.tuples` takes them."""
+
+
+def together(connection: Connection, *work: Work) -> None:
+    """Run each for its rows, if it has any. On PostgreSQL in one round trip, which counts while others wait for what we
+    have locked; there nothing says which comes first, and no two of them may change the same row."""
+    some = [(statement, rows) for statement, rows in work if rows]
+    if len(some) < 2 or not isinstance(connection, Direct):
+        for statement, rows in some:
+            statement.tuples(connection, rows)
+        return
+    bound: list[Any] = []
+    for statement, rows in some:
+        bound += statement.bound_rows(connection.dialect, rows)
+    connection.changed(joined(tuple(statement for statement, _ in some), connection.dialect), bound)
+
+
+_JOINED: Final[dict[tuple[str, tuple[Sql, ...]], str]] = {}
+
+
+def joined(statements: tuple[Sql, ...], dialect: Dialect) -> str:
+    """One statement that does what these do, each for its rows; it takes their parameters one after the other's."""
+    found = _JOINED.get((dialect.name, statements))
+    if found is None:
+        parts: list[str] = []
+        taken = 0
+        for n, statement in enumerate(statements):
+            one = statement.for_rows(dialect)
+            shifted = _NUMBER.sub(partial(_shifted, by=taken), one.text)
+            parts.append(f"w{n} AS ({shifted})")
+            taken += len(one.order)
+        found = _JOINED[dialect.name, statements] = f"WITH {', '.join(parts)} SELECT 1"
+    return found
+
+
+def _shifted(place: re.Match[str], by: int) -> str:
+    return f"${int(place[1]) + by}"
+
+
 def _for_sqlite(value: Any) -> Any:
     return _to_json(value).decode() if isinstance(value, list) else value
 
@@ -192,6 +237,7 @@ def _compile(statement: Any, dialect: Dialect) -> Compiled:
     return Compiled(str(compiled), order, compiled.params, each)
 
 
+_NUMBER = re.compile(r"\$(\d+)")
 _PLACE = re.compile(r"\$(\d+)(?:::(\w+(?: PRECISION)?))?")
 _ONE_INSERT = re.compile(r"(INSERT INTO .*?)\sVALUES \(([^()]*)\)(.*?)(?:\sRETURNING .*)?", re.DOTALL)
 _ONE_UPDATE = re.compile(r"(UPDATE .*?)\s(WHERE .*)", re.DOTALL)

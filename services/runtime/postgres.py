@@ -30,7 +30,9 @@ from services.runtime.unit import Lane, StorageError, Unit
 T = TypeVar("T")
 
 BATCH_SECONDS: Final = 0.250  # batches of other partitions go on beside it
-AT_ONCE: Final = {Lane.COMMAND: 4, Lane.BATCH: 4, Lane.LATER: 1}
+AT_ONCE: Final = {Lane.COMMAND: 4, Lane.BATCH: 2, Lane.LATER: 1}
+"""Units side by side. Of batches one decides while the other waits for the database: with more of them, whoever holds the
+locks that all routers wait for is kept from going on by the decisions of others in its process."""
 READING_AT_ONCE: Final = 4
 TRIES_MAX: Final = 6
 BACKOFF_SECONDS: Final = 0.02

@@ -23,7 +23,7 @@ from services.runtime.settings import Settings
 from services.tools import bench_ground, bench_kafka, bench_world
 from services.tools.bench_record import Place, Record, Recorded, hands, recorded
 
-AT_ONCE: Final = 4  # units of a process that run side by side, as in `services.runtime.postgres`
+AT_ONCE: Final = 2  # units of a process that run side by side, as in `services.runtime.postgres`
 ROWS_AT_ONCE: Final = 500  # this and the next: as in `services.runtime.publisher`
 LOCKS: Final = 0x1EAD_0000
 SESSION: Final = "SELECT name, setting FROM pg_settings WHERE source = 'client' AND name NOT IN ('application_name', 'client_encoding')"

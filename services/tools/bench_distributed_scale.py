@@ -33,7 +33,7 @@ from services.tools.bench_scale import (
 from services.tools.bench_world import Factory
 
 FILLED_AT_ONCE: Final = 50_000
-BACKLOG: Final = 20_000
+BACKLOG: Final = 40_000
 BACKLOG_FULL: Final = 100_000
 BACKLOG_ROUNDS: Final = 3
 CLOCKS_AT_ONCE: Final = 2_000

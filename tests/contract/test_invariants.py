@@ -197,7 +197,7 @@ def test_i3_the_database_refuses_a_second_open_assignment(router: Room) -> None:
     router.ask("l1")
     second = router_store.Assignment("l1", 2, "bo", "all", "everyone", "d", 1)
     with pytest.raises(sa.exc.IntegrityError):
-        router.unit(lambda unit: router_store.assign(unit.connection, [second]))
+        router.unit(lambda unit: router_store.keep(unit.connection, router_store.Changes(assignments=[second])))
 
 
 def test_i3_the_database_refuses_an_epoch_that_was(router: Room) -> None:
@@ -205,7 +205,7 @@ def test_i3_the_database_refuses_an_epoch_that_was(router: Room) -> None:
     router.command(commands.reject, "l1", "not-now", sales("ana"))
     again = router_store.Assignment("l1", 1, "bo", "all", "everyone", "d", 1)
     with pytest.raises(sa.exc.IntegrityError):
-        router.unit(lambda unit: router_store.assign(unit.connection, [again]))
+        router.unit(lambda unit: router_store.keep(unit.connection, router_store.Changes(assignments=[again])))
 
 
 def test_i3_a_lead_is_qualified_once_however_many_lines_it_meets_and_how_often(router: Room) -> None:

@@ -26,12 +26,12 @@ ORDER: Final = (
     ("log",),
 )
 RANK: Final = {table: rank for rank, tables in enumerate(ORDER) for table in tables}
-_LOCKS: Final = re.compile(r"^(?:INSERT INTO|UPDATE|DELETE FROM) (\w+)|FROM (\w+)[\s\S]*FOR UPDATE")
+_LOCKS: Final = re.compile(r"(?:^|AS \()(?:INSERT INTO|UPDATE|DELETE FROM) (\w+)|FROM (\w+)[\s\S]*FOR UPDATE")
 
 
 def locked(texts: Sequence[str]) -> list[str]:
     """The tables whose rows these statements lock, in the order of their first locks."""
-    found = [match[1] or match[2] for text in texts if (match := _LOCKS.search(text))]
+    found = [match[1] or match[2] for text in texts for match in _LOCKS.finditer(text)]
     return [table for table in dict.fromkeys(found) if table in RANK]
 
 

@@ -4,11 +4,12 @@ import asyncio
 from functools import partial
 
 import pytest
+import sqlalchemy as sa
 
 from schemas import topics
 from schemas.events import LeadTouched
-from services.runtime import meta
-from services.runtime.log import Row
+from services.runtime import db, meta
+from services.runtime.log import Row, cursors
 from services.runtime.sqlite import PASSED_OVER_MAX
 from services.runtime.unit import Lane, StorageError, Unit
 from tests.contract.conftest import Backend
@@ -19,6 +20,13 @@ NO_ROOM_THERE = (
     "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$",
     "CREATE TRIGGER no_room BEFORE INSERT ON log FOR EACH ROW WHEN (NEW.key = 'boom') EXECUTE FUNCTION no()",
 )
+
+
+_NAME = db.Sql(lambda f: f.upsert(meta.meta, ["name"]))
+_CHANGE = db.Sql(
+    lambda _: sa.update(meta.meta).where(meta.meta.c.name == sa.bindparam("named")).values(value=sa.bindparam("to"))
+)
+_BEGIN = db.Sql(lambda f: f.insert(cursors).values({c.name: sa.bindparam(c.name) for c in cursors.columns}))
 
 
 def say(unit: Unit, key: str) -> None:
@@ -98,6 +106,26 @@ async def test_a_failed_unit_leaves_the_writer_ready_for_the_next(backend: Backe
         with pytest.raises(type(failure)):
             await backend.units.run(work)
     assert await backend.units.run(lambda unit: 7) == 7
+
+
+async def test_what_is_stored_together_is_stored_as_one_after_the_other(backend: Backend) -> None:
+    await backend.units.run(lambda unit: _NAME.tuples(unit.connection, [("a", "1"), ("b", "1"), ("c", "1")]))
+
+    def work(unit: Unit) -> None:
+        begun = [("test", "leads", n, 7 * n) for n in range(3)]
+        db.together(
+            unit.connection,
+            (_CHANGE, [("2", "a"), ("3", "nobody")]),
+            (_BEGIN, begun),
+            (_NAME, []),
+            (_NAME, [("c", "2"), ("d", "{4}")]),
+        )
+
+    await backend.units.run(work)
+    kept = await backend.rows("SELECT name, value FROM meta WHERE name IN ('a', 'b', 'c', 'd') ORDER BY name")
+    assert [tuple(row) for row in kept] == [("a", "2"), ("b", "1"), ("c", "2"), ("d", "{4}")]
+    at = await backend.rows("SELECT partition, position FROM cursors WHERE consumer = 'test' ORDER BY partition")
+    assert [tuple(row) for row in at] == [(0, 0), (1, 7), (2, 14)]
 
 
 async def test_the_time_of_a_unit_is_read_once(backend: Backend) -> None:
