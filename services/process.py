@@ -3,7 +3,7 @@ order."""
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,30 +44,37 @@ class Process:
                     "serving", host=self.host, port=port_of(bound), version=VERSION, services=" ".join(self.wanted)
                 )
 
-            answered = asyncio.Event()
-            life = asyncio.create_task(self._live(door, stop, answered))
-            try:
-                await serve(door, bound, stop, started)
-            finally:
-                stop.asked.set()
-                answered.set()
-            return await life
+            async with self._opened() as system:  # it takes long and waits for nothing: before anybody can connect
+                answered = asyncio.Event()
+                life = asyncio.create_task(self._live(system, door, stop, answered))
+                try:
+                    await serve(door, bound, stop, started)
+                finally:
+                    stop.asked.set()
+                    answered.set()
+                    await asyncio.wait([life])
+                return life.result()
 
-    async def _live(self, door: Door, stop: Stop, answered: asyncio.Event) -> int:
-        """`answered`: the last request has been."""
+    @contextlib.asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Distributed]:
         ways = self.channels(self.settings, HostClock())
         try:
             system = await open_distributed(self.settings, self.wanted, ways)
             try:
-                return await self._work(system, door, stop, answered)
+                yield system
             finally:
-                stop.asked.set()
-                await answered.wait()
                 await system.close()
         finally:
             for channel in ways.values():
                 await channel.close()
+
+    async def _live(self, system: Distributed, door: Door, stop: Stop, answered: asyncio.Event) -> int:
+        """`answered`: the last request has been."""
+        try:
+            return await self._work(system, door, stop, answered)
+        finally:
             stop.asked.set()
+            await answered.wait()
 
     async def _work(self, system: Distributed, door: Door, stop: Stop, answered: asyncio.Event) -> int:
         if not await self._wait(system, door, stop):

@@ -1,5 +1,7 @@
 """I11: the same events and recycles lead to the same scores, people and totals in any order and on both profiles.
 
+Totals per pool as long as what routing reads of a lead stays the same while it waits for a full pool: who waits is routed
+anew by the latest facts, so in which pool they find room hangs on when others came.
 FIRSTHOUR_HISTORIES says how many random histories are tried; a few by default.
 """
 
