@@ -24,7 +24,7 @@ from services.notifier.channels.email import EmailChannel, MailSettingsError, se
 from services.notifier.channels.inbox import InboxChannel
 from services.notifier.channels.slack import SlackChannel
 from services.process import Process
-from services.runtime import auth, endpoints, loglines, settings
+from services.runtime import endpoints, loglines, settings
 from services.runtime.clock import Clock, HostClock
 from services.runtime.config import ConfigError, ConfigFiles
 from services.runtime.files import MissingFilesError
@@ -219,7 +219,7 @@ class Serving:
         system, given = self._system, self._up.settings.admin_key is not None
         key = None if given else await system.units.run(first_key)
         if key is not None:
-            system.keys.take(await system.reads(auth.listed))
+            await system.keys.refresh(system.reads)
         lives = await system.reads(first_key_lives)
         config = system.resources.config.current
         return Greeting(self._me.url, config, str(self._up.settings.data_dir), key, lives, given)

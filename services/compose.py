@@ -118,7 +118,7 @@ class KeysKeeper:
         used, self._keys.used = self._keys.used, {}
         if used:
             await self._units.run(lambda unit: auth.note_use(unit.connection, used))
-        self._keys.take(await self._reads(auth.listed))
+        await self._keys.refresh(self._reads)
         return False
 
     async def run(self) -> None:

@@ -137,10 +137,9 @@ class CachedKeys:
             if used := self._keys.used:
                 self._keys.used = {}
                 await self._units.run(lambda unit: auth.note_use(unit.connection, used))
-            found = await self._reads(auth.listed)
+            found = await self._keys.refresh(self._reads)
         except StorageError:
             return False
-        self._keys.take(found)
         self._remember(found)
         return False
 

@@ -4,6 +4,7 @@ Hashes live in memory (refreshed from the table after every change and each few 
 hash and one look-up. A key is `fh_<id>_<secret>`: the id is no secret and names the key in lists and logs.
 """
 
+import asyncio
 import hmac
 import secrets
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from sqlalchemy.engine import Connection
 from services.runtime import db
 from services.runtime.clock import Clock, micros, moment
 from services.runtime.problem import Problem
+from services.runtime.reads import Reads
 
 ROLES: Final[Mapping[str, frozenset[str]]] = {
     "ingest": frozenset({"ingest"}),
@@ -172,6 +174,15 @@ class Keys:
     local: str | None = None
     used: dict[str, datetime] = field(default_factory=dict)
     _by_hash: dict[str, Key] = field(default_factory=dict)
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def refresh(self, reads: Reads) -> list[Key]:
+        """Read and take the keys of now. One at a time: what was read before a key was made, and came later, would forget
+        it. Raises `StorageError`."""
+        async with self._reading:
+            found = await reads(listed)
+            self.take(found)
+            return found
 
     def take(self, keys: list[Key]) -> None:
         """These are the keys now."""

@@ -50,7 +50,7 @@ def _keys(api: APIRouter, resources: Resources, keys: Keys) -> None:
     once_of = Depends(idempotent(resources.units))
 
     async def refresh() -> None:
-        keys.take(await resources.reads(auth.listed))
+        await keys.refresh(resources.reads)
 
     @api.post("/v1/keys", status_code=201, response_model=KeyCreated)
     async def create(body: KeyBody, who: Admin, once: Annotated[Once, once_of]) -> JSONResponse:
