@@ -87,36 +87,42 @@ def database(postgres: Server) -> Iterator[str]:
     postgres.drop(DATABASE)
 
 
-def in_one_process(file: Path, config: Path, directory: Path, *more: str) -> Outcome:
+def in_one_process(file: Path, config: Path, directory: Path, *more: str, parts_of_one_in: int) -> Outcome:
     """What comes of the whole file, `verify` clean."""
     log = directory / "one.jsonl"
     with Installation(config, directory / "one") as installation:
         assert replay(file, installation, log, *more) == 0, log.with_suffix(".said").read_text()
         until(installation.quiet, 120.0, "everything taken")
-        found = asyncio.run(outcome(installation.url, installation.rows(POOLS)))
+        pools = installation.rows(POOLS)
+        found = asyncio.run(outcome(installation.url, pools, parts_of_one_in=parts_of_one_in))
         assert installation.stop() == 0
         code, said = installation.verify()
     assert code == 0, said
     return found
 
 
-async def in_several(file: Path, config: Path, directory: Path, database: str, kafka: str, *more: str) -> Outcome:
+async def in_several(
+    file: Path, config: Path, directory: Path, database: str, kafka: str, *more: str, parts_of_one_in: int
+) -> Outcome:
     """What comes of it over Kafka and PostgreSQL, two of each service at work, `verify` clean."""
     log = directory / "several.jsonl"
     async with distributed(directory / "several", config, database, kafka) as installation:
         code = await asyncio.to_thread(replay, file, installation, log, *more)
         assert code == 0, log.with_suffix(".said").read_text()
         await installation.settle(120.0)
-        found = await outcome(installation.url, await installation.rows(POOLS))
+        pools = await installation.rows(POOLS)
+        found = await outcome(installation.url, pools, parts_of_one_in=parts_of_one_in)
         assert await installation.idle() == []
         await installation.stop()
     return found
 
 
-def both(file: Path, config: Path, directory: Path, database: str, kafka: str, *more: str) -> Outcome:
+def both(
+    file: Path, config: Path, directory: Path, database: str, kafka: str, *more: str, parts_of_one_in: int = 1
+) -> Outcome:
     """What comes of it, the same twice."""
-    one = in_one_process(file, config, directory, *more)
-    several = asyncio.run(in_several(file, config, directory, database, kafka, *more))
+    one = in_one_process(file, config, directory, *more, parts_of_one_in=parts_of_one_in)
+    several = asyncio.run(in_several(file, config, directory, database, kafka, *more, parts_of_one_in=parts_of_one_in))
     assert several.differences(one) == []
     return several
 
@@ -149,9 +155,12 @@ def test_the_real_stream_has_the_same_scores_leads_and_pools_on_both_profiles(
 ) -> None:
     file = write_moved(tmp_path / "stream.csv", stream, yesterday())
     config = configure(tmp_path / "config", LARGE_SUM, 300)
-    found = both(file, config, tmp_path, database, kafka.bootstrap, "--keep-times", "--map", "amount=amount_req")
+    more = ("--keep-times", "--map", "amount=amount_req")
+    found = both(file, config, tmp_path, database, kafka.bootstrap, *more, parts_of_one_in=10)
     assert len(found.leads) == 7_455
-    assert all(len(told.did) == 1 for told in found.leads.values())
+    asked = [told for told in found.leads.values() if told.parts is not None]
+    assert len(asked) > 500
+    assert all(len(told.did) == 1 for told in asked)
     assert set(found.pools) == EVERYWHERE
 
 
