@@ -148,6 +148,7 @@ def test_people_who_come_back_have_the_same_scores_leads_and_pools_on_both_profi
     assert set(found.pools) == EVERYWHERE
 
 
+@pytest.mark.long
 @pytest.mark.stream
 @pytest.mark.timeout(600)
 def test_the_real_stream_has_the_same_scores_leads_and_pools_on_both_profiles(
