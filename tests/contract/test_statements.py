@@ -2,6 +2,7 @@
 
 import asyncio
 import pkgutil
+import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from itertools import count
@@ -19,7 +20,7 @@ from sqlalchemy.pool import NullPool
 
 import services
 from deploy.local.postgres import Server
-from services.runtime import auth, db, idempotency
+from services.runtime import auth, db, idempotency, publisher
 from services.runtime.clock import HandClock, moment
 from services.runtime.config import Config
 from services.runtime.migrate import is_current, migrate
@@ -118,6 +119,27 @@ def test_no_statement_of_a_unit_reads_a_whole_table(migrated: str) -> None:
 
     whole = {name for name, plan in run_on(migrated)(plans).items() if "Seq Scan" in plan}
     assert whole <= SMALL
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["not counted yet", "counted"])
+def test_what_is_published_is_looked_up_by_its_ids_however_much_waits(migrated: str, known: bool) -> None:
+    def plan(connection: Connection) -> str:
+        connection.exec_driver_sql(
+            "INSERT INTO log (topic, partition, key, event_id, at, body)"
+            " SELECT 'leads', n % 12, 'k', n::text, 0, 'x' FROM generate_series(1, 20000) n"
+        )
+        if known:
+            connection.exec_driver_sql("ANALYZE log")
+        for name, value in {**db.LOOK_UP, "plan_cache_mode": "force_generic_plan"}.items():
+            connection.exec_driver_sql(f"SET LOCAL {name} = {value}")
+        text, _ = publisher.TAKE.bound(connection.dialect, {})
+        connection.exec_driver_sql(f"PREPARE take AS {text}")
+        rows = connection.exec_driver_sql("EXPLAIN EXECUTE take (ARRAY[1], ARRAY['leads'], ARRAY[1], 500)").all()
+        connection.exec_driver_sql("DEALLOCATE take")
+        connection.rollback()
+        return "\n".join(row[0] for row in rows)
+
+    assert re.search(r"log_pkey.*\n *Index Cond: \(id = ANY", run_on(migrated)(plan))
 
 
 def test_the_history_leads_to_the_tables_the_code_speaks_of_on_postgresql(migrated: str) -> None:
