@@ -2,8 +2,8 @@
 
 Any process publishes any row. Who holds a partition (a lock of its transaction, which ends with the process) deletes its
 rows by id, sends them, and commits when the broker has answered; the others need not wait, for whoever holds it looks once
-more after letting go. A row is sent at least once, and the rows of one key always in the order of their commits. Never "ids beyond
-the last one seen": ids commit out of order.
+more after letting go. A row is sent at least once, and the rows of one key always in the order of their commits. Never
+"ids beyond the last one seen": ids commit out of order.
 """
 
 import asyncio
@@ -49,8 +49,9 @@ def _given(*columns: tuple[str, Any]) -> Any:
 
 
 def _take(_: db.Flavour) -> Any:
-    """Locks what can be locked of the given places, and deletes the oldest rows there. What was sees rows from before the
-    lock, but never those that whoever held it has deleted; newer ones of a key only together with all before them."""
+    """Locks what can be locked of the given places, and deletes the oldest rows there. It sees rows as of before the lock:
+    none that whoever held it has deleted, and of a key none without all before it. An array of ids is looked up in the
+    index, however the planner judges the table."""
     given = _given(("kind", sa.Integer), ("topic", sa.Text), ("partition", sa.BigInteger))
     lock = sa.func.pg_try_advisory_xact_lock(given.c.kind, sa.cast(given.c.partition, sa.Integer))
     held = sa.select(given.c.topic, given.c.partition).where(lock).cte("held").prefix_with("MATERIALIZED")
@@ -64,9 +65,7 @@ def _take(_: db.Flavour) -> Any:
     ids = sa.select(oldest.c.id).select_from(held.join(oldest, sa.true())).scalar_subquery()
     gone = (
         sa.delete(log)
-        .where(
-            log.c.id == sa.any_(sa.func.array(ids))
-        )  # an array: looked up by id, however the planner judges the table
+        .where(log.c.id == sa.any_(sa.func.array(ids)))
         .returning(log.c.topic, log.c.partition, log.c.id, log.c.key, log.c.body)
         .cte("gone")
     )
