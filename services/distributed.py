@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy.engine import Connection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from schemas.topics import ALL
 from services.compose import KEYS_SECONDS, Gauges, all_services, keep_running, run_all
 from services.gateway.app import Gateway
 from services.notifier.channels.base import Channel
@@ -323,7 +324,8 @@ async def open_distributed(
     publishing = Pool(
         url, arguments, size=PUBLISHING_SIZE, application_name="firsthour publisher", synchronous_commit="off"
     )
-    publisher = Publisher(publishing, sender, partitions)
+    everything = all_services(channels, None)
+    publisher = Publisher(publishing, sender, partitions, unhurried=_unhurried(everything))
     units.emitted = publisher.wake
     runners: dict[str, Runner] = {}
 
@@ -347,7 +349,6 @@ async def open_distributed(
     ends = Ends(logs, settings)
     resources = Resources(settings, shared, config, units, reads, ends, telemetry, wake)
     keys = auth.Keys(shared, settings.admin_key.get_secret_value() if settings.admin_key else None)
-    everything = all_services(channels, None)
     chosen = tuple(service for service in everything if service.name in wanted)
     crews = [
         crew_of(service, heard, logs, resources, options, fixed=fixed)
@@ -391,6 +392,11 @@ async def open_distributed(
         log.stuck = made.give_up
     made.app = _app(made, wanted, watch)
     return made
+
+
+def _unhurried(services: Sequence[Service]) -> set[str]:
+    """The topics nobody waits for: each of their readers lets them gather."""
+    return {topic for topic in ALL if all(topic in service.gathers for service in services if topic in service.hears)}
 
 
 def _apart(service: Service, *, fixed: bool) -> list[tuple[str, ...]]:

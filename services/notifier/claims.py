@@ -85,13 +85,12 @@ def claim_new(
     """New pages as they are to be stored: claimed in the unit that made them, as far as there is room, which saves the
     first page of an assignment a unit. Their clocks are locked by this unit already. A page that exists is left out:
     its rung has fired before, and nobody is told of it twice."""
-    known = store.there(unit, [page.id for page in pages])
+    known, standing = store.before_new(unit, pages)
     pages = [page for page in pages if page.id not in known]
     ready = [page for page in pages if page.state == "pending"]
     room = max(0, min(desk.room(), len(ready)))
     if not room:
         return pages, []
-    standing = store.standing(unit, {page.person for page in ready})
     real, now = unit.clock.real(), unit.now
     stored, claims = {page.id: page for page in pages}, []
     for page in ready[:room]:

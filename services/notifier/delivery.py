@@ -16,7 +16,7 @@ from services.notifier.claims import DELIVERY, Claim, Claimed, Desk, Done, claim
 from services.runtime.service import Resources
 from services.runtime.unit import Lane, StorageError
 
-CLAIMED_AT_ONCE = 20
+CLAIMED_AT_ONCE = 64
 SENDING_AT_ONCE = 64
 LOOK_SECONDS = 1.0
 STORAGE_SECONDS = 1.0

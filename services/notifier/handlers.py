@@ -7,7 +7,8 @@ from functools import partial
 from schemas.events import ActionAsked, PromiseKept, PromiseMissed, RepChanged, Routed
 from services.notifier import store
 from services.notifier.claims import DELIVERY, Desk, claim_new
-from services.notifier.domain.clock import Batch, Clock, Terms, fire, hear
+from services.notifier.domain.clock import Batch, Cancel, Clock, Terms, fire, hear
+from services.notifier.domain.page import Page, cancelled
 from services.runtime.log import Record
 from services.runtime.unit import Unit
 
@@ -32,17 +33,21 @@ def hear_routes(batch: Sequence[Record], unit: Unit, desk: Desk) -> None:
 def fire_due(unit: Unit, desk: Desk) -> datetime | None:
     """Fire what is due, soonest first; when the next clock is due."""
     due = store.due_clocks(unit, unit.clock.business(), CLOCKS_AT_ONCE)
-    now = unit.now
+    now, gathered = unit.now, Batch()
     if due:
-        terms, real, gathered = desk.terms(unit.config), unit.clock.real(), Batch()
+        terms, real = desk.terms(unit.config), unit.clock.real()
         for clock in due:
             gathered.take(fire(clock, terms, now, real))
         _store(unit, gathered, {clock.lead_id: clock for clock in due}, terms, desk)
-    return now if len(due) == CLOCKS_AT_ONCE else store.next_due(unit, now)
+    if len(due) == CLOCKS_AT_ONCE:
+        return now
+    theirs = [clock.due_at for clock in gathered.changed.values() if clock.due_at is not None]  # not stored yet
+    return min(filter(None, [*theirs, store.next_due(unit, now)]), default=None)
 
 
 def _store(unit: Unit, gathered: Batch, before: Mapping[str, Clock], terms: Terms, desk: Desk) -> None:
     pages, claims = claim_new(unit, gathered.pages, gathered.changed, terms, desk)
+    pages = [_unless_cancelled(page, gathered.cancels) for page in pages]
     store.save_clocks(unit, gathered.changed.values())
     store.add_pages(unit, pages)
     store.cancel_pages(unit, gathered.cancels)
@@ -53,6 +58,12 @@ def _store(unit: Unit, gathered: Batch, before: Mapping[str, Clock], terms: Term
     if any(page.state == "pending" for page in pages):
         unit.wake(DELIVERY)
     unit.after.append(partial(_count, gathered, before, desk))
+
+
+def _unless_cancelled(page: Page, cancels: Sequence[Cancel]) -> Page:
+    """What is not on its way may be cancelled in the unit that made it."""
+    why = next((cancel.why for cancel in cancels if cancel.hits(page)), None)
+    return page if why is None else cancelled(page, why)
 
 
 def _count(gathered: Batch, before: Mapping[str, Clock], desk: Desk) -> None:

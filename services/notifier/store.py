@@ -103,7 +103,18 @@ _SOME_CLOCKS = db.Sql(lambda f: sa.select(clocks).where(f.among(clocks.c.lead_id
 _ADD_PAGES = db.Sql(
     lambda f: f.insert(pages).values({c.name: sa.bindparam(c.name) for c in pages.columns}).on_conflict_do_nothing()
 )
-_THERE = db.Sql(lambda f: sa.select(pages.c.id).where(f.among(pages.c.id, "pages")))
+
+
+def _before_new(f: db.Flavour) -> Any:
+    """Which pages are there already, and who is here: two questions in one round trip. Rows of the first say no state."""
+    there = sa.select(pages.c.id, sa.cast(sa.null(), sa.Text), sa.cast(sa.null(), db.Integer))
+    return sa.union_all(
+        there.where(f.among(pages.c.id, "pages")),
+        sa.select(reps.c.rep, reps.c.state, reps.c.until).where(f.among(reps.c.rep, "reps")),
+    )
+
+
+_BEFORE_NEW = db.Sql(_before_new)
 _CANCEL_PAGES = db.Sql(
     lambda _: (
         sa.update(pages)
@@ -155,7 +166,6 @@ _CHANGE_PAGES = db.Sql(
     )
 )
 _ADD_ATTEMPTS = db.Sql(lambda f: f.upsert(attempts, ["page_id", "n"]))
-_STANDING = db.Sql(lambda f: sa.select(reps.c.rep, reps.c.state, reps.c.until).where(f.among(reps.c.rep, "reps")))
 
 
 def _save_reps(flavour: db.Flavour) -> Any:
@@ -228,15 +238,13 @@ class Attempt(NamedTuple):
 
 def lock_clocks(unit: Unit, leads: Collection[str]) -> dict[str, Clock]:
     """The clocks of these leads, locked; none for a lead that never was handed over."""
-    if not leads:
-        return {}
-    rows = _LOCK_CLOCKS.all(unit.connection, leads=sorted(leads))
+    rows = unit.lock(_LOCK_CLOCKS, leads=sorted(leads))
     return {row.lead_id: _clock(row) for row in rows}
 
 
 def due_clocks(unit: Unit, now: datetime, limit: int) -> list[Clock]:
     """Clocks that are due, soonest first, locked; those that somebody else holds are left to them."""
-    return [_clock(row) for row in _DUE_CLOCKS.all(unit.connection, now=micros(now), limit=limit)]
+    return [_clock(row) for row in unit.lock(_DUE_CLOCKS, now=micros(now), limit=limit)]
 
 
 def next_due(unit: Unit, now: datetime) -> datetime | None:
@@ -246,8 +254,9 @@ def next_due(unit: Unit, now: datetime) -> datetime | None:
 
 
 def save_clocks(unit: Unit, changed: Iterable[Clock]) -> None:
-    """Store these clocks."""
-    _SAVE_CLOCKS.many(unit.connection, [_clock_row(clock) for clock in sorted(changed, key=attrgetter("lead_id"))])
+    """Store these clocks, at the unit's end."""
+    rows = [_clock_row(clock) for clock in sorted(changed, key=attrgetter("lead_id"))]
+    unit.store(_SAVE_CLOCKS.work(unit.connection, rows))
 
 
 def find_clocks(connection: Connection, leads: Collection[str]) -> dict[str, Clock]:
@@ -258,25 +267,28 @@ def find_clocks(connection: Connection, leads: Collection[str]) -> dict[str, Clo
 # --- pages -------------------------------------------------------------------------------------------------------
 
 
-def there(unit: Unit, ids: Collection[str]) -> set[str]:
-    """Those of these pages that exist already."""
-    return {row[0] for row in _THERE.all(unit.connection, pages=list(ids))} if ids else set()
+def before_new(unit: Unit, new: Collection[Page]) -> tuple[set[str], dict[str, Standing]]:
+    """Those of these pages that exist already, and what was last said of the people they are for."""
+    if not new:
+        return set(), {}
+    ids, people = sorted(page.id for page in new), sorted({page.person for page in new})
+    rows = _BEFORE_NEW.all(unit.connection, pages=ids, reps=people)
+    standing = {row[0]: Standing(row[1], _moment(row[2])) for row in rows if row[1] is not None}
+    return {row[0] for row in rows if row[1] is None}, standing
 
 
 def add_pages(unit: Unit, new: Iterable[Page]) -> None:
-    """Store new pages; one that is there already stays as it is."""
-    _ADD_PAGES.many(unit.connection, [_page_row(page) for page in sorted(new, key=attrgetter("id"))])
+    """Store new pages, at the unit's end; one that is there already stays as it is."""
+    rows = [_page_row(page) for page in sorted(new, key=attrgetter("id"))]
+    unit.store(_ADD_PAGES.work(unit.connection, rows))
 
 
 def cancel_pages(unit: Unit, cancels: Iterable[Cancel]) -> None:
-    """Pages that wait are not sent any more."""
-    _CANCEL_PAGES.many(
-        unit.connection,
-        [
-            {"lead": c.lead_id, "to_epoch": c.epoch, "all_kinds": 0 if c.owners_only else 1, "why": c.why}
-            for c in cancels
-        ],
-    )
+    """Pages that wait are not sent any more: of those that were stored before this unit."""
+    rows = [
+        {"lead": c.lead_id, "to_epoch": c.epoch, "all_kinds": 0 if c.owners_only else 1, "why": c.why} for c in cancels
+    ]
+    unit.store(_CANCEL_PAGES.work(unit.connection, rows))
 
 
 def peek(unit: Unit, limit: int) -> list[Waiting]:
@@ -291,15 +303,14 @@ def lock_pages(unit: Unit, ids: Collection[str]) -> list[tuple[Page, Standing | 
 
 
 def change_pages(unit: Unit, changed: Iterable[Page]) -> None:
-    """Store what may change of these pages."""
-    _CHANGE_PAGES.many(unit.connection, [{"page": page.id, **_page_row(page)} for page in changed])
+    """Store what may change of these pages, at the unit's end."""
+    unit.store(_CHANGE_PAGES.work(unit.connection, [{"page": page.id, **_page_row(page)} for page in changed]))
 
 
 def add_attempts(unit: Unit, new: Iterable[Attempt]) -> None:
-    """Store attempts; what is known better now replaces what was said of the same one."""
-    _ADD_ATTEMPTS.many(
-        unit.connection, [{**attempt._asdict(), "at": micros(attempt.at)} for attempt in sorted(new, key=_PLACE)]
-    )
+    """Store attempts, at the unit's end; what is known better now replaces what was said of the same one."""
+    rows = [{**attempt._asdict(), "at": micros(attempt.at)} for attempt in sorted(new, key=_PLACE)]
+    unit.store(_ADD_ATTEMPTS.work(unit.connection, rows))
 
 
 def listed(
@@ -326,12 +337,6 @@ def save_reps(unit: Unit, changed: Sequence[RepChanged]) -> None:
     )
 
 
-def standing(unit: Unit, wanted: Collection[str]) -> dict[str, Standing]:
-    """What was last said of these people."""
-    rows = _STANDING.all(unit.connection, reps=sorted(wanted))
-    return {row[0]: Standing(row[1], _moment(row[2])) for row in rows}
-
-
 # --- rows --------------------------------------------------------------------------------------------------------
 
 
@@ -351,7 +356,7 @@ def _clock_row(clock: Clock) -> dict[str, Any]:
 
 
 def _clock(row: Row[Any]) -> Clock:
-    known = dict(row._mapping)
+    known = {name: row._mapping[name] for name in Clock.__struct_fields__}
     known |= {name: _moment(known[name]) for name in _BUSINESS}
     known |= {"opted_out": bool(known["opted_out"]), "accepted": bool(known["accepted"]), "card": _card(known["card"])}
     return Clock(**known)

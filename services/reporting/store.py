@@ -76,13 +76,13 @@ _TIMELINE = db.Sql(_timeline)
 
 
 def keep(unit: Unit, rows: Sequence[Mapping[str, object]]) -> None:
-    """Store history rows; one that is there already stays as it is."""
-    _KEEP.many(unit.connection, sorted(rows, key=itemgetter("id")))
+    """Store history rows, at the unit's end; one that is there already stays as it is."""
+    unit.store(_KEEP.work(unit.connection, sorted(rows, key=itemgetter("id"))))
 
 
 def set_statuses(unit: Unit, rows: Sequence[Mapping[str, object]]) -> None:
-    """The newest status of leads; an older version never overwrites."""
-    _STATUS.many(unit.connection, sorted(rows, key=itemgetter("lead_id")))
+    """The newest status of leads, at the unit's end; an older version never overwrites."""
+    unit.store(_STATUS.work(unit.connection, sorted(rows, key=itemgetter("lead_id"))))
 
 
 def drop(unit: Unit, before: int, limit: int) -> int:

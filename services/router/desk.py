@@ -82,7 +82,7 @@ class Desk:
         self.unit = unit
         self.rules = rules_of(unit.config)
         self.queue = queue or Queue()
-        self.leads = store.lock(unit.connection, {*wanted, *self.queue.ids})
+        self.leads = store.lock(unit, {*wanted, *self.queue.ids})
         self.now = unit.now
         self.at = micros(self.now)
         self._learned: dict[str, Lead] = {}
@@ -96,8 +96,8 @@ class Desk:
     def floor(self) -> Floor:
         """Pools and reps, locked when first asked for: after every lead."""
         team, connection = self.rules.team, self.unit.connection
-        locked = store.lock_floor(connection, team.pool_by_id, team.rep_by_id)
-        self.queue.look_again(store.pools_waited_for(connection, team.pool_by_id), connection)
+        locked, waited_for = store.lock_floor(connection, team.pool_by_id, team.rep_by_id)
+        self.queue.look_again(waited_for, connection)
         return locked
 
     # --- what is known --------------------------------------------------------------------------------------------
@@ -309,7 +309,7 @@ class Desk:
         self._changed = {id: lead for id, lead in self._changed.items() if id in but}
 
     def save(self) -> None:
-        """Store everything that changed, in a constant number of statements."""
+        """Store everything that changed, at the unit's end and in a constant number of statements."""
         changes = store.Changes(
             self._changed.values(),
             self._only_learned().values(),
@@ -318,7 +318,7 @@ class Desk:
             {pool: (self.floor.pools[pool], reps) for pool, reps in self._turned.items()},
             {rep: self.floor.reps[rep] for rep in self._reps},
         )
-        store.keep(self.unit.connection, changes)
+        store.keep(self.unit, changes)
 
     def _only_learned(self) -> dict[str, Lead]:
         return {id: lead for id, lead in self._learned.items() if id not in self._changed}

@@ -13,6 +13,7 @@ from services.router.domain.choosing import Decision, Floor, Inputs, Presence, T
 from services.router.domain.lead import HELD, Lead, State
 from services.runtime import db
 from services.runtime.clock import moment
+from services.runtime.unit import Unit
 
 leads = sa.Table(
     "router_leads",
@@ -135,8 +136,6 @@ _DECISIONS = db.Sql(
     )
 )
 _POOLS = db.Sql(lambda _: sa.select(pools).order_by(pools.c.pool).with_for_update())
-_TURNS = db.Sql(lambda _: sa.select(turns).order_by(turns.c.pool, turns.c.rep))
-_REPS = db.Sql(lambda _: sa.select(reps).order_by(reps.c.rep).with_for_update())
 _PEEK_REPS = db.Sql(lambda _: sa.select(reps))
 _ADD_POOL = db.Sql(lambda f: f.insert(pools).values(pool=sa.bindparam("pool"), virtual=0).on_conflict_do_nothing())
 _ADD_REP = db.Sql(
@@ -154,6 +153,30 @@ _POOLS_WAITED_FOR = db.Sql(
         sa.exists().where(leads.c.queue_pool == asked.c.value).correlate(asked)
     )
 )
+_OF_TURN, _OF_REP, _WAITED_FOR = 1, 2, 3
+
+
+def _kind(number: int) -> sa.ColumnElement[int]:
+    return sa.literal_column(str(number), sa.Integer)
+
+
+def _floor(f: db.Flavour) -> Any:
+    """Turns, reps (which are locked by it) and pools that are waited for: three questions in one round trip, each row with
+    the number of the question it answers."""
+    there = sa.select(reps).order_by(reps.c.rep).with_for_update().cte("there")
+    asked = f.each("pools").subquery()
+    wait = sa.exists().where(leads.c.queue_pool == asked.c.value).correlate(asked)
+    no_text, no_number = sa.cast(sa.null(), sa.Text), sa.cast(sa.null(), db.Integer)
+    return sa.union_all(
+        sa.select(_kind(_OF_TURN), turns.c.pool, turns.c.rep, turns.c["pass"], no_text, no_number, no_number),
+        sa.select(
+            _kind(_OF_REP), there.c.rep, there.c.state, there.c.open, there.c.said, there.c.until, there.c.updated_at
+        ),
+        sa.select(_kind(_WAITED_FOR), asked.c.value, no_text, no_number, no_text, no_number, no_number).where(wait),
+    )
+
+
+_FLOOR = db.Sql(_floor)
 _PLACE = sa.tuple_(leads.c.urgency_rank, leads.c.queue_since, leads.c.lead_id)
 _AFTER = sa.tuple_(
     sa.bindparam("rank", type_=sa.Integer), sa.bindparam("since", type_=sa.BigInteger), sa.bindparam("after_id")
@@ -185,6 +208,8 @@ _HELD_BY = db.Sql(
         .limit(_LIMIT)
     )
 )
+
+_COLUMNS = len(leads.columns)
 
 _encode = msgspec.json.Encoder().encode
 _state = msgspec.json.Decoder(State).decode
@@ -238,9 +263,9 @@ _body = msgspec.json.Decoder(_Body).decode
 # --- leads --------------------------------------------------------------------------------------------------------
 
 
-def lock(connection: Connection, wanted: Collection[str]) -> dict[str, Lead]:
+def lock(unit: Unit, wanted: Collection[str]) -> dict[str, Lead]:
     """Those of these leads that are known, locked, sorted by id."""
-    return {row[0]: _lead(row) for row in _LOCK.all(connection, leads=sorted(wanted))}
+    return {row[0]: _lead(row) for row in unit.lock(_LOCK, leads=sorted(wanted))}
 
 
 def find(connection: Connection, lead: str) -> Lead | None:
@@ -250,7 +275,7 @@ def find(connection: Connection, lead: str) -> Lead | None:
 
 
 def _lead(row: Row[Any]) -> Lead:
-    columns: list[Any] = [*row]
+    columns: list[Any] = [*row[:_COLUMNS]]
     columns[-1] = _state(columns[-1])
     return Lead(*columns)
 
@@ -363,28 +388,34 @@ def _told(row: Row[Any], body: _Body) -> dict[str, Any]:
 # --- pools and reps -----------------------------------------------------------------------------------------------
 
 
-def lock_floor(connection: Connection, known_pools: Collection[str], known_reps: Collection[str]) -> Floor:
-    """Pools, then reps, each locked in order of their ids. New ones get their row first: only a row can be locked."""
+def lock_floor(
+    connection: Connection, known_pools: Collection[str], known_reps: Collection[str]
+) -> tuple[Floor, set[str]]:
+    """Pools, then reps, each locked in order of their ids; and those of the pools for which some lead waits. New ones get
+    their row first: only a row can be locked."""
     virtual = _pools(connection)
     if new := sorted(set(known_pools) - virtual.keys()):
         _ADD_POOL.many(connection, [{"pool": pool} for pool in new])
         virtual = _pools(connection)
-    found = {pool: Turns(virtual[pool]) for pool in virtual}
-    for pool, rep, passes in _TURNS.all(connection):
-        found.setdefault(pool, Turns()).passes[rep] = passes
-    presences = _reps(connection)
-    if new := sorted(set(known_reps) - presences.keys()):
+    rows = _FLOOR.all(connection, pools=sorted(known_pools))
+    if new := sorted(set(known_reps) - {row[1] for row in rows if row[0] == _OF_REP}):
         _ADD_REP.many(connection, [{"rep": rep} for rep in new])
-        presences = _reps(connection)
-    return Floor(presences, found)
+        rows = _FLOOR.all(connection, pools=sorted(known_pools))
+    found = {pool: Turns(virtual[pool]) for pool in virtual}
+    presences: dict[str, Presence] = {}
+    waited_for: set[str] = set()
+    for kind, name, text, number, said, until, updated_at in rows:
+        if kind == _OF_TURN:
+            found.setdefault(name, Turns()).passes[text] = number
+        elif kind == _OF_REP:
+            presences[name] = Presence(number, text, until, said, updated_at)
+        else:
+            waited_for.add(name)
+    return Floor(presences, found), waited_for
 
 
 def _pools(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in _POOLS.all(connection)}
-
-
-def _reps(connection: Connection) -> dict[str, Presence]:
-    return {row[0]: _presence(row) for row in _REPS.all(connection)}
 
 
 def presences(connection: Connection) -> dict[str, Presence]:
@@ -430,11 +461,10 @@ class Changes(msgspec.Struct, frozen=True):
     reps: Mapping[str, Presence] = {}
 
 
-def keep(connection: Connection, changes: Changes) -> None:
-    """Store everything, in a constant number of statements."""
-    close(connection, [one for one in changes.assignments if one.stored])
-    db.together(
-        connection,
+def keep(unit: Unit, changes: Changes) -> None:
+    """Store everything at the unit's end, in a constant number of statements; what ends is stored now."""
+    close(unit.connection, [one for one in changes.assignments if one.stored])
+    unit.store(
         _whole(changes.leads),
         _of_scoring(changes.learned),
         _opened([one for one in changes.assignments if not one.stored]),

@@ -35,14 +35,15 @@ applied = sa.Table(
     sqlite_autoincrement=True,
 )
 
-_IN_FORCE = db.Sql(
-    lambda _: (
-        sa.select(applied.c.id)
-        .where(applied.c.effective_at <= sa.bindparam("now", type_=sa.BigInteger))
-        .order_by(applied.c.effective_at.desc(), applied.c.id.desc())
-        .limit(1)
-    )
+IN_FORCE = (
+    sa.select(applied.c.id)
+    .where(applied.c.effective_at <= sa.bindparam("now", type_=sa.BigInteger))
+    .order_by(applied.c.effective_at.desc(), applied.c.id.desc())
+    .limit(1)
 )
+"""The version in force at `now` (microseconds)."""
+
+_IN_FORCE = db.Sql(lambda _: IN_FORCE)
 _TEXTS = db.Sql(
     lambda _: sa.select(applied.c.agreement, applied.c.team, applied.c.sources).where(
         applied.c.id == sa.bindparam("id")
@@ -133,12 +134,14 @@ class AppliedConfig:
             raise NothingAppliedError("no configuration is in force; `firsthour apply` stores one")
         return self._current
 
-    def of(self, connection: Connection) -> Config:
-        """The one in force as this transaction sees it. Raises `NothingAppliedError`."""
-        row = _IN_FORCE.first(connection, now=micros(self._clock.business()))
-        if row is not None and row[0] not in (self._id, self._refused):
-            found = _TEXTS.first(connection, id=row[0])
-            self._take(_Cached(int(row[0]), *found))
+    def of(self, connection: Connection, id: int | None = None) -> Config:
+        """The one in force as this transaction sees it; `id` when it was read already. Raises `NothingAppliedError`."""
+        if id is None:
+            row = _IN_FORCE.first(connection, now=micros(self._clock.business()))
+            id = int(row[0]) if row is not None else None
+        if id is not None and id not in (self._id, self._refused):
+            found = _TEXTS.first(connection, id=id)
+            self._take(_Cached(id, *found))
         return self.current
 
     def _take(self, found: _Cached) -> None:

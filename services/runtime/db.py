@@ -10,7 +10,7 @@ arrays of the columns, whose text is the same for any number of rows.
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, cast
 
@@ -29,6 +29,9 @@ Bytes = sa.LargeBinary
 LOOK_UP: Final[Mapping[str, str]] = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 """What PostgreSQL is told for a session of units: rows are looked up by an index. A plan that is made while a table is
 empty, and kept, would go on reading all of it when it is no longer empty."""
+
+MICROSECONDS: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT"
+"""PostgreSQL's clock, as of now and not of the transaction's beginning."""
 
 _to_json = msgspec.json.Encoder().encode
 
@@ -61,6 +64,13 @@ class Flavour:
         if self.name == "sqlite":
             return column.in_(self.each(name))
         return column == sa.any_(_array(name))
+
+
+def arrays(name: str, /, **columns: tuple[str, Any]) -> Any:
+    """For PostgreSQL: the rows of several array parameters side by side, each with the name and type of its column."""
+    given = [sa.cast(sa.bindparam(parameter), postgresql.ARRAY(type_)) for parameter, (_, type_) in columns.items()]
+    shape = [sa.column(column, type_) for column, type_ in columns.values()]
+    return sa.func.unnest(*given).table_valued(*shape).render_derived(name=name)
 
 
 def _array(name: str) -> sa.BindParameter[Any]:
@@ -123,6 +133,16 @@ class Sql:
             return rows[0] if rows else None
         return connection.exec_driver_sql(text, bound).first()
 
+    def locked(self, connection: Connection, **values: Any) -> tuple[Sequence[Any], int | None]:
+        """Every row of a SELECT that locks, and when the last of them was locked (microseconds), by the database's clock:
+        a row locked is a row read, so no question of its own is needed. None where there is no such clock, or no row. The
+        rows may have a column more at their end."""
+        if not isinstance(connection, Direct):
+            return self.all(connection, **values), None
+        text, bound = self.bound(connection.dialect, values)
+        rows = connection.rows(_with_time(text), bound)
+        return rows, max((row[-1] for row in rows), default=None)
+
     def bound(self, dialect: Dialect, values: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
         """What the driver is given."""
         text, order, given, _ = self.for_one(dialect)
@@ -153,18 +173,20 @@ class Sql:
         change the same row: in one statement PostgreSQL refuses the first and does only one of the second. Rows that
         others may change at the same time come sorted by their key, so that nobody waits in a circle.
         """
+        return self.tuples(connection, self.work(connection, rows)[1])
+
+    def work(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> "Work":
+        """What `many` would do with these, for `together` and `Unit.store`."""
         rows = list(rows)
         if not rows:
-            return 0
+            return self, []
         _, order, given, each = self.for_one(connection.dialect)
         if connection.dialect.name != "sqlite":
             order = each
         if given and any(n not in rows[0] for n in order):
             rows = [{**given, **row} for row in rows]
         pick = itemgetter(*order)
-        return self.tuples(
-            connection, [pick(row) for row in rows] if len(order) > 1 else [(pick(row),) for row in rows]
-        )
+        return self, [pick(row) for row in rows] if len(order) > 1 else [(pick(row),) for row in rows]
 
     def for_one(self, dialect: Dialect) -> Compiled:
         """What `run` sends."""
@@ -179,6 +201,12 @@ class Sql:
         if found is None:
             found = self._of_rows[dialect.name] = _over_rows(self.for_one(dialect))
         return found
+
+
+@cache
+def _with_time(text: str) -> str:
+    """The rows of a SELECT that locks, each with the time after its lock: before it, the row is not there to be read."""
+    return f"WITH locked AS MATERIALIZED ({text}) SELECT locked.*, {MICROSECONDS} AS locked_at FROM locked"  # noqa: S608
 
 
 Work = tuple[Sql, list[tuple[Any, ...]]]

@@ -23,9 +23,8 @@ from sqlalchemy.util.concurrency import await_only, greenlet_spawn
 
 from services.runtime import db
 from services.runtime.clock import Clock, moment
-from services.runtime.config import Config
 from services.runtime.log import Place, Row
-from services.runtime.unit import Lane, StorageError, Unit
+from services.runtime.unit import FindConfig, Lane, StorageError, Unit
 
 T = TypeVar("T")
 
@@ -50,7 +49,7 @@ _AGAIN: Final = frozenset({"40001", "40P01", "55P03"})  # serialization, deadloc
 _NOW_IMPOSSIBLE: Final = ("08", "53", "57", "58", "25006", "25P03", "28", "3D")
 _LOST: Final = ("08", "57P0", "25P03")  # the connection is gone, or about to go
 
-_NOW = db.Sql(lambda _: sa.select(sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger)))
+_NOW = db.Sql(lambda _: sa.select(sa.literal_column(db.MICROSECONDS)))
 
 DIALECT: Final[sa.Dialect] = asyncpg_dialect()  # type: ignore[no-untyped-call]  # as its authors left it
 
@@ -90,11 +89,11 @@ class Straight(db.Direct):
 
 
 class Pool:
-    """Connections of the driver, made when needed and kept."""
+    """Connections of the driver, made when needed and kept. Its own pool does more at each taking and giving back than a
+    small unit's statements cost."""
 
     def __init__(self, url: sa.URL, connect_args: Mapping[str, Any], *, size: int, **settings: str) -> None:
         """At most `size` connections. `settings` are the server's, for each session."""
-        self._size = size
         self._arguments = {
             **connect_args,
             "host": url.host,
@@ -103,45 +102,48 @@ class Pool:
             "password": url.password,
             "database": url.database,
             "server_settings": {**_SESSION, **connect_args.get("server_settings", {}), **settings},
+            "statement_cache_size": 512,
+            "max_cached_statement_lifetime": 0,
+            "record_class": Found,
+            "timeout": CONNECTION_SECONDS,
         }
-        self._pool: Any = None
-        self._opening = asyncio.Lock()
+        self._room = asyncio.Semaphore(size)
+        self._free: list[Any] = []  # the one used last comes first: the server has its plans at hand
 
     async def take(self) -> Any:
         """A connection, to be given back. Raises what the driver raises, or `TimeoutError`."""
-        if self._pool is None:
-            async with self._opening:
-                if self._pool is None:
-                    self._pool = await asyncpg.create_pool(
-                        **self._arguments,
-                        min_size=0,
-                        max_size=self._size,
-                        statement_cache_size=512,
-                        max_cached_statement_lifetime=0,
-                        record_class=Found,
-                        reset=_nothing_to_reset,
-                        max_inactive_connection_lifetime=0,
-                    )
-        return await self._pool.acquire(timeout=CONNECTION_SECONDS)
+        if self._room.locked():
+            async with asyncio.timeout(CONNECTION_SECONDS):
+                await self._room.acquire()
+        else:
+            await self._room.acquire()  # at once, and without a timer
+        try:
+            while self._free:
+                raw = self._free.pop()
+                if not raw.is_closed():
+                    return raw
+            return await asyncpg.connect(**self._arguments)
+        except BaseException:
+            self._room.release()
+            raise
 
-    async def give(self, raw: Any, *, clean: bool) -> None:
-        """Give it back. `clean`: it is in no transaction."""
-        if not clean:
+    def give(self, raw: Any, *, clean: bool) -> None:
+        """Give it back. `clean`: it is in no transaction, and its session is as it was."""
+        if clean:
+            self._free.append(raw)
+        else:
             raw.terminate()
-        await self._pool.release(raw)
+        self._room.release()
 
     async def close(self) -> None:
-        """Close every connection."""
-        if self._pool is not None:
-            try:
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await self._pool.close()
-            except TimeoutError:
-                self._pool.terminate()
-
-
-async def _nothing_to_reset(connection: Any) -> None:
-    """A session is changed by nobody, so a unit need not wait until it is as before."""
+        """Close every connection that is not in use."""
+        free, self._free = self._free, []
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await asyncio.gather(*(raw.close() for raw in free), return_exceptions=True)
+        except TimeoutError:
+            for raw in free:
+                raw.terminate()
 
 
 def open_engine(url: sa.URL, connect_args: Mapping[str, Any], *, size: int, **settings: str) -> AsyncEngine:
@@ -210,7 +212,7 @@ class PostgresUnits:
         self,
         pool: Pool,
         clock: Clock,
-        config: Callable[[Connection], Config],
+        config: FindConfig,
         *,
         partitions: int,
         ask: Callable[[Connection], datetime] | None = database_now,
@@ -283,7 +285,7 @@ class PostgresUnits:
         def whole(connection: Connection) -> tuple[T, Unit]:
             unit = Unit(connection, self._clock, self._config, partitions=self._partitions, ask=self._ask)
             result = work(unit)
-            unit.store_rows()
+            unit.finish()
             return result, unit
 
         try:
@@ -302,7 +304,7 @@ class PostgresUnits:
                 clean = True
                 return made
             finally:
-                await self._pool.give(raw, clean=clean)
+                self._pool.give(raw, clean=clean)
         except Exception as failure:
             raise self._judged(failure, committing=committing) from failure
 

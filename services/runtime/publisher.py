@@ -1,32 +1,36 @@
 """Publishes what units emitted: rows of `log` go to Kafka in order, and are gone once they are acknowledged.
 
 Any process publishes any row. Who holds a partition (a lock of its transaction, which ends with the process) deletes its
-rows by id, sends them, and commits when the broker has answered; the others need not wait, for whoever holds it looks once
-more after letting go. A row is sent at least once, and the rows of one key always in the order of their commits. Never
-"ids beyond the last one seen": ids commit out of order.
+rows by id, sends them, and commits when the broker has answered. Who finds it held comes again, for whoever holds it may
+have looked before the last commit. A row is sent at least once, and the rows of one key always in the order of their
+commits. Never "ids beyond the last one seen": ids commit out of order.
 """
 
 import asyncio
 import random
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import Any, Final, Protocol, cast
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.dialects import postgresql
 
 from schemas import topics
 from services.runtime import db
 from services.runtime.intake import BrokerError
 from services.runtime.log import Place, log
 from services.runtime.postgres import DIALECT, Pool, storage_error
+from services.runtime.service import GATHERED_SECONDS
 from services.runtime.unit import StorageError
 
 ROWS_AT_ONCE: Final = 500  # of a partition
 SEND_SECONDS: Final = 8.0  # how long a transaction may wait for the broker
 SWEEP_SECONDS: Final = 1.0
 BACKOFF_MAX_SECONDS: Final = 2.0
+HELD_SECONDS: Final = 0.003  # until the first look at what somebody else holds; then twice as long each time
+HELD_MAX_SECONDS: Final = 0.1
 LOCKS: Final = 0x1EAD_0000  # the first half of the advisory locks' keys; the topic's number is added
 
 _log = structlog.get_logger(__name__)
@@ -39,20 +43,13 @@ class Sender(Protocol):
         """Keys and bodies, in this order, all acknowledged when it returns. Raises `BrokerError`; some may have arrived."""
 
 
-def _given(*columns: tuple[str, Any]) -> Any:
-    arrays = [sa.cast(sa.bindparam(f"{name}s"), postgresql.ARRAY(type_)) for name, type_ in columns]
-    return (
-        sa.func.unnest(*arrays)
-        .table_valued(*(sa.column(name, type_) for name, type_ in columns), name="given")
-        .render_derived()
-    )
-
-
 def _take(_: db.Flavour) -> Any:
     """Locks what can be locked of the given places, and deletes the oldest rows there. It sees rows as of before the lock:
     none that whoever held it has deleted, and of a key none without all before it. An array of ids is looked up in the
     index, however the planner judges the table."""
-    given = _given(("kind", sa.Integer), ("topic", sa.Text), ("partition", sa.BigInteger))
+    given = db.arrays(
+        "given", kinds=("kind", sa.Integer), topics=("topic", sa.Text), partitions=("partition", sa.BigInteger)
+    )
     lock = sa.func.pg_try_advisory_xact_lock(given.c.kind, sa.cast(given.c.partition, sa.Integer))
     held = sa.select(given.c.topic, given.c.partition).where(lock).cte("held").prefix_with("MATERIALIZED")
     oldest = (
@@ -78,7 +75,7 @@ def _take(_: db.Flavour) -> Any:
 
 
 def _left(_: db.Flavour) -> Any:
-    given = _given(("topic", sa.Text), ("partition", sa.BigInteger))
+    given = db.arrays("given", topics=("topic", sa.Text), partitions=("partition", sa.BigInteger))
     there = sa.exists().where(log.c.topic == given.c.topic, log.c.partition == given.c.partition).correlate(given)
     return sa.select(given.c.topic, given.c.partition).where(there)
 
@@ -100,25 +97,45 @@ class Publisher:
 
     name = "runtime.publisher"
 
-    def __init__(self, pool: Pool, sender: Sender, partitions: int) -> None:
-        """`pool` is for this alone: only here does a transaction wait for a network."""
+    def __init__(self, pool: Pool, sender: Sender, partitions: int, *, unhurried: Collection[str] = ()) -> None:
+        """`pool` is for this alone: only here does a transaction wait for a network. `unhurried`: topics nobody waits for,
+        whose rows gather a while."""
         self._pool = pool
         self._sender = sender
         self._all = {(topic, partition) for topic in topics.ALL for partition in range(partitions)}
+        self._unhurried = frozenset(unhurried)
         self._dirty: set[Place] = set()
+        self._gathering: set[Place] = set()
+        self.held: set[Place] = set()  # by somebody else, when last tried
+        self._tried = 0  # how often in a row there were such
+        self._swept_at = 0.0
         self._more = asyncio.Event()
         self._silent = False
         self.trouble: str | None = None
 
     def wake(self, places: Iterable[Place]) -> None:
         """Something was committed there."""
-        self._dirty.update(places)
+        for place in places:
+            if place[0] not in self._unhurried:
+                self._dirty.add(place)
+                self._more.set()
+            else:
+                if not self._gathering:
+                    asyncio.get_running_loop().call_later(GATHERED_SECONDS, self._gathered)
+                self._gathering.add(place)
+
+    def _gathered(self) -> None:
+        self._dirty |= self._gathering
+        self._gathering.clear()
         self._more.set()
 
     async def step(self) -> bool:
-        """Publish everything that waits; whether anything did."""
+        """Publish everything that waits and that nobody else holds; whether anything did."""
         any_ = False
-        while await self._round(await self._left(self._all)):
+        while places := await self._left(self._all):
+            ours, _ = await self._round(places)
+            if not ours:
+                break
             any_ = True
         self._dirty.clear()
         return any_
@@ -128,12 +145,7 @@ class Publisher:
         while True:
             try:
                 await self._wait()
-                places, self._dirty = self._dirty, set()
-                try:
-                    await self._publish(places)
-                except BaseException:
-                    self._dirty |= places
-                    raise
+                await self._publish()
                 failures = 0
                 self._heard()
             except (BrokerError, StorageError) as failure:
@@ -152,42 +164,56 @@ class Publisher:
         await self._pool.close()
 
     async def _wait(self) -> None:
-        """Until somebody committed, else for a second: then look everywhere."""
+        """Until somebody committed, or it is time to come again for what others hold, or to look everywhere."""
+        now = asyncio.get_running_loop().time
         if not self._dirty:
             self._more.clear()
-            try:
-                async with asyncio.timeout(SWEEP_SECONDS):
+            seconds = self._swept_at + SWEEP_SECONDS - now()
+            if self.held:
+                pause = min(HELD_MAX_SECONDS, HELD_SECONDS * 2 ** min(self._tried, 8))
+                seconds = min(seconds, pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, seconds)):
                     await self._more.wait()
-            except TimeoutError:
-                self._dirty |= await self._left(self._all)
+        if now() - self._swept_at >= SWEEP_SECONDS:
+            self._dirty |= await self._left(self._all)
+            self._swept_at = now()
 
-    async def _publish(self, places: set[Place]) -> None:
-        while places:
-            held = await self._round(places)
-            places = await self._left(held) if held else set()
+    async def _publish(self) -> None:
+        """One round over what was committed, and what others held when last tried."""
+        places = self._dirty | self.held | self._gathering  # which costs nothing more now
+        self._dirty, self.held, self._gathering = set(), set(), set()
+        try:
+            ours, full = await self._round(places)
+        except BaseException:
+            self._dirty |= places
+            raise
+        self._dirty |= full
+        self.held = places - ours
+        self._tried = self._tried + 1 if self.held else 0
 
-    async def _round(self, places: set[Place]) -> set[Place]:
+    async def _round(self, places: set[Place]) -> tuple[set[Place], set[Place]]:
         """One transaction: lock and delete, and commit once the broker has acknowledged. Those of these places that were
-        ours."""
+        ours, and those of them that may have more."""
         if not places:
-            return set()
+            return set(), set()
         try:
             raw = await self._pool.take()
             clean = False
             try:
                 await raw.execute("BEGIN")
                 rows = await self._take(raw, places)
-                held = {(row[0], row[1]) for row in rows}
                 await self._send([row for row in rows if row[2] is not None])
                 await raw.execute("COMMIT")
                 clean = True
-                return held
             finally:
-                await asyncio.shield(self._pool.give(raw, clean=clean))
+                self._pool.give(raw, clean=clean)
         except BrokerError:
             raise
         except Exception as failure:
             raise storage_error(failure) or failure from failure
+        count = Counter((row[0], row[1]) for row in rows)
+        return set(count), {place for place, number in count.items() if number >= ROWS_AT_ONCE}
 
     async def _take(self, raw: Any, places: set[Place]) -> list[Any]:
         """The rows of those places that nobody else holds, oldest first; a row without an id of a place with none."""
@@ -209,8 +235,7 @@ class Publisher:
             raise BrokerError("the broker did not take all of them") from failures
 
     async def _left(self, places: set[Place]) -> set[Place]:
-        """Those of these places with rows to publish. Peeks: asked after letting go, it finds what others committed and
-        could not publish meanwhile."""
+        """Those of these places with rows to publish. Peeks."""
         names, partitions = zip(*sorted(places), strict=True)
         try:
             raw = await self._pool.take()
@@ -219,7 +244,7 @@ class Publisher:
                 found = await _ask(raw, _LEFT, topics=list(names), partitions=list(partitions))
                 clean = True
             finally:
-                await asyncio.shield(self._pool.give(raw, clean=clean))
+                self._pool.give(raw, clean=clean)
         except Exception as failure:
             raise storage_error(failure) or failure from failure
         return {(row[0], row[1]) for row in found}

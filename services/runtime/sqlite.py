@@ -221,7 +221,7 @@ class SqliteUnits:
         try:
             with connection.begin():
                 result = work(unit)
-                count = unit.store_rows()
+                count = unit.finish()
                 last = connection.exec_driver_sql("SELECT last_insert_rowid()").scalar_one() if count else 0
         except DBAPIError as failure:
             code = getattr(failure.orig, "sqlite_errorcode", 0) & 0xFF

@@ -4,10 +4,10 @@ Handlers are plain functions of a unit, with no `await` in them, so nothing can 
 `Units` runs them: one writer thread on SQLite (`services.runtime.sqlite`), `run_sync` on PostgreSQL.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import IntEnum
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -16,7 +16,7 @@ from schemas.envelope import encode
 from schemas.events import Event
 from schemas.topics import SAID_BY
 from services.runtime import db
-from services.runtime.clock import Clock, micros, new_id
+from services.runtime.clock import Clock, micros, moment, new_id
 from services.runtime.config import Config
 from services.runtime.log import Place, Row, log, partition_of
 
@@ -25,14 +25,18 @@ T = TypeVar("T")
 _APPEND = db.Sql(lambda _: sa.insert(log).values({c.name: sa.bindparam(c.name) for c in log.columns if c.name != "id"}))
 
 
+FindConfig = Callable[[Connection, int | None], Config]
+"""Finds what is in force; given the number of its version, when that has been read already."""
+
+
 class Unit:
-    """What a handler gets: a connection inside a transaction, the configuration in force, the time, and `emit`."""
+    """What a handler gets: a connection inside a transaction, the configuration in force, the time, `store` and `emit`."""
 
     def __init__(
         self,
         connection: Connection,
         clock: Clock,
-        config: Config | Callable[[Connection], Config],
+        config: Config | FindConfig,
         *,
         partitions: int = 1,
         ask: Callable[[Connection], datetime] | None = None,
@@ -46,22 +50,45 @@ class Unit:
         self.rows: list[Row] = []
         self.woken: set[str] = set()
         self.after: list[Callable[[], None]] = []
+        self._work: list[db.Work] = []
         self._id = ""
+        self._version: int | None = None
         self._now: datetime | None = None
+        self._locked_at = self._began_at = 0  # microseconds of the database's clock, as far as they were read
 
     @property
     def config(self) -> Config:
         """What is in force, the same for the whole unit."""
         if callable(self._config):
-            self._config = self._config(self.connection)
+            self._config = self._config(self.connection, self._version)
         return self._config
 
     @property
     def now(self) -> datetime:
         """Business time, read once: ask for it after the locks, so that a unit that waited does not predate what it finds."""
         if self._now is None:
-            self._now = self._ask(self.connection) if self._ask else self.clock.business()
+            if self._ask is None:
+                self._now = self.clock.business()
+            else:
+                self._now = moment(self._locked_at) if self._locked_at else self._ask(self.connection)
         return self._now
+
+    def began(self, at: int, version: int | None) -> None:
+        """What the first statement read beside its own: the database's time (microseconds), the configuration in force."""
+        self._began_at, self._version = at, version
+
+    def lock(self, statement: db.Sql, /, **values: Any) -> Sequence[Any]:
+        """The rows of a SELECT that locks, maybe with a column more at their end; `now` is then not before the last lock.
+        Who found nothing to lock has waited for nobody: then `now` may be as of the unit's first statement."""
+        nothing = any(value == [] for value in values.values())
+        rows, at = ([], None) if nothing else statement.locked(self.connection, **values)
+        self._locked_at = max(self._locked_at, at or self._began_at)
+        return rows
+
+    def store(self, *work: db.Work) -> None:
+        """Store these with what is emitted, at the unit's end and in one statement where that helps. So nothing reads them
+        before, and no two of one unit may change the same row."""
+        self._work += work
 
     def new_id(self) -> str:
         """An id of this unit's own: unique, ordered within the unit, cheap."""
@@ -80,17 +107,17 @@ class Unit:
         """Run the tick of that name soon after this unit commits, without waiting for its second."""
         self.woken.add(tick)
 
-    def store_rows(self) -> int:
-        """Append what was emitted to `log`; the number of rows. Called last, by whoever runs the unit."""
+    def finish(self) -> int:
+        """Store what is left to store, and append what was emitted to `log`; the number of its rows. Called last, by whoever
+        runs the unit."""
         at, of = micros(self.clock.real()) if self.rows else 0, self._partitions
-        _APPEND.tuples(
-            self.connection,
-            [
-                (topic, partition_of(key, of) if of > 1 else 0, key, event_id, at, body)
-                for topic, key, event_id, body in self.rows
-            ],
-        )
-        return len(self.rows)
+        rows: list[tuple[Any, ...]] = [
+            (topic, partition_of(key, of) if of > 1 else 0, key, event_id, at, body)
+            for topic, key, event_id, body in self.rows
+        ]
+        db.together(self.connection, *self._work, (_APPEND, rows))
+        self._work = []
+        return len(rows)
 
     @property
     def places(self) -> set[Place]:

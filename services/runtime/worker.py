@@ -12,9 +12,11 @@ from typing import Any
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.dialects import postgresql
 
 from schemas.envelope import UnknownEventError
 from services.runtime import db, deadletters
+from services.runtime.applied import IN_FORCE
 from services.runtime.clock import Clock, micros
 from services.runtime.log import EventLog, Place, Record, cursors, seen
 from services.runtime.service import Handler, Tick
@@ -75,6 +77,51 @@ def _see(flavour: db.Flavour) -> Any:
 _SEE = db.Sql(_see)
 
 
+def _begin(_: db.Flavour) -> Any:
+    """For PostgreSQL: moves cursors, and only if all of them were where they were thought to be sees events; with what every
+    unit wants to know beside."""
+    consumer, topic = sa.bindparam("consumer", type_=sa.Text), sa.bindparam("topic", type_=sa.Text)
+    given = db.arrays(
+        "given", partitions=("partition", sa.BigInteger), wases=("was", sa.BigInteger), tos=("to", sa.BigInteger)
+    )
+    moved = (
+        sa.update(cursors)
+        .where(
+            cursors.c.consumer == consumer,
+            cursors.c.topic == topic,
+            cursors.c.partition == given.c.partition,
+            cursors.c.position == given.c.was,
+        )
+        .values(position=given.c.to)
+        .returning(cursors.c.partition)
+        .cte("moved")
+    )
+    count = sa.select(sa.func.count()).select_from(moved).scalar_subquery()
+    events = db.arrays("events", ids=("id", sa.Text))
+    rows = sa.select(consumer, events.c.id, sa.bindparam("day", type_=sa.Integer)).where(
+        count == sa.bindparam("count", type_=sa.Integer)
+    )
+    saw = (
+        postgresql.insert(seen)
+        .from_select(["consumer", "event_id", "day"], rows)
+        .on_conflict_do_nothing()
+        .returning(seen.c.event_id)
+        .cte("saw")
+    )
+    return sa.select(
+        count.label("moved"),
+        sa.func.array(sa.select(saw.c.event_id).scalar_subquery()).label("new"),
+        IN_FORCE.scalar_subquery().label("version"),
+        sa.literal_column(db.MICROSECONDS).label("at"),
+    )
+
+
+BEGIN = db.Sql(_begin)
+
+
+Moves = Mapping[int, tuple[int, int]]
+"""By partition: from where it was to where it goes."""
+
 Batches = dict[int, Sequence[Record]]
 """Records by partition, each in order."""
 
@@ -87,7 +134,33 @@ class PoisonedError(Exception):
     """Too many events in a row could not be handled: this code is broken, and stops before it buries the stream."""
 
 
-def move_cursors(unit: Unit, consumer: str, topic: str, moves: Mapping[int, tuple[int, int]]) -> None:
+def begin(unit: Unit, consumer: str, topic: str, moves: Moves, batch: Sequence[Record]) -> list[Record]:
+    """Move the cursors as `move_cursors` does, and of the records those that `only_new` leaves: one statement where each
+    costs a round trip. Raises `CursorMovedError`."""
+    if not isinstance(unit.connection, db.Direct):
+        move_cursors(unit, consumer, topic, moves)
+        return only_new(unit, consumer, batch)
+    partitions, places = zip(*sorted(moves.items()), strict=True)
+    was, to = zip(*places, strict=True)
+    found = BEGIN.first(
+        unit.connection,
+        consumer=consumer,
+        topic=topic,
+        partitions=partitions,
+        wases=was,
+        tos=to,
+        count=len(moves),
+        ids=_ids(batch),
+        day=_day(unit),
+        now=micros(unit.clock.business()),
+    )
+    if found.moved != len(moves):
+        raise CursorMovedError(f"{consumer} {topic} is not at {dict(moves)}")
+    unit.began(found.at, found.version)
+    return _of(batch, set(found.new))
+
+
+def move_cursors(unit: Unit, consumer: str, topic: str, moves: Moves) -> None:
     """Compare and set: of each partition, from where it was to where it goes. This alone makes a redelivery harmless and
     fences zombies. Raises `CursorMovedError` when any is elsewhere."""
     place = {"consumer": consumer, "topic": topic}
@@ -98,9 +171,20 @@ def move_cursors(unit: Unit, consumer: str, topic: str, moves: Mapping[int, tupl
 
 def only_new(unit: Unit, consumer: str, batch: Sequence[Record]) -> list[Record]:
     """The records whose event this consumer has not seen; duplicates that a producer made are left out."""
-    day = micros(unit.clock.real()) // _DAY_US
-    ids = sorted({record.event_id for record in batch})  # in one order, so that nobody waits in a circle
-    new = {row[0] for row in _SEE.all(unit.connection, consumer=consumer, day=day, ids=ids)}
+    return _of(batch, {row[0] for row in _SEE.all(unit.connection, consumer=consumer, day=_day(unit), ids=_ids(batch))})
+
+
+def _day(unit: Unit) -> int:
+    return micros(unit.clock.real()) // _DAY_US
+
+
+def _ids(batch: Sequence[Record]) -> list[str]:
+    """Of the events, in one order, so that nobody waits in a circle."""
+    return sorted({record.event_id for record in batch})
+
+
+def _of(batch: Sequence[Record], new: set[str]) -> list[Record]:
+    """The first record of each of these events."""
     fresh = []
     for record in batch:
         if record.event_id in new:
@@ -229,8 +313,7 @@ class Worker:
 
         def work(unit: Unit) -> float:
             start = unit.clock.monotonic()
-            move_cursors(unit, self.consumer, self.topic, moves)
-            fresh = only_new(unit, self.consumer, records)
+            fresh = begin(unit, self.consumer, self.topic, moves, records)
             if fresh:
                 self._handler(fresh, unit)
             return unit.clock.monotonic() - start

@@ -33,8 +33,8 @@ def hear_events(batch: Sequence[Record], unit: Unit) -> None:
     """Resolve the person of each event, take it into their profile, say their score or pass the fact on."""
     rules = domain.rules_of(unit.config)
     heard = [(record, _identity(record)) for record in batch if record.envelope.type not in NOBODYS]
-    leads = store.resolve(unit, list(dict.fromkeys(identity for _, identity in heard)))
-    profiles = store.lock(unit, sorted(set(leads.values())))
+    leads, made = store.resolve(unit, list(dict.fromkeys(identity for _, identity in heard)))
+    profiles = store.lock(unit, sorted(set(leads.values())), made)
     now = unit.now
     for record, identity in heard:
         lead = leads[identity]

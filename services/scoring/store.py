@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from operator import itemgetter
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -54,24 +55,30 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Profile).decode
 
 
-def resolve(unit: Unit, wanted: Collection[str]) -> dict[str, str]:
-    """The lead behind each identity; unknown ones become new leads. Claimed in sorted order and read again, so that
-    two partitions cannot make two leads of one address."""
+def resolve(unit: Unit, wanted: Collection[str]) -> tuple[dict[str, str], set[str]]:
+    """The lead behind each identity, and those leads that are of this unit's own making: unknown identities become new
+    leads. They are claimed in sorted order, and read again when somebody else claimed one of them at the same moment, so
+    that two partitions cannot make two leads of one address."""
     found = _leads(unit.connection, wanted)
     missing = sorted(set(wanted) - found.keys())
-    if missing:
-        _CLAIM.many(unit.connection, [{"identity": identity, "lead_id": new_id()} for identity in missing])
-        found |= _leads(unit.connection, missing)
-    return found
+    if not missing:
+        return found, set()
+    made = {identity: new_id() for identity in missing}
+    if _CLAIM.tuples(unit.connection, [*made.items()]) < len(made):
+        now_there = _leads(unit.connection, missing)
+        made = {identity: lead for identity, lead in made.items() if now_there[identity] == lead}
+        found |= now_there
+    return found | made, set(made.values())
 
 
 def _leads(connection: Connection, wanted: Collection[str]) -> dict[str, str]:
     return {row[0]: row[1] for row in _KNOWN.all(connection, identities=list(wanted))}
 
 
-def lock(unit: Unit, leads: Collection[str]) -> dict[str, Profile]:
-    """The profiles of these leads, locked; new ones for those nobody has heard of."""
-    found = {row[0]: _decode(row[1]) for row in _LOCK.all(unit.connection, leads=list(leads))}
+def lock(unit: Unit, leads: Collection[str], made: Collection[str] = ()) -> dict[str, Profile]:
+    """The profiles of these leads, locked; new ones for those nobody has heard of, `made` by this unit among them."""
+    known = [lead for lead in leads if lead not in made]
+    found = {row[0]: _decode(row[1]) for row in unit.lock(_LOCK, leads=known)}
     return {lead: found.get(lead) or Profile() for lead in leads}
 
 
@@ -84,10 +91,8 @@ def find(connection: Connection, lead: str) -> Profile | None:
 def save(unit: Unit, changed: Mapping[str, Profile], now: datetime) -> None:
     """Store these profiles."""
     at = micros(now)
-    _SAVE.tuples(
-        unit.connection,
-        [
-            (lead, profile.version, profile.email, profile.phone, at, _encode(profile).decode())
-            for lead, profile in sorted(changed.items(), key=itemgetter(0))
-        ],
-    )
+    rows: list[tuple[Any, ...]] = [
+        (lead, profile.version, profile.email, profile.phone, at, _encode(profile).decode())
+        for lead, profile in sorted(changed.items(), key=itemgetter(0))
+    ]
+    unit.store((_SAVE, rows))

@@ -5,7 +5,7 @@ one transaction, and publishes the rows of the outbox in the same manner. It dec
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import groupby
@@ -134,7 +134,7 @@ class Loop:
                 places = await self._round(sorted(places))
 
     async def _round(self, wanted: list[Place]) -> set[Place]:
-        """Lock and delete, send, commit; then those of the places held that have more."""
+        """Lock and delete, send, commit; then those of the places that have more, or that somebody else held."""
         async with self._outbox.transaction():
             names, parts = [topic for topic, _ in wanted], [partition for _, partition in wanted]
             kinds = [LOCKS + topics.ALL.index(topic) for topic in names]
@@ -145,11 +145,8 @@ class Loop:
                     name = self._place.kafka_prefix + topic
                     if body:
                         group.create_task(bench_kafka.send(self._sender, name, partition, body))
-        held = sorted({(row[0], row[1]) for row in rows})
-        if not held:
-            return set()
-        names, parts = [topic for topic, _ in held], [partition for _, partition in held]
-        return {(row[0], row[1]) for row in await self._outbox.fetch(self._texts["left"], names, parts)}
+        count = Counter((row[0], row[1]) for row in rows)
+        return {place for place in wanted if not 0 < count[place] < ROWS_AT_ONCE}
 
 
 async def _sent(connection: Any, unit: Recorded) -> bool:

@@ -4,11 +4,11 @@ Client processes, broker and database share this machine, so ratios within one r
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from schemas.topics import LEADS
 from services.runtime import endpoints
@@ -20,6 +20,8 @@ from services.tools.bench_ground import Ground
 from services.tools.bench_lines import Line, line
 from services.tools.bench_processes import Child, Order
 from services.tools.bench_world import Factory
+
+T = TypeVar("T")
 
 ROUNDS: Final = 3
 ROUNDS_FULL: Final = 5
@@ -88,23 +90,36 @@ async def until_taken(
 ) -> float:
     """The monotonic second in which the consumer had taken so many records, and all that it said was on Kafka. Raises
     `StandstillError`, also when one of those processes failed."""
-    clock = HostClock()
     connection = await bench_ground.connect(place)
     try:
-        last, since = -1, clock.monotonic()
-        while (found := await bench_ground.positions(place, connection, consumer, topic)) != (count, True):
-            now = clock.monotonic()
-            if found[0] != last:
-                last, since = found[0], now
-            elif now - since > LOOK_CLOSER_SECONDS:
-                for failed in filter(None, [child.ask("failed") for child in those]):
-                    raise StandstillError(failed)
-            if now - since > QUIET_SECONDS:
-                raise StandstillError(f"{consumer} stands at {last:,} of {count:,} records of {topic}")
-            await asyncio.sleep(LOOK_SECONDS)
-        return clock.monotonic()
+        return await until_so(
+            lambda: bench_ground.positions(place, connection, consumer, topic),
+            lambda found: found == (count, True),
+            those,
+            lambda found: f"{consumer} stands at {found[0]:,} of {count:,} records of {topic}",
+        )
     finally:
         await connection.close()
+
+
+async def until_so(
+    look: Callable[[], Awaitable[T]], so: Callable[[T], bool], those: Iterable[Child], told: Callable[[T], str]
+) -> float:
+    """The monotonic second in which what is looked at was as it should be. Raises `StandstillError` when it has not changed
+    for long, also when one of those processes failed."""
+    clock = HostClock()
+    last, since = None, clock.monotonic()
+    while not so(found := await look()):
+        now = clock.monotonic()
+        if found != last:
+            last, since = found, now
+        elif now - since > LOOK_CLOSER_SECONDS:
+            for failed in filter(None, [child.ask("failed") for child in those]):
+                raise StandstillError(failed)
+        if now - since > QUIET_SECONDS:
+            raise StandstillError(told(found))
+        await asyncio.sleep(LOOK_SECONDS)
+    return clock.monotonic()
 
 
 @dataclass
@@ -176,7 +191,7 @@ class Bench:
         pool = Pool(*endpoints.database(place), size=1)
         raw = await pool.take()
         said = await raw.fetch(bench_bare.SESSION)
-        await pool.give(raw, clean=True)
+        pool.give(raw, clean=True)
         await pool.close()
         return {row[0]: row[1] for row in said}
 

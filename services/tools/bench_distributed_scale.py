@@ -13,11 +13,11 @@ from services.runtime.clock import HostClock, moment
 from services.runtime.log import Row
 from services.runtime.settings import Settings
 from services.tools import bench_ground, bench_processes
-from services.tools.bench_distributed import ROUTER, SCORING, Bench, Watch, until_taken
+from services.tools.bench_distributed import ROUTER, SCORING, Bench, Watch, until_so, until_taken
 from services.tools.bench_ground import Ground
 from services.tools.bench_lines import Line, line, percentile
 from services.tools.bench_processes import Child, Order
-from services.tools.bench_record import Recorded, recorded
+from services.tools.bench_record import Recorded, recorded, said
 from services.tools.bench_scale import (
     CLOCKS,
     FEW,
@@ -25,6 +25,7 @@ from services.tools.bench_scale import (
     LADDER,
     LATE_GOAL_SECONDS,
     MANY_FULL,
+    PAGES_LEFT,
     ROUND_EVENTS,
     ROUNDS,
     SPREAD,
@@ -126,11 +127,9 @@ async def _backlog(work: Bench) -> tuple[list[float], list[float]]:
 def _said(units: Sequence[Recorded], topic: str) -> Iterator[tuple[int, Row]]:
     """What was said on the topic, each record with its partition."""
     for unit in units:
-        for statement, parameters in unit.sent:
-            if statement.startswith("INSERT INTO log "):
-                for name, partition, key, event_id, _, body in zip(*parameters, strict=True):
-                    if name == topic:
-                        yield partition, Row(name, key, event_id, body)
+        for name, partition, key, event_id, _, body in said(unit.sent):
+            if name == topic:
+                yield partition, Row(name, key, event_id, body)
 
 
 async def _drained(work: Bench, rows: Sequence[tuple[int, Row]], count: int) -> float:
@@ -159,9 +158,9 @@ async def _shared(routers: Sequence[Child]) -> None:
 
 
 def timers(factory: Factory, given: Settings, home: Path) -> list[Line]:
-    """Clocks started over the better part of an hour of business time; then their second rungs come due, a minute
-    of them is watched. Lateness is from due to the committed page. All services share one process, whose clock is set
-    ahead by hand."""
+    """Clocks started over the better part of an hour of business time, and their first pages sent; then their second rungs
+    come due, a minute of them is watched. Lateness is from due to the committed page. All services share one process,
+    whose clock is set ahead by hand."""
     with bench_ground.around(given, home, ladder=LADDER) as ground:
         late, live = asyncio.run(_timers(factory, ground))
     note = f"{len(late):,} pages, {live:,} live clocks"
@@ -177,6 +176,12 @@ async def _timers(factory: Factory, ground: Ground) -> tuple[list[float], int]:
             child.go([SCORING, ROUTER, NOTIFIER])
             await _start_clocks(place, child)
             connection = await bench_ground.connect(place)
+            await until_so(
+                lambda: connection.fetchval(PAGES_LEFT),
+                lambda left: left == 0,
+                (child,),
+                lambda left: f"{left:,} pages are not sent",
+            )
             first_due = await connection.fetchval("SELECT min(due_at) FROM notifier_clocks WHERE state = 'live'")
             child.ask("ahead", moment(int(first_due)) - HostClock().real())
             await asyncio.sleep(WATCH_SECONDS)

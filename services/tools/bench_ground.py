@@ -144,7 +144,7 @@ async def _make(given: Settings, base: Settings) -> None:
     files = config.load(base.config_dir)
     texts = {name: (base.config_dir / name).read_bytes() for name in NAMES}
     pool, partitions = Pool(url, arguments, size=1), base.kafka_partitions
-    units = PostgresUnits(pool, SharedClock(), lambda _: files, partitions=partitions)
+    units = PostgresUnits(pool, SharedClock(), lambda *_: files, partitions=partitions)
     await units.run(lambda unit: applied.apply(unit, files, texts, None))
     pools, reps = files.team.pool_by_id, files.team.rep_by_id
     await units.run(lambda unit: lock_floor(unit.connection, pools, reps))  # who can lock no row runs into deadlocks

@@ -5,6 +5,7 @@ them takes is decided anew by whoever repeats it.
 """
 
 import pickle
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,15 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
-_MOVES: Final = "UPDATE cursors SET position="  # then in this order: consumers, topics, partitions, where they were
-_SAYS: Final = "INSERT INTO log "
-_PUBLISHING: Final = {"take": "pg_try_advisory_xact_lock", "left": "EXISTS"}
+from services.runtime import worker
+from services.runtime.postgres import DIALECT
+
+_BEGIN: Final = worker.BEGIN.for_one(DIALECT)
+_SAYS: Final = re.compile(
+    r"INSERT INTO log .*? FROM unnest\(\$(\d+)::", re.DOTALL
+)  # then topics, partitions and the rest
+_COLUMNS: Final = 6
+_PUBLISHING: Final = {"take": "pg_try_advisory_xact_lock"}
 
 Sent = tuple[str, tuple[Any, ...]]
 Place = tuple[str, int]
@@ -72,6 +79,14 @@ def recorded(file: Path) -> Record:
             units.append(found)
 
 
+def said(sent: Sequence[Sent]) -> Iterator[tuple[Any, ...]]:
+    """The rows of `log` that these statements append: topic, partition, key, event id, time, body."""
+    for statement, parameters in sent:
+        if found := _SAYS.search(statement):
+            first = int(found[1]) - 1
+            yield from zip(*parameters[first : first + _COLUMNS], strict=True)
+
+
 class _Recorder:
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -102,14 +117,10 @@ class _Recorder:
                     self.publishing[name] = statement
 
     def _committed(self, sent: list[Sent]) -> None:
-        moves = next((parameters for statement, parameters in sent if statement.startswith(_MOVES)), None)
-        if moves is None:
+        began = next((parameters for statement, parameters in sent if statement == _BEGIN.text), None)
+        if began is None:
             return
-        positions, consumers, names, partitions, _ = moves
-        to = dict(zip(zip(names, partitions, strict=True), positions, strict=True))
-        says: set[Place] = set()
-        for statement, parameters in sent:
-            if statement.startswith(_SAYS):
-                says |= set(zip(parameters[0], parameters[1], strict=True))
-        unit = Recorded(consumers[0], to, sent, says)
-        pickle.dump(unit, self._file, pickle.HIGHEST_PROTOCOL)
+        given = dict(zip(_BEGIN.order, began, strict=True))
+        to = {(given["topic"], n): position for n, position in zip(given["partitions"], given["tos"], strict=True)}
+        says = {(topic, partition) for topic, partition, *_ in said(sent)}
+        pickle.dump(Recorded(given["consumer"], to, sent, says), self._file, pickle.HIGHEST_PROTOCOL)

@@ -23,7 +23,9 @@ CLOCKS: Final = 100_000
 SPREAD: Final = timedelta(minutes=50)
 LADDER: Final = ({"at": "0m", "page": "owner", "by": ["inbox"]}, {"at": "55m", "page": "owner", "by": ["inbox"]})
 WATCH_SECONDS: Final = 60.0
+LOOK_SECONDS: Final = 0.2
 LATE_GOAL_SECONDS: Final = 2.0
+PAGES_LEFT: Final = "SELECT count(*) FROM notifier_pages WHERE next_at IS NOT NULL"
 
 
 # --- leads stored -----------------------------------------------------------------------------------------------------
@@ -121,8 +123,8 @@ class Shifted:
 
 
 def timers(factory: Factory, home: Path) -> list[Line]:
-    """Clocks started over the better part of an hour of business time; then their second rungs come due, a minute
-    of them is watched. Lateness is from due to the committed page."""
+    """Clocks started over the better part of an hour of business time, and their first pages sent; then their second rungs
+    come due, a minute of them is watched. Lateness is from due to the committed page."""
     furnish(home, ladder=LADDER)
     late, live = run(_timers(factory, home))
     note = f"{len(late):,} pages, {live:,} live clocks"
@@ -141,6 +143,8 @@ async def _timers(factory: Factory, home: Path) -> tuple[list[float], int]:
         await system.units.append(list(events(CHUNK, clock.business(), readers=5_000, first=first)))
         clock.ahead += step
         await caught_up(system)
+    while await system.reads(lambda c: c.exec_driver_sql(PAGES_LEFT).scalar_one()):  # noqa: ASYNC110  # see `until`
+        await asyncio.sleep(LOOK_SECONDS)
     first_due = await system.reads(lambda c: c.exec_driver_sql("SELECT min(due_at) FROM notifier_clocks").scalar_one())
     clock.ahead += timedelta(microseconds=first_due) - (
         clock.business() - datetime.fromtimestamp(0, clock.real().tzinfo)

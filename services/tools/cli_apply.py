@@ -97,7 +97,7 @@ async def _apply(known: Settings, at: datetime | None) -> tuple[str, bool]:
     url, arguments = endpoints.database(known)
     clock = SharedClock()
     pool = Pool(url, arguments, size=1)
-    units = PostgresUnits(pool, clock, lambda _: found, partitions=known.kafka_partitions, ask=database_now)
+    units = PostgresUnits(pool, clock, lambda *_: found, partitions=known.kafka_partitions, ask=database_now)
     effective = None if at is None else at.replace(tzinfo=at.tzinfo or clock.real().tzinfo)
     try:
         return found.version, await units.run(lambda unit: applied.apply(unit, found, texts, effective))

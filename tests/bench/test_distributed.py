@@ -64,6 +64,17 @@ def test_two_routers_share_a_backlog(given: Settings, tmp_path: Path, monkeypatc
     assert all(one.value > 0 for one in lines)
 
 
+@pytest.mark.usefixtures("databases")
+def test_clocks_come_due_once_every_first_page_is_sent(
+    given: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"CLOCKS": 60, "CLOCKS_AT_ONCE": 20, "WATCH_SECONDS": 3.0}.items():
+        monkeypatch.setattr(bench_distributed_scale, name, value)
+    half, most = bench_distributed_scale.timers(FACTORY, given, tmp_path)
+    assert half.note == "20 pages, 60 live clocks"
+    assert 0 < half.value <= most.value
+
+
 def test_what_stands_still_is_said(given: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_distributed, "QUIET_SECONDS", 0.1)
 

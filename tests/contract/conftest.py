@@ -159,7 +159,7 @@ class Distributed:
         self.options = endpoints.kafka_options(given)
         self.pool = Pool(url, arguments, size=CONNECTIONS)
         of = self.place.partitions
-        self.units = PostgresUnits(self.pool, self.clock, lambda _: NO_CONFIG, partitions=of, ask=None)
+        self.units = PostgresUnits(self.pool, self.clock, lambda *_: NO_CONFIG, partitions=of, ask=None)
         self.reads = PostgresReads(open_engine(url, arguments, size=2))
         self.producer = KafkaProducer(self.options, self.place.prefix, self.place.partitions, self._noted)
         self.publisher = Publisher(Pool(url, arguments, size=2), self.producer, of)

@@ -1,7 +1,7 @@
 """A batch costs the same statements whether it is of ten leads or of five hundred."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -70,9 +70,12 @@ class Life:
     async def post(self, leads: int) -> None:
         """So many ask for a demo."""
         for begin in range(0, leads, SENT_AT_ONCE):
-            sent = [event(n) for n in range(begin, min(begin + SENT_AT_ONCE, leads))]
-            answer = await self.world.client.post("/v1/events", content=json.dumps(sent), headers=JSON)
-            assert answer.status_code == 202, answer.text
+            await self.send([event(n) for n in range(begin, min(begin + SENT_AT_ONCE, leads))])
+
+    async def send(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """These, in one request."""
+        answer = await self.world.client.post("/v1/events", content=json.dumps(events), headers=JSON)
+        assert answer.status_code == 202, answer.text
 
     async def hear(self, service: str, topic: str) -> int:
         """The service takes everything that is new on the topic, in one unit; how many records."""
@@ -147,3 +150,15 @@ async def test_a_batch_costs_the_same_statements_however_many_leads_are_in_it(pl
     many = await statements(places, tmp_path / "many", MANY)
     assert {name: count for name, count in many.items() if count > few[name]} == {}
     assert max(many.values()) < 30
+
+
+async def test_a_lead_that_comes_alone_costs_few_statements(places: Places, tmp_path: Path) -> None:
+    """Each is a round trip between a form and its page: one reads what is in force, one stores everything."""
+    road = (("scoring", topics.EVENTS), ("router", topics.LEADS), ("notifier", topics.ROUTES))
+    async with life(places, tmp_path) as made:
+        for n in range(2):  # the first finds neither pools nor reps
+            await made.send([event(n)])
+            for service, topic in road:
+                await made.hear(service, topic)
+        counted = {name: len(texts[-1]) for name, texts in made.sent.items()}
+    assert counted == {"scoring hears events": 4, "router hears leads": 6, "notifier hears routes": 4}

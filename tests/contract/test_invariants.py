@@ -169,7 +169,7 @@ async def test_i2_effect_memory_and_cursor_stand_or_fall_together(backend: Backe
     def handler(batch: Sequence[Record], unit: Unit) -> None:
         touched = LeadTouched(lead_id="l", at=unit.now, channel="phone", answered=True)
         unit.emit(touched, key="l", id=f"of {batch[0].event_id}")
-        unit.store_rows()
+        unit.finish()
         unit.rows.clear()
         if fails.pop() if fails else False:
             raise StorageError("the process dies here")
@@ -197,7 +197,7 @@ def test_i3_the_database_refuses_a_second_open_assignment(router: Room) -> None:
     router.ask("l1")
     second = router_store.Assignment("l1", 2, "bo", "all", "everyone", "d", 1)
     with pytest.raises(sa.exc.IntegrityError):
-        router.unit(lambda unit: router_store.keep(unit.connection, router_store.Changes(assignments=[second])))
+        router.unit(lambda unit: router_store.keep(unit, router_store.Changes(assignments=[second])))
 
 
 def test_i3_the_database_refuses_an_epoch_that_was(router: Room) -> None:
@@ -205,7 +205,7 @@ def test_i3_the_database_refuses_an_epoch_that_was(router: Room) -> None:
     router.command(commands.reject, "l1", "not-now", sales("ana"))
     again = router_store.Assignment("l1", 1, "bo", "all", "everyone", "d", 1)
     with pytest.raises(sa.exc.IntegrityError):
-        router.unit(lambda unit: router_store.keep(unit.connection, router_store.Changes(assignments=[again])))
+        router.unit(lambda unit: router_store.keep(unit, router_store.Changes(assignments=[again])))
 
 
 def test_i3_a_lead_is_qualified_once_however_many_lines_it_meets_and_how_often(router: Room) -> None:

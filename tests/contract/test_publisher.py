@@ -108,17 +108,22 @@ async def test_what_was_committed_while_another_held_the_partition_is_not_left_b
     async with publishing(place, sink) as first, publishing(place, other) as second:
         await writer.units.run(emitting(["a"], "lead"))
         sink.open.clear()
-        running = asyncio.create_task(first.run())
+        running = [asyncio.create_task(first.run())]
         first.wake([(topics.LEADS, 0)])
         await sink.asked.wait()
         await writer.units.run(emitting(["b"], "lead"))
-        second.wake([(topics.LEADS, 0)])
-        assert not await second.step()  # tried at once, as whoever commits does, and somebody else held it
+        running.append(asyncio.create_task(second.run()))
+        second.wake([(topics.LEADS, 0)])  # as whoever commits is: tries at once, and somebody else holds it
+        while not second.held:
+            await asyncio.sleep(0)
+        assert (len(sink.bodies), len(other.bodies)) == (0, 0)
         sink.open.set()
         async with asyncio.timeout(20):
-            await sink.has(2)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+            await other.has(1)
+        assert (len(sink.bodies), len(other.bodies)) == (1, 1)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 async def test_what_nobody_was_told_of_is_found_by_looking_everywhere(

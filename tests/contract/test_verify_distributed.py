@@ -74,7 +74,7 @@ async def prepare(known: Settings, clock: HandClock) -> None:
     config = load(known.config_dir)
     texts = {name: (known.config_dir / name).read_bytes() for name in NAMES}
     await engine.dispose()
-    units = PostgresUnits(Pool(url, arguments, size=1), clock, lambda _: config, partitions=PARTITIONS, ask=None)
+    units = PostgresUnits(Pool(url, arguments, size=1), clock, lambda *_: config, partitions=PARTITIONS, ask=None)
     await units.run(lambda unit: applied.apply(unit, config, texts, None))
     await units.close()
 

@@ -183,9 +183,8 @@ REMOVALS = (
         "order",
         "the order of locks",
         "services/router/desk.py",
-        "        self.leads = store.lock(unit.connection, {*wanted, *self.queue.ids})\n",
-        "        self.floor  # noqa: B018\n"
-        "        self.leads = store.lock(unit.connection, {*wanted, *self.queue.ids})\n",
+        "        self.leads = store.lock(unit, {*wanted, *self.queue.ids})\n",
+        "        self.floor  # noqa: B018\n        self.leads = store.lock(unit, {*wanted, *self.queue.ids})\n",
         ("tests/contract/test_lock_order.py",),
     ),
     Removal(

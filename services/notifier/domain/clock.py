@@ -94,6 +94,11 @@ class Cancel:
     why: str
     owners_only: bool = False
 
+    def hits(self, page: Page) -> bool:
+        """Whether it is one of those pages."""
+        concerned = page.lead_id == self.lead_id and page.epoch <= self.epoch
+        return concerned and page.state == "pending" and (page.kind in TO_OWNER or not self.owners_only)
+
 
 @dataclass(frozen=True)
 class Step:

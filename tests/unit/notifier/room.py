@@ -124,7 +124,7 @@ class Units:
                 if self.failing > 0:
                     self.failing -= 1
                     raise StorageError("disk full")
-                unit.store_rows()
+                unit.finish()
         self.said.extend(event_of(decode(row.body)) for row in unit.rows)
         self.woken |= unit.woken
         for then in unit.after:

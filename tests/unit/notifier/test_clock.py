@@ -58,6 +58,12 @@ async def test_the_tick_says_when_to_look_again(room: Room) -> None:
     assert room.tick() == NINE + timedelta(minutes=10)
 
 
+async def test_a_tick_that_fires_a_rung_says_when_the_next_one_is_due(room: Room) -> None:
+    room.hear(room.qualified(), room.assigned())
+    room.clock.advance(minutes=10)
+    assert room.tick() == NINE + timedelta(minutes=20)
+
+
 async def test_the_next_owner_has_a_ladder_of_their_own_that_ends_with_the_promise(room: Room) -> None:
     room.hear(room.qualified(), room.assigned())
     await room.wait(minutes=30)

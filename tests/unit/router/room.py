@@ -109,7 +109,7 @@ class Room:
         with self.engine.begin() as connection:
             unit = Unit(connection, self.clock, self.config)
             result = work(unit)
-            unit.store_rows()
+            unit.finish()
         self.woken = unit.woken
         self.said += [event_of(decode(row.body)) for row in unit.rows]
         return result

@@ -306,7 +306,7 @@ def test_the_database_itself_refuses_a_second_open_assignment(room: Room) -> Non
     room.ask("l1")
     second = store.Assignment("l1", 2, "bo", "all", "everyone", "d", 1)
     with pytest.raises(sa.exc.IntegrityError):
-        room.unit(lambda unit: store.keep(unit.connection, store.Changes(assignments=[second])))
+        room.unit(lambda unit: store.keep(unit, store.Changes(assignments=[second])))
 
 
 def test_the_same_record_told_twice_hands_over_once(room: Room) -> None:
