@@ -49,6 +49,14 @@ REMOVALS = (
     ),
     Removal(
         "I2",
+        "the cursor's compare-and-set, past one machine",
+        "services/runtime/worker.py",
+        "            cursors.c.position == given.c.was,\n",
+        "",
+        ("tests/contract/test_units.py", "tests/contract/test_worker.py", "tests/contract/test_kafka.py"),
+    ),
+    Removal(
+        "I2",
         "`seen`",
         "services/runtime/worker.py",
         "        if record.event_id in new:\n",
