@@ -168,10 +168,16 @@ def test_rows_that_cannot_be_posted_are_named_by_their_line_and_the_others_go_on
 
 
 @pytest.mark.timeout(240)
-def test_without_an_address_a_throwaway_installation_takes_the_file_and_no_setting_of_ours(tmp_path: Path) -> None:
+@pytest.mark.parametrize("module", ["services.tools.replay", "tests.e2e.replay"], ids=["embedded", "distributed"])
+def test_without_an_address_a_throwaway_installation_takes_the_file_and_no_setting_of_ours(
+    tmp_path: Path, module: str, request: pytest.FixtureRequest
+) -> None:
+    if module == "tests.e2e.replay":
+        for backend in ("kafka_here", "postgres_here"):
+            request.getfixturevalue(backend)
     file = write_stream(tmp_path / "stream.csv", 60)
     done = subprocess.run(
-        [sys.executable, "-m", "services.tools.replay", str(file), "--json"],
+        [sys.executable, "-m", module, str(file), "--json"],
         cwd=ROOT,
         env=environment(database_url="postgresql://a-real-one", slack_bot_token="xoxb-a-real-one"),
         capture_output=True,

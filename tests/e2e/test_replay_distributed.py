@@ -2,9 +2,6 @@
 
 import asyncio
 import csv
-import json
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -17,7 +14,7 @@ from deploy.local.kafka import Cluster
 from deploy.local.postgres import Server
 from tests.e2e.distributed import distributed
 from tests.e2e.outcome import POOLS, Outcome, outcome
-from tests.e2e.processes import ROOT, Installation, environment, replay, until, write_config, write_stream
+from tests.e2e.processes import Installation, replay, until, write_config
 from tests.e2e.replay import main
 from tests.e2e.streams import write_moved, write_returning
 
@@ -163,24 +160,6 @@ def test_the_real_stream_has_the_same_scores_leads_and_pools_on_both_profiles(
     assert len(asked) > 500
     assert all(len(told.did) == 1 for told in asked)
     assert set(found.pools) == EVERYWHERE
-
-
-@pytest.mark.timeout(240)
-@pytest.mark.usefixtures("kafka_here", "postgres_here")
-def test_a_throwaway_installation_of_several_processes_takes_a_file_and_no_setting_of_ours(tmp_path: Path) -> None:
-    file = write_stream(tmp_path / "stream.csv", 60)
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.e2e.replay", str(file), "--json"],
-        cwd=ROOT,
-        env=environment(database_url="postgresql://a-real-one", slack_bot_token="xoxb-a-real-one"),
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert (said["accepted"], said["leads"]["all"], said["verify"]) == (60, 60, "clean")
 
 
 def test_a_file_that_is_not_there_is_said_before_anything_is_started(
