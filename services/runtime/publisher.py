@@ -29,8 +29,7 @@ ROWS_AT_ONCE: Final = 500  # of a partition
 SEND_SECONDS: Final = 8.0  # how long a transaction may wait for the broker
 SWEEP_SECONDS: Final = 1.0
 BACKOFF_MAX_SECONDS: Final = 2.0
-HELD_SECONDS: Final = 0.003  # until the first look at what somebody else holds; then twice as long each time
-HELD_MAX_SECONDS: Final = 0.1
+HELD_SECONDS: Final = 0.03  # until the next look at what somebody else holds, who may send ours with theirs meanwhile
 LOCKS: Final = 0x1EAD_0000  # the first half of the advisory locks' keys; the topic's number is added
 
 _log = structlog.get_logger(__name__)
@@ -107,7 +106,6 @@ class Publisher:
         self._dirty: set[Place] = set()
         self._gathering: set[Place] = set()
         self.held: set[Place] = set()  # by somebody else, when last tried
-        self._tried = 0  # how often in a row there were such
         self._swept_at = 0.0
         self._more = asyncio.Event()
         self._silent = False
@@ -170,8 +168,7 @@ class Publisher:
             self._more.clear()
             seconds = self._swept_at + SWEEP_SECONDS - now()
             if self.held:
-                pause = min(HELD_MAX_SECONDS, HELD_SECONDS * 2 ** min(self._tried, 8))
-                seconds = min(seconds, pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+                seconds = min(seconds, HELD_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, seconds)):
                     await self._more.wait()
@@ -190,7 +187,6 @@ class Publisher:
             raise
         self._dirty |= full
         self.held = places - ours
-        self._tried = self._tried + 1 if self.held else 0
 
     async def _round(self, places: set[Place]) -> tuple[set[Place], set[Place]]:
         """One transaction: lock and delete, and commit once the broker has acknowledged. Those of these places that were
