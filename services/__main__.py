@@ -359,6 +359,9 @@ async def _producing(known: Settings) -> AsyncIterator[KafkaProducer]:
 
 def _bench(
     full: Annotated[bool, typer.Option("--full", help="Also what takes longer.")] = False,
+    only: Annotated[
+        str | None, typer.Option(metavar="TEXT", help='What has this in its title, as "many leads".')
+    ] = None,
     json: Annotated[
         str | None, typer.Option(metavar="FILE|-", help="Write the figures as JSON; - prints them.")
     ] = None,
@@ -377,6 +380,7 @@ def _bench(
         bench.run(
             Factory(compose.open_clock, compose.open_system, open_distributed),
             full=full,
+            only=only,
             json=json,
             strict=strict,
             profile=profile,

@@ -37,7 +37,7 @@ from services.runtime.postgres import (
     open_engine,
 )
 from services.runtime.problem import Problem, problem_response
-from services.runtime.publisher import Publisher
+from services.runtime.publisher import SESSION, Publisher
 from services.runtime.reach import Trouble
 from services.runtime.reads import Reads
 from services.runtime.service import Resources, Runner, Service, Tick
@@ -321,9 +321,7 @@ async def open_distributed(
 
     sender = KafkaProducer(options, prefix, partitions, noted)
     producers = [sender]
-    publishing = Pool(
-        url, arguments, size=PUBLISHING_SIZE, application_name="firsthour publisher", synchronous_commit="off"
-    )
+    publishing = Pool(url, arguments, size=PUBLISHING_SIZE, application_name="firsthour publisher", **SESSION)
     everything = all_services(channels, None)
     publisher = Publisher(publishing, sender, partitions, unhurried=_unhurried(everything))
     units.emitted = publisher.wake

@@ -89,8 +89,8 @@ class Straight(db.Direct):
 
 
 class Pool:
-    """Connections of the driver, made when needed and kept. Its own pool does more at each taking and giving back than a
-    small unit's statements cost."""
+    """Connections of the driver, made when needed and kept. Its own pool has a timer, a task and a reset for each taking,
+    which small units cannot well afford."""
 
     def __init__(self, url: sa.URL, connect_args: Mapping[str, Any], *, size: int, **settings: str) -> None:
         """At most `size` connections. `settings` are the server's, for each session."""

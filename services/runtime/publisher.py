@@ -9,7 +9,7 @@ commits. Never "ids beyond the last one seen": ids commit out of order.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
 from typing import Any, Final, Protocol, cast
@@ -30,6 +30,11 @@ SEND_SECONDS: Final = 8.0  # how long a transaction may wait for the broker
 SWEEP_SECONDS: Final = 1.0
 BACKOFF_MAX_SECONDS: Final = 2.0
 HELD_SECONDS: Final = 0.03  # until the next look at what somebody else holds, who may send ours with theirs meanwhile
+SESSION: Final[Mapping[str, str]] = {"synchronous_commit": "off", "enable_bitmapscan": "off"}
+"""What PostgreSQL is told for the publisher's sessions. A deletion that is lost is a second arrival, no more. By a bitmap of
+an index every row that is gone would be visited, each time, until the table is vacuumed; and the outbox is mostly rows that
+are gone, which is when the planner thinks of one."""
+
 LOCKS: Final = 0x1EAD_0000  # the first half of the advisory locks' keys; the topic's number is added
 
 _log = structlog.get_logger(__name__)

@@ -132,6 +132,7 @@ def run(
     factory: Factory,
     *,
     full: bool = False,
+    only: str | None = None,
     json: str | None = None,
     strict: bool = False,
     profile: bool = False,
@@ -139,7 +140,8 @@ def run(
     directory: Path | None = None,
 ) -> int:
     """The exit code: 0, or with `strict` 1 when a goal was missed. `json`: a file to write to, `-` for standard output,
-    which then holds nothing else. `directory`: on whose disk to measure (default: the one for temporary files).
+    which then holds nothing else. `directory`: on whose disk to measure (default: the one for temporary files). `only`: part
+    of the titles of what to measure.
 
     Over Kafka and PostgreSQL where the settings name them; there, `profile` says where the time goes instead.
     """
@@ -156,6 +158,10 @@ def run(
         todo = measurements(factory, full=full)
     else:
         todo = profiled(factory, given) if profile else distributed(factory, given, full=full)
+    titles = [one.title for one in todo]
+    todo = [one for one in todo if only is None or only.lower() in one.title.lower()]
+    if not todo:
+        raise SettingsError((f"--only {only}: nothing is called so; there are: {', '.join(titles)}",))
     with tempfile.TemporaryDirectory(prefix="firsthour-bench-", dir=directory) as home:
         lines = _measure(todo, Path(home), screen)
     result = Result(VERSION, platform.python_version(), platform.platform(), lines, over, os.cpu_count() or 0)

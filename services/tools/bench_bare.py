@@ -17,7 +17,7 @@ import asyncpg
 import uvloop
 
 from schemas import topics
-from services.runtime import server
+from services.runtime import publisher, server
 from services.runtime.clock import HostClock
 from services.runtime.settings import Settings
 from services.tools import bench_ground, bench_kafka, bench_world
@@ -80,7 +80,7 @@ class Loop:
         self._free: asyncio.LifoQueue[Any] = asyncio.LifoQueue()
         for _ in range(2 * AT_ONCE):
             self._free.put_nowait(await bench_ground.connect(self._place, **self._session))
-        self._outbox = await bench_ground.connect(self._place, **self._session | {"synchronous_commit": "off"})
+        self._outbox = await bench_ground.connect(self._place, **{**self._session, **publisher.SESSION})
         await self._outbox.executemany("INSERT INTO cursors VALUES ($1, $2, $3, 0)", self._begins)
         self._readers = [(topic, await bench_kafka.reader(self._place, topic)) for topic in heard]
         self._sender = await bench_kafka.sender(self._place)

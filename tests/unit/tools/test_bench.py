@@ -115,6 +115,16 @@ def test_the_profile_is_of_the_distributed_profile_alone() -> None:
         bench.run(FACTORY, profile=True)
 
 
+def test_a_measurement_can_be_asked_for_by_a_part_of_its_title(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bench, "measurements", _two)
+    file = tmp_path / "found.json"
+    for only, lines in (("miss", 1), ("ANOTHER", 0)):
+        bench.run(FACTORY, only=only, json=str(file), console=Console(file=io.StringIO()), directory=tmp_path)
+        assert len(msgspec.json.decode(file.read_bytes())["lines"]) == lines
+    with pytest.raises(SettingsError, match="--only else: nothing is called so; there are: Missing, Another"):
+        bench.run(FACTORY, only="else")
+
+
 # --- the client ---------------------------------------------------------------------------------------------------
 
 
@@ -161,6 +171,14 @@ def test_a_missed_goal_fails_only_when_that_is_asked_for(
     found = msgspec.json.decode(file.read_bytes())
     assert set(found) == {"version", "python", "platform", "lines", "over", "cores"}
     assert found["lines"][0]["ok"] is False
+
+
+def _two(factory: Factory, *, full: bool) -> list[bench.Measurement]:
+    return [*_one_that_misses(factory, full=full), bench.Measurement("Another", 0.1, _nothing)]
+
+
+def _nothing(home: Path) -> list[Line]:
+    return []
 
 
 def _one_that_misses(factory: Factory, *, full: bool) -> list[bench.Measurement]:
