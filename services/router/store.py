@@ -148,11 +148,16 @@ _ADD_REP = db.Sql(
 _SAVE_POOL = db.Sql(lambda f: f.upsert(pools, ["pool"]))
 _SAVE_TURN = db.Sql(lambda f: f.upsert(turns, ["pool", "rep"]))
 _SAVE_REP = db.Sql(lambda f: f.upsert(reps, ["rep"]))
-_POOLS_WAITED_FOR = db.Sql(
-    lambda f: sa.select((asked := f.each("pools").subquery()).c.value).where(
-        sa.exists().where(leads.c.queue_pool == asked.c.value).correlate(asked)
-    )
-)
+
+
+def _waited_for(f: db.Flavour, *beside: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """Those of the pools asked for that some lead waits for, each between the first column `beside` and the others."""
+    asked = f.each("pools").subquery()
+    waits = sa.exists().where(leads.c.queue_pool == asked.c.value).correlate(asked)
+    return sa.select(*beside[:1], asked.c.value, *beside[1:]).where(waits)
+
+
+_POOLS_WAITED_FOR = db.Sql(_waited_for)
 _OF_TURN, _OF_REP, _WAITED_FOR = 1, 2, 3
 
 
@@ -164,15 +169,13 @@ def _floor(f: db.Flavour) -> Any:
     """Turns, reps (which are locked by it) and pools that are waited for: three questions in one round trip, each row with
     the number of the question it answers."""
     there = sa.select(reps).order_by(reps.c.rep).with_for_update().cte("there")
-    asked = f.each("pools").subquery()
-    wait = sa.exists().where(leads.c.queue_pool == asked.c.value).correlate(asked)
     no_text, no_number = sa.cast(sa.null(), sa.Text), sa.cast(sa.null(), db.Integer)
     return sa.union_all(
         sa.select(_kind(_OF_TURN), turns.c.pool, turns.c.rep, turns.c["pass"], no_text, no_number, no_number),
         sa.select(
             _kind(_OF_REP), there.c.rep, there.c.state, there.c.open, there.c.said, there.c.until, there.c.updated_at
         ),
-        sa.select(_kind(_WAITED_FOR), asked.c.value, no_text, no_number, no_text, no_number, no_number).where(wait),
+        _waited_for(f, _kind(_WAITED_FOR), no_text, no_number, no_text, no_number, no_number),
     )
 
 

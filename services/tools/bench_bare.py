@@ -24,8 +24,6 @@ from services.tools import bench_ground, bench_kafka, bench_world
 from services.tools.bench_record import Place, Record, Recorded, hands, recorded
 
 AT_ONCE: Final = 2  # units of a process that run side by side, as in `services.runtime.postgres`
-ROWS_AT_ONCE: Final = 500  # this and the next: as in `services.runtime.publisher`
-LOCKS: Final = 0x1EAD_0000
 SESSION: Final = "SELECT name, setting FROM pg_settings WHERE source = 'client' AND name NOT IN ('application_name', 'client_encoding')"
 
 
@@ -137,8 +135,8 @@ class Loop:
         """Lock and delete, send, commit; then those of the places that have more, or that somebody else held."""
         async with self._outbox.transaction():
             names, parts = [topic for topic, _ in wanted], [partition for _, partition in wanted]
-            kinds = [LOCKS + topics.ALL.index(topic) for topic in names]
-            rows = await self._outbox.fetch(self._texts["take"], kinds, names, parts, ROWS_AT_ONCE)
+            kinds = [publisher.LOCKS + topics.ALL.index(topic) for topic in names]
+            rows = await self._outbox.fetch(self._texts["take"], kinds, names, parts, publisher.ROWS_AT_ONCE)
             async with asyncio.TaskGroup() as group:
                 for (topic, partition), these in groupby(rows, key=lambda row: (row[0], row[1])):
                     body = [(row[3], row[4]) for row in these if row[2] is not None]
@@ -146,7 +144,7 @@ class Loop:
                     if body:
                         group.create_task(bench_kafka.send(self._sender, name, partition, body))
         count = Counter((row[0], row[1]) for row in rows)
-        return {place for place in wanted if not 0 < count[place] < ROWS_AT_ONCE}
+        return {place for place in wanted if not 0 < count[place] < publisher.ROWS_AT_ONCE}
 
 
 async def _sent(connection: Any, unit: Recorded) -> bool:
