@@ -30,10 +30,14 @@ SEND_SECONDS: Final = 8.0  # how long a transaction may wait for the broker
 SWEEP_SECONDS: Final = 1.0
 BACKOFF_MAX_SECONDS: Final = 2.0
 HELD_SECONDS: Final = 0.03  # until the next look at what somebody else holds, who may send ours with theirs meanwhile
+VACUUM_ROWS: Final = 20_000  # of ours that are gone: some 16 MB, which the next ones then lie in
 SESSION: Final[Mapping[str, str]] = {"synchronous_commit": "off", "enable_bitmapscan": "off"}
 """What PostgreSQL is told for the publisher's sessions. A deletion that is lost is a second arrival, no more. By a bitmap of
 an index every row that is gone would be visited, each time, until the table is vacuumed; and the outbox is mostly rows that
 are gone, which is when the planner thinks of one."""
+_VACUUM: Final = "VACUUM (SKIP_LOCKED, TRUNCATE FALSE, INDEX_CLEANUP ON) log"
+"""PostgreSQL comes by itself once a minute, and by then a busy outbox has grown by a gigabyte that is written to disk for
+nobody. One that another vacuums, or that is not ours to vacuum, is passed over."""
 
 LOCKS: Final = 0x1EAD_0000  # the first half of the advisory locks' keys; the topic's number is added
 
@@ -49,24 +53,26 @@ class Sender(Protocol):
 
 def _take(_: db.Flavour) -> Any:
     """Locks what can be locked of the given places, and deletes the oldest rows there. It sees rows as of before the lock:
-    none that whoever held it has deleted, and of a key none without all before it. An array of ids is looked up in the
-    index, however the planner judges the table."""
+    none that whoever held it has deleted, and of a key none without all before it. Rows never change, so where they lie says
+    which they are, and no index is asked a second time."""
     given = db.arrays(
         "given", kinds=("kind", sa.Integer), topics=("topic", sa.Text), partitions=("partition", sa.BigInteger)
     )
     lock = sa.func.pg_try_advisory_xact_lock(given.c.kind, sa.cast(given.c.partition, sa.Integer))
     held = sa.select(given.c.topic, given.c.partition).where(lock).cte("held").prefix_with("MATERIALIZED")
+    lies_at: sa.ColumnElement[Any] = sa.literal_column("log.ctid")
     oldest = (
-        sa.select(log.c.id)
+        sa.select(lies_at.label("lies_at"))
+        .select_from(log)
         .where(log.c.topic == held.c.topic, log.c.partition == held.c.partition)
         .order_by(log.c.id)
         .limit(sa.bindparam("limit", type_=sa.Integer))
         .lateral("oldest")
     )
-    ids = sa.select(oldest.c.id).select_from(held.join(oldest, sa.true())).scalar_subquery()
+    there = sa.select(oldest.c.lies_at).select_from(held.join(oldest, sa.true())).scalar_subquery()
     gone = (
         sa.delete(log)
-        .where(log.c.id == sa.any_(sa.func.array(ids)))
+        .where(lies_at == sa.any_(sa.func.array(there)))
         .returning(log.c.topic, log.c.partition, log.c.id, log.c.key, log.c.body)
         .cte("gone")
     )
@@ -112,6 +118,8 @@ class Publisher:
         self._gathering: set[Place] = set()
         self.held: set[Place] = set()  # by somebody else, when last tried
         self._swept_at = 0.0
+        self._gone = 0  # rows, since the last vacuum
+        self.vacuuming: asyncio.Task[None] | None = None
         self._more = asyncio.Event()
         self._silent = False
         self.trouble: str | None = None
@@ -162,6 +170,8 @@ class Publisher:
         try:
             async with asyncio.timeout(SEND_SECONDS / 4):
                 await self.step()
+                if self.vacuuming:
+                    await self.vacuuming
         except (BrokerError, StorageError, TimeoutError):
             pass
         await self._pool.close()
@@ -204,7 +214,8 @@ class Publisher:
             try:
                 await raw.execute("BEGIN")
                 rows = await self._take(raw, places)
-                await self._send([row for row in rows if row[2] is not None])
+                sent = [row for row in rows if row[2] is not None]
+                await self._send(sent)
                 await raw.execute("COMMIT")
                 clean = True
             finally:
@@ -213,6 +224,7 @@ class Publisher:
             raise
         except Exception as failure:
             raise storage_error(failure) or failure from failure
+        self._vacuum_after(len(sent))
         count = Counter((row[0], row[1]) for row in rows)
         return set(count), {place for place, number in count.items() if number >= ROWS_AT_ONCE}
 
@@ -234,6 +246,27 @@ class Publisher:
             raise BrokerError("the broker did not answer in time") from None
         except BaseExceptionGroup as failures:
             raise BrokerError("the broker did not take all of them") from failures
+
+    def _vacuum_after(self, rows: int) -> None:
+        """Have the place of rows that are gone used again, every so many of them. Publishing goes on meanwhile."""
+        self._gone += rows
+        if self._gone >= VACUUM_ROWS and not self.vacuuming:
+            self._gone = 0
+            self.vacuuming = asyncio.create_task(self._vacuum())
+
+    async def _vacuum(self) -> None:
+        try:
+            raw = await self._pool.take()
+            clean = False
+            try:
+                await raw.execute(_VACUUM)
+                clean = True
+            finally:
+                self._pool.give(raw, clean=clean)
+        except Exception as failure:  # noqa: BLE001  # nobody waits for it, and publishing says what is wrong there
+            _log.debug("the outbox was not vacuumed", error_type=type(failure).__name__)
+        finally:
+            self.vacuuming = None
 
     async def _left(self, places: set[Place]) -> set[Place]:
         """Those of these places with rows to publish. Peeks."""

@@ -153,6 +153,28 @@ async def test_an_id_that_commits_after_a_later_one_is_published_too(place: Inst
         assert [body[:5] for body in sink.bodies][1:] == [b"first"]
 
 
+async def test_rows_lie_where_those_lay_that_were_published(
+    place: Installed, writer: Distributed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def pages_after(rows: int) -> int:
+        """Of the outbox, after that many rows were published, a hundred at a time."""
+        async with publishing(place, Sink()) as alone:
+            for start in range(0, rows, 100):
+                await writer.units.run(emitting([str(start + n) for n in range(100)], "lead"))
+                assert await alone.step()
+                if alone.vacuuming:
+                    await alone.vacuuming
+        [[size]] = await writer.rows("SELECT pg_relation_size('log')")
+        return int(size) // 8192
+
+    await writer.units.run(lambda unit: do(unit, "ALTER TABLE log SET (autovacuum_enabled = off)"))
+    monkeypatch.setattr(publisher, "VACUUM_ROWS", 500)
+    at_first = await pages_after(500)
+    assert await pages_after(2_000) <= 2 * at_first
+    monkeypatch.setattr(publisher, "VACUUM_ROWS", 1_000_000)
+    assert await pages_after(2_000) > 4 * at_first
+
+
 async def test_a_failure_in_the_middle_keeps_all_of_them_and_their_order(place: Installed, writer: Distributed) -> None:
     sink = Sink()
     async with publishing(place, sink) as alone:
