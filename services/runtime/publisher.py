@@ -30,6 +30,9 @@ SEND_SECONDS: Final = 8.0  # how long a transaction may wait for the broker
 SWEEP_SECONDS: Final = 1.0
 BACKOFF_MAX_SECONDS: Final = 2.0
 HELD_SECONDS: Final = 0.03  # until the next look at what somebody else holds, who may send ours with theirs meanwhile
+HELD_SECONDS_MAX: Final = 0.25
+"""The same where it has been held for long: while a broker is silent, everybody would go on asking for what one holds, just
+when brokers and processes that come back need the CPU."""
 VACUUM_ROWS: Final = 20_000  # of ours that are gone: some 16 MB, which the next ones then lie in
 SESSION: Final[Mapping[str, str]] = {"synchronous_commit": "off", "enable_bitmapscan": "off"}
 """What PostgreSQL is told for the publisher's sessions. A deletion that is lost is a second arrival, no more. By a bitmap of
@@ -117,6 +120,7 @@ class Publisher:
         self._dirty: set[Place] = set()
         self._gathering: set[Place] = set()
         self.held: set[Place] = set()  # by somebody else, when last tried
+        self.held_since = 0.0  # when any of these was last let go of
         self._swept_at = 0.0
         self._gone = 0  # rows, since the last vacuum
         self.vacuuming: asyncio.Task[None] | None = None
@@ -183,7 +187,7 @@ class Publisher:
             self._more.clear()
             seconds = self._swept_at + SWEEP_SECONDS - now()
             if self.held:
-                seconds = min(seconds, HELD_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+                seconds = min(seconds, self.pause() * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, seconds)):
                     await self._more.wait()
@@ -191,16 +195,23 @@ class Publisher:
             self._dirty |= await self._left(self._all)
             self._swept_at = now()
 
+    def pause(self) -> float:
+        """Seconds until the next look at what others hold: in proportion to how long they have."""
+        held = asyncio.get_running_loop().time() - self.held_since
+        return min(HELD_SECONDS_MAX, max(HELD_SECONDS, held / 2))
+
     async def _publish(self) -> None:
         """One round over what was committed, and what others held when last tried."""
         places = self._dirty | self.held | self._gathering  # which costs nothing more now
-        self._dirty, self.held, self._gathering = set(), set(), set()
+        self._dirty, self._gathering = set(), set()
         try:
             ours, full = await self._round(places)
         except BaseException:
             self._dirty |= places
             raise
         self._dirty |= full
+        if not self.held or self.held & ours:
+            self.held_since = asyncio.get_running_loop().time()
         self.held = places - ours
 
     async def _round(self, places: set[Place]) -> tuple[set[Place], set[Place]]:

@@ -1,9 +1,11 @@
 """What publishers promise, however many there are: the rows of a key in the order of their commits, none left behind."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -121,6 +123,47 @@ async def test_what_was_committed_while_another_held_the_partition_is_not_left_b
         async with asyncio.timeout(20):
             await other.has(1)
         assert (len(sink.bodies), len(other.bodies)) == (1, 1)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def test_what_another_holds_for_long_is_asked_for_more_seldom_until_it_is_let_go_of(
+    place: Installed, writer: Distributed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries, ask = Counter[str](), publisher._ask
+
+    async def counted(*args: Any, **kwargs: Any) -> list[Any]:
+        tries["all"] += 1
+        return await ask(*args, **kwargs)
+
+    monkeypatch.setattr(publisher, "SWEEP_SECONDS", 3_600.0)
+    monkeypatch.setattr(publisher, "_ask", counted)
+    sink, other = Sink(), Sink()
+    async with publishing(place, sink) as first, publishing(place, other) as second:
+        await writer.units.run(emitting(["a"], "lead"))
+        sink.open.clear()
+        running = [asyncio.create_task(first.run())]
+        first.wake([(topics.LEADS, 0)])
+        await sink.asked.wait()
+        running.append(asyncio.create_task(second.run()))
+        second.wake([(topics.LEADS, 0)])
+        while not second.held:
+            await asyncio.sleep(0)
+        second.held_since -= 0.2  # as if it had been so for a while
+        since = second.held_since
+        assert publisher.HELD_SECONDS < 0.1 <= second.pause()
+        second.held_since = since = since - 3_600.0
+        enough = tries["all"] + 3
+        while tries["all"] < enough:
+            second.wake([(topics.LEADS, 0)])  # who commits tries at once, and that changes nothing
+            await asyncio.sleep(0)
+        assert (second.held, second.held_since) == ({(topics.LEADS, 0)}, since)
+        assert second.pause() == publisher.HELD_SECONDS_MAX
+        sink.open.set()
+        while second.held:
+            await asyncio.sleep(0)
+        assert second.pause() < publisher.HELD_SECONDS_MAX
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
