@@ -83,6 +83,16 @@ async def publishing(place: Installed, sink: Sink) -> AsyncIterator[Publisher]:
     await made.close()
 
 
+async def held(by: Publisher, sink: Sink, writer: Distributed) -> asyncio.Task[None]:
+    """Runs, and waits for the answer to one row, until `sink` is open again."""
+    await writer.units.run(emitting(["a"], "lead"))
+    sink.open.clear()
+    running = asyncio.create_task(by.run())
+    by.wake([(topics.LEADS, 0)])
+    await sink.asked.wait()
+    return running
+
+
 async def waiting(writer: Distributed) -> list[str]:
     """The events that wait to be published."""
     return [row[0] for row in await writer.rows("SELECT event_id FROM log ORDER BY id")]
@@ -108,11 +118,7 @@ async def test_what_was_committed_while_another_held_the_partition_is_not_left_b
     monkeypatch.setattr(publisher, "SWEEP_SECONDS", 3_600.0)  # so that nobody finds it by looking everywhere
     sink, other = Sink(), Sink()
     async with publishing(place, sink) as first, publishing(place, other) as second:
-        await writer.units.run(emitting(["a"], "lead"))
-        sink.open.clear()
-        running = [asyncio.create_task(first.run())]
-        first.wake([(topics.LEADS, 0)])
-        await sink.asked.wait()
+        running = [await held(first, sink, writer)]
         await writer.units.run(emitting(["b"], "lead"))
         running.append(asyncio.create_task(second.run()))
         second.wake([(topics.LEADS, 0)])  # as whoever commits is: tries at once, and somebody else holds it
@@ -141,11 +147,7 @@ async def test_what_another_holds_for_long_is_asked_for_more_seldom_until_it_is_
     monkeypatch.setattr(publisher, "_ask", counted)
     sink, other = Sink(), Sink()
     async with publishing(place, sink) as first, publishing(place, other) as second:
-        await writer.units.run(emitting(["a"], "lead"))
-        sink.open.clear()
-        running = [asyncio.create_task(first.run())]
-        first.wake([(topics.LEADS, 0)])
-        await sink.asked.wait()
+        running = [await held(first, sink, writer)]
         running.append(asyncio.create_task(second.run()))
         second.wake([(topics.LEADS, 0)])
         while not second.held:
