@@ -9,8 +9,8 @@ commits. Never "ids beyond the last one seen": ids commit out of order.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from itertools import groupby
 from typing import Any, Final, Protocol, cast
 
@@ -220,17 +220,12 @@ class Publisher:
         if not places:
             return set(), set()
         try:
-            raw = await self._pool.take()
-            clean = False
-            try:
+            async with self._connection() as raw:
                 await raw.execute("BEGIN")
                 rows = await self._take(raw, places)
                 sent = [row for row in rows if row[2] is not None]
                 await self._send(sent)
                 await raw.execute("COMMIT")
-                clean = True
-            finally:
-                self._pool.give(raw, clean=clean)
         except BrokerError:
             raise
         except Exception as failure:
@@ -238,6 +233,17 @@ class Publisher:
         self._vacuum_after(len(sent))
         count = Counter((row[0], row[1]) for row in rows)
         return set(count), {place for place, number in count.items() if number >= ROWS_AT_ONCE}
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        """One of the pool's; given up when the block ends by an exception, whatever it was in the middle of."""
+        raw = await self._pool.take()
+        clean = False
+        try:
+            yield raw
+            clean = True
+        finally:
+            self._pool.give(raw, clean=clean)
 
     async def _take(self, raw: Any, places: set[Place]) -> list[Any]:
         """The rows of those places that nobody else holds, oldest first; a row without an id of a place with none."""
@@ -267,13 +273,8 @@ class Publisher:
 
     async def _vacuum(self) -> None:
         try:
-            raw = await self._pool.take()
-            clean = False
-            try:
+            async with self._connection() as raw:
                 await raw.execute(_VACUUM)
-                clean = True
-            finally:
-                self._pool.give(raw, clean=clean)
         except Exception as failure:  # noqa: BLE001  # nobody waits for it, and publishing says what is wrong there
             _log.debug("the outbox was not vacuumed", error_type=type(failure).__name__)
         finally:
@@ -283,13 +284,8 @@ class Publisher:
         """Those of these places with rows to publish. Peeks."""
         names, partitions = zip(*sorted(places), strict=True)
         try:
-            raw = await self._pool.take()
-            clean = False
-            try:
+            async with self._connection() as raw:
                 found = await _ask(raw, _LEFT, topics=list(names), partitions=list(partitions))
-                clean = True
-            finally:
-                self._pool.give(raw, clean=clean)
         except Exception as failure:
             raise storage_error(failure) or failure from failure
         return {(row[0], row[1]) for row in found}
