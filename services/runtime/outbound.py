@@ -1,8 +1,10 @@
 """HTTP to the outside: the only module that imports the HTTP client, so that changing it is one file's work."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 
 import httpx
@@ -11,6 +13,8 @@ from httpx import ASGITransport, AsyncBaseTransport, AsyncClient, Client, HTTPEr
 __all__ = ["ASGITransport", "Answer", "AsyncClient", "Client", "Endpoint", "HTTPError", "NoAnswerError", "Response"]
 
 ANSWER_BYTES_MAX = 64 * 1024
+IDLE_MAX = 20  # connections kept of an endpoint
+IDLE_SECONDS_MAX = 30.0
 
 
 class NoAnswerError(Exception):
@@ -38,7 +42,9 @@ def _is_loopback(host: str) -> bool:
 class Endpoint:
     """One outside service: connections are kept, redirects are not followed, answers are short and in time.
 
-    The host's proxy settings hold, except towards this very machine.
+    Every call has a connection to itself, and waits for nobody. The HTTP client's own pool would give one idle
+    connection to several calls at once, of which the losers queue again behind later ones: a call could stand there for
+    seconds before a byte of it was sent. The host's proxy settings hold, except towards this very machine.
     """
 
     def __init__(
@@ -49,14 +55,17 @@ class Endpoint:
         transport: AsyncBaseTransport | None = None,
     ) -> None:
         self._timeout_seconds = timeout_seconds
-        self._client = AsyncClient(
+        self._idle: list[AsyncClient] = []  # each with a connection of its own, the one used last at the end
+        self._made = partial(
+            AsyncClient,
             base_url=base_url,
             timeout=timeout_seconds,
             # not compressed, so that the limit on bytes is one on memory
             headers={"accept": "application/json", "accept-encoding": "identity", **(headers or {})},
             follow_redirects=False,
-            limits=httpx.Limits(max_connections=20, max_keepalive_connections=20, keepalive_expiry=30.0),
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE_SECONDS_MAX),
             trust_env=not _is_loopback(httpx.URL(base_url).host),
+            verify=httpx.create_ssl_context(),  # once: it reads every authority's certificate
             transport=transport,
         )
 
@@ -65,8 +74,9 @@ class Endpoint:
         headers = {"content-type": "application/json; charset=utf-8"}
         try:
             async with (
+                self._connection() as client,
                 asyncio.timeout(self._timeout_seconds),
-                self._client.stream("POST", path, content=body, headers=headers) as response,
+                client.stream("POST", path, content=body, headers=headers) as response,
             ):
                 return Answer(response.status_code, dict(response.headers), await _short(response))
         except TimeoutError as error:
@@ -75,7 +85,22 @@ class Endpoint:
             raise NoAnswerError(f"no answer ({type(error).__name__})") from error
 
     async def close(self) -> None:
-        await self._client.aclose()
+        """Close every connection that nobody uses."""
+        while self._idle:
+            await self._idle.pop().aclose()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncClient]:
+        """A client that nobody else uses; after a failure nobody uses it again."""
+        client, well = self._idle.pop() if self._idle else self._made(), False
+        try:
+            yield client
+            well = True
+        finally:
+            if well and len(self._idle) < IDLE_MAX:
+                self._idle.append(client)
+            else:
+                await client.aclose()
 
 
 async def _short(response: Response) -> bytes:

@@ -51,6 +51,11 @@ class FakeSlack:
         return f"http://127.0.0.1:{self.port}/api/"
 
     @property
+    def open_connections(self) -> int:
+        """How many there are at this moment."""
+        return len(self._open)
+
+    @property
     def told(self) -> list[str]:
         """The Slack ids of those who got a message, in order."""
         return [message["channel"] for message in self.messages]

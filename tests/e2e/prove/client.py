@@ -7,7 +7,8 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -33,12 +34,8 @@ class Client:
         self._gateways = gateways
         self._log_file = log
         self._log: TextIO | None = None
-        self._http = httpx.AsyncClient(
-            headers={"authorization": f"Bearer {ADMIN}"},
-            timeout=TIMEOUT_SECONDS,
-            trust_env=False,
-            limits=httpx.Limits(max_connections=2 * IN_FLIGHT),
-        )
+        self._idle: list[httpx.AsyncClient] = []
+        self._tls = httpx.create_ssl_context()  # not used, and dear to make for each
         self._window = asyncio.Semaphore(IN_FLIGHT)
         self.unacknowledged: list[str] = []
 
@@ -46,12 +43,28 @@ class Client:
         """Everything at its time, then until all of it is answered."""
         began = time.monotonic()
         with self._log_file.open("a", encoding="utf-8", buffering=1) as self._log:
-            async with self._http, asyncio.TaskGroup() as group:
+            async with asyncio.TaskGroup() as group:
                 group.create_task(self._act_on_some(began))
                 for post in posts:
                     await asyncio.sleep(began + post.at - time.monotonic())
                     await self._window.acquire()
                     group.create_task(self._deliver(post))
+        for http in self._idle:
+            await http.aclose()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Nobody else's. The library's pool would give one idle connection to several requests, of which the losers queue
+        again: under load that took seconds, which the judge would have laid at a gateway's door."""
+        http = self._idle.pop() if self._idle else self._made()
+        try:
+            yield http
+        finally:
+            self._idle.append(http)
+
+    def _made(self) -> httpx.AsyncClient:
+        headers = {"authorization": f"Bearer {ADMIN}"}
+        return httpx.AsyncClient(headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False, verify=self._tls)
 
     async def _deliver(self, post: Post) -> None:
         try:
@@ -78,16 +91,17 @@ class Client:
     async def _attempt(
         self, path: str, body: dict[str, Any], gateway: int, about: dict[str, Any], headers: dict[str, str]
     ) -> int | None:
-        sent, began = time.time(), time.perf_counter()
         status: int | None = None
         error = ""
-        try:
-            answer = await self._http.post(self._gateways[gateway] + path, json=body, headers=headers)
-            status = answer.status_code
-            error = answer.text[:300] if status >= 400 else ""
-        except httpx.HTTPError as failure:
-            error = type(failure).__name__
-        seconds = time.perf_counter() - began
+        async with self._connection() as http:
+            sent, began = time.time(), time.perf_counter()
+            try:
+                answer = await http.post(self._gateways[gateway] + path, json=body, headers=headers)
+                status = answer.status_code
+                error = answer.text[:300] if status >= 400 else ""
+            except httpx.HTTPError as failure:
+                error = type(failure).__name__
+            seconds = time.perf_counter() - began
         line = {"sent": sent, "seconds": round(seconds, 4), "status": status, "error": error, "gateway": gateway}
         assert self._log is not None
         self._log.write(json.dumps({**about, **line}) + "\n")
@@ -129,7 +143,8 @@ class Client:
         end = time.monotonic() + PATIENCE_SECONDS / 2
         while time.monotonic() < end:
             try:
-                answer = await self._http.get(f"{self._gateways[gateway]}/v1/leads", params={"email": email})
+                async with self._connection() as http:
+                    answer = await http.get(f"{self._gateways[gateway]}/v1/leads", params={"email": email})
                 found = answer.json()["items"] if answer.status_code == 200 else []
             except (httpx.HTTPError, ValueError):
                 found = []

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from services.notifier.channels.base import GiveUp, Sent, TryAgain
 from services.notifier.channels.slack import SlackChannel, body
+from services.notifier.delivery import SENDING_AT_ONCE
+from services.runtime.outbound import IDLE_MAX
 from tests.fakes.pages import ATTACKS, a_page, hostile
 from tests.fakes.slack import FakeSlack
 
@@ -62,6 +64,34 @@ async def test_many_pages_go_out_at_once(slack: FakeSlack, channel: SlackChannel
     outcomes = await asyncio.gather(*(channel.send(page) for page in pages))
     assert all(isinstance(outcome, Sent) for outcome in outcomes)
     assert sorted(slack.told) == sorted(f"U{n}" for n in range(50))
+
+
+async def test_no_page_waits_for_another(slack: FakeSlack, channel: SlackChannel) -> None:
+    slack.hang(times=SENDING_AT_ONCE)
+    async with asyncio.timeout(60):
+        hanging = [asyncio.create_task(channel.send(a_page(person_slack=f"U{n}"))) for n in range(SENDING_AT_ONCE)]
+        while slack.calls < SENDING_AT_ONCE:
+            await asyncio.sleep(0.01)
+        assert isinstance(await channel.send(a_page(person_slack="UNEXT")), Sent)
+    assert slack.told == ["UNEXT"]
+    for one in hanging:
+        one.cancel()
+    ends = await asyncio.gather(*hanging, return_exceptions=True)
+    assert {type(end) for end in ends} == {asyncio.CancelledError}
+
+
+async def test_after_many_pages_at_once_some_connections_are_kept_and_the_rest_closed(
+    slack: FakeSlack, channel: SlackChannel
+) -> None:
+    await asyncio.gather(*(channel.send(a_page(person_slack=f"U{n}")) for n in range(SENDING_AT_ONCE)))
+    made = slack.connections
+    assert made > IDLE_MAX
+    async with asyncio.timeout(60):
+        while slack.open_connections > IDLE_MAX:
+            await asyncio.sleep(0.01)
+    assert slack.open_connections == IDLE_MAX
+    await asyncio.gather(*(channel.send(a_page(person_slack=f"U{n}")) for n in range(IDLE_MAX)))
+    assert slack.connections == made
 
 
 async def test_slow_down_is_for_now_and_says_for_how_long(slack: FakeSlack, channel: SlackChannel) -> None:
