@@ -19,6 +19,7 @@ from services.runtime.log import Row
 from services.runtime.spool import HEAD_ROWS, Spool
 from services.runtime.unit import StorageError
 
+SEND_SECONDS: Final = 2.0  # how long whoever posts an event waits for the broker, being held back included
 HOLD_SECONDS: Final = 0.25  # how long an append may be held back while the spool becomes empty
 LOOK_SECONDS: Final = 5.0  # how often a broker that nobody sent anything is asked whether it answers
 BACKOFF_SECONDS: Final = 0.05
@@ -36,9 +37,9 @@ class BrokerError(Exception):
 class Producer(Protocol):
     """Sends rows to the broker."""
 
-    async def send(self, rows: Sequence[Row]) -> None:
+    async def send(self, rows: Sequence[Row], seconds: float = SEND_SECONDS) -> None:
         """Every row acknowledged by all replicas when it returns. Rows of one key arrive in their order: after one that
-        failed, none of its key is sent. Raises `BrokerError`, within 2 s; some may have arrived."""
+        failed, none of its key is sent. Raises `BrokerError`, within `seconds`; some may have arrived."""
 
     async def answers(self) -> bool:
         """Whether the broker can be reached now. Cheap, and never long."""
@@ -100,11 +101,14 @@ class Intake:
         """Durable when it returns: at the broker, or in the spool. Raises `StorageError` when neither takes them."""
         if not rows:
             return
+        seconds = SEND_SECONDS
         if self._gate is not None:
+            since = self._clock.monotonic()
             await self._gate.wait()  # once: whoever was held back and finds the spool still in use goes there
+            seconds -= self._clock.monotonic() - since
         if not self._spooling:
             try:
-                await self._producer.send(rows)
+                await self._producer.send(rows, seconds)
             except BrokerError as failure:
                 self._begin("the broker does not answer, events are spooled", str(failure))
             else:

@@ -22,11 +22,8 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from schemas.envelope import CONTENT_TYPE, UnknownEventError
-from services.runtime.intake import BrokerError
+from services.runtime.intake import SEND_SECONDS, BrokerError
 from services.runtime.log import Place, Record, Row, partition_of
-
-SEND_SECONDS: Final = 2.0
-"""How long whoever posts an event waits for the broker."""
 
 REQUEST_MS: Final = 5_000
 START_SECONDS: Final = 15.0
@@ -93,12 +90,12 @@ class KafkaProducer:
         self._starting = asyncio.Lock()
         self._ending: set[asyncio.Task[None]] = set()
 
-    async def send(self, rows: Sequence[Row]) -> None:
-        """All of these, acknowledged by every broker in sync when it returns. Raises `BrokerError` within
-        `SEND_SECONDS`; some may have arrived."""
+    async def send(self, rows: Sequence[Row], seconds: float = SEND_SECONDS) -> None:
+        """All of these, acknowledged by every broker in sync when it returns. Raises `BrokerError` within `seconds`;
+        some may have arrived."""
         client: AIOKafkaProducer | None = None
         try:
-            async with asyncio.timeout(SEND_SECONDS):
+            async with asyncio.timeout(seconds):
                 client = await self._started()
                 if len(rows) == 1:
                     await self._one(client, rows[0])

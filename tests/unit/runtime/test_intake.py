@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.runtime.clock import HandClock
-from services.runtime.intake import BrokerError, Intake
+from services.runtime.intake import SEND_SECONDS, BrokerError, Intake
 from services.runtime.log import Row
 from services.runtime.spool import HEAD_ROWS, Spool
 from services.runtime.unit import StorageError
@@ -33,10 +33,11 @@ class Broker:
         self.late: list[Row] = []  # sent while it was silent; arrives when it is spoken with again
         self.tries = 0
         self.waiting = 0
+        self.seconds = 0.0  # what the last send may take
         self.limit_over = asyncio.Event()  # set by hand: the time limit of the sends that hang
 
-    async def send(self, rows: Sequence[Row]) -> None:
-        self.tries += 1
+    async def send(self, rows: Sequence[Row], seconds: float = SEND_SECONDS) -> None:
+        self.tries, self.seconds = self.tries + 1, seconds
         await asyncio.sleep(0)
         if self.dial == "hangs":
             await self._hang()
@@ -244,6 +245,28 @@ async def test_whoever_is_held_back_goes_to_the_spool_when_the_broker_falls_sile
         gateway.broker.dial = "well"
         await gateway.settle()
         assert gateway.broker.ids == ["a", "b", "c"]
+
+
+async def test_being_held_back_counts_as_waiting_for_the_broker(tmp_path: Path) -> None:
+    async with a_gateway(tmp_path) as gateway:
+        gateway.broker.dial = "silent"
+        await gateway.intake.append([row("a")])
+        await gateway.intake.append([row("b")])
+        gateway.broker.dial = "well"
+        assert await gateway.intake.step()  # a: it answers, one more and the spool is empty
+        gateway.broker.dial = "slow"
+        step = asyncio.create_task(gateway.intake.step())
+        while "b" not in gateway.broker.ids:
+            await asyncio.sleep(0)
+        held = asyncio.create_task(gateway.intake.append([row("c")]))
+        await turns(2)
+        gateway.clock.advance(seconds=0.5)
+        await step
+        await held
+        assert gateway.broker.ids == ["a", "b", "c"]
+        assert gateway.broker.seconds == pytest.approx(SEND_SECONDS - 0.5)
+        await gateway.intake.append([row("d")])
+        assert gateway.broker.seconds == SEND_SECONDS
 
 
 async def test_an_event_on_its_way_to_the_disk_when_the_spool_looks_empty_is_not_overtaken(tmp_path: Path) -> None:
