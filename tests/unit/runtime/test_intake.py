@@ -135,6 +135,16 @@ async def fill(gateway: Gateway) -> list[str]:
     raise AssertionError("the spool never was full")
 
 
+async def nearly_empty(gateway: Gateway) -> None:
+    """The broker is back and has `a`; `b` is what is left in the spool."""
+    gateway.broker.dial = "silent"
+    await gateway.intake.append([row("a")])
+    await gateway.intake.append([row("b")])
+    gateway.broker.dial = "well"
+    assert await gateway.intake.step()
+    assert await gateway.spooled() == ["b"]
+
+
 async def test_while_the_broker_is_well_nothing_touches_the_spool(tmp_path: Path) -> None:
     async with a_gateway(tmp_path) as gateway:
         await gateway.intake.append([row("a"), row("b")])
@@ -229,11 +239,7 @@ async def test_a_spool_in_constant_use_is_left_all_the_same(tmp_path: Path) -> N
 
 async def test_whoever_is_held_back_goes_to_the_spool_when_the_broker_falls_silent_again(tmp_path: Path) -> None:
     async with a_gateway(tmp_path, hold=0.0) as gateway:
-        gateway.broker.dial = "silent"
-        await gateway.intake.append([row("a")])
-        await gateway.intake.append([row("b")])
-        gateway.broker.dial = "well"
-        assert await gateway.intake.step()  # a: it answers, one more and the spool is empty
+        await nearly_empty(gateway)
         gateway.broker.dial = "hangs"
         step = asyncio.create_task(gateway.intake.step())
         while not gateway.broker.waiting:
@@ -249,11 +255,7 @@ async def test_whoever_is_held_back_goes_to_the_spool_when_the_broker_falls_sile
 
 async def test_being_held_back_counts_as_waiting_for_the_broker(tmp_path: Path) -> None:
     async with a_gateway(tmp_path) as gateway:
-        gateway.broker.dial = "silent"
-        await gateway.intake.append([row("a")])
-        await gateway.intake.append([row("b")])
-        gateway.broker.dial = "well"
-        assert await gateway.intake.step()  # a: it answers, one more and the spool is empty
+        await nearly_empty(gateway)
         gateway.broker.dial = "slow"
         step = asyncio.create_task(gateway.intake.step())
         while "b" not in gateway.broker.ids:
