@@ -1,5 +1,6 @@
 """Brokers that know each other, and every way to stop one of them."""
 
+import asyncio
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
 
 from deploy.local import children, machine, properties
 
@@ -42,6 +46,11 @@ class Broker:
         """Returns once its port answers: a broker opens it when the controller has taken it in. Raises `StartError`."""
         self.child.start()
         self.child.wait_until(lambda: machine.answers(self.node.port), START_SECONDS)
+
+    def meet(self, brokers: int) -> None:
+        """Returns once it knows so many of the cluster; till then it may refuse to make a topic of as many copies.
+        Raises `StartError`."""
+        self.child.wait_until(lambda: asyncio.run(_known(self.bootstrap)) >= brokers, START_SECONDS)
 
     def pause(self) -> None:
         """SIGSTOP: connections stay open and nobody answers."""
@@ -99,6 +108,18 @@ class Cluster:
         self, kind: type[BaseException] | None, why: BaseException | None, where: TracebackType | None
     ) -> None:
         self.stop()
+
+
+async def _known(bootstrap: str) -> int:
+    """How many brokers the one at this address knows."""
+    client = AIOKafkaClient(bootstrap_servers=bootstrap)
+    try:
+        await client.bootstrap()
+        return len(client.cluster.brokers())
+    except KafkaError:
+        return 0
+    finally:
+        await client.close()
 
 
 def each(items: Sequence[_Item], do: Callable[[_Item], None]) -> None:

@@ -66,6 +66,7 @@ def start(
         try:
             _prepare(cluster, plan, _choose(brokers, ports))
             each(cluster.brokers, Broker.start)
+            each(cluster.brokers, lambda broker: broker.meet(brokers))
         except BaseException as failed:
             each(cluster.brokers, Broker.kill)
             if not (left and isinstance(failed, children.StartError) and "already in use" in str(failed)):

@@ -215,8 +215,8 @@ REMOVALS = (
         "I1",
         "the spool's precedence",
         "services/runtime/intake.py",
-        "        if not self._spooling:\n            try:\n                await self._producer.send(rows)\n",
-        "        if True:\n            try:\n                await self._producer.send(rows)\n",
+        "        if not self._spooling:\n            try:\n                await self._producer.send(rows, seconds)\n",
+        "        if True:\n            try:\n                await self._producer.send(rows, seconds)\n",
         ("tests/unit/runtime/test_intake.py",),
     ),
 )
