@@ -197,7 +197,8 @@ def _identifiers(
                 raise UnmappableError(
                     _place(sent, "phone", where), f"is no number: {_within(wrong.what)}", wrong.remedy
                 ) from None
-            person["phone"] = normalise.clean(phone)  # no identifier, but a person may still be able to read it
+            if readable := normalise.clean(phone):
+                person["phone"] = readable  # no identifier, but a person may still be able to read it
             phone = None
     if not (email or phone or crm_id or anonymous_id) and type_ not in NOBODYS:
         raise UnmappableError(

@@ -105,6 +105,7 @@ def test_a_phone_nobody_can_dial_does_not_lose_the_lead() -> None:
     event = happened({"phone": "extension 5"}).happened
     assert event.phone is None
     assert event.person == {"phone": "extension 5"}
+    assert happened({"phone": " \u200b"}).happened.person == {}
 
 
 def test_a_phone_that_is_all_there_is_must_be_one() -> None:
