@@ -37,7 +37,6 @@ class Client:
         self._idle: list[httpx.AsyncClient] = []
         self._tls = httpx.create_ssl_context()  # not used, and dear to make for each
         self._window = asyncio.Semaphore(IN_FLIGHT)
-        self.unacknowledged: list[str] = []
 
     async def run(self, posts: Sequence[Post]) -> None:
         """Everything at its time, then until all of it is answered."""
@@ -69,24 +68,22 @@ class Client:
     async def _deliver(self, post: Post) -> None:
         try:
             about = {"kind": "event", "id": post.id, "type": post.type, "email": post.email}
-            if not await self._insist("/v1/events", post.body, post.gateway, about, {}):
-                self.unacknowledged.append(post.id)
+            await self._insist("/v1/events", post.body, post.gateway, about, {})
         finally:
             self._window.release()
 
     async def _insist(
         self, path: str, body: dict[str, Any], gateway: int, about: dict[str, Any], headers: dict[str, str]
-    ) -> bool:
-        """Until somebody answers for good, each time another gateway; whether it was taken."""
+    ) -> None:
+        """Until somebody answers for good, each time another gateway."""
         end, wait = time.monotonic() + PATIENCE_SECONDS, WAIT_SECONDS[0]
         while time.monotonic() < end:
             status = await self._attempt(path, body, gateway, about, headers)
             if status is not None and status < 500 and status not in (408, 425, 429):
-                return 200 <= status < 300
+                return
             gateway = 1 - gateway
             await asyncio.sleep(wait)
             wait = min(wait * 2, WAIT_SECONDS[1])
-        return False
 
     async def _attempt(
         self, path: str, body: dict[str, Any], gateway: int, about: dict[str, Any], headers: dict[str, str]
