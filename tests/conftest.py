@@ -14,9 +14,13 @@ from deploy.local import kafka as local_kafka
 from deploy.local import postgres as local_postgres
 from deploy.local.kafka import Cluster
 from deploy.local.postgres import Server
-from tests.places import places, profile
+from tests.places import icu_places, places, profile
 
-__all__ = ["places", "profile"]  # fixtures, here so that there is one of each: what is of a session is of a definition
+__all__ = [
+    "icu_places",
+    "places",
+    "profile",
+]  # fixtures, here so that there is one of each: what is of a session is of a definition
 
 KAFKA_VERSION = os.environ.get("KAFKA_VERSION") or local_kafka.VERSION
 

@@ -5,6 +5,7 @@ begins at their ends, as the cursors in the new database say.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from deploy.local.kafka import Cluster
-from deploy.local.postgres import Server
+from deploy.local.postgres import QueryError, Server
 from schemas import topics
 from services.compose import all_services
 from services.runtime import db, kafka_admin, settings
@@ -30,6 +31,9 @@ from services.runtime.unit import Unit
 
 PARTITIONS: Final = 2
 TEMPLATE: Final = "tables"
+ICU_TEMPLATE: Final = "tables_icu"
+ICU: Final = "de-u-kn-true-ka-shifted"
+"""An order far from that of bytes: capitals beside small letters, digits by their value, punctuation ignored."""
 _CURSOR: Final = "INSERT INTO cursors (consumer, topic, partition, position) VALUES ($1, $2, $3, $4)"
 
 
@@ -61,6 +65,7 @@ class Places:
     cluster: Cluster
     server: Server
     name: str = "place"  # what they are called, with a number behind it
+    template: str = TEMPLATE
     _numbers: "count[int]" = field(default_factory=count)
     _free: list[tuple[str, dict[Place, int]]] = field(default_factory=list)
 
@@ -71,7 +76,7 @@ class Places:
         name = f"{self.name}_{next(self._numbers)}"
         connection = await asyncpg.connect(self.server.url())
         try:
-            await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+            await connection.execute(f"CREATE DATABASE {name} TEMPLATE {self.template}")
             url = self.server.url(name)
             place = Installed(url, self.cluster.bootstrap, f"{name}.", partitions or PARTITIONS)
             if self._free and partitions is None:
@@ -96,9 +101,9 @@ async def _begin(place: Installed) -> None:
     await connection.close()
 
 
-async def _prepare(server: Server) -> None:
+async def _prepare(url: str) -> None:
     assert all_services({}, None)  # every store has been imported
-    engine = create_async_engine(asyncpg_url(server.url(TEMPLATE)), poolclass=NullPool)
+    engine = create_async_engine(asyncpg_url(url), poolclass=NullPool)
     async with engine.begin() as connection:
         await connection.run_sync(migrate)
 
@@ -121,10 +126,24 @@ def asyncpg_url(url: str) -> sa.URL:
 def places(kafka: Cluster, postgres: Server) -> Iterator[Places]:
     """The real ones, shared by all tests."""
     postgres.drop(TEMPLATE)
-    postgres.create(TEMPLATE)
-    asyncio.run(_prepare(postgres))
+    asyncio.run(_prepare(postgres.create(TEMPLATE)))
     yield Places(kafka, postgres)
     postgres.drop(TEMPLATE)
+
+
+@pytest.fixture(scope="session")
+def icu_places(kafka: Cluster, postgres: Server) -> Iterator[Places]:
+    """The same with databases that compare texts by an ICU locale."""
+    postgres.drop(ICU_TEMPLATE)
+    try:
+        url = postgres.create(ICU_TEMPLATE, icu=ICU)
+    except QueryError as refused:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"this PostgreSQL has no ICU ({refused}); take the packages of the distribution")
+    asyncio.run(_prepare(url))
+    yield Places(kafka, postgres, "icu", ICU_TEMPLATE)
+    postgres.drop(ICU_TEMPLATE)
 
 
 @pytest.fixture(params=["embedded", "distributed"])

@@ -56,9 +56,13 @@ class Server:
         """Of this database, whether it exists or not."""
         return urlunsplit(urlsplit(self.base)._replace(path=f"/{database}"))
 
-    def create(self, name: str, template: str | None = None) -> str:
-        """A new database, a copy of another if one is named (nobody may be connected to that one); its URL."""
-        self.run(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else ""))
+    def create(self, name: str, template: str | None = None, *, icu: str | None = None) -> str:
+        """A new database, a copy of another if one is named (nobody may be connected to that one); its URL. `icu`: the ICU
+        locale that texts are compared by."""
+        options = f' TEMPLATE "{template}"' if template else ""
+        if icu:
+            options = f" TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE '{icu}'"
+        self.run(f'CREATE DATABASE "{name}"{options}')
         return self.url(name)
 
     def drop(self, name: str) -> None:
@@ -184,12 +188,13 @@ def ensure() -> None:
     if os.environ.get(GIVEN):
         return
     try:
-        programs.find()
+        found = programs.find()
     except machine.MissingError:
         if not machine.may_install():
             raise
         machine.install(["postgresql"])
-        programs.find()
+        found = programs.find()
+    found.ensure_locale()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,8 +15,12 @@ from pathlib import Path
 from deploy.local import children, machine
 
 IMAGE = "postgres:17"
+LOCALE = "en_US.UTF-8"
+"""Of the databases that initdb makes: the order of an ordinary server, in which "a" stands before "B"."""
 _DEBIAN = Path("/usr/lib/postgresql")
 _SECONDS = 120.0
+_LOCALE_SOURCE = Path("/usr/share/i18n/locales/en_US")  # of the package `locales`
+_NO_LOCALE = f"a local PostgreSQL needs the locale {LOCALE}; on Debian or Ubuntu: sudo apt-get install locales && sudo localedef -i en_US -f UTF-8 {LOCALE}"
 _HBA = """\
 # Loopback only, nobody needs a password but the role `secured`: for trying what wrong credentials give.
 local all all trust
@@ -31,6 +35,18 @@ class Programs:
 
     folder: Path | None  # None: Docker has them
     user: pwd.struct_passwd | None  # None: as whoever runs this
+
+    def ensure_locale(self) -> None:
+        """Make the locale of the databases where this machine lacks it and we may. Raises `MissingError`."""
+        if self.folder is None or _has_locale():  # the image has it
+            return
+        if machine.may_install():
+            if not _LOCALE_SOURCE.exists():
+                machine.install(["locales"])
+            make = ["localedef", "-i", "en_US", "-f", "UTF-8", LOCALE]
+            subprocess.run(make, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)
+        if not _has_locale():
+            raise machine.MissingError(_NO_LOCALE)
 
     def prepare(self, place: Path) -> None:
         """Make the data directory, once. Raises `StartError`."""
@@ -72,7 +88,7 @@ class Programs:
                 )
 
     def _initdb(self, place: Path, into: Path) -> None:
-        options = ["-D", str(into), "-U", "firsthour", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        options = ["-D", str(into), "-U", "firsthour", "-A", "trust", "-E", "UTF8", f"--locale={LOCALE}", "--no-sync"]
         if self.folder is None:
             command = [*_docker(place, f"firsthour-initdb-{uuid.uuid4().hex[:12]}"), "initdb", IMAGE, *options]
         else:
@@ -89,6 +105,8 @@ class Programs:
             group=self.user.pw_gid if self.user else None,
             extra_groups=[] if self.user else None,
         )
+        if "invalid locale" in done.stderr:
+            raise machine.MissingError(_NO_LOCALE)
         if done.returncode:
             raise children.StartError(f"initdb: {done.stderr.strip()[-2000:]}")
 
@@ -142,6 +160,14 @@ def _folder() -> Path | None:
         if (initdb.resolve().parent / "postgres").exists():
             return initdb.resolve().parent
     return None
+
+
+def _has_locale() -> bool:
+    """Whether the C library has it: Linux calls it en_US.utf8, macOS en_US.UTF-8. Without `locale`, initdb will tell."""
+    if shutil.which("locale") is None:
+        return True
+    listed = subprocess.run(["locale", "-a"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    return any(name.lower().replace("-", "") == "en_us.utf8" for name in listed.stdout.split())
 
 
 def _version(initdb: Path) -> float:

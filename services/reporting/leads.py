@@ -59,18 +59,17 @@ _ONE = db.Sql(lambda _: sa.select(view).where(view.c.id == sa.bindparam("lead"))
 
 
 def _page(*named: str) -> db.Sql:
-    wanted = [view.c[name] == sa.bindparam(name) for name in named]
+    wanted = [
+        view.c.id < sa.bindparam(name) if name == "cursor" else view.c[name] == sa.bindparam(name) for name in named
+    ]
     return db.Sql(
         lambda _: (
-            sa.select(view)
-            .where(*wanted, view.c.id < sa.bindparam("below"))
-            .order_by(view.c.id.desc())
-            .limit(sa.bindparam("limit", type_=sa.Integer))
+            sa.select(view).where(*wanted).order_by(view.c.id.desc()).limit(sa.bindparam("limit", type_=sa.Integer))
         )
     )
 
 
-_FILTERS = ("email", "status", "owner")
+_FILTERS = ("email", "status", "owner", "cursor")
 _PAGES = {
     named: _page(*named)
     for named in (tuple(f for n, f in enumerate(_FILTERS) if bits >> n & 1) for bits in range(1 << len(_FILTERS)))
@@ -79,16 +78,19 @@ _PAGES = {
 
 def page(connection: Connection, asked: Asked, config: Config) -> Listing[Lead]:
     """One page of the list; an address is normalised as events are, so that any spelling of it is found."""
-    values: dict[str, Any] = {"status": asked.status, "owner": asked.owner, "email": asked.email}
+    values: dict[str, Any] = {
+        "status": asked.status,
+        "owner": asked.owner,
+        "email": asked.email,
+        "cursor": asked.cursor,
+    }
     if asked.email is not None:
         try:
             values["email"] = normalise.email(asked.email)
         except normalise.MalformedError:
             return Listing[Lead](items=[])
     named = tuple(name for name in _FILTERS if values[name] is not None)
-    rows = _PAGES[named].all(
-        connection, **{name: values[name] for name in named}, below=asked.cursor or "~", limit=asked.limit + 1
-    )
+    rows = _PAGES[named].all(connection, **{name: values[name] for name in named}, limit=asked.limit + 1)
     more = len(rows) > asked.limit
     items = [_lead(row, config) for row in rows[: asked.limit]]
     return Listing[Lead](items=items, next=items[-1].id if more else None)

@@ -1,6 +1,7 @@
 """How Kafka and PostgreSQL are reached: what every client of theirs is given, from the settings."""
 
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,14 @@ from services.runtime.settings import PREFIX, Settings, SettingsError
 
 CLIENT: Final = "firsthour"
 CONNECT_SECONDS: Final = 5.0
+SESSION: Final[Mapping[str, str]] = {
+    "application_name": CLIENT,
+    # Units rest on row locks and on conditions in statements. Under a stricter level that the server, the database or the
+    # role has as its default, a unit that waited for a lock would fail instead of seeing the committed row.
+    "default_transaction_isolation": "read committed",
+    "jit": "off",  # compiling a plan costs more than any statement takes
+}
+"""Settings of every database session, whatever the defaults of the server, the database and the role are."""
 
 
 def kafka_options(settings: Settings) -> dict[str, Any]:
@@ -45,12 +54,7 @@ def database(settings: Settings) -> tuple[sa.URL, dict[str, Any]]:
     url = sa.URL.create(
         "postgresql+asyncpg", place.user, place.password, place.host, place.port, place.database
     )  # printed with *** for the password
-    arguments: dict[str, Any] = {
-        "ssl": tls(place),
-        "timeout": CONNECT_SECONDS,
-        # Compiling a plan costs more than any statement of ours takes.
-        "server_settings": {"application_name": CLIENT, "jit": "off"},
-    }
+    arguments: dict[str, Any] = {"ssl": tls(place), "timeout": CONNECT_SECONDS, "server_settings": dict(SESSION)}
     return url, arguments
 
 

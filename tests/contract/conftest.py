@@ -223,6 +223,15 @@ async def opened_distributed(place: Installed) -> AsyncIterator[Distributed]:
         await made.close()
 
 
+@pytest.fixture(params=["embedded", "distributed", "icu"])
+def profile(request: pytest.FixtureRequest) -> Places | None:
+    """As everywhere, and on a database that compares texts by an ICU locale."""
+    if request.param == "embedded":
+        return None
+    found: Places = request.getfixturevalue("places" if request.param == "distributed" else "icu_places")
+    return found
+
+
 # --- whichever --------------------------------------------------------------------------------------------------------
 
 

@@ -95,6 +95,29 @@ def test_without_its_programs_one_line_says_how_to_get_a_postgresql(
     assert "\n" not in str(missing.value)
 
 
+@pytest.fixture
+def without_locale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> programs.Programs:
+    """Programs on a machine that has no locale but C, and where nothing may be installed."""
+    for name, does in {
+        "locale": "echo C",
+        "initdb": f"echo 'invalid locale name \"{programs.LOCALE}\"' >&2; exit 1",
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin")
+    monkeypatch.setattr(machine, "may_install", lambda: False)
+    return programs.Programs(tmp_path, None)
+
+
+def test_without_its_locale_one_line_says_how_to_get_it(without_locale: programs.Programs, tmp_path: Path) -> None:
+    for step in (without_locale.ensure_locale, lambda: without_locale.prepare(tmp_path / "data")):
+        with pytest.raises(
+            machine.MissingError, match=r"apt-get install locales && sudo localedef -i en_US"
+        ) as missing:
+            step()
+        assert "\n" not in str(missing.value)
+
+
 @pytest.mark.parametrize(("ci", "outcome"), [("", "1 skipped"), ("true", "1 error")])
 def test_a_test_whose_backend_is_missing_is_skipped_with_that_line_and_fails_in_ci(
     bare: Mapping[str, str], ci: str, outcome: str

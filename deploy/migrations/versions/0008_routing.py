@@ -1,14 +1,43 @@
-"""Routing."""
+"""Text columns made before this revision are compared as bytes on PostgreSQL, whatever the collation of the database."""
+
+from alembic import context, op
 
 revision = "0008"
 down_revision = "0007"
 branch_labels = None
 depends_on = None
 
+# A column cannot change while a view reads it, so the view is made anew. Newer columns are made with the collation.
+COMPARED_AS_BYTES = """
+DO $$
+DECLARE
+  view_text TEXT := pg_get_viewdef('leads'::regclass);
+  change TEXT;
+  changes TEXT[] := ARRAY(
+    SELECT format('ALTER TABLE %s %s', c.oid::regclass,
+                  string_agg(format('ALTER COLUMN %I TYPE TEXT COLLATE "C"', a.attname), ', '))
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'
+      AND pg_get_userbyid(c.relowner) = current_user
+      AND a.atttypid = 'text'::regtype AND NOT a.attisdropped AND a.attcollation <> '"C"'::regcollation
+    GROUP BY c.oid);
+BEGIN
+  IF cardinality(changes) = 0 THEN
+    RETURN;
+  END IF;
+  DROP VIEW leads;
+  FOREACH change IN ARRAY changes LOOP
+    EXECUTE change;
+  END LOOP;
+  EXECUTE 'CREATE VIEW leads AS ' || view_text;
+END $$
+"""
+
 
 def upgrade() -> None:
-    pass
+    if context.get_context().dialect.name == "postgresql":
+        op.execute(COMPARED_AS_BYTES)
 
 
 def downgrade() -> None:
-    pass
+    pass  # the release before works on these columns too
