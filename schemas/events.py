@@ -40,6 +40,16 @@ OUTSIDE_TYPES = (
 )
 """What may arrive from outside, besides `custom.*`."""
 
+FLAG_TIME = "time-replaced"
+FLAG_FACTS = "facts-dropped"
+FLAG_REP = "rep-unknown"
+FLAGS = {
+    FLAG_TIME: "its time was impossible; it counts as received",
+    FLAG_FACTS: "fields that only FirstHour may state were dropped",
+    FLAG_REP: "it named a rep who is not in the team; the name was dropped",
+}
+"""What may be remarked on an outside event, in words for a timeline."""
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A fact, and no part of a cycle, so the garbage collector need not look at it (`gc=False`). `TYPE` is the envelope's type, `TOPIC` where it is said."""
@@ -69,6 +79,8 @@ class Happened(Event, frozen=True, kw_only=True, gc=False):
     person: Facts = {}
     fields: Facts = {}  # the event's own: form, path, content, link, channel, answered ...
     altered: bool = False  # NUL or lone surrogates were replaced, or a future time was clamped
+    flags: tuple[str, ...] = ()  # of `FLAGS`: what was changed on arrival, so that a reader can tell
+    dropped: int = 0  # fields that were not taken, see the flag `facts-dropped`
 
     @property
     def key(self) -> str:

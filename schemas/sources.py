@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from schemas.agreement import EventType
 from schemas.conditions import FIELDS
+from schemas.facts import is_product_fact
 from schemas.values import ID_PATTERN, Shape, Span, did_you_mean, shown, wrong
 
 PRESETS = (
@@ -35,6 +36,8 @@ def _page(value: str) -> str:
 
 
 def _field_name(name: str) -> str:
+    if is_product_fact(name):
+        raise wrong(f"{shown(name)} is stated by FirstHour alone", f"map it to `custom.{name}`")
     known = name in FIELDS or re.fullmatch(r"custom\.[^\s]{1,100}", name)
     if known or re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,99}", name):
         return name
