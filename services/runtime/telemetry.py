@@ -46,6 +46,12 @@ class Telemetry:
         )
         self.promises = Counter("promises_total", "Response clocks that ended", ["outcome"], registry=r)
         self.queue_leads = Gauge("queue_leads", "Leads that wait because nobody can take them", ["pool"], registry=r)
+        self.profile_data_dropped = Counter(
+            "profile_data_dropped_total",
+            "Facts, texts and hits of leads dropped or shortened by the bounds of a profile",
+            ["kind"],
+            registry=r,
+        )
         self.config_ok = Gauge(
             "config_ok", "1: the files are in force; 0: they are wrong, the ones before hold", registry=r
         )
@@ -92,6 +98,11 @@ class Telemetry:
     def promise(self, outcome: str) -> None:
         """A response clock ended. `outcome`: `met`, `missed` or `cancelled`."""
         self.promises.labels(outcome).inc()
+
+    def profile_dropped(self, lost: Mapping[str, int]) -> None:
+        """Data beyond the bounds of a profile. Kinds: `fact`, `text` (shortened), `hit`, `field`, `refused`."""
+        for kind, number in lost.items():
+            self.profile_data_dropped.labels(kind).inc(number)
 
     def queues(self, leads: Mapping[str, int]) -> None:
         """How many leads wait in each pool; a pool that is not named has none."""

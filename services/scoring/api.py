@@ -17,7 +17,9 @@ def router(resources: Resources) -> APIRouter:
 
     @api.get("/v1/leads/{lead}/score")
     async def score(lead: str, who: Annotated[Principal, Depends(needs("ingest"))]) -> dict[str, Any]:
-        """Fit, engagement, total and grade as of now, with every part: its points, what they are worth now, and why."""
+        """Fit, engagement, total and grade as of now, with every part: its points, what they are worth now, and why.
+
+        `kept` says how much of the person is kept, and up to when facts or hits beyond the bounds were dropped."""
         profile = await resources.reads(lambda connection: store.find(connection, lead))
         if profile is None:
             raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
@@ -28,6 +30,7 @@ def router(resources: Resources) -> APIRouter:
             **msgspec.structs.asdict(domain.score(profile, rules, now)),
             "suppressed": domain.suppressed(rules, profile.known()),
             "agreement": resources.config.current.version,
+            "kept": domain.kept(profile, rules, now),
             "parts": [msgspec.structs.asdict(part) for part in domain.parts(profile, rules, now)],
         }
 

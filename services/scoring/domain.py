@@ -21,6 +21,8 @@ from services.runtime.clock import micros, moment
 from services.runtime.compiled import once_per_version
 from services.runtime.conditions import Holds, Matched, compile_set, matches
 from services.runtime.config import Config
+from services.scoring import bounds
+from services.scoring.bounds import Agreed, Said
 
 HALF_LIVES_KEPT = 12  # a hit older than this is worth 1/4096 of its points and is forgotten
 LOWEST = "D"  # the grade below the last band
@@ -34,16 +36,21 @@ class Profile(msgspec.Struct, omit_defaults=True, gc=False):
     version: int = 0
     email: str | None = None
     phone: str | None = None
-    facts: dict[str, tuple[Value, int]] = {}  # field: (value, when it was said)
+    phone_at: int = 0
+    facts: dict[str, Said] = {}  # field: (value, when it was said)
+    texts: dict[str, Said] = {}  # longer values of custom facts, whole; `facts` holds their beginning
     derived: Facts = {}
     hits: dict[str, list[int]] = {}  # engagement rule: when it matched, in order
     recycled_at: int | None = None  # parts up to here count nothing
+    facts_dropped_at: int | None = None  # when the newest fact beyond the bounds was said
+    hits_dropped_at: int | None = None  # and the newest hit beyond them
 
     def known(self) -> Facts:
         """The flat facts conditions read."""
         known = self.derived.copy()
+        texts = self.texts
         for field, said in self.facts.items():
-            known[field] = said[0]
+            known[field] = bounds.value_of(field, said, texts) if field in texts else said[0]
         if self.email:
             known["email"] = self.email
         return known
@@ -106,6 +113,7 @@ class Rules:
     grades: tuple[tuple[str, float], ...]  # highest first
     lines: Mapping[str, Lines]  # by event type; under the empty one those that name none
     suppress: tuple[tuple[str, Holds], ...]
+    agreed: Agreed
 
 
 @once_per_version
@@ -140,6 +148,7 @@ def rules_of(config: Config) -> Rules:
         grades=tuple(sorted(scoring.grades.items(), key=lambda band: -band[1])),
         lines={on: _lines(agreement.qualify, on) for on in {"", *(q.on for q in agreement.qualify if q.on)}},
         suppress=tuple((s.because, matches(s.when)) for s in agreement.suppress),
+        agreed=bounds.agreed(agreement),
     )
 
 
@@ -159,30 +168,48 @@ def _keyed(rules: tuple[EngagementRule, ...]) -> list[tuple[str, EngagementRule]
     return keyed
 
 
-def learn(profile: Profile, happened: Happened, type: str, at: datetime, rules: Rules) -> Facts:
-    """Take one event in: its facts, and the engagement rules it hits. What is known of the person now."""
+def learn(
+    profile: Profile, happened: Happened, type: str, at: datetime, rules: Rules, lost: Counter[str] | None = None
+) -> Facts:
+    """Take one event in: its facts, and the engagement rules it hits. What is known of the person now.
+
+    `lost` counts what the bounds of a profile refuse, shorten or drop, by kind.
+    """
     when = micros(at)
-    _say(profile, happened, when)
+    lost = Counter() if lost is None else lost
+    _say(profile, happened, when, rules, lost)
     known = profile.known()
     matched = rules.engagement_match.get(type)
     if matched is not None:
-        for index in matched({**known, **happened.fields}):
-            insort(profile.hits.setdefault(rules.engagement[type][index].key, []), when)
+        for index in matched({**known, **bounds.own(happened.fields)}):
+            _hit(profile, rules.engagement[type][index].key, when, lost)
     return known
 
 
-def _say(profile: Profile, happened: Happened, when: int) -> None:
-    facts = profile.facts
-    for field, value in happened.person.items():
-        had = facts.get(field)
-        if had is None or when > had[1] or (when == had[1] and str(value) > str(had[0])):
-            facts[field] = (value, when)
+def _hit(profile: Profile, key: str, when: int, lost: Counter[str]) -> None:
+    hits = profile.hits.setdefault(key, [])
+    insort(hits, when)
+    if len(hits) > bounds.HITS_MAX:
+        profile.hits_dropped_at = max(profile.hits_dropped_at or 0, hits.pop(0))
+        lost["hit"] += 1
+
+
+def _say(profile: Profile, happened: Happened, when: int, rules: Rules, lost: Counter[str]) -> None:
     if happened.email and profile.email is None:
         profile.email = happened.email
         profile.derived = _derived(happened.email)
-    if happened.phone and (profile.phone is None or profile.facts.get("phone", ("", 0))[1] <= when):
-        profile.phone = happened.phone
-        profile.facts["phone"] = (happened.phone, when)
+    person, phone = happened.person, happened.phone
+    if phone:
+        person = {**person, "phone": phone}
+        if bounds.newer((phone, when), None if profile.phone is None else (profile.phone, profile.phone_at)):
+            profile.phone, profile.phone_at = phone, when
+    if not person:
+        return
+    lost.update(bounds.learn(profile.facts, profile.texts, person, when, rules.agreed))
+    until, dropped = bounds.fit(profile.facts, profile.texts, rules.agreed)
+    if until is not None:
+        profile.facts_dropped_at = max(profile.facts_dropped_at or 0, until)
+    lost.update(dropped)
 
 
 def _derived(email: str) -> Facts:
@@ -245,7 +272,7 @@ def met(profile: Profile, rules: Rules, type: str, fields: Facts, known: Facts, 
     if not (profile.email or profile.phone):
         return ()
     lines = rules.lines.get(type) or rules.lines[""]
-    context = {**known, **fields}
+    context = {**known, **bounds.own(fields)}
     context["fit"], context["engagement"] = scored.fit, scored.engagement
     context["total"], context["grade"] = scored.total, scored.grade
     return tuple([lines.met[index] for index in lines.matches(context)])
@@ -286,3 +313,16 @@ def parts(profile: Profile, rules: Rules, now: datetime) -> list[Part]:
             worth = round(rule.points * _worth(at - hit, rules), 2) if counts else 0.0
             found.append(Part("engagement", rule.because, rule.points, worth, moment(hit), counts))
     return found
+
+
+def kept(profile: Profile, rules: Rules, now: datetime) -> dict[str, object]:
+    """How much of a person is kept, and up to when facts or hits were dropped that would count otherwise."""
+    since = max(micros(now) - rules.horizon_us, profile.recycled_at or 0)
+    facts_at, hits_at = profile.facts_dropped_at, profile.hits_dropped_at
+    return {
+        "custom_facts": sum(name not in bounds.KNOWN for name in profile.facts),
+        "fact_bytes": bounds.size(profile.known()),
+        "hits": sum(map(len, profile.hits.values())),
+        "facts_dropped_until": None if facts_at is None else moment(facts_at),
+        "hits_dropped_until": None if hits_at is None or hits_at <= since else moment(hits_at),
+    }

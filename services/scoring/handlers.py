@@ -1,7 +1,9 @@
 """Scoring's handlers: load, decide, store, emit."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 import msgspec
 
@@ -20,7 +22,7 @@ from schemas.events import (
 from services.runtime.clock import micros
 from services.runtime.log import Record
 from services.runtime.unit import Unit
-from services.scoring import domain, store
+from services.scoring import bounds, domain, store
 from services.scoring.domain import Profile, Rules
 
 CONSENTS = {"consent.given": True, "consent.withdrawn": False, "email.unsubscribed": False}
@@ -29,18 +31,25 @@ NOBODYS = frozenset({"cost.recorded"})  # about no lead
 _NOTHING = Score(0.0, 0.0, 0.0, "D")
 
 
-def hear_events(batch: Sequence[Record], unit: Unit) -> None:
+Count = Callable[[Mapping[str, int]], None]
+"""Counts what the bounds of a profile dropped, by kind."""
+
+
+def hear_events(batch: Sequence[Record], unit: Unit, count: Count) -> None:
     """Resolve the person of each event, take it into their profile, say their score or pass the fact on."""
     rules = domain.rules_of(unit.config)
     heard = [(record, _identity(record)) for record in batch if record.envelope.type not in NOBODYS]
     leads, made = store.resolve(unit, list(dict.fromkeys(identity for _, identity in heard)))
     profiles = store.lock(unit, sorted(set(leads.values())), made)
     now = unit.now
+    lost: Counter[str] = Counter()
     for record, identity in heard:
         lead = leads[identity]
-        for event in _take(lead, profiles[lead], record, rules, now):
+        for event in _take(lead, profiles[lead], record, rules, now, lost):
             unit.emit(event, key=lead)
     store.save(unit, profiles, now)
+    if lost := +lost:
+        unit.after.append(partial(count, lost))
 
 
 def _identity(record: Record) -> str:
@@ -54,22 +63,27 @@ def _identity(record: Record) -> str:
     return f"event:{record.event_id}"
 
 
-def _take(lead: str, profile: Profile, record: Record, rules: Rules, now: datetime) -> list[Event]:
+def _take(lead: str, profile: Profile, record: Record, rules: Rules, now: datetime, lost: Counter[str]) -> list[Event]:
     happened, type = record.event, record.envelope.type
     assert isinstance(happened, Happened)  # noqa: S101  # see _identity
     at = min(record.envelope.time, now)
     first = profile.version == 0
-    known = domain.learn(profile, happened, type, at, rules)
+    known = domain.learn(profile, happened, type, at, rules, lost)
     said: list[Event] = []
     if first or type not in PASSED_ON:
-        trigger = Trigger(record.event_id, type, at, happened.source, happened.fields)
-        said.append(_scored(lead, profile, trigger, rules, now, known))
+        fields = bounds.own(happened.fields)
+        told = bounds.told(fields)
+        lost.update(refused=len(happened.fields) - len(fields), field=len(fields) - len(told))
+        trigger = Trigger(record.event_id, type, at, happened.source, told)
+        said.append(_scored(lead, profile, trigger, rules, now, known, fields))
     if type in PASSED_ON:
         said.append(_passed_on(lead, record, happened, type, at))
     return said
 
 
-def _scored(lead: str, profile: Profile, trigger: Trigger, rules: Rules, now: datetime, known: Facts) -> LeadScored:
+def _scored(
+    lead: str, profile: Profile, trigger: Trigger, rules: Rules, now: datetime, known: Facts, fields: Facts
+) -> LeadScored:
     because = domain.suppressed(rules, known)
     scored = _NOTHING if because else domain.score(profile, rules, now, known)
     domain.forget(profile, rules, now)
@@ -83,7 +97,7 @@ def _scored(lead: str, profile: Profile, trigger: Trigger, rules: Rules, now: da
         email=profile.email,
         phone=profile.phone,
         facts=known,
-        met=() if because else domain.met(profile, rules, trigger.type, trigger.fields, known, scored),
+        met=() if because else domain.met(profile, rules, trigger.type, fields, known, scored),
         suppressed=because,
     )
 
@@ -137,6 +151,6 @@ def hear_routes(batch: Sequence[Record], unit: Unit) -> None:
         profile = profiles[event.lead_id]
         profile.recycled_at = max(profile.recycled_at or 0, micros(event.at))
         trigger = Trigger(record.event_id, event.TYPE, event.at, "router")
-        scored = _scored(event.lead_id, profile, trigger, rules, now, profile.known())
+        scored = _scored(event.lead_id, profile, trigger, rules, now, profile.known(), {})
         unit.emit(msgspec.structs.replace(scored, met=()), key=event.lead_id)
     store.save(unit, profiles, now)

@@ -7,10 +7,9 @@ from services.runtime.clock import micros
 
 
 def learn(lead: Lead, scored: LeadScored) -> None:
-    """Take in what scoring says. An older record brings facts we do not have, and never a score."""
+    """Take in what scoring says. An older record says nothing new: each record holds all that is known of the person."""
     state = lead.state
     if scored.version <= lead.scoring_version:
-        state.facts = {**scored.facts, **state.facts}
         return
     lead.scoring_version = scored.version
     lead.email = scored.email

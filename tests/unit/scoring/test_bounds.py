@@ -1,0 +1,130 @@
+"""Profiles are bounded, and what is kept follows from what was said, not from the order of its arrival."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.events import Facts, Happened
+from services.scoring import bounds, domain
+from services.scoring.domain import Profile
+from tests.unit.scoring.test_score import NOW, rules
+
+NAMED: dict[str, Any] = {"suppress": [{"because": "Pupil", "when": {"custom.school": {"exists": True}}}]}
+Said = tuple[int, Facts]
+
+
+def learned(events: Sequence[Said], **changes: Any) -> Profile:
+    profile = Profile()
+    for minutes, person in events:
+        happened = Happened(source="s", source_id="1", received_at=NOW, email="ada@firm.example", person=person)
+        domain.learn(profile, happened, "lead.updated", NOW - timedelta(minutes=minutes), rules(**changes))
+    return profile
+
+
+def custom(profile: Profile) -> set[str]:
+    return {name for name in profile.known() if name.startswith("custom.")}
+
+
+def flood(events: int, fields: int, value: str = "x" * 2_000) -> list[Said]:
+    """Events with new field names each time, the newest first."""
+    return [(n, {f"custom.junk_{n}_{field}": value for field in range(fields)}) for n in range(events)]
+
+
+names = st.one_of(
+    st.sampled_from(["title", "company.name", "custom.school", "phone"]),
+    st.integers(0, 160).map(lambda n: f"custom.field_{n}"),
+    st.sampled_from(["custom." + "ü" * 60, "custom." + "ü" * 61]),
+)
+values = st.one_of(
+    st.sampled_from(["", "a", "b" * 56, "b" * 57, "c" * 2_000, "ü" * 2_000, "d" * 1_999 + "e"]),
+    st.integers(-5, 5),
+    st.booleans(),
+    st.floats(0, 2),
+)
+person_facts = st.dictionaries(names, values, min_size=1, max_size=120)
+histories = st.lists(st.tuples(st.integers(0, 6), person_facts), min_size=1, max_size=8)
+
+
+@given(history=histories, chance=st.randoms(use_true_random=False))
+def test_any_order_and_duplication_of_facts_gives_the_same_profile(history: list[Said], chance: Random) -> None:
+    again = [*history, *chance.choices(history, k=len(history))]
+    chance.shuffle(again)
+    assert learned(again, **NAMED) == learned(history, **NAMED)
+
+
+@given(history=histories)
+def test_a_profile_stays_within_its_bounds(history: list[Said]) -> None:
+    profile = learned(history, **NAMED)
+    assert len(custom(profile)) <= 100
+    assert bounds.size(profile.known()) <= 32_768
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", "\U0001f600", '"'])
+def test_a_flood_of_new_fields_leaves_a_profile_small(letter: str) -> None:
+    person: Facts = dict.fromkeys(sorted(bounds.KNOWN), letter * 2_000)
+    profile = learned([*flood(6, 120, letter * 2_000), (0, person)], **NAMED)
+    assert len(custom(profile)) == 100
+    assert bounds.size(profile.known()) <= 32_768
+    assert len(msgspec.json.encode(profile)) < 100_000
+
+
+def test_every_bound_used_up_stays_within_32_kilobytes() -> None:
+    when = {"any": [{f"custom.{n:03}{'y' * 62}": "x"} for n in range(60)]}
+    changes = {"suppress": [{"because": "Many", "when": when}]}
+    named: Facts = {next(iter(test)): "x" * 2_000 for test in when["any"]}
+    person: Facts = dict.fromkeys(sorted(bounds.KNOWN), "x" * 2_000)
+    profile = learned([(0, named), (1, person), *flood(3, 120, "x" * 2_000)], **changes)
+    assert len(custom(profile)) == 100
+    assert 25_000 < bounds.size(profile.known()) <= 32_768
+
+
+def test_the_newest_facts_are_kept_and_the_moment_of_the_newest_dropped_one_is_shown() -> None:
+    profile = learned([(n, {f"custom.{n:03}": n}) for n in range(130)])
+    assert custom(profile) == {f"custom.{n:03}" for n in range(100)}
+    shown = domain.kept(profile, rules(), NOW)
+    assert (shown["custom_facts"], shown["facts_dropped_until"]) == (100, NOW - timedelta(minutes=100))
+
+
+def test_facts_that_rules_name_are_not_pushed_out_by_newer_ones() -> None:
+    profile = learned([(1_000, {"custom.school": "Lower"}), *flood(6, 120)], **NAMED)
+    assert profile.known()["custom.school"] == "Lower"
+    assert domain.suppressed(rules(**NAMED), profile.known()) == "Pupil"
+    assert len(custom(profile)) == 100
+
+
+def test_the_four_newest_long_texts_are_kept_whole_and_others_are_shortened() -> None:
+    texts = {n: str(n) * 500 for n in range(6)}
+    known = learned([(n, {f"custom.text_{n}": texts[n]}) for n in texts]).known()
+    assert [known[f"custom.text_{n}"] for n in range(4)] == [texts[n] for n in range(4)]
+    assert known["custom.text_5"] == "5" * 53 + "\u2026"
+
+
+def test_only_so_many_hits_of_a_rule_are_kept_and_the_newest_dropped_one_is_shown() -> None:
+    one, other = Profile(), Profile()
+    moments = [NOW - timedelta(minutes=n) for n in range(150)]
+    for profile, order in ((one, moments), (other, moments[::-1])):
+        for at in order:
+            happened = Happened(source="s", source_id="1", received_at=NOW, fields={"path": "/"})
+            domain.learn(profile, happened, "page.viewed", at, rules())
+    assert one == other
+    assert len(one.hits["Prices"]) == bounds.HITS_MAX
+    assert domain.kept(one, rules(), NOW)["hits_dropped_until"] == NOW - timedelta(minutes=100)
+
+
+def test_a_fact_that_only_the_product_states_is_not_taken_from_an_event() -> None:
+    profile = learned([(0, {"account.owner": "bo", "email.kind": "business", "grade": "A", "title": "CTO"})])
+    assert profile.known().keys() == {"title", "email", "email.domain", "email.kind", "company.domain"}
+    assert bounds.own({"account.owner": "bo", "total": 99, "path": "/"}) == {"path": "/"}
+
+
+def test_the_fields_of_a_record_are_bounded_and_the_usual_ones_go_first() -> None:
+    fields: Facts = {**{f"a{n}": "ü" * 2_000 for n in range(200)}, "form": "demo-request"}
+    told = bounds.told(fields)
+    assert told["form"] == "demo-request"
+    assert bounds.size(told) <= bounds.FIELDS_BYTES_MAX
