@@ -9,16 +9,14 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from schemas.agreement import Agreement, CompletePromise
-from schemas.conditions import DERIVED_FIELDS, EVENT_FIELDS, PERSON_FIELDS, Node, tests
+from schemas.conditions import EVENT_FIELDS, PERSON_FIELDS, Node, tests
 from schemas.events import Facts, Value
+from schemas.facts import is_product_fact
 from schemas.values import Shape
 
 CUSTOM: Final = "custom."
 KNOWN: Final = frozenset(PERSON_FIELDS) - {"email"}
 """The facts that every profile may hold."""
-
-STATED: Final = frozenset(DERIVED_FIELDS) - {"crm_id", "anonymous_id"}
-"""The facts that only the product states. An event that says one of them is heard without it."""
 
 CUSTOM_FACTS_MAX: Final = 100
 NAME_BYTES_MAX: Final = 72  # of a custom fact
@@ -157,7 +155,9 @@ def size(known: Facts) -> int:
 
 def own(fields: Facts) -> Facts:
     """An event's own fields without those that only the product states."""
-    return fields if fields.keys().isdisjoint(STATED) else {n: v for n, v in fields.items() if n not in STATED}
+    if any(map(is_product_fact, fields)):
+        return {name: value for name, value in fields.items() if not is_product_fact(name)}
+    return fields
 
 
 def told(fields: Facts) -> Facts:

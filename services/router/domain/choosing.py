@@ -13,6 +13,7 @@ import msgspec
 
 from schemas.agreement import RoutingRule
 from schemas.events import Facts
+from schemas.facts import is_product_fact
 from services.router.domain.lead import Lead
 from services.router.domain.rules import Candidate, Rules
 from services.router.domain.turns import Seat, Turn, take
@@ -174,7 +175,7 @@ def context(rules: Rules, lead: Lead) -> Facts:
     state = lead.state
     facts: Facts = {**state.facts}
     if state.trigger is not None:
-        facts |= state.trigger.fields
+        facts |= {name: value for name, value in state.trigger.fields.items() if not is_product_fact(name)}
     facts |= {"status": lead.status, "urgency": lead.urgency, "grade": state.score.grade}
     facts |= {"fit": state.score.fit, "engagement": state.score.engagement, "total": state.score.total}
     owner = _account_owner(rules, facts)

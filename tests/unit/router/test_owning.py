@@ -20,6 +20,8 @@ from schemas.events import (
     TouchRecorded,
 )
 from services.router import commands, store
+from services.router.domain.choosing import context
+from services.router.domain.rules import rules_of
 from services.runtime.problem import Problem
 from tests.unit.router.room import BY_SCORE, HAND_RAISER, MANAGER, MARKETER, Room, rep, sales, team
 
@@ -315,3 +317,11 @@ def test_the_same_record_told_twice_hands_over_once(room: Room) -> None:
     room.command(commands.reject, "l1", "not-now", sales("ana"))
     room.hear(asks)
     assert room.lead("l1").status == "nurturing"
+
+
+def test_an_event_cannot_state_the_owner_of_its_account(room: Room) -> None:
+    event = room.scored("l1", HAND_RAISER)
+    stated = {**event.trigger.fields, "account.owner": "bo", "previous_owner": "bo"}
+    room.hear(msgspec.structs.replace(event, trigger=msgspec.structs.replace(event.trigger, fields=stated)))
+    facts = context(rules_of(room.config), room.lead("l1"))
+    assert facts.keys().isdisjoint({"account.owner", "previous_owner"})
