@@ -27,6 +27,7 @@ from services.process import Process
 from services.runtime import endpoints, loglines, settings
 from services.runtime.clock import Clock, HostClock
 from services.runtime.config import ConfigError, ConfigFiles
+from services.runtime.connection import Limits
 from services.runtime.files import MissingFilesError
 from services.runtime.kafka import KafkaProducer
 from services.runtime.meta import SpeedError
@@ -158,7 +159,8 @@ class Up:
                 try:
                     async with _going(system, feed, stop, shown=self.shown and not self.demo):
                         serving = Serving(self, system, me, stop)
-                        await serve(system.app, bound, stop, serving.started)
+                        limits = Limits(connections_max=self.settings.connections_max)
+                        await serve(system.app, bound, stop, serving.started, limits)
                         await serving.ended()
                 finally:
                     running.withdraw(self.settings.data_dir, me)

@@ -12,6 +12,7 @@ import structlog
 from services.distributed import GATEWAY, Distributed, Door, open_distributed, troubles
 from services.notifier.channels.base import Channel
 from services.runtime.clock import Clock, HostClock
+from services.runtime.connection import Limits
 from services.runtime.server import Stop, listen, port_of, serve
 from services.runtime.settings import Settings
 from services.runtime.version import VERSION
@@ -48,7 +49,8 @@ class Process:
                 answered = asyncio.Event()
                 life = asyncio.create_task(self._live(system, door, stop, answered))
                 try:
-                    await serve(door, bound, stop, started)
+                    limits = Limits(connections_max=self.settings.connections_max)
+                    await serve(door, bound, stop, started, limits)
                 finally:
                     stop.asked.set()
                     answered.set()

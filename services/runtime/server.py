@@ -5,20 +5,29 @@ import contextlib
 import errno
 import gc
 import logging
+import resource
 import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Generator
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
+import structlog
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from services.runtime.connection import BoundedProtocol, Limits, Shared
+
 GRACEFUL_SECONDS = 20
 KEEP_ALIVE_SECONDS = 30
-HEAD_BYTES_MAX = 64 * 1024
+FILES_RESERVED = 200  # of those a process may open: database, broker, secrets, logs
 SWITCH_SECONDS = 0.002
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_log = structlog.get_logger(__name__)
 
 
 class PortTakenError(Exception):
@@ -98,15 +107,36 @@ class _Server(uvicorn.Server):
         self.answering.set()
 
 
-async def serve(app: ASGIApp, bound: socket.socket, stop: Stop, started: Callable[[], Awaitable[None]]) -> None:
+def within_files(limits: Limits) -> Limits:
+    """These limits, with no more connections than this process may open files. Its own limit is raised where allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = limits.connections_max + FILES_RESERVED
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < needed:
+            possible = max(1, soft - FILES_RESERVED)
+            _log.warning("connections limited by open files", connections_max=possible, files_max=soft)
+            return replace(limits, connections_max=possible)
+    return limits
+
+
+async def serve(
+    app: ASGIApp,
+    bound: socket.socket,
+    stop: Stop,
+    started: Callable[[], Awaitable[None]],
+    limits: Limits | None = None,
+) -> None:
     """Answer requests on `bound` until `stop`; then finish those under way, for `GRACEFUL_SECONDS` at most.
 
-    `started` runs once requests are answered.
+    `started` runs once requests are answered. `limits`: of connections; the usual ones, if absent.
     """
+    protocol: Any = partial(BoundedProtocol, shared=Shared(within_files(limits or Limits())))
     server = _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=protocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -116,7 +146,6 @@ async def serve(app: ASGIApp, bound: socket.socket, stop: Stop, started: Callabl
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACEFUL_SECONDS,
-            h11_max_incomplete_event_size=HEAD_BYTES_MAX,
         )
     )
 

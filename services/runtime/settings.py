@@ -64,6 +64,13 @@ class Settings(BaseSettings):
     mail_from: str | None = Field(
         None, description="Sender of mails, `FirstHour <leads@example.com>`; needed with `FIRSTHOUR_SMTP_URL`."
     )
+    connections_max: int = Field(
+        1_000,
+        ge=10,
+        le=100_000,
+        description="Connections that a process holds open at once. One more takes the place of the one that has waited "
+        "longest without a request, or is answered 503.",
+    )
     log_format: Literal["json", "console"] = Field("json", description="`json` for machines, `console` for people.")
     database_url: SecretStr | None = Field(
         None,
