@@ -24,13 +24,14 @@ from services.notifier.channels.email import EmailChannel, MailSettingsError, se
 from services.notifier.channels.inbox import InboxChannel
 from services.notifier.channels.slack import SlackChannel
 from services.process import Process
-from services.runtime import endpoints, loglines, settings
+from services.runtime import endpoints, host_warnings, loglines, settings
 from services.runtime.clock import Clock, HostClock
 from services.runtime.config import ConfigError, ConfigFiles
 from services.runtime.connection import Limits
 from services.runtime.files import MissingFilesError
 from services.runtime.kafka import KafkaProducer
 from services.runtime.meta import SpeedError
+from services.runtime.private_files import UnsafeFileError
 from services.runtime.reach import TroubleError
 from services.runtime.server import PortTakenError, Stop, listen, port_of, run, serve
 from services.runtime.settings import Settings, SettingsError
@@ -53,7 +54,7 @@ from services.tools import (
 from services.tools.bench_world import Factory
 from services.tools.demo import DemoError
 from services.tools.feed import Feed
-from services.tools.greeting import Greeting, first_key, first_key_lives
+from services.tools.greeting import KEY_FILE, Greeting, first_key, first_key_lives
 from services.tools.offline import NothingHereError
 from services.tools.running import Line, RefusedError, Running, SilentError
 from services.tools.terminal import BAD_INPUT, NO, AsJson, ConfigDir, DataDir, complain, out, print_json, say
@@ -68,6 +69,7 @@ _ENDS: Final[Mapping[type[Exception], int]] = {
     NothingHereError: BAD_INPUT,
     PortTakenError: NO,
     MissingFilesError: NO,
+    UnsafeFileError: NO,
     SilentError: NO,
     DemoError: NO,
     StorageError: NO,
@@ -128,6 +130,12 @@ async def _over_the_network(known: Settings, ways: Mapping[str, Channel]) -> Asy
         await system.close()
 
 
+def _log_to(known: Settings) -> None:
+    """Log in the form and from the level of the settings; in words for a person at a terminal, unless told."""
+    in_words = "log_format" not in known.model_fields_set and sys.stderr.isatty()
+    loglines.configure("console" if in_words else known.log_format, level=logging.getLevelName(known.log_level.upper()))
+
+
 # --- up ----------------------------------------------------------------------------------------------------------
 
 
@@ -167,6 +175,7 @@ class Up:
                     await system.close()
                     for channel in ways.values():
                         await channel.close()
+        _log.info("stopped", pid=me.pid)
         return 0
 
 
@@ -214,17 +223,19 @@ class Serving:
             return
         for line in (await self._greeting()).lines():
             say(line)
-        for warning in (*self._up.settings.warnings(), *self._system.resources.config.current.warnings):
+        config = self._system.resources.config.current
+        for warning in (*host_warnings.warnings(self._up.settings, config.sources), *config.warnings):
             say(f"warning: {warning}", style="yellow")
 
     async def _greeting(self) -> Greeting:
         system, given = self._system, self._up.settings.admin_key is not None
-        key = None if given else await system.units.run(first_key)
+        file = None if sys.stdout.isatty() else self._up.settings.data_dir / KEY_FILE  # other outputs are kept as logs
+        key = None if given else await system.units.run(lambda unit: first_key(unit, file))
         if key is not None:
             await system.keys.refresh(system.reads)
         lives = await system.reads(first_key_lives)
         config = system.resources.config.current
-        return Greeting(self._me.url, config, str(self._up.settings.data_dir), key, lives, given)
+        return Greeting(self._me.url, config, str(self._up.settings.data_dir), key, lives, given, file)
 
     async def _play(self) -> None:
         resources = self._system.resources
@@ -238,6 +249,7 @@ class Serving:
                 console=out(),
                 speed=self._up.speed,
                 stop=self._stop.asked,
+                goes_on=sys.stdout.isatty(),
             )
         except BaseException:
             self._stop.ask()
@@ -247,6 +259,7 @@ class Serving:
         if sys.stdout.isatty():
             say("Ctrl-C stops.")
         else:  # nobody is there to look around
+            say("The demo has stopped; what it made up is gone.")
             self._stop.ask()
 
     async def ended(self) -> None:
@@ -298,8 +311,7 @@ def _up(
     shown = sys.stdout.isatty() if feed is None else feed
     fast = speed or (DEMO_SPEED if as_demo else 1.0)
     with _stage(config, data) if as_demo else contextlib.nullcontext(_places(config, data)) as known:
-        in_words = "log_format" not in known.model_fields_set and sys.stderr.isatty()
-        loglines.configure("console" if in_words else known.log_format)
+        _log_to(known)
         code = run(Up(known, host, port, fast, shown, as_demo).run)
     raise typer.Exit(code)
 
@@ -336,8 +348,7 @@ def _serve(
         raise SettingsError(
             ("FIRSTHOUR_KAFKA_BOOTSTRAP, FIRSTHOUR_DATABASE_URL: are not set; `firsthour up` needs neither",)
         )
-    in_words = "log_format" not in known.model_fields_set and sys.stderr.isatty()
-    loglines.configure("console" if in_words else known.log_format)
+    _log_to(known)
     wanted = tuple(dict.fromkeys(role.value for role in services))
     raise typer.Exit(run(Process(known, wanted, host, port, _ways).run))
 

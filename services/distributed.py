@@ -36,6 +36,7 @@ from services.runtime.postgres import (
     database_now,
     open_engine,
 )
+from services.runtime.private_files import write_private
 from services.runtime.problem import Problem, problem_response
 from services.runtime.publisher import SESSION, Publisher
 from services.runtime.reach import Trouble
@@ -147,11 +148,8 @@ class CachedKeys:
     def _remember(self, found: list[auth.Key]) -> None:
         if self._cache is None or found == self._known:
             return
-        draft = self._cache.with_suffix(".draft")
         try:
-            draft.touch(mode=0o600)
-            draft.write_bytes(msgspec.json.encode(found))
-            draft.replace(self._cache)
+            write_private(self._cache, msgspec.json.encode(found))
         except OSError as failure:
             _log.warning("keys not cached", error_type=type(failure).__name__)
         self._known = found

@@ -11,6 +11,7 @@ import structlog
 
 from services.distributed import GATEWAY, Distributed, Door, open_distributed, troubles
 from services.notifier.channels.base import Channel
+from services.runtime import host_warnings
 from services.runtime.clock import Clock, HostClock
 from services.runtime.connection import Limits
 from services.runtime.server import Stop, listen, port_of, serve
@@ -55,7 +56,8 @@ class Process:
                     stop.asked.set()
                     answered.set()
                     await asyncio.wait([life])
-                return life.result()
+            _log.info("stopped", services=" ".join(self.wanted))
+            return life.result()
 
     @contextlib.asynccontextmanager
     async def _opened(self) -> AsyncIterator[Distributed]:
@@ -81,6 +83,7 @@ class Process:
     async def _work(self, system: Distributed, door: Door, stop: Stop, answered: asyncio.Event) -> int:
         if not await self._wait(system, door, stop):
             return 0
+        self._warn(system)
         running = asyncio.create_task(system.run())
         door.inner = system.app
         asked = asyncio.create_task(stop.asked.wait())
@@ -94,8 +97,17 @@ class Process:
         (ended,) = await asyncio.gather(running, return_exceptions=True)
         if isinstance(ended, asyncio.CancelledError):
             return 0
-        _log.error("ends, so that another can start", problem=system.why or repr(ended))
+        _log.error("ends, so that another can start", problem=system.why, exc_info=ended)
         return STOPPED_BADLY
+
+    def _warn(self, system: Distributed) -> None:
+        """Log what is unwise, once the configuration is known: the variables that it names are no mistakes."""
+        config = system.config.current
+        keeps_data = GATEWAY in self.wanted
+        for warning in host_warnings.warnings(self.settings, config.sources, keeps_data=keeps_data):
+            _log.warning("unwise setting", problem=warning)
+        for warning in config.warnings:
+            _log.warning("unwise configuration", problem=warning)
 
     async def _wait(self, system: Distributed, door: Door, stop: Stop) -> bool:
         """Until everything that is needed is there; False when told to stop before. A gateway needs to know its

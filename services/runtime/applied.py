@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 from services.runtime import db, meta
 from services.runtime.clock import Clock, micros, moment
 from services.runtime.config import NAMES, Config, ConfigError, parse
+from services.runtime.private_files import write_private
 from services.runtime.unit import StorageError, Unit
 
 CACHE: Final = "configuration.cache"
@@ -156,9 +157,7 @@ class AppliedConfig:
         _log.info("configuration taken up", version=self._current.version)
         if self._cache is not None:
             try:
-                draft = self._cache.with_suffix(".draft")
-                draft.write_bytes(msgspec.json.encode(found))
-                draft.replace(self._cache)
+                write_private(self._cache, msgspec.json.encode(found))
             except OSError as failure:
                 _log.warning("configuration not cached", error_type=type(failure).__name__)
 

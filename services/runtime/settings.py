@@ -3,8 +3,10 @@
 The one place that reads `os.environ`. Everything else about FirstHour stands in the three configuration files.
 """
 
+import difflib
 import os
 import re
+from collections.abc import Collection, Iterable
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -13,10 +15,14 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from schemas.values import shown
 from services.runtime import addresses
 
 PREFIX = "FIRSTHOUR_"
+_STEM = "FIRST"  # of a misspelt prefix, such as FIRST_HOUR_ or FIRSTHOR_
 SECRET_BYTES_MAX = 64 * 1024
+_KAFKA_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_NEAR = 0.75  # how alike two names of variables are before one is taken for the other
 
 
 class SettingsError(Exception):
@@ -72,6 +78,9 @@ class Settings(BaseSettings):
         "longest without a request, or is answered 503.",
     )
     log_format: Literal["json", "console"] = Field("json", description="`json` for machines, `console` for people.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least level of a log line: `debug`, `info`, `warning` or `error`."
+    )
     database_url: SecretStr | None = Field(
         None,
         description="PostgreSQL 15 or newer, `postgresql://user:password@host:5432/database?sslmode=verify-full` (`sslmode`: "
@@ -97,7 +106,6 @@ class Settings(BaseSettings):
     )
     kafka_prefix: str = Field(
         "firsthour.",
-        pattern=r"^[A-Za-z0-9._-]{1,100}$",
         description="What the names of topics and consumer groups begin with, so that installations can share brokers.",
     )
     kafka_partitions: int = Field(
@@ -127,6 +135,18 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """What the program itself passes, then the environment, then files the environment names. No `.env` file."""
         return init_settings, env_settings, _SecretFiles(settings_cls)
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _level(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
+
+    @field_validator("kafka_prefix")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        if not _KAFKA_PREFIX.fullmatch(value):
+            raise ValueError("give 1 to 100 letters, digits, dots, underscores and hyphens, such as firsthour.")
+        return value
 
     @field_validator("public_url", "slack_api_url")
     @classmethod
@@ -284,6 +304,29 @@ def load(**given: object) -> Settings:
 def _line(loc: tuple[int | str, ...], message: str) -> str:
     said = message.removeprefix("Value error, ")
     return f"{PREFIX}{str(loc[0]).upper()}: {said}" if loc else said
+
+
+def variables() -> tuple[str, ...]:
+    """Every variable that is read."""
+    names = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    return (*names, *(f"{PREFIX}{name.upper()}_FILE" for name in secret_fields()))
+
+
+def unknown_variables(environment: Iterable[str], also: Collection[str] = ()) -> tuple[str, ...]:
+    """A warning for each variable that looks like a setting and is none. `also`: names that `sources.yaml` reads."""
+    known = variables()
+    found = []
+    for name in sorted(set(environment)):
+        upper = name.upper()
+        if upper in known or name in also:
+            continue
+        near = difflib.get_close_matches(upper, known, n=1, cutoff=_NEAR)
+        if upper.startswith(PREFIX):
+            remedy = f"did you mean {near[0]}?" if near else "unset it; the settings are listed in the README"
+            found.append(f"{shown(name)} is not a setting and has no effect; {remedy}")
+        elif near and upper.startswith(_STEM):
+            found.append(f"{shown(name)} has no effect; did you mean {near[0]}?")
+    return tuple(found)
 
 
 def environ() -> dict[str, str]:

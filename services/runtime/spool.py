@@ -17,6 +17,7 @@ from services.runtime import db
 from services.runtime.clock import Clock, moment
 from services.runtime.config import Config
 from services.runtime.log import Record, Row, log
+from services.runtime.private_files import UnsafeFileError
 from services.runtime.sqlite import SqliteUnits, writer_engine
 from services.runtime.unit import Lane, StorageError, Unit
 
@@ -60,7 +61,7 @@ class Spool:
             with engine.begin() as connection:
                 log.create(connection, checkfirst=True)
                 self.count = int(_COUNT.first(connection)[0])
-        except (DBAPIError, sqlite3.Error) as failure:
+        except (DBAPIError, sqlite3.Error, UnsafeFileError) as failure:
             self.problem = str(getattr(failure, "orig", failure))
             return
         finally:

@@ -6,6 +6,7 @@ writing goes through this queue, where appends from the gateway share commits an
 
 import asyncio
 import fcntl
+import os
 import sqlite3
 import threading
 from collections import deque
@@ -21,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from services.runtime.clock import Clock
 from services.runtime.config import Config
 from services.runtime.log import Record, Row
+from services.runtime.private_files import make_directory, open_private, secure_sqlite
 from services.runtime.unit import Lane, StorageError, Unit
 
 T = TypeVar("T")
@@ -46,9 +48,10 @@ class AlreadyRunningError(Exception):
 
 
 def hold(directory: Path) -> IO[str]:
-    """Take the directory's lock for as long as the returned file is open. Raises `AlreadyRunningError`."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = (directory / "lock").open("w")
+    """Take the directory's lock for as long as the returned file is open. Raises `AlreadyRunningError`,
+    `UnsafeFileError`."""
+    make_directory(directory)
+    lock = os.fdopen(open_private(directory / "lock", os.O_RDWR | os.O_CREAT), "r+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as held:
@@ -58,7 +61,8 @@ def hold(directory: Path) -> IO[str]:
 
 
 def writer_engine(file: Path, *, pages_max: int | None = None) -> Engine:
-    """For the one connection that writes. `pages_max` bounds the file (of 4 KiB pages)."""
+    """For the one connection that writes. `pages_max` bounds the file (of 4 KiB pages). Connecting raises
+    `UnsafeFileError` when the file is a symbolic link."""
     engine = sa.create_engine(f"sqlite+pysqlite:///{file}", poolclass=sa.NullPool, connect_args=_MANUAL)
 
     def prepare(dbapi: Any, _: object) -> None:
@@ -71,6 +75,7 @@ def writer_engine(file: Path, *, pages_max: int | None = None) -> Engine:
         if pages_max is not None:
             dbapi.execute(f"PRAGMA max_page_count={int(pages_max)}")
 
+    sa.event.listen(engine, "do_connect", lambda *_: secure_sqlite(file))
     sa.event.listen(engine, "connect", prepare)
     sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine

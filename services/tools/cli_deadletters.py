@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from services.tools.line import Connect
-from services.tools.terminal import BAD_INPUT, AsJson, DataDir, fail, print_json, print_table, run, say
+from services.tools.terminal import BAD_INPUT, AsJson, DataDir, fail, print_json, print_raw, print_table, run, say
 
 Id = Annotated[str, typer.Argument(help="The letter's id, as in `deadletters list`.")]
 
@@ -60,7 +60,7 @@ def app(connect: Connect) -> typer.Typer:
         print_table(("", ""), ([name, value] for name, value in letter.items() if not name.startswith("body")))
         typer.echo()
         body = letter["body"]
-        typer.echo(body.encode() if body is not None else base64.b64decode(letter["body_base64"]))
+        print_raw(body.encode() if body is not None else base64.b64decode(letter["body_base64"]))
 
     @commands.command()
     def retry(

@@ -5,12 +5,13 @@ Whatever is shown was told by the system's own log; the demo only plays the peop
 
 import asyncio
 import random
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
 from rich.console import Console
+from rich.text import Text
 
 from schemas.events import Event, LeadAssigned, PageSent, TouchRecorded
 from schemas.team import Team
@@ -22,6 +23,7 @@ from services.tools import demo_people as people
 from services.tools.demo_people import Visitor
 from services.tools.demo_screen import REDRAWN_PER_SECOND, Screen, footnote, table_of
 from services.tools.demo_story import HELD, Seen, Story, Tally
+from services.tools.terminal import called
 
 LENGTH: Final = timedelta(hours=3)  # business time: three minutes at 60 times the speed
 VISITORS_PER_HOUR: Final = 60.0
@@ -48,13 +50,16 @@ async def run(
     seed: int | None = None,
     stop: asyncio.Event | None = None,
     client: AsyncClient | None = None,
+    goes_on: bool = False,
 ) -> Tally:
     """Play for `length` of business time, or until `stop`; then print the table of the first hour, and return it.
 
-    `url` and `key` (an admin's) are the running system's, `log` its event log. `seed`: the same people again. Raises
-    `DemoError`.
+    `url` and `key` (an admin's) are the running system's, `log` its event log. `seed`: the same people again. `goes_on`: the
+    system serves on after the demo. Raises `DemoError`.
     """
     used = client or AsyncClient(base_url=url, timeout=REQUEST_SECONDS, trust_env=False)
+    for line in look_around(url, key):
+        console.print(Text(line), soft_wrap=True)
     screen = Screen(console, team.reps, speed)
     try:
         demo = Demo(used, key, clock, log, team, screen, random.Random(seed), length, stop or asyncio.Event())
@@ -65,17 +70,23 @@ async def run(
             await used.aclose()
     console.print(table_of(tally))
     console.print(footnote(), style="dim", soft_wrap=True)
-    console.print(goodbye(url), soft_wrap=True)
+    for line in ("", *(look_around(url, key) if goes_on else ()), *start_your_own()):
+        console.print(Text(line), soft_wrap=True)
     return tally
 
 
-def goodbye(url: str) -> str:
-    """Where to go next."""
-    return (
-        f"\nNext: look around at {url}/docs while this runs, or start your own:\n"
-        "  firsthour init config    three commented files: the agreement, the team, the sources\n"
-        "  firsthour up             serve them; the line it prints posts your first lead"
-    )
+def look_around(url: str, key: str) -> Iterator[str]:
+    """How to see for oneself what the demo made, while it serves."""
+    yield f"While this runs, look around at {url}/docs, with this key (admin; it ends with the demo):"
+    yield f"  curl -sS -H 'Authorization: Bearer {key}' '{url}/v1/leads?status=assigned'"
+
+
+def start_your_own() -> Iterator[str]:
+    """Where to go next. The program is named as it was called: an environment that is not active is not on the path."""
+    program = called()
+    yield "Start your own:"
+    yield f"  {program} init config    three commented files: the agreement, the team, the sources"
+    yield f"  {program} up             serve them; the line it prints posts your first lead"
 
 
 @dataclass

@@ -3,14 +3,17 @@
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy.engine import Connection
 
 from services.runtime import auth
 from services.runtime.config import Config
+from services.runtime.private_files import write_private
 from services.runtime.unit import Unit
 
 FIRST_KEY = "quickstart"
+KEY_FILE = "admin.key"  # in the data directory, where the first start has no terminal to show the key on
 PERSON = {
     "email": "ada@northwind.example",
     "name": "Ada Park",
@@ -20,11 +23,17 @@ PERSON = {
 }
 
 
-def first_key(unit: Unit) -> str | None:
-    """The key that the first start makes; None at every later one, also when it was revoked."""
+def first_key(unit: Unit, file: Path | None) -> str | None:
+    """Make the key of the first start and return it; None at every later start, also when the key was revoked.
+
+    `file`: where the key is written, by this user alone to be read, before it is committed; None: it is shown instead.
+    """
     if any(key.name == FIRST_KEY for key in auth.listed(unit.connection)):
         return None
-    return auth.create(unit.connection, name=FIRST_KEY, role="admin", rep=None, now=unit.clock.real())[1]
+    key = auth.create(unit.connection, name=FIRST_KEY, role="admin", rep=None, now=unit.clock.real())[1]
+    if file is not None:
+        write_private(file, f"{key}\n".encode())
+    return key
 
 
 def first_key_lives(connection: Connection) -> bool:
@@ -42,6 +51,7 @@ class Greeting:
     key: str | None
     lives: bool
     given: bool = False  # an admin key came from the settings
+    key_file: Path | None = None  # holds the key just made; None: the key is shown
 
     def lines(self) -> Iterator[str]:
         """A line each; commands stand alone on theirs, to be pasted."""
@@ -60,7 +70,10 @@ class Greeting:
         yield "Ctrl-C stops."
 
     def _about_key(self) -> Iterator[str]:
-        if self.key is not None:
+        if self.key is not None and self.key_file is not None:
+            yield f"Your key (admin) is in {self.key_file}, for this user alone; store it and delete the file. See the lead:"
+            yield self.look_by(f'"Authorization: Bearer $(cat {shlex.quote(str(self.key_file))})"')
+        elif self.key is not None:
             yield "See what became of it, with your key (admin, shown this once):"
             yield self.look(self.key)
         elif self.given:
@@ -77,4 +90,8 @@ class Greeting:
 
     def look(self, key: str) -> str:
         """A command that shows the lead."""
-        return f"curl -sS -H 'Authorization: Bearer {key}' '{self.url}/v1/leads?email={PERSON['email']}'"
+        return self.look_by(f"'Authorization: Bearer {key}'")
+
+    def look_by(self, header: str) -> str:
+        """A command that shows the lead; `header` is quoted for the shell."""
+        return f"curl -sS -H {header} '{self.url}/v1/leads?email={PERSON['email']}'"

@@ -25,6 +25,7 @@ from services.runtime import files
 from services.runtime.clock import HostClock
 from services.runtime.outbound import AsyncClient, HTTPError, Response
 from services.tools.replay_rows import Bad, InputError, ReplayError, Row, Source, Wanted
+from services.tools.terminal import err
 from services.tools.throwaway import NotStartedError, throwaway
 
 ROWS_SAID_MAX = 20
@@ -311,7 +312,7 @@ def _fields(pairs: Iterable[str]) -> dict[str, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """0: everything accepted, and verify clean where it was asked; 1: not; 2: the file or the options are wrong."""
     options = _options(arguments)
-    console = Console(stderr=True)
+    console = err()
     try:
         wanted = Wanted(options.id, options.email, options.time, _fields(options.map), options.form, options.keep_times)
         source = Source(options.file, wanted)

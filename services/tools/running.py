@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from services.runtime.outbound import AsyncClient, HTTPError, Response
+from services.runtime.private_files import write_private
 
 FILE = "running.json"
 ANSWER_SECONDS = 60.0
@@ -55,11 +56,7 @@ def reachable(host: str, port: int) -> str:
 
 def announce(directory: Path, running: Running) -> None:
     """Leave the file, readable by this user alone, whole or not at all."""
-    draft = directory / f"{FILE}.{running.pid}"
-    draft.unlink(missing_ok=True)
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123  # the mode counts
-        file.write(msgspec.json.encode(running))
-    draft.replace(directory / FILE)
+    write_private(directory / FILE, msgspec.json.encode(running))
 
 
 def withdraw(directory: Path, running: Running) -> None:

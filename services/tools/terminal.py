@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import shutil
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +23,7 @@ DONE: Final = 0
 NO: Final = 1
 BAD_INPUT: Final = 2
 WIDE: Final = 250
+PROGRAM: Final = "firsthour"
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
 DataDir = Annotated[
@@ -38,9 +42,25 @@ ConfigDir = Annotated[
 ]
 
 
+class PrintableConsole(Console):
+    """A console on which no text takes effect as a command of the terminal: what is printed may come from outside."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(printable_lines(segment.text), segment.style)
+
+
+def printable_lines(text: str) -> str:
+    """The text with its line breaks; what a terminal would obey or could not show is written as escapes."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
 def out() -> Console:
     """Where results go. Where nobody looks at a screen, lines are as long as a table needs."""
-    console = Console(highlight=False)
+    console = PrintableConsole(highlight=False)
     if not console.is_terminal:
         console.width = WIDE
     return console
@@ -48,12 +68,12 @@ def out() -> Console:
 
 def err() -> Console:
     """Where it is told what is wrong."""
-    return Console(stderr=True, highlight=False)
+    return PrintableConsole(stderr=True, highlight=False)
 
 
 def say(line: str, console: Console | None = None, style: str = "") -> None:
-    """One line as it is: never wrapped, no markup in it takes effect."""
-    (console or out()).print(Text(line, style=style), soft_wrap=True)
+    """One line as it is: never wrapped, no markup in it takes effect, nor what a terminal would obey."""
+    (console or out()).print(Text(printable_lines(line), style=style), soft_wrap=True)
 
 
 def complain(lines: Iterable[str]) -> None:
@@ -61,6 +81,15 @@ def complain(lines: Iterable[str]) -> None:
     console = err()
     for line in lines:
         say(line, console)
+
+
+def called() -> str:
+    """How this program was called: `firsthour`, or the path that leads to it where it is not on the path."""
+    program = Path(sys.argv[0])
+    known = shutil.which(PROGRAM)
+    if program.name != PROGRAM or (known is not None and Path(known).resolve() == program.resolve()):
+        return PROGRAM
+    return str(program)
 
 
 def fail(code: int, *lines: str) -> NoReturn:
@@ -79,8 +108,18 @@ def run(work: Callable[[], Awaitable[T]]) -> T:
 
 
 def print_json(result: Any) -> None:
-    """The result for programs, on one line of standard output."""
-    typer.echo(json.dumps(result, ensure_ascii=False, default=str))
+    """The result for programs, on one line of standard output. What a terminal would obey is escaped as JSON does."""
+    text = json.dumps(result, ensure_ascii=False, default=str)
+    typer.echo(text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text))
+
+
+def print_raw(content: bytes) -> None:
+    """What was received, as it was; on a terminal as printable text."""
+    if sys.stdout.isatty():
+        say(content.decode(errors="backslashreplace"))
+    else:
+        sys.stdout.flush()
+        typer.echo(content)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -72,6 +73,11 @@ class Shell:
     def log(self) -> str:
         return (self.place / "log").read_text()
 
+    @property
+    def key(self) -> str:
+        """The key of the first start, which a process without a terminal leaves in a file."""
+        return (self.place / "data" / "admin.key").read_text().strip()
+
     def to_paste(self) -> list[str]:
         return [line for line in self.said.splitlines() if line.startswith("curl ")]
 
@@ -84,11 +90,14 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
         end(process)
 
 
-def paste(line: str) -> Any:
-    """Run a printed line: by curl itself, or where there is none, as it would."""
+def paste(line: str, place: Path) -> Any:
+    """Run a printed line in this directory: by curl itself, or where there is none, as it would."""
     if shutil.which("curl"):
-        done = subprocess.run(["sh", "-c", line], capture_output=True, check=True, timeout=30, env=environment())
+        done = subprocess.run(
+            ["sh", "-c", line], capture_output=True, check=True, timeout=30, env=environment(), cwd=place
+        )
         return json.loads(done.stdout)
+    line = re.sub(r"\$\(cat (\S+)\)", lambda found: (place / found[1]).read_text().strip(), line)
     words = shlex.split(line)
     url = next(word for word in words if word.startswith("http"))
     after = {flag: [words[n + 1] for n, word in enumerate(words) if word == flag] for flag in ("-d", "-H")}
@@ -104,13 +113,13 @@ def test_the_printed_lines_make_a_lead_with_an_owner_and_a_page(shell: Shell) ->
     assert time.monotonic() - begun < SERVES_WITHIN_SECONDS
     assert "wrote the examples" in shell.said
     post, look = shell.to_paste()
-    assert paste(post)["ids"]
-    until(lambda: bool(paste(look)["items"]), 10, "the lead")
-    lead = paste(look)["items"][0]
+    assert paste(post, shell.place)["ids"]
+    until(lambda: bool(paste(look, shell.place)["items"]), 10, "the lead")
+    lead = paste(look, shell.place)["items"][0]
     assert lead["owner"] is not None
     pages = httpx.get(
         re.sub(r"/v1/leads.*", f"/v1/pages?lead={lead['id']}", shlex.split(look)[-1]),
-        headers={"authorization": re.findall(r"Bearer \S+(?=')", look)[0]},
+        headers={"authorization": f"Bearer {shell.key}"},
         trust_env=False,
     )
     assert pages.json()["items"][0]["state"] in ("sending", "sent")
@@ -120,7 +129,9 @@ def test_the_printed_lines_make_a_lead_with_an_owner_and_a_page(shell: Shell) ->
     assert shell.json("doctor")["ok"]
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0
-    assert sorted(path.name for path in (shell.place / "data").iterdir()) == ["firsthour.db", "lock"]
+    assert sorted(path.name for path in (shell.place / "data").iterdir()) == ["admin.key", "firsthour.db", "lock"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (shell.place / "data").iterdir()} == {0o600}
+    assert '"stopped"' in shell.log
     assert shell.json("verify")["ok"]
 
 
@@ -146,7 +157,8 @@ def test_commands_speak_with_the_process_that_serves(shell: Shell) -> None:
 
 def test_the_key_of_the_first_start_works_at_the_second_and_is_not_shown_again(shell: Shell) -> None:
     process = shell.up()
-    key = re.findall(r"Bearer (\S+)'", shell.said)[0]
+    key = shell.key
+    assert key not in shell.said + shell.log, "what is no terminal is kept as a log"
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
     shell.up()

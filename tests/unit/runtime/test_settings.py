@@ -317,3 +317,43 @@ def test_the_environment_is_handed_out_as_a_copy(monkeypatch: pytest.MonkeyPatch
     assert copy["FIRSTHOUR_HOOK_SECRET"] == "s"
     copy["FIRSTHOUR_HOOK_SECRET"] = "t"
     assert os.environ["FIRSTHOUR_HOOK_SECRET"] == "s"
+
+
+def test_a_mistyped_variable_is_named_with_the_nearest_right_one() -> None:
+    given = (
+        "FIRSTHOUR_SMTP_ULR",
+        "firsthour_log_format",
+        "FIRSTHOUR_PUBLIC_URL_FILE",
+        "PATH",
+        "FIRSTHOUR_HOOK",
+        "FIRST",
+    )
+    assert settings.unknown_variables(given, also={"FIRSTHOUR_HOOK"}) == (
+        "`FIRSTHOUR_PUBLIC_URL_FILE` is not a setting and has no effect; did you mean FIRSTHOUR_PUBLIC_URL?",
+        "`FIRSTHOUR_SMTP_ULR` is not a setting and has no effect; did you mean FIRSTHOUR_SMTP_URL?",
+    )
+    assert settings.unknown_variables(["FIRST_HOUR_SMTP_URL", "FIRSTHOUR_X\x1b[2J"]) == (
+        "`'FIRSTHOUR_X\\x1b[2J'` is not a setting and has no effect; unset it; the settings are listed in the README",
+        "`FIRST_HOUR_SMTP_URL` has no effect; did you mean FIRSTHOUR_SMTP_URL?",
+    )
+
+
+@pytest.mark.parametrize("name", settings.variables())
+def test_a_variable_that_is_read_is_none_of_those(name: str) -> None:
+    assert settings.unknown_variables([name, name.lower()]) == ()
+
+
+def test_the_log_level_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().log_level == "info"
+    monkeypatch.setenv("FIRSTHOUR_LOG_LEVEL", "WARNING")
+    assert load().log_level == "warning"
+    monkeypatch.setenv("FIRSTHOUR_LOG_LEVEL", "loud")
+    assert "FIRSTHOUR_LOG_LEVEL" in refused()
+
+
+def test_no_message_prints_a_regular_expression(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIRSTHOUR_KAFKA_PREFIX", "a b")
+    assert refused() == (
+        "FIRSTHOUR_KAFKA_PREFIX: give 1 to 100 letters, digits, dots, underscores and hyphens, such as firsthour."
+    )
+    assert not any(field.metadata and "pattern" in repr(field.metadata) for field in Settings.model_fields.values())

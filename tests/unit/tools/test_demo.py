@@ -178,3 +178,15 @@ def test_the_table_says_that_it_is_made_up() -> None:
     printed = io.StringIO()
     Console(file=printed, width=100).print(table_of(_story().tally(NINE)))
     assert "made up" in printed.getvalue()
+
+
+async def test_it_prints_a_key_that_works_while_it_runs_and_says_nothing_of_running_when_it_has_stopped(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as here:
+        await here.play(timedelta(minutes=30))
+        first, *_, last = here.printed.getvalue().partition("The first hour")
+        assert f"Bearer {KEY}" in first
+        assert "while this runs" not in last.lower()
+        leads = await here.client.get("/v1/leads?status=assigned", headers={"authorization": f"Bearer {KEY}"})
+        assert leads.status_code == 200

@@ -5,6 +5,7 @@ import io
 import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -105,6 +106,8 @@ def test_the_line_to_paste_is_one_that_a_shell_takes() -> None:
 
 def test_the_key_is_shown_when_it_is_made_and_never_again() -> None:
     assert any("fh_secret" in line for line in greeting(key="fh_secret").lines())
+    (look,) = [line for line in greeting(key="fh_secret", key_file=Path("a b/admin.key")).lines() if "leads?" in line]
+    assert ("fh_secret" in look, "$(cat 'a b/admin.key')" in look) == (False, True)
     assert any("still works" in line for line in greeting().lines())
     assert any("makes a key" in line for line in greeting(lives=False).lines())
     assert any("FIRSTHOUR_ADMIN_KEY" in line for line in greeting(given=True).lines())

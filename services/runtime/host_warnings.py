@@ -1,0 +1,27 @@
+"""What is unwise about the host of a process: its variables, its Python, who can enter its data directory."""
+
+from collections.abc import Iterator
+
+from schemas.sources import Sources
+from services.runtime import private_files, python_release, settings
+from services.runtime.settings import Settings
+
+
+def secret_variables(sources: Sources) -> set[str]:
+    """The variables that `sources.yaml` names."""
+    secrets = (
+        secret
+        for source in sources.sources
+        for secret in (*getattr(source, "secrets", ()), *getattr(getattr(source, "verify", None), "secrets", ()))
+    )
+    return {secret.env for secret in secrets if secret.env is not None}
+
+
+def warnings(known: Settings, sources: Sources | None, *, keeps_data: bool = True) -> Iterator[str]:
+    """A line for each. `sources`: None where they are not known. `keeps_data`: the data directory is used."""
+    yield from known.warnings()
+    yield from settings.unknown_variables(settings.environ(), secret_variables(sources) if sources else ())
+    yield from python_release.warnings()
+    exposed = private_files.exposure(known.data_dir) if keeps_data else None
+    if exposed:
+        yield exposed

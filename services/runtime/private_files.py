@@ -1,0 +1,88 @@
+"""Files of the data directory: readable by their user alone, and never reached through a symbolic link.
+
+They hold personal data, keys and tokens. Their mode does not rest on the directory's, which may have been made by
+another program with mode 755.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+MODE: Final = 0o600
+DIRECTORY_MODE: Final = 0o700
+_OTHERS: Final = 0o077
+_SQLITE_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
+
+
+class UnsafeFileError(Exception):
+    """A file of ours is a symbolic link, or no regular file."""
+
+
+def make_directory(directory: Path) -> None:
+    """Make the directory, entered by this user alone. One that exists keeps its mode; `exposure` says when it is open."""
+    directory.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
+
+
+def open_private(path: Path, flags: int) -> int:
+    """Open a regular file and return its descriptor; its mode is 0600 from then on.
+
+    Raises `UnsafeFileError` for a symbolic link and for what is no regular file, `OSError` for the rest. Pass no
+    `O_TRUNC`: a file is truncated before its kind can be judged.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, MODE)
+    except OSError as failed:
+        if failed.errno in (errno.ELOOP, errno.EMLINK):
+            raise UnsafeFileError(f"{path}: is a symbolic link; remove it, or name another --data directory") from None
+        raise
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise UnsafeFileError(f"{path}: is not a regular file; remove it, or name another --data directory")
+        if stat.S_IMODE(found.st_mode) & _OTHERS:
+            with contextlib.suppress(PermissionError):  # of another user: `exposure` names the directory
+                os.fchmod(descriptor, MODE)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write the file whole or not at all. A file or link of that name is replaced, never written through."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(open_private(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+        file.write(content)
+    draft.replace(path)
+
+
+def secure_sqlite(file: Path) -> None:
+    """Make the database file before SQLite does, and close what stands beside it: SQLite copies the mode of the first.
+
+    What the system refuses is left to SQLite to report. Raises `UnsafeFileError`.
+    """
+    for suffix in _SQLITE_SUFFIXES:
+        with contextlib.suppress(OSError):
+            os.close(open_private(file.with_name(file.name + suffix), os.O_RDWR | (0 if suffix else os.O_CREAT)))
+
+
+def exposure(directory: Path) -> str | None:
+    """A warning when users besides this one can enter the directory; None when it is closed, or not there.
+
+    A group that has this user's number counts as this user's own (the habit of Linux, and of container images).
+    """
+    try:
+        found = directory.stat()
+    except OSError:
+        return None
+    others = _OTHERS if found.st_gid != os.geteuid() else 0o007
+    if not stat.S_IMODE(found.st_mode) & others:
+        return None
+    mode = f"{stat.S_IMODE(found.st_mode):o}"
+    return (
+        f"{directory}: other users of this machine can enter the data directory (mode {mode}); `chmod 700 {directory}`"
+    )

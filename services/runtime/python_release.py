@@ -1,0 +1,42 @@
+"""Known faults of the Python release that runs us."""
+
+import platform
+from collections.abc import Callable
+from email.errors import MessageError
+from email.message import EmailMessage
+from email.policy import SMTP, Policy
+from typing import Final
+
+_INJECTED: Final = "a\r\nBcc: b@example.com\r\n"
+
+
+class _LiteralHeader(str):
+    """A header that folds into two."""
+
+    __slots__ = ()
+    name = "Subject"
+    max_count = None
+
+    def fold(self, *, policy: Policy) -> str:
+        return f"Subject: {_INJECTED}"
+
+
+def serialised(message: EmailMessage) -> bytes:
+    """The message as it goes over the wire."""
+    return message.as_bytes(policy=SMTP)
+
+
+def warnings(serialise: Callable[[EmailMessage], bytes] = serialised) -> tuple[str, ...]:
+    """A line for each fault. Tried, not told by the number: distributions mend a release under its old number."""
+    message = EmailMessage()
+    message["Subject"] = _LiteralHeader("a")
+    try:
+        faulty = b"\nBcc:" in serialise(message)
+    except MessageError:
+        faulty = False
+    if not faulty:
+        return ()
+    release = platform.python_version()
+    series = ".".join(release.split(".")[:2])
+    what = f"Python {release} does not verify mail headers when it writes them (CVE-2024-6923, CVE-2026-1299)"
+    return (f"{what}; FirstHour cleans them before, but update to the newest release of Python {series}",)

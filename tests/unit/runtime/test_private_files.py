@@ -1,0 +1,87 @@
+"""Files of the data directory are for one user, whatever the directory is, and no link leads out of it."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.runtime.clock import HostClock
+from services.runtime.private_files import UnsafeFileError, exposure, write_private
+from services.runtime.spool import Spool
+from services.runtime.sqlite import hold, writer_engine
+
+
+@pytest.fixture
+def open_directory(tmp_path: Path) -> Iterator[Path]:
+    """A directory made with mode 755, by a process whose new files everybody may read."""
+    before = os.umask(0o022)
+    place = tmp_path / "data"
+    place.mkdir(mode=0o755)
+    yield place
+    os.umask(before)
+
+
+def modes(place: Path) -> dict[str, str]:
+    return {path.name: f"{stat.S_IMODE(path.lstat().st_mode):o}" for path in sorted(place.iterdir())}
+
+
+def test_database_and_write_ahead_log_are_closed_in_a_directory_that_is_open(open_directory: Path) -> None:
+    engine = writer_engine(open_directory / "firsthour.db")
+    with hold(open_directory), engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x)")
+        connection.commit()
+        assert modes(open_directory) == dict.fromkeys(
+            ("firsthour.db", "firsthour.db-shm", "firsthour.db-wal", "lock"), "600"
+        )
+    engine.dispose()
+
+
+def test_files_that_an_older_version_left_open_are_closed(open_directory: Path) -> None:
+    for name in ("firsthour.db", "firsthour.db-wal", "lock"):
+        (open_directory / name).touch(mode=0o644)
+    engine = writer_engine(open_directory / "firsthour.db")
+    with hold(open_directory), engine.connect():
+        assert set(modes(open_directory).values()) == {"600"}
+    engine.dispose()
+
+
+@pytest.mark.parametrize("name", ["lock", "firsthour.db", "firsthour.db-wal"])
+def test_a_symbolic_link_is_refused_and_its_target_is_left_alone(open_directory: Path, name: str) -> None:
+    target = open_directory.parent / "precious"
+    target.write_text("of another program")
+    target.chmod(0o644)
+    (open_directory / name).symlink_to(target)
+    with pytest.raises(UnsafeFileError, match=f"{name}: is a symbolic link; remove it"):
+        writer_engine(open_directory / "firsthour.db").connect() if "db" in name else hold(open_directory)
+    assert (target.read_text(), stat.S_IMODE(target.stat().st_mode)) == ("of another program", 0o644)
+
+
+def test_a_lock_that_is_no_regular_file_is_refused(open_directory: Path) -> None:
+    os.mkfifo(open_directory / "lock")
+    with pytest.raises(UnsafeFileError, match="is not a regular file"):
+        hold(open_directory)
+
+
+def test_what_is_written_whole_replaces_a_link_and_does_not_follow_it(open_directory: Path) -> None:
+    target = open_directory.parent / "precious"
+    target.write_text("of another program")
+    (open_directory / "keys.cache").symlink_to(target)
+    write_private(open_directory / "keys.cache", b"ours")
+    assert (target.read_text(), (open_directory / "keys.cache").read_bytes()) == ("of another program", b"ours")
+    assert modes(open_directory) == {"keys.cache": "600"}
+
+
+def test_a_spool_behind_a_link_is_a_problem_that_the_gateway_lives_with(open_directory: Path) -> None:
+    (open_directory / "spool.db").symlink_to(open_directory.parent / "elsewhere")
+    spool = Spool(open_directory / "spool.db", 1 << 20, HostClock())
+    spool.start()
+    assert "is a symbolic link" in str(spool.problem)
+
+
+def test_a_directory_that_others_can_enter_is_a_warning(open_directory: Path) -> None:
+    assert "chmod 700" in str(exposure(open_directory))
+    open_directory.chmod(0o700)
+    assert exposure(open_directory) is None
+    assert exposure(open_directory / "absent") is None
