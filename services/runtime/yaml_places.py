@@ -11,12 +11,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.composer import MaxDepthExceededError
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.scanner import Scanner
+
+from services.runtime import yaml_faults
 
 SIZE_MAX_BYTES: Final = 1 << 20
 VALUES_MAX: Final = 100_000
 DEPTH_MAX: Final = 60
+_TOO_DEEP: Final = f"the file is nested deeper than {DEPTH_MAX} levels"
 
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
@@ -104,7 +109,7 @@ class _Builder:
         if self.values > VALUES_MAX:
             raise _TooMuchError(node, f"the file holds more than {VALUES_MAX} values")
         if depth > DEPTH_MAX:
-            raise _TooMuchError(node, f"the file is nested deeper than {DEPTH_MAX} levels")
+            raise _TooMuchError(node, _TOO_DEEP)
         place = Place(*_start(node))
         tag = str(node.tag or "")
         if tag and tag not in _TAGS:
@@ -123,7 +128,9 @@ class _Builder:
             if not isinstance(key, ScalarNode):
                 self.wrong(key, "a key is not a single word", "write `key: value`; put braces or brackets in quotes")
                 continue
-            name = str(key.value)
+            name = self.name(key, value)
+            if name is None:
+                continue
             if name in data:
                 first = place.keys[name][0]
                 self.wrong(key, f"`{name}` stands here twice, first in line {first}", "keep one of them")
@@ -131,6 +138,20 @@ class _Builder:
             data[name], place.inside[name] = self.build(value, depth + 1)
             place.keys[name] = _start(key)
         return data
+
+    def name(self, key: ScalarNode, value: Node) -> str | None:
+        """The name that was meant; None, and the reason among the problems, when it cannot be told."""
+        name = str(key.value)
+        if unseen := yaml_faults.invisible(name):
+            line, column = _start(key)
+            what = f"an invisible character stands in this name ({yaml_faults.named(unseen[0])})"
+            self.problems.append(Problem(self.file, line, column + unseen.start(), what, "take it out"))
+            return yaml_faults.visible(name)
+        alone = isinstance(value, ScalarNode) and not value.style and not value.value
+        if alone and not key.style and ":" in name.strip(":"):
+            self.wrong(key, f"no space stands after the `:` in `{name[:60]}`", "write `name: value`")
+            return None
+        return name
 
     def scalar(self, node: Node) -> object:
         text = str(node.value)
@@ -174,20 +195,27 @@ def _decoded(raw: bytes, file: str) -> str | Problem:
 
 def _syntax(broken: YAMLError, text: str, file: str) -> Problem:
     """What the YAML parser tripped over, in words."""
-    if not isinstance(broken, MarkedYAMLError):
-        position = getattr(broken, "position", 0) or 0
-        before = text[:position]
-        line, column = before.count("\n") + 1, position - before.rfind("\n")
-        return Problem(file, line, column, "a control character stands here", "take it out, or write it as an escape")
-    mark = broken.problem_mark or broken.context_mark
-    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-    what = " ".join(str(part) for part in (broken.context, broken.problem) if part)
-    if "'\\t'" in what:
-        return Problem(file, line, column, "a tab stands here", "indent with spaces; YAML allows no tabs")
-    remedy = "look at this line and the one before: indentation, a missing `:` or `,`, an unclosed bracket or quote"
-    if "single document" in what:
-        remedy = "keep one document; take out the line `---`"
-    return Problem(file, line, column, f"this is not YAML: {what}", remedy)
+    if isinstance(broken, MaxDepthExceededError) and broken.problem_mark is not None:
+        mark = broken.problem_mark
+        return Problem(file, mark.line + 1, mark.column + 1, _TOO_DEEP, "shorten it")
+    fault = yaml_faults.explained(broken, text)
+    return Problem(file, fault.line, fault.column, fault.what, fault.remedy)
+
+
+class _Scanner(Scanner):
+    """A scanner that refuses deep nesting when it sees it: it looks far ahead of the composer, at quadratic cost."""
+
+    def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:  # noqa: N803  # ruamel's name
+        if len(self.flow_context) >= DEPTH_MAX:
+            raise MaxDepthExceededError(None, None, _TOO_DEEP, self.reader.get_mark())
+        super().fetch_flow_collection_start(TokenClass, to_push)
+
+
+def _reader() -> YAML:
+    reader = YAML(typ="safe", pure=True)
+    reader.Scanner = _Scanner
+    reader.max_depth = DEPTH_MAX + 1
+    return reader
 
 
 def parse(raw: bytes, file: str) -> Document:
@@ -205,14 +233,12 @@ def parse(raw: bytes, file: str) -> Document:
         return broken(text)
     builder = _Builder(file)
     try:
-        root = YAML(typ="safe", pure=True).compose(text)
+        root = _reader().compose(text)
         data, place = builder.build(root) if root is not None else (None, Place())
     except YAMLError as error:
         return broken(_syntax(error, text, file))
     except _TooMuchError as much:
         return broken(Problem(file, *_start(much.node), much.what, "shorten it"))
-    except RecursionError:
-        return broken(Problem(file, 1, 1, f"the file is nested deeper than {DEPTH_MAX} levels", "shorten it"))
     if data is None:
         return broken(Problem(file, 1, 1, "the file is empty", "`firsthour init DIR` writes one to start from"))
     if not isinstance(data, dict):

@@ -18,7 +18,7 @@ from tests.unit.config.conftest import EXAMPLES
 VALID = {name: (EXAMPLES / name).read_bytes() for name in NAMES}
 BITS = (b"{", b"}", b"[", b"]", b":", b": ", b"-", b"\n", b"\n\n", b"\t", b"&a", b"*a", b"!!int", b"<<: ", b"'", b'"', b"|",
         b">", b"%", b"@", b"#", b"?", b"\\", b"null", b"~", b".nan", b"1e999", b"9" * 400, b"0x1F", b"\xff", b"\xed\xa0\x80",
-        b"\x00", b"\xe2\x80\xa8", b"\xef\xbb\xbf", b"on", b"any", b"not", b"all", b"custom.", b"-1", b"true", b"%YAML 1.1\n---")  # fmt: skip
+        b"\x00", b"\xe2\x80\xa8", b"\xef\xbb\xbf", b"\xc2\xa0", b"\r", b"on", b"any", b"not", b"all", b"custom.", b"-1", b"true", b"%YAML 1.1\n---")  # fmt: skip
 
 
 def _outcome(files: dict[str, bytes]) -> None:

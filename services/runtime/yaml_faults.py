@@ -1,0 +1,191 @@
+"""Explains why a file is not YAML: at the place of the mistake, which is seldom where the parser stumbles.
+
+A quote that is left open swallows lines until the next one; a missing colon joins its line to the following; an
+invisible space is part of a word. The parser reports the line after. This looks back from there.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.tokens import ScalarToken
+
+_BACK: Final = 3  # lines before the one where the parser stumbles
+_INVISIBLE = re.compile(
+    "[\u00a0\u00ad\u034f\u115f\u1160\u1680\u180e\u2000-\u200f\u202f\u205f\u2060-\u2064\u3000\u3164\ufeff\uffa0]"
+)
+_BREAK = re.compile(r"\r\n|\r|\n")
+_STRUCTURE = re.compile(r"^[\s\-?]*")  # what stands before the first word of a line
+_NO_BLANK = re.compile(r"^[\s\-]*[\w.-]+(:)(?=[^\s:/])")  # `name:value`
+_WIDE_COLON = re.compile("^[\\s\\-]*[\\w.-]+([\uff1a\ufe55\ua789])")
+_NO_COLON = re.compile(r"^[\s\-]*([\w.-]+)(\s|$)")
+_OPENS = re.compile(r"^[\s\-]*([\w.-]+) +[\[{]")  # `name {`
+_HAS_VALUE = re.compile(r"^[\s\-]*[^\s:#][^:#]*:(\s|$)")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong where, and the remedy. Lines and columns count from 1."""
+
+    line: int
+    column: int
+    what: str
+    remedy: str
+
+
+def invisible(text: str) -> re.Match[str] | None:
+    """The first character that cannot be seen and is no plain blank."""
+    return None if text.isascii() else _INVISIBLE.search(text)
+
+
+def visible(text: str) -> str:
+    """The text without such characters."""
+    return _INVISIBLE.sub("", text)
+
+
+def named(character: str) -> str:
+    """How a message names a character that cannot be seen: `U+00A0, no-break space`."""
+    return f"U+{ord(character):04X}, {unicodedata.name(character, 'without a name').lower()}"
+
+
+def explained(broken: YAMLError, text: str) -> Fault:
+    """The mistake that made the parser stumble. `text` is the whole file."""
+    if not isinstance(broken, MarkedYAMLError):
+        position = getattr(broken, "position", 0) or 0
+        before = text[:position]
+        column = position - before.rfind("\n")
+        return Fault(
+            before.count("\n") + 1, column, "a control character stands here", "take it out, or write it as an escape"
+        )
+    mark = broken.problem_mark or broken.context_mark
+    at = (mark.line, mark.column) if mark else (0, 0)
+    lines = _BREAK.split(text)
+    lines += [""] * (at[0] + 2 - len(lines))  # a file of YAML 1.1 counts more line breaks than these
+    for look in (_unseen, _open_quote, _colon, _bracket, _quoted_wrong):
+        found = look(broken, text, lines, *at)
+        if found is not None:
+            return found
+    return _as_told(broken, *at)
+
+
+def _unseen(broken: MarkedYAMLError, text: str, lines: list[str], line: int, _: int) -> Fault | None:
+    """An invisible character before the first word of a line or beside its colon."""
+    for number in range(max(0, line - _BACK), min(line + 1, len(lines))):
+        for found in _INVISIBLE.finditer(lines[number].partition(" #")[0]) if not lines[number].isascii() else ():
+            before, after = lines[number][: found.start()], lines[number][found.end() :]
+            lead = not before.strip(" -?\t")
+            beside = before.rstrip().endswith((":", "[", "{", ",")) or after.lstrip().startswith(":")
+            if lead or beside:
+                what = f"an invisible character stands here ({named(found[0])})"
+                return Fault(number + 1, found.start() + 1, what, "write a plain space, or take it out")
+    return None
+
+
+def _open_quote(broken: MarkedYAMLError, text: str, lines: list[str], line: int, _: int) -> Fault | None:
+    """A quote that is not closed on its line: the parser stumbles at the end of the file, or after the next quote."""
+    start = broken.context_mark
+    if start is not None and "quoted scalar" in str(broken.context) and "end of stream" in str(broken.problem):
+        return _not_closed(start.line, start.column, lines)
+    for token in reversed(list(_long_quotes(text))):
+        if token.start_mark.line < token.end_mark.line == line:
+            return _not_closed(token.start_mark.line, token.start_mark.column, lines)
+    return None
+
+
+def _not_closed(line: int, column: int, lines: list[str]) -> Fault:
+    quote = lines[line][column : column + 1] if line < len(lines) else '"'
+    return Fault(
+        line + 1,
+        column + 1,
+        f"the quote `{quote}` is not closed on this line",
+        f"add `{quote}` at its end, or take it out",
+    )
+
+
+def _long_quotes(text: str) -> Iterator[Any]:
+    """The quoted scalars that reach over lines, up to where the scanner stumbles."""
+    try:
+        for token in YAML(typ="safe", pure=True).scan(text):
+            if isinstance(token, ScalarToken) and token.style and token.style in "\"'":
+                yield token
+    except YAMLError:
+        return
+
+
+def _colon(broken: MarkedYAMLError, text: str, lines: list[str], line: int, column: int) -> Fault | None:
+    """A colon that is missing, too many, or without its blank."""
+    told = str(broken.problem)
+    if "could not find expected ':'" in told and broken.context_mark is not None:
+        return _colon_missing(lines, broken.context_mark.line)
+    if "mapping values are not allowed" not in told:
+        return None
+    if _HAS_VALUE.match(lines[line][:column] + " ") and ": " in lines[line][:column]:
+        return Fault(line + 1, column + 1, "a second `:` stands in this line", "put the value in quotes")
+    above = next(
+        (n for n in range(line - 1, -1, -1) if lines[n].strip() and not lines[n].lstrip().startswith("#")), None
+    )
+    if above is None or _HAS_VALUE.match(lines[above]):
+        first = len(lines[line]) - len(lines[line].lstrip()) + 1
+        return Fault(
+            line + 1,
+            first,
+            "this line is indented further than the lines above",
+            "indent the fields of a mapping alike",
+        )
+    return _colon_missing(lines, above)
+
+
+def _colon_missing(lines: list[str], line: int) -> Fault:
+    text = lines[line]
+    for pattern, what, remedy in (
+        (_NO_BLANK, "no space stands after this `:`", "write `name: value`"),
+        (_WIDE_COLON, "this is not the colon of YAML", "write a plain `:` and a space"),
+    ):
+        if found := pattern.match(text):
+            return Fault(line + 1, found.start(1) + 1, what, remedy)
+    found = _NO_COLON.match(text)
+    first = found.start(1) if found else _STRUCTURE.match(text).end()  # type: ignore[union-attr]  # matches any line
+    name = found[1] if found else "name"
+    return Fault(line + 1, first + 1, f"the colon after `{name}` is missing", f"write `{name}: ...`")
+
+
+def _bracket(broken: MarkedYAMLError, text: str, lines: list[str], line: int, column: int) -> Fault | None:
+    """A bracket or brace that is opened on an earlier line, or closed without being open."""
+    start, told = broken.context_mark, str(broken.problem)
+    flow = "flow sequence" in str(broken.context) or "flow mapping" in str(broken.context)
+    if flow and start is not None and start.line < line:
+        opened = lines[start.line][start.column : start.column + 1]
+        closed = "]" if opened == "[" else "}"
+        return Fault(start.line + 1, start.column + 1, f"`{opened}` is not closed", f"add `{closed}`")
+    if ("found '}'" in told or "found ']'" in told) and (found := _OPENS.match(lines[line])):
+        return Fault(line + 1, found.end(1) + 1, f"the colon after `{found[1]}` is missing", f"write `{found[1]}: ...`")
+    return None
+
+
+def _quoted_wrong(broken: MarkedYAMLError, text: str, lines: list[str], line: int, column: int) -> Fault | None:
+    """A character that has a meaning in YAML, and text after a closing quote."""
+    told = str(broken.problem)
+    if "'\\t'" in told:
+        return Fault(line + 1, column + 1, "a tab stands here", "indent with spaces; YAML allows no tabs")
+    if "cannot start any token" in told or "undefined alias" in told:
+        character = lines[line][column : column + 1]
+        return Fault(line + 1, column + 1, f"a value cannot begin with `{character}`", "put the value in quotes")
+    if "found '<scalar>'" in told and lines[line][:column].rstrip().endswith(("'", '"')):
+        return Fault(line + 1, column + 1, "text follows the closing quote", "put the whole value in quotes")
+    if "<block mapping start>" in told or "<block sequence start>" in told:
+        return Fault(
+            line + 1, column + 1, "this line is not indented as the lines above", "indent the fields of a mapping alike"
+        )
+    return None
+
+
+def _as_told(broken: MarkedYAMLError, line: int, column: int) -> Fault:
+    what = " ".join(str(part) for part in (broken.context, broken.problem) if part)
+    remedy = "look at this line and the one before: indentation, a missing `:` or `,`, an unclosed bracket or quote"
+    if "single document" in what:
+        remedy = "keep one document; take out the line `---`"
+    return Fault(line + 1, column + 1, f"this is not YAML: {what}", remedy)
