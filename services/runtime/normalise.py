@@ -41,18 +41,67 @@ class MalformedError(ValueError):
 
 # --- texts ------------------------------------------------------------------------------------------------------
 
-_BREAKS = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
-# Control characters, those that turn the direction of reading, those without width, and halves of characters.
-_UNWANTED = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]")
+_BREAKS = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029\u2800]+")  # the last one is the blank of Braille
 
 
-def clean(text: str) -> str:
-    """`text` on one line, without control or invisible characters, in NFC, trimmed, of at most `TEXT_MAX` characters."""
-    if not text.isprintable():  # all that is unwanted is not printable
-        text = _UNWANTED.sub("", _BREAKS.sub(" ", text))
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text)
-    return text.strip()[:TEXT_MAX].rstrip()
+def _characters(*spans: tuple[int, int]) -> frozenset[str]:
+    return frozenset(chr(code) for first, last in spans for code in range(first, last + 1))
+
+
+# Control characters, those that turn the direction of reading, those without width, letters that show nothing
+# (Hangul fillers), tags, and halves of characters.
+_UNSEEN = _characters(
+    *((0x00, 0x1F), (0x7F, 0x9F), (0xAD, 0xAD), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180E, 0x180E)),
+    *((0x200B, 0x200B), (0x200E, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xD800, 0xDFFF)),
+    *((0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFFB), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A)),
+    *((0xE0000, 0xE00FF), (0xE01F0, 0xE0FFF)),
+)
+_WITHOUT_UNSEEN = dict.fromkeys(map(ord, _UNSEEN))
+# Joiners and variation selectors change how their neighbours look and are nothing by themselves.
+_SELECTORS = _characters(
+    *((0x34F, 0x34F), (0x180B, 0x180D), (0x180F, 0x180F), (0x200C, 0x200D), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
+)
+_ODD = _UNSEEN | _SELECTORS | {"\u2800"}
+_SPACES = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
+_EDGES = _SPACES + "\u200c\u200d"  # joiners that join nothing
+_SHOWS_NOTHING = _SELECTORS | frozenset(_SPACES)
+_RAW_FACTOR = 4  # so many times the wanted characters are looked at: the rest of a text may be invisible
+
+_MARKS_MAX = 30  # in a row, as in the stream-safe format of UAX #15; to put n of them in order takes n squared steps
+_DOUBLE_MARKS = {0x344: "\u0308\u0301", 0xF73: "\u0f71\u0f72", 0xF75: "\u0f71\u0f74", 0xF81: "\u0f71\u0f80"}
+_MARKS = frozenset(filter(unicodedata.combining, map(chr, range(0x300, 0x1F000)))) | frozenset(map(chr, _DOUBLE_MARKS))
+_BASIC_RUN = re.compile("[" + "".join(sorted(mark for mark in _MARKS if mark < "\U00010000")) + "]+")
+_ANY_RUN = re.compile("[" + "".join(sorted(_MARKS)) + "]+")  # several times as slow
+
+
+def clean(text: str, limit: int = TEXT_MAX) -> str:
+    """Return `text` on one line, in NFC, trimmed, of at most `limit` characters; empty when it shows nothing.
+
+    Control characters and invisible ones are dropped. The cost is linear in `limit`, whatever the text is.
+    """
+    text = text[: limit * _RAW_FACTOR]
+    if text.isascii():
+        if not text.isprintable():
+            text = _BREAKS.sub(" ", text).translate(_WITHOUT_UNSEEN)
+        return text.strip()[:limit].rstrip()
+    if not (text.isprintable() and _ODD.isdisjoint(text)):
+        text = _BREAKS.sub(" ", text).translate(_WITHOUT_UNSEEN)
+        if _SHOWS_NOTHING.issuperset(text):
+            return ""
+    return _composed(text).strip(_EDGES)[:limit].rstrip(_EDGES)
+
+
+def _composed(text: str) -> str:
+    """Compose by NFC, with bounded runs of combining marks. NFC may lengthen a run, so the bound is applied again."""
+    if len(text) <= _MARKS_MAX or _MARKS.isdisjoint(text):
+        return unicodedata.normalize("NFC", text)
+    run = _BASIC_RUN if max(text) < "\U00010000" else _ANY_RUN
+    text = run.sub(_bounded, text.translate(_DOUBLE_MARKS))
+    return run.sub(_bounded, unicodedata.normalize("NFC", text))
+
+
+def _bounded(run: re.Match[str]) -> str:
+    return run[0][:_MARKS_MAX]
 
 
 # --- addresses --------------------------------------------------------------------------------------------------
@@ -90,6 +139,8 @@ def checked_email(text: str) -> str:
     made = unicodedata.normalize("NFC", f"{found.local_part.lower()}@{found.ascii_domain.lower()}")
     if len(made.encode()) > _EMAIL_MAX:
         raise MalformedError(f"an email address has at most {_EMAIL_MAX} bytes", _EMAIL_REMEDY)
+    if not _ODD.isdisjoint(made):
+        raise MalformedError("The address holds characters that cannot be seen", _EMAIL_REMEDY)
     if "." not in found.ascii_domain:
         raise MalformedError("The part after the @-sign has no period", _EMAIL_REMEDY)
     return made
@@ -159,7 +210,7 @@ def country(text: str) -> str | None:
     """The ISO 3166-1 alpha-2 code of a code or common name; None when it is not known."""
     if text in CODES:
         return text
-    word = " ".join(text[:100].split())
+    word = " ".join(text[:_SHORT].split())
     if word.upper() in CODES:
         return word.upper()
     return BY_NAME.get(unicodedata.normalize("NFC", word).lower())

@@ -28,6 +28,7 @@ Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 
 _REPLACEMENT = "\ufffd"
 _POINTER_MAX = 120  # characters of a JSON pointer in a message; keys come from strangers
+_BOM = b"\xef\xbb\xbf"  # forbidden in JSON, and written by some editors and vendors; one is skipped
 _DIGITS_MAX = 16  # of 2**53
 _SURROGATES = dict.fromkeys(range(0xD800, 0xE000), _REPLACEMENT) | {0: _REPLACEMENT}
 
@@ -58,18 +59,19 @@ def parse(body: bytes, size_max: int = SIZE_MAX) -> Parsed:
     """The value of a JSON body of at most `size_max` bytes. Raises `StrictError` and nothing else."""
     if len(body) > size_max:
         raise StrictError(413, f"the body has {len(body)} bytes, more than {size_max}", "send less, or in parts")
+    marked, body = body, body.removeprefix(_BOM)
     if not _suspicious(body):
         try:
             value = _decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return exact(body)
+            return exact(marked)
         # A key given twice shows as a lost colon. Raw and re-encoded text spell a colon in only one way (`_suspicious`
         # saw to \u003a), so both hold those within the strings they share, and one for each member. The decoder keeps
         # one member of a key: dropping one drops its colon (and those within its value), and nothing adds any.
         again = _encode(value)
         if again == body or again.count(b":") == body.count(b":"):
             return Parsed(value, False)
-    return exact(body)
+    return exact(marked)
 
 
 # --- the fast road ----------------------------------------------------------------------------------------------
@@ -163,8 +165,9 @@ def exact(body: bytes) -> Parsed:
 
 def _text(body: bytes) -> str:
     """The body as text, with the NULs and surrogates that stand there unescaped."""
-    if body.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")) or b"\x00" in body[:2]:
-        raise StrictError(400, "the body has a byte order mark or is UTF-16 or UTF-32", "send UTF-8 without a mark")
+    body = body.removeprefix(_BOM)
+    if body.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in body[:2]:
+        raise StrictError(400, "the body is UTF-16 or UTF-32", "send UTF-8")
     if not body.strip(b" \t\r\n"):
         raise StrictError(400, "the body is empty", "send JSON")
     try:
@@ -216,7 +219,7 @@ class _Walk:
         if isinstance(found, list):
             if depth >= DEPTH_MAX:
                 raise _too_deep(where)
-            return [self.value(item, f"{where}/{index}", depth + 1) for index, item in enumerate(found)]
+            return [self.value(item, _below(where, str(index)), depth + 1) for index, item in enumerate(found)]
         if found is None or isinstance(found, (bool, int, float)):
             return found
         raise _refusal(found, where)
@@ -229,7 +232,7 @@ class _Walk:
             name = self.text(key, where)
             if name in made:  # two keys that differed only in what was replaced
                 raise _refusal(_Twice(name), where)
-            made[name] = self.value(item, f"{where}/{_escaped(name)}", depth)
+            made[name] = self.value(item, _below(where, name), depth)
         return made
 
     def text(self, found: str, where: str) -> str:
@@ -248,7 +251,7 @@ class _Walk:
 def _refusal(found: object, where: str) -> StrictError:
     match found:
         case _Twice(key):
-            place = f"{where}/{_escaped(key.translate(_SURROGATES))}"
+            place = _below(where, key[:_POINTER_MAX].translate(_SURROGATES))
             return _refused(422, place, "is given more than once", "send each key once")
         case _Constant(name):
             return _refused(400, where, f"is {name}, which JSON does not know", "leave it out or send null")
@@ -261,8 +264,11 @@ def _too_deep(where: str) -> StrictError:
     return _refused(422, where, f"is nested deeper than {DEPTH_MAX} levels", "send it flatter")
 
 
-def _escaped(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")
+def _below(where: str, key: str) -> str:
+    """Return the pointer of what `key` names. It stops growing once it is too long to be shown."""
+    if len(where) > _POINTER_MAX:
+        return where
+    return f"{where}/{key[:_POINTER_MAX].replace('~', '~0').replace('/', '~1')}"
 
 
 def _refused(status: int, where: str, predicate: str, remedy: str) -> StrictError:

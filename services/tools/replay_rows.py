@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
-from services.gateway.domain.mapping import FLAT
+from services.gateway.domain.facts import FLAT
 
 STAND_IN = "applicant.example"  # where rows without an address of their own seem to write from
 TYPE = "form.submitted"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from services.gateway.domain.mapping import FLAT
+from services.gateway.domain.facts import FLAT
 from services.gateway.domain.values import Json, UnmappableError, plain
 
 _ANY: Final = "*"

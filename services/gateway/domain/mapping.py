@@ -13,61 +13,19 @@ from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
-from schemas.conditions import EVENT_FIELDS
-from schemas.events import OUTSIDE_TYPES, Facts, Happened, Value
+from schemas.events import FLAG_FACTS, FLAG_TIME, OUTSIDE_TYPES, Facts, Happened, Value
 from schemas.values import did_you_mean, shown
 from services.gateway.domain import values
+from services.gateway.domain.facts import NAME_MAX, Sorter
 from services.gateway.domain.values import Json, UnmappableError
 from services.runtime import normalise
+from services.runtime.moments import is_possible
 
 NAMESPACE: Final = uuid5(NAMESPACE_URL, "urn:firsthour:events")
 _IN_NAMESPACE: Final = sha1(NAMESPACE.bytes, usedforsecurity=False)
 ID_MAX: Final = 500  # characters
-NAME_MAX: Final = 100  # characters of a field's name
-FIELDS_MAX: Final = 200  # facts and fields of one event
-DEPTH_MAX: Final = 3  # of objects within objects that become dotted names
 SHORT_FORM: Final = frozenset({"id", "type", "time", "email", "phone", "crm_id", "anonymous_id", "source", "data"})
 NOBODYS: Final = frozenset({"cost.recorded"})  # about no person
-
-Take = Callable[[Json], Value | None]
-
-PERSON: Final[Mapping[str, Take]] = {
-    **dict.fromkeys(("name", "first_name", "last_name", "title"), values.text),
-    "language": values.language,
-    "country": values.country,
-    "consent": values.truth,
-    "company.name": values.text,
-    "company.domain": values.domain,
-    "company.employees": values.whole,
-    "company.industry": values.text,
-    "company.country": values.country,
-    "company.revenue": values.number,
-    **dict.fromkeys(("utm.source", "utm.medium", "utm.campaign", "utm.term", "utm.content"), values.text),
-}
-"""What is known of a person by name, and how it is read. Phone and email are identifiers and go their own way."""
-
-FLAT: Final[Mapping[str, str]] = {
-    **{name: name for name in PERSON},
-    **{name.replace(".", "_"): name for name in PERSON},
-    "company": "company.name",
-    "employees": "company.employees",
-    "industry": "company.industry",
-}
-"""The names a flat form may use."""
-
-_FLAT: Final[Mapping[str, tuple[str, Take]]] = {name: (known, PERSON[known]) for name, known in FLAT.items()}
-_NESTED: Final[Mapping[str, Mapping[str, tuple[str, Take]]]] = {
-    group: {
-        name.removeprefix(f"{group}."): (name, take) for name, take in PERSON.items() if name.startswith(f"{group}.")
-    }
-    for group in ("company", "utm", "custom")
-}
-"""The objects that may stand in `data`, and what their parts are with us."""
-
-_IDENTIFIERS: Final = frozenset({"email", "phone", "crm_id", "anonymous_id"})
-_PREFIXES: Final = ("custom.", "company.", "utm.")
-_STRUCTURE: Final = frozenset({"form", "path", "page", "url", "referrer"})
-"""What a submitted form says of itself, not of the person."""
 
 
 class Understood(msgspec.Struct, frozen=True, gc=False):
@@ -94,13 +52,20 @@ def understand(
         data = {}
     elif type(data) is not dict:
         raise UnmappableError(f"{where}/data", "is not an object", 'send {"data": {"form": "demo-request", ...}}')
-    person, fields = _sorted_out(data, type_, where)
+    sorter = Sorter(where)
+    sorter.take(data, type_ == "form.submitted")
+    person, fields = sorter.person, sorter.fields
+    refine = _OF_TYPE.get(type_)
+    if refine is not None:
+        refine(fields)
     email, phone, crm_id, anonymous_id = _identifiers(sent, data, person, type_, where)
+    flags: tuple[str, ...] = (FLAG_FACTS,) if sorter.dropped else ()
     at, given = now, sent.get("time")
     if given is not None:
-        at = values.moment_of(given, f"{where}/time")
-        if at > now:
-            at, altered = now, True
+        at, change = _happened_at(given, now, where)
+        altered = altered or change is not None
+        if change == FLAG_TIME:
+            flags = (*flags, FLAG_TIME)
     happened = Happened(
         source=origin,
         source_id=sent_id,
@@ -112,6 +77,8 @@ def understand(
         person=person,
         fields=fields,
         altered=altered,
+        flags=flags,
+        dropped=sorter.dropped,
     )
     return Understood(sent_id, event_id(f"{scope}\n{sent_id}"), type_, at, happened)
 
@@ -169,42 +136,77 @@ def _id(sent: Mapping[str, Json], where: str) -> str:
     raise UnmappableError(f"{where}/id", what, "give each event an id of its own, and send the same one when you retry")
 
 
+def _happened_at(given: Json, now: datetime, where: str) -> tuple[datetime, str | None]:
+    """When it happened, and what was changed: an impossible time counts as now and is flagged, a fast clock's is cut."""
+    if type(given) is str and not given.strip():
+        return now, None
+    at = values.moment_of(given, f"{where}/time")
+    if at is None or not is_possible(at, now):
+        return now, FLAG_TIME
+    return (at, None) if at <= now else (now, "cut")
+
+
 # --- whom ----------------------------------------------------------------------------------------------------------
 
 
 def _identifiers(
     sent: Mapping[str, Json], data: Mapping[str, Json], person: Facts, type_: str, where: str
 ) -> tuple[str | None, str | None, str | None, str | None]:
-    email = _given(sent, data, "email", where)
-    if email is not None:
-        try:
-            email = normalise.email(email)
-        except normalise.MalformedError as wrong:
-            raise UnmappableError(
-                _place(sent, "email", where), f"is no address: {_within(wrong.what)}", wrong.remedy
-            ) from None
-    crm_id, anonymous_id = _given(sent, data, "crm_id", where), _given(sent, data, "anonymous_id", where)
-    if crm_id is not None:
-        crm_id = normalise.clean(crm_id) or None
-    if anonymous_id is not None:
-        anonymous_id = normalise.clean(anonymous_id) or None
-    phone = _given(sent, data, "phone", where)
-    if phone is not None:
-        try:
-            phone = normalise.phone(phone, str(person.get("country") or person.get("company.country") or "") or None)
-        except normalise.MalformedError as wrong:
-            if not (email or crm_id or anonymous_id):
-                raise UnmappableError(
-                    _place(sent, "phone", where), f"is no number: {_within(wrong.what)}", wrong.remedy
-                ) from None
-            if readable := normalise.clean(phone):
-                person["phone"] = readable  # no identifier, but a person may still be able to read it
-            phone = None
+    email, wrong_email = _email(sent, data, where)
+    phone, wrong_phone = _phone(sent, data, person, where)
+    crm_id, anonymous_id = _own_id(sent, data, "crm_id", where), _own_id(sent, data, "anonymous_id", where)
     if not (email or phone or crm_id or anonymous_id) and type_ not in NOBODYS:
-        raise UnmappableError(
-            f"{where}/email", "is missing", "say whose event this is: email, phone, crm_id or anonymous_id"
+        raise (
+            wrong_email
+            or wrong_phone
+            or UnmappableError(
+                f"{where}/email", "is missing", "say whose event this is: email, phone, crm_id or anonymous_id"
+            )
         )
+    # What is no identifier is kept under another name: a person may still be able to read it.
+    if wrong_email and (readable := normalise.clean(wrong_email.given, ID_MAX)):
+        person["custom.email"] = readable
+    if wrong_phone and (readable := normalise.clean(wrong_phone.given, ID_MAX)):
+        person["phone"] = readable
     return email, phone, crm_id, anonymous_id
+
+
+class _NotOneError(UnmappableError):
+    """An identifier that is none. `given` is what was sent."""
+
+    def __init__(self, pointer: str, what: str, remedy: str, given: str) -> None:
+        super().__init__(pointer, what, remedy)
+        self.given = given
+
+
+def _email(sent: Mapping[str, Json], data: Mapping[str, Json], where: str) -> tuple[str | None, _NotOneError | None]:
+    given = _given(sent, data, "email", where)
+    if given is None:
+        return None, None
+    try:
+        return normalise.email(given), None
+    except normalise.MalformedError as wrong:
+        place = _place(sent, "email", where)
+        return None, _NotOneError(place, f"is no address: {_within(wrong.what)}", wrong.remedy, given)
+
+
+def _phone(
+    sent: Mapping[str, Json], data: Mapping[str, Json], person: Facts, where: str
+) -> tuple[str | None, _NotOneError | None]:
+    given = _given(sent, data, "phone", where)
+    if given is None:
+        return None, None
+    try:
+        country = str(person.get("country") or person.get("company.country") or "")
+        return normalise.phone(given, country or None), None
+    except normalise.MalformedError as wrong:
+        place = _place(sent, "phone", where)
+        return None, _NotOneError(place, f"is no number: {_within(wrong.what)}", wrong.remedy, given)
+
+
+def _own_id(sent: Mapping[str, Json], data: Mapping[str, Json], name: str, where: str) -> str | None:
+    given = _given(sent, data, name, where)
+    return None if given is None else normalise.clean(given) or None
 
 
 def _given(sent: Mapping[str, Json], data: Mapping[str, Json], name: str, where: str) -> str | None:
@@ -228,88 +230,6 @@ def _place(sent: Mapping[str, Json], name: str, where: str) -> str:
 
 
 # --- what ----------------------------------------------------------------------------------------------------------
-
-
-def _sorted_out(data: dict[str, Json], type_: str, where: str) -> tuple[Facts, Facts]:
-    """Facts about the person, and the event's own fields."""
-    person: Facts = {}
-    fields: Facts = {}
-    form = type_ == "form.submitted"
-    for name, value in data.items():
-        if value is None or value == "" or name in _IDENTIFIERS:
-            continue
-        if type(value) is dict and name in _NESTED:
-            _learn_parts(person, name, value)
-        elif (known := _FLAT.get(name)) is not None:
-            found = known[1](value)
-            if found is not None:
-                person[known[0]] = found
-            else:
-                _misfit(person, known, value)
-        elif name.startswith(_PREFIXES):
-            _own(person, name if name.startswith("custom.") else f"custom.{name}", value)
-        elif not form or name in _STRUCTURE:
-            _own(fields, name, value)
-        else:  # what a form asks is about the person; rules that name a usual field of events find it too
-            _own(person, f"custom.{name}", value)
-            if name in EVENT_FIELDS:
-                _own(fields, name, value)
-    refine = _OF_TYPE.get(type_)
-    if refine is not None:
-        refine(fields)
-    if len(person) + len(fields) > FIELDS_MAX:
-        raise UnmappableError(f"{where}/data", f"has more than {FIELDS_MAX} fields", "send fewer")
-    return person, fields
-
-
-def _learn_parts(person: Facts, group: str, parts: Mapping[str, Json]) -> None:
-    """The facts in an object such as `company`."""
-    ours = _NESTED[group]
-    for name, value in parts.items():
-        known = ours.get(name)
-        if known is not None:
-            found = known[1](value)
-            if found is not None:
-                person[known[0]] = found
-            else:
-                _misfit(person, known, value)
-        else:
-            _own(person, f"custom.{name}" if group == "custom" else f"custom.{group}.{name}", value)
-
-
-def _misfit(person: Facts, known: tuple[str, Take], value: Json) -> None:
-    """A value that is not of its fact's kind is kept as a custom fact."""
-    name, take = known
-    if value is not None and not (take is values.text and type(value) is str):  # such a text is blank
-        _own(person, f"custom.{name}", value)
-
-
-def _own(into: Facts, name: str, value: Json) -> None:
-    """A field under the sender's own name; what has parts becomes dotted names."""
-    if type(value) is str:
-        if text := values.cleaned(value):
-            into[_name(name)] = text
-    else:
-        _flatten(into, name, value, 0)
-
-
-def _flatten(into: Facts, name: str, value: Json, depth: int) -> None:
-    if type(value) is dict and depth < DEPTH_MAX:
-        for part, inner in value.items():
-            _flatten(into, f"{name}.{part}", inner, depth + 1)
-        return
-    found = values.plain(value)
-    if found is None and value and isinstance(value, list | dict):
-        found = values.as_json(value)
-    if found is not None:
-        into[_name(name)] = found
-
-
-def _name(name: str) -> str:
-    """A field's name: one word."""
-    if name and name.isascii() and name.isprintable() and " " not in name:
-        return name[:NAME_MAX]
-    return "_".join(normalise.clean(name).split())[:NAME_MAX] or "unnamed"
 
 
 def _touch(fields: Facts) -> None:

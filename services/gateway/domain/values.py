@@ -25,6 +25,7 @@ _GROUPED_WITH_CENTS = re.compile(r"\d{1,3}(?:,\d{3})+\.\d+", re.ASCII)  # 1,200.
 _PLAIN_NUMBER = re.compile(r"[+-]?\d{1,15}(?:\.\d{1,15})?", re.ASCII)
 _RANGE = re.compile(r"([\d,.']+)(?:\+|(?:-|–|—|to)[\d,.']+)", re.ASCII)  # 500+, 51-200: its lower end
 _BLANKS = re.compile(r"[\s'_\u2019]")
+_WORD_MAX: Final = 50  # characters: no yes and no no is longer
 _WORD = re.compile(r"[a-z]{2,3}", re.ASCII)
 _SECONDS_MAX: Final = 100_000_000_000  # the year 5138; beyond it a number means milliseconds
 
@@ -59,8 +60,28 @@ def plain(value: Json) -> Value | None:
     if isinstance(value, list):
         if any(isinstance(item, list | dict) for item in value):
             return None
-        return normalise.clean(", ".join(_written(item) for item in value if item is not None and item != "")) or None
+        return normalise.clean(_joined(value)) or None
     return value
+
+
+def _joined(items: list[Json]) -> str:
+    """The items as one text; those beyond what is kept of a text are left out before they are joined."""
+    kept: list[str] = []
+    room = 2 * normalise.TEXT_MAX
+    for item in items:
+        if item is not None and item != "":
+            kept.append(_written(item)[:room])
+            room -= len(kept[-1]) + 2
+            if room <= 0:
+                break
+    return ", ".join(kept)
+
+
+def last(value: Json) -> Json:
+    """The last item of a list that says something, for a field that has one value."""
+    if not isinstance(value, list):
+        return value
+    return next((item for item in reversed(value) if plain(item) is not None), None)
 
 
 def text(value: Json) -> Value | None:
@@ -114,6 +135,39 @@ def whole(value: Json) -> Value | None:
     return found if found is None or type(found) is int else math.floor(float(found))
 
 
+_COUNT = r"\d{1,3}(?:[,.' \u2019]\d{3})+|\d{1,9}"
+_THOUSAND = r"(?:\s?(k|tsd)\b\.?)?"
+_BELOW = r"<=?|≤|less than|fewer than|under|up to|below|max\.?|unter|bis(?: zu)?|weniger als|moins de|menos de"
+_ABOVE = r">|more than|over|above|über|mehr als|plus de|más de"
+_ABOUT = r">=|≥|=|~|about|around|approx\.?|approximately|circa|ca\.?|at least|from|min\.?|ab|mindestens|etwa|rund"
+_HEADCOUNT = re.compile(
+    rf"(?:({_BELOW})|({_ABOVE})|{_ABOUT})?\s?({_COUNT}){_THOUSAND}"
+    rf"(?:\s?(?:-|–|—|to|bis|à|until|and|und|\.\.\.?|…)\s?(?:{_COUNT}){_THOUSAND})?\s?(?:\+)?\s?[^\d<>]{{0,60}}"
+)
+_HEADCOUNT_MAX: Final = 100  # characters looked at
+_ALONE: Final = frozenset({"just me", "only me", "self-employed", "self employed", "freelancer", "solo"})
+
+
+def headcount(value: Json) -> Value | None:
+    """`1,200`, `201-500 employees`, `1k+` and `more than 500` as a whole number: the least that it can mean."""
+    if type(value) is not str:
+        return whole(last(value))
+    found = whole(value)
+    if found is not None:
+        return found
+    words = " ".join(value[:_HEADCOUNT_MAX].lower().split())
+    if words in _ALONE:
+        return 1
+    match = _HEADCOUNT.fullmatch(words)
+    if match is None:
+        return None
+    below, above, count, thousands, thousands_of_end = match.groups()
+    if below:
+        return 1
+    size = int(re.sub(r"\D", "", count)) * (1_000 if thousands or thousands_of_end else 1)
+    return size + 1 if above else size
+
+
 def truth(value: Json) -> Value | None:
     """A yes or a no; None when it is neither, because consent is not guessed."""
     if isinstance(value, bool):
@@ -122,7 +176,7 @@ def truth(value: Json) -> Value | None:
         return bool(value) if value in (0, 1) else None
     if not isinstance(value, str):
         return None
-    word = value.strip().lower()
+    word = value[:_WORD_MAX].strip().lower()
     return True if word in _YES else False if word in _NO else None
 
 
@@ -155,19 +209,39 @@ def domain(value: Json) -> Value | None:
 # --- moments -------------------------------------------------------------------------------------------------------
 
 _REMEDY_TIME = "write it as 2026-12-31T09:30:00Z, or leave it out"
+_NUMBER_OF_TIME = re.compile(r"[+-]?\d{1,20}(?:\.\d{1,9})?", re.ASCII)
+_BASIC_DATE = re.compile(r"(?:19|20)\d{6}", re.ASCII)  # 20261231
+_ZERO_DATE = re.compile(r"0{4}-0{2}-0{2}(?:[T ][0:.]*)?Z?", re.ASCII)  # as MySQL writes no date at all
+_UNITS: Final = ((100_000_000_000_000_000, 1_000_000_000), (100_000_000_000_000, 1_000_000), (_SECONDS_MAX, 1_000))
 
 
-def moment_of(value: Json, pointer: str) -> datetime:
-    """ISO 8601 (UTC when it names no offset), or seconds or milliseconds since 1970. Raises `UnmappableError`."""
-    try:
-        if isinstance(value, str):
-            written = value.strip()
-            if not (written.isascii() and written.isdigit() and len(written) >= 9):
+def moment_of(value: Json, pointer: str) -> datetime | None:
+    """ISO 8601 (UTC when it names no offset), or a number since 1970 in seconds, milliseconds, micro- or nanoseconds.
+
+    None for a time that no calendar has, such as 0000-00-00. Raises `UnmappableError` for what is no time.
+    """
+    if isinstance(value, str):
+        written = value[:_WORD_MAX].strip()
+        if _ZERO_DATE.fullmatch(written):
+            return None
+        if not _NUMBER_OF_TIME.fullmatch(written) or _BASIC_DATE.fullmatch(written):
+            try:
                 at = datetime.fromisoformat(written)
-                return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-            value = int(written[:20])
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return EPOCH + timedelta(milliseconds=value if abs(value) >= _SECONDS_MAX else value * 1_000)
+            except ValueError:
+                raise UnmappableError(pointer, "is not a time", _REMEDY_TIME) from None
+            return _in_utc(at)
+        value = float(written) if "." in written else int(written)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UnmappableError(pointer, "is not a time", _REMEDY_TIME)
+    unit = next((unit for least, unit in _UNITS if abs(value) >= least), 1)
+    try:
+        return EPOCH + timedelta(microseconds=round(value * 1_000_000 / unit))
     except (ValueError, OverflowError):
-        pass
-    raise UnmappableError(pointer, "is not a time", _REMEDY_TIME)
+        return None
+
+
+def _in_utc(at: datetime) -> datetime | None:
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError:  # the first or the last day that there is
+        return None

@@ -50,7 +50,6 @@ def test_an_ordinary_event_is_read_as_it_is() -> None:
         (b'{"a":1,"\\u0061":1}', 422),
         (b'{"a":1,"a":2,"b":"\\u003a"}', 422),
         (b'{"a":1,"a":2,"b":"\\u003A"}', 422),
-        (b"\xef\xbb\xbf{}", 400),
         ('{"a":1}'.encode("utf-16"), 400),
         ('{"a":1}'.encode("utf-16-le"), 400),
         ('{"a":1}'.encode("utf-16-be"), 400),
@@ -221,3 +220,14 @@ def test_what_passes_can_be_encoded_everywhere(tree: Json) -> None:
 
     assert b"\x00" not in again
     assert answer(parse, again) == answer(lambda _: type(parsed)(parsed.value, False), again)
+
+
+def test_one_byte_order_mark_is_skipped() -> None:
+    assert parse(b'\xef\xbb\xbf{"a":1}') == exact(b'\xef\xbb\xbf{"a":1}') == parse(b'{"a":1}')
+    assert refusal(b'\xef\xbb\xbf\xef\xbb\xbf{"a":1}').status == 400
+
+
+def test_the_place_of_a_mistake_is_cut_and_its_parts_escaped() -> None:
+    assert refusal(b'{"a/~":{"b":NaN}}').pointer == "/a~1~0/b"
+    long = refusal(b'{"' + b"k" * 60_000 + b'":{"b":NaN}}').pointer
+    assert long == "/" + "k" * 119 + "..."
