@@ -13,7 +13,7 @@ import msgspec
 import structlog
 from prometheus_client import Counter
 
-from services.gateway import bodies, ingest
+from services.gateway import bodies, ingest, pages
 from services.gateway.domain import cloudevents, forms
 from services.gateway.domain.forms import Form
 from services.gateway.domain.mapping import Understood
@@ -35,6 +35,7 @@ Headers = Mapping[bytes, bytes]
 Extra = dict[bytes, bytes]
 
 BODY_LIMIT: Final = 256 * 1024
+FORMS_ROUTE: Final = "/v1/forms/{form}"
 RETRY_SECONDS: Final = 5
 PRESET_RETRY_SECONDS: Final = 3_600
 PREFLIGHT_SECONDS: Final = 600
@@ -93,11 +94,11 @@ class Gateway:
                 if path == EVENTS_PATH:
                     return await self._serve(scope, receive, send, EVENTS_PATH, Gateway._events)
                 if path.startswith(FORMS_PATH):
-                    return await self._serve(scope, receive, send, "/v1/forms/{form}", Gateway._form)
+                    return await self._serve(scope, receive, send, FORMS_ROUTE, Gateway._form)
                 if path.startswith(HOOKS_PATH):
                     return await self._serve(scope, receive, send, "/hooks/{source}", Gateway._hook)
             elif scope["method"] == "OPTIONS" and path.startswith(FORMS_PATH):
-                return await self._serve(scope, receive, send, "/v1/forms/{form}", Gateway._preflight)
+                return await self._serve(scope, receive, send, FORMS_ROUTE, Gateway._preflight)
         await self._inner(scope, receive, send)
         return None
 
@@ -120,7 +121,8 @@ class Gateway:
             asked.body = await _body(scope, receive, asked.headers)
             reply = await answering(self, asked)
         except Exception as error:  # noqa: BLE001  # the last frame of our own: there is always an answer
-            reply = _refusal(error, request_id, scope["method"], route)
+            shown = route == FORMS_ROUTE and pages.is_wanted(asked.headers.get(b"accept", b""))
+            reply = _refusal(error, request_id, scope["method"], route, shown)
         sent = [
             *reply.headers,
             *_ALWAYS,
@@ -137,14 +139,14 @@ class Gateway:
     async def _events(self, asked: Asked) -> Reply:
         who = self._principal(asked.headers)
         _refuse_encoded(asked.headers)
-        media, _ = bodies.content_type(asked.headers.get(b"content-type", b""))
+        media, options = bodies.content_type(asked.headers.get(b"content-type", b""))
         binary = b"ce-specversion" in asked.headers and not media.startswith("application/cloudevents")
         body, kept_media = asked.body, media
         try:
             attributes = cloudevents.attributes(asked.headers) if binary else None
             if attributes is not None:
                 body, kept_media = ingest.as_structured(body, attributes), cloudevents.STRUCTURED
-            found = ingest.events(asked.body, media, attributes, key=who.name, now=self._clock.business())
+            found = ingest.events(asked.body, media, options, attributes, key=who.name, now=self._clock.business())
         except UnmappableError as wrong:
             letter = await self._bury(EVENTS_PATH, who.name, kept_media, body, wrong)
             raise ingest.problem_of(wrong, letter) from None
@@ -157,24 +159,31 @@ class Gateway:
     async def _form(self, asked: Asked) -> Reply:
         form = self._form_at(asked)
         _refuse_encoded(asked.headers)
-        media, options = bodies.content_type(asked.headers.get(b"content-type", b""))
+        header = asked.headers.get(b"content-type", b"")
+        media, options = bodies.content_type(header)
+        key = self._idempotency_key(asked.headers)
         try:
             fields, altered = bodies.form(asked.body, media, options)
-            key = self._idempotency_key(asked.headers)
-            id = forms.given_id(fields) or key or new_id()
+            key = forms.given_id(fields) or key
+            id = key or new_id()
             if form.is_robot(fields):
                 await self._bury_robot(asked, form, id)
                 return _gone_on(asked, form, fields, media, _accepted([id]))
             referer = asked.headers.get(b"referer", b"").decode("latin-1")
-            now = self._clock.business()
-            found = [ingest.form_post(form, fields, id=id, referer=referer, now=now, altered=altered)]
+            now, received = self._clock.business(), self._clock.real()
+            found = ingest.form_post(form, fields, id=id, referer=referer, now=now, altered=altered, received=received)
         except UnmappableError as wrong:
-            raise ingest.problem_of(wrong) from None
+            if not asked.body.strip():
+                raise ingest.problem_of(wrong) from None
+            # A person may wait for an answer behind it. The header is kept whole: it holds the boundary.
+            letter = await self._bury(asked.path, form.source, header.decode("latin-1"), asked.body, wrong, key or "")
+            raise ingest.problem_of(wrong, letter) from None
         if key is None:
-            reply = await self._keep(form.source, found)
-        else:
-            print_ = idempotency.fingerprint(media.encode(), asked.body)
-            reply = await self._keep_once(form.source, found, f"form POST {asked.path}", key, print_, asked.extra)
+            reply = await self._keep(form.source, [found])
+        else:  # a retry has the same key and the same fields; another post under this key is another event
+            print_ = forms.retry_of(fields)
+            once = idempotency.fingerprint(key.encode(), print_.encode())
+            reply = await self._keep_once(form.source, [found], f"form POST {asked.path}", once, print_, asked.extra)
         return _gone_on(asked, form, fields, media, reply)
 
     async def _hook(self, asked: Asked) -> Reply:
@@ -335,14 +344,17 @@ def _accepted(ids: list[str]) -> Reply:
 
 
 def _gone_on(asked: Asked, form: Form, fields: Mapping[str, Json], media: str, reply: Reply) -> Reply:
-    """A browser that posted a page's form is sent on; a script gets its answer."""
-    if media == bodies.JSON or b"text/html" not in asked.headers.get(b"accept", b""):
+    """A browser that posted a page's form is sent on, or shown a page; a script gets its answer."""
+    if not pages.is_wanted(asked.headers.get(b"accept", b"")):
         return reply
-    target = form.goes_on_to(fields)
-    return reply if target is None else Reply(303, b"", ((b"location", target.encode()),))
+    target = None if media == bodies.JSON else form.goes_on_to(fields)
+    if target is None:
+        return Reply(reply.status, pages.page(reply.status), (pages.HTML, pages.POLICY))
+    return Reply(303, b"", ((b"location", target.encode()),))
 
 
-def _refusal(error: Exception, request_id: str, method: str, route: str) -> Reply:
+def _refusal(error: Exception, request_id: str, method: str, route: str, shown: bool) -> Reply:
+    """The answer to a request that failed. `shown`: to a person, as a page."""
     problem = as_problem(error)
     if isinstance(error, StorageError):
         problem.headers["Retry-After"] = str(RETRY_SECONDS)
@@ -354,4 +366,9 @@ def _refusal(error: Exception, request_id: str, method: str, route: str) -> Repl
     kept = tuple(
         (n.lower().encode(), v.encode("latin-1", "replace")) for n, v in headers.items() if n != "cache-control"
     )
-    return Reply(status, body, kept)
+    if not shown:
+        return Reply(status, body, kept)
+    pointer, letter = problem.errors[0]["pointer"] if problem.errors else "", "dead_letter" in problem.extensions
+    body = pages.page(status, pointer=pointer, kept=letter, request_id=request_id)
+    without_type = tuple(pair for pair in kept if pair[0] != b"content-type")
+    return Reply(status, body, (pages.HTML, pages.POLICY, *without_type))

@@ -1,11 +1,12 @@
-"""Takes bodies apart by their content type: strict JSON, urlencoded and multipart forms. Says 415, 400, 413 or 422."""
+"""Takes bodies apart by content type and charset: strict JSON, urlencoded and multipart forms. Says 415, 400, 413 or 422."""
 
 from typing import Final, NoReturn
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from services.gateway.domain.charsets import UTF_8, codec_of, decoded
 from services.gateway.domain.forms import fields_of
 from services.gateway.domain.values import Json, UnmappableError
 from services.runtime import strict_json
@@ -16,6 +17,12 @@ URLENCODED: Final = "application/x-www-form-urlencoded"
 MULTIPART: Final = "multipart/form-data"
 JSON: Final = "application/json"
 FIELDS_MAX: Final = 500
+HEADER_MAX: Final = 1_000  # bytes of a content type; a boundary has at most 70
+
+_REPLACEMENT = "\ufffd"
+_MARK = "\ufeff"  # the byte order mark
+_Raw = tuple[bytes, bytes, str | None]
+"""Name and value of a field, and the charset of its own."""
 
 Options = dict[bytes, bytes]
 _PLAIN: Final[dict[bytes, tuple[str, Options]]] = {
@@ -27,15 +34,23 @@ _PLAIN: Final[dict[bytes, tuple[str, Options]]] = {
 
 
 def content_type(header: bytes) -> tuple[str, Options]:
-    """The media type, in lower case, and its parameters. Raises `Problem` 415 for text in anything but UTF-8."""
+    """The media type, in lower case, and its parameters."""
     known = _PLAIN.get(header)
     if known is not None:
         return known
-    media, options = parse_options_header(header.decode("latin-1"))
-    charset = options.get(b"charset", b"utf-8").lower()
-    if charset not in (b"utf-8", b"utf8"):
-        raise Problem(415, "Unsupported charset", "Send UTF-8, and say `charset=utf-8` or nothing.")
+    media, options = parse_options_header(header[:HEADER_MAX].decode("latin-1"))
     return media.decode("latin-1"), options
+
+
+def _codec(options: Options) -> str:
+    """The declared charset; UTF-8 without one. Raises `UnmappableError` 415."""
+    declared = options.get(b"charset")
+    if declared is None:
+        return UTF_8
+    codec = codec_of(declared)
+    if codec is None:
+        raise UnmappableError("header:Content-Type", "names a charset that is not known", "send UTF-8", 415)
+    return codec
 
 
 def is_json(media: str) -> bool:
@@ -51,43 +66,74 @@ def refuse_type(media: str, wanted: str) -> NoReturn:
     )
 
 
-def json(body: bytes) -> Parsed:
-    """The value of a JSON body. Raises `UnmappableError` with the status to answer."""
+def json(body: bytes, options: Options | None = None) -> Parsed:
+    """The value of a JSON body. Raises `UnmappableError` with the status to answer.
+
+    JSON is UTF-8 whatever is declared; a body that is not is read in the charset that the options declare.
+    """
+    altered = False
+    if options and (codec := _codec(options)) != UTF_8 and not _is_utf_8(body):
+        text = decoded(body, codec)
+        body, altered = text.encode(), _REPLACEMENT in text
     try:
-        return strict_json.parse(body)
+        parsed = strict_json.parse(body)
     except StrictError as wrong:
         raise UnmappableError(f"#{wrong.pointer}", wrong.predicate, wrong.remedy, wrong.status) from None
+    return Parsed(parsed.value, True) if altered else parsed
+
+
+def _is_utf_8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def form(body: bytes, media: str, options: Options) -> tuple[dict[str, Json], bool]:
-    """The fields of a form, and whether something in them was replaced. Raises `Problem` 415, `UnmappableError`."""
+    """The fields of a form, and whether something in them was replaced. Raises `UnmappableError`."""
     if media == URLENCODED:
-        return _replaced(_urlencoded(body))
+        return _read(_urlencoded(body), _codec(options))
     if media == MULTIPART:
-        return _replaced(_multipart(body, options.get(b"boundary", b"")))
+        return _read(_multipart(body, options.get(b"boundary", b"")), _codec(options))
     if media == JSON:
-        parsed = json(body)
+        parsed = json(body, options)
         if not isinstance(parsed.value, dict):
             raise UnmappableError("#", "is not an object", 'send {"email": "ann@example.com", ...}')
         return parsed.value, parsed.altered
-    refuse_type(media, f"{URLENCODED}, {MULTIPART}, {JSON}")
+    what = "is not the type of a form"
+    raise UnmappableError("header:Content-Type", what, f"send {URLENCODED}, {MULTIPART} or {JSON}", 415)
 
 
-def _replaced(pairs: list[tuple[str, str]]) -> tuple[dict[str, Json], bool]:
-    """NUL becomes U+FFFD, as in JSON."""
-    altered = any("\x00" in name or "\x00" in value for name, value in pairs)
-    if altered:
-        pairs = [(name.replace("\x00", "\ufffd"), value.replace("\x00", "\ufffd")) for name, value in pairs]
+def _read(raw: list[_Raw], codec: str) -> tuple[dict[str, Json], bool]:
+    """The fields as text: in the charset of their part, else the one that the field `_charset_` names, else `codec`.
+
+    NUL becomes U+FFFD, as in JSON.
+    """
+    named = next((codec_of(value) for name, value, _ in raw if name == b"_charset_"), None)
+    codec = named or codec
+    altered = False
+    pairs: list[tuple[str, str]] = []
+    try:
+        for name, value, own in raw:
+            texts = decoded(name, codec), decoded(value, own or codec)
+            altered = altered or any("\x00" in text or (codec != UTF_8 and _REPLACEMENT in text) for text in texts)
+            pairs.append((texts[0].replace("\x00", _REPLACEMENT).lstrip(_MARK), texts[1].replace("\x00", _REPLACEMENT)))
+    except UnicodeDecodeError:
+        what, remedy = "the form is not UTF-8", 'send UTF-8: <form accept-charset="utf-8">, or name its charset'
+        raise UnmappableError("#", what, remedy, 400) from None
     return fields_of(pairs), altered
 
 
-def _urlencoded(body: bytes) -> list[tuple[str, str]]:
-    try:
-        return parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX, errors="strict")
-    except UnicodeDecodeError:
-        raise UnmappableError("#", "the body is not UTF-8", 'send UTF-8: <form accept-charset="utf-8">', 400) from None
-    except ValueError:
+def _urlencoded(body: bytes) -> list[_Raw]:
+    if body.count(b"&") >= FIELDS_MAX:
         _too_many()
+    pairs = [field.partition(b"=") for field in body.removeprefix(_MARK.encode()).split(b"&") if field]
+    return [(_unquoted(name), _unquoted(value), None) for name, _, value in pairs]
+
+
+def _unquoted(text: bytes) -> bytes:
+    return unquote_to_bytes(text.replace(b"+", b" "))
 
 
 def _too_many() -> NoReturn:
@@ -98,7 +144,7 @@ class _Parts:
     """Collects the text parts of a multipart body."""
 
     def __init__(self) -> None:
-        self.pairs: list[tuple[str, str]] = []
+        self.pairs: list[_Raw] = []
         self.ended = False
         self._begin()
 
@@ -134,15 +180,16 @@ class _Parts:
             )
         if b"filename" in options:
             if options[b"filename"] or self._body:  # an empty one is a file field left alone
-                raise Problem(415, "Files are not taken", "Send text fields alone; leave files out.")
+                raise UnmappableError("#", "the form holds a file", "send text fields alone; leave files out", 415)
             return
-        self.pairs.append((name.decode(), self._body.decode()))
+        own = parse_options_header(self._headers.get(b"content-type", b"").decode("latin-1"))[1].get(b"charset")
+        self.pairs.append((name, bytes(self._body), codec_of(own) if own else None))
 
     def finished(self) -> None:
         self.ended = True
 
 
-def _multipart(body: bytes, boundary: bytes) -> list[tuple[str, str]]:
+def _multipart(body: bytes, boundary: bytes) -> list[_Raw]:
     if not 0 < len(boundary) <= 200:
         raise UnmappableError("header:Content-Type", "has no boundary", "send `multipart/form-data; boundary=...`", 400)
     parts = _Parts()
@@ -159,10 +206,8 @@ def _multipart(body: bytes, boundary: bytes) -> list[tuple[str, str]]:
                 "on_end": parts.finished,
             },
         )
-        parser.write(body)
+        parser.write(body.removeprefix(_MARK.encode()))
         parser.finalize()
-    except UnicodeDecodeError:
-        raise UnmappableError("#", "the form is not UTF-8", 'send UTF-8: <form accept-charset="utf-8">', 400) from None
     except FormParserError:
         parts.ended = False
     if not parts.ended:

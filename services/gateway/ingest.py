@@ -17,7 +17,8 @@ from services.gateway.domain.forms import Form
 from services.gateway.domain.mapping import Understood, understand
 from services.gateway.domain.values import Json, UnmappableError
 from services.gateway.sources import Hook, Places, places_of
-from services.runtime import deadletters
+from services.runtime import deadletters, idempotency
+from services.runtime.clock import EPOCH
 from services.runtime.deadletters import DeadLetter
 from services.runtime.log import Row
 from services.runtime.problem import Problem
@@ -45,7 +46,13 @@ def rows(understood: Sequence[Understood]) -> list[Row]:
 
 
 def events(
-    body: bytes, media: str, attributes: Mapping[str, Json] | None, *, key: str, now: datetime
+    body: bytes,
+    media: str,
+    options: bodies.Options,
+    attributes: Mapping[str, Json] | None,
+    *,
+    key: str,
+    now: datetime,
 ) -> list[Understood]:
     """The events of a request under the API key named `key`. `attributes`: those of a binary CloudEvent.
 
@@ -54,11 +61,11 @@ def events(
     if attributes is not None:
         if not bodies.is_json(media):
             bodies.refuse_type(media, bodies.JSON)
-        parsed = bodies.json(body)
+        parsed = bodies.json(body, options)
         return [_event({**attributes, "data": parsed.value}, "#", key, now, parsed.altered)]
     if media not in (bodies.JSON, cloudevents.STRUCTURED, cloudevents.BATCH):
         bodies.refuse_type(media, EVENT_MEDIA)
-    parsed = bodies.json(body)
+    parsed = bodies.json(body, options)
     found = parsed.value
     if type(found) is dict and media != cloudevents.BATCH:
         return [_event(found, "#", key, now, parsed.altered)]
@@ -94,13 +101,23 @@ def as_structured(body: bytes, attributes: Mapping[str, Json]) -> bytes:
 
 
 def form_post(
-    form: Form, fields: Mapping[str, Json], *, id: str, referer: str | None, now: datetime, altered: bool
+    form: Form,
+    fields: Mapping[str, Json],
+    *,
+    id: str,
+    referer: str | None,
+    now: datetime,
+    altered: bool,
+    received: datetime,
 ) -> Understood:
-    """The submitted form. Raises `UnmappableError`."""
+    """The submitted form. Raises `UnmappableError`. `received` is in real time.
+
+    Many a page sends the same hidden `id` for everybody and for ever, so an event is the same one as before only if all
+    fields are, on the same day. `KEPT` of the idempotency keys sees to retries over midnight.
+    """
     sent = forms.short_form(form, fields, id, referer)
-    # Ids are told apart by person as well: many a page sends the same hidden `id` for everybody.
-    scope = f"form:{form.source}\n{form.id}\n{sent.get('email')}\n{sent.get('phone')}"
-    return understand(sent, origin=form.source, scope=scope, now=now, altered=altered)
+    scope = f"form:{form.source}\n{form.id}\n{forms.retry_of(fields)}\n{(received - EPOCH) // idempotency.KEPT}"
+    return understand(sent, origin=form.source, scope=scope, now=now, altered=altered, public=True)
 
 
 # --- /hooks/{source} -------------------------------------------------------------------------------------------------
@@ -162,11 +179,12 @@ def _again(letter: DeadLetter, places: Places, body: bytes, now: datetime) -> li
     id = unquote(fragment)
     media, options = bodies.content_type(letter.content_type.encode("latin-1", "replace"))
     if path == EVENTS_PATH:
-        return events(body, media, None, key=letter.source, now=now)
+        return events(body, media, options, None, key=letter.source, now=now)
     if path.startswith(FORMS_PATH) and (form := places.forms.get(path.removeprefix(FORMS_PATH))):
         fields, altered = bodies.form(body, media, options)
         given = forms.given_id(fields) or id or letter.id
-        return [form_post(form, fields, id=given, referer=None, now=now, altered=altered)]
+        made = form_post(form, fields, id=given, referer=None, now=now, altered=altered, received=letter.at)
+        return [made]
     if path.startswith(HOOKS_PATH) and (hook := places.hooks.get(path.removeprefix(HOOKS_PATH))):
         return hook_post(hook, body, delivery=id or sha256(letter.body).hexdigest()[:32], now=now)
     raise Problem(
@@ -182,7 +200,9 @@ def received_at(unit: Unit, real: datetime) -> datetime:
 
 def problem_of(wrong: UnmappableError, dead_letter: str | None = None) -> Problem:
     """What the sender is told. `dead_letter`: under which id the body is kept."""
-    title = {400: "Body not readable", 413: "Body too large"}.get(wrong.status, "Event not understood")
+    title = {400: "Body not readable", 413: "Body too large", 415: "Unsupported media type"}.get(
+        wrong.status, "Event not understood"
+    )
     place = wrong.pointer.rpartition("/")[2] if "/" in wrong.pointer else ""
     kept = " The body is kept: it can be corrected and retried." if dead_letter else ""
     return Problem(

@@ -2,16 +2,32 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 from urllib.parse import urlsplit
 
-from services.gateway.domain.facts import FLAT
-from services.gateway.domain.values import Json, UnmappableError, plain
+import msgspec
+
+from services.gateway.domain.facts import FLAT, NAME_MAX
+from services.gateway.domain.mapping import ID_MAX
+from services.gateway.domain.values import Json, UnmappableError, last, plain
 
 _ANY: Final = "*"
 _IDENTIFIERS: Final = ("email", "phone", "anonymous_id")
-_CONTROL: Final = ("id", "_id", "_redirect")  # about the post, not about the person
+_CONTROL: Final = ("id", "_id", "_redirect", "_charset_")  # about the post, not about the person
 _URL_MAX: Final = 2_000
+_UNCHECKED: Final = frozenset({"false", "0", "0.0", "off", "no"})  # how scripts write a checkbox left alone
+_ALIASES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("e_mail", "mail", "email_address", "your_email", "work_email", "business_email"), "email"),
+    **dict.fromkeys(("tel", "telephone", "phone_number", "your_phone", "your_tel", "mobile", "mobile_phone"), "phone"),
+    **dict.fromkeys(("your_name", "full_name", "fullname"), "name"),
+    **dict.fromkeys(("company_size", "number_of_employees", "numemployees", "employee_count"), "employees"),
+    "your_message": "message",
+    "your_company": "company",
+    "firstname": "first_name",
+    "lastname": "last_name",
+}
+"""How common form plugins name what we know. A field of our own name goes before them."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +45,9 @@ class Form:
         return _ANY in self.origins or origin.lower() in self.origins
 
     def is_robot(self, fields: Mapping[str, Json]) -> bool:
-        """People do not see the honeypot and leave it empty."""
-        return plain(fields.get(self.honeypot)) is not None or isinstance(fields.get(self.honeypot), dict)
+        """People do not see the honeypot: they leave its text empty and its checkbox alone."""
+        found = fields.get(self.honeypot)
+        return any(map(_is_filled, found)) if isinstance(found, list) else _is_filled(found)
 
     def goes_on_to(self, fields: Mapping[str, Json]) -> str | None:
         """Where a browser goes next: the field `_redirect`, when it stays with an allowed origin, else the source's own."""
@@ -38,6 +55,13 @@ class Form:
         if isinstance(asked, str) and _origin_of(asked) in self.origins:
             return asked
         return self.redirect
+
+
+def _is_filled(value: Json) -> bool:
+    if isinstance(value, list | dict):
+        return bool(value)
+    found = plain(value)
+    return found is not None and str(found).lower() not in _UNCHECKED
 
 
 def _origin_of(url: str) -> str | None:
@@ -52,41 +76,61 @@ def _origin_of(url: str) -> str | None:
 
 
 def fields_of(pairs: Iterable[tuple[str, str]]) -> dict[str, Json]:
-    """The fields of a posted form: `company[name]` is `company.name`, and a field sent twice is a list."""
+    """The fields of a posted form: `company[name]` is `company.name`, and a name that ends in `[]` holds a list.
+
+    Of a name sent twice, the last value that says something counts: so a hidden field stands in for a checkbox.
+    """
     found: dict[str, Json] = {}
+    lists: dict[str, list[Json]] = {}
     for name, value in pairs:
+        many = name.endswith("[]")
         if "[" in name:
             name = name.replace("][", ".").replace("[", ".").rstrip("].") or name
-        before = found.get(name)
-        if before is None:
+        if many:
+            found[name] = lists.setdefault(name, [])
+            lists[name].append(value)
+        elif name not in found or value.strip():
             found[name] = value
-        elif isinstance(before, list):
-            before.append(value)
-        else:
-            found[name] = [before, value]
     return found
 
 
 def given_id(fields: Mapping[str, Json]) -> str | None:
     """The sender's own id of this post."""
     found = plain(fields.get("_id")) or plain(fields.get("id"))
-    return None if found is None or found is False else str(found)
+    return None if found is None or found is False else str(found)[:ID_MAX]
+
+
+def retry_of(fields: Mapping[str, Json]) -> str:
+    """What two posts have in common when one is a retry of the other: all of their fields.
+
+    The bodies may differ, since a browser makes up a new boundary for each multipart body.
+    """
+    return sha256(msgspec.json.encode(fields, order="deterministic")).hexdigest()
 
 
 def short_form(form: Form, fields: Mapping[str, Json], id: str, referer: str | None) -> dict[str, Json]:
     """The post in our short form. Raises `UnmappableError` when nobody could be called or written to."""
     data: dict[str, Json] = {}
     made: dict[str, Json] = {"id": id, "type": "form.submitted", "data": data}
+    aliases: list[tuple[str, str, Json]] = []
     for name, value in fields.items():
         if name in _CONTROL or name == form.honeypot:
             continue
-        usual = name.lower().replace("-", "_")
-        if usual in _IDENTIFIERS:
-            made[usual] = value.strip() if isinstance(value, str) else value
+        usual = name[:NAME_MAX].lower().replace("-", "_").replace(" ", "_")
+        if usual in _ALIASES:
+            aliases.append((name, _ALIASES[usual], value))
+        elif usual in _IDENTIFIERS:
+            _put(made, usual, _identifier(value))
         elif usual == "crm_id":  # anybody may post a form: nobody becomes a known customer by saying so
             data["custom.crm_id"] = value
         else:
-            data[usual if usual in FLAT else name] = value
+            _put(data, usual if usual in FLAT else name, value)
+    for name, ours, value in aliases:
+        into = made if ours in _IDENTIFIERS else data
+        if plain(into.get(ours)) is None:
+            into[ours] = _identifier(value) if ours in _IDENTIFIERS else value
+        else:
+            data[name] = value
     if not (made.get("email") or made.get("phone")):
         raise UnmappableError("#/email", "is missing", "send an `email` or a `phone`, so that somebody can answer")
     path = _path_of(referer)
@@ -94,6 +138,17 @@ def short_form(form: Form, fields: Mapping[str, Json], id: str, referer: str | N
         data["path"] = path
     data["form"] = form.id
     return made
+
+
+def _put(into: dict[str, Json], name: str, value: Json) -> None:
+    """Set a field unless that would replace something by nothing: `Email` and `email` may both be there."""
+    if name not in into or isinstance(value, dict) or plain(value) is not None:
+        into[name] = value
+
+
+def _identifier(value: Json) -> Json:
+    value = last(value)
+    return value.strip() if isinstance(value, str) else value
 
 
 def _path_of(referer: str | None) -> str | None:

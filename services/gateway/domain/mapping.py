@@ -39,11 +39,19 @@ class Understood(msgspec.Struct, frozen=True, gc=False):
 
 
 def understand(
-    sent: Mapping[str, Json], *, origin: str, scope: str, now: datetime, altered: bool = False, where: str = "#"
+    sent: Mapping[str, Json],
+    *,
+    origin: str,
+    scope: str,
+    now: datetime,
+    altered: bool = False,
+    where: str = "#",
+    public: bool = False,
 ) -> Understood:
     """The event in `sent`, a body in our short form. Raises `UnmappableError`, naming the place below `where`.
 
-    `origin` is the authenticated source; ids are told apart within `scope`.
+    `origin` is the authenticated source; ids are told apart within `scope`. `public`: anybody may have sent it, so it
+    must say how to answer, by an email address or a phone number.
     """
     if not SHORT_FORM.issuperset(sent):
         _refuse_unknown(sent, where)
@@ -58,7 +66,7 @@ def understand(
     refine = _OF_TYPE.get(type_)
     if refine is not None:
         refine(fields)
-    email, phone, crm_id, anonymous_id = _identifiers(sent, data, person, type_, where)
+    email, phone, crm_id, anonymous_id = _identifiers(sent, data, person, type_, where, public)
     flags: tuple[str, ...] = (FLAG_FACTS,) if sorter.dropped else ()
     at, given = now, sent.get("time")
     if given is not None:
@@ -150,12 +158,12 @@ def _happened_at(given: Json, now: datetime, where: str) -> tuple[datetime, str 
 
 
 def _identifiers(
-    sent: Mapping[str, Json], data: Mapping[str, Json], person: Facts, type_: str, where: str
+    sent: Mapping[str, Json], data: Mapping[str, Json], person: Facts, type_: str, where: str, public: bool
 ) -> tuple[str | None, str | None, str | None, str | None]:
     email, wrong_email = _email(sent, data, where)
     phone, wrong_phone = _phone(sent, data, person, where)
     crm_id, anonymous_id = _own_id(sent, data, "crm_id", where), _own_id(sent, data, "anonymous_id", where)
-    if not (email or phone or crm_id or anonymous_id) and type_ not in NOBODYS:
+    if not (email or phone or ((crm_id or anonymous_id) and not public)) and type_ not in NOBODYS:
         raise (
             wrong_email
             or wrong_phone

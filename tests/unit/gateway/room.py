@@ -73,7 +73,8 @@ sources:
 
 
 class RememberingUnits:
-    """Units on a database in memory. `rows` is what was committed; with `full` set nothing can be."""
+    """Units on a database in memory. `rows` is what was committed; with `full` set nothing can be, with `keyless` set
+    events alone."""
 
     def __init__(self, clock: HandClock, config: Callable[[], Config]) -> None:
         self._clock, self._config = clock, config
@@ -81,6 +82,7 @@ class RememberingUnits:
         db.metadata.create_all(self.engine)
         self.rows: list[Row] = []
         self.full = False
+        self.keyless = False
 
     @property
     def alive(self) -> bool:
@@ -91,7 +93,7 @@ class RememberingUnits:
         return 0.02
 
     async def run(self, work: Callable[[Unit], T], lane: Lane = Lane.COMMAND) -> T:
-        if self.full:
+        if self.full or self.keyless:
             raise StorageError("database or disk is full")
         with self.engine.begin() as connection:
             unit = Unit(connection, self._clock, self._config())

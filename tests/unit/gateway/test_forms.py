@@ -56,12 +56,50 @@ async def test_all_three_ways_of_posting_say_the_same(room: Room) -> None:
     assert all((one.event.person, one.event.fields) == (first.event.person, first.event.fields) for one in others)
 
 
-async def test_each_post_is_an_event_of_its_own_unless_it_has_an_id(room: Room) -> None:
-    for fields in (ANN, ANN, {**ANN, "id": "7"}, {**ANN, "_id": "7"}, {**ANN, "_id": "7", "email": "bo@acme.example"}):
-        assert (await room.form(fields)).status == 202
-    one, two, seven, again, of_another_person = (row.event_id for row in room.units.rows)
-    assert seven == again
-    assert len({one, two, seven, of_another_person}) == 4
+async def test_each_post_without_a_key_is_an_event_of_its_own(room: Room) -> None:
+    for _ in range(2):
+        assert (await room.form(ANN)).status == 202
+    assert len({row.event_id for row in room.units.rows}) == 2
+
+
+@pytest.mark.parametrize("key", [{"id": "7"}, {"_id": "7"}])
+async def test_a_retry_of_a_form_has_the_same_key_and_fields_within_a_day(room: Room, key: dict[str, str]) -> None:
+    first = await room.form({**ANN, **key})
+    room.clock.advance(hours=23, minutes=59)
+    again = await room.form({**ANN, **key})
+    assert (again.json, again.headers["idempotent-replayed"]) == (first.json, "true")
+    assert len(room.kept) == 1
+
+
+async def test_another_inquiry_under_the_same_hidden_id_is_another_event(room: Room) -> None:
+    await room.form({**ANN, "id": "7"})
+    for fields in ({**ANN, "id": "7", "message": "and a second thing"}, {**ANN, "id": "7", "email": "bo@acme.example"}):
+        answer = await room.form(fields)
+        assert (answer.status, answer.json) == (202, {"ids": ["7"]})
+    room.clock.advance(hours=24, seconds=1)
+    await room.form({**ANN, "id": "7"})
+    assert len({row.event_id for row in room.units.rows}) == len(room.units.rows) == 4
+
+
+async def test_a_browser_that_tries_again_makes_up_another_boundary(room: Room) -> None:
+    parts = [(f'name="{name}"', value.encode()) for name, value in {**ANN, "_id": "7"}.items()]
+    for boundary in ("one", "two"):
+        headers, body = multipart(parts, boundary)
+        assert (await room.ask("POST", DEMO, headers, body)).status == 202
+    assert len(room.kept) == 1
+
+
+async def test_a_retry_counts_once_while_the_keys_cannot_be_kept(room: Room) -> None:
+    room.units.keyless = True
+    for _ in range(2):
+        assert (await room.form({**ANN, "id": "7"})).status == 202
+    assert len({row.event_id for row in room.units.rows}) == 1
+
+
+async def test_a_key_of_a_form_is_good_for_another_body_too(room: Room) -> None:
+    for name in ("Ann", "Bo"):
+        assert (await room.form({**ANN, "name": name}, idempotency_key="k1")).status == 202
+    assert [kept.event.person["name"] for kept in room.kept] == ["Ann", "Bo"]
 
 
 async def test_an_idempotency_key_is_an_id_too(room: Room) -> None:
@@ -78,7 +116,8 @@ async def test_an_idempotency_key_is_an_id_too(room: Room) -> None:
         ({"name": "Ann"}, "#/email"),
         ({"email": " "}, "#/email"),
         ({"email": "ann@"}, "#/email"),
-        ({"email": "ann@", "phone": "+4930123456"}, "#/email"),
+        ({"email": "ann@", "phone": "extension 5"}, "#/email"),
+        ({"email": "ann@", "anonymous_id": "x"}, "#/email"),
         ({"phone": "030 123456"}, "#/phone"),
         ({"anonymous_id": "x"}, "#/email"),
     ],
@@ -89,7 +128,9 @@ async def test_a_form_nobody_could_answer_names_the_field_and_the_remedy(
     answer = await room.form(fields)
     assert (answer.status, answer.pointer) == (422, pointer)
     assert "; " in answer.json["errors"][0]["detail"]
-    assert (room.kept, room.letters) == ([], [])
+    [letter] = room.letters
+    assert (room.kept, letter.id, letter.source) == ([], answer.json["dead_letter"], "website")
+    assert letter.body == urlencode(fields).encode()
 
 
 async def test_a_phone_is_enough(room: Room) -> None:
@@ -249,9 +290,16 @@ async def test_a_person_taken_for_a_robot_can_be_let_in(room: Room) -> None:
         ({"content-type": "multipart/form-data; boundary=x"}, b"--y\r\n\r\n--y--", 400),
     ],
 )
-async def test_a_body_that_is_no_form_is_refused(room: Room, headers: dict[str, str], body: bytes, status: int) -> None:
-    assert (await room.ask("POST", DEMO, headers, body)).status == status
-    assert room.letters == []
+async def test_a_body_that_is_no_form_is_refused_and_kept(
+    room: Room, headers: dict[str, str], body: bytes, status: int
+) -> None:
+    answer = await room.ask("POST", DEMO, headers, body)
+    assert answer.status == status
+    kept = bool(body) and status != 413 and "content-encoding" not in headers
+    assert [(letter.body, letter.content_type) for letter in room.letters] == (
+        [(body, headers.get("content-type", ""))] if kept else []
+    )
+    assert answer.json.get("dead_letter") == (room.letters[0].id if kept else None)
 
 
 @pytest.mark.parametrize(
@@ -279,3 +327,176 @@ async def test_a_json_form_may_be_nested(room: Room) -> None:
     sent: dict[str, Any] = {"email": "ann@acme.example", "company": {"name": "Acme"}, "consent": True, "score": 3}
     await room.ask("POST", DEMO, {"content-type": "application/json"}, json.dumps(sent).encode())
     assert room.kept[0].event.person == {"company.name": "Acme", "consent": True, "custom.score": 3}
+
+
+# --- what a person really sent ---------------------------------------------------------------------------------------
+
+
+async def posted(room: Room, body: bytes, media: str = "application/x-www-form-urlencoded") -> Any:
+    """The event made of a body."""
+    answer = await room.ask("POST", DEMO, {"content-type": media}, body)
+    assert answer.status == 202, answer.body
+    return room.kept[-1].event
+
+
+@pytest.mark.parametrize("email", ["n/a", "-", "none@", "ann@acme,example"])
+async def test_a_bad_email_beside_a_good_phone_does_not_lose_the_person(room: Room, email: str) -> None:
+    event = await posted(room, urlencode({"email": email, "phone": "+49 30 123456"}).encode())
+    assert (event.email, event.phone, event.person) == (None, "+4930123456", {"custom.email": email})
+
+
+@pytest.mark.parametrize(
+    ("pairs", "facts"),
+    [
+        ([("name", "Ann"), ("name", "Bo")], {"name": "Bo"}),
+        ([("name", "Ann"), ("name", " ")], {"name": "Ann"}),
+        ([("name", ""), ("name", "Ann")], {"name": "Ann"}),
+        ([("consent", "0"), ("consent", "1")], {"consent": True}),
+        ([("email", "other@acme.example"), ("email", "")], {}),
+        ([("Email", ""), ("Name", "Ann"), ("name", "")], {"name": "Ann"}),
+        ([("plan", "a"), ("plan", "b")], {"custom.plan": "b"}),
+        ([("plan[]", "a"), ("plan[]", "b")], {"custom.plan": "a, b"}),
+    ],
+)
+async def test_of_a_field_sent_twice_the_last_value_that_says_something_counts(
+    room: Room, pairs: list[tuple[str, str]], facts: dict[str, Any]
+) -> None:
+    event = await posted(room, urlencode([("email", "ann@acme.example"), *pairs]).encode())
+    assert event.person == facts
+    assert event.email == ("other@acme.example" if pairs[0][0] == "email" else "ann@acme.example")
+
+
+@pytest.mark.parametrize(
+    ("fields", "read"),
+    [
+        ({"your-email": "ann@acme.example", "your-name": "Ann", "your-message": "hi"}, "Ann"),
+        ({"E-Mail": "ann@acme.example", "Full Name": "Ann", "message": "hi"}, "Ann"),
+        ({"email": "ann@acme.example", "your-email": "", "name": "Ann", "your_name": "", "message": "hi"}, "Ann"),
+    ],
+)
+async def test_the_usual_names_of_form_plugins_are_understood(room: Room, fields: dict[str, str], read: str) -> None:
+    event = await posted(room, urlencode(fields).encode())
+    assert (event.email, event.person["name"], event.fields["message"]) == ("ann@acme.example", read, "hi")
+
+
+async def test_a_menu_of_company_sizes_is_a_number(room: Room) -> None:
+    for name in ("employees", "company_size", "company[employees]", "number-of-employees"):
+        event = await posted(room, urlencode({"email": "ann@acme.example", name: "201-500 employees"}).encode())
+        assert event.person == {"company.employees": 201}
+
+
+@pytest.mark.parametrize(
+    ("media", "body"),
+    [
+        ("application/x-www-form-urlencoded; charset=ISO-8859-1", b"email=ann@acme.example&name=M%FCller"),
+        ("application/x-www-form-urlencoded; charset=windows-1252", b"email=ann@acme.example&name=M\xfcller"),
+        ("application/x-www-form-urlencoded", b"email=ann@acme.example&name=M%FCller&_charset_=iso-8859-1"),
+        ("application/x-www-form-urlencoded; charset=UTF-8", b"email=ann@acme.example&name=M%C3%BCller&_charset_="),
+        ("application/x-www-form-urlencoded", b"\xef\xbb\xbfemail=ann@acme.example&name=M%C3%BCller"),
+        ("application/x-www-form-urlencoded", b"%EF%BB%BFemail=ann@acme.example&name=M%C3%BCller"),
+        ("application/json", b'\xef\xbb\xbf{"email":"ann@acme.example","name":"M\xc3\xbcller"}'),
+        ("application/json; charset=iso-8859-1", b'{"email":"ann@acme.example","name":"M\xfcller"}'),
+        ("application/json; charset=iso-8859-1", b'{"email":"ann@acme.example","name":"M\xc3\xbcller"}'),
+    ],
+)
+async def test_charsets_that_are_declared_and_byte_order_marks_are_understood(
+    room: Room, media: str, body: bytes
+) -> None:
+    event = await posted(room, body, media)
+    assert (event.email, event.person, event.altered) == ("ann@acme.example", {"name": "M\xfcller"}, False)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "part", "also"),
+    [
+        ("; charset=latin1", "", []),
+        ("", "\r\nContent-Type: text/plain; charset=windows-1252", []),
+        ("", "", [('name="_charset_"', b"iso-8859-1")]),
+    ],
+)
+async def test_the_charset_of_a_multipart_form_stands_in_three_places(
+    room: Room, parameter: str, part: str, also: list[tuple[str, bytes]]
+) -> None:
+    headers, body = multipart([*also, ('name="email"', b"ann@acme.example"), (f'name="name"{part}', b"M\xfcller")])
+    event = await posted(room, b"\xef\xbb\xbf" + body, headers["content-type"] + parameter)
+    assert event.person == {"name": "M\xfcller"}
+
+
+@pytest.mark.parametrize("charset", ["unicode_escape", "idna", "zip", "x" * 10_000, "utf-16"])
+async def test_an_unknown_charset_reaches_no_decoder(room: Room, charset: str) -> None:
+    headers = {"content-type": f"application/x-www-form-urlencoded; charset={charset}"}
+    answer = await room.ask("POST", DEMO, headers, b"email=ann@acme.example&name=%FC")
+    assert answer.status in (400, 415)
+    assert len(room.letters) == 1
+
+
+async def test_a_kept_form_can_be_corrected_and_retried(room: Room) -> None:
+    headers, body = multipart([('name="email"', b"ann@acme.example"), ('name="cv"; filename="cv.pdf"', b"%PDF")])
+    assert (await room.ask("POST", DEMO, headers, body)).status == 415
+    [letter] = room.letters
+    assert letter.body == body
+    _, corrected = multipart([('name="email"', b"ann@acme.example")])
+    await room.units.run(lambda unit: ingest.replay(unit, letter, corrected))
+    assert room.kept[0].event.email == "ann@acme.example"
+
+
+# --- pages for visitors ----------------------------------------------------------------------------------------------
+
+BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+@pytest.mark.parametrize(
+    ("form", "fields", "status", "says"),
+    [
+        ("anywhere", ANN, 202, "Thank you"),
+        ("demo-request", {"email": "<script>alert(1)</script>", "name": "<b>Ann"}, 422, "enter an email address"),
+        ("demo-request", {"phone": "<b>1"}, 422, "enter a phone number"),
+        ("nowhere<script>", ANN, 404, "Form not available"),
+    ],
+)
+async def test_a_visitor_sees_a_page_that_repeats_nothing_they_sent(
+    room: Room, form: str, fields: dict[str, str], status: int, says: str
+) -> None:
+    answer = await room.form(fields, form=form, **BROWSER)
+    page = answer.body.decode()
+    assert (answer.status, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert answer.headers["content-security-policy"] == "default-src 'none'"
+    assert says in page
+    assert "script" not in page
+    assert "<b>" not in page
+    assert "ann" not in page.lower().replace("ann@example.com", "").replace("cannot", "")
+
+
+async def test_a_visitor_is_told_when_nothing_can_be_kept(room: Room) -> None:
+    room.units.full = True
+    answer = await room.form(ANN, **BROWSER)
+    assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+    assert b"send it again" in answer.body
+
+
+async def test_a_kept_form_says_so_to_the_visitor(room: Room) -> None:
+    answer = await room.form({"name": "Ann"}, **BROWSER)
+    assert b"What you sent is kept." in answer.body
+    assert b"What you sent is kept." not in (await room.form({}, **BROWSER)).body
+
+
+# --- honeypots -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["false", "False", "0", "off", "no", "", " ", "\u3164"])
+async def test_a_checkbox_left_alone_is_no_robot(room: Room, value: str) -> None:
+    await posted(room, urlencode({**ANN, "fax": value}).encode())
+    assert room.letters == []
+
+
+@pytest.mark.parametrize("value", [False, 0, None, "", [], {}, [False, "0"]])
+async def test_a_script_writes_an_empty_honeypot_in_many_ways(room: Room, value: Any) -> None:
+    await posted(room, json.dumps({**ANN, "fax": value}).encode(), "application/json")
+    assert room.letters == []
+
+
+@pytest.mark.parametrize("value", [True, 1, "true", "on", "1", "x", ["", "x"], {"a": 1}])
+async def test_a_filled_honeypot_is_a_robot_in_any_shape(room: Room, value: Any) -> None:
+    body = json.dumps({**ANN, "fax": value}).encode()
+    assert (await room.ask("POST", DEMO, {"content-type": "application/json"}, body)).status == 202
+    assert (len(room.letters), room.kept) == (1, [])

@@ -1,0 +1,44 @@
+"""What a visitor sees whose browser posted a form: a short page instead of JSON. It repeats nothing that was sent."""
+
+from collections.abc import Mapping
+from html import escape
+from typing import Final
+
+HTML: Final = (b"content-type", b"text/html; charset=utf-8")
+POLICY: Final = (b"content-security-policy", b"default-src 'none'")
+
+_KEPT: Final = "What you sent is kept."
+_TEXTS: Final[Mapping[int, tuple[str, str]]] = {
+    202: ("Thank you", "Your message has arrived."),
+    400: ("Message not readable", "Your message could not be read."),
+    403: ("Form not available", "This form cannot be sent from this page."),
+    404: ("Form not available", "This form does not exist any more."),
+    413: ("Message too large", "Your message is too large. Please go back and send less."),
+    415: ("Message not readable", "Your message could not be read. Please leave out files and send text alone."),
+    422: ("Please check your entries", "Please go back, check your entries and send the form again."),
+    503: ("Not sent", "Your message could not be saved. Please go back and send it again in a moment."),
+}
+_FALLBACK: Final = ("Not sent", "Your message could not be taken. Please go back and send it again.")
+_FIELDS: Final[Mapping[str, str]] = {
+    "#/email": "Please go back and enter an email address, such as ann@example.com, or a phone number.",
+    "#/phone": "Please go back and enter a phone number with its country code, such as +49 30 123456.",
+}
+
+
+def is_wanted(accept: bytes) -> bool:
+    """Tell whether a browser shows the answer to a person."""
+    return b"text/html" in accept and b"application/json" not in accept
+
+
+def page(status: int, *, pointer: str = "", kept: bool = False, request_id: str = "") -> bytes:
+    """Return the page for an answer of this status. `pointer` is the field to correct; `kept`: as a dead letter."""
+    title, text = _TEXTS.get(status, _FALLBACK)
+    text = _FIELDS.get(pointer, text) if status == 422 else text
+    parts = [text, _KEPT] if kept else [text]
+    reference = f"<p><small>Reference: {escape(request_id)}</small></p>\n" if request_id and status >= 400 else ""
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="robots" content="noindex">\n'
+        f"<title>{escape(title)}</title>\n</head>\n<body>\n<main>\n<h1>{escape(title)}</h1>\n"
+        f"<p>{escape(' '.join(parts))}</p>\n{reference}</main>\n</body>\n</html>\n"
+    ).encode()
