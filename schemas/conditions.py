@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from schemas.values import Loc, all_wrong, did_you_mean, shown, wrong
+from schemas.values import Loc, all_wrong, did_you_mean, quoted, shown, wrong
 
 DEPTH_MAX: Final = 20
 TESTS_MAX: Final = 1_000
@@ -243,9 +243,9 @@ def _remedy(kind: str, value: object) -> str:
         return "to ask for a missing value write `{exists: false}`"
     if isinstance(value, (list, tuple)):
         return "to give several write `{in: [...]}`"
-    return {TEXT: "put it in quotes", NUMBER: "write digits, without quotes", BOOL: "write true or false"}.get(
-        kind, "write one value"
-    )
+    if kind in (NUMBER, BOOL) and quoted(value):
+        return "take away the quotes"
+    return {TEXT: "put it in quotes", NUMBER: "write digits", BOOL: "write true or false"}.get(kind, "write one value")
 
 
 def parse(raw: object, *, of_event: bool = False) -> Node:

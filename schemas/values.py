@@ -15,6 +15,7 @@ Loc = tuple[str | int, ...]
 _UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?:\d{1,9}[wdhms])+", re.ASCII)
 _PART = re.compile(r"(\d+)([wdhms])", re.ASCII)
+_UNQUOTED = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)|true|false", re.ASCII | re.IGNORECASE)
 DURATION_MAX = timedelta(days=3_660)
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 EMAIL_PATTERN = r"^[^@\s,;<>\x00-\x1f\x7f]{1,64}@[^@\s,;<>\x00-\x1f\x7f]+\.[^@\s,;<>.\x00-\x1f\x7f]+$"
@@ -96,9 +97,16 @@ def shown(value: object) -> str:
     return f"`{text[:57]}...`" if len(text) > 60 else f"`{text}`"
 
 
+def quoted(value: object) -> bool:
+    """Whether this text would be a number, or true or false, without the quotes around it."""
+    return isinstance(value, str) and _UNQUOTED.fullmatch(value.strip()) is not None
+
+
 def _finite(value: object) -> float:
+    if quoted(value):
+        raise wrong(f"{shown(value)} in quotes is text, not a number", "take away the quotes")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise wrong(f"{shown(value)} is not a number", "write digits, such as `40` or `0.5`, without quotes")
+        raise wrong(f"{shown(value)} is not a number", "write digits, such as `40` or `0.5`")
     try:
         number = float(value)
     except OverflowError:

@@ -19,6 +19,7 @@ import msgspec
 
 from schemas.conditions import AllOf, AnyOf, Node, Not, Test
 from schemas.events import Value
+from services.runtime import condition_values
 
 Holds = Callable[[Mapping[str, Value]], bool]
 Matched = Callable[[Mapping[str, Value]], tuple[int, ...]]
@@ -222,7 +223,8 @@ def _function(lines: Iterable[str], names: dict[str, Any]) -> Callable[..., Any]
 
 
 def _expression(source: _Source, test: Test) -> str:
-    field, values = test.field, _listed(test.value)
+    field = test.field
+    values = tuple(condition_values.normalised(field, test.op, value) for value in _listed(test.value))
     match test.op:
         case "eq" | "in":
             return _among(source, field, values)

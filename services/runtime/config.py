@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from schemas.agreement import Agreement
 from schemas.sources import Secret, Sources
 from schemas.team import Team
-from services.runtime import config_checks, config_warnings, config_words, yaml_places
+from services.runtime import config_checks, config_conditions, config_warnings, config_words, yaml_places
 from services.runtime.config_checks import Files
 from services.runtime.yaml_places import Document, Place, Problem
 
@@ -91,6 +91,7 @@ def _checked(directory: Path, raw: Mapping[str, bytes | Problem]) -> Config:
     team = _model(files.team, Team, found)
     sources = _model(files.sources, Sources, found)
     found += config_checks.problems(files)
+    found += config_conditions.problems(files)
     if found or agreement is None or team is None or sources is None:
         order = {str(directory / name): index for index, name in enumerate(NAMES)}
         found = sorted(set(found), key=lambda problem: (order.get(problem.file, 0), problem))

@@ -13,7 +13,9 @@ from jmespath.exceptions import JMESPathError
 from pydantic_core import PydanticCustomError
 
 from schemas.agreement import ANY_STATUS, OWNER, STATUSES
+from schemas.conditions import FIELDS
 from schemas.values import Loc, did_you_mean, duration, shown, twice
+from services.runtime import normalise
 from services.runtime.yaml_places import Document, Problem
 
 ALWAYS_OPEN: Final = "always"
@@ -135,10 +137,38 @@ def _promises(agreement: Document) -> Iterator[Problem]:
     grades = at(agreement.data, "scoring", "grades")
     known = [*(grades if isinstance(grades, Mapping) else "ABC"), "D"]
     yield from _unknown(agreement, _field(agreement, ("promises", "marketing"), "grade_at_least"), known, "a grade")
+    for loc, name in _field(agreement, ("promises", "marketing"), "complete"):
+        if name not in FIELDS and not name.startswith("custom."):
+            yield agreement.problem(loc, f"{shown(name)} is not a field of leads", did_you_mean(name, FIELDS))
+
+
+def _languages(document: Document, used: Iterator[tuple[Loc, str]]) -> Iterator[Problem]:
+    """Languages that are not written as facts are: `fr-FR` is never equal to `fr`."""
+    for loc, name in used:
+        code = normalise.language(name)
+        if code != name.lower():
+            yield document.problem(loc, f"{shown(name)} is not how a language is written here", f"write `{code}`")
+
+
+def _domains(team: Document) -> Iterator[Problem]:
+    """Domains of accounts that no company and no address has."""
+    for loc, row in rows(team, "accounts"):
+        domain = row.get("domain")
+        if not isinstance(domain, str):
+            continue
+        known = normalise.company_domain(domain)
+        remedy = f"write `{known}`" if known else "write the domain of the company, such as acme.com"
+        if known is None or domain.lower() == f"www.{known}" or not domain.isascii():
+            yield team.problem(
+                (*loc, "domain"), f"{shown(domain)} is not how the domain of a company is written", remedy
+            )
 
 
 def _agreement(files: Files) -> Iterator[Problem]:
     agreement = files.agreement
+    required = (((*loc, "require"), at(rule, "require")) for loc, rule in rows(agreement, "routing", "rules"))
+    for loc, require in required:
+        yield from _languages(agreement, names(at(require, "languages"), (*loc, "languages")))
     yield from _lifecycle(agreement)
     yield from _ladder(agreement)
     yield from _promises(agreement)
@@ -158,6 +188,8 @@ def _team(files: Files) -> Iterator[Problem]:
     yield from _repeated(team, ("reps",), "email", "the address", str.lower)
     yield from _repeated(team, ("pools",), "id", "the pool")
     yield from _repeated(team, ("accounts",), "domain", "the account", str.lower)
+    yield from _languages(team, _field(team, ("reps",), "languages"))
+    yield from _domains(team)
     yield from _unknown(team, _field(team, ("reps",), "manager"), reps, "a rep")
     yield from _unknown(team, _field(team, ("accounts",), "owner"), reps, "a rep")
     for loc, _ in rows(team, "pools"):

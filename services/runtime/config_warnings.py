@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from schemas.conditions import FIELDS
 from schemas.values import Loc, shown
+from services.runtime import config_conditions, config_order
 from services.runtime.config_checks import ALWAYS_OPEN, Files, at, rows
 from services.runtime.yaml_places import Document, printable
 
@@ -78,7 +79,14 @@ def _places(data: object, path: tuple[str, ...], loc: Loc = ()) -> Iterator[tupl
         yield from _places(value, tuple(rest), (*loc, key))
 
 
+def _placed(document: Document, loc: Loc, text: str) -> str:
+    """A warning at the value itself."""
+    line, column = document.place.find(loc)
+    return printable(f"{document.file}:{line}:{column}: {text}")
+
+
 def _said(document: Document, loc: Loc, text: str) -> str:
+    """A warning at the name of a field."""
     line, column = document.place.find(loc, key=True)
     return printable(f"{document.file}:{line}:{column}: {text}")
 
@@ -142,4 +150,10 @@ def _nobody(files: Files) -> Iterator[str]:
 
 def warnings(files: Files) -> tuple[str, ...]:
     """All of it, one line each, `file:line:column: ...`. For files without a problem."""
-    return (*_not_yet(files), *_unheard_of(files), *_nobody(files))
+    said = [
+        *((files.agreement, *one) for one in config_conditions.warnings(files)),
+        *((files.agreement, *one) for one in config_order.agreement(files)),
+        *((files.team, *one) for one in config_order.team(files)),
+    ]
+    found = dict.fromkeys(_placed(document, loc, text) for document, loc, text in said)
+    return (*_not_yet(files), *_unheard_of(files), *_nobody(files), *found)

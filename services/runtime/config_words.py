@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
-from schemas.values import EMAIL_PATTERN, ID_PATTERN, did_you_mean, shown
+from schemas.values import EMAIL_PATTERN, ID_PATTERN, did_you_mean, quoted, shown
 from services.runtime.yaml_places import Document, Problem
 
 PROBLEMS_MAX: Final = 200
@@ -78,10 +78,16 @@ def fields_at(root: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+_AS_EXAMPLES: Final = "write it as in the commented examples (`firsthour init DIR`)"
 _PATTERNS: Final[Mapping[str, str]] = {
     ID_PATTERN: "write letters, digits, `.`, `_` and `-`, beginning with a letter or digit, 64 at most",
     EMAIL_PATTERN: "write an address such as ana@example.com",
     r"^[A-Z]{3}$": "write a currency of three capitals, such as EUR",
+    r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$": "write a country such as DE, or a part of it such as DE-BE",
+    r"^\d{4}(-(Q[1-4]|0[1-9]|1[0-2]))?$": "write a year, a quarter or a month, such as 2026, 2026-Q4 or 2026-11",
+    r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$": "write the name of an HTTP header, such as X-Signature",
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "write the name of an environment variable, such as PARTNER_SECRET",
+    r"^[^\s@/:]+\.[^\s@/:.]+$": "write a domain alone, such as acme.com",
     r"^[A-Z0-9]{2,30}$": "write the Slack member id, such as U012AB3CD (profile, three dots, copy member ID)",
 }
 
@@ -95,6 +101,8 @@ def _bounds(error: ErrorDetails, value: str) -> tuple[str, str]:
 
 def _literal(error: ErrorDetails, value: str) -> tuple[str, str]:
     expected = str(error.get("ctx", {}).get("expected", ""))
+    if quoted(error["input"]) and expected == error["input"]:
+        return f"{value} in quotes is text", "take away the quotes"
     words = re.findall(r"'([^']*)'", expected)
     given = error["input"] if isinstance(error["input"], str) else ""
     return f"{value} is not allowed here", did_you_mean(given, words) if words else f"write {expected}"
@@ -109,7 +117,13 @@ def _length(error: ErrorDetails, value: str) -> tuple[str, str]:
 
 def _pattern(error: ErrorDetails, value: str) -> tuple[str, str]:
     pattern = str(error.get("ctx", {}).get("pattern", ""))
-    return f"{value} is not written as it should be", _PATTERNS.get(pattern, f"it must match {pattern}")
+    return f"{value} is not written as it should be", _PATTERNS.get(pattern, _AS_EXAMPLES)
+
+
+def _unquoted(error: ErrorDetails, what: str, remedy: str) -> tuple[str, str]:
+    """For a value that would be right without its quotes, what to do about them."""
+    value = error["input"]
+    return (f"{shown(value)} in quotes is text", "take away the quotes") if quoted(value) else (what, remedy)
 
 
 def _alternative(error: ErrorDetails, value: str) -> tuple[str, str]:
@@ -123,8 +137,8 @@ def _alternative(error: ErrorDetails, value: str) -> tuple[str, str]:
 
 _WORDS: Final[Mapping[str, Callable[[ErrorDetails, str], tuple[str, str]]]] = {
     "string_type": lambda _, value: (f"{value} is not text", "put it in quotes"),
-    "int_type": lambda _, value: (f"{value} is not a whole number", "write digits, such as `3`, without quotes"),
-    "bool_type": lambda _, value: (f"{value} is neither true nor false", "write true or false, without quotes"),
+    "int_type": lambda error, value: _unquoted(error, f"{value} is not a whole number", "write digits, such as `3`"),
+    "bool_type": lambda error, value: _unquoted(error, f"{value} is neither true nor false", "write true or false"),
     "tuple_type": lambda _, value: (f"{value} is not a list", "write `[...]`, or one entry per line after `- `"),
     "dict_type": lambda _, value: (f"{value} is not a mapping", "write `name: value` lines, indented"),
     "literal_error": _literal,

