@@ -149,7 +149,7 @@ def hear_routes(batch: Sequence[Record], unit: Unit) -> None:
     now = unit.now
     for record, event in recycled:
         profile = profiles[event.lead_id]
-        profile.recycled_at = max(profile.recycled_at or 0, micros(event.at))
+        profile.recycled_at = max(profile.recycled_at or 0, micros(event.since or event.at))
         trigger = Trigger(record.event_id, event.TYPE, event.at, "router")
         scored = _scored(event.lead_id, profile, trigger, rules, now, profile.known(), {})
         unit.emit(msgspec.structs.replace(scored, met=()), key=event.lead_id)
