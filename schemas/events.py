@@ -40,6 +40,9 @@ OUTSIDE_TYPES = (
 )
 """What may arrive from outside, besides `custom.*`."""
 
+ABOUT_NO_LEAD = frozenset({"cost.recorded"})
+"""Of these the types that concern no person."""
+
 FLAG_TIME = "time-replaced"
 FLAG_FACTS = "facts-dropped"
 FLAG_REP = "rep-unknown"
