@@ -68,6 +68,11 @@ class StandardWebhooks(Shape):
     secrets: Secrets
     tolerance: Span = timedelta(minutes=5)  # how far the sender's clock may be from ours
 
+    @property
+    def is_timed(self) -> bool:
+        """Tell whether a delivery that was captured is refused later."""
+        return True
+
 
 class Hmac(Shape):
     """An HMAC of the raw body in `header`, after `prefix`. With `timestamp_header` (unix seconds) the signed text is
@@ -80,6 +85,11 @@ class Hmac(Shape):
     timestamp_header: Header | None = None
     tolerance: Span = timedelta(minutes=5)
     secrets: Secrets
+
+    @property
+    def is_timed(self) -> bool:
+        """Tell whether a delivery that was captured is refused later."""
+        return self.timestamp_header is not None
 
 
 Verify = Annotated[StandardWebhooks | Hmac, Field(discriminator="scheme")]

@@ -50,10 +50,25 @@ _IDEMPOTENCY: Final = {
 _ONE_OR_MORE: Final = {"oneOf": [_EVENT, {"type": "array", "items": _EVENT}]}
 
 
+class Mistake(Answer):
+    """Where an item could not be mapped, and why."""
+
+    pointer: str
+    detail: str
+
+
 class Accepted(Answer):
-    """Kept durably. `ids` are your own where you gave them."""
+    """Kept durably. `ids` are your own where you gave them.
+
+    The other members are there when items of a webhook's list could not be mapped: how many were taken and how many
+    kept, under which dead letters, and what is wrong with them.
+    """
 
     ids: list[str]
+    taken: int | None = None
+    kept: int | None = None
+    dead_letters: list[str] | None = None
+    errors: list[Mistake] | None = None
 
 
 def router(resources: Resources) -> APIRouter:

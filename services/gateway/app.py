@@ -4,10 +4,11 @@ Plain ASGI, because the framework's own way costs two to three times as much per
 gateway's goes on to the application behind.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import structlog
@@ -18,7 +19,7 @@ from services.gateway.domain import cloudevents, forms
 from services.gateway.domain.forms import Form
 from services.gateway.domain.mapping import Understood
 from services.gateway.domain.values import Json, UnmappableError
-from services.gateway.ingest import EVENTS_PATH, FORMS_PATH, HOOKS_PATH
+from services.gateway.ingest import EVENTS_PATH, FORMS_PATH, HOOKS_PATH, BadItem
 from services.gateway.reading import body_of
 from services.gateway.sources import Hook, Places, places_of
 from services.runtime import idempotency
@@ -31,12 +32,15 @@ from services.runtime.service import Resources
 from services.runtime.settings import environ
 from services.runtime.unit import StorageError, Unit
 
+T = TypeVar("T")
 Headers = Mapping[bytes, bytes]
 Extra = dict[bytes, bytes]
 
 BODY_LIMIT: Final = 256 * 1024
 FORMS_ROUTE: Final = "/v1/forms/{form}"
 RETRY_SECONDS: Final = 5
+TURN_ITEMS: Final = 10
+"""Items of a list that are read before other requests have a turn: each may cost a few milliseconds at worst."""
 PRESET_RETRY_SECONDS: Final = 3_600
 PREFLIGHT_SECONDS: Final = 600
 
@@ -47,7 +51,7 @@ _ALWAYS: Final = (
 _JSON: Final = (b"content-type", b"application/json")
 _SHOWN_TO_PAGES: Final = b"X-Request-Id, Idempotent-Replayed, Retry-After"
 
-_ids_to_json = msgspec.json.Encoder().encode
+_to_json = msgspec.json.Encoder().encode
 _log = structlog.get_logger(__name__)
 
 
@@ -146,7 +150,8 @@ class Gateway:
             attributes = cloudevents.attributes(asked.headers) if binary else None
             if attributes is not None:
                 body, kept_media = ingest.as_structured(body, attributes), cloudevents.STRUCTURED
-            found = ingest.events(asked.body, media, options, attributes, key=who.name, now=self._clock.business())
+            made = ingest.events(asked.body, media, options, attributes, key=who.name, now=self._clock.business())
+            found = made if isinstance(made, list) else await _in_turns(made)
         except UnmappableError as wrong:
             letter = await self._bury(EVENTS_PATH, who.name, kept_media, body, wrong)
             raise ingest.problem_of(wrong, letter) from None
@@ -164,8 +169,8 @@ class Gateway:
         key = self._idempotency_key(asked.headers)
         try:
             fields, altered = bodies.form(asked.body, media, options)
-            key = forms.given_id(fields) or key
-            id = key or new_id()
+            given = forms.given_id(fields)
+            id = given or key or new_id()
             if form.is_robot(fields):
                 await self._bury_robot(asked, form, id)
                 return _gone_on(asked, form, fields, media, _accepted([id]))
@@ -178,12 +183,13 @@ class Gateway:
             # A person may wait for an answer behind it. The header is kept whole: it holds the boundary.
             letter = await self._bury(asked.path, form.source, header.decode("latin-1"), asked.body, wrong, key or "")
             raise ingest.problem_of(wrong, letter) from None
-        if key is None:
+        if given is None and key is None:
             reply = await self._keep(form.source, [found])
-        else:  # a retry has the same key and the same fields; another post under this key is another event
-            print_ = forms.retry_of(fields)
-            once = idempotency.fingerprint(key.encode(), print_.encode())
-            reply = await self._keep_once(form.source, [found], f"form POST {asked.path}", once, print_, asked.extra)
+        else:
+            print_, scope = forms.retry_of(fields), f"form POST {asked.path}"
+            # A hidden field is the same for every post of many a page: only the same fields again are a retry.
+            once = key or idempotency.fingerprint(id.encode(), print_.encode())
+            reply = await self._keep_once(form.source, [found], scope, once, print_, asked.extra)
         return _gone_on(asked, form, fields, media, reply)
 
     async def _hook(self, asked: Asked) -> Reply:
@@ -201,11 +207,16 @@ class Gateway:
                 raise UnmappableError("header:Content-Encoding", "is not taken", "send the body as it is", 415)
             if not bodies.is_json(media.partition(";")[0].strip().lower()):
                 raise UnmappableError("header:Content-Type", "is not JSON", "send application/json", 415)
-            found = ingest.hook_post(hook, asked.body, delivery=delivery, now=self._clock.business())
+            now = self._clock.business()
+            items = await _in_turns(ingest.hook_items(hook, asked.body, delivery=delivery, now=now))
+            bad = [item for item in items if isinstance(item, BadItem)]
+            found = [one for item in items if not isinstance(item, BadItem) for one in item]
+            if bad and not found:
+                raise bad[0].wrong
         except UnmappableError as wrong:
             letter = await self._bury(asked.path, hook.id, media, asked.body, wrong, delivery if hook.standard else "")
             raise ingest.problem_of(wrong, letter) from None
-        return await self._keep(hook.id, found)
+        return await self._keep_apart(hook, asked.path, found, bad) if bad else await self._keep(hook.id, found)
 
     async def _preflight(self, asked: Asked) -> Reply:
         self._form_at(asked)
@@ -305,6 +316,30 @@ class Gateway:
             self._counted(source, len(found))
         return Reply(answer.status, answer.body)
 
+    async def _keep_apart(self, hook: Hook, path: str, found: list[Understood], bad: list[BadItem]) -> Reply:
+        """Keep the events, and each bad item as a dead letter: those beyond `APART_MAX` share the last one."""
+
+        def work(unit: Unit) -> list[str]:
+            unit.rows.extend(ingest.rows(found))
+            return [bury(unit) for bury in ingest.burials(path, hook.id, bad)]
+
+        letters = await self._units.run(work)
+        self._counted(hook.id, len(found))
+        for _ in letters:
+            self._telemetry.dead_letter("gateway")
+        return Reply(
+            202,
+            _to_json(
+                {
+                    "ids": [one.sent_id for one in found],
+                    "taken": len(found),
+                    "kept": len(bad),
+                    "dead_letters": letters,
+                    "errors": [ingest.fault_of(item.wrong) for item in bad[: ingest.APART_MAX]],
+                }
+            ),
+        )
+
     async def _bury(self, path: str, source: str, media: str, body: bytes, wrong: UnmappableError, id: str = "") -> str:
         work = ingest.burial(path=path, source=source, content_type=media, body=body, error=str(wrong), id=id)
         letter = await self._units.run(work)
@@ -321,6 +356,16 @@ class Gateway:
 
 
 # --- bodies and answers ----------------------------------------------------------------------------------------------
+
+
+async def _in_turns(made: Iterable[T]) -> list[T]:
+    """What is made, item by item; now and then the event loop has a turn in between."""
+    found: list[T] = []
+    for item in made:
+        found.append(item)
+        if len(found) % TURN_ITEMS == 0:
+            await asyncio.sleep(0)
+    return found
 
 
 async def _body(scope: Scope, receive: Receive, headers: Headers) -> bytes:
@@ -340,7 +385,7 @@ def _refuse_encoded(headers: Headers) -> None:
 
 
 def _accepted(ids: list[str]) -> Reply:
-    return Reply(202, _ids_to_json({"ids": ids}))
+    return Reply(202, _to_json({"ids": ids}))
 
 
 def _gone_on(asked: Asked, form: Form, fields: Mapping[str, Json], media: str, reply: Reply) -> Reply:

@@ -1,10 +1,10 @@
 """Understands what was received, by the road it came on, and makes rows of it; again, too, for a dead letter."""
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -21,14 +21,19 @@ from services.runtime import deadletters, idempotency
 from services.runtime.clock import EPOCH
 from services.runtime.deadletters import DeadLetter
 from services.runtime.log import Row
-from services.runtime.problem import Problem
+from services.runtime.problem import Fault, Problem
 from services.runtime.unit import Unit
 from services.runtime.version import VERSION
 
 EVENTS_PATH: Final = "/v1/events"
 FORMS_PATH: Final = "/v1/forms/"
 HOOKS_PATH: Final = "/hooks/"
+UNTIMED_MAX: Final = timedelta(days=20)
+"""Consumers remember for 21 days which events they have seen: so long is a delivery that is sent again without effect.
+
+What happened earlier may be a replay of a captured delivery, unless the signature says when it was sent."""
 ENVELOPE_SOURCE: Final = "urn:firsthour:gateway"
+APART_MAX: Final = 20  # bad items of one body that become letters of their own
 EVENT_MEDIA: Final = f"{bodies.JSON}, {cloudevents.STRUCTURED}, {cloudevents.BATCH}"
 
 
@@ -53,8 +58,8 @@ def events(
     *,
     key: str,
     now: datetime,
-) -> list[Understood]:
-    """The events of a request under the API key named `key`. `attributes`: those of a binary CloudEvent.
+) -> list[Understood] | Iterator[Understood]:
+    """The events of a request, those of a list one by one, under the API key named `key`. `attributes`: those of a binary CloudEvent.
 
     Raises `UnmappableError`; `Problem` 415 for a body of another type.
     """
@@ -70,7 +75,7 @@ def events(
     if type(found) is dict and media != cloudevents.BATCH:
         return [_event(found, "#", key, now, parsed.altered)]
     if type(found) is list and media != cloudevents.STRUCTURED:
-        return [_event(one, f"#/{index}", key, now, parsed.altered) for index, one in enumerate(found)]
+        return (_event(one, f"#/{index}", key, now, parsed.altered) for index, one in enumerate(found))
     wanted = "a list of events" if media == cloudevents.BATCH else "an object"
     raise UnmappableError("#", f"is not {wanted}", "see `/docs` for the shape of an event")
 
@@ -130,24 +135,46 @@ def delivery_of(hook: Hook, headers: Mapping[bytes, bytes], body: bytes) -> str:
     return sha256(body).hexdigest()[:32]
 
 
-def hook_post(hook: Hook, body: bytes, *, delivery: str, now: datetime) -> list[Understood]:
-    """The events in a verified body. Raises `UnmappableError`."""
+class BadItem(NamedTuple):
+    """An item that cannot be mapped. `id` is the delivery id to retry it under."""
+
+    wrong: UnmappableError
+    body: bytes
+    id: str
+
+
+def hook_items(
+    hook: Hook, body: bytes, *, delivery: str, now: datetime, again: bool = False
+) -> Iterator[list[Understood] | BadItem]:
+    """The events of each item of a verified body. Raises `UnmappableError` for a body that is not JSON.
+
+    `again`: an operator retries it, and answers for its age.
+    """
     parsed = bodies.json(body)
-    if hook.entries:
-        sent = hooks.short_forms(hook.entries, parsed.value, delivery)
-    else:
-        sent = [hooks.standard_form(parsed.value, delivery)]
-    return [
-        understand(
-            one,
-            origin=hook.id,
-            scope=f"hook:{hook.id}\n{one.get('type')}",
-            now=now,
-            altered=parsed.altered,
-            where="#" if len(sent) == 1 else f"#/{index}",
-        )
-        for index, one in enumerate(sent)
-    ]
+    is_list = isinstance(parsed.value, list) and bool(hook.entries)
+    ids = hooks.Ids()
+    for index, item in enumerate(parsed.value if isinstance(parsed.value, list) and is_list else [parsed.value]):
+        where = f"#/{index}" if is_list else "#"
+        try:
+            if hook.entries:
+                sent = hooks.short_forms(hook.entries, item, index, delivery, ids)
+            else:
+                sent = [hooks.standard_form(item, delivery)]
+            yield [_hook_event(hook, one, now, parsed.altered, where, again) for one in sent]
+        except UnmappableError as wrong:
+            kept = msgspec.json.encode(item) if is_list else body
+            yield BadItem(wrong, kept, delivery if index == 0 else f"{delivery}#{index + 1}")
+
+
+def _hook_event(
+    hook: Hook, sent: Mapping[str, Json], now: datetime, altered: bool, where: str, again: bool
+) -> Understood:
+    scope = f"hook:{hook.id}\n{sent.get('type')}"
+    made = understand(sent, origin=hook.id, scope=scope, now=now, altered=altered, where=where)
+    if not hook.timed and not again and now - made.at > UNTIMED_MAX:
+        what = f"lies more than {UNTIMED_MAX.days} days back, and nothing that is signed says when it was sent"
+        raise UnmappableError(f"{where}/time", what, "see that it is no replay, then retry the dead letter")
+    return made
 
 
 # --- dead letters ----------------------------------------------------------------------------------------------------
@@ -179,14 +206,20 @@ def _again(letter: DeadLetter, places: Places, body: bytes, now: datetime) -> li
     id = unquote(fragment)
     media, options = bodies.content_type(letter.content_type.encode("latin-1", "replace"))
     if path == EVENTS_PATH:
-        return events(body, media, options, None, key=letter.source, now=now)
+        return list(events(body, media, options, None, key=letter.source, now=now))
     if path.startswith(FORMS_PATH) and (form := places.forms.get(path.removeprefix(FORMS_PATH))):
         fields, altered = bodies.form(body, media, options)
         given = forms.given_id(fields) or id or letter.id
         made = form_post(form, fields, id=given, referer=None, now=now, altered=altered, received=letter.at)
         return [made]
     if path.startswith(HOOKS_PATH) and (hook := places.hooks.get(path.removeprefix(HOOKS_PATH))):
-        return hook_post(hook, body, delivery=id or sha256(letter.body).hexdigest()[:32], now=now)
+        delivery = id or sha256(letter.body).hexdigest()[:32]
+        found: list[Understood] = []
+        for item in hook_items(hook, body, delivery=delivery, now=now, again=True):
+            if isinstance(item, BadItem):
+                raise item.wrong
+            found += item
+        return found
     raise Problem(
         409, "Source gone", f"`sources.yaml` no longer names what {path} is. Add it again, or drop the letter."
     )
@@ -209,9 +242,26 @@ def problem_of(wrong: UnmappableError, dead_letter: str | None = None) -> Proble
         wrong.status,
         title,
         f"{f'`{place}` ' if place else ''}{wrong.what}; {wrong.remedy}.{kept}",
-        errors=[{"pointer": wrong.pointer, "detail": f"{wrong.what}; {wrong.remedy}"}],
+        errors=[fault_of(wrong)],
         extensions={"dead_letter": dead_letter} if dead_letter else None,
     )
+
+
+def fault_of(wrong: UnmappableError) -> Fault:
+    """The place and the mistake."""
+    return {"pointer": wrong.pointer, "detail": f"{wrong.what}; {wrong.remedy}"}
+
+
+def burials(path: str, source: str, bad: Sequence[BadItem]) -> list[Callable[[Unit], str]]:
+    """Work for a unit: keep each bad item of a list; those beyond `APART_MAX` in one letter, as a list."""
+    apart, rest = list(bad[:APART_MAX]), bad[APART_MAX:]
+    if rest:
+        body = b"[" + b",".join(item.body for item in rest) + b"]"
+        apart.append(BadItem(rest[0].wrong, body, rest[0].id))
+    return [
+        burial(path=path, source=source, content_type=bodies.JSON, body=item.body, error=str(item.wrong), id=item.id)
+        for item in apart
+    ]
 
 
 def burial(

@@ -12,7 +12,7 @@ from services.runtime.config import Config, SecretMissingError, resolve
 
 @dataclass(frozen=True)
 class Hook:
-    """A sender of webhooks. `trouble`: why it cannot be verified now."""
+    """A sender of webhooks. `trouble`: why it cannot be verified now. `timed`: the signature says when it was sent."""
 
     id: str
     signature: Signature | None = None
@@ -20,6 +20,7 @@ class Hook:
     entries: tuple[hooks.Entry, ...] = ()
     preset: str | None = None
     trouble: str | None = None
+    timed: bool = True
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ def _hook(source: WebhookSource, resolved: Callable[[Secret], str]) -> Hook:
     if not secrets:
         return Hook(source.id, None, standard, entries, trouble=missing)
     try:
-        return Hook(source.id, _signature(source.verify, tuple(secrets)), standard, entries)
+        return Hook(
+            source.id, _signature(source.verify, tuple(secrets)), standard, entries, timed=source.verify.is_timed
+        )
     except UnusableSecretError as wrong:
         return Hook(source.id, None, standard, entries, trouble=str(wrong))
 

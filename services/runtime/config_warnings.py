@@ -148,6 +148,21 @@ def _nobody(files: Files) -> Iterator[str]:
             yield _said(files.team, (*loc, "id"), text)
 
 
+def _replayable(files: Files) -> Iterator[str]:
+    """Webhooks of which a captured delivery cannot be told from a new one for ever."""
+    for source, row in rows(files.sources, "sources"):
+        verify = row.get("verify")
+        if not isinstance(verify, Mapping) or verify.get("scheme") == "standard-webhooks" or "timestamp_header" in verify:
+            continue
+        untimed = [loc for loc, event in rows(files.sources, *source, "events") if not event.get("time")]
+        for loc in untimed[:1]:
+            text = (
+                "nothing says when this was sent or happened, so a captured delivery counts again after 21 days;"
+                " map `time` to a field of the body, or name the header of a signed time as `timestamp_header`"
+            )
+            yield _said(files.sources, loc, text)
+
+
 def warnings(files: Files) -> tuple[str, ...]:
     """All of it, one line each, `file:line:column: ...`. For files without a problem."""
     said = [
@@ -156,4 +171,4 @@ def warnings(files: Files) -> tuple[str, ...]:
         *((files.team, *one) for one in config_order.team(files)),
     ]
     found = dict.fromkeys(_placed(document, loc, text) for document, loc, text in said)
-    return (*_not_yet(files), *_unheard_of(files), *_nobody(files), *found)
+    return (*_not_yet(files), *_unheard_of(files), *_nobody(files), *_replayable(files), *found)

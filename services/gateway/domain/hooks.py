@@ -68,41 +68,49 @@ def _names(node: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for names in parts for name in names) if all(parts) else ()
 
 
-def short_forms(entries: Sequence[Entry], body: Json, delivery: str) -> list[dict[str, Json]]:
-    """An event for each entry whose `when` holds, of each item when the body is a list. Raises `UnmappableError`.
+class Ids:
+    """Tells apart the events of one body that go by the same id."""
 
-    An event without an id of its own gets `delivery`, numbered from the second on: the same again for a retry.
+    def __init__(self) -> None:
+        self._taken: set[tuple[str, str]] = set()
+        self._numbers: dict[tuple[str, str], int] = {}
+
+    def unused(self, type: str, id: str) -> str:
+        """Return `id`, or `id#2` for the second event of this type that goes by it. No number is tried twice."""
+        found, number = id, self._numbers.get((type, id), 1)
+        while (type, found) in self._taken:
+            number += 1
+            found = f"{id}#{number}"
+        self._numbers[type, id] = number
+        self._taken.add((type, found))
+        return found
+
+
+def short_forms(entries: Sequence[Entry], item: Json, index: int, delivery: str, ids: Ids) -> list[dict[str, Json]]:
+    """An event for each entry whose `when` holds of the item, number `index` of its body. Raises `UnmappableError`.
+
+    An event without an id of its own goes by `delivery` and its place in the body, so it is the same again for a retry,
+    whatever becomes of its neighbours.
     """
-    taken: set[tuple[str, str]] = set()
+    own = delivery if index == 0 else f"{delivery}#{index + 1}"
     return [
-        _event(entry, item, delivery, taken)
-        for item in (body if isinstance(body, list) else [body])
+        _event(entry, item, own, ids)
         for entry in entries
         if entry.when is None or _truthy(_search(entry.when, item, "when"))
     ]
 
 
-def _event(entry: Entry, item: Json, delivery: str, taken: set[tuple[str, str]]) -> dict[str, Json]:
+def _event(entry: Entry, item: Json, own: str, ids: Ids) -> dict[str, Json]:
     found = {name: _search(expression, item, name) for name, expression in entry.frame.items()}
     event: dict[str, Json] = {name: value for name, value in found.items() if value is not None}
     event["type"] = entry.type
     event["data"] = {name: _search(expression, item, name) for name, expression in entry.data.items()}
     id = event.get("id")
     if id is None or id == "":
-        id = delivery
+        id = own
     if isinstance(id, str | int) and not isinstance(id, bool):
-        event["id"] = _unused(entry.type, str(id), taken)
+        event["id"] = ids.unused(entry.type, str(id))
     return event
-
-
-def _unused(type: str, id: str, taken: set[tuple[str, str]]) -> str:
-    """`id`, or `id#2` for the second event of this type that goes by it in one body."""
-    found, number = id, 1
-    while (type, found) in taken:
-        number += 1
-        found = f"{id}#{number}"
-    taken.add((type, found))
-    return found
 
 
 def _search(expression: Expression, item: Json, field: str) -> Any:

@@ -1,5 +1,6 @@
 """POST /hooks/{source}: vendors' webhooks, verified over the raw bytes and mapped by the configuration."""
 
+import asyncio
 import hmac
 import json
 from datetime import timedelta
@@ -13,7 +14,7 @@ from standardwebhooks.webhooks import Webhook
 
 from schemas.sources import EventMapping
 from services.gateway import ingest
-from services.gateway.domain.hooks import compiled
+from services.gateway.domain.hooks import Ids, compiled
 from tests.unit.gateway.room import HMAC_SECRET, NEXT_SECRET, STANDARD_SECRET, Answer, Room
 
 CALL: dict[str, Any] = {
@@ -69,6 +70,115 @@ async def test_each_entry_that_applies_makes_an_event_and_each_item_of_a_list(ro
     answer = await phoned(room, json.dumps([CALL, CALL, {**CALL, "uuid": "c-2"}]).encode())
     assert answer.json == {"ids": ["c-1", "c-1#2", "c-2"]}
     assert len({row.event_id for row in room.units.rows}) == 3
+
+
+async def test_one_bad_item_does_not_refuse_the_list(room: Room) -> None:
+    bad: dict[str, Any] = {**CALL, "uuid": "c-2", "customer": {"email": "nobody"}}
+    answer = await phoned(room, json.dumps([CALL, bad, {**CALL, "uuid": None}]).encode())
+
+    assert answer.status == 202
+    [letter] = room.letters
+    assert [kept.event.source_id for kept in room.kept] == answer.json["ids"]
+    assert answer.json | {"ids": len(answer.json["ids"])} == {
+        "ids": 2,
+        "taken": 2,
+        "kept": 1,
+        "dead_letters": [letter.id],
+        "errors": [{"pointer": "#/1/email", "detail": answer.json["errors"][0]["detail"]}],
+    }
+    assert json.loads(letter.body) == bad
+    corrected = json.dumps({**bad, "customer": {"email": "bo@acme.example"}}).encode()
+    assert await room.units.run(lambda unit: ingest.replay(unit, letter, corrected)) == ["c-2"]
+    assert room.kept[-1].event.email == "bo@acme.example"
+
+
+async def test_an_item_without_an_id_keeps_its_id_whatever_becomes_of_its_neighbours(room: Room) -> None:
+    def sent(*emails: str) -> list[dict[str, Any]]:
+        return [{**CALL, "uuid": None, "customer": {"email": email}} for email in emails]
+
+    body = json.dumps(sent("ann@acme.example", "bo", "cy@acme.example")).encode()
+    await phoned(room, body)
+    [letter] = room.letters
+    corrected = json.dumps(sent("bo@acme.example")[0]).encode()
+    await room.units.run(lambda unit: ingest.replay(unit, letter, corrected))
+    ids = [kept.event.source_id for kept in room.kept]
+    assert [id.partition("#")[2] for id in ids] == ["", "3", "2"]
+
+
+async def test_many_bad_items_become_a_bounded_number_of_letters(room: Room) -> None:
+    bad = [{**CALL, "uuid": f"b-{n}", "customer": {"email": "nobody"}} for n in range(100)]
+    answer = await phoned(room, json.dumps([CALL, *bad]).encode())
+    assert (answer.json["taken"], answer.json["kept"], len(answer.json["errors"])) == (1, 100, 20)
+    assert len(room.letters) == len(answer.json["dead_letters"]) == 21
+    assert len(json.loads(max((letter.body for letter in room.letters), key=len))) == 80
+
+
+async def test_a_list_of_bad_items_alone_is_refused_and_kept_whole(room: Room) -> None:
+    body = json.dumps([{**CALL, "customer": None}] * 3).encode()
+    answer = await phoned(room, body)
+    assert (answer.status, answer.pointer) == (422, "#/0/email")
+    assert [letter.body for letter in room.letters] == [body]
+
+
+async def test_good_items_are_not_acknowledged_before_the_bad_one_is_kept(room: Room) -> None:
+    room.units.keyless = True
+    answer = await phoned(room, json.dumps([CALL, {**CALL, "customer": None}]).encode())
+    assert (answer.status, room.kept) == (503, [])
+
+
+def test_ids_of_a_body_are_numbered_in_linear_time() -> None:
+    class Counting(str):
+        __slots__ = ()
+        looked_at = 0
+
+        def __hash__(self) -> int:
+            Counting.looked_at += 1
+            return super().__hash__()
+
+    ids, same = Ids(), Counting("same")
+    taken = [ids.unused("custom.x", same) for _ in range(2_000)]
+    assert taken[:3] == ["same", "same#2", "same#3"]
+    assert len(set(taken)) == 2_000
+    assert Counting.looked_at < 10 * 2_000
+    clashing = Ids()
+    assert [clashing.unused("t", id) for id in ("a#2", "a", "a", "a#2", "b")] == ["a#2", "a", "a#3", "a#2#2", "b"]
+
+
+async def test_the_loop_has_turns_while_a_long_list_is_read(room: Room) -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(others())
+    await phoned(room, json.dumps([{**CALL, "uuid": f"c-{n}"} for n in range(500)]).encode())
+    after_hooks = turns
+    event = {"type": "page.viewed", "email": "ann@acme.example"}
+    await room.event([{**event, "id": n} for n in range(500)])
+    other.cancel()
+    assert after_hooks >= 50
+    assert turns - after_hooks >= 50
+
+
+async def test_a_captured_delivery_has_no_effect_however_late_it_is_sent_again(room: Room) -> None:
+    body = json.dumps(CALL).encode()
+    await phoned(room, body)
+    room.clock.advance(days=19, hours=23)
+    assert (await phoned(room, body)).status == 202
+    assert len({row.event_id for row in room.units.rows}) == 1  # which consumers have seen
+    room.clock.advance(hours=2)
+    answer = await phoned(room, body)
+    assert (answer.status, answer.pointer) == (422, "#/time")
+    [letter] = room.letters
+    assert await room.units.run(lambda unit: ingest.replay(unit, letter)) == ["c-1"]
+
+
+async def test_a_signature_that_says_when_it_was_sent_may_tell_of_long_ago(room: Room) -> None:
+    assert (await billed(room, json.dumps({**TRIAL, "timestamp": "2011-03-05T08:00:00Z"}).encode())).status == 202
+    assert room.kept[0].at == "2011-03-05T08:00:00+00:00"
 
 
 async def test_a_retry_names_the_same_events(room: Room) -> None:
