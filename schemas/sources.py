@@ -98,8 +98,8 @@ Verify = Annotated[StandardWebhooks | Hmac, Field(discriminator="scheme")]
 class EventMapping(Shape):
     """How one kind of body becomes one event of ours; every entry whose `when` is truthy makes one. All but `type` are JMESPath.
 
-    `id` absent: the sender's delivery id where its scheme has one, else a digest of the body. `time` absent: when it
-    arrived. `data` maps our fields (person fields, `custom.*`, the event's own) to expressions.
+    `id` absent: the sender's delivery id where its scheme has one, else the first 32 hexadecimal digits of the body's
+    SHA-256; with `#2`, `#3` ... for the second, third ... item of a list. `time` absent: when it arrived. `data` maps our fields (person fields, `custom.*`, the event's own) to expressions.
     """
 
     when: str | None = None

@@ -152,7 +152,11 @@ def _replayable(files: Files) -> Iterator[str]:
     """Webhooks of which a captured delivery cannot be told from a new one for ever."""
     for source, row in rows(files.sources, "sources"):
         verify = row.get("verify")
-        if not isinstance(verify, Mapping) or verify.get("scheme") == "standard-webhooks" or "timestamp_header" in verify:
+        if (
+            not isinstance(verify, Mapping)
+            or verify.get("scheme") == "standard-webhooks"
+            or "timestamp_header" in verify
+        ):
             continue
         untimed = [loc for loc, event in rows(files.sources, *source, "events") if not event.get("time")]
         for loc in untimed[:1]:

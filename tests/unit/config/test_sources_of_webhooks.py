@@ -1,0 +1,38 @@
+"""What is said of webhooks in `sources.yaml` beyond its shape: captured deliveries, facts that only the product states."""
+
+import pytest
+
+from services.runtime.config import ConfigError
+from tests.unit.config.conftest import Room
+
+SOURCE = """
+sources:
+  - id: phone
+    kind: webhook
+    verify: {{scheme: hmac-sha256, header: X-Signature, secrets: [{{env: PHONE_SECRET}}]{verify}}}
+    events:
+      - {{type: custom.call, email: email{event}}}
+"""
+
+
+def said(room: Room, verify: str = "", event: str = "") -> list[str]:
+    room.write("sources.yaml", SOURCE.format(verify=verify, event=event))
+    return [warning for warning in room.load().warnings if "captured delivery" in warning]
+
+
+def test_a_webhook_that_tells_no_time_is_named_with_the_remedy(room: Room) -> None:
+    [warning] = said(room)
+    assert "sources.yaml:7:9: nothing says when this was sent or happened" in warning
+    assert "map `time`" in warning
+    assert "`timestamp_header`" in warning
+
+
+@pytest.mark.parametrize(("verify", "event"), [(", timestamp_header: X-Time", ""), ("", ", time: ended_at")])
+def test_a_webhook_that_tells_a_time_is_not(room: Room, verify: str, event: str) -> None:
+    assert said(room, verify, event) == []
+
+
+@pytest.mark.parametrize("fact", ["account.owner", "status", "email.kind", "total", "previous_owner"])
+def test_a_mapping_to_a_fact_of_the_product_is_refused_with_the_remedy(room: Room, fact: str) -> None:
+    with pytest.raises(ConfigError, match=r"stated by FirstHour alone; map it to `custom\."):
+        said(room, event=f", time: t, data: {{{fact}: x}}")
