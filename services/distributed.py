@@ -320,7 +320,7 @@ async def open_distributed(
     sender = KafkaProducer(options, prefix, partitions, noted)
     producers = [sender]
     publishing = Pool(url, arguments, size=PUBLISHING_SIZE, application_name="firsthour publisher", **SESSION)
-    everything = all_services(channels, None, settings.clock_skew_seconds)
+    everything = all_services(channels, None)
     publisher = Publisher(publishing, sender, partitions, unhurried=_unhurried(everything))
     units.emitted = publisher.wake
     runners: dict[str, Runner] = {}

@@ -16,9 +16,7 @@ from schemas.events import (
     TouchRecorded,
 )
 from services.router.desk import TEAM_TICK, Desk
-from services.router.domain import event_time
 from services.router.domain.choosing import Presence, decide, not_here, offer, unavailable
-from services.router.domain.event_time import changed, consent, moves_deal, went_back, why_not, withdraw
 from services.router.domain.lead import (
     ACCEPTED,
     CUSTOMER,
@@ -65,7 +63,6 @@ def accept(desk: Desk, lead: Lead, actor: Actor) -> Refused | None:
     if isinstance(way, Refused):
         return way
     was = lead.status
-    changed(lead, desk.at)
     desk.put(lead, way.to, lead.owner)
     desk.say(lead, LeadAccepted, was=was, by=actor.name, rep=lead.owner)
     return None
@@ -83,7 +80,7 @@ def reject(desk: Desk, lead: Lead, actor: Actor, reason: str) -> Refused | None:
         _release(desk, lead, way, actor, "reject", reason)
         desk.route(lead)
     else:
-        _back(desk, lead, way, actor, "reject", reason, desk.at)
+        _back(desk, lead, way, actor, "reject", reason)
     return None
 
 
@@ -96,14 +93,14 @@ def rejected_already(lead: Lead, actor: Actor, reason: str) -> bool:
     return lead.state.declined.get(actor.rep, -1) >= (lead.submit_at or 0)
 
 
-def recycle(desk: Desk, lead: Lead, actor: Actor, reason: str, when: int | None = None) -> Refused | None:
-    """Back to Marketing, to start again: engagement counts from `when` on; None: from now on."""
+def recycle(desk: Desk, lead: Lead, actor: Actor, reason: str) -> Refused | None:
+    """Back to Marketing, to start again: engagement counts from here."""
     if lead.owner is None and lead.state.back == f"recycle:{reason}":
         return None
     way = move(desk.rules.lifecycle, lead.status, actor, verb="recycle", reason=reason)
     if isinstance(way, Refused):
         return way
-    _back(desk, lead, way, actor, "recycle", reason, desk.at if when is None else when)
+    _back(desk, lead, way, actor, "recycle", reason)
     return None
 
 
@@ -120,14 +117,13 @@ def _release(desk: Desk, lead: Lead, way: Transition, actor: Actor, kind: str, r
     desk.say(lead, LeadReleased, was=was, by=actor.name, rep=rep, kind=kind, reason=reason)
 
 
-def _back(desk: Desk, lead: Lead, way: Transition, actor: Actor, kind: str, reason: str, when: int) -> None:
+def _back(desk: Desk, lead: Lead, way: Transition, actor: Actor, kind: str, reason: str) -> None:
     was, rep = lead.status, lead.owner
     if rep is not None:
         desk.close(lead, actor.name, f"{kind}: {reason}")
     desk.put(lead, way.to, None)
     lead.state.back = f"{kind}:{reason}"
-    went_back(lead, when)
-    desk.say(lead, LeadRecycled, was=was, by=actor.name, kind=kind, reason=reason, rep=rep, since=moment(when))
+    desk.say(lead, LeadRecycled, was=was, by=actor.name, kind=kind, reason=reason, rep=rep)
 
 
 # --- touches ------------------------------------------------------------------------------------------------------
@@ -143,19 +139,19 @@ def touch(
     when: int,
     rep: str | None = None,
     event_id: str | None = None,
-) -> str:
-    """Record an attempt or a conversation. A fact: never refused. Return what it did, or why it did nothing.
+) -> None:
+    """Somebody was in touch, or tried. A fact: never refused. One from before the submit is told and counts for nothing.
 
-    `when` is in microseconds; a time to come counts as now.
+    `when` is in microseconds; one to come counts as now.
     """
     when = min(when, desk.at)
     was = lead.status
-    ignored = why_not(lead, when, desk.skew_us)
-    effect = f"ignored: {ignored}" if ignored else event_time.touch(lead, when, answered=answered)
-    if ignored is None:
+    if lead.submit_at is None or when >= lead.submit_at:
+        lead.touched_at = when if lead.touched_at is None else min(lead.touched_at, when)
+        lead.state.attempts += 1
+        lead.state.unanswered = 0 if answered else lead.state.unanswered + 1
         way = move(desk.rules.lifecycle, lead.status, SYSTEM, when="touched")
         if isinstance(way, Transition):
-            changed(lead, when)
             desk.put(lead, way.to, lead.owner)
     desk.say(
         lead,
@@ -164,12 +160,10 @@ def touch(
         by=by if lead.status == was else SYSTEM.name,
         channel=channel,
         answered=answered,
-        touched_at=moment(when if ignored or lead.submit_at is None else max(when, lead.submit_at)),
+        touched_at=moment(when),
         rep=rep,
         event_id=event_id,
-        ignored=ignored,
     )
-    return effect
 
 
 # --- changing hands -----------------------------------------------------------------------------------------------
@@ -241,7 +235,6 @@ def assign(desk: Desk, lead: Lead, actor: Actor, rep: str, reason: str | None, *
         return Refused(f"{rep} cannot take it: {blocked}", remedy)
     if way is not None:
         _release(desk, lead, way, actor, "hand-over", reason or BY_HAND)
-    changed(lead, desk.at)
     _offer(desk, lead, BY_HAND, rep)
     return None
 
@@ -259,22 +252,14 @@ def take_away(desk: Desk, lead: Lead) -> bool:
 # --- the person and the CRM ---------------------------------------------------------------------------------------
 
 
-def opt_out(desk: Desk, lead: Lead, actor: Actor, reason: str, when: int | None = None) -> Refused | None:
-    """The person wants to hear nothing more, since `when` (None: now), unless they gave consent later."""
-    when = desk.at if when is None else when
+def opt_out(desk: Desk, lead: Lead, actor: Actor, reason: str) -> Refused | None:
+    """The person wants to hear nothing more."""
     if lead.status == OPTED_OUT:
-        went_back(lead, when)
-        withdraw(lead, when)
-        desk.change(lead)
         return None
     way = move(desk.rules.lifecycle, lead.status, actor, to=OPTED_OUT, reason=reason)
     if isinstance(way, Refused):
         return way
     was = lead.status
-    desk.change(lead)
-    if not withdraw(lead, when):
-        return None
-    went_back(lead, when)
     if lead.owner is not None:
         desk.close(lead, actor.name, f"opt-out: {reason}")
     desk.put(lead, way.to, None)
@@ -282,38 +267,35 @@ def opt_out(desk: Desk, lead: Lead, actor: Actor, reason: str, when: int | None 
     return None
 
 
-def consent_again(desk: Desk, lead: Lead, reason: str, when: int) -> None:
-    """The person consented at `when`: unless they opted out since, the lead goes where the agreement says, if it says."""
-    desk.change(lead)
+def consent_again(desk: Desk, lead: Lead, reason: str) -> None:
+    """The person wants to hear from us again: where the agreement says, if it says."""
     to = after_consent(desk.rules.lifecycle, lead.status)
-    if consent(lead, when) and to is not None:
-        _moved(desk, lead, to, reason, when)
+    if to is not None:
+        _moved(desk, lead, to, reason)
 
 
-def opportunity(desk: Desk, lead: Lead, stage: str, when: int) -> None:
-    """The CRM moved the deal at `when`. A stage older than the state, or that the agreement has no way for, is only noted."""
+def opportunity(desk: Desk, lead: Lead, stage: str) -> None:
+    """The CRM moved the deal. What the agreement has no way for is only noted."""
+    lead.state.stage = stage
     desk.change(lead)
-    if not moves_deal(lead, stage, when):
-        return
     if stage == "lost":
-        recycle(desk, lead, SYSTEM, stage, when)
+        recycle(desk, lead, SYSTEM, stage)
         return
     ends = (CUSTOMER, OPPORTUNITY) if stage == "won" else (OPPORTUNITY,)
     for end in ends:
         if _may_move(desk, lead, end):
-            _moved(desk, lead, end, stage, when)
+            _moved(desk, lead, end, stage)
             break
     if stage == "won" and lead.status == OPPORTUNITY and _may_move(desk, lead, CUSTOMER):
-        _moved(desk, lead, CUSTOMER, stage, when)
+        _moved(desk, lead, CUSTOMER, stage)
 
 
 def _may_move(desk: Desk, lead: Lead, to: str) -> bool:
     return isinstance(move(desk.rules.lifecycle, lead.status, SYSTEM, to=to), Transition)
 
 
-def _moved(desk: Desk, lead: Lead, to: str, reason: str, when: int) -> None:
+def _moved(desk: Desk, lead: Lead, to: str, reason: str) -> None:
     was = lead.status
-    changed(lead, when)
     desk.put(lead, to, lead.owner)
     desk.say(lead, LeadMoved, was=was, by=SYSTEM.name, reason=reason)
 

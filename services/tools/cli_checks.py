@@ -27,17 +27,21 @@ def add(app: typer.Typer, connect: Connect) -> None:
     """These commands, over lines that `connect` gives."""
 
     @app.command()
-    def verify(data: DataDir = None, as_json: AsJson = False) -> None:
+    def verify(
+        data: DataDir = None,
+        every: Annotated[bool, typer.Option("--all", help="Name every row, not ten of each invariant.")] = False,
+        as_json: AsJson = False,
+    ) -> None:
         """Check the invariants I1 to I10 on one snapshot of the database; name the rows that break one.
 
         Exit code 1 when one is broken. On a live installation it waits, 30 s at most, until what was said is heard.
 
-        Example: firsthour verify
+        Example: firsthour verify --all
         """
 
         async def ask() -> Answer:
             async with connect(data) as line:
-                return await line.ask("POST", "/v1/verify")
+                return await line.ask("POST", "/v1/verify?all=true" if every else "/v1/verify")
 
         with err().status("Checking every lead, assignment, page and decision ..."):
             found = run(ask)
@@ -78,6 +82,16 @@ def _tell_invariants(found: Answer) -> None:
         console.print(Text.assemble(f"{one['invariant']:4}", mark, f"  {one['holds']}{count}"), soft_wrap=True)
         for row in one["rows"]:
             say(f"          {row}", console)
+        if more := one["broken"] - len(one["rows"]):
+            say(f"          and {more} more: firsthour verify --all", console, "dim")
+    for one in found["unread"]:
+        say(f"not judged yet: {one['records']} records of {one['topic']} that {one['consumer']} has to read", console)
+    if found["left_out"]:
+        say(
+            f"{found['left_out']} of {found['judged'] + found['left_out']} leads were not judged: they have records on "
+            "their way or among the dead letters, or changed meanwhile",
+            console,
+        )
     for line in found["behind"]:
         say(f"behind: {line}; see the log and /readyz", console, "yellow")
 

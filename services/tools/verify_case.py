@@ -18,12 +18,19 @@ from schemas import topics
 from schemas.agreement import Agreement
 from schemas.envelope import UnknownEventError, decode
 from schemas.team import Team
+from services.notifier.domain.clock import Terms
+from services.reporting.handlers import KEPT_DAYS
+from services.router.domain.lead import CUSTOMER, OPPORTUNITY
 from services.runtime import db
 from services.runtime.clock import Clock, HostClock, micros
 from services.runtime.log import partition_of
 
 UNDER_WAY: Final = timedelta(seconds=5)
 """How long a unit of another process may take from reading its clock to its commit."""
+OVERDUE: Final = timedelta(seconds=60)
+"""How long past its moment a clock or a page may wait where a process acts on it."""
+IN_CRM: Final = frozenset({OPPORTUNITY, CUSTOMER})
+"""Past the hand-over: the deal is in the CRM, which may move it there without an owner of ours."""
 _STREAMED: Final = 200  # rows in memory at once, of questions whose answers grow with every record
 _STATEMENT_TIMEOUT: Final = "2min"
 _BY_LEAD: Final = (topics.LEADS, topics.ROUTES, topics.ACTIONS, topics.PAGES)
@@ -70,19 +77,32 @@ class Case:
         """The rows of the answer, some at a time: it may be long. In a process that also serves, others go on between."""
         yield from self.connection.execute(sa.text(sql), values, execution_options={"yield_per": _STREAMED})
 
+    def rows(self, statement: sa.Select[Any]) -> Iterator[Any]:
+        """The rows of a statement of the tables' own columns, some at a time."""
+        yield from self.connection.execute(statement, execution_options={"yield_per": _STREAMED})
+
     @cached_property
+    def _configurations(self) -> tuple[list[InForce], list[str]]:
+        found: list[InForce] = []
+        unreadable: list[str] = []
+        for row in self.ask("SELECT version, taken_up_at, agreement, team FROM configurations ORDER BY taken_up_at"):
+            try:
+                agreement, team = Agreement.model_validate_json(row.agreement), Team.model_validate_json(row.team)
+            except ValueError:
+                unreadable.append(row.version)
+            else:
+                found.append(InForce(row.version, row.taken_up_at, agreement, team))
+        return found, unreadable
+
+    @property
     def configurations(self) -> list[InForce]:
         """Every configuration that was in force, oldest first."""
-        rows = self.ask("SELECT version, taken_up_at, agreement, team FROM configurations ORDER BY taken_up_at")
-        return [
-            InForce(
-                row.version,
-                row.taken_up_at,
-                Agreement.model_validate_json(row.agreement),
-                Team.model_validate_json(row.team),
-            )
-            for row in rows
-        ]
+        return self._configurations[0]
+
+    @property
+    def unreadable(self) -> list[str]:
+        """The versions of those that cannot be read."""
+        return self._configurations[1]
 
     @cached_property
     def statuses(self) -> dict[str, str]:
@@ -90,6 +110,44 @@ class Case:
         return {
             status: team for known in self.configurations for status, team in known.agreement.lifecycle.statuses.items()
         }
+
+    @cached_property
+    def versions(self) -> frozenset[str]:
+        """The versions of which something is kept."""
+        return frozenset(known.version for known in self.configurations)
+
+    @cached_property
+    def initial(self) -> frozenset[str]:
+        """The statuses with which a lead began, under any agreement."""
+        return frozenset(next(iter(known.agreement.lifecycle.statuses)) for known in self.configurations)
+
+    def ranks(self, urgency: str) -> set[int]:
+        """The places of an urgency in the agreements; behind all of them where it is not named."""
+        named = [list(known.agreement.response.urgencies) for known in self.configurations]
+        return {names.index(urgency) if urgency in names else len(names) for names in named}
+
+    @cached_property
+    def _terms(self) -> list[Terms]:
+        return [
+            Terms(known.agreement.response.ladder, known.agreement.response.urgencies, known.team, ())
+            for known in self.configurations
+        ]
+
+    @cached_property
+    def terms(self) -> list[Terms]:
+        """What the agreements say about telling people, each once."""
+        once: list[Terms] = []
+        for terms in self._terms:
+            if all((terms.ladder, terms.urgencies) != (known.ladder, known.urgencies) for known in once):
+                once.append(terms)
+        return once
+
+    def terms_at(self, at: int) -> Terms:
+        """Those of the newest configuration at that moment (business microseconds)."""
+        if not self._terms:
+            return Terms((), {}, Team.model_construct(reps=(), pools=()), ())
+        later = (n for n, known in enumerate(self.configurations) if known.since > at)
+        return self._terms[max(0, next(later, len(self._terms)) - 1)]
 
     # --- who has read how far ---
 
@@ -118,6 +176,33 @@ class Case:
         mine = self._cursors.get((consumer, topic), {})
         theirs = {partition: self.read_to(other, topic, partition) for partition in mine}
         return {partition: at for partition, at in theirs.items() if at < mine[partition]}
+
+    def unread(self) -> dict[tuple[str, str], int]:
+        """How many records each consumer has still to read of each topic, as far as the database tells: past one machine,
+        what another consumer of the topic has read."""
+        found: dict[tuple[str, str], int] = {}
+        for topic, consumers in topics.HEARD_BY.items():
+            for consumer in consumers:
+                if missing := self._unread_of(consumer, topic):
+                    found[consumer, topic] = missing
+        return found
+
+    def _unread_of(self, consumer: str, topic: str) -> int:
+        if self.distributed:
+            others = (self.ahead(other, consumer, topic) for other in topics.HEARD_BY[topic])
+            return max(
+                sum(self.read_to(other, topic, n) - at for n, at in behind.items())
+                for other, behind in zip(topics.HEARD_BY[topic], others, strict=True)
+            )
+        counted = "SELECT count(*) FROM log WHERE topic = :topic AND id > :id"
+        return int(self.ask(counted, topic=topic, id=self.read_to(consumer, topic))[0][0])
+
+    def has_unheard(self, topic: str) -> bool:
+        """Whether a record of the topic waits to be published or to be read by a consumer."""
+        if self.distributed:
+            return bool(self.ask("SELECT 1 FROM log WHERE topic = :topic LIMIT 1", topic=topic))
+        position = min(self.read_to(consumer, topic) for consumer in topics.HEARD_BY[topic])
+        return bool(self.ask("SELECT 1 FROM log WHERE topic = :topic AND id > :id LIMIT 1", topic=topic, id=position))
 
     # --- who is judged ---
 
@@ -155,11 +240,44 @@ class Case:
                         yield row.lead_id
 
     def _parked(self) -> Iterator[str]:
-        for row in self.ask("SELECT body FROM dead_letters WHERE consumer <> 'gateway' AND state <> 'retried'"):
+        for row in self.stream("SELECT body FROM dead_letters WHERE consumer <> 'gateway' AND state <> 'retried'"):
             try:
                 yield decode(bytes(row.body)).partitionkey
             except UnknownEventError:
                 continue
+        yield from (row.lead_id for row in self.ask(_PARKED))  # also those whose body has been erased
+
+    @cached_property
+    def retold(self) -> set[str]:
+        """Leads of which a service heard a record out of its turn: from a dead letter."""
+        return {row.lead_id for row in self.ask(_RETOLD)}
+
+    @property
+    def whole(self) -> bool:
+        """Whether the history holds everything that was said of the leads that are judged."""
+        return self.heard or not self.distributed
+
+    @property
+    def all_told(self) -> bool:
+        """Whether it holds, beyond that, what was said since the asking began."""
+        return self.whole and (self.since is None or not self.distributed)
+
+    def is_told_of(self, at: datetime | None) -> bool:
+        """Whether the history holds what was said at that moment (business time); never for no moment."""
+        if at is None or not self.whole:
+            return False
+        return self.all_told or self.since is None or at < self.since - UNDER_WAY
+
+    @cached_property
+    def kept_since(self) -> int:
+        """What was heard from then on (business microseconds) is in the history still."""
+        return micros(self.clock.business() - timedelta(days=KEPT_DAYS - 1))
+
+    def is_overdue(self, at: datetime, grace: timedelta) -> bool:
+        """Whether that moment (business time) has passed, with a process there to act on it."""
+        real, slack = self.clock.real(), grace * self.speed
+        watched = self.alive_since is not None and self.alive_since < real - grace
+        return watched and at < self.clock.business() - slack
 
     def settled(self, rows: Sequence[Any]) -> Iterator[Any]:
         """Those rows whose lead is judged."""
@@ -192,6 +310,12 @@ _CHANGED_SINCE: Final = (
     "SELECT lead_id FROM scoring_profiles WHERE updated_at >= :since",
     "SELECT lead_id FROM notifier_clocks WHERE updated_at >= :since",
 )
+_PARKED: Final = """
+    SELECT DISTINCT lead_id FROM dead_letters JOIN reporting_history ON reporting_history.id = dead_letters.source
+    WHERE state <> 'retried' AND lead_id IS NOT NULL"""
+_RETOLD: Final = """
+    SELECT DISTINCT lead_id FROM dead_letters
+    JOIN reporting_history ON reporting_history.id = dead_letters.source WHERE lead_id IS NOT NULL"""
 _OF_TWO_MINDS: Final = (
     """SELECT scoring_profiles.lead_id FROM scoring_profiles
        LEFT JOIN router_leads ON router_leads.lead_id = scoring_profiles.lead_id

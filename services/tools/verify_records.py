@@ -1,18 +1,22 @@
-"""What `verify` asks of the records the router made, told again in their order: each move, and each lead given out."""
+"""What `verify` asks of the records the router made, beyond one lead's chain: whether each move is one of an agreement,
+and whether there was room at each hand-over. Hand-overs of all leads are put in order on disk, not in memory.
+"""
 
+import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
-from operator import itemgetter
-from typing import Final, NamedTuple
+from functools import cached_property
+from typing import Final
 
 from schemas.agreement import Lifecycle, Transition
-from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.events import LeadAssigned, Routed
 from services.router.acts import BY_HAND, TO_MANAGER
 from services.router.domain.lead import HELD
 from services.runtime.clock import micros
 from services.tools.verify_case import UNDER_WAY, Case
+from services.tools.verify_lead import LeadRows
 
 SYSTEM: Final = "system"
 NOT_CHOSEN_BY_US: Final = frozenset({BY_HAND, TO_MANAGER})
@@ -21,44 +25,15 @@ _TAKEN_UP_LATE_US: Final = 5_000_000
 """A configuration is in force for a moment before it is stored that it is (real time)."""
 _WAITED: Final = timedelta(seconds=15)
 """How long a unit may wait for pools and reps after it read its clock, one lock after the other."""
-_TOLD: Final = """
-    SELECT id, body FROM reporting_history WHERE topic = 'routes' AND lead_id IS NOT NULL
-      AND type <> 'action.answered' ORDER BY position"""
-_STANDS: Final = "SELECT lead_id, status, version FROM router_leads ORDER BY lead_id"
-_DECIDED_BY: Final = "SELECT id, agreement FROM router_decisions"
 _LOST: Final = "SELECT 1 FROM dead_letters WHERE consumer = 'reporting' AND state <> 'retried' LIMIT 1"
 
-
-def _records(case: Case) -> Iterator[tuple[str, Routed]]:
-    for row in case.stream(_TOLD):
-        try:
-            event = event_of(decode(bytes(row.body)))
-        except UnknownEventError:  # written by a later version
-            continue
-        if isinstance(event, Routed):
-            yield row.id, event
+Allowed = Callable[[Routed], bool]
 
 
 # --- I9 ----------------------------------------------------------------------------------------------------------
 
 
-def moves_are_allowed(case: Case) -> Iterator[str]:
-    """I9. Also that the moves join: each begins where the one before ended, and the lead stands where the last did."""
-    allowed, last = _allowed(case), dict[str, Routed]()
-    for id, event in _records(case):
-        before = last.get(event.lead_id)
-        last[event.lead_id] = event
-        if before is not None and event.version == before.version + 1 and event.was != before.status:
-            yield f"record {id}: lead {event.lead_id} was {event.was}, after it had become {before.status}"
-        if event.status != event.was and not allowed(event):
-            yield f"record {id}: lead {event.lead_id} went from {event.was} to {event.status} by {event.by}"
-    for row in case.settled(case.ask(_STANDS)):
-        known = last.get(row.lead_id)
-        if known is not None and known.version == row.version and known.status != row.status:
-            yield f"lead {row.lead_id}: stands as {row.status}, its last record says {known.status}"
-
-
-def _allowed(case: Case) -> Callable[[Routed], bool]:
+def allowed(case: Case) -> Allowed:
     """Whether a move is one of an agreement that was in force by then. An agreement that came back into force keeps its
     first date, so any earlier one will do."""
     late = round(_TAKEN_UP_LATE_US * case.speed)
@@ -86,60 +61,73 @@ def _names(way: Transition, system: bool) -> bool:
 
 # --- I8 ----------------------------------------------------------------------------------------------------------
 
+_TABLE: Final = 'CREATE TABLE shifts (place, rep, more, "limit", lead, epoch, at)'
+_ADD: Final = "INSERT INTO shifts VALUES (?, ?, ?, ?, ?, ?, ?)"
+_IN_ORDER: Final = 'SELECT place, rep, more, "limit", lead, epoch, at FROM shifts ORDER BY place, rowid'
 
-class Shift(NamedTuple):
-    """A rep has one open lead more or less, in the order of `at` (business microseconds)."""
-
-    at: int
-    rep: str
-    more: int
-    by_rule: LeadAssigned | None = None  # what gave it, where we chose
+Shift = tuple[int, str, int, int | None, str, int, int]
+"""A rep has one open lead more or less: place in the order, rep, +1 or -1, the capacity where a rule gave the lead
+(else None), lead, epoch, moment (business microseconds)."""
 
 
-def room_was_there(case: Case) -> Iterator[str]:
+class Room:
     """I8, as it was at each hand-over by rule: the open load after it, against the capacity of the team then in force.
 
-    Not told where a record of the history is a dead letter or has not been read, since loads cannot be added up then.
+    Not judged where a record of the history is a dead letter or has not been read, since loads cannot be added up then.
     """
-    if case.ask(_LOST) or (case.distributed and not case.heard):
-        return
-    capacities = {one.version: {rep.id: rep.capacity.open for rep in one.team.reps} for one in case.configurations}
-    decided_by = {row.id: row.agreement for row in case.stream(_DECIDED_BY)}
-    until = None if case.since is None else micros(case.since - UNDER_WAY - _WAITED)
-    load: Counter[str] = Counter()
-    for at, rep, more, event in _in_order(case):
-        load[rep] += more
-        if event is None or (case.distributed and until is not None and at > until):
-            continue
-        limit = capacities.get(decided_by.get(event.decision_id, ""), {}).get(rep)
-        if limit is not None and load[rep] > limit:
-            yield (
-                f"lead {event.lead_id}: assignment {event.epoch} gave {rep} "
-                f"{load[rep]} open leads, the capacity is {limit}"
-            )
 
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._silent = bool(case.ask(_LOST)) or not case.whole
+        self._shifts = sqlite3.connect("")  # SQLite keeps a database without a name in a temporary file
+        self._shifts.execute(_TABLE)
 
-def _in_order(case: Case) -> Iterable[Shift]:
-    """Embedded, as the records stand. Past one machine, units of several leads wait for one rep, and records tell when
-    each began to wait, not who went first: what makes room counts as early as it may have been, what takes some without
-    asking as late."""
-    if not case.distributed:
-        return _shifts(case, 0)
-    return sorted(_shifts(case, _WAITED // timedelta(microseconds=1)), key=itemgetter(0))
+    def take(self, rows: LeadRows) -> None:
+        """Note what the records of one lead say of open load."""
+        if not self._silent and not rows.partial:
+            decided_by = {row.id: row.agreement for row in rows.decisions}
+            self._shifts.executemany(_ADD, self._of(rows, decided_by))
 
+    def faults(self) -> Iterator[str]:
+        """The hand-overs beyond capacity, once every lead was taken."""
+        with closing(self._shifts):
+            load: Counter[str] = Counter()
+            case = self._case
+            until = None if case.since is None else micros(case.since - UNDER_WAY - _WAITED)
+            for _, rep, more, limit, lead, epoch, at in self._shifts.execute(_IN_ORDER):
+                load[rep] += more
+                if limit is None or (case.distributed and until is not None and at > until):
+                    continue
+                if load[rep] > limit:
+                    yield (
+                        f"lead {lead}: assignment {epoch} gave {rep} {load[rep]} open leads, the capacity is {limit}"
+                    )
 
-def _shifts(case: Case, waited: int) -> Iterator[Shift]:
-    holders: dict[str, tuple[str, int]] = {}  # of a lead that counts as open load, and from when on
-    for _, event in _records(case):
-        holder = holders.pop(event.lead_id, None)
-        held, at = event.status in HELD, micros(event.at)
-        if not isinstance(event, LeadAssigned) and held and holder is not None:
-            holders[event.lead_id] = holder
-            continue
-        if holder is not None:
-            yield Shift(max(holder[1], at - waited), holder[0], -1)
-        if held and isinstance(event, LeadAssigned):
-            by_rule = event.rule not in NOT_CHOSEN_BY_US
-            at += 0 if by_rule else waited
-            yield Shift(at, event.rep, +1, event if by_rule else None)
-            holders[event.lead_id] = event.rep, at
+    @cached_property
+    def _capacities(self) -> dict[str, dict[str, int | None]]:
+        known = self._case.configurations
+        return {one.version: {rep.id: rep.capacity.open for rep in one.team.reps} for one in known}
+
+    def _of(self, rows: LeadRows, decided_by: dict[str, str]) -> Iterator[Shift]:
+        """Embedded, in the order of the records. Past one machine, units of several leads wait for one rep, and records
+        tell when each began to wait, not who went first: what makes room counts as early as it may have been, what takes
+        some without asking as late."""
+        shared = self._case.distributed
+        waited = _WAITED // timedelta(microseconds=1) if shared else 0
+        holder: tuple[str, int] | None = None  # while the lead counts as open load: of whom, and from when on
+        for _, position, event in rows.told.moves:
+            held, at = event.status in HELD, micros(event.at)
+            if held and holder is not None and not isinstance(event, LeadAssigned):
+                continue
+            if holder is not None:
+                at_left = max(holder[1], at - waited)
+                yield (at_left if shared else position, holder[0], -1, None, rows.id, event.epoch, at_left)
+                holder = None
+            if held and isinstance(event, LeadAssigned):
+                by_rule = event.rule not in NOT_CHOSEN_BY_US
+                at += 0 if by_rule else waited
+                limit = self._capacities.get(decided_by.get(event.decision_id, ""), {}).get(event.rep)
+                yield (
+                    at if shared else position, event.rep, 1, limit if by_rule else None, rows.id, event.epoch, at
+                )  # fmt: skip
+                holder = event.rep, at

@@ -1,104 +1,17 @@
 """What `verify` asks of the rows as they stand: one question per function, each giving the rows that break it."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
 
-from schemas import topics
-from schemas.envelope import decode
-from services.router.domain.choosing import Inputs, replay
-from services.router.domain.lead import CUSTOMER, OPPORTUNITY
 from services.runtime.clock import micros
-from services.runtime.housekeeping import LOG_DAYS, SEEN_DAYS
-from services.tools.verify_case import Case
+from services.tools.verify_case import OVERDUE, Case
 
-OVERDUE: Final = timedelta(seconds=60)
-"""How long past its time a page may wait where somebody delivers."""
 _SLACK_US: Final = 50_000
 """How far two readings of one moment may lie apart, one of them worked out from the other clock."""
 _SHARED_SLACK_US: Final = 1_000_000
 """The same between processes, each of which knows the database's clock as of its last look."""
-_SURELY_SEEN: Final = timedelta(days=SEEN_DAYS - LOG_DAYS - 1)
-"""What was heard longer ago may have been seen so long before that this is forgotten."""
-_CRM: Final = frozenset({OPPORTUNITY, CUSTOMER})
-"""Past the hand-over: the deal is in the CRM, which may move it there without an owner of ours."""
-
-
-# --- I1 ----------------------------------------------------------------------------------------------------------
-
-_NOT_TAKEN: Final = """
-    SELECT id, event_id FROM log
-    WHERE topic = 'events' AND id <= :position
-      AND NOT EXISTS (SELECT 1 FROM seen WHERE seen.consumer = 'scoring' AND seen.event_id = log.event_id)
-      AND event_id NOT IN (SELECT source FROM dead_letters WHERE consumer = 'scoring')
-    ORDER BY id"""
-_NOT_KEPT: Final = """
-    SELECT id, event_id FROM log
-    WHERE topic = 'events' AND id <= :position
-      AND NOT EXISTS (SELECT 1 FROM reporting_history WHERE reporting_history.id = log.event_id)
-      AND event_id NOT IN (SELECT source FROM dead_letters WHERE consumer = 'reporting')
-    ORDER BY id"""
-_NOT_ROUTED: Final = """
-    SELECT lead_id FROM scoring_profiles
-    WHERE NOT EXISTS (SELECT 1 FROM router_leads WHERE router_leads.lead_id = scoring_profiles.lead_id)
-    ORDER BY lead_id"""
-_NOWHERE: Final = """
-    SELECT lead_id, status FROM router_leads
-    WHERE owner IS NULL AND (queue_pool IS NULL OR coalesce(queue_reason, '') = '') ORDER BY lead_id"""
-
-
-_NOT_TAKEN_OF_HISTORY: Final = """
-    SELECT id, position, body FROM reporting_history
-    WHERE topic = 'events' AND heard_at >= :heard
-      AND NOT EXISTS (SELECT 1 FROM seen WHERE seen.consumer = 'scoring' AND seen.event_id = reporting_history.id)
-      AND NOT EXISTS (SELECT 1 FROM dead_letters
-                      WHERE dead_letters.consumer = 'scoring' AND dead_letters.source = reporting_history.id)
-    ORDER BY id"""
-_NOT_KEPT_OF_HEARD: Final = """
-    SELECT event_id FROM seen
-    WHERE consumer = 'reporting'
-      AND NOT EXISTS (SELECT 1 FROM reporting_history WHERE reporting_history.id = seen.event_id)
-    ORDER BY event_id"""
-_NOT_HEARD: Final = """
-    SELECT event_id FROM seen
-    WHERE consumer = 'scoring'
-      AND NOT EXISTS (SELECT 1 FROM seen AS heard WHERE heard.consumer = 'reporting' AND heard.event_id = seen.event_id)
-      AND NOT EXISTS (SELECT 1 FROM reporting_history WHERE reporting_history.id = seen.event_id)
-      AND NOT EXISTS (SELECT 1 FROM dead_letters
-                      WHERE dead_letters.consumer = 'reporting' AND dead_letters.source = seen.event_id)
-    ORDER BY event_id"""
-
-
-def events_are_kept(case: Case) -> Iterator[str]:
-    """I1."""
-    yield from _kept_past_one_machine(case) if case.distributed else _kept(case)
-    for row in case.settled(case.ask(_NOT_ROUTED)):
-        yield f"lead {row.lead_id}: scored, and unknown to the router"
-    for row in case.settled(case.ask(_NOWHERE)):
-        if case.statuses.get(row.status) not in ("marketing", "nobody") and row.status not in _CRM:
-            yield f"lead {row.lead_id}: {row.status}, and neither owned nor queued with a reason"
-
-
-def _kept(case: Case) -> Iterator[str]:
-    for row in case.ask(_NOT_TAKEN, position=case.read_to("scoring", topics.EVENTS)):
-        yield f"event {row.event_id} (log {row.id}): read, and neither taken nor a dead letter"
-    for row in case.ask(_NOT_KEPT, position=case.read_to("reporting", topics.EVENTS)):
-        yield f"event {row.event_id} (log {row.id}): not in the history"
-
-
-def _kept_past_one_machine(case: Case) -> Iterator[str]:
-    """Scoring and reporting vouch for each other: what one has read and the other has passed, both have taken."""
-    for row in case.stream(_NOT_TAKEN_OF_HISTORY, heard=micros(case.clock.business() - _SURELY_SEEN)):
-        if case.has_read("scoring", topics.EVENTS, decode(bytes(row.body)).partitionkey, row.position):
-            yield f"event {row.id}: read, and neither taken nor a dead letter"
-    for row in case.ask(_NOT_KEPT_OF_HEARD):
-        yield f"event {row.event_id}: heard by reporting, and not in the history"
-    heard = [topic for topic in topics.ALL if "scoring" in topics.HEARD_BY[topic]]
-    if not any(case.ahead("scoring", "reporting", topic) for topic in heard):
-        for row in case.ask(_NOT_HEARD):
-            yield f"event {row.event_id}: seen by scoring, and not in the history"
 
 
 # --- I2 ----------------------------------------------------------------------------------------------------------
@@ -223,9 +136,6 @@ _PAGES: Final = """
        OR state = 'failed'
        OR state NOT IN ('pending', 'sending', 'sent', 'failed', 'cancelled')
     ORDER BY id"""
-_UNRECORDED: Final = """
-    SELECT id FROM notifier_pages WHERE state = 'sent' AND NOT EXISTS (
-      SELECT 1 FROM notifier_attempts WHERE page_id = notifier_pages.id AND outcome = 'sent') ORDER BY id"""
 
 
 def pages_arrive(case: Case) -> Iterator[str]:
@@ -237,8 +147,6 @@ def pages_arrive(case: Case) -> Iterator[str]:
         wrong = _wrong_with(row, overdue)
         if wrong:
             yield f"page {row.id}: {row.state}, {wrong}"
-    for row in case.ask(_UNRECORDED):
-        yield f"page {row.id}: sent, and no attempt says so"
 
 
 def _wrong_with(row: Any, overdue: int) -> str | None:
@@ -304,28 +212,3 @@ def loads_add_up(case: Case) -> Iterator[str]:
     """I8, as counted."""
     for row in case.ask(_LOADS):
         yield f"rep {row.rep}: counted with {row.open} open, has {row.has}"
-
-
-# --- I10 ---------------------------------------------------------------------------------------------------------
-
-
-class _Body(msgspec.Struct):
-    """What of a stored decision is looked at."""
-
-    inputs: Inputs
-
-
-_body = msgspec.json.Decoder(_Body).decode
-_DECISIONS: Final = """
-    SELECT router_decisions.id, chosen, body, rep FROM router_decisions
-    LEFT JOIN router_assignments ON router_assignments.decision_id = router_decisions.id ORDER BY router_decisions.id"""
-
-
-def decisions_hold(case: Case) -> Iterator[str]:
-    """I10."""
-    for row in case.stream(_DECISIONS):
-        again = replay(_body(row.body).inputs)
-        if again != row.chosen:
-            yield f"decision {row.id}: chose {row.chosen or 'nobody'}, replayed it gives {again or 'nobody'}"
-        elif row.rep != row.chosen:
-            yield f"decision {row.id}: chose {row.chosen or 'nobody'}, the assignment is of {row.rep or 'nobody'}"

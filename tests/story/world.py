@@ -388,8 +388,8 @@ class World:
         """Every invariant holds."""
         await self.settle()
         real = self.clock.real()
-        findings = await self.system.reads(lambda c: verify.run(c, self.clock, alive_since=real - timedelta(days=1)))
-        broken = [finding for finding in findings if not finding.ok]
+        found = await self.system.reads(lambda c: verify.run(c, self.clock, alive_since=real - timedelta(days=1)))
+        broken = [finding for finding in found.findings if not finding.ok]
         assert not broken, broken
 
 

@@ -7,7 +7,7 @@ once somebody was, and `over` when the lead left the statuses in which somebody 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal, TypeGuard
+from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -121,7 +121,7 @@ def hear(clock: Clock | None, event: Routed, terms: Terms, now: datetime) -> Ste
     if clock is None:
         return Step(None)  # never handed over: nothing was promised
     clock = replace(clock, version=event.version, updated_at=now)
-    if _counts(event, clock):
+    if isinstance(event, TouchRecorded) and event.touched_at >= clock.submit_at:
         return _touched(clock, event.touched_at, event.rep, now)
     if isinstance(event, LeadOptedOut):
         return _over(replace(clock, opted_out=True), "the person opted out")
@@ -221,16 +221,11 @@ def _over(clock: Clock, why: str) -> Step:
 
 def _late_fact(clock: Clock, event: Routed, now: datetime) -> Step:
     """A touch and an opt-out since the submit hold, however late they are heard."""
-    if _counts(event, clock):
+    if isinstance(event, TouchRecorded) and event.touched_at >= clock.submit_at:
         return _touched(clock, event.touched_at, event.rep, now)
     if isinstance(event, LeadOptedOut) and event.at >= clock.submit_at:
         return _over(replace(clock, opted_out=True, updated_at=now), "the person opted out")
     return Step(clock)
-
-
-def _counts(event: Routed, clock: Clock) -> TypeGuard[TouchRecorded]:
-    """Whether the event is a touch of this submit. The router judges the tolerance for senders' clocks, nobody else."""
-    return isinstance(event, TouchRecorded) and event.ignored is None and event.touched_at >= clock.submit_at
 
 
 def _plan(clock: Clock, terms: Terms) -> tuple[RungDue, ...]:
@@ -247,6 +242,11 @@ def _timed(clock: Clock, rungs: Sequence[RungDue]) -> Clock:
     if clock.state == "live":
         ahead.append(clock.promise_at)
     return replace(clock, due_at=min(ahead, default=None))
+
+
+def due_at(clock: Clock, terms: Terms) -> datetime | None:
+    """When the next rung or the end of the promise comes; None when neither does."""
+    return _timed(clock, _plan(clock, terms)).due_at
 
 
 def _missed(clock: Clock, now: datetime) -> PromiseMissed:

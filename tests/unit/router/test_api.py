@@ -10,7 +10,6 @@ from services.router.api import router
 from services.runtime.auth import Keys
 from services.runtime.http import create_app
 from services.runtime.outbound import ASGITransport, AsyncClient
-from services.runtime.settings import Settings
 from services.runtime.telemetry import Telemetry
 from tests.unit.router.room import Room
 
@@ -28,11 +27,7 @@ async def client(room: Room) -> AsyncIterator[AsyncClient]:
         return room.unit(work)
 
     resources = SimpleNamespace(
-        settings=Settings(),
-        reads=reads,
-        units=SimpleNamespace(run=run),
-        config=SimpleNamespace(current=room.config),
-        clock=room.clock,
+        reads=reads, units=SimpleNamespace(run=run), config=SimpleNamespace(current=room.config), clock=room.clock
     )
     app = create_app(
         title="t", routers=[router(cast(Any, resources))], telemetry=Telemetry(), ready=readiness, clock=room.clock

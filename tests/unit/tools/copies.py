@@ -1,6 +1,5 @@
 """The rows of an installation, to be broken: in its own SQLite file, or in PostgreSQL as they stand past one machine."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol
@@ -14,7 +13,7 @@ from services.runtime.clock import HandClock
 from services.runtime.log import log
 from services.runtime.migrate import migrate
 from services.tools import verify
-from services.tools.verify import Finding
+from services.tools.verify import Report
 from tests.unit.tools.room import Room
 
 PARTITIONS = 3
@@ -30,7 +29,7 @@ class Copy(Protocol):
     async def break_by(self, *statements: str, **values: Any) -> None:
         """Each statement with all values, in their order, for its question marks."""
 
-    async def findings(self, **how: Any) -> Mapping[str, Finding]: ...
+    async def report(self, **how: Any) -> Report: ...
 
     def said(self, was: str, now: str) -> str:
         """The SQL of a record's body with one text in place of another."""
@@ -38,7 +37,7 @@ class Copy(Protocol):
 
 async def broken(copy: Copy, **how: Any) -> dict[str, tuple[str, ...]]:
     """The invariants that do not hold, with the rows named."""
-    return {name: one.rows for name, one in (await copy.findings(**how)).items() if not one.ok}
+    return {one.invariant: one.rows for one in (await copy.report(**how)).findings if not one.ok}
 
 
 async def lead_id(copy: Copy, person: str) -> str:
@@ -59,8 +58,8 @@ class Embedded:
     async def break_by(self, *statements: str, **values: Any) -> None:
         await self._room.break_by(*statements, **values)
 
-    async def findings(self, **how: Any) -> Mapping[str, Finding]:
-        return await self._room.findings(**how)
+    async def report(self, **how: Any) -> Report:
+        return await self._room.report(**how)
 
     def said(self, was: str, now: str) -> str:
         return f"CAST(replace(CAST(body AS TEXT), '{was}', '{now}') AS BLOB)"
@@ -82,9 +81,8 @@ class PastOneMachine:
             text = "".join(f"${next(n)}" if letter == "?" else letter for letter in statement)
             await self.connection.exec_driver_sql(text, tuple(values.values()) if "?" in statement else ())
 
-    async def findings(self, **how: Any) -> Mapping[str, Finding]:
-        found = await self.connection.run_sync(lambda connection: verify.run(connection, self.clock, **how))
-        return {one.invariant: one for one in found}
+    async def report(self, **how: Any) -> Report:
+        return await self.connection.run_sync(lambda connection: verify.run(connection, self.clock, **how))
 
     def said(self, was: str, now: str) -> str:
         return f"convert_to(replace(convert_from(body, 'UTF8'), '{was}', '{now}'), 'UTF8')"

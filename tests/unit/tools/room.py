@@ -16,7 +16,7 @@ from services.runtime.clock import HandClock
 from services.runtime.config import ConfigFiles
 from services.runtime.unit import Unit
 from services.tools import cli_config, verify
-from services.tools.verify import Finding
+from services.tools.verify import Finding, Report
 
 ADMIN = "room-" + "k" * 40
 
@@ -76,6 +76,12 @@ class Room:
         assert answer.status_code == 200, answer.text
         await self.system.settle()
 
+    async def available(self, rep: str, here: bool) -> None:
+        """A rep takes leads from now on, or none."""
+        answer = await self.client.post(f"/v1/reps/{rep}/availability", json={"available": here})
+        assert answer.status_code == 200, answer.text
+        await self.system.settle()
+
     async def break_by(self, *statements: str, **values: Any) -> None:
         """Change rows as no code of ours would."""
 
@@ -88,10 +94,13 @@ class Room:
     async def rows(self, question: str) -> list[tuple[Any, ...]]:
         return await self.system.reads(lambda c: [tuple(row) for row in c.exec_driver_sql(question)])
 
+    async def report(self, **how: Any) -> Report:
+        """What verify says."""
+        return await self.system.reads(lambda connection: verify.run(connection, self.clock, **how))
+
     async def findings(self, **how: Any) -> Mapping[str, Finding]:
         """What verify says, by invariant."""
-        found = await self.system.reads(lambda connection: verify.run(connection, self.clock, **how))
-        return {one.invariant: one for one in found}
+        return {one.invariant: one for one in (await self.report(**how)).findings}
 
     async def broken(self, **how: Any) -> dict[str, tuple[str, ...]]:
         """The invariants that do not hold, with the rows named."""

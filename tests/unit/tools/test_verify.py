@@ -15,22 +15,12 @@ from services.runtime.clock import HandClock
 from services.runtime.log import partition_of
 from tests.unit.tools.copies import PARTITIONS, Copy, Embedded, PastOneMachine, broken, fill, lead_id
 from tests.unit.tools.room import Room
+from tests.unit.tools.worlds import live
 
 DATABASE = "verify_rows"
 EVENT = "SELECT id FROM reporting_history WHERE topic = 'events' LIMIT 1"
 ASSIGNED, CUSTOMER = '"was":"assigned"', '"was":"customer"'
 KEY, SYSTEM = '"by":"key:given"', '"by":"system"'
-
-
-async def live(room: Room) -> None:
-    """Leads in every way of being: owned, touched, accepted, reassigned, with Marketing, opted out."""
-    await room.ask("ann", "ben", "cat", "dan", "eve", "fay")
-    await room.act("ben", "touch", channel="phone", answered=True)
-    await room.wait(minutes=16)
-    await room.act("dan", "reject", reason="not-now")
-    await room.act("eve", "opt-out", reason="asked")
-    await room.act("fay", "reject", reason="no-time")
-    await room.wait(minutes=30)
 
 
 class Filled:
@@ -82,7 +72,7 @@ def busy(request: pytest.FixtureRequest) -> Copy:
 
 async def test_a_sound_installation_breaks_nothing(busy: Copy) -> None:
     assert await broken(busy) == {}
-    assert list(await busy.findings()) == [f"I{n}" for n in range(1, 11)]
+    assert [one.invariant for one in (await busy.report()).findings] == [f"I{n}" for n in range(1, 11)]
 
 
 async def test_an_empty_installation_breaks_nothing(room: Room) -> None:
@@ -296,10 +286,14 @@ async def test_i6_a_page_that_was_sent_by_no_attempt_is_named(busy: Copy) -> Non
 async def test_i6_an_overdue_page_counts_where_somebody_delivers(busy: Copy) -> None:
     started = busy.clock.real()
     [(page,)] = await busy.rows("SELECT id FROM notifier_pages WHERE state = 'sent' LIMIT 1")
-    await busy.break_by("UPDATE notifier_pages SET state = 'sending', next_at = 1 WHERE id = ?", page=page)
+    await busy.break_by("DELETE FROM notifier_attempts WHERE page_id = ?", page=page)
+    await busy.break_by("DELETE FROM reporting_history WHERE type = 'page.sent'")
+    await busy.break_by(
+        "UPDATE notifier_pages SET state = 'sending', sent_at = NULL, next_at = 1 WHERE id = ?", page=page
+    )
     busy.clock.advance(minutes=2)
-    assert "I6" not in await broken(busy)
-    assert "I6" not in await broken(busy, alive_since=busy.clock.real())
+    assert not any("overdue" in row for row in (await broken(busy))["I6"])
+    assert not any("overdue" in row for row in (await broken(busy, alive_since=busy.clock.real()))["I6"])
     assert page in (await broken(busy, alive_since=started))["I6"][0]
 
 
@@ -351,10 +345,15 @@ async def test_i8_room_counts_from_when_a_unit_that_made_it_may_have_gone_first(
     assert isinstance(given, LeadAssigned)
     assert isinstance(left, LeadRecycled)
     await distributed.break_by("DELETE FROM reporting_history WHERE topic = 'routes'")
+    await distributed.break_by(
+        "INSERT INTO router_decisions SELECT 'of two', 'two', epoch, at, agreement, chosen, body FROM router_decisions "
+        "WHERE id = ?",
+        id=given.decision_id,
+    )
     later = given.at + timedelta(hours=1)
     await tell(distributed, replace(given, lead_id="one"), 1)
     await tell(distributed, replace(left, lead_id="one", at=later + timedelta(seconds=seconds)), 2)
-    await tell(distributed, replace(given, lead_id="two", at=later), 3)
+    await tell(distributed, replace(given, lead_id="two", at=later, decision_id="of two"), 3)
     assert any("lead two" in row for row in (await broken(distributed)).get("I8", ())) is named
 
 
@@ -420,6 +419,105 @@ async def test_i10_an_assignment_to_somebody_else_than_decided_is_named(busy: Co
     assert any(id in row and "of zed" in row for row in (await broken(busy))["I10"])
 
 
+# --- the whole chain -------------------------------------------------------------------------------------------------
+
+OF_LEAD = (
+    "router_leads",
+    "router_assignments",
+    "router_decisions",
+    "scoring_profiles",
+    "scoring_identities",
+    "notifier_clocks",
+    "notifier_pages",
+    "reporting_statuses",
+    "reporting_history",
+)
+
+
+async def test_every_page_deleted_is_noticed(busy: Copy) -> None:
+    pages = await busy.rows("SELECT id FROM notifier_pages WHERE state = 'sent'")
+    await busy.break_by("DELETE FROM notifier_attempts")
+    await busy.break_by("DELETE FROM notifier_pages")
+    found = await broken(busy, named_max=None)
+    assert any("rung 0 of assignment 1 was reached, and has no page" in row for row in found["I5"])
+    assert all(any(page in row for row in found["I6"]) for (page,) in pages)
+
+
+async def test_a_live_clock_due_in_ten_years_is_noticed(busy: Copy) -> None:
+    lead = await lead_id(busy, "fay")
+    years = 10 * 365 * 86_400_000_000
+    await busy.break_by(f"UPDATE notifier_clocks SET due_at = due_at + {years} WHERE lead_id = ?", lead=lead)
+    assert any(lead in row and "due at" in row for row in (await broken(busy))["I4"])
+    await busy.break_by(f"UPDATE notifier_clocks SET promise_at = promise_at + {years} WHERE lead_id = ?", lead=lead)
+    assert any(lead in row and "promise" in row for row in (await broken(busy))["I4"])
+
+
+async def test_an_owned_lead_wiped_from_every_table_is_noticed(busy: Copy) -> None:
+    lead = await lead_id(busy, "cat")
+    [(rep,)] = await busy.rows(f"SELECT owner FROM router_leads WHERE lead_id = '{lead}'")
+    [(event,)] = await busy.rows(f"SELECT cause FROM reporting_history WHERE lead_id = '{lead}' AND topic = 'leads'")
+    await busy.break_by("DELETE FROM log")
+    for table in OF_LEAD:
+        await busy.break_by(f"DELETE FROM {table} WHERE lead_id = ?", lead=lead)
+    await busy.break_by("UPDATE router_reps SET open = open - 1 WHERE rep = ?", rep=rep)
+    found = await broken(busy, named_max=None)
+    assert any(event in row and "no record about a lead" in row for row in found["I1"])
+
+
+async def test_a_status_changed_with_its_version_is_noticed(busy: Copy) -> None:
+    lead = await lead_id(busy, "dan")
+    await busy.break_by(
+        "UPDATE router_leads SET status = 'customer', version = version + 1 WHERE lead_id = ?", lead=lead
+    )
+    assert any(lead in row and "its last record" in row for row in (await broken(busy))["I9"])
+
+
+async def test_a_status_changed_in_every_row_that_tells_of_it_leaves_a_gap(busy: Copy) -> None:
+    lead = await lead_id(busy, "dan")
+    for table in ("router_leads", "reporting_statuses"):
+        await busy.break_by(
+            f"UPDATE {table} SET status = 'customer', version = version + 1 WHERE lead_id = ?", lead=lead
+        )
+    assert any(lead in row for row in (await broken(busy))["I9"])
+
+
+async def test_a_decision_deleted_is_noticed(busy: Copy) -> None:
+    [(id,)] = await busy.rows("SELECT decision_id FROM router_assignments ORDER BY lead_id LIMIT 1")
+    await busy.break_by("DELETE FROM router_decisions WHERE id = ?", id=id)
+    assert any(id in row for row in (await broken(busy))["I10"])
+
+
+async def test_a_record_of_a_status_deleted_leaves_a_gap(busy: Copy) -> None:
+    lead = await lead_id(busy, "fay")
+    await busy.break_by("DELETE FROM reporting_history WHERE type = 'lead.released' AND lead_id = ?", lead=lead)
+    assert any("has version" in row and lead in row for row in (await broken(busy))["I9"])
+
+
+async def test_a_clock_that_was_due_and_did_nothing_is_noticed_where_it_should_have_been_acted_on(busy: Copy) -> None:
+    lead = await lead_id(busy, "fay")
+    started = busy.clock.real()
+    busy.clock.advance(hours=5)
+    assert await broken(busy) == {}
+    assert any(lead in row and "nothing happened" in row for row in (await broken(busy, alive_since=started))["I4"])
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+async def test_leads_are_judged_some_at_a_time(busy: Copy, at_once: int) -> None:
+    found = await busy.report(at_once=at_once)
+    assert (found.ok, found.judged, found.left_out, found.unread) == (True, 6, 0, {})
+    await busy.break_by("DELETE FROM router_decisions")
+    assert len((await broken(busy, at_once=at_once, named_max=None))["I10"]) > at_once
+
+
+async def test_leads_and_records_that_are_not_judged_are_counted(busy: Copy) -> None:
+    lead = await lead_id(busy, "fay")
+    await busy.break_by("DELETE FROM notifier_clocks WHERE lead_id = ?", lead=lead)
+    await busy.break_by("UPDATE cursors SET position = 0 WHERE consumer = 'notifier'")
+    found = await busy.report()
+    assert (found.ok, found.judged, found.left_out) == (True, 0, 6)
+    assert found.unread["notifier", "routes"] > 0
+
+
 # --- what is on its way ------------------------------------------------------------------------------------------
 
 
@@ -457,8 +555,9 @@ async def test_a_lead_of_which_services_know_differently_is_left_out_while_someb
     assert not {"I1", "I4"} & set(await broken(distributed, heard=False))
 
 
-async def test_at_most_ten_rows_are_named_and_all_are_counted(room: Room) -> None:
+async def test_ten_rows_are_named_unless_all_are_asked_for(room: Room) -> None:
     await room.ask(*(f"p{n}" for n in range(12)))
     await room.break_by("DELETE FROM notifier_clocks")
     found = (await room.findings())["I4"]
     assert (found.broken, len(found.rows)) == (12, 10)
+    assert len((await room.findings(named_max=None))["I4"].rows) == 12

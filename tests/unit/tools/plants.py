@@ -1,0 +1,291 @@
+"""Faults to plant: for every table and column, the invariant that notices a change of one row, or why none need.
+
+A column that is not listed fails the test, so a new column comes with an answer.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Plant:
+    """One change of one row. `by`: the invariants of which at least one must notice it, or `left out` where the leads
+    concerned are not judged and the report says so. `to`: SQL of the new value; by default another one of its type.
+    `where`: the rows concerned; by default all."""
+
+    by: str
+    to: str | None = None
+    where: str = "1 = 1"
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is planted in one table. `gone`: a row that is deleted. `free`: columns nothing rests on, and why."""
+
+    gone: Plant | str
+    columns: dict[str, Plant] = field(default_factory=dict)
+    free: dict[str, str] = field(default_factory=dict)
+
+
+TEXT: Final = "{column} || 'x'"
+NOT_JSON: Final = "'{'"
+BYTES: Final = "X'78'"
+_OWNED: Final = "owner IS NOT NULL"
+_SHOWN: Final = "shown to people, acted on by nothing"
+_BOOKS: Final = "no part of the chain of a lead"
+_AGE: Final = "tells when a row may be dropped"
+
+TABLES: Final[dict[str, Table]] = {
+    "api_keys": Table(
+        _BOOKS,
+        free=dict.fromkeys(
+            ("id", "name", "role", "rep", "hash", "created_at", "expires_at", "revoked_at", "used_at"), _BOOKS
+        ),
+    ),
+    "applied": Table(
+        _BOOKS,
+        free=dict.fromkeys(
+            ("id", "version", "applied_at", "effective_at", "agreement", "team", "sources"),
+            "what processes take up next; what was in force is in `configurations`",
+        ),
+    ),
+    "configurations": Table(
+        gone=Plant("I10"),
+        columns={
+            "version": Plant("I10"),
+            "agreement": Plant("I10", NOT_JSON),
+            "team": Plant("I10", NOT_JSON),
+        },
+        free={
+            "taken_up_at": "an agreement that came back into force keeps its first date: only a later one is a fault"
+        },
+    ),
+    "cursors": Table(
+        gone=Plant("left out"),
+        columns={
+            "consumer": Plant("left out"),
+            "topic": Plant("left out"),
+            "position": Plant("I1 left out", "{column} + 1000000"),
+        },
+        free={"partition": "a cursor more is of a partition that is not there; one less reads again, and sees it"},
+    ),
+    "dead_letters": Table(
+        "a dead letter is the last copy: nothing else tells of it",
+        free=dict.fromkeys(
+            (
+                "id",
+                "at",
+                "consumer",
+                "origin",
+                "source",
+                "content_type",
+                "body",
+                "error",
+                "code",
+                "state",
+                "changed_at",
+                "tries",
+            ),
+            "as received: nothing else tells of it",
+        ),
+    ),
+    "idempotency": Table(
+        "a request sent again is known by the id of its event too",
+        free=dict.fromkeys(("scope", "key", "fingerprint", "status", "body", "at"), _BOOKS),
+    ),
+    "log": Table(
+        gone="rows that all have read go by age; until then a cursor tells of those that have not",
+        columns={
+            "id": Plant("I1 left out", "{column} + 1000000", "topic = 'routes'"),
+            "topic": Plant("I1 left out", "'pages'", "topic = 'routes'"),
+            "event_id": Plant("I1"),
+            "body": Plant("I1", BYTES),
+        },
+        free={
+            "partition": "of one there",
+            "key": "read from the record itself by all but the reader's partition",
+            "at": _AGE,
+        },
+    ),
+    "meta": Table(_BOOKS, free=dict.fromkeys(("name", "value"), _BOOKS)),
+    "notifier_attempts": Table(
+        gone=Plant("I6"),
+        columns={
+            "page_id": Plant("I6"),
+            "n": Plant("I6"),
+            "channel": Plant("I6"),
+            "outcome": Plant("I6"),
+        },
+        free={"at": _SHOWN, "detail": _SHOWN},
+    ),
+    "notifier_clocks": Table(
+        gone=Plant("I4"),
+        columns={
+            "lead_id": Plant("I4"),
+            "version": Plant("I4"),
+            "epoch": Plant("I4"),
+            "rep": Plant("I4"),
+            "urgency": Plant("I4"),
+            "submit_at": Plant("I4"),
+            "promise_at": Plant("I4"),
+            "assigned_at": Plant("I4"),
+            "next_rung": Plant("I4 I5"),
+            "due_at": Plant("I4"),
+            "state": Plant("I4"),
+            "touched_at": Plant("I4"),
+            "opted_out": Plant("I4", "1 - {column}"),
+            "accepted": Plant("I4", "1 - {column}"),
+            "missed_at": Plant("I4", where="state IN ('live', 'missed')"),
+            "card": Plant("I4", """replace({column}, '"name":"', '"name":"x')"""),
+            "reassignments": Plant("I4"),
+        },
+        free={"updated_at": "leads changed since the asking began are left out by it"},
+    ),
+    "notifier_pages": Table(
+        gone=Plant("I5 I6"),
+        columns={
+            "id": Plant("I5"),
+            "lead_id": Plant("I5"),
+            "epoch": Plant("I5"),
+            "rung": Plant("I5", "{column} + 100"),
+            "kind": Plant("I5"),
+            "person": Plant("I5"),
+            "channels": Plant("I6", NOT_JSON, "state = 'sent'"),
+            "channel_index": Plant("I6", where="state = 'sent'"),
+            "state": Plant("I6"),
+            "due_at": Plant("I5", "created_at + 1"),
+            "next_at": Plant("I6", "1", "state = 'sent'"),
+            "first_try_at": Plant(
+                "I7",
+                "{column} + 86400000000",
+                "state = 'sent' AND lead_id IN (SELECT lead_id FROM notifier_clocks WHERE opted_out = 1)",
+            ),
+            "deliveries": Plant("I6"),
+            "error": Plant("I6", "NULL", "state = 'cancelled'"),
+            "created_at": Plant("I5", "due_at - 1"),
+            "sent_at": Plant("I6", where="state = 'sent'"),
+        },
+        free={
+            "lease_until": "of a page that is being sent: its `next_at` is the end of the lease",
+            "tries": "over the current channel, to space them; all deliveries have their attempt",
+            "provider_id": _SHOWN,
+        },
+    ),
+    "notifier_reps": Table(
+        gone=Plant("I3"),
+        columns={"rep": Plant("I3"), "state": Plant("I3")},
+        free={"until": "an absence that ends is said anew", "at": "orders what is said, not what is known"},
+    ),
+    "reporting_history": Table(
+        gone=Plant("I1 I3 I4 I6 I9"),
+        columns={
+            "id": Plant("I1"),
+            "topic": Plant("I1"),
+            "type": Plant("I1"),
+            "lead_id": Plant("I1", where="lead_id IS NOT NULL"),
+            "cause": Plant("I1", where="cause IS NOT NULL"),
+            "at": Plant("I1", where="lead_id IS NOT NULL"),
+            "body": Plant("I1", BYTES, "lead_id IS NOT NULL"),
+        },
+        free={
+            "heard_at": _AGE,
+            "position": "orders what one partition holds; versions order the records of a lead",
+        },
+    ),
+    "reporting_statuses": Table(
+        gone=Plant("I1"),
+        columns={"lead_id": Plant("I1"), "status": Plant("I1"), "version": Plant("I1")},
+    ),
+    "router_assignments": Table(
+        gone=Plant("I3"),
+        columns={
+            "lead_id": Plant("I3"),
+            "epoch": Plant("I3", "{column} + 100"),
+            "rep": Plant("I3"),
+            "pool": Plant("I3"),
+            "rule": Plant("I3"),
+            "decision_id": Plant("I10"),
+            "opened_at": Plant("I3"),
+            "closed_at": Plant("I3", where="closed_at IS NOT NULL"),
+            "closed_by": Plant("I3", where="closed_at IS NOT NULL"),
+        },
+        free={"close_reason": _SHOWN},
+    ),
+    "router_decisions": Table(
+        gone=Plant("I10", where="chosen IS NOT NULL"),
+        columns={
+            "id": Plant("I10", where="chosen IS NOT NULL"),
+            "lead_id": Plant("I1 I10"),
+            "epoch": Plant("I10", where="chosen IS NOT NULL"),
+            "at": Plant("I10"),
+            "agreement": Plant("I10"),
+            "chosen": Plant("I10"),
+            "body": Plant("I10", NOT_JSON),
+        },
+    ),
+    "router_leads": Table(
+        gone=Plant("I1"),
+        columns={
+            "lead_id": Plant("I1"),
+            "status": Plant("I9"),
+            "version": Plant("I9"),
+            "epoch": Plant("I3"),
+            "owner": Plant("I3"),
+            "pool": Plant("I3", where="version > 0"),
+            "queue_pool": Plant("I3", where="version > 0"),
+            "queue_reason": Plant("I1", "NULL", "queue_pool IS NOT NULL"),
+            "queue_since": Plant("I3", where="version > 0"),
+            "urgency": Plant("I3", where="version > 0"),
+            "urgency_rank": Plant("I3", where="urgency <> ''"),
+            "submit_at": Plant("I3", where="version > 0"),
+            "touched_at": Plant("I3", where="version > 0"),
+            "scoring_version": Plant("I1"),
+            "email": Plant("I1"),
+            "state": Plant("I1", """replace({column}, '"facts":{', '"facts":{"name":"x","name_of":"')"""),
+        },
+        free={"created_at": "orders lists", "updated_at": "leads changed since the asking began are left out by it"},
+    ),
+    "router_pools": Table(
+        "a pool without a row begins a round: only shares follow from it",
+        free=dict.fromkeys(("pool", "virtual"), "shares follow from it; each decision carries what it was made from"),
+    ),
+    "router_reps": Table(
+        gone=Plant("I8", where="open > 0"),
+        columns={
+            "rep": Plant("I8", where="open > 0"),
+            "open": Plant("I8"),
+            "said": Plant("I3"),
+        },
+        free={
+            "state": "what the rep last said; what was told to others is `said`",
+            "until": "an absence that ends is said anew",
+            "updated_at": "orders what is said, not what is known",
+        },
+    ),
+    "router_turns": Table(
+        "a member without a turn begins at the average: only shares follow from it",
+        free=dict.fromkeys(
+            ("pool", "rep", "pass"), "shares follow from it; each decision carries what it was made from"
+        ),
+    ),
+    "scoring_identities": Table(
+        gone=Plant("I1"),
+        columns={"identity": Plant("I1"), "lead_id": Plant("I1")},
+    ),
+    "scoring_profiles": Table(
+        gone=Plant("I1"),
+        columns={
+            "lead_id": Plant("I1"),
+            "version": Plant("I1"),
+            "email": Plant("I1"),
+            "phone": Plant("I1"),
+            "state": Plant("I1", NOT_JSON),
+        },
+        free={"updated_at": "leads changed since the asking began are left out by it"},
+    ),
+    "seen": Table(
+        gone=Plant("I1"),
+        columns={"consumer": Plant("I1"), "event_id": Plant("I1")},
+        free={"day": _AGE},
+    ),
+}
