@@ -293,7 +293,8 @@ class Queue(Shape):
 
 
 class Routing(Shape):
-    """The first rule that holds and yields somebody wins."""
+    """The first rule that holds and finds a rep wins. When none of those that hold finds one, the lead waits in the queue of
+    the first pool among them."""
 
     rules: Annotated[tuple[RoutingRule, ...], AtLeastOne]
     never_back_to_same_rep_for: Duration = timedelta(days=30)

@@ -67,12 +67,12 @@ def peek_queue(unit: Unit, rules: Rules) -> Queue:
 
 
 def with_room(unit: Unit, rules: Rules, pools: Collection[str]) -> set[str]:
-    """Those of `pools` with a member who is here and below capacity. Peeks."""
+    """Those of `pools` whose waiting leads may find a rep who is here and below capacity. Peeks."""
     if not pools:
         return set()
     reps = store.presences(unit.connection)
     now = micros(unit.clock.business())  # not `unit.now`: nothing is locked yet
-    return {pool for pool in pools if any(unavailable(rules, reps, rep, now) is None for rep in rules.members(pool))}
+    return {pool for pool in pools if any(unavailable(rules, reps, rep, now) is None for rep in rules.reach(pool))}
 
 
 class Desk:
@@ -89,7 +89,7 @@ class Desk:
         self._changed: dict[str, Lead] = {}
         self._assignments: dict[tuple[str, int], Assignment] = {}
         self._decided: list[Decided] = []
-        self._turned: dict[str, set[str]] = {}  # pool: members whose pass changed
+        self._turned: set[str] = set()  # pools
         self._reps: set[str] = set()
 
     @cached_property
@@ -207,11 +207,8 @@ class Desk:
         turn, pool = decision.turn, decision.pool
         if turn is None or pool is None:
             return
-        turns = self.floor.turns(pool)
-        turns.virtual = turn.virtual
-        changed = {rep: passes for rep, passes in turn.passes.items() if turns.passes.get(rep) != passes}
-        turns.passes |= changed
-        self._turned.setdefault(pool, set()).update(changed)
+        self.floor.pools[pool] = turn.lags
+        self._turned.add(pool)
 
     def _keep(self, lead: Lead, decision: Decision, inputs: Inputs) -> str:
         id = self.unit.new_id()
@@ -245,15 +242,16 @@ class Desk:
             self.unit.wake(QUEUE_TICK)
 
     def waits_for(self, rep: str) -> str | None:
-        """A pool of `rep` for which leads wait that this unit has not looked at."""
+        """A pool whose waiting leads `rep` may take and that this unit has not looked at."""
         unseen = self.queue.waited_for - self.queue.whole
-        return next((pool for pool in sorted(unseen) if rep in self.rules.members(pool)), None)
+        return next((pool for pool in sorted(unseen) if rep in self.rules.reach(pool)), None)
 
     def _wait(self, lead: Lead, pool: str, reason: str) -> None:
         was = lead.status
         self.queue.joined(pool, lead.id)
         lead.queue_pool, lead.queue_reason = pool, reason
         lead.queue_since = lead.queue_since or self.at
+        lead.submit_at = self.at if lead.submit_at is None else lead.submit_at  # its place in the queue
         self._say_queued(lead, was)
 
     def _say_queued(self, lead: Lead, was: str) -> None:
@@ -269,7 +267,7 @@ class Desk:
         )
 
     def serve(self) -> int:
-        """Give waiting leads of this unit whatever room there is, hottest first, then oldest; how many got an owner."""
+        """Give waiting leads of this unit whatever room there is, hottest first, then by submit; how many got an owner."""
         queue = self.queue
         if not queue.stale or not queue.ids:
             return 0
@@ -315,7 +313,7 @@ class Desk:
             self._only_learned().values(),
             self._assignments.values(),
             self._decided,
-            {pool: (self.floor.pools[pool], reps) for pool, reps in self._turned.items()},
+            {pool: self.floor.pools[pool] for pool in self._turned},
             {rep: self.floor.reps[rep] for rep in self._reps},
         )
         store.keep(self.unit, changes)

@@ -4,7 +4,7 @@ from schemas.topics import ACTIONS, LEADS
 from services.router.api import router
 from services.router.desk import QUEUE_TICK, TEAM_TICK
 from services.router.handlers import hear_actions, hear_leads
-from services.router.ticks import ServeQueue, watch_team
+from services.router.ticks import ServeQueue, WatchTeam
 from services.runtime.service import Service, Tick
 
 
@@ -13,6 +13,6 @@ def service() -> Service:
     return Service(
         name="router",
         hears={LEADS: hear_leads, ACTIONS: hear_actions},
-        ticks=(Tick(QUEUE_TICK, ServeQueue()), Tick(TEAM_TICK, watch_team)),
+        ticks=(Tick(QUEUE_TICK, ServeQueue()), Tick(TEAM_TICK, WatchTeam())),
         api=router,
     )

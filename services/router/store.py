@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from msgspec.structs import astuple
 from sqlalchemy.engine import Connection, Row
 
-from services.router.domain.choosing import Decision, Floor, Inputs, Presence, Turns, considered
+from services.router.domain.choosing import Decision, Floor, Inputs, Lags, Presence, considered, outcomes
 from services.router.domain.lead import HELD, Lead, State
 from services.runtime import db
 from services.runtime.clock import moment
@@ -44,10 +44,10 @@ sa.Index("router_leads_by_owner", leads.c.owner, leads.c.lead_id, sqlite_where=_
 sa.Index("router_leads_by_email", leads.c.email, sqlite_where=_KNOWN, postgresql_where=_KNOWN)
 _WAITS = leads.c.queue_pool.is_not(None)
 sa.Index(
-    "router_leads_waiting",
+    "router_leads_in_queue",
     leads.c.queue_pool,
     leads.c.urgency_rank,
-    leads.c.queue_since,
+    leads.c.submit_at,
     sqlite_where=_WAITS,
     postgresql_where=_WAITS,
 )
@@ -80,7 +80,7 @@ decisions = sa.Table(
     sa.Column("body", db.Text, nullable=False),
     sa.Index("router_decisions_by_lead", "lead_id", "epoch"),
 )
-turns = sa.Table(
+turns = sa.Table(  # of the release before; lags replace it
     "router_turns",
     db.metadata,
     sa.Column("pool", db.Text, primary_key=True),
@@ -91,7 +91,8 @@ pools = sa.Table(
     "router_pools",
     db.metadata,
     sa.Column("pool", db.Text, primary_key=True),
-    sa.Column("virtual", db.Integer, nullable=False),
+    sa.Column("virtual", db.Integer, nullable=False),  # of the release before
+    sa.Column("lags", db.Text, nullable=False, server_default="{}"),  # of its members, as JSON; zeros are left out
 )
 reps = sa.Table(
     "router_reps",
@@ -135,7 +136,7 @@ _DECISIONS = db.Sql(
         .order_by(decisions.c.epoch, decisions.c.at, decisions.c.id)
     )
 )
-_POOLS = db.Sql(lambda _: sa.select(pools).order_by(pools.c.pool).with_for_update())
+_POOLS = db.Sql(lambda _: sa.select(pools.c.pool, pools.c.lags).order_by(pools.c.pool).with_for_update())
 _PEEK_REPS = db.Sql(lambda _: sa.select(reps))
 _ADD_POOL = db.Sql(lambda f: f.insert(pools).values(pool=sa.bindparam("pool"), virtual=0).on_conflict_do_nothing())
 _ADD_REP = db.Sql(
@@ -145,8 +146,9 @@ _ADD_REP = db.Sql(
         .on_conflict_do_nothing()
     )
 )
-_SAVE_POOL = db.Sql(lambda f: f.upsert(pools, ["pool"]))
-_SAVE_TURN = db.Sql(lambda f: f.upsert(turns, ["pool", "rep"]))
+_SAVE_POOL = db.Sql(
+    lambda _: sa.update(pools).where(pools.c.pool == sa.bindparam("turned")).values(lags=sa.bindparam("lags"))
+)
 _SAVE_REP = db.Sql(lambda f: f.upsert(reps, ["rep"]))
 
 
@@ -158,7 +160,7 @@ def _waited_for(f: db.Flavour, *beside: sa.ColumnElement[Any]) -> sa.Select[Any]
 
 
 _POOLS_WAITED_FOR = db.Sql(_waited_for)
-_OF_TURN, _OF_REP, _WAITED_FOR = 1, 2, 3
+_OF_REP, _WAITED_FOR = 1, 2
 
 
 def _kind(number: int) -> sa.ColumnElement[int]:
@@ -166,12 +168,11 @@ def _kind(number: int) -> sa.ColumnElement[int]:
 
 
 def _floor(f: db.Flavour) -> Any:
-    """Turns, reps (which are locked by it) and pools that are waited for: three questions in one round trip, each row with
-    the number of the question it answers."""
+    """Reps (which are locked by it) and pools that are waited for: two questions in one round trip, each row with the
+    number of the question it answers."""
     there = sa.select(reps).order_by(reps.c.rep).with_for_update().cte("there")
     no_text, no_number = sa.cast(sa.null(), sa.Text), sa.cast(sa.null(), db.Integer)
     return sa.union_all(
-        sa.select(_kind(_OF_TURN), turns.c.pool, turns.c.rep, turns.c["pass"], no_text, no_number, no_number),
         sa.select(
             _kind(_OF_REP), there.c.rep, there.c.state, there.c.open, there.c.said, there.c.until, there.c.updated_at
         ),
@@ -180,33 +181,29 @@ def _floor(f: db.Flavour) -> Any:
 
 
 _FLOOR = db.Sql(_floor)
-_PLACE = sa.tuple_(leads.c.urgency_rank, leads.c.queue_since, leads.c.lead_id)
+_IN_ORDER = (leads.c.urgency_rank, leads.c.submit_at, leads.c.lead_id)
+_PLACE = sa.tuple_(*_IN_ORDER)
 _AFTER = sa.tuple_(
-    sa.bindparam("rank", type_=sa.Integer), sa.bindparam("since", type_=sa.BigInteger), sa.bindparam("after_id")
+    sa.bindparam("rank", type_=sa.Integer), sa.bindparam("submit", type_=sa.BigInteger), sa.bindparam("after_id")
 )
 _WAITING = db.Sql(
     lambda f: (
-        sa.select(leads.c.lead_id, leads.c.urgency_rank, leads.c.queue_since)
+        sa.select(*_IN_ORDER)
         .where(_WAITS, f.among(leads.c.queue_pool, "pools"), _PLACE > _AFTER)
-        .order_by(leads.c.urgency_rank, leads.c.queue_since, leads.c.lead_id)
+        .order_by(*_IN_ORDER)
         .limit(_LIMIT)
     )
 )
-_ALL_WAITING = db.Sql(
-    lambda _: (
-        sa.select(leads.c.lead_id, leads.c.urgency_rank, leads.c.queue_since)
-        .where(_WAITS, _PLACE > _AFTER)
-        .order_by(leads.c.urgency_rank, leads.c.queue_since, leads.c.lead_id)
-        .limit(_LIMIT)
-    )
-)
+_ALL_WAITING = db.Sql(lambda _: sa.select(*_IN_ORDER).where(_WAITS, _PLACE > _AFTER).order_by(*_IN_ORDER).limit(_LIMIT))
 _WAITING_BY_POOL = db.Sql(
     lambda _: sa.select(leads.c.queue_pool, sa.func.count()).where(_WAITS).group_by(leads.c.queue_pool)
 )
+_HELD = sa.tuple_(leads.c.owner, leads.c.lead_id)
+_HELD_AFTER = sa.tuple_(sa.bindparam("after_rep"), sa.bindparam("after_id"))
 _HELD_BY = db.Sql(
     lambda f: (
-        sa.select(leads.c.lead_id)
-        .where(f.among(leads.c.owner, "reps"), f.among(leads.c.status, "statuses"))
+        sa.select(leads.c.owner, leads.c.lead_id)
+        .where(f.among(leads.c.owner, "reps"), f.among(leads.c.status, "statuses"), _HELD > _HELD_AFTER)
         .order_by(leads.c.owner, leads.c.lead_id)
         .limit(_LIMIT)
     )
@@ -216,11 +213,17 @@ _COLUMNS = len(leads.columns)
 
 _encode = msgspec.json.Encoder().encode
 _state = msgspec.json.Decoder(State).decode
+_lags = msgspec.json.Decoder(dict[str, int]).decode
 
 Place = tuple[int, int, str]
-"""In the queue: urgency rank, waiting since (microseconds), lead id."""
+"""In the queue: urgency rank, submit (microseconds), lead id."""
 
 FIRST: Place = (-1, 0, "")
+
+Holding = tuple[str, str]
+"""Owner and lead id."""
+
+FIRST_HELD: Holding = ("", "")
 
 
 class Assignment(msgspec.Struct, gc=False):
@@ -298,10 +301,11 @@ def _of_scoring(learned: Iterable[Lead]) -> db.Work:
     return _LEARN, rows
 
 
-def held_by(connection: Connection, reps: Collection[str], limit: int) -> list[str]:
-    """Up to `limit` leads that are open load of these reps."""
-    rows = _HELD_BY.all(connection, reps=sorted(reps), statuses=sorted(HELD), limit=limit)
-    return [row[0] for row in rows]
+def held_by(connection: Connection, reps: Collection[str], after: Holding, limit: int) -> list[Holding]:
+    """The next `limit` leads that are open load of these reps, by owner and id."""
+    rep, lead = after
+    rows = _HELD_BY.all(connection, reps=sorted(reps), statuses=sorted(HELD), after_rep=rep, after_id=lead, limit=limit)
+    return [(row[0], row[1]) for row in rows]
 
 
 # --- the queue ----------------------------------------------------------------------------------------------------
@@ -313,14 +317,14 @@ def pools_waited_for(connection: Connection, known: Collection[str]) -> set[str]
 
 
 def waiting(connection: Connection, pools: Collection[str] | None, after: Place, limit: int) -> list[Place]:
-    """The next `limit` places in the queue of these pools (None: of all), hottest first, then oldest. Peeks."""
-    rank, since, after_id = after
-    place = {"rank": rank, "since": since, "after_id": after_id, "limit": limit}
+    """The next `limit` places in the queue of these pools (None: of all), hottest first, then by submit. Peeks."""
+    rank, submit, after_id = after
+    place = {"rank": rank, "submit": submit, "after_id": after_id, "limit": limit}
     if pools is None:
         rows = _ALL_WAITING.all(connection, **place)
     else:
         rows = _WAITING.all(connection, pools=sorted(pools), **place)
-    return [(row[1], row[2], row[0]) for row in rows]
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 def waiting_by_pool(connection: Connection) -> dict[str, int]:
@@ -383,6 +387,7 @@ def _told(row: Row[Any], body: _Body) -> dict[str, Any]:
         "rule": body.rule,
         "pool": body.pool,
         "why": body.why,
+        "rules": msgspec.to_builtins([*outcomes(body.inputs)]),
         "considered": msgspec.to_builtins([*considered(body.inputs)]),
         "inputs": msgspec.to_builtins(body.inputs),
     }
@@ -396,28 +401,25 @@ def lock_floor(
 ) -> tuple[Floor, set[str]]:
     """Pools, then reps, each locked in order of their ids; and those of the pools for which some lead waits. New ones get
     their row first: only a row can be locked."""
-    virtual = _pools(connection)
-    if new := sorted(set(known_pools) - virtual.keys()):
+    lags = _pools(connection)
+    if new := sorted(set(known_pools) - lags.keys()):
         _ADD_POOL.many(connection, [{"pool": pool} for pool in new])
-        virtual = _pools(connection)
+        lags = _pools(connection)
     rows = _FLOOR.all(connection, pools=sorted(known_pools))
     if new := sorted(set(known_reps) - {row[1] for row in rows if row[0] == _OF_REP}):
         _ADD_REP.many(connection, [{"rep": rep} for rep in new])
         rows = _FLOOR.all(connection, pools=sorted(known_pools))
-    found = {pool: Turns(virtual[pool]) for pool in virtual}
     presences: dict[str, Presence] = {}
     waited_for: set[str] = set()
-    for kind, name, text, number, said, until, updated_at in rows:
-        if kind == _OF_TURN:
-            found.setdefault(name, Turns()).passes[text] = number
-        elif kind == _OF_REP:
-            presences[name] = Presence(number, text, until, said, updated_at)
+    for kind, name, state, number, said, until, updated_at in rows:
+        if kind == _OF_REP:
+            presences[name] = Presence(number, state, until, said, updated_at)
         else:
             waited_for.add(name)
-    return Floor(presences, found), waited_for
+    return Floor(presences, {pool: _lags(lags[pool]) for pool in known_pools}), waited_for
 
 
-def _pools(connection: Connection) -> dict[str, int]:
+def _pools(connection: Connection) -> dict[str, str]:
     return {row[0]: row[1] for row in _POOLS.all(connection)}
 
 
@@ -430,18 +432,12 @@ def _presence(row: Row[Any]) -> Presence:
     return Presence(row.open, row.state, row.until, row.said, row.updated_at)
 
 
-Turned = Mapping[str, tuple[Turns, Collection[str]]]
-"""Pools whose turn it was: of each the turns, and whose pass changed."""
+Turned = Mapping[str, Lags]
+"""Pools whose turn it was, each with its lags."""
 
 
-def _pools_turned(changed: Turned) -> db.Work:
-    return _SAVE_POOL, [(pool, turns.virtual) for pool, (turns, _) in sorted(changed.items())]
-
-
-def _passes(changed: Turned) -> db.Work:
-    return _SAVE_TURN, [
-        (pool, rep, turns.passes[rep]) for pool, (turns, reps) in sorted(changed.items()) for rep in sorted(reps)
-    ]
+def _turned(changed: Turned) -> db.Work:
+    return _SAVE_POOL, [(_encode(lags).decode(), pool) for pool, lags in sorted(changed.items())]
 
 
 def _present(changed: Mapping[str, Presence]) -> db.Work:
@@ -472,7 +468,6 @@ def keep(unit: Unit, changes: Changes) -> None:
         _of_scoring(changes.learned),
         _opened([one for one in changes.assignments if not one.stored]),
         _decided(changes.decided),
-        _pools_turned(changes.turned),
-        _passes(changes.turned),
+        _turned(changes.turned),
         _present(changes.reps),
     )

@@ -1,5 +1,6 @@
 """What time brings: waiting leads get the room that appears, and leads of people who are gone get somebody else."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -7,7 +8,7 @@ from services.router import acts, store
 from services.router.desk import SERVED_MAX, Desk, Queue, peek_queue, with_room
 from services.router.domain.choosing import Presence
 from services.router.domain.rules import Rules, rules_of
-from services.router.store import FIRST, Place
+from services.router.store import FIRST, FIRST_HELD, Holding, Place
 from services.runtime.clock import micros
 from services.runtime.unit import Unit
 
@@ -45,23 +46,40 @@ class ServeQueue:
         return unit.now if goes_on or (served and len(found) == SERVED_MAX) else None
 
 
-def watch_team(unit: Unit) -> datetime | None:
-    """Say who came, went or is gone, and route anew the open leads of those who are gone. Now, when more are left."""
-    rules = rules_of(unit.config)
-    reps = store.presences(unit.connection)
-    at = micros(unit.clock.business())
-    now = {rep: _state(rules, rep, reps.get(rep), at) for rep in {*rules.team.rep_by_id, *reps}}
-    changed = sorted(rep for rep, state in now.items() if state != (reps[rep].said if rep in reps else "available"))
-    gone = [rep for rep, state in now.items() if state == "deactivated" and rep in reps and reps[rep].open > 0]
-    left = store.held_by(unit.connection, gone, TAKEN_AWAY_MAX) if gone else []
-    if not changed and not left:
-        return None
+@dataclass
+class WatchTeam:
+    """Says who came, went or is gone, and routes anew the open leads of those who are gone, `TAKEN_AWAY_MAX` a unit.
+
+    Each round examines every such lead once. Where it stands is kept in memory alone: a restart begins a new round.
+    """
+
+    reached: Holding = FIRST_HELD
+
+    def __call__(self, unit: Unit) -> datetime | None:
+        """Now, when the round is not at its end."""
+        rules = rules_of(unit.config)
+        reps = store.presences(unit.connection)
+        at = micros(unit.clock.business())
+        now = {rep: _state(rules, rep, reps.get(rep), at) for rep in {*rules.team.rep_by_id, *reps}}
+        changed = sorted(rep for rep, state in now.items() if state != (reps[rep].said if rep in reps else "available"))
+        gone = [rep for rep, state in now.items() if state == "deactivated" and rep in reps and reps[rep].open > 0]
+        held = store.held_by(unit.connection, gone, self.reached, TAKEN_AWAY_MAX) if gone else []
+        goes_on = len(held) == TAKEN_AWAY_MAX
+        if changed or held:
+            _watch(unit, rules, {rep: now[rep] for rep in changed}, held)
+        self.reached = held[-1] if goes_on else FIRST_HELD
+        return unit.now if goes_on else None
+
+
+def _watch(unit: Unit, rules: Rules, changed: Mapping[str, str], held: Sequence[Holding]) -> None:
+    left = [lead for _, lead in held]
     desk = Desk(unit, left, peek_queue(unit, rules) if left else None)
-    for rep in changed:
-        acts.noticed(desk, rep, now[rep])
-    taken = sum(acts.take_away(desk, desk.leads[id]) for id in left if desk.leads[id].owner in gone)
+    for rep, state in changed.items():
+        acts.noticed(desk, rep, state)
+    for rep, lead in held:
+        if desk.leads[lead].owner == rep:
+            acts.take_away(desk, desk.leads[lead])
     desk.save()
-    return unit.now if taken and len(left) == TAKEN_AWAY_MAX else None
 
 
 def _state(rules: Rules, rep: str, presence: Presence | None, at: int) -> str:

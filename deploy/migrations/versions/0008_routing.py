@@ -1,5 +1,6 @@
-"""Text columns made before this revision are compared as bytes on PostgreSQL, whatever the collation of the database."""
+"""Lags in place of passes, the queue by submit, and text compared as bytes on PostgreSQL whatever the database's collation."""
 
+import sqlalchemy as sa
 from alembic import context, op
 
 revision = "0008"
@@ -34,10 +35,34 @@ END $$
 """
 
 
+PLACED = """
+UPDATE router_leads SET submit_at = queue_since WHERE queue_pool IS NOT NULL AND submit_at IS NULL
+"""
+WAITS = sa.text("queue_pool IS NOT NULL")
+
+
 def upgrade() -> None:
+    op.add_column("router_pools", sa.Column("lags", sa.Text(), server_default="{}", nullable=False))
+    op.execute(PLACED)
+    op.create_index(
+        "router_leads_in_queue",
+        "router_leads",
+        ["queue_pool", "urgency_rank", "submit_at"],
+        sqlite_where=WAITS,
+        postgresql_where=WAITS,
+    )
+    op.drop_index("router_leads_waiting", table_name="router_leads")
     if context.get_context().dialect.name == "postgresql":
         op.execute(COMPARED_AS_BYTES)
 
 
-def downgrade() -> None:
-    pass  # the release before works on these columns too
+def downgrade() -> None:  # the collation stays: the release before works with it
+    op.create_index(
+        "router_leads_waiting",
+        "router_leads",
+        ["queue_pool", "urgency_rank", "queue_since"],
+        sqlite_where=WAITS,
+        postgresql_where=WAITS,
+    )
+    op.drop_index("router_leads_in_queue", table_name="router_leads")
+    op.drop_column("router_pools", "lags")

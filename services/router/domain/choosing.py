@@ -6,7 +6,7 @@ the decision. So a decision replayed is the decision, not a copy of its logic.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
@@ -16,7 +16,7 @@ from schemas.events import Facts
 from schemas.facts import is_product_fact
 from services.router.domain.lead import Lead
 from services.router.domain.rules import Candidate, Rules
-from services.router.domain.turns import Seat, Turn, take
+from services.router.domain.turns import Seat, Turn, settled, take
 from services.runtime.clock import EPOCH, micros, moment
 
 NO_RULE = "no routing rule matches"
@@ -50,6 +50,15 @@ class Considered(msgspec.Struct, frozen=True, gc=False):
     rule: str
 
 
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """What one rule that holds gave: a rep (None: none), and why."""
+
+    rule: str
+    pool: str | None
+    rep: str | None
+    why: str
+
+
 class Decision(msgspec.Struct, frozen=True, gc=False):
     """Who was chosen, or where the lead waits (`chosen` None) and why."""
 
@@ -79,39 +88,44 @@ NOTHING_KNOWN = Presence()
 """Of somebody never heard of, who is here and has nothing to do. Never changed: `Floor.presence` makes a new one."""
 
 
-@dataclass
-class Turns:
-    """A pool's turns: its average pass, and each member's."""
-
-    virtual: int = 0
-    passes: dict[str, int] = field(default_factory=dict)
+Lags = Mapping[str, int]
+"""Of a pool's members, in parts of a lead (`turns.SCALE`); of a member who is not there, zero."""
 
 
 @dataclass
 class Floor:
-    """Everything shared by leads: who is here with how much to do, and whose turn it is."""
+    """Everything shared by leads: who is here with how much to do, and the lags of each pool."""
 
     reps: dict[str, Presence]
-    pools: dict[str, Turns]
+    pools: dict[str, Lags]
 
     def presence(self, rep: str) -> Presence:
         """Of anybody; who was never heard of is here and has nothing to do."""
         return self.reps.setdefault(rep, Presence())
 
-    def turns(self, pool: str) -> Turns:
-        return self.pools.setdefault(pool, Turns())
-
 
 def decide(inputs: Inputs) -> Decision:
-    """The choice these inputs lead to: the first step that somebody can take. A pool is the last step of any."""
+    """The choice these inputs lead to: the first step that finds a rep; without one, a place in the queue of the first
+    pool."""
     for step in inputs.steps:
         turn = take(step.seats)
         if turn is not None:
             return Decision(step.rule, step.pool, turn.rep, _why(step), turn if step.pool else None)
-    last = inputs.steps[-1] if inputs.steps else None
-    if last is None or last.pool is None:
-        return Decision(None, "", None, NO_RULE)
-    return Decision(last.rule, last.pool, None, summary(last.seats))
+    pools = [step for step in inputs.steps if step.pool is not None]
+    if pools:
+        return Decision(pools[0].rule, pools[0].pool, None, _why_none(pools))
+    why = f"no rule with a pool holds; {_why_none(inputs.steps)}" if inputs.steps else NO_RULE
+    return Decision(None, "", None, why)
+
+
+def outcomes(inputs: Inputs) -> Iterator[Outcome]:
+    """What each rule that holds gave, up to the first that found a rep."""
+    for step in inputs.steps:
+        turn = take(step.seats)
+        why = _why(step) if turn else summary(step.seats)
+        yield Outcome(step.rule, step.pool, turn.rep if turn else None, why)
+        if turn is not None:
+            return
 
 
 def considered(inputs: Inputs) -> Iterator[Considered]:
@@ -137,29 +151,40 @@ def _why(step: Step) -> str:
     return f"next in turn in {step.pool}: {could} of {len(step.seats)} could take it"
 
 
+def _why_none(steps: Sequence[Step]) -> str:
+    if len(steps) == 1 and steps[0].pool is not None:
+        return summary(steps[0].seats)
+    return "; ".join(f"{step.pool or step.rule}: {summary(step.seats)}" for step in steps)
+
+
 def summary(seats: Sequence[Seat]) -> str:
     """Why nobody can take it, as `all 3 at capacity` or `2 at capacity, 1 away`."""
+    if not seats:
+        return "names no rep"
     kinds = Counter((seat.ruled_out_by or "").partition(":")[0] for seat in seats)
     if len(kinds) == 1:
         kind, count = next(iter(kinds.items()))
         return f"all {count} {kind}" if count > 1 else f"the only one {kind}"
-    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "nobody is in this pool"
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
 
 
 # --- gathering ----------------------------------------------------------------------------------------------------
 
 
 def ask(rules: Rules, lead: Lead, floor: Floor, now: datetime) -> Inputs:
-    """Everything the choice for `lead` depends on."""
+    """Everything the choice for `lead` depends on: the rules that hold, up to the first that finds a rep."""
     facts = context(rules, lead)
     case = _Case(rules, lead, floor, micros(now))
     steps: list[Step] = []
     for index in rules.matched(facts):
         rule = rules.routing[index]
         if rule.pool is not None:
-            steps.append(Step(rule.name, _seats(case, rules.candidates[index], floor.turns(rule.pool)), rule.pool))
+            lags = floor.pools.get(rule.pool, {})
+            steps.append(Step(rule.name, _seats(case, rules.candidates[index], lags), rule.pool))
+        else:
+            steps.append(_step(case, rule, facts))
+        if any(seat.ruled_out_by is None for seat in steps[-1].seats):
             break
-        steps.append(_step(case, rule, facts))
     read = {name: facts[name] for name in rules.read if name in facts}
     not_again = lead.state.not_again
     return Inputs(now, lead.urgency, tuple(steps), read, (not_again,) if not_again else ())
@@ -211,16 +236,22 @@ def _step(case: _Case, rule: RoutingRule, facts: Facts) -> Step:
     return Step(rule.name, seats)
 
 
-def _seats(case: _Case, candidates: Sequence[Candidate], turns: Turns) -> tuple[Seat, ...]:
-    reps, passes, virtual = case.floor.reps, turns.passes, turns.virtual
-    seats: list[Seat] = []
+def _seats(case: _Case, candidates: Sequence[Candidate], lags: Lags) -> tuple[Seat, ...]:
+    reps, now = case.floor.reps, case.now
+    whys: list[str | None] = []
+    members: dict[str, int] = {}  # those who have not left: an absence keeps its lag, a departure does not
     for one in candidates:
         rep = one.rep
         presence = reps.get(rep, NOTHING_KNOWN)
         simple = presence.open < one.simple_below and presence.state == "available"
-        why = (None if simple else _absent(case, rep)) or _had_it(case, rep) or one.speechless
-        seats.append(Seat(rep, one.weight, passes.get(rep, virtual), why))
-    return tuple(seats)
+        absent = None if simple else _absent(case, rep)
+        whys.append(absent or _had_it(case, rep) or one.speechless)
+        if absent is None or not is_gone(case.rules, reps, rep, now):
+            members[rep] = one.weight
+    lags = settled(lags, members)
+    return tuple(
+        Seat(one.rep, one.weight, lags.get(one.rep, 0), why) for one, why in zip(candidates, whys, strict=True)
+    )
 
 
 def _too_long_ago(case: _Case, rule: RoutingRule) -> str | None:
@@ -263,13 +294,18 @@ def not_here(rules: Rules, reps: Mapping[str, Presence], rep: str, now: int) -> 
     known, presence = rules.rep(rep), reps.get(rep)
     if known is None:
         return "not in the team"
-    state = presence.as_of(now) if presence else "available"
-    if not known.active or state == "deactivated":
+    if is_gone(rules, reps, rep, now):
         return "deactivated"
-    if presence is not None and state == "away":
+    if presence is not None and presence.as_of(now) == "away":
         return f"away: until {_day(presence.until)}" if presence.until is not None else "away"
     until = known.away_until(moment(now)) if known.away else None
     return f"away: until {_day(micros(until))}" if until is not None else None
+
+
+def is_gone(rules: Rules, reps: Mapping[str, Presence], rep: str, now: int) -> bool:
+    """Whether `rep` has left, by the team file or by what was said."""
+    known, presence = rules.rep(rep), reps.get(rep)
+    return known is None or not known.active or (presence is not None and presence.as_of(now) == "deactivated")
 
 
 def _day(us: int) -> str:

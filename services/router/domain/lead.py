@@ -71,8 +71,8 @@ class Lead(msgspec.Struct, gc=False):
 
     @property
     def place(self) -> tuple[int, int, str]:
-        """Where it stands in the queue: hottest first, then oldest."""
-        return self.urgency_rank, self.queue_since or 0, self.id
+        """Where it stands in the queue: hottest first, then by the oldest submit."""
+        return self.urgency_rank, self.submit_at or 0, self.id
 
 
 def at(us: int | None) -> datetime | None:

@@ -47,6 +47,7 @@ class Rules:
     routing: tuple[RoutingRule, ...]
     matched: Callable[[Mapping[str, Value]], tuple[int, ...]]
     candidates: tuple[tuple[Candidate, ...], ...]  # of the pool of each of `routing`
+    reached: Mapping[str, frozenset[str]]  # by pool: the members of it and of the pools of later rules
     read: frozenset[str]  # the fields that routing rules read, personal ones left out
     never_back_us: int
     reassign_at_most: int
@@ -71,6 +72,11 @@ class Rules:
         found = self.team.pool_by_id.get(pool)
         return tuple(member.rep for member in found.members) if found else ()
 
+    def reach(self, pool: str) -> frozenset[str]:
+        """The reps who may take a lead that waits in the queue of `pool`: where its members cannot, a later rule that holds
+        may find one."""
+        return self.reached.get(pool, frozenset())
+
 
 @once_per_version
 def rules_of(config: Config) -> Rules:
@@ -88,12 +94,24 @@ def rules_of(config: Config) -> Rules:
         routing=routing,
         matched=compile_set([rule.when for rule in routing]),
         candidates=tuple(_candidates(team, rule) for rule in routing),
+        reached=_reached(team, routing),
         read=frozenset(field for rule in routing for field in _fields(rule.when)) - PERSONAL,
         never_back_us=micros(EPOCH + agreement.routing.never_back_to_same_rep_for),
         reassign_at_most=agreement.response.reassign_at_most,
         team=team,
         rep_by_email={rep.email: rep.id for rep in team.reps},
     )
+
+
+def _reached(team: Team, routing: Sequence[RoutingRule]) -> dict[str, frozenset[str]]:
+    found = {pool.id: frozenset(member.rep for member in pool.members) for pool in team.pools}
+    later: frozenset[str] = frozenset()
+    reached: dict[str, frozenset[str]] = {}
+    for rule in reversed(routing):
+        if rule.pool is not None:
+            later |= found[rule.pool]
+            reached[rule.pool] = later
+    return found | reached
 
 
 def _candidates(team: Team, rule: RoutingRule) -> tuple[Candidate, ...]:

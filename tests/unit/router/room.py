@@ -28,7 +28,7 @@ from schemas.sources import Sources
 from schemas.team import Team
 from services.router import commands, store
 from services.router.handlers import hear_actions, hear_leads
-from services.router.ticks import ServeQueue, watch_team
+from services.router.ticks import ServeQueue, WatchTeam
 from services.runtime import db
 from services.runtime.auth import Principal
 from services.runtime.clock import HandClock, new_id
@@ -87,6 +87,7 @@ class Room:
     said: list[Event] = field(default_factory=list)
     versions: dict[str, int] = field(default_factory=dict)
     queue: ServeQueue = field(default_factory=ServeQueue)
+    team: WatchTeam = field(default_factory=WatchTeam)
 
     def __post_init__(self) -> None:
         self.engine = writer_engine(self.file)
@@ -176,7 +177,7 @@ class Room:
 
     def watch(self) -> datetime | None:
         """The team's tick."""
-        return self.unit(watch_team)
+        return self.unit(self.team)
 
     def wait(self, **by: float) -> None:
         self.clock.now += timedelta(**by)

@@ -85,7 +85,7 @@ async def test_a_decision_explains_itself(room: Room, client: AsyncClient) -> No
     room.ask("l1")
     (decision,) = (await client.get("/v1/leads/l1/decisions")).json()["items"]
     assert set(decision) == {
-        "id", "epoch", "at", "agreement", "rule", "pool", "chosen", "why", "considered", "inputs",
+        "id", "epoch", "at", "agreement", "rule", "pool", "chosen", "why", "rules", "considered", "inputs",
     }  # fmt: skip
     assert (decision["chosen"], decision["why"]) == ("ana", "next in turn in all: 3 of 3 could take it")
     assert (await client.get("/v1/leads/nobody/decisions")).status_code == 404

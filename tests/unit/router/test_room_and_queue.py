@@ -1,11 +1,14 @@
 """Nobody gets more than they can take; who waits comes first; everybody passed over has a reason."""
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
 
-from schemas.events import ActionAnswered, ConsentChanged, LeadAssigned, LeadQueued, LeadReleased, RepChanged
+from schemas.agreement import TRANSITIONS
+from schemas.events import ActionAnswered, ConsentChanged, Facts, LeadAssigned, LeadQueued, LeadReleased, RepChanged
 from services.router import commands, desk
 from services.router.domain.choosing import Inputs, replay
 from services.runtime.problem import Problem
@@ -17,6 +20,12 @@ def answers(room: Room) -> list[ActionAnswered]:
     return room.of(ActionAnswered)
 
 
+NO_WAY_BACK = {
+    "transitions": [
+        way.model_copy(update={"from_": ("assigned",)}) if way.as_ == "reassign" else way for way in TRANSITIONS
+    ]
+}
+"""A lifecycle in which a lead that is worked on stays with its owner."""
 SMALL = team(rep("ana", capacity={"open": 1}), rep("bo", capacity={"open": 1}), pools={"all": {"ana": 1, "bo": 1}})
 
 
@@ -86,7 +95,7 @@ def test_who_only_a_few_can_take_does_not_hold_up_the_others(room: Room, monkeyp
         routing={
             "rules": [
                 {"name": "fr", "when": {"language": "fr"}, "pool": "all", "require": {"languages": "fr"}},
-                {"name": "e", "pool": "all"},
+                {"name": "e", "when": {"not": {"language": "fr"}}, "pool": "all"},
             ]
         },
     )
@@ -163,6 +172,145 @@ def test_who_comes_back_soon_gets_the_rep_they_know(room: Room) -> None:
     assert room.decisions("l1")[-1]["rule"] == "everyone"
 
 
+# --- absence and partial eligibility ----------------------------------------------------------------------------------
+
+
+ALL = {"ana": 1, "bo": 1, "cy": 1}
+WITHOUT: dict[str, Mapping[str, Any]] = {
+    "taken out of the pool": team(rep("ana"), rep("bo"), rep("cy"), pools={"all": {"ana": 1, "bo": 1}}),
+    "taken out of the file": team(rep("ana"), rep("bo"), pools={"all": {"ana": 1, "bo": 1}}),
+    "inactive": team(rep("ana"), rep("bo"), rep("cy", active=False), pools={"all": ALL}),
+    "planned absence": team(
+        rep("ana"), rep("bo"), rep("cy", away=[{"from": "2026-11-01", "to": "2026-12-31"}]), pools={"all": ALL}
+    ),
+    "at capacity": team(rep("ana"), rep("bo"), rep("cy", capacity={"open": 2}), pools={"all": ALL}),
+    "another weight": team(rep("ana"), rep("bo"), rep("cy"), pools={"all": {"ana": 20, "bo": 20, "cy": 1}}),
+    "another name of the pool": team(rep("ana"), rep("bo"), rep("cy"), pools={"every": {"ana": 1, "bo": 1}}),
+}
+
+
+@pytest.mark.parametrize("absence", WITHOUT)
+def test_a_member_who_comes_back_gets_no_arrears(room: Room, absence: str) -> None:
+    room.configure(team(rep("ana"), rep("bo"), rep("cy"), pools={"all": ALL}))
+    room.ask(*(f"a{n}" for n in range(7)))
+    pool = WITHOUT[absence]["pools"][0]["id"]
+    room.configure(WITHOUT[absence], routing={"rules": [{"name": "everyone", "pool": pool}]})
+    room.ask(*(f"b{n}" for n in range(40)))
+    room.configure(team(rep("ana"), rep("bo"), rep("cy"), pools={"all": ALL}))
+    back = [f"c{n}" for n in range(12)]
+    room.ask(*back)
+    assert 3 <= room.owners(*back).count("cy") <= 5
+    assert room.owners(*back[:4]).count("cy") <= 2
+
+
+def test_a_member_who_takes_some_leads_alone_gets_their_share_of_those_within_one_lead(room: Room) -> None:
+    """cy speaks no French; of English leads a third is theirs. Before, leads that cy could not take cost cy turns."""
+    room.configure(
+        team(
+            rep("ana", languages=["fr", "en"]),
+            rep("bo", languages=["fr", "en"]),
+            rep("cy", languages=["en"]),
+            pools={"all": ALL},
+        ),
+        routing={
+            "rules": [
+                {"name": "fr", "when": {"language": "fr"}, "pool": "all", "require": {"languages": "fr"}},
+                {"name": "rest", "when": {"not": {"language": "fr"}}, "pool": "all"},
+            ]
+        },
+    )
+    english = []
+    for n in range(60):
+        lead = f"l{n:02}"
+        room.ask(lead, facts={"language": "en" if n % 3 == 0 else "fr"})
+        english += [lead] if n % 3 == 0 else []
+        owners = room.owners(*english)
+        assert abs(owners.count("cy") - len(english) / 3) < 1
+
+
+# --- rules that hold and find no rep ------------------------------------------------------------------------------
+
+
+TWO_POOLS = {"rules": [{"name": "near", "when": {"country": "CH"}, "pool": "swiss"}, {"name": "all", "pool": "all"}]}
+SWISS: Facts = {"country": "CH"}
+
+
+def two_pools(room: Room) -> None:
+    """ana alone takes Swiss leads first, one at a time; bo takes one of any."""
+    small = {"capacity": {"open": 1}}
+    room.configure(
+        team(rep("ana", **small), rep("bo", **small), pools={"swiss": {"ana": 1}, "all": {"bo": 1}}), routing=TWO_POOLS
+    )
+
+
+def test_a_rule_that_holds_and_finds_no_rep_leaves_the_lead_to_the_next(room: Room) -> None:
+    two_pools(room)
+    room.ask("l1", facts=SWISS)
+    room.ask("l2", facts=SWISS)
+    assert room.owners("l1", "l2") == ["ana", "bo"]
+    (decision,) = room.decisions("l2")
+    assert (decision["rule"], decision["pool"]) == ("all", "all")
+    assert [(one["rule"], one["pool"], one["rep"], one["why"]) for one in decision["rules"]] == [
+        ("near", "swiss", None, "the only one at capacity"),
+        ("all", "all", "bo", "next in turn in all: 1 of 1 could take it"),
+    ]
+    assert [(one["rep"], one["eligible"]) for one in decision["considered"]] == [("ana", False), ("bo", True)]
+
+
+def test_a_lead_for_which_no_rule_finds_a_rep_waits_in_the_first_pool_and_is_served_by_either(room: Room) -> None:
+    two_pools(room)
+    for lead in ("l1", "l2", "l3", "l4"):
+        room.ask(lead, facts=SWISS)
+    waiting = room.lead("l3")
+    assert (waiting.queue_pool, waiting.queue_reason) == (
+        "swiss",
+        "swiss: the only one at capacity; all: the only one at capacity",
+    )
+    room.consents("l2", False)
+    room.ask("new")  # bo has room, and l3 waits in another queue
+    assert room.owners("l3", "new") == ["bo", None]
+    room.consents("l1", False)
+    room.serve()
+    assert room.owners("l4", "new") == ["ana", None]
+
+
+def test_a_rule_that_names_a_rep_who_is_away_is_followed_by_the_next(room: Room) -> None:
+    owner = {"name": "owner", "to": "account.owner", "when": {"account.owner": {"exists": True}}}
+    accounts = [{"domain": "p.example", "owner": "ana"}]
+    people = team(rep("ana"), rep("bo"), pools={"all": {"bo": 1}}, accounts=accounts)
+    room.configure(people, routing={"rules": [owner, {"name": "all", "pool": "all"}]})
+    room.command(commands.availability, "ana", "away", None, sales("ana"))
+    room.ask("l1", facts={"email.domain": "p.example"})
+    assert room.lead("l1").owner == "bo"
+    room.configure(people, routing={"rules": [owner]})
+    room.ask("l2", facts={"email.domain": "p.example"})
+    waits = room.lead("l2")
+    assert (waits.queue_pool, waits.queue_reason) == ("", "no rule with a pool holds; owner: the only one away")
+
+
+# --- the order of a backlog -----------------------------------------------------------------------------------------
+
+
+def test_a_backlog_that_arrived_in_one_batch_is_served_by_the_oldest_submit_within_an_urgency(room: Room) -> None:
+    room.configure(SMALL)
+    room.ask("x1", "x2")
+    warm = msgspec.structs.replace(HAND_RAISER, urgency="warm")
+    ages = {"b": 3, "a": 1, "d": 5, "c": 2, "warm": 9}
+    room.hear(
+        *(
+            room.scored(lead, warm if lead == "warm" else HAND_RAISER, at=room.clock.now - timedelta(minutes=age))
+            for lead, age in ages.items()
+        )
+    )
+    served = []
+    for gone in ("x1", "x2", "d", "b", "c"):
+        before = set(ages) - {lead for lead in ages if room.lead(lead).owner}
+        room.consents(gone, False)
+        room.serve()
+        served += [lead for lead in before if room.lead(lead).owner]
+    assert served == ["d", "b", "c", "a", "warm"]
+
+
 # --- away and gone ------------------------------------------------------------------------------------------------
 
 
@@ -227,6 +375,27 @@ def test_many_leads_of_somebody_gone_move_a_few_at_a_time(room: Room) -> None:
     while room.watch() is not None:
         rounds += 1
     assert (room.open("ana"), room.open("bo"), rounds) == (0, 120, 3)
+
+
+def test_leads_of_a_rep_who_left_all_move_however_many_others_cannot(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agreement has no way back for a lead that is being worked on; those come first in the order of the round."""
+    monkeypatch.setattr("services.router.ticks.TAKEN_AWAY_MAX", 5)
+    room.configure(team(rep("ana"), rep("bo"), pools={"all": {"ana": 1}, "rest": {"bo": 1}}), lifecycle=NO_WAY_BACK)
+    stuck, free = [f"a{n:02}" for n in range(12)], [f"b{n:02}" for n in range(7)]
+    room.ask(*stuck, *free)
+    for lead in stuck:
+        room.touched(lead, by="ana")
+    room.configure(team(rep("bo"), pools={"all": {"bo": 1}}), lifecycle=NO_WAY_BACK)
+    units = 1
+    while room.watch() is not None:
+        units += 1
+    assert set(room.owners(*free)) == {"bo"}
+    assert set(room.owners(*stuck)) == {"ana"}
+    assert units == 4
+    room.watch()  # another round does no harm
+    assert set(room.owners(*stuck)) == {"ana"}
 
 
 def test_a_rep_who_is_active_again_is_said_to_be_back(room: Room) -> None:
