@@ -15,6 +15,7 @@ from schemas.events import BY_TYPE, Event, Happened
 E = TypeVar("E", bound=Event)
 
 MAJOR = 1
+RECORD_BYTES_MAX = 256 * 1024  # of one encoded event; the topics take four times as much
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 
 
@@ -42,6 +43,10 @@ def dataschema(event_type: str) -> str:
     return f"urn:firsthour:{event_type}:{MAJOR}"
 
 
+class RecordTooLargeError(ValueError):
+    """The event is larger than a record may be. It is the content that is wrong: another try gives the same."""
+
+
 class _Written(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """`Envelope`, on the way out: `data` is encoded with the rest, in one go."""
 
@@ -62,11 +67,17 @@ _data = {event: msgspec.json.Decoder(event) for event in {*BY_TYPE.values(), Hap
 
 
 def encode(event: Event, *, id: str, source: str, time: datetime, key: str, type: str | None = None) -> bytes:
-    """The structured JSON of `event`. `type` is given for outside events alone, which share one shape."""
+    """The structured JSON of `event`. `type` is given for outside events alone, which share one shape.
+
+    Raises `RecordTooLargeError` above `RECORD_BYTES_MAX`.
+    """
     name = type or event.TYPE
-    return _encode(
+    body = _encode(
         _Written(id=id, source=source, type=name, time=time, partitionkey=key, data=event, dataschema=dataschema(name))
     )
+    if len(body) > RECORD_BYTES_MAX:
+        raise RecordTooLargeError(f"{name} of {len(body)} bytes; a record holds {RECORD_BYTES_MAX} at most")
+    return body
 
 
 def decode(body: bytes) -> Envelope:

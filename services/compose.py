@@ -22,11 +22,13 @@ from services.router.store import waiting_by_pool
 from services.runtime import auth, housekeeping, log, meta, normalise
 from services.runtime.clock import Clock, HostClock
 from services.runtime.config import ConfigFiles
+from services.runtime.deadletters import retention_of
+from services.runtime.housekeeping import Housekeeping
 from services.runtime.http import Readiness, create_app
 from services.runtime.log import TableLog
 from services.runtime.migrate import migrate
 from services.runtime.reads import Reads, SqliteReads
-from services.runtime.service import Resources, Runner, Service, Tick
+from services.runtime.service import Resources, Runner, Service
 from services.runtime.settings import Settings
 from services.runtime.sqlite import SqliteUnits, hold, reader_engine, writer_engine
 from services.runtime.telemetry import Telemetry
@@ -246,16 +248,27 @@ async def open_system(
     everything = all_services(channels, None)  # no page of ours shows a lead to a person yet: pages carry no link
     chosen = tuple(service for service in everything if only is None or service.name in only)
     workers = [
-        Worker(s.name, topic, handler, table, units, telemetry, gathers=s.gathers.get(topic, 0.0))
+        Worker(
+            s.name,
+            topic,
+            handler,
+            table,
+            units,
+            telemetry,
+            gathers=s.gathers.get(topic, 0.0),
+            retention=retention_of(settings),
+        )
         for s in chosen
         for topic, handler in s.hears.items()
     ]
-    ticks = [tick for s in chosen for tick in s.ticks] + [Tick("runtime.sweep", housekeeping.sweep, 600.0)]
+    ticks = [tick for s in chosen for tick in s.ticks]
+    retention = retention_of(settings)
+    sweeps = [*housekeeping.sweeps(retention, embedded=True), *(sweep for s in chosen for sweep in s.sweeps)]
     keeper = KeysKeeper(keys, units, reads)
     others: list[Runner] = [keeper, Gauges(workers, reads, telemetry), ConfigKeeper(config, units, telemetry)]
     beside = [runner for s in chosen if s.runners for runner in s.runners(resources)]
     tickers = [Ticker(tick, units, clock) for tick in ticks]
-    everyone: list[Runner] = [*workers, *tickers, *beside, *others]
+    everyone: list[Runner] = [*workers, *tickers, Housekeeping(sweeps, units), *beside, *others]
     runners |= {runner.name: runner for runner in everyone}
     normalise.company_domain("warm.example")  # its list takes a while to load, and the first lead should not wait
     await units.run(_take_up)

@@ -23,10 +23,13 @@ from services.notifier.channels.base import Channel
 from services.runtime import auth, database_look, endpoints, housekeeping, kafka_admin, normalise
 from services.runtime.applied import AppliedConfig
 from services.runtime.clock import Clock, SharedClock
+from services.runtime.deadletters import retention_of
+from services.runtime.housekeeping import Housekeeping
 from services.runtime.http import Readiness, create_app
 from services.runtime.intake import Intake
 from services.runtime.kafka import KafkaLog, KafkaProducer
 from services.runtime.log import Place, Record
+from services.runtime.outbox import NOT_READY_AGE, WARNING_AGE
 from services.runtime.postgres import (
     AT_ONCE,
     READING_AT_ONCE,
@@ -38,10 +41,10 @@ from services.runtime.postgres import (
 )
 from services.runtime.private_files import write_private
 from services.runtime.problem import Problem, problem_response
-from services.runtime.publisher import SESSION, Publisher
+from services.runtime.publisher import CONNECTIONS, SESSION, Publisher
 from services.runtime.reach import Trouble
 from services.runtime.reads import Reads
-from services.runtime.service import Resources, Runner, Service, Tick
+from services.runtime.service import Resources, Runner, Service
 from services.runtime.settings import Settings
 from services.runtime.spool import Spool
 from services.runtime.sqlite import hold
@@ -51,7 +54,6 @@ from services.runtime.worker import Ticker, Worker
 from services.tools import admin, vocabulary
 
 GATEWAY: Final = "gateway"
-PUBLISHING_SIZE: Final = 2
 LOOK_SECONDS: Final = 1.0  # at configuration and database
 CLOCK_SECONDS: Final = 10.0
 SURE_SECONDS: Final = 0.1
@@ -79,12 +81,16 @@ class Crew:
         self._apart = apart
         self._spawn = spawn
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped: dict[
+            str, str
+        ] = {}  # by topic, why its consumer stopped: another assignment does not start it again
         self.workers: list[Worker] = []
 
     def assigned(self, places: set[Place]) -> None:
         """These are ours now, and no others. A unit under way goes to its end; the cursor decides what it is worth."""
         for task in self._tasks:
             task.cancel()
+        self._stopped |= {worker.topic: worker.stopped for worker in self.workers if worker.stopped}
         by_topic: dict[str, list[int]] = {}
         for topic, partition in sorted(places):
             by_topic.setdefault(topic, []).append(partition)
@@ -93,8 +99,15 @@ class Crew:
             for topic, partitions in by_topic.items()
             for hand in _dealt(partitions, self._apart(topic))
         ]
+        for worker in self.workers:
+            worker.stopped = self._stopped.get(worker.topic)
         if self._spawn:
             self._tasks = {asyncio.create_task(keep_running(worker)) for worker in self.workers}
+
+    def waits(self, place: Place) -> str | None:
+        """Why the worker of this partition stands still, if it has a reason."""
+        found = (worker for worker in self.workers if worker.topic == place[0] and place[1] in worker.partitions)
+        return next((worker.stopped or worker.waits_for for worker in found), "no worker has it")
 
     def positions(self) -> dict[Place, int]:
         """How far they are, as far as it is known."""
@@ -317,11 +330,19 @@ async def open_distributed(
         for log in logs:
             log.note(place, position)
 
-    sender = KafkaProducer(options, prefix, partitions, noted)
-    producers = [sender]
-    publishing = Pool(url, arguments, size=PUBLISHING_SIZE, application_name="firsthour publisher", **SESSION)
+    sender, apart = (KafkaProducer(options, prefix, partitions, noted) for _ in range(2))
+    producers = [sender, apart]
+    publishing = Pool(url, arguments, size=CONNECTIONS, application_name="firsthour publisher", **SESSION)
     everything = all_services(channels, None)
-    publisher = Publisher(publishing, sender, partitions, unhurried=_unhurried(everything))
+    publisher = Publisher(
+        publishing,
+        sender,
+        partitions,
+        unhurried=_unhurried(everything),
+        apart=apart,
+        clock=shared,
+        retention=retention_of(settings),
+    )
     units.emitted = publisher.wake
     runners: dict[str, Runner] = {}
 
@@ -353,12 +374,13 @@ async def open_distributed(
     ]
     watch = Watch(reads, config, shared, telemetry)
     ticks = [tick for service in chosen for tick in service.ticks]
-    ticks.append(Tick("runtime.sweep", housekeeping.sweep_published, 600.0))
+    sweeps = [*housekeeping.sweeps(retention_of(settings), embedded=False), *(s for one in chosen for s in one.sweeps)]
     everyone: list[Runner] = [
         watch,
         publisher,
         CachedKeys(keys, units, reads, home),
         *(Ticker(tick, units, shared) for tick in ticks),
+        Housekeeping(sweeps, units),
         *(runner for service in chosen if service.runners for runner in service.runners(resources)),
         Gauges(Workers(crews), reads, telemetry),
     ]
@@ -426,6 +448,7 @@ def crew_of(
             resources.telemetry,
             partitions,
             gathers=service.gathers.get(topic, 0.0),
+            retention=retention_of(settings),
         )
 
     def apart(topic: str) -> int:
@@ -443,6 +466,7 @@ def crew_of(
         positions=crew.positions,
     )
     log.assigned = crew.assigned
+    log.waits = crew.waits
     logs.append(log)
     return crew
 
@@ -534,13 +558,27 @@ def _readiness(made: Distributed, wanted: Sequence[str], watch: Watch) -> Readin
     for worker in made.workers:
         if worker.stopped:
             checks[worker.name] = worker.stopped
-    if made.publisher.trouble:
-        warnings.append(f"publishing waits: {made.publisher.trouble}")
+    publishing, said = _publishing(made.publisher)
+    warnings += said
+    if set(wanted) - {GATEWAY}:
+        checks["publishing"] = publishing
     if config.problem is not None:
         warnings.append(f"configuration refused, version {config.current.version} stays in force: {config.problem}")
     if made.leaving:
         checks["process"] = "is stopping"
     return Readiness(all(said == "ok" for said in checks.values()), checks, tuple(warnings))
+
+
+def _publishing(publisher: Publisher) -> tuple[str, list[str]]:
+    """`ok` or why what units said reaches nobody, and what is to be looked at before."""
+    age, warnings = publisher.age(), []
+    if publisher.trouble:
+        warnings.append(f"publishing waits: {publisher.trouble}")
+    if age is None or age.waited < WARNING_AGE:
+        return "ok", warnings
+    if age.waited < NOT_READY_AGE:
+        return "ok", [*warnings, str(age)]
+    return str(age), [*warnings, str(age)]
 
 
 class Door:

@@ -27,6 +27,8 @@ from services.runtime.asgi import App, Receive, Scope, Send, as_problem, checked
 from services.runtime.auth import Keys, Principal
 from services.runtime.clock import new_id
 from services.runtime.config import Config
+from services.runtime.deadletters import retention_of
+from services.runtime.log import Row
 from services.runtime.problem import Problem, problem_response
 from services.runtime.service import Resources
 from services.runtime.settings import environ
@@ -84,6 +86,7 @@ class Gateway:
         self._units = resources.units
         self._clock = resources.clock
         self._telemetry = resources.telemetry
+        self._retention = retention_of(resources.settings)
         self._keys = keys
         self._inner = inner
         self._boot, self._count = new_id(), count(1)  # of which ids of requests are made, which need not be random
@@ -152,14 +155,15 @@ class Gateway:
                 body, kept_media = ingest.as_structured(body, attributes), cloudevents.STRUCTURED
             made = ingest.events(asked.body, media, options, attributes, key=who.name, now=self._clock.business())
             found = made if isinstance(made, list) else await _in_turns(made)
+            rows = ingest.rows(found)
         except UnmappableError as wrong:
             letter = await self._bury(EVENTS_PATH, who.name, kept_media, body, wrong)
             raise ingest.problem_of(wrong, letter) from None
         key = self._idempotency_key(asked.headers)
         if key is None:
-            return await self._keep(who.name, found)
+            return await self._keep(who.name, found, rows)
         print_ = idempotency.fingerprint(media.encode(), body)
-        return await self._keep_once(who.name, found, f"{who.id} POST {EVENTS_PATH}", key, print_, asked.extra)
+        return await self._keep_once(who.name, found, rows, f"{who.id} POST {EVENTS_PATH}", key, print_, asked.extra)
 
     async def _form(self, asked: Asked) -> Reply:
         form = self._form_at(asked)
@@ -177,6 +181,7 @@ class Gateway:
             referer = asked.headers.get(b"referer", b"").decode("latin-1")
             now, received = self._clock.business(), self._clock.real()
             found = ingest.form_post(form, fields, id=id, referer=referer, now=now, altered=altered, received=received)
+            rows = ingest.rows([found])
         except UnmappableError as wrong:
             if not asked.body.strip():
                 raise ingest.problem_of(wrong) from None
@@ -184,12 +189,12 @@ class Gateway:
             letter = await self._bury(asked.path, form.source, header.decode("latin-1"), asked.body, wrong, key or "")
             raise ingest.problem_of(wrong, letter) from None
         if given is None and key is None:
-            reply = await self._keep(form.source, [found])
+            reply = await self._keep(form.source, [found], rows)
         else:
             print_, scope = forms.retry_of(fields), f"form POST {asked.path}"
             # A hidden field is the same for every post of many a page: only the same fields again are a retry.
             once = key or idempotency.fingerprint(id.encode(), print_.encode())
-            reply = await self._keep_once(form.source, [found], scope, once, print_, asked.extra)
+            reply = await self._keep_once(form.source, [found], rows, scope, once, print_, asked.extra)
         return _gone_on(asked, form, fields, media, reply)
 
     async def _hook(self, asked: Asked) -> Reply:
@@ -213,10 +218,13 @@ class Gateway:
             found = [one for item in items if not isinstance(item, BadItem) for one in item]
             if bad and not found:
                 raise bad[0].wrong
+            rows = ingest.rows(found)
         except UnmappableError as wrong:
             letter = await self._bury(asked.path, hook.id, media, asked.body, wrong, delivery if hook.standard else "")
             raise ingest.problem_of(wrong, letter) from None
-        return await self._keep_apart(hook, asked.path, found, bad) if bad else await self._keep(hook.id, found)
+        if bad:
+            return await self._keep_apart(hook, asked.path, found, rows, bad)
+        return await self._keep(hook.id, found, rows)
 
     async def _preflight(self, asked: Asked) -> Reply:
         self._form_at(asked)
@@ -281,10 +289,10 @@ class Gateway:
 
     # --- keeping ---------------------------------------------------------------------------------------------------
 
-    async def _keep(self, source: str, found: list[Understood]) -> Reply:
+    async def _keep(self, source: str, found: list[Understood], rows: list[Row]) -> Reply:
         """Durable when this returns."""
         if found:
-            await self._units.append(ingest.rows(found))
+            await self._units.append(rows)
             self._counted(source, len(found))
         return _accepted([one.sent_id for one in found])
 
@@ -295,13 +303,13 @@ class Gateway:
         counter.inc(events)
 
     async def _keep_once(
-        self, source: str, found: list[Understood], scope: str, key: str, print_: str, extra: Extra
+        self, source: str, found: list[Understood], rows: list[Row], scope: str, key: str, print_: str, extra: Extra
     ) -> Reply:
         """As `_keep`, in one unit with the answer, which is given again when the request comes again."""
 
         def work(unit: Unit) -> idempotency.Answer:
             def keep() -> tuple[int, bytes]:
-                unit.rows.extend(ingest.rows(found))
+                unit.rows.extend(rows)
                 return 202, _accepted([one.sent_id for one in found]).body
 
             return idempotency.once(unit, scope, key, print_, keep)
@@ -309,19 +317,21 @@ class Gateway:
         try:
             answer = await self._units.run(work)
         except StorageError:  # the key cannot be remembered; the events can be kept, and their ids make them count once
-            return await self._keep(source, found)
+            return await self._keep(source, found, rows)
         if answer.replayed:
             extra[b"idempotent-replayed"] = b"true"
         else:
             self._counted(source, len(found))
         return Reply(answer.status, answer.body)
 
-    async def _keep_apart(self, hook: Hook, path: str, found: list[Understood], bad: list[BadItem]) -> Reply:
+    async def _keep_apart(
+        self, hook: Hook, path: str, found: list[Understood], rows: list[Row], bad: list[BadItem]
+    ) -> Reply:
         """Keep the events, and each bad item as a dead letter: those beyond `APART_MAX` share the last one."""
 
         def work(unit: Unit) -> list[str]:
-            unit.rows.extend(ingest.rows(found))
-            return [bury(unit) for bury in ingest.burials(path, hook.id, bad)]
+            unit.rows.extend(rows)
+            return [bury(unit) for bury in ingest.burials(path, hook.id, bad, self._retention)]
 
         letters = await self._units.run(work)
         self._counted(hook.id, len(found))
@@ -341,7 +351,15 @@ class Gateway:
         )
 
     async def _bury(self, path: str, source: str, media: str, body: bytes, wrong: UnmappableError, id: str = "") -> str:
-        work = ingest.burial(path=path, source=source, content_type=media, body=body, error=str(wrong), id=id)
+        work = ingest.burial(
+            path=path,
+            source=source,
+            content_type=media,
+            body=body,
+            error=str(wrong),
+            id=id,
+            retention=self._retention,
+        )
         letter = await self._units.run(work)
         self._telemetry.dead_letter("gateway")
         return letter
@@ -350,7 +368,14 @@ class Gateway:
         """Kept, because now and then a person's browser fills every field it sees."""
         media = asked.headers.get(b"content-type", b"").decode("latin-1")  # whole: it holds the boundary
         work = ingest.burial(
-            path=asked.path, source=form.source, content_type=media, body=asked.body, error="honeypot", id=id
+            path=asked.path,
+            source=form.source,
+            content_type=media,
+            body=asked.body,
+            error="honeypot",
+            id=id,
+            robot=True,
+            retention=self._retention,
         )
         await self._units.run(work)
 

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from schemas.envelope import encode
+from schemas.envelope import RECORD_BYTES_MAX, RecordTooLargeError, encode
 from schemas.topics import EVENTS
 from services.gateway import bodies
 from services.gateway.domain import cloudevents, forms, hooks
@@ -19,7 +19,7 @@ from services.gateway.domain.values import Json, UnmappableError
 from services.gateway.sources import Hook, Places, places_of
 from services.runtime import deadletters, idempotency
 from services.runtime.clock import EPOCH
-from services.runtime.deadletters import DeadLetter
+from services.runtime.deadletters import DeadLetter, Retention
 from services.runtime.log import Row
 from services.runtime.problem import Fault, Problem
 from services.runtime.unit import Unit
@@ -38,11 +38,15 @@ EVENT_MEDIA: Final = f"{bodies.JSON}, {cloudevents.STRUCTURED}, {cloudevents.BAT
 
 
 def rows(understood: Sequence[Understood]) -> list[Row]:
-    """What is appended to the log."""
+    """What is appended to the log. Raises `UnmappableError` 413 for an event that is larger than a record may be."""
     made = []
     for one in understood:
         key = one.happened.key
-        body = encode(one.happened, id=one.event_id, source=ENVELOPE_SOURCE, time=one.at, key=key, type=one.type)
+        try:
+            body = encode(one.happened, id=one.event_id, source=ENVELOPE_SOURCE, time=one.at, key=key, type=one.type)
+        except RecordTooLargeError:
+            what = f"is larger than the {RECORD_BYTES_MAX // 1024} KiB that one event may have"
+            raise UnmappableError("#", what, "send fewer fields, or shorter ones", 413) from None
         made.append(Row(EVENTS, key, one.event_id, body))
     return made
 
@@ -194,9 +198,9 @@ def replay(unit: Unit, letter: DeadLetter, body: bytes | None = None) -> list[st
     places = places_of(unit.config, {})  # no secret is needed: the signature was checked then
     try:
         found = _again(letter, places, letter.body if body is None else body, received_at(unit, letter.at))
+        unit.rows.extend(rows(found))
     except UnmappableError as wrong:
         raise problem_of(wrong) from None
-    unit.rows.extend(rows(found))
     deadletters.change(unit.connection, letter.id, "retried", unit.clock.real(), f"retried on {EVENTS}")
     return [one.sent_id for one in found]
 
@@ -252,20 +256,36 @@ def fault_of(wrong: UnmappableError) -> Fault:
     return {"pointer": wrong.pointer, "detail": f"{wrong.what}; {wrong.remedy}"}
 
 
-def burials(path: str, source: str, bad: Sequence[BadItem]) -> list[Callable[[Unit], str]]:
+def burials(path: str, source: str, bad: Sequence[BadItem], retention: Retention) -> list[Callable[[Unit], str]]:
     """Work for a unit: keep each bad item of a list; those beyond `APART_MAX` in one letter, as a list."""
     apart, rest = list(bad[:APART_MAX]), bad[APART_MAX:]
     if rest:
         body = b"[" + b",".join(item.body for item in rest) + b"]"
         apart.append(BadItem(rest[0].wrong, body, rest[0].id))
     return [
-        burial(path=path, source=source, content_type=bodies.JSON, body=item.body, error=str(item.wrong), id=item.id)
+        burial(
+            path=path,
+            source=source,
+            content_type=bodies.JSON,
+            body=item.body,
+            error=str(item.wrong),
+            id=item.id,
+            retention=retention,
+        )
         for item in apart
     ]
 
 
 def burial(
-    *, path: str, source: str, content_type: str, body: bytes, error: str, id: str = ""
+    *,
+    path: str,
+    source: str,
+    content_type: str,
+    body: bytes,
+    error: str,
+    retention: Retention,
+    id: str = "",
+    robot: bool = False,
 ) -> Callable[[Unit], str]:
     """Work for a unit: keep what could not be understood; its id."""
 
@@ -273,13 +293,15 @@ def burial(
         return deadletters.bury(
             unit.connection,
             at=unit.clock.real(),
-            consumer="gateway",
+            consumer=deadletters.GATEWAY,
             origin=origin_of(path, id),
             source=source,
             content_type=content_type,
             body=body,
             error=error,
             code=VERSION,
+            robot=robot,
+            retention=retention,
         )
 
     return work

@@ -2,9 +2,9 @@
 
 from services.gateway.api import router
 from services.runtime import idempotency
-from services.runtime.service import Service, Tick
+from services.runtime.service import Service
 
 
 def service() -> Service:
     """Hears HTTP, says `events`. Now and then it forgets old answers kept under idempotency keys."""
-    return Service(name="gateway", ticks=(Tick("gateway.idempotency", idempotency.sweep, 600.0),), api=router)
+    return Service(name="gateway", sweeps=(idempotency.sweep,), api=router)

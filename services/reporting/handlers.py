@@ -1,7 +1,7 @@
 """Reporting's handlers: keep everything, count where each lead stands."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from schemas.events import LeadScored
 from services.reporting import domain, store
@@ -11,7 +11,6 @@ from services.runtime.service import Handler
 from services.runtime.unit import Unit
 
 KEPT_DAYS = 400
-DROPPED_AT_ONCE = 2_000
 
 
 def keep(topic: str) -> Handler:
@@ -51,7 +50,6 @@ def keep(topic: str) -> Handler:
     return hear
 
 
-def forget(unit: Unit) -> datetime | None:
+def forget(unit: Unit, limit: int) -> int:
     """Drop what is older than the history is kept."""
-    dropped = store.drop(unit, micros(unit.now - timedelta(days=KEPT_DAYS)), DROPPED_AT_ONCE)
-    return unit.now if dropped == DROPPED_AT_ONCE else None
+    return store.drop(unit, micros(unit.now - timedelta(days=KEPT_DAYS)), limit)

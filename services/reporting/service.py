@@ -3,7 +3,7 @@
 from schemas.topics import ALL
 from services.reporting.api import router
 from services.reporting.handlers import forget, keep
-from services.runtime.service import GATHERED_SECONDS, Service, Tick
+from services.runtime.service import GATHERED_SECONDS, Service
 
 
 def service() -> Service:
@@ -12,6 +12,6 @@ def service() -> Service:
         name="reporting",
         hears={topic: keep(topic) for topic in ALL},
         gathers=dict.fromkeys(ALL, GATHERED_SECONDS),
-        ticks=(Tick("reporting.forget", forget, every_seconds=3_600.0),),
+        sweeps=(forget,),
         api=router,
     )

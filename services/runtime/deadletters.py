@@ -1,14 +1,27 @@
-"""What could not be understood or handled, kept whole so that it can be corrected and tried again."""
+"""What could not be understood, handled or published, kept whole so that it can be corrected and tried again.
 
+Kept within bounds: letters are dropped by age, and when the letters of one source take more bytes than its budget, from the
+oldest on: first the posts of robots and what was dealt with, so that a flood does not take a person's letter with it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from services.runtime import db
 from services.runtime.clock import micros, moment, new_id
+from services.runtime.settings import Settings
+
+GATEWAY: Final = "gateway"
+PUBLISHER: Final = "publisher"
+ROW_BYTES: Final = 512  # what a letter takes beside what is in it
+ROOM_ROWS: Final = 1_000  # letters that may go for one that comes; together at least as large as the largest
 
 dead_letters = sa.Table(
     "dead_letters",
@@ -17,27 +30,48 @@ dead_letters = sa.Table(
     sa.Column("at", db.Integer, nullable=False),
     sa.Column("consumer", db.Text, nullable=False),  # the service that failed; `gateway` for what never became an event
     sa.Column("origin", db.Text, nullable=False),  # topic/partition/position, or the request's path
-    sa.Column("source", db.Text, nullable=False),  # the authenticated source, or the record's key
+    sa.Column("source", db.Text, nullable=False),  # the authenticated source, or the id of the record's event
     sa.Column("content_type", db.Text, nullable=False),
-    sa.Column("body", db.Bytes, nullable=False),  # raw, as received
+    sa.Column("body", db.Bytes, nullable=False),  # raw, as received; empty once dropped
     sa.Column("error", db.Text, nullable=False),
     sa.Column("code", db.Text, nullable=False),  # version of FirstHour that failed
     sa.Column("state", db.Text, nullable=False),  # waiting, retried, dropped
     sa.Column("changed_at", db.Integer, nullable=False),
     sa.Column("tries", db.Integer, nullable=False),
+    sa.Column("key", db.Text, nullable=False, server_default=""),  # the record's; empty for what never became an event
+    sa.Column("budget", db.Text, nullable=False, server_default=""),  # whose bytes it counts among
+    sa.Column("rank", db.Integer, nullable=False, server_default="1"),  # 0: goes before all others
+    sa.Column("bytes", db.Integer, nullable=False, server_default="0"),
     sa.Index("dead_letters_by_state", "state", "at"),
+    sa.Index("dead_letters_by_age", "at"),
+    sa.Index("dead_letters_by_budget", "budget", "rank", "at"),
+)
+totals = sa.Table(
+    "dead_letter_totals",
+    db.metadata,
+    sa.Column("budget", db.Text, primary_key=True),
+    sa.Column("bytes", db.Integer, nullable=False),
 )
 
 _INSERT = db.Sql(lambda f: f.insert(dead_letters).values({c.name: sa.bindparam(c.name) for c in dead_letters.columns}))
 _GET = db.Sql(lambda _: sa.select(dead_letters).where(dead_letters.c.id == sa.bindparam("id")))
-_LIST = db.Sql(
-    lambda _: (
-        sa.select(dead_letters)
-        .where(dead_letters.c.state == sa.bindparam("state"))
+
+
+def _list(_: db.Flavour) -> Any:
+    columns = [column for column in dead_letters.columns if column.name != "body"]
+    return (
+        sa.select(*columns, sa.func.length(dead_letters.c.body).label("size"))
+        .where(
+            dead_letters.c.state == sa.bindparam("state"),
+            dead_letters.c.at >= sa.bindparam("at", type_=sa.BigInteger),
+            sa.or_(dead_letters.c.at > sa.bindparam("at"), dead_letters.c.id > sa.bindparam("id", type_=sa.Text)),
+        )
         .order_by(dead_letters.c.at, dead_letters.c.id)
         .limit(sa.bindparam("limit", type_=sa.Integer))
     )
-)
+
+
+_LIST = db.Sql(_list)
 _CHANGE = db.Sql(
     lambda _: (
         sa.update(dead_letters)
@@ -46,7 +80,21 @@ _CHANGE = db.Sql(
             state=sa.bindparam("state"),
             changed_at=sa.bindparam("changed_at"),
             error=sa.bindparam("error"),
-            tries=dead_letters.c.tries + sa.case((sa.bindparam("state") == "dropped", 0), else_=1),
+            rank=sa.bindparam("rank_"),
+            tries=dead_letters.c.tries + 1,
+        )
+    )
+)
+_DROP = db.Sql(
+    lambda _: (
+        sa.update(dead_letters)
+        .where(dead_letters.c.id == sa.bindparam("letter"), dead_letters.c.state == "waiting")
+        .values(
+            state="dropped",
+            changed_at=sa.bindparam("changed_at"),
+            body=b"",
+            rank=0,
+            bytes=ROW_BYTES,
         )
     )
 )
@@ -57,6 +105,92 @@ _COUNT = db.Sql(
         .group_by(dead_letters.c.consumer)
     )
 )
+
+
+def _add(flavour: db.Flavour) -> Any:
+    insert = flavour.insert(totals).values(budget=sa.bindparam("budget"), bytes=sa.bindparam("bytes"))
+    total = totals.c.bytes + insert.excluded.bytes
+    return insert.on_conflict_do_update(index_elements=["budget"], set_={"bytes": total}).returning(totals.c.bytes)
+
+
+_ADD = db.Sql(_add)
+_OLDEST = db.Sql(
+    lambda _: (
+        sa.select(dead_letters.c.id, dead_letters.c.budget, dead_letters.c.bytes)
+        .where(dead_letters.c.budget == sa.bindparam("budget"))
+        .order_by(dead_letters.c.rank, dead_letters.c.at)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+        .with_for_update(skip_locked=True)
+    )
+)
+_OLD = db.Sql(
+    lambda _: (
+        sa.select(dead_letters.c.id, dead_letters.c.budget, dead_letters.c.bytes)
+        .where(dead_letters.c.at < sa.bindparam("before"))
+        .order_by(dead_letters.c.at)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+        .with_for_update(skip_locked=True)
+    )
+)
+_REMOVE = db.Sql(lambda f: sa.delete(dead_letters).where(f.among(dead_letters.c.id, "letters")))
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How long letters are kept, and how many bytes of one source."""
+
+    age: timedelta = timedelta(days=30)
+    bytes_max: int = 64 * 1024 * 1024
+
+
+DEFAULT: Final = Retention()
+
+
+def retention_of(settings: Settings) -> Retention:
+    """As the settings say."""
+    return Retention(timedelta(days=settings.deadletter_days), settings.deadletter_bytes_max)
+
+
+class Cursor(NamedTuple):
+    """The place of a letter in a list."""
+
+    at: int  # microseconds
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.at}-{self.id}"
+
+
+BEGINNING: Final = Cursor(0, "")
+_CURSOR: Final = re.compile(r"(\d{1,18})-([0-9a-z-]{1,60})", re.ASCII)
+
+
+def cursor_of(text: str) -> Cursor | None:
+    """The cursor that was written so; None when it is none."""
+    found = _CURSOR.fullmatch(text)
+    return Cursor(int(found[1]), found[2]) if found else None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A dead letter without what is in it."""
+
+    id: str
+    at: datetime
+    consumer: str
+    origin: str
+    source: str
+    content_type: str
+    error: str
+    code: str
+    state: str
+    tries: int
+    bytes: int  # of the body
+
+    @property
+    def cursor(self) -> Cursor:
+        """Its place in a list."""
+        return Cursor(micros(self.at), self.id)
 
 
 @dataclass(frozen=True)
@@ -74,6 +208,9 @@ class DeadLetter:
     code: str
     state: str = "waiting"
     tries: int = 1
+    key: str = ""
+    budget: str = ""
+    kept_bytes: int = 0
 
 
 def bury(
@@ -87,10 +224,15 @@ def bury(
     error: str,
     code: str,
     content_type: str = "application/cloudevents+json",
+    key: str = "",
     tries: int = 1,
+    robot: bool = False,
+    retention: Retention = DEFAULT,
 ) -> str:
-    """Keep `body`; the new dead letter's id. `at` is real time."""
-    letter = new_id()
+    """Keep `body`; the new dead letter's id. `at` is real time. `robot`: it goes first when room is needed."""
+    letter, error = new_id(), _storable(error)
+    budget = f"{consumer}:{source}" if consumer == GATEWAY else consumer
+    size = ROW_BYTES + sum(map(len, (body, error, origin, source, content_type, key)))
     row = {
         "id": letter,
         "at": micros(at),
@@ -99,14 +241,55 @@ def bury(
         "source": source,
         "content_type": content_type,
         "body": body,
-        "error": _storable(error),
+        "error": error,
         "code": code,
         "state": "waiting",
         "changed_at": micros(at),
         "tries": tries,
+        "key": key,
+        "budget": budget,
+        "rank": 0 if robot else 1,
+        "bytes": size,
     }
     _INSERT.run(connection, **row)
+    excess = _add_to(connection, budget, size) - retention.bytes_max
+    if excess > 0:
+        _make_room(connection, budget, excess)
     return letter
+
+
+def _add_to(connection: Connection, budget: str, size: int) -> int:
+    """Count so many bytes more; the new total."""
+    return int(_ADD.first(connection, budget=budget, bytes=size)[0])
+
+
+def _make_room(connection: Connection, budget: str, size: int) -> None:
+    """Remove letters of this budget until so many bytes are free."""
+    gone, room = [], 0
+    for row in _OLDEST.all(connection, budget=budget, limit=ROOM_ROWS):
+        gone.append(row)
+        room += row.bytes
+        if room >= size:
+            break
+    _remove(connection, gone)
+
+
+def expire(connection: Connection, before: datetime, limit: int) -> int:
+    """Remove letters from before that moment, at most so many; how many were."""
+    gone = _OLD.all(connection, before=micros(before), limit=limit)
+    _remove(connection, gone)
+    return len(gone)
+
+
+def _remove(connection: Connection, letters: Sequence[Any]) -> None:
+    if not letters:
+        return
+    _REMOVE.run(connection, letters=[row.id for row in letters])
+    room: Counter[str] = Counter()
+    for row in letters:
+        room[row.budget] += row.bytes
+    for budget, size in sorted(room.items()):
+        _add_to(connection, budget, -size)
 
 
 def get(connection: Connection, letter: str) -> DeadLetter | None:
@@ -115,9 +298,12 @@ def get(connection: Connection, letter: str) -> DeadLetter | None:
     return _letter(row) if row else None
 
 
-def listed(connection: Connection, state: str = "waiting", limit: int = 100) -> list[DeadLetter]:
-    """The oldest `limit` letters in `state`."""
-    return [_letter(row) for row in _LIST.all(connection, state=state, limit=limit)]
+def listed(
+    connection: Connection, state: str = "waiting", limit: int = 100, after: Cursor = BEGINNING
+) -> list[Summary]:
+    """The oldest `limit` letters in `state` after that place."""
+    rows = _LIST.all(connection, state=state, limit=limit, at=after.at, id=after.id)
+    return [_summary(row) for row in rows]
 
 
 def counts(connection: Connection) -> dict[str, int]:
@@ -126,13 +312,37 @@ def counts(connection: Connection) -> dict[str, int]:
 
 
 def change(connection: Connection, letter: str, state: str, at: datetime, error: str) -> None:
-    """Say what became of a letter."""
-    _CHANGE.run(connection, letter=letter, state=state, changed_at=micros(at), error=_storable(error))
+    """Say what became of a letter that was tried again."""
+    rank = 1 if state == "waiting" else 0
+    _CHANGE.run(connection, letter=letter, state=state, changed_at=micros(at), error=_storable(error), rank_=rank)
+
+
+def drop(connection: Connection, letter: DeadLetter, at: datetime) -> None:
+    """Give a letter up: its body is erased, its row stays for a while to tell what became of it."""
+    if _DROP.run(connection, letter=letter.id, changed_at=micros(at)):
+        _add_to(connection, letter.budget, ROW_BYTES - letter.kept_bytes)
 
 
 def _storable(error: str) -> str:
     """As text of any database; what cannot be encoded is lost, the body has it still."""
     return error[:2_000].encode(errors="replace").decode()
+
+
+def _summary(row: Any) -> Summary:
+    known = row._mapping
+    return Summary(
+        id=known["id"],
+        at=moment(known["at"]),
+        consumer=known["consumer"],
+        origin=known["origin"],
+        source=known["source"],
+        content_type=known["content_type"],
+        error=known["error"],
+        code=known["code"],
+        state=known["state"],
+        tries=known["tries"],
+        bytes=known["size"],
+    )
 
 
 def _letter(row: Any) -> DeadLetter:
@@ -149,4 +359,7 @@ def _letter(row: Any) -> DeadLetter:
         code=known["code"],
         state=known["state"],
         tries=known["tries"],
+        key=known["key"],
+        budget=known["budget"],
+        kept_bytes=known["bytes"],
     )

@@ -24,7 +24,6 @@ from services.runtime.unit import Unit, Units
 KEPT: Final = timedelta(hours=24)
 KEY_MAX: Final = 255  # characters
 REPLAYED: Final = "Idempotent-Replayed"
-_ROWS_AT_ONCE: Final = 1_000
 
 idempotency = sa.Table(
     "idempotency",
@@ -138,11 +137,9 @@ def _replayed(found: sa.Row[Any], print_: str) -> Answer:
     return Answer(int(found.status), bytes(found.body), replayed=True)
 
 
-def sweep(unit: Unit) -> datetime | None:
-    """A tick: drop what is older than `KEPT`, a bounded number; due again at once while there is more."""
-    before = micros(unit.clock.real() - KEPT)
-    dropped = _SWEEP.run(unit.connection, before=before, limit=_ROWS_AT_ONCE)
-    return unit.now if dropped == _ROWS_AT_ONCE else None
+def sweep(unit: Unit, limit: int) -> int:
+    """Drop what is older than `KEPT`."""
+    return _SWEEP.run(unit.connection, before=micros(unit.clock.real() - KEPT), limit=limit)
 
 
 # --- for endpoints of the framework ------------------------------------------------------------------------------

@@ -34,6 +34,15 @@ class BrokerError(Exception):
     """The broker did not take it; it may have."""
 
 
+class RefusedError(BrokerError):
+    """The broker answered that it will never take a record; those before it are acknowledged."""
+
+    def __init__(self, why: str, acknowledged: int = 0) -> None:
+        super().__init__(f"the broker refuses the record for good: {why}")
+        self.why = why
+        self.acknowledged = acknowledged
+
+
 class Producer(Protocol):
     """Sends rows to the broker."""
 

@@ -12,18 +12,24 @@ import contextlib
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.errors import (
+    IllegalStateError,
+    KafkaError,
+    LeaderNotAvailableError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
 
 from schemas.envelope import CONTENT_TYPE, UnknownEventError
-from services.runtime.intake import SEND_SECONDS, BrokerError
-from services.runtime.log import Place, Record, Row, partition_of
+from services.runtime.intake import SEND_SECONDS, BrokerError, RefusedError
+from services.runtime.log import Place, Record, Row, partition_of, within
 
 REQUEST_MS: Final = 5_000
 START_SECONDS: Final = 15.0
@@ -32,6 +38,8 @@ POLL_MS: Final = 1_000
 POLLED_MAX: Final = 1_000
 BUFFER_HIGH: Final = 1_000  # records of a partition in memory: no more are fetched
 BUFFER_LOW: Final = 250
+BUFFER_BYTES: Final = 64 * 1024 * 1024  # of all partitions together
+BUFFER_BYTES_MIN: Final = 1024 * 1024  # of a partition, however many there are
 BATCH_BYTES: Final = 256 * 1024
 LOOK_SECONDS: Final = 5.0  # between commits of offsets, which are for people to look at
 STUCK_LOOKS: Final = 12  # this often without a move, though there are records: the client has gone astray
@@ -63,9 +71,13 @@ _LATER: Final[Mapping[str, Any]] = {"fetch_min_bytes": 64 * 1024, "fetch_max_wai
 cheaper to be answered five times a second than at each record."""
 
 _FAILURES: Final = (KafkaError, OSError, TimeoutError)
+_FOR_GOOD: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
+"""What a broker says of records that it will not take later either."""
 
 _log = structlog.get_logger(__name__)
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it warns at every retry; what matters is said here, once
+
+_NO_LEADER: Final = (None, -1)
 
 Noted = Callable[[Place, int], None]
 
@@ -87,6 +99,7 @@ class KafkaProducer:
         self._partitions = partitions
         self._noted = noted
         self._client: AIOKafkaProducer | None = None
+        self._uses: dict[AIOKafkaProducer, int] = {}  # calls under way on a client
         self._starting = asyncio.Lock()
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -101,26 +114,50 @@ class KafkaProducer:
                     await self._one(client, rows[0])
                 else:
                     await self._several(client, rows)
+        except _FOR_GOOD as refusal:
+            raise RefusedError(type(refusal).__name__) from refusal
         except _FAILURES as failure:
             self._drop(client)
             raise BrokerError(f"the broker did not take it: {type(failure).__name__}") from failure
         except BaseExceptionGroup as several:
-            failures, others = several.split(_FAILURES)
+            failures, others = several.split((*_FAILURES, RefusedError))
             if failures is None or others is not None:
                 raise
             self._drop(client)
             raise BrokerError(f"the broker did not take it: {_kind(failures)}") from failures
 
     async def publish(self, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]) -> None:
-        """These keys and bodies, in order: one batch under way, the next after its acknowledgement. Raises `BrokerError`."""
+        """These keys and bodies, in order: one batch under way, the next after its acknowledgement. Raises `BrokerError`,
+        `RefusedError`. Other calls on the same client go on, whatever becomes of this one."""
         client: AIOKafkaProducer | None = None
         try:
             async with asyncio.timeout(START_SECONDS):
                 client = await self._started()
+                self._uses[client] = self._uses.get(client, 0) + 1
+                await self._led(client, TopicPartition(self._prefix + topic, partition))
             await self._batches(client, topic, partition, rows)
+        except RefusedError:
+            raise
         except _FAILURES as failure:
             self._drop(client)
             raise BrokerError(f"the broker did not take it: {type(failure).__name__}") from failure
+        except asyncio.CancelledError:
+            self._drop(client)
+            raise
+        finally:
+            if client is not None:
+                self._leave(client)
+
+    @staticmethod
+    async def _led(client: AIOKafkaProducer, tp: TopicPartition) -> None:
+        """Raise `LeaderNotAvailableError` at once for a partition without a leader: the client itself would go on asking for
+        five seconds."""
+        if client.client.cluster.leader_for_partition(tp) in _NO_LEADER:
+            await client.partitions_for(tp.topic)
+        if client.client.cluster.leader_for_partition(tp) in _NO_LEADER:
+            await client.client.force_metadata_update()
+        if client.client.cluster.leader_for_partition(tp) in _NO_LEADER:
+            raise LeaderNotAvailableError
 
     async def answers(self) -> bool:
         """Whether the broker can be reached now."""
@@ -164,14 +201,24 @@ class KafkaProducer:
     async def _batches(
         self, client: AIOKafkaProducer, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]
     ) -> None:
-        left = deque(rows)
-        while left:
+        """Raises `RefusedError` for a record that was refused by itself; a refused batch is sent again in halves."""
+        sent, limit = 0, len(rows)
+        while sent < len(rows):
             batch = client.create_batch()
-            while left and self._add(batch, *left[0]):
-                left.popleft()
+            count = 0
+            while count < limit and sent + count < len(rows) and self._add(batch, *rows[sent + count]):
+                count += 1
             future = await client.send_batch(batch, self._prefix + topic, partition=partition)
             future.add_done_callback(_heard)
-            self._noted((topic, partition), (await future).offset + batch.record_count())
+            try:
+                offset = (await future).offset
+            except _FOR_GOOD as refusal:
+                if count == 1:
+                    raise RefusedError(type(refusal).__name__, sent) from refusal
+                limit = count // 2
+                continue
+            self._noted((topic, partition), offset + count)
+            sent += count
 
     async def _started(self) -> AIOKafkaProducer:
         if self._client is not None:
@@ -188,9 +235,18 @@ class KafkaProducer:
             return self._client
 
     def _drop(self, client: AIOKafkaProducer | None) -> None:
+        """No new call gets this client. It ends when the calls under way on it have."""
         if client is not None and client is self._client:
             self._client = None
-            self._end(client)
+            if client not in self._uses:
+                self._end(client)
+
+    def _leave(self, client: AIOKafkaProducer) -> None:
+        self._uses[client] -= 1
+        if not self._uses[client]:
+            del self._uses[client]
+            if client is not self._client:
+                self._end(client)
 
     def _end(self, client: AIOKafkaProducer) -> None:
         task = asyncio.create_task(_ended(client.stop()))
@@ -235,6 +291,7 @@ class _Feed:
 
     def __init__(self) -> None:
         self.records: deque[Record] = deque()
+        self.size = 0  # bytes of their bodies
         self.floor = self.end = 0
         self.sought = False  # whether the client stands where the reader wants it
         self.paused = False
@@ -278,6 +335,7 @@ class KafkaLog:
         self.joined = False
         self.foreign: set[Place] = set()  # partitions that end before our cursor
         self.assigned: Callable[[set[Place]], None] = lambda places: None
+        self.waits: Callable[[Place], str | None] = lambda place: None  # why the reader of a partition stands still
         self.stuck: Callable[[str], None] = lambda why: None
 
     @property
@@ -289,6 +347,11 @@ class KafkaLog:
         """How many records of a partition are in memory."""
         feed = self._feeds.get(place)
         return 0 if feed is None else len(feed.records)
+
+    @property
+    def _room(self) -> int:
+        """Bytes of a partition in memory from which on no more are fetched."""
+        return max(BUFFER_BYTES_MIN, BUFFER_BYTES // max(1, len(self._feeds)))
 
     # --- EventLog ---
 
@@ -312,7 +375,7 @@ class KafkaLog:
         if feed is None:
             return []
         self._stand(topic, partition, feed, after)
-        return list(islice(feed.records, limit))
+        return within(islice(feed.records, limit))
 
     async def end(self, topic: str, partition: int) -> int:
         return self.newest((topic, partition))
@@ -342,11 +405,13 @@ class KafkaLog:
                 self._consumer.seek(tp, after)
                 feed.sought = True
             feed.records.clear()
+            feed.size = 0
             feed.floor = feed.end = after
         while feed.records and feed.records[0].position <= after:
-            feed.records.popleft()
+            feed.size -= len(feed.records.popleft().body)
         feed.floor = after
-        if feed.paused and len(feed.records) <= BUFFER_LOW and self._consumer is not None:
+        low = len(feed.records) <= BUFFER_LOW and feed.size <= self._room // 4
+        if feed.paused and low and self._consumer is not None:
             with contextlib.suppress(IllegalStateError):
                 self._consumer.resume(tp)
             feed.paused = False
@@ -414,11 +479,13 @@ class KafkaLog:
         for message in messages:
             position = message.offset + 1
             if position > feed.end:
-                feed.records.append(_record(position, message))
+                record = _record(position, message)
+                feed.records.append(record)
+                feed.size += len(record.body)
                 feed.end = position
         topic, _ = self._place(tp)
         self._news.setdefault(topic, asyncio.Event()).set()
-        if len(feed.records) >= BUFFER_HIGH and not feed.paused:
+        if (len(feed.records) >= BUFFER_HIGH or feed.size >= self._room) and not feed.paused:
             feed.paused = True
             with contextlib.suppress(IllegalStateError):
                 consumer.pause(tp)
@@ -445,13 +512,16 @@ class KafkaLog:
             for tp, end in (ends or {}).items():
                 self.note(self._place(tp), end)
                 self._compare(self._place(tp), positions.get(self._place(tp), 0), end)
-            self._watch(positions)
+            self.watch(positions, {self._place(tp) for tp in ends or {}})
 
-    def _watch(self, positions: Mapping[Place, int]) -> None:
+    def watch(self, positions: Mapping[Place, int], answered: Collection[Place]) -> None:
+        """Count the looks at which a partition has records, a broker that answers for it, and a reader that waits for
+        nothing else, and does not move: after a minute of those the client has gone astray."""
         for place, position in positions.items():
             was, looks = self._still.get(place, (position, 0))
+            excused = place not in answered or self.waits(place) is not None
             moved = position != was or self.newest(place) <= position
-            self._still[place] = (position, 0 if moved else looks + 1)
+            self._still[place] = (position, 0 if moved or excused else looks + 1)
             if self._still[place][1] >= STUCK_LOOKS:
                 self.stuck(f"{self.service} stands at {place[0]}/{place[1]}/{position} though there are records")
 

@@ -7,7 +7,8 @@ the same table are published to Kafka and readers follow Kafka.
 import asyncio
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple, Protocol
 from zlib import crc32
 
@@ -48,6 +49,7 @@ seen = sa.Table(
     sa.Column("consumer", db.Text, primary_key=True),
     sa.Column("event_id", db.Text, primary_key=True),
     sa.Column("day", db.Integer, nullable=False),  # days since the epoch: rows are dropped by the day
+    sa.Index("seen_by_day", "day"),
     sqlite_with_rowid=False,
 )
 
@@ -130,30 +132,50 @@ class EventLog(Protocol):
         """Return once there is a record beyond its position in any of these partitions."""
 
     async def fetch(self, topic: str, partition: int, after: int, limit: int) -> Sequence[Record]:
-        """Up to `limit` records beyond `after`, at once; none when there is none."""
+        """Up to `limit` records beyond `after`, at once, and no more bytes than a batch may have; none when there is none."""
 
     async def end(self, topic: str, partition: int) -> int:
         """The position of the newest record, 0 when there is none."""
 
 
+BATCH_BYTES_MAX = 4 * 1024 * 1024
+"""Of the records handed to a reader at once, beyond the first: bounds the memory that a batch takes."""
+TAIL_BYTES_MAX = 8 * 1024 * 1024
+
+
+def within(records: Iterable[Record]) -> list[Record]:
+    """The first of these records: at least one, and no more bytes than a batch may have."""
+    taken: list[Record] = []
+    size = 0
+    for record in records:
+        size += len(record.body)
+        if taken and size > BATCH_BYTES_MAX:
+            break
+        taken.append(record)
+    return taken
+
+
 class Tail:
     """The newest records of one topic, in memory, so that a reader who keeps up reads no table.
 
-    Every record beyond `floor` is here; older ones are in the table only.
+    Every record beyond `floor` is here; older ones are in the table only. Bounded in number and in bytes.
     """
 
     def __init__(self, floor: int, keep: int) -> None:
         self.floor = floor
         self.records: deque[Record] = deque()
         self.keep = keep
+        self.size = 0  # bytes of their bodies
         self.end = floor
         self.more = asyncio.Event()
 
     def add(self, records: Sequence[Record]) -> None:
         self.records.extend(records)
+        self.size += sum([len(record.body) for record in records])
         self.end = records[-1].position
-        while len(self.records) > self.keep:
-            self.floor = self.records.popleft().position
+        while len(self.records) > self.keep or self.size > TAIL_BYTES_MAX:
+            gone = self.records.popleft()
+            self.floor, self.size = gone.position, self.size - len(gone.body)
         self.more.set()
 
     def beyond(self, after: int, limit: int) -> list[Record] | None:
@@ -161,7 +183,7 @@ class Tail:
         if after < self.floor:
             return None
         start = bisect_right(self.records, after, key=lambda record: record.position)
-        return [self.records[i] for i in range(start, min(start + limit, len(self.records)))]
+        return within(islice(self.records, start, start + limit))
 
 
 class TableLog:
@@ -205,8 +227,11 @@ class TableLog:
 
 def read(connection: Connection, topic: str, partition: int, after: int, limit: int) -> list[Record]:
     """Records of the table beyond `after`, in order."""
-    rows = _READ.all(connection, topic=topic, partition=partition, after=after, limit=limit)
-    return [Record(position, key, event_id, bytes(body)) for position, key, event_id, body in rows]
+    text, bound = _READ.bound(
+        connection.dialect, {"topic": topic, "partition": partition, "after": after, "limit": limit}
+    )
+    with connection.exec_driver_sql(text, bound) as rows:  # row by row: many large ones never are in memory at once
+        return within(Record(position, key, event_id, bytes(body)) for position, key, event_id, body in rows)
 
 
 def end(connection: Connection, topic: str, partition: int = 0) -> int:

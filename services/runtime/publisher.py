@@ -1,38 +1,49 @@
 """Publishes what units emitted: rows of `log` go to Kafka in order, and are gone once they are acknowledged.
 
-Any process publishes any row. Who holds a partition (a lock of its transaction, which ends with the process) deletes its
-rows by id, sends them, and commits when the broker has answered. Who finds it held comes again, for whoever holds it may
-have looked before the last commit. A row is sent at least once, and the rows of one key always in the order of their
-commits. Never "ids beyond the last one seen": ids commit out of order.
+Any process publishes any row. The holder of a partition (a lock of its transaction, which ends with the process) reads the
+rows, sends them, deletes those that the broker acknowledged, and commits. A process that finds it held comes again, for the
+holder may have looked before the last commit. A row is sent at least once, and the rows of one key always in the order of
+their commits. Never "ids beyond the last one seen": ids commit out of order.
+
+Ordinarily one round takes all partitions with rows, in one transaction. A partition that fails, or that keeps a round for
+longer than the others, is in trouble: it is tried again beside the rounds of the others, until the broker takes its rows.
+A record that the broker will never take becomes a dead letter, and the rows behind it go on.
 """
 
 import asyncio
 import random
-from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from itertools import groupby
-from typing import Any, Final, Protocol, cast
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
 
-import sqlalchemy as sa
 import structlog
+from sqlalchemy.util.concurrency import greenlet_spawn
 
 from schemas import topics
-from services.runtime import db
+from services.runtime import db, deadletters, outbox
+from services.runtime.clock import Clock, HostClock
+from services.runtime.deadletters import Retention
 from services.runtime.intake import BrokerError
-from services.runtime.log import Place, log
-from services.runtime.postgres import DIALECT, Pool, storage_error
+from services.runtime.log import Place
+from services.runtime.outbox import Taken, Waiting
+from services.runtime.postgres import DIALECT, Pool, Straight, storage_error
+from services.runtime.sending import SEND_SECONDS, Result, Sender, send_all
 from services.runtime.service import GATHERED_SECONDS
 from services.runtime.unit import StorageError
+from services.runtime.version import VERSION
 
-ROWS_AT_ONCE: Final = 500  # of a partition
-SEND_SECONDS: Final = 8.0  # how long a transaction may wait for the broker
 SWEEP_SECONDS: Final = 1.0
 BACKOFF_MAX_SECONDS: Final = 2.0
-HELD_SECONDS: Final = 0.03  # until the next look at what somebody else holds, who may send ours with theirs meanwhile
+HELD_SECONDS: Final = 0.03  # until the next look at what another holds, which may send ours with its own meanwhile
 HELD_SECONDS_MAX: Final = 0.25
 """The same where it has been held for long: while a broker is silent, everybody would go on asking for what one holds, just
 when brokers and processes that come back need the CPU."""
+ROUND_SECONDS: Final = 1.0  # then the next round no longer waits for the end of this one
+ROUNDS_AT_ONCE: Final = 3  # each with a connection
+PLACES_AT_ONCE: Final = 64  # of a round: bounds the memory it takes
+CONNECTIONS: Final = 2 * ROUNDS_AT_ONCE + 1  # of partitions that are well, of those in trouble, and for vacuuming
+REFUSED_IN_A_ROW_MAX: Final = 10  # of a partition: then it is the topic that is wrong, not the records
 VACUUM_ROWS: Final = 20_000  # of ours that are gone: some 16 MB, which the next ones then lie in
 SESSION: Final[Mapping[str, str]] = {"synchronous_commit": "off", "enable_bitmapscan": "off"}
 """What PostgreSQL is told for the publisher's sessions. A deletion that is lost is a second arrival, no more. By a bitmap of
@@ -42,61 +53,7 @@ _VACUUM: Final = "VACUUM (SKIP_LOCKED, TRUNCATE FALSE, INDEX_CLEANUP ON) log"
 """PostgreSQL comes by itself once a minute, and by then a busy outbox has grown by a gigabyte that is written to disk for
 nobody. One that another vacuums, or that is not ours to vacuum, is passed over."""
 
-LOCKS: Final = 0x1EAD_0000  # the first half of the advisory locks' keys; the topic's number is added
-
 _log = structlog.get_logger(__name__)
-
-
-class Sender(Protocol):
-    """Where rows go."""
-
-    async def publish(self, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]) -> None:
-        """Keys and bodies, in this order, all acknowledged when it returns. Raises `BrokerError`; some may have arrived."""
-
-
-def _take(_: db.Flavour) -> Any:
-    """Locks what can be locked of the given places, and deletes the oldest rows there. It sees rows as of before the lock:
-    none that whoever held it has deleted, and of a key none without all before it. Rows never change, so where they lie says
-    which they are, and no index is asked a second time."""
-    given = db.arrays(
-        "given", kinds=("kind", sa.Integer), topics=("topic", sa.Text), partitions=("partition", sa.BigInteger)
-    )
-    lock = sa.func.pg_try_advisory_xact_lock(given.c.kind, sa.cast(given.c.partition, sa.Integer))
-    held = sa.select(given.c.topic, given.c.partition).where(lock).cte("held").prefix_with("MATERIALIZED")
-    lies_at: sa.ColumnElement[Any] = sa.literal_column("log.ctid")
-    oldest = (
-        sa.select(lies_at.label("lies_at"))
-        .select_from(log)
-        .where(log.c.topic == held.c.topic, log.c.partition == held.c.partition)
-        .order_by(log.c.id)
-        .limit(sa.bindparam("limit", type_=sa.Integer))
-        .lateral("oldest")
-    )
-    there = sa.select(oldest.c.lies_at).select_from(held.join(oldest, sa.true())).scalar_subquery()
-    gone = (
-        sa.delete(log)
-        .where(lies_at == sa.any_(sa.func.array(there)))
-        .returning(log.c.topic, log.c.partition, log.c.id, log.c.key, log.c.body)
-        .cte("gone")
-    )
-    same = sa.and_(gone.c.topic == held.c.topic, gone.c.partition == held.c.partition)
-    return (
-        sa.select(held.c.topic, held.c.partition, gone.c.id, gone.c.key, gone.c.body)
-        .select_from(held.outerjoin(gone, same))
-        .order_by(held.c.topic, held.c.partition, gone.c.id)
-    )
-
-
-def _left(_: db.Flavour) -> Any:
-    given = db.arrays("given", topics=("topic", sa.Text), partitions=("partition", sa.BigInteger))
-    there = sa.exists().where(log.c.topic == given.c.topic, log.c.partition == given.c.partition).correlate(given)
-    return sa.select(given.c.topic, given.c.partition).where(there)
-
-
-TAKE = db.Sql(_take)
-_LEFT = db.Sql(_left)
-
-_NUMBER: Final = {topic: n for n, topic in enumerate(topics.ALL)}
 
 
 async def _ask(raw: Any, statement: db.Sql, **values: Any) -> list[Any]:
@@ -105,34 +62,119 @@ async def _ask(raw: Any, statement: db.Sql, **values: Any) -> list[Any]:
     return cast(list[Any], await raw.fetch(text, *bound))
 
 
+@dataclass
+class Trouble:
+    """Why a partition is tried beside the others, and when next (time of the loop)."""
+
+    why: str
+    failures: int = 0
+    at: float = 0.0
+    cut_off: bool = False  # its last round ended for the sake of others
+
+
+@dataclass
+class Round:
+    """One transaction, and what became of its partitions."""
+
+    ours: set[Place] = field(default_factory=set)  # not held by another
+    full: set[Place] = field(default_factory=set)  # may have more rows
+    gone: int = 0  # rows that were published or are dead letters
+    failed: dict[Place, str] = field(default_factory=dict)
+    cut_off: set[Place] = field(default_factory=set)  # of those that failed
+    slow: set[Place] = field(default_factory=set)  # published, late
+
+
+class Rounds:
+    """Rounds side by side. The next begins when the one before has ended, or has lasted for a while."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run one; return when the next may begin. Raises what it raises, unless it lasted."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        done, _ = await asyncio.wait({task}, timeout=ROUND_SECONDS)
+        if done:
+            await task
+        while len(self._tasks) >= ROUNDS_AT_ONCE:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+
+    async def end(self) -> None:
+        """Cancel those under way."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            _log.debug("round failed", error_type=type(failure).__name__)  # its rows are found again by the next sweep
+
+
 class Publisher:
     """The runner that publishes: when told of commits, and every second whatever has been left."""
 
     name = "runtime.publisher"
 
-    def __init__(self, pool: Pool, sender: Sender, partitions: int, *, unhurried: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        sender: Sender,
+        partitions: int,
+        *,
+        unhurried: Collection[str] = (),
+        apart: Sender | None = None,
+        clock: Clock | None = None,
+        retention: Retention = deadletters.DEFAULT,
+    ) -> None:
         """`pool` is for this alone: only here does a transaction wait for a network. `unhurried`: topics nobody waits for,
-        whose rows gather a while."""
+        whose rows gather a while. `apart`: sends what is in trouble, so that its failures touch no other."""
         self._pool = pool
         self._sender = sender
+        self._apart = apart or sender
+        self._clock = clock or HostClock()
+        self._retention = retention
         self._all = {(topic, partition) for topic in topics.ALL for partition in range(partitions)}
         self._unhurried = frozenset(unhurried)
-        self._dirty: set[Place] = set()
+        self._dirty: dict[Place, None] = {}  # in the order in which they were told of
         self._gathering: set[Place] = set()
-        self.held: set[Place] = set()  # by somebody else, when last tried
+        self.held: set[Place] = set()  # by another, when last tried
         self.held_since = 0.0  # when any of these was last let go of
+        self.oldest: dict[Place, int] = {}  # when the oldest row of a partition was appended, as of the last sweep
         self._swept_at = 0.0
         self._gone = 0  # rows, since the last vacuum
         self.vacuuming: asyncio.Task[None] | None = None
         self._more = asyncio.Event()
-        self._silent = False
-        self.trouble: str | None = None
+        self._rounds, self._retries = Rounds(), Rounds()
+        self._busy: set[Place] = set()  # in a round
+        self._troubled: dict[Place, Trouble] = {}
+        self._in_trouble = asyncio.Event()
+        self._refused: dict[Place, int] = {}  # records refused since the last one that was taken
+        self._storage: str | None = None  # why there is no database
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps rows from being published, if anything does."""
+        if self._storage is not None:
+            return self._storage
+        if not self._troubled:
+            return None
+        (topic, partition), first = next(iter(self._troubled.items()))
+        others = f" and {len(self._troubled) - 1} other partitions" if len(self._troubled) > 1 else ""
+        return f"{topic}/{partition}{others}: {first.why}"
+
+    def age(self) -> outbox.Age | None:
+        """How long the oldest unpublished row has waited, as far as it is known here."""
+        return outbox.age(self.oldest, self._clock.real())
 
     def wake(self, places: Iterable[Place]) -> None:
         """Something was committed there."""
         for place in places:
             if place[0] not in self._unhurried:
-                self._dirty.add(place)
+                self._dirty[place] = None
                 self._more.set()
             else:
                 if not self._gathering:
@@ -140,34 +182,30 @@ class Publisher:
                 self._gathering.add(place)
 
     def _gathered(self) -> None:
-        self._dirty |= self._gathering
+        self._dirty |= dict.fromkeys(self._gathering)
         self._gathering.clear()
         self._more.set()
 
     async def step(self) -> bool:
-        """Publish everything that waits and that nobody else holds; whether anything did."""
+        """Publish everything that waits and that nobody else holds; whether anything did. Raises `BrokerError` when the
+        broker did not take all of it."""
+        failed: dict[Place, str] = {}
         any_ = False
-        while places := await self._left(self._all):
-            ours, _ = await self._round(places)
-            if not ours:
+        while places := set(await self._left(self._all)) - failed.keys():
+            made = await self._round(set(sorted(places)[:PLACES_AT_ONCE]), self._sender)
+            failed |= made.failed
+            any_ = any_ or made.gone > 0
+            if not made.ours:
                 break
-            any_ = True
         self._dirty.clear()
+        if failed:
+            raise BrokerError(next(iter(failed.values())))
         return any_
 
     async def run(self) -> None:
-        failures = 0
-        while True:
-            try:
-                await self._wait()
-                await self._publish()
-                failures = 0
-                self._heard()
-            except (BrokerError, StorageError) as failure:
-                failures += 1
-                self._failed(failure)
-                pause = min(BACKOFF_MAX_SECONDS, 0.05 * 2 ** min(failures, 8))
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._publishing())
+            group.create_task(self._retrying())
 
     async def close(self) -> None:
         """Publish what is left, if that goes fast; another process finds the rest."""
@@ -180,10 +218,32 @@ class Publisher:
             pass
         await self._pool.close()
 
+    # --- the rounds of all partitions that are well -------------------------------------------------------------------
+
+    async def _publishing(self) -> None:
+        failures = 0
+        try:
+            while True:
+                try:
+                    await self._wait()
+                    await self._publish()
+                    failures = 0
+                    self._storage_heard()
+                except StorageError as failure:
+                    failures += 1
+                    self._storage_failed(failure)
+                    await asyncio.sleep(_pause(failures))
+        finally:
+            await self._rounds.end()
+
+    def _ready(self) -> set[Place]:
+        """The partitions to be published now."""
+        return self._dirty.keys() - self._busy - self._troubled.keys()
+
     async def _wait(self) -> None:
-        """Until somebody committed, or it is time to come again for what others hold, or to look everywhere."""
+        """Until a unit committed, or it is time to come again for what others hold, or to look everywhere."""
         now = asyncio.get_running_loop().time
-        if not self._dirty:
+        if not self._ready():
             self._more.clear()
             seconds = self._swept_at + SWEEP_SECONDS - now()
             if self.held:
@@ -192,7 +252,7 @@ class Publisher:
                 async with asyncio.timeout(max(0.0, seconds)):
                     await self._more.wait()
         if now() - self._swept_at >= SWEEP_SECONDS:
-            self._dirty |= await self._left(self._all)
+            self._dirty |= dict.fromkeys(await self._left(self._all))
             self._swept_at = now()
 
     def pause(self) -> float:
@@ -201,38 +261,170 @@ class Publisher:
         return min(HELD_SECONDS_MAX, max(HELD_SECONDS, held / 2))
 
     async def _publish(self) -> None:
-        """One round over what was committed, and what others held when last tried."""
-        places = self._dirty | self.held | self._gathering  # which costs nothing more now
-        self._dirty, self._gathering = set(), set()
-        try:
-            ours, full = await self._round(places)
-        except BaseException:
-            self._dirty |= places
-            raise
-        self._dirty |= full
-        if not self.held or self.held & ours:
-            self.held_since = asyncio.get_running_loop().time()
-        self.held = places - ours
-
-    async def _round(self, places: set[Place]) -> tuple[set[Place], set[Place]]:
-        """One transaction: lock and delete, and commit once the broker has acknowledged. Those of these places that were
-        ours, and those of them that may have more."""
+        """One round over what was committed, and what others held when last tried. One that takes long goes on beside."""
+        asked = [*self._dirty, *self.held, *self._gathering]  # the last cost nothing more now
+        apart = self._busy | self._troubled.keys()
+        places = set([place for place in dict.fromkeys(asked) if place not in apart][:PLACES_AT_ONCE])
         if not places:
-            return set(), set()
+            self.held -= apart
+            return
+        for place in places:
+            self._dirty.pop(place, None)
+        self._gathering -= places
+        self._busy |= places
+        await self._rounds.begin(self._one(places))
+
+    async def _one(self, places: set[Place]) -> None:
+        try:
+            made = await self._round(places, self._sender)
+        except BaseException:
+            self._dirty |= dict.fromkeys(places)
+            raise
+        finally:
+            self._busy -= places
+            self._more.set()
+        self._dirty |= dict.fromkeys(made.full)
+        self._note_failures(made)
+        if not self.held or self.held & made.ours:
+            self.held_since = asyncio.get_running_loop().time()
+        self.held = (self.held - places) | (places - made.ours)
+
+    # --- what is in trouble -------------------------------------------------------------------------------------------
+
+    async def _retrying(self) -> None:
+        """Rounds of the partitions in trouble, until each of them was published in good time."""
+        try:
+            while True:
+                due = await self._due()
+                self._busy |= due
+                try:
+                    await self._retries.begin(self._retry(due))
+                except StorageError as failure:
+                    self._storage_failed(failure)
+                    await asyncio.sleep(_pause(8))
+        finally:
+            await self._retries.end()
+
+    async def _due(self) -> set[Place]:
+        """The partitions in trouble to be tried now, once there are some: those that were cut off without the others."""
+        now = asyncio.get_running_loop().time
+        while True:
+            self._in_trouble.clear()
+            idle = {place: trouble for place, trouble in self._troubled.items() if place not in self._busy}
+            due = [place for place, trouble in idle.items() if trouble.at <= now()]
+            if due:
+                cut_off = [place for place in due if idle[place].cut_off]
+                return set((cut_off or due)[:PLACES_AT_ONCE])
+            seconds = min((trouble.at for trouble in idle.values()), default=now() + SWEEP_SECONDS) - now()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._in_trouble.wait()
+
+    async def _retry(self, places: set[Place]) -> None:
+        try:
+            made = await self._round(places, self._apart)
+        finally:
+            self._busy -= places
+            self._in_trouble.set()
+        self._note_failures(made)
+        again = asyncio.get_running_loop().time() + _pause(1)
+        for place in places - made.failed.keys():
+            if place in made.slow or place not in made.ours:
+                self._troubled[place].at, self._troubled[place].cut_off = again, False
+            else:
+                del self._troubled[place]
+                self._dirty[place] = None  # it may have more
+                self._more.set()
+        if not self._troubled:
+            _log.info("publishing goes on")
+
+    def _note_failures(self, made: Round) -> None:
+        now = asyncio.get_running_loop().time()
+        new = made.failed.keys() - self._troubled.keys()
+        for place, why in made.failed.items():
+            trouble = self._troubled.setdefault(place, Trouble(why))
+            trouble.why, trouble.failures = why, trouble.failures + 1
+            trouble.cut_off = place in made.cut_off
+            trouble.at = now + (0.0 if trouble.cut_off else _pause(trouble.failures))
+        if new:
+            _log.warning("publishing waits", partitions=[f"{t}/{n}" for t, n in sorted(new)], problem=self.trouble)
+            self._in_trouble.set()
+
+    # --- one round ----------------------------------------------------------------------------------------------------
+
+    async def _round(self, places: set[Place], sender: Sender) -> Round:
+        """One transaction: lock and read, send, delete what the broker has acknowledged, commit."""
         try:
             async with self._connection() as raw:
                 await raw.execute("BEGIN")
-                rows = await self._take(raw, places)
-                sent = [row for row in rows if row[2] is not None]
-                await self._send(sent)
-                await raw.execute("COMMIT")
-        except BrokerError:
-            raise
+                taken = outbox.taken(await _ask(raw, outbox.TAKE, **outbox.take_values(places)))
+                results = await send_all(sender, taken.rows)
+                made, gone = self._judged(taken, results)
+                await self._bury(raw, taken, results, gone)
+                await raw.execute(outbox.end_of_round(gone))
         except Exception as failure:
             raise storage_error(failure) or failure from failure
-        self._vacuum_after(len(sent))
-        count = Counter((row[0], row[1]) for row in rows)
-        return set(count), {place for place, number in count.items() if number >= ROWS_AT_ONCE}
+        made.gone = len(gone)
+        for place in made.ours - made.failed.keys() - made.full:
+            self.oldest.pop(place, None)  # until the next sweep
+        self._vacuum_after(len(gone))
+        return made
+
+    def _judged(self, taken: Taken, results: Mapping[Place, Result]) -> tuple[Round, list[Waiting]]:
+        """What became of the partitions, and the rows that were acknowledged."""
+        made = Round(ours=set(taken.rows), full=taken.full & results.keys())
+        gone: list[Waiting] = []
+        for place, result in results.items():
+            gone += taken.rows[place][: result.acknowledged]
+            if result.acknowledged:
+                self._refused.pop(place, None)
+            if result.problem is not None:
+                made.failed[place] = result.problem
+                made.full.discard(place)
+            if result.cut_off:
+                made.cut_off.add(place)
+            if result.slow:
+                made.slow.add(place)
+            if result.refused is not None:
+                count = self._refused[place] = self._refused.get(place, 0) + 1
+                if count > REFUSED_IN_A_ROW_MAX:
+                    made.failed[place] = (
+                        f"the broker refuses every record ({result.refused}); correct max.message.bytes of the topic"
+                    )
+                else:
+                    made.full.add(place)
+        return made, gone
+
+    async def _bury(self, raw: Any, taken: Taken, results: Mapping[Place, Result], gone: list[Waiting]) -> None:
+        """Keep what the broker will never take as dead letters, in the transaction in which they leave the outbox."""
+        refused = [
+            (taken.rows[place][result.acknowledged], result.refused)
+            for place, result in sorted(results.items())
+            if result.refused is not None and self._refused.get(place, 0) <= REFUSED_IN_A_ROW_MAX
+        ]
+        if not refused:
+            return
+        at, connection = self._clock.real(), cast(Any, Straight(raw))
+
+        def work() -> None:
+            for row, why in refused:
+                deadletters.bury(
+                    connection,
+                    at=at,
+                    consumer=deadletters.PUBLISHER,
+                    origin=f"{row.topic}/{row.partition}/{row.id}",
+                    source=row.event_id,
+                    key=row.key,
+                    body=row.body,
+                    error=f"refused by the broker: {why}, {len(row.body)} bytes",
+                    code=VERSION,
+                    retention=self._retention,
+                )
+
+        await greenlet_spawn(work)
+        gone += [row for row, _ in refused]
+        for row, why in refused:
+            _log.error("record refused by the broker", topic=row.topic, partition=row.partition, why=why)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
@@ -245,24 +437,18 @@ class Publisher:
         finally:
             self._pool.give(raw, clean=clean)
 
-    async def _take(self, raw: Any, places: set[Place]) -> list[Any]:
-        """The rows of those places that nobody else holds, oldest first; a row without an id of a place with none."""
+    async def _left(self, places: set[Place]) -> dict[Place, int]:
+        """Those of these places with rows to publish, and since when (microseconds). Peeks."""
         names, partitions = zip(*sorted(places), strict=True)
-        kinds = [LOCKS + _NUMBER[topic] for topic in names]
-        return await _ask(raw, TAKE, kinds=kinds, topics=list(names), partitions=list(partitions), limit=ROWS_AT_ONCE)
-
-    async def _send(self, rows: Sequence[Any]) -> None:
-        if not rows:
-            return
         try:
-            async with asyncio.timeout(SEND_SECONDS), asyncio.TaskGroup() as group:
-                for (topic, partition), these in groupby(rows, key=lambda row: (row[0], row[1])):
-                    body = [(row[3], row[4]) for row in these]
-                    group.create_task(self._sender.publish(topic, partition, body))
-        except TimeoutError:
-            raise BrokerError("the broker did not answer in time") from None
-        except BaseExceptionGroup as failures:
-            raise BrokerError("the broker did not take all of them") from failures
+            async with self._connection() as raw:
+                found = await _ask(raw, outbox.LEFT, topics=list(names), partitions=list(partitions))
+        except Exception as failure:
+            raise storage_error(failure) or failure from failure
+        self.oldest = {(row[0], row[1]): row[2] for row in found}
+        return dict(self.oldest)
+
+    # --- beside -------------------------------------------------------------------------------------------------------
 
     def _vacuum_after(self, rows: int) -> None:
         """Have the place of rows that are gone used again, every so many of them. Publishing goes on meanwhile."""
@@ -280,23 +466,17 @@ class Publisher:
         finally:
             self.vacuuming = None
 
-    async def _left(self, places: set[Place]) -> set[Place]:
-        """Those of these places with rows to publish. Peeks."""
-        names, partitions = zip(*sorted(places), strict=True)
-        try:
-            async with self._connection() as raw:
-                found = await _ask(raw, _LEFT, topics=list(names), partitions=list(partitions))
-        except Exception as failure:
-            raise storage_error(failure) or failure from failure
-        return {(row[0], row[1]) for row in found}
-
-    def _failed(self, failure: Exception) -> None:
-        self.trouble = str(failure)
-        if not self._silent:
+    def _storage_failed(self, failure: Exception) -> None:
+        if self._storage is None:
             _log.warning("publishing waits", error_type=type(failure).__name__, problem=str(failure))
-        self._silent = True
+        self._storage = str(failure)
 
-    def _heard(self) -> None:
-        if self._silent:
+    def _storage_heard(self) -> None:
+        if self._storage is not None:
             _log.info("publishing goes on")
-        self._silent, self.trouble = False, None
+        self._storage = None
+
+
+def _pause(failures: int) -> float:
+    """Seconds until the next try after so many failures in a row."""
+    return min(BACKOFF_MAX_SECONDS, 0.05 * 2.0 ** min(failures, 8)) * random.uniform(0.5, 1.0)  # noqa: S311  # jitter

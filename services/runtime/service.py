@@ -33,6 +33,10 @@ class Tick:
     every_seconds: float = 1.0  # real
 
 
+Sweep = Callable[[Unit, int], int]
+"""Housekeeping: removes at most so many rows that have been kept for long enough, found by an index; how many it removed."""
+
+
 class Runner(Protocol):
     """Something that goes on by itself, and can also be moved step by step (tests do)."""
 
@@ -68,5 +72,6 @@ class Service:
     hears: Mapping[str, Handler] = field(default_factory=dict)
     gathers: Mapping[str, float] = field(default_factory=dict)  # topics nobody waits for, and `GATHERED_SECONDS`
     ticks: tuple[Tick, ...] = ()
+    sweeps: tuple[Sweep, ...] = ()
     api: Callable[[Resources], APIRouter] | None = None
     runners: Callable[[Resources], Sequence[Runner]] | None = None

@@ -123,6 +123,15 @@ class Settings(BaseSettings):
         ge=1024**2,
         description="Bytes of events that a gateway keeps in its data directory while Kafka does not answer.",
     )
+    deadletter_days: int = Field(
+        30, ge=1, le=3660, description="Days for which dead letters are kept, dropped and retried ones as well."
+    )
+    deadletter_bytes_max: int = Field(
+        64 * 1024**2,
+        ge=1024**2,
+        description="Bytes of dead letters that are kept of one source (or of one service that failed); beyond it the oldest "
+        "go, the posts of robots first.",
+    )
 
     @classmethod
     def settings_customise_sources(

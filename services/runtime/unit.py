@@ -98,7 +98,7 @@ class Unit:
         return f"{self._id}.{self._count}"
 
     def emit(self, event: Event, *, key: str, id: str | None = None) -> None:
-        """Say `event` on its topic when this unit commits."""
+        """Say `event` on its topic when this unit commits. Raises `RecordTooLargeError`."""
         event_id = id or self.new_id()
         body = encode(event, id=event_id, source=SOURCES[event.TOPIC], time=self.now, key=key)
         self.rows.append(Row(event.TOPIC, key, event_id, body))

@@ -1,7 +1,8 @@
 """Reads a partition in batches, each in one unit, and gets past what cannot be handled.
 
 A batch that fails is taken again event by event; an event that fails three times becomes a dead letter in the unit
-that moves the cursor past it. Too many of those mean that we are broken, not the events: the worker stops and says so.
+that moves the cursor past it. Too many of those mean that we are broken, not the events: the worker stops and says so. An
+event whose consequence would be larger than a record may be is none of those: its content alone is to blame.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects import postgresql
 
-from schemas.envelope import UnknownEventError
+from schemas.envelope import RecordTooLargeError, UnknownEventError
 from services.runtime import db, deadletters
 from services.runtime.applied import IN_FORCE
 from services.runtime.clock import Clock, micros
@@ -206,12 +207,14 @@ class Worker:
         telemetry: Telemetry,
         partitions: int | Sequence[int] = 0,
         gathers: float = 0.0,
+        retention: deadletters.Retention = deadletters.DEFAULT,
     ) -> None:
         self.consumer = consumer
         self.topic = topic
         self.partitions = (partitions,) if isinstance(partitions, int) else tuple(partitions)
         self._gathers = gathers  # real seconds: what nobody waits for shares units, which leaves room for the rest
         self._handler = handler
+        self._retention = retention
         self._log = log
         self._units = units
         self._telemetry = telemetry
@@ -220,6 +223,7 @@ class Worker:
         self._turn = 0  # whose records come first; everybody's turn comes
         self._recent: deque[bool] = deque(maxlen=DEAD_WINDOW)  # True: buried
         self.stopped: str | None = None  # why, once this worker has given up
+        self.waits_for: str | None = None  # what it cannot go on without, while that is away
 
     @property
     def name(self) -> str:
@@ -242,12 +246,12 @@ class Worker:
                 if self._gathers and await self.lag() < self._limit:
                     await asyncio.sleep(self._gathers)
                 await self.step()
-                failures = 0
+                failures, self.waits_for = 0, None
             except PoisonedError as broken:
                 self.stopped = str(broken)
                 _log.error("consumer stopped", consumer=self.consumer, topic=self.topic, why=str(broken))
             except StorageError as failure:
-                failures += 1
+                failures, self.waits_for = failures + 1, str(failure)
                 if failures == 1:
                     _log.warning("storage unavailable", consumer=self.consumer, error_type=type(failure).__name__)
                 await asyncio.sleep(min(BACKOFF_MAX_SECONDS, 0.1 * 2 ** min(failures, 6)) * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
@@ -335,12 +339,12 @@ class Worker:
                 except (CursorMovedError, StorageError):
                     raise
                 except Exception as failure:  # noqa: BLE001  # poison is whatever the handler cannot take
-                    if attempt == TRIES_MAX or isinstance(failure, UnknownEventError):
+                    if attempt == TRIES_MAX or isinstance(failure, UnknownEventError | RecordTooLargeError):
                         await self._bury(partition, record, failure, attempt)
                         break
 
     async def _bury(self, partition: int, record: Record, failure: Exception, tries: int) -> None:
-        self._recent.append(True)
+        self._recent.append(not isinstance(failure, RecordTooLargeError))
         last = list(self._recent)
         in_a_row = next((n for n, buried in enumerate(reversed(last)) if not buried), len(last))
         if in_a_row > DEAD_IN_A_ROW_MAX or (len(last) == DEAD_WINDOW and sum(last) > DEAD_WINDOW * DEAD_SHARE_MAX):
@@ -358,7 +362,9 @@ class Worker:
                 consumer=self.consumer,
                 origin=f"{self.topic}/{partition}/{record.position - self._log.begins}",
                 source=record.event_id,
+                key=record.key,
                 body=record.body,
+                retention=self._retention,
                 error=f"{type(failure).__name__}: {failure}",
                 code=VERSION,
                 tries=tries,

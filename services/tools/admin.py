@@ -129,10 +129,13 @@ def _letters(api: APIRouter, resources: Resources, services: Sequence[Service]) 
         who: Manager,
         state: Literal["waiting", "retried", "dropped"] = "waiting",
         limit: Annotated[int, Query(ge=1, le=LISTED_MAX)] = 100,
+        cursor: Annotated[str | None, Query(description="`next` of the answer before.")] = None,
     ) -> dict[str, Any]:
-        """The oldest letters in this state, without their bodies."""
-        found = await resources.reads(lambda connection: deadletters.listed(connection, state, limit))
-        return {"items": [letters.summary(letter) for letter in found], "next": None}
+        """Letters in this state, oldest first, without their bodies. Ask again with `cursor=<next>` until `next` is null."""
+        after = _after(cursor)
+        found = await resources.reads(lambda connection: deadletters.listed(connection, state, limit + 1, after))
+        more = str(found[limit - 1].cursor) if len(found) > limit else None
+        return {"items": [letters.summary(letter) for letter in found[:limit]], "next": more}
 
     @api.get("/v1/deadletters/{id}")
     async def show(id: str, who: Admin) -> dict[str, Any]:
@@ -151,8 +154,22 @@ def _letters(api: APIRouter, resources: Resources, services: Sequence[Service]) 
 
     @api.post("/v1/deadletters/{id}/drop")
     async def drop(id: str, who: Admin) -> dict[str, Any]:
-        """Give it up."""
+        """Give it up: its body is erased."""
         return await resources.units.run(lambda unit: letters.drop(unit, id))
+
+
+def _after(cursor: str | None) -> deadletters.Cursor:
+    if cursor is None:
+        return deadletters.BEGINNING
+    found = deadletters.cursor_of(cursor)
+    if found is None:
+        raise Problem(
+            422,
+            "Unknown cursor",
+            "Pass `next` of the answer before as it is, or leave `cursor` out.",
+            errors=[{"pointer": "query:cursor", "detail": "not a cursor of this list"}],
+        )
+    return found
 
 
 # --- checks ------------------------------------------------------------------------------------------------------

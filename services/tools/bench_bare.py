@@ -5,10 +5,9 @@ one transaction, and publishes the rows of the outbox in the same manner. It dec
 """
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import groupby
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
@@ -16,9 +15,9 @@ from typing import Any, Final
 import asyncpg
 import uvloop
 
-from schemas import topics
-from services.runtime import publisher, server
+from services.runtime import outbox, publisher, server
 from services.runtime.clock import HostClock
+from services.runtime.postgres import DIALECT
 from services.runtime.settings import Settings
 from services.tools import bench_ground, bench_kafka, bench_world
 from services.tools.bench_record import Place, Record, Recorded, hands, recorded
@@ -132,19 +131,18 @@ class Loop:
                 places = await self._round(sorted(places))
 
     async def _round(self, wanted: list[Place]) -> set[Place]:
-        """Lock and delete, send, commit; then those of the places that have more, or that somebody else held."""
-        async with self._outbox.transaction():
-            names, parts = [topic for topic, _ in wanted], [partition for _, partition in wanted]
-            kinds = [publisher.LOCKS + topics.ALL.index(topic) for topic in names]
-            rows = await self._outbox.fetch(self._texts["take"], kinds, names, parts, publisher.ROWS_AT_ONCE)
-            async with asyncio.TaskGroup() as group:
-                for (topic, partition), these in groupby(rows, key=lambda row: (row[0], row[1])):
-                    body = [(row[3], row[4]) for row in these if row[2] is not None]
-                    name = self._place.kafka_prefix + topic
-                    if body:
-                        group.create_task(bench_kafka.send(self._sender, name, partition, body))
-        count = Counter((row[0], row[1]) for row in rows)
-        return {place for place in wanted if not 0 < count[place] < publisher.ROWS_AT_ONCE}
+        """Lock and read, send, delete and commit; then those of the places that have more, or that another held."""
+        _, bound = outbox.TAKE.bound(DIALECT, outbox.take_values(wanted))
+        await self._outbox.execute("BEGIN")
+        taken = outbox.taken(await self._outbox.fetch(self._texts["take"], *bound))
+        async with asyncio.TaskGroup() as group:
+            for (topic, partition), rows in taken.rows.items():
+                body = [(row.key, row.body) for row in rows]
+                name = self._place.kafka_prefix + topic
+                if body:
+                    group.create_task(bench_kafka.send(self._sender, name, partition, body))
+        await self._outbox.execute(outbox.end_of_round([row for rows in taken.rows.values() for row in rows]))
+        return taken.full | (set(wanted) - taken.rows.keys())
 
 
 async def _sent(connection: Any, unit: Recorded) -> bool:

@@ -109,6 +109,8 @@ class _Recorder:
             sent = self._under_way.pop(connection, [])
             if statement == "COMMIT":
                 self._committed(sent)
+        elif statement.startswith("DELETE") and statement.endswith("COMMIT"):  # the end of the publisher's round
+            self._under_way.pop(connection, None)
         else:
             if connection in self._under_way:
                 self._under_way[connection].append((statement, parameters))

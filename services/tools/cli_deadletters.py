@@ -4,6 +4,7 @@ import base64
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -31,6 +32,9 @@ def app(connect: Connect) -> typer.Typer:
     def listing(
         state: Annotated[State, typer.Option(help="Letters in this state.")] = State.waiting,
         limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many, the oldest first.")] = 100,
+        cursor: Annotated[
+            str | None, typer.Option(help="Go on after an earlier list: the cursor it ended with.")
+        ] = None,
         data: DataDir = None,
         as_json: AsJson = False,
     ) -> None:
@@ -38,12 +42,15 @@ def app(connect: Connect) -> typer.Typer:
 
         Example: firsthour deadletters list
         """
-        found = _ask(connect, data, "GET", f"/v1/deadletters?state={state.value}&limit={limit}")
+        after = f"&cursor={quote(cursor, safe='')}" if cursor else ""
+        found = _ask(connect, data, "GET", f"/v1/deadletters?state={state.value}&limit={limit}{after}")
         if as_json:
             print_json(found)
         elif found["items"]:
             shown = ("id", "at", "consumer", "origin", "source", "tries", "error")
             print_table(shown, ([letter[name] for name in shown] for letter in found["items"]))
+            if found["next"]:
+                say(f"There are more: --cursor {found['next']}")
         else:
             say(f"None {state.value}.")
 
@@ -82,7 +89,7 @@ def app(connect: Connect) -> typer.Typer:
 
     @commands.command()
     def drop(id: Id, data: DataDir = None, as_json: AsJson = False) -> None:
-        """Give a letter up.
+        """Give a letter up: what was received is erased.
 
         Example: firsthour deadletters drop 01a20150-fb39-7fc5-a695-acdd5a79d9b2
         """

@@ -6,16 +6,16 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from schemas.envelope import UnknownEventError
+from schemas.envelope import RECORD_BYTES_MAX, UnknownEventError, decode
 from services.gateway import ingest
 from services.runtime import deadletters, worker
 from services.runtime.clock import Clock
-from services.runtime.deadletters import DeadLetter
+from services.runtime.deadletters import GATEWAY, PUBLISHER, DeadLetter, Summary
+from services.runtime.log import Row
 from services.runtime.problem import Problem
 from services.runtime.service import Handler, Service
 from services.runtime.unit import StorageError, Unit, Units
 
-GATEWAY = "gateway"
 WAITING = "waiting"
 
 
@@ -35,7 +35,7 @@ def waiting(connection: Connection, id: str) -> DeadLetter:
     return found
 
 
-def summary(letter: DeadLetter) -> dict[str, Any]:
+def summary(letter: DeadLetter | Summary) -> dict[str, Any]:
     """A letter as listed: without its body, which may hold personal data."""
     return {
         "id": letter.id,
@@ -44,7 +44,7 @@ def summary(letter: DeadLetter) -> dict[str, Any]:
         "origin": letter.origin,
         "source": letter.source,
         "content_type": letter.content_type,
-        "bytes": len(letter.body),
+        "bytes": letter.bytes if isinstance(letter, Summary) else len(letter.body),
         "error": letter.error,
         "code": letter.code,
         "state": letter.state,
@@ -83,10 +83,23 @@ def _again(unit: Unit, services: Sequence[Service], id: str, body: bytes | None)
         return {"id": id, "state": "retried", "events": ingest.replay(unit, letter, body)}
     given = letter if body is None else replace(letter, body=body)
     try:
+        if letter.consumer == PUBLISHER:
+            _publish(unit, given)
+            return {"id": id, "state": "retried", "events": [letter.source]}
         worker.retry(unit, letter.consumer, _handler(services, letter), given)
     except UnknownEventError as wrong:
         raise Problem(422, "Not an event", f"{wrong}. Send a corrected body, or drop the letter.") from wrong
     return {"id": id, "state": "retried", "events": [letter.source]}
+
+
+def _publish(unit: Unit, letter: DeadLetter) -> None:
+    """Put a record that the broker refused into the outbox again."""
+    if len(letter.body) > RECORD_BYTES_MAX:
+        raise Problem(413, "", f"The record has {len(letter.body)} bytes; {RECORD_BYTES_MAX} is the most that is sent.")
+    known = decode(letter.body)
+    topic = letter.origin.partition("/")[0]
+    unit.rows.append(Row(topic, known.partitionkey, known.id, letter.body))
+    deadletters.change(unit.connection, letter.id, "retried", unit.clock.real(), f"sent again to {topic}")
 
 
 def _handler(services: Sequence[Service], letter: DeadLetter) -> Handler:
@@ -102,7 +115,6 @@ def _handler(services: Sequence[Service], letter: DeadLetter) -> Handler:
 
 
 def drop(unit: Unit, id: str) -> dict[str, Any]:
-    """Give a letter up. Its row stays, so that it can be said what became of it."""
-    letter = waiting(unit.connection, id)
-    deadletters.change(unit.connection, id, "dropped", unit.clock.real(), letter.error)
+    """Give a letter up: its body is erased. Its row stays for a while, so that it can be said what became of it."""
+    deadletters.drop(unit.connection, waiting(unit.connection, id), unit.clock.real())
     return {"id": id, "state": "dropped"}

@@ -240,9 +240,10 @@ class Case:
                         yield row.lead_id
 
     def _parked(self) -> Iterator[str]:
-        for row in self.stream("SELECT body FROM dead_letters WHERE consumer <> 'gateway' AND state <> 'retried'"):
+        """The keys of records that are dead letters; a dropped one has no body, and a foreign one has no key of ours."""
+        for row in self.stream("SELECT key, body FROM dead_letters WHERE consumer <> 'gateway' AND state <> 'retried'"):
             try:
-                yield decode(bytes(row.body)).partitionkey
+                yield decode(bytes(row.body)).partitionkey if row.body else row.key
             except UnknownEventError:
                 continue
         yield from (row.lead_id for row in self.ask(_PARKED))  # also those whose body has been erased

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from schemas import topics
-from services.runtime import deadletters
 from services.runtime.log import Row
 from services.runtime.unit import StorageError, Unit
 from tests.contract.conftest import Embedded, drain, open_embedded
 from tests.contract.systems import Opened, opened, pages_of
 from tests.contract.test_worker import Handler
+from tests.letters import waiting as letters_waiting
 
 ROOMY = 1_000_000
 BULK = "x" * 20_000
@@ -84,7 +84,7 @@ async def test_no_event_is_a_dead_letter_because_the_disk_was_full(tmp_path: Pat
             await settle(world)
         await make_room(world)
         await world.system.settle()
-        assert await world.system.reads(deadletters.listed) == []
+        assert await world.system.reads(letters_waiting) == []
         assert all(worker.stopped is None for worker in world.system.workers)
 
 
@@ -174,4 +174,4 @@ async def test_on_a_file_system_that_is_really_full_it_is_the_same(small_disk: P
         await world.system.settle()
         for name in [*accepted, "late"]:
             assert (await world.lead(name))["status"] in {"assigned", "qualified"}
-        assert await world.system.reads(deadletters.listed) == []
+        assert await world.system.reads(letters_waiting) == []

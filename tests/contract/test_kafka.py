@@ -10,13 +10,14 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from schemas import topics
 from services.compose import keep_running
-from services.runtime import deadletters, kafka
+from services.runtime import kafka
 from services.runtime.kafka import KafkaLog
 from services.runtime.log import Place, Record, Row
 from services.runtime.telemetry import Telemetry
 from services.runtime.unit import Unit
 from services.runtime.worker import Worker
 from tests.contract.conftest import LOOK_SECONDS, Distributed, drain, emitting, opened_distributed, step
+from tests.letters import waiting as letters_waiting
 from tests.places import Places, do
 
 KEYS = ("lead 4", "lead 1")  # of partitions 0 and 1, where there are two
@@ -180,7 +181,7 @@ async def test_a_foreign_record_becomes_a_dead_letter_with_its_coordinates_and_t
     await process.say("b")
     await drain(await process.worker(handler))
     assert handler.handled == ["a", "b"]
-    [letter] = await process.reads(deadletters.listed)
+    [letter] = await process.reads(letters_waiting)
     assert (letter.body, letter.tries) == (value or b"", 1)
     assert letter.source == f"{process.place.prefix}leads/0/1"
 
@@ -201,7 +202,7 @@ async def test_a_record_almost_like_ours_is_parked_as_well(
     await process.say("b")
     await drain(await process.worker(handler))
     assert handler.handled == ["b"]
-    [letter] = await process.reads(deadletters.listed)
+    [letter] = await process.reads(letters_waiting)
     assert letter.body == body.replace(written, instead)
 
 
@@ -213,7 +214,7 @@ async def test_a_foreign_record_takes_nothing_of_another_partition_with_it(place
         await process.say("c", key=KEYS[0])
         await drain(reads(process, await process.reader("consumer"), handler, (0, 1)))
         assert sorted(handler.handled) == ["a", "b", "c"]
-        [letter] = await process.reads(deadletters.listed)
+        [letter] = await process.reads(letters_waiting)
         assert letter.source == f"{process.place.prefix}leads/0/0"
 
 

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import pytest
 
 from schemas import topics
-from services.runtime import deadletters, worker
+from services.runtime import worker
 from services.runtime.log import Record, Row
 from services.runtime.unit import StorageError, Unit
 from services.runtime.worker import CursorMovedError, PoisonedError, move_cursors
 from tests.contract import conftest
 from tests.contract.conftest import Backend, step
+from tests.letters import waiting as letters_waiting
 
 
 class Handler:
@@ -92,7 +93,7 @@ async def test_one_poisonous_event_is_kept_and_the_rest_goes_on(backend: Backend
     await backend.say("a", "bad", "b")
     await drain(backend, handler)
     assert handler.handled == ["a", "b"]
-    letters = await backend.reads(deadletters.listed)
+    letters = await backend.reads(letters_waiting)
     assert [(letter.source, letter.tries) for letter in letters] == [("bad", worker.TRIES_MAX)]
     assert b'"bad"' in letters[0].body
     assert "cannot take this" in letters[0].error
@@ -103,11 +104,11 @@ async def test_a_poisonous_event_leaves_no_seen_row_so_that_it_can_be_retried(ba
     handler.refuses = {"bad"}
     await backend.say("bad")
     await drain(backend, handler)
-    letter = (await backend.reads(deadletters.listed))[0]
+    letter = (await backend.reads(letters_waiting))[0]
     handler.refuses = set()
     await backend.units.run(lambda unit: worker.retry(unit, "consumer", handler, letter))
     assert handler.handled == ["bad"]
-    assert await backend.reads(deadletters.listed) == []
+    assert await backend.reads(letters_waiting) == []
 
 
 async def test_a_retried_letter_that_was_handled_meanwhile_changes_nothing(backend: Backend) -> None:
@@ -115,7 +116,7 @@ async def test_a_retried_letter_that_was_handled_meanwhile_changes_nothing(backe
     handler.refuses = {"bad"}
     await backend.say("bad")
     await drain(backend, handler)
-    letter = (await backend.reads(deadletters.listed))[0]
+    letter = (await backend.reads(letters_waiting))[0]
     handler.refuses = set()
     for _ in range(2):
         await backend.units.run(lambda unit: worker.retry(unit, "consumer", handler, letter))
@@ -129,7 +130,7 @@ async def test_too_many_poisonous_events_in_a_row_stop_the_consumer(backend: Bac
     await backend.say(*names)
     with pytest.raises(PoisonedError):
         await drain(backend, handler)
-    assert len(await backend.reads(deadletters.listed)) == worker.DEAD_IN_A_ROW_MAX
+    assert len(await backend.reads(letters_waiting)) == worker.DEAD_IN_A_ROW_MAX
 
 
 async def test_what_is_not_ours_on_a_topic_becomes_a_dead_letter_at_once(backend: Backend) -> None:
@@ -144,7 +145,7 @@ async def test_what_is_not_ours_on_a_topic_becomes_a_dead_letter_at_once(backend
     await backend.say("b")
     await conftest.drain(await backend.worker(decode))
     assert handler.handled == ["a", "b"]
-    letters = await backend.reads(deadletters.listed)
+    letters = await backend.reads(letters_waiting)
     assert [(letter.body, letter.tries) for letter in letters] == [(b"{}", 1)]
 
 
@@ -163,4 +164,4 @@ async def test_a_storage_failure_is_no_fault_of_the_event(backend: Backend) -> N
         await step(taker)
     await step(taker)
     assert handler.handled == ["a"]
-    assert await backend.reads(deadletters.listed) == []
+    assert await backend.reads(letters_waiting) == []

@@ -182,7 +182,7 @@ REMOVALS = (
     Removal(
         "order",
         "the publisher's lock",
-        "services/runtime/publisher.py",
+        "services/runtime/outbox.py",
         "    lock = sa.func.pg_try_advisory_xact_lock(given.c.kind, sa.cast(given.c.partition, sa.Integer))\n",
         "    lock = sa.true()\n",
         ("tests/contract/test_publisher.py",),

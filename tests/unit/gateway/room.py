@@ -27,6 +27,7 @@ from services.runtime.service import Resources
 from services.runtime.settings import Settings
 from services.runtime.telemetry import Telemetry
 from services.runtime.unit import Lane, StorageError, Unit
+from tests.letters import waiting as letters_waiting
 
 T = TypeVar("T")
 EXAMPLES = Path(__file__).parents[3] / "deploy" / "examples"
@@ -238,7 +239,7 @@ class Room:
     def letters(self) -> list[deadletters.DeadLetter]:
         """What waits to be corrected."""
         with self.units.engine.begin() as connection:
-            return deadletters.listed(connection)
+            return letters_waiting(connection)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from services.gateway.api import router
 from services.gateway.service import service
+from services.runtime import idempotency
 from services.runtime.http import Readiness, create_app
 from tests.unit.gateway.room import Room
 
@@ -20,4 +21,4 @@ def test_every_path_of_the_gateway_is_documented(room: Room) -> None:
 
 def test_the_gateway_forgets_old_answers(room: Room) -> None:
     made = service()
-    assert (made.name, [tick.name for tick in made.ticks]) == ("gateway", ["gateway.idempotency"])
+    assert (made.name, made.sweeps) == ("gateway", (idempotency.sweep,))

@@ -108,7 +108,7 @@ async def test_a_letter_of_a_service_is_retried_by_that_service_alone(room: Room
     await room.client.post("/v1/forms/demo-request", data={"email": "hal@hal.example"})
     await room.break_by(
         "UPDATE cursors SET position = (SELECT max(id) FROM log) WHERE consumer = 'scoring' AND topic = 'events'",
-        "INSERT INTO dead_letters SELECT 'l1', at, 'scoring', 'events/0/1', event_id, 'x', body, 'e', 'c', 'waiting', at, 3 "
+        "INSERT INTO dead_letters (id, at, consumer, origin, source, content_type, body, error, code, state, changed_at, tries) SELECT 'l1', at, 'scoring', 'events/0/1', event_id, 'x', body, 'e', 'c', 'waiting', at, 3 "
         "FROM log WHERE topic = 'events'",
     )
     await room.close()
@@ -125,7 +125,7 @@ async def test_a_letter_of_a_service_is_retried_by_that_service_alone(room: Room
 
 async def test_a_letter_whose_body_is_no_event_says_so_and_waits_on(room: Room) -> None:
     await room.break_by(
-        "INSERT INTO dead_letters VALUES ('l1', 1, 'scoring', 'events/0/1', 'e', 'x', x'ff00', 'boom', 'c', 'waiting', 1, 3)"
+        "INSERT INTO dead_letters (id, at, consumer, origin, source, content_type, body, error, code, state, changed_at, tries) VALUES ('l1', 1, 'scoring', 'events/0/1', 'e', 'x', x'ff00', 'boom', 'c', 'waiting', 1, 3)"
     )
     answer = await room.client.post("/v1/deadletters/l1/retry")
     assert (answer.status_code, answer.json()["title"]) == (422, "Not an event")
@@ -135,7 +135,7 @@ async def test_a_letter_whose_body_is_no_event_says_so_and_waits_on(room: Room) 
 
 async def test_a_letter_that_nobody_hears_is_refused_with_what_is_left_to_do(room: Room) -> None:
     await room.break_by(
-        "INSERT INTO dead_letters VALUES ('l1', 1, 'gone', 'events/0/1', 'e', 'x', x'00', 'boom', 'c', 'waiting', 1, 3)"
+        "INSERT INTO dead_letters (id, at, consumer, origin, source, content_type, body, error, code, state, changed_at, tries) VALUES ('l1', 1, 'gone', 'events/0/1', 'e', 'x', x'00', 'boom', 'c', 'waiting', 1, 3)"
     )
     assert (await room.client.post("/v1/deadletters/l1/retry")).status_code == 409
     assert (await room.client.post("/v1/deadletters/l1/drop")).json() == {"id": "l1", "state": "dropped"}

@@ -87,7 +87,7 @@ async def test_a_clock_that_went_back_is_told(place: Path) -> None:
 async def test_dead_letters_that_wait_are_told(place: Path) -> None:
     change(
         place,
-        "INSERT INTO dead_letters VALUES ('l', 1, 'router', 'leads/0/1', 'e', 'x', x'', 'e', 'c', 'waiting', 1, 3)",
+        "INSERT INTO dead_letters (id, at, consumer, origin, source, content_type, body, error, code, state, changed_at, tries) VALUES ('l', 1, 'router', 'leads/0/1', 'e', 'x', x'', 'e', 'c', 'waiting', 1, 3)",
     )
     found = (await look(place))["dead letters"]
     assert (found.verdict, found.said) == ("warning", "waiting: 1 of router")
