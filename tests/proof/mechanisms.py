@@ -1,6 +1,6 @@
 """Removes one mechanism after the other, each in a copy of the tree, and says which test noticed. `make mutate`.
 
-A test that cannot fail proves nothing. Every invariant stands on a mechanism; take it away, and a test must fail.
+A test that cannot fail proves nothing. Every invariant stands on a mechanism; take it away, and a test must run and fail.
 """
 
 import argparse
@@ -12,10 +12,13 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("schemas", "services", "deploy", "tests", "pyproject.toml", "README.md", "Makefile")
 SECONDS_MAX = 300
+OK, FAILED = 0, 1  # of pytest's exit codes those after which tests have run
+TIMED_OUT = "Timeout ("  # as pytest-timeout begins the message of a test that it ended
 
 
 @dataclass(frozen=True)
@@ -222,8 +225,16 @@ REMOVALS = (
 )
 
 
-def noticed(removal: Removal) -> str | None:
-    """The first test that fails without the mechanism, or None. Raises `LookupError` when there is nothing to remove."""
+class UnprovenError(Exception):
+    """No test ran and failed without the mechanism: why that is known."""
+
+
+def noticed(removal: Removal) -> str:
+    """The first test that ran and failed without the mechanism.
+
+    Raises `LookupError` when there is nothing to remove, and `UnprovenError` when no test failed. A test that could not
+    be collected or set up, a run that crashed or did not end, and a run without a test show nothing about the mechanism.
+    """
     with tempfile.TemporaryDirectory(prefix="without-") as directory:
         copy = Path(directory)
         for name in COPIED:
@@ -237,21 +248,42 @@ def noticed(removal: Removal) -> str | None:
         if text.count(removal.old) != 1:
             raise LookupError(f"{removal.file} holds the mechanism {text.count(removal.old)} times: {removal.what}")
         place.write_text(text.replace(removal.old, removal.new))
-        program = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", *removal.tests]
-        try:
-            run = subprocess.run(
-                program,
-                cwd=copy,
-                capture_output=True,
-                text=True,
-                timeout=SECONDS_MAX,
-                check=False,
-                env=_environment(copy),
-            )
-        except subprocess.TimeoutExpired:
-            return f"the run did not end within {SECONDS_MAX} s"
-        failed = [line for line in run.stdout.splitlines() if line.startswith(("FAILED ", "ERROR tests"))]
-        return failed[0].split(" - ")[0] if failed else None
+        return run(copy, removal.tests)
+
+
+def run(copy: Path, tests: Sequence[str], seconds_max: float = SECONDS_MAX) -> str:
+    """The first test of the tree in `copy` that runs and fails. Raises `UnprovenError` as `noticed` does."""
+    results = copy / "results.xml"
+    program = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider"]
+    try:
+        done = subprocess.run(
+            [*program, f"--junit-xml={results}", *tests],
+            cwd=copy,
+            capture_output=True,
+            text=True,
+            timeout=seconds_max,
+            check=False,
+            env=_environment(copy),
+        )
+    except subprocess.TimeoutExpired:
+        raise UnprovenError(f"the run did not end within {seconds_max:g} s") from None
+    if done.returncode not in (OK, FAILED) or not results.exists():
+        last = (done.stdout + done.stderr).strip().splitlines()[-1:]
+        raise UnprovenError(f"the run ended with {done.returncode}: {' '.join(last) or 'no output'}")
+    return first_failure(results.read_text())
+
+
+def first_failure(results: str) -> str:
+    """The first test that failed while it ran, of a run's results as JUnit XML. Raises `UnprovenError`."""
+    cases = list(ET.fromstring(results).iter("testcase"))
+    for case in cases:
+        failure = case.find("failure")
+        if failure is not None and TIMED_OUT not in (failure.get("message") or ""):
+            return f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
+    broken = [case.get("name") for case in cases if case.find("error") is not None or case.find("failure") is not None]
+    if broken:
+        raise UnprovenError(f"{broken[0]} could not run to its end")
+    raise UnprovenError(f"{len(cases)} tests passed" if cases else "no test ran")
 
 
 def _environment(copy: Path) -> dict[str, str]:
@@ -259,19 +291,22 @@ def _environment(copy: Path) -> dict[str, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Every removal, or those whose invariant or words are given; 1 when one went unnoticed."""
+    """Every removal, or those whose invariant is given; 1 when one went unnoticed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("only", nargs="*", help="invariants, as I3")
     chosen = parser.parse_args(arguments).only
-    missed = 0
+    unproven = 0
     for removal in REMOVALS:
         if chosen and removal.invariant not in chosen:
             continue
-        found = noticed(removal)
-        missed += found is None
-        sys.stdout.write(f"{removal.invariant:4} without {removal.what}: {found or 'NOBODY NOTICED'}\n")
+        try:
+            said = noticed(removal)
+        except UnprovenError as why:
+            unproven += 1
+            said = f"UNNOTICED: {why}"
+        sys.stdout.write(f"{removal.invariant:4} without {removal.what}: {said}\n")
         sys.stdout.flush()
-    return 1 if missed else 0
+    return 1 if unproven else 0
 
 
 if __name__ == "__main__":

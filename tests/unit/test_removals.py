@@ -1,8 +1,10 @@
 """What `make mutate` takes away is there: a mechanism that was rewritten must not quietly stay in place."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.proof.mechanisms import REMOVALS, ROOT, Removal
+from tests.proof.mechanisms import REMOVALS, ROOT, Removal, UnprovenError, run
 
 
 @pytest.mark.parametrize("removal", REMOVALS, ids=lambda removal: removal.what)
@@ -10,3 +12,35 @@ def test_every_mechanism_stands_where_it_is_taken_from_once(removal: Removal) ->
     assert (ROOT / removal.file).read_text().count(removal.old) == 1
     assert removal.new != removal.old
     assert all((ROOT / place).exists() for place in removal.tests)
+
+
+ONE = "def test_one():\n    "
+PLACES = {"failed": "assert 1 == 2", "passed": "assert True", "exits": "__import__('os')._exit(1)"}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (f"{ONE}{PLACES['passed']}", "1 tests passed"),
+        (f"import nothing_of_that_name\n{ONE}{PLACES['failed']}", "the run ended with 2"),
+        ("", "the run ended with 5"),
+        (f"{ONE}{PLACES['exits']}", "the run ended with 1"),
+        (
+            "import pytest\n@pytest.fixture\ndef broken():\n    assert False\ndef test_one(broken):\n    pass",
+            "could not run",
+        ),
+        (f"{ONE}import time; time.sleep(60)", "did not end"),
+        (f"import pytest\n@pytest.mark.timeout(1)\n{ONE}import time; time.sleep(60)", "could not run"),
+    ],
+    ids=["passes", "not collected", "no test", "crashes", "not set up", "no end", "timed out"],
+)
+def test_a_mechanism_counts_as_unnoticed_unless_a_test_ran_and_failed(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "test_it.py").write_text(text)
+    seconds_max = 5.0 if why == "did not end" else 60.0
+    with pytest.raises(UnprovenError, match=why):
+        run(tmp_path, ["test_it.py"], seconds_max)
+
+
+def test_a_mechanism_counts_as_noticed_by_the_first_test_that_ran_and_failed(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(f"{ONE}{PLACES['passed']}\ndef test_two():\n    {PLACES['failed']}\n")
+    assert run(tmp_path, ["test_it.py"]) == "test_it.py::test_two"
