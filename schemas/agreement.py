@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from schemas.conditions import ALWAYS, Condition
-from schemas.events import OUTSIDE_TYPES
+from schemas.events import ABOUT_NO_LEAD, OUTSIDE_TYPES
 from schemas.values import Duration, Flag, Number, Shape, Span, Whole, Words, as_list, did_you_mean, shown, wrong
 
 Team = Literal["marketing", "sales"]
@@ -58,6 +58,16 @@ def event_type(value: str) -> str:
 
 Day = Annotated[date, BeforeValidator(_day)]
 EventType = Annotated[str, AfterValidator(event_type)]
+
+
+def _of_lead(value: str) -> str:
+    if event_type(value) in ABOUT_NO_LEAD:
+        raise wrong(f"`{value}` is about no lead", "name the type of an event of a person, such as `form.submitted`")
+    return value
+
+
+LeadEventType = Annotated[str, AfterValidator(_of_lead)]
+"""The type of an event that concerns one person, so that a rule can score it or hand the person over."""
 
 
 class Signature(Shape):
@@ -139,7 +149,7 @@ class EngagementRule(Shape):
 
     points: Points
     because: Text
-    on: EventType
+    on: LeadEventType
     when: Condition = ALWAYS
     at_most: Limit | None = None
 
@@ -187,7 +197,7 @@ class QualifyLine(Shape):
 
     name: Text
     urgency: Text
-    on: EventType | None = None
+    on: LeadEventType | None = None
     when: Condition = ALWAYS
 
     @model_validator(mode="after")

@@ -40,6 +40,9 @@ OUTSIDE_TYPES = (
 )
 """What may arrive from outside, besides `custom.*`."""
 
+ABOUT_NO_LEAD = frozenset({"cost.recorded"})
+"""Of these the types that concern no person."""
+
 FLAG_TIME = "time-replaced"
 FLAG_FACTS = "facts-dropped"
 FLAG_REP = "rep-unknown"
@@ -290,7 +293,7 @@ class LeadAccepted(Routed, frozen=True, kw_only=True, gc=False):
 
 
 class TouchRecorded(Routed, frozen=True, kw_only=True, gc=False):
-    """A touch took effect on the lead (its status became working, if it was not beyond that)."""
+    """A touch took effect on the lead (its status became working, if it was not beyond that), or was `ignored`."""
 
     TYPE: ClassVar[str] = "touch.applied"
 
@@ -299,6 +302,7 @@ class TouchRecorded(Routed, frozen=True, kw_only=True, gc=False):
     touched_at: datetime
     rep: str | None = None
     event_id: str | None = None
+    ignored: str | None = None  # why it counts for nothing: it was before the submit
 
 
 class LeadRecycled(Routed, frozen=True, kw_only=True, gc=False):
@@ -309,6 +313,7 @@ class LeadRecycled(Routed, frozen=True, kw_only=True, gc=False):
     kind: Literal["reject", "recycle"]
     reason: str
     rep: str | None = None
+    since: datetime | None = None  # the time of the fact behind it; None: that of the record
 
 
 class LeadOptedOut(Routed, frozen=True, kw_only=True, gc=False):

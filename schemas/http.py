@@ -164,6 +164,7 @@ class Acted(Answer):
     owner: str | None
     epoch: int
     touched_at: datetime | None
+    effect: str | None = Field(None, description="Of a touch: what it did, or why it did nothing.")
 
 
 class Listing(Answer, Generic[T]):

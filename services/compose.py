@@ -29,7 +29,7 @@ from services.runtime.log import TableLog
 from services.runtime.migrate import migrate
 from services.runtime.reads import Reads, SqliteReads
 from services.runtime.service import Resources, Runner, Service
-from services.runtime.settings import Settings
+from services.runtime.settings import CLOCK_SKEW_SECONDS, Settings
 from services.runtime.sqlite import SqliteUnits, hold, reader_engine, writer_engine
 from services.runtime.telemetry import Telemetry
 from services.runtime.unit import StorageError, Unit, Units
@@ -43,12 +43,14 @@ GAUGES_SECONDS = 5.0
 _log = structlog.get_logger(__name__)
 
 
-def all_services(channels: Mapping[str, Channel], public_url: str | None) -> tuple[Service, ...]:
+def all_services(
+    channels: Mapping[str, Channel], public_url: str | None, clock_skew_seconds: int = CLOCK_SKEW_SECONDS
+) -> tuple[Service, ...]:
     """The system, on one screen."""
     return (
         services.gateway.service.service(),
         services.scoring.service.service(),
-        services.router.service.service(),
+        services.router.service.service(clock_skew_seconds),
         services.notifier.service.service(channels, public_url),
         services.reporting.service.service(),
     )
@@ -245,7 +247,8 @@ async def open_system(
     units.start()
     resources = Resources(settings, clock, config, units, reads, table, telemetry, wake)
     keys = auth.Keys(clock, settings.admin_key.get_secret_value() if settings.admin_key else None)
-    everything = all_services(channels, None)  # no page of ours shows a lead to a person yet: pages carry no link
+    # No page of ours shows a lead to a person yet: pages carry no link.
+    everything = all_services(channels, None, settings.clock_skew_seconds)
     chosen = tuple(service for service in everything if only is None or service.name in only)
     workers = [
         Worker(

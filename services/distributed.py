@@ -333,7 +333,7 @@ async def open_distributed(
     sender, apart = (KafkaProducer(options, prefix, partitions, noted) for _ in range(2))
     producers = [sender, apart]
     publishing = Pool(url, arguments, size=CONNECTIONS, application_name="firsthour publisher", **SESSION)
-    everything = all_services(channels, None)
+    everything = all_services(channels, None, settings.clock_skew_seconds)
     publisher = Publisher(
         publishing,
         sender,

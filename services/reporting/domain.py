@@ -39,6 +39,10 @@ def _touched(e: Any) -> str:
     return f"somebody was in touch by {e.channel}" if e.answered else f"an attempt by {e.channel}, unanswered"
 
 
+def _applied(e: Any) -> str:
+    return _touched(e) + (f" (counts for nothing: {e.ignored})" if e.ignored else "")
+
+
 _LINES: dict[type[Event], Callable[[Any], str]] = {
     events.LeadScored: lambda e: (
         f"suppressed: {e.suppressed}"
@@ -46,7 +50,7 @@ _LINES: dict[type[Event], Callable[[Any], str]] = {
         else f"scored {e.score.total:g} (fit {e.score.fit:g}, engagement {e.score.engagement:g}, grade {e.score.grade})"
     ),
     events.LeadTouched: _touched,
-    events.TouchRecorded: _touched,
+    events.TouchRecorded: _applied,
     events.ConsentChanged: lambda e: f"consent {'given' if e.given else 'withdrawn'}: {e.reason}",
     events.OpportunityChanged: lambda e: f"opportunity {e.stage}",
     events.LeadQualified: lambda e: f"qualified by `{e.line}` ({e.urgency})",

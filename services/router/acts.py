@@ -16,7 +16,9 @@ from schemas.events import (
     TouchRecorded,
 )
 from services.router.desk import TEAM_TICK, Desk
+from services.router.domain import event_time
 from services.router.domain.choosing import Presence, decide, not_here, offer, unavailable
+from services.router.domain.event_time import changed, consent, moves_deal, went_back, why_not, withdraw
 from services.router.domain.lead import (
     ACCEPTED,
     CUSTOMER,
@@ -63,6 +65,7 @@ def accept(desk: Desk, lead: Lead, actor: Actor) -> Refused | None:
     if isinstance(way, Refused):
         return way
     was = lead.status
+    changed(lead, desk.at)
     desk.put(lead, way.to, lead.owner)
     desk.say(lead, LeadAccepted, was=was, by=actor.name, rep=lead.owner)
     return None
@@ -80,7 +83,7 @@ def reject(desk: Desk, lead: Lead, actor: Actor, reason: str) -> Refused | None:
         _release(desk, lead, way, actor, "reject", reason)
         desk.route(lead)
     else:
-        _back(desk, lead, way, actor, "reject", reason)
+        _back(desk, lead, way, actor, "reject", reason, desk.at)
     return None
 
 
@@ -93,14 +96,14 @@ def rejected_already(lead: Lead, actor: Actor, reason: str) -> bool:
     return lead.state.declined.get(actor.rep, -1) >= (lead.submit_at or 0)
 
 
-def recycle(desk: Desk, lead: Lead, actor: Actor, reason: str) -> Refused | None:
-    """Back to Marketing, to start again: engagement counts from here."""
+def recycle(desk: Desk, lead: Lead, actor: Actor, reason: str, when: int | None = None) -> Refused | None:
+    """Back to Marketing, to start again: engagement counts from `when` on; None: from now on."""
     if lead.owner is None and lead.state.back == f"recycle:{reason}":
         return None
     way = move(desk.rules.lifecycle, lead.status, actor, verb="recycle", reason=reason)
     if isinstance(way, Refused):
         return way
-    _back(desk, lead, way, actor, "recycle", reason)
+    _back(desk, lead, way, actor, "recycle", reason, desk.at if when is None else when)
     return None
 
 
@@ -117,13 +120,14 @@ def _release(desk: Desk, lead: Lead, way: Transition, actor: Actor, kind: str, r
     desk.say(lead, LeadReleased, was=was, by=actor.name, rep=rep, kind=kind, reason=reason)
 
 
-def _back(desk: Desk, lead: Lead, way: Transition, actor: Actor, kind: str, reason: str) -> None:
+def _back(desk: Desk, lead: Lead, way: Transition, actor: Actor, kind: str, reason: str, when: int) -> None:
     was, rep = lead.status, lead.owner
     if rep is not None:
         desk.close(lead, actor.name, f"{kind}: {reason}")
     desk.put(lead, way.to, None)
     lead.state.back = f"{kind}:{reason}"
-    desk.say(lead, LeadRecycled, was=was, by=actor.name, kind=kind, reason=reason, rep=rep)
+    went_back(lead, when)
+    desk.say(lead, LeadRecycled, was=was, by=actor.name, kind=kind, reason=reason, rep=rep, since=moment(when))
 
 
 # --- touches ------------------------------------------------------------------------------------------------------
@@ -139,19 +143,19 @@ def touch(
     when: int,
     rep: str | None = None,
     event_id: str | None = None,
-) -> None:
-    """Somebody was in touch, or tried. A fact: never refused. One from before the submit is told and counts for nothing.
+) -> str:
+    """Record an attempt or a conversation. A fact: never refused. Return what it did, or why it did nothing.
 
-    `when` is in microseconds; one to come counts as now.
+    `when` is in microseconds; a time to come counts as now.
     """
     when = min(when, desk.at)
     was = lead.status
-    if lead.submit_at is None or when >= lead.submit_at:
-        lead.touched_at = when if lead.touched_at is None else min(lead.touched_at, when)
-        lead.state.attempts += 1
-        lead.state.unanswered = 0 if answered else lead.state.unanswered + 1
+    ignored = why_not(lead, when, desk.skew_us)
+    effect = f"ignored: {ignored}" if ignored else event_time.touch(lead, when, answered=answered)
+    if ignored is None:
         way = move(desk.rules.lifecycle, lead.status, SYSTEM, when="touched")
         if isinstance(way, Transition):
+            changed(lead, when)
             desk.put(lead, way.to, lead.owner)
     desk.say(
         lead,
@@ -160,10 +164,12 @@ def touch(
         by=by if lead.status == was else SYSTEM.name,
         channel=channel,
         answered=answered,
-        touched_at=moment(when),
+        touched_at=moment(when if ignored or lead.submit_at is None else max(when, lead.submit_at)),
         rep=rep,
         event_id=event_id,
+        ignored=ignored,
     )
+    return effect
 
 
 # --- changing hands -----------------------------------------------------------------------------------------------
@@ -235,6 +241,7 @@ def assign(desk: Desk, lead: Lead, actor: Actor, rep: str, reason: str | None, *
         return Refused(f"{rep} cannot take it: {blocked}", remedy)
     if way is not None:
         _release(desk, lead, way, actor, "hand-over", reason or BY_HAND)
+    changed(lead, desk.at)
     _offer(desk, lead, BY_HAND, rep)
     return None
 
@@ -252,14 +259,22 @@ def take_away(desk: Desk, lead: Lead) -> bool:
 # --- the person and the CRM ---------------------------------------------------------------------------------------
 
 
-def opt_out(desk: Desk, lead: Lead, actor: Actor, reason: str) -> Refused | None:
-    """The person wants to hear nothing more."""
+def opt_out(desk: Desk, lead: Lead, actor: Actor, reason: str, when: int | None = None) -> Refused | None:
+    """The person wants to hear nothing more, since `when` (None: now), unless they gave consent later."""
+    when = desk.at if when is None else when
     if lead.status == OPTED_OUT:
+        went_back(lead, when)
+        withdraw(lead, when)
+        desk.change(lead)
         return None
     way = move(desk.rules.lifecycle, lead.status, actor, to=OPTED_OUT, reason=reason)
     if isinstance(way, Refused):
         return way
     was = lead.status
+    desk.change(lead)
+    if not withdraw(lead, when):
+        return None
+    went_back(lead, when)
     if lead.owner is not None:
         desk.close(lead, actor.name, f"opt-out: {reason}")
     desk.put(lead, way.to, None)
@@ -267,35 +282,38 @@ def opt_out(desk: Desk, lead: Lead, actor: Actor, reason: str) -> Refused | None
     return None
 
 
-def consent_again(desk: Desk, lead: Lead, reason: str) -> None:
-    """The person wants to hear from us again: where the agreement says, if it says."""
-    to = after_consent(desk.rules.lifecycle, lead.status)
-    if to is not None:
-        _moved(desk, lead, to, reason)
-
-
-def opportunity(desk: Desk, lead: Lead, stage: str) -> None:
-    """The CRM moved the deal. What the agreement has no way for is only noted."""
-    lead.state.stage = stage
+def consent_again(desk: Desk, lead: Lead, reason: str, when: int) -> None:
+    """The person consented at `when`: unless they opted out since, the lead goes where the agreement says, if it says."""
     desk.change(lead)
+    to = after_consent(desk.rules.lifecycle, lead.status)
+    if consent(lead, when) and to is not None:
+        _moved(desk, lead, to, reason, when)
+
+
+def opportunity(desk: Desk, lead: Lead, stage: str, when: int) -> None:
+    """The CRM moved the deal at `when`. A stage older than the state, or that the agreement has no way for, is only noted."""
+    desk.change(lead)
+    if not moves_deal(lead, stage, when):
+        return
     if stage == "lost":
-        recycle(desk, lead, SYSTEM, stage)
+        recycle(desk, lead, SYSTEM, stage, when)
         return
     ends = (CUSTOMER, OPPORTUNITY) if stage == "won" else (OPPORTUNITY,)
     for end in ends:
         if _may_move(desk, lead, end):
-            _moved(desk, lead, end, stage)
+            _moved(desk, lead, end, stage, when)
             break
     if stage == "won" and lead.status == OPPORTUNITY and _may_move(desk, lead, CUSTOMER):
-        _moved(desk, lead, CUSTOMER, stage)
+        _moved(desk, lead, CUSTOMER, stage, when)
 
 
 def _may_move(desk: Desk, lead: Lead, to: str) -> bool:
     return isinstance(move(desk.rules.lifecycle, lead.status, SYSTEM, to=to), Transition)
 
 
-def _moved(desk: Desk, lead: Lead, to: str, reason: str) -> None:
+def _moved(desk: Desk, lead: Lead, to: str, reason: str, when: int) -> None:
     was = lead.status
+    changed(lead, when)
     desk.put(lead, to, lead.owner)
     desk.say(lead, LeadMoved, was=was, by=SYSTEM.name, reason=reason)
 

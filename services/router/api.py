@@ -31,6 +31,8 @@ def router(resources: Resources) -> APIRouter:
 def _owning(api: APIRouter, resources: Resources) -> None:
     Action = Annotated[Once, Depends(idempotent(resources.units))]  # noqa: N806  # a type, of these resources
 
+    skew_us = resources.settings.clock_skew_seconds * 1_000_000
+
     @api.post("/v1/leads/{lead}/accept", response_model=Acted)
     async def accept(lead: str, who: Sales, once: Action) -> Response:
         """The owner says yes: reminders end, the response clock goes on."""
@@ -43,8 +45,10 @@ def _owning(api: APIRouter, resources: Resources) -> None:
 
     @api.post("/v1/leads/{lead}/touch", response_model=Acted)
     async def touch(lead: str, body: TouchBody, who: Sales, once: Action) -> Response:
-        """Somebody was in touch with the lead, or tried: this keeps the promise and ends the ladder."""
-        return await once(lambda unit: commands.touch(unit, lead, body.channel, body.answered, body.at, who))
+        """Somebody was in touch with the lead, or tried: this keeps the promise and ends the ladder.
+
+        `effect` says what it did, or why it did nothing: a touch from before the submit counts for nothing."""
+        return await once(lambda unit: commands.touch(unit, lead, body.channel, body.answered, body.at, who, skew_us))
 
 
 def _moving(api: APIRouter, resources: Resources) -> None:

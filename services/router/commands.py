@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from services.router import acts
 from services.router.desk import Desk, peek_queue
+from services.router.domain.event_time import SKEW_US
 from services.router.domain.lead import Lead, at
 from services.router.domain.lifecycle import Actor, Kind, Refused
 from services.router.domain.rules import rules_of
@@ -24,7 +25,7 @@ _STATUS: Final[dict[Kind, tuple[int, str]]] = {
 _POINTER: Final[dict[Kind, str]] = {"reason": "#/reason", "rep": "#/rep"}
 
 Answer = dict[str, Any]
-"""A lead after an action: id, status, owner, epoch, touched_at."""
+"""A lead after an action: id, status, owner, epoch, touched_at, and what a touch did."""
 
 
 def accept(unit: Unit, lead: str, who: Principal) -> Answer:
@@ -52,14 +53,29 @@ def assign(unit: Unit, lead: str, rep: str, reason: str | None, force: bool, who
     return _act(unit, lead, who, lambda desk, known, actor: acts.assign(desk, known, actor, rep, reason, force=force))
 
 
-def touch(unit: Unit, lead: str, channel: str, answered: bool, when: datetime | None, who: Principal) -> Answer:
-    """Somebody was in touch, or tried; now, unless `when` says so. Anybody of Sales may say it, of any lead."""
+def touch(
+    unit: Unit,
+    lead: str,
+    channel: str,
+    answered: bool,
+    when: datetime | None,
+    who: Principal,
+    skew_us: int = SKEW_US,
+) -> Answer:
+    """Somebody was in touch, or tried; now, unless `when` says so. Anybody of Sales may say it, of any lead.
+
+    The answer's `effect` says what it did, or why it did nothing. `skew_us`: how far `when` may be before the submit.
+    """
+    effects: list[str] = []
 
     def act(desk: Desk, known: Lead, actor: Actor) -> None:
+        desk.skew_us = skew_us
         happened = desk.at if when is None else micros(when)
-        acts.touch(desk, known, actor.name, channel=channel, answered=answered, when=happened, rep=actor.rep)
+        effects.append(
+            acts.touch(desk, known, actor.name, channel=channel, answered=answered, when=happened, rep=actor.rep)
+        )
 
-    return _act(unit, lead, who, act)
+    return _act(unit, lead, who, act) | {"effect": effects[0]}
 
 
 def availability(unit: Unit, rep: str, state: str, until: datetime | None, who: Principal) -> Answer:

@@ -17,6 +17,7 @@ from schemas.events import (
 )
 from services.router import acts
 from services.router.desk import Desk, peek_queue
+from services.router.domain.event_time import SKEW_US, is_older
 from services.router.domain.lead import QUALIFIED, Lead, title
 from services.router.domain.lifecycle import SYSTEM, Refused
 from services.router.domain.qualify import learn, line_met, qualify, rearm
@@ -29,12 +30,14 @@ _HEARD = (LeadScored, LeadTouched, ConsentChanged, OpportunityChanged)
 MOVES_LEADS_ON = frozenset({"reject", "reassign"})
 
 
-def hear_leads(batch: Sequence[Record], unit: Unit) -> None:
+def hear_leads(batch: Sequence[Record], unit: Unit, skew_us: int = SKEW_US) -> None:
     """Learn scores; hand over who meets a line, and give them an owner in the same unit; apply touches, consents, deals.
 
     What concerns one lead alone is done and stored first, the rest in the order of the batch: pools and reps are locked
     as late as can be, since every router waits for them. Leads that wait for room are part of that rest, for their turn
     may come at any step of it. So who gets which lead does not depend on how the records were cut into batches.
+
+    `skew_us`: how far the clock of a sender of touches may be behind, in microseconds.
     """
     heard = [(record, event) for record in batch if isinstance(event := record.event, _HEARD)]
     if not heard:
@@ -42,6 +45,7 @@ def hear_leads(batch: Sequence[Record], unit: Unit) -> None:
     rules = rules_of(unit.config)
     routes = any(isinstance(event, LeadScored) and event.met for _, event in heard)
     desk = Desk(unit, {event.lead_id for _, event in heard}, peek_queue(unit, rules) if routes else None)
+    desk.skew_us = skew_us
     shared: list[Callable[[], None]] = []
     held = set(desk.queue.ids)  # leads of which a record is in `shared`, and those that may be served by it
     for record, event in heard:
@@ -72,7 +76,8 @@ def _scored(desk: Desk, lead: Lead, event: LeadScored) -> Callable[[], None] | N
     else:
         desk.change(lead)
     met = line_met(lead, event, desk.rules) if event.met else None
-    if met is None or not (newer or (met.by_event and micros(event.trigger.at) > (lead.submit_at or 0))):
+    asked_at = micros(event.trigger.at)
+    if met is None or is_older(lead, asked_at) or not (newer or (met.by_event and asked_at > (lead.submit_at or 0))):
         return None  # an older record counts only if they asked for something since
     if lead.owner is not None:
         return partial(_hand_over, desk, lead, event, met)
@@ -127,14 +132,15 @@ def _touched(desk: Desk, lead: Lead, event: LeadTouched, record: Record) -> None
 
 
 def _consented(desk: Desk, lead: Lead, event: ConsentChanged, _: Record) -> None:
+    when = min(micros(event.at), desk.at)
     if event.given:
-        acts.consent_again(desk, lead, event.reason)
+        acts.consent_again(desk, lead, event.reason, when)
     else:
-        acts.opt_out(desk, lead, SYSTEM, event.reason)
+        acts.opt_out(desk, lead, SYSTEM, event.reason, when)
 
 
 def _dealt(desk: Desk, lead: Lead, event: OpportunityChanged, _: Record) -> None:
-    acts.opportunity(desk, lead, event.stage)
+    acts.opportunity(desk, lead, event.stage, min(micros(event.at), desk.at))
 
 
 _LEADS: dict[type[Event], Callable[[Desk, Lead, Any, Record], None]] = {
@@ -148,7 +154,7 @@ _LEADS: dict[type[Event], Callable[[Desk, Lead, Any, Record], None]] = {
 # --- actions ------------------------------------------------------------------------------------------------------
 
 
-def hear_actions(batch: Sequence[Record], unit: Unit) -> None:
+def hear_actions(batch: Sequence[Record], unit: Unit, skew_us: int = SKEW_US) -> None:
     """Apply what buttons and rungs ask for, if epoch and state still fit, and answer each."""
     asked = [event for record in batch if isinstance(event := record.event, ActionAsked)]
     if not asked:
@@ -156,6 +162,7 @@ def hear_actions(batch: Sequence[Record], unit: Unit) -> None:
     routes = any(event.action in MOVES_LEADS_ON for event in asked)
     rules = rules_of(unit.config)
     desk = Desk(unit, {event.lead_id for event in asked}, peek_queue(unit, rules) if routes else None)
+    desk.skew_us = skew_us
     for event in asked:
         refused = _apply(desk, event)
         answer = ActionAnswered(

@@ -1,5 +1,7 @@
 """Gives every qualified lead one owner, or a place in the queue with a reason, and says what becomes of it."""
 
+from functools import partial
+
 from schemas.topics import ACTIONS, LEADS
 from services.router.api import router
 from services.router.desk import QUEUE_TICK, TEAM_TICK
@@ -8,11 +10,12 @@ from services.router.ticks import ServeQueue, WatchTeam
 from services.runtime.service import Service, Tick
 
 
-def service() -> Service:
-    """The router as data."""
+def service(clock_skew_seconds: int) -> Service:
+    """Return the router as data. `clock_skew_seconds`: how far the clock of a sender of touches may be behind."""
+    skew_us = clock_skew_seconds * 1_000_000
     return Service(
         name="router",
-        hears={LEADS: hear_leads, ACTIONS: hear_actions},
+        hears={LEADS: partial(hear_leads, skew_us=skew_us), ACTIONS: partial(hear_actions, skew_us=skew_us)},
         ticks=(Tick(QUEUE_TICK, ServeQueue()), Tick(TEAM_TICK, WatchTeam())),
         api=router,
     )

@@ -23,6 +23,7 @@ _STEM = "FIRST"  # of a misspelt prefix, such as FIRST_HOUR_ or FIRSTHOR_
 SECRET_BYTES_MAX = 64 * 1024
 _KAFKA_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _NEAR = 0.75  # how alike two names of variables are before one is taken for the other
+CLOCK_SKEW_SECONDS = 300
 
 
 class SettingsError(Exception):
@@ -131,6 +132,13 @@ class Settings(BaseSettings):
         ge=1024**2,
         description="Bytes of dead letters that are kept of one source (or of one service that failed); beyond it the oldest "
         "go, the posts of robots first.",
+    )
+
+    clock_skew_seconds: int = Field(
+        CLOCK_SKEW_SECONDS,
+        ge=0,
+        le=86_400,
+        description="How far the clock of a sender may be behind: a touch that many seconds before the submit still counts.",
     )
 
     @classmethod

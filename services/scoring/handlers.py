@@ -8,6 +8,7 @@ from functools import partial
 import msgspec
 
 from schemas.events import (
+    ABOUT_NO_LEAD,
     ConsentChanged,
     Event,
     Facts,
@@ -27,7 +28,6 @@ from services.scoring.domain import Profile, Rules
 
 CONSENTS = {"consent.given": True, "consent.withdrawn": False, "email.unsubscribed": False}
 PASSED_ON = frozenset({"touch.recorded", "opportunity.changed", *CONSENTS})
-NOBODYS = frozenset({"cost.recorded"})  # about no lead
 _NOTHING = Score(0.0, 0.0, 0.0, "D")
 
 
@@ -38,7 +38,7 @@ Count = Callable[[Mapping[str, int]], None]
 def hear_events(batch: Sequence[Record], unit: Unit, count: Count) -> None:
     """Resolve the person of each event, take it into their profile, say their score or pass the fact on."""
     rules = domain.rules_of(unit.config)
-    heard = [(record, _identity(record)) for record in batch if record.envelope.type not in NOBODYS]
+    heard = [(record, _identity(record)) for record in batch if record.envelope.type not in ABOUT_NO_LEAD]
     leads, made = store.resolve(unit, list(dict.fromkeys(identity for _, identity in heard)))
     profiles = store.lock(unit, sorted(set(leads.values())), made)
     now = unit.now
@@ -67,18 +67,14 @@ def _take(lead: str, profile: Profile, record: Record, rules: Rules, now: dateti
     happened, type = record.event, record.envelope.type
     assert isinstance(happened, Happened)  # noqa: S101  # see _identity
     at = min(record.envelope.time, now)
-    first = profile.version == 0
     known = domain.learn(profile, happened, type, at, rules, lost)
-    said: list[Event] = []
-    if first or type not in PASSED_ON:
-        fields = bounds.own(happened.fields)
-        told = bounds.told(fields)
-        lost.update(refused=len(happened.fields) - len(fields), field=len(fields) - len(told))
-        trigger = Trigger(record.event_id, type, at, happened.source, told)
-        said.append(_scored(lead, profile, trigger, rules, now, known, fields))
-    if type in PASSED_ON:
-        said.append(_passed_on(lead, record, happened, type, at))
-    return said
+    fields = bounds.own(happened.fields)
+    told = bounds.told(fields)
+    lost.update(refused=len(happened.fields) - len(fields), field=len(fields) - len(told))
+    trigger = Trigger(record.event_id, type, at, happened.source, told)
+    scored = _scored(lead, profile, trigger, rules, now, known, fields)
+    # The fact goes first, so that its score meets the status that follows from it: an opt-out hands nobody over.
+    return [_passed_on(lead, record, happened, type, at), scored] if type in PASSED_ON else [scored]
 
 
 def _scored(
@@ -149,7 +145,7 @@ def hear_routes(batch: Sequence[Record], unit: Unit) -> None:
     now = unit.now
     for record, event in recycled:
         profile = profiles[event.lead_id]
-        profile.recycled_at = max(profile.recycled_at or 0, micros(event.at))
+        profile.recycled_at = max(profile.recycled_at or 0, micros(event.since or event.at))
         trigger = Trigger(record.event_id, event.TYPE, event.at, "router")
         scored = _scored(event.lead_id, profile, trigger, rules, now, profile.known(), {})
         unit.emit(msgspec.structs.replace(scored, met=()), key=event.lead_id)

@@ -12,11 +12,10 @@ import msgspec
 
 from schemas import topics
 from schemas.envelope import UnknownEventError, decode, event_of
-from schemas.events import RepChanged
+from schemas.events import ABOUT_NO_LEAD, RepChanged
 from services.reporting.domain import cause_of
 from services.runtime.clock import micros, moment
 from services.runtime.housekeeping import LOG_DAYS, SEEN_DAYS
-from services.scoring.handlers import NOBODYS
 from services.tools.verify_case import Case
 
 _SURELY_SEEN: Final = timedelta(days=SEEN_DAYS - LOG_DAYS - 1)
@@ -116,7 +115,7 @@ def events_have_effects(case: Case) -> Iterator[str]:
     if excused is None:
         return
     for row in case.stream(_WITHOUT_EFFECT, heard=case.kept_since):
-        if row.type in NOBODYS or row.id in excused or not case.is_told_of(moment(row.heard_at)):
+        if row.type in ABOUT_NO_LEAD or row.id in excused or not case.is_told_of(moment(row.heard_at)):
             continue
         if case.has_read("scoring", topics.EVENTS, _key(bytes(row.body)), row.position):
             yield f"event {row.id}: taken, and no record about a lead names it"

@@ -238,7 +238,7 @@ async def test_many_ask_and_many_answer_at_once(world: World, profile: Places | 
     await world.wait(hours=4)
 
 
-async def test_an_old_form_sent_again_under_another_id_is_handed_over_with_a_clock_of_its_own(world: World) -> None:
+async def test_an_old_form_sent_again_under_another_id_is_not_handed_over_again(world: World) -> None:
     asked = world.clock.business()
     await world.event("form.submitted", email=CTO, time=asked, form="demo-request")
     await world.touch(CTO, by="ana")
@@ -246,6 +246,11 @@ async def test_an_old_form_sent_again_under_another_id_is_handed_over_with_a_clo
     await world.recycle(CTO, by="ana", reason="no-answer")
     await world.event("form.submitted", email=CTO, time=asked, form="demo-request")
 
+    lead = await world.lead(CTO)
+    assert (lead["status"], lead["epoch"], lead["clock"]["state"]) == ("nurturing", 1, "met")
+    assert world.told == ["ana"]
+
+    await world.submit_form(email=CTO)
     lead = await world.lead(CTO)
     assert (lead["status"], lead["epoch"], lead["clock"]["state"]) == ("assigned", 2, "live")
     assert world.told == ["ana", "ana"]

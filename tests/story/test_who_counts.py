@@ -45,6 +45,10 @@ async def test_consent_given_again_brings_back_to_nurturing_and_asking_hands_ove
     await world.submit_form(email=CTO)
     await world.opt_out(CTO)
     await world.event("consent.given", email=CTO)
+    assert await world.status_of(CTO) == "opted-out"  # of one moment the opt-out holds
+
+    await world.wait(minutes=1)
+    await world.event("consent.given", email=CTO)
     assert await world.status_of(CTO) == "nurturing"
 
     await world.submit_form(email=CTO)
@@ -161,3 +165,76 @@ async def test_a_deal_won_in_the_crm_makes_a_customer(world: World) -> None:
     assert await world.status_of(CTO) == "opportunity"
     await world.event("opportunity.changed", email=CTO, stage="won", amount=1000)
     assert await world.status_of(CTO) == "customer"
+
+
+# --- facts act by their own time -----------------------------------------------------------------------------------
+
+
+async def test_a_late_consent_and_a_late_form_page_no_rep_about_a_person_who_opted_out(world: World) -> None:
+    start = world.clock.business()
+    await world.wait(minutes=10)
+    await world.event("consent.withdrawn", email=CTO)
+    await world.event("consent.given", email=CTO, time=start)
+    await world.event("form.submitted", email=CTO, form="demo-request", time=start)
+    assert await world.status_of(CTO) == "opted-out"
+    assert world.told == []
+
+
+async def test_a_form_from_before_a_rejection_brings_points_and_no_page(world: World) -> None:
+    start = world.clock.business()
+    await world.wait(minutes=10)
+    await world.submit_form(email=CTO)
+    await world.reject(CTO, by="ana", reason="not-now")
+    before = (await world.lead(CTO))["score"]["engagement"]
+    await world.event("form.submitted", email=CTO, form="demo-request", time=start)
+    lead = await world.lead(CTO)
+    assert (lead["status"], lead["owner"]) == ("nurturing", None)
+    assert lead["score"]["engagement"] >= before
+    assert world.told == ["ana"]
+
+
+async def test_a_touch_of_a_sender_with_a_slow_clock_stops_the_clock(world: World) -> None:
+    await world.submit_form(email=CTO)
+    at = world.clock.business() - timedelta(seconds=40)
+    await world.event("touch.recorded", email=CTO, channel="phone", answered=True, time=at)
+    await world.wait(hours=2)
+    lead = await world.lead(CTO)
+    assert (lead["status"], lead["owner"]["id"], lead["clock"]["state"]) == ("working", "ana", "met")
+    assert world.told == ["ana"]
+
+
+async def test_the_timeline_says_why_a_touch_counts_for_nothing(world: World) -> None:
+    await world.submit_form(email=CTO)
+    at = world.clock.business() - timedelta(minutes=10)
+    await world.event("touch.recorded", email=CTO, channel="phone", answered=True, time=at)
+    assert (await world.lead(CTO))["clock"]["state"] == "live"
+    [line] = [item["line"] for item in await world.of_lead(CTO, "timeline") if item["type"] == "touch.applied"]
+    assert line.endswith("(counts for nothing: it was 600 s before the submit, and the tolerance is 300 s)")
+
+
+async def test_every_type_of_event_counts_for_the_score_and_hands_over(opened: Opened) -> None:
+    types: dict[str, dict[str, Any]] = {
+        "consent.given": {},
+        "touch.recorded": {"channel": "phone", "answered": False},
+        "opportunity.changed": {"stage": "proposal"},
+        "email.bounced": {},
+        "custom.asked": {},
+    }
+    rules = [{"points": 10, "because": f"Because of {type}", "on": type} for type in types]
+    lines = [{"name": f"by {type}", "urgency": "hot", "on": type} for type in types]
+    world = await opened(agreement={"scoring": {"engagement": {"rules": rules}}, "qualify": lines})
+    for n, (type, data) in enumerate(types.items()):
+        email = f"person{n}@prospect.example"
+        await world.event("page.viewed", email=email)
+        assert await world.status_of(email) == "new"
+        await world.event(type, email=email, **data)
+        lead = await world.lead(email)
+        assert (lead["score"]["engagement"], lead["owner"] is not None) == (10, True), type
+        assert "lead.qualified" in await world.life_of(email)
+
+
+async def test_an_opt_out_that_meets_a_line_hands_over_no_lead(opened: Opened) -> None:
+    world = await opened(agreement={"qualify": [{"name": "any", "urgency": "hot", "on": "consent.withdrawn"}]})
+    await world.event("consent.withdrawn", email=CTO)
+    assert await world.status_of(CTO) == "opted-out"
+    assert world.told == []

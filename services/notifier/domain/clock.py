@@ -7,7 +7,7 @@ once somebody was, and `over` when the lead left the statuses in which somebody 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import msgspec
 from msgspec.structs import replace
@@ -121,7 +121,7 @@ def hear(clock: Clock | None, event: Routed, terms: Terms, now: datetime) -> Ste
     if clock is None:
         return Step(None)  # never handed over: nothing was promised
     clock = replace(clock, version=event.version, updated_at=now)
-    if isinstance(event, TouchRecorded) and event.touched_at >= clock.submit_at:
+    if _counts(event, clock):
         return _touched(clock, event.touched_at, event.rep, now)
     if isinstance(event, LeadOptedOut):
         return _over(replace(clock, opted_out=True), "the person opted out")
@@ -221,11 +221,16 @@ def _over(clock: Clock, why: str) -> Step:
 
 def _late_fact(clock: Clock, event: Routed, now: datetime) -> Step:
     """A touch and an opt-out since the submit hold, however late they are heard."""
-    if isinstance(event, TouchRecorded) and event.touched_at >= clock.submit_at:
+    if _counts(event, clock):
         return _touched(clock, event.touched_at, event.rep, now)
     if isinstance(event, LeadOptedOut) and event.at >= clock.submit_at:
         return _over(replace(clock, opted_out=True, updated_at=now), "the person opted out")
     return Step(clock)
+
+
+def _counts(event: Routed, clock: Clock) -> TypeGuard[TouchRecorded]:
+    """Whether the event is a touch of this submit. The router judges the tolerance for senders' clocks, nobody else."""
+    return isinstance(event, TouchRecorded) and event.ignored is None and event.touched_at >= clock.submit_at
 
 
 def _plan(clock: Clock, terms: Terms) -> tuple[RungDue, ...]:

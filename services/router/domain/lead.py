@@ -40,6 +40,11 @@ class State(msgspec.Struct, omit_defaults=True, gc=False):
     previous_left_at: int | None = None
     back: str | None = None  # how it came back to Marketing, as `recycle:stalled`
     stage: str | None = None  # of its opportunity, as the CRM says
+    stage_at: int | None = None  # and since when
+    since: int | None = None  # the time of the newest fact that changed the status
+    back_at: int | None = None  # when it last went back to Marketing or opted out
+    opted_out_at: int | None = None  # the newest opt-out
+    consented_at: int | None = None  # the newest consent
 
 
 class Lead(msgspec.Struct, gc=False):

@@ -1,6 +1,7 @@
 """Whether a scored lead is handed over to Sales now. Marketing's agreement says by which lines; each hand-over counts once."""
 
 from schemas.events import LeadScored, Met
+from services.router.domain.event_time import changed
 from services.router.domain.lead import Lead
 from services.router.domain.rules import Rules
 from services.runtime.clock import micros
@@ -44,3 +45,4 @@ def qualify(lead: Lead, scored: LeadScored, met: Met, rules: Rules) -> None:
     state.trigger = scored.trigger
     state.reassignments = state.attempts = state.unanswered = 0
     state.back = None
+    changed(lead, lead.submit_at)

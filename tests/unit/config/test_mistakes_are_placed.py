@@ -134,6 +134,7 @@ CASES = [
     (A, "{company.employees: {between: [100, 5000]}}", "«everyone", "`everyone` is not a condition"),
     (A, "not: {email.kind: disposable}}", "not: {«email.kin: disposable}}", "did you mean `email.kind`?"),
     # what the agreement says of itself
+    (A, "        on: webinar.attended", "        on: «cost.recorded", "`cost.recorded` is about no lead"),
     (A, "    urgency: hot", "    urgency: «hott", "`hott` is not an urgency of `response`; did you mean `hot`?"),
     (A, "    - {at: 25m,", "    - {at: «10m,", "this rung (10m) comes before the one above it"),
     (A, "{at: 35m, reassign: true}", "«{at: 35m}", "give one of `page:` and `reassign: true`"),

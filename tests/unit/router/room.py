@@ -155,11 +155,12 @@ class Room:
     def touched(self, lead: str, *, answered: bool = False, at: datetime | None = None, by: str | None = None) -> None:
         self.hear(LeadTouched(lead_id=lead, at=at or self.clock.now, channel="phone", answered=answered, by=by))
 
-    def consents(self, lead: str, given: bool) -> None:
-        self.hear(ConsentChanged(lead_id=lead, at=self.clock.now, given=given, reason="asked", event_id=new_id()))
+    def consents(self, lead: str, given: bool, at: datetime | None = None) -> None:
+        at = at or self.clock.now
+        self.hear(ConsentChanged(lead_id=lead, at=at, given=given, reason="asked", event_id=new_id()))
 
-    def deal(self, lead: str, stage: str) -> None:
-        self.hear(OpportunityChanged(lead_id=lead, at=self.clock.now, stage=stage, event_id=new_id()))
+    def deal(self, lead: str, stage: str, at: datetime | None = None) -> None:
+        self.hear(OpportunityChanged(lead_id=lead, at=at or self.clock.now, stage=stage, event_id=new_id()))
 
     def act(self, action: Any, lead: str, epoch: int, by: str, **more: Any) -> None:
         """A button pressed, or a rung fired."""

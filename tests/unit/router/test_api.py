@@ -10,6 +10,7 @@ from services.router.api import router
 from services.runtime.auth import Keys
 from services.runtime.http import create_app
 from services.runtime.outbound import ASGITransport, AsyncClient
+from services.runtime.settings import Settings
 from services.runtime.telemetry import Telemetry
 from tests.unit.router.room import Room
 
@@ -27,7 +28,11 @@ async def client(room: Room) -> AsyncIterator[AsyncClient]:
         return room.unit(work)
 
     resources = SimpleNamespace(
-        reads=reads, units=SimpleNamespace(run=run), config=SimpleNamespace(current=room.config), clock=room.clock
+        settings=Settings(),
+        reads=reads,
+        units=SimpleNamespace(run=run),
+        config=SimpleNamespace(current=room.config),
+        clock=room.clock,
     )
     app = create_app(
         title="t", routers=[router(cast(Any, resources))], telemetry=Telemetry(), ready=readiness, clock=room.clock

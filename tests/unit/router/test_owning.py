@@ -202,6 +202,9 @@ def test_opting_out_ends_everything_at_once(room: Room) -> None:
     room.ask("l1")
     assert room.lead("l1").status == "opted-out"
     room.consents("l1", True)
+    assert room.lead("l1").status == "opted-out"  # of one moment the opt-out holds
+    room.wait(minutes=1)
+    room.consents("l1", True)
     assert room.lead("l1").status == "nurturing"
     assert room.of(LeadMoved)[0].was == "opted-out"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.events import Facts, Happened
@@ -51,6 +51,7 @@ person_facts = st.dictionaries(names, values, min_size=1, max_size=120)
 histories = st.lists(st.tuples(st.integers(0, 6), person_facts), min_size=1, max_size=8)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(history=histories, chance=st.randoms(use_true_random=False))
 def test_any_order_and_duplication_of_facts_gives_the_same_profile(history: list[Said], chance: Random) -> None:
     again = [*history, *chance.choices(history, k=len(history))]
@@ -58,6 +59,7 @@ def test_any_order_and_duplication_of_facts_gives_the_same_profile(history: list
     assert learned(again, **NAMED) == learned(history, **NAMED)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(history=histories)
 def test_a_profile_stays_within_its_bounds(history: list[Said]) -> None:
     profile = learned(history, **NAMED)

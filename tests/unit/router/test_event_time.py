@@ -1,0 +1,171 @@
+"""Facts act by their own time, whatever the order of their arrival."""
+
+from datetime import datetime, timedelta
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from schemas.events import LeadAssigned, LeadOptedOut, LeadQualified, TouchRecorded
+from services.router import commands
+from tests.unit.router.room import BY_SCORE, HAND_RAISER, MANAGER, Room, sales
+
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+
+
+def late(room: Room, minutes: float) -> datetime:
+    return room.clock.now - minutes * MINUTE
+
+
+# --- consent -------------------------------------------------------------------------------------------------------
+
+
+def test_a_late_consent_does_not_undo_a_newer_opt_out(room: Room) -> None:
+    room.ask("l1")
+    room.wait(minutes=10)
+    room.consents("l1", False)
+    room.wait(minutes=10)
+    room.consents("l1", True, at=late(room, 11))
+    assert room.lead("l1").status == "opted-out"
+
+    room.hear(room.scored("l1", HAND_RAISER, BY_SCORE))
+    assert (room.lead("l1").status, room.lead("l1").owner) == ("opted-out", None)
+
+
+def test_a_late_opt_out_does_not_undo_a_newer_consent(room: Room) -> None:
+    room.ask("l1")
+    room.consents("l1", True)
+    room.wait(minutes=10)
+    room.consents("l1", False, at=late(room, 11))
+    assert room.lead("l1").status == "assigned"
+    assert room.of(LeadOptedOut) == []
+
+
+def test_the_newest_of_consent_and_opt_out_holds_in_any_order(tmp_path: Path) -> None:
+    facts = [(0, False), (1, True), (2, False), (2, True)]
+    for n, order in enumerate(permutations(facts)):
+        room = Room(tmp_path / f"{n}.db")
+        room.ask("l1")
+        room.wait(minutes=5)
+        for minute, given in order:
+            room.consents("l1", given, at=room.clock.now - (3 - minute) * MINUTE)
+        assert room.lead("l1").status == "opted-out", order
+        room.engine.dispose()
+
+
+def test_a_form_from_before_the_consent_that_ended_an_opt_out_is_not_handed_over(room: Room) -> None:
+    room.hear(room.scored("l1"))
+    room.consents("l1", False)
+    room.wait(minutes=10)
+    room.consents("l1", True)
+    room.hear(room.scored("l1", HAND_RAISER, at=late(room, 5)))
+    assert (room.lead("l1").status, room.of(LeadQualified)) == ("nurturing", [])
+
+
+# --- forms ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["reject", "recycle"])
+def test_a_form_dated_before_the_way_back_brings_facts_and_no_owner(room: Room, how: str) -> None:
+    room.ask("l1")
+    room.wait(minutes=10)
+    if how == "reject":
+        room.command(commands.reject, "l1", "not-now", sales("ana"))
+    else:
+        room.command(commands.accept, "l1", sales("ana"))
+        room.command(commands.recycle, "l1", "stalled", sales("ana"))
+    room.wait(minutes=10)
+    version = room.lead("l1").version
+    room.hear(room.scored("l1", HAND_RAISER, BY_SCORE, facts={"title": "CTO"}, at=late(room, 11)))
+    lead = room.lead("l1")
+    assert (lead.status, lead.owner, lead.version) == ("nurturing", None, version)
+    assert lead.state.facts["title"] == "CTO"
+
+    room.ask("l1")
+    assert room.lead("l1").status == "assigned"
+
+
+def test_a_form_older_than_the_first_hand_over_is_handed_over_once(room: Room) -> None:
+    room.ask("l1")
+    room.hear(room.scored("l1", HAND_RAISER, at=late(room, 30)))
+    assert len(room.of(LeadAssigned)) == 1
+
+
+# --- deals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("newer", ["lost", "won"])
+@pytest.mark.parametrize("older", ["open", "lost", "won", "proposal"])
+def test_a_stage_older_than_the_known_one_changes_nothing(room: Room, newer: str, older: str) -> None:
+    room.ask("l1")
+    room.touched("l1")
+    room.wait(minutes=30)
+    room.deal("l1", "open", at=late(room, 20))
+    room.deal("l1", newer, at=late(room, 5))
+    lead = room.lead("l1")
+    room.deal("l1", older, at=late(room, 10))
+    after = room.lead("l1")
+    assert (after.status, after.owner, after.version, after.state.stage) == (
+        lead.status,
+        lead.owner,
+        lead.version,
+        newer,
+    )
+
+
+def test_a_deal_from_before_a_rejection_changes_nothing(room: Room) -> None:
+    room.ask("l1")
+    room.wait(minutes=10)
+    room.command(commands.reject, "l1", "not-now", sales("ana"))
+    room.wait(minutes=10)
+    room.deal("l1", "open", at=late(room, 15))
+    assert room.lead("l1").status == "nurturing"
+    room.deal("l1", "open")
+    assert room.lead("l1").status == "opportunity"
+
+
+def test_a_lead_assigned_by_hand_keeps_its_owner_when_an_older_deal_arrives(room: Room) -> None:
+    room.ask("l1")
+    room.wait(minutes=10)
+    room.command(commands.assign, "l1", "bo", None, False, MANAGER)
+    room.deal("l1", "open", at=late(room, 5))
+    assert (room.lead("l1").status, room.lead("l1").owner) == ("assigned", "bo")
+
+
+# --- touches -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seconds", "counts"), [(0, True), (40, True), (300, True), (301, False), (86_400, False)])
+def test_a_touch_counts_within_the_tolerance_for_a_slow_clock(room: Room, seconds: int, counts: bool) -> None:
+    room.ask("l1")
+    submit = room.clock.now
+    room.touched("l1", at=submit - seconds * SECOND)
+    [told] = room.of(TouchRecorded)
+    assert (told.ignored is None) is counts
+    assert (room.lead("l1").touched_at is not None) is counts
+    assert room.lead("l1").status == ("working" if counts else "assigned")
+    assert (told.touched_at >= submit) is counts
+
+
+def test_the_answer_to_a_touch_says_what_it_did(room: Room) -> None:
+    room.ask("l1")
+
+    def touch(minutes: float) -> object:
+        return room.command(commands.touch, "l1", "phone", False, late(room, minutes), sales("ana"))["effect"]
+
+    assert touch(10) == "ignored: it was 600 s before the submit, and the tolerance is 300 s"
+    assert touch(0.5) == "the first touch since the submit: the response clock has ended"
+    assert touch(0) == "counted; an earlier touch had ended the response clock"
+
+
+def test_a_touch_within_the_tolerance_but_from_before_the_last_way_back_does_not_count(room: Room) -> None:
+    room.ask("l1")
+    room.wait(minutes=1)
+    room.command(commands.reject, "l1", "not-now", sales("ana"))
+    room.wait(minutes=1)
+    room.ask("l1")
+    room.touched("l1", at=late(room, 1.5))
+    assert room.lead("l1").status == "assigned"
+    room.touched("l1", at=late(room, 0.5))
+    assert room.lead("l1").status == "working"
