@@ -5,7 +5,7 @@ gateway's goes on to the application behind.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Final, TypeVar
@@ -293,14 +293,17 @@ class Gateway:
         """Durable when this returns."""
         if found:
             await self._units.append(rows)
-            self._counted(source, len(found))
+            self._counted(source, found)
         return _accepted([one.sent_id for one in found])
 
-    def _counted(self, source: str, events: int) -> None:
+    def _counted(self, source: str, found: Sequence[Understood]) -> None:
         counter = self._accepted_of.get(source)
         if counter is None:
             counter = self._accepted_of[source] = self._telemetry.events_accepted.labels(source)
-        counter.inc(events)
+        counter.inc(len(found))
+        for one in found:
+            for flag in one.happened.flags:
+                self._telemetry.event_flags.labels(flag).inc()
 
     async def _keep_once(
         self, source: str, found: list[Understood], rows: list[Row], scope: str, key: str, print_: str, extra: Extra
@@ -321,7 +324,7 @@ class Gateway:
         if answer.replayed:
             extra[b"idempotent-replayed"] = b"true"
         else:
-            self._counted(source, len(found))
+            self._counted(source, found)
         return Reply(answer.status, answer.body)
 
     async def _keep_apart(
@@ -334,7 +337,7 @@ class Gateway:
             return [bury(unit) for bury in ingest.burials(path, hook.id, bad, self._retention)]
 
         letters = await self._units.run(work)
-        self._counted(hook.id, len(found))
+        self._counted(hook.id, found)
         for _ in letters:
             self._telemetry.dead_letter("gateway")
         return Reply(

@@ -30,7 +30,8 @@ def line(type: str, event: Event) -> str:
     """One line for people. Values came from outside: escape them where they are shown."""
     if isinstance(event, events.Happened):
         about = event.fields.get("form") or event.fields.get("path") or event.fields.get("content") or ""
-        return f"{type} {about}".strip() + f" (from {event.source})"
+        remarks = "".join(f"; {events.FLAGS[flag]}" for flag in event.flags if flag in events.FLAGS)
+        return f"{type} {about}".strip() + f" (from {event.source}){remarks}"
     say = _LINES.get(event.__class__)
     return say(event) if say else type
 

@@ -12,6 +12,7 @@ from services.router.domain.lifecycle import Actor, Kind, Refused
 from services.router.domain.rules import rules_of
 from services.runtime.auth import Principal
 from services.runtime.clock import micros
+from services.runtime.moments import is_possible
 from services.runtime.problem import Fault, Problem
 from services.runtime.unit import Unit
 
@@ -64,16 +65,16 @@ def touch(
 ) -> Answer:
     """Somebody was in touch, or tried; now, unless `when` says so. Anybody of Sales may say it, of any lead.
 
-    The answer's `effect` says what it did, or why it did nothing. `skew_us`: how far `when` may be before the submit.
+    An impossible `when` counts as now. The answer's `effect` says what it did, or why it did nothing. `skew_us`: how far `when` may be before the submit.
     """
     effects: list[str] = []
 
     def act(desk: Desk, known: Lead, actor: Actor) -> None:
         desk.skew_us = skew_us
-        happened = desk.at if when is None else micros(when)
-        effects.append(
-            acts.touch(desk, known, actor.name, channel=channel, answered=answered, when=happened, rep=actor.rep)
-        )
+        possible = when is not None and is_possible(when, desk.now)
+        happened = micros(when) if when is not None and possible else desk.at
+        effect = acts.touch(desk, known, actor.name, channel=channel, answered=answered, when=happened, rep=actor.rep)
+        effects.append(effect if possible or when is None else f"{effect}; `at` was impossible and counts as now")
 
     return _act(unit, lead, who, act) | {"effect": effects[0]}
 

@@ -32,6 +32,9 @@ class Telemetry:
         self.events_accepted = Counter(
             "events_accepted_total", "Outside events kept and acknowledged", ["source"], registry=r
         )
+        self.event_flags = Counter(
+            "event_flags_total", "Outside events taken with a change, such as an impossible time", ["flag"], registry=r
+        )
         self.units_seconds = Histogram(
             "units_seconds", "One batch in one unit", ["consumer"], buckets=_FAST, registry=r
         )

@@ -329,3 +329,12 @@ def test_business_time_of_a_letter_follows_a_faster_clock(room: Room) -> None:
         unit = Unit(connection, fast, room.files.current)
         found = ingest.received_at(unit, fast.real() - timedelta(minutes=1))
         assert abs(unit.now - found - timedelta(hours=1)) < timedelta(seconds=30)
+
+
+async def test_what_was_changed_on_arrival_is_counted(room: Room) -> None:
+    await room.event({**ANN, "time": 0, "data": {"status": "won", "total": 9}})
+    [kept] = room.kept
+    assert (kept.event.flags, kept.event.dropped) == (("facts-dropped", "time-replaced"), 2)
+    text = room.telemetry.text().decode()
+    assert 'event_flags_total{flag="time-replaced"} 1.0' in text
+    assert 'event_flags_total{flag="facts-dropped"} 1.0' in text

@@ -1,6 +1,6 @@
 """Facts act by their own time, whatever the order of their arrival."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from pathlib import Path
 
@@ -157,6 +157,16 @@ def test_the_answer_to_a_touch_says_what_it_did(room: Room) -> None:
     assert touch(10) == "ignored: it was 600 s before the submit, and the tolerance is 300 s"
     assert touch(0.5) == "the first touch since the submit: the response clock has ended"
     assert touch(0) == "counted; an earlier touch had ended the response clock"
+
+
+@pytest.mark.parametrize("at", [datetime(1970, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)])
+def test_a_touch_at_an_impossible_time_counts_as_now_and_the_answer_says_so(room: Room, at: datetime) -> None:
+    room.ask("l1")
+    answer = room.command(commands.touch, "l1", "phone", False, at, sales("ana"))
+    assert answer["effect"] == (
+        "the first touch since the submit: the response clock has ended; `at` was impossible and counts as now"
+    )
+    assert room.of(TouchRecorded)[0].touched_at == room.clock.now
 
 
 def test_a_touch_within_the_tolerance_but_from_before_the_last_way_back_does_not_count(room: Room) -> None:

@@ -1,0 +1,28 @@
+"""How what happened to a lead reads in its timeline."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from schemas.events import FLAGS, Happened
+from services.reporting.domain import line
+
+AT = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("flags", "remark"),
+    [
+        ((), ""),
+        (("time-replaced",), "; its time was impossible; it counts as received"),
+        (("unheard-of",), ""),
+    ],
+)
+def test_the_timeline_says_what_was_changed_of_an_event_on_arrival(flags: tuple[str, ...], remark: str) -> None:
+    event = Happened(source="website", source_id="1", received_at=AT, fields={"form": "demo"}, flags=flags)
+    assert line("form.submitted", event) == f"form.submitted demo (from website){remark}"
+
+
+def test_every_flag_has_its_words() -> None:
+    for flag, words in FLAGS.items():
+        assert words in line("x", Happened(source="s", source_id="1", received_at=AT, flags=(flag,)))
