@@ -7,8 +7,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from schemas.agreement import EventType
+from schemas.agreement import EventType, event_type
 from schemas.conditions import FIELDS
+from schemas.events import OUTSIDE_TYPES
 from schemas.facts import is_product_fact
 from schemas.values import ID_PATTERN, Shape, Span, did_you_mean, shown, wrong
 
@@ -16,6 +17,12 @@ PRESETS = (
     *("activecampaign", "cal-com", "calendly", "customerio", "facebook", "google-ads", "hubspot", "intercom"),
     *("linkedin", "marketo", "mautic", "rudderstack", "segment", "sendgrid", "slack", "standard-webhooks", "typeform"),
 )
+TOUCH = "touch.recorded"
+DEAL = "opportunity.changed"
+ANY_CUSTOM = "custom.*"
+MARKETING_TYPES = (*(type for type in OUTSIDE_TYPES if type not in (TOUCH, DEAL)), ANY_CUSTOM)
+"""What any sender may send. A touch ends a promise and a deal moves a lead, so these two are for senders allowed to."""
+
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 Header = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
 _ADDRESS = r"(https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]{1,5})?"
@@ -42,6 +49,14 @@ def _field_name(name: str) -> str:
     if known or re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,99}", name):
         return name
     raise wrong(f"{shown(name)} is not a field of ours", did_you_mean(name, FIELDS) + " (your own: `custom.<name>`)")
+
+
+def _sent_type(value: str) -> str:
+    return value if value == ANY_CUSTOM else event_type(value)
+
+
+SentTypes = Annotated[tuple[Annotated[str, AfterValidator(_sent_type)], ...], Field(min_length=1)]
+"""Types of event, `custom.*` for every one of your own."""
 
 
 class Secret(Shape):
@@ -137,12 +152,36 @@ class WebhookSource(Shape):
     kind: Literal["webhook"]
     verify: Verify
     events: tuple[EventMapping, ...] = ()  # none: the body is ours as it stands (Standard Webhooks alone)
+    types: SentTypes | None = None  # what it may send; absent: the marketing types, and those that `events` name
+
+    @property
+    def sends(self) -> frozenset[str]:
+        """The types that it may send."""
+        if self.types is not None:
+            return frozenset(self.types)
+        return frozenset(MARKETING_TYPES) | {mapping.type for mapping in self.events}
+
+    @model_validator(mode="after")
+    def _may_send_what_it_maps(self) -> Self:
+        for mapping in self.events:
+            listed = mapping.type in self.sends or (ANY_CUSTOM in self.sends and mapping.type.startswith("custom."))
+            if not listed:
+                raise wrong(f"`events` makes {mapping.type}, which `types` does not list", "add it to `types`")
+        return self
 
     @model_validator(mode="after")
     def _is_mapped(self) -> Self:
         if not self.events and self.verify.scheme != "standard-webhooks":
             raise wrong("nothing says how this sender's bodies become events", "add `events:` with at least one entry")
         return self
+
+
+class ApiSource(Shape):
+    """A system that posts to /v1/events with a key of its own, made by `firsthour keys create --source <id>`."""
+
+    id: Id
+    kind: Literal["api"]
+    types: SentTypes  # what its keys may send, and nothing else
 
 
 class PresetSource(Shape):
@@ -166,17 +205,18 @@ def _kind_of_source(value: object) -> str | None:
     if "preset" in fields:
         return "<preset>"
     kind = fields.get("kind")
-    return f"<{kind}>" if kind in ("form", "webhook") else None
+    return f"<{kind}>" if kind in ("form", "webhook", "api") else None
 
 
 Source = Annotated[
     Annotated[FormSource, Tag("<form>")]
     | Annotated[WebhookSource, Tag("<webhook>")]
+    | Annotated[ApiSource, Tag("<api>")]
     | Annotated[PresetSource, Tag("<preset>")],
     Discriminator(
         _kind_of_source,
         custom_error_type="wrong",
-        custom_error_message="this is no source; it says `kind: form`, `kind: webhook` or `preset: <vendor>`",
+        custom_error_message="this is no source; it says `kind: form`, `kind: webhook`, `kind: api` or `preset: <vendor>`",
     ),
 ]
 

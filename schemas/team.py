@@ -124,6 +124,10 @@ class Team(Shape):
         return {rep.id: rep for rep in self.reps}
 
     @cached_property
+    def rep_by_email(self) -> Mapping[str, Rep]:
+        return {rep.email: rep for rep in self.reps}
+
+    @cached_property
     def pool_by_id(self) -> Mapping[str, Pool]:
         return {pool.id: pool for pool in self.pools}
 

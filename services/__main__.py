@@ -31,6 +31,7 @@ from services.runtime.connection import Limits
 from services.runtime.files import MissingFilesError
 from services.runtime.kafka import KafkaProducer
 from services.runtime.meta import SpeedError
+from services.runtime.metrics_port import answering, listening
 from services.runtime.private_files import UnsafeFileError
 from services.runtime.reach import TroubleError
 from services.runtime.server import PortTakenError, Stop, listen, port_of, run, serve
@@ -155,7 +156,10 @@ class Up:
         stop = Stop()
         with stop.on_signals():
             config = ConfigFiles(self.settings.config_dir)
-            with contextlib.closing(listen(self.host, self.port)) as bound:
+            with (
+                contextlib.closing(listen(self.host, self.port)) as bound,
+                listening(self.host, self.settings.metrics_port) as metrics,
+            ):
                 lock, clock = compose.open_clock(self.settings.data_dir, self.speed)
                 feed = Feed(out())
                 inbox = InboxChannel(feed.page if self.shown and not self.demo else _unseen)
@@ -168,7 +172,8 @@ class Up:
                     async with _going(system, feed, stop, shown=self.shown and not self.demo):
                         serving = Serving(self, system, me, stop)
                         limits = Limits(connections_max=self.settings.connections_max)
-                        await serve(system.app, bound, stop, serving.started, limits)
+                        async with answering(system.resources.telemetry, metrics):
+                            await serve(system.app, bound, stop, serving.started, limits)
                         await serving.ended()
                 finally:
                     running.withdraw(self.settings.data_dir, me)

@@ -246,7 +246,7 @@ async def open_system(
     units.woken = wake_all
     units.start()
     resources = Resources(settings, clock, config, units, reads, table, telemetry, wake)
-    keys = auth.Keys(clock, settings.admin_key.get_secret_value() if settings.admin_key else None)
+    keys = auth.keys_of(settings, clock, config)
     # No page of ours shows a lead to a person yet: pages carry no link.
     everything = all_services(channels, None, settings.clock_skew_seconds)
     chosen = tuple(service for service in everything if only is None or service.name in only)
@@ -293,6 +293,7 @@ def _app(resources: Resources, chosen: Sequence[Service], keys: auth.Keys, worke
             warnings.insert(
                 0, f"configuration refused, version {files.current.version} stays in force: {files.problem}"
             )
+        warnings += keys.warnings()
         return Readiness(all(said == "ok" for said in checks.values()), checks, tuple(warnings))
 
     routers = [service.api(resources) for service in chosen if service.api]

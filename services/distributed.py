@@ -5,9 +5,10 @@ database is away, and into its spool while the broker is; the others answer heal
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final
 
@@ -143,7 +144,8 @@ class CachedKeys:
         if self._cache is None:
             return
         try:
-            self._keys.take(msgspec.json.decode(self._cache.read_bytes(), type=list[auth.Key]))
+            read_at = datetime.fromtimestamp(self._cache.stat().st_mtime, UTC)
+            self._keys.take(msgspec.json.decode(self._cache.read_bytes(), type=list[auth.Key]), read_at)
         except (OSError, msgspec.DecodeError):
             return
 
@@ -159,10 +161,14 @@ class CachedKeys:
         return False
 
     def _remember(self, found: list[auth.Key]) -> None:
-        if self._cache is None or found == self._known:
+        if self._cache is None:
             return
         try:
-            write_private(self._cache, msgspec.json.encode(found))
+            if found != self._known:
+                write_private(self._cache, msgspec.json.encode(found))
+            if self._keys.read_at is not None:
+                at = self._keys.read_at.timestamp()
+                os.utime(self._cache, (at, at))  # how old the keys are, also for the process that reads them next
         except OSError as failure:
             _log.warning("keys not cached", error_type=type(failure).__name__)
         self._known = found
@@ -365,7 +371,7 @@ async def open_distributed(
         units.intake = intake.append
     ends = Ends(logs, settings)
     resources = Resources(settings, shared, config, units, reads, ends, telemetry, wake)
-    keys = auth.Keys(shared, settings.admin_key.get_secret_value() if settings.admin_key else None)
+    keys = auth.keys_of(settings, shared, config)
     chosen = tuple(service for service in everything if service.name in wanted)
     crews = [
         crew_of(service, heard, logs, resources, options, fixed=fixed)
@@ -541,6 +547,7 @@ def _readiness(made: Distributed, wanted: Sequence[str], watch: Watch) -> Readin
     checks: dict[str, str] = {}
     warnings: list[str] = []
     config = made.resources.config
+    warnings += made.keys.warnings()
     if made.intake is not None:
         checks["intake"] = made.intake.ready()
         warnings += made.intake.warnings()
@@ -584,10 +591,11 @@ def _publishing(publisher: Publisher) -> tuple[str, list[str]]:
 class Door:
     """What answers from the first moment on: health and readiness, and 503 for the rest until there is something behind."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: auth.Keys) -> None:
         self.inner: ASGIApp | None = None
         self.waits_for: tuple[str, ...] = ("starting",)
         self._waiting = create_app(title="FirstHour", routers=[], telemetry=Telemetry(), ready=self._ready, docs=False)
+        self._waiting.state.keys = keys
 
     def _ready(self) -> Readiness:
         return Readiness(False, {f"start {n}": said for n, said in enumerate(self.waits_for, 1)})
@@ -599,7 +607,7 @@ class Door:
             problem = Problem(
                 503,
                 "Starting",
-                f"Not ready yet: {'; '.join(self.waits_for)}.",
+                "Not ready yet. The operator's log says why, and `/readyz` does with a key.",
                 headers={"Retry-After": str(RETRY_SECONDS)},
             )
             status, headers, body = problem_response(problem, "")

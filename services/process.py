@@ -14,6 +14,7 @@ from services.notifier.channels.base import Channel
 from services.runtime import host_warnings
 from services.runtime.clock import Clock, HostClock
 from services.runtime.connection import Limits
+from services.runtime.metrics_port import answering, listening
 from services.runtime.server import Stop, listen, port_of, serve
 from services.runtime.settings import Settings
 from services.runtime.version import VERSION
@@ -38,8 +39,12 @@ class Process:
 
     async def run(self) -> int:
         """The exit code: 1 when it ended because it was of no use any more."""
-        stop, door = Stop(), Door()
-        with stop.on_signals(), contextlib.closing(listen(self.host, self.port)) as bound:
+        stop = Stop()
+        with (
+            stop.on_signals(),
+            contextlib.closing(listen(self.host, self.port)) as bound,
+            listening(self.host, self.settings.metrics_port) as metrics,
+        ):
 
             async def started() -> None:
                 _log.info(
@@ -47,11 +52,13 @@ class Process:
                 )
 
             async with self._opened() as system:  # it takes long and waits for nothing: before anybody can connect
+                door = Door(system.keys)
                 answered = asyncio.Event()
                 life = asyncio.create_task(self._live(system, door, stop, answered))
                 try:
                     limits = Limits(connections_max=self.settings.connections_max)
-                    await serve(door, bound, stop, started, limits)
+                    async with answering(system.resources.telemetry, metrics):
+                        await serve(door, bound, stop, started, limits)
                 finally:
                     stop.asked.set()
                     answered.set()

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 from prometheus_client import Counter
 
-from services.gateway import bodies, ingest, pages
+from services.gateway import bodies, ingest, pages, senders
 from services.gateway.domain import cloudevents, forms
 from services.gateway.domain.forms import Form
 from services.gateway.domain.mapping import Understood
@@ -73,6 +73,7 @@ class Asked:
     headers: Headers
     body: bytes
     extra: Extra
+    address: str = ""
 
 
 Answering = Callable[["Gateway", Asked], Awaitable[Reply]]
@@ -88,7 +89,7 @@ class Gateway:
         self._telemetry = resources.telemetry
         self._retention = retention_of(resources.settings)
         self._keys = keys
-        self._inner = inner
+        self.inner = inner
         self._boot, self._count = new_id(), count(1)  # of which ids of requests are made, which need not be random
         self._accepted_of: dict[str, Counter] = {}
         self._config: Config | None = None
@@ -106,7 +107,7 @@ class Gateway:
                     return await self._serve(scope, receive, send, "/hooks/{source}", Gateway._hook)
             elif scope["method"] == "OPTIONS" and path.startswith(FORMS_PATH):
                 return await self._serve(scope, receive, send, FORMS_ROUTE, Gateway._preflight)
-        await self._inner(scope, receive, send)
+        await self.inner(scope, receive, send)
         return None
 
     @property
@@ -122,7 +123,8 @@ class Gateway:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, route: str, answering: Answering) -> None:
         start = self._clock.monotonic()
-        asked = Asked(scope["path"], dict(scope["headers"]), b"", {})
+        client = scope.get("client")
+        asked = Asked(scope["path"], dict(scope["headers"]), b"", {}, client[0] if client else "")
         request_id = request_id_of(scope) if b"x-request-id" in asked.headers else f"{self._boot}-{next(self._count)}"
         try:
             asked.body = await _body(scope, receive, asked.headers)
@@ -144,7 +146,7 @@ class Gateway:
     # --- the three roads -------------------------------------------------------------------------------------------
 
     async def _events(self, asked: Asked) -> Reply:
-        who = self._principal(asked.headers)
+        who = self._principal(asked)
         _refuse_encoded(asked.headers)
         media, options = bodies.content_type(asked.headers.get(b"content-type", b""))
         binary = b"ce-specversion" in asked.headers and not media.startswith("application/cloudevents")
@@ -155,6 +157,7 @@ class Gateway:
                 body, kept_media = ingest.as_structured(body, attributes), cloudevents.STRUCTURED
             made = ingest.events(asked.body, media, options, attributes, key=who.name, now=self._clock.business())
             found = made if isinstance(made, list) else await _in_turns(made)
+            found = senders.permitted(found, who, self.places.keys, self._resources.config.current.team)
             rows = ingest.rows(found)
         except UnmappableError as wrong:
             letter = await self._bury(EVENTS_PATH, who.name, kept_media, body, wrong)
@@ -212,8 +215,8 @@ class Gateway:
                 raise UnmappableError("header:Content-Encoding", "is not taken", "send the body as it is", 415)
             if not bodies.is_json(media.partition(";")[0].strip().lower()):
                 raise UnmappableError("header:Content-Type", "is not JSON", "send application/json", 415)
-            now = self._clock.business()
-            items = await _in_turns(ingest.hook_items(hook, asked.body, delivery=delivery, now=now))
+            now, team = self._clock.business(), self._resources.config.current.team
+            items = await _in_turns(ingest.hook_items(hook, asked.body, team, delivery=delivery, now=now))
             bad = [item for item in items if isinstance(item, BadItem)]
             found = [one for item in items if not isinstance(item, BadItem) for one in item]
             if bad and not found:
@@ -235,14 +238,8 @@ class Gateway:
 
     # --- who asks --------------------------------------------------------------------------------------------------
 
-    def _principal(self, headers: Headers) -> Principal:
-        who = self._keys.find(headers.get(b"authorization", b"").decode("latin-1"))
-        if who is None:
-            remedy = "Send `Authorization: Bearer <key>` with a key that lives: `firsthour keys create --role ingest`."
-            raise Problem(401, "Unknown key", remedy, headers={"WWW-Authenticate": "Bearer"})
-        if not who.allows("ingest"):
-            raise Problem(403, "Not for this key", f"This needs the role ingest; the key is {who.role}.")
-        return who
+    def _principal(self, asked: Asked) -> Principal:
+        return self._keys.identify(asked.headers.get(b"authorization", b"").decode("latin-1"), asked.address)
 
     def _form_at(self, asked: Asked) -> Form:
         """The form of this path, for whom the request may come from."""

@@ -10,8 +10,10 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from schemas.envelope import RECORD_BYTES_MAX, RecordTooLargeError, encode
+from schemas.sources import TOUCH
+from schemas.team import Team
 from schemas.topics import EVENTS
-from services.gateway import bodies
+from services.gateway import bodies, senders
 from services.gateway.domain import cloudevents, forms, hooks
 from services.gateway.domain.forms import Form
 from services.gateway.domain.mapping import Understood, understand
@@ -148,7 +150,7 @@ class BadItem(NamedTuple):
 
 
 def hook_items(
-    hook: Hook, body: bytes, *, delivery: str, now: datetime, again: bool = False
+    hook: Hook, body: bytes, team: Team, *, delivery: str, now: datetime, again: bool = False
 ) -> Iterator[list[Understood] | BadItem]:
     """The events of each item of a verified body. Raises `UnmappableError` for a body that is not JSON.
 
@@ -164,21 +166,22 @@ def hook_items(
                 sent = hooks.short_forms(hook.entries, item, index, delivery, ids)
             else:
                 sent = [hooks.standard_form(item, delivery)]
-            yield [_hook_event(hook, one, now, parsed.altered, where, again) for one in sent]
+            yield [_hook_event(hook, one, team, now, parsed.altered, where, again) for one in sent]
         except UnmappableError as wrong:
             kept = msgspec.json.encode(item) if is_list else body
             yield BadItem(wrong, kept, delivery if index == 0 else f"{delivery}#{index + 1}")
 
 
 def _hook_event(
-    hook: Hook, sent: Mapping[str, Json], now: datetime, altered: bool, where: str, again: bool
+    hook: Hook, sent: Mapping[str, Json], team: Team, now: datetime, altered: bool, where: str, again: bool
 ) -> Understood:
     scope = f"hook:{hook.id}\n{sent.get('type')}"
     made = understand(sent, origin=hook.id, scope=scope, now=now, altered=altered, where=where)
     if not hook.timed and not again and now - made.at > UNTIMED_MAX:
         what = f"lies more than {UNTIMED_MAX.days} days back, and nothing that is signed says when it was sent"
         raise UnmappableError(f"{where}/time", what, "see that it is no replay, then retry the dead letter")
-    return made
+    senders.check_source(made, hook.id, hook.types, where)
+    return senders.by_known_rep(made, team) if made.type == TOUCH else made
 
 
 # --- dead letters ----------------------------------------------------------------------------------------------------
@@ -197,7 +200,8 @@ def replay(unit: Unit, letter: DeadLetter, body: bytes | None = None) -> list[st
     """
     places = places_of(unit.config, {})  # no secret is needed: the signature was checked then
     try:
-        found = _again(letter, places, letter.body if body is None else body, received_at(unit, letter.at))
+        corrected = letter.body if body is None else body
+        found = _again(letter, places, corrected, unit.config.team, received_at(unit, letter.at))
         unit.rows.extend(rows(found))
     except UnmappableError as wrong:
         raise problem_of(wrong) from None
@@ -205,12 +209,13 @@ def replay(unit: Unit, letter: DeadLetter, body: bytes | None = None) -> list[st
     return [one.sent_id for one in found]
 
 
-def _again(letter: DeadLetter, places: Places, body: bytes, now: datetime) -> list[Understood]:
+def _again(letter: DeadLetter, places: Places, body: bytes, team: Team, now: datetime) -> list[Understood]:
     path, _, fragment = letter.origin.partition("#")
     id = unquote(fragment)
     media, options = bodies.content_type(letter.content_type.encode("latin-1", "replace"))
     if path == EVENTS_PATH:
-        return list(events(body, media, options, None, key=letter.source, now=now))
+        sent = events(body, media, options, None, key=letter.source, now=now)
+        return [senders.by_known_rep(one, team) if one.type == TOUCH else one for one in sent]
     if path.startswith(FORMS_PATH) and (form := places.forms.get(path.removeprefix(FORMS_PATH))):
         fields, altered = bodies.form(body, media, options)
         given = forms.given_id(fields) or id or letter.id
@@ -219,7 +224,7 @@ def _again(letter: DeadLetter, places: Places, body: bytes, now: datetime) -> li
     if path.startswith(HOOKS_PATH) and (hook := places.hooks.get(path.removeprefix(HOOKS_PATH))):
         delivery = id or sha256(letter.body).hexdigest()[:32]
         found: list[Understood] = []
-        for item in hook_items(hook, body, delivery=delivery, now=now, again=True):
+        for item in hook_items(hook, body, team, delivery=delivery, now=now, again=True):
             if isinstance(item, BadItem):
                 raise item.wrong
             found += item
@@ -237,9 +242,8 @@ def received_at(unit: Unit, real: datetime) -> datetime:
 
 def problem_of(wrong: UnmappableError, dead_letter: str | None = None) -> Problem:
     """What the sender is told. `dead_letter`: under which id the body is kept."""
-    title = {400: "Body not readable", 413: "Body too large", 415: "Unsupported media type"}.get(
-        wrong.status, "Event not understood"
-    )
+    titles = {400: "Body not readable", 403: "Forbidden", 413: "Body too large", 415: "Unsupported media type"}
+    title = titles.get(wrong.status, "Event not understood")
     place = wrong.pointer.rpartition("/")[2] if "/" in wrong.pointer else ""
     kept = " The body is kept: it can be corrected and retried." if dead_letter else ""
     return Problem(

@@ -1,12 +1,13 @@
 """What `sources.yaml` says, made ready for use once per configuration: forms, signatures, compiled mappings."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from schemas.sources import FormSource, Hmac, PresetSource, Secret, StandardWebhooks, WebhookSource
+from schemas.sources import ApiSource, FormSource, Hmac, PresetSource, Secret, StandardWebhooks, WebhookSource
 from services.gateway.domain import hooks, verify
 from services.gateway.domain.forms import Form
 from services.gateway.domain.verify import HmacSignature, Signature, UnusableSecretError
+from services.gateway.senders import Types
 from services.runtime.config import Config, SecretMissingError, resolve
 
 
@@ -21,20 +22,23 @@ class Hook:
     preset: str | None = None
     trouble: str | None = None
     timed: bool = True
+    types: Types = frozenset()
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where requests may go: forms by form id, hooks by source id."""
+    """Where requests may go: forms by form id, hooks by source id; and what keys of a source may send, by source id."""
 
     forms: Mapping[str, Form]
     hooks: Mapping[str, Hook]
+    keys: Mapping[str, Types] = field(default_factory=dict)
 
 
 def places_of(config: Config, environ: Mapping[str, str]) -> Places:
     """The places of this configuration."""
     forms: dict[str, Form] = {}
     found: dict[str, Hook] = {}
+    keys: dict[str, Types] = {}
     for source in config.sources.sources:
         match source:
             case FormSource():
@@ -43,9 +47,11 @@ def places_of(config: Config, environ: Mapping[str, str]) -> Places:
                     forms[form] = Form(form, source.id, source.honeypot, source.redirect, origins)
             case WebhookSource():
                 found[source.id] = _hook(source, lambda secret: resolve(secret, environ, config.directory))
+            case ApiSource():
+                keys[source.id] = frozenset(source.types)
             case PresetSource():
                 found[source.id] = Hook(source.id, preset=source.preset)
-    return Places(forms, found)
+    return Places(forms, found, keys)
 
 
 def _hook(source: WebhookSource, resolved: Callable[[Secret], str]) -> Hook:
@@ -58,13 +64,18 @@ def _hook(source: WebhookSource, resolved: Callable[[Secret], str]) -> Hook:
         except SecretMissingError as wrong:
             missing = str(wrong)
     if not secrets:
-        return Hook(source.id, None, standard, entries, trouble=missing)
+        return Hook(source.id, None, standard, entries, trouble=missing, types=source.sends)
     try:
         return Hook(
-            source.id, _signature(source.verify, tuple(secrets)), standard, entries, timed=source.verify.is_timed
+            source.id,
+            _signature(source.verify, tuple(secrets)),
+            standard,
+            entries,
+            timed=source.verify.is_timed,
+            types=source.sends,
         )
     except UnusableSecretError as wrong:
-        return Hook(source.id, None, standard, entries, trouble=str(wrong))
+        return Hook(source.id, None, standard, entries, trouble=str(wrong), types=source.sends)
 
 
 def _signature(scheme: StandardWebhooks | Hmac, secrets: tuple[str, ...]) -> Signature:

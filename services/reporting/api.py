@@ -8,7 +8,7 @@ from msgspec import json
 from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.http import Lead, Listing
 from services.reporting import domain, leads, store
-from services.runtime.auth import Principal, needs
+from services.runtime.auth import READ, Principal, needs
 from services.runtime.clock import moment
 from services.runtime.problem import Problem
 from services.runtime.service import Resources
@@ -22,7 +22,7 @@ def router(resources: Resources) -> APIRouter:
 
     @api.get("/v1/leads")
     async def list_leads(
-        who: Annotated[Principal, Depends(needs("ingest"))],
+        who: Annotated[Principal, Depends(needs(READ))],
         email: str | None = None,
         status: str | None = None,
         owner: str | None = None,
@@ -35,7 +35,7 @@ def router(resources: Resources) -> APIRouter:
         return await resources.reads(lambda connection: leads.page(connection, asked, config))
 
     @api.get("/v1/leads/{lead}")
-    async def one_lead(lead: str, who: Annotated[Principal, Depends(needs("ingest"))]) -> Lead:
+    async def one_lead(lead: str, who: Annotated[Principal, Depends(needs(READ))]) -> Lead:
         """One lead; `clock` may follow `owner` by a moment."""
         config = resources.config.current
         found = await resources.reads(lambda connection: leads.one(connection, lead, config))
@@ -46,7 +46,7 @@ def router(resources: Resources) -> APIRouter:
     @api.get("/v1/leads/{lead}/timeline")
     async def timeline(
         lead: str,
-        who: Annotated[Principal, Depends(needs("ingest"))],
+        who: Annotated[Principal, Depends(needs(READ))],
         limit: Annotated[int, Query(ge=1, le=TIMELINE_MAX)] = 200,
     ) -> dict[str, Any]:
         """Everything that happened to a lead, oldest first: events, scores, owners, pages, touches."""

@@ -9,14 +9,14 @@ from services.router import commands, store
 from services.router.domain.choosing import Presence, not_here
 from services.router.domain.lead import at
 from services.router.domain.rules import rules_of
-from services.runtime.auth import Principal, needs
+from services.runtime.auth import READ, Principal, needs
 from services.runtime.clock import micros
 from services.runtime.idempotency import Once, idempotent
 from services.runtime.problem import Problem
 from services.runtime.service import Resources
 
 Sales = Annotated[Principal, Depends(needs("sales"))]
-Anyone = Annotated[Principal, Depends(needs("ingest"))]
+Anyone = Annotated[Principal, Depends(needs(READ))]
 
 
 def router(resources: Resources) -> APIRouter:

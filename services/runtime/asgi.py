@@ -181,6 +181,7 @@ class Rim:
         start = self._clock.monotonic()
         request_id = request_id_of(scope)
         status = 0
+        _without_nul(scope)
 
         async def out(message: Message) -> None:
             nonlocal status
@@ -203,6 +204,15 @@ class Rim:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await checked_body(scope, receive, self._limit)
         await self._app(scope, receive if body is None else _replay(body, receive), send)
+
+
+def _without_nul(scope: Scope) -> None:
+    """NUL becomes U+FFFD, as in bodies: PostgreSQL stores no NUL, so that nothing is found by such a name."""
+    if "\0" in scope["path"]:
+        scope["path"] = scope["path"].replace("\0", "\ufffd")
+    query = scope.get("query_string", b"")
+    if b"%00" in query:
+        scope["query_string"] = query.replace(b"%00", b"%EF%BF%BD")
 
 
 async def answer(

@@ -19,17 +19,26 @@ from sqlalchemy.engine import Connection
 
 from services.runtime import db
 from services.runtime.clock import Clock, micros, moment
+from services.runtime.config import Configs
 from services.runtime.problem import Problem
 from services.runtime.reads import Reads
+from services.runtime.settings import Settings
+from services.runtime.throttle import Throttle
+
+AGE_WARNING_SECONDS: Final = 60.0
+RETRY_SECONDS: Final = 5
+
+READ: Final = "read"
+"""What every role but `ingest` may do: look at leads, metrics and the details of readiness, and opt a person out."""
 
 ROLES: Final[Mapping[str, frozenset[str]]] = {
     "ingest": frozenset({"ingest"}),
-    "marketing": frozenset({"ingest", "marketing"}),
-    "sales": frozenset({"ingest", "sales"}),
-    "manager": frozenset({"ingest", "marketing", "sales", "manager"}),
-    "admin": frozenset({"ingest", "marketing", "sales", "manager", "admin"}),
+    "marketing": frozenset({"ingest", READ, "marketing"}),
+    "sales": frozenset({"ingest", READ, "sales"}),
+    "manager": frozenset({"ingest", READ, "marketing", "sales", "manager"}),
+    "admin": frozenset({"ingest", READ, "marketing", "sales", "manager", "admin"}),
 }
-"""What each role may do: `ingest` < `marketing`, `sales` < `manager` < `admin`."""
+"""What each role may do: `ingest` < `marketing`, `sales` < `manager` < `admin`. `ingest` writes events and nothing else."""
 
 api_keys = sa.Table(
     "api_keys",
@@ -38,6 +47,7 @@ api_keys = sa.Table(
     sa.Column("name", db.Text, nullable=False),
     sa.Column("role", db.Text, nullable=False),
     sa.Column("rep", db.Text),  # the key acts as this rep
+    sa.Column("source", db.Text),  # the key sends events for this source of sources.yaml
     sa.Column("hash", db.Text, nullable=False),  # sha256 hex: a random key needs no slow hash
     sa.Column("created_at", db.Integer, nullable=False),
     sa.Column("expires_at", db.Integer),
@@ -64,12 +74,13 @@ _USED = db.Sql(
 
 @dataclass(frozen=True)
 class Principal:
-    """Who is asking. `rep`: this key acts as that rep."""
+    """Who is asking. `rep`: this key acts as that rep. `source`: it sends the types of that source of sources.yaml."""
 
     id: str
     name: str
     role: str
     rep: str | None = None
+    source: str | None = None
 
     def allows(self, needed: str) -> bool:
         """Whether this role may do what `needed` may."""
@@ -98,13 +109,21 @@ class Key:
     expires_at: datetime | None
     revoked_at: datetime | None
     used_at: datetime | None
+    source: str | None = None
 
     def lives(self, now: datetime) -> bool:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
 def create(
-    connection: Connection, *, name: str, role: str, rep: str | None, now: datetime, expires_at: datetime | None = None
+    connection: Connection,
+    *,
+    name: str,
+    role: str,
+    rep: str | None,
+    now: datetime,
+    expires_at: datetime | None = None,
+    source: str | None = None,
 ) -> tuple[str, str]:
     """A new key: (its id, the key itself, this once)."""
     if role not in ROLES:
@@ -117,6 +136,7 @@ def create(
         name=name,
         role=role,
         rep=rep,
+        source=source,
         hash=digest(key),
         created_at=micros(now),
         expires_at=micros(expires_at) if expires_at else None,
@@ -144,6 +164,7 @@ def listed(connection: Connection) -> list[Key]:
             _at(row.expires_at),
             _at(row.revoked_at),
             _at(row.used_at),
+            row.source,
         )
         for row in _ALL.all(connection)
     ]
@@ -167,29 +188,53 @@ def _at(us: int | None) -> datetime | None:
 @dataclass
 class Keys:
     """The keys in force, in memory. `given` is the admin key from the settings, `local` the token of this process that
-    the command line finds in the data directory."""
+    the command line finds in the data directory. `works`: whether a rep is one of the team; the key of one who is not
+    holds no longer. Keys of the table hold for `age_seconds_max` after they were read."""
 
     clock: Clock
     given: str | None = None
     local: str | None = None
+    works: Callable[[str], bool] = lambda rep: True
+    age_seconds_max: float | None = None
     used: dict[str, datetime] = field(default_factory=dict)
+    read_at: datetime | None = None
     _by_hash: dict[str, Key] = field(default_factory=dict)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _throttle: Throttle = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._throttle = Throttle(self.clock)
 
     async def refresh(self, reads: Reads) -> list[Key]:
         """Read and take the keys of now. One at a time: what was read before a key was made, and came later, would forget
         it. Raises `StorageError`."""
         async with self._reading:
+            began = self.clock.real()
             found = await reads(listed)
-            self.take(found)
+            self.take(found, began)
             return found
 
-    def take(self, keys: list[Key]) -> None:
-        """These are the keys now."""
+    def take(self, keys: list[Key], read_at: datetime | None = None) -> None:
+        """These were the keys at `read_at`; now, if absent."""
         self._by_hash = {key.hash: key for key in keys}
+        self.read_at = read_at or self.clock.real()
+
+    def _age(self, now: datetime) -> float:
+        """The seconds since the keys were read. Infinite before the first time."""
+        return float("inf") if self.read_at is None else (now - self.read_at).total_seconds()
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is to be said while the keys cannot be read."""
+        age = self._age(self.clock.real())
+        if self.age_seconds_max is not None and age > self.age_seconds_max:
+            said = "none was read yet" if self.read_at is None else f"they were read {age:.0f} s ago"
+            return (f"keys are not known ({said}): requests with a key are answered 503",)
+        if self.read_at is not None and age > AGE_WARNING_SECONDS:
+            return (f"keys were read {age:.0f} s ago: one that was revoked since is still accepted",)
+        return ()
 
     def find(self, authorization: str) -> Principal | None:
-        """Who sends this `Authorization` header; None when nobody we know."""
+        """Who sends this `Authorization` header; None when nobody we know. Raises `Problem` 503 when the keys are too old."""
         scheme, _, key = authorization.partition(" ")
         if scheme.lower() != "bearer" or not key:
             return None
@@ -197,34 +242,83 @@ class Keys:
         for name, token in (("given", self.given), ("local", self.local)):
             if token is not None and hmac.compare_digest(key.encode(), token.encode()):
                 return Principal(name, name, "admin")
-        found = self._by_hash.get(digest(key))
         now = self.clock.real()
-        if found is None or not found.lives(now):
+        if self.age_seconds_max is not None and self._age(now) > self.age_seconds_max:
+            raise Problem(
+                503,
+                "Keys not known",
+                "The database is away, and the keys that were read last are too old. Send the same again later.",
+                headers={"Retry-After": str(RETRY_SECONDS)},
+            )
+        found = self._by_hash.get(digest(key))
+        if found is None or not found.lives(now) or (found.rep is not None and not self.works(found.rep)):
             return None
         self.used[found.id] = now
-        return Principal(found.id, found.name, found.role, found.rep)
+        return Principal(found.id, found.name, found.role, found.rep, found.source)
+
+    def identify(self, authorization: str, address: str) -> Principal:
+        """Who sends this `Authorization` header from this address.
+
+        Raises `Problem`: 401 without a known key, 429 after too many wrong ones from the address, 503 as `find`. A right
+        key is never throttled: others may share its address.
+        """
+        who = self.find(authorization)
+        if who is not None:
+            return who
+        wait = self._throttle.failed(address) if authorization else None
+        if wait is not None:
+            raise Problem(
+                429,
+                "",
+                "Too many wrong keys came from this address. Send a key that lives: `firsthour keys list`.",
+                headers={"Retry-After": str(wait)},
+            )
+        raise Problem(
+            401,
+            "Unknown key",
+            "Send `Authorization: Bearer <key>` with a key that lives: `firsthour keys list` shows them.",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+
+def keys_of(settings: Settings, clock: Clock, configs: Configs) -> Keys:
+    """The keys of this installation."""
+    given = settings.admin_key.get_secret_value() if settings.admin_key else None
+    return Keys(clock, given, works=_working(configs), age_seconds_max=settings.keys_age_seconds_max)
+
+
+def _working(configs: Configs) -> Callable[[str], bool]:
+    """Whether a rep is one of the team, and active there, by the configuration in force."""
+
+    def works(rep: str) -> bool:
+        known = configs.current.team.rep_by_id.get(rep)
+        return known is not None and known.active
+
+    return works
+
+
+def require(who: Principal, needed: str) -> None:
+    """Raises `Problem` 403 when this key may not do what `needed` may."""
+    if not who.allows(needed):
+        lowest = "marketing or sales" if needed == READ else needed
+        raise Problem(403, "Not for this key", f"This needs the role {lowest}; the key {who.name!r} is {who.role}.")
+
+
+def principal_of(request: Request) -> Principal:
+    """Who sends this request. Raises `Problem` as `Keys.identify`. The application carries its `Keys` as `app.state.keys`."""
+    keys: Keys = request.app.state.keys
+    address = request.client.host if request.client else ""
+    return keys.identify(request.headers.get("authorization", ""), address)
 
 
 def needs(role: str) -> Callable[[Request], Principal]:
-    """A dependency: the principal, when its role may do what `role` may. 401 without a known key, 403 otherwise.
-
-    The application carries its `Keys` as `app.state.keys`.
-    """
-    if role not in ROLES:
+    """A dependency: the principal, when its role may do what `role` may. 401 without a known key, 403 otherwise."""
+    if not any(role in allowed for allowed in ROLES.values()):
         raise ValueError(role)
 
     def check(request: Request) -> Principal:
-        keys: Keys = request.app.state.keys
-        who = keys.find(request.headers.get("authorization", ""))
-        if who is None:
-            raise Problem(
-                401,
-                "Unknown key",
-                "Send `Authorization: Bearer <key>` with a key that lives: `firsthour keys list` shows them.",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
-        if not who.allows(role):
-            raise Problem(403, "Not for this key", f"This needs the role {role}; the key {who.name!r} is {who.role}.")
+        who = principal_of(request)
+        require(who, role)
         return who
 
     return check

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -21,6 +21,7 @@ from schemas.http import ProblemAnswer
 from services.runtime import apidocs, asgi
 from services.runtime import telemetry as metrics
 from services.runtime.asgi import BODY_LIMIT, request_id_of
+from services.runtime.auth import READ, needs, principal_of
 from services.runtime.clock import Clock, HostClock
 from services.runtime.problem import CONTENT_TYPE, Fault, Problem, phrase, pointer, problem_response
 from services.runtime.telemetry import Telemetry
@@ -50,7 +51,8 @@ def create_app(
     body_limit: int = BODY_LIMIT,
     docs: bool = True,
 ) -> FastAPI:
-    """An application of these routers. `body_limit` in bytes. State it needs goes to `app.state` (`keys` for roles)."""
+    """An application of these routers. `body_limit` in bytes. State it needs goes to `app.state`: `keys`, without which
+    no request with a key can be answered."""
     app = FastAPI(
         title=title,
         version=VERSION,
@@ -81,9 +83,12 @@ def _own(app: FastAPI, telemetry: Telemetry, ready: Callable[[], Readiness], doc
     async def healthz() -> Response:
         return JSONResponse({"status": "ok"})
 
-    async def readyz() -> Response:
+    async def readyz(request: Request) -> Response:
+        """The state for anybody; what was checked, and warnings, for a key that may read."""
         now = ready()
-        said = {"status": "ready" if now.ready else "not ready", "checks": now.checks, "warnings": list(now.warnings)}
+        said: dict[str, Any] = {"status": "ready" if now.ready else "not ready"}
+        if "authorization" in request.headers and principal_of(request).allows(READ):
+            said |= {"checks": now.checks, "warnings": list(now.warnings)}
         return JSONResponse(said, 200 if now.ready else 503)
 
     async def exposition() -> Response:
@@ -95,7 +100,7 @@ def _own(app: FastAPI, telemetry: Telemetry, ready: Callable[[], Readiness], doc
 
     router.add_api_route("/healthz", healthz, methods=looks)
     router.add_api_route("/readyz", readyz, methods=looks)
-    router.add_api_route("/metrics", exposition, methods=looks)
+    router.add_api_route("/metrics", exposition, methods=looks, dependencies=[Depends(needs(READ))])
     if docs:
         router.add_api_route("/docs", documents, methods=looks)
     return router

@@ -23,6 +23,7 @@ from services.runtime.unit import Unit, Units
 
 KEPT: Final = timedelta(hours=24)
 KEY_MAX: Final = 255  # characters
+SCOPE_MAX: Final = 200  # characters; with the key they stand in an index, whose entries PostgreSQL bounds
 REPLAYED: Final = "Idempotent-Replayed"
 
 idempotency = sa.Table(
@@ -181,7 +182,9 @@ def idempotent(units: Units) -> Callable[..., Any]:
     ) -> Once:
         keys: Keys = request.app.state.keys
         who = keys.find(request.headers.get("authorization", ""))
-        scope = f"{who.id if who else ''} {request.method} {request.url.path}"
+        scope = f"{who.id if who else ''} {request.method} {request.scope['path']}"
+        if len(scope) > SCOPE_MAX:
+            scope = f"sha256 {sha256(scope.encode()).hexdigest()}"
         body = await request.body()
         return Once(units, scope, key_of(idempotency_key), fingerprint(request.url.query.encode(), body))
 

@@ -9,7 +9,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -121,6 +121,42 @@ def within_files(limits: Limits) -> Limits:
     return limits
 
 
+def _server(app: ASGIApp, limits: Limits) -> _Server:
+    protocol: Any = partial(BoundedProtocol, shared=Shared(limits))
+    return _Server(
+        uvicorn.Config(
+            app,
+            http=protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level=logging.WARNING,  # what it says of its life is said by whoever runs it
+            access_log=False,
+            proxy_headers=False,  # an address that a client may invent is no address
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        )
+    )
+
+
+@contextlib.asynccontextmanager
+async def serving(app: ASGIApp, bound: socket.socket, limits: Limits) -> AsyncGenerator[None, None]:
+    """While inside, requests on `bound` are answered, beside whatever else this process does."""
+    server = _server(app, limits)
+    running = asyncio.create_task(server.serve([bound]))
+    answering = asyncio.create_task(server.answering.wait())
+    try:
+        await asyncio.wait([running, answering], return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
+        yield
+    finally:
+        answering.cancel()
+        server.should_exit = server.force_exit = True
+        await asyncio.wait([running])
+
+
 async def serve(
     app: ASGIApp,
     bound: socket.socket,
@@ -132,22 +168,7 @@ async def serve(
 
     `started` runs once requests are answered. `limits`: of connections; the usual ones, if absent.
     """
-    protocol: Any = partial(BoundedProtocol, shared=Shared(within_files(limits or Limits())))
-    server = _Server(
-        uvicorn.Config(
-            app,
-            http=protocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level=logging.WARNING,  # what it says of its life is said by whoever runs it
-            access_log=False,
-            proxy_headers=False,  # nothing of ours looks at who is at the other end
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=GRACEFUL_SECONDS,
-        )
-    )
+    server = _server(app, within_files(limits or Limits()))
 
     async def steer() -> None:
         try:

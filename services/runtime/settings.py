@@ -78,6 +78,19 @@ class Settings(BaseSettings):
         description="Connections that a process holds open at once. One more takes the place of the one that has waited "
         "longest without a request, or is answered 503.",
     )
+    keys_age_seconds_max: int = Field(
+        14_400,
+        ge=10,
+        description="How long API keys hold after they were read, while the database is away. A key that is revoked "
+        "meanwhile holds as long; afterwards a request with a key is answered 503.",
+    )
+    metrics_port: int | None = Field(
+        None,
+        ge=1,
+        le=65_535,
+        description="Port for `/metrics` alone, without a key: for a network that only the monitoring reaches. Without "
+        "it, `/metrics` is read with a key of any role but `ingest`.",
+    )
     log_format: Literal["json", "console"] = Field("json", description="`json` for machines, `console` for people.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least level of a log line: `debug`, `info`, `warning` or `error`."
@@ -178,7 +191,16 @@ class Settings(BaseSettings):
     def _joinable(cls, value: str) -> str:
         return value + "/"  # so that a method's name can be joined to it
 
-    @field_validator("admin_key", "slack_bot_token", "slack_signing_secret")
+    @field_validator("admin_key")
+    @classmethod
+    def _hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[!-~]{32,512}", value.get_secret_value()):
+            raise ValueError(
+                "give 32 to 512 characters of plain ASCII without spaces; `openssl rand -hex 32` makes a key"
+            )
+        return value
+
+    @field_validator("slack_bot_token", "slack_signing_secret")
     @classmethod
     def _header_safe(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not re.fullmatch(r"[!-~]{8,512}", value.get_secret_value()):
@@ -265,8 +287,6 @@ class Settings(BaseSettings):
     def warnings(self) -> tuple[str, ...]:
         """What is accepted but unwise, a line each."""
         found = []
-        if self.admin_key and len(self.admin_key.get_secret_value()) < 32:
-            found.append(f"{PREFIX}ADMIN_KEY is shorter than 32 characters: take `openssl rand -hex 32`")
         if self.slack_bot_token and not self.slack_signing_secret:
             found.append(f"{PREFIX}SLACK_SIGNING_SECRET is not set: buttons in Slack will be refused")
         if self.kafka_security_protocol == "SASL_PLAINTEXT":

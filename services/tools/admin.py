@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_core import to_json
 
 from schemas.http import Body, KeyCreated, Moment, Name
+from schemas.sources import ApiSource
 from services.runtime import auth, deadletters, idempotency
 from services.runtime.auth import Key, Keys, Principal, needs
 from services.runtime.idempotency import Once, idempotent
@@ -25,12 +26,24 @@ Manager = Annotated[Principal, Depends(needs("manager"))]
 LISTED_MAX = 500
 
 
+def _on_one_line(name: str) -> str:
+    if name.isprintable():
+        return name
+    raise ValueError("must be printable text on one line")
+
+
+KeyName = Annotated[Name, Field(max_length=100), AfterValidator(_on_one_line)]
+
+
 class KeyBody(Body):
     """A key to be made."""
 
     role: Literal["ingest", "marketing", "sales", "manager", "admin"]
-    name: Name
+    name: KeyName
     rep: Name | None = Field(None, description="The key acts as this rep, an id of team.yaml.")
+    source: Name | None = Field(
+        None, description="The key sends the types of event of this source, an id of a `kind: api` source."
+    )
     expires_at: Moment | None = Field(None, description="Refused from then on; never, if absent.")
 
 
@@ -91,6 +104,8 @@ def _checked(body: KeyBody, resources: Resources) -> None:
         raise Problem(
             422, "Unknown rep", f"There is no rep {body.rep!r}.", [Fault(pointer="#/rep", detail=f"known are: {known}")]
         )
+    if body.source is not None:
+        _check_source(body, body.source, resources)
     if body.expires_at is not None and body.expires_at <= resources.clock.real():
         raise Problem(
             422,
@@ -100,6 +115,17 @@ def _checked(body: KeyBody, resources: Resources) -> None:
         )
 
 
+def _check_source(body: KeyBody, source: str, resources: Resources) -> None:
+    known = [one.id for one in resources.config.current.sources.sources if isinstance(one, ApiSource)]
+    if body.rep is not None:
+        detail = "is not given beside `rep`: a key acts for a rep or for a system"
+    elif source not in known:
+        detail = f"is no `kind: api` source of sources.yaml; known are: {', '.join(known[:20]) or 'none'}"
+    else:
+        return
+    raise Problem(422, "Unknown source", f"`source` {detail}.", [Fault(pointer="#/source", detail=detail)])
+
+
 def _create(unit: Unit, body: KeyBody, once: Once, made: dict[str, str]) -> idempotency.Answer:
     def work() -> tuple[int, bytes]:
         made["id"], made["key"] = auth.create(
@@ -107,6 +133,7 @@ def _create(unit: Unit, body: KeyBody, once: Once, made: dict[str, str]) -> idem
             name=body.name,
             role=body.role,
             rep=body.rep,
+            source=body.source,
             now=unit.clock.real(),
             expires_at=body.expires_at,
         )

@@ -31,6 +31,9 @@ def app(connect: Connect) -> typer.Typer:
         role: Annotated[Role, typer.Option(help="What it may do.")],
         name: Annotated[str, typer.Option(help="How lists and timelines call it.")],
         rep: Annotated[str | None, typer.Option(help="It acts as this rep, an id of team.yaml.")] = None,
+        source: Annotated[
+            str | None, typer.Option(help="It sends the event types of this source, a `kind: api` id of sources.yaml.")
+        ] = None,
         expires: Annotated[str | None, typer.Option(help="It ends by itself after this long.", metavar="90d")] = None,
         data: DataDir = None,
         as_json: AsJson = False,
@@ -40,13 +43,12 @@ def app(connect: Connect) -> typer.Typer:
         Example: firsthour keys create --role sales --name "Ana's phone" --rep ana --expires 90d
         """
         body: dict[str, Any] = {"role": role.value, "name": name}
-        if rep is not None:
-            body["rep"] = rep
+        body |= {field: value for field, value in (("rep", rep), ("source", source)) if value is not None}
         if expires is not None:
             body["expires_at"] = _end(expires)
 
         async def ask() -> dict[str, Any]:
-            async with connect(data, create=True, configured=rep is not None) as line:
+            async with connect(data, create=True, configured=rep is not None or source is not None) as line:
                 return await line.ask("POST", "/v1/keys", body=body)
 
         made = run(ask)
@@ -71,7 +73,7 @@ def app(connect: Connect) -> typer.Typer:
         if as_json:
             print_json(found)
             return
-        shown = ("id", "name", "role", "rep", "state", "created_at", "expires_at", "used_at")
+        shown = ("id", "name", "role", "rep", "source", "state", "created_at", "expires_at", "used_at")
         print_table(
             [name.removesuffix("_at") for name in shown], ([key[name] for name in shown] for key in found["items"])
         )

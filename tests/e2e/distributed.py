@@ -19,6 +19,7 @@ from tests.e2e.prove.processes import Crew, Member, command, must
 
 PARTITIONS: Final = 4
 """Two for each replica."""
+_WITH_KEY: Final = {"Authorization": f"Bearer {ADMIN}"}
 _HANDLED: Final = re.compile(r"^events_handled_total\{.*\} [1-9]", re.MULTILINE)
 
 
@@ -56,7 +57,7 @@ class Distributed:
 
     async def idle(self) -> list[str]:
         """Who behind the gateway has handled nothing: with somebody idle, nothing was shared."""
-        async with httpx.AsyncClient(trust_env=False, timeout=30.0) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=30.0, headers=_WITH_KEY) as client:
             said = {one.name: (await client.get(f"{one.url}/metrics")).text for one in self.crew.members[1:]}
         return [name for name, metrics in said.items() if not _HANDLED.search(metrics)]
 

@@ -71,7 +71,7 @@ async def test_a_bad_file_keeps_the_version_in_force_and_readiness_says_so(world
     (world.config / "agreement.yaml").write_text(good.replace('"points": 40', '"points": "many"'))
     await world.settle()
 
-    answer = await world.ask("GET", "/readyz", None)
+    answer = await world.ask("GET", "/readyz")
     assert answer.status_code == 200
     [warning] = [said for said in answer.json()["warnings"] if "refused" in said]
     assert version in warning

@@ -39,6 +39,7 @@ from tests.story.snippets import PHONE_SECRET, Changes
 
 ADMIN = "story-" + "k" * 40
 STEPS_MAX = 10_000
+_ROLE_OF = {"touch.recorded": "sales", "opportunity.changed": "manager"}  # of the key that an event is sent with
 _NEXT = (  # (question, whether it is told in business time)
     ("SELECT min(due_at) FROM notifier_clocks WHERE due_at > :now", True),
     ("SELECT min(until) FROM router_reps WHERE until > :now", True),
@@ -184,7 +185,7 @@ class World:
 
     async def event(self, type: str, **fields: Any) -> None:
         """A system of ours posts an event; `data` takes what is not an identifier."""
-        answer = await self.post_events(self.an_event(type, **fields))
+        answer = await self.post_events(self.an_event(type, **fields), role=_ROLE_OF.get(type, "ingest"))
         assert answer.status_code == 202, answer.text
         await self.settle()
 
@@ -197,9 +198,15 @@ class World:
                 made[name] = value.isoformat() if isinstance(value, datetime) else value
         return {**made, "data": fields}
 
-    async def post_events(self, *events: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    async def post_events(
+        self,
+        *events: Mapping[str, Any],
+        role: str = "ingest",
+        rep: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
         """The bare request."""
-        key = await self.key("ingest")
+        key = await self.key(role, rep)
         sent = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", **(headers or {})}
         body = json.dumps(events[0] if len(events) == 1 else events)
         return await self.http.post("/v1/events", content=body, headers=sent)

@@ -1,4 +1,7 @@
-"""Access."""
+"""Access: keys of sources."""
+
+import sqlalchemy as sa
+from alembic import op
 
 revision = "0005"
 down_revision = "0004"
@@ -7,8 +10,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pass
+    op.add_column("api_keys", sa.Column("source", sa.Text, nullable=True))
 
 
 def downgrade() -> None:
-    pass
+    with op.batch_alter_table("api_keys") as table:
+        table.drop_column("source")

@@ -212,7 +212,23 @@ CASES = [
         S,
         "sources:\n",
         "sources:\n  - «id: x\n    kind: frm\n",
-        "it says `kind: form`, `kind: webhook` or `preset: <vendor>`",
+        "it says `kind: form`, `kind: webhook`, `kind: api` or `preset: <vendor>`",
+    ),
+    (
+        S,
+        "sources:\n",
+        "sources:\n  - id: crm\n    kind: api\n    types: [«touch.made]\n",
+        "did you mean `touch.recorded`?",
+    ),
+    (S, "sources:\n", "sources:\n  - «id: crm\n    kind: api\n", "types"),
+    (
+        S,
+        "sources:\n",
+        (
+            "sources:\n  - «id: x\n    kind: webhook\n    verify: {scheme: hmac-sha1, header: X, secrets: [{env: X}]}\n"
+            "    types: [page.viewed]\n    events: [{type: touch.recorded, email: a}]\n"
+        ),
+        "`events` makes touch.recorded, which `types` does not list; add it to `types`",
     ),
     (S, "sources:\n", "sources:\n  - «{id: x, preset: hubspt}\n", "did you mean `hubspot`?"),
     (S, "  - id: website", HOOK.strip("\n") + "\n  - id: «calls", "the source `calls` stands here twice"),

@@ -70,6 +70,12 @@ sources:
       - {type: custom.ping, email: email}
   - id: hubspot
     preset: hubspot
+  - id: ours
+    kind: webhook
+    verify: {scheme: standard-webhooks, secrets: [{file: first.secret}]}
+  - id: crm
+    kind: api
+    types: [opportunity.changed, custom.*]
 """
 
 
@@ -188,6 +194,14 @@ class Room:
     def _key(self, role: str) -> str:
         with self.units.engine.begin() as connection:
             return auth.create(connection, name=f"the {role} key", role=role, rep=None, now=self.clock.real())[1]
+
+    def make_key(self, name: str, role: str, *, rep: str | None = None, source: str | None = None) -> None:
+        """A key that `event(role=name)` sends."""
+        with self.units.engine.begin() as connection:
+            now = self.clock.real()
+            made = auth.create(connection, name=name, role=role, rep=rep, source=source, now=now)
+            self.secrets[name] = made[1]
+            self.keys.take(auth.listed(connection))
 
     async def ask(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"", chunk: int = 0

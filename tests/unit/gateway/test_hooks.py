@@ -23,7 +23,7 @@ CALL: dict[str, Any] = {
     "ended_at": "2026-12-01T08:59:00Z",
     "duration": 95,
     "customer": {"email": "Ann@acme.example"},
-    "agent": {"email": "ana@ours.example"},
+    "agent": {"email": "noor@ourcompany.example"},
 }
 TRIAL = {
     "type": "trial.began",
@@ -40,7 +40,9 @@ async def phoned(room: Room, body: bytes, **headers: str) -> Answer:
     return await room.ask("POST", "/hooks/phone", given | extra, body)
 
 
-async def billed(room: Room, body: bytes, id: str = "msg_1", secret: str = STANDARD_SECRET) -> Answer:
+async def billed(
+    room: Room, body: bytes, id: str = "msg_1", secret: str = STANDARD_SECRET, source: str = "billing"
+) -> Answer:
     """A Standard Webhook, rightly signed."""
     now = room.clock.real()
     headers = {
@@ -49,7 +51,7 @@ async def billed(room: Room, body: bytes, id: str = "msg_1", secret: str = STAND
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": Webhook(secret).sign(id, now, body.decode()),
     }
-    return await room.ask("POST", "/hooks/billing", headers, body)
+    return await room.ask("POST", f"/hooks/{source}", headers, body)
 
 
 async def test_a_call_becomes_a_touch(room: Room) -> None:
@@ -59,7 +61,7 @@ async def test_a_call_becomes_a_touch(room: Room) -> None:
     [kept] = room.kept
     assert (kept.type, kept.at) == ("touch.recorded", "2026-12-01T08:59:00+00:00")
     assert (kept.event.source, kept.event.email) == ("phone", "ann@acme.example")
-    assert kept.event.fields == {"channel": "phone", "answered": True, "rep_email": "ana@ours.example"}
+    assert kept.event.fields == {"channel": "phone", "answered": True, "rep_email": "noor@ourcompany.example"}
 
 
 async def test_each_entry_that_applies_makes_an_event_and_each_item_of_a_list(room: Room) -> None:

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.http import AssignBody, Listing, ProblemAnswer, ReasonBody, SnoozeBody, TouchBody
-from services.runtime import asgi, loglines
+from services.runtime import asgi, loglines, throttle
+from services.runtime.auth import Keys
 from services.runtime.clock import HandClock
 from services.runtime.http import Readiness, create_app
 from services.runtime.problem import Problem, problem_response
@@ -25,6 +26,8 @@ from services.runtime.telemetry import Telemetry
 from services.runtime.unit import StorageError
 
 CANARY = "Kanarienvogel"
+ADMIN = "a" * 40
+WITH_KEY = {"authorization": f"Bearer {ADMIN}"}
 LIMIT = 1000
 
 
@@ -92,6 +95,8 @@ class Site:
             clock=HandClock(),
             body_limit=LIMIT,
         )
+        self.keys = Keys(HandClock(), given=ADMIN)
+        self.app.state.keys = self.keys
         structlog.configure(
             processors=[*loglines.PROCESSORS, structlog.processors.JSONRenderer()],
             logger_factory=structlog.WriteLoggerFactory(file=self.log),
@@ -353,7 +358,7 @@ async def test_requests_are_counted_under_the_template_of_their_route(site: Site
     for path in ("/v1/leads/l1", "/v1/leads/l2", f"/{CANARY}", "/v1/fails/bug"):
         await site.ask("GET", path)
     await site.ask("DELETE", "/v1/leads/l3")
-    said = (await site.ask("GET", "/metrics")).text
+    said = (await site.ask("GET", "/metrics", headers=WITH_KEY)).text
     assert 'http_requests_total{method="GET",route="/v1/leads/{id}",status="200"} 2.0' in said
     assert 'http_requests_total{method="DELETE",route="/v1/leads/{id}",status="405"} 1.0' in said
     assert 'http_requests_total{method="GET",route="unmatched",status="404"} 1.0' in said
@@ -370,13 +375,44 @@ async def test_a_process_that_lives_says_so(site: Site) -> None:
 
 
 async def test_readiness_tells_what_was_checked(site: Site) -> None:
-    answer = await site.ask("GET", "/readyz")
+    answer = await site.ask("GET", "/readyz", headers=WITH_KEY)
     assert answer.status_code == 200
     assert answer.json() == {"status": "ready", "checks": {"database": "ok"}, "warnings": ["agreement.yaml:3:1: x"]}
     site.readiness = Readiness(False, {"database": "the disk is full"})
     answer = await site.ask("GET", "/readyz")
     assert answer.status_code == 503
     assert answer.json()["status"] == "not ready"
+
+
+async def test_without_a_key_readiness_is_the_state_alone(site: Site) -> None:
+    answer = await site.ask("GET", "/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
+    site.readiness = Readiness(False, {"database": CANARY})
+    answer = await site.ask("GET", "/readyz")
+    assert (answer.status_code, answer.json()) == (503, {"status": "not ready"})
+    problem(await site.ask("GET", "/readyz", headers={"authorization": "Bearer wrong"}), 401)
+
+
+async def test_metrics_need_a_key(site: Site) -> None:
+    problem(await site.ask("GET", "/metrics"), 401)
+    assert (await site.ask("GET", "/metrics", headers=WITH_KEY)).status_code == 200
+
+
+async def test_wrong_keys_are_throttled_by_address_and_a_right_one_is_not(site: Site) -> None:
+    wrong = {"authorization": "Bearer wrong"}
+    for _ in range(throttle.ATTEMPTS_MAX):
+        problem(await site.ask("GET", "/metrics", headers=wrong), 401)
+    answer = await site.ask("GET", "/metrics", headers=wrong)
+    problem(answer, 429)
+    assert answer.headers["retry-after"] == "60"
+    assert (await site.ask("GET", "/metrics", headers=WITH_KEY)).status_code == 200
+    problem(await site.ask("GET", "/metrics"), 401)
+
+
+async def test_nul_in_a_path_or_query_becomes_a_character_that_can_be_stored(site: Site) -> None:
+    assert (await site.ask("GET", "/v1/leads/a%00b")).json()["id"] == "a\ufffdb"
+    said = problem(await site.ask("GET", "/v1/leads/l1?limit=%00"), 422)
+    assert said["errors"][0]["pointer"] == "query:limit"
 
 
 async def test_the_description_promises_problems_and_nothing_of_the_frameworks_own(site: Site) -> None:

@@ -19,6 +19,9 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+SECRET = "a-very-secret-key-" * 2
+
+
 def refused() -> str:
     with pytest.raises(SettingsError) as caught:
         load()
@@ -56,9 +59,9 @@ def test_what_the_command_line_says_goes_before_the_environment(monkeypatch: pyt
 
 
 def test_a_secret_may_come_from_a_file_and_is_stripped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("  a-very-secret-key\n")
+    (tmp_path / "key").write_text(f"  {SECRET}\n")
     monkeypatch.setenv("FIRSTHOUR_ADMIN_KEY_FILE", str(tmp_path / "key"))
-    assert load().admin_key == SecretStr("a-very-secret-key")
+    assert load().admin_key == SecretStr(SECRET)
 
 
 def test_every_secret_may_come_from_a_file() -> None:
@@ -98,8 +101,8 @@ def test_a_secret_file_that_cannot_be_used_is_named(
         ("PUBLIC_URL", "https://[::1/hunter2"),
         ("SLACK_API_URL", "ftp://hunter2"),
         ("SLACK_BOT_TOKEN", "xoxb hunter2"),
-        ("ADMIN_KEY", "hunter2"),
-        ("ADMIN_KEY", "hunter2-mötley"),
+        ("ADMIN_KEY", "hunter2-" * 3 + "hunter2"),
+        ("ADMIN_KEY", "hunter2-mötley" * 3),
         ("SMTP_URL", "mail.example.com:hunter2"),
         ("MAIL_FROM", "hunter2"),
         ("MAIL_FROM", "A <a@example.com>\nBcc: hunter2@example.com"),
@@ -299,15 +302,13 @@ def test_mail_without_a_sender_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 def test_secrets_do_not_show_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIRSTHOUR_SMTP_URL", "smtp://u:hunter2@mail.example.com")
     monkeypatch.setenv("FIRSTHOUR_MAIL_FROM", "leads@example.com")
-    monkeypatch.setenv("FIRSTHOUR_ADMIN_KEY", "hunter2-hunter2")
+    monkeypatch.setenv("FIRSTHOUR_ADMIN_KEY", "hunter2-" * 4)
     assert "hunter2" not in repr(load())
 
 
 def test_unwise_settings_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FIRSTHOUR_ADMIN_KEY", "short-key")
     monkeypatch.setenv("FIRSTHOUR_SLACK_BOT_TOKEN", "xoxb-1234567890")
-    short, unsigned = load().warnings()
-    assert "ADMIN_KEY" in short
+    [unsigned] = load().warnings()
     assert "SLACK_SIGNING_SECRET" in unsigned
 
 

@@ -43,7 +43,7 @@ async def test_a_revoked_key_is_refused_at_once_and_stays_revoked(room: Room) ->
 
 
 async def test_a_key_ends_when_it_was_said_to(room: Room) -> None:
-    said = {"role": "ingest", "name": "x", "expires_at": "2026-12-01T10:00:00Z"}
+    said = {"role": "sales", "name": "x", "expires_at": "2026-12-01T10:00:00Z"}
     made = (await room.client.post("/v1/keys", json=said)).json()
     async with room.key(made["key"]) as other:
         assert (await other.get("/v1/leads")).status_code == 200

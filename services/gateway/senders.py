@@ -1,0 +1,121 @@
+"""Which types of event a sender may send, and for which rep a touch counts.
+
+The role of a key decides, or the source in `sources.yaml` that a key or a webhook belongs to. Touches end a promise and
+deals move a lead, so these types are not for everybody who may send events.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from schemas.events import FLAG_REP, Facts, Value
+from schemas.sources import ANY_CUSTOM, DEAL, MARKETING_TYPES, TOUCH
+from schemas.team import Team
+from services.gateway.domain.mapping import Understood
+from services.gateway.domain.values import UnmappableError
+from services.runtime.auth import Principal
+from services.runtime.problem import Problem
+
+_MARKETING: Final = frozenset(MARKETING_TYPES)
+ROLE_TYPES: Final[Mapping[str, frozenset[str]]] = {
+    "ingest": _MARKETING,
+    "marketing": _MARKETING,
+    "sales": _MARKETING | {TOUCH, DEAL},
+    "manager": _MARKETING | {TOUCH, DEAL},
+    "admin": _MARKETING | {TOUCH, DEAL},
+}
+REP_TYPES: Final = _MARKETING | {TOUCH}
+"""What the key of a rep of Sales may send: deals move the leads of other reps too."""
+
+Types = frozenset[str]
+
+
+def may_send(types: Types, type: str) -> bool:
+    """Tell whether a sender of these types may send this one."""
+    return type in types or (ANY_CUSTOM in types and type.startswith("custom."))
+
+
+def types_of_key(who: Principal, sources: Mapping[str, Types]) -> Types:
+    """Return what a key may send. `sources`: the types of each `kind: api` source. Raises `Problem` 403."""
+    if who.source is not None:
+        if who.source in sources:
+            return sources[who.source]
+        raise Problem(
+            403,
+            "Forbidden",
+            f"The key belongs to the source {who.source!r}, which `sources.yaml` no longer names. Add it again, as "
+            f"`- {{id: {who.source}, kind: api, types: [...]}}`.",
+        )
+    if who.rep is not None and not who.allows("manager"):
+        return REP_TYPES
+    return ROLE_TYPES[who.role]
+
+
+def permitted(found: list[Understood], who: Principal, sources: Mapping[str, Types], team: Team) -> list[Understood]:
+    """Return the events of a request under this key, each touch for the rep it counts for. Raises `Problem` 403."""
+    types = types_of_key(who, sources)
+    for index, one in enumerate(found):
+        if not may_send(types, one.type):
+            raise _forbidden(who, one.type, f"#/{index}/type" if len(found) > 1 else "#/type")
+        if one.type == TOUCH:
+            found[index] = _by_key(one, who, team)
+    return found
+
+
+def _forbidden(who: Principal, type: str, pointer: str) -> Problem:
+    if who.source is not None:
+        what, remedy = f"the source {who.source!r}", f"add it to `types` of {who.source} in sources.yaml"
+    else:
+        what = f"a key of the role {who.role}" + (" that acts as a rep" if who.rep else "")
+        remedy = "list it in `types` of a `kind: api` source, and make the key with `--source`"
+    return Problem(
+        403,
+        "Forbidden",
+        f"`{type}` is not a type that {what} may send; {remedy}.",
+        [{"pointer": pointer, "detail": f"is not sent by {what}; {remedy}"}],
+    )
+
+
+def check_source(one: Understood, source: str, types: Types, where: str) -> None:
+    """Raises `UnmappableError` when this source may not send the event at `where`."""
+    if not may_send(types, one.type):
+        raise UnmappableError(
+            f"{where}/type",
+            f"`{one.type}` is not a type that the source {source} may send",
+            f"add it to `types` of {source} in sources.yaml",
+            403,
+        )
+
+
+def by_known_rep(one: Understood, team: Team) -> Understood:
+    """A touch without a rep that is not in the team: it counts, for the owner's promise, and the name is dropped."""
+    fields = one.happened.fields
+    unknown = {
+        name
+        for name, known in (("rep", team.rep_by_id), ("rep_email", team.rep_by_email))
+        if name in fields and _written(name, fields[name]) not in known
+    }
+    if not unknown:
+        return one
+    kept = {name: value for name, value in fields.items() if name not in unknown}
+    return _with(one, kept, (*one.happened.flags, FLAG_REP))
+
+
+def _written(name: str, value: Value) -> str:
+    """A rep's id or address as the team file has it."""
+    return str(value).lower() if name == "rep_email" else str(value)
+
+
+def _by_key(one: Understood, who: Principal, team: Team) -> Understood:
+    """A touch as it counts: by the rep of the key. A manager may name another rep, and so may a key without a rep."""
+    fields = one.happened.fields
+    named = "rep" in fields or "rep_email" in fields
+    if who.rep is None or (named and who.allows("manager")):
+        return by_known_rep(one, team)
+    others = {name: value for name, value in fields.items() if name != "rep_email"}
+    return _with(one, {**others, "rep": who.rep}, one.happened.flags)
+
+
+def _with(one: Understood, fields: Facts, flags: Sequence[str]) -> Understood:
+    return replace(one, happened=replace(one.happened, fields=fields, flags=tuple(flags)))

@@ -1,0 +1,58 @@
+"""`/metrics` on a port of its own, without a key: for a network that only the monitoring reaches."""
+
+import contextlib
+import socket
+from collections.abc import AsyncGenerator, Generator
+from typing import Final
+
+from services.runtime import asgi, telemetry
+from services.runtime.asgi import App, Receive, Scope, Send
+from services.runtime.connection import Limits
+from services.runtime.problem import Problem, problem_response
+from services.runtime.server import PortTakenError, listen, serving
+from services.runtime.settings import PREFIX
+from services.runtime.telemetry import Telemetry
+
+PATH: Final = "/metrics"
+LIMITS: Final = Limits(connections_max=50)
+
+
+@contextlib.contextmanager
+def listening(host: str, port: int | None) -> Generator[socket.socket | None, None, None]:
+    """A socket for this port; None without one. Raises `PortTakenError`."""
+    if port is None:
+        yield None
+        return
+    try:
+        bound = listen(host, port)
+    except PortTakenError:
+        raise PortTakenError(
+            f"{PREFIX}METRICS_PORT: port {port} of {host} cannot be listened on; choose a free port"
+        ) from None
+    with contextlib.closing(bound):
+        yield bound
+
+
+@contextlib.asynccontextmanager
+async def answering(known: Telemetry, bound: socket.socket | None) -> AsyncGenerator[None, None]:
+    """While inside, metrics are answered on this socket, where there is one."""
+    if bound is None:
+        yield
+        return
+    async with serving(exposition(known), bound, LIMITS):
+        yield
+
+
+def exposition(known: Telemetry) -> App:
+    """An application that answers `GET /metrics` and nothing else."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == PATH and scope["method"] in ("GET", "HEAD"):
+            headers = {"Content-Type": telemetry.CONTENT_TYPE, "Cache-Control": "no-store"}
+            await asgi.send_response(send, 200, headers, known.text())
+        else:
+            await asgi.send_response(
+                send, *problem_response(Problem(404, "No such path", f"This port answers {PATH}."), "")
+            )
+
+    return app

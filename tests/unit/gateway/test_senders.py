@@ -1,0 +1,126 @@
+"""Which types of event a key or a source may send, and for which rep a touch counts."""
+
+import json
+from typing import Any
+
+import pytest
+
+from schemas.events import FLAG_REP, OUTSIDE_TYPES
+from schemas.sources import DEAL, MARKETING_TYPES, TOUCH
+from services.gateway import ingest
+from services.gateway.senders import REP_TYPES, ROLE_TYPES, may_send
+from services.runtime.auth import ROLES
+from tests.unit.gateway.room import SOURCES, Room
+from tests.unit.gateway.test_hooks import billed
+
+ANN = {"id": "1", "email": "ann@acme.example"}
+REP, MANAGER, EMAIL = "noor", "ines", "noor@ourcompany.example"
+ALL = (*OUTSIDE_TYPES, "custom.note")
+ONLY_SOME = {TOUCH: {"sales", "manager", "admin"}, DEAL: {"sales", "manager", "admin"}}
+
+
+def touch(**data: Any) -> dict[str, Any]:
+    return {**ANN, "type": TOUCH, "data": {"channel": "phone", **data}}
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_the_role_of_a_key_decides_which_types_it_sends(room: Room, role: str) -> None:
+    room.make_key("this", role)
+    for type in ALL:
+        answer = await room.event({**ANN, "type": type}, role="this")
+        allowed = role in ONLY_SOME.get(type, ROLES)
+        assert answer.status == (202 if allowed else 403), (type, answer.body)
+        if not allowed:
+            assert (answer.json["title"], answer.pointer) == ("Forbidden", "#/type")
+            assert "kind: api" in answer.json["detail"]
+    assert len(room.kept) == sum(role in ONLY_SOME.get(type, ROLES) for type in ALL)
+    assert room.letters == []
+
+
+def test_every_role_has_its_types() -> None:
+    assert ROLE_TYPES.keys() == ROLES.keys()
+    assert {type for type in OUTSIDE_TYPES if not may_send(REP_TYPES, type)} == {DEAL}
+    assert not {TOUCH, DEAL} & set(MARKETING_TYPES)
+
+
+async def test_a_list_with_one_forbidden_event_is_refused_whole(room: Room) -> None:
+    answer = await room.event([{**ANN, "type": "page.viewed"}, touch()])
+    assert (answer.status, answer.pointer) == (403, "#/1/type")
+    assert room.kept == []
+
+
+async def test_a_key_of_a_source_sends_the_types_of_that_source_and_no_other(room: Room) -> None:
+    room.make_key("crm", "ingest", source="crm")
+    for type, status in ((DEAL, 202), ("custom.note", 202), (TOUCH, 403), ("page.viewed", 403)):
+        assert (await room.event({**ANN, "type": type}, role="crm")).status == status
+    room.configure(SOURCES.replace("- id: crm", "- id: crm2"))
+    answer = await room.event({**ANN, "type": DEAL}, role="crm")
+    assert answer.status == 403
+    assert "no longer names" in answer.json["detail"]
+
+
+# --- touches -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("said", [{}, {"rep": "tom"}, {"rep_email": "tom@ourcompany.example"}, {"rep": "nobody"}])
+async def test_a_touch_from_a_reps_key_counts_as_that_reps(room: Room, said: dict[str, str]) -> None:
+    room.make_key("this", "sales", rep=REP)
+    assert (await room.event(touch(**said), role="this")).status == 202
+    assert room.kept[0].event.fields == {"channel": "phone", "rep": REP}
+    assert (await room.event({**ANN, "type": DEAL}, role="this")).status == 403
+
+
+async def test_a_manager_and_a_key_without_a_rep_may_name_the_rep(room: Room) -> None:
+    room.make_key("manager", "manager", rep=MANAGER)
+    for role in ("sales", "manager"):
+        await room.event(touch(rep=REP), role=role)
+    await room.event(touch(), role="manager")
+    await room.event(touch(), role="sales")
+    assert [kept.event.fields.get("rep") for kept in room.kept] == [REP, REP, MANAGER, None]
+    assert {kept.event.flags for kept in room.kept} == {()}
+
+
+async def test_an_unknown_rep_is_dropped_from_a_touch_and_the_touch_is_flagged(room: Room) -> None:
+    for said in ({"rep": "zed"}, {"rep_email": "zed@acme.example"}, {"rep": 7}, {"rep": "zed", "rep_email": EMAIL}):
+        assert (await room.event(touch(**said), role="sales")).status == 202
+    *others, last = room.kept
+    assert [kept.event.fields for kept in others] == [{"channel": "phone"}] * 3
+    assert last.event.fields == {"channel": "phone", "rep_email": EMAIL}
+    assert {kept.event.flags for kept in room.kept} == {(FLAG_REP,)}
+
+
+async def test_the_address_of_a_rep_is_known_in_any_case(room: Room) -> None:
+    await room.event(touch(rep_email=EMAIL.upper()), role="sales")
+    assert room.kept[0].event.flags == ()
+
+
+# --- hooks -------------------------------------------------------------------------------------------------------
+
+
+async def send(room: Room, type: str, **data: Any) -> Any:
+    body = json.dumps({"type": type, "data": {"email": "ann@acme.example", **data}}).encode()
+    return await billed(room, body, source="ours")
+
+
+async def test_a_hook_without_a_mapping_sends_the_marketing_types_and_keeps_the_rest_for_the_operator(
+    room: Room,
+) -> None:
+    assert (await send(room, "page.viewed")).status == 202
+    for type in (TOUCH, DEAL):
+        answer = await send(room, type)
+        assert (answer.status, answer.json["title"]) == (403, "Forbidden")
+        assert "`types` of ours" in answer.json["detail"]
+    assert [kept.type for kept in room.kept] == ["page.viewed"]
+    assert len(room.letters) == 2
+
+
+async def test_a_refused_hook_is_taken_once_its_source_lists_the_type(room: Room) -> None:
+    await send(room, TOUCH, rep="zed")
+    listed = SOURCES.replace(
+        "- id: ours\n    kind: webhook\n", f"- id: ours\n    kind: webhook\n    types: [{TOUCH}]\n"
+    )
+    room.configure(listed)
+    [letter] = room.letters
+    await room.units.run(lambda unit: ingest.replay(unit, letter))
+    assert [(kept.type, kept.event.flags) for kept in room.kept] == [(TOUCH, (FLAG_REP,))]
+    assert (await send(room, "page.viewed")).status == 403
