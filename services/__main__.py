@@ -158,7 +158,7 @@ class Up:
             config = ConfigFiles(self.settings.config_dir)
             with (
                 contextlib.closing(listen(self.host, self.port)) as bound,
-                listening(self.host, self.settings.metrics_port) as metrics,
+                listening(self.host, self.settings.metrics_port, bound) as metrics,
             ):
                 lock, clock = compose.open_clock(self.settings.data_dir, self.speed)
                 feed = Feed(out())

@@ -43,7 +43,7 @@ class Process:
         with (
             stop.on_signals(),
             contextlib.closing(listen(self.host, self.port)) as bound,
-            listening(self.host, self.settings.metrics_port) as metrics,
+            listening(self.host, self.settings.metrics_port, bound) as metrics,
         ):
 
             async def started() -> None:

@@ -217,7 +217,8 @@ class Keys:
     def take(self, keys: list[Key], read_at: datetime | None = None) -> None:
         """These were the keys at `read_at`; now, if absent."""
         self._by_hash = {key.hash: key for key in keys}
-        self.read_at = read_at or self.clock.real()
+        now = self.clock.real()
+        self.read_at = min(read_at or now, now)  # a clock that was fast then must not make them younger
 
     def _age(self, now: datetime) -> float:
         """The seconds since the keys were read. Infinite before the first time."""
@@ -284,10 +285,10 @@ class Keys:
 def keys_of(settings: Settings, clock: Clock, configs: Configs) -> Keys:
     """The keys of this installation."""
     given = settings.admin_key.get_secret_value() if settings.admin_key else None
-    return Keys(clock, given, works=_working(configs), age_seconds_max=settings.keys_age_seconds_max)
+    return Keys(clock, given, works=working(configs), age_seconds_max=settings.keys_age_seconds_max)
 
 
-def _working(configs: Configs) -> Callable[[str], bool]:
+def working(configs: Configs) -> Callable[[str], bool]:
     """Whether a rep is one of the team, and active there, by the configuration in force."""
 
     def works(rep: str) -> bool:

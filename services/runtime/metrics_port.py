@@ -9,7 +9,7 @@ from services.runtime import asgi, telemetry
 from services.runtime.asgi import App, Receive, Scope, Send
 from services.runtime.connection import Limits
 from services.runtime.problem import Problem, problem_response
-from services.runtime.server import PortTakenError, listen, serving
+from services.runtime.server import PortTakenError, listen, port_of, serving
 from services.runtime.settings import PREFIX
 from services.runtime.telemetry import Telemetry
 
@@ -18,12 +18,14 @@ LIMITS: Final = Limits(connections_max=50)
 
 
 @contextlib.contextmanager
-def listening(host: str, port: int | None) -> Generator[socket.socket | None, None, None]:
-    """A socket for this port; None without one. Raises `PortTakenError`."""
+def listening(host: str, port: int | None, front: socket.socket) -> Generator[socket.socket | None, None, None]:
+    """A socket for this port beside `front`; None without one. Raises `PortTakenError`."""
     if port is None:
         yield None
         return
     try:
+        if port == port_of(front):
+            raise PortTakenError
         bound = listen(host, port)
     except PortTakenError:
         raise PortTakenError(

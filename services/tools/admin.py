@@ -85,7 +85,7 @@ def _keys(api: APIRouter, resources: Resources, keys: Keys) -> None:
     async def listing(who: Admin) -> dict[str, Any]:
         """Every key, oldest first; never a secret."""
         now = resources.clock.real()
-        return {"items": [_listed(key, now) for key in await resources.reads(auth.listed)], "next": None}
+        return {"items": [_listed(key, now, keys) for key in await resources.reads(auth.listed)], "next": None}
 
     @api.delete("/v1/keys/{id}")
     async def revoke(id: str, who: Admin) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _keys(api: APIRouter, resources: Resources, keys: Keys) -> None:
         found = next((key for key in await resources.reads(auth.listed) if key.id == id), None)
         if found is None:
             raise Problem(404, "Unknown key", f"There is no key with the id {id!r}: `firsthour keys list`.")
-        return _listed(found, resources.clock.real())
+        return _listed(found, resources.clock.real(), keys)
 
 
 def _checked(body: KeyBody, resources: Resources) -> None:
@@ -142,8 +142,10 @@ def _create(unit: Unit, body: KeyBody, once: Once, made: dict[str, str]) -> idem
     return idempotency.once(unit, once.scope, once.key, once.fingerprint, work)
 
 
-def _listed(key: Key, now: datetime) -> dict[str, Any]:
+def _listed(key: Key, now: datetime, keys: Keys) -> dict[str, Any]:
     state = "revoked" if key.revoked_at else "alive" if key.lives(now) else "expired"
+    if state == "alive" and key.rep is not None and not keys.works(key.rep):
+        state = "rep gone"
     return {**{name: value for name, value in asdict(key).items() if name != "hash"}, "state": state}
 
 

@@ -1,0 +1,139 @@
+"""What a process answers before it has started, on its metrics port, and with keys that it read from its own disk."""
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+from sqlalchemy.engine import Connection
+
+from services.distributed import CachedKeys, Door
+from services.runtime.auth import Key, Keys, digest
+from services.runtime.clock import HandClock
+from services.runtime.metrics_port import answering, listening
+from services.runtime.problem import Problem
+from services.runtime.server import PortTakenError, listen, port_of
+from services.runtime.telemetry import Telemetry
+from services.runtime.unit import StorageError, Units
+
+ADMIN = "a" * 40
+REASONS = ("10.0.0.7:5432 refuses the user firsthour", "kafka:9092 does not answer")
+
+
+# --- before the start --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/readyz", "/healthz", "/metrics", "/v1/leads", "/v1/events", "/v1/forms/demo"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_before_the_start_no_path_names_a_host_a_user_or_a_broker(method: str, path: str) -> None:
+    door = Door(Keys(HandClock(), given=ADMIN))
+    door.waits_for = REASONS
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://site") as client:
+        answer = await client.request(method, path)
+        assert answer.status_code in (200, 401, 405, 503)
+        said = answer.text + str(answer.headers)
+        assert not any(word in said for word in ("10.0.0.7", "5432", "firsthour@", "user", "kafka", "9092"))
+        if path == "/readyz" and method == "GET":
+            assert (answer.status_code, answer.json()) == (503, {"status": "not ready"})
+            told = await client.get(path, headers={"authorization": f"Bearer {ADMIN}"})
+            assert list(told.json()["checks"].values()) == list(REASONS)
+
+
+# --- metrics -----------------------------------------------------------------------------------------------------
+
+
+async def test_metrics_have_a_port_of_their_own_that_answers_nothing_else() -> None:
+    with listen("127.0.0.1", 0) as free:
+        port = port_of(free)
+    telemetry = Telemetry()
+    telemetry.accepted("website")
+    with listen("127.0.0.1", 0) as front, listening("127.0.0.1", port, front) as bound:
+        with (
+            pytest.raises(PortTakenError, match="FIRSTHOUR_METRICS_PORT"),
+            listening("127.0.0.1", port_of(front), front),
+        ):
+            pass
+        async with (
+            answering(telemetry, bound),
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
+        ):
+            answer = await client.get("/metrics")
+            assert (answer.status_code, answer.headers["content-type"]) == (
+                200,
+                "text/plain; version=0.0.4; charset=utf-8",
+            )
+            assert 'events_accepted_total{source="website"} 1.0' in answer.text
+            assert (await client.head("/metrics")).content == b""
+            for path in ("/", "/readyz", "/v1/leads"):
+                assert (await client.get(path)).status_code == 404
+            assert (await client.post("/metrics", content=b"x")).status_code == 404
+
+
+async def test_without_a_metrics_port_nothing_listens() -> None:
+    with listen("127.0.0.1", 0) as front, listening("127.0.0.1", None, front) as bound:
+        assert bound is None
+        async with answering(Telemetry(), bound):
+            pass
+
+
+# --- keys on disk ------------------------------------------------------------------------------------------------
+
+
+class Database:
+    """The keys of the table, while it is there."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.keys: list[Key] = []
+
+    async def __call__(self, work: Callable[[Connection], Any], /) -> Any:
+        if self.away:
+            raise StorageError("away")
+        return [*self.keys]
+
+    async def run(self, work: Callable[..., Any]) -> None:
+        if self.away:
+            raise StorageError("away")
+
+
+def known(clock: HandClock, database: Database, directory: Path) -> tuple[Keys, CachedKeys]:
+    keys = Keys(clock, age_seconds_max=3_600)
+    return keys, CachedKeys(keys, cast(Units, database), database, directory)
+
+
+async def test_keys_from_the_disk_are_as_old_as_when_the_database_told_them(tmp_path: Path) -> None:
+    clock, database = HandClock(), Database()
+    database.keys = [Key("k", "form", "ingest", None, digest("fh_k"), clock.now, None, None, None)]
+    _, keeper = known(clock, database, tmp_path)
+    await keeper.step()
+    clock.advance(minutes=30)
+    await keeper.step()
+    database.away = True
+    clock.advance(minutes=59)
+    keys, keeper = known(clock, database, tmp_path)  # another process on the same disk
+    await keeper.step()
+    assert keys.find("Bearer fh_k") is not None
+    assert keys.warnings() == ("keys were read 3540 s ago: one that was revoked since is still accepted",)
+    clock.advance(minutes=2)
+    with pytest.raises(Problem) as caught:
+        keys.find("Bearer fh_k")
+    assert caught.value.status == 503
+    database.away, database.keys = False, []
+    await keeper.step()
+    assert keys.find("Bearer fh_k") is None
+    assert keys.warnings() == ()
+
+
+async def test_a_cache_from_a_fast_clock_is_not_younger_than_now(tmp_path: Path) -> None:
+    clock, database = HandClock(), Database()
+    _, keeper = known(clock, database, tmp_path)
+    await keeper.step()
+    ahead = (clock.now + timedelta(days=300)).timestamp()
+    os.utime(tmp_path / "keys.cache", (ahead, ahead))
+    keys, _ = known(clock, database, tmp_path)
+    clock.advance(hours=2)
+    with pytest.raises(Problem):
+        keys.find("Bearer fh_k")
