@@ -1,7 +1,7 @@
 """Takes bodies apart by content type and charset: strict JSON, urlencoded and multipart forms. Says 415, 400, 413 or 422."""
 
+import re
 from typing import Final, NoReturn
-from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -19,6 +19,10 @@ JSON: Final = "application/json"
 FIELDS_MAX: Final = 500
 HEADER_MAX: Final = 1_000  # bytes of a content type; a boundary has at most 70
 
+PART_HEADER_MAX: Final = 1_024  # bytes of a line in the head of a part; to read its parameters takes the square
+
+_QUOTED = re.compile(rb"%([0-9A-Fa-f]{2})")
+_BYTES = {f"{a}{b}".encode(): bytes.fromhex(a + b) for a in "0123456789abcdefABCDEF" for b in "0123456789abcdefABCDEF"}
 _REPLACEMENT = "\ufffd"
 _MARK = "\ufeff"  # the byte order mark
 _Raw = tuple[bytes, bytes, str | None]
@@ -133,7 +137,12 @@ def _urlencoded(body: bytes) -> list[_Raw]:
 
 
 def _unquoted(text: bytes) -> bytes:
-    return unquote_to_bytes(text.replace(b"+", b" "))
+    """Decode percent signs as the standard library does, which takes three times as long for a body full of them."""
+    return _QUOTED.sub(_byte, text.replace(b"+", b" "))
+
+
+def _byte(quoted: re.Match[bytes]) -> bytes:
+    return _BYTES[quoted[1]]
 
 
 def _too_many() -> NoReturn:
@@ -205,6 +214,7 @@ def _multipart(body: bytes, boundary: bytes) -> list[_Raw]:
                 "on_part_end": parts.end,
                 "on_end": parts.finished,
             },
+            max_header_size=PART_HEADER_MAX,
         )
         parser.write(body.removeprefix(_MARK.encode()))
         parser.finalize()

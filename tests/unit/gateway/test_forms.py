@@ -2,11 +2,13 @@
 
 import json
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote_to_bytes, urlencode
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from services.gateway import ingest
+from services.gateway import bodies, ingest
 from tests.unit.gateway.room import SOURCES, Room
 
 DEMO = "/v1/forms/demo-request"
@@ -439,6 +441,20 @@ async def test_a_kept_form_can_be_corrected_and_retried(room: Room) -> None:
     _, corrected = multipart([('name="email"', b"ann@acme.example")])
     await room.units.run(lambda unit: ingest.replay(unit, letter, corrected))
     assert room.kept[0].event.email == "ann@acme.example"
+
+
+@given(
+    st.lists(st.sampled_from([b"%", b"%4", b"%41", b"%e4%bc", b"+", b"a", b"%zz", b"\xff", b"%%", b"F"])).map(b"".join)
+)
+def test_percent_signs_are_decoded_as_the_standard_library_does(text: bytes) -> None:
+    fields, _ = bodies.form(b"x=" + text, bodies.URLENCODED, {b"charset": b"latin1"})
+    assert fields == {"x": unquote_to_bytes(text.replace(b"+", b" ")).decode("cp1252", "replace")}
+
+
+async def test_the_head_of_a_part_is_bounded(room: Room) -> None:
+    headers, body = multipart([('name="email"', b"ann@acme.example"), ("name=a" + ';"' * 600, b"x")])
+    assert (await room.ask("POST", DEMO, headers, body)).status == 400
+    assert [letter.body for letter in room.letters] == [body]
 
 
 # --- pages for visitors ----------------------------------------------------------------------------------------------
