@@ -213,10 +213,11 @@ class Gateway:
         try:
             if asked.headers.get(b"content-encoding", b"identity").lower() != b"identity":
                 raise UnmappableError("header:Content-Encoding", "is not taken", "send the body as it is", 415)
-            if not bodies.is_json(media.partition(";")[0].strip().lower()):
+            kind, options = bodies.content_type(asked.headers.get(b"content-type", b"application/json"))
+            if not bodies.is_json(kind):
                 raise UnmappableError("header:Content-Type", "is not JSON", "send application/json", 415)
             now, team = self._clock.business(), self._resources.config.current.team
-            items = await _in_turns(ingest.hook_items(hook, asked.body, team, delivery=delivery, now=now))
+            items = await _in_turns(ingest.hook_items(hook, asked.body, options, team, delivery=delivery, now=now))
             bad = [item for item in items if isinstance(item, BadItem)]
             found = [one for item in items if not isinstance(item, BadItem) for one in item]
             if bad and not found:

@@ -76,7 +76,7 @@ def json(body: bytes, options: Options | None = None) -> Parsed:
     JSON is UTF-8 whatever is declared; a body that is not is read in the charset that the options declare.
     """
     altered = False
-    if options and (codec := _codec(options)) != UTF_8 and not _is_utf_8(body):
+    if options and b"charset" in options and not _is_utf_8(body) and (codec := _codec(options)) != UTF_8:
         text = decoded(body, codec)
         body, altered = text.encode(), _REPLACEMENT in text
     try:

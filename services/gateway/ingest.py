@@ -150,13 +150,20 @@ class BadItem(NamedTuple):
 
 
 def hook_items(
-    hook: Hook, body: bytes, team: Team, *, delivery: str, now: datetime, again: bool = False
+    hook: Hook,
+    body: bytes,
+    options: bodies.Options,
+    team: Team,
+    *,
+    delivery: str,
+    now: datetime,
+    again: bool = False,
 ) -> Iterator[list[Understood] | BadItem]:
     """The events of each item of a verified body. Raises `UnmappableError` for a body that is not JSON.
 
     `again`: an operator retries it, and answers for its age.
     """
-    parsed = bodies.json(body)
+    parsed = bodies.json(body, options)
     is_list = isinstance(parsed.value, list) and bool(hook.entries)
     ids = hooks.Ids()
     for index, item in enumerate(parsed.value if isinstance(parsed.value, list) and is_list else [parsed.value]):
@@ -226,7 +233,7 @@ def _again(letter: DeadLetter, places: Places, body: bytes, team: Team, now: dat
     if path.startswith(HOOKS_PATH) and (hook := places.hooks.get(path.removeprefix(HOOKS_PATH))):
         delivery = id or sha256(letter.body).hexdigest()[:32]
         found: list[Understood] = []
-        for item in hook_items(hook, body, team, delivery=delivery, now=now, again=True):
+        for item in hook_items(hook, body, options, team, delivery=delivery, now=now, again=True):
             if isinstance(item, BadItem):
                 raise item.wrong
             found += item

@@ -115,7 +115,7 @@ async def test_a_letter_that_is_still_wrong_stays(room: Room) -> None:
         ({"content-type": "text/plain"}, 415),
         ({}, 415),
         ({"content-type": "application/json; charset=iso-8859-1"}, 202),
-        ({"content-type": "application/json; charset=unicode_escape"}, 415),
+        ({"content-type": "application/json; charset=unicode_escape"}, 202),
         ({"content-type": "application/json", "content-encoding": "gzip"}, 415),
         ({"content-type": "Application/JSON; charset=UTF-8"}, 202),
         ({"content-type": "application/json", "content-encoding": "identity"}, 202),
@@ -338,3 +338,17 @@ async def test_what_was_changed_on_arrival_is_counted(room: Room) -> None:
     text = room.telemetry.text().decode()
     assert 'event_flags_total{flag="time-replaced"} 1.0' in text
     assert 'event_flags_total{flag="facts-dropped"} 1.0' in text
+
+
+async def test_json_is_read_in_the_charset_that_is_declared_unless_it_is_utf_8(room: Room) -> None:
+    body = json.dumps({**ANN, "data": {"name": "M\xfcller"}}, ensure_ascii=False)
+    for sent in (body.encode(), body.encode("latin-1")):
+        answer = await room.ask(
+            "POST", "/v1/events", key(room) | {"content-type": "application/json; charset=latin1"}, sent
+        )
+        assert answer.status == 202
+        assert room.kept[-1].event.person == {"name": "M\xfcller"}
+    undeclared = await room.ask("POST", "/v1/events", key(room) | PLAIN, body.encode("latin-1"))
+    assert undeclared.status == 400
+    unknown = {"content-type": "application/json; charset=unicode_escape"}
+    assert (await room.ask("POST", "/v1/events", key(room) | unknown, body.encode("latin-1"))).status == 415

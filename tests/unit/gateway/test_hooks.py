@@ -183,6 +183,12 @@ async def test_a_signature_that_says_when_it_was_sent_may_tell_of_long_ago(room:
     assert room.kept[0].at == "2011-03-05T08:00:00+00:00"
 
 
+async def test_a_webhook_in_a_declared_charset_is_read(room: Room) -> None:
+    body = json.dumps({**CALL, "kind": "x", "note": "Gr\xfc\xdfe"}, ensure_ascii=False).encode("latin-1")
+    assert (await phoned(room, body, content_type="application/json; charset=ISO-8859-1")).status == 202
+    assert room.kept[0].event.fields == {"note": "Gr\xfc\xdfe"}
+
+
 async def test_a_retry_names_the_same_events(room: Room) -> None:
     for _ in range(2):
         await phoned(room, json.dumps({**CALL, "uuid": None}).encode())
