@@ -24,7 +24,7 @@ from services.notifier.channels.email import EmailChannel, MailSettingsError, se
 from services.notifier.channels.inbox import InboxChannel
 from services.notifier.channels.slack import SlackChannel
 from services.process import Process
-from services.runtime import endpoints, host_warnings, loglines, settings
+from services.runtime import endpoints, host_warnings, loglines, settings, source_secrets
 from services.runtime.clock import Clock, HostClock
 from services.runtime.config import ConfigError, ConfigFiles
 from services.runtime.connection import Limits
@@ -156,6 +156,8 @@ class Up:
         stop = Stop()
         with stop.on_signals():
             config = ConfigFiles(self.settings.config_dir)
+            if unusable := source_secrets.examine(config.current, settings.environ()).errors:
+                raise ConfigError(unusable)
             with (
                 contextlib.closing(listen(self.host, self.port)) as bound,
                 listening(self.host, self.settings.metrics_port, bound) as metrics,
@@ -229,7 +231,8 @@ class Serving:
         for line in (await self._greeting()).lines():
             say(line)
         config = self._system.resources.config.current
-        for warning in (*host_warnings.warnings(self._up.settings, config.sources), *config.warnings):
+        secrets = source_secrets.examine(config, settings.environ()).warnings
+        for warning in (*host_warnings.warnings(self._up.settings, config.sources), *config.warnings, *secrets):
             say(f"warning: {warning}", style="yellow")
 
     async def _greeting(self) -> Greeting:

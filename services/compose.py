@@ -19,7 +19,7 @@ from schemas import topics
 from services.gateway.app import Gateway
 from services.notifier.channels.base import Channel
 from services.router.store import waiting_by_pool
-from services.runtime import auth, housekeeping, log, meta, normalise
+from services.runtime import auth, housekeeping, log, meta, normalise, source_secrets
 from services.runtime.clock import Clock, HostClock
 from services.runtime.config import ConfigFiles
 from services.runtime.deadletters import retention_of
@@ -29,7 +29,7 @@ from services.runtime.log import TableLog
 from services.runtime.migrate import migrate
 from services.runtime.reads import Reads, SqliteReads
 from services.runtime.service import Resources, Runner, Service
-from services.runtime.settings import CLOCK_SKEW_SECONDS, Settings
+from services.runtime.settings import CLOCK_SKEW_SECONDS, Settings, environ
 from services.runtime.sqlite import SqliteUnits, hold, reader_engine, writer_engine
 from services.runtime.telemetry import Telemetry
 from services.runtime.unit import StorageError, Unit, Units
@@ -288,7 +288,8 @@ def _app(resources: Resources, chosen: Sequence[Service], keys: auth.Keys, worke
         checks = {f"{w.consumer}.{w.topic}": w.stopped or "ok" for w in workers}
         checks["writer"] = "ok" if resources.units.alive else "the writer ended"
         files = resources.config
-        warnings = list(files.current.warnings)
+        secrets = source_secrets.examine(files.current, environ())
+        warnings = [*files.current.warnings, *map(str, secrets.errors), *secrets.warnings]
         if files.problem is not None:
             warnings.insert(
                 0, f"configuration refused, version {files.current.version} stays in force: {files.problem}"

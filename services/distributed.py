@@ -21,7 +21,15 @@ from schemas.topics import ALL
 from services.compose import KEYS_SECONDS, Gauges, all_services, keep_running, run_all
 from services.gateway.app import Gateway
 from services.notifier.channels.base import Channel
-from services.runtime import auth, database_look, endpoints, housekeeping, kafka_admin, normalise
+from services.runtime import (
+    auth,
+    database_look,
+    endpoints,
+    housekeeping,
+    kafka_admin,
+    normalise,
+    source_secrets,
+)
 from services.runtime.applied import AppliedConfig
 from services.runtime.clock import Clock, SharedClock
 from services.runtime.deadletters import retention_of
@@ -46,7 +54,7 @@ from services.runtime.publisher import CONNECTIONS, SESSION, Publisher
 from services.runtime.reach import Trouble
 from services.runtime.reads import Reads
 from services.runtime.service import Resources, Runner, Service
-from services.runtime.settings import Settings
+from services.runtime.settings import Settings, environ
 from services.runtime.spool import Spool
 from services.runtime.sqlite import hold
 from services.runtime.telemetry import Telemetry
@@ -551,6 +559,7 @@ def _readiness(made: Distributed, wanted: Sequence[str], watch: Watch) -> Readin
     if made.intake is not None:
         checks["intake"] = made.intake.ready()
         warnings += made.intake.warnings()
+        warnings += _secrets(made.config)
         if made.intake.spooled:
             warnings.append(f"{made.intake.spooled} events wait in the spool")
     if set(wanted) - {GATEWAY}:
@@ -586,6 +595,14 @@ def _publishing(publisher: Publisher) -> tuple[str, list[str]]:
     if age.waited < NOT_READY_AGE:
         return "ok", [*warnings, str(age)]
     return str(age), [*warnings, str(age)]
+
+
+def _secrets(config: AppliedConfig) -> list[str]:
+    """Secrets of sources that are missing or cannot be used."""
+    if not config.known:
+        return []
+    found = source_secrets.examine(config.current, environ())
+    return [*map(str, found.errors), *found.warnings]
 
 
 class Door:

@@ -11,16 +11,17 @@ import structlog
 
 from services.distributed import GATEWAY, Distributed, Door, open_distributed, troubles
 from services.notifier.channels.base import Channel
-from services.runtime import host_warnings
+from services.runtime import host_warnings, source_secrets
 from services.runtime.clock import Clock, HostClock
 from services.runtime.connection import Limits
 from services.runtime.metrics_port import answering, listening
 from services.runtime.server import Stop, listen, port_of, serve
-from services.runtime.settings import Settings
+from services.runtime.settings import Settings, environ
 from services.runtime.version import VERSION
 
 LOOK_SECONDS: Final = 1.0
 STOPPED_BADLY: Final = 1
+BAD_SETTING: Final = 2
 
 _log = structlog.get_logger(__name__)
 
@@ -90,7 +91,8 @@ class Process:
     async def _work(self, system: Distributed, door: Door, stop: Stop, answered: asyncio.Event) -> int:
         if not await self._wait(system, door, stop):
             return 0
-        self._warn(system)
+        if not self._warn(system):
+            return BAD_SETTING
         running = asyncio.create_task(system.run())
         door.inner = system.app
         asked = asyncio.create_task(stop.asked.wait())
@@ -107,14 +109,21 @@ class Process:
         _log.error("ends, so that another can start", problem=system.why, exc_info=ended)
         return STOPPED_BADLY
 
-    def _warn(self, system: Distributed) -> None:
-        """Log what is unwise, once the configuration is known: the variables that it names are no mistakes."""
+    def _warn(self, system: Distributed) -> bool:
+        """Log what is unwise, once the configuration is known: the variables that it names are no mistakes. False: a
+        secret of a source cannot be used. A gateway alone is given them."""
         config = system.config.current
-        keeps_data = GATEWAY in self.wanted
-        for warning in host_warnings.warnings(self.settings, config.sources, keeps_data=keeps_data):
+        front = GATEWAY in self.wanted
+        for warning in host_warnings.warnings(self.settings, config.sources, keeps_data=front):
             _log.warning("unwise setting", problem=warning)
         for warning in config.warnings:
             _log.warning("unwise configuration", problem=warning)
+        secrets = source_secrets.examine(config, environ()) if front else source_secrets.Examined((), ())
+        for warning in secrets.warnings:
+            _log.warning("secret missing", problem=warning)
+        for error in secrets.errors:
+            _log.error("secret unusable", problem=str(error))
+        return not secrets.errors
 
     async def _wait(self, system: Distributed, door: Door, stop: Stop) -> bool:
         """Until everything that is needed is there; False when told to stop before. A gateway needs to know its

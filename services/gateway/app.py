@@ -22,7 +22,7 @@ from services.gateway.domain.values import Json, UnmappableError
 from services.gateway.ingest import EVENTS_PATH, FORMS_PATH, HOOKS_PATH, BadItem
 from services.gateway.reading import body_of
 from services.gateway.sources import Hook, Places, places_of
-from services.runtime import idempotency
+from services.runtime import idempotency, source_secrets
 from services.runtime.asgi import App, Receive, Scope, Send, as_problem, checked_body, request_id_of
 from services.runtime.auth import Keys, Principal
 from services.runtime.clock import new_id
@@ -45,6 +45,7 @@ TURN_ITEMS: Final = 10
 """Items of a list that are read before other requests have a turn: each may cost a few milliseconds at worst."""
 PRESET_RETRY_SECONDS: Final = 3_600
 PREFLIGHT_SECONDS: Final = 600
+SECRETS_SECONDS: Final = 1.0  # how often secret files are looked at
 
 _ALWAYS: Final = (
     (b"cache-control", b"no-store"),
@@ -94,6 +95,8 @@ class Gateway:
         self._accepted_of: dict[str, Counter] = {}
         self._config: Config | None = None
         self._places = Places({}, {})
+        self._secrets: tuple[tuple[int, ...] | None, ...] = ()
+        self._looked_at = self._clock.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -112,14 +115,23 @@ class Gateway:
 
     @property
     def places(self) -> Places:
-        """Made ready once for each configuration."""
+        """Made ready once for each configuration, and again when a secret file appears or changes."""
         config = self._resources.config.current
-        if config is not self._config:
+        if config is not self._config or self._secrets_changed(config):
+            self._secrets = source_secrets.stamps(config)  # before the files are read: a later change shows
             self._places, self._config = places_of(config, environ()), config
             for hook in self._places.hooks.values():
                 if hook.trouble:
                     _log.error("source cannot be verified", source=hook.id, problem=hook.trouble)
         return self._places
+
+    def _secrets_changed(self, config: Config) -> bool:
+        """Whether a secret file is another than it was, looked at once a second at most."""
+        now = self._clock.monotonic()
+        if now - self._looked_at < SECRETS_SECONDS:
+            return False
+        self._looked_at = now
+        return source_secrets.stamps(config) != self._secrets
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, route: str, answering: Answering) -> None:
         start = self._clock.monotonic()

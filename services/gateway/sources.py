@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from schemas.sources import ApiSource, FormSource, Hmac, PresetSource, Secret, StandardWebhooks, WebhookSource
 from services.gateway.domain import hooks, verify
 from services.gateway.domain.forms import Form
-from services.gateway.domain.verify import HmacSignature, Signature, UnusableSecretError
+from services.gateway.domain.verify import HmacSignature, Signature
 from services.gateway.senders import Types
-from services.runtime.config import Config, SecretMissingError, resolve
+from services.runtime import source_secrets
+from services.runtime.config import Config
+from services.runtime.source_secrets import SecretMissingError, UnusableSecretError, resolve
 
 
 @dataclass(frozen=True)
@@ -57,25 +59,19 @@ def places_of(config: Config, environ: Mapping[str, str]) -> Places:
 def _hook(source: WebhookSource, resolved: Callable[[Secret], str]) -> Hook:
     standard = isinstance(source.verify, StandardWebhooks)
     entries = tuple(hooks.compiled(mapping) for mapping in source.events)
-    secrets, missing = [], ""
+    secrets, trouble = [], ""
     for secret in source.verify.secrets:
         try:
-            secrets.append(resolved(secret))
-        except SecretMissingError as wrong:
-            missing = str(wrong)
+            found = resolved(secret)
+            source_secrets.check(found, standard=standard)
+        except (SecretMissingError, UnusableSecretError) as wrong:  # one that is malformed is never another key
+            trouble = str(wrong)
+        else:
+            secrets.append(found)
     if not secrets:
-        return Hook(source.id, None, standard, entries, trouble=missing, types=source.sends)
-    try:
-        return Hook(
-            source.id,
-            _signature(source.verify, tuple(secrets)),
-            standard,
-            entries,
-            timed=source.verify.is_timed,
-            types=source.sends,
-        )
-    except UnusableSecretError as wrong:
-        return Hook(source.id, None, standard, entries, trouble=str(wrong), types=source.sends)
+        return Hook(source.id, None, standard, entries, trouble=trouble, types=source.sends)
+    made = _signature(source.verify, tuple(secrets))
+    return Hook(source.id, made, standard, entries, timed=source.verify.is_timed, types=source.sends)
 
 
 def _signature(scheme: StandardWebhooks | Hmac, secrets: tuple[str, ...]) -> Signature:

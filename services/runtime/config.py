@@ -6,15 +6,15 @@ column; while running, files with a mistake leave what was in force before.
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from schemas.agreement import Agreement
-from schemas.sources import Secret, Sources
+from schemas.sources import Sources
 from schemas.team import Team
 from services.runtime import config_checks, config_conditions, config_warnings, config_words, yaml_places
 from services.runtime.config_checks import Files
@@ -23,7 +23,6 @@ from services.runtime.yaml_places import Document, Place, Problem
 M = TypeVar("M", bound=BaseModel)
 
 NAMES: Final = ("agreement.yaml", "team.yaml", "sources.yaml")
-SECRET_MAX_BYTES: Final = 64 * 1024
 _SHOWN_MAX: Final = 50
 
 
@@ -40,10 +39,6 @@ class ConfigError(Exception):
         return "\n".join([*lines, f"... and {left} more"] if left else lines)
 
 
-class SecretMissingError(Exception):
-    """A secret that the configuration names is not where it says."""
-
-
 @dataclass(frozen=True)
 class Config:
     """What is in force. `version` names the content of agreement and team, and is what decisions cite."""
@@ -54,6 +49,8 @@ class Config:
     version: str
     warnings: tuple[str, ...] = ()
     directory: Path = Path()
+    secret_places: Mapping[tuple[int, int], tuple[str, int, int]] = field(default_factory=dict, compare=False)
+    """File, line and column of each secret, by the index of its source and its own there."""
 
 
 def _read(directory: Path) -> dict[str, bytes | Problem]:
@@ -96,7 +93,14 @@ def _checked(directory: Path, raw: Mapping[str, bytes | Problem]) -> Config:
         order = {str(directory / name): index for index, name in enumerate(NAMES)}
         found = sorted(set(found), key=lambda problem: (order.get(problem.file, 0), problem))
         raise ConfigError(tuple(found))
-    return Config(agreement, team, sources, _version(files), config_warnings.warnings(files), directory)
+    warnings, places = config_warnings.warnings(files), dict(_secret_places(files.sources))
+    return Config(agreement, team, sources, _version(files), warnings, directory, places)
+
+
+def _secret_places(document: Document) -> Iterator[tuple[tuple[int, int], tuple[str, int, int]]]:
+    for source, _ in config_checks.rows(document, "sources"):
+        for loc, _ in config_checks.rows(document, *source, "verify", "secrets"):
+            yield (int(source[-1]), int(loc[-1])), (document.file, *document.place.find(loc))
 
 
 def load(directory: Path) -> Config:
@@ -147,21 +151,3 @@ class ConfigFiles:
         changed = found != self.current
         self.current, self.problem = found, None
         return changed
-
-
-def resolve(secret: Secret, environ: Mapping[str, str], directory: Path = Path()) -> str:
-    """The secret itself; a relative path is one below `directory`. Raises `SecretMissingError` saying where it is not."""
-    if secret.env is not None:
-        found = environ.get(secret.env, "").strip()
-        if not found:
-            raise SecretMissingError(f"the environment variable {secret.env} is not set; set it to the secret")
-        return found
-    path = directory / (secret.file or "")
-    try:
-        with path.open("rb") as opened:
-            found = opened.read(SECRET_MAX_BYTES).decode().strip()
-    except (OSError, ValueError) as failed:
-        raise SecretMissingError(f"the secret file {path} cannot be read ({type(failed).__name__})") from failed
-    if not found:
-        raise SecretMissingError(f"the secret file {path} is empty; write the secret into it")
-    return found

@@ -19,9 +19,14 @@ def secret_variables(sources: Sources) -> set[str]:
 
 def warnings(known: Settings, sources: Sources | None, *, keeps_data: bool = True) -> Iterator[str]:
     """A line for each. `sources`: None where they are not known. `keeps_data`: the data directory is used."""
-    yield from known.warnings()
-    yield from settings.unknown_variables(settings.environ(), secret_variables(sources) if sources else ())
+    yield from of_settings(known, sources)
     yield from python_release.warnings()
     exposed = private_files.exposure(known.data_dir) if keeps_data else None
     if exposed:
         yield exposed
+
+
+def of_settings(known: Settings, sources: Sources | None) -> Iterator[str]:
+    """Values that are unwise, and variables that are no settings."""
+    yield from known.warnings()
+    yield from settings.unknown_variables(settings.environ(), secret_variables(sources) if sources else ())

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from services.runtime import config, files, settings
+from services.runtime import config, files, settings, source_secrets
 from services.runtime.config import NAMES, ConfigError
 from services.tools.terminal import BAD_INPUT, NO, AsJson, complain, fail, print_json, say
 
@@ -79,6 +79,9 @@ def agreement() -> typer.Typer:
         place = directory or settings.load().config_dir
         try:
             loaded = config.load(place)
+            secrets = source_secrets.examine(loaded, settings.environ())
+            if secrets.errors:
+                raise ConfigError(secrets.errors)
         except ConfigError as wrong:
             if as_json:
                 print_json(
@@ -87,10 +90,11 @@ def agreement() -> typer.Typer:
             else:
                 complain(str(wrong).splitlines())
             raise typer.Exit(BAD_INPUT) from None
+        warnings = [*loaded.warnings, *secrets.warnings]
         if as_json:
-            print_json({"ok": True, "version": loaded.version, "problems": [], "warnings": list(loaded.warnings)})
+            print_json({"ok": True, "version": loaded.version, "problems": [], "warnings": warnings})
             return
-        for warning in loaded.warnings:
+        for warning in warnings:
             say(f"warning: {warning}")
         reps, rules = len(loaded.team.reps), len(loaded.agreement.routing.rules)
         say(f"{place} can be put in force: version {loaded.version}, {reps} reps, {rules} routing rules.")

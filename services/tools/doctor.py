@@ -13,14 +13,15 @@ from aiosmtplib import SMTP, SMTPException
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
+from schemas.sources import Sources
 from services.notifier.channels.email import MailSettingsError, server
-from services.runtime import config, deadletters, migrate
+from services.runtime import config, deadletters, host_warnings, migrate, private_files, python_release, source_secrets
 from services.runtime.clock import Clock, moment
 from services.runtime.config import ConfigError
 from services.runtime.log import log
 from services.runtime.outbound import Endpoint, NoAnswerError
 from services.runtime.reads import Reads
-from services.runtime.settings import Settings
+from services.runtime.settings import Settings, environ
 from services.tools import doctor_distributed
 from services.tools.found import Found, well
 
@@ -69,6 +70,15 @@ def directory(data_dir: Path) -> list[Found]:
                 "let this user write it, or use another --data",
             )
         ]
+    return [*_room(data_dir), *_exposed(data_dir)]
+
+
+def _exposed(data_dir: Path) -> list[Found]:
+    exposed = private_files.exposure(data_dir)
+    return [] if exposed is None else [Found("data directory", "warning", exposed)]
+
+
+def _room(data_dir: Path) -> list[Found]:
     free = shutil.disk_usage(data_dir).free
     said = f"{free / 1024**3:.1f} GiB free at {data_dir}"
     remedy = "make room; with a full disk events are refused with 503, and senders have to try again"
@@ -89,18 +99,27 @@ def _own(settings: Settings) -> list[Found]:
     found = directory(settings.data_dir) if settings.data_dir.is_dir() else []
     if settings.config_dir.is_dir():
         return [*found, *configuration(settings)]
-    return [*found, *(Found("settings", "warning", warning) for warning in settings.warnings())]
+    return [*found, *_unwise(settings, None)]
+
+
+def _unwise(settings: Settings, sources: Sources | None) -> list[Found]:
+    found = [Found("settings", "warning", warning) for warning in host_warnings.of_settings(settings, sources)]
+    return [*found, *(Found("python", "warning", warning) for warning in python_release.warnings())]
 
 
 def configuration(settings: Settings) -> list[Found]:
     """Settings and files."""
-    found = [Found("settings", "warning", warning, "") for warning in settings.warnings()]
     try:
         loaded = config.load(settings.config_dir)
     except ConfigError as wrong:
+        found = _unwise(settings, None)
         remedy = "correct the line; what was in force before stays in force while running"
         return [*found, *(Found("configuration", "wrong", str(problem), remedy) for problem in wrong.problems)]
+    found = _unwise(settings, loaded.sources)
     found += [Found("configuration", "warning", warning) for warning in loaded.warnings]
+    secrets = source_secrets.examine(loaded, environ())
+    found += [Found("secrets", "wrong", str(error)) for error in secrets.errors]
+    found += [Found("secrets", "warning", warning) for warning in secrets.warnings]
     return [*found, Found("configuration", "ok", f"{settings.config_dir}: version {loaded.version}")]
 
 

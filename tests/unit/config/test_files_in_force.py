@@ -11,7 +11,8 @@ from schemas.agreement import TRANSITIONS, Agreement
 from schemas.sources import FormSource, Hmac, Secret, Sources, WebhookSource
 from schemas.team import Away, Team
 from services.runtime import yaml_places
-from services.runtime.config import ConfigError, ConfigFiles, SecretMissingError, load, resolve
+from services.runtime.config import ConfigError, ConfigFiles, load
+from services.runtime.source_secrets import SecretMissingError, resolve
 from tests.unit.config.conftest import EXAMPLES, Room
 
 SHARED = Path(__file__).parents[4] / "shared" / "examples"

@@ -300,6 +300,22 @@ async def test_a_source_without_its_secret_keeps_nobodys_word_and_tells_no_path(
     assert "nowhere" not in answer.body.decode()
 
 
+async def test_a_secret_file_that_appears_or_changes_later_is_loaded(room: Room) -> None:
+    body = json.dumps(TRIAL).encode()
+    assert (await billed(room, body)).status == 202
+    first, second = room.directory / "first.secret", room.directory / "second.secret"
+    first.unlink()
+    second.unlink()
+    room.clock.advance(seconds=2)
+    assert (await billed(room, body, id="msg_2")).status == 503
+    second.write_text("whsec_AA==")
+    room.clock.advance(seconds=2)
+    assert (await billed(room, body, id="msg_3", secret="whsec_AA==")).status == 503, "no other key is made of it"
+    second.write_text(STANDARD_SECRET)
+    room.clock.advance(seconds=2)
+    assert (await billed(room, body, id="msg_4")).status == 202
+
+
 async def test_nothing_is_acknowledged_that_cannot_be_kept(room: Room) -> None:
     room.units.full = True
     assert (await phoned(room, json.dumps(CALL).encode())).status == 503

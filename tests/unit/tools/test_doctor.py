@@ -26,7 +26,7 @@ TOKEN = "xoxb-" + "1" * 20
 def place(tmp_path: Path) -> Path:
     cli_config.write_examples(tmp_path / "config")
     data = tmp_path / "data"
-    data.mkdir()
+    data.mkdir(mode=0o700)
     engine = writer_engine(data / "firsthour.db")
     with engine.begin() as connection:
         migrate(connection)
@@ -54,7 +54,17 @@ def change(place: Path, *statements: str) -> None:
 
 async def test_a_sound_installation_is_found_sound(place: Path) -> None:
     found = await look(place)
-    assert {one.verdict for one in found.values()} == {"ok"}
+    assert {one.verdict for one in found.values() if one.what != "python"} == {"ok"}
+
+
+async def test_a_directory_that_others_can_enter_and_a_mistyped_variable_are_warnings(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "data").chmod(0o755)
+    monkeypatch.setenv("FIRSTHOUR_SMTP_ULR", "smtp://mail:25")
+    found = await look(place)
+    assert (found["data directory"].verdict, "chmod 700" in found["data directory"].said) == ("warning", True)
+    assert "did you mean FIRSTHOUR_SMTP_URL?" in found["settings"].said
 
 
 async def test_mistakes_in_the_configuration_are_told_with_their_places(place: Path) -> None:
