@@ -24,7 +24,7 @@ from services.notifier.channels.email import EmailChannel, MailSettingsError, se
 from services.notifier.channels.inbox import InboxChannel
 from services.notifier.channels.slack import SlackChannel
 from services.process import Process
-from services.runtime import endpoints, host_warnings, loglines, settings, source_secrets
+from services.runtime import database_look, endpoints, host_warnings, loglines, settings, source_secrets
 from services.runtime.clock import Clock, HostClock
 from services.runtime.config import ConfigError, ConfigFiles
 from services.runtime.connection import Limits
@@ -32,6 +32,7 @@ from services.runtime.files import MissingFilesError
 from services.runtime.kafka import KafkaProducer
 from services.runtime.meta import SpeedError
 from services.runtime.metrics_port import answering, listening
+from services.runtime.migrate import UnknownTablesError
 from services.runtime.private_files import UnsafeFileError
 from services.runtime.reach import TroubleError
 from services.runtime.server import PortTakenError, Stop, listen, port_of, run, serve
@@ -75,6 +76,7 @@ _ENDS: Final[Mapping[type[Exception], int]] = {
     DemoError: NO,
     StorageError: NO,
     TroubleError: NO,
+    UnknownTablesError: NO,
 }
 _REFUSED_INPUT: Final = frozenset({400, 413, 415, 422})
 
@@ -122,6 +124,7 @@ async def connect(data: Path | None, *, create: bool = False, configured: bool =
 async def _over_the_network(known: Settings, ways: Mapping[str, Channel]) -> AsyncIterator[Line]:
     """A line to an installation past one machine: to its database and its topics, whoever else works there."""
     loglines.configure("console", level=logging.WARNING)  # to standard error: what is printed may be JSON
+    await database_look.ready(known)
     system = await open_distributed(known, (), ways)
     try:
         await system.runners["runtime.watch"].step()

@@ -175,6 +175,8 @@ class ConfigKeeper:
             self._said = problem
             if problem:
                 _log.error("configuration refused, the version in force stays", problem=problem)
+            else:
+                _log.info("configuration corrected", version=self._files.current.version)
         if taken:
             await self._units.run(_take_up)
             _log.info("configuration taken up", version=self._files.current.version)

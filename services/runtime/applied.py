@@ -27,7 +27,7 @@ applied = sa.Table(
     "applied",
     db.metadata,
     sa.Column("id", db.Integer, primary_key=True, autoincrement=True),
-    sa.Column("version", db.Text, nullable=False),  # what decisions cite: of agreement and team
+    sa.Column("version", db.Text, nullable=False),  # what decisions cite
     sa.Column("applied_at", db.Integer, nullable=False),
     sa.Column("effective_at", db.Integer, nullable=False),
     sa.Column("agreement", db.Text, nullable=False),  # the files, as they were
@@ -153,8 +153,10 @@ class AppliedConfig:
             self._refused, self.problem = found.id, wrong
             _log.error("configuration refused, the version in force stays", problem=str(wrong))
             return
-        self._id, self.problem = found.id, None
+        corrected, self._id, self.problem = self.problem is not None, found.id, None
         _log.info("configuration taken up", version=self._current.version)
+        if corrected:
+            _log.info("configuration corrected", version=self._current.version)
         if self._cache is not None:
             try:
                 write_private(self._cache, msgspec.json.encode(found))

@@ -41,7 +41,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class Config:
-    """What is in force. `version` names the content of agreement and team, and is what decisions cite."""
+    """What is in force. `version` names the content of the three files, and is what decisions cite."""
 
     agreement: Agreement
     team: Team
@@ -76,8 +76,9 @@ def _model(document: Document, shape: type[M], found: list[Problem]) -> M | None
 
 
 def _version(files: Files) -> str:
-    """Twelve hex digits of what agreement and team say; comments and layout do not count, order does."""
-    said = json.dumps([files.agreement.data, files.team.data], ensure_ascii=True, separators=(",", ":"))
+    """Twelve hex digits of what the three files say; comments and layout do not count, order does."""
+    data = [files.agreement.data, files.team.data, files.sources.data]
+    said = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(said.encode()).hexdigest()[:12]
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from services.runtime import endpoints, migrate, reach
 from services.runtime.addresses import Postgres
-from services.runtime.reach import Kind, Trouble
+from services.runtime.reach import Kind, Trouble, TroubleError
 from services.runtime.settings import PREFIX, Settings
 
 T = TypeVar("T")
@@ -45,14 +45,29 @@ async def examine_database(settings: Settings) -> list[Trouble]:
         return [trouble]
     try:
         async with asyncio.timeout(reach.SECONDS * 2):
-            current = await read(settings, migrate.is_current)
+            found = await read(settings, migrate.state)
     except (DBAPIError, OSError, TimeoutError) as failed:
         said = f"user {place.user} cannot read the tables ({_name(failed)})"
         return [Trouble(WHAT, "forbidden", said, "let the user that runs `firsthour migrate` own them")]
-    if not current:
-        said = f"database {place.database} has not the tables of this version"
-        return [Trouble(WHAT, "migration", said, "run `firsthour migrate`")]
-    return []
+    return [] if found == "current" else [_tables(found, place.database)]
+
+
+async def ready(settings: Settings) -> None:
+    """Raise `TroubleError` with the remedy unless the database can be worked on: for commands, which do not wait."""
+    for trouble in await examine_database(settings):
+        if trouble.stops:
+            raise TroubleError(trouble)
+
+
+def _tables(found: migrate.State, database: str) -> Trouble:
+    """What is to be said of tables that are not this version's own."""
+    if found == "newer":  # migrations only add: during a rollout, and on the way back, this version works on
+        said = f"the tables of database {database} are of a newer version"
+        return Trouble(WHAT, "migration", said, "update this program; it works on them meanwhile", stops=False)
+    what = {"empty": "has no tables yet", "older": "has the tables of an older version"}
+    said = f"database {database} {what.get(found, 'has tables of no version of FirstHour')}"
+    remedy = "run `firsthour migrate`" if found in what else "name another database, or restore the latest backup"
+    return Trouble(WHAT, "migration", said, remedy)
 
 
 async def read(settings: Settings, work: Callable[[Connection], T]) -> T:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from services.runtime import applied, config, endpoints, kafka_admin, settings
+from services.runtime import applied, config, database_look, endpoints, kafka_admin, settings
 from services.runtime.clock import SharedClock
 from services.runtime.config import NAMES
 from services.runtime.migrate import migrate
@@ -94,6 +94,7 @@ async def _over_the_network(known: Settings) -> tuple[bool, list[str]]:
 async def _apply(known: Settings, at: datetime | None) -> tuple[str, bool]:
     found = config.load(known.config_dir)
     texts = {name: text for name in NAMES if not isinstance(text := read(known.config_dir / name), Problem)}
+    await database_look.ready(known)
     url, arguments = endpoints.database(known)
     clock = SharedClock()
     pool = Pool(url, arguments, size=1)

@@ -132,7 +132,7 @@ def database(connection: Connection, clock: Clock) -> list[Found]:
     """Integrity, tables, the clock against what was written, and dead letters."""
     checks: tuple[Callable[[Connection, Clock], Found], ...] = (_integrity, _tables)
     found = [check(connection, clock) for check in checks]
-    if all(one.verdict == "ok" for one in found):
+    if well(found):
         found += [_clock(connection, clock), _letters(connection, clock)]
     return found
 
@@ -147,8 +147,13 @@ def _integrity(connection: Connection, _: Clock) -> Found:
 
 
 def _tables(connection: Connection, _: Clock) -> Found:
-    if migrate.is_current(connection):
+    found = migrate.state(connection)
+    if found == "current":
         return Found("tables", "ok", "up to date")
+    if found == "newer":
+        return Found(
+            "tables", "warning", "of a newer version of FirstHour", "update this program; it works on meanwhile"
+        )
     return Found("tables", "wrong", "of another version of FirstHour", "stop FirstHour and run `firsthour migrate`")
 
 

@@ -46,7 +46,7 @@ async def _kafka(settings: Settings) -> list[Found]:
 
 async def _database(settings: Settings, clock: Clock, tables: Look) -> list[Found]:
     troubles = await database_look.examine_database(settings)
-    if troubles:
+    if any(one.stops for one in troubles):
         return [_found(trouble) for trouble in troubles]
 
     def work(connection: Connection) -> list[Found]:

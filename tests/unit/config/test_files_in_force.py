@@ -115,9 +115,10 @@ def test_comments_and_layout_leave_the_version_and_content_changes_it(room: Room
     room.change("agreement.yaml", "rearm_below: 35 ", "# a comment\nrearm_below:     35 ")
     assert room.load().version == before
     room.change("sources.yaml", "honeypot: _hp", "honeypot: trap")
-    assert room.load().version == before, "decisions rest on agreement and team alone"
+    changed = room.load().version
+    assert changed != before, "other forms and senders are another version"
     room.change("agreement.yaml", "rearm_below:     35", "rearm_below: 36")
-    assert room.load().version != before
+    assert room.load().version not in (before, changed)
 
 
 def _troubled(files: ConfigFiles) -> bool:
