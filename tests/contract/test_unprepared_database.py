@@ -1,0 +1,80 @@
+"""A database that `firsthour migrate` has not prepared, or that another version has, is one sentence with the remedy."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from deploy.local.postgres import Server
+from services.runtime import database_look, endpoints, settings
+from services.runtime.migrate import UnknownTablesError, is_current, migrate, state
+from services.runtime.postgres import PostgresReads, open_engine
+from services.runtime.sqlite import writer_engine
+from services.runtime.unit import StorageError
+from tests.e2e.processes import ROOT, environment
+
+COMMANDS = [
+    ("apply", "--config", "deploy/examples"),
+    ("verify",),
+    ("keys", "list"),
+    ("keys", "create", "--role", "admin", "--name", "me"),
+    ("deadletters", "list"),
+    ("deadletters", "show", "01a20150"),
+]
+SENTENCE = "database: database unprepared has no tables yet; run `firsthour migrate`\n"
+
+
+@pytest.fixture
+def unprepared(postgres: Server) -> Iterator[str]:
+    yield postgres.create("unprepared")
+    postgres.drop("unprepared")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_forgotten_migrate_is_one_sentence_of_every_command(
+    unprepared: str, command: tuple[str, ...], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "services", *command],
+        cwd=ROOT,
+        env=environment(database_url=unprepared, kafka_bootstrap="127.0.0.1:1", data_dir=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, SENTENCE)
+
+
+async def test_a_statement_on_tables_that_are_not_there_is_a_state_to_wait_for(unprepared: str) -> None:
+    known = settings.load(database_url=unprepared, kafka_bootstrap="127.0.0.1:1")
+    url, arguments = endpoints.database(known)
+    reads = PostgresReads(open_engine(url, arguments, size=1))
+    with pytest.raises(StorageError, match="run `firsthour migrate`"):
+        await reads(lambda connection: connection.execute(sa.text("SELECT * FROM applied")))
+    await reads.close()
+    (trouble,) = await database_look.examine_database(known)
+    assert (str(trouble) + "\n", trouble.stops) == (SENTENCE, True)
+
+
+@pytest.mark.parametrize(
+    ("revision", "found", "works"),
+    [("0001", "older", False), ("9999", "newer", True), ("f00d", "unknown", False)],
+)
+def test_tables_of_another_version_are_told_apart(tmp_path: Path, revision: str, found: str, *, works: bool) -> None:
+    engine = writer_engine(tmp_path / "firsthour.db")
+    with engine.begin() as connection:
+        assert (state(connection), is_current(connection)) == ("empty", False)
+        migrate(connection)
+        assert (state(connection), is_current(connection)) == ("current", True)
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = ?", (revision,))
+        assert (state(connection), is_current(connection)) == (found, works)
+        if found == "newer":
+            assert not migrate(connection), "migrations only add: this version works on"
+        if found == "unknown":
+            with pytest.raises(UnknownTablesError, match="f00d"):
+                migrate(connection)
+    engine.dispose()

@@ -1,0 +1,34 @@
+"""Once a bad edit has been corrected, the log says so."""
+
+from typing import Any, cast
+
+from structlog.testing import capture_logs
+
+from services.compose import ConfigKeeper
+from services.runtime.config import ConfigFiles
+from services.runtime.sqlite import SqliteUnits
+from services.runtime.telemetry import Telemetry
+from tests.unit.config.conftest import Room
+
+
+class Units:
+    """Units that do nothing."""
+
+    async def run(self, work: Any) -> None:
+        """Take the configuration up."""
+
+
+async def test_a_corrected_edit_is_logged_also_when_the_file_is_as_it_was(room: Room) -> None:
+    files = ConfigFiles(room.directory)
+    keeper = ConfigKeeper(files, cast(SqliteUnits, Units()), Telemetry())
+    before = (room.directory / "agreement.yaml").read_text()
+    with capture_logs() as lines:
+        for text in (before.replace("rearm_below: 35", "rearm_below: soon"), before):
+            (room.directory / "agreement.yaml").write_text(text)
+            await keeper.step()
+            await keeper.step()
+    assert [line["event"] for line in lines] == [
+        "configuration refused, the version in force stays",
+        "configuration corrected",
+    ]
+    assert lines[1]["version"] == files.current.version
