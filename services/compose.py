@@ -136,20 +136,22 @@ class Gauges:
 
     name = "runtime.gauges"
 
-    def __init__(self, workers: Collection[Worker], reads: Reads, telemetry: Telemetry) -> None:
-        self._workers, self._reads, self._telemetry = workers, reads, telemetry
+    def __init__(self, workers: Collection[Worker], reads: Reads, telemetry: Telemetry, *, queues: bool = True) -> None:
+        """`queues`: this process may read the router's tables."""
+        self._workers, self._reads, self._telemetry, self._queues = workers, reads, telemetry, queues
 
     async def step(self) -> bool:
         try:
             behind: Counter[tuple[str, str]] = Counter()
             for worker in self._workers:
                 behind[worker.consumer, worker.topic] += await worker.lag()
-            waiting = await self._reads(waiting_by_pool)
+            waiting = await self._reads(waiting_by_pool) if self._queues else None
         except StorageError:  # said elsewhere
             return False
         for (consumer, topic), records in behind.items():
             self._telemetry.lag(consumer, topic, records)
-        self._telemetry.queues(waiting)
+        if waiting is not None:
+            self._telemetry.queues(waiting)
         return False
 
     async def run(self) -> None:

@@ -396,7 +396,7 @@ async def open_distributed(
         *(Ticker(tick, units, shared) for tick in ticks),
         Housekeeping(sweeps, units),
         *(runner for service in chosen if service.runners for runner in service.runners(resources)),
-        Gauges(Workers(crews), reads, telemetry),
+        Gauges(Workers(crews), reads, telemetry, queues=not {GATEWAY, "router"}.isdisjoint(wanted)),
     ]
     if intake is not None:
         everyone.append(intake)

@@ -21,6 +21,7 @@ from services.runtime import addresses
 PREFIX = "FIRSTHOUR_"
 _STEM = "FIRST"  # of a misspelt prefix, such as FIRST_HOUR_ or FIRSTHOR_
 SECRET_BYTES_MAX = 64 * 1024
+_ROLE_PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 _KAFKA_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _NEAR = 0.75  # how alike two names of variables are before one is taken for the other
 CLOCK_SKEW_SECONDS = 300
@@ -101,6 +102,11 @@ class Settings(BaseSettings):
         "disable, prefer, require, verify-ca, verify-full; `sslrootcert=FILE` for an authority of your own); "
         "with `FIRSTHOUR_KAFKA_BOOTSTRAP` it takes the place of the embedded database.",
     )
+    database_role_prefix: str = Field(
+        "firsthour_",
+        description="What the roles of services begin with in PostgreSQL, as `firsthour_router`; `firsthour migrate` "
+        "grants its rights to each that exists.",
+    )
     kafka_bootstrap: str | None = Field(
         None,
         description="Brokers of Apache Kafka, `host:9092,host:9092`; "
@@ -176,6 +182,13 @@ class Settings(BaseSettings):
     def _prefix(cls, value: str) -> str:
         if not _KAFKA_PREFIX.fullmatch(value):
             raise ValueError("give 1 to 100 letters, digits, dots, underscores and hyphens, such as firsthour.")
+        return value
+
+    @field_validator("database_role_prefix")
+    @classmethod
+    def _role_prefix(cls, value: str) -> str:
+        if not _ROLE_PREFIX.fullmatch(value):
+            raise ValueError("give 1 to 40 lower-case letters, digits and underscores, such as firsthour_")
         return value
 
     @field_validator("public_url", "slack_api_url")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from services.runtime import applied, config, database_look, endpoints, kafka_admin, settings
+from services.runtime import applied, config, database_look, endpoints, grants, kafka_admin, settings
 from services.runtime.clock import SharedClock
 from services.runtime.config import NAMES
 from services.runtime.migrate import migrate
@@ -27,6 +27,7 @@ def add(app: typer.Typer) -> None:
     def run_migrate(data: DataDir = None, as_json: AsJson = False) -> None:
         """Bring the tables up to date, and over Kafka make the topics. Several may do it at once.
 
+        In PostgreSQL each service's role (FIRSTHOUR_DATABASE_ROLE_PREFIX and its name) gets its rights, where it exists.
         Embedded, `up` does it by itself; this is for doing it while nothing runs.
 
         Example: firsthour migrate
@@ -81,14 +82,20 @@ def _in_the_file(known: Settings) -> bool:
 
 
 async def _over_the_network(known: Settings) -> tuple[bool, list[str]]:
+    return await prepare_database(known), await kafka_admin.create_topics(known)
+
+
+async def prepare_database(known: Settings) -> bool:
+    """Bring the tables of PostgreSQL up to date and grant the services their rights; whether tables were changed."""
     url, arguments = endpoints.database(known)
     engine = create_async_engine(url, connect_args=arguments)
     try:
         async with engine.begin() as connection:
             changed = await connection.run_sync(migrate)
+            await connection.run_sync(grants.grant, known.database_role_prefix)
     finally:
         await engine.dispose()
-    return changed, await kafka_admin.create_topics(known)
+    return changed
 
 
 async def _apply(known: Settings, at: datetime | None) -> tuple[str, bool]:

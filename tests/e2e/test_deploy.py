@@ -16,6 +16,7 @@ import pytest
 
 from deploy.local.kafka import Cluster
 from deploy.local.postgres import Server
+from tests import roles
 from tests.e2e.processes import ROOT, end, environment, free_port, json_lines, spawn, until
 
 COMPOSE = ROOT / "deploy" / "compose.yaml"
@@ -53,7 +54,10 @@ class Containers:
 
     def settings(self, name: str) -> dict[str, str]:
         """A container's environment. Its /data is a directory of its own; brokers that others use get a prefix."""
-        given = dict(self.services[name]["environment"])
+        given = {
+            variable: value.replace("/run/secrets", str(self.place / "secrets" / name))
+            for variable, value in self.services[name]["environment"].items()
+        }
         for inside, outside in self.here.items():
             given = {variable: value.replace(inside, outside) for variable, value in given.items()}
         ours = {"FIRSTHOUR_DATA_DIR": str(self.place / name), "FIRSTHOUR_KAFKA_PREFIX": f"compose-{os.getpid()}."}
@@ -101,26 +105,27 @@ def mails(tmp_path: Path) -> Iterator[tuple[int, Path]]:
 
 @pytest.fixture
 def containers(tmp_path: Path, kafka: Cluster, postgres: Server, mails: tuple[int, Path]) -> Iterator[Containers]:
-    secrets = tmp_path / "secrets"
-    secrets.mkdir()
-    (secrets / "admin_key").write_text(f"{ADMIN}\n")
-    (secrets / "database_url").write_text(postgres.create(DATABASE))
     config = shutil.copytree(ROOT / "deploy" / "examples", tmp_path / "config")
     agreement = (config / "agreement.yaml").read_text()
     (config / "agreement.yaml").write_text(agreement.replace("by: [inbox]", "by: [email, inbox]"))
     here = {
-        "/run/secrets": str(secrets),
         "kafka:9092": kafka.bootstrap,
         "mail:1025": f"127.0.0.1:{mails[0]}",
         "/config": str(config),
     }
     made = Containers(tmp_path, here)
-    try:
-        yield made
-    finally:
-        for process in made.running.values():
-            end(process)
-        postgres.drop(DATABASE)
+    passwords = tmp_path / "passwords"
+    passwords.mkdir()
+    with roles.made(postgres, DATABASE, passwords) as urls:
+        for name, url in urls.items():  # each container has the URL of its own role, and the gateway alone the key
+            (tmp_path / "secrets" / name).mkdir(parents=True)
+            (tmp_path / "secrets" / name / "database_url").write_text(url)
+        (tmp_path / "secrets" / "gateway" / "admin_key").write_text(f"{ADMIN}\n")
+        try:
+            yield made
+        finally:
+            for process in made.running.values():
+                end(process)
 
 
 @pytest.mark.timeout(240)
@@ -145,6 +150,10 @@ def test_the_containers_of_compose_turn_a_form_into_an_owned_lead_and_a_mail(
 
         until(owned, 30.0, "the lead has an owner")
     until(lambda: bool(json_lines(mails[1])), 30.0, "its owner has a mail")
+    for name in SERVICES:
+        lines = (containers.place / f"{name}.said").read_text(errors="replace")
+        for trouble in ("lacks a right", "storage unavailable", "tick failed", "runner fell"):
+            assert trouble not in lines, (name, lines[-4000:])
 
     for process in containers.running.values():
         process.send_signal(signal.SIGTERM)

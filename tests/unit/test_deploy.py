@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from services.runtime import settings
+from services.runtime import grants, settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -285,9 +285,10 @@ def test_its_settings_are_accepted_by_the_program(
 ) -> None:
     for name in [name for name in os.environ if name.startswith(settings.PREFIX)]:
         monkeypatch.delenv(name)
-    secrets = write_secrets(tmp_path)
+    made = write_secrets(tmp_path)
+    files = {secret["target"]: str(made / secret["source"]) for secret in services["gateway"]["secrets"]}
     for name, value in services["gateway"]["environment"].items():
-        monkeypatch.setenv(name, value.replace("/run/secrets", str(secrets)))
+        monkeypatch.setenv(name, files.get(value, value))
     known = settings.load()
     assert known.database_url is not None
     assert (known.kafka_bootstrap, known.warnings()) == ("kafka:9092", ())
@@ -297,7 +298,10 @@ def test_secrets_come_from_files_that_the_container_is_given(services: dict[str,
     for name, service in services.items():
         environment: dict[str, str] = service.get("environment", {})
         given = {secret["target"] for secret in service.get("secrets", ())}
-        assert {value for value in environment.values() if value.startswith("/run/secrets/")} == given, name
+        read = {value for value in environment.values() if value.startswith("/run/secrets/")}
+        if name == "postgres":  # its script reads the passwords of the roles
+            read |= {f"/run/secrets/database_password_{role}" for role in SERVICES | JOBS}
+        assert read == given, name
         assert all("://" not in value or "@" not in value for value in environment.values()), name
 
 
@@ -409,7 +413,35 @@ def test_the_secrets_it_makes_are_those_that_compose_hands_on(model: dict[str, A
         0o700,
         {0o444},
     )
-    assert (made / "database_password").read_text() in (made / "database_url").read_text()
+    for role in SERVICES | JOBS:
+        url, password = (made / f"database_{what}_{role}" for what in ("url", "password"))
+        assert url.read_text().startswith(f"postgresql://firsthour_{role}:{password.read_text()}@postgres:5432/"), role
+    assert len({path.read_text() for path in made.iterdir()}) == len(list(made.iterdir())), "no password is used twice"
+
+
+def test_each_service_has_a_role_of_its_own_and_the_gateway_alone_the_admin_key(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    for name in SERVICES | JOBS:
+        given = {secret["source"] for secret in services[name]["secrets"]}
+        assert given == {f"database_url_{name}", *(["admin_key"] if name == "gateway" else [])}, name
+    mailing = {name for name, one in services.items() if "FIRSTHOUR_SMTP_URL" in one.get("environment", {})}
+    assert mailing == {"notifier"}, "a mail server's address holds its password"
+
+
+def test_every_container_is_bounded_in_memory_processors_and_processes(services: dict[str, dict[str, Any]]) -> None:
+    for name, service in services.items():
+        assert 0 < int(service["mem_limit"]) <= 2 << 30, name
+        assert 0 < float(service["cpus"]) <= 2, name
+        assert 0 < int(service["pids_limit"]) <= 512, name
+
+
+def test_the_roles_that_the_script_makes_are_those_that_are_granted_something() -> None:
+    script = (DEPLOY / "postgres" / "roles.sh").read_text()
+    found = re.search(r"^for service in (.+); do$", script, re.MULTILINE)
+    assert found is not None
+    assert found[1].split() == ["migrate", grants.APPLY, *grants.SERVICES]
+    assert os.access(DEPLOY / "postgres" / "roles.sh", os.X_OK)
 
 
 @pytest.mark.parametrize("line", compose_lines())

@@ -1,0 +1,96 @@
+"""Which service may touch which tables of PostgreSQL, and the statements that grant it.
+
+A service's own tables carry its name; the tables of the runtime are named here. So a table that is added later is
+covered by its name, and one that no service owns is a mistake that a test finds. `firsthour migrate` grants to the roles
+that exist, so an installation with one role for everything goes on as it is.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+SERVICES: Final = ("gateway", "scoring", "router", "notifier", "reporting")
+APPLY: Final = "apply"
+ROLES: Final = (*SERVICES, APPLY)
+FRONT: Final = "gateway"
+"""The front of every service's HTTP: it runs the commands of all, and retries the dead letters of all."""
+
+_WRITES: Final = "SELECT, INSERT, UPDATE, DELETE"
+_READS: Final = "SELECT"
+
+# What every unit moves, marks, says and keeps.
+_WORK: Final = frozenset({"log", "cursors", "seen", "dead_letters"})
+_IN_FORCE: Final = frozenset({"applied", "configurations"})
+_OF_THE_FRONT: Final = frozenset({"idempotency"})
+_READ_BY_ALL: Final = frozenset({"meta", "alembic_version"})
+_VIEWS: Final = frozenset({"leads"})
+_USED: Final = "UPDATE (used_at)"  # each process notes the use of a key
+
+
+class UnownedTableError(ValueError):
+    """A table that no service owns: name it after its service, or name its readers here."""
+
+
+def owner(table: str) -> str | None:
+    """The service whose name a table carries."""
+    return next((service for service in SERVICES if table.startswith(f"{service}_")), None)
+
+
+def rights(table: str) -> Mapping[str, Sequence[str]]:
+    """What each role may do with this table. Raises `UnownedTableError`."""
+    service = owner(table)
+    if service is not None:
+        return {service: (_WRITES,), FRONT: (_WRITES,)}
+    if table in _WORK:
+        return {**dict.fromkeys(SERVICES, (_WRITES,)), APPLY: (_READS,)}
+    if table in _IN_FORCE:
+        return {**dict.fromkeys(SERVICES, (_READS,)), APPLY: (f"{_READS}, INSERT",)}
+    if table == "api_keys":
+        return {**dict.fromkeys(SERVICES, (_READS, _USED)), FRONT: (_WRITES,)}
+    if table in _OF_THE_FRONT:
+        return {FRONT: (_WRITES,)}
+    if table in _READ_BY_ALL:
+        return dict.fromkeys(ROLES, (_READS,))
+    if table in _VIEWS:
+        return {FRONT: (_READS,)}
+    raise UnownedTableError(f"the table {table} has no owner: name it after its service")
+
+
+def grant(connection: Connection, prefix: str) -> None:
+    """Grant its rights to each role `<prefix><service>` that exists, and take from them what they had besides."""
+    names = {role: f"{prefix}{role}" for role in ROLES}
+    there = set(
+        connection.execute(
+            sa.text("SELECT rolname FROM pg_roles WHERE rolname = ANY(:names)"), {"names": list(names.values())}
+        ).scalars()
+    )
+    roles = {role: name for role, name in names.items() if name in there}
+    if not roles:
+        return
+    found = sa.inspect(connection)
+    relations = [*found.get_table_names(), *found.get_view_names()]
+    for statement in statements(relations, roles):
+        connection.exec_driver_sql(statement)
+
+
+def statements(relations: Iterable[str], roles: Mapping[str, str]) -> Iterator[str]:
+    """The statements for these tables and views. `roles`: the name of each role in the database. A table that is of a
+    newer version, and so unknown, is granted to nobody."""
+    everyone = ", ".join(map(_quoted, roles.values()))
+    yield f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {everyone}"
+    yield f"GRANT USAGE ON SCHEMA public TO {everyone}"
+    yield f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {everyone}"
+    for relation in relations:
+        try:
+            allowed = rights(relation)
+        except UnownedTableError:
+            continue
+        for role, each in allowed.items():
+            if role in roles:
+                yield from (f"GRANT {what} ON {_quoted(relation)} TO {_quoted(roles[role])}" for what in each)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

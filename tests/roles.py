@@ -1,0 +1,58 @@
+"""The roles of the services, made on a server of tests as deploy/postgres/roles.sh makes them."""
+
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from deploy.local import programs
+from deploy.local.postgres import Server
+from services.runtime import grants
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = ("migrate", *grants.ROLES)
+
+
+@contextmanager
+def made(server: Server, database: str, place: Path) -> Iterator[Mapping[str, str]]:
+    """The URL of each role, by service, for a new database. Roles belong to the whole server, so they go at the end."""
+    url = server.create(database)
+    for name in NAMES:
+        (place / f"database_password_{name}").write_text(f"it's {secrets.token_hex(8)}")
+    try:
+        done = subprocess.run(
+            [str(ROOT / "deploy" / "postgres" / "roles.sh")],
+            env={
+                **os.environ,
+                "PATH": f"{_psql()}{os.pathsep}{os.environ['PATH']}",
+                "PGHOST": "127.0.0.1",
+                "PGPORT": str(server.port),
+                "SECRETS": str(place),
+                "POSTGRES_USER": "firsthour",
+                "POSTGRES_DB": database,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        yield {name: as_role(url, f"firsthour_{name}") for name in NAMES}
+    finally:
+        server.drop(database)
+        for name in NAMES:
+            server.run(f"DROP ROLE IF EXISTS firsthour_{name}")
+
+
+def as_role(url: str, role: str) -> str:
+    """This database's URL for another role."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{role}@{parts.hostname}:{parts.port}"))
+
+
+def _psql() -> str:
+    folder = programs.find().folder
+    return str(folder) if folder is not None else os.path.dirname(shutil.which("psql") or "")  # noqa: PTH120  # empty: none
