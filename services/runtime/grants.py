@@ -21,7 +21,7 @@ _WRITES: Final = "SELECT, INSERT, UPDATE, DELETE"
 _READS: Final = "SELECT"
 
 # What every unit moves, marks, says and keeps.
-_WORK: Final = frozenset({"log", "cursors", "seen", "dead_letters"})
+_WORK: Final = frozenset({"log", "cursors", "seen", "dead_letters", "dead_letter_totals"})
 _IN_FORCE: Final = frozenset({"applied", "configurations"})
 _OF_THE_FRONT: Final = frozenset({"idempotency"})
 _READ_BY_ALL: Final = frozenset({"meta", "alembic_version"})
