@@ -6,7 +6,7 @@ database is away, and into its spool while the broker is; the others answer heal
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,12 +32,12 @@ from services.runtime import (
 )
 from services.runtime.applied import AppliedConfig
 from services.runtime.clock import Clock, SharedClock
-from services.runtime.deadletters import retention_of
+from services.runtime.deadletters import bury_refused, retention_of
 from services.runtime.housekeeping import Housekeeping
 from services.runtime.http import Readiness, create_app
 from services.runtime.intake import Intake
 from services.runtime.kafka import KafkaLog, KafkaProducer
-from services.runtime.log import Place, Record
+from services.runtime.log import Place, Record, Row, partition_of
 from services.runtime.outbox import NOT_READY_AGE, WARNING_AGE
 from services.runtime.postgres import (
     AT_ONCE,
@@ -59,6 +59,7 @@ from services.runtime.spool import Spool
 from services.runtime.sqlite import hold
 from services.runtime.telemetry import Telemetry
 from services.runtime.unit import Lane, StorageError, Units
+from services.runtime.version import VERSION
 from services.runtime.worker import Ticker, Worker
 from services.tools import admin, vocabulary
 
@@ -358,6 +359,7 @@ async def open_distributed(
         retention=retention_of(settings),
     )
     units.emitted = publisher.wake
+    telemetry.outbox(publisher.age_seconds)
     runners: dict[str, Runner] = {}
 
     def wake(name: str) -> None:
@@ -375,7 +377,7 @@ async def open_distributed(
         spool = Spool(home / "spool.db", settings.spool_bytes_max, shared)
         spool.start()
         producers.append(KafkaProducer(options, prefix, partitions, noted))
-        intake = Intake(producers[-1], spool, shared)
+        intake = Intake(producers[-1], spool, shared, bury=_burial(units, shared, settings))
         units.intake = intake.append
     ends = Ends(logs, settings)
     resources = Resources(settings, shared, config, units, reads, ends, telemetry, wake)
@@ -424,6 +426,21 @@ async def open_distributed(
         log.stuck = made.give_up
     made.app = _app(made, wanted, watch)
     return made
+
+
+def _burial(units: PostgresUnits, clock: Clock, settings: Settings) -> Callable[[Row, str], Awaitable[None]]:
+    """Keeps a row of the spool that the broker will never take."""
+    retention = retention_of(settings)
+
+    async def bury(row: Row, why: str) -> None:
+        place = f"{row.topic}/{partition_of(row.key, settings.kafka_partitions)}"
+        await units.run(
+            lambda unit: bury_refused(
+                unit.connection, row, place, why, at=clock.real(), code=VERSION, retention=retention
+            )
+        )
+
+    return bury
 
 
 def _unhurried(services: Sequence[Service]) -> set[str]:

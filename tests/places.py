@@ -46,6 +46,7 @@ class Installed:
     prefix: str
     partitions: int = PARTITIONS
     begins: dict[Place, int] = field(default_factory=dict)  # the positions before our first records
+    replication: int | None = None
 
     def settings(self, **given: object) -> Settings:
         """With which processes find it."""
@@ -54,6 +55,7 @@ class Installed:
             kafka_bootstrap=self.bootstrap,
             kafka_prefix=self.prefix,
             kafka_partitions=self.partitions,
+            kafka_replication=self.replication,
             **given,
         )
 
@@ -66,6 +68,7 @@ class Places:
     server: Server
     name: str = "place"  # what they are called, with a number behind it
     template: str = TEMPLATE
+    replication: int | None = None  # copies of each partition
     _numbers: "count[int]" = field(default_factory=count)
     _free: list[tuple[str, dict[Place, int]]] = field(default_factory=list)
 
@@ -78,7 +81,9 @@ class Places:
         try:
             await connection.execute(f"CREATE DATABASE {name} TEMPLATE {self.template}")
             url = self.server.url(name)
-            place = Installed(url, self.cluster.bootstrap, f"{name}.", partitions or PARTITIONS)
+            place = Installed(
+                url, self.cluster.bootstrap, f"{name}.", partitions or PARTITIONS, replication=self.replication
+            )
             if self._free and partitions is None:
                 place.prefix, place.begins = self._free.pop()
                 await _begin(place)

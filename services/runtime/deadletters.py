@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 
 from services.runtime import db
 from services.runtime.clock import micros, moment, new_id
+from services.runtime.log import Row
 from services.runtime.settings import Settings
 
 GATEWAY: Final = "gateway"
@@ -256,6 +257,24 @@ def bury(
     if excess > 0:
         _make_room(connection, budget, excess)
     return letter
+
+
+def bury_refused(
+    connection: Connection, row: Row, place: str, why: str, *, at: datetime, code: str, retention: Retention
+) -> None:
+    """Keep a record that the broker will never take. `place`: the topic and where in it the record was to stand."""
+    bury(
+        connection,
+        at=at,
+        consumer=PUBLISHER,
+        origin=place,
+        source=row.event_id,
+        key=row.key,
+        body=row.body,
+        error=f"refused by the broker: {why}, {len(row.body)} bytes",
+        code=code,
+        retention=retention,
+    )
 
 
 def _add_to(connection: Connection, budget: str, size: int) -> int:

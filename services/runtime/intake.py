@@ -7,7 +7,7 @@ spool can the next event go straight without overtaking one of its key.
 
 import asyncio
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import Final, Protocol
@@ -70,9 +70,16 @@ class Intake:
     name = "gateway.intake"
 
     def __init__(
-        self, producer: Producer, spool: Spool | None, clock: Clock, *, hold_seconds: float = HOLD_SECONDS
+        self,
+        producer: Producer,
+        spool: Spool | None,
+        clock: Clock,
+        *,
+        hold_seconds: float = HOLD_SECONDS,
+        bury: Callable[[Row, str], Awaitable[None]] | None = None,
     ) -> None:
-        """`spool` has been started; rows in it go first."""
+        """`spool` has been started; rows in it go first. `bury` keeps a row that the broker will never take, and why."""
+        self._bury = bury
         self._producer = producer
         self._spool = spool
         self._clock = clock
@@ -152,6 +159,9 @@ class Intake:
             try:
                 if self._spool is not None:
                     await hand_over(self._spool, self._producer, self._limit)
+            except RefusedError as refusal:
+                if not await self._set_aside(refusal.why):
+                    return False
             except BrokerError:
                 self._silent, self._limit = True, 1
                 return False
@@ -164,6 +174,20 @@ class Intake:
             if self.spooled == 0 and asked == self._asked:
                 self._end()
             return True
+
+    async def _set_aside(self, why: str) -> bool:
+        """Keep the oldest row, which the broker will never take, as a dead letter, so that those behind it go on."""
+        if self._bury is None or self._spool is None:
+            return False
+        try:
+            for id, row in await self._spool.head(1):
+                await self._bury(row, why)
+                await self._spool.drop(id)
+                _log.error("record refused by the broker", topic=row.topic, why=why)
+        except StorageError as failure:
+            self._say_stuck(failure)
+            return False
+        return True
 
     @property
     def _asked(self) -> int:

@@ -25,7 +25,7 @@ from services.runtime import db, deadletters, outbox
 from services.runtime.clock import Clock, HostClock
 from services.runtime.deadletters import Retention
 from services.runtime.intake import BrokerError
-from services.runtime.log import Place
+from services.runtime.log import Place, Row
 from services.runtime.outbox import Taken, Waiting
 from services.runtime.postgres import DIALECT, Pool, Straight, storage_error
 from services.runtime.sending import SEND_SECONDS, Result, Sender, send_all
@@ -169,6 +169,11 @@ class Publisher:
     def age(self) -> outbox.Age | None:
         """How long the oldest unpublished row has waited, as far as it is known here."""
         return outbox.age(self.oldest, self._clock.real())
+
+    def age_seconds(self) -> float:
+        """The same for the metrics; 0 where no row waits."""
+        age = self.age()
+        return 0.0 if age is None else age.waited.total_seconds()
 
     def wake(self, places: Iterable[Place]) -> None:
         """Something was committed there."""
@@ -347,7 +352,9 @@ class Publisher:
             trouble.cut_off = place in made.cut_off
             trouble.at = now + (0.0 if trouble.cut_off else _pause(trouble.failures))
         if new:
-            _log.warning("publishing waits", partitions=[f"{t}/{n}" for t, n in sorted(new)], problem=self.trouble)
+            topic, partition = min(new)
+            why = made.failed[topic, partition]
+            _log.warning("publishing waits", topic=topic, partition=partition, count=len(new), problem=why)
             self._in_trouble.set()
 
     # --- one round ----------------------------------------------------------------------------------------------------
@@ -408,17 +415,10 @@ class Publisher:
 
         def work() -> None:
             for row, why in refused:
-                deadletters.bury(
-                    connection,
-                    at=at,
-                    consumer=deadletters.PUBLISHER,
-                    origin=f"{row.topic}/{row.partition}/{row.id}",
-                    source=row.event_id,
-                    key=row.key,
-                    body=row.body,
-                    error=f"refused by the broker: {why}, {len(row.body)} bytes",
-                    code=VERSION,
-                    retention=self._retention,
+                record = Row(row.topic, row.key, row.event_id, row.body)
+                place = f"{row.topic}/{row.partition}/{row.id}"
+                deadletters.bury_refused(
+                    connection, record, place, why or "", at=at, code=VERSION, retention=self._retention
                 )
 
         await greenlet_spawn(work)

@@ -4,7 +4,7 @@ Labels hold names from code and configuration alone (a route's template, a consu
 or a lead brings: those would be personal data, and without bound. How log lines look is `services.runtime.loglines`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -57,6 +57,9 @@ class Telemetry:
         )
         self.config_ok = Gauge(
             "config_ok", "1: the files are in force; 0: they are wrong, the ones before hold", registry=r
+        )
+        self.outbox_seconds = Gauge(
+            "outbox_oldest_seconds", "How long the oldest record that is not published yet has waited", registry=r
         )
         self._routes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._pools: set[str] = set()
@@ -116,6 +119,10 @@ class Telemetry:
     def config(self, ok: bool) -> None:
         """Whether the configuration files, as they are now, could be taken up."""
         self.config_ok.set(ok)
+
+    def outbox(self, oldest_seconds: Callable[[], float]) -> None:
+        """Asked at each exposition for the age of the oldest record that is not published yet."""
+        self.outbox_seconds.set_function(oldest_seconds)
 
     def text(self) -> bytes:
         """The exposition, of type `CONTENT_TYPE`."""

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from schemas.http import Body, KeyCreated, Moment, Name
 from schemas.sources import ApiSource
-from services.runtime import auth, deadletters, idempotency
+from services.runtime import auth, deadletters, idempotency, outbox
 from services.runtime.auth import Key, Keys, Principal, needs
 from services.runtime.idempotency import Once, idempotent
 from services.runtime.problem import Fault, Problem
@@ -222,6 +222,8 @@ def _checks(api: APIRouter, resources: Resources, live: bool) -> None:
                 connection, clock, since=since, alive_since=alive_since, heard=not behind, named_max=named_max
             )
         )
+        if resources.settings.distributed:
+            behind = (*behind, *await _unpublished(resources))
         return {
             "ok": found.ok and not behind,
             "behind": list(behind),
@@ -242,6 +244,12 @@ def _checks(api: APIRouter, resources: Resources, live: bool) -> None:
                 for one in found.findings
             ],
         }
+
+    async def _unpublished(resources: Resources) -> tuple[str, ...]:
+        """The record that has waited to be published for too long, if one has."""
+        partitions, now = resources.settings.kafka_partitions, clock.real()
+        age = await resources.reads(lambda connection: outbox.look(connection, partitions, now))
+        return () if age is None or age.waited < outbox.WARNING_AGE else (str(age),)
 
     @api.post("/v1/doctor")
     async def run_doctor(who: Admin) -> dict[str, Any]:

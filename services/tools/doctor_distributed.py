@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from services.runtime import database_look, kafka_admin, kafka_link
+from services.runtime import database_look, kafka_admin, kafka_link, outbox
 from services.runtime.applied import applied
 from services.runtime.clock import Clock, micros
 from services.runtime.log import log
@@ -50,7 +50,8 @@ async def _database(settings: Settings, clock: Clock, tables: Look) -> list[Foun
         return [_found(trouble) for trouble in troubles]
 
     def work(connection: Connection) -> list[Found]:
-        return [*tables(connection, clock), _skew(connection, clock), _in_force(connection)]
+        found = [*tables(connection, clock), _skew(connection, clock), _in_force(connection)]
+        return [*found, publishing(connection, clock, settings.kafka_partitions)]
 
     try:
         return await database_look.read(settings, work)
@@ -65,6 +66,17 @@ def _skew(connection: Connection, clock: Clock) -> Found:
     if apart <= SKEW_MAX:
         return Found("clocks", "ok", said)
     return Found("clocks", "wrong", said, "set both by NTP; promises go by the database's, signatures by the host's")
+
+
+def publishing(connection: Connection, clock: Clock, partitions: int) -> Found:
+    """How long the oldest record that no broker has yet is waiting."""
+    age = outbox.look(connection, partitions, clock.real())
+    if age is None or age.waited < outbox.WARNING_AGE:
+        return Found("publishing", "ok", "no record waits for long")
+    remedy = (
+        "see `/readyz` of the services and the leaders of that topic; `firsthour deadletters list` has refused records"
+    )
+    return Found("publishing", "warning" if age.waited < outbox.NOT_READY_AGE else "wrong", str(age), remedy)
 
 
 def _in_force(connection: Connection) -> Found:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.runtime.clock import HandClock
-from services.runtime.intake import SEND_SECONDS, BrokerError, Intake
+from services.runtime.intake import SEND_SECONDS, BrokerError, Intake, RefusedError
 from services.runtime.log import Row
 from services.runtime.spool import HEAD_ROWS, Spool
 from services.runtime.unit import StorageError
@@ -30,6 +30,7 @@ class Broker:
     def __init__(self) -> None:
         self.dial: Dial = "well"
         self.arrived: list[Row] = []
+        self.refuses: set[str] = set()  # for good
         self.late: list[Row] = []  # sent while it was silent; arrives when it is spoken with again
         self.tries = 0
         self.waiting = 0
@@ -45,6 +46,10 @@ class Broker:
             self.late.extend(rows)
         if self.dial in {"silent", "delivers late"}:
             raise BrokerError("no answer")
+        if any(row.event_id in self.refuses for row in rows):
+            if len(rows) > 1:
+                raise BrokerError("not all of them")
+            raise RefusedError("MessageSizeTooLargeError")
         self.arrived.extend(self.late)
         self.late.clear()
         if self.dial == "takes half":
@@ -323,6 +328,40 @@ async def test_a_cancelled_hand_over_hands_over_again_and_loses_nothing(tmp_path
         await gateway.settle()
         await gateway.intake.append([row("b")])
         assert gateway.broker.ids == ["a", "a", "b"]
+
+
+@pytest.mark.parametrize("database", ["there", "away"])
+async def test_a_spooled_event_that_the_broker_refuses_for_good_is_kept_apart_and_blocks_none(
+    tmp_path: Path, database: str
+) -> None:
+    kept: list[tuple[str, str]] = []
+
+    async def bury(refused: Row, why: str) -> None:
+        if database == "away":
+            raise StorageError("no database")
+        kept.append((refused.event_id, why))
+
+    async with a_gateway(tmp_path) as gateway:
+        gateway.intake = Intake(gateway.broker, gateway.spool, gateway.clock, bury=bury)
+        gateway.broker.refuses = {"large"}
+        gateway.broker.dial = "silent"
+        for name in ("a", "large", "b"):
+            await gateway.intake.append([row(name)])
+        gateway.broker.dial = "well"
+        for _ in range(20):
+            await gateway.intake.step()
+        if database == "away":
+            assert (gateway.broker.ids, await gateway.spooled()) == (["a"], ["large", "b"])
+            database = "there"
+            for _ in range(20):
+                await gateway.intake.step()
+        assert kept == [("large", "MessageSizeTooLargeError")]
+        assert (gateway.broker.ids, await gateway.spooled()) == (["a", "b"], [])
+        await gateway.intake.append([row("large")])  # straight to the broker, which refuses it
+        for _ in range(20):
+            await gateway.intake.step()
+        assert len(kept) == 2
+        assert await gateway.spooled() == []
 
 
 async def test_a_full_spool_refuses_and_says_so_until_it_has_been_emptied(tmp_path: Path) -> None:

@@ -1,0 +1,157 @@
+"""Dead letters are kept within bounds: by age, by bytes of a source, robots first; dropping one erases what was in it."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.envelope import RECORD_BYTES_MAX
+from services.runtime import deadletters, housekeeping
+from services.runtime.deadletters import GATEWAY, PUBLISHER, Retention
+from services.runtime.unit import Unit
+from tests.contract.conftest import Backend, emitting
+from tests.contract.systems import opened
+from tests.letters import waiting as letters_waiting
+from tests.places import Places
+
+SMALL = Retention(bytes_max=100_000)
+
+
+def bury(unit: Unit, body: bytes, source: str = "website", **more: Any) -> str:
+    given: dict[str, Any] = {
+        "consumer": GATEWAY,
+        "origin": "/v1/forms/f",
+        "error": "e",
+        "code": "1",
+        "retention": SMALL,
+    } | more
+    return deadletters.bury(unit.connection, at=unit.clock.real(), source=source, body=body, **given)
+
+
+async def kept(backend: Backend, source: str = "website") -> list[bytes]:
+    return [letter.body for letter in await backend.reads(letters_waiting) if letter.source == source]
+
+
+async def total(backend: Backend, source: str = "website") -> int:
+    rows = await backend.rows(f"SELECT bytes FROM dead_letter_totals WHERE budget = 'gateway:{source}'")
+    return int(rows[0][0])
+
+
+async def test_the_oldest_letters_of_a_source_go_when_it_has_too_many_bytes(backend: Backend) -> None:
+    await backend.units.run(lambda unit: bury(unit, b"other", "partner"))
+    for n in range(30):
+        backend.clock.advance(seconds=1)
+        await backend.units.run(lambda unit, n=n: bury(unit, b"%02d" % n + b"x" * 10_000))  # type: ignore[misc]
+    bodies = await kept(backend)
+    assert [body[:2] for body in bodies] == [b"%02d" % n for n in range(30 - len(bodies), 30)]
+    assert 80_000 < sum(map(len, bodies)) < await total(backend) <= SMALL.bytes_max
+    assert await kept(backend, "partner") == [b"other"]
+
+
+async def test_posts_of_robots_go_before_those_of_people(backend: Backend) -> None:
+    await backend.units.run(lambda unit: bury(unit, b"a person's"))
+    for n in range(40):
+        backend.clock.advance(seconds=1)
+        await backend.units.run(lambda unit, n=n: bury(unit, b"%02d" % n + b"x" * 20_000, robot=True))  # type: ignore[misc]
+    bodies = await kept(backend)
+    assert bodies[0] == b"a person's"
+    assert [body[:2] for body in bodies[1:]] == [b"36", b"37", b"38", b"39"]
+
+
+async def test_many_small_letters_make_room_for_a_large_one(backend: Backend) -> None:
+    def many(unit: Unit) -> None:
+        for _ in range(150):
+            bury(unit, b"")
+
+    await backend.units.run(many)
+    await backend.units.run(lambda unit: bury(unit, b"x" * 90_000))
+    assert await total(backend) <= SMALL.bytes_max
+    assert len(await kept(backend)) < 20
+
+
+async def test_letters_go_by_their_age_whatever_their_state(backend: Backend) -> None:
+    first = await backend.units.run(lambda unit: bury(unit, b"first"))
+    await backend.units.run(
+        lambda unit: deadletters.change(unit.connection, first, "retried", unit.clock.real(), "retried on events")
+    )
+    await backend.units.run(lambda unit: bury(unit, b"second"))
+    backend.clock.advance(days=20)
+    await backend.units.run(lambda unit: bury(unit, b"third"))
+    backend.clock.advance(days=11)
+    retention = Retention(age=timedelta(days=30))
+    gone = await backend.units.run(lambda unit: housekeeping.drop_letters(unit, 100, retention=retention))
+    assert gone == 2
+    assert await kept(backend) == [b"third"]
+    assert await backend.rows("SELECT count(*) FROM dead_letters") == [(1,)]
+    assert await total(backend) < 2 * deadletters.ROW_BYTES
+
+
+async def test_a_dropped_letter_has_no_body_any_more(tmp_path: Path, profile: Places | None) -> None:
+    async with opened(tmp_path / "data", profile) as world:
+        answer = await world.client.post("/v1/events", json={"id": "1", "type": "nonsense"})
+        letter = answer.json()["dead_letter"]
+        assert (await world.client.post(f"/v1/deadletters/{letter}/drop")).json()["state"] == "dropped"
+        shown = (await world.client.get(f"/v1/deadletters/{letter}")).json()
+        assert (shown["body"], shown["bytes"], shown["state"]) == ("", 0, "dropped")
+        assert await world.rows("SELECT bytes FROM dead_letter_totals") == [(deadletters.ROW_BYTES,)]
+
+
+async def test_posts_of_robots_count_among_the_bytes_of_their_source(tmp_path: Path, profile: Places | None) -> None:
+    most = 1024 * 1024
+    async with opened(tmp_path / "data", profile, deadletter_bytes_max=most) as world:  # type: ignore[arg-type]
+        for n in range(12):
+            post = {"email": f"r{n}@acme.example", "_hp": "x", **{f"f{i}": "y" * 2_000 for i in range(100)}}
+            assert (await world.client.post("/v1/forms/demo-request", json=post)).status_code == 202
+        rows = await world.rows("SELECT sum(length(body)), count(*) FROM dead_letters WHERE error = 'honeypot'")
+        assert 0 < rows[0][0] <= most
+        assert 0 < rows[0][1] < 12
+
+
+async def test_a_list_goes_on_by_its_cursor(tmp_path: Path, profile: Places | None) -> None:
+    def many(unit: Unit) -> None:
+        for n in range(1_203):
+            bury(unit, b"%d" % n, retention=deadletters.DEFAULT)
+
+    async with opened(tmp_path / "data", profile) as world:
+        await world.system.units.run(many)
+        found: list[str] = []
+        cursor = None
+        while True:
+            asked = {"limit": "500"} | ({"cursor": cursor} if cursor else {})
+            page = (await world.client.get("/v1/deadletters", params=asked)).json()
+            found += [item["id"] for item in page["items"]]
+            cursor = page["next"]
+            if cursor is None:
+                break
+        assert len(found) == len(set(found)) == 1_203
+        refused = await world.client.get("/v1/deadletters", params={"cursor": "x"})
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "query:cursor")
+
+
+@pytest.mark.parametrize("size", [10, RECORD_BYTES_MAX])
+async def test_a_record_that_the_broker_refused_is_published_by_a_retry_if_it_is_small_enough(
+    tmp_path: Path, profile: Places | None, size: int
+) -> None:
+    async with opened(tmp_path / "data", profile) as world:
+
+        def refuse(unit: Unit) -> str:
+            emitting(["e1"], "lead")(unit)
+            body = unit.rows.pop().body
+            body += b" " * max(0, size - len(body) + 1)
+            more = {"consumer": PUBLISHER, "origin": "leads/0/1", "key": "lead", "retention": deadletters.DEFAULT}
+            return bury(unit, body, "e1", **more)
+
+        letter = await world.system.units.run(refuse)
+        answer = await world.client.post(f"/v1/deadletters/{letter}/retry")
+        assert answer.status_code == (200 if size == 10 else 413), answer.text
+        await world.system.settle()
+        heard = await world.rows("SELECT 1 FROM seen WHERE consumer = 'router' AND event_id = 'e1'")
+        assert bool(heard) is (size == 10)
+
+
+async def test_a_list_reads_no_bodies(backend: Backend) -> None:
+    await backend.units.run(lambda unit: bury(unit, b"12345"))
+    [summary] = await backend.reads(deadletters.listed)
+    assert summary.bytes == 5
+    assert not hasattr(summary, "body")

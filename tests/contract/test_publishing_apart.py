@@ -1,0 +1,280 @@
+"""What publishers promise of partitions: one that is refused, slow or without a leader delays no other, and a record that the
+broker will never take becomes a dead letter."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from deploy.local import kafka as local_kafka
+from deploy.local.kafka import Cluster
+from schemas import topics
+from schemas.events import LeadTouched
+from services.runtime import endpoints, outbox, publisher
+from services.runtime.deadletters import PUBLISHER
+from services.runtime.intake import BrokerError, RefusedError
+from services.runtime.log import Place, Record, partition_of
+from services.runtime.postgres import Pool
+from services.runtime.publisher import Publisher
+from services.runtime.unit import Unit
+from tests.contract.conftest import LOOK_SECONDS, Distributed, emitting, opened_distributed, read_all
+from tests.letters import waiting as letters_waiting
+from tests.places import Installed, Places
+
+KEYS = ("lead 4", "lead 1")  # of partitions 0 and 1, where there are two
+SLOW = (topics.LEADS, 0)
+
+
+class Sink:
+    """Stands where the broker does. It never answers for `silent` partitions, and refuses for good what holds `poison`."""
+
+    def __init__(self) -> None:
+        self.ids: dict[Place, list[str]] = {}
+        self.silent: set[Place] = set()
+        self.failing: set[Place] = set()
+        self.poison = b"poison"
+        self.asked: list[Place] = []
+
+    async def publish(self, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]) -> None:
+        place = (topic, partition)
+        self.asked.append(place)
+        if place in self.silent:
+            await asyncio.Event().wait()
+        if place in self.failing:
+            raise BrokerError("no leader")
+        for n, (_, body) in enumerate(rows):
+            if self.poison in body:
+                raise RefusedError("MessageSizeTooLargeError", n)
+            self.ids.setdefault(place, []).append(Record(0, "", "", body).envelope.id)
+
+    async def has(self, place: Place, *ids: str) -> None:
+        """Until these were acknowledged there, last of all."""
+        async with asyncio.timeout(60):
+            while self.ids.get(place, [])[-len(ids) :] != list(ids):
+                await asyncio.sleep(LOOK_SECONDS)
+
+
+@pytest.fixture
+async def place(places: Places) -> AsyncIterator[Installed]:
+    async with places.one(partitions=2) as found:
+        yield found
+
+
+@pytest.fixture
+async def writer(place: Installed) -> AsyncIterator[Distributed]:
+    """Commits units. No publisher is told."""
+    async with opened_distributed(place) as made:
+        made.units.emitted = lambda places: None
+        yield made
+
+
+@asynccontextmanager
+async def running(writer: Distributed, sink: Sink, apart: Sink | None = None) -> AsyncIterator[Publisher]:
+    """A process that publishes there, for the length of the block."""
+    made = publisher_of(writer, sink, apart)
+    task = asyncio.create_task(made.run())
+    yield made
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await made._pool.close()
+
+
+def publisher_of(writer: Distributed, sink: Sink, apart: Sink | None = None) -> Publisher:
+    url, arguments = endpoints.database(writer.place.settings())
+    pool = Pool(url, arguments, size=publisher.CONNECTIONS)
+    return Publisher(pool, sink, writer.place.partitions, apart=apart, clock=writer.clock)
+
+
+async def say(writer: Distributed, by: Publisher, *names: str, key: str) -> None:
+    """One unit, whose process publishes at once."""
+    await writer.units.run(emitting(names, key))
+    by.wake([(topics.LEADS, KEYS.index(key))])
+
+
+def refused(name: str, channel: str = "poison") -> Callable[[Unit], None]:
+    """A unit's work: it emits a record that the broker will not take."""
+
+    def work(unit: Unit) -> None:
+        unit.emit(LeadTouched(lead_id=KEYS[0], at=unit.now, channel=channel, answered=True), key=KEYS[0], id=name)
+
+    return work
+
+
+@pytest.mark.parametrize("how", ["silent", "failing"])
+async def test_a_partition_without_an_answer_delays_no_other(writer: Distributed, how: str) -> None:
+    sink = Sink()
+    getattr(sink, how).add(SLOW)
+    async with running(writer, sink) as made:
+        await say(writer, made, "a0", key=KEYS[0])
+        await say(writer, made, "b0", key=KEYS[1])
+        await sink.has((topics.LEADS, 1), "b0")
+        async with asyncio.timeout(30):
+            while SLOW not in made._troubled:  # from here on it is tried beside the others
+                await asyncio.sleep(LOOK_SECONDS)
+        trouble, rounds = made.trouble, len(sink.asked)
+        for n in range(1, 40):
+            await say(writer, made, f"b{n}", key=KEYS[1])
+            await sink.has((topics.LEADS, 1), f"b{n}")
+        tried = sink.asked[rounds:].count(SLOW)
+        assert trouble is not None
+        assert trouble.startswith("leads/0")
+        assert tried < 20, "it is tried again with pauses"
+        assert SLOW not in sink.ids
+        sink.silent.clear()
+        sink.failing.clear()
+        await sink.has(SLOW, "a0")
+        await say(writer, made, "a1", key=KEYS[0])
+        await sink.has(SLOW, "a0", "a1")
+        assert made.trouble is None
+
+
+async def test_what_is_in_trouble_is_sent_by_a_client_of_its_own(writer: Distributed) -> None:
+    sink, apart = Sink(), Sink()
+    sink.failing.add(SLOW)
+    async with running(writer, sink, apart) as made:
+        await say(writer, made, "a0", key=KEYS[0])
+        await apart.has(SLOW, "a0")
+        assert sink.ids == {}
+
+
+async def test_rows_that_failed_stay_and_those_of_other_partitions_are_gone(writer: Distributed) -> None:
+    sink = Sink()
+    sink.failing.add(SLOW)
+    alone = publisher_of(writer, sink)
+    await writer.units.run(emitting(["a"], KEYS[0]))
+    await writer.units.run(emitting(["b"], KEYS[1]))
+    with pytest.raises(BrokerError, match="no leader"):
+        await alone.step()
+    assert await writer.rows("SELECT event_id FROM log ORDER BY id") == [("a",)]
+    sink.failing.clear()
+    assert await alone.step()
+    assert sink.ids == {SLOW: ["a"], (topics.LEADS, 1): ["b"]}
+    await alone.close()
+
+
+# --- refused for good -------------------------------------------------------------------------------------------------
+
+
+async def test_a_refused_record_becomes_a_dead_letter_and_rows_behind_it_keep_their_order(writer: Distributed) -> None:
+    sink = Sink()
+    alone = publisher_of(writer, sink)
+    await writer.units.run(emitting(["a", "b"], KEYS[0]))
+    await writer.units.run(refused("large"))
+    await writer.units.run(emitting(["c", "d"], KEYS[0]))
+    assert await alone.step()
+    assert sink.ids[SLOW] == ["a", "b", "c", "d"]
+    assert await writer.rows("SELECT 1 FROM log") == []
+    [letter] = await writer.reads(letters_waiting)
+    assert (letter.consumer, letter.source, letter.key) == (PUBLISHER, "large", KEYS[0])
+    assert letter.origin.startswith("leads/0/")
+    assert b"poison" in letter.body
+    assert "MessageSizeTooLargeError" in letter.error
+    await alone.close()
+
+
+async def test_a_topic_that_refuses_every_record_is_not_emptied_into_dead_letters(writer: Distributed) -> None:
+    sink = Sink()
+    sink.poison = b"lead"
+    alone = publisher_of(writer, sink)
+    await writer.units.run(emitting([str(n) for n in range(publisher.REFUSED_IN_A_ROW_MAX + 5)], KEYS[0]))
+    with pytest.raises(BrokerError, match=r"correct max\.message\.bytes"):
+        await alone.step()
+    assert len(await writer.reads(letters_waiting)) == publisher.REFUSED_IN_A_ROW_MAX
+    assert len(await writer.rows("SELECT 1 FROM log")) == 5
+    sink.poison = b"poison"
+    assert await alone.step()
+    assert await writer.rows("SELECT 1 FROM log") == []
+    await alone.close()
+
+
+async def test_a_real_broker_refuses_one_record_of_a_batch_and_takes_the_others(writer: Distributed) -> None:
+    await limit(writer.place, 20_000)
+    await writer.units.run(emitting([f"before {n}" for n in range(100)], KEYS[0]))
+    await writer.units.run(refused("large", "x" * 40_000))
+    await writer.units.run(emitting(["after"], KEYS[0]))
+    assert await writer.publisher.step()
+    ids = [record.event_id for record in await read_all(writer)]
+    assert list(dict.fromkeys(ids)) == [*(f"before {n}" for n in range(100)), "after"]
+    [letter] = await writer.reads(letters_waiting)
+    assert letter.source == "large"
+
+
+async def limit(place: Installed, size: int) -> None:
+    """No record of `leads` may be larger, from now on."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=place.bootstrap)
+    await admin.start()
+    configs = {"max.message.bytes": str(size)}
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, f"{place.prefix}leads", configs)])
+    await admin.close()
+
+
+# --- a broker that is gone --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def three(kafka_here: str) -> Iterator[Cluster]:
+    """Brokers of which one may be stopped."""
+    with local_kafka.start(version=kafka_here, brokers=3, options=local_kafka.QUICK) as cluster:
+        yield cluster
+
+
+async def test_while_a_partition_has_no_leader_others_are_published(three: Cluster, places: Places) -> None:
+    there = Places(Cluster(three.bootstrap, ""), places.server, "leaderless", replication=1)
+    async with there.one(partitions=3) as place, opened_distributed(place) as process:
+        keys = {partition_of(f"lead {n}", 3): f"lead {n}" for n in range(50)}
+        leaders = await leaders_of(process)
+        gone = leaders[0]
+        well = next(n for n, leader in leaders.items() if leader != gone)
+        task = asyncio.create_task(process.publisher.run())
+        broker = next(broker for broker in three.brokers if broker.id == gone)
+        broker.kill()
+        await process.units.run(emitting(["unled"], keys[0]))
+        for n in range(20):
+            await process.units.run(emitting([f"led {n}"], keys[well]))
+        async with asyncio.timeout(60):
+            while await waiting_ids(process) != ["unled"]:
+                await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.to_thread(broker.start)
+        async with asyncio.timeout(60):
+            while await waiting_ids(process):
+                await asyncio.sleep(LOOK_SECONDS)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def leaders_of(process: Distributed) -> dict[int, int]:
+    """Of the partitions of `leads`."""
+    client = await process.producer._started()
+    name = f"{process.place.prefix}leads"
+    await client.partitions_for(name)
+    return {n: client.client.cluster.leader_for_partition(TopicPartition(name, n)) for n in range(3)}
+
+
+async def waiting_ids(process: Distributed) -> list[str]:
+    return [row[0] for row in await process.rows("SELECT event_id FROM log ORDER BY id")]
+
+
+# --- how long rows wait -----------------------------------------------------------------------------------------------
+
+
+async def test_the_age_of_the_oldest_unpublished_row_is_known(writer: Distributed) -> None:
+    sink = Sink()
+    sink.failing.add(SLOW)
+    alone = publisher_of(writer, sink)
+    await writer.units.run(emitting(["a"], KEYS[0]))
+    writer.clock.advance(seconds=45)
+    await writer.units.run(emitting(["b"], KEYS[1]))
+    with pytest.raises(BrokerError):
+        await alone.step()
+    age = alone.age()
+    assert age is not None
+    assert (age.place, alone.age_seconds()) == (SLOW, 45.0)
+    assert await writer.reads(lambda connection: outbox.look(connection, 2, writer.clock.real())) == age
+    sink.failing.clear()
+    await alone.step()
+    assert (alone.age(), alone.age_seconds()) == (None, 0.0)
+    await alone.close()

@@ -1,0 +1,99 @@
+"""The watchdog ends a process only for a reader that has records, has what it needs, and does not move."""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from schemas import topics
+from services.distributed import Crew
+from services.runtime.kafka import STUCK_LOOKS, KafkaLog
+from services.runtime.log import Place
+from services.runtime.worker import Worker
+
+PLACE = (topics.LEADS, 0)
+ALL = {PLACE}
+
+
+@pytest.fixture
+def log() -> KafkaLog:
+    """A view with ten records that nobody reads."""
+    made = KafkaLog("router", [topics.LEADS], {}, "")
+    made.note(PLACE, 10)
+    return made
+
+
+def looks(log: KafkaLog, many: int, at: Callable[[int], int] = lambda n: 3, answered: set[Place] = ALL) -> list[str]:
+    """What a minute and more of looks leads to."""
+    said: list[str] = []
+    log.stuck = said.append
+    for n in range(many):
+        positions: Mapping[Place, int] = {PLACE: at(n)}
+        log.watch(positions, answered)
+    return said
+
+
+def test_a_reader_that_does_not_move_though_it_could_ends_the_process(log: KafkaLog) -> None:
+    assert looks(log, STUCK_LOOKS - 1) == []
+    assert looks(log, 1)[0].startswith("router stands at leads/0/3")
+
+
+def test_a_reader_that_moves_or_has_read_everything_does_not(log: KafkaLog) -> None:
+    assert looks(log, 3 * STUCK_LOOKS, lambda n: n // 4) == []
+    assert looks(log, 3 * STUCK_LOOKS, lambda n: 10) == []
+
+
+def test_a_broker_that_does_not_answer_is_no_reason_to_end(log: KafkaLog) -> None:
+    assert looks(log, 3 * STUCK_LOOKS, answered=set()) == []
+
+
+@pytest.mark.parametrize("why", ["the database cannot be reached: OSError", "11 events in a row could not be handled"])
+def test_a_reader_that_waits_for_its_database_or_was_stopped_is_no_reason_to_end(log: KafkaLog, why: str) -> None:
+    log.waits = lambda place: why
+    assert looks(log, 3 * STUCK_LOOKS) == []
+    log.waits = lambda place: None
+    assert looks(log, STUCK_LOOKS - 1) == [], "the minute begins when it could go on"
+    assert looks(log, 1)
+
+
+def test_a_wait_begins_the_minute_again(log: KafkaLog) -> None:
+    looks(log, STUCK_LOOKS - 1)
+    looks(log, 1, answered=set())
+    assert looks(log, STUCK_LOOKS - 1) == []
+
+
+# --- who waits --------------------------------------------------------------------------------------------------------
+
+
+def crew() -> Crew:
+    def make(topic: str, partitions: Sequence[int]) -> Worker:
+        nothing: Any = SimpleNamespace()
+        return Worker("router", topic, lambda batch, unit: None, nothing, nothing, nothing, partitions)
+
+    return Crew(make, lambda topic: 2, spawn=False)
+
+
+def test_a_crew_tells_for_each_partition_what_its_worker_waits_for() -> None:
+    made = crew()
+    made.assigned({(topics.LEADS, n) for n in range(4)})
+    assert {made.waits((topics.LEADS, n)) for n in range(4)} == {None}
+    first = made.workers[0]
+    first.waits_for = "the database"
+    waits = {n: made.waits((topics.LEADS, n)) for n in range(4)}
+    assert waits == {n: "the database" if n in first.partitions else None for n in range(4)}
+    first.stopped = "broken"
+    assert made.waits((topics.LEADS, first.partitions[0])) == "broken"
+    assert made.waits((topics.LEADS, 9)) is not None
+
+
+def test_a_stopped_consumer_stays_stopped_when_partitions_are_dealt_out_anew() -> None:
+    made = crew()
+    made.assigned({(topics.LEADS, 0), (topics.ACTIONS, 0)})
+    stopped = next(worker for worker in made.workers if worker.topic == topics.LEADS)
+    stopped.stopped = "11 events in a row could not be handled"
+    for _ in range(3):
+        made.assigned(set())
+        made.assigned({(topics.LEADS, 0), (topics.LEADS, 1), (topics.ACTIONS, 0)})
+    found = {(worker.topic, worker.stopped) for worker in made.workers}
+    assert found == {(topics.LEADS, stopped.stopped), (topics.ACTIONS, None)}
