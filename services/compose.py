@@ -299,6 +299,7 @@ def _app(resources: Resources, chosen: Sequence[Service], keys: auth.Keys, worke
                 0, f"configuration refused, version {files.current.version} stays in force: {files.problem}"
             )
         warnings += keys.warnings()
+        warnings += [f"{w.name} waits: {w.waits_for}" for w in workers if w.waits_for]
         return Readiness(all(said == "ok" for said in checks.values()), checks, tuple(warnings))
 
     routers = [service.api(resources) for service in chosen if service.api]

@@ -591,6 +591,8 @@ def _readiness(made: Distributed, wanted: Sequence[str], watch: Watch) -> Readin
     for worker in made.workers:
         if worker.stopped:
             checks[worker.name] = worker.stopped
+        elif worker.waits_for:
+            warnings.append(f"{worker.name} waits: {worker.waits_for}")
     publishing, said = _publishing(made.publisher)
     warnings += said
     if set(wanted) - {GATEWAY}:
