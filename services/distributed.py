@@ -583,16 +583,8 @@ def _readiness(made: Distributed, wanted: Sequence[str], watch: Watch) -> Readin
         checks["database"] = watch.database
     elif watch.database != "ok":
         warnings.append(f"database: {watch.database}; events are taken in, actions and questions are not")
-    for log in made.logs:
-        checks[f"{log.group}.kafka"] = "ok" if log.joined else "not in its group yet, so no partition is ours"
-        for topic, partition in sorted(log.foreign):
-            remedy = "the topic was made anew over an old database; delete the rows of `cursors` for it, or restore it"
-            checks[f"{log.service}.{topic}/{partition}"] = f"ends before what was read of it: {remedy}"
-    for worker in made.workers:
-        if worker.stopped:
-            checks[worker.name] = worker.stopped
-        elif worker.waits_for:
-            warnings.append(f"{worker.name} waits: {worker.waits_for}")
+    checks |= _reading(made)
+    warnings += [f"{worker.name} waits: {worker.waits_for}" for worker in made.workers if worker.waits_for]
     publishing, said = _publishing(made.publisher)
     warnings += said
     if set(wanted) - {GATEWAY}:
@@ -602,6 +594,17 @@ def _readiness(made: Distributed, wanted: Sequence[str], watch: Watch) -> Readin
     if made.leaving:
         checks["process"] = "is stopping"
     return Readiness(all(said == "ok" for said in checks.values()), checks, tuple(warnings))
+
+
+def _reading(made: Distributed) -> dict[str, str]:
+    """What keeps consumers from reading."""
+    checks = {}
+    for log in made.logs:
+        checks[f"{log.group}.kafka"] = "ok" if log.joined else "not in its group yet, so no partition is ours"
+        for topic, partition in sorted(log.foreign):
+            remedy = "the topic was made anew over an old database; delete the rows of `cursors` for it, or restore it"
+            checks[f"{log.service}.{topic}/{partition}"] = f"ends before what was read of it: {remedy}"
+    return checks | {worker.name: worker.stopped for worker in made.workers if worker.stopped}
 
 
 def _publishing(publisher: Publisher) -> tuple[str, list[str]]:
