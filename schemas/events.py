@@ -137,7 +137,6 @@ class LeadScored(Event, frozen=True, kw_only=True, gc=False):
     facts: Facts = {}  # person facts and derived ones (email.domain, email.kind), as conditions read them
     met: tuple[Met, ...] = ()
     suppressed: str | None = None  # the agreement's reason, when this person is never scored and never routed
-    shared: str | None = None  # by which identifier the person was chosen among several: `phone, shared by 3 people`
 
 
 class LeadTouched(Event, frozen=True, kw_only=True, gc=False):
@@ -270,6 +269,7 @@ class LeadAssigned(Routed, frozen=True, kw_only=True, gc=False):
     assigned_at: datetime
     reassignments: int = 0  # how often a missed clock changed the owner since the submit
     touched_at: datetime | None = None  # someone was in touch since the submit: no clock
+    rep_version: int = 0  # of the owner's availability (`rep.changed`), as known when the owner was chosen
     pool: str | None = None
     rule: str | None = None
     card: LeadCard = LeadCard()
@@ -350,6 +350,9 @@ class RepChanged(Event, frozen=True, kw_only=True, gc=False):
     at: datetime
     state: Literal["available", "away", "deactivated"]
     until: datetime | None = None
+    version: int = (
+        0  # raised by the router with every change of this rep: the higher one is the newer, whatever `at` says
+    )
 
 
 # --- pages: what the notifier did -------------------------------------------------------------------------------
@@ -372,7 +375,7 @@ class PageSent(Event, frozen=True, kw_only=True, gc=False):
 
 
 class PageFailed(Event, frozen=True, kw_only=True, gc=False):
-    """No channel of the rung accepted the page."""
+    """Every channel of the rung refused the person: said once, while the page goes on being tried."""
 
     TYPE: ClassVar[str] = "page.failed"
     TOPIC: ClassVar[str] = topics.PAGES
@@ -434,6 +437,7 @@ class ActionAsked(Event, frozen=True, kw_only=True, gc=False):
     channel: str | None = None
     answered: bool = False
     until: datetime | None = None
+    told: bool = True  # reassign: whether any channel had accepted a page to the owner
 
 
 OURS: tuple[type[Event], ...] = (

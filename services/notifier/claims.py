@@ -4,23 +4,28 @@ Who claims locks the clock before the page and looks again, so no page is claime
 stored. A claim holds for a lease; a page whose sender died is claimed again when it ends.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from schemas.agreement import Rung
 from schemas.events import PageFailed, PageSent
 from services.notifier import store
-from services.notifier.channels.base import GiveUp, Message, Outcome, Sent, TryAgain
+from services.notifier.channels.base import GiveUp, Message, Outcome, Sent, TryAgain, Unusable
 from services.notifier.domain import page as paging
-from services.notifier.domain.clock import Clock, Terms, objection
+from services.notifier.domain.clock import Clock, Standing, Terms, objection, settled
+from services.notifier.domain.health import Health
 from services.notifier.domain.page import TO_OWNER, Pace, Page, page_id
-from services.notifier.store import Attempt, Standing
+from services.notifier.store import Attempt
 from services.runtime.config import Config
 from services.runtime.unit import Unit
 
 DELIVERY = "notifier.delivery"
 """The runner's name: who adds a page wakes it."""
+CLOCKS = "notifier.clocks"
+"""The tick's name: the unit that learns that a rung was told wakes it."""
+ATTEMPTS_KEPT_MAX = 50
+"""Of a page: later ones take the place of the last."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,12 @@ class Done:
 
 @dataclass(frozen=True)
 class Claimed:
-    """What a look at the pages gave. `more`: look again at once. `next_at`: when the next one waits for, real time."""
+    """What a look at the pages gave. `more`: look again at once; not so when `stalled`, since every page of this look waits
+    for a channel. `next_at`: when the next one waits for, real time."""
 
     claims: tuple[Claim, ...] = ()
     more: bool = False
+    stalled: bool = False
     next_at: datetime | None = None
 
 
@@ -68,6 +75,7 @@ class Desk:
 
     channels: tuple[str, ...]
     public_url: str | None = None
+    health: Health = field(default_factory=Health)
     pace: Pace = field(default_factory=Pace)
     room: Callable[[], int] = _no_room  # how many pages may be claimed for sending at once
     hand: Callable[[Sequence[Claim]], None] = _hand_back  # called on the loop, after the commit
@@ -80,11 +88,11 @@ class Desk:
 
 
 def claim_new(
-    unit: Unit, pages: Sequence[Page], clocks: Mapping[str, Clock], terms: Terms, desk: Desk
+    unit: Unit, pages: Sequence[Page], clocks: MutableMapping[str, Clock], terms: Terms, desk: Desk
 ) -> tuple[list[Page], list[Claim]]:
     """New pages as they are to be stored: claimed in the unit that made them, as far as there is room, which saves the
-    first page of an assignment a unit. Their clocks are locked by this unit already. A page that exists is left out:
-    its rung has fired before, and nobody is told of it twice."""
+    first page of an assignment a unit. Their clocks are locked by this unit already, and changed here where a page is not
+    to be sent. A page that exists is left out: its rung has fired before, and nobody is told of it twice."""
     known, standing = store.before_new(unit, pages)
     pages = [page for page in pages if page.id not in known]
     ready = [page for page in pages if page.state == "pending"]
@@ -99,11 +107,14 @@ def claim_new(
         stored[page.id] = taken
         if taken.state == "sending":
             claims.append(Claim(taken, message(taken, clock, terms, now, desk.public_url)))
+        elif taken.state == "cancelled":
+            clocks[page.lead_id] = settled(clock, taken, terms, now)
+            unit.wake(CLOCKS)
     return list(stored.values()), claims
 
 
 def claim(unit: Unit, desk: Desk, limit: int) -> Claimed:
-    """Up to `limit` due pages, claimed. Four statements, however many there are."""
+    """Up to `limit` due pages, claimed. As many statements, however many there are."""
     real = unit.clock.real()
     waiting = store.peek(unit, limit)
     due = [page for page in waiting if page.next_at <= real]
@@ -112,66 +123,118 @@ def claim(unit: Unit, desk: Desk, limit: int) -> Claimed:
     clocks = store.lock_clocks(unit, {page.lead_id for page in due})
     found = store.lock_pages(unit, [page.id for page in due])
     terms, now = desk.terms(unit.config), unit.now
-    changed, lost, claims = [], [], []
+    changed, lost, claims, ended = [], [], [], []
     for page, standing in sorted(found, key=lambda pair: (pair[0].due_at, pair[0].id)):
         if page.next_at is None or page.next_at > real:
             continue  # somebody else took it since the peek
         if page.state == "sending":
-            lost.append(Attempt(page.id, page.deliveries, page.channel, real, "unknown", "nobody lived to record it"))
+            lost.append(_tried(page, real, "unknown", "the sender crashed before recording the outcome"))
         clock = clocks.get(page.lead_id)
         taken = _claim(page, clock, terms, standing, desk, now, real)
         changed.append(taken)
         if taken.state == "sending" and clock is not None:
             claims.append(Claim(taken, message(taken, clock, terms, now, desk.public_url)))
+        elif taken.state == "cancelled":
+            ended.append(taken)
+    _settle(unit, clocks, ended, terms)
     store.change_pages(unit, changed)
     store.add_attempts(unit, lost)
-    return Claimed(tuple(claims), more=True)
+    stalled = all(page.next_at is not None and page.next_at >= real + paging.WAIT for page in changed)
+    return Claimed(tuple(claims), more=True, stalled=stalled and not claims)
+
+
+def _settle(unit: Unit, clocks: Mapping[str, Clock], pages: Iterable[Page], terms: Terms) -> None:
+    """Tell these locked clocks what became of pages of theirs."""
+    changed: dict[str, Clock] = {}
+    for page in pages:
+        clock = changed.get(page.lead_id) or clocks.get(page.lead_id)
+        if clock is not None and (after := settled(clock, page, terms, unit.now)) is not clock:
+            changed[page.lead_id] = after
+    if changed:
+        store.save_clocks(unit, changed.values())
+    if any(clock.due_at is not None and clock.due_at <= unit.now for clock in changed.values()):
+        unit.wake(CLOCKS)
 
 
 def _claim(
     page: Page, clock: Clock | None, terms: Terms, standing: Standing | None, desk: Desk, now: datetime, real: datetime
 ) -> Page:
-    why = objection(page, clock, terms, standing.away(now) if standing else None, now)
+    why = objection(page, clock, terms, standing, now)
     if why is not None:
         return paging.cancelled(page, why)
     page = paging.in_time(page, real)
-    slot = desk.pace.slot(page, real)
+    known = set(terms.reaching(page.person, page.channels)) & set(terms.channels)
+    ways = [by for by in range(len(page.channels)) if _way(page, by) in known and desk.health.may(_way(page, by), real)]
+    if not ways:
+        return paging.waiting(page, _waits_for(page, known, terms), real)
+    page = paging.moved(page, ways[0])
+    slot = desk.pace.slot(page, real, alone=len(ways) == 1)
     if slot is None:
-        page = paging.moved_on(page, real)
-        slot = desk.pace.slot(page, real) or real
-    return paging.claimed(page, real) if slot <= real else paging.postponed(page, slot, real)
+        page = paging.moved(page, ways[1] - ways[0])
+        slot = desk.pace.slot(page, real, alone=True) or real
+    if slot > real:
+        return paging.postponed(page, slot, real)
+    desk.health.trying(page.channel, real)
+    return paging.claimed(page, real)
 
 
-def record(unit: Unit, done: Sequence[Done], jitter: Callable[[], float]) -> datetime | None:
-    """Store what became of claimed pages; when the soonest of them is to be tried again (real time).
+def _way(page: Page, by: int) -> str:
+    return page.channels[(page.channel_index + by) % len(page.channels)]
+
+
+def _waits_for(page: Page, known: Iterable[str], terms: Terms) -> str:
+    """Why no channel can be tried now."""
+    down = [name for name in page.channels if name in known]
+    if down:
+        return page.error or f"{', '.join(down)} cannot be used now"
+    missing = [name for name in terms.reaching(page.person, page.channels) if name not in terms.channels]
+    return f"{', '.join(missing)} is not set up here; see `firsthour doctor`"
+
+
+def record(unit: Unit, done: Sequence[Done], jitter: Callable[[], float], desk: Desk) -> datetime | None:
+    """Store what became of claimed pages; when the soonest of them is to be tried again (real time). A clock learns that
+    its rung was told, or that no channel takes the page for its person.
 
     Whoever lost the claim meanwhile (the lease ended, somebody sends it again) leaves the page alone.
     """
+    clocks = store.lock_clocks(unit, {one.claim.page.lead_id for one in done})
     held = {page.id: page for page, _ in store.lock_pages(unit, [one.claim.page.id for one in done])}
-    real, changed = unit.clock.real(), []
+    terms, real = desk.terms(unit.config), unit.clock.real()
+    changed, ended = [], []
     for one in done:
         page = held.get(one.claim.page.id)
         if page is None or page.state != "sending" or page.deliveries != one.claim.page.deliveries:
             continue
-        after = _after(page, one, jitter(), real)
+        could = len(set(terms.reaching(page.person, page.channels)) & set(terms.channels))
+        after = _after(page, one, jitter(), real, max(could, 1), up=desk.health.up(page.channel))
         changed.append(after)
         if after.state == "sent":
+            ended.append(after)
             unit.emit(_sent(after, one), key=page.lead_id)
-        elif after.state == "failed":
+        elif page.refusals < after.refusals == max(could, 1):
+            ended.append(after)
             unit.emit(_failed(after, unit.now), key=page.lead_id)
+    _settle(unit, clocks, ended, terms)
     store.change_pages(unit, changed)
     store.add_attempts(unit, [_attempt(one) for one in done])
     return min((page.next_at for page in changed if page.next_at is not None), default=None)
 
 
-def _after(page: Page, one: Done, jitter: float, real: datetime) -> Page:
+def _after(page: Page, one: Done, jitter: float, real: datetime, of: int, *, up: bool) -> Page:
     match one.outcome:
         case Sent(provider_id):
             return paging.accepted(page, provider_id, one.at)
-        case TryAgain(after_seconds, why):
-            return paging.refused_for_now(page, why, after_seconds, jitter, real)
+        case TryAgain(after_seconds, why) if up:
+            return paging.refused_for_now(page, why, after_seconds, jitter, real, of)
+        case TryAgain(_, why) | Unusable(why):
+            return paging.refused_by_channel(page, why, jitter, real, of)
         case GiveUp(why):
-            return paging.refused_for_good(page, why, real)
+            return paging.refused_for_good(page, why, jitter, real, of)
+
+
+def hurry(unit: Unit, limit: int) -> int:
+    """A channel is up again: have waiting pages looked at now; how many there were."""
+    return store.hurry(unit, unit.clock.real(), limit)
 
 
 def outcome_name(outcome: Outcome) -> str:
@@ -183,13 +246,18 @@ def outcome_name(outcome: Outcome) -> str:
             return "try_again"
         case GiveUp():
             return "gave_up"
+        case Unusable():
+            return "unusable"
 
 
 def _attempt(one: Done) -> Attempt:
-    page, outcome = one.claim.page, one.outcome
+    outcome = one.outcome
     detail = outcome.provider_id if isinstance(outcome, Sent) else outcome.why
-    name = outcome_name(outcome)
-    return Attempt(page.id, page.deliveries, page.channel, one.real, name, paging.storable(detail))
+    return _tried(one.claim.page, one.real, outcome_name(outcome), paging.storable(detail))
+
+
+def _tried(page: Page, real: datetime, outcome: str, detail: str) -> Attempt:
+    return Attempt(page.id, min(page.deliveries, ATTEMPTS_KEPT_MAX), page.channel, real, outcome, detail)
 
 
 def _sent(page: Page, one: Done) -> PageSent:
@@ -239,7 +307,7 @@ def message(page: Page, clock: Clock, terms: Terms, written_at: datetime, public
         owner_name=reps[owner].name if owner in reps else owner,
         lead_url=f"{public_url.rstrip('/')}/v1/leads/{page.lead_id}" if public_url else None,
         epoch=page.epoch,
-        thread_id=_thread(page, terms.ladder),
+        thread_id=_thread(page, terms.ladder if clock.ladder is None else clock.ladder),
     )
 
 

@@ -11,14 +11,17 @@ from functools import partial
 
 import structlog
 
-from services.notifier.channels.base import TIMEOUT_SECONDS, Channel, GiveUp, Outcome, Sent, TryAgain
-from services.notifier.claims import DELIVERY, Claim, Claimed, Desk, Done, claim, outcome_name, record
+from services.notifier.channels.base import TIMEOUT_SECONDS, Channel, Outcome, Sent, TryAgain, Unusable
+from services.notifier.claims import DELIVERY, Claim, Claimed, Desk, Done, claim, hurry, outcome_name, record
+from services.notifier.domain.health import Answer
 from services.runtime.service import Resources
 from services.runtime.unit import Lane, StorageError
 
 CLAIMED_AT_ONCE = 64
 SENDING_AT_ONCE = 64
 LOOK_SECONDS = 1.0
+HURRIED_AT_ONCE = 500
+HURRIES_MAX = 200
 STORAGE_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
@@ -40,6 +43,7 @@ class Delivery:
         self._look_at = 0.0  # monotonic: when a page may be due without anybody asking
         self._jitter = random.Random().random  # noqa: S311  # spreads retries, guards nothing
         self._closing = False
+        self._recovered = False  # a channel, since waiting pages were last hurried
         self._away = False  # the database, when last asked
         desk.room, desk.hand, desk.ended = self.room, self.hand, resources.telemetry.promise
 
@@ -66,7 +70,8 @@ class Delivery:
         claimed = await self._claim()
         if self._sending:
             await asyncio.wait(self._sending)
-        return await self._record() or claimed
+        recorded = await self._record()
+        return await self._hurry() or recorded or claimed
 
     async def run(self) -> None:
         self._closing = False
@@ -86,6 +91,7 @@ class Delivery:
         """Record, then claim as long as something is due; real seconds until the next look."""
         try:
             await self._record()
+            await self._hurry()
             while (self._asked or self._seconds_left() <= 0) and self.room() > 0:
                 await self._claim()
             self._away = False
@@ -112,7 +118,7 @@ class Delivery:
 
     def _plan_look(self, found: Claimed) -> None:
         clock = self._resources.clock
-        seconds = 0.0 if found.more else LOOK_SECONDS
+        seconds = 0.0 if found.more and not found.stalled else LOOK_SECONDS
         if found.next_at is not None:
             seconds = min(seconds, max(0.0, (found.next_at - clock.real()).total_seconds()))
         self._look_at = clock.monotonic() + seconds
@@ -123,13 +129,14 @@ class Delivery:
     async def _send(self, one: Claim) -> None:
         outcome = await self._outcome(one)
         clock = self._resources.clock
+        self._note(one, outcome)
         self._done.append(Done(one, outcome, clock.business(), clock.real()))
         self._news.set()
 
     async def _outcome(self, one: Claim) -> Outcome:
         channel = self._channels.get(one.page.channel)
         if channel is None:
-            return GiveUp(f"the channel {one.page.channel} is not configured")
+            return Unusable(f"the channel {one.page.channel} is not set up here")
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS + 1.0):  # channels keep their own; this holds for a broken one
                 return await channel.send(one.message)
@@ -137,12 +144,49 @@ class Delivery:
             _log.error("channel failed", channel=one.page.channel, error_type=type(failure).__name__)
             return TryAgain(None, f"{one.page.channel}: {type(failure).__name__}")
 
+    def _note(self, one: Claim, outcome: Outcome) -> None:
+        """Whether the channel accepts pages at all. One that knows whom it refuses does."""
+        answer: Answer = "well"
+        if isinstance(outcome, TryAgain):
+            answer = "not_now"
+        elif isinstance(outcome, Unusable):
+            answer = "refuses_us"
+        why = "" if isinstance(outcome, Sent) else outcome.why
+        after_seconds = outcome.after_seconds if isinstance(outcome, TryAgain) else None
+        name, health = one.page.channel, self._desk.health
+        was_up = health.up(name)
+        if health.noted(name, answer, why, self._resources.clock.real(), after_seconds):
+            _log.info("channel recovered", channel=name)
+            self._recovered = True
+        elif was_up and not health.up(name):
+            _log.error("channel down", channel=name, why=why)
+
+    async def _hurry(self) -> bool:
+        """After a channel's recovery: send now what waits."""
+        if not self._recovered:
+            return False
+        work = partial(hurry, limit=HURRIED_AT_ONCE)
+        for _ in range(HURRIES_MAX):
+            if await self._resources.units.run(work, Lane.BATCH) < HURRIED_AT_ONCE:
+                break
+        self._recovered, self._asked = False, True
+        return True
+
+    def warnings(self) -> list[str]:
+        """What `/readyz` says of the channels."""
+        return [
+            f"{name} accepts no pages since {down.since:%Y-%m-%d %H:%M} UTC: {down.why}"
+            for name, down in self._desk.health.troubles()
+        ]
+
     async def _record(self) -> bool:
         done, self._done = self._done, []
         if not done:
             return False
         try:
-            next_at = await self._resources.units.run(partial(record, done=done, jitter=self._jitter), Lane.BATCH)
+            next_at = await self._resources.units.run(
+                partial(record, done=done, jitter=self._jitter, desk=self._desk), Lane.BATCH
+            )
         except (StorageError, asyncio.CancelledError):
             self._done = done + self._done
             raise

@@ -81,6 +81,7 @@ def _count(gathered: Batch, before: Mapping[str, Clock], desk: Desk) -> None:
 def _newest(changes: Sequence[RepChanged]) -> list[RepChanged]:
     latest: dict[str, RepChanged] = {}
     for change in changes:
-        if change.rep not in latest or change.at >= latest[change.rep].at:
+        before = latest.get(change.rep)
+        if before is None or (change.version, change.at) >= (before.version, before.at):
             latest[change.rep] = change
     return list(latest.values())

@@ -6,7 +6,7 @@ from functools import partial
 from schemas.topics import ROUTES
 from services.notifier.api import router
 from services.notifier.channels.base import Channel
-from services.notifier.claims import Desk
+from services.notifier.claims import CLOCKS, Desk
 from services.notifier.delivery import Delivery
 from services.notifier.handlers import fire_due, hear_routes
 from services.runtime.service import Resources, Runner, Service, Tick
@@ -23,7 +23,7 @@ def service(channels: Mapping[str, Channel], public_url: str | None) -> Service:
     return Service(
         name="notifier",
         hears={ROUTES: partial(hear_routes, desk=desk)},
-        ticks=(Tick("notifier.clocks", partial(fire_due, desk=desk)),),
+        ticks=(Tick(CLOCKS, partial(fire_due, desk=desk)),),
         api=router,
         runners=runners,
     )

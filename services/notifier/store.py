@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from schemas.events import LeadCard, RepChanged
-from services.notifier.domain.clock import Cancel, Clock
+from services.notifier.domain.clock import Cancel, Clock, Standing
+from services.notifier.domain.ladder import read, written
 from services.notifier.domain.page import TO_OWNER, Page
 from services.runtime import db
 from services.runtime.clock import micros, moment
@@ -37,6 +38,12 @@ clocks = sa.Table(
     sa.Column("card", db.Text, nullable=False),
     sa.Column("reassignments", db.Integer, nullable=False),
     sa.Column("updated_at", db.Integer, nullable=False),
+    sa.Column("ladder", db.Text),  # the rungs it started under, as JSON; none: of an older release
+    sa.Column("fired_at", db.Integer),  # when the rung before `next_rung` was reached
+    sa.Column("rung_told_at", db.Integer),  # when that rung was told or ended otherwise; none: its page is on its way
+    sa.Column("told_at", db.Integer),  # when the owner was first told of this assignment
+    sa.Column("untold_at", db.Integer),  # when a page to the owner first ended without telling them
+    sa.Column("rep_version", db.Integer, nullable=False, server_default="0"),
     sa.Index("notifier_clocks_by_due", "due_at"),
 )
 pages = sa.Table(
@@ -50,7 +57,7 @@ pages = sa.Table(
     sa.Column("person", db.Text, nullable=False),  # rep id; empty: there was nobody to tell
     sa.Column("channels", db.Text, nullable=False),
     sa.Column("channel_index", db.Integer, nullable=False),
-    sa.Column("state", db.Text, nullable=False),  # pending, sending, sent, failed, cancelled
+    sa.Column("state", db.Text, nullable=False),  # pending, sending, sent, cancelled; failed: by an older release
     sa.Column("due_at", db.Integer, nullable=False),  # business time: lateness counts from it
     sa.Column("next_at", db.Integer),  # real time: when to look at it again; none once it has ended
     sa.Column("first_try_at", db.Integer),  # real time, of the current channel
@@ -61,6 +68,7 @@ pages = sa.Table(
     sa.Column("error", db.Text),
     sa.Column("created_at", db.Integer, nullable=False),
     sa.Column("sent_at", db.Integer),
+    sa.Column("refusals", db.Integer, nullable=False, server_default="0"),
     sa.UniqueConstraint("lead_id", "epoch", "rung", "person", name="notifier_pages_once"),
     sa.Index("notifier_pages_by_next", "next_at"),
     sa.Index("notifier_pages_by_time", "created_at", "id"),
@@ -72,7 +80,7 @@ attempts = sa.Table(
     sa.Column("n", db.Integer, primary_key=True),
     sa.Column("channel", db.Text, nullable=False),
     sa.Column("at", db.Integer, nullable=False),  # real time
-    sa.Column("outcome", db.Text, nullable=False),  # sent, try_again, gave_up, unknown (nobody lived to say)
+    sa.Column("outcome", db.Text, nullable=False),  # sent, try_again, gave_up, unusable, unknown (the sender crashed)
     sa.Column("detail", db.Text),
 )
 reps = sa.Table(
@@ -82,6 +90,7 @@ reps = sa.Table(
     sa.Column("state", db.Text, nullable=False),
     sa.Column("until", db.Integer),
     sa.Column("at", db.Integer, nullable=False),
+    sa.Column("version", db.Integer, nullable=False, server_default="0"),
 )
 
 _LOCK_CLOCKS = db.Sql(
@@ -107,10 +116,11 @@ _ADD_PAGES = db.Sql(
 
 def _before_new(f: db.Flavour) -> Any:
     """Which pages are there already, and who is here: two questions in one round trip. Rows of the first say no state."""
-    there = sa.select(pages.c.id, sa.cast(sa.null(), sa.Text), sa.cast(sa.null(), db.Integer))
+    number = sa.cast(sa.null(), db.Integer)
+    there = sa.select(pages.c.id, sa.cast(sa.null(), sa.Text), number, number.label("version"))
     return sa.union_all(
         there.where(f.among(pages.c.id, "pages")),
-        sa.select(reps.c.rep, reps.c.state, reps.c.until).where(f.among(reps.c.rep, "reps")),
+        sa.select(reps.c.rep, reps.c.state, reps.c.until, reps.c.version).where(f.among(reps.c.rep, "reps")),
     )
 
 
@@ -122,6 +132,8 @@ _CANCEL_PAGES = db.Sql(
             pages.c.lead_id == sa.bindparam("lead"),
             pages.c.epoch <= sa.bindparam("to_epoch"),
             pages.c.state == "pending",
+            pages.c.rung < sa.bindparam("below", type_=sa.Integer),
+            sa.or_(sa.bindparam("to", type_=sa.Text) == "", pages.c.person == sa.bindparam("to", type_=sa.Text)),
             sa.or_(
                 sa.bindparam("all_kinds", type_=sa.Integer) == 1, *(pages.c.kind == kind for kind in sorted(TO_OWNER))
             ),
@@ -139,7 +151,7 @@ _PEEK = db.Sql(
 )
 _LOCK_PAGES = db.Sql(
     lambda f: (
-        sa.select(pages, reps.c.state.label("standing"), reps.c.until)
+        sa.select(pages, reps.c.state.label("standing"), reps.c.until, reps.c.version)
         .select_from(pages.outerjoin(reps, reps.c.rep == pages.c.person))
         .where(f.among(pages.c.id, "ids"))
         .order_by(pages.c.id)
@@ -153,6 +165,7 @@ _MUTABLE = (
     "first_try_at",
     "lease_until",
     "tries",
+    "refusals",
     "deliveries",
     "provider_id",
     "error",
@@ -165,6 +178,16 @@ _CHANGE_PAGES = db.Sql(
         .values({name: sa.bindparam(name) for name in _MUTABLE})
     )
 )
+_LATE = db.Sql(
+    lambda _: (
+        sa.select(pages.c.id)
+        .where(pages.c.next_at > sa.bindparam("at"), pages.c.state == "pending")
+        .order_by(pages.c.next_at)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+        .with_for_update(skip_locked=True)
+    )
+)
+_HURRY = db.Sql(lambda _: sa.update(pages).where(pages.c.id == sa.bindparam("page")).values(next_at=sa.bindparam("at")))
 _ADD_ATTEMPTS = db.Sql(lambda f: f.upsert(attempts, ["page_id", "n"]))
 
 
@@ -172,8 +195,9 @@ def _save_reps(flavour: db.Flavour) -> Any:
     insert = flavour.insert(reps).values({c.name: sa.bindparam(c.name) for c in reps.columns})
     return insert.on_conflict_do_update(
         index_elements=["rep"],
-        set_={name: insert.excluded[name] for name in ("state", "until", "at")},
-        where=insert.excluded["at"] >= reps.c["at"],
+        set_={name: insert.excluded[name] for name in ("state", "until", "at", "version")},
+        where=sa.tuple_(insert.excluded["version"], insert.excluded["at"])
+        >= sa.tuple_(reps.c["version"], reps.c["at"]),
     )
 
 
@@ -192,7 +216,19 @@ def _newest_first(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
 
 _LISTED = db.Sql(lambda _: _newest_first())
 _LISTED_OF_LEAD = db.Sql(lambda _: _newest_first(pages.c.lead_id == sa.bindparam("lead")))
-_BUSINESS = ("submit_at", "promise_at", "assigned_at", "due_at", "touched_at", "missed_at", "updated_at")
+_BUSINESS = (
+    "submit_at",
+    "promise_at",
+    "assigned_at",
+    "due_at",
+    "touched_at",
+    "missed_at",
+    "updated_at",
+    "fired_at",
+    "rung_told_at",
+    "told_at",
+    "untold_at",
+)
 _PAGE_TIMES = ("due_at", "next_at", "first_try_at", "lease_until", "created_at", "sent_at")
 
 _PLACE = itemgetter(0, 1)
@@ -200,18 +236,6 @@ _PLACE = itemgetter(0, 1)
 _json = msgspec.json.Encoder().encode
 _card = msgspec.json.Decoder(LeadCard).decode
 _channels = msgspec.json.Decoder(tuple[str, ...]).decode
-
-
-class Standing(NamedTuple):
-    """What the router last said of a person's availability, and until when it holds."""
-
-    state: str
-    until: datetime | None
-
-    def away(self, now: datetime) -> str | None:
-        """`away` or `deactivated`; None when here, or back by now."""
-        over = self.until is not None and self.until <= now
-        return None if self.state == "available" or over else self.state
 
 
 class Waiting(NamedTuple):
@@ -273,7 +297,7 @@ def before_new(unit: Unit, new: Collection[Page]) -> tuple[set[str], dict[str, S
         return set(), {}
     ids, people = sorted(page.id for page in new), sorted({page.person for page in new})
     rows = _BEFORE_NEW.all(unit.connection, pages=ids, reps=people)
-    standing = {row[0]: Standing(row[1], _moment(row[2])) for row in rows if row[1] is not None}
+    standing = {row[0]: Standing(row[1], _moment(row[2]), row[3]) for row in rows if row[1] is not None}
     return {row[0] for row in rows if row[1] is None}, standing
 
 
@@ -286,7 +310,15 @@ def add_pages(unit: Unit, new: Iterable[Page]) -> None:
 def cancel_pages(unit: Unit, cancels: Iterable[Cancel]) -> None:
     """Pages that wait are not sent any more: of those that were stored before this unit."""
     rows = [
-        {"lead": c.lead_id, "to_epoch": c.epoch, "all_kinds": 0 if c.owners_only else 1, "why": c.why} for c in cancels
+        {
+            "lead": c.lead_id,
+            "to_epoch": c.epoch,
+            "below": c.below,
+            "to": c.person or "",
+            "all_kinds": 0 if c.owners_only else 1,
+            "why": c.why,
+        }
+        for c in cancels
     ]
     unit.store(_CANCEL_PAGES.work(unit.connection, rows))
 
@@ -299,12 +331,21 @@ def peek(unit: Unit, limit: int) -> list[Waiting]:
 def lock_pages(unit: Unit, ids: Collection[str]) -> list[tuple[Page, Standing | None]]:
     """These pages, locked, each with what was last said of its person."""
     rows = _LOCK_PAGES.all(unit.connection, ids=sorted(ids))
-    return [(_page(row), Standing(row.standing, _moment(row.until)) if row.standing else None) for row in rows]
+    return [
+        (_page(row), Standing(row.standing, _moment(row.until), row.version) if row.standing else None) for row in rows
+    ]
 
 
 def change_pages(unit: Unit, changed: Iterable[Page]) -> None:
     """Store what may change of these pages, at the unit's end."""
     unit.store(_CHANGE_PAGES.work(unit.connection, [{"page": page.id, **_page_row(page)} for page in changed]))
+
+
+def hurry(unit: Unit, at: datetime, limit: int) -> int:
+    """Have up to `limit` pages that wait for a later moment looked at now, `at` (real time); how many there were."""
+    late = [row[0] for row in _LATE.all(unit.connection, at=micros(at), limit=limit)]
+    _HURRY.many(unit.connection, [{"page": id, "at": micros(at)} for id in late])
+    return len(late)
 
 
 def add_attempts(unit: Unit, new: Iterable[Attempt]) -> None:
@@ -327,11 +368,12 @@ def listed(
 
 
 def save_reps(unit: Unit, changed: Sequence[RepChanged]) -> None:
-    """Store availability; older news never overwrite newer."""
+    """Store availability. The version says which is the newer, since the host's clock may have been set back; the time
+    counts among records without one."""
     _SAVE_REPS.many(
         unit.connection,
         [
-            {"rep": r.rep, "state": r.state, "until": _micros(r.until), "at": micros(r.at)}
+            {"rep": r.rep, "state": r.state, "until": _micros(r.until), "at": micros(r.at), "version": r.version}
             for r in sorted(changed, key=attrgetter("rep"))
         ],
     )
@@ -352,6 +394,7 @@ def _clock_row(clock: Clock) -> dict[str, Any]:
     row = msgspec.structs.asdict(clock)
     row |= {name: _micros(row[name]) for name in _BUSINESS}
     row |= {"opted_out": int(clock.opted_out), "accepted": int(clock.accepted), "card": _json(clock.card).decode()}
+    row["ladder"] = None if clock.ladder is None else written(clock.ladder)
     return row
 
 
@@ -359,6 +402,7 @@ def _clock(row: Row[Any]) -> Clock:
     known = {name: row._mapping[name] for name in Clock.__struct_fields__}
     known |= {name: _moment(known[name]) for name in _BUSINESS}
     known |= {"opted_out": bool(known["opted_out"]), "accepted": bool(known["accepted"]), "card": _card(known["card"])}
+    known["ladder"] = None if known["ladder"] is None else read(known["ladder"])
     return Clock(**known)
 
 

@@ -175,8 +175,9 @@ def touch(
 # --- changing hands -----------------------------------------------------------------------------------------------
 
 
-def reassign(desk: Desk, lead: Lead, actor: Actor, reason: str) -> Refused | None:
-    """Nobody was in touch in time: the next rep gets it; after the agreed number of times, the manager owns it."""
+def reassign(desk: Desk, lead: Lead, actor: Actor, reason: str, *, told: bool = True) -> Refused | None:
+    """Nobody was in touch in time: the next rep gets it; after the agreed number of times, the manager owns it. An owner
+    who was never `told` of the lead is passed over this once and not barred from it."""
     way = move(desk.rules.lifecycle, lead.status, actor, verb="reassign", reason=reason)
     if isinstance(way, Refused):
         return way
@@ -191,7 +192,10 @@ def reassign(desk: Desk, lead: Lead, actor: Actor, reason: str) -> Refused | Non
     if next_rep is None and manager is None:
         return Refused(NOBODY_ELSE, f"{owner} keeps it; give {owner} a manager in team.yaml, or the pool more members")
     lead.state.reassignments += 1
-    _declined(desk, lead)
+    if told:
+        _declined(desk, lead)
+    else:
+        lead.state.not_again = owner
     _release(desk, lead, way, actor, "reassign", reason)
     if manager is None:
         desk.route(lead)
@@ -344,8 +348,8 @@ def noticed(desk: Desk, rep: str, state: str) -> None:
 
 
 def _say(desk: Desk, rep: str, presence: Presence, state: str) -> None:
-    presence.said = state
-    event = RepChanged(rep=rep, at=desk.now, state=state, until=at(presence.until))  # type: ignore[arg-type]  # one of three words
+    presence.said, presence.version = state, presence.version + 1
+    event = RepChanged(rep=rep, at=desk.now, state=state, until=at(presence.until), version=presence.version)  # type: ignore[arg-type]  # one of three words
     desk.unit.emit(event, key=rep)
     if state == "available":
         desk.made_room()

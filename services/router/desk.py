@@ -200,6 +200,7 @@ class Desk:
             assigned_at=self.now,
             reassignments=lead.state.reassignments,
             touched_at=at(lead.touched_at),
+            rep_version=self.floor.presence(decision.chosen).version,
             pool=decision.pool,
             rule=decision.rule,
             card=card(lead),

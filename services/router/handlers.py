@@ -210,5 +210,5 @@ def _apply(desk: Desk, event: ActionAsked) -> Refused | None:
     if event.action == "accept":
         return acts.accept(desk, lead, actor)
     if event.action == "reassign":
-        return acts.reassign(desk, lead, actor, reason)
+        return acts.reassign(desk, lead, actor, reason, told=event.told)
     return None  # snooze: quiet for a while, which is the notifier's affair

@@ -103,6 +103,7 @@ reps = sa.Table(
     sa.Column("until", db.Integer),
     sa.Column("said", db.Text, nullable=False),  # the state last told on `routes`
     sa.Column("updated_at", db.Integer, nullable=False),
+    sa.Column("version", db.Integer, nullable=False, server_default="0"),  # raised with every change told on `routes`
 )
 
 _LIMIT = sa.bindparam("limit", type_=sa.Integer)
@@ -129,25 +130,12 @@ _CLOSE = db.Sql(
     )
 )
 _DECIDED = db.Sql(lambda _: sa.insert(decisions).values({c.name: sa.bindparam(c.name) for c in decisions.columns}))
-_DECISION_ORDER = (decisions.c.epoch, decisions.c.at, decisions.c.id)
-
-
-def _decisions(*where: sa.ColumnElement[bool]) -> db.Sql:
-    """Of one lead, newest first."""
-    return db.Sql(
-        lambda _: (
-            sa.select(decisions)
-            .where(decisions.c.lead_id == sa.bindparam("lead"), *where)
-            .order_by(*(column.desc() for column in _DECISION_ORDER))
-            .limit(_LIMIT)
-        )
+_DECISIONS = db.Sql(
+    lambda _: (
+        sa.select(decisions)
+        .where(decisions.c.lead_id == sa.bindparam("lead"))
+        .order_by(decisions.c.epoch, decisions.c.at, decisions.c.id)
     )
-
-
-_DECISIONS = _decisions()
-_DECISIONS_BEFORE = _decisions(
-    sa.tuple_(*_DECISION_ORDER)
-    < sa.tuple_(sa.bindparam("epoch", type_=sa.BigInteger), sa.bindparam("at", type_=sa.BigInteger), sa.bindparam("id"))
 )
 _POOLS = db.Sql(lambda _: sa.select(pools.c.pool, pools.c.lags).order_by(pools.c.pool).with_for_update())
 _PEEK_REPS = db.Sql(lambda _: sa.select(reps))
@@ -155,7 +143,7 @@ _ADD_POOL = db.Sql(lambda f: f.insert(pools).values(pool=sa.bindparam("pool"), v
 _ADD_REP = db.Sql(
     lambda f: (
         f.insert(reps)
-        .values(rep=sa.bindparam("rep"), open=0, state="available", said="available", updated_at=0)
+        .values(rep=sa.bindparam("rep"), open=0, state="available", said="available", updated_at=0, version=0)
         .on_conflict_do_nothing()
     )
 )
@@ -187,9 +175,16 @@ def _floor(f: db.Flavour) -> Any:
     no_text, no_number = sa.cast(sa.null(), sa.Text), sa.cast(sa.null(), db.Integer)
     return sa.union_all(
         sa.select(
-            _kind(_OF_REP), there.c.rep, there.c.state, there.c.open, there.c.said, there.c.until, there.c.updated_at
+            _kind(_OF_REP),
+            there.c.rep,
+            there.c.state,
+            there.c.open,
+            there.c.said,
+            there.c.until,
+            there.c.updated_at,
+            there.c.version,
         ),
-        _waited_for(f, _kind(_WAITED_FOR), no_text, no_number, no_text, no_number, no_number),
+        _waited_for(f, _kind(_WAITED_FOR), no_text, no_number, no_text, *(no_number,) * 3),
     )
 
 
@@ -237,9 +232,6 @@ Holding = tuple[str, str]
 """Owner and lead id."""
 
 FIRST_HELD: Holding = ("", "")
-
-DecidedAt = tuple[int, int, str]
-"""Epoch, time (microseconds) and id of a decision."""
 
 
 class Assignment(msgspec.Struct, gc=False):
@@ -388,17 +380,9 @@ def _decided(decided: Iterable[Decided]) -> db.Work:
     ]
 
 
-def decisions_of(
-    connection: Connection, lead: str, before: DecidedAt | None, limit: int
-) -> list[tuple[DecidedAt, dict[str, Any]]]:
-    """The decisions about one lead as they are answered over HTTP, newest first (None: from the newest on), each with its
-    place."""
-    if before is None:
-        rows = _DECISIONS.all(connection, lead=lead, limit=limit)
-    else:
-        epoch, at, id = before
-        rows = _DECISIONS_BEFORE.all(connection, lead=lead, epoch=epoch, at=at, id=id, limit=limit)
-    return [((row.epoch, row.at, row.id), _told(row, _body(row.body))) for row in rows]
+def decisions_of(connection: Connection, lead: str) -> list[dict[str, Any]]:
+    """The decisions about one lead, oldest first, as they are answered over HTTP."""
+    return [_told(row, _body(row.body)) for row in _DECISIONS.all(connection, lead=lead)]
 
 
 def _told(row: Row[Any], body: _Body) -> dict[str, Any]:
@@ -435,9 +419,9 @@ def lock_floor(
         rows = _FLOOR.all(connection, pools=sorted(known_pools))
     presences: dict[str, Presence] = {}
     waited_for: set[str] = set()
-    for kind, name, state, number, said, until, updated_at in rows:
+    for kind, name, state, number, said, until, updated_at, version in rows:
         if kind == _OF_REP:
-            presences[name] = Presence(number, state, until, said, updated_at)
+            presences[name] = Presence(number, state, until, said, updated_at, version)
         else:
             waited_for.add(name)
     return Floor(presences, {pool: _lags(lags[pool]) for pool in known_pools}), waited_for
@@ -453,7 +437,7 @@ def presences(connection: Connection) -> dict[str, Presence]:
 
 
 def _presence(row: Row[Any]) -> Presence:
-    return Presence(row.open, row.state, row.until, row.said, row.updated_at)
+    return Presence(row.open, row.state, row.until, row.said, row.updated_at, row.version)
 
 
 Turned = Mapping[str, Lags]
@@ -466,7 +450,8 @@ def _turned(changed: Turned) -> db.Work:
 
 def _present(changed: Mapping[str, Presence]) -> db.Work:
     return _SAVE_REP, [
-        (rep, one.open, one.state, one.until, one.said, one.updated_at) for rep, one in sorted(changed.items())
+        (rep, one.open, one.state, one.until, one.said, one.updated_at, one.version)
+        for rep, one in sorted(changed.items())
     ]
 
 

@@ -145,8 +145,8 @@ def _cause(body: bytes) -> str | None:
 # --- what was said of reps -------------------------------------------------------------------------------------------
 
 _SAID_OF_REPS: Final = "SELECT position, body FROM reporting_history WHERE topic = 'routes' AND type = 'rep.changed'"
-_ROUTER_SAYS: Final = "SELECT rep, said FROM router_reps ORDER BY rep"
-_NOTIFIER_KNOWS: Final = "SELECT rep, state FROM notifier_reps ORDER BY rep"
+_ROUTER_SAYS: Final = "SELECT rep, said, version FROM router_reps ORDER BY rep"
+_NOTIFIER_KNOWS: Final = "SELECT rep, state, version FROM notifier_reps ORDER BY rep"
 
 
 def reps_are_told(case: Case) -> Iterator[str]:
@@ -162,7 +162,13 @@ def reps_are_told(case: Case) -> Iterator[str]:
         said = last[row.rep][1].state if row.rep in last else "available"
         if row.said != said:
             yield f"rep {row.rep}: {row.said} to the router, which last said {said}"
-    known = {row.rep: row.state for row in case.ask(_NOTIFIER_KNOWS)}
+        if row.version != (last[row.rep][1].version if row.rep in last else 0):
+            yield f"rep {row.rep}: availability has version {row.version} to the router, which last said another"
+    notified = case.ask(_NOTIFIER_KNOWS)
+    known = {row.rep: row.state for row in notified}
+    for row in notified:
+        if row.rep in last and row.version != last[row.rep][1].version:
+            yield f"rep {row.rep}: availability has version {row.version} to the notifier, the router said another"
     for rep in sorted(known.keys() | last.keys()):
         said = last[rep][1].state if rep in last else "available"
         if known.get(rep, "nothing") != said:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from schemas import topics
 from services.distributed import Distributed
 from services.notifier.channels.base import Sent
-from services.notifier.claims import Desk, Done, claim, record
+from services.notifier.claims import Claimed, Desk, Done, claim, record
 from services.runtime import db
 from services.runtime.log import Record
 from services.runtime.service import Handler
@@ -129,20 +129,28 @@ async def road(made: Life, leads: int) -> None:
     assert await made.hear("scoring", topics.EVENTS) == leads
     assert await made.hear("router", topics.LEADS) == leads
     assert await made.hear("notifier", topics.ROUTES) >= leads
-    made.world.clock.advance(minutes=31)  # the lead changes hands, and whoever claimed its pages is long dead
-    desk = Desk(("slack", "email"))
-    claimed = await made.unit("claim", lambda unit: claim(unit, desk, leads))
-    assert len(claimed.claims) > 0
-    now = made.world.clock.now
-    done = [Done(one, Sent("id"), now, now) for one in claimed.claims]
-    await made.unit("record", partial(record, done=done, jitter=lambda: 0.0))
-    fire = next(one for one in made.system.services if one.name == "notifier").ticks[0].run
-    while await made.unit("fire", fire) == now:
-        pass
+    await walk(made, leads)
     assert await made.hear("router", topics.ACTIONS) == leads
     assert await made.hear("scoring", topics.ROUTES) >= leads
     for topic in TOPICS:
         assert await made.hear("reporting", topic) > 0
+
+
+async def walk(made: Life, leads: int) -> None:
+    """Every rung comes, is told, and the owner is changed at the end."""
+    desk, clock = Desk(("slack", "email")), made.world.clock
+    fire = next(one for one in made.system.services if one.name == "notifier").ticks[0].run
+    clock.advance(minutes=31)  # whoever claimed the first pages is long dead
+    for _ in range(4):
+        claimed = Claimed(more=True)
+        while claimed.more or claimed.next_at is not None:
+            claimed = await made.unit("claim", lambda unit: claim(unit, desk, leads))
+            done = [Done(one, Sent("id"), clock.now, clock.now) for one in claimed.claims]
+            await made.unit("record", partial(record, done=done, jitter=lambda: 0.0, desk=desk))
+            clock.advance(seconds=1)
+        clock.advance(minutes=11)
+        while await made.unit("fire", fire) == clock.now:
+            pass
 
 
 async def test_a_batch_costs_the_same_statements_however_many_leads_are_in_it(places: Places, tmp_path: Path) -> None:

@@ -65,19 +65,90 @@ async def test_slack_took_it_and_did_not_say_so_and_the_repeat_can_be_recognised
     assert len({message["client_msg_id"] for message in world.slack.messages}) == 1
 
 
-async def test_both_are_down_and_the_page_ends_as_failed_and_says_why(world: World) -> None:
+async def test_both_are_down_and_the_page_waits_and_says_why(world: World) -> None:
     world.slack.drop(times=None)
     world.smtp.refuse(451, times=None)
     await world.submit_form(email=CTO)
     await world.wait(minutes=9)
 
     [page] = await world.pages(CTO)
-    assert (page["state"], page["channel"]) == ("failed", "email")
-    assert "451" in page["error"]
-    assert "page.failed" in await world.life_of(CTO)
+    assert page["state"] == "pending"
+    assert page["error"]
+    assert "page.failed" not in await world.life_of(CTO)
     world.slack.well()
     await world.wait(minutes=1)
-    assert world.told == ["ana"], "the next rung is a page of its own"
+    assert world.told == ["ana"]
+
+
+async def test_after_an_outage_of_both_channels_the_owner_is_told_and_has_the_whole_time(world: World) -> None:
+    world.slack.drop(times=None)
+    world.smtp.refuse(451, times=None)
+    for n in range(3):
+        await world.submit_form(email=f"person{n}@prospect.example")
+    await world.wait(minutes=72)
+    owners = [await world.owner_of(f"person{n}@prospect.example") for n in range(3)]
+    assert (owners, world.told, world.mailed) == (["ana", "bo", "cy"], [], [])
+
+    world.slack.well()
+    world.smtp.well()
+    await world.wait(minutes=1)
+    told = {*world.told, *world.mailed}
+    assert told >= {"ana", "bo", "cy"}
+    await world.wait(minutes=28)
+    assert [await world.owner_of(f"person{n}@prospect.example") for n in range(3)] == owners
+    await world.wait(minutes=2)
+    assert await world.owner_of("person0@prospect.example") != "ana"
+
+
+async def test_a_recovered_channel_delivers_whatever_is_still_true_within_seconds(world: World) -> None:
+    world.slack.drop(times=None)
+    world.smtp.refuse(451, times=None)
+    for n in range(6):
+        await world.submit_form(email=f"person{n}@prospect.example")
+    await world.wait(minutes=8)
+    await world.touch("person5@prospect.example", by="cy")
+    world.smtp.well()
+    for _ in range(90):
+        await world.wait(seconds=1)
+        if world.mailed:
+            break
+    await world.wait(seconds=3)
+    assert sorted(world.mailed) == ["ana", "ana", "bo", "bo", "cy"]
+
+
+async def test_a_rep_whom_no_channel_reaches_loses_the_lead_and_may_have_it_again(opened: Opened) -> None:
+    team = reps({"id": "ana", "slack": None}, pool=["ana"])
+    ladder = [{"at": "0m", "page": "owner", "by": "slack"}, {"at": "30m", "reassign": True}]
+    world = await opened(agreement={"response": {"ladder": ladder, "reassign_at_most": 2}}, team=team)
+    await world.submit_form(email=CTO)
+    [page] = await world.pages(CTO)
+    assert (page["state"], page["error"]) == ("cancelled", "ana has no address in team.yaml for slack")
+    await world.wait(minutes=30)
+    assert await world.owner_of(CTO) == "max"
+    state = json.loads((await world.rows("SELECT state FROM router_leads"))[0][0])
+    assert "declined" not in state, "ana was never told"
+
+
+async def test_a_token_that_slack_refuses_is_a_warning_and_pages_go_by_mail(world: World) -> None:
+    world.slack.error("invalid_auth", times=None)
+    await world.submit_form(email=CTO)
+    assert (world.told, world.mailed) == ([], ["ana"])
+    await world.wait(minutes=10)
+    assert (await world.pages(CTO))[-1]["state"] == "pending", "this rung names Slack alone"
+    world.slack.well()
+    await world.wait(minutes=2)
+    assert world.told == ["ana"]
+
+
+async def test_a_page_that_nobody_can_read_is_not_sent(opened: Opened) -> None:
+    world = await opened(channels=("inbox",))
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=90)
+
+    pages = await world.pages(CTO)
+    assert {page["state"] for page in pages} == {"pending", "cancelled"}
+    assert all(page["sent_at"] is None for page in pages)
+    assert await world.owner_of(CTO) == "ana"
 
 
 async def test_both_come_back_and_the_page_arrives(world: World) -> None:
@@ -89,7 +160,12 @@ async def test_both_come_back_and_the_page_arrives(world: World) -> None:
 
 
 async def test_without_any_account_pages_are_in_the_inbox_and_the_terminal(opened: Opened) -> None:
-    world = await opened(channels=("inbox",))
+    ladder = [
+        {"at": "0m", "page": "owner"},
+        {"at": "10m", "page": "owner"},
+        {"at": "20m", "page": "manager"},
+    ]
+    world = await opened(channels=("inbox",), agreement={"response": {"ladder": ladder}})
     await world.submit_form(email=CTO, name="Ann Lee")
     await world.wait(minutes=20)
 

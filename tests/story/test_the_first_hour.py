@@ -254,3 +254,39 @@ async def test_an_old_form_sent_again_under_another_id_is_not_handed_over_again(
     lead = await world.lead(CTO)
     assert (lead["status"], lead["epoch"], lead["clock"]["state"]) == ("assigned", 2, "live")
     assert world.told == ["ana", "ana"]
+
+
+async def test_rungs_missed_while_the_notifier_was_down_come_their_span_after_one_another(world: World) -> None:
+    with world.down("notifier"):
+        await world.submit_form(email=CTO)
+        assert await world.owner_of(CTO) == "ana"
+        world.clock.advance(minutes=40)
+    await world.settle()
+    assert world.told == ["ana"]
+
+    await world.wait(minutes=9, seconds=59)
+    assert world.told == ["ana"]
+    await world.wait(seconds=1)
+    assert world.told == ["ana", "ana"]
+    await world.wait(minutes=10)
+    assert world.told == ["ana", "ana", "max"]
+    await world.wait(minutes=9, seconds=59)
+    assert await world.owner_of(CTO) == "ana"
+    await world.wait(seconds=1)
+    assert await world.owner_of(CTO) == "bo"
+
+
+async def test_a_ladder_edited_while_a_clock_runs_is_that_of_the_next_clock(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=12)
+    assert world.told == ["ana", "ana"]
+    ladder = [{"at": "0m", "page": "owner", "by": "email"}, {"at": "13m", "page": "owner", "by": "email"}]
+    await world.change("agreement", {"response": {"ladder": ladder}})
+    await world.wait(minutes=8)
+    assert (world.told, world.mailed) == (["ana", "ana", "max"], [])
+    await world.wait(minutes=10)
+    assert await world.owner_of(CTO) == "bo"
+
+    await world.submit_form(email="next@prospect.example")
+    await world.wait(minutes=13)
+    assert len(world.mailed) == 2

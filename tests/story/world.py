@@ -4,8 +4,8 @@ over real sockets."""
 import asyncio
 import hmac
 import json
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
@@ -144,6 +144,22 @@ class World:
     async def settle(self) -> None:
         """Let everything happen that is due now."""
         await self.system.settle()
+
+    @contextmanager
+    def down(self, service: str) -> Iterator[None]:
+        """Meanwhile this service does nothing, and the others go on."""
+        system = self.system
+        runners = {name: runner for name, runner in system.runners.items() if name.startswith(f"{service}.")}
+        for name in runners:
+            del system.runners[name]
+        crews: list[Any] = system.crews if isinstance(system, Distributed) else [system]
+        workers = [crew.workers for crew in crews]
+        for crew in crews:
+            crew.workers = [worker for worker in crew.workers if worker.consumer != service]
+        yield
+        system.runners |= runners
+        for crew, before in zip(crews, workers, strict=True):
+            crew.workers = before
 
     async def wait(self, **by: float) -> None:
         """Let time pass, from each moment at which something is due to the next: `wait(minutes=60)`."""
@@ -357,8 +373,8 @@ class World:
         return str((await self.lead(email))["status"])
 
     async def of_lead(self, email: str, what: str) -> list[dict[str, Any]]:
-        """The items of `/v1/leads/{id}/<what>`, oldest first."""
-        return list(reversed((await self.get(f"/v1/leads/{(await self.lead(email))['id']}/{what}"))["items"]))
+        """The items of `/v1/leads/{id}/<what>`."""
+        return list((await self.get(f"/v1/leads/{(await self.lead(email))['id']}/{what}"))["items"])
 
     async def life_of(self, email: str) -> list[str]:
         """The types of what happened to a lead, in order."""

@@ -55,12 +55,19 @@ class TryAgain:
 
 @dataclass(frozen=True)
 class GiveUp:
-    """Not over this channel, however often it is tried. `why` names the remedy where there is one."""
+    """Not to this person over this channel, however often it is tried. `why` names the remedy where there is one."""
 
     why: str
 
 
-Outcome = Sent | TryAgain | GiveUp
+@dataclass(frozen=True)
+class Unusable:
+    """The other side refuses us, whoever the page is for: a token or a login that does not hold. `why` names the remedy."""
+
+    why: str
+
+
+Outcome = Sent | TryAgain | GiveUp | Unusable
 
 
 class Channel(Protocol):

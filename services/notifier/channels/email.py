@@ -19,13 +19,16 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from aiosmtplib import (
     SMTP,
     SMTPAuthenticationError,
+    SMTPDataError,
     SMTPException,
     SMTPRecipientsRefused,
     SMTPResponseException,
+    SMTPSenderRefused,
 )
 
+from schemas.mail import deliverable
 from services.notifier import text
-from services.notifier.channels.base import TIMEOUT_SECONDS, GiveUp, Message, Outcome, Sent, TryAgain
+from services.notifier.channels.base import TIMEOUT_SECONDS, GiveUp, Message, Outcome, Sent, TryAgain, Unusable
 
 
 class MailSettingsError(ValueError):
@@ -82,22 +85,27 @@ class EmailChannel:
         self._timeout_seconds = timeout_seconds
 
     async def send(self, message: Message) -> Outcome:
-        if text.address(message.person_email) is None:
+        recipient = deliverable(message.person_email)
+        if recipient is None:
             return GiveUp("no plain email address for this person; check their `email` in team.yaml")
-        mail = compose(message, self._from, self._now())
+        mail = compose(message, recipient, self._from, self._now())
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                await self._hand_over(mail, message.person_email)
+                await self._hand_over(mail, recipient)
         except SMTPRecipientsRefused as refused:
             return _answered(max(one.code for one in refused.recipients))
         except SMTPAuthenticationError as error:
-            return _answered(error.code, "; check user and password in FIRSTHOUR_SMTP_URL")
-        except SMTPResponseException as error:
+            return _not_for_us(error.code, "check user and password in FIRSTHOUR_SMTP_URL")
+        except SMTPSenderRefused as error:
+            return _not_for_us(error.code, "check FIRSTHOUR_MAIL_FROM")
+        except SMTPDataError as error:
             return _answered(error.code)
+        except SMTPResponseException as error:  # at the greeting, before anything of the page was said
+            return _not_for_us(error.code, "check FIRSTHOUR_SMTP_URL")
         except (OSError, TimeoutError) as error:  # refused, reset, cut off, no such host, bad certificate
             return TryAgain(None, f"no answer from the mail server ({type(error).__name__})")
         except SMTPException:
-            return GiveUp("the mail server offers no such STARTTLS or login; check FIRSTHOUR_SMTP_URL")
+            return Unusable("the mail server offers no such STARTTLS or login; check FIRSTHOUR_SMTP_URL")
         return Sent(str(mail["Message-ID"]))
 
     async def close(self) -> None:
@@ -125,18 +133,18 @@ class EmailChannel:
             connection.close()
 
 
-def compose(message: Message, sender: Address, now: datetime) -> EmailMessage:
-    """The mail of a page. `message.person_email` is a well-formed address."""
+def compose(message: Message, recipient: str, sender: Address, now: datetime) -> EmailMessage:
+    """The mail of a page. `recipient` is an address as a mail server takes it."""
     words = text.words(message)
     mail = EmailMessage(policy=SMTP_POLICY)
     mail["From"] = sender
-    mail["To"] = Address(text.header(message.person_name, text.NAME_CHARS_MAX), addr_spec=message.person_email)
+    mail["To"] = Address(text.header(message.person_name, text.NAME_CHARS_MAX), addr_spec=recipient)
     mail["Subject"] = text.header(words.subject)
     mail["Date"] = format_datetime(now)
     mail["Message-ID"] = _message_id(message.page_id, sender)
     if message.thread_id and message.thread_id != message.page_id:
         mail["In-Reply-To"] = mail["References"] = _message_id(message.thread_id, sender)
-    lead = text.address(message.card.email)
+    lead = deliverable(message.card.email)
     if lead is not None:
         mail["Reply-To"] = Address(addr_spec=lead)
     mail["Auto-Submitted"] = "auto-generated"
@@ -147,8 +155,9 @@ def compose(message: Message, sender: Address, now: datetime) -> EmailMessage:
 
 
 def _sender(mail_from: str) -> Address:
-    name, spec = parseaddr(mail_from)
-    if text.address(spec) is None:
+    name, given = parseaddr(mail_from)
+    spec = deliverable(given)
+    if spec is None:
         raise MailSettingsError("FIRSTHOUR_MAIL_FROM: no email address; write FirstHour <pages@your-company.example>")
     return Address(text.header(name, text.NAME_CHARS_MAX), addr_spec=spec)
 
@@ -157,8 +166,14 @@ def _message_id(page_id: str, sender: Address) -> str:
     return f"<{re.sub(r'[^A-Za-z0-9_-]', '-', page_id)}@{sender.domain}>"
 
 
-def _answered(code: int, remedy: str = "") -> TryAgain | GiveUp:
+def _answered(code: int) -> TryAgain | GiveUp:
     """The server's words stay out: they repeat addresses."""
     if 500 <= code < 600:
-        return GiveUp(f"the mail server refused the page for good ({code}){remedy}")
+        return GiveUp(f"the mail server refused the page for good ({code})")
+    return TryAgain(None, f"the mail server cannot take the page now ({code})")
+
+
+def _not_for_us(code: int, remedy: str) -> TryAgain | Unusable:
+    if 500 <= code < 600:
+        return Unusable(f"the mail server refuses us ({code}); {remedy}")
     return TryAgain(None, f"the mail server cannot take the page now ({code})")

@@ -29,6 +29,7 @@ from services.notifier.channels.base import (
     Outcome,
     Sent,
     TryAgain,
+    Unusable,
 )
 from services.runtime.outbound import Answer, Endpoint, NoAnswerError
 
@@ -43,14 +44,32 @@ _FOR_NOW = frozenset(
     {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org", "accesslimited"}
 )
 _BOT = "check FIRSTHOUR_SLACK_BOT_TOKEN"
+_SCOPE = "give the Slack app the scope chat:write and install it anew"
 _REP = "check the rep's `slack` in team.yaml: it is their member id, as in U012AB3CD"
-_REMEDIES = {
-    "invalid_auth": _BOT,
-    "not_authed": _BOT,
-    "account_inactive": _BOT,
-    "token_revoked": _BOT,
-    "token_expired": _BOT,
-    "missing_scope": "give the Slack app the scope chat:write",
+_OF_US = {
+    **dict.fromkeys(
+        (
+            "invalid_auth",
+            "not_authed",
+            "account_inactive",
+            "token_revoked",
+            "token_expired",
+            "not_allowed_token_type",
+            "org_login_required",
+            "team_access_not_granted",
+            "two_factor_setup_required",
+            "ekm_access_denied",
+            "enterprise_is_restricted",
+            "access_denied",
+        ),
+        _BOT,
+    ),
+    "missing_scope": _SCOPE,
+    "no_permission": _SCOPE,
+    "unknown_method": "check FIRSTHOUR_SLACK_API_URL",
+}
+"""What Slack says of the token or the app, whoever the page is for, with the remedy."""
+_OF_REPS = {
     "channel_not_found": _REP,
     "user_not_found": _REP,
     "is_archived": _REP,
@@ -135,7 +154,7 @@ def outcome(answer: Answer) -> Outcome:
     if answer.status >= 500 or answer.status in (408, 425):
         return TryAgain(_retry_after(answer.headers), f"Slack answered {answer.status}")
     if not 200 <= answer.status < 300:
-        return GiveUp(f"Slack answered {answer.status}; check FIRSTHOUR_SLACK_API_URL")
+        return Unusable(f"Slack answered {answer.status}; check FIRSTHOUR_SLACK_API_URL")
     try:
         reply = msgspec.json.decode(answer.body, type=_Reply)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -143,13 +162,15 @@ def outcome(answer: Answer) -> Outcome:
     return Sent(f"{reply.channel}:{reply.ts}") if reply.ok else _refused(reply.error, answer.headers)
 
 
-def _refused(error: str, headers: Mapping[str, str]) -> TryAgain | GiveUp:
+def _refused(error: str, headers: Mapping[str, str]) -> TryAgain | GiveUp | Unusable:
     code = error if _CODE.fullmatch(error) else "an unreadable error"
     if code in _RATE_LIMITED:
         return TryAgain(_retry_after(headers), "Slack asks us to slow down")
     if code in _FOR_NOW:
         return TryAgain(_retry_after(headers), f"Slack answered {code}")
-    return GiveUp(f"Slack refused the page: {code}" + (f"; {_REMEDIES[code]}" if code in _REMEDIES else ""))
+    if code in _OF_US:
+        return Unusable(f"Slack refuses us: {code}; {_OF_US[code]}")
+    return GiveUp(f"Slack refused the page: {code}" + (f"; {_OF_REPS[code]}" if code in _OF_REPS else ""))
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

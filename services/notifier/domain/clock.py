@@ -7,12 +7,12 @@ once somebody was, and `over` when the lead left the statuses in which somebody 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal, TypeGuard
+from typing import Literal, NamedTuple, TypeGuard
 
 import msgspec
 from msgspec.structs import replace
 
-from schemas.agreement import Rung, Urgency
+from schemas.agreement import OWNER, Rung, Urgency
 from schemas.events import (
     ActionAsked,
     LeadAccepted,
@@ -27,16 +27,32 @@ from schemas.events import (
     Routed,
     TouchRecorded,
 )
+from schemas.mail import deliverable
 from schemas.team import Team
-from services.notifier.domain.ladder import RungDue, plan
+from services.notifier.domain.ladder import Progress, next_due
 from services.notifier.domain.page import TO_OWNER, Kind, Page, cancelled, page_id
 
 COUNTED = frozenset({"qualified", "assigned", "accepted"})
 """The statuses in which somebody must be in touch."""
 RUNNING = frozenset({"live", "missed"})
 
+RUNGS_MAX = 1_000_000
+
 Said = PromiseKept | PromiseMissed | ActionAsked
 State = Literal["live", "met", "missed", "over"]
+
+
+class Standing(NamedTuple):
+    """The availability of a person as the router last told it; `until` when it holds."""
+
+    state: str
+    until: datetime | None
+    version: int = 0
+
+    def away(self, now: datetime) -> str | None:
+        """`away` or `deactivated`; None when here, or back by now."""
+        over = self.until is not None and self.until <= now
+        return None if self.state == "available" or over else self.state
 
 
 class Clock(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,10 +76,20 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True):
     missed_at: datetime | None = None
     card: LeadCard = LeadCard()
     reassignments: int = 0
+    ladder: tuple[Rung, ...] | None = None  # in force when the clock started; None: the clock is of an older release
+    fired_at: datetime | None = None  # when the rung before `next_rung` was reached
+    rung_told_at: datetime | None = None  # when its page was accepted, or ended otherwise; None while it is on its way
+    told_at: datetime | None = None  # when the owner was first told of this assignment
+    untold_at: datetime | None = None  # when a page to the owner first ended without telling them
+    rep_version: int = 0  # of the owner's availability, as the router judged it
 
     @property
     def running(self) -> bool:
         return self.state in RUNNING
+
+    @property
+    def progress(self) -> Progress:
+        return Progress(self.next_rung, self.fired_at, self.rung_told_at, self.told_at or self.untold_at)
 
 
 @dataclass(frozen=True)
@@ -73,16 +99,20 @@ class Terms:
     ladder: Sequence[Rung]
     urgencies: Mapping[str, Urgency]
     team: Team
-    channels: tuple[str, ...]  # configured here
+    channels: tuple[str, ...]  # set up in this installation
 
     def promise_at(self, urgency: str, submit_at: datetime) -> datetime:
         """The end of the promise; an urgency that the agreement no longer names counts as its most urgent one."""
         known = self.urgencies.get(urgency) or next(iter(self.urgencies.values()), None)
         return submit_at + (known.touch_within if known else timedelta(hours=1))
 
-    def usable(self, rung: Rung) -> tuple[str, ...]:
-        """The rung's channels that exist here; without any, the page stays in the inbox."""
-        return tuple(name for name in rung.by if name in self.channels) or ("inbox",)
+    def reaching(self, person: str, channels: Sequence[str]) -> tuple[str, ...]:
+        """Return those of `channels` on which the team file gives this person an address."""
+        rep = self.team.rep_by_id.get(person)
+        if rep is None:
+            return ()
+        lacks = {"slack": rep.slack is None, "email": deliverable(rep.email) is None}
+        return tuple(name for name in channels if not lacks.get(name, False))
 
 
 @dataclass(frozen=True)
@@ -93,10 +123,13 @@ class Cancel:
     epoch: int
     why: str
     owners_only: bool = False
+    person: str | None = None  # None: pages to anyone
+    below: int = RUNGS_MAX  # only pages of rungs before this one
 
     def hits(self, page: Page) -> bool:
         """Whether it is one of those pages."""
-        concerned = page.lead_id == self.lead_id and page.epoch <= self.epoch
+        concerned = page.lead_id == self.lead_id and page.epoch <= self.epoch and page.rung < self.below
+        concerned = concerned and self.person in (None, page.person)
         return concerned and page.state == "pending" and (page.kind in TO_OWNER or not self.owners_only)
 
 
@@ -129,16 +162,17 @@ def hear(clock: Clock | None, event: Routed, terms: Terms, now: datetime) -> Ste
         return _over(clock, f"the lead is {event.status}")
     if isinstance(event, LeadAccepted):
         why = Cancel(clock.lead_id, clock.epoch, "the owner accepted", owners_only=True)
-        return Step(replace(clock, accepted=True), cancels=(why,))
+        return Step(_accepted(clock, terms, now), cancels=(why,))
     if isinstance(event, LeadReleased):
         return Step(_unowned(clock, clock.epoch), cancels=(Cancel(clock.lead_id, clock.epoch, "the assignment ended"),))
     return Step(clock)
 
 
 def fire(clock: Clock, terms: Terms, now: datetime, real: datetime) -> Step:
-    """Everything due by now: rungs in their order, and the end of the promise.
+    """Everything due by now: the rungs in their order, and the end of the promise.
 
-    Of several overdue rungs (we were down) each person gets the latest page alone; the others are kept as cancelled.
+    A rung after a page that is on its way waits for it, so a notifier that was down tells each rung its span after the
+    one before. A page takes in those to the same person that still wait.
     """
     if not clock.running:
         return Step(replace(clock, due_at=None))
@@ -146,13 +180,38 @@ def fire(clock: Clock, terms: Terms, now: datetime, real: datetime) -> Step:
     if clock.state == "live" and now >= clock.promise_at:
         clock = replace(clock, state="missed", missed_at=now)
         said.append(_missed(clock, now))
-    rungs = _plan(clock, terms)
-    due = [step for step in rungs[clock.next_rung :] if step.due_at <= now]
-    pages = [_page(clock, step, terms, now, real) for step in due if step.rung.page]
-    said += [_reassign(clock, step, now) for step in due if step.rung.reassign]
-    if due:
-        clock = replace(clock, next_rung=due[-1].index + 1, updated_at=now)
-    return Step(_timed(clock, rungs), tuple(said), _bundled(pages))
+    pages: list[Page] = []
+    cancels: list[Cancel] = []
+    while (due_at := _next_due(clock, terms)) is not None and due_at <= now:
+        index, rung = clock.next_rung, _ladder(clock, terms)[clock.next_rung]
+        clock = replace(clock, next_rung=index + 1, fired_at=now, rung_told_at=None, updated_at=now)
+        if rung.reassign:
+            said.append(_reassign(clock, index, now))
+            clock = replace(clock, rung_told_at=now)
+            continue
+        page = _page(clock, rung, index, due_at, terms, now, real)
+        pages.append(page)
+        if page.state == "cancelled":
+            clock = settled(clock, page, terms, now)
+        elif index > 0:
+            why = f"bundled into rung {index}"
+            cancels.append(Cancel(clock.lead_id, clock.epoch, why, person=page.person, below=index))
+    return Step(_timed(clock, terms), tuple(said), tuple(pages), tuple(cancels))
+
+
+def settled(clock: Clock, page: Page, terms: Terms, now: datetime) -> Clock:
+    """Return the clock after a page was accepted by a channel (`sent`), or can tell its person no more."""
+    if page.epoch != clock.epoch or clock.rep is None or not clock.running:
+        return clock
+    at = page.sent_at or now
+    if page.kind in TO_OWNER and page.person == clock.rep:
+        if page.state == "sent":
+            clock = replace(clock, told_at=clock.told_at or at)
+        else:
+            clock = replace(clock, untold_at=clock.untold_at or at)
+    if page.rung == clock.next_rung - 1 and clock.rung_told_at is None:
+        clock = replace(clock, rung_told_at=at)
+    return _timed(replace(clock, updated_at=now), terms)
 
 
 def _waiting(clock: Clock | None, event: LeadQualified | LeadQueued, terms: Terms, now: datetime) -> Step:
@@ -168,11 +227,12 @@ def _assigned(clock: Clock | None, event: LeadAssigned, terms: Terms, now: datet
     base = replace(base, rep=event.rep, card=event.card, reassignments=event.reassignments)
     cancels = (Cancel(base.lead_id, event.epoch - 1, "the lead has another owner"),)
     if event.epoch > base.epoch:
-        base = replace(base, epoch=event.epoch, assigned_at=event.assigned_at, next_rung=0, accepted=False)
+        base = replace(_from_the_start(base), epoch=event.epoch, assigned_at=event.assigned_at)
+    base = replace(base, rep_version=event.rep_version)
     if touched and event.touched_at is not None:
         step = _touched(base, event.touched_at, None, now)
         return Step(step.clock, step.said, cancels=(*cancels, *step.cancels))
-    return Step(_timed(base, _plan(base, terms)), cancels=cancels)
+    return Step(_timed(base, terms), cancels=cancels)
 
 
 def _for_submit(
@@ -190,13 +250,37 @@ def _for_submit(
             updated_at=now,
             epoch=clock.epoch if clock else 0,
             card=clock.card if clock else LeadCard(),
+            ladder=tuple(terms.ladder),
         )
     state: State = "met" if clock.touched_at else "missed" if clock.missed_at else "live"
     return replace(clock, version=event.version, updated_at=now, state=state, opted_out=False)
 
 
 def _unowned(clock: Clock, epoch: int) -> Clock:
-    return _timed(replace(clock, epoch=epoch, rep=None, assigned_at=None, accepted=False), ())
+    return _timed(replace(_from_the_start(clock), epoch=epoch, rep=None, assigned_at=None), None)
+
+
+def _from_the_start(clock: Clock) -> Clock:
+    """The clock before the first rung of an assignment."""
+    return replace(
+        clock,
+        next_rung=0,
+        accepted=False,
+        fired_at=None,
+        rung_told_at=None,
+        told_at=None,
+        untold_at=None,
+        rep_version=0,
+    )
+
+
+def _accepted(clock: Clock, terms: Terms, now: datetime) -> Clock:
+    """The owner knows of the lead, however they heard: a page to them that is on its way holds nothing back."""
+    clock = replace(clock, accepted=True, told_at=clock.told_at or now)
+    before = _ladder(clock, terms)[: clock.next_rung][-1:]
+    if before and before[0].page == OWNER and clock.rung_told_at is None:
+        clock = replace(clock, rung_told_at=now)
+    return _timed(clock, terms)
 
 
 def _touched(clock: Clock, at: datetime, rep: str | None, now: datetime) -> Step:
@@ -233,25 +317,34 @@ def _counts(event: Routed, clock: Clock) -> TypeGuard[TouchRecorded]:
     return isinstance(event, TouchRecorded) and event.ignored is None and event.touched_at >= clock.submit_at
 
 
-def _plan(clock: Clock, terms: Terms) -> tuple[RungDue, ...]:
+def _ladder(clock: Clock, terms: Terms) -> Sequence[Rung]:
+    return terms.ladder if clock.ladder is None else clock.ladder
+
+
+def _next_due(clock: Clock, terms: Terms) -> datetime | None:
     if clock.rep is None or clock.assigned_at is None:
-        return ()
-    return plan(terms.ladder, clock.promise_at, clock.assigned_at)
+        return None
+    progress = clock.progress
+    if clock.ladder is None:  # an older release did not note who was told when
+        fired_at = clock.fired_at or clock.assigned_at
+        progress = Progress(clock.next_rung, fired_at, clock.rung_told_at or fired_at, clock.assigned_at)
+    return next_due(_ladder(clock, terms), clock.promise_at, clock.assigned_at, progress)
 
 
-def _timed(clock: Clock, rungs: Sequence[RungDue]) -> Clock:
-    """The clock, due when the next thing happens."""
+def _timed(clock: Clock, terms: Terms | None) -> Clock:
+    """The clock, due when the next thing happens. `terms` None: no rung comes."""
+    return replace(clock, due_at=due_at(clock, terms))
+
+
+def due_at(clock: Clock, terms: Terms | None) -> datetime | None:
+    """Return when the next rung or the end of the promise comes; None when neither does."""
     if not clock.running:
-        return replace(clock, due_at=None)
-    ahead = [step.due_at for step in rungs[clock.next_rung :][:1]]
-    if clock.state == "live":
-        ahead.append(clock.promise_at)
-    return replace(clock, due_at=min(ahead, default=None))
-
-
-def due_at(clock: Clock, terms: Terms) -> datetime | None:
-    """When the next rung or the end of the promise comes; None when neither does."""
-    return _timed(clock, _plan(clock, terms)).due_at
+        return None
+    ahead = [clock.promise_at] if clock.state == "live" else []
+    rung_at = _next_due(clock, terms) if terms is not None else None
+    if rung_at is not None:
+        ahead.append(rung_at)
+    return min(ahead, default=None)
 
 
 def _missed(clock: Clock, now: datetime) -> PromiseMissed:
@@ -276,33 +369,34 @@ def _kept(clock: Clock, at: datetime, rep: str | None, late: bool, now: datetime
     )
 
 
-def _reassign(clock: Clock, step: RungDue, now: datetime) -> ActionAsked:
+def _reassign(clock: Clock, index: int, now: datetime) -> ActionAsked:
     return ActionAsked(
-        action_id=f"{clock.lead_id}:{clock.epoch}:{step.index}",
+        action_id=f"{clock.lead_id}:{clock.epoch}:{index}",
         action="reassign",
         lead_id=clock.lead_id,
         epoch=clock.epoch,
         at=now,
         by="system",
         reason="nobody was in touch",
+        told=clock.told_at is not None or clock.ladder is None,
     )
 
 
-def _page(clock: Clock, step: RungDue, terms: Terms, now: datetime, real: datetime) -> Page:
+def _page(clock: Clock, rung: Rung, index: int, due_at: datetime, terms: Terms, now: datetime, real: datetime) -> Page:
     owner = terms.team.rep_by_id.get(clock.rep or "")
-    kind: Kind = "manager" if step.rung.page == "manager" else "owner"
-    if kind == "owner" and clock.reassignments and step.index == 0:
+    kind: Kind = "manager" if rung.page == "manager" else "owner"
+    if kind == "owner" and clock.reassignments and index == 0:
         kind = "reassigned"
     person = clock.rep if kind in TO_OWNER else owner.manager if owner else None
     page = Page(
-        id=page_id(clock.lead_id, clock.epoch, step.index, person or ""),
+        id=page_id(clock.lead_id, clock.epoch, index, person or ""),
         lead_id=clock.lead_id,
         epoch=clock.epoch,
-        rung=step.index,
+        rung=index,
         kind=kind,
         person=person or "",
-        channels=terms.usable(step.rung),
-        due_at=step.due_at,
+        channels=rung.by,
+        due_at=due_at,
         created_at=now,
         next_at=real,
     )
@@ -313,19 +407,9 @@ def _page(clock: Clock, step: RungDue, terms: Terms, now: datetime, real: dateti
     return page
 
 
-def _bundled(pages: Sequence[Page]) -> tuple[Page, ...]:
-    latest = {page.person: page.rung for page in pages if page.state == "pending"}
-    return tuple(
-        cancelled(page, f"bundled into rung {latest[page.person]}")
-        if page.state == "pending" and page.rung < latest[page.person]
-        else page
-        for page in pages
-    )
-
-
-def objection(page: Page, clock: Clock | None, terms: Terms, away: str | None, now: datetime) -> str | None:
-    """Why this page must not be sent now; None when it may. `away`: what the router last said of the person, if not
-    available. Judged with the clock locked, so that no page is claimed after a touch or an opt-out is stored."""
+def objection(page: Page, clock: Clock | None, terms: Terms, standing: Standing | None, now: datetime) -> str | None:
+    """Return why this page must not be sent now; None when it may. Judged with the clock locked, so that no page is
+    claimed after a touch or an opt-out is stored."""
     if clock is None or not clock.running:
         return "somebody was in touch" if clock and clock.touched_at else "the clock has ended"
     if page.epoch != clock.epoch or clock.rep is None:
@@ -335,11 +419,19 @@ def objection(page: Page, clock: Clock | None, terms: Terms, away: str | None, n
     rep = terms.team.rep_by_id.get(page.person)
     if rep is None:
         return f"{page.person} is not in team.yaml"
+    away = None if standing is None or _outdated(standing, page, clock) else standing.away(now)
     if away == "deactivated" or not rep.active:
         return f"{page.person} is deactivated"
     if away == "away" or rep.away_until(now) is not None:
         return f"{page.person} is away"
+    if not terms.reaching(page.person, page.channels):
+        return f"{page.person} has no address in team.yaml for {', '.join(page.channels)}"
     return None
+
+
+def _outdated(standing: Standing, page: Page, clock: Clock) -> bool:
+    """Whether the router knew better when it chose the owner: its `rep.changed` is still to be read."""
+    return page.person == clock.rep and standing.version < clock.rep_version
 
 
 @dataclass

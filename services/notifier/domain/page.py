@@ -1,7 +1,8 @@
-"""One page: whom it tells, over which channel next, and when to stop trying.
+"""One page: whom it tells, over which channel next, and when to try again.
 
-A channel that does not accept within `FAILOVER` is left for the next one; over the last one a page is tried
-`TRIES_MAX` times. All waiting here is real time; only `due_at`, `created_at` and `sent_at` are business time.
+A page is tried until a channel accepts it or it is no longer true. A channel that does not accept within `FAILOVER` is left
+for the next one; after one round of all channels they take turns, ever more seldom. All waiting here is real time; only
+`due_at`, `created_at` and `sent_at` are business time.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +17,11 @@ FAILOVER = timedelta(seconds=30)
 LEASE = timedelta(seconds=10)
 """How long a claim holds; longer than any channel's timeout."""
 BACKOFF_SECONDS_MAX = 60.0
-TRIES_MAX = 6
+REFUSED_SECONDS = 600.0
+"""How long a page waits that every channel refused for its person: somebody may correct the address."""
+WAIT = timedelta(seconds=15)
+WAIT_MAX = timedelta(minutes=10)
+"""How long a page waits without a try while no channel of its own is up. The more pages wait, the longer: see `waiting`."""
 ERROR_CHARS_MAX = 500
 PACED = {"slack": timedelta(seconds=1)}
 """The least time between two pages to one person over a channel that refuses more."""
@@ -38,15 +43,18 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     rung: int
     kind: Kind
     person: str  # rep id; empty when there is nobody, which `error` explains
-    channels: tuple[str, ...]  # in the order of the rung's `by`, never empty
+    channels: tuple[
+        str, ...
+    ]  # as the rung's `by` names them, never empty; not each is set up here, or reaches the person
     due_at: datetime
     created_at: datetime
-    channel_index: int = 0
+    channel_index: int = 0  # goes on past the last channel: every channel once is a round
     state: State = "pending"
     next_at: datetime | None = None  # when somebody must look at it again; None once nobody must
     first_try_at: datetime | None = None  # of the current channel
     lease_until: datetime | None = None
     tries: int = 0  # over the current channel
+    refusals: int = 0  # in a row, by channels that will not take it for this person; kept once all have refused
     deliveries: int = 0  # over all; also tells one claim from the next
     provider_id: str | None = None
     error: str | None = None
@@ -54,11 +62,11 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def channel(self) -> str:
-        return self.channels[self.channel_index]
+        return self.channels[self.channel_index % len(self.channels)]
 
     @property
-    def on_last_channel(self) -> bool:
-        return self.channel_index + 1 >= len(self.channels)
+    def in_first_round(self) -> bool:
+        return self.channel_index < len(self.channels)
 
 
 def page_id(lead_id: str, epoch: int, rung: int, person: str) -> str:
@@ -82,14 +90,26 @@ def claimed(page: Page, real: datetime) -> Page:
 
 def in_time(page: Page, real: datetime) -> Page:
     """The page as it may be claimed: on the next channel, if the current one had its time."""
-    if page.first_try_at is not None and real >= page.first_try_at + FAILOVER and not page.on_last_channel:
-        return _next_channel(page, real, page.error or "not accepted in time")
-    return page
+    had_its_time = page.first_try_at is not None and real >= page.first_try_at + FAILOVER
+    return moved(page) if had_its_time and len(page.channels) > 1 else page
+
+
+def moved(page: Page, by: int = 1) -> Page:
+    """The page on the channel so many further."""
+    return replace(page, channel_index=page.channel_index + by, tries=0, first_try_at=None) if by else page
 
 
 def postponed(page: Page, until: datetime, real: datetime) -> Page:
     """Not yet: the channel would refuse it for being one too many."""
     return replace(page, state="pending", next_at=until, lease_until=None, first_try_at=page.first_try_at or real)
+
+
+def waiting(page: Page, why: str, real: datetime) -> Page:
+    """Not now: no channel of this page is up. A page that is looked at late is one of many, and waits longer, so that
+    so many looks a second are enough however many wait."""
+    late = max(real - page.next_at, timedelta(0)) if page.next_at is not None else timedelta(0)
+    wait = min(max(WAIT, 4 * late), WAIT_MAX)
+    return replace(page, state="pending", next_at=real + wait, lease_until=None, error=storable(why))
 
 
 def accepted(page: Page, provider_id: str, at: datetime) -> Page:
@@ -98,20 +118,47 @@ def accepted(page: Page, provider_id: str, at: datetime) -> Page:
     return replace(done, next_at=None, lease_until=None)
 
 
-def refused_for_now(page: Page, why: str, after_seconds: float | None, jitter: float, real: datetime) -> Page:
-    """Once more over this channel, or at once over the next when this one has had its time. `jitter`: 0 to 1."""
-    wait = timedelta(seconds=max(after_seconds or 0.0, backoff_seconds(page.tries) * jitter))
-    if not page.on_last_channel:
-        if real + wait >= (page.first_try_at or real) + FAILOVER:
-            return _next_channel(page, real, why)
-    elif page.tries >= TRIES_MAX:
-        return _ended(page, "failed", why)
-    return replace(page, state="pending", next_at=real + wait, lease_until=None, error=storable(why))
+def refused_for_now(page: Page, why: str, after_seconds: float | None, jitter: float, real: datetime, of: int) -> Page:
+    """Once more over this channel; over the next one when this one has had its time. `jitter`: 0 to 1. `of` here and
+    below: how many channels could tell the person."""
+    page = _not_refused(page, of)
+    if not page.in_first_round:
+        wait = backoff_seconds(page.deliveries) * jitter
+        if of == 1:
+            wait = max(after_seconds or 0.0, wait)
+        return _again(moved(page), why, real + timedelta(seconds=wait))
+    pause = timedelta(seconds=max(after_seconds or 0.0, backoff_seconds(page.tries) * jitter))
+    if len(page.channels) > 1 and real + pause >= (page.first_try_at or real) + FAILOVER:
+        return _turned(page, why, jitter, real)
+    return _again(page, why, real + pause)
 
 
-def refused_for_good(page: Page, why: str, real: datetime) -> Page:
-    """The next channel at once; after the last one nobody can be told."""
-    return _ended(page, "failed", why) if page.on_last_channel else _next_channel(page, real, why)
+def refused_by_channel(page: Page, why: str, jitter: float, real: datetime, of: int) -> Page:
+    """The channel is down, or refuses us: the next one."""
+    return _turned(_not_refused(page, of), why, jitter, real)
+
+
+def refused_for_good(page: Page, why: str, jitter: float, real: datetime, of: int) -> Page:
+    """The channel will not take it for this person: the next one. When all have said so, all over again much later."""
+    page = replace(page, refusals=page.refusals + 1)
+    if page.refusals >= of:
+        return _again(moved(page), why, real + timedelta(seconds=REFUSED_SECONDS * (1.0 + jitter)))
+    return _turned(page, why, jitter, real)
+
+
+def _not_refused(page: Page, of: int) -> Page:
+    return replace(page, refusals=0) if page.refusals < of else page
+
+
+def _turned(page: Page, why: str, jitter: float, real: datetime) -> Page:
+    """On the next channel: at once in the first round, later after a pause."""
+    page = moved(page)
+    seconds = 0.0 if page.in_first_round else backoff_seconds(page.deliveries) * jitter
+    return _again(page, why, real + timedelta(seconds=seconds))
+
+
+def _again(page: Page, why: str, at: datetime) -> Page:
+    return replace(page, state="pending", next_at=at, lease_until=None, error=storable(why))
 
 
 def cancelled(page: Page, why: str) -> Page:
@@ -120,18 +167,13 @@ def cancelled(page: Page, why: str) -> Page:
 
 
 def backoff_seconds(tries: int) -> float:
-    """The longest wait after so many tries: 1, 4, 16, then 60 s. Six tries outlast a minute without the other side."""
+    """The longest wait after so many tries: 1, 4, 16, then 60 s."""
     return min(BACKOFF_SECONDS_MAX, 4.0 ** min(tries - 1, 10))
 
 
 def storable(text: str) -> str:
     """What any database takes: no NUL, no lone surrogates, not too long."""
     return text.replace("\0", " ").encode(errors="replace").decode()[:ERROR_CHARS_MAX]
-
-
-def _next_channel(page: Page, real: datetime, why: str) -> Page:
-    moved = replace(page, channel_index=page.channel_index + 1, tries=0, first_try_at=None)
-    return replace(moved, state="pending", next_at=real, lease_until=None, error=storable(why))
 
 
 def _ended(page: Page, state: State, why: str) -> Page:
@@ -146,8 +188,9 @@ class Pace:
     _free: dict[tuple[str, str], datetime] = field(default_factory=dict)
     _booked: dict[str, datetime] = field(default_factory=dict)
 
-    def slot(self, page: Page, real: datetime) -> datetime | None:
-        """When this page may go, booked for it; None when the next channel is sooner than its turn."""
+    def slot(self, page: Page, real: datetime, *, alone: bool) -> datetime | None:
+        """When this page may go, booked for it; None when the next channel is sooner than its turn. `alone`: there is no
+        other channel for it now."""
         gap = PACED.get(page.channel)
         booked = self._booked.pop(page.id, None)
         if gap is None or (booked is not None and booked <= real):
@@ -156,15 +199,10 @@ class Pace:
             self._booked = {id: at for id, at in self._booked.items() if at > real}
             self._free = {key: at for key, at in self._free.items() if at > real}
         at = booked or max(real, self._free.get((page.channel, page.person), real))
-        if not page.on_last_channel and at >= (page.first_try_at or real) + FAILOVER:
+        if not alone and at >= (page.first_try_at or real) + FAILOVER:
             return None
         if booked is None:
             self._free[page.channel, page.person] = at + gap
         if at > real:
             self._booked[page.id] = at
         return at
-
-
-def moved_on(page: Page, real: datetime) -> Page:
-    """On the next channel at once, since the current one has too much to say to this person."""
-    return _next_channel(page, real, f"{page.channel} has too many pages waiting for this person")

@@ -78,6 +78,7 @@ class Presence:
     until: int | None = None  # microseconds; away no longer from then on
     said: str = "available"  # the state last told on `routes`
     updated_at: int = 0
+    version: int = 0  # of state and until: raised with every change, and told with it
 
     def as_of(self, now: int) -> str:
         """The state, with an absence that has ended taken as ended."""

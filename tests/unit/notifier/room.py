@@ -1,5 +1,6 @@
 """The notifier's room for tests: a real database file, a clock moved by hand, channels with a memory and a dial."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -67,10 +68,10 @@ CONFIG = Config(
     Team.model_validate(
         {
             "reps": [
-                {"id": "ana", "name": "Ana", "email": "ana@s.example", "manager": "max"},
-                {"id": "bo", "name": "Bo", "email": "bo@s.example", "manager": "max"},
-                {"id": "max", "name": "Max", "email": "max@s.example"},
-                {"id": "gone", "name": "Gone", "email": "gone@s.example", "active": False},
+                {"id": "ana", "name": "Ana", "email": "ana@s.example", "slack": "U0ANA", "manager": "max"},
+                {"id": "bo", "name": "Bo", "email": "bo@s.example", "slack": "U0BO", "manager": "max"},
+                {"id": "max", "name": "Max", "email": "max@s.example", "slack": "U0MAX"},
+                {"id": "gone", "name": "Gone", "email": "gone@s.example", "slack": "U0GONE", "active": False},
             ],
             "pools": [{"id": "all", "members": [{"rep": "ana"}, {"rep": "bo"}]}],
         }
@@ -78,6 +79,20 @@ CONFIG = Config(
     cast(Sources, None),
     "v1",
 )
+
+
+def with_ladder(*rungs: dict[str, Any]) -> Config:
+    """The configuration with another ladder."""
+    agreement = CONFIG.agreement.model_dump(by_alias=True)
+    agreement["response"]["ladder"] = rungs
+    return dataclasses.replace(CONFIG, agreement=Agreement.model_validate(agreement), version="v2")
+
+
+def without_slack(rep: str) -> Config:
+    """The configuration with a rep who has no Slack id."""
+    team = CONFIG.team.model_dump(by_alias=True)
+    team["reps"] = [{**one, "slack": None} if one["id"] == rep else one for one in team["reps"]]
+    return dataclasses.replace(CONFIG, team=Team.model_validate(team), version="v3")
 
 
 @dataclass
@@ -203,6 +218,7 @@ class Says:
         submit_at: datetime = NINE,
         reassignments: int = 0,
         touched_at: datetime | None = None,
+        rep_version: int = 0,
     ) -> LeadAssigned:
         return LeadAssigned(
             **self._routed(lead, "assigned", epoch),
@@ -213,6 +229,7 @@ class Says:
             assigned_at=self.clock.now,
             reassignments=reassignments,
             touched_at=touched_at,
+            rep_version=rep_version,
             card=LeadCard(name="Ada", email="ada@x.example"),
         )
 
@@ -234,8 +251,9 @@ class Says:
     def opted_out(self, lead: str = "l1", epoch: int = 1) -> LeadOptedOut:
         return LeadOptedOut(**self._routed(lead, "opted-out", epoch), reason="asked")
 
-    def rep(self, rep: str, state: str, until: datetime | None = None) -> RepChanged:
-        return msgspec.convert({"rep": rep, "at": self.clock.now, "state": state, "until": until}, RepChanged)
+    def rep(self, rep: str, state: str, until: datetime | None = None, version: int = 0) -> RepChanged:
+        said = {"rep": rep, "at": self.clock.now, "state": state, "until": until, "version": version}
+        return msgspec.convert(said, RepChanged)
 
 
 class Room(Says):
@@ -289,12 +307,16 @@ class Room(Says):
     async def wait(self, **by: float) -> None:
         """Let time pass in steps of at most a minute, settling after each."""
         end = self.clock.now + timedelta(**by)
+        await self.settle()
         while self.clock.now < end:
             self.clock.now = min(end, self.clock.now + timedelta(minutes=1))
             await self.settle()
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         return self.units.now(lambda unit: [dict(row._mapping) for row in unit.connection.exec_driver_sql(sql).all()])
+
+    def execute(self, sql: str) -> None:
+        self.units.now(lambda unit: unit.connection.exec_driver_sql(sql))
 
     def page(self, rung: int, epoch: int = 1, lead: str = "l1") -> dict[str, Any]:
         sql = f"SELECT * FROM notifier_pages WHERE lead_id = '{lead}' AND epoch = {epoch} AND rung = {rung}"

@@ -8,7 +8,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.notifier.channels.base import GiveUp, Message, Sent, TryAgain
+from services.notifier.channels.base import GiveUp, Message, Sent, TryAgain, Unusable
 from services.notifier.channels.email import EmailChannel, MailSettingsError, Server, server
 from tests.fakes.pages import ATTACKS, NINE, a_page, hostile
 from tests.fakes.smtp import FakeSmtp, Mail
@@ -66,8 +66,8 @@ async def test_a_repeat_has_the_same_message_id_and_a_reminder_answers_the_first
     assert first["In-Reply-To"] is None
 
 
-@pytest.mark.parametrize("stage", ["MAIL", "RCPT", "DATA"])
-async def test_a_4xx_is_for_now_and_a_5xx_for_good_at_every_stage(smtp: FakeSmtp, stage: str) -> None:
+@pytest.mark.parametrize("stage", ["RCPT", "DATA"])
+async def test_a_4xx_is_for_now_and_a_5xx_for_good_of_a_recipient(smtp: FakeSmtp, stage: str) -> None:
     channel = a_channel(smtp)
     smtp.refuse(451, stage)  # type: ignore[arg-type]  # one of the three, from the list above
     assert await channel.send(a_page()) == TryAgain(None, "the mail server cannot take the page now (451)")
@@ -75,6 +75,23 @@ async def test_a_4xx_is_for_now_and_a_5xx_for_good_at_every_stage(smtp: FakeSmtp
     assert await channel.send(a_page()) == GiveUp("the mail server refused the page for good (550)")
     assert isinstance(await channel.send(a_page()), Sent)
     assert len(smtp.mails) == 1
+
+
+async def test_a_refused_sender_is_not_the_persons_and_names_the_setting(smtp: FakeSmtp) -> None:
+    smtp.refuse(451, "MAIL")
+    assert isinstance(await a_channel(smtp).send(a_page()), TryAgain)
+    smtp.refuse(550, "MAIL")
+    refused = await a_channel(smtp).send(a_page())
+    assert refused == Unusable("the mail server refuses us (550); check FIRSTHOUR_MAIL_FROM")
+
+
+async def test_an_international_domain_is_encoded(smtp: FakeSmtp) -> None:
+    page = a_page(person_email="bo@bücher.example", card_email="ann@köln.example")
+    assert isinstance(await a_channel(smtp).send(page), Sent)
+    (mail,) = smtp.mails
+    assert mail.recipients == ("bo@xn--bcher-kva.example",)
+    assert mail.message["To"] == "Bo Chen <bo@xn--bcher-kva.example>"
+    assert mail.message["Reply-To"] == "ann@xn--kln-sna.example"
 
 
 async def test_a_server_that_falls_silent_costs_no_more_than_the_timeout(smtp: FakeSmtp) -> None:
@@ -109,14 +126,14 @@ async def test_a_login_that_holds_is_used_and_a_wrong_one_names_the_setting() ->
             Server("127.0.0.1", smtp.port, "user", "wrong", start_tls=False), "pages@firsthour.example", lambda: NINE
         )
         refused = await wrong.send(a_page())
-        assert isinstance(refused, GiveUp)
+        assert isinstance(refused, Unusable)
         assert "FIRSTHOUR_SMTP_URL" in refused.why
 
 
 async def test_a_password_never_goes_out_in_the_clear_unless_the_url_says_so(smtp: FakeSmtp) -> None:
     url = f"smtp://user:secret@127.0.0.1:{smtp.port}"
     channel = EmailChannel(server(url), "pages@firsthour.example", lambda: NINE)
-    assert isinstance(await channel.send(a_page()), GiveUp)
+    assert isinstance(await channel.send(a_page()), Unusable)
     assert smtp.mails == []
 
 

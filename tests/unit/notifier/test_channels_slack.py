@@ -11,7 +11,7 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notifier.channels.base import GiveUp, Sent, TryAgain
+from services.notifier.channels.base import GiveUp, Sent, TryAgain, Unusable
 from services.notifier.channels.slack import SlackChannel, body
 from services.notifier.delivery import SENDING_AT_ONCE
 from services.runtime.outbound import IDLE_MAX
@@ -144,11 +144,19 @@ async def test_a_refusal_is_for_good_and_named(slack: FakeSlack, channel: SlackC
     assert code in refused.why
 
 
-async def test_a_wrong_token_names_the_setting_to_correct(slack: FakeSlack, channel: SlackChannel) -> None:
-    slack.error("invalid_auth")
-    assert await channel.send(a_page()) == GiveUp(
-        "Slack refused the page: invalid_auth; check FIRSTHOUR_SLACK_BOT_TOKEN"
-    )
+@pytest.mark.parametrize("code", ["invalid_auth", "account_inactive", "token_revoked", "not_authed"])
+async def test_a_wrong_token_is_not_the_persons_and_names_the_setting(
+    slack: FakeSlack, channel: SlackChannel, code: str
+) -> None:
+    slack.error(code)
+    assert await channel.send(a_page()) == Unusable(f"Slack refuses us: {code}; check FIRSTHOUR_SLACK_BOT_TOKEN")
+
+
+async def test_a_missing_scope_is_not_the_persons_and_names_the_scope(slack: FakeSlack, channel: SlackChannel) -> None:
+    slack.error("missing_scope")
+    refused = await channel.send(a_page())
+    assert isinstance(refused, Unusable)
+    assert "chat:write" in refused.why
 
 
 async def test_an_error_of_strange_words_is_not_passed_on(slack: FakeSlack, channel: SlackChannel) -> None:
@@ -157,9 +165,9 @@ async def test_an_error_of_strange_words_is_not_passed_on(slack: FakeSlack, chan
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404])
-async def test_another_status_is_for_good(slack: FakeSlack, channel: SlackChannel, status: int) -> None:
+async def test_another_status_is_not_the_persons(slack: FakeSlack, channel: SlackChannel, status: int) -> None:
     slack.dial(status)
-    assert isinstance(await channel.send(a_page()), GiveUp)
+    assert isinstance(await channel.send(a_page()), Unusable)
     assert slack.calls == 1
 
 

@@ -2,14 +2,16 @@
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.events import ActionAsked, PageSent, PromiseKept, PromiseMissed, Routed
-from services.notifier.domain.clock import Clock, Terms, fire, hear
+from services.notifier.channels.base import GiveUp, TryAgain
+from services.notifier.domain.clock import Clock, Terms, fire, hear, settled
 from services.runtime.clock import HandClock
-from tests.unit.notifier.room import CONFIG, NINE, Room, Says
+from tests.unit.notifier.room import CONFIG, NINE, Room, Says, with_ladder
 
 
 async def test_the_owner_is_told_in_the_unit_that_hears_of_the_assignment(room: Room) -> None:
@@ -55,12 +57,17 @@ async def test_the_tick_says_when_to_look_again(room: Room) -> None:
     room.hear(room.qualified())
     assert room.tick() == NINE + timedelta(hours=1)
     room.hear(room.assigned())
+    assert room.tick() == NINE + timedelta(hours=1), "the first page is on its way"
+    await room.settle()
     assert room.tick() == NINE + timedelta(minutes=10)
 
 
 async def test_a_tick_that_fires_a_rung_says_when_the_next_one_is_due(room: Room) -> None:
     room.hear(room.qualified(), room.assigned())
+    await room.settle()
     room.clock.advance(minutes=10)
+    room.tick()
+    await room.settle()
     assert room.tick() == NINE + timedelta(minutes=20)
 
 
@@ -192,26 +199,95 @@ async def test_an_unowned_lead_has_a_clock_and_no_ladder(room: Room) -> None:
     assert room.slack.told == []
 
 
-async def test_overdue_rungs_are_one_page_for_each_person(room: Room) -> None:
-    room.hear(room.qualified(), room.assigned())
-    await room.settle()
-    room.clock.advance(hours=3)  # down
-    room.restart()
-    await room.settle()
-    assert room.slack.people == ["Ana", "Ana", "Max"]
-    room.hear(room.qualified("l2"), room.assigned("l2"))
-    room.clock.advance(hours=3)
-    await room.settle()
-    assert len(room.said(ActionAsked)) == 2
-
-
-async def test_what_is_overdue_when_the_assignment_is_heard_is_bundled_into_the_latest(room: Room) -> None:
+async def test_rungs_missed_while_the_notifier_was_down_come_their_span_after_one_another(room: Room) -> None:
     late = [room.qualified(), room.assigned()]
-    room.clock.advance(minutes=15)
+    room.clock.advance(minutes=40)  # down
     room.hear(*late)
     await room.settle()
-    assert [m.rung for m in room.slack.told] == [1]
+    assert room.slack.people == ["Ana"]
+    await room.wait(minutes=9)
+    assert room.slack.people == ["Ana"]
+    await room.wait(minutes=1)
+    assert room.slack.people == ["Ana", "Ana"]
+    await room.wait(minutes=10)
+    assert room.slack.people == ["Ana", "Ana", "Max"]
+    await room.wait(minutes=9)
+    assert room.said(ActionAsked) == []
+    await room.wait(minutes=1)
+    assert [action.told for action in room.said(ActionAsked)] == [True]
+
+
+async def test_a_notifier_that_was_down_between_two_rungs_goes_on_with_the_next_one(room: Room) -> None:
+    room.hear(room.qualified(), room.assigned())
+    await room.settle()
+    room.clock.advance(hours=3)
+    room.restart()
+    await room.settle()
+    assert room.slack.people == ["Ana", "Ana"]
+    await room.wait(minutes=10)
+    assert room.slack.people == ["Ana", "Ana", "Max"]
+    assert room.said(ActionAsked) == []
+
+
+async def test_without_a_channel_the_owner_is_not_changed_and_is_told_at_once_when_one_recovers(room: Room) -> None:
+    room.slack.always = room.email.always = TryAgain(None, "no answer")
+    room.hear(room.qualified(), room.assigned())
+    await room.wait(minutes=72)
+    assert room.said(ActionAsked) == []
+    tried = len(room.slack.told) + len(room.email.told)
+    assert tried < 300
+
+    room.slack.always = room.email.always = None
+    room.slack.told.clear()
+    await room.wait(minutes=1)
+    recovered = room.page(1)["sent_at"]
     assert room.page(0)["error"] == "bundled into rung 1"
+    assert recovered is not None
+    await room.wait(minutes=28)
+    assert room.said(ActionAsked) == []
+    await room.wait(minutes=3)
+    assert [action.told for action in room.said(ActionAsked)] == [True]
+
+
+async def test_an_owner_whom_every_channel_refuses_loses_the_lead_and_is_said_not_to_have_been_told(room: Room) -> None:
+    room.slack.always, room.email.always = GiveUp("no such user"), GiveUp("no such mailbox")
+    room.hear(room.qualified(), room.assigned())
+    await room.wait(minutes=30)
+    assert [(action.epoch, action.told) for action in room.said(ActionAsked)] == [(1, False)]
+
+
+async def test_an_away_owner_holds_nothing_back_and_is_said_not_to_have_been_told(room: Room) -> None:
+    room.hear(room.rep("ana", "away", version=1))
+    room.hear(room.qualified(), room.assigned())
+    await room.wait(minutes=30)
+    assert room.slack.people == ["Max"]
+    assert [action.told for action in room.said(ActionAsked)] == [False]
+
+
+async def test_a_clock_keeps_the_ladder_it_started_under(room: Room) -> None:
+    room.hear(room.qualified(), room.assigned())
+    await room.wait(minutes=11)
+    room.units.config = with_ladder({"at": "0m", "page": "owner", "by": ["slack"]}, {"at": "12m", "page": "manager"})
+    room.restart()
+    await room.wait(minutes=3)
+    assert room.slack.people == ["Ana", "Ana"], "no rung of the new ladder"
+    await room.wait(minutes=20)
+    assert room.slack.people == ["Ana", "Ana", "Max"]
+    assert len(room.said(ActionAsked)) == 1
+
+    room.hear(room.qualified("l2"), room.assigned("l2"))
+    await room.wait(minutes=30)
+    assert room.slack.people[3:] == ["Ana", "Max"]
+
+
+async def test_a_clock_of_an_older_release_goes_on_with_the_ladder_in_force(room: Room) -> None:
+    room.hear(room.qualified(), room.assigned())
+    await room.settle()
+    added = ("ladder", "fired_at", "rung_told_at", "told_at", "untold_at")
+    room.execute(f"UPDATE notifier_clocks SET {', '.join(f'{name} = NULL' for name in added)}")
+    await room.wait(minutes=30)
+    assert room.slack.people == ["Ana", "Ana", "Max"]
+    assert [action.told for action in room.said(ActionAsked)] == [True]
 
 
 async def test_an_owner_without_a_manager_leaves_a_reason_behind(room: Room) -> None:
@@ -262,6 +338,9 @@ def test_whatever_comes_a_rung_fires_once_and_a_promise_ends_once(steps: list[st
         fired += [(page.epoch, page.rung, page.person) for page in step.pages]
         ended += [(handed_over, type(event).__name__) for event in step.said if not isinstance(event, ActionAsked)]
         state = step.clock
+        for page in step.pages:
+            if state is not None and page.state == "pending":
+                state = settled(state, msgspec.structs.replace(page, state="sent", sent_at=clock.now), terms, clock.now)
         if state is not None and not state.running:
             assert state.due_at is None
     assert len(fired) == len(set(fired))

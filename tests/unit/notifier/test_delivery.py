@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from schemas.events import PageFailed, PageSent
-from services.notifier.channels.base import GiveUp, Message, Outcome, Sent, TryAgain
-from services.notifier.claims import DELIVERY, claim
+from services.notifier.channels.base import GiveUp, Message, Outcome, Sent, TryAgain, Unusable
+from services.notifier.claims import ATTEMPTS_KEPT_MAX, DELIVERY, claim
+from services.notifier.domain.health import PROBE_SECONDS_MAX
 from services.notifier.domain.page import FAILOVER, LEASE, backoff_seconds
 from services.runtime.unit import StorageError
-from tests.unit.notifier.room import FakeChannel, Room
+from tests.unit.notifier.room import FakeChannel, Room, with_ladder, without_slack
 
 NOT_NOW = TryAgain(None, "busy")
 
@@ -92,16 +93,115 @@ async def test_a_channel_that_asks_to_wait_is_not_tried_sooner(room: Room) -> No
     assert room.email.told == []
 
 
-async def test_over_the_last_channel_a_page_is_tried_six_times_and_then_said_to_have_failed(room: Room) -> None:
-    room.slack.always = GiveUp("no token")
-    room.email.always = NOT_NOW
+async def test_a_page_is_tried_over_every_channel_in_turn_until_one_accepts_it(room: Room) -> None:
+    room.slack.always = room.email.always = NOT_NOW
+    room.hear(room.qualified(), room.assigned())
+    await room.wait(minutes=50)
+    assert room.page(0)["state"] == "pending"
+    assert room.said(PageFailed) == []
+    before = len(room.slack.told), len(room.email.told)
+    await room.wait(minutes=5)
+    assert len(room.slack.told) > before[0]
+    assert len(room.email.told) > before[1]
+    room.email.always = None
+    await room.wait(minutes=3)
+    assert (room.page(0)["state"], room.page(0)["channel_index"] % 2) == ("sent", 1)
+
+
+async def test_a_person_whom_every_channel_refuses_is_said_once_and_tried_on(room: Room) -> None:
+    room.slack.always = room.email.always = GiveUp("unknown to us")
+    room.hear(room.qualified(), room.assigned())
+    await room.wait(minutes=9)
+    assert (len(room.slack.told), len(room.email.told)) == (1, 1)
+    (failed,) = room.said(PageFailed)
+    assert (failed.tried, failed.why, failed.person) == (("slack", "email"), "unknown to us", "ana")
+    assert room.page(0)["state"] == "pending"
+
+    room.slack.always = room.email.always = None
+    await room.wait(minutes=20)
+    assert len(room.said(PageFailed)) == 1
+    assert room.rows("SELECT told_at IS NOT NULL AS told FROM notifier_clocks") == [{"told": 1}]
+
+
+async def test_a_channel_that_refuses_us_is_left_at_once_and_said_while_it_does(room: Room) -> None:
+    room.slack.always = Unusable("Slack refuses us: invalid_auth")
     room.hear(room.qualified(), room.assigned())
     await room.settle()
-    await pass_seconds(room, 200)
-    assert len(room.email.told) == 6
-    (failed,) = room.said(PageFailed)
-    assert (failed.tried, failed.why, failed.person) == (("slack", "email"), "busy", "ana")
-    assert room.page(0)["state"] == "failed"
+    assert (room.slack.people, room.email.people) == (["Ana"], ["Ana"])
+    assert room.delivery.warnings() == [
+        "slack accepts no pages since 2026-12-01 09:00 UTC: Slack refuses us: invalid_auth"
+    ]
+    await room.wait(minutes=11)
+    assert room.page(1)["state"] == "pending", "slack is its only channel"
+
+    room.slack.always = None
+    await room.wait(minutes=2)
+    assert room.page(1)["state"] == "sent"
+    assert room.delivery.warnings() == []
+
+
+async def test_a_recovered_channel_delivers_every_waiting_page_at_once(room: Room) -> None:
+    room.slack.always = room.email.always = NOT_NOW
+    for n in range(300):
+        room.hear(room.qualified(f"l{n}"), room.assigned(f"l{n}", rep=("ana", "bo")[n % 2]))
+    await room.wait(minutes=20)
+    room.email.always = None
+    room.email.told.clear()
+    for _ in range(60):
+        await pass_seconds(room, 1)
+        if room.email.told:
+            break
+    await pass_seconds(room, 3)
+    waiting = room.rows("SELECT count(*) AS n FROM notifier_pages WHERE state = 'pending'")
+    assert waiting == [{"n": 0}]
+
+
+async def test_an_outage_costs_so_many_tries_however_many_pages_wait(room: Room) -> None:
+    room.slack.always = room.email.always = NOT_NOW
+    for n in range(300):
+        room.hear(room.qualified(f"l{n}"), room.assigned(f"l{n}", rep=("ana", "bo")[n % 2]))
+    await pass_seconds(room, 60)
+    before = len(room.slack.told) + len(room.email.told)
+    await pass_seconds(room, 60)
+    assert len(room.slack.told) + len(room.email.told) - before <= 2 * 60 / PROBE_SECONDS_MAX + 2
+
+
+async def test_attempts_of_a_page_are_kept_up_to_a_number(room: Room) -> None:
+    room.slack.always = room.email.always = NOT_NOW
+    room.hear(room.qualified(), room.assigned())
+    await room.wait(hours=2)
+    tried = room.rows("SELECT count(*) AS n FROM notifier_attempts GROUP BY page_id ORDER BY 1 DESC")
+    assert tried[0]["n"] <= ATTEMPTS_KEPT_MAX < room.page(1)["deliveries"]
+
+
+async def test_a_page_is_not_cancelled_on_older_knowledge_of_a_rep_who_just_came_back(room: Room) -> None:
+    room.hear(room.rep("ana", "away", version=1))
+    room.hear(room.qualified(), room.assigned(rep_version=2))
+    await room.settle()
+    assert room.slack.people == ["Ana"]
+    room.hear(room.rep("ana", "available", version=2))
+    room.hear(room.rep("ana", "away", version=3))
+    await room.wait(minutes=10)
+    assert room.page(1)["error"] == "ana is away"
+
+
+async def test_availability_told_by_a_fast_clock_loses_against_a_newer_version(room: Room) -> None:
+    room.clock.advance(hours=5)
+    away = room.rep("ana", "away", version=1)
+    room.clock.advance(hours=-5)
+    room.hear(away)
+    room.hear(room.rep("ana", "available", version=2))
+    room.hear(room.qualified(), room.assigned(rep_version=2))
+    await room.settle()
+    assert room.slack.people == ["Ana"]
+
+
+async def test_a_person_without_an_address_on_any_channel_of_the_rung_is_named(room: Room) -> None:
+    room.units.config = without_slack("ana")
+    room.hear(room.qualified(), room.assigned())
+    await room.wait(minutes=10)
+    assert (room.slack.people, room.email.people) == ([], ["Ana"])
+    assert room.page(1)["error"] == "ana has no address in team.yaml for slack"
 
 
 def test_retries_outlast_a_minute_without_the_other_side() -> None:
@@ -119,9 +219,21 @@ async def test_a_channel_that_raises_is_one_that_did_not_accept(room: Room) -> N
     assert room.page(0)["state"] == "sent"
 
 
-async def test_without_any_configured_channel_pages_stay_in_the_inbox(tmp_path: Path) -> None:
+async def test_a_page_whose_channels_are_not_set_up_waits_and_is_not_sent(tmp_path: Path) -> None:
     inbox = FakeChannel("inbox")
     room = Room(tmp_path / "y.db", [inbox])
+    room.hear(room.qualified(), room.assigned())
+    await room.wait(minutes=5)
+    assert inbox.people == []
+    assert (room.page(0)["state"], room.page(0)["deliveries"]) == ("pending", 0)
+    assert room.page(0)["error"] == "slack, email is not set up here; see `firsthour doctor`"
+    room.units.close()
+
+
+async def test_an_inbox_that_the_rung_names_is_where_the_page_arrives(tmp_path: Path) -> None:
+    inbox = FakeChannel("inbox")
+    room = Room(tmp_path / "z.db", [inbox])
+    room.units.config = with_ladder({"at": "0m", "page": "owner"})
     room.hear(room.qualified(), room.assigned())
     await room.settle()
     assert inbox.people == ["Ana"]

@@ -1,62 +1,132 @@
 """Laws of the ladder: when its rungs come."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.agreement import Rung
-from services.notifier.domain.ladder import plan
+from services.notifier.domain.ladder import Progress, next_due, planned, read, written
 
 NINE = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
+TEN = NINE + timedelta(hours=1)
+LADDER = (
+    Rung(at=timedelta(0), page="owner", by=("slack",)),
+    Rung(at=timedelta(minutes=10), page="owner", by=("slack",)),
+    Rung(at=timedelta(minutes=20), page="manager", by=("slack", "email")),
+    Rung(at=timedelta(minutes=30), reassign=True),
+)
 minutes = st.integers(0, 500).map(lambda n: timedelta(minutes=n))
-ladders = st.lists(minutes, max_size=6).map(
-    lambda spans: tuple(Rung(at=span, page="owner", by=("slack",)) for span in sorted(spans))
+ladders = st.lists(st.tuples(minutes, st.sampled_from(["owner", "manager", None])), max_size=6).map(
+    lambda rungs: tuple(
+        Rung(at=at, page=page, by=("slack",)) if page else Rung(at=at, reassign=True)
+        for at, page in sorted(rungs, key=lambda rung: rung[0])
+    )
 )
 
 
+def at(minute: float) -> datetime:
+    return NINE + timedelta(minutes=minute)
+
+
+@dataclass
+class Walk:
+    """One assignment on its way up the ladder, each page told so long after its rung came."""
+
+    ladder: tuple[Rung, ...] = LADDER
+    promise_at: datetime = TEN
+    assigned_at: datetime = NINE
+
+    def whole(self, up_from: datetime = NINE, told_after: timedelta = timedelta(0)) -> list[datetime]:
+        """When each rung is reached by a notifier that runs from `up_from` on."""
+        reached: list[datetime] = []
+        progress = Progress()
+        while (due := next_due(self.ladder, self.promise_at, self.assigned_at, progress)) is not None:
+            fired = max(due, up_from, *reached[-1:])
+            reached.append(fired)
+            rung, owner = self.ladder[progress.next_rung], progress.owner_at
+            told = fired if rung.reassign else fired + told_after
+            owner = owner or (told if rung.page == "owner" else None)
+            progress = Progress(progress.next_rung + 1, fired, told, owner)
+        return reached
+
+
 def test_rungs_count_from_the_assignment() -> None:
-    ladder = (Rung(at=timedelta(0), page="owner"), Rung(at=timedelta(minutes=10), page="manager"))
-    rungs = plan(ladder, NINE + timedelta(hours=1), NINE + timedelta(minutes=5))
-    assert [(r.index, r.due_at - NINE) for r in rungs] == [(0, timedelta(minutes=5)), (1, timedelta(minutes=15))]
+    assert Walk(assigned_at=at(5)).whole() == [at(5), at(15), at(25), at(35)]
 
 
 def test_a_rung_after_the_promise_comes_at_its_end() -> None:
-    rungs = plan(
-        (Rung(at=timedelta(minutes=30), reassign=True),), NINE + timedelta(hours=1), NINE + timedelta(minutes=50)
-    )
-    assert rungs[0].due_at == NINE + timedelta(hours=1)
+    assert Walk(assigned_at=at(45)).whole() == [at(45), at(55), TEN, TEN]
 
 
 def test_an_assignment_after_the_promise_has_its_whole_ladder() -> None:
-    rungs = plan((Rung(at=timedelta(minutes=30), reassign=True),), NINE + timedelta(hours=1), NINE + timedelta(hours=1))
-    assert rungs[0].due_at == NINE + timedelta(minutes=90)
+    assert Walk(assigned_at=TEN).whole() == [at(60), at(70), at(80), at(90)]
+
+
+def test_rungs_missed_while_the_notifier_was_down_come_their_span_after_one_another() -> None:
+    assert Walk().whole(up_from=at(40)) == [at(40), at(50), at(60), at(70)]
+    assert Walk(assigned_at=at(45)).whole(up_from=at(90)) == [at(90), at(100), at(110), at(120)]
+
+
+def test_a_rung_told_late_moves_the_rungs_after_it() -> None:
+    late = Progress(3, at(20), rung_told_at=at(45), owner_at=NINE)
+    assert next_due(LADDER, TEN, NINE, late) == at(55)
+
+
+def test_the_owner_is_changed_no_sooner_than_the_span_after_they_were_told() -> None:
+    assert next_due(LADDER, TEN, NINE, Progress(3, at(20), at(20), owner_at=at(18))) == at(48)
+    assert next_due(LADDER, TEN, NINE, Progress(3, at(20), at(20), owner_at=None)) is None
+
+
+def test_a_ladder_that_tells_no_owner_still_changes_them() -> None:
+    ladder = (Rung(at=timedelta(0), page="manager"), Rung(at=timedelta(minutes=30), reassign=True))
+    assert next_due(ladder, TEN, NINE, Progress(1, NINE, NINE)) == at(30)
+
+
+def test_a_page_on_its_way_holds_back_the_next_one_until_the_promise_ends() -> None:
+    assert next_due(LADDER, TEN, NINE, Progress(1, NINE)) == TEN
+    assert next_due(LADDER, TEN, NINE, Progress(2, TEN)) == at(70)
+
+
+def test_a_page_on_its_way_holds_back_the_change_of_owner_for_as_long_as_it_takes() -> None:
+    assert next_due(LADDER, TEN, NINE, Progress(3, at(70))) is None
+
+
+@given(ladders, minutes, minutes, minutes, minutes)
+def test_rungs_keep_their_order_and_are_never_early(
+    ladder: tuple[Rung, ...], promise: timedelta, assigned: timedelta, up: timedelta, told: timedelta
+) -> None:
+    walk = Walk(ladder, NINE + promise, NINE + assigned)
+    reached = walk.whole(NINE + up, told)
+    assert len(reached) == len(ladder)
+    assert reached == sorted(reached)
+    for rung, when in zip(ladder, reached, strict=True):
+        assert when >= planned(rung, walk.promise_at, walk.assigned_at)
 
 
 @given(ladders, minutes, minutes)
-def test_no_rung_is_early_for_more_than_the_promise_nor_late_for_a_timely_assignment(
+def test_a_ladder_told_at_once_goes_as_planned(
     ladder: tuple[Rung, ...], promise: timedelta, assigned: timedelta
 ) -> None:
-    promise_at, assigned_at = NINE + promise, NINE + assigned
-    for step in plan(ladder, promise_at, assigned_at):
-        assert step.due_at in (assigned_at + step.rung.at, promise_at)
-        assert step.due_at >= assigned_at
-        if assigned_at < promise_at:
-            assert step.due_at <= promise_at
-        else:
-            assert step.due_at == assigned_at + step.rung.at
-
-
-@given(ladders, minutes, minutes)
-def test_rungs_keep_their_order(ladder: tuple[Rung, ...], promise: timedelta, assigned: timedelta) -> None:
-    due = [step.due_at for step in plan(ladder, NINE + promise, NINE + assigned)]
-    assert due == sorted(due)
+    walk = Walk(ladder, NINE + promise, NINE + assigned)
+    expected = [planned(rung, walk.promise_at, walk.assigned_at) for rung in ladder]
+    assert walk.whole(walk.assigned_at) == expected
+    assert all(
+        when <= max(walk.promise_at, walk.assigned_at + rung.at) for rung, when in zip(ladder, expected, strict=True)
+    )
 
 
 @given(ladders, minutes, minutes, minutes)
-def test_a_later_assignment_never_makes_a_rung_due_sooner(
-    ladder: tuple[Rung, ...], promise: timedelta, assigned: timedelta, later: timedelta
+def test_a_late_ladder_has_the_spans_of_the_agreement(
+    ladder: tuple[Rung, ...], promise: timedelta, assigned: timedelta, down: timedelta
 ) -> None:
-    first = plan(ladder, NINE + promise, NINE + assigned)
-    second = plan(ladder, NINE + promise, NINE + assigned + later)
-    assert all(a.due_at <= b.due_at for a, b in zip(first, second, strict=True))
+    walk = Walk(ladder, NINE + promise, NINE + assigned)
+    up_from = walk.assigned_at + down + timedelta(minutes=1000)
+    reached = walk.whole(up_from)
+    assert [when - up_from for when in reached] == [rung.at - ladder[0].at for rung in ladder]
+
+
+@given(ladders)
+def test_a_ladder_is_read_as_it_was_written(ladder: tuple[Rung, ...]) -> None:
+    assert read(written(ladder)) == ladder

@@ -31,6 +31,9 @@ TEXT: Final = "{column} || 'x'"
 NOT_JSON: Final = "'{'"
 BYTES: Final = "X'78'"
 _OWNED: Final = "owner IS NOT NULL"
+_RUNG_TOLD: Final = """state = 'live' AND accepted = 0 AND lead_id IN (
+    SELECT lead_id FROM notifier_pages WHERE notifier_pages.state = 'sent' AND refusals = 0
+    AND notifier_pages.epoch = notifier_clocks.epoch AND rung = next_rung - 1 AND kind <> 'manager')"""
 _SHOWN: Final = "shown to people, acted on by nothing"
 _BOOKS: Final = "no part of the chain of a lead"
 _AGE: Final = "tells when a row may be dropped"
@@ -138,6 +141,12 @@ TABLES: Final[dict[str, Table]] = {
             "missed_at": Plant("I4", where="state IN ('live', 'missed')"),
             "card": Plant("I4", """replace({column}, '"name":"', '"name":"x')"""),
             "reassignments": Plant("I4"),
+            "ladder": Plant("I4", "'[]'"),
+            "fired_at": Plant("I4", where=_RUNG_TOLD),
+            "rung_told_at": Plant("I4", where=_RUNG_TOLD),
+            "told_at": Plant("I4", where=_RUNG_TOLD),
+            "untold_at": Plant("I4", "1", _RUNG_TOLD),
+            "rep_version": Plant("I4"),
         },
         free={"updated_at": "leads changed since the asking began are left out by it"},
     ),
@@ -168,12 +177,13 @@ TABLES: Final[dict[str, Table]] = {
         free={
             "lease_until": "of a page that is being sent: its `next_at` is the end of the lease",
             "tries": "over the current channel, to space them; all deliveries have their attempt",
+            "refusals": "in a row, to space deliveries; all of them have their attempt",
             "provider_id": _SHOWN,
         },
     ),
     "notifier_reps": Table(
         gone=Plant("I3"),
-        columns={"rep": Plant("I3"), "state": Plant("I3")},
+        columns={"rep": Plant("I3"), "state": Plant("I3"), "version": Plant("I3")},
         free={"until": "an absence that ends is said anew", "at": "orders what is said, not what is known"},
     ),
     "reporting_history": Table(
@@ -255,6 +265,7 @@ TABLES: Final[dict[str, Table]] = {
             "rep": Plant("I8", where="open > 0"),
             "open": Plant("I8"),
             "said": Plant("I3"),
+            "version": Plant("I3"),
         },
         free={
             "state": "what the rep last said; what was told to others is `said`",
@@ -280,17 +291,8 @@ TABLES: Final[dict[str, Table]] = {
             "email": Plant("I1"),
             "phone": Plant("I1"),
             "state": Plant("I1", NOT_JSON),
-            "active_at": Plant("I1"),
         },
         free={"updated_at": "leads changed since the asking began are left out by it"},
-    ),
-    "scoring_shared": Table(
-        "one person less is found by an identifier that several share",
-        free=dict.fromkeys(("identity", "lead_id"), "which of several people an event is about stays with its record"),
-    ),
-    "scoring_standings": Table(
-        "chooses among people who share an identifier, from the next event on",
-        free=dict.fromkeys(("lead_id", "version", "open"), "told anew when the lead changes hands between the teams"),
     ),
     "seen": Table(
         gone=Plant("I1"),
