@@ -80,15 +80,19 @@ def clean(text: str, limit: int = TEXT_MAX) -> str:
 
     Control characters and invisible ones are dropped. The cost is linear in `limit`, whatever the text is.
     """
-    text = text[: limit * _RAW_FACTOR]
+    if len(text) > limit:
+        text = text[: limit * _RAW_FACTOR]
     if text.isascii():
         if not text.isprintable():
             text = _BREAKS.sub(" ", text).translate(_WITHOUT_UNSEEN)
         return text.strip()[:limit].rstrip()
-    if not (text.isprintable() and _ODD.isdisjoint(text)):
-        text = _BREAKS.sub(" ", text).translate(_WITHOUT_UNSEEN)
-        if _SHOWS_NOTHING.issuperset(text):
-            return ""
+    if text.isprintable() and _ODD.isdisjoint(text):
+        if len(text) <= _MARKS_MAX and len(text) * 3 <= limit:  # the most that NFC lengthens a text by
+            return unicodedata.normalize("NFC", text).strip()
+        return _composed(text).strip()[:limit].rstrip()
+    text = _BREAKS.sub(" ", text).translate(_WITHOUT_UNSEEN)
+    if _SHOWS_NOTHING.issuperset(text):
+        return ""
     return _composed(text).strip(_EDGES)[:limit].rstrip(_EDGES)
 
 

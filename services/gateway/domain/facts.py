@@ -5,7 +5,7 @@ while the data is walked, so that the cost is linear in the size of the body.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NoReturn
 
 from schemas.conditions import EVENT_FIELDS
 from schemas.events import Facts, Value
@@ -78,7 +78,14 @@ class Sorter:
             if type(value) is dict and name in _NESTED:
                 self._learn_parts(name, value)
             elif (known := _FLAT.get(name)) is not None:
-                self._learn(known, value)
+                found = known[1](value)
+                if found is None:
+                    self._misfit(known, value)
+                    continue
+                self.person[known[0]] = found
+                self._left -= 1
+                if self._left < 0:
+                    self._refuse()
             elif name.startswith(_PREFIXES):
                 self._own(self.person, name if name.startswith("custom.") else f"custom.{name[:NAME_MAX]}", value)
             elif not form or name in _STRUCTURE:
@@ -88,14 +95,10 @@ class Sorter:
                 if name in EVENT_FIELDS:
                     self._own(self.fields, name, value)
 
-    def _learn(self, known: tuple[str, Take], value: Json) -> None:
-        """A fact of a usual name. A value that is not of its kind is kept as a custom fact."""
+    def _misfit(self, known: tuple[str, Take], value: Json) -> None:
+        """A value that is not of its fact's kind is kept as a custom fact."""
         name, take = known
-        found = take(value)
-        if found is not None:
-            self._count()
-            self.person[name] = found
-        elif value is not None and not (take is values.text and type(value) is str):  # such a text is blank
+        if value is not None and not (take is values.text and type(value) is str):  # such a text is blank
             self._own(self.person, f"custom.{name}", value)
 
     def _learn_parts(self, group: str, parts: Mapping[str, Json]) -> None:
@@ -104,17 +107,24 @@ class Sorter:
         prefix = "custom" if group == "custom" else f"custom.{group}"
         for name, value in parts.items():
             known = ours.get(name)
-            if known is not None:
-                self._learn(known, value)
-            else:
+            if known is None:
                 self._own(self.person, f"{prefix}.{_name(name)}", value)
+            elif (found := known[1](value)) is not None:
+                self._count()
+                self.person[known[0]] = found
+            else:
+                self._misfit(known, value)
 
     def _own(self, into: Facts, name: str, value: Json) -> None:
         """A field under the sender's own name; what has parts becomes dotted names."""
         if type(value) is str:
             self._count()
             if text := values.cleaned(value):
-                self._put(into, _name(name), text)
+                name = _name(name)
+                if into is self.person:
+                    into[name] = text
+                else:
+                    self._put(into, name, text)
         else:
             self._flatten(into, _name(name), value, 0)
 
@@ -141,7 +151,10 @@ class Sorter:
     def _count(self) -> None:
         self._left -= 1
         if self._left < 0:
-            raise UnmappableError(f"{self._where}/data", f"has more than {FIELDS_MAX} fields", "send fewer")
+            self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise UnmappableError(f"{self._where}/data", f"has more than {FIELDS_MAX} fields", "send fewer")
 
 
 def _name(name: str) -> str:

@@ -161,8 +161,11 @@ def _identifiers(
     sent: Mapping[str, Json], data: Mapping[str, Json], person: Facts, type_: str, where: str, public: bool
 ) -> tuple[str | None, str | None, str | None, str | None]:
     email, wrong_email = _email(sent, data, where)
-    phone, wrong_phone = _phone(sent, data, person, where)
-    crm_id, anonymous_id = _own_id(sent, data, "crm_id", where), _own_id(sent, data, "anonymous_id", where)
+    phone, wrong_phone = _phone(sent, data, person, where) if "phone" in sent or "phone" in data else (None, None)
+    crm_id = _own_id(sent, data, "crm_id", where) if "crm_id" in sent or "crm_id" in data else None
+    anonymous_id = (
+        _own_id(sent, data, "anonymous_id", where) if "anonymous_id" in sent or "anonymous_id" in data else None
+    )
     if not (email or phone or ((crm_id or anonymous_id) and not public)) and type_ not in NOBODYS:
         raise (
             wrong_email

@@ -219,14 +219,14 @@ def moment_of(value: Json, pointer: str) -> datetime | None:
     """
     if isinstance(value, str):
         written = value[:_WORD_MAX].strip()
-        if _ZERO_DATE.fullmatch(written):
-            return None
-        if not _NUMBER_OF_TIME.fullmatch(written) or _BASIC_DATE.fullmatch(written):
+        if written[4:5] == "-" or not _NUMBER_OF_TIME.fullmatch(written) or _BASIC_DATE.fullmatch(written):
             try:
                 at = datetime.fromisoformat(written)
             except ValueError:
+                if _ZERO_DATE.fullmatch(written):
+                    return None
                 raise UnmappableError(pointer, "is not a time", _REMEDY_TIME) from None
-            return _in_utc(at)
+            return at if at.tzinfo is UTC else _in_utc(at)
         value = float(written) if "." in written else int(written)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UnmappableError(pointer, "is not a time", _REMEDY_TIME)
