@@ -77,7 +77,8 @@ def router(resources: Resources) -> APIRouter:
     _show(
         api,
         "/v1/events",
-        "Events: our short form (one, or a list), or CloudEvents (structured, binary or batch). Needs the role ingest.",
+        "Events: our short form (one, or a list), or CloudEvents (structured, binary or batch). Needs a key; "
+        "its role or its source decides which types it may send.",
         {
             "application/json": {"schema": _ONE_OR_MORE},
             "application/cloudevents+json": {"schema": {"type": "object"}},

@@ -194,11 +194,11 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if len(self.pipeline) >= self._limits.pipelined_max:
             raise RefusedError(_bad("Too many requests were sent before the first was answered. Wait for answers."))
+        super().on_headers_complete()  # raises for a target that is no path
         self._awaits_head = False
         self._unread = 0
         self._shared.waiting.pop(self, None)
         self._cancel_deadline()
-        super().on_headers_complete()
 
     def _head_too_large(self) -> Problem:
         limits = self._limits

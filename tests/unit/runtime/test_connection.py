@@ -240,6 +240,16 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
+@pytest.mark.parametrize("target", [b"http://a", b"a:80", b"/\xff", b"/%zz\xc3\xa9"])
+async def test_a_bad_target_behind_a_request_under_way_costs_that_request_nothing(target: bytes) -> None:
+    async with served(LIMITS) as server:
+        reader, writer = await server.connect()
+        writer.write(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\nGET " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+        await until(lambda: len(server.app.hold._waiters) == 1)
+        server.app.hold.set()
+        assert statuses(await everything(reader)) == [200]
+
+
 async def test_requests_sent_ahead_are_answered_in_order_up_to_a_bound() -> None:
     get = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
     async with served(LIMITS) as server:
