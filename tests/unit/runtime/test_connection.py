@@ -19,7 +19,7 @@ from services.runtime.server import Stop, listen, port_of, serve
 from services.runtime.telemetry import Telemetry
 
 LIMITS = Limits()
-SHORT = replace(LIMITS, head_seconds=0.1, linger_seconds=0.1)
+SHORT = replace(LIMITS, head_seconds=1.0, linger_seconds=0.1)
 POST = b"POST /v1/forms/demo HTTP/1.1\r\nHost: a\r\n"
 
 
@@ -167,13 +167,19 @@ async def test_a_request_needs_one_host() -> None:
 
 
 async def test_a_head_that_stalls_is_answered_408_and_a_silent_connection_is_closed() -> None:
+    whole = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     async with served(SHORT) as server:
-        problem(await server.send(b"GET / HTTP/1.1\r\nHost:"), 408)
-        assert await server.send() == b""
-        whole = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-        assert statuses(await server.send(whole, b"GET / HT")) == [200, 408]
+        sent: list[list[bytes]] = [[b"GET / HTTP/1.1\r\nHost:"], [], [whole, b"GET / HT"]]
+        stalled, silent, second = await asyncio.gather(*(server.send(*parts) for parts in sent))
+        problem(stalled, 408)
+        assert silent == b""
+        assert statuses(second) == [200, 408]
+
+
+async def test_blank_lines_do_not_keep_a_connection() -> None:
+    async with served(SHORT) as server:
         reader, writer = await server.connect()
-        writer.write(whole)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         await reader.readuntil(b"}}")
         writer.write(b"\r\n")
         assert statuses(await everything(reader)) == [408]
