@@ -39,7 +39,7 @@ demo: $(RUN_STAMP) ## the same with made-up visitors and reps, the clock 60 time
 	@$(BIN)/firsthour up --demo $(ARGS)
 
 install: $(RUN_STAMP) ## only install what running needs
-	@echo "$(BIN)/firsthour is ready."
+	@echo "Ready: call it as $(BIN)/firsthour, or run \`. $(BIN)/activate\` and call it as firsthour."
 
 kafka: | $(BIN)/python ## a real Kafka on this machine until Ctrl-C (BROKERS=3, KAFKA_VERSION=3.9.1)
 	@exec $(BIN)/python -m deploy.local.kafka --version $(KAFKA_VERSION) --brokers $(BROKERS) $(ARGS)
