@@ -137,6 +137,7 @@ class LeadScored(Event, frozen=True, kw_only=True, gc=False):
     facts: Facts = {}  # person facts and derived ones (email.domain, email.kind), as conditions read them
     met: tuple[Met, ...] = ()
     suppressed: str | None = None  # the agreement's reason, when this person is never scored and never routed
+    shared: str | None = None  # by which identifier the person was chosen among several: `phone, shared by 3 people`
 
 
 class LeadTouched(Event, frozen=True, kw_only=True, gc=False):

@@ -40,16 +40,22 @@ def _touched(e: Any) -> str:
     return f"somebody was in touch by {e.channel}" if e.answered else f"an attempt by {e.channel}, unanswered"
 
 
+def _scored(e: Any) -> str:
+    score = e.score
+    said = (
+        f"suppressed: {e.suppressed}"
+        if e.suppressed
+        else f"scored {score.total:g} (fit {score.fit:g}, engagement {score.engagement:g}, grade {score.grade})"
+    )
+    return f"{said} (found by {e.shared}; this one was active last)" if e.shared else said
+
+
 def _applied(e: Any) -> str:
     return _touched(e) + (f" (counts for nothing: {e.ignored})" if e.ignored else "")
 
 
 _LINES: dict[type[Event], Callable[[Any], str]] = {
-    events.LeadScored: lambda e: (
-        f"suppressed: {e.suppressed}"
-        if e.suppressed
-        else f"scored {e.score.total:g} (fit {e.score.fit:g}, engagement {e.score.engagement:g}, grade {e.score.grade})"
-    ),
+    events.LeadScored: _scored,
     events.LeadTouched: _touched,
     events.TouchRecorded: _applied,
     events.ConsentChanged: lambda e: f"consent {'given' if e.given else 'withdrawn'}: {e.reason}",

@@ -34,6 +34,7 @@ class Profile(msgspec.Struct, omit_defaults=True, gc=False):
     """One person. Times are microseconds since the epoch."""
 
     version: int = 0
+    active_at: int = 0  # the time of the latest event
     email: str | None = None
     phone: str | None = None
     phone_at: int = 0
@@ -176,6 +177,7 @@ def learn(
     `lost` counts what the bounds of a profile refuse, shorten or drop, by kind.
     """
     when = micros(at)
+    profile.active_at = max(profile.active_at, when)
     lost = Counter() if lost is None else lost
     _say(profile, happened, when, rules, lost)
     known = profile.known()

@@ -17,6 +17,7 @@ from schemas.events import (
     LeadScored,
     LeadTouched,
     OpportunityChanged,
+    Routed,
     Score,
     Trigger,
 )
@@ -31,6 +32,9 @@ PASSED_ON = frozenset({"touch.recorded", "opportunity.changed", *CONSENTS})
 _NOTHING = Score(0.0, 0.0, 0.0, "D")
 
 
+OPEN = frozenset({"qualified", "assigned", "accepted", "working", "opportunity"})
+"""The statuses of a lead that Sales has."""
+
 Count = Callable[[Mapping[str, int]], None]
 """Counts what the bounds of a profile dropped, by kind."""
 
@@ -38,34 +42,37 @@ Count = Callable[[Mapping[str, int]], None]
 def hear_events(batch: Sequence[Record], unit: Unit, count: Count) -> None:
     """Resolve the person of each event, take it into their profile, say their score or pass the fact on."""
     rules = domain.rules_of(unit.config)
-    heard = [(record, _identity(record)) for record in batch if record.envelope.type not in ABOUT_NO_LEAD]
-    leads, made = store.resolve(unit, list(dict.fromkeys(identity for _, identity in heard)))
-    profiles = store.lock(unit, sorted(set(leads.values())), made)
+    heard = [record for record in batch if record.envelope.type not in ABOUT_NO_LEAD]
+    found, made = store.resolve(unit, [(one.event_id, _happened(one), micros(one.envelope.time)) for one in heard])
+    profiles = store.lock(unit, sorted({lead for lead, _ in found}), made)
     now = unit.now
     lost: Counter[str] = Counter()
-    for record, identity in heard:
-        lead = leads[identity]
-        for event in _take(lead, profiles[lead], record, rules, now, lost):
+    for record, (lead, shared) in zip(heard, found, strict=True):
+        for event in _take(lead, profiles[lead], record, rules, now, lost, shared):
             unit.emit(event, key=lead)
     store.save(unit, profiles, now)
     if lost := +lost:
         unit.after.append(partial(count, lost))
 
 
-def _identity(record: Record) -> str:
-    """`kind:value` of the strongest identifier: one address is one person, whatever it arrived with."""
+def _happened(record: Record) -> Happened:
     event = record.event
     assert isinstance(event, Happened)  # noqa: S101  # `events` holds nothing else
-    for kind in ("email", "phone", "crm_id", "anonymous_id"):
-        value = getattr(event, kind)
-        if value:
-            return f"{kind}:{value}"
-    return f"event:{record.event_id}"
+    return event
 
 
-def _take(lead: str, profile: Profile, record: Record, rules: Rules, now: datetime, lost: Counter[str]) -> list[Event]:
-    happened, type = record.event, record.envelope.type
-    assert isinstance(happened, Happened)  # noqa: S101  # see _identity
+def _take(
+    lead: str,
+    profile: Profile,
+    record: Record,
+    rules: Rules,
+    now: datetime,
+    lost: Counter[str],
+    shared: str | None,
+) -> list[Event]:
+    happened, type = _happened(record), record.envelope.type
+    if happened.email and profile.email and happened.email != profile.email:
+        raise store.IdentityTakenError(f"lead {lead} has got another address meanwhile; the events are taken again")
     at = min(record.envelope.time, now)
     known = domain.learn(profile, happened, type, at, rules, lost)
     fields = bounds.own(happened.fields)
@@ -73,6 +80,8 @@ def _take(lead: str, profile: Profile, record: Record, rules: Rules, now: dateti
     lost.update(refused=len(happened.fields) - len(fields), field=len(fields) - len(told))
     trigger = Trigger(record.event_id, type, at, happened.source, told)
     scored = _scored(lead, profile, trigger, rules, now, known, fields)
+    if shared:
+        scored = msgspec.structs.replace(scored, shared=shared)
     # The fact goes first, so that its score meets the status that follows from it: an opt-out hands nobody over.
     return [_passed_on(lead, record, happened, type, at), scored] if type in PASSED_ON else [scored]
 
@@ -130,13 +139,13 @@ def _text(value: object) -> str | None:
 
 
 def hear_routes(batch: Sequence[Record], unit: Unit) -> None:
-    """A recycled lead starts again: what it did up to that mark counts nothing any more."""
+    """A recycled lead starts again: what it did up to that mark counts nothing any more. Which leads Sales has is noted."""
+    routed = [(record, event) for record in batch if isinstance(event := record.event, Routed)]
+    store.set_standings(
+        unit, {event.lead_id: (event.version, event.status in OPEN) for _, event in routed if _turned(event)}
+    )
     recycled = [
-        (record, event)
-        for record in batch
-        if record.envelope.type == LeadRecycled.TYPE
-        and isinstance(event := record.event, LeadRecycled)
-        and event.kind == "recycle"
+        (record, event) for record, event in routed if isinstance(event, LeadRecycled) and event.kind == "recycle"
     ]
     if not recycled:
         return
@@ -150,3 +159,8 @@ def hear_routes(batch: Sequence[Record], unit: Unit) -> None:
         scored = _scored(event.lead_id, profile, trigger, rules, now, profile.known(), {})
         unit.emit(msgspec.structs.replace(scored, met=()), key=event.lead_id)
     store.save(unit, profiles, now)
+
+
+def _turned(event: Routed) -> bool:
+    """Whether Sales got or lost the lead by it."""
+    return (event.status in OPEN) != (event.was in OPEN)

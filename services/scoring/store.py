@@ -1,6 +1,6 @@
 """The only SQL of scoring: who an identifier belongs to, and what is known of each person."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Any
@@ -9,10 +9,12 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from schemas.events import Happened
 from services.runtime import db
 from services.runtime.clock import micros, new_id
-from services.runtime.unit import Unit
+from services.runtime.unit import StorageError, Unit
 from services.scoring.domain import Profile
+from services.scoring.identity import Changes, Found, Pair, People, Row, identities_of
 
 identities = sa.Table(
     "scoring_identities",
@@ -20,6 +22,19 @@ identities = sa.Table(
     sa.Column("identity", db.Text, primary_key=True),  # kind:value, as in email:ada@acme.example
     sa.Column("lead_id", db.Text, nullable=False),
     sa.Index("scoring_identities_by_lead", "lead_id"),
+)
+shared = sa.Table(  # the people of an identity beside the one in `scoring_identities`
+    "scoring_shared",
+    db.metadata,
+    sa.Column("identity", db.Text, primary_key=True),
+    sa.Column("lead_id", db.Text, primary_key=True),
+)
+standings = sa.Table(  # whether Sales has the lead, as far as the router said
+    "scoring_standings",
+    db.metadata,
+    sa.Column("lead_id", db.Text, primary_key=True),
+    sa.Column("version", db.Integer, nullable=False),
+    sa.Column("open", db.Integer, nullable=False),
 )
 profiles = sa.Table(
     "scoring_profiles",
@@ -30,9 +45,46 @@ profiles = sa.Table(
     sa.Column("phone", db.Text),
     sa.Column("updated_at", db.Integer, nullable=False),
     sa.Column("state", db.Text, nullable=False),
+    sa.Column("active_at", db.Integer, nullable=False, server_default="0"),  # the time of the latest event
 )
 
-_KNOWN = db.Sql(lambda f: sa.select(identities).where(f.among(identities.c.identity, "identities")))
+
+def _known(f: db.Flavour) -> Any:
+    """Every person of these identities, with what decides among several."""
+    named = sa.union_all(
+        *(
+            sa.select(table.c.identity, table.c.lead_id).where(f.among(table.c.identity, "identities"))
+            for table in (identities, shared)
+        )
+    ).subquery("named")
+    return (
+        sa.select(named, profiles.c.email, profiles.c.active_at, standings.c.open)
+        .select_from(named)
+        .outerjoin(profiles, profiles.c.lead_id == named.c.lead_id)
+        .outerjoin(standings, standings.c.lead_id == named.c.lead_id)
+    )
+
+
+def _standing(f: db.Flavour) -> Any:
+    insert = f.insert(standings).values({c.name: sa.bindparam(c.name) for c in standings.columns})
+    return insert.on_conflict_do_update(
+        index_elements=["lead_id"],
+        set_={"version": insert.excluded.version, "open": insert.excluded.open},
+        where=insert.excluded.version > standings.c.version,
+    )
+
+
+def _takes_place(table: sa.Table) -> db.Sql:
+    return db.Sql(
+        lambda _: (
+            sa.update(table)
+            .where(table.c.identity == sa.bindparam("named"), table.c.lead_id == sa.bindparam("before"))
+            .values(lead_id=sa.bindparam("lead"))
+        )
+    )
+
+
+_KNOWN = db.Sql(_known)
 _CLAIM = db.Sql(
     lambda f: (
         f.insert(identities)
@@ -40,6 +92,17 @@ _CLAIM = db.Sql(
         .on_conflict_do_nothing()
     )
 )
+_UNCLAIM = db.Sql(lambda f: sa.delete(identities).where(f.among(identities.c.identity, "identities")))
+_SHARE = db.Sql(
+    lambda f: (
+        f.insert(shared)
+        .values(identity=sa.bindparam("identity"), lead_id=sa.bindparam("lead_id"))
+        .on_conflict_do_nothing()
+    )
+)
+_TAKES_FIRST_PLACE = _takes_place(identities)
+_TAKES_PLACE = _takes_place(shared)
+_STANDING = db.Sql(_standing)
 _LOCK = db.Sql(
     lambda f: (
         sa.select(profiles.c.lead_id, profiles.c.state)
@@ -55,24 +118,47 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Profile).decode
 
 
-def resolve(unit: Unit, wanted: Collection[str]) -> tuple[dict[str, str], set[str]]:
-    """The lead behind each identity, and those leads that are of this unit's own making: unknown identities become new
-    leads. They are claimed in sorted order, and read again when somebody else claimed one of them at the same moment, so
-    that two partitions cannot make two leads of one address."""
-    found = _leads(unit.connection, wanted)
-    missing = sorted(set(wanted) - found.keys())
-    if not missing:
-        return found, set()
-    made = {identity: new_id() for identity in missing}
-    if _CLAIM.tuples(unit.connection, [*made.items()]) < len(made):
-        now_there = _leads(unit.connection, missing)
-        made = {identity: lead for identity, lead in made.items() if now_there[identity] == lead}
-        found |= now_there
-    return found | made, set(made.values())
+class IdentityTakenError(StorageError):
+    """Another unit gave a person another address meanwhile. The unit is rolled back and tried again."""
 
 
-def _leads(connection: Connection, wanted: Collection[str]) -> dict[str, str]:
-    return {row[0]: row[1] for row in _KNOWN.all(connection, identities=list(wanted))}
+def resolve(unit: Unit, heard: Sequence[tuple[str, Happened, int]]) -> tuple[list[Found], set[str]]:
+    """The lead of each event (its id, what happened, when), and the leads that are of this unit's own making.
+
+    Identities nobody has are claimed in sorted order. If another unit claimed one of them at the same moment, everything
+    is decided anew by what is there now, so that two partitions cannot make two leads of one person.
+    """
+    wanted = list(dict.fromkeys(one for id, event, _ in heard for one in identities_of(event, id)))
+    people, found = _decide(heard, _rows(unit.connection, wanted))
+    changes = people.changes()
+    if changes.claims and _CLAIM.tuples(unit.connection, [*changes.claims]) < len(changes.claims):
+        people, found, changes = _again(unit.connection, heard, wanted, changes.claims)
+    replaced = [(lead, identity, before) for identity, lead, before in changes.replaced]
+    unit.store((_SHARE, [*changes.added]), (_TAKES_FIRST_PLACE, [*replaced]), (_TAKES_PLACE, [*replaced]))
+    return found, people.made
+
+
+def _decide(heard: Sequence[tuple[str, Happened, int]], rows: Iterable[Row]) -> tuple[People, list[Found]]:
+    people = People(new_id)
+    people.know(rows)
+    return people, [people.find(event, id, at) for id, event, at in heard]
+
+
+def _again(
+    connection: Connection, heard: Sequence[tuple[str, Happened, int]], wanted: list[str], claimed: list[Pair]
+) -> tuple[People, list[Found], Changes]:
+    """Decide by what other units have claimed; our own claims, which they wait for, are given up and made anew."""
+    ours = set(claimed)
+    rows = _rows(connection, wanted)
+    _UNCLAIM.run(connection, identities=sorted(row.identity for row in rows if (row.identity, row.lead) in ours))
+    people, found = _decide(heard, [row for row in rows if (row.identity, row.lead) not in ours])
+    changes = people.changes()
+    _CLAIM.tuples(connection, [*changes.claims])
+    return people, found, changes
+
+
+def _rows(connection: Connection, wanted: list[str]) -> list[Row]:
+    return [Row(*row) for row in sorted(_KNOWN.all(connection, identities=wanted), key=itemgetter(0, 1))]
 
 
 def lock(unit: Unit, leads: Collection[str], made: Collection[str] = ()) -> dict[str, Profile]:
@@ -92,7 +178,12 @@ def save(unit: Unit, changed: Mapping[str, Profile], now: datetime) -> None:
     """Store these profiles."""
     at = micros(now)
     rows: list[tuple[Any, ...]] = [
-        (lead, profile.version, profile.email, profile.phone, at, _encode(profile).decode())
+        (lead, profile.version, profile.email, profile.phone, at, _encode(profile).decode(), profile.active_at)
         for lead, profile in sorted(changed.items(), key=itemgetter(0))
     ]
     unit.store((_SAVE, rows))
+
+
+def set_standings(unit: Unit, changed: Mapping[str, tuple[int, bool]]) -> None:
+    """Store, at the unit's end, which leads Sales has: version of the router's record and whether it has the lead."""
+    unit.store((_STANDING, [(lead, version, int(open)) for lead, (version, open) in sorted(changed.items())]))

@@ -1,13 +1,20 @@
 """Who is a lead, what they are worth, and who is left alone."""
 
+import json
 from datetime import timedelta
 from itertools import permutations
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from ruamel.yaml import YAML
 
 from tests.story.conftest import Opened
 from tests.story.world import World
 
 CTO = "cto@prospect.example"
+ANA: Final = "ana@acme.example"
+ROOT: Final = Path(__file__).parents[2]
 
 
 async def test_an_opt_out_stops_everything(world: World) -> None:
@@ -238,3 +245,49 @@ async def test_an_opt_out_that_meets_a_line_hands_over_no_lead(opened: Opened) -
     await world.event("consent.withdrawn", email=CTO)
     assert await world.status_of(CTO) == "opted-out"
     assert world.told == []
+
+
+# --- one person, many identifiers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("identifier", [{"crm_id": "003A"}, {"phone": "+49 30 1234567"}, {"anonymous_id": "browser"}])
+async def test_a_touch_by_any_identifier_the_person_came_with_stops_the_clock(
+    world: World, identifier: dict[str, str]
+) -> None:
+    await world.event("form.submitted", email=CTO, form="demo-request", **identifier)
+    await world.event("touch.recorded", channel="phone", answered=True, **identifier)
+    assert len(await world.leads()) == 1
+    assert (await world.lead(CTO))["clock"]["state"] == "met"
+
+    await world.event("consent.withdrawn", **identifier)
+    assert len(await world.leads()) == 1
+    assert await world.status_of(CTO) == "opted-out"
+
+
+async def test_a_shared_phone_finds_the_person_whose_lead_is_open_and_the_timeline_says_so(world: World) -> None:
+    other = "cfo@prospect.example"
+    phone = "+49 30 1234567"
+    await world.event("form.submitted", email=CTO, phone=phone, form="demo-request")
+    await world.wait(minutes=1)
+    await world.event("page.viewed", email=other, phone=phone)
+    await world.event("touch.recorded", phone=phone, channel="phone", answered=True)
+    assert len(await world.leads()) == 2
+    assert (await world.lead(CTO))["clock"]["state"] == "met"
+    lines = [item["line"] for item in await world.of_lead(CTO, "timeline")]
+    assert any(line.endswith("(found by phone, shared by 2 people; this one was active last)") for line in lines)
+
+
+async def test_the_telephony_source_of_the_examples_stops_a_clock(opened: Opened) -> None:
+    example = (ROOT / "deploy/examples/sources.yaml").read_text()
+    lines = [line.replace("  #", "", 1)[1:] for line in example.splitlines() if line.startswith("  # ")]
+    [telephony] = YAML(typ="safe", pure=True).load("\n".join(lines[lines.index("- id: telephony") :]))
+    telephony["verify"]["secrets"] = [{"file": "phone.secret"}]
+    world = await opened(sources={"sources": [telephony]})
+    await world.event("form.submitted", email=CTO, phone="+49 30 1234567", form="demo-request")
+    await world.wait(minutes=5)
+    ended = world.clock.business().isoformat()
+    call = {"state": "ended", "call_id": "1", "ended_at": ended, "callee": "+49301234567", "seconds": 90, "agent": ANA}
+    assert (await world.hook("telephony", json.dumps(call).encode())).status_code == 202
+    await world.settle()
+    assert len(await world.leads()) == 1
+    assert (await world.lead(CTO))["clock"]["state"] == "met"

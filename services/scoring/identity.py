@@ -1,0 +1,152 @@
+"""Which person an event is about. Pure: it decides from what is known of the identifiers of a batch.
+
+An email address is one person. Another identifier that is known of one person finds that person; known of several (a
+shared phone), it finds the one whose lead is open and who was active last. Two addresses are never one person.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from schemas.events import Happened
+
+KINDS: Final = ("email", "phone", "crm_id", "anonymous_id")
+"""The identifiers, the strongest first."""
+
+SHARED_MAX: Final = 20
+"""The people of one identifier. One more takes the place of the one who would be chosen last."""
+
+Pair = tuple[str, str]
+"""An identity (`kind:value`) and a lead."""
+
+
+@dataclass
+class Person:
+    """What of a person decides. `active_at`: the time of their latest event (microseconds)."""
+
+    lead: str
+    email: str | None = None
+    active_at: int = 0
+    open: bool = False
+
+    @property
+    def rank(self) -> tuple[bool, int, str]:
+        """The greatest is chosen among people who share an identifier."""
+        return self.open, self.active_at, self.lead
+
+
+class Row(NamedTuple):
+    """One person of one identity, as stored."""
+
+    identity: str
+    lead: str
+    email: str | None
+    active_at: int | None
+    open: int | None
+
+
+class Found(NamedTuple):
+    """The lead of an event. `shared`: by what it was chosen among several people, for people to read."""
+
+    lead: str
+    shared: str | None = None
+
+
+class Changes(NamedTuple):
+    """What is to be stored: identities nobody had, further people of others, and people who took the place of others."""
+
+    claims: list[Pair]
+    added: list[Pair]
+    replaced: list[tuple[str, str, str]]  # identity, lead, the lead before
+
+
+@dataclass
+class People:
+    """The people behind the identifiers of a batch, as it goes on."""
+
+    new_id: Callable[[], str]
+    made: set[str] = field(default_factory=set)
+    _people: dict[str, Person] = field(default_factory=dict)
+    _of: dict[str, dict[str, Person]] = field(default_factory=dict)
+    _stored: dict[str, list[str]] = field(default_factory=dict)
+
+    def know(self, rows: Iterable[Row]) -> None:
+        """Take in what is stored."""
+        for row in rows:
+            person = self._people.setdefault(row.lead, Person(row.lead, row.email, row.active_at or 0, bool(row.open)))
+            self._of.setdefault(row.identity, {})[row.lead] = person
+            self._stored.setdefault(row.identity, []).append(row.lead)
+
+    def find(self, happened: Happened, event_id: str, at: int) -> Found:
+        """The lead of one event, whose identifiers are learned with it; a new one for a person nobody knows."""
+        identities = identities_of(happened, event_id)
+        person = self._by_address(happened.email, identities) if happened.email else self._alone(identities)
+        shared = None
+        if person is None and not happened.email:
+            person, shared = self._last_active(identities)
+        if person is None:
+            person = self._make()
+        person.active_at = max(person.active_at, at)
+        if happened.email:
+            person.email = happened.email
+        if shared is None:  # of a choice among several nothing is learned
+            for identity in identities:
+                self._learn(identity, person)
+        return Found(person.lead, shared)
+
+    def _by_address(self, email: str, identities: list[str]) -> Person | None:
+        known = self._of.get(f"email:{email}")
+        if known:
+            return next(iter(known.values()))
+        return self._alone([one for one in identities[1:] if self._without_address(one)])
+
+    def _without_address(self, identity: str) -> bool:
+        return all(person.email is None for person in self._of.get(identity, {}).values())
+
+    def _alone(self, identities: list[str]) -> Person | None:
+        """The person of the strongest identifier that is known of one person."""
+        for identity in identities:
+            known = self._of.get(identity)
+            if known and len(known) == 1:
+                return next(iter(known.values()))
+        return None
+
+    def _last_active(self, identities: list[str]) -> tuple[Person | None, str | None]:
+        for identity in identities:
+            known = self._of.get(identity)
+            if known:
+                kind = identity.partition(":")[0]
+                return max(known.values(), key=lambda one: one.rank), f"{kind}, shared by {len(known)} people"
+        return None, None
+
+    def _make(self) -> Person:
+        person = Person(self.new_id())
+        self.made.add(person.lead)
+        self._people[person.lead] = person
+        return person
+
+    def _learn(self, identity: str, person: Person) -> None:
+        known = self._of.setdefault(identity, {})
+        known[person.lead] = person
+        if len(known) > SHARED_MAX:
+            others = [one for one in known.values() if one is not person]
+            del known[min(others, key=lambda one: one.rank).lead]
+
+    def changes(self) -> Changes:
+        """What differs from what is stored, in the order in which rows are locked."""
+        changes = Changes([], [], [])
+        for identity, known in sorted(self._of.items()):
+            stored = self._stored.get(identity, [])
+            fresh = [lead for lead in known if lead not in stored]
+            if not stored:
+                changes.claims.append((identity, fresh.pop(0)))
+            gone = sorted(lead for lead in stored if lead not in known)
+            changes.replaced.extend((identity, lead, before) for lead, before in zip(fresh, gone, strict=False))
+            changes.added.extend((identity, lead) for lead in sorted(fresh[len(gone) :]))
+        return changes
+
+
+def identities_of(happened: Happened, event_id: str) -> list[str]:
+    """`kind:value` of each identifier, the strongest first; of an event without any, one of its own."""
+    found = [f"{kind}:{value}" for kind in KINDS if (value := getattr(happened, kind))]
+    return found or [f"event:{event_id}"]

@@ -1,0 +1,138 @@
+"""Which person an event is about, by the identifiers that it carries."""
+
+from collections.abc import Sequence
+from itertools import count, permutations
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from schemas.events import Happened
+from services.runtime import db
+from services.runtime.clock import HandClock
+from services.runtime.config import Config
+from services.runtime.sqlite import writer_engine
+from services.runtime.unit import Unit
+from services.scoring import store
+from services.scoring.identity import SHARED_MAX, Found, People, Row
+from tests.unit.scoring.test_score import NOW
+
+P, Q = "+4930111111", "+4930222222"
+E1, E2 = "ann@firm.example", "bob@firm.example"
+
+
+def event(**identifiers: Any) -> Happened:
+    return Happened(source="s", source_id="1", received_at=NOW, **identifiers)
+
+
+def people(*rows: Row) -> People:
+    ids = count(1)
+    made = People(lambda: f"new{next(ids)}")
+    made.know(rows)
+    return made
+
+
+def leads(known: People, *events: Happened) -> list[str]:
+    return [known.find(one, f"e{n}", n).lead for n, one in enumerate(events)]
+
+
+@pytest.mark.parametrize("kind", ["phone", "crm_id", "anonymous_id"])
+def test_an_identifier_of_one_person_finds_that_person(kind: str) -> None:
+    both = event(email=E1, **{kind: "x"})
+    assert leads(people(), both, event(**{kind: "x"}), event(email=E1)) == ["new1"] * 3
+
+
+def test_a_person_who_was_known_by_a_phone_alone_is_found_by_the_address_that_comes_with_it() -> None:
+    assert leads(people(), event(phone=P), event(email=E1, phone=P), event(email=E1)) == ["new1"] * 3
+
+
+def test_two_addresses_are_two_people_whatever_they_share_in_any_order() -> None:
+    events = [
+        event(email=E1, phone=P, crm_id="7"),
+        event(email=E2, phone=P, crm_id="7"),
+        event(email=E1),
+        event(email=E2),
+    ]
+    for order in permutations(events):
+        found = dict(zip((one.email for one in order), leads(people(), *order), strict=True))
+        assert found[E1] != found[E2]
+
+
+def test_a_shared_phone_finds_the_open_lead_that_was_active_last() -> None:
+    rows = [
+        Row(f"phone:{P}", "closed", E1, 9, 0),
+        Row(f"phone:{P}", "older", E2, 5, 1),
+        Row(f"phone:{P}", "newer", None, 7, 1),
+    ]
+    assert people(*rows).find(event(phone=P), "e", 1) == Found("newer", "phone, shared by 3 people")
+    assert people(rows[0], rows[1]).find(event(phone=P), "e", 1).lead == "older"
+
+
+def test_an_identifier_of_one_person_goes_before_one_that_several_share() -> None:
+    rows = [Row(f"phone:{P}", "a", E1, 1, 1), Row(f"phone:{P}", "b", E2, 2, 1), Row("crm_id:7", "a", E1, 1, 1)]
+    known = people(*rows)
+    assert known.find(event(phone=P, crm_id="7"), "e", 1) == Found("a")
+
+
+def test_nothing_is_learned_from_a_choice_among_several() -> None:
+    known = people(Row(f"phone:{P}", "a", E1, 1, 1), Row(f"phone:{P}", "b", E2, 2, 1))
+    known.find(event(phone=P, crm_id="7"), "e", 1)
+    assert known.changes() == ([], [], [])
+
+
+def test_the_people_of_one_identifier_are_bounded_and_the_newest_ones_are_kept() -> None:
+    known = people()
+    found = [known.find(event(email=f"p{n}@firm.example", phone=P), f"e{n}", n).lead for n in range(3 * SHARED_MAX)]
+    changes = known.changes()
+    kept = {lead for identity, lead in [*changes.claims, *changes.added] if identity.startswith("phone")}
+    assert kept == set(found[-SHARED_MAX:])
+
+    stored = [Row(f"phone:{P}", f"l{n:02}", f"{n}@firm.example", n, 0) for n in range(SHARED_MAX)]
+    known = people(*stored)
+    lead = known.find(event(email=E1, phone=P), "e", 99).lead
+    assert known.changes().replaced == [(f"phone:{P}", lead, "l00")]
+
+
+# --- stored --------------------------------------------------------------------------------------------------------
+
+
+def resolved(file: Path, *events: Happened) -> list[str]:
+    """The leads of these events, each in a unit of its own."""
+    engine = writer_engine(file)
+    db.metadata.create_all(engine)
+    found = []
+    for n, one in enumerate(events):
+        with engine.begin() as connection:
+            unit = Unit(connection, HandClock(), cast(Config, None))
+            [[lead, _]], made = store.resolve(unit, [(f"e{n}", one, n)])
+            profiles = store.lock(unit, [lead], made)
+            profiles[lead].email = profiles[lead].email or one.email
+            store.save(unit, profiles, NOW)
+            unit.finish()
+        found.append(lead)
+    engine.dispose()
+    return found
+
+
+def test_what_was_learned_is_stored(tmp_path: Path) -> None:
+    first = event(email=E1, phone=P, crm_id="7")
+    events: Sequence[Happened] = [first, event(crm_id="7"), event(phone=P), event(email=E2, phone=P), event(phone=Q)]
+    one, by_crm, by_phone, other, stranger = resolved(tmp_path / "x.db", *events)
+    assert one == by_crm == by_phone
+    assert len({one, other, stranger}) == 3
+
+
+def test_a_unit_that_lost_a_claim_decides_by_what_the_other_unit_stored(tmp_path: Path) -> None:
+    """The other unit stores the phone between our look and our claim."""
+    engine = writer_engine(tmp_path / "x.db")
+    db.metadata.create_all(engine)
+    [theirs] = resolved(tmp_path / "x.db", event(phone=P))
+    heard = [("e1", event(email=E1, phone=P), 1)]
+    with engine.begin() as connection:
+        claims = [(f"email:{E1}", "ours")]
+        store._CLAIM.tuples(connection, claims)  # what a claim that was lost leaves behind
+        wanted = [f"email:{E1}", f"phone:{P}"]
+        _, [found], changes = store._again(connection, heard, wanted, [*claims, (f"phone:{P}", "ours")])
+    assert (found.lead, changes.claims) == (theirs, [(f"email:{E1}", theirs)])
+    engine.dispose()
+    assert resolved(tmp_path / "x.db", event(email=E1)) == [theirs]
