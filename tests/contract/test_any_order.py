@@ -28,6 +28,35 @@ from tests.story import snippets
 HISTORIES: Final = int(os.environ.get("FIRSTHOUR_HISTORIES") or 4)
 TIMEOUT: Final = 60 + HISTORIES * 30
 PEOPLE: Final = ("email:ann@prospect.example", "phone:+493012345678")
+ALSO: Final = {PEOPLE[0]: ("crm_id:003A", "phone:+493087654321"), PEOPLE[1]: ("anonymous_id:browser",)}
+"""The other identifiers of each person, who came with all of them."""
+COUNTED: Final = ("consent.given", "consent.withdrawn", "opportunity.changed", "touch.recorded")
+RULES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "agreement": {
+        "scoring": {
+            "engagement": {
+                "rules": [
+                    {
+                        "points": 15,
+                        "because": "Paper",
+                        "on": "content.downloaded",
+                        "at_most": {"times": 3, "per": "30d"},
+                    },
+                    {"points": 40, "because": "Webinar", "on": "webinar.attended"},
+                    {
+                        "points": 5,
+                        "because": "Prices",
+                        "on": "page.viewed",
+                        "when": {"path": {"starts_with": "/pricing"}},
+                    },
+                    *[{"points": 7, "because": type, "on": type} for type in COUNTED],
+                ]
+            }
+        },
+        "suppress": [{"because": "Pupil", "when": {"custom.school": "Lower"}}],
+    }
+}
+"""Rules on every kind of event, and one that names a custom fact."""
 DAYS: Final = 60
 JSON: Final = {"content-type": "application/json"}
 RECYCLE: Final = "recycle"
@@ -47,6 +76,7 @@ class Happened(NamedTuple):
     minute: int
     type: str
     data: Mapping[str, Any] = {}
+    by: str = ""  # the identifier it came with; empty: the person's first one
 
 
 whats: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.sampled_from(
@@ -59,6 +89,13 @@ whats: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.sampled_from(
         ("webinar.attended", {"company": {"employees": 4}}),
         ("form.submitted", {"form": "newsletter", "name": "Ann"}),
         ("lead.updated", {"title": "Head of sales", "country": "CH"}),
+        ("consent.given", {}),
+        ("consent.withdrawn", {"reason": "asked"}),
+        ("opportunity.changed", {"stage": "open"}),
+        ("touch.recorded", {"channel": "phone", "answered": True}),
+        ("lead.updated", {"custom": {"school": "Lower"}}),
+        ("lead.updated", {"custom": {"school": "Upper", "essay": "x" * 1_000}}),
+        *[("lead.updated", {"custom": {f"field_{n}_{of}": "y" * 70 for n in range(60)}}) for of in range(4)],
         *[(RECYCLE, {})] * 4,
     ]
 )
@@ -71,7 +108,8 @@ def histories(draw: st.DrawFn) -> list[Happened]:
     made = []
     for minute in sorted(minutes):
         type, data = draw(whats)
-        made.append(Happened(draw(st.sampled_from(PEOPLE)), minute, type, data))
+        person = draw(st.sampled_from(PEOPLE))
+        made.append(Happened(person, minute, type, data, draw(st.sampled_from(["", *ALSO[person]]))))
     return made
 
 
@@ -104,11 +142,12 @@ def test_i11_scores_and_people_are_the_same_in_any_order_and_on_both_profiles(pl
 
 async def scored(places: Places | None, history: Sequence[Happened], cuts: set[int]) -> dict[str, Any]:
     """The score of each person, when all of this has been delivered in this order. `cuts`: after which it is handled."""
-    with files() as directory:
+    with files(RULES) as directory:
         config, only = directory / "config", ("gateway", "scoring")
         async with opened(directory / "data", places, config=config, only=only) as world:
             begin = world.clock.now - timedelta(days=DAYS)
-            await post(world, begin, [Happened(person, 0, "email.opened") for person in PEOPLE])
+            also = {person: dict(one.split(":", 1) for one in ALSO[person]) for person in PEOPLE}
+            await post(world, begin, [Happened(person, 0, "email.opened", also[person]) for person in PEOPLE])
             await world.system.settle()
             leads = dict(await world.rows("SELECT identity, lead_id FROM scoring_identities"))
             for n, one in enumerate(history):
@@ -127,7 +166,7 @@ async def post(world: Opened, begin: datetime, told: Sequence[Happened]) -> None
     """A program posts these."""
     sent = []
     for one in told:
-        kind, _, value = one.person.partition(":")
+        kind, _, value = (one.by or one.person).partition(":")
         at = (begin + timedelta(minutes=one.minute)).isoformat()
         id = f"{one.person} {one.minute}"
         sent.append({"id": id, "type": one.type, "time": at, kind: value, "data": one.data})
@@ -162,7 +201,7 @@ async def score_of(world: Opened, lead: str) -> dict[str, Any]:
         (part["kind"], part["because"], part["at"] or "", part["worth"], part["counted"]) for part in told["parts"]
     )
     numbers = {name: round(told[name], 6) for name in ("fit", "engagement", "total")}
-    return {**numbers, "grade": told["grade"], "suppressed": told["suppressed"], "parts": parts}
+    return {**numbers, "parts": parts, **{name: told[name] for name in ("grade", "suppressed", "kept")}}
 
 
 # --- totals, owners, statuses -----------------------------------------------------------------------------------------
@@ -185,7 +224,20 @@ TWO_POOLS: Final[Mapping[str, Mapping[str, Any]]] = {
         ]
     },
 }
-steps = st.sampled_from(["asks", "asks as a large one", "reads", "is reached", "goes back", "leaves"])
+STEPS: Final = (
+    "asks",
+    "asks as a large one",
+    "reads",
+    "is reached",
+    "goes back",
+    "leaves",
+    "comes back",
+    "buys",
+    "is lost",
+)
+steps = st.sampled_from(
+    [*STEPS, *(f"{step}, told a day late" for step in STEPS if step not in {"is reached", "goes back"})]
+)
 lives = st.fixed_dictionaries({buyer: st.lists(steps, min_size=1, max_size=4) for buyer in BUYERS})
 
 
@@ -226,16 +278,21 @@ async def ended(places: Places | None, told: Sequence[tuple[str, str]]) -> dict[
 
 async def take(world: Opened, n: int, buyer: str, step: str) -> None:
     """One step of somebody's life. What the agreement does not allow at that moment is refused, which is fine."""
+    step, late, _ = step.partition(", told a day late")
     employees = {"company": {"employees": 900 if step.endswith("large one") else 90}}
     events = {
         "asks": ("form.submitted", {"form": "demo-request", **employees}),
         "asks as a large one": ("form.submitted", {"form": "demo-request", **employees}),
         "reads": ("content.downloaded", {}),
         "leaves": ("consent.withdrawn", {}),
+        "comes back": ("consent.given", {}),
+        "buys": ("opportunity.changed", {"stage": "won"}),
+        "is lost": ("opportunity.changed", {"stage": "lost"}),
     }
     if step in events:
         type, data = events[step]
-        sent = {"id": str(n), "type": type, "email": buyer, "data": data}
+        at = (world.clock.now - timedelta(days=1 if late else 0)).isoformat()
+        sent = {"id": str(n), "type": type, "email": buyer, "time": at, "data": data}
         assert (await world.client.post("/v1/events", json=sent)).status_code == 202
         return
     found = (await world.client.get("/v1/leads", params={"email": buyer})).json()["items"]
