@@ -130,7 +130,8 @@ class People:
         known[person.lead] = person
         if len(known) > SHARED_MAX:
             others = [one for one in known.values() if one is not person]
-            del known[min(others, key=lambda one: one.rank).lead]
+            addressed = [one for one in others if one.email]  # their address still finds them
+            del known[min(addressed or others, key=lambda one: one.rank).lead]
 
     def changes(self) -> Changes:
         """What differs from what is stored, in the order in which rows are locked."""

@@ -36,6 +36,7 @@ class _Profile(msgspec.Struct):
     version: int
     email: str | None = None
     phone: str | None = None
+    active_at: int = 0
 
 
 class _State(msgspec.Struct):
@@ -84,7 +85,8 @@ def is_known(case: Case, rows: LeadRows) -> Iterator[str]:
 def _profiled(case: Case, rows: LeadRows) -> Iterator[str]:
     profile, told, newest = rows.profile, rows.told, rows.told.newest
     kept = _profile(profile.state)
-    if (profile.version, profile.email, profile.phone) != (kept.version, kept.email, kept.phone):
+    columns = (profile.version, profile.email, profile.phone, profile.active_at)
+    if columns != (kept.version, kept.email, kept.phone, kept.active_at):
         yield f"lead {rows.id}: the columns of its profile are not what its state says"
     if not rows.identities:
         yield f"lead {rows.id}: no identity leads to it"
@@ -186,7 +188,7 @@ class Stands:
                 self.queue_pool, self.queue_since = event.pool, self.queue_since or micros(event.at)
             case LeadAssigned():
                 self.owner, self.pool = event.rep, event.pool
-            case TouchRecorded():
+            case TouchRecorded() if event.ignored is None:
                 self._touch(micros(event.touched_at))
 
     def _touch(self, at: int) -> None:

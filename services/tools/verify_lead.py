@@ -137,8 +137,9 @@ def _load(case: Case, ids: Sequence[str]) -> dict[str, LeadRows]:
     _find_clocks(case, found)
     for row in _of(case, reporting.statuses, ids):
         found[row.lead_id].status = row
-    for row in _of(case, scoring.identities, ids):
-        found[row.lead_id].identities.append(row)
+    for table in (scoring.identities, scoring.shared):
+        for row in _of(case, table, ids):
+            found[row.lead_id].identities.append(row)
     for row in _of(case, router.assignments, ids):
         found[row.lead_id].assignments.append(row)
     for row in _of(case, router.decisions, ids):

@@ -291,8 +291,17 @@ TABLES: Final[dict[str, Table]] = {
             "email": Plant("I1"),
             "phone": Plant("I1"),
             "state": Plant("I1", NOT_JSON),
+            "active_at": Plant("I1"),
         },
         free={"updated_at": "leads changed since the asking began are left out by it"},
+    ),
+    "scoring_shared": Table(
+        "one person less is found by an identifier that several share",
+        free=dict.fromkeys(("identity", "lead_id"), "which of several people an event is about stays with its record"),
+    ),
+    "scoring_standings": Table(
+        "chooses among people who share an identifier, from the next event on",
+        free=dict.fromkeys(("lead_id", "version", "open"), "told anew when the lead changes hands between the teams"),
     ),
     "seen": Table(
         gone=Plant("I1"),
