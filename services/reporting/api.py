@@ -1,5 +1,6 @@
 """Reading leads: the list, one, its timeline, and how many stand where."""
 
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
@@ -8,12 +9,15 @@ from msgspec import json
 from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.http import Lead, Listing
 from services.reporting import domain, leads, store
+from services.runtime import cursors
 from services.runtime.auth import READ, Principal, needs
 from services.runtime.clock import moment
 from services.runtime.problem import Problem
 from services.runtime.service import Resources
 
 TIMELINE_MAX = 1_000
+_PLACE = re.compile(rf"{cursors.MICROSECONDS}\.{cursors.COUNT}\.{cursors.ID}", re.ASCII)
+_LEAD = re.compile(cursors.UUID, re.ASCII)
 
 
 def router(resources: Resources) -> APIRouter:
@@ -30,6 +34,7 @@ def router(resources: Resources) -> APIRouter:
         cursor: str | None = None,
     ) -> Listing[Lead]:
         """Leads, newest first; `next` continues the list."""
+        cursors.read(cursor, _LEAD)
         asked = leads.Asked(email=email, status=status, owner=owner, limit=limit, cursor=cursor)
         config = resources.config.current
         return await resources.reads(lambda connection: leads.page(connection, asked, config))
@@ -48,12 +53,16 @@ def router(resources: Resources) -> APIRouter:
         lead: str,
         who: Annotated[Principal, Depends(needs(READ))],
         limit: Annotated[int, Query(ge=1, le=TIMELINE_MAX)] = 200,
+        cursor: Annotated[str | None, Query(description="`next` of the answer before.")] = None,
     ) -> dict[str, Any]:
-        """Everything that happened to a lead, oldest first: events, scores, owners, pages, touches."""
-        rows = await resources.reads(lambda connection: store.timeline(connection, lead, limit))
-        if not rows:
+        """Everything that happened to a lead, newest first: events, scores, owners, pages, touches."""
+        before = _place(cursor)
+        rows = await resources.reads(lambda connection: store.timeline(connection, lead, before, limit + 1))
+        if not rows and before is None:
             raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
-        return {"items": [_moment(row) for row in rows], "next": None}
+        last = rows[limit - 1] if len(rows) > limit else None
+        items = [_moment(row) for row in rows[:limit]]
+        return {"items": items, "next": f"{last.at}.{last.position}.{last.id}" if last else None}
 
     @api.get("/v1/reports/statuses")
     async def statuses(who: Annotated[Principal, Depends(needs("marketing"))]) -> dict[str, Any]:
@@ -65,6 +74,11 @@ def router(resources: Resources) -> APIRouter:
         return {"items": items, "total": sum(found.values()), "next": None}
 
     return api
+
+
+def _place(cursor: str | None) -> store.Place | None:
+    found = cursors.read(cursor, _PLACE)
+    return None if found is None else (int(found[0]), int(found[1]), found[2])
 
 
 def _moment(row: Any) -> dict[str, Any]:

@@ -64,15 +64,35 @@ _DROP = db.Sql(
 )
 
 
-def _timeline(_: db.Flavour) -> Any:
-    of_lead = sa.select(history).where(history.c.lead_id == sa.bindparam("lead"))
-    causes = sa.select(history.c.cause).where(history.c.lead_id == sa.bindparam("lead"), history.c.cause.is_not(None))
-    caused = sa.select(history).where(history.c.id.in_(causes))
-    both = sa.union(of_lead, caused).subquery()
-    return sa.select(both).order_by(both.c.at, both.c.position).limit(sa.bindparam("limit", type_=sa.Integer))
+Place = tuple[int, int, str]
+"""In a timeline: time (microseconds), position on the topic, id."""
+
+_IN_ORDER = (history.c.at, history.c.position, history.c.id)
+_BEFORE = sa.tuple_(*_IN_ORDER) < sa.tuple_(
+    sa.bindparam("at", type_=sa.BigInteger), sa.bindparam("position", type_=sa.BigInteger), sa.bindparam("id")
+)
 
 
-_TIMELINE = db.Sql(_timeline)
+def _timeline(*where: sa.ColumnElement[bool]) -> db.Sql:
+    """What is known of one lead, newest first: the records about it, and the outside events that they took up."""
+    limit = sa.bindparam("limit", type_=sa.Integer)
+    of_lead = history.c.lead_id == sa.bindparam("lead")
+    causes = sa.select(history.c.cause).where(of_lead, history.c.cause.is_not(None))
+
+    def newest(condition: sa.ColumnElement[bool]) -> Any:
+        found = sa.select(history).where(condition, *where).order_by(*(column.desc() for column in _IN_ORDER))
+        return sa.select(found.limit(limit).subquery())
+
+    def build(_: db.Flavour) -> Any:
+        both = sa.union(newest(of_lead), newest(history.c.id.in_(causes))).subquery()
+        newest_first = (both.c.at.desc(), both.c.position.desc(), both.c.id.desc())
+        return sa.select(both).order_by(*newest_first).limit(limit)
+
+    return db.Sql(build)
+
+
+_TIMELINE = _timeline()
+_TIMELINE_BEFORE = _timeline(_BEFORE)
 
 
 def keep(unit: Unit, rows: Sequence[Mapping[str, object]]) -> None:
@@ -95,6 +115,9 @@ def counts(connection: Connection) -> dict[str, int]:
     return {row[0]: int(row[1]) for row in _COUNTS.all(connection)}
 
 
-def timeline(connection: Connection, lead: str, limit: int) -> Sequence[Any]:
-    """What is known of one lead, in order of time."""
-    return _TIMELINE.all(connection, lead=lead, limit=limit)
+def timeline(connection: Connection, lead: str, before: Place | None, limit: int) -> Sequence[Any]:
+    """What is known of one lead, newest first; None: from the newest on."""
+    if before is None:
+        return _TIMELINE.all(connection, lead=lead, limit=limit)
+    at, position, id = before
+    return _TIMELINE_BEFORE.all(connection, lead=lead, at=at, position=position, id=id, limit=limit)

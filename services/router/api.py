@@ -1,14 +1,16 @@
 """The router over HTTP: what people do to a lead, who is here, which pools there are, and why a lead went where it did."""
 
+import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from schemas.http import Acted, AssignBody, Availability, ReasonBody, TouchBody
 from services.router import commands, store
 from services.router.domain.choosing import Presence, not_here
 from services.router.domain.lead import at
 from services.router.domain.rules import rules_of
+from services.runtime import cursors
 from services.runtime.auth import READ, Principal, needs
 from services.runtime.clock import micros
 from services.runtime.idempotency import Once, idempotent
@@ -17,6 +19,7 @@ from services.runtime.service import Resources
 
 Sales = Annotated[Principal, Depends(needs("sales"))]
 Anyone = Annotated[Principal, Depends(needs(READ))]
+_DECIDED = re.compile(rf"{cursors.COUNT}\.{cursors.MICROSECONDS}\.{cursors.ID}", re.ASCII)
 
 
 def router(resources: Resources) -> APIRouter:
@@ -125,9 +128,25 @@ def _looking(api: APIRouter, resources: Resources) -> None:
         return {"items": items, "next": None}
 
     @api.get("/v1/leads/{lead}/decisions")
-    async def decisions(lead: str, who: Anyone) -> dict[str, Any]:
-        """Every decision about this lead: who was chosen or why nobody, who was considered, and from what."""
+    async def decisions(
+        lead: str,
+        who: Anyone,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        cursor: Annotated[str | None, Query(description="`next` of the answer before.")] = None,
+    ) -> dict[str, Any]:
+        """Every decision about this lead, newest first: the rep chosen or why none, each rep considered, and the inputs."""
+        before = _decided(cursor)
         known = await resources.reads(lambda connection: store.find(connection, lead))
         if known is None:
             raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
-        return {"items": await resources.reads(lambda connection: store.decisions_of(connection, lead)), "next": None}
+        found = await resources.reads(lambda connection: store.decisions_of(connection, lead, before, limit + 1))
+        last = found[limit - 1][0] if len(found) > limit else None
+        return {
+            "items": [item for _, item in found[:limit]],
+            "next": ".".join(str(part) for part in last) if last else None,
+        }
+
+
+def _decided(cursor: str | None) -> store.DecidedAt | None:
+    found = cursors.read(cursor, _DECIDED)
+    return None if found is None else (int(found[0]), int(found[1]), found[2])

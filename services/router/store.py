@@ -130,12 +130,25 @@ _CLOSE = db.Sql(
     )
 )
 _DECIDED = db.Sql(lambda _: sa.insert(decisions).values({c.name: sa.bindparam(c.name) for c in decisions.columns}))
-_DECISIONS = db.Sql(
-    lambda _: (
-        sa.select(decisions)
-        .where(decisions.c.lead_id == sa.bindparam("lead"))
-        .order_by(decisions.c.epoch, decisions.c.at, decisions.c.id)
+_DECISION_ORDER = (decisions.c.epoch, decisions.c.at, decisions.c.id)
+
+
+def _decisions(*where: sa.ColumnElement[bool]) -> db.Sql:
+    """Of one lead, newest first."""
+    return db.Sql(
+        lambda _: (
+            sa.select(decisions)
+            .where(decisions.c.lead_id == sa.bindparam("lead"), *where)
+            .order_by(*(column.desc() for column in _DECISION_ORDER))
+            .limit(_LIMIT)
+        )
     )
+
+
+_DECISIONS = _decisions()
+_DECISIONS_BEFORE = _decisions(
+    sa.tuple_(*_DECISION_ORDER)
+    < sa.tuple_(sa.bindparam("epoch", type_=sa.BigInteger), sa.bindparam("at", type_=sa.BigInteger), sa.bindparam("id"))
 )
 _POOLS = db.Sql(lambda _: sa.select(pools.c.pool, pools.c.lags).order_by(pools.c.pool).with_for_update())
 _PEEK_REPS = db.Sql(lambda _: sa.select(reps))
@@ -232,6 +245,9 @@ Holding = tuple[str, str]
 """Owner and lead id."""
 
 FIRST_HELD: Holding = ("", "")
+
+DecidedAt = tuple[int, int, str]
+"""Epoch, time (microseconds) and id of a decision."""
 
 
 class Assignment(msgspec.Struct, gc=False):
@@ -380,9 +396,17 @@ def _decided(decided: Iterable[Decided]) -> db.Work:
     ]
 
 
-def decisions_of(connection: Connection, lead: str) -> list[dict[str, Any]]:
-    """The decisions about one lead, oldest first, as they are answered over HTTP."""
-    return [_told(row, _body(row.body)) for row in _DECISIONS.all(connection, lead=lead)]
+def decisions_of(
+    connection: Connection, lead: str, before: DecidedAt | None, limit: int
+) -> list[tuple[DecidedAt, dict[str, Any]]]:
+    """The decisions about one lead as they are answered over HTTP, newest first (None: from the newest on), each with its
+    place."""
+    if before is None:
+        rows = _DECISIONS.all(connection, lead=lead, limit=limit)
+    else:
+        epoch, at, id = before
+        rows = _DECISIONS_BEFORE.all(connection, lead=lead, epoch=epoch, at=at, id=id, limit=limit)
+    return [((row.epoch, row.at, row.id), _told(row, _body(row.body))) for row in rows]
 
 
 def _told(row: Row[Any], body: _Body) -> dict[str, Any]:

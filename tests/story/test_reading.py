@@ -3,6 +3,9 @@
 from datetime import UTC, datetime
 from itertools import groupby, pairwise
 from operator import itemgetter
+from typing import Any
+
+import pytest
 
 from tests.places import Places
 from tests.story.world import World
@@ -117,6 +120,41 @@ async def test_the_team_and_what_it_has_to_do_can_be_seen(world: World) -> None:
     assert reps == {"ana": ("available", 2), "bo": ("available", 1), "cy": ("away", 1), "max": ("available", 0)}
     [pool] = (await world.get("/v1/pools"))["items"]
     assert (pool["id"], pool["waiting"], len(pool["members"])) == ("everyone", 0, 3)
+
+
+@pytest.mark.parametrize("what", ["timeline", "decisions"])
+async def test_the_whole_life_of_a_lead_is_reached_newest_first_page_by_page(world: World, what: str) -> None:
+    await world.submit_form(email=CTO)
+    for _ in range(3):
+        await world.wait(minutes=1)
+        await world.event("page.viewed", email=CTO, path="/pricing")
+    for rep in ("ana", "bo", "cy"):
+        await world.wait(minutes=1)
+        await world.reject(CTO, by=rep, reason="no-time")
+    path = f"/v1/leads/{(await world.lead(CTO))['id']}/{what}"
+    whole = (await world.get(path))["items"]
+    assert [item["at"] for item in whole] == sorted((item["at"] for item in whole), reverse=True)
+    assert len(whole) >= 4
+    for limit in (1, 2, 3, len(whole)):
+        paged: list[Any] = []
+        cursor = ""
+        while True:
+            page = await world.get(f"{path}?limit={limit}{cursor}")
+            paged += page["items"]
+            if page["next"] is None:
+                break
+            assert len(page["items"]) == limit
+            cursor = f"&cursor={page['next']}"
+        assert paged == whole
+
+
+async def test_a_cursor_of_no_list_is_refused(world: World) -> None:
+    await world.submit_form(email=CTO)
+    lead = (await world.lead(CTO))["id"]
+    for path in ("/v1/leads", f"/v1/leads/{lead}/timeline", f"/v1/leads/{lead}/decisions", "/v1/pages"):
+        for cursor in ("", "x", "1.2", f"{'9' * 30}.1.a", "1.1.", "%00.1.a"):
+            answer = await world.ask("GET", f"{path}?cursor={cursor}")
+            assert (answer.status_code, answer.json()["title"]) == (422, "Unknown cursor"), (path, cursor)
 
 
 async def test_a_stored_decision_holds_no_name_and_no_address(world: World) -> None:

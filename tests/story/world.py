@@ -373,8 +373,8 @@ class World:
         return str((await self.lead(email))["status"])
 
     async def of_lead(self, email: str, what: str) -> list[dict[str, Any]]:
-        """The items of `/v1/leads/{id}/<what>`."""
-        return list((await self.get(f"/v1/leads/{(await self.lead(email))['id']}/{what}"))["items"])
+        """The items of `/v1/leads/{id}/<what>`, oldest first."""
+        return list(reversed((await self.get(f"/v1/leads/{(await self.lead(email))['id']}/{what}"))["items"]))
 
     async def life_of(self, email: str) -> list[str]:
         """The types of what happened to a lead, in order."""

@@ -207,7 +207,7 @@ class Room:
 
     def decisions(self, lead: str) -> list[dict[str, Any]]:
         with self.engine.begin() as connection:
-            return store.decisions_of(connection, lead)
+            return [told for _, told in reversed(store.decisions_of(connection, lead, None, 100))]
 
     def check(self) -> None:
         """What must hold at any time: one open assignment, epochs without gaps, loads that add up, moves of the table."""
