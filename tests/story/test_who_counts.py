@@ -280,7 +280,7 @@ async def test_a_shared_phone_finds_the_person_whose_lead_is_open_and_the_timeli
 async def test_the_telephony_source_of_the_examples_stops_a_clock(opened: Opened) -> None:
     example = (ROOT / "deploy/examples/sources.yaml").read_text()
     lines = [line.replace("  #", "", 1)[1:] for line in example.splitlines() if line.startswith("  # ")]
-    [telephony] = YAML(typ="safe", pure=True).load("\n".join(lines[lines.index("- id: telephony") :]))
+    telephony, *_ = YAML(typ="safe", pure=True).load("\n".join(lines[lines.index("- id: telephony") :]))
     telephony["verify"]["secrets"] = [{"file": "phone.secret"}]
     world = await opened(sources={"sources": [telephony]})
     await world.event("form.submitted", email=CTO, phone="+49 30 1234567", form="demo-request")
