@@ -8,6 +8,7 @@ deleted.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -24,6 +25,7 @@ LOCKS: Final = 0x1EAD_0000  # the first half of the advisory locks' keys; the to
 WARNING_AGE: Final = timedelta(seconds=30)
 NOT_READY_AGE: Final = timedelta(seconds=120)
 
+_ID: Final = itemgetter(2)
 _NUMBER: Final = {topic: n for n, topic in enumerate(topics.ALL)}
 
 
@@ -86,19 +88,9 @@ def _take(_: db.Flavour) -> Any:
         .limit(sa.bindparam("limit", type_=sa.Integer))
         .lateral("oldest")
     )
-    return (
-        sa.select(
-            held.c.topic,
-            held.c.partition,
-            oldest.c.id,
-            oldest.c.lies_at,
-            oldest.c.key,
-            oldest.c.event_id,
-            oldest.c.body,
-        )
-        .select_from(held.outerjoin(oldest, oldest.c.before < sa.bindparam("bytes", type_=sa.BigInteger)))
-        .order_by(held.c.topic, held.c.partition, oldest.c.id)
-    )
+    columns = (oldest.c.id, oldest.c.lies_at, oldest.c.key, oldest.c.event_id, oldest.c.body)
+    within = oldest.c.before < sa.bindparam("bytes", type_=sa.BigInteger)
+    return sa.select(held.c.topic, held.c.partition, *columns).select_from(held.outerjoin(oldest, within))
 
 
 def _left(_: db.Flavour) -> Any:
@@ -131,12 +123,15 @@ def take_values(places: Iterable[Place]) -> dict[str, Any]:
 
 
 def taken(found: Iterable[Any]) -> Taken:
-    """The rows of `TAKE`'s answer; one without an id stands for a place where none wait."""
+    """The rows of `TAKE`'s answer, by place and in order: sorted here, where they need not be written to a disk for it. A row
+    without an id stands for a place where none wait."""
     rows: dict[Place, list[Waiting]] = {}
     for row in found:
         there = rows.setdefault((row[0], row[1]), [])
         if row[2] is not None:
             there.append(Waiting(*row))
+    for there in rows.values():
+        there.sort(key=_ID)
     return Taken(rows)
 
 

@@ -32,6 +32,9 @@ FOREIGN = (
 )
 
 
+FETCHED_BYTES_MAX = 2 * 1024 * 1024  # that the client may hand over at once
+
+
 class Handler:
     """Remembers what was handled, once the unit has been committed."""
 
@@ -247,6 +250,24 @@ async def test_what_waits_in_memory_is_bounded_after_a_rebalance_too(places: Pla
                 for log in (first, second):
                     [place_] = log.ours
                     assert await count(log, place_) == many
+
+
+async def test_what_waits_in_memory_is_bounded_in_bytes_too(
+    process: Distributed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size, many = 100_000, 80
+    monkeypatch.setattr(kafka, "BUFFER_BYTES", kafka.BUFFER_BYTES_MIN)
+    for n in range(many):
+        await process.append(Row(topics.LEADS, KEYS[0], f"e{n}", b"x" * size))
+    log, place = in_group(process), (topics.LEADS, 0)
+    async with running(log):
+        await until(lambda: bool(log.ours))
+        await log.fetch(*place, 0, 1)
+        await until(lambda: log.held(place) * size >= kafka.BUFFER_BYTES_MIN)
+        for _ in range(50):
+            await asyncio.sleep(LOOK_SECONDS)  # more might come from the broker
+        assert log.held(place) * size <= kafka.BUFFER_BYTES_MIN + FETCHED_BYTES_MAX
+        assert await count(log, place) == many
 
 
 async def until_full(log: KafkaLog) -> None:

@@ -517,3 +517,17 @@ async def test_a_filled_honeypot_is_a_robot_in_any_shape(room: Room, value: Any)
     body = json.dumps({**ANN, "fax": value}).encode()
     assert (await room.ask("POST", DEMO, {"content-type": "application/json"}, body)).status == 202
     assert (len(room.letters), room.kept) == (1, [])
+
+
+async def test_a_post_whose_event_would_be_larger_than_a_record_is_refused_and_kept(room: Room) -> None:
+    quotes = '"' * 2_000  # each takes two bytes in an event
+    part = '--b\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+    fields = {"email": "ada@acme.example", **{f"f{n}": quotes for n in range(120)}}
+    body = ("".join(part.format(*field) for field in fields.items()) + "--b--\r\n").encode()
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    answer = await room.ask("POST", "/v1/forms/demo-request", headers, body)
+    assert answer.status == 413
+    assert "256 KiB" in answer.body.decode()
+    [letter] = room.letters
+    assert letter.body == body
+    assert room.kept == []
