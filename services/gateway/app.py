@@ -10,26 +10,26 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Final, TypeVar
 
-import msgspec
 import structlog
 from prometheus_client import Counter
 
-from services.gateway import bodies, ingest, pages, senders
+from services.gateway import bodies, ingest, pages, replies, senders
 from services.gateway.domain import cloudevents, forms
 from services.gateway.domain.forms import Form
 from services.gateway.domain.mapping import Understood
-from services.gateway.domain.values import Json, UnmappableError
+from services.gateway.domain.values import UnmappableError
 from services.gateway.ingest import EVENTS_PATH, FORMS_PATH, HOOKS_PATH, BadItem
 from services.gateway.reading import body_of
+from services.gateway.replies import Reply
 from services.gateway.sources import Hook, Places, places_of
 from services.runtime import idempotency, source_secrets
-from services.runtime.asgi import App, Receive, Scope, Send, as_problem, checked_body, request_id_of
+from services.runtime.asgi import App, Receive, Scope, Send, checked_body, request_id_of
 from services.runtime.auth import Keys, Principal
 from services.runtime.clock import new_id
 from services.runtime.config import Config
 from services.runtime.deadletters import retention_of
 from services.runtime.log import Row
-from services.runtime.problem import Problem, problem_response
+from services.runtime.problem import Problem
 from services.runtime.service import Resources
 from services.runtime.settings import environ
 from services.runtime.unit import StorageError, Unit
@@ -40,7 +40,6 @@ Extra = dict[bytes, bytes]
 
 BODY_LIMIT: Final = 256 * 1024
 FORMS_ROUTE: Final = "/v1/forms/{form}"
-RETRY_SECONDS: Final = 5
 TURN_ITEMS: Final = 10
 """Items of a list that are read before other requests have a turn: each may cost a few milliseconds at worst."""
 PRESET_RETRY_SECONDS: Final = 3_600
@@ -51,19 +50,9 @@ _ALWAYS: Final = (
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
 )
-_JSON: Final = (b"content-type", b"application/json")
 _SHOWN_TO_PAGES: Final = b"X-Request-Id, Idempotent-Replayed, Retry-After"
 
-_to_json = msgspec.json.Encoder().encode
 _log = structlog.get_logger(__name__)
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """A whole answer."""
-
-    status: int
-    body: bytes = b""
-    headers: tuple[tuple[bytes, bytes], ...] = (_JSON,)
 
 
 @dataclass(slots=True)
@@ -143,7 +132,7 @@ class Gateway:
             reply = await answering(self, asked)
         except Exception as error:  # noqa: BLE001  # the last frame of our own: there is always an answer
             shown = route == FORMS_ROUTE and pages.is_wanted(asked.headers.get(b"accept", b""))
-            reply = _refusal(error, request_id, scope["method"], route, shown)
+            reply = replies.refusal(error, request_id, scope["method"], route, shown)
         sent = [
             *reply.headers,
             *_ALWAYS,
@@ -192,7 +181,7 @@ class Gateway:
             id = given or key or new_id()
             if form.is_robot(fields):
                 await self._bury_robot(asked, form, id)
-                return _gone_on(asked, form, fields, media, _accepted([id]))
+                return replies.sent_on(asked.headers, form, fields, media, replies.accepted([id]))
             referer = asked.headers.get(b"referer", b"").decode("latin-1")
             now, received = self._clock.business(), self._clock.real()
             found = ingest.form_post(form, fields, id=id, referer=referer, now=now, altered=altered, received=received)
@@ -210,7 +199,7 @@ class Gateway:
             # A hidden field is the same for every post of many a page: only the same fields again are a retry.
             once = key or idempotency.fingerprint(id.encode(), print_.encode())
             reply = await self._keep_once(form.source, [found], rows, scope, once, print_, asked.extra)
-        return _gone_on(asked, form, fields, media, reply)
+        return replies.sent_on(asked.headers, form, fields, media, reply)
 
     async def _hook(self, asked: Asked) -> Reply:
         id = asked.path.removeprefix(HOOKS_PATH)
@@ -282,7 +271,7 @@ class Gateway:
                 503,
                 "Source not ready",
                 "Its secret is missing here, so nothing from it can be verified. The operator's log says more.",
-                headers={"Retry-After": str(RETRY_SECONDS)},
+                headers={"Retry-After": str(replies.RETRY_SECONDS)},
             )
         if not hook.signature.holds(asked.headers, asked.body, self._clock.real()):
             raise Problem(
@@ -304,7 +293,7 @@ class Gateway:
         if found:
             await self._units.append(rows)
             self._counted(source, found)
-        return _accepted([one.sent_id for one in found])
+        return replies.accepted([one.sent_id for one in found])
 
     def _counted(self, source: str, found: Sequence[Understood]) -> None:
         counter = self._accepted_of.get(source)
@@ -323,7 +312,7 @@ class Gateway:
         def work(unit: Unit) -> idempotency.Answer:
             def keep() -> tuple[int, bytes]:
                 unit.rows.extend(rows)
-                return 202, _accepted([one.sent_id for one in found]).body
+                return 202, replies.accepted([one.sent_id for one in found]).body
 
             return idempotency.once(unit, scope, key, print_, keep)
 
@@ -350,17 +339,8 @@ class Gateway:
         self._counted(hook.id, found)
         for _ in letters:
             self._telemetry.dead_letter("gateway")
-        return Reply(
-            202,
-            _to_json(
-                {
-                    "ids": [one.sent_id for one in found],
-                    "taken": len(found),
-                    "kept": len(bad),
-                    "dead_letters": letters,
-                    "errors": [ingest.fault_of(item.wrong) for item in bad[: ingest.APART_MAX]],
-                }
-            ),
+        return replies.taken_in_part(
+            [one.sent_id for one in found], letters, len(bad), [ingest.fault_of(item.wrong) for item in bad]
         )
 
     async def _bury(self, path: str, source: str, media: str, body: bytes, wrong: UnmappableError, id: str = "") -> str:
@@ -393,7 +373,7 @@ class Gateway:
         await self._units.run(work)
 
 
-# --- bodies and answers ----------------------------------------------------------------------------------------------
+# --- bodies ----------------------------------------------------------------------------------------------
 
 
 async def _in_turns(made: Iterable[T]) -> list[T]:
@@ -420,38 +400,3 @@ def _refuse_encoded(headers: Headers) -> None:
             "Send the body as it is, not compressed.",
             headers={"Accept-Encoding": "identity"},
         )
-
-
-def _accepted(ids: list[str]) -> Reply:
-    return Reply(202, _to_json({"ids": ids}))
-
-
-def _gone_on(asked: Asked, form: Form, fields: Mapping[str, Json], media: str, reply: Reply) -> Reply:
-    """A browser that posted a page's form is sent on, or shown a page; a script gets its answer."""
-    if not pages.is_wanted(asked.headers.get(b"accept", b"")):
-        return reply
-    target = None if media == bodies.JSON else form.goes_on_to(fields)
-    if target is None:
-        return Reply(reply.status, pages.page(reply.status), (pages.HTML, pages.POLICY))
-    return Reply(303, b"", ((b"location", target.encode()),))
-
-
-def _refusal(error: Exception, request_id: str, method: str, route: str, shown: bool) -> Reply:
-    """The answer to a request that failed. `shown`: to a person, as a page."""
-    problem = as_problem(error)
-    if isinstance(error, StorageError):
-        problem.headers["Retry-After"] = str(RETRY_SECONDS)
-    elif problem.status >= 500 and not isinstance(error, Problem):
-        _log.error(
-            "request failed", method=method, route=route, status=problem.status, request_id=request_id, exc_info=error
-        )
-    status, headers, body = problem_response(problem, request_id)
-    kept = tuple(
-        (n.lower().encode(), v.encode("latin-1", "replace")) for n, v in headers.items() if n != "cache-control"
-    )
-    if not shown:
-        return Reply(status, body, kept)
-    pointer, letter = problem.errors[0]["pointer"] if problem.errors else "", "dead_letter" in problem.extensions
-    body = pages.page(status, pointer=pointer, kept=letter, request_id=request_id)
-    without_type = tuple(pair for pair in kept if pair[0] != b"content-type")
-    return Reply(status, body, (pages.HTML, pages.POLICY, *without_type))
