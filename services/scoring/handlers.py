@@ -32,8 +32,8 @@ PASSED_ON = frozenset({"touch.recorded", "opportunity.changed", *CONSENTS})
 _NOTHING = Score(0.0, 0.0, 0.0, "D")
 
 
-OPEN = frozenset({"qualified", "assigned", "accepted", "working", "opportunity"})
-"""The statuses of a lead that Sales has."""
+CLOSED = "customer"
+"""The status that Sales keeps and that waits for nothing."""
 
 Count = Callable[[Mapping[str, int]], None]
 """Counts what the bounds of a profile dropped, by kind."""
@@ -141,9 +141,10 @@ def _text(value: object) -> str | None:
 def hear_routes(batch: Sequence[Record], unit: Unit) -> None:
     """A recycled lead starts again: what it did up to that mark counts nothing any more. Which leads Sales has is noted."""
     routed = [(record, event) for record in batch if isinstance(event := record.event, Routed)]
-    store.set_standings(
-        unit, {event.lead_id: (event.version, event.status in OPEN) for _, event in routed if _turned(event)}
-    )
+    teams = unit.config.agreement.lifecycle.statuses if routed else {}
+    is_open = {status for status, team in teams.items() if team == "sales" and status != CLOSED}
+    turned = [event for _, event in routed if (event.status in is_open) != (event.was in is_open)]
+    store.set_standings(unit, {event.lead_id: (event.version, event.status in is_open) for event in turned})
     recycled = [
         (record, event) for record, event in routed if isinstance(event, LeadRecycled) and event.kind == "recycle"
     ]
@@ -159,8 +160,3 @@ def hear_routes(batch: Sequence[Record], unit: Unit) -> None:
         scored = _scored(event.lead_id, profile, trigger, rules, now, profile.known(), {})
         unit.emit(msgspec.structs.replace(scored, met=()), key=event.lead_id)
     store.save(unit, profiles, now)
-
-
-def _turned(event: Routed) -> bool:
-    """Whether Sales got or lost the lead by it."""
-    return (event.status in OPEN) != (event.was in OPEN)
