@@ -3,11 +3,16 @@
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.events import LeadAssigned, LeadOptedOut, LeadQualified, TouchRecorded
 from services.router import commands
+from services.router.domain import event_time
+from services.router.domain.lead import Lead, State
 from tests.unit.router.room import BY_SCORE, HAND_RAISER, MANAGER, Room, sales
 
 SECOND = timedelta(seconds=1)
@@ -48,8 +53,8 @@ def test_the_newest_of_consent_and_opt_out_holds_in_any_order(tmp_path: Path) ->
         room = Room(tmp_path / f"{n}.db")
         room.ask("l1")
         room.wait(minutes=5)
-        for minute, given in order:
-            room.consents("l1", given, at=room.clock.now - (3 - minute) * MINUTE)
+        for minute, agreed in order:
+            room.consents("l1", agreed, at=room.clock.now - (3 - minute) * MINUTE)
         assert room.lead("l1").status == "opted-out", order
         room.engine.dispose()
 
@@ -179,3 +184,31 @@ def test_a_touch_within_the_tolerance_but_from_before_the_last_way_back_does_not
     assert room.lead("l1").status == "assigned"
     room.touched("l1", at=late(room, 0.5))
     assert room.lead("l1").status == "working"
+
+
+# --- any order -----------------------------------------------------------------------------------------------------
+
+stages = st.sampled_from(["open", "proposal", "lost", "won"])
+dated = st.lists(st.tuples(st.integers(1, 5), st.one_of(st.booleans(), stages)), min_size=1, max_size=8)
+
+
+@given(facts=dated, chance=st.randoms(use_true_random=False))
+def test_consent_and_stage_follow_from_the_facts_in_any_order(facts: list[tuple[int, bool | str]], chance: Any) -> None:
+    def known(order: list[tuple[int, bool | str]]) -> State:
+        lead = Lead("l1", "new")
+        for when, fact in order:
+            if isinstance(fact, str):
+                event_time.moves_deal(lead, fact, when)
+            elif fact:
+                event_time.consent(lead, when)
+            else:
+                event_time.withdraw(lead, when)
+        return lead.state
+
+    shuffled = [*facts, *chance.choices(facts, k=len(facts))]
+    chance.shuffle(shuffled)
+    one, other = known(facts), known(shuffled)
+    compared = [(s.opted_out_at, s.consented_at, s.stage_at) for s in (one, other)]
+    assert compared[0] == compared[1]
+    ranked = {"open": "open", "lost": "lost", "won": "won", None: None}
+    assert ranked.get(one.stage, "other") == ranked.get(other.stage, "other")
