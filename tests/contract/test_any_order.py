@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from schemas.events import LeadRecycled
@@ -26,7 +27,7 @@ from tests.places import Places
 from tests.story import snippets
 
 HISTORIES: Final = int(os.environ.get("FIRSTHOUR_HISTORIES") or 4)
-TIMEOUT: Final = 60 + HISTORIES * 30
+pytestmark = pytest.mark.timeout(60 + HISTORIES * 30)
 PEOPLE: Final = ("email:ann@prospect.example", "phone:+493012345678")
 ALSO: Final = {PEOPLE[0]: ("crm_id:003A", "phone:+493087654321"), PEOPLE[1]: ("anonymous_id:browser",)}
 """The other identifiers of each person, who came with all of them."""
