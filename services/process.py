@@ -91,7 +91,7 @@ class Process:
     async def _work(self, system: Distributed, door: Door, stop: Stop, answered: asyncio.Event) -> int:
         if not await self._wait(system, door, stop):
             return 0
-        if not self._warn(system):
+        if not self.warned(system):
             return BAD_SETTING
         running = asyncio.create_task(system.run())
         door.inner = system.app
@@ -109,7 +109,7 @@ class Process:
         _log.error("ends, so that another can start", problem=system.why, exc_info=ended)
         return STOPPED_BADLY
 
-    def _warn(self, system: Distributed) -> bool:
+    def warned(self, system: Distributed) -> bool:
         """Log what is unwise, once the configuration is known: the variables that it names are no mistakes. False: a
         secret of a source cannot be used. A gateway alone is given them."""
         config = system.config.current

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
@@ -89,7 +90,7 @@ def _checked(directory: Path, raw: Mapping[str, bytes | Problem]) -> Config:
     team = _model(files.team, Team, found)
     sources = _model(files.sources, Sources, found)
     found += config_checks.problems(files)
-    found += config_conditions.problems(files)
+    found += islice(config_conditions.problems(files), config_words.PROBLEMS_MAX)
     if found or agreement is None or team is None or sources is None:
         order = {str(directory / name): index for index, name in enumerate(NAMES)}
         found = sorted(set(found), key=lambda problem: (order.get(problem.file, 0), problem))

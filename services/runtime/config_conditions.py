@@ -33,6 +33,7 @@ _KINDS: Final = ("free", "disposable", "business")
 _CURLY_DOUBLE: Final = "\u201c\u201d\u201e\u201f\u00ab\u00bb\uff02"
 _CURLY_SINGLE: Final = "\u2018\u2019\u201a\u201b"
 _BEFORE_SCORE: Final = frozenset({("scoring", "fit", "rules"), ("scoring", "engagement", "rules"), ("suppress",)})
+_COMPARED_MAX: Final = 100  # names used elsewhere that a misspelt one is compared with
 _SCORED: Final = frozenset(
     {"fit", "engagement", "total", "grade", "status", "urgency", "account.owner", "previous_owner"}
 )
@@ -241,7 +242,7 @@ def _forms(files: Files) -> Iterator[tuple[Loc, str]]:
     if not known:
         return
     used = Counter(text for test in asked(files) if test.field == "form" for _, text in _texts(test))
-    others = [name for name, count in used.items() if count > 1]
+    others = [name for name, count in used.most_common(_COMPARED_MAX) if count > 1]
     for test in asked(files):
         for loc, text in _texts(test) if test.field == "form" and test.op in EQUALITY else ():
             if text.lower() in {form.lower() for form in known}:

@@ -12,6 +12,7 @@ from services.runtime.config_checks import ALWAYS_OPEN, Files, at, rows
 from services.runtime.yaml_places import Document, printable
 
 EACH: Final = "*"
+WARNINGS_MAX: Final = 100  # of one kind; the rest appears once these are mended
 
 
 def _anything(_: object) -> bool:
@@ -170,9 +171,9 @@ def _replayable(files: Files) -> Iterator[str]:
 def warnings(files: Files) -> tuple[str, ...]:
     """All of it, one line each, `file:line:column: ...`. For files without a problem."""
     said = [
-        *((files.agreement, *one) for one in config_conditions.warnings(files)),
-        *((files.agreement, *one) for one in config_order.agreement(files)),
-        *((files.team, *one) for one in config_order.team(files)),
+        *((files.agreement, *one) for one in islice(config_conditions.warnings(files), WARNINGS_MAX)),
+        *((files.agreement, *one) for one in islice(config_order.agreement(files), WARNINGS_MAX)),
+        *((files.team, *one) for one in islice(config_order.team(files), WARNINGS_MAX)),
     ]
     found = dict.fromkeys(_placed(document, loc, text) for document, loc, text in said)
     return (*_not_yet(files), *_unheard_of(files), *_nobody(files), *_replayable(files), *found)
