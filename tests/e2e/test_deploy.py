@@ -61,6 +61,8 @@ class Containers:
         for inside, outside in self.here.items():
             given = {variable: value.replace(inside, outside) for variable, value in given.items()}
         ours = {"FIRSTHOUR_DATA_DIR": str(self.place / name), "FIRSTHOUR_KAFKA_PREFIX": f"compose-{os.getpid()}."}
+        if "FIRSTHOUR_METRICS_PORT" in given:  # on this machine they share one address
+            ours["FIRSTHOUR_METRICS_PORT"] = str(free_port())
         return {**environment(), **given, **ours}
 
     def command(self, name: str) -> list[str]:
