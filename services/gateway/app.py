@@ -161,7 +161,7 @@ class Gateway:
             found = senders.permitted(found, who, self.places.keys, self._resources.config.current.team)
             rows = ingest.rows(found)
         except UnmappableError as wrong:
-            letter = await self._bury(EVENTS_PATH, who.name, kept_media, body, wrong)
+            letter = await self._bury(EVENTS_PATH, who.name, kept_media, body, wrong, senders.speaks_for(who))
             raise ingest.problem_of(wrong, letter) from None
         key = self._idempotency_key(asked.headers)
         if key is None:

@@ -222,7 +222,7 @@ def _again(letter: DeadLetter, places: Places, body: bytes, team: Team, now: dat
     media, options = bodies.content_type(letter.content_type.encode("latin-1", "replace"))
     if path == EVENTS_PATH:
         sent = events(body, media, options, None, key=letter.source, now=now)
-        return [senders.by_known_rep(one, team) if one.type == TOUCH else one for one in sent]
+        return [_again_by(one, id, team) if one.type == TOUCH else one for one in sent]
     if path.startswith(FORMS_PATH) and (form := places.forms.get(path.removeprefix(FORMS_PATH))):
         if body is not letter.body and body.lstrip().startswith(b"{"):  # corrected, in the simplest of the three ways
             media, options = bodies.JSON, {}
@@ -241,6 +241,11 @@ def _again(letter: DeadLetter, places: Places, body: bytes, team: Team, now: dat
     raise Problem(
         409, "Source gone", f"`sources.yaml` no longer names what {path} is. Add it again, or drop the letter."
     )
+
+
+def _again_by(touch: Understood, rep: str, team: Team) -> Understood:
+    """A touch of a dead letter, as it would have counted then. `rep`: the one whose key sent it."""
+    return senders.by_rep(touch, rep) if rep else senders.by_known_rep(touch, team)
 
 
 def received_at(unit: Unit, real: datetime) -> datetime:

@@ -47,7 +47,7 @@ def types_of_key(who: Principal, sources: Mapping[str, Types]) -> Types:
             f"The key belongs to the source {who.source!r}, which `sources.yaml` no longer names. Add it again, as "
             f"`- {{id: {who.source}, kind: api, types: [...]}}`.",
         )
-    if who.rep is not None and not who.allows("manager"):
+    if speaks_for(who):
         return REP_TYPES
     return ROLE_TYPES[who.role]
 
@@ -113,8 +113,18 @@ def _by_key(one: Understood, who: Principal, team: Team) -> Understood:
     named = "rep" in fields or "rep_email" in fields
     if who.rep is None or (named and who.allows("manager")):
         return by_known_rep(one, team)
-    others = {name: value for name, value in fields.items() if name != "rep_email"}
-    return _with(one, {**others, "rep": who.rep}, one.happened.flags)
+    return by_rep(one, who.rep)
+
+
+def by_rep(one: Understood, rep: str) -> Understood:
+    """A touch that counts as this rep's, whatever name it carries."""
+    others = {name: value for name, value in one.happened.fields.items() if name != "rep_email"}
+    return _with(one, {**others, "rep": rep}, one.happened.flags)
+
+
+def speaks_for(who: Principal) -> str:
+    """The rep for whom every touch under this key counts; empty when another may be named."""
+    return "" if who.rep is None or who.allows("manager") else who.rep
 
 
 def _with(one: Understood, fields: Facts, flags: Sequence[str]) -> Understood:

@@ -94,6 +94,15 @@ async def test_the_address_of_a_rep_is_known_in_any_case(room: Room) -> None:
     assert room.kept[0].event.flags == ()
 
 
+async def test_a_retried_letter_from_a_reps_key_counts_as_that_reps(room: Room) -> None:
+    room.make_key("this", "sales", rep=REP)
+    assert (await room.event({**touch(rep="tom"), "email": "?"}, role="this")).status == 422
+    [letter] = room.letters
+    corrected = json.dumps(touch(rep="tom")).encode()
+    await room.units.run(lambda unit: ingest.replay(unit, letter, corrected))
+    assert room.kept[0].event.fields == {"channel": "phone", "rep": REP}
+
+
 # --- hooks -------------------------------------------------------------------------------------------------------
 
 
