@@ -37,8 +37,15 @@ def _to_utc(at: datetime) -> datetime:
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_to_utc)]
 """A time with its offset, as UTC."""
 
-Reason = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=500)]
-Name = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=200)]
+NOT_BLANK = "[^\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u3000\\u3164]"
+"""Matches a text with a character that is seen, in any dialect of regular expressions."""
+
+Reason = Annotated[
+    str, BeforeValidator(_clean), Field(min_length=1, max_length=500, json_schema_extra={"pattern": NOT_BLANK})
+]
+Name = Annotated[
+    str, BeforeValidator(_clean), Field(min_length=1, max_length=200, json_schema_extra={"pattern": NOT_BLANK})
+]
 Note = Annotated[str, BeforeValidator(_clean), Field(max_length=4000)]
 
 

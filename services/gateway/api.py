@@ -4,50 +4,19 @@ from typing import Any, Final
 
 from fastapi import APIRouter
 
-from schemas.events import OUTSIDE_TYPES
 from schemas.http import Answer
+from services.gateway import shapes
 from services.runtime.problem import Problem
 from services.runtime.service import Resources
 
-_TEXT: Final = {"type": "string"}
-_EVENT: Final[dict[str, Any]] = {
-    "type": "object",
-    "title": "Event",
-    "required": ["id", "type"],
-    "additionalProperties": False,
-    "properties": {
-        "id": {**_TEXT, "description": "Yours; the same again when you retry, which makes a retry harmless."},
-        "type": {
-            **_TEXT,
-            "description": "One of the types below, or `custom.<name>`.",
-            "examples": list(OUTSIDE_TYPES),
-        },
-        "time": {**_TEXT, "format": "date-time", "description": "When it happened; now, when left out."},
-        "email": {**_TEXT, "description": "Whose event it is: this, or one of the next three."},
-        "phone": {**_TEXT, "description": "E.164, or national beside a `country` in `data`."},
-        "crm_id": _TEXT,
-        "anonymous_id": _TEXT,
-        "source": {**_TEXT, "description": "Tells apart senders that share a key and number their events alike."},
-        "data": {
-            "type": "object",
-            "description": "The person (name, title, company, utm ...) and the event's own fields.",
-        },
-    },
-}
-_FORM: Final[dict[str, Any]] = {
-    "type": "object",
-    "description": "`email` or `phone`; name, title, company, employees, utm_source ...; other fields are kept as custom ones.",
-    "properties": {"email": _TEXT, "phone": _TEXT, "_id": _TEXT, "_redirect": _TEXT},
-    "additionalProperties": True,
-}
+_TEXT: Final = {"type": "string", "minLength": 1}
 _IDEMPOTENCY: Final = {
     "in": "header",
     "name": "Idempotency-Key",
     "required": False,
-    "schema": _TEXT,
+    "schema": shapes.IDEMPOTENCY_KEY,
     "description": "At most 255 characters. The same request under it is answered again for 24 hours, not done again.",
 }
-_ONE_OR_MORE: Final = {"oneOf": [_EVENT, {"type": "array", "items": _EVENT}]}
 
 
 class Mistake(Answer):
@@ -80,9 +49,9 @@ def router(resources: Resources) -> APIRouter:
         "Events: our short form (one, or a list), or CloudEvents (structured, binary or batch). Needs a key; "
         "its role or its source decides which types it may send.",
         {
-            "application/json": {"schema": _ONE_OR_MORE},
-            "application/cloudevents+json": {"schema": {"type": "object"}},
-            "application/cloudevents-batch+json": {"schema": {"type": "array", "items": {"type": "object"}}},
+            "application/json": {"schema": shapes.ONE_OR_MORE},
+            "application/cloudevents+json": {"schema": shapes.CLOUDEVENT},
+            "application/cloudevents-batch+json": {"schema": shapes.CLOUDEVENTS},
         },
         [_IDEMPOTENCY],
     )
@@ -91,7 +60,7 @@ def router(resources: Resources) -> APIRouter:
         "/v1/forms/{form}",
         "A submitted web form of a `kind: form` source. Needs no key.",
         {
-            media: {"schema": _FORM}
+            media: {"schema": shapes.FORM}
             for media in ("application/x-www-form-urlencoded", "multipart/form-data", "application/json")
         },
         [_path("form"), _IDEMPOTENCY],

@@ -68,6 +68,10 @@ _SWEEP = db.Sql(
 )
 
 
+KEY_SHAPE: Final[dict[str, Any]] = {"minLength": 1, "maxLength": KEY_MAX, "pattern": "^[!#-~]([ !#-~]*[!#-~])?$"}
+"""A key as JSON Schema, without the quotes that are taken around it."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What was answered. `replayed`: to an earlier request."""
@@ -178,7 +182,9 @@ def idempotent(units: Units) -> Callable[..., Any]:
 
     async def depends(
         request: Request,
-        idempotency_key: Annotated[str | None, Header(description="Send again: answered again")] = None,
+        idempotency_key: Annotated[
+            str | None, Header(description="Send again: answered again", json_schema_extra=KEY_SHAPE)
+        ] = None,
     ) -> Once:
         keys: Keys = request.app.state.keys
         who = keys.find(request.headers.get("authorization", ""))

@@ -32,7 +32,12 @@ def _on_one_line(name: str) -> str:
     raise ValueError("must be printable text on one line")
 
 
-KeyName = Annotated[Name, Field(max_length=100), AfterValidator(_on_one_line)]
+_SEEN = "!-~\\u00a1-\\u00ac\\u00ae-\\u0233"
+KeyName = Annotated[
+    Name,
+    Field(max_length=100, json_schema_extra={"pattern": f"^[ {_SEEN}]*[{_SEEN}][ {_SEEN}]*$"}),
+    AfterValidator(_on_one_line),
+]
 
 
 class KeyBody(Body):

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Response
-from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
@@ -135,21 +134,33 @@ def _json(schema: dict[str, Any]) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
+class Yaml(Response):
+    """YAML, by its registered media type."""
+
+    media_type = "application/yaml"
+
+
+class JsonSchema(Response):
+    """A JSON Schema, by its media type."""
+
+    media_type = "application/schema+json"
+
+
 def router() -> APIRouter:
     """`/asyncapi.yaml` and the schemas it points at, as they are checked in."""
     api = APIRouter(tags=["vocabulary"])
 
-    @api.get("/asyncapi.yaml", response_class=PlainTextResponse)
-    async def described() -> PlainTextResponse:
+    @api.get("/asyncapi.yaml", response_class=Yaml)
+    async def described() -> Yaml:
         """Every event on every topic, in AsyncAPI 3.0."""
-        return PlainTextResponse((_HERE / "asyncapi.yaml").read_text(), media_type="application/yaml")
+        return Yaml((_HERE / "asyncapi.yaml").read_text())
 
-    @api.get("/json/{name}.json")
-    async def schema(name: str) -> Response:
+    @api.get("/json/{name}.json", response_class=JsonSchema)
+    async def schema(name: str) -> JsonSchema:
         """The JSON Schema of the events, or of one configuration file."""
         if name not in (*FILES, "events"):
             raise Problem(404, "Unknown schema", f"There are {', '.join((*FILES, 'events'))}.")
-        return Response((_HERE / "json" / f"{name}.json").read_bytes(), media_type="application/schema+json")
+        return JsonSchema((_HERE / "json" / f"{name}.json").read_bytes())
 
     return api
 

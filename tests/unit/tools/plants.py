@@ -88,9 +88,15 @@ TABLES: Final[dict[str, Table]] = {
                 "state",
                 "changed_at",
                 "tries",
+                "bytes",
+                "budget",
             ),
             "as received: nothing else tells of it",
         ),
+    ),
+    "dead_letter_totals": Table(
+        "counted anew from the letters",
+        free=dict.fromkeys(("budget", "bytes"), "bounds how much is kept, counted anew from the letters"),
     ),
     "idempotency": Table(
         "a request sent again is known by the id of its event too",
@@ -257,7 +263,9 @@ TABLES: Final[dict[str, Table]] = {
     ),
     "router_pools": Table(
         "a pool without a row begins a round: only shares follow from it",
-        free=dict.fromkeys(("pool", "virtual"), "shares follow from it; each decision carries what it was made from"),
+        free=dict.fromkeys(
+            ("pool", "virtual", "lags"), "shares follow from it; each decision carries what it was made from"
+        ),
     ),
     "router_reps": Table(
         gone=Plant("I8", where="open > 0"),
