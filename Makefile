@@ -76,7 +76,7 @@ prove: $(DEV_STAMP) ## kill processes, broker and database of a distributed inst
 prove-embedded: $(DEV_STAMP) ## kill a whole replay on the embedded profile ten times, and judge from outside (ARGS="--seed N")
 	@$(BIN)/python -m tests.e2e.kill $(ARGS)
 
-prove-long: $(DEV_STAMP) ## what takes longer: the tests on Kafka 3.9.1, the real stream on both profiles, long random histories
+prove-long: $(DEV_STAMP) ## what takes longer: the tests on Kafka 3.9.1, the real stream and requests made up from /openapi.json on both profiles, long random histories
 	@KAFKA_VERSION=3.9.1 $(BIN)/python -m pytest $(ARGS)
 	@$(BIN)/python -m pytest -m long
 	@FIRSTHOUR_HISTORIES=300 $(BIN)/python -m pytest tests/contract/test_any_order.py --timeout 3600

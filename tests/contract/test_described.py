@@ -30,6 +30,7 @@ async def test_some_requests_of_the_description_are_answered_as_described(tmp_pa
 
 @pytest.mark.long
 @pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("profile", ["embedded", "distributed"], indirect=True)
 @pytest.mark.parametrize("role", ROLES)
 async def test_requests_of_the_description_are_answered_as_described(
     tmp_path: Path, profile: Places | None, role: str
