@@ -42,7 +42,7 @@ TABLES: Final[dict[str, Table]] = {
     "api_keys": Table(
         _BOOKS,
         free=dict.fromkeys(
-            ("id", "name", "role", "rep", "hash", "created_at", "expires_at", "revoked_at", "used_at"), _BOOKS
+            ("id", "name", "role", "rep", "source", "hash", "created_at", "expires_at", "revoked_at", "used_at"), _BOOKS
         ),
     ),
     "applied": Table(
@@ -90,6 +90,8 @@ TABLES: Final[dict[str, Table]] = {
                 "tries",
                 "bytes",
                 "budget",
+                "rank",
+                "key",
             ),
             "as received: nothing else tells of it",
         ),
