@@ -76,7 +76,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.connections) > self._limits.connections_max:
             oldest = next(iter(waiting), None)
             if oldest is None:
-                self._refuse(_busy())
+                self._deaf = True
+                self.transport.write(_answer(_busy()))
+                self._end()  # at once: it must hold no place
                 return
             oldest.evict()
         waiting[self] = None
@@ -284,9 +286,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def _linger(self) -> None:
         """Send no more, read and drop for a while, then end: an end with unread bytes would cost the client the answer."""
         self._deaf = True
-        self._shared.waiting.pop(self, None)
         if self.transport.is_closing():
             return
+        self._shared.waiting[self] = None  # another may have its place
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()

@@ -240,6 +240,22 @@ async def test_beyond_the_number_of_busy_connections_the_answer_is_503() -> None
             assert statuses(await everything(reader)) == [200]
 
 
+async def test_connections_that_are_refused_hold_no_place() -> None:
+    async with served(replace(LIMITS, connections_max=1, linger_seconds=60)) as server:
+        for _ in range(3):
+            reader, writer = await server.connect()
+            writer.write(b"GET / HTTP/1.1\r\n\r\n")
+            problem(await everything(reader), 400)
+        _, writer = await server.connect()
+        writer.write(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n")
+        await until(lambda: len(server.app.hold._waiters) == 1)
+        for _ in range(20):
+            reader, refused = await server.connect()
+            problem(await everything(reader), 503)
+            await until_cut_off(refused, b"x")
+        server.app.hold.set()
+
+
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not holds():
