@@ -161,7 +161,7 @@ async def test_it_waits_for_records_that_are_still_to_be_published(
 ) -> None:
     monkeypatch.setattr(settled, "WAIT_SECONDS", 0.5)
     await world.change(
-        "INSERT INTO log (topic, partition, key, event_id, at, body) VALUES ('routes', 0, 'lead', 'new', 1, '')"
+        "INSERT INTO log (topic, partition, key, event_id, at, body) VALUES ('routes', 0, 'lead', 'new', 32503680000000000, '')"
     )
     assert (await world.verify())["behind"] == ["routes: 1 records wait to be published"]
 
