@@ -154,6 +154,7 @@ class LeadTouched(Event, frozen=True, kw_only=True, gc=False):
     by: str | None = None  # rep id, where known
     by_email: str | None = None
     event_id: str | None = None
+    note: str | None = None
 
 
 class ConsentChanged(Event, frozen=True, kw_only=True, gc=False):
@@ -273,6 +274,7 @@ class LeadAssigned(Routed, frozen=True, kw_only=True, gc=False):
     rep_version: int = 0  # of the owner's availability (`rep.changed`), as known when the owner was chosen
     pool: str | None = None
     rule: str | None = None
+    reason: str | None = None  # of an assignment by hand
     card: LeadCard = LeadCard()
 
 
@@ -304,6 +306,7 @@ class TouchRecorded(Routed, frozen=True, kw_only=True, gc=False):
     touched_at: datetime
     rep: str | None = None
     event_id: str | None = None
+    note: str | None = None
     ignored: str | None = None  # why it counts for nothing: it was before the submit
 
 
@@ -316,6 +319,7 @@ class LeadRecycled(Routed, frozen=True, kw_only=True, gc=False):
     reason: str
     rep: str | None = None
     since: datetime | None = None  # the time of the fact behind it; None: that of the record
+    until: datetime | None = None  # no score hands the lead over before; None: as the agreement says
 
 
 class LeadOptedOut(Routed, frozen=True, kw_only=True, gc=False):
@@ -351,6 +355,7 @@ class RepChanged(Event, frozen=True, kw_only=True, gc=False):
     at: datetime
     state: Literal["available", "away", "deactivated"]
     until: datetime | None = None
+    reason: str | None = None
     version: int = (
         0  # raised by the router with every change of this rep: the higher one is the newer, whatever `at` says
     )

@@ -70,14 +70,24 @@ class TouchBody(Body):
     channel: Literal["phone", "email", "meeting", "chat", "other"]
     answered: StrictBool = Field(description="true: they talked; false: an attempt nobody answered.")
     at: Moment | None = Field(None, description="When it happened; now, if absent.")
-    note: Note | None = None
+    note: Note | None = Field(None, description="Shown in the timeline.")
 
 
 class ReasonBody(Body):
-    """Of reject, recycle, hold and opt-out. `reject`'s reason chooses the agreement's transition."""
+    """Of an opt-out, which holds until the person gives consent again."""
 
     reason: Reason
-    until: Moment | None = Field(None, description="When it ends; for good, or as the agreement says, if absent.")
+
+
+class BackBody(Body):
+    """Of reject and recycle. `reject`'s reason chooses the agreement's transition."""
+
+    reason: Reason
+    until: Moment | None = Field(
+        None,
+        description="Of a lead that goes back to Marketing: until then no score hands it over, from then on a score does "
+        "again; as the agreement says, if absent. A request of the person counts at any time.",
+    )
 
 
 class SnoozeBody(Body):
@@ -90,7 +100,7 @@ class AssignBody(Body):
     """Give the lead to this rep."""
 
     rep: Name
-    reason: Reason | None = None
+    reason: Reason | None = Field(None, description="Shown in the timeline.")
     force: StrictBool = Field(False, description="Also beyond the rep's capacity, or while they are away.")
 
 
@@ -105,8 +115,8 @@ class Availability(Body):
     """Whether a rep takes leads. State, not configuration: periods planned in the team file hold beside it."""
 
     available: StrictBool
-    until: Moment | None = Field(None, description="When it turns back by itself; never, if absent.")
-    reason: Reason | None = None
+    until: Moment | None = Field(None, description="When an absence ends by itself; never, if absent.")
+    reason: Reason | None = Field(None, description="Shown with the rep until the next change.")
 
 
 # --- answers -----------------------------------------------------------------------------------------------------
@@ -159,6 +169,7 @@ class Lead(Answer):
     queue: Queue | None
     clock: Clock | None
     epoch: int
+    rests_until: datetime | None = Field(None, description="Until then no score hands it over.")
     created_at: datetime
     updated_at: datetime
 

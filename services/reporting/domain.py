@@ -51,7 +51,12 @@ def _scored(e: Any) -> str:
 
 
 def _applied(e: Any) -> str:
-    return _touched(e) + (f" (counts for nothing: {e.ignored})" if e.ignored else "")
+    said = _touched(e) + (f" (counts for nothing: {e.ignored})" if e.ignored else "")
+    return said + (f": {e.note}" if e.note else "")
+
+
+def _back(e: Any) -> str:
+    return f"back with Marketing ({e.kind}): {e.reason}" + (f", until {e.until:%Y-%m-%d %H:%MZ}" if e.until else "")
 
 
 _LINES: dict[type[Event], Callable[[Any], str]] = {
@@ -62,10 +67,10 @@ _LINES: dict[type[Event], Callable[[Any], str]] = {
     events.OpportunityChanged: lambda e: f"opportunity {e.stage}",
     events.LeadQualified: lambda e: f"qualified by `{e.line}` ({e.urgency})",
     events.LeadQueued: lambda e: f"waits in {e.pool or 'no pool'}: {e.reason}",
-    events.LeadAssigned: lambda e: f"assigned to {e.rep} (epoch {e.epoch})",
+    events.LeadAssigned: lambda e: f"assigned to {e.rep} (epoch {e.epoch})" + (f": {e.reason}" if e.reason else ""),
     events.LeadReleased: lambda e: f"taken from {e.rep}: {e.kind}, {e.reason}",
     events.LeadAccepted: lambda e: f"accepted by {e.rep}",
-    events.LeadRecycled: lambda e: f"back with Marketing ({e.kind}): {e.reason}",
+    events.LeadRecycled: _back,
     events.LeadOptedOut: lambda e: f"opted out: {e.reason}",
     events.LeadMoved: lambda e: f"{e.was} -> {e.status}" + (f": {e.reason}" if e.reason else ""),
     events.ActionAsked: lambda e: f"{e.action} asked for by {e.by}",

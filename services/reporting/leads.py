@@ -52,6 +52,7 @@ class _Seen(msgspec.Struct):
 
     facts: dict[str, str | int | float | bool] = {}
     score: dict[str, float | str] = {}
+    rests_until: int | None = None
 
 
 _state = msgspec.json.Decoder(_Seen).decode
@@ -119,6 +120,7 @@ def _lead(row: Any, config: Config) -> Lead:
         queue=_queue(row),
         clock=_clock(row),
         epoch=row.epoch,
+        rests_until=None if state.rests_until is None else moment(state.rests_until),
         created_at=moment(row.created_at),
         updated_at=moment(row.updated_at),
     )

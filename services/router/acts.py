@@ -71,19 +71,22 @@ def accept(desk: Desk, lead: Lead, actor: Actor) -> Refused | None:
     return None
 
 
-def reject(desk: Desk, lead: Lead, actor: Actor, reason: str) -> Refused | None:
-    """The owner says no. The reason chooses: back to Marketing, or on to the next rep, never the same."""
+def reject(desk: Desk, lead: Lead, actor: Actor, reason: str, until: int | None = None) -> Refused | None:
+    """The owner says no. The reason chooses: back to Marketing (`until`: see `_back`), or on to the next rep, never the
+    same."""
     if rejected_already(lead, actor, reason):
         return None
     way = move(desk.rules.lifecycle, lead.status, actor, verb="reject", reason=reason)
     if isinstance(way, Refused):
         return way
+    if way.to == QUALIFIED and until is not None:
+        return Refused(f"{reason!r} sends the lead on to the next rep at once", "leave `until` out", "until")
     _declined(desk, lead)
     if way.to == QUALIFIED:
         _release(desk, lead, way, actor, "reject", reason)
         desk.route(lead)
     else:
-        _back(desk, lead, way, actor, "reject", reason, desk.at)
+        _back(desk, lead, way, actor, "reject", reason, desk.at, until)
     return None
 
 
@@ -96,14 +99,16 @@ def rejected_already(lead: Lead, actor: Actor, reason: str) -> bool:
     return lead.state.declined.get(actor.rep, -1) >= (lead.submit_at or 0)
 
 
-def recycle(desk: Desk, lead: Lead, actor: Actor, reason: str, when: int | None = None) -> Refused | None:
-    """Back to Marketing, to start again: engagement counts from `when` on; None: from now on."""
+def recycle(
+    desk: Desk, lead: Lead, actor: Actor, reason: str, when: int | None = None, until: int | None = None
+) -> Refused | None:
+    """Back to Marketing, to start again: engagement counts from `when` on; None: from now on. `until`: see `_back`."""
     if lead.owner is None and lead.state.back == f"recycle:{reason}":
         return None
     way = move(desk.rules.lifecycle, lead.status, actor, verb="recycle", reason=reason)
     if isinstance(way, Refused):
         return way
-    _back(desk, lead, way, actor, "recycle", reason, desk.at if when is None else when)
+    _back(desk, lead, way, actor, "recycle", reason, desk.at if when is None else when, until)
     return None
 
 
@@ -120,14 +125,35 @@ def _release(desk: Desk, lead: Lead, way: Transition, actor: Actor, kind: str, r
     desk.say(lead, LeadReleased, was=was, by=actor.name, rep=rep, kind=kind, reason=reason)
 
 
-def _back(desk: Desk, lead: Lead, way: Transition, actor: Actor, kind: str, reason: str, when: int) -> None:
+def _back(
+    desk: Desk,
+    lead: Lead,
+    way: Transition,
+    actor: Actor,
+    kind: str,
+    reason: str,
+    when: int,
+    until: int | None,
+) -> None:
+    """Return the lead to Marketing. Before `until` no score hands it over; None: as the agreement says."""
     was, rep = lead.status, lead.owner
     if rep is not None:
         desk.close(lead, actor.name, f"{kind}: {reason}")
     desk.put(lead, way.to, None)
     lead.state.back = f"{kind}:{reason}"
+    lead.state.rests_until = until
     went_back(lead, when)
-    desk.say(lead, LeadRecycled, was=was, by=actor.name, kind=kind, reason=reason, rep=rep, since=moment(when))
+    desk.say(
+        lead,
+        LeadRecycled,
+        was=was,
+        by=actor.name,
+        kind=kind,
+        reason=reason,
+        rep=rep,
+        since=moment(when),
+        until=at(until),
+    )
 
 
 # --- touches ------------------------------------------------------------------------------------------------------
@@ -143,6 +169,7 @@ def touch(
     when: int,
     rep: str | None = None,
     event_id: str | None = None,
+    note: str | None = None,
 ) -> str:
     """Record an attempt or a conversation. A fact: never refused. Return what it did, or why it did nothing.
 
@@ -167,6 +194,7 @@ def touch(
         touched_at=moment(when if ignored or lead.submit_at is None else max(when, lead.submit_at)),
         rep=rep,
         event_id=event_id,
+        note=note or None,
         ignored=ignored,
     )
     return effect
@@ -216,9 +244,9 @@ def _manager(desk: Desk, owner: str) -> str | None:
     return next((rep for rep in above if not_here(desk.rules, desk.floor.reps, rep, desk.at) is None), None)
 
 
-def _offer(desk: Desk, lead: Lead, rule: str, rep: str) -> None:
+def _offer(desk: Desk, lead: Lead, rule: str, rep: str, reason: str | None = None) -> None:
     inputs = offer(desk.rules, lead, desk.now, rule, rep)
-    desk.give(lead, decide(inputs), inputs)
+    desk.give(lead, decide(inputs), inputs, reason)
 
 
 def assign(desk: Desk, lead: Lead, actor: Actor, rep: str, reason: str | None, *, force: bool) -> Refused | None:
@@ -246,7 +274,7 @@ def assign(desk: Desk, lead: Lead, actor: Actor, rep: str, reason: str | None, *
     if way is not None:
         _release(desk, lead, way, actor, "hand-over", reason or BY_HAND)
     changed(lead, desk.at)
-    _offer(desk, lead, BY_HAND, rep)
+    _offer(desk, lead, BY_HAND, rep, reason)
     return None
 
 
@@ -325,12 +353,12 @@ def _moved(desk: Desk, lead: Lead, to: str, reason: str, when: int) -> None:
 # --- reps ---------------------------------------------------------------------------------------------------------
 
 
-def available(desk: Desk, rep: str, state: str, until: int | None) -> Presence:
+def available(desk: Desk, rep: str, state: str, until: int | None, reason: str | None = None) -> Presence:
     """A rep comes, goes for a while, or goes for good (then their open leads are routed anew, soon after)."""
     presence = desk.presence(rep)
-    if (presence.state, presence.until) == (state, until):
+    if (presence.state, presence.until, presence.reason) == (state, until, reason):
         return presence
-    presence.state, presence.until = state, until
+    presence.state, presence.until, presence.reason = state, until, reason
     _say(desk, rep, presence, state)
     if state == "deactivated":
         desk.unit.wake(TEAM_TICK)
@@ -343,13 +371,20 @@ def noticed(desk: Desk, rep: str, state: str) -> None:
     if presence.said == state:  # another router has noticed too, and was first at the lock
         return
     if state == "available":
-        presence.state, presence.until = state, None
+        presence.state, presence.until, presence.reason = state, None, None
     _say(desk, rep, presence, state)
 
 
 def _say(desk: Desk, rep: str, presence: Presence, state: str) -> None:
     presence.said, presence.version = state, presence.version + 1
-    event = RepChanged(rep=rep, at=desk.now, state=state, until=at(presence.until), version=presence.version)  # type: ignore[arg-type]  # one of three words
+    event = RepChanged(
+        rep=rep,
+        at=desk.now,
+        state=state,  # type: ignore[arg-type]  # one of three words
+        until=at(presence.until),
+        version=presence.version,
+        reason=presence.reason,
+    )
     desk.unit.emit(event, key=rep)
     if state == "available":
         desk.made_room()

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from schemas.http import Acted, AssignBody, Availability, ReasonBody, TouchBody
+from schemas.http import Acted, AssignBody, Availability, BackBody, ReasonBody, TouchBody
 from services.router import commands, store
 from services.router.domain.choosing import Presence, not_here
 from services.router.domain.lead import at
@@ -42,16 +42,18 @@ def _owning(api: APIRouter, resources: Resources) -> None:
         return await once(lambda unit: commands.accept(unit, lead, who))
 
     @api.post("/v1/leads/{lead}/reject", response_model=Acted)
-    async def reject(lead: str, body: ReasonBody, who: Sales, once: Action) -> Response:
+    async def reject(lead: str, body: BackBody, who: Sales, once: Action) -> Response:
         """The owner says no. The reason chooses: back to Marketing, or on to the next rep, never the same."""
-        return await once(lambda unit: commands.reject(unit, lead, body.reason, who))
+        return await once(lambda unit: commands.reject(unit, lead, body.reason, who, body.until))
 
     @api.post("/v1/leads/{lead}/touch", response_model=Acted)
     async def touch(lead: str, body: TouchBody, who: Sales, once: Action) -> Response:
         """Somebody was in touch with the lead, or tried: this keeps the promise and ends the ladder.
 
         `effect` says what it did, or why it did nothing: a touch from before the submit counts for nothing."""
-        return await once(lambda unit: commands.touch(unit, lead, body.channel, body.answered, body.at, who, skew_us))
+        return await once(
+            lambda unit: commands.touch(unit, lead, body.channel, body.answered, body.at, who, skew_us, body.note)
+        )
 
 
 def _moving(api: APIRouter, resources: Resources) -> None:
@@ -63,9 +65,9 @@ def _moving(api: APIRouter, resources: Resources) -> None:
         return await once(lambda unit: commands.opt_out(unit, lead, body.reason, who))
 
     @api.post("/v1/leads/{lead}/recycle", response_model=Acted)
-    async def recycle(lead: str, body: ReasonBody, who: Sales, once: Action) -> Response:
+    async def recycle(lead: str, body: BackBody, who: Sales, once: Action) -> Response:
         """Back to Marketing, to start again."""
-        return await once(lambda unit: commands.recycle(unit, lead, body.reason, who))
+        return await once(lambda unit: commands.recycle(unit, lead, body.reason, who, body.until))
 
     @api.post("/v1/leads/{lead}/assign", response_model=Acted)
     async def assign(lead: str, body: AssignBody, who: Sales, once: Action) -> Response:
@@ -76,7 +78,7 @@ def _moving(api: APIRouter, resources: Resources) -> None:
     async def availability(rep: str, body: Availability, who: Sales, once: Action) -> Response:
         """Whether a rep takes new leads. Open ones stay theirs."""
         state = "available" if body.available else "away"
-        return await once(lambda unit: commands.availability(unit, rep, state, body.until, who))
+        return await once(lambda unit: commands.availability(unit, rep, state, body.until, who, body.reason))
 
 
 def _looking(api: APIRouter, resources: Resources) -> None:
@@ -99,6 +101,7 @@ def _looking(api: APIRouter, resources: Resources) -> None:
                     "manager": rep.manager,
                     "state": state,
                     "until": until,
+                    "reason": presence.reason if presence.as_of(now) == presence.state else None,
                     "open": presence.open,
                     "capacity": rep.capacity.open,
                     "pools": [pool.id for pool in rules.team.pools if rep.id in rules.members(pool.id)],

@@ -22,8 +22,9 @@ _STATUS: Final[dict[Kind, tuple[int, str]]] = {
     "actor": (403, "Not for you"),
     "reason": (422, "Unknown reason"),
     "rep": (422, "Unknown rep"),
+    "until": (422, "Unprocessable Content"),
 }
-_POINTER: Final[dict[Kind, str]] = {"reason": "#/reason", "rep": "#/rep"}
+_POINTER: Final[dict[Kind, str]] = {"reason": "#/reason", "rep": "#/rep", "until": "#/until"}
 
 Answer = dict[str, Any]
 """A lead after an action: id, status, owner, epoch, touched_at, and what a touch did."""
@@ -34,14 +35,22 @@ def accept(unit: Unit, lead: str, who: Principal) -> Answer:
     return _act(unit, lead, who, acts.accept)
 
 
-def reject(unit: Unit, lead: str, reason: str, who: Principal) -> Answer:
-    """The owner says no; the reason chooses where the lead goes."""
-    return _act(unit, lead, who, lambda desk, known, actor: acts.reject(desk, known, actor, reason), routes=True)
+def reject(unit: Unit, lead: str, reason: str, who: Principal, until: datetime | None = None) -> Answer:
+    """The owner says no; the reason chooses where the lead goes. `until`: before then no score hands it over."""
+
+    def act(desk: Desk, known: Lead, actor: Actor) -> Refused | None:
+        return acts.reject(desk, known, actor, reason, _ahead(desk, until))
+
+    return _act(unit, lead, who, act, routes=True)
 
 
-def recycle(unit: Unit, lead: str, reason: str, who: Principal) -> Answer:
-    """Back to Marketing."""
-    return _act(unit, lead, who, lambda desk, known, actor: acts.recycle(desk, known, actor, reason))
+def recycle(unit: Unit, lead: str, reason: str, who: Principal, until: datetime | None = None) -> Answer:
+    """Back to Marketing. `until`: before then no score hands it over."""
+
+    def act(desk: Desk, known: Lead, actor: Actor) -> Refused | None:
+        return acts.recycle(desk, known, actor, reason, until=_ahead(desk, until))
+
+    return _act(unit, lead, who, act)
 
 
 def opt_out(unit: Unit, lead: str, reason: str, who: Principal) -> Answer:
@@ -54,6 +63,16 @@ def assign(unit: Unit, lead: str, rep: str, reason: str | None, force: bool, who
     return _act(unit, lead, who, lambda desk, known, actor: acts.assign(desk, known, actor, rep, reason, force=force))
 
 
+def _ahead(desk: Desk, until: datetime | None) -> int | None:
+    """The time in microseconds. Raise `Problem` 422 when it does not lie ahead."""
+    if until is None:
+        return None
+    if until <= desk.now:
+        fault = Fault(pointer="#/until", detail="lies in the past")
+        raise Problem(422, "In the past", "`until` must lie ahead.", [fault])
+    return micros(until)
+
+
 def touch(
     unit: Unit,
     lead: str,
@@ -62,6 +81,7 @@ def touch(
     when: datetime | None,
     who: Principal,
     skew_us: int = SKEW_US,
+    note: str | None = None,
 ) -> Answer:
     """Somebody was in touch, or tried; now, unless `when` says so. Anybody of Sales may say it, of any lead.
 
@@ -73,13 +93,17 @@ def touch(
         desk.skew_us = skew_us
         possible = when is not None and is_possible(when, desk.now)
         happened = micros(when) if when is not None and possible else desk.at
-        effect = acts.touch(desk, known, actor.name, channel=channel, answered=answered, when=happened, rep=actor.rep)
+        effect = acts.touch(
+            desk, known, actor.name, channel=channel, answered=answered, when=happened, rep=actor.rep, note=note
+        )
         effects.append(effect if possible or when is None else f"{effect}; `at` was impossible and counts as now")
 
     return _act(unit, lead, who, act) | {"effect": effects[0]}
 
 
-def availability(unit: Unit, rep: str, state: str, until: datetime | None, who: Principal) -> Answer:
+def availability(
+    unit: Unit, rep: str, state: str, until: datetime | None, who: Principal, reason: str | None = None
+) -> Answer:
     """A rep comes, goes for a while (`until`: then they are back by themselves), or for good."""
     desk = Desk(unit, ())
     known = desk.rules.rep(rep)
@@ -91,13 +115,19 @@ def availability(unit: Unit, rep: str, state: str, until: datetime | None, who: 
         raise Problem(403, "Not for you", f"The availability of {rep} is for {rep}, managers and admins.")
     if not known.active:
         raise Problem(409, "Named by a file", f"team.yaml says that {rep} is not active; change it there.")
-    if until is not None and until <= desk.now:
-        raise Problem(
-            422, "In the past", "`until` must lie ahead.", [Fault(pointer="#/until", detail="lies in the past")]
-        )
-    presence = acts.available(desk, rep, state, micros(until) if until and state == "away" else None)
+    ends = _ahead(desk, until)
+    if ends is not None and state != "away":
+        fault = Fault(pointer="#/until", detail="is for `available: false`")
+        raise Problem(422, "Unprocessable Content", "`until` is when an absence ends; leave it out.", [fault])
+    presence = acts.available(desk, rep, state, ends, reason)
     desk.save()
-    return {"id": rep, "state": presence.state, "until": at(presence.until), "open": presence.open}
+    return {
+        "id": rep,
+        "state": presence.state,
+        "until": at(presence.until),
+        "reason": presence.reason,
+        "open": presence.open,
+    }
 
 
 def _act(

@@ -175,8 +175,9 @@ class Desk:
         assignment.closed_at, assignment.closed_by, assignment.close_reason = self.at, by, reason
         lead.state.previous_owner, lead.state.previous_left_at = lead.owner, self.at
 
-    def give(self, lead: Lead, decision: Decision, inputs: Inputs) -> None:
-        """Open the next assignment of a lead without an owner, as decided. Raises `ValueError` when nobody was chosen."""
+    def give(self, lead: Lead, decision: Decision, inputs: Inputs, reason: str | None = None) -> None:
+        """Open the next assignment of a lead without an owner, as decided; `reason`: of an assignment by hand. Raises
+        `ValueError` when nobody was chosen."""
         if decision.chosen is None:
             raise ValueError(decision.why)
         was = lead.status
@@ -203,6 +204,7 @@ class Desk:
             rep_version=self.floor.presence(decision.chosen).version,
             pool=decision.pool,
             rule=decision.rule,
+            reason=reason,
             card=card(lead),
         )
 

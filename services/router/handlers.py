@@ -70,7 +70,7 @@ def _scored(desk: Desk, lead: Lead, event: LeadScored) -> Callable[[], None] | N
     newer, same_email = event.version > lead.scoring_version, lead.email == event.email
     learn(lead, event)
     if newer:
-        rearm(lead, event, desk.rules)
+        rearm(lead, event, desk.rules, desk.at)
     if same_email:
         desk.learn(lead)
     else:
@@ -128,6 +128,7 @@ def _touched(desk: Desk, lead: Lead, event: LeadTouched, record: Record) -> None
         when=micros(event.at),
         rep=rep,
         event_id=event.event_id or record.event_id,
+        note=event.note,
     )
 
 
@@ -204,7 +205,7 @@ def _apply(desk: Desk, event: ActionAsked) -> Refused | None:
         acts.available(desk, actor.rep, "away", micros(event.until) if event.until else None)
         return None
     if event.action == "reject" and (event.epoch == lead.epoch or acts.rejected_already(lead, actor, reason)):
-        return acts.reject(desk, lead, actor, reason)
+        return acts.reject(desk, lead, actor, reason, micros(event.until) if event.until else None)
     if event.epoch != lead.epoch:
         return Refused(f"assignment {event.epoch} is over", f"the lead is at {lead.epoch} now, {lead.status}")
     if event.action == "accept":

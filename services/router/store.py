@@ -104,6 +104,7 @@ reps = sa.Table(
     sa.Column("said", db.Text, nullable=False),  # the state last told on `routes`
     sa.Column("updated_at", db.Integer, nullable=False),
     sa.Column("version", db.Integer, nullable=False, server_default="0"),  # raised with every change told on `routes`
+    sa.Column("reason", db.Text),  # of the state
 )
 
 _LIMIT = sa.bindparam("limit", type_=sa.Integer)
@@ -196,8 +197,9 @@ def _floor(f: db.Flavour) -> Any:
             there.c.until,
             there.c.updated_at,
             there.c.version,
+            there.c.reason,
         ),
-        _waited_for(f, _kind(_WAITED_FOR), no_text, no_number, no_text, *(no_number,) * 3),
+        _waited_for(f, _kind(_WAITED_FOR), no_text, no_number, no_text, *(no_number,) * 3, no_text),
     )
 
 
@@ -443,9 +445,9 @@ def lock_floor(
         rows = _FLOOR.all(connection, pools=sorted(known_pools))
     presences: dict[str, Presence] = {}
     waited_for: set[str] = set()
-    for kind, name, state, number, said, until, updated_at, version in rows:
+    for kind, name, state, number, said, until, updated_at, version, reason in rows:
         if kind == _OF_REP:
-            presences[name] = Presence(number, state, until, said, updated_at, version)
+            presences[name] = Presence(number, state, until, said, updated_at, version, reason)
         else:
             waited_for.add(name)
     return Floor(presences, {pool: _lags(lags[pool]) for pool in known_pools}), waited_for
@@ -461,7 +463,7 @@ def presences(connection: Connection) -> dict[str, Presence]:
 
 
 def _presence(row: Row[Any]) -> Presence:
-    return Presence(row.open, row.state, row.until, row.said, row.updated_at, row.version)
+    return Presence(row.open, row.state, row.until, row.said, row.updated_at, row.version, row.reason)
 
 
 Turned = Mapping[str, Lags]
@@ -474,7 +476,7 @@ def _turned(changed: Turned) -> db.Work:
 
 def _present(changed: Mapping[str, Presence]) -> db.Work:
     return _SAVE_REP, [
-        (rep, one.open, one.state, one.until, one.said, one.updated_at, one.version)
+        (rep, one.open, one.state, one.until, one.said, one.updated_at, one.version, one.reason)
         for rep, one in sorted(changed.items())
     ]
 

@@ -118,6 +118,7 @@ def _passed_on(lead: str, record: Record, happened: Happened, type: str, at: dat
             by=_text(fields.get("rep")),
             by_email=_text(fields.get("rep_email")),
             event_id=record.event_id,
+            note=_text(fields.get("note")),
         )
     if type == "opportunity.changed":
         amount = fields.get("amount")

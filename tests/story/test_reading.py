@@ -30,6 +30,7 @@ async def test_a_lead_has_the_shape_that_others_rely_on(world: World) -> None:
         "clock": {"due_at": "2026-12-01T10:00:00Z", "state": "live", "rung": 0},
         "epoch": 1,
         "created_at": "2026-12-01T09:00:00Z",
+        "rests_until": None,
         "updated_at": "2026-12-01T09:00:00Z",
     }
     assert await world.get(f"/v1/leads/{lead['id']}") == lead

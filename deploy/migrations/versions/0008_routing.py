@@ -43,6 +43,7 @@ WAITS = sa.text("queue_pool IS NOT NULL")
 
 def upgrade() -> None:
     op.add_column("router_pools", sa.Column("lags", sa.Text(), server_default="{}", nullable=False))
+    op.add_column("router_reps", sa.Column("reason", sa.Text(), nullable=True))
     op.execute(PLACED)
     op.create_index(
         "router_leads_in_queue",
@@ -65,4 +66,5 @@ def downgrade() -> None:  # the collation stays: the release before works with i
         postgresql_where=WAITS,
     )
     op.drop_index("router_leads_in_queue", table_name="router_leads")
+    op.drop_column("router_reps", "reason")
     op.drop_column("router_pools", "lags")

@@ -79,6 +79,7 @@ class Presence:
     said: str = "available"  # the state last told on `routes`
     updated_at: int = 0
     version: int = 0  # of state and until: raised with every change, and told with it
+    reason: str | None = None  # of the state
 
     def as_of(self, now: int) -> str:
         """The state, with an absence that has ended taken as ended."""

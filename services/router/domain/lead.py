@@ -39,6 +39,7 @@ class State(msgspec.Struct, omit_defaults=True, gc=False):
     previous_owner: str | None = None
     previous_left_at: int | None = None
     back: str | None = None  # how it came back to Marketing, as `recycle:stalled`
+    rests_until: int | None = None  # no score hands it over before, and from then on one does
     stage: str | None = None  # of its opportunity, as the CRM says
     stage_at: int | None = None  # and since when
     since: int | None = None  # the time of the newest fact that changed the status

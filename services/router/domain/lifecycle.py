@@ -7,7 +7,7 @@ from typing import Literal
 from schemas.agreement import Lifecycle, Transition, Verb
 
 NOBODY = "nobody"
-Kind = Literal["status", "actor", "reason", "rep"]
+Kind = Literal["status", "actor", "reason", "rep", "until"]
 
 
 @dataclass(frozen=True)

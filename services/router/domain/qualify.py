@@ -20,17 +20,21 @@ def learn(lead: Lead, scored: LeadScored) -> None:
     state.suppressed = scored.suppressed
 
 
-def rearm(lead: Lead, scored: LeadScored, rules: Rules) -> None:
-    """A lead that came back counts by score again once its total has fallen far enough."""
+def rearm(lead: Lead, scored: LeadScored, rules: Rules, now: int) -> None:
+    """A lead that came back counts by score again once its total has fallen far enough, or its rest has ended."""
+    if lead.state.rests_until is not None and lead.state.rests_until <= now:
+        lead.state.armed, lead.state.rests_until = True, None
     if not lead.state.armed and rules.rearm_below is not None and scored.score.total < rules.rearm_below:
         lead.state.armed = True
 
 
 def line_met(lead: Lead, scored: LeadScored, rules: Rules) -> Met | None:
-    """The first line that hands this lead over: one met by the event itself always counts, by the score only if armed."""
+    """The first line that hands this lead over: one met by the event itself always counts, by the score only if armed
+    and not at rest."""
     if scored.suppressed is not None or lead.status not in rules.handover:
         return None
-    return next((met for met in scored.met if met.by_event or lead.state.armed), None)
+    by_score = lead.state.armed and lead.state.rests_until is None
+    return next((met for met in scored.met if met.by_event or by_score), None)
 
 
 def qualify(lead: Lead, scored: LeadScored, met: Met, rules: Rules) -> None:
@@ -44,5 +48,5 @@ def qualify(lead: Lead, scored: LeadScored, met: Met, rules: Rules) -> None:
     state.line = met.name
     state.trigger = scored.trigger
     state.reassignments = state.attempts = state.unanswered = 0
-    state.back = None
+    state.back = state.rests_until = None
     changed(lead, lead.submit_at)

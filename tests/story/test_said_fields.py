@@ -1,0 +1,102 @@
+"""What a request may say is stored, shown and acted on, or refused with the place."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.story.world import World
+
+CTO = "cto@prospect.example"
+
+
+async def lines(world: World) -> list[str]:
+    await world.settle()
+    return [str(item["line"]) for item in await world.of_lead(CTO, "timeline")]
+
+
+async def rep_of(world: World, rep: str) -> dict[str, Any]:
+    (found,) = [one for one in (await world.get("/v1/reps"))["items"] if one["id"] == rep]
+    return dict(found)
+
+
+async def test_the_note_of_a_touch_is_in_the_timeline(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.touch(CTO, by="ana", note="Asked for a quote by Friday")
+    assert "somebody was in touch by phone: Asked for a quote by Friday" in await lines(world)
+    await world.event("touch.recorded", email=CTO, channel="email", answered=False, note="No reply")
+    assert "an attempt by email, unanswered: No reply" in await lines(world)
+
+
+@pytest.mark.parametrize("action", ["reject", "recycle"])
+async def test_a_lead_given_back_until_a_time_is_handed_over_by_score_from_then_on_alone(
+    world: World, action: str
+) -> None:
+    await world.submit_form(email=CTO, employees=400, title="CTO")
+    until = world.clock.business() + timedelta(days=20)
+    if action == "recycle":
+        await world.accept(CTO, by="ana")
+    reason = "not-now" if action == "reject" else "stalled"
+    assert (await world.act(CTO, action, "ana", reason=reason, until=until.isoformat())).status_code == 200
+    assert (await world.lead(CTO))["rests_until"] == until.isoformat().replace("+00:00", "Z")
+    assert f"back with Marketing ({action}): {reason}, until {until:%Y-%m-%d %H:%MZ}" in await lines(world)
+
+    await world.wait(minutes=1)
+    for _ in range(3):
+        await world.event("webinar.attended", email=CTO)
+    assert (await world.lead(CTO))["score"]["total"] > 60
+    assert await world.status_of(CTO) == "nurturing"
+    await world.wait(days=21)
+    for _ in range(3):
+        await world.event("webinar.attended", email=CTO)
+    assert await world.status_of(CTO) == "assigned"
+    assert (await world.lead(CTO))["rests_until"] is None
+
+
+async def test_a_request_of_the_person_ends_the_rest(world: World) -> None:
+    await world.submit_form(email=CTO)
+    until = (world.clock.business() + timedelta(days=20)).isoformat()
+    await world.act(CTO, "reject", "ana", reason="not-now", until=until)
+    await world.submit_form("contact-sales", email=CTO)
+    lead = await world.lead(CTO)
+    assert (lead["status"], lead["rests_until"]) == ("assigned", None)
+
+
+@pytest.mark.parametrize(
+    ("action", "body"),
+    [
+        ("reject", {"reason": "no-time", "until": "2027-01-10T09:00:00Z"}),  # goes on to the next rep at once
+        ("reject", {"reason": "not-now", "until": "2026-11-01T09:00:00Z"}),  # in the past
+        ("recycle", {"reason": "stalled", "until": "2026-11-01T09:00:00Z"}),
+        ("opt-out", {"reason": "asked us", "until": "2027-01-10T09:00:00Z"}),  # holds until consent
+    ],
+)
+async def test_an_end_that_makes_no_sense_is_refused(world: World, action: str, body: dict[str, Any]) -> None:
+    await world.submit_form(email=CTO)
+    if action == "recycle":
+        await world.accept(CTO, by="ana")
+    before = await world.lead(CTO)
+    answer = await world.act(CTO, action, "ana", **body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "#/until"
+    assert await world.lead(CTO) == before
+
+
+async def test_the_reason_of_an_absence_is_shown_until_it_ends(world: World) -> None:
+    end = world.clock.business() + timedelta(hours=2)
+    body: dict[str, Any] = {"available": False, "until": end.isoformat(), "reason": "At the dentist"}
+    answer = await world.ask("POST", "/v1/reps/ana/availability", "sales", "ana", body=body)
+    assert answer.json()["reason"] == "At the dentist"
+    assert (await rep_of(world, "ana"))["reason"] == "At the dentist"
+    await world.wait(hours=3)
+    assert ((await rep_of(world, "ana"))["state"], (await rep_of(world, "ana"))["reason"]) == ("available", None)
+    answer = await world.ask("POST", "/v1/reps/ana/availability", "sales", "ana", body={**body, "available": True})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "#/until")
+
+
+async def test_the_reason_of_an_assignment_by_hand_is_in_the_timeline(world: World) -> None:
+    await world.submit_form(email=CTO)
+    answer = await world.act(CTO, "assign", "max", rep="cy", reason="knows the company")
+    assert answer.status_code == 200, answer.text
+    await world.settle()
+    assert "assigned to cy (epoch 2): knows the company" in await lines(world)
