@@ -11,6 +11,7 @@ from services.runtime import auth
 from services.runtime.config import Config
 from services.runtime.private_files import write_private
 from services.runtime.unit import Unit
+from services.tools.terminal import called
 
 FIRST_KEY = "quickstart"
 KEY_FILE = "admin.key"  # in the data directory, where the first start has no terminal to show the key on
@@ -79,9 +80,13 @@ class Greeting:
         elif self.given:
             yield "Your key is that of FIRSTHOUR_ADMIN_KEY."
         elif self.lives:
-            yield "Your key from the first start still works; `firsthour keys create --role admin --name ME` makes another."
+            yield f"Your key from the first start still works; `{self._create()}` makes another."
         else:
-            yield "`firsthour keys create --role admin --name ME` makes a key."
+            yield f"`{self._create()}` makes a key."
+
+    @staticmethod
+    def _create() -> str:
+        return f"{called()} keys create --role admin --name ME"
 
     def post(self, form: str) -> str:
         """A command that posts a lead, and needs no key."""
