@@ -235,7 +235,9 @@ class Serving:
             say(line)
         config = self._system.resources.config.current
         secrets = source_secrets.examine(config, settings.environ()).warnings
-        for warning in (*host_warnings.warnings(self._up.settings, config.sources), *config.warnings, *secrets):
+        paging = compose.paging_warnings(self._system.runners)
+        found = (*host_warnings.warnings(self._up.settings, config.sources), *config.warnings, *secrets, *paging)
+        for warning in found:
             say(f"warning: {warning}", style="yellow")
 
     async def _greeting(self) -> Greeting:

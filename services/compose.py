@@ -18,6 +18,8 @@ import services.scoring.service
 from schemas import topics
 from services.gateway.app import Gateway
 from services.notifier.channels.base import Channel
+from services.notifier.claims import DELIVERY
+from services.notifier.delivery import Delivery
 from services.router.store import waiting_by_pool
 from services.runtime import auth, housekeeping, log, meta, normalise, source_secrets
 from services.runtime.clock import Clock, HostClock
@@ -279,13 +281,25 @@ async def open_system(
     runners |= {runner.name: runner for runner in everyone}
     normalise.company_domain("warm.example")  # its list takes a while to load, and the first lead should not wait
     await units.run(_take_up)
-    app = _app(resources, chosen, keys, workers)
+    app = _app(resources, chosen, keys, workers, runners)
     system = System(resources, chosen, runners, keys, app, units, reads, lock, workers)
     await keeper.step()
     return system
 
 
-def _app(resources: Resources, chosen: Sequence[Service], keys: auth.Keys, workers: Sequence[Worker]) -> ASGIApp:
+def paging_warnings(runners: Mapping[str, Runner]) -> list[str]:
+    """What the delivery of pages says of its channels, where it runs."""
+    delivery = runners.get(DELIVERY)
+    return delivery.warnings() if isinstance(delivery, Delivery) else []
+
+
+def _app(
+    resources: Resources,
+    chosen: Sequence[Service],
+    keys: auth.Keys,
+    workers: Sequence[Worker],
+    runners: Mapping[str, Runner],
+) -> ASGIApp:
     """One front for every service: the gateway's lean path first, then everybody's routes."""
 
     def ready() -> Readiness:
@@ -299,6 +313,7 @@ def _app(resources: Resources, chosen: Sequence[Service], keys: auth.Keys, worke
                 0, f"configuration refused, version {files.current.version} stays in force: {files.problem}"
             )
         warnings += keys.warnings()
+        warnings += paging_warnings(runners)
         warnings += [f"{w.name} waits: {w.waits_for}" for w in workers if w.waits_for]
         return Readiness(all(said == "ok" for said in checks.values()), checks, tuple(warnings))
 

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from schemas.topics import ALL
-from services.compose import KEYS_SECONDS, Gauges, all_services, keep_running, run_all
+from services.compose import KEYS_SECONDS, Gauges, all_services, keep_running, paging_warnings, run_all
 from services.gateway.app import Gateway
 from services.notifier.channels.base import Channel
 from services.runtime import (
@@ -587,6 +587,8 @@ def _readiness(made: Distributed, wanted: Sequence[str], watch: Watch) -> Readin
     warnings += [f"{worker.name} waits: {worker.waits_for}" for worker in made.workers if worker.waits_for]
     publishing, said = _publishing(made.publisher)
     warnings += said
+    if made.config.known:
+        warnings += paging_warnings(made.runners)
     if set(wanted) - {GATEWAY}:
         checks["publishing"] = publishing
     if config.problem is not None:

@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from services.compose import paging_warnings
 from services.distributed import GATEWAY, Distributed, Door, open_distributed, troubles
 from services.notifier.channels.base import Channel
 from services.runtime import host_warnings, source_secrets
@@ -118,6 +119,8 @@ class Process:
             _log.warning("unwise setting", problem=warning)
         for warning in config.warnings:
             _log.warning("unwise configuration", problem=warning)
+        for warning in paging_warnings(system.runners):
+            _log.warning("channel unusable", problem=warning)
         secrets = source_secrets.examine(config, environ()) if front else source_secrets.Examined((), ())
         for warning in secrets.warnings:
             _log.warning("secret missing", problem=warning)

@@ -11,6 +11,7 @@ from functools import partial
 
 import structlog
 
+from services.notifier import channel_warnings
 from services.notifier.channels.base import TIMEOUT_SECONDS, Channel, Outcome, Sent, TryAgain, Unusable
 from services.notifier.claims import DELIVERY, Claim, Claimed, Desk, Done, claim, hurry, outcome_name, record
 from services.notifier.domain.health import Answer
@@ -173,11 +174,11 @@ class Delivery:
         return True
 
     def warnings(self) -> list[str]:
-        """What `/readyz` says of the channels."""
-        return [
-            f"{name} accepts no pages since {down.since:%Y-%m-%d %H:%M} UTC: {down.why}"
-            for name, down in self._desk.health.troubles()
-        ]
+        """What `/readyz` says of the channels: what the files name in vain, and what is down."""
+        found = channel_warnings.warnings(self._resources.config.current, self._desk.channels)
+        for name, down in self._desk.health.troubles():
+            found.append(f"{name} accepts no pages since {down.since:%Y-%m-%d %H:%M} UTC: {down.why}")
+        return found
 
     async def _record(self) -> bool:
         done, self._done = self._done, []

@@ -2,8 +2,8 @@
 
 A rep acts on a page in five seconds: whom to call, at which number, why, and how long the promise still holds. Names,
 companies and reasons were typed by strangers: `clean` takes out what is invisible or steers the display, and each place
-adds its own escaping (`slack`, `header`, HTML). The words themselves never become a link; only an address or a number
-that is well formed does, and only in HTML.
+adds its own escaping (`slack`, `header`, HTML). Words never become a link: what a reader's program would take for an
+address or a domain is broken up (`unlinked`). Only the lead's own address and number do, where well formed, in HTML.
 """
 
 import html
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.notifier.channels.base import Message
+from services.runtime.normalise import has_public_suffix
 
 NAME_CHARS_MAX = 40  # two of them and the promise fit in a Slack header
 VALUE_CHARS_MAX = 300
@@ -27,6 +28,10 @@ _OWN_URL = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&()*+,;=%\[\]-]+")
 _SPACES = frozenset({"Cc", "Zl", "Zp", "Zs"})
 # Format characters: zero-width ones, and those that turn the reading direction. Also lone surrogates and private ones.
 _DROPPED = frozenset({"Cf", "Cs", "Co", "Cn"})
+_DOMAIN_LIKE = re.compile(r"(?:[^\W_][\w-]{0,62}\.){1,8}[^\W\d_]{2,63}")
+_ADDRESS_SIGN = re.compile(r"(?<=\S)@(?=\S{1,253}\.)")
+_LINKED = frozenset({"Phone", "Email"})
+"""The labels of what a rep may press."""
 _SLACK = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
@@ -43,6 +48,19 @@ def clean(text: str, chars_max: int = VALUE_CHARS_MAX) -> str:
     line = " ".join("".join(kept).split())
     line = re.sub(r"(?i)\bwww\.", "www .", line.replace("://", ": //"))
     return line if len(line) <= chars_max else line[: chars_max - 1].rstrip() + "…"
+
+
+def unlinked(text: str, chars_max: int = VALUE_CHARS_MAX) -> str:
+    """Clean text in which domains (`booking .com`) and addresses (`ann @ corp .com`) are broken up, so that no program
+    shows a link that a stranger chose. Words with a dot that end in no public suffix stay as they are."""
+    line = clean(text)
+    if "." in line:
+        line = _DOMAIN_LIKE.sub(_broken, _ADDRESS_SIGN.sub(" @ ", line))
+    return clean(line, chars_max)
+
+
+def _broken(found: re.Match[str]) -> str:
+    return found[0].replace(".", " .") if has_public_suffix(found[0]) else found[0]
 
 
 def slack(text: str, chars_max: int) -> str:
@@ -117,13 +135,13 @@ class Words:
     def html(self) -> str:
         """The body of a mail in HTML: no images, no scripts, nothing loaded from anywhere."""
         rows = "".join(
-            f'<tr><td style="color:#666;padding:2px 12px 2px 0">{html.escape(label)}</td><td>{_shown(value)}</td></tr>'
+            f'<tr><td style="color:#666;padding:2px 12px 2px 0">{html.escape(label)}</td><td>{_shown(label, value)}</td></tr>'
             for label, value in self.facts
         )
         todo = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in self.todo)
         link = f'<p><a href="{html.escape(self.url)}">Open the lead</a></p>' if self.url else ""
         return (
-            '<!doctype html><html lang="en"><body style="font:15px/1.4 sans-serif;color:#111">'
+            '<!doctype html><html lang="en"><head><meta name="format-detection" content="telephone=no"></head><body style="font:15px/1.4 sans-serif;color:#111">'
             f'<h1 style="font-size:18px">{html.escape(self.subject)}</h1><table>{rows}</table>'
             f"<p>What to do:</p><ul>{todo}</ul>{link}"
             f'<p style="color:#666">{html.escape(self.footer)}</p></body></html>\n'
@@ -144,8 +162,8 @@ def words(message: Message) -> Words:
 def who(message: Message) -> str:
     """The lead in a few words: name and company, or the best there is."""
     card = message.card
-    name = next((shown for part in (card.name, card.email, card.phone) if (shown := clean(part, NAME_CHARS_MAX))), "")
-    company = clean(card.company, NAME_CHARS_MAX)
+    name = unlinked(card.name, NAME_CHARS_MAX) or clean(card.email, NAME_CHARS_MAX) or clean(card.phone, NAME_CHARS_MAX)
+    company = unlinked(card.company, NAME_CHARS_MAX)
     return f"{name or 'someone'} ({company})" if company else name or "someone without a name"
 
 
@@ -154,7 +172,7 @@ def _subject(message: Message) -> str:
     by = at(message.promise_at, message.written_at)
     verb = "call" if clean(message.card.phone) else "write to"
     if message.kind == "reassigned" and message.person_name != message.owner_name:
-        return f"Moved on: {lead} is now with {clean(message.owner_name, NAME_CHARS_MAX)}"
+        return f"Moved on: {lead} is now with {unlinked(message.owner_name, NAME_CHARS_MAX)}"
     if left < timedelta(0):
         promise = f"promised by {by}, {lasting(-left)} ago"
         if message.kind == "manager":
@@ -162,7 +180,7 @@ def _subject(message: Message) -> str:
         return f"Overdue: {verb} {lead} now, {promise}"
     if message.kind == "manager":
         return f"Nobody has been in touch with {lead}: {lasting(left)} left, until {by}"
-    start = f"{clean(message.urgency, 20).capitalize()} lead"
+    start = f"{unlinked(message.urgency, 20).capitalize()} lead"
     if message.kind == "reassigned":
         start = "Now yours"
     elif message.rung > 0:
@@ -172,18 +190,18 @@ def _subject(message: Message) -> str:
 
 def _facts(message: Message) -> list[tuple[str, str]]:
     card = message.card
-    score = f"{card.total:.0f}" + (f", grade {clean(card.grade, 10)}" if card.grade else "")
+    score = f"{card.total:.0f}" + (f", grade {unlinked(card.grade, 10)}" if card.grade else "")
     came_in = f"{at(message.submit_at, message.written_at)}, {lasting(message.written_at - message.submit_at)} ago"
     return [
         ("Phone", clean(card.phone)),
         ("Email", clean(card.email)),
-        ("Company", clean(card.company)),
-        ("Title", clean(card.title)),
-        ("Why now", clean(card.because)),
+        ("Company", unlinked(card.company)),
+        ("Title", unlinked(card.title)),
+        ("Why now", unlinked(card.because)),
         ("Score", score),
         ("Came in", came_in),
-        ("Source", clean(card.source)),
-        ("Owner", "" if message.kind == "owner" else clean(message.owner_name)),
+        ("Source", unlinked(card.source)),
+        ("Owner", "" if message.kind == "owner" else unlinked(message.owner_name)),
     ]
 
 
@@ -202,8 +220,10 @@ def _todo(message: Message) -> tuple[str, ...]:
     )
 
 
-def _shown(value: str) -> str:
+def _shown(label: str, value: str) -> str:
     text = html.escape(value)
+    if label not in _LINKED:
+        return text
     if address(value):
         return f'<a href="mailto:{html.escape(value.replace("%", "%25").replace("?", "%3F"))}">{text}</a>'
     return f'<a href="tel:{value}">{text}</a>' if _NUMBER.fullmatch(value) else text

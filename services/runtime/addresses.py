@@ -3,6 +3,7 @@
 import re
 import ssl
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, Literal, cast, get_args
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -40,6 +41,16 @@ def split(value: str, schemes: set[str], example: str) -> SplitResult:
     except ValueError:  # a port out of range, a broken IPv6 address
         pass
     raise ValueError(f"give {example}")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether this host name means this very machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def postgres(value: str) -> Postgres:

@@ -3,6 +3,7 @@
 Works on the plain values instead of the models, so that a mistake elsewhere in the files does not hide these.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -12,9 +13,10 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from pydantic_core import PydanticCustomError
 
+from schemas import mail
 from schemas.agreement import ANY_STATUS, OWNER, STATUSES
 from schemas.conditions import FIELDS
-from schemas.values import Loc, did_you_mean, duration, shown, twice
+from schemas.values import EMAIL_PATTERN, Loc, did_you_mean, duration, shown, twice
 from services.runtime import normalise
 from services.runtime.yaml_places import Document, Problem
 
@@ -181,6 +183,12 @@ def _agreement(files: Files) -> Iterator[Problem]:
         yield from _unknown(agreement, _field(agreement, ("routing", "rules"), "pool"), pools, "a pool of team.yaml")
 
 
+def _address(team: Document, loc: Loc, value: object) -> Iterator[Problem]:
+    """An address that has the shape of one (the model says so otherwise), and that no mail can be sent to."""
+    if isinstance(value, str) and re.match(EMAIL_PATTERN, value) and (why := mail.trouble(value)) is not None:
+        yield team.problem(loc, f"no mail can be sent to {shown(value)}: {why}", "give an address that takes mail")
+
+
 def _team(files: Files) -> Iterator[Problem]:
     team = files.team
     reps = defined(team, "reps")
@@ -196,6 +204,7 @@ def _team(files: Files) -> Iterator[Problem]:
         yield from _unknown(team, _field(team, (*loc, "members"), "rep"), reps, "a rep")
         yield from _repeated(team, (*loc, "members"), "rep", "the member")
     for loc, rep in rows(team, "reps"):
+        yield from _address(team, (*loc, "email"), rep.get("email"))
         yield from _unknown(team, _field(team, (*loc, "away"), "cover"), reps, "a rep")
         if isinstance(rep.get("manager"), str) and rep.get("manager") == rep.get("id"):
             yield team.problem((*loc, "manager"), f"{shown(rep['id'])} is their own manager", "name another, or nobody")

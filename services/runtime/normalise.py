@@ -208,6 +208,11 @@ def _registrable(host: str) -> str | None:
     return _suffixes().privatesuffix(ascii_host)
 
 
+def has_public_suffix(host: str) -> bool:
+    """Return whether the name ends as names on the internet do, so that programs may take it for one."""
+    return _suffixes().publicsuffix(host.lower(), accept_unknown=False) is not None
+
+
 # --- countries and phones ---------------------------------------------------------------------------------------
 
 

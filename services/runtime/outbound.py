@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_address
 
 import httpx
 from httpx import ASGITransport, AsyncBaseTransport, AsyncClient, Client, HTTPError, Response
+
+from services.runtime import addresses
 
 __all__ = ["ASGITransport", "Answer", "AsyncClient", "Client", "Endpoint", "HTTPError", "NoAnswerError", "Response"]
 
@@ -28,15 +29,6 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 class Endpoint:
@@ -64,7 +56,7 @@ class Endpoint:
             headers={"accept": "application/json", "accept-encoding": "identity", **(headers or {})},
             follow_redirects=False,
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE_SECONDS_MAX),
-            trust_env=not _is_loopback(httpx.URL(base_url).host),
+            trust_env=not addresses.is_loopback(httpx.URL(base_url).host),
             verify=httpx.create_ssl_context(),  # once: it reads every authority's certificate
             transport=transport,
         )

@@ -63,7 +63,9 @@ class Settings(BaseSettings):
     slack_signing_secret: SecretStr | None = Field(
         None, description="Signing secret of the Slack app; verifies that a pressed button comes from Slack."
     )
-    slack_api_url: str = Field("https://slack.com/api/", description="Base URL of Slack's Web API.")
+    slack_api_url: str = Field(
+        "https://slack.com/api/", description="Base URL of Slack's Web API; plain http only to this machine."
+    )
     smtp_url: SecretStr | None = Field(
         None,
         description="Mail server, `smtp://user:password@host:587` (STARTTLS if offered) or `smtps://...:465`; "
@@ -202,6 +204,9 @@ class Settings(BaseSettings):
     @field_validator("slack_api_url")
     @classmethod
     def _joinable(cls, value: str) -> str:
+        parts = addresses.split(value, {"http", "https"}, "https://host")
+        if parts.scheme == "http" and not addresses.is_loopback(parts.hostname or ""):
+            raise ValueError("give https://: over plain http the token could be read on the way")
         return value + "/"  # so that a method's name can be joined to it
 
     @field_validator("admin_key")

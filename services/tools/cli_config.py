@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from services.notifier import channel_warnings
 from services.runtime import config, files, settings, source_secrets
 from services.runtime.config import NAMES, ConfigError
 from services.tools.terminal import BAD_INPUT, NO, AsJson, complain, fail, print_json, say
@@ -90,7 +91,8 @@ def agreement() -> typer.Typer:
             else:
                 complain(str(wrong).splitlines())
             raise typer.Exit(BAD_INPUT) from None
-        warnings = [*loaded.warnings, *secrets.warnings]
+        unusable = channel_warnings.warnings(loaded, channel_warnings.set_up(settings.load()))
+        warnings = [*loaded.warnings, *secrets.warnings, *unusable]
         if as_json:
             print_json({"ok": True, "version": loaded.version, "problems": [], "warnings": warnings})
             return

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from schemas.sources import Sources
+from services.notifier import channel_warnings
 from services.notifier.channels.email import MailSettingsError, server
 from services.runtime import config, deadletters, host_warnings, migrate, private_files, python_release, source_secrets
 from services.runtime.clock import Clock, moment
@@ -29,6 +30,7 @@ __all__ = ["DATABASE", "Found", "examine", "well"]
 
 DATABASE: Final = "firsthour.db"
 ASK_SECONDS: Final = 3.0
+SLACK_SCOPE: Final = "chat:write"
 FREE_BYTES_MIN: Final = 200 * 1024 * 1024
 FREE_BYTES_WELL: Final = 1024 * 1024 * 1024
 CLOCK_BACK_MAX: Final = timedelta(minutes=2)
@@ -120,6 +122,8 @@ def configuration(settings: Settings) -> list[Found]:
     secrets = source_secrets.examine(loaded, environ())
     found += [Found("secrets", "wrong", str(error)) for error in secrets.errors]
     found += [Found("secrets", "warning", warning) for warning in secrets.warnings]
+    unusable = channel_warnings.warnings(loaded, channel_warnings.set_up(settings))
+    found += [Found("channels", "warning", warning) for warning in unusable]
     return [*found, Found("configuration", "ok", f"{settings.config_dir}: version {loaded.version}")]
 
 
@@ -215,6 +219,10 @@ async def _slack(url: str, token: str) -> Found:
         said = f"answered {answer.status}, and not as Slack does"
         return Found("slack", "wrong", said, "check FIRSTHOUR_SLACK_API_URL")
     if reply.ok:
+        scopes = {scope.strip() for scope in answer.headers.get("x-oauth-scopes", SLACK_SCOPE).split(",")}
+        if SLACK_SCOPE not in scopes:
+            remedy = f"give the Slack app the scope {SLACK_SCOPE} and install it anew"
+            return Found("slack", "wrong", f"the token lacks the scope {SLACK_SCOPE}", remedy)
         return Found("slack", "ok", "the token is good")
     code = reply.error if reply.error.replace("_", "").isalnum() else "an unreadable error"
     return Found("slack", "wrong", f"the token is refused ({code})", "check FIRSTHOUR_SLACK_BOT_TOKEN")

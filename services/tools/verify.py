@@ -32,7 +32,7 @@ HOLDS: Final = {
     "I3": "at most one open assignment per lead; epochs are 1..n, do not overlap, and are those of the history",
     "I4": "a handed-over, untouched lead has one live clock, which follows from its records and the agreement",
     "I5": "a rung that was reached has its page; it fires at most once, never early, never for another assignment",
-    "I6": "a page is delivered, or ends as failed with every channel tried; each attempt is kept",
+    "I6": "a page is delivered, or is no longer true; every channel of its rung is tried, and attempts are kept",
     "I7": "no page is claimed after the touch or the opt-out is stored",
     "I8": "open load is what is owned, and no rep was given more than their capacity",
     "I9": "a status changes only along a transition of the agreement, by a role it names; the history has no gap",

@@ -184,6 +184,8 @@ CASES = [
     (T, "  - id: tom\n", "  - id: «noor\n", "the rep `noor` stands here twice"),
     (T, "email: tom@ourcompany", "email: «Noor@ourcompany", "the address `Noor@ourcompany.example` stands here twice"),
     (T, "email: tom@ourcompany.example", "email: «tom at home", "write an address such as ana@example.com"),
+    (T, "email: tom@ourcompany.example", "email: «töm@ourcompany.example", "letters beyond ASCII"),
+    (T, "email: tom@ourcompany.example", "email: «tom@our_company.example", "not a domain"),
     (T, "- {rep: lea, weight: 2}", "- {rep: «leah, weight: 2}", "`leah` is not a rep; did you mean `lea`?"),
     (T, "- {rep: lea, weight: 2}", "- {rep: lea, weight: «1001}", "give a number at most 1000"),
     (T, "- {rep: lea, weight: 2}", "- {rep: lea, weight: «0}", "give a number at least 1"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -272,7 +273,7 @@ class Room(Says):
         resources = Resources(
             settings=cast(Any, None),
             clock=self.clock,
-            config=cast(Any, None),
+            config=cast(Any, SimpleNamespace(current=CONFIG)),
             units=self.units,
             reads=cast(Any, None),
             log=cast(Any, None),

@@ -100,6 +100,7 @@ def test_a_secret_file_that_cannot_be_used_is_named(
         ("PUBLIC_URL", "https://leads.example.com:99999/hunter2"),
         ("PUBLIC_URL", "https://[::1/hunter2"),
         ("SLACK_API_URL", "ftp://hunter2"),
+        ("SLACK_API_URL", "http://hunter2.example/api/"),
         ("SLACK_BOT_TOKEN", "xoxb hunter2"),
         ("ADMIN_KEY", "hunter2-" * 3 + "hunter2"),
         ("ADMIN_KEY", "hunter2-mötley" * 3),

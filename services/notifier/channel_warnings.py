@@ -1,0 +1,59 @@
+"""Channels that the ladder names and that cannot be used: not set up in this installation, or without a rep's address."""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
+
+from schemas.agreement import Rung
+from schemas.mail import deliverable
+from schemas.team import Rep
+from services.runtime.config import Config
+from services.runtime.settings import PREFIX, Settings
+
+REMEDIES: Final = {
+    "slack": f"set {PREFIX}SLACK_BOT_TOKEN",
+    "email": f"set {PREFIX}SMTP_URL and {PREFIX}MAIL_FROM",
+}
+_NAMED_MAX: Final = 5
+
+
+def set_up(settings: Settings) -> tuple[str, ...]:
+    """Return the channels that these settings allow."""
+    given = {"slack": settings.slack_bot_token is not None, "email": settings.smtp_url is not None, "inbox": True}
+    return tuple(name for name, usable in given.items() if usable)
+
+
+def warnings(config: Config, channels: Collection[str]) -> list[str]:
+    """Return a line for each; `channels` are those set up. A rung without `by:` names none: it takes what there is."""
+    ladder = config.agreement.response.ladder
+    named = [rung for rung in ladder if rung.page and "by" in rung.model_fields_set]
+    return [*_not_set_up(ladder, named, channels), *_without_address(config, named)]
+
+
+def _not_set_up(ladder: Sequence[Rung], named: Sequence[Rung], channels: Collection[str]) -> Iterator[str]:
+    for name in dict.fromkeys(name for rung in named for name in rung.by if name not in channels):
+        stuck = [str(n) for n, rung in enumerate(ladder, 1) if rung in named and not set(rung.by) & set(channels)]
+        wait = f"; until then pages of rung {', '.join(stuck)} wait unsent" if stuck else ""
+        yield f"the ladder pages by {name}, which is not set up here: {REMEDIES.get(name, 'set it up')}{wait}"
+
+
+def _without_address(config: Config, named: Sequence[Rung]) -> Iterator[str]:
+    paged = [rep for rep in config.team.reps if rep.active and rep.id in _paged(config)]
+    for name, field in (("slack", "slack"), ("email", "email")):
+        lacking = [rep.id for rep in paged if not _has(rep, name)]
+        if lacking and any(name in rung.by for rung in named):
+            more = f" and {len(lacking) - _NAMED_MAX} more" if len(lacking) > _NAMED_MAX else ""
+            yield (
+                f"the ladder pages by {name}, and {', '.join(lacking[:_NAMED_MAX])}{more} cannot be reached by it: "
+                f"give `{field}` in team.yaml"
+            )
+
+
+def _has(rep: Rep, channel: str) -> bool:
+    return rep.slack is not None if channel == "slack" else deliverable(rep.email) is not None
+
+
+def _paged(config: Config) -> set[str]:
+    """The reps who can own a lead, and their managers."""
+    team = config.team
+    owners = {member.rep for pool in team.pools for member in pool.members} | {one.owner for one in team.accounts}
+    return owners | {rep.manager for rep in team.reps if rep.manager is not None}
