@@ -205,8 +205,9 @@ def record(unit: Unit, done: Sequence[Done], jitter: Callable[[], float], desk: 
         page = held.get(one.claim.page.id)
         if page is None or page.state != "sending" or page.deliveries != one.claim.page.deliveries:
             continue
-        could = len(set(terms.reaching(page.person, page.channels)) & set(terms.channels))
-        after = _after(page, one, jitter(), real, max(could, 1), up=desk.health.up(page.channel))
+        known = set(terms.reaching(page.person, page.channels)) & set(terms.channels)
+        could = len(known)
+        after = _after(page, one, jitter(), real, {name for name in known if desk.health.up(name)}, max(could, 1))
         changed.append(after)
         if after.state == "sent":
             ended.append(after)
@@ -220,14 +221,14 @@ def record(unit: Unit, done: Sequence[Done], jitter: Callable[[], float], desk: 
     return min((page.next_at for page in changed if page.next_at is not None), default=None)
 
 
-def _after(page: Page, one: Done, jitter: float, real: datetime, of: int, *, up: bool) -> Page:
+def _after(page: Page, one: Done, jitter: float, real: datetime, up: set[str], of: int) -> Page:
     match one.outcome:
         case Sent(provider_id):
             return paging.accepted(page, provider_id, one.at)
-        case TryAgain(after_seconds, why) if up:
+        case TryAgain(after_seconds, why) if page.channel in up:
             return paging.refused_for_now(page, why, after_seconds, jitter, real, of)
         case TryAgain(_, why) | Unusable(why):
-            return paging.refused_by_channel(page, why, jitter, real, of)
+            return paging.refused_by_channel(page, why, jitter, real, of, other_up=bool(up - {page.channel}))
         case GiveUp(why):
             return paging.refused_for_good(page, why, jitter, real, of)
 

@@ -133,9 +133,9 @@ def refused_for_now(page: Page, why: str, after_seconds: float | None, jitter: f
     return _again(page, why, real + pause)
 
 
-def refused_by_channel(page: Page, why: str, jitter: float, real: datetime, of: int) -> Page:
-    """The channel is down, or refuses us: the next one."""
-    return _turned(_not_refused(page, of), why, jitter, real)
+def refused_by_channel(page: Page, why: str, jitter: float, real: datetime, of: int, *, other_up: bool) -> Page:
+    """The channel is down, or refuses us: the next one, at once if that one is up."""
+    return _turned(_not_refused(page, of), why, 0.0 if other_up else jitter, real)
 
 
 def refused_for_good(page: Page, why: str, jitter: float, real: datetime, of: int) -> Page:
