@@ -14,6 +14,7 @@ from schemas.events import Happened
 from services.runtime.log import Record
 from services.runtime.unit import StorageError, Unit
 from services.scoring.handlers import hear_events
+from services.scoring.identity import SHARED_MAX
 from tests.contract.systems import Opened, opened
 from tests.places import Places
 
@@ -81,3 +82,18 @@ async def test_two_addresses_that_reach_for_one_person_at_once_become_two_people
             assert leads[f"email:a{n}@firm.example"] != leads[f"email:b{n}@firm.example"]
         stored = await world.rows("SELECT email, count(*) FROM scoring_profiles GROUP BY email")
         assert {row[1] for row in stored} == {1}
+
+
+async def test_of_the_people_of_one_phone_the_newest_are_found(places: Places, tmp_path: Path) -> None:
+    phone, people = "+49301234999", SHARED_MAX + 5
+    async with opened(tmp_path / "data", places, only=("gateway", "scoring")) as world:
+        for n in range(people):
+            await heard(world, [record(email=f"p{n:02}@firm.example", phone=phone)])
+        question = "SELECT lead_id FROM {} WHERE identity = 'phone:" + phone + "'"
+        known = [
+            row[0]
+            for table in ("scoring_identities", "scoring_shared")
+            for row in await world.rows(question.format(table))
+        ]
+        emails = dict(await world.rows("SELECT lead_id, email FROM scoring_profiles"))
+        assert sorted(emails[lead] for lead in known) == [f"p{n:02}@firm.example" for n in range(5, people)]

@@ -136,3 +136,14 @@ def test_a_unit_that_lost_a_claim_decides_by_what_the_other_unit_stored(tmp_path
     assert (found.lead, changes.claims) == (theirs, [(f"email:{E1}", theirs)])
     engine.dispose()
     assert resolved(tmp_path / "x.db", event(email=E1)) == [theirs]
+
+
+def test_one_person_more_than_an_identifier_may_have_takes_the_place_of_another(tmp_path: Path) -> None:
+    many = [event(email=f"p{n:02}@firm.example", phone=P) for n in range(SHARED_MAX + 3)]
+    *found, by_phone = resolved(tmp_path / "x.db", *many, event(phone=P))
+    assert len(set(found)) == len(many)
+    assert by_phone in found[3:]
+    engine = writer_engine(tmp_path / "x.db")
+    with engine.begin() as connection:
+        assert len(store._rows(connection, [f"phone:{P}"])) == SHARED_MAX  # what is stored of it
+    engine.dispose()
