@@ -17,7 +17,7 @@ from tests.e2e.prove.__main__ import run
 from tests.e2e.prove.faults import Hit
 from tests.e2e.prove.history import History, Receipt, Record, parsed
 from tests.e2e.prove.judge_pages import lateness, owed, settled_seconds
-from tests.e2e.prove.plan import Plan, short, stream
+from tests.e2e.prove.plan import Plan, Spam, flood, short, stream
 from tests.e2e.prove.report import Report, judged
 
 START = 1_800_000_000.0
@@ -28,8 +28,8 @@ PLAN = Plan(1, ladder=(0.0, 20.0, 60.0), reassign_at=80.0)
 @pytest.mark.timeout(400)
 def test_killed_in_every_way_for_half_a_minute_nothing_is_lost_doubled_or_left_unsaid(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(1_000_000)
-    print(f"again: python -m tests.e2e.prove --short --seed {seed}")
-    report = run(short(seed), tmp_path)
+    print(f"again: python -m tests.e2e.prove --short --flood --seed {seed}")
+    report = run(short(seed, flood=True), tmp_path)
     print(report)
     assert report.broken == []
 
@@ -48,6 +48,23 @@ def test_the_stream_holds_as_many_events_as_asked_for_and_some_twice_through_the
     for id in set(ids):
         gateways = [post.gateway for post in posts if post.id == id]
         assert len(gateways) == 1 or sorted(gateways) == [0, 1]
+
+
+def test_a_flood_is_six_large_forms_of_one_address_with_new_names_each_time() -> None:
+    plan = Plan(7, flood=True)
+    posts = list(flood(plan))
+    by_time: dict[str, list[Spam]] = {}
+    for post in posts:
+        by_time.setdefault(post.id.rpartition("-")[0], []).append(post)
+    assert all(len(some) == 6 and len({post.email for post in some}) == 1 for some in by_time.values())
+    assert len({post.email for post in posts}) > 2
+    assert sum(post.email == "flood@flood.example" for post in posts) > 6
+    unknown = [[name for name in post.body if name.startswith("field ")] for post in posts]
+    assert all(len(names) == 120 for names in unknown)
+    assert len({name for names in unknown for name in names}) == 120 * len(posts)
+    assert {len(post.body[name]) for post, names in zip(posts, unknown, strict=True) for name in names} == {2_000}
+    assert posts[-1].at > plan.seconds * 0.7
+    assert list(flood(Plan(7))) == []
 
 
 # --- a made-up history in which all is well -------------------------------------------------------------------------

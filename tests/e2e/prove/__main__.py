@@ -166,6 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--leads", type=int, default=Plan.leads)
     parser.add_argument("--reps", type=int, default=Plan.reps)
     parser.add_argument("--seconds", type=float, help="of the client's stream (480; over three brokers 780)")
+    parser.add_argument("--flood", action="store_true", help="anonymous posts of many large fields beside the stream")
     parser.add_argument("--short", action="store_true", help="two minutes; judges counts, not times")
     parser.add_argument("--directory", type=Path, help="where everything is kept (a new one)")
     parser.add_argument("--again", type=Path, metavar="DIRECTORY", help="only judge what a run has kept there")
@@ -174,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         again = kept(asked.again)
         print(again)
         return 1 if again.broken else 0
-    plan = short(asked.seed, asked.brokers, asked.kafka) if asked.short else _plan(asked)
+    plan = short(asked.seed, asked.brokers, asked.kafka, flood=asked.flood) if asked.short else _plan(asked)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))  # in order: what was started is ended
     directory = asked.directory or Path(tempfile.mkdtemp(prefix="firsthour-prove-"))
     print(f"seed {plan.seed}; everything is kept in {directory}", flush=True)
@@ -188,7 +189,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _plan(asked: argparse.Namespace) -> Plan:
     seconds = asked.seconds or (Plan.seconds if asked.brokers == 1 else SECONDS_OF_THREE)
-    return Plan(asked.seed, asked.events, asked.leads, asked.reps, asked.brokers, asked.kafka, seconds)
+    given = (asked.seed, asked.events, asked.leads, asked.reps, asked.brokers, asked.kafka, seconds)
+    return Plan(*given, flood=asked.flood)
 
 
 if __name__ == "__main__":

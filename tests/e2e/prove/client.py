@@ -16,7 +16,7 @@ from typing import Any, Final, TextIO
 import httpx
 
 from tests.e2e.processes import ADMIN
-from tests.e2e.prove.plan import ACTED_ON, Plan, Post, address
+from tests.e2e.prove.plan import ACTED_ON, Plan, Post, address, flood
 
 TIMEOUT_SECONDS: Final = 10.0
 WAIT_SECONDS: Final = (0.1, 1.0)  # between attempts
@@ -44,6 +44,7 @@ class Client:
         with self._log_file.open("a", encoding="utf-8", buffering=1) as self._log:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._act_on_some(began))
+                group.create_task(self._flood(began))
                 for post in posts:
                     await asyncio.sleep(began + post.at - time.monotonic())
                     await self._window.acquire()
@@ -71,6 +72,15 @@ class Client:
             await self._insist("/v1/events", post.body, post.gateway, about, {})
         finally:
             self._window.release()
+
+    async def _flood(self, began: float) -> None:
+        """The forms of strangers: each once more until it is answered, without a key."""
+        async with asyncio.TaskGroup() as group:
+            for spam in flood(self._plan):
+                await asyncio.sleep(began + spam.at - time.monotonic())
+                about = {"kind": "event", "id": spam.id, "type": "form.submitted", "email": spam.email}
+                anonymous = {"authorization": ""}
+                group.create_task(self._insist("/v1/forms/demo-request", spam.body, spam.gateway, about, anonymous))
 
     async def _insist(
         self, path: str, body: dict[str, Any], gateway: int, about: dict[str, Any], headers: dict[str, str]

@@ -33,6 +33,7 @@ class Plan:
     reassign_at: float = 80.0
     kill_every: tuple[float, float] = (2.0, 5.0)
     short: bool = False
+    flood: bool = False  # anonymous posts of many large fields to the public form, beside the stream
 
     @property
     def capacity(self) -> int:
@@ -44,9 +45,12 @@ class Plan:
         return max(1, self.reps // POOL_REPS)
 
 
-def short(seed: int, brokers: int = 1, kafka: str = "4.3.0") -> Plan:
+def short(seed: int, brokers: int = 1, kafka: str = "4.3.0", *, flood: bool = False) -> Plan:
     """What fits into two minutes beside other tests."""
-    return Plan(seed, 700, 280, 60, brokers, kafka, seconds=30.0, ladder=(0.0, 4.0, 8.0), reassign_at=12.0, short=True)
+    ladder = (0.0, 4.0, 8.0)
+    return Plan(
+        seed, 700, 280, 60, brokers, kafka, seconds=30.0, ladder=ladder, reassign_at=12.0, short=True, flood=flood
+    )
 
 
 # --- the agreement ------------------------------------------------------------------------------------------------
@@ -168,6 +172,41 @@ def _data(kind: str, chance: random.Random) -> dict[str, Any]:
 def _post(plan: Plan, at: float, id: str, type: str, lead: int, data: dict[str, Any]) -> Post:
     email = address(lead)
     return Post(at, crc32(id.encode()) & 1, id, type, email, {"id": id, "type": type, "email": email, "data": data})
+
+
+# --- the flood ----------------------------------------------------------------------------------------------------
+
+FLOODS: Final = 8
+POSTS_OF_FLOOD: Final = 6
+FIELDS_OF_POST: Final = 120
+FIELD_CHARS: Final = 2_000
+
+
+@dataclass(frozen=True)
+class Spam:
+    """One anonymous form of a flood, sent at `at` to gateway number `gateway` first."""
+
+    at: float
+    gateway: int
+    id: str
+    email: str
+    body: dict[str, Any] = field(hash=False)
+
+
+def flood(plan: Plan) -> Iterator[Spam]:
+    """Floods all through the stream: six forms of one address at once, each with 120 large fields of new names. Every
+    other flood is of the same address, the rest of addresses of their own. Each is a lead of a pool like the others."""
+    for n in range(FLOODS if plan.flood else 0):
+        at = n / FLOODS * plan.seconds * 0.9
+        email = "flood@flood.example" if n % 2 == 0 else f"flood{n}@flood.example"
+        for m in range(POSTS_OF_FLOOD):
+            id = f"flood-{n}-{m}"
+            fields = {
+                f"field {n} {m} {number}": (f"{number} " * FIELD_CHARS)[:FIELD_CHARS]
+                for number in range(FIELDS_OF_POST)
+            }
+            body = {"email": email, "_id": id, "employees": 50 + n % plan.pools * 100, **fields}
+            yield Spam(at + m * 0.05, m & 1, id, email, body)
 
 
 def address(lead: int) -> str:

@@ -9,6 +9,7 @@ from tests.e2e.prove import judge, judge_pages
 from tests.e2e.prove.history import History
 from tests.e2e.prove.judge import Finding, Kind
 from tests.e2e.prove.judge_pages import why_again
+from tests.e2e.prove.plan import FIELDS_OF_POST, flood
 from tests.e2e.prove.processes import Ended
 
 SHOWN_MAX = 40
@@ -70,6 +71,7 @@ def _run_rows(history: History) -> list[tuple[str, str]]:
         ("seed", f"{plan.seed}"),
         ("Kafka", f"{plan.kafka}, {brokers}"),
         ("asked", f"{plan.events} events, {plan.leads} leads, {plan.reps} reps, {plan.seconds:g} s"),
+        ("flood", f"{sum(1 for _ in flood(plan))} forms of {FIELDS_OF_POST} large fields" if plan.flood else "none"),
     ]
 
 
