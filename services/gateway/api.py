@@ -19,6 +19,12 @@ _IDEMPOTENCY: Final = {
 }
 
 
+_FORM_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    202: {"content": {"text/html": {"schema": _TEXT}}, "description": "Taken. A browser sees a page."},
+    303: {"description": "Taken. A browser goes on to `_redirect` or to the page of the source."},
+}
+
+
 class Mistake(Answer):
     """Where an item could not be mapped, and why."""
 
@@ -64,6 +70,7 @@ def router(resources: Resources) -> APIRouter:
             for media in ("application/x-www-form-urlencoded", "multipart/form-data", "application/json")
         },
         [_path("form"), _IDEMPOTENCY],
+        _FORM_RESPONSES,
     )
     _show(
         api,
@@ -79,13 +86,21 @@ def _path(name: str) -> dict[str, Any]:
     return {"in": "path", "name": name, "required": True, "schema": _TEXT}
 
 
-def _show(api: APIRouter, path: str, summary: str, content: dict[str, Any], parameters: list[dict[str, Any]]) -> None:
+def _show(
+    api: APIRouter,
+    path: str,
+    summary: str,
+    content: dict[str, Any],
+    parameters: list[dict[str, Any]],
+    responses: dict[int | str, dict[str, Any]] | None = None,
+) -> None:
     api.add_api_route(
         path,
         _not_here,
         methods=["POST"],
         status_code=202,
         response_model=Accepted,
+        responses=responses,
         summary=summary,
         operation_id=f"post{path.replace('/', '_').replace('{', '').replace('}', '')}",
         openapi_extra={"requestBody": {"required": True, "content": content}, "parameters": parameters},

@@ -16,6 +16,9 @@ def test_every_path_of_the_gateway_is_documented(room: Room) -> None:
     taken = {path: set(operations["post"]["requestBody"]["content"]) for path, operations in paths.items()}
     assert "application/cloudevents-batch+json" in taken["/v1/events"]
     assert "multipart/form-data" in taken["/v1/forms/{form}"]
+    forms = paths["/v1/forms/{form}"]["post"]["responses"]
+    assert set(forms["202"]["content"]) == {"application/json", "text/html"}
+    assert "303" in forms
     assert all("202" in operations["post"]["responses"] for operations in paths.values())
 
 
