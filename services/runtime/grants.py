@@ -77,7 +77,7 @@ def grant(connection: Connection, prefix: str) -> None:
 
 def statements(relations: Iterable[str], roles: Mapping[str, str]) -> Iterator[str]:
     """The statements for these tables and views. `roles`: the name of each role in the database. A table that is of a
-    newer version, and so unknown, is granted to nobody."""
+    newer version, and so unknown, is granted to no role."""
     everyone = ", ".join(map(_quoted, roles.values()))
     yield f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {everyone}"
     yield f"GRANT USAGE ON SCHEMA public TO {everyone}"
