@@ -281,6 +281,7 @@ TABLES: Final[dict[str, Table]] = {
             "state": "what the rep last said; what was told to others is `said`",
             "until": "an absence that ends is said anew",
             "updated_at": "orders what is said, not what is known",
+            "reason": _SHOWN,
         },
     ),
     "router_turns": Table(
