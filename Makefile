@@ -70,7 +70,7 @@ replay: $(RUN_STAMP) ## post FILE=some.csv as form events to a throwaway install
 	@$(BIN)/python -m $(if $(filter distributed,$(PROFILE)),tests.e2e.replay "$(FILE)" --kafka-version $(KAFKA_VERSION) \
 		--brokers $(BROKERS),services.tools.replay "$(FILE)") $(ARGS)
 
-prove: $(DEV_STAMP) ## kill processes, broker and database of a distributed installation, and judge from outside (SEED=7 BROKERS=3)
+prove: $(DEV_STAMP) ## kill processes, broker and database of a distributed installation, and judge from outside (SEED=7 BROKERS=3 ARGS=--flood)
 	@$(BIN)/python -m tests.e2e.prove --brokers $(BROKERS) --kafka $(KAFKA_VERSION) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 prove-embedded: $(DEV_STAMP) ## kill a whole replay on the embedded profile ten times, and judge from outside (ARGS="--seed N")
