@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from deploy.local import jars, machine
 from deploy.local import kafka as local_kafka
@@ -21,6 +22,9 @@ __all__ = [
     "places",
     "profile",
 ]  # fixtures, here so that there is one of each: what is of a session is of a definition
+
+settings.register_profile("busy", deadline=None)  # the machine may be: how long an example takes says nothing
+settings.load_profile("busy")
 
 KAFKA_VERSION = os.environ.get("KAFKA_VERSION") or local_kafka.VERSION
 

@@ -260,14 +260,15 @@ class World:
         """Somebody is at our tables."""
         await self.system.units.run(lambda unit: do(unit, statement))
 
-    async def drop_view(self, name: str) -> str:
-        """Somebody drops this view; what would make it again."""
-        question = f"SELECT sql FROM sqlite_master WHERE name = '{name}'"
+    async def break_view(self, name: str) -> None:
+        """Somebody makes this view anew, with a fault: each question to it fails."""
+        question, fault = f"SELECT sql FROM sqlite_master WHERE name = '{name}'", "abs(-9223372036854775807 - 1)"
         if self.places is not None:
-            question = f"SELECT 'CREATE VIEW {name} AS ' || pg_get_viewdef('{name}')"
+            question, fault = f"SELECT 'CREATE VIEW {name} AS ' || pg_get_viewdef('{name}')", "1 / 0"
         [[definition]] = await self.rows(question)
+        whole = str(definition)[str(definition).index("SELECT") :].rstrip("; ")
         await self.do(f"DROP VIEW {name}")
-        return str(definition)
+        await self.do(f"CREATE VIEW {name} AS SELECT * FROM ({whole}) AS whole WHERE {fault} = 1")
 
     # --- reps and managers ----------------------------------------------------------------------------------------------
 
