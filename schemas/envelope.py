@@ -4,6 +4,7 @@ Our own codec because the reference package costs some 70 us an event; a test ho
 the extension of that name (the record's key); `dataschema` names our event and its major version.
 """
 
+import re
 from datetime import datetime
 from functools import lru_cache
 from typing import TypeVar, cast
@@ -61,6 +62,8 @@ class _Written(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     dataschema: str
 
 
+_QUOTED = re.compile(r"""(Invalid enum value|unknown field) (['"`]).*\2(?= - at |$)""", re.DOTALL)
+
 _encode = msgspec.json.Encoder().encode
 _envelope = msgspec.json.Decoder(Envelope)
 _data = {event: msgspec.json.Decoder(event) for event in {*BY_TYPE.values(), Happened}}
@@ -85,7 +88,7 @@ def decode(body: bytes) -> Envelope:
     try:
         found = _envelope.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
-        raise UnknownEventError(f"not a FirstHour event: {broken}") from broken
+        raise UnknownEventError(f"not a FirstHour event: {_without_values(broken)}") from broken
     if found.dataschema != dataschema(found.type):
         raise UnknownEventError(f"schema {found.dataschema!r}: this code knows {dataschema(found.type)!r}")
     return found
@@ -96,9 +99,15 @@ def data_of(envelope: Envelope, shape: type[E]) -> E:
     try:
         return cast(E, _data[shape].decode(envelope.data))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
-        raise UnknownEventError(f"{envelope.type} {envelope.id}: {broken}") from broken
+        raise UnknownEventError(f"{envelope.type} {envelope.id}: {_without_values(broken)}") from broken
 
 
 def event_of(envelope: Envelope) -> Event:
     """The event inside, as the shape its type names."""
     return data_of(envelope, BY_TYPE.get(envelope.type, Happened))
+
+
+def _without_values(broken: Exception) -> str:
+    """What a decoder says, without the content that it quotes: `error` of a dead letter is listed, its body is not."""
+    said = str(broken) if isinstance(broken, msgspec.DecodeError) else type(broken).__name__
+    return _QUOTED.sub(r"\1", said)

@@ -5,15 +5,18 @@ oldest on: first the posts of robots and what was dealt with, so that a flood do
 """
 
 import re
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from schemas.envelope import RecordTooLargeError, UnknownEventError
 from services.runtime import db
 from services.runtime.clock import micros, moment, new_id
 from services.runtime.log import Row
@@ -22,6 +25,7 @@ from services.runtime.settings import Settings
 GATEWAY: Final = "gateway"
 PUBLISHER: Final = "publisher"
 ROW_BYTES: Final = 512  # what a letter takes beside what is in it
+_HOME: Final = Path(__file__).parents[2]
 ROOM_ROWS: Final = 1_000  # letters that may go for one that comes; together at least as large as the largest
 
 dead_letters = sa.Table(
@@ -257,6 +261,20 @@ def bury(
     if excess > 0:
         _make_room(connection, budget, excess)
     return letter
+
+
+def reason(failure: Exception) -> str:
+    """Why a handler failed: the kind of the failure and where it was raised. Its own text stays out, as a driver quotes
+    statements with their values, and a lookup the key that it missed."""
+    if isinstance(failure, UnknownEventError | RecordTooLargeError):
+        return f"{type(failure).__name__}: {failure}"  # of our own wording
+    told, where = getattr(failure, "orig", failure), ""
+    code = getattr(told, "sqlstate", None) or getattr(told, "sqlite_errorname", None)
+    for frame in traceback.extract_tb(failure.__traceback__):
+        path = Path(frame.filename)
+        if path.is_relative_to(_HOME / "services") or path.is_relative_to(_HOME / "schemas"):
+            where = f" at {path.relative_to(_HOME).as_posix()}:{frame.lineno}"
+    return f"{type(failure).__name__}{f' {code}' if code else ''}{where}"
 
 
 def bury_refused(

@@ -365,7 +365,7 @@ class Worker:
                 key=record.key,
                 body=record.body,
                 retention=self._retention,
-                error=f"{type(failure).__name__}: {failure}",
+                error=deadletters.reason(failure),
                 code=VERSION,
                 tries=tries,
             )

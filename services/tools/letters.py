@@ -64,7 +64,7 @@ async def retry(units: Units, clock: Clock, services: Sequence[Service], id: str
             await _failed(units, clock, id, refused.detail or refused.title)
         raise
     except Exception as failure:
-        await _failed(units, clock, id, f"{type(failure).__name__}: {failure}")
+        await _failed(units, clock, id, deadletters.reason(failure))
         raise Problem(
             422,
             "Still not handled",

@@ -23,7 +23,7 @@ class Handler:
 
     def __call__(self, batch: Sequence[Record], unit: Unit) -> None:
         if self.refuses & {record.event_id for record in batch}:
-            raise ValueError("cannot take this")
+            raise ValueError("cannot take ada@corp.example")
         unit.after.append(lambda: self.handled.extend(record.event_id for record in batch))
 
 
@@ -96,7 +96,8 @@ async def test_one_poisonous_event_is_kept_and_the_rest_goes_on(backend: Backend
     letters = await backend.reads(letters_waiting)
     assert [(letter.source, letter.tries) for letter in letters] == [("bad", worker.TRIES_MAX)]
     assert b'"bad"' in letters[0].body
-    assert "cannot take this" in letters[0].error
+    assert letters[0].error.startswith("ValueError at services/runtime/")
+    assert "corp" not in letters[0].error
 
 
 async def test_a_poisonous_event_leaves_no_seen_row_so_that_it_can_be_retried(backend: Backend) -> None:

@@ -1,0 +1,43 @@
+"""The reason of a dead letter is listed for managers: it tells the kind and the place of a failure, and no content."""
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+from schemas.envelope import UnknownEventError, data_of, decode, encode
+from schemas.events import RepChanged
+from services.runtime import deadletters
+
+PERSON = "ada@corp.example"
+AT = datetime(2026, 12, 1, tzinfo=UTC)
+
+
+def test_a_failed_statement_is_told_without_its_values() -> None:
+    with sa.create_engine("sqlite://").connect() as connection:
+        connection.execute(sa.text("CREATE TABLE people (email TEXT PRIMARY KEY)"))
+        add = sa.text("INSERT INTO people VALUES (:email)").bindparams(email=PERSON)
+        connection.execute(add)
+        with pytest.raises(sa.exc.IntegrityError) as caught:
+            connection.execute(add)
+    assert PERSON in str(caught.value)
+    assert deadletters.reason(caught.value) == "IntegrityError SQLITE_CONSTRAINT_PRIMARYKEY"
+
+
+def test_a_failure_of_ours_is_told_by_its_place() -> None:
+    with pytest.raises(TypeError) as caught:
+        deadletters._storable(None)  # type: ignore[arg-type]
+    assert deadletters.reason(caught.value).startswith("TypeError at services/runtime/deadletters.py:")
+
+
+def test_a_record_that_is_none_of_ours_is_told_by_its_field_and_not_its_value() -> None:
+    event = RepChanged(rep="ana", at=AT, state="away")
+    body = encode(event, id="1", source="router", time=AT, key="ana")
+    for wrong in (PERSON, f"it's ' - at {PERSON}"):
+        changed = body.replace(b'"state":"away"', b'"state":' + msgspec.json.encode(wrong))
+        with pytest.raises(UnknownEventError) as caught:
+            data_of(decode(changed), RepChanged)
+        said = deadletters.reason(caught.value)
+        assert PERSON not in said
+        assert "Invalid enum value - at `$.state`" in said
