@@ -12,9 +12,9 @@ from services.notifier.claims import Desk, message
 from services.notifier.domain.clock import Clock, Terms
 from services.notifier.domain.page import Page
 from services.notifier.text import words
+from services.runtime import cursors
 from services.runtime.auth import Principal, needs
 from services.runtime.config import Config
-from services.runtime.problem import Problem
 from services.runtime.service import Resources
 
 _CURSOR = re.compile(r"(\d{1,18})-([0-9a-f-]{36})", re.ASCII)
@@ -40,17 +40,8 @@ def router(resources: Resources) -> APIRouter:
 
 
 def _before(cursor: str | None) -> tuple[int, str] | None:
-    if cursor is None:
-        return None
-    found = _CURSOR.fullmatch(cursor)
-    if found is None:
-        raise Problem(
-            422,
-            "Unknown cursor",
-            "Pass `next` of the answer before as it is, or leave `cursor` out.",
-            errors=[{"pointer": "query:cursor", "detail": "not a cursor of this list"}],
-        )
-    return int(found[1]), found[2]
+    found = cursors.read(cursor, _CURSOR)
+    return (int(found[0]), found[1]) if found else None
 
 
 def _listing(

@@ -167,13 +167,7 @@ class Cursor(NamedTuple):
 
 
 BEGINNING: Final = Cursor(0, "")
-_CURSOR: Final = re.compile(r"(\d{1,18})-([0-9a-z-]{1,60})", re.ASCII)
-
-
-def cursor_of(text: str) -> Cursor | None:
-    """The cursor that was written so; None when it is none."""
-    found = _CURSOR.fullmatch(text)
-    return Cursor(int(found[1]), found[2]) if found else None
+CURSOR: Final = re.compile(r"(\d{1,18})-([0-9a-z-]{1,60})", re.ASCII)
 
 
 @dataclass(frozen=True)

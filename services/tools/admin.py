@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from schemas.http import Body, KeyCreated, Moment, Name
 from schemas.sources import ApiSource
-from services.runtime import auth, deadletters, idempotency, outbox
+from services.runtime import auth, cursors, deadletters, idempotency, outbox
 from services.runtime.auth import Key, Keys, Principal, needs
 from services.runtime.idempotency import Once, idempotent
 from services.runtime.problem import Fault, Problem
@@ -193,17 +193,8 @@ def _letters(api: APIRouter, resources: Resources, services: Sequence[Service]) 
 
 
 def _after(cursor: str | None) -> deadletters.Cursor:
-    if cursor is None:
-        return deadletters.BEGINNING
-    found = deadletters.cursor_of(cursor)
-    if found is None:
-        raise Problem(
-            422,
-            "Unknown cursor",
-            "Pass `next` of the answer before as it is, or leave `cursor` out.",
-            errors=[{"pointer": "query:cursor", "detail": "not a cursor of this list"}],
-        )
-    return found
+    found = cursors.read(cursor, deadletters.CURSOR)
+    return deadletters.Cursor(int(found[0]), found[1]) if found else deadletters.BEGINNING
 
 
 # --- checks ------------------------------------------------------------------------------------------------------
