@@ -69,7 +69,11 @@ EVENT: Final[Shape] = {
             "description": "Yours; the same again when you retry, which makes a retry harmless.",
         },
         "type": TYPE,
-        "time": {"type": "string", "format": "date-time", "description": "When it happened; now, when left out."},
+        "time": {
+            "type": "string",
+            "format": "date-time",
+            "description": "When it happened; now, when left out. A date alone is taken as the end of that day.",
+        },
         "email": {**TEXT, "description": "Whose event it is: this, or one of the next three."},
         "phone": {**TEXT, "description": "E.164, or national beside a `country` in `data`."},
         "crm_id": TEXT,

@@ -165,6 +165,24 @@ async def test_somebody_with_a_phone_alone_is_called(opened: Opened) -> None:
     assert world.slack.messages[0]["text"].startswith("Hot lead: call Ann Lee")
 
 
+async def test_a_deal_with_a_date_alone_follows_what_happened_on_that_day(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.touch(CTO, by="ana")
+    today = world.clock.business().date().isoformat()
+    await world.event("opportunity.changed", email=CTO, stage="open", time=today)
+    assert await world.status_of(CTO) == "opportunity"
+    await world.event("opportunity.changed", email=CTO, stage="lost", time=today)
+    assert await world.status_of(CTO) == "nurturing"
+    await world.wait(minutes=1)
+    await world.event("form.submitted", email=CTO, form="demo-request", time=today)
+    assert await world.status_of(CTO) == "assigned"
+    await world.event("touch.recorded", email=CTO, channel="phone", answered=True, time=today)
+    assert await world.status_of(CTO) == "working"
+    await world.event("consent.withdrawn", email=CTO, time=today)
+    await world.event("consent.given", email=CTO, time=today)
+    assert await world.status_of(CTO) == "opted-out"
+
+
 async def test_a_deal_won_in_the_crm_makes_a_customer(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.touch(CTO, by="ana")

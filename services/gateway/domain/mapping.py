@@ -6,7 +6,7 @@ verified in nothing but shape: normalised identifiers, flat facts about the pers
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha1
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
@@ -25,6 +25,7 @@ NAMESPACE: Final = uuid5(NAMESPACE_URL, "urn:firsthour:events")
 _IN_NAMESPACE: Final = sha1(NAMESPACE.bytes, usedforsecurity=False)
 ID_MAX: Final = 500  # characters
 SHORT_FORM: Final = frozenset({"id", "type", "time", "email", "phone", "crm_id", "anonymous_id", "source", "data"})
+_LAST_OF_DAY: Final = timedelta(days=1, microseconds=-1)
 NOBODYS: Final = frozenset({"cost.recorded"})  # about no person
 
 
@@ -70,7 +71,7 @@ def understand(
     flags: tuple[str, ...] = (FLAG_FACTS,) if sorter.dropped else ()
     at, given = now, sent.get("time")
     if given is not None:
-        at, change = _happened_at(given, now, where)
+        at, change = _happened_at(given, type_, now, where)
         altered = altered or change is not None
         if change == FLAG_TIME:
             flags = (*flags, FLAG_TIME)
@@ -144,13 +145,19 @@ def _id(sent: Mapping[str, Json], where: str) -> str:
     raise UnmappableError(f"{where}/id", what, "give each event an id of its own, and send the same one when you retry")
 
 
-def _happened_at(given: Json, now: datetime, where: str) -> tuple[datetime, str | None]:
-    """When it happened, and what was changed: an impossible time counts as now and is flagged, a fast clock's is cut."""
+def _happened_at(given: Json, type_: str, now: datetime, where: str) -> tuple[datetime, str | None]:
+    """When it happened, and what was changed: an impossible time counts as now and is flagged, a fast clock's is cut.
+
+    A date alone, as CRMs give it, is the end of that day: its midnight would make a deal, a touch or an opt-out older than
+    what it followed on the same day. A consent is the beginning: it ends only an opt-out that is surely older.
+    """
     if type(given) is str and not given.strip():
         return now, None
     at = values.moment_of(given, f"{where}/time")
     if at is None or not is_possible(at, now):
         return now, FLAG_TIME
+    if at <= now and type_ != "consent.given" and values.is_date(given):
+        return min(at + _LAST_OF_DAY, now), None
     return (at, None) if at <= now else (now, "cut")
 
 

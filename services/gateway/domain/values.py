@@ -209,6 +209,7 @@ _REMEDY_TIME = "write it as 2026-12-31T09:30:00Z, or leave it out"
 _NUMBER_OF_TIME = re.compile(r"[+-]?\d{1,20}(?:\.\d{1,9})?", re.ASCII)
 _BASIC_DATE = re.compile(r"(?:19|20)\d{6}", re.ASCII)  # 20261231
 _ZERO_DATE = re.compile(r"0{4}-0{2}-0{2}(?:[T ][0:.]*)?Z?", re.ASCII)  # as MySQL writes no date at all
+_DATE_CHARS_MAX: Final = 10  # with a time of day it is longer
 _UNITS: Final = ((100_000_000_000_000_000, 1_000_000_000), (100_000_000_000_000, 1_000_000), (_SECONDS_MAX, 1_000))
 
 
@@ -235,6 +236,15 @@ def moment_of(value: Json, pointer: str) -> datetime | None:
         return EPOCH + timedelta(microseconds=round(value * 1_000_000 / unit))
     except (ValueError, OverflowError):
         return None
+
+
+def is_date(value: Json) -> bool:
+    """Tell whether a time that can be read is a date alone, without a time of day."""
+    if not isinstance(value, str):
+        return False
+    written = value[:_WORD_MAX].strip()
+    is_number = _NUMBER_OF_TIME.fullmatch(written) is not None and _BASIC_DATE.fullmatch(written) is None
+    return len(written) <= _DATE_CHARS_MAX and not is_number
 
 
 def _in_utc(at: datetime) -> datetime | None:

@@ -168,9 +168,26 @@ def test_a_time_within_a_day_ahead_counts_as_now_and_the_past_as_it_was() -> Non
     for ahead in ("2026-12-01T10:00:01+01:00", "2026-12-02T09:00:00Z"):
         event = happened({}, time=ahead)
         assert (event.at, event.happened.altered, event.happened.flags) == (NOW, True, ())
-    for past in ("2011-03-05", "2000-01-01T00:00:00Z"):
+    for past in ("2011-03-05T00:00", "2000-01-01T00:00:00Z"):
         event = happened({}, time=past)
         assert (event.at, event.happened.altered) == (datetime.fromisoformat(past[:10]).replace(tzinfo=UTC), False)
+
+
+@pytest.mark.parametrize("type", ["form.submitted", "opportunity.changed", "touch.recorded", "consent.withdrawn"])
+def test_a_date_alone_is_the_end_of_that_day_and_never_ahead(type: str) -> None:
+    for today in ("2026-12-01", "20261201", " 2026-12-01 ", "2026-W49-2"):
+        event = happened({}, type, time=today)
+        assert (event.at, event.happened.altered, event.happened.flags) == (NOW, False, ())
+    assert happened({}, type, time="2011-03-05").at == datetime(2011, 3, 5, 23, 59, 59, 999_999, tzinfo=UTC)
+    assert happened({}, type, time="2026-12-02").at == NOW
+    for with_time in ("2026-12-01T00", "20261201T00", "2026-12-01 00:00"):
+        assert happened({}, type, time=with_time).at == datetime(2026, 12, 1, tzinfo=UTC)
+    for seconds in (1796083200, "1796083200"):
+        assert happened({}, type, time=seconds).at == datetime(2026, 12, 1, tzinfo=UTC)
+
+
+def test_a_consent_of_a_date_alone_is_from_the_beginning_of_that_day() -> None:
+    assert happened({}, "consent.given", time="2026-12-01").at == datetime(2026, 12, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
