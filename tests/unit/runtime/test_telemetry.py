@@ -16,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
+from services.gateway import bodies
+from services.gateway.domain.values import UnmappableError
 from services.runtime import loglines
 from services.runtime.telemetry import Telemetry
 
@@ -32,7 +34,8 @@ def restored() -> Iterator[None]:
     yield
     root.handlers[:], root.level, logging.raiseExceptions = kept
     sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
-    logging.getLogger("uvicorn.access").disabled = False
+    for name in ("uvicorn.access", "python_multipart.multipart"):
+        logging.getLogger(name).disabled = False
     structlog.reset_defaults()
 
 
@@ -166,6 +169,12 @@ def test_a_malformed_library_line_prints_nothing_elsewhere(out: io.StringIO, cap
     logging.getLogger("uvicorn.error").warning("%d %d", *[CANARY])
     assert silent_about_the_canary(out)
     assert CANARY not in "".join(capfd.readouterr())
+
+
+def test_malformed_forms_of_anybody_fill_no_log(lines: io.StringIO) -> None:
+    with pytest.raises(UnmappableError):
+        bodies.form(b"--y", bodies.MULTIPART, {b"boundary": b"x"})
+    assert lines.getvalue() == ""
 
 
 def test_the_servers_own_lines_are_readable_and_its_access_lines_absent(lines: io.StringIO) -> None:
