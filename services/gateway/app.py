@@ -171,11 +171,12 @@ class Gateway:
 
     async def _form(self, asked: Asked) -> Reply:
         form = self._form_at(asked)
-        _refuse_encoded(asked.headers)
         header = asked.headers.get(b"content-type", b"")
         media, options = bodies.content_type(header)
-        key = self._idempotency_key(asked.headers)
+        key: str | None = None
         try:
+            key = self._idempotency_key(asked.headers)
+            _refuse_encoded(asked.headers)
             fields, altered = bodies.form(asked.body, media, options)
             given = forms.given_id(fields)
             id = given or key or new_id()
@@ -186,19 +187,17 @@ class Gateway:
             now, received = self._clock.business(), self._clock.real()
             found = ingest.form_post(form, fields, id=id, referer=referer, now=now, altered=altered, received=received)
             rows = ingest.rows([found])
-        except UnmappableError as wrong:
-            if not asked.body.strip():
-                raise ingest.problem_of(wrong) from None
-            # A person may wait for an answer behind it. The header is kept whole: it holds the boundary.
-            letter = await self._bury(asked.path, form.source, header.decode("latin-1"), asked.body, wrong, key or "")
-            raise ingest.problem_of(wrong, letter) from None
-        if given is None and key is None:
-            reply = await self._keep(form.source, [found], rows)
-        else:
-            print_, scope = forms.retry_of(fields), f"form POST {asked.path}"
-            # A hidden field is the same for every post of many a page: only the same fields again are a retry.
-            once = key or idempotency.fingerprint(id.encode(), print_.encode())
-            reply = await self._keep_once(form.source, [found], rows, scope, once, print_, asked.extra)
+            if given is None and key is None:
+                reply = await self._keep(form.source, [found], rows)
+            else:
+                print_, scope = forms.retry_of(fields), f"form POST {asked.path}"
+                # A hidden field is the same for every post of many a page: only the same fields again are a retry.
+                once = key or idempotency.fingerprint(id.encode(), print_.encode())
+                reply = await self._keep_once(form.source, [found], rows, scope, once, print_, asked.extra)
+        except (UnmappableError, Problem) as wrong:
+            kept = wrong.status < 500 and asked.body.strip()
+            letter = await self._bury_form(asked, form, wrong, key or "") if kept else None
+            raise ingest.refusal_of(wrong, letter) from None
         return replies.sent_on(asked.headers, form, fields, media, reply)
 
     async def _hook(self, asked: Asked) -> Reply:
@@ -343,7 +342,7 @@ class Gateway:
             [one.sent_id for one in found], letters, len(bad), [ingest.fault_of(item.wrong) for item in bad]
         )
 
-    async def _bury(self, path: str, source: str, media: str, body: bytes, wrong: UnmappableError, id: str = "") -> str:
+    async def _bury(self, path: str, source: str, media: str, body: bytes, wrong: Exception, id: str = "") -> str:
         work = ingest.burial(
             path=path,
             source=source,
@@ -356,6 +355,11 @@ class Gateway:
         letter = await self._units.run(work)
         self._telemetry.dead_letter("gateway")
         return letter
+
+    async def _bury_form(self, asked: Asked, form: Form, wrong: UnmappableError | Problem, id: str) -> str:
+        """A person may wait for an answer behind what is refused. The content type is kept whole: it holds the boundary."""
+        media = asked.headers.get(b"content-type", b"").decode("latin-1")
+        return await self._bury(asked.path, form.source, media, asked.body, wrong, id)
 
     async def _bury_robot(self, asked: Asked, form: Form, id: str) -> None:
         """Kept, because now and then a person's browser fills every field it sees."""

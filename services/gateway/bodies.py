@@ -19,7 +19,10 @@ JSON: Final = "application/json"
 FIELDS_MAX: Final = 500
 HEADER_MAX: Final = 1_000  # bytes of a content type; a boundary has at most 70
 
-PART_HEADER_MAX: Final = 1_024  # bytes of a line in the head of a part; to read its parameters takes the square
+PART_HEADER_MAX: Final = 1_024  # bytes of a line in the head of a part
+PARAMETERS_MAX: Final = (
+    10  # of such a line; to read n of them takes more than n steps, and a body has hundreds of lines
+)
 
 _QUOTED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BYTES = {f"{a}{b}".encode(): bytes.fromhex(a + b) for a in "0123456789abcdefABCDEF" for b in "0123456789abcdefABCDEF"}
@@ -180,8 +183,7 @@ class _Parts:
         self._body += data[start:end]
 
     def end(self) -> None:
-        disposition = self._headers.get(b"content-disposition", b"").decode("latin-1")
-        kind, options = parse_options_header(disposition)
+        kind, options = self._parameters(b"content-disposition")
         name = options.get(b"name")
         if kind != b"form-data" or name is None:
             raise UnmappableError(
@@ -191,8 +193,15 @@ class _Parts:
             if options[b"filename"] or self._body:  # an empty one is a file field left alone
                 raise UnmappableError("#", "the form holds a file", "send text fields alone; leave files out", 415)
             return
-        own = parse_options_header(self._headers.get(b"content-type", b"").decode("latin-1"))[1].get(b"charset")
+        own = self._parameters(b"content-type")[1].get(b"charset")
         self.pairs.append((name, bytes(self._body), codec_of(own) if own else None))
+
+    def _parameters(self, header: bytes) -> tuple[bytes, Options]:
+        line = self._headers.get(header, b"")
+        if line.count(b";") > PARAMETERS_MAX:
+            what = f"the head of a part has more than {PARAMETERS_MAX} parameters"
+            raise UnmappableError("#", what, "send its name and its charset alone", 400)
+        return parse_options_header(line.decode("latin-1"))
 
     def finished(self) -> None:
         self.ended = True

@@ -36,6 +36,7 @@ UNTIMED_MAX: Final = timedelta(days=20)
 What happened earlier may be a replay of a captured delivery, unless the signature says when it was sent."""
 ENVELOPE_SOURCE: Final = "urn:firsthour:gateway"
 APART_MAX: Final = 20  # bad items of one body that become letters of their own
+_KEPT: Final = " The body is kept: it can be corrected and retried."
 EVENT_MEDIA: Final = f"{bodies.JSON}, {cloudevents.STRUCTURED}, {cloudevents.BATCH}"
 
 
@@ -259,7 +260,7 @@ def problem_of(wrong: UnmappableError, dead_letter: str | None = None) -> Proble
     titles = {400: "Body not readable", 403: "Forbidden", 413: "Body too large", 415: "Unsupported media type"}
     title = titles.get(wrong.status, "Event not understood")
     place = wrong.pointer.rpartition("/")[2] if "/" in wrong.pointer else ""
-    kept = " The body is kept: it can be corrected and retried." if dead_letter else ""
+    kept = _KEPT if dead_letter else ""
     return Problem(
         wrong.status,
         title,
@@ -267,6 +268,16 @@ def problem_of(wrong: UnmappableError, dead_letter: str | None = None) -> Proble
         errors=[fault_of(wrong)],
         extensions={"dead_letter": dead_letter} if dead_letter else None,
     )
+
+
+def refusal_of(wrong: UnmappableError | Problem, dead_letter: str | None) -> Problem:
+    """As `problem_of`, of whatever a form was refused for."""
+    if isinstance(wrong, UnmappableError):
+        return problem_of(wrong, dead_letter)
+    if dead_letter:
+        wrong.detail += _KEPT
+        wrong.extensions["dead_letter"] = dead_letter
+    return wrong
 
 
 def fault_of(wrong: UnmappableError) -> Fault:

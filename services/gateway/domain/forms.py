@@ -13,7 +13,8 @@ from services.gateway.domain.mapping import ID_MAX
 from services.gateway.domain.values import Json, UnmappableError, last, plain
 
 _ANY: Final = "*"
-_IDENTIFIERS: Final = ("email", "phone", "anonymous_id")
+_REACHED_BY: Final = ("email", "phone")
+_IDENTIFIERS: Final = (*_REACHED_BY, "anonymous_id")
 _CONTROL: Final = ("id", "_id", "_redirect", "_charset_")  # about the post, not about the person
 _URL_MAX: Final = 2_000
 _UNCHECKED: Final = frozenset({"false", "0", "0.0", "off", "no"})  # how scripts write a checkbox left alone
@@ -131,6 +132,7 @@ def short_form(form: Form, fields: Mapping[str, Json], id: str, referer: str | N
             into[ours] = _identifier(value) if ours in _IDENTIFIERS else value
         else:
             data[name] = value
+    _keep_apart_what_is_no_text(made, data)
     if not (made.get("email") or made.get("phone")):
         raise UnmappableError("#/email", "is missing", "send an `email` or a `phone`, so that somebody can answer")
     path = _path_of(referer)
@@ -149,6 +151,18 @@ def _put(into: dict[str, Json], name: str, value: Json) -> None:
 def _identifier(value: Json) -> Json:
     value = last(value)
     return value.strip() if isinstance(value, str) else value
+
+
+def _keep_apart_what_is_no_text(made: dict[str, Json], data: dict[str, Json]) -> None:
+    """Where one identifier can be used, another that cannot be one is a custom fact and costs the person no answer."""
+    wrong = [name for name in _IDENTIFIERS if not _can_identify(made.get(name))]
+    if wrong and any(made.get(name) for name in _REACHED_BY if name not in wrong):
+        for name in wrong:
+            data[f"custom.{name}"] = made.pop(name)
+
+
+def _can_identify(value: Json) -> bool:
+    return value is None or type(value) is int or (type(value) is str and len(value) <= ID_MAX)
 
 
 def _path_of(referer: str | None) -> str | None:

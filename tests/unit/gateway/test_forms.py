@@ -298,7 +298,7 @@ async def test_a_body_that_is_no_form_is_refused_and_kept(
 ) -> None:
     answer = await room.ask("POST", DEMO, headers, body)
     assert answer.status == status
-    kept = bool(body) and status != 413 and "content-encoding" not in headers
+    kept = bool(body) and status != 413
     assert [(letter.body, letter.content_type) for letter in room.letters] == (
         [(body, headers.get("content-type", ""))] if kept else []
     )
@@ -346,6 +346,33 @@ async def posted(room: Room, body: bytes, media: str = "application/x-www-form-u
 async def test_a_bad_email_beside_a_good_phone_does_not_lose_the_person(room: Room, email: str) -> None:
     event = await posted(room, urlencode({"email": email, "phone": "+49 30 123456"}).encode())
     assert (event.email, event.phone, event.person) == (None, "+4930123456", {"custom.email": email})
+
+
+@pytest.mark.parametrize("name", ["email", "phone", "anonymous_id"])
+@pytest.mark.parametrize("given", [False, 1.5, {"value": "1"}, "1" * 600])
+async def test_an_identifier_that_is_no_text_beside_a_good_one_does_not_lose_the_person(
+    room: Room, name: str, given: object
+) -> None:
+    good = {"phone": "+4930123456"} if name == "email" else {"email": "ann@acme.example"}
+    event = await posted(room, json.dumps(good | {name: given}).encode(), "application/json")
+    assert {"email": event.email, "phone": event.phone} == {"email": None, "phone": None} | good
+    assert any(fact.startswith(f"custom.{name}") for fact in event.person)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"content-encoding": "gzip"}, 415),
+        ({"idempotency-key": "k" * 300}, 400),
+        ({"idempotency-key": "used"}, 422),
+    ],
+)
+async def test_a_form_whose_head_is_refused_is_kept(room: Room, headers: dict[str, str], status: int) -> None:
+    await room.form({"email": "bo@acme.example"}, **{"idempotency-key": "used"})
+    answer = await room.form(ANN, **headers)
+    assert answer.status == status
+    assert [letter.id for letter in room.letters] == [answer.json["dead_letter"]]
+    assert room.letters[0].body == urlencode(ANN).encode()
 
 
 @pytest.mark.parametrize(
@@ -453,6 +480,13 @@ def test_percent_signs_are_decoded_as_the_standard_library_does(text: bytes) -> 
 
 async def test_the_head_of_a_part_is_bounded(room: Room) -> None:
     headers, body = multipart([('name="email"', b"ann@acme.example"), ("name=a" + ';"' * 600, b"x")])
+    assert (await room.ask("POST", DEMO, headers, body)).status == 400
+    assert [letter.body for letter in room.letters] == [body]
+
+
+@pytest.mark.parametrize("part", ['name="a"' + ";=" * 11, 'name="a"\r\ncontent-type: text/plain' + ";=" * 11])
+async def test_the_parameters_of_a_part_are_bounded(room: Room, part: str) -> None:
+    headers, body = multipart([('name="email"', b"ann@acme.example"), (part, b"x")])
     assert (await room.ask("POST", DEMO, headers, body)).status == 400
     assert [letter.body for letter in room.letters] == [body]
 
