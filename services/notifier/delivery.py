@@ -98,7 +98,7 @@ class Delivery:
             self._away = False
         except StorageError as failure:
             if not self._away:
-                _log.warning("storage unavailable", consumer=self.name, error_type=type(failure).__name__)
+                _log.warning("storage unavailable", consumer=self.name, problem=str(failure))
             self._away = True
             await asyncio.sleep(STORAGE_SECONDS)
         return max(0.0, self._seconds_left()) if self.room() > 0 else LOOK_SECONDS
@@ -214,4 +214,4 @@ class Delivery:
         try:
             await self._record()
         except StorageError as failure:
-            _log.warning("storage unavailable", consumer=self.name, error_type=type(failure).__name__)
+            _log.warning("storage unavailable", consumer=self.name, problem=str(failure))

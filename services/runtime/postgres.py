@@ -193,6 +193,12 @@ def sqlstate(failure: BaseException) -> str | None:
     return getattr(told, "sqlstate", None)
 
 
+def replanned(failure: BaseException) -> bool:
+    """Whether a migration changed a table that the session has plans for. The driver has thrown them away by now."""
+    told = failure.orig.__cause__ if isinstance(failure, DBAPIError) and failure.orig else failure
+    return isinstance(told, asyncpg.InvalidCachedStatementError)
+
+
 def lost(failure: BaseException) -> bool:
     """Whether the connection is of no use any more."""
     if isinstance(failure, DBAPIError):
@@ -325,6 +331,8 @@ class PostgresUnits:
         if not committing:
             if sqlstate(failure) in _AGAIN:
                 return _AgainError(StorageError(f"the database is too busy: {_kind(failure)}"))
+            if replanned(failure):
+                return _AgainError(StorageError("the tables are being changed"))
             if known is not None and lost(failure):
                 self._well = False
                 return _AgainError(known)
@@ -364,9 +372,9 @@ class PostgresReads:
             try:
                 return await self._once(work)
             except (DBAPIError, NoConnectionError, OSError) as failure:
-                if not lost(failure):
+                if not lost(failure) and not replanned(failure):
                     raise storage_error(failure) or failure from failure
-            try:  # the connection was of a server that is gone; another may find it back
+            try:  # the connection was of a server that is gone, or its plans of tables as they were
                 return await self._once(work)
             except (DBAPIError, NoConnectionError, OSError) as failure:
                 raise storage_error(failure) or failure from failure

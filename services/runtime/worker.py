@@ -253,7 +253,7 @@ class Worker:
             except StorageError as failure:
                 failures, self.waits_for = failures + 1, str(failure)
                 if failures == 1:
-                    _log.warning("storage unavailable", consumer=self.consumer, error_type=type(failure).__name__)
+                    _log.warning("storage unavailable", consumer=self.consumer, problem=str(failure))
                 await asyncio.sleep(min(BACKOFF_MAX_SECONDS, 0.1 * 2 ** min(failures, 6)) * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
 
     async def step(self) -> bool:
@@ -415,7 +415,7 @@ class Ticker:
                 away = False
             except StorageError as failure:
                 if not away:
-                    _log.warning("storage unavailable", consumer=self.name, error_type=type(failure).__name__)
+                    _log.warning("storage unavailable", consumer=self.name, problem=str(failure))
                 away, seconds = True, BACKOFF_AWAY_SECONDS
             except Exception as failure:  # noqa: BLE001  # a tick that fails must not end; it is retried and said
                 _log.error("tick failed", consumer=self.name, exc_info=failure)

@@ -9,12 +9,15 @@ import pytest
 import sqlalchemy as sa
 
 from deploy.local.postgres import Server
-from services.runtime import database_look, endpoints, settings
+from services.runtime import database_look, db, endpoints, settings
+from services.runtime.clock import HandClock
 from services.runtime.migrate import UnknownTablesError, is_current, migrate, state
-from services.runtime.postgres import PostgresReads, open_engine
+from services.runtime.postgres import Pool, PostgresReads, PostgresUnits, open_engine
 from services.runtime.sqlite import writer_engine
 from services.runtime.unit import StorageError
+from tests.contract.conftest import NO_CONFIG
 from tests.e2e.processes import ROOT, environment
+from tests.places import do
 
 COMMANDS = [
     ("apply", "--config", "deploy/examples"),
@@ -58,6 +61,26 @@ async def test_a_statement_on_tables_that_are_not_there_is_a_state_to_wait_for(u
     await reads.close()
     (trouble,) = await database_look.examine_database(known)
     assert (str(trouble) + "\n", trouble.stops) == (SENTENCE, True)
+
+
+_ALTER = sa.text('ALTER TABLE kept ALTER COLUMN name TYPE text COLLATE "C"')
+_KEPT = db.Sql(lambda _: sa.select(sa.column("name")).select_from(sa.table("kept")))
+
+
+async def test_a_migration_under_a_process_that_runs_fails_no_unit_and_no_reading(unprepared: str) -> None:
+    url, arguments = endpoints.database(settings.load(database_url=unprepared, kafka_bootstrap="127.0.0.1:1"))
+    pool, engine = Pool(url, arguments, size=1), open_engine(url, arguments, size=1)
+    units = PostgresUnits(pool, HandClock(), lambda *_: NO_CONFIG, partitions=1, ask=None)
+    reads = PostgresReads(open_engine(url, arguments, size=1))
+    await units.run(lambda unit: do(unit, "CREATE TABLE kept (name text)"))
+    for _ in range(2):  # the sessions have plans for the table as it is at first
+        assert list(await units.run(lambda unit: _KEPT.all(unit.connection))) == []
+        assert list(await reads(_KEPT.all)) == []
+        async with engine.begin() as connection:
+            await connection.execute(_ALTER)
+    await engine.dispose()
+    await units.close()
+    await reads.close()
 
 
 @pytest.mark.parametrize(
