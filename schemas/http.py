@@ -3,6 +3,7 @@
 Bodies refuse fields they do not know. Times must carry an offset and are turned to UTC. Answers only ever gain fields.
 """
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Generic, Literal, TypeVar
 
@@ -40,11 +41,26 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(
 NOT_BLANK = "[^\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u3000\\u3164]"
 """Matches a text with a character that is seen, in any dialect of regular expressions."""
 
+_SEEN = re.compile(NOT_BLANK)
+
+
+def _seen(text: str) -> str:
+    if not _SEEN.search(text):
+        raise ValueError("must have a character that is seen")
+    return text
+
+
 Reason = Annotated[
-    str, BeforeValidator(_clean), Field(min_length=1, max_length=500, json_schema_extra={"pattern": NOT_BLANK})
+    str,
+    BeforeValidator(_clean),
+    Field(min_length=1, max_length=500, json_schema_extra={"pattern": NOT_BLANK}),
+    AfterValidator(_seen),
 ]
 Name = Annotated[
-    str, BeforeValidator(_clean), Field(min_length=1, max_length=200, json_schema_extra={"pattern": NOT_BLANK})
+    str,
+    BeforeValidator(_clean),
+    Field(min_length=1, max_length=200, json_schema_extra={"pattern": NOT_BLANK}),
+    AfterValidator(_seen),
 ]
 Note = Annotated[str, BeforeValidator(_clean), Field(max_length=4000)]
 

@@ -28,6 +28,8 @@ from services.runtime.telemetry import Telemetry
 from services.runtime.version import VERSION
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_UNREADABLE: Final = "There was an error parsing the body"
+"""FastAPI's words for JSON that is not UTF-8, too deep or holds a number that is too long."""
 _PROBLEM_SCHEMA: Final = {"$ref": "#/components/schemas/Problem"}
 
 
@@ -152,6 +154,8 @@ def _http(request: Request, error: HTTPException) -> Problem:
         headers = {name: value for name, value in headers.items() if name.lower() != "allow"} | {"Allow": allowed}
         return Problem(405, "Method not allowed", f"This path answers {allowed}.", headers=headers)
     detail = str(error.detail or "")
+    if detail == _UNREADABLE:
+        return Problem(400, "Body not readable", "The body is not JSON that can be read. Send a JSON object in UTF-8.")
     return Problem(error.status_code, "", "" if detail == phrase(error.status_code) else detail, headers=headers)
 
 

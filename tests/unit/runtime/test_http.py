@@ -186,6 +186,8 @@ async def test_an_answer_that_breaks_off_is_not_finished(site: Site) -> None:
         ({}, "#/rep"),
         ({"rep": 7}, "#/rep"),
         ({"rep": "  "}, "#/rep"),
+        ({"rep": "\u3164"}, "#/rep"),
+        ({"rep": "ana", "reason": "\u200b"}, "#/reason"),
         ({"rep": "ana", "force": "yes"}, "#/force"),
         ({"rep": "ana", "a/b~c": CANARY}, "#/a~1b~0c"),
         ([CANARY], "#"),
@@ -212,6 +214,11 @@ async def test_hostile_json_is_a_clients_error(site: Site, body: bytes) -> None:
     answer = await site.ask("POST", "/v1/leads/l1/assign", content=body, headers=JSON)
     problem(answer, answer.status_code)
     assert answer.status_code in (400, 422)
+
+
+async def test_json_that_cannot_be_read_is_told_with_the_remedy(site: Site) -> None:
+    said = problem(await site.ask("POST", "/v1/leads/l1/assign", content=b'"\xff\xfe"', headers=JSON), 400)
+    assert said["detail"].endswith("Send a JSON object in UTF-8.")
 
 
 async def test_another_media_type_is_415(site: Site) -> None:
