@@ -36,7 +36,7 @@ from services.runtime.worker import Worker
 T = TypeVar("T")
 
 KEY: Final = "bench-0123456789abcdef0123456789abcdef"
-HOOK_SECRET: Final = "bench-secret"  # noqa: S105  # of a source that lives for three minutes
+HOOK_SECRET: Final = "of-a-source-that-lives-for-three-minutes"  # noqa: S105
 HOOK: Final = "bench"
 REPS: Final = 12
 LOOK_SECONDS: Final = 0.002

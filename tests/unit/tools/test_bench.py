@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from services.compose import open_clock, open_system
+from services.runtime import source_secrets
 from services.runtime.clock import HostClock
 from services.runtime.conditions import compile_set, trace_set
 from services.runtime.config import load
@@ -48,6 +49,11 @@ def test_percentiles_are_values_that_were_measured() -> None:
 
 
 # --- what is fed --------------------------------------------------------------------------------------------------
+
+
+def test_the_signed_source_of_the_world_takes_its_hooks(tmp_path: Path) -> None:
+    found = source_secrets.examine(load(furnish(tmp_path) / "config"), {})
+    assert (found.errors, found.warnings) == ((), ())
 
 
 def test_the_configuration_of_the_bench_can_be_put_in_force(tmp_path: Path) -> None:
