@@ -445,7 +445,7 @@ async def test_somebody_else_behind_the_port_is_told(look: Look) -> None:
 
 
 async def test_doctor_names_both_and_what_to_do(tmp_path: Path, guarded: Guarded, secured: Server) -> None:
-    (tmp_path / "data").mkdir()
+    (tmp_path / "data").mkdir(mode=0o700)
     more: dict[str, Any] = {"config_dir": tmp_path / "config", "data_dir": tmp_path / "data"}
     well = guarded.settings("PLAINTEXT", kafka_prefix="doctor.", **more | {"database_url": at(secured)})
     found = {one.what: one for one in await doctor.examine(well, HostClock(), None)}
@@ -453,6 +453,7 @@ async def test_doctor_names_both_and_what_to_do(tmp_path: Path, guarded: Guarded
     assert found["in force"].remedy == "run `firsthour apply`"
     await create_topics(well)
     found = {one.what: one for one in await doctor.examine(well, HostClock(), None)}
+    found.pop("python")  # of the machine that runs the test
     assert {what for what, one in found.items() if one.verdict != "ok"} == {"in force"}
     assert found.keys() >= {"kafka", "database", "tables", "clocks", "dead letters", "spool"}
 

@@ -25,7 +25,7 @@ def process(*services: str) -> Process:
 
 
 def knowing(config: Config) -> Distributed:
-    return cast(Distributed, SimpleNamespace(config=SimpleNamespace(current=config)))
+    return cast(Distributed, SimpleNamespace(config=SimpleNamespace(current=config), runners={}))
 
 
 @pytest.fixture
