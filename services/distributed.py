@@ -19,7 +19,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from schemas.topics import ALL
 from services.compose import KEYS_SECONDS, Gauges, all_services, keep_running, paging_warnings, run_all
+from services.gateway import pages, replies
 from services.gateway.app import Gateway
+from services.gateway.ingest import FORMS_PATH
 from services.notifier.channels.base import Channel
 from services.runtime import (
     auth,
@@ -31,6 +33,7 @@ from services.runtime import (
     source_secrets,
 )
 from services.runtime.applied import AppliedConfig
+from services.runtime.asgi import header
 from services.runtime.clock import Clock, SharedClock
 from services.runtime.deadletters import bury_refused, retention_of
 from services.runtime.housekeeping import Housekeeping
@@ -49,7 +52,7 @@ from services.runtime.postgres import (
     open_engine,
 )
 from services.runtime.private_files import write_private
-from services.runtime.problem import Problem, problem_response
+from services.runtime.problem import Problem
 from services.runtime.publisher import CONNECTIONS, SESSION, Publisher
 from services.runtime.reach import Trouble
 from services.runtime.reads import Reads
@@ -651,10 +654,11 @@ class Door:
                 "Not ready yet. The operator's log says why, and `/readyz` does with a key.",
                 headers={"Retry-After": str(RETRY_SECONDS)},
             )
-            status, headers, body = problem_response(problem, "")
-            raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-            await send({"type": "http.response.start", "status": status, "headers": raw})
-            await send({"type": "http.response.body", "body": body})
+            shown = scope["path"].startswith(FORMS_PATH) and pages.is_wanted(header(scope, b"accept") or b"")
+            reply = replies.refusal(problem, "", scope["method"], scope["path"], shown)
+            headers = [*reply.headers, (b"cache-control", b"no-store")]
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            await send({"type": "http.response.body", "body": reply.body})
         else:
             await self._waiting(scope, receive, send)
 

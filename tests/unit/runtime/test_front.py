@@ -42,6 +42,18 @@ async def test_before_the_start_no_path_names_a_host_a_user_or_a_broker(method: 
             assert list(told.json()["checks"].values()) == list(REASONS)
 
 
+async def test_before_the_start_a_visitor_of_a_form_sees_a_page() -> None:
+    door = Door(Keys(HandClock(), given=ADMIN))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://site") as client:
+        shown = await client.post("/v1/forms/demo-request", headers={"accept": "text/html"})
+        told = await client.post("/v1/forms/demo-request")
+    assert (shown.status_code, shown.headers["content-type"]) == (503, "text/html; charset=utf-8")
+    assert "send it again in a moment" in shown.text
+    assert (told.status_code, told.json()["title"]) == (503, "Starting")
+    assert shown.headers["cache-control"] == told.headers["cache-control"] == "no-store"
+    assert shown.headers["retry-after"] == told.headers["retry-after"]
+
+
 # --- metrics -----------------------------------------------------------------------------------------------------
 
 
