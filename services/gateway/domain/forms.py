@@ -150,7 +150,11 @@ def _put(into: dict[str, Json], name: str, value: Json) -> None:
 
 def _identifier(value: Json) -> Json:
     value = last(value)
-    return value.strip() if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    stripped = value.strip()
+    # The blank before a digit may have been the plus of an international number: the reading of numbers decides.
+    return f" {stripped}" if value[:1] == " " and stripped[:1].isdigit() else stripped
 
 
 def _keep_apart_what_is_no_text(made: dict[str, Json], data: dict[str, Json]) -> None:

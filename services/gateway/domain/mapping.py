@@ -214,10 +214,13 @@ def _phone(
     given = _given(sent, data, "phone", where)
     if given is None:
         return None, None
+    country = str(person.get("country") or person.get("company.country") or "") or None
     try:
-        country = str(person.get("country") or person.get("company.country") or "")
-        return normalise.phone(given, country or None), None
+        return normalise.phone(given, country), None
     except normalise.MalformedError as wrong:
+        if given[:1] == " ":  # the plus of an international number, posted without encoding, is decoded as a blank
+            with suppress(normalise.MalformedError):
+                return normalise.phone("+" + given.lstrip(), None), None
         place = _place(sent, "phone", where)
         return None, _NotOneError(place, f"is no number: {_within(wrong.what)}", wrong.remedy, given)
 

@@ -348,6 +348,15 @@ async def test_a_bad_email_beside_a_good_phone_does_not_lose_the_person(room: Ro
     assert (event.email, event.phone, event.person) == (None, "+4930123456", {"custom.email": email})
 
 
+async def test_a_plus_that_was_not_encoded_is_still_that_of_the_number(room: Room) -> None:
+    event = await posted(room, b"email=n/a&phone=+49 30 123456")
+    assert event.phone == "+4930123456"
+    event = await posted(room, b"phone= 030 123456&country=DE&email= 1@acme.example")
+    assert (event.phone, event.email) == ("+4930123456", "1@acme.example")
+    refused = await room.ask("POST", DEMO, {"content-type": "application/x-www-form-urlencoded"}, b"phone= 030 123456")
+    assert refused.status == 422
+
+
 @pytest.mark.parametrize("name", ["email", "phone", "anonymous_id"])
 @pytest.mark.parametrize("given", [False, 1.5, {"value": "1"}, "1" * 600])
 async def test_an_identifier_that_is_no_text_beside_a_good_one_does_not_lose_the_person(
