@@ -40,8 +40,7 @@ def open_private(path: Path, flags: int) -> int:
         raise
     try:
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise UnsafeFileError(f"{path}: is not a regular file; remove it, or name another --data directory")
+        _refuse_unsafe(path, found)
         if stat.S_IMODE(found.st_mode) & _OTHERS:
             with contextlib.suppress(PermissionError):  # of another user: `exposure` names the directory
                 os.fchmod(descriptor, MODE)
@@ -65,9 +64,36 @@ def secure_sqlite(file: Path) -> None:
 
     What the system refuses is left to SQLite to report. Raises `UnsafeFileError`.
     """
+    with contextlib.suppress(OSError):  # one that exists, as a link or otherwise, is judged below
+        os.close(open_private(file, os.O_RDWR | os.O_CREAT | os.O_EXCL))
     for suffix in _SQLITE_SUFFIXES:
         with contextlib.suppress(OSError):
-            os.close(open_private(file.with_name(file.name + suffix), os.O_RDWR | (0 if suffix else os.O_CREAT)))
+            _restrict(file.with_name(file.name + suffix))
+
+
+def _restrict(path: Path) -> None:
+    """Give a file that exists the mode 0600, without opening it for reading or writing.
+
+    When a process closes any such descriptor of a file, the system drops all locks that the process holds on that file,
+    those of SQLite's connections among them: another process would then cut the shared memory from under them.
+    """
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC) if hasattr(os, "O_PATH") else None
+    try:
+        found = path.lstat() if descriptor is None else os.fstat(descriptor)
+        _refuse_unsafe(path, found)
+        if stat.S_IMODE(found.st_mode) & _OTHERS:
+            with contextlib.suppress(PermissionError):
+                Path(path if descriptor is None else f"/proc/self/fd/{descriptor}").chmod(MODE)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _refuse_unsafe(path: Path, found: os.stat_result) -> None:
+    if stat.S_ISLNK(found.st_mode):
+        raise UnsafeFileError(f"{path}: is a symbolic link; remove it, or name another --data directory")
+    if not stat.S_ISREG(found.st_mode):
+        raise UnsafeFileError(f"{path}: is not a regular file; remove it, or name another --data directory")
 
 
 def exposure(directory: Path) -> str | None:

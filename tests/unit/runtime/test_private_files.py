@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +46,28 @@ def test_files_that_an_older_version_left_open_are_closed(open_directory: Path) 
     engine = writer_engine(open_directory / "firsthour.db")
     with hold(open_directory), engine.connect():
         assert set(modes(open_directory).values()) == {"600"}
+    engine.dispose()
+
+
+_TAKES_THE_LAST_LOCK = """import fcntl, sys
+with open(sys.argv[1], "r+b") as file:  # SQLite's dead man's switch: who gets it alone truncates the shared memory
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 128)
+"""
+
+
+def test_a_further_connection_leaves_the_locks_of_the_first(open_directory: Path) -> None:
+    engine = writer_engine(open_directory / "firsthour.db")
+    with engine.connect() as first:
+        first.exec_driver_sql("CREATE TABLE t (x)")
+        first.commit()
+        with writer_engine(open_directory / "firsthour.db").connect():
+            taken = subprocess.run(
+                [sys.executable, "-c", _TAKES_THE_LAST_LOCK, open_directory / "firsthour.db-shm"],
+                check=False,
+                capture_output=True,
+                text=True,
+            )
+        assert "BlockingIOError" in taken.stderr
     engine.dispose()
 
 
