@@ -139,7 +139,7 @@ class _Source:
         self.lines: list[str] = []
         self.tried: list[str] = []
         self._traced = traced
-        self._constants: dict[tuple[type, object], str] = {}
+        self._constants: dict[tuple[type, tuple[type, ...], object], str] = {}
         self._fields: dict[str, int] = {}
         self._forms: dict[str, str] = {}
 
@@ -153,7 +153,9 @@ class _Source:
 
     def constant(self, value: object) -> str:
         """The name under which `value` is bound."""
-        key = (type(value), value)
+        # 0 and False are equal, in a tuple too, and are told apart here: a trace shows what the rule says.
+        kinds = tuple(map(type, value)) if isinstance(value, tuple) else ()
+        key = (type(value), kinds, value)
         if key not in self._constants:
             self._constants[key] = f"k{len(self._constants)}"
             self.names[self._constants[key]] = value

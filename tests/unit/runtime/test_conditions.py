@@ -280,6 +280,13 @@ def test_compiled_conditions_mean_what_they_say(rules: list[Node], facts: dict[s
         assert seen.held == asked(seen.op, seen.wanted, had)
 
 
+def test_a_trace_tells_zero_from_false() -> None:
+    of_number, of_truth = Test("title", "in", (1, 0)), Test("title", "in", (1, False))
+    traced = trace_set([of_number, of_truth])({"title": 0})
+    assert [[type(one.wanted[1]) for one in rule.tests] for rule in traced] == [[int], [bool]]  # type: ignore[index]
+    assert [rule.held for rule in traced] == [True, False]
+
+
 @given(
     st.lists(nodes, max_size=3),
     st.dictionaries(st.sampled_from(FIELDS), st.sampled_from([[], {}, None, b"x", object(), math.nan])),
