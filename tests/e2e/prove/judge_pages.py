@@ -1,8 +1,8 @@
 """The judge of what reached people: every rung's page, how often it arrived, and how late.
 
-The agreement's ladder counts from each assignment, so each `lead.assigned` on `routes` owes its rungs until the lead is
-touched, accepted, opted out or given on. A page whose ladder ended before it came is excused where it could have been
-that late: within `LATE_SECONDS_MAX`, or later when more than one fault lay between.
+Each `lead.assigned` on `routes` owes the rungs of the agreement's ladder until the lead is touched, accepted, opted out or
+given on. A rung is due its span after the rung before it was told. A page whose ladder ended before it came is excused
+where it could have been that late: within `LATE_SECONDS_MAX`, or later when more than one fault lay between.
 """
 
 from collections import Counter
@@ -40,13 +40,12 @@ class Rung:
     ended: float | None
     arrivals: Sequence[Receipt] = ()
     failed: bool = False
-    bundled: float | None = None  # when the later page that took it in arrived
     excused: bool = False
 
     @property
     def told(self) -> float | None:
         """When the person first knew."""
-        return self.arrivals[0].at if self.arrivals else self.bundled
+        return self.arrivals[0].at if self.arrivals else None
 
     @property
     def missing(self) -> bool:
@@ -69,17 +68,33 @@ def rungs(history: History) -> list[Rung]:
 
 
 def _ladder(history: History, lead: str, assigned: Record, later: Sequence[Record], failed: set[str]) -> Iterator[Rung]:
-    epoch, person, start = assigned.data["epoch"], assigned.data["rep"], assigned.moment("assigned_at")
+    epoch, person = assigned.data["epoch"], assigned.data["rep"]
     ended = next((record.moment("at") for record in later if _ends(record, assigned)), None)
-    bundled: float | None = None
-    found = []
-    for number, after in reversed(list(enumerate(history.plan.ladder))):
-        id, due = page_id(lead, epoch, number, person), start + after
-        arrivals = history.arrived.get(id, [])
-        excused = _excused(history, due, ended)
-        found.append(Rung(id, lead, epoch, number, person, due, ended, arrivals, id in failed, bundled, excused))
-        bundled = arrivals[0].at if arrivals else bundled
-    yield from reversed(found)
+    for number, due in enumerate(_due(history, lead, assigned, later)[:-1]):
+        id = page_id(lead, epoch, number, person)
+        arrivals, excused = history.arrived.get(id, []), _excused(history, due, ended)
+        yield Rung(id, lead, epoch, number, person, due, ended, arrivals, id in failed, excused)
+
+
+def _due(history: History, lead: str, assigned: Record, later: Sequence[Record]) -> list[float]:
+    """When each rung of an assignment is due; the change of owner is the last.
+
+    A rung comes its span after the rung before it was told: at the first arrival of its page, however late that is said to
+    be sent, or when the owner accepted while the page was overdue. A rung that never came delays none.
+    """
+    epoch, person, start = assigned.data["epoch"], assigned.data["rep"], assigned.moment("assigned_at")
+    accepts = (record for record in later if record.type == "lead.accepted" and record.data["epoch"] == epoch)
+    accepted = next((record.moment("at") for record in accepts), None)
+    delay, found = 0.0, list[float]()
+    for number, after in enumerate(history.plan.ladder):
+        planned = start + after
+        found.append(planned + delay)
+        told = [arrival.at for arrival in history.arrived.get(page_id(lead, epoch, number, person), [])]
+        if accepted is not None and accepted >= found[-1]:
+            told.append(accepted)
+        if told:
+            delay = max(0.0, min(told) - planned)
+    return [*found, start + history.plan.reassign_at + delay]
 
 
 def _excused(history: History, due: float, ended: float | None) -> bool:
@@ -129,7 +144,7 @@ def reassignments(history: History) -> Iterator[tuple[str, int, float, float | N
             if record.type == "lead.assigned" and record.data.get("touched_at") is None:
                 ends = (r for r in records[place + 1 :] if r.type != "lead.accepted" and _ends(r, record))
                 ended = next((r.moment("at") for r in ends), None)
-                yield lead, record.data["epoch"], record.moment("assigned_at") + history.plan.reassign_at, ended
+                yield lead, record.data["epoch"], _due(history, lead, record, records[place + 1 :])[-1], ended
 
 
 def repeated(history: History) -> Iterator[Finding]:

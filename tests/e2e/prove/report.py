@@ -83,12 +83,11 @@ def _page_rows(history: History) -> list[tuple[str, str]]:
         for arrivals in history.arrived.values()
         for earlier, later in pairwise(arrivals)
     )
-    bundled = sum(not rung.arrivals and rung.bundled is not None for rung in owed)
     excused = sum(rung.told is None and rung.excused for rung in owed)
     channels = Counter(receipt.channel for receipt in history.receipts)
     return [
         ("assignments", f"{len({(rung.lead, rung.epoch) for rung in owed})}"),
-        ("pages owed", f"{len(owed)}: {bundled} bundled into a later one, {excused} ended before they came"),
+        ("pages owed", f"{len(owed)}: {excused} ended before they came"),
         ("pages arrived", f"{len(history.arrived)} ({_counts(channels)})"),
         ("deliveries of a page", "; ".join(f"{n} times: {count}" for n, count in sorted(times.items())) or "none"),
         ("told again because of", _counts(why) or "nothing"),
