@@ -360,6 +360,7 @@ def delayed(story: Story, seconds: float) -> None:
     """The page of the first assignment's last rung comes late, and so does the change of owner."""
     third = page_id("L", 1, 2, "rep1")
     story.receipts = [replace(r, at=r.at + seconds) if r.page_id == third else r for r in story.receipts]
+    story.change("L:1:3", at=moment(80.4 + seconds))
 
 
 def test_a_rung_a_minute_late_is_found_under_one_fault_and_not_under_two(story: Story) -> None:
@@ -393,6 +394,13 @@ def test_a_rung_a_minute_after_its_span_is_found_though_the_one_before_was_told_
     [found] = story.found()
     assert "rung 1" in found
     assert "61.0 s late, under no fault" in found
+
+
+def test_a_rung_that_does_not_wait_for_its_span_after_a_late_one_is_found(story: Story) -> None:
+    told_late(story, 19.0, 0.0)
+    [found] = story.found()
+    assert "rung 1" in found
+    assert "19.0 s before its time" in found
 
 
 def test_a_change_of_owner_is_due_its_span_after_the_owner_accepted_an_overdue_page(story: Story) -> None:

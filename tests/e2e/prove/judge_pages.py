@@ -17,6 +17,8 @@ from tests.e2e.prove.history import History, Receipt, Record
 from tests.e2e.prove.judge import Check, Finding
 
 LATE_SECONDS_MAX: Final = 60.0
+EARLY_SECONDS_MAX: Final = 1.0
+"""How far the clocks of a sink and of the database may lie apart."""
 RECOVERY_SECONDS: Final = 20.0
 """How long after its end a fault may still explain lateness."""
 ON_THE_WIRE_SECONDS: Final = 0.5
@@ -194,14 +196,7 @@ def lateness(history: History) -> Lateness:
     Single: between its time and its arrival there was no fault, or one (each with the time to recover from it).
     """
     found = Lateness()
-    asked = {record.data["action_id"]: record.moment("at") for record in history.said("actions")}
-    ways = [(str(rung), rung.due, rung.told) for rung in rungs(history)]
-    for lead, epoch, due, _ in reassignments(history):
-        told = asked.get(f"{lead}:{epoch}:{len(history.plan.ladder)}")
-        ways.append((f"change of owner (lead {lead}, epoch {epoch})", due, told))
-    for name, due, told in ways:
-        if told is None:
-            continue
+    for name, due, told in _ways(history):
         late = told - due
         found.worst = max(found.worst, late)
         crossed = _crossed(history.hits, due, told)
@@ -213,6 +208,18 @@ def lateness(history: History) -> Lateness:
             if late > LATE_SECONDS_MAX:
                 found.late.append(f"{name}: {late:.1f} s late, under {under}")
     return found
+
+
+def _ways(history: History) -> Iterator[tuple[str, float, float]]:
+    """What came of the ladders: what it is, when it was due, and when the person first knew or the change was asked for."""
+    for rung in rungs(history):
+        if rung.told is not None:
+            yield str(rung), rung.due, rung.told
+    asked = {record.data["action_id"]: record.moment("at") for record in history.said("actions")}
+    for lead, epoch, due, _ in reassignments(history):
+        told = asked.get(f"{lead}:{epoch}:{len(history.plan.ladder)}")
+        if told is not None:
+            yield f"change of owner (lead {lead}, epoch {epoch})", due, told
 
 
 def _crossed(hits: Sequence[Hit], due: float, told: float) -> set[str]:
@@ -228,6 +235,13 @@ def late(history: History) -> Iterator[Finding]:
     """No rung is more than 60 s late under a single fault."""
     for one in lateness(history).late:
         yield Finding("late", one)
+
+
+def early(history: History) -> Iterator[Finding]:
+    """Rungs that did not wait for their span after the rung before was told."""
+    for name, due, told in _ways(history):
+        if told < due - EARLY_SECONDS_MAX:
+            yield Finding("other", f"{name}: {due - told:.1f} s before its time")
 
 
 def settled_seconds(history: History, calm: float) -> float:
@@ -255,4 +269,4 @@ def owed(history: History) -> int:
     )
 
 
-CHECKS: Final[tuple[Check, ...]] = (missing, repeated)
+CHECKS: Final[tuple[Check, ...]] = (missing, repeated, early)
