@@ -8,7 +8,6 @@ import asyncio
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
 from typing import NamedTuple, Protocol
 from zlib import crc32
 
@@ -183,7 +182,8 @@ class Tail:
         if after < self.floor:
             return None
         start = bisect_right(self.records, after, key=lambda record: record.position)
-        return within(islice(self.records, start, start + limit))
+        stop = min(start + limit, len(self.records))
+        return within(self.records[i] for i in range(start, stop))  # by index: the newest are reached from the end
 
 
 class TableLog:
