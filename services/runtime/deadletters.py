@@ -8,7 +8,7 @@ import re
 import traceback
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -170,9 +170,9 @@ BEGINNING: Final = Cursor(0, "")
 CURSOR: Final = re.compile(r"(\d{1,18})-([0-9a-z-]{1,60})", re.ASCII)
 
 
-@dataclass(frozen=True)
-class Summary:
-    """A dead letter without what is in it."""
+@dataclass(frozen=True, kw_only=True)
+class _Letter:
+    """The fields of a dead letter that are listed and shown. Each is a column."""
 
     id: str
     at: datetime
@@ -184,6 +184,12 @@ class Summary:
     code: str
     state: str
     tries: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary(_Letter):
+    """A dead letter without its body."""
+
     bytes: int  # of the body
 
     @property
@@ -192,24 +198,14 @@ class Summary:
         return Cursor(micros(self.at), self.id)
 
 
-@dataclass(frozen=True)
-class DeadLetter:
+@dataclass(frozen=True, kw_only=True)
+class DeadLetter(_Letter):
     """One thing that was received and could not be handled. `body` is raw."""
 
-    id: str
-    at: datetime
-    consumer: str
-    origin: str
-    source: str
-    content_type: str
     body: bytes
-    error: str
-    code: str
-    state: str = "waiting"
-    tries: int = 1
-    key: str = ""
-    budget: str = ""
-    kept_bytes: int = 0
+    key: str
+    budget: str
+    kept_bytes: int
 
 
 def bury(
@@ -360,37 +356,14 @@ def _storable(error: str) -> str:
 
 
 def _summary(row: Any) -> Summary:
-    known = row._mapping
-    return Summary(
-        id=known["id"],
-        at=moment(known["at"]),
-        consumer=known["consumer"],
-        origin=known["origin"],
-        source=known["source"],
-        content_type=known["content_type"],
-        error=known["error"],
-        code=known["code"],
-        state=known["state"],
-        tries=known["tries"],
-        bytes=known["size"],
-    )
+    return Summary(**_told(row), bytes=row.size)
 
 
 def _letter(row: Any) -> DeadLetter:
+    return DeadLetter(**_told(row), body=bytes(row.body), key=row.key, budget=row.budget, kept_bytes=row.bytes)
+
+
+def _told(row: Any) -> dict[str, Any]:
+    """The fields of `_Letter`, from a row."""
     known = row._mapping
-    return DeadLetter(
-        id=known["id"],
-        at=moment(known["at"]),
-        consumer=known["consumer"],
-        origin=known["origin"],
-        source=known["source"],
-        content_type=known["content_type"],
-        body=bytes(known["body"]),
-        error=known["error"],
-        code=known["code"],
-        state=known["state"],
-        tries=known["tries"],
-        key=known["key"],
-        budget=known["budget"],
-        kept_bytes=known["bytes"],
-    )
+    return {field.name: known[field.name] for field in fields(_Letter)} | {"at": moment(known["at"])}
