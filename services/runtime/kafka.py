@@ -136,8 +136,6 @@ class KafkaProducer:
                 self._uses[client] = self._uses.get(client, 0) + 1
                 await self._led(client, TopicPartition(self._prefix + topic, partition))
             await self._batches(client, topic, partition, rows)
-        except RefusedError:
-            raise
         except _FAILURES as failure:
             self._drop(client)
             raise BrokerError(f"the broker did not take it: {type(failure).__name__}") from failure
