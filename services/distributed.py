@@ -149,7 +149,8 @@ class CachedKeys:
     def __init__(self, keys: auth.Keys, units: Units, reads: Reads, cache: Path | None) -> None:
         self._keys, self._units, self._reads = keys, units, reads
         self._cache = cache / KEYS_CACHE if cache is not None else None
-        self._known: list[auth.Key] | None = None
+        self._known: list[auth.Key] | None = None  # on the disk
+        self._failing = False
         self._recall()
 
     def _recall(self) -> None:
@@ -178,12 +179,15 @@ class CachedKeys:
         try:
             if found != self._known:
                 write_private(self._cache, msgspec.json.encode(found))
+                self._known = found
             if self._keys.read_at is not None:
                 at = self._keys.read_at.timestamp()
                 os.utime(self._cache, (at, at))  # how old the keys are, also for the process that reads them next
+            self._failing = False
         except OSError as failure:
-            _log.warning("keys not cached", error_type=type(failure).__name__)
-        self._known = found
+            if not self._failing:
+                _log.warning("keys not cached", error_type=type(failure).__name__)
+            self._failing = True
 
     async def run(self) -> None:
         while True:

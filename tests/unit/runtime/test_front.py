@@ -9,6 +9,7 @@ from typing import Any, cast
 import httpx
 import pytest
 from sqlalchemy.engine import Connection
+from structlog.testing import capture_logs
 
 from services.distributed import CachedKeys, Door
 from services.runtime.auth import Key, Keys, digest
@@ -137,6 +138,28 @@ async def test_keys_from_the_disk_are_as_old_as_when_the_database_told_them(tmp_
     await keeper.step()
     assert keys.find("Bearer fh_k") is None
     assert keys.warnings() == ()
+
+
+async def test_keys_that_cannot_be_written_leave_the_age_of_those_on_the_disk(tmp_path: Path) -> None:
+    clock, database = HandClock(), Database()
+    database.keys = [Key("k", "form", "ingest", None, digest("fh_k"), clock.now, None, None, None)]
+    _, keeper = known(clock, database, tmp_path)
+    await keeper.step()
+    in_the_way = tmp_path / f"keys.cache.{os.getpid()}.draft"
+    in_the_way.mkdir()
+    database.keys = []  # revoked
+    with capture_logs() as lines:
+        for _ in range(3):
+            clock.advance(minutes=25)
+            await keeper.step()
+    assert [line["event"] for line in lines] == ["keys not cached"]
+    keys, _ = known(clock, database, tmp_path)  # another process on the same disk
+    with pytest.raises(Problem):
+        keys.find("Bearer fh_k")
+    in_the_way.rmdir()
+    await keeper.step()
+    keys, _ = known(clock, database, tmp_path)
+    assert keys.find("Bearer fh_k") is None
 
 
 async def test_a_cache_from_a_fast_clock_is_not_younger_than_now(tmp_path: Path) -> None:
