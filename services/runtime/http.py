@@ -7,6 +7,7 @@ Around the routers stands the rim (`services.runtime.asgi`); beside them `/healt
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
@@ -61,7 +62,7 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json" if docs else None,
+        openapi_url=None,  # the framework writes the same description anew for each request
         redirect_slashes=False,  # a redirect would be built from a Host header anybody may set
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # spans quote values
         responses={422: {"description": "A body or parameter that cannot be taken", **_problem_content()}},
@@ -96,6 +97,13 @@ def _own(app: FastAPI, telemetry: Telemetry, ready: Callable[[], Readiness], doc
     async def exposition() -> Response:
         return Response(telemetry.text(), headers={"content-type": metrics.CONTENT_TYPE})
 
+    @cache
+    def written() -> bytes:
+        return bytes(JSONResponse(app.openapi()).body)
+
+    async def description() -> Response:
+        return Response(written(), media_type="application/json")
+
     async def documents() -> Response:
         policy = f"default-src 'none'; style-src '{apidocs.STYLE_HASH}'; base-uri 'none'; frame-ancestors 'none'"
         return HTMLResponse(apidocs.page(app.openapi()), headers={"content-security-policy": policy})
@@ -104,6 +112,7 @@ def _own(app: FastAPI, telemetry: Telemetry, ready: Callable[[], Readiness], doc
     router.add_api_route("/readyz", readyz, methods=looks)
     router.add_api_route("/metrics", exposition, methods=looks, dependencies=[Depends(needs(READ))])
     if docs:
+        router.add_api_route("/openapi.json", description, methods=looks)
         router.add_api_route("/docs", documents, methods=looks)
     return router
 

@@ -431,6 +431,13 @@ async def test_the_description_promises_problems_and_nothing_of_the_frameworks_o
     assert "HTTPValidationError" not in json.dumps(described)
 
 
+async def test_the_description_is_written_once(site: Site) -> None:
+    first = await site.ask("GET", "/openapi.json")
+    assert (first.headers["content-type"], first.json()) == ("application/json", site.app.openapi())
+    site.app.openapi = dict  # type: ignore[method-assign]
+    assert (await site.ask("GET", "/openapi.json")).content == first.content
+
+
 async def test_the_page_of_operations_is_escaped_and_loads_nothing(site: Site) -> None:
     answer = await site.ask("GET", "/docs")
     assert "/v1/leads/{id}/assign" in answer.text
