@@ -6,7 +6,7 @@ Each function is idempotent: its answer, given again, is its answer. Messages ne
 import re
 import unicodedata
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final, Literal, NamedTuple
 
 import idna
@@ -70,9 +70,6 @@ _RAW_FACTOR = 4  # so many times the wanted characters are looked at: the rest o
 
 _MARKS_MAX = 30  # in a row, as in the stream-safe format of UAX #15; to put n of them in order takes n squared steps
 _DOUBLE_MARKS = {0x344: "\u0308\u0301", 0xF73: "\u0f71\u0f72", 0xF75: "\u0f71\u0f74", 0xF81: "\u0f71\u0f80"}
-_MARKS = frozenset(filter(unicodedata.combining, map(chr, range(0x300, 0x1F000)))) | frozenset(map(chr, _DOUBLE_MARKS))
-_BASIC_RUN = re.compile("[" + "".join(sorted(mark for mark in _MARKS if mark < "\U00010000")) + "]+")
-_ANY_RUN = re.compile("[" + "".join(sorted(_MARKS)) + "]+")  # several times as slow
 
 
 def clean(text: str, limit: int = TEXT_MAX) -> str:
@@ -96,11 +93,28 @@ def clean(text: str, limit: int = TEXT_MAX) -> str:
     return _composed(text).strip(_EDGES)[:limit].rstrip(_EDGES)
 
 
+class _Marks(NamedTuple):
+    """The combining marks. A run of those below U+10000 is found several times as fast."""
+
+    all: frozenset[str]
+    basic_run: re.Pattern[str]
+    any_run: re.Pattern[str]
+
+
+@cache
+def _marks() -> _Marks:
+    """Collect the marks. It takes 8 ms, which a start does not wait for: long texts beyond ASCII alone need them."""
+    found = frozenset(filter(unicodedata.combining, map(chr, range(0x300, 0x1F000)))) | set(map(chr, _DOUBLE_MARKS))
+    every = "".join(sorted(found))
+    basic = "".join(mark for mark in every if mark < "\U00010000")
+    return _Marks(found, re.compile(f"[{basic}]+"), re.compile(f"[{every}]+"))
+
+
 def _composed(text: str) -> str:
     """Compose by NFC, with bounded runs of combining marks. NFC may lengthen a run, so the bound is applied again."""
-    if len(text) <= _MARKS_MAX or _MARKS.isdisjoint(text):
+    if len(text) <= _MARKS_MAX or _marks().all.isdisjoint(text):
         return unicodedata.normalize("NFC", text)
-    run = _BASIC_RUN if max(text) < "\U00010000" else _ANY_RUN
+    run = _marks().basic_run if max(text) < "\U00010000" else _marks().any_run
     text = run.sub(_bounded, text.translate(_DOUBLE_MARKS))
     return run.sub(_bounded, unicodedata.normalize("NFC", text))
 
@@ -228,7 +242,7 @@ def country(text: str) -> str | None:
 
 def language(text: str) -> str:
     """The code of a code, tag or common name (`DE`, `de-AT`, `deu` and `German` are `de`); other words in lower case."""
-    lower = unicodedata.normalize("NFC", " ".join(text[:100].split())).lower()
+    lower = unicodedata.normalize("NFC", " ".join(text[:_SHORT].split())).lower()
     primary = lower.replace("_", "-").partition("-")[0]
     code = LANGUAGES.get(lower) or LANGUAGES.get(primary)
     if code is not None:
