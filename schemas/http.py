@@ -106,25 +106,12 @@ class BackBody(Body):
     )
 
 
-class SnoozeBody(Body):
-    """Be quiet until then. The response clock goes on."""
-
-    until: Moment
-
-
 class AssignBody(Body):
     """Give the lead to this rep."""
 
     rep: Name
     reason: Reason | None = Field(None, description="Shown in the timeline.")
     force: StrictBool = Field(False, description="Also beyond the rep's capacity, or while they are away.")
-
-
-class StatusBody(Body):
-    """Move the lead along a transition of the agreement."""
-
-    to: Name
-    reason: Reason | None = None
 
 
 class Availability(Body):

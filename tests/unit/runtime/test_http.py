@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.http import AssignBody, Listing, ProblemAnswer, ReasonBody, SnoozeBody, TouchBody
+from schemas.http import AssignBody, Body, Listing, Moment, ProblemAnswer, ReasonBody, TouchBody
 from services.runtime import asgi, loglines, throttle
 from services.runtime.auth import Keys
 from services.runtime.clock import HandClock
@@ -458,8 +458,12 @@ async def test_documents_can_be_left_out() -> None:
 # --- the bodies of the contract --------------------------------------------------------------------------------
 
 
+class Timed(Body):
+    until: Moment
+
+
 def test_times_must_have_an_offset_and_become_utc() -> None:
-    body = SnoozeBody.model_validate({"until": "2026-12-01T10:00:00+01:00"})
+    body = Timed.model_validate({"until": "2026-12-01T10:00:00+01:00"})
     assert body.until == datetime(2026, 12, 1, 9, tzinfo=UTC)
     assert body.until.tzinfo is UTC
 
@@ -467,7 +471,7 @@ def test_times_must_have_an_offset_and_become_utc() -> None:
 @pytest.mark.parametrize("until", ["2026-12-01T10:00:00", 1764579600, "9999-12-31T23:59:59-01:00", None, "soon", True])
 def test_other_times_are_refused(until: object) -> None:
     with pytest.raises(ValueError, match="until"):
-        SnoozeBody.model_validate({"until": until})
+        Timed.model_validate({"until": until})
 
 
 def test_text_from_outside_can_be_stored_anywhere() -> None:
