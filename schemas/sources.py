@@ -1,7 +1,7 @@
 """The shape of `sources.yaml`: where events come from, how each sender is verified, and how its body maps to ours."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
@@ -21,7 +21,7 @@ TOUCH = "touch.recorded"
 DEAL = "opportunity.changed"
 ANY_CUSTOM = "custom.*"
 MARKETING_TYPES = (*(type for type in OUTSIDE_TYPES if type not in (TOUCH, DEAL)), ANY_CUSTOM)
-"""What any sender may send. A touch ends a promise and a deal moves a lead, so these two are for senders allowed to."""
+"""The types that any sender may send. A touch ends a promise and a deal moves a lead, so these two must be allowed."""
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 Header = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
@@ -57,6 +57,11 @@ def _sent_type(value: str) -> str:
 
 SentTypes = Annotated[tuple[Annotated[str, AfterValidator(_sent_type)], ...], Field(min_length=1)]
 """Types of event, `custom.*` for every one of your own."""
+
+
+def may_send(types: Collection[str], type: str) -> bool:
+    """Tell whether a sender of these types may send this one. `custom.*` among them stands for every custom type."""
+    return type in types or (ANY_CUSTOM in types and type.startswith("custom."))
 
 
 class Secret(Shape):
@@ -164,8 +169,7 @@ class WebhookSource(Shape):
     @model_validator(mode="after")
     def _may_send_what_it_maps(self) -> Self:
         for mapping in self.events:
-            listed = mapping.type in self.sends or (ANY_CUSTOM in self.sends and mapping.type.startswith("custom."))
-            if not listed:
+            if not may_send(self.sends, mapping.type):
                 raise wrong(f"`events` makes {mapping.type}, which `types` does not list", "add it to `types`")
         return self
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter
 
-from schemas.http import Answer
+from schemas.http import Answer, Fault
 from services.gateway import shapes
 from services.runtime.problem import Problem
 from services.runtime.service import Resources
@@ -25,25 +25,18 @@ _FORM_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-class Mistake(Answer):
-    """Where an item could not be mapped, and why."""
-
-    pointer: str
-    detail: str
-
-
 class Accepted(Answer):
     """Kept durably. `ids` are your own where you gave them.
 
     The other members are there when items of a webhook's list could not be mapped: how many were taken and how many
-    kept, under which dead letters, and what is wrong with them.
+    kept, under which dead letters, and the mistakes in them.
     """
 
     ids: list[str]
     taken: int | None = None
     kept: int | None = None
     dead_letters: list[str] | None = None
-    errors: list[Mistake] | None = None
+    errors: list[Fault] | None = None
 
 
 def router(resources: Resources) -> APIRouter:

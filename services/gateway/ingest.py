@@ -165,19 +165,22 @@ def hook_items(
     `again`: an operator retries it, and answers for its age.
     """
     parsed = bodies.json(body, options)
-    is_list = isinstance(parsed.value, list) and bool(hook.entries)
+    items = parsed.value if isinstance(parsed.value, list) and hook.entries else [parsed.value]
+    is_list = items is parsed.value
     ids = hooks.Ids()
-    for index, item in enumerate(parsed.value if isinstance(parsed.value, list) and is_list else [parsed.value]):
+    for index, item in enumerate(items):
         where = f"#/{index}" if is_list else "#"
+        # By its place an item without an id is the same again for a retry, whatever becomes of its neighbours.
+        own = delivery if index == 0 else f"{delivery}#{index + 1}"
         try:
             if hook.entries:
-                sent = hooks.short_forms(hook.entries, item, index, delivery, ids)
+                sent = hooks.short_forms(hook.entries, item, own, ids)
             else:
-                sent = [hooks.standard_form(item, delivery)]
+                sent = [hooks.standard_form(item, own)]
             yield [_hook_event(hook, one, team, now, parsed.altered, where, again) for one in sent]
         except UnmappableError as wrong:
             kept = msgspec.json.encode(item) if is_list else body
-            yield BadItem(wrong, kept, delivery if index == 0 else f"{delivery}#{index + 1}")
+            yield BadItem(wrong, kept, own)
 
 
 def _hook_event(

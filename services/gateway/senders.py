@@ -10,7 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from schemas.events import FLAG_REP, Facts, Value
-from schemas.sources import ANY_CUSTOM, DEAL, MARKETING_TYPES, TOUCH
+from schemas.sources import DEAL, MARKETING_TYPES, TOUCH, may_send
 from schemas.team import Team
 from services.gateway.domain.mapping import Understood
 from services.gateway.domain.values import UnmappableError
@@ -29,11 +29,6 @@ REP_TYPES: Final = _MARKETING | {TOUCH}
 """What the key of a rep of Sales may send: deals move the leads of other reps too."""
 
 Types = frozenset[str]
-
-
-def may_send(types: Types, type: str) -> bool:
-    """Tell whether a sender of these types may send this one."""
-    return type in types or (ANY_CUSTOM in types and type.startswith("custom."))
 
 
 def types_of_key(who: Principal, sources: Mapping[str, Types]) -> Types:

@@ -6,10 +6,10 @@ possible number in E.164.
 
 from typing import Any, Final
 
-from schemas.events import OUTSIDE_TYPES
+from schemas.events import ABOUT_NO_LEAD, OUTSIDE_TYPES
 from schemas.http import NOT_BLANK
 from services.gateway.domain.facts import FIELDS_MAX, NAME_MAX
-from services.gateway.domain.mapping import ID_MAX, NOBODYS
+from services.gateway.domain.mapping import ID_MAX
 from services.gateway.domain.values import INT_MAX
 from services.runtime.idempotency import KEY_SHAPE
 
@@ -81,7 +81,7 @@ EVENT: Final[Shape] = {
         "source": {**TEXT, "description": "Tells apart senders that share a key and number their events alike."},
         "data": DATA,
     },
-    "anyOf": [*_one_of_them(*_ANY), {"properties": {"type": {"enum": sorted(NOBODYS)}}}],
+    "anyOf": [*_one_of_them(*_ANY), {"properties": {"type": {"enum": sorted(ABOUT_NO_LEAD)}}}],
 }
 ONE_OR_MORE: Final[Shape] = {"oneOf": [EVENT, {"type": "array", "items": EVENT, "maxItems": 100}]}
 CLOUDEVENT: Final[Shape] = {

@@ -86,28 +86,26 @@ class Ids:
         return found
 
 
-def short_forms(entries: Sequence[Entry], item: Json, index: int, delivery: str, ids: Ids) -> list[dict[str, Json]]:
-    """An event for each entry whose `when` holds of the item, number `index` of its body. Raises `UnmappableError`.
+def short_forms(entries: Sequence[Entry], item: Json, delivery: str, ids: Ids) -> list[dict[str, Json]]:
+    """An event for each entry whose `when` holds of the item. Raises `UnmappableError`.
 
-    An event without an id of its own goes by `delivery` and its place in the body, so it is the same again for a retry,
-    whatever becomes of its neighbours.
+    An event without an id of its own goes by `delivery`, the item's.
     """
-    own = delivery if index == 0 else f"{delivery}#{index + 1}"
     return [
-        _event(entry, item, own, ids)
+        _event(entry, item, delivery, ids)
         for entry in entries
         if entry.when is None or _truthy(_search(entry.when, item, "when"))
     ]
 
 
-def _event(entry: Entry, item: Json, own: str, ids: Ids) -> dict[str, Json]:
+def _event(entry: Entry, item: Json, delivery: str, ids: Ids) -> dict[str, Json]:
     found = {name: _search(expression, item, name) for name, expression in entry.frame.items()}
     event: dict[str, Json] = {name: value for name, value in found.items() if value is not None}
     event["type"] = entry.type
     event["data"] = {name: _search(expression, item, name) for name, expression in entry.data.items()}
     id = event.get("id")
     if id is None or id == "":
-        id = own
+        id = delivery
     if isinstance(id, str | int) and not isinstance(id, bool):
         event["id"] = ids.unused(entry.type, str(id))
     return event

@@ -13,7 +13,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
-from schemas.events import FLAG_FACTS, FLAG_TIME, OUTSIDE_TYPES, Facts, Happened, Value
+from schemas.events import ABOUT_NO_LEAD, FLAG_FACTS, FLAG_TIME, OUTSIDE_TYPES, Facts, Happened, Value
 from schemas.values import did_you_mean, shown
 from services.gateway.domain import values
 from services.gateway.domain.facts import NAME_MAX, Sorter
@@ -26,7 +26,6 @@ _IN_NAMESPACE: Final = sha1(NAMESPACE.bytes, usedforsecurity=False)
 ID_MAX: Final = 500  # characters
 SHORT_FORM: Final = frozenset({"id", "type", "time", "email", "phone", "crm_id", "anonymous_id", "source", "data"})
 _LAST_OF_DAY: Final = timedelta(days=1, microseconds=-1)
-NOBODYS: Final = frozenset({"cost.recorded"})  # about no person
 
 
 class Understood(msgspec.Struct, frozen=True, gc=False):
@@ -173,7 +172,7 @@ def _identifiers(
     anonymous_id = (
         _own_id(sent, data, "anonymous_id", where) if "anonymous_id" in sent or "anonymous_id" in data else None
     )
-    if not (email or phone or ((crm_id or anonymous_id) and not public)) and type_ not in NOBODYS:
+    if not (email or phone or ((crm_id or anonymous_id) and not public)) and type_ not in ABOUT_NO_LEAD:
         raise (
             wrong_email
             or wrong_phone
