@@ -5,7 +5,7 @@ while the data is walked, so that the cost is linear in the size of the body.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final, NoReturn
+from typing import Final
 
 from schemas.conditions import EVENT_FIELDS
 from schemas.events import Facts, Value
@@ -82,10 +82,8 @@ class Sorter:
                 if found is None:
                     self._misfit(known, value)
                     continue
+                self._count()
                 self.person[known[0]] = found
-                self._left -= 1
-                if self._left < 0:
-                    self._refuse()
             elif name.startswith(_PREFIXES):
                 self._own(self.person, name if name.startswith("custom.") else f"custom.{name[:NAME_MAX]}", value)
             elif not form or name in _STRUCTURE:
@@ -151,10 +149,7 @@ class Sorter:
     def _count(self) -> None:
         self._left -= 1
         if self._left < 0:
-            self._refuse()
-
-    def _refuse(self) -> NoReturn:
-        raise UnmappableError(f"{self._where}/data", f"has more than {FIELDS_MAX} fields", "send fewer")
+            raise UnmappableError(f"{self._where}/data", f"has more than {FIELDS_MAX} fields", "send fewer")
 
 
 def _name(name: str) -> str:

@@ -243,8 +243,9 @@ def is_date(value: Json) -> bool:
     if not isinstance(value, str):
         return False
     written = value[:_WORD_MAX].strip()
-    is_number = _NUMBER_OF_TIME.fullmatch(written) is not None and _BASIC_DATE.fullmatch(written) is None
-    return len(written) <= _DATE_CHARS_MAX and not is_number
+    if len(written) > _DATE_CHARS_MAX:
+        return False
+    return _NUMBER_OF_TIME.fullmatch(written) is None or _BASIC_DATE.fullmatch(written) is not None
 
 
 def _in_utc(at: datetime) -> datetime | None:
