@@ -188,8 +188,8 @@ def _at(us: int | None) -> datetime | None:
 @dataclass
 class Keys:
     """The keys in force, in memory. `given` is the admin key from the settings, `local` the token of this process that
-    the command line finds in the data directory. `works`: whether a rep is one of the team; the key of one who is not
-    holds no longer. Keys of the table hold for `age_seconds_max` after they were read."""
+    the command line finds in the data directory. `works`: whether a rep is an active one of the team; if not, the rep's key
+    is refused. Keys of the table hold for `age_seconds_max` after they were read."""
 
     clock: Clock
     given: str | None = None
@@ -198,7 +198,7 @@ class Keys:
     age_seconds_max: float | None = None
     used: dict[str, datetime] = field(default_factory=dict)
     read_at: datetime | None = None
-    _by_hash: dict[str, Key] = field(default_factory=dict)
+    _by_hash: dict[str, tuple[Key, Principal]] = field(default_factory=dict)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _throttle: Throttle = field(init=False)
 
@@ -216,7 +216,7 @@ class Keys:
 
     def take(self, keys: list[Key], read_at: datetime | None = None) -> None:
         """These were the keys at `read_at`; now, if absent."""
-        self._by_hash = {key.hash: key for key in keys}
+        self._by_hash = {key.hash: (key, Principal(key.id, key.name, key.role, key.rep, key.source)) for key in keys}
         now = self.clock.real()
         self.read_at = min(read_at or now, now)  # a clock that was fast then must not make them younger
 
@@ -225,7 +225,7 @@ class Keys:
         return float("inf") if self.read_at is None else (now - self.read_at).total_seconds()
 
     def warnings(self) -> tuple[str, ...]:
-        """What is to be said while the keys cannot be read."""
+        """Return the warnings of readiness about keys that could not be read for a while."""
         age = self._age(self.clock.real())
         if self.age_seconds_max is not None and age > self.age_seconds_max:
             said = "none was read yet" if self.read_at is None else f"they were read {age:.0f} s ago"
@@ -235,7 +235,10 @@ class Keys:
         return ()
 
     def find(self, authorization: str) -> Principal | None:
-        """Who sends this `Authorization` header; None when nobody we know. Raises `Problem` 503 when the keys are too old."""
+        """Return the principal of this `Authorization` header; None without a key in force.
+
+        Raises `Problem` 503 when the keys are too old.
+        """
         scheme, _, key = authorization.partition(" ")
         if scheme.lower() != "bearer" or not key:
             return None
@@ -252,16 +255,19 @@ class Keys:
                 headers={"Retry-After": str(RETRY_SECONDS)},
             )
         found = self._by_hash.get(digest(key))
-        if found is None or not found.lives(now) or (found.rep is not None and not self.works(found.rep)):
+        if found is None:
             return None
-        self.used[found.id] = now
-        return Principal(found.id, found.name, found.role, found.rep, found.source)
+        known, who = found
+        if not known.lives(now) or (known.rep is not None and not self.works(known.rep)):
+            return None
+        self.used[known.id] = now
+        return who
 
     def identify(self, authorization: str, address: str) -> Principal:
-        """Who sends this `Authorization` header from this address.
+        """Return the principal of this `Authorization` header from this address.
 
         Raises `Problem`: 401 without a known key, 429 after too many wrong ones from the address, 503 as `find`. A right
-        key is never throttled: others may share its address.
+        key is never throttled, because other senders may share its address.
         """
         who = self.find(authorization)
         if who is not None:
@@ -306,7 +312,7 @@ def require(who: Principal, needed: str) -> None:
 
 
 def principal_of(request: Request) -> Principal:
-    """Who sends this request. Raises `Problem` as `Keys.identify`. The application carries its `Keys` as `app.state.keys`."""
+    """Return the principal of this request. Raises as `Keys.identify`; the `Keys` stand at `app.state.keys`."""
     keys: Keys = request.app.state.keys
     address = request.client.host if request.client else ""
     return keys.identify(request.headers.get("authorization", ""), address)
