@@ -108,6 +108,6 @@ def event_of(envelope: Envelope) -> Event:
 
 
 def _without_values(broken: Exception) -> str:
-    """What a decoder says, without the content that it quotes: `error` of a dead letter is listed, its body is not."""
+    """Return a decoder's message without the content it quotes: `error` of a dead letter is listed, its body is not."""
     said = str(broken) if isinstance(broken, msgspec.DecodeError) else type(broken).__name__
     return _QUOTED.sub(r"\1", said)

@@ -5,10 +5,10 @@ from typing import Final
 from schemas.conditions import DERIVED_FIELDS
 
 IDENTIFIERS: Final = frozenset({"email", "phone", "crm_id", "anonymous_id"})
-"""What names a person. Senders state these; they are never facts of their own."""
+"""Names of a person's identifiers. Senders state these; they are never facts of their own."""
 
 PRODUCT_FACTS: Final = (frozenset(DERIVED_FIELDS) | {"owner", "score", "epoch", "lead_id"}) - IDENTIFIERS
-"""Scores, statuses, owners and whatever else is worked out from the agreement."""
+"""Scores, statuses, owners and other values that are worked out from the agreement."""
 
 PRODUCT_PREFIXES: Final = (
     "account.",

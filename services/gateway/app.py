@@ -115,7 +115,7 @@ class Gateway:
         return self._places
 
     def _secrets_changed(self, config: Config) -> bool:
-        """Whether a secret file is another than it was, looked at once a second at most."""
+        """Tell whether a secret file changed since the places were made. Files are looked at once a second at most."""
         now = self._clock.monotonic()
         if now - self._looked_at < SECRETS_SECONDS:
             return False
@@ -357,7 +357,7 @@ class Gateway:
         return letter
 
     async def _bury_form(self, asked: Asked, form: Form, wrong: UnmappableError | Problem, id: str) -> str:
-        """A person may wait for an answer behind what is refused. The content type is kept whole: it holds the boundary."""
+        """Keep a refused form: a person may wait for an answer. The content type is kept whole: it holds the boundary."""
         media = asked.headers.get(b"content-type", b"").decode("latin-1")
         return await self._bury(asked.path, form.source, media, asked.body, wrong, id)
 
@@ -381,7 +381,7 @@ class Gateway:
 
 
 async def _in_turns(made: Iterable[T]) -> list[T]:
-    """What is made, item by item; now and then the event loop has a turn in between."""
+    """Return the items as a list. The event loop has a turn after every `TURN_ITEMS` of them."""
     found: list[T] = []
     for item in made:
         found.append(item)

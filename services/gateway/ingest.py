@@ -31,9 +31,9 @@ EVENTS_PATH: Final = "/v1/events"
 FORMS_PATH: Final = "/v1/forms/"
 HOOKS_PATH: Final = "/hooks/"
 UNTIMED_MAX: Final = timedelta(days=20)
-"""Consumers remember for 21 days which events they have seen: so long is a delivery that is sent again without effect.
+"""Consumers remember for 21 days which events they have seen: until then a delivery that is sent again has no effect.
 
-What happened earlier may be a replay of a captured delivery, unless the signature says when it was sent."""
+An older event may be a replay of a captured delivery, unless the signature says when it was sent."""
 ENVELOPE_SOURCE: Final = "urn:firsthour:gateway"
 APART_MAX: Final = 20  # bad items of one body that become letters of their own
 _KEPT: Final = " The body is kept: it can be corrected and retried."
@@ -170,7 +170,7 @@ def hook_items(
     ids = hooks.Ids()
     for index, item in enumerate(items):
         where = f"#/{index}" if is_list else "#"
-        # By its place an item without an id is the same again for a retry, whatever becomes of its neighbours.
+        # An item without an id goes by its place, which is the same for a retry when its neighbours fail.
         own = delivery if index == 0 else f"{delivery}#{index + 1}"
         try:
             if hook.entries:
@@ -248,7 +248,7 @@ def _again(letter: DeadLetter, places: Places, body: bytes, team: Team, now: dat
 
 
 def _again_by(touch: Understood, rep: str, team: Team) -> Understood:
-    """A touch of a dead letter, as it would have counted then. `rep`: the one whose key sent it."""
+    """A touch of a dead letter, as it would have counted then. `rep`: whose key sent it; empty for other keys."""
     return senders.by_rep(touch, rep) if rep else senders.by_known_rep(touch, team)
 
 
@@ -274,7 +274,7 @@ def problem_of(wrong: UnmappableError, dead_letter: str | None = None) -> Proble
 
 
 def refusal_of(wrong: UnmappableError | Problem, dead_letter: str | None) -> Problem:
-    """As `problem_of`, of whatever a form was refused for."""
+    """As `problem_of`, for each refusal of a form."""
     if isinstance(wrong, UnmappableError):
         return problem_of(wrong, dead_letter)
     if dead_letter:

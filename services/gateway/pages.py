@@ -1,4 +1,4 @@
-"""What a visitor sees whose browser posted a form: a short page instead of JSON. It repeats nothing that was sent."""
+"""The short page, instead of JSON, for a visitor whose browser posted a form. It repeats nothing that was sent."""
 
 from collections.abc import Mapping
 from html import escape

@@ -26,13 +26,13 @@ ROLE_TYPES: Final[Mapping[str, frozenset[str]]] = {
     "admin": _MARKETING | {TOUCH, DEAL},
 }
 REP_TYPES: Final = _MARKETING | {TOUCH}
-"""What the key of a rep of Sales may send: deals move the leads of other reps too."""
+"""Types for the key of a rep of Sales. Deals are not among them, because they move the leads of other reps too."""
 
 Types = frozenset[str]
 
 
 def types_of_key(who: Principal, sources: Mapping[str, Types]) -> Types:
-    """Return what a key may send. `sources`: the types of each `kind: api` source. Raises `Problem` 403."""
+    """Return the types that a key may send. `sources`: the types of each `kind: api` source. Raises `Problem` 403."""
     if who.source is not None:
         if who.source in sources:
             return sources[who.source]

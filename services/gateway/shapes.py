@@ -1,7 +1,7 @@
-"""The bodies that the gateway takes, as JSON Schema: what the description allows, the gateway takes.
+"""The bodies that the gateway takes, as JSON Schema.
 
-It takes more: an identifier that is none, beside one that can be used, is kept under another name. `format: phone` is a
-possible number in E.164.
+The gateway takes more: a malformed identifier beside one that can be used is kept under another name. `format: phone`
+is a possible number in E.164.
 """
 
 from typing import Any, Final

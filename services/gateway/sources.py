@@ -29,7 +29,7 @@ class Hook:
 
 @dataclass(frozen=True)
 class Places:
-    """Where requests may go: forms by form id, hooks by source id; and what keys of a source may send, by source id."""
+    """Where requests may go: forms by form id, hooks by source id. `keys`: the types that keys of a source may send."""
 
     forms: Mapping[str, Form]
     hooks: Mapping[str, Hook]

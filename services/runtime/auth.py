@@ -29,7 +29,7 @@ AGE_WARNING_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 5
 
 READ: Final = "read"
-"""What every role but `ingest` may do: look at leads, metrics and the details of readiness, and opt a person out."""
+"""The right of every role but `ingest`: to see leads, metrics and the details of readiness, and to opt a person out."""
 
 ROLES: Final[Mapping[str, frozenset[str]]] = {
     "ingest": frozenset({"ingest"}),

@@ -87,7 +87,7 @@ def _own(app: FastAPI, telemetry: Telemetry, ready: Callable[[], Readiness], doc
         return JSONResponse({"status": "ok"})
 
     async def readyz(request: Request) -> Response:
-        """The state for anybody; what was checked, and warnings, for a key that may read."""
+        """The state; for a key that may read, the checks and the warnings too."""
         now = ready()
         said: dict[str, Any] = {"status": "ready" if now.ready else "not ready"}
         if "authorization" in request.headers and principal_of(request).allows(READ):

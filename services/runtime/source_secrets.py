@@ -103,7 +103,7 @@ def files(config: "Config") -> Iterator[Path]:
 
 
 def stamps(config: "Config") -> tuple[tuple[int, ...] | None, ...]:
-    """What changes when a secret file appears, goes or is written anew."""
+    """Return a stamp of each secret file, which changes when the file appears, goes or is written anew."""
     return tuple(_stamp(path) for path in files(config))
 
 

@@ -265,7 +265,7 @@ def _too_deep(where: str) -> StrictError:
 
 
 def _below(where: str, key: str) -> str:
-    """Return the pointer of what `key` names. It stops growing once it is too long to be shown."""
+    """Return the pointer of the member `key`. It stops growing once it is too long to be shown."""
     if len(where) > _POINTER_MAX:
         return where
     return f"{where}/{key[:_POINTER_MAX].replace('~', '~0').replace('/', '~1')}"

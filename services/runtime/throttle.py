@@ -34,7 +34,7 @@ class Throttle:
 
 
 def network(address: str) -> str:
-    """Return what one sender can be expected to have: an IPv4 address, or an IPv6 network of 64 bits."""
+    """Return the network of one sender: an IPv4 address, or an IPv6 network of 64 bits."""
     try:
         known = ip_address(address)
     except ValueError:

@@ -88,7 +88,7 @@ class Sorter:
                 self._own(self.person, name if name.startswith("custom.") else f"custom.{name[:NAME_MAX]}", value)
             elif not form or name in _STRUCTURE:
                 self._own(self.fields, name, value)
-            else:  # what a form asks is about the person; rules that name a usual field of events find it too
+            else:  # fields of a form are about the person; rules that name a usual field of events find it too
                 self._own(self.person, f"custom.{_name(name)}", value)
                 if name in EVENT_FIELDS:
                     self._own(self.fields, name, value)

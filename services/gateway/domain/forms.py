@@ -28,7 +28,7 @@ _ALIASES: Final[Mapping[str, str]] = {
     "firstname": "first_name",
     "lastname": "last_name",
 }
-"""How common form plugins name what we know. A field of our own name goes before them."""
+"""Names that common form plugins give to our fields. A field of our own name goes before them."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def given_id(fields: Mapping[str, Json]) -> str | None:
 
 
 def retry_of(fields: Mapping[str, Json]) -> str:
-    """What two posts have in common when one is a retry of the other: all of their fields.
+    """Return a digest of all fields, which a post and its retry share.
 
     The bodies may differ, since a browser makes up a new boundary for each multipart body.
     """
@@ -143,7 +143,7 @@ def short_form(form: Form, fields: Mapping[str, Json], id: str, referer: str | N
 
 
 def _put(into: dict[str, Json], name: str, value: Json) -> None:
-    """Set a field unless that would replace something by nothing: `Email` and `email` may both be there."""
+    """Set a field, but never replace a value by an empty one: `Email` and `email` may both be there."""
     if name not in into or isinstance(value, dict) or plain(value) is not None:
         into[name] = value
 
@@ -158,7 +158,7 @@ def _identifier(value: Json) -> Json:
 
 
 def _keep_apart_what_is_no_text(made: dict[str, Json], data: dict[str, Json]) -> None:
-    """Where one identifier can be used, another that cannot be one is a custom fact and costs the person no answer."""
+    """Turn identifiers that are no text into custom facts if the person can be reached by another one."""
     wrong = [name for name in _IDENTIFIERS if not _can_identify(made.get(name))]
     if wrong and any(made.get(name) for name in _REACHED_BY if name not in wrong):
         for name in wrong:

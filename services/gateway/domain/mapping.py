@@ -145,7 +145,7 @@ def _id(sent: Mapping[str, Json], where: str) -> str:
 
 
 def _happened_at(given: Json, type_: str, now: datetime, where: str) -> tuple[datetime, str | None]:
-    """When it happened, and what was changed: an impossible time counts as now and is flagged, a fast clock's is cut.
+    """Return the time and the change made: an impossible time counts as now and is flagged, a fast clock's is cut.
 
     A date alone, as CRMs give it, is the end of that day: its midnight would make a deal, a touch or an opt-out older than
     what it followed on the same day. A consent is the beginning: it ends only an opt-out that is surely older.
@@ -180,7 +180,7 @@ def _identifiers(
                 f"{where}/email", "is missing", "say whose event this is: email, phone, crm_id or anonymous_id"
             )
         )
-    # What is no identifier is kept under another name: a person may still be able to read it.
+    # An identifier that is malformed is kept under another name: a person may still be able to read it.
     if wrong_email and (readable := normalise.clean(wrong_email.given, ID_MAX)):
         person["custom.email"] = readable
     if wrong_phone and (readable := normalise.clean(wrong_phone.given, ID_MAX)):
@@ -189,7 +189,7 @@ def _identifiers(
 
 
 class _NotOneError(UnmappableError):
-    """An identifier that is none. `given` is what was sent."""
+    """An identifier is malformed. `given` is its text as sent."""
 
     def __init__(self, pointer: str, what: str, remedy: str, given: str) -> None:
         super().__init__(pointer, what, remedy)

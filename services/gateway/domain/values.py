@@ -77,7 +77,7 @@ def _joined(items: list[Json]) -> str:
 
 
 def last(value: Json) -> Json:
-    """The last item of a list that says something, for a field that has one value."""
+    """Return the last item of a list that is not blank, for a field that has one value."""
     if not isinstance(value, list):
         return value
     return next((item for item in reversed(value) if plain(item) is not None), None)
