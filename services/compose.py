@@ -1,6 +1,7 @@
 """The only module that knows every service: settings -> resources -> services -> one running system."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,8 +23,8 @@ from services.notifier.claims import DELIVERY
 from services.notifier.delivery import Delivery
 from services.router.store import waiting_by_pool
 from services.runtime import auth, housekeeping, log, meta, normalise, source_secrets
-from services.runtime.clock import Clock, HostClock
-from services.runtime.config import ConfigFiles
+from services.runtime.clock import Clock, HostClock, micros
+from services.runtime.config import Config, ConfigFiles
 from services.runtime.deadletters import retention_of
 from services.runtime.housekeeping import Housekeeping
 from services.runtime.http import Readiness, create_app
@@ -40,6 +41,7 @@ from services.tools import admin, vocabulary
 
 KEYS_SECONDS = 2.0  # how often the keys in memory are read anew and their last use is stored
 CONFIG_SECONDS = 1.0
+WRITER_SECONDS = 2.0
 GAUGES_SECONDS = 5.0
 
 _log = structlog.get_logger(__name__)
@@ -123,7 +125,10 @@ class KeysKeeper:
     async def step(self) -> bool:
         used, self._keys.used = self._keys.used, {}
         if used:
-            await self._units.run(lambda unit: auth.note_use(unit.connection, used))
+            try:
+                await self._units.run(lambda unit: auth.note_use(unit.connection, used))
+            except StorageError:  # said elsewhere; noted later
+                self._keys.used = used | self._keys.used
         await self._keys.refresh(self._reads)
         return False
 
@@ -172,19 +177,33 @@ class ConfigKeeper:
         self._said: str | None = None
 
     async def step(self) -> bool:
-        taken = self._files.refresh()
+        found = self._files.look()
         problem = str(self._files.problem) if self._files.problem else None
         self._telemetry.config(problem is None)
+        if found is not None:
+            try:
+                await self._take_up(found)
+            except StorageError:  # said elsewhere; it is tried again, and what was in force stays until then
+                return False
         if problem != self._said:
             self._said = problem
             if problem:
                 _log.error("configuration refused, the version in force stays", problem=problem)
             else:
                 _log.info("configuration corrected", version=self._files.current.version)
-        if taken:
-            await self._units.run(_take_up)
-            _log.info("configuration taken up", version=self._files.current.version)
-        return taken
+        if found is not None:
+            _log.info("configuration taken up", version=found.version)
+        return found is not None
+
+    async def _take_up(self, found: Config) -> None:
+        """Kept first, in force afterwards: no decision cites a version of which nothing is kept."""
+
+        def work(unit: Unit) -> None:
+            _keep(unit, found)
+            unit.after.append(lambda: self._files.take(found))
+            unit.wake("router.team")
+
+        await self._units.run(work)
 
     async def run(self) -> None:
         while True:
@@ -192,8 +211,27 @@ class ConfigKeeper:
             await self.step()
 
 
-def _take_up(unit: Unit) -> None:
-    config = unit.config
+class WriterKeeper:
+    """Tries, after a commit failed, whether one is possible again, so that readiness is true while nobody writes."""
+
+    name = "runtime.writer"
+
+    def __init__(self, units: SqliteUnits) -> None:
+        self._units = units
+
+    async def step(self) -> bool:
+        if self._units.trouble is not None:
+            with contextlib.suppress(StorageError):
+                await self._units.run(lambda unit: meta.put(unit.connection, "tried_at", str(micros(unit.now))))
+        return False
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(WRITER_SECONDS)
+            await self.step()
+
+
+def _keep(unit: Unit, config: Config) -> None:
     meta.take_up(
         unit.connection,
         version=config.version,
@@ -201,6 +239,10 @@ def _take_up(unit: Unit) -> None:
         agreement=config.agreement.model_dump_json(by_alias=True),
         team=config.team.model_dump_json(by_alias=True),
     )
+
+
+def _take_up(unit: Unit) -> None:
+    _keep(unit, unit.config)
     unit.wake("router.team")
 
 
@@ -274,14 +316,19 @@ async def open_system(
     retention = retention_of(settings)
     sweeps = [*housekeeping.sweeps(retention, embedded=True), *(sweep for s in chosen for sweep in s.sweeps)]
     keeper = KeysKeeper(keys, units, reads)
-    others: list[Runner] = [keeper, Gauges(workers, reads, telemetry), ConfigKeeper(config, units, telemetry)]
+    others: list[Runner] = [
+        keeper,
+        Gauges(workers, reads, telemetry),
+        ConfigKeeper(config, units, telemetry),
+        WriterKeeper(units),
+    ]
     beside = [runner for s in chosen if s.runners for runner in s.runners(resources)]
     tickers = [Ticker(tick, units, clock) for tick in ticks]
     everyone: list[Runner] = [*workers, *tickers, Housekeeping(sweeps, units), *beside, *others]
     runners |= {runner.name: runner for runner in everyone}
     normalise.company_domain("warm.example")  # its list takes a while to load, and the first lead should not wait
     await units.run(_take_up)
-    app = _app(resources, chosen, keys, workers, runners)
+    app = _app(resources, units, chosen, keys, workers, runners)
     system = System(resources, chosen, runners, keys, app, units, reads, lock, workers)
     await keeper.step()
     return system
@@ -295,6 +342,7 @@ def paging_warnings(runners: Mapping[str, Runner]) -> list[str]:
 
 def _app(
     resources: Resources,
+    units: SqliteUnits,
     chosen: Sequence[Service],
     keys: auth.Keys,
     workers: Sequence[Worker],
@@ -304,7 +352,7 @@ def _app(
 
     def ready() -> Readiness:
         checks = {f"{w.consumer}.{w.topic}": w.stopped or "ok" for w in workers}
-        checks["writer"] = "ok" if resources.units.alive else "the writer ended"
+        checks["writer"] = (units.trouble or "ok") if units.alive else "the writer ended"
         files = resources.config
         secrets = source_secrets.examine(files.current, environ())
         warnings = [*files.current.warnings, *map(str, secrets.errors), *secrets.warnings]
@@ -312,6 +360,7 @@ def _app(
             warnings.insert(
                 0, f"configuration refused, version {files.current.version} stays in force: {files.problem}"
             )
+        warnings += units.warnings()
         warnings += keys.warnings()
         warnings += paging_warnings(runners)
         warnings += [f"{w.name} waits: {w.waits_for}" for w in workers if w.waits_for]

@@ -133,23 +133,36 @@ class ConfigFiles:
         """Raises `ConfigError` when there is nothing to start with."""
         self._directory = directory
         self._raw = _read(directory)
+        self._new: Config | None = None
         self.current: Config = _checked(directory, self._raw)
         self.problem: ConfigError | None = None
 
-    def refresh(self) -> bool:
-        """Looks at the files, and takes up what changed. True when something new came into force.
+    def look(self) -> Config | None:
+        """What the files say, when that is new and without a mistake: it is not in force before `take`.
 
         Their bytes are compared, not their times: an edit within the grain of the file system's clock counts too.
         """
         raw = _read(self._directory)
-        if raw == self._raw:
-            return False
-        self._raw = raw
-        try:
-            found = _checked(self._directory, raw)
-        except ConfigError as wrong:
-            self.problem = wrong
-            return False
-        changed = found != self.current
-        self.current, self.problem = found, None
-        return changed
+        if raw != self._raw:
+            self._raw, self._new = raw, None
+            try:
+                found = _checked(self._directory, raw)
+            except ConfigError as wrong:
+                self.problem = wrong
+                return None
+            self.problem = None
+            self._new = found if found != self.current else None
+        return self._new
+
+    def take(self, found: Config) -> None:
+        """Put in force what `look` found."""
+        self.current = found
+        if self._new is found:
+            self._new = None
+
+    def refresh(self) -> bool:
+        """Look at the files, and take up what changed. True when something new came into force."""
+        found = self.look()
+        if found is not None:
+            self.take(found)
+        return found is not None

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -38,6 +39,9 @@ _NOW_IMPOSSIBLE = {
 
 
 PASSED_OVER_MAX = 20  # units that may go before one that can wait
+
+
+FAILED_LATELY = timedelta(minutes=5)
 
 
 BATCH_SECONDS = 0.020  # there is one writer: who waits for it waits for the whole batch
@@ -99,6 +103,11 @@ def reader_engine(file: Path) -> Engine:
 _MANUAL: dict[str, Any] = {"isolation_level": None}
 
 
+def _changes(connection: Connection) -> int:
+    """Rows changed so far on this connection: one more after a transaction that wrote."""
+    return int(connection.connection.driver_connection.total_changes)  # type: ignore[union-attr]  # it is open
+
+
 @dataclass
 class _Job:
     work: Callable[[Unit], Any]
@@ -147,6 +156,15 @@ class SqliteUnits:
         self._thread: threading.Thread | None = None
         self.appended: Appended = lambda rows: None  # told on the loop, in commit order
         self.woken: Callable[[set[str]], None] = lambda ticks: None
+        self.trouble: str | None = None  # why the last commit that would have changed something failed
+        self._failed: tuple[datetime, str] | None = None  # the last one, also once it is possible again
+
+    def warnings(self) -> list[str]:
+        """Commits that failed lately, though one was possible since: the disk is full for what is large alone."""
+        if self._failed is None or self.trouble is not None:
+            return []
+        at, why = self._failed
+        return [f"{why} (at {at:%H:%M:%S} UTC)"] if self._clock.real() - at < FAILED_LATELY else []
 
     @property
     def alive(self) -> bool:
@@ -223,6 +241,7 @@ class SqliteUnits:
         self, connection: Connection, work: Callable[[Unit], Any]
     ) -> tuple[Any, BaseException | None, Unit, list[tuple[str, Record]]]:
         unit = Unit(connection, self._clock, self._config())
+        before = _changes(connection) if self.trouble is not None else 0
         try:
             with connection.begin():
                 result = work(unit)
@@ -230,10 +249,15 @@ class SqliteUnits:
                 last = connection.exec_driver_sql("SELECT last_insert_rowid()").scalar_one() if count else 0
         except DBAPIError as failure:
             code = getattr(failure.orig, "sqlite_errorcode", 0) & 0xFF
-            known = StorageError(f"the database cannot commit: {failure.orig}") if code in _NOW_IMPOSSIBLE else failure
-            return None, known, unit, []
+            if code not in _NOW_IMPOSSIBLE:
+                return None, failure, unit, []
+            self.trouble = f"the database cannot commit: {failure.orig}"
+            self._failed = self._clock.real(), self.trouble
+            return None, StorageError(self.trouble), unit, []
         except BaseException as failure:  # noqa: BLE001  # whatever a handler raises belongs to whoever asked for the unit
             return None, failure, unit, []
+        if self.trouble is not None and _changes(connection) != before:
+            self.trouble = None
         first = last - count + 1  # one writer: the ids of one insert are consecutive
         placed = [(row.topic, Record(first + n, row.key, row.event_id, row.body)) for n, row in enumerate(unit.rows)]
         return result, None, unit, placed

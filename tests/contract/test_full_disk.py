@@ -1,18 +1,21 @@
 """A full disk: 503 with a remedy, nothing acknowledged is lost, and when there is room again everything goes on."""
 
 import asyncio
+import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from schemas import topics
+from services.runtime import files
 from services.runtime.log import Row
 from services.runtime.unit import StorageError, Unit
 from tests.contract.conftest import Embedded, drain, open_embedded
-from tests.contract.systems import Opened, opened, pages_of
+from tests.contract.systems import DATABASE, Opened, opened, pages_of
 from tests.contract.test_worker import Handler
 from tests.letters import waiting as letters_waiting
 
@@ -117,6 +120,45 @@ async def test_it_goes_on_by_itself_when_room_returns(tmp_path: Path) -> None:
             running.cancel()
             with suppress(asyncio.CancelledError):
                 await running
+
+
+async def test_readiness_tells_of_commits_that_fail_and_of_their_end(tmp_path: Path) -> None:
+    async with opened(tmp_path / "data", pages_more=60) as world:
+        assert (await world.client.get("/readyz")).json()["checks"]["writer"] == "ok"
+        await fill(world)
+        answer = await world.client.get("/readyz")
+        assert answer.status_code == 503
+        assert "disk is full" in answer.json()["checks"]["writer"]
+        await make_room(world)
+        await world.system.runners["runtime.writer"].step()
+        answer = await world.client.get("/readyz")
+        assert answer.status_code == 200
+        assert any("disk is full" in line for line in answer.json()["warnings"]), "it may be full for what is large"
+        world.clock.advance(minutes=10)
+        await world.system.runners["runtime.keys"].step()
+        assert (await world.client.get("/readyz")).json()["warnings"] == []
+
+
+async def test_a_configuration_that_cannot_be_kept_yet_comes_into_force_once_it_is_kept(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    shutil.copytree(files.examples(), config)
+    async with opened(tmp_path / "data", config=config) as world:
+        before = world.system.resources.config.current.version
+        team = config / "team.yaml"
+        team.write_text(team.read_text().replace("open: 20", "open: 21"))
+        await world.system.resources.units.run(
+            lambda unit: unit.connection.exec_driver_sql("PRAGMA busy_timeout=0").scalar()
+        )
+        with closing(sqlite3.connect(world.data / DATABASE, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with suppress(StorageError):
+                await world.system.runners["runtime.config"].step()
+            assert world.system.resources.config.current.version == before
+            other.execute("ROLLBACK")
+        await world.system.runners["runtime.config"].step()
+        after = world.system.resources.config.current.version
+        assert after != before
+        assert (after,) in await world.rows("SELECT version FROM configurations")
 
 
 async def test_a_unit_that_finds_the_disk_full_keeps_nothing_and_no_cursor_moves(tmp_path: Path) -> None:
