@@ -177,7 +177,7 @@ def touch(
     """
     when = min(when, desk.at)
     was = lead.status
-    ignored = why_not(lead, when, desk.skew_us)
+    ignored = why_not(lead, when, desk.skew_us, desk.at)
     effect = f"ignored: {ignored}" if ignored else event_time.touch(lead, when, answered=answered)
     if ignored is None:
         way = move(desk.rules.lifecycle, lead.status, SYSTEM, when="touched")

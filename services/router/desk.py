@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from schemas.events import LeadAssigned, LeadQueued, Routed
 from services.router import store
 from services.router.domain.choosing import Decision, Floor, Inputs, Presence, ask, decide, unavailable
-from services.router.domain.event_time import SKEW_US
+from services.router.domain.event_time import SKEW_US, forget_ahead
 from services.router.domain.lead import ASSIGNED, HELD, Lead, at, card
 from services.router.domain.lifecycle import SYSTEM, Refused, move
 from services.router.domain.rules import Rules, rules_of
@@ -86,6 +86,8 @@ class Desk:
         self.leads = store.lock(unit, {*wanted, *self.queue.ids})
         self.now = unit.now
         self.at = micros(self.now)
+        for lead in self.leads.values():
+            forget_ahead(lead, self.at)
         self.skew_us = SKEW_US
         self._learned: dict[str, Lead] = {}
         self._changed: dict[str, Lead] = {}

@@ -237,6 +237,55 @@ async def test_the_timeline_says_why_a_touch_counts_for_nothing(world: World) ->
     assert line.endswith("(counts for nothing: it was 600 s before the submit, and the tolerance is 300 s)")
 
 
+async def test_an_opt_out_after_the_hosts_clock_was_set_back_holds(world: World) -> None:
+    people = (CTO, "cfo@prospect.example")
+    world.clock.advance(hours=5)
+    for email in people:
+        await world.event("consent.given", email=email)
+    world.clock.advance(hours=-5)
+    await world.opt_out(people[0])
+    await world.event("email.unsubscribed", email=people[1])
+    assert [await world.status_of(email) for email in people] == ["opted-out", "opted-out"]
+
+
+async def test_a_consent_after_the_hosts_clock_was_set_back_undoes_no_opt_out(world: World) -> None:
+    world.clock.advance(hours=5)
+    await world.event("consent.withdrawn", email=CTO)
+    world.clock.advance(hours=-5)
+    await world.event("consent.given", email=CTO)
+    assert await world.status_of(CTO) == "opted-out"
+
+
+async def test_a_touch_after_the_hosts_clock_was_set_back_stops_the_clock(world: World) -> None:
+    world.clock.advance(hours=5)
+    await world.submit_form(email=CTO)
+    world.clock.advance(hours=-5)
+    await world.touch(CTO, by="ana")
+    assert (await world.lead(CTO))["clock"]["state"] == "met"
+    await world.wait(hours=8)
+    assert world.told == ["ana"]
+
+
+async def test_a_form_after_the_hosts_clock_was_set_back_is_handed_over(world: World) -> None:
+    await world.event("consent.withdrawn", email=CTO)
+    await world.wait(hours=5)
+    await world.event("consent.given", email=CTO)
+    world.clock.advance(hours=-5)
+    await world.submit_form(email=CTO)
+    assert await world.owner_of(CTO) == "ana"
+    assert world.told == ["ana"]
+
+
+async def test_a_deal_after_the_hosts_clock_was_set_back_moves_the_lead(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.touch(CTO, by="ana")
+    world.clock.advance(hours=5)
+    await world.event("opportunity.changed", email=CTO, stage="open")
+    world.clock.advance(hours=-5)
+    await world.event("opportunity.changed", email=CTO, stage="won")
+    assert await world.status_of(CTO) == "customer"
+
+
 async def test_every_type_of_event_counts_for_the_score_and_hands_over(opened: Opened) -> None:
     types: dict[str, dict[str, Any]] = {
         "consent.given": {},

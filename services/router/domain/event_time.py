@@ -19,6 +19,22 @@ _RANKS: Final = {"open": 0, "lost": 2, "won": 3}
 _OTHER_STAGE: Final = 1
 
 
+def forget_ahead(lead: Lead, now: int) -> None:
+    """Drop the times that lie ahead of `now`: the host's clock was set back since. Facts of now are newer all the same.
+
+    The time of an opt-out is kept: in doubt the person is left alone.
+    """
+    state = lead.state
+    if state.since is not None and state.since > now:
+        state.since = None
+    if state.back_at is not None and state.back_at > now:
+        state.back_at = None
+    if state.consented_at is not None and state.consented_at > now:
+        state.consented_at = None
+    if state.stage_at is not None and state.stage_at > now:
+        state.stage_at = None
+
+
 def changed(lead: Lead, when: int) -> None:
     """Note that a fact of this time changed the status."""
     lead.state.since = max(lead.state.since or 0, when)
@@ -71,16 +87,16 @@ def _rank(stage: str) -> int:
 # --- touches -------------------------------------------------------------------------------------------------------
 
 
-def why_not(lead: Lead, when: int, skew_us: int) -> str | None:
+def why_not(lead: Lead, when: int, skew_us: int, now: int) -> str | None:
     """Why a touch of this time counts for nothing; None if it counts.
 
     A sender's clock may be behind: a touch counts from `skew_us` before the submit on, yet not from before the lead was
-    last with Marketing.
+    last with Marketing. A submit ahead of `now` bars no touch: the host's clock was set back since.
     """
     submit = lead.submit_at
     if submit is None or when >= submit:
         return None
-    if when < submit - skew_us:
+    if when < submit - skew_us and submit <= now:
         early = (submit - when) // 1_000_000
         return f"it was {early} s before the submit, and the tolerance is {skew_us // 1_000_000} s"
     if lead.state.back_at is not None and when < lead.state.back_at:
