@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import sys
@@ -77,6 +78,15 @@ _ENDS: Final[Mapping[type[Exception], int]] = {
     StorageError: NO,
     TroubleError: NO,
     UnknownTablesError: NO,
+}
+_REMEDIES: Final[Mapping[int, str]] = {
+    errno.ENOSPC: "make room on that disk",
+    errno.EDQUOT: "make room, or raise the quota of this user",
+    errno.EROFS: "mount that file system for writing, or name another directory",
+    errno.EEXIST: "name a directory",
+    errno.ENOTDIR: "name a directory",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+    errno.EIO: "look at the log of the operating system: the disk or network share fails",
 }
 _REFUSED_INPUT: Final = frozenset({400, 413, 415, 422})
 
@@ -483,9 +493,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         complain([f"the database cannot be used ({type(broken.orig).__name__}); `firsthour doctor` says more"])
         sys.exit(NO)
     except OSError as failed:
-        complain(
-            [f"{failed.filename or 'the system'}: {failed.strerror or type(failed).__name__}; check who may use it"]
-        )
+        remedy = _REMEDIES.get(failed.errno or 0, "check who may use it")
+        complain([f"{failed.filename or 'the system'}: {failed.strerror or type(failed).__name__}; {remedy}"])
         sys.exit(NO)
 
 

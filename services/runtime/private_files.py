@@ -51,12 +51,19 @@ def open_private(path: Path, flags: int) -> int:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write the file whole or not at all. A file or link of that name is replaced, never written through."""
+    """Write the file whole or not at all. A file or link of that name is replaced, never written through.
+
+    Raises `OSError` that names the file, also where the system names none: a write to a full disk.
+    """
     draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
     draft.unlink(missing_ok=True)
-    with os.fdopen(open_private(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
-        file.write(content)
-    draft.replace(path)
+    try:
+        with os.fdopen(open_private(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+            file.write(content)
+        draft.replace(path)
+    except OSError as failed:
+        draft.unlink(missing_ok=True)
+        raise OSError(failed.errno, failed.strerror, str(path)) from failed
 
 
 def secure_sqlite(file: Path) -> None:

@@ -30,12 +30,9 @@ class NothingHereError(Exception):
 
 def prepare(directory: Path, *, create: bool) -> HostClock:
     """Bring the tables up to date when `create`, else see that they are; the clock of this installation, going on as it
-    was left. The caller holds the directory. Raises `NothingHereError`."""
+    was left. The caller holds the directory, and has seen that the database is there unless `create`. Raises
+    `NothingHereError`."""
     file = directory / DATABASE
-    if not create and not file.exists():
-        raise NothingHereError(
-            f"{directory}: no database is here; `firsthour up` makes one, --data names another place"
-        )
     engine = writer_engine(file)
     try:
         with engine.begin() as connection:
@@ -48,6 +45,13 @@ def prepare(directory: Path, *, create: bool) -> HostClock:
             return stored_clock(connection)
     finally:
         engine.dispose()
+
+
+def _find(file: Path) -> None:
+    if not file.exists():
+        raise NothingHereError(
+            f"{file.parent}: no database is here; `firsthour up` makes one, --data names another place"
+        )
 
 
 def stored_clock(connection: Connection) -> HostClock:
@@ -67,6 +71,8 @@ async def opened(
     so that has to be right. Raises `AlreadyRunningError`, `NothingHereError`, `ConfigError`."""
     if not create and not settings.data_dir.is_dir():
         raise NothingHereError(f"{settings.data_dir}: no such directory; --data names the one to look at")
+    if not create:
+        _find(settings.data_dir / DATABASE)
     config = _config(settings.config_dir, configured)
     with hold(settings.data_dir):
         clock = prepare(settings.data_dir, create=create)

@@ -1,6 +1,8 @@
 """Files of the data directory are for one user, whatever the directory is, and no link leads out of it."""
 
 import os
+import resource
+import signal
 import stat
 import subprocess
 import sys
@@ -109,3 +111,17 @@ def test_a_directory_that_others_can_enter_is_a_warning(open_directory: Path) ->
     open_directory.chmod(0o700)
     assert exposure(open_directory) is None
     assert exposure(open_directory / "absent") is None
+
+
+def test_a_file_that_does_not_fit_on_the_disk_is_named_and_leaves_no_draft(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large") as failed:
+            write_private(tmp_path / "running.json", b"x" * 1_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert failed.value.filename == str(tmp_path / "running.json")
+    assert not list(tmp_path.iterdir())

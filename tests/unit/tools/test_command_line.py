@@ -1,6 +1,8 @@
 """The command line on an installation that nobody serves: what is printed, and with which code it ends."""
 
+import errno
 import json
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -124,6 +126,29 @@ def test_what_cannot_be_meant_ends_with_2_and_names_the_part(run: Run, words: tu
 def test_where_there_is_no_installation_nothing_is_made(run: Run, words: tuple[str, ...]) -> None:
     assert run(*words)[0] == 2
     assert not Path("data").exists()
+
+
+@pytest.mark.parametrize("words", [("verify",), ("keys", "list"), ("deadletters", "list")])
+def test_a_directory_of_something_else_is_left_as_it_is(run: Run, words: tuple[str, ...]) -> None:
+    Path("other").mkdir()
+    assert run(*words, "--data", "other")[0] == 2
+    assert not list(Path("other").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(errno.ENOSPC, "make room"), (errno.EROFS, "for writing"), (errno.EACCES, "check who may use it")],
+)
+def test_what_the_system_refuses_has_its_file_and_its_own_remedy(
+    run: Run, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "data/lock")
+
+    monkeypatch.setattr("services.runtime.sqlite.open_private", refuse)
+    code, _, wrong = run("migrate", "--data", "data")
+    assert (code, wrong) == (1, f"data/lock: {os.strerror(number)}; {wrong.partition('; ')[2]}")
+    assert remedy in wrong
 
 
 def test_verify_deadletters_and_doctor_look_at_the_files(run: Run) -> None:
