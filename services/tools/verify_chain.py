@@ -220,9 +220,14 @@ def _shown(value: object) -> str:
 
 
 def assignments_are_told(case: Case, rows: LeadRows) -> Iterator[str]:
-    """I3. Each assignment is one that a record tells, opened and closed at the moments of records."""
-    given = {event.epoch: event for _, _, event in rows.told.moves if isinstance(event, LeadAssigned)}
-    closes = {(micros(event.at), event.by) for _, _, event in rows.told.moves}
+    """I3. Each assignment is one that a record tells, opened and closed at the moments of the records that did so."""
+    given: dict[int, LeadAssigned] = {}
+    ended: dict[int, tuple[int, str]] = {}
+    for _, _, event in rows.told.moves:
+        if isinstance(event, LeadAssigned):
+            given[event.epoch] = event
+        elif isinstance(event, ENDS_OWNERSHIP):
+            ended.setdefault(event.epoch, (micros(event.at), event.by))
     for row in rows.assignments:
         said = given.pop(row.epoch, None)
         if said is None:
@@ -237,7 +242,7 @@ def assignments_are_told(case: Case, rows: LeadRows) -> Iterator[str]:
             micros(said.assigned_at),
         ):
             yield f"lead {rows.id}: assignment {row.epoch} is not the one that the history tells"
-        if row.closed_at is not None and case.whole and (row.closed_at, row.closed_by) not in closes:
+        if row.closed_at is not None and case.whole and (row.closed_at, row.closed_by) != ended.get(row.epoch):
             yield f"lead {rows.id}: assignment {row.epoch} ended at a moment of which no record tells"
     for epoch in given:
         yield f"lead {rows.id}: assignment {epoch} is missing, the history tells of it"

@@ -200,6 +200,15 @@ async def test_i3_assignments_that_overlap_are_named(busy: Copy) -> None:
     assert any(f"lead {lead}: assignment 2 began before 1" in row for row in (await broken(busy))["I3"])
 
 
+async def test_i3_an_assignment_that_ended_at_the_moment_of_another_record_is_named(busy: Copy) -> None:
+    lead = await lead_id(busy, "fay")
+    await busy.break_by(
+        "UPDATE router_assignments SET closed_at = opened_at, closed_by = 'system' WHERE epoch = 1 AND lead_id = ?",
+        lead=lead,
+    )
+    assert any(f"lead {lead}: assignment 1 ended at a moment" in row for row in (await broken(busy))["I3"])
+
+
 async def test_i3_an_owner_without_the_assignment_is_named(busy: Copy) -> None:
     lead = await lead_id(busy, "ben")
     await busy.break_by("UPDATE router_leads SET owner = 'tom', status = 'working' WHERE lead_id = ?", lead=lead)
