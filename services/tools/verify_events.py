@@ -153,11 +153,14 @@ def reps_are_told(case: Case) -> Iterator[str]:
     """I3. The availability that router and notifier know of a rep is the one said last."""
     if not case.all_told or case.has_unheard(topics.ROUTES):
         return
-    last: dict[str, tuple[int, RepChanged]] = {}
+    last: dict[str, tuple[tuple[int, int], RepChanged]] = {}
     for row in case.stream(_SAID_OF_REPS):
         event = event_of(decode(bytes(row.body)))
-        if isinstance(event, RepChanged) and row.position > last.get(event.rep, (-1, event))[0]:
-            last[event.rep] = row.position, event
+        if not isinstance(event, RepChanged):
+            continue
+        place = event.version, row.position  # a record heard from a dead letter has no position
+        if event.rep not in last or place > last[event.rep][0]:
+            last[event.rep] = place, event
     for row in case.ask(_ROUTER_SAYS):
         said = last[row.rep][1].state if row.rep in last else "available"
         if row.said != said:

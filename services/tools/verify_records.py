@@ -115,19 +115,21 @@ class Room:
         shared = self._case.distributed
         waited = _WAITED // timedelta(microseconds=1) if shared else 0
         holder: tuple[str, int] | None = None  # while the lead counts as open load: of whom, and from when on
+        place = 0
         for _, position, event in rows.told.moves:
+            place = max(place, position)  # a record that was heard from a dead letter has no position
             held, at = event.status in HELD, micros(event.at)
             if held and holder is not None and not isinstance(event, LeadAssigned):
                 continue
             if holder is not None:
                 at_left = max(holder[1], at - waited)
-                yield (at_left if shared else position, holder[0], -1, None, rows.id, event.epoch, at_left)
+                yield (at_left if shared else place, holder[0], -1, None, rows.id, event.epoch, at_left)
                 holder = None
             if held and isinstance(event, LeadAssigned):
                 by_rule = event.rule not in NOT_CHOSEN_BY_US
                 at += 0 if by_rule else waited
                 limit = self._capacities.get(decided_by.get(event.decision_id, ""), {}).get(event.rep)
                 yield (
-                    at if shared else position, event.rep, 1, limit if by_rule else None, rows.id, event.epoch, at
+                    at if shared else place, event.rep, 1, limit if by_rule else None, rows.id, event.epoch, at
                 )  # fmt: skip
                 holder = event.rep, at

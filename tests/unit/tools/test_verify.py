@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from deploy.local.postgres import Server
 from schemas.envelope import decode, encode, event_of
-from schemas.events import Event, LeadAssigned, LeadRecycled, Routed
+from schemas.events import Event, LeadAssigned, LeadQualified, LeadRecycled, Routed
 from services.runtime.clock import HandClock
 from services.runtime.log import partition_of
 from tests.unit.tools.copies import PARTITIONS, Copy, Embedded, PastOneMachine, broken, fill, lead_id
@@ -216,6 +216,16 @@ async def test_i3_an_owner_without_the_assignment_is_named(busy: Copy) -> None:
     assert lead in (await broken(busy))["I3"][0]
 
 
+async def test_i3_the_availability_said_last_may_have_been_heard_from_a_dead_letter(room: Room) -> None:
+    await room.available("noor", False)
+    await room.available("noor", True)
+    said_last = "(SELECT max(position) FROM reporting_history WHERE type = 'rep.changed')"
+    await room.break_by(f"UPDATE reporting_history SET position = 0 WHERE position = {said_last}")
+    assert await room.broken() == {}
+    await room.break_by("UPDATE router_reps SET said = 'away' WHERE rep = 'noor'")
+    assert any("rep noor" in row for row in (await room.broken())["I3"])
+
+
 # --- I4 ----------------------------------------------------------------------------------------------------------
 
 
@@ -364,6 +374,35 @@ async def test_i8_room_counts_from_when_a_unit_that_made_it_may_have_gone_first(
     await tell(distributed, replace(left, lead_id="one", at=later + timedelta(seconds=seconds)), 2)
     await tell(distributed, replace(given, lead_id="two", at=later, decision_id="of two"), 3)
     assert any("lead two" in row for row in (await broken(distributed)).get("I8", ())) is named
+
+
+async def test_i8_a_hand_over_heard_from_a_dead_letter_counts_after_what_was_said_of_its_lead_before(
+    embedded: Embedded,
+) -> None:
+    await embedded.break_by(
+        """UPDATE configurations SET team = replace(replace(team, '"open":30', '"open":1'), '"open":20', '"open":1')"""
+    )
+    qualified, given = await told(embedded, "lead.qualified"), await told(embedded, "lead.assigned")
+    left = await told(embedded, "lead.recycled")
+    assert isinstance(qualified, LeadQualified)
+    assert isinstance(given, LeadAssigned)
+    assert isinstance(left, LeadRecycled)
+    await embedded.break_by("DELETE FROM reporting_history WHERE topic = 'routes'")
+    for lead in ("one", "two"):
+        await embedded.break_by(
+            "INSERT INTO router_decisions SELECT ?, ?, epoch, at, agreement, chosen, body FROM router_decisions "
+            "WHERE id = ?",
+            new=f"of {lead}",
+            lead=lead,
+            id=given.decision_id,
+        )
+    await tell(embedded, replace(given, lead_id="one", version=1, decision_id="of one"), 1)
+    await tell(embedded, replace(left, lead_id="one", version=2), 2)
+    await tell(embedded, replace(qualified, lead_id="two", version=1), 3)
+    await tell(embedded, replace(given, lead_id="two", version=2, decision_id="of two"), 0)
+    assert not any("the capacity is" in row for row in (await broken(embedded)).get("I8", ()))
+    await embedded.break_by("UPDATE reporting_history SET position = 4 WHERE id = 'told-2'")
+    assert any("lead two" in row for row in (await broken(embedded))["I8"])
 
 
 async def told(copy: Copy, type: str) -> Event:
