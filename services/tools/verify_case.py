@@ -5,6 +5,7 @@ rows go once they are published; cursors and the history's positions then count 
 the history, which hears every topic, is what remains of them.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -121,10 +122,13 @@ class Case:
         """The statuses with which a lead began, under any agreement."""
         return frozenset(next(iter(known.agreement.lifecycle.statuses)) for known in self.configurations)
 
+    @cached_property
+    def _named_urgencies(self) -> set[tuple[str, ...]]:
+        return {tuple(known.agreement.response.urgencies) for known in self.configurations}
+
     def ranks(self, urgency: str) -> set[int]:
         """The places of an urgency in the agreements; behind all of them where it is not named."""
-        named = [list(known.agreement.response.urgencies) for known in self.configurations]
-        return {names.index(urgency) if urgency in names else len(names) for names in named}
+        return {names.index(urgency) if urgency in names else len(names) for names in self._named_urgencies}
 
     @cached_property
     def _terms(self) -> list[Terms]:
@@ -146,8 +150,8 @@ class Case:
         """Those of the newest configuration at that moment (business microseconds)."""
         if not self._terms:
             return Terms((), {}, Team.model_construct(reps=(), pools=()), ())
-        later = (n for n, known in enumerate(self.configurations) if known.since > at)
-        return self._terms[max(0, next(later, len(self._terms)) - 1)]
+        place = bisect_right(self.configurations, at, key=lambda known: known.since)
+        return self._terms[max(0, place - 1)]
 
     # --- who has read how far ---
 
