@@ -299,6 +299,21 @@ class Case:
     def _now_us(self) -> tuple[int, int]:
         return micros(self.clock.business()), micros(self.clock.real())
 
+    def gone_twice(self, at: int) -> bool:
+        """Whether the host's clock was set back and went through that moment (business microseconds) a second time: then
+        only the order of records tells what came first. Past one machine the database's clock counts, and this is False."""
+        return any(low <= at <= high for low, high in self._gone_twice)
+
+    @cached_property
+    def _gone_twice(self) -> list[tuple[int, int]]:
+        lowest: dict[int, int] = {}  # by the newest moment before it
+        newest = 0
+        for row in self.stream(_IN_ORDER) if not self.distributed else ():
+            if row.at < newest:
+                lowest[newest] = min(row.at, lowest.get(newest, row.at))
+            newest = max(newest, row.at)
+        return [(low, high) for high, low in lowest.items()]
+
     def business_us(self, real_us: int) -> int | None:
         """The business time at which it was `real_us`; None when the clock may have run at another speed then."""
         if isinstance(self.clock, HostClock) and self.speed != 1.0 and real_us < micros(self.clock.origin_real):
@@ -310,6 +325,8 @@ class Case:
 _HEARD_BEYOND: Final = """
     SELECT lead_id, position FROM reporting_history
     WHERE topic = :topic AND lead_id IS NOT NULL AND position > :position"""
+_IN_ORDER: Final = "SELECT at FROM reporting_history WHERE topic <> 'events' AND position > 0 ORDER BY position"
+"""The moments of our own records, in the order in which they were made; one heard from a dead letter has no position."""
 _CHANGED_SINCE: Final = (
     "SELECT lead_id FROM router_leads WHERE updated_at >= :since",
     "SELECT lead_id FROM scoring_profiles WHERE updated_at >= :since",

@@ -35,17 +35,18 @@ Allowed = Callable[[Routed], bool]
 
 def allowed(case: Case) -> Allowed:
     """Whether a move is one of an agreement that was in force by then. An agreement that came back into force keeps its
-    first date, so any earlier one will do."""
+    first date, so any earlier one will do. The oldest counts from the beginning, since the clock may have been set back
+    after it was taken up; for a moment that the clock went through twice, any date will do."""
     late = round(_TAKEN_UP_LATE_US * case.speed)
+    dated = [(one.since if n else 0, one.agreement.lifecycle) for n, one in enumerate(case.configurations)]
     known: dict[tuple[str, str, bool], int | None] = {}  # since when (microseconds) there is such a way
 
     def check(event: Routed) -> bool:
         asked = (event.was, event.status, event.by == SYSTEM)
         if asked not in known:
-            since = [one.since for one in case.configurations if _has(one.agreement.lifecycle, *asked)]
-            known[asked] = min(since, default=None)
-        since_us = known[asked]
-        return since_us is not None and since_us <= micros(event.at) + late
+            known[asked] = min((since for since, lifecycle in dated if _has(lifecycle, *asked)), default=None)
+        since_us, at = known[asked], micros(event.at)
+        return since_us is not None and (since_us <= at + late or case.gone_twice(at))
 
     return check
 

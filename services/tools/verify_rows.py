@@ -5,6 +5,8 @@ from typing import Any, Final
 
 import msgspec
 
+from schemas.envelope import UnknownEventError, decode, event_of
+from schemas.events import PageSent
 from services.runtime.clock import micros
 from services.tools.verify_case import OVERDUE, Case
 
@@ -41,11 +43,11 @@ _GAPS: Final = """
     SELECT lead_id, count(*) AS times, min(epoch) AS low, max(epoch) AS high FROM router_assignments
     GROUP BY lead_id HAVING min(epoch) <> 1 OR max(epoch) <> count(*) ORDER BY lead_id"""
 _OVERLAPS: Final = """
-    SELECT later.lead_id, later.epoch FROM router_assignments AS later
+    SELECT later.lead_id, later.epoch, later.opened_at, earlier.closed_at FROM router_assignments AS later
     JOIN router_assignments AS earlier ON earlier.lead_id = later.lead_id AND earlier.epoch = later.epoch - 1
     WHERE earlier.closed_at IS NULL OR later.opened_at < earlier.closed_at ORDER BY later.lead_id, later.epoch"""
 _BACKWARDS: Final = """
-    SELECT lead_id, epoch FROM router_assignments WHERE closed_at < opened_at ORDER BY lead_id, epoch"""
+    SELECT lead_id, epoch, closed_at FROM router_assignments WHERE closed_at < opened_at ORDER BY lead_id, epoch"""
 _TWO_OWNERS: Final = """
     SELECT router_leads.lead_id, owner, rep, router_leads.epoch, router_assignments.epoch AS assigned
     FROM router_leads
@@ -56,15 +58,19 @@ _TWO_OWNERS: Final = """
 
 
 def owners_are_single(case: Case) -> Iterator[str]:
-    """I3."""
+    """I3. A moment that the clock went through twice is not compared here: the lead's records are in order, and hold the
+    moments of each assignment."""
     for row in case.ask(_MANY_OPEN):
         yield f"lead {row.lead_id}: {row.times} open assignments"
     for row in case.ask(_GAPS):
         yield f"lead {row.lead_id}: {row.times} assignments with epochs {row.low} to {row.high}"
     for row in case.ask(_OVERLAPS):
+        if row.closed_at is not None and case.gone_twice(row.opened_at):
+            continue
         yield f"lead {row.lead_id}: assignment {row.epoch} began before {row.epoch - 1} had ended"
     for row in case.ask(_BACKWARDS):
-        yield f"lead {row.lead_id}: assignment {row.epoch} ended before it began"
+        if not case.gone_twice(row.closed_at):
+            yield f"lead {row.lead_id}: assignment {row.epoch} ended before it began"
     for row in case.ask(_TWO_OWNERS):
         yield (
             f"lead {row.lead_id}: owner {row.owner or 'nobody'} at epoch {row.epoch}, "
@@ -170,16 +176,22 @@ def _wrong_with(row: Any, overdue: int) -> str | None:
 # --- I7 ----------------------------------------------------------------------------------------------------------
 
 _CLAIMED_AFTER: Final = """
-    SELECT pages.id, pages.lead_id, pages.first_try_at, told.at FROM notifier_pages AS pages
+    SELECT pages.id, pages.lead_id, pages.first_try_at, told.at, told.position
+    FROM notifier_pages AS pages
     JOIN router_assignments ON router_assignments.lead_id = pages.lead_id AND router_assignments.epoch = pages.epoch
     JOIN reporting_history AS told ON told.lead_id = pages.lead_id AND told.type = 'promise.kept'
      AND told.at >= router_assignments.opened_at
     WHERE pages.state IN ('sending', 'sent', 'failed') AND pages.first_try_at IS NOT NULL ORDER BY pages.id"""
 _CLAIMED_AFTER_OPT_OUT: Final = """
-    SELECT pages.id, pages.lead_id, pages.first_try_at, notifier_clocks.updated_at AS at FROM notifier_pages AS pages
-    JOIN notifier_clocks ON notifier_clocks.lead_id = pages.lead_id
+    SELECT pages.id, pages.lead_id, pages.first_try_at, notifier_clocks.updated_at AS at,
+           (SELECT max(position) FROM reporting_history
+            WHERE reporting_history.lead_id = pages.lead_id AND type = 'lead.opted_out') AS position
+    FROM notifier_pages AS pages JOIN notifier_clocks ON notifier_clocks.lead_id = pages.lead_id
     WHERE notifier_clocks.opted_out = 1 AND pages.state IN ('sending', 'sent', 'failed')
       AND pages.first_try_at IS NOT NULL ORDER BY pages.id"""
+_SENT_BEFORE: Final = """
+    SELECT body FROM reporting_history
+    WHERE lead_id = :lead AND type = 'page.sent' AND position > 0 AND position < :position"""
 
 
 def nobody_told_after_a_touch(case: Case) -> Iterator[str]:
@@ -194,7 +206,21 @@ def nobody_told_after_a_touch(case: Case) -> Iterator[str]:
 def _later(case: Case, row: Any) -> bool:
     at = case.business_us(row.first_try_at)
     slack = _SHARED_SLACK_US if case.distributed else _SLACK_US * case.speed
-    return at is not None and at > int(row.at) + slack
+    return at is not None and at > int(row.at) + slack and not _was_sent_before(case, row, at)
+
+
+def _was_sent_before(case: Case, row: Any, claimed_at: int) -> bool:
+    """Whether the clock was set back, and the records are in this order: the page was sent, then the touch was stored."""
+    if not case.gone_twice(claimed_at):
+        return False
+    for record in case.ask(_SENT_BEFORE, lead=row.lead_id, position=row.position):
+        try:
+            event = event_of(decode(bytes(record.body)))
+        except (UnknownEventError, msgspec.DecodeError):
+            continue  # named by I1
+        if isinstance(event, PageSent) and event.page_id == row.id:
+            return True
+    return False
 
 
 # --- I8 ----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Verify names the row that breaks an invariant: each is broken here by hand, as no code of ours would."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -564,6 +565,80 @@ async def test_leads_and_records_that_are_not_judged_are_counted(busy: Copy) -> 
     found = await busy.report()
     assert (found.ok, found.judged, found.left_out) == (True, 0, 6)
     assert found.unread["notifier", "routes"] > 0
+
+
+# --- a host clock that was set back ------------------------------------------------------------------------------
+
+
+async def test_a_clock_set_back_breaks_nothing(room: Room) -> None:
+    await room.ask("ann", "ben")
+    await room.wait(minutes=-10)
+    await room.act("ann", "reject", reason="no-time")
+    await room.ask("cat")
+    assert await room.broken() == {}
+
+
+async def test_a_move_is_allowed_by_an_agreement_taken_up_before_the_clock_was_set_back(room: Room) -> None:
+    await room.ask("ann")
+    await room.wait(minutes=10)
+    await room.ask("ben")
+    [(text, began)] = await room.rows("SELECT agreement, taken_up_at FROM configurations")
+    older = json.loads(text)
+    older["lifecycle"]["transitions"] = [way for way in older["lifecycle"]["transitions"] if way["as"] != "reject"]
+    await room.break_by(f"UPDATE configurations SET taken_up_at = {began + 600_000_000}")
+    await room.break_by(
+        "INSERT INTO configurations SELECT 'older', ?, ?, team FROM configurations",
+        at=began,
+        agreement=json.dumps(older),
+    )
+    await room.wait(minutes=-5)
+    await room.act("ann", "reject", reason="not-now")
+    assert await room.broken() == {}
+    await room.break_by("UPDATE configurations SET taken_up_at = taken_up_at + 3600000000 WHERE version <> 'older'")
+    await room.wait(minutes=10)
+    await room.act("ben", "reject", reason="not-now")
+    assert any("from assigned to nurturing" in row for row in (await room.broken())["I9"])
+
+
+async def test_an_assignment_that_began_on_a_clock_set_back_overlaps_none(room: Room) -> None:
+    await room.ask("ann")
+    await room.wait(minutes=10)
+    for rep in await room.rows("SELECT rep FROM router_reps"):
+        await room.available(rep[0], False)
+    await room.act("ann", "reject", reason="no-time")
+    assert (await room.lead("ann"))["owner"] is None
+    await room.wait(minutes=-5)
+    await room.available("tom", True)
+    assert (await room.lead("ann"))["owner"]["id"] == "tom"
+    assert await room.broken() == {}
+
+
+@pytest.mark.parametrize("change", ["closed_at = closed_at + 1", "opened_at = opened_at + 1"])
+async def test_times_that_no_record_tells_are_named_where_the_clock_was_set_back(room: Room, change: str) -> None:
+    await room.ask("ann")
+    await room.wait(minutes=-10)
+    await room.act("ann", "reject", reason="no-time")
+    await room.break_by(f"UPDATE router_assignments SET {change} WHERE epoch = 1")
+    assert "I3" in await room.broken()
+
+
+async def test_a_page_claimed_before_the_touch_was_told_in_order_where_the_clock_was_set_back(room: Room) -> None:
+    await room.ask("ann")
+    await room.wait(minutes=16)
+    await room.wait(minutes=-10)
+    await room.act("ann", "touch", channel="phone", answered=True)
+    assert await room.broken() == {}
+    later = "UPDATE reporting_history SET position = position + 1000 WHERE type = 'page.sent'"
+    await room.break_by(later)
+    assert "I7" in await room.broken()
+
+
+async def test_a_page_claimed_before_the_opt_out_was_told_in_order_where_the_clock_was_set_back(room: Room) -> None:
+    await room.ask("ann")
+    await room.wait(minutes=16)
+    await room.wait(minutes=-10)
+    await room.act("ann", "opt-out", reason="asked")
+    assert await room.broken() == {}
 
 
 # --- what is on its way ------------------------------------------------------------------------------------------
