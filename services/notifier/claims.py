@@ -206,13 +206,13 @@ def record(unit: Unit, done: Sequence[Done], jitter: Callable[[], float], desk: 
         if page is None or page.state != "sending" or page.deliveries != one.claim.page.deliveries:
             continue
         known = set(terms.reaching(page.person, page.channels)) & set(terms.channels)
-        could = len(known)
-        after = _after(page, one, jitter(), real, {name for name in known if desk.health.up(name)}, max(could, 1))
+        could = max(len(known), 1)
+        after = _after(page, one, jitter(), real, {name for name in known if desk.health.up(name)}, could)
         changed.append(after)
         if after.state == "sent":
             ended.append(after)
             unit.emit(_sent(after, one), key=page.lead_id)
-        elif page.refusals < after.refusals == max(could, 1):
+        elif page.refusals < after.refusals == could:
             ended.append(after)
             unit.emit(_failed(after, unit.now), key=page.lead_id)
     _settle(unit, clocks, ended, terms)
