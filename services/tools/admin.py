@@ -241,14 +241,15 @@ def _checks(api: APIRouter, resources: Resources, live: bool) -> None:
             ],
         }
 
-    async def _unpublished(resources: Resources) -> tuple[str, ...]:
-        """The record that has waited to be published for too long, if one has."""
-        partitions, now = resources.settings.kafka_partitions, clock.real()
-        age = await resources.reads(lambda connection: outbox.look(connection, partitions, now))
-        return () if age is None or age.waited < outbox.WARNING_AGE else (str(age),)
-
     @api.post("/v1/doctor")
     async def run_doctor(who: Admin) -> dict[str, Any]:
         """What is wrong with this installation, each with its remedy."""
         found = await doctor.examine(resources.settings, clock, resources.reads)
         return {"ok": doctor.well(found), "items": [asdict(one) for one in found]}
+
+
+async def _unpublished(resources: Resources) -> tuple[str, ...]:
+    """The record that has waited to be published for too long, if one has."""
+    partitions, now = resources.settings.kafka_partitions, resources.clock.real()
+    age = await resources.reads(lambda connection: outbox.look(connection, partitions, now))
+    return () if age is None or age.waited < outbox.WARNING_AGE else (str(age),)
