@@ -163,7 +163,7 @@ def _again(page: Page, why: str, at: datetime) -> Page:
 
 def cancelled(page: Page, why: str) -> Page:
     """Not to be sent, and why."""
-    return _ended(page, "cancelled", why)
+    return replace(page, state="cancelled", next_at=None, lease_until=None, error=storable(why))
 
 
 def backoff_seconds(tries: int) -> float:
@@ -174,10 +174,6 @@ def backoff_seconds(tries: int) -> float:
 def storable(text: str) -> str:
     """What any database takes: no NUL, no lone surrogates, not too long."""
     return text.replace("\0", " ").encode(errors="replace").decode()[:ERROR_CHARS_MAX]
-
-
-def _ended(page: Page, state: State, why: str) -> Page:
-    return replace(page, state=state, next_at=None, lease_until=None, error=storable(why))
 
 
 @dataclass
