@@ -146,7 +146,7 @@ class Delivery:
             return TryAgain(None, f"{one.page.channel}: {type(failure).__name__}")
 
     def _note(self, one: Claim, outcome: Outcome) -> None:
-        """Whether the channel accepts pages at all. One that knows whom it refuses does."""
+        """Note whether the channel accepts pages at all. It does where it refuses one person."""
         answer: Answer = "well"
         if isinstance(outcome, TryAgain):
             answer = "not_now"
@@ -174,7 +174,7 @@ class Delivery:
         return True
 
     def warnings(self) -> list[str]:
-        """What `/readyz` says of the channels: what the files name in vain, and what is down."""
+        """The lines of `/readyz` about channels: those that the files name and that cannot be used, and those that are down."""
         found = channel_warnings.warnings(self._resources.config.current, self._desk.channels)
         for name, down in self._desk.health.troubles():
             found.append(f"{name} accepts no pages since {down.since:%Y-%m-%d %H:%M} UTC: {down.why}")

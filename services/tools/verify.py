@@ -111,7 +111,7 @@ class _Rows:
 
 
 def _readable(check: OfLead, case: Case, rows: LeadRows) -> Iterable[str]:
-    """What a check finds, and one row more where it cannot read what is stored."""
+    """Yield the rows that a check finds, and one row more where a stored value cannot be read."""
     try:
         yield from check(case, rows)
     except (msgspec.MsgspecError, ValueError) as unreadable:

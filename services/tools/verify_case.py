@@ -264,18 +264,18 @@ class Case:
 
     @property
     def all_told(self) -> bool:
-        """Whether it holds, beyond that, what was said since the asking began."""
+        """Whether it also holds every record made since the asking began."""
         return self.whole and (self.since is None or not self.distributed)
 
     def is_told_of(self, at: datetime | None) -> bool:
-        """Whether the history holds what was said at that moment (business time); never for no moment."""
+        """Whether the history holds the records of that moment (business time); False for None."""
         if at is None or not self.whole:
             return False
         return self.all_told or self.since is None or at < self.since - UNDER_WAY
 
     @cached_property
     def kept_since(self) -> int:
-        """What was heard from then on (business microseconds) is in the history still."""
+        """The history still holds every record heard from this moment on (business microseconds)."""
         return micros(self.clock.business() - timedelta(days=KEPT_DAYS - 1))
 
     def is_overdue(self, at: datetime, grace: timedelta) -> bool:

@@ -31,7 +31,7 @@ ANY_TEAM_BUT_SALES: Final = frozenset({"marketing", "nobody"})
 
 
 class _Profile(msgspec.Struct):
-    """What the state of a profile repeats of its columns."""
+    """The part of a profile's state that repeats its columns."""
 
     version: int
     email: str | None = None
@@ -40,7 +40,7 @@ class _Profile(msgspec.Struct):
 
 
 class _State(msgspec.Struct):
-    """What the router's state repeats of the newest record of scoring."""
+    """The part of the router's state that repeats the newest record of scoring."""
 
     facts: dict[str, str | int | float | bool] = {}
     phone: str | None = None
@@ -48,7 +48,7 @@ class _State(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
-    """What of a stored decision is compared."""
+    """The part of a stored decision that is compared."""
 
     inputs: Inputs
     rule: str | None = None
@@ -172,7 +172,7 @@ class Stands:
     queue_since: int | None = None
 
     def take(self, event: Routed) -> None:
-        """What the next record changes."""
+        """Apply the next record."""
         self.epoch = event.epoch
         moves = event.status != event.was or isinstance(event, (*ENDS_OWNERSHIP, LeadAssigned))
         if moves and not isinstance(event, LeadQueued):

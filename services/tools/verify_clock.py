@@ -88,7 +88,7 @@ def _timed(case: Case, rows: LeadRows, clock: Clock) -> Iterator[str]:
 
 
 def _told(case: Case, rows: LeadRows, clock: Clock) -> Iterator[str]:
-    """What a running clock knows of who was told when is what became of its pages."""
+    """The moments at which a running clock has people told are those of its pages."""
     if clock.ladder is None:
         return
     if clock.ladder not in {tuple(terms.ladder) for terms in case.terms}:
@@ -184,7 +184,7 @@ def _to_managers(case: Case, rung: int) -> set[bool]:
 
 
 def pages_are_told(case: Case, rows: LeadRows) -> Iterator[str]:
-    """I6. What the history says of a page, its row says too, and the other way about; attempts are counted."""
+    """I6. The history and the row of a page say the same of it; attempts are counted."""
     pages = {row.id: row for row in rows.pages}
     told = {*rows.told.sent, *rows.told.failed}
     for id, said in chain[tuple[str, PageSent | PageFailed]](rows.told.sent.items(), rows.told.failed.items()):

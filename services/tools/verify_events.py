@@ -1,4 +1,4 @@
-"""What `verify` asks of events and records: each is kept, was taken by every service that hears it, and had its effect.
+"""The checks of events and records: each is kept, was taken by every service that hears it, and had its effect.
 
 The history and `seen` vouch for each other: what a service has read, and what is not a dead letter, it has seen; what
 was seen, the history keeps; and each event has a record that names it as its cause.
@@ -19,7 +19,7 @@ from services.runtime.housekeeping import LOG_DAYS, SEEN_DAYS
 from services.tools.verify_case import Case
 
 _SURELY_SEEN: Final = timedelta(days=SEEN_DAYS - LOG_DAYS - 1)
-"""What was heard longer ago may have been seen so long before that this is forgotten."""
+"""A record heard longer ago may have no row in `seen` any more: another service may have read it `LOG_DAYS` earlier."""
 
 # --- each is taken by every service that hears it --------------------------------------------------------------------
 
@@ -60,7 +60,7 @@ _NOT_HEARD: Final = """
 
 
 def events_are_kept(case: Case) -> Iterator[str]:
-    """I1. What was said is in the history, and was taken by every service that hears it, or is a dead letter."""
+    """I1. Each event and record is in the history, and was taken by every service that hears it, or is a dead letter."""
     yield from _kept_past_one_machine(case) if case.distributed else _kept(case)
     heard = micros(case.clock.business() - _SURELY_SEEN)
     for topic in topics.ALL:

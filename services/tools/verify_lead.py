@@ -56,7 +56,7 @@ class Cause(msgspec.Struct):
 
 
 class Scored(msgspec.Struct):
-    """What of a record of scoring is compared with other rows."""
+    """The part of a record of scoring that is compared with other rows."""
 
     lead_id: str
     version: int
@@ -72,7 +72,7 @@ _scored = msgspec.json.Decoder(Scored).decode
 
 @dataclass
 class Told:
-    """What the history says about one lead. `moves`: the router's records by version, each with id and position."""
+    """The records of the history about one lead. `moves`: the router's records by version, each with id and position."""
 
     moves: list[tuple[str, int, Routed]] = field(default_factory=list)
     scored: int = 0  # records of scoring with a version

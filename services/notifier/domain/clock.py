@@ -313,7 +313,7 @@ def _late_fact(clock: Clock, event: Routed, now: datetime) -> Step:
 
 
 def _counts(event: Routed, clock: Clock) -> TypeGuard[TouchRecorded]:
-    """Whether the event is a touch of this submit. The router judges the tolerance for senders' clocks, nobody else."""
+    """Whether the event is a touch of this submit. Only the router judges the tolerance for senders' clocks."""
     return isinstance(event, TouchRecorded) and event.ignored is None and event.touched_at >= clock.submit_at
 
 

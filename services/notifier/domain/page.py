@@ -18,7 +18,7 @@ LEASE = timedelta(seconds=10)
 """How long a claim holds; longer than any channel's timeout."""
 BACKOFF_SECONDS_MAX = 60.0
 REFUSED_SECONDS = 600.0
-"""How long a page waits that every channel refused for its person: somebody may correct the address."""
+"""How long a page waits after every channel refused it for its person: the address may be corrected meanwhile."""
 WAIT = timedelta(seconds=15)
 WAIT_MAX = timedelta(minutes=10)
 """How long a page waits without a try while no channel of its own is up. The more pages wait, the longer: see `waiting`."""

@@ -211,7 +211,7 @@ def lateness(history: History) -> Lateness:
 
 
 def _ways(history: History) -> Iterator[tuple[str, float, float]]:
-    """What came of the ladders: what it is, when it was due, and when the person first knew or the change was asked for."""
+    """Yield each rung that came: its name, when it was due, and when the person first knew or the change was asked for."""
     for rung in rungs(history):
         if rung.told is not None:
             yield str(rung), rung.due, rung.told
