@@ -6,7 +6,7 @@ when its sender died, or could not record, the lease ends and the page is sent a
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import structlog
@@ -33,7 +33,13 @@ class Delivery:
 
     name = DELIVERY
 
-    def __init__(self, resources: Resources, channels: Mapping[str, Channel], desk: Desk) -> None:
+    def __init__(
+        self,
+        resources: Resources,
+        channels: Mapping[str, Channel],
+        desk: Desk,
+        jitter: Callable[[], float] = random.random,  # spreads retries, guards nothing
+    ) -> None:
         self._resources = resources
         self._channels = channels
         self._desk = desk
@@ -42,7 +48,7 @@ class Delivery:
         self._news = asyncio.Event()  # something was recorded, claimed elsewhere, or finished
         self._asked = True  # somebody added a page
         self._look_at = 0.0  # monotonic: when a page may be due without anybody asking
-        self._jitter = random.Random().random  # noqa: S311  # spreads retries, guards nothing
+        self._jitter = jitter
         self._closing = False
         self._recovered = False  # a channel, since waiting pages were last hurried
         self._away = False  # the database, when last asked

@@ -1,8 +1,8 @@
 """One page: whom it tells, over which channel next, and when to try again.
 
 A page is tried until a channel accepts it or it is no longer true. A channel that does not accept within `FAILOVER` is left
-for the next one; after one round of all channels they take turns, ever more seldom. All waiting here is real time; only
-`due_at`, `created_at` and `sent_at` are business time.
+for the next one; after one round of all channels they take turns, ever more seldom, until a round takes a minute. All
+waiting here is real time; only `due_at`, `created_at` and `sent_at` are business time.
 """
 
 from dataclasses import dataclass, field
@@ -123,19 +123,19 @@ def refused_for_now(page: Page, why: str, after_seconds: float | None, jitter: f
     below: how many channels could tell the person."""
     page = _not_refused(page, of)
     if not page.in_first_round:
-        wait = backoff_seconds(page.deliveries) * jitter
+        wait = _pause_seconds(page, jitter, of)
         if of == 1:
             wait = max(after_seconds or 0.0, wait)
         return _again(moved(page), why, real + timedelta(seconds=wait))
     pause = timedelta(seconds=max(after_seconds or 0.0, backoff_seconds(page.tries) * jitter))
     if len(page.channels) > 1 and real + pause >= (page.first_try_at or real) + FAILOVER:
-        return _turned(page, why, jitter, real)
+        return _turned(page, why, jitter, real, of)
     return _again(page, why, real + pause)
 
 
 def refused_by_channel(page: Page, why: str, jitter: float, real: datetime, of: int, *, other_up: bool) -> Page:
     """The channel is down, or refuses us: the next one, at once if that one is up."""
-    return _turned(_not_refused(page, of), why, 0.0 if other_up else jitter, real)
+    return _turned(_not_refused(page, of), why, 0.0 if other_up else jitter, real, of)
 
 
 def refused_for_good(page: Page, why: str, jitter: float, real: datetime, of: int) -> Page:
@@ -143,18 +143,24 @@ def refused_for_good(page: Page, why: str, jitter: float, real: datetime, of: in
     page = replace(page, refusals=page.refusals + 1)
     if page.refusals >= of:
         return _again(moved(page), why, real + timedelta(seconds=REFUSED_SECONDS * (1.0 + jitter)))
-    return _turned(page, why, jitter, real)
+    return _turned(page, why, jitter, real, of)
 
 
 def _not_refused(page: Page, of: int) -> Page:
     return replace(page, refusals=0) if page.refusals < of else page
 
 
-def _turned(page: Page, why: str, jitter: float, real: datetime) -> Page:
+def _turned(page: Page, why: str, jitter: float, real: datetime, of: int) -> Page:
     """On the next channel: at once in the first round, later after a pause."""
     page = moved(page)
-    seconds = 0.0 if page.in_first_round else backoff_seconds(page.deliveries) * jitter
+    seconds = 0.0 if page.in_first_round else _pause_seconds(page, jitter, of)
     return _again(page, why, real + timedelta(seconds=seconds))
+
+
+def _pause_seconds(page: Page, jitter: float, of: int) -> float:
+    """A share of the round, so that each channel has its turn within `BACKOFF_SECONDS_MAX`: a recovered one waits no longer,
+    however many there are."""
+    return backoff_seconds(page.deliveries) * jitter / of
 
 
 def _again(page: Page, why: str, at: datetime) -> Page:

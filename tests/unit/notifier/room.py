@@ -1,6 +1,7 @@
 """The notifier's room for tests: a real database file, a clock moved by hand, channels with a memory and a dial."""
 
 import dataclasses
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -265,6 +266,7 @@ class Room(Says):
         self.slack, self.email, self.inbox = FakeChannel("slack"), FakeChannel("email"), FakeChannel("inbox")
         self.channels = {c.name: c for c in (channels or [self.slack, self.email, self.inbox])}
         self.units = Units(file, self.clock)
+        self.jitter: Callable[[], float] = random.Random().random
         self.restart()
 
     def restart(self) -> None:
@@ -280,7 +282,7 @@ class Room(Says):
             telemetry=self.telemetry,
             wake=lambda name: None,
         )
-        self.delivery = Delivery(resources, self.channels, self.desk)
+        self.delivery = Delivery(resources, self.channels, self.desk, jitter=lambda: self.jitter())
 
     # --- what the router says ---
 

@@ -108,6 +108,21 @@ async def test_a_page_is_tried_over_every_channel_in_turn_until_one_accepts_it(r
     assert (room.page(0)["state"], room.page(0)["channel_index"] % 2) == ("sent", 1)
 
 
+@pytest.mark.parametrize("jitter", [0.0, 0.999])
+@pytest.mark.parametrize("well", ["slack", "email"])
+@pytest.mark.parametrize("after_seconds", [250, 270, 290])
+async def test_a_page_that_waits_goes_out_within_a_minute_of_a_recovery(
+    room: Room, jitter: float, well: str, after_seconds: int
+) -> None:
+    room.jitter = lambda: jitter
+    room.slack.always = room.email.always = NOT_NOW
+    room.hear(room.qualified(), room.assigned())
+    await pass_seconds(room, after_seconds)
+    room.channels[well].always = None
+    await pass_seconds(room, 60)
+    assert room.page(0)["state"] == "sent"
+
+
 async def test_a_person_whom_every_channel_refuses_is_said_once_and_tried_on(room: Room) -> None:
     room.slack.always = room.email.always = GiveUp("unknown to us")
     room.hear(room.qualified(), room.assigned())
