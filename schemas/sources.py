@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
+import idna
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from schemas.agreement import EventType, event_type
@@ -31,9 +33,18 @@ _PAGE = re.compile(_ADDRESS + r"([/?#][!-\[\]-~]*)?")  # printable ASCII but `\`
 
 
 def _origin(value: str) -> str:
+    """The origin as a browser writes it. Raises for one that no browser sends."""
     if value == "*" or _ORIGIN.fullmatch(value):
-        return value.lower()
-    raise wrong(f"{shown(value)} is not a web origin", "write https://host, with no path and no slash at the end")
+        origin = value.lower()
+        return origin.removesuffix(":443" if origin.startswith("https:") else ":80")
+    remedy = "write https://host, with no path and no slash at the end"
+    if not value.isascii():
+        with suppress(idna.IDNAError, UnicodeError):
+            scheme, separator, host = value.rpartition("//")
+            name, colon, port = host.partition(":")
+            encoded = f"{scheme}{separator}{idna.encode(name, uts46=True).decode()}{colon}{port}"
+            remedy = f"write it as browsers send it, {encoded}" if _ORIGIN.fullmatch(encoded) else remedy
+    raise wrong(f"{shown(value)} is not a web origin", remedy)
 
 
 def _page(value: str) -> str:

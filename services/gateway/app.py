@@ -6,6 +6,7 @@ gateway's goes on to the application behind.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Final, TypeVar
@@ -128,7 +129,7 @@ class Gateway:
         asked = Asked(scope["path"], dict(scope["headers"]), b"", {}, client[0] if client else "")
         request_id = request_id_of(scope) if b"x-request-id" in asked.headers else f"{self._boot}-{next(self._count)}"
         try:
-            asked.body = await _body(scope, receive, asked.headers)
+            asked.body = await self._read(scope, receive, asked, route)
             reply = await answering(self, asked)
         except Exception as error:  # noqa: BLE001  # the last frame of our own: there is always an answer
             shown = route == FORMS_ROUTE and pages.is_wanted(asked.headers.get(b"accept", b""))
@@ -143,6 +144,16 @@ class Gateway:
         await send({"type": "http.response.start", "status": reply.status, "headers": sent})
         await send({"type": "http.response.body", "body": reply.body})
         self._telemetry.answered(scope["method"], route, reply.status, self._clock.monotonic() - start)
+
+    async def _read(self, scope: Scope, receive: Receive, asked: Asked, route: str) -> bytes:
+        """The body. Raises `Problem`; the page whose form was too large or too slow may read that it was."""
+        try:
+            return await _body(scope, receive, asked.headers)
+        except Problem:
+            if route == FORMS_ROUTE:
+                with suppress(Problem):
+                    self._form_at(asked)
+            raise
 
     # --- the three roads -------------------------------------------------------------------------------------------
 
@@ -252,6 +263,11 @@ class Gateway:
         if origin is not None:
             if not form.allows(origin.decode("latin-1")):
                 remedy = f"Add it to `allowed_origins` of the source {form.source} in `sources.yaml`."
+                if origin == b"null":
+                    remedy = (
+                        "The browser does not tell which site the page is of, as for a file, a sandboxed frame, or a site "
+                        "with `Referrer-Policy: no-referrer`; `strict-origin-when-cross-origin` lets it tell."
+                    )
                 raise Problem(403, "Origin not allowed", f"Pages of this origin may not post here. {remedy}")
             asked.extra[b"access-control-allow-origin"] = origin
             asked.extra[b"access-control-expose-headers"] = _SHOWN_TO_PAGES

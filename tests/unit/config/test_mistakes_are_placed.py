@@ -209,6 +209,7 @@ CASES = [
     ),
     (S, '"http://localhost:3000"', "«http://www.ours.example", "not a web origin"),
     (S, '"http://localhost:3000"', "«https://www.ours.example/", "not a web origin"),
+    (S, '"http://localhost:3000"', "«https://bücher.example:8443", "send it, https://xn--bcher-kva.example:8443"),
     (S, "    honeypot: _hp", "    redirect: «javascript:alert(1)", "write a full https:// address"),
     (
         S,

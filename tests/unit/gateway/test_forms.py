@@ -185,12 +185,44 @@ async def test_pages_of_allowed_origins_may_post_and_read_the_answer(room: Room)
         assert answer.headers["vary"] == "Origin"
 
 
+async def test_a_page_may_read_that_its_form_was_too_large(room: Room) -> None:
+    large = {**ANN, "message": "x" * 300_000}
+    answer = await room.form(large, **ORIGIN)
+    assert (answer.status, answer.headers["access-control-allow-origin"]) == (413, "https://www.acme.example")
+    assert answer.headers["vary"] == "Origin"
+    other = await room.form(large, origin="https://evil.example")
+    assert (other.status, "access-control-allow-origin" in other.headers) == (413, False)
+    assert (await room.form(large, form="nowhere", **ORIGIN)).status == 413
+
+
+async def test_a_page_without_an_origin_is_told_how_to_have_one(room: Room) -> None:
+    answer = await room.form(ANN, origin="null")
+    assert "`Referrer-Policy: no-referrer`" in answer.json["detail"]
+    assert "allowed_origins" not in answer.json["detail"]
+
+
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "https://www.acme.example.evil.example", ""])
 async def test_pages_of_other_origins_may_not(room: Room, origin: str) -> None:
     answer = await room.form(ANN, origin=origin)
     assert answer.status == 403
     assert "access-control-allow-origin" not in answer.headers
     assert (answer.headers["vary"], room.kept) == ("Origin", [])
+
+
+@pytest.mark.parametrize(
+    ("listed", "sent"),
+    [
+        ("https://www.acme.example:443", "https://www.acme.example"),
+        ("http://localhost:80", "http://localhost"),
+        ("https://www.acme.example:8443", "https://www.acme.example:8443"),
+        ("http://localhost:443", "http://localhost:443"),
+    ],
+)
+async def test_an_origin_may_be_listed_with_the_port_that_browsers_leave_out(
+    room: Room, listed: str, sent: str
+) -> None:
+    room.configure(SOURCES.replace('https://www.acme.example"]', f'{listed}"]'))
+    assert (await room.form(ANN, origin=sent)).status == 202
 
 
 async def test_a_source_may_be_open_to_all(room: Room) -> None:
