@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from schemas.envelope import UnknownEventError, decode, event_of
-from schemas.events import PageSent
+from schemas.events import LeadAssigned, PageSent
 from services.runtime.clock import micros
 from services.tools.verify_case import OVERDUE, Case
 
@@ -176,22 +176,22 @@ def _wrong_with(row: Any, overdue: int) -> str | None:
 # --- I7 ----------------------------------------------------------------------------------------------------------
 
 _CLAIMED_AFTER: Final = """
-    SELECT pages.id, pages.lead_id, pages.first_try_at, told.at, told.position
+    SELECT pages.id, pages.lead_id, pages.epoch, pages.first_try_at, told.at, told.position
     FROM notifier_pages AS pages
     JOIN router_assignments ON router_assignments.lead_id = pages.lead_id AND router_assignments.epoch = pages.epoch
     JOIN reporting_history AS told ON told.lead_id = pages.lead_id AND told.type = 'promise.kept'
      AND told.at >= router_assignments.opened_at
     WHERE pages.state IN ('sending', 'sent', 'failed') AND pages.first_try_at IS NOT NULL ORDER BY pages.id"""
 _CLAIMED_AFTER_OPT_OUT: Final = """
-    SELECT pages.id, pages.lead_id, pages.first_try_at, notifier_clocks.updated_at AS at,
+    SELECT pages.id, pages.lead_id, pages.epoch, pages.first_try_at, notifier_clocks.updated_at AS at,
            (SELECT max(position) FROM reporting_history
             WHERE reporting_history.lead_id = pages.lead_id AND type = 'lead.opted_out') AS position
     FROM notifier_pages AS pages JOIN notifier_clocks ON notifier_clocks.lead_id = pages.lead_id
     WHERE notifier_clocks.opted_out = 1 AND pages.state IN ('sending', 'sent', 'failed')
       AND pages.first_try_at IS NOT NULL ORDER BY pages.id"""
-_SENT_BEFORE: Final = """
-    SELECT body FROM reporting_history
-    WHERE lead_id = :lead AND type = 'page.sent' AND position > 0 AND position < :position"""
+_ORDER_OF_LEAD: Final = """
+    SELECT position, body FROM reporting_history
+    WHERE lead_id = :lead AND position > 0 AND type IN ('lead.assigned', 'page.sent')"""
 
 
 def nobody_told_after_a_touch(case: Case) -> Iterator[str]:
@@ -206,20 +206,25 @@ def nobody_told_after_a_touch(case: Case) -> Iterator[str]:
 def _later(case: Case, row: Any) -> bool:
     at = case.business_us(row.first_try_at)
     slack = _SHARED_SLACK_US if case.distributed else _SLACK_US * case.speed
-    return at is not None and at > int(row.at) + slack and not _was_sent_before(case, row, at)
+    return at is not None and at > int(row.at) + slack and not _came_first(case, row, at)
 
 
-def _was_sent_before(case: Case, row: Any, claimed_at: int) -> bool:
-    """Whether the clock was set back, and the records are in this order: the page was sent, then the touch was stored."""
-    if not case.gone_twice(claimed_at):
+def _came_first(case: Case, row: Any, claimed_at: int) -> bool:
+    """Whether the clock was set back, and the records are in this order: the page was sent, then the touch was stored; or
+    the touch was stored, then the page's assignment began."""
+    sent_before, assigned_after = case.gone_twice(claimed_at), case.gone_twice(int(row.at))
+    if not row.position or not (sent_before or assigned_after):
         return False
-    for record in case.ask(_SENT_BEFORE, lead=row.lead_id, position=row.position):
+    for record in case.ask(_ORDER_OF_LEAD, lead=row.lead_id):
         try:
             event = event_of(decode(bytes(record.body)))
         except (UnknownEventError, msgspec.DecodeError):
             continue  # named by I1
-        if isinstance(event, PageSent) and event.page_id == row.id:
-            return True
+        match event:
+            case PageSent() if sent_before and event.page_id == row.id and record.position < row.position:
+                return True
+            case LeadAssigned() if assigned_after and event.epoch == row.epoch and record.position > row.position:
+                return True
     return False
 
 

@@ -641,6 +641,21 @@ async def test_a_page_claimed_before_the_opt_out_was_told_in_order_where_the_clo
     assert await room.broken() == {}
 
 
+async def test_a_page_of_an_assignment_after_the_touch_is_right_where_the_clock_was_set_back(room: Room) -> None:
+    await room.ask("ann")
+    await room.wait(minutes=10)
+    await room.act("ann", "touch", channel="phone", answered=True)
+    await room.act("ann", "recycle", reason="stalled")
+    await room.wait(minutes=-5)
+    await room.ask("ann")
+    await room.wait(minutes=16)
+    assert len(await room.rows("SELECT id FROM notifier_pages WHERE epoch = 2 AND state = 'sent'")) > 1
+    assert await room.broken() == {}
+    last = "(SELECT max(position) FROM reporting_history WHERE type = 'lead.assigned')"
+    await room.break_by(f"UPDATE reporting_history SET position = {last} + 1 WHERE type = 'promise.kept'")
+    assert "I7" in await room.broken()
+
+
 # --- what is on its way ------------------------------------------------------------------------------------------
 
 
