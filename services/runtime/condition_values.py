@@ -1,6 +1,7 @@
 """Values of conditions, written as the facts are that they are compared with."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from services.runtime import normalise
@@ -19,50 +20,40 @@ class UnreadableError(ValueError):
         self.remedy = remedy
 
 
-def _country(text: str) -> str:
-    code = normalise.country(text)
-    if code is None:
-        raise UnreadableError("is not a country", "write its two-letter code, such as DE or GB")
-    return code
+@dataclass(frozen=True)
+class _Form:
+    """How facts of a field are written. `read` gives None for a text it cannot read, or says how to write it."""
 
+    read: Callable[[str], str | None]
+    what: str = ""
+    remedy: str = ""
 
-def _email(text: str) -> str:
-    try:
-        return normalise.email(text)
-    except MalformedError as wrong:
-        raise UnreadableError("is not an email address", wrong.remedy) from None
-
-
-def _phone(text: str) -> str:
-    try:
-        return normalise.phone(text)
-    except MalformedError as wrong:
-        raise UnreadableError("is not a phone number with its country code", wrong.remedy) from None
-
-
-def _company_domain(text: str) -> str:
-    domain = normalise.company_domain(text)
-    if domain is None:
-        raise UnreadableError("is not the domain of a company", "write it such as acme.com")
-    return domain
+    def written(self, text: str) -> str:
+        """The text as facts are written. Raises `UnreadableError`."""
+        try:
+            found = self.read(text)
+        except MalformedError as wrong:
+            raise UnreadableError(self.what, self.remedy or wrong.remedy) from None
+        if found is None:
+            raise UnreadableError(self.what, self.remedy)
+        return found
 
 
 def _email_domain(text: str) -> str:
     """The domain as it stands behind the @ of an address, which may be below that of the company."""
-    try:
-        return normalise.email(f"a@{text.strip().removeprefix('@')}").removeprefix("a@")
-    except MalformedError:
-        raise UnreadableError("is not the domain of an email address", "write it such as acme.com") from None
+    return normalise.email(f"a@{text.strip().removeprefix('@')}").removeprefix("a@")
 
 
-_WRITTEN: Final[Mapping[str, Callable[[str], str]]] = {
-    "country": _country,
-    "company.country": _country,
-    "language": normalise.language,
-    "email": _email,
-    "phone": _phone,
-    "company.domain": _company_domain,
-    "email.domain": _email_domain,
+_COUNTRY: Final = _Form(normalise.country, "is not a country", "write its two-letter code, such as DE or GB")
+_DOMAIN_REMEDY: Final = "write it such as acme.com"
+_FORMS: Final[Mapping[str, _Form]] = {
+    "country": _COUNTRY,
+    "company.country": _COUNTRY,
+    "language": _Form(normalise.language),
+    "email": _Form(normalise.email, "is not an email address"),
+    "phone": _Form(normalise.phone, "is not a phone number with its country code"),
+    "company.domain": _Form(normalise.company_domain, "is not the domain of a company", _DOMAIN_REMEDY),
+    "email.domain": _Form(_email_domain, "is not the domain of an email address", _DOMAIN_REMEDY),
 }
 
 
@@ -70,8 +61,8 @@ def written(field: str, op: str, value: object) -> object:
     """One value as facts of this field are written. Raises `UnreadableError` when none ever is."""
     if not isinstance(value, str):
         return value
-    made = _WRITTEN.get(field) if op in EQUALITY else None
-    return made(value) if made is not None else normalise.clean(value) or value
+    form = _FORMS.get(field) if op in EQUALITY else None
+    return form.written(value) if form is not None else normalise.clean(value) or value
 
 
 def normalised(field: str, op: str, value: object) -> object:

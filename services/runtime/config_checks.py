@@ -14,7 +14,7 @@ from jmespath.exceptions import JMESPathError
 from pydantic_core import PydanticCustomError
 
 from schemas import mail
-from schemas.agreement import ANY_STATUS, OWNER, STATUSES
+from schemas.agreement import ANY_STATUS, OWNER, STATUSES, Response
 from schemas.conditions import FIELDS
 from schemas.values import EMAIL_PATTERN, Loc, did_you_mean, duration, shown, twice
 from services.runtime import normalise
@@ -22,7 +22,6 @@ from services.runtime.yaml_places import Document, Problem
 
 ALWAYS_OPEN: Final = "always"
 _MUST_EXIST: Final = ("new", "nurturing", "qualified", "assigned", "accepted", "working", "opted-out")
-_RESPONSE: Final = ("stopped_by", "ladder", "reassign_at_most")
 _EXPRESSIONS: Final = ("when", "time", "id", "email", "phone", "crm_id", "anonymous_id")
 
 
@@ -68,6 +67,24 @@ def defined(document: Document, *path: str, by: str = "id") -> list[str]:
     return [row[by] for _, row in rows(document, *path) if isinstance(row.get(by), str)]
 
 
+def statuses(agreement: Document) -> list[str]:
+    """The names of the statuses."""
+    own = at(agreement.data, "lifecycle", "statuses")
+    return list(own if isinstance(own, Mapping) else STATUSES)
+
+
+def grades(agreement: Document) -> list[str]:
+    """The names of the grades, the best first."""
+    own = at(agreement.data, "scoring", "grades")
+    return [*(own if isinstance(own, Mapping) else "ABC"), "D"]
+
+
+def urgencies(agreement: Document) -> list[str]:
+    """The names of `response` that are urgencies, the most urgent first."""
+    response = at(agreement.data, "response")
+    return [name for name in response if name not in Response.model_fields] if isinstance(response, Mapping) else []
+
+
 def _unknown(
     document: Document, used: Iterator[tuple[Loc, str]], known: Collection[str], noun: str, *also: str
 ) -> Iterator[Problem]:
@@ -91,18 +108,17 @@ def _field(document: Document, path: Loc, *fields: str) -> Iterator[tuple[Loc, s
 
 
 def _lifecycle(agreement: Document) -> Iterator[Problem]:
-    own = at(agreement.data, "lifecycle", "statuses")
-    statuses = own if isinstance(own, Mapping) else STATUSES
+    known = statuses(agreement)
     for name in _MUST_EXIST:
-        if name not in statuses:
+        if name not in known:
             what = f"the status `{name}` is missing, by which FirstHour acts"
             yield agreement.problem(("lifecycle", "statuses"), what, f"add `{name}:` and its team", key=True)
     moves = ("lifecycle", "transitions")
-    yield from _unknown(agreement, _field(agreement, moves, "from"), statuses, "a status", ANY_STATUS)
-    yield from _unknown(agreement, _field(agreement, moves, "to"), statuses, "a status")
+    yield from _unknown(agreement, _field(agreement, moves, "from"), known, "a status", ANY_STATUS)
+    yield from _unknown(agreement, _field(agreement, moves, "to"), known, "a status")
     campaigns = names(at(agreement.data, "lifecycle", "campaigns"), ("lifecycle", "campaigns"))
-    yield from _unknown(agreement, campaigns, statuses, "a status")
-    yield from _unknown(agreement, _field(agreement, ("recycle",), "from"), statuses, "a status")
+    yield from _unknown(agreement, campaigns, known, "a status")
+    yield from _unknown(agreement, _field(agreement, ("recycle",), "from"), known, "a status")
 
 
 def _ladder(agreement: Document) -> Iterator[Problem]:
@@ -121,24 +137,21 @@ def _ladder(agreement: Document) -> Iterator[Problem]:
 def _promises(agreement: Document) -> Iterator[Problem]:
     response = at(agreement.data, "response")
     if isinstance(response, Mapping):
-        urgencies = [name for name in response if name not in _RESPONSE]
-        yield from _unknown(
-            agreement, _field(agreement, ("qualify",), "urgency"), urgencies, "an urgency of `response`"
-        )
-        if not urgencies:
+        promised = urgencies(agreement)
+        yield from _unknown(agreement, _field(agreement, ("qualify",), "urgency"), promised, "an urgency of `response`")
+        if not promised:
             remedy = "add one, such as `hot: {touch_within: 1h}`"
             yield agreement.problem(("response",), "`response` promises nothing", remedy, key=True)
         calendars = at(agreement.data, "calendars")
         counted = (
             (("response", name, "counted_in"), given)
-            for name in urgencies
+            for name in promised
             if isinstance(given := at(response, name, "counted_in"), str)
         )
         known = [*(calendars if isinstance(calendars, Mapping) else ()), ALWAYS_OPEN, OWNER]
         yield from _unknown(agreement, counted, known, "a calendar")
-    grades = at(agreement.data, "scoring", "grades")
-    known = [*(grades if isinstance(grades, Mapping) else "ABC"), "D"]
-    yield from _unknown(agreement, _field(agreement, ("promises", "marketing"), "grade_at_least"), known, "a grade")
+    least = _field(agreement, ("promises", "marketing"), "grade_at_least")
+    yield from _unknown(agreement, least, grades(agreement), "a grade")
     for loc, name in _field(agreement, ("promises", "marketing"), "complete"):
         if name not in FIELDS and not name.startswith("custom."):
             yield agreement.problem(loc, f"{shown(name)} is not a field of leads", did_you_mean(name, FIELDS))

@@ -6,17 +6,16 @@ another program could carry, is worth a word.
 
 import difflib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from schemas import conditions
-from schemas.agreement import STATUSES
 from schemas.conditions import AllOf, AnyOf, Node, Not, Test
 from schemas.values import Loc, did_you_mean, shown
 from services.runtime import condition_values, config_ranges, countries, languages, normalise
 from services.runtime.condition_values import EQUALITY, UnreadableError
-from services.runtime.config_checks import Files, at, defined, rows
+from services.runtime.config_checks import Files, at, defined, grades, names, rows, statuses, urgencies
 from services.runtime.yaml_places import Problem
 
 _LISTS: Final = (
@@ -41,30 +40,25 @@ _SCORED: Final = frozenset(
 
 @dataclass(frozen=True)
 class Asked:
-    """One test as it stands in the file. `path`: the list it belongs to; `on`: the type of event beside it."""
+    """One test as it stands in the file. `path`: the list it belongs to."""
 
     loc: Loc
     field: str
     op: str
     value: object
     path: tuple[str, ...]
-    on: str | None
 
 
-def _tests(raw: object, loc: Loc, path: tuple[str, ...], on: str | None) -> Iterator[Asked]:
-    """Every test of a condition as written, right or wrong."""
+def fields(raw: object, loc: Loc) -> Iterator[tuple[Loc, str, object]]:
+    """Every field that a condition asks about, as written, right or wrong: its place, its name, what is asked."""
     for key, value in raw.items() if isinstance(raw, Mapping) else ():
-        here = (*loc, key)
         if key == "not":
-            yield from _tests(value, here, path, on)
+            yield from fields(value, (*loc, key))
         elif key in ("all", "any"):
             for index, part in enumerate(value if isinstance(value, list) else ()):
-                yield from _tests(part, (*here, index), path, on)
-        elif isinstance(value, Mapping):
-            for op, wanted in value.items():
-                yield Asked((*here, op), key, op, wanted, path, on)
+                yield from fields(part, (*loc, key, index))
         else:
-            yield Asked(here, key, "eq", value, path, on)
+            yield (*loc, key), key, value
 
 
 def _conditions(files: Files) -> Iterator[tuple[tuple[str, ...], Loc, object, str | None]]:
@@ -79,17 +73,19 @@ def _conditions(files: Files) -> Iterator[tuple[tuple[str, ...], Loc, object, st
             yield path, (*path, name), raw, None
 
 
-def asked(files: Files) -> Iterator[Asked]:
+def _asked(files: Files) -> Iterator[Asked]:
     """Every test of every condition of the agreement."""
-    for path, loc, raw, on in _conditions(files):
-        yield from _tests(raw, loc, path, on)
+    for path, condition, raw, _ in _conditions(files):
+        for loc, field, value in fields(raw, condition):
+            if isinstance(value, Mapping):
+                for op, wanted in value.items():
+                    yield Asked((*loc, op), field, op, wanted, path)
+            else:
+                yield Asked(loc, field, "eq", value, path)
 
 
 def _texts(test: Asked) -> Iterator[tuple[Loc, str]]:
-    if isinstance(test.value, str):
-        yield test.loc, test.value
-    elif isinstance(test.value, list):
-        yield from (((*test.loc, index), one) for index, one in enumerate(test.value) if isinstance(one, str))
+    return names(test.value, test.loc)
 
 
 # --- what cannot be meant ----------------------------------------------------------------------------------------
@@ -98,7 +94,7 @@ def _texts(test: Asked) -> Iterator[tuple[Loc, str]]:
 def problems(files: Files) -> Iterator[Problem]:
     """Values that no fact ever has."""
     closed = _closed(files)
-    for test in asked(files):
+    for test in _asked(files):
         for loc, text in _texts(test):
             found = _curly(text) or _unreadable(test, text) or _not_among(test, text, closed)
             if found is not None:
@@ -138,19 +134,18 @@ def _nearest(field: str, text: str) -> str | None:
 
 def _closed(files: Files) -> dict[str, Collection[str]]:
     """The fields that have values of a list, with it. One that cannot be known is left out."""
-    agreement = files.agreement.data
-    grades, statuses = at(agreement, "scoring", "grades"), at(agreement, "lifecycle", "statuses")
+    agreement = files.agreement
     found: dict[str, Collection[str]] = {
         "email.kind": _KINDS,
-        "grade": [*(grades if isinstance(grades, Mapping) else "ABC"), "D"],
-        "status": list(statuses if isinstance(statuses, Mapping) else STATUSES),
+        "grade": grades(agreement),
+        "status": statuses(agreement),
     }
-    if isinstance(at(agreement, "response"), Mapping):
-        found["urgency"] = config_ranges.urgencies(agreement)
+    if isinstance(at(agreement.data, "response"), Mapping):
+        found["urgency"] = urgencies(agreement)
     if files.team.data is not None:
         found |= dict.fromkeys(("account.owner", "previous_owner"), defined(files.team, "reps"))
     for field, path in (("persona", "personas"), ("segment", "segments")):
-        named = at(agreement, path)
+        named = at(agreement.data, path)
         found[field] = list(named) if isinstance(named, Mapping) else []
     return found
 
@@ -167,32 +162,34 @@ def _not_among(test: Asked, text: str, closed: Mapping[str, Collection[str]]) ->
 
 def warnings(files: Files) -> Iterator[tuple[Loc, str]]:
     """Conditions that never hold, and those that always do where they should choose."""
-    yield from _forms(files)
-    yield from _languages(files)
-    for test in asked(files):
+    tests = list(_asked(files))
+    yield from _forms(files, tests)
+    yield from _languages(tests)
+    for test in tests:
         if test.path in _BEFORE_SCORE and test.field in _SCORED and test.op != "exists":
             part = "people are suppressed" if test.path == ("suppress",) else "the score is made"
             yield test.loc, f"`{test.field}` is not known when {part}, so this never holds; take it out"
-    yield from _bounds(files)
+    yield from _bounds(files, tests)
     for path, loc, raw, on in _conditions(files):
         if raw is None:
             continue
         node = conditions.parse(raw, of_event=on is not None)
-        if path == ("suppress",) and holds(node, {}) is True:
+        if path == ("suppress",) and _holds(node):
             yield loc, "this holds for every person, so no lead is ever scored or routed; say in `when:` whom it is for"
         for both in _alls(node):
             if (excluded := _contradiction(both)) is not None:
                 yield loc, f"the bounds of `{excluded}` exclude each other, so this never holds; change one of them"
 
 
-def _bounds(files: Files) -> Iterator[tuple[Loc, str]]:
+def _bounds(files: Files, tests: Iterable[Asked]) -> Iterator[tuple[Loc, str]]:
     """Bounds of scores that no lead, or every lead, reaches."""
     ranges = config_ranges.scores(files.agreement.data)
-    for test in asked(files):
-        if test.field not in ranges or test.path in _BEFORE_SCORE or test.op == "exists":
+    for test in tests:
+        if test.field not in ranges or test.path in _BEFORE_SCORE:
             continue
         low, high = ranges[test.field]
-        verdict = holds(conditions.parse({test.field: {test.op: test.value}}), ranges)
+        node = conditions.parse({test.field: {test.op: test.value}})
+        verdict = config_ranges.certain(node, low, high) if isinstance(node, Test) else None
         if verdict is not None:
             how = "always" if verdict else "never"
             yield test.loc, f"`{test.field}` lies between {low:g} and {high:g}, so this {how} holds; change the bound"
@@ -217,34 +214,34 @@ def _contradiction(node: AllOf) -> str | None:
     return None
 
 
-def holds(node: Node, ranges: Mapping[str, tuple[float, float]]) -> bool | None:
-    """Whether a condition holds whatever the facts: always, never, or None: that depends. `ranges`: of numbers that
-    every lead has."""
+def _holds(node: Node) -> bool | None:
+    """Whether a condition holds whatever the facts: always, never, or None: that depends."""
     match node:
         case Test():
-            return config_ranges.certain(node, ranges)
+            return None
         case Not(part):
-            inner = holds(part, ranges)
+            inner = _holds(part)
             return None if inner is None else not inner
         case AllOf(parts):
-            each = [holds(part, ranges) for part in parts]
+            each = [_holds(part) for part in parts]
             return False if False in each else True if all(each) else None
         case AnyOf(parts):
-            each = [holds(part, ranges) for part in parts]
+            each = [_holds(part) for part in parts]
             tests = {(part.field, bool(part.value)) for part in parts if isinstance(part, Test) and part.op == "exists"}
             either = any((field, not there) in tests for field, there in tests)
             return True if True in each or either else False if not any(one is None for one in each) else None
 
 
-def _forms(files: Files) -> Iterator[tuple[Loc, str]]:
+def _forms(files: Files, tests: Iterable[Asked]) -> Iterator[tuple[Loc, str]]:
     """Names of forms that no source has."""
-    known = {form for _, row in rows(files.sources, "sources") for form in _words(row.get("forms"))}
+    known = {form for _, row in rows(files.sources, "sources") for _, form in names(row.get("forms"), ())}
     if not known:
         return
-    used = Counter(text for test in asked(files) if test.field == "form" for _, text in _texts(test))
+    of_form = [test for test in tests if test.field == "form"]
+    used = Counter(text for test in of_form for _, text in _texts(test))
     others = [name for name, count in used.most_common(_COMPARED_MAX) if count > 1]
-    for test in asked(files):
-        for loc, text in _texts(test) if test.field == "form" and test.op in EQUALITY else ():
+    for test in of_form:
+        for loc, text in _texts(test) if test.op in EQUALITY else ():
             if text.lower() in {form.lower() for form in known}:
                 continue
             near = did_you_mean(text, [*known, *(name for name in others if name != text)])
@@ -252,13 +249,9 @@ def _forms(files: Files) -> Iterator[tuple[Loc, str]]:
             yield loc, f"{shown(text)} is no form of sources.yaml; {remedy}"
 
 
-def _words(value: object) -> list[str]:
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
-
-
-def _languages(files: Files) -> Iterator[tuple[Loc, str]]:
+def _languages(tests: Iterable[Asked]) -> Iterator[tuple[Loc, str]]:
     """Words that are no language."""
-    for test in asked(files):
+    for test in tests:
         for loc, text in _texts(test) if test.field == "language" and test.op in EQUALITY else ():
             if normalise.language(text) not in languages.CODES:
                 near = difflib.get_close_matches(text.lower(), languages.BY_NAME, n=1, cutoff=0.7)

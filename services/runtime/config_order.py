@@ -5,9 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 from schemas.agreement import LADDER
-from schemas.values import Loc, as_list, duration, shown, spoken
+from schemas.values import Loc, duration, shown, spoken
 from services.runtime import config_ranges, normalise
-from services.runtime.config_checks import Files, at, rows
+from services.runtime.config_checks import Files, at, names, rows, urgencies
 from services.runtime.config_ranges import number
 from services.runtime.normalise import language
 
@@ -66,8 +66,7 @@ def _never_met(lines: Sequence[Row]) -> Iterator[tuple[Loc, str]]:
 
 def _scoring(files: Files) -> Iterator[tuple[Loc, str]]:
     data = files.agreement.data
-    weights = [number(at(data, "scoring", "total", name)) for name in ("fit", "engagement")]
-    whole = sum(0.5 if weight is None else weight for weight in weights)
+    whole = sum(config_ranges.weights(data))
     if whole > 1 + 1e-9:
         yield (
             ("scoring", "total"),
@@ -92,14 +91,11 @@ def _scoring(files: Files) -> Iterator[tuple[Loc, str]]:
 def _ladder(files: Files) -> Iterator[tuple[Loc, str]]:
     """Rungs that are reached after the promise was broken."""
     data = files.agreement.data
-    promised = {name: duration(at(data, "response", name, "touch_within")) for name in config_ranges.urgencies(data)}
-    written = at(data, "response", "ladder")
-    rungs: list[tuple[Loc, timedelta]] = [
-        (("response", "ladder", n, "at"), duration(at(rung, "at")))
-        for n, rung in enumerate(written if isinstance(written, list) else ())
-    ]
-    if not isinstance(written, list):
-        rungs = [(("response",), rung.at) for rung in LADDER]
+    promised = {name: duration(at(data, "response", name, "touch_within")) for name in urgencies(files.agreement)}
+    rungs: list[tuple[Loc, timedelta]] = [(("response",), rung.at) for rung in LADDER]
+    if at(data, "response", "ladder") is not None:
+        written = rows(files.agreement, "response", "ladder")
+        rungs = [((*loc, "at"), duration(rung.get("at"))) for loc, rung in written]
     for loc, after in rungs:
         late = [f"{name} ({spoken(within)})" for name, within in promised.items() if after > within]
         if late:
@@ -112,13 +108,8 @@ def _unspoken(files: Files) -> Iterator[tuple[Loc, str]]:
     pools = {row.get("id"): row for _, row in rows(files.team, "pools")}
     for loc, rule in rows(files.agreement, "routing", "rules"):
         members = [reps.get(at(member, "rep")) for member in at(pools.get(rule.get("pool")), "members") or ()]
-        known = {language(one) for rep in members for one in _listed(at(rep, "languages"))}
-        for one in _listed(at(rule, "require", "languages")) if members else ():
+        known = {language(one) for rep in members for _, one in names(at(rep, "languages"), ())}
+        for _, one in names(at(rule, "require", "languages"), ()) if members else ():
             if language(one) not in known:
                 what = f"no member of the pool {shown(rule.get('pool'))} speaks {shown(one)}"
                 yield (*loc, "require", "languages"), f"{what}; add it to a rep of team.yaml, or take it out"
-
-
-def _listed(value: object) -> list[str]:
-    found = as_list(value)
-    return [one for one in found if isinstance(one, str)] if isinstance(found, list | tuple) else []

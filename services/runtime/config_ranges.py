@@ -1,17 +1,14 @@
 """Which numbers the scores of an agreement can be, and what a test says of every number in a range."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from schemas.agreement import Response
 from schemas.conditions import Test
 from services.runtime.config_checks import at
 
 _FULL: Final = 100.0
 _HALF: Final = 0.5
-_RESPONSE: Final = frozenset(Response.model_fields)
 
 
 @dataclass(frozen=True)
@@ -59,13 +56,9 @@ def span_of(test: Test) -> Span | None:
     }.get(test.op)
 
 
-def certain(test: Test, ranges: Mapping[str, tuple[float, float]]) -> bool | None:
-    """Whether a test holds of every lead (True) or of none (False); None: that depends."""
-    if test.field not in ranges:
-        return None
-    if test.op == "exists":
-        return bool(test.value)
-    span, whole = span_of(test), Span(*ranges[test.field])
+def certain(test: Test, low: float, high: float) -> bool | None:
+    """Whether a test holds of every number in the range (True) or of none (False); None: that depends."""
+    span, whole = span_of(test), Span(low, high)
     if span is None:
         return None
     if span.within(whole).empty:
@@ -81,6 +74,12 @@ def _points(rules: object) -> float:
     return most
 
 
+def weights(agreement: Any) -> tuple[float, float]:
+    """The weights of fit and of engagement in the total."""
+    of_fit, of_engagement = (number(at(agreement, "scoring", "total", name)) for name in ("fit", "engagement"))
+    return _HALF if of_fit is None else of_fit, _HALF if of_engagement is None else of_engagement
+
+
 def scores(agreement: Any) -> dict[str, tuple[float, float]]:
     """The least and the most of fit, engagement and total."""
     scoring = at(agreement, "scoring")
@@ -89,13 +88,6 @@ def scores(agreement: Any) -> dict[str, tuple[float, float]]:
     engagement_max = number(at(scoring, "engagement", "at_most"))
     engaged = at(scoring, "engagement", "rules")
     engagement = (_FULL if engagement_max is None else engagement_max) if _points(engaged) else 0.0
-    of_fit, of_engagement = (number(at(scoring, "total", name)) for name in ("fit", "engagement"))
-    weights = (_HALF if of_fit is None else of_fit, _HALF if of_engagement is None else of_engagement)
-    total = fit * weights[0] + engagement * weights[1]
+    of_fit, of_engagement = weights(agreement)
+    total = fit * of_fit + engagement * of_engagement
     return {"fit": (0.0, fit), "engagement": (0.0, engagement), "total": (0.0, total)}
-
-
-def urgencies(agreement: Any) -> list[str]:
-    """The names of `response` that are urgencies, the most urgent first."""
-    response = at(agreement, "response")
-    return [name for name in response if name not in _RESPONSE] if isinstance(response, Mapping) else []

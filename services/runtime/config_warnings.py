@@ -80,15 +80,9 @@ def _places(data: object, path: tuple[str, ...], loc: Loc = ()) -> Iterator[tupl
         yield from _places(value, tuple(rest), (*loc, key))
 
 
-def _placed(document: Document, loc: Loc, text: str) -> str:
-    """A warning at the value itself."""
-    line, column = document.place.find(loc)
-    return printable(f"{document.file}:{line}:{column}: {text}")
-
-
-def _said(document: Document, loc: Loc, text: str) -> str:
-    """A warning at the name of a field."""
-    line, column = document.place.find(loc, key=True)
+def _said(document: Document, loc: Loc, text: str, *, key: bool = True) -> str:
+    """A warning at the name of a field, or (`key=False`) at its value."""
+    line, column = document.place.find(loc, key=key)
     return printable(f"{document.file}:{line}:{column}: {text}")
 
 
@@ -103,18 +97,6 @@ def _not_yet(files: Files) -> Iterator[str]:
             yield _said(document, loc, f"`{name}`{more} is accepted but not acted upon yet: it will {field.will}")
 
 
-def _asked(raw: object, loc: Loc) -> Iterator[tuple[Loc, str]]:
-    """The fields that a condition asks about."""
-    for key, value in raw.items() if isinstance(raw, Mapping) else ():
-        if key == "not":
-            yield from _asked(value, (*loc, key))
-        elif key in ("all", "any"):
-            for index, part in enumerate(value):
-                yield from _asked(part, (*loc, key, index))
-        else:
-            yield (*loc, key), key
-
-
 def _unheard_of(files: Files) -> Iterator[str]:
     """Fields of an event that nothing is known of: perhaps misspelt."""
     mapped = {
@@ -122,7 +104,7 @@ def _unheard_of(files: Files) -> Iterator[str]:
     }
     for path in (("scoring", "engagement", "rules"), ("qualify",)):
         for rule, row in rows(files.agreement, *path):
-            for loc, field in _asked(row.get("when"), (*rule, "when")):
+            for loc, field, _ in config_conditions.fields(row.get("when"), (*rule, "when")):
                 if field not in FIELDS and field not in mapped and not field.startswith("custom."):
                     text = f"{shown(field)} is not a field FirstHour knows; it is read as one of the event's own"
                     yield _said(files.agreement, loc, text)
@@ -175,5 +157,5 @@ def warnings(files: Files) -> tuple[str, ...]:
         *((files.agreement, *one) for one in islice(config_order.agreement(files), WARNINGS_MAX)),
         *((files.team, *one) for one in islice(config_order.team(files), WARNINGS_MAX)),
     ]
-    found = dict.fromkeys(_placed(document, loc, text) for document, loc, text in said)
+    found = dict.fromkeys(_said(document, loc, text, key=False) for document, loc, text in said)
     return (*_not_yet(files), *_unheard_of(files), *_nobody(files), *_replayable(files), *found)

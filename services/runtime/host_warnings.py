@@ -2,19 +2,18 @@
 
 from collections.abc import Iterator
 
-from schemas.sources import Sources
-from services.runtime import private_files, python_release, settings
+from schemas.sources import PresetSource, Sources
+from services.runtime import private_files, python_release, settings, source_secrets
 from services.runtime.settings import Settings
 
 
 def secret_variables(sources: Sources) -> set[str]:
     """The variables that `sources.yaml` names."""
-    secrets = (
-        secret
-        for source in sources.sources
-        for secret in (*getattr(source, "secrets", ()), *getattr(getattr(source, "verify", None), "secrets", ()))
-    )
-    return {secret.env for secret in secrets if secret.env is not None}
+    found: set[str] = set()
+    for source in sources.sources:
+        secrets = source.secrets if isinstance(source, PresetSource) else source_secrets.named(source)[0]
+        found |= {secret.env for secret in secrets if secret.env is not None}
+    return found
 
 
 def warnings(known: Settings, sources: Sources | None, *, keeps_data: bool = True) -> Iterator[str]:

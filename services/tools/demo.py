@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Any, Final
 
 from rich.console import Console
-from rich.text import Text
 
 from schemas.events import Event, LeadAssigned, PageSent, TouchRecorded
 from schemas.team import Team
@@ -23,7 +22,7 @@ from services.tools import demo_people as people
 from services.tools.demo_people import Visitor
 from services.tools.demo_screen import REDRAWN_PER_SECOND, Screen, footnote, table_of
 from services.tools.demo_story import HELD, Seen, Story, Tally
-from services.tools.terminal import called
+from services.tools.terminal import called, say
 
 LENGTH: Final = timedelta(hours=3)  # business time: three minutes at 60 times the speed
 VISITORS_PER_HOUR: Final = 60.0
@@ -59,7 +58,7 @@ async def run(
     """
     used = client or AsyncClient(base_url=url, timeout=REQUEST_SECONDS, trust_env=False)
     for line in look_around(url, key):
-        console.print(Text(line), soft_wrap=True)
+        say(line, console)
     screen = Screen(console, team.reps, speed)
     try:
         demo = Demo(used, key, clock, log, team, screen, random.Random(seed), length, stop or asyncio.Event())
@@ -71,7 +70,7 @@ async def run(
     console.print(table_of(tally))
     console.print(footnote(), style="dim", soft_wrap=True)
     for line in ("", *(look_around(url, key) if goes_on else ()), *start_your_own()):
-        console.print(Text(line), soft_wrap=True)
+        say(line, console)
     return tally
 
 
