@@ -106,8 +106,8 @@ class Settings(BaseSettings):
     )
     database_role_prefix: str = Field(
         "firsthour_",
-        description="What the roles of services begin with in PostgreSQL, as `firsthour_router`; `firsthour migrate` "
-        "grants its rights to each that exists.",
+        description="Prefix of the services' roles in PostgreSQL, as in `firsthour_router`; `firsthour migrate` grants "
+        "its rights to each role that exists.",
     )
     kafka_bootstrap: str | None = Field(
         None,
