@@ -1,4 +1,4 @@
-"""Bounds of what is kept: dead letters by age and by bytes of a source, `seen` by the day, found by indexes."""
+"""Bounds of storage: dead letters by age and by bytes of a source, `seen` by the day, found by indexes."""
 
 import sqlalchemy as sa
 from alembic import context, op

@@ -1,4 +1,4 @@
-"""What a clock knows of its ladder and of who was told; availability by version."""
+"""A clock keeps its ladder, and when its last rung and its owner were told; availability by version."""
 
 import sqlalchemy as sa
 from alembic import op
