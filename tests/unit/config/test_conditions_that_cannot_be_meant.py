@@ -91,9 +91,7 @@ def test_a_name_in_the_team_that_equals_no_fact_is_refused(room: Room, old: str,
 
 
 @pytest.mark.parametrize(("name", "old", "new", "said"), WARNINGS)
-def test_what_is_unlikely_to_be_meant_is_a_warning_where_it_stands(
-    room: Room, name: str, old: str, new: str, said: str
-) -> None:
+def test_an_unlikely_condition_is_a_warning_at_its_place(room: Room, name: str, old: str, new: str, said: str) -> None:
     place = room.change(name, old, new)
     warnings = room.load().warnings
     here = [line for line in warnings if line.startswith(f"{place}: ")]
@@ -144,7 +142,7 @@ def test_no_message_prints_a_regular_expression(shape: type[BaseModel]) -> None:
 
 
 def _calls(room: Room, rules: int) -> int:
-    """How many functions of ours are called to load an agreement with so many rules more."""
+    """The number of calls of our functions that load an agreement with so many rules more."""
     written = "\n".join(f"      - {{points: 1, because: r{n}, when: {{form: f{n}}}}}" for n in range(rules))
     room.write(A, (EXAMPLES / A).read_text().replace("  engagement:\n", f"{written}\n  engagement:\n"))
     count = 0

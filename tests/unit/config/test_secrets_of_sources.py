@@ -65,7 +65,7 @@ def test_a_secret_of_an_hmac_is_judged_too(room: Room, secret: str) -> None:
 @pytest.mark.parametrize(
     ("text", "standard"), [(GOOD, True), (GOOD[6:], True), ("a secret of the telephone system", False)]
 )
-def test_a_secret_that_is_one_is_taken(text: str, *, standard: bool) -> None:
+def test_a_well_formed_secret_is_accepted(text: str, *, standard: bool) -> None:
     check(text, standard=standard)
     with pytest.raises(UnusableSecretError):
         check(text[:8], standard=standard)

@@ -1,4 +1,4 @@
-"""What is said of webhooks in `sources.yaml` beyond its shape: captured deliveries, facts that only the product states."""
+"""Checks of webhooks in `sources.yaml` beyond their shape: captured deliveries, facts that only the product states."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_a_webhook_that_tells_no_time_is_named_with_the_remedy(room: Room) -> No
 
 
 @pytest.mark.parametrize(("verify", "event"), [(", timestamp_header: X-Time", ""), ("", ", time: ended_at")])
-def test_a_webhook_that_tells_a_time_is_not(room: Room, verify: str, event: str) -> None:
+def test_a_webhook_that_tells_a_time_is_not_warned_of(room: Room, verify: str, event: str) -> None:
     assert said(room, verify, event) == []
 
 

@@ -341,7 +341,7 @@ def test_a_mistyped_variable_is_named_with_the_nearest_right_one() -> None:
 
 
 @pytest.mark.parametrize("name", settings.variables())
-def test_a_variable_that_is_read_is_none_of_those(name: str) -> None:
+def test_a_variable_that_is_read_is_not_called_unknown(name: str) -> None:
     assert settings.unknown_variables([name, name.lower()]) == ()
 
 
