@@ -282,7 +282,7 @@ class Serving:
         if sys.stdout.isatty():
             say("Ctrl-C stops.")
         else:  # nobody is there to look around
-            say("The demo has stopped; what it made up is gone.")
+            say("The demo has stopped; its data is gone.")
             self._stop.ask()
 
     async def ended(self) -> None:

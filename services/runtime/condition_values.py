@@ -12,7 +12,7 @@ EQUALITY: Final = frozenset({"eq", "ne", "in", "not_in"})
 
 
 class UnreadableError(ValueError):
-    """No fact is ever written so. `what` is wrong, and `remedy` is the right spelling."""
+    """Raised for a value that no fact has. `what` names the mistake, `remedy` the right spelling."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(f"{what}; {remedy}")

@@ -42,7 +42,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class Config:
-    """What is in force. `version` names the content of the three files, and is what decisions cite."""
+    """The configuration in force. `version` names the content of the three files; decisions cite it."""
 
     agreement: Agreement
     team: Team

@@ -1,7 +1,7 @@
 """Conditions of the agreement that can never hold, or always do: values that no fact has, scores that no lead reaches.
 
-A value that no fact can have is a mistake; a bound that the scores do not reach, or a name that only an event of
-another program could carry, is worth a word.
+A value that no fact can have is a mistake. A bound that the scores do not reach, or a name that only an event of
+another program could carry, is a warning.
 """
 
 import difflib
@@ -88,7 +88,7 @@ def _texts(test: Asked) -> Iterator[tuple[Loc, str]]:
     return names(test.value, test.loc)
 
 
-# --- what cannot be meant ----------------------------------------------------------------------------------------
+# --- mistakes ----------------------------------------------------------------------------------------------------
 
 
 def problems(files: Files) -> Iterator[Problem]:
@@ -157,7 +157,7 @@ def _not_among(test: Asked, text: str, closed: Mapping[str, Collection[str]]) ->
     return f"{shown(text)} is no value of `{test.field}`", did_you_mean(text, known)
 
 
-# --- what is worth a word ----------------------------------------------------------------------------------------
+# --- warnings ----------------------------------------------------------------------------------------------------
 
 
 def warnings(files: Files) -> Iterator[tuple[Loc, str]]:

@@ -1,4 +1,4 @@
-"""Which numbers the scores of an agreement can be, and what a test says of every number in a range."""
+"""The ranges of an agreement's scores, and the verdict of a test over a whole range."""
 
 import math
 from dataclasses import dataclass

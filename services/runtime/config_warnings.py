@@ -132,7 +132,7 @@ def _nobody(files: Files) -> Iterator[str]:
 
 
 def _replayable(files: Files) -> Iterator[str]:
-    """Webhooks of which a captured delivery cannot be told from a new one for ever."""
+    """Webhooks without a time: a captured delivery counts again once its id is forgotten."""
     for source, row in rows(files.sources, "sources"):
         verify = row.get("verify")
         if (

@@ -1,4 +1,4 @@
-"""What is unwise about the host of a process: its variables, its Python, who can enter its data directory."""
+"""Warnings about the host of a process: its variables, its Python, access to its data directory."""
 
 from collections.abc import Iterator
 

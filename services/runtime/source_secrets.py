@@ -24,7 +24,7 @@ _QUOTES: Final = "\"'\u201c\u201d"
 
 
 class SecretError(ValueError):
-    """A secret cannot be used. `what` is wrong, without the secret, and `remedy` what to do."""
+    """A secret cannot be used. `what` names the mistake without the secret, `remedy` the way out."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(f"{what}; {remedy}")
@@ -37,7 +37,7 @@ class SecretMissingError(SecretError):
 
 
 class UnusableSecretError(SecretError):
-    """A secret is not what its scheme needs."""
+    """A secret does not fit its scheme."""
 
 
 @dataclass(frozen=True)

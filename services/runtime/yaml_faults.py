@@ -19,7 +19,7 @@ _INVISIBLE = re.compile(
     "[\u00a0\u00ad\u034f\u115f\u1160\u1680\u180e\u2000-\u200f\u202f\u205f\u2060-\u2064\u3000\u3164\ufeff\uffa0]"
 )
 _BREAK = re.compile(r"\r\n|\r|\n")
-_STRUCTURE = re.compile(r"^[\s\-?]*")  # what stands before the first word of a line
+_STRUCTURE = re.compile(r"^[\s\-?]*")  # before the first word of a line
 _NO_BLANK = re.compile(r"^[\s\-]*[\w.-]+(:)(?=[^\s:/])")  # `name:value`
 _WIDE_COLON = re.compile("^[\\s\\-]*[\\w.-]+([\uff1a\ufe55\ua789])")
 _NO_COLON = re.compile(r"^[\s\-]*([\w.-]+)(\s|$)")
@@ -29,7 +29,7 @@ _HAS_VALUE = re.compile(r"^[\s\-]*[^\s:#][^:#]*:(\s|$)")
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong where, and the remedy. Lines and columns count from 1."""
+    """A mistake, its place and its remedy. Lines and columns count from 1."""
 
     line: int
     column: int

@@ -89,7 +89,7 @@ def app(connect: Connect) -> typer.Typer:
 
     @commands.command()
     def drop(id: Id, data: DataDir = None, as_json: AsJson = False) -> None:
-        """Give a letter up: what was received is erased.
+        """Give a letter up: its body is erased.
 
         Example: firsthour deadletters drop 01a20150-fb39-7fc5-a695-acdd5a79d9b2
         """

@@ -54,7 +54,7 @@ class PrintableConsole(Console):
 
 
 def printable_lines(text: str) -> str:
-    """The text with its line breaks; what a terminal would obey or could not show is written as escapes."""
+    """The text with its line breaks; characters that a terminal would obey or could not show are written as escapes."""
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
@@ -72,7 +72,7 @@ def err() -> Console:
 
 
 def say(line: str, console: Console | None = None, style: str = "") -> None:
-    """One line as it is: never wrapped, no markup in it takes effect, nor what a terminal would obey."""
+    """One line as it is: never wrapped; no markup and no control sequence in it takes effect."""
     (console or out()).print(Text(printable_lines(line), style=style), soft_wrap=True)
 
 
@@ -108,13 +108,13 @@ def run(work: Callable[[], Awaitable[T]]) -> T:
 
 
 def print_json(result: Any) -> None:
-    """The result for programs, on one line of standard output. What a terminal would obey is escaped as JSON does."""
+    """The result for programs, on one line of standard output. Characters that a terminal would obey are JSON escapes."""
     text = json.dumps(result, ensure_ascii=False, default=str)
     typer.echo(text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text))
 
 
 def print_raw(content: bytes) -> None:
-    """What was received, as it was; on a terminal as printable text."""
+    """The bytes that were received, unchanged; on a terminal as printable text."""
     if sys.stdout.isatty():
         say(content.decode(errors="backslashreplace"))
     else:
