@@ -215,6 +215,7 @@ def _reader() -> YAML:
     reader = YAML(typ="safe", pure=True)
     reader.Scanner = _Scanner
     reader.max_depth = DEPTH_MAX + 1
+    reader.composer.warn_double_anchors = False  # YAML allows it; the warning would go to standard error
     return reader
 
 

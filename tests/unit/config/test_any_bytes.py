@@ -76,6 +76,11 @@ def test_any_bytes_are_read_or_placed(raw: bytes) -> None:
     assert document.data is not None or document.problems
 
 
+def test_an_anchor_that_is_given_anew_is_no_warning_of_the_parser() -> None:
+    document = yaml_places.parse(b"a: &x 1\nb: &x 2\nc: *x\n", "agreement.yaml")
+    assert (document.data, document.problems) == ({"a": 1, "b": 2, "c": 2}, ())
+
+
 words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 numbers = st.one_of(st.integers(-(10**6), 10**6), st.floats(allow_nan=False, allow_infinity=False))
 questions: st.SearchStrategy[Node] = st.one_of(
