@@ -20,9 +20,7 @@ class Progress:
 
     next_rung: int = 0
     fired_at: datetime | None = None  # when the rung before `next_rung` was reached
-    rung_told_at: datetime | None = (
-        None  # when that rung was told, or ended otherwise; None while its page is on its way
-    )
+    rung_told_at: datetime | None = None  # when that rung was told, or ended otherwise; None: its page is on its way
     owner_at: datetime | None = None  # when the owner was told; else when a page to the owner ended otherwise
 
 

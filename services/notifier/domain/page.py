@@ -43,9 +43,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     rung: int
     kind: Kind
     person: str  # rep id; empty when there is nobody, which `error` explains
-    channels: tuple[
-        str, ...
-    ]  # as the rung's `by` names them, never empty; not each is set up here, or reaches the person
+    channels: tuple[str, ...]  # as the rung's `by` names them, never empty; not each is set up, or reaches the person
     due_at: datetime
     created_at: datetime
     channel_index: int = 0  # goes on past the last channel: every channel once is a round
