@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from schemas.events import LeadAssigned, LeadQueued, Routed
 from services.router import store
-from services.router.domain.choosing import Decision, Floor, Inputs, Presence, ask, decide, unavailable
+from services.router.domain.choosing import Decision, Floor, Inputs, Presence, ask, decide, with_room
 from services.router.domain.event_time import SKEW_US, forget_ahead
 from services.router.domain.lead import ASSIGNED, HELD, Lead, at, card
 from services.router.domain.lifecycle import SYSTEM, Refused, move
@@ -60,20 +60,13 @@ class Queue:
 def peek_queue(unit: Unit, rules: Rules) -> Queue:
     """The leads that wait for pools in which somebody has room. Without locks: they come before those of pools."""
     waited_for = store.pools_waited_for(unit.connection, rules.team.pool_by_id)
-    roomy = with_room(unit, rules, waited_for)
+    now = micros(unit.clock.business())  # not `unit.now`: nothing is locked yet
+    room = with_room(rules, store.presences(unit.connection), now) if waited_for else ()
+    roomy = rules.reaching(room, waited_for)
     if not roomy:
         return Queue(waited_for)
     places = store.waiting(unit.connection, roomy, FIRST, SERVED_MAX)
     return Queue(waited_for, roomy if len(places) < SERVED_MAX else (), places)
-
-
-def with_room(unit: Unit, rules: Rules, pools: Collection[str]) -> set[str]:
-    """Those of `pools` whose waiting leads may find a rep who is here and below capacity. Peeks."""
-    if not pools:
-        return set()
-    reps = store.presences(unit.connection)
-    now = micros(unit.clock.business())  # not `unit.now`: nothing is locked yet
-    return {pool for pool in pools if any(unavailable(rules, reps, rep, now) is None for rep in rules.reach(pool))}
 
 
 class Desk:

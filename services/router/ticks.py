@@ -1,12 +1,12 @@
 """What time brings: waiting leads get the room that appears, and leads of people who are gone get somebody else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from services.router import acts, store
-from services.router.desk import SERVED_MAX, Desk, Queue, peek_queue, with_room
-from services.router.domain.choosing import Presence
+from services.router.desk import SERVED_MAX, Desk, Queue, peek_queue
+from services.router.domain.choosing import Presence, with_room
 from services.router.domain.rules import Rules, rules_of
 from services.router.store import FIRST, FIRST_HELD, Holding, Place
 from services.runtime.clock import micros
@@ -21,16 +21,23 @@ class ServeQueue:
     """Serves the queue, `SERVED_MAX` leads a unit. First who waits for a pool with room. When none of those got an owner,
     also the others, in rounds: another agreement, or an account's owner who is back, may have a place for them.
 
-    Where it stands in each round is kept in memory alone: a restart begins at the head.
+    A round among the first begins anew when a rep gets room, since leads that it has passed may be able to use it. Where
+    it stands in each round is kept in memory alone: a restart begins at the head.
     """
 
     roomy: Place = FIRST
     anywhere: Place = FIRST
+    room: Collection[str] = ()  # the reps who had room left after the last unit
 
     def __call__(self, unit: Unit) -> datetime | None:
         """Now, when there may be more to do at once."""
         rules = rules_of(unit.config)
-        pools = with_room(unit, rules, store.pools_waited_for(unit.connection, rules.team.pool_by_id))
+        waited_for = store.pools_waited_for(unit.connection, rules.team.pool_by_id)
+        now = micros(unit.clock.business())  # not `unit.now`: nothing is locked yet
+        room = with_room(rules, store.presences(unit.connection), now) if waited_for else set()
+        if not room.issubset(self.room):
+            self.roomy = FIRST
+        pools = rules.reaching(room, waited_for)
         places = store.waiting(unit.connection, pools, self.roomy, SERVED_MAX) if pools else []
         goes_on = len(places) == SERVED_MAX
         self.roomy = places[-1] if goes_on else FIRST
@@ -42,6 +49,7 @@ class ServeQueue:
             return None
         desk = Desk(unit, (), Queue(pools, pools, found))
         served = desk.serve()
+        self.room = with_room(rules, desk.floor.reps, now)
         desk.save()
         return unit.now if goes_on or (served and len(found) == SERVED_MAX) else None
 

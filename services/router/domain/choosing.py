@@ -291,6 +291,11 @@ def unavailable(rules: Rules, reps: Mapping[str, Presence], rep: str, now: int) 
     return f"at capacity: {has} of {limit} open" if limit is not None and has >= limit else None
 
 
+def with_room(rules: Rules, reps: Mapping[str, Presence], now: int) -> set[str]:
+    """The reps who are here and below capacity."""
+    return {rep for rep in rules.team.rep_by_id if unavailable(rules, reps, rep, now) is None}
+
+
 def not_here(rules: Rules, reps: Mapping[str, Presence], rep: str, now: int) -> str | None:
     """Why `rep` is not working now, or None."""
     known, presence = rules.rep(rep), reps.get(rep)

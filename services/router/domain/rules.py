@@ -1,7 +1,7 @@
 """What the router reads of a configuration, made once per version."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -76,6 +76,10 @@ class Rules:
         """The reps who may take a lead that waits in the queue of `pool`: where its members cannot, a later rule that holds
         may find one."""
         return self.reached.get(pool, frozenset())
+
+    def reaching(self, reps: Collection[str], pools: Collection[str]) -> set[str]:
+        """Those of `pools` whose waiting leads one of these reps may take."""
+        return {pool for pool in pools if not self.reach(pool).isdisjoint(reps)}
 
 
 @once_per_version

@@ -110,6 +110,32 @@ def test_who_only_a_few_can_take_does_not_hold_up_the_others(room: Room, monkeyp
     assert room.lead("fr00").queue_reason == "the only one does not speak fr"
 
 
+def test_room_that_appears_in_the_middle_of_a_round_goes_to_the_first_in_the_queue(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten leads wait for bo, who speaks French and is full; ana has room and keeps the round going."""
+    monkeypatch.setattr("services.router.ticks.SERVED_MAX", 4)
+    monkeypatch.setattr(desk, "SERVED_MAX", 4)
+    room.configure(
+        team(
+            rep("ana", languages=["en"]),
+            rep("bo", languages=["fr"], capacity={"open": 1}),
+            pools={"all": {"ana": 1, "bo": 1}},
+        ),
+        routing={"rules": [{"name": "fr", "pool": "all", "require": {"languages": "fr"}}]},
+    )
+    room.ask("owned")
+    waiting = [f"fr{n:02}" for n in range(10)]
+    for lead in waiting:
+        room.wait(seconds=1)
+        room.ask(lead)
+    assert room.serve() is not None
+    room.consents("owned", False)
+    while room.serve() is not None:
+        pass
+    assert room.owners(*waiting) == ["bo", *[None] * 9]
+
+
 def test_the_tick_of_an_empty_or_stuck_queue_says_nothing(room: Room) -> None:
     room.serve()
     room.configure(SMALL)
