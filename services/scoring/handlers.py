@@ -10,7 +10,6 @@ import msgspec
 from schemas.events import (
     ABOUT_NO_LEAD,
     ConsentChanged,
-    Event,
     Facts,
     Happened,
     LeadRecycled,
@@ -26,6 +25,7 @@ from services.runtime.log import Record
 from services.runtime.unit import Unit
 from services.scoring import bounds, domain, store
 from services.scoring.domain import Profile, Rules
+from services.scoring.identity import Found
 
 CONSENTS = {"consent.given": True, "consent.withdrawn": False, "email.unsubscribed": False}
 PASSED_ON = frozenset({"touch.recorded", "opportunity.changed", *CONSENTS})
@@ -34,6 +34,8 @@ _NOTHING = Score(0.0, 0.0, 0.0, "D")
 
 CLOSED = "customer"
 """The status that Sales keeps and that waits for nothing."""
+
+Told = LeadScored | LeadTouched | ConsentChanged | OpportunityChanged
 
 Count = Callable[[Mapping[str, int]], None]
 """Counts what the bounds of a profile dropped, by kind."""
@@ -44,12 +46,12 @@ def hear_events(batch: Sequence[Record], unit: Unit, count: Count) -> None:
     rules = domain.rules_of(unit.config)
     heard = [record for record in batch if record.envelope.type not in ABOUT_NO_LEAD]
     found, made = store.resolve(unit, [(one.event_id, _happened(one), micros(one.envelope.time)) for one in heard])
-    profiles = store.lock(unit, sorted({lead for lead, _ in found}), made)
+    profiles = store.lock(unit, sorted({one.lead for one in found}), made)
     now = unit.now
     lost: Counter[str] = Counter()
-    for record, (lead, shared) in zip(heard, found, strict=True):
-        for event in _take(lead, profiles[lead], record, rules, now, lost, shared):
-            unit.emit(event, key=lead)
+    for record, one in zip(heard, found, strict=True):
+        for event in _take(one, profiles[one.lead], record, rules, now, lost):
+            unit.emit(event, key=event.lead_id)
     store.save(unit, profiles, now)
     if lost := +lost:
         unit.after.append(partial(count, lost))
@@ -62,14 +64,9 @@ def _happened(record: Record) -> Happened:
 
 
 def _take(
-    lead: str,
-    profile: Profile,
-    record: Record,
-    rules: Rules,
-    now: datetime,
-    lost: Counter[str],
-    shared: str | None,
-) -> list[Event]:
+    found: Found, profile: Profile, record: Record, rules: Rules, now: datetime, lost: Counter[str]
+) -> list[Told]:
+    lead, shared, others = found
     happened, type = _happened(record), record.envelope.type
     if happened.email and profile.email and happened.email != profile.email:
         raise store.IdentityTakenError(f"lead {lead} has got another address meanwhile; the events are taken again")
@@ -82,8 +79,11 @@ def _take(
     scored = _scored(lead, profile, trigger, rules, now, known, fields)
     if shared:
         scored = msgspec.structs.replace(scored, shared=shared)
+    if type not in PASSED_ON:
+        return [scored]
+    about = (lead, *others) if CONSENTS.get(type) is False else (lead,)
     # The fact goes first, so that its score meets the status that follows from it: an opt-out hands nobody over.
-    return [_passed_on(lead, record, happened, type, at), scored] if type in PASSED_ON else [scored]
+    return [*(_passed_on(one, record, happened, type, at) for one in about), scored]
 
 
 def _scored(
@@ -107,7 +107,7 @@ def _scored(
     )
 
 
-def _passed_on(lead: str, record: Record, happened: Happened, type: str, at: datetime) -> Event:
+def _passed_on(lead: str, record: Record, happened: Happened, type: str, at: datetime) -> Told:
     fields = happened.fields
     if type == "touch.recorded":
         return LeadTouched(

@@ -2,6 +2,9 @@
 
 An email address is one person. Another identifier that is known of one person finds that person; known of several (a
 shared phone), it finds the one whose lead is open and who was active last. Two addresses are never one person.
+
+An opt-out by shared identifiers is about each person known by them: otherwise a stranger who posts a form with a phone
+number of another person would get that person's opt-out.
 """
 
 from collections.abc import Callable, Iterable
@@ -46,14 +49,16 @@ class Row(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The lead of an event. `shared`: by what it was chosen among several people, for people to read."""
+    """The lead of an event. `shared`: by what it was chosen among several people, for people to read; `others`: the leads
+    of all others whom the event's identifiers name, sorted."""
 
     lead: str
     shared: str | None = None
+    others: tuple[str, ...] = ()
 
 
 class Changes(NamedTuple):
-    """What is to be stored: identities nobody had, further people of others, and people who took the place of others."""
+    """Rows to store: new identities, further people of known ones, and people who take the place of others."""
 
     claims: list[Pair]
     added: list[Pair]
@@ -78,21 +83,19 @@ class People:
             self._stored.setdefault(row.identity, []).append(row.lead)
 
     def find(self, happened: Happened, event_id: str, at: int) -> Found:
-        """The lead of one event, whose identifiers are learned with it; a new one for a person nobody knows."""
+        """The lead of one event, whose identifiers are learned with it; a new one for an unknown person."""
         identities = identities_of(happened, event_id)
         person = self._by_address(happened.email, identities) if happened.email else self._alone(identities)
-        shared = None
-        if person is None and not happened.email:
-            person, shared = self._last_active(identities)
+        if person is None and not happened.email and (found := self._of_several(identities, at)):
+            return found
         if person is None:
             person = self._make()
         person.active_at = max(person.active_at, at)
         if happened.email:
             person.email = happened.email
-        if shared is None:  # of a choice among several nothing is learned
-            for identity in identities:
-                self._learn(identity, person)
-        return Found(person.lead, shared)
+        for identity in identities:
+            self._learn(identity, person)
+        return Found(person.lead)
 
     def _by_address(self, email: str, identities: list[str]) -> Person | None:
         known = self._of.get(f"email:{email}")
@@ -111,13 +114,17 @@ class People:
                 return next(iter(known.values()))
         return None
 
-    def _last_active(self, identities: list[str]) -> tuple[Person | None, str | None]:
-        for identity in identities:
-            known = self._of.get(identity)
-            if known:
-                kind = identity.partition(":")[0]
-                return max(known.values(), key=lambda one: one.rank), f"{kind}, shared by {len(known)} people"
-        return None, None
+    def _of_several(self, identities: list[str], at: int) -> Found | None:
+        """The choice among people who share the strongest known identifier. Nothing is learned from it."""
+        known = {identity: people for identity in identities if (people := self._of.get(identity))}
+        if not known:
+            return None
+        identity, people = next(iter(known.items()))
+        person = max(people.values(), key=lambda one: one.rank)
+        person.active_at = max(person.active_at, at)
+        others = {lead for named in known.values() for lead in named} - {person.lead}
+        kind = identity.partition(":")[0]
+        return Found(person.lead, f"{kind}, shared by {len(people)} people", tuple(sorted(others)))
 
     def _make(self) -> Person:
         person = Person(self.new_id())

@@ -20,7 +20,9 @@ _SHARED_SLACK_US: Final = 1_000_000
 
 _TWICE_SAID: Final = """
     SELECT type, cause, count(*) AS times FROM reporting_history
-    WHERE cause IS NOT NULL GROUP BY type, cause HAVING count(*) > 1 ORDER BY type, cause"""
+    WHERE cause IS NOT NULL GROUP BY type, cause, CASE WHEN type = 'consent.changed' THEN lead_id END
+    HAVING count(*) > 1 ORDER BY type, cause"""
+"""An opt-out by an identifier that several people share is told once of each of them."""
 _TWICE_LOGGED: Final = """
     SELECT topic, event_id, count(*) AS times FROM log
     WHERE topic <> 'events' GROUP BY topic, event_id HAVING count(*) > 1 ORDER BY topic, event_id"""

@@ -205,6 +205,67 @@ async def score_of(world: Opened, lead: str) -> dict[str, Any]:
     return {**numbers, "parts": parts, **{name: told[name] for name in ("grade", "suppressed", "kept")}}
 
 
+# --- opt-outs ---------------------------------------------------------------------------------------------------------
+
+SHARERS: Final = ("ann@prospect.example", "bea@prospect.example")
+SHARED: Final = "+493012345678"
+BY_SHARED: Final = f"phone:{SHARED}"
+"""What both of `SHARERS` came with."""
+LEAVES: Final = ("consent.withdrawn", "email.unsubscribed")
+
+
+@st.composite
+def shared_histories(draw: st.DrawFn) -> list[Happened]:
+    """What happened to people who share a phone. Consent is given by address: by the phone one of them alone gives it."""
+    minutes = draw(st.lists(st.integers(1, DAYS * 24 * 60 - 1), unique=True, min_size=3, max_size=9))
+    made = []
+    for minute in minutes:
+        person = f"email:{draw(st.sampled_from(SHARERS))}"
+        type = draw(st.sampled_from([*LEAVES, "consent.given", "form.submitted", "touch.recorded", "page.viewed"]))
+        by = "" if type == "consent.given" else draw(st.sampled_from(["", BY_SHARED]))
+        data = {"form": "demo-request", "channel": "phone", "answered": True, "path": "/"}
+        made.append(Happened(person, minute, type, data, by))
+    return made
+
+
+def has_left(person: str, history: Sequence[Happened]) -> bool:
+    """The newest of this person's opt-outs and consents is an opt-out."""
+    about = {one.minute: one.type for one in history if one.by == BY_SHARED or one.person == f"email:{person}"}
+    consents = [about[minute] for minute in sorted(about) if about[minute] in {*LEAVES, "consent.given"}]
+    return consents[-1:] not in ([], ["consent.given"])
+
+
+def test_i11_opt_outs_by_a_shared_phone_hold_in_any_order_and_on_both_profiles(places: Places) -> None:
+    @random_histories
+    @given(shared_histories(), st.randoms(use_true_random=False))
+    def holds(history: list[Happened], chance: Any) -> None:
+        shuffled = list(history)
+        chance.shuffle(shuffled)
+        expected = {person for person in SHARERS if has_left(person, history)}
+        assert asyncio.run(left(None, history)) == expected
+        assert asyncio.run(left(None, shuffled)) == expected
+        assert asyncio.run(left(places, shuffled)) == expected
+
+    holds()
+
+
+async def left(places: Places | None, history: Sequence[Happened]) -> set[str]:
+    """The people who have opted out when all of this has been delivered in this order."""
+    with files() as directory:
+        async with opened(directory / "data", places, config=directory / "config") as world:
+            begin = world.clock.now - timedelta(days=DAYS)
+            await post(
+                world, begin, [Happened(f"email:{person}", 0, "email.opened", {"phone": SHARED}) for person in SHARERS]
+            )
+            for one in history:
+                await world.system.settle()
+                await post(world, begin, [one])
+            await world.system.settle()
+            leads = (await world.client.get("/v1/leads")).json()["items"]
+            assert sorted(lead["email"] for lead in leads) == sorted(SHARERS)
+            return {lead["email"] for lead in leads if lead["status"] == "opted-out"}
+
+
 # --- totals, owners, statuses -----------------------------------------------------------------------------------------
 
 BUYERS: Final = tuple(f"buyer{n}@prospect.example" for n in range(4))

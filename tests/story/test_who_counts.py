@@ -344,6 +344,30 @@ async def test_a_shared_phone_finds_the_person_whose_lead_is_open_and_the_timeli
     assert any(line.endswith("(found by phone, shared by 2 people; this one was active last)") for line in lines)
 
 
+@pytest.mark.parametrize("type", ["consent.withdrawn", "email.unsubscribed"])
+async def test_an_opt_out_by_a_shared_phone_holds_for_everyone_known_by_it(world: World, type: str) -> None:
+    stranger, beside = "stranger@other.example", "cfo@prospect.example"
+    phone = "+49 30 1234567"
+    await world.event("form.submitted", email=CTO, phone=phone, form="demo-request")
+    await world.event("page.viewed", email=beside)
+    await world.wait(minutes=1)
+    await world.event("form.submitted", email=stranger, phone=phone, form="demo-request")
+    told = list(world.told)
+
+    await world.event(type, phone=phone)
+    assert len(await world.leads()) == 3
+    for email in (CTO, stranger):
+        lead = await world.lead(email)
+        assert (lead["status"], lead["owner"]) == ("opted-out", None)
+        assert type in await world.life_of(email)
+    assert await world.status_of(beside) == "new"
+    await world.wait(hours=2)
+    assert world.told == told
+
+    await world.event("consent.given", email=CTO)
+    assert (await world.status_of(CTO), await world.status_of(stranger)) == ("nurturing", "opted-out")
+
+
 async def test_the_telephony_source_of_the_examples_stops_a_clock(opened: Opened) -> None:
     example = (ROOT / "deploy/examples/sources.yaml").read_text()
     lines = [line.replace("  #", "", 1)[1:] for line in example.splitlines() if line.startswith("  # ")]

@@ -64,8 +64,16 @@ def test_a_shared_phone_finds_the_open_lead_that_was_active_last() -> None:
         Row(f"phone:{P}", "older", E2, 5, 1),
         Row(f"phone:{P}", "newer", None, 7, 1),
     ]
-    assert people(*rows).find(event(phone=P), "e", 1) == Found("newer", "phone, shared by 3 people")
+    assert people(*rows).find(event(phone=P), "e", 1) == Found(
+        "newer", "phone, shared by 3 people", ("closed", "older")
+    )
     assert people(rows[0], rows[1]).find(event(phone=P), "e", 1).lead == "older"
+
+
+def test_everyone_known_by_any_of_several_shared_identifiers_is_named() -> None:
+    rows = [Row(f"phone:{P}", lead, None, 1, 1) for lead in ("a", "b")]
+    rows += [Row("crm_id:7", lead, None, 1, 1) for lead in ("b", "c")]
+    assert people(*rows).find(event(phone=P, crm_id="7"), "e", 1) == Found("b", "phone, shared by 2 people", ("a", "c"))
 
 
 def test_an_identifier_of_one_person_goes_before_one_that_several_share() -> None:
@@ -104,7 +112,7 @@ def resolved(file: Path, *events: Happened) -> list[str]:
     for n, one in enumerate(events):
         with engine.begin() as connection:
             unit = Unit(connection, HandClock(), cast(Config, None))
-            [[lead, _]], made = store.resolve(unit, [(f"e{n}", one, n)])
+            [[lead, *_]], made = store.resolve(unit, [(f"e{n}", one, n)])
             profiles = store.lock(unit, [lead], made)
             profiles[lead].email = profiles[lead].email or one.email
             store.save(unit, profiles, NOW)

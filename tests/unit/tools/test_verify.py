@@ -167,6 +167,19 @@ async def test_i2_an_event_that_was_scored_twice_is_named(busy: Copy) -> None:
     assert cause in (await broken(busy))["I2"][0]
 
 
+async def test_i2_an_opt_out_is_told_once_of_each_person(busy: Copy) -> None:
+    told = (
+        "INSERT INTO reporting_history (id, topic, type, lead_id, cause, at, heard_at, position, body) "
+        "SELECT ?, topic, 'consent.changed', ?, 'opt-out', at, heard_at, position, body "
+        "FROM reporting_history WHERE type = 'lead.scored' LIMIT 1"
+    )
+    await busy.break_by(told, id="first", lead="one")
+    await busy.break_by(told, id="second", lead="other")
+    assert "I2" not in await broken(busy)
+    await busy.break_by(told, id="third", lead="other")
+    assert (await broken(busy))["I2"] == ("event opt-out: consent.changed was said 2 times of it",)
+
+
 async def test_i2_a_record_that_stands_twice_in_the_log_is_named(busy: Copy) -> None:
     for _ in range(2):
         await busy.break_by(
