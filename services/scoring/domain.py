@@ -270,11 +270,12 @@ def _worth(age: int, rules: Rules) -> float:
 
 
 def met(profile: Profile, rules: Rules, type: str, fields: Facts, known: Facts, scored: Score) -> tuple[Met, ...]:
-    """The qualify lines this event meets, in the agreement's order. Somebody nobody can reach meets none."""
+    """The qualify lines this event meets, in the agreement's order. Somebody nobody can reach meets none. `fields`: the
+    event's, without those that only the product states."""
     if not (profile.email or profile.phone):
         return ()
     lines = rules.lines.get(type) or rules.lines[""]
-    context = {**known, **bounds.own(fields)}
+    context = {**known, **fields}
     context["fit"], context["engagement"] = scored.fit, scored.engagement
     context["total"], context["grade"] = scored.total, scored.grade
     return tuple([lines.met[index] for index in lines.matches(context)])
