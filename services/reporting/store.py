@@ -74,7 +74,7 @@ _BEFORE = sa.tuple_(*_IN_ORDER) < sa.tuple_(
 
 
 def _timeline(*where: sa.ColumnElement[bool]) -> db.Sql:
-    """What is known of one lead, newest first: the records about it, and the outside events that they took up."""
+    """The timeline of one lead, newest first: the records about it, and the outside events that they took up."""
     limit = sa.bindparam("limit", type_=sa.Integer)
     of_lead = history.c.lead_id == sa.bindparam("lead")
     causes = sa.select(history.c.cause).where(of_lead, history.c.cause.is_not(None))
@@ -116,7 +116,7 @@ def counts(connection: Connection) -> dict[str, int]:
 
 
 def timeline(connection: Connection, lead: str, before: Place | None, limit: int) -> Sequence[Any]:
-    """What is known of one lead, newest first; None: from the newest on."""
+    """The timeline of one lead, newest first; None: from the newest on."""
     if before is None:
         return _TIMELINE.all(connection, lead=lead, limit=limit)
     at, position, id = before

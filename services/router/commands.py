@@ -85,7 +85,8 @@ def touch(
 ) -> Answer:
     """Somebody was in touch, or tried; now, unless `when` says so. Anybody of Sales may say it, of any lead.
 
-    An impossible `when` counts as now. The answer's `effect` says what it did, or why it did nothing. `skew_us`: how far `when` may be before the submit.
+    An impossible `when` counts as now. The answer's `effect` says what it did, or why it did nothing. `skew_us`: how far
+    `when` may be before the submit.
     """
     effects: list[str] = []
 

@@ -56,7 +56,7 @@ class ServeQueue:
 
 @dataclass
 class WatchTeam:
-    """Says who came, went or is gone, and routes anew the open leads of those who are gone, `TAKEN_AWAY_MAX` a unit.
+    """Tells which reps came, went or are gone, and routes anew the open leads of those gone, `TAKEN_AWAY_MAX` a unit.
 
     Each round examines every such lead once. Where it stands is kept in memory alone: a restart begins a new round.
     """

@@ -1,4 +1,4 @@
-"""Bounds on what is kept of one person. Pure: the kept set follows from the set of everything said, in any order.
+"""The bounds of a profile. Pure: the facts and hits kept follow from the set of those said, in any order.
 
 A profile holds at most 100 custom facts and 32 kB of facts, and a bounded number of engagement hits. Why the result
 does not depend on the order of arrival: `docs/decisions/0018-bounded-profiles.md`.
@@ -87,8 +87,9 @@ def newer(said: Said, than: Said | None) -> bool:
 
 
 def learn(facts: dict[str, Said], texts: dict[str, Said], person: Facts, when: int, agreed: Agreed) -> Counter[str]:
-    """Take in what one event says of a person. `texts` holds longer values whole. The number of values shortened or
-    refused, by kind; `fit` must follow."""
+    """Take in the facts that one event says of a person. Return how many values were shortened or refused, by kind.
+
+    `texts` holds longer values whole. `fit` must follow."""
     lost: Counter[str] = Counter()
     for field, value in person.items():
         if field in KNOWN:
@@ -150,7 +151,7 @@ def size(known: Facts) -> int:
     return sum(len(name.encode()) + len(str(value).encode(errors="replace")) for name, value in known.items())
 
 
-# --- what an event says of itself ----------------------------------------------------------------------------------
+# --- an event's own fields -----------------------------------------------------------------------------------------
 
 
 def own(fields: Facts) -> Facts:

@@ -140,7 +140,7 @@ def _text(value: object) -> str | None:
 
 
 def hear_routes(batch: Sequence[Record], unit: Unit) -> None:
-    """A recycled lead starts again: what it did up to that mark counts nothing any more. Which leads Sales has is noted."""
+    """A recycled lead starts again: what it did up to that mark counts nothing any more. Leads that Sales has are noted."""
     routed = [(record, event) for record in batch if isinstance(event := record.event, Routed)]
     teams = unit.config.agreement.lifecycle.statuses if routed else {}
     is_open = {status for status, team in teams.items() if team == "sales" and status != CLOSED}

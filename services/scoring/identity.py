@@ -25,7 +25,7 @@ Pair = tuple[str, str]
 
 @dataclass
 class Person:
-    """What of a person decides. `active_at`: the time of their latest event (microseconds)."""
+    """The part of a person that decides. `active_at`: the time of their latest event (microseconds)."""
 
     lead: str
     email: str | None = None
@@ -76,7 +76,7 @@ class People:
     _stored: dict[str, list[str]] = field(default_factory=dict)
 
     def know(self, rows: Iterable[Row]) -> None:
-        """Take in what is stored."""
+        """Take in stored rows."""
         for row in rows:
             person = self._people.setdefault(row.lead, Person(row.lead, row.email, row.active_at or 0, bool(row.open)))
             self._of.setdefault(row.identity, {})[row.lead] = person
@@ -141,7 +141,7 @@ class People:
             del known[min(addressed or others, key=lambda one: one.rank).lead]
 
     def changes(self) -> Changes:
-        """What differs from what is stored, in the order in which rows are locked."""
+        """The differences from the stored rows, in the order in which rows are locked."""
         changes = Changes([], [], [])
         for identity, known in sorted(self._of.items()):
             stored = self._stored.get(identity, [])

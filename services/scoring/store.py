@@ -125,8 +125,8 @@ class IdentityTakenError(StorageError):
 def resolve(unit: Unit, heard: Sequence[tuple[str, Happened, int]]) -> tuple[list[Found], set[str]]:
     """The lead of each event (its id, what happened, when), and the leads that are of this unit's own making.
 
-    Identities nobody has are claimed in sorted order. If another unit claimed one of them at the same moment, everything
-    is decided anew by what is there now, so that two partitions cannot make two leads of one person.
+    New identities are claimed in sorted order. If another unit claimed one of them at the same moment, each event is
+    decided anew by the rows that are there now, so that two partitions cannot make two leads of one person.
     """
     wanted = list(dict.fromkeys(one for id, event, _ in heard for one in identities_of(event, id)))
     people, found = _decide(heard, _rows(unit.connection, wanted))
@@ -147,7 +147,7 @@ def _decide(heard: Sequence[tuple[str, Happened, int]], rows: Iterable[Row]) -> 
 def _again(
     connection: Connection, heard: Sequence[tuple[str, Happened, int]], wanted: list[str], claimed: list[Pair]
 ) -> tuple[People, list[Found], Changes]:
-    """Decide by what other units have claimed; our own claims, which they wait for, are given up and made anew."""
+    """Decide by the claims of other units; our own claims, which they wait for, are given up and made anew."""
     ours = set(claimed)
     rows = _rows(connection, wanted)
     _UNCLAIM.run(connection, identities=sorted(row.identity for row in rows if (row.identity, row.lead) in ours))

@@ -210,13 +210,13 @@ async def score_of(world: Opened, lead: str) -> dict[str, Any]:
 SHARERS: Final = ("ann@prospect.example", "bea@prospect.example")
 SHARED: Final = "+493012345678"
 BY_SHARED: Final = f"phone:{SHARED}"
-"""What both of `SHARERS` came with."""
+"""The identifier that both of `SHARERS` came with."""
 LEAVES: Final = ("consent.withdrawn", "email.unsubscribed")
 
 
 @st.composite
 def shared_histories(draw: st.DrawFn) -> list[Happened]:
-    """What happened to people who share a phone. Consent is given by address: by the phone one of them alone gives it."""
+    """Events of people who share a phone. Consent is given by address: by the phone, one of them alone would give it."""
     minutes = draw(st.lists(st.integers(1, DAYS * 24 * 60 - 1), unique=True, min_size=3, max_size=9))
     made = []
     for minute in minutes:

@@ -1,4 +1,4 @@
-"""Texts are compared as bytes whatever the collation of the database is, and units run READ COMMITTED whatever its default."""
+"""Texts are compared as bytes under any collation of the database, and units run READ COMMITTED under any default."""
 
 import asyncio
 from collections.abc import Callable, Iterator

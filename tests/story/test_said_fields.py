@@ -1,4 +1,4 @@
-"""What a request may say is stored, shown and acted on, or refused with the place."""
+"""Each field that a request may have is stored, shown and acted on, or refused with its place."""
 
 from datetime import timedelta
 from typing import Any

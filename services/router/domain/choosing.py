@@ -51,7 +51,7 @@ class Considered(msgspec.Struct, frozen=True, gc=False):
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """What one rule that holds gave: a rep (None: none), and why."""
+    """The result of one rule that holds: a rep (None: none), and why."""
 
     rule: str
     pool: str | None
@@ -121,7 +121,7 @@ def decide(inputs: Inputs) -> Decision:
 
 
 def outcomes(inputs: Inputs) -> Iterator[Outcome]:
-    """What each rule that holds gave, up to the first that found a rep."""
+    """The result of each rule that holds, up to the first that found a rep."""
     for step in inputs.steps:
         turn = take(step.seats)
         why = _why(step) if turn else summary(step.seats)

@@ -55,14 +55,14 @@ def is_older(lead: Lead, when: int) -> bool:
 
 
 def withdraw(lead: Lead, when: int) -> bool:
-    """Note an opt-out; whether it holds. The newest of opt-out and consent holds; of one moment the opt-out."""
+    """Note an opt-out. Return whether it holds: the newest of opt-out and consent does, of one moment the opt-out."""
     state = lead.state
     state.opted_out_at = max(state.opted_out_at or 0, when)
     return state.consented_at is None or state.opted_out_at >= state.consented_at
 
 
 def consent(lead: Lead, when: int) -> bool:
-    """Note a consent; whether it holds."""
+    """Note a consent. Return whether it holds."""
     state = lead.state
     state.consented_at = max(state.consented_at or 0, when)
     return state.opted_out_at is None or state.consented_at > state.opted_out_at
@@ -72,7 +72,7 @@ def consent(lead: Lead, when: int) -> bool:
 
 
 def moves_deal(lead: Lead, stage: str, when: int) -> bool:
-    """Note the stage of a deal unless a newer one is known; whether it may change the status."""
+    """Note the stage of a deal unless a newer one is known. Return whether it may change the status."""
     state = lead.state
     if state.stage_at is not None and (when, _rank(stage)) < (state.stage_at, _rank(state.stage or "")):
         return False
@@ -88,7 +88,7 @@ def _rank(stage: str) -> int:
 
 
 def why_not(lead: Lead, when: int, skew_us: int, now: int) -> str | None:
-    """Why a touch of this time counts for nothing; None if it counts.
+    """Return why a touch of this time counts for nothing; None if it counts.
 
     A sender's clock may be behind: a touch counts from `skew_us` before the submit on, yet not from before the lead was
     last with Marketing. A submit ahead of `now` bars no touch: the host's clock was set back since.
@@ -105,7 +105,7 @@ def why_not(lead: Lead, when: int, skew_us: int, now: int) -> str | None:
 
 
 def touch(lead: Lead, when: int, *, answered: bool) -> str:
-    """Count a touch; what it did, for people."""
+    """Count a touch. Return its effect, in words for people."""
     counted = when if lead.submit_at is None else max(when, lead.submit_at)
     first = lead.touched_at is None
     lead.touched_at = counted if lead.touched_at is None else min(lead.touched_at, counted)

@@ -1,4 +1,4 @@
-"""How what happened to a lead reads in its timeline."""
+"""How the events of a lead read in its timeline."""
 
 from datetime import UTC, datetime
 
@@ -18,7 +18,7 @@ AT = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
         (("unheard-of",), ""),
     ],
 )
-def test_the_timeline_says_what_was_changed_of_an_event_on_arrival(flags: tuple[str, ...], remark: str) -> None:
+def test_the_timeline_says_how_an_event_was_changed_on_arrival(flags: tuple[str, ...], remark: str) -> None:
     event = Happened(source="website", source_id="1", received_at=AT, fields={"form": "demo"}, flags=flags)
     assert line("form.submitted", event) == f"form.submitted demo (from website){remark}"
 

@@ -1,4 +1,4 @@
-"""Facts act by their own time, whatever the order of their arrival."""
+"""Facts act by their own time, in any order of arrival."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import permutations

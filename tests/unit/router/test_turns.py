@@ -1,4 +1,4 @@
-"""The laws of turns, whatever the weights and whoever could take which lead.
+"""The laws of turns, for any weights and any members who could take each lead.
 
 A member's entitlement is the sum, over the leads that they could take, of their weight divided by the weights of all who
 could take it.
@@ -19,7 +19,7 @@ NONE: frozenset[int] = frozenset()
 
 
 class Pool:
-    """A pool as the store keeps it, and what each member is entitled to and has."""
+    """A pool as the store keeps it, and the leads that each member is entitled to and has."""
 
     def __init__(self, of: Sequence[int]) -> None:
         self.weights = {str(n): weight for n, weight in enumerate(of)}

@@ -1,4 +1,4 @@
-"""Profiles are bounded, and what is kept follows from what was said, not from the order of its arrival."""
+"""Profiles are bounded, and follow from the facts said, not from the order of their arrival."""
 
 from collections.abc import Sequence
 from datetime import timedelta

@@ -122,7 +122,7 @@ def resolved(file: Path, *events: Happened) -> list[str]:
     return found
 
 
-def test_what_was_learned_is_stored(tmp_path: Path) -> None:
+def test_learned_identifiers_are_stored(tmp_path: Path) -> None:
     first = event(email=E1, phone=P, crm_id="7")
     events: Sequence[Happened] = [first, event(crm_id="7"), event(phone=P), event(email=E2, phone=P), event(phone=Q)]
     one, by_crm, by_phone, other, stranger = resolved(tmp_path / "x.db", *events)
@@ -138,7 +138,7 @@ def test_a_unit_that_lost_a_claim_decides_by_what_the_other_unit_stored(tmp_path
     heard = [("e1", event(email=E1, phone=P), 1)]
     with engine.begin() as connection:
         claims = [(f"email:{E1}", "ours")]
-        store._CLAIM.tuples(connection, claims)  # what a claim that was lost leaves behind
+        store._CLAIM.tuples(connection, claims)  # as a lost claim leaves it
         wanted = [f"email:{E1}", f"phone:{P}"]
         _, [found], changes = store._again(connection, heard, wanted, [*claims, (f"phone:{P}", "ours")])
     assert (found.lead, changes.claims) == (theirs, [(f"email:{E1}", theirs)])
@@ -153,5 +153,5 @@ def test_one_person_more_than_an_identifier_may_have_takes_the_place_of_another(
     assert by_phone in found[3:]
     engine = writer_engine(tmp_path / "x.db")
     with engine.begin() as connection:
-        assert len(store._rows(connection, [f"phone:{P}"])) == SHARED_MAX  # what is stored of it
+        assert len(store._rows(connection, [f"phone:{P}"])) == SHARED_MAX
     engine.dispose()
