@@ -62,7 +62,6 @@ from services.runtime.spool import Spool
 from services.runtime.sqlite import hold
 from services.runtime.telemetry import Telemetry
 from services.runtime.unit import Lane, StorageError, Units
-from services.runtime.version import VERSION
 from services.runtime.worker import Ticker, Worker
 from services.tools import admin, vocabulary
 
@@ -442,9 +441,7 @@ def _burial(units: PostgresUnits, clock: Clock, settings: Settings) -> Callable[
     async def bury(row: Row, why: str) -> None:
         place = f"{row.topic}/{partition_of(row.key, settings.kafka_partitions)}"
         await units.run(
-            lambda unit: bury_refused(
-                unit.connection, row, place, why, at=clock.real(), code=VERSION, retention=retention
-            )
+            lambda unit: bury_refused(unit.connection, row, place, why, at=clock.real(), retention=retention)
         )
 
     return bury

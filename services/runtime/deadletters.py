@@ -21,6 +21,7 @@ from services.runtime import db
 from services.runtime.clock import micros, moment, new_id
 from services.runtime.log import Row
 from services.runtime.settings import Settings
+from services.runtime.version import VERSION
 
 GATEWAY: Final = "gateway"
 PUBLISHER: Final = "publisher"
@@ -267,9 +268,7 @@ def reason(failure: Exception) -> str:
     return f"{type(failure).__name__}{f' {code}' if code else ''}{where}"
 
 
-def bury_refused(
-    connection: Connection, row: Row, place: str, why: str, *, at: datetime, code: str, retention: Retention
-) -> None:
+def bury_refused(connection: Connection, row: Row, place: str, why: str, *, at: datetime, retention: Retention) -> None:
     """Keep a record that the broker will never take. `place`: the topic and where in it the record was to stand."""
     bury(
         connection,
@@ -280,7 +279,7 @@ def bury_refused(
         key=row.key,
         body=row.body,
         error=f"refused by the broker: {why}, {len(row.body)} bytes",
-        code=code,
+        code=VERSION,
         retention=retention,
     )
 

@@ -122,6 +122,17 @@ def take_values(places: Iterable[Place]) -> dict[str, Any]:
     }
 
 
+def left_values(partitions: int) -> dict[str, Any]:
+    """The parameters of `LEFT` for every partition of every topic."""
+    places = [(topic, partition) for topic in topics.ALL for partition in range(partitions)]
+    return {"topics": [topic for topic, _ in places], "partitions": [partition for _, partition in places]}
+
+
+def since(found: Iterable[Any]) -> dict[Place, int]:
+    """When the oldest row of each place in `LEFT`'s answer was appended (microseconds)."""
+    return {(row[0], row[1]): row[2] for row in found}
+
+
 def taken(found: Iterable[Any]) -> Taken:
     """The rows of `TAKE`'s answer, by place and in order: sorted here, where they need not be written to a disk for it. A row
     without an id stands for a place where none wait."""
@@ -168,7 +179,4 @@ def age(oldest: Mapping[Place, int], now: datetime) -> Age | None:
 
 def look(connection: Connection, partitions: int, now: datetime) -> Age | None:
     """The age of the oldest unpublished row in the database, for tools."""
-    places = [(topic, partition) for topic in topics.ALL for partition in range(partitions)]
-    names, numbers = [topic for topic, _ in places], [partition for _, partition in places]
-    found = LEFT.all(connection, topics=names, partitions=numbers)
-    return age({(row[0], row[1]): row[2] for row in found}, now)
+    return age(since(LEFT.all(connection, **left_values(partitions))), now)

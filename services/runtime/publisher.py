@@ -12,7 +12,7 @@ A record that the broker will never take becomes a dead letter, and the rows beh
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
@@ -20,7 +20,6 @@ from typing import Any, Final, cast
 import structlog
 from sqlalchemy.util.concurrency import greenlet_spawn
 
-from schemas import topics
 from services.runtime import db, deadletters, outbox
 from services.runtime.clock import Clock, HostClock
 from services.runtime.deadletters import Retention
@@ -31,7 +30,6 @@ from services.runtime.postgres import DIALECT, Pool, Straight, storage_error
 from services.runtime.sending import SEND_SECONDS, Result, Sender, send_all
 from services.runtime.service import GATHERED_SECONDS
 from services.runtime.unit import StorageError
-from services.runtime.version import VERSION
 
 SWEEP_SECONDS: Final = 1.0
 BACKOFF_MAX_SECONDS: Final = 2.0
@@ -137,7 +135,7 @@ class Publisher:
         self._apart = apart or sender
         self._clock = clock or HostClock()
         self._retention = retention
-        self._all = {(topic, partition) for topic in topics.ALL for partition in range(partitions)}
+        self._everywhere = outbox.left_values(partitions)
         self._unhurried = frozenset(unhurried)
         self._dirty: dict[Place, None] = {}  # in the order in which they were told of
         self._gathering: set[Place] = set()
@@ -196,7 +194,7 @@ class Publisher:
         broker did not take all of it."""
         failed: dict[Place, str] = {}
         any_ = False
-        while places := set(await self._left(self._all)) - failed.keys():
+        while places := set(await self._left()) - failed.keys():
             made = await self._round(set(sorted(places)[:PLACES_AT_ONCE]), self._sender)
             failed |= made.failed
             any_ = any_ or made.gone > 0
@@ -257,7 +255,7 @@ class Publisher:
                 async with asyncio.timeout(max(0.0, seconds)):
                     await self._more.wait()
         if now() - self._swept_at >= SWEEP_SECONDS:
-            self._dirty |= dict.fromkeys(await self._left(self._all))
+            self._dirty |= dict.fromkeys(await self._left())
             self._swept_at = now()
 
     def pause(self) -> float:
@@ -366,65 +364,65 @@ class Publisher:
                 await raw.execute("BEGIN")
                 taken = outbox.taken(await _ask(raw, outbox.TAKE, **outbox.take_values(places)))
                 results = await send_all(sender, taken.rows)
-                made, gone = self._judged(taken, results)
-                await self._bury(raw, taken, results, gone)
+                made, gone, refused = self._judged(taken, results)
+                await self._bury(raw, refused)
                 await raw.execute(outbox.end_of_round(gone))
         except Exception as failure:
             raise storage_error(failure) or failure from failure
         made.gone = len(gone)
+        for row, why in refused:  # counted once they are kept, as a round that is rolled back meets them again
+            self._refused[row.place] = self._refused.get(row.place, 0) + 1
+            _log.error("record refused by the broker", topic=row.topic, partition=row.partition, why=why)
         for place in made.ours - made.failed.keys() - made.full:
             self.oldest.pop(place, None)  # until the next sweep
         self._vacuum_after(len(gone))
         return made
 
-    def _judged(self, taken: Taken, results: Mapping[Place, Result]) -> tuple[Round, list[Waiting]]:
-        """What became of the partitions, and the rows that were acknowledged."""
-        made = Round(ours=set(taken.rows), full=taken.full & results.keys())
+    def _judged(
+        self, taken: Taken, results: Mapping[Place, Result]
+    ) -> tuple[Round, list[Waiting], list[tuple[Waiting, str]]]:
+        """The outcome for each partition, the rows that leave the outbox, and those of them that the broker will never take,
+        with its reason."""
+        made = Round(ours=set(taken.rows), full=taken.full)
         gone: list[Waiting] = []
+        refused: list[tuple[Waiting, str]] = []
         for place, result in results.items():
-            gone += taken.rows[place][: result.acknowledged]
+            rows = taken.rows[place]
+            gone += rows[: result.acknowledged]
             if result.acknowledged:
                 self._refused.pop(place, None)
             if result.problem is not None:
                 made.failed[place] = result.problem
-                made.full.discard(place)
             if result.cut_off:
                 made.cut_off.add(place)
             if result.slow:
                 made.slow.add(place)
-            if result.refused is not None:
-                count = self._refused[place] = self._refused.get(place, 0) + 1
-                if count > REFUSED_IN_A_ROW_MAX:
-                    made.failed[place] = (
-                        f"the broker refuses every record ({result.refused}); correct max.message.bytes of the topic"
-                    )
-                else:
-                    made.full.add(place)
-        return made, gone
+            if result.refused is None:
+                continue
+            if self._refused.get(place, 0) < REFUSED_IN_A_ROW_MAX:
+                refused.append((rows[result.acknowledged], result.refused))
+                made.full.add(place)
+            else:
+                made.failed[place] = (
+                    f"the broker refuses every record ({result.refused}); correct max.message.bytes of the topic"
+                )
+        made.full -= made.failed.keys()
+        gone += [row for row, _ in refused]
+        return made, gone, refused
 
-    async def _bury(self, raw: Any, taken: Taken, results: Mapping[Place, Result], gone: list[Waiting]) -> None:
-        """Keep what the broker will never take as dead letters, in the transaction in which they leave the outbox."""
-        refused = [
-            (taken.rows[place][result.acknowledged], result.refused)
-            for place, result in sorted(results.items())
-            if result.refused is not None and self._refused.get(place, 0) <= REFUSED_IN_A_ROW_MAX
-        ]
+    async def _bury(self, raw: Any, refused: Sequence[tuple[Waiting, str]]) -> None:
+        """Keep refused records as dead letters, in the transaction in which they leave the outbox."""
         if not refused:
             return
         at, connection = self._clock.real(), cast(Any, Straight(raw))
 
         def work() -> None:
-            for row, why in refused:
+            for row, why in sorted(refused):
                 record = Row(row.topic, row.key, row.event_id, row.body)
                 place = f"{row.topic}/{row.partition}/{row.id}"
-                deadletters.bury_refused(
-                    connection, record, place, why or "", at=at, code=VERSION, retention=self._retention
-                )
+                deadletters.bury_refused(connection, record, place, why, at=at, retention=self._retention)
 
         await greenlet_spawn(work)
-        gone += [row for row, _ in refused]
-        for row, why in refused:
-            _log.error("record refused by the broker", topic=row.topic, partition=row.partition, why=why)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
@@ -437,16 +435,14 @@ class Publisher:
         finally:
             self._pool.give(raw, clean=clean)
 
-    async def _left(self, places: set[Place]) -> dict[Place, int]:
-        """Those of these places with rows to publish, and since when (microseconds). Peeks."""
-        names, partitions = zip(*sorted(places), strict=True)
+    async def _left(self) -> list[Place]:
+        """The places where rows wait; `oldest` has since when. Peeks."""
         try:
             async with self._connection() as raw:
-                found = await _ask(raw, outbox.LEFT, topics=list(names), partitions=list(partitions))
+                self.oldest = outbox.since(await _ask(raw, outbox.LEFT, **self._everywhere))
         except Exception as failure:
             raise storage_error(failure) or failure from failure
-        self.oldest = {(row[0], row[1]): row[2] for row in found}
-        return dict(self.oldest)
+        return list(self.oldest)
 
     # --- beside -------------------------------------------------------------------------------------------------------
 

@@ -20,10 +20,10 @@ from services.runtime.intake import BrokerError, RefusedError
 from services.runtime.log import Place, Record, partition_of
 from services.runtime.postgres import Pool
 from services.runtime.publisher import Publisher
-from services.runtime.unit import Unit
+from services.runtime.unit import StorageError, Unit
 from tests.contract.conftest import LOOK_SECONDS, Distributed, emitting, opened_distributed, read_all
 from tests.letters import waiting as letters_waiting
-from tests.places import Installed, Places
+from tests.places import Installed, Places, do
 
 KEYS = ("lead 4", "lead 1")  # of partitions 0 and 1, where there are two
 SLOW = (topics.LEADS, 0)
@@ -173,6 +173,22 @@ async def test_a_refused_record_becomes_a_dead_letter_and_rows_behind_it_keep_th
     assert letter.origin.startswith("leads/0/")
     assert b"poison" in letter.body
     assert "MessageSizeTooLargeError" in letter.error
+    await alone.close()
+
+
+async def test_a_refused_record_that_cannot_be_kept_yet_counts_once(writer: Distributed) -> None:
+    sink = Sink()
+    alone = publisher_of(writer, sink)
+    await writer.units.run(refused("large"))
+    await writer.units.run(emitting(["a"], KEYS[0]))
+    await writer.units.run(lambda unit: do(unit, "ALTER TABLE dead_letters RENAME TO elsewhere"))
+    for _ in range(publisher.REFUSED_IN_A_ROW_MAX + 1):
+        with pytest.raises(StorageError):
+            await alone.step()
+    await writer.units.run(lambda unit: do(unit, "ALTER TABLE elsewhere RENAME TO dead_letters"))
+    assert await alone.step()
+    assert sink.ids == {SLOW: ["a"]}
+    assert [letter.source for letter in await writer.reads(letters_waiting)] == ["large"]
     await alone.close()
 
 
