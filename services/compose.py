@@ -298,22 +298,13 @@ async def open_system(
     # No page of ours shows a lead to a person yet: pages carry no link.
     everything = all_services(channels, None, settings.clock_skew_seconds)
     chosen = tuple(service for service in everything if only is None or service.name in only)
+    retention = retention_of(settings)
     workers = [
-        Worker(
-            s.name,
-            topic,
-            handler,
-            table,
-            units,
-            telemetry,
-            gathers=s.gathers.get(topic, 0.0),
-            retention=retention_of(settings),
-        )
+        Worker(s.name, topic, handler, table, units, telemetry, gathers=s.gathers.get(topic, 0.0), retention=retention)
         for s in chosen
         for topic, handler in s.hears.items()
     ]
     ticks = [tick for s in chosen for tick in s.ticks]
-    retention = retention_of(settings)
     sweeps = [*housekeeping.sweeps(retention, embedded=True), *(sweep for s in chosen for sweep in s.sweeps)]
     keeper = KeysKeeper(keys, units, reads)
     others: list[Runner] = [
@@ -335,9 +326,20 @@ async def open_system(
 
 
 def paging_warnings(runners: Mapping[str, Runner]) -> list[str]:
-    """What the delivery of pages says of its channels, where it runs."""
+    """The warnings of the delivery of pages about its channels; none where it does not run."""
     delivery = runners.get(DELIVERY)
     return delivery.warnings() if isinstance(delivery, Delivery) else []
+
+
+def secret_warnings(config: Config) -> list[str]:
+    """The secrets of sources that cannot be used, and those that are missing."""
+    found = source_secrets.examine(config, environ())
+    return [*map(str, found.errors), *found.warnings]
+
+
+def waiting_warnings(workers: Iterable[Worker]) -> list[str]:
+    """The workers that wait for the database, and why."""
+    return [f"{worker.name} waits: {worker.waits_for}" for worker in workers if worker.waits_for]
 
 
 def _app(
@@ -354,8 +356,7 @@ def _app(
         checks = {f"{w.consumer}.{w.topic}": w.stopped or "ok" for w in workers}
         checks["writer"] = (units.trouble or "ok") if units.alive else "the writer ended"
         files = resources.config
-        secrets = source_secrets.examine(files.current, environ())
-        warnings = [*files.current.warnings, *map(str, secrets.errors), *secrets.warnings]
+        warnings = [*files.current.warnings, *secret_warnings(files.current)]
         if files.problem is not None:
             warnings.insert(
                 0, f"configuration refused, version {files.current.version} stays in force: {files.problem}"
@@ -363,7 +364,7 @@ def _app(
         warnings += units.warnings()
         warnings += keys.warnings()
         warnings += paging_warnings(runners)
-        warnings += [f"{w.name} waits: {w.waits_for}" for w in workers if w.waits_for]
+        warnings += waiting_warnings(workers)
         return Readiness(all(said == "ok" for said in checks.values()), checks, tuple(warnings))
 
     routers = [service.api(resources) for service in chosen if service.api]

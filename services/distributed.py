@@ -18,7 +18,16 @@ from sqlalchemy.engine import Connection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from schemas.topics import ALL
-from services.compose import KEYS_SECONDS, Gauges, all_services, keep_running, paging_warnings, run_all
+from services.compose import (
+    KEYS_SECONDS,
+    Gauges,
+    all_services,
+    keep_running,
+    paging_warnings,
+    run_all,
+    secret_warnings,
+    waiting_warnings,
+)
 from services.gateway import pages, replies
 from services.gateway.app import Gateway
 from services.gateway.ingest import FORMS_PATH
@@ -30,7 +39,6 @@ from services.runtime import (
     housekeeping,
     kafka_admin,
     normalise,
-    source_secrets,
 )
 from services.runtime.applied import AppliedConfig
 from services.runtime.asgi import header
@@ -57,7 +65,7 @@ from services.runtime.publisher import CONNECTIONS, SESSION, Publisher
 from services.runtime.reach import Trouble
 from services.runtime.reads import Reads
 from services.runtime.service import Resources, Runner, Service
-from services.runtime.settings import Settings, environ
+from services.runtime.settings import Settings
 from services.runtime.spool import Spool
 from services.runtime.sqlite import hold
 from services.runtime.telemetry import Telemetry
@@ -93,9 +101,7 @@ class Crew:
         self._apart = apart
         self._spawn = spawn
         self._tasks: set[asyncio.Task[None]] = set()
-        self._stopped: dict[
-            str, str
-        ] = {}  # by topic, why its consumer stopped: another assignment does not start it again
+        self._stopped: dict[str, str] = {}  # why the consumer of a topic stopped: a new assignment does not start it
         self.workers: list[Worker] = []
 
     def assigned(self, places: set[Place]) -> None:
@@ -580,7 +586,8 @@ def _readiness(made: Distributed, wanted: Sequence[str], watch: Watch) -> Readin
     if made.intake is not None:
         checks["intake"] = made.intake.ready()
         warnings += made.intake.warnings()
-        warnings += _secrets(made.config)
+        if made.config.known:
+            warnings += secret_warnings(made.config.current)
         if made.intake.spooled:
             warnings.append(f"{made.intake.spooled} events wait in the spool")
     if set(wanted) - {GATEWAY}:
@@ -588,7 +595,7 @@ def _readiness(made: Distributed, wanted: Sequence[str], watch: Watch) -> Readin
     elif watch.database != "ok":
         warnings.append(f"database: {watch.database}; events are taken in, actions and questions are not")
     checks |= _reading(made)
-    warnings += [f"{worker.name} waits: {worker.waits_for}" for worker in made.workers if worker.waits_for]
+    warnings += waiting_warnings(made.workers)
     publishing, said = _publishing(made.publisher)
     warnings += said
     if made.config.known:
@@ -603,7 +610,7 @@ def _readiness(made: Distributed, wanted: Sequence[str], watch: Watch) -> Readin
 
 
 def _reading(made: Distributed) -> dict[str, str]:
-    """What keeps consumers from reading."""
+    """The checks of the consumers: their groups, and partitions and workers that cannot go on."""
     checks = {}
     for log in made.logs:
         checks[f"{log.group}.kafka"] = "ok" if log.joined else "not in its group yet, so no partition is ours"
@@ -614,23 +621,14 @@ def _reading(made: Distributed) -> dict[str, str]:
 
 
 def _publishing(publisher: Publisher) -> tuple[str, list[str]]:
-    """`ok` or why what units said reaches nobody, and what is to be looked at before."""
+    """The check of publishing: `ok`, or how long a record has waited; and warnings, which come earlier."""
     age, warnings = publisher.age(), []
     if publisher.trouble:
         warnings.append(f"publishing waits: {publisher.trouble}")
     if age is None or age.waited < WARNING_AGE:
         return "ok", warnings
-    if age.waited < NOT_READY_AGE:
-        return "ok", [*warnings, str(age)]
-    return str(age), [*warnings, str(age)]
-
-
-def _secrets(config: AppliedConfig) -> list[str]:
-    """Secrets of sources that are missing or cannot be used."""
-    if not config.known:
-        return []
-    found = source_secrets.examine(config.current, environ())
-    return [*map(str, found.errors), *found.warnings]
+    warnings.append(str(age))
+    return "ok" if age.waited < NOT_READY_AGE else str(age), warnings
 
 
 class Door:
