@@ -111,8 +111,8 @@ class Process:
         return STOPPED_BADLY
 
     def warned(self, system: Distributed) -> bool:
-        """Log what is unwise, once the configuration is known: the variables that it names are no mistakes. False: a
-        secret of a source cannot be used. A gateway alone is given them."""
+        """Log unwise settings, once the configuration is known: the variables that it names are no mistakes. Return False
+        when a secret of a source cannot be used; a gateway alone is given them."""
         config = system.config.current
         front = GATEWAY in self.wanted
         for warning in host_warnings.warnings(self.settings, config.sources, keeps_data=front):

@@ -1,7 +1,7 @@
-"""What could not be understood, handled or published, kept whole so that it can be corrected and tried again.
+"""Input that could not be understood, handled or published, kept whole so that it can be corrected and tried again.
 
 Kept within bounds: letters are dropped by age, and when the letters of one source take more bytes than its budget, from the
-oldest on: first the posts of robots and what was dealt with, so that a flood does not take a person's letter with it.
+oldest on: first the posts of robots and settled letters, so that a flood does not take a person's letter with it.
 """
 
 import re
@@ -25,7 +25,7 @@ from services.runtime.version import VERSION
 
 GATEWAY: Final = "gateway"
 PUBLISHER: Final = "publisher"
-ROW_BYTES: Final = 512  # what a letter takes beside what is in it
+ROW_BYTES: Final = 512  # of a letter beside its content
 _HOME: Final = Path(__file__).parents[2]
 ROOM_ROWS: Final = 1_000  # letters that may go for one that comes; together at least as large as the largest
 
@@ -44,7 +44,7 @@ dead_letters = sa.Table(
     sa.Column("state", db.Text, nullable=False),  # waiting, retried, dropped
     sa.Column("changed_at", db.Integer, nullable=False),
     sa.Column("tries", db.Integer, nullable=False),
-    sa.Column("key", db.Text, nullable=False, server_default=""),  # the record's; empty for what never became an event
+    sa.Column("key", db.Text, nullable=False, server_default=""),  # the record's; empty: it never became an event
     sa.Column("budget", db.Text, nullable=False, server_default=""),  # whose bytes it counts among
     sa.Column("rank", db.Integer, nullable=False, server_default="1"),  # 0: goes before all others
     sa.Column("bytes", db.Integer, nullable=False, server_default="0"),
@@ -338,13 +338,13 @@ def counts(connection: Connection) -> dict[str, int]:
 
 
 def change(connection: Connection, letter: str, state: str, at: datetime, error: str) -> None:
-    """Say what became of a letter that was tried again."""
+    """Record the outcome of a letter that was tried again."""
     rank = 1 if state == "waiting" else 0
     _CHANGE.run(connection, letter=letter, state=state, changed_at=micros(at), error=_storable(error), rank_=rank)
 
 
 def drop(connection: Connection, letter: DeadLetter, at: datetime) -> None:
-    """Give a letter up: its body is erased, its row stays for a while to tell what became of it."""
+    """Give a letter up: its body is erased, its row stays for a while as a record of that."""
     if _DROP.run(connection, letter=letter.id, changed_at=micros(at)):
         _add_to(connection, letter.budget, ROW_BYTES - letter.kept_bytes)
 

@@ -20,7 +20,7 @@ FRONT: Final = "gateway"
 _WRITES: Final = "SELECT, INSERT, UPDATE, DELETE"
 _READS: Final = "SELECT"
 
-# What every unit moves, marks, says and keeps.
+# Every unit writes these.
 _WORK: Final = frozenset({"log", "cursors", "seen", "dead_letters", "dead_letter_totals"})
 _IN_FORCE: Final = frozenset({"applied", "configurations"})
 _OF_THE_FRONT: Final = frozenset({"idempotency"})
@@ -39,7 +39,7 @@ def owner(table: str) -> str | None:
 
 
 def rights(table: str) -> Mapping[str, Sequence[str]]:
-    """What each role may do with this table. Raises `UnownedTableError`."""
+    """The rights of each role on this table. Raises `UnownedTableError`."""
     service = owner(table)
     if service is not None:
         return {service: (_WRITES,), FRONT: (_WRITES,)}
@@ -59,7 +59,7 @@ def rights(table: str) -> Mapping[str, Sequence[str]]:
 
 
 def grant(connection: Connection, prefix: str) -> None:
-    """Grant its rights to each role `<prefix><service>` that exists, and take from them what they had besides."""
+    """Grant its rights to each role `<prefix><service>` that exists, and revoke all others."""
     names = {role: f"{prefix}{role}" for role in ROLES}
     there = set(
         connection.execute(

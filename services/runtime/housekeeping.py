@@ -1,4 +1,4 @@
-"""Removes what has been kept for long enough, in small steps with pauses, so that no event waits for it.
+"""Removes rows that have been kept for long enough, in small steps with pauses, so that no event waits for it.
 
 Each sweep finds its rows by an index. A step is sized to a few milliseconds, runs after everything else that waits for the
 database, and is followed by a pause in proportion: one writer thread has at least nine tenths of its time for the rest.
@@ -87,7 +87,7 @@ def drop_letters(unit: Unit, limit: int, *, retention: Retention) -> int:
 
 
 def sweeps(retention: Retention, *, embedded: bool) -> list[Sweep]:
-    """What runs wherever units run. Past one machine rows of the log go when they have been published, never by age."""
+    """The sweeps of every process that runs units. Past one machine, rows of the log go when they are published, never by age."""
     read = [partial(drop_read, topic=topic) for topic in topics.ALL] if embedded else []
     return [forget_seen, *read, partial(drop_letters, retention=retention)]
 

@@ -72,7 +72,7 @@ cheaper to be answered five times a second than at each record."""
 
 _FAILURES: Final = (KafkaError, OSError, TimeoutError)
 _FOR_GOOD: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
-"""What a broker says of records that it will not take later either."""
+"""Answers of a broker to records that it will never take."""
 
 _log = structlog.get_logger(__name__)
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it warns at every retry; what matters is said here, once
@@ -513,8 +513,8 @@ class KafkaLog:
             self.watch(positions, {self._place(tp) for tp in ends or {}})
 
     def watch(self, positions: Mapping[Place, int], answered: Collection[Place]) -> None:
-        """Count the looks at which a partition has records, a broker that answers for it, and a reader that waits for
-        nothing else, and does not move: after a minute of those the client has gone astray."""
+        """Count the looks in a row at which a partition does not move, though it has records, its broker answers and its
+        reader waits for nothing else. After a minute of those the client has gone astray."""
         for place, position in positions.items():
             was, looks = self._still.get(place, (position, 0))
             excused = place not in answered or self.waits(place) is not None

@@ -32,8 +32,8 @@ _PLAIN: Final = frozenset({"uvicorn", "uvicorn.error", "asyncio"})
 """Loggers whose first line holds addresses, ports and process ids at most."""
 
 _QUIET: Final = ("uvicorn.access", "python_multipart.multipart")
-"""Paths and queries hold addresses and tokens, and of malformed forms anybody may send any number: requests are counted in
-metrics instead."""
+"""Paths and queries hold addresses and tokens, and malformed forms come in any number from any sender: requests are
+counted in metrics instead."""
 
 _VALUE_MAX: Final = 1000
 _STACK_MAX: Final = 12

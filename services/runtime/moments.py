@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
-"""Replayed history is younger; what is older comes from a zero, an empty date or a wrong unit."""
+"""Replayed history is younger; an older time comes from a zero, an empty date or a wrong unit."""
 AHEAD_MAX: Final = timedelta(days=1)
 """A wrong time zone puts a sender ahead by hours. A moment this far ahead or less counts as now."""
 

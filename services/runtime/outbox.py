@@ -48,7 +48,7 @@ class Waiting(NamedTuple):
 
 @dataclass(frozen=True)
 class Taken:
-    """What one statement locked, and the rows found there."""
+    """The places that one statement locked, and the rows found there."""
 
     rows: Mapping[Place, Sequence[Waiting]]  # of each place that was locked, oldest first; empty where none wait
 
@@ -63,8 +63,8 @@ class Taken:
 
 
 def _take(_: db.Flavour) -> Any:
-    """Locks what can be locked of the given places, and reads the oldest rows there, up to a number and a size. A row may be
-    among them that the holder before has just deleted, which is a second arrival. Of a key no row is there without all
+    """Lock those of the given places that are free, and read their oldest rows, up to a number and a size. A row that the
+    holder before has just deleted may be among them, which is a second arrival. Of a key no row is there without all
     before it."""
     given = db.arrays(
         "given", kinds=("kind", sa.Integer), topics=("topic", sa.Text), partitions=("partition", sa.BigInteger)
@@ -94,7 +94,7 @@ def _take(_: db.Flavour) -> Any:
 
 
 def _left(_: db.Flavour) -> Any:
-    """Of the given places those where rows wait, and since when the first of them has."""
+    """Find those of the given places where rows wait, and when the oldest row of each was appended."""
     given = db.arrays("given", topics=("topic", sa.Text), partitions=("partition", sa.BigInteger))
     oldest = (
         sa.select(log.c.at)
@@ -134,7 +134,7 @@ def since(found: Iterable[Any]) -> dict[Place, int]:
 
 
 def taken(found: Iterable[Any]) -> Taken:
-    """The rows of `TAKE`'s answer, by place and in order: sorted here, where they need not be written to a disk for it. A row
+    """The rows of `TAKE`'s answer, by place and in order: sorted here in memory, where PostgreSQL might use a disk. A row
     without an id stands for a place where none wait."""
     rows: dict[Place, list[Waiting]] = {}
     for row in found:
@@ -147,7 +147,7 @@ def taken(found: Iterable[Any]) -> Taken:
 
 
 def end_of_round(gone: Sequence[Waiting]) -> str:
-    """Delete these rows and commit, in one round trip: as text, for which the values are numbers alone."""
+    """The text that deletes these rows and commits, in one round trip. Its values are numbers alone, so none is bound."""
     if not gone:
         return "COMMIT"
     places = ",".join([f'"({row.at[0]},{row.at[1]})"' for row in gone])

@@ -47,14 +47,14 @@ _SESSION: Final[Mapping[str, str]] = {
 }
 _AGAIN: Final = frozenset({"40001", "40P01", "55P03"})  # serialization, deadlock, a lock not given in time
 _NOW_IMPOSSIBLE: Final = ("08", "53", "57", "58", "25006", "25P03", "28", "3D")
-_OTHER_VERSION: Final = "it has not the tables of this version; run `firsthour migrate`"
+_OTHER_VERSION: Final = "it lacks tables of this version; run `firsthour migrate`"
 _NOT_OURS: Final[Mapping[str, str]] = {
     "42P01": _OTHER_VERSION,
     "42703": _OTHER_VERSION,
     "3F000": _OTHER_VERSION,
     "42501": "its user lacks a right that this process needs; run `firsthour migrate`, which grants the rights of each service",
 }
-"""What a database is that was not prepared: a state to wait for, and no fault of the event in hand."""
+"""Answers of a database that was not prepared: a state to wait for, and no fault of the event in hand."""
 _LOST: Final = ("08", "57P0", "25P03")  # the connection is gone, or about to go
 
 _NOW = db.Sql(lambda _: sa.select(sa.literal_column(db.MICROSECONDS)))

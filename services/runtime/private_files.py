@@ -29,7 +29,7 @@ def make_directory(directory: Path) -> None:
 def open_private(path: Path, flags: int) -> int:
     """Open a regular file and return its descriptor; its mode is 0600 from then on.
 
-    Raises `UnsafeFileError` for a symbolic link and for what is no regular file, `OSError` for the rest. Pass no
+    Raises `UnsafeFileError` for a symbolic link and for a file that is not regular, `OSError` for the rest. Pass no
     `O_TRUNC`: a file is truncated before its kind can be judged.
     """
     try:
@@ -67,11 +67,11 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def secure_sqlite(file: Path) -> None:
-    """Make the database file before SQLite does, and close what stands beside it: SQLite copies the mode of the first.
+    """Make the database file before SQLite does, and restrict the files beside it: SQLite copies the mode of the first.
 
-    What the system refuses is left to SQLite to report. Raises `UnsafeFileError`.
+    Failures of the system are left to SQLite to report. Raises `UnsafeFileError`.
     """
-    with contextlib.suppress(OSError):  # one that exists, as a link or otherwise, is judged below
+    with contextlib.suppress(OSError):  # a file that exists, as a link or otherwise, is judged below
         os.close(open_private(file, os.O_RDWR | os.O_CREAT | os.O_EXCL))
     for suffix in _SQLITE_SUFFIXES:
         with contextlib.suppress(OSError):

@@ -33,14 +33,14 @@ from services.runtime.unit import StorageError
 
 SWEEP_SECONDS: Final = 1.0
 BACKOFF_MAX_SECONDS: Final = 2.0
-HELD_SECONDS: Final = 0.03  # until the next look at what another holds, which may send ours with its own meanwhile
+HELD_SECONDS: Final = 0.03  # until a held partition is tried again; its holder may send our rows with its own
 HELD_SECONDS_MAX: Final = 0.25
 """The same where it has been held for long: while a broker is silent, everybody would go on asking for what one holds, just
 when brokers and processes that come back need the CPU."""
 ROUND_SECONDS: Final = 1.0  # then the next round no longer waits for the end of this one
 ROUNDS_AT_ONCE: Final = 3  # each with a connection
 PLACES_AT_ONCE: Final = 64  # of a round: bounds the memory it takes
-CONNECTIONS: Final = 2 * ROUNDS_AT_ONCE + 1  # of partitions that are well, of those in trouble, and for vacuuming
+CONNECTIONS: Final = 2 * ROUNDS_AT_ONCE + 1  # for rounds of all, rounds of those in trouble, looks and vacuuming
 REFUSED_IN_A_ROW_MAX: Final = 10  # of a partition: then it is the topic that is wrong, not the records
 VACUUM_ROWS: Final = 20_000  # of ours that are gone: some 16 MB, which the next ones then lie in
 SESSION: Final[Mapping[str, str]] = {"synchronous_commit": "off", "enable_bitmapscan": "off"}
@@ -72,7 +72,7 @@ class Trouble:
 
 @dataclass
 class Round:
-    """One transaction, and what became of its partitions."""
+    """One transaction, and the outcome for its partitions."""
 
     ours: set[Place] = field(default_factory=set)  # not held by another
     full: set[Place] = field(default_factory=set)  # may have more rows
@@ -89,7 +89,7 @@ class Rounds:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run one; return when the next may begin. Raises what it raises, unless it lasted."""
+        """Run one, and return when the next may begin. Raises the failure of one that ends within `ROUND_SECONDS`."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -129,7 +129,7 @@ class Publisher:
         retention: Retention = deadletters.DEFAULT,
     ) -> None:
         """`pool` is for this alone: only here does a transaction wait for a network. `unhurried`: topics nobody waits for,
-        whose rows gather a while. `apart`: sends what is in trouble, so that its failures touch no other."""
+        whose rows gather a while. `apart`: the sender for partitions in trouble, so that their failures touch no other."""
         self._pool = pool
         self._sender = sender
         self._apart = apart or sender
@@ -139,7 +139,7 @@ class Publisher:
         self._unhurried = frozenset(unhurried)
         self._dirty: dict[Place, None] = {}  # in the order in which they were told of
         self._gathering: set[Place] = set()
-        self.held: set[Place] = set()  # by another, when last tried
+        self.held: set[Place] = set()  # by other processes, when last tried
         self.held_since = 0.0  # when any of these was last let go of
         self.oldest: dict[Place, int] = {}  # when the oldest row of a partition was appended, as of the last sweep
         self._swept_at = 0.0
@@ -155,7 +155,7 @@ class Publisher:
 
     @property
     def trouble(self) -> str | None:
-        """What keeps rows from being published, if anything does."""
+        """Why rows are not published; None while they are."""
         if self._storage is not None:
             return self._storage
         if not self._troubled:
@@ -165,7 +165,7 @@ class Publisher:
         return f"{topic}/{partition}{others}: {first.why}"
 
     def age(self) -> outbox.Age | None:
-        """How long the oldest unpublished row has waited, as far as it is known here."""
+        """How long the oldest unpublished row has waited, as of the last sweep."""
         return outbox.age(self.oldest, self._clock.real())
 
     def age_seconds(self) -> float:
@@ -190,8 +190,8 @@ class Publisher:
         self._more.set()
 
     async def step(self) -> bool:
-        """Publish everything that waits and that nobody else holds; whether anything did. Raises `BrokerError` when the
-        broker did not take all of it."""
+        """Publish everything that waits and that no other process holds; return whether anything did. Raises `BrokerError`
+        when the broker did not take all of it."""
         failed: dict[Place, str] = {}
         any_ = False
         while places := set(await self._left()) - failed.keys():
@@ -244,7 +244,7 @@ class Publisher:
         return self._dirty.keys() - self._busy - self._troubled.keys()
 
     async def _wait(self) -> None:
-        """Until a unit committed, or it is time to come again for what others hold, or to look everywhere."""
+        """Wait until a unit has committed, or until it is time to try held partitions again, or to look everywhere."""
         now = asyncio.get_running_loop().time
         if not self._ready():
             self._more.clear()
@@ -259,13 +259,14 @@ class Publisher:
             self._swept_at = now()
 
     def pause(self) -> float:
-        """Seconds until the next look at what others hold: in proportion to how long they have."""
+        """Seconds until held partitions are tried again: in proportion to how long they have been held."""
         held = asyncio.get_running_loop().time() - self.held_since
         return min(HELD_SECONDS_MAX, max(HELD_SECONDS, held / 2))
 
     async def _publish(self) -> None:
-        """One round over what was committed, and what others held when last tried. One that takes long goes on beside."""
-        asked = [*self._dirty, *self.held, *self._gathering]  # the last cost nothing more now
+        """Run one round over partitions with new rows, and those that were held when last tried. A long one goes on beside the
+        next."""
+        asked = [*self._dirty, *self.held, *self._gathering]  # those that gather cost nothing more now
         apart = self._busy | self._troubled.keys()
         places = set([place for place in dict.fromkeys(asked) if place not in apart][:PLACES_AT_ONCE])
         if not places:
@@ -292,7 +293,7 @@ class Publisher:
             self.held_since = asyncio.get_running_loop().time()
         self.held = (self.held - places) | (places - made.ours)
 
-    # --- what is in trouble -------------------------------------------------------------------------------------------
+    # --- partitions in trouble ----------------------------------------------------------------------------------------
 
     async def _retrying(self) -> None:
         """Rounds of the partitions in trouble, until each of them was published in good time."""
@@ -309,7 +310,7 @@ class Publisher:
             await self._retries.end()
 
     async def _due(self) -> set[Place]:
-        """The partitions in trouble to be tried now, once there are some: those that were cut off without the others."""
+        """Wait for partitions in trouble that are due. Those that were cut off are tried first, and by themselves."""
         now = asyncio.get_running_loop().time
         while True:
             self._in_trouble.clear()

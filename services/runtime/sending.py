@@ -1,4 +1,4 @@
-"""Sends the rows of several partitions side by side, and tells of each what became of it.
+"""Sends the rows of several partitions side by side, with a result for each.
 
 No partition's failure touches another. A round ends when every partition has its answer, or when those that were quick have
 waited long enough for the rest: they are cut off, and may still arrive, which is a second arrival.
@@ -27,7 +27,7 @@ class Sender(Protocol):
 
 
 class Result(NamedTuple):
-    """What became of a partition's rows."""
+    """The outcome for the rows of a partition."""
 
     acknowledged: int = 0  # this many, from the oldest on
     refused: str | None = None  # why the broker will never take the next one
@@ -64,7 +64,8 @@ async def send_all(sender: Sender, rows: Mapping[Place, Sequence[Waiting]]) -> d
 async def _wait_on(
     done: Collection[asyncio.Task[None]], waiting: Collection[asyncio.Task[None]], start: float
 ) -> tuple[set[asyncio.Task[None]], set[asyncio.Task[None]]]:
-    """Wait for the rest: while no partition was acknowledged up to the limit of a transaction, then as long again."""
+    """Wait for the rest: up to the limit of a transaction for a first acknowledgement, and from there as long again as that
+    took."""
     now = asyncio.get_running_loop().time
     finished, rest = set(done), set(waiting)
     end = start + SEND_SECONDS
@@ -86,9 +87,9 @@ def _acknowledged(task: "asyncio.Task[None]") -> bool:
 
 
 def _result(task: "asyncio.Task[None]", rows: int, late: bool) -> Result:
-    failure = None if task.cancelled() else task.exception()
     if task.cancelled():
         return Result(problem="sending was cancelled")
+    failure = task.exception()
     if failure is None:
         return Result(acknowledged=rows, slow=late)
     if isinstance(failure, RefusedError):

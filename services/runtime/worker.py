@@ -223,7 +223,7 @@ class Worker:
         self._turn = 0  # whose records come first; everybody's turn comes
         self._recent: deque[bool] = deque(maxlen=DEAD_WINDOW)  # True: buried
         self.stopped: str | None = None  # why, once this worker has given up
-        self.waits_for: str | None = None  # what it cannot go on without, while that is away
+        self.waits_for: str | None = None  # why it waits for the database; None while it does not
 
     @property
     def name(self) -> str:
