@@ -7,6 +7,6 @@ from services.runtime.deadletters import DeadLetter
 
 
 def waiting(connection: Connection) -> list[DeadLetter]:
-    """What waits, oldest first, with what is in it."""
+    """The letters that wait, oldest first, with their bodies."""
     found = [deadletters.get(connection, letter.id) for letter in deadletters.listed(connection)]
     return [letter for letter in found if letter is not None]

@@ -223,6 +223,14 @@ async def opened_distributed(place: Installed) -> AsyncIterator[Distributed]:
         await made.close()
 
 
+@pytest.fixture
+async def writer(place: Installed) -> AsyncIterator[Distributed]:
+    """A process that commits units at the place of the test's file. No publisher is told."""
+    async with opened_distributed(place) as made:
+        made.units.emitted = lambda places: None
+        yield made
+
+
 @pytest.fixture(params=["embedded", "distributed", "icu"])
 def profile(request: pytest.FixtureRequest) -> Places | None:
     """As everywhere, and on a database that compares texts by an ICU locale."""

@@ -1,4 +1,4 @@
-"""Dead letters are kept within bounds: by age, by bytes of a source, robots first; dropping one erases what was in it."""
+"""Dead letters are kept within bounds: by age, by bytes of a source, robots first; dropping one erases its body."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -70,7 +70,7 @@ def plan_of(connection: Connection, statement: db.Sql) -> str:
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
-async def test_what_is_removed_is_found_by_an_index(backend: Backend, name: str) -> None:
+async def test_removed_rows_are_found_by_an_index(backend: Backend, name: str) -> None:
     assert all_services({}, None)  # every table is known
     await backend.units.run(fill)
     await backend.units.run(lambda unit: do(unit, "ANALYZE"))
@@ -80,7 +80,7 @@ async def test_what_is_removed_is_found_by_an_index(backend: Backend, name: str)
     assert re.search(r"USING (COVERING )?INDEX|Index (Only )?Scan", plan), plan
 
 
-# --- what is removed --------------------------------------------------------------------------------------------------
+# --- removed rows -----------------------------------------------------------------------------------------------------
 
 
 async def test_marks_of_events_go_by_the_day(backend: Backend) -> None:

@@ -252,7 +252,7 @@ async def test_what_waits_in_memory_is_bounded_after_a_rebalance_too(places: Pla
                     assert await count(log, place_) == many
 
 
-async def test_what_waits_in_memory_is_bounded_in_bytes_too(
+async def test_records_in_memory_are_bounded_in_bytes_too(
     process: Distributed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size, many = 100_000, 80

@@ -63,14 +63,6 @@ async def place(places: Places) -> AsyncIterator[Installed]:
         yield found
 
 
-@pytest.fixture
-async def writer(place: Installed) -> AsyncIterator[Distributed]:
-    """Somebody who commits. Nobody has been told to publish."""
-    async with opened_distributed(place) as made:
-        made.units.emitted = lambda places: None
-        yield made
-
-
 @asynccontextmanager
 async def publishing(place: Installed, sink: Sink) -> AsyncIterator[Publisher]:
     """A process that publishes to there."""

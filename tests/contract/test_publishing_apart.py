@@ -1,5 +1,5 @@
-"""What publishers promise of partitions: one that is refused, slow or without a leader delays no other, and a record that the
-broker will never take becomes a dead letter."""
+"""The promises of publishers for partitions: one that is refused, slow or without a leader delays no other, and a record that
+the broker will never take becomes a dead letter."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -30,7 +30,7 @@ SLOW = (topics.LEADS, 0)
 
 
 class Sink:
-    """Stands where the broker does. It never answers for `silent` partitions, and refuses for good what holds `poison`."""
+    """Stands where the broker does. It never answers for `silent` partitions, and refuses for good records that hold `poison`."""
 
     def __init__(self) -> None:
         self.ids: dict[Place, list[str]] = {}
@@ -62,14 +62,6 @@ class Sink:
 async def place(places: Places) -> AsyncIterator[Installed]:
     async with places.one(partitions=2) as found:
         yield found
-
-
-@pytest.fixture
-async def writer(place: Installed) -> AsyncIterator[Distributed]:
-    """Commits units. No publisher is told."""
-    async with opened_distributed(place) as made:
-        made.units.emitted = lambda places: None
-        yield made
 
 
 @asynccontextmanager
@@ -132,7 +124,7 @@ async def test_a_partition_without_an_answer_delays_no_other(writer: Distributed
         assert made.trouble is None
 
 
-async def test_what_is_in_trouble_is_sent_by_a_client_of_its_own(writer: Distributed) -> None:
+async def test_partitions_in_trouble_are_sent_by_a_client_of_their_own(writer: Distributed) -> None:
     sink, apart = Sink(), Sink()
     sink.failing.add(SLOW)
     async with running(writer, sink, apart) as made:

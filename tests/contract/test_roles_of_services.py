@@ -52,7 +52,7 @@ async def test_each_service_writes_its_own_tables_and_no_others(migrated: Mappin
             assert not may(postgres, other, f"DELETE FROM {table}"), (other, table)
 
 
-async def test_what_every_service_needs_is_granted_and_keys_and_versions_are_read_alone(
+async def test_shared_tables_are_granted_and_keys_and_versions_are_read_alone(
     migrated: Mapping[str, str], postgres: Server
 ) -> None:
     for role in SERVICES:
@@ -91,7 +91,7 @@ def test_every_table_has_an_owner(table: str) -> None:
     assert rights(table)
 
 
-def test_a_table_without_an_owner_is_a_mistake_and_is_granted_to_nobody() -> None:
+def test_a_table_without_an_owner_is_a_mistake_and_is_granted_to_no_role() -> None:
     with pytest.raises(UnownedTableError, match="name it after its service"):
         rights("leftovers")
     assert not [one for one in grants.statements(["leftovers"], {"router": "r"}) if "leftovers" in one]

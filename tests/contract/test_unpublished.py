@@ -31,7 +31,7 @@ async def left(world: Opened) -> Distributed:
 
 
 async def looked_at(world: Opened) -> tuple[int, dict[str, str], str]:
-    """What `/readyz` says now, once the outbox has been looked at: status, checks, warnings."""
+    """The answer of `/readyz`, once the outbox has been looked at: status, checks, warnings."""
     assert isinstance(world.system, Distributed)
     with pytest.raises(BrokerError):
         await world.system.publisher.step()

@@ -87,7 +87,7 @@ class Containers:
         self.running[name] = spawn(said, "services", *self.command(name), env=self.settings(name))
 
     def said(self, name: str) -> str:
-        """What the container wrote."""
+        """The output of the container."""
         return (self.place / f"{name}.said").read_text(errors="replace")
 
     def healthy(self, name: str) -> bool:

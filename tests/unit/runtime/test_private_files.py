@@ -19,7 +19,7 @@ from services.runtime.sqlite import hold, writer_engine
 
 @pytest.fixture
 def open_directory(tmp_path: Path) -> Iterator[Path]:
-    """A directory made with mode 755, by a process whose new files everybody may read."""
+    """A directory made with mode 755, by a process whose new files all users may read."""
     before = os.umask(0o022)
     place = tmp_path / "data"
     place.mkdir(mode=0o755)
@@ -52,7 +52,7 @@ def test_files_that_an_older_version_left_open_are_closed(open_directory: Path) 
 
 
 _TAKES_THE_LAST_LOCK = """import fcntl, sys
-with open(sys.argv[1], "r+b") as file:  # SQLite's dead man's switch: who gets it alone truncates the shared memory
+with open(sys.argv[1], "r+b") as file:  # SQLite's dead man's switch: a process that gets it alone truncates the shared memory
     fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 128)
 """
 
@@ -90,7 +90,7 @@ def test_a_lock_that_is_no_regular_file_is_refused(open_directory: Path) -> None
         hold(open_directory)
 
 
-def test_what_is_written_whole_replaces_a_link_and_does_not_follow_it(open_directory: Path) -> None:
+def test_a_file_written_whole_replaces_a_link_and_does_not_follow_it(open_directory: Path) -> None:
     target = open_directory.parent / "precious"
     target.write_text("of another program")
     (open_directory / "keys.cache").symlink_to(target)

@@ -18,14 +18,14 @@ ALL = {PLACE}
 
 @pytest.fixture
 def log() -> KafkaLog:
-    """A view with ten records that nobody reads."""
+    """A view with ten records, which no reader has read."""
     made = KafkaLog("router", [topics.LEADS], {}, "")
     made.note(PLACE, 10)
     return made
 
 
 def looks(log: KafkaLog, many: int, at: Callable[[int], int] = lambda n: 3, answered: set[Place] = ALL) -> list[str]:
-    """What a minute and more of looks leads to."""
+    """The reasons to end that a minute and more of looks gave."""
     said: list[str] = []
     log.stuck = said.append
     for n in range(many):
@@ -63,7 +63,7 @@ def test_a_wait_begins_the_minute_again(log: KafkaLog) -> None:
     assert looks(log, STUCK_LOOKS - 1) == []
 
 
-# --- who waits --------------------------------------------------------------------------------------------------------
+# --- workers that wait -------------------------------------------------------------------------------------------------
 
 
 def crew() -> Crew:
@@ -74,7 +74,7 @@ def crew() -> Crew:
     return Crew(make, lambda topic: 2, spawn=False)
 
 
-def test_a_crew_tells_for_each_partition_what_its_worker_waits_for() -> None:
+def test_a_crew_tells_for_each_partition_why_its_worker_waits() -> None:
     made = crew()
     made.assigned({(topics.LEADS, n) for n in range(4)})
     assert {made.waits((topics.LEADS, n)) for n in range(4)} == {None}
