@@ -232,7 +232,7 @@ class Gateway:
             bad = [item for item in items if isinstance(item, BadItem)]
             found = [one for item in items if not isinstance(item, BadItem) for one in item]
             if bad and not found:
-                raise bad[0].wrong
+                raise bad[0].wrong.anew()
             rows = ingest.rows(found)
         except UnmappableError as wrong:
             letter = await self._bury(asked.path, hook.id, media, asked.body, wrong, delivery if hook.standard else "")

@@ -239,7 +239,7 @@ def _again(letter: DeadLetter, places: Places, body: bytes, team: Team, now: dat
         found: list[Understood] = []
         for item in hook_items(hook, body, options, team, delivery=delivery, now=now, again=True):
             if isinstance(item, BadItem):
-                raise item.wrong
+                raise item.wrong.anew()
             found += item
         return found
     raise Problem(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from hashlib import sha1
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
@@ -173,12 +173,11 @@ def _identifiers(
         _own_id(sent, data, "anonymous_id", where) if "anonymous_id" in sent or "anonymous_id" in data else None
     )
     if not (email or phone or ((crm_id or anonymous_id) and not public)) and type_ not in ABOUT_NO_LEAD:
-        raise (
-            wrong_email
-            or wrong_phone
-            or UnmappableError(
-                f"{where}/email", "is missing", "say whose event this is: email, phone, crm_id or anonymous_id"
-            )
+        wrong = wrong_email or wrong_phone
+        if wrong:
+            raise UnmappableError(wrong.pointer, wrong.what, wrong.remedy)
+        raise UnmappableError(
+            f"{where}/email", "is missing", "say whose event this is: email, phone, crm_id or anonymous_id"
         )
     # An identifier that is malformed is kept under another name: a person may still be able to read it.
     if wrong_email and (readable := normalise.clean(wrong_email.given, ID_MAX)):
@@ -188,15 +187,19 @@ def _identifiers(
     return email, phone, crm_id, anonymous_id
 
 
-class _NotOneError(UnmappableError):
-    """An identifier is malformed. `given` is its text as sent."""
+class _Malformed(NamedTuple):
+    """An identifier is malformed. `given` is its text as sent.
 
-    def __init__(self, pointer: str, what: str, remedy: str, given: str) -> None:
-        super().__init__(pointer, what, remedy)
-        self.given = given
+    No exception: one that a frame holds and raises keeps the frame, and with it the body, until the collector runs.
+    """
+
+    pointer: str
+    what: str
+    remedy: str
+    given: str
 
 
-def _email(sent: Mapping[str, Json], data: Mapping[str, Json], where: str) -> tuple[str | None, _NotOneError | None]:
+def _email(sent: Mapping[str, Json], data: Mapping[str, Json], where: str) -> tuple[str | None, _Malformed | None]:
     given = _given(sent, data, "email", where)
     if given is None:
         return None, None
@@ -204,12 +207,12 @@ def _email(sent: Mapping[str, Json], data: Mapping[str, Json], where: str) -> tu
         return normalise.email(given), None
     except normalise.MalformedError as wrong:
         place = _place(sent, "email", where)
-        return None, _NotOneError(place, f"is no address: {_within(wrong.what)}", wrong.remedy, given)
+        return None, _Malformed(place, f"is no address: {_within(wrong.what)}", wrong.remedy, given)
 
 
 def _phone(
     sent: Mapping[str, Json], data: Mapping[str, Json], person: Facts, where: str
-) -> tuple[str | None, _NotOneError | None]:
+) -> tuple[str | None, _Malformed | None]:
     given = _given(sent, data, "phone", where)
     if given is None:
         return None, None
@@ -221,7 +224,7 @@ def _phone(
             with suppress(normalise.MalformedError):
                 return normalise.phone("+" + given.lstrip(), None), None
         place = _place(sent, "phone", where)
-        return None, _NotOneError(place, f"is no number: {_within(wrong.what)}", wrong.remedy, given)
+        return None, _Malformed(place, f"is no number: {_within(wrong.what)}", wrong.remedy, given)
 
 
 def _own_id(sent: Mapping[str, Json], data: Mapping[str, Json], name: str, where: str) -> str | None:

@@ -39,6 +39,10 @@ class UnmappableError(ValueError):
         self.remedy = remedy
         self.status = status
 
+    def anew(self) -> "UnmappableError":
+        """The same, to be raised where this one is at hand: raised itself, it and the frame would keep each other."""
+        return UnmappableError(self.pointer, self.what, self.remedy, self.status)
+
 
 # --- one value -----------------------------------------------------------------------------------------------------
 
