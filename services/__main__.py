@@ -133,7 +133,6 @@ async def connect(data: Path | None, *, create: bool = False, configured: bool =
 @contextlib.asynccontextmanager
 async def _over_the_network(known: Settings, ways: Mapping[str, Channel]) -> AsyncIterator[Line]:
     """A line to an installation past one machine: to its database and its topics, whoever else works there."""
-    loglines.configure("console", level=logging.WARNING)  # to standard error: what is printed may be JSON
     await database_look.ready(known)
     system = await open_distributed(known, (), ways)
     try:
@@ -382,7 +381,6 @@ def _ways(known: Settings, clock: Clock) -> Mapping[str, Channel]:
 
 @contextlib.asynccontextmanager
 async def _producing(known: Settings) -> AsyncIterator[KafkaProducer]:
-    loglines.configure("console", level=logging.WARNING)
     producer = KafkaProducer(endpoints.kafka_options(known), known.kafka_prefix, known.kafka_partitions)
     try:
         yield producer
@@ -478,6 +476,7 @@ def program() -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and end with its exit code."""
+    loglines.configure("console", level=logging.WARNING)  # to standard error: what is printed may be JSON
     try:
         program()(args=arguments, prog_name="firsthour")
     except tuple(_ENDS) as ended:

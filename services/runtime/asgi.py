@@ -248,6 +248,8 @@ def _told(scope: Scope, error: Exception) -> Reply:
     request_id = request_id_of(scope)
     if not isinstance(error, Problem):
         place = {"method": scope["method"], "route": _route(scope), "status": problem.status}
+        if isinstance(error, StorageError):
+            place["problem"] = str(error)
         _log.error("request failed", **place, request_id=request_id, exc_info=error)
     return problem_response(problem, request_id)
 

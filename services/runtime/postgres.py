@@ -46,7 +46,7 @@ _SESSION: Final[Mapping[str, str]] = {
     **db.LOOK_UP,
 }
 _AGAIN: Final = frozenset({"40001", "40P01", "55P03"})  # serialization, deadlock, a lock not given in time
-_NOW_IMPOSSIBLE: Final = ("08", "53", "57", "58", "25006", "25P03", "28", "3D")
+_NOW_IMPOSSIBLE: Final = ("08", "53", "57", "58", "25006", "25P03", "28", "3D", "XX001", "XX002")
 _OTHER_VERSION: Final = "it lacks tables of this version; run `firsthour migrate`"
 _NOT_OURS: Final[Mapping[str, str]] = {
     "42P01": _OTHER_VERSION,

@@ -41,6 +41,9 @@ _NOW_IMPOSSIBLE = {
 PASSED_OVER_MAX = 20  # units that may go before one that can wait
 
 
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
 FAILED_LATELY = timedelta(minutes=5)
 
 
@@ -95,12 +98,30 @@ def reader_engine(file: Path) -> Engine:
         dbapi.isolation_level = None
         dbapi.execute("PRAGMA query_only=ON")
 
+    def tell(context: sa.engine.ExceptionContext) -> None:
+        failure = context.sqlalchemy_exception
+        if isinstance(failure, DBAPIError) and (known := storage_error(failure)) is not None:
+            raise known from context.original_exception
+
+    sa.event.listen(engine, "handle_error", tell)
     sa.event.listen(engine, "connect", prepare)
     sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
     return engine
 
 
 _MANUAL: dict[str, Any] = {"isolation_level": None}
+
+
+def _code(failure: DBAPIError) -> int:
+    return int(getattr(failure.orig, "sqlite_errorcode", 0)) & 0xFF
+
+
+def storage_error(failure: DBAPIError) -> StorageError | None:
+    """As a `StorageError` when it is the file that is to blame, not the statement; None otherwise."""
+    code = _code(failure)
+    if code in _DAMAGED:
+        return StorageError(f"the database is damaged ({failure.orig}); `firsthour doctor` has the remedy")
+    return StorageError(f"the database cannot commit: {failure.orig}") if code in _NOW_IMPOSSIBLE else None
 
 
 def _changes(connection: Connection) -> int:
@@ -158,6 +179,7 @@ class SqliteUnits:
         self.woken: Callable[[set[str]], None] = lambda ticks: None
         self.trouble: str | None = None  # why the last commit that would have changed something failed
         self._failed: tuple[datetime, str] | None = None  # the last one, also once it is possible again
+        self._damaged = False  # which no later commit heals, though its own pages may be sound
 
     def warnings(self) -> list[str]:
         """Commits that failed lately, though one was possible since: the disk is full for what is large alone."""
@@ -248,15 +270,16 @@ class SqliteUnits:
                 count = unit.finish()
                 last = connection.exec_driver_sql("SELECT last_insert_rowid()").scalar_one() if count else 0
         except DBAPIError as failure:
-            code = getattr(failure.orig, "sqlite_errorcode", 0) & 0xFF
-            if code not in _NOW_IMPOSSIBLE:
+            known = storage_error(failure)
+            if known is None:
                 return None, failure, unit, []
-            self.trouble = f"the database cannot commit: {failure.orig}"
+            self.trouble = str(known)
             self._failed = self._clock.real(), self.trouble
-            return None, StorageError(self.trouble), unit, []
+            self._damaged = self._damaged or _code(failure) in _DAMAGED
+            return None, known, unit, []
         except BaseException as failure:  # noqa: BLE001  # whatever a handler raises belongs to whoever asked for the unit
             return None, failure, unit, []
-        if self.trouble is not None and _changes(connection) != before:
+        if self.trouble is not None and not self._damaged and _changes(connection) != before:
             self.trouble = None
         first = last - count + 1  # one writer: the ids of one insert are consecutive
         placed = [(row.topic, Record(first + n, row.key, row.event_id, row.body)) for n, row in enumerate(unit.rows)]

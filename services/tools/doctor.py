@@ -23,6 +23,7 @@ from services.runtime.log import log
 from services.runtime.outbound import Endpoint, NoAnswerError
 from services.runtime.reads import Reads
 from services.runtime.settings import Settings, environ
+from services.runtime.unit import StorageError
 from services.tools import doctor_distributed
 from services.tools.found import Found, well
 
@@ -46,8 +47,9 @@ async def examine(settings: Settings, clock: Clock, reads: Reads | None) -> list
     if reads is not None:
         try:
             found += await reads(lambda connection: database(connection, clock))
-        except DBAPIError as broken:
-            found.append(Found("database", "wrong", f"cannot be read ({type(broken.orig).__name__})", _RESTORE))
+        except (DBAPIError, StorageError) as broken:
+            why = type(broken.orig).__name__ if isinstance(broken, DBAPIError) else str(broken)
+            found.append(Found("database", "wrong", f"cannot be read ({why})", _RESTORE))
     found += [one async for one in _outside(settings)]
     return found
 

@@ -19,6 +19,7 @@ from services.runtime.reach import Trouble
 from services.runtime.settings import PREFIX, Settings
 from services.runtime.spool import FILE
 from services.runtime.sqlite import reader_engine
+from services.runtime.unit import StorageError
 from services.tools.found import Found
 
 SKEW_MAX: Final = timedelta(seconds=30)
@@ -108,9 +109,10 @@ def spool(settings: Settings) -> list[Found]:
     try:
         with engine.connect() as connection:
             count = connection.execute(sa.select(sa.func.count()).select_from(log)).scalar()
-    except DBAPIError as broken:
+    except (DBAPIError, StorageError) as broken:
+        why = type(broken.orig).__name__ if isinstance(broken, DBAPIError) else str(broken)
         remedy = "stop the gateway, move the file aside, and keep it: events may be in it"
-        return [Found("spool", "wrong", f"{file} cannot be read ({type(broken.orig).__name__})", remedy)]
+        return [Found("spool", "wrong", f"{file} cannot be read ({why})", remedy)]
     finally:
         engine.dispose()
     if not count:

@@ -2,18 +2,35 @@
 
 import errno
 import json
+import logging
 import os
 import sqlite3
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import structlog
 
 from services.__main__ import main
 from services.runtime.sqlite import hold
+from tests.damaged import damage
 
 Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """The process's logging as it was: commands set up their own."""
+    root = logging.root
+    kept = root.handlers[:], root.level, logging.raiseExceptions
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
+    yield
+    root.handlers[:], root.level, logging.raiseExceptions = kept
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -163,6 +180,16 @@ def test_verify_deadletters_and_doctor_look_at_the_files(run: Run) -> None:
     assert (code, json.loads(said)["ok"]) == (0, True)
     Path("config/team.yaml").write_text("")
     assert run("doctor")[0] == 1
+
+
+def test_a_damaged_database_is_one_line_without_statements_or_values(run: Run) -> None:
+    run("migrate", "--data", "data")
+    damage(Path("data/firsthour.db"), "log")
+    code, _, wrong = run("verify", "--data", "data")
+    assert code == 1
+    assert "the database is damaged" in wrong
+    assert "firsthour doctor" in wrong
+    assert not any(inside in wrong for inside in ("SELECT", "parameters", "Traceback", "locals"))
 
 
 def test_a_directory_in_use_is_left_alone(run: Run) -> None:

@@ -1,0 +1,40 @@
+"""A damaged database: said in readiness until it is restored, and no event is taken for the culprit."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from services.runtime.unit import StorageError
+from tests.contract.systems import DATABASE, opened
+from tests.damaged import damage
+from tests.letters import waiting as letters_waiting
+
+
+async def test_no_event_is_a_dead_letter_because_the_database_is_damaged(tmp_path: Path) -> None:
+    async with opened(tmp_path / "data") as world:
+        await world.asks("ada")
+        await world.system.settle()
+    damage(tmp_path / "data" / DATABASE, "router_leads")
+    async with opened(tmp_path / "data") as world:
+        assert (await world.asks("bo")).status_code == 202
+        for _ in range(20):
+            with suppress(StorageError):
+                await world.system.settle()
+        assert await world.system.reads(letters_waiting) == []
+        answer = await world.client.get("/readyz")
+        assert answer.status_code == 503
+        assert "damaged" in answer.json()["checks"]["writer"]
+        assert (await world.client.get("/v1/leads", params={"email": "bo@acme.example"})).status_code in {200, 503}
+
+
+async def test_readiness_tells_of_damage_although_other_pages_are_sound(tmp_path: Path) -> None:
+    async with opened(tmp_path / "data") as world:
+        await world.asks("ada")
+        await world.system.settle()
+    damage(tmp_path / "data" / DATABASE, "notifier_pages")
+    async with opened(tmp_path / "data") as world:
+        assert (await world.asks("bo")).status_code == 202
+        with suppress(StorageError):
+            await world.system.settle()
+        await world.system.runners["runtime.writer"].step()
+        assert (await world.asks("cy")).status_code == 202
+        assert (await world.client.get("/readyz")).status_code == 503
