@@ -14,8 +14,17 @@ Email = Annotated[str, Field(pattern=EMAIL_PATTERN, max_length=254), AfterValida
 Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
 
 
+def _in_utc(at: datetime) -> bool:
+    """Whether the moment can be told in UTC: at both ends of the calendar an offset leads out of it."""
+    try:
+        at.astimezone(UTC)
+    except OverflowError:
+        return False
+    return True
+
+
 def _moment(value: object) -> date | datetime:
-    if isinstance(value, datetime) and value.tzinfo:
+    if isinstance(value, datetime) and value.tzinfo and _in_utc(value):
         return value
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
@@ -24,7 +33,7 @@ def _moment(value: object) -> date | datetime:
         found = date.fromisoformat(text) if len(text) == len("2026-12-31") else datetime.fromisoformat(text)
     except ValueError:
         found = None
-    if found is None or (isinstance(found, datetime) and not found.tzinfo):
+    if found is None or (isinstance(found, datetime) and not (found.tzinfo and _in_utc(found))):
         raise wrong(f"{shown(value)} is not a day", "write 2026-12-31, or 2026-12-31T14:00:00+01:00 with its offset")
     return found
 
@@ -59,9 +68,11 @@ class Away(Shape):
 
     @property
     def ends(self) -> datetime:
-        """The first moment back, UTC."""
+        """The first moment back, UTC. `9999-12-31`, as people write "without end", has no day after it."""
         if isinstance(self.to, datetime):
             return self.to.astimezone(UTC)
+        if self.to == date.max:
+            return datetime.max.replace(tzinfo=UTC)
         return datetime.combine(self.to, time(), UTC) + timedelta(days=1)
 
     @model_validator(mode="after")

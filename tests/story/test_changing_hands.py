@@ -201,6 +201,15 @@ async def test_an_absence_planned_in_the_team_file_is_kept(opened: Opened) -> No
     assert await world.owner_of(CTO) == "ana"
 
 
+async def test_an_absence_without_end_is_kept(opened: Opened) -> None:
+    world = await opened()
+    await world.change("team", reps({"id": "ana", "away": [{"from": "2026-12-01", "to": "9999-12-31"}]}))
+    await world.submit_form(email=CTO)
+    assert await world.owner_of(CTO) == "bo"
+    considered = (await world.of_lead(CTO, "decisions"))[0]["considered"]
+    assert [one["ruled_out_by"] for one in considered if one["rep"] == "ana"] == ["away: until 9999-12-31 23:59Z"]
+
+
 async def test_everyone_is_away_and_the_lead_is_served_when_somebody_is_back(opened: Opened) -> None:
     world = await opened(team=reps(pool=["ana"]))
     await world.is_away("ana")

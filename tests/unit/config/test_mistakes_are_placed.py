@@ -196,6 +196,12 @@ CASES = [
     (T, "    capacity: {open: 20}", "    active: «0", "`0` is neither true nor false"),
     (T, "    capacity: {open: 20}", "    away: [«{from: 2026-12-24, to: 2026-12-20}]", "ends before it starts"),
     (T, "    capacity: {open: 20}", "    away: [{from: 2026-12-24, to: «soon}]", "`soon` is not a day"),
+    (
+        T,
+        "    capacity: {open: 20}",
+        "    away: [{from: 2026-12-24, to: «9999-12-31T23:00:00-05:00}]",
+        "`9999-12-31T23:00:00-05:00` is not a day",
+    ),
     (T, "    capacity: {open: 20}", "    calendar: «berlin", "`berlin` is not a calendar of agreement.yaml"),
     (T, "    languages: [en, fr, pt]", "    manager: «inez", "`inez` is not a rep; did you mean `ines`?"),
     (T, "    languages: [en, fr, pt]", "    manager: «ines", "`ines` is their own manager"),
