@@ -36,7 +36,7 @@ from services.runtime.settings import CLOCK_SKEW_SECONDS, Settings, environ
 from services.runtime.sqlite import SqliteUnits, hold, reader_engine, writer_engine
 from services.runtime.telemetry import Telemetry
 from services.runtime.unit import StorageError, Unit, Units
-from services.runtime.worker import Ticker, Worker
+from services.runtime.worker import Ticker, Worker, failing
 from services.tools import admin, vocabulary
 
 KEYS_SECONDS = 2.0  # how often the keys in memory are read anew and their last use is stored
@@ -355,6 +355,7 @@ def _app(
     def ready() -> Readiness:
         checks = {f"{w.consumer}.{w.topic}": w.stopped or "ok" for w in workers}
         checks["writer"] = (units.trouble or "ok") if units.alive else "the writer ended"
+        checks |= failing(runners.values())
         files = resources.config
         warnings = [*files.current.warnings, *secret_warnings(files.current)]
         if files.problem is not None:

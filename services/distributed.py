@@ -70,7 +70,7 @@ from services.runtime.spool import Spool
 from services.runtime.sqlite import hold
 from services.runtime.telemetry import Telemetry
 from services.runtime.unit import Lane, StorageError, Units
-from services.runtime.worker import Ticker, Worker
+from services.runtime.worker import Ticker, Worker, failing
 from services.tools import admin, vocabulary
 
 GATEWAY: Final = "gateway"
@@ -595,6 +595,7 @@ def _readiness(made: Distributed, wanted: Sequence[str], watch: Watch) -> Readin
     elif watch.database != "ok":
         warnings.append(f"database: {watch.database}; events are taken in, actions and questions are not")
     checks |= _reading(made)
+    checks |= failing(made.runners.values())
     warnings += waiting_warnings(made.workers)
     publishing, said = _publishing(made.publisher)
     warnings += said

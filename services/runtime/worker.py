@@ -8,7 +8,7 @@ event whose consequence would be larger than a record may be is none of those: i
 import asyncio
 import random
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -386,6 +386,12 @@ def retry(unit: Unit, consumer: str, handler: Handler, letter: deadletters.DeadL
     deadletters.change(unit.connection, letter.id, "retried", unit.clock.real(), f"retried on {topic}")
 
 
+def failing(runners: Iterable[object]) -> dict[str, str]:
+    """The ticks among these that fail again and again, and why: what they do on time is not done."""
+    ticks = (runner for runner in runners if isinstance(runner, Ticker))
+    return {tick.name: tick.failing for tick in ticks if tick.failing is not None}
+
+
 class Ticker:
     """Runs one tick: when woken, when due, and every so often."""
 
@@ -394,6 +400,7 @@ class Ticker:
         self._units = units
         self._clock = clock
         self._again = asyncio.Event()
+        self.failing: str | None = None  # why, once it has failed several times in a row
 
     @property
     def name(self) -> str:
@@ -407,18 +414,21 @@ class Ticker:
         return await self._once() == 0.0
 
     async def run(self) -> None:
-        away = False
+        away, failures = False, 0
         while True:
             self._again.clear()
             try:
                 seconds = await self._once()
-                away = False
+                away, failures, self.failing = False, 0, None
             except StorageError as failure:
                 if not away:
                     _log.warning("storage unavailable", consumer=self.name, problem=str(failure))
                 away, seconds = True, BACKOFF_AWAY_SECONDS
             except Exception as failure:  # noqa: BLE001  # a tick that fails must not end; it is retried and said
                 _log.error("tick failed", consumer=self.name, exc_info=failure)
+                failures += 1
+                if failures >= TRIES_MAX:
+                    self.failing = f"failed {failures} times in a row ({type(failure).__name__})"
                 seconds = self._tick.every_seconds
             if seconds > 0:
                 try:

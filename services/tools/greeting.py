@@ -10,11 +10,13 @@ from sqlalchemy.engine import Connection
 from services.runtime import auth
 from services.runtime.config import Config
 from services.runtime.private_files import write_private
+from services.runtime.settings import Settings
 from services.runtime.unit import Unit
 from services.tools.terminal import called
 
 FIRST_KEY = "quickstart"
 KEY_FILE = "admin.key"  # in the data directory, where the first start has no terminal to show the key on
+_DATA_DIR = str(Settings.model_fields["data_dir"].default)
 PERSON = {
     "email": "ada@northwind.example",
     "name": "Ada Park",
@@ -84,9 +86,9 @@ class Greeting:
         else:
             yield f"`{self._create()}` makes a key."
 
-    @staticmethod
-    def _create() -> str:
-        return f"{called()} keys create --role admin --name ME"
+    def _create(self) -> str:
+        where = "" if self.data == _DATA_DIR else f" --data {shlex.quote(self.data)}"
+        return f"{called()} keys create --role admin --name ME{where}"
 
     def post(self, form: str) -> str:
         """A command that posts a lead, and needs no key."""

@@ -110,4 +110,5 @@ def test_the_key_is_shown_when_it_is_made_and_never_again() -> None:
     assert ("fh_secret" in look, "$(cat 'a b/admin.key')" in look) == (False, True)
     assert any("still works" in line for line in greeting().lines())
     assert any("makes a key" in line for line in greeting(lives=False).lines())
+    assert any("--name ME --data '/srv/a b'`" in line for line in greeting(data="/srv/a b").lines())
     assert any("FIRSTHOUR_ADMIN_KEY" in line for line in greeting(given=True).lines())
