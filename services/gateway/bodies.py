@@ -24,6 +24,7 @@ PARAMETERS_MAX: Final = (
     10  # of such a line; to read n of them takes more than n steps, and a body has hundreds of lines
 )
 
+_ENCODED_FILENAME = b"filename*="  # as some programs send a name that is not ASCII; the parser passes over it
 _QUOTED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BYTES = {f"{a}{b}".encode(): bytes.fromhex(a + b) for a in "0123456789abcdefABCDEF" for b in "0123456789abcdefABCDEF"}
 _REPLACEMENT = "\ufffd"
@@ -189,8 +190,8 @@ class _Parts:
             raise UnmappableError(
                 "#", "a part of the form has no name", "send form-data with a name for each part", 400
             )
-        if b"filename" in options:
-            if options[b"filename"] or self._body:  # an empty one is a file field left alone
+        if b"filename" in options or _ENCODED_FILENAME in self._headers[b"content-disposition"].lower():
+            if options.get(b"filename") or self._body:  # an empty one is a file field left alone
                 raise UnmappableError("#", "the form holds a file", "send text fields alone; leave files out", 415)
             return
         own = self._parameters(b"content-type")[1].get(b"charset")

@@ -342,6 +342,7 @@ async def test_a_body_that_is_no_form_is_refused_and_kept(
     [
         (('name="cv"; filename="cv.pdf"', b"%PDF"), 415),
         (('name="cv"; filename=""', b"x"), 415),
+        (("name=cv; filename*=UTF-8''b%C3%BCcher.pdf", b"%PDF"), 415),
         (('name="cv"; filename=""', b""), 202),
         (('name="note"', b"\xff"), 400),
         (('size="1"', b"x"), 400),
