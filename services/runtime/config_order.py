@@ -32,6 +32,22 @@ def team(files: Files) -> Iterator[tuple[Loc, str]]:
             what = f"{shown(domain)} is a domain of {kind} mailboxes, so every person with such an address belongs to this account"
             yield (*loc, "domain"), f"{what}; name the company's own domain"
 
+    yield from _idle_pools(files)
+
+
+def _idle_pools(files: Files) -> Iterator[tuple[Loc, str]]:
+    """Pools that leads enter and never leave: no member takes a lead."""
+    idle = {
+        rep.get("id")
+        for _, rep in rows(files.team, "reps")
+        if not rep.get("active", True) or at(rep, "capacity", "open") == 0
+    }
+    for loc, pool in rows(files.team, "pools"):
+        members = [at(member, "rep") for _, member in rows(files.team, *loc, "members")]
+        if members and idle.issuperset(members):
+            what = f"no member of the pool {shown(pool.get('id'))} takes leads (`active: false`, or a capacity of 0)"
+            yield (*loc, "id"), f"{what}, so its leads wait in the queue; add a member who does"
+
 
 def _unreached(rules: Sequence[Row]) -> Iterator[tuple[Loc, str]]:
     """Rules after one that takes every lead, or after one with the same condition."""
@@ -94,8 +110,11 @@ def _ladder(files: Files) -> Iterator[tuple[Loc, str]]:
     promised = {name: duration(at(data, "response", name, "touch_within")) for name in urgencies(files.agreement)}
     rungs: list[tuple[Loc, timedelta]] = [(("response",), rung.at) for rung in LADDER]
     if at(data, "response", "ladder") is not None:
-        written = rows(files.agreement, "response", "ladder")
+        written = list(rows(files.agreement, "response", "ladder"))
         rungs = [((*loc, "at"), duration(rung.get("at"))) for loc, rung in written]
+        if not any(rung.get("page") for _, rung in written):
+            what = "no rung pages a person, so an owner is not told of a new lead"
+            yield ("response", "ladder"), f"{what}; add `{{at: 0m, page: owner, by: [inbox]}}`"
     for loc, after in rungs:
         late = [f"{name} ({spoken(within)})" for name, within in promised.items() if after > within]
         if late:

@@ -19,6 +19,11 @@ from tests.unit.config.conftest import EXAMPLES, Room
 A, T = "agreement.yaml", "team.yaml"
 FRENCH, LARGE, CAN = "{language: fr}", "{company.employees: {gte: 1000}}", "{total: {gte: 55}, fit: {gte: 40}}"
 ASKED = "when: {form: {in: [demo-request, contact-sales]}, not: {email.kind: disposable}}"
+LADDER = """
+    - {at: 0m, page: owner, by: [inbox]}
+    - {at: 15m, page: owner, by: [inbox]}
+    - {at: 25m, page: manager, by: [inbox]}
+    - {at: 35m, reassign: true}"""
 SUPPRESS = "when: {email.domain: {in: [ourcompany.example]}}"
 
 ERRORS = [
@@ -71,6 +76,8 @@ WARNINGS = [
     (A, "    - name: French speakers\n      when: {language: fr}", f"    - name: «Twice\n      when: {LARGE}", "has the condition of `Large companies`"),
     (A, ASKED, "\n  - {name: «Later, urgency: warm, on: form.submitted, when: {form: newsletter}}", "comes after `Asked for us`"),
     (A, "require: {languages: fr}", "require: {languages: «ja}", "no member of the pool `growth` speaks `ja`"),
+    (A, LADDER, " «[]", "no rung pages a person"),
+    (A, LADDER, " «[{at: 35m, reassign: true}]", "no rung pages a person"),
     (T, "domain: longstanding-customer.example", "domain: «gmail.com", "is a domain of free mailboxes"),
     (T, "domain: longstanding-customer.example", "domain: «mailinator.com", "is a domain of disposable mailboxes"),
 ]  # fmt: skip
@@ -97,6 +104,14 @@ def test_an_unlikely_condition_is_a_warning_at_its_place(room: Room, name: str, 
     here = [line for line in warnings if line.startswith(f"{place}: ")]
     assert here, warnings
     assert said in here[0]
+
+
+@pytest.mark.parametrize("why", ["active: false", "capacity: {open: 0}"])
+def test_a_pool_of_members_who_take_no_lead_is_a_warning_at_its_place(room: Room, why: str) -> None:
+    room.change(T, "capacity: {open: 20}", why)
+    place = room.change(T, "\npools:\n", "\npools:\n  - id: «idle\n    members: [{rep: lea}]\n")
+    (warning,) = room.load().warnings
+    assert warning.startswith(f"{place}: no member of the pool `idle` takes leads")
 
 
 def test_the_examples_have_none_of_this() -> None:
