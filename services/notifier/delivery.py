@@ -7,6 +7,7 @@ when its sender died, or could not record, the lease ends and the page is sent a
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -24,6 +25,8 @@ LOOK_SECONDS = 1.0
 HURRIED_AT_ONCE = 500
 HURRIES_MAX = 200
 STORAGE_SECONDS = 1.0
+SET_BACK = timedelta(seconds=30)
+"""A host's clock that shows so much less than before was set back."""
 
 _log = structlog.get_logger(__name__)
 
@@ -51,6 +54,7 @@ class Delivery:
         self._jitter = jitter
         self._closing = False
         self._recovered = False  # a channel, since waiting pages were last hurried
+        self._shown: datetime | None = None  # by the host's clock, when it was last read
         self._away = False  # the database, when last asked
         desk.room, desk.hand, desk.ended = self.room, self.hand, resources.telemetry.promise
 
@@ -74,6 +78,7 @@ class Delivery:
 
     async def step(self) -> bool:
         """Claim what is due, wait until everything on its way has an answer, record it."""
+        self._watch_clock()
         claimed = await self._claim()
         if self._sending:
             await asyncio.wait(self._sending)
@@ -96,6 +101,7 @@ class Delivery:
 
     async def _turn(self) -> float:
         """Record, then claim as long as something is due; real seconds until the next look."""
+        self._watch_clock()
         try:
             await self._record()
             await self._hurry()
@@ -168,8 +174,18 @@ class Delivery:
         elif was_up and not health.up(name):
             _log.error("channel down", channel=name, why=why)
 
+    def _watch_clock(self) -> None:
+        """Have every page that waits looked at now when the host's clock was set back: it would wait for hours."""
+        real = self._resources.clock.real()
+        if self._shown is not None and real < self._shown - SET_BACK:
+            _log.warning("host clock set back", seconds=round((self._shown - real).total_seconds()))
+            self._desk.health.set_back(real)
+            self._desk.pace.set_back()
+            self._recovered = True
+        self._shown = real
+
     async def _hurry(self) -> bool:
-        """After a channel's recovery: send now what waits."""
+        """After a channel's recovery, or after the host's clock was set back: send now what waits."""
         if not self._recovered:
             return False
         work = partial(hurry, limit=HURRIED_AT_ONCE)

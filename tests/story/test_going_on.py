@@ -58,6 +58,28 @@ async def test_what_fell_due_while_nobody_ran_is_told_in_order(world: World) -> 
     assert world.told[3:] == ["bo"]
 
 
+async def test_a_page_that_waits_when_the_hosts_clock_is_set_back_goes_out_at_once(world: World) -> None:
+    world.slack.dial(503)
+    await world.submit_form(email=CTO)
+    assert world.told == []
+    world.clock.advance(hours=-5)
+    await world.settle()
+    assert world.told == ["ana"]
+
+
+async def test_a_channel_that_is_back_after_the_hosts_clock_was_set_back_is_tried(world: World) -> None:
+    world.slack.dial(503, times=None)
+    world.smtp.refuse(451, times=None)
+    for n in range(6):
+        await world.submit_form(email=f"person{n}@prospect.example")
+    await world.wait(minutes=5)
+    world.clock.advance(hours=-5)
+    world.slack.well()
+    world.smtp.well()
+    await world.wait(minutes=1)
+    assert len({*world.told, *world.mailed}) == 3
+
+
 @embedded
 async def test_two_processes_cannot_use_one_directory(world: World) -> None:
     with pytest.raises(AlreadyRunningError, match="another FirstHour process"):

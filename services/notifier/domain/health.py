@@ -63,6 +63,11 @@ class Health:
             down.try_at = max(down.try_at, real + timedelta(seconds=after_seconds or 0.0))
         return False
 
+    def set_back(self, real: datetime) -> None:
+        """Let every channel be tried now: the host's clock was set back to `real`."""
+        for down in self._down.values():
+            down.try_at = min(down.try_at, real)
+
     def troubles(self) -> Iterator[tuple[str, Down]]:
         """The channels that are down."""
         yield from sorted(self._down.items())

@@ -206,3 +206,8 @@ class Pace:
         if at > real:
             self._booked[page.id] = at
         return at
+
+    def set_back(self) -> None:
+        """Start afresh: the host's clock was set back, and every time that is kept lies too far ahead."""
+        self._free.clear()
+        self._booked.clear()
