@@ -104,7 +104,7 @@ wheel: $(DEV_STAMP) ## build the wheel into dist/
 clean: ## remove the environment and what tools left behind; data and configuration stay
 	@if [ -f "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
-	@find schemas services tests deploy -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find schemas firsthour services tests deploy -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- environments -------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """The shape of `agreement.yaml`: what Marketing and Sales have promised each other, as FirstHour executes it.
 
 Only `version`, `scoring`, `qualify`, `routing` and `response` must be there. What one part says of another (a status,
-a pool, an urgency) is checked where all files are read together: `services.runtime.config`.
+a pool, an urgency) is checked where all files are read together: `firsthour.runtime.config.reading`.
 """
 
 import re

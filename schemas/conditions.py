@@ -1,7 +1,7 @@
 """The shape of a condition: YAML such as `{title: {has_word: [vp, head]}, not: {email.kind: free}}` as a typed tree.
 
 `{field: value}` asks for equality, `{field: {op: value}}` for what the op says; several keys must all hold; `all:`,
-`any:` and `not:` combine. An empty mapping always holds. The compiler is `services.runtime.conditions`.
+`any:` and `not:` combine. An empty mapping always holds. The compiler is `firsthour.kernel.conditions.evaluation`.
 """
 
 import difflib

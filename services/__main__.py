@@ -17,6 +17,25 @@ import structlog
 import typer
 from sqlalchemy.exc import DBAPIError
 
+from firsthour.runtime import settings
+from firsthour.runtime.clock import Clock, HostClock
+from firsthour.runtime.config import host_warnings, source_secrets
+from firsthour.runtime.config.reading import ConfigError, ConfigFiles
+from firsthour.runtime.connectivity import connection_options, postgres
+from firsthour.runtime.connectivity.diagnosis import TroubleError
+from firsthour.runtime.eventlog.kafka import KafkaProducer
+from firsthour.runtime.http.connection import Limits
+from firsthour.runtime.http.server import PortTakenError, Stop, listen, port_of, run, serve
+from firsthour.runtime.observability import logging as loglines
+from firsthour.runtime.observability.metrics_port import answering, listening
+from firsthour.runtime.package_files import MissingFilesError
+from firsthour.runtime.settings import Settings, SettingsError
+from firsthour.runtime.storage.installation import SpeedError
+from firsthour.runtime.storage.migrate import UnknownTablesError
+from firsthour.runtime.storage.private_files import UnsafeFileError
+from firsthour.runtime.storage.sqlite import AlreadyRunningError
+from firsthour.runtime.storage.unit import StorageError
+from firsthour.runtime.version import VERSION
 from services import compose
 from services.compose import System
 from services.distributed import open_distributed
@@ -25,22 +44,6 @@ from services.notifier.channels.email import EmailChannel, MailSettingsError, se
 from services.notifier.channels.inbox import InboxChannel
 from services.notifier.channels.slack import SlackChannel
 from services.process import Process
-from services.runtime import database_look, endpoints, host_warnings, loglines, settings, source_secrets
-from services.runtime.clock import Clock, HostClock
-from services.runtime.config import ConfigError, ConfigFiles
-from services.runtime.connection import Limits
-from services.runtime.files import MissingFilesError
-from services.runtime.kafka import KafkaProducer
-from services.runtime.meta import SpeedError
-from services.runtime.metrics_port import answering, listening
-from services.runtime.migrate import UnknownTablesError
-from services.runtime.private_files import UnsafeFileError
-from services.runtime.reach import TroubleError
-from services.runtime.server import PortTakenError, Stop, listen, port_of, run, serve
-from services.runtime.settings import Settings, SettingsError
-from services.runtime.sqlite import AlreadyRunningError
-from services.runtime.unit import StorageError
-from services.runtime.version import VERSION
 from services.tools import (
     bench,
     cli_apply,
@@ -133,7 +136,7 @@ async def connect(data: Path | None, *, create: bool = False, configured: bool =
 @contextlib.asynccontextmanager
 async def _over_the_network(known: Settings, ways: Mapping[str, Channel]) -> AsyncIterator[Line]:
     """A line to an installation past one machine: to its database and its topics, whoever else works there."""
-    await database_look.ready(known)
+    await postgres.ready(known)
     system = await open_distributed(known, (), ways)
     try:
         await system.runners["runtime.watch"].step()
@@ -381,7 +384,7 @@ def _ways(known: Settings, clock: Clock) -> Mapping[str, Channel]:
 
 @contextlib.asynccontextmanager
 async def _producing(known: Settings) -> AsyncIterator[KafkaProducer]:
-    producer = KafkaProducer(endpoints.kafka_options(known), known.kafka_prefix, known.kafka_partitions)
+    producer = KafkaProducer(connection_options.kafka_options(known), known.kafka_prefix, known.kafka_partitions)
     try:
         yield producer
     finally:

@@ -16,27 +16,34 @@ import services.notifier.service
 import services.reporting.service
 import services.router.service
 import services.scoring.service
+from firsthour.kernel import normalisation
+from firsthour.kernel.config import Config
+from firsthour.kernel.time_units import micros
+from firsthour.runtime.clock import Clock, HostClock
+from firsthour.runtime.config import source_secrets
+from firsthour.runtime.config.reading import ConfigFiles
+from firsthour.runtime.eventlog import log
+from firsthour.runtime.eventlog.dead_letters import retention_of
+from firsthour.runtime.eventlog.log import TableLog
+from firsthour.runtime.http import auth
+from firsthour.runtime.http.app import Readiness, create_app
+from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.processing.service import Resources, Runner, Service
+from firsthour.runtime.processing.worker import Ticker, Worker, failing
+from firsthour.runtime.settings import CLOCK_SKEW_SECONDS, Settings, environ
+from firsthour.runtime.storage import installation
+from firsthour.runtime.storage import retention as housekeeping
+from firsthour.runtime.storage.migrate import migrate
+from firsthour.runtime.storage.reader import Reads, SqliteReads
+from firsthour.runtime.storage.retention import Housekeeping
+from firsthour.runtime.storage.sqlite import SqliteUnits, hold, reader_engine, writer_engine
+from firsthour.runtime.storage.unit import StorageError, Unit, Units
 from schemas import topics
 from services.gateway.app import Gateway
 from services.notifier.channels.base import Channel
 from services.notifier.claims import DELIVERY
 from services.notifier.delivery import Delivery
 from services.router.store import waiting_by_pool
-from services.runtime import auth, housekeeping, log, meta, normalise, source_secrets
-from services.runtime.clock import Clock, HostClock, micros
-from services.runtime.config import Config, ConfigFiles
-from services.runtime.deadletters import retention_of
-from services.runtime.housekeeping import Housekeeping
-from services.runtime.http import Readiness, create_app
-from services.runtime.log import TableLog
-from services.runtime.migrate import migrate
-from services.runtime.reads import Reads, SqliteReads
-from services.runtime.service import Resources, Runner, Service
-from services.runtime.settings import CLOCK_SKEW_SECONDS, Settings, environ
-from services.runtime.sqlite import SqliteUnits, hold, reader_engine, writer_engine
-from services.runtime.telemetry import Telemetry
-from services.runtime.unit import StorageError, Unit, Units
-from services.runtime.worker import Ticker, Worker, failing
 from services.tools import admin, vocabulary
 
 KEYS_SECONDS = 2.0  # how often the keys in memory are read anew and their last use is stored
@@ -222,7 +229,7 @@ class WriterKeeper:
     async def step(self) -> bool:
         if self._units.trouble is not None:
             with contextlib.suppress(StorageError):
-                await self._units.run(lambda unit: meta.put(unit.connection, "tried_at", str(micros(unit.now))))
+                await self._units.run(lambda unit: installation.put(unit.connection, "tried_at", str(micros(unit.now))))
         return False
 
     async def run(self) -> None:
@@ -232,7 +239,7 @@ class WriterKeeper:
 
 
 def _keep(unit: Unit, config: Config) -> None:
-    meta.take_up(
+    installation.take_up(
         unit.connection,
         version=config.version,
         at=unit.now,
@@ -253,7 +260,7 @@ def open_clock(directory: Path, speed: float) -> tuple[IO[str], HostClock]:
         engine = writer_engine(directory / "firsthour.db")
         with engine.begin() as connection:
             migrate(connection)
-            clock = meta.host_clock(connection, speed)
+            clock = installation.host_clock(connection, speed)
         engine.dispose()
     except BaseException:
         lock.close()
@@ -317,7 +324,7 @@ async def open_system(
     tickers = [Ticker(tick, units, clock) for tick in ticks]
     everyone: list[Runner] = [*workers, *tickers, Housekeeping(sweeps, units), *beside, *others]
     runners |= {runner.name: runner for runner in everyone}
-    normalise.company_domain("warm.example")  # its list takes a while to load, and the first lead should not wait
+    normalisation.company_domain("warm.example")  # its list takes a while to load, and the first lead should not wait
     await units.run(_take_up)
     app = _app(resources, units, chosen, keys, workers, runners)
     system = System(resources, chosen, runners, keys, app, units, reads, lock, workers)

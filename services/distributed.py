@@ -17,6 +17,42 @@ import structlog
 from sqlalchemy.engine import Connection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from firsthour.kernel import normalisation
+from firsthour.runtime.clock import Clock, SharedClock
+from firsthour.runtime.connectivity import connection_options, postgres
+from firsthour.runtime.connectivity.diagnosis import Trouble
+from firsthour.runtime.eventlog import kafka_admin
+from firsthour.runtime.eventlog.dead_letters import bury_refused, retention_of
+from firsthour.runtime.eventlog.durable_append import Intake
+from firsthour.runtime.eventlog.kafka import KafkaLog, KafkaProducer
+from firsthour.runtime.eventlog.log import Place, Record, Row, partition_of
+from firsthour.runtime.eventlog.outbox import NOT_READY_AGE, WARNING_AGE
+from firsthour.runtime.eventlog.publisher import CONNECTIONS, SESSION, Publisher
+from firsthour.runtime.eventlog.spool import Spool
+from firsthour.runtime.http import auth
+from firsthour.runtime.http.app import Readiness, create_app
+from firsthour.runtime.http.middleware import header
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.processing.service import Resources, Runner, Service
+from firsthour.runtime.processing.worker import Ticker, Worker, failing
+from firsthour.runtime.settings import Settings
+from firsthour.runtime.storage import retention as housekeeping
+from firsthour.runtime.storage.config_versions import AppliedConfig
+from firsthour.runtime.storage.postgres import (
+    AT_ONCE,
+    READING_AT_ONCE,
+    Pool,
+    PostgresReads,
+    PostgresUnits,
+    database_now,
+    open_engine,
+)
+from firsthour.runtime.storage.private_files import write_private
+from firsthour.runtime.storage.reader import Reads
+from firsthour.runtime.storage.retention import Housekeeping
+from firsthour.runtime.storage.sqlite import hold
+from firsthour.runtime.storage.unit import Lane, StorageError, Units
 from schemas.topics import ALL
 from services.compose import (
     KEYS_SECONDS,
@@ -32,45 +68,6 @@ from services.gateway import pages, replies
 from services.gateway.app import Gateway
 from services.gateway.ingest import FORMS_PATH
 from services.notifier.channels.base import Channel
-from services.runtime import (
-    auth,
-    database_look,
-    endpoints,
-    housekeeping,
-    kafka_admin,
-    normalise,
-)
-from services.runtime.applied import AppliedConfig
-from services.runtime.asgi import header
-from services.runtime.clock import Clock, SharedClock
-from services.runtime.deadletters import bury_refused, retention_of
-from services.runtime.housekeeping import Housekeeping
-from services.runtime.http import Readiness, create_app
-from services.runtime.intake import Intake
-from services.runtime.kafka import KafkaLog, KafkaProducer
-from services.runtime.log import Place, Record, Row, partition_of
-from services.runtime.outbox import NOT_READY_AGE, WARNING_AGE
-from services.runtime.postgres import (
-    AT_ONCE,
-    READING_AT_ONCE,
-    Pool,
-    PostgresReads,
-    PostgresUnits,
-    database_now,
-    open_engine,
-)
-from services.runtime.private_files import write_private
-from services.runtime.problem import Problem
-from services.runtime.publisher import CONNECTIONS, SESSION, Publisher
-from services.runtime.reach import Trouble
-from services.runtime.reads import Reads
-from services.runtime.service import Resources, Runner, Service
-from services.runtime.settings import Settings
-from services.runtime.spool import Spool
-from services.runtime.sqlite import hold
-from services.runtime.telemetry import Telemetry
-from services.runtime.unit import Lane, StorageError, Units
-from services.runtime.worker import Ticker, Worker, failing
 from services.tools import admin, vocabulary
 
 GATEWAY: Final = "gateway"
@@ -343,13 +340,17 @@ async def open_distributed(
     shared = clock or SharedClock()
     lock = hold(settings.data_dir) if home is not None else None
     config = AppliedConfig(shared, settings.config_dir, home)
-    url, arguments = endpoints.database(settings)
+    url, arguments = connection_options.database(settings)
     ask = None if clock is not None else database_now
     name = f"firsthour {'+'.join(wanted)}".strip()
     pool = Pool(url, arguments, size=sum(AT_ONCE.values()), application_name=name)
     units = PostgresUnits(pool, shared, config.of, partitions=settings.kafka_partitions, ask=ask)
     reads = PostgresReads(open_engine(url, arguments, size=READING_AT_ONCE, application_name=f"{name} reads"))
-    options, prefix, partitions = endpoints.kafka_options(settings), settings.kafka_prefix, settings.kafka_partitions
+    options, prefix, partitions = (
+        connection_options.kafka_options(settings),
+        settings.kafka_prefix,
+        settings.kafka_partitions,
+    )
     telemetry = Telemetry()
     logs: list[KafkaLog] = []
 
@@ -416,7 +417,7 @@ async def open_distributed(
         everyone.append(intake)
     runners |= {runner.name: runner for runner in everyone}
     if READ_ADDRESSES & set(wanted):
-        normalise.company_domain(WARM)  # its list takes a while to load, and the first lead should not wait
+        normalisation.company_domain(WARM)  # its list takes a while to load, and the first lead should not wait
     made = Distributed(
         resources,
         config,
@@ -665,5 +666,5 @@ class Door:
 
 async def troubles(settings: Settings) -> list[Trouble]:
     """What keeps these services from working, as far as it can be seen from here."""
-    found = [*await database_look.examine_database(settings), *await kafka_admin.examine(settings)]
+    found = [*await postgres.examine_database(settings), *await kafka_admin.examine(settings)]
     return [one for one in found if one.stops]

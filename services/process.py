@@ -9,16 +9,16 @@ from typing import Final
 
 import structlog
 
+from firsthour.runtime.clock import Clock, HostClock
+from firsthour.runtime.config import host_warnings, source_secrets
+from firsthour.runtime.http.connection import Limits
+from firsthour.runtime.http.server import Stop, listen, port_of, serve
+from firsthour.runtime.observability.metrics_port import answering, listening
+from firsthour.runtime.settings import Settings, environ
+from firsthour.runtime.version import VERSION
 from services.compose import paging_warnings
 from services.distributed import GATEWAY, Distributed, Door, open_distributed, troubles
 from services.notifier.channels.base import Channel
-from services.runtime import host_warnings, source_secrets
-from services.runtime.clock import Clock, HostClock
-from services.runtime.connection import Limits
-from services.runtime.metrics_port import answering, listening
-from services.runtime.server import Stop, listen, port_of, serve
-from services.runtime.settings import Settings, environ
-from services.runtime.version import VERSION
 
 LOOK_SECONDS: Final = 1.0
 STOPPED_BADLY: Final = 1

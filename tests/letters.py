@@ -2,11 +2,11 @@
 
 from sqlalchemy.engine import Connection
 
-from services.runtime import deadletters
-from services.runtime.deadletters import DeadLetter
+from firsthour.runtime.eventlog import dead_letters
+from firsthour.runtime.eventlog.dead_letters import DeadLetter
 
 
 def waiting(connection: Connection) -> list[DeadLetter]:
     """The letters that wait, oldest first, with their bodies."""
-    found = [deadletters.get(connection, letter.id) for letter in deadletters.listed(connection)]
+    found = [dead_letters.get(connection, letter.id) for letter in dead_letters.listed(connection)]
     return [letter for letter in found if letter is not None]

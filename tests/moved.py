@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from firsthour.runtime.clock import Clock
+from firsthour.runtime.config import reading
+from firsthour.runtime.config.reading import NAMES
+from firsthour.runtime.config.yaml_source import Problem, read
+from firsthour.runtime.settings import Settings
+from firsthour.runtime.storage import config_versions
 from services.compose import keep_running
 from services.distributed import Distributed, open_distributed
 from services.notifier.channels.base import Channel
-from services.runtime import applied, config
-from services.runtime.clock import Clock
-from services.runtime.config import NAMES
-from services.runtime.settings import Settings
-from services.runtime.yaml_places import Problem, read
 
 EVERYTHING: Final = ("gateway", "scoring", "router", "notifier", "reporting")
 LOOK_SECONDS: Final = 0.001
@@ -42,9 +43,9 @@ class Moved:
 
 async def apply(system: Distributed, directory: Path) -> None:
     """Put these files in force. Raises `ConfigError`."""
-    found = config.load(directory)
+    found = reading.load(directory)
     texts = {name: text for name in NAMES if not isinstance(text := read(directory / name), Problem)}
-    await system.units.run(lambda unit: applied.apply(unit, found, texts, None))
+    await system.units.run(lambda unit: config_versions.apply(unit, found, texts, None))
 
 
 async def open_moved(

@@ -21,13 +21,15 @@ from sqlalchemy.pool import NullPool
 
 from deploy.local.kafka import Cluster
 from deploy.local.postgres import QueryError, Server
+from firsthour.runtime import settings
+from firsthour.runtime.eventlog import kafka_admin
+from firsthour.runtime.eventlog.log import Place
+from firsthour.runtime.settings import Settings
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.migrate import migrate
+from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from services.compose import all_services
-from services.runtime import db, kafka_admin, settings
-from services.runtime.log import Place
-from services.runtime.migrate import migrate
-from services.runtime.settings import Settings
-from services.runtime.unit import Unit
 
 PARTITIONS: Final = 2
 TEMPLATE: Final = "tables"
@@ -115,8 +117,8 @@ async def _prepare(url: str) -> None:
 
 def do(unit: Unit, statement: str) -> Sequence[Any]:
     """A statement in a unit, on either database; the rows of its answer, if it has any."""
-    connection: Connection | db.Direct = unit.connection
-    if isinstance(connection, db.Direct):
+    connection: Connection | statements.Direct = unit.connection
+    if isinstance(connection, statements.Direct):
         return connection.rows(statement, ())
     found = connection.exec_driver_sql(statement)
     return found.all() if found.returns_rows else []

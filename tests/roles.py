@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from deploy.local import programs
 from deploy.local.postgres import Server
-from services.runtime import grants
+from firsthour.runtime.storage import grants
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("migrate", *grants.ROLES)

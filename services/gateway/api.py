@@ -4,10 +4,10 @@ from typing import Any, Final
 
 from fastapi import APIRouter
 
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.processing.service import Resources
 from schemas.http import Answer, Fault
 from services.gateway import shapes
-from services.runtime.problem import Problem
-from services.runtime.service import Resources
 
 _TEXT: Final = {"type": "string", "minLength": 1}
 _IDEMPOTENCY: Final = {

@@ -14,6 +14,18 @@ from typing import Final, TypeVar
 import structlog
 from prometheus_client import Counter
 
+from firsthour.kernel.config import Config
+from firsthour.runtime.clock import new_id
+from firsthour.runtime.config import source_secrets
+from firsthour.runtime.eventlog.dead_letters import retention_of
+from firsthour.runtime.eventlog.log import Row
+from firsthour.runtime.http import idempotency
+from firsthour.runtime.http.auth import Keys, Principal
+from firsthour.runtime.http.middleware import App, Receive, Scope, Send, checked_body, request_id_of
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.settings import environ
+from firsthour.runtime.storage.unit import StorageError, Unit
 from services.gateway import bodies, ingest, pages, replies, senders
 from services.gateway.domain import cloudevents, forms
 from services.gateway.domain.forms import Form
@@ -23,17 +35,6 @@ from services.gateway.ingest import EVENTS_PATH, FORMS_PATH, HOOKS_PATH, BadItem
 from services.gateway.reading import body_of
 from services.gateway.replies import Reply
 from services.gateway.sources import Hook, Places, places_of
-from services.runtime import idempotency, source_secrets
-from services.runtime.asgi import App, Receive, Scope, Send, checked_body, request_id_of
-from services.runtime.auth import Keys, Principal
-from services.runtime.clock import new_id
-from services.runtime.config import Config
-from services.runtime.deadletters import retention_of
-from services.runtime.log import Row
-from services.runtime.problem import Problem
-from services.runtime.service import Resources
-from services.runtime.settings import environ
-from services.runtime.unit import StorageError, Unit
 
 T = TypeVar("T")
 Headers = Mapping[bytes, bytes]

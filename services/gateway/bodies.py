@@ -6,12 +6,12 @@ from typing import Final, NoReturn
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from firsthour.runtime.http import strict_json
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.http.strict_json import Parsed, StrictError
 from services.gateway.domain.charsets import UTF_8, codec_of, decoded
 from services.gateway.domain.forms import fields_of
 from services.gateway.domain.values import Json, UnmappableError
-from services.runtime import strict_json
-from services.runtime.problem import Problem
-from services.runtime.strict_json import Parsed, StrictError
 
 URLENCODED: Final = "application/x-www-form-urlencoded"
 MULTIPART: Final = "multipart/form-data"

@@ -9,6 +9,14 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from firsthour.kernel.time_units import EPOCH
+from firsthour.runtime.eventlog import dead_letters
+from firsthour.runtime.eventlog.dead_letters import DeadLetter, Retention
+from firsthour.runtime.eventlog.log import Row
+from firsthour.runtime.http import idempotency
+from firsthour.runtime.http.problem import Fault, Problem
+from firsthour.runtime.storage.unit import Unit
+from firsthour.runtime.version import VERSION
 from schemas.envelope import RECORD_BYTES_MAX, RecordTooLargeError, encode
 from schemas.sources import TOUCH
 from schemas.team import Team
@@ -19,13 +27,6 @@ from services.gateway.domain.forms import Form
 from services.gateway.domain.mapping import Understood, understand
 from services.gateway.domain.values import Json, UnmappableError
 from services.gateway.sources import Hook, Places, places_of
-from services.runtime import deadletters, idempotency
-from services.runtime.clock import EPOCH
-from services.runtime.deadletters import DeadLetter, Retention
-from services.runtime.log import Row
-from services.runtime.problem import Fault, Problem
-from services.runtime.unit import Unit
-from services.runtime.version import VERSION
 
 EVENTS_PATH: Final = "/v1/events"
 FORMS_PATH: Final = "/v1/forms/"
@@ -216,7 +217,7 @@ def replay(unit: Unit, letter: DeadLetter, body: bytes | None = None) -> list[st
         unit.rows.extend(rows(found))
     except UnmappableError as wrong:
         raise problem_of(wrong) from None
-    deadletters.change(unit.connection, letter.id, "retried", unit.clock.real(), f"retried on {EVENTS}")
+    dead_letters.change(unit.connection, letter.id, "retried", unit.clock.real(), f"retried on {EVENTS}")
     return [one.sent_id for one in found]
 
 
@@ -322,10 +323,10 @@ def burial(
     """Work for a unit: keep what could not be understood; its id."""
 
     def work(unit: Unit) -> str:
-        return deadletters.bury(
+        return dead_letters.bury(
             unit.connection,
             at=unit.clock.real(),
-            consumer=deadletters.GATEWAY,
+            consumer=dead_letters.GATEWAY,
             origin=origin_of(path, id),
             source=source,
             content_type=content_type,

@@ -4,7 +4,7 @@ from collections.abc import Coroutine, Generator
 from types import CoroutineType
 from typing import Any
 
-from services.runtime.asgi import READ_SECONDS, Message, Receive, read_body
+from firsthour.runtime.http.middleware import READ_SECONDS, Message, Receive, read_body
 
 
 class _Started:

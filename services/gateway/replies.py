@@ -6,12 +6,12 @@ from typing import Final
 import msgspec
 import structlog
 
+from firsthour.runtime.http.middleware import as_problem
+from firsthour.runtime.http.problem import Fault, Problem, problem_response
+from firsthour.runtime.storage.unit import StorageError
 from services.gateway import bodies, pages
 from services.gateway.domain.forms import Form
 from services.gateway.domain.values import Json
-from services.runtime.asgi import as_problem
-from services.runtime.problem import Fault, Problem, problem_response
-from services.runtime.unit import StorageError
 
 RETRY_SECONDS: Final = 5
 FAULTS_MAX: Final = 20  # mistakes that one answer names

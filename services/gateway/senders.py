@@ -9,13 +9,13 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from firsthour.runtime.http.auth import Principal
+from firsthour.runtime.http.problem import Problem
 from schemas.events import FLAG_REP, Facts, Value
 from schemas.sources import DEAL, MARKETING_TYPES, TOUCH, may_send
 from schemas.team import Team
 from services.gateway.domain.mapping import Understood
 from services.gateway.domain.values import UnmappableError
-from services.runtime.auth import Principal
-from services.runtime.problem import Problem
 
 _MARKETING: Final = frozenset(MARKETING_TYPES)
 ROLE_TYPES: Final[Mapping[str, frozenset[str]]] = {

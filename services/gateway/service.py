@@ -1,8 +1,8 @@
 """The gateway, as data. Its lean path is `services.gateway.app`; here is what time brings and what the docs show."""
 
+from firsthour.runtime.http import idempotency
+from firsthour.runtime.processing.service import Service
 from services.gateway.api import router
-from services.runtime import idempotency
-from services.runtime.service import Service
 
 
 def service() -> Service:

@@ -3,14 +3,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from firsthour.kernel.config import Config
+from firsthour.runtime.config import source_secrets
+from firsthour.runtime.config.source_secrets import SecretMissingError, UnusableSecretError, resolve
+from firsthour.runtime.http import signatures
+from firsthour.runtime.http.signatures import HmacSignature, Signature
 from schemas.sources import ApiSource, FormSource, Hmac, PresetSource, Secret, StandardWebhooks, WebhookSource
-from services.gateway.domain import hooks, verify
+from services.gateway.domain import hooks
 from services.gateway.domain.forms import Form
-from services.gateway.domain.verify import HmacSignature, Signature
 from services.gateway.senders import Types
-from services.runtime import source_secrets
-from services.runtime.config import Config
-from services.runtime.source_secrets import SecretMissingError, UnusableSecretError, resolve
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _hook(source: WebhookSource, resolved: Callable[[Secret], str]) -> Hook:
 
 def _signature(scheme: StandardWebhooks | Hmac, secrets: tuple[str, ...]) -> Signature:
     if isinstance(scheme, StandardWebhooks):
-        return verify.standard(secrets, scheme.tolerance)
+        return signatures.standard(secrets, scheme.tolerance)
     return HmacSignature(
         header=scheme.header.lower().encode(),
         digest=scheme.scheme.removeprefix("hmac-"),

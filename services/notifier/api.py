@@ -7,15 +7,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from sqlalchemy.engine import Connection
 
+from firsthour.kernel.config import Config
+from firsthour.runtime.http import page_cursors
+from firsthour.runtime.http.auth import Principal, needs
+from firsthour.runtime.processing.service import Resources
 from services.notifier import store
 from services.notifier.claims import Desk, message
 from services.notifier.domain.clock import Clock, Terms
 from services.notifier.domain.page import Page
 from services.notifier.text import words
-from services.runtime import cursors
-from services.runtime.auth import Principal, needs
-from services.runtime.config import Config
-from services.runtime.service import Resources
 
 _CURSOR = re.compile(r"(\d{1,18})-([0-9a-f-]{36})", re.ASCII)
 
@@ -40,7 +40,7 @@ def router(resources: Resources) -> APIRouter:
 
 
 def _before(cursor: str | None) -> tuple[int, str] | None:
-    found = cursors.read(cursor, _CURSOR)
+    found = page_cursors.read(cursor, _CURSOR)
     return (int(found[0]), found[1]) if found else None
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
+from firsthour.kernel.config import Config
+from firsthour.runtime.settings import PREFIX, Settings
 from schemas.agreement import Rung
 from schemas.mail import deliverable
 from schemas.team import Rep
-from services.runtime.config import Config
-from services.runtime.settings import PREFIX, Settings
 
 REMEDIES: Final = {
     "slack": f"set {PREFIX}SLACK_BOT_TOKEN",

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequenc
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from firsthour.kernel.config import Config
+from firsthour.runtime.storage.unit import Unit
 from schemas.agreement import Rung
 from schemas.events import PageFailed, PageSent
 from services.notifier import store
@@ -17,8 +19,6 @@ from services.notifier.domain.clock import Clock, Standing, Terms, objection, se
 from services.notifier.domain.health import Health
 from services.notifier.domain.page import TO_OWNER, Pace, Page, page_id
 from services.notifier.store import Attempt
-from services.runtime.config import Config
-from services.runtime.unit import Unit
 
 DELIVERY = "notifier.delivery"
 """The runner's name: who adds a page wakes it."""

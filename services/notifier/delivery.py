@@ -12,12 +12,12 @@ from functools import partial
 
 import structlog
 
+from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.storage.unit import Lane, StorageError
 from services.notifier import channel_warnings
 from services.notifier.channels.base import TIMEOUT_SECONDS, Channel, Outcome, Sent, TryAgain, Unusable
 from services.notifier.claims import DELIVERY, Claim, Claimed, Desk, Done, claim, hurry, outcome_name, record
 from services.notifier.domain.health import Answer
-from services.runtime.service import Resources
-from services.runtime.unit import Lane, StorageError
 
 CLAIMED_AT_ONCE = 64
 SENDING_AT_ONCE = 64

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
+from firsthour.runtime.eventlog.log import Record
+from firsthour.runtime.storage.unit import Unit
 from schemas.events import ActionAsked, PromiseKept, PromiseMissed, RepChanged, Routed
 from services.notifier import store
 from services.notifier.claims import DELIVERY, Desk, claim_new
 from services.notifier.domain.clock import Batch, Cancel, Clock, Terms, fire, hear
 from services.notifier.domain.page import Page, cancelled
-from services.runtime.log import Record
-from services.runtime.unit import Unit
 
 CLOCKS_AT_ONCE = 200
 

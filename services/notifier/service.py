@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from firsthour.runtime.processing.service import Resources, Runner, Service, Tick
 from schemas.topics import ROUTES
 from services.notifier.api import router
 from services.notifier.channels.base import Channel
 from services.notifier.claims import CLOCKS, Desk
 from services.notifier.delivery import Delivery
 from services.notifier.handlers import fire_due, hear_routes
-from services.runtime.service import Resources, Runner, Service, Tick
 
 
 def service(channels: Mapping[str, Channel], public_url: str | None) -> Service:

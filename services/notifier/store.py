@@ -9,94 +9,100 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from firsthour.kernel.time_units import micros, moment
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.unit import Unit
 from schemas.events import LeadCard, RepChanged
 from services.notifier.domain.clock import Cancel, Clock, Standing
 from services.notifier.domain.ladder import read, written
 from services.notifier.domain.page import TO_OWNER, Page
-from services.runtime import db
-from services.runtime.clock import micros, moment
-from services.runtime.unit import Unit
 
 clocks = sa.Table(
     "notifier_clocks",
-    db.metadata,
-    sa.Column("lead_id", db.Text, primary_key=True),
-    sa.Column("version", db.Integer, nullable=False),
-    sa.Column("epoch", db.Integer, nullable=False),
-    sa.Column("rep", db.Text),
-    sa.Column("urgency", db.Text, nullable=False),
-    sa.Column("submit_at", db.Integer, nullable=False),
-    sa.Column("promise_at", db.Integer, nullable=False),
-    sa.Column("assigned_at", db.Integer),
-    sa.Column("next_rung", db.Integer, nullable=False),
-    sa.Column("due_at", db.Integer),  # the next rung or the end of the promise, whichever is first
-    sa.Column("state", db.Text, nullable=False),  # live, met, missed (live, but the promise is over), over
-    sa.Column("touched_at", db.Integer),
-    sa.Column("opted_out", db.Integer, nullable=False),
-    sa.Column("accepted", db.Integer, nullable=False),
-    sa.Column("missed_at", db.Integer),
-    sa.Column("card", db.Text, nullable=False),
-    sa.Column("reassignments", db.Integer, nullable=False),
-    sa.Column("updated_at", db.Integer, nullable=False),
-    sa.Column("ladder", db.Text),  # the rungs it started under, as JSON; none: of an older release
-    sa.Column("fired_at", db.Integer),  # when the rung before `next_rung` was reached
-    sa.Column("rung_told_at", db.Integer),  # when that rung was told or ended otherwise; none: its page is on its way
-    sa.Column("told_at", db.Integer),  # when the owner was first told of this assignment
-    sa.Column("untold_at", db.Integer),  # when a page to the owner first ended without telling them
-    sa.Column("rep_version", db.Integer, nullable=False, server_default="0"),
+    statements.metadata,
+    sa.Column("lead_id", statements.Text, primary_key=True),
+    sa.Column("version", statements.Integer, nullable=False),
+    sa.Column("epoch", statements.Integer, nullable=False),
+    sa.Column("rep", statements.Text),
+    sa.Column("urgency", statements.Text, nullable=False),
+    sa.Column("submit_at", statements.Integer, nullable=False),
+    sa.Column("promise_at", statements.Integer, nullable=False),
+    sa.Column("assigned_at", statements.Integer),
+    sa.Column("next_rung", statements.Integer, nullable=False),
+    sa.Column("due_at", statements.Integer),  # the next rung or the end of the promise, whichever is first
+    sa.Column("state", statements.Text, nullable=False),  # live, met, missed (live, but the promise is over), over
+    sa.Column("touched_at", statements.Integer),
+    sa.Column("opted_out", statements.Integer, nullable=False),
+    sa.Column("accepted", statements.Integer, nullable=False),
+    sa.Column("missed_at", statements.Integer),
+    sa.Column("card", statements.Text, nullable=False),
+    sa.Column("reassignments", statements.Integer, nullable=False),
+    sa.Column("updated_at", statements.Integer, nullable=False),
+    sa.Column("ladder", statements.Text),  # the rungs it started under, as JSON; none: of an older release
+    sa.Column("fired_at", statements.Integer),  # when the rung before `next_rung` was reached
+    sa.Column(
+        "rung_told_at", statements.Integer
+    ),  # when that rung was told or ended otherwise; none: its page is on its way
+    sa.Column("told_at", statements.Integer),  # when the owner was first told of this assignment
+    sa.Column("untold_at", statements.Integer),  # when a page to the owner first ended without telling them
+    sa.Column("rep_version", statements.Integer, nullable=False, server_default="0"),
     sa.Index("notifier_clocks_by_due", "due_at"),
 )
 pages = sa.Table(
     "notifier_pages",
-    db.metadata,
-    sa.Column("id", db.Text, primary_key=True),
-    sa.Column("lead_id", db.Text, nullable=False),
-    sa.Column("epoch", db.Integer, nullable=False),
-    sa.Column("rung", db.Integer, nullable=False),
-    sa.Column("kind", db.Text, nullable=False),  # owner, manager, reassigned
-    sa.Column("person", db.Text, nullable=False),  # rep id; empty: there was nobody to tell
-    sa.Column("channels", db.Text, nullable=False),
-    sa.Column("channel_index", db.Integer, nullable=False),
-    sa.Column("state", db.Text, nullable=False),  # pending, sending, sent, cancelled; failed: by an older release
-    sa.Column("due_at", db.Integer, nullable=False),  # business time: lateness counts from it
-    sa.Column("next_at", db.Integer),  # real time: when to look at it again; none once it has ended
-    sa.Column("first_try_at", db.Integer),  # real time, of the current channel
-    sa.Column("lease_until", db.Integer),  # real time
-    sa.Column("tries", db.Integer, nullable=False),
-    sa.Column("deliveries", db.Integer, nullable=False),
-    sa.Column("provider_id", db.Text),
-    sa.Column("error", db.Text),
-    sa.Column("created_at", db.Integer, nullable=False),
-    sa.Column("sent_at", db.Integer),
-    sa.Column("refusals", db.Integer, nullable=False, server_default="0"),
+    statements.metadata,
+    sa.Column("id", statements.Text, primary_key=True),
+    sa.Column("lead_id", statements.Text, nullable=False),
+    sa.Column("epoch", statements.Integer, nullable=False),
+    sa.Column("rung", statements.Integer, nullable=False),
+    sa.Column("kind", statements.Text, nullable=False),  # owner, manager, reassigned
+    sa.Column("person", statements.Text, nullable=False),  # rep id; empty: there was nobody to tell
+    sa.Column("channels", statements.Text, nullable=False),
+    sa.Column("channel_index", statements.Integer, nullable=False),
+    sa.Column(
+        "state", statements.Text, nullable=False
+    ),  # pending, sending, sent, cancelled; failed: by an older release
+    sa.Column("due_at", statements.Integer, nullable=False),  # business time: lateness counts from it
+    sa.Column("next_at", statements.Integer),  # real time: when to look at it again; none once it has ended
+    sa.Column("first_try_at", statements.Integer),  # real time, of the current channel
+    sa.Column("lease_until", statements.Integer),  # real time
+    sa.Column("tries", statements.Integer, nullable=False),
+    sa.Column("deliveries", statements.Integer, nullable=False),
+    sa.Column("provider_id", statements.Text),
+    sa.Column("error", statements.Text),
+    sa.Column("created_at", statements.Integer, nullable=False),
+    sa.Column("sent_at", statements.Integer),
+    sa.Column("refusals", statements.Integer, nullable=False, server_default="0"),
     sa.UniqueConstraint("lead_id", "epoch", "rung", "person", name="notifier_pages_once"),
     sa.Index("notifier_pages_by_next", "next_at"),
     sa.Index("notifier_pages_by_time", "created_at", "id"),
 )
 attempts = sa.Table(
     "notifier_attempts",
-    db.metadata,
-    sa.Column("page_id", db.Text, primary_key=True),
-    sa.Column("n", db.Integer, primary_key=True),
-    sa.Column("channel", db.Text, nullable=False),
-    sa.Column("at", db.Integer, nullable=False),  # real time
-    sa.Column("outcome", db.Text, nullable=False),  # sent, try_again, gave_up, unusable, unknown (the sender crashed)
-    sa.Column("detail", db.Text),
+    statements.metadata,
+    sa.Column("page_id", statements.Text, primary_key=True),
+    sa.Column("n", statements.Integer, primary_key=True),
+    sa.Column("channel", statements.Text, nullable=False),
+    sa.Column("at", statements.Integer, nullable=False),  # real time
+    sa.Column(
+        "outcome", statements.Text, nullable=False
+    ),  # sent, try_again, gave_up, unusable, unknown (the sender crashed)
+    sa.Column("detail", statements.Text),
 )
 reps = sa.Table(
     "notifier_reps",
-    db.metadata,
-    sa.Column("rep", db.Text, primary_key=True),
-    sa.Column("state", db.Text, nullable=False),
-    sa.Column("until", db.Integer),
-    sa.Column("at", db.Integer, nullable=False),
-    sa.Column("version", db.Integer, nullable=False, server_default="0"),
+    statements.metadata,
+    sa.Column("rep", statements.Text, primary_key=True),
+    sa.Column("state", statements.Text, nullable=False),
+    sa.Column("until", statements.Integer),
+    sa.Column("at", statements.Integer, nullable=False),
+    sa.Column("version", statements.Integer, nullable=False, server_default="0"),
 )
 
-_LOCK_CLOCKS = db.Sql(
+_LOCK_CLOCKS = statements.Sql(
     lambda f: sa.select(clocks).where(f.among(clocks.c.lead_id, "leads")).order_by(clocks.c.lead_id).with_for_update()
 )
-_DUE_CLOCKS = db.Sql(
+_DUE_CLOCKS = statements.Sql(
     lambda _: (
         sa.select(clocks)
         .where(clocks.c.due_at <= sa.bindparam("now"))
@@ -105,18 +111,20 @@ _DUE_CLOCKS = db.Sql(
         .with_for_update(skip_locked=True)
     )
 )
-_NEXT_CLOCK = db.Sql(lambda _: sa.select(sa.func.min(clocks.c.due_at)).where(clocks.c.due_at > sa.bindparam("now")))
-_SAVE_CLOCKS = db.Sql(lambda f: f.upsert(clocks, ["lead_id"]))
-_SOME_CLOCKS = db.Sql(lambda f: sa.select(clocks).where(f.among(clocks.c.lead_id, "leads")))
+_NEXT_CLOCK = statements.Sql(
+    lambda _: sa.select(sa.func.min(clocks.c.due_at)).where(clocks.c.due_at > sa.bindparam("now"))
+)
+_SAVE_CLOCKS = statements.Sql(lambda f: f.upsert(clocks, ["lead_id"]))
+_SOME_CLOCKS = statements.Sql(lambda f: sa.select(clocks).where(f.among(clocks.c.lead_id, "leads")))
 
-_ADD_PAGES = db.Sql(
+_ADD_PAGES = statements.Sql(
     lambda f: f.insert(pages).values({c.name: sa.bindparam(c.name) for c in pages.columns}).on_conflict_do_nothing()
 )
 
 
-def _before_new(f: db.Flavour) -> Any:
+def _before_new(f: statements.Flavour) -> Any:
     """Which pages are there already, and who is here: two questions in one round trip. Rows of the first say no state."""
-    number = sa.cast(sa.null(), db.Integer)
+    number = sa.cast(sa.null(), statements.Integer)
     there = sa.select(pages.c.id, sa.cast(sa.null(), sa.Text), number, number.label("version"))
     return sa.union_all(
         there.where(f.among(pages.c.id, "pages")),
@@ -124,8 +132,8 @@ def _before_new(f: db.Flavour) -> Any:
     )
 
 
-_BEFORE_NEW = db.Sql(_before_new)
-_CANCEL_PAGES = db.Sql(
+_BEFORE_NEW = statements.Sql(_before_new)
+_CANCEL_PAGES = statements.Sql(
     lambda _: (
         sa.update(pages)
         .where(
@@ -141,7 +149,7 @@ _CANCEL_PAGES = db.Sql(
         .values(state="cancelled", error=sa.bindparam("why"), next_at=None, lease_until=None)
     )
 )
-_PEEK = db.Sql(
+_PEEK = statements.Sql(
     lambda _: (
         sa.select(pages.c.id, pages.c.lead_id, pages.c.next_at)
         .where(pages.c.next_at.is_not(None))
@@ -149,7 +157,7 @@ _PEEK = db.Sql(
         .limit(sa.bindparam("limit", type_=sa.Integer))
     )
 )
-_LOCK_PAGES = db.Sql(
+_LOCK_PAGES = statements.Sql(
     lambda f: (
         sa.select(pages, reps.c.state.label("standing"), reps.c.until, reps.c.version)
         .select_from(pages.outerjoin(reps, reps.c.rep == pages.c.person))
@@ -171,14 +179,14 @@ _MUTABLE = (
     "error",
     "sent_at",
 )
-_CHANGE_PAGES = db.Sql(
+_CHANGE_PAGES = statements.Sql(
     lambda _: (
         sa.update(pages)
         .where(pages.c.id == sa.bindparam("page"))
         .values({name: sa.bindparam(name) for name in _MUTABLE})
     )
 )
-_LATE = db.Sql(
+_LATE = statements.Sql(
     lambda _: (
         sa.select(pages.c.id)
         .where(pages.c.next_at > sa.bindparam("at"), pages.c.state == "pending")
@@ -187,11 +195,13 @@ _LATE = db.Sql(
         .with_for_update(skip_locked=True)
     )
 )
-_HURRY = db.Sql(lambda _: sa.update(pages).where(pages.c.id == sa.bindparam("page")).values(next_at=sa.bindparam("at")))
-_ADD_ATTEMPTS = db.Sql(lambda f: f.upsert(attempts, ["page_id", "n"]))
+_HURRY = statements.Sql(
+    lambda _: sa.update(pages).where(pages.c.id == sa.bindparam("page")).values(next_at=sa.bindparam("at"))
+)
+_ADD_ATTEMPTS = statements.Sql(lambda f: f.upsert(attempts, ["page_id", "n"]))
 
 
-def _save_reps(flavour: db.Flavour) -> Any:
+def _save_reps(flavour: statements.Flavour) -> Any:
     insert = flavour.insert(reps).values({c.name: sa.bindparam(c.name) for c in reps.columns})
     return insert.on_conflict_do_update(
         index_elements=["rep"],
@@ -201,7 +211,7 @@ def _save_reps(flavour: db.Flavour) -> Any:
     )
 
 
-_SAVE_REPS = db.Sql(_save_reps)
+_SAVE_REPS = statements.Sql(_save_reps)
 
 
 def _newest_first(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
@@ -214,8 +224,8 @@ def _newest_first(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
     )
 
 
-_LISTED = db.Sql(lambda _: _newest_first())
-_LISTED_OF_LEAD = db.Sql(lambda _: _newest_first(pages.c.lead_id == sa.bindparam("lead")))
+_LISTED = statements.Sql(lambda _: _newest_first())
+_LISTED_OF_LEAD = statements.Sql(lambda _: _newest_first(pages.c.lead_id == sa.bindparam("lead")))
 _BUSINESS = (
     "submit_at",
     "promise_at",

@@ -12,8 +12,8 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from firsthour.kernel.normalisation import has_public_suffix
 from services.notifier.channels.base import Message
-from services.runtime.normalise import has_public_suffix
 
 NAME_CHARS_MAX = 40  # two of them and the promise fit in a Slack header
 VALUE_CHARS_MAX = 300

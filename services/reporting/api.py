@@ -6,18 +6,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from msgspec import json
 
+from firsthour.kernel.time_units import moment
+from firsthour.runtime.http import page_cursors
+from firsthour.runtime.http.auth import READ, Principal, needs
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.processing.service import Resources
 from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.http import Lead, Listing
 from services.reporting import domain, leads, store
-from services.runtime import cursors
-from services.runtime.auth import READ, Principal, needs
-from services.runtime.clock import moment
-from services.runtime.problem import Problem
-from services.runtime.service import Resources
 
 TIMELINE_MAX = 1_000
-_PLACE = re.compile(rf"{cursors.MICROSECONDS}\.{cursors.COUNT}\.{cursors.ID}", re.ASCII)
-_LEAD = re.compile(cursors.UUID, re.ASCII)
+_PLACE = re.compile(rf"{page_cursors.MICROSECONDS}\.{page_cursors.COUNT}\.{page_cursors.ID}", re.ASCII)
+_LEAD = re.compile(page_cursors.UUID, re.ASCII)
 
 
 def router(resources: Resources) -> APIRouter:
@@ -34,7 +34,7 @@ def router(resources: Resources) -> APIRouter:
         cursor: str | None = None,
     ) -> Listing[Lead]:
         """Leads, newest first; `next` continues the list."""
-        cursors.read(cursor, _LEAD)
+        page_cursors.read(cursor, _LEAD)
         asked = leads.Asked(email=email, status=status, owner=owner, limit=limit, cursor=cursor)
         config = resources.config.current
         return await resources.reads(lambda connection: leads.page(connection, asked, config))
@@ -77,7 +77,7 @@ def router(resources: Resources) -> APIRouter:
 
 
 def _place(cursor: str | None) -> store.Place | None:
-    found = cursors.read(cursor, _PLACE)
+    found = page_cursors.read(cursor, _PLACE)
     return None if found is None else (int(found[0]), int(found[1]), found[2])
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+from firsthour.kernel.time_units import micros
+from firsthour.runtime.eventlog.log import Record
+from firsthour.runtime.processing.service import Handler
+from firsthour.runtime.storage.unit import Unit
 from schemas.events import LeadScored
 from services.reporting import domain, store
-from services.runtime.clock import micros
-from services.runtime.log import Record
-from services.runtime.service import Handler
-from services.runtime.unit import Unit
 
 KEPT_DAYS = 400
 

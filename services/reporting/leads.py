@@ -8,10 +8,11 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.engine import Connection
 
+from firsthour.kernel import normalisation
+from firsthour.kernel.config import Config
+from firsthour.kernel.time_units import moment
+from firsthour.runtime.storage import statements
 from schemas.http import Clock, Lead, Listing, Owner, Queue, Score
-from services.runtime import db, normalise
-from services.runtime.clock import moment
-from services.runtime.config import Config
 
 view = sa.table(
     "leads",
@@ -56,14 +57,14 @@ class _Seen(msgspec.Struct):
 
 
 _state = msgspec.json.Decoder(_Seen).decode
-_ONE = db.Sql(lambda _: sa.select(view).where(view.c.id == sa.bindparam("lead")))
+_ONE = statements.Sql(lambda _: sa.select(view).where(view.c.id == sa.bindparam("lead")))
 
 
-def _page(*named: str) -> db.Sql:
+def _page(*named: str) -> statements.Sql:
     wanted = [
         view.c.id < sa.bindparam(name) if name == "cursor" else view.c[name] == sa.bindparam(name) for name in named
     ]
-    return db.Sql(
+    return statements.Sql(
         lambda _: (
             sa.select(view).where(*wanted).order_by(view.c.id.desc()).limit(sa.bindparam("limit", type_=sa.Integer))
         )
@@ -87,8 +88,8 @@ def page(connection: Connection, asked: Asked, config: Config) -> Listing[Lead]:
     }
     if asked.email is not None:
         try:
-            values["email"] = normalise.email(asked.email)
-        except normalise.MalformedError:
+            values["email"] = normalisation.email(asked.email)
+        except normalisation.MalformedError:
             return Listing[Lead](items=[])
     named = tuple(name for name in _FILTERS if values[name] is not None)
     rows = _PAGES[named].all(connection, **{name: values[name] for name in named}, limit=asked.limit + 1)

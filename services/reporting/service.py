@@ -1,9 +1,9 @@
 """Reporting, as data."""
 
+from firsthour.runtime.processing.service import GATHERED_SECONDS, Service
 from schemas.topics import ALL
 from services.reporting.api import router
 from services.reporting.handlers import forget, keep
-from services.runtime.service import GATHERED_SECONDS, Service
 
 
 def service() -> Service:

@@ -7,40 +7,42 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from services.runtime import db
-from services.runtime.unit import Unit
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.unit import Unit
 
 history = sa.Table(
     "reporting_history",
-    db.metadata,
-    sa.Column("id", db.Text, primary_key=True),  # the event's
-    sa.Column("topic", db.Text, nullable=False),
-    sa.Column("type", db.Text, nullable=False),
-    sa.Column("lead_id", db.Text),  # None: an outside event, tied to its lead by the record it caused
-    sa.Column("cause", db.Text),  # the outside event this record took up
-    sa.Column("at", db.Integer, nullable=False),
-    sa.Column("heard_at", db.Integer, nullable=False),  # it is kept from then on: an import may tell of years ago
-    sa.Column("position", db.Integer, nullable=False),
-    sa.Column("body", db.Bytes, nullable=False),
+    statements.metadata,
+    sa.Column("id", statements.Text, primary_key=True),  # the event's
+    sa.Column("topic", statements.Text, nullable=False),
+    sa.Column("type", statements.Text, nullable=False),
+    sa.Column("lead_id", statements.Text),  # None: an outside event, tied to its lead by the record it caused
+    sa.Column("cause", statements.Text),  # the outside event this record took up
+    sa.Column("at", statements.Integer, nullable=False),
+    sa.Column(
+        "heard_at", statements.Integer, nullable=False
+    ),  # it is kept from then on: an import may tell of years ago
+    sa.Column("position", statements.Integer, nullable=False),
+    sa.Column("body", statements.Bytes, nullable=False),
     sa.Index("reporting_history_by_lead", "lead_id", "at"),
     sa.Index("reporting_history_by_age", "heard_at"),
     sqlite_with_rowid=False,
 )
 statuses = sa.Table(
     "reporting_statuses",
-    db.metadata,
-    sa.Column("lead_id", db.Text, primary_key=True),
-    sa.Column("status", db.Text, nullable=False),
-    sa.Column("version", db.Integer, nullable=False),
+    statements.metadata,
+    sa.Column("lead_id", statements.Text, primary_key=True),
+    sa.Column("status", statements.Text, nullable=False),
+    sa.Column("version", statements.Integer, nullable=False),
     sqlite_with_rowid=False,
 )
 
-_KEEP = db.Sql(
+_KEEP = statements.Sql(
     lambda f: f.insert(history).values({c.name: sa.bindparam(c.name) for c in history.columns}).on_conflict_do_nothing()
 )
 
 
-def _status(flavour: db.Flavour) -> Any:
+def _status(flavour: statements.Flavour) -> Any:
     insert = flavour.insert(statuses).values({c.name: sa.bindparam(c.name) for c in statuses.columns})
     return insert.on_conflict_do_update(
         index_elements=["lead_id"],
@@ -49,9 +51,9 @@ def _status(flavour: db.Flavour) -> Any:
     )
 
 
-_STATUS = db.Sql(_status)
-_COUNTS = db.Sql(lambda _: sa.select(statuses.c.status, sa.func.count()).group_by(statuses.c.status))
-_DROP = db.Sql(
+_STATUS = statements.Sql(_status)
+_COUNTS = statements.Sql(lambda _: sa.select(statuses.c.status, sa.func.count()).group_by(statuses.c.status))
+_DROP = statements.Sql(
     lambda _: sa.delete(history).where(
         history.c.id.in_(
             sa.select(history.c.id)
@@ -73,7 +75,7 @@ _BEFORE = sa.tuple_(*_IN_ORDER) < sa.tuple_(
 )
 
 
-def _timeline(*where: sa.ColumnElement[bool]) -> db.Sql:
+def _timeline(*where: sa.ColumnElement[bool]) -> statements.Sql:
     """The timeline of one lead, newest first: the records about it, and the outside events that they took up."""
     limit = sa.bindparam("limit", type_=sa.Integer)
     of_lead = history.c.lead_id == sa.bindparam("lead")
@@ -83,12 +85,12 @@ def _timeline(*where: sa.ColumnElement[bool]) -> db.Sql:
         found = sa.select(history).where(condition, *where).order_by(*(column.desc() for column in _IN_ORDER))
         return sa.select(found.limit(limit).subquery())
 
-    def build(_: db.Flavour) -> Any:
+    def build(_: statements.Flavour) -> Any:
         both = sa.union(newest(of_lead), newest(history.c.id.in_(causes))).subquery()
         newest_first = (both.c.at.desc(), both.c.position.desc(), both.c.id.desc())
         return sa.select(both).order_by(*newest_first).limit(limit)
 
-    return db.Sql(build)
+    return statements.Sql(build)
 
 
 _TIMELINE = _timeline()

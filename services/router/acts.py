@@ -5,6 +5,7 @@ An act already in effect is applied: it changes nothing and is not refused.
 
 from msgspec.structs import replace
 
+from firsthour.kernel.time_units import moment
 from schemas.agreement import Transition
 from schemas.events import (
     LeadAccepted,
@@ -31,7 +32,6 @@ from services.router.domain.lead import (
     at,
 )
 from services.router.domain.lifecycle import SYSTEM, Actor, Refused, after_consent, move, possible
-from services.runtime.clock import moment
 
 BY_HAND = "assigned by hand"
 TO_MANAGER = "the manager owns it"

@@ -5,21 +5,21 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 
+from firsthour.kernel.time_units import micros
+from firsthour.runtime.http import page_cursors
+from firsthour.runtime.http.auth import READ, Principal, needs
+from firsthour.runtime.http.idempotency import Once, idempotent
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.processing.service import Resources
 from schemas.http import Acted, AssignBody, Availability, BackBody, ReasonBody, TouchBody
 from services.router import commands, store
 from services.router.domain.choosing import Presence, not_here
 from services.router.domain.lead import at
 from services.router.domain.rules import rules_of
-from services.runtime import cursors
-from services.runtime.auth import READ, Principal, needs
-from services.runtime.clock import micros
-from services.runtime.idempotency import Once, idempotent
-from services.runtime.problem import Problem
-from services.runtime.service import Resources
 
 Sales = Annotated[Principal, Depends(needs("sales"))]
 Anyone = Annotated[Principal, Depends(needs(READ))]
-_DECIDED = re.compile(rf"{cursors.COUNT}\.{cursors.MICROSECONDS}\.{cursors.ID}", re.ASCII)
+_DECIDED = re.compile(rf"{page_cursors.COUNT}\.{page_cursors.MICROSECONDS}\.{page_cursors.ID}", re.ASCII)
 
 
 def router(resources: Resources) -> APIRouter:
@@ -151,5 +151,5 @@ def _looking(api: APIRouter, resources: Resources) -> None:
 
 
 def _decided(cursor: str | None) -> store.DecidedAt | None:
-    found = cursors.read(cursor, _DECIDED)
+    found = page_cursors.read(cursor, _DECIDED)
     return None if found is None else (int(found[0]), int(found[1]), found[2])

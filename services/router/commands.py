@@ -4,17 +4,17 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
+from firsthour.kernel.plausible_times import is_possible
+from firsthour.kernel.time_units import micros
+from firsthour.runtime.http.auth import Principal
+from firsthour.runtime.http.problem import Fault, Problem
+from firsthour.runtime.storage.unit import Unit
 from services.router import acts
 from services.router.desk import Desk, peek_queue
 from services.router.domain.event_time import SKEW_US
 from services.router.domain.lead import Lead, at
 from services.router.domain.lifecycle import Actor, Kind, Refused
 from services.router.domain.rules import rules_of
-from services.runtime.auth import Principal
-from services.runtime.clock import micros
-from services.runtime.moments import is_possible
-from services.runtime.problem import Fault, Problem
-from services.runtime.unit import Unit
 
 STATES: Final = ("available", "away", "deactivated")
 _STATUS: Final[dict[Kind, tuple[int, str]]] = {

@@ -10,6 +10,8 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from firsthour.kernel.time_units import micros, moment
+from firsthour.runtime.storage.unit import Unit
 from schemas.events import LeadAssigned, LeadQueued, Routed
 from services.router import store
 from services.router.domain.choosing import Decision, Floor, Inputs, Presence, ask, decide, with_room
@@ -18,8 +20,6 @@ from services.router.domain.lead import ASSIGNED, HELD, Lead, at, card
 from services.router.domain.lifecycle import SYSTEM, Refused, move
 from services.router.domain.rules import Rules, rules_of
 from services.router.store import FIRST, Assignment, Decided, Place
-from services.runtime.clock import micros, moment
-from services.runtime.unit import Unit
 
 SERVED_MAX = 200
 """How many waiting leads one unit looks at."""

@@ -4,6 +4,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from firsthour.kernel.time_units import micros, moment
+from firsthour.runtime.eventlog.log import Record
+from firsthour.runtime.storage.unit import Unit
 from schemas.events import (
     ActionAnswered,
     ActionAsked,
@@ -22,9 +25,6 @@ from services.router.domain.lead import QUALIFIED, Lead, title
 from services.router.domain.lifecycle import SYSTEM, Refused
 from services.router.domain.qualify import learn, line_met, qualify, rearm
 from services.router.domain.rules import rules_of
-from services.runtime.clock import micros, moment
-from services.runtime.log import Record
-from services.runtime.unit import Unit
 
 _HEARD = (LeadScored, LeadTouched, ConsentChanged, OpportunityChanged)
 MOVES_LEADS_ON = frozenset({"reject", "reassign"})

@@ -2,12 +2,12 @@
 
 from functools import partial
 
+from firsthour.runtime.processing.service import Service, Tick
 from schemas.topics import ACTIONS, LEADS
 from services.router.api import router
 from services.router.desk import QUEUE_TICK, TEAM_TICK
 from services.router.handlers import hear_actions, hear_leads
 from services.router.ticks import ServeQueue, WatchTeam
-from services.runtime.service import Service, Tick
 
 
 def service(clock_skew_seconds: int) -> Service:

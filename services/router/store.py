@@ -9,33 +9,33 @@ import sqlalchemy as sa
 from msgspec.structs import astuple
 from sqlalchemy.engine import Connection, Row
 
+from firsthour.kernel.time_units import moment
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.unit import Unit
 from services.router.domain.choosing import Decision, Floor, Inputs, Lags, Presence, considered, outcomes
 from services.router.domain.lead import HELD, Lead, State
-from services.runtime import db
-from services.runtime.clock import moment
-from services.runtime.unit import Unit
 
 leads = sa.Table(
     "router_leads",
-    db.metadata,
-    sa.Column("lead_id", db.Text, primary_key=True),
-    sa.Column("status", db.Text, nullable=False),
-    sa.Column("version", db.Integer, nullable=False),
-    sa.Column("epoch", db.Integer, nullable=False),
-    sa.Column("owner", db.Text),
-    sa.Column("pool", db.Text),
-    sa.Column("queue_pool", db.Text),
-    sa.Column("queue_reason", db.Text),
-    sa.Column("queue_since", db.Integer),
-    sa.Column("urgency", db.Text, nullable=False),
-    sa.Column("urgency_rank", db.Integer, nullable=False),
-    sa.Column("submit_at", db.Integer),
-    sa.Column("touched_at", db.Integer),
-    sa.Column("scoring_version", db.Integer, nullable=False),
-    sa.Column("email", db.Text),
-    sa.Column("created_at", db.Integer, nullable=False),
-    sa.Column("updated_at", db.Integer, nullable=False),
-    sa.Column("state", db.Text, nullable=False),
+    statements.metadata,
+    sa.Column("lead_id", statements.Text, primary_key=True),
+    sa.Column("status", statements.Text, nullable=False),
+    sa.Column("version", statements.Integer, nullable=False),
+    sa.Column("epoch", statements.Integer, nullable=False),
+    sa.Column("owner", statements.Text),
+    sa.Column("pool", statements.Text),
+    sa.Column("queue_pool", statements.Text),
+    sa.Column("queue_reason", statements.Text),
+    sa.Column("queue_since", statements.Integer),
+    sa.Column("urgency", statements.Text, nullable=False),
+    sa.Column("urgency_rank", statements.Integer, nullable=False),
+    sa.Column("submit_at", statements.Integer),
+    sa.Column("touched_at", statements.Integer),
+    sa.Column("scoring_version", statements.Integer, nullable=False),
+    sa.Column("email", statements.Text),
+    sa.Column("created_at", statements.Integer, nullable=False),
+    sa.Column("updated_at", statements.Integer, nullable=False),
+    sa.Column("state", statements.Text, nullable=False),
     sa.Index("router_leads_by_status", "status", "lead_id"),
 )
 _OWNED = leads.c.owner.is_not(None)
@@ -53,90 +53,96 @@ sa.Index(
 )
 assignments = sa.Table(
     "router_assignments",
-    db.metadata,
-    sa.Column("lead_id", db.Text, primary_key=True),
-    sa.Column("epoch", db.Integer, primary_key=True),
-    sa.Column("rep", db.Text, nullable=False),
-    sa.Column("pool", db.Text),
-    sa.Column("rule", db.Text),
-    sa.Column("decision_id", db.Text, nullable=False),
-    sa.Column("opened_at", db.Integer, nullable=False),
-    sa.Column("closed_at", db.Integer),
-    sa.Column("closed_by", db.Text),
-    sa.Column("close_reason", db.Text),
+    statements.metadata,
+    sa.Column("lead_id", statements.Text, primary_key=True),
+    sa.Column("epoch", statements.Integer, primary_key=True),
+    sa.Column("rep", statements.Text, nullable=False),
+    sa.Column("pool", statements.Text),
+    sa.Column("rule", statements.Text),
+    sa.Column("decision_id", statements.Text, nullable=False),
+    sa.Column("opened_at", statements.Integer, nullable=False),
+    sa.Column("closed_at", statements.Integer),
+    sa.Column("closed_by", statements.Text),
+    sa.Column("close_reason", statements.Text),
 )
 _OPEN = assignments.c.closed_at.is_(None)
 sa.Index("router_one_open", assignments.c.lead_id, unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN)
 sa.Index("router_open_by_rep", assignments.c.rep, sqlite_where=_OPEN, postgresql_where=_OPEN)
 decisions = sa.Table(
     "router_decisions",
-    db.metadata,
-    sa.Column("id", db.Text, primary_key=True),
-    sa.Column("lead_id", db.Text, nullable=False),
-    sa.Column("epoch", db.Integer, nullable=False),
-    sa.Column("at", db.Integer, nullable=False),
-    sa.Column("agreement", db.Text, nullable=False),
-    sa.Column("chosen", db.Text),
-    sa.Column("body", db.Text, nullable=False),
+    statements.metadata,
+    sa.Column("id", statements.Text, primary_key=True),
+    sa.Column("lead_id", statements.Text, nullable=False),
+    sa.Column("epoch", statements.Integer, nullable=False),
+    sa.Column("at", statements.Integer, nullable=False),
+    sa.Column("agreement", statements.Text, nullable=False),
+    sa.Column("chosen", statements.Text),
+    sa.Column("body", statements.Text, nullable=False),
     sa.Index("router_decisions_by_lead", "lead_id", "epoch"),
 )
 turns = sa.Table(  # of the release before; lags replace it
     "router_turns",
-    db.metadata,
-    sa.Column("pool", db.Text, primary_key=True),
-    sa.Column("rep", db.Text, primary_key=True),
-    sa.Column("pass", db.Integer, nullable=False),
+    statements.metadata,
+    sa.Column("pool", statements.Text, primary_key=True),
+    sa.Column("rep", statements.Text, primary_key=True),
+    sa.Column("pass", statements.Integer, nullable=False),
 )
 pools = sa.Table(
     "router_pools",
-    db.metadata,
-    sa.Column("pool", db.Text, primary_key=True),
-    sa.Column("virtual", db.Integer, nullable=False),  # of the release before
-    sa.Column("lags", db.Text, nullable=False, server_default="{}"),  # of its members, as JSON; zeros are left out
+    statements.metadata,
+    sa.Column("pool", statements.Text, primary_key=True),
+    sa.Column("virtual", statements.Integer, nullable=False),  # of the release before
+    sa.Column(
+        "lags", statements.Text, nullable=False, server_default="{}"
+    ),  # of its members, as JSON; zeros are left out
 )
 reps = sa.Table(
     "router_reps",
-    db.metadata,
-    sa.Column("rep", db.Text, primary_key=True),
-    sa.Column("open", db.Integer, nullable=False),
-    sa.Column("state", db.Text, nullable=False),
-    sa.Column("until", db.Integer),
-    sa.Column("said", db.Text, nullable=False),  # the state last told on `routes`
-    sa.Column("updated_at", db.Integer, nullable=False),
-    sa.Column("version", db.Integer, nullable=False, server_default="0"),  # raised with every change told on `routes`
-    sa.Column("reason", db.Text),  # of the state
+    statements.metadata,
+    sa.Column("rep", statements.Text, primary_key=True),
+    sa.Column("open", statements.Integer, nullable=False),
+    sa.Column("state", statements.Text, nullable=False),
+    sa.Column("until", statements.Integer),
+    sa.Column("said", statements.Text, nullable=False),  # the state last told on `routes`
+    sa.Column("updated_at", statements.Integer, nullable=False),
+    sa.Column(
+        "version", statements.Integer, nullable=False, server_default="0"
+    ),  # raised with every change told on `routes`
+    sa.Column("reason", statements.Text),  # of the state
 )
 
 _LIMIT = sa.bindparam("limit", type_=sa.Integer)
-_LOCK = db.Sql(
+_LOCK = statements.Sql(
     lambda f: sa.select(leads).where(f.among(leads.c.lead_id, "leads")).order_by(leads.c.lead_id).with_for_update()
 )
-_ONE = db.Sql(lambda _: sa.select(leads).where(leads.c.lead_id == sa.bindparam("lead")))
-_SAVE = db.Sql(lambda f: f.upsert(leads, ["lead_id"]))
-_LEARN = db.Sql(  # the hot path: no column that an index knows
+_ONE = statements.Sql(lambda _: sa.select(leads).where(leads.c.lead_id == sa.bindparam("lead")))
+_SAVE = statements.Sql(lambda f: f.upsert(leads, ["lead_id"]))
+_LEARN = statements.Sql(  # the hot path: no column that an index knows
     lambda _: (
         sa.update(leads)
         .where(leads.c.lead_id == sa.bindparam("lead"))
         .values({name: sa.bindparam(name) for name in ("scoring_version", "updated_at", "state")})
     )
 )
-_OPEN_ASSIGNMENT = db.Sql(
+_OPEN_ASSIGNMENT = statements.Sql(
     lambda _: sa.insert(assignments).values({c.name: sa.bindparam(c.name) for c in assignments.columns})
 )
-_CLOSE = db.Sql(
+_CLOSE = statements.Sql(
     lambda _: (
         sa.update(assignments)
         .where(assignments.c.lead_id == sa.bindparam("lead"), assignments.c.epoch == sa.bindparam("ended"))
         .values({name: sa.bindparam(name) for name in ("closed_at", "closed_by", "close_reason")})
     )
 )
-_DECIDED = db.Sql(lambda _: sa.insert(decisions).values({c.name: sa.bindparam(c.name) for c in decisions.columns}))
+_DECIDED = statements.Sql(
+    lambda _: sa.insert(decisions).values({c.name: sa.bindparam(c.name) for c in decisions.columns})
+)
 _DECISION_ORDER = (decisions.c.epoch, decisions.c.at, decisions.c.id)
 
 
-def _decisions(*where: sa.ColumnElement[bool]) -> db.Sql:
+def _decisions(*where: sa.ColumnElement[bool]) -> statements.Sql:
     """Of one lead, newest first."""
-    return db.Sql(
+    return statements.Sql(
         lambda _: (
             sa.select(decisions)
             .where(decisions.c.lead_id == sa.bindparam("lead"), *where)
@@ -151,30 +157,32 @@ _DECISIONS_BEFORE = _decisions(
     sa.tuple_(*_DECISION_ORDER)
     < sa.tuple_(sa.bindparam("epoch", type_=sa.BigInteger), sa.bindparam("at", type_=sa.BigInteger), sa.bindparam("id"))
 )
-_POOLS = db.Sql(lambda _: sa.select(pools.c.pool, pools.c.lags).order_by(pools.c.pool).with_for_update())
-_PEEK_REPS = db.Sql(lambda _: sa.select(reps))
-_ADD_POOL = db.Sql(lambda f: f.insert(pools).values(pool=sa.bindparam("pool"), virtual=0).on_conflict_do_nothing())
-_ADD_REP = db.Sql(
+_POOLS = statements.Sql(lambda _: sa.select(pools.c.pool, pools.c.lags).order_by(pools.c.pool).with_for_update())
+_PEEK_REPS = statements.Sql(lambda _: sa.select(reps))
+_ADD_POOL = statements.Sql(
+    lambda f: f.insert(pools).values(pool=sa.bindparam("pool"), virtual=0).on_conflict_do_nothing()
+)
+_ADD_REP = statements.Sql(
     lambda f: (
         f.insert(reps)
         .values(rep=sa.bindparam("rep"), open=0, state="available", said="available", updated_at=0, version=0)
         .on_conflict_do_nothing()
     )
 )
-_SAVE_POOL = db.Sql(
+_SAVE_POOL = statements.Sql(
     lambda _: sa.update(pools).where(pools.c.pool == sa.bindparam("turned")).values(lags=sa.bindparam("lags"))
 )
-_SAVE_REP = db.Sql(lambda f: f.upsert(reps, ["rep"]))
+_SAVE_REP = statements.Sql(lambda f: f.upsert(reps, ["rep"]))
 
 
-def _waited_for(f: db.Flavour, *beside: sa.ColumnElement[Any]) -> sa.Select[Any]:
+def _waited_for(f: statements.Flavour, *beside: sa.ColumnElement[Any]) -> sa.Select[Any]:
     """Those of the pools asked for that some lead waits for, each between the first column `beside` and the others."""
     asked = f.each("pools").subquery()
     waits = sa.exists().where(leads.c.queue_pool == asked.c.value).correlate(asked)
     return sa.select(*beside[:1], asked.c.value, *beside[1:]).where(waits)
 
 
-_POOLS_WAITED_FOR = db.Sql(_waited_for)
+_POOLS_WAITED_FOR = statements.Sql(_waited_for)
 _OF_REP, _WAITED_FOR = 1, 2
 
 
@@ -182,11 +190,11 @@ def _kind(number: int) -> sa.ColumnElement[int]:
     return sa.literal_column(str(number), sa.Integer)
 
 
-def _floor(f: db.Flavour) -> Any:
+def _floor(f: statements.Flavour) -> Any:
     """Reps (which are locked by it) and pools that are waited for: two questions in one round trip, each row with the
     number of the question it answers."""
     there = sa.select(reps).order_by(reps.c.rep).with_for_update().cte("there")
-    no_text, no_number = sa.cast(sa.null(), sa.Text), sa.cast(sa.null(), db.Integer)
+    no_text, no_number = sa.cast(sa.null(), sa.Text), sa.cast(sa.null(), statements.Integer)
     return sa.union_all(
         sa.select(
             _kind(_OF_REP),
@@ -203,13 +211,13 @@ def _floor(f: db.Flavour) -> Any:
     )
 
 
-_FLOOR = db.Sql(_floor)
+_FLOOR = statements.Sql(_floor)
 _IN_ORDER = (leads.c.urgency_rank, leads.c.submit_at, leads.c.lead_id)
 _PLACE = sa.tuple_(*_IN_ORDER)
 _AFTER = sa.tuple_(
     sa.bindparam("rank", type_=sa.Integer), sa.bindparam("submit", type_=sa.BigInteger), sa.bindparam("after_id")
 )
-_WAITING = db.Sql(
+_WAITING = statements.Sql(
     lambda f: (
         sa.select(*_IN_ORDER)
         .where(_WAITS, f.among(leads.c.queue_pool, "pools"), _PLACE > _AFTER)
@@ -217,13 +225,15 @@ _WAITING = db.Sql(
         .limit(_LIMIT)
     )
 )
-_ALL_WAITING = db.Sql(lambda _: sa.select(*_IN_ORDER).where(_WAITS, _PLACE > _AFTER).order_by(*_IN_ORDER).limit(_LIMIT))
-_WAITING_BY_POOL = db.Sql(
+_ALL_WAITING = statements.Sql(
+    lambda _: sa.select(*_IN_ORDER).where(_WAITS, _PLACE > _AFTER).order_by(*_IN_ORDER).limit(_LIMIT)
+)
+_WAITING_BY_POOL = statements.Sql(
     lambda _: sa.select(leads.c.queue_pool, sa.func.count()).where(_WAITS).group_by(leads.c.queue_pool)
 )
 _HELD = sa.tuple_(leads.c.owner, leads.c.lead_id)
 _HELD_AFTER = sa.tuple_(sa.bindparam("after_rep"), sa.bindparam("after_id"))
-_HELD_BY = db.Sql(
+_HELD_BY = statements.Sql(
     lambda f: (
         sa.select(leads.c.owner, leads.c.lead_id)
         .where(f.among(leads.c.owner, "reps"), f.among(leads.c.status, "statuses"), _HELD > _HELD_AFTER)
@@ -314,15 +324,15 @@ def _lead(row: Row[Any]) -> Lead:
 
 def save(connection: Connection, changed: Iterable[Lead], learned: Iterable[Lead]) -> None:
     """Store leads: those that changed whole, of the others what scoring said of them."""
-    db.together(connection, _whole(changed), _of_scoring(learned))
+    statements.together(connection, _whole(changed), _of_scoring(learned))
 
 
-def _whole(changed: Iterable[Lead]) -> db.Work:
+def _whole(changed: Iterable[Lead]) -> statements.Work:
     ordered = sorted(changed, key=attrgetter("id"))
     return _SAVE, [(*astuple(lead)[:-1], _encode(lead.state).decode()) for lead in ordered]
 
 
-def _of_scoring(learned: Iterable[Lead]) -> db.Work:
+def _of_scoring(learned: Iterable[Lead]) -> statements.Work:
     rows = [(lead.scoring_version, lead.updated_at, _encode(lead.state).decode(), lead.id) for lead in learned]
     return _LEARN, rows
 
@@ -378,11 +388,11 @@ def close(connection: Connection, ended: Iterable[Assignment]) -> None:
     )
 
 
-def _opened(begun: Iterable[Assignment]) -> db.Work:
+def _opened(begun: Iterable[Assignment]) -> statements.Work:
     return _OPEN_ASSIGNMENT, [astuple(one)[:-1] for one in begun]
 
 
-def _decided(decided: Iterable[Decided]) -> db.Work:
+def _decided(decided: Iterable[Decided]) -> statements.Work:
     """Decisions with everything they were made from."""
     return _DECIDED, [
         (
@@ -470,11 +480,11 @@ Turned = Mapping[str, Lags]
 """Pools whose turn it was, each with its lags."""
 
 
-def _turned(changed: Turned) -> db.Work:
+def _turned(changed: Turned) -> statements.Work:
     return _SAVE_POOL, [(_encode(lags).decode(), pool) for pool, lags in sorted(changed.items())]
 
 
-def _present(changed: Mapping[str, Presence]) -> db.Work:
+def _present(changed: Mapping[str, Presence]) -> statements.Work:
     return _SAVE_REP, [
         (rep, one.open, one.state, one.until, one.said, one.updated_at, one.version, one.reason)
         for rep, one in sorted(changed.items())

@@ -4,13 +4,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from firsthour.kernel.time_units import micros
+from firsthour.runtime.storage.unit import Unit
 from services.router import acts, store
 from services.router.desk import SERVED_MAX, Desk, Queue, peek_queue
 from services.router.domain.choosing import Presence, with_room
 from services.router.domain.rules import Rules, rules_of
 from services.router.store import FIRST, FIRST_HELD, Holding, Place
-from services.runtime.clock import micros
-from services.runtime.unit import Unit
 
 TAKEN_AWAY_MAX = 50
 """How many leads of people who are gone one unit routes anew."""

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends
 
-from services.runtime.auth import READ, Principal, needs
-from services.runtime.problem import Problem
-from services.runtime.service import Resources
+from firsthour.runtime.http.auth import READ, Principal, needs
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.processing.service import Resources
 from services.scoring import domain, store
 
 

@@ -14,13 +14,13 @@ from math import fsum
 
 import msgspec
 
+from firsthour.kernel import normalisation
+from firsthour.kernel.cache import once_per_version
+from firsthour.kernel.conditions.evaluation import Holds, Matched, compile_set, matches
+from firsthour.kernel.config import Config
+from firsthour.kernel.time_units import micros, moment
 from schemas.agreement import EngagementRule, QualifyLine
 from schemas.events import Facts, Happened, Met, Score, Value
-from services.runtime import normalise
-from services.runtime.clock import micros, moment
-from services.runtime.compiled import once_per_version
-from services.runtime.conditions import Holds, Matched, compile_set, matches
-from services.runtime.config import Config
 from services.scoring import bounds
 from services.scoring.bounds import Agreed, Said
 
@@ -216,9 +216,9 @@ def _say(profile: Profile, happened: Happened, when: int, rules: Rules, lost: Co
 
 def _derived(email: str) -> Facts:
     domain = email.rpartition("@")[2]
-    kind = normalise.email_kind(domain)
+    kind = normalisation.email_kind(domain)
     facts: Facts = {"email.domain": domain, "email.kind": kind}
-    company = normalise.company_domain(domain) if kind == "business" else None
+    company = normalisation.company_domain(domain) if kind == "business" else None
     if company:
         facts["company.domain"] = company
     return facts

@@ -7,6 +7,9 @@ from functools import partial
 
 import msgspec
 
+from firsthour.kernel.time_units import micros
+from firsthour.runtime.eventlog.log import Record
+from firsthour.runtime.storage.unit import Unit
 from schemas.events import (
     ABOUT_NO_LEAD,
     ConsentChanged,
@@ -20,9 +23,6 @@ from schemas.events import (
     Score,
     Trigger,
 )
-from services.runtime.clock import micros
-from services.runtime.log import Record
-from services.runtime.unit import Unit
 from services.scoring import bounds, domain, store
 from services.scoring.domain import Profile, Rules
 from services.scoring.identity import Found

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.processing.service import GATHERED_SECONDS, Resources, Runner, Service
 from schemas.topics import EVENTS, ROUTES
-from services.runtime.service import GATHERED_SECONDS, Resources, Runner, Service
-from services.runtime.telemetry import Telemetry
 from services.scoring.api import router
 from services.scoring.handlers import hear_events, hear_routes
 

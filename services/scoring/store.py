@@ -9,47 +9,48 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from firsthour.kernel.time_units import micros
+from firsthour.runtime.clock import new_id
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas.events import Happened
-from services.runtime import db
-from services.runtime.clock import micros, new_id
-from services.runtime.unit import StorageError, Unit
 from services.scoring.domain import Profile
 from services.scoring.identity import Changes, Found, Pair, People, Row, identities_of
 
 identities = sa.Table(
     "scoring_identities",
-    db.metadata,
-    sa.Column("identity", db.Text, primary_key=True),  # kind:value, as in email:ada@acme.example
-    sa.Column("lead_id", db.Text, nullable=False),
+    statements.metadata,
+    sa.Column("identity", statements.Text, primary_key=True),  # kind:value, as in email:ada@acme.example
+    sa.Column("lead_id", statements.Text, nullable=False),
     sa.Index("scoring_identities_by_lead", "lead_id"),
 )
 shared = sa.Table(  # the people of an identity beside the one in `scoring_identities`
     "scoring_shared",
-    db.metadata,
-    sa.Column("identity", db.Text, primary_key=True),
-    sa.Column("lead_id", db.Text, primary_key=True),
+    statements.metadata,
+    sa.Column("identity", statements.Text, primary_key=True),
+    sa.Column("lead_id", statements.Text, primary_key=True),
 )
 standings = sa.Table(  # whether Sales has the lead, as far as the router said
     "scoring_standings",
-    db.metadata,
-    sa.Column("lead_id", db.Text, primary_key=True),
-    sa.Column("version", db.Integer, nullable=False),
-    sa.Column("open", db.Integer, nullable=False),
+    statements.metadata,
+    sa.Column("lead_id", statements.Text, primary_key=True),
+    sa.Column("version", statements.Integer, nullable=False),
+    sa.Column("open", statements.Integer, nullable=False),
 )
 profiles = sa.Table(
     "scoring_profiles",
-    db.metadata,
-    sa.Column("lead_id", db.Text, primary_key=True),
-    sa.Column("version", db.Integer, nullable=False),
-    sa.Column("email", db.Text),
-    sa.Column("phone", db.Text),
-    sa.Column("updated_at", db.Integer, nullable=False),
-    sa.Column("state", db.Text, nullable=False),
-    sa.Column("active_at", db.Integer, nullable=False, server_default="0"),  # the time of the latest event
+    statements.metadata,
+    sa.Column("lead_id", statements.Text, primary_key=True),
+    sa.Column("version", statements.Integer, nullable=False),
+    sa.Column("email", statements.Text),
+    sa.Column("phone", statements.Text),
+    sa.Column("updated_at", statements.Integer, nullable=False),
+    sa.Column("state", statements.Text, nullable=False),
+    sa.Column("active_at", statements.Integer, nullable=False, server_default="0"),  # the time of the latest event
 )
 
 
-def _known(f: db.Flavour) -> Any:
+def _known(f: statements.Flavour) -> Any:
     """Every person of these identities, with what decides among several."""
     named = sa.union_all(
         *(
@@ -65,7 +66,7 @@ def _known(f: db.Flavour) -> Any:
     )
 
 
-def _standing(f: db.Flavour) -> Any:
+def _standing(f: statements.Flavour) -> Any:
     insert = f.insert(standings).values({c.name: sa.bindparam(c.name) for c in standings.columns})
     return insert.on_conflict_do_update(
         index_elements=["lead_id"],
@@ -74,8 +75,8 @@ def _standing(f: db.Flavour) -> Any:
     )
 
 
-def _takes_place(table: sa.Table) -> db.Sql:
-    return db.Sql(
+def _takes_place(table: sa.Table) -> statements.Sql:
+    return statements.Sql(
         lambda _: (
             sa.update(table)
             .where(table.c.identity == sa.bindparam("named"), table.c.lead_id == sa.bindparam("before"))
@@ -84,16 +85,16 @@ def _takes_place(table: sa.Table) -> db.Sql:
     )
 
 
-_KNOWN = db.Sql(_known)
-_CLAIM = db.Sql(
+_KNOWN = statements.Sql(_known)
+_CLAIM = statements.Sql(
     lambda f: (
         f.insert(identities)
         .values(identity=sa.bindparam("identity"), lead_id=sa.bindparam("lead_id"))
         .on_conflict_do_nothing()
     )
 )
-_UNCLAIM = db.Sql(lambda f: sa.delete(identities).where(f.among(identities.c.identity, "identities")))
-_SHARE = db.Sql(
+_UNCLAIM = statements.Sql(lambda f: sa.delete(identities).where(f.among(identities.c.identity, "identities")))
+_SHARE = statements.Sql(
     lambda f: (
         f.insert(shared)
         .values(identity=sa.bindparam("identity"), lead_id=sa.bindparam("lead_id"))
@@ -102,8 +103,8 @@ _SHARE = db.Sql(
 )
 _TAKES_FIRST_PLACE = _takes_place(identities)
 _TAKES_PLACE = _takes_place(shared)
-_STANDING = db.Sql(_standing)
-_LOCK = db.Sql(
+_STANDING = statements.Sql(_standing)
+_LOCK = statements.Sql(
     lambda f: (
         sa.select(profiles.c.lead_id, profiles.c.state)
         .where(f.among(profiles.c.lead_id, "leads"))
@@ -111,8 +112,8 @@ _LOCK = db.Sql(
         .with_for_update()
     )
 )
-_ONE = db.Sql(lambda _: sa.select(profiles.c.state).where(profiles.c.lead_id == sa.bindparam("lead")))
-_SAVE = db.Sql(lambda f: f.upsert(profiles, ["lead_id"]))
+_ONE = statements.Sql(lambda _: sa.select(profiles.c.state).where(profiles.c.lead_id == sa.bindparam("lead")))
+_SAVE = statements.Sql(lambda f: f.upsert(profiles, ["lead_id"]))
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Profile).decode

@@ -11,14 +11,15 @@ from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, Field
 from pydantic_core import to_json
 
+from firsthour.runtime.eventlog import dead_letters, outbox
+from firsthour.runtime.http import auth, idempotency, page_cursors
+from firsthour.runtime.http.auth import Key, Keys, Principal, needs
+from firsthour.runtime.http.idempotency import Once, idempotent
+from firsthour.runtime.http.problem import Fault, Problem
+from firsthour.runtime.processing.service import Resources, Service
+from firsthour.runtime.storage.unit import Unit
 from schemas.http import Body, KeyCreated, Moment, Name
 from schemas.sources import ApiSource
-from services.runtime import auth, cursors, deadletters, idempotency, outbox
-from services.runtime.auth import Key, Keys, Principal, needs
-from services.runtime.idempotency import Once, idempotent
-from services.runtime.problem import Fault, Problem
-from services.runtime.service import Resources, Service
-from services.runtime.unit import Unit
 from services.tools import doctor, letters, settled, verify
 
 Admin = Annotated[Principal, Depends(needs("admin"))]
@@ -167,7 +168,7 @@ def _letters(api: APIRouter, resources: Resources, services: Sequence[Service]) 
     ) -> dict[str, Any]:
         """Letters in this state, oldest first, without their bodies. Ask again with `cursor=<next>` until `next` is null."""
         after = _after(cursor)
-        found = await resources.reads(lambda connection: deadletters.listed(connection, state, limit + 1, after))
+        found = await resources.reads(lambda connection: dead_letters.listed(connection, state, limit + 1, after))
         more = str(found[limit - 1].cursor) if len(found) > limit else None
         return {"items": [letters.summary(letter) for letter in found[:limit]], "next": more}
 
@@ -192,9 +193,9 @@ def _letters(api: APIRouter, resources: Resources, services: Sequence[Service]) 
         return await resources.units.run(lambda unit: letters.drop(unit, id))
 
 
-def _after(cursor: str | None) -> deadletters.Cursor:
-    found = cursors.read(cursor, deadletters.CURSOR)
-    return deadletters.Cursor(int(found[0]), found[1]) if found else deadletters.BEGINNING
+def _after(cursor: str | None) -> dead_letters.Cursor:
+    found = page_cursors.read(cursor, dead_letters.CURSOR)
+    return dead_letters.Cursor(int(found[0]), found[1]) if found else dead_letters.BEGINNING
 
 
 # --- checks ------------------------------------------------------------------------------------------------------

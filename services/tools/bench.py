@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from services.runtime import settings
-from services.runtime.clock import HostClock
-from services.runtime.settings import Settings, SettingsError
-from services.runtime.version import VERSION
+from firsthour.runtime import settings
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.settings import Settings, SettingsError
+from firsthour.runtime.version import VERSION
 from services.tools import (
     bench_distributed,
     bench_distributed_scale,

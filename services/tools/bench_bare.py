@@ -15,14 +15,15 @@ from typing import Any, Final
 import asyncpg
 import uvloop
 
-from services.runtime import outbox, publisher, server
-from services.runtime.clock import HostClock
-from services.runtime.postgres import DIALECT
-from services.runtime.settings import Settings
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.eventlog import outbox, publisher
+from firsthour.runtime.http import server
+from firsthour.runtime.settings import Settings
+from firsthour.runtime.storage.postgres import DIALECT
 from services.tools import bench_ground, bench_kafka, bench_world
 from services.tools.bench_record import Place, Record, Recorded, hands, recorded
 
-AT_ONCE: Final = 2  # units of a process that run side by side, as in `services.runtime.postgres`
+AT_ONCE: Final = 2  # units of a process that run side by side, as in `firsthour.runtime.storage.postgres`
 SESSION: Final = "SELECT name, setting FROM pg_settings WHERE source = 'client' AND name NOT IN ('application_name', 'client_encoding')"
 
 

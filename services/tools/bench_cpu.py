@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from services.runtime import addresses, endpoints
-from services.runtime.settings import Settings
+from firsthour.runtime.connectivity import addresses, connection_options
+from firsthour.runtime.settings import Settings
 
 _PROC: Final = Path("/proc")
 _LISTENING: Final = "0A"
@@ -40,7 +40,7 @@ def broker(place: Settings) -> Server:
 
 def database(place: Settings) -> Server:
     """The database server of the settings: the one that listens, and a process for each connection."""
-    at = endpoints.postgres(place)
+    at = connection_options.postgres(place)
     server = Server([(at.host, at.port)])
     children = {pid for pid in server.pids if (stat := _stat(pid)) and int(stat[1]) in server.pids}
     server.pids -= children  # they inherited the socket; what they use is counted as their parent's

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.connectivity import connection_options
+from firsthour.runtime.settings import Settings
+from firsthour.runtime.storage.postgres import Pool
 from schemas.topics import LEADS
-from services.runtime import endpoints
-from services.runtime.clock import HostClock
-from services.runtime.postgres import Pool
-from services.runtime.settings import Settings
 from services.tools import bench_bare, bench_cpu, bench_ground, bench_http, bench_processes
 from services.tools.bench_ground import Ground
 from services.tools.bench_lines import Line, line
@@ -188,7 +188,7 @@ class Bench:
 
     async def _session(self, place: Settings) -> dict[str, str]:
         """What the product's sessions are told when they begin."""
-        pool = Pool(*endpoints.database(place), size=1)
+        pool = Pool(*connection_options.database(place), size=1)
         raw = await pool.take()
         said = await raw.fetch(bench_bare.SESSION)
         pool.give(raw, clean=True)

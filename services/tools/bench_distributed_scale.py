@@ -8,10 +8,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from firsthour.kernel.time_units import moment
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.eventlog.log import Row
+from firsthour.runtime.settings import Settings
 from schemas.topics import LEADS, ROUTES
-from services.runtime.clock import HostClock, moment
-from services.runtime.log import Row
-from services.runtime.settings import Settings
 from services.tools import bench_ground, bench_processes
 from services.tools.bench_distributed import ROUTER, SCORING, Bench, Watch, until_so, until_taken
 from services.tools.bench_ground import Ground

@@ -16,16 +16,19 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 from pydantic import SecretStr
 
+from firsthour.runtime.clock import HostClock, SharedClock
+from firsthour.runtime.config import reading
+from firsthour.runtime.config.reading import NAMES
+from firsthour.runtime.connectivity import connection_options
+from firsthour.runtime.eventlog import kafka_admin
+from firsthour.runtime.eventlog.kafka import KafkaProducer
+from firsthour.runtime.eventlog.log import Row, partition_of
+from firsthour.runtime.settings import Settings
+from firsthour.runtime.storage import config_versions
+from firsthour.runtime.storage.migrate import migrate
+from firsthour.runtime.storage.postgres import Pool, PostgresUnits, open_engine
 from schemas.topics import EVENTS
 from services.router.store import lock_floor
-from services.runtime import applied, config, endpoints, kafka_admin
-from services.runtime.clock import HostClock, SharedClock
-from services.runtime.config import NAMES
-from services.runtime.kafka import KafkaProducer
-from services.runtime.log import Row, partition_of
-from services.runtime.migrate import migrate
-from services.runtime.postgres import Pool, PostgresUnits, open_engine
-from services.runtime.settings import Settings
 from services.tools import bench_kafka
 from services.tools.bench_world import KEY, events, furnish
 
@@ -37,14 +40,14 @@ _FORGET: Final[Mapping[str, Any]] = {"slack_bot_token": None, "slack_signing_sec
 
 async def connect(place: Settings, **settings: str) -> Any:
     """A plain connection to the database of `place`."""
-    at = endpoints.postgres(place)
+    at = connection_options.postgres(place)
     return await asyncpg.connect(
         host=at.host,
         port=at.port,
         user=at.user,
         password=at.password,
         database=at.database,
-        ssl=endpoints.tls(at),
+        ssl=connection_options.tls(at),
         server_settings=settings or None,
         statement_cache_size=512,
     )
@@ -119,7 +122,7 @@ class Ground:
 
 def database(place: Settings) -> str:
     """The name of its database."""
-    return endpoints.postgres(place).database
+    return connection_options.postgres(place).database
 
 
 @contextmanager
@@ -136,16 +139,16 @@ def around(given: Settings, home: Path, *, ladder: Sequence[Mapping[str, object]
 
 async def _make(given: Settings, base: Settings) -> None:
     await execute(given, f'CREATE DATABASE "{database(base)}"')
-    url, arguments = endpoints.database(base)
+    url, arguments = connection_options.database(base)
     engine = open_engine(url, arguments, size=1)
     async with engine.begin() as connection:
         await connection.run_sync(migrate)
     await engine.dispose()
-    files = config.load(base.config_dir)
+    files = reading.load(base.config_dir)
     texts = {name: (base.config_dir / name).read_bytes() for name in NAMES}
     pool, partitions = Pool(url, arguments, size=1), base.kafka_partitions
     units = PostgresUnits(pool, SharedClock(), lambda *_: files, partitions=partitions)
-    await units.run(lambda unit: applied.apply(unit, files, texts, None))
+    await units.run(lambda unit: config_versions.apply(unit, files, texts, None))
     pools, reps = files.team.pool_by_id, files.team.rep_by_id
     await units.run(lambda unit: lock_floor(unit.connection, pools, reps))  # who can lock no row runs into deadlocks
     await units.close()
@@ -172,7 +175,7 @@ async def fill(
 @asynccontextmanager
 async def producing(place: Settings) -> AsyncIterator[KafkaProducer]:
     """A producer of ours, which makes whole batches."""
-    producer = KafkaProducer(endpoints.kafka_options(place), place.kafka_prefix, place.kafka_partitions)
+    producer = KafkaProducer(connection_options.kafka_options(place), place.kafka_prefix, place.kafka_partitions)
     try:
         yield producer
     finally:

@@ -15,8 +15,8 @@ from typing import Any, Final, cast
 
 from starlette.types import Receive, Scope, Send
 
-from services.runtime import server
-from services.runtime.clock import HostClock
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.http import server
 from services.tools import bench_world
 from services.tools.bench_lines import Line, line, percentile
 from services.tools.bench_world import Factory, Told, furnish

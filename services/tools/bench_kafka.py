@@ -1,6 +1,6 @@
 """Kafka with nothing of ours in between: what the bare loop uses, and what the bench asks a broker.
 
-The clients get the same values as `services.runtime.kafka` gives its own, so that batches and acknowledgements are the
+The clients get the same values as `firsthour.runtime.eventlog.kafka` gives its own, so that batches and acknowledgements are the
 same.
 """
 
@@ -13,8 +13,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from services.runtime import addresses, endpoints, kafka_admin
-from services.runtime.settings import Settings
+from firsthour.runtime.connectivity import addresses, connection_options
+from firsthour.runtime.eventlog import kafka_admin
+from firsthour.runtime.settings import Settings
 
 _HEADERS: Final = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
 _PRODUCER: Final[dict[str, Any]] = {
@@ -39,7 +40,7 @@ _RELEASES_4: Final = ((25, "4.0"), (27, "4.1"), (29, "4.2"), (30, "4.3"))
 
 async def reader(place: Settings, topic: str) -> AIOKafkaConsumer:
     """A consumer that has joined nobody and stands at the beginning of every partition."""
-    consumer = AIOKafkaConsumer(**endpoints.kafka_options(place), **_CONSUMER)
+    consumer = AIOKafkaConsumer(**connection_options.kafka_options(place), **_CONSUMER)
     await consumer.start()
     consumer.assign([TopicPartition(place.kafka_prefix + topic, part) for part in range(place.kafka_partitions)])
     return consumer
@@ -47,7 +48,7 @@ async def reader(place: Settings, topic: str) -> AIOKafkaConsumer:
 
 async def sender(place: Settings) -> AIOKafkaProducer:
     """A producer, connected."""
-    producer = AIOKafkaProducer(**endpoints.kafka_options(place), **_PRODUCER)
+    producer = AIOKafkaProducer(**connection_options.kafka_options(place), **_PRODUCER)
     await producer.start()
     return producer
 
@@ -67,7 +68,7 @@ async def send(producer: AIOKafkaProducer, topic: str, partition: int, rows: Seq
 
 async def drop_topics(place: Settings) -> None:
     """Delete the five topics of this prefix."""
-    admin = AIOKafkaAdminClient(**endpoints.kafka_options(place))
+    admin = AIOKafkaAdminClient(**connection_options.kafka_options(place))
     await admin.start()
     try:
         await admin.delete_topics(list(kafka_admin.names(place)))
@@ -83,7 +84,7 @@ async def broker(place: Settings) -> str:
     host, port = addresses.brokers(place.kafka_bootstrap or "")[0]
     try:
         async with asyncio.timeout(_ASK_SECONDS):
-            level = await _metadata_version(host, port, endpoints.kafka_options(place).get("ssl_context"))
+            level = await _metadata_version(host, port, connection_options.kafka_options(place).get("ssl_context"))
     except (OSError, TimeoutError, KafkaError, struct.error, IndexError, asyncio.IncompleteReadError):
         level = None
     if level is None:

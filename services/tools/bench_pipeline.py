@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from services.runtime.clock import HostClock
+from firsthour.runtime.clock import HostClock
 from services.tools.bench_lines import Line, line
 from services.tools.bench_world import Factory, caught_up, cpu_seconds, events, furnish, run
 

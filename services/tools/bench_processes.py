@@ -18,10 +18,10 @@ from typing import Any, Final
 
 import structlog
 
-from services.runtime import server
-from services.runtime.clock import HostClock
-from services.runtime.log import Place
-from services.runtime.settings import Settings
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.eventlog.log import Place
+from firsthour.runtime.http import server
+from firsthour.runtime.settings import Settings
 from services.tools import bench_world
 from services.tools.bench_http import Server
 from services.tools.bench_record import recording

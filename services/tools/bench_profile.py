@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from services.runtime.clock import HostClock
-from services.runtime.settings import Settings
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.settings import Settings
 from services.tools import bench_ground, bench_http
 from services.tools.bench_distributed import EVERYONE, GATEWAY, ROUTER, SCORING, Bench, Watch, whole
 from services.tools.bench_lines import Line, line

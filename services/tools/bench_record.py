@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
-from services.runtime import worker
-from services.runtime.postgres import DIALECT
+from firsthour.runtime.processing import worker
+from firsthour.runtime.storage.postgres import DIALECT
 
 _BEGIN: Final = worker.BEGIN.for_one(DIALECT)
 _SAYS: Final = re.compile(

@@ -4,9 +4,9 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from firsthour.kernel.conditions.evaluation import compile_set, trace_set
 from schemas.conditions import Node, parse
 from schemas.events import Facts
-from services.runtime.conditions import compile_set, trace_set
 from services.tools.bench_lines import Line, line
 from services.tools.bench_world import buyer, cpu_seconds, reader
 

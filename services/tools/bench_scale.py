@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from services.runtime.clock import HostClock
+from firsthour.runtime.clock import HostClock
 from services.tools.bench_lines import Line, line, percentile
 from services.tools.bench_world import Factory, Opened, caught_up, cpu_seconds, events, furnish, run
 

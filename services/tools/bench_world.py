@@ -18,20 +18,20 @@ from pydantic import SecretStr
 from ruamel.yaml import YAML
 from starlette.types import ASGIApp
 
+from firsthour.runtime.clock import Clock, HostClock, new_id
+from firsthour.runtime.config.reading import ConfigFiles
+from firsthour.runtime.eventlog.log import Place, Row
+from firsthour.runtime.http import server
+from firsthour.runtime.package_files import examples
+from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.processing.worker import Worker
+from firsthour.runtime.settings import Settings, load
+from firsthour.runtime.storage.reader import Reads
+from firsthour.runtime.storage.unit import Units
 from schemas.envelope import encode
 from schemas.events import Facts, Happened
 from schemas.topics import EVENTS
 from services.notifier.channels.base import Channel, Message, Outcome, Sent
-from services.runtime import server
-from services.runtime.clock import Clock, HostClock, new_id
-from services.runtime.config import ConfigFiles
-from services.runtime.files import examples
-from services.runtime.log import Place, Row
-from services.runtime.reads import Reads
-from services.runtime.service import Resources
-from services.runtime.settings import Settings, load
-from services.runtime.unit import Units
-from services.runtime.worker import Worker
 
 T = TypeVar("T")
 

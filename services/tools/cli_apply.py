@@ -8,14 +8,18 @@ from typing import Annotated
 import typer
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from services.runtime import applied, config, database_look, endpoints, grants, kafka_admin, settings
-from services.runtime.clock import SharedClock
-from services.runtime.config import NAMES
-from services.runtime.migrate import migrate
-from services.runtime.postgres import Pool, PostgresUnits, database_now
-from services.runtime.settings import Settings, SettingsError
-from services.runtime.sqlite import hold, writer_engine
-from services.runtime.yaml_places import Problem, read
+from firsthour.runtime import settings
+from firsthour.runtime.clock import SharedClock
+from firsthour.runtime.config import reading
+from firsthour.runtime.config.reading import NAMES
+from firsthour.runtime.config.yaml_source import Problem, read
+from firsthour.runtime.connectivity import connection_options, postgres
+from firsthour.runtime.eventlog import kafka_admin
+from firsthour.runtime.settings import Settings, SettingsError
+from firsthour.runtime.storage import config_versions, grants
+from firsthour.runtime.storage.migrate import migrate
+from firsthour.runtime.storage.postgres import Pool, PostgresUnits, database_now
+from firsthour.runtime.storage.sqlite import hold, writer_engine
 from services.tools.doctor import DATABASE
 from services.tools.terminal import AsJson, ConfigDir, DataDir, print_json, run, say
 
@@ -87,7 +91,7 @@ async def _over_the_network(known: Settings) -> tuple[bool, list[str]]:
 
 async def prepare_database(known: Settings) -> bool:
     """Bring the tables of PostgreSQL up to date and grant the services their rights; whether tables were changed."""
-    url, arguments = endpoints.database(known)
+    url, arguments = connection_options.database(known)
     engine = create_async_engine(url, connect_args=arguments)
     try:
         async with engine.begin() as connection:
@@ -99,15 +103,15 @@ async def prepare_database(known: Settings) -> bool:
 
 
 async def _apply(known: Settings, at: datetime | None) -> tuple[str, bool]:
-    found = config.load(known.config_dir)
+    found = reading.load(known.config_dir)
     texts = {name: text for name in NAMES if not isinstance(text := read(known.config_dir / name), Problem)}
-    await database_look.ready(known)
-    url, arguments = endpoints.database(known)
+    await postgres.ready(known)
+    url, arguments = connection_options.database(known)
     clock = SharedClock()
     pool = Pool(url, arguments, size=1)
     units = PostgresUnits(pool, clock, lambda *_: found, partitions=known.kafka_partitions, ask=database_now)
     effective = None if at is None else at.replace(tzinfo=at.tzinfo or clock.real().tzinfo)
     try:
-        return found.version, await units.run(lambda unit: applied.apply(unit, found, texts, effective))
+        return found.version, await units.run(lambda unit: config_versions.apply(unit, found, texts, effective))
     finally:
         await asyncio.shield(units.close())

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from services.runtime import settings
-from services.runtime.clock import HostClock
-from services.runtime.reads import SqliteReads
-from services.runtime.server import PortTakenError, listen
-from services.runtime.settings import Settings
-from services.runtime.sqlite import reader_engine
+from firsthour.runtime import settings
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.http.server import PortTakenError, listen
+from firsthour.runtime.settings import Settings
+from firsthour.runtime.storage.reader import SqliteReads
+from firsthour.runtime.storage.sqlite import reader_engine
 from services.tools import doctor, running
 from services.tools.doctor import DATABASE, Found
 from services.tools.line import Connect

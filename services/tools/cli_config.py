@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from firsthour.runtime import package_files, settings
+from firsthour.runtime.config import reading, source_secrets
+from firsthour.runtime.config.reading import NAMES, ConfigError
 from services.notifier import channel_warnings
-from services.runtime import config, files, settings, source_secrets
-from services.runtime.config import NAMES, ConfigError
 from services.tools.terminal import BAD_INPUT, NO, AsJson, complain, fail, print_json, say
 
 
@@ -19,7 +20,7 @@ def write_examples(directory: Path, *, force: bool = False) -> list[Path]:
         return there
     directory.mkdir(parents=True, exist_ok=True)
     for target in targets:
-        text = (files.examples() / target.name).read_text(encoding="utf-8")
+        text = (package_files.examples() / target.name).read_text(encoding="utf-8")
         target.write_text(_own(text), encoding="utf-8")
     return []
 
@@ -79,7 +80,7 @@ def agreement() -> typer.Typer:
         """
         place = directory or settings.load().config_dir
         try:
-            loaded = config.load(place)
+            loaded = reading.load(place)
             secrets = source_secrets.examine(loaded, settings.environ())
             if secrets.errors:
                 raise ConfigError(secrets.errors)

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 from pydantic_core import PydanticCustomError
 
+from firsthour.runtime.clock import HostClock
 from schemas.values import positive_duration
-from services.runtime.clock import HostClock
 from services.tools.line import Connect
 from services.tools.terminal import AsJson, DataDir, print_json, print_table, run, say
 

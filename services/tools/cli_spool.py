@@ -8,13 +8,13 @@ from typing import Annotated, Final
 
 import typer
 
-from services.runtime import settings
-from services.runtime.clock import HostClock
-from services.runtime.intake import BrokerError, Producer, hand_over
-from services.runtime.settings import Settings
-from services.runtime.spool import FILE, Spool
-from services.runtime.sqlite import AlreadyRunningError, hold
-from services.runtime.unit import StorageError
+from firsthour.runtime import settings
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.eventlog.durable_append import BrokerError, Producer, hand_over
+from firsthour.runtime.eventlog.spool import FILE, Spool
+from firsthour.runtime.settings import Settings
+from firsthour.runtime.storage.sqlite import AlreadyRunningError, hold
+from firsthour.runtime.storage.unit import StorageError
 from services.tools.terminal import BAD_INPUT, NO, AsJson, complain, fail, print_json, run, say
 
 Connect = Callable[[Settings], AbstractAsyncContextManager[Producer]]

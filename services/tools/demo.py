@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from firsthour.runtime.clock import Clock, new_id
+from firsthour.runtime.eventlog.log import EventLog
+from firsthour.runtime.http.client import AsyncClient, HTTPError, Response
 from schemas.events import Event, LeadAssigned, PageSent, TouchRecorded
 from schemas.team import Team
 from schemas.topics import PAGES, ROUTES
-from services.runtime.clock import Clock, new_id
-from services.runtime.log import EventLog
-from services.runtime.outbound import AsyncClient, HTTPError, Response
 from services.tools import demo_people as people
 from services.tools.demo_people import Visitor
 from services.tools.demo_screen import REDRAWN_PER_SECOND, Screen, footnote, table_of

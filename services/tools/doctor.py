@@ -13,17 +13,21 @@ from aiosmtplib import SMTP, SMTPException
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
+from firsthour.kernel.time_units import moment
+from firsthour.runtime import python_release
+from firsthour.runtime.clock import Clock
+from firsthour.runtime.config import host_warnings, reading, source_secrets
+from firsthour.runtime.config.reading import ConfigError
+from firsthour.runtime.eventlog import dead_letters
+from firsthour.runtime.eventlog.log import log
+from firsthour.runtime.http.client import Endpoint, NoAnswerError
+from firsthour.runtime.settings import Settings, environ
+from firsthour.runtime.storage import migrate, private_files
+from firsthour.runtime.storage.reader import Reads
+from firsthour.runtime.storage.unit import StorageError
 from schemas.sources import Sources
 from services.notifier import channel_warnings
 from services.notifier.channels.email import MailSettingsError, server
-from services.runtime import config, deadletters, host_warnings, migrate, private_files, python_release, source_secrets
-from services.runtime.clock import Clock, moment
-from services.runtime.config import ConfigError
-from services.runtime.log import log
-from services.runtime.outbound import Endpoint, NoAnswerError
-from services.runtime.reads import Reads
-from services.runtime.settings import Settings, environ
-from services.runtime.unit import StorageError
 from services.tools import doctor_distributed
 from services.tools.found import Found, well
 
@@ -114,7 +118,7 @@ def _unwise(settings: Settings, sources: Sources | None) -> list[Found]:
 def configuration(settings: Settings) -> list[Found]:
     """Settings and files."""
     try:
-        loaded = config.load(settings.config_dir)
+        loaded = reading.load(settings.config_dir)
     except ConfigError as wrong:
         found = _unwise(settings, None)
         remedy = "correct the line; what was in force before stays in force while running"
@@ -184,7 +188,7 @@ def _utc(at: datetime) -> str:
 
 
 def _letters(connection: Connection, _: Clock) -> Found:
-    counts = deadletters.counts(connection)
+    counts = dead_letters.counts(connection)
     if not counts:
         return Found("dead letters", "ok", "none waiting")
     said = ", ".join(f"{count} of {consumer}" for consumer, count in sorted(counts.items()))

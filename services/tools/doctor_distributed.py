@@ -10,16 +10,18 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from services.runtime import database_look, kafka_admin, kafka_link, outbox
-from services.runtime.applied import applied
-from services.runtime.clock import Clock, micros
-from services.runtime.log import log
-from services.runtime.postgres import database_now
-from services.runtime.reach import Trouble
-from services.runtime.settings import PREFIX, Settings
-from services.runtime.spool import FILE
-from services.runtime.sqlite import reader_engine
-from services.runtime.unit import StorageError
+from firsthour.kernel.time_units import micros
+from firsthour.runtime.clock import Clock
+from firsthour.runtime.connectivity import kafka, postgres
+from firsthour.runtime.connectivity.diagnosis import Trouble
+from firsthour.runtime.eventlog import kafka_admin, outbox
+from firsthour.runtime.eventlog.log import log
+from firsthour.runtime.eventlog.spool import FILE
+from firsthour.runtime.settings import PREFIX, Settings
+from firsthour.runtime.storage.config_versions import applied
+from firsthour.runtime.storage.postgres import database_now
+from firsthour.runtime.storage.sqlite import reader_engine
+from firsthour.runtime.storage.unit import StorageError
 from services.tools.found import Found
 
 SKEW_MAX: Final = timedelta(seconds=30)
@@ -40,13 +42,11 @@ def _found(trouble: Trouble) -> Found:
 
 async def _kafka(settings: Settings) -> list[Found]:
     found = [_found(trouble) for trouble in await kafka_admin.examine(settings)]
-    return found or [
-        Found(kafka_link.WHAT, "ok", f"reachable, its topics {settings.kafka_prefix}* are as they should be")
-    ]
+    return found or [Found(kafka.WHAT, "ok", f"reachable, its topics {settings.kafka_prefix}* are as they should be")]
 
 
 async def _database(settings: Settings, clock: Clock, tables: Look) -> list[Found]:
-    troubles = await database_look.examine_database(settings)
+    troubles = await postgres.examine_database(settings)
     if any(one.stops for one in troubles):
         return [_found(trouble) for trouble in troubles]
 
@@ -55,9 +55,9 @@ async def _database(settings: Settings, clock: Clock, tables: Look) -> list[Foun
         return [*found, publishing(connection, clock, settings.kafka_partitions)]
 
     try:
-        return await database_look.read(settings, work)
+        return await postgres.read(settings, work)
     except (DBAPIError, OSError, TimeoutError) as gone:
-        return [Found(database_look.WHAT, "wrong", f"went away while looked at ({type(gone).__name__})", "try again")]
+        return [Found(postgres.WHAT, "wrong", f"went away while looked at ({type(gone).__name__})", "try again")]
 
 
 def _skew(connection: Connection, clock: Clock) -> Found:

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from services.runtime.settings import PREFIX, Settings, secret_fields
+from firsthour.runtime.settings import PREFIX, Settings, secret_fields
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 _START, _END = "<!-- settings -->\n", "<!-- /settings -->\n"

@@ -7,13 +7,13 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from firsthour.runtime.eventlog.log import Record
+from firsthour.runtime.processing.service import Resources
 from schemas import topics
 from schemas.events import LeadAssigned, LeadQueued
 from services.notifier import text
 from services.notifier.channels.base import Message
 from services.notifier.channels.inbox import terminal_line
-from services.runtime.log import Record
-from services.runtime.service import Resources
 
 LINES_PER_SECOND: Final = 5
 NAME_CHARS_MAX: Final = 60

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from sqlalchemy.engine import Connection
 
-from services.runtime import auth
-from services.runtime.config import Config
-from services.runtime.private_files import write_private
-from services.runtime.settings import Settings
-from services.runtime.unit import Unit
+from firsthour.kernel.config import Config
+from firsthour.runtime.http import auth
+from firsthour.runtime.settings import Settings
+from firsthour.runtime.storage.private_files import write_private
+from firsthour.runtime.storage.unit import Unit
 from services.tools.terminal import called
 
 FIRST_KEY = "quickstart"

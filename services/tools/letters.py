@@ -6,22 +6,23 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from firsthour.runtime.clock import Clock
+from firsthour.runtime.eventlog import dead_letters
+from firsthour.runtime.eventlog.dead_letters import GATEWAY, PUBLISHER, DeadLetter, Summary
+from firsthour.runtime.eventlog.log import Row
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.processing import worker
+from firsthour.runtime.processing.service import Handler, Service
+from firsthour.runtime.storage.unit import StorageError, Unit, Units
 from schemas.envelope import RECORD_BYTES_MAX, UnknownEventError, decode
 from services.gateway import ingest
-from services.runtime import deadletters, worker
-from services.runtime.clock import Clock
-from services.runtime.deadletters import GATEWAY, PUBLISHER, DeadLetter, Summary
-from services.runtime.log import Row
-from services.runtime.problem import Problem
-from services.runtime.service import Handler, Service
-from services.runtime.unit import StorageError, Unit, Units
 
 WAITING = "waiting"
 
 
 def find(connection: Connection, id: str) -> DeadLetter:
     """One letter. Raises `Problem` 404."""
-    found = deadletters.get(connection, id)
+    found = dead_letters.get(connection, id)
     if found is None:
         raise Problem(404, "Unknown dead letter", f"There is no dead letter {id!r}: `firsthour deadletters list`.")
     return found
@@ -64,7 +65,7 @@ async def retry(units: Units, clock: Clock, services: Sequence[Service], id: str
             await _failed(units, clock, id, refused.detail or refused.title)
         raise
     except Exception as failure:
-        await _failed(units, clock, id, deadletters.reason(failure))
+        await _failed(units, clock, id, dead_letters.reason(failure))
         raise Problem(
             422,
             "Still not handled",
@@ -74,7 +75,7 @@ async def retry(units: Units, clock: Clock, services: Sequence[Service], id: str
 
 
 async def _failed(units: Units, clock: Clock, id: str, why: str) -> None:
-    await units.run(lambda unit: deadletters.change(unit.connection, id, WAITING, clock.real(), why))
+    await units.run(lambda unit: dead_letters.change(unit.connection, id, WAITING, clock.real(), why))
 
 
 def _again(unit: Unit, services: Sequence[Service], id: str, body: bytes | None) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def _publish(unit: Unit, letter: DeadLetter) -> None:
     known = decode(letter.body)
     topic = letter.origin.partition("/")[0]
     unit.rows.append(Row(topic, known.partitionkey, known.id, letter.body))
-    deadletters.change(unit.connection, letter.id, "retried", unit.clock.real(), f"sent again to {topic}")
+    dead_letters.change(unit.connection, letter.id, "retried", unit.clock.real(), f"sent again to {topic}")
 
 
 def _handler(services: Sequence[Service], letter: DeadLetter) -> Handler:
@@ -116,5 +117,5 @@ def _handler(services: Sequence[Service], letter: DeadLetter) -> Handler:
 
 def drop(unit: Unit, id: str) -> dict[str, Any]:
     """Give a letter up: its body is erased. Its row stays for a while, so that it can be said what became of it."""
-    deadletters.drop(unit.connection, waiting(unit.connection, id), unit.clock.real())
+    dead_letters.drop(unit.connection, waiting(unit.connection, id), unit.clock.real())
     return {"id": id, "state": "dropped"}

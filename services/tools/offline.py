@@ -6,19 +6,23 @@ from pathlib import Path
 
 from sqlalchemy.engine import Connection
 
+from firsthour.kernel.time_units import EPOCH, moment
+from firsthour.runtime import package_files
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.config.reading import ConfigError, ConfigFiles
+from firsthour.runtime.eventlog import log
+from firsthour.runtime.eventlog.log import TableLog
+from firsthour.runtime.http import auth
+from firsthour.runtime.http.app import Readiness, create_app
+from firsthour.runtime.http.client import ASGITransport, AsyncClient
+from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.processing.service import Resources, Service
+from firsthour.runtime.settings import Settings
+from firsthour.runtime.storage import installation
+from firsthour.runtime.storage.migrate import is_current, migrate
+from firsthour.runtime.storage.reader import SqliteReads
+from firsthour.runtime.storage.sqlite import SqliteUnits, hold, reader_engine, writer_engine
 from schemas import topics
-from services.runtime import auth, files, log, meta
-from services.runtime.clock import EPOCH, HostClock, moment
-from services.runtime.config import ConfigError, ConfigFiles
-from services.runtime.http import Readiness, create_app
-from services.runtime.log import TableLog
-from services.runtime.migrate import is_current, migrate
-from services.runtime.outbound import ASGITransport, AsyncClient
-from services.runtime.reads import SqliteReads
-from services.runtime.service import Resources, Service
-from services.runtime.settings import Settings
-from services.runtime.sqlite import SqliteUnits, hold, reader_engine, writer_engine
-from services.runtime.telemetry import Telemetry
 from services.tools import admin
 from services.tools.doctor import DATABASE
 from services.tools.running import new_token
@@ -56,7 +60,7 @@ def _find(file: Path) -> None:
 
 def stored_clock(connection: Connection) -> HostClock:
     """The clock that `up` would go on with at the speed it ran with last."""
-    stored = meta.get(connection, "clock")
+    stored = installation.get(connection, "clock")
     if stored is None:
         return HostClock(1.0, EPOCH, EPOCH)
     real, business, speed = stored.split()
@@ -98,7 +102,7 @@ def _config(directory: Path, needed: bool) -> ConfigFiles:
     except ConfigError:
         if needed:
             raise
-        return ConfigFiles(files.examples())
+        return ConfigFiles(package_files.examples())
 
 
 def client_of(resources: Resources, services: Sequence[Service], *, live: bool) -> AsyncClient:

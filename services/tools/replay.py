@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
-from services.runtime import files
-from services.runtime.clock import HostClock
-from services.runtime.outbound import AsyncClient, HTTPError, Response
+from firsthour.runtime import package_files
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.http.client import AsyncClient, HTTPError, Response
 from services.tools.replay_rows import Bad, InputError, ReplayError, Row, Source, Wanted
 from services.tools.terminal import err
 from services.tools.throwaway import NotStartedError, throwaway
@@ -217,7 +217,7 @@ async def replay(source: Source, options: argparse.Namespace, console: Console) 
         url, key = options.url, options.key
         if url is None:
             console.print("starting a throwaway installation ...")
-            url, key = await stack.enter_async_context(throwaway(options.config or files.examples()))
+            url, key = await stack.enter_async_context(throwaway(options.config or package_files.examples()))
         log = stack.enter_context(options.log.open("a", encoding="utf-8")) if options.log else None
         headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
         client = AsyncClient(base_url=url, headers=headers, timeout=REQUEST_SECONDS, trust_env=options.url is not None)

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from services.runtime.outbound import AsyncClient, HTTPError, Response
-from services.runtime.private_files import write_private
+from firsthour.runtime.http.client import AsyncClient, HTTPError, Response
+from firsthour.runtime.storage.private_files import write_private
 
 FILE = "running.json"
 ANSWER_SECONDS = 60.0

@@ -8,12 +8,13 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from firsthour.runtime.connectivity.diagnosis import TroubleError
+from firsthour.runtime.connectivity.kafka import MovedError
+from firsthour.runtime.eventlog import kafka_admin
+from firsthour.runtime.eventlog.log import cursors, log
+from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.storage import statements
 from schemas import topics
-from services.runtime import db, kafka_admin
-from services.runtime.kafka_link import MovedError
-from services.runtime.log import cursors, log
-from services.runtime.reach import TroubleError
-from services.runtime.service import Resources
 
 WAIT_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 0.05
@@ -22,17 +23,17 @@ LAST_LOOK_SECONDS: Final = 5.0  # at brokers, after the wait
 ROAD: Final = (topics.EVENTS, topics.LEADS, topics.ROUTES, topics.ACTIONS, topics.ROUTES, topics.LEADS, topics.PAGES)
 """Topics in the order in which one thing leads to another; routes and leads come again after an action."""
 
-_NEWEST = db.Sql(
+_NEWEST = statements.Sql(
     lambda _: sa.select(sa.func.coalesce(sa.func.max(log.c.id), 0)).where(log.c.topic == sa.bindparam("topic"))
 )
-_UNPUBLISHED = db.Sql(
+_UNPUBLISHED = statements.Sql(
     lambda _: (
         sa.select(sa.func.count())
         .select_from(log)
         .where(log.c.topic == sa.bindparam("topic"), log.c.id <= sa.bindparam("newest"))
     )
 )
-_STAND = db.Sql(
+_STAND = statements.Sql(
     lambda _: sa.select(cursors.c.consumer, cursors.c.partition, cursors.c.position).where(
         cursors.c.topic == sa.bindparam("topic")
     )

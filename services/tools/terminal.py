@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from services.runtime.yaml_places import printable
+from firsthour.runtime.config.yaml_source import printable
 
 T = TypeVar("T")
 

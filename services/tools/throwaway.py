@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from services.runtime import settings
-from services.runtime.clock import HostClock
-from services.runtime.outbound import AsyncClient, HTTPError
+from firsthour.runtime import settings
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.http.client import AsyncClient, HTTPError
 
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 from sqlalchemy.engine import Connection
 
-from services.runtime.clock import Clock
+from firsthour.runtime.clock import Clock
 from services.tools import verify_chain as chain
 from services.tools import verify_clock as clocks
 from services.tools import verify_events as events

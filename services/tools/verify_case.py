@@ -15,6 +15,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from firsthour.kernel.time_units import micros
+from firsthour.runtime.clock import Clock, HostClock
+from firsthour.runtime.eventlog.log import partition_of
+from firsthour.runtime.storage import statements
 from schemas import topics
 from schemas.agreement import Agreement
 from schemas.envelope import UnknownEventError, decode
@@ -22,9 +26,6 @@ from schemas.team import Team
 from services.notifier.domain.clock import Terms
 from services.reporting.handlers import KEPT_DAYS
 from services.router.domain.lead import CUSTOMER, OPPORTUNITY
-from services.runtime import db
-from services.runtime.clock import Clock, HostClock, micros
-from services.runtime.log import partition_of
 
 UNDER_WAY: Final = timedelta(seconds=5)
 """How long a unit of another process may take from reading its clock to its commit."""
@@ -61,7 +62,7 @@ class Case:
         if not self.distributed:
             return
         # These questions go through whole tables; what sessions are told is for units, which look up a few rows.
-        for name in db.LOOK_UP:
+        for name in statements.LOOK_UP:
             self.connection.exec_driver_sql(f"SET LOCAL {name} = on")
         self.connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{_STATEMENT_TIMEOUT}'")
 

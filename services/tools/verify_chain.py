@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from firsthour.kernel.time_units import micros
 from schemas.events import (
     LeadAssigned,
     LeadOptedOut,
@@ -21,7 +22,6 @@ from schemas.events import (
     TouchRecorded,
 )
 from services.router.domain.choosing import Inputs, replay
-from services.runtime.clock import micros
 from services.tools.verify_case import IN_CRM, Case
 from services.tools.verify_lead import LeadRows, Scored
 from services.tools.verify_records import Allowed

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 import msgspec
 
+from firsthour.kernel.time_units import micros, moment
 from schemas.agreement import Rung
 from schemas.events import PageFailed, PageSent
 from services.notifier.claims import ATTEMPTS_KEPT_MAX
 from services.notifier.domain.clock import COUNTED, Clock, due_at, hear
 from services.notifier.domain.page import TO_OWNER, page_id
-from services.runtime.clock import micros, moment
 from services.tools.verify_case import OVERDUE, Case
 from services.tools.verify_lead import LeadRows
 

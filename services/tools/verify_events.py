@@ -10,12 +10,12 @@ from typing import Final
 
 import msgspec
 
+from firsthour.kernel.time_units import micros, moment
+from firsthour.runtime.storage.retention import LOG_DAYS, SEEN_DAYS
 from schemas import topics
 from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.events import ABOUT_NO_LEAD, RepChanged
 from services.reporting.domain import cause_of
-from services.runtime.clock import micros, moment
-from services.runtime.housekeeping import LOG_DAYS, SEEN_DAYS
 from services.tools.verify_case import Case
 
 _SURELY_SEEN: Final = timedelta(days=SEEN_DAYS - LOG_DAYS - 1)

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
+from firsthour.kernel.time_units import micros
 from schemas.envelope import Envelope, UnknownEventError, decode, event_of
 from schemas.events import (
     BY_TYPE,
@@ -29,7 +30,6 @@ from services.notifier.domain.clock import Clock
 from services.reporting import domain as reporting_domain
 from services.reporting import store as reporting
 from services.router import store as router
-from services.runtime.clock import micros
 from services.scoring import store as scoring
 from services.tools.verify_case import Case
 

@@ -10,11 +10,11 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Final
 
+from firsthour.kernel.time_units import micros
 from schemas.agreement import Lifecycle, Transition
 from schemas.events import LeadAssigned, Routed
 from services.router.acts import BY_HAND, TO_MANAGER
 from services.router.domain.lead import HELD
-from services.runtime.clock import micros
 from services.tools.verify_case import UNDER_WAY, Case
 from services.tools.verify_lead import LeadRows
 

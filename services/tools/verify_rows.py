@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import msgspec
 
+from firsthour.kernel.time_units import micros
 from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.events import LeadAssigned, PageSent
-from services.runtime.clock import micros
 from services.tools.verify_case import OVERDUE, Case
 
 _SLACK_US: Final = 50_000

@@ -14,13 +14,13 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
+from firsthour.runtime.http.problem import Problem
 from schemas import topics
 from schemas.agreement import Agreement
 from schemas.envelope import MAJOR, dataschema
 from schemas.events import OURS, OUTSIDE_TYPES, Event, Happened
 from schemas.sources import Sources
 from schemas.team import Team
-from services.runtime.problem import Problem
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FILES: dict[str, type[BaseModel]] = {"agreement": Agreement, "team": Team, "sources": Sources}

@@ -8,9 +8,9 @@ import pytest
 
 from deploy.local.kafka import Cluster
 from deploy.local.postgres import Server
+from firsthour.runtime.settings import Settings, load
 from services.compose import open_clock, open_system
 from services.distributed import open_distributed
-from services.runtime.settings import Settings, load
 from services.tools import bench_cpu, bench_distributed, bench_distributed_scale, bench_ground, bench_kafka
 from services.tools.bench_distributed import Bench, StandstillError
 from services.tools.bench_world import Factory

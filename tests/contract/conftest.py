@@ -12,22 +12,24 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from firsthour.kernel.config import Config
+from firsthour.runtime.clock import HandClock
+from firsthour.runtime.connectivity import connection_options  # their tables
+from firsthour.runtime.eventlog import log
+from firsthour.runtime.eventlog.kafka import KafkaLog, KafkaProducer
+from firsthour.runtime.eventlog.log import EventLog, Place, Record, Row, TableLog
+from firsthour.runtime.eventlog.publisher import Publisher
+from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.processing.service import Handler
+from firsthour.runtime.processing.worker import Worker
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.postgres import Pool, PostgresReads, PostgresUnits, open_engine
+from firsthour.runtime.storage.reader import Reads, SqliteReads
+from firsthour.runtime.storage.sqlite import SqliteUnits, reader_engine, writer_engine
+from firsthour.runtime.storage.unit import Unit, Units
 from schemas import topics
 from schemas.events import LeadTouched
 from services.compose import keep_running
-from services.runtime import auth, db, deadletters, endpoints, housekeeping, log, meta  # noqa: F401  # their tables
-from services.runtime.clock import HandClock
-from services.runtime.config import Config
-from services.runtime.kafka import KafkaLog, KafkaProducer
-from services.runtime.log import EventLog, Place, Record, Row, TableLog
-from services.runtime.postgres import Pool, PostgresReads, PostgresUnits, open_engine
-from services.runtime.publisher import Publisher
-from services.runtime.reads import Reads, SqliteReads
-from services.runtime.service import Handler
-from services.runtime.sqlite import SqliteUnits, reader_engine, writer_engine
-from services.runtime.telemetry import Telemetry
-from services.runtime.unit import Unit, Units
-from services.runtime.worker import Worker
 from tests.places import Installed, Places
 
 NO_CONFIG = cast(Config, SimpleNamespace(version="none"))
@@ -128,7 +130,7 @@ class Embedded:
 async def open_embedded(file: Path, *, keep: int = 2_000, pages_max: int | None = None) -> Embedded:
     """On this file, new or of before."""
     engine = writer_engine(file)
-    db.metadata.create_all(engine)
+    statements.metadata.create_all(engine)
     engine.dispose()
     clock = HandClock()
     reads = SqliteReads(reader_engine(file))
@@ -155,8 +157,8 @@ class Distributed:
 
     def __post_init__(self) -> None:
         given = self.place.settings()
-        url, arguments = endpoints.database(given)
-        self.options = endpoints.kafka_options(given)
+        url, arguments = connection_options.database(given)
+        self.options = connection_options.kafka_options(given)
         self.pool = Pool(url, arguments, size=CONNECTIONS)
         of = self.place.partitions
         self.units = PostgresUnits(self.pool, self.clock, lambda *_: NO_CONFIG, partitions=of, ask=None)

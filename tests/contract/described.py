@@ -19,7 +19,7 @@ from jsonschema import Draft202012Validator
 from schemathesis import GenerationMode
 from schemathesis.core.result import Err
 
-from services.runtime.outbound import AsyncClient, Response
+from firsthour.runtime.http.client import AsyncClient, Response
 from tests.contract.systems import ADMIN
 
 ROLES = ("ingest", "marketing", "sales", "manager", "admin")

@@ -9,15 +9,15 @@ from typing import Any
 
 import asyncpg
 
+from firsthour.runtime import package_files, settings
+from firsthour.runtime.clock import HandClock
+from firsthour.runtime.config.reading import ConfigFiles
+from firsthour.runtime.http.client import ASGITransport, AsyncClient, Response
 from services import compose
 from services.compose import System
 from services.distributed import Distributed
 from services.notifier.channels.base import Message
 from services.notifier.channels.inbox import InboxChannel
-from services.runtime import files, settings
-from services.runtime.clock import HandClock
-from services.runtime.config import ConfigFiles
-from services.runtime.outbound import ASGITransport, AsyncClient, Response
 from tests.moved import EVERYTHING, open_moved
 from tests.places import Installed, Places
 
@@ -78,7 +78,7 @@ async def opened(
     `pages_more`: how far the embedded database may grow. `only`: these services."""
     told: list[Message] = []
     clock, channels = HandClock(), {"inbox": InboxChannel(told.append)}
-    known = config or files.examples()
+    known = config or package_files.examples()
     async with AsyncExitStack() as stack:
         place = None
         system: System | Distributed

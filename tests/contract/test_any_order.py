@@ -20,8 +20,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from firsthour.runtime.storage.unit import Unit
 from schemas.events import LeadRecycled
-from services.runtime.unit import Unit
 from tests.contract.systems import Opened, opened
 from tests.places import Places
 from tests.story import snippets

@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from firsthour.runtime.eventlog.log import Record
+from firsthour.runtime.processing.service import Handler
+from firsthour.runtime.storage import statements as db
+from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from services.distributed import Distributed
 from services.notifier.channels.base import Sent
 from services.notifier.claims import Claimed, Desk, Done, claim, record
-from services.runtime import db
-from services.runtime.log import Record
-from services.runtime.service import Handler
-from services.runtime.unit import Unit
 from tests.contract.systems import Opened, opened
 from tests.places import Places
 from tests.story import snippets

@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from deploy.local.postgres import Server
-from services.runtime.files import migrations
-from services.runtime.migrate import migrate
+from firsthour.runtime.package_files import migrations
+from firsthour.runtime.storage.migrate import migrate
 from tests.contract.conftest import Backend
 from tests.contract.systems import opened
 from tests.places import ICU, Places, asyncpg_url, distributed, do

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
-from services.runtime.unit import StorageError
+from firsthour.runtime.storage.unit import StorageError
 from tests.contract.systems import DATABASE, opened
 from tests.damaged import damage
 from tests.letters import waiting as letters_waiting

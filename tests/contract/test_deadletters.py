@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from firsthour.runtime.eventlog import dead_letters
+from firsthour.runtime.eventlog.dead_letters import GATEWAY, PUBLISHER, Retention
+from firsthour.runtime.storage import retention as housekeeping
+from firsthour.runtime.storage.unit import Unit
 from schemas.envelope import RECORD_BYTES_MAX
-from services.runtime import deadletters, housekeeping
-from services.runtime.deadletters import GATEWAY, PUBLISHER, Retention
-from services.runtime.unit import Unit
 from tests.contract.conftest import Backend, emitting
 from tests.contract.systems import opened
 from tests.letters import waiting as letters_waiting
@@ -26,7 +27,7 @@ def bury(unit: Unit, body: bytes, source: str = "website", **more: Any) -> str:
         "code": "1",
         "retention": SMALL,
     } | more
-    return deadletters.bury(unit.connection, at=unit.clock.real(), source=source, body=body, **given)
+    return dead_letters.bury(unit.connection, at=unit.clock.real(), source=source, body=body, **given)
 
 
 async def kept(backend: Backend, source: str = "website") -> list[bytes]:
@@ -73,7 +74,7 @@ async def test_many_small_letters_make_room_for_a_large_one(backend: Backend) ->
 async def test_letters_go_by_their_age_whatever_their_state(backend: Backend) -> None:
     first = await backend.units.run(lambda unit: bury(unit, b"first"))
     await backend.units.run(
-        lambda unit: deadletters.change(unit.connection, first, "retried", unit.clock.real(), "retried on events")
+        lambda unit: dead_letters.change(unit.connection, first, "retried", unit.clock.real(), "retried on events")
     )
     await backend.units.run(lambda unit: bury(unit, b"second"))
     backend.clock.advance(days=20)
@@ -84,7 +85,7 @@ async def test_letters_go_by_their_age_whatever_their_state(backend: Backend) ->
     assert gone == 2
     assert await kept(backend) == [b"third"]
     assert await backend.rows("SELECT count(*) FROM dead_letters") == [(1,)]
-    assert await total(backend) < 2 * deadletters.ROW_BYTES
+    assert await total(backend) < 2 * dead_letters.ROW_BYTES
 
 
 async def test_a_dropped_letter_has_no_body_any_more(tmp_path: Path, profile: Places | None) -> None:
@@ -94,7 +95,7 @@ async def test_a_dropped_letter_has_no_body_any_more(tmp_path: Path, profile: Pl
         assert (await world.client.post(f"/v1/deadletters/{letter}/drop")).json()["state"] == "dropped"
         shown = (await world.client.get(f"/v1/deadletters/{letter}")).json()
         assert (shown["body"], shown["bytes"], shown["state"]) == ("", 0, "dropped")
-        assert await world.rows("SELECT bytes FROM dead_letter_totals") == [(deadletters.ROW_BYTES,)]
+        assert await world.rows("SELECT bytes FROM dead_letter_totals") == [(dead_letters.ROW_BYTES,)]
 
 
 async def test_posts_of_robots_count_among_the_bytes_of_their_source(tmp_path: Path, profile: Places | None) -> None:
@@ -111,7 +112,7 @@ async def test_posts_of_robots_count_among_the_bytes_of_their_source(tmp_path: P
 async def test_a_list_goes_on_by_its_cursor(tmp_path: Path, profile: Places | None) -> None:
     def many(unit: Unit) -> None:
         for n in range(1_203):
-            bury(unit, b"%d" % n, retention=deadletters.DEFAULT)
+            bury(unit, b"%d" % n, retention=dead_letters.DEFAULT)
 
     async with opened(tmp_path / "data", profile) as world:
         await world.system.units.run(many)
@@ -139,7 +140,7 @@ async def test_a_record_that_the_broker_refused_is_published_by_a_retry_if_it_is
             emitting(["e1"], "lead")(unit)
             body = unit.rows.pop().body
             body += b" " * max(0, size - len(body) + 1)
-            more = {"consumer": PUBLISHER, "origin": "leads/0/1", "key": "lead", "retention": deadletters.DEFAULT}
+            more = {"consumer": PUBLISHER, "origin": "leads/0/1", "key": "lead", "retention": dead_letters.DEFAULT}
             return bury(unit, body, "e1", **more)
 
         letter = await world.system.units.run(refuse)
@@ -152,6 +153,6 @@ async def test_a_record_that_the_broker_refused_is_published_by_a_retry_if_it_is
 
 async def test_a_list_reads_no_bodies(backend: Backend) -> None:
     await backend.units.run(lambda unit: bury(unit, b"12345"))
-    [summary] = await backend.reads(deadletters.listed)
+    [summary] = await backend.reads(dead_letters.listed)
     assert summary.bytes == 5
     assert not hasattr(summary, "body")

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from schemas.events import LeadTouched
-from services.runtime.unit import Unit
 from tests.contract.conftest import Backend, open_embedded, read_all
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.runtime.worker import Ticker
+from firsthour.runtime.processing.worker import Ticker
 from tests.contract.systems import Opened, opened
 
 CLOCKS = "notifier.clocks"

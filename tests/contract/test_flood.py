@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from firsthour.runtime.eventlog import log
+from firsthour.runtime.eventlog.log import Record, TableLog, Tail, within
+from firsthour.runtime.processing import worker
+from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from schemas.envelope import RECORD_BYTES_MAX, RecordTooLargeError
 from schemas.events import LeadRecycled
 from services.compose import System
-from services.runtime import log, worker
-from services.runtime.log import Record, TableLog, Tail, within
-from services.runtime.unit import Unit
 from tests.contract.conftest import Backend, drain
 from tests.contract.systems import Opened, opened
 from tests.letters import waiting as letters_waiting

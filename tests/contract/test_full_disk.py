@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from firsthour.runtime import package_files
+from firsthour.runtime.eventlog.log import Row
+from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
-from services.runtime import files
-from services.runtime.log import Row
-from services.runtime.unit import StorageError, Unit
 from tests.contract.conftest import Embedded, drain, open_embedded
 from tests.contract.systems import DATABASE, Opened, opened, pages_of
 from tests.contract.test_worker import Handler
@@ -141,7 +141,7 @@ async def test_readiness_tells_of_commits_that_fail_and_of_their_end(tmp_path: P
 
 async def test_a_configuration_that_cannot_be_kept_yet_comes_into_force_once_it_is_kept(tmp_path: Path) -> None:
     config = tmp_path / "config"
-    shutil.copytree(files.examples(), config)
+    shutil.copytree(package_files.examples(), config)
     async with opened(tmp_path / "data", config=config) as world:
         before = world.system.resources.config.current.version
         team = config / "team.yaml"

@@ -7,24 +7,26 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.engine import Connection
 
+from firsthour.kernel.time_units import micros
+from firsthour.runtime.eventlog import dead_letters
+from firsthour.runtime.eventlog.dead_letters import DEFAULT
+from firsthour.runtime.http import idempotency
+from firsthour.runtime.processing.service import Sweep
+from firsthour.runtime.storage import retention, statements
+from firsthour.runtime.storage.retention import LOG_DAYS, SEEN_DAYS, Housekeeping
+from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from services.compose import all_services
 from services.reporting import store as reporting_store
-from services.runtime import db, deadletters, housekeeping, idempotency
-from services.runtime.clock import micros
-from services.runtime.deadletters import DEFAULT
-from services.runtime.housekeeping import LOG_DAYS, SEEN_DAYS, Housekeeping
-from services.runtime.service import Sweep
-from services.runtime.unit import Unit
 from tests.contract.conftest import Backend, emitting
 from tests.places import Places, do, embedded
 
 ROWS = 3_000
 STATEMENTS = {
-    "seen": housekeeping._SEEN,
-    "log": housekeeping._LOG,
-    "dead letters by age": deadletters._OLD,
-    "dead letters of a source": deadletters._OLDEST,
+    "seen": retention._SEEN,
+    "log": retention._LOG,
+    "dead letters by age": dead_letters._OLD,
+    "dead letters of a source": dead_letters._OLDEST,
     "answers": idempotency._SWEEP,
     "history": reporting_store._DROP,
 }
@@ -51,7 +53,7 @@ def fill(unit: Unit) -> None:
         do(unit, f"{into} {NUMBERS.format(rows=ROWS)} SELECT {select}")
 
 
-def plan_of(connection: Connection, statement: db.Sql) -> str:
+def plan_of(connection: Connection, statement: statements.Sql) -> str:
     """How the database finds the rows, with the tables counted."""
     text = statement.for_one(connection.dialect).text
     given = len(set(statement.for_one(connection.dialect).order))
@@ -60,7 +62,7 @@ def plan_of(connection: Connection, statement: db.Sql) -> str:
         rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {one.text}", (1,) * len(one.order)).all()
         return "\n".join(str(row[-1]) for row in rows)
     direct = connection.exec_driver_sql
-    for name, value in {**db.LOOK_UP, "plan_cache_mode": "force_generic_plan"}.items():
+    for name, value in {**statements.LOOK_UP, "plan_cache_mode": "force_generic_plan"}.items():
         direct(f"SET LOCAL {name} = {value}")
     direct(f"PREPARE asked AS {text}")
     values = ", ".join(["NULL"] * given)
@@ -91,7 +93,7 @@ async def test_marks_of_events_go_by_the_day(backend: Backend) -> None:
             do(unit, f"INSERT INTO seen VALUES ('c', 'e{n}', {day})")
 
     await backend.units.run(mark)
-    assert await backend.units.run(lambda unit: housekeeping.forget_seen(unit, 10)) == 1
+    assert await backend.units.run(lambda unit: retention.forget_seen(unit, 10)) == 1
     assert await backend.rows("SELECT event_id FROM seen ORDER BY event_id") == [("e1",), ("e2",)]
 
 
@@ -107,7 +109,7 @@ async def test_records_go_when_every_reader_is_past_them_and_a_week_has_gone(
         do(unit, "INSERT INTO cursors VALUES ('one', 'leads', 0, 4), ('other', 'leads', 0, 2)")
 
     def swept(unit: Unit) -> int:
-        return housekeeping.drop_read(unit, 10, topic=topics.LEADS)
+        return retention.drop_read(unit, 10, topic=topics.LEADS)
 
     assert await backend.units.run(swept) == 0, "nobody has read anything"
     await backend.units.run(readers)
@@ -125,7 +127,7 @@ async def test_a_topic_whose_reader_stands_still_keeps_no_other_topic(backend: B
     cursors = "INSERT INTO cursors VALUES ('stopped', 'leads', 0, 0), ('one', 'routes', 0, 50)"
     await backend.units.run(lambda unit: do(unit, cursors))
     gone = [
-        await backend.units.run(lambda unit, topic=topic: housekeeping.drop_read(unit, 10, topic=topic))  # type: ignore[misc]
+        await backend.units.run(lambda unit, topic=topic: retention.drop_read(unit, 10, topic=topic))  # type: ignore[misc]
         for topic in (topics.LEADS, topics.ROUTES)
     ]
     assert gone == [0, 10]
@@ -156,13 +158,13 @@ async def test_steps_are_sized_by_their_time(backend: Backend) -> None:
         pass
     assert (slow.left, fast.left) == (0, 0)
     assert min(slow.steps) <= 10
-    assert max(fast.steps) == housekeeping.ROWS_MAX
+    assert max(fast.steps) == retention.ROWS_MAX
 
 
 async def test_a_sweep_that_fails_keeps_no_other_from_its_work(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(housekeeping, "PAUSE_SECONDS_MIN", 0.0)
+    monkeypatch.setattr(retention, "PAUSE_SECONDS_MIN", 0.0)
 
     def broken(unit: Unit, limit: int) -> int:
         raise RuntimeError("no")
@@ -179,7 +181,7 @@ async def test_a_sweep_that_fails_keeps_no_other_from_its_work(
 async def test_the_embedded_log_goes_by_age_and_the_outbox_never(backend: Backend) -> None:
     await backend.units.run(emitting(["a"], "lead"))
     backend.clock.advance(days=400)
-    keeper = Housekeeping(housekeeping.sweeps(DEFAULT, embedded=False), backend.units)
+    keeper = Housekeeping(retention.sweeps(DEFAULT, embedded=False), backend.units)
     while await keeper.step():
         pass
     assert await backend.rows("SELECT event_id FROM log") == [("a",)]

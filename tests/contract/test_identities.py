@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from firsthour.runtime.eventlog.log import Record
+from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas.envelope import encode
 from schemas.events import Happened
-from services.runtime.log import Record
-from services.runtime.unit import StorageError, Unit
 from services.scoring.handlers import hear_events
 from services.scoring.identity import SHARED_MAX
 from tests.contract.systems import Opened, opened

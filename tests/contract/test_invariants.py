@@ -14,6 +14,10 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from firsthour.runtime.eventlog.log import Record
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.processing.worker import CursorMovedError, move_cursors
+from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
 from schemas.events import ActionAsked, LeadQualified, LeadTouched
 from services.notifier import store as notifier_store
@@ -23,10 +27,6 @@ from services.notifier.domain.page import LEASE
 from services.router import commands
 from services.router import store as router_store
 from services.router.domain.choosing import Inputs, replay
-from services.runtime.log import Record
-from services.runtime.problem import Problem
-from services.runtime.unit import StorageError, Unit
-from services.runtime.worker import CursorMovedError, move_cursors
 from tests.contract.conftest import Backend, drain, step
 from tests.contract.systems import Opened, opened
 from tests.places import Places, embedded

@@ -9,9 +9,9 @@ from typing import Final
 
 from sqlalchemy.util.concurrency import await_only
 
+from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from services.notifier.claims import Claimed, Desk, claim
-from services.runtime.unit import Unit
 from tests.contract.test_batches import life, road
 from tests.places import Places
 

@@ -9,11 +9,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 
+from firsthour.runtime.package_files import migrations
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.migrate import is_current, migrate
+from firsthour.runtime.storage.sqlite import writer_engine
 from services.compose import all_services
-from services.runtime import db
-from services.runtime.files import migrations
-from services.runtime.migrate import is_current, migrate
-from services.runtime.sqlite import writer_engine
 
 
 def test_the_history_leads_to_the_tables_the_code_speaks_of(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_the_history_leads_to_the_tables_the_code_speaks_of(tmp_path: Path) -> N
     with writer_engine(tmp_path / "new.db").begin() as connection:
         assert migrate(connection)
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, db.metadata) == []
+        assert compare_metadata(context, statements.metadata) == []
 
 
 def test_migrating_again_changes_nothing(tmp_path: Path) -> None:

@@ -10,14 +10,15 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from firsthour.runtime.connectivity import connection_options
+from firsthour.runtime.eventlog import publisher
+from firsthour.runtime.eventlog.durable_append import BrokerError
+from firsthour.runtime.eventlog.log import Record
+from firsthour.runtime.eventlog.publisher import Publisher
+from firsthour.runtime.storage.postgres import Pool
+from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from schemas.events import LeadTouched
-from services.runtime import endpoints, publisher
-from services.runtime.intake import BrokerError
-from services.runtime.log import Record
-from services.runtime.postgres import Pool
-from services.runtime.publisher import Publisher
-from services.runtime.unit import Unit
 from tests.contract.conftest import Distributed, drain, emitting, opened_distributed, read_all
 from tests.places import Installed, Places, asyncpg_url, do
 
@@ -66,7 +67,7 @@ async def place(places: Places) -> AsyncIterator[Installed]:
 @asynccontextmanager
 async def publishing(place: Installed, sink: Sink) -> AsyncIterator[Publisher]:
     """A process that publishes to there."""
-    url, arguments = endpoints.database(place.settings())
+    url, arguments = connection_options.database(place.settings())
     made = Publisher(Pool(url, arguments, size=2), sink, place.partitions)
     yield made
     sink.takes = None

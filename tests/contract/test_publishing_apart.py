@@ -12,15 +12,16 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy.local import kafka as local_kafka
 from deploy.local.kafka import Cluster
+from firsthour.runtime.connectivity import connection_options
+from firsthour.runtime.eventlog import outbox, publisher
+from firsthour.runtime.eventlog.dead_letters import PUBLISHER
+from firsthour.runtime.eventlog.durable_append import BrokerError, RefusedError
+from firsthour.runtime.eventlog.log import Place, Record, partition_of
+from firsthour.runtime.eventlog.publisher import Publisher
+from firsthour.runtime.storage.postgres import Pool
+from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
 from schemas.events import LeadTouched
-from services.runtime import endpoints, outbox, publisher
-from services.runtime.deadletters import PUBLISHER
-from services.runtime.intake import BrokerError, RefusedError
-from services.runtime.log import Place, Record, partition_of
-from services.runtime.postgres import Pool
-from services.runtime.publisher import Publisher
-from services.runtime.unit import StorageError, Unit
 from tests.contract.conftest import LOOK_SECONDS, Distributed, emitting, opened_distributed, read_all
 from tests.letters import waiting as letters_waiting
 from tests.places import Installed, Places, do
@@ -76,7 +77,7 @@ async def running(writer: Distributed, sink: Sink, apart: Sink | None = None) ->
 
 
 def publisher_of(writer: Distributed, sink: Sink, apart: Sink | None = None) -> Publisher:
-    url, arguments = endpoints.database(writer.place.settings())
+    url, arguments = connection_options.database(writer.place.settings())
     pool = Pool(url, arguments, size=publisher.CONNECTIONS)
     return Publisher(pool, sink, writer.place.partitions, apart=apart, clock=writer.clock)
 

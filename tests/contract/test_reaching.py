@@ -18,12 +18,16 @@ from deploy.local import kafka as local_kafka
 from deploy.local import launch, machine
 from deploy.local import postgres as local_postgres
 from deploy.local.postgres import Server
+from firsthour.runtime import settings
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.connectivity import connection_options, diagnosis, kafka
+from firsthour.runtime.connectivity import postgres as database_look
+from firsthour.runtime.connectivity.diagnosis import Trouble, TroubleError
+from firsthour.runtime.eventlog import kafka_admin
+from firsthour.runtime.eventlog.kafka_admin import create_topics, ends, examine
+from firsthour.runtime.settings import Settings
+from firsthour.runtime.storage import migrate
 from schemas import topics
-from services.runtime import database_look, endpoints, kafka_admin, kafka_link, migrate, reach, settings
-from services.runtime.clock import HostClock
-from services.runtime.kafka_admin import create_topics, ends, examine
-from services.runtime.reach import Trouble, TroubleError
-from services.runtime.settings import Settings
 from services.tools import doctor
 from tests.fakes.certificates import Authority
 
@@ -40,7 +44,7 @@ def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "SECONDS", 20.0)  # the machine that runs tests may be busy with others
+    monkeypatch.setattr(diagnosis, "SECONDS", 20.0)  # the machine that runs tests may be busy with others
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +149,7 @@ async def test_every_way_of_speaking_with_brokers_works(guarded: Guarded, listen
     assert (await only(examine(known))).kind == "missing"
     assert sorted(await create_topics(known)) == sorted(prefix + name for name in topics.ALL)
     assert await examine(known) == []
-    producer = AIOKafkaProducer(**endpoints.kafka_options(known), acks="all")
+    producer = AIOKafkaProducer(**connection_options.kafka_options(known), acks="all")
     await producer.start()
     try:
         await producer.send_and_wait(f"{prefix}leads", b"{}", partition=1)
@@ -166,7 +170,7 @@ async def test_topics_are_made_once_however_many_make_them(guarded: Guarded) -> 
 async def test_topics_made_otherwise_are_told_and_left_as_they_are(guarded: Guarded) -> None:
     known = guarded.settings("PLAINTEXT", kafka_prefix="otherwise.", kafka_partitions=4)
     config = {"retention.ms": str(3_600_000), "cleanup.policy": "compact", "max.message.bytes": "1000"}
-    async with kafka_link.anywhere(known) as link:
+    async with kafka.anywhere(known) as link:
         await link.create(["otherwise.leads"], 3, 1, config)
         await link.create(["otherwise.pages"], 4, 1, {"retention.ms": "-1"})
     assert sorted(await create_topics(known)) == ["otherwise.actions", "otherwise.events", "otherwise.routes"]
@@ -265,7 +269,7 @@ def distributed(url: str, **more: Any) -> Settings:
 
 
 async def migrated(known: Settings) -> None:
-    url, arguments = endpoints.database(known)
+    url, arguments = connection_options.database(known)
     engine = create_async_engine(url, connect_args=arguments)
     async with engine.begin() as connection:
         await connection.run_sync(migrate.migrate)
@@ -411,7 +415,7 @@ async def test_a_port_where_nothing_listens_is_told(look: Look) -> None:
 
 @either
 async def test_a_host_that_takes_no_connection_is_told(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "SECONDS", 0.3)
+    monkeypatch.setattr(diagnosis, "SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         address = full.getsockname()
         waiting = [socket.socket() for _ in range(4)]
@@ -428,7 +432,7 @@ async def test_a_host_that_takes_no_connection_is_told(look: Look, monkeypatch: 
 
 @either
 async def test_somebody_who_never_answers_is_told(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "SECONDS", 0.3)
+    monkeypatch.setattr(diagnosis, "SECONDS", 0.3)
     async with answering(None) as port:
         trouble = await only(look("127.0.0.1", port))
     assert (trouble.kind, "says nothing" in trouble.said) == ("silent", True)

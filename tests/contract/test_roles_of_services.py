@@ -6,15 +6,15 @@ import pytest
 
 import services.compose  # noqa: F401  # every table there is
 from deploy.local.postgres import QueryError, Server
-from services.runtime import applied, db, grants  # noqa: F401  # applied: its table
-from services.runtime.database_look import examine_database
-from services.runtime.grants import SERVICES, UnownedTableError, owner, rights
-from services.runtime.settings import load
+from firsthour.runtime.connectivity.postgres import examine_database
+from firsthour.runtime.settings import load
+from firsthour.runtime.storage import config_versions, grants, statements  # noqa: F401  # applied: its table
+from firsthour.runtime.storage.grants import SERVICES, UnownedTableError, owner, rights
 from services.tools.cli_apply import prepare_database
 from tests import roles
 
 DATABASE = "of_roles"
-TABLES = sorted(db.metadata.tables)
+TABLES = sorted(statements.metadata.tables)
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,13 @@ import pytest
 from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
-from services.runtime.clock import HandClock
-from services.runtime.intake import AGE_MAX, BrokerError, Intake, Producer, hand_over
-from services.runtime.log import Row
-from services.runtime.settings import Settings
-from services.runtime.spool import FILE, HEAD_BYTES, Spool
-from services.runtime.sqlite import hold
-from services.runtime.unit import StorageError
+from firsthour.runtime.clock import HandClock
+from firsthour.runtime.eventlog.durable_append import AGE_MAX, BrokerError, Intake, Producer, hand_over
+from firsthour.runtime.eventlog.log import Row
+from firsthour.runtime.eventlog.spool import FILE, HEAD_BYTES, Spool
+from firsthour.runtime.settings import Settings
+from firsthour.runtime.storage.sqlite import hold
+from firsthour.runtime.storage.unit import StorageError
 from services.tools import cli_spool
 from tests.unit.runtime.test_intake import Broker, row
 
@@ -33,9 +33,9 @@ MIB = 1024 * 1024
 SPOOLING = """
 import asyncio, sys
 from pathlib import Path
-from services.runtime.clock import HostClock
-from services.runtime.log import Row
-from services.runtime.spool import Spool
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.eventlog.log import Row
+from firsthour.runtime.eventlog.spool import Spool
 
 async def client(spool, key):
     for n in range(10_000):

@@ -20,20 +20,23 @@ from sqlalchemy.pool import NullPool
 
 import services
 from deploy.local.postgres import Server
-from services.runtime import auth, db, idempotency, outbox, publisher
-from services.runtime.clock import HandClock, moment
-from services.runtime.config import Config
-from services.runtime.migrate import is_current, migrate
-from services.runtime.outbox import Waiting
-from services.runtime.unit import Unit
+from firsthour.kernel.config import Config
+from firsthour.kernel.time_units import moment
+from firsthour.runtime.clock import HandClock
+from firsthour.runtime.eventlog import outbox, publisher
+from firsthour.runtime.eventlog.outbox import Waiting
+from firsthour.runtime.http import auth, idempotency
+from firsthour.runtime.storage import statements as db
+from firsthour.runtime.storage.migrate import is_current, migrate
+from firsthour.runtime.storage.unit import Unit
 
 T = TypeVar("T")
 Run = Callable[[Callable[[Connection], T]], T]
 SMALL = {"applied", "api_keys", "router_reps", "router_turns"}  # tables with few rows
 RARE = {
     "services.reporting.store._COUNTS",
-    "services.runtime.spool._HEAD",
-    "services.runtime.spool._OLDEST",
+    "firsthour.runtime.eventlog.spool._HEAD",
+    "firsthour.runtime.eventlog.spool._OLDEST",
 }  # asked now and then; the last two are for SQLite
 
 

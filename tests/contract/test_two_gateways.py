@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from firsthour.runtime.clock import HandClock
+from firsthour.runtime.eventlog import kafka_admin
+from firsthour.runtime.eventlog.log import partition_of
+from firsthour.runtime.http.client import AsyncClient, Response
 from schemas import topics
 from schemas.events import Routed
 from services.notifier.channels.inbox import InboxChannel
-from services.runtime import kafka_admin
-from services.runtime.clock import HandClock
-from services.runtime.log import partition_of
-from services.runtime.outbound import AsyncClient, Response
 from tests.contract.systems import ADMIN, client_of
 from tests.moved import Moved, open_moved
 from tests.places import Installed, Places

@@ -6,12 +6,12 @@ from functools import partial
 import pytest
 import sqlalchemy as sa
 
+from firsthour.runtime.eventlog.log import Row, cursors
+from firsthour.runtime.storage import installation, statements
+from firsthour.runtime.storage.sqlite import PASSED_OVER_MAX
+from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from schemas import topics
 from schemas.events import LeadTouched
-from services.runtime import db, meta
-from services.runtime.log import Row, cursors
-from services.runtime.sqlite import PASSED_OVER_MAX
-from services.runtime.unit import Lane, StorageError, Unit
 from tests.contract.conftest import Backend
 from tests.places import Places, do, embedded
 
@@ -22,11 +22,15 @@ NO_ROOM_THERE = (
 )
 
 
-_NAME = db.Sql(lambda f: f.upsert(meta.meta, ["name"]))
-_CHANGE = db.Sql(
-    lambda _: sa.update(meta.meta).where(meta.meta.c.name == sa.bindparam("named")).values(value=sa.bindparam("to"))
+_NAME = statements.Sql(lambda f: f.upsert(installation.meta, ["name"]))
+_CHANGE = statements.Sql(
+    lambda _: (
+        sa.update(installation.meta)
+        .where(installation.meta.c.name == sa.bindparam("named"))
+        .values(value=sa.bindparam("to"))
+    )
 )
-_BEGIN = db.Sql(lambda f: f.insert(cursors).values({c.name: sa.bindparam(c.name) for c in cursors.columns}))
+_BEGIN = statements.Sql(lambda f: f.insert(cursors).values({c.name: sa.bindparam(c.name) for c in cursors.columns}))
 
 
 def say(unit: Unit, key: str) -> None:
@@ -43,7 +47,7 @@ async def test_state_whose_event_cannot_be_appended_is_not_kept_either(
     await backend.units.run(make)
 
     def work(unit: Unit) -> None:
-        meta.put(unit.connection, "changed", "yes")
+        installation.put(unit.connection, "changed", "yes")
         say(unit, "boom")
 
     with pytest.raises(Exception, match="no"):
@@ -113,7 +117,7 @@ async def test_what_is_stored_together_is_stored_as_one_after_the_other(backend:
 
     def work(unit: Unit) -> None:
         begun = [("test", "leads", n, 7 * n) for n in range(3)]
-        db.together(
+        statements.together(
             unit.connection,
             (_CHANGE, [("2", "a"), ("3", "nobody")]),
             (_BEGIN, begun),

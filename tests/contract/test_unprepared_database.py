@@ -9,12 +9,15 @@ import pytest
 import sqlalchemy as sa
 
 from deploy.local.postgres import Server
-from services.runtime import database_look, db, endpoints, settings
-from services.runtime.clock import HandClock
-from services.runtime.migrate import UnknownTablesError, is_current, migrate, state
-from services.runtime.postgres import Pool, PostgresReads, PostgresUnits, open_engine
-from services.runtime.sqlite import writer_engine
-from services.runtime.unit import StorageError
+from firsthour.runtime import settings
+from firsthour.runtime.clock import HandClock
+from firsthour.runtime.connectivity import connection_options
+from firsthour.runtime.connectivity import postgres as database_look
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.migrate import UnknownTablesError, is_current, migrate, state
+from firsthour.runtime.storage.postgres import Pool, PostgresReads, PostgresUnits, open_engine
+from firsthour.runtime.storage.sqlite import writer_engine
+from firsthour.runtime.storage.unit import StorageError
 from tests.contract.conftest import NO_CONFIG
 from tests.e2e.processes import ROOT, environment
 from tests.places import do
@@ -54,7 +57,7 @@ def test_a_forgotten_migrate_is_one_sentence_of_every_command(
 
 async def test_a_statement_on_tables_that_are_not_there_is_a_state_to_wait_for(unprepared: str) -> None:
     known = settings.load(database_url=unprepared, kafka_bootstrap="127.0.0.1:1")
-    url, arguments = endpoints.database(known)
+    url, arguments = connection_options.database(known)
     reads = PostgresReads(open_engine(url, arguments, size=1))
     with pytest.raises(StorageError, match="run `firsthour migrate`"):
         await reads(lambda connection: connection.execute(sa.text("SELECT * FROM applied")))
@@ -64,11 +67,11 @@ async def test_a_statement_on_tables_that_are_not_there_is_a_state_to_wait_for(u
 
 
 _ALTER = sa.text('ALTER TABLE kept ALTER COLUMN name TYPE text COLLATE "C"')
-_KEPT = db.Sql(lambda _: sa.select(sa.column("name")).select_from(sa.table("kept")))
+_KEPT = statements.Sql(lambda _: sa.select(sa.column("name")).select_from(sa.table("kept")))
 
 
 async def test_a_migration_under_a_process_that_runs_fails_no_unit_and_no_reading(unprepared: str) -> None:
-    url, arguments = endpoints.database(settings.load(database_url=unprepared, kafka_bootstrap="127.0.0.1:1"))
+    url, arguments = connection_options.database(settings.load(database_url=unprepared, kafka_bootstrap="127.0.0.1:1"))
     pool, engine = Pool(url, arguments, size=1), open_engine(url, arguments, size=1)
     units = PostgresUnits(pool, HandClock(), lambda *_: NO_CONFIG, partitions=1, ask=None)
     reads = PostgresReads(open_engine(url, arguments, size=1))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from firsthour.runtime.eventlog.durable_append import BrokerError
+from firsthour.runtime.eventlog.log import Place
 from schemas import topics
 from services.distributed import Distributed
-from services.runtime.intake import BrokerError
-from services.runtime.log import Place
 from tests.contract.conftest import emitting
 from tests.contract.systems import Opened, opened
 from tests.places import Places

@@ -11,18 +11,21 @@ import pytest
 
 from deploy.local.kafka import Cluster
 from deploy.local.postgres import Server
+from firsthour.runtime import package_files, settings
+from firsthour.runtime.clock import HandClock
+from firsthour.runtime.config.reading import NAMES, load
+from firsthour.runtime.connectivity import connection_options
+from firsthour.runtime.eventlog import kafka_admin
+from firsthour.runtime.eventlog.log import partition_of
+from firsthour.runtime.http.client import ASGITransport, AsyncClient
+from firsthour.runtime.settings import Settings
+from firsthour.runtime.storage import config_versions
+from firsthour.runtime.storage.migrate import migrate
+from firsthour.runtime.storage.postgres import Pool, PostgresUnits, open_engine
+from firsthour.runtime.storage.unit import Unit
 from services.compose import run_all
 from services.distributed import Distributed, open_distributed
 from services.notifier.channels.inbox import InboxChannel
-from services.runtime import applied, endpoints, files, kafka_admin, settings
-from services.runtime.clock import HandClock
-from services.runtime.config import NAMES, load
-from services.runtime.log import partition_of
-from services.runtime.migrate import migrate
-from services.runtime.outbound import ASGITransport, AsyncClient
-from services.runtime.postgres import Pool, PostgresUnits, open_engine
-from services.runtime.settings import Settings
-from services.runtime.unit import Unit
 from services.tools import settled
 from tests.places import do
 
@@ -67,7 +70,7 @@ class World:
 async def prepare(known: Settings, clock: HandClock) -> None:
     """Tables, topics and the example configuration."""
     await kafka_admin.create_topics(known)
-    url, arguments = endpoints.database(known)
+    url, arguments = connection_options.database(known)
     engine = open_engine(url, arguments, size=1)
     async with engine.begin() as connection:
         await connection.run_sync(migrate)
@@ -75,7 +78,7 @@ async def prepare(known: Settings, clock: HandClock) -> None:
     texts = {name: (known.config_dir / name).read_bytes() for name in NAMES}
     await engine.dispose()
     units = PostgresUnits(Pool(url, arguments, size=1), clock, lambda *_: config, partitions=PARTITIONS, ask=None)
-    await units.run(lambda unit: applied.apply(unit, config, texts, None))
+    await units.run(lambda unit: config_versions.apply(unit, config, texts, None))
     await units.close()
 
 
@@ -94,7 +97,7 @@ async def world(kafka: Cluster, database: str, tmp_path: Path) -> AsyncIterator[
         kafka_bootstrap=kafka.bootstrap,
         kafka_prefix=f"verify-{tmp_path.parent.name}-{tmp_path.name}.",
         kafka_partitions=PARTITIONS,
-        config_dir=files.examples(),
+        config_dir=package_files.examples(),
         data_dir=tmp_path / "data",
         admin_key=ADMIN,
     )

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from firsthour.runtime.eventlog.log import Record, Row
+from firsthour.runtime.processing import worker
+from firsthour.runtime.processing.worker import CursorMovedError, PoisonedError, move_cursors
+from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
-from services.runtime import worker
-from services.runtime.log import Record, Row
-from services.runtime.unit import StorageError, Unit
-from services.runtime.worker import CursorMovedError, PoisonedError, move_cursors
 from tests.contract import conftest
 from tests.contract.conftest import Backend, step
 from tests.letters import waiting as letters_waiting
@@ -96,7 +96,7 @@ async def test_one_poisonous_event_is_kept_and_the_rest_goes_on(backend: Backend
     letters = await backend.reads(letters_waiting)
     assert [(letter.source, letter.tries) for letter in letters] == [("bad", worker.TRIES_MAX)]
     assert b'"bad"' in letters[0].body
-    assert letters[0].error.startswith("ValueError at services/runtime/")
+    assert letters[0].error.startswith("ValueError at firsthour/runtime/")
     assert "corp" not in letters[0].error
 
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from deploy.local import children, jars, kafka, machine, postgres
-from services.runtime import files
+from firsthour.runtime import package_files
 from services.tools.replay_rows import InputError, Source
 from tests.e2e.distributed import distributed
 from tests.e2e.processes import ADMIN
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.replay", add_help=False, allow_abbrev=False)
     parser.add_argument("--kafka-version", default=kafka.VERSION)
     parser.add_argument("--brokers", type=int, default=1)
-    parser.add_argument("--config", type=Path, default=files.examples())
+    parser.add_argument("--config", type=Path, default=package_files.examples())
     asked, rest = parser.parse_known_args(options)
     try:
         Source(Path(file))  # before anything is started

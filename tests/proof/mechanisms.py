@@ -37,15 +37,17 @@ REMOVALS = (
     Removal(
         "I1",
         "the answer waits for the commit",
-        "services/runtime/sqlite.py",
+        "firsthour/runtime/storage/sqlite.py",
         "            self._queue.appends.append((rows, done))\n            self._waiting.notify()\n        await done",
         "            self._queue.appends.append((rows, done))\n            self._waiting.notify()",
     ),
-    Removal("I1", "commits reach the disk", "services/runtime/sqlite.py", "synchronous=FULL", "synchronous=OFF"),
+    Removal(
+        "I1", "commits reach the disk", "firsthour/runtime/storage/sqlite.py", "synchronous=FULL", "synchronous=OFF"
+    ),
     Removal(
         "I2",
         "the cursor's compare-and-set",
-        "services/runtime/worker.py",
+        "firsthour/runtime/processing/worker.py",
         "    if _MOVE.many(unit.connection, rows) != len(moves):\n",
         "    if _MOVE.many(unit.connection, rows) < 0:\n",
         ("tests/contract/test_units.py", "tests/contract/test_worker.py", "tests/contract/test_kafka.py"),
@@ -53,7 +55,7 @@ REMOVALS = (
     Removal(
         "I2",
         "the cursor's compare-and-set, past one machine",
-        "services/runtime/worker.py",
+        "firsthour/runtime/processing/worker.py",
         "            cursors.c.position == given.c.was,\n",
         "",
         ("tests/contract/test_units.py", "tests/contract/test_worker.py", "tests/contract/test_kafka.py"),
@@ -61,14 +63,14 @@ REMOVALS = (
     Removal(
         "I2",
         "`seen`",
-        "services/runtime/worker.py",
+        "firsthour/runtime/processing/worker.py",
         "        if record.event_id in new:\n",
         "        if True:\n",
     ),
     Removal(
         "I2",
         "state, events and cursor in one transaction",
-        "services/runtime/sqlite.py",
+        "firsthour/runtime/storage/sqlite.py",
         "                result = work(unit)\n",
         "                result = work(unit)\n                connection.exec_driver_sql('COMMIT')\n"
         "                connection.exec_driver_sql('BEGIN IMMEDIATE')\n",
@@ -185,7 +187,7 @@ REMOVALS = (
     Removal(
         "order",
         "the publisher's lock",
-        "services/runtime/outbox.py",
+        "firsthour/runtime/eventlog/outbox.py",
         "    lock = sa.func.pg_try_advisory_xact_lock(given.c.kind, sa.cast(given.c.partition, sa.Integer))\n",
         "    lock = sa.true()\n",
         ("tests/contract/test_publisher.py",),
@@ -217,7 +219,7 @@ REMOVALS = (
     Removal(
         "I1",
         "the spool's precedence",
-        "services/runtime/intake.py",
+        "firsthour/runtime/eventlog/durable_append.py",
         "        if not self._spooling:\n            try:\n                await self._producer.send(rows, seconds)\n",
         "        if True:\n            try:\n                await self._producer.send(rows, seconds)\n",
         ("tests/unit/runtime/test_intake.py",),

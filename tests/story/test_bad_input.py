@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.runtime.outbound import Response
+from firsthour.runtime.http.client import Response
 from tests.story.conftest import Opened
 from tests.story.world import ADMIN, World
 

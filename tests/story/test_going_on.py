@@ -2,9 +2,9 @@
 
 import pytest
 
+from firsthour.runtime.storage.sqlite import AlreadyRunningError
+from firsthour.runtime.storage.unit import StorageError
 from services import compose
-from services.runtime.sqlite import AlreadyRunningError
-from services.runtime.unit import StorageError
 from tests.places import Places, embedded
 from tests.story.conftest import Opened
 from tests.story.snippets import reps

@@ -5,8 +5,8 @@ from typing import Final
 import pytest
 from fastapi.routing import iter_route_contexts
 
+from firsthour.runtime.http.auth import READ, ROLES
 from services.gateway.app import Gateway
-from services.runtime.auth import READ, ROLES
 from tests.story.world import World
 
 ANYBODY: Final = None

@@ -3,7 +3,7 @@
 import json
 from urllib.parse import urlencode
 
-from services.runtime.outbound import Response
+from firsthour.runtime.http.client import Response
 from tests.story.conftest import Opened
 from tests.story.world import World
 

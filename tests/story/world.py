@@ -15,6 +15,15 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from firsthour.kernel.time_units import micros, moment
+from firsthour.runtime import settings
+from firsthour.runtime.clock import HandClock
+from firsthour.runtime.config.reading import ConfigFiles
+from firsthour.runtime.eventlog import kafka_admin
+from firsthour.runtime.eventlog.log import Row
+from firsthour.runtime.http import auth
+from firsthour.runtime.http.client import ASGITransport, AsyncClient, Response
+from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from services import compose
 from services.compose import System
@@ -23,12 +32,6 @@ from services.notifier.channels.base import Channel, Message
 from services.notifier.channels.email import EmailChannel, server
 from services.notifier.channels.inbox import InboxChannel
 from services.notifier.channels.slack import SlackChannel
-from services.runtime import auth, kafka_admin, settings
-from services.runtime.clock import HandClock, micros, moment
-from services.runtime.config import ConfigFiles
-from services.runtime.log import Row
-from services.runtime.outbound import ASGITransport, AsyncClient, Response
-from services.runtime.unit import Unit
 from services.tools import verify
 from tests.fakes.slack import FakeSlack
 from tests.fakes.smtp import FakeSmtp

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from services.runtime import grants, settings
+from firsthour.runtime import settings
+from firsthour.runtime.storage import grants
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -112,7 +113,7 @@ def test_what_is_copied_is_there_and_is_sent_to_the_builder() -> None:
     for path in copied():
         assert (ROOT / path).exists(), path
         assert sent(path), path
-    assert sent("services/runtime/settings.py")
+    assert sent("firsthour/runtime/settings.py")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime import config, files
-from services.runtime.settings import PREFIX, Settings
+from firsthour.runtime import package_files
+from firsthour.runtime.config import reading
+from firsthour.runtime.settings import PREFIX, Settings
 from services.tools import documents
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,9 +103,9 @@ def test_every_link_to_a_file_leads_somewhere(path: Path) -> None:
     assert missing == []
 
 
-@pytest.mark.skipif(not (files.examples() / "agreement.yaml").exists(), reason="there are no examples yet")
+@pytest.mark.skipif(not (package_files.examples() / "agreement.yaml").exists(), reason="there are no examples yet")
 def test_the_example_configuration_can_be_put_in_force() -> None:
-    loaded = config.load(files.examples())
+    loaded = reading.load(package_files.examples())
     assert loaded.agreement.name
     assert loaded.version
 
@@ -120,7 +121,7 @@ def test_every_decision_is_listed_and_says_what_it_costs() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [path for room in ("schemas", "services") for path in sorted((ROOT / room).rglob("__init__.py"))],
+    [path for room in ("schemas", "firsthour", "services") for path in sorted((ROOT / room).rglob("__init__.py"))],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_a_room_opens_with_a_sentence_and_nothing_else(path: Path) -> None:

@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Final
 from urllib.parse import unquote
 
+from firsthour.kernel import normalisation
 from services.gateway.domain.values import Json, UnmappableError
-from services.runtime import normalise
 
 STRUCTURED: Final = "application/cloudevents+json"
 BATCH: Final = "application/cloudevents-batch+json"
@@ -35,8 +35,8 @@ def short_form(event: Mapping[str, Json], parse: Parse, where: str = "#") -> dic
             made[name] = event[name]
     subject, data = event.get("subject"), made["data"]
     if type(subject) is str and "@" in subject and not (type(data) is dict and data.get("email")):
-        with suppress(normalise.MalformedError):  # a subject may be anything
-            made["email"] = normalise.email(subject)
+        with suppress(normalisation.MalformedError):  # a subject may be anything
+            made["email"] = normalisation.email(subject)
     return made
 
 

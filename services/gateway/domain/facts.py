@@ -7,12 +7,12 @@ while the data is walked, so that the cost is linear in the size of the body.
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from firsthour.kernel import normalisation
 from schemas.conditions import EVENT_FIELDS
 from schemas.events import Facts, Value
 from schemas.facts import IDENTIFIERS, is_product_fact
 from services.gateway.domain import values
 from services.gateway.domain.values import Json, UnmappableError
-from services.runtime import normalise
 
 NAME_MAX: Final = 100  # characters of a field's name
 FIELDS_MAX: Final = 200  # facts and fields of one event
@@ -156,4 +156,4 @@ def _name(name: str) -> str:
     """A field's name: one word."""
     if name and name.isascii() and name.isprintable() and " " not in name:
         return name[:NAME_MAX]
-    return "_".join(normalise.clean(name, NAME_MAX).split()) or "unnamed"
+    return "_".join(normalisation.clean(name, NAME_MAX).split()) or "unnamed"

@@ -13,13 +13,13 @@ from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
+from firsthour.kernel import normalisation
+from firsthour.kernel.plausible_times import is_possible
 from schemas.events import ABOUT_NO_LEAD, FLAG_FACTS, FLAG_TIME, OUTSIDE_TYPES, Facts, Happened, Value
 from schemas.values import did_you_mean, shown
 from services.gateway.domain import values
 from services.gateway.domain.facts import NAME_MAX, Sorter
 from services.gateway.domain.values import Json, UnmappableError
-from services.runtime import normalise
-from services.runtime.moments import is_possible
 
 NAMESPACE: Final = uuid5(NAMESPACE_URL, "urn:firsthour:events")
 _IN_NAMESPACE: Final = sha1(NAMESPACE.bytes, usedforsecurity=False)
@@ -180,9 +180,9 @@ def _identifiers(
             f"{where}/email", "is missing", "say whose event this is: email, phone, crm_id or anonymous_id"
         )
     # An identifier that is malformed is kept under another name: a person may still be able to read it.
-    if wrong_email and (readable := normalise.clean(wrong_email.given, ID_MAX)):
+    if wrong_email and (readable := normalisation.clean(wrong_email.given, ID_MAX)):
         person["custom.email"] = readable
-    if wrong_phone and (readable := normalise.clean(wrong_phone.given, ID_MAX)):
+    if wrong_phone and (readable := normalisation.clean(wrong_phone.given, ID_MAX)):
         person["phone"] = readable
     return email, phone, crm_id, anonymous_id
 
@@ -204,8 +204,8 @@ def _email(sent: Mapping[str, Json], data: Mapping[str, Json], where: str) -> tu
     if given is None:
         return None, None
     try:
-        return normalise.email(given), None
-    except normalise.MalformedError as wrong:
+        return normalisation.email(given), None
+    except normalisation.MalformedError as wrong:
         place = _place(sent, "email", where)
         return None, _Malformed(place, f"is no address: {_within(wrong.what)}", wrong.remedy, given)
 
@@ -218,18 +218,18 @@ def _phone(
         return None, None
     country = str(person.get("country") or person.get("company.country") or "") or None
     try:
-        return normalise.phone(given, country), None
-    except normalise.MalformedError as wrong:
+        return normalisation.phone(given, country), None
+    except normalisation.MalformedError as wrong:
         if given[:1] == " ":  # the plus of an international number, posted without encoding, is decoded as a blank
-            with suppress(normalise.MalformedError):
-                return normalise.phone("+" + given.lstrip(), None), None
+            with suppress(normalisation.MalformedError):
+                return normalisation.phone("+" + given.lstrip(), None), None
         place = _place(sent, "phone", where)
         return None, _Malformed(place, f"is no number: {_within(wrong.what)}", wrong.remedy, given)
 
 
 def _own_id(sent: Mapping[str, Json], data: Mapping[str, Json], name: str, where: str) -> str | None:
     given = _given(sent, data, name, where)
-    return None if given is None else normalise.clean(given) or None
+    return None if given is None else normalisation.clean(given) or None
 
 
 def _given(sent: Mapping[str, Json], data: Mapping[str, Json], name: str, where: str) -> str | None:
@@ -260,8 +260,8 @@ def _touch(fields: Facts) -> None:
         fields["answered"] = values.truth(fields["answered"]) is True
     address = fields.get("rep_email")
     if type(address) is str:
-        with suppress(normalise.MalformedError):  # the touch counts, whoever made it
-            fields["rep_email"] = normalise.email(address)
+        with suppress(normalisation.MalformedError):  # the touch counts, whoever made it
+            fields["rep_email"] = normalisation.email(address)
 
 
 def _opportunity(fields: Facts) -> None:

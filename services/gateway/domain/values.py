@@ -7,10 +7,10 @@ from typing import Final
 
 import msgspec
 
+from firsthour.kernel import normalisation
+from firsthour.kernel.countries import CODES
+from firsthour.kernel.time_units import EPOCH
 from schemas.events import Value
-from services.runtime import normalise
-from services.runtime.clock import EPOCH
-from services.runtime.countries import CODES
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 
@@ -49,9 +49,9 @@ class UnmappableError(ValueError):
 
 def cleaned(text: str) -> str:
     """`normalise.clean`, with a shortcut for what is clean already, as nearly everything is."""
-    if text.isascii() and text.isprintable() and len(text) <= normalise.TEXT_MAX:
+    if text.isascii() and text.isprintable() and len(text) <= normalisation.TEXT_MAX:
         return text.strip()
-    return normalise.clean(text)
+    return normalisation.clean(text)
 
 
 def plain(value: Json) -> Value | None:
@@ -63,14 +63,14 @@ def plain(value: Json) -> Value | None:
     if isinstance(value, list):
         if any(isinstance(item, list | dict) for item in value):
             return None
-        return normalise.clean(_joined(value)) or None
+        return normalisation.clean(_joined(value)) or None
     return value
 
 
 def _joined(items: list[Json]) -> str:
     """The items as one text; those beyond what is kept of a text are left out before they are joined."""
     kept: list[str] = []
-    room = 2 * normalise.TEXT_MAX
+    room = 2 * normalisation.TEXT_MAX
     for item in items:
         if item is not None and item != "":
             kept.append(_written(item)[:room])
@@ -90,16 +90,16 @@ def last(value: Json) -> Json:
 def text(value: Json) -> Value | None:
     """As a text."""
     if type(value) is str:
-        if value.isascii() and value.isprintable() and len(value) <= normalise.TEXT_MAX:  # as nearly every text is
+        if value.isascii() and value.isprintable() and len(value) <= normalisation.TEXT_MAX:  # as nearly every text is
             return value.strip() or None
-        return normalise.clean(value) or None
+        return normalisation.clean(value) or None
     found = plain(value)
     return found if found is None or type(found) is str else _written(found)
 
 
 def as_json(value: Json) -> str:
     """What lies too deep to be a field of its own."""
-    return normalise.clean(msgspec.json.encode(value).decode())
+    return normalisation.clean(msgspec.json.encode(value).decode())
 
 
 def _written(value: object) -> str:
@@ -188,7 +188,7 @@ def country(value: Json) -> Value | None:
     if type(value) is str and value in CODES:
         return value
     found = text(value)
-    return found if found is None else normalise.country(str(found)) or found
+    return found if found is None else normalisation.country(str(found)) or found
 
 
 def language(value: Json) -> Value | None:
@@ -198,13 +198,13 @@ def language(value: Json) -> Value | None:
     found = text(value)
     if found is None:
         return None
-    return normalise.language(str(found))
+    return normalisation.language(str(found))
 
 
 def domain(value: Json) -> Value | None:
     """The registrable domain of a host or an address of the web, or the words themselves."""
     found = text(value)
-    return found if found is None else normalise.company_domain(str(found)) or found
+    return found if found is None else normalisation.company_domain(str(found)) or found
 
 
 # --- moments -------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from slack_sdk.models.blocks import (
     SectionBlock,
 )
 
+from firsthour.runtime.http.client import Answer, Endpoint, NoAnswerError
 from services.notifier import text
 from services.notifier.channels.base import (
     RETRY_AFTER_SECONDS_MAX,
@@ -31,7 +32,6 @@ from services.notifier.channels.base import (
     TryAgain,
     Unusable,
 )
-from services.runtime.outbound import Answer, Endpoint, NoAnswerError
 
 API_URL = "https://slack.com/api/"
 HEADER_CHARS_MAX = 150  # this and the next: Slack's limits

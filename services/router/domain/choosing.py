@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from firsthour.kernel.time_units import EPOCH, micros, moment
 from schemas.agreement import RoutingRule
 from schemas.events import Facts
 from schemas.facts import is_product_fact
 from services.router.domain.lead import Lead
 from services.router.domain.rules import Candidate, Rules
 from services.router.domain.turns import Seat, Turn, settled, take
-from services.runtime.clock import EPOCH, micros, moment
 
 NO_RULE = "no routing rule matches"
 

@@ -6,8 +6,8 @@ clock. Times are microseconds since the epoch.
 
 from typing import Final
 
+from firsthour.kernel.time_units import moment
 from services.router.domain.lead import HELD, QUALIFIED, Lead
-from services.runtime.clock import moment
 
 SKEW_US: Final = 300 * 1_000_000
 """How far the clock of a sender of touches may be behind, unless a setting says otherwise."""

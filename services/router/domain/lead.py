@@ -4,8 +4,8 @@ from datetime import datetime
 
 import msgspec
 
+from firsthour.kernel.time_units import moment
 from schemas.events import Facts, LeadCard, Score, Trigger
-from services.runtime.clock import moment
 
 QUALIFIED = "qualified"
 ASSIGNED = "assigned"

@@ -1,10 +1,10 @@
 """Whether a scored lead is handed over to Sales now. Marketing's agreement says by which lines; each hand-over counts once."""
 
+from firsthour.kernel.time_units import micros
 from schemas.events import LeadScored, Met
 from services.router.domain.event_time import changed
 from services.router.domain.lead import Lead
 from services.router.domain.rules import Rules
-from services.runtime.clock import micros
 
 
 def learn(lead: Lead, scored: LeadScored) -> None:

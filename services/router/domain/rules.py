@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import msgspec
 
+from firsthour.kernel.cache import once_per_version
+from firsthour.kernel.conditions.evaluation import compile_set
+from firsthour.kernel.config import Config
+from firsthour.kernel.time_units import EPOCH, micros
 from schemas.agreement import Lifecycle, RoutingRule
 from schemas.conditions import AllOf, AnyOf, Node, Not, Test
 from schemas.events import Value
 from schemas.team import Rep, Team
 from services.router.domain.lead import ASSIGNED, QUALIFIED
 from services.router.domain.lifecycle import ways_into
-from services.runtime.clock import EPOCH, micros
-from services.runtime.compiled import once_per_version
-from services.runtime.conditions import compile_set
-from services.runtime.config import Config
 
 PERSONAL = frozenset({"name", "first_name", "last_name", "email", "phone", "crm_id", "anonymous_id"})
 """Fields that a stored decision never holds."""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.config import Config, ConfigError, load
+from firsthour.kernel.config import Config
+from firsthour.runtime.config.reading import ConfigError, load
 
 EXAMPLES = Path(__file__).parents[3] / "deploy" / "examples"
 MARK = "«"

@@ -8,11 +8,11 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from firsthour.runtime.config import yaml_source
+from firsthour.runtime.config.reading import NAMES, ConfigError, load
 from schemas import conditions
 from schemas.conditions import AllOf, AnyOf, Node, Not, Test
 from schemas.values import DURATION_MAX, duration, spoken
-from services.runtime import yaml_places
-from services.runtime.config import NAMES, ConfigError, load
 from tests.unit.config.conftest import EXAMPLES
 
 VALID = {name: (EXAMPLES / name).read_bytes() for name in NAMES}
@@ -72,12 +72,12 @@ def test_a_file_with_some_value_replaced_loads_or_is_refused(name: str, data: st
 )
 @settings(max_examples=150, deadline=None)
 def test_any_bytes_are_read_or_placed(raw: bytes) -> None:
-    document = yaml_places.parse(raw, "agreement.yaml")
+    document = yaml_source.parse(raw, "agreement.yaml")
     assert document.data is not None or document.problems
 
 
 def test_an_anchor_that_is_given_anew_is_no_warning_of_the_parser() -> None:
-    document = yaml_places.parse(b"a: &x 1\nb: &x 2\nc: *x\n", "agreement.yaml")
+    document = yaml_source.parse(b"a: &x 1\nb: &x 2\nc: *x\n", "agreement.yaml")
     assert (document.data, document.problems) == ({"a": 1, "b": 2, "c": 2}, ())
 
 

@@ -7,13 +7,13 @@ from types import FrameType
 import pytest
 from pydantic import BaseModel
 
+from firsthour.kernel.conditions.evaluation import matches, trace
+from firsthour.runtime.config import error_messages
+from firsthour.runtime.config.reading import load
 from schemas.agreement import Agreement
 from schemas.conditions import parse
 from schemas.sources import Sources
 from schemas.team import Team
-from services.runtime import config_words
-from services.runtime.conditions import matches, trace
-from services.runtime.config import load
 from tests.unit.config.conftest import EXAMPLES, Room
 
 A, T = "agreement.yaml", "team.yaml"
@@ -152,8 +152,8 @@ def _patterns(schema: object) -> set[str]:
 @pytest.mark.parametrize("shape", [Agreement, Team, Sources])
 def test_no_message_prints_a_regular_expression(shape: type[BaseModel]) -> None:
     durations = r"^([0-9]+[wdhms])+$"  # for editors; our own message says how to write one
-    assert _patterns(shape.model_json_schema()) - {durations} <= set(config_words._PATTERNS)
-    assert not any(re.search(r"[\^$\\]|\[[a-z]-", remedy) for remedy in config_words._PATTERNS.values())
+    assert _patterns(shape.model_json_schema()) - {durations} <= set(error_messages._PATTERNS)
+    assert not any(re.search(r"[\^$\\]|\[[a-z]-", remedy) for remedy in error_messages._PATTERNS.values())
 
 
 def _calls(room: Room, rules: int) -> int:
@@ -164,7 +164,7 @@ def _calls(room: Room, rules: int) -> int:
 
     def counted(frame: FrameType, event: str, _: object) -> None:
         nonlocal count
-        count += event == "call" and "services/runtime/config" in frame.f_code.co_filename
+        count += event == "call" and "firsthour/runtime/config" in frame.f_code.co_filename
 
     sys.setprofile(counted)
     try:

@@ -7,12 +7,12 @@ import jsonschema
 import pytest
 from pydantic import BaseModel
 
+from firsthour.runtime.config import yaml_source
+from firsthour.runtime.config.reading import ConfigError, ConfigFiles, load
+from firsthour.runtime.config.source_secrets import SecretMissingError, resolve
 from schemas.agreement import TRANSITIONS, Agreement
 from schemas.sources import FormSource, Hmac, Secret, Sources, WebhookSource
 from schemas.team import Away, Team
-from services.runtime import yaml_places
-from services.runtime.config import ConfigError, ConfigFiles, load
-from services.runtime.source_secrets import SecretMissingError, resolve
 from tests.unit.config.conftest import EXAMPLES, Room
 
 SHARED = Path(__file__).parents[4] / "shared" / "examples"
@@ -55,7 +55,7 @@ def test_what_loads_also_satisfies_the_schema_for_editors(directory: Path, name:
     path = directory / f"{name}.yaml"
     if not path.exists():
         pytest.skip("the agreed field names are not beside this tree")
-    data = yaml_places.parse(path.read_bytes(), path.name).data
+    data = yaml_source.parse(path.read_bytes(), path.name).data
     jsonschema.validate(data, shape.model_json_schema(by_alias=True), jsonschema.Draft202012Validator)
 
 

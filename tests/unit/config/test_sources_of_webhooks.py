@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.runtime.config import ConfigError
+from firsthour.runtime.config.reading import ConfigError
 from tests.unit.config.conftest import Room
 
 SOURCE = """

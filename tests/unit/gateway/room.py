@@ -14,19 +14,22 @@ from urllib.parse import urlencode
 import msgspec
 import sqlalchemy as sa
 
+from firsthour.kernel.config import Config
+from firsthour.runtime.clock import HandClock
+from firsthour.runtime.config.reading import ConfigFiles, load
+from firsthour.runtime.eventlog import dead_letters
+from firsthour.runtime.eventlog.log import EventLog, Row
+from firsthour.runtime.http import auth
+from firsthour.runtime.http.middleware import Message, Receive, Scope, Send
+from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.settings import Settings
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.reader import Reads
+from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from schemas.envelope import decode, event_of
 from schemas.events import Happened
 from services.gateway.app import Gateway
-from services.runtime import auth, db, deadletters
-from services.runtime.asgi import Message, Receive, Scope, Send
-from services.runtime.clock import HandClock
-from services.runtime.config import Config, ConfigFiles, load
-from services.runtime.log import EventLog, Row
-from services.runtime.reads import Reads
-from services.runtime.service import Resources
-from services.runtime.settings import Settings
-from services.runtime.telemetry import Telemetry
-from services.runtime.unit import Lane, StorageError, Unit
 from tests.letters import waiting as letters_waiting
 
 T = TypeVar("T")
@@ -86,7 +89,7 @@ class RememberingUnits:
     def __init__(self, clock: HandClock, config: Callable[[], Config]) -> None:
         self._clock, self._config = clock, config
         self.engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
-        db.metadata.create_all(self.engine)
+        statements.metadata.create_all(self.engine)
         self.rows: list[Row] = []
         self.full = False
         self.keyless = False
@@ -250,7 +253,7 @@ class Room:
         return found
 
     @property
-    def letters(self) -> list[deadletters.DeadLetter]:
+    def letters(self) -> list[dead_letters.DeadLetter]:
         """What waits to be corrected."""
         with self.units.engine.begin() as connection:
             return letters_waiting(connection)

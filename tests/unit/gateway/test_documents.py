@@ -1,9 +1,9 @@
 """What `/openapi.json` says of the gateway, and what the gateway is as data."""
 
+from firsthour.runtime.http import idempotency
+from firsthour.runtime.http.app import Readiness, create_app
 from services.gateway.api import router
 from services.gateway.service import service
-from services.runtime import idempotency
-from services.runtime.http import Readiness, create_app
 from tests.unit.gateway.room import Room
 
 

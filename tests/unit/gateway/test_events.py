@@ -11,10 +11,11 @@ from cloudevents.core.bindings import http as peer
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
+from firsthour.kernel.time_units import EPOCH
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.http.middleware import Message
+from firsthour.runtime.storage.unit import Unit
 from services.gateway import ingest
-from services.runtime.asgi import Message
-from services.runtime.clock import EPOCH, HostClock
-from services.runtime.unit import Unit
 from tests.unit.gateway.room import Room
 
 ANN = {"id": "1", "type": "page.viewed", "email": "ann@acme.example", "data": {"path": "/pricing"}}

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from firsthour.runtime.http.middleware import Message
+from firsthour.runtime.http.problem import Problem
 from services.gateway.reading import body_of
-from services.runtime.asgi import Message
-from services.runtime.problem import Problem
 
 
 class Sender:

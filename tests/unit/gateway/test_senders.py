@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from firsthour.runtime.http.auth import ROLES
 from schemas.events import FLAG_REP, OUTSIDE_TYPES
 from schemas.sources import DEAL, MARKETING_TYPES, TOUCH, may_send
 from services.gateway import ingest
 from services.gateway.senders import REP_TYPES, ROLE_TYPES
-from services.runtime.auth import ROLES
 from tests.unit.gateway.room import SOURCES, Room
 from tests.unit.gateway.test_hooks import billed
 

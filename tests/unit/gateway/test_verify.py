@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from services.gateway.domain.verify import HmacSignature, Signature, standard
+from firsthour.runtime.http.signatures import HmacSignature, Signature, standard
 from tests.unit.gateway.room import HMAC_SECRET, NEXT_SECRET, STANDARD_SECRET
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)

@@ -14,6 +14,14 @@ from typing import Any, TypeVar, cast
 import msgspec
 import sqlalchemy as sa
 
+from firsthour.kernel.config import Config
+from firsthour.runtime.clock import HandClock, new_id
+from firsthour.runtime.eventlog.log import Record, Row
+from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.sqlite import writer_engine
+from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from schemas.agreement import Agreement
 from schemas.envelope import decode, encode, event_of
 from schemas.events import (
@@ -38,14 +46,6 @@ from services.notifier.channels.base import Message, Outcome, Sent
 from services.notifier.claims import Desk
 from services.notifier.delivery import Delivery
 from services.notifier.handlers import fire_due, hear_routes
-from services.runtime import db
-from services.runtime.clock import HandClock, new_id
-from services.runtime.config import Config
-from services.runtime.log import Record, Row
-from services.runtime.service import Resources
-from services.runtime.sqlite import writer_engine
-from services.runtime.telemetry import Telemetry
-from services.runtime.unit import Lane, StorageError, Unit
 
 T = TypeVar("T")
 NINE = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
@@ -126,7 +126,7 @@ class Units:
 
     def __init__(self, file: Path, clock: HandClock) -> None:
         self._engine = writer_engine(file)
-        db.metadata.create_all(self._engine)
+        statements.metadata.create_all(self._engine)
         self._clock = clock
         self.config = CONFIG
         self.failing = 0

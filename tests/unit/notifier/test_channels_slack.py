@@ -11,10 +11,10 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firsthour.runtime.http.client import IDLE_MAX
 from services.notifier.channels.base import GiveUp, Sent, TryAgain, Unusable
 from services.notifier.channels.slack import SlackChannel, body
 from services.notifier.delivery import SENDING_AT_ONCE
-from services.runtime.outbound import IDLE_MAX
 from tests.fakes.pages import ATTACKS, a_page, hostile
 from tests.fakes.slack import FakeSlack
 

@@ -7,11 +7,11 @@ from typing import Any, cast
 import pytest
 from fastapi import FastAPI
 
+from firsthour.runtime.http.auth import Keys
+from firsthour.runtime.http.client import ASGITransport, AsyncClient
+from firsthour.runtime.http.problem import Problem
 from services.notifier.api import router
 from services.notifier.channels.base import GiveUp
-from services.runtime.auth import Keys
-from services.runtime.outbound import ASGITransport, AsyncClient
-from services.runtime.problem import Problem
 from tests.unit.notifier.room import CONFIG, Room
 
 

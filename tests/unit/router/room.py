@@ -9,6 +9,13 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from firsthour.kernel.config import Config
+from firsthour.runtime.clock import HandClock, new_id
+from firsthour.runtime.eventlog.log import Record
+from firsthour.runtime.http.auth import Principal
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.sqlite import writer_engine
+from firsthour.runtime.storage.unit import Unit
 from schemas.agreement import Agreement
 from schemas.envelope import decode, encode, event_of
 from schemas.events import (
@@ -29,13 +36,6 @@ from schemas.team import Team
 from services.router import commands, store
 from services.router.handlers import hear_actions, hear_leads
 from services.router.ticks import ServeQueue, WatchTeam
-from services.runtime import db
-from services.runtime.auth import Principal
-from services.runtime.clock import HandClock, new_id
-from services.runtime.config import Config
-from services.runtime.log import Record
-from services.runtime.sqlite import writer_engine
-from services.runtime.unit import Unit
 
 E = TypeVar("E", bound=Event)
 T = TypeVar("T")
@@ -91,7 +91,7 @@ class Room:
 
     def __post_init__(self) -> None:
         self.engine = writer_engine(self.file)
-        db.metadata.create_all(self.engine)
+        statements.metadata.create_all(self.engine)
         self.configs = 0
         self.configure()
 

@@ -7,10 +7,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from firsthour.runtime.http.auth import Principal
+from firsthour.runtime.http.problem import Problem
 from schemas.events import Facts, LeadAssigned, Met
 from services.router import commands
-from services.runtime.auth import Principal
-from services.runtime.problem import Problem
 from tests.unit.router.room import BY_SCORE, HAND_RAISER, MANAGER, Room, rep, sales, team
 
 LEADS = st.sampled_from([f"l{n}" for n in range(7)])

@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import pytest
 
+from firsthour.runtime.http.app import create_app
+from firsthour.runtime.http.auth import Keys
+from firsthour.runtime.http.client import ASGITransport, AsyncClient
+from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.settings import Settings
 from services.router.api import router
-from services.runtime.auth import Keys
-from services.runtime.http import create_app
-from services.runtime.outbound import ASGITransport, AsyncClient
-from services.runtime.settings import Settings
-from services.runtime.telemetry import Telemetry
 from tests.unit.router.room import Room
 
 

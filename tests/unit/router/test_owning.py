@@ -6,6 +6,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from firsthour.runtime.http.problem import Problem
 from schemas.events import (
     LeadAccepted,
     LeadAssigned,
@@ -22,7 +23,6 @@ from schemas.events import (
 from services.router import commands, store
 from services.router.domain.choosing import context
 from services.router.domain.rules import rules_of
-from services.runtime.problem import Problem
 from tests.unit.router.room import BY_SCORE, HAND_RAISER, MANAGER, MARKETER, Room, rep, sales, team
 
 

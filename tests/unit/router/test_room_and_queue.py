@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from firsthour.runtime.http.problem import Problem
 from schemas.agreement import TRANSITIONS
 from schemas.events import ActionAnswered, ConsentChanged, Facts, LeadAssigned, LeadQueued, LeadReleased, RepChanged
 from services.router import commands, desk
 from services.router.domain.choosing import Inputs, replay
-from services.runtime.problem import Problem
 from tests.unit.router.room import HAND_RAISER, MANAGER, Room, rep, sales, team
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import Connection
 
-from services.runtime.auth import Key, Keys, digest
-from services.runtime.clock import HandClock
-from services.runtime.problem import Problem
-from services.runtime.throttle import ADDRESSES_MAX, ATTEMPTS_MAX, WINDOW_SECONDS, Throttle, network
+from firsthour.runtime.clock import HandClock
+from firsthour.runtime.http.auth import Key, Keys, digest
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.http.throttle import ADDRESSES_MAX, ATTEMPTS_MAX, WINDOW_SECONDS, Throttle, network
 
 
 class Slow:

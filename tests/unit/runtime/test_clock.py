@@ -6,7 +6,8 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.clock import EPOCH, HandClock, HostClock, micros, moment, new_id
+from firsthour.kernel.time_units import EPOCH, micros, moment
+from firsthour.runtime.clock import HandClock, HostClock, new_id
 
 
 @given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(9999, 1, 1), timezones=st.just(UTC)))

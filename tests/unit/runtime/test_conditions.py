@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from firsthour.kernel.conditions.evaluation import Seen, UnknownOpError, compile_set, matches, trace, trace_set
 from schemas.conditions import ALWAYS, OPS, AllOf, AnyOf, Node, Not, Test, parse
 from schemas.events import Value
-from services.runtime.conditions import Seen, UnknownOpError, compile_set, matches, trace, trace_set
 
 ADA: dict[str, Value] = {
     "title": "Head of R&D, Élysée",

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from services.runtime import asgi
-from services.runtime.clock import HandClock
-from services.runtime.connection import Limits
-from services.runtime.server import Stop, listen, port_of, serve
-from services.runtime.telemetry import Telemetry
+from firsthour.runtime.clock import HandClock
+from firsthour.runtime.http import middleware
+from firsthour.runtime.http.connection import Limits
+from firsthour.runtime.http.server import Stop, listen, port_of, serve
+from firsthour.runtime.observability.metrics import Telemetry
 
 LIMITS = Limits()
 SHORT = replace(LIMITS, head_seconds=1.0, linger_seconds=0.1)
@@ -34,13 +34,13 @@ class Echo:
         if scope["path"] == "/hold":
             await self.hold.wait()
         if scope["path"] == "/early":
-            await asgi.send_response(send, 200, {}, b"early")
+            await middleware.send_response(send, 200, {}, b"early")
             return
         message = await receive() if scope["method"] == "POST" else {}
         headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
         said = {"path": scope["path"], "body": message.get("body", b"").decode("latin-1"), "headers": headers}
         self.asked.append(said)
-        await asgi.send_response(send, 200, {}, json.dumps(said).encode())
+        await middleware.send_response(send, 200, {}, json.dumps(said).encode())
 
 
 @dataclass
@@ -81,7 +81,7 @@ async def served(limits: Limits) -> AsyncIterator[Served]:
         started.set()
 
     bound = listen("127.0.0.1", 0)
-    rim = asgi.Rim(echo, telemetry=Telemetry(), clock=HandClock())
+    rim = middleware.Rim(echo, telemetry=Telemetry(), clock=HandClock())
     serving = asyncio.create_task(serve(rim, bound, stop, answering, limits))
     await started.wait()
     made = Served(port_of(bound), echo)
@@ -196,13 +196,13 @@ async def test_300_stalled_connections_end_and_others_are_answered_beside_them()
 
 
 async def test_a_body_that_stalls_is_answered_408(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asgi.read_body, "__defaults__", (asgi.BODY_LIMIT, 0.1))
+    monkeypatch.setattr(middleware.read_body, "__defaults__", (middleware.BODY_LIMIT, 0.1))
     async with served(LIMITS) as server:
         assert statuses(await server.send(POST + b"Content-Length: 9\r\n\r\nab")) == [408]
 
 
 async def test_a_connection_without_requests_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.runtime.server.KEEP_ALIVE_SECONDS", 0.1)
+    monkeypatch.setattr("firsthour.runtime.http.server.KEEP_ALIVE_SECONDS", 0.1)
     async with served(LIMITS) as server:
         assert statuses(await server.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")) == [200]
 

@@ -4,26 +4,26 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
-from services.runtime import db
+from firsthour.runtime.storage import statements
 
 POSTGRESQL: sa.Dialect = PGDialect_asyncpg()  # type: ignore[no-untyped-call]  # theirs
 things = sa.Table(
     "things",
     sa.MetaData(),
-    sa.Column("id", db.Integer, primary_key=True, autoincrement=True),
-    sa.Column("key", db.Text, nullable=False, unique=True),
-    sa.Column("share", db.Real),
-    sa.Column("body", db.Bytes),
+    sa.Column("id", statements.Integer, primary_key=True, autoincrement=True),
+    sa.Column("key", statements.Text, nullable=False, unique=True),
+    sa.Column("share", statements.Real),
+    sa.Column("body", statements.Bytes),
 )
 EVERY: dict[str, sa.BindParameter[object]] = {c.name: sa.bindparam(c.name) for c in things.columns if c.name != "id"}
 
 
-def of_rows(statement: db.Sql) -> str:
+def of_rows(statement: statements.Sql) -> str:
     return " ".join(statement.for_rows(POSTGRESQL).text.split())
 
 
 def test_an_insert_takes_its_rows_from_arrays_of_its_columns_in_their_order() -> None:
-    insert = db.Sql(lambda f: f.insert(things).values(EVERY))
+    insert = statements.Sql(lambda f: f.insert(things).values(EVERY))
     assert of_rows(insert) == (
         'INSERT INTO things (key, share, body) SELECT u."key", u."share", u."body" '
         "FROM unnest($1::VARCHAR[], $2::FLOAT[], $3::BYTEA[]) "
@@ -32,7 +32,7 @@ def test_an_insert_takes_its_rows_from_arrays_of_its_columns_in_their_order() ->
 
 
 def test_what_to_do_on_conflict_stays_as_it_was_said() -> None:
-    upsert = db.Sql(lambda f: f.upsert(things, ["id"]))
+    upsert = statements.Sql(lambda f: f.upsert(things, ["id"]))
     assert of_rows(upsert).endswith(
         "ORDER BY u.ordinality ON CONFLICT (id) DO UPDATE SET key = excluded.key, share = excluded.share, "
         "body = excluded.body"
@@ -40,7 +40,7 @@ def test_what_to_do_on_conflict_stays_as_it_was_said() -> None:
 
 
 def test_an_update_finds_each_row_by_its_own_key() -> None:
-    update = db.Sql(
+    update = statements.Sql(
         lambda _: sa.update(things).where(things.c.key == sa.bindparam("named")).values(share=sa.bindparam("to"))
     )
     assert of_rows(update) == (
@@ -50,7 +50,7 @@ def test_an_update_finds_each_row_by_its_own_key() -> None:
 
 
 def test_what_the_statement_itself_sets_is_sent_once_behind_the_arrays() -> None:
-    found = db.Sql(lambda f: f.insert(things).values(key=sa.bindparam("key"), share=0.5)).for_rows(POSTGRESQL)
+    found = statements.Sql(lambda f: f.insert(things).values(key=sa.bindparam("key"), share=0.5)).for_rows(POSTGRESQL)
     assert (found.each, found.order, found.given["share"]) == (("key",), ("key", "share"), 0.5)
     assert 'SELECT u."key", $2::FLOAT FROM unnest($1::VARCHAR[])' in " ".join(found.text.split())
 
@@ -58,11 +58,11 @@ def test_what_the_statement_itself_sets_is_sent_once_behind_the_arrays() -> None
 def test_a_statement_is_compiled_once() -> None:
     built = []
 
-    def build(flavour: db.Flavour) -> sa.Insert:
+    def build(flavour: statements.Flavour) -> sa.Insert:
         built.append(flavour.name)
         return sa.insert(things).values(EVERY)
 
-    insert = db.Sql(build)
+    insert = statements.Sql(build)
     assert insert.for_rows(POSTGRESQL) is insert.for_rows(POSTGRESQL)
     assert insert.for_one(POSTGRESQL) is insert.for_one(POSTGRESQL)
     assert built == ["postgresql"]
@@ -70,4 +70,4 @@ def test_a_statement_is_compiled_once() -> None:
 
 def test_a_question_is_no_statement_for_many_rows() -> None:
     with pytest.raises(ValueError, match="many rows"):
-        db.Sql(lambda _: sa.select(things)).for_rows(POSTGRESQL)
+        statements.Sql(lambda _: sa.select(things)).for_rows(POSTGRESQL)

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from firsthour.runtime.eventlog import dead_letters
 from schemas.envelope import UnknownEventError, data_of, decode, encode
 from schemas.events import RepChanged
-from services.runtime import deadletters
 
 PERSON = "ada@corp.example"
 AT = datetime(2026, 12, 1, tzinfo=UTC)
@@ -22,13 +22,13 @@ def test_a_failed_statement_is_told_without_its_values() -> None:
         with pytest.raises(sa.exc.IntegrityError) as caught:
             connection.execute(add)
     assert PERSON in str(caught.value)
-    assert deadletters.reason(caught.value) == "IntegrityError SQLITE_CONSTRAINT_PRIMARYKEY"
+    assert dead_letters.reason(caught.value) == "IntegrityError SQLITE_CONSTRAINT_PRIMARYKEY"
 
 
 def test_a_failure_of_ours_is_told_by_its_place() -> None:
     with pytest.raises(TypeError) as caught:
-        deadletters._storable(None)  # type: ignore[arg-type]
-    assert deadletters.reason(caught.value).startswith("TypeError at services/runtime/deadletters.py:")
+        dead_letters._storable(None)  # type: ignore[arg-type]
+    assert dead_letters.reason(caught.value).startswith("TypeError at firsthour/runtime/eventlog/dead_letters.py:")
 
 
 def test_a_record_that_is_none_of_ours_is_told_by_its_field_and_not_its_value() -> None:
@@ -38,6 +38,6 @@ def test_a_record_that_is_none_of_ours_is_told_by_its_field_and_not_its_value() 
         changed = body.replace(b'"state":"away"', b'"state":' + msgspec.json.encode(wrong))
         with pytest.raises(UnknownEventError) as caught:
             data_of(decode(changed), RepChanged)
-        said = deadletters.reason(caught.value)
+        said = dead_letters.reason(caught.value)
         assert PERSON not in said
         assert "Invalid enum value - at `$.state`" in said

@@ -11,14 +11,14 @@ import pytest
 from sqlalchemy.engine import Connection
 from structlog.testing import capture_logs
 
+from firsthour.runtime.clock import HandClock
+from firsthour.runtime.http.auth import Key, Keys, digest
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.http.server import PortTakenError, listen, port_of
+from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.observability.metrics_port import answering, listening
+from firsthour.runtime.storage.unit import StorageError, Units
 from services.distributed import CachedKeys, Door
-from services.runtime.auth import Key, Keys, digest
-from services.runtime.clock import HandClock
-from services.runtime.metrics_port import answering, listening
-from services.runtime.problem import Problem
-from services.runtime.server import PortTakenError, listen, port_of
-from services.runtime.telemetry import Telemetry
-from services.runtime.unit import StorageError, Units
 
 ADMIN = "a" * 40
 REASONS = ("10.0.0.7:5432 refuses the user firsthour", "kafka:9092 does not answer")

@@ -16,14 +16,15 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firsthour.runtime.clock import HandClock
+from firsthour.runtime.http import middleware, throttle
+from firsthour.runtime.http.app import Readiness, create_app
+from firsthour.runtime.http.auth import Keys
+from firsthour.runtime.http.problem import Problem, problem_response
+from firsthour.runtime.observability import logging
+from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.storage.unit import StorageError
 from schemas.http import AssignBody, Body, Listing, Moment, ProblemAnswer, ReasonBody, TouchBody
-from services.runtime import asgi, loglines, throttle
-from services.runtime.auth import Keys
-from services.runtime.clock import HandClock
-from services.runtime.http import Readiness, create_app
-from services.runtime.problem import Problem, problem_response
-from services.runtime.telemetry import Telemetry
-from services.runtime.unit import StorageError
 
 CANARY = "Kanarienvogel"
 ADMIN = "a" * 40
@@ -98,7 +99,7 @@ class Site:
         self.keys = Keys(HandClock(), given=ADMIN)
         self.app.state.keys = self.keys
         structlog.configure(
-            processors=[*loglines.PROCESSORS, structlog.processors.JSONRenderer()],
+            processors=[*logging.PROCESSORS, structlog.processors.JSONRenderer()],
             logger_factory=structlog.WriteLoggerFactory(file=self.log),
         )
 
@@ -283,28 +284,28 @@ def part(size: int, *, more: bool) -> dict[str, Any]:
 async def test_what_is_too_large_is_read_to_its_end_before_the_answer() -> None:
     sender = Sender(*[part(600, more=True) for _ in range(50)], part(1, more=False))
     with pytest.raises(Problem) as caught:
-        await asgi.read_body(sender.receive, LIMIT)
+        await middleware.read_body(sender.receive, LIMIT)
     assert caught.value.status == 413
     assert sender.taken == 51
 
 
 async def test_reading_on_has_an_end() -> None:
-    huge = asgi.DRAIN_BYTES_MAX // 2
+    huge = middleware.DRAIN_BYTES_MAX // 2
     sender = Sender(*[part(huge, more=True) for _ in range(50)])
     with pytest.raises(Problem):
-        await asgi.read_body(sender.receive, LIMIT)
+        await middleware.read_body(sender.receive, LIMIT)
     assert sender.taken == 3
 
 
 async def test_a_sender_who_stalls_gets_408() -> None:
     with pytest.raises(Problem) as caught:
-        await asgi.read_body(Sender(part(1, more=True)).receive, LIMIT, seconds=0.001)
+        await middleware.read_body(Sender(part(1, more=True)).receive, LIMIT, seconds=0.001)
     assert caught.value.status == 408
 
 
 async def test_a_sender_who_goes_away_leaves_no_body() -> None:
     with pytest.raises(Problem) as caught:
-        await asgi.read_body(Sender(part(1, more=True), {"type": "http.disconnect"}).receive, LIMIT)
+        await middleware.read_body(Sender(part(1, more=True), {"type": "http.disconnect"}).receive, LIMIT)
     assert caught.value.status == 400
 
 
@@ -489,7 +490,7 @@ def test_a_list_ends_with_null() -> None:
 def fast(site: Site) -> Callable[..., Any]:
     """The site's application with a road of its own for `/fast/...`."""
 
-    async def work(scope: Any, body: bytes) -> asgi.Reply:
+    async def work(scope: Any, body: bytes) -> middleware.Reply:
         if body == b"bug":
             raise ValueError(CANARY)
         if body == b"refuse":
@@ -498,7 +499,7 @@ def fast(site: Site) -> Callable[..., Any]:
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"].startswith("/fast/"):
-            await asgi.answer(
+            await middleware.answer(
                 scope, receive, send, work, route="/fast/{x}", telemetry=site.telemetry, clock=HandClock(), limit=LIMIT
             )
         else:

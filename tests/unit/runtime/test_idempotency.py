@@ -9,15 +9,16 @@ import pytest
 import sqlalchemy as sa
 from fastapi import Depends, FastAPI, Response
 
-from services.runtime import auth, db, idempotency
-from services.runtime.clock import HandClock
-from services.runtime.config import Config
-from services.runtime.http import Readiness, create_app
-from services.runtime.idempotency import Once, fingerprint, idempotent, key_of
-from services.runtime.log import Row
-from services.runtime.problem import Problem
-from services.runtime.telemetry import Telemetry
-from services.runtime.unit import Lane, Unit
+from firsthour.kernel.config import Config
+from firsthour.runtime.clock import HandClock
+from firsthour.runtime.eventlog.log import Row
+from firsthour.runtime.http import auth, idempotency
+from firsthour.runtime.http.app import Readiness, create_app
+from firsthour.runtime.http.idempotency import Once, fingerprint, idempotent, key_of
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.unit import Lane, Unit
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
-        db.metadata.create_all(self.engine)
+        statements.metadata.create_all(self.engine)
         self.app = create_app(title="t", routers=[], telemetry=Telemetry(), ready=lambda: Readiness(True))
         self.app.state.keys = auth.Keys(self.clock, given="a key that is long enough")
         _command(self.app, self)

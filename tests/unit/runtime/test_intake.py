@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.runtime.clock import HandClock
-from services.runtime.intake import SEND_SECONDS, BrokerError, Intake, RefusedError
-from services.runtime.log import Row
-from services.runtime.spool import HEAD_ROWS, Spool
-from services.runtime.unit import StorageError
+from firsthour.runtime.clock import HandClock
+from firsthour.runtime.eventlog.durable_append import SEND_SECONDS, BrokerError, Intake, RefusedError
+from firsthour.runtime.eventlog.log import Row
+from firsthour.runtime.eventlog.spool import HEAD_ROWS, Spool
+from firsthour.runtime.storage.unit import StorageError
 
 ROOMY = 64 * 1024 * 1024
 NARROW = 24 * 4096

@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 
-from services.runtime.countries import BY_NAME, CODES
-from services.runtime.normalise import (
+from firsthour.kernel.countries import BY_NAME, CODES
+from firsthour.kernel.normalisation import (
     TEXT_MAX,
     MalformedError,
     checked_email,

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.clock import HostClock
-from services.runtime.private_files import UnsafeFileError, exposure, write_private
-from services.runtime.spool import Spool
-from services.runtime.sqlite import hold, writer_engine
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.eventlog.spool import Spool
+from firsthour.runtime.storage.private_files import UnsafeFileError, exposure, write_private
+from firsthour.runtime.storage.sqlite import hold, writer_engine
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from email.errors import MessageError
 from email.message import EmailMessage
 
-from services.runtime import python_release
+from firsthour.runtime import python_release
 
 
 def _refuses(_: EmailMessage) -> bytes:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from services.runtime import endpoints, settings
-from services.runtime.settings import Settings, SettingsError, load
+from firsthour.runtime import settings
+from firsthour.runtime.connectivity import connection_options
+from firsthour.runtime.settings import Settings, SettingsError, load
 from tests.fakes import certificates
 
 
@@ -234,7 +235,7 @@ def test_clients_are_given_what_the_settings_say(distributed: pytest.MonkeyPatch
     }.items():  # fmt: skip
         distributed.setenv(f"FIRSTHOUR_KAFKA_{key}", value)
     distributed.setenv("FIRSTHOUR_DATABASE_URL", "postgresql://u%40x:hun%2Fter%3A2@[::1]:5433/le%20ads?sslmode=require")
-    options = endpoints.kafka_options(load())
+    options = connection_options.kafka_options(load())
     assert isinstance(options.pop("ssl_context"), ssl.SSLContext)
     assert options == {
         "bootstrap_servers": ["k-1:9092", "k-2:9092"],
@@ -244,7 +245,7 @@ def test_clients_are_given_what_the_settings_say(distributed: pytest.MonkeyPatch
         "sasl_plain_username": "u",
         "sasl_plain_password": "hunter2",
     }
-    url, arguments = endpoints.database(load())
+    url, arguments = connection_options.database(load())
     assert (url.drivername, url.username, url.password) == ("postgresql+asyncpg", "u@x", "hun/ter:2")
     assert (url.host, url.port, url.database) == ("::1", 5433, "le ads")
     assert "hun/ter" not in repr(url)
@@ -258,7 +259,7 @@ def test_what_needs_no_certificate_is_left_to_the_driver(
     query: str, given: object, distributed: pytest.MonkeyPatch
 ) -> None:
     distributed.setenv("FIRSTHOUR_DATABASE_URL", f"postgresql://u@db/x{query}")
-    assert endpoints.database(load())[1]["ssl"] == given
+    assert connection_options.database(load())[1]["ssl"] == given
 
 
 @pytest.mark.parametrize(
@@ -276,15 +277,15 @@ def test_sslmode_means_what_it_means_elsewhere(
     query: str, checks: ssl.VerifyMode, named: bool, distributed: pytest.MonkeyPatch, ca: Path
 ) -> None:
     distributed.setenv("FIRSTHOUR_DATABASE_URL", f"postgresql://u@db/x?{query.format(ca=ca)}")
-    context = endpoints.database(load())[1]["ssl"]
+    context = connection_options.database(load())[1]["ssl"]
     assert (context.verify_mode, context.check_hostname) == (checks, named)
 
 
 def test_nothing_is_reached_where_nothing_is_set() -> None:
     with pytest.raises(SettingsError, match="KAFKA_BOOTSTRAP: is not set"):
-        endpoints.kafka_options(load())
+        connection_options.kafka_options(load())
     with pytest.raises(SettingsError, match="DATABASE_URL: is not set"):
-        endpoints.database(load())
+        connection_options.database(load())
 
 
 def test_all_problems_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

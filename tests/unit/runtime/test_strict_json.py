@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.runtime.strict_json import DEPTH_MAX, NODES_MAX, Json, StrictError, exact, parse
+from firsthour.runtime.http.strict_json import DEPTH_MAX, NODES_MAX, Json, StrictError, exact, parse
 
 
 def answer(read: Callable[[bytes], object], body: bytes) -> str:

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
+from firsthour.runtime.observability import logging as loglines
+from firsthour.runtime.observability.metrics import Telemetry
 from services.gateway import bodies
 from services.gateway.domain.values import UnmappableError
-from services.runtime import loglines
-from services.runtime.telemetry import Telemetry
 
 CANARY = "Kanarienvogel"
 MAIL = f"{CANARY.lower()}@example.com"

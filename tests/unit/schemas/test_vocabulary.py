@@ -13,9 +13,9 @@ from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firsthour.runtime.clock import HandClock
 from schemas import envelope, topics
 from schemas.events import BY_TYPE, OURS, Happened
-from services.runtime.clock import HandClock
 from services.tools import vocabulary
 from tests.unit.schemas.compatibility import breaks
 

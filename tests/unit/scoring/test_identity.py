@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 
+from firsthour.kernel.config import Config
+from firsthour.runtime.clock import HandClock
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.sqlite import writer_engine
+from firsthour.runtime.storage.unit import Unit
 from schemas.events import Happened
-from services.runtime import db
-from services.runtime.clock import HandClock
-from services.runtime.config import Config
-from services.runtime.sqlite import writer_engine
-from services.runtime.unit import Unit
 from services.scoring import store
 from services.scoring.identity import SHARED_MAX, Found, People, Row
 from tests.unit.scoring.test_score import NOW
@@ -107,7 +107,7 @@ def test_the_people_of_one_identifier_are_bounded_and_the_newest_ones_are_kept()
 def resolved(file: Path, *events: Happened) -> list[str]:
     """The leads of these events, each in a unit of its own."""
     engine = writer_engine(file)
-    db.metadata.create_all(engine)
+    statements.metadata.create_all(engine)
     found = []
     for n, one in enumerate(events):
         with engine.begin() as connection:
@@ -133,7 +133,7 @@ def test_learned_identifiers_are_stored(tmp_path: Path) -> None:
 def test_a_unit_that_lost_a_claim_decides_by_what_the_other_unit_stored(tmp_path: Path) -> None:
     """The other unit stores the phone between our look and our claim."""
     engine = writer_engine(tmp_path / "x.db")
-    db.metadata.create_all(engine)
+    statements.metadata.create_all(engine)
     [theirs] = resolved(tmp_path / "x.db", event(phone=P))
     heard = [("e1", event(email=E1, phone=P), 1)]
     with engine.begin() as connection:

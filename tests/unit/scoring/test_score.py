@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firsthour.kernel.config import Config
 from schemas.agreement import Agreement
 from schemas.events import Facts, Happened
 from schemas.sources import Sources
 from schemas.team import Team
-from services.runtime.config import Config
 from services.scoring import domain
 from services.scoring.domain import Profile
 

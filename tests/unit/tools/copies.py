@@ -8,10 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from services.runtime import db
-from services.runtime.clock import HandClock
-from services.runtime.log import log
-from services.runtime.migrate import migrate
+from firsthour.runtime.clock import HandClock
+from firsthour.runtime.eventlog.log import log
+from firsthour.runtime.storage import statements as db
+from firsthour.runtime.storage.migrate import migrate
 from services.tools import verify
 from services.tools.verify import Report
 from tests.unit.tools.room import Room

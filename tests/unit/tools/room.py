@@ -8,13 +8,13 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from firsthour.runtime import settings
+from firsthour.runtime.clock import HandClock
+from firsthour.runtime.config.reading import ConfigFiles
+from firsthour.runtime.storage.unit import Unit
 from services import compose
 from services.compose import System
 from services.notifier.channels.inbox import InboxChannel
-from services.runtime import settings
-from services.runtime.clock import HandClock
-from services.runtime.config import ConfigFiles
-from services.runtime.unit import Unit
 from services.tools import cli_config, verify
 from services.tools.verify import Finding, Report
 

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from firsthour.kernel.conditions.evaluation import compile_set, trace_set
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.config import source_secrets
+from firsthour.runtime.config.reading import load
+from firsthour.runtime.settings import SettingsError
 from services.compose import open_clock, open_system
-from services.runtime import source_secrets
-from services.runtime.clock import HostClock
-from services.runtime.conditions import compile_set, trace_set
-from services.runtime.config import load
-from services.runtime.settings import SettingsError
 from services.tools import bench, bench_http, bench_pipeline, bench_rules, bench_world
 from services.tools.bench_http import OpenLoop, RefusedError, closed_loop
 from services.tools.bench_lines import Line, line, percentile

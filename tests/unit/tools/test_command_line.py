@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import structlog
 
+from firsthour.runtime.storage.sqlite import hold
 from services.__main__ import main
-from services.runtime.sqlite import hold
 from tests.damaged import damage
 
 Run = Callable[..., tuple[int, str, str]]
@@ -162,7 +162,7 @@ def test_what_the_system_refuses_has_its_file_and_its_own_remedy(
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number), "data/lock")
 
-    monkeypatch.setattr("services.runtime.sqlite.open_private", refuse)
+    monkeypatch.setattr("firsthour.runtime.storage.sqlite.open_private", refuse)
     code, _, wrong = run("migrate", "--data", "data")
     assert (code, wrong) == (1, f"data/lock: {os.strerror(number)}; {wrong.partition('; ')[2]}")
     assert remedy in wrong

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.config.reading import ConfigFiles
+from firsthour.runtime.http.client import ASGITransport, AsyncClient
+from firsthour.runtime.settings import load
 from schemas.events import LeadAssigned, LeadQualified, LeadRecycled, Score, TouchRecorded, Trigger
 from services.compose import System, open_clock, open_system
 from services.notifier.channels.inbox import InboxChannel
-from services.runtime.clock import HostClock
-from services.runtime.config import ConfigFiles
-from services.runtime.outbound import ASGITransport, AsyncClient
-from services.runtime.settings import load
 from services.tools import demo, demo_config, demo_people
 from services.tools.demo_screen import table_of
 from services.tools.demo_story import Story, Tally

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from services.runtime import settings
-from services.runtime.clock import HandClock, HostClock
-from services.runtime.log import log
-from services.runtime.migrate import migrate
-from services.runtime.reads import SqliteReads
-from services.runtime.sqlite import reader_engine, writer_engine
+from firsthour.runtime import settings
+from firsthour.runtime.clock import HandClock, HostClock
+from firsthour.runtime.eventlog.log import log
+from firsthour.runtime.storage.migrate import migrate
+from firsthour.runtime.storage.reader import SqliteReads
+from firsthour.runtime.storage.sqlite import reader_engine, writer_engine
 from services.tools import cli_config, doctor, doctor_distributed
 from services.tools.found import Found
 from tests.fakes.smtp import FakeSmtp

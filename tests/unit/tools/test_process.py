@@ -7,10 +7,11 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
+from firsthour.kernel.config import Config
+from firsthour.runtime.config.reading import load
+from firsthour.runtime.settings import load as settings
 from services.distributed import Distributed
 from services.process import Process
-from services.runtime.config import Config, load
-from services.runtime.settings import load as settings
 from services.tools import cli_config
 
 SOURCES = """sources:

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 import services.compose  # noqa: F401  # all tables
 from deploy.local.postgres import Server
-from services.runtime import db
-from services.runtime.clock import HandClock
+from firsthour.runtime.clock import HandClock
+from firsthour.runtime.storage import statements
 from services.tools import verify
 from services.tools.doctor import DATABASE
 from tests.unit.tools.copies import fill
@@ -130,7 +130,7 @@ async def ground(request: pytest.FixtureRequest, filled: Filled) -> AsyncIterato
 
 
 def test_every_table_and_column_has_an_answer() -> None:
-    known = {table.name: {column.name for column in table.columns} for table in db.metadata.sorted_tables}
+    known = {table.name: {column.name for column in table.columns} for table in statements.metadata.sorted_tables}
     assert {name: {*table.columns, *table.free} for name, table in TABLES.items()} == known
 
 
@@ -160,9 +160,9 @@ async def test_what_is_sound_breaks_nothing(ground: Ground) -> None:
 @pytest.mark.parametrize(("name", "column", "plant"), CASES)
 async def test_a_change_of_one_row_is_noticed(ground: Ground, name: str, column: str | None, plant: Plant) -> None:
     if ground.name == "distributed" and name in NO_LOG:
-        assert await ground.keys(db.metadata.tables[name], "1 = 1") == []
+        assert await ground.keys(statements.metadata.tables[name], "1 = 1") == []
         return
-    table = db.metadata.tables[name]
+    table = statements.metadata.tables[name]
     statement = _statement(table, plant, column)
     rows = await ground.keys(table, plant.where)
     assert rows, "no such row among these leads"

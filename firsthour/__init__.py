@@ -1,0 +1,1 @@
+"""The program: what makes one installation of the services."""

@@ -1,0 +1,1 @@
+"""Pure values and decisions that all services share. No IO."""

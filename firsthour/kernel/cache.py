@@ -1,0 +1,24 @@
+"""Things made from a configuration once per version, because making them is slow and using them is not."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from firsthour.kernel.config import Config
+
+T = TypeVar("T")
+VERSIONS_KEPT = 4  # a decision in flight may still cite the one before
+
+
+def once_per_version(make: Callable[[Config], T]) -> Callable[[Config], T]:
+    """`make`, remembered for the last few versions."""
+    made: dict[str, T] = {}
+
+    def get(config: Config) -> T:
+        found = made.get(config.version)
+        if found is None:
+            found = made[config.version] = make(config)
+            while len(made) > VERSIONS_KEPT:
+                del made[next(iter(made))]
+        return found
+
+    return get

@@ -1,0 +1,1 @@
+"""Conditions of the agreement, compiled and evaluated."""

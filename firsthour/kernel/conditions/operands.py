@@ -1,0 +1,75 @@
+"""Values of conditions, written as the facts are that they are compared with."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from firsthour.kernel import normalisation
+from firsthour.kernel.normalisation import MalformedError
+
+EQUALITY: Final = frozenset({"eq", "ne", "in", "not_in"})
+"""The operators that compare a whole value. The others look into texts, whose parts have no form of their own."""
+
+
+class UnreadableError(ValueError):
+    """Raised for a value that no fact has. `what` names the mistake, `remedy` the right spelling."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what}; {remedy}")
+        self.what = what
+        self.remedy = remedy
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How facts of a field are written. `read` gives None for a text it cannot read, or says how to write it."""
+
+    read: Callable[[str], str | None]
+    what: str = ""
+    remedy: str = ""
+
+    def written(self, text: str) -> str:
+        """The text as facts are written. Raises `UnreadableError`."""
+        try:
+            found = self.read(text)
+        except MalformedError as wrong:
+            raise UnreadableError(self.what, self.remedy or wrong.remedy) from None
+        if found is None:
+            raise UnreadableError(self.what, self.remedy)
+        return found
+
+
+def _email_domain(text: str) -> str:
+    """The domain as it stands behind the @ of an address, which may be below that of the company."""
+    return normalisation.email(f"a@{text.strip().removeprefix('@')}").removeprefix("a@")
+
+
+_COUNTRY: Final = _Form(normalisation.country, "is not a country", "write its two-letter code, such as DE or GB")
+_DOMAIN_REMEDY: Final = "write it such as acme.com"
+_FORMS: Final[Mapping[str, _Form]] = {
+    "country": _COUNTRY,
+    "company.country": _COUNTRY,
+    "language": _Form(normalisation.language),
+    "email": _Form(normalisation.email, "is not an email address"),
+    "phone": _Form(normalisation.phone, "is not a phone number with its country code"),
+    "company.domain": _Form(normalisation.company_domain, "is not the domain of a company", _DOMAIN_REMEDY),
+    "email.domain": _Form(_email_domain, "is not the domain of an email address", _DOMAIN_REMEDY),
+}
+
+
+def written(field: str, op: str, value: object) -> object:
+    """One value as facts of this field are written. Raises `UnreadableError` when none ever is."""
+    if not isinstance(value, str):
+        return value
+    form = _FORMS.get(field) if op in EQUALITY else None
+    return form.written(value) if form is not None else normalisation.clean(value) or value
+
+
+def normalised(field: str, op: str, value: object) -> object:
+    """The value of a test, or each of its values, as facts are written; one that cannot be read is left as it is."""
+    if isinstance(value, tuple):
+        return tuple(normalised(field, op, one) for one in value)
+    try:
+        return written(field, op, value)
+    except UnreadableError:
+        return value

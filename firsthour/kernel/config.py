@@ -1,0 +1,23 @@
+"""The configuration in force, as a value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schemas.agreement import Agreement
+from schemas.sources import Sources
+from schemas.team import Team
+
+
+@dataclass(frozen=True)
+class Config:
+    """The configuration in force. `version` names the content of the three files; decisions cite it."""
+
+    agreement: Agreement
+    team: Team
+    sources: Sources
+    version: str
+    warnings: tuple[str, ...] = ()
+    directory: Path = Path()
+    secret_places: Mapping[tuple[int, int], tuple[str, int, int]] = field(default_factory=dict, compare=False)
+    """File, line and column of each secret, by the index of its source and its own there."""

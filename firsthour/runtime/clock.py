@@ -1,0 +1,108 @@
+"""The only clocks, and the only source of fresh ids.
+
+*Business time* is what `--speed` scales and tests move by hand; everything the agreement speaks of happens in it.
+*Real time* is for signatures, leases, timeouts and retries. Both are timezone-aware UTC.
+"""
+
+import os
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from firsthour.kernel.time_units import EPOCH
+
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
+
+def new_id() -> str:
+    """A UUIDv7: unique, and roughly in order of creation, which keeps indexes dense."""
+    stamp = f"{time.time_ns() // 1_000_000:012x}"
+    chance = os.urandom(10).hex()
+    return f"{stamp[:8]}-{stamp[8:]}-7{chance[:3]}-{_VARIANT[chance[3]]}{chance[4:7]}-{chance[7:19]}"
+
+
+class Clock(Protocol):
+    """Where business and real time come from."""
+
+    def business(self) -> datetime: ...
+
+    def real(self) -> datetime: ...
+
+    def monotonic(self) -> float:
+        """Seconds on a clock nobody sets."""
+
+    def real_seconds(self, business: timedelta) -> float:
+        """How long this much business time takes, in real seconds."""
+
+
+@dataclass(frozen=True)
+class HostClock:
+    """The host's clock; business time runs `speed` times faster from `origin_real` = `origin_business` on."""
+
+    speed: float = 1.0
+    origin_real: datetime = EPOCH
+    origin_business: datetime = EPOCH
+
+    def real(self) -> datetime:
+        return datetime.now(UTC)
+
+    def business(self) -> datetime:
+        if self.speed == 1.0:
+            return datetime.now(UTC)
+        return self.origin_business + (datetime.now(UTC) - self.origin_real) * self.speed
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def real_seconds(self, business: timedelta) -> float:
+        return business.total_seconds() / self.speed
+
+
+@dataclass
+class HandClock:
+    """A clock moved by hand, for tests. Business and real time move together unless told otherwise."""
+
+    now: datetime = field(default_factory=lambda: datetime(2026, 12, 1, 9, 0, tzinfo=UTC))
+    drift: timedelta = timedelta(0)  # business minus real
+
+    def real(self) -> datetime:
+        return self.now
+
+    def business(self) -> datetime:
+        return self.now + self.drift
+
+    def monotonic(self) -> float:
+        return (self.now - EPOCH).total_seconds()
+
+    def real_seconds(self, business: timedelta) -> float:
+        return business.total_seconds()
+
+    def advance(self, **by: float) -> None:
+        """Move both by a timedelta: `advance(minutes=10)`."""
+        self.now += timedelta(**by)
+
+
+class SharedClock:
+    """The database's clock, as this process knows it: set now and then, and between that carried on by a clock nobody
+    sets. So the clocks of hosts may differ or jump, and all processes agree nevertheless. Until first set it is the
+    host's."""
+
+    def __init__(self) -> None:
+        self.set(datetime.now(UTC))
+
+    def set(self, now: datetime) -> None:
+        """It is `now`."""
+        self._then, self._monotonic = now, time.monotonic()
+
+    def real(self) -> datetime:
+        return self._then + timedelta(seconds=time.monotonic() - self._monotonic)
+
+    def business(self) -> datetime:
+        return self.real()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def real_seconds(self, business: timedelta) -> float:
+        return business.total_seconds()

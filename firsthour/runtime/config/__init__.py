@@ -1,0 +1,1 @@
+"""The configuration files: read, checked, and named by place."""

@@ -1,0 +1,264 @@
+"""What the configuration files say of each other and of themselves: names that must exist, once, and in order.
+
+Works on the plain values instead of the models, so that a mistake elsewhere in the files does not hide these.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Final
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from pydantic_core import PydanticCustomError
+
+from firsthour.kernel import normalisation
+from firsthour.runtime.config.yaml_source import Document, Problem
+from schemas import mail
+from schemas.agreement import ANY_STATUS, OWNER, STATUSES, Response
+from schemas.conditions import FIELDS
+from schemas.values import EMAIL_PATTERN, Loc, did_you_mean, duration, shown, twice
+
+ALWAYS_OPEN: Final = "always"
+_MUST_EXIST: Final = ("new", "nurturing", "qualified", "assigned", "accepted", "working", "opted-out")
+_EXPRESSIONS: Final = ("when", "time", "id", "email", "phone", "crm_id", "anonymous_id")
+
+
+@dataclass(frozen=True)
+class Files:
+    """The three files as read. One that could not be read has no data, and nothing is said of names it would define."""
+
+    agreement: Document
+    team: Document
+    sources: Document
+
+
+def at(data: object, *path: str | int) -> Any:
+    """The value at `path`, or None where the file does not have it."""
+    for step in path:
+        if isinstance(data, Mapping) and isinstance(step, str):
+            data = data.get(step)
+        elif isinstance(data, Sequence) and isinstance(step, int) and not isinstance(data, str):
+            data = data[step]
+        else:
+            return None
+    return data
+
+
+def rows(document: Document, *path: str | int) -> Iterator[tuple[Loc, Mapping[str, Any]]]:
+    """The mappings of the list at `path`, each with its location."""
+    found = at(document.data, *path)
+    for index, row in enumerate(found if isinstance(found, list) else ()):
+        if isinstance(row, Mapping):
+            yield (*path, index), row
+
+
+def names(value: object, loc: Loc) -> Iterator[tuple[Loc, str]]:
+    """The words at `loc`, be they one or a list."""
+    if isinstance(value, str):
+        yield loc, value
+    elif isinstance(value, list):
+        yield from (((*loc, index), word) for index, word in enumerate(value) if isinstance(word, str))
+
+
+def defined(document: Document, *path: str, by: str = "id") -> list[str]:
+    """The names that the rows at `path` define."""
+    return [row[by] for _, row in rows(document, *path) if isinstance(row.get(by), str)]
+
+
+def statuses(agreement: Document) -> list[str]:
+    """The names of the statuses."""
+    own = at(agreement.data, "lifecycle", "statuses")
+    return list(own if isinstance(own, Mapping) else STATUSES)
+
+
+def grades(agreement: Document) -> list[str]:
+    """The names of the grades, the best first."""
+    own = at(agreement.data, "scoring", "grades")
+    return [*(own if isinstance(own, Mapping) else "ABC"), "D"]
+
+
+def urgencies(agreement: Document) -> list[str]:
+    """The names of `response` that are urgencies, the most urgent first."""
+    response = at(agreement.data, "response")
+    return [name for name in response if name not in Response.model_fields] if isinstance(response, Mapping) else []
+
+
+def _unknown(
+    document: Document, used: Iterator[tuple[Loc, str]], known: Collection[str], noun: str, *also: str
+) -> Iterator[Problem]:
+    for loc, name in used:
+        if name not in known and name not in also:
+            yield document.problem(loc, f"{shown(name)} is not {noun}", did_you_mean(name, known))
+
+
+def _repeated(document: Document, path: Loc, by: str, noun: str, same: Callable[[str], str] = str) -> Iterator[Problem]:
+    placed = [((*loc, by), row[by]) for loc, row in rows(document, *path) if isinstance(row.get(by), str)]
+    for index in twice([same(name) for _, name in placed]):
+        loc, name = placed[index]
+        yield document.problem(loc, f"{noun} {shown(name)} stands here twice", "rename or take out one of them")
+
+
+def _field(document: Document, path: Loc, *fields: str) -> Iterator[tuple[Loc, str]]:
+    """The words in these fields of the rows at `path`."""
+    for loc, row in rows(document, *path):
+        for field in fields:
+            yield from names(row.get(field), (*loc, field))
+
+
+def _lifecycle(agreement: Document) -> Iterator[Problem]:
+    known = statuses(agreement)
+    for name in _MUST_EXIST:
+        if name not in known:
+            what = f"the status `{name}` is missing, by which FirstHour acts"
+            yield agreement.problem(("lifecycle", "statuses"), what, f"add `{name}:` and its team", key=True)
+    moves = ("lifecycle", "transitions")
+    yield from _unknown(agreement, _field(agreement, moves, "from"), known, "a status", ANY_STATUS)
+    yield from _unknown(agreement, _field(agreement, moves, "to"), known, "a status")
+    campaigns = names(at(agreement.data, "lifecycle", "campaigns"), ("lifecycle", "campaigns"))
+    yield from _unknown(agreement, campaigns, known, "a status")
+    yield from _unknown(agreement, _field(agreement, ("recycle",), "from"), known, "a status")
+
+
+def _ladder(agreement: Document) -> Iterator[Problem]:
+    highest = None
+    for loc, rung in rows(agreement, "response", "ladder"):
+        try:
+            after = duration(rung.get("at"))
+        except PydanticCustomError:
+            continue  # the model says so
+        if highest is not None and after < highest:
+            what = f"this rung ({rung.get('at')}) comes before the one above it"
+            yield agreement.problem((*loc, "at"), what, "list the rungs in the order of time")
+        highest = max(after, highest or after)
+
+
+def _promises(agreement: Document) -> Iterator[Problem]:
+    response = at(agreement.data, "response")
+    if isinstance(response, Mapping):
+        promised = urgencies(agreement)
+        yield from _unknown(agreement, _field(agreement, ("qualify",), "urgency"), promised, "an urgency of `response`")
+        if not promised:
+            remedy = "add one, such as `hot: {touch_within: 1h}`"
+            yield agreement.problem(("response",), "`response` promises nothing", remedy, key=True)
+        calendars = at(agreement.data, "calendars")
+        counted = (
+            (("response", name, "counted_in"), given)
+            for name in promised
+            if isinstance(given := at(response, name, "counted_in"), str)
+        )
+        known = [*(calendars if isinstance(calendars, Mapping) else ()), ALWAYS_OPEN, OWNER]
+        yield from _unknown(agreement, counted, known, "a calendar")
+    least = _field(agreement, ("promises", "marketing"), "grade_at_least")
+    yield from _unknown(agreement, least, grades(agreement), "a grade")
+    for loc, name in _field(agreement, ("promises", "marketing"), "complete"):
+        if name not in FIELDS and not name.startswith("custom."):
+            yield agreement.problem(loc, f"{shown(name)} is not a field of leads", did_you_mean(name, FIELDS))
+
+
+def _languages(document: Document, used: Iterator[tuple[Loc, str]]) -> Iterator[Problem]:
+    """Languages that are not written as facts are: `fr-FR` is never equal to `fr`."""
+    for loc, name in used:
+        code = normalisation.language(name)
+        if code != name.lower():
+            yield document.problem(loc, f"{shown(name)} is not how a language is written here", f"write `{code}`")
+
+
+def _domains(team: Document) -> Iterator[Problem]:
+    """Domains of accounts that no company and no address has."""
+    for loc, row in rows(team, "accounts"):
+        domain = row.get("domain")
+        if not isinstance(domain, str):
+            continue
+        known = normalisation.company_domain(domain)
+        remedy = f"write `{known}`" if known else "write the domain of the company, such as acme.com"
+        if known is None or domain.lower() == f"www.{known}" or not domain.isascii():
+            yield team.problem(
+                (*loc, "domain"), f"{shown(domain)} is not how the domain of a company is written", remedy
+            )
+
+
+def _agreement(files: Files) -> Iterator[Problem]:
+    agreement = files.agreement
+    required = (((*loc, "require"), at(rule, "require")) for loc, rule in rows(agreement, "routing", "rules"))
+    for loc, require in required:
+        yield from _languages(agreement, names(at(require, "languages"), (*loc, "languages")))
+    yield from _lifecycle(agreement)
+    yield from _ladder(agreement)
+    yield from _promises(agreement)
+    yield from _repeated(agreement, ("qualify",), "name", "the line")
+    yield from _repeated(agreement, ("routing", "rules"), "name", "the rule")
+    yield from _repeated(agreement, ("recycle",), "name", "the rule")
+    yield from _repeated(agreement, ("audiences",), "name", "the audience")
+    if files.team.data is not None:
+        pools = defined(files.team, "pools")
+        yield from _unknown(agreement, _field(agreement, ("routing", "rules"), "pool"), pools, "a pool of team.yaml")
+
+
+def _address(team: Document, loc: Loc, value: object) -> Iterator[Problem]:
+    """An address that has the shape of one (the model says so otherwise), and that no mail can be sent to."""
+    if isinstance(value, str) and re.match(EMAIL_PATTERN, value) and (why := mail.trouble(value)) is not None:
+        yield team.problem(loc, f"no mail can be sent to {shown(value)}: {why}", "give an address that takes mail")
+
+
+def _team(files: Files) -> Iterator[Problem]:
+    team = files.team
+    reps = defined(team, "reps")
+    yield from _repeated(team, ("reps",), "id", "the rep")
+    yield from _repeated(team, ("reps",), "email", "the address", str.lower)
+    yield from _repeated(team, ("pools",), "id", "the pool")
+    yield from _repeated(team, ("accounts",), "domain", "the account", str.lower)
+    yield from _languages(team, _field(team, ("reps",), "languages"))
+    yield from _domains(team)
+    yield from _unknown(team, _field(team, ("reps",), "manager"), reps, "a rep")
+    yield from _unknown(team, _field(team, ("accounts",), "owner"), reps, "a rep")
+    for loc, _ in rows(team, "pools"):
+        yield from _unknown(team, _field(team, (*loc, "members"), "rep"), reps, "a rep")
+        yield from _repeated(team, (*loc, "members"), "rep", "the member")
+    for loc, rep in rows(team, "reps"):
+        yield from _address(team, (*loc, "email"), rep.get("email"))
+        yield from _unknown(team, _field(team, (*loc, "away"), "cover"), reps, "a rep")
+        if isinstance(rep.get("manager"), str) and rep.get("manager") == rep.get("id"):
+            yield team.problem((*loc, "manager"), f"{shown(rep['id'])} is their own manager", "name another, or nobody")
+    if files.agreement.data is not None:
+        own = at(files.agreement.data, "calendars")
+        known = [*(own if isinstance(own, Mapping) else ()), ALWAYS_OPEN]
+        yield from _unknown(team, _field(team, ("reps",), "calendar"), known, "a calendar of agreement.yaml")
+
+
+def _expression(sources: Document, loc: Loc, text: object) -> Iterator[Problem]:
+    if not isinstance(text, str):
+        return
+    try:
+        jmespath.compile(text)
+    except (JMESPathError, ValueError, RecursionError) as broken:
+        why = " ".join(str(broken).split("\n", maxsplit=1)[0].split())[:160]
+        remedy = "see jmespath.org; words in it are quoted as 'word', numbers as `20`"
+        yield sources.problem(loc, f"this is not JMESPath: {why}", remedy)
+
+
+def _sources(files: Files) -> Iterator[Problem]:
+    sources = files.sources
+    yield from _repeated(sources, ("sources",), "id", "the source")
+    forms = list(chain.from_iterable(names(row.get("forms"), (*loc, "forms")) for loc, row in rows(sources, "sources")))
+    for index in twice([form for _, form in forms]):
+        loc, form = forms[index]
+        yield sources.problem(loc, f"the form {shown(form)} stands here twice", "keep it in one source")
+    for source, _ in rows(sources, "sources"):
+        for loc, mapping in rows(sources, *source, "events"):
+            for field in _EXPRESSIONS:
+                yield from _expression(sources, (*loc, field), mapping.get(field))
+            data = mapping.get("data")
+            for field, text in data.items() if isinstance(data, Mapping) else ():
+                yield from _expression(sources, (*loc, "data", field), text)
+
+
+def problems(files: Files) -> Iterator[Problem]:
+    """Everything the files say of names that is not so."""
+    if files.agreement.data is not None:
+        yield from _agreement(files)
+    if files.team.data is not None:
+        yield from _team(files)
+    if files.sources.data is not None:
+        yield from _sources(files)

@@ -1,0 +1,263 @@
+"""Conditions of the agreement that can never hold, or always do: values that no fact has, scores that no lead reaches.
+
+A value that no fact can have is a mistake. A bound that the scores do not reach, or a name that only an event of
+another program could carry, is a warning.
+"""
+
+import difflib
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from firsthour.kernel import countries, languages, normalisation
+from firsthour.kernel.conditions import operands
+from firsthour.kernel.conditions.operands import EQUALITY, UnreadableError
+from firsthour.runtime.config import ranges as config_ranges
+from firsthour.runtime.config.checks import Files, at, defined, grades, names, rows, statuses, urgencies
+from firsthour.runtime.config.yaml_source import Problem
+from schemas import conditions
+from schemas.conditions import AllOf, AnyOf, Node, Not, Test
+from schemas.values import Loc, did_you_mean, shown
+
+_LISTS: Final = (
+    ("scoring", "fit", "rules"),
+    ("scoring", "engagement", "rules"),
+    ("qualify",),
+    ("routing", "rules"),
+    ("suppress",),
+    ("recycle",),
+    ("audiences",),
+)
+_MAPPINGS: Final = (("personas",), ("segments",))
+_KINDS: Final = ("free", "disposable", "business")
+_CURLY_DOUBLE: Final = "\u201c\u201d\u201e\u201f\u00ab\u00bb\uff02"
+_CURLY_SINGLE: Final = "\u2018\u2019\u201a\u201b"
+_BEFORE_SCORE: Final = frozenset({("scoring", "fit", "rules"), ("scoring", "engagement", "rules"), ("suppress",)})
+_COMPARED_MAX: Final = 100  # names used elsewhere that a misspelt one is compared with
+_SCORED: Final = frozenset(
+    {"fit", "engagement", "total", "grade", "status", "urgency", "account.owner", "previous_owner"}
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One test as it stands in the file. `path`: the list it belongs to."""
+
+    loc: Loc
+    field: str
+    op: str
+    value: object
+    path: tuple[str, ...]
+
+
+def fields(raw: object, loc: Loc) -> Iterator[tuple[Loc, str, object]]:
+    """Every field that a condition asks about, as written, right or wrong: its place, its name, what is asked."""
+    for key, value in raw.items() if isinstance(raw, Mapping) else ():
+        if key == "not":
+            yield from fields(value, (*loc, key))
+        elif key in ("all", "any"):
+            for index, part in enumerate(value if isinstance(value, list) else ()):
+                yield from fields(part, (*loc, key, index))
+        else:
+            yield (*loc, key), key, value
+
+
+def _conditions(files: Files) -> Iterator[tuple[tuple[str, ...], Loc, object, str | None]]:
+    """Every condition: the list or mapping it belongs to, its place, itself, the type of event beside it."""
+    for path in _LISTS:
+        for loc, row in rows(files.agreement, *path):
+            on = row.get("on")
+            yield path, (*loc, "when"), row.get("when"), on if isinstance(on, str) else None
+    for path in _MAPPINGS:
+        named = at(files.agreement.data, *path)
+        for name, raw in named.items() if isinstance(named, Mapping) else ():
+            yield path, (*path, name), raw, None
+
+
+def _asked(files: Files) -> Iterator[Asked]:
+    """Every test of every condition of the agreement."""
+    for path, condition, raw, _ in _conditions(files):
+        for loc, field, value in fields(raw, condition):
+            if isinstance(value, Mapping):
+                for op, wanted in value.items():
+                    yield Asked((*loc, op), field, op, wanted, path)
+            else:
+                yield Asked(loc, field, "eq", value, path)
+
+
+def _texts(test: Asked) -> Iterator[tuple[Loc, str]]:
+    return names(test.value, test.loc)
+
+
+# --- mistakes ----------------------------------------------------------------------------------------------------
+
+
+def problems(files: Files) -> Iterator[Problem]:
+    """Values that no fact ever has."""
+    closed = _closed(files)
+    for test in _asked(files):
+        for loc, text in _texts(test):
+            found = _curly(text) or _unreadable(test, text) or _not_among(test, text, closed)
+            if found is not None:
+                yield files.agreement.problem(loc, *found)
+
+
+def _curly(text: str) -> tuple[str, str] | None:
+    double = text[:1] in _CURLY_DOUBLE or text[-1:] in _CURLY_DOUBLE
+    single = len(text) > 1 and text[0] in _CURLY_SINGLE and text[-1] in _CURLY_SINGLE
+    if not text or not (double or single):
+        return None
+    plain = text.strip(_CURLY_DOUBLE + _CURLY_SINGLE).replace('"', "'")
+    return (
+        f"the curly quotes are part of the value {shown(text)}",
+        f'write `"{plain}"`, with straight quotes, or without any',
+    )
+
+
+def _unreadable(test: Asked, text: str) -> tuple[str, str] | None:
+    if test.op not in EQUALITY:
+        return None
+    try:
+        operands.written(test.field, test.op, text)
+    except UnreadableError as wrong:
+        return f"{shown(text)} {wrong.what}, so `{test.field}` never has this value", _nearest(
+            test.field, text
+        ) or wrong.remedy
+    return None
+
+
+def _nearest(field: str, text: str) -> str | None:
+    if not field.endswith("country"):
+        return None
+    near = difflib.get_close_matches(text.lower(), countries.BY_NAME, n=1, cutoff=0.7)
+    return f"did you mean `{countries.BY_NAME[near[0]]}` ({near[0]})?" if near else None
+
+
+def _closed(files: Files) -> dict[str, Collection[str]]:
+    """The fields that have values of a list, with it. One that cannot be known is left out."""
+    agreement = files.agreement
+    found: dict[str, Collection[str]] = {
+        "email.kind": _KINDS,
+        "grade": grades(agreement),
+        "status": statuses(agreement),
+    }
+    if isinstance(at(agreement.data, "response"), Mapping):
+        found["urgency"] = urgencies(agreement)
+    if files.team.data is not None:
+        found |= dict.fromkeys(("account.owner", "previous_owner"), defined(files.team, "reps"))
+    for field, path in (("persona", "personas"), ("segment", "segments")):
+        named = at(agreement.data, path)
+        found[field] = list(named) if isinstance(named, Mapping) else []
+    return found
+
+
+def _not_among(test: Asked, text: str, closed: Mapping[str, Collection[str]]) -> tuple[str, str] | None:
+    known = closed.get(test.field)
+    if known is None or test.op not in EQUALITY or text.lower() in {one.lower() for one in known}:
+        return None
+    return f"{shown(text)} is no value of `{test.field}`", did_you_mean(text, known)
+
+
+# --- warnings ----------------------------------------------------------------------------------------------------
+
+
+def warnings(files: Files) -> Iterator[tuple[Loc, str]]:
+    """Conditions that never hold, and those that always do where they should choose."""
+    tests = list(_asked(files))
+    yield from _forms(files, tests)
+    yield from _languages(tests)
+    for test in tests:
+        if test.path in _BEFORE_SCORE and test.field in _SCORED and test.op != "exists":
+            part = "people are suppressed" if test.path == ("suppress",) else "the score is made"
+            yield test.loc, f"`{test.field}` is not known when {part}, so this never holds; take it out"
+    yield from _bounds(files, tests)
+    for path, loc, raw, on in _conditions(files):
+        if raw is None:
+            continue
+        node = conditions.parse(raw, of_event=on is not None)
+        if path == ("suppress",) and _holds(node):
+            yield loc, "this holds for every person, so no lead is ever scored or routed; say in `when:` whom it is for"
+        for both in _alls(node):
+            if (excluded := _contradiction(both)) is not None:
+                yield loc, f"the bounds of `{excluded}` exclude each other, so this never holds; change one of them"
+
+
+def _bounds(files: Files, tests: Iterable[Asked]) -> Iterator[tuple[Loc, str]]:
+    """Bounds of scores that no lead, or every lead, reaches."""
+    ranges = config_ranges.scores(files.agreement.data)
+    for test in tests:
+        if test.field not in ranges or test.path in _BEFORE_SCORE:
+            continue
+        low, high = ranges[test.field]
+        node = conditions.parse({test.field: {test.op: test.value}})
+        verdict = config_ranges.certain(node, low, high) if isinstance(node, Test) else None
+        if verdict is not None:
+            how = "always" if verdict else "never"
+            yield test.loc, f"`{test.field}` lies between {low:g} and {high:g}, so this {how} holds; change the bound"
+
+
+def _alls(node: Node) -> Iterator[AllOf]:
+    if isinstance(node, AllOf):
+        yield node
+    for part in node.parts if isinstance(node, AllOf | AnyOf) else (node.part,) if isinstance(node, Not) else ():
+        yield from _alls(part)
+
+
+def _contradiction(node: AllOf) -> str | None:
+    """A field of which the tests beside each other leave no number."""
+    spans: dict[str, config_ranges.Span] = {}
+    for part in node.parts:
+        span = config_ranges.span_of(part) if isinstance(part, Test) else None
+        if span is not None and isinstance(part, Test):
+            spans[part.field] = spans[part.field].within(span) if part.field in spans else span
+            if spans[part.field].empty:
+                return part.field
+    return None
+
+
+def _holds(node: Node) -> bool | None:
+    """Whether a condition holds whatever the facts: always, never, or None: that depends."""
+    match node:
+        case Test():
+            return None
+        case Not(part):
+            inner = _holds(part)
+            return None if inner is None else not inner
+        case AllOf(parts):
+            each = [_holds(part) for part in parts]
+            return False if False in each else True if all(each) else None
+        case AnyOf(parts):
+            each = [_holds(part) for part in parts]
+            tests = {(part.field, bool(part.value)) for part in parts if isinstance(part, Test) and part.op == "exists"}
+            either = any((field, not there) in tests for field, there in tests)
+            return True if True in each or either else False if not any(one is None for one in each) else None
+
+
+def _forms(files: Files, tests: Iterable[Asked]) -> Iterator[tuple[Loc, str]]:
+    """Names of forms that no source has."""
+    known = {form for _, row in rows(files.sources, "sources") for _, form in names(row.get("forms"), ())}
+    if not known:
+        return
+    of_form = [test for test in tests if test.field == "form"]
+    used = Counter(text for test in of_form for _, text in _texts(test))
+    others = [name for name, count in used.most_common(_COMPARED_MAX) if count > 1]
+    for test in of_form:
+        for loc, text in _texts(test) if test.op in EQUALITY else ():
+            if text.lower() in {form.lower() for form in known}:
+                continue
+            near = did_you_mean(text, [*known, *(name for name in others if name != text)])
+            remedy = near if near.startswith("did you mean") else "only /v1/events could carry it; " + near
+            yield loc, f"{shown(text)} is no form of sources.yaml; {remedy}"
+
+
+def _languages(tests: Iterable[Asked]) -> Iterator[tuple[Loc, str]]:
+    """Words that are no language."""
+    for test in tests:
+        for loc, text in _texts(test) if test.field == "language" and test.op in EQUALITY else ():
+            if normalisation.language(text) not in languages.CODES:
+                near = difflib.get_close_matches(text.lower(), languages.BY_NAME, n=1, cutoff=0.7)
+                remedy = (
+                    f"did you mean `{languages.BY_NAME[near[0]]}` ({near[0]})?" if near else "write its two-letter code"
+                )
+                yield loc, f"{shown(text)} is not a language that is known; {remedy}"

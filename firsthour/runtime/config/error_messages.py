@@ -1,0 +1,194 @@
+"""Turns what pydantic says of a configuration file into what is wrong and what would be right, in words."""
+
+import re
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, Tag, ValidationError
+from pydantic_core import ErrorDetails
+
+from firsthour.runtime.config.yaml_source import Document, Problem
+from schemas.values import EMAIL_PATTERN, ID_PATTERN, did_you_mean, quoted, shown
+
+PROBLEMS_MAX: Final = 200
+"""More than anybody reads at once; the rest appears once these are mended."""
+
+Alternatives = list[tuple[str | None, Any]]
+"""Types that a value may have, each with the tag of its alternative."""
+
+
+def _unwrapped(kind: Any, tag: str | None = None) -> Iterator[tuple[str | None, Any]]:
+    origin = get_origin(kind)
+    if origin is Annotated:
+        inner, *marks = get_args(kind)
+        tag = next((mark.tag for mark in marks if isinstance(mark, Tag)), tag)
+        yield from _unwrapped(inner, tag)
+    elif origin in (Union, types.UnionType):
+        for one in get_args(kind):
+            yield from _unwrapped(one, tag)
+    else:
+        yield tag, kind
+
+
+def _fields(model: type[BaseModel]) -> dict[str, Any]:
+    return {info.alias or name: info.annotation for name, info in model.model_fields.items()}
+
+
+def _origin(kind: Any) -> Any:
+    return get_origin(kind)
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _chosen_by(model: type[BaseModel], step: str | int) -> bool:
+    return any(get_origin(kind) is Literal and step in get_args(kind) for kind in _fields(model).values())
+
+
+def _below(alternatives: Alternatives, step: str | int) -> Alternatives:
+    """The alternatives one step of a location further down."""
+    tagged: Alternatives = [(None, kind) for tag, kind in alternatives if tag is not None and tag == step]
+    if tagged:
+        return tagged
+    found: Alternatives = []
+    for _, kind in alternatives:
+        if _is_model(kind):
+            extra = (
+                get_type_hints(kind).get("__pydantic_extra__") if kind.model_config.get("extra") == "allow" else None
+            )
+            inner = _fields(kind).get(str(step), get_args(extra)[1] if extra else None)
+            found += _unwrapped(inner) if inner is not None else []
+        elif (origin := _origin(kind)) is tuple and isinstance(step, int):
+            found += _unwrapped(get_args(kind)[0])
+        elif origin is dict:
+            found += _unwrapped(get_args(kind)[1])
+    if found:
+        return found
+    return [(tag, kind) for tag, kind in alternatives if _is_model(kind) and _chosen_by(kind, step)] or alternatives
+
+
+def fields_at(root: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
+    """The names of the fields that the mapping at `loc` may have."""
+    alternatives: Alternatives = [(None, root)]
+    for step in loc:
+        alternatives = _below(alternatives, step)
+    names = [name for _, kind in alternatives if _is_model(kind) for name in _fields(kind)]
+    return list(dict.fromkeys(names))
+
+
+_AS_EXAMPLES: Final = "write it as in the commented examples (`firsthour init DIR`)"
+_PATTERNS: Final[Mapping[str, str]] = {
+    ID_PATTERN: "write letters, digits, `.`, `_` and `-`, beginning with a letter or digit, 64 at most",
+    EMAIL_PATTERN: "write an address such as ana@example.com",
+    r"^[A-Z]{3}$": "write a currency of three capitals, such as EUR",
+    r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$": "write a country such as DE, or a part of it such as DE-BE",
+    r"^\d{4}(-(Q[1-4]|0[1-9]|1[0-2]))?$": "write a year, a quarter or a month, such as 2026, 2026-Q4 or 2026-11",
+    r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$": "write the name of an HTTP header, such as X-Signature",
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "write the name of an environment variable, such as PARTNER_SECRET",
+    r"^[^\s@/:]+\.[^\s@/:.]+$": "write a domain alone, such as acme.com",
+    r"^[A-Z0-9]{2,30}$": "write the Slack member id, such as U012AB3CD (profile, three dots, copy member ID)",
+}
+
+
+def _bounds(error: ErrorDetails, value: str) -> tuple[str, str]:
+    context = error.get("ctx", {})
+    limits = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+    said = [f"{word} {context[name]}" for name, word in limits.items() if name in context]
+    return f"{value} is out of range", f"give a number {' and '.join(said)}"
+
+
+def _literal(error: ErrorDetails, value: str) -> tuple[str, str]:
+    expected = str(error.get("ctx", {}).get("expected", ""))
+    if quoted(error["input"]) and expected == error["input"]:
+        return f"{value} in quotes is text", "take away the quotes"
+    words = re.findall(r"'([^']*)'", expected)
+    given = error["input"] if isinstance(error["input"], str) else ""
+    return f"{value} is not allowed here", did_you_mean(given, words) if words else f"write {expected}"
+
+
+def _length(error: ErrorDetails, value: str) -> tuple[str, str]:
+    context = error.get("ctx", {})
+    if "max_length" in context:
+        return "this is too long", f"keep it within {context['max_length']}"
+    return "this is empty", "give at least one"
+
+
+def _pattern(error: ErrorDetails, value: str) -> tuple[str, str]:
+    pattern = str(error.get("ctx", {}).get("pattern", ""))
+    return f"{value} is not written as it should be", _PATTERNS.get(pattern, _AS_EXAMPLES)
+
+
+def _unquoted(error: ErrorDetails, what: str, remedy: str) -> tuple[str, str]:
+    """For a value that would be right without its quotes, what to do about them."""
+    value = error["input"]
+    return (f"{shown(value)} in quotes is text", "take away the quotes") if quoted(value) else (what, remedy)
+
+
+def _alternative(error: ErrorDetails, value: str) -> tuple[str, str]:
+    context = error.get("ctx", {})
+    name = str(context.get("discriminator", "")).strip("'")
+    if "tag" not in context:
+        return f"`{name}` is missing", f"add `{name}:`"
+    known = re.findall(r"'([^']*)'", str(context.get("expected_tags", "")))
+    return f"{shown(context['tag'])} is not a {name}", did_you_mean(str(context["tag"]), known)
+
+
+_WORDS: Final[Mapping[str, Callable[[ErrorDetails, str], tuple[str, str]]]] = {
+    "string_type": lambda _, value: (f"{value} is not text", "put it in quotes"),
+    "int_type": lambda error, value: _unquoted(error, f"{value} is not a whole number", "write digits, such as `3`"),
+    "bool_type": lambda error, value: _unquoted(error, f"{value} is neither true nor false", "write true or false"),
+    "tuple_type": lambda _, value: (f"{value} is not a list", "write `[...]`, or one entry per line after `- `"),
+    "dict_type": lambda _, value: (f"{value} is not a mapping", "write `name: value` lines, indented"),
+    "literal_error": _literal,
+    "too_short": _length,
+    "too_long": _length,
+    "string_too_short": _length,
+    "string_too_long": _length,
+    "string_pattern_mismatch": _pattern,
+    "greater_than": _bounds,
+    "greater_than_equal": _bounds,
+    "less_than": _bounds,
+    "less_than_equal": _bounds,
+    "union_tag_invalid": _alternative,
+    "union_tag_not_found": _alternative,
+}
+
+
+def _said(error: ErrorDetails, root: type[BaseModel]) -> tuple[str, str]:
+    """What is wrong, and what would be right."""
+    kind, loc = error["type"], error["loc"]
+    name = str(loc[-1]) if loc else ""
+    if kind == "wrong":
+        what, _, remedy = error["msg"].partition("; ")
+        context = error.get("ctx", {})
+        return str(context.get("what", what)), str(context.get("remedy", remedy))
+    if kind == "missing":
+        return f"`{name}` is missing", f"add `{name}:`"
+    if kind == "extra_forbidden":
+        return f"{shown(name)} is not a field here", did_you_mean(name, fields_at(root, loc[:-1]))
+    value = "this value" if "secrets" in loc else shown(error["input"])
+    if kind in ("model_type", "model_attributes_type"):
+        near = did_you_mean(name, fields_at(root, loc[:-1])) if "secrets" not in loc else ""
+        if near.startswith("did you mean") and f"`{name}`" not in near:
+            return f"{shown(name)} is not a field here", near
+        return f"{value} is not a mapping", "it takes the fields " + ", ".join(fields_at(root, loc))
+    if kind in _WORDS:
+        return _WORDS[kind](error, value)
+    if kind.startswith("date"):
+        return f"{value} is not a day", "write it as 2026-12-31"
+    return f"{value}: {error['msg'][:200]}", "mend this value"
+
+
+def problems(document: Document, model: type[BaseModel], refused: ValidationError) -> list[Problem]:
+    """Everything `refused` says, at its place in the file."""
+    found = []
+    for error in refused.errors(include_url=False)[:PROBLEMS_MAX]:
+        what, remedy = _said(error, model)
+        loc: tuple[str | int, ...] = error["loc"]
+        if error["type"] == "union_tag_invalid":
+            loc = (*loc, str(error.get("ctx", {}).get("discriminator", "")).strip("'"))
+        misnamed = error["type"] == "extra_forbidden" or what.endswith("is not a field here")
+        found.append(document.problem(loc, what, remedy, key=misnamed))
+    return found

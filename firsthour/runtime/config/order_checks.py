@@ -1,0 +1,135 @@
+"""Rules that are never reached, promises that the ladder breaks, weights and floors that do not fit together."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from firsthour.kernel import normalisation
+from firsthour.kernel.normalisation import language
+from firsthour.runtime.config import ranges as config_ranges
+from firsthour.runtime.config.checks import Files, at, names, rows, urgencies
+from firsthour.runtime.config.ranges import number
+from schemas.agreement import LADDER
+from schemas.values import Loc, duration, shown, spoken
+
+Row = tuple[Loc, Mapping[str, Any]]
+
+
+def agreement(files: Files) -> Iterator[tuple[Loc, str]]:
+    """Of agreement.yaml."""
+    yield from _unreached(list(rows(files.agreement, "routing", "rules")))
+    yield from _never_met(list(rows(files.agreement, "qualify")))
+    yield from _scoring(files)
+    yield from _ladder(files)
+    yield from _unspoken(files)
+
+
+def team(files: Files) -> Iterator[tuple[Loc, str]]:
+    """Of team.yaml."""
+    for loc, account in rows(files.team, "accounts"):
+        domain = str(account.get("domain", "")).lower()
+        kind = normalisation.email_kind(domain)
+        if kind != "business":
+            what = f"{shown(domain)} is a domain of {kind} mailboxes, so every person with such an address belongs to this account"
+            yield (*loc, "domain"), f"{what}; name the company's own domain"
+
+    yield from _idle_pools(files)
+
+
+def _idle_pools(files: Files) -> Iterator[tuple[Loc, str]]:
+    """Pools that leads enter and never leave: no member takes a lead."""
+    idle = {
+        rep.get("id")
+        for _, rep in rows(files.team, "reps")
+        if not rep.get("active", True) or at(rep, "capacity", "open") == 0
+    }
+    for loc, pool in rows(files.team, "pools"):
+        members = [at(member, "rep") for _, member in rows(files.team, *loc, "members")]
+        if members and idle.issuperset(members):
+            what = f"no member of the pool {shown(pool.get('id'))} takes leads (`active: false`, or a capacity of 0)"
+            yield (*loc, "id"), f"{what}, so its leads wait in the queue; add a member who does"
+
+
+def _unreached(rules: Sequence[Row]) -> Iterator[tuple[Loc, str]]:
+    """Rules after one that takes every lead, or after one with the same condition."""
+    whole: str | None = None
+    seen: list[tuple[object, object, str]] = []
+    for loc, rule in rules:
+        name, when, require = shown(rule.get("name")), rule.get("when") or {}, rule.get("require") or {}
+        same = next((first for asked, needed, first in seen if asked == when and needed in ({}, require)), None)
+        if whole is not None:
+            what = f"the rule {name} comes after {whole}, which takes every lead"
+            yield (*loc, "name"), f"{what}, so only leads that no member of its pool can take get here; move it up"
+        elif same is not None:
+            what = f"the rule {name} has the condition of {same}, which comes first"
+            yield (*loc, "name"), f"{what}; change one of them"
+        if "pool" in rule:
+            seen.append((when, require, name))
+            if not when and not require and whole is None:
+                whole = name
+
+
+def _never_met(lines: Sequence[Row]) -> Iterator[tuple[Loc, str]]:
+    """Qualify lines after one that the same events always meet: the first line met decides."""
+    whole: dict[object, str] = {}
+    for loc, line in lines:
+        on, name = line.get("on"), shown(line.get("name"))
+        if on is not None and on in whole:
+            what = f"the line {name} comes after {whole[on]}, which every `{on}` meets"
+            yield (*loc, "name"), f"{what}, so it is never met; move it up, or give the other a `when:`"
+        elif on is not None and not line.get("when"):
+            whole[on] = name
+
+
+def _scoring(files: Files) -> Iterator[tuple[Loc, str]]:
+    data = files.agreement.data
+    whole = sum(config_ranges.weights(data))
+    if whole > 1 + 1e-9:
+        yield (
+            ("scoring", "total"),
+            f"the weights add up to {whole:g}; make them add up to 1, or the total exceeds the scale",
+        )
+    elif whole == 0:
+        yield ("scoring", "total"), "the weights are both 0, so every total is 0; make them add up to 1"
+    ranges = config_ranges.scores(data)
+    most = ranges["fit"][1]
+    grades = at(data, "scoring", "grades")
+    for name, floor in grades.items() if isinstance(grades, Mapping) else ():
+        if (bound := number(floor)) is not None and bound > most:
+            yield (
+                ("scoring", "grades", name),
+                f"fit is at most {most:g}, so no lead has the grade {name}; lower its floor",
+            )
+    below = number(at(data, "rearm_below"))
+    if below is not None and below <= 0:
+        yield ("rearm_below",), "no score falls below this, so no lead that came back qualifies again; raise it"
+
+
+def _ladder(files: Files) -> Iterator[tuple[Loc, str]]:
+    """Rungs that are reached after the promise was broken."""
+    data = files.agreement.data
+    promised = {name: duration(at(data, "response", name, "touch_within")) for name in urgencies(files.agreement)}
+    rungs: list[tuple[Loc, timedelta]] = [(("response",), rung.at) for rung in LADDER]
+    if at(data, "response", "ladder") is not None:
+        written = list(rows(files.agreement, "response", "ladder"))
+        rungs = [((*loc, "at"), duration(rung.get("at"))) for loc, rung in written]
+        if not any(rung.get("page") for _, rung in written):
+            what = "no rung pages a person, so an owner is not told of a new lead"
+            yield ("response", "ladder"), f"{what}; add `{{at: 0m, page: owner, by: [inbox]}}`"
+    for loc, after in rungs:
+        late = [f"{name} ({spoken(within)})" for name, within in promised.items() if after > within]
+        if late:
+            yield loc, f"the rung at {spoken(after)} comes later than the promise of {', '.join(late)}; put it before"
+
+
+def _unspoken(files: Files) -> Iterator[tuple[Loc, str]]:
+    """Languages that a rule asks for and no member of its pool speaks."""
+    reps = {row.get("id"): row for _, row in rows(files.team, "reps")}
+    pools = {row.get("id"): row for _, row in rows(files.team, "pools")}
+    for loc, rule in rows(files.agreement, "routing", "rules"):
+        members = [reps.get(at(member, "rep")) for member in at(pools.get(rule.get("pool")), "members") or ()]
+        known = {language(one) for rep in members for _, one in names(at(rep, "languages"), ())}
+        for _, one in names(at(rule, "require", "languages"), ()) if members else ():
+            if language(one) not in known:
+                what = f"no member of the pool {shown(rule.get('pool'))} speaks {shown(one)}"
+                yield (*loc, "require", "languages"), f"{what}; add it to a rep of team.yaml, or take it out"

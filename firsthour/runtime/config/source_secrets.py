@@ -1,0 +1,135 @@
+"""The secrets that sources are verified with: where each stands, and whether it is the key its sender signs with.
+
+A secret that is malformed must never pass as another key: every signature would be refused, or a short key be guessed.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from firsthour.runtime.config.yaml_errors import invisible
+from firsthour.runtime.config.yaml_source import Problem
+from schemas.sources import Secret, Source, StandardWebhooks, WebhookSource
+
+if TYPE_CHECKING:
+    from firsthour.kernel.config import Config
+
+SECRET_MAX_BYTES: Final = 64 * 1024
+KEY_MIN_BYTES: Final = 16
+_PREFIX: Final = "whsec_"
+_QUOTES: Final = "\"'\u201c\u201d"
+
+
+class SecretError(ValueError):
+    """A secret cannot be used. `what` names the mistake without the secret, `remedy` the way out."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what}; {remedy}")
+        self.what = what
+        self.remedy = remedy
+
+
+class SecretMissingError(SecretError):
+    """A secret that the configuration names is not where it says."""
+
+
+class UnusableSecretError(SecretError):
+    """A secret does not fit its scheme."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Secrets that cannot be used, and those that are not there yet, a line each with place and remedy."""
+
+    errors: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+
+
+def resolve(secret: Secret, environ: Mapping[str, str], directory: Path = Path()) -> str:
+    """The secret itself; a relative path is one below `directory`. Raises `SecretMissingError` saying where it is not."""
+    if secret.env is not None:
+        found = environ.get(secret.env, "").strip()
+        if not found:
+            raise SecretMissingError(f"the environment variable {secret.env} is not set", "set it to the secret")
+        return found
+    path = directory / (secret.file or "")
+    try:
+        with path.open("rb") as opened:
+            found = opened.read(SECRET_MAX_BYTES).decode("utf-8-sig").strip()
+    except (OSError, ValueError) as failed:
+        what = f"the secret file {path} cannot be read ({type(failed).__name__})"
+        raise SecretMissingError(what, "write the secret into it") from failed
+    if not found:
+        raise SecretMissingError(f"the secret file {path} is empty", "write the secret into it")
+    return found
+
+
+def check(text: str, *, standard: bool) -> None:
+    """Raise `UnusableSecretError` unless this is a key: for Standard Webhooks base64, else text of one line."""
+    if text[0] in _QUOTES and text[-1] in _QUOTES:
+        raise UnusableSecretError("quotes stand around it", "take them away")
+    if any(ord(c) < 32 or ord(c) == 127 for c in text) or invisible(text):
+        raise UnusableSecretError("it holds a line break, or a character that cannot be seen", "copy it anew")
+    size = len(_decoded(text) if standard else text.encode())
+    if size < KEY_MIN_BYTES:
+        remedy = "copy it whole" if standard else "agree on a longer one: `openssl rand -hex 32`"
+        raise UnusableSecretError(f"it has {size} bytes, fewer than {KEY_MIN_BYTES}", remedy)
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text.removeprefix(_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        what = "it is not base64 after `whsec_`, as Standard Webhooks wants it"
+        raise UnusableSecretError(what, "copy it whole from the sender") from None
+
+
+def named(source: Source) -> tuple[tuple[Secret, ...], bool]:
+    """The secrets of a source, and whether it signs as Standard Webhooks does."""
+    if isinstance(source, WebhookSource):
+        return source.verify.secrets, isinstance(source.verify, StandardWebhooks)
+    return (), False
+
+
+def files(config: "Config") -> Iterator[Path]:
+    """The files that secrets stand in."""
+    for source in config.sources.sources:
+        for secret in named(source)[0]:
+            if secret.file is not None:
+                yield config.directory / secret.file
+
+
+def stamps(config: "Config") -> tuple[tuple[int, ...] | None, ...]:
+    """Return a stamp of each secret file, which changes when the file appears, goes or is written anew."""
+    return tuple(_stamp(path) for path in files(config))
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def examine(config: "Config", environ: Mapping[str, str]) -> Examined:
+    """Every secret of every source, as it is found now."""
+    errors, warnings = [], []
+    for index, source in enumerate(config.sources.sources):
+        secrets, standard = named(source)
+        for number, secret in enumerate(secrets):
+            place = config.secret_places.get((index, number), ("sources.yaml", 1, 1))
+            try:
+                check(resolve(secret, environ, config.directory), standard=standard)
+            except SecretMissingError as missing:
+                what = f"the deliveries of {source.id} are refused: {missing.what}"
+                warnings.append(str(Problem(*place, what, missing.remedy)))
+            except UnusableSecretError as wrong:
+                where = f"of {secret.env}" if secret.env is not None else f"in {secret.file}"
+                errors.append(
+                    Problem(*place, f"the secret {where} cannot verify {source.id}: {wrong.what}", wrong.remedy)
+                )
+    return Examined(tuple(errors), tuple(warnings))

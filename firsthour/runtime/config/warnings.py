@@ -1,0 +1,161 @@
+"""What is right in the configuration files, and still worth a word: accepted and not yet acted upon, or unlikely meant."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+from firsthour.runtime.config import condition_checks, order_checks
+from firsthour.runtime.config.checks import ALWAYS_OPEN, Files, at, rows
+from firsthour.runtime.config.yaml_source import Document, printable
+from schemas.conditions import FIELDS
+from schemas.values import Loc, shown
+
+EACH: Final = "*"
+WARNINGS_MAX: Final = 100  # of one kind; the rest appears once these are mended
+
+
+def _anything(_: object) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class NotYet:
+    """A field (`*` is each row of a list, or each key) that is read and kept, and what it will do."""
+
+    file: str
+    path: tuple[str, ...]
+    will: str
+    when: Callable[[object], bool] = _anything
+
+
+NOT_YET: Final = (
+    NotYet("agreement", ("calendars",), "say when people work; until then every minute counts"),
+    NotYet("agreement", ("personas",), "name the kind of person a lead is"),
+    NotYet("agreement", ("lifecycle", "campaigns"), "fence campaign lists"),
+    NotYet("agreement", ("segments",), "divide customers"),
+    NotYet("agreement", ("routing", "queue", "alert"), "tell the manager of leads that wait"),
+    NotYet("agreement", ("routing", "queue", "after"), "set how long a lead waits before somebody is told"),
+    NotYet(
+        "agreement",
+        ("response", EACH, "counted_in"),
+        "count the clock in working hours; until then every minute counts",
+        lambda value: value != ALWAYS_OPEN,
+    ),
+    NotYet(
+        "agreement",
+        ("response", "stopped_by"),
+        "let only a conversation end the ladder; until then any attempt does",
+        lambda value: value == "conversation",
+    ),
+    NotYet("agreement", ("recycle",), "send stalled leads back to Marketing"),
+    NotYet("agreement", ("audiences",), "make campaign lists"),
+    NotYet("agreement", ("holds",), "let a team keep a lead off campaigns"),
+    NotYet("agreement", ("promises",), "fill the scorecard"),
+    NotYet("agreement", ("goals",), "measure revenue against the plan"),
+    NotYet("team", ("reps", EACH, "calendar"), "say when this rep works; until then every minute counts"),
+    NotYet("team", ("reps", EACH, "capacity", "per_day"), "limit new leads a day"),
+    NotYet("team", ("reps", EACH, "capacity", "per_hour"), "limit new leads an hour"),
+    NotYet("team", ("reps", EACH, "away", EACH, "cover"), "let somebody answer for a rep who is away"),
+    NotYet(
+        "sources", ("sources", EACH, "preset"), "verify and map this vendor's webhooks; until then they are refused"
+    ),
+)
+
+
+def _places(data: object, path: tuple[str, ...], loc: Loc = ()) -> Iterator[tuple[Loc, Any]]:
+    """Every value that `path` leads to."""
+    if not path:
+        yield loc, data
+        return
+    step, *rest = path
+    inside: list[tuple[str | int, Any]] = []
+    if step != EACH:
+        inside = [(step, data[step])] if isinstance(data, Mapping) and step in data else []
+    elif isinstance(data, Mapping):
+        inside = list(data.items())
+    elif isinstance(data, list):
+        inside = list(enumerate(data))
+    for key, value in inside:
+        yield from _places(value, tuple(rest), (*loc, key))
+
+
+def _said(document: Document, loc: Loc, text: str, *, key: bool = True) -> str:
+    """A warning at the name of a field, or (`key=False`) at its value."""
+    line, column = document.place.find(loc, key=key)
+    return printable(f"{document.file}:{line}:{column}: {text}")
+
+
+def _not_yet(files: Files) -> Iterator[str]:
+    """One line for each such field, at the first place it stands."""
+    for field in NOT_YET:
+        document: Document = getattr(files, field.file)
+        found = [loc for loc, value in _places(document.data, field.path) if value is not None and field.when(value)]
+        name = ".".join(step for step in field.path if step != EACH)
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        for loc in islice(found, 1):
+            yield _said(document, loc, f"`{name}`{more} is accepted but not acted upon yet: it will {field.will}")
+
+
+def _unheard_of(files: Files) -> Iterator[str]:
+    """Fields of an event that nothing is known of: perhaps misspelt."""
+    mapped = {
+        field for _, data in _places(files.sources.data, ("sources", EACH, "events", EACH, "data")) for field in data
+    }
+    for path in (("scoring", "engagement", "rules"), ("qualify",)):
+        for rule, row in rows(files.agreement, *path):
+            for loc, field, _ in condition_checks.fields(row.get("when"), (*rule, "when")):
+                if field not in FIELDS and field not in mapped and not field.startswith("custom."):
+                    text = f"{shown(field)} is not a field FirstHour knows; it is read as one of the event's own"
+                    yield _said(files.agreement, loc, text)
+
+
+def _nobody(files: Files) -> Iterator[str]:
+    """Leads for whom no rule holds, and rungs with nobody to page."""
+    rules = list(rows(files.agreement, "routing", "rules"))
+    if not any("pool" in rule and not rule.get("when") for _, rule in rules):
+        text = (
+            "no rule takes whoever is left; such leads wait in the queue (end with `{name: Everyone else, pool: ...}`)"
+        )
+        yield _said(files.agreement, ("routing", "rules"), text)
+    if any(rung.get("page") == "manager" for _, rung in rows(files.agreement, "response", "ladder")):
+        members = {
+            at(row, "rep") for loc, _ in rows(files.team, "pools") for _, row in rows(files.team, *loc, "members")
+        }
+        alone = [
+            (loc, rep) for loc, rep in rows(files.team, "reps") if rep.get("id") in members and not rep.get("manager")
+        ]
+        for loc, rep in alone[:1]:
+            more = f" (and {len(alone) - 1} more)" if len(alone) > 1 else ""
+            text = f"{shown(rep['id'])}{more} has no manager, and the ladder pages the manager"
+            yield _said(files.team, (*loc, "id"), text)
+
+
+def _replayable(files: Files) -> Iterator[str]:
+    """Webhooks without a time: a captured delivery counts again once its id is forgotten."""
+    for source, row in rows(files.sources, "sources"):
+        verify = row.get("verify")
+        if (
+            not isinstance(verify, Mapping)
+            or verify.get("scheme") == "standard-webhooks"
+            or "timestamp_header" in verify
+        ):
+            continue
+        untimed = [loc for loc, event in rows(files.sources, *source, "events") if not event.get("time")]
+        for loc in untimed[:1]:
+            text = (
+                "nothing says when this was sent or happened, so a captured delivery counts again after 21 days;"
+                " map `time` to a field of the body, or name the header of a signed time as `timestamp_header`"
+            )
+            yield _said(files.sources, loc, text)
+
+
+def warnings(files: Files) -> tuple[str, ...]:
+    """All of it, one line each, `file:line:column: ...`. For files without a problem."""
+    said = [
+        *((files.agreement, *one) for one in islice(condition_checks.warnings(files), WARNINGS_MAX)),
+        *((files.agreement, *one) for one in islice(order_checks.agreement(files), WARNINGS_MAX)),
+        *((files.team, *one) for one in islice(order_checks.team(files), WARNINGS_MAX)),
+    ]
+    found = dict.fromkeys(_said(document, loc, text, key=False) for document, loc, text in said)
+    return (*_not_yet(files), *_unheard_of(files), *_nobody(files), *_replayable(files), *found)

@@ -1,0 +1,262 @@
+"""Reads a YAML 1.2 file into plain values, and remembers the line and column of every one of them.
+
+Built on the node graph instead of a loader: a key is always the text written (`on:`, `NO:`, `1:` are words), dates stay
+text, anchors cannot multiply without end, and every duplicate key is told.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from ruamel.yaml import YAML
+from ruamel.yaml.composer import MaxDepthExceededError
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.scanner import Scanner
+
+from firsthour.runtime.config import yaml_errors
+
+SIZE_MAX_BYTES: Final = 1 << 20
+VALUES_MAX: Final = 100_000
+DEPTH_MAX: Final = 60
+_TOO_DEEP: Final = f"the file is nested deeper than {DEPTH_MAX} levels"
+
+_NULL = re.compile(r"~|null|Null|NULL|")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT = re.compile(r"[-+]?[0-9]{1,300}", re.ASCII)
+_BASED = re.compile(r"0o[0-7]{1,100}|0x[0-9a-fA-F]{1,100}")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
+_INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_CORE = "tag:yaml.org,2002:"
+_TAGS = frozenset(
+    _CORE + name for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
+)
+
+
+def printable(text: str) -> str:
+    """The text on one line, with what a terminal would obey or could not show written as escapes."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing wrong in one place of a file, and what would be right. Lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return printable(f"{self.file}:{self.line}:{self.column}: {self.what}; {self.remedy}")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value starts, where its keys stand, and the places of what is inside it."""
+
+    line: int = 1
+    column: int = 1
+    keys: dict[str, tuple[int, int]] = field(default_factory=dict)
+    inside: dict[str | int, "Place"] = field(default_factory=dict)
+
+    def find(self, loc: Sequence[str | int], *, key: bool = False) -> tuple[int, int]:
+        """Line and column of the value at `loc`, or of its key. Steps that the file does not have are passed over:
+        they are names of alternatives, or fields that are missing, whose place is that of the mapping."""
+        here, of_key = self, (self.line, self.column)
+        for step in loc:
+            if step in here.inside:
+                below = here.inside[step]
+                of_key = here.keys.get(str(step), (below.line, below.column))
+                here = below
+        return of_key if key or (bool(loc) and loc[-1] == "[key]") else (here.line, here.column)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file as read. `data` is None when nothing could be read of it."""
+
+    file: str
+    data: dict[str, Any] | None
+    place: Place
+    problems: tuple[Problem, ...]
+
+    def problem(self, loc: Sequence[str | int], what: str, remedy: str, *, key: bool = False) -> Problem:
+        """A problem at `loc` of this file."""
+        line, column = self.place.find(loc, key=key)
+        return Problem(self.file, line, column, what, remedy)
+
+
+class _TooMuchError(Exception):
+    """The file holds more than anybody writes: many values, or deep nesting."""
+
+    def __init__(self, node: Node, what: str) -> None:
+        self.node = node
+        self.what = what
+
+
+class _Builder:
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.problems: list[Problem] = []
+        self.values = 0
+
+    def build(self, node: Node, depth: int = 0) -> tuple[Any, Place]:
+        self.values += 1
+        if self.values > VALUES_MAX:
+            raise _TooMuchError(node, f"the file holds more than {VALUES_MAX} values")
+        if depth > DEPTH_MAX:
+            raise _TooMuchError(node, _TOO_DEEP)
+        place = Place(*_start(node))
+        tag = str(node.tag or "")
+        if tag and tag not in _TAGS:
+            self.wrong(node, f"`{tag.replace(_CORE, '!!')}` is a YAML tag", "take it out; tags are not used here")
+        if isinstance(node, MappingNode):
+            return self.mapping(node, place, depth), place
+        if isinstance(node, SequenceNode):
+            each = [self.build(item, depth + 1) for item in node.value]
+            place.inside.update(enumerate(below for _, below in each))
+            return [value for value, _ in each], place
+        return self.scalar(node), place
+
+    def mapping(self, node: MappingNode, place: Place, depth: int) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, ScalarNode):
+                self.wrong(key, "a key is not a single word", "write `key: value`; put braces or brackets in quotes")
+                continue
+            name = self.name(key, value)
+            if name is None:
+                continue
+            if name in data:
+                first = place.keys[name][0]
+                self.wrong(key, f"`{name}` stands here twice, first in line {first}", "keep one of them")
+                continue
+            data[name], place.inside[name] = self.build(value, depth + 1)
+            place.keys[name] = _start(key)
+        return data
+
+    def name(self, key: ScalarNode, value: Node) -> str | None:
+        """The name that was meant; None, and the reason among the problems, when it cannot be told."""
+        name = str(key.value)
+        if unseen := yaml_errors.invisible(name):
+            line, column = _start(key)
+            what = f"an invisible character stands in this name ({yaml_errors.named(unseen[0])})"
+            self.problems.append(Problem(self.file, line, column + unseen.start(), what, "take it out"))
+            return yaml_errors.visible(name)
+        alone = isinstance(value, ScalarNode) and not value.style and not value.value
+        if alone and not key.style and ":" in name.strip(":"):
+            self.wrong(key, f"no space stands after the `:` in `{name[:60]}`", "write `name: value`")
+            return None
+        return name
+
+    def scalar(self, node: Node) -> object:
+        text = str(node.value)
+        if not isinstance(node, ScalarNode) or node.style or str(node.tag) == _CORE + "str":
+            return text
+        return _plain(text)
+
+    def wrong(self, node: Node, what: str, remedy: str) -> None:
+        self.problems.append(Problem(self.file, *_start(node), what, remedy))
+
+
+def _plain(text: str) -> object:
+    """An unquoted scalar by the core schema of YAML 1.2."""
+    if _NULL.fullmatch(text):
+        return None
+    if _BOOL.fullmatch(text):
+        return text.lower() == "true"
+    if _INT.fullmatch(text):
+        return int(text)
+    if _BASED.fullmatch(text):
+        return int(text[2:], 8 if text[1] == "o" else 16)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return float(text.lower().replace(".", "", 1)) if _INFINITE.fullmatch(text) else text
+
+
+def _start(node: Node) -> tuple[int, int]:
+    mark = node.start_mark
+    return (mark.line + 1, mark.column + 1) if mark else (1, 1)
+
+
+def _decoded(raw: bytes, file: str) -> str | Problem:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as broken:
+        before = raw[: broken.start]
+        line = before.count(b"\n") + 1
+        column = len(before[before.rfind(b"\n") + 1 :].decode(errors="replace")) + 1
+        return Problem(file, line, column, f"byte {raw[broken.start]:#04x} is not UTF-8", "save the file as UTF-8")
+
+
+def _syntax(broken: YAMLError, text: str, file: str) -> Problem:
+    """What the YAML parser tripped over, in words."""
+    if isinstance(broken, MaxDepthExceededError) and broken.problem_mark is not None:
+        mark = broken.problem_mark
+        return Problem(file, mark.line + 1, mark.column + 1, _TOO_DEEP, "shorten it")
+    fault = yaml_errors.explained(broken, text)
+    return Problem(file, fault.line, fault.column, fault.what, fault.remedy)
+
+
+class _Scanner(Scanner):
+    """A scanner that refuses deep nesting when it sees it: it looks far ahead of the composer, at quadratic cost."""
+
+    def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:  # noqa: N803  # ruamel's name
+        if len(self.flow_context) >= DEPTH_MAX:
+            raise MaxDepthExceededError(None, None, _TOO_DEEP, self.reader.get_mark())
+        super().fetch_flow_collection_start(TokenClass, to_push)
+
+
+def _reader() -> YAML:
+    reader = YAML(typ="safe", pure=True)
+    reader.Scanner = _Scanner
+    reader.max_depth = DEPTH_MAX + 1
+    reader.composer.warn_double_anchors = False  # YAML allows it; the warning would go to standard error
+    return reader
+
+
+def parse(raw: bytes, file: str) -> Document:
+    """The document in `raw`; `file` is the name problems carry. Never raises for what is in it."""
+
+    def broken(problem: Problem) -> Document:
+        return Document(file, None, Place(), (problem,))
+
+    if len(raw) > SIZE_MAX_BYTES:
+        return broken(
+            Problem(file, 1, 1, "the file is larger than 1 MiB", "an agreement is a few pages; split or trim it")
+        )
+    text = _decoded(raw, file)
+    if isinstance(text, Problem):
+        return broken(text)
+    builder = _Builder(file)
+    try:
+        root = _reader().compose(text)
+        data, place = builder.build(root) if root is not None else (None, Place())
+    except YAMLError as error:
+        return broken(_syntax(error, text, file))
+    except _TooMuchError as much:
+        return broken(Problem(file, *_start(much.node), much.what, "shorten it"))
+    if data is None:
+        return broken(Problem(file, 1, 1, "the file is empty", "`firsthour init DIR` writes one to start from"))
+    if not isinstance(data, dict):
+        return broken(
+            Problem(file, place.line, place.column, "the file is not a mapping", "begin with `field: value` lines")
+        )
+    return Document(file, data, place, tuple(builder.problems))
+
+
+def read(path: Path) -> bytes | Problem:
+    """The bytes of a configuration file, of which no more are read than may be in it."""
+    try:
+        with path.open("rb") as opened:
+            return opened.read(SIZE_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return Problem(str(path), 1, 1, "there is no such file", "`firsthour init DIR` writes one to start from")
+    except OSError as failed:
+        return Problem(
+            str(path), 1, 1, f"the file cannot be read ({failed.strerror})", "check what it is and who may read it"
+        )

@@ -1,0 +1,1 @@
+"""Connections to Kafka and PostgreSQL, and the diagnosis of those that fail."""

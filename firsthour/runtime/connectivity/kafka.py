@@ -1,0 +1,242 @@
+"""Single connections to Kafka's brokers, and the few questions asked over them about topics.
+
+Not aiokafka's clients: those try again in the background for minutes, log each attempt, and whatever the reason was say
+that they are "unable to bootstrap". Here a refusal comes at once, as the `Trouble` it is.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiokafka import errors
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
+from aiokafka.protocol.metadata import MetadataRequest
+from aiokafka.protocol.offset import OffsetRequest
+
+from firsthour.runtime.connectivity import addresses, connection_options, diagnosis
+from firsthour.runtime.connectivity.diagnosis import Kind, Trouble, TroubleError
+from firsthour.runtime.settings import PREFIX, Settings
+
+WHAT: Final = "kafka"
+VARIABLE: Final = f"{PREFIX}KAFKA_BOOTSTRAP"
+PROTOCOL: Final = f"{PREFIX}KAFKA_SECURITY_PROTOCOL"
+_TOPIC, _NEWEST = 2, -1  # Kafka's numbers: a resource that is a topic; the offset after the last record
+_CLOSE_SECONDS: Final = 1.0
+_GIVE_UP_SECONDS: Final = 0.1
+
+_AUTH: Final = (errors.AuthenticationFailedError, errors.SaslAuthenticationFailed)
+_FORBIDDEN: Final = (
+    errors.TopicAuthorizationFailedError,
+    errors.ClusterAuthorizationFailedError,
+    errors.GroupAuthorizationFailedError,
+)
+_MOVED: Final = (
+    errors.NotLeaderForPartitionError,
+    errors.LeaderNotAvailableError,
+    errors.ReplicaNotAvailableError,
+    errors.UnknownTopicOrPartitionError,  # a broker that has not heard yet
+)
+
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it knows is said here, once
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic as it is: the leader of each partition (-1: none), and how many copies there are of the fewest-copied."""
+
+    leaders: Mapping[int, int]
+    replication: int
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a broker says of its cluster, topics by their whole names. `forbidden`: those we may not look at."""
+
+    brokers: Mapping[int, tuple[str, int]]
+    controller: int
+    topics: Mapping[str, Topic]
+    forbidden: tuple[str, ...]
+
+
+class Link:
+    """One connection, signed in. Every question raises `TroubleError`."""
+
+    def __init__(self, connection: Any, place: str, settings: Settings) -> None:
+        self._connection = connection
+        self._place = place
+        self._settings = settings
+
+    async def cluster(self, names: Sequence[str]) -> Cluster:
+        """The cluster with these topics, as this broker knows it. Asking makes no topic, whatever the broker's settings."""
+        answer = await self._ask(MetadataRequest(list(names), allow_auto_topic_creation=False))
+        return Cluster(
+            brokers={one["node_id"]: (one["host"], one["port"]) for one in answer["brokers"]},
+            controller=answer["controller_id"],
+            topics={said["topic"]: _topic(said) for said in answer["topics"] if said["partitions"]},
+            forbidden=tuple(
+                said["topic"] for said in answer["topics"] if errors.for_code(said["error_code"]) in _FORBIDDEN
+            ),
+        )
+
+    async def create(self, names: Iterable[str], partitions: int, copies: int, config: Mapping[str, str]) -> list[str]:
+        """Make topics, at the controller; the names of those that were not there. Raises `MovedError` if it is another."""
+        wanted: list[Any] = [(name, partitions, copies, [], list(config.items())) for name in names]
+        answer = await self._ask(CreateTopicsRequest(wanted, int(diagnosis.SECONDS * 1000), validate_only=False))
+        results = {one["topic"]: (errors.for_code(one["error_code"]), one) for one in answer["topic_errors"]}
+        for name, (error, said) in results.items():
+            if error is errors.NotControllerError:
+                raise MovedError
+            if error not in {errors.NoError, errors.TopicAlreadyExistsError}:
+                raise TroubleError(_refusal(name, error, said.get("error_message")))
+        return [name for name, (error, _) in results.items() if error is errors.NoError]
+
+    async def configs(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
+        """The configuration in force of each topic."""
+        found = {}
+        for one in (await self._ask(DescribeConfigsRequest([(_TOPIC, name, None) for name in names])))["resources"]:
+            error = errors.for_code(one["error_code"])
+            if error is not errors.NoError:
+                raise TroubleError(_refusal(one["resource_name"], error, one["error_message"]))
+            values = {entry["config_names"]: entry["config_value"] for entry in one["config_entries"]}
+            found[one["resource_name"]] = values
+        return found
+
+    async def ends(self, parts: Mapping[str, Iterable[int]]) -> dict[tuple[str, int], int]:
+        """Of each topic and partition, the offset its next record will get. Raises `MovedError` if others lead them."""
+        wanted = [(name, [(part, _NEWEST) for part in some]) for name, some in parts.items()]
+        found = {}
+        for topic in (await self._ask(OffsetRequest(-1, 0, wanted)))["topics"]:
+            for part in topic["partitions"]:
+                error = errors.for_code(part["error_code"])
+                if error in _MOVED:
+                    raise MovedError
+                if error is not errors.NoError:
+                    raise TroubleError(_refusal(topic["topic"], error, None))
+                found[topic["topic"], part["partition"]] = part["offset"]
+        return found
+
+    async def close(self) -> None:
+        """Close, and wait a moment until it is."""
+        await _closed(self._connection, _CLOSE_SECONDS)
+
+    async def _ask(self, request: Any) -> Mapping[str, Any]:
+        try:
+            answer: Mapping[str, Any] = (await self._connection.send(request)).to_object()
+        except (errors.KafkaError, OSError, TimeoutError) as failed:
+            raise TroubleError(_meaning(failed, self._place, self._settings)) from failed
+        return answer
+
+
+class MovedError(Exception):
+    """Another broker is the controller, or the leader, by now: ask who."""
+
+
+@asynccontextmanager
+async def at(settings: Settings, host: str, port: int) -> AsyncIterator[Link]:
+    """A link to this broker. Raises `TroubleError` where there is none."""
+    link = await _enter(settings, host, port)
+    try:
+        yield link
+    finally:
+        await link.close()
+
+
+@asynccontextmanager
+async def anywhere(settings: Settings) -> AsyncIterator[Link]:
+    """A link to the first broker that takes us. Raises the `TroubleError` of the first one that did not."""
+    link = await _first(settings)
+    try:
+        yield link
+    finally:
+        await link.close()
+
+
+async def _first(settings: Settings) -> Link:
+    refused: list[TroubleError] = []
+    for host, port in addresses.brokers(settings.kafka_bootstrap or ""):
+        try:
+            return await _enter(settings, host, port)
+        except TroubleError as trouble:
+            refused.append(trouble)
+    raise refused[0]
+
+
+async def _enter(settings: Settings, host: str, port: int) -> Link:
+    options = connection_options.kafka_options(settings)
+    del options["bootstrap_servers"]
+    trouble = await diagnosis.knock(WHAT, host, port, VARIABLE)
+    if trouble is not None:
+        raise TroubleError(trouble)
+    place = f"{host}:{port}"
+    connection = AIOKafkaConnection(host, port, request_timeout_ms=int(diagnosis.SECONDS * 1000), **options)
+    try:
+        await connection.connect()
+    except (errors.KafkaError, OSError, EOFError, TimeoutError) as failed:
+        await _closed(connection, _GIVE_UP_SECONDS)
+        raise TroubleError(_meaning(failed, place, settings)) from failed
+    return Link(connection, place, settings)
+
+
+async def _closed(connection: Any, seconds: float) -> None:
+    """Close, and wait a moment until it is. One whose handshake failed never says so; its socket is gone by then."""
+    closed = connection.close()
+    if closed is not None:
+        await asyncio.wait([closed], timeout=seconds)
+
+
+def _topic(said: Mapping[str, Any]) -> Topic:
+    copies = min(len(part["replicas"]) for part in said["partitions"])
+    return Topic({part["partition"]: part["leader"] for part in said["partitions"]}, copies)
+
+
+def _meaning(failed: BaseException, place: str, settings: Settings) -> Trouble:
+    """What it means that a connection was not made, or broke."""
+    signs_in, encrypts = settings.kafka_password is not None, settings.kafka_security_protocol.endswith("SSL")
+    if isinstance(failed, ssl.SSLCertVerificationError):
+        remedy = f"give the authority in {PREFIX}KAFKA_CA_FILE, or take the name that the certificate is for"
+        return diagnosis.untrusted(WHAT, place, failed, remedy)
+    if isinstance(failed, errors.UnsupportedSaslMechanismError):
+        said = f"{place} does not know {settings.kafka_sasl_mechanism}"
+        return Trouble(WHAT, "auth", said, f"correct {PREFIX}KAFKA_SASL_MECHANISM")
+    if isinstance(failed, _AUTH):
+        said = f"{place} refuses user {settings.kafka_username} or the password"
+        return Trouble(WHAT, "auth", said, f"correct {PREFIX}KAFKA_USERNAME and {PREFIX}KAFKA_PASSWORD")
+    if isinstance(failed, errors.IllegalSaslStateError):
+        return Trouble(WHAT, "auth", f"nobody signs in at {place}", f"correct {PROTOCOL}, or the port")
+    if isinstance(failed, errors.UnsupportedVersionError | errors.IncompatibleBrokerVersion | NotImplementedError):
+        return Trouble(WHAT, "old", f"{place} is of another age ({type(failed).__name__})", "take Kafka 3.9 or newer")
+    if isinstance(failed, TimeoutError):
+        said = f"{place} takes the connection and says nothing"
+        return Trouble(WHAT, "silent", said, f"look whether the broker is well; if so, correct {PROTOCOL}, or the port")
+    if encrypts and isinstance(failed, OSError):
+        return Trouble(WHAT, "tls", f"{place} does not speak TLS as we do ({_reason(failed)})", f"correct {PROTOCOL}")
+    wanted = "a sign-in" if encrypts else "TLS" if signs_in else "TLS or a sign-in"
+    said = f"{place} closes the connection when spoken to; it may want {wanted}"
+    return Trouble(WHAT, "tls", said, f"correct {PROTOCOL} (it is {settings.kafka_security_protocol}), or the port")
+
+
+def _reason(failed: OSError) -> str:
+    return getattr(failed, "reason", None) or failed.strerror or type(failed).__name__
+
+
+def _refusal(name: str, error: type[Exception], said: str | None) -> Trouble:
+    """What it means that a broker answered no about a topic."""
+    if error in _FORBIDDEN:
+        return forbidden([name])
+    kind: Kind = "missing" if error is errors.UnknownTopicOrPartitionError else "unfit"
+    reason = f"{error.__name__}: {said}" if said else error.__name__
+    remedy = "look at the brokers' log; try again if they are just starting"
+    if error is errors.InvalidReplicationFactorError:
+        remedy = f"start more brokers, or set {PREFIX}KAFKA_REPLICATION lower"
+    return Trouble(WHAT, kind, f"refused for topic {name} ({reason})", remedy)
+
+
+def forbidden(names: Sequence[str]) -> Trouble:
+    """The trouble that the user has no rights there."""
+    remedy = "allow Describe, DescribeConfigs, Create, Read and Write on topics and Read on groups of this prefix"
+    return Trouble(WHAT, "forbidden", f"no right to {', '.join(names)}", remedy)

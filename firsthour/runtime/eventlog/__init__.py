@@ -1,0 +1,1 @@
+"""The event log: in SQLite or Kafka, with its intake and its dead letters."""

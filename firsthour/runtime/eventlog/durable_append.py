@@ -1,0 +1,270 @@
+"""Where the gateway's events go: straight to the broker, or to the spool while it does not answer, in order either way.
+
+After the first failure everything goes through the spool at once, so nobody waits for a silent broker twice, until the
+spool is empty and the broker answers. Then appends are held back for a moment: only when nothing is under way to the
+spool can the next event go straight without overtaking one of its key.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from datetime import timedelta
+from typing import Final, Protocol
+
+import structlog
+
+from firsthour.runtime.clock import Clock
+from firsthour.runtime.eventlog.log import Row
+from firsthour.runtime.eventlog.spool import HEAD_ROWS, Spool
+from firsthour.runtime.storage.unit import StorageError
+
+SEND_SECONDS: Final = 2.0  # how long whoever posts an event waits for the broker, being held back included
+HOLD_SECONDS: Final = 0.25  # how long an append may be held back while the spool becomes empty
+LOOK_SECONDS: Final = 5.0  # how often a broker that nobody sent anything is asked whether it answers
+BACKOFF_SECONDS: Final = 0.05
+BACKOFF_MAX_SECONDS: Final = 1.0
+AGE_LOOK_SECONDS: Final = 3600.0
+AGE_MAX: Final = timedelta(days=10)  # with the topic's seven: less than the 21 days for which duplicates are known
+
+_log = structlog.get_logger(__name__)
+
+
+class BrokerError(Exception):
+    """The broker did not take it; it may have."""
+
+
+class RefusedError(BrokerError):
+    """The broker answered that it will never take a record; those before it are acknowledged."""
+
+    def __init__(self, why: str, acknowledged: int = 0) -> None:
+        super().__init__(f"the broker refuses the record for good: {why}")
+        self.why = why
+        self.acknowledged = acknowledged
+
+
+class Producer(Protocol):
+    """Sends rows to the broker."""
+
+    async def send(self, rows: Sequence[Row], seconds: float = SEND_SECONDS) -> None:
+        """Every row acknowledged by all replicas when it returns. Rows of one key arrive in their order: after one that
+        failed, none of its key is sent. Raises `BrokerError`, within `seconds`; some may have arrived."""
+
+    async def answers(self) -> bool:
+        """Whether the broker can be reached now. Cheap, and never long."""
+
+
+async def hand_over(spool: Spool, producer: Producer, limit: int = HEAD_ROWS) -> int:
+    """Send the oldest rows of the spool, and drop them there once they are acknowledged; how many. Dying in between
+    sends them again, which readers recognise. Raises `BrokerError`, `StorageError`."""
+    head = await spool.head(limit)
+    if head:
+        await producer.send([row for _, row in head])
+        await spool.drop(head[-1][0])
+    return len(head)
+
+
+class Intake:
+    """Takes the rows of the gateway's requests. As a runner, it empties the spool."""
+
+    name = "gateway.intake"
+
+    def __init__(
+        self,
+        producer: Producer,
+        spool: Spool | None,
+        clock: Clock,
+        *,
+        hold_seconds: float = HOLD_SECONDS,
+        bury: Callable[[Row, str], Awaitable[None]] | None = None,
+    ) -> None:
+        """`spool` has been started; rows in it go first. `bury` keeps a row that the broker will never take, and why."""
+        self._bury = bury
+        self._producer = producer
+        self._spool = spool
+        self._clock = clock
+        self._hold_seconds = hold_seconds
+        self._spooling = self.spooled > 0
+        self._silent = True  # while spooling: the broker is to be asked before it is sent anything
+        self._limit = 1  # rows to hand over at once; small after a failure, which may leave copies of them
+        self._gate: asyncio.Event | None = None  # held-back appends wait here
+        self._begun = asyncio.Event()
+        self._since = clock.monotonic()
+        self._heard = False  # a send was acknowledged since the last look
+        self._age_look = 0.0
+        self._stuck = False
+
+    @property
+    def spooled(self) -> int:
+        """Rows in the spool."""
+        return 0 if self._spool is None else self._spool.count
+
+    def ready(self) -> str:
+        """`ok`, or why no event is accepted now."""
+        refused = "there is no spool" if self._spool is None else self._spool.problem
+        if not self._spooling or refused is None:
+            return "ok"
+        state = "the broker does not answer" if self._silent else "the spool is being emptied"
+        return f"{state}, and nothing can be spooled: {refused}"
+
+    def warnings(self) -> tuple[str, ...]:
+        """What would be wrong if the broker did not answer."""
+        if self._spool is None or self._spool.problem is None:
+            return ()
+        return (f"the spool cannot be used ({self._spool.problem}): events are refused while the broker is silent",)
+
+    async def append(self, rows: Sequence[Row]) -> None:
+        """Durable when it returns: at the broker, or in the spool. Raises `StorageError` when neither takes them."""
+        if not rows:
+            return
+        seconds = SEND_SECONDS
+        if self._gate is not None:
+            since = self._clock.monotonic()
+            await self._gate.wait()  # once: whoever was held back and finds the spool still in use goes there
+            seconds -= self._clock.monotonic() - since
+        if not self._spooling:
+            try:
+                await self._producer.send(rows, seconds)
+            except BrokerError as failure:
+                self._begin("the broker does not answer, events are spooled", str(failure))
+            else:
+                self._heard = True
+                return
+        if self._spool is None:
+            raise StorageError("the broker does not answer, and there is no spool")
+        await self._spool.append(rows)
+
+    async def run(self) -> None:
+        await self._look()
+        self._say_what_was_left()
+        failures = 0
+        while True:
+            if not self._spooling:
+                await self._idle()
+            elif await self.step():
+                failures = 0
+            else:
+                failures = min(failures + 1, 8)
+                await self._tend()
+                seconds = min(BACKOFF_MAX_SECONDS, BACKOFF_SECONDS * 2**failures)
+                await asyncio.sleep(seconds * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+
+    async def step(self) -> bool:
+        """Hand over one piece of the spool; whether that went well, so that more can be done at once."""
+        if not self._spooling or (self._silent and not await self._producer.answers()):
+            return False
+        nearly = not self._silent and self.spooled <= self._limit
+        with self._holding_back() if nearly else nullcontext():
+            asked = self._asked
+            try:
+                if self._spool is not None:
+                    await hand_over(self._spool, self._producer, self._limit)
+            except RefusedError as refusal:
+                if not await self._set_aside(refusal.why):
+                    return False
+            except BrokerError:
+                self._silent, self._limit = True, 1
+                return False
+            except StorageError as failure:
+                if self.spooled > 0 or asked != self._asked:  # else it is broken, but nothing can be overtaken
+                    self._say_stuck(failure)
+                    return False
+            self._silent, self._stuck = False, False
+            self._limit = min(HEAD_ROWS, self._limit * 4)
+            if self.spooled == 0 and asked == self._asked:
+                self._end()
+            return True
+
+    async def _set_aside(self, why: str) -> bool:
+        """Keep the oldest row, which the broker will never take, as a dead letter, so that those behind it go on."""
+        if self._bury is None or self._spool is None:
+            return False
+        try:
+            for id, row in await self._spool.head(1):
+                await self._bury(row, why)
+                await self._spool.drop(id)
+                _log.error("record refused by the broker", topic=row.topic, why=why)
+        except StorageError as failure:
+            self._say_stuck(failure)
+            return False
+        return True
+
+    @property
+    def _asked(self) -> int:
+        return 0 if self._spool is None else self._spool.asked
+
+    def _begin(self, said: str, why: str) -> None:
+        if self._spooling:
+            return
+        self._spooling, self._silent, self._limit = True, True, 1
+        self._since = self._clock.monotonic()
+        self._begun.set()
+        _log.warning(said, problem=why)
+
+    def _end(self) -> None:
+        """Everything asked of the spool is at the broker. In one go with the check: nothing can come in between."""
+        self._spooling, self._heard = False, True
+        _log.info(
+            "the spool is empty, events go to the broker", seconds=round(self._clock.monotonic() - self._since, 1)
+        )
+
+    @contextmanager
+    def _holding_back(self) -> Iterator[None]:
+        """New appends wait until the end of the block, or for `hold_seconds`, whatever happens in it. Without this a
+        spool in constant use would never be empty."""
+        gate = self._gate = asyncio.Event()
+
+        def open_gate() -> None:
+            self._gate = None
+            gate.set()
+
+        timer = asyncio.get_running_loop().call_later(self._hold_seconds, open_gate)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            open_gate()
+
+    async def _idle(self) -> None:
+        """Until spooling begins. In a quiet time the broker is asked, so that no request has to find out."""
+        self._begun.clear()
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._begun.wait()
+        except TimeoutError:
+            await self._look()
+
+    async def _look(self) -> None:
+        heard, self._heard = self._heard, False
+        if not heard and not await self._producer.answers():
+            self._begin("the broker does not answer, events are spooled", "it was asked, for nothing was sent")
+        await self._tend()
+
+    async def _tend(self) -> None:
+        """See to a spool that refuses, and to one with old rows."""
+        if self._spool is None:
+            return
+        await self._spool.mend()
+        if self._spool.count and not self._spooling:
+            self._begin("the spool can be used again", "events of before are in it")
+        now = self._clock.monotonic()
+        if self._spool.count and now >= self._age_look:
+            self._age_look = now + AGE_LOOK_SECONDS
+            try:
+                oldest = await self._spool.oldest()
+            except StorageError as failure:
+                self._say_stuck(failure)
+                return
+            if oldest is not None and self._clock.real() - oldest > AGE_MAX:
+                _log.warning("events are in the spool for more than ten days", events=self._spool.count)
+
+    def _say_what_was_left(self) -> None:
+        for line in self.warnings():
+            _log.warning("no spool", problem=line)
+        if self.spooled:
+            _log.info("events of before are in the spool", events=self.spooled)
+
+    def _say_stuck(self, failure: StorageError) -> None:
+        if not self._stuck:
+            self._stuck = True
+            _log.error("the spool cannot be emptied", events=self.spooled, problem=str(failure))

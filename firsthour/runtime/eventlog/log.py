@@ -1,0 +1,240 @@
+"""The event log: an append-only sequence of records per topic and partition, and who has read how far.
+
+`EventLog` is the seam. Embedded, the `log` table is the event log and readers follow it; past one machine the rows of
+the same table are published to Kafka and readers follow Kafka.
+"""
+
+import asyncio
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+from zlib import crc32
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.reader import Reads
+from schemas.envelope import Envelope, decode, event_of
+from schemas.events import Event
+
+log = sa.Table(
+    "log",
+    statements.metadata,
+    sa.Column("id", statements.Integer, primary_key=True, autoincrement=True),
+    sa.Column("topic", statements.Text, nullable=False),
+    sa.Column("partition", statements.Integer, nullable=False),
+    sa.Column("key", statements.Text, nullable=False),
+    sa.Column("event_id", statements.Text, nullable=False),
+    sa.Column("at", statements.Integer, nullable=False),  # when it was appended, for retention
+    sa.Column("body", statements.Bytes, nullable=False),
+    sa.Index("log_by_place", "topic", "partition", "id"),
+    sqlite_autoincrement=True,  # a position is never used twice, even after the newest rows were purged
+)
+
+cursors = sa.Table(
+    "cursors",
+    statements.metadata,
+    sa.Column("consumer", statements.Text, primary_key=True),
+    sa.Column("topic", statements.Text, primary_key=True),
+    sa.Column("partition", statements.Integer, primary_key=True),
+    sa.Column("position", statements.Integer, nullable=False),
+)
+
+seen = sa.Table(
+    "seen",
+    statements.metadata,
+    sa.Column("consumer", statements.Text, primary_key=True),
+    sa.Column("event_id", statements.Text, primary_key=True),
+    sa.Column("day", statements.Integer, nullable=False),  # days since the epoch: rows are dropped by the day
+    sa.Index("seen_by_day", "day"),
+    sqlite_with_rowid=False,
+)
+
+_READ = statements.Sql(
+    lambda _: (
+        sa.select(log.c.id, log.c.key, log.c.event_id, log.c.body)
+        .where(
+            log.c.topic == sa.bindparam("topic"),
+            log.c.partition == sa.bindparam("partition"),
+            log.c.id > sa.bindparam("after"),
+        )
+        .order_by(log.c.id)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+    )
+)
+_END = statements.Sql(
+    lambda _: sa.select(sa.func.coalesce(sa.func.max(log.c.id), 0)).where(
+        log.c.topic == sa.bindparam("topic"), log.c.partition == sa.bindparam("partition")
+    )
+)
+
+
+Place = tuple[str, int]
+"""A topic and one of its partitions."""
+
+
+def partition_of(key: str, partitions: int) -> int:
+    """Where the records of a key go, for ever: all of them in one partition, so that their order holds."""
+    return crc32(key.encode()) % partitions
+
+
+class Row(NamedTuple):
+    """What is appended: where, under which key, which event."""
+
+    topic: str
+    key: str
+    event_id: str
+    body: bytes
+
+
+class Record:
+    """One record as a reader gets it. `position` orders the records of a partition and has gaps."""
+
+    __slots__ = ("_envelope", "_event", "body", "event_id", "key", "position")
+
+    def __init__(self, position: int, key: str, event_id: str, body: bytes) -> None:
+        self.position = position
+        self.key = key
+        self.event_id = event_id
+        self.body = body
+        self._envelope: Envelope | None = None  # decoded when first asked for, and once
+        self._event: Event | None = None
+
+    @property
+    def envelope(self) -> Envelope:
+        """Raises `UnknownEventError` when this is not one of ours."""
+        if self._envelope is None:
+            self._envelope = decode(self.body)
+        return self._envelope
+
+    @property
+    def event(self) -> Event:
+        """Raises `UnknownEventError` when this is not one of ours."""
+        if self._event is None:
+            self._event = event_of(self.envelope)
+        return self._event
+
+
+class EventLog(Protocol):
+    """What a reader may rely on, whatever carries the records: those of a partition come in the order in which their
+    units committed, each at least once, none missing between two positions."""
+
+    begins: int
+    """The position of the first record, which is offset 0 where there are offsets."""
+
+    async def ready(self, topic: str, partition: int, after: int) -> None:
+        """Return once there is a record beyond `after`."""
+
+    async def ready_any(self, topic: str, after: Mapping[int, int]) -> None:
+        """Return once there is a record beyond its position in any of these partitions."""
+
+    async def fetch(self, topic: str, partition: int, after: int, limit: int) -> Sequence[Record]:
+        """Up to `limit` records beyond `after`, at once, and no more bytes than a batch may have; none when there is none."""
+
+    async def end(self, topic: str, partition: int) -> int:
+        """The position of the newest record, 0 when there is none."""
+
+
+BATCH_BYTES_MAX = 4 * 1024 * 1024
+"""Of the records handed to a reader at once, beyond the first: bounds the memory that a batch takes."""
+TAIL_BYTES_MAX = 8 * 1024 * 1024
+
+
+def within(records: Iterable[Record]) -> list[Record]:
+    """The first of these records: at least one, and no more bytes than a batch may have."""
+    taken: list[Record] = []
+    size = 0
+    for record in records:
+        size += len(record.body)
+        if taken and size > BATCH_BYTES_MAX:
+            break
+        taken.append(record)
+    return taken
+
+
+class Tail:
+    """The newest records of one topic, in memory, so that a reader who keeps up reads no table.
+
+    Every record beyond `floor` is here; older ones are in the table only. Bounded in number and in bytes.
+    """
+
+    def __init__(self, floor: int, keep: int) -> None:
+        self.floor = floor
+        self.records: deque[Record] = deque()
+        self.keep = keep
+        self.size = 0  # bytes of their bodies
+        self.end = floor
+        self.more = asyncio.Event()
+
+    def add(self, records: Sequence[Record]) -> None:
+        self.records.extend(records)
+        self.size += sum([len(record.body) for record in records])
+        self.end = records[-1].position
+        while len(self.records) > self.keep or self.size > TAIL_BYTES_MAX:
+            gone = self.records.popleft()
+            self.floor, self.size = gone.position, self.size - len(gone.body)
+        self.more.set()
+
+    def beyond(self, after: int, limit: int) -> list[Record] | None:
+        """None: the answer is not all here, ask the table."""
+        if after < self.floor:
+            return None
+        start = bisect_right(self.records, after, key=lambda record: record.position)
+        stop = min(start + limit, len(self.records))
+        return within(self.records[i] for i in range(start, stop))  # by index: the newest are reached from the end
+
+
+class TableLog:
+    """The `log` table as event log: one partition, positions are row ids, the writer says what it appended."""
+
+    begins = 0  # a row is named by its id
+
+    def __init__(self, reads: Reads, ends: Mapping[str, int], keep: int = 2_000) -> None:
+        self._reads = reads
+        self._tails = {topic: Tail(end, keep) for topic, end in ends.items()}
+
+    def appended(self, rows: Sequence[tuple[str, Record]]) -> None:
+        """Called on the loop after each commit, in commit order."""
+        by_topic: dict[str, list[Record]] = {}
+        for topic, record in rows:
+            by_topic.setdefault(topic, []).append(record)
+        for topic, records in by_topic.items():
+            self._tails[topic].add(records)
+
+    async def ready(self, topic: str, partition: int, after: int) -> None:
+        tail = self._tails[topic]
+        while tail.end <= after:
+            tail.more.clear()
+            await tail.more.wait()
+
+    async def ready_any(self, topic: str, after: Mapping[int, int]) -> None:
+        await self.ready(topic, 0, after[0])
+
+    async def fetch(self, topic: str, partition: int, after: int, limit: int) -> Sequence[Record]:
+        tail = self._tails[topic]
+        if tail.end <= after:
+            return []
+        found = tail.beyond(after, limit)
+        if found is not None:
+            return found
+        return await self._reads(lambda connection: read(connection, topic, partition, after, limit))
+
+    async def end(self, topic: str, partition: int) -> int:
+        return self._tails[topic].end
+
+
+def read(connection: Connection, topic: str, partition: int, after: int, limit: int) -> list[Record]:
+    """Records of the table beyond `after`, in order."""
+    text, bound = _READ.bound(
+        connection.dialect, {"topic": topic, "partition": partition, "after": after, "limit": limit}
+    )
+    with connection.exec_driver_sql(text, bound) as rows:  # row by row: many large ones never are in memory at once
+        return within(Record(position, key, event_id, bytes(body)) for position, key, event_id, body in rows)
+
+
+def end(connection: Connection, topic: str, partition: int = 0) -> int:
+    """The newest position in the table, 0 when it is empty."""
+    row = _END.first(connection, topic=topic, partition=partition)
+    return int(row[0]) if row else 0

@@ -1,0 +1,182 @@
+"""The statements of the outbox: which rows of `log` wait for Kafka, in order, under a lock, and how long they have waited.
+
+A row leaves the table only once the broker has acknowledged it, or once it is a dead letter. Rows never change, so a row is
+deleted by its place in the table (`ctid`) together with its id: should the place have been given to another row, nothing is
+deleted.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from firsthour.kernel.time_units import moment
+from firsthour.runtime.eventlog.log import Place, log
+from firsthour.runtime.storage import statements
+from schemas import topics
+
+ROWS_AT_ONCE: Final = 500  # of a partition
+BYTES_AT_ONCE: Final = 1024 * 1024  # of a partition, beyond the first row
+LOCKS: Final = 0x1EAD_0000  # the first half of the advisory locks' keys; the topic's number is added
+WARNING_AGE: Final = timedelta(seconds=30)
+NOT_READY_AGE: Final = timedelta(seconds=120)
+
+_ID: Final = itemgetter(2)
+_NUMBER: Final = {topic: n for n, topic in enumerate(topics.ALL)}
+
+
+class Waiting(NamedTuple):
+    """A row of the outbox."""
+
+    topic: str
+    partition: int
+    id: int
+    at: tuple[int, int]  # block and offset
+    key: str
+    event_id: str
+    body: bytes
+
+    @property
+    def place(self) -> Place:
+        """Its topic and partition."""
+        return self.topic, self.partition
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The places that one statement locked, and the rows found there."""
+
+    rows: Mapping[Place, Sequence[Waiting]]  # of each place that was locked, oldest first; empty where none wait
+
+    @property
+    def full(self) -> set[Place]:
+        """The places that may have more rows."""
+        return {
+            place
+            for place, rows in self.rows.items()
+            if len(rows) >= ROWS_AT_ONCE or sum(len(row.body) for row in rows) >= BYTES_AT_ONCE
+        }
+
+
+def _take(_: statements.Flavour) -> Any:
+    """Lock those of the given places that are free, and read their oldest rows, up to a number and a size. A row that the
+    holder before has just deleted may be among them, which is a second arrival. Of a key no row is there without all
+    before it."""
+    given = statements.arrays(
+        "given", kinds=("kind", sa.Integer), topics=("topic", sa.Text), partitions=("partition", sa.BigInteger)
+    )
+    lock = sa.func.pg_try_advisory_xact_lock(given.c.kind, sa.cast(given.c.partition, sa.Integer))
+    held = sa.select(given.c.topic, given.c.partition).where(lock).cte("held").prefix_with("MATERIALIZED")
+    lies_at: sa.ColumnElement[Any] = sa.literal_column("log.ctid")
+    size = sa.func.octet_length(log.c.body)
+    oldest = (
+        sa.select(
+            lies_at.label("lies_at"),
+            log.c.id,
+            log.c.key,
+            log.c.event_id,
+            log.c.body,
+            (sa.func.sum(size).over(order_by=log.c.id) - size).label("before"),
+        )
+        .select_from(log)
+        .where(log.c.topic == held.c.topic, log.c.partition == held.c.partition)
+        .order_by(log.c.id)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+        .lateral("oldest")
+    )
+    columns = (oldest.c.id, oldest.c.lies_at, oldest.c.key, oldest.c.event_id, oldest.c.body)
+    within = oldest.c.before < sa.bindparam("bytes", type_=sa.BigInteger)
+    return sa.select(held.c.topic, held.c.partition, *columns).select_from(held.outerjoin(oldest, within))
+
+
+def _left(_: statements.Flavour) -> Any:
+    """Find those of the given places where rows wait, and when the oldest row of each was appended."""
+    given = statements.arrays("given", topics=("topic", sa.Text), partitions=("partition", sa.BigInteger))
+    oldest = (
+        sa.select(log.c.at)
+        .where(log.c.topic == given.c.topic, log.c.partition == given.c.partition)
+        .order_by(log.c.id)
+        .limit(1)
+        .lateral("oldest")
+    )
+    return sa.select(given.c.topic, given.c.partition, oldest.c.at).select_from(given.join(oldest, sa.true()))
+
+
+TAKE = statements.Sql(_take)
+LEFT = statements.Sql(_left)
+
+
+def take_values(places: Iterable[Place]) -> dict[str, Any]:
+    """The parameters of `TAKE`."""
+    names, partitions = zip(*sorted(places), strict=True)
+    return {
+        "kinds": [LOCKS + _NUMBER[topic] for topic in names],
+        "topics": list(names),
+        "partitions": list(partitions),
+        "limit": ROWS_AT_ONCE,
+        "bytes": BYTES_AT_ONCE,
+    }
+
+
+def left_values(partitions: int) -> dict[str, Any]:
+    """The parameters of `LEFT` for every partition of every topic."""
+    places = [(topic, partition) for topic in topics.ALL for partition in range(partitions)]
+    return {"topics": [topic for topic, _ in places], "partitions": [partition for _, partition in places]}
+
+
+def since(found: Iterable[Any]) -> dict[Place, int]:
+    """When the oldest row of each place in `LEFT`'s answer was appended (microseconds)."""
+    return {(row[0], row[1]): row[2] for row in found}
+
+
+def taken(found: Iterable[Any]) -> Taken:
+    """The rows of `TAKE`'s answer, by place and in order: sorted here in memory, where PostgreSQL might use a disk. A row
+    without an id stands for a place where none wait."""
+    rows: dict[Place, list[Waiting]] = {}
+    for row in found:
+        there = rows.setdefault((row[0], row[1]), [])
+        if row[2] is not None:
+            there.append(Waiting(*row))
+    for there in rows.values():
+        there.sort(key=_ID)
+    return Taken(rows)
+
+
+def end_of_round(gone: Sequence[Waiting]) -> str:
+    """The text that deletes these rows and commits, in one round trip. Its values are numbers alone, so none is bound."""
+    if not gone:
+        return "COMMIT"
+    places = ",".join([f'"({row.at[0]},{row.at[1]})"' for row in gone])
+    ids = ",".join([str(int(row.id)) for row in gone])
+    return f"DELETE FROM log WHERE ctid = ANY('{{{places}}}'::tid[]) AND id = ANY('{{{ids}}}'::bigint[]); COMMIT"  # noqa: S608
+
+
+# --- how long rows have waited -----------------------------------------------------------------------------------------
+
+
+class Age(NamedTuple):
+    """How long the oldest unpublished row has waited, and where it stands."""
+
+    waited: timedelta
+    place: Place
+
+    def __str__(self) -> str:
+        seconds = int(self.waited.total_seconds())
+        return f"the oldest unpublished record of {self.place[0]}/{self.place[1]} has waited {seconds} s"
+
+
+def age(oldest: Mapping[Place, int], now: datetime) -> Age | None:
+    """The greatest age among the oldest rows (microseconds, by place); None where no row waits."""
+    if not oldest:
+        return None
+    place = min(oldest, key=lambda one: oldest[one])
+    return Age(max(timedelta(0), now - moment(oldest[place])), place)
+
+
+def look(connection: Connection, partitions: int, now: datetime) -> Age | None:
+    """The age of the oldest unpublished row in the database, for tools."""
+    return age(since(LEFT.all(connection, **left_values(partitions))), now)

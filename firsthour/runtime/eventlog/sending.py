@@ -1,0 +1,101 @@
+"""Sends the rows of several partitions side by side, with a result for each.
+
+No partition's failure touches another. A round ends when every partition has its answer, or when those that were quick have
+waited long enough for the rest: they are cut off, and may still arrive, which is a second arrival.
+"""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from firsthour.runtime.eventlog.durable_append import BrokerError, RefusedError
+from firsthour.runtime.eventlog.log import Place
+from firsthour.runtime.eventlog.outbox import Waiting
+
+SEND_SECONDS: Final = 8.0  # how long a transaction may wait for the broker
+PATIENCE_SECONDS: Final = 1.0  # how long partitions that were acknowledged wait for others of their round, at least
+
+Sent = dict[asyncio.Task[None], Place]
+
+
+class Sender(Protocol):
+    """Where rows go."""
+
+    async def publish(self, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]) -> None:
+        """Keys and bodies, in this order, all acknowledged when it returns. Raises `BrokerError`; some may have arrived.
+        Raises `RefusedError` when one of them will never be taken; those before it are acknowledged."""
+
+
+class Result(NamedTuple):
+    """The outcome for the rows of a partition."""
+
+    acknowledged: int = 0  # this many, from the oldest on
+    refused: str | None = None  # why the broker will never take the next one
+    problem: str | None = None  # why the rest was not taken
+    cut_off: bool = False  # not answered, and others waited
+    slow: bool = False  # acknowledged, after longer than others would have waited
+
+
+async def send_all(sender: Sender, rows: Mapping[Place, Sequence[Waiting]]) -> dict[Place, Result]:
+    """Send these rows, each partition by itself; a result for each partition that has rows."""
+    tasks: Sent = {}
+    for place, these in rows.items():
+        if these:
+            body = [(row.key, row.body) for row in these]
+            tasks[asyncio.create_task(sender.publish(place[0], place[1], body))] = place
+    if not tasks:
+        return {}
+    start = asyncio.get_running_loop().time()
+    try:
+        done, waiting = await asyncio.wait(tasks, timeout=PATIENCE_SECONDS)  # nearly always all of them
+        prompt = set(done)
+        if waiting:
+            done, waiting = await _wait_on(done, waiting, start)
+    finally:
+        for task in tasks:
+            task.cancel()
+    results = {tasks[task]: _result(task, len(rows[tasks[task]]), task not in prompt) for task in done}
+    quick = any(result.acknowledged for result in results.values())
+    await asyncio.gather(*waiting, return_exceptions=True)
+    silent = Result(problem="the broker did not answer in time", cut_off=quick)
+    return results | {tasks[task]: silent for task in waiting}
+
+
+async def _wait_on(
+    done: Collection[asyncio.Task[None]], waiting: Collection[asyncio.Task[None]], start: float
+) -> tuple[set[asyncio.Task[None]], set[asyncio.Task[None]]]:
+    """Wait for the rest: up to the limit of a transaction for a first acknowledgement, and from there as long again as that
+    took."""
+    now = asyncio.get_running_loop().time
+    finished, rest = set(done), set(waiting)
+    end = start + SEND_SECONDS
+    if any(map(_acknowledged, finished)):
+        return finished, rest
+    while rest and now() < end:
+        some, rest = await asyncio.wait(rest, timeout=end - now(), return_when=asyncio.FIRST_COMPLETED)
+        finished |= some
+        if any(map(_acknowledged, some)):
+            break
+    if rest and now() < end:
+        some, rest = await asyncio.wait(rest, timeout=min(end - now(), now() - start))
+        finished |= some
+    return finished, rest
+
+
+def _acknowledged(task: "asyncio.Task[None]") -> bool:
+    return not task.cancelled() and (task.exception() is None or isinstance(task.exception(), RefusedError))
+
+
+def _result(task: "asyncio.Task[None]", rows: int, late: bool) -> Result:
+    if task.cancelled():
+        return Result(problem="sending was cancelled")
+    failure = task.exception()
+    if failure is None:
+        return Result(acknowledged=rows, slow=late)
+    if isinstance(failure, RefusedError):
+        return Result(acknowledged=failure.acknowledged, refused=failure.why, slow=late)
+    if isinstance(failure, BrokerError):
+        return Result(problem=str(failure))
+    if isinstance(failure, Exception):
+        return Result(problem=f"sending failed: {type(failure).__name__}")
+    raise failure

@@ -1,0 +1,169 @@
+"""The gateway's spool: events on its own volume while the broker does not answer, in order, until they are handed over.
+
+One SQLite file with the `log` table and the writer of the embedded profile: what was appended is on the disk, and what
+arrives during one commit shares the next. Without a usable file it stands there and refuses, for a gateway lives on.
+"""
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from firsthour.kernel.config import Config
+from firsthour.kernel.time_units import moment
+from firsthour.runtime.clock import Clock
+from firsthour.runtime.eventlog.log import Record, Row, log
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.private_files import UnsafeFileError
+from firsthour.runtime.storage.sqlite import SqliteUnits, writer_engine
+from firsthour.runtime.storage.unit import Lane, StorageError, Unit
+
+T = TypeVar("T")
+
+FILE: Final = "spool.db"  # in the gateway's data directory
+HEAD_ROWS: Final = 500
+HEAD_BYTES: Final = 1024 * 1024
+PAGE_BYTES: Final = 4096
+
+_HEAD = statements.Sql(
+    lambda _: (
+        sa.select(log.c.id, log.c.topic, log.c.key, log.c.event_id, log.c.body)
+        .order_by(log.c.id)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+    )
+)
+_DROP = statements.Sql(lambda _: sa.delete(log).where(log.c.id <= sa.bindparam("to")))
+_OLDEST = statements.Sql(lambda _: sa.select(log.c.at).order_by(log.c.id).limit(1))
+_COUNT = statements.Sql(lambda _: sa.select(sa.func.count()).select_from(log))
+
+
+class Spool:
+    """Rows in the order in which they were appended. One process at a time: the data directory's lock sees to it."""
+
+    def __init__(self, file: Path, bytes_max: int, clock: Clock) -> None:
+        """`bytes_max` bounds the file; a write-ahead log of some 16 MiB may stand beside it."""
+        self.file = file
+        self.count = 0  # rows committed and not dropped
+        self.asked = 0  # appends asked for, ever; whoever sees it unchanged knows that nothing came in between
+        self.problem: str | None = None  # why the file could not be used last; None: the next append may well be taken
+        self._pages_max = max(1, bytes_max // PAGE_BYTES)
+        self._clock = clock
+        self._units: SqliteUnits | None = None
+        self._handed_over = 0  # up to this id rows are elsewhere, though they may still be in the file
+
+    def start(self) -> None:
+        """Open the file, or say in `problem` why it cannot be used."""
+        engine = writer_engine(self.file, pages_max=self._pages_max)
+        try:
+            with engine.begin() as connection:
+                log.create(connection, checkfirst=True)
+                self.count = int(_COUNT.first(connection)[0])
+        except (DBAPIError, sqlite3.Error, UnsafeFileError) as failure:
+            self.problem = str(getattr(failure, "orig", failure))
+            return
+        finally:
+            engine.dispose()
+        writer = writer_engine(self.file, pages_max=self._pages_max)
+        self._units = SqliteUnits(writer, self._clock, lambda: _NO_CONFIG)
+        self._units.appended = self._appended
+        self._units.start()
+        self.problem = None
+
+    async def append(self, rows: Sequence[Row]) -> None:
+        """On the disk when it returns. Raises `StorageError`: full, read-only, absent; none of the rows is kept then."""
+        self.asked += 1
+        await self._do(lambda units: units.append(list(rows)))
+        self.problem = None
+
+    async def head(self, limit: int = HEAD_ROWS) -> list[tuple[int, Row]]:
+        """The oldest rows with their ids, in order: at most `limit`, and beyond the first at most 1 MiB.
+
+        Every append asked for before is committed or refused, and counted, when it returns. Raises `StorageError`.
+        """
+        if self._handed_over:
+            await self.drop(self._handed_over)
+        return await self._do(lambda units: units.run(lambda unit: _head(unit, limit), Lane.BATCH))
+
+    async def drop(self, up_to_id: int) -> None:
+        """Forget the rows up to this one, which are elsewhere now. Raises `StorageError`; the next `head` tries again,
+        so that a disk which refuses does not have them handed over once more."""
+        self._handed_over = up_to_id
+
+        def work(unit: Unit) -> None:
+            dropped = _DROP.run(unit.connection, to=up_to_id)
+            unit.after.append(lambda: self._dropped(dropped))
+
+        await self._do(lambda units: units.run(work, Lane.BATCH))
+        self._handed_over = 0
+        self.problem = None
+
+    async def oldest(self) -> datetime | None:
+        """When the oldest row was appended, real time. Raises `StorageError`."""
+        row = await self._do(lambda units: units.run(lambda unit: _OLDEST.first(unit.connection), Lane.LATER))
+        return None if row is None else moment(row[0])
+
+    async def mend(self) -> None:
+        """After a problem, see whether an append would be taken now: room may have been made, a volume mounted."""
+        if self.problem is None:
+            return
+        if self._units is None or not self._units.alive:
+            self.start()
+            return
+        try:
+            await self._do(lambda units: units.run(_try_room, Lane.LATER))
+        except StorageError:
+            return
+        self.problem = None
+
+    async def close(self) -> None:
+        """Finish what was asked for."""
+        if self._units is not None:
+            await self._units.close()
+            self._units = None
+
+    async def _do(self, work: Callable[[SqliteUnits], Awaitable[T]]) -> T:
+        if self._units is None or not self._units.alive:
+            self.problem = self.problem or "it is not open"
+            raise StorageError(f"the spool cannot be used: {self.problem}")
+        try:
+            return await work(self._units)
+        except (StorageError, DBAPIError) as failure:
+            self.problem = str(failure.orig if isinstance(failure, DBAPIError) else failure)
+            raise StorageError(f"the spool cannot be used: {self.problem}") from failure
+
+    def _appended(self, placed: list[tuple[str, Record]]) -> None:
+        """Told on the loop after each commit, whether or not anybody still waits for it."""
+        self.count += len(placed)
+
+    def _dropped(self, rows: int) -> None:
+        self.count -= rows
+
+
+_NO_CONFIG: Final = cast(Config, None)  # nothing is decided here
+
+
+def _head(unit: Unit, limit: int) -> list[tuple[int, Row]]:
+    found: list[tuple[int, Row]] = []
+    room = HEAD_BYTES
+    text, bound = _HEAD.bound(unit.connection.dialect, {"limit": limit})
+    with unit.connection.exec_driver_sql(
+        text, bound
+    ) as rows:  # row by row: many large ones never are in memory at once
+        for id, topic, key, event_id, body in rows:
+            room -= len(body)
+            if found and room < 0:
+                break
+            found.append((id, Row(topic, key, event_id, bytes(body))))
+    return found
+
+
+def _try_room(unit: Unit) -> Any:
+    """Takes a few pages and gives them back."""
+    unit.connection.exec_driver_sql(
+        "INSERT INTO log (topic, partition, key, event_id, at, body) VALUES ('', 0, '', '', 0, zeroblob(16384))"
+    )
+    unit.connection.exec_driver_sql("DELETE FROM log WHERE id = last_insert_rowid()")

@@ -1,0 +1,199 @@
+"""The factory of HTTP applications: routers in, an application out that answers errors as problem+json everywhere.
+
+Around the routers stands the rim (`firsthour.runtime.http.middleware`); beside them `/healthz`, `/readyz`, `/metrics`,
+`/openapi.json` and `/docs`. Nothing is loaded from elsewhere, nothing is global.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.types import Lifespan
+
+from firsthour.runtime.clock import Clock, HostClock
+from firsthour.runtime.http import api_docs, middleware
+from firsthour.runtime.http.auth import READ, needs, principal_of
+from firsthour.runtime.http.middleware import BODY_LIMIT, request_id_of
+from firsthour.runtime.http.problem import CONTENT_TYPE, Fault, Problem, phrase, pointer, problem_response
+from firsthour.runtime.observability import metrics
+from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.version import VERSION
+from schemas.http import ProblemAnswer
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_UNREADABLE: Final = "There was an error parsing the body"
+"""FastAPI's words for JSON that is not UTF-8, too deep or holds a number that is too long."""
+_PROBLEM_SCHEMA: Final = {"$ref": "#/components/schemas/Problem"}
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether to send us requests. `checks`: what was looked at, and `ok` or what is wrong; warnings stop nothing."""
+
+    ready: bool
+    checks: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def create_app(
+    *,
+    title: str,
+    routers: Sequence[APIRouter],
+    telemetry: Telemetry,
+    ready: Callable[[], Readiness],
+    lifespan: Lifespan[FastAPI] | Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
+    clock: Clock | None = None,
+    body_limit: int = BODY_LIMIT,
+    docs: bool = True,
+) -> FastAPI:
+    """An application of these routers. `body_limit` in bytes. State it needs goes to `app.state`: `keys`, without which
+    no request with a key can be answered."""
+    app = FastAPI(
+        title=title,
+        version=VERSION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,  # the framework writes the same description anew for each request
+        redirect_slashes=False,  # a redirect would be built from a Host header anybody may set
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # spans quote values
+        responses={422: {"description": "A body or parameter that cannot be taken", **_problem_content()}},
+    )
+    app.add_middleware(middleware.Rim, telemetry=telemetry, clock=clock or HostClock(), body_limit=body_limit)
+    _answer_errors(app)
+    app.include_router(_own(app, telemetry, ready, docs))
+    for router in routers:
+        app.include_router(router)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to amend its schema
+    return app
+
+
+# --- our own routes --------------------------------------------------------------------------------------------
+
+
+def _own(app: FastAPI, telemetry: Telemetry, ready: Callable[[], Readiness], docs: bool) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+    looks = ["GET", "HEAD"]
+
+    async def healthz() -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(request: Request) -> Response:
+        """The state; for a key that may read, the checks and the warnings too."""
+        now = ready()
+        said: dict[str, Any] = {"status": "ready" if now.ready else "not ready"}
+        if "authorization" in request.headers and principal_of(request).allows(READ):
+            said |= {"checks": now.checks, "warnings": list(now.warnings)}
+        return JSONResponse(said, 200 if now.ready else 503)
+
+    async def exposition() -> Response:
+        return Response(telemetry.text(), headers={"content-type": metrics.CONTENT_TYPE})
+
+    @cache
+    def written() -> bytes:
+        return bytes(JSONResponse(app.openapi()).body)
+
+    async def description() -> Response:
+        return Response(written(), media_type="application/json")
+
+    async def documents() -> Response:
+        policy = f"default-src 'none'; style-src '{api_docs.STYLE_HASH}'; base-uri 'none'; frame-ancestors 'none'"
+        return HTMLResponse(api_docs.page(app.openapi()), headers={"content-security-policy": policy})
+
+    router.add_api_route("/healthz", healthz, methods=looks)
+    router.add_api_route("/readyz", readyz, methods=looks)
+    router.add_api_route("/metrics", exposition, methods=looks, dependencies=[Depends(needs(READ))])
+    if docs:
+        router.add_api_route("/openapi.json", description, methods=looks)
+        router.add_api_route("/docs", documents, methods=looks)
+    return router
+
+
+def _problem_content() -> dict[str, Any]:
+    return {"content": {CONTENT_TYPE: {"schema": _PROBLEM_SCHEMA}}}
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The description of the interface, in which every operation may answer a problem."""
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        components = schema.setdefault("components", {}).setdefault("schemas", {})
+        made = ProblemAnswer.model_json_schema(ref_template="#/components/schemas/{model}")
+        components.update(made.pop("$defs", {}))
+        components["Problem"] = made
+        for operations in schema.get("paths", {}).values():
+            for operation in operations.values():
+                operation["responses"].setdefault("default", {"description": "What is wrong", **_problem_content()})
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+# --- errors ----------------------------------------------------------------------------------------------------
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """Errors the framework catches become problems here; what passes it becomes one at the rim."""
+
+    def handle(make: Callable[[Request, Any], Problem]) -> Callable[[Request, Any], Awaitable[Response]]:
+        async def handler(request: Request, error: Any) -> Response:
+            status, headers, body = problem_response(make(request, error), request_id_of(request.scope))
+            return Response(body, status, headers)
+
+        return handler
+
+    app.add_exception_handler(Problem, handle(lambda _, error: error))
+    app.add_exception_handler(HTTPException, handle(_http))
+    app.add_exception_handler(RequestValidationError, handle(_invalid))
+
+
+def _http(request: Request, error: HTTPException) -> Problem:
+    headers = dict(error.headers or {})
+    if error.status_code == 404 and request.scope.get("route") is None:
+        return Problem(404, "No such path", "Nothing answers here; `/docs` lists what does.", headers=headers)
+    if error.status_code == 405:
+        allowed = ", ".join(_methods(request))
+        headers = {name: value for name, value in headers.items() if name.lower() != "allow"} | {"Allow": allowed}
+        return Problem(405, "Method not allowed", f"This path answers {allowed}.", headers=headers)
+    detail = str(error.detail or "")
+    if detail == _UNREADABLE:
+        return Problem(400, "Body not readable", "The body is not JSON that can be read. Send a JSON object in UTF-8.")
+    return Problem(error.status_code, "", "" if detail == phrase(error.status_code) else detail, headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods this path answers: the framework itself names those of the first route that fits the path."""
+    scope = {key: request.scope[key] for key in ("type", "path", "headers", "root_path") if key in request.scope}
+    routes = request.app.router.routes
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
+
+
+def _invalid(request: Request, error: RequestValidationError) -> Problem:
+    """Where and what, never the value: it may be somebody's address."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != "application/json" and any(tuple(found["loc"]) == ("body",) for found in error.errors()):
+        return Problem(415, "Not JSON", "Send a JSON object with `Content-Type: application/json`.")
+    faults: list[Fault] = [_fault(found) for found in error.errors()]
+    return Problem(
+        422, "Invalid request", f"{len(faults)} mistake(s): see `errors`; `/docs` shows what is taken.", faults
+    )
+
+
+def _fault(found: dict[str, Any]) -> Fault:
+    if found["type"] == "json_invalid":
+        why = str(found.get("ctx", {}).get("error", "")).removesuffix(".")
+        return {"pointer": "#", "detail": f"is not JSON ({why} at character {found['loc'][-1]}); send valid JSON"}
+    if found["type"] == "extra_forbidden":
+        return {"pointer": pointer(found["loc"]), "detail": "is not a field of this body; leave it out"}
+    return {"pointer": pointer(found["loc"]), "detail": str(found["msg"]).removeprefix("Value error, ")}

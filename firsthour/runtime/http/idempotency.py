@@ -1,0 +1,197 @@
+"""`Idempotency-Key`: a command that is sent again is answered again, not done again.
+
+The answer is kept in the unit that does the work, so there is no moment at which the work is done and the answer is
+not known. Only what was done is kept: a refused request changed nothing, and may be sent again after correction.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Annotated, Any, Final
+
+import msgspec
+import sqlalchemy as sa
+from fastapi import Header, Request, Response
+from pydantic_core import to_json
+
+from firsthour.kernel.time_units import micros
+from firsthour.runtime.http.auth import Keys
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.unit import Unit, Units
+
+KEPT: Final = timedelta(hours=24)
+KEY_MAX: Final = 255  # characters
+SCOPE_MAX: Final = 200  # characters; with the key they stand in an index, whose entries PostgreSQL bounds
+REPLAYED: Final = "Idempotent-Replayed"
+
+idempotency = sa.Table(
+    "idempotency",
+    statements.metadata,
+    sa.Column("scope", statements.Text, primary_key=True),  # who, and which method and path
+    sa.Column("key", statements.Text, primary_key=True),
+    sa.Column("fingerprint", statements.Text, nullable=False),  # sha256 hex of the request
+    sa.Column("status", statements.Integer, nullable=False),
+    sa.Column("body", statements.Bytes, nullable=False),
+    sa.Column("at", statements.Integer, nullable=False),  # real time
+    sa.Index("idempotency_by_age", "at"),
+)
+
+_THIS = (idempotency.c.scope == sa.bindparam("scope_"), idempotency.c.key == sa.bindparam("key_"))
+_CLAIM = statements.Sql(
+    lambda f: (
+        f.insert(idempotency)
+        .values({c.name: sa.bindparam(c.name) for c in idempotency.columns})
+        .on_conflict_do_nothing()
+    )
+)
+_FIND = statements.Sql(
+    lambda _: sa.select(idempotency.c.fingerprint, idempotency.c.status, idempotency.c.body, idempotency.c.at).where(
+        *_THIS
+    )
+)
+_KEEP = statements.Sql(
+    lambda _: sa.update(idempotency).where(*_THIS).values(status=sa.bindparam("status"), body=sa.bindparam("body"))
+)
+_FORGET = statements.Sql(lambda _: sa.delete(idempotency).where(*_THIS))
+_SWEEP = statements.Sql(
+    lambda _: sa.delete(idempotency).where(
+        sa.tuple_(idempotency.c.scope, idempotency.c.key).in_(
+            sa.select(idempotency.c.scope, idempotency.c.key)
+            .where(idempotency.c.at < sa.bindparam("before"))
+            .order_by(idempotency.c.at)
+            .limit(sa.bindparam("limit", type_=sa.Integer))
+            .with_for_update(skip_locked=True)
+        )
+    )
+)
+
+
+KEY_SHAPE: Final[dict[str, Any]] = {"minLength": 1, "maxLength": KEY_MAX, "pattern": "^[!#-~]([ !#-~]*[!#-~])?$"}
+"""A key as JSON Schema, without the quotes that are taken around it."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was answered. `replayed`: to an earlier request."""
+
+    status: int
+    body: bytes
+    replayed: bool = False
+
+
+def key_of(header: str | None) -> str | None:
+    """The key of an `Idempotency-Key` header, quoted (as the draft has it) or bare; None without one. Raises `Problem`."""
+    if header is None:
+        return None
+    key = header.strip()
+    if len(key) >= 2 and key[0] == key[-1] == '"':
+        key = key[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+    if not key or len(key) > KEY_MAX or not key.isprintable():
+        raise Problem(
+            400,
+            "Bad Idempotency-Key",
+            f"Send 1 to {KEY_MAX} printable characters, such as a UUID.",
+            errors=[{"pointer": "header:Idempotency-Key", "detail": "is no key; send a UUID"}],
+        )
+    return key
+
+
+def fingerprint(*parts: bytes) -> str:
+    """What tells two requests apart. Each part is bounded by its length, so that none can pass for two."""
+    made = sha256()
+    for part in parts:
+        made.update(len(part).to_bytes(8, "big") + part)
+    return made.hexdigest()
+
+
+def once(unit: Unit, scope: str, key: str | None, print_: str, work: Callable[[], tuple[int, bytes]]) -> Answer:
+    """`work`'s status and body, or what it answered before under this key. Raises `Problem` 422 for another request.
+
+    The key is claimed first, so of two requests at once the later waits for the earlier, and then finds its answer.
+    """
+    if key is None:
+        return Answer(*work())
+    now = unit.clock.real()
+    while not _claimed(unit, scope, key, print_, now):
+        found = _FIND.first(unit.connection, scope_=scope, key_=key)
+        if found is not None and found.at >= micros(now - KEPT):
+            return _replayed(found, print_)
+        _FORGET.run(
+            unit.connection, scope_=scope, key_=key
+        )  # others may do the same now: whose claim holds is seen above
+    status, body = work()
+    _KEEP.run(unit.connection, scope_=scope, key_=key, status=status, body=body)
+    return Answer(status, body)
+
+
+def _claimed(unit: Unit, scope: str, key: str, print_: str, now: datetime) -> bool:
+    row = {"scope": scope, "key": key, "fingerprint": print_, "status": 0, "body": b"", "at": micros(now)}
+    return _CLAIM.run(unit.connection, **row) == 1
+
+
+def _replayed(found: sa.Row[Any], print_: str) -> Answer:
+    if found.fingerprint != print_:
+        raise Problem(
+            422,
+            "Idempotency-Key used before",
+            "Another request was sent under this key. Send a new key with a new request.",
+            errors=[{"pointer": "header:Idempotency-Key", "detail": "belongs to another request; send a new one"}],
+        )
+    return Answer(int(found.status), bytes(found.body), replayed=True)
+
+
+def sweep(unit: Unit, limit: int) -> int:
+    """Drop what is older than `KEPT`."""
+    return _SWEEP.run(unit.connection, before=micros(unit.clock.real() - KEPT), limit=limit)
+
+
+# --- for endpoints of the framework ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Once:
+    """A request that takes effect once under its key (or each time, without one)."""
+
+    units: Units
+    scope: str
+    key: str | None
+    fingerprint: str
+
+    async def __call__(self, work: Callable[[Unit], Any], status: int = 200) -> Response:
+        """Run `work` in a unit and answer its result (a model, dict or struct) as JSON, committed when this returns."""
+
+        def answered(unit: Unit) -> Answer:
+            return once(unit, self.scope, self.key, self.fingerprint, lambda: (status, _json(work(unit))))
+
+        answer = await self.units.run(answered)
+        headers = {REPLAYED: "true"} if answer.replayed else {}
+        return Response(answer.body, answer.status, headers, media_type="application/json")
+
+
+def _json(result: Any) -> bytes:
+    return to_json(result, fallback=msgspec.to_builtins)
+
+
+def idempotent(units: Units) -> Callable[..., Any]:
+    """A dependency: `once: Annotated[Once, Depends(idempotent(resources.units))]`, then `return await once(work)`.
+
+    Keys are told apart by who sends them and by method and path.
+    """
+
+    async def depends(
+        request: Request,
+        idempotency_key: Annotated[
+            str | None, Header(description="Send again: answered again", json_schema_extra=KEY_SHAPE)
+        ] = None,
+    ) -> Once:
+        keys: Keys = request.app.state.keys
+        who = keys.find(request.headers.get("authorization", ""))
+        scope = f"{who.id if who else ''} {request.method} {request.scope['path']}"
+        if len(scope) > SCOPE_MAX:
+            scope = f"sha256 {sha256(scope.encode()).hexdigest()}"
+        body = await request.body()
+        return Once(units, scope, key_of(idempotency_key), fingerprint(request.url.query.encode(), body))
+
+    return depends

@@ -1,0 +1,269 @@
+"""The rim of every HTTP application, in plain ASGI: request ids, bodies within bounds, headers, counting, last errors.
+
+Whoever answers in front of the framework for speed uses `answer`, which gives a request the same rim.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any, Final
+
+import structlog
+
+from firsthour.runtime.clock import Clock, new_id
+from firsthour.runtime.http.problem import Problem, internal, problem_response, too_large, unavailable
+from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.storage.unit import StorageError
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Reply = tuple[int, Mapping[str, str], bytes]
+"""Status, headers, body."""
+
+BODY_LIMIT: Final = 256 * 1024
+READ_SECONDS: Final = 10.0
+DRAIN_BYTES_MAX: Final = 16 * 1024 * 1024
+
+_REQUEST_ID: Final = "firsthour.request_id"
+_SANE = re.compile(rb"[A-Za-z0-9_-]{8,64}")
+_TEMPLATE = "firsthour.route"
+_DIGITS = re.compile(rb"[0-9]{1,19}")
+_HTML_POLICY: Final = b"default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+_OTHER_POLICY: Final = b"default-src 'none'; frame-ancestors 'none'"
+_ALWAYS: Final = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
+
+_log = structlog.get_logger(__name__)
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The first header of that name (lower case)."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return None
+
+
+def request_id_of(scope: Scope) -> str:
+    """The request's id: the sender's `X-Request-Id` if it is sane, else a new one; the same each time it is asked for."""
+    found = scope.get(_REQUEST_ID)
+    if found is None:
+        given = header(scope, b"x-request-id") or b""
+        found = scope[_REQUEST_ID] = given.decode() if _SANE.fullmatch(given) else new_id()
+    return str(found)
+
+
+def label(scope: Scope, route: str) -> None:
+    """Count this request under `route` (a template), where no route of the framework's answers."""
+    scope[_TEMPLATE] = route
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+async def read_body(receive: Receive, limit: int = BODY_LIMIT, seconds: float = READ_SECONDS) -> bytes:
+    """The whole body. Raises `Problem`: 413 beyond `limit` bytes, 408 after `seconds`, 400 when the sender goes away.
+
+    What is beyond the limit is read and dropped (up to `DRAIN_BYTES_MAX`): to a sender who is still sending, an early
+    answer looks like a broken connection.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            message = await receive()
+            return await _whole(message, receive, limit)
+    except TimeoutError:
+        raise Problem(
+            408,
+            "Body too slow",
+            f"The body did not arrive within {seconds:g} s. Send it in one go.",
+            headers={"Connection": "close"},
+        ) from None
+
+
+async def _whole(message: Message, receive: Receive, limit: int) -> bytes:
+    kept, size = bytearray(), 0
+    while True:
+        if message["type"] != "http.request":
+            raise Problem(400, "Body incomplete", "The connection ended before the body did. Send it again.")
+        part = message.get("body", b"")
+        size += len(part)
+        if size <= limit:
+            kept += part
+        if not message.get("more_body") or size > DRAIN_BYTES_MAX:
+            break
+        message = await receive()
+    if size > limit:
+        raise _closing(too_large(limit))
+    return bytes(kept)
+
+
+def _closing(problem: Problem) -> Problem:
+    problem.headers["Connection"] = "close"
+    return problem
+
+
+async def checked_body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
+    """`read_body` for a request as its head announces it; None when it announces none.
+
+    A sender who waits for `100 Continue` before a body that is too large is refused before sending anything.
+    """
+    length = header(scope, b"content-length")
+    if length is None and header(scope, b"transfer-encoding") is None:
+        return None
+    if length is not None:
+        if not _DIGITS.fullmatch(length):
+            raise _closing(Problem(400, "Bad Content-Length", "Content-Length is a number of bytes."))
+        if int(length) > limit and (header(scope, b"expect") or b"").lower() == b"100-continue":
+            raise _closing(too_large(limit))
+        if length == b"0":
+            return None
+    return await read_body(receive, limit)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives `body` once, and then what comes from outside (a disconnect)."""
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+# --- answering ---------------------------------------------------------------------------------------------------
+
+
+async def send_response(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    """One whole answer. Header values must be Latin-1, as HTTP has it."""
+    await send({"type": "http.response.start", "status": status, "headers": _raw(headers, body)})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _raw(headers: Mapping[str, str], body: bytes) -> list[tuple[bytes, bytes]]:
+    raw = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    raw.append((b"content-length", str(len(body)).encode()))
+    return raw
+
+
+def _finished(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
+    """The answer's headers with ours: they are added, what the application set itself stays."""
+    found = list(headers)
+    present = {name.lower(): value for name, value in found}
+    if b"cache-control" not in present:
+        found.append((b"cache-control", b"no-store"))
+    if b"content-security-policy" not in present:
+        html = present.get(b"content-type", b"").startswith(b"text/html")
+        found.append((b"content-security-policy", _HTML_POLICY if html else _OTHER_POLICY))
+    found += (pair for pair in _ALWAYS if pair[0] not in present)
+    found.append((b"x-request-id", request_id.encode()))
+    return found
+
+
+class Rim:
+    """Around the whole application: whatever happens inside, there is an id, an answer, and a count."""
+
+    def __init__(self, app: App, *, telemetry: Telemetry, clock: Clock, body_limit: int = BODY_LIMIT) -> None:
+        self._app = app
+        self._telemetry = telemetry
+        self._clock = clock
+        self._limit = body_limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start = self._clock.monotonic()
+        request_id = request_id_of(scope)
+        status = 0
+        _without_nul(scope)
+
+        async def out(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": _finished(message.get("headers", ()), request_id)}
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._answer(scope, receive, out)
+            except Exception as error:
+                if status:  # too late for another answer; the server cuts the connection, so nobody takes it for whole
+                    _log.error("answer broken off", method=scope["method"], exc_info=error)
+                    raise
+                await send_response(out, *_told(scope, error))
+            finally:
+                self._telemetry.answered(scope["method"], _route(scope), status, self._clock.monotonic() - start)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await checked_body(scope, receive, self._limit)
+        await self._app(scope, receive if body is None else _replay(body, receive), send)
+
+
+def _without_nul(scope: Scope) -> None:
+    """NUL becomes U+FFFD, as in bodies: PostgreSQL stores no NUL, so that nothing is found by such a name."""
+    if "\0" in scope["path"]:
+        scope["path"] = scope["path"].replace("\0", "\ufffd")
+    query = scope.get("query_string", b"")
+    if b"%00" in query:
+        scope["query_string"] = query.replace(b"%00", b"%EF%BF%BD")
+
+
+async def answer(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    work: Callable[[Scope, bytes], Awaitable[Reply]],
+    *,
+    route: str,
+    telemetry: Telemetry,
+    clock: Clock,
+    limit: int = BODY_LIMIT,
+) -> None:
+    """A request answered in front of the framework, with all that the rim does: `work` gets the body and gives the reply.
+
+    `route` is the template it is counted under. What `work` raises becomes a problem, as anywhere else.
+    """
+    start = clock.monotonic()
+    try:
+        status, headers, body = await work(scope, await checked_body(scope, receive, limit) or b"")
+    except Exception as error:  # noqa: BLE001  # the last place where it can become an answer
+        label(scope, route)
+        status, headers, body = _told(scope, error)
+    raw = _finished(_raw(headers, body), request_id_of(scope))
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
+    telemetry.answered(scope["method"], route, status, clock.monotonic() - start)
+
+
+def _told(scope: Scope, error: Exception) -> Reply:
+    """The problem that an error is to those outside; what is our fault is logged."""
+    problem = as_problem(error)
+    request_id = request_id_of(scope)
+    if not isinstance(error, Problem):
+        place = {"method": scope["method"], "route": _route(scope), "status": problem.status}
+        if isinstance(error, StorageError):
+            place["problem"] = str(error)
+        _log.error("request failed", **place, request_id=request_id, exc_info=error)
+    return problem_response(problem, request_id)
+
+
+def as_problem(error: Exception) -> Problem:
+    """What an error that nobody expected is, to those outside."""
+    if isinstance(error, Problem):
+        return error
+    return unavailable() if isinstance(error, StorageError) else internal()
+
+
+def _route(scope: Scope) -> str:
+    """The template that answered; never the path as sent, of which there is no end."""
+    named = scope.get(_TEMPLATE)
+    if named is None:
+        named = getattr(scope.get("route"), "path", None)
+    return str(named or "unmatched")

@@ -1,0 +1,25 @@
+"""Cursors of lists over HTTP: the place of the last item as text, taken back as it was given or refused."""
+
+import re
+
+from firsthour.runtime.http.problem import Problem
+
+MICROSECONDS = r"(-?\d{1,18})"
+COUNT = r"(\d{1,18})"
+ID = r"([^\x00-\x1f]{1,200})"
+UUID = r"([0-9a-f-]{36})"
+
+
+def read(cursor: str | None, shape: "re.Pattern[str]") -> tuple[str, ...] | None:
+    """Return the parts of a cursor of this shape; None: from the beginning on. Raise `Problem` 422 for another text."""
+    if cursor is None:
+        return None
+    found = shape.fullmatch(cursor)
+    if found is None:
+        raise Problem(
+            422,
+            "Unknown cursor",
+            "Pass `next` of the answer before as it is, or leave `cursor` out.",
+            errors=[{"pointer": "query:cursor", "detail": "not a cursor of this list"}],
+        )
+    return found.groups()

@@ -1,0 +1,210 @@
+"""Serves an application over HTTP until told to stop: the only module that imports uvicorn."""
+
+import asyncio
+import contextlib
+import errno
+import gc
+import logging
+import resource
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import structlog
+import uvicorn
+import uvloop
+from starlette.types import ASGIApp
+
+from firsthour.runtime.http.connection import BoundedProtocol, Limits, Shared
+
+GRACEFUL_SECONDS = 20
+KEEP_ALIVE_SECONDS = 30
+FILES_RESERVED = 200  # of those a process may open: database, broker, secrets, logs
+SWITCH_SECONDS = 0.002
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_log = structlog.get_logger(__name__)
+
+
+class PortTakenError(Exception):
+    """The address cannot be listened on."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to the address; port 0 takes a free one. Raises `PortTakenError`, saying the remedy.
+
+    Nobody can connect before `serve` listens on it.
+    """
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, proto)
+    except OSError as failed:
+        raise PortTakenError(
+            f"{host}: is no address of this machine ({failed.strerror}); choose another --host"
+        ) from None
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except (OSError, OverflowError) as failed:
+        bound.close()
+        raise PortTakenError(_why(host, port, getattr(failed, "errno", None))) from None
+    return bound
+
+
+def _why(host: str, port: int, code: int | None) -> str:
+    if code == errno.EADDRINUSE:
+        return f"port {port} of {host} is taken by another program; choose one with --port, or end that program"
+    if code == errno.EACCES:
+        return f"port {port} is not for ordinary users; choose one above 1023 with --port"
+    return f"{host}:{port} cannot be listened on; choose another --host or --port"
+
+
+def port_of(bound: socket.socket) -> int:
+    """The port it got."""
+    return int(bound.getsockname()[1])
+
+
+class Stop:
+    """Told by SIGTERM and SIGINT. A second signal asks to hurry."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.hurried = asyncio.Event()
+
+    def ask(self) -> None:
+        (self.hurried if self.asked.is_set() else self.asked).set()
+
+    @contextlib.contextmanager
+    def on_signals(self) -> Generator[None, None, None]:
+        """While inside, signals end up here and nowhere else."""
+        loop = asyncio.get_running_loop()
+        for name in _SIGNALS:
+            loop.add_signal_handler(name, self.ask)
+        try:
+            yield
+        finally:
+            for name in _SIGNALS:
+                loop.remove_signal_handler(name)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which would take the signals for itself and end the process by them."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.answering = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.answering.set()
+
+
+def within_files(limits: Limits) -> Limits:
+    """These limits, with no more connections than this process may open files. Its own limit is raised where allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = limits.connections_max + FILES_RESERVED
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < needed:
+            possible = max(1, soft - FILES_RESERVED)
+            _log.warning("connections limited by open files", connections_max=possible, files_max=soft)
+            return replace(limits, connections_max=possible)
+    return limits
+
+
+def _server(app: ASGIApp, limits: Limits) -> _Server:
+    protocol: Any = partial(BoundedProtocol, shared=Shared(limits))
+    return _Server(
+        uvicorn.Config(
+            app,
+            http=protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level=logging.WARNING,  # what it says of its life is said by whoever runs it
+            access_log=False,
+            proxy_headers=False,  # an address that a client may invent is no address
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        )
+    )
+
+
+@contextlib.asynccontextmanager
+async def serving(app: ASGIApp, bound: socket.socket, limits: Limits) -> AsyncGenerator[None, None]:
+    """While inside, requests on `bound` are answered, beside whatever else this process does."""
+    server = _server(app, limits)
+    running = asyncio.create_task(server.serve([bound]))
+    answering = asyncio.create_task(server.answering.wait())
+    try:
+        await asyncio.wait([running, answering], return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
+        yield
+    finally:
+        answering.cancel()
+        server.should_exit = server.force_exit = True
+        await asyncio.wait([running])
+
+
+async def serve(
+    app: ASGIApp,
+    bound: socket.socket,
+    stop: Stop,
+    started: Callable[[], Awaitable[None]],
+    limits: Limits | None = None,
+) -> None:
+    """Answer requests on `bound` until `stop`; then finish those under way, for `GRACEFUL_SECONDS` at most.
+
+    `started` runs once requests are answered. `limits`: of connections; the usual ones, if absent.
+    """
+    server = _server(app, within_files(limits or Limits()))
+
+    async def steer() -> None:
+        try:
+            await server.answering.wait()
+            tune()
+            await started()
+            await stop.asked.wait()
+        finally:
+            server.should_exit = True
+        await stop.hurried.wait()
+        server.force_exit = True
+
+    steering = asyncio.create_task(steer())
+    try:
+        await server.serve([bound])
+        if steering.done():
+            steering.result()
+    finally:
+        steering.cancel()
+        bound.close()
+
+
+def tune() -> None:
+    """After start: what is loaded now stays, so the collector need not look at it again. And the writer's thread and the
+    loop hand over to each other many times a request: waiting 5 ms for the interpreter each time would be the latency."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)  # what a request leaves behind is freed by counting; looking for cycles can wait
+    sys.setswitchinterval(SWITCH_SECONDS)
+
+
+def run(main: Callable[[], Awaitable[int]]) -> int:
+    """Run `main` on uvloop; its result is the exit code."""
+
+    async def whole() -> int:
+        return await main()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(whole())

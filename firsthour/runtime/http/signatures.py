@@ -1,0 +1,103 @@
+"""Who signed a body: Standard Webhooks, and HMAC as any vendor does it, over the raw bytes.
+
+A signature holds or does not; nothing here parses what is signed, and nothing a stranger sends raises. Each way of
+writing a signature is accepted in one spelling only, so that no altered request passes for the one that was signed.
+"""
+
+import base64
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from standardwebhooks.webhooks import Webhook
+
+from firsthour.kernel.time_units import EPOCH
+
+Headers = Mapping[bytes, bytes]
+"""By lower-case name."""
+
+_STAMP_DIGITS_MAX: Final = 11  # seconds since 1970
+
+
+class Signature(Protocol):
+    """How one source proves who it is."""
+
+    def holds(self, headers: Headers, body: bytes, now: datetime) -> bool:
+        """Whether `body` was signed with one of the secrets. `now` is real time."""
+
+
+@dataclass(frozen=True)
+class StandardSignature:
+    """`webhook-id`, `webhook-timestamp`, `webhook-signature` (any number of `v1,<base64>`, one of which must hold)."""
+
+    webhooks: tuple[Webhook, ...]
+    tolerance: timedelta
+
+    def holds(self, headers: Headers, body: bytes, now: datetime) -> bool:
+        id, stamp = headers.get(b"webhook-id", b""), headers.get(b"webhook-timestamp", b"")
+        given = headers.get(b"webhook-signature", b"").split(b" ")
+        at = _stamped(stamp)
+        if at is None or abs(now - at) > self.tolerance or not id.isascii() or not id or b"." in id or not all(given):
+            return False
+        try:
+            text = body.decode()  # what the scheme signs is text
+        except UnicodeDecodeError:
+            return False
+        held = False
+        for webhook in self.webhooks:
+            wanted = webhook.sign(id.decode(), at, text).encode()
+            for one in given:
+                held |= hmac.compare_digest(wanted, one)
+        return held
+
+
+@dataclass(frozen=True)
+class HmacSignature:
+    """An HMAC of the body, or of `<timestamp>.<body>`, in one header."""
+
+    header: bytes  # lower case
+    digest: str  # sha256, sha1
+    encoding: str  # hex, base64
+    prefix: bytes
+    timestamp_header: bytes | None  # lower case
+    tolerance: timedelta
+    secrets: tuple[bytes, ...]
+
+    def holds(self, headers: Headers, body: bytes, now: datetime) -> bool:
+        given = headers.get(self.header, b"")
+        if not given.startswith(self.prefix):
+            return False
+        given = given[len(self.prefix) :]
+        signed = body
+        if self.timestamp_header is not None:
+            stamp = headers.get(self.timestamp_header, b"")
+            at = _stamped(stamp)
+            if at is None or abs(now - at) > self.tolerance:
+                return False
+            signed = stamp + b"." + body
+        held = False
+        for secret in self.secrets:
+            made = hmac.digest(secret, signed, self.digest)
+            for wanted in self._spellings(made):
+                held |= hmac.compare_digest(wanted, given)
+        return held
+
+    def _spellings(self, made: bytes) -> tuple[bytes, ...]:
+        if self.encoding == "base64":
+            return (base64.b64encode(made),)
+        lower = made.hex().encode()
+        return lower, lower.upper()
+
+
+def _stamped(stamp: bytes) -> datetime | None:
+    """Unix seconds, written in the one way that has no leading zero."""
+    if not stamp.isdigit() or len(stamp) > _STAMP_DIGITS_MAX or stamp[:1] == b"0":
+        return None
+    return EPOCH + timedelta(seconds=int(stamp))
+
+
+def standard(secrets: tuple[str, ...], tolerance: timedelta) -> StandardSignature:
+    """Of secrets such as `whsec_<base64>`, each of them checked before."""
+    return StandardSignature(tuple(map(Webhook, secrets)), tolerance)

@@ -1,0 +1,129 @@
+"""Metrics: what this process counts and times, in a registry of its own, as Prometheus text.
+
+Labels hold names from code and configuration alone (a route's template, a consumer, a pool), never anything a stranger
+or a lead brings: those would be personal data, and without bound. How log lines look is `firsthour.runtime.observability.logging`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+
+_FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LATE: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Telemetry:
+    """Every metric of FirstHour. One per process (tests make as many as they like)."""
+
+    def __init__(self) -> None:
+        r = self.registry = CollectorRegistry()
+        ProcessCollector(registry=r)
+        self.http_requests = Counter(
+            "http_requests_total", "Requests answered", ("method", "route", "status"), registry=r
+        )
+        self.http_seconds = Histogram(
+            "http_seconds", "From the request's head to the end of its answer", ["route"], buckets=_FAST, registry=r
+        )
+        self.events_accepted = Counter(
+            "events_accepted_total", "Outside events kept and acknowledged", ["source"], registry=r
+        )
+        self.event_flags = Counter(
+            "event_flags_total", "Outside events taken with a change, such as an impossible time", ["flag"], registry=r
+        )
+        self.units_seconds = Histogram(
+            "units_seconds", "One batch in one unit", ["consumer"], buckets=_FAST, registry=r
+        )
+        self.events_handled = Counter("events_handled_total", "Events in committed units", ["consumer"], registry=r)
+        self.consumer_lag = Gauge("consumer_lag", "Records not read yet", ["consumer", "topic"], registry=r)
+        self.dead_letters = Counter(
+            "dead_letters_total", "Events parked after three failures", ["consumer"], registry=r
+        )
+        self.pages = Counter("pages_total", "Attempts to deliver a page", ["channel", "outcome"], registry=r)
+        self.page_lateness = Histogram(
+            "page_lateness_seconds", "From when a page was due to its hand-over", buckets=_LATE, registry=r
+        )
+        self.promises = Counter("promises_total", "Response clocks that ended", ["outcome"], registry=r)
+        self.queue_leads = Gauge("queue_leads", "Leads that wait because nobody can take them", ["pool"], registry=r)
+        self.profile_data_dropped = Counter(
+            "profile_data_dropped_total",
+            "Facts, texts and hits of leads dropped or shortened by the bounds of a profile",
+            ["kind"],
+            registry=r,
+        )
+        self.config_ok = Gauge(
+            "config_ok", "1: the files are in force; 0: they are wrong, the ones before hold", registry=r
+        )
+        self.outbox_seconds = Gauge(
+            "outbox_oldest_seconds", "How long the oldest record that is not published yet has waited", registry=r
+        )
+        self._routes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._pools: set[str] = set()
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """A request was answered. `route` is a template (`/v1/leads/{id}`), never a path as sent."""
+        key = (method, route, status)
+        found = self._routes.get(key)
+        if found is None:
+            known = method if method in _METHODS else "other"  # anybody may invent methods
+            found = self.http_requests.labels(known, route, str(status)), self.http_seconds.labels(route)
+            if known == method:
+                self._routes[key] = found
+        found[0].inc()
+        found[1].observe(seconds)
+
+    def accepted(self, source: str, events: int = 1) -> None:
+        """Outside events were durably kept. `source` as `sources.yaml` names it, or the key's name."""
+        self.events_accepted.labels(source).inc(events)
+
+    def unit(self, consumer: str, seconds: float, events: int) -> None:
+        """A unit of `events` events committed."""
+        self.units_seconds.labels(consumer).observe(seconds)
+        self.events_handled.labels(consumer).inc(events)
+
+    def lag(self, consumer: str, topic: str, records: int) -> None:
+        """How many records the consumer has yet to read."""
+        self.consumer_lag.labels(consumer, topic).set(records)
+
+    def dead_letter(self, consumer: str) -> None:
+        """An event was parked."""
+        self.dead_letters.labels(consumer).inc()
+
+    def page(self, channel: str, outcome: str) -> None:
+        """A page was tried. `outcome`: `sent`, `try_again` or `gave_up`."""
+        self.pages.labels(channel, outcome).inc()
+
+    def handed_over(self, late_seconds: float) -> None:
+        """A page was handed to its channel so long after it was due."""
+        self.page_lateness.observe(late_seconds)
+
+    def promise(self, outcome: str) -> None:
+        """A response clock ended. `outcome`: `met`, `missed` or `cancelled`."""
+        self.promises.labels(outcome).inc()
+
+    def profile_dropped(self, lost: Mapping[str, int]) -> None:
+        """Data beyond the bounds of a profile. Kinds: `fact`, `text` (shortened), `hit`, `field`, `refused`."""
+        for kind, number in lost.items():
+            self.profile_data_dropped.labels(kind).inc(number)
+
+    def queues(self, leads: Mapping[str, int]) -> None:
+        """How many leads wait in each pool; a pool that is not named has none."""
+        self._pools |= leads.keys()
+        for pool in self._pools:
+            self.queue_leads.labels(pool).set(leads.get(pool, 0))
+
+    def config(self, ok: bool) -> None:
+        """Whether the configuration files, as they are now, could be taken up."""
+        self.config_ok.set(ok)
+
+    def outbox(self, oldest_seconds: Callable[[], float]) -> None:
+        """Asked at each exposition for the age of the oldest record that is not published yet."""
+        self.outbox_seconds.set_function(oldest_seconds)
+
+    def text(self) -> bytes:
+        """The exposition, of type `CONTENT_TYPE`."""
+        return generate_latest(self.registry)

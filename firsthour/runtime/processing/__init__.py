@@ -1,0 +1,1 @@
+"""The processing of records: services, workers, timers."""

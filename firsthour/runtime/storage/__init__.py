@@ -1,0 +1,1 @@
+"""The database: statements, units, and the state of an installation."""

@@ -1,0 +1,172 @@
+"""The configuration that was applied: versions of the three files in the database, the newest of them in force.
+
+Past one machine nobody can say which replica has read which file when. `firsthour apply` stores the files as they are,
+and every unit acts by the version that the database names at that moment; so no decision rests on an older one, and all
+replicas change over together. The texts are kept, not what they mean: a replica of the next release reads them anew.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.engine import Connection
+
+from firsthour.kernel.config import Config
+from firsthour.kernel.time_units import micros, moment
+from firsthour.runtime.clock import Clock
+from firsthour.runtime.config.reading import NAMES, ConfigError, parse
+from firsthour.runtime.storage import installation, statements
+from firsthour.runtime.storage.private_files import write_private
+from firsthour.runtime.storage.unit import StorageError, Unit
+
+CACHE: Final = "configuration.cache"
+
+applied = sa.Table(
+    "applied",
+    statements.metadata,
+    sa.Column("id", statements.Integer, primary_key=True, autoincrement=True),
+    sa.Column("version", statements.Text, nullable=False),  # what decisions cite
+    sa.Column("applied_at", statements.Integer, nullable=False),
+    sa.Column("effective_at", statements.Integer, nullable=False),
+    sa.Column("agreement", statements.Text, nullable=False),  # the files, as they were
+    sa.Column("team", statements.Text, nullable=False),
+    sa.Column("sources", statements.Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+IN_FORCE = (
+    sa.select(applied.c.id)
+    .where(applied.c.effective_at <= sa.bindparam("now", type_=sa.BigInteger))
+    .order_by(applied.c.effective_at.desc(), applied.c.id.desc())
+    .limit(1)
+)
+"""The version in force at `now` (microseconds)."""
+
+_IN_FORCE = statements.Sql(lambda _: IN_FORCE)
+_TEXTS = statements.Sql(
+    lambda _: sa.select(applied.c.agreement, applied.c.team, applied.c.sources).where(
+        applied.c.id == sa.bindparam("id")
+    )
+)
+_NEWEST = statements.Sql(
+    lambda _: (
+        sa.select(applied.c.agreement, applied.c.team, applied.c.sources, applied.c.effective_at)
+        .order_by(applied.c.id.desc())
+        .limit(1)
+    )
+)
+_APPLY = statements.Sql(
+    lambda _: sa.insert(applied).values({c.name: sa.bindparam(c.name) for c in applied.columns if c.name != "id"})
+)
+
+_log = structlog.get_logger(__name__)
+
+
+class NothingAppliedError(StorageError):
+    """No configuration is in force: `firsthour apply` stores one."""
+
+
+class _Cached(msgspec.Struct, frozen=True):
+    """A version, as a process keeps it on its disk."""
+
+    id: int
+    agreement: str
+    team: str
+    sources: str
+
+    def texts(self) -> dict[str, bytes]:
+        return dict(zip(NAMES, (self.agreement.encode(), self.team.encode(), self.sources.encode()), strict=True))
+
+
+def apply(unit: Unit, config: Config, texts: Mapping[str, bytes], effective: datetime | None) -> bool:
+    """Put these files in force, now or from `effective` on. False: they are the newest already."""
+    said = tuple(texts[name].decode() for name in NAMES)
+    at = micros(unit.now)
+    begins = at if effective is None else micros(effective)
+    newest = _NEWEST.first(unit.connection)
+    if newest is not None and tuple(newest[:3]) == said and newest[3] <= begins:
+        return False
+    agreement, team, sources = said
+    _APPLY.run(
+        unit.connection,
+        version=config.version,
+        applied_at=at,
+        effective_at=begins,
+        agreement=agreement,
+        team=team,
+        sources=sources,
+    )
+    installation.take_up(
+        unit.connection,
+        version=config.version,
+        at=moment(begins),
+        agreement=config.agreement.model_dump_json(by_alias=True),
+        team=config.team.model_dump_json(by_alias=True),
+    )
+    return True
+
+
+class AppliedConfig:
+    """What is in force, known to this process. With a cache, a gateway knows it while the database is down."""
+
+    def __init__(self, clock: Clock, directory: Path, cache: Path | None = None) -> None:
+        """`directory`: where secret files that the configuration names are looked for. `cache`: a directory of ours."""
+        self._clock = clock
+        self._directory = directory
+        self._cache = cache / CACHE if cache is not None else None
+        self._id = 0
+        self._refused = 0
+        self._current: Config | None = None
+        self.problem: ConfigError | None = None
+        if self._cache is not None:
+            self._recall(self._cache)
+
+    @property
+    def known(self) -> bool:
+        """Whether any configuration is known."""
+        return self._current is not None
+
+    @property
+    def current(self) -> Config:
+        """Raises `NothingAppliedError`."""
+        if self._current is None:
+            raise NothingAppliedError("no configuration is in force; `firsthour apply` stores one")
+        return self._current
+
+    def of(self, connection: Connection, id: int | None = None) -> Config:
+        """The one in force as this transaction sees it; `id` when it was read already. Raises `NothingAppliedError`."""
+        if id is None:
+            row = _IN_FORCE.first(connection, now=micros(self._clock.business()))
+            id = int(row[0]) if row is not None else None
+        if id is not None and id not in (self._id, self._refused):
+            found = _TEXTS.first(connection, id=id)
+            self._take(_Cached(id, *found))
+        return self.current
+
+    def _take(self, found: _Cached) -> None:
+        """Take up a version. One that this release cannot read leaves what was in force, and is said."""
+        try:
+            self._current = parse(found.texts(), self._directory)
+        except ConfigError as wrong:
+            self._refused, self.problem = found.id, wrong
+            _log.error("configuration refused, the version in force stays", problem=str(wrong))
+            return
+        corrected, self._id, self.problem = self.problem is not None, found.id, None
+        _log.info("configuration taken up", version=self._current.version)
+        if corrected:
+            _log.info("configuration corrected", version=self._current.version)
+        if self._cache is not None:
+            try:
+                write_private(self._cache, msgspec.json.encode(found))
+            except OSError as failure:
+                _log.warning("configuration not cached", error_type=type(failure).__name__)
+
+    def _recall(self, cache: Path) -> None:
+        try:
+            self._take(msgspec.json.decode(cache.read_bytes(), type=_Cached))
+        except (OSError, msgspec.DecodeError):
+            return

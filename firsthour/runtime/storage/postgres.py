@@ -1,0 +1,390 @@
+"""The distributed profile's database: PostgreSQL, units side by side in transactions of their own.
+
+Handlers are the same plain functions as on SQLite. They run in a greenlet, so what waits for the database waits without
+holding the loop, and their statements go to the driver as they are: of the CPU of a small unit, most was what stood
+between. READ COMMITTED: what must not happen twice rests on conditions in statements (the cursor's compare-and-set,
+unique keys) and on rows locked in one order, never on a snapshot.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeVar, cast
+
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util.concurrency import await_only, greenlet_spawn
+
+from firsthour.kernel.time_units import moment
+from firsthour.runtime.clock import Clock
+from firsthour.runtime.eventlog.log import Place, Row
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.unit import FindConfig, Lane, StorageError, Unit
+
+T = TypeVar("T")
+
+BATCH_SECONDS: Final = 0.250  # batches of other partitions go on beside it
+AT_ONCE: Final = {Lane.COMMAND: 4, Lane.BATCH: 2, Lane.LATER: 1}
+"""Units side by side. Of batches one decides while the other waits for the database: with more of them, whoever holds the
+locks that all routers wait for is kept from going on by the decisions of others in its process."""
+READING_AT_ONCE: Final = 4
+TRIES_MAX: Final = 6
+BACKOFF_SECONDS: Final = 0.02
+CONNECTION_SECONDS: Final = 2.0  # waiting for a free connection
+CLOSE_SECONDS: Final = 5.0
+
+_SESSION: Final[Mapping[str, str]] = {
+    "lock_timeout": "5000",
+    "statement_timeout": "30000",
+    "idle_in_transaction_session_timeout": "10000",
+    "jit": "off",
+    **statements.LOOK_UP,
+}
+_AGAIN: Final = frozenset({"40001", "40P01", "55P03"})  # serialization, deadlock, a lock not given in time
+_NOW_IMPOSSIBLE: Final = ("08", "53", "57", "58", "25006", "25P03", "28", "3D", "XX001", "XX002")
+_OTHER_VERSION: Final = "it lacks tables of this version; run `firsthour migrate`"
+_NOT_OURS: Final[Mapping[str, str]] = {
+    "42P01": _OTHER_VERSION,
+    "42703": _OTHER_VERSION,
+    "3F000": _OTHER_VERSION,
+    "42501": "its user lacks a right that this process needs; run `firsthour migrate`, which grants the rights of each service",
+}
+"""Answers of a database that was not prepared: a state to wait for, and no fault of the event in hand."""
+_LOST: Final = ("08", "57P0", "25P03")  # the connection is gone, or about to go
+
+_NOW = statements.Sql(lambda _: sa.select(sa.literal_column(statements.MICROSECONDS)))
+
+DIALECT: Final[sa.Dialect] = asyncpg_dialect()  # type: ignore[no-untyped-call]  # as its authors left it
+
+
+# --- connections ---------------------------------------------------------------------------------------------------
+
+
+class Found(asyncpg.Record):  # type: ignore[misc]  # the driver has no types
+    """A row whose columns can be named, as SQLAlchemy's can."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    @property
+    def _mapping(self) -> Any:
+        return self
+
+
+class Straight(statements.Direct):
+    """A connection of the driver, for functions that do not await: to be used inside `greenlet_spawn`."""
+
+    dialect = DIALECT
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def rows(self, text: str, bound: Sequence[Any]) -> Sequence[Any]:
+        return cast(Sequence[Any], await_only(self._raw.fetch(text, *bound)))
+
+    def changed(self, text: str, bound: Sequence[Any]) -> int:
+        """The driver answers with the command's tag, as `UPDATE 3`."""
+        _, _, count = cast(str, await_only(self._raw.execute(text, *bound))).rpartition(" ")
+        return int(count) if count.isdigit() else 0
+
+
+class Pool:
+    """Connections of the driver, made when needed and kept. Its own pool has a timer, a task and a reset for each taking,
+    which small units cannot well afford."""
+
+    def __init__(self, url: sa.URL, connect_args: Mapping[str, Any], *, size: int, **settings: str) -> None:
+        """At most `size` connections. `settings` are the server's, for each session."""
+        self._arguments = {
+            **connect_args,
+            "host": url.host,
+            "port": url.port or 5432,
+            "user": url.username,
+            "password": url.password,
+            "database": url.database,
+            "server_settings": {**_SESSION, **connect_args.get("server_settings", {}), **settings},
+            "statement_cache_size": 512,
+            "max_cached_statement_lifetime": 0,
+            "record_class": Found,
+            "timeout": CONNECTION_SECONDS,
+        }
+        self._room = asyncio.Semaphore(size)
+        self._free: list[Any] = []  # the one used last comes first: the server has its plans at hand
+
+    async def take(self) -> Any:
+        """A connection, to be given back. Raises what the driver raises, or `TimeoutError`."""
+        if self._room.locked():
+            async with asyncio.timeout(CONNECTION_SECONDS):
+                await self._room.acquire()
+        else:
+            await self._room.acquire()  # at once, and without a timer
+        try:
+            while self._free:
+                raw = self._free.pop()
+                if not raw.is_closed():
+                    return raw
+            return await asyncpg.connect(**self._arguments)
+        except BaseException:
+            self._room.release()
+            raise
+
+    def give(self, raw: Any, *, clean: bool) -> None:
+        """Give it back. `clean`: it is in no transaction, and its session is as it was."""
+        if clean:
+            self._free.append(raw)
+        else:
+            raw.terminate()
+        self._room.release()
+
+    async def close(self) -> None:
+        """Close every connection that is not in use."""
+        free, self._free = self._free, []
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await asyncio.gather(*(raw.close() for raw in free), return_exceptions=True)
+        except TimeoutError:
+            for raw in free:
+                raw.terminate()
+
+
+def open_engine(url: sa.URL, connect_args: Mapping[str, Any], *, size: int, **settings: str) -> AsyncEngine:
+    """An engine of at most `size` connections, made when needed. `settings` are the server's, for each session."""
+    given = {**_SESSION, **connect_args.get("server_settings", {}), **settings}
+    return create_async_engine(
+        url,
+        connect_args={**connect_args, "server_settings": given, "prepared_statement_cache_size": 512},
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=CONNECTION_SECONDS,
+        pool_use_lifo=True,
+    )
+
+
+# --- failures ------------------------------------------------------------------------------------------------------
+
+
+def storage_error(failure: BaseException) -> StorageError | None:
+    """As a `StorageError` when it is the database's state that is to blame, not the statement; None otherwise."""
+    if isinstance(failure, DBAPIError | asyncpg.PostgresError):
+        code = sqlstate(failure) or ""
+        if code in _NOT_OURS:
+            return StorageError(f"the database cannot be used: {_NOT_OURS[code]}")
+        gone = isinstance(failure, DBAPIError) and failure.connection_invalidated
+        return (
+            StorageError(f"the database cannot commit: {_kind(failure)}")
+            if gone or code.startswith(_NOW_IMPOSSIBLE)
+            else None
+        )
+    if isinstance(failure, NoConnectionError | OSError | TimeoutError | asyncpg.InterfaceError):
+        return StorageError(f"the database cannot be reached: {type(failure).__name__}")
+    return None
+
+
+def sqlstate(failure: BaseException) -> str | None:
+    """PostgreSQL's code of an error."""
+    told = failure.orig if isinstance(failure, DBAPIError) else failure
+    return getattr(told, "sqlstate", None)
+
+
+def replanned(failure: BaseException) -> bool:
+    """Whether a migration changed a table that the session has plans for. The driver has thrown them away by now."""
+    told = failure.orig.__cause__ if isinstance(failure, DBAPIError) and failure.orig else failure
+    return isinstance(told, asyncpg.InvalidCachedStatementError)
+
+
+def lost(failure: BaseException) -> bool:
+    """Whether the connection is of no use any more."""
+    if isinstance(failure, DBAPIError):
+        return failure.connection_invalidated
+    gone = isinstance(failure, OSError | asyncpg.InterfaceError)
+    return gone or (sqlstate(failure) or "").startswith(_LOST)
+
+
+def _kind(failure: BaseException) -> str:
+    """The kind of error; its text may hold values of rows."""
+    told = (failure.orig.__cause__ or failure.orig) if isinstance(failure, DBAPIError) and failure.orig else failure
+    return f"{type(told).__name__} {sqlstate(failure) or ''}".strip()
+
+
+def database_now(connection: Connection) -> datetime:
+    """The database's clock, as of now and not of the transaction's beginning."""
+    return moment(int(_NOW.first(connection)[0]))
+
+
+# --- units ---------------------------------------------------------------------------------------------------------
+
+
+class PostgresUnits:
+    """Runs units, several at once, each on a connection and in a transaction of its own."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        clock: Clock,
+        config: FindConfig,
+        *,
+        partitions: int,
+        ask: Callable[[Connection], datetime] | None = database_now,
+    ) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._config = config
+        self._partitions = partitions
+        self._ask = ask
+        self._slots = {lane: asyncio.Semaphore(AT_ONCE[lane]) for lane in Lane}
+        self._running: set[asyncio.Task[Any]] = set()
+        self._well = True
+        self.emitted: Callable[[set[Place]], None] = lambda places: None  # told on the loop, after the commit
+        self.woken: Callable[[set[str]], None] = lambda ticks: None
+        self.intake: Callable[[list[Row]], Any] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the last unit found a database."""
+        return self._well
+
+    @property
+    def batch_seconds(self) -> float:
+        return BATCH_SECONDS
+
+    async def run(self, work: Callable[[Unit], T], lane: Lane = Lane.COMMAND) -> T:
+        """A unit once begun goes to its end, whatever becomes of whoever asked: nothing is cancelled inside a
+        transaction."""
+        task = asyncio.create_task(self._run(work, lane))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    async def append(self, rows: list[Row]) -> None:
+        """Durably append rows: to wherever the gateway's intake says; without one, to the outbox."""
+        if self.intake is not None:
+            await self.intake(rows)
+            return
+        await self.run(lambda unit: unit.rows.extend(rows))
+
+    async def close(self) -> None:
+        """Let units under way come to their ends."""
+        while self._running:
+            await asyncio.wait(self._running)
+        await self._pool.close()
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked may be gone; then nobody else hears of it, and the cursor tells
+
+    async def _run(self, work: Callable[[Unit], T], lane: Lane) -> T:
+        async with self._slots[lane]:
+            for attempt in range(1, TRIES_MAX + 1):
+                try:
+                    result, unit = await self._transact(work)
+                except _AgainError as failed:
+                    if attempt == TRIES_MAX:
+                        raise failed.error from failed
+                    await asyncio.sleep(random.uniform(0.0, BACKOFF_SECONDS * 2**attempt))  # noqa: S311  # jitter
+                    continue
+                self._well = True
+                self._tell(unit)
+                return result
+        raise AssertionError("unreachable")
+
+    async def _transact(self, work: Callable[[Unit], T]) -> tuple[T, Unit]:
+        committing = False
+
+        def whole(connection: Connection) -> tuple[T, Unit]:
+            unit = Unit(connection, self._clock, self._config, partitions=self._partitions, ask=self._ask)
+            result = work(unit)
+            unit.finish()
+            return result, unit
+
+        try:
+            raw = await self._pool.take()
+            clean = False
+            try:
+                await raw.execute("BEGIN")
+                try:
+                    made: tuple[T, Unit] = await greenlet_spawn(whole, cast(Connection, Straight(raw)))
+                except BaseException:
+                    await raw.execute("ROLLBACK")
+                    clean = True
+                    raise
+                committing = True
+                await raw.execute("COMMIT")
+                clean = True
+                return made
+            finally:
+                self._pool.give(raw, clean=clean)
+        except Exception as failure:
+            raise self._judged(failure, committing=committing) from failure
+
+    def _judged(self, failure: Exception, *, committing: bool) -> Exception:
+        """What whoever asked for the unit is told. A unit that lost its connection before the commit is tried again; one
+        that lost it at the commit may have been kept, so nobody tries it again unasked."""
+        known = storage_error(failure)
+        if not committing:
+            if sqlstate(failure) in _AGAIN:
+                return _AgainError(StorageError(f"the database is too busy: {_kind(failure)}"))
+            if replanned(failure):
+                return _AgainError(StorageError("the tables are being changed"))
+            if known is not None and lost(failure):
+                self._well = False
+                return _AgainError(known)
+        if known is not None:
+            self._well = False
+        return known or failure
+
+    def _tell(self, unit: Unit) -> None:
+        if unit.rows:
+            self.emitted(unit.places)
+        if unit.woken:
+            self.woken(unit.woken)
+        for then in unit.after:
+            then()
+
+
+class _AgainError(Exception):
+    """To be tried again as a whole; `error` is told when that has been done often enough."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+class PostgresReads:
+    """Reading functions, each on a snapshot of its own."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._slots = asyncio.Semaphore(READING_AT_ONCE)
+
+    async def __call__(self, work: Callable[[Connection], T], /) -> T:
+        """Raises `StorageError` when the database cannot be reached."""
+        async with self._slots:
+            try:
+                return await self._once(work)
+            except (DBAPIError, NoConnectionError, OSError) as failure:
+                if not lost(failure) and not replanned(failure):
+                    raise storage_error(failure) or failure from failure
+            try:  # the connection was of a server that is gone, or its plans of tables as they were
+                return await self._once(work)
+            except (DBAPIError, NoConnectionError, OSError) as failure:
+                raise storage_error(failure) or failure from failure
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+
+    async def _once(self, work: Callable[[Connection], T]) -> T:
+        async with self._engine.connect() as connection:
+            snapshot = await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            return await snapshot.run_sync(work)

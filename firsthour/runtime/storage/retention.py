@@ -1,0 +1,141 @@
+"""Removes rows that have been kept for long enough, in small steps with pauses, so that no event waits for it.
+
+Each sweep finds its rows by an index. A step is sized to a few milliseconds, runs after everything else that waits for the
+database, and is followed by a pause in proportion: one writer thread has at least nine tenths of its time for the rest.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+import sqlalchemy as sa
+import structlog
+
+from firsthour.kernel.time_units import micros
+from firsthour.runtime.eventlog import dead_letters
+from firsthour.runtime.eventlog.dead_letters import Retention
+from firsthour.runtime.eventlog.log import cursors, log, seen
+from firsthour.runtime.processing.service import Sweep
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.unit import Lane, StorageError, Unit, Units
+from schemas import topics
+
+SEEN_DAYS = 21  # longer than spool (10) and topic (7) together
+LOG_DAYS = 7
+STEP_SECONDS: Final = 0.005  # of one step, roughly
+PAUSE_SECONDS_MIN: Final = 0.05
+PAUSE_STEPS: Final = 10  # a pause is so many times as long as the step before it
+LOOK_SECONDS: Final = 60.0  # from the end of one sweep over everything to the next
+ROWS_FIRST: Final = 100
+ROWS_MIN: Final = 10
+ROWS_MAX: Final = 1_000
+_DAY_US = 86_400_000_000
+
+_log = structlog.get_logger(__name__)
+
+_SEEN = statements.Sql(
+    lambda _: sa.delete(seen).where(
+        sa.tuple_(seen.c.consumer, seen.c.event_id).in_(
+            sa.select(seen.c.consumer, seen.c.event_id)
+            .where(seen.c.day < sa.bindparam("before"))
+            .order_by(seen.c.day)
+            .limit(sa.bindparam("limit", type_=sa.Integer))
+            .with_for_update(skip_locked=True)
+        )
+    )
+)
+
+
+def _oldest_read(_: statements.Flavour) -> sa.Delete:
+    """Of a topic's oldest rows, those that every reader is past and that are old enough."""
+    topic = sa.bindparam("topic", type_=sa.Text)
+    read_to = (
+        sa.select(sa.func.coalesce(sa.func.min(cursors.c.position), 0))
+        .where(cursors.c.topic == topic, cursors.c.partition == 0)
+        .scalar_subquery()
+    )
+    oldest = (
+        sa.select(log.c.id, log.c.at)
+        .where(log.c.topic == topic, log.c.partition == 0, log.c.id <= read_to)
+        .order_by(log.c.id)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+        .subquery()
+    )
+    old = sa.select(oldest.c.id).where(oldest.c.at < sa.bindparam("before"))
+    return sa.delete(log).where(log.c.id.in_(old))
+
+
+_LOG = statements.Sql(_oldest_read)
+
+
+def forget_seen(unit: Unit, limit: int) -> int:
+    """Remove the marks of events that no producer sends again."""
+    today = micros(unit.clock.real()) // _DAY_US
+    return _SEEN.run(unit.connection, before=today - SEEN_DAYS, limit=limit)
+
+
+def drop_read(unit: Unit, limit: int, *, topic: str) -> int:
+    """Remove records of the embedded log that every reader is past."""
+    old = micros(unit.clock.real() - timedelta(days=LOG_DAYS))
+    return _LOG.run(unit.connection, topic=topic, before=old, limit=limit)
+
+
+def drop_letters(unit: Unit, limit: int, *, retention: Retention) -> int:
+    """Remove dead letters by their age."""
+    return dead_letters.expire(unit.connection, unit.clock.real() - retention.age, limit)
+
+
+def sweeps(retention: Retention, *, embedded: bool) -> list[Sweep]:
+    """The sweeps of every process that runs units. Past one machine, rows of the log go when they are published, never by age."""
+    read = [partial(drop_read, topic=topic) for topic in topics.ALL] if embedded else []
+    return [forget_seen, *read, partial(drop_letters, retention=retention)]
+
+
+class Housekeeping:
+    """The runner of all sweeps."""
+
+    name = "runtime.sweep"
+
+    def __init__(self, sweeps: Sequence[Sweep], units: Units) -> None:
+        self._sweeps = tuple(sweeps)
+        self._units = units
+        self._rows = [ROWS_FIRST] * len(self._sweeps)
+
+    async def step(self) -> bool:
+        """One step of each sweep; whether one of them has more to do."""
+        return any([(await self._once(n))[0] for n in range(len(self._sweeps))])
+
+    async def run(self) -> None:
+        while True:
+            for n in range(len(self._sweeps)):
+                more = True
+                while more:
+                    more, seconds = await self._tried(n)
+                    await asyncio.sleep(max(PAUSE_SECONDS_MIN, PAUSE_STEPS * seconds))
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _tried(self, n: int) -> tuple[bool, float]:
+        try:
+            return await self._once(n)
+        except StorageError:  # said by every other runner; the rows are still there the next time
+            return False, 0.0
+        except Exception as failure:  # noqa: BLE001  # the other sweeps go on
+            _log.error("sweep failed", exc_info=failure)
+            return False, 0.0
+
+    async def _once(self, n: int) -> tuple[bool, float]:
+        """Whether this sweep has more to do, and how long the step took."""
+        limit = self._rows[n]
+
+        def work(unit: Unit) -> tuple[int, float]:
+            start = unit.clock.monotonic()
+            return self._sweeps[n](unit, limit), unit.clock.monotonic() - start
+
+        removed, seconds = await self._units.run(work, Lane.LATER)
+        if seconds > STEP_SECONDS:
+            self._rows[n] = max(ROWS_MIN, limit // 2)
+        elif removed >= limit and seconds < STEP_SECONDS / 2:
+            self._rows[n] = min(ROWS_MAX, limit * 2)
+        return removed >= limit, seconds

@@ -1,0 +1,313 @@
+"""The embedded profile's database: one SQLite file, one writer thread behind a queue, readers beside it.
+
+SQLite's own waiting is unfair (beside back-to-back units others starve for seconds), so nobody waits in SQLite: all
+writing goes through this queue, where appends from the gateway share commits and alternate with everything else.
+"""
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from firsthour.kernel.config import Config
+from firsthour.runtime.clock import Clock
+from firsthour.runtime.eventlog.log import Record, Row
+from firsthour.runtime.storage.private_files import make_directory, open_private, secure_sqlite
+from firsthour.runtime.storage.unit import Lane, StorageError, Unit
+
+T = TypeVar("T")
+_NOW_IMPOSSIBLE = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+}
+
+
+PASSED_OVER_MAX = 20  # units that may go before one that can wait
+
+
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+FAILED_LATELY = timedelta(minutes=5)
+
+
+BATCH_SECONDS = 0.020  # there is one writer: who waits for it waits for the whole batch
+
+
+class AlreadyRunningError(Exception):
+    """Another process holds this data directory."""
+
+
+def hold(directory: Path) -> IO[str]:
+    """Take the directory's lock for as long as the returned file is open. Raises `AlreadyRunningError`,
+    `UnsafeFileError`."""
+    make_directory(directory)
+    lock = os.fdopen(open_private(directory / "lock", os.O_RDWR | os.O_CREAT), "r+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as held:
+        lock.close()
+        raise AlreadyRunningError(f"{directory}: another FirstHour process is using this data directory") from held
+    return lock
+
+
+def writer_engine(file: Path, *, pages_max: int | None = None) -> Engine:
+    """For the one connection that writes. `pages_max` bounds the file (of 4 KiB pages). Connecting raises
+    `UnsafeFileError` when the file is a symbolic link."""
+    engine = sa.create_engine(f"sqlite+pysqlite:///{file}", poolclass=sa.NullPool, connect_args=_MANUAL)
+
+    def prepare(dbapi: Any, _: object) -> None:
+        dbapi.isolation_level = None  # no late BEGIN behind our back: it loses read-then-write updates
+        dbapi.execute("PRAGMA journal_mode=WAL")
+        dbapi.execute("PRAGMA synchronous=FULL")
+        dbapi.execute("PRAGMA foreign_keys=ON")
+        dbapi.execute("PRAGMA cache_size=-65536")
+        dbapi.execute("PRAGMA wal_autocheckpoint=4000")
+        if pages_max is not None:
+            dbapi.execute(f"PRAGMA max_page_count={int(pages_max)}")
+
+    sa.event.listen(engine, "do_connect", lambda *_: secure_sqlite(file))
+    sa.event.listen(engine, "connect", prepare)
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+def reader_engine(file: Path) -> Engine:
+    """For connections that only read."""
+    engine = sa.create_engine(
+        f"sqlite+pysqlite:///{file}", connect_args={"check_same_thread": False, "timeout": 5.0} | _MANUAL, pool_size=4
+    )
+
+    def prepare(dbapi: Any, _: object) -> None:
+        dbapi.isolation_level = None
+        dbapi.execute("PRAGMA query_only=ON")
+
+    def tell(context: sa.engine.ExceptionContext) -> None:
+        failure = context.sqlalchemy_exception
+        if isinstance(failure, DBAPIError) and (known := storage_error(failure)) is not None:
+            raise known from context.original_exception
+
+    sa.event.listen(engine, "handle_error", tell)
+    sa.event.listen(engine, "connect", prepare)
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    return engine
+
+
+_MANUAL: dict[str, Any] = {"isolation_level": None}
+
+
+def _code(failure: DBAPIError) -> int:
+    return int(getattr(failure.orig, "sqlite_errorcode", 0)) & 0xFF
+
+
+def storage_error(failure: DBAPIError) -> StorageError | None:
+    """As a `StorageError` when it is the file that is to blame, not the statement; None otherwise."""
+    code = _code(failure)
+    if code in _DAMAGED:
+        return StorageError(f"the database is damaged ({failure.orig}); `firsthour doctor` has the remedy")
+    return StorageError(f"the database cannot commit: {failure.orig}") if code in _NOW_IMPOSSIBLE else None
+
+
+def _changes(connection: Connection) -> int:
+    """Rows changed so far on this connection: one more after a transaction that wrote."""
+    return int(connection.connection.driver_connection.total_changes)  # type: ignore[union-attr]  # it is open
+
+
+@dataclass
+class _Job:
+    work: Callable[[Unit], Any]
+    done: "asyncio.Future[Any]"
+
+
+@dataclass
+class _Queue:
+    """What waits for the writer."""
+
+    appends: deque[tuple[list[Row], "asyncio.Future[None]"]] = field(default_factory=deque)
+    lanes: tuple[deque[_Job], ...] = field(default_factory=lambda: tuple(deque() for _ in Lane))
+    closing: bool = False
+    passed_over: int = 0
+
+    def job(self) -> _Job | None:
+        """The next unit. What can wait goes after all others, but not for ever."""
+        later = self.lanes[Lane.LATER]
+        if later and self.passed_over >= PASSED_OVER_MAX:
+            self.passed_over = 0
+            return later.popleft()
+        for lane in self.lanes:
+            if lane:
+                self.passed_over = self.passed_over + 1 if later and lane is not later else 0
+                return lane.popleft()
+        return None
+
+    @property
+    def empty(self) -> bool:
+        return not (self.appends or any(self.lanes))
+
+
+Appended = Callable[[list[tuple[str, Record]]], None]
+
+
+class SqliteUnits:
+    """Runs every unit of the process in one thread, on one connection, first in first out within a lane."""
+
+    def __init__(self, engine: Engine, clock: Clock, config: Callable[[], Config]) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._config = config
+        self._queue = _Queue()
+        self._waiting = threading.Condition()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self.appended: Appended = lambda rows: None  # told on the loop, in commit order
+        self.woken: Callable[[set[str]], None] = lambda ticks: None
+        self.trouble: str | None = None  # why the last commit that would have changed something failed
+        self._failed: tuple[datetime, str] | None = None  # the last one, also once it is possible again
+        self._damaged = False  # which no later commit heals, though its own pages may be sound
+
+    def warnings(self) -> list[str]:
+        """Commits that failed lately, though one was possible since: the disk is full for what is large alone."""
+        if self._failed is None or self.trouble is not None:
+            return []
+        at, why = self._failed
+        return [f"{why} (at {at:%H:%M:%S} UTC)"] if self._clock.real() - at < FAILED_LATELY else []
+
+    @property
+    def alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def batch_seconds(self) -> float:
+        return BATCH_SECONDS
+
+    def start(self) -> None:
+        """Start the writer; futures are resolved on the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._write, name="writer", daemon=True)
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Finish what is queued, then end the thread."""
+        with self._waiting:
+            self._queue.closing = True
+            self._waiting.notify()
+        if self._thread:
+            await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+        self._engine.dispose()
+
+    async def run(self, work: Callable[[Unit], T], lane: Lane = Lane.COMMAND) -> T:
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        with self._waiting:
+            self._queue.lanes[lane].append(_Job(work, done))
+            self._waiting.notify()
+        return await done
+
+    async def append(self, rows: list[Row]) -> None:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with self._waiting:
+            self._queue.appends.append((rows, done))
+            self._waiting.notify()
+        await done
+
+    # --- in the writer thread ---
+
+    def _write(self) -> None:
+        with self._engine.connect() as connection:
+            while True:
+                with self._waiting:
+                    self._waiting.wait_for(self._something)
+                    appends = list(self._queue.appends)
+                    self._queue.appends.clear()
+                    job = self._queue.job()
+                    if not appends and job is None:
+                        return
+                if appends:
+                    self._append(connection, appends)
+                if job is not None:
+                    self._one(connection, job)
+
+    def _something(self) -> bool:
+        return self._queue.closing or not self._queue.empty
+
+    def _append(self, connection: Connection, appends: list[tuple[list[Row], "asyncio.Future[None]"]]) -> None:
+        """Group commit: what arrived during the last commit shares this one."""
+
+        def work(unit: Unit) -> None:
+            for rows, _ in appends:
+                unit.rows.extend(rows)
+
+        self._answer(*self._transact(connection, work), [done for _, done in appends])
+
+    def _one(self, connection: Connection, job: _Job) -> None:
+        if job.done.cancelled():
+            return
+        self._answer(*self._transact(connection, job.work), [job.done])
+
+    def _transact(
+        self, connection: Connection, work: Callable[[Unit], Any]
+    ) -> tuple[Any, BaseException | None, Unit, list[tuple[str, Record]]]:
+        unit = Unit(connection, self._clock, self._config())
+        before = _changes(connection) if self.trouble is not None else 0
+        try:
+            with connection.begin():
+                result = work(unit)
+                count = unit.finish()
+                last = connection.exec_driver_sql("SELECT last_insert_rowid()").scalar_one() if count else 0
+        except DBAPIError as failure:
+            known = storage_error(failure)
+            if known is None:
+                return None, failure, unit, []
+            self.trouble = str(known)
+            self._failed = self._clock.real(), self.trouble
+            self._damaged = self._damaged or _code(failure) in _DAMAGED
+            return None, known, unit, []
+        except BaseException as failure:  # noqa: BLE001  # whatever a handler raises belongs to whoever asked for the unit
+            return None, failure, unit, []
+        if self.trouble is not None and not self._damaged and _changes(connection) != before:
+            self.trouble = None
+        first = last - count + 1  # one writer: the ids of one insert are consecutive
+        placed = [(row.topic, Record(first + n, row.key, row.event_id, row.body)) for n, row in enumerate(unit.rows)]
+        return result, None, unit, placed
+
+    def _answer(
+        self,
+        result: Any,
+        failure: BaseException | None,
+        unit: Unit,
+        placed: list[tuple[str, Record]],
+        waiting: list["asyncio.Future[Any]"],
+    ) -> None:
+        def tell() -> None:
+            if failure is None:
+                if placed:
+                    self.appended(placed)
+                if unit.woken:
+                    self.woken(unit.woken)
+                for then in unit.after:
+                    then()
+            for done in waiting:
+                if done.done():
+                    continue
+                if failure is None:
+                    done.set_result(result)
+                else:
+                    done.set_exception(failure)
+
+        assert self._loop is not None  # noqa: S101  # start() ran before the thread
+        self._loop.call_soon_threadsafe(tell)

@@ -1,1 +1,0 @@
-"""What every service stands on; knows no service."""
