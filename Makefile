@@ -68,7 +68,7 @@ bench: $(RUN_STAMP) ## measure this machine against the goals, three minutes (PR
 replay: $(RUN_STAMP) ## post FILE=some.csv as form events to a throwaway installation (PROFILE=distributed), or ARGS="--url ... --key ..."
 	@test -n "$(FILE)" || { echo "Name the stream: make replay FILE=leads.csv" >&2; exit 2; }
 	@$(BIN)/python -m $(if $(filter distributed,$(PROFILE)),tests.e2e.replay "$(FILE)" --kafka-version $(KAFKA_VERSION) \
-		--brokers $(BROKERS),services.tools.replay "$(FILE)") $(ARGS)
+		--brokers $(BROKERS),firsthour.operations.replay.posting "$(FILE)") $(ARGS)
 
 prove: $(DEV_STAMP) ## kill processes, broker and database of a distributed installation, and judge from outside (SEED=7 BROKERS=3 ARGS=--flood)
 	@$(BIN)/python -m tests.e2e.prove --brokers $(BROKERS) --kafka $(KAFKA_VERSION) $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -85,8 +85,8 @@ mutate: $(DEV_STAMP) ## take away one mechanism after the other, and say which t
 	@$(BIN)/python -m tests.proof.mechanisms $(ARGS)
 
 schemas: $(RUN_STAMP) ## write schemas/json, schemas/asyncapi.yaml and the README's table of settings anew
-	@$(BIN)/python -m services.tools.vocabulary
-	@$(BIN)/python -m services.tools.documents
+	@$(BIN)/python -m firsthour.operations.schema_export
+	@$(BIN)/python -m firsthour.operations.documents
 
 lock: $(DEV_STAMP) ## resolve requirements/*.txt anew (ARGS=--upgrade for newer versions)
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from firsthour.bootstrap.distributed import Distributed, open_distributed
+from firsthour.bootstrap.embedded import keep_running
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.config import reading
 from firsthour.runtime.config.reading import NAMES
 from firsthour.runtime.config.yaml_source import Problem, read
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import config_versions
-from services.compose import keep_running
-from services.distributed import Distributed, open_distributed
 from services.notifier.channels.base import Channel
 
 EVERYTHING: Final = ("gateway", "scoring", "router", "notifier", "reporting")

@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from deploy.local.kafka import Cluster
 from deploy.local.postgres import QueryError, Server
+from firsthour.bootstrap.embedded import all_services
 from firsthour.runtime import settings
 from firsthour.runtime.eventlog import kafka_admin
 from firsthour.runtime.eventlog.log import Place
@@ -29,7 +30,6 @@ from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.migrate import migrate
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
-from services.compose import all_services
 
 PARTITIONS: Final = 2
 TEMPLATE: Final = "tables"

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
             print(missing, file=sys.stderr)
             return 1
         return subprocess.run(
-            [sys.executable, "-m", "services", "bench", *rest], env=environment, check=False
+            [sys.executable, "-m", "firsthour", "bench", *rest], env=environment, check=False
         ).returncode
 
 

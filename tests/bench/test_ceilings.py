@@ -2,10 +2,10 @@
 
 import pytest
 
-from services.compose import open_clock, open_system
-from services.tools import bench_rules
-from services.tools.bench_pipeline import Bench, units
-from services.tools.bench_world import Factory
+from firsthour.bench import rules
+from firsthour.bench.fixtures import Factory
+from firsthour.bench.pipeline import Bench, units
+from firsthour.bootstrap.embedded import open_clock, open_system
 
 STATEMENTS_MAX = 30  # of one unit, however many events it takes
 CPU_FLOOR = 0.12  # of the bare loop's CPU; the goal is for `firsthour bench`, on a machine that does nothing else
@@ -19,11 +19,11 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 
 def test_fifty_conditions_stay_below_their_ceilings() -> None:
-    hot, traced = bench_rules.rules()
+    hot, traced = rules.rules()
     assert hot.spread is not None
     assert traced.spread is not None
-    assert hot.spread[0] <= bench_rules.HOT_GOAL_US
-    assert traced.spread[0] <= bench_rules.TRACED_GOAL_US
+    assert hot.spread[0] <= rules.HOT_GOAL_US
+    assert traced.spread[0] <= rules.TRACED_GOAL_US
 
 
 def test_a_unit_takes_a_bounded_number_of_statements_however_many_events_it_holds(

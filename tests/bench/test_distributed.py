@@ -8,12 +8,13 @@ import pytest
 
 from deploy.local.kafka import Cluster
 from deploy.local.postgres import Server
+from firsthour.bench import cpu, distributed, distributed_scale, environment
+from firsthour.bench import kafka as bench_kafka
+from firsthour.bench.distributed import Bench, StandstillError
+from firsthour.bench.fixtures import Factory
+from firsthour.bootstrap.distributed import open_distributed
+from firsthour.bootstrap.embedded import open_clock, open_system
 from firsthour.runtime.settings import Settings, load
-from services.compose import open_clock, open_system
-from services.distributed import open_distributed
-from services.tools import bench_cpu, bench_distributed, bench_distributed_scale, bench_ground, bench_kafka
-from services.tools.bench_distributed import Bench, StandstillError
-from services.tools.bench_world import Factory
 
 FACTORY = Factory(open_clock, open_system, open_distributed)
 EVENTS = 600
@@ -44,13 +45,13 @@ def test_the_bare_loop_leaves_the_same_rows_as_the_product(given: Settings, tmp_
         assert real.rows["log"] == 0  # everything that was said has been published
         assert {"scoring", "router"} <= real.cpu.keys()
 
-    with bench_ground.around(given, tmp_path) as ground:
+    with environment.around(given, tmp_path) as ground:
         asyncio.run(both())
 
 
 @pytest.mark.usefixtures("databases")
 def test_a_webhook_becomes_a_page_through_every_process(given: Settings, tmp_path: Path) -> None:
-    lines = bench_distributed.pages(FACTORY, given, tmp_path, rate=20, seconds=2, warm=1)
+    lines = distributed.pages(FACTORY, given, tmp_path, rate=20, seconds=2, warm=1)
     found = {one.name: one for one in lines}
     assert 0 < found["webhook to 202 at 20/s, p50"].value < found["webhook to page at 20/s, p50"].value
     assert "missing" not in found["webhook to page at 20/s, p50"].note
@@ -58,9 +59,9 @@ def test_a_webhook_becomes_a_page_through_every_process(given: Settings, tmp_pat
 
 @pytest.mark.usefixtures("databases")
 def test_two_routers_share_a_backlog(given: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_distributed_scale, "BACKLOG", EVENTS)
-    monkeypatch.setattr(bench_distributed_scale, "BACKLOG_ROUNDS", 1)
-    lines = bench_distributed_scale.backlog(FACTORY, given, tmp_path, full=False)
+    monkeypatch.setattr(distributed_scale, "BACKLOG", EVENTS)
+    monkeypatch.setattr(distributed_scale, "BACKLOG_ROUNDS", 1)
+    lines = distributed_scale.backlog(FACTORY, given, tmp_path, full=False)
     assert all(one.value > 0 for one in lines)
 
 
@@ -69,26 +70,26 @@ def test_clocks_come_due_once_every_first_page_is_sent(
     given: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"CLOCKS": 60, "CLOCKS_AT_ONCE": 20, "WATCH_SECONDS": 3.0}.items():
-        monkeypatch.setattr(bench_distributed_scale, name, value)
-    half, most = bench_distributed_scale.timers(FACTORY, given, tmp_path)
+        monkeypatch.setattr(distributed_scale, name, value)
+    half, most = distributed_scale.timers(FACTORY, given, tmp_path)
     assert half.note == "20 pages, 60 live clocks"
     assert 0 < half.value <= most.value
 
 
 def test_what_stands_still_is_said(given: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_distributed, "QUIET_SECONDS", 0.1)
+    monkeypatch.setattr(distributed, "QUIET_SECONDS", 0.1)
 
     async def nobody_reads() -> None:
         async with ground.fresh() as place:
             with pytest.raises(StandstillError, match="router stands at 0 of 1"):
-                await bench_distributed.until_taken(place, 1, ())
+                await distributed.until_taken(place, 1, ())
 
-    with bench_ground.around(given, tmp_path) as ground:
+    with environment.around(given, tmp_path) as ground:
         asyncio.run(nobody_reads())
 
 
 def test_broker_and_database_are_named_with_their_release(given: Settings, kafka: Cluster) -> None:
-    found = asyncio.run(bench_ground.found(given))
+    found = asyncio.run(environment.found(given))
     assert f"Kafka {kafka.version.rpartition('.')[0]} " in found
     assert ", PostgreSQL 1" in found
 
@@ -99,6 +100,6 @@ def test_nobody_is_taken_for_a_broker_that_is_none(given: Settings) -> None:
 
 
 def test_cpu_of_servers_on_this_machine_is_seen(given: Settings) -> None:
-    for server in (bench_cpu.broker(given), bench_cpu.database(given)):
+    for server in (cpu.broker(given), cpu.database(given)):
         used = server.cpu_seconds()
         assert used is None or used > 0

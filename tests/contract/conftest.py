@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from firsthour.bootstrap.embedded import keep_running
 from firsthour.kernel.config import Config
 from firsthour.runtime.clock import HandClock
 from firsthour.runtime.connectivity import connection_options  # their tables
@@ -29,7 +30,6 @@ from firsthour.runtime.storage.sqlite import SqliteUnits, reader_engine, writer_
 from firsthour.runtime.storage.unit import Unit, Units
 from schemas import topics
 from schemas.events import LeadTouched
-from services.compose import keep_running
 from tests.places import Installed, Places
 
 NO_CONFIG = cast(Config, SimpleNamespace(version="none"))

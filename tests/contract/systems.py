@@ -9,13 +9,13 @@ from typing import Any
 
 import asyncpg
 
+from firsthour.bootstrap import embedded
+from firsthour.bootstrap.distributed import Distributed
+from firsthour.bootstrap.embedded import System
 from firsthour.runtime import package_files, settings
 from firsthour.runtime.clock import HandClock
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.http.client import ASGITransport, AsyncClient, Response
-from services import compose
-from services.compose import System
-from services.distributed import Distributed
 from services.notifier.channels.base import Message
 from services.notifier.channels.inbox import InboxChannel
 from tests.moved import EVERYTHING, open_moved
@@ -83,8 +83,8 @@ async def opened(
         place = None
         system: System | Distributed
         if places is None:
-            lock, _ = compose.open_clock(directory, 1.0)
-            system = await compose.open_system(
+            lock, _ = embedded.open_clock(directory, 1.0)
+            system = await embedded.open_system(
                 settings.load(data_dir=directory, admin_key=ADMIN, **given),
                 clock,
                 ConfigFiles(known),

@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from firsthour.bootstrap.distributed import Distributed
 from firsthour.runtime.eventlog.log import Record
 from firsthour.runtime.processing.service import Handler
 from firsthour.runtime.storage import statements as db
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
-from services.distributed import Distributed
 from services.notifier.channels.base import Sent
 from services.notifier.claims import Claimed, Desk, Done, claim, record
 from tests.contract.systems import Opened, opened

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from firsthour.bootstrap.embedded import System
 from firsthour.runtime.eventlog import log
 from firsthour.runtime.eventlog.log import Record, TableLog, Tail, within
 from firsthour.runtime.processing import worker
@@ -14,7 +15,6 @@ from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from schemas.envelope import RECORD_BYTES_MAX, RecordTooLargeError
 from schemas.events import LeadRecycled
-from services.compose import System
 from tests.contract.conftest import Backend, drain
 from tests.contract.systems import Opened, opened
 from tests.letters import waiting as letters_waiting

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.engine import Connection
 
+from firsthour.bootstrap.embedded import all_services
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.eventlog import dead_letters
 from firsthour.runtime.eventlog.dead_letters import DEFAULT
@@ -16,7 +17,6 @@ from firsthour.runtime.storage import retention, statements
 from firsthour.runtime.storage.retention import LOG_DAYS, SEEN_DAYS, Housekeeping
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
-from services.compose import all_services
 from services.reporting import store as reporting_store
 from tests.contract.conftest import Backend, emitting
 from tests.places import Places, do, embedded

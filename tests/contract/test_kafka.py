@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from firsthour.bootstrap.embedded import keep_running
 from firsthour.runtime.eventlog import kafka
 from firsthour.runtime.eventlog.kafka import KafkaLog
 from firsthour.runtime.eventlog.log import Place, Record, Row
@@ -15,7 +16,6 @@ from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.worker import Worker
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
-from services.compose import keep_running
 from tests.contract.conftest import LOOK_SECONDS, Distributed, drain, emitting, opened_distributed, step
 from tests.letters import waiting as letters_waiting
 from tests.places import Places, do

@@ -9,11 +9,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 
+from firsthour.bootstrap.embedded import all_services
 from firsthour.runtime.package_files import migrations
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.migrate import is_current, migrate
 from firsthour.runtime.storage.sqlite import writer_engine
-from services.compose import all_services
 
 
 def test_the_history_leads_to_the_tables_the_code_speaks_of(tmp_path: Path) -> None:

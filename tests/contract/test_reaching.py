@@ -18,6 +18,7 @@ from deploy.local import kafka as local_kafka
 from deploy.local import launch, machine
 from deploy.local import postgres as local_postgres
 from deploy.local.postgres import Server
+from firsthour.operations.doctor import checks
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.connectivity import connection_options, diagnosis, kafka
@@ -28,7 +29,6 @@ from firsthour.runtime.eventlog.kafka_admin import create_topics, ends, examine
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import migrate
 from schemas import topics
-from services.tools import doctor
 from tests.fakes.certificates import Authority
 
 USER, RIGHT, WRONG = "firsthour", "right-hunter2", "wrong-hunter2"
@@ -452,15 +452,15 @@ async def test_doctor_names_both_and_what_to_do(tmp_path: Path, guarded: Guarded
     (tmp_path / "data").mkdir(mode=0o700)
     more: dict[str, Any] = {"config_dir": tmp_path / "config", "data_dir": tmp_path / "data"}
     well = guarded.settings("PLAINTEXT", kafka_prefix="doctor.", **more | {"database_url": at(secured)})
-    found = {one.what: one for one in await doctor.examine(well, HostClock(), None)}
+    found = {one.what: one for one in await checks.examine(well, HostClock(), None)}
     assert found["kafka"].remedy.startswith("run `firsthour migrate`")
     assert found["in force"].remedy == "run `firsthour apply`"
     await create_topics(well)
-    found = {one.what: one for one in await doctor.examine(well, HostClock(), None)}
+    found = {one.what: one for one in await checks.examine(well, HostClock(), None)}
     found.pop("python")  # of the machine that runs the test
     assert {what for what, one in found.items() if one.verdict != "ok"} == {"in force"}
     assert found.keys() >= {"kafka", "database", "tables", "clocks", "dead letters", "spool"}
 
     away = settings.load(database_url=NOBODY, kafka_bootstrap="127.0.0.1:1", **more)
-    wrong = {one.what: one.said for one in await doctor.examine(away, HostClock(), None) if one.verdict == "wrong"}
+    wrong = {one.what: one.said for one in await checks.examine(away, HostClock(), None) if one.verdict == "wrong"}
     assert wrong == {"kafka": "nothing listens at 127.0.0.1:1", "database": "nothing listens at 127.0.0.1:1"}

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-import services.compose  # noqa: F401  # every table there is
+import firsthour.bootstrap.embedded  # noqa: F401  # every table there is
 from deploy.local.postgres import QueryError, Server
+from firsthour.cli.apply import prepare_database
 from firsthour.runtime.connectivity.postgres import examine_database
 from firsthour.runtime.settings import load
 from firsthour.runtime.storage import config_versions, grants, statements  # noqa: F401  # applied: its table
 from firsthour.runtime.storage.grants import SERVICES, UnownedTableError, owner, rights
-from services.tools.cli_apply import prepare_database
 from tests import roles
 
 DATABASE = "of_roles"

@@ -16,6 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
+from firsthour.cli import spool as cli_spool
 from firsthour.runtime.clock import HandClock
 from firsthour.runtime.eventlog.durable_append import AGE_MAX, BrokerError, Intake, Producer, hand_over
 from firsthour.runtime.eventlog.log import Row
@@ -23,7 +24,6 @@ from firsthour.runtime.eventlog.spool import FILE, HEAD_BYTES, Spool
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage.sqlite import hold
 from firsthour.runtime.storage.unit import StorageError
-from services.tools import cli_spool
 from tests.unit.runtime.test_intake import Broker, row
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -44,7 +44,7 @@ def test_a_forgotten_migrate_is_one_sentence_of_every_command(
     unprepared: str, command: tuple[str, ...], tmp_path: Path
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "services", *command],
+        [sys.executable, "-m", "firsthour", *command],
         cwd=ROOT,
         env=environment(database_url=unprepared, kafka_bootstrap="127.0.0.1:1", data_dir=str(tmp_path)),
         capture_output=True,

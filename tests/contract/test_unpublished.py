@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from firsthour.bootstrap.distributed import Distributed
 from firsthour.runtime.eventlog.durable_append import BrokerError
 from firsthour.runtime.eventlog.log import Place
 from schemas import topics
-from services.distributed import Distributed
 from tests.contract.conftest import emitting
 from tests.contract.systems import Opened, opened
 from tests.places import Places
@@ -77,7 +77,7 @@ def name(world: Opened) -> str:
 
 
 async def test_doctor_and_verify_tell_of_it(tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.tools.settled.WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("firsthour.operations.drain.WAIT_SECONDS", 0.1)
     async with opened(tmp_path / "data", places) as world:
         await left(world)
         seen = []

@@ -11,6 +11,9 @@ import pytest
 
 from deploy.local.kafka import Cluster
 from deploy.local.postgres import Server
+from firsthour.bootstrap.distributed import Distributed, open_distributed
+from firsthour.bootstrap.embedded import run_all
+from firsthour.operations import drain
 from firsthour.runtime import package_files, settings
 from firsthour.runtime.clock import HandClock
 from firsthour.runtime.config.reading import NAMES, load
@@ -23,10 +26,7 @@ from firsthour.runtime.storage import config_versions
 from firsthour.runtime.storage.migrate import migrate
 from firsthour.runtime.storage.postgres import Pool, PostgresUnits, open_engine
 from firsthour.runtime.storage.unit import Unit
-from services.compose import run_all
-from services.distributed import Distributed, open_distributed
 from services.notifier.channels.inbox import InboxChannel
-from services.tools import settled
 from tests.places import do
 
 ADMIN = "a-key-of-forty-characters-for-the-tests-x"
@@ -147,7 +147,7 @@ async def test_a_lost_clock_is_named_and_one_of_a_lead_that_just_changed_is_not(
 async def test_who_is_behind_is_told_with_the_partitions_and_nothing_of_what_is_on_its_way_is_a_finding(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settled, "WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(drain, "WAIT_SECONDS", 0.5)
     await world.ask("ann")
     said = await world.verify()
     assert said["ok"] is False
@@ -162,7 +162,7 @@ async def test_who_is_behind_is_told_with_the_partitions_and_nothing_of_what_is_
 async def test_it_waits_for_records_that_are_still_to_be_published(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settled, "WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(drain, "WAIT_SECONDS", 0.5)
     await world.change(
         "INSERT INTO log (topic, partition, key, event_id, at, body) VALUES ('routes', 0, 'lead', 'new', 32503680000000000, '')"
     )
@@ -171,7 +171,7 @@ async def test_it_waits_for_records_that_are_still_to_be_published(
 
 async def test_each_stage_is_followed_to_where_the_stage_before_left_it(world: World) -> None:
     await world.ask(*PEOPLE)
-    waiting = asyncio.create_task(settled.wait(world.system.resources))
+    waiting = asyncio.create_task(drain.wait(world.system.resources))
     while not waiting.done():
         await world.system.settle()
         await asyncio.sleep(0.01)
@@ -180,13 +180,13 @@ async def test_each_stage_is_followed_to_where_the_stage_before_left_it(world: W
 
 
 async def test_brokers_that_do_not_answer_are_told_of(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settled, "WAIT_SECONDS", 0.5)
-    monkeypatch.setattr(settled, "LAST_LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(drain, "WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(drain, "LAST_LOOK_SECONDS", 0.5)
     gone = replace(
         world.system.resources,
         settings=world.system.resources.settings.model_copy(update={"kafka_bootstrap": "127.0.0.1:1"}),
     )
-    (said,) = await settled.wait(gone)
+    (said,) = await drain.wait(gone)
     assert said.startswith("nobody knows how far the topics go: ")
     assert "127.0.0.1:1" in said
 

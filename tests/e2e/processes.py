@@ -173,7 +173,7 @@ class Installation:
         """`firsthour verify` on the files, nothing running: exit code, and what it said."""
         assert self.process is None or self.process.poll() is not None, "stop it first"
         done = subprocess.run(
-            [sys.executable, "-m", "services", "verify", "--data", str(self.data)],
+            [sys.executable, "-m", "firsthour", "verify", "--data", str(self.data)],
             cwd=ROOT,
             env=environment(config_dir=str(self.config)),
             capture_output=True,
@@ -229,7 +229,16 @@ def replaying(file: Path, installation: Front, log: Path, *more: str) -> Iterato
     """The replay command beside us; what it acknowledged is in `log`, what it says in a file beside that."""
     process = spawn(
         log.with_suffix(".said"),
-        *("services.tools.replay", str(file), "--url", installation.url, "--key", ADMIN, "--log", str(log)),
+        *(
+            "firsthour.operations.replay.posting",
+            str(file),
+            "--url",
+            installation.url,
+            "--key",
+            ADMIN,
+            "--log",
+            str(log),
+        ),
         *more,
     )
     try:

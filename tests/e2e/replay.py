@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from deploy.local import children, jars, kafka, machine, postgres
+from firsthour.operations.replay.rows import InputError, Source
 from firsthour.runtime import package_files
-from services.tools.replay_rows import InputError, Source
 from tests.e2e.distributed import distributed
 from tests.e2e.processes import ADMIN
 
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
 async def _replay(place: Path, config: Path, database: str, bootstrap: str, options: Sequence[str]) -> int:
     print("starting a gateway, and two of each service behind it ...", file=sys.stderr, flush=True)
     async with distributed(place / "processes", config, database, bootstrap) as installation:
-        program = (sys.executable, "-m", "services.tools.replay")
+        program = (sys.executable, "-m", "firsthour.operations.replay.posting")
         process = await asyncio.create_subprocess_exec(*program, *options, "--url", installation.url, "--key", ADMIN)
         return await process.wait()
 

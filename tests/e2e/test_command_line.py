@@ -29,7 +29,7 @@ class Shell:
 
     def type(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "services", *words],
+            [sys.executable, "-m", "firsthour", *words],
             cwd=self.place,
             env=environment() | {"PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,
@@ -49,7 +49,7 @@ class Shell:
         (self.place / "said").unlink(missing_ok=True)
         with (self.place / "said").open("wb") as said, (self.place / "log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "services", "up", "--port", "0", *words],
+                [sys.executable, "-m", "firsthour", "up", "--port", "0", *words],
                 cwd=self.place,
                 env=environment() | {"PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,

@@ -72,7 +72,7 @@ class Containers:
     def job(self, name: str) -> None:
         """Run to its end."""
         done = subprocess.run(
-            [sys.executable, "-m", "services", *self.command(name)],
+            [sys.executable, "-m", "firsthour", *self.command(name)],
             cwd=ROOT,
             env=self.settings(name),
             capture_output=True,

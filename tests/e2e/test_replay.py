@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from services.tools.replay import main
-from services.tools.replay_rows import Bad, Row, Source, Wanted
+from firsthour.operations.replay.posting import main
+from firsthour.operations.replay.rows import Bad, Row, Source, Wanted
 from tests.e2e.processes import (
     ROOT,
     Installation,
@@ -168,7 +168,9 @@ def test_rows_that_cannot_be_posted_are_named_by_their_line_and_the_others_go_on
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("module", ["services.tools.replay", "tests.e2e.replay"], ids=["embedded", "distributed"])
+@pytest.mark.parametrize(
+    "module", ["firsthour.operations.replay.posting", "tests.e2e.replay"], ids=["embedded", "distributed"]
+)
 def test_without_an_address_a_throwaway_installation_takes_the_file_and_no_setting_of_ours(
     tmp_path: Path, module: str, request: pytest.FixtureRequest
 ) -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
+from firsthour.bootstrap import embedded as compose
 from firsthour.runtime.storage.sqlite import AlreadyRunningError
 from firsthour.runtime.storage.unit import StorageError
-from services import compose
 from tests.places import Places, embedded
 from tests.story.conftest import Opened
 from tests.story.snippets import reps

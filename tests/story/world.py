@@ -15,7 +15,11 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from firsthour.bootstrap import embedded
+from firsthour.bootstrap.distributed import Distributed
+from firsthour.bootstrap.embedded import System
 from firsthour.kernel.time_units import micros, moment
+from firsthour.operations.verify import invariants
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HandClock
 from firsthour.runtime.config.reading import ConfigFiles
@@ -25,14 +29,10 @@ from firsthour.runtime.http import auth
 from firsthour.runtime.http.client import ASGITransport, AsyncClient, Response
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
-from services import compose
-from services.compose import System
-from services.distributed import Distributed
 from services.notifier.channels.base import Channel, Message
 from services.notifier.channels.email import EmailChannel, server
 from services.notifier.channels.inbox import InboxChannel
 from services.notifier.channels.slack import SlackChannel
-from services.tools import verify
 from tests.fakes.slack import FakeSlack
 from tests.fakes.smtp import FakeSmtp
 from tests.moved import Moved, apply, open_moved
@@ -115,10 +115,10 @@ class World:
         await self.system.settle()
 
     async def _embedded(self) -> System:
-        lock, _ = compose.open_clock(self.data, 1.0)
+        lock, _ = embedded.open_clock(self.data, 1.0)
         given = settings.load(config_dir=self.config, data_dir=self.data, admin_key=ADMIN)
         files = ConfigFiles(self.config)
-        return await compose.open_system(given, self.clock, files, self._channels, lock=lock, pages_max=self.pages_max)
+        return await embedded.open_system(given, self.clock, files, self._channels, lock=lock, pages_max=self.pages_max)
 
     async def _stop(self) -> None:
         await self.http.aclose()
@@ -415,7 +415,7 @@ class World:
         """Every invariant holds."""
         await self.settle()
         real = self.clock.real()
-        found = await self.system.reads(lambda c: verify.run(c, self.clock, alive_since=real - timedelta(days=1)))
+        found = await self.system.reads(lambda c: invariants.run(c, self.clock, alive_since=real - timedelta(days=1)))
         broken = [finding for finding in found.findings if not finding.ok]
         assert not broken, broken
 

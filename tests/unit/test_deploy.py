@@ -386,7 +386,7 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("command", commands())
 def test_every_command_line_is_one_that_the_program_knows(command: str) -> None:
-    program = [sys.executable, "-m", "services", *shlex.split(command), "--help"]
+    program = [sys.executable, "-m", "firsthour", *shlex.split(command), "--help"]
     asked = subprocess.run(program, capture_output=True, text=True, cwd=ROOT, check=False)
     assert asked.returncode == 0, asked.stderr
 

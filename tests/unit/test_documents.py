@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from firsthour.operations import documents
 from firsthour.runtime import package_files
 from firsthour.runtime.config import reading
 from firsthour.runtime.settings import PREFIX, Settings
-from services.tools import documents
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -79,7 +79,7 @@ def test_every_make_target_a_document_names_exists(command: str) -> None:
 @pytest.mark.skipif(not (ROOT / "services" / "__main__.py").exists(), reason="there is no command line yet")
 @pytest.mark.parametrize("command", told("firsthour"))
 def test_every_command_a_document_names_exists_with_its_options(command: str) -> None:
-    program = [sys.executable, "-m", "services", *shlex.split(command)[1:]]
+    program = [sys.executable, "-m", "firsthour", *shlex.split(command)[1:]]
     asked = subprocess.run([*program, "--help"], capture_output=True, text=True, cwd=ROOT, check=False)
     assert asked.returncode == 0, asked.stderr
 

@@ -201,7 +201,7 @@ class Command:
 def command(env: Mapping[str, str], *arguments: str, seconds: float = 120.0) -> Command:
     """`firsthour ...`, to its end."""
     done = subprocess.run(
-        [sys.executable, "-m", "services", *arguments],
+        [sys.executable, "-m", "firsthour", *arguments],
         cwd=ROOT,
         env=env,
         capture_output=True,

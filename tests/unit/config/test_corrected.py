@@ -4,10 +4,10 @@ from typing import Any, cast
 
 from structlog.testing import capture_logs
 
+from firsthour.bootstrap.embedded import ConfigKeeper
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.storage.sqlite import SqliteUnits
-from services.compose import ConfigKeeper
 from tests.unit.config.conftest import Room
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import structlog
 
+from firsthour.cli.app import main
 from firsthour.runtime.config.source_secrets import UnusableSecretError, check, examine
-from services.__main__ import main
 from tests.unit.config.conftest import Room
 
 S = "sources.yaml"

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy.engine import Connection
 from structlog.testing import capture_logs
 
+from firsthour.bootstrap.distributed import CachedKeys, Door
 from firsthour.runtime.clock import HandClock
 from firsthour.runtime.http.auth import Key, Keys, digest
 from firsthour.runtime.http.problem import Problem
@@ -18,7 +19,6 @@ from firsthour.runtime.http.server import PortTakenError, listen, port_of
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.observability.metrics_port import answering, listening
 from firsthour.runtime.storage.unit import StorageError, Units
-from services.distributed import CachedKeys, Door
 
 ADMIN = "a" * 40
 REASONS = ("10.0.0.7:5432 refuses the user firsthour", "kafka:9092 does not answer")

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from firsthour.bootstrap.distributed import Crew
 from firsthour.runtime.eventlog.kafka import STUCK_LOOKS, KafkaLog
 from firsthour.runtime.eventlog.log import Place
 from firsthour.runtime.processing.worker import Worker
 from schemas import topics
-from services.distributed import Crew
 
 PLACE = (topics.LEADS, 0)
 ALL = {PLACE}

@@ -13,23 +13,23 @@ from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firsthour.operations import schema_export
 from firsthour.runtime.clock import HandClock
 from schemas import envelope, topics
 from schemas.events import BY_TYPE, OURS, Happened
-from services.tools import vocabulary
 from tests.unit.schemas.compatibility import breaks
 
 ROOT = Path(__file__).resolve().parents[3]
 NOW = HandClock().now
-EVENTS = vocabulary.events_schema()
+EVENTS = schema_export.events_schema()
 
 
-@pytest.mark.parametrize("name", sorted(vocabulary.documents()))
+@pytest.mark.parametrize("name", sorted(schema_export.documents()))
 def test_what_is_checked_in_is_what_the_code_says(name: str) -> None:
-    assert (ROOT / "schemas" / name).read_text() == vocabulary.documents()[name], "run `make schemas`"
+    assert (ROOT / "schemas" / name).read_text() == schema_export.documents()[name], "run `make schemas`"
 
 
-@pytest.mark.parametrize("name", ["events", *vocabulary.FILES])
+@pytest.mark.parametrize("name", ["events", *schema_export.FILES])
 def test_each_schema_is_a_valid_schema(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(json.loads((ROOT / "schemas/json" / f"{name}.json").read_text()))
 
@@ -41,7 +41,7 @@ def git(*words: str) -> str:
 
 
 @pytest.mark.skipif(not shutil.which("git") or not (ROOT / ".git").exists(), reason="needs the repository's history")
-@pytest.mark.parametrize("name", ["events", *vocabulary.FILES])
+@pytest.mark.parametrize("name", ["events", *schema_export.FILES])
 def test_nothing_that_ever_landed_is_broken(name: str) -> None:
     path = f"schemas/json/{name}.json"
     now = json.loads((ROOT / path).read_text())

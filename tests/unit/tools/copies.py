@@ -8,12 +8,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from firsthour.operations.verify import invariants
+from firsthour.operations.verify.invariants import Report
 from firsthour.runtime.clock import HandClock
 from firsthour.runtime.eventlog.log import log
 from firsthour.runtime.storage import statements as db
 from firsthour.runtime.storage.migrate import migrate
-from services.tools import verify
-from services.tools.verify import Report
 from tests.unit.tools.room import Room
 
 PARTITIONS = 3
@@ -82,7 +82,7 @@ class PastOneMachine:
             await self.connection.exec_driver_sql(text, tuple(values.values()) if "?" in statement else ())
 
     async def report(self, **how: Any) -> Report:
-        return await self.connection.run_sync(lambda connection: verify.run(connection, self.clock, **how))
+        return await self.connection.run_sync(lambda connection: invariants.run(connection, self.clock, **how))
 
     def said(self, was: str, now: str) -> str:
         return f"convert_to(replace(convert_from(body, 'UTF8'), '{was}', '{now}'), 'UTF8')"

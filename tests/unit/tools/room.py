@@ -8,15 +8,16 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from firsthour.bootstrap import embedded
+from firsthour.bootstrap.embedded import System
+from firsthour.cli import config as cli_config
+from firsthour.operations.verify import invariants
+from firsthour.operations.verify.invariants import Finding, Report
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HandClock
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.storage.unit import Unit
-from services import compose
-from services.compose import System
 from services.notifier.channels.inbox import InboxChannel
-from services.tools import cli_config, verify
-from services.tools.verify import Finding, Report
 
 ADMIN = "room-" + "k" * 40
 
@@ -33,9 +34,9 @@ class Room:
         config = self.place / "config"
         cli_config.write_examples(config)
         known = settings.load(config_dir=config, data_dir=self.place / "data", admin_key=SecretStr(ADMIN))
-        lock, _ = compose.open_clock(known.data_dir, 1.0)
+        lock, _ = embedded.open_clock(known.data_dir, 1.0)
         inbox = InboxChannel(lambda message: None)
-        self.system: System = await compose.open_system(
+        self.system: System = await embedded.open_system(
             known, self.clock, ConfigFiles(config), {"inbox": inbox}, lock=lock
         )
         self.client = self.key(ADMIN)
@@ -96,7 +97,7 @@ class Room:
 
     async def report(self, **how: Any) -> Report:
         """What verify says."""
-        return await self.system.reads(lambda connection: verify.run(connection, self.clock, **how))
+        return await self.system.reads(lambda connection: invariants.run(connection, self.clock, **how))
 
     async def findings(self, **how: Any) -> Mapping[str, Finding]:
         """What verify says, by invariant."""

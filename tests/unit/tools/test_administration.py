@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.tools import settled
+from firsthour.operations import drain
 from tests.unit.tools.room import Room
 
 
@@ -187,7 +187,7 @@ async def test_verify_over_http_tells_what_holds_and_names_what_does_not(room: R
 
 
 async def test_verify_says_who_has_not_read_on(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settled, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(drain, "WAIT_SECONDS", 0.1)
     await room.client.post("/v1/forms/demo-request", data={"email": "ida@ida.example"})
     said = (await room.client.post("/v1/verify")).json()
     assert said["ok"] is False

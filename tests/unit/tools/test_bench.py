@@ -9,18 +9,18 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from firsthour.bench import fixtures, http, pipeline, rules, run
+from firsthour.bench.fixtures import Factory, cpu_seconds, furnish
+from firsthour.bench.http import OpenLoop, RefusedError, closed_loop
+from firsthour.bench.lines import Line, line, percentile
+from firsthour.bench.recorder import Recorded, hands
+from firsthour.bench.samples import Samples
+from firsthour.bootstrap.embedded import open_clock, open_system
 from firsthour.kernel.conditions.evaluation import compile_set, trace_set
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.config import source_secrets
 from firsthour.runtime.config.reading import load
 from firsthour.runtime.settings import SettingsError
-from services.compose import open_clock, open_system
-from services.tools import bench, bench_http, bench_pipeline, bench_rules, bench_world
-from services.tools.bench_http import OpenLoop, RefusedError, closed_loop
-from services.tools.bench_lines import Line, line, percentile
-from services.tools.bench_record import Recorded, hands
-from services.tools.bench_samples import Samples
-from services.tools.bench_world import Factory, cpu_seconds, furnish
 
 FACTORY = Factory(open_clock, open_system)
 
@@ -58,21 +58,21 @@ def test_the_signed_source_of_the_world_takes_its_hooks(tmp_path: Path) -> None:
 
 def test_the_configuration_of_the_bench_can_be_put_in_force(tmp_path: Path) -> None:
     config = load(furnish(tmp_path) / "config")
-    assert len(config.team.reps) == bench_world.REPS
+    assert len(config.team.reps) == fixtures.REPS
 
 
 def test_every_fifth_event_asks_for_a_demo() -> None:
-    rows = list(bench_world.events(50, HostClock().real(), readers=10))
+    rows = list(fixtures.events(50, HostClock().real(), readers=10))
     assert sum(b"form.submitted" in row.body for row in rows) == 10
     assert len({row.event_id for row in rows}) == 50
     assert 500 < sum(len(row.body) for row in rows) / 50 < 1_500
 
 
 def test_fifty_conditions_are_measured_and_both_ways_agree() -> None:
-    nodes = bench_rules.conditions()
+    nodes = rules.conditions()
     assert len(nodes) == 50
     hot, traced = compile_set(nodes), trace_set(nodes)
-    for facts in bench_rules.people(40):
+    for facts in rules.people(40):
         assert hot(facts) == tuple(n for n, seen in enumerate(traced(facts)) if seen.held)
 
 
@@ -87,12 +87,12 @@ def _rows(file: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("reads", [True, False])
 def test_the_bare_loop_leaves_the_same_rows_as_the_product(tmp_path: Path, *, reads: bool) -> None:
-    work = bench_pipeline.Bench(FACTORY, tmp_path, 1_000)
+    work = pipeline.Bench(FACTORY, tmp_path, 1_000)
     work.prepare()
     work.real()
-    real, share = _rows(tmp_path / "work" / bench_pipeline.FILE), work.assigned_share()
+    real, share = _rows(tmp_path / "work" / pipeline.FILE), work.assigned_share()
     work.bare(reads=reads)
-    assert _rows(tmp_path / "work" / bench_pipeline.FILE) == real
+    assert _rows(tmp_path / "work" / pipeline.FILE) == real
     assert share == work.assigned_share() == 0.2
     assert work.units > 2
 
@@ -111,31 +111,31 @@ def test_samples_are_shares_of_the_cpu_that_was_used() -> None:
     samples.begin()
     start = cpu_seconds()
     while cpu_seconds() < start + 0.1:
-        bench_world.hook_request(1)
+        fixtures.hook_request(1)
     spent = samples.end()
     assert sum(spent.values()) == pytest.approx(1.0)
 
 
 def test_the_profile_is_of_the_distributed_profile_alone() -> None:
     with pytest.raises(SettingsError, match="--profile"):
-        bench.run(FACTORY, profile=True)
+        run.run(FACTORY, profile=True)
 
 
 def test_a_measurement_can_be_asked_for_by_a_part_of_its_title(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(bench, "measurements", _two)
+    monkeypatch.setattr(run, "measurements", _two)
     file = tmp_path / "found.json"
     for only, lines in (("miss", 1), ("ANOTHER", 0)):
-        bench.run(FACTORY, only=only, json=str(file), console=Console(file=io.StringIO()), directory=tmp_path)
+        run.run(FACTORY, only=only, json=str(file), console=Console(file=io.StringIO()), directory=tmp_path)
         assert len(msgspec.json.decode(file.read_bytes())["lines"]) == lines
     with pytest.raises(SettingsError, match="--only else: nothing is called so; there are: Missing, Another"):
-        bench.run(FACTORY, only="else")
+        run.run(FACTORY, only="else")
 
 
 # --- the client ---------------------------------------------------------------------------------------------------
 
 
 def test_pages_are_counted_from_the_scheduled_time_and_none_is_missing(tmp_path: Path) -> None:
-    lines = bench_http.pages(FACTORY, tmp_path, rate=30, seconds=1)
+    lines = http.pages(FACTORY, tmp_path, rate=30, seconds=1)
     found = {one.name: one for one in lines}
     page, ack = found["webhook to page at 30/s, p50"], found["webhook to 202 at 30/s, p50"]
     assert 0 < ack.value < page.value
@@ -143,8 +143,8 @@ def test_pages_are_counted_from_the_scheduled_time_and_none_is_missing(tmp_path:
 
 
 def test_a_server_that_refuses_is_not_measured(tmp_path: Path) -> None:
-    wrong = bench_world.request("/v1/events", b"{}", {"Authorization": "Bearer nobody"})
-    with bench_http.serving(FACTORY, furnish(tmp_path), ("gateway",)) as there:
+    wrong = fixtures.request("/v1/events", b"{}", {"Authorization": "Bearer nobody"})
+    with http.serving(FACTORY, furnish(tmp_path), ("gateway",)) as there:
         with pytest.raises(RefusedError, match="401"):
             asyncio.run(closed_loop(there.port, [wrong]))
         load = OpenLoop([wrong], [HostClock().monotonic()])
@@ -155,14 +155,14 @@ def test_a_server_that_refuses_is_not_measured(tmp_path: Path) -> None:
 # --- the whole ----------------------------------------------------------------------------------------------------
 
 
-def _result(ok: bool | None) -> bench.Result:
-    return bench.Result("1", "3.11", "here", [Line("speed", 2.0, "ms", 1.0, ok, (1.0, 3.0), "a note")], cores=2)
+def _result(ok: bool | None) -> run.Result:
+    return run.Result("1", "3.11", "here", [Line("speed", 2.0, "ms", 1.0, ok, (1.0, 3.0), "a note")], cores=2)
 
 
 @pytest.mark.parametrize(("ok", "word"), [(True, "reached"), (False, "missed")])
 def test_the_table_gives_value_goal_and_verdict(ok: bool, word: str) -> None:
     printed = io.StringIO()
-    Console(file=printed, width=120).print(bench.table(_result(ok)))
+    Console(file=printed, width=120).print(run.table(_result(ok)))
     assert all(part in printed.getvalue() for part in ("speed", "a note", "2", "1 to 3", word, "embedded, 2 cores"))
 
 
@@ -170,25 +170,25 @@ def test_the_table_gives_value_goal_and_verdict(ok: bool, word: str) -> None:
 def test_a_missed_goal_fails_only_when_that_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, strict: bool, expected: int
 ) -> None:
-    monkeypatch.setattr(bench, "measurements", _one_that_misses)
+    monkeypatch.setattr(run, "measurements", _one_that_misses)
     file = tmp_path / "found.json"
-    code = bench.run(FACTORY, json=str(file), strict=strict, console=Console(file=io.StringIO()), directory=tmp_path)
+    code = run.run(FACTORY, json=str(file), strict=strict, console=Console(file=io.StringIO()), directory=tmp_path)
     assert code == expected
     found = msgspec.json.decode(file.read_bytes())
     assert set(found) == {"version", "python", "platform", "lines", "over", "cores"}
     assert found["lines"][0]["ok"] is False
 
 
-def _two(factory: Factory, *, full: bool) -> list[bench.Measurement]:
-    return [*_one_that_misses(factory, full=full), bench.Measurement("Another", 0.1, _nothing)]
+def _two(factory: Factory, *, full: bool) -> list[run.Measurement]:
+    return [*_one_that_misses(factory, full=full), run.Measurement("Another", 0.1, _nothing)]
 
 
 def _nothing(home: Path) -> list[Line]:
     return []
 
 
-def _one_that_misses(factory: Factory, *, full: bool) -> list[bench.Measurement]:
-    return [bench.Measurement("Missing", 0.1, _missed)]
+def _one_that_misses(factory: Factory, *, full: bool) -> list[run.Measurement]:
+    return [run.Measurement("Missing", 0.1, _missed)]
 
 
 def _missed(home: Path) -> list[Line]:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import structlog
 
+from firsthour.cli.app import main
 from firsthour.runtime.storage.sqlite import hold
-from services.__main__ import main
 from tests.damaged import damage
 
 Run = Callable[..., tuple[int, str, str]]

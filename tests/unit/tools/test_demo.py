@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from firsthour.bootstrap.embedded import System, open_clock, open_system
+from firsthour.demo import config as demo_config
+from firsthour.demo import people, run
+from firsthour.demo.screen import table_of
+from firsthour.demo.story import Story, Tally
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.http.client import ASGITransport, AsyncClient
 from firsthour.runtime.settings import load
 from schemas.events import LeadAssigned, LeadQualified, LeadRecycled, Score, TouchRecorded, Trigger
-from services.compose import System, open_clock, open_system
 from services.notifier.channels.inbox import InboxChannel
-from services.tools import demo, demo_config, demo_people
-from services.tools.demo_screen import table_of
-from services.tools.demo_story import Story, Tally
 
 KEY = "0123456789abcdef0123456789abcdef"
 SPEED = 2_400.0
@@ -38,7 +39,7 @@ class Stage:
     printed: io.StringIO
 
     async def play(self, length: timedelta, stop: asyncio.Event | None = None) -> Tally:
-        return await demo.run(
+        return await run.run(
             url="http://demo",
             key=KEY,
             clock=self.clock,
@@ -108,7 +109,7 @@ async def test_a_system_that_refuses_ends_the_demo_and_says_why(tmp_path: Path) 
         files = here.system.resources.config
         assert isinstance(files, ConfigFiles)
         assert files.refresh()
-        with pytest.raises(demo.DemoError, match=r"/v1/forms/.*404"):
+        with pytest.raises(run.DemoError, match=r"/v1/forms/.*404"):
             await here.play(timedelta(hours=2))
 
 
@@ -116,14 +117,14 @@ async def test_a_system_that_refuses_ends_the_demo_and_says_why(tmp_path: Path) 
 
 
 def test_chances_fall_more_than_six_times_after_the_first_hour_and_a_hundred_times_after_a_working_day() -> None:
-    at_once, later = demo_people.odds(timedelta(minutes=59)), demo_people.odds(timedelta(minutes=61))
-    next_day = demo_people.odds(timedelta(hours=9))
+    at_once, later = people.odds(timedelta(minutes=59)), people.odds(timedelta(minutes=61))
+    next_day = people.odds(timedelta(hours=9))
     assert at_once / later > 6
     assert at_once / next_day >= 100
 
 
 def test_the_same_seed_makes_the_same_people_and_all_of_them_are_made_up() -> None:
-    first, again = ([demo_people.visitor(random.Random(5), n) for n in range(50)] for _ in range(2))
+    first, again = ([people.visitor(random.Random(5), n) for n in range(50)] for _ in range(2))
     assert first == again
     assert all(visitor.email.endswith(".example") for visitor in first)
 

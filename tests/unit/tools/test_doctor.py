@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
+from firsthour.cli import config
+from firsthour.operations.doctor import checks, distributed_checks
+from firsthour.operations.doctor.finding import Found
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HandClock, HostClock
 from firsthour.runtime.eventlog.log import log
 from firsthour.runtime.storage.migrate import migrate
 from firsthour.runtime.storage.reader import SqliteReads
 from firsthour.runtime.storage.sqlite import reader_engine, writer_engine
-from services.tools import cli_config, doctor, doctor_distributed
-from services.tools.found import Found
 from tests.fakes.smtp import FakeSmtp
 
 TOKEN = "xoxb-" + "1" * 20
@@ -24,7 +25,7 @@ TOKEN = "xoxb-" + "1" * 20
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    cli_config.write_examples(tmp_path / "config")
+    config.write_examples(tmp_path / "config")
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
     engine = writer_engine(data / "firsthour.db")
@@ -38,7 +39,7 @@ async def look(place: Path, **more: Any) -> Mapping[str, Found]:
     known = settings.load(config_dir=place / "config", data_dir=place / "data", **more)
     reads = SqliteReads(reader_engine(place / "data" / "firsthour.db"))
     try:
-        found = await doctor.examine(known, HostClock(), reads)
+        found = await checks.examine(known, HostClock(), reads)
     finally:
         reads.close()
     return {one.what: one for one in sorted(found, key=lambda one: ["ok", "warning", "wrong"].index(one.verdict))}
@@ -153,20 +154,20 @@ async def test_a_mail_server_is_greeted(place: Path) -> None:
 
 
 def test_a_directory_that_cannot_be_used_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert doctor.directory(tmp_path / "gone")[0].verdict == "warning"
-    assert doctor.directory(tmp_path)[0].verdict == "ok"
-    monkeypatch.setattr(doctor, "FREE_BYTES_MIN", 1 << 62)
-    (full,) = doctor.directory(tmp_path)
+    assert checks.directory(tmp_path / "gone")[0].verdict == "warning"
+    assert checks.directory(tmp_path)[0].verdict == "ok"
+    monkeypatch.setattr(checks, "FREE_BYTES_MIN", 1 << 62)
+    (full,) = checks.directory(tmp_path)
     assert (full.verdict, "make room" in full.remedy) == ("wrong", True)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert "cannot be written" in doctor.directory(tmp_path)[0].said
+    assert "cannot be written" in checks.directory(tmp_path)[0].said
 
 
 async def test_an_impossible_year_is_told(place: Path) -> None:
     clock = HandClock()
     clock.advance(days=-3650)
     reads = SqliteReads(reader_engine(place / "data" / "firsthour.db"))
-    found = await reads(lambda connection: doctor.database(connection, clock))
+    found = await reads(lambda connection: checks.database(connection, clock))
     reads.close()
     assert [one.verdict for one in found if one.what == "clock"] == ["wrong"]
 
@@ -176,7 +177,7 @@ def test_what_waits_in_a_spool_is_told(tmp_path: Path) -> None:
         data_dir=tmp_path, database_url="postgresql://u@db/x", kafka_bootstrap="k:9092", spool_bytes_max=1 << 20
     )
     file = tmp_path / "spool.db"
-    assert [(one.verdict, one.said) for one in doctor_distributed.spool(known)] == [("ok", "nothing waits")]
+    assert [(one.verdict, one.said) for one in distributed_checks.spool(known)] == [("ok", "nothing waits")]
     engine = writer_engine(file)
     with engine.begin() as connection:
         log.create(connection)
@@ -184,10 +185,10 @@ def test_what_waits_in_a_spool_is_told(tmp_path: Path) -> None:
             "INSERT INTO log (topic, partition, key, event_id, at, body) VALUES ('events', 0, '', 'e', 1, '')"
         )
     engine.dispose()
-    (waiting,) = doctor_distributed.spool(known)
+    (waiting,) = distributed_checks.spool(known)
     assert (waiting.verdict, waiting.said) == ("warning", "waiting for Kafka: 1")
     file.write_bytes(b"no database" * 1000)
-    (broken,) = doctor_distributed.spool(known)
+    (broken,) = distributed_checks.spool(known)
     assert (broken.verdict, "keep it" in broken.remedy) == ("wrong", True)
     large = known.model_copy(update={"spool_bytes_max": 1 << 60})
-    assert "SPOOL_BYTES_MAX lower" in doctor_distributed.spool(large)[0].remedy
+    assert "SPOOL_BYTES_MAX lower" in distributed_checks.spool(large)[0].remedy

@@ -11,14 +11,14 @@ from typing import Any, cast
 
 from rich.console import Console
 
+from firsthour.cli.live_feed import LINES_PER_SECOND, Feed
+from firsthour.cli.startup_banner import Greeting
 from firsthour.runtime import package_files
 from firsthour.runtime.config import reading
 from firsthour.runtime.eventlog.log import Record
 from firsthour.runtime.processing.service import Resources
 from schemas.envelope import encode
 from schemas.events import Event, LeadAssigned, LeadCard, LeadQueued
-from services.tools.feed import LINES_PER_SECOND, Feed
-from services.tools.greeting import Greeting
 
 AT = datetime(2026, 12, 1, 9, 30, tzinfo=UTC)
 CONFIG = reading.load(package_files.examples())

@@ -7,12 +7,12 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
+from firsthour.bootstrap.distributed import Distributed
+from firsthour.bootstrap.process import Process
+from firsthour.cli import config as cli_config
 from firsthour.kernel.config import Config
 from firsthour.runtime.config.reading import load
 from firsthour.runtime.settings import load as settings
-from services.distributed import Distributed
-from services.process import Process
-from services.tools import cli_config
 
 SOURCES = """sources:
   - id: partner

@@ -7,32 +7,32 @@ from pathlib import Path
 
 import pytest
 
-from services.tools import running
-from services.tools.running import Running
+from firsthour.cli import running_server
+from firsthour.cli.running_server import Running
 
 
 def test_the_file_is_for_this_user_alone_and_goes_with_its_process(tmp_path: Path) -> None:
-    me = Running(os.getpid(), "http://127.0.0.1:1", running.new_token())
-    running.announce(tmp_path, me)
-    assert stat.S_IMODE((tmp_path / running.FILE).stat().st_mode) == 0o600
-    assert running.find(tmp_path) == me
-    running.withdraw(tmp_path, Running(me.pid, me.url, "another life"))
-    assert running.find(tmp_path) == me
-    running.withdraw(tmp_path, me)
+    me = Running(os.getpid(), "http://127.0.0.1:1", running_server.new_token())
+    running_server.announce(tmp_path, me)
+    assert stat.S_IMODE((tmp_path / running_server.FILE).stat().st_mode) == 0o600
+    assert running_server.find(tmp_path) == me
+    running_server.withdraw(tmp_path, Running(me.pid, me.url, "another life"))
+    assert running_server.find(tmp_path) == me
+    running_server.withdraw(tmp_path, me)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_file_of_a_process_that_is_gone_is_ignored(tmp_path: Path) -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
-    running.announce(tmp_path, Running(gone.pid, "http://127.0.0.1:1", "t"))
-    assert running.find(tmp_path) is None
+    running_server.announce(tmp_path, Running(gone.pid, "http://127.0.0.1:1", "t"))
+    assert running_server.find(tmp_path) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"pid": -1, "url": "u", "token": "t"}', b"[1, 2]"])
 def test_a_file_that_says_nothing_of_use_is_ignored(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / running.FILE).write_bytes(content)
-    assert running.find(tmp_path) is None
+    (tmp_path / running_server.FILE).write_bytes(content)
+    assert running_server.find(tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -46,4 +46,4 @@ def test_a_file_that_says_nothing_of_use_is_ignored(tmp_path: Path, content: byt
     ],
 )
 def test_the_address_is_one_that_this_machine_reaches(host: str, url: str) -> None:
-    assert running.reachable(host, 80) == url
+    assert running_server.reachable(host, 80) == url

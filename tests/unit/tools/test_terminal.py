@@ -11,8 +11,8 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from services.tools import terminal
-from services.tools.terminal import PrintableConsole
+from firsthour.runtime import terminal
+from firsthour.runtime.terminal import PrintableConsole
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eevil\x7f\r"
 
@@ -49,7 +49,7 @@ def test_json_escapes_them_and_says_the_same(capsys: pytest.CaptureFixture[str])
     assert json.loads(printed) == {"name": f"Zoë {EVIL}"}
 
 
-_PRINTS = "from services.tools.terminal import print_raw; print_raw({!r})"
+_PRINTS = "from firsthour.runtime.terminal import print_raw; print_raw({!r})"
 
 
 def test_what_was_received_goes_raw_into_a_file_and_readable_to_a_terminal() -> None:

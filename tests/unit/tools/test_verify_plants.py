@@ -10,12 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-import services.compose  # noqa: F401  # all tables
+import firsthour.bootstrap.embedded  # noqa: F401  # all tables
 from deploy.local.postgres import Server
+from firsthour.operations.doctor.checks import DATABASE
+from firsthour.operations.verify import invariants
 from firsthour.runtime.clock import HandClock
 from firsthour.runtime.storage import statements
-from services.tools import verify
-from services.tools.doctor import DATABASE
 from tests.unit.tools.copies import fill
 from tests.unit.tools.plants import BYTES, TABLES, TEXT, Plant
 from tests.unit.tools.room import Room
@@ -38,7 +38,7 @@ class Ground(Protocol):
 
 
 def _judge(connection: Connection, clock: HandClock) -> set[str]:
-    found = verify.run(connection, clock)
+    found = invariants.run(connection, clock)
     broken = {one.invariant for one in found.findings if not one.ok}
     return broken | ({"left out"} if found.left_out or found.unread else set())
 

@@ -1,0 +1,1 @@
+"""Benchmarks of both profiles against their goals."""

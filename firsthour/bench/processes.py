@@ -1,0 +1,170 @@
+"""Services of the distributed profile, each set of them in a process of its own, as they are deployed.
+
+A process is told by a pipe what to do: `go`, `stop`; and asked how it fares.
+"""
+
+import asyncio
+import inspect
+import logging
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import sleep
+from typing import Any, Final
+
+import structlog
+
+from firsthour.bench import fixtures
+from firsthour.bench.fixtures import Factory, Follows, Told
+from firsthour.bench.http import Server
+from firsthour.bench.recorder import recording
+from firsthour.bench.samples import Samples
+from firsthour.bench.scale import Shifted
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.eventlog.log import Place
+from firsthour.runtime.http import server
+from firsthour.runtime.settings import Settings
+
+JOIN_SECONDS: Final = 40.0
+START_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 30.0
+LOOK_SECONDS: Final = 0.01
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a process is to run. `record`: where to write what it sends to the database; `samples`: where it spends."""
+
+    settings: Settings
+    wanted: tuple[str, ...]
+    serves: bool = False
+    record: Path | None = None
+    samples: bool = False
+    shifted: bool = False  # its clock is set ahead by hand
+
+
+# --- inside -----------------------------------------------------------------------------------------------------------
+
+
+def work(pipe: Connection, factory: Factory, order: Order) -> None:
+    """Run until told to stop."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    fixtures.run(_Work(pipe, factory, order).run())
+
+
+class _Work:
+    def __init__(self, pipe: Connection, factory: Factory, order: Order) -> None:
+        self._pipe, self._factory, self._order = pipe, factory, order
+        self._told, self._stop, self._samples = Told(), server.Stop(), Samples()
+        self._clock = Shifted() if order.shifted else None
+        self._running: asyncio.Task[None] | None = None
+        self._assigned: dict[str, float] = {}  # service: the monotonic second in which partitions became its own
+
+    async def run(self) -> None:
+        order = self._order
+        order.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        with recording(order.record) if order.record else nullcontext():
+            self._system = await self._factory.network(order.settings, order.wanted, self._told, self._clock)
+            for log in self._system.logs:
+                log.assigned = self._stamped(log, log.assigned)
+            try:
+                await self._serve() if order.serves else await self._answer(0)
+            finally:
+                if self._running is not None:
+                    self._running.cancel()
+                    await asyncio.gather(self._running, return_exceptions=True)
+                await self._system.close()
+
+    async def _serve(self) -> None:
+        bound = server.listen("127.0.0.1", 0)
+        talking: list[asyncio.Task[None]] = []
+
+        async def started() -> None:
+            talking.append(asyncio.create_task(self._answer(server.port_of(bound))))
+
+        await server.serve(self._system.app, bound, self._stop, started)
+
+    async def _answer(self, port: int) -> None:
+        answers: dict[str, Callable[..., Any]] = {
+            "go": self._go,
+            "cpu": fixtures.cpu_seconds,
+            "told": lambda: self._told.told,
+            "ours": lambda: {log.service: len(log.ours) for log in self._system.logs if log.joined},
+            "assigned": lambda: self._assigned,
+            "samples": self._samples.end,
+            "ahead": self._set_ahead,
+            "failed": lambda: None if self._running is None else fixtures.failure(self._running),
+        }
+        self._pipe.send(port)
+        with suppress(EOFError):
+            while (asked := await asyncio.to_thread(self._pipe.recv)) != "stop":
+                what, *given = asked if isinstance(asked, tuple) else (asked,)
+                answer = answers[what](*given)
+                self._pipe.send(await answer if inspect.isawaitable(answer) else answer)
+        self._stop.ask()
+
+    def _go(self) -> None:
+        if self._order.samples:
+            self._samples.begin()
+        self._running = asyncio.create_task(self._system.run())
+
+    def _set_ahead(self, by: timedelta) -> None:
+        if self._clock is not None:
+            self._clock.ahead = by
+
+    def _stamped(self, log: Follows, then: Callable[[set[Place]], None]) -> Callable[[set[Place]], None]:
+        def assigned(places: set[Place]) -> None:
+            if places:
+                self._assigned[log.service] = HostClock().monotonic()
+            then(places)
+
+        return assigned
+
+
+# --- outside ----------------------------------------------------------------------------------------------------------
+
+
+class SilentError(Exception):
+    """A process did not do as it was told in time."""
+
+
+class Child(Server):
+    """A process of services, as whoever started it sees it. `port`: where it serves HTTP, 0 if it does not."""
+
+    def go(self, joins: Sequence[str] = ()) -> None:
+        """Let it run; return when each of these services has its place in its group. Raises `SilentError`."""
+        self.ask("go")
+        clock = HostClock()
+        end = clock.monotonic() + JOIN_SECONDS
+        while set(joins) - self.ask("ours").keys():
+            if clock.monotonic() > end:
+                raise SilentError(f"{', '.join(joins)}: not in its group after {JOIN_SECONDS:.0f} s")
+            sleep(LOOK_SECONDS)
+
+
+@contextmanager
+def running(target: Callable[..., None], *arguments: Any) -> Iterator[Child]:
+    """A process that runs `target(pipe, *arguments)` while the context is open. It says a port (or 0) when it is ready."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=target, args=(theirs, *arguments))
+    process.start()
+    theirs.close()
+    try:
+        if not ours.poll(START_SECONDS):
+            raise SilentError(f"a process did not start within {START_SECONDS:.0f} s")
+        yield Child(ours, ours.recv())
+    finally:
+        with suppress(OSError):
+            ours.send("stop")
+        process.join(STOP_SECONDS)
+        process.kill()
+        process.join()
+
+
+def services(factory: Factory, order: Order) -> AbstractContextManager[Child]:
+    """A process of ours while the context is open."""
+    return running(work, factory, order)

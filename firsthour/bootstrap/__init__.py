@@ -1,0 +1,1 @@
+"""What makes one running system of the services, on either profile."""

@@ -1,0 +1,156 @@
+"""The life of one process of the distributed profile: it answers at once, waits for what it needs, works, and leaves in
+order."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from firsthour.bootstrap.distributed import GATEWAY, Distributed, Door, open_distributed, troubles
+from firsthour.bootstrap.embedded import paging_warnings
+from firsthour.runtime.clock import Clock, HostClock
+from firsthour.runtime.config import host_warnings, source_secrets
+from firsthour.runtime.http.connection import Limits
+from firsthour.runtime.http.server import Stop, listen, port_of, serve
+from firsthour.runtime.observability.metrics_port import answering, listening
+from firsthour.runtime.settings import Settings, environ
+from firsthour.runtime.version import VERSION
+from services.notifier.channels.base import Channel
+
+LOOK_SECONDS: Final = 1.0
+STOPPED_BADLY: Final = 1
+BAD_SETTING: Final = 2
+
+_log = structlog.get_logger(__name__)
+
+Channels = Callable[[Settings, Clock], Mapping[str, Channel]]
+
+
+@dataclass
+class Process:
+    """These services, at this address, until told to stop."""
+
+    settings: Settings
+    wanted: Sequence[str]
+    host: str
+    port: int
+    channels: Channels
+
+    async def run(self) -> int:
+        """The exit code: 1 when it ended because it was of no use any more."""
+        stop = Stop()
+        with (
+            stop.on_signals(),
+            contextlib.closing(listen(self.host, self.port)) as bound,
+            listening(self.host, self.settings.metrics_port, bound) as metrics,
+        ):
+
+            async def started() -> None:
+                _log.info(
+                    "serving", host=self.host, port=port_of(bound), version=VERSION, services=" ".join(self.wanted)
+                )
+
+            async with self._opened() as system:  # it takes long and waits for nothing: before anybody can connect
+                door = Door(system.keys)
+                answered = asyncio.Event()
+                life = asyncio.create_task(self._live(system, door, stop, answered))
+                try:
+                    limits = Limits(connections_max=self.settings.connections_max)
+                    async with answering(system.resources.telemetry, metrics):
+                        await serve(door, bound, stop, started, limits)
+                finally:
+                    stop.asked.set()
+                    answered.set()
+                    await asyncio.wait([life])
+            _log.info("stopped", services=" ".join(self.wanted))
+            return life.result()
+
+    @contextlib.asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Distributed]:
+        ways = self.channels(self.settings, HostClock())
+        try:
+            system = await open_distributed(self.settings, self.wanted, ways)
+            try:
+                yield system
+            finally:
+                await system.close()
+        finally:
+            for channel in ways.values():
+                await channel.close()
+
+    async def _live(self, system: Distributed, door: Door, stop: Stop, answered: asyncio.Event) -> int:
+        """`answered`: the last request has been."""
+        try:
+            return await self._work(system, door, stop, answered)
+        finally:
+            stop.asked.set()
+            await answered.wait()
+
+    async def _work(self, system: Distributed, door: Door, stop: Stop, answered: asyncio.Event) -> int:
+        if not await self._wait(system, door, stop):
+            return 0
+        if not self.warned(system):
+            return BAD_SETTING
+        running = asyncio.create_task(system.run())
+        door.inner = system.app
+        asked = asyncio.create_task(stop.asked.wait())
+        await asyncio.wait([running, asked], return_when=asyncio.FIRST_COMPLETED)
+        system.leaving = True
+        stop.asked.set()
+        asked.cancel()
+        if system.intake is not None:  # requests under way are still answered, and may need everything
+            await answered.wait()
+        running.cancel()
+        (ended,) = await asyncio.gather(running, return_exceptions=True)
+        if isinstance(ended, asyncio.CancelledError):
+            return 0
+        _log.error("ends, so that another can start", problem=system.why, exc_info=ended)
+        return STOPPED_BADLY
+
+    def warned(self, system: Distributed) -> bool:
+        """Log unwise settings, once the configuration is known: the variables that it names are no mistakes. Return False
+        when a secret of a source cannot be used; a gateway alone is given them."""
+        config = system.config.current
+        front = GATEWAY in self.wanted
+        for warning in host_warnings.warnings(self.settings, config.sources, keeps_data=front):
+            _log.warning("unwise setting", problem=warning)
+        for warning in config.warnings:
+            _log.warning("unwise configuration", problem=warning)
+        for warning in paging_warnings(system.runners):
+            _log.warning("channel unusable", problem=warning)
+        secrets = source_secrets.examine(config, environ()) if front else source_secrets.Examined((), ())
+        for warning in secrets.warnings:
+            _log.warning("secret missing", problem=warning)
+        for error in secrets.errors:
+            _log.error("secret unusable", problem=str(error))
+        return not secrets.errors
+
+    async def _wait(self, system: Distributed, door: Door, stop: Stop) -> bool:
+        """Until everything that is needed is there; False when told to stop before. A gateway needs to know its
+        configuration alone, which it finds on its own disk when it has been in force here before."""
+        said: tuple[str, ...] = ()
+        while not stop.asked.is_set():
+            await system.runners["runtime.watch"].step()
+            await system.runners["runtime.keys"].step()
+            found = await self._missing(system)
+            if not found:
+                return True
+            if found != said:
+                for line in found:
+                    _log.warning("waiting", problem=line)
+            said = door.waits_for = found
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await stop.asked.wait()
+        return False
+
+    async def _missing(self, system: Distributed) -> tuple[str, ...]:
+        if GATEWAY in self.wanted and system.config.known:
+            return ()
+        found = tuple(str(one) for one in await troubles(self.settings))
+        if not found and not system.config.known:
+            return ("no configuration is in force; `firsthour apply` stores one",)
+        return found

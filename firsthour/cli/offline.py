@@ -1,0 +1,123 @@
+"""Opens an installation that nobody serves, for one command: its database and the routes of administration, no more."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from sqlalchemy.engine import Connection
+
+from firsthour.cli.running_server import new_token
+from firsthour.kernel.time_units import EPOCH, moment
+from firsthour.operations import administration
+from firsthour.operations.doctor.checks import DATABASE
+from firsthour.runtime import package_files
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.config.reading import ConfigError, ConfigFiles
+from firsthour.runtime.eventlog import log
+from firsthour.runtime.eventlog.log import TableLog
+from firsthour.runtime.http import auth
+from firsthour.runtime.http.app import Readiness, create_app
+from firsthour.runtime.http.client import ASGITransport, AsyncClient
+from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.processing.service import Resources, Service
+from firsthour.runtime.settings import Settings
+from firsthour.runtime.storage import installation
+from firsthour.runtime.storage.migrate import is_current, migrate
+from firsthour.runtime.storage.reader import SqliteReads
+from firsthour.runtime.storage.sqlite import SqliteUnits, hold, reader_engine, writer_engine
+from schemas import topics
+
+
+class NothingHereError(Exception):
+    """The data directory holds no database, or one of another version."""
+
+
+def prepare(directory: Path, *, create: bool) -> HostClock:
+    """Bring the tables up to date when `create`, else see that they are; the clock of this installation, going on as it
+    was left. The caller holds the directory, and has seen that the database is there unless `create`. Raises
+    `NothingHereError`."""
+    file = directory / DATABASE
+    engine = writer_engine(file)
+    try:
+        with engine.begin() as connection:
+            if create:
+                migrate(connection)
+            elif not is_current(connection):
+                raise NothingHereError(
+                    f"{file}: the tables are of another version; `firsthour migrate` brings them up to date"
+                )
+            return stored_clock(connection)
+    finally:
+        engine.dispose()
+
+
+def _find(file: Path) -> None:
+    if not file.exists():
+        raise NothingHereError(
+            f"{file.parent}: no database is here; `firsthour up` makes one, --data names another place"
+        )
+
+
+def stored_clock(connection: Connection) -> HostClock:
+    """The clock that `up` would go on with at the speed it ran with last."""
+    stored = installation.get(connection, "clock")
+    if stored is None:
+        return HostClock(1.0, EPOCH, EPOCH)
+    real, business, speed = stored.split()
+    return HostClock(float(speed), moment(int(real)), moment(int(business)))
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, services: Sequence[Service], *, create: bool = False, configured: bool = False
+) -> AsyncIterator[AsyncClient]:
+    """A client of it, as an admin. `create`: make what is missing. `configured`: the command acts by the configuration,
+    so that has to be right. Raises `AlreadyRunningError`, `NothingHereError`, `ConfigError`."""
+    if not create and not settings.data_dir.is_dir():
+        raise NothingHereError(f"{settings.data_dir}: no such directory; --data names the one to look at")
+    if not create:
+        _find(settings.data_dir / DATABASE)
+    config = _config(settings.config_dir, configured)
+    with hold(settings.data_dir):
+        clock = prepare(settings.data_dir, create=create)
+        file = settings.data_dir / DATABASE
+        reads = SqliteReads(reader_engine(file))
+        units = SqliteUnits(writer_engine(file), clock, lambda: config.current)
+        units.start()
+        try:
+            ends = await reads(lambda connection: {topic: log.end(connection, topic) for topic in topics.ALL})
+            table = TableLog(reads, ends)
+            resources = Resources(settings, clock, config, units, reads, table, Telemetry(), lambda name: None)
+            async with client_of(resources, services, live=False) as client:
+                yield client
+        finally:
+            await units.close()
+            reads.close()
+
+
+def _config(directory: Path, needed: bool) -> ConfigFiles:
+    """The files, or the examples in their place where a command that needs none must not fail for them."""
+    try:
+        return ConfigFiles(directory)
+    except ConfigError:
+        if needed:
+            raise
+        return ConfigFiles(package_files.examples())
+
+
+def client_of(resources: Resources, services: Sequence[Service], *, live: bool) -> AsyncClient:
+    """A client, as an admin, of the routes of administration alone. `live`: somebody works on this installation."""
+    keys = auth.Keys(resources.clock, local=new_token())
+    app = create_app(
+        title="FirstHour",
+        routers=[administration.router(resources, keys, services, live=live)],
+        telemetry=resources.telemetry,
+        ready=lambda: Readiness(True),
+        clock=resources.clock,
+    )
+    app.state.keys = keys
+    return AsyncClient(
+        transport=ASGITransport(app=app),
+        base_url="http://firsthour",
+        headers={"authorization": f"Bearer {keys.local}"},
+    )

@@ -1,0 +1,1 @@
+"""The demo: made-up visitors and reps over HTTP."""

@@ -1,0 +1,1 @@
+"""Operations across services: administration, verification, diagnosis, replay."""

@@ -1,0 +1,1 @@
+"""The diagnosis of an installation: each check with its remedy."""

@@ -1,0 +1,1 @@
+"""The invariants, checked on one snapshot of the database."""

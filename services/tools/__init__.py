@@ -1,1 +1,0 @@
-"""What looks across services: verify, demo, bench, replay."""
