@@ -6,15 +6,17 @@ Where this machine lacks one, the tests that ask are skipped, saying in one line
 import functools
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from deploy.local import jars, machine
+from deploy.local import jars, machine, programs
 from deploy.local import kafka as local_kafka
 from deploy.local import postgres as local_postgres
 from deploy.local.kafka import Cluster
 from deploy.local.postgres import Server
+from tests import shared
 from tests.places import icu_places, places, profile
 
 __all__ = [
@@ -77,16 +79,33 @@ def postgres_here() -> None:
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[Cluster]:
+def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory that all workers of this run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if shared.WORKER else own
+
+
+@pytest.fixture(scope="session")
+def kafka(run_directory: Path) -> Iterator[Cluster]:
     """One broker for all tests: take topics with a prefix of your own, and leave it running."""
     _require("kafka")
-    with local_kafka.start(version=KAFKA_VERSION, options=local_kafka.QUICK) as cluster:
+    with shared.server(
+        run_directory / "kafka",
+        start=lambda: local_kafka.start(version=KAFKA_VERSION, options=local_kafka.QUICK),
+        address=lambda cluster: cluster.bootstrap,
+        join=lambda bootstrap: Cluster(bootstrap, KAFKA_VERSION),
+    ) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
+def postgres(run_directory: Path) -> Iterator[Server]:
     """One server for all tests: `create` a database of your own, `drop` it, and leave the server running."""
     _require("postgres")
-    with local_postgres.start(durable=False) as server:
+    with shared.server(
+        run_directory / "postgres",
+        start=lambda: local_postgres.start(durable=False),
+        address=lambda server: server.base,
+        join=lambda base: Server(base, tools=programs.find()),
+    ) as server:
         yield server

@@ -30,10 +30,11 @@ from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.migrate import migrate
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
+from tests.shared import named
 
 PARTITIONS: Final = 2
-TEMPLATE: Final = "tables"
-ICU_TEMPLATE: Final = "tables_icu"
+TEMPLATE: Final = named("tables")
+ICU_TEMPLATE: Final = named("tables_icu")
 ICU: Final = "de-u-kn-true-ka-shifted"
 """An order far from that of bytes: capitals beside small letters, digits by their value, punctuation ignored."""
 _CURSOR: Final = "INSERT INTO cursors (consumer, topic, partition, position) VALUES ($1, $2, $3, $4)"
@@ -68,7 +69,7 @@ class Places:
 
     cluster: Cluster
     server: Server
-    name: str = "place"  # what they are called, with a number behind it
+    name: str = named("place")  # what they are called, with a number behind it
     template: str = TEMPLATE
     replication: int | None = None  # copies of each partition
     _numbers: "count[int]" = field(default_factory=count)
@@ -149,7 +150,7 @@ def icu_places(kafka: Cluster, postgres: Server) -> Iterator[Places]:
             raise
         pytest.skip(f"this PostgreSQL has no ICU ({refused}); take the packages of the distribution")
     asyncio.run(_prepare(url))
-    yield Places(kafka, postgres, "icu", ICU_TEMPLATE)
+    yield Places(kafka, postgres, named("icu"), ICU_TEMPLATE)
     postgres.drop(ICU_TEMPLATE)
 
 
