@@ -70,7 +70,7 @@ LeadEventType = Annotated[str, AfterValidator(_of_lead)]
 """The type of an event that concerns one person, so that a rule can score it or hand the person over."""
 
 
-class Signature(Shape):
+class AgreementSignature(Shape):
     """Who signed, and when."""
 
     by: Text
@@ -80,8 +80,8 @@ class Signature(Shape):
 class Signed(Shape):
     """Both teams' signatures, kept for the record."""
 
-    marketing: Signature | None = None
-    sales: Signature | None = None
+    marketing: AgreementSignature | None = None
+    sales: AgreementSignature | None = None
 
 
 @lru_cache(maxsize=1_024)
@@ -161,7 +161,7 @@ class Fit(Shape):
     rules: tuple[FitRule, ...] = ()
 
 
-class Engagement(Shape):
+class EngagementSection(Shape):
     """What they did, decaying: from 0 to `at_most`."""
 
     at_most: Ceiling = 100.0
@@ -187,7 +187,7 @@ class Scoring(Shape):
     """Fit, engagement, how they mix, and the grades: bands of fit by their floor, best first; D is below the last."""
 
     fit: Fit = Fit()
-    engagement: Engagement = Engagement()
+    engagement: EngagementSection = EngagementSection()
     total: Mix = Mix()
     grades: Annotated[dict[str, Number], AfterValidator(_falling)] = Field(default={"A": 70.0, "B": 50.0, "C": 30.0})
 
@@ -295,7 +295,7 @@ class RoutingRule(Shape):
         return self
 
 
-class Queue(Shape):
+class QueuePolicy(Shape):
     """Who hears of it when nobody can take a lead, and after how long."""
 
     alert: Literal["manager"] = "manager"
@@ -308,7 +308,7 @@ class Routing(Shape):
 
     rules: Annotated[tuple[RoutingRule, ...], AtLeastOne]
     never_back_to_same_rep_for: Duration = timedelta(days=30)
-    queue: Queue = Queue()
+    queue: QueuePolicy = QueuePolicy()
 
 
 class Urgency(Shape):

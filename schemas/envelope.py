@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 
 import msgspec
 
-from schemas.events import BY_TYPE, Event, Happened
+from schemas.events import BY_TYPE, Event, ExternalEvent
 
 E = TypeVar("E", bound=Event)
 
@@ -66,7 +66,7 @@ _QUOTED = re.compile(r"""(Invalid enum value|unknown field) (['"`]).*\2(?= - at 
 
 _encode = msgspec.json.Encoder().encode
 _envelope = msgspec.json.Decoder(Envelope)
-_data = {event: msgspec.json.Decoder(event) for event in {*BY_TYPE.values(), Happened}}
+_data = {event: msgspec.json.Decoder(event) for event in {*BY_TYPE.values(), ExternalEvent}}
 
 
 def encode(event: Event, *, id: str, source: str, time: datetime, key: str, type: str | None = None) -> bytes:
@@ -104,7 +104,7 @@ def data_of(envelope: Envelope, shape: type[E]) -> E:
 
 def event_of(envelope: Envelope) -> Event:
     """The event inside, as the shape its type names."""
-    return data_of(envelope, BY_TYPE.get(envelope.type, Happened))
+    return data_of(envelope, BY_TYPE.get(envelope.type, ExternalEvent))
 
 
 def _without_values(broken: Exception) -> str:

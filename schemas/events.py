@@ -64,7 +64,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 # --- events: what happened outside, as the gateway understood it -------------------------------------------------
 
 
-class Happened(Event, frozen=True, kw_only=True, gc=False):
+class ExternalEvent(Event, frozen=True, kw_only=True, gc=False):
     """One outside event, verified, mapped and normalised. Its envelope's type is one of `OUTSIDE_TYPES` or `custom.*`;
     the envelope's id is uuid5 of (source, the sender's id), so that a retry is recognised and two senders may both say "1".
     """
@@ -113,7 +113,7 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     fields: Facts = {}
 
 
-class Met(msgspec.Struct, frozen=True, gc=False):
+class MatchedLine(msgspec.Struct, frozen=True, gc=False):
     """A qualify line met. `by_event`: the line names this very event (`on:`), so asking again counts again."""
 
     name: str
@@ -135,7 +135,7 @@ class LeadScored(Event, frozen=True, kw_only=True, gc=False):
     email: str | None = None
     phone: str | None = None
     facts: Facts = {}  # person facts and derived ones (email.domain, email.kind), as conditions read them
-    met: tuple[Met, ...] = ()
+    met: tuple[MatchedLine, ...] = ()
     suppressed: str | None = None  # the agreement's reason, when this person is never scored and never routed
     shared: str | None = None  # by which identifier the person was chosen among several: `phone, shared by 3 people`
 
@@ -170,7 +170,7 @@ class ConsentChanged(Event, frozen=True, kw_only=True, gc=False):
     event_id: str
 
 
-class OpportunityChanged(Event, frozen=True, kw_only=True, gc=False):
+class OpportunityMoved(Event, frozen=True, kw_only=True, gc=False):
     """A CRM moved the deal: `stage` is one of open, won, lost, or the CRM's own word."""
 
     TYPE: ClassVar[str] = "opportunity.moved"
@@ -199,7 +199,7 @@ class LeadsMerged(Event, frozen=True, kw_only=True, gc=False):
 # --- routes: what the router decides ----------------------------------------------------------------------------
 
 
-class Routed(Event, frozen=True, kw_only=True, gc=False):
+class LeadEvent(Event, frozen=True, kw_only=True, gc=False):
     """What every record of the router about a lead carries."""
 
     TOPIC: ClassVar[str] = topics.ROUTES
@@ -213,7 +213,7 @@ class Routed(Event, frozen=True, kw_only=True, gc=False):
     by: str  # `system`, `rep:<id>`, `key:<name>`
 
 
-class LeadMoved(Routed, frozen=True, kw_only=True, gc=False):
+class LeadStatusChanged(LeadEvent, frozen=True, kw_only=True, gc=False):
     """A status changed along a transition that no other record names (disqualified, won, consent given again ...)."""
 
     TYPE: ClassVar[str] = "lead.moved"
@@ -221,7 +221,7 @@ class LeadMoved(Routed, frozen=True, kw_only=True, gc=False):
     reason: str | None = None
 
 
-class LeadQualified(Routed, frozen=True, kw_only=True, gc=False):
+class LeadQualified(LeadEvent, frozen=True, kw_only=True, gc=False):
     """Handed over from Marketing to Sales, once, by one line of the agreement. The clock runs from `submit_at`."""
 
     TYPE: ClassVar[str] = "lead.qualified"
@@ -234,7 +234,7 @@ class LeadQualified(Routed, frozen=True, kw_only=True, gc=False):
     title: str = ""  # how people read of this lead: name, company; for the clock
 
 
-class LeadQueued(Routed, frozen=True, kw_only=True, gc=False):
+class LeadQueued(LeadEvent, frozen=True, kw_only=True, gc=False):
     """Qualified, and nobody can take it yet."""
 
     TYPE: ClassVar[str] = "lead.queued"
@@ -259,7 +259,7 @@ class LeadCard(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     source: str = ""
 
 
-class LeadAssigned(Routed, frozen=True, kw_only=True, gc=False):
+class LeadAssigned(LeadEvent, frozen=True, kw_only=True, gc=False):
     """The lead has an owner: assignment number `epoch`."""
 
     TYPE: ClassVar[str] = "lead.assigned"
@@ -278,7 +278,7 @@ class LeadAssigned(Routed, frozen=True, kw_only=True, gc=False):
     card: LeadCard = LeadCard()
 
 
-class LeadReleased(Routed, frozen=True, kw_only=True, gc=False):
+class LeadReleased(LeadEvent, frozen=True, kw_only=True, gc=False):
     """An assignment ended without an outcome (reject to the next rep, missed clock, deactivated rep, merge)."""
 
     TYPE: ClassVar[str] = "lead.released"
@@ -288,7 +288,7 @@ class LeadReleased(Routed, frozen=True, kw_only=True, gc=False):
     reason: str
 
 
-class LeadAccepted(Routed, frozen=True, kw_only=True, gc=False):
+class LeadAccepted(LeadEvent, frozen=True, kw_only=True, gc=False):
     """The owner said yes: reminders to the owner end, the clock runs on."""
 
     TYPE: ClassVar[str] = "lead.accepted"
@@ -296,7 +296,7 @@ class LeadAccepted(Routed, frozen=True, kw_only=True, gc=False):
     rep: str
 
 
-class TouchRecorded(Routed, frozen=True, kw_only=True, gc=False):
+class TouchApplied(LeadEvent, frozen=True, kw_only=True, gc=False):
     """A touch took effect on the lead (its status became working, if it was not beyond that), or was `ignored`."""
 
     TYPE: ClassVar[str] = "touch.applied"
@@ -310,7 +310,7 @@ class TouchRecorded(Routed, frozen=True, kw_only=True, gc=False):
     ignored: str | None = None  # why it counts for nothing: it was before the submit
 
 
-class LeadRecycled(Routed, frozen=True, kw_only=True, gc=False):
+class LeadRecycled(LeadEvent, frozen=True, kw_only=True, gc=False):
     """Back with Marketing. `kind` recycle resets engagement; reject does not."""
 
     TYPE: ClassVar[str] = "lead.recycled"
@@ -322,7 +322,7 @@ class LeadRecycled(Routed, frozen=True, kw_only=True, gc=False):
     until: datetime | None = None  # no score hands the lead over before; None: as the agreement says
 
 
-class LeadOptedOut(Routed, frozen=True, kw_only=True, gc=False):
+class LeadOptedOut(LeadEvent, frozen=True, kw_only=True, gc=False):
     """The person wants to hear nothing more: no owner, no clock, no page, no list."""
 
     TYPE: ClassVar[str] = "lead.opted_out"
@@ -330,7 +330,7 @@ class LeadOptedOut(Routed, frozen=True, kw_only=True, gc=False):
     reason: str
 
 
-class ActionAnswered(Event, frozen=True, kw_only=True, gc=False):
+class ActionResolved(Event, frozen=True, kw_only=True, gc=False):
     """What the router made of an action asked for on `actions`: one already in effect is applied."""
 
     TYPE: ClassVar[str] = "action.answered"
@@ -345,7 +345,7 @@ class ActionAnswered(Event, frozen=True, kw_only=True, gc=False):
     why: str | None = None
 
 
-class RepChanged(Event, frozen=True, kw_only=True, gc=False):
+class RepAvailabilityChanged(Event, frozen=True, kw_only=True, gc=False):
     """A rep became available, away or deactivated; keyed by the rep."""
 
     TYPE: ClassVar[str] = "rep.changed"
@@ -427,7 +427,7 @@ class PromiseMissed(Event, frozen=True, kw_only=True, gc=False):
 # --- actions: what people and rungs ask of the router ------------------------------------------------------------
 
 
-class ActionAsked(Event, frozen=True, kw_only=True, gc=False):
+class ActionRequested(Event, frozen=True, kw_only=True, gc=False):
     """Somebody pressed a button, or a rung fired: the router applies it if epoch and state still fit."""
 
     TYPE: ClassVar[str] = "action.asked"
@@ -450,23 +450,23 @@ OURS: tuple[type[Event], ...] = (
     LeadScored,
     LeadTouched,
     ConsentChanged,
-    OpportunityChanged,
+    OpportunityMoved,
     LeadsMerged,
-    LeadMoved,
+    LeadStatusChanged,
     LeadQualified,
     LeadQueued,
     LeadAssigned,
     LeadReleased,
     LeadAccepted,
-    TouchRecorded,
+    TouchApplied,
     LeadRecycled,
     LeadOptedOut,
-    ActionAnswered,
-    RepChanged,
+    ActionResolved,
+    RepAvailabilityChanged,
     PageSent,
     PageFailed,
     PromiseKept,
     PromiseMissed,
-    ActionAsked,
+    ActionRequested,
 )
 BY_TYPE: dict[str, type[Event]] = {event.TYPE: event for event in OURS}

@@ -65,13 +65,13 @@ Name = Annotated[
 Note = Annotated[str, BeforeValidator(_clean), Field(max_length=4000)]
 
 
-class Body(BaseModel):
+class RequestModel(BaseModel):
     """What somebody sends."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     """What we say."""
 
     model_config = ConfigDict(frozen=True)
@@ -80,7 +80,7 @@ class Answer(BaseModel):
 # --- bodies ------------------------------------------------------------------------------------------------------
 
 
-class TouchBody(Body):
+class TouchBody(RequestModel):
     """An attempt to reach the lead, or a conversation."""
 
     channel: Literal["phone", "email", "meeting", "chat", "other"]
@@ -89,13 +89,13 @@ class TouchBody(Body):
     note: Note | None = Field(None, description="Shown in the timeline.")
 
 
-class ReasonBody(Body):
+class ReasonBody(RequestModel):
     """Of an opt-out, which holds until the person gives consent again."""
 
     reason: Reason
 
 
-class BackBody(Body):
+class ReturnBody(RequestModel):
     """Of reject and recycle. `reject`'s reason chooses the agreement's transition."""
 
     reason: Reason
@@ -106,7 +106,7 @@ class BackBody(Body):
     )
 
 
-class AssignBody(Body):
+class AssignBody(RequestModel):
     """Give the lead to this rep."""
 
     rep: Name
@@ -114,7 +114,7 @@ class AssignBody(Body):
     force: StrictBool = Field(False, description="Also beyond the rep's capacity, or while they are away.")
 
 
-class Availability(Body):
+class AvailabilityBody(RequestModel):
     """Whether a rep takes leads. State, not configuration: periods planned in the team file hold beside it."""
 
     available: StrictBool
@@ -125,7 +125,7 @@ class Availability(Body):
 # --- answers -----------------------------------------------------------------------------------------------------
 
 
-class Score(Answer):
+class ScoreView(ResponseModel):
     """Fit, engagement as of now, and what they make together."""
 
     fit: float
@@ -134,7 +134,7 @@ class Score(Answer):
     grade: str | None
 
 
-class Owner(Answer):
+class OwnerView(ResponseModel):
     """The rep who has the lead."""
 
     id: str
@@ -142,7 +142,7 @@ class Owner(Answer):
     email: str | None
 
 
-class Queue(Answer):
+class QueueView(ResponseModel):
     """Where the lead waits, and why nobody has it."""
 
     pool: str
@@ -150,7 +150,7 @@ class Queue(Answer):
     since: datetime
 
 
-class Clock(Answer):
+class ClockView(ResponseModel):
     """The lead's response clock. `rung` is the last step of the ladder that fired; None before the first."""
 
     due_at: datetime | None
@@ -158,7 +158,7 @@ class Clock(Answer):
     rung: str | int | None
 
 
-class Lead(Answer):
+class LeadView(ResponseModel):
     """A lead as it stands. `clock` may follow `owner` by a moment."""
 
     id: str
@@ -167,17 +167,17 @@ class Lead(Answer):
     company: str | None
     status: str
     status_team: str | None
-    score: Score
-    owner: Owner | None
-    queue: Queue | None
-    clock: Clock | None
+    score: ScoreView
+    owner: OwnerView | None
+    queue: QueueView | None
+    clock: ClockView | None
     epoch: int
     rests_until: datetime | None = Field(None, description="Until then no score hands it over.")
     created_at: datetime
     updated_at: datetime
 
 
-class Acted(Answer):
+class ActionResult(ResponseModel):
     """A lead after an action."""
 
     id: str
@@ -188,14 +188,14 @@ class Acted(Answer):
     effect: str | None = Field(None, description="Of a touch: what it did, or why it did nothing.")
 
 
-class Listing(Answer, Generic[T]):
+class Listing(ResponseModel, Generic[T]):
     """Part of a list. Ask again with `cursor=<next>` until `next` is null."""
 
     items: list[T]
     next: str | None = None
 
 
-class KeyCreated(Answer):
+class KeyCreated(ResponseModel):
     """A new API key. `key` is shown this once."""
 
     id: str
@@ -204,14 +204,14 @@ class KeyCreated(Answer):
     name: str
 
 
-class Fault(Answer):
+class ProblemItem(ResponseModel):
     """One mistake in a request: where (`#/field` in the body, `query:name`, `path:name`, `header:name`) and what."""
 
     pointer: str
     detail: str
 
 
-class ProblemAnswer(Answer):
+class ProblemResponse(ResponseModel):
     """An error as RFC 9457 `application/problem+json`. `instance` names the request; cite it when you ask for help."""
 
     model_config = ConfigDict(frozen=True, extra="allow", title="Problem")
@@ -221,4 +221,4 @@ class ProblemAnswer(Answer):
     status: int
     detail: str = ""
     instance: str | None = None
-    errors: list[Fault] = Field(default_factory=list)
+    errors: list[ProblemItem] = Field(default_factory=list)

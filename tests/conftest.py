@@ -14,8 +14,8 @@ from hypothesis import settings
 from deploy.local import jars, machine, programs
 from deploy.local import kafka as local_kafka
 from deploy.local import postgres as local_postgres
-from deploy.local.kafka import Cluster
-from deploy.local.postgres import Server
+from deploy.local.kafka import KafkaCluster
+from deploy.local.postgres import PostgresServer
 from tests import shared
 from tests.places import icu_places, places, profile
 
@@ -86,26 +86,26 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def kafka(run_directory: Path) -> Iterator[Cluster]:
+def kafka(run_directory: Path) -> Iterator[KafkaCluster]:
     """One broker for all tests: take topics with a prefix of your own, and leave it running."""
     _require("kafka")
     with shared.server(
         run_directory / "kafka",
         start=lambda: local_kafka.start(version=KAFKA_VERSION, options=local_kafka.QUICK),
         address=lambda cluster: cluster.bootstrap,
-        join=lambda bootstrap: Cluster(bootstrap, KAFKA_VERSION),
+        join=lambda bootstrap: KafkaCluster(bootstrap, KAFKA_VERSION),
     ) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
-def postgres(run_directory: Path) -> Iterator[Server]:
+def postgres(run_directory: Path) -> Iterator[PostgresServer]:
     """One server for all tests: `create` a database of your own, `drop` it, and leave the server running."""
     _require("postgres")
     with shared.server(
         run_directory / "postgres",
         start=lambda: local_postgres.start(durable=False),
         address=lambda server: server.base,
-        join=lambda base: Server(base, tools=programs.find()),
+        join=lambda base: PostgresServer(base, tools=programs.find()),
     ) as server:
         yield server

@@ -12,7 +12,7 @@ from firsthour.bootstrap.embedded import keep_running
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.config import reading
 from firsthour.runtime.config.reading import NAMES
-from firsthour.runtime.config.yaml_source import Problem, read
+from firsthour.runtime.config.yaml_source import ConfigProblem, read
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import config_versions
 from services.notifier.channels.base import Channel
@@ -44,7 +44,7 @@ class Moved:
 async def apply(system: Distributed, directory: Path) -> None:
     """Put these files in force. Raises `ConfigError`."""
     found = reading.load(directory)
-    texts = {name: text for name in NAMES if not isinstance(text := read(directory / name), Problem)}
+    texts = {name: text for name in NAMES if not isinstance(text := read(directory / name), ConfigProblem)}
     await system.units.run(lambda unit: config_versions.apply(unit, found, texts, None))
 
 

@@ -19,8 +19,8 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from deploy.local.kafka import Cluster
-from deploy.local.postgres import QueryError, Server
+from deploy.local.kafka import KafkaCluster
+from deploy.local.postgres import PostgresServer, QueryError
 from firsthour.bootstrap.embedded import all_services
 from firsthour.runtime import settings
 from firsthour.runtime.eventlog import kafka_admin
@@ -67,8 +67,8 @@ class Installed:
 class Places:
     """Where to get one."""
 
-    cluster: Cluster
-    server: Server
+    cluster: KafkaCluster
+    server: PostgresServer
     name: str = named("place")  # what they are called, with a number behind it
     template: str = TEMPLATE
     replication: int | None = None  # copies of each partition
@@ -118,8 +118,8 @@ async def _prepare(url: str) -> None:
 
 def do(unit: Unit, statement: str) -> Sequence[Any]:
     """A statement in a unit, on either database; the rows of its answer, if it has any."""
-    connection: Connection | statements.Direct = unit.connection
-    if isinstance(connection, statements.Direct):
+    connection: Connection | statements.DriverConnection = unit.connection
+    if isinstance(connection, statements.DriverConnection):
         return connection.rows(statement, ())
     found = connection.exec_driver_sql(statement)
     return found.all() if found.returns_rows else []
@@ -131,7 +131,7 @@ def asyncpg_url(url: str) -> sa.URL:
 
 
 @pytest.fixture(scope="session")
-def places(kafka: Cluster, postgres: Server) -> Iterator[Places]:
+def places(kafka: KafkaCluster, postgres: PostgresServer) -> Iterator[Places]:
     """The real ones, shared by all tests."""
     postgres.drop(TEMPLATE)
     asyncio.run(_prepare(postgres.create(TEMPLATE)))
@@ -140,7 +140,7 @@ def places(kafka: Cluster, postgres: Server) -> Iterator[Places]:
 
 
 @pytest.fixture(scope="session")
-def icu_places(kafka: Cluster, postgres: Server) -> Iterator[Places]:
+def icu_places(kafka: KafkaCluster, postgres: PostgresServer) -> Iterator[Places]:
     """The same with databases that compare texts by an ICU locale."""
     postgres.drop(ICU_TEMPLATE)
     try:

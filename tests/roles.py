@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from deploy.local import programs
-from deploy.local.postgres import Server
+from deploy.local.postgres import PostgresServer
 from firsthour.runtime.storage import grants
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,7 +18,7 @@ NAMES = ("migrate", *grants.ROLES)
 
 
 @contextmanager
-def made(server: Server, database: str, place: Path) -> Iterator[Mapping[str, str]]:
+def made(server: PostgresServer, database: str, place: Path) -> Iterator[Mapping[str, str]]:
     """The URL of each role, by service, for a new database. Roles belong to the whole server, so they go at the end."""
     url = server.create(database)
     for name in NAMES:

@@ -89,7 +89,7 @@ def discard(directory: Path) -> None:
 
 
 @dataclass
-class Child:
+class ChildProcess:
     """One program. `container` is its name when Docker runs it: then the client's process is not the server's."""
 
     command: Sequence[str]

@@ -25,7 +25,7 @@ class Broker:
     """One broker. Its ports and its data stay the same from one start to the next."""
 
     node: properties.Node
-    child: children.Child
+    child: children.ChildProcess
 
     @property
     def id(self) -> int:
@@ -80,7 +80,7 @@ class Secured:
 
 
 @dataclass
-class Cluster:
+class KafkaCluster:
     """Brokers that know each other. `brokers` is empty when they are not ours to stop."""
 
     bootstrap: str  # "host:port,host:port"

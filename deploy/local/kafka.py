@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local import certificates, children, foreground, launch, machine, properties
-from deploy.local.cluster import Broker, Cluster, Secured, each
+from deploy.local.cluster import Broker, KafkaCluster, Secured, each
 
-__all__ = ["BOOTSTRAP", "QUICK", "VERSION", "Broker", "Cluster", "Secured", "ensure", "start"]
+__all__ = ["BOOTSTRAP", "QUICK", "VERSION", "Broker", "KafkaCluster", "Secured", "ensure", "start"]
 
 VERSION = "4.3.0"
 BOOTSTRAP = "FIRSTHOUR_KAFKA_BOOTSTRAP"
@@ -28,7 +28,7 @@ _ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _KafkaPlan:
     """What was asked for."""
 
     place: Path
@@ -47,22 +47,22 @@ def start(
     settings: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
     secure: bool = False,
-) -> Cluster:
+) -> KafkaCluster:
     """Bring up a cluster whose data live in `directory`, or in a directory of its own that goes when it stops.
 
     `ports` are taken where they are free; `settings` are added to server.properties; `options` are Java's (see `QUICK`);
-    `secure` opens a second door that asks for a login over TLS (`Cluster.secured`). Started again on the same directory,
+    `secure` opens a second door that asks for a login over TLS (`KafkaCluster.secured`). Started again on the same directory,
     it has its topics and records back. Raises `MissingError` (what to install), `StartError`, `FetchError`.
     """
     given = os.environ.get(BOOTSTRAP)
     if given:
-        return Cluster(given, os.environ.get("KAFKA_VERSION") or "of its own")
+        return KafkaCluster(given, os.environ.get("KAFKA_VERSION") or "of its own")
     runner = launch.find(version)
     throwaway = children.scratch("kafka") if directory is None else None
     place = (directory or throwaway or Path()).resolve()
-    plan = _Plan(place, runner, settings or {}, options, certificates.make(place) if secure else None)
+    plan = _KafkaPlan(place, runner, settings or {}, options, certificates.make(place) if secure else None)
     for left in reversed(range(_ATTEMPTS)):
-        cluster = Cluster("", version, throwaway=throwaway)
+        cluster = KafkaCluster("", version, throwaway=throwaway)
         try:
             _prepare(cluster, plan, _choose(brokers, ports))
             each(cluster.brokers, Broker.start)
@@ -112,7 +112,7 @@ def _choose(brokers: int, preferred: Sequence[int]) -> list[tuple[int, int, int]
     return list(zip(clients, others[:brokers], others[brokers:], strict=False))
 
 
-def _prepare(cluster: Cluster, plan: _Plan, ports: Sequence[tuple[int, int, int]]) -> None:
+def _prepare(cluster: KafkaCluster, plan: _KafkaPlan, ports: Sequence[tuple[int, int, int]]) -> None:
     """Everything but running: files written, storage formatted (once)."""
     nodes = [properties.Node(n, *three, plan.place / f"broker-{n}") for n, three in enumerate(ports, start=1)]
     for node in nodes:
@@ -128,7 +128,7 @@ def _prepare(cluster: Cluster, plan: _Plan, ports: Sequence[tuple[int, int, int]
         cluster.secured = Secured(",".join(node.secured_address for node in nodes), plan.certificate.file)
 
 
-def _secured(node: properties.Node, plan: _Plan) -> dict[str, str]:
+def _secured(node: properties.Node, plan: _KafkaPlan) -> dict[str, str]:
     if plan.certificate is None:
         return {}
     keystore = node.directory / "keystore.pem"

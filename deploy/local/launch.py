@@ -37,13 +37,13 @@ class Launch:
             *("--entrypoint", "java", f"apache/kafka:{self.version}", *line),
         ]
 
-    def child(self, directory: Path, arguments: Sequence[str], options: Sequence[str]) -> children.Child:
+    def child(self, directory: Path, arguments: Sequence[str], options: Sequence[str]) -> children.ChildProcess:
         """The same as something that lives on."""
         command, output = self.command(directory, arguments, options), directory / "output.log"
         if self.java:
-            return children.Child(command, output)
+            return children.ChildProcess(command, output)
         name = f"firsthour-kafka-{uuid.uuid4().hex[:12]}"
-        return children.Child([*command[:2], "--name", name, *command[2:]], output, container=name)
+        return children.ChildProcess([*command[:2], "--name", name, *command[2:]], output, container=name)
 
     def run(self, directory: Path, *arguments: str) -> None:
         """Once, to its end. Raises `StartError`."""

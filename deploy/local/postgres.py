@@ -33,11 +33,11 @@ class QueryError(Exception):
 
 
 @dataclass
-class Server:
+class PostgresServer:
     """One server. `child` is None when it is not ours to stop."""
 
     base: str  # postgresql://user@host:port, and what follows the database's name
-    child: children.Child | None = None
+    child: children.ChildProcess | None = None
     tools: programs.Programs | None = None
     throwaway: Path | None = None  # removed with the server
     ca_file: Path | None = None  # what a client trusts, when TLS was asked for
@@ -133,16 +133,16 @@ def start(
     port: int | None = None,
     settings: Mapping[str, str] | None = None,
     secure: bool = False,
-) -> Server:
+) -> PostgresServer:
     """Bring up a server whose data live in `directory`, or in a directory of its own that goes when it stops.
 
-    `durable=False` trusts the machine not to lose power: for tests. `secure` takes TLS too (`Server.ca_file`). The role `firsthour` needs no password; a role named
+    `durable=False` trusts the machine not to lose power: for tests. `secure` takes TLS too (`PostgresServer.ca_file`). The role `firsthour` needs no password; a role named
     `secured`, once it is made, does. Started again on the same directory, it has its databases back.
     Raises `MissingError` (what to install), `StartError`.
     """
     given = os.environ.get(GIVEN)
     if given:
-        return Server(given)
+        return PostgresServer(given)
     tools = programs.find()
     throwaway = children.scratch("postgres") if directory is None else None
     place = (directory or throwaway or Path()).resolve()
@@ -165,12 +165,12 @@ def _tls(tools: programs.Programs, certificate: certificates.Certificate) -> dic
 
 def _start(
     place: Path, tools: programs.Programs, options: Mapping[str, str], port: int | None, throwaway: Path | None
-) -> Server:
+) -> PostgresServer:
     """Try again on another port when somebody was faster."""
     for left in reversed(range(_ATTEMPTS)):
         chosen = machine.free_ports(1, [] if port is None else [port])[0]
         base = f"postgresql://firsthour@127.0.0.1:{chosen}/postgres"
-        server = Server(base, tools.server(place, chosen, options), tools, throwaway)
+        server = PostgresServer(base, tools.server(place, chosen, options), tools, throwaway)
         server.ca_file = Path(options["ssl_cert_file"]) if "ssl_cert_file" in options else None
         try:
             server.start()

@@ -63,17 +63,17 @@ class Programs:
         (half / "pg_hba.conf").write_text(_HBA)
         half.rename(data)
 
-    def server(self, place: Path, port: int, settings: Mapping[str, str]) -> children.Child:
+    def server(self, place: Path, port: int, settings: Mapping[str, str]) -> children.ChildProcess:
         """The server on these data, not started."""
         output = place / "output.log"
         set_to = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         arguments = ["-D", str(place / "data"), "-p", str(port), *set_to]
         if self.folder is None:
             name = f"firsthour-postgres-{uuid.uuid4().hex[:12]}"
-            return children.Child([*_docker(place, name), "postgres", IMAGE, *arguments], output, container=name)
+            return children.ChildProcess([*_docker(place, name), "postgres", IMAGE, *arguments], output, container=name)
         command = [str(self.folder / "postgres"), *arguments]
         user, group = (self.user.pw_uid, self.user.pw_gid) if self.user else (None, None)
-        return children.Child(command, output, last=signal.SIGQUIT, user=user, group=group)
+        return children.ChildProcess(command, output, last=signal.SIGQUIT, user=user, group=group)
 
     def own(self, path: Path) -> None:
         """Give it to the user as whom the server runs. Raises `StartError` when that one cannot get there."""

@@ -16,7 +16,7 @@ import asyncpg
 import uvloop
 
 from firsthour.bench import environment, fixtures, kafka
-from firsthour.bench.recorder import Place, Record, Recorded, hands, recorded
+from firsthour.bench.recorder import Place, Recorded, RecordedUnit, hands, recorded
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.eventlog import outbox, publisher
 from firsthour.runtime.http import server
@@ -32,7 +32,7 @@ def work(pipe: Connection, place: Settings, record: Path, session: dict[str, str
     uvloop.run(_work(pipe, place, recorded(record), session))
 
 
-async def _work(pipe: Connection, place: Settings, record: Record, session: dict[str, str]) -> None:
+async def _work(pipe: Connection, place: Settings, record: RecordedUnit, session: dict[str, str]) -> None:
     server.tune()
     loop = Loop(place, record, session)
     await loop.open()
@@ -62,7 +62,7 @@ async def _work(pipe: Connection, place: Settings, record: Record, session: dict
 class Loop:
     """One service's units, in the order they had within each partition."""
 
-    def __init__(self, place: Settings, record: Record, session: dict[str, str]) -> None:
+    def __init__(self, place: Settings, record: RecordedUnit, session: dict[str, str]) -> None:
         self._place, self._session, self._texts = place, session, record.publishing
         self._hands = hands(record.units)
         self._begins = sorted({(unit.consumer, *place) for unit in record.units for place in unit.to})

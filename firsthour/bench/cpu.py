@@ -14,7 +14,7 @@ _HERE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
-class Server:
+class ListeningProcess:
     """Who listens on some ports, with all processes they started. Knows nothing where it may not look."""
 
     def __init__(self, places: Iterable[tuple[str, int]]) -> None:
@@ -33,15 +33,15 @@ class Server:
         return total
 
 
-def broker(place: Settings) -> Server:
+def broker(place: Settings) -> ListeningProcess:
     """The brokers of the settings."""
-    return Server(addresses.brokers(place.kafka_bootstrap or ""))
+    return ListeningProcess(addresses.brokers(place.kafka_bootstrap or ""))
 
 
-def database(place: Settings) -> Server:
+def database(place: Settings) -> ListeningProcess:
     """The database server of the settings: the one that listens, and a process for each connection."""
     at = connection_options.postgres(place)
-    server = Server([(at.host, at.port)])
+    server = ListeningProcess([(at.host, at.port)])
     children = {pid for pid in server.pids if (stat := _stat(pid)) and int(stat[1]) in server.pids}
     server.pids -= children  # they inherited the socket; what they use is counted as their parent's
     return server

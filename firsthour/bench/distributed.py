@@ -14,12 +14,12 @@ from firsthour.bench import baseline, environment, http, processes
 from firsthour.bench import cpu as bench_cpu
 from firsthour.bench.environment import Ground
 from firsthour.bench.fixtures import Factory
-from firsthour.bench.lines import Line, line
-from firsthour.bench.processes import Child, Order
+from firsthour.bench.lines import BenchLine, line
+from firsthour.bench.processes import Order, ServiceProcess
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.settings import Settings
-from firsthour.runtime.storage.postgres import Pool
+from firsthour.runtime.storage.postgres import ConnectionPool
 from schemas.topics import LEADS
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class StandstillError(Exception):
 
 
 @dataclass
-class Took:
+class DistributedTimes:
     """One round: wall seconds, and CPU seconds by who used them (not those that cannot be seen)."""
 
     wall: float
@@ -63,10 +63,10 @@ class Took:
 # --- a round ----------------------------------------------------------------------------------------------------------
 
 
-class Watch:
+class CpuWatch:
     """Wall time and CPU from `begin` to `end`, of these processes, the broker and the database."""
 
-    def __init__(self, place: Settings, children: dict[str, Child]) -> None:
+    def __init__(self, place: Settings, children: dict[str, ServiceProcess]) -> None:
         self._children = children
         self._servers = {"broker": bench_cpu.broker(place), "PostgreSQL": bench_cpu.database(place)}
         self._before: dict[str, float] = {}
@@ -75,10 +75,10 @@ class Watch:
         """Nothing runs yet."""
         self._before = self._cpu()
 
-    def end(self, wall: float) -> Took:
+    def end(self, wall: float) -> DistributedTimes:
         """All is done."""
         after = self._cpu()
-        return Took(wall, {who: after[who] - before for who, before in self._before.items()})
+        return DistributedTimes(wall, {who: after[who] - before for who, before in self._before.items()})
 
     def _cpu(self) -> dict[str, float]:
         used = {who: float(child.ask("cpu")) for who, child in self._children.items()}
@@ -87,7 +87,7 @@ class Watch:
 
 
 async def until_taken(
-    place: Settings, count: int, those: Iterable[Child], consumer: str = ROUTER, topic: str = LEADS
+    place: Settings, count: int, those: Iterable[ServiceProcess], consumer: str = ROUTER, topic: str = LEADS
 ) -> float:
     """The monotonic second in which the consumer had taken so many records, and all that it said was on Kafka. Raises
     `StandstillError`, also when one of those processes failed."""
@@ -104,7 +104,7 @@ async def until_taken(
 
 
 async def until_so(
-    look: Callable[[], Awaitable[T]], so: Callable[[T], bool], those: Iterable[Child], told: Callable[[T], str]
+    look: Callable[[], Awaitable[T]], so: Callable[[T], bool], those: Iterable[ServiceProcess], told: Callable[[T], str]
 ) -> float:
     """The monotonic second in which what is looked at was as it should be. Raises `StandstillError` when it has not changed
     for long, also when one of those processes failed."""
@@ -124,7 +124,7 @@ async def until_so(
 
 
 @dataclass
-class Bench:
+class DistributedBench:
     """Rounds of so many events, the product's and the bare loop's."""
 
     factory: Factory
@@ -136,13 +136,13 @@ class Bench:
         """What that service sent in the recorded round."""
         return self.ground.home / f"{service}.record"
 
-    async def real(self, *, record: bool = False, spent: dict[str, Any] | None = None) -> Took:
+    async def real(self, *, record: bool = False, spent: dict[str, Any] | None = None) -> DistributedTimes:
         """The product, on a fresh copy: each service in a process of its own. `record`: for the bare loop. `spent`: is
         told where each spent its CPU."""
         async with self._filled() as place:
             with ExitStack() as stack:
 
-                def start(name: str) -> Child:
+                def start(name: str) -> ServiceProcess:
                     settings = place.model_copy(update={"data_dir": place.data_dir / name})
                     file = self.file(name) if record else None
                     order = Order(settings, (name,), record=file, samples=spent is not None)
@@ -152,7 +152,7 @@ class Bench:
                 if record:
                     self.session = await self._session(place)
                 made[ROUTER].go([ROUTER])  # it finds nothing yet: what is measured begins with scoring
-                watch = Watch(place, made)
+                watch = CpuWatch(place, made)
                 watch.begin()
                 made[SCORING].go([SCORING])
                 end = await until_taken(place, self.count, made.values())
@@ -162,7 +162,7 @@ class Bench:
             took.rows = await environment.rows(place)
             return took
 
-    async def bare(self) -> Took:
+    async def bare(self) -> DistributedTimes:
         """What was recorded, on a fresh copy."""
         async with self._filled() as place:
             with ExitStack() as stack:
@@ -170,7 +170,7 @@ class Bench:
                     name: stack.enter_context(processes.running(baseline.work, place, self.file(name), self.session))
                     for name in (ROUTER, SCORING)
                 }
-                watch = Watch(place, made)
+                watch = CpuWatch(place, made)
                 watch.begin()
                 for child in made.values():
                     child.ask("go")
@@ -187,7 +187,7 @@ class Bench:
 
     async def _session(self, place: Settings) -> dict[str, str]:
         """What the product's sessions are told when they begin."""
-        pool = Pool(*connection_options.database(place), size=1)
+        pool = ConnectionPool(*connection_options.database(place), size=1)
         raw = await pool.take()
         said = await raw.fetch(baseline.SESSION)
         pool.give(raw, clean=True)
@@ -198,14 +198,14 @@ class Bench:
 # --- from a topic to an owner -----------------------------------------------------------------------------------------
 
 
-def ratio(factory: Factory, given: Settings, home: Path, *, full: bool) -> list[Line]:
+def ratio(factory: Factory, given: Settings, home: Path, *, full: bool) -> list[BenchLine]:
     """Bare and real in turn, several times."""
     rounds, count = (ROUNDS_FULL, EVENTS_FULL) if full else (ROUNDS, EVENTS)
     with environment.around(given, home) as ground:
-        return asyncio.run(_ratio(Bench(factory, ground, count), rounds))
+        return asyncio.run(_ratio(DistributedBench(factory, ground, count), rounds))
 
 
-async def _ratio(work: Bench, rounds: int) -> list[Line]:
+async def _ratio(work: DistributedBench, rounds: int) -> list[BenchLine]:
     await work.real(record=True)
     bare, real = [], []
     for _ in range(rounds):
@@ -224,19 +224,19 @@ async def _ratio(work: Bench, rounds: int) -> list[Line]:
     ]
 
 
-def _cpu_lines(name: str, rounds: Sequence[Took], count: int) -> list[Line]:
+def _cpu_lines(name: str, rounds: Sequence[DistributedTimes], count: int) -> list[BenchLine]:
     parts = {who: [took.cpu[who] / count * 1e6 for took in rounds] for who in rounds[0].cpu}
     whole = line(name, [took.whole / count * 1e6 for took in rounds], "us/event")
     return [whole, *(line(f"{name}, of {who}", used, "us/event") for who, used in parts.items())]
 
 
-def sustained(factory: Factory, given: Settings, home: Path) -> list[Line]:
+def sustained(factory: Factory, given: Settings, home: Path) -> list[BenchLine]:
     """One long round of each."""
     with environment.around(given, home) as ground:
-        return asyncio.run(_sustained(Bench(factory, ground, EVENTS)))
+        return asyncio.run(_sustained(DistributedBench(factory, ground, EVENTS)))
 
 
-async def _sustained(work: Bench) -> list[Line]:
+async def _sustained(work: DistributedBench) -> list[BenchLine]:
     first = await work.real()
     work.count = int(work.count / first.wall * SUSTAINED_SECONDS * 1.1) // 1_000 * 1_000
     await work.real(record=True)
@@ -252,13 +252,15 @@ async def _sustained(work: Bench) -> list[Line]:
 # --- HTTP -------------------------------------------------------------------------------------------------------------
 
 
-def pages(factory: Factory, given: Settings, home: Path, *, rate: float, seconds: float, warm: float) -> list[Line]:
+def pages(
+    factory: Factory, given: Settings, home: Path, *, rate: float, seconds: float, warm: float
+) -> list[BenchLine]:
     """Webhook to page handed to the channel: a gateway, and every other service in a process of its own."""
     load = http.Load(rate, seconds, warm, PAGE_GOALS_MS if rate == 100 else None)
     with environment.around(given, home) as ground, whole(factory, ground) as (place, children):
         for name, child in children.items():
             child.go([name] if name in EVERYONE else [])
-        watch = Watch(place, children)
+        watch = CpuWatch(place, children)
         watch.begin()
         note = f"after {warm:.0f} s that do not count"
         lines = http.pages_of(load, children[GATEWAY].port, lambda: children["notifier"].ask("told"), note)
@@ -267,7 +269,9 @@ def pages(factory: Factory, given: Settings, home: Path, *, rate: float, seconds
 
 
 @contextmanager
-def whole(factory: Factory, ground: Ground, *, samples: bool = False) -> Iterator[tuple[Settings, dict[str, Child]]]:
+def whole(
+    factory: Factory, ground: Ground, *, samples: bool = False
+) -> Iterator[tuple[Settings, dict[str, ServiceProcess]]]:
     """Every service in a process of its own, none of them going yet."""
     fresh = ground.fresh()
     with asyncio.Runner() as loop:
@@ -275,7 +279,7 @@ def whole(factory: Factory, ground: Ground, *, samples: bool = False) -> Iterato
         try:
             with ExitStack() as stack:
 
-                def start(name: str) -> Child:
+                def start(name: str) -> ServiceProcess:
                     settings = place.model_copy(update={"data_dir": place.data_dir / name})
                     order = Order(settings, (name,), serves=name == GATEWAY, samples=samples)
                     return stack.enter_context(processes.services(factory, order))
@@ -285,13 +289,13 @@ def whole(factory: Factory, ground: Ground, *, samples: bool = False) -> Iterato
             loop.run(fresh.__aexit__(None, None, None))
 
 
-def ingest(factory: Factory, given: Settings, home: Path) -> list[Line]:
+def ingest(factory: Factory, given: Settings, home: Path) -> list[BenchLine]:
     """CPU of a gateway per request: acknowledged by the broker before the 202."""
     with environment.around(given, home) as ground:
         return asyncio.run(_ingest(factory, ground))
 
 
-async def _ingest(factory: Factory, ground: Ground) -> list[Line]:
+async def _ingest(factory: Factory, ground: Ground) -> list[BenchLine]:
     async with ground.fresh() as place:
         order = Order(place, (GATEWAY,), serves=True)
         with processes.services(factory, order) as there, http.serving(None, ground.home) as bare:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from firsthour.bench import environment, processes
-from firsthour.bench.distributed import ROUTER, SCORING, Bench, Watch, until_so, until_taken
+from firsthour.bench.distributed import ROUTER, SCORING, CpuWatch, DistributedBench, until_so, until_taken
 from firsthour.bench.environment import Ground
 from firsthour.bench.fixtures import Factory
-from firsthour.bench.lines import Line, line, percentile
-from firsthour.bench.processes import Child, Order
+from firsthour.bench.lines import BenchLine, line, percentile
+from firsthour.bench.processes import Order, ServiceProcess
 from firsthour.bench.recorder import Recorded, recorded, said
 from firsthour.bench.scale import (
     CLOCKS,
@@ -53,13 +53,13 @@ class Stored:
     """Scoring and router over a database of their own, fed by hand."""
 
     place: Settings
-    child: Child
+    child: ServiceProcess
     events: int = 0
     leads: int = 0
 
     async def feed(self, count: int, *, anew: bool = False) -> float:
         """So many more events; CPU microseconds for each, of the services and the database. `anew`: each makes a lead."""
-        watch = Watch(self.place, {"services": self.child})
+        watch = CpuWatch(self.place, {"services": self.child})
         watch.begin()
         await environment.fill(self.place, count, readers=None if anew else self.leads, first=self.events)
         self.events += count
@@ -68,7 +68,7 @@ class Stored:
         return (cpu["services"] + cpu.get("PostgreSQL", 0.0)) / count * 1e6
 
 
-def growth(factory: Factory, given: Settings, home: Path, *, many: int) -> list[Line]:
+def growth(factory: Factory, given: Settings, home: Path, *, many: int) -> list[BenchLine]:
     """Alternating between two systems, after both were filled through the product itself."""
     with environment.around(given, home) as ground:
         costs = asyncio.run(_growth(factory, ground, many))
@@ -101,11 +101,11 @@ def _stored(factory: Factory, place: Settings, stack: ExitStack) -> Stored:
 # --- one router, and two ----------------------------------------------------------------------------------------------
 
 
-def backlog(factory: Factory, given: Settings, home: Path, *, full: bool) -> list[Line]:
+def backlog(factory: Factory, given: Settings, home: Path, *, full: bool) -> list[BenchLine]:
     """So many scored leads at once, to be routed by one router and by two, in turn. They have joined before."""
     count = BACKLOG_FULL if full else BACKLOG
     with environment.around(given, home) as ground:
-        alone, both = asyncio.run(_backlog(Bench(factory, ground, count)))
+        alone, both = asyncio.run(_backlog(DistributedBench(factory, ground, count)))
     note = f"{count:,} scored leads, {BACKLOG_ROUNDS} times in turn"
     ratios = [one / two for one, two in zip(alone, both, strict=True)]
     return [
@@ -115,7 +115,7 @@ def backlog(factory: Factory, given: Settings, home: Path, *, full: bool) -> lis
     ]
 
 
-async def _backlog(work: Bench) -> tuple[list[float], list[float]]:
+async def _backlog(work: DistributedBench) -> tuple[list[float], list[float]]:
     await work.real(record=True)
     rows = list(_said(recorded(work.file(SCORING)).units, LEADS))
     alone, both = [], []
@@ -133,7 +133,7 @@ def _said(units: Sequence[Recorded], topic: str) -> Iterator[tuple[int, Row]]:
                 yield partition, Row(name, key, event_id, body)
 
 
-async def _drained(work: Bench, rows: Sequence[tuple[int, Row]], count: int) -> float:
+async def _drained(work: DistributedBench, rows: Sequence[tuple[int, Row]], count: int) -> float:
     """Seconds from the first record to the last."""
     async with work.ground.fresh() as place, environment.producing(place) as producer:
         with ExitStack() as stack:
@@ -147,7 +147,7 @@ async def _drained(work: Bench, rows: Sequence[tuple[int, Row]], count: int) -> 
             return await until_taken(place, len(rows), routers) - start
 
 
-async def _shared(routers: Sequence[Child]) -> None:
+async def _shared(routers: Sequence[ServiceProcess]) -> None:
     """Until each has its share of the partitions, and has had it for a while."""
     looks: list[list[int]] = []
     while len(looks) < SETTLED_LOOKS or not min(looks[-1]) or any(look != looks[-1] for look in looks[-SETTLED_LOOKS:]):
@@ -158,7 +158,7 @@ async def _shared(routers: Sequence[Child]) -> None:
 # --- timers -----------------------------------------------------------------------------------------------------------
 
 
-def timers(factory: Factory, given: Settings, home: Path) -> list[Line]:
+def timers(factory: Factory, given: Settings, home: Path) -> list[BenchLine]:
     """Clocks started over the better part of an hour of business time, and their first pages sent; then their second rungs
     come due, a minute of them is watched. Lateness is from due to the committed page. All services share one process,
     whose clock is set ahead by hand."""
@@ -194,7 +194,7 @@ async def _timers(factory: Factory, ground: Ground) -> tuple[list[float], int]:
         return [float(row[0]) for row in rows], int(live)
 
 
-async def _start_clocks(place: Settings, child: Child) -> None:
+async def _start_clocks(place: Settings, child: ServiceProcess) -> None:
     """All of them, a piece at a time, the clock set ahead after each."""
     ahead, step = timedelta(0), SPREAD / (CLOCKS // CLOCKS_AT_ONCE)
     for first in range(0, CLOCKS, CLOCKS_AT_ONCE):

@@ -28,7 +28,7 @@ from firsthour.runtime.eventlog.log import Row, partition_of
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import config_versions
 from firsthour.runtime.storage.migrate import migrate
-from firsthour.runtime.storage.postgres import Pool, PostgresUnits, open_engine
+from firsthour.runtime.storage.postgres import ConnectionPool, PostgresUnits, open_engine
 from schemas.topics import EVENTS
 from services.router.store import lock_floor
 
@@ -146,7 +146,7 @@ async def _make(given: Settings, base: Settings) -> None:
     await engine.dispose()
     files = reading.load(base.config_dir)
     texts = {name: (base.config_dir / name).read_bytes() for name in NAMES}
-    pool, partitions = Pool(url, arguments, size=1), base.kafka_partitions
+    pool, partitions = ConnectionPool(url, arguments, size=1), base.kafka_partitions
     units = PostgresUnits(pool, SharedClock(), lambda *_: files, partitions=partitions)
     await units.run(lambda unit: config_versions.apply(unit, files, texts, None))
     pools, reps = files.team.pool_by_id, files.team.rep_by_id

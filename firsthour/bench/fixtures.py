@@ -26,10 +26,10 @@ from firsthour.runtime.package_files import examples
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.processing.worker import Worker
 from firsthour.runtime.settings import Settings, load
-from firsthour.runtime.storage.reader import Reads
+from firsthour.runtime.storage.reader import Reader
 from firsthour.runtime.storage.unit import Units
 from schemas.envelope import encode
-from schemas.events import Facts, Happened
+from schemas.events import ExternalEvent, Facts
 from schemas.topics import EVENTS
 from services.notifier.channels.base import Channel, Message, Outcome, Sent
 
@@ -52,7 +52,7 @@ class Opened(Protocol):
     @property
     def units(self) -> Units: ...
     @property
-    def reads(self) -> Reads: ...
+    def reads(self) -> Reader: ...
     @property
     def workers(self) -> Sequence[Worker]: ...
     async def run(self) -> None: ...
@@ -82,7 +82,7 @@ class Network(Protocol):
     @property
     def app(self) -> ASGIApp: ...
     @property
-    def reads(self) -> Reads: ...
+    def reads(self) -> Reader: ...
     @property
     def runners(self) -> Mapping[str, Runs]: ...
     @property
@@ -131,7 +131,9 @@ class Factory:
         lock, host = self.open_clock(home, 1.0)
         settings = load(config_dir=home / "config", data_dir=home, admin_key=SecretStr(KEY))
         files = ConfigFiles(home / "config")
-        return await self.open_system(settings, clock or host, files, {"inbox": inbox or Told()}, lock=lock, only=only)
+        return await self.open_system(
+            settings, clock or host, files, {"inbox": inbox or RecordingChannel()}, lock=lock, only=only
+        )
 
     async def network(
         self, settings: Settings, wanted: Sequence[str], told: Channel, clock: Clock | None = None
@@ -145,7 +147,7 @@ class Factory:
         return made
 
 
-class Told:
+class RecordingChannel:
     """A channel that accepts everything and remembers when: the address of each lead, and the monotonic second."""
 
     name = "inbox"
@@ -285,7 +287,7 @@ def events(
         fields: Facts = {"path": _PATHS[number % 6], "referrer": "https://www.ourcompany.example/start"}
         if asks:
             fields["form"] = "demo-request"
-        happened = Happened(
+        happened = ExternalEvent(
             source="website", source_id=f"s{number}", received_at=now, email=email, person=person, fields=fields
         )
         id, type = new_id(), "form.submitted" if asks else "page.viewed"

@@ -16,8 +16,8 @@ from typing import Any, Final, cast
 from starlette.types import Receive, Scope, Send
 
 from firsthour.bench import fixtures
-from firsthour.bench.fixtures import Factory, Told, furnish
-from firsthour.bench.lines import Line, line, percentile
+from firsthour.bench.fixtures import Factory, RecordingChannel, furnish
+from firsthour.bench.lines import BenchLine, line, percentile
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.http import server
 
@@ -41,7 +41,7 @@ def serve(port: Connection, factory: Factory | None, home: Path, only: Sequence[
 
 
 async def _serve(port: Connection, factory: Factory | None, home: Path, only: Sequence[str] | None) -> None:
-    told, stop = Told(), server.Stop()
+    told, stop = RecordingChannel(), server.StopSignal()
     system = await factory.open(home, only=only, inbox=told) if factory else None
     running = asyncio.create_task(system.run()) if system else None
     bound = server.listen("127.0.0.1", 0)
@@ -74,7 +74,7 @@ async def _bare(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerProcess:
     """A server process, as its client sees it."""
 
     pipe: Connection
@@ -87,7 +87,7 @@ class Server:
 
 
 @contextmanager
-def serving(factory: Factory | None, home: Path, only: Sequence[str] | None = None) -> Iterator[Server]:
+def serving(factory: Factory | None, home: Path, only: Sequence[str] | None = None) -> Iterator[ServerProcess]:
     """A server process while the context is open."""
     ours, theirs = multiprocessing.Pipe()
     spawn = multiprocessing.get_context("spawn")
@@ -95,7 +95,7 @@ def serving(factory: Factory | None, home: Path, only: Sequence[str] | None = No
     process.start()
     theirs.close()
     try:
-        yield Server(ours, ours.recv())
+        yield ServerProcess(ours, ours.recv())
     finally:
         if process.is_alive():
             ours.send("stop")
@@ -148,12 +148,12 @@ async def talks(port: int, count: int, answered: Callable[[Talk, int], None]) ->
         await asyncio.sleep(0)  # a turn of the loop, in which they do close
 
 
-class RefusedError(Exception):
+class LoadRefusedError(Exception):
     """The server answered something else than 202: what was measured is not what was meant."""
 
 
 async def closed_loop(port: int, requests: Sequence[bytes]) -> None:
-    """Every request, each connection sending its next as soon as the last is answered. Raises `RefusedError`."""
+    """Every request, each connection sending its next as soon as the last is answered. Raises `LoadRefusedError`."""
     waiting = iter(requests)
     left = len(requests)
     done = asyncio.get_running_loop().create_future()
@@ -164,7 +164,7 @@ async def closed_loop(port: int, requests: Sequence[bytes]) -> None:
         if done.done():
             return
         if status != 202:
-            done.set_exception(RefusedError(f"answered {status}"))
+            done.set_exception(LoadRefusedError(f"answered {status}"))
         elif left == 0:
             done.set_result(None)
         elif (request := next(waiting, None)) is not None:
@@ -194,7 +194,7 @@ class OpenLoop:
             self.acked[busy.pop(talk)] = clock.monotonic()
             free.append(talk)
             if status != 202 and not done.done():
-                done.set_exception(RefusedError(f"answered {status}"))
+                done.set_exception(LoadRefusedError(f"answered {status}"))
             elif len(self.acked) == len(self.requests) and not done.done():
                 done.set_result(None)
 
@@ -204,7 +204,7 @@ class OpenLoop:
             def start(number: int) -> None:
                 if not free:
                     if not done.done():
-                        done.set_exception(RefusedError("it answers so slowly that every connection is taken"))
+                        done.set_exception(LoadRefusedError("it answers so slowly that every connection is taken"))
                     return
                 talk = free.popleft()
                 busy[talk] = number
@@ -233,14 +233,14 @@ class Load:
     goals: tuple[float, float] | None = None
 
 
-def pages(factory: Factory, home: Path, rate: float, seconds: float) -> list[Line]:
+def pages(factory: Factory, home: Path, rate: float, seconds: float) -> list[BenchLine]:
     """Webhook to page handed to the channel."""
     load = Load(rate, seconds, goals=PAGE_GOALS_MS if rate == 100 else None)
     with serving(factory, furnish(home)) as there:
         return pages_of(load, there.port, lambda: there.ask("told"))
 
 
-def pages_of(load: Load, port: int, told: Callable[[], list[tuple[str, float]]], note: str = "") -> list[Line]:
+def pages_of(load: Load, port: int, told: Callable[[], list[tuple[str, float]]], note: str = "") -> list[BenchLine]:
     """Webhook to page, counted from the scheduled time. `told`: address and monotonic second of every page so far."""
     chance = random.Random(11)
     total = int(load.rate * (load.warm + load.seconds))
@@ -282,13 +282,13 @@ def _all_told(ask: Callable[[], list[tuple[str, float]]], wanted: int) -> list[t
     return told
 
 
-def ingest(factory: Factory, home: Path) -> list[Line]:
+def ingest(factory: Factory, home: Path) -> list[BenchLine]:
     """CPU of the server per request, durable commit included, and of a bare application on the same server."""
     with serving(factory, furnish(home), ("gateway",)) as there, serving(None, home) as bare:
         return ingest_of(there, bare, "durable before the 202")
 
 
-def ingest_of(there: Server, bare: Server, note: str) -> list[Line]:
+def ingest_of(there: ServerProcess, bare: ServerProcess, note: str) -> list[BenchLine]:
     """CPU per request of one server, and of the bare one."""
     first = iter(range(0, 10_000_000, REQUESTS))
 
@@ -321,7 +321,7 @@ def ingest_of(there: Server, bare: Server, note: str) -> list[Line]:
     ]
 
 
-def _cost(there: Server, requests: Sequence[bytes]) -> float:
+def _cost(there: ServerProcess, requests: Sequence[bytes]) -> float:
     before = there.ask("cpu")
     fixtures.run(closed_loop(there.port, requests))
     return float(there.ask("cpu") - before) / len(requests) * 1e6

@@ -9,7 +9,7 @@ import msgspec
 Better = Literal["higher", "lower"]
 
 
-class Line(msgspec.Struct, frozen=True, omit_defaults=True):
+class BenchLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """One figure. `ok` is None where there is no goal; `spread` is (lowest, highest) over the repetitions."""
 
     name: str
@@ -29,12 +29,12 @@ def line(
     goal: float | None = None,
     better: Better = "lower",
     note: str = "",
-) -> Line:
+) -> BenchLine:
     """The median of `values`, judged against `goal`."""
     middle = statistics.median(values)
     ok = None if goal is None else (middle >= goal if better == "higher" else middle <= goal)
     spread = (rounded(min(values)), rounded(max(values))) if len(values) > 1 else None
-    return Line(name, rounded(middle), unit, goal, ok, spread, note)
+    return BenchLine(name, rounded(middle), unit, goal, ok, spread, note)
 
 
 def rounded(value: float) -> float:

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from firsthour.bench.fixtures import Factory, caught_up, cpu_seconds, events, furnish, run
-from firsthour.bench.lines import Line, line
+from firsthour.bench.lines import BenchLine, line
 from firsthour.runtime.clock import HostClock
 
 ROUNDS: Final = 5
@@ -41,16 +41,16 @@ Sent = tuple[str, Any, bool]
 """A statement, its parameters, and whether they are many rows."""
 
 
-class Took(NamedTuple):
+class PipelineTimes(NamedTuple):
     """Seconds of one round."""
 
     wall: float
     cpu: float
 
 
-def ratio(factory: Factory, home: Path) -> list[Line]:
+def ratio(factory: Factory, home: Path) -> list[BenchLine]:
     """Bare and real in turn, several times."""
-    work = Bench(factory, home, EVENTS)
+    work = PipelineBench(factory, home, EVENTS)
     work.prepare()
     real, writes, whole = [], [], []
     for _ in range(ROUNDS):
@@ -82,9 +82,9 @@ def ratio(factory: Factory, home: Path) -> list[Line]:
     ]
 
 
-def sustained(factory: Factory, home: Path) -> list[Line]:
+def sustained(factory: Factory, home: Path) -> list[BenchLine]:
     """One long round."""
-    work = Bench(factory, home, SUSTAINED_EVENTS)
+    work = PipelineBench(factory, home, SUSTAINED_EVENTS)
     work.prepare()
     ours, bare = work.real(), work.bare(reads=True)
     note = f"{SUSTAINED_EVENTS:,} events in {ours.wall:.0f} s"
@@ -101,7 +101,7 @@ def sustained(factory: Factory, home: Path) -> list[Line]:
     ]
 
 
-class Bench:
+class PipelineBench:
     """A filled log, what the product writes for it, and both ways of writing it."""
 
     def __init__(self, factory: Factory, home: Path, count: int) -> None:
@@ -118,12 +118,12 @@ class Bench:
             self.real()
         self.units = recorder.units
 
-    def real(self) -> Took:
+    def real(self) -> PipelineTimes:
         """The product, on a fresh copy."""
         self._copy()
         return run(self._through())
 
-    def bare(self, *, reads: bool) -> Took:
+    def bare(self, *, reads: bool) -> PipelineTimes:
         """The recorded statements, on a fresh copy. Loading them is not timed."""
         self._copy()
         connection = sqlite3.connect(self._work / FILE, isolation_level=None)
@@ -137,7 +137,7 @@ class Bench:
             _replay(connection, sent)
             wall, cpu = wall + clock.monotonic() - start, cpu + cpu_seconds() - start_cpu
         connection.close()
-        return Took(wall, cpu)
+        return PipelineTimes(wall, cpu)
 
     def assigned_share(self) -> float:
         """Assignments per event, after a round."""
@@ -157,13 +157,13 @@ class Bench:
         with sqlite3.connect(self._filled / FILE) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    async def _through(self) -> Took:
+    async def _through(self) -> PipelineTimes:
         system = await self._factory.open(self._work, only=SERVICES)
         clock = HostClock()
         start, start_cpu = clock.monotonic(), cpu_seconds()
         running = asyncio.create_task(system.run())
         await caught_up(system)
-        took = Took(clock.monotonic() - start, cpu_seconds() - start_cpu)
+        took = PipelineTimes(clock.monotonic() - start, cpu_seconds() - start_cpu)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await system.close()

@@ -19,8 +19,8 @@ from typing import Any, Final
 import structlog
 
 from firsthour.bench import fixtures
-from firsthour.bench.fixtures import Factory, Follows, Told
-from firsthour.bench.http import Server
+from firsthour.bench.fixtures import Factory, Follows, RecordingChannel
+from firsthour.bench.http import ServerProcess
 from firsthour.bench.recorder import recording
 from firsthour.bench.samples import Samples
 from firsthour.bench.scale import Shifted
@@ -59,7 +59,7 @@ def work(pipe: Connection, factory: Factory, order: Order) -> None:
 class _Work:
     def __init__(self, pipe: Connection, factory: Factory, order: Order) -> None:
         self._pipe, self._factory, self._order = pipe, factory, order
-        self._told, self._stop, self._samples = Told(), server.Stop(), Samples()
+        self._told, self._stop, self._samples = RecordingChannel(), server.StopSignal(), Samples()
         self._clock = Shifted() if order.shifted else None
         self._running: asyncio.Task[None] | None = None
         self._assigned: dict[str, float] = {}  # service: the monotonic second in which partitions became its own
@@ -128,26 +128,26 @@ class _Work:
 # --- outside ----------------------------------------------------------------------------------------------------------
 
 
-class SilentError(Exception):
+class SilentProcessError(Exception):
     """A process did not do as it was told in time."""
 
 
-class Child(Server):
+class ServiceProcess(ServerProcess):
     """A process of services, as whoever started it sees it. `port`: where it serves HTTP, 0 if it does not."""
 
     def go(self, joins: Sequence[str] = ()) -> None:
-        """Let it run; return when each of these services has its place in its group. Raises `SilentError`."""
+        """Let it run; return when each of these services has its place in its group. Raises `SilentProcessError`."""
         self.ask("go")
         clock = HostClock()
         end = clock.monotonic() + JOIN_SECONDS
         while set(joins) - self.ask("ours").keys():
             if clock.monotonic() > end:
-                raise SilentError(f"{', '.join(joins)}: not in its group after {JOIN_SECONDS:.0f} s")
+                raise SilentProcessError(f"{', '.join(joins)}: not in its group after {JOIN_SECONDS:.0f} s")
             sleep(LOOK_SECONDS)
 
 
 @contextmanager
-def running(target: Callable[..., None], *arguments: Any) -> Iterator[Child]:
+def running(target: Callable[..., None], *arguments: Any) -> Iterator[ServiceProcess]:
     """A process that runs `target(pipe, *arguments)` while the context is open. It says a port (or 0) when it is ready."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=target, args=(theirs, *arguments))
@@ -155,8 +155,8 @@ def running(target: Callable[..., None], *arguments: Any) -> Iterator[Child]:
     theirs.close()
     try:
         if not ours.poll(START_SECONDS):
-            raise SilentError(f"a process did not start within {START_SECONDS:.0f} s")
-        yield Child(ours, ours.recv())
+            raise SilentProcessError(f"a process did not start within {START_SECONDS:.0f} s")
+        yield ServiceProcess(ours, ours.recv())
     finally:
         with suppress(OSError):
             ours.send("stop")
@@ -165,6 +165,6 @@ def running(target: Callable[..., None], *arguments: Any) -> Iterator[Child]:
         process.join()
 
 
-def services(factory: Factory, order: Order) -> AbstractContextManager[Child]:
+def services(factory: Factory, order: Order) -> AbstractContextManager[ServiceProcess]:
     """A process of ours while the context is open."""
     return running(work, factory, order)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from firsthour.bench import environment, http
-from firsthour.bench.distributed import EVERYONE, GATEWAY, ROUTER, SCORING, Bench, Watch, whole
+from firsthour.bench.distributed import EVERYONE, GATEWAY, ROUTER, SCORING, CpuWatch, DistributedBench, whole
 from firsthour.bench.fixtures import Factory
-from firsthour.bench.lines import Line, line
+from firsthour.bench.lines import BenchLine, line
 from firsthour.bench.recorder import Recorded, recorded
 from firsthour.bench.samples import Spent
 from firsthour.runtime.clock import HostClock
@@ -23,14 +23,14 @@ PAGE_SECONDS: Final = 20.0
 _WHITE: Final = re.compile(r"\s+")
 
 
-def pages(factory: Factory, given: Settings, home: Path) -> list[Line]:
+def pages(factory: Factory, given: Settings, home: Path) -> list[BenchLine]:
     """Every process sampled while webhooks come in one by one, and the CPU that each of them used."""
     load = http.Load(PAGE_RATE, PAGE_SECONDS, 0.0)
-    lines: list[Line] = []
+    lines: list[BenchLine] = []
     with environment.around(given, home) as ground, whole(factory, ground, samples=True) as (place, children):
         for name, child in children.items():
             child.go([name] if name in EVERYONE else [])
-        watch = Watch(place, children)
+        watch = CpuWatch(place, children)
         watch.begin()
         http.pages_of(load, children[GATEWAY].port, lambda: children["notifier"].ask("told"))
         took = watch.end(0.0)
@@ -41,13 +41,13 @@ def pages(factory: Factory, given: Settings, home: Path) -> list[Line]:
     return lines
 
 
-def profile(factory: Factory, given: Settings, home: Path) -> list[Line]:
+def profile(factory: Factory, given: Settings, home: Path) -> list[BenchLine]:
     """The product sampled, and the statements of another round sent one after the other, with nobody beside them."""
     with environment.around(given, home) as ground:
-        return asyncio.run(_profile(Bench(factory, ground, EVENTS)))
+        return asyncio.run(_profile(DistributedBench(factory, ground, EVENTS)))
 
 
-async def _profile(work: Bench) -> list[Line]:
+async def _profile(work: DistributedBench) -> list[BenchLine]:
     await work.real(record=True)
     spent: dict[str, Spent] = {}
     took = await work.real(spent=spent)
@@ -60,7 +60,7 @@ async def _profile(work: Bench) -> list[Line]:
     return lines
 
 
-def _sampled(service: str, spent: Spent, whole: float) -> list[Line]:
+def _sampled(service: str, spent: Spent, whole: float) -> list[BenchLine]:
     ours: Counter[str] = Counter()
     libraries: Counter[str] = Counter()
     below: dict[str, Counter[str]] = {}
@@ -75,7 +75,9 @@ def _sampled(service: str, spent: Spent, whole: float) -> list[Line]:
     return lines
 
 
-async def _statements(place: Settings, service: str, units: Sequence[Recorded], work: Bench) -> list[Line]:
+async def _statements(
+    place: Settings, service: str, units: Sequence[Recorded], work: DistributedBench
+) -> list[BenchLine]:
     """Each unit as recorded, all of them one after the other on one connection, as seen by a bare client."""
     connection = await environment.connect(place, **work.session)
     begins = sorted({(unit.consumer, *place) for unit in units for place in unit.to})

@@ -36,7 +36,7 @@ class Recorded(NamedTuple):
     says: set[Place]
 
 
-class Record(NamedTuple):
+class RecordedUnit(NamedTuple):
     """All units of a process, in the order of their commits, and the publisher's statements by name."""
 
     units: list[Recorded]
@@ -68,14 +68,14 @@ def hands(units: Sequence[Recorded]) -> list[list[Recorded]]:
     return [[unit for unit in units if group & unit.to.keys()] for group in groups]
 
 
-def recorded(file: Path) -> Record:
+def recorded(file: Path) -> RecordedUnit:
     """What was recorded."""
     units: list[Recorded] = []
     with file.open("rb") as opened:
         while True:
             found = pickle.load(opened)  # noqa: S301  # written by ourselves a moment ago
             if isinstance(found, dict):
-                return Record(units, found)
+                return RecordedUnit(units, found)
             units.append(found)
 
 

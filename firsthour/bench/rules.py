@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from firsthour.bench.fixtures import buyer, cpu_seconds, reader
-from firsthour.bench.lines import Line, line
+from firsthour.bench.lines import BenchLine, line
 from firsthour.kernel.conditions.evaluation import compile_set, trace_set
 from schemas.conditions import Node, parse
 from schemas.events import Facts
@@ -18,7 +18,7 @@ _WORDS: Final = ("head", "vp", "director", "cto", "founder")
 _PLACES: Final = ("DE", "FR", "NL", "AT", "SE")
 
 
-def rules() -> list[Line]:
+def rules() -> list[BenchLine]:
     """CPU per event, for all fifty together."""
     nodes = conditions()
     facts = people(300)

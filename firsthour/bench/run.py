@@ -24,7 +24,7 @@ from firsthour.bench import distributed as bench_distributed
 from firsthour.bench import distributed_scale, environment, http, pipeline, rules, scale
 from firsthour.bench import profile as bench_profile
 from firsthour.bench.fixtures import Factory
-from firsthour.bench.lines import Line
+from firsthour.bench.lines import BenchLine
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.settings import Settings, SettingsError
@@ -39,21 +39,21 @@ class Measurement(NamedTuple):
 
     title: str
     seconds: float
-    measure: Callable[[Path], list[Line]]
+    measure: Callable[[Path], list[BenchLine]]
 
 
-class Result(msgspec.Struct, frozen=True):
+class BenchResult(msgspec.Struct, frozen=True):
     """What a run found, as written by `--json`."""
 
     version: str
     python: str
     platform: str
-    lines: list[Line]
+    lines: list[BenchLine]
     over: str = ""  # broker and database, where there are any
     cores: int = 0
 
     @property
-    def missed(self) -> list[Line]:
+    def missed(self) -> list[BenchLine]:
         return [line for line in self.lines if line.ok is False]
 
 
@@ -115,7 +115,7 @@ def profiled(factory: Factory, given: Settings) -> list[Measurement]:
     ]
 
 
-def _rules(home: Path) -> list[Line]:
+def _rules(home: Path) -> list[BenchLine]:
     return rules.rules()
 
 
@@ -155,7 +155,7 @@ def run(
         raise SettingsError((f"--only {only}: nothing is called so; there are: {', '.join(titles)}",))
     with tempfile.TemporaryDirectory(prefix="firsthour-bench-", dir=directory) as home:
         lines = _measure(todo, Path(home), screen)
-    result = Result(VERSION, platform.python_version(), platform.platform(), lines, over, os.cpu_count() or 0)
+    result = BenchResult(VERSION, platform.python_version(), platform.platform(), lines, over, os.cpu_count() or 0)
     screen.print(table(result))
     if json is not None:
         written = msgspec.json.format(msgspec.json.encode(result)).decode()
@@ -166,8 +166,8 @@ def run(
     return 1 if strict and result.missed else 0
 
 
-def _measure(todo: Sequence[Measurement], home: Path, screen: Console) -> list[Line]:
-    lines: list[Line] = []
+def _measure(todo: Sequence[Measurement], home: Path, screen: Console) -> list[BenchLine]:
+    lines: list[BenchLine] = []
     spawn = multiprocessing.get_context("spawn")
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with (
@@ -185,7 +185,7 @@ def _measure(todo: Sequence[Measurement], home: Path, screen: Console) -> list[L
     return lines
 
 
-def _watch(measured: Future[list[Line]], expected_seconds: float, advance: Callable[[float], None]) -> None:
+def _watch(measured: Future[list[BenchLine]], expected_seconds: float, advance: Callable[[float], None]) -> None:
     """Move the bar with time, up to what was expected."""
     clock = HostClock()
     start = last = clock.monotonic()
@@ -196,7 +196,7 @@ def _watch(measured: Future[list[Line]], expected_seconds: float, advance: Calla
         last = now
 
 
-def table(result: Result) -> Table:
+def table(result: BenchResult) -> Table:
     """For people."""
     parts = (
         f"FirstHour {result.version}",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from firsthour.bench.fixtures import Factory, Opened, caught_up, cpu_seconds, events, furnish, run
-from firsthour.bench.lines import Line, line, percentile
+from firsthour.bench.lines import BenchLine, line, percentile
 from firsthour.runtime.clock import HostClock
 
 FEW: Final = 10_000
@@ -32,7 +32,7 @@ PAGES_LEFT: Final = "SELECT count(*) FROM notifier_pages WHERE next_at IS NOT NU
 
 
 @dataclass
-class Place:
+class MeasuredSystem:
     """A system whose leads are known, fed by hand."""
 
     system: Opened
@@ -60,7 +60,7 @@ class Place:
                     busy = True
 
 
-def growth(factory: Factory, home: Path, many: int) -> list[Line]:
+def growth(factory: Factory, home: Path, many: int) -> list[BenchLine]:
     """Alternating between two systems, after both were filled through the product itself."""
     costs = run(_growth(factory, home, many))
     ratios = [large / small for small, large in costs]
@@ -75,7 +75,7 @@ def growth(factory: Factory, home: Path, many: int) -> list[Line]:
 async def _growth(factory: Factory, home: Path, many: int) -> list[tuple[float, float]]:
     places = []
     for name, leads in (("few", FEW), ("many", many)):
-        place = Place(await factory.open(furnish(home / name), only=("scoring", "router")))
+        place = MeasuredSystem(await factory.open(furnish(home / name), only=("scoring", "router")))
         await _fill(place, leads)
         places.append(place)
     few, lots = places
@@ -89,7 +89,7 @@ async def _growth(factory: Factory, home: Path, many: int) -> list[tuple[float, 
     return costs
 
 
-async def _fill(place: Place, leads: int) -> None:
+async def _fill(place: MeasuredSystem, leads: int) -> None:
     """Every event makes a lead: one of five asks for a demo, the others read something for the first time."""
     while place.leads < leads:
         rows = list(events(CHUNK, HostClock().real(), readers=None, first=place.events))
@@ -122,7 +122,7 @@ class Shifted:
         return business.total_seconds()
 
 
-def timers(factory: Factory, home: Path) -> list[Line]:
+def timers(factory: Factory, home: Path) -> list[BenchLine]:
     """Clocks started over the better part of an hour of business time, and their first pages sent; then their second rungs
     come due, a minute of them is watched. Lateness is from due to the committed page."""
     furnish(home, ladder=LADDER)

@@ -31,10 +31,10 @@ from firsthour.kernel import normalisation
 from firsthour.operations import administration, schema_export
 from firsthour.runtime.clock import Clock, SharedClock
 from firsthour.runtime.connectivity import connection_options, postgres
-from firsthour.runtime.connectivity.diagnosis import Trouble
+from firsthour.runtime.connectivity.diagnosis import Diagnosis
 from firsthour.runtime.eventlog import kafka_admin
-from firsthour.runtime.eventlog.dead_letters import bury_refused, retention_of
-from firsthour.runtime.eventlog.durable_append import Intake
+from firsthour.runtime.eventlog.dead_letters import dead_letter_refused, retention_of
+from firsthour.runtime.eventlog.durable_append import DurableAppend
 from firsthour.runtime.eventlog.kafka import KafkaLog, KafkaProducer
 from firsthour.runtime.eventlog.log import Place, Record, Row, partition_of
 from firsthour.runtime.eventlog.outbox import NOT_READY_AGE, WARNING_AGE
@@ -53,14 +53,14 @@ from firsthour.runtime.storage.config_versions import AppliedConfig
 from firsthour.runtime.storage.postgres import (
     AT_ONCE,
     READING_AT_ONCE,
-    Pool,
-    PostgresReads,
+    ConnectionPool,
+    PostgresReader,
     PostgresUnits,
     database_now,
     open_engine,
 )
 from firsthour.runtime.storage.private_files import write_private
-from firsthour.runtime.storage.reader import Reads
+from firsthour.runtime.storage.reader import Reader
 from firsthour.runtime.storage.retention import Housekeeping
 from firsthour.runtime.storage.sqlite import hold
 from firsthour.runtime.storage.unit import Lane, StorageError, Units
@@ -86,7 +86,7 @@ _log = structlog.get_logger(__name__)
 # --- who works on which partition ----------------------------------------------------------------------------------
 
 
-class Crew:
+class PartitionWorkers:
     """The workers of one service, on the partitions that are ours, while they are."""
 
     def __init__(
@@ -148,7 +148,7 @@ class CachedKeys:
 
     name = "runtime.keys"
 
-    def __init__(self, keys: auth.Keys, units: Units, reads: Reads, cache: Path | None) -> None:
+    def __init__(self, keys: auth.Keys, units: Units, reads: Reader, cache: Path | None) -> None:
         self._keys, self._units, self._reads = keys, units, reads
         self._cache = cache / KEYS_CACHE if cache is not None else None
         self._known: list[auth.Key] | None = None  # on the disk
@@ -197,12 +197,12 @@ class CachedKeys:
             await self.step()
 
 
-class Watch:
+class DatabaseMonitor:
     """Looks at the database each second: whether it is there, which configuration is in force, what time it is."""
 
     name = "runtime.watch"
 
-    def __init__(self, reads: Reads, config: AppliedConfig, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(self, reads: Reader, config: AppliedConfig, clock: Clock, telemetry: Telemetry) -> None:
         self._reads, self._config, self._clock, self._telemetry = reads, config, clock, telemetry
         self._set_at = -CLOCK_SECONDS
         self.database = "not looked at yet"
@@ -249,14 +249,14 @@ class Distributed:
     services: tuple[Service, ...]
     runners: dict[str, Runner]
     logs: list[KafkaLog]
-    crews: list[Crew]
+    crews: list[PartitionWorkers]
     keys: auth.Keys
     app: ASGIApp
     units: PostgresUnits
-    reads: PostgresReads
+    reads: PostgresReader
     publisher: Publisher
     producers: list[KafkaProducer]
-    intake: Intake | None = None
+    intake: DurableAppend | None = None
     spool: Spool | None = None
     lock: IO[str] | None = None
     stuck: asyncio.Event = field(default_factory=asyncio.Event)
@@ -343,9 +343,9 @@ async def open_distributed(
     url, arguments = connection_options.database(settings)
     ask = None if clock is not None else database_now
     name = f"firsthour {'+'.join(wanted)}".strip()
-    pool = Pool(url, arguments, size=sum(AT_ONCE.values()), application_name=name)
+    pool = ConnectionPool(url, arguments, size=sum(AT_ONCE.values()), application_name=name)
     units = PostgresUnits(pool, shared, config.of, partitions=settings.kafka_partitions, ask=ask)
-    reads = PostgresReads(open_engine(url, arguments, size=READING_AT_ONCE, application_name=f"{name} reads"))
+    reads = PostgresReader(open_engine(url, arguments, size=READING_AT_ONCE, application_name=f"{name} reads"))
     options, prefix, partitions = (
         connection_options.kafka_options(settings),
         settings.kafka_prefix,
@@ -360,7 +360,7 @@ async def open_distributed(
 
     sender, apart = (KafkaProducer(options, prefix, partitions, noted) for _ in range(2))
     producers = [sender, apart]
-    publishing = Pool(url, arguments, size=CONNECTIONS, application_name="firsthour publisher", **SESSION)
+    publishing = ConnectionPool(url, arguments, size=CONNECTIONS, application_name="firsthour publisher", **SESSION)
     everything = all_services(channels, None, settings.clock_skew_seconds)
     publisher = Publisher(
         publishing,
@@ -390,9 +390,9 @@ async def open_distributed(
         spool = Spool(home / "spool.db", settings.spool_bytes_max, shared)
         spool.start()
         producers.append(KafkaProducer(options, prefix, partitions, noted))
-        intake = Intake(producers[-1], spool, shared, bury=_burial(units, shared, settings))
+        intake = DurableAppend(producers[-1], spool, shared, bury=_burial(units, shared, settings))
         units.intake = intake.append
-    ends = Ends(logs, settings)
+    ends = EndsRefresher(logs, settings)
     resources = Resources(settings, shared, config, units, reads, ends, telemetry, wake)
     keys = auth.keys_of(settings, shared, config)
     chosen = tuple(service for service in everything if service.name in wanted)
@@ -401,7 +401,7 @@ async def open_distributed(
         for service in chosen
         for heard in _apart(service, fixed=fixed)
     ]
-    watch = Watch(reads, config, shared, telemetry)
+    watch = DatabaseMonitor(reads, config, shared, telemetry)
     ticks = [tick for service in chosen for tick in service.ticks]
     sweeps = [*housekeeping.sweeps(retention_of(settings), embedded=False), *(s for one in chosen for s in one.sweeps)]
     everyone: list[Runner] = [
@@ -411,7 +411,7 @@ async def open_distributed(
         *(Ticker(tick, units, shared) for tick in ticks),
         Housekeeping(sweeps, units),
         *(runner for service in chosen if service.runners for runner in service.runners(resources)),
-        Gauges(Workers(crews), reads, telemetry, queues=not {GATEWAY, "router"}.isdisjoint(wanted)),
+        Gauges(WorkerRunner(crews), reads, telemetry, queues=not {GATEWAY, "router"}.isdisjoint(wanted)),
     ]
     if intake is not None:
         everyone.append(intake)
@@ -448,7 +448,7 @@ def _burial(units: PostgresUnits, clock: Clock, settings: Settings) -> Callable[
     async def bury(row: Row, why: str) -> None:
         place = f"{row.topic}/{partition_of(row.key, settings.kafka_partitions)}"
         await units.run(
-            lambda unit: bury_refused(unit.connection, row, place, why, at=clock.real(), retention=retention)
+            lambda unit: dead_letter_refused(unit.connection, row, place, why, at=clock.real(), retention=retention)
         )
 
     return bury
@@ -476,7 +476,7 @@ def crew_of(
     options: Mapping[str, object],
     *,
     fixed: bool,
-) -> Crew:
+) -> PartitionWorkers:
     """The service's view of these topics in Kafka, added to `logs`, and its workers."""
     settings = resources.settings
 
@@ -497,7 +497,7 @@ def crew_of(
         """Records that nobody waits for share one unit."""
         return 1 if topic in service.gathers else AT_ONCE[Lane.BATCH]
 
-    crew = Crew(make, apart, spawn=not fixed)
+    crew = PartitionWorkers(make, apart, spawn=not fixed)
     log = KafkaLog(
         service.name,
         topics,
@@ -513,10 +513,10 @@ def crew_of(
     return crew
 
 
-class Workers:
+class WorkerRunner:
     """All workers of now, as a collection that changes."""
 
-    def __init__(self, crews: Sequence[Crew]) -> None:
+    def __init__(self, crews: Sequence[PartitionWorkers]) -> None:
         self._crews = crews
 
     def __iter__(self) -> Iterator[Worker]:
@@ -529,7 +529,7 @@ class Workers:
         return any(one is worker for worker in self)
 
 
-class Ends:
+class EndsRefresher:
     """Where each partition ends, as the brokers say: for those who ask about topics that nobody here reads."""
 
     begins = 1
@@ -558,7 +558,7 @@ async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
     """Before there is an application."""
 
 
-def _app(made: Distributed, wanted: Sequence[str], watch: Watch) -> ASGIApp:
+def _app(made: Distributed, wanted: Sequence[str], watch: DatabaseMonitor) -> ASGIApp:
     """The front of everything where the gateway runs; health and metrics alone elsewhere."""
     resources = made.resources
     front = GATEWAY in wanted
@@ -577,7 +577,7 @@ def _app(made: Distributed, wanted: Sequence[str], watch: Watch) -> ASGIApp:
     return Gateway(resources, made.keys, app) if front else app
 
 
-def _readiness(made: Distributed, wanted: Sequence[str], watch: Watch) -> Readiness:
+def _readiness(made: Distributed, wanted: Sequence[str], watch: DatabaseMonitor) -> Readiness:
     """A gateway is of use while Kafka or its spool accepts; the others while they have their place in the group and a
     database."""
     checks: dict[str, str] = {}
@@ -633,7 +633,7 @@ def _publishing(publisher: Publisher) -> tuple[str, list[str]]:
     return "ok" if age.waited < NOT_READY_AGE else str(age), warnings
 
 
-class Door:
+class StartupGate:
     """What answers from the first moment on: health and readiness, and 503 for the rest until there is something behind."""
 
     def __init__(self, keys: auth.Keys) -> None:
@@ -664,7 +664,7 @@ class Door:
             await self._waiting(scope, receive, send)
 
 
-async def troubles(settings: Settings) -> list[Trouble]:
+async def troubles(settings: Settings) -> list[Diagnosis]:
     """What keeps these services from working, as far as it can be seen from here."""
     found = [*await postgres.examine_database(settings), *await kafka_admin.examine(settings)]
     return [one for one in found if one.stops]

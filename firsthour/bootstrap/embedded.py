@@ -35,7 +35,7 @@ from firsthour.runtime.settings import CLOCK_SKEW_SECONDS, Settings, environ
 from firsthour.runtime.storage import installation
 from firsthour.runtime.storage import retention as housekeeping
 from firsthour.runtime.storage.migrate import migrate
-from firsthour.runtime.storage.reader import Reads, SqliteReads
+from firsthour.runtime.storage.reader import Reader, SqliteReader
 from firsthour.runtime.storage.retention import Housekeeping
 from firsthour.runtime.storage.sqlite import SqliteUnits, hold, reader_engine, writer_engine
 from firsthour.runtime.storage.unit import StorageError, Unit, Units
@@ -77,7 +77,7 @@ class System:
     keys: auth.Keys
     app: ASGIApp
     units: SqliteUnits
-    reads: SqliteReads
+    reads: SqliteReader
     lock: IO[str]
     workers: list[Worker] = field(default_factory=list)
 
@@ -121,12 +121,12 @@ async def keep_running(runner: Runner) -> None:
             await asyncio.sleep(1.0)
 
 
-class KeysKeeper:
+class KeyRefresher:
     """Keeps the keys in memory current and stores their last use."""
 
     name = "runtime.keys"
 
-    def __init__(self, keys: auth.Keys, units: Units, reads: Reads) -> None:
+    def __init__(self, keys: auth.Keys, units: Units, reads: Reader) -> None:
         self._keys, self._units, self._reads = keys, units, reads
 
     async def step(self) -> bool:
@@ -150,7 +150,9 @@ class Gauges:
 
     name = "runtime.gauges"
 
-    def __init__(self, workers: Collection[Worker], reads: Reads, telemetry: Telemetry, *, queues: bool = True) -> None:
+    def __init__(
+        self, workers: Collection[Worker], reads: Reader, telemetry: Telemetry, *, queues: bool = True
+    ) -> None:
         """`queues`: this process may read the router's tables."""
         self._workers, self._reads, self._telemetry, self._queues = workers, reads, telemetry, queues
 
@@ -174,7 +176,7 @@ class Gauges:
             await asyncio.sleep(GAUGES_SECONDS)
 
 
-class ConfigKeeper:
+class ConfigReloader:
     """Takes up the configuration files when they change; a bad file keeps the version in force."""
 
     name = "runtime.config"
@@ -218,7 +220,7 @@ class ConfigKeeper:
             await self.step()
 
 
-class WriterKeeper:
+class WriterMonitor:
     """Tries, after a commit failed, whether one is possible again, so that readiness is true while nobody writes."""
 
     name = "runtime.writer"
@@ -280,7 +282,7 @@ async def open_system(
 ) -> System:
     """Everything wired, nothing running yet. `lock` is the data directory's. `only`: these services (the bench's)."""
     file = settings.data_dir / "firsthour.db"
-    reads = SqliteReads(reader_engine(file))
+    reads = SqliteReader(reader_engine(file))
     units = SqliteUnits(writer_engine(file, pages_max=pages_max), clock, lambda: config.current)
     ends = await reads(lambda connection: {topic: log.end(connection, topic) for topic in topics.ALL})
     table = TableLog(reads, ends)
@@ -313,12 +315,12 @@ async def open_system(
     ]
     ticks = [tick for s in chosen for tick in s.ticks]
     sweeps = [*housekeeping.sweeps(retention, embedded=True), *(sweep for s in chosen for sweep in s.sweeps)]
-    keeper = KeysKeeper(keys, units, reads)
+    keeper = KeyRefresher(keys, units, reads)
     others: list[Runner] = [
         keeper,
         Gauges(workers, reads, telemetry),
-        ConfigKeeper(config, units, telemetry),
-        WriterKeeper(units),
+        ConfigReloader(config, units, telemetry),
+        WriterMonitor(units),
     ]
     beside = [runner for s in chosen if s.runners for runner in s.runners(resources)]
     tickers = [Ticker(tick, units, clock) for tick in ticks]

@@ -9,12 +9,12 @@ from typing import Final
 
 import structlog
 
-from firsthour.bootstrap.distributed import GATEWAY, Distributed, Door, open_distributed, troubles
+from firsthour.bootstrap.distributed import GATEWAY, Distributed, StartupGate, open_distributed, troubles
 from firsthour.bootstrap.embedded import paging_warnings
 from firsthour.runtime.clock import Clock, HostClock
 from firsthour.runtime.config import host_warnings, source_secrets
 from firsthour.runtime.http.connection import Limits
-from firsthour.runtime.http.server import Stop, listen, port_of, serve
+from firsthour.runtime.http.server import StopSignal, listen, port_of, serve
 from firsthour.runtime.observability.metrics_port import answering, listening
 from firsthour.runtime.settings import Settings, environ
 from firsthour.runtime.version import VERSION
@@ -41,7 +41,7 @@ class Process:
 
     async def run(self) -> int:
         """The exit code: 1 when it ended because it was of no use any more."""
-        stop = Stop()
+        stop = StopSignal()
         with (
             stop.on_signals(),
             contextlib.closing(listen(self.host, self.port)) as bound,
@@ -54,7 +54,7 @@ class Process:
                 )
 
             async with self._opened() as system:  # it takes long and waits for nothing: before anybody can connect
-                door = Door(system.keys)
+                door = StartupGate(system.keys)
                 answered = asyncio.Event()
                 life = asyncio.create_task(self._live(system, door, stop, answered))
                 try:
@@ -81,7 +81,7 @@ class Process:
             for channel in ways.values():
                 await channel.close()
 
-    async def _live(self, system: Distributed, door: Door, stop: Stop, answered: asyncio.Event) -> int:
+    async def _live(self, system: Distributed, door: StartupGate, stop: StopSignal, answered: asyncio.Event) -> int:
         """`answered`: the last request has been."""
         try:
             return await self._work(system, door, stop, answered)
@@ -89,7 +89,7 @@ class Process:
             stop.asked.set()
             await answered.wait()
 
-    async def _work(self, system: Distributed, door: Door, stop: Stop, answered: asyncio.Event) -> int:
+    async def _work(self, system: Distributed, door: StartupGate, stop: StopSignal, answered: asyncio.Event) -> int:
         if not await self._wait(system, door, stop):
             return 0
         if not self.warned(system):
@@ -128,7 +128,7 @@ class Process:
             _log.error("secret unusable", problem=str(error))
         return not secrets.errors
 
-    async def _wait(self, system: Distributed, door: Door, stop: Stop) -> bool:
+    async def _wait(self, system: Distributed, door: StartupGate, stop: StopSignal) -> bool:
         """Until everything that is needed is there; False when told to stop before. A gateway needs to know its
         configuration alone, which it finds on its own disk when it has been in force here before."""
         said: tuple[str, ...] = ()

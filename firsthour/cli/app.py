@@ -27,7 +27,7 @@ from firsthour.cli import apply, checks, dead_letters, keys, offline, running_se
 from firsthour.cli import config as cli_config
 from firsthour.cli.live_feed import Feed
 from firsthour.cli.offline import NothingHereError
-from firsthour.cli.running_server import Line, RefusedError, Running, SilentError
+from firsthour.cli.running_server import CommandRefusedError, Running, ServerLine, SilentError
 from firsthour.cli.startup_banner import KEY_FILE, Greeting, first_key, first_key_lives
 from firsthour.demo import config as demo_config
 from firsthour.demo import run as demo
@@ -37,10 +37,10 @@ from firsthour.runtime.clock import Clock, HostClock
 from firsthour.runtime.config import host_warnings, source_secrets
 from firsthour.runtime.config.reading import ConfigError, ConfigFiles
 from firsthour.runtime.connectivity import connection_options, postgres
-from firsthour.runtime.connectivity.diagnosis import TroubleError
+from firsthour.runtime.connectivity.diagnosis import UnreachableError
 from firsthour.runtime.eventlog.kafka import KafkaProducer
 from firsthour.runtime.http.connection import Limits
-from firsthour.runtime.http.server import PortTakenError, Stop, listen, port_of, run, serve
+from firsthour.runtime.http.server import PortTakenError, StopSignal, listen, port_of, run, serve
 from firsthour.runtime.observability import logging as loglines
 from firsthour.runtime.observability.metrics_port import answering, listening
 from firsthour.runtime.package_files import MissingFilesError
@@ -71,7 +71,7 @@ _ENDS: Final[Mapping[type[Exception], int]] = {
     SilentError: NO,
     DemoError: NO,
     StorageError: NO,
-    TroubleError: NO,
+    UnreachableError: NO,
     UnknownTablesError: NO,
 }
 _REMEDIES: Final[Mapping[int, str]] = {
@@ -106,7 +106,7 @@ def _unseen(message: Message) -> None:
 
 
 @contextlib.asynccontextmanager
-async def connect(data: Path | None, *, create: bool = False, configured: bool = False) -> AsyncIterator[Line]:
+async def connect(data: Path | None, *, create: bool = False, configured: bool = False) -> AsyncIterator[ServerLine]:
     """A line to the installation, for commands: to the process that serves it, else to its files."""
     known = settings.load(data_dir=data)
     ways = channels(known, HostClock(), InboxChannel(_unseen))
@@ -126,14 +126,14 @@ async def connect(data: Path | None, *, create: bool = False, configured: bool =
 
 
 @contextlib.asynccontextmanager
-async def _over_the_network(known: Settings, ways: Mapping[str, Channel]) -> AsyncIterator[Line]:
+async def _over_the_network(known: Settings, ways: Mapping[str, Channel]) -> AsyncIterator[ServerLine]:
     """A line to an installation past one machine: to its database and its topics, whoever else works there."""
     await postgres.ready(known)
     system = await open_distributed(known, (), ways)
     try:
         await system.runners["runtime.watch"].step()
         async with offline.client_of(system.resources, system.services, live=True) as client:
-            yield Line(client)
+            yield ServerLine(client)
     finally:
         await system.close()
 
@@ -160,7 +160,7 @@ class Up:
 
     async def run(self) -> int:
         """Serve until told to stop; the exit code."""
-        stop = Stop()
+        stop = StopSignal()
         with stop.on_signals():
             config = ConfigFiles(self.settings.config_dir)
             if unusable := source_secrets.examine(config.current, settings.environ()).errors:
@@ -194,7 +194,7 @@ class Up:
 
 
 @contextlib.asynccontextmanager
-async def _going(system: System, feed: Feed, stop: Stop, *, shown: bool) -> AsyncIterator[None]:
+async def _going(system: System, feed: Feed, stop: StopSignal, *, shown: bool) -> AsyncIterator[None]:
     """While inside, the system runs."""
     tasks = [asyncio.create_task(system.run())]
     if shown:
@@ -222,7 +222,7 @@ async def _going(system: System, feed: Feed, stop: Stop, *, shown: bool) -> Asyn
 class Serving:
     """What happens beside the answering of requests, once it began."""
 
-    def __init__(self, up: Up, system: System, me: Running, stop: Stop) -> None:
+    def __init__(self, up: Up, system: System, me: Running, stop: StopSignal) -> None:
         self._up, self._system, self._me, self._stop = up, system, me, stop
         self._demo: asyncio.Task[None] | None = None
 
@@ -336,7 +336,7 @@ def _up(
 # --- serve -------------------------------------------------------------------------------------------------------
 
 
-class Role(StrEnum):
+class ServiceName(StrEnum):
     """A service that a process can run."""
 
     GATEWAY = "gateway"
@@ -347,7 +347,7 @@ class Role(StrEnum):
 
 
 def _serve(
-    services: Annotated[list[Role], typer.Argument(help="One or several; gateway is the HTTP front of all.")],
+    services: Annotated[list[ServiceName], typer.Argument(help="One or several; gateway is the HTTP front of all.")],
     data: DataDir = None,
     config: ConfigDir = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one.")] = "127.0.0.1",
@@ -480,7 +480,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except AlreadyRunningError as held:
         complain([f"{held}; stop that one, or name another directory with --data"])
         sys.exit(NO)
-    except RefusedError as refused:
+    except CommandRefusedError as refused:
         complain(str(refused).splitlines())
         sys.exit(BAD_INPUT if refused.status in _REFUSED_INPUT else NO)
     except DBAPIError as broken:

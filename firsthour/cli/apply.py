@@ -13,13 +13,13 @@ from firsthour.runtime import settings
 from firsthour.runtime.clock import SharedClock
 from firsthour.runtime.config import reading
 from firsthour.runtime.config.reading import NAMES
-from firsthour.runtime.config.yaml_source import Problem, read
+from firsthour.runtime.config.yaml_source import ConfigProblem, read
 from firsthour.runtime.connectivity import connection_options, postgres
 from firsthour.runtime.eventlog import kafka_admin
 from firsthour.runtime.settings import Settings, SettingsError
 from firsthour.runtime.storage import config_versions, grants
 from firsthour.runtime.storage.migrate import migrate
-from firsthour.runtime.storage.postgres import Pool, PostgresUnits, database_now
+from firsthour.runtime.storage.postgres import ConnectionPool, PostgresUnits, database_now
 from firsthour.runtime.storage.sqlite import hold, writer_engine
 from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, print_json, run, say
 
@@ -104,11 +104,11 @@ async def prepare_database(known: Settings) -> bool:
 
 async def _apply(known: Settings, at: datetime | None) -> tuple[str, bool]:
     found = reading.load(known.config_dir)
-    texts = {name: text for name in NAMES if not isinstance(text := read(known.config_dir / name), Problem)}
+    texts = {name: text for name in NAMES if not isinstance(text := read(known.config_dir / name), ConfigProblem)}
     await postgres.ready(known)
     url, arguments = connection_options.database(known)
     clock = SharedClock()
-    pool = Pool(url, arguments, size=1)
+    pool = ConnectionPool(url, arguments, size=1)
     units = PostgresUnits(pool, clock, lambda *_: found, partitions=known.kafka_partitions, ask=database_now)
     effective = None if at is None else at.replace(tzinfo=at.tzinfo or clock.real().tzinfo)
     try:

@@ -9,14 +9,14 @@ from rich.text import Text
 
 from firsthour.cli import running_server
 from firsthour.cli.client_protocol import Connect
-from firsthour.cli.running_server import RefusedError, SilentError
+from firsthour.cli.running_server import CommandRefusedError, SilentError
 from firsthour.operations.doctor import checks
-from firsthour.operations.doctor.checks import DATABASE, Found
+from firsthour.operations.doctor.checks import DATABASE, Finding
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.http.server import PortTakenError, listen
 from firsthour.runtime.settings import Settings
-from firsthour.runtime.storage.reader import SqliteReads
+from firsthour.runtime.storage.reader import SqliteReader
 from firsthour.runtime.storage.sqlite import reader_engine
 from firsthour.runtime.terminal import NO, AsJson, ConfigDir, DataDir, err, out, print_json, run, say
 
@@ -97,7 +97,7 @@ def _tell_invariants(found: Answer) -> None:
         say(f"behind: {line}; see the log and /readyz", console, "yellow")
 
 
-def _tell_found(found: list[Found]) -> None:
+def _tell_found(found: list[Finding]) -> None:
     console = out()
     for one in found:
         console.print(
@@ -107,7 +107,7 @@ def _tell_found(found: list[Found]) -> None:
             say(f"{'':24}{one.remedy}", console, "dim")
 
 
-async def _examine(known: Settings, port: int) -> list[Found]:
+async def _examine(known: Settings, port: int) -> list[Finding]:
     """What the process that serves sees, where there is one: its settings count, not those of this shell."""
     serving = running_server.find(known.data_dir)
     if serving is None:
@@ -117,35 +117,35 @@ async def _examine(known: Settings, port: int) -> list[Found]:
         if state is None:
             what = f"process {serving.pid} does not answer at {serving.url}"
             remedy = "look at its log; end it, and start it again"
-            return [*await _from_here(known), Found("process", "wrong", what, remedy)]
+            return [*await _from_here(known), Finding("process", "wrong", what, remedy)]
         ready = _ready(state)
         try:
             answer = await line.ask("POST", "/v1/doctor")
-        except (RefusedError, SilentError) as refused:
-            return [ready, Found("doctor", "wrong", str(refused), "look at the log of the process")]
-        return [ready, *(Found(**one) for one in answer["items"])]
+        except (CommandRefusedError, SilentError) as refused:
+            return [ready, Finding("doctor", "wrong", str(refused), "look at the log of the process")]
+        return [ready, *(Finding(**one) for one in answer["items"])]
 
 
-async def _from_here(known: Settings) -> list[Found]:
+async def _from_here(known: Settings) -> list[Finding]:
     file = known.data_dir / DATABASE
     if not file.exists():
         return await checks.examine(known, HostClock(), None)
-    reads = SqliteReads(reader_engine(file))
+    reads = SqliteReader(reader_engine(file))
     with closing(reads):
         return await checks.examine(known, HostClock(), reads)
 
 
-def _port(port: int) -> Found:
+def _port(port: int) -> Finding:
     try:
         listen("127.0.0.1", port).close()
     except PortTakenError as taken:
-        return Found("process", "warning", f"not running, and {taken}", "")
-    return Found("process", "ok", f"not running; port {port} is free")
+        return Finding("process", "warning", f"not running, and {taken}", "")
+    return Finding("process", "ok", f"not running; port {port} is free")
 
 
-def _ready(state: Answer) -> Found:
+def _ready(state: Answer) -> Finding:
     wrong = [f"{name}: {said}" for name, said in state.get("checks", {}).items() if said != "ok"]
     if wrong:
-        return Found("process", "wrong", "; ".join(wrong), "look at the log of the process, then start it again")
+        return Finding("process", "wrong", "; ".join(wrong), "look at the log of the process, then start it again")
     warnings = "; ".join(state.get("warnings", ()))
-    return Found("process", "warning" if warnings else "ok", warnings or "serves, and is ready")
+    return Finding("process", "warning" if warnings else "ok", warnings or "serves, and is ready")

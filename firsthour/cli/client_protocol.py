@@ -4,7 +4,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
 
-from firsthour.cli.running_server import Line
+from firsthour.cli.running_server import ServerLine
 
 
 class Connect(Protocol):
@@ -15,4 +15,4 @@ class Connect(Protocol):
 
     def __call__(
         self, data: Path | None, *, create: bool = False, configured: bool = False
-    ) -> AbstractAsyncContextManager[Line]: ...
+    ) -> AbstractAsyncContextManager[ServerLine]: ...

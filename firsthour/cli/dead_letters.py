@@ -14,7 +14,7 @@ from firsthour.runtime.terminal import BAD_INPUT, AsJson, DataDir, fail, print_j
 Id = Annotated[str, typer.Argument(help="The letter's id, as in `deadletters list`.")]
 
 
-class State(StrEnum):
+class LetterState(StrEnum):
     """What became of a letter."""
 
     waiting = "waiting"
@@ -30,7 +30,7 @@ def app(connect: Connect) -> typer.Typer:
 
     @commands.command("list")
     def listing(
-        state: Annotated[State, typer.Option(help="Letters in this state.")] = State.waiting,
+        state: Annotated[LetterState, typer.Option(help="Letters in this state.")] = LetterState.waiting,
         limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many, the oldest first.")] = 100,
         cursor: Annotated[
             str | None, typer.Option(help="Go on after an earlier list: the cursor it ended with.")

@@ -23,7 +23,7 @@ from firsthour.runtime.processing.service import Resources, Service
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import installation
 from firsthour.runtime.storage.migrate import is_current, migrate
-from firsthour.runtime.storage.reader import SqliteReads
+from firsthour.runtime.storage.reader import SqliteReader
 from firsthour.runtime.storage.sqlite import SqliteUnits, hold, reader_engine, writer_engine
 from schemas import topics
 
@@ -81,7 +81,7 @@ async def opened(
     with hold(settings.data_dir):
         clock = prepare(settings.data_dir, create=create)
         file = settings.data_dir / DATABASE
-        reads = SqliteReads(reader_engine(file))
+        reads = SqliteReader(reader_engine(file))
         units = SqliteUnits(writer_engine(file), clock, lambda: config.current)
         units.start()
         try:

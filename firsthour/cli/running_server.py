@@ -29,7 +29,7 @@ class SilentError(Exception):
     """The process that serves took a command and gave no answer."""
 
 
-class RefusedError(Exception):
+class CommandRefusedError(Exception):
     """The installation answered a command with a problem."""
 
     def __init__(self, status: int, problem: dict[str, Any]) -> None:
@@ -95,7 +95,7 @@ Opened = Callable[[], AbstractAsyncContextManager[AsyncClient]]
 
 
 @asynccontextmanager
-async def connect(directory: Path, otherwise: Opened) -> AsyncIterator["Line"]:
+async def connect(directory: Path, otherwise: Opened) -> AsyncIterator["ServerLine"]:
     """A line to the installation: to the process that serves it, or to one opened for the moment."""
     serving = find(directory)
     if serving is not None:
@@ -104,11 +104,11 @@ async def connect(directory: Path, otherwise: Opened) -> AsyncIterator["Line"]:
                 yield line
                 return
     async with otherwise() as client:
-        yield Line(client)
+        yield ServerLine(client)
 
 
 @asynccontextmanager
-async def dial(serving: Running) -> AsyncIterator["Line"]:
+async def dial(serving: Running) -> AsyncIterator["ServerLine"]:
     """A line to this process, whether it answers or not."""
     async with AsyncClient(
         base_url=serving.url,
@@ -116,10 +116,10 @@ async def dial(serving: Running) -> AsyncIterator["Line"]:
         timeout=ANSWER_SECONDS,
         trust_env=False,  # a proxy knows nothing of this machine
     ) as client:
-        yield Line(client)
+        yield ServerLine(client)
 
 
-class Line:
+class ServerLine:
     """Commands, as requests."""
 
     def __init__(self, client: AsyncClient) -> None:
@@ -140,7 +140,7 @@ class Line:
             return None
 
     async def ask(self, method: str, path: str, *, body: Any = None, raw: bytes | None = None) -> dict[str, Any]:
-        """The answer. `body` is sent as JSON, `raw` as it is. Raises `RefusedError`, `SilentError`."""
+        """The answer. `body` is sent as JSON, `raw` as it is. Raises `CommandRefusedError`, `SilentError`."""
         headers = {"content-type": "application/json"} if body is not None else {}
         content = msgspec.json.encode(body) if body is not None else raw
         try:
@@ -149,7 +149,7 @@ class Line:
             raise SilentError(f"the running process gave no answer ({type(failed).__name__}); see its log") from failed
         if answer.is_success:
             return dict(answer.json())
-        raise RefusedError(answer.status_code, _object(answer))
+        raise CommandRefusedError(answer.status_code, _object(answer))
 
 
 def _object(answer: Response) -> dict[str, Any]:

@@ -113,7 +113,7 @@ REASONS: Final = ("no-time", "wrong-territory", "not-now", "no-budget")
 
 
 @dataclass(frozen=True)
-class Answer:
+class RepReply:
     """What a rep does about a lead, after so long; `reason` of a no."""
 
     act: Literal["touch", "reject", "nothing"]
@@ -121,20 +121,20 @@ class Answer:
     reason: str = ""
 
 
-def answer(chance: random.Random, rep: str, rung: int) -> Answer:
+def answer(chance: random.Random, rep: str, rung: int) -> RepReply:
     """What `rep` does about the page of that rung. Rungs above the first are reminders."""
     temper = TEMPERS.get(rep, USUAL)
     if rung > 0:
         heeds = chance.random() < temper.heeds_reminder
-        return Answer("touch", _minutes(chance, 1, 8)) if heeds else Answer("nothing")
+        return RepReply("touch", _minutes(chance, 1, 8)) if heeds else RepReply("nothing")
     kind = chance.choices(("prompt", "late", "never", "no"), (temper.prompt, temper.late, temper.never, temper.no))[0]
     if kind == "prompt":
-        return Answer("touch", _minutes(chance, 1, 9))
+        return RepReply("touch", _minutes(chance, 1, 9))
     if kind == "late":
-        return Answer("touch", _minutes(chance, 24, 95))
+        return RepReply("touch", _minutes(chance, 24, 95))
     if kind == "no":
-        return Answer("reject", _minutes(chance, 2, 7), chance.choice(REASONS))
-    return Answer("nothing")
+        return RepReply("reject", _minutes(chance, 2, 7), chance.choice(REASONS))
+    return RepReply("nothing")
 
 
 def talk(chance: random.Random) -> timedelta:

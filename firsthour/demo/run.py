@@ -15,12 +15,12 @@ from rich.console import Console
 from firsthour.demo import people
 from firsthour.demo.people import Visitor
 from firsthour.demo.screen import REDRAWN_PER_SECOND, Screen, footnote, table_of
-from firsthour.demo.story import HELD, Seen, Story, Tally
+from firsthour.demo.story import HELD, DemoStory, ObservedLead, Tally
 from firsthour.runtime.clock import Clock, new_id
 from firsthour.runtime.eventlog.log import EventLog
 from firsthour.runtime.http.client import AsyncClient, HTTPError, Response
 from firsthour.runtime.terminal import called, say
-from schemas.events import Event, LeadAssigned, PageSent, TouchRecorded
+from schemas.events import Event, LeadAssigned, PageSent, TouchApplied
 from schemas.team import Team
 from schemas.topics import PAGES, ROUTES
 
@@ -61,7 +61,7 @@ async def run(
         say(line, console)
     screen = Screen(console, team.reps, speed)
     try:
-        demo = Demo(used, key, clock, log, team, screen, random.Random(seed), length, stop or asyncio.Event())
+        demo = DemoRun(used, key, clock, log, team, screen, random.Random(seed), length, stop or asyncio.Event())
         tally = await demo.play()
     finally:
         screen.stop()
@@ -89,7 +89,7 @@ def start_your_own() -> Iterator[str]:
 
 
 @dataclass
-class Demo:
+class DemoRun:
     """One demo: who plays, and what was seen."""
 
     client: AsyncClient
@@ -105,7 +105,7 @@ class Demo:
     emails: dict[str, str] = field(default_factory=dict)  # of leads, by id
 
     def __post_init__(self) -> None:
-        self.story = Story({rep.id: rep.name for rep in self.team.reps}, self.screen.say)
+        self.story = DemoStory({rep.id: rep.name for rep in self.team.reps}, self.screen.say)
         self.screen.story = self.story
         self._tasks: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup
@@ -167,7 +167,7 @@ class Demo:
             self.emails[event.lead_id] = event.card.email
         elif isinstance(event, PageSent):
             self._begin(self._paged(event))
-        elif isinstance(event, TouchRecorded):
+        elif isinstance(event, TouchApplied):
             seen = self.story.leads.get(event.lead_id)
             if seen is not None and seen.won is None:
                 self._begin(self._work(seen))
@@ -193,7 +193,7 @@ class Demo:
         talked = self.chance.random() < 0.6
         await self._act(page.person, seen, "touch", {"channel": "phone", "answered": talked})
 
-    async def _work(self, seen: Seen) -> None:
+    async def _work(self, seen: ObservedLead) -> None:
         """After the first call: busy for a while, then a deal, or nothing."""
         waited = seen.waited or timedelta(0)
         won = self.chance.random() < people.odds(waited)
@@ -206,7 +206,7 @@ class Demo:
             return
         seen.won = won
 
-    async def _act(self, rep: str, seen: Seen, act: str, body: dict[str, Any] | None = None) -> bool:
+    async def _act(self, rep: str, seen: ObservedLead, act: str, body: dict[str, Any] | None = None) -> bool:
         """Whether it was applied: the lead may have gone elsewhere meanwhile."""
         answer = await self._post(f"/v1/leads/{seen.id}/{act}", self.keys.get(rep, self.key), body)
         if answer.status_code in (401, 422) or answer.status_code >= 500:

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from firsthour.demo.people import HOUR, ODDS
-from firsthour.demo.story import Story, Tally
+from firsthour.demo.story import DemoStory, Tally
 from schemas.team import Rep
 from services.notifier.text import clean
 
@@ -33,7 +33,7 @@ class Screen:
         self._reps, self._speed = reps, speed
         self._said: deque[Text] = deque(maxlen=200)
         self._live: Live | None = None
-        self.story: Story | None = None
+        self.story: DemoStory | None = None
 
     def say(self, at: datetime, style: str, words: str) -> None:
         """Something happened."""

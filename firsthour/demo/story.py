@@ -10,15 +10,15 @@ from schemas.events import (
     Event,
     LeadAccepted,
     LeadAssigned,
-    LeadMoved,
+    LeadEvent,
     LeadQualified,
     LeadQueued,
     LeadRecycled,
     LeadReleased,
+    LeadStatusChanged,
     PageSent,
     PromiseMissed,
-    Routed,
-    TouchRecorded,
+    TouchApplied,
 )
 
 HELD = ("assigned", "accepted", "working")
@@ -27,7 +27,7 @@ Tell = Callable[[datetime, str, str], None]
 
 
 @dataclass
-class Seen:
+class ObservedLead:
     """A lead that was handed over."""
 
     id: str
@@ -73,12 +73,12 @@ class Tally:
 
 
 @dataclass
-class Story:
+class DemoStory:
     """Grows by `hear`. `names` of reps by id."""
 
     names: dict[str, str]
     tell: Tell
-    leads: dict[str, Seen] = field(default_factory=dict)
+    leads: dict[str, ObservedLead] = field(default_factory=dict)
 
     def hear(self, event: Event) -> None:
         """Take in one record, and tell it."""
@@ -86,15 +86,15 @@ class Story:
             title = (event.title or event.lead_id[-6:]).partition(", ")[0]  # the person; a line has 40 characters
             seen = self.leads.get(event.lead_id)
             if seen is None:
-                self.leads[event.lead_id] = Seen(event.lead_id, title, event.submit_at)
-        elif isinstance(event, Routed):
+                self.leads[event.lead_id] = ObservedLead(event.lead_id, title, event.submit_at)
+        elif isinstance(event, LeadEvent):
             self._routed(event)
         elif isinstance(event, PageSent):
             self._paged(event)
         elif isinstance(event, PromiseMissed) and event.lead_id in self.leads:
             self.tell(event.at, "bold red", f"nobody was in touch with {self._title(event.lead_id)} within the hour")
 
-    def _routed(self, event: Routed) -> None:
+    def _routed(self, event: LeadEvent) -> None:
         seen = self.leads.get(event.lead_id)
         if seen is None:
             return
@@ -113,7 +113,7 @@ class Story:
             self.tell(event.at, "magenta", f"{self.name(event.rep)} {said} {seen.title}")
         elif isinstance(event, LeadAccepted):
             self.tell(event.at, "cyan", f"{self.name(event.rep)} accepts {seen.title}")
-        elif isinstance(event, TouchRecorded):
+        elif isinstance(event, TouchApplied):
             self._touched(seen, event)
         elif isinstance(event, LeadRecycled):
             seen.owner = None
@@ -121,10 +121,10 @@ class Story:
                 self.tell(
                     event.at, "magenta", f"{self.name(event.rep)} says {event.reason}: {seen.title} back to Marketing"
                 )
-        elif isinstance(event, LeadMoved) and event.status == "opportunity":
+        elif isinstance(event, LeadStatusChanged) and event.status == "opportunity":
             self.tell(event.at, "bold green", f"{seen.title} is a real opportunity")
 
-    def _touched(self, seen: Seen, event: TouchRecorded) -> None:
+    def _touched(self, seen: ObservedLead, event: TouchApplied) -> None:
         if seen.touched_at is not None:
             return
         seen.touched_at, seen.touched_by = event.touched_at, event.rep or seen.owner
@@ -159,7 +159,7 @@ class Story:
         waits = [seen.waited for seen in self.leads.values() if seen.touched_by == rep]
         return [waited / timedelta(minutes=1) for waited in waits if waited is not None]
 
-    def running(self, now: datetime) -> list[Seen]:
+    def running(self, now: datetime) -> list[ObservedLead]:
         """Leads nobody was in touch with yet and still should be, the one with the least time left first."""
         untouched = [
             seen for seen in self.leads.values() if seen.touched_at is None and seen.status in (*HELD, "qualified")
@@ -187,6 +187,6 @@ class Story:
         )
 
 
-def _decided(leads: Iterable[Seen]) -> tuple[int, int]:
+def _decided(leads: Iterable[ObservedLead]) -> tuple[int, int]:
     known = [seen.won for seen in leads if seen.won is not None]
     return len(known), sum(known)

@@ -19,10 +19,10 @@ from firsthour.runtime.eventlog import dead_letters, outbox
 from firsthour.runtime.http import auth, idempotency, page_cursors
 from firsthour.runtime.http.auth import Key, Keys, Principal, needs
 from firsthour.runtime.http.idempotency import Once, idempotent
-from firsthour.runtime.http.problem import Fault, Problem
+from firsthour.runtime.http.problem import FieldFault, Problem
 from firsthour.runtime.processing.service import Resources, Service
 from firsthour.runtime.storage.unit import Unit
-from schemas.http import Body, KeyCreated, Moment, Name
+from schemas.http import KeyCreated, Moment, Name, RequestModel
 from schemas.sources import ApiSource
 
 Admin = Annotated[Principal, Depends(needs("admin"))]
@@ -44,7 +44,7 @@ KeyName = Annotated[
 ]
 
 
-class KeyBody(Body):
+class KeyBody(RequestModel):
     """A key to be made."""
 
     role: Literal["ingest", "marketing", "sales", "manager", "admin"]
@@ -111,7 +111,10 @@ def _checked(body: KeyBody, resources: Resources) -> None:
     if body.rep is not None and body.rep not in (team := resources.config.current.team.rep_by_id):
         known = ", ".join(list(team)[:20])
         raise Problem(
-            422, "Unknown rep", f"There is no rep {body.rep!r}.", [Fault(pointer="#/rep", detail=f"known are: {known}")]
+            422,
+            "Unknown rep",
+            f"There is no rep {body.rep!r}.",
+            [FieldFault(pointer="#/rep", detail=f"known are: {known}")],
         )
     if body.source is not None:
         _check_source(body, body.source, resources)
@@ -120,7 +123,7 @@ def _checked(body: KeyBody, resources: Resources) -> None:
             422,
             "In the past",
             "`expires_at` must lie ahead.",
-            [Fault(pointer="#/expires_at", detail="lies in the past")],
+            [FieldFault(pointer="#/expires_at", detail="lies in the past")],
         )
 
 
@@ -132,10 +135,10 @@ def _check_source(body: KeyBody, source: str, resources: Resources) -> None:
         detail = f"is no `kind: api` source of sources.yaml; known are: {', '.join(known[:20]) or 'none'}"
     else:
         return
-    raise Problem(422, "Unknown source", f"`source` {detail}.", [Fault(pointer="#/source", detail=detail)])
+    raise Problem(422, "Unknown source", f"`source` {detail}.", [FieldFault(pointer="#/source", detail=detail)])
 
 
-def _create(unit: Unit, body: KeyBody, once: Once, made: dict[str, str]) -> idempotency.Answer:
+def _create(unit: Unit, body: KeyBody, once: Once, made: dict[str, str]) -> idempotency.StoredAnswer:
     def work() -> tuple[int, bytes]:
         made["id"], made["key"] = auth.create(
             unit.connection,

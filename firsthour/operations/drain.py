@@ -8,7 +8,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from firsthour.runtime.connectivity.diagnosis import TroubleError
+from firsthour.runtime.connectivity.diagnosis import UnreachableError
 from firsthour.runtime.connectivity.kafka import MovedError
 from firsthour.runtime.eventlog import kafka_admin
 from firsthour.runtime.eventlog.log import cursors, log
@@ -102,7 +102,7 @@ class _Ends:
         while True:
             try:
                 found = await kafka_admin.ends(self.resources.settings)
-            except TroubleError as refused:
+            except UnreachableError as refused:
                 self.trouble = str(refused)
             except MovedError:
                 self.trouble = "partitions change their leader"

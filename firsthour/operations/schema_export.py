@@ -18,13 +18,13 @@ from firsthour.runtime.http.problem import Problem
 from schemas import topics
 from schemas.agreement import Agreement
 from schemas.envelope import MAJOR, dataschema
-from schemas.events import OURS, OUTSIDE_TYPES, Event, Happened
+from schemas.events import OURS, OUTSIDE_TYPES, Event, ExternalEvent
 from schemas.sources import Sources
 from schemas.team import Team
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FILES: dict[str, type[BaseModel]] = {"agreement": Agreement, "team": Team, "sources": Sources}
-SHAPES: tuple[type[Event], ...] = (Happened, *OURS)
+SHAPES: tuple[type[Event], ...] = (ExternalEvent, *OURS)
 _HERE = Path(__file__).resolve().parents[2] / "schemas"
 
 
@@ -34,7 +34,7 @@ def events_schema() -> dict[str, Any]:
     for shape in SHAPES:
         said = components[shape.__name__]
         said["x-topic"] = shape.TOPIC
-        said["x-types"] = [*OUTSIDE_TYPES, "custom.*"] if shape is Happened else [shape.TYPE]
+        said["x-types"] = [*OUTSIDE_TYPES, "custom.*"] if shape is ExternalEvent else [shape.TYPE]
     return {
         "$schema": DIALECT,
         "$id": f"urn:firsthour:events:{MAJOR}",
@@ -86,9 +86,9 @@ def _said_on(shape: type[Event], topic: str) -> bool:
 
 
 def _message(shape: type[Event]) -> dict[str, Any]:
-    types = [*OUTSIDE_TYPES] if shape is Happened else [shape.TYPE]
+    types = [*OUTSIDE_TYPES] if shape is ExternalEvent else [shape.TYPE]
     return {
-        "name": shape.TYPE if shape is not Happened else "outside event",
+        "name": shape.TYPE if shape is not ExternalEvent else "outside event",
         "summary": (shape.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " "),
         "contentType": "application/cloudevents+json",
         "payload": {
@@ -98,7 +98,7 @@ def _message(shape: type[Event]) -> dict[str, Any]:
                 "specversion": {"const": "1.0"},
                 "id": {"type": "string"},
                 "source": {"type": "string"},
-                "type": {"type": "string"} if shape is Happened else {"const": shape.TYPE},
+                "type": {"type": "string"} if shape is ExternalEvent else {"const": shape.TYPE},
                 "time": {"type": "string", "format": "date-time"},
                 "datacontenttype": {"const": "application/json"},
                 "dataschema": {"type": "string", "examples": [dataschema(types[0])]},

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
-from schemas.http import Answer, Fault
+from schemas.http import ProblemItem, ResponseModel
 from services.gateway import shapes
 
 _TEXT: Final = {"type": "string", "minLength": 1}
@@ -25,7 +25,7 @@ _FORM_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-class Accepted(Answer):
+class Accepted(ResponseModel):
     """Kept durably. `ids` are your own where you gave them.
 
     The other members are there when items of a webhook's list could not be mapped: how many were taken and how many
@@ -36,7 +36,7 @@ class Accepted(Answer):
     taken: int | None = None
     kept: int | None = None
     dead_letters: list[str] | None = None
-    errors: list[Fault] | None = None
+    errors: list[ProblemItem] | None = None
 
 
 def router(resources: Resources) -> APIRouter:

@@ -29,12 +29,12 @@ from firsthour.runtime.storage.unit import StorageError, Unit
 from services.gateway import bodies, ingest, pages, replies, senders
 from services.gateway.domain import cloudevents, forms
 from services.gateway.domain.forms import Form
-from services.gateway.domain.mapping import Understood
+from services.gateway.domain.mapping import ParsedEvent
 from services.gateway.domain.values import UnmappableError
 from services.gateway.ingest import EVENTS_PATH, FORMS_PATH, HOOKS_PATH, BadItem
 from services.gateway.reading import body_of
 from services.gateway.replies import Reply
-from services.gateway.sources import Hook, Places, places_of
+from services.gateway.sources import SourceIndex, WebhookEndpoint, source_index
 
 T = TypeVar("T")
 Headers = Mapping[bytes, bytes]
@@ -58,7 +58,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class Asked:
+class IncomingRequest:
     """A request, read whole. `extra` goes into the answer's headers, whatever the answer is."""
 
     path: str
@@ -68,7 +68,7 @@ class Asked:
     address: str = ""
 
 
-Answering = Callable[["Gateway", Asked], Awaitable[Reply]]
+Answering = Callable[["Gateway", IncomingRequest], Awaitable[Reply]]
 
 
 class Gateway:
@@ -85,7 +85,7 @@ class Gateway:
         self._boot, self._count = new_id(), count(1)  # of which ids of requests are made, which need not be random
         self._accepted_of: dict[str, Counter] = {}
         self._config: Config | None = None
-        self._places = Places({}, {})
+        self._places = SourceIndex({}, {})
         self._secrets: tuple[tuple[int, ...] | None, ...] = ()
         self._looked_at = self._clock.monotonic()
 
@@ -105,12 +105,12 @@ class Gateway:
         return None
 
     @property
-    def places(self) -> Places:
+    def places(self) -> SourceIndex:
         """Made ready once for each configuration, and again when a secret file appears or changes."""
         config = self._resources.config.current
         if config is not self._config or self._secrets_changed(config):
             self._secrets = source_secrets.stamps(config)  # before the files are read: a later change shows
-            self._places, self._config = places_of(config, environ()), config
+            self._places, self._config = source_index(config, environ()), config
             for hook in self._places.hooks.values():
                 if hook.trouble:
                     _log.error("source cannot be verified", source=hook.id, problem=hook.trouble)
@@ -127,7 +127,7 @@ class Gateway:
     async def _serve(self, scope: Scope, receive: Receive, send: Send, route: str, answering: Answering) -> None:
         start = self._clock.monotonic()
         client = scope.get("client")
-        asked = Asked(scope["path"], dict(scope["headers"]), b"", {}, client[0] if client else "")
+        asked = IncomingRequest(scope["path"], dict(scope["headers"]), b"", {}, client[0] if client else "")
         request_id = request_id_of(scope) if b"x-request-id" in asked.headers else f"{self._boot}-{next(self._count)}"
         try:
             asked.body = await self._read(scope, receive, asked, route)
@@ -146,7 +146,7 @@ class Gateway:
         await send({"type": "http.response.body", "body": reply.body})
         self._telemetry.answered(scope["method"], route, reply.status, self._clock.monotonic() - start)
 
-    async def _read(self, scope: Scope, receive: Receive, asked: Asked, route: str) -> bytes:
+    async def _read(self, scope: Scope, receive: Receive, asked: IncomingRequest, route: str) -> bytes:
         """The body. Raises `Problem`; the page whose form was too large or too slow may read that it was."""
         try:
             return await _body(scope, receive, asked.headers)
@@ -158,7 +158,7 @@ class Gateway:
 
     # --- the three roads -------------------------------------------------------------------------------------------
 
-    async def _events(self, asked: Asked) -> Reply:
+    async def _events(self, asked: IncomingRequest) -> Reply:
         who = self._principal(asked)
         _refuse_encoded(asked.headers)
         media, options = bodies.content_type(asked.headers.get(b"content-type", b""))
@@ -181,7 +181,7 @@ class Gateway:
         print_ = idempotency.fingerprint(media.encode(), body)
         return await self._keep_once(who.name, found, rows, f"{who.id} POST {EVENTS_PATH}", key, print_, asked.extra)
 
-    async def _form(self, asked: Asked) -> Reply:
+    async def _form(self, asked: IncomingRequest) -> Reply:
         form = self._form_at(asked)
         header = asked.headers.get(b"content-type", b"")
         media, options = bodies.content_type(header)
@@ -212,7 +212,7 @@ class Gateway:
             raise ingest.refusal_of(wrong, letter) from None
         return replies.sent_on(asked.headers, form, fields, media, reply)
 
-    async def _hook(self, asked: Asked) -> Reply:
+    async def _hook(self, asked: IncomingRequest) -> Reply:
         id = asked.path.removeprefix(HOOKS_PATH)
         hook = self.places.hooks.get(id)
         if hook is None:
@@ -242,7 +242,7 @@ class Gateway:
             return await self._keep_apart(hook, asked.path, found, rows, bad)
         return await self._keep(hook.id, found, rows)
 
-    async def _preflight(self, asked: Asked) -> Reply:
+    async def _preflight(self, asked: IncomingRequest) -> Reply:
         self._form_at(asked)
         asked.extra[b"access-control-allow-methods"] = b"POST"
         asked.extra[b"access-control-allow-headers"] = b"Content-Type, Idempotency-Key, X-Request-Id"
@@ -251,10 +251,10 @@ class Gateway:
 
     # --- who asks --------------------------------------------------------------------------------------------------
 
-    def _principal(self, asked: Asked) -> Principal:
+    def _principal(self, asked: IncomingRequest) -> Principal:
         return self._keys.identify(asked.headers.get(b"authorization", b"").decode("latin-1"), asked.address)
 
-    def _form_at(self, asked: Asked) -> Form:
+    def _form_at(self, asked: IncomingRequest) -> Form:
         """The form of this path, for whom the request may come from."""
         form = self.places.forms.get(asked.path.removeprefix(FORMS_PATH))
         if form is None:
@@ -274,7 +274,7 @@ class Gateway:
             asked.extra[b"access-control-expose-headers"] = _SHOWN_TO_PAGES
         return form
 
-    def _verify(self, hook: Hook, asked: Asked) -> None:
+    def _verify(self, hook: WebhookEndpoint, asked: IncomingRequest) -> None:
         if hook.preset is not None:
             raise Problem(
                 503,
@@ -304,14 +304,14 @@ class Gateway:
 
     # --- keeping ---------------------------------------------------------------------------------------------------
 
-    async def _keep(self, source: str, found: list[Understood], rows: list[Row]) -> Reply:
+    async def _keep(self, source: str, found: list[ParsedEvent], rows: list[Row]) -> Reply:
         """Durable when this returns."""
         if found:
             await self._units.append(rows)
             self._counted(source, found)
         return replies.accepted([one.sent_id for one in found])
 
-    def _counted(self, source: str, found: Sequence[Understood]) -> None:
+    def _counted(self, source: str, found: Sequence[ParsedEvent]) -> None:
         counter = self._accepted_of.get(source)
         if counter is None:
             counter = self._accepted_of[source] = self._telemetry.events_accepted.labels(source)
@@ -321,11 +321,11 @@ class Gateway:
                 self._telemetry.event_flags.labels(flag).inc()
 
     async def _keep_once(
-        self, source: str, found: list[Understood], rows: list[Row], scope: str, key: str, print_: str, extra: Extra
+        self, source: str, found: list[ParsedEvent], rows: list[Row], scope: str, key: str, print_: str, extra: Extra
     ) -> Reply:
         """As `_keep`, in one unit with the answer, which is given again when the request comes again."""
 
-        def work(unit: Unit) -> idempotency.Answer:
+        def work(unit: Unit) -> idempotency.StoredAnswer:
             def keep() -> tuple[int, bytes]:
                 unit.rows.extend(rows)
                 return 202, replies.accepted([one.sent_id for one in found]).body
@@ -343,7 +343,7 @@ class Gateway:
         return Reply(answer.status, answer.body)
 
     async def _keep_apart(
-        self, hook: Hook, path: str, found: list[Understood], rows: list[Row], bad: list[BadItem]
+        self, hook: WebhookEndpoint, path: str, found: list[ParsedEvent], rows: list[Row], bad: list[BadItem]
     ) -> Reply:
         """Keep the events, and each bad item as a dead letter: those beyond `APART_MAX` share the last one."""
 
@@ -373,12 +373,12 @@ class Gateway:
         self._telemetry.dead_letter("gateway")
         return letter
 
-    async def _bury_form(self, asked: Asked, form: Form, wrong: UnmappableError | Problem, id: str) -> str:
+    async def _bury_form(self, asked: IncomingRequest, form: Form, wrong: UnmappableError | Problem, id: str) -> str:
         """Keep a refused form: a person may wait for an answer. The content type is kept whole: it holds the boundary."""
         media = asked.headers.get(b"content-type", b"").decode("latin-1")
         return await self._bury(asked.path, form.source, media, asked.body, wrong, id)
 
-    async def _bury_robot(self, asked: Asked, form: Form, id: str) -> None:
+    async def _bury_robot(self, asked: IncomingRequest, form: Form, id: str) -> None:
         """Kept, because now and then a person's browser fills every field it sees."""
         media = asked.headers.get(b"content-type", b"").decode("latin-1")  # whole: it holds the boundary
         work = ingest.burial(

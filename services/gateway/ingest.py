@@ -14,7 +14,7 @@ from firsthour.runtime.eventlog import dead_letters
 from firsthour.runtime.eventlog.dead_letters import DeadLetter, Retention
 from firsthour.runtime.eventlog.log import Row
 from firsthour.runtime.http import idempotency
-from firsthour.runtime.http.problem import Fault, Problem
+from firsthour.runtime.http.problem import FieldFault, Problem
 from firsthour.runtime.storage.unit import Unit
 from firsthour.runtime.version import VERSION
 from schemas.envelope import RECORD_BYTES_MAX, RecordTooLargeError, encode
@@ -24,9 +24,9 @@ from schemas.topics import EVENTS
 from services.gateway import bodies, senders
 from services.gateway.domain import cloudevents, forms, hooks
 from services.gateway.domain.forms import Form
-from services.gateway.domain.mapping import Understood, understand
+from services.gateway.domain.mapping import ParsedEvent, understand
 from services.gateway.domain.values import Json, UnmappableError
-from services.gateway.sources import Hook, Places, places_of
+from services.gateway.sources import SourceIndex, WebhookEndpoint, source_index
 
 EVENTS_PATH: Final = "/v1/events"
 FORMS_PATH: Final = "/v1/forms/"
@@ -41,7 +41,7 @@ _KEPT: Final = " The body is kept: it can be corrected and retried."
 EVENT_MEDIA: Final = f"{bodies.JSON}, {cloudevents.STRUCTURED}, {cloudevents.BATCH}"
 
 
-def rows(understood: Sequence[Understood]) -> list[Row]:
+def rows(understood: Sequence[ParsedEvent]) -> list[Row]:
     """What is appended to the log. Raises `UnmappableError` 413 for an event that is larger than a record may be."""
     made = []
     for one in understood:
@@ -66,7 +66,7 @@ def events(
     *,
     key: str,
     now: datetime,
-) -> list[Understood] | Iterator[Understood]:
+) -> list[ParsedEvent] | Iterator[ParsedEvent]:
     """The events of a request, those of a list one by one, under the API key named `key`. `attributes`: those of a binary CloudEvent.
 
     Raises `UnmappableError`; `Problem` 415 for a body of another type.
@@ -88,7 +88,7 @@ def events(
     raise UnmappableError("#", f"is not {wanted}", "see `/docs` for the shape of an event")
 
 
-def _event(sent: Json, where: str, key: str, now: datetime, altered: bool) -> Understood:
+def _event(sent: Json, where: str, key: str, now: datetime, altered: bool) -> ParsedEvent:
     if type(sent) is not dict:
         raise UnmappableError(where, "is not an object", "see `/docs` for the shape of an event")
     if "specversion" in sent:
@@ -122,7 +122,7 @@ def form_post(
     now: datetime,
     altered: bool,
     received: datetime,
-) -> Understood:
+) -> ParsedEvent:
     """The submitted form. Raises `UnmappableError`. `received` is in real time.
 
     Many a page sends the same hidden `id` for everybody and for ever, so an event is the same one as before only if all
@@ -136,7 +136,7 @@ def form_post(
 # --- /hooks/{source} -------------------------------------------------------------------------------------------------
 
 
-def delivery_of(hook: Hook, headers: Mapping[bytes, bytes], body: bytes) -> str:
+def delivery_of(hook: WebhookEndpoint, headers: Mapping[bytes, bytes], body: bytes) -> str:
     """What stays the same when the sender tries again: its delivery id, else the body itself."""
     if hook.standard:
         return headers.get(b"webhook-id", b"").decode("latin-1")
@@ -152,7 +152,7 @@ class BadItem(NamedTuple):
 
 
 def hook_items(
-    hook: Hook,
+    hook: WebhookEndpoint,
     body: bytes,
     options: bodies.Options,
     team: Team,
@@ -160,7 +160,7 @@ def hook_items(
     delivery: str,
     now: datetime,
     again: bool = False,
-) -> Iterator[list[Understood] | BadItem]:
+) -> Iterator[list[ParsedEvent] | BadItem]:
     """The events of each item of a verified body. Raises `UnmappableError` for a body that is not JSON.
 
     `again`: an operator retries it, and answers for its age.
@@ -185,8 +185,8 @@ def hook_items(
 
 
 def _hook_event(
-    hook: Hook, sent: Mapping[str, Json], team: Team, now: datetime, altered: bool, where: str, again: bool
-) -> Understood:
+    hook: WebhookEndpoint, sent: Mapping[str, Json], team: Team, now: datetime, altered: bool, where: str, again: bool
+) -> ParsedEvent:
     scope = f"hook:{hook.id}\n{sent.get('type')}"
     made = understand(sent, origin=hook.id, scope=scope, now=now, altered=altered, where=where)
     if not hook.timed and not again and now - made.at > UNTIMED_MAX:
@@ -210,7 +210,7 @@ def replay(unit: Unit, letter: DeadLetter, body: bytes | None = None) -> list[st
     Whoever sent it was authenticated then. What it says happens as of when it was received. In the unit: the rows, and
     the letter's new state. Raises `Problem`: 422 when it still cannot be understood, 409 when its source is gone.
     """
-    places = places_of(unit.config, {})  # no secret is needed: the signature was checked then
+    places = source_index(unit.config, {})  # no secret is needed: the signature was checked then
     try:
         corrected = letter.body if body is None else body
         found = _again(letter, places, corrected, unit.config.team, received_at(unit, letter.at))
@@ -221,7 +221,7 @@ def replay(unit: Unit, letter: DeadLetter, body: bytes | None = None) -> list[st
     return [one.sent_id for one in found]
 
 
-def _again(letter: DeadLetter, places: Places, body: bytes, team: Team, now: datetime) -> list[Understood]:
+def _again(letter: DeadLetter, places: SourceIndex, body: bytes, team: Team, now: datetime) -> list[ParsedEvent]:
     path, _, fragment = letter.origin.partition("#")
     id = unquote(fragment)
     media, options = bodies.content_type(letter.content_type.encode("latin-1", "replace"))
@@ -237,7 +237,7 @@ def _again(letter: DeadLetter, places: Places, body: bytes, team: Team, now: dat
         return [made]
     if path.startswith(HOOKS_PATH) and (hook := places.hooks.get(path.removeprefix(HOOKS_PATH))):
         delivery = id or sha256(letter.body).hexdigest()[:32]
-        found: list[Understood] = []
+        found: list[ParsedEvent] = []
         for item in hook_items(hook, body, options, team, delivery=delivery, now=now, again=True):
             if isinstance(item, BadItem):
                 raise item.wrong.anew()
@@ -248,7 +248,7 @@ def _again(letter: DeadLetter, places: Places, body: bytes, team: Team, now: dat
     )
 
 
-def _again_by(touch: Understood, rep: str, team: Team) -> Understood:
+def _again_by(touch: ParsedEvent, rep: str, team: Team) -> ParsedEvent:
     """A touch of a dead letter, as it would have counted then. `rep`: whose key sent it; empty for other keys."""
     return senders.by_rep(touch, rep) if rep else senders.by_known_rep(touch, team)
 
@@ -284,7 +284,7 @@ def refusal_of(wrong: UnmappableError | Problem, dead_letter: str | None) -> Pro
     return wrong
 
 
-def fault_of(wrong: UnmappableError) -> Fault:
+def fault_of(wrong: UnmappableError) -> FieldFault:
     """The place and the mistake."""
     return {"pointer": wrong.pointer, "detail": f"{wrong.what}; {wrong.remedy}"}
 
@@ -323,7 +323,7 @@ def burial(
     """Work for a unit: keep what could not be understood; its id."""
 
     def work(unit: Unit) -> str:
-        return dead_letters.bury(
+        return dead_letters.dead_letter(
             unit.connection,
             at=unit.clock.real(),
             consumer=dead_letters.GATEWAY,

@@ -7,7 +7,7 @@ import msgspec
 import structlog
 
 from firsthour.runtime.http.middleware import as_problem
-from firsthour.runtime.http.problem import Fault, Problem, problem_response
+from firsthour.runtime.http.problem import FieldFault, Problem, problem_response
 from firsthour.runtime.storage.unit import StorageError
 from services.gateway import bodies, pages
 from services.gateway.domain.forms import Form
@@ -34,7 +34,7 @@ def accepted(ids: list[str]) -> Reply:
     return Reply(202, _to_json({"ids": ids}))
 
 
-def taken_in_part(ids: list[str], letters: list[str], kept: int, faults: Sequence[Fault]) -> Reply:
+def taken_in_part(ids: list[str], letters: list[str], kept: int, faults: Sequence[FieldFault]) -> Reply:
     """Of a list, `kept` bad items went into dead letters."""
     members = {"ids": ids, "taken": len(ids), "kept": kept, "dead_letters": letters, "errors": faults[:FAULTS_MAX]}
     return Reply(202, _to_json(members))

@@ -14,7 +14,7 @@ from firsthour.runtime.http.problem import Problem
 from schemas.events import FLAG_REP, Facts, Value
 from schemas.sources import DEAL, MARKETING_TYPES, TOUCH, may_send
 from schemas.team import Team
-from services.gateway.domain.mapping import Understood
+from services.gateway.domain.mapping import ParsedEvent
 from services.gateway.domain.values import UnmappableError
 
 _MARKETING: Final = frozenset(MARKETING_TYPES)
@@ -47,7 +47,7 @@ def types_of_key(who: Principal, sources: Mapping[str, Types]) -> Types:
     return ROLE_TYPES[who.role]
 
 
-def permitted(found: list[Understood], who: Principal, sources: Mapping[str, Types], team: Team) -> list[Understood]:
+def permitted(found: list[ParsedEvent], who: Principal, sources: Mapping[str, Types], team: Team) -> list[ParsedEvent]:
     """Return the events of a request under this key, each touch for the rep it counts for. Raises `Problem` 403."""
     types = types_of_key(who, sources)
     for index, one in enumerate(found):
@@ -72,7 +72,7 @@ def _forbidden(who: Principal, type: str, pointer: str) -> Problem:
     )
 
 
-def check_source(one: Understood, source: str, types: Types, where: str) -> None:
+def check_source(one: ParsedEvent, source: str, types: Types, where: str) -> None:
     """Raises `UnmappableError` when this source may not send the event at `where`."""
     if not may_send(types, one.type):
         raise UnmappableError(
@@ -83,7 +83,7 @@ def check_source(one: Understood, source: str, types: Types, where: str) -> None
         )
 
 
-def by_known_rep(one: Understood, team: Team) -> Understood:
+def by_known_rep(one: ParsedEvent, team: Team) -> ParsedEvent:
     """A touch without a rep that is not in the team: it counts, for the owner's promise, and the name is dropped."""
     fields = one.happened.fields
     unknown = {
@@ -102,7 +102,7 @@ def _written(name: str, value: Value) -> str:
     return str(value).lower() if name == "rep_email" else str(value)
 
 
-def _by_key(one: Understood, who: Principal, team: Team) -> Understood:
+def _by_key(one: ParsedEvent, who: Principal, team: Team) -> ParsedEvent:
     """A touch as it counts: by the rep of the key. A manager may name another rep, and so may a key without a rep."""
     fields = one.happened.fields
     named = "rep" in fields or "rep_email" in fields
@@ -111,7 +111,7 @@ def _by_key(one: Understood, who: Principal, team: Team) -> Understood:
     return by_rep(one, who.rep)
 
 
-def by_rep(one: Understood, rep: str) -> Understood:
+def by_rep(one: ParsedEvent, rep: str) -> ParsedEvent:
     """A touch that counts as this rep's, whatever name it carries."""
     others = {name: value for name, value in one.happened.fields.items() if name != "rep_email"}
     return _with(one, {**others, "rep": rep}, one.happened.flags)
@@ -122,5 +122,5 @@ def speaks_for(who: Principal) -> str:
     return "" if who.rep is None or who.allows("manager") else who.rep
 
 
-def _with(one: Understood, fields: Facts, flags: Sequence[str]) -> Understood:
+def _with(one: ParsedEvent, fields: Facts, flags: Sequence[str]) -> ParsedEvent:
     return replace(one, happened=replace(one.happened, fields=fields, flags=tuple(flags)))

@@ -7,7 +7,7 @@ from firsthour.kernel.config import Config
 from firsthour.runtime.config import source_secrets
 from firsthour.runtime.config.source_secrets import SecretMissingError, UnusableSecretError, resolve
 from firsthour.runtime.http import signatures
-from firsthour.runtime.http.signatures import HmacSignature, Signature
+from firsthour.runtime.http.signatures import HmacSignature, WebhookSignature
 from schemas.sources import ApiSource, FormSource, Hmac, PresetSource, Secret, StandardWebhooks, WebhookSource
 from services.gateway.domain import hooks
 from services.gateway.domain.forms import Form
@@ -15,11 +15,11 @@ from services.gateway.senders import Types
 
 
 @dataclass(frozen=True)
-class Hook:
+class WebhookEndpoint:
     """A sender of webhooks. `trouble`: why it cannot be verified now. `timed`: the signature says when it was sent."""
 
     id: str
-    signature: Signature | None = None
+    signature: WebhookSignature | None = None
     standard: bool = False
     entries: tuple[hooks.Entry, ...] = ()
     preset: str | None = None
@@ -29,18 +29,18 @@ class Hook:
 
 
 @dataclass(frozen=True)
-class Places:
+class SourceIndex:
     """Where requests may go: forms by form id, hooks by source id. `keys`: the types that keys of a source may send."""
 
     forms: Mapping[str, Form]
-    hooks: Mapping[str, Hook]
+    hooks: Mapping[str, WebhookEndpoint]
     keys: Mapping[str, Types] = field(default_factory=dict)
 
 
-def places_of(config: Config, environ: Mapping[str, str]) -> Places:
+def source_index(config: Config, environ: Mapping[str, str]) -> SourceIndex:
     """The places of this configuration."""
     forms: dict[str, Form] = {}
-    found: dict[str, Hook] = {}
+    found: dict[str, WebhookEndpoint] = {}
     keys: dict[str, Types] = {}
     for source in config.sources.sources:
         match source:
@@ -53,11 +53,11 @@ def places_of(config: Config, environ: Mapping[str, str]) -> Places:
             case ApiSource():
                 keys[source.id] = frozenset(source.types)
             case PresetSource():
-                found[source.id] = Hook(source.id, preset=source.preset)
-    return Places(forms, found, keys)
+                found[source.id] = WebhookEndpoint(source.id, preset=source.preset)
+    return SourceIndex(forms, found, keys)
 
 
-def _hook(source: WebhookSource, resolved: Callable[[Secret], str]) -> Hook:
+def _hook(source: WebhookSource, resolved: Callable[[Secret], str]) -> WebhookEndpoint:
     standard = isinstance(source.verify, StandardWebhooks)
     entries = tuple(hooks.compiled(mapping) for mapping in source.events)
     secrets, trouble = [], ""
@@ -70,12 +70,12 @@ def _hook(source: WebhookSource, resolved: Callable[[Secret], str]) -> Hook:
         else:
             secrets.append(found)
     if not secrets:
-        return Hook(source.id, None, standard, entries, trouble=trouble, types=source.sends)
+        return WebhookEndpoint(source.id, None, standard, entries, trouble=trouble, types=source.sends)
     made = _signature(source.verify, tuple(secrets))
-    return Hook(source.id, made, standard, entries, timed=source.verify.is_timed, types=source.sends)
+    return WebhookEndpoint(source.id, made, standard, entries, timed=source.verify.is_timed, types=source.sends)
 
 
-def _signature(scheme: StandardWebhooks | Hmac, secrets: tuple[str, ...]) -> Signature:
+def _signature(scheme: StandardWebhooks | Hmac, secrets: tuple[str, ...]) -> WebhookSignature:
     if isinstance(scheme, StandardWebhooks):
         return signatures.standard(secrets, scheme.tolerance)
     return HmacSignature(

@@ -12,8 +12,8 @@ from firsthour.runtime.http import page_cursors
 from firsthour.runtime.http.auth import Principal, needs
 from firsthour.runtime.processing.service import Resources
 from services.notifier import store
-from services.notifier.claims import Desk, message
-from services.notifier.domain.clock import Clock, Terms
+from services.notifier.claims import NotifierContext, message
+from services.notifier.domain.clock import ResponseClock, Terms
 from services.notifier.domain.page import Page
 from services.notifier.text import words
 
@@ -49,13 +49,13 @@ def _listing(
 ) -> dict[str, Any]:
     found = store.listed(connection, lead, before, limit + 1)
     clocks = store.find_clocks(connection, {page.lead_id for page, _ in found})
-    terms = Desk(()).terms(config)
+    terms = NotifierContext(()).terms(config)
     items = [_item(page, clocks.get(page.lead_id), terms) for page, _ in found[:limit]]
     last = found[limit - 1] if len(found) > limit else None
     return {"items": items, "next": f"{last[1]}-{last[0].id}" if last else None}
 
 
-def _item(page: Page, clock: Clock | None, terms: Terms) -> dict[str, Any]:
+def _item(page: Page, clock: ResponseClock | None, terms: Terms) -> dict[str, Any]:
     return {
         "id": page.id,
         "lead": page.lead_id,
@@ -73,5 +73,5 @@ def _item(page: Page, clock: Clock | None, terms: Terms) -> dict[str, Any]:
     }
 
 
-def _text(page: Page, clock: Clock | None, terms: Terms, written_at: datetime) -> str | None:
+def _text(page: Page, clock: ResponseClock | None, terms: Terms, written_at: datetime) -> str | None:
     return words(message(page, clock, terms, written_at, None)).subject if clock else None

@@ -15,8 +15,8 @@ from schemas.events import PageFailed, PageSent
 from services.notifier import store
 from services.notifier.channels.base import GiveUp, Message, Outcome, Sent, TryAgain, Unusable
 from services.notifier.domain import page as paging
-from services.notifier.domain.clock import Clock, Standing, Terms, objection, settled
-from services.notifier.domain.health import Health
+from services.notifier.domain.clock import Availability, ResponseClock, Terms, objection, settled
+from services.notifier.domain.health import ChannelHealth
 from services.notifier.domain.page import TO_OWNER, Pace, Page, page_id
 from services.notifier.store import Attempt
 
@@ -37,7 +37,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Done:
+class Delivered:
     """How a claimed page went. `at` in business, `real` in real time."""
 
     claim: Claim
@@ -70,12 +70,12 @@ def _unheard(outcome: str) -> None:
 
 
 @dataclass
-class Desk:
+class NotifierContext:
     """What a unit of the notifier needs to know of the process around it. The delivery takes its place behind it."""
 
     channels: tuple[str, ...]
     public_url: str | None = None
-    health: Health = field(default_factory=Health)
+    health: ChannelHealth = field(default_factory=ChannelHealth)
     pace: Pace = field(default_factory=Pace)
     room: Callable[[], int] = _no_room  # how many pages may be claimed for sending at once
     hand: Callable[[Sequence[Claim]], None] = _hand_back  # called on the loop, after the commit
@@ -88,7 +88,7 @@ class Desk:
 
 
 def claim_new(
-    unit: Unit, pages: Sequence[Page], clocks: MutableMapping[str, Clock], terms: Terms, desk: Desk
+    unit: Unit, pages: Sequence[Page], clocks: MutableMapping[str, ResponseClock], terms: Terms, desk: NotifierContext
 ) -> tuple[list[Page], list[Claim]]:
     """New pages as they are to be stored: claimed in the unit that made them, as far as there is room, which saves the
     first page of an assignment a unit. Their clocks are locked by this unit already, and changed here where a page is not
@@ -113,7 +113,7 @@ def claim_new(
     return list(stored.values()), claims
 
 
-def claim(unit: Unit, desk: Desk, limit: int) -> Claimed:
+def claim(unit: Unit, desk: NotifierContext, limit: int) -> Claimed:
     """Up to `limit` due pages, claimed. As many statements, however many there are."""
     real = unit.clock.real()
     waiting = store.peek(unit, limit)
@@ -143,9 +143,9 @@ def claim(unit: Unit, desk: Desk, limit: int) -> Claimed:
     return Claimed(tuple(claims), more=True, stalled=stalled and not claims)
 
 
-def _settle(unit: Unit, clocks: Mapping[str, Clock], pages: Iterable[Page], terms: Terms) -> None:
+def _settle(unit: Unit, clocks: Mapping[str, ResponseClock], pages: Iterable[Page], terms: Terms) -> None:
     """Tell these locked clocks what became of pages of theirs."""
-    changed: dict[str, Clock] = {}
+    changed: dict[str, ResponseClock] = {}
     for page in pages:
         clock = changed.get(page.lead_id) or clocks.get(page.lead_id)
         if clock is not None and (after := settled(clock, page, terms, unit.now)) is not clock:
@@ -157,7 +157,13 @@ def _settle(unit: Unit, clocks: Mapping[str, Clock], pages: Iterable[Page], term
 
 
 def _claim(
-    page: Page, clock: Clock | None, terms: Terms, standing: Standing | None, desk: Desk, now: datetime, real: datetime
+    page: Page,
+    clock: ResponseClock | None,
+    terms: Terms,
+    standing: Availability | None,
+    desk: NotifierContext,
+    now: datetime,
+    real: datetime,
 ) -> Page:
     why = objection(page, clock, terms, standing, now)
     if why is not None:
@@ -191,7 +197,9 @@ def _waits_for(page: Page, known: Iterable[str], terms: Terms) -> str:
     return f"{', '.join(missing)} is not set up here; see `firsthour doctor`"
 
 
-def record(unit: Unit, done: Sequence[Done], jitter: Callable[[], float], desk: Desk) -> datetime | None:
+def record(
+    unit: Unit, done: Sequence[Delivered], jitter: Callable[[], float], desk: NotifierContext
+) -> datetime | None:
     """Store what became of claimed pages; when the soonest of them is to be tried again (real time). A clock learns that
     its rung was told, or that no channel takes the page for its person.
 
@@ -221,7 +229,7 @@ def record(unit: Unit, done: Sequence[Done], jitter: Callable[[], float], desk: 
     return min((page.next_at for page in changed if page.next_at is not None), default=None)
 
 
-def _after(page: Page, one: Done, jitter: float, real: datetime, up: set[str], of: int) -> Page:
+def _after(page: Page, one: Delivered, jitter: float, real: datetime, up: set[str], of: int) -> Page:
     match one.outcome:
         case Sent(provider_id):
             return paging.accepted(page, provider_id, one.at)
@@ -251,7 +259,7 @@ def outcome_name(outcome: Outcome) -> str:
             return "unusable"
 
 
-def _attempt(one: Done) -> Attempt:
+def _attempt(one: Delivered) -> Attempt:
     outcome = one.outcome
     detail = outcome.provider_id if isinstance(outcome, Sent) else outcome.why
     return _tried(one.claim.page, one.real, outcome_name(outcome), paging.storable(detail))
@@ -261,7 +269,7 @@ def _tried(page: Page, real: datetime, outcome: str, detail: str) -> Attempt:
     return Attempt(page.id, min(page.deliveries, ATTEMPTS_KEPT_MAX), page.channel, real, outcome, detail)
 
 
-def _sent(page: Page, one: Done) -> PageSent:
+def _sent(page: Page, one: Delivered) -> PageSent:
     return PageSent(
         page_id=page.id,
         lead_id=page.lead_id,
@@ -287,7 +295,7 @@ def _failed(page: Page, now: datetime) -> PageFailed:
     )
 
 
-def message(page: Page, clock: Clock, terms: Terms, written_at: datetime, public_url: str | None) -> Message:
+def message(page: Page, clock: ResponseClock, terms: Terms, written_at: datetime, public_url: str | None) -> Message:
     """What the page says, as of `written_at` (business time)."""
     reps = terms.team.rep_by_id
     person = reps.get(page.person)

@@ -16,7 +16,17 @@ from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.unit import Lane, StorageError
 from services.notifier import channel_warnings
 from services.notifier.channels.base import TIMEOUT_SECONDS, Channel, Outcome, Sent, TryAgain, Unusable
-from services.notifier.claims import DELIVERY, Claim, Claimed, Desk, Done, claim, hurry, outcome_name, record
+from services.notifier.claims import (
+    DELIVERY,
+    Claim,
+    Claimed,
+    Delivered,
+    NotifierContext,
+    claim,
+    hurry,
+    outcome_name,
+    record,
+)
 from services.notifier.domain.health import Answer
 
 CLAIMED_AT_ONCE = 64
@@ -40,14 +50,14 @@ class Delivery:
         self,
         resources: Resources,
         channels: Mapping[str, Channel],
-        desk: Desk,
+        desk: NotifierContext,
         jitter: Callable[[], float] = random.random,  # spreads retries, guards nothing
     ) -> None:
         self._resources = resources
         self._channels = channels
         self._desk = desk
         self._sending: set[asyncio.Task[None]] = set()
-        self._done: list[Done] = []
+        self._done: list[Delivered] = []
         self._news = asyncio.Event()  # something was recorded, claimed elsewhere, or finished
         self._asked = True  # somebody added a page
         self._look_at = 0.0  # monotonic: when a page may be due without anybody asking
@@ -143,7 +153,7 @@ class Delivery:
         outcome = await self._outcome(one)
         clock = self._resources.clock
         self._note(one, outcome)
-        self._done.append(Done(one, outcome, clock.business(), clock.real()))
+        self._done.append(Delivered(one, outcome, clock.business(), clock.real()))
         self._news.set()
 
     async def _outcome(self, one: Claim) -> Outcome:
@@ -220,7 +230,7 @@ class Delivery:
             self._tell(one)
         return True
 
-    def _tell(self, one: Done) -> None:
+    def _tell(self, one: Delivered) -> None:
         telemetry, page = self._resources.telemetry, one.claim.page
         telemetry.page(page.channel, outcome_name(one.outcome))
         if isinstance(one.outcome, Sent):

@@ -6,21 +6,23 @@ from functools import partial
 
 from firsthour.runtime.eventlog.log import Record
 from firsthour.runtime.storage.unit import Unit
-from schemas.events import ActionAsked, PromiseKept, PromiseMissed, RepChanged, Routed
+from schemas.events import ActionRequested, LeadEvent, PromiseKept, PromiseMissed, RepAvailabilityChanged
 from services.notifier import store
-from services.notifier.claims import DELIVERY, Desk, claim_new
-from services.notifier.domain.clock import Batch, Cancel, Clock, Terms, fire, hear
+from services.notifier.claims import DELIVERY, NotifierContext, claim_new
+from services.notifier.domain.clock import Batch, Cancel, ResponseClock, Terms, fire, hear
 from services.notifier.domain.page import Page, cancelled
 
 CLOCKS_AT_ONCE = 200
 
 
-def hear_routes(batch: Sequence[Record], unit: Unit, desk: Desk) -> None:
+def hear_routes(batch: Sequence[Record], unit: Unit, desk: NotifierContext) -> None:
     """Move the clocks of these leads. Rungs that are due at once fire in this very unit, so that the first page leaves
     within milliseconds of the assignment."""
-    routed = [event for record in batch if isinstance(event := record.event, Routed)]
+    routed = [event for record in batch if isinstance(event := record.event, LeadEvent)]
     before = store.lock_clocks(unit, {event.lead_id for event in routed})
-    store.save_reps(unit, _newest([event for record in batch if isinstance(event := record.event, RepChanged)]))
+    store.save_reps(
+        unit, _newest([event for record in batch if isinstance(event := record.event, RepAvailabilityChanged)])
+    )
     terms, now, gathered = desk.terms(unit.config), unit.now, Batch()
     for event in routed:
         gathered.take(hear(gathered.changed.get(event.lead_id) or before.get(event.lead_id), event, terms, now))
@@ -30,7 +32,7 @@ def hear_routes(batch: Sequence[Record], unit: Unit, desk: Desk) -> None:
     _store(unit, gathered, before, terms, desk)
 
 
-def fire_due(unit: Unit, desk: Desk) -> datetime | None:
+def fire_due(unit: Unit, desk: NotifierContext) -> datetime | None:
     """Fire what is due, soonest first; when the next clock is due."""
     due = store.due_clocks(unit, unit.clock.business(), CLOCKS_AT_ONCE)
     now, gathered = unit.now, Batch()
@@ -45,14 +47,16 @@ def fire_due(unit: Unit, desk: Desk) -> datetime | None:
     return min(filter(None, [*theirs, store.next_due(unit, now)]), default=None)
 
 
-def _store(unit: Unit, gathered: Batch, before: Mapping[str, Clock], terms: Terms, desk: Desk) -> None:
+def _store(
+    unit: Unit, gathered: Batch, before: Mapping[str, ResponseClock], terms: Terms, desk: NotifierContext
+) -> None:
     pages, claims = claim_new(unit, gathered.pages, gathered.changed, terms, desk)
     pages = [_unless_cancelled(page, gathered.cancels) for page in pages]
     store.save_clocks(unit, gathered.changed.values())
     store.add_pages(unit, pages)
     store.cancel_pages(unit, gathered.cancels)
     for event in gathered.said:
-        unit.emit(event, key=event.lead_id, id=event.action_id if isinstance(event, ActionAsked) else None)
+        unit.emit(event, key=event.lead_id, id=event.action_id if isinstance(event, ActionRequested) else None)
     if claims:
         unit.after.append(partial(desk.hand, claims))
     if any(page.state == "pending" for page in pages):
@@ -66,7 +70,7 @@ def _unless_cancelled(page: Page, cancels: Sequence[Cancel]) -> Page:
     return page if why is None else cancelled(page, why)
 
 
-def _count(gathered: Batch, before: Mapping[str, Clock], desk: Desk) -> None:
+def _count(gathered: Batch, before: Mapping[str, ResponseClock], desk: NotifierContext) -> None:
     """Tell the metrics which clocks ended."""
     for event in gathered.said:
         if isinstance(event, PromiseMissed):
@@ -78,8 +82,8 @@ def _count(gathered: Batch, before: Mapping[str, Clock], desk: Desk) -> None:
             desk.ended("cancelled")
 
 
-def _newest(changes: Sequence[RepChanged]) -> list[RepChanged]:
-    latest: dict[str, RepChanged] = {}
+def _newest(changes: Sequence[RepAvailabilityChanged]) -> list[RepAvailabilityChanged]:
+    latest: dict[str, RepAvailabilityChanged] = {}
     for change in changes:
         before = latest.get(change.rep)
         if before is None or (change.version, change.at) >= (before.version, before.at):

@@ -7,7 +7,7 @@ from firsthour.runtime.processing.service import Resources, Runner, Service, Tic
 from schemas.topics import ROUTES
 from services.notifier.api import router
 from services.notifier.channels.base import Channel
-from services.notifier.claims import CLOCKS, Desk
+from services.notifier.claims import CLOCKS, NotifierContext
 from services.notifier.delivery import Delivery
 from services.notifier.handlers import fire_due, hear_routes
 
@@ -15,7 +15,7 @@ from services.notifier.handlers import fire_due, hear_routes
 def service(channels: Mapping[str, Channel], public_url: str | None) -> Service:
     """Hears what the router decided, keeps the response clocks, and pages over `channels` (by the names that the
     agreement's `by:` uses). `public_url` is the base of the links in pages; None: no links."""
-    desk = Desk(tuple(channels), public_url)
+    desk = NotifierContext(tuple(channels), public_url)
 
     def runners(resources: Resources) -> Sequence[Runner]:
         return [Delivery(resources, channels, desk)]

@@ -12,8 +12,8 @@ from sqlalchemy.engine import Connection, Row
 from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
-from schemas.events import LeadCard, RepChanged
-from services.notifier.domain.clock import Cancel, Clock, Standing
+from schemas.events import LeadCard, RepAvailabilityChanged
+from services.notifier.domain.clock import Availability, Cancel, ResponseClock
 from services.notifier.domain.ladder import read, written
 from services.notifier.domain.page import TO_OWNER, Page
 
@@ -122,7 +122,7 @@ _ADD_PAGES = statements.Sql(
 )
 
 
-def _before_new(f: statements.Flavour) -> Any:
+def _before_new(f: statements.SqlDialect) -> Any:
     """Which pages are there already, and who is here: two questions in one round trip. Rows of the first say no state."""
     number = sa.cast(sa.null(), statements.Integer)
     there = sa.select(pages.c.id, sa.cast(sa.null(), sa.Text), number, number.label("version"))
@@ -201,7 +201,7 @@ _HURRY = statements.Sql(
 _ADD_ATTEMPTS = statements.Sql(lambda f: f.upsert(attempts, ["page_id", "n"]))
 
 
-def _save_reps(flavour: statements.Flavour) -> Any:
+def _save_reps(flavour: statements.SqlDialect) -> Any:
     insert = flavour.insert(reps).values({c.name: sa.bindparam(c.name) for c in reps.columns})
     return insert.on_conflict_do_update(
         index_elements=["rep"],
@@ -248,7 +248,7 @@ _card = msgspec.json.Decoder(LeadCard).decode
 _channels = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
-class Waiting(NamedTuple):
+class WaitingPage(NamedTuple):
     """A page that somebody must look at, and when (real time)."""
 
     id: str
@@ -270,13 +270,13 @@ class Attempt(NamedTuple):
 # --- clocks ------------------------------------------------------------------------------------------------------
 
 
-def lock_clocks(unit: Unit, leads: Collection[str]) -> dict[str, Clock]:
+def lock_clocks(unit: Unit, leads: Collection[str]) -> dict[str, ResponseClock]:
     """The clocks of these leads, locked; none for a lead that never was handed over."""
     rows = unit.lock(_LOCK_CLOCKS, leads=sorted(leads))
     return {row.lead_id: _clock(row) for row in rows}
 
 
-def due_clocks(unit: Unit, now: datetime, limit: int) -> list[Clock]:
+def due_clocks(unit: Unit, now: datetime, limit: int) -> list[ResponseClock]:
     """Clocks that are due, soonest first, locked; those that somebody else holds are left to them."""
     return [_clock(row) for row in unit.lock(_DUE_CLOCKS, now=micros(now), limit=limit)]
 
@@ -287,13 +287,13 @@ def next_due(unit: Unit, now: datetime) -> datetime | None:
     return _moment(row[0]) if row else None
 
 
-def save_clocks(unit: Unit, changed: Iterable[Clock]) -> None:
+def save_clocks(unit: Unit, changed: Iterable[ResponseClock]) -> None:
     """Store these clocks, at the unit's end."""
     rows = [_clock_row(clock) for clock in sorted(changed, key=attrgetter("lead_id"))]
     unit.store(_SAVE_CLOCKS.work(unit.connection, rows))
 
 
-def find_clocks(connection: Connection, leads: Collection[str]) -> dict[str, Clock]:
+def find_clocks(connection: Connection, leads: Collection[str]) -> dict[str, ResponseClock]:
     """The clocks of these leads, to look at."""
     return {row.lead_id: _clock(row) for row in _SOME_CLOCKS.all(connection, leads=list(leads))}
 
@@ -301,13 +301,13 @@ def find_clocks(connection: Connection, leads: Collection[str]) -> dict[str, Clo
 # --- pages -------------------------------------------------------------------------------------------------------
 
 
-def before_new(unit: Unit, new: Collection[Page]) -> tuple[set[str], dict[str, Standing]]:
+def before_new(unit: Unit, new: Collection[Page]) -> tuple[set[str], dict[str, Availability]]:
     """Those of these pages that exist already, and what was last said of the people they are for."""
     if not new:
         return set(), {}
     ids, people = sorted(page.id for page in new), sorted({page.person for page in new})
     rows = _BEFORE_NEW.all(unit.connection, pages=ids, reps=people)
-    standing = {row[0]: Standing(row[1], _moment(row[2]), row[3]) for row in rows if row[1] is not None}
+    standing = {row[0]: Availability(row[1], _moment(row[2]), row[3]) for row in rows if row[1] is not None}
     return {row[0] for row in rows if row[1] is None}, standing
 
 
@@ -333,16 +333,17 @@ def cancel_pages(unit: Unit, cancels: Iterable[Cancel]) -> None:
     unit.store(_CANCEL_PAGES.work(unit.connection, rows))
 
 
-def peek(unit: Unit, limit: int) -> list[Waiting]:
+def peek(unit: Unit, limit: int) -> list[WaitingPage]:
     """The pages that must be looked at soonest, not locked."""
-    return [Waiting(row[0], row[1], moment(row[2])) for row in _PEEK.all(unit.connection, limit=limit)]
+    return [WaitingPage(row[0], row[1], moment(row[2])) for row in _PEEK.all(unit.connection, limit=limit)]
 
 
-def lock_pages(unit: Unit, ids: Collection[str]) -> list[tuple[Page, Standing | None]]:
+def lock_pages(unit: Unit, ids: Collection[str]) -> list[tuple[Page, Availability | None]]:
     """These pages, locked, each with what was last said of its person."""
     rows = _LOCK_PAGES.all(unit.connection, ids=sorted(ids))
     return [
-        (_page(row), Standing(row.standing, _moment(row.until), row.version) if row.standing else None) for row in rows
+        (_page(row), Availability(row.standing, _moment(row.until), row.version) if row.standing else None)
+        for row in rows
     ]
 
 
@@ -377,7 +378,7 @@ def listed(
 # --- people ------------------------------------------------------------------------------------------------------
 
 
-def save_reps(unit: Unit, changed: Sequence[RepChanged]) -> None:
+def save_reps(unit: Unit, changed: Sequence[RepAvailabilityChanged]) -> None:
     """Store availability. The version says which is the newer, since the host's clock may have been set back; the time
     counts among records without one."""
     _SAVE_REPS.many(
@@ -400,7 +401,7 @@ def _moment(us: int | None) -> datetime | None:
     return None if us is None else moment(us)
 
 
-def _clock_row(clock: Clock) -> dict[str, Any]:
+def _clock_row(clock: ResponseClock) -> dict[str, Any]:
     row = msgspec.structs.asdict(clock)
     row |= {name: _micros(row[name]) for name in _BUSINESS}
     row |= {"opted_out": int(clock.opted_out), "accepted": int(clock.accepted), "card": _json(clock.card).decode()}
@@ -408,12 +409,12 @@ def _clock_row(clock: Clock) -> dict[str, Any]:
     return row
 
 
-def _clock(row: Row[Any]) -> Clock:
-    known = {name: row._mapping[name] for name in Clock.__struct_fields__}
+def _clock(row: Row[Any]) -> ResponseClock:
+    known = {name: row._mapping[name] for name in ResponseClock.__struct_fields__}
     known |= {name: _moment(known[name]) for name in _BUSINESS}
     known |= {"opted_out": bool(known["opted_out"]), "accepted": bool(known["accepted"]), "card": _card(known["card"])}
     known["ladder"] = None if known["ladder"] is None else read(known["ladder"])
-    return Clock(**known)
+    return ResponseClock(**known)
 
 
 def _page_row(page: Page) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from firsthour.runtime.http.auth import READ, Principal, needs
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from schemas.envelope import UnknownEventError, decode, event_of
-from schemas.http import Lead, Listing
+from schemas.http import LeadView, Listing
 from services.reporting import domain, leads, store
 
 TIMELINE_MAX = 1_000
@@ -32,15 +32,15 @@ def router(resources: Resources) -> APIRouter:
         owner: str | None = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
         cursor: str | None = None,
-    ) -> Listing[Lead]:
+    ) -> Listing[LeadView]:
         """Leads, newest first; `next` continues the list."""
         page_cursors.read(cursor, _LEAD)
-        asked = leads.Asked(email=email, status=status, owner=owner, limit=limit, cursor=cursor)
+        asked = leads.LeadFilter(email=email, status=status, owner=owner, limit=limit, cursor=cursor)
         config = resources.config.current
         return await resources.reads(lambda connection: leads.page(connection, asked, config))
 
     @api.get("/v1/leads/{lead}")
-    async def one_lead(lead: str, who: Annotated[Principal, Depends(needs(READ))]) -> Lead:
+    async def one_lead(lead: str, who: Annotated[Principal, Depends(needs(READ))]) -> LeadView:
         """One lead; `clock` may follow `owner` by a moment."""
         config = resources.config.current
         found = await resources.reads(lambda connection: leads.one(connection, lead, config))

@@ -23,12 +23,12 @@ def cause_of(event: Event) -> str | None:
 
 def status_of(event: Event) -> tuple[str, int] | None:
     """(status, version) when the record says one."""
-    return (event.status, event.version) if isinstance(event, events.Routed) else None
+    return (event.status, event.version) if isinstance(event, events.LeadEvent) else None
 
 
 def line(type: str, event: Event) -> str:
     """One line for people. Values came from outside: escape them where they are shown."""
-    if isinstance(event, events.Happened):
+    if isinstance(event, events.ExternalEvent):
         about = event.fields.get("form") or event.fields.get("path") or event.fields.get("content") or ""
         remarks = "".join(f"; {events.FLAGS[flag]}" for flag in event.flags if flag in events.FLAGS)
         return f"{type} {about}".strip() + f" (from {event.source}){remarks}"
@@ -62,9 +62,9 @@ def _back(e: Any) -> str:
 _LINES: dict[type[Event], Callable[[Any], str]] = {
     events.LeadScored: _scored,
     events.LeadTouched: _touched,
-    events.TouchRecorded: _applied,
+    events.TouchApplied: _applied,
     events.ConsentChanged: lambda e: f"consent {'given' if e.given else 'withdrawn'}: {e.reason}",
-    events.OpportunityChanged: lambda e: f"opportunity {e.stage}",
+    events.OpportunityMoved: lambda e: f"opportunity {e.stage}",
     events.LeadQualified: lambda e: f"qualified by `{e.line}` ({e.urgency})",
     events.LeadQueued: lambda e: f"waits in {e.pool or 'no pool'}: {e.reason}",
     events.LeadAssigned: lambda e: f"assigned to {e.rep} (epoch {e.epoch})" + (f": {e.reason}" if e.reason else ""),
@@ -72,9 +72,9 @@ _LINES: dict[type[Event], Callable[[Any], str]] = {
     events.LeadAccepted: lambda e: f"accepted by {e.rep}",
     events.LeadRecycled: _back,
     events.LeadOptedOut: lambda e: f"opted out: {e.reason}",
-    events.LeadMoved: lambda e: f"{e.was} -> {e.status}" + (f": {e.reason}" if e.reason else ""),
-    events.ActionAsked: lambda e: f"{e.action} asked for by {e.by}",
-    events.ActionAnswered: lambda e: f"{e.action} {e.outcome}" + (f": {e.why}" if e.why else ""),
+    events.LeadStatusChanged: lambda e: f"{e.was} -> {e.status}" + (f": {e.reason}" if e.reason else ""),
+    events.ActionRequested: lambda e: f"{e.action} asked for by {e.by}",
+    events.ActionResolved: lambda e: f"{e.action} {e.outcome}" + (f": {e.why}" if e.why else ""),
     events.PageSent: lambda e: f"{e.person} paged by {e.channel} (rung {e.rung})",
     events.PageFailed: lambda e: f"page to {e.person} failed: {e.why}",
     events.PromiseKept: lambda e: f"first touch {e.seconds / 60:.0f} min after the submit{', late' if e.late else ''}",

@@ -12,7 +12,7 @@ from firsthour.kernel import normalisation
 from firsthour.kernel.config import Config
 from firsthour.kernel.time_units import moment
 from firsthour.runtime.storage import statements
-from schemas.http import Clock, Lead, Listing, Owner, Queue, Score
+from schemas.http import ClockView, LeadView, Listing, OwnerView, QueueView, ScoreView
 
 view = sa.table(
     "leads",
@@ -38,7 +38,7 @@ view = sa.table(
 )
 
 
-class Asked(BaseModel):
+class LeadFilter(BaseModel):
     """Which leads somebody wants: every condition given holds. Ids grow with time, so newest first is by id."""
 
     email: str | None = None
@@ -78,7 +78,7 @@ _PAGES = {
 }
 
 
-def page(connection: Connection, asked: Asked, config: Config) -> Listing[Lead]:
+def page(connection: Connection, asked: LeadFilter, config: Config) -> Listing[LeadView]:
     """One page of the list; an address is normalised as events are, so that any spelling of it is found."""
     values: dict[str, Any] = {
         "status": asked.status,
@@ -90,26 +90,26 @@ def page(connection: Connection, asked: Asked, config: Config) -> Listing[Lead]:
         try:
             values["email"] = normalisation.email(asked.email)
         except normalisation.MalformedError:
-            return Listing[Lead](items=[])
+            return Listing[LeadView](items=[])
     named = tuple(name for name in _FILTERS if values[name] is not None)
     rows = _PAGES[named].all(connection, **{name: values[name] for name in named}, limit=asked.limit + 1)
     more = len(rows) > asked.limit
     items = [_lead(row, config) for row in rows[: asked.limit]]
-    return Listing[Lead](items=items, next=items[-1].id if more else None)
+    return Listing[LeadView](items=items, next=items[-1].id if more else None)
 
 
-def one(connection: Connection, lead: str, config: Config) -> Lead | None:
+def one(connection: Connection, lead: str, config: Config) -> LeadView | None:
     """One lead, or None."""
     row = _ONE.first(connection, lead=lead)
     return None if row is None else _lead(row, config)
 
 
-def _lead(row: Any, config: Config) -> Lead:
+def _lead(row: Any, config: Config) -> LeadView:
     state = _state(row.state)
     facts = state.facts
     name = facts.get("name") or " ".join(str(facts[f]) for f in ("first_name", "last_name") if f in facts)
     company = facts.get("company.name")
-    return Lead(
+    return LeadView(
         id=row.id,
         email=row.email,
         name=str(name) or None,
@@ -127,28 +127,28 @@ def _lead(row: Any, config: Config) -> Lead:
     )
 
 
-def _score(said: dict[str, float | str]) -> Score:
+def _score(said: dict[str, float | str]) -> ScoreView:
     numbers = {part: float(said.get(part, 0.0)) for part in ("fit", "engagement", "total")}
-    return Score(**numbers, grade=str(said.get("grade") or "") or None)
+    return ScoreView(**numbers, grade=str(said.get("grade") or "") or None)
 
 
-def _owner(rep: str | None, config: Config) -> Owner | None:
+def _owner(rep: str | None, config: Config) -> OwnerView | None:
     if rep is None:
         return None
     known = config.team.rep_by_id.get(rep)
-    return Owner(id=rep, name=known.name if known else rep, email=known.email if known else None)
+    return OwnerView(id=rep, name=known.name if known else rep, email=known.email if known else None)
 
 
-def _queue(row: Any) -> Queue | None:
+def _queue(row: Any) -> QueueView | None:
     if row.queue_pool is None:
         return None
-    return Queue(pool=row.queue_pool, reason=row.queue_reason or "", since=moment(row.queue_since))
+    return QueueView(pool=row.queue_pool, reason=row.queue_reason or "", since=moment(row.queue_since))
 
 
-def _clock(row: Any) -> Clock | None:
+def _clock(row: Any) -> ClockView | None:
     """No clock once it is over: nobody waits for anybody any more."""
     if row.clock_state is None or row.clock_state == "over":
         return None
-    return Clock(
+    return ClockView(
         due_at=moment(row.promise_at), state=row.clock_state, rung=row.next_rung - 1 if row.next_rung else None
     )

@@ -42,7 +42,7 @@ _KEEP = statements.Sql(
 )
 
 
-def _status(flavour: statements.Flavour) -> Any:
+def _status(flavour: statements.SqlDialect) -> Any:
     insert = flavour.insert(statuses).values({c.name: sa.bindparam(c.name) for c in statuses.columns})
     return insert.on_conflict_do_update(
         index_elements=["lead_id"],
@@ -85,7 +85,7 @@ def _timeline(*where: sa.ColumnElement[bool]) -> statements.Sql:
         found = sa.select(history).where(condition, *where).order_by(*(column.desc() for column in _IN_ORDER))
         return sa.select(found.limit(limit).subquery())
 
-    def build(_: statements.Flavour) -> Any:
+    def build(_: statements.SqlDialect) -> Any:
         both = sa.union(newest(of_lead), newest(history.c.id.in_(causes))).subquery()
         newest_first = (both.c.at.desc(), both.c.position.desc(), both.c.id.desc())
         return sa.select(both).order_by(*newest_first).limit(limit)

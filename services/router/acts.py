@@ -9,16 +9,16 @@ from firsthour.kernel.time_units import moment
 from schemas.agreement import Transition
 from schemas.events import (
     LeadAccepted,
-    LeadMoved,
     LeadOptedOut,
     LeadRecycled,
     LeadReleased,
-    RepChanged,
-    TouchRecorded,
+    LeadStatusChanged,
+    RepAvailabilityChanged,
+    TouchApplied,
 )
-from services.router.desk import TEAM_TICK, Desk
+from services.router.desk import TEAM_TICK, RoutingSession
 from services.router.domain import event_time
-from services.router.domain.choosing import Presence, decide, not_here, offer, unavailable
+from services.router.domain.choosing import Presence, decide, manual_inputs, not_here, unavailable
 from services.router.domain.event_time import changed, consent, moves_deal, went_back, why_not, withdraw
 from services.router.domain.lead import (
     ACCEPTED,
@@ -40,7 +40,7 @@ TEAM_OF_MANAGERS = frozenset({"marketing", "sales"})
 TEAM_OF_REPS = frozenset({"sales"})
 
 
-def somebody(desk: Desk, lead: Lead | None, by: str) -> Actor:
+def somebody(desk: RoutingSession, lead: Lead | None, by: str) -> Actor:
     """Who stands behind the `by` of a record: the system, or a rep, who acts for themselves and whom they manage."""
     rep = by.removeprefix("rep:") if by.startswith("rep:") else None
     if rep is None:
@@ -57,7 +57,7 @@ def somebody(desk: Desk, lead: Lead | None, by: str) -> Actor:
 # --- the owner ----------------------------------------------------------------------------------------------------
 
 
-def accept(desk: Desk, lead: Lead, actor: Actor) -> Refused | None:
+def accept(desk: RoutingSession, lead: Lead, actor: Actor) -> Refused | None:
     """The owner says yes."""
     if lead.status in (ACCEPTED, WORKING) and "owner" in actor.roles:
         return None
@@ -71,7 +71,7 @@ def accept(desk: Desk, lead: Lead, actor: Actor) -> Refused | None:
     return None
 
 
-def reject(desk: Desk, lead: Lead, actor: Actor, reason: str, until: int | None = None) -> Refused | None:
+def reject(desk: RoutingSession, lead: Lead, actor: Actor, reason: str, until: int | None = None) -> Refused | None:
     """The owner says no. The reason chooses: back to Marketing (`until`: see `_back`), or on to the next rep, never the
     same."""
     if rejected_already(lead, actor, reason):
@@ -100,7 +100,7 @@ def rejected_already(lead: Lead, actor: Actor, reason: str) -> bool:
 
 
 def recycle(
-    desk: Desk, lead: Lead, actor: Actor, reason: str, when: int | None = None, until: int | None = None
+    desk: RoutingSession, lead: Lead, actor: Actor, reason: str, when: int | None = None, until: int | None = None
 ) -> Refused | None:
     """Back to Marketing, to start again: engagement counts from `when` on; None: from now on. `until`: see `_back`."""
     if lead.owner is None and lead.state.back == f"recycle:{reason}":
@@ -112,13 +112,13 @@ def recycle(
     return None
 
 
-def _declined(desk: Desk, lead: Lead) -> None:
+def _declined(desk: RoutingSession, lead: Lead) -> None:
     if lead.owner is not None:
         lead.state.declined[lead.owner] = desk.at
         lead.state.not_again = lead.owner
 
 
-def _release(desk: Desk, lead: Lead, way: Transition, actor: Actor, kind: str, reason: str) -> None:
+def _release(desk: RoutingSession, lead: Lead, way: Transition, actor: Actor, kind: str, reason: str) -> None:
     was, rep = lead.status, lead.owner
     desk.close(lead, actor.name, f"{kind}: {reason}")
     desk.put(lead, way.to, None)
@@ -126,7 +126,7 @@ def _release(desk: Desk, lead: Lead, way: Transition, actor: Actor, kind: str, r
 
 
 def _back(
-    desk: Desk,
+    desk: RoutingSession,
     lead: Lead,
     way: Transition,
     actor: Actor,
@@ -160,7 +160,7 @@ def _back(
 
 
 def touch(
-    desk: Desk,
+    desk: RoutingSession,
     lead: Lead,
     by: str,
     *,
@@ -186,7 +186,7 @@ def touch(
             desk.put(lead, way.to, lead.owner)
     desk.say(
         lead,
-        TouchRecorded,
+        TouchApplied,
         was=was,
         by=by if lead.status == was else SYSTEM.name,
         channel=channel,
@@ -203,7 +203,7 @@ def touch(
 # --- changing hands -----------------------------------------------------------------------------------------------
 
 
-def reassign(desk: Desk, lead: Lead, actor: Actor, reason: str, *, told: bool = True) -> Refused | None:
+def reassign(desk: RoutingSession, lead: Lead, actor: Actor, reason: str, *, told: bool = True) -> Refused | None:
     """Nobody was in touch in time: the next rep gets it; after the agreed number of times, the manager owns it. An owner
     who was never `told` of the lead is passed over this once and not barred from it."""
     way = move(desk.rules.lifecycle, lead.status, actor, verb="reassign", reason=reason)
@@ -238,18 +238,20 @@ def _as_released(lead: Lead, owner: str, now: int) -> Lead:
     return replace(lead, status=QUALIFIED, owner=None, state=state)
 
 
-def _manager(desk: Desk, owner: str) -> str | None:
+def _manager(desk: RoutingSession, owner: str) -> str | None:
     """The nearest manager who is here. Their capacity is not asked."""
     above = desk.rules.managers(owner)
     return next((rep for rep in above if not_here(desk.rules, desk.floor.reps, rep, desk.at) is None), None)
 
 
-def _offer(desk: Desk, lead: Lead, rule: str, rep: str, reason: str | None = None) -> None:
-    inputs = offer(desk.rules, lead, desk.now, rule, rep)
+def _offer(desk: RoutingSession, lead: Lead, rule: str, rep: str, reason: str | None = None) -> None:
+    inputs = manual_inputs(desk.rules, lead, desk.now, rule, rep)
     desk.give(lead, decide(inputs), inputs, reason)
 
 
-def assign(desk: Desk, lead: Lead, actor: Actor, rep: str, reason: str | None, *, force: bool) -> Refused | None:
+def assign(
+    desk: RoutingSession, lead: Lead, actor: Actor, rep: str, reason: str | None, *, force: bool
+) -> Refused | None:
     """Give the lead to this rep. `force`: also while they are away or at capacity."""
     if desk.rules.rep(rep) is None:
         return Refused(f"there is no rep {rep!r}", f"one of: {', '.join(desk.rules.team.rep_by_id)}", "rep")
@@ -278,7 +280,7 @@ def assign(desk: Desk, lead: Lead, actor: Actor, rep: str, reason: str | None, *
     return None
 
 
-def take_away(desk: Desk, lead: Lead) -> bool:
+def take_away(desk: RoutingSession, lead: Lead) -> bool:
     """The owner is gone: the lead is routed anew. False when the agreement has no way for that."""
     way = move(desk.rules.lifecycle, lead.status, SYSTEM, verb="reassign")
     if isinstance(way, Refused) or lead.owner is None:
@@ -291,7 +293,7 @@ def take_away(desk: Desk, lead: Lead) -> bool:
 # --- the person and the CRM ---------------------------------------------------------------------------------------
 
 
-def opt_out(desk: Desk, lead: Lead, actor: Actor, reason: str, when: int | None = None) -> Refused | None:
+def opt_out(desk: RoutingSession, lead: Lead, actor: Actor, reason: str, when: int | None = None) -> Refused | None:
     """The person wants to hear nothing more, since `when` (None: now), unless they gave consent later."""
     when = desk.at if when is None else when
     if lead.status == OPTED_OUT:
@@ -314,7 +316,7 @@ def opt_out(desk: Desk, lead: Lead, actor: Actor, reason: str, when: int | None 
     return None
 
 
-def consent_again(desk: Desk, lead: Lead, reason: str, when: int) -> None:
+def consent_again(desk: RoutingSession, lead: Lead, reason: str, when: int) -> None:
     """The person consented at `when`: unless they opted out since, the lead goes where the agreement says, if it says."""
     desk.change(lead)
     to = after_consent(desk.rules.lifecycle, lead.status)
@@ -322,7 +324,7 @@ def consent_again(desk: Desk, lead: Lead, reason: str, when: int) -> None:
         _moved(desk, lead, to, reason, when)
 
 
-def opportunity(desk: Desk, lead: Lead, stage: str, when: int) -> None:
+def opportunity(desk: RoutingSession, lead: Lead, stage: str, when: int) -> None:
     """The CRM moved the deal at `when`. A stage older than the state, or that the agreement has no way for, is only noted."""
     desk.change(lead)
     if not moves_deal(lead, stage, when):
@@ -339,21 +341,21 @@ def opportunity(desk: Desk, lead: Lead, stage: str, when: int) -> None:
         _moved(desk, lead, CUSTOMER, stage, when)
 
 
-def _may_move(desk: Desk, lead: Lead, to: str) -> bool:
+def _may_move(desk: RoutingSession, lead: Lead, to: str) -> bool:
     return isinstance(move(desk.rules.lifecycle, lead.status, SYSTEM, to=to), Transition)
 
 
-def _moved(desk: Desk, lead: Lead, to: str, reason: str, when: int) -> None:
+def _moved(desk: RoutingSession, lead: Lead, to: str, reason: str, when: int) -> None:
     was = lead.status
     changed(lead, when)
     desk.put(lead, to, lead.owner)
-    desk.say(lead, LeadMoved, was=was, by=SYSTEM.name, reason=reason)
+    desk.say(lead, LeadStatusChanged, was=was, by=SYSTEM.name, reason=reason)
 
 
 # --- reps ---------------------------------------------------------------------------------------------------------
 
 
-def available(desk: Desk, rep: str, state: str, until: int | None, reason: str | None = None) -> Presence:
+def available(desk: RoutingSession, rep: str, state: str, until: int | None, reason: str | None = None) -> Presence:
     """A rep comes, goes for a while, or goes for good (then their open leads are routed anew, soon after)."""
     presence = desk.presence(rep)
     if (presence.state, presence.until, presence.reason) == (state, until, reason):
@@ -365,7 +367,7 @@ def available(desk: Desk, rep: str, state: str, until: int | None, reason: str |
     return presence
 
 
-def noticed(desk: Desk, rep: str, state: str) -> None:
+def noticed(desk: RoutingSession, rep: str, state: str) -> None:
     """A rep is here or gone, by the team file or because an absence has ended."""
     presence = desk.presence(rep)
     if presence.said == state:  # another router has noticed too, and was first at the lock
@@ -375,9 +377,9 @@ def noticed(desk: Desk, rep: str, state: str) -> None:
     _say(desk, rep, presence, state)
 
 
-def _say(desk: Desk, rep: str, presence: Presence, state: str) -> None:
+def _say(desk: RoutingSession, rep: str, presence: Presence, state: str) -> None:
     presence.said, presence.version = state, presence.version + 1
-    event = RepChanged(
+    event = RepAvailabilityChanged(
         rep=rep,
         at=desk.now,
         state=state,  # type: ignore[arg-type]  # one of three words

@@ -11,7 +11,7 @@ from firsthour.runtime.http.auth import READ, Principal, needs
 from firsthour.runtime.http.idempotency import Once, idempotent
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
-from schemas.http import Acted, AssignBody, Availability, BackBody, ReasonBody, TouchBody
+from schemas.http import ActionResult, AssignBody, AvailabilityBody, ReasonBody, ReturnBody, TouchBody
 from services.router import commands, store
 from services.router.domain.choosing import Presence, not_here
 from services.router.domain.lead import at
@@ -36,17 +36,17 @@ def _owning(api: APIRouter, resources: Resources) -> None:
 
     skew_us = resources.settings.clock_skew_seconds * 1_000_000
 
-    @api.post("/v1/leads/{lead}/accept", response_model=Acted)
+    @api.post("/v1/leads/{lead}/accept", response_model=ActionResult)
     async def accept(lead: str, who: Sales, once: Action) -> Response:
         """The owner says yes: reminders end, the response clock goes on."""
         return await once(lambda unit: commands.accept(unit, lead, who))
 
-    @api.post("/v1/leads/{lead}/reject", response_model=Acted)
-    async def reject(lead: str, body: BackBody, who: Sales, once: Action) -> Response:
+    @api.post("/v1/leads/{lead}/reject", response_model=ActionResult)
+    async def reject(lead: str, body: ReturnBody, who: Sales, once: Action) -> Response:
         """The owner says no. The reason chooses: back to Marketing, or on to the next rep, never the same."""
         return await once(lambda unit: commands.reject(unit, lead, body.reason, who, body.until))
 
-    @api.post("/v1/leads/{lead}/touch", response_model=Acted)
+    @api.post("/v1/leads/{lead}/touch", response_model=ActionResult)
     async def touch(lead: str, body: TouchBody, who: Sales, once: Action) -> Response:
         """Somebody was in touch with the lead, or tried: this keeps the promise and ends the ladder.
 
@@ -59,23 +59,23 @@ def _owning(api: APIRouter, resources: Resources) -> None:
 def _moving(api: APIRouter, resources: Resources) -> None:
     Action = Annotated[Once, Depends(idempotent(resources.units))]  # noqa: N806  # a type, of these resources
 
-    @api.post("/v1/leads/{lead}/opt-out", response_model=Acted)
+    @api.post("/v1/leads/{lead}/opt-out", response_model=ActionResult)
     async def opt_out(lead: str, body: ReasonBody, who: Anyone, once: Action) -> Response:
         """The person wants to hear nothing more: no owner, no page, no list."""
         return await once(lambda unit: commands.opt_out(unit, lead, body.reason, who))
 
-    @api.post("/v1/leads/{lead}/recycle", response_model=Acted)
-    async def recycle(lead: str, body: BackBody, who: Sales, once: Action) -> Response:
+    @api.post("/v1/leads/{lead}/recycle", response_model=ActionResult)
+    async def recycle(lead: str, body: ReturnBody, who: Sales, once: Action) -> Response:
         """Back to Marketing, to start again."""
         return await once(lambda unit: commands.recycle(unit, lead, body.reason, who, body.until))
 
-    @api.post("/v1/leads/{lead}/assign", response_model=Acted)
+    @api.post("/v1/leads/{lead}/assign", response_model=ActionResult)
     async def assign(lead: str, body: AssignBody, who: Sales, once: Action) -> Response:
         """Hand the lead to this rep: an owner their own, a manager any, also one that waits."""
         return await once(lambda unit: commands.assign(unit, lead, body.rep, body.reason, body.force, who))
 
     @api.post("/v1/reps/{rep}/availability", tags=["team"])
-    async def availability(rep: str, body: Availability, who: Sales, once: Action) -> Response:
+    async def availability(rep: str, body: AvailabilityBody, who: Sales, once: Action) -> Response:
         """Whether a rep takes new leads. Open ones stay theirs."""
         state = "available" if body.available else "away"
         return await once(lambda unit: commands.availability(unit, rep, state, body.until, who, body.reason))

@@ -7,10 +7,10 @@ from typing import Any, Final
 from firsthour.kernel.plausible_times import is_possible
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.http.auth import Principal
-from firsthour.runtime.http.problem import Fault, Problem
+from firsthour.runtime.http.problem import FieldFault, Problem
 from firsthour.runtime.storage.unit import Unit
 from services.router import acts
-from services.router.desk import Desk, peek_queue
+from services.router.desk import RoutingSession, peek_queue
 from services.router.domain.event_time import SKEW_US
 from services.router.domain.lead import Lead, at
 from services.router.domain.lifecycle import Actor, Kind, Refused
@@ -38,7 +38,7 @@ def accept(unit: Unit, lead: str, who: Principal) -> Answer:
 def reject(unit: Unit, lead: str, reason: str, who: Principal, until: datetime | None = None) -> Answer:
     """The owner says no; the reason chooses where the lead goes. `until`: before then no score hands it over."""
 
-    def act(desk: Desk, known: Lead, actor: Actor) -> Refused | None:
+    def act(desk: RoutingSession, known: Lead, actor: Actor) -> Refused | None:
         return acts.reject(desk, known, actor, reason, _ahead(desk, until))
 
     return _act(unit, lead, who, act, routes=True)
@@ -47,7 +47,7 @@ def reject(unit: Unit, lead: str, reason: str, who: Principal, until: datetime |
 def recycle(unit: Unit, lead: str, reason: str, who: Principal, until: datetime | None = None) -> Answer:
     """Back to Marketing. `until`: before then no score hands it over."""
 
-    def act(desk: Desk, known: Lead, actor: Actor) -> Refused | None:
+    def act(desk: RoutingSession, known: Lead, actor: Actor) -> Refused | None:
         return acts.recycle(desk, known, actor, reason, until=_ahead(desk, until))
 
     return _act(unit, lead, who, act)
@@ -63,12 +63,12 @@ def assign(unit: Unit, lead: str, rep: str, reason: str | None, force: bool, who
     return _act(unit, lead, who, lambda desk, known, actor: acts.assign(desk, known, actor, rep, reason, force=force))
 
 
-def _ahead(desk: Desk, until: datetime | None) -> int | None:
+def _ahead(desk: RoutingSession, until: datetime | None) -> int | None:
     """The time in microseconds. Raise `Problem` 422 when it does not lie ahead."""
     if until is None:
         return None
     if until <= desk.now:
-        fault = Fault(pointer="#/until", detail="lies in the past")
+        fault = FieldFault(pointer="#/until", detail="lies in the past")
         raise Problem(422, "In the past", "`until` must lie ahead.", [fault])
     return micros(until)
 
@@ -90,7 +90,7 @@ def touch(
     """
     effects: list[str] = []
 
-    def act(desk: Desk, known: Lead, actor: Actor) -> None:
+    def act(desk: RoutingSession, known: Lead, actor: Actor) -> None:
         desk.skew_us = skew_us
         possible = when is not None and is_possible(when, desk.now)
         happened = micros(when) if when is not None and possible else desk.at
@@ -106,7 +106,7 @@ def availability(
     unit: Unit, rep: str, state: str, until: datetime | None, who: Principal, reason: str | None = None
 ) -> Answer:
     """A rep comes, goes for a while (`until`: then they are back by themselves), or for good."""
-    desk = Desk(unit, ())
+    desk = RoutingSession(unit, ())
     known = desk.rules.rep(rep)
     if known is None:
         raise Problem(
@@ -118,7 +118,7 @@ def availability(
         raise Problem(409, "Named by a file", f"team.yaml says that {rep} is not active; change it there.")
     ends = _ahead(desk, until)
     if ends is not None and state != "away":
-        fault = Fault(pointer="#/until", detail="is for `available: false`")
+        fault = FieldFault(pointer="#/until", detail="is for `available: false`")
         raise Problem(422, "Unprocessable Content", "`until` is when an absence ends; leave it out.", [fault])
     presence = acts.available(desk, rep, state, ends, reason)
     desk.save()
@@ -135,11 +135,11 @@ def _act(
     unit: Unit,
     id: str,
     who: Principal,
-    act: Callable[[Desk, Lead, Actor], Refused | None],
+    act: Callable[[RoutingSession, Lead, Actor], Refused | None],
     *,
     routes: bool = False,
 ) -> Answer:
-    desk = Desk(unit, [id], peek_queue(unit, rules_of(unit.config)) if routes else None)
+    desk = RoutingSession(unit, [id], peek_queue(unit, rules_of(unit.config)) if routes else None)
     lead = desk.leads.get(id)
     if lead is None:
         raise Problem(404, "Unknown lead", f"There is no lead {id!r}.")
@@ -175,7 +175,7 @@ def _actor(who: Principal, lead: Lead) -> Actor:
 def _problem(refused: Refused, lead: Lead) -> Problem:
     status, title = _STATUS[refused.kind]
     pointer = _POINTER.get(refused.kind)
-    faults = [Fault(pointer=pointer, detail=refused.remedy)] if pointer else []
+    faults = [FieldFault(pointer=pointer, detail=refused.remedy)] if pointer else []
     return Problem(
         status,
         title,

@@ -12,14 +12,14 @@ from sqlalchemy.engine import Connection
 
 from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.storage.unit import Unit
-from schemas.events import LeadAssigned, LeadQueued, Routed
+from schemas.events import LeadAssigned, LeadEvent, LeadQueued
 from services.router import store
-from services.router.domain.choosing import Decision, Floor, Inputs, Presence, ask, decide, with_room
+from services.router.domain.choosing import Decision, Inputs, Presence, TeamState, decide, gather_inputs, with_room
 from services.router.domain.event_time import SKEW_US, forget_ahead
 from services.router.domain.lead import ASSIGNED, HELD, Lead, at, card
 from services.router.domain.lifecycle import SYSTEM, Refused, move
-from services.router.domain.rules import Rules, rules_of
-from services.router.store import FIRST, Assignment, Decided, Place
+from services.router.domain.rules import RoutingRules, rules_of
+from services.router.store import FIRST, Assignment, Place, StoredDecision
 
 SERVED_MAX = 200
 """How many waiting leads one unit looks at."""
@@ -29,7 +29,7 @@ TEAM_TICK = "router.team"
 NO_TURN = "others wait before it"
 
 
-class Queue:
+class WaitingLeads:
     """What a unit knows of the queue. `waited_for`: pools with somebody waiting; `whole`: those of them all of whose
     waiting leads are in memory."""
 
@@ -57,25 +57,25 @@ class Queue:
         self.ids.append(lead)
 
 
-def peek_queue(unit: Unit, rules: Rules) -> Queue:
+def peek_queue(unit: Unit, rules: RoutingRules) -> WaitingLeads:
     """The leads that wait for pools in which somebody has room. Without locks: they come before those of pools."""
     waited_for = store.pools_waited_for(unit.connection, rules.team.pool_by_id)
     now = micros(unit.clock.business())  # not `unit.now`: nothing is locked yet
     room = with_room(rules, store.presences(unit.connection), now) if waited_for else ()
     roomy = rules.reaching(room, waited_for)
     if not roomy:
-        return Queue(waited_for)
+        return WaitingLeads(waited_for)
     places = store.waiting(unit.connection, roomy, FIRST, SERVED_MAX)
-    return Queue(waited_for, roomy if len(places) < SERVED_MAX else (), places)
+    return WaitingLeads(waited_for, roomy if len(places) < SERVED_MAX else (), places)
 
 
-class Desk:
+class RoutingSession:
     """One unit's leads, and what became of them."""
 
-    def __init__(self, unit: Unit, wanted: Collection[str], queue: Queue | None = None) -> None:
+    def __init__(self, unit: Unit, wanted: Collection[str], queue: WaitingLeads | None = None) -> None:
         self.unit = unit
         self.rules = rules_of(unit.config)
-        self.queue = queue or Queue()
+        self.queue = queue or WaitingLeads()
         self.leads = store.lock(unit, {*wanted, *self.queue.ids})
         self.now = unit.now
         self.at = micros(self.now)
@@ -85,12 +85,12 @@ class Desk:
         self._learned: dict[str, Lead] = {}
         self._changed: dict[str, Lead] = {}
         self._assignments: dict[tuple[str, int], Assignment] = {}
-        self._decided: list[Decided] = []
+        self._decided: list[StoredDecision] = []
         self._turned: set[str] = set()  # pools
         self._reps: set[str] = set()
 
     @cached_property
-    def floor(self) -> Floor:
+    def floor(self) -> TeamState:
         """Pools and reps, locked when first asked for: after every lead."""
         team, connection = self.rules.team, self.unit.connection
         locked, waited_for = store.lock_floor(connection, team.pool_by_id, team.rep_by_id)
@@ -124,7 +124,7 @@ class Desk:
         found.updated_at = self.at
         return found
 
-    def say(self, lead: Lead, event: type[Routed], /, *, was: str, by: str, **rest: Any) -> None:
+    def say(self, lead: Lead, event: type[LeadEvent], /, *, was: str, by: str, **rest: Any) -> None:
         """Tell what happened to `lead`, as it stands now."""
         lead.version += 1
         self.change(lead)
@@ -212,14 +212,14 @@ class Desk:
 
     def _keep(self, lead: Lead, decision: Decision, inputs: Inputs) -> str:
         id = self.unit.new_id()
-        self._decided.append(Decided(id, lead.id, lead.epoch, self.at, self.rules.version, decision, inputs))
+        self._decided.append(StoredDecision(id, lead.id, lead.epoch, self.at, self.rules.version, decision, inputs))
         return id
 
     # --- routing --------------------------------------------------------------------------------------------------
 
     def choose(self, lead: Lead) -> tuple[Decision, Inputs]:
         """Who would get `lead` now."""
-        inputs = ask(self.rules, lead, self.floor, self.now)
+        inputs = gather_inputs(self.rules, lead, self.floor, self.now)
         return decide(inputs), inputs
 
     def route(self, lead: Lead) -> None:
@@ -308,7 +308,7 @@ class Desk:
 
     def save(self) -> None:
         """Store everything that changed, at the unit's end and in a constant number of statements."""
-        changes = store.Changes(
+        changes = store.RoutingChanges(
             self._changed.values(),
             self._only_learned().values(),
             self._assignments.values(),
@@ -316,7 +316,7 @@ class Desk:
             {pool: self.floor.pools[pool] for pool in self._turned},
             {rep: self.floor.reps[rep] for rep in self._reps},
         )
-        store.keep(self.unit, changes)
+        store.store_changes(self.unit, changes)
 
     def _only_learned(self) -> dict[str, Lead]:
         return {id: lead for id, lead in self._learned.items() if id not in self._changed}

@@ -8,25 +8,25 @@ from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.eventlog.log import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas.events import (
-    ActionAnswered,
-    ActionAsked,
+    ActionRequested,
+    ActionResolved,
     ConsentChanged,
     Event,
     LeadQualified,
     LeadScored,
     LeadTouched,
-    Met,
-    OpportunityChanged,
+    MatchedLine,
+    OpportunityMoved,
 )
 from services.router import acts
-from services.router.desk import Desk, peek_queue
+from services.router.desk import RoutingSession, peek_queue
 from services.router.domain.event_time import SKEW_US, is_older
 from services.router.domain.lead import QUALIFIED, Lead, title
 from services.router.domain.lifecycle import SYSTEM, Refused
 from services.router.domain.qualify import learn, line_met, qualify, rearm
 from services.router.domain.rules import rules_of
 
-_HEARD = (LeadScored, LeadTouched, ConsentChanged, OpportunityChanged)
+_HEARD = (LeadScored, LeadTouched, ConsentChanged, OpportunityMoved)
 MOVES_LEADS_ON = frozenset({"reject", "reassign"})
 
 
@@ -44,7 +44,7 @@ def hear_leads(batch: Sequence[Record], unit: Unit, skew_us: int = SKEW_US) -> N
         return
     rules = rules_of(unit.config)
     routes = any(isinstance(event, LeadScored) and event.met for _, event in heard)
-    desk = Desk(unit, {event.lead_id for _, event in heard}, peek_queue(unit, rules) if routes else None)
+    desk = RoutingSession(unit, {event.lead_id for _, event in heard}, peek_queue(unit, rules) if routes else None)
     desk.skew_us = skew_us
     shared: list[Callable[[], None]] = []
     held = set(desk.queue.ids)  # leads of which a record is in `shared`, and those that may be served by it
@@ -65,7 +65,7 @@ def hear_leads(batch: Sequence[Record], unit: Unit, skew_us: int = SKEW_US) -> N
     desk.save()
 
 
-def _scored(desk: Desk, lead: Lead, event: LeadScored) -> Callable[[], None] | None:
+def _scored(desk: RoutingSession, lead: Lead, event: LeadScored) -> Callable[[], None] | None:
     """Learn the score. What is left to do where others' leads count too: nothing, unless the lead is handed over."""
     newer, same_email = event.version > lead.scoring_version, lead.email == event.email
     learn(lead, event)
@@ -85,20 +85,20 @@ def _scored(desk: Desk, lead: Lead, event: LeadScored) -> Callable[[], None] | N
     return partial(desk.route, lead)
 
 
-def _scored_in_turn(desk: Desk, lead: Lead, event: LeadScored, _: Record) -> None:
+def _scored_in_turn(desk: RoutingSession, lead: Lead, event: LeadScored, _: Record) -> None:
     step = _scored(desk, lead, event)
     if step is not None:
         step()
 
 
-def _hand_over(desk: Desk, lead: Lead, event: LeadScored, met: Met) -> None:
+def _hand_over(desk: RoutingSession, lead: Lead, event: LeadScored, met: MatchedLine) -> None:
     """A lead that somebody has is handed over anew."""
     desk.close(lead, SYSTEM.name, f"qualified: {met.name}")
     _qualified(desk, lead, event, met)
     desk.route(lead)
 
 
-def _qualified(desk: Desk, lead: Lead, event: LeadScored, met: Met) -> None:
+def _qualified(desk: RoutingSession, lead: Lead, event: LeadScored, met: MatchedLine) -> None:
     """Marketing's lead becomes Sales': it is owned or queued in the same unit."""
     was = lead.status
     qualify(lead, event, met, desk.rules)
@@ -117,7 +117,7 @@ def _qualified(desk: Desk, lead: Lead, event: LeadScored, met: Met) -> None:
     )
 
 
-def _touched(desk: Desk, lead: Lead, event: LeadTouched, record: Record) -> None:
+def _touched(desk: RoutingSession, lead: Lead, event: LeadTouched, record: Record) -> None:
     rep = event.by or desk.rules.rep_by_email.get((event.by_email or "").lower())
     acts.touch(
         desk,
@@ -132,7 +132,7 @@ def _touched(desk: Desk, lead: Lead, event: LeadTouched, record: Record) -> None
     )
 
 
-def _consented(desk: Desk, lead: Lead, event: ConsentChanged, _: Record) -> None:
+def _consented(desk: RoutingSession, lead: Lead, event: ConsentChanged, _: Record) -> None:
     when = min(micros(event.at), desk.at)
     if event.given:
         acts.consent_again(desk, lead, event.reason, when)
@@ -140,15 +140,15 @@ def _consented(desk: Desk, lead: Lead, event: ConsentChanged, _: Record) -> None
         acts.opt_out(desk, lead, SYSTEM, event.reason, when)
 
 
-def _dealt(desk: Desk, lead: Lead, event: OpportunityChanged, _: Record) -> None:
+def _dealt(desk: RoutingSession, lead: Lead, event: OpportunityMoved, _: Record) -> None:
     acts.opportunity(desk, lead, event.stage, min(micros(event.at), desk.at))
 
 
-_LEADS: dict[type[Event], Callable[[Desk, Lead, Any, Record], None]] = {
+_LEADS: dict[type[Event], Callable[[RoutingSession, Lead, Any, Record], None]] = {
     LeadScored: _scored_in_turn,
     LeadTouched: _touched,
     ConsentChanged: _consented,
-    OpportunityChanged: _dealt,
+    OpportunityMoved: _dealt,
 }
 
 
@@ -157,16 +157,16 @@ _LEADS: dict[type[Event], Callable[[Desk, Lead, Any, Record], None]] = {
 
 def hear_actions(batch: Sequence[Record], unit: Unit, skew_us: int = SKEW_US) -> None:
     """Apply what buttons and rungs ask for, if epoch and state still fit, and answer each."""
-    asked = [event for record in batch if isinstance(event := record.event, ActionAsked)]
+    asked = [event for record in batch if isinstance(event := record.event, ActionRequested)]
     if not asked:
         return
     routes = any(event.action in MOVES_LEADS_ON for event in asked)
     rules = rules_of(unit.config)
-    desk = Desk(unit, {event.lead_id for event in asked}, peek_queue(unit, rules) if routes else None)
+    desk = RoutingSession(unit, {event.lead_id for event in asked}, peek_queue(unit, rules) if routes else None)
     desk.skew_us = skew_us
     for event in asked:
         refused = _apply(desk, event)
-        answer = ActionAnswered(
+        answer = ActionResolved(
             lead_id=event.lead_id,
             action_id=event.action_id,
             action=event.action,
@@ -179,7 +179,7 @@ def hear_actions(batch: Sequence[Record], unit: Unit, skew_us: int = SKEW_US) ->
     desk.save()
 
 
-def _apply(desk: Desk, event: ActionAsked) -> Refused | None:
+def _apply(desk: RoutingSession, event: ActionRequested) -> Refused | None:
     lead = desk.leads.get(event.lead_id)
     if lead is None:
         return Refused("nobody knows this lead", "nothing to do")

@@ -12,8 +12,8 @@ from sqlalchemy.engine import Connection, Row
 from firsthour.kernel.time_units import moment
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
-from services.router.domain.choosing import Decision, Floor, Inputs, Lags, Presence, considered, outcomes
-from services.router.domain.lead import HELD, Lead, State
+from services.router.domain.choosing import Decision, Inputs, Lags, Presence, TeamState, considered, outcomes
+from services.router.domain.lead import HELD, Lead, LeadState
 
 leads = sa.Table(
     "router_leads",
@@ -175,7 +175,7 @@ _SAVE_POOL = statements.Sql(
 _SAVE_REP = statements.Sql(lambda f: f.upsert(reps, ["rep"]))
 
 
-def _waited_for(f: statements.Flavour, *beside: sa.ColumnElement[Any]) -> sa.Select[Any]:
+def _waited_for(f: statements.SqlDialect, *beside: sa.ColumnElement[Any]) -> sa.Select[Any]:
     """Those of the pools asked for that some lead waits for, each between the first column `beside` and the others."""
     asked = f.each("pools").subquery()
     waits = sa.exists().where(leads.c.queue_pool == asked.c.value).correlate(asked)
@@ -190,7 +190,7 @@ def _kind(number: int) -> sa.ColumnElement[int]:
     return sa.literal_column(str(number), sa.Integer)
 
 
-def _floor(f: statements.Flavour) -> Any:
+def _floor(f: statements.SqlDialect) -> Any:
     """Reps (which are locked by it) and pools that are waited for: two questions in one round trip, each row with the
     number of the question it answers."""
     there = sa.select(reps).order_by(reps.c.rep).with_for_update().cte("there")
@@ -245,7 +245,7 @@ _HELD_BY = statements.Sql(
 _COLUMNS = len(leads.columns)
 
 _encode = msgspec.json.Encoder().encode
-_state = msgspec.json.Decoder(State).decode
+_state = msgspec.json.Decoder(LeadState).decode
 _lags = msgspec.json.Decoder(dict[str, int]).decode
 
 Place = tuple[int, int, str]
@@ -278,7 +278,7 @@ class Assignment(msgspec.Struct, gc=False):
     stored: bool = False
 
 
-class Decided(msgspec.Struct, frozen=True, gc=False):
+class StoredDecision(msgspec.Struct, frozen=True, gc=False):
     """A decision to keep."""
 
     id: str
@@ -324,7 +324,7 @@ def _lead(row: Row[Any]) -> Lead:
 
 def save(connection: Connection, changed: Iterable[Lead], learned: Iterable[Lead]) -> None:
     """Store leads: those that changed whole, of the others what scoring said of them."""
-    statements.together(connection, _whole(changed), _of_scoring(learned))
+    statements.execute_combined(connection, _whole(changed), _of_scoring(learned))
 
 
 def _whole(changed: Iterable[Lead]) -> statements.Work:
@@ -392,7 +392,7 @@ def _opened(begun: Iterable[Assignment]) -> statements.Work:
     return _OPEN_ASSIGNMENT, [astuple(one)[:-1] for one in begun]
 
 
-def _decided(decided: Iterable[Decided]) -> statements.Work:
+def _decided(decided: Iterable[StoredDecision]) -> statements.Work:
     """Decisions with everything they were made from."""
     return _DECIDED, [
         (
@@ -442,7 +442,7 @@ def _told(row: Row[Any], body: _Body) -> dict[str, Any]:
 
 def lock_floor(
     connection: Connection, known_pools: Collection[str], known_reps: Collection[str]
-) -> tuple[Floor, set[str]]:
+) -> tuple[TeamState, set[str]]:
     """Pools, then reps, each locked in order of their ids; and those of the pools for which some lead waits. New ones get
     their row first: only a row can be locked."""
     lags = _pools(connection)
@@ -460,7 +460,7 @@ def lock_floor(
             presences[name] = Presence(number, state, until, said, updated_at, version, reason)
         else:
             waited_for.add(name)
-    return Floor(presences, {pool: _lags(lags[pool]) for pool in known_pools}), waited_for
+    return TeamState(presences, {pool: _lags(lags[pool]) for pool in known_pools}), waited_for
 
 
 def _pools(connection: Connection) -> dict[str, str]:
@@ -494,18 +494,18 @@ def _present(changed: Mapping[str, Presence]) -> statements.Work:
 # --- all of it ----------------------------------------------------------------------------------------------------
 
 
-class Changes(msgspec.Struct, frozen=True):
+class RoutingChanges(msgspec.Struct, frozen=True):
     """What a unit has to store."""
 
     leads: Collection[Lead] = ()
     learned: Collection[Lead] = ()  # none of `leads`: scoring said something of them, nothing else changed
     assignments: Collection[Assignment] = ()
-    decided: Collection[Decided] = ()
+    decided: Collection[StoredDecision] = ()
     turned: Turned = {}
     reps: Mapping[str, Presence] = {}
 
 
-def keep(unit: Unit, changes: Changes) -> None:
+def store_changes(unit: Unit, changes: RoutingChanges) -> None:
     """Store everything at the unit's end, in a constant number of statements; what ends is stored now."""
     close(unit.connection, [one for one in changes.assignments if one.stored])
     unit.store(

@@ -7,9 +7,9 @@ from datetime import datetime
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage.unit import Unit
 from services.router import acts, store
-from services.router.desk import SERVED_MAX, Desk, Queue, peek_queue
+from services.router.desk import SERVED_MAX, RoutingSession, WaitingLeads, peek_queue
 from services.router.domain.choosing import Presence, with_room
-from services.router.domain.rules import Rules, rules_of
+from services.router.domain.rules import RoutingRules, rules_of
 from services.router.store import FIRST, FIRST_HELD, Holding, Place
 
 TAKEN_AWAY_MAX = 50
@@ -47,7 +47,7 @@ class ServeQueue:
         found = list(dict.fromkeys([*places, *others]))
         if not found:
             return None
-        desk = Desk(unit, (), Queue(pools, pools, found))
+        desk = RoutingSession(unit, (), WaitingLeads(pools, pools, found))
         served = desk.serve()
         self.room = with_room(rules, desk.floor.reps, now)
         desk.save()
@@ -79,9 +79,9 @@ class WatchTeam:
         return unit.now if goes_on else None
 
 
-def _watch(unit: Unit, rules: Rules, changed: Mapping[str, str], held: Sequence[Holding]) -> None:
+def _watch(unit: Unit, rules: RoutingRules, changed: Mapping[str, str], held: Sequence[Holding]) -> None:
     left = [lead for _, lead in held]
-    desk = Desk(unit, left, peek_queue(unit, rules) if left else None)
+    desk = RoutingSession(unit, left, peek_queue(unit, rules) if left else None)
     for rep, state in changed.items():
         acts.noticed(desk, rep, state)
     for rep, lead in held:
@@ -90,7 +90,7 @@ def _watch(unit: Unit, rules: Rules, changed: Mapping[str, str], held: Sequence[
     desk.save()
 
 
-def _state(rules: Rules, rep: str, presence: Presence | None, at: int) -> str:
+def _state(rules: RoutingRules, rep: str, presence: Presence | None, at: int) -> str:
     """Whether `rep` is here, by the team file and by what they said."""
     known = rules.rep(rep)
     if known is None or not known.active:

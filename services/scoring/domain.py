@@ -20,7 +20,7 @@ from firsthour.kernel.conditions.evaluation import Holds, Matched, compile_set, 
 from firsthour.kernel.config import Config
 from firsthour.kernel.time_units import micros, moment
 from schemas.agreement import EngagementRule, QualifyLine
-from schemas.events import Facts, Happened, Met, Score, Value
+from schemas.events import ExternalEvent, Facts, MatchedLine, Score, Value
 from services.scoring import bounds
 from services.scoring.bounds import Agreed, Said
 
@@ -57,7 +57,7 @@ class Profile(msgspec.Struct, omit_defaults=True, gc=False):
         return known
 
 
-class Part(msgspec.Struct, frozen=True):
+class ScorePart(msgspec.Struct, frozen=True):
     """One reason of a score: `points` as agreed, `worth` as of the moment asked for."""
 
     kind: str  # fit or engagement
@@ -69,7 +69,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Engagement:
+class CompiledEngagement:
     """One engagement rule: how it matches, what it gives, how often it counts."""
 
     key: str
@@ -93,20 +93,20 @@ class Engagement:
 class Lines:
     """The qualify lines that an event of one type may meet, ready to match, and what each is when met."""
 
-    met: tuple[Met, ...]
+    met: tuple[MatchedLine, ...]
     matches: Matched
 
 
 @dataclass(frozen=True)
-class Rules:
+class ScoringRules:
     """An agreement's scoring, compiled once per version."""
 
     fit: Matched
     fit_rules: tuple[tuple[float, str], ...]
     fit_max: float
-    engagement: Mapping[str, tuple[Engagement, ...]]  # by event type
+    engagement: Mapping[str, tuple[CompiledEngagement, ...]]  # by event type
     engagement_match: Mapping[str, Matched]
-    by_key: Mapping[str, Engagement]
+    by_key: Mapping[str, CompiledEngagement]
     engagement_max: float
     half_life_us: float | None
     horizon_us: int
@@ -118,16 +118,16 @@ class Rules:
 
 
 @once_per_version
-def rules_of(config: Config) -> Rules:
+def rules_of(config: Config) -> ScoringRules:
     """The compiled rules of this configuration."""
     agreement = config.agreement
     scoring = agreement.scoring
     half_life = scoring.engagement.half_life
     horizon = min(HORIZON_MAX, half_life * HALF_LIVES_KEPT) if half_life else HORIZON_MAX
-    by_type: dict[str, list[tuple[EngagementRule, Engagement]]] = {}
+    by_type: dict[str, list[tuple[EngagementRule, CompiledEngagement]]] = {}
     for key, rule in _keyed(scoring.engagement.rules):
         limit = rule.at_most
-        engagement = Engagement(
+        engagement = CompiledEngagement(
             key=key,
             because=rule.because,
             points=rule.points,
@@ -135,7 +135,7 @@ def rules_of(config: Config) -> Rules:
             per_us=int(limit.per.total_seconds() * _US) if limit else 0,
         )
         by_type.setdefault(rule.on, []).append((rule, engagement))
-    return Rules(
+    return ScoringRules(
         fit=compile_set([rule.when for rule in scoring.fit.rules]),
         fit_rules=tuple((rule.points, rule.because) for rule in scoring.fit.rules),
         fit_max=scoring.fit.at_most,
@@ -155,7 +155,7 @@ def rules_of(config: Config) -> Rules:
 
 def _lines(qualify: Sequence[QualifyLine], type: str) -> Lines:
     chosen = [line for line in qualify if line.on in (None, type)]
-    met = tuple(Met(line.name, line.urgency, line.on is not None) for line in chosen)
+    met = tuple(MatchedLine(line.name, line.urgency, line.on is not None) for line in chosen)
     return Lines(met, compile_set([line.when for line in chosen]))
 
 
@@ -170,7 +170,12 @@ def _keyed(rules: tuple[EngagementRule, ...]) -> list[tuple[str, EngagementRule]
 
 
 def learn(
-    profile: Profile, happened: Happened, type: str, at: datetime, rules: Rules, lost: Counter[str] | None = None
+    profile: Profile,
+    happened: ExternalEvent,
+    type: str,
+    at: datetime,
+    rules: ScoringRules,
+    lost: Counter[str] | None = None,
 ) -> Facts:
     """Take one event in: its facts, and the engagement rules it hits. What is known of the person now.
 
@@ -196,7 +201,7 @@ def _hit(profile: Profile, key: str, when: int, lost: Counter[str]) -> None:
         lost["hit"] += 1
 
 
-def _say(profile: Profile, happened: Happened, when: int, rules: Rules, lost: Counter[str]) -> None:
+def _say(profile: Profile, happened: ExternalEvent, when: int, rules: ScoringRules, lost: Counter[str]) -> None:
     if happened.email and profile.email is None:
         profile.email = happened.email
         profile.derived = _derived(happened.email)
@@ -224,7 +229,7 @@ def _derived(email: str) -> Facts:
     return facts
 
 
-def score(profile: Profile, rules: Rules, now: datetime, known: Mapping[str, Value] | None = None) -> Score:
+def score(profile: Profile, rules: ScoringRules, now: datetime, known: Mapping[str, Value] | None = None) -> Score:
     """Fit, engagement, their mix and the grade, as of `now`."""
     fit = 0.0
     for index in rules.fit(profile.known() if known is None else known):
@@ -240,14 +245,14 @@ def _hundredths(points: float) -> float:
     return int(points * 100.0 + 0.5) / 100.0
 
 
-def _grade(fit: float, rules: Rules) -> str:
+def _grade(fit: float, rules: ScoringRules) -> str:
     for name, least in rules.grades:
         if fit >= least:
             return name
     return LOWEST
 
 
-def _engagement(profile: Profile, rules: Rules, now: int) -> float:
+def _engagement(profile: Profile, rules: ScoringRules, now: int) -> float:
     worths: list[float] = []
     for key, hits in profile.hits.items():
         rule = rules.by_key.get(key)
@@ -258,18 +263,20 @@ def _engagement(profile: Profile, rules: Rules, now: int) -> float:
     return min(rules.engagement_max, max(0.0, points))
 
 
-def _alive(profile: Profile, hits: list[int], rules: Rules, now: int) -> list[int]:
+def _alive(profile: Profile, hits: list[int], rules: ScoringRules, now: int) -> list[int]:
     since = now - rules.horizon_us
     if profile.recycled_at is not None:
         since = max(since, profile.recycled_at)
     return hits if not hits or hits[0] > since else [at for at in hits if at > since]
 
 
-def _worth(age: int, rules: Rules) -> float:
+def _worth(age: int, rules: ScoringRules) -> float:
     return 1.0 if rules.half_life_us is None else 2.0 ** (-max(0, age) / rules.half_life_us)
 
 
-def met(profile: Profile, rules: Rules, type: str, fields: Facts, known: Facts, scored: Score) -> tuple[Met, ...]:
+def met(
+    profile: Profile, rules: ScoringRules, type: str, fields: Facts, known: Facts, scored: Score
+) -> tuple[MatchedLine, ...]:
     """The qualify lines this event meets, in the agreement's order. Somebody nobody can reach meets none. `fields`: the
     event's, without those that only the product states."""
     if not (profile.email or profile.phone):
@@ -281,12 +288,12 @@ def met(profile: Profile, rules: Rules, type: str, fields: Facts, known: Facts, 
     return tuple([lines.met[index] for index in lines.matches(context)])
 
 
-def suppressed(rules: Rules, known: Mapping[str, Value]) -> str | None:
+def suppressed(rules: ScoringRules, known: Mapping[str, Value]) -> str | None:
     """Why this person is never scored and never routed, or None."""
     return next((because for because, holds in rules.suppress if holds(known)), None)
 
 
-def forget(profile: Profile, rules: Rules, now: datetime) -> None:
+def forget(profile: Profile, rules: ScoringRules, now: datetime) -> None:
     """Drop hits beyond the horizon: no later score can depend on them."""
     if not profile.hits:
         return
@@ -299,10 +306,12 @@ def forget(profile: Profile, rules: Rules, now: datetime) -> None:
             profile.hits[key] = alive
 
 
-def parts(profile: Profile, rules: Rules, now: datetime) -> list[Part]:
+def parts(profile: Profile, rules: ScoringRules, now: datetime) -> list[ScorePart]:
     """Every reason of the score as of `now`; hits beyond a rule's limit are shown as not counted."""
     facts = profile.known()
-    found = [Part("fit", rules.fit_rules[i][1], rules.fit_rules[i][0], rules.fit_rules[i][0]) for i in rules.fit(facts)]
+    found = [
+        ScorePart("fit", rules.fit_rules[i][1], rules.fit_rules[i][0], rules.fit_rules[i][0]) for i in rules.fit(facts)
+    ]
     at = micros(now)
     for key, hits in profile.hits.items():
         rule = rules.by_key.get(key)
@@ -314,11 +323,11 @@ def parts(profile: Profile, rules: Rules, now: datetime) -> list[Part]:
             counts = left[hit] > 0
             left[hit] -= 1
             worth = round(rule.points * _worth(at - hit, rules), 2) if counts else 0.0
-            found.append(Part("engagement", rule.because, rule.points, worth, moment(hit), counts))
+            found.append(ScorePart("engagement", rule.because, rule.points, worth, moment(hit), counts))
     return found
 
 
-def kept(profile: Profile, rules: Rules, now: datetime) -> dict[str, object]:
+def kept(profile: Profile, rules: ScoringRules, now: datetime) -> dict[str, object]:
     """How much of a person is kept, and up to when facts or hits were dropped that would count otherwise."""
     since = max(micros(now) - rules.horizon_us, profile.recycled_at or 0)
     facts_at, hits_at = profile.facts_dropped_at, profile.hits_dropped_at

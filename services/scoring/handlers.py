@@ -13,19 +13,19 @@ from firsthour.runtime.storage.unit import Unit
 from schemas.events import (
     ABOUT_NO_LEAD,
     ConsentChanged,
+    ExternalEvent,
     Facts,
-    Happened,
+    LeadEvent,
     LeadRecycled,
     LeadScored,
     LeadTouched,
-    OpportunityChanged,
-    Routed,
+    OpportunityMoved,
     Score,
     Trigger,
 )
 from services.scoring import bounds, domain, store
-from services.scoring.domain import Profile, Rules
-from services.scoring.identity import Found
+from services.scoring.domain import Profile, ScoringRules
+from services.scoring.identity import ResolvedIdentity
 
 CONSENTS = {"consent.given": True, "consent.withdrawn": False, "email.unsubscribed": False}
 PASSED_ON = frozenset({"touch.recorded", "opportunity.changed", *CONSENTS})
@@ -35,7 +35,7 @@ _NOTHING = Score(0.0, 0.0, 0.0, "D")
 CLOSED = "customer"
 """The status that Sales keeps and that waits for nothing."""
 
-Told = LeadScored | LeadTouched | ConsentChanged | OpportunityChanged
+Told = LeadScored | LeadTouched | ConsentChanged | OpportunityMoved
 
 Count = Callable[[Mapping[str, int]], None]
 """Counts what the bounds of a profile dropped, by kind."""
@@ -57,14 +57,14 @@ def hear_events(batch: Sequence[Record], unit: Unit, count: Count) -> None:
         unit.after.append(partial(count, lost))
 
 
-def _happened(record: Record) -> Happened:
+def _happened(record: Record) -> ExternalEvent:
     event = record.event
-    assert isinstance(event, Happened)  # noqa: S101  # `events` holds nothing else
+    assert isinstance(event, ExternalEvent)  # noqa: S101  # `events` holds nothing else
     return event
 
 
 def _take(
-    found: Found, profile: Profile, record: Record, rules: Rules, now: datetime, lost: Counter[str]
+    found: ResolvedIdentity, profile: Profile, record: Record, rules: ScoringRules, now: datetime, lost: Counter[str]
 ) -> list[Told]:
     lead, shared, others = found
     happened, type = _happened(record), record.envelope.type
@@ -87,7 +87,7 @@ def _take(
 
 
 def _scored(
-    lead: str, profile: Profile, trigger: Trigger, rules: Rules, now: datetime, known: Facts, fields: Facts
+    lead: str, profile: Profile, trigger: Trigger, rules: ScoringRules, now: datetime, known: Facts, fields: Facts
 ) -> LeadScored:
     because = domain.suppressed(rules, known)
     scored = _NOTHING if because else domain.score(profile, rules, now, known)
@@ -107,7 +107,7 @@ def _scored(
     )
 
 
-def _passed_on(lead: str, record: Record, happened: Happened, type: str, at: datetime) -> Told:
+def _passed_on(lead: str, record: Record, happened: ExternalEvent, type: str, at: datetime) -> Told:
     fields = happened.fields
     if type == "touch.recorded":
         return LeadTouched(
@@ -122,7 +122,7 @@ def _passed_on(lead: str, record: Record, happened: Happened, type: str, at: dat
         )
     if type == "opportunity.changed":
         amount = fields.get("amount")
-        return OpportunityChanged(
+        return OpportunityMoved(
             lead_id=lead,
             at=at,
             stage=str(fields.get("stage", "open")),
@@ -141,7 +141,7 @@ def _text(value: object) -> str | None:
 
 def hear_routes(batch: Sequence[Record], unit: Unit) -> None:
     """A recycled lead starts again: what it did up to that mark counts nothing any more. Leads that Sales has are noted."""
-    routed = [(record, event) for record in batch if isinstance(event := record.event, Routed)]
+    routed = [(record, event) for record in batch if isinstance(event := record.event, LeadEvent)]
     teams = unit.config.agreement.lifecycle.statuses if routed else {}
     is_open = {status for status, team in teams.items() if team == "sales" and status != CLOSED}
     turned = [event for _, event in routed if (event.status in is_open) != (event.was in is_open)]

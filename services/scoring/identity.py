@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from schemas.events import Happened
+from schemas.events import ExternalEvent
 
 KINDS: Final = ("email", "phone", "crm_id", "anonymous_id")
 """The identifiers, the strongest first."""
@@ -38,7 +38,7 @@ class Person:
         return self.open, self.active_at, self.lead
 
 
-class Row(NamedTuple):
+class IdentityRow(NamedTuple):
     """One person of one identity, as stored."""
 
     identity: str
@@ -48,7 +48,7 @@ class Row(NamedTuple):
     open: int | None
 
 
-class Found(NamedTuple):
+class ResolvedIdentity(NamedTuple):
     """The lead of an event. `shared`: by what it was chosen among several people, for people to read; `others`: the leads
     of all others whom the event's identifiers name, sorted."""
 
@@ -57,7 +57,7 @@ class Found(NamedTuple):
     others: tuple[str, ...] = ()
 
 
-class Changes(NamedTuple):
+class IdentityChanges(NamedTuple):
     """Rows to store: new identities, further people of known ones, and people who take the place of others."""
 
     claims: list[Pair]
@@ -75,14 +75,14 @@ class People:
     _of: dict[str, dict[str, Person]] = field(default_factory=dict)
     _stored: dict[str, list[str]] = field(default_factory=dict)
 
-    def know(self, rows: Iterable[Row]) -> None:
+    def know(self, rows: Iterable[IdentityRow]) -> None:
         """Take in stored rows."""
         for row in rows:
             person = self._people.setdefault(row.lead, Person(row.lead, row.email, row.active_at or 0, bool(row.open)))
             self._of.setdefault(row.identity, {})[row.lead] = person
             self._stored.setdefault(row.identity, []).append(row.lead)
 
-    def find(self, happened: Happened, event_id: str, at: int) -> Found:
+    def find(self, happened: ExternalEvent, event_id: str, at: int) -> ResolvedIdentity:
         """The lead of one event, whose identifiers are learned with it; a new one for an unknown person."""
         identities = identities_of(happened, event_id)
         person = self._by_address(happened.email, identities) if happened.email else self._alone(identities)
@@ -95,7 +95,7 @@ class People:
             person.email = happened.email
         for identity in identities:
             self._learn(identity, person)
-        return Found(person.lead)
+        return ResolvedIdentity(person.lead)
 
     def _by_address(self, email: str, identities: list[str]) -> Person | None:
         known = self._of.get(f"email:{email}")
@@ -114,7 +114,7 @@ class People:
                 return next(iter(known.values()))
         return None
 
-    def _of_several(self, identities: list[str], at: int) -> Found | None:
+    def _of_several(self, identities: list[str], at: int) -> ResolvedIdentity | None:
         """The choice among people who share the strongest known identifier. Nothing is learned from it."""
         known = {identity: people for identity in identities if (people := self._of.get(identity))}
         if not known:
@@ -124,7 +124,7 @@ class People:
         person.active_at = max(person.active_at, at)
         others = {lead for named in known.values() for lead in named} - {person.lead}
         kind = identity.partition(":")[0]
-        return Found(person.lead, f"{kind}, shared by {len(people)} people", tuple(sorted(others)))
+        return ResolvedIdentity(person.lead, f"{kind}, shared by {len(people)} people", tuple(sorted(others)))
 
     def _make(self) -> Person:
         person = Person(self.new_id())
@@ -140,9 +140,9 @@ class People:
             addressed = [one for one in others if one.email]  # their address still finds them
             del known[min(addressed or others, key=lambda one: one.rank).lead]
 
-    def changes(self) -> Changes:
+    def changes(self) -> IdentityChanges:
         """The differences from the stored rows, in the order in which rows are locked."""
-        changes = Changes([], [], [])
+        changes = IdentityChanges([], [], [])
         for identity, known in sorted(self._of.items()):
             stored = self._stored.get(identity, [])
             fresh = [lead for lead in known if lead not in stored]
@@ -154,7 +154,7 @@ class People:
         return changes
 
 
-def identities_of(happened: Happened, event_id: str) -> list[str]:
+def identities_of(happened: ExternalEvent, event_id: str) -> list[str]:
     """`kind:value` of each identifier, the strongest first; of an event without any, one of its own."""
     found = [f"{kind}:{value}" for kind in KINDS if (value := getattr(happened, kind))]
     return found or [f"event:{event_id}"]

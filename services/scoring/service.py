@@ -10,7 +10,7 @@ from services.scoring.api import router
 from services.scoring.handlers import hear_events, hear_routes
 
 
-class Dropped:
+class DroppedCounter:
     """Counts what the bounds of profiles dropped, once the process has its metrics."""
 
     telemetry: Telemetry | None = None
@@ -23,7 +23,7 @@ class Dropped:
 
 def service() -> Service:
     """Hears what happened and what was recycled; says who it was, their score and the lines they meet."""
-    dropped = Dropped()
+    dropped = DroppedCounter()
 
     def runners(resources: Resources) -> Sequence[Runner]:
         dropped.telemetry = resources.telemetry

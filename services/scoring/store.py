@@ -13,9 +13,9 @@ from firsthour.kernel.time_units import micros
 from firsthour.runtime.clock import new_id
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import StorageError, Unit
-from schemas.events import Happened
+from schemas.events import ExternalEvent
 from services.scoring.domain import Profile
-from services.scoring.identity import Changes, Found, Pair, People, Row, identities_of
+from services.scoring.identity import IdentityChanges, IdentityRow, Pair, People, ResolvedIdentity, identities_of
 
 identities = sa.Table(
     "scoring_identities",
@@ -50,7 +50,7 @@ profiles = sa.Table(
 )
 
 
-def _known(f: statements.Flavour) -> Any:
+def _known(f: statements.SqlDialect) -> Any:
     """Every person of these identities, with what decides among several."""
     named = sa.union_all(
         *(
@@ -66,7 +66,7 @@ def _known(f: statements.Flavour) -> Any:
     )
 
 
-def _standing(f: statements.Flavour) -> Any:
+def _standing(f: statements.SqlDialect) -> Any:
     insert = f.insert(standings).values({c.name: sa.bindparam(c.name) for c in standings.columns})
     return insert.on_conflict_do_update(
         index_elements=["lead_id"],
@@ -123,7 +123,7 @@ class IdentityTakenError(StorageError):
     """Another unit gave a person another address meanwhile. The unit is rolled back and tried again."""
 
 
-def resolve(unit: Unit, heard: Sequence[tuple[str, Happened, int]]) -> tuple[list[Found], set[str]]:
+def resolve(unit: Unit, heard: Sequence[tuple[str, ExternalEvent, int]]) -> tuple[list[ResolvedIdentity], set[str]]:
     """The lead of each event (its id, what happened, when), and the leads that are of this unit's own making.
 
     New identities are claimed in sorted order. If another unit claimed one of them at the same moment, each event is
@@ -139,15 +139,17 @@ def resolve(unit: Unit, heard: Sequence[tuple[str, Happened, int]]) -> tuple[lis
     return found, people.made
 
 
-def _decide(heard: Sequence[tuple[str, Happened, int]], rows: Iterable[Row]) -> tuple[People, list[Found]]:
+def _decide(
+    heard: Sequence[tuple[str, ExternalEvent, int]], rows: Iterable[IdentityRow]
+) -> tuple[People, list[ResolvedIdentity]]:
     people = People(new_id)
     people.know(rows)
     return people, [people.find(event, id, at) for id, event, at in heard]
 
 
 def _again(
-    connection: Connection, heard: Sequence[tuple[str, Happened, int]], wanted: list[str], claimed: list[Pair]
-) -> tuple[People, list[Found], Changes]:
+    connection: Connection, heard: Sequence[tuple[str, ExternalEvent, int]], wanted: list[str], claimed: list[Pair]
+) -> tuple[People, list[ResolvedIdentity], IdentityChanges]:
     """Decide by the claims of other units; our own claims, which they wait for, are given up and made anew."""
     ours = set(claimed)
     rows = _rows(connection, wanted)
@@ -158,8 +160,8 @@ def _again(
     return people, found, changes
 
 
-def _rows(connection: Connection, wanted: list[str]) -> list[Row]:
-    return [Row(*row) for row in sorted(_KNOWN.all(connection, identities=wanted), key=itemgetter(0, 1))]
+def _rows(connection: Connection, wanted: list[str]) -> list[IdentityRow]:
+    return [IdentityRow(*row) for row in sorted(_KNOWN.all(connection, identities=wanted), key=itemgetter(0, 1))]
 
 
 def lock(unit: Unit, leads: Collection[str], made: Collection[str] = ()) -> dict[str, Profile]:

@@ -4,7 +4,7 @@ import pytest
 
 from firsthour.bench import rules
 from firsthour.bench.fixtures import Factory
-from firsthour.bench.pipeline import Bench, units
+from firsthour.bench.pipeline import PipelineBench, units
 from firsthour.bootstrap.embedded import open_clock, open_system
 
 STATEMENTS_MAX = 30  # of one unit, however many events it takes
@@ -12,8 +12,8 @@ CPU_FLOOR = 0.12  # of the bare loop's CPU; the goal is for `firsthour bench`, o
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    made = Bench(Factory(open_clock, open_system), tmp_path_factory.mktemp("bench"), 3_000)
+def work(tmp_path_factory: pytest.TempPathFactory) -> PipelineBench:
+    made = PipelineBench(Factory(open_clock, open_system), tmp_path_factory.mktemp("bench"), 3_000)
     made.prepare()
     return made
 
@@ -27,7 +27,7 @@ def test_fifty_conditions_stay_below_their_ceilings() -> None:
 
 
 def test_a_unit_takes_a_bounded_number_of_statements_however_many_events_it_holds(
-    work: Bench,
+    work: PipelineBench,
 ) -> None:
     recorded = list(units(work.record))
     rows = [sum(len(sent[1]) if sent[2] else 1 for sent in unit) for unit in recorded]
@@ -35,6 +35,6 @@ def test_a_unit_takes_a_bounded_number_of_statements_however_many_events_it_hold
     assert max(rows) > 10 * STATEMENTS_MAX  # so it does depend on something that there are few statements
 
 
-def test_the_product_is_not_many_times_the_bare_loop(work: Bench) -> None:
+def test_the_product_is_not_many_times_the_bare_loop(work: PipelineBench) -> None:
     ratios = [work.bare(reads=True).cpu / work.real().cpu for _ in range(3)]
     assert max(ratios) >= CPU_FLOOR

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.kafka import Cluster
-from deploy.local.postgres import Server
+from deploy.local.kafka import KafkaCluster
+from deploy.local.postgres import PostgresServer
 from firsthour.bench import cpu, distributed, distributed_scale, environment
 from firsthour.bench import kafka as bench_kafka
-from firsthour.bench.distributed import Bench, StandstillError
+from firsthour.bench.distributed import DistributedBench, StandstillError
 from firsthour.bench.fixtures import Factory
 from firsthour.bootstrap.distributed import open_distributed
 from firsthour.bootstrap.embedded import open_clock, open_system
@@ -22,12 +22,12 @@ KEPT = ("scoring_profiles", "scoring_identities", "router_leads", "router_assign
 
 
 @pytest.fixture
-def given(kafka: Cluster, postgres: Server) -> Settings:
+def given(kafka: KafkaCluster, postgres: PostgresServer) -> Settings:
     return load(database_url=postgres.url(), kafka_bootstrap=kafka.bootstrap, kafka_partitions=3)
 
 
 @pytest.fixture
-def databases(postgres: Server) -> Iterator[None]:
+def databases(postgres: PostgresServer) -> Iterator[None]:
     """Those there are, the same before and after."""
     before = postgres.run("SELECT datname FROM pg_database ORDER BY 1")
     yield
@@ -37,7 +37,7 @@ def databases(postgres: Server) -> Iterator[None]:
 @pytest.mark.usefixtures("databases")
 def test_the_bare_loop_leaves_the_same_rows_as_the_product(given: Settings, tmp_path: Path) -> None:
     async def both() -> None:
-        work = Bench(FACTORY, ground, EVENTS)
+        work = DistributedBench(FACTORY, ground, EVENTS)
         real = await work.real(record=True)
         bare = await work.bare()
         assert {name: bare.rows[name] for name in KEPT} == {name: real.rows[name] for name in KEPT}
@@ -88,7 +88,7 @@ def test_what_stands_still_is_said(given: Settings, tmp_path: Path, monkeypatch:
         asyncio.run(nobody_reads())
 
 
-def test_broker_and_database_are_named_with_their_release(given: Settings, kafka: Cluster) -> None:
+def test_broker_and_database_are_named_with_their_release(given: Settings, kafka: KafkaCluster) -> None:
     found = asyncio.run(environment.found(given))
     assert f"Kafka {kafka.version.rpartition('.')[0]} " in found
     assert ", PostgreSQL 1" in found

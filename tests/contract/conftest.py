@@ -24,8 +24,8 @@ from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.service import Handler
 from firsthour.runtime.processing.worker import Worker
 from firsthour.runtime.storage import statements
-from firsthour.runtime.storage.postgres import Pool, PostgresReads, PostgresUnits, open_engine
-from firsthour.runtime.storage.reader import Reads, SqliteReads
+from firsthour.runtime.storage.postgres import ConnectionPool, PostgresReader, PostgresUnits, open_engine
+from firsthour.runtime.storage.reader import Reader, SqliteReader
 from firsthour.runtime.storage.sqlite import SqliteUnits, reader_engine, writer_engine
 from firsthour.runtime.storage.unit import Unit, Units
 from schemas import topics
@@ -46,7 +46,7 @@ class Backend(Protocol):
     def units(self) -> Units: ...
 
     @property
-    def reads(self) -> Reads: ...
+    def reads(self) -> Reader: ...
 
     @property
     def log(self) -> EventLog: ...
@@ -109,7 +109,7 @@ class Embedded:
     """One SQLite file."""
 
     units: SqliteUnits
-    reads: SqliteReads
+    reads: SqliteReader
     log: TableLog
     clock: HandClock
     file: Path
@@ -133,7 +133,7 @@ async def open_embedded(file: Path, *, keep: int = 2_000, pages_max: int | None 
     statements.metadata.create_all(engine)
     engine.dispose()
     clock = HandClock()
-    reads = SqliteReads(reader_engine(file))
+    reads = SqliteReader(reader_engine(file))
     units = SqliteUnits(writer_engine(file, pages_max=pages_max), clock, lambda: NO_CONFIG)
     ends = await reads(lambda connection: {topic: log.end(connection, topic) for topic in topics.ALL})
     table = TableLog(reads, ends, keep=keep)
@@ -159,12 +159,12 @@ class Distributed:
         given = self.place.settings()
         url, arguments = connection_options.database(given)
         self.options = connection_options.kafka_options(given)
-        self.pool = Pool(url, arguments, size=CONNECTIONS)
+        self.pool = ConnectionPool(url, arguments, size=CONNECTIONS)
         of = self.place.partitions
         self.units = PostgresUnits(self.pool, self.clock, lambda *_: NO_CONFIG, partitions=of, ask=None)
-        self.reads = PostgresReads(open_engine(url, arguments, size=2))
+        self.reads = PostgresReader(open_engine(url, arguments, size=2))
         self.producer = KafkaProducer(self.options, self.place.prefix, self.place.partitions, self._noted)
-        self.publisher = Publisher(Pool(url, arguments, size=2), self.producer, of)
+        self.publisher = Publisher(ConnectionPool(url, arguments, size=2), self.producer, of)
         self.units.emitted = self.publisher.wake
 
     def _noted(self, place: Place, position: int) -> None:

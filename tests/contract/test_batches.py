@@ -15,7 +15,7 @@ from firsthour.runtime.storage import statements as db
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from services.notifier.channels.base import Sent
-from services.notifier.claims import Claimed, Desk, Done, claim, record
+from services.notifier.claims import Claimed, Delivered, NotifierContext, claim, record
 from tests.contract.systems import Opened, opened
 from tests.places import Places
 from tests.story import snippets
@@ -26,10 +26,10 @@ SENT_AT_ONCE = 100
 TOPICS = (topics.EVENTS, topics.LEADS, topics.ROUTES, topics.PAGES, topics.ACTIONS)
 
 
-class Counting(db.Direct):
+class Counting(db.DriverConnection):
     """A unit's connection that counts."""
 
-    def __init__(self, inner: db.Direct) -> None:
+    def __init__(self, inner: db.DriverConnection) -> None:
         self.inner, self.dialect = inner, inner.dialect
         self.texts: list[str] = []
 
@@ -138,14 +138,14 @@ async def road(made: Life, leads: int) -> None:
 
 async def walk(made: Life, leads: int) -> None:
     """Every rung comes, is told, and the owner is changed at the end."""
-    desk, clock = Desk(("slack", "email")), made.world.clock
+    desk, clock = NotifierContext(("slack", "email")), made.world.clock
     fire = next(one for one in made.system.services if one.name == "notifier").ticks[0].run
     clock.advance(minutes=31)  # whoever claimed the first pages is long dead
     for _ in range(4):
         claimed = Claimed(more=True)
         while claimed.more or claimed.next_at is not None:
             claimed = await made.unit("claim", lambda unit: claim(unit, desk, leads))
-            done = [Done(one, Sent("id"), clock.now, clock.now) for one in claimed.claims]
+            done = [Delivered(one, Sent("id"), clock.now, clock.now) for one in claimed.claims]
             await made.unit("record", partial(record, done=done, jitter=lambda: 0.0, desk=desk))
             clock.advance(seconds=1)
         clock.advance(minutes=11)

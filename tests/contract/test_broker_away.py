@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import pytest
 
 from deploy.local import kafka as local_kafka
-from deploy.local.kafka import Broker, Cluster
+from deploy.local.kafka import Broker, KafkaCluster
 from firsthour.runtime.eventlog.log import Record
 from firsthour.runtime.storage.unit import Unit
 from tests.contract.conftest import LOOK_SECONDS, Distributed, emitting, opened_distributed
@@ -26,7 +26,7 @@ def broker(kafka_here: str) -> Iterator[Broker]:
 @pytest.fixture(scope="module")
 def there(broker: Broker, places: Places) -> Places:
     """Places over that broker."""
-    return Places(Cluster(broker.bootstrap, ""), places.server, "away")
+    return Places(KafkaCluster(broker.bootstrap, ""), places.server, "away")
 
 
 @pytest.fixture

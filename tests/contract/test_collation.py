@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from deploy.local.postgres import Server
+from deploy.local.postgres import PostgresServer
 from firsthour.runtime.package_files import migrations
 from firsthour.runtime.storage.migrate import migrate
 from tests.contract.conftest import Backend
@@ -80,7 +80,7 @@ async def test_a_unit_is_read_committed_whatever_the_defaults_of_the_database_ar
 
 
 @pytest.fixture(params=[None, ICU], ids=["server's own", "icu"])
-def database(request: pytest.FixtureRequest, postgres: Server) -> Iterator[str]:
+def database(request: pytest.FixtureRequest, postgres: PostgresServer) -> Iterator[str]:
     """The URL of an empty database."""
     yield postgres.create("collation", icu=request.param)
     postgres.drop("collation")

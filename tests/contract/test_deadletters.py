@@ -27,7 +27,7 @@ def bury(unit: Unit, body: bytes, source: str = "website", **more: Any) -> str:
         "code": "1",
         "retention": SMALL,
     } | more
-    return dead_letters.bury(unit.connection, at=unit.clock.real(), source=source, body=body, **given)
+    return dead_letters.dead_letter(unit.connection, at=unit.clock.real(), source=source, body=body, **given)
 
 
 async def kept(backend: Backend, source: str = "website") -> list[bytes]:

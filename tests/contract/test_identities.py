@@ -12,7 +12,7 @@ import pytest
 from firsthour.runtime.eventlog.log import Record
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas.envelope import encode
-from schemas.events import Happened
+from schemas.events import ExternalEvent
 from services.scoring.handlers import hear_events
 from services.scoring.identity import SHARED_MAX
 from tests.contract.systems import Opened, opened
@@ -25,7 +25,7 @@ _ids = count(1)
 
 def record(**identifiers: Any) -> Record:
     n = next(_ids)
-    happened = Happened(source="s", source_id=str(n), received_at=NOW, **identifiers)
+    happened = ExternalEvent(source="s", source_id=str(n), received_at=NOW, **identifiers)
     id = f"event-{n}"
     return Record(n, "", id, encode(happened, id=id, source="urn:t", time=NOW, key="", type="page.viewed"))
 

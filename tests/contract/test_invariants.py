@@ -19,10 +19,10 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.worker import CursorMovedError, move_cursors
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
-from schemas.events import ActionAsked, LeadQualified, LeadTouched
+from schemas.events import ActionRequested, LeadQualified, LeadTouched
 from services.notifier import store as notifier_store
 from services.notifier.claims import claim
-from services.notifier.domain.clock import Clock
+from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.page import LEASE
 from services.router import commands
 from services.router import store as router_store
@@ -197,7 +197,7 @@ def test_i3_the_database_refuses_a_second_open_assignment(router: Room) -> None:
     router.ask("l1")
     second = router_store.Assignment("l1", 2, "bo", "all", "everyone", "d", 1)
     with pytest.raises(sa.exc.IntegrityError):
-        router.unit(lambda unit: router_store.keep(unit, router_store.Changes(assignments=[second])))
+        router.unit(lambda unit: router_store.store_changes(unit, router_store.RoutingChanges(assignments=[second])))
 
 
 def test_i3_the_database_refuses_an_epoch_that_was(router: Room) -> None:
@@ -205,7 +205,7 @@ def test_i3_the_database_refuses_an_epoch_that_was(router: Room) -> None:
     router.command(commands.reject, "l1", "not-now", sales("ana"))
     again = router_store.Assignment("l1", 1, "bo", "all", "everyone", "d", 1)
     with pytest.raises(sa.exc.IntegrityError):
-        router.unit(lambda unit: router_store.keep(unit, router_store.Changes(assignments=[again])))
+        router.unit(lambda unit: router_store.store_changes(unit, router_store.RoutingChanges(assignments=[again])))
 
 
 def test_i3_a_lead_is_qualified_once_however_many_lines_it_meets_and_how_often(router: Room) -> None:
@@ -266,7 +266,7 @@ async def test_i5_a_rung_that_fires_again_makes_no_second_page(notifier: Notifie
     notifier.hear(notifier.qualified(), notifier.assigned())
     await notifier.settle()
 
-    def back(unit: Unit) -> Clock:
+    def back(unit: Unit) -> ResponseClock:
         """As if its clock had not been stored: it stands before the first rung again."""
         (clock,) = notifier_store.lock_clocks(unit, ["l1"]).values()
         assert clock.next_rung == 1
@@ -298,7 +298,7 @@ async def test_i5_no_rung_of_an_assignment_that_is_over_fires(notifier: Notifier
     notifier.hear(notifier.released())
     await notifier.wait(hours=2)
     assert notifier.slack.people == ["Ana"]
-    assert notifier.said(ActionAsked) == []
+    assert notifier.said(ActionRequested) == []
 
 
 async def test_i5_a_page_left_by_a_dead_sender_is_not_sent_for_an_assignment_that_is_over(
@@ -319,7 +319,7 @@ async def test_i5_the_rung_that_changes_hands_has_an_id_by_which_a_second_asking
 ) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
     await notifier.wait(minutes=30)
-    (asked,) = notifier.said(ActionAsked)
+    (asked,) = notifier.said(ActionRequested)
     assert (asked.action, asked.action_id) == ("reassign", "l1:1:3")
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.util.concurrency import await_only
 
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
-from services.notifier.claims import Claimed, Desk, claim
+from services.notifier.claims import Claimed, NotifierContext, claim
 from tests.contract.test_batches import life, road
 from tests.places import Places
 
@@ -67,7 +67,7 @@ async def test_a_page_is_not_claimed_while_a_touch_of_its_lead_is_being_stored(p
 
         touching = asyncio.create_task(made.system.units.run(store))
         await stored.wait()
-        desk = Desk(("slack", "email"))
+        desk = NotifierContext(("slack", "email"))
         claiming = asyncio.create_task(made.system.units.run(lambda unit: claim(unit, desk, 20)))
         await until_blocked(made.world.rows, claiming)
         commit.set()

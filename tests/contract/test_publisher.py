@@ -15,7 +15,7 @@ from firsthour.runtime.eventlog import publisher
 from firsthour.runtime.eventlog.durable_append import BrokerError
 from firsthour.runtime.eventlog.log import Record
 from firsthour.runtime.eventlog.publisher import Publisher
-from firsthour.runtime.storage.postgres import Pool
+from firsthour.runtime.storage.postgres import ConnectionPool
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from schemas.events import LeadTouched
@@ -68,7 +68,7 @@ async def place(places: Places) -> AsyncIterator[Installed]:
 async def publishing(place: Installed, sink: Sink) -> AsyncIterator[Publisher]:
     """A process that publishes to there."""
     url, arguments = connection_options.database(place.settings())
-    made = Publisher(Pool(url, arguments, size=2), sink, place.partitions)
+    made = Publisher(ConnectionPool(url, arguments, size=2), sink, place.partitions)
     yield made
     sink.takes = None
     sink.open.set()

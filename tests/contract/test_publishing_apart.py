@@ -11,14 +11,14 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy.local import kafka as local_kafka
-from deploy.local.kafka import Cluster
+from deploy.local.kafka import KafkaCluster
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.eventlog import outbox, publisher
 from firsthour.runtime.eventlog.dead_letters import PUBLISHER
-from firsthour.runtime.eventlog.durable_append import BrokerError, RefusedError
+from firsthour.runtime.eventlog.durable_append import BrokerError, RecordRefusedError
 from firsthour.runtime.eventlog.log import Place, Record, partition_of
 from firsthour.runtime.eventlog.publisher import Publisher
-from firsthour.runtime.storage.postgres import Pool
+from firsthour.runtime.storage.postgres import ConnectionPool
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
 from schemas.events import LeadTouched
@@ -49,7 +49,7 @@ class Sink:
             raise BrokerError("no leader")
         for n, (_, body) in enumerate(rows):
             if self.poison in body:
-                raise RefusedError("MessageSizeTooLargeError", n)
+                raise RecordRefusedError("MessageSizeTooLargeError", n)
             self.ids.setdefault(place, []).append(Record(0, "", "", body).envelope.id)
 
     async def has(self, place: Place, *ids: str) -> None:
@@ -78,7 +78,7 @@ async def running(writer: Distributed, sink: Sink, apart: Sink | None = None) ->
 
 def publisher_of(writer: Distributed, sink: Sink, apart: Sink | None = None) -> Publisher:
     url, arguments = connection_options.database(writer.place.settings())
-    pool = Pool(url, arguments, size=publisher.CONNECTIONS)
+    pool = ConnectionPool(url, arguments, size=publisher.CONNECTIONS)
     return Publisher(pool, sink, writer.place.partitions, apart=apart, clock=writer.clock)
 
 
@@ -225,14 +225,14 @@ async def limit(place: Installed, size: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def three(kafka_here: str) -> Iterator[Cluster]:
+def three(kafka_here: str) -> Iterator[KafkaCluster]:
     """Brokers of which one may be stopped."""
     with local_kafka.start(version=kafka_here, brokers=3, options=local_kafka.QUICK) as cluster:
         yield cluster
 
 
-async def test_while_a_partition_has_no_leader_others_are_published(three: Cluster, places: Places) -> None:
-    there = Places(Cluster(three.bootstrap, ""), places.server, "leaderless", replication=1)
+async def test_while_a_partition_has_no_leader_others_are_published(three: KafkaCluster, places: Places) -> None:
+    there = Places(KafkaCluster(three.bootstrap, ""), places.server, "leaderless", replication=1)
     async with there.one(partitions=3) as place, opened_distributed(place) as process:
         keys = {partition_of(f"lead {n}", 3): f"lead {n}" for n in range(50)}
         leaders = await leaders_of(process)

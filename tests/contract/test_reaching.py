@@ -17,13 +17,13 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from deploy.local import kafka as local_kafka
 from deploy.local import launch, machine
 from deploy.local import postgres as local_postgres
-from deploy.local.postgres import Server
+from deploy.local.postgres import PostgresServer
 from firsthour.operations.doctor import checks
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.connectivity import connection_options, diagnosis, kafka
 from firsthour.runtime.connectivity import postgres as database_look
-from firsthour.runtime.connectivity.diagnosis import Trouble, TroubleError
+from firsthour.runtime.connectivity.diagnosis import Diagnosis, UnreachableError
 from firsthour.runtime.eventlog import kafka_admin
 from firsthour.runtime.eventlog.kafka_admin import create_topics, ends, examine
 from firsthour.runtime.settings import Settings
@@ -126,7 +126,7 @@ def guarded(kafka_here: str, authority: Authority, tmp_path_factory: pytest.Temp
         yield Guarded(ports, authority.file)
 
 
-async def only(look: Awaitable[list[Trouble]]) -> Trouble:
+async def only(look: Awaitable[list[Diagnosis]]) -> Diagnosis:
     """The one trouble there is; it tells no password."""
     (trouble,) = await look
     assert "hunter2" not in repr(trouble)
@@ -189,7 +189,7 @@ async def test_topics_made_otherwise_are_told_and_left_as_they_are(guarded: Guar
 
 
 async def test_more_copies_than_brokers_are_refused_with_the_remedy(guarded: Guarded) -> None:
-    with pytest.raises(TroubleError, match="start more brokers, or set FIRSTHOUR_KAFKA_REPLICATION lower"):
+    with pytest.raises(UnreachableError, match="start more brokers, or set FIRSTHOUR_KAFKA_REPLICATION lower"):
         await create_topics(guarded.settings("PLAINTEXT", kafka_prefix="copies.", kafka_replication=3))
 
 
@@ -231,7 +231,7 @@ async def test_what_keeps_us_from_kafka_is_told_apart(
 
 async def test_who_has_no_rights_makes_no_topics(guarded: Guarded) -> None:
     known = guarded.settings("SASL", kafka_username="stranger", kafka_prefix="stranger.")
-    with pytest.raises(TroubleError) as refused:
+    with pytest.raises(UnreachableError) as refused:
         await create_topics(known)
     assert refused.value.trouble.kind == "forbidden"
 
@@ -248,7 +248,7 @@ async def test_a_broker_that_is_away_stops_nothing_while_another_is_there(guarde
 
 
 @pytest.fixture(scope="module")
-def secured(postgres_here: None, authority: Authority) -> Iterator[Server]:
+def secured(postgres_here: None, authority: Authority) -> Iterator[PostgresServer]:
     """With TLS, a migrated database `leads`, and a role `secured` that has a password and may do nothing there."""
     with local_postgres.start(durable=False) as server:
         data = Path(server.run("SHOW data_directory"))
@@ -276,12 +276,12 @@ async def migrated(known: Settings) -> None:
     await engine.dispose()
 
 
-def look_at(url: str) -> Awaitable[list[Trouble]]:
+def look_at(url: str) -> Awaitable[list[Diagnosis]]:
     return database_look.examine_database(distributed(url))
 
 
 def at(
-    server: Server, database: str = "leads", user: str = "firsthour", host: str = "127.0.0.1", query: str = ""
+    server: PostgresServer, database: str = "leads", user: str = "firsthour", host: str = "127.0.0.1", query: str = ""
 ) -> str:
     return f"postgresql://{user}@{host}:{server.port}/{database}{query}"
 
@@ -304,14 +304,16 @@ async def encrypted(url: str) -> bool:
     ],
 )
 async def test_every_way_of_speaking_with_postgresql_works(
-    secured: Server, authority: Authority, query: str, encrypts: bool
+    secured: PostgresServer, authority: Authority, query: str, encrypts: bool
 ) -> None:
     url = at(secured, query=query.format(ca=authority.file))
     assert await look_at(url) == []
     assert await encrypted(url) is encrypts
 
 
-async def test_the_name_in_a_certificate_counts_with_verify_full_alone(secured: Server, authority: Authority) -> None:
+async def test_the_name_in_a_certificate_counts_with_verify_full_alone(
+    secured: PostgresServer, authority: Authority
+) -> None:
     query = f"&sslrootcert={authority.file}"
     assert await look_at(at(secured, host="localhost", query=f"?sslmode=verify-ca{query}")) == []
     trouble = await only(look_at(at(secured, host="localhost", query=f"?sslmode=verify-full{query}")))
@@ -331,30 +333,30 @@ async def test_the_name_in_a_certificate_counts_with_verify_full_alone(secured: 
     ],
 )
 async def test_what_keeps_us_from_postgresql_is_told_apart(
-    secured: Server, database: str, user: str, query: str, kind: str
+    secured: PostgresServer, database: str, user: str, query: str, kind: str
 ) -> None:
     trouble = await only(look_at(at(secured, database, user, query=query)))
     assert (trouble.kind, trouble.absent) == (kind, False), trouble
 
 
-async def test_a_server_without_tls_is_told(postgres: Server) -> None:
+async def test_a_server_without_tls_is_told(postgres: PostgresServer) -> None:
     trouble = await only(look_at(postgres.url() + "?sslmode=require"))
     assert (trouble.kind, "sslmode=disable" in trouble.remedy) == ("tls", True)
 
 
-async def test_a_server_that_only_lets_read_is_told(secured: Server) -> None:
+async def test_a_server_that_only_lets_read_is_told(secured: PostgresServer) -> None:
     secured.create("standby")
     secured.run("ALTER DATABASE standby SET default_transaction_read_only = on")
     assert "only lets read" in (await only(look_at(at(secured, "standby")))).said
 
 
-async def test_a_database_closed_to_the_user_is_told(secured: Server) -> None:
+async def test_a_database_closed_to_the_user_is_told(secured: PostgresServer) -> None:
     secured.create("closed")
     secured.run("REVOKE CONNECT ON DATABASE closed FROM PUBLIC")
     assert (await only(look_at(at(secured, "closed", f"secured:{RIGHT}")))).kind == "forbidden"
 
 
-async def test_a_server_that_is_too_old_is_told(secured: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_is_too_old_is_told(secured: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_look, "OLDEST", 99)
     trouble = await only(look_at(at(secured)))
     assert (trouble.kind, trouble.remedy) == ("old", "take 99 or newer")
@@ -362,14 +364,14 @@ async def test_a_server_that_is_too_old_is_told(secured: Server, monkeypatch: py
 
 # --- nobody there, or somebody else ------------------------------------------------------------------------------------
 
-Look = Callable[[str, int], Awaitable[list[Trouble]]]
+Look = Callable[[str, int], Awaitable[list[Diagnosis]]]
 
 
-def look_for_kafka(host: str, port: int) -> Awaitable[list[Trouble]]:
+def look_for_kafka(host: str, port: int) -> Awaitable[list[Diagnosis]]:
     return kafka_admin.examine(settings.load(database_url=NOBODY, kafka_bootstrap=f"{host}:{port}"))
 
 
-def look_for_postgresql(host: str, port: int) -> Awaitable[list[Trouble]]:
+def look_for_postgresql(host: str, port: int) -> Awaitable[list[Diagnosis]]:
     return look_at(f"postgresql://u@{host}:{port}/x")
 
 
@@ -448,7 +450,7 @@ async def test_somebody_else_behind_the_port_is_told(look: Look) -> None:
 # --- doctor ------------------------------------------------------------------------------------------------------------
 
 
-async def test_doctor_names_both_and_what_to_do(tmp_path: Path, guarded: Guarded, secured: Server) -> None:
+async def test_doctor_names_both_and_what_to_do(tmp_path: Path, guarded: Guarded, secured: PostgresServer) -> None:
     (tmp_path / "data").mkdir(mode=0o700)
     more: dict[str, Any] = {"config_dir": tmp_path / "config", "data_dir": tmp_path / "data"}
     well = guarded.settings("PLAINTEXT", kafka_prefix="doctor.", **more | {"database_url": at(secured)})

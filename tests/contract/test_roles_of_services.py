@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 import firsthour.bootstrap.embedded  # noqa: F401  # every table there is
-from deploy.local.postgres import QueryError, Server
+from deploy.local.postgres import PostgresServer, QueryError
 from firsthour.cli.apply import prepare_database
 from firsthour.runtime.connectivity.postgres import examine_database
 from firsthour.runtime.settings import load
@@ -18,7 +18,7 @@ TABLES = sorted(statements.metadata.tables)
 
 
 @pytest.fixture(scope="module")
-def urls(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+def urls(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
     with roles.made(postgres, DATABASE, tmp_path_factory.mktemp("secrets")) as made:
         yield made
 
@@ -31,7 +31,7 @@ async def migrated(urls: Mapping[str, str]) -> Mapping[str, str]:
     return urls
 
 
-def may(server: Server, role: str, statement: str) -> bool:
+def may(server: PostgresServer, role: str, statement: str) -> bool:
     try:
         server.run(f"SET ROLE firsthour_{role}; {statement}", DATABASE)
     except QueryError as refused:
@@ -40,7 +40,9 @@ def may(server: Server, role: str, statement: str) -> bool:
     return True
 
 
-async def test_each_service_writes_its_own_tables_and_no_others(migrated: Mapping[str, str], postgres: Server) -> None:
+async def test_each_service_writes_its_own_tables_and_no_others(
+    migrated: Mapping[str, str], postgres: PostgresServer
+) -> None:
     for table in TABLES:
         service = owner(table)
         if service is None:
@@ -53,7 +55,7 @@ async def test_each_service_writes_its_own_tables_and_no_others(migrated: Mappin
 
 
 async def test_shared_tables_are_granted_and_keys_and_versions_are_read_alone(
-    migrated: Mapping[str, str], postgres: Server
+    migrated: Mapping[str, str], postgres: PostgresServer
 ) -> None:
     for role in SERVICES:
         for table in ("log", "cursors", "seen", "dead_letters"):
@@ -79,7 +81,9 @@ async def test_every_role_finds_the_database_in_order(migrated: Mapping[str, str
         assert await examine_database(load(database_url=url, kafka_bootstrap="127.0.0.1:1")) == []
 
 
-async def test_a_right_that_is_no_longer_granted_is_taken_back(migrated: Mapping[str, str], postgres: Server) -> None:
+async def test_a_right_that_is_no_longer_granted_is_taken_back(
+    migrated: Mapping[str, str], postgres: PostgresServer
+) -> None:
     postgres.run("GRANT ALL ON router_leads TO firsthour_reporting", DATABASE)
     assert may(postgres, "reporting", "SELECT 1 FROM router_leads")
     await prepare_database(load(database_url=migrated["migrate"], kafka_bootstrap="127.0.0.1:1"))

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from firsthour.cli import spool as cli_spool
 from firsthour.runtime.clock import HandClock
-from firsthour.runtime.eventlog.durable_append import AGE_MAX, BrokerError, Intake, Producer, hand_over
+from firsthour.runtime.eventlog.durable_append import AGE_MAX, BrokerError, DurableAppend, Producer, hand_over
 from firsthour.runtime.eventlog.log import Row
 from firsthour.runtime.eventlog.spool import FILE, HEAD_BYTES, Spool
 from firsthour.runtime.settings import Settings
@@ -206,7 +206,7 @@ async def test_rows_older_than_ten_days_are_kept_and_warned_of(tmp_path: Path) -
         broker = Broker()
         broker.dial = "silent"
         with capture_logs() as said:
-            running = asyncio.create_task(Intake(broker, spool, clock).run())
+            running = asyncio.create_task(DurableAppend(broker, spool, clock).run())
             async with asyncio.timeout(5):
                 while not any("ten days" in line["event"] for line in said):
                     await asyncio.sleep(0.01)
@@ -218,7 +218,7 @@ async def test_rows_older_than_ten_days_are_kept_and_warned_of(tmp_path: Path) -
 async def test_beginning_and_end_of_spooling_are_said_once(tmp_path: Path) -> None:
     async with spool_in(tmp_path / FILE) as spool:
         broker = Broker()
-        intake = Intake(broker, spool, HandClock())
+        intake = DurableAppend(broker, spool, HandClock())
         with capture_logs() as said:
             broker.dial = "silent"
             for n in range(10):

@@ -19,12 +19,12 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 import services
-from deploy.local.postgres import Server
+from deploy.local.postgres import PostgresServer
 from firsthour.kernel.config import Config
 from firsthour.kernel.time_units import moment
 from firsthour.runtime.clock import HandClock
 from firsthour.runtime.eventlog import outbox, publisher
-from firsthour.runtime.eventlog.outbox import Waiting
+from firsthour.runtime.eventlog.outbox import OutboxRow
 from firsthour.runtime.http import auth, idempotency
 from firsthour.runtime.storage import statements as db
 from firsthour.runtime.storage.migrate import is_current, migrate
@@ -77,7 +77,7 @@ def run_on(url: str) -> Run[Any]:
 
 
 @pytest.fixture(scope="module")
-def migrated(postgres: Server) -> Iterator[str]:
+def migrated(postgres: PostgresServer) -> Iterator[str]:
     """The URL of a database with our tables."""
     url = postgres.create("statements")
     run_on(url)(migrate)
@@ -148,7 +148,7 @@ def test_what_is_published_is_looked_up_by_its_place_however_much_waits(migrated
             "EXPLAIN EXECUTE take (ARRAY[1], ARRAY['leads'], ARRAY[1], 500, 1000000)"
         ).all()
         connection.exec_driver_sql("DEALLOCATE take")
-        delete, _, _ = outbox.end_of_round([Waiting("leads", 1, 1, (0, 1), "k", "1", b"x")]).partition(";")
+        delete, _, _ = outbox.end_of_round([OutboxRow("leads", 1, 1, (0, 1), "k", "1", b"x")]).partition(";")
         rows = [*rows, *connection.exec_driver_sql(f"EXPLAIN {delete}")]
         connection.rollback()
         return "\n".join(row[0] for row in rows)
@@ -171,7 +171,7 @@ def test_the_history_leads_to_the_tables_the_code_speaks_of_on_postgresql(migrat
     }
 
 
-def test_several_may_migrate_at_once(postgres: Server) -> None:
+def test_several_may_migrate_at_once(postgres: PostgresServer) -> None:
     url = sa.make_url(postgres.create("migrating")).set(drivername="postgresql+asyncpg")
 
     async def one() -> bool:
@@ -192,14 +192,14 @@ def test_of_two_requests_at_once_under_an_old_key_one_is_done_and_the_other_answ
     """The row of an answer that is too old to count is in the way of both, and goes once."""
     clock, done = HandClock(), count(1)
 
-    def ask(connection: Connection) -> idempotency.Answer:
+    def ask(connection: Connection) -> idempotency.StoredAnswer:
         unit = Unit(connection, clock, cast(Config, None))
         return idempotency.once(unit, "form POST /", "key", "print", lambda: (200, b"%d" % next(done)))
 
-    async def both() -> tuple[idempotency.Answer, idempotency.Answer]:
+    async def both() -> tuple[idempotency.StoredAnswer, idempotency.StoredAnswer]:
         engine = create_async_engine(sa.make_url(migrated).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
 
-        async def second() -> idempotency.Answer:
+        async def second() -> idempotency.StoredAnswer:
             async with engine.begin() as connection:
                 return await connection.run_sync(ask)
 
@@ -213,7 +213,10 @@ def test_of_two_requests_at_once_under_an_old_key_one_is_done_and_the_other_answ
 
     run_on(migrated)(ask)
     clock.advance(hours=25)
-    assert asyncio.run(both()) == (idempotency.Answer(200, b"2"), idempotency.Answer(200, b"2", replayed=True))
+    assert asyncio.run(both()) == (
+        idempotency.StoredAnswer(200, b"2"),
+        idempotency.StoredAnswer(200, b"2", replayed=True),
+    )
 
 
 # --- many rows at once ---------------------------------------------------------------------------------------------
@@ -260,7 +263,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Run[Any]]:
         on_sqlite(things.create)
         yield on_sqlite
         return
-    server: Server = request.getfixturevalue("postgres")
+    server: PostgresServer = request.getfixturevalue("postgres")
     on_postgresql = run_on(server.create("things"))
     on_postgresql(things.create)
     yield on_postgresql

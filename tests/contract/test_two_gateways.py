@@ -15,7 +15,7 @@ from firsthour.runtime.eventlog import kafka_admin
 from firsthour.runtime.eventlog.log import partition_of
 from firsthour.runtime.http.client import AsyncClient, Response
 from schemas import topics
-from schemas.events import Routed
+from schemas.events import LeadEvent
 from services.notifier.channels.inbox import InboxChannel
 from tests.contract.systems import ADMIN, client_of
 from tests.moved import Moved, open_moved
@@ -75,18 +75,18 @@ class Two:
         ]
         return list(await asyncio.gather(*work))
 
-    async def routed(self, lead: str) -> list[Routed]:
+    async def routed(self, lead: str) -> list[LeadEvent]:
         """What the router said of this lead, in the order in which it stands on the topic."""
         partition, after = partition_of(lead, self.place.partitions), 0
         (log,) = (log for log in self.whole.system.logs if log.service == "reporting")
         after = self.place.begins[topics.ROUTES, partition]
         end = (await kafka_admin.ends(self.place.settings()))[topics.ROUTES, partition]
-        found: list[Routed] = []
+        found: list[LeadEvent] = []
         while after < end:
             await log.ready(topics.ROUTES, partition, after)
             batch = await log.fetch(topics.ROUTES, partition, after, 500)
             after = batch[-1].position
-            found += [record.event for record in batch if record.key == lead and isinstance(record.event, Routed)]
+            found += [record.event for record in batch if record.key == lead and isinstance(record.event, LeadEvent)]
         return found
 
 
@@ -116,7 +116,7 @@ async def two(places: Places, tmp_path: Path) -> AsyncIterator[Two]:
         yield made
 
 
-def in_order(told: list[Routed]) -> None:
+def in_order(told: list[LeadEvent]) -> None:
     """Each move begins where the one before ended, and versions count up."""
     versions = [event.version for event in told]
     assert versions == sorted(set(versions))

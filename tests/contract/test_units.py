@@ -117,7 +117,7 @@ async def test_what_is_stored_together_is_stored_as_one_after_the_other(backend:
 
     def work(unit: Unit) -> None:
         begun = [("test", "leads", n, 7 * n) for n in range(3)]
-        statements.together(
+        statements.execute_combined(
             unit.connection,
             (_CHANGE, [("2", "a"), ("3", "nobody")]),
             (_BEGIN, begun),

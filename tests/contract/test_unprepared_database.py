@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from deploy.local.postgres import Server
+from deploy.local.postgres import PostgresServer
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HandClock
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.connectivity import postgres as database_look
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.migrate import UnknownTablesError, is_current, migrate, state
-from firsthour.runtime.storage.postgres import Pool, PostgresReads, PostgresUnits, open_engine
+from firsthour.runtime.storage.postgres import ConnectionPool, PostgresReader, PostgresUnits, open_engine
 from firsthour.runtime.storage.sqlite import writer_engine
 from firsthour.runtime.storage.unit import StorageError
 from tests.contract.conftest import NO_CONFIG
@@ -34,7 +34,7 @@ SENTENCE = "database: database unprepared has no tables yet; run `firsthour migr
 
 
 @pytest.fixture
-def unprepared(postgres: Server) -> Iterator[str]:
+def unprepared(postgres: PostgresServer) -> Iterator[str]:
     yield postgres.create("unprepared")
     postgres.drop("unprepared")
 
@@ -58,7 +58,7 @@ def test_a_forgotten_migrate_is_one_sentence_of_every_command(
 async def test_a_statement_on_tables_that_are_not_there_is_a_state_to_wait_for(unprepared: str) -> None:
     known = settings.load(database_url=unprepared, kafka_bootstrap="127.0.0.1:1")
     url, arguments = connection_options.database(known)
-    reads = PostgresReads(open_engine(url, arguments, size=1))
+    reads = PostgresReader(open_engine(url, arguments, size=1))
     with pytest.raises(StorageError, match="run `firsthour migrate`"):
         await reads(lambda connection: connection.execute(sa.text("SELECT * FROM applied")))
     await reads.close()
@@ -72,9 +72,9 @@ _KEPT = statements.Sql(lambda _: sa.select(sa.column("name")).select_from(sa.tab
 
 async def test_a_migration_under_a_process_that_runs_fails_no_unit_and_no_reading(unprepared: str) -> None:
     url, arguments = connection_options.database(settings.load(database_url=unprepared, kafka_bootstrap="127.0.0.1:1"))
-    pool, engine = Pool(url, arguments, size=1), open_engine(url, arguments, size=1)
+    pool, engine = ConnectionPool(url, arguments, size=1), open_engine(url, arguments, size=1)
     units = PostgresUnits(pool, HandClock(), lambda *_: NO_CONFIG, partitions=1, ask=None)
-    reads = PostgresReads(open_engine(url, arguments, size=1))
+    reads = PostgresReader(open_engine(url, arguments, size=1))
     await units.run(lambda unit: do(unit, "CREATE TABLE kept (name text)"))
     for _ in range(2):  # the sessions have plans for the table as it is at first
         assert list(await units.run(lambda unit: _KEPT.all(unit.connection))) == []

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from deploy.local.kafka import Cluster
-from deploy.local.postgres import Server
+from deploy.local.kafka import KafkaCluster
+from deploy.local.postgres import PostgresServer
 from firsthour.bootstrap.distributed import Distributed, open_distributed
 from firsthour.bootstrap.embedded import run_all
 from firsthour.operations import drain
@@ -24,7 +24,7 @@ from firsthour.runtime.http.client import ASGITransport, AsyncClient
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import config_versions
 from firsthour.runtime.storage.migrate import migrate
-from firsthour.runtime.storage.postgres import Pool, PostgresUnits, open_engine
+from firsthour.runtime.storage.postgres import ConnectionPool, PostgresUnits, open_engine
 from firsthour.runtime.storage.unit import Unit
 from services.notifier.channels.inbox import InboxChannel
 from tests.places import do
@@ -77,20 +77,22 @@ async def prepare(known: Settings, clock: HandClock) -> None:
     config = load(known.config_dir)
     texts = {name: (known.config_dir / name).read_bytes() for name in NAMES}
     await engine.dispose()
-    units = PostgresUnits(Pool(url, arguments, size=1), clock, lambda *_: config, partitions=PARTITIONS, ask=None)
+    units = PostgresUnits(
+        ConnectionPool(url, arguments, size=1), clock, lambda *_: config, partitions=PARTITIONS, ask=None
+    )
     await units.run(lambda unit: config_versions.apply(unit, config, texts, None))
     await units.close()
 
 
 @pytest.fixture
-def database(postgres: Server) -> Iterator[str]:
+def database(postgres: PostgresServer) -> Iterator[str]:
     postgres.drop(DATABASE)
     yield postgres.create(DATABASE)
     postgres.drop(DATABASE)
 
 
 @pytest.fixture
-async def world(kafka: Cluster, database: str, tmp_path: Path) -> AsyncIterator[World]:
+async def world(kafka: KafkaCluster, database: str, tmp_path: Path) -> AsyncIterator[World]:
     clock = HandClock()
     known = settings.load(
         database_url=database,

@@ -6,7 +6,7 @@ import pytest
 
 from firsthour.runtime.eventlog.log import Record, Row
 from firsthour.runtime.processing import worker
-from firsthour.runtime.processing.worker import CursorMovedError, PoisonedError, move_cursors
+from firsthour.runtime.processing.worker import CursorMovedError, TooManyDeadLettersError, move_cursors
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
 from tests.contract import conftest
@@ -129,7 +129,7 @@ async def test_too_many_poisonous_events_in_a_row_stop_the_consumer(backend: Bac
     names = [f"bad{n}" for n in range(worker.DEAD_IN_A_ROW_MAX + 5)]
     handler.refuses = set(names)
     await backend.say(*names)
-    with pytest.raises(PoisonedError):
+    with pytest.raises(TooManyDeadLettersError):
         await drain(backend, handler)
     assert len(await backend.reads(letters_waiting)) == worker.DEAD_IN_A_ROW_MAX
 

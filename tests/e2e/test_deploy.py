@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.local.kafka import Cluster
-from deploy.local.postgres import Server
+from deploy.local.kafka import KafkaCluster
+from deploy.local.postgres import PostgresServer
 from tests import roles
 from tests.e2e.processes import ROOT, end, environment, free_port, json_lines, spawn, until
 
@@ -109,7 +109,9 @@ def mails(tmp_path: Path) -> Iterator[tuple[int, Path]]:
 
 
 @pytest.fixture
-def containers(tmp_path: Path, kafka: Cluster, postgres: Server, mails: tuple[int, Path]) -> Iterator[Containers]:
+def containers(
+    tmp_path: Path, kafka: KafkaCluster, postgres: PostgresServer, mails: tuple[int, Path]
+) -> Iterator[Containers]:
     config = shutil.copytree(ROOT / "deploy" / "examples", tmp_path / "config")
     agreement = (config / "agreement.yaml").read_text()
     (config / "agreement.yaml").write_text(agreement.replace("by: [inbox]", "by: [email, inbox]"))

@@ -16,8 +16,8 @@ from aiokafka.structs import TopicPartition
 from deploy.local import children, machine
 from deploy.local import kafka as local_kafka
 from deploy.local import postgres as local_postgres
-from deploy.local.kafka import Cluster
-from deploy.local.postgres import Server
+from deploy.local.kafka import KafkaCluster
+from deploy.local.postgres import PostgresServer
 from tests.e2e.processes import ROOT, environment, spawn, until
 
 START_SECONDS = 60.0
@@ -94,7 +94,7 @@ async def test_of_three_brokers_one_may_be_missing(kafka_here: str) -> None:
         assert await first(rest, "copied") == b"still taken"
 
 
-async def test_the_broker_of_all_tests_takes_records(kafka: Cluster) -> None:
+async def test_the_broker_of_all_tests_takes_records(kafka: KafkaCluster) -> None:
     await create(kafka.bootstrap, "local-backends")
     await append(kafka.bootstrap, "local-backends", b"taken")
     assert await first(kafka.bootstrap, "local-backends") == b"taken"
@@ -119,7 +119,7 @@ def test_a_server_started_again_on_its_directory_has_its_databases(postgres_here
         assert again.run("SELECT 1", "shop") == "1"
 
 
-def test_databases_are_copied_and_dropped(postgres: Server) -> None:
+def test_databases_are_copied_and_dropped(postgres: PostgresServer) -> None:
     postgres.create("local_backends")
     postgres.run("CREATE TABLE t AS SELECT 7 AS id", "local_backends")
     postgres.create("local_backends_copy", template="local_backends")
@@ -129,11 +129,11 @@ def test_databases_are_copied_and_dropped(postgres: Server) -> None:
     assert postgres.run("SELECT count(*) FROM pg_database WHERE datname LIKE 'local_backends%'") == "0"
 
 
-def test_one_role_needs_its_password(postgres: Server) -> None:
+def test_one_role_needs_its_password(postgres: PostgresServer) -> None:
     postgres.run("CREATE ROLE secured LOGIN PASSWORD 'right'")
     try:
         for password, refused in (("right", False), ("wrong", True)):
-            secured = Server(postgres.url().replace("firsthour@", f"secured:{password}@"), tools=postgres.tools)
+            secured = PostgresServer(postgres.url().replace("firsthour@", f"secured:{password}@"), tools=postgres.tools)
             try:
                 assert secured.run("SELECT 1") == "1"
             except local_postgres.QueryError as failed:
@@ -213,5 +213,5 @@ def test_a_server_with_a_certificate_shows_it(postgres_here: None) -> None:
         raise
     with started as server:
         query = f"sslmode=verify-full&sslrootcert={server.ca_file}"
-        locked = Server(f"{server.url()}?{query}", tools=server.tools)
+        locked = PostgresServer(f"{server.url()}?{query}", tools=server.tools)
         assert locked.run("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == "t"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from firsthour.operations.replay.posting import main
-from firsthour.operations.replay.rows import Bad, Row, Source, Wanted
+from firsthour.operations.replay.rows import BadRow, CsvRow, Source, Wanted
 from tests.e2e.processes import (
     ROOT,
     Installation,
@@ -218,7 +218,7 @@ def test_times_of_the_file_are_sent_only_when_asked_for(tmp_path: Path) -> None:
     file = tmp_path / "leads.csv"
     file.write_text("id,submitted_at,Employees,score\n1,2011-10-01 09:36:46+02:00,400,007\n2,soon,50,7\n")
     (now, _) = Source(file)
-    assert isinstance(now, Row)
+    assert isinstance(now, CsvRow)
     assert json.loads(now.body) == {
         "id": "leads:1",
         "type": "form.submitted",
@@ -226,7 +226,7 @@ def test_times_of_the_file_are_sent_only_when_asked_for(tmp_path: Path) -> None:
         "data": {"form": "demo-request", "employees": "400"},
     }
     kept, wrong = Source(file, Wanted(keep_times=True, fields={"score": "score"}))
-    assert isinstance(kept, Row)
+    assert isinstance(kept, CsvRow)
     assert json.loads(kept.body)["time"] == "2011-10-01T09:36:46+02:00"
     assert json.loads(kept.body)["data"]["score"] == "007"
-    assert wrong == Bad(3, "has no time in `submitted_at`; write 2026-12-01T09:00:00Z")
+    assert wrong == BadRow(3, "has no time in `submitted_at`; write 2026-12-01T09:00:00Z")

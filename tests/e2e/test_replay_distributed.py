@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from deploy.local.kafka import Cluster
-from deploy.local.postgres import Server
+from deploy.local.kafka import KafkaCluster
+from deploy.local.postgres import PostgresServer
 from tests.e2e.distributed import distributed
 from tests.e2e.outcome import POOLS, Outcome, outcome
 from tests.e2e.processes import Installation, replay, until, write_config
@@ -77,7 +77,7 @@ def configure(directory: Path, large: Mapping[str, Any], growth: int) -> Path:
 
 
 @pytest.fixture
-def database(postgres: Server) -> Iterator[str]:
+def database(postgres: PostgresServer) -> Iterator[str]:
     """Empty, for one test."""
     postgres.drop(DATABASE)
     yield postgres.create(DATABASE)
@@ -130,7 +130,7 @@ def yesterday() -> datetime:
 
 @pytest.mark.timeout(240)
 def test_people_who_come_back_have_the_same_scores_leads_and_pools_on_both_profiles(
-    tmp_path: Path, database: str, kafka: Cluster
+    tmp_path: Path, database: str, kafka: KafkaCluster
 ) -> None:
     file = write_returning(tmp_path / "stream.csv", 400, 150, yesterday())
     came: dict[str, set[datetime]] = defaultdict(set)
@@ -149,7 +149,7 @@ def test_people_who_come_back_have_the_same_scores_leads_and_pools_on_both_profi
 @pytest.mark.stream
 @pytest.mark.timeout(600)
 def test_the_real_stream_has_the_same_scores_leads_and_pools_on_both_profiles(
-    stream: Path, tmp_path: Path, database: str, kafka: Cluster
+    stream: Path, tmp_path: Path, database: str, kafka: KafkaCluster
 ) -> None:
     file = write_moved(tmp_path / "stream.csv", stream, yesterday())
     config = configure(tmp_path / "config", LARGE_SUM, 300)

@@ -140,7 +140,7 @@ def test_backends_that_are_named_are_taken_and_left_alone(monkeypatch: pytest.Mo
 
 
 def test_a_program_that_ends_at_once_says_why(tmp_path: Path) -> None:
-    child = children.Child([sys.executable, "-c", "raise SystemExit('the disk is full')"], tmp_path / "said")
+    child = children.ChildProcess([sys.executable, "-c", "raise SystemExit('the disk is full')"], tmp_path / "said")
     child.start()
     with pytest.raises(children.StartError, match="the disk is full"):
         child.wait_until(lambda: False, 30.0)

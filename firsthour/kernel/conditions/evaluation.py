@@ -29,7 +29,7 @@ _ASCII_WORD = re.compile(r"\w+").findall
 _NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,9})?").fullmatch
 
 
-class Seen(msgspec.Struct, frozen=True):
+class TestTrace(msgspec.Struct, frozen=True):
     """One test as it went. `had` is None when the field was missing."""
 
     field: str
@@ -39,15 +39,15 @@ class Seen(msgspec.Struct, frozen=True):
     held: bool
 
 
-class Traced(msgspec.Struct, frozen=True):
+class ConditionTrace(msgspec.Struct, frozen=True):
     """Whether a condition held, and every test in it, in the order it was written (those under a `not` as they were)."""
 
     held: bool
-    tests: tuple[Seen, ...]
+    tests: tuple[TestTrace, ...]
 
 
-Tracer = Callable[[Mapping[str, Value]], Traced]
-TracerOfSet = Callable[[Mapping[str, Value]], tuple[Traced, ...]]
+Tracer = Callable[[Mapping[str, Value]], ConditionTrace]
+TracerOfSet = Callable[[Mapping[str, Value]], tuple[ConditionTrace, ...]]
 
 
 class UnknownOpError(ValueError):
@@ -73,7 +73,7 @@ def matches(node: Node) -> Holds:
 def trace_set(nodes: Sequence[Node]) -> TracerOfSet:
     """One function from facts to what each of `nodes` saw. Every test is tried, so slower than `compile_set`."""
     source = _Source(traced=True)
-    source.names |= {"Seen": Seen, "Traced": Traced}
+    source.names |= {"TestTrace": TestTrace, "ConditionTrace": ConditionTrace}
     answers = []
     for node in nodes:
         first = len(source.tried)
@@ -89,7 +89,7 @@ def tracer(node: Node) -> Tracer:
     return lambda facts: traced(facts)[0]
 
 
-def trace(node: Node, facts: Mapping[str, Value]) -> Traced:
+def trace(node: Node, facts: Mapping[str, Value]) -> ConditionTrace:
     """What `node` saw in `facts`, compiled for this one question."""
     return tracer(node)(facts)
 

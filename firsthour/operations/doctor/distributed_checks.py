@@ -11,10 +11,10 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from firsthour.kernel.time_units import micros
-from firsthour.operations.doctor.finding import Found
+from firsthour.operations.doctor.finding import Finding
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.connectivity import kafka, postgres
-from firsthour.runtime.connectivity.diagnosis import Trouble
+from firsthour.runtime.connectivity.diagnosis import Diagnosis
 from firsthour.runtime.eventlog import kafka_admin, outbox
 from firsthour.runtime.eventlog.log import log
 from firsthour.runtime.eventlog.spool import FILE
@@ -27,60 +27,60 @@ from firsthour.runtime.storage.unit import StorageError
 SKEW_MAX: Final = timedelta(seconds=30)
 _MIB: Final = 1024**2
 
-Look = Callable[[Connection, Clock], list[Found]]
+Look = Callable[[Connection, Clock], list[Finding]]
 
 
-async def look(settings: Settings, clock: Clock, tables: Look) -> list[Found]:
+async def look(settings: Settings, clock: Clock, tables: Look) -> list[Finding]:
     """Everything out there. `tables` looks into a database that has those of this version."""
     database, brokers = await asyncio.gather(_database(settings, clock, tables), _kafka(settings))
     return [*database, *brokers, *spool(settings)]
 
 
-def _found(trouble: Trouble) -> Found:
-    return Found(trouble.what, "wrong" if trouble.stops else "warning", trouble.said, trouble.remedy)
+def _found(trouble: Diagnosis) -> Finding:
+    return Finding(trouble.what, "wrong" if trouble.stops else "warning", trouble.said, trouble.remedy)
 
 
-async def _kafka(settings: Settings) -> list[Found]:
+async def _kafka(settings: Settings) -> list[Finding]:
     found = [_found(trouble) for trouble in await kafka_admin.examine(settings)]
-    return found or [Found(kafka.WHAT, "ok", f"reachable, its topics {settings.kafka_prefix}* are as they should be")]
+    return found or [Finding(kafka.WHAT, "ok", f"reachable, its topics {settings.kafka_prefix}* are as they should be")]
 
 
-async def _database(settings: Settings, clock: Clock, tables: Look) -> list[Found]:
+async def _database(settings: Settings, clock: Clock, tables: Look) -> list[Finding]:
     troubles = await postgres.examine_database(settings)
     if any(one.stops for one in troubles):
         return [_found(trouble) for trouble in troubles]
 
-    def work(connection: Connection) -> list[Found]:
+    def work(connection: Connection) -> list[Finding]:
         found = [*tables(connection, clock), _skew(connection, clock), _in_force(connection)]
         return [*found, publishing(connection, clock, settings.kafka_partitions)]
 
     try:
         return await postgres.read(settings, work)
     except (DBAPIError, OSError, TimeoutError) as gone:
-        return [Found(postgres.WHAT, "wrong", f"went away while looked at ({type(gone).__name__})", "try again")]
+        return [Finding(postgres.WHAT, "wrong", f"went away while looked at ({type(gone).__name__})", "try again")]
 
 
-def _skew(connection: Connection, clock: Clock) -> Found:
+def _skew(connection: Connection, clock: Clock) -> Finding:
     there = database_now(connection)
     apart = abs(there - clock.real())
     said = f"{apart.total_seconds():.0f} s between this host and the database"
     if apart <= SKEW_MAX:
-        return Found("clocks", "ok", said)
-    return Found("clocks", "wrong", said, "set both by NTP; promises go by the database's, signatures by the host's")
+        return Finding("clocks", "ok", said)
+    return Finding("clocks", "wrong", said, "set both by NTP; promises go by the database's, signatures by the host's")
 
 
-def publishing(connection: Connection, clock: Clock, partitions: int) -> Found:
+def publishing(connection: Connection, clock: Clock, partitions: int) -> Finding:
     """How long the oldest record that no broker has yet is waiting."""
     age = outbox.look(connection, partitions, clock.real())
     if age is None or age.waited < outbox.WARNING_AGE:
-        return Found("publishing", "ok", "no record waits for long")
+        return Finding("publishing", "ok", "no record waits for long")
     remedy = (
         "see `/readyz` of the services and the leaders of that topic; `firsthour deadletters list` has refused records"
     )
-    return Found("publishing", "warning" if age.waited < outbox.NOT_READY_AGE else "wrong", str(age), remedy)
+    return Finding("publishing", "warning" if age.waited < outbox.NOT_READY_AGE else "wrong", str(age), remedy)
 
 
-def _in_force(connection: Connection) -> Found:
+def _in_force(connection: Connection) -> Finding:
     columns = applied.c
     row = connection.execute(
         sa.select(columns.version)
@@ -89,11 +89,11 @@ def _in_force(connection: Connection) -> Found:
         .limit(1)
     ).first()
     if row is None:
-        return Found("in force", "wrong", "no configuration was applied", "run `firsthour apply`")
-    return Found("in force", "ok", f"version {row[0]}")
+        return Finding("in force", "wrong", "no configuration was applied", "run `firsthour apply`")
+    return Finding("in force", "ok", f"version {row[0]}")
 
 
-def spool(settings: Settings) -> list[Found]:
+def spool(settings: Settings) -> list[Finding]:
     """What a gateway keeps here until Kafka takes it, and whether there is room for what it may keep."""
     if not settings.data_dir.is_dir():
         return []
@@ -102,9 +102,9 @@ def spool(settings: Settings) -> list[Found]:
     wanted = settings.spool_bytes_max - size
     if shutil.disk_usage(settings.data_dir).free < wanted:
         remedy = f"make room, or set {PREFIX}SPOOL_BYTES_MAX lower"
-        return [Found("spool", "warning", f"the disk has not the {wanted // _MIB} MiB it may still need", remedy)]
+        return [Finding("spool", "warning", f"the disk has not the {wanted // _MIB} MiB it may still need", remedy)]
     if not file.exists():
-        return [Found("spool", "ok", "nothing waits")]
+        return [Finding("spool", "ok", "nothing waits")]
     engine = reader_engine(file)
     try:
         with engine.connect() as connection:
@@ -112,10 +112,10 @@ def spool(settings: Settings) -> list[Found]:
     except (DBAPIError, StorageError) as broken:
         why = type(broken.orig).__name__ if isinstance(broken, DBAPIError) else str(broken)
         remedy = "stop the gateway, move the file aside, and keep it: events may be in it"
-        return [Found("spool", "wrong", f"{file} cannot be read ({why})", remedy)]
+        return [Finding("spool", "wrong", f"{file} cannot be read ({why})", remedy)]
     finally:
         engine.dispose()
     if not count:
-        return [Found("spool", "ok", "nothing waits")]
+        return [Finding("spool", "ok", "nothing waits")]
     remedy = "a gateway that runs hands them over by itself; for one that is gone: `firsthour spool drain DIR`"
-    return [Found("spool", "warning", f"waiting for Kafka: {count}", remedy)]
+    return [Finding("spool", "warning", f"waiting for Kafka: {count}", remedy)]

@@ -8,7 +8,7 @@ Verdict = Literal["ok", "warning", "wrong"]
 
 
 @dataclass(frozen=True)
-class Found:
+class Finding:
     """One thing looked at. `remedy` is empty where there is nothing to do."""
 
     what: str
@@ -17,6 +17,6 @@ class Found:
     remedy: str = ""
 
 
-def well(found: Iterable[Found]) -> bool:
+def well(found: Iterable[Finding]) -> bool:
     """Whether nothing is wrong; warnings stop nothing."""
     return all(one.verdict != "wrong" for one in found)

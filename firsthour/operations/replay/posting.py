@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
-from firsthour.operations.replay.rows import Bad, InputError, ReplayError, Row, Source, Wanted
+from firsthour.operations.replay.rows import BadRow, CsvRow, InputError, ReplayError, Source, Wanted
 from firsthour.operations.replay.temporary_server import NotStartedError, throwaway
 from firsthour.runtime import package_files
 from firsthour.runtime.clock import HostClock
@@ -45,13 +45,13 @@ _clock = HostClock()
 
 
 @dataclass
-class Result:
+class ReplayResult:
     """What became of a file."""
 
     rows: int = 0
     accepted: int = 0
     resent: int = 0  # requests that had no answer, or one that said later
-    bad: list[Bad] = field(default_factory=list)
+    bad: list[BadRow] = field(default_factory=list)
     seconds: float = 0.0
     statuses: dict[str, int] = field(default_factory=dict)  # of the whole installation, afterwards
     leads: dict[str, int] = field(default_factory=dict)  # all, owned, queued, marketing
@@ -62,7 +62,7 @@ class Poster:
     """Posts rows in order, at most `window` of them in flight, and each again until it is answered."""
 
     def __init__(
-        self, client: AsyncClient, result: Result, *, window: int, patience_seconds: float, log: TextIO | None
+        self, client: AsyncClient, result: ReplayResult, *, window: int, patience_seconds: float, log: TextIO | None
     ) -> None:
         self._client = client
         self._result = result
@@ -71,14 +71,14 @@ class Poster:
         self._log = log
         self._heard = _clock.monotonic()  # when there last was an answer
 
-    async def post(self, rows: Iterable[Row | Bad], progress: "Bar") -> None:
+    async def post(self, rows: Iterable[CsvRow | BadRow], progress: "Bar") -> None:
         """Post them all. Raises `ReplayError` when nobody has answered for too long, or the key is refused."""
         before: dict[str, Task[None]] = {}
         try:
             async with asyncio.TaskGroup() as group:
                 for row in rows:
                     self._result.rows += 1
-                    if isinstance(row, Bad):
+                    if isinstance(row, BadRow):
                         self._result.bad.append(row)
                         progress.advance()
                         continue
@@ -95,7 +95,7 @@ class Poster:
         if before.get(person) is task:
             del before[person]
 
-    async def _in_turn(self, row: Row, earlier: Task[None] | None) -> None:
+    async def _in_turn(self, row: CsvRow, earlier: Task[None] | None) -> None:
         if earlier is not None:
             await asyncio.wait([earlier])
         failures, wait = 0, BACKOFF_SECONDS[0]
@@ -115,23 +115,23 @@ class Poster:
             await asyncio.sleep(asked or wait * random.uniform(0.5, 1.0))
             wait = min(BACKOFF_SECONDS[1], wait * 2)
 
-    def _answered(self, row: Row, answer: Response) -> None:
+    def _answered(self, row: CsvRow, answer: Response) -> None:
         if answer.status_code in OURS:
             raise ReplayError(f"{answer.url}: {_detail(answer)}")
         self._heard = _clock.monotonic()
         if answer.status_code == 202:
             self._accepted(row)
         else:
-            self._result.bad.append(Bad(row.line, _detail(answer)))
+            self._result.bad.append(BadRow(row.line, _detail(answer)))
 
-    async def _ask(self, row: Row) -> Response | None:
+    async def _ask(self, row: CsvRow) -> Response | None:
         """None: no answer, and nobody knows whether it was kept."""
         try:
             return await self._client.post("/v1/events", content=row.body)
         except (HTTPError, OSError):
             return None
 
-    def _accepted(self, row: Row) -> None:
+    def _accepted(self, row: CsvRow) -> None:
         self._result.accepted += 1
         if self._log is not None:
             said = {"id": row.id, "line": row.line, "at": _clock.real().isoformat()}
@@ -172,7 +172,7 @@ def _detail(answer: Response) -> str:
 # --- looking at what came of it -----------------------------------------------------------------------------------
 
 
-async def look(client: AsyncClient, result: Result) -> None:
+async def look(client: AsyncClient, result: ReplayResult) -> None:
     """Verify first, which waits until everything was taken; then count. What this key may not see stays unknown."""
     answer = await client.post("/v1/verify", timeout=VERIFY_SECONDS)
     if answer.status_code == 200:
@@ -210,9 +210,9 @@ class Bar:
         self.progress.advance(self._task)
 
 
-async def replay(source: Source, options: argparse.Namespace, console: Console) -> Result:
+async def replay(source: Source, options: argparse.Namespace, console: Console) -> ReplayResult:
     """Post everything and look at what came of it. Raises `ReplayError`."""
-    result = Result()
+    result = ReplayResult()
     async with AsyncExitStack() as stack:
         url, key = options.url, options.key
         if url is None:
@@ -235,7 +235,7 @@ async def replay(source: Source, options: argparse.Namespace, console: Console) 
     return result
 
 
-def say(source: Source, result: Result, console: Console) -> None:
+def say(source: Source, result: ReplayResult, console: Console) -> None:
     """For people."""
     for one in result.bad[:ROWS_SAID_MAX]:
         console.print(f"{source.path}:{one.line}: {one.why}", markup=False, highlight=False, soft_wrap=True)
@@ -254,7 +254,7 @@ def say(source: Source, result: Result, console: Console) -> None:
     console.print(f" verify        {verdict}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _as_json(result: Result) -> str:
+def _as_json(result: ReplayResult) -> str:
     return json.dumps(
         {
             "rows": result.rows,

@@ -58,7 +58,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Row:
+class CsvRow:
     """One event to post. Rows of the same `person` are posted one after the other."""
 
     line: int
@@ -68,7 +68,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Bad:
+class BadRow:
     """A row that cannot be posted, or was refused."""
 
     line: int
@@ -143,7 +143,7 @@ class Source:
     def _open(self) -> TextIO:
         return self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
 
-    def __iter__(self) -> Iterator[Row | Bad]:
+    def __iter__(self) -> Iterator[CsvRow | BadRow]:
         ids: dict[str, int] = {}
         with self._open() as lines:
             reader = csv.reader(lines, delimiter=self._delimiter)
@@ -155,25 +155,25 @@ class Source:
                 except StopIteration:
                     return
                 except csv.Error as error:
-                    yield Bad(line, f"is not CSV: {error}")
+                    yield BadRow(line, f"is not CSV: {error}")
                 else:
                     if values:
                         number += 1
                         yield self._row(values, number, line, ids)
                 line = reader.line_num + 1
 
-    def _row(self, values: Sequence[str], number: int, line: int, ids: dict[str, int]) -> Row | Bad:
+    def _row(self, values: Sequence[str], number: int, line: int, ids: dict[str, int]) -> CsvRow | BadRow:
         columns = self.columns
         if len(values) != columns.count:
-            return Bad(line, f"has {len(values)} columns, the header {columns.count}")
+            return BadRow(line, f"has {len(values)} columns, the header {columns.count}")
         if any("\ud800" <= c <= "\udfff" for value in values for c in value):
-            return Bad(line, "is not UTF-8; save the file as UTF-8")
+            return BadRow(line, "is not UTF-8; save the file as UTF-8")
         own = values[columns.id].strip() if columns.id is not None else str(number)
         if not own:
-            return Bad(line, "has no id; name another column with --id")
+            return BadRow(line, "has no id; name another column with --id")
         before = ids.setdefault(own, line)
         if before != line:
-            return Bad(line, f"has the id of line {before}; name another column with --id")
+            return BadRow(line, f"has the id of line {before}; name another column with --id")
         event: dict[str, Any] = {"id": f"{self.path.stem}:{own}", "type": TYPE}
         event["email"] = (
             values[columns.email].strip() if columns.email is not None else f"{_address(own)}@{STAND_IN}"
@@ -181,13 +181,13 @@ class Source:
         if columns.time is not None:
             at = _moment(values[columns.time])
             if at is None:
-                return Bad(line, f"has no time in `{self.header[columns.time]}`; write 2026-12-01T09:00:00Z")
+                return BadRow(line, f"has no time in `{self.header[columns.time]}`; write 2026-12-01T09:00:00Z")
             event["time"] = at.isoformat()
         read = {name: values[index].strip() for name, index in columns.fields.items()}
         said = {name: value if name in FIELD_NAMES else _value(value) for name, value in read.items() if value}
         event["data"] = {"form": self.wanted.form} | said
         person = str(event["email"] or read.get("phone") or own).lower()
-        return Row(line, event["id"], person, json.dumps(event, ensure_ascii=False).encode())
+        return CsvRow(line, event["id"], person, json.dumps(event, ensure_ascii=False).encode())
 
 
 def _address(own: str) -> str:

@@ -13,11 +13,11 @@ import msgspec
 
 from firsthour.kernel.time_units import micros, moment
 from firsthour.operations.verify.lead_history import LeadRows
-from firsthour.operations.verify.snapshot import OVERDUE, Case
+from firsthour.operations.verify.snapshot import OVERDUE, Snapshot
 from schemas.agreement import Rung
 from schemas.events import PageFailed, PageSent
 from services.notifier.claims import ATTEMPTS_KEPT_MAX
-from services.notifier.domain.clock import COUNTED, Clock, due_at, hear
+from services.notifier.domain.clock import COUNTED, ResponseClock, due_at, hear
 from services.notifier.domain.page import TO_OWNER, page_id
 
 OUTCOMES: Final = frozenset({"sent", "try_again", "gave_up", "unusable", "unknown"})
@@ -44,14 +44,14 @@ _channels = msgspec.json.Decoder(tuple[str, ...]).decode
 # --- I4 ---------------------------------------------------------------------------------------------------------------
 
 
-def clock_follows(case: Case, rows: LeadRows) -> Iterator[str]:
+def clock_follows(case: Snapshot, rows: LeadRows) -> Iterator[str]:
     """I4. The clock is the one that the records of the lead make, and is due when submit, agreement and ladder say."""
     stored, moves = rows.clock, rows.told.moves
     if not moves or rows.partial or rows.id in case.retold:
         return
     if rows.lead is None or moves[-1][2].version != rows.lead.version:
         return
-    told: Clock | None = None
+    told: ResponseClock | None = None
     for _, _, event in moves:
         told = hear(told, event, case.terms_at(micros(event.at)), event.at).clock
     if told is None or stored is None:
@@ -70,7 +70,7 @@ def clock_follows(case: Case, rows: LeadRows) -> Iterator[str]:
     yield from _timed(case, rows, stored)
 
 
-def _timed(case: Case, rows: LeadRows, clock: Clock) -> Iterator[str]:
+def _timed(case: Snapshot, rows: LeadRows, clock: ResponseClock) -> Iterator[str]:
     if clock.promise_at not in {terms.promise_at(clock.urgency, clock.submit_at) for terms in case.terms}:
         yield f"lead {rows.id}: the promise of its clock ends at {clock.promise_at}, which no agreement gives"
     if clock.due_at not in {due_at(clock, terms) for terms in case.terms}:
@@ -87,7 +87,7 @@ def _timed(case: Case, rows: LeadRows, clock: Clock) -> Iterator[str]:
         yield f"lead {rows.id}: its promise was missed at {clock.missed_at}, and no record tells of it"
 
 
-def _told(case: Case, rows: LeadRows, clock: Clock) -> Iterator[str]:
+def _told(case: Snapshot, rows: LeadRows, clock: ResponseClock) -> Iterator[str]:
     """The moments at which a running clock has people told are those of its pages."""
     if clock.ladder is None:
         return
@@ -110,7 +110,7 @@ def _told(case: Case, rows: LeadRows, clock: Clock) -> Iterator[str]:
             yield f"lead {rows.id}: page {row.id} waits beside a later one to the same person"
 
 
-def _last(rows: LeadRows, clock: Clock, row: Any) -> Iterator[str]:
+def _last(rows: LeadRows, clock: ResponseClock, row: Any) -> Iterator[str]:
     """The page of the rung that was reached last."""
     if _micros(clock.fired_at) != row.created_at:
         yield f"lead {rows.id}: its clock reached rung {row.rung} at {clock.fired_at}, the page is of another moment"
@@ -129,7 +129,7 @@ def _later(pages: Sequence[Any], rung: int) -> set[str]:
 # --- I5 ---------------------------------------------------------------------------------------------------------------
 
 
-def rungs_have_pages(case: Case, rows: LeadRows) -> Iterator[str]:
+def rungs_have_pages(case: Snapshot, rows: LeadRows) -> Iterator[str]:
     """I5. Each rung that the clock has passed has its page, also each before the rung that asked for another owner."""
     there = {(row.epoch, row.rung) for row in rows.pages}
     passed: dict[int, int] = {}
@@ -145,7 +145,7 @@ def rungs_have_pages(case: Case, rows: LeadRows) -> Iterator[str]:
             yield f"lead {rows.id}: rung {rung} of assignment {epoch} was reached, and has no page"
 
 
-def _ladders(case: Case, rows: LeadRows, epoch: int) -> list[Sequence[Rung]]:
+def _ladders(case: Snapshot, rows: LeadRows, epoch: int) -> list[Sequence[Rung]]:
     """The ladder that the clock keeps; of an assignment before it, any."""
     kept = rows.clock.ladder if rows.clock is not None else None
     if kept is not None and rows.clock is not None and epoch == rows.clock.epoch:
@@ -165,7 +165,7 @@ def _rung_of(action_id: str, lead: str, epoch: int) -> int | None:
     return int(rung) if rung != action_id and rung.isdecimal() else None
 
 
-def pages_are_ours(case: Case, rows: LeadRows) -> Iterator[str]:
+def pages_are_ours(case: Snapshot, rows: LeadRows) -> Iterator[str]:
     """I5. A page has the id of its lead, assignment, rung and person, and is of a kind that a ladder has."""
     for row in rows.pages:
         if (row.kind == "manager") not in _to_managers(case, row.rung) or row.kind not in (*TO_OWNER, "manager"):
@@ -174,7 +174,7 @@ def pages_are_ours(case: Case, rows: LeadRows) -> Iterator[str]:
             yield f"page {row.id}: its id is not that of its lead, assignment, rung and person"
 
 
-def _to_managers(case: Case, rung: int) -> set[bool]:
+def _to_managers(case: Snapshot, rung: int) -> set[bool]:
     """Whether that rung is for the manager, under each agreement that has it."""
     ladders = (terms.ladder for terms in case.terms)
     return {ladder[rung].page == "manager" for ladder in ladders if rung < len(ladder)}
@@ -183,7 +183,7 @@ def _to_managers(case: Case, rung: int) -> set[bool]:
 # --- I6 ---------------------------------------------------------------------------------------------------------------
 
 
-def pages_are_told(case: Case, rows: LeadRows) -> Iterator[str]:
+def pages_are_told(case: Snapshot, rows: LeadRows) -> Iterator[str]:
     """I6. The history and the row of a page say the same of it; attempts are counted."""
     pages = {row.id: row for row in rows.pages}
     told = {*rows.told.sent, *rows.told.failed}

@@ -11,11 +11,11 @@ from typing import Final
 import msgspec
 
 from firsthour.kernel.time_units import micros, moment
-from firsthour.operations.verify.snapshot import Case
+from firsthour.operations.verify.snapshot import Snapshot
 from firsthour.runtime.storage.retention import LOG_DAYS, SEEN_DAYS
 from schemas import topics
 from schemas.envelope import UnknownEventError, decode, event_of
-from schemas.events import ABOUT_NO_LEAD, RepChanged
+from schemas.events import ABOUT_NO_LEAD, RepAvailabilityChanged
 from services.reporting.domain import cause_of
 
 _SURELY_SEEN: Final = timedelta(days=SEEN_DAYS - LOG_DAYS - 1)
@@ -59,7 +59,7 @@ _NOT_HEARD: Final = """
     ORDER BY event_id"""
 
 
-def events_are_kept(case: Case) -> Iterator[str]:
+def events_are_kept(case: Snapshot) -> Iterator[str]:
     """I1. Each event and record is in the history, and was taken by every service that hears it, or is a dead letter."""
     yield from _kept_past_one_machine(case) if case.distributed else _kept(case)
     heard = micros(case.clock.business() - _SURELY_SEEN)
@@ -77,7 +77,7 @@ def _key(body: bytes) -> str:
         return ""
 
 
-def _kept(case: Case) -> Iterator[str]:
+def _kept(case: Snapshot) -> Iterator[str]:
     for topic in topics.ALL:
         for row in case.stream(_NOT_KEPT, topic=topic, position=case.read_to("reporting", topic)):
             yield f"event {row.event_id} (log {row.id}): not in the history"
@@ -87,7 +87,7 @@ def _kept(case: Case) -> Iterator[str]:
         yield f"{row.consumer} has read {row.topic} up to {row.position}, where no record is"
 
 
-def _kept_past_one_machine(case: Case) -> Iterator[str]:
+def _kept_past_one_machine(case: Snapshot) -> Iterator[str]:
     for row in case.stream(_NOT_KEPT_OF_HEARD):
         yield f"event {row.event_id}: heard by reporting, and not in the history"
     heard = [topic for topic in topics.ALL if "scoring" in topics.HEARD_BY[topic]]
@@ -109,7 +109,7 @@ _EFFECTS_TO_HEAR: Final = "SELECT body FROM log WHERE topic = 'leads' AND id > :
 _EFFECTS_LOST: Final = "SELECT body FROM dead_letters WHERE consumer = 'reporting' AND state <> 'retried'"
 
 
-def events_have_effects(case: Case) -> Iterator[str]:
+def events_have_effects(case: Snapshot) -> Iterator[str]:
     """I1. Each event that scoring has taken is the cause of a record about a lead."""
     excused = _causes(case)
     if excused is None:
@@ -121,7 +121,7 @@ def events_have_effects(case: Case) -> Iterator[str]:
             yield f"event {row.id}: taken, and no record about a lead names it"
 
 
-def _causes(case: Case) -> set[str] | None:
+def _causes(case: Snapshot) -> set[str] | None:
     """The causes of records that reporting has still to hear or could not keep; None when one cannot be read any more."""
     position = 0 if case.distributed else case.read_to("reporting", topics.LEADS)
     found: set[str] = set()
@@ -149,14 +149,14 @@ _ROUTER_SAYS: Final = "SELECT rep, said, version FROM router_reps ORDER BY rep"
 _NOTIFIER_KNOWS: Final = "SELECT rep, state, version FROM notifier_reps ORDER BY rep"
 
 
-def reps_are_told(case: Case) -> Iterator[str]:
+def reps_are_told(case: Snapshot) -> Iterator[str]:
     """I3. The availability that router and notifier know of a rep is the one said last."""
     if not case.all_told or case.has_unheard(topics.ROUTES):
         return
-    last: dict[str, tuple[tuple[int, int], RepChanged]] = {}
+    last: dict[str, tuple[tuple[int, int], RepAvailabilityChanged]] = {}
     for row in case.stream(_SAID_OF_REPS):
         event = event_of(decode(bytes(row.body)))
-        if not isinstance(event, RepChanged):
+        if not isinstance(event, RepAvailabilityChanged):
             continue
         place = event.version, row.position  # a record heard from a dead letter has no position
         if event.rep not in last or place > last[event.rep][0]:

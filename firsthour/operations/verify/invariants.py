@@ -20,8 +20,8 @@ from firsthour.operations.verify import event_checks as events
 from firsthour.operations.verify import lead_chain as chain
 from firsthour.operations.verify import row_checks as whole
 from firsthour.operations.verify.lead_history import LEADS_AT_ONCE, LeadRows, leads
-from firsthour.operations.verify.record_checks import Room, allowed
-from firsthour.operations.verify.snapshot import Case
+from firsthour.operations.verify.record_checks import CapacityCheck, allowed
+from firsthour.operations.verify.snapshot import Snapshot
 from firsthour.runtime.clock import Clock
 
 ROWS_NAMED_MAX: Final = 10
@@ -39,7 +39,7 @@ HOLDS: Final = {
     "I10": "each assignment has its decision, which replayed from its inputs gives the same rep",
 }
 
-WHOLE: Final[tuple[tuple[str, Callable[[Case], Iterable[str]]], ...]] = (
+WHOLE: Final[tuple[tuple[str, Callable[[Snapshot], Iterable[str]]], ...]] = (
     ("I1", events.events_are_kept),
     ("I1", events.events_have_effects),
     ("I2", whole.effects_are_single),
@@ -51,7 +51,7 @@ WHOLE: Final[tuple[tuple[str, Callable[[Case], Iterable[str]]], ...]] = (
     ("I7", whole.nobody_told_after_a_touch),
     ("I8", whole.loads_add_up),
 )
-OfLead = Callable[[Case, LeadRows], Iterable[str]]
+OfLead = Callable[[Snapshot, LeadRows], Iterable[str]]
 
 OF_LEAD: Final[tuple[tuple[str, OfLead], ...]] = (
     ("I1", chain.is_known),
@@ -67,7 +67,7 @@ OF_LEAD: Final[tuple[tuple[str, OfLead], ...]] = (
 
 
 @dataclass(frozen=True)
-class Finding:
+class BrokenInvariant:
     """One invariant, and how many rows break it; `rows` names the first ten, or all."""
 
     invariant: str
@@ -81,11 +81,11 @@ class Finding:
 
 
 @dataclass
-class Report:
+class VerifyReport:
     """What was found. `judged` and `left_out`: leads whose chain was, or was not, looked at. `unread`: records that wait
     to be read, by consumer and topic."""
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[BrokenInvariant] = field(default_factory=list)
     judged: int = 0
     left_out: int = 0
     unread: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -110,7 +110,7 @@ class _Rows:
                 self.named.append(row)
 
 
-def _readable(check: OfLead, case: Case, rows: LeadRows) -> Iterable[str]:
+def _readable(check: OfLead, case: Snapshot, rows: LeadRows) -> Iterable[str]:
     """Yield the rows that a check finds, and one row more where a stored value cannot be read."""
     try:
         yield from check(case, rows)
@@ -127,7 +127,7 @@ def run(
     heard: bool = True,
     named_max: int | None = ROWS_NAMED_MAX,
     at_once: int = LEADS_AT_ONCE,
-) -> Report:
+) -> VerifyReport:
     """One finding per invariant, in order.
 
     Args:
@@ -138,14 +138,14 @@ def run(
         named_max: How many rows of each invariant are named; None: all.
         at_once: How many leads are in memory.
     """
-    case = Case(connection, clock, since, alive_since, heard)
+    case = Snapshot(connection, clock, since, alive_since, heard)
     found = {invariant: _Rows(named_max) for invariant in HOLDS}
-    report = Report(unread=case.unread())
+    report = VerifyReport(unread=case.unread())
     found["I10"].take(f"configuration {version}: cannot be read" for version in case.unreadable)
     for invariant, check in WHOLE:
         found[invariant].take(check(case))
     moves_join: OfLead = partial(chain.moves_join, allowed=allowed(case))
-    room, of_lead = Room(case), (*OF_LEAD, ("I9", moves_join))
+    room, of_lead = CapacityCheck(case), (*OF_LEAD, ("I9", moves_join))
     for rows in leads(case, at_once):
         room.take(rows)
         if rows.id in case.unsettled:
@@ -156,6 +156,7 @@ def run(
             found[invariant].take(_readable(check_lead, case, rows))
     found["I8"].take(room.faults())
     report.findings = [
-        Finding(invariant, HOLDS[invariant], rows.broken, tuple(rows.named)) for invariant, rows in found.items()
+        BrokenInvariant(invariant, HOLDS[invariant], rows.broken, tuple(rows.named))
+        for invariant, rows in found.items()
     ]
     return report

@@ -11,18 +11,18 @@ from typing import Any, Final
 import msgspec
 
 from firsthour.kernel.time_units import micros
-from firsthour.operations.verify.lead_history import LeadRows, Scored
+from firsthour.operations.verify.lead_history import LeadRows, NewestScore
 from firsthour.operations.verify.record_checks import Allowed
-from firsthour.operations.verify.snapshot import IN_CRM, Case
+from firsthour.operations.verify.snapshot import IN_CRM, Snapshot
 from schemas.events import (
     LeadAssigned,
+    LeadEvent,
     LeadOptedOut,
     LeadQualified,
     LeadQueued,
     LeadRecycled,
     LeadReleased,
-    Routed,
-    TouchRecorded,
+    TouchApplied,
 )
 from services.router.domain.choosing import Inputs, replay
 
@@ -47,7 +47,7 @@ class _State(msgspec.Struct):
     suppressed: str | None = None
 
 
-class _Body(msgspec.Struct):
+class _RecordBody(msgspec.Struct):
     """The part of a stored decision that is compared."""
 
     inputs: Inputs
@@ -57,13 +57,13 @@ class _Body(msgspec.Struct):
 
 _profile = msgspec.json.Decoder(_Profile).decode
 _state = msgspec.json.Decoder(_State).decode
-_body = msgspec.json.Decoder(_Body).decode
+_body = msgspec.json.Decoder(_RecordBody).decode
 
 
 # --- I1: scored, known to the router, somewhere ------------------------------------------------------------------------
 
 
-def is_known(case: Case, rows: LeadRows) -> Iterator[str]:
+def is_known(case: Snapshot, rows: LeadRows) -> Iterator[str]:
     """I1. Scoring, the router and reporting know the lead, at the same version."""
     yield from (f"lead {rows.id}: {what}" for what in rows.told.odd)
     if rows.profile is None:
@@ -82,7 +82,7 @@ def is_known(case: Case, rows: LeadRows) -> Iterator[str]:
         )
 
 
-def _profiled(case: Case, rows: LeadRows) -> Iterator[str]:
+def _profiled(case: Snapshot, rows: LeadRows) -> Iterator[str]:
     profile, told, newest = rows.profile, rows.told, rows.told.newest
     kept = _profile(profile.state)
     columns = (profile.version, profile.email, profile.phone, profile.active_at)
@@ -100,7 +100,7 @@ def _profiled(case: Case, rows: LeadRows) -> Iterator[str]:
         yield from _learned(rows, newest)
 
 
-def _learned(rows: LeadRows, newest: Scored) -> Iterator[str]:
+def _learned(rows: LeadRows, newest: NewestScore) -> Iterator[str]:
     if newest.version != rows.profile.version:
         yield f"lead {rows.id}: its profile is at version {rows.profile.version}, its last score at {newest.version}"
     if rows.lead is None:
@@ -118,7 +118,7 @@ def _learned(rows: LeadRows, newest: Scored) -> Iterator[str]:
         yield f"lead {rows.id}: the router's facts are not those of the last score"
 
 
-def is_somewhere(case: Case, rows: LeadRows) -> Iterator[str]:
+def is_somewhere(case: Snapshot, rows: LeadRows) -> Iterator[str]:
     """I1. The lead is owned, waits with a reason, or belongs to Marketing, the CRM or no team."""
     lead = rows.lead
     if lead is None or lead.owner is not None or (lead.queue_pool is not None and lead.queue_reason):
@@ -130,9 +130,9 @@ def is_somewhere(case: Case, rows: LeadRows) -> Iterator[str]:
 # --- I9: the history of the status --------------------------------------------------------------------------------------
 
 
-def moves_join(case: Case, rows: LeadRows, *, allowed: Allowed) -> Iterator[str]:
+def moves_join(case: Snapshot, rows: LeadRows, *, allowed: Allowed) -> Iterator[str]:
     """I9. Versions have no gap, each move begins where the one before ended, and the row stands where the last did."""
-    before: Routed | None = None
+    before: LeadEvent | None = None
     for id, _, event in rows.told.moves:
         follows = before.version + 1 if before is not None else 1
         if event.version != follows and not (before is None and rows.partial):
@@ -171,7 +171,7 @@ class Stands:
     queue_pool: str | None = None
     queue_since: int | None = None
 
-    def take(self, event: Routed) -> None:
+    def take(self, event: LeadEvent) -> None:
         """Apply the next record."""
         self.epoch = event.epoch
         moves = event.status != event.was or isinstance(event, (*ENDS_OWNERSHIP, LeadAssigned))
@@ -188,7 +188,7 @@ class Stands:
                 self.queue_pool, self.queue_since = event.pool, self.queue_since or micros(event.at)
             case LeadAssigned():
                 self.owner, self.pool = event.rep, event.pool
-            case TouchRecorded() if event.ignored is None:
+            case TouchApplied() if event.ignored is None:
                 self._touch(micros(event.touched_at))
 
     def _touch(self, at: int) -> None:
@@ -199,7 +199,7 @@ class Stands:
 _STANDS: Final = tuple(Stands.__dataclass_fields__)
 
 
-def stands_as_told(case: Case, rows: LeadRows) -> Iterator[str]:
+def stands_as_told(case: Snapshot, rows: LeadRows) -> Iterator[str]:
     """I3. Owner, epoch, queue, urgency and times of the row follow from the records."""
     lead, moves = rows.lead, rows.told.moves
     if lead is None or not moves or moves[-1][2].version != lead.version or rows.partial:
@@ -219,7 +219,7 @@ def _shown(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def assignments_are_told(case: Case, rows: LeadRows) -> Iterator[str]:
+def assignments_are_told(case: Snapshot, rows: LeadRows) -> Iterator[str]:
     """I3. Each assignment is one that a record tells, opened and closed at the moments of the records that did so."""
     given: dict[int, LeadAssigned] = {}
     ended: dict[int, tuple[int, str]] = {}
@@ -251,7 +251,7 @@ def assignments_are_told(case: Case, rows: LeadRows) -> Iterator[str]:
 # --- I10: decisions ---------------------------------------------------------------------------------------------------
 
 
-def decisions_hold(case: Case, rows: LeadRows) -> Iterator[str]:
+def decisions_hold(case: Snapshot, rows: LeadRows) -> Iterator[str]:
     """I10. Each assignment has the decision that made it, and each decision replays to the rep it chose."""
     known = {row.id: row for row in rows.decisions}
     made = {row.decision_id: row for row in rows.assignments}
@@ -262,7 +262,7 @@ def decisions_hold(case: Case, rows: LeadRows) -> Iterator[str]:
         yield from _decision_holds(case, row, made.get(row.id))
 
 
-def _decision_holds(case: Case, row: Any, assignment: Any) -> Iterator[str]:
+def _decision_holds(case: Snapshot, row: Any, assignment: Any) -> Iterator[str]:
     body = _body(row.body)
     again = replay(body.inputs)
     if again != row.chosen:

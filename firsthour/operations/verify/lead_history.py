@@ -13,21 +13,21 @@ import msgspec
 import sqlalchemy as sa
 
 from firsthour.kernel.time_units import micros
-from firsthour.operations.verify.snapshot import Case
+from firsthour.operations.verify.snapshot import Snapshot
 from schemas.envelope import Envelope, UnknownEventError, decode, event_of
 from schemas.events import (
     BY_TYPE,
-    ActionAsked,
+    ActionRequested,
     Facts,
+    LeadEvent,
     LeadScored,
     PageFailed,
     PageSent,
     PromiseKept,
     PromiseMissed,
-    Routed,
 )
 from services.notifier import store as notifier
-from services.notifier.domain.clock import Clock
+from services.notifier.domain.clock import ResponseClock
 from services.reporting import domain as reporting_domain
 from services.reporting import store as reporting
 from services.router import store as router
@@ -55,7 +55,7 @@ class Cause(msgspec.Struct):
     event_id: str
 
 
-class Scored(msgspec.Struct):
+class NewestScore(msgspec.Struct):
     """The part of a record of scoring that is compared with other rows."""
 
     lead_id: str
@@ -67,21 +67,21 @@ class Scored(msgspec.Struct):
     facts: Facts = {}
 
 
-_scored = msgspec.json.Decoder(Scored).decode
+_scored = msgspec.json.Decoder(NewestScore).decode
 
 
 @dataclass
-class Told:
+class LeadRecords:
     """The records of the history about one lead. `moves`: the router's records by version, each with id and position."""
 
-    moves: list[tuple[str, int, Routed]] = field(default_factory=list)
+    moves: list[tuple[str, int, LeadEvent]] = field(default_factory=list)
     scored: int = 0  # records of scoring with a version
-    newest: Scored | None = None  # of those the one with the highest version
+    newest: NewestScore | None = None  # of those the one with the highest version
     sent: dict[str, PageSent] = field(default_factory=dict)
     failed: dict[str, PageFailed] = field(default_factory=dict)
     kept: list[PromiseKept] = field(default_factory=list)
     missed: list[PromiseMissed] = field(default_factory=list)
-    asked: list[ActionAsked] = field(default_factory=list)
+    asked: list[ActionRequested] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)  # rows that are not what their body says
 
 
@@ -92,18 +92,18 @@ class LeadRows:
     id: str
     profile: Any = None
     lead: Any = None
-    clock: Clock | None = None
+    clock: ResponseClock | None = None
     status: Any = None
     identities: list[Any] = field(default_factory=list)
     assignments: list[Any] = field(default_factory=list)
     decisions: list[Any] = field(default_factory=list)
     pages: list[Any] = field(default_factory=list)
     attempts: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
-    told: Told = field(default_factory=Told)
+    told: LeadRecords = field(default_factory=LeadRecords)
     partial: bool = False  # the history has forgotten what was said at first
 
 
-def leads(case: Case, at_once: int = LEADS_AT_ONCE) -> Iterator[LeadRows]:
+def leads(case: Snapshot, at_once: int = LEADS_AT_ONCE) -> Iterator[LeadRows]:
     """Every lead that any table knows; `at_once` in memory."""
     after = ""
     while ids := _next_ids(case, after, at_once):
@@ -111,7 +111,7 @@ def leads(case: Case, at_once: int = LEADS_AT_ONCE) -> Iterator[LeadRows]:
         after = ids[-1]
 
 
-def _next_ids(case: Case, after: str, at_once: int) -> list[str]:
+def _next_ids(case: Snapshot, after: str, at_once: int) -> list[str]:
     each = [
         sa.select(
             sa.select(table.c.lead_id)
@@ -128,7 +128,7 @@ def _next_ids(case: Case, after: str, at_once: int) -> list[str]:
     return [row.lead_id for row in case.connection.execute(wanted, {"after": after})]
 
 
-def _load(case: Case, ids: Sequence[str]) -> dict[str, LeadRows]:
+def _load(case: Snapshot, ids: Sequence[str]) -> dict[str, LeadRows]:
     found = {id: LeadRows(id) for id in ids}
     for row in _of(case, scoring.profiles, ids):
         found[row.lead_id].profile = row
@@ -161,7 +161,7 @@ def _load(case: Case, ids: Sequence[str]) -> dict[str, LeadRows]:
     return found
 
 
-def _find_clocks(case: Case, found: dict[str, LeadRows]) -> None:
+def _find_clocks(case: Snapshot, found: dict[str, LeadRows]) -> None:
     try:
         clocks = notifier.find_clocks(case.connection, [*found])
     except (msgspec.MsgspecError, ValueError):
@@ -175,11 +175,11 @@ def _find_clocks(case: Case, found: dict[str, LeadRows]) -> None:
         found[id].clock = clock
 
 
-def _of(case: Case, table: sa.Table, ids: Sequence[str]) -> Iterator[Any]:
+def _of(case: Snapshot, table: sa.Table, ids: Sequence[str]) -> Iterator[Any]:
     return case.rows(sa.select(table).where(table.c.lead_id.in_(ids)))
 
 
-def _tell(told: Told, row: Any) -> None:
+def _tell(told: LeadRecords, row: Any) -> None:
     try:
         envelope = decode(bytes(row.body))
         if row.type == envelope.type == LeadScored.TYPE:
@@ -193,7 +193,7 @@ def _tell(told: Told, row: Any) -> None:
     if _is_odd(row, envelope, event.TOPIC, reporting_domain.lead_of(event), reporting_domain.cause_of(event)):
         told.odd.append(f"record {row.id}: its row is not what its body says")
     match event:
-        case Routed():
+        case LeadEvent():
             told.moves.append((row.id, row.position, event))
         case PageSent():
             told.sent[event.page_id] = event
@@ -203,11 +203,11 @@ def _tell(told: Told, row: Any) -> None:
             told.kept.append(event)
         case PromiseMissed():
             told.missed.append(event)
-        case ActionAsked():
+        case ActionRequested():
             told.asked.append(event)
 
 
-def _count(told: Told, row: Any, envelope: Envelope) -> None:
+def _count(told: LeadRecords, row: Any, envelope: Envelope) -> None:
     told.scored += 1
     scored = _scored(envelope.data)
     if told.newest is None or scored.version > told.newest.version:

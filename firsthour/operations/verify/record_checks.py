@@ -12,9 +12,9 @@ from typing import Final
 
 from firsthour.kernel.time_units import micros
 from firsthour.operations.verify.lead_history import LeadRows
-from firsthour.operations.verify.snapshot import UNDER_WAY, Case
+from firsthour.operations.verify.snapshot import UNDER_WAY, Snapshot
 from schemas.agreement import Lifecycle, Transition
-from schemas.events import LeadAssigned, Routed
+from schemas.events import LeadAssigned, LeadEvent
 from services.router.acts import BY_HAND, TO_MANAGER
 from services.router.domain.lead import HELD
 
@@ -27,13 +27,13 @@ _WAITED: Final = timedelta(seconds=15)
 """How long a unit may wait for pools and reps after it read its clock, one lock after the other."""
 _LOST: Final = "SELECT 1 FROM dead_letters WHERE consumer = 'reporting' AND state <> 'retried' LIMIT 1"
 
-Allowed = Callable[[Routed], bool]
+Allowed = Callable[[LeadEvent], bool]
 
 
 # --- I9 ----------------------------------------------------------------------------------------------------------
 
 
-def allowed(case: Case) -> Allowed:
+def allowed(case: Snapshot) -> Allowed:
     """Whether a move is one of an agreement that was in force by then. An agreement that came back into force keeps its
     first date, so any earlier one will do. The oldest counts from the beginning, since the clock may have been set back
     after it was taken up; for a moment that the clock went through twice, any date will do."""
@@ -41,7 +41,7 @@ def allowed(case: Case) -> Allowed:
     dated = [(one.since if n else 0, one.agreement.lifecycle) for n, one in enumerate(case.configurations)]
     known: dict[tuple[str, str, bool], int | None] = {}  # since when (microseconds) there is such a way
 
-    def check(event: Routed) -> bool:
+    def check(event: LeadEvent) -> bool:
         asked = (event.was, event.status, event.by == SYSTEM)
         if asked not in known:
             known[asked] = min((since for since, lifecycle in dated if _has(lifecycle, *asked)), default=None)
@@ -71,13 +71,13 @@ Shift = tuple[int, str, int, int | None, str, int, int]
 (else None), lead, epoch, moment (business microseconds)."""
 
 
-class Room:
+class CapacityCheck:
     """I8, as it was at each hand-over by rule: the open load after it, against the capacity of the team then in force.
 
     Not judged where a record of the history is a dead letter or has not been read, since loads cannot be added up then.
     """
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Snapshot) -> None:
         self._case = case
         self._silent = bool(case.ask(_LOST)) or not case.whole
         self._shifts = sqlite3.connect("")  # SQLite keeps a database without a name in a temporary file

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from firsthour.kernel.time_units import micros
-from firsthour.operations.verify.snapshot import OVERDUE, Case
+from firsthour.operations.verify.snapshot import OVERDUE, Snapshot
 from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.events import LeadAssigned, PageSent
 
@@ -28,7 +28,7 @@ _TWICE_LOGGED: Final = """
     WHERE topic <> 'events' GROUP BY topic, event_id HAVING count(*) > 1 ORDER BY topic, event_id"""
 
 
-def effects_are_single(case: Case) -> Iterator[str]:
+def effects_are_single(case: Snapshot) -> Iterator[str]:
     """I2."""
     for row in case.ask(_TWICE_SAID):
         yield f"event {row.cause}: {row.type} was said {row.times} times of it"
@@ -59,7 +59,7 @@ _TWO_OWNERS: Final = """
     ORDER BY router_leads.lead_id"""
 
 
-def owners_are_single(case: Case) -> Iterator[str]:
+def owners_are_single(case: Snapshot) -> Iterator[str]:
     """I3. A moment that the clock went through twice is not compared here: the lead's records are in order, and hold the
     moments of each assignment."""
     for row in case.ask(_MANY_OPEN):
@@ -102,7 +102,7 @@ _RUNS_ON: Final = """
     ORDER BY notifier_clocks.lead_id"""
 
 
-def clocks_live(case: Case) -> Iterator[str]:
+def clocks_live(case: Snapshot) -> Iterator[str]:
     """I4."""
     for row in case.settled(case.ask(_NO_CLOCK)):
         yield f"lead {row.lead_id}: {row.status} and untouched, its clock is {row.state or 'missing'} or of another turn"
@@ -123,7 +123,7 @@ _UNKNOWN_EPOCH: Final = """
     ORDER BY id"""
 
 
-def rungs_fire_once(case: Case) -> Iterator[str]:
+def rungs_fire_once(case: Snapshot) -> Iterator[str]:
     """I5."""
     for row in case.ask(_FIRED_TWICE):
         yield f"lead {row.lead_id}: rung {row.rung} of assignment {row.epoch} fired {row.times} times"
@@ -146,7 +146,7 @@ _PAGES: Final = """
     ORDER BY id"""
 
 
-def pages_arrive(case: Case) -> Iterator[str]:
+def pages_arrive(case: Snapshot) -> Iterator[str]:
     """I6. Where nobody delivers, a page may wait for as long as nobody does."""
     real = case.clock.real()
     watched = case.alive_since is not None and case.alive_since < real - OVERDUE
@@ -196,7 +196,7 @@ _ORDER_OF_LEAD: Final = """
     WHERE lead_id = :lead AND position > 0 AND type IN ('lead.assigned', 'page.sent')"""
 
 
-def nobody_told_after_a_touch(case: Case) -> Iterator[str]:
+def nobody_told_after_a_touch(case: Snapshot) -> Iterator[str]:
     """I7. The notifier says `promise.kept` in the unit that stores a touch, so that is when it knew."""
     after = "first claimed after somebody's touch was stored"
     found = {row.id: after for row in case.ask(_CLAIMED_AFTER) if _later(case, row)}
@@ -205,13 +205,13 @@ def nobody_told_after_a_touch(case: Case) -> Iterator[str]:
     yield from (f"page {id}: {why}" for id, why in sorted(found.items()))
 
 
-def _later(case: Case, row: Any) -> bool:
+def _later(case: Snapshot, row: Any) -> bool:
     at = case.business_us(row.first_try_at)
     slack = _SHARED_SLACK_US if case.distributed else _SLACK_US * case.speed
     return at is not None and at > int(row.at) + slack and not _came_first(case, row, at)
 
 
-def _came_first(case: Case, row: Any, claimed_at: int) -> bool:
+def _came_first(case: Snapshot, row: Any, claimed_at: int) -> bool:
     """Whether the clock was set back, and the records are in this order: the page was sent, then the touch was stored; or
     the touch was stored, then the page's assignment began."""
     sent_before, assigned_after = case.gone_twice(claimed_at), case.gone_twice(int(row.at))
@@ -241,7 +241,7 @@ _LOADS: Final = """
     WHERE coalesce(open, 0) <> coalesce(has, 0) ORDER BY 1"""
 
 
-def loads_add_up(case: Case) -> Iterator[str]:
+def loads_add_up(case: Snapshot) -> Iterator[str]:
     """I8, as counted."""
     for row in case.ask(_LOADS):
         yield f"rep {row.rep}: counted with {row.open} open, has {row.has}"

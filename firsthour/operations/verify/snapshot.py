@@ -39,7 +39,7 @@ _BY_LEAD: Final = (topics.LEADS, topics.ROUTES, topics.ACTIONS, topics.PAGES)
 
 
 @dataclass(frozen=True)
-class InForce:
+class ConfigInForce:
     """A configuration that was in force from `since` (microseconds) on."""
 
     version: str
@@ -49,7 +49,7 @@ class InForce:
 
 
 @dataclass
-class Case:
+class Snapshot:
     """One snapshot. `since`, `alive_since`, `heard`: as given to `verify.run`."""
 
     connection: Connection
@@ -84,8 +84,8 @@ class Case:
         yield from self.connection.execute(statement, execution_options={"yield_per": _STREAMED})
 
     @cached_property
-    def _configurations(self) -> tuple[list[InForce], list[str]]:
-        found: list[InForce] = []
+    def _configurations(self) -> tuple[list[ConfigInForce], list[str]]:
+        found: list[ConfigInForce] = []
         unreadable: list[str] = []
         for row in self.ask("SELECT version, taken_up_at, agreement, team FROM configurations ORDER BY taken_up_at"):
             try:
@@ -93,11 +93,11 @@ class Case:
             except ValueError:
                 unreadable.append(row.version)
             else:
-                found.append(InForce(row.version, row.taken_up_at, agreement, team))
+                found.append(ConfigInForce(row.version, row.taken_up_at, agreement, team))
         return found, unreadable
 
     @property
-    def configurations(self) -> list[InForce]:
+    def configurations(self) -> list[ConfigInForce]:
         """Every configuration that was in force, oldest first."""
         return self._configurations[0]
 

@@ -14,7 +14,7 @@ from jmespath.exceptions import JMESPathError
 from pydantic_core import PydanticCustomError
 
 from firsthour.kernel import normalisation
-from firsthour.runtime.config.yaml_source import Document, Problem
+from firsthour.runtime.config.yaml_source import ConfigProblem, Document
 from schemas import mail
 from schemas.agreement import ANY_STATUS, OWNER, STATUSES, Response
 from schemas.conditions import FIELDS
@@ -26,7 +26,7 @@ _EXPRESSIONS: Final = ("when", "time", "id", "email", "phone", "crm_id", "anonym
 
 
 @dataclass(frozen=True)
-class Files:
+class ConfigDocuments:
     """The three files as read. One that could not be read has no data, and nothing is said of names it would define."""
 
     agreement: Document
@@ -87,13 +87,15 @@ def urgencies(agreement: Document) -> list[str]:
 
 def _unknown(
     document: Document, used: Iterator[tuple[Loc, str]], known: Collection[str], noun: str, *also: str
-) -> Iterator[Problem]:
+) -> Iterator[ConfigProblem]:
     for loc, name in used:
         if name not in known and name not in also:
             yield document.problem(loc, f"{shown(name)} is not {noun}", did_you_mean(name, known))
 
 
-def _repeated(document: Document, path: Loc, by: str, noun: str, same: Callable[[str], str] = str) -> Iterator[Problem]:
+def _repeated(
+    document: Document, path: Loc, by: str, noun: str, same: Callable[[str], str] = str
+) -> Iterator[ConfigProblem]:
     placed = [((*loc, by), row[by]) for loc, row in rows(document, *path) if isinstance(row.get(by), str)]
     for index in twice([same(name) for _, name in placed]):
         loc, name = placed[index]
@@ -107,7 +109,7 @@ def _field(document: Document, path: Loc, *fields: str) -> Iterator[tuple[Loc, s
             yield from names(row.get(field), (*loc, field))
 
 
-def _lifecycle(agreement: Document) -> Iterator[Problem]:
+def _lifecycle(agreement: Document) -> Iterator[ConfigProblem]:
     known = statuses(agreement)
     for name in _MUST_EXIST:
         if name not in known:
@@ -121,7 +123,7 @@ def _lifecycle(agreement: Document) -> Iterator[Problem]:
     yield from _unknown(agreement, _field(agreement, ("recycle",), "from"), known, "a status")
 
 
-def _ladder(agreement: Document) -> Iterator[Problem]:
+def _ladder(agreement: Document) -> Iterator[ConfigProblem]:
     highest = None
     for loc, rung in rows(agreement, "response", "ladder"):
         try:
@@ -134,7 +136,7 @@ def _ladder(agreement: Document) -> Iterator[Problem]:
         highest = max(after, highest or after)
 
 
-def _promises(agreement: Document) -> Iterator[Problem]:
+def _promises(agreement: Document) -> Iterator[ConfigProblem]:
     response = at(agreement.data, "response")
     if isinstance(response, Mapping):
         promised = urgencies(agreement)
@@ -157,7 +159,7 @@ def _promises(agreement: Document) -> Iterator[Problem]:
             yield agreement.problem(loc, f"{shown(name)} is not a field of leads", did_you_mean(name, FIELDS))
 
 
-def _languages(document: Document, used: Iterator[tuple[Loc, str]]) -> Iterator[Problem]:
+def _languages(document: Document, used: Iterator[tuple[Loc, str]]) -> Iterator[ConfigProblem]:
     """Languages that are not written as facts are: `fr-FR` is never equal to `fr`."""
     for loc, name in used:
         code = normalisation.language(name)
@@ -165,7 +167,7 @@ def _languages(document: Document, used: Iterator[tuple[Loc, str]]) -> Iterator[
             yield document.problem(loc, f"{shown(name)} is not how a language is written here", f"write `{code}`")
 
 
-def _domains(team: Document) -> Iterator[Problem]:
+def _domains(team: Document) -> Iterator[ConfigProblem]:
     """Domains of accounts that no company and no address has."""
     for loc, row in rows(team, "accounts"):
         domain = row.get("domain")
@@ -179,7 +181,7 @@ def _domains(team: Document) -> Iterator[Problem]:
             )
 
 
-def _agreement(files: Files) -> Iterator[Problem]:
+def _agreement(files: ConfigDocuments) -> Iterator[ConfigProblem]:
     agreement = files.agreement
     required = (((*loc, "require"), at(rule, "require")) for loc, rule in rows(agreement, "routing", "rules"))
     for loc, require in required:
@@ -196,13 +198,13 @@ def _agreement(files: Files) -> Iterator[Problem]:
         yield from _unknown(agreement, _field(agreement, ("routing", "rules"), "pool"), pools, "a pool of team.yaml")
 
 
-def _address(team: Document, loc: Loc, value: object) -> Iterator[Problem]:
+def _address(team: Document, loc: Loc, value: object) -> Iterator[ConfigProblem]:
     """An address that has the shape of one (the model says so otherwise), and that no mail can be sent to."""
     if isinstance(value, str) and re.match(EMAIL_PATTERN, value) and (why := mail.trouble(value)) is not None:
         yield team.problem(loc, f"no mail can be sent to {shown(value)}: {why}", "give an address that takes mail")
 
 
-def _team(files: Files) -> Iterator[Problem]:
+def _team(files: ConfigDocuments) -> Iterator[ConfigProblem]:
     team = files.team
     reps = defined(team, "reps")
     yield from _repeated(team, ("reps",), "id", "the rep")
@@ -227,7 +229,7 @@ def _team(files: Files) -> Iterator[Problem]:
         yield from _unknown(team, _field(team, ("reps",), "calendar"), known, "a calendar of agreement.yaml")
 
 
-def _expression(sources: Document, loc: Loc, text: object) -> Iterator[Problem]:
+def _expression(sources: Document, loc: Loc, text: object) -> Iterator[ConfigProblem]:
     if not isinstance(text, str):
         return
     try:
@@ -238,7 +240,7 @@ def _expression(sources: Document, loc: Loc, text: object) -> Iterator[Problem]:
         yield sources.problem(loc, f"this is not JMESPath: {why}", remedy)
 
 
-def _sources(files: Files) -> Iterator[Problem]:
+def _sources(files: ConfigDocuments) -> Iterator[ConfigProblem]:
     sources = files.sources
     yield from _repeated(sources, ("sources",), "id", "the source")
     forms = list(chain.from_iterable(names(row.get("forms"), (*loc, "forms")) for loc, row in rows(sources, "sources")))
@@ -254,7 +256,7 @@ def _sources(files: Files) -> Iterator[Problem]:
                 yield from _expression(sources, (*loc, "data", field), text)
 
 
-def problems(files: Files) -> Iterator[Problem]:
+def problems(files: ConfigDocuments) -> Iterator[ConfigProblem]:
     """Everything the files say of names that is not so."""
     if files.agreement.data is not None:
         yield from _agreement(files)

@@ -14,8 +14,8 @@ from firsthour.kernel import countries, languages, normalisation
 from firsthour.kernel.conditions import operands
 from firsthour.kernel.conditions.operands import EQUALITY, UnreadableError
 from firsthour.runtime.config import ranges as config_ranges
-from firsthour.runtime.config.checks import Files, at, defined, grades, names, rows, statuses, urgencies
-from firsthour.runtime.config.yaml_source import Problem
+from firsthour.runtime.config.checks import ConfigDocuments, at, defined, grades, names, rows, statuses, urgencies
+from firsthour.runtime.config.yaml_source import ConfigProblem
 from schemas import conditions
 from schemas.conditions import AllOf, AnyOf, Node, Not, Test
 from schemas.values import Loc, did_you_mean, shown
@@ -41,7 +41,7 @@ _SCORED: Final = frozenset(
 
 
 @dataclass(frozen=True)
-class Asked:
+class WrittenTest:
     """One test as it stands in the file. `path`: the list it belongs to."""
 
     loc: Loc
@@ -63,7 +63,7 @@ def fields(raw: object, loc: Loc) -> Iterator[tuple[Loc, str, object]]:
             yield (*loc, key), key, value
 
 
-def _conditions(files: Files) -> Iterator[tuple[tuple[str, ...], Loc, object, str | None]]:
+def _conditions(files: ConfigDocuments) -> Iterator[tuple[tuple[str, ...], Loc, object, str | None]]:
     """Every condition: the list or mapping it belongs to, its place, itself, the type of event beside it."""
     for path in _LISTS:
         for loc, row in rows(files.agreement, *path):
@@ -75,25 +75,25 @@ def _conditions(files: Files) -> Iterator[tuple[tuple[str, ...], Loc, object, st
             yield path, (*path, name), raw, None
 
 
-def _asked(files: Files) -> Iterator[Asked]:
+def _asked(files: ConfigDocuments) -> Iterator[WrittenTest]:
     """Every test of every condition of the agreement."""
     for path, condition, raw, _ in _conditions(files):
         for loc, field, value in fields(raw, condition):
             if isinstance(value, Mapping):
                 for op, wanted in value.items():
-                    yield Asked((*loc, op), field, op, wanted, path)
+                    yield WrittenTest((*loc, op), field, op, wanted, path)
             else:
-                yield Asked(loc, field, "eq", value, path)
+                yield WrittenTest(loc, field, "eq", value, path)
 
 
-def _texts(test: Asked) -> Iterator[tuple[Loc, str]]:
+def _texts(test: WrittenTest) -> Iterator[tuple[Loc, str]]:
     return names(test.value, test.loc)
 
 
 # --- mistakes ----------------------------------------------------------------------------------------------------
 
 
-def problems(files: Files) -> Iterator[Problem]:
+def problems(files: ConfigDocuments) -> Iterator[ConfigProblem]:
     """Values that no fact ever has."""
     closed = _closed(files)
     for test in _asked(files):
@@ -115,7 +115,7 @@ def _curly(text: str) -> tuple[str, str] | None:
     )
 
 
-def _unreadable(test: Asked, text: str) -> tuple[str, str] | None:
+def _unreadable(test: WrittenTest, text: str) -> tuple[str, str] | None:
     if test.op not in EQUALITY:
         return None
     try:
@@ -134,7 +134,7 @@ def _nearest(field: str, text: str) -> str | None:
     return f"did you mean `{countries.BY_NAME[near[0]]}` ({near[0]})?" if near else None
 
 
-def _closed(files: Files) -> dict[str, Collection[str]]:
+def _closed(files: ConfigDocuments) -> dict[str, Collection[str]]:
     """The fields that have values of a list, with it. One that cannot be known is left out."""
     agreement = files.agreement
     found: dict[str, Collection[str]] = {
@@ -152,7 +152,7 @@ def _closed(files: Files) -> dict[str, Collection[str]]:
     return found
 
 
-def _not_among(test: Asked, text: str, closed: Mapping[str, Collection[str]]) -> tuple[str, str] | None:
+def _not_among(test: WrittenTest, text: str, closed: Mapping[str, Collection[str]]) -> tuple[str, str] | None:
     known = closed.get(test.field)
     if known is None or test.op not in EQUALITY or text.lower() in {one.lower() for one in known}:
         return None
@@ -162,7 +162,7 @@ def _not_among(test: Asked, text: str, closed: Mapping[str, Collection[str]]) ->
 # --- warnings ----------------------------------------------------------------------------------------------------
 
 
-def warnings(files: Files) -> Iterator[tuple[Loc, str]]:
+def warnings(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
     """Conditions that never hold, and those that always do where they should choose."""
     tests = list(_asked(files))
     yield from _forms(files, tests)
@@ -183,7 +183,7 @@ def warnings(files: Files) -> Iterator[tuple[Loc, str]]:
                 yield loc, f"the bounds of `{excluded}` exclude each other, so this never holds; change one of them"
 
 
-def _bounds(files: Files, tests: Iterable[Asked]) -> Iterator[tuple[Loc, str]]:
+def _bounds(files: ConfigDocuments, tests: Iterable[WrittenTest]) -> Iterator[tuple[Loc, str]]:
     """Bounds of scores that no lead, or every lead, reaches."""
     ranges = config_ranges.scores(files.agreement.data)
     for test in tests:
@@ -234,7 +234,7 @@ def _holds(node: Node) -> bool | None:
             return True if True in each or either else False if not any(one is None for one in each) else None
 
 
-def _forms(files: Files, tests: Iterable[Asked]) -> Iterator[tuple[Loc, str]]:
+def _forms(files: ConfigDocuments, tests: Iterable[WrittenTest]) -> Iterator[tuple[Loc, str]]:
     """Names of forms that no source has."""
     known = {form for _, row in rows(files.sources, "sources") for _, form in names(row.get("forms"), ())}
     if not known:
@@ -251,7 +251,7 @@ def _forms(files: Files, tests: Iterable[Asked]) -> Iterator[tuple[Loc, str]]:
             yield loc, f"{shown(text)} is no form of sources.yaml; {remedy}"
 
 
-def _languages(tests: Iterable[Asked]) -> Iterator[tuple[Loc, str]]:
+def _languages(tests: Iterable[WrittenTest]) -> Iterator[tuple[Loc, str]]:
     """Words that are no language."""
     for test in tests:
         for loc, text in _texts(test) if test.field == "language" and test.op in EQUALITY else ():

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
-from firsthour.runtime.config.yaml_source import Document, Problem
+from firsthour.runtime.config.yaml_source import ConfigProblem, Document
 from schemas.values import EMAIL_PATTERN, ID_PATTERN, did_you_mean, quoted, shown
 
 PROBLEMS_MAX: Final = 200
@@ -181,7 +181,7 @@ def _said(error: ErrorDetails, root: type[BaseModel]) -> tuple[str, str]:
     return f"{value}: {error['msg'][:200]}", "mend this value"
 
 
-def problems(document: Document, model: type[BaseModel], refused: ValidationError) -> list[Problem]:
+def problems(document: Document, model: type[BaseModel], refused: ValidationError) -> list[ConfigProblem]:
     """Everything `refused` says, at its place in the file."""
     found = []
     for error in refused.errors(include_url=False)[:PROBLEMS_MAX]:

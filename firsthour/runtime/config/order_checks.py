@@ -7,7 +7,7 @@ from typing import Any
 from firsthour.kernel import normalisation
 from firsthour.kernel.normalisation import language
 from firsthour.runtime.config import ranges as config_ranges
-from firsthour.runtime.config.checks import Files, at, names, rows, urgencies
+from firsthour.runtime.config.checks import ConfigDocuments, at, names, rows, urgencies
 from firsthour.runtime.config.ranges import number
 from schemas.agreement import LADDER
 from schemas.values import Loc, duration, shown, spoken
@@ -15,7 +15,7 @@ from schemas.values import Loc, duration, shown, spoken
 Row = tuple[Loc, Mapping[str, Any]]
 
 
-def agreement(files: Files) -> Iterator[tuple[Loc, str]]:
+def agreement(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
     """Of agreement.yaml."""
     yield from _unreached(list(rows(files.agreement, "routing", "rules")))
     yield from _never_met(list(rows(files.agreement, "qualify")))
@@ -24,7 +24,7 @@ def agreement(files: Files) -> Iterator[tuple[Loc, str]]:
     yield from _unspoken(files)
 
 
-def team(files: Files) -> Iterator[tuple[Loc, str]]:
+def team(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
     """Of team.yaml."""
     for loc, account in rows(files.team, "accounts"):
         domain = str(account.get("domain", "")).lower()
@@ -36,7 +36,7 @@ def team(files: Files) -> Iterator[tuple[Loc, str]]:
     yield from _idle_pools(files)
 
 
-def _idle_pools(files: Files) -> Iterator[tuple[Loc, str]]:
+def _idle_pools(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
     """Pools that leads enter and never leave: no member takes a lead."""
     idle = {
         rep.get("id")
@@ -81,7 +81,7 @@ def _never_met(lines: Sequence[Row]) -> Iterator[tuple[Loc, str]]:
             whole[on] = name
 
 
-def _scoring(files: Files) -> Iterator[tuple[Loc, str]]:
+def _scoring(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
     data = files.agreement.data
     whole = sum(config_ranges.weights(data))
     if whole > 1 + 1e-9:
@@ -105,7 +105,7 @@ def _scoring(files: Files) -> Iterator[tuple[Loc, str]]:
         yield ("rearm_below",), "no score falls below this, so no lead that came back qualifies again; raise it"
 
 
-def _ladder(files: Files) -> Iterator[tuple[Loc, str]]:
+def _ladder(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
     """Rungs that are reached after the promise was broken."""
     data = files.agreement.data
     promised = {name: duration(at(data, "response", name, "touch_within")) for name in urgencies(files.agreement)}
@@ -122,7 +122,7 @@ def _ladder(files: Files) -> Iterator[tuple[Loc, str]]:
             yield loc, f"the rung at {spoken(after)} comes later than the promise of {', '.join(late)}; put it before"
 
 
-def _unspoken(files: Files) -> Iterator[tuple[Loc, str]]:
+def _unspoken(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
     """Languages that a rule asks for and no member of its pool speaks."""
     reps = {row.get("id"): row for _, row in rows(files.team, "reps")}
     pools = {row.get("id"): row for _, row in rows(files.team, "pools")}

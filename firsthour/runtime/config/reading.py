@@ -16,8 +16,8 @@ from pydantic import BaseModel, ValidationError
 from firsthour.kernel.config import Config
 from firsthour.runtime.config import checks, condition_checks, error_messages, yaml_source
 from firsthour.runtime.config import warnings as config_warnings
-from firsthour.runtime.config.checks import Files
-from firsthour.runtime.config.yaml_source import Document, Place, Problem
+from firsthour.runtime.config.checks import ConfigDocuments
+from firsthour.runtime.config.yaml_source import ConfigProblem, Document, SourcePosition
 from schemas.agreement import Agreement
 from schemas.sources import Sources
 from schemas.team import Team
@@ -31,7 +31,7 @@ _SHOWN_MAX: Final = 50
 class ConfigError(Exception):
     """Files that cannot be put in force. `problems` holds every mistake found, in the order of the files."""
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    def __init__(self, problems: tuple[ConfigProblem, ...]) -> None:
         super().__init__(problems)
         self.problems = problems
 
@@ -41,17 +41,17 @@ class ConfigError(Exception):
         return "\n".join([*lines, f"... and {left} more"] if left else lines)
 
 
-def _read(directory: Path) -> dict[str, bytes | Problem]:
+def _read(directory: Path) -> dict[str, bytes | ConfigProblem]:
     return {name: yaml_source.read(directory / name) for name in NAMES}
 
 
-def _document(path: Path, raw: bytes | Problem) -> Document:
-    if isinstance(raw, Problem):
-        return Document(str(path), None, Place(), (raw,))
+def _document(path: Path, raw: bytes | ConfigProblem) -> Document:
+    if isinstance(raw, ConfigProblem):
+        return Document(str(path), None, SourcePosition(), (raw,))
     return yaml_source.parse(raw, str(path))
 
 
-def _model(document: Document, shape: type[M], found: list[Problem]) -> M | None:
+def _model(document: Document, shape: type[M], found: list[ConfigProblem]) -> M | None:
     """The file as `shape`. A field at the top with nothing behind it counts as left out: its entries are comments."""
     found += document.problems
     if document.data is None:
@@ -63,16 +63,16 @@ def _model(document: Document, shape: type[M], found: list[Problem]) -> M | None
         return None
 
 
-def _version(files: Files) -> str:
+def _version(files: ConfigDocuments) -> str:
     """Twelve hex digits of what the three files say; comments and layout do not count, order does."""
     data = [files.agreement.data, files.team.data, files.sources.data]
     said = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(said.encode()).hexdigest()[:12]
 
 
-def _checked(directory: Path, raw: Mapping[str, bytes | Problem]) -> Config:
-    files = Files(*(_document(directory / name, raw[name]) for name in NAMES))
-    found: list[Problem] = []
+def _checked(directory: Path, raw: Mapping[str, bytes | ConfigProblem]) -> Config:
+    files = ConfigDocuments(*(_document(directory / name, raw[name]) for name in NAMES))
+    found: list[ConfigProblem] = []
     agreement = _model(files.agreement, Agreement, found)
     team = _model(files.team, Team, found)
     sources = _model(files.sources, Sources, found)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from firsthour.runtime.config.yaml_errors import invisible
-from firsthour.runtime.config.yaml_source import Problem
+from firsthour.runtime.config.yaml_source import ConfigProblem
 from schemas.sources import Secret, Source, StandardWebhooks, WebhookSource
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class UnusableSecretError(SecretError):
 class Examined:
     """Secrets that cannot be used, and those that are not there yet, a line each with place and remedy."""
 
-    errors: tuple[Problem, ...]
+    errors: tuple[ConfigProblem, ...]
     warnings: tuple[str, ...]
 
 
@@ -126,10 +126,10 @@ def examine(config: "Config", environ: Mapping[str, str]) -> Examined:
                 check(resolve(secret, environ, config.directory), standard=standard)
             except SecretMissingError as missing:
                 what = f"the deliveries of {source.id} are refused: {missing.what}"
-                warnings.append(str(Problem(*place, what, missing.remedy)))
+                warnings.append(str(ConfigProblem(*place, what, missing.remedy)))
             except UnusableSecretError as wrong:
                 where = f"of {secret.env}" if secret.env is not None else f"in {secret.file}"
                 errors.append(
-                    Problem(*place, f"the secret {where} cannot verify {source.id}: {wrong.what}", wrong.remedy)
+                    ConfigProblem(*place, f"the secret {where} cannot verify {source.id}: {wrong.what}", wrong.remedy)
                 )
     return Examined(tuple(errors), tuple(warnings))

@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any, Final
 
 from firsthour.runtime.config import condition_checks, order_checks
-from firsthour.runtime.config.checks import ALWAYS_OPEN, Files, at, rows
+from firsthour.runtime.config.checks import ALWAYS_OPEN, ConfigDocuments, at, rows
 from firsthour.runtime.config.yaml_source import Document, printable
 from schemas.conditions import FIELDS
 from schemas.values import Loc, shown
@@ -20,7 +20,7 @@ def _anything(_: object) -> bool:
 
 
 @dataclass(frozen=True)
-class NotYet:
+class UnusedSetting:
     """A field (`*` is each row of a list, or each key) that is read and kept, and what it will do."""
 
     file: str
@@ -30,34 +30,34 @@ class NotYet:
 
 
 NOT_YET: Final = (
-    NotYet("agreement", ("calendars",), "say when people work; until then every minute counts"),
-    NotYet("agreement", ("personas",), "name the kind of person a lead is"),
-    NotYet("agreement", ("lifecycle", "campaigns"), "fence campaign lists"),
-    NotYet("agreement", ("segments",), "divide customers"),
-    NotYet("agreement", ("routing", "queue", "alert"), "tell the manager of leads that wait"),
-    NotYet("agreement", ("routing", "queue", "after"), "set how long a lead waits before somebody is told"),
-    NotYet(
+    UnusedSetting("agreement", ("calendars",), "say when people work; until then every minute counts"),
+    UnusedSetting("agreement", ("personas",), "name the kind of person a lead is"),
+    UnusedSetting("agreement", ("lifecycle", "campaigns"), "fence campaign lists"),
+    UnusedSetting("agreement", ("segments",), "divide customers"),
+    UnusedSetting("agreement", ("routing", "queue", "alert"), "tell the manager of leads that wait"),
+    UnusedSetting("agreement", ("routing", "queue", "after"), "set how long a lead waits before somebody is told"),
+    UnusedSetting(
         "agreement",
         ("response", EACH, "counted_in"),
         "count the clock in working hours; until then every minute counts",
         lambda value: value != ALWAYS_OPEN,
     ),
-    NotYet(
+    UnusedSetting(
         "agreement",
         ("response", "stopped_by"),
         "let only a conversation end the ladder; until then any attempt does",
         lambda value: value == "conversation",
     ),
-    NotYet("agreement", ("recycle",), "send stalled leads back to Marketing"),
-    NotYet("agreement", ("audiences",), "make campaign lists"),
-    NotYet("agreement", ("holds",), "let a team keep a lead off campaigns"),
-    NotYet("agreement", ("promises",), "fill the scorecard"),
-    NotYet("agreement", ("goals",), "measure revenue against the plan"),
-    NotYet("team", ("reps", EACH, "calendar"), "say when this rep works; until then every minute counts"),
-    NotYet("team", ("reps", EACH, "capacity", "per_day"), "limit new leads a day"),
-    NotYet("team", ("reps", EACH, "capacity", "per_hour"), "limit new leads an hour"),
-    NotYet("team", ("reps", EACH, "away", EACH, "cover"), "let somebody answer for a rep who is away"),
-    NotYet(
+    UnusedSetting("agreement", ("recycle",), "send stalled leads back to Marketing"),
+    UnusedSetting("agreement", ("audiences",), "make campaign lists"),
+    UnusedSetting("agreement", ("holds",), "let a team keep a lead off campaigns"),
+    UnusedSetting("agreement", ("promises",), "fill the scorecard"),
+    UnusedSetting("agreement", ("goals",), "measure revenue against the plan"),
+    UnusedSetting("team", ("reps", EACH, "calendar"), "say when this rep works; until then every minute counts"),
+    UnusedSetting("team", ("reps", EACH, "capacity", "per_day"), "limit new leads a day"),
+    UnusedSetting("team", ("reps", EACH, "capacity", "per_hour"), "limit new leads an hour"),
+    UnusedSetting("team", ("reps", EACH, "away", EACH, "cover"), "let somebody answer for a rep who is away"),
+    UnusedSetting(
         "sources", ("sources", EACH, "preset"), "verify and map this vendor's webhooks; until then they are refused"
     ),
 )
@@ -86,7 +86,7 @@ def _said(document: Document, loc: Loc, text: str, *, key: bool = True) -> str:
     return printable(f"{document.file}:{line}:{column}: {text}")
 
 
-def _not_yet(files: Files) -> Iterator[str]:
+def _not_yet(files: ConfigDocuments) -> Iterator[str]:
     """One line for each such field, at the first place it stands."""
     for field in NOT_YET:
         document: Document = getattr(files, field.file)
@@ -97,7 +97,7 @@ def _not_yet(files: Files) -> Iterator[str]:
             yield _said(document, loc, f"`{name}`{more} is accepted but not acted upon yet: it will {field.will}")
 
 
-def _unheard_of(files: Files) -> Iterator[str]:
+def _unheard_of(files: ConfigDocuments) -> Iterator[str]:
     """Fields of an event that nothing is known of: perhaps misspelt."""
     mapped = {
         field for _, data in _places(files.sources.data, ("sources", EACH, "events", EACH, "data")) for field in data
@@ -110,7 +110,7 @@ def _unheard_of(files: Files) -> Iterator[str]:
                     yield _said(files.agreement, loc, text)
 
 
-def _nobody(files: Files) -> Iterator[str]:
+def _nobody(files: ConfigDocuments) -> Iterator[str]:
     """Leads for whom no rule holds, and rungs with nobody to page."""
     rules = list(rows(files.agreement, "routing", "rules"))
     if not any("pool" in rule and not rule.get("when") for _, rule in rules):
@@ -131,7 +131,7 @@ def _nobody(files: Files) -> Iterator[str]:
             yield _said(files.team, (*loc, "id"), text)
 
 
-def _replayable(files: Files) -> Iterator[str]:
+def _replayable(files: ConfigDocuments) -> Iterator[str]:
     """Webhooks without a time: a captured delivery counts again once its id is forgotten."""
     for source, row in rows(files.sources, "sources"):
         verify = row.get("verify")
@@ -150,7 +150,7 @@ def _replayable(files: Files) -> Iterator[str]:
             yield _said(files.sources, loc, text)
 
 
-def warnings(files: Files) -> tuple[str, ...]:
+def warnings(files: ConfigDocuments) -> tuple[str, ...]:
     """All of it, one line each, `file:line:column: ...`. For files without a problem."""
     said = [
         *((files.agreement, *one) for one in islice(condition_checks.warnings(files), WARNINGS_MAX)),

@@ -28,7 +28,7 @@ _HAS_VALUE = re.compile(r"^[\s\-]*[^\s:#][^:#]*:(\s|$)")
 
 
 @dataclass(frozen=True)
-class Fault:
+class YamlMistake:
     """A mistake, its place and its remedy. Lines and columns count from 1."""
 
     line: int
@@ -52,13 +52,13 @@ def named(character: str) -> str:
     return f"U+{ord(character):04X}, {unicodedata.name(character, 'without a name').lower()}"
 
 
-def explained(broken: YAMLError, text: str) -> Fault:
+def explained(broken: YAMLError, text: str) -> YamlMistake:
     """The mistake that made the parser stumble. `text` is the whole file."""
     if not isinstance(broken, MarkedYAMLError):
         position = getattr(broken, "position", 0) or 0
         before = text[:position]
         column = position - before.rfind("\n")
-        return Fault(
+        return YamlMistake(
             before.count("\n") + 1, column, "a control character stands here", "take it out, or write it as an escape"
         )
     mark = broken.problem_mark or broken.context_mark
@@ -72,7 +72,7 @@ def explained(broken: YAMLError, text: str) -> Fault:
     return _as_told(broken, *at)
 
 
-def _unseen(broken: MarkedYAMLError, text: str, lines: list[str], line: int, _: int) -> Fault | None:
+def _unseen(broken: MarkedYAMLError, text: str, lines: list[str], line: int, _: int) -> YamlMistake | None:
     """An invisible character before the first word of a line or beside its colon."""
     for number in range(max(0, line - _BACK), min(line + 1, len(lines))):
         for found in _INVISIBLE.finditer(lines[number].partition(" #")[0]) if not lines[number].isascii() else ():
@@ -81,11 +81,11 @@ def _unseen(broken: MarkedYAMLError, text: str, lines: list[str], line: int, _: 
             beside = before.rstrip().endswith((":", "[", "{", ",")) or after.lstrip().startswith(":")
             if lead or beside:
                 what = f"an invisible character stands here ({named(found[0])})"
-                return Fault(number + 1, found.start() + 1, what, "write a plain space, or take it out")
+                return YamlMistake(number + 1, found.start() + 1, what, "write a plain space, or take it out")
     return None
 
 
-def _open_quote(broken: MarkedYAMLError, text: str, lines: list[str], line: int, _: int) -> Fault | None:
+def _open_quote(broken: MarkedYAMLError, text: str, lines: list[str], line: int, _: int) -> YamlMistake | None:
     """A quote that is not closed on its line: the parser stumbles at the end of the file, or after the next quote."""
     start = broken.context_mark
     if start is not None and "quoted scalar" in str(broken.context) and "end of stream" in str(broken.problem):
@@ -96,9 +96,9 @@ def _open_quote(broken: MarkedYAMLError, text: str, lines: list[str], line: int,
     return None
 
 
-def _not_closed(line: int, column: int, lines: list[str]) -> Fault:
+def _not_closed(line: int, column: int, lines: list[str]) -> YamlMistake:
     quote = lines[line][column : column + 1] if line < len(lines) else '"'
-    return Fault(
+    return YamlMistake(
         line + 1,
         column + 1,
         f"the quote `{quote}` is not closed on this line",
@@ -116,7 +116,7 @@ def _long_quotes(text: str) -> Iterator[Any]:
         return
 
 
-def _colon(broken: MarkedYAMLError, text: str, lines: list[str], line: int, column: int) -> Fault | None:
+def _colon(broken: MarkedYAMLError, text: str, lines: list[str], line: int, column: int) -> YamlMistake | None:
     """A colon that is missing, too many, or without its blank."""
     told = str(broken.problem)
     if "could not find expected ':'" in told and broken.context_mark is not None:
@@ -124,13 +124,13 @@ def _colon(broken: MarkedYAMLError, text: str, lines: list[str], line: int, colu
     if "mapping values are not allowed" not in told:
         return None
     if _HAS_VALUE.match(lines[line][:column] + " ") and ": " in lines[line][:column]:
-        return Fault(line + 1, column + 1, "a second `:` stands in this line", "put the value in quotes")
+        return YamlMistake(line + 1, column + 1, "a second `:` stands in this line", "put the value in quotes")
     above = next(
         (n for n in range(line - 1, -1, -1) if lines[n].strip() and not lines[n].lstrip().startswith("#")), None
     )
     if above is None or _HAS_VALUE.match(lines[above]):
         first = len(lines[line]) - len(lines[line].lstrip()) + 1
-        return Fault(
+        return YamlMistake(
             line + 1,
             first,
             "this line is indented further than the lines above",
@@ -139,53 +139,55 @@ def _colon(broken: MarkedYAMLError, text: str, lines: list[str], line: int, colu
     return _colon_missing(lines, above)
 
 
-def _colon_missing(lines: list[str], line: int) -> Fault:
+def _colon_missing(lines: list[str], line: int) -> YamlMistake:
     text = lines[line]
     for pattern, what, remedy in (
         (_NO_BLANK, "no space stands after this `:`", "write `name: value`"),
         (_WIDE_COLON, "this is not the colon of YAML", "write a plain `:` and a space"),
     ):
         if found := pattern.match(text):
-            return Fault(line + 1, found.start(1) + 1, what, remedy)
+            return YamlMistake(line + 1, found.start(1) + 1, what, remedy)
     found = _NO_COLON.match(text)
     first = found.start(1) if found else _STRUCTURE.match(text).end()  # type: ignore[union-attr]  # matches any line
     name = found[1] if found else "name"
-    return Fault(line + 1, first + 1, f"the colon after `{name}` is missing", f"write `{name}: ...`")
+    return YamlMistake(line + 1, first + 1, f"the colon after `{name}` is missing", f"write `{name}: ...`")
 
 
-def _bracket(broken: MarkedYAMLError, text: str, lines: list[str], line: int, column: int) -> Fault | None:
+def _bracket(broken: MarkedYAMLError, text: str, lines: list[str], line: int, column: int) -> YamlMistake | None:
     """A bracket or brace that is opened on an earlier line, or closed without being open."""
     start, told = broken.context_mark, str(broken.problem)
     flow = "flow sequence" in str(broken.context) or "flow mapping" in str(broken.context)
     if flow and start is not None and start.line < line:
         opened = lines[start.line][start.column : start.column + 1]
         closed = "]" if opened == "[" else "}"
-        return Fault(start.line + 1, start.column + 1, f"`{opened}` is not closed", f"add `{closed}`")
+        return YamlMistake(start.line + 1, start.column + 1, f"`{opened}` is not closed", f"add `{closed}`")
     if ("found '}'" in told or "found ']'" in told) and (found := _OPENS.match(lines[line])):
-        return Fault(line + 1, found.end(1) + 1, f"the colon after `{found[1]}` is missing", f"write `{found[1]}: ...`")
+        return YamlMistake(
+            line + 1, found.end(1) + 1, f"the colon after `{found[1]}` is missing", f"write `{found[1]}: ...`"
+        )
     return None
 
 
-def _quoted_wrong(broken: MarkedYAMLError, text: str, lines: list[str], line: int, column: int) -> Fault | None:
+def _quoted_wrong(broken: MarkedYAMLError, text: str, lines: list[str], line: int, column: int) -> YamlMistake | None:
     """A character that has a meaning in YAML, and text after a closing quote."""
     told = str(broken.problem)
     if "'\\t'" in told:
-        return Fault(line + 1, column + 1, "a tab stands here", "indent with spaces; YAML allows no tabs")
+        return YamlMistake(line + 1, column + 1, "a tab stands here", "indent with spaces; YAML allows no tabs")
     if "cannot start any token" in told or "undefined alias" in told:
         character = lines[line][column : column + 1]
-        return Fault(line + 1, column + 1, f"a value cannot begin with `{character}`", "put the value in quotes")
+        return YamlMistake(line + 1, column + 1, f"a value cannot begin with `{character}`", "put the value in quotes")
     if "found '<scalar>'" in told and lines[line][:column].rstrip().endswith(("'", '"')):
-        return Fault(line + 1, column + 1, "text follows the closing quote", "put the whole value in quotes")
+        return YamlMistake(line + 1, column + 1, "text follows the closing quote", "put the whole value in quotes")
     if "<block mapping start>" in told or "<block sequence start>" in told:
-        return Fault(
+        return YamlMistake(
             line + 1, column + 1, "this line is not indented as the lines above", "indent the fields of a mapping alike"
         )
     return None
 
 
-def _as_told(broken: MarkedYAMLError, line: int, column: int) -> Fault:
+def _as_told(broken: MarkedYAMLError, line: int, column: int) -> YamlMistake:
     what = " ".join(str(part) for part in (broken.context, broken.problem) if part)
     remedy = "look at this line and the one before: indentation, a missing `:` or `,`, an unclosed bracket or quote"
     if "single document" in what:
         remedy = "keep one document; take out the line `---`"
-    return Fault(line + 1, column + 1, f"this is not YAML: {what}", remedy)
+    return YamlMistake(line + 1, column + 1, f"this is not YAML: {what}", remedy)

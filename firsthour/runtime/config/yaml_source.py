@@ -41,7 +41,7 @@ def printable(text: str) -> str:
 
 
 @dataclass(frozen=True, order=True)
-class Problem:
+class ConfigProblem:
     """One thing wrong in one place of a file, and what would be right. Lines and columns count from 1."""
 
     file: str
@@ -55,13 +55,13 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourcePosition:
     """Where a value starts, where its keys stand, and the places of what is inside it."""
 
     line: int = 1
     column: int = 1
     keys: dict[str, tuple[int, int]] = field(default_factory=dict)
-    inside: dict[str | int, "Place"] = field(default_factory=dict)
+    inside: dict[str | int, "SourcePosition"] = field(default_factory=dict)
 
     def find(self, loc: Sequence[str | int], *, key: bool = False) -> tuple[int, int]:
         """Line and column of the value at `loc`, or of its key. Steps that the file does not have are passed over:
@@ -81,13 +81,13 @@ class Document:
 
     file: str
     data: dict[str, Any] | None
-    place: Place
-    problems: tuple[Problem, ...]
+    place: SourcePosition
+    problems: tuple[ConfigProblem, ...]
 
-    def problem(self, loc: Sequence[str | int], what: str, remedy: str, *, key: bool = False) -> Problem:
+    def problem(self, loc: Sequence[str | int], what: str, remedy: str, *, key: bool = False) -> ConfigProblem:
         """A problem at `loc` of this file."""
         line, column = self.place.find(loc, key=key)
-        return Problem(self.file, line, column, what, remedy)
+        return ConfigProblem(self.file, line, column, what, remedy)
 
 
 class _TooMuchError(Exception):
@@ -101,16 +101,16 @@ class _TooMuchError(Exception):
 class _Builder:
     def __init__(self, file: str) -> None:
         self.file = file
-        self.problems: list[Problem] = []
+        self.problems: list[ConfigProblem] = []
         self.values = 0
 
-    def build(self, node: Node, depth: int = 0) -> tuple[Any, Place]:
+    def build(self, node: Node, depth: int = 0) -> tuple[Any, SourcePosition]:
         self.values += 1
         if self.values > VALUES_MAX:
             raise _TooMuchError(node, f"the file holds more than {VALUES_MAX} values")
         if depth > DEPTH_MAX:
             raise _TooMuchError(node, _TOO_DEEP)
-        place = Place(*_start(node))
+        place = SourcePosition(*_start(node))
         tag = str(node.tag or "")
         if tag and tag not in _TAGS:
             self.wrong(node, f"`{tag.replace(_CORE, '!!')}` is a YAML tag", "take it out; tags are not used here")
@@ -122,7 +122,7 @@ class _Builder:
             return [value for value, _ in each], place
         return self.scalar(node), place
 
-    def mapping(self, node: MappingNode, place: Place, depth: int) -> dict[str, Any]:
+    def mapping(self, node: MappingNode, place: SourcePosition, depth: int) -> dict[str, Any]:
         data: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, ScalarNode):
@@ -145,7 +145,7 @@ class _Builder:
         if unseen := yaml_errors.invisible(name):
             line, column = _start(key)
             what = f"an invisible character stands in this name ({yaml_errors.named(unseen[0])})"
-            self.problems.append(Problem(self.file, line, column + unseen.start(), what, "take it out"))
+            self.problems.append(ConfigProblem(self.file, line, column + unseen.start(), what, "take it out"))
             return yaml_errors.visible(name)
         alone = isinstance(value, ScalarNode) and not value.style and not value.value
         if alone and not key.style and ":" in name.strip(":"):
@@ -160,7 +160,7 @@ class _Builder:
         return _plain(text)
 
     def wrong(self, node: Node, what: str, remedy: str) -> None:
-        self.problems.append(Problem(self.file, *_start(node), what, remedy))
+        self.problems.append(ConfigProblem(self.file, *_start(node), what, remedy))
 
 
 def _plain(text: str) -> object:
@@ -183,23 +183,25 @@ def _start(node: Node) -> tuple[int, int]:
     return (mark.line + 1, mark.column + 1) if mark else (1, 1)
 
 
-def _decoded(raw: bytes, file: str) -> str | Problem:
+def _decoded(raw: bytes, file: str) -> str | ConfigProblem:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as broken:
         before = raw[: broken.start]
         line = before.count(b"\n") + 1
         column = len(before[before.rfind(b"\n") + 1 :].decode(errors="replace")) + 1
-        return Problem(file, line, column, f"byte {raw[broken.start]:#04x} is not UTF-8", "save the file as UTF-8")
+        return ConfigProblem(
+            file, line, column, f"byte {raw[broken.start]:#04x} is not UTF-8", "save the file as UTF-8"
+        )
 
 
-def _syntax(broken: YAMLError, text: str, file: str) -> Problem:
+def _syntax(broken: YAMLError, text: str, file: str) -> ConfigProblem:
     """What the YAML parser tripped over, in words."""
     if isinstance(broken, MaxDepthExceededError) and broken.problem_mark is not None:
         mark = broken.problem_mark
-        return Problem(file, mark.line + 1, mark.column + 1, _TOO_DEEP, "shorten it")
+        return ConfigProblem(file, mark.line + 1, mark.column + 1, _TOO_DEEP, "shorten it")
     fault = yaml_errors.explained(broken, text)
-    return Problem(file, fault.line, fault.column, fault.what, fault.remedy)
+    return ConfigProblem(file, fault.line, fault.column, fault.what, fault.remedy)
 
 
 class _Scanner(Scanner):
@@ -222,41 +224,43 @@ def _reader() -> YAML:
 def parse(raw: bytes, file: str) -> Document:
     """The document in `raw`; `file` is the name problems carry. Never raises for what is in it."""
 
-    def broken(problem: Problem) -> Document:
-        return Document(file, None, Place(), (problem,))
+    def broken(problem: ConfigProblem) -> Document:
+        return Document(file, None, SourcePosition(), (problem,))
 
     if len(raw) > SIZE_MAX_BYTES:
         return broken(
-            Problem(file, 1, 1, "the file is larger than 1 MiB", "an agreement is a few pages; split or trim it")
+            ConfigProblem(file, 1, 1, "the file is larger than 1 MiB", "an agreement is a few pages; split or trim it")
         )
     text = _decoded(raw, file)
-    if isinstance(text, Problem):
+    if isinstance(text, ConfigProblem):
         return broken(text)
     builder = _Builder(file)
     try:
         root = _reader().compose(text)
-        data, place = builder.build(root) if root is not None else (None, Place())
+        data, place = builder.build(root) if root is not None else (None, SourcePosition())
     except YAMLError as error:
         return broken(_syntax(error, text, file))
     except _TooMuchError as much:
-        return broken(Problem(file, *_start(much.node), much.what, "shorten it"))
+        return broken(ConfigProblem(file, *_start(much.node), much.what, "shorten it"))
     if data is None:
-        return broken(Problem(file, 1, 1, "the file is empty", "`firsthour init DIR` writes one to start from"))
+        return broken(ConfigProblem(file, 1, 1, "the file is empty", "`firsthour init DIR` writes one to start from"))
     if not isinstance(data, dict):
         return broken(
-            Problem(file, place.line, place.column, "the file is not a mapping", "begin with `field: value` lines")
+            ConfigProblem(
+                file, place.line, place.column, "the file is not a mapping", "begin with `field: value` lines"
+            )
         )
     return Document(file, data, place, tuple(builder.problems))
 
 
-def read(path: Path) -> bytes | Problem:
+def read(path: Path) -> bytes | ConfigProblem:
     """The bytes of a configuration file, of which no more are read than may be in it."""
     try:
         with path.open("rb") as opened:
             return opened.read(SIZE_MAX_BYTES + 1)
     except FileNotFoundError:
-        return Problem(str(path), 1, 1, "there is no such file", "`firsthour init DIR` writes one to start from")
+        return ConfigProblem(str(path), 1, 1, "there is no such file", "`firsthour init DIR` writes one to start from")
     except OSError as failed:
-        return Problem(
+        return ConfigProblem(
             str(path), 1, 1, f"the file cannot be read ({failed.strerror})", "check what it is and who may read it"
         )

@@ -19,7 +19,7 @@ ABSENT: Final = frozenset({"dns", "refused", "silent"})
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Diagnosis:
     """One thing that is wrong, and what to do. `stops`: false where work goes on all the same."""
 
     what: str
@@ -37,26 +37,26 @@ class Trouble:
         return f"{self.what}: {self.said}; {self.remedy}"
 
 
-class TroubleError(Exception):
+class UnreachableError(Exception):
     """Something could not be done over there."""
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, trouble: Trouble) -> None:
+    def __init__(self, trouble: Diagnosis) -> None:
         super().__init__(str(trouble))
         self.trouble = trouble
 
 
-async def knock(what: str, host: str, port: int, variable: str) -> Trouble | None:
+async def knock(what: str, host: str, port: int, variable: str) -> Diagnosis | None:
     """Whether somebody listens there: the name, then the port. `variable`: the setting that names the place."""
     place = f"{host}:{port}"
     try:
         async with asyncio.timeout(SECONDS):
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError):  # UnicodeError: a label of more than 63 letters
-        return Trouble(what, "dns", f"there is no host named {host}", f"correct {variable}, or the name service")
+        return Diagnosis(what, "dns", f"there is no host named {host}", f"correct {variable}, or the name service")
     except TimeoutError:
-        return Trouble(what, "dns", f"the name {host} is not resolved in {SECONDS:.0f} s", "look at the name service")
+        return Diagnosis(what, "dns", f"the name {host} is not resolved in {SECONDS:.0f} s", "look at the name service")
     troubles = [await _knock(what, place, one[0], one[4], variable) for one in found[:4]]
     return None if None in troubles else troubles[0]
 
@@ -67,7 +67,7 @@ async def _knock(
     family: int,
     address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes],
     variable: str,
-) -> Trouble | None:
+) -> Diagnosis | None:
     with socket.socket(family, socket.SOCK_STREAM) as knocking:
         knocking.setblocking(False)
         try:
@@ -75,17 +75,17 @@ async def _knock(
                 await asyncio.get_running_loop().sock_connect(knocking, address)
         except TimeoutError:
             remedy = "look whether a firewall stands between, and whether the host is up"
-            return Trouble(what, "silent", f"{place} does not answer in {SECONDS:.0f} s", remedy)
+            return Diagnosis(what, "silent", f"{place} does not answer in {SECONDS:.0f} s", remedy)
         except ConnectionRefusedError:
-            return Trouble(what, "refused", f"nothing listens at {place}", f"start it, or correct {variable}")
+            return Diagnosis(what, "refused", f"nothing listens at {place}", f"start it, or correct {variable}")
         except OSError as failed:
-            return Trouble(
+            return Diagnosis(
                 what, "silent", f"{place} cannot be reached ({failed.strerror})", f"correct {variable}, or the route"
             )
     return None
 
 
-def untrusted(what: str, place: str, refused: ssl.SSLCertVerificationError, remedy: str) -> Trouble:
+def untrusted(what: str, place: str, refused: ssl.SSLCertVerificationError, remedy: str) -> Diagnosis:
     """The trouble with a certificate that was not accepted."""
     said = refused.verify_message.rstrip(".") or "it is not valid"
-    return Trouble(what, "certificate", f"the certificate of {place} is not trusted ({said})", remedy)
+    return Diagnosis(what, "certificate", f"the certificate of {place} is not trusted ({said})", remedy)

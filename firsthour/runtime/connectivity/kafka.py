@@ -1,7 +1,7 @@
 """Single connections to Kafka's brokers, and the few questions asked over them about topics.
 
 Not aiokafka's clients: those try again in the background for minutes, log each attempt, and whatever the reason was say
-that they are "unable to bootstrap". Here a refusal comes at once, as the `Trouble` it is.
+that they are "unable to bootstrap". Here a refusal comes at once, as the `Diagnosis` it is.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.offset import OffsetRequest
 
 from firsthour.runtime.connectivity import addresses, connection_options, diagnosis
-from firsthour.runtime.connectivity.diagnosis import Kind, Trouble, TroubleError
+from firsthour.runtime.connectivity.diagnosis import Diagnosis, Kind, UnreachableError
 from firsthour.runtime.settings import PREFIX, Settings
 
 WHAT: Final = "kafka"
@@ -46,7 +46,7 @@ logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it knows is sai
 
 
 @dataclass(frozen=True)
-class Topic:
+class TopicMetadata:
     """A topic as it is: the leader of each partition (-1: none), and how many copies there are of the fewest-copied."""
 
     leaders: Mapping[int, int]
@@ -54,27 +54,27 @@ class Topic:
 
 
 @dataclass(frozen=True)
-class Cluster:
+class ClusterMetadata:
     """What a broker says of its cluster, topics by their whole names. `forbidden`: those we may not look at."""
 
     brokers: Mapping[int, tuple[str, int]]
     controller: int
-    topics: Mapping[str, Topic]
+    topics: Mapping[str, TopicMetadata]
     forbidden: tuple[str, ...]
 
 
-class Link:
-    """One connection, signed in. Every question raises `TroubleError`."""
+class KafkaConnection:
+    """One connection, signed in. Every question raises `UnreachableError`."""
 
     def __init__(self, connection: Any, place: str, settings: Settings) -> None:
         self._connection = connection
         self._place = place
         self._settings = settings
 
-    async def cluster(self, names: Sequence[str]) -> Cluster:
+    async def cluster(self, names: Sequence[str]) -> ClusterMetadata:
         """The cluster with these topics, as this broker knows it. Asking makes no topic, whatever the broker's settings."""
         answer = await self._ask(MetadataRequest(list(names), allow_auto_topic_creation=False))
-        return Cluster(
+        return ClusterMetadata(
             brokers={one["node_id"]: (one["host"], one["port"]) for one in answer["brokers"]},
             controller=answer["controller_id"],
             topics={said["topic"]: _topic(said) for said in answer["topics"] if said["partitions"]},
@@ -92,7 +92,7 @@ class Link:
             if error is errors.NotControllerError:
                 raise MovedError
             if error not in {errors.NoError, errors.TopicAlreadyExistsError}:
-                raise TroubleError(_refusal(name, error, said.get("error_message")))
+                raise UnreachableError(_refusal(name, error, said.get("error_message")))
         return [name for name, (error, _) in results.items() if error is errors.NoError]
 
     async def configs(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -101,7 +101,7 @@ class Link:
         for one in (await self._ask(DescribeConfigsRequest([(_TOPIC, name, None) for name in names])))["resources"]:
             error = errors.for_code(one["error_code"])
             if error is not errors.NoError:
-                raise TroubleError(_refusal(one["resource_name"], error, one["error_message"]))
+                raise UnreachableError(_refusal(one["resource_name"], error, one["error_message"]))
             values = {entry["config_names"]: entry["config_value"] for entry in one["config_entries"]}
             found[one["resource_name"]] = values
         return found
@@ -116,7 +116,7 @@ class Link:
                 if error in _MOVED:
                     raise MovedError
                 if error is not errors.NoError:
-                    raise TroubleError(_refusal(topic["topic"], error, None))
+                    raise UnreachableError(_refusal(topic["topic"], error, None))
                 found[topic["topic"], part["partition"]] = part["offset"]
         return found
 
@@ -128,7 +128,7 @@ class Link:
         try:
             answer: Mapping[str, Any] = (await self._connection.send(request)).to_object()
         except (errors.KafkaError, OSError, TimeoutError) as failed:
-            raise TroubleError(_meaning(failed, self._place, self._settings)) from failed
+            raise UnreachableError(_meaning(failed, self._place, self._settings)) from failed
         return answer
 
 
@@ -137,8 +137,8 @@ class MovedError(Exception):
 
 
 @asynccontextmanager
-async def at(settings: Settings, host: str, port: int) -> AsyncIterator[Link]:
-    """A link to this broker. Raises `TroubleError` where there is none."""
+async def at(settings: Settings, host: str, port: int) -> AsyncIterator[KafkaConnection]:
+    """A link to this broker. Raises `UnreachableError` where there is none."""
     link = await _enter(settings, host, port)
     try:
         yield link
@@ -147,8 +147,8 @@ async def at(settings: Settings, host: str, port: int) -> AsyncIterator[Link]:
 
 
 @asynccontextmanager
-async def anywhere(settings: Settings) -> AsyncIterator[Link]:
-    """A link to the first broker that takes us. Raises the `TroubleError` of the first one that did not."""
+async def anywhere(settings: Settings) -> AsyncIterator[KafkaConnection]:
+    """A link to the first broker that takes us. Raises the `UnreachableError` of the first one that did not."""
     link = await _first(settings)
     try:
         yield link
@@ -156,30 +156,30 @@ async def anywhere(settings: Settings) -> AsyncIterator[Link]:
         await link.close()
 
 
-async def _first(settings: Settings) -> Link:
-    refused: list[TroubleError] = []
+async def _first(settings: Settings) -> KafkaConnection:
+    refused: list[UnreachableError] = []
     for host, port in addresses.brokers(settings.kafka_bootstrap or ""):
         try:
             return await _enter(settings, host, port)
-        except TroubleError as trouble:
+        except UnreachableError as trouble:
             refused.append(trouble)
     raise refused[0]
 
 
-async def _enter(settings: Settings, host: str, port: int) -> Link:
+async def _enter(settings: Settings, host: str, port: int) -> KafkaConnection:
     options = connection_options.kafka_options(settings)
     del options["bootstrap_servers"]
     trouble = await diagnosis.knock(WHAT, host, port, VARIABLE)
     if trouble is not None:
-        raise TroubleError(trouble)
+        raise UnreachableError(trouble)
     place = f"{host}:{port}"
     connection = AIOKafkaConnection(host, port, request_timeout_ms=int(diagnosis.SECONDS * 1000), **options)
     try:
         await connection.connect()
     except (errors.KafkaError, OSError, EOFError, TimeoutError) as failed:
         await _closed(connection, _GIVE_UP_SECONDS)
-        raise TroubleError(_meaning(failed, place, settings)) from failed
-    return Link(connection, place, settings)
+        raise UnreachableError(_meaning(failed, place, settings)) from failed
+    return KafkaConnection(connection, place, settings)
 
 
 async def _closed(connection: Any, seconds: float) -> None:
@@ -189,12 +189,12 @@ async def _closed(connection: Any, seconds: float) -> None:
         await asyncio.wait([closed], timeout=seconds)
 
 
-def _topic(said: Mapping[str, Any]) -> Topic:
+def _topic(said: Mapping[str, Any]) -> TopicMetadata:
     copies = min(len(part["replicas"]) for part in said["partitions"])
-    return Topic({part["partition"]: part["leader"] for part in said["partitions"]}, copies)
+    return TopicMetadata({part["partition"]: part["leader"] for part in said["partitions"]}, copies)
 
 
-def _meaning(failed: BaseException, place: str, settings: Settings) -> Trouble:
+def _meaning(failed: BaseException, place: str, settings: Settings) -> Diagnosis:
     """What it means that a connection was not made, or broke."""
     signs_in, encrypts = settings.kafka_password is not None, settings.kafka_security_protocol.endswith("SSL")
     if isinstance(failed, ssl.SSLCertVerificationError):
@@ -202,29 +202,31 @@ def _meaning(failed: BaseException, place: str, settings: Settings) -> Trouble:
         return diagnosis.untrusted(WHAT, place, failed, remedy)
     if isinstance(failed, errors.UnsupportedSaslMechanismError):
         said = f"{place} does not know {settings.kafka_sasl_mechanism}"
-        return Trouble(WHAT, "auth", said, f"correct {PREFIX}KAFKA_SASL_MECHANISM")
+        return Diagnosis(WHAT, "auth", said, f"correct {PREFIX}KAFKA_SASL_MECHANISM")
     if isinstance(failed, _AUTH):
         said = f"{place} refuses user {settings.kafka_username} or the password"
-        return Trouble(WHAT, "auth", said, f"correct {PREFIX}KAFKA_USERNAME and {PREFIX}KAFKA_PASSWORD")
+        return Diagnosis(WHAT, "auth", said, f"correct {PREFIX}KAFKA_USERNAME and {PREFIX}KAFKA_PASSWORD")
     if isinstance(failed, errors.IllegalSaslStateError):
-        return Trouble(WHAT, "auth", f"nobody signs in at {place}", f"correct {PROTOCOL}, or the port")
+        return Diagnosis(WHAT, "auth", f"nobody signs in at {place}", f"correct {PROTOCOL}, or the port")
     if isinstance(failed, errors.UnsupportedVersionError | errors.IncompatibleBrokerVersion | NotImplementedError):
-        return Trouble(WHAT, "old", f"{place} is of another age ({type(failed).__name__})", "take Kafka 3.9 or newer")
+        return Diagnosis(WHAT, "old", f"{place} is of another age ({type(failed).__name__})", "take Kafka 3.9 or newer")
     if isinstance(failed, TimeoutError):
         said = f"{place} takes the connection and says nothing"
-        return Trouble(WHAT, "silent", said, f"look whether the broker is well; if so, correct {PROTOCOL}, or the port")
+        return Diagnosis(
+            WHAT, "silent", said, f"look whether the broker is well; if so, correct {PROTOCOL}, or the port"
+        )
     if encrypts and isinstance(failed, OSError):
-        return Trouble(WHAT, "tls", f"{place} does not speak TLS as we do ({_reason(failed)})", f"correct {PROTOCOL}")
+        return Diagnosis(WHAT, "tls", f"{place} does not speak TLS as we do ({_reason(failed)})", f"correct {PROTOCOL}")
     wanted = "a sign-in" if encrypts else "TLS" if signs_in else "TLS or a sign-in"
     said = f"{place} closes the connection when spoken to; it may want {wanted}"
-    return Trouble(WHAT, "tls", said, f"correct {PROTOCOL} (it is {settings.kafka_security_protocol}), or the port")
+    return Diagnosis(WHAT, "tls", said, f"correct {PROTOCOL} (it is {settings.kafka_security_protocol}), or the port")
 
 
 def _reason(failed: OSError) -> str:
     return getattr(failed, "reason", None) or failed.strerror or type(failed).__name__
 
 
-def _refusal(name: str, error: type[Exception], said: str | None) -> Trouble:
+def _refusal(name: str, error: type[Exception], said: str | None) -> Diagnosis:
     """What it means that a broker answered no about a topic."""
     if error in _FORBIDDEN:
         return forbidden([name])
@@ -233,10 +235,10 @@ def _refusal(name: str, error: type[Exception], said: str | None) -> Trouble:
     remedy = "look at the brokers' log; try again if they are just starting"
     if error is errors.InvalidReplicationFactorError:
         remedy = f"start more brokers, or set {PREFIX}KAFKA_REPLICATION lower"
-    return Trouble(WHAT, kind, f"refused for topic {name} ({reason})", remedy)
+    return Diagnosis(WHAT, kind, f"refused for topic {name} ({reason})", remedy)
 
 
-def forbidden(names: Sequence[str]) -> Trouble:
+def forbidden(names: Sequence[str]) -> Diagnosis:
     """The trouble that the user has no rights there."""
     remedy = "allow Describe, DescribeConfigs, Create, Read and Write on topics and Read on groups of this prefix"
-    return Trouble(WHAT, "forbidden", f"no right to {', '.join(names)}", remedy)
+    return Diagnosis(WHAT, "forbidden", f"no right to {', '.join(names)}", remedy)

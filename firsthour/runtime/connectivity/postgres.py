@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from firsthour.runtime.connectivity import connection_options, diagnosis
 from firsthour.runtime.connectivity.addresses import Postgres
-from firsthour.runtime.connectivity.diagnosis import Kind, Trouble, TroubleError
+from firsthour.runtime.connectivity.diagnosis import Diagnosis, Kind, UnreachableError
 from firsthour.runtime.settings import PREFIX, Settings
 from firsthour.runtime.storage import migrate
 
@@ -38,7 +38,7 @@ _STATES: Final[Mapping[str, tuple[Kind, str, str]]] = {
 }
 
 
-async def examine_database(settings: Settings) -> list[Trouble]:
+async def examine_database(settings: Settings) -> list[Diagnosis]:
     """Every trouble found, none if all is well. Takes a few seconds at most."""
     place = connection_options.postgres(settings)
     trouble = await diagnosis.knock(WHAT, place.host, place.port, VARIABLE) or await _enter(place)
@@ -49,26 +49,26 @@ async def examine_database(settings: Settings) -> list[Trouble]:
             found = await read(settings, migrate.state)
     except (DBAPIError, OSError, TimeoutError) as failed:
         said = f"user {place.user} cannot read the tables ({_name(failed)})"
-        return [Trouble(WHAT, "forbidden", said, "let the user that runs `firsthour migrate` own them")]
+        return [Diagnosis(WHAT, "forbidden", said, "let the user that runs `firsthour migrate` own them")]
     return [] if found == "current" else [_tables(found, place.database)]
 
 
 async def ready(settings: Settings) -> None:
-    """Raise `TroubleError` with the remedy unless the database can be worked on: for commands, which do not wait."""
+    """Raise `UnreachableError` with the remedy unless the database can be worked on: for commands, which do not wait."""
     for trouble in await examine_database(settings):
         if trouble.stops:
-            raise TroubleError(trouble)
+            raise UnreachableError(trouble)
 
 
-def _tables(found: migrate.State, database: str) -> Trouble:
+def _tables(found: migrate.State, database: str) -> Diagnosis:
     """What is to be said of tables that are not this version's own."""
     if found == "newer":  # migrations only add: during a rollout, and on the way back, this version works on
         said = f"the tables of database {database} are of a newer version"
-        return Trouble(WHAT, "migration", said, "update this program; it works on them meanwhile", stops=False)
+        return Diagnosis(WHAT, "migration", said, "update this program; it works on them meanwhile", stops=False)
     what = {"empty": "has no tables yet", "older": "has the tables of an older version"}
     said = f"database {database} {what.get(found, 'has tables of no version of FirstHour')}"
     remedy = "run `firsthour migrate`" if found in what else "name another database, or restore the latest backup"
-    return Trouble(WHAT, "migration", said, remedy)
+    return Diagnosis(WHAT, "migration", said, remedy)
 
 
 async def read(settings: Settings, work: Callable[[Connection], T]) -> T:
@@ -86,7 +86,7 @@ def _name(failed: Exception) -> str:
     return type(failed.orig if isinstance(failed, DBAPIError) else failed).__name__
 
 
-async def _enter(place: Postgres) -> Trouble | None:
+async def _enter(place: Postgres) -> Diagnosis | None:
     """Signs in, and looks whether the server is one we can work with."""
     try:
         async with asyncio.timeout(diagnosis.SECONDS):
@@ -106,35 +106,35 @@ async def _enter(place: Postgres) -> Trouble | None:
         return _meaning(failed, place)
 
 
-async def _server(connection: Any, place: Postgres) -> Trouble | None:
+async def _server(connection: Any, place: Postgres) -> Diagnosis | None:
     version = connection.get_server_version().major
     if version < OLDEST:
         said = f"{place.host}:{place.port} is PostgreSQL {version}"
-        return Trouble(WHAT, "old", said, f"take {OLDEST} or newer")
+        return Diagnosis(WHAT, "old", said, f"take {OLDEST} or newer")
     if await connection.fetchval("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'"):
         said = f"{place.host}:{place.port} only lets read (a standby?)"
-        return Trouble(WHAT, "unfit", said, f"name the primary in {VARIABLE}")
+        return Diagnosis(WHAT, "unfit", said, f"name the primary in {VARIABLE}")
     return None
 
 
-def _meaning(failed: Exception, place: Postgres) -> Trouble:
+def _meaning(failed: Exception, place: Postgres) -> Diagnosis:
     where = f"{place.host}:{place.port}"
     if isinstance(failed, asyncpg.PostgresError):
         state = getattr(failed, "sqlstate", None) or ""
         kind, said, remedy = _STATES.get(state, ("unfit", f"{{place}} refuses ({state})", "look at the server's log"))
-        return Trouble(WHAT, kind, said.format(place=where, user=place.user, database=place.database), remedy)
+        return Diagnosis(WHAT, kind, said.format(place=where, user=place.user, database=place.database), remedy)
     if isinstance(failed, ssl.SSLCertVerificationError):
         return diagnosis.untrusted(
             WHAT, where, failed, f"give the authority as sslrootcert in {VARIABLE}, or mend the name"
         )
     if isinstance(failed, TimeoutError):
-        return Trouble(
+        return Diagnosis(
             WHAT, "silent", f"{where} takes the connection and says nothing", "look whether it is PostgreSQL"
         )
     if "rejected SSL upgrade" in str(failed) and place.ssl_mode != "prefer":
         remedy = f"turn `ssl` on in the server, or give sslmode=disable in {VARIABLE}"
-        return Trouble(WHAT, "tls", f"{where} does not speak TLS", remedy)
+        return Diagnosis(WHAT, "tls", f"{where} does not speak TLS", remedy)
     if isinstance(failed, ssl.SSLError):
-        return Trouble(WHAT, "tls", f"{where} does not agree on TLS ({failed.reason})", "look at its TLS settings")
+        return Diagnosis(WHAT, "tls", f"{where} does not agree on TLS ({failed.reason})", "look at its TLS settings")
     remedy = f"look whether {VARIABLE} names a PostgreSQL"
-    return Trouble(WHAT, "unfit", f"{where} does not answer as PostgreSQL does ({type(failed).__name__})", remedy)
+    return Diagnosis(WHAT, "unfit", f"{where} does not answer as PostgreSQL does ({type(failed).__name__})", remedy)

@@ -71,7 +71,7 @@ _INSERT = statements.Sql(
 _GET = statements.Sql(lambda _: sa.select(dead_letters).where(dead_letters.c.id == sa.bindparam("id")))
 
 
-def _list(_: statements.Flavour) -> Any:
+def _list(_: statements.SqlDialect) -> Any:
     columns = [column for column in dead_letters.columns if column.name != "body"]
     return (
         sa.select(*columns, sa.func.length(dead_letters.c.body).label("size"))
@@ -121,7 +121,7 @@ _COUNT = statements.Sql(
 )
 
 
-def _add(flavour: statements.Flavour) -> Any:
+def _add(flavour: statements.SqlDialect) -> Any:
     insert = flavour.insert(totals).values(budget=sa.bindparam("budget"), bytes=sa.bindparam("bytes"))
     total = totals.c.bytes + insert.excluded.bytes
     return insert.on_conflict_do_update(index_elements=["budget"], set_={"bytes": total}).returning(totals.c.bytes)
@@ -217,7 +217,7 @@ class DeadLetter(_Letter):
     kept_bytes: int
 
 
-def bury(
+def dead_letter(
     connection: Connection,
     *,
     at: datetime,
@@ -276,9 +276,11 @@ def reason(failure: Exception) -> str:
     return f"{type(failure).__name__}{f' {code}' if code else ''}{where}"
 
 
-def bury_refused(connection: Connection, row: Row, place: str, why: str, *, at: datetime, retention: Retention) -> None:
+def dead_letter_refused(
+    connection: Connection, row: Row, place: str, why: str, *, at: datetime, retention: Retention
+) -> None:
     """Keep a record that the broker will never take. `place`: the topic and where in it the record was to stand."""
-    bury(
+    dead_letter(
         connection,
         at=at,
         consumer=PUBLISHER,

@@ -34,7 +34,7 @@ class BrokerError(Exception):
     """The broker did not take it; it may have."""
 
 
-class RefusedError(BrokerError):
+class RecordRefusedError(BrokerError):
     """The broker answered that it will never take a record; those before it are acknowledged."""
 
     def __init__(self, why: str, acknowledged: int = 0) -> None:
@@ -64,7 +64,7 @@ async def hand_over(spool: Spool, producer: Producer, limit: int = HEAD_ROWS) ->
     return len(head)
 
 
-class Intake:
+class DurableAppend:
     """Takes the rows of the gateway's requests. As a runner, it empties the spool."""
 
     name = "gateway.intake"
@@ -159,7 +159,7 @@ class Intake:
             try:
                 if self._spool is not None:
                     await hand_over(self._spool, self._producer, self._limit)
-            except RefusedError as refusal:
+            except RecordRefusedError as refusal:
                 if not await self._set_aside(refusal.why):
                     return False
             except BrokerError:

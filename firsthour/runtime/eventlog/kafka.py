@@ -27,7 +27,7 @@ from aiokafka.errors import (
     RecordListTooLargeError,
 )
 
-from firsthour.runtime.eventlog.durable_append import SEND_SECONDS, BrokerError, RefusedError
+from firsthour.runtime.eventlog.durable_append import SEND_SECONDS, BrokerError, RecordRefusedError
 from firsthour.runtime.eventlog.log import Place, Record, Row, partition_of, within
 from schemas.envelope import CONTENT_TYPE, UnknownEventError
 
@@ -115,12 +115,12 @@ class KafkaProducer:
                 else:
                     await self._several(client, rows)
         except _FOR_GOOD as refusal:
-            raise RefusedError(type(refusal).__name__) from refusal
+            raise RecordRefusedError(type(refusal).__name__) from refusal
         except _FAILURES as failure:
             self._drop(client)
             raise BrokerError(f"the broker did not take it: {type(failure).__name__}") from failure
         except BaseExceptionGroup as several:
-            failures, others = several.split((*_FAILURES, RefusedError))
+            failures, others = several.split((*_FAILURES, RecordRefusedError))
             if failures is None or others is not None:
                 raise
             self._drop(client)
@@ -128,7 +128,7 @@ class KafkaProducer:
 
     async def publish(self, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]) -> None:
         """These keys and bodies, in order: one batch under way, the next after its acknowledgement. Raises `BrokerError`,
-        `RefusedError`. Other calls on the same client go on, whatever becomes of this one."""
+        `RecordRefusedError`. Other calls on the same client go on, whatever becomes of this one."""
         client: AIOKafkaProducer | None = None
         try:
             async with asyncio.timeout(START_SECONDS):
@@ -199,7 +199,7 @@ class KafkaProducer:
     async def _batches(
         self, client: AIOKafkaProducer, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]
     ) -> None:
-        """Raises `RefusedError` for a record that was refused by itself; a refused batch is sent again in halves."""
+        """Raises `RecordRefusedError` for a record that was refused by itself; a refused batch is sent again in halves."""
         sent, limit = 0, len(rows)
         while sent < len(rows):
             batch = client.create_batch()
@@ -212,7 +212,7 @@ class KafkaProducer:
                 offset = (await future).offset
             except _FOR_GOOD as refusal:
                 if count == 1:
-                    raise RefusedError(type(refusal).__name__, sent) from refusal
+                    raise RecordRefusedError(type(refusal).__name__, sent) from refusal
                 limit = count // 2
                 continue
             self._noted((topic, partition), offset + count)

@@ -8,8 +8,16 @@ from datetime import timedelta
 from typing import Final
 
 from firsthour.runtime.connectivity import addresses, diagnosis, kafka
-from firsthour.runtime.connectivity.diagnosis import Trouble, TroubleError
-from firsthour.runtime.connectivity.kafka import VARIABLE, WHAT, Cluster, MovedError, Topic, anywhere, at
+from firsthour.runtime.connectivity.diagnosis import Diagnosis, UnreachableError
+from firsthour.runtime.connectivity.kafka import (
+    VARIABLE,
+    WHAT,
+    ClusterMetadata,
+    MovedError,
+    TopicMetadata,
+    anywhere,
+    at,
+)
 from firsthour.runtime.settings import PREFIX, Settings
 from schemas import topics
 
@@ -35,7 +43,7 @@ def names(settings: Settings) -> dict[str, str]:
 async def create_topics(settings: Settings) -> list[str]:
     """Make the topics that are missing; the whole names of those made here. Others may do the same at the same moment.
 
-    A topic that is there stays as it is, whatever it is like: `examine` tells. Raises `TroubleError`.
+    A topic that is there stays as it is, whatever it is like: `examine` tells. Raises `UnreachableError`.
     """
     try:
         async with asyncio.timeout(SETTLE_SECONDS):
@@ -43,7 +51,7 @@ async def create_topics(settings: Settings) -> list[str]:
             await _settled(settings)
     except TimeoutError:
         said = f"topics have no leaders after {SETTLE_SECONDS:.0f} s"
-        raise TroubleError(Trouble(WHAT, "unfit", said, "look at the brokers' log, then try again")) from None
+        raise UnreachableError(Diagnosis(WHAT, "unfit", said, "look at the brokers' log, then try again")) from None
     return made
 
 
@@ -52,7 +60,7 @@ async def _create_missing(settings: Settings) -> list[str]:
         async with anywhere(settings) as link:
             cluster = await link.cluster(list(names(settings)))
         if cluster.forbidden:
-            raise TroubleError(kafka.forbidden(cluster.forbidden))
+            raise UnreachableError(kafka.forbidden(cluster.forbidden))
         missing = [name for name in names(settings) if name not in cluster.topics]
         if not missing:
             return []
@@ -90,7 +98,7 @@ async def _settled(settings: Settings) -> None:
 
 
 async def ends(settings: Settings) -> dict[tuple[str, int], int]:
-    """Of each topic (as called inside) and partition, the offset its next record will get. Raises `TroubleError`."""
+    """Of each topic (as called inside) and partition, the offset its next record will get. Raises `UnreachableError`."""
     try:
         async with asyncio.timeout(SETTLE_SECONDS):
             while True:
@@ -99,7 +107,7 @@ async def ends(settings: Settings) -> dict[tuple[str, int], int]:
                 except MovedError:
                     await asyncio.sleep(_LOOK_AGAIN_SECONDS)
     except TimeoutError:
-        raise TroubleError(_unled(names(settings))) from None
+        raise UnreachableError(_unled(names(settings))) from None
 
 
 async def _ends(settings: Settings) -> dict[tuple[str, int], int]:
@@ -122,27 +130,27 @@ async def _ends(settings: Settings) -> dict[tuple[str, int], int]:
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
-async def examine(settings: Settings) -> list[Trouble]:
+async def examine(settings: Settings) -> list[Diagnosis]:
     """Every trouble found, none if all is well. Takes a few seconds at most."""
     places = addresses.brokers(settings.kafka_bootstrap or "")
     looks = await asyncio.gather(*(_look_in(settings, host, port) for host, port in places))
-    troubles = [look for look in looks if isinstance(look, Trouble)]
-    clusters = [look for look in looks if isinstance(look, Cluster)]
+    troubles = [look for look in looks if isinstance(look, Diagnosis)]
+    clusters = [look for look in looks if isinstance(look, ClusterMetadata)]
     if not clusters:
         return troubles
     lesser = [replace(trouble, stops=False) for trouble in troubles]  # another broker takes us
     return [*lesser, *await _advertised(clusters[0]), *await _topics(settings, clusters[0])]
 
 
-async def _look_in(settings: Settings, host: str, port: int) -> Cluster | Trouble:
+async def _look_in(settings: Settings, host: str, port: int) -> ClusterMetadata | Diagnosis:
     try:
         async with at(settings, host, port) as link:
             return await link.cluster(list(names(settings)))
-    except TroubleError as refused:
+    except UnreachableError as refused:
         return refused.trouble
 
 
-async def _advertised(cluster: Cluster) -> list[Trouble]:
+async def _advertised(cluster: ClusterMetadata) -> list[Diagnosis]:
     """Brokers tell clients addresses of their own, which need not be those of the settings."""
     troubles = await asyncio.gather(
         *(diagnosis.knock(WHAT, host, port, VARIABLE) for host, port in cluster.brokers.values())
@@ -155,7 +163,7 @@ async def _advertised(cluster: Cluster) -> list[Trouble]:
     ]
 
 
-async def _topics(settings: Settings, cluster: Cluster) -> list[Trouble]:
+async def _topics(settings: Settings, cluster: ClusterMetadata) -> list[Diagnosis]:
     if cluster.forbidden:
         return [kafka.forbidden(cluster.forbidden)]
     found = _missing([name for name in names(settings) if name not in cluster.topics])
@@ -164,7 +172,7 @@ async def _topics(settings: Settings, cluster: Cluster) -> list[Trouble]:
     try:
         async with anywhere(settings) as link:
             configs = await link.configs(there) if there else {}
-    except TroubleError as refused:
+    except UnreachableError as refused:
         return [*found, *_told(faults), refused.trouble]
     for name, config in configs.items():
         faults[name] += _configured(config, there[name].replication)
@@ -180,26 +188,26 @@ class _Fault:
     stops: bool = True
 
 
-def _told(faults: Mapping[str, list[_Fault]]) -> list[Trouble]:
+def _told(faults: Mapping[str, list[_Fault]]) -> list[Diagnosis]:
     """Each fault once, with all the topics that have it."""
     having: dict[_Fault, list[str]] = defaultdict(list)
     for name, some in faults.items():
         for fault in some:
             having[fault].append(name)
     return [
-        Trouble(WHAT, "unfit", f"{fault.said}: {', '.join(those)}", fault.remedy, fault.stops)
+        Diagnosis(WHAT, "unfit", f"{fault.said}: {', '.join(those)}", fault.remedy, fault.stops)
         for fault, those in having.items()
     ]
 
 
-def _missing(absent: list[str]) -> list[Trouble]:
+def _missing(absent: list[str]) -> list[Diagnosis]:
     if not absent:
         return []
     said = f"there is no topic {', '.join(absent)}"
-    return [Trouble(WHAT, "missing", said, f"run `firsthour migrate`, or correct {PREFIX}KAFKA_PREFIX")]
+    return [Diagnosis(WHAT, "missing", said, f"run `firsthour migrate`, or correct {PREFIX}KAFKA_PREFIX")]
 
 
-def _unled(those: Iterable[str]) -> Trouble:
+def _unled(those: Iterable[str]) -> Diagnosis:
     return _told({name: [_UNLED] for name in those})[0]
 
 
@@ -208,7 +216,7 @@ _UNLED: Final = _Fault(
 )
 
 
-def _shape(topic: Topic, partitions: int, brokers: int) -> list[_Fault]:
+def _shape(topic: TopicMetadata, partitions: int, brokers: int) -> list[_Fault]:
     found = []
     there, copies = len(topic.leaders), min(REPLICATION, brokers)
     if there != partitions:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from firsthour.runtime.storage import statements
-from firsthour.runtime.storage.reader import Reads
+from firsthour.runtime.storage.reader import Reader
 from schemas.envelope import Envelope, decode, event_of
 from schemas.events import Event
 
@@ -191,7 +191,7 @@ class TableLog:
 
     begins = 0  # a row is named by its id
 
-    def __init__(self, reads: Reads, ends: Mapping[str, int], keep: int = 2_000) -> None:
+    def __init__(self, reads: Reader, ends: Mapping[str, int], keep: int = 2_000) -> None:
         self._reads = reads
         self._tails = {topic: Tail(end, keep) for topic, end in ends.items()}
 

@@ -29,7 +29,7 @@ _ID: Final = itemgetter(2)
 _NUMBER: Final = {topic: n for n, topic in enumerate(topics.ALL)}
 
 
-class Waiting(NamedTuple):
+class OutboxRow(NamedTuple):
     """A row of the outbox."""
 
     topic: str
@@ -47,10 +47,10 @@ class Waiting(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Taken:
+class LockedRows:
     """The places that one statement locked, and the rows found there."""
 
-    rows: Mapping[Place, Sequence[Waiting]]  # of each place that was locked, oldest first; empty where none wait
+    rows: Mapping[Place, Sequence[OutboxRow]]  # of each place that was locked, oldest first; empty where none wait
 
     @property
     def full(self) -> set[Place]:
@@ -62,11 +62,11 @@ class Taken:
         }
 
 
-def _take(_: statements.Flavour) -> Any:
+def _take(_: statements.SqlDialect) -> Any:
     """Lock those of the given places that are free, and read their oldest rows, up to a number and a size. A row that the
     holder before has just deleted may be among them, which is a second arrival. Of a key no row is there without all
     before it."""
-    given = statements.arrays(
+    given = statements.unnest(
         "given", kinds=("kind", sa.Integer), topics=("topic", sa.Text), partitions=("partition", sa.BigInteger)
     )
     lock = sa.func.pg_try_advisory_xact_lock(given.c.kind, sa.cast(given.c.partition, sa.Integer))
@@ -93,9 +93,9 @@ def _take(_: statements.Flavour) -> Any:
     return sa.select(held.c.topic, held.c.partition, *columns).select_from(held.outerjoin(oldest, within))
 
 
-def _left(_: statements.Flavour) -> Any:
+def _left(_: statements.SqlDialect) -> Any:
     """Find those of the given places where rows wait, and when the oldest row of each was appended."""
-    given = statements.arrays("given", topics=("topic", sa.Text), partitions=("partition", sa.BigInteger))
+    given = statements.unnest("given", topics=("topic", sa.Text), partitions=("partition", sa.BigInteger))
     oldest = (
         sa.select(log.c.at)
         .where(log.c.topic == given.c.topic, log.c.partition == given.c.partition)
@@ -133,20 +133,20 @@ def since(found: Iterable[Any]) -> dict[Place, int]:
     return {(row[0], row[1]): row[2] for row in found}
 
 
-def taken(found: Iterable[Any]) -> Taken:
+def taken(found: Iterable[Any]) -> LockedRows:
     """The rows of `TAKE`'s answer, by place and in order: sorted here in memory, where PostgreSQL might use a disk. A row
     without an id stands for a place where none wait."""
-    rows: dict[Place, list[Waiting]] = {}
+    rows: dict[Place, list[OutboxRow]] = {}
     for row in found:
         there = rows.setdefault((row[0], row[1]), [])
         if row[2] is not None:
-            there.append(Waiting(*row))
+            there.append(OutboxRow(*row))
     for there in rows.values():
         there.sort(key=_ID)
-    return Taken(rows)
+    return LockedRows(rows)
 
 
-def end_of_round(gone: Sequence[Waiting]) -> str:
+def end_of_round(gone: Sequence[OutboxRow]) -> str:
     """The text that deletes these rows and commits, in one round trip. Its values are numbers alone, so none is bound."""
     if not gone:
         return "COMMIT"
@@ -158,7 +158,7 @@ def end_of_round(gone: Sequence[Waiting]) -> str:
 # --- how long rows have waited -----------------------------------------------------------------------------------------
 
 
-class Age(NamedTuple):
+class OutboxAge(NamedTuple):
     """How long the oldest unpublished row has waited, and where it stands."""
 
     waited: timedelta
@@ -169,14 +169,14 @@ class Age(NamedTuple):
         return f"the oldest unpublished record of {self.place[0]}/{self.place[1]} has waited {seconds} s"
 
 
-def age(oldest: Mapping[Place, int], now: datetime) -> Age | None:
+def age(oldest: Mapping[Place, int], now: datetime) -> OutboxAge | None:
     """The greatest age among the oldest rows (microseconds, by place); None where no row waits."""
     if not oldest:
         return None
     place = min(oldest, key=lambda one: oldest[one])
-    return Age(max(timedelta(0), now - moment(oldest[place])), place)
+    return OutboxAge(max(timedelta(0), now - moment(oldest[place])), place)
 
 
-def look(connection: Connection, partitions: int, now: datetime) -> Age | None:
+def look(connection: Connection, partitions: int, now: datetime) -> OutboxAge | None:
     """The age of the oldest unpublished row in the database, for tools."""
     return age(since(LEFT.all(connection, **left_values(partitions))), now)

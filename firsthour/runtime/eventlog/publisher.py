@@ -25,11 +25,11 @@ from firsthour.runtime.eventlog import dead_letters, outbox
 from firsthour.runtime.eventlog.dead_letters import Retention
 from firsthour.runtime.eventlog.durable_append import BrokerError
 from firsthour.runtime.eventlog.log import Place, Row
-from firsthour.runtime.eventlog.outbox import Taken, Waiting
-from firsthour.runtime.eventlog.sending import SEND_SECONDS, Result, Sender, send_all
+from firsthour.runtime.eventlog.outbox import LockedRows, OutboxRow
+from firsthour.runtime.eventlog.sending import SEND_SECONDS, RecordSender, SendResult, send_all
 from firsthour.runtime.processing.service import GATHERED_SECONDS
 from firsthour.runtime.storage import statements
-from firsthour.runtime.storage.postgres import DIALECT, Pool, Straight, storage_error
+from firsthour.runtime.storage.postgres import DIALECT, AsyncpgConnection, ConnectionPool, storage_error
 from firsthour.runtime.storage.unit import StorageError
 
 SWEEP_SECONDS: Final = 1.0
@@ -62,7 +62,7 @@ async def _ask(raw: Any, statement: statements.Sql, **values: Any) -> list[Any]:
 
 
 @dataclass
-class Trouble:
+class PartitionTrouble:
     """Why a partition is tried beside the others, and when next (time of the loop)."""
 
     why: str
@@ -120,12 +120,12 @@ class Publisher:
 
     def __init__(
         self,
-        pool: Pool,
-        sender: Sender,
+        pool: ConnectionPool,
+        sender: RecordSender,
         partitions: int,
         *,
         unhurried: Collection[str] = (),
-        apart: Sender | None = None,
+        apart: RecordSender | None = None,
         clock: Clock | None = None,
         retention: Retention = dead_letters.DEFAULT,
     ) -> None:
@@ -149,7 +149,7 @@ class Publisher:
         self._more = asyncio.Event()
         self._rounds, self._retries = Rounds(), Rounds()
         self._busy: set[Place] = set()  # in a round
-        self._troubled: dict[Place, Trouble] = {}
+        self._troubled: dict[Place, PartitionTrouble] = {}
         self._in_trouble = asyncio.Event()
         self._refused: dict[Place, int] = {}  # records refused since the last one that was taken
         self._storage: str | None = None  # why there is no database
@@ -165,7 +165,7 @@ class Publisher:
         others = f" and {len(self._troubled) - 1} other partitions" if len(self._troubled) > 1 else ""
         return f"{topic}/{partition}{others}: {first.why}"
 
-    def age(self) -> outbox.Age | None:
+    def age(self) -> outbox.OutboxAge | None:
         """How long the oldest unpublished row has waited, as of the last sweep."""
         return outbox.age(self.oldest, self._clock.real())
 
@@ -347,7 +347,7 @@ class Publisher:
         now = asyncio.get_running_loop().time()
         new = made.failed.keys() - self._troubled.keys()
         for place, why in made.failed.items():
-            trouble = self._troubled.setdefault(place, Trouble(why))
+            trouble = self._troubled.setdefault(place, PartitionTrouble(why))
             trouble.why, trouble.failures = why, trouble.failures + 1
             trouble.cut_off = place in made.cut_off
             trouble.at = now + (0.0 if trouble.cut_off else _pause(trouble.failures))
@@ -359,7 +359,7 @@ class Publisher:
 
     # --- one round ----------------------------------------------------------------------------------------------------
 
-    async def _round(self, places: set[Place], sender: Sender) -> Round:
+    async def _round(self, places: set[Place], sender: RecordSender) -> Round:
         """One transaction: lock and read, send, delete what the broker has acknowledged, commit."""
         try:
             async with self._connection() as raw:
@@ -381,13 +381,13 @@ class Publisher:
         return made
 
     def _judged(
-        self, taken: Taken, results: Mapping[Place, Result]
-    ) -> tuple[Round, list[Waiting], list[tuple[Waiting, str]]]:
+        self, taken: LockedRows, results: Mapping[Place, SendResult]
+    ) -> tuple[Round, list[OutboxRow], list[tuple[OutboxRow, str]]]:
         """The outcome for each partition, the rows that leave the outbox, and those of them that the broker will never take,
         with its reason."""
         made = Round(ours=set(taken.rows), full=taken.full)
-        gone: list[Waiting] = []
-        refused: list[tuple[Waiting, str]] = []
+        gone: list[OutboxRow] = []
+        refused: list[tuple[OutboxRow, str]] = []
         for place, result in results.items():
             rows = taken.rows[place]
             gone += rows[: result.acknowledged]
@@ -412,17 +412,17 @@ class Publisher:
         gone += [row for row, _ in refused]
         return made, gone, refused
 
-    async def _bury(self, raw: Any, refused: Sequence[tuple[Waiting, str]]) -> None:
+    async def _bury(self, raw: Any, refused: Sequence[tuple[OutboxRow, str]]) -> None:
         """Keep refused records as dead letters, in the transaction in which they leave the outbox."""
         if not refused:
             return
-        at, connection = self._clock.real(), cast(Any, Straight(raw))
+        at, connection = self._clock.real(), cast(Any, AsyncpgConnection(raw))
 
         def work() -> None:
             for row, why in sorted(refused):
                 record = Row(row.topic, row.key, row.event_id, row.body)
                 place = f"{row.topic}/{row.partition}/{row.id}"
-                dead_letters.bury_refused(connection, record, place, why, at=at, retention=self._retention)
+                dead_letters.dead_letter_refused(connection, record, place, why, at=at, retention=self._retention)
 
         await greenlet_spawn(work)
 

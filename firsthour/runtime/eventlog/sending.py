@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from firsthour.runtime.eventlog.durable_append import BrokerError, RefusedError
+from firsthour.runtime.eventlog.durable_append import BrokerError, RecordRefusedError
 from firsthour.runtime.eventlog.log import Place
-from firsthour.runtime.eventlog.outbox import Waiting
+from firsthour.runtime.eventlog.outbox import OutboxRow
 
 SEND_SECONDS: Final = 8.0  # how long a transaction may wait for the broker
 PATIENCE_SECONDS: Final = 1.0  # how long partitions that were acknowledged wait for others of their round, at least
@@ -18,15 +18,15 @@ PATIENCE_SECONDS: Final = 1.0  # how long partitions that were acknowledged wait
 Sent = dict[asyncio.Task[None], Place]
 
 
-class Sender(Protocol):
+class RecordSender(Protocol):
     """Where rows go."""
 
     async def publish(self, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]) -> None:
         """Keys and bodies, in this order, all acknowledged when it returns. Raises `BrokerError`; some may have arrived.
-        Raises `RefusedError` when one of them will never be taken; those before it are acknowledged."""
+        Raises `RecordRefusedError` when one of them will never be taken; those before it are acknowledged."""
 
 
-class Result(NamedTuple):
+class SendResult(NamedTuple):
     """The outcome for the rows of a partition."""
 
     acknowledged: int = 0  # this many, from the oldest on
@@ -36,7 +36,7 @@ class Result(NamedTuple):
     slow: bool = False  # acknowledged, after longer than others would have waited
 
 
-async def send_all(sender: Sender, rows: Mapping[Place, Sequence[Waiting]]) -> dict[Place, Result]:
+async def send_all(sender: RecordSender, rows: Mapping[Place, Sequence[OutboxRow]]) -> dict[Place, SendResult]:
     """Send these rows, each partition by itself; a result for each partition that has rows."""
     tasks: Sent = {}
     for place, these in rows.items():
@@ -57,7 +57,7 @@ async def send_all(sender: Sender, rows: Mapping[Place, Sequence[Waiting]]) -> d
     results = {tasks[task]: _result(task, len(rows[tasks[task]]), task not in prompt) for task in done}
     quick = any(result.acknowledged for result in results.values())
     await asyncio.gather(*waiting, return_exceptions=True)
-    silent = Result(problem="the broker did not answer in time", cut_off=quick)
+    silent = SendResult(problem="the broker did not answer in time", cut_off=quick)
     return results | {tasks[task]: silent for task in waiting}
 
 
@@ -83,19 +83,19 @@ async def _wait_on(
 
 
 def _acknowledged(task: "asyncio.Task[None]") -> bool:
-    return not task.cancelled() and (task.exception() is None or isinstance(task.exception(), RefusedError))
+    return not task.cancelled() and (task.exception() is None or isinstance(task.exception(), RecordRefusedError))
 
 
-def _result(task: "asyncio.Task[None]", rows: int, late: bool) -> Result:
+def _result(task: "asyncio.Task[None]", rows: int, late: bool) -> SendResult:
     if task.cancelled():
-        return Result(problem="sending was cancelled")
+        return SendResult(problem="sending was cancelled")
     failure = task.exception()
     if failure is None:
-        return Result(acknowledged=rows, slow=late)
-    if isinstance(failure, RefusedError):
-        return Result(acknowledged=failure.acknowledged, refused=failure.why, slow=late)
+        return SendResult(acknowledged=rows, slow=late)
+    if isinstance(failure, RecordRefusedError):
+        return SendResult(acknowledged=failure.acknowledged, refused=failure.why, slow=late)
     if isinstance(failure, BrokerError):
-        return Result(problem=str(failure))
+        return SendResult(problem=str(failure))
     if isinstance(failure, Exception):
-        return Result(problem=f"sending failed: {type(failure).__name__}")
+        return SendResult(problem=f"sending failed: {type(failure).__name__}")
     raise failure

@@ -22,11 +22,11 @@ from firsthour.runtime.clock import Clock, HostClock
 from firsthour.runtime.http import api_docs, middleware
 from firsthour.runtime.http.auth import READ, needs, principal_of
 from firsthour.runtime.http.middleware import BODY_LIMIT, request_id_of
-from firsthour.runtime.http.problem import CONTENT_TYPE, Fault, Problem, phrase, pointer, problem_response
+from firsthour.runtime.http.problem import CONTENT_TYPE, FieldFault, Problem, phrase, pointer, problem_response
 from firsthour.runtime.observability import metrics
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.version import VERSION
-from schemas.http import ProblemAnswer
+from schemas.http import ProblemResponse
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _UNREADABLE: Final = "There was an error parsing the body"
@@ -67,7 +67,9 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # spans quote values
         responses={422: {"description": "A body or parameter that cannot be taken", **_problem_content()}},
     )
-    app.add_middleware(middleware.Rim, telemetry=telemetry, clock=clock or HostClock(), body_limit=body_limit)
+    app.add_middleware(
+        middleware.RequestMiddleware, telemetry=telemetry, clock=clock or HostClock(), body_limit=body_limit
+    )
     _answer_errors(app)
     app.include_router(_own(app, telemetry, ready, docs))
     for router in routers:
@@ -126,7 +128,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
         components = schema.setdefault("components", {}).setdefault("schemas", {})
-        made = ProblemAnswer.model_json_schema(ref_template="#/components/schemas/{model}")
+        made = ProblemResponse.model_json_schema(ref_template="#/components/schemas/{model}")
         components.update(made.pop("$defs", {}))
         components["Problem"] = made
         for operations in schema.get("paths", {}).values():
@@ -184,13 +186,13 @@ def _invalid(request: Request, error: RequestValidationError) -> Problem:
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media != "application/json" and any(tuple(found["loc"]) == ("body",) for found in error.errors()):
         return Problem(415, "Not JSON", "Send a JSON object with `Content-Type: application/json`.")
-    faults: list[Fault] = [_fault(found) for found in error.errors()]
+    faults: list[FieldFault] = [_fault(found) for found in error.errors()]
     return Problem(
         422, "Invalid request", f"{len(faults)} mistake(s): see `errors`; `/docs` shows what is taken.", faults
     )
 
 
-def _fault(found: dict[str, Any]) -> Fault:
+def _fault(found: dict[str, Any]) -> FieldFault:
     if found["type"] == "json_invalid":
         why = str(found.get("ctx", {}).get("error", "")).removesuffix(".")
         return {"pointer": "#", "detail": f"is not JSON ({why} at character {found['loc'][-1]}); send valid JSON"}

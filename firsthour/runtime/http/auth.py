@@ -24,7 +24,7 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.http.throttle import Throttle
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import statements
-from firsthour.runtime.storage.reader import Reads
+from firsthour.runtime.storage.reader import Reader
 
 AGE_WARNING_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 5
@@ -206,7 +206,7 @@ class Keys:
     def __post_init__(self) -> None:
         self._throttle = Throttle(self.clock)
 
-    async def refresh(self, reads: Reads) -> list[Key]:
+    async def refresh(self, reads: Reader) -> list[Key]:
         """Read and take the keys of now. One at a time: what was read before a key was made, and came later, would forget
         it. Raises `StorageError`."""
         async with self._reading:

@@ -11,7 +11,7 @@ from httpx import ASGITransport, AsyncBaseTransport, AsyncClient, Client, HTTPEr
 
 from firsthour.runtime.connectivity import addresses
 
-__all__ = ["ASGITransport", "Answer", "AsyncClient", "Client", "Endpoint", "HTTPError", "NoAnswerError", "Response"]
+__all__ = ["ASGITransport", "AsyncClient", "Client", "Endpoint", "HTTPError", "HttpAnswer", "NoAnswerError", "Response"]
 
 ANSWER_BYTES_MAX = 64 * 1024
 IDLE_MAX = 20  # connections kept of an endpoint
@@ -23,7 +23,7 @@ class NoAnswerError(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpAnswer:
     """What came back. Names of headers are lower case."""
 
     status: int
@@ -61,7 +61,7 @@ class Endpoint:
             transport=transport,
         )
 
-    async def post_json(self, path: str, body: bytes) -> Answer:
+    async def post_json(self, path: str, body: bytes) -> HttpAnswer:
         """POST a body that is JSON already. Raises `NoAnswerError`, also when the whole outlasts the timeout."""
         headers = {"content-type": "application/json; charset=utf-8"}
         try:
@@ -70,7 +70,7 @@ class Endpoint:
                 asyncio.timeout(self._timeout_seconds),
                 client.stream("POST", path, content=body, headers=headers) as response,
             ):
-                return Answer(response.status_code, dict(response.headers), await _short(response))
+                return HttpAnswer(response.status_code, dict(response.headers), await _short(response))
         except TimeoutError as error:
             raise NoAnswerError(f"no answer within {self._timeout_seconds:g} s") from error
         except (HTTPError, httpx.StreamError, OSError) as error:

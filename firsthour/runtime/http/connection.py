@@ -38,14 +38,14 @@ class Limits:
 
 
 @dataclass
-class Shared:
+class ConnectionState:
     """Common to the connections of a server."""
 
     limits: Limits
     waiting: "dict[BoundedProtocol, None]" = field(default_factory=dict)  # without a request, the longest first
 
 
-class RefusedError(Exception):
+class RequestRefusedError(Exception):
     """Raised from a callback of the parser: the request is answered with this problem, and the connection ends."""
 
     def __init__(self, problem: Problem) -> None:
@@ -56,7 +56,7 @@ class RefusedError(Exception):
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(self, *args: Any, shared: Shared, **more: Any) -> None:
+    def __init__(self, *args: Any, shared: ConnectionState, **more: Any) -> None:
         super().__init__(*args, **more)
         self._shared = shared
         self._limits = shared.limits
@@ -136,7 +136,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._feed(data)
         except httptools.HttpParserError as error:
             refused = error.__context__
-            self._refuse(refused.problem if isinstance(refused, RefusedError) else _malformed())
+            self._refuse(refused.problem if isinstance(refused, RequestRefusedError) else _malformed())
             return
         if self._unread > self._limits.head_bytes_max:
             self._refuse(self._head_too_large() if self._awaits_head else _malformed())
@@ -173,29 +173,31 @@ class BoundedProtocol(HttpToolsProtocol):
         if name == b"host":
             self._hosts += 1
             if not _HOST.fullmatch(value):
-                raise RefusedError(_bad("`Host` is not a host name with an optional port."))
+                raise RequestRefusedError(_bad("`Host` is not a host name with an optional port."))
         elif name == b"expect":
             if value.lower() == b"100-continue":
                 self.expect_100_continue = True
         elif name == b"transfer-encoding" and value.lower() != b"chunked":
-            raise RefusedError(Problem(501, "", "Of transfer encodings, `chunked` alone is supported."))
+            raise RequestRefusedError(Problem(501, "", "Of transfer encodings, `chunked` alone is supported."))
         self.headers.append((name, value))
         if len(self.headers) > self._limits.headers_max:
-            raise RefusedError(self._head_too_large())
+            raise RequestRefusedError(self._head_too_large())
 
     def on_headers_complete(self) -> None:
         if self._unread > self._limits.head_bytes_max and self._head_bytes() > self._limits.head_bytes_max:
-            raise RefusedError(self._head_too_large())
+            raise RequestRefusedError(self._head_too_large())
         version = self.parser.get_http_version()
         if self._hosts != 1 or version != "1.1":
             self._check_version(version)
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
-                raise RefusedError(Problem(405, "", "This is no proxy.", headers={"Allow": "GET, HEAD, POST"}))
+                raise RequestRefusedError(Problem(405, "", "This is no proxy.", headers={"Allow": "GET, HEAD, POST"}))
             self._offer = True
             return
         if len(self.pipeline) >= self._limits.pipelined_max:
-            raise RefusedError(_bad("Too many requests were sent before the first was answered. Wait for answers."))
+            raise RequestRefusedError(
+                _bad("Too many requests were sent before the first was answered. Wait for answers.")
+            )
         super().on_headers_complete()  # raises for a target that is no path
         self._awaits_head = False
         self._unread = 0
@@ -215,11 +217,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _check_version(self, version: str) -> None:
         if version not in _VERSIONS:
-            raise RefusedError(Problem(505, "", "Send HTTP/1.1."))
+            raise RequestRefusedError(Problem(505, "", "Send HTTP/1.1."))
         if self._hosts > 1 or (version == "1.1" and self._hosts == 0):
-            raise RefusedError(_bad("Send the header `Host` once."))
+            raise RequestRefusedError(_bad("Send the header `Host` once."))
         if version == "1.0" and any(name == b"transfer-encoding" for name, _ in self.headers):
-            raise RefusedError(_bad("HTTP/1.0 has no `Transfer-Encoding`. Send HTTP/1.1, or `Content-Length`."))
+            raise RequestRefusedError(_bad("HTTP/1.0 has no `Transfer-Encoding`. Send HTTP/1.1, or `Content-Length`."))
 
     def on_body(self, body: bytes) -> None:
         self._unread = 0

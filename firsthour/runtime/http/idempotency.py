@@ -73,7 +73,7 @@ KEY_SHAPE: Final[dict[str, Any]] = {"minLength": 1, "maxLength": KEY_MAX, "patte
 
 
 @dataclass(frozen=True)
-class Answer:
+class StoredAnswer:
     """What was answered. `replayed`: to an earlier request."""
 
     status: int
@@ -106,13 +106,13 @@ def fingerprint(*parts: bytes) -> str:
     return made.hexdigest()
 
 
-def once(unit: Unit, scope: str, key: str | None, print_: str, work: Callable[[], tuple[int, bytes]]) -> Answer:
+def once(unit: Unit, scope: str, key: str | None, print_: str, work: Callable[[], tuple[int, bytes]]) -> StoredAnswer:
     """`work`'s status and body, or what it answered before under this key. Raises `Problem` 422 for another request.
 
     The key is claimed first, so of two requests at once the later waits for the earlier, and then finds its answer.
     """
     if key is None:
-        return Answer(*work())
+        return StoredAnswer(*work())
     now = unit.clock.real()
     while not _claimed(unit, scope, key, print_, now):
         found = _FIND.first(unit.connection, scope_=scope, key_=key)
@@ -123,7 +123,7 @@ def once(unit: Unit, scope: str, key: str | None, print_: str, work: Callable[[]
         )  # others may do the same now: whose claim holds is seen above
     status, body = work()
     _KEEP.run(unit.connection, scope_=scope, key_=key, status=status, body=body)
-    return Answer(status, body)
+    return StoredAnswer(status, body)
 
 
 def _claimed(unit: Unit, scope: str, key: str, print_: str, now: datetime) -> bool:
@@ -131,7 +131,7 @@ def _claimed(unit: Unit, scope: str, key: str, print_: str, now: datetime) -> bo
     return _CLAIM.run(unit.connection, **row) == 1
 
 
-def _replayed(found: sa.Row[Any], print_: str) -> Answer:
+def _replayed(found: sa.Row[Any], print_: str) -> StoredAnswer:
     if found.fingerprint != print_:
         raise Problem(
             422,
@@ -139,7 +139,7 @@ def _replayed(found: sa.Row[Any], print_: str) -> Answer:
             "Another request was sent under this key. Send a new key with a new request.",
             errors=[{"pointer": "header:Idempotency-Key", "detail": "belongs to another request; send a new one"}],
         )
-    return Answer(int(found.status), bytes(found.body), replayed=True)
+    return StoredAnswer(int(found.status), bytes(found.body), replayed=True)
 
 
 def sweep(unit: Unit, limit: int) -> int:
@@ -162,7 +162,7 @@ class Once:
     async def __call__(self, work: Callable[[Unit], Any], status: int = 200) -> Response:
         """Run `work` in a unit and answer its result (a model, dict or struct) as JSON, committed when this returns."""
 
-        def answered(unit: Unit) -> Answer:
+        def answered(unit: Unit) -> StoredAnswer:
             return once(unit, self.scope, self.key, self.fingerprint, lambda: (status, _json(work(unit))))
 
         answer = await self.units.run(answered)

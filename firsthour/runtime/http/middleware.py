@@ -165,7 +165,7 @@ def _finished(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[t
     return found
 
 
-class Rim:
+class RequestMiddleware:
     """Around the whole application: whatever happens inside, there is an id, an answer, and a count."""
 
     def __init__(self, app: App, *, telemetry: Telemetry, clock: Clock, body_limit: int = BODY_LIMIT) -> None:

@@ -15,7 +15,7 @@ _RESERVED: Final = frozenset({"type", "title", "status", "detail", "instance", "
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
-class Fault(TypedDict):
+class FieldFault(TypedDict):
     """One mistake: where (`#/field` in the body, `query:name`, `path:name`, `header:name`) and what."""
 
     pointer: str
@@ -34,7 +34,7 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's own word
         status: int,
         title: str = "",
         detail: str = "",
-        errors: Sequence[Fault] = (),
+        errors: Sequence[FieldFault] = (),
         headers: Mapping[str, str] | None = None,
         extensions: Mapping[str, Any] | None = None,
     ) -> None:
@@ -122,7 +122,7 @@ def too_large(limit: int) -> Problem:
 
 
 def pointer(place: Sequence[str | int]) -> str:
-    """Where pydantic says a mistake is, as a `Fault` says it: `("body", "rep")` is `#/rep`, `("query", "n")` `query:n`."""
+    """Where pydantic says a mistake is, as a `FieldFault` says it: `("body", "rep")` is `#/rep`, `("query", "n")` `query:n`."""
     parts = [str(part) for part in place]
     if not parts or parts[0] == "body":
         return "#" + "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts[1:])

@@ -19,7 +19,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from firsthour.runtime.http.connection import BoundedProtocol, Limits, Shared
+from firsthour.runtime.http.connection import BoundedProtocol, ConnectionState, Limits
 
 GRACEFUL_SECONDS = 20
 KEEP_ALIVE_SECONDS = 30
@@ -68,7 +68,7 @@ def port_of(bound: socket.socket) -> int:
     return int(bound.getsockname()[1])
 
 
-class Stop:
+class StopSignal:
     """Told by SIGTERM and SIGINT. A second signal asks to hurry."""
 
     def __init__(self) -> None:
@@ -122,7 +122,7 @@ def within_files(limits: Limits) -> Limits:
 
 
 def _server(app: ASGIApp, limits: Limits) -> _Server:
-    protocol: Any = partial(BoundedProtocol, shared=Shared(limits))
+    protocol: Any = partial(BoundedProtocol, shared=ConnectionState(limits))
     return _Server(
         uvicorn.Config(
             app,
@@ -160,7 +160,7 @@ async def serving(app: ASGIApp, bound: socket.socket, limits: Limits) -> AsyncGe
 async def serve(
     app: ASGIApp,
     bound: socket.socket,
-    stop: Stop,
+    stop: StopSignal,
     started: Callable[[], Awaitable[None]],
     limits: Limits | None = None,
 ) -> None:

@@ -21,7 +21,7 @@ Headers = Mapping[bytes, bytes]
 _STAMP_DIGITS_MAX: Final = 11  # seconds since 1970
 
 
-class Signature(Protocol):
+class WebhookSignature(Protocol):
     """How one source proves who it is."""
 
     def holds(self, headers: Headers, body: bytes, now: datetime) -> bool:

@@ -12,7 +12,7 @@ from firsthour.runtime.config.reading import Configs
 from firsthour.runtime.eventlog.log import EventLog, Record
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.settings import Settings
-from firsthour.runtime.storage.reader import Reads
+from firsthour.runtime.storage.reader import Reader
 from firsthour.runtime.storage.unit import Unit, Units
 
 Handler = Callable[[Sequence[Record], Unit], None]
@@ -58,7 +58,7 @@ class Resources:
     clock: Clock
     config: Configs
     units: Units
-    reads: Reads
+    reads: Reader
     log: EventLog
     telemetry: Telemetry
     wake: Callable[[str], None]  # a runner by name

@@ -69,7 +69,7 @@ _MOVE = statements.Sql(
 )
 
 
-def _see(flavour: statements.Flavour) -> Any:
+def _see(flavour: statements.SqlDialect) -> Any:
     given = flavour.each("ids").subquery()
     consumer, day = sa.bindparam("consumer", type_=sa.Text), sa.bindparam("day", type_=sa.Integer)
     rows = sa.select(consumer, given.c.value, day).where(sa.true())  # SQLite parses no upsert of a SELECT without WHERE
@@ -80,11 +80,11 @@ def _see(flavour: statements.Flavour) -> Any:
 _SEE = statements.Sql(_see)
 
 
-def _begin(_: statements.Flavour) -> Any:
+def _begin(_: statements.SqlDialect) -> Any:
     """For PostgreSQL: moves cursors, and only if all of them were where they were thought to be sees events; with what every
     unit wants to know beside."""
     consumer, topic = sa.bindparam("consumer", type_=sa.Text), sa.bindparam("topic", type_=sa.Text)
-    given = statements.arrays(
+    given = statements.unnest(
         "given", partitions=("partition", sa.BigInteger), wases=("was", sa.BigInteger), tos=("to", sa.BigInteger)
     )
     moved = (
@@ -100,7 +100,7 @@ def _begin(_: statements.Flavour) -> Any:
         .cte("moved")
     )
     count = sa.select(sa.func.count()).select_from(moved).scalar_subquery()
-    events = statements.arrays("events", ids=("id", sa.Text))
+    events = statements.unnest("events", ids=("id", sa.Text))
     rows = sa.select(consumer, events.c.id, sa.bindparam("day", type_=sa.Integer)).where(
         count == sa.bindparam("count", type_=sa.Integer)
     )
@@ -133,14 +133,14 @@ class CursorMovedError(Exception):
     """Somebody else took these records, or we are behind: nothing was done."""
 
 
-class PoisonedError(Exception):
+class TooManyDeadLettersError(Exception):
     """Too many events in a row could not be handled: this code is broken, and stops before it buries the stream."""
 
 
 def begin(unit: Unit, consumer: str, topic: str, moves: Moves, batch: Sequence[Record]) -> list[Record]:
     """Move the cursors as `move_cursors` does, and of the records those that `only_new` leaves: one statement where each
     costs a round trip. Raises `CursorMovedError`."""
-    if not isinstance(unit.connection, statements.Direct):
+    if not isinstance(unit.connection, statements.DriverConnection):
         move_cursors(unit, consumer, topic, moves)
         return only_new(unit, consumer, batch)
     partitions, places = zip(*sorted(moves.items()), strict=True)
@@ -249,7 +249,7 @@ class Worker:
                     await asyncio.sleep(self._gathers)
                 await self.step()
                 failures, self.waits_for = 0, None
-            except PoisonedError as broken:
+            except TooManyDeadLettersError as broken:
                 self.stopped = str(broken)
                 _log.error("consumer stopped", consumer=self.consumer, topic=self.topic, why=str(broken))
             except StorageError as failure:
@@ -350,7 +350,7 @@ class Worker:
         last = list(self._recent)
         in_a_row = next((n for n, buried in enumerate(reversed(last)) if not buried), len(last))
         if in_a_row > DEAD_IN_A_ROW_MAX or (len(last) == DEAD_WINDOW and sum(last) > DEAD_WINDOW * DEAD_SHARE_MAX):
-            raise PoisonedError(
+            raise TooManyDeadLettersError(
                 f"{in_a_row} events in a row, {sum(last)} of the last {len(last)}, could not be handled"
             )
         where = await self._where()
@@ -358,7 +358,7 @@ class Worker:
 
         def work(unit: Unit) -> None:
             move_cursors(unit, self.consumer, self.topic, moves)
-            dead_letters.bury(
+            dead_letters.dead_letter(
                 unit.connection,
                 at=unit.clock.real(),
                 consumer=self.consumer,

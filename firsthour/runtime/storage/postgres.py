@@ -66,7 +66,7 @@ DIALECT: Final[sa.Dialect] = asyncpg_dialect()  # type: ignore[no-untyped-call] 
 # --- connections ---------------------------------------------------------------------------------------------------
 
 
-class Found(asyncpg.Record):  # type: ignore[misc]  # the driver has no types
+class NamedRecord(asyncpg.Record):  # type: ignore[misc]  # the driver has no types
     """A row whose columns can be named, as SQLAlchemy's can."""
 
     def __getattr__(self, name: str) -> Any:
@@ -80,7 +80,7 @@ class Found(asyncpg.Record):  # type: ignore[misc]  # the driver has no types
         return self
 
 
-class Straight(statements.Direct):
+class AsyncpgConnection(statements.DriverConnection):
     """A connection of the driver, for functions that do not await: to be used inside `greenlet_spawn`."""
 
     dialect = DIALECT
@@ -97,7 +97,7 @@ class Straight(statements.Direct):
         return int(count) if count.isdigit() else 0
 
 
-class Pool:
+class ConnectionPool:
     """Connections of the driver, made when needed and kept. Its own pool has a timer, a task and a reset for each taking,
     which small units cannot well afford."""
 
@@ -113,7 +113,7 @@ class Pool:
             "server_settings": {**_SESSION, **connect_args.get("server_settings", {}), **settings},
             "statement_cache_size": 512,
             "max_cached_statement_lifetime": 0,
-            "record_class": Found,
+            "record_class": NamedRecord,
             "timeout": CONNECTION_SECONDS,
         }
         self._room = asyncio.Semaphore(size)
@@ -227,7 +227,7 @@ class PostgresUnits:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: ConnectionPool,
         clock: Clock,
         config: FindConfig,
         *,
@@ -311,7 +311,7 @@ class PostgresUnits:
             try:
                 await raw.execute("BEGIN")
                 try:
-                    made: tuple[T, Unit] = await greenlet_spawn(whole, cast(Connection, Straight(raw)))
+                    made: tuple[T, Unit] = await greenlet_spawn(whole, cast(Connection, AsyncpgConnection(raw)))
                 except BaseException:
                     await raw.execute("ROLLBACK")
                     clean = True
@@ -360,7 +360,7 @@ class _AgainError(Exception):
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-class PostgresReads:
+class PostgresReader:
     """Reading functions, each on a snapshot of its own."""
 
     def __init__(self, engine: AsyncEngine) -> None:

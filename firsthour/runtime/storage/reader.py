@@ -10,13 +10,13 @@ from sqlalchemy.engine import Connection, Engine
 T = TypeVar("T")
 
 
-class Reads(Protocol):
+class Reader(Protocol):
     """Runs a reading function on a connection that sees one snapshot."""
 
     async def __call__(self, work: Callable[[Connection], T], /) -> T: ...
 
 
-class SqliteReads:
+class SqliteReader:
     """A few reader threads; in WAL mode they never wait for the writer, and the writer never for them."""
 
     def __init__(self, engine: Engine, threads: int = 2) -> None:

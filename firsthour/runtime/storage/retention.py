@@ -48,7 +48,7 @@ _SEEN = statements.Sql(
 )
 
 
-def _oldest_read(_: statements.Flavour) -> sa.Delete:
+def _oldest_read(_: statements.SqlDialect) -> sa.Delete:
     """Of a topic's oldest rows, those that every reader is past and that are old enough."""
     topic = sa.bindparam("topic", type_=sa.Text)
     read_to = (

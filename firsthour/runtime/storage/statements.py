@@ -46,7 +46,7 @@ def _compared_as_bytes(type_: sa.Text, compiler: Any, **context: Any) -> str:
     return f'{text} COLLATE "C"' if isinstance(context.get("type_expression"), sa.Column) else text
 
 
-class Flavour:
+class SqlDialect:
     """What differs between SQLite and PostgreSQL in the statements we write."""
 
     def __init__(self, name: str) -> None:
@@ -76,7 +76,7 @@ class Flavour:
         return column == sa.any_(_array(name))
 
 
-def arrays(name: str, /, **columns: tuple[str, Any]) -> Any:
+def unnest(name: str, /, **columns: tuple[str, Any]) -> Any:
     """For PostgreSQL: the rows of several array parameters side by side, each with the name and type of its column."""
     given = [sa.cast(sa.bindparam(parameter), postgresql.ARRAY(type_)) for parameter, (_, type_) in columns.items()]
     shape = [sa.column(column, type_) for column, type_ in columns.values()]
@@ -87,10 +87,10 @@ def _array(name: str) -> sa.BindParameter[Any]:
     return sa.bindparam(name, type_=postgresql.ARRAY(sa.Text))
 
 
-_FLAVOURS = {name: Flavour(name) for name in ("sqlite", "postgresql")}
+_FLAVOURS = {name: SqlDialect(name) for name in ("sqlite", "postgresql")}
 
 
-class Direct:
+class DriverConnection:
     """A connection that hands statements to its driver as they are: what units on PostgreSQL run on."""
 
     dialect: Dialect
@@ -116,7 +116,7 @@ class Compiled(NamedTuple):
 class Sql:
     """One statement. `build` gets the flavour; parameters are named by `bindparam`s, arrays are passed as lists."""
 
-    def __init__(self, build: Callable[[Flavour], Any]) -> None:
+    def __init__(self, build: Callable[[SqlDialect], Any]) -> None:
         self._build = build
         self._once: dict[str, Compiled] = {}
         self._of_rows: dict[str, Compiled] = {}
@@ -124,21 +124,21 @@ class Sql:
     def run(self, connection: Connection, **values: Any) -> int:
         """Run once; how many rows were changed. Lists become arrays."""
         text, bound = self.bound(connection.dialect, values)
-        if isinstance(connection, Direct):
+        if isinstance(connection, DriverConnection):
             return connection.changed(text, bound)
         return int(connection.exec_driver_sql(text, bound).rowcount)
 
     def all(self, connection: Connection, **values: Any) -> Sequence[Any]:
         """Every row of the result, as named tuples."""
         text, bound = self.bound(connection.dialect, values)
-        if isinstance(connection, Direct):
+        if isinstance(connection, DriverConnection):
             return connection.rows(text, bound)
         return connection.exec_driver_sql(text, bound).all()
 
     def first(self, connection: Connection, **values: Any) -> Any:
         """The first row, or None."""
         text, bound = self.bound(connection.dialect, values)
-        if isinstance(connection, Direct):
+        if isinstance(connection, DriverConnection):
             rows = connection.rows(text, bound)
             return rows[0] if rows else None
         return connection.exec_driver_sql(text, bound).first()
@@ -147,7 +147,7 @@ class Sql:
         """Every row of a SELECT that locks, and when the last of them was locked (microseconds), by the database's clock:
         a row locked is a row read, so no question of its own is needed. None where there is no such clock, or no row. The
         rows may have a column more at their end."""
-        if not isinstance(connection, Direct):
+        if not isinstance(connection, DriverConnection):
             return self.all(connection, **values), None
         text, bound = self.bound(connection.dialect, values)
         rows = connection.rows(_with_time(text), bound)
@@ -167,7 +167,7 @@ class Sql:
         if connection.dialect.name == "sqlite":
             return int(connection.exec_driver_sql(self.for_one(connection.dialect).text, rows).rowcount)
         text, bound = self.for_rows(connection.dialect).text, self.bound_rows(connection.dialect, rows)
-        if isinstance(connection, Direct):
+        if isinstance(connection, DriverConnection):
             return connection.changed(text, bound)
         return int(connection.exec_driver_sql(text, bound).rowcount)
 
@@ -186,7 +186,7 @@ class Sql:
         return self.tuples(connection, self.work(connection, rows)[1])
 
     def work(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> "Work":
-        """What `many` would do with these, for `together` and `Unit.store`."""
+        """What `many` would do with these, for `execute_combined` and `Unit.store`."""
         rows = list(rows)
         if not rows:
             return self, []
@@ -223,11 +223,11 @@ Work = tuple[Sql, list[tuple[Any, ...]]]
 """A statement and its rows, as `Sql.tuples` takes them."""
 
 
-def together(connection: Connection, *work: Work) -> None:
+def execute_combined(connection: Connection, *work: Work) -> None:
     """Run each for its rows, if it has any. On PostgreSQL in one round trip, which counts while others wait for what we
     have locked; there nothing says which comes first, and no two of them may change the same row."""
     some = [(statement, rows) for statement, rows in work if rows]
-    if len(some) < 2 or not isinstance(connection, Direct):
+    if len(some) < 2 or not isinstance(connection, DriverConnection):
         for statement, rows in some:
             statement.tuples(connection, rows)
         return

@@ -118,7 +118,7 @@ class Unit:
             (topic, partition_of(key, of) if of > 1 else 0, key, event_id, at, body)
             for topic, key, event_id, body in self.rows
         ]
-        statements.together(self.connection, *self._work, (_APPEND, rows))
+        statements.execute_combined(self.connection, *self._work, (_APPEND, rows))
         self._work = []
         return len(rows)
 

@@ -15,7 +15,7 @@ import msgspec
 
 from firsthour.kernel import normalisation
 from firsthour.kernel.plausible_times import is_possible
-from schemas.events import ABOUT_NO_LEAD, FLAG_FACTS, FLAG_TIME, OUTSIDE_TYPES, Facts, Happened, Value
+from schemas.events import ABOUT_NO_LEAD, FLAG_FACTS, FLAG_TIME, OUTSIDE_TYPES, ExternalEvent, Facts, Value
 from schemas.values import did_you_mean, shown
 from services.gateway.domain import values
 from services.gateway.domain.facts import NAME_MAX, Sorter
@@ -28,14 +28,14 @@ SHORT_FORM: Final = frozenset({"id", "type", "time", "email", "phone", "crm_id",
 _LAST_OF_DAY: Final = timedelta(days=1, microseconds=-1)
 
 
-class Understood(msgspec.Struct, frozen=True, gc=False):
+class ParsedEvent(msgspec.Struct, frozen=True, gc=False):
     """One outside event. `sent_id` is the sender's own id, `event_id` ours, the same for each retry."""
 
     sent_id: str
     event_id: str
     type: str
     at: datetime
-    happened: Happened
+    happened: ExternalEvent
 
 
 def understand(
@@ -47,7 +47,7 @@ def understand(
     altered: bool = False,
     where: str = "#",
     public: bool = False,
-) -> Understood:
+) -> ParsedEvent:
     """The event in `sent`, a body in our short form. Raises `UnmappableError`, naming the place below `where`.
 
     `origin` is the authenticated source; ids are told apart within `scope`. `public`: anybody may have sent it, so it
@@ -74,7 +74,7 @@ def understand(
         altered = altered or change is not None
         if change == FLAG_TIME:
             flags = (*flags, FLAG_TIME)
-    happened = Happened(
+    happened = ExternalEvent(
         source=origin,
         source_id=sent_id,
         received_at=now,
@@ -88,7 +88,7 @@ def understand(
         flags=flags,
         dropped=sorter.dropped,
     )
-    return Understood(sent_id, event_id(f"{scope}\n{sent_id}"), type_, at, happened)
+    return ParsedEvent(sent_id, event_id(f"{scope}\n{sent_id}"), type_, at, happened)
 
 
 def event_id(name: str) -> str:

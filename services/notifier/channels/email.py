@@ -36,7 +36,7 @@ class MailSettingsError(ValueError):
 
 
 @dataclass(frozen=True)
-class Server:
+class MailServer:
     """Where mail is handed over. `start_tls` None: if the server offers it."""
 
     host: str
@@ -47,7 +47,7 @@ class Server:
     start_tls: bool | None = None
 
 
-def server(url: str) -> Server:
+def server(url: str) -> MailServer:
     """The server of `smtp://user:password@host:587/?starttls=true` or `smtps://...`. Where there is a password,
     STARTTLS is required unless the URL says `starttls=false`. Raises `MailSettingsError` (which never shows the URL)."""
     wanted = "FIRSTHOUR_SMTP_URL: {}; write smtp://user:password@host:587/?starttls=true or smtps://user:password@host"
@@ -67,7 +67,7 @@ def server(url: str) -> Server:
     else:
         start_tls = asked == "true" if asked else (True if user else None)
     password = unquote(parts.password or "") if user else None
-    return Server(parts.hostname, port or (465 if tls else 587 if user else 25), user, password, tls, start_tls)
+    return MailServer(parts.hostname, port or (465 if tls else 587 if user else 25), user, password, tls, start_tls)
 
 
 class EmailChannel:
@@ -76,7 +76,7 @@ class EmailChannel:
     name = "email"
 
     def __init__(
-        self, smtp: Server, mail_from: str, now: Callable[[], datetime], timeout_seconds: float = TIMEOUT_SECONDS
+        self, smtp: MailServer, mail_from: str, now: Callable[[], datetime], timeout_seconds: float = TIMEOUT_SECONDS
     ) -> None:
         """`now` is real time, for the Date header. Raises `MailSettingsError` when `mail_from` is no address."""
         self._smtp = smtp

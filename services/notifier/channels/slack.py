@@ -20,7 +20,7 @@ from slack_sdk.models.blocks import (
     SectionBlock,
 )
 
-from firsthour.runtime.http.client import Answer, Endpoint, NoAnswerError
+from firsthour.runtime.http.client import Endpoint, HttpAnswer, NoAnswerError
 from services.notifier import text
 from services.notifier.channels.base import (
     RETRY_AFTER_SECONDS_MAX,
@@ -147,7 +147,7 @@ def _plain(words: str, chars_max: int) -> PlainTextObject:
     return PlainTextObject(text=text.slack(words, chars_max), emoji=False)
 
 
-def outcome(answer: Answer) -> Outcome:
+def outcome(answer: HttpAnswer) -> Outcome:
     """What Slack's answer means for the page."""
     if answer.status == 429:
         return TryAgain(_retry_after(answer.headers), "Slack asks us to slow down")

@@ -14,18 +14,18 @@ from msgspec.structs import replace
 
 from schemas.agreement import OWNER, Rung, Urgency
 from schemas.events import (
-    ActionAsked,
+    ActionRequested,
     LeadAccepted,
     LeadAssigned,
     LeadCard,
+    LeadEvent,
     LeadOptedOut,
     LeadQualified,
     LeadQueued,
     LeadReleased,
     PromiseKept,
     PromiseMissed,
-    Routed,
-    TouchRecorded,
+    TouchApplied,
 )
 from schemas.mail import deliverable
 from schemas.team import Team
@@ -38,11 +38,11 @@ RUNNING = frozenset({"live", "missed"})
 
 RUNGS_MAX = 1_000_000
 
-Said = PromiseKept | PromiseMissed | ActionAsked
+Said = PromiseKept | PromiseMissed | ActionRequested
 State = Literal["live", "met", "missed", "over"]
 
 
-class Standing(NamedTuple):
+class Availability(NamedTuple):
     """The availability of a person as the router last told it; `until` when it holds."""
 
     state: str
@@ -55,7 +55,7 @@ class Standing(NamedTuple):
         return None if self.state == "available" or over else self.state
 
 
-class Clock(msgspec.Struct, frozen=True, kw_only=True):
+class ResponseClock(msgspec.Struct, frozen=True, kw_only=True):
     """One lead's clock. A later submit starts it afresh."""
 
     lead_id: str
@@ -134,16 +134,16 @@ class Cancel:
 
 
 @dataclass(frozen=True)
-class Step:
+class ClockStep:
     """What follows from one record or one moment."""
 
-    clock: Clock | None
+    clock: ResponseClock | None
     said: tuple[Said, ...] = ()
     pages: tuple[Page, ...] = ()
     cancels: tuple[Cancel, ...] = ()
 
 
-def hear(clock: Clock | None, event: Routed, terms: Terms, now: datetime) -> Step:
+def hear(clock: ResponseClock | None, event: LeadEvent, terms: Terms, now: datetime) -> ClockStep:
     """What a record of the router makes of the lead's clock. An older one brings facts, never a newer state."""
     if clock is not None and event.version <= clock.version:
         return _late_fact(clock, event, now)
@@ -152,7 +152,7 @@ def hear(clock: Clock | None, event: Routed, terms: Terms, now: datetime) -> Ste
     if isinstance(event, LeadAssigned):
         return _assigned(clock, event, terms, now)
     if clock is None:
-        return Step(None)  # never handed over: nothing was promised
+        return ClockStep(None)  # never handed over: nothing was promised
     clock = replace(clock, version=event.version, updated_at=now)
     if _counts(event, clock):
         return _touched(clock, event.touched_at, event.rep, now)
@@ -162,20 +162,22 @@ def hear(clock: Clock | None, event: Routed, terms: Terms, now: datetime) -> Ste
         return _over(clock, f"the lead is {event.status}")
     if isinstance(event, LeadAccepted):
         why = Cancel(clock.lead_id, clock.epoch, "the owner accepted", owners_only=True)
-        return Step(_accepted(clock, terms, now), cancels=(why,))
+        return ClockStep(_accepted(clock, terms, now), cancels=(why,))
     if isinstance(event, LeadReleased):
-        return Step(_unowned(clock, clock.epoch), cancels=(Cancel(clock.lead_id, clock.epoch, "the assignment ended"),))
-    return Step(clock)
+        return ClockStep(
+            _unowned(clock, clock.epoch), cancels=(Cancel(clock.lead_id, clock.epoch, "the assignment ended"),)
+        )
+    return ClockStep(clock)
 
 
-def fire(clock: Clock, terms: Terms, now: datetime, real: datetime) -> Step:
+def fire(clock: ResponseClock, terms: Terms, now: datetime, real: datetime) -> ClockStep:
     """Everything due by now: the rungs in their order, and the end of the promise.
 
     A rung after a page that is on its way waits for it, so a notifier that was down tells each rung its span after the
     one before. A page takes in those to the same person that still wait.
     """
     if not clock.running:
-        return Step(replace(clock, due_at=None))
+        return ClockStep(replace(clock, due_at=None))
     said: list[Said] = []
     if clock.state == "live" and now >= clock.promise_at:
         clock = replace(clock, state="missed", missed_at=now)
@@ -196,10 +198,10 @@ def fire(clock: Clock, terms: Terms, now: datetime, real: datetime) -> Step:
         elif index > 0:
             why = f"bundled into rung {index}"
             cancels.append(Cancel(clock.lead_id, clock.epoch, why, person=page.person, below=index))
-    return Step(_timed(clock, terms), tuple(said), tuple(pages), tuple(cancels))
+    return ClockStep(_timed(clock, terms), tuple(said), tuple(pages), tuple(cancels))
 
 
-def settled(clock: Clock, page: Page, terms: Terms, now: datetime) -> Clock:
+def settled(clock: ResponseClock, page: Page, terms: Terms, now: datetime) -> ResponseClock:
     """Return the clock after a page was accepted by a channel (`sent`), or can tell its person no more."""
     if page.epoch != clock.epoch or clock.rep is None or not clock.running:
         return clock
@@ -214,14 +216,14 @@ def settled(clock: Clock, page: Page, terms: Terms, now: datetime) -> Clock:
     return _timed(replace(clock, updated_at=now), terms)
 
 
-def _waiting(clock: Clock | None, event: LeadQualified | LeadQueued, terms: Terms, now: datetime) -> Step:
+def _waiting(clock: ResponseClock | None, event: LeadQualified | LeadQueued, terms: Terms, now: datetime) -> ClockStep:
     old = clock.epoch if clock else 0
     base = _for_submit(clock, event, event.urgency, event.submit_at, terms, now)
     cancels = (Cancel(base.lead_id, old, "the assignment ended"),) if clock and clock.rep else ()
-    return Step(_unowned(base, max(event.epoch, old)), cancels=cancels)
+    return ClockStep(_unowned(base, max(event.epoch, old)), cancels=cancels)
 
 
-def _assigned(clock: Clock | None, event: LeadAssigned, terms: Terms, now: datetime) -> Step:
+def _assigned(clock: ResponseClock | None, event: LeadAssigned, terms: Terms, now: datetime) -> ClockStep:
     base = _for_submit(clock, event, event.urgency, event.submit_at, terms, now)
     touched = base.touched_at is None and event.touched_at is not None
     base = replace(base, rep=event.rep, card=event.card, reassignments=event.reassignments)
@@ -231,17 +233,17 @@ def _assigned(clock: Clock | None, event: LeadAssigned, terms: Terms, now: datet
     base = replace(base, rep_version=event.rep_version)
     if touched and event.touched_at is not None:
         step = _touched(base, event.touched_at, None, now)
-        return Step(step.clock, step.said, cancels=(*cancels, *step.cancels))
-    return Step(_timed(base, terms), cancels=cancels)
+        return ClockStep(step.clock, step.said, cancels=(*cancels, *step.cancels))
+    return ClockStep(_timed(base, terms), cancels=cancels)
 
 
 def _for_submit(
-    clock: Clock | None, event: Routed, urgency: str, submit_at: datetime, terms: Terms, now: datetime
-) -> Clock:
+    clock: ResponseClock | None, event: LeadEvent, urgency: str, submit_at: datetime, terms: Terms, now: datetime
+) -> ResponseClock:
     """The clock of this submit: the one that runs, or a fresh one that keeps only the number of the assignment. A lead
     handed over anew has a fresh one, also when it asked at the very same moment (a form sent again under another id)."""
     if clock is None or clock.submit_at != submit_at or isinstance(event, LeadQualified):
-        return Clock(
+        return ResponseClock(
             lead_id=event.lead_id,
             version=event.version,
             urgency=urgency,
@@ -256,11 +258,11 @@ def _for_submit(
     return replace(clock, version=event.version, updated_at=now, state=state, opted_out=False)
 
 
-def _unowned(clock: Clock, epoch: int) -> Clock:
+def _unowned(clock: ResponseClock, epoch: int) -> ResponseClock:
     return _timed(replace(_from_the_start(clock), epoch=epoch, rep=None, assigned_at=None), None)
 
 
-def _from_the_start(clock: Clock) -> Clock:
+def _from_the_start(clock: ResponseClock) -> ResponseClock:
     """The clock before the first rung of an assignment."""
     return replace(
         clock,
@@ -274,7 +276,7 @@ def _from_the_start(clock: Clock) -> Clock:
     )
 
 
-def _accepted(clock: Clock, terms: Terms, now: datetime) -> Clock:
+def _accepted(clock: ResponseClock, terms: Terms, now: datetime) -> ResponseClock:
     """The owner knows of the lead, however they heard: a page to them that is on its way holds nothing back."""
     clock = replace(clock, accepted=True, told_at=clock.told_at or now)
     before = _ladder(clock, terms)[: clock.next_rung][-1:]
@@ -283,11 +285,11 @@ def _accepted(clock: Clock, terms: Terms, now: datetime) -> Clock:
     return _timed(clock, terms)
 
 
-def _touched(clock: Clock, at: datetime, rep: str | None, now: datetime) -> Step:
+def _touched(clock: ResponseClock, at: datetime, rep: str | None, now: datetime) -> ClockStep:
     """Somebody was in touch: the first time ends the ladder and the clock, early or late."""
     touched = replace(clock, touched_at=clock.touched_at or at, updated_at=now)
     if not clock.running:
-        return Step(touched)
+        return ClockStep(touched)
     late = at > clock.promise_at
     said: list[Said] = []
     if late and clock.state == "live":
@@ -295,33 +297,33 @@ def _touched(clock: Clock, at: datetime, rep: str | None, now: datetime) -> Step
         said.append(_missed(clock, now))
     said.append(_kept(clock, at, rep, late, now))
     done = replace(touched, state="met", due_at=None)
-    return Step(done, tuple(said), cancels=(Cancel(clock.lead_id, clock.epoch, "somebody was in touch"),))
+    return ClockStep(done, tuple(said), cancels=(Cancel(clock.lead_id, clock.epoch, "somebody was in touch"),))
 
 
-def _over(clock: Clock, why: str) -> Step:
+def _over(clock: ResponseClock, why: str) -> ClockStep:
     ended = replace(clock, state="over" if clock.running else clock.state, due_at=None, rep=None)
-    return Step(ended, cancels=(Cancel(clock.lead_id, clock.epoch, why),))
+    return ClockStep(ended, cancels=(Cancel(clock.lead_id, clock.epoch, why),))
 
 
-def _late_fact(clock: Clock, event: Routed, now: datetime) -> Step:
+def _late_fact(clock: ResponseClock, event: LeadEvent, now: datetime) -> ClockStep:
     """A touch and an opt-out since the submit hold, however late they are heard."""
     if _counts(event, clock):
         return _touched(clock, event.touched_at, event.rep, now)
     if isinstance(event, LeadOptedOut) and event.at >= clock.submit_at:
         return _over(replace(clock, opted_out=True, updated_at=now), "the person opted out")
-    return Step(clock)
+    return ClockStep(clock)
 
 
-def _counts(event: Routed, clock: Clock) -> TypeGuard[TouchRecorded]:
+def _counts(event: LeadEvent, clock: ResponseClock) -> TypeGuard[TouchApplied]:
     """Whether the event is a touch of this submit. Only the router judges the tolerance for senders' clocks."""
-    return isinstance(event, TouchRecorded) and event.ignored is None and event.touched_at >= clock.submit_at
+    return isinstance(event, TouchApplied) and event.ignored is None and event.touched_at >= clock.submit_at
 
 
-def _ladder(clock: Clock, terms: Terms) -> Sequence[Rung]:
+def _ladder(clock: ResponseClock, terms: Terms) -> Sequence[Rung]:
     return terms.ladder if clock.ladder is None else clock.ladder
 
 
-def _next_due(clock: Clock, terms: Terms) -> datetime | None:
+def _next_due(clock: ResponseClock, terms: Terms) -> datetime | None:
     if clock.rep is None or clock.assigned_at is None:
         return None
     progress = clock.progress
@@ -331,12 +333,12 @@ def _next_due(clock: Clock, terms: Terms) -> datetime | None:
     return next_due(_ladder(clock, terms), clock.promise_at, clock.assigned_at, progress)
 
 
-def _timed(clock: Clock, terms: Terms | None) -> Clock:
+def _timed(clock: ResponseClock, terms: Terms | None) -> ResponseClock:
     """The clock, due when the next thing happens. `terms` None: no rung comes."""
     return replace(clock, due_at=due_at(clock, terms))
 
 
-def due_at(clock: Clock, terms: Terms | None) -> datetime | None:
+def due_at(clock: ResponseClock, terms: Terms | None) -> datetime | None:
     """Return when the next rung or the end of the promise comes; None when neither does."""
     if not clock.running:
         return None
@@ -347,7 +349,7 @@ def due_at(clock: Clock, terms: Terms | None) -> datetime | None:
     return min(ahead, default=None)
 
 
-def _missed(clock: Clock, now: datetime) -> PromiseMissed:
+def _missed(clock: ResponseClock, now: datetime) -> PromiseMissed:
     return PromiseMissed(
         lead_id=clock.lead_id,
         epoch=clock.epoch,
@@ -358,7 +360,7 @@ def _missed(clock: Clock, now: datetime) -> PromiseMissed:
     )
 
 
-def _kept(clock: Clock, at: datetime, rep: str | None, late: bool, now: datetime) -> PromiseKept:
+def _kept(clock: ResponseClock, at: datetime, rep: str | None, late: bool, now: datetime) -> PromiseKept:
     return PromiseKept(
         lead_id=clock.lead_id,
         at=now,
@@ -369,8 +371,8 @@ def _kept(clock: Clock, at: datetime, rep: str | None, late: bool, now: datetime
     )
 
 
-def _reassign(clock: Clock, index: int, now: datetime) -> ActionAsked:
-    return ActionAsked(
+def _reassign(clock: ResponseClock, index: int, now: datetime) -> ActionRequested:
+    return ActionRequested(
         action_id=f"{clock.lead_id}:{clock.epoch}:{index}",
         action="reassign",
         lead_id=clock.lead_id,
@@ -382,7 +384,9 @@ def _reassign(clock: Clock, index: int, now: datetime) -> ActionAsked:
     )
 
 
-def _page(clock: Clock, rung: Rung, index: int, due_at: datetime, terms: Terms, now: datetime, real: datetime) -> Page:
+def _page(
+    clock: ResponseClock, rung: Rung, index: int, due_at: datetime, terms: Terms, now: datetime, real: datetime
+) -> Page:
     owner = terms.team.rep_by_id.get(clock.rep or "")
     kind: Kind = "manager" if rung.page == "manager" else "owner"
     if kind == "owner" and clock.reassignments and index == 0:
@@ -407,7 +411,9 @@ def _page(clock: Clock, rung: Rung, index: int, due_at: datetime, terms: Terms, 
     return page
 
 
-def objection(page: Page, clock: Clock | None, terms: Terms, standing: Standing | None, now: datetime) -> str | None:
+def objection(
+    page: Page, clock: ResponseClock | None, terms: Terms, standing: Availability | None, now: datetime
+) -> str | None:
     """Return why this page must not be sent now; None when it may. Judged with the clock locked, so that no page is
     claimed after a touch or an opt-out is stored."""
     if clock is None or not clock.running:
@@ -429,7 +435,7 @@ def objection(page: Page, clock: Clock | None, terms: Terms, standing: Standing 
     return None
 
 
-def _outdated(standing: Standing, page: Page, clock: Clock) -> bool:
+def _outdated(standing: Availability, page: Page, clock: ResponseClock) -> bool:
     """Whether the router knew better when it chose the owner: its `rep.changed` is still to be read."""
     return page.person == clock.rep and standing.version < clock.rep_version
 
@@ -441,9 +447,9 @@ class Batch:
     said: list[Said] = field(default_factory=list)
     pages: list[Page] = field(default_factory=list)
     cancels: list[Cancel] = field(default_factory=list)
-    changed: dict[str, Clock] = field(default_factory=dict)
+    changed: dict[str, ResponseClock] = field(default_factory=dict)
 
-    def take(self, step: Step) -> None:
+    def take(self, step: ClockStep) -> None:
         self.said.extend(step.said)
         self.pages.extend(step.pages)
         self.cancels.extend(step.cancels)

@@ -18,7 +18,7 @@ Answer = Literal["well", "not_now", "refuses_us"]
 
 
 @dataclass
-class Down:
+class Outage:
     """Since when a channel is down, why, and when a page may try it again. Real time."""
 
     since: datetime
@@ -28,11 +28,11 @@ class Down:
 
 
 @dataclass
-class Health:
+class ChannelHealth:
     """The channels that were tried."""
 
     _in_a_row: dict[str, int] = field(default_factory=dict)
-    _down: dict[str, Down] = field(default_factory=dict)
+    _down: dict[str, Outage] = field(default_factory=dict)
 
     def up(self, channel: str) -> bool:
         return channel not in self._down
@@ -57,7 +57,7 @@ class Health:
         self._in_a_row[channel] = self._in_a_row.get(channel, 0) + 1
         down = self._down.get(channel)
         if down is None and (answer == "refuses_us" or self._in_a_row[channel] >= DOWN_AFTER):
-            down = self._down[channel] = Down(real, why, real + timedelta(seconds=1))
+            down = self._down[channel] = Outage(real, why, real + timedelta(seconds=1))
         if down is not None:
             down.why = why
             down.try_at = max(down.try_at, real + timedelta(seconds=after_seconds or 0.0))
@@ -68,6 +68,6 @@ class Health:
         for down in self._down.values():
             down.try_at = min(down.try_at, real)
 
-    def troubles(self) -> Iterator[tuple[str, Down]]:
+    def troubles(self) -> Iterator[tuple[str, Outage]]:
         """The channels that are down."""
         yield from sorted(self._down.items())

@@ -1,6 +1,6 @@
 """Who gets a lead: the first matching rule, the turns of its pool, and a reason for everybody passed over.
 
-`ask` gathers all that the choice depends on; `decide` makes it from that alone, and the same inputs are stored with
+`gather_inputs` gathers all that the choice depends on; `decide` makes it from that alone, and the same inputs are stored with
 the decision. So a decision replayed is the decision, not a copy of its logic.
 """
 
@@ -16,17 +16,17 @@ from schemas.agreement import RoutingRule
 from schemas.events import Facts
 from schemas.facts import is_product_fact
 from services.router.domain.lead import Lead
-from services.router.domain.rules import Candidate, Rules
-from services.router.domain.turns import Seat, Turn, settled, take
+from services.router.domain.rules import RoutingRules, RuleOption
+from services.router.domain.turns import Candidate, Turn, next_turn, settled
 
 NO_RULE = "no routing rule matches"
 
 
-class Step(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class MatchedRule(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One rule that matched: the seats it offers, those of a `pool` or of one rep."""
 
     rule: str
-    seats: tuple[Seat, ...]
+    seats: tuple[Candidate, ...]
     pool: str | None = None
 
 
@@ -35,7 +35,7 @@ class Inputs(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     now: datetime
     urgency: str
-    steps: tuple[Step, ...]
+    steps: tuple[MatchedRule, ...]
     facts: Facts = {}
     excluded: tuple[str, ...] = ()
 
@@ -50,7 +50,7 @@ class Considered(msgspec.Struct, frozen=True, gc=False):
     rule: str
 
 
-class Outcome(msgspec.Struct, frozen=True, gc=False):
+class RuleResult(msgspec.Struct, frozen=True, gc=False):
     """The result of one rule that holds: a rep (None: none), and why."""
 
     rule: str
@@ -87,7 +87,7 @@ class Presence:
 
 
 NOTHING_KNOWN = Presence()
-"""Of somebody never heard of, who is here and has nothing to do. Never changed: `Floor.presence` makes a new one."""
+"""Of somebody never heard of, who is here and has nothing to do. Never changed: `TeamState.presence` makes a new one."""
 
 
 Lags = Mapping[str, int]
@@ -95,7 +95,7 @@ Lags = Mapping[str, int]
 
 
 @dataclass
-class Floor:
+class TeamState:
     """Everything shared by leads: who is here with how much to do, and the lags of each pool."""
 
     reps: dict[str, Presence]
@@ -110,7 +110,7 @@ def decide(inputs: Inputs) -> Decision:
     """The choice these inputs lead to: the first step that finds a rep; without one, a place in the queue of the first
     pool."""
     for step in inputs.steps:
-        turn = take(step.seats)
+        turn = next_turn(step.seats)
         if turn is not None:
             return Decision(step.rule, step.pool, turn.rep, _why(step), turn if step.pool else None)
     pools = [step for step in inputs.steps if step.pool is not None]
@@ -120,12 +120,12 @@ def decide(inputs: Inputs) -> Decision:
     return Decision(None, "", None, why)
 
 
-def outcomes(inputs: Inputs) -> Iterator[Outcome]:
+def outcomes(inputs: Inputs) -> Iterator[RuleResult]:
     """The result of each rule that holds, up to the first that found a rep."""
     for step in inputs.steps:
-        turn = take(step.seats)
+        turn = next_turn(step.seats)
         why = _why(step) if turn else summary(step.seats)
-        yield Outcome(step.rule, step.pool, turn.rep if turn else None, why)
+        yield RuleResult(step.rule, step.pool, turn.rep if turn else None, why)
         if turn is not None:
             return
 
@@ -146,20 +146,20 @@ def replay(inputs: Inputs) -> str | None:
     return decide(inputs).chosen
 
 
-def _why(step: Step) -> str:
+def _why(step: MatchedRule) -> str:
     if step.pool is None:
         return step.rule
     could = [seat.ruled_out_by for seat in step.seats].count(None)
     return f"next in turn in {step.pool}: {could} of {len(step.seats)} could take it"
 
 
-def _why_none(steps: Sequence[Step]) -> str:
+def _why_none(steps: Sequence[MatchedRule]) -> str:
     if len(steps) == 1 and steps[0].pool is not None:
         return summary(steps[0].seats)
     return "; ".join(f"{step.pool or step.rule}: {summary(step.seats)}" for step in steps)
 
 
-def summary(seats: Sequence[Seat]) -> str:
+def summary(seats: Sequence[Candidate]) -> str:
     """Why nobody can take it, as `all 3 at capacity` or `2 at capacity, 1 away`."""
     if not seats:
         return "names no rep"
@@ -173,16 +173,16 @@ def summary(seats: Sequence[Seat]) -> str:
 # --- gathering ----------------------------------------------------------------------------------------------------
 
 
-def ask(rules: Rules, lead: Lead, floor: Floor, now: datetime) -> Inputs:
+def gather_inputs(rules: RoutingRules, lead: Lead, floor: TeamState, now: datetime) -> Inputs:
     """Everything the choice for `lead` depends on: the rules that hold, up to the first that finds a rep."""
     facts = context(rules, lead)
     case = _Case(rules, lead, floor, micros(now))
-    steps: list[Step] = []
+    steps: list[MatchedRule] = []
     for index in rules.matched(facts):
         rule = rules.routing[index]
         if rule.pool is not None:
             lags = floor.pools.get(rule.pool, {})
-            steps.append(Step(rule.name, _seats(case, rules.candidates[index], lags), rule.pool))
+            steps.append(MatchedRule(rule.name, _seats(case, rules.candidates[index], lags), rule.pool))
         else:
             steps.append(_step(case, rule, facts))
         if any(seat.ruled_out_by is None for seat in steps[-1].seats):
@@ -192,12 +192,12 @@ def ask(rules: Rules, lead: Lead, floor: Floor, now: datetime) -> Inputs:
     return Inputs(now, lead.urgency, tuple(steps), read, (not_again,) if not_again else ())
 
 
-def offer(rules: Rules, lead: Lead, now: datetime, rule: str, rep: str) -> Inputs:
+def manual_inputs(rules: RoutingRules, lead: Lead, now: datetime, rule: str, rep: str) -> Inputs:
     """The inputs of a choice that is already made: by hand, or because the manager owns it now."""
-    return Inputs(now, lead.urgency, (Step(rule, (Seat(rep),)),))
+    return Inputs(now, lead.urgency, (MatchedRule(rule, (Candidate(rep),)),))
 
 
-def context(rules: Rules, lead: Lead) -> Facts:
+def context(rules: RoutingRules, lead: Lead) -> Facts:
     """What routing rules read of a lead."""
     state = lead.state
     facts: Facts = {**state.facts}
@@ -213,7 +213,7 @@ def context(rules: Rules, lead: Lead) -> Facts:
     return facts
 
 
-def _account_owner(rules: Rules, facts: Facts) -> str | None:
+def _account_owner(rules: RoutingRules, facts: Facts) -> str | None:
     for name in ("company.domain", "email.domain"):
         owner = rules.team.owner_by_domain.get(str(facts.get(name, "")).lower())
         if owner is not None:
@@ -225,20 +225,20 @@ def _account_owner(rules: Rules, facts: Facts) -> str | None:
 class _Case:
     """One lead in front of the team, at one moment."""
 
-    rules: Rules
+    rules: RoutingRules
     lead: Lead
-    floor: Floor
+    floor: TeamState
     now: int
 
 
-def _step(case: _Case, rule: RoutingRule, facts: Facts) -> Step:
+def _step(case: _Case, rule: RoutingRule, facts: Facts) -> MatchedRule:
     rep = str(facts.get(rule.to or "", ""))
     gone = _too_long_ago(case, rule)
-    seats = (Seat(rep, ruled_out_by=gone or _absent(case, rep) or _had_it(case, rep)),) if rep else ()
-    return Step(rule.name, seats)
+    seats = (Candidate(rep, ruled_out_by=gone or _absent(case, rep) or _had_it(case, rep)),) if rep else ()
+    return MatchedRule(rule.name, seats)
 
 
-def _seats(case: _Case, candidates: Sequence[Candidate], lags: Lags) -> tuple[Seat, ...]:
+def _seats(case: _Case, candidates: Sequence[RuleOption], lags: Lags) -> tuple[Candidate, ...]:
     reps, now = case.floor.reps, case.now
     whys: list[str | None] = []
     members: dict[str, int] = {}  # those who have not left: an absence keeps its lag, a departure does not
@@ -252,7 +252,7 @@ def _seats(case: _Case, candidates: Sequence[Candidate], lags: Lags) -> tuple[Se
             members[rep] = one.weight
     lags = settled(lags, members)
     return tuple(
-        Seat(one.rep, one.weight, lags.get(one.rep, 0), why) for one, why in zip(candidates, whys, strict=True)
+        Candidate(one.rep, one.weight, lags.get(one.rep, 0), why) for one, why in zip(candidates, whys, strict=True)
     )
 
 
@@ -280,7 +280,7 @@ def _had_it(case: _Case, rep: str) -> str | None:
     return None
 
 
-def unavailable(rules: Rules, reps: Mapping[str, Presence], rep: str, now: int) -> str | None:
+def unavailable(rules: RoutingRules, reps: Mapping[str, Presence], rep: str, now: int) -> str | None:
     """Why `rep` gets no new lead at all, or None: gone, away, or at capacity."""
     absent = not_here(rules, reps, rep, now)
     known, presence = rules.rep(rep), reps.get(rep)
@@ -291,12 +291,12 @@ def unavailable(rules: Rules, reps: Mapping[str, Presence], rep: str, now: int) 
     return f"at capacity: {has} of {limit} open" if limit is not None and has >= limit else None
 
 
-def with_room(rules: Rules, reps: Mapping[str, Presence], now: int) -> set[str]:
+def with_room(rules: RoutingRules, reps: Mapping[str, Presence], now: int) -> set[str]:
     """The reps who are here and below capacity."""
     return {rep for rep in rules.team.rep_by_id if unavailable(rules, reps, rep, now) is None}
 
 
-def not_here(rules: Rules, reps: Mapping[str, Presence], rep: str, now: int) -> str | None:
+def not_here(rules: RoutingRules, reps: Mapping[str, Presence], rep: str, now: int) -> str | None:
     """Why `rep` is not working now, or None."""
     known, presence = rules.rep(rep), reps.get(rep)
     if known is None:
@@ -309,7 +309,7 @@ def not_here(rules: Rules, reps: Mapping[str, Presence], rep: str, now: int) -> 
     return f"away: until {_day(micros(until))}" if until is not None else None
 
 
-def is_gone(rules: Rules, reps: Mapping[str, Presence], rep: str, now: int) -> bool:
+def is_gone(rules: RoutingRules, reps: Mapping[str, Presence], rep: str, now: int) -> bool:
     """Whether `rep` has left, by the team file or by what was said."""
     known, presence = rules.rep(rep), reps.get(rep)
     return known is None or not known.active or (presence is not None and presence.as_of(now) == "deactivated")

@@ -20,7 +20,7 @@ HELD = frozenset({ASSIGNED, ACCEPTED, WORKING})
 _NOTHING = Score(0.0, 0.0, 0.0, "")
 
 
-class State(msgspec.Struct, omit_defaults=True, gc=False):
+class LeadState(msgspec.Struct, omit_defaults=True, gc=False):
     """What of a lead is read with it and never searched by. Times are microseconds since the epoch."""
 
     facts: Facts = {}
@@ -68,7 +68,7 @@ class Lead(msgspec.Struct, gc=False):
     email: str | None = None
     created_at: int = 0
     updated_at: int = 0
-    state: State = msgspec.field(default_factory=State)
+    state: LeadState = msgspec.field(default_factory=LeadState)
 
     @property
     def untouched(self) -> bool:

@@ -1,10 +1,10 @@
 """Whether a scored lead is handed over to Sales now. Marketing's agreement says by which lines; each hand-over counts once."""
 
 from firsthour.kernel.time_units import micros
-from schemas.events import LeadScored, Met
+from schemas.events import LeadScored, MatchedLine
 from services.router.domain.event_time import changed
 from services.router.domain.lead import Lead
-from services.router.domain.rules import Rules
+from services.router.domain.rules import RoutingRules
 
 
 def learn(lead: Lead, scored: LeadScored) -> None:
@@ -20,7 +20,7 @@ def learn(lead: Lead, scored: LeadScored) -> None:
     state.suppressed = scored.suppressed
 
 
-def rearm(lead: Lead, scored: LeadScored, rules: Rules, now: int) -> None:
+def rearm(lead: Lead, scored: LeadScored, rules: RoutingRules, now: int) -> None:
     """A lead that came back counts by score again once its total has fallen far enough, or its rest has ended."""
     if lead.state.rests_until is not None and lead.state.rests_until <= now:
         lead.state.armed, lead.state.rests_until = True, None
@@ -28,7 +28,7 @@ def rearm(lead: Lead, scored: LeadScored, rules: Rules, now: int) -> None:
         lead.state.armed = True
 
 
-def line_met(lead: Lead, scored: LeadScored, rules: Rules) -> Met | None:
+def line_met(lead: Lead, scored: LeadScored, rules: RoutingRules) -> MatchedLine | None:
     """The first line that hands this lead over: one met by the event itself always counts, by the score only if armed
     and not at rest."""
     if scored.suppressed is not None or lead.status not in rules.handover:
@@ -37,7 +37,7 @@ def line_met(lead: Lead, scored: LeadScored, rules: Rules) -> Met | None:
     return next((met for met in scored.met if met.by_event or by_score), None)
 
 
-def qualify(lead: Lead, scored: LeadScored, met: Met, rules: Rules) -> None:
+def qualify(lead: Lead, scored: LeadScored, met: MatchedLine, rules: RoutingRules) -> None:
     """Note the hand-over: what for, how urgent, and from when the response clock runs. Touches count anew."""
     lead.urgency = met.urgency
     lead.urgency_rank = rules.ranks.get(met.urgency, len(rules.ranks))

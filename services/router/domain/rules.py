@@ -21,7 +21,7 @@ PERSONAL = frozenset({"name", "first_name", "last_name", "email", "phone", "crm_
 """Fields that a stored decision never holds."""
 
 
-class Candidate(msgspec.Struct, frozen=True, gc=False):
+class RuleOption(msgspec.Struct, frozen=True, gc=False):
     """A member of the pool of one routing rule, as far as the configuration alone tells.
 
     `simple_below`: who said nothing of being away and has fewer open leads than this gets new ones, whatever the time.
@@ -34,7 +34,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True)
-class Rules:
+class RoutingRules:
     """The agreement and team in force, ready to decide by."""
 
     version: str
@@ -46,7 +46,7 @@ class Rules:
     rearm_below: float | None
     routing: tuple[RoutingRule, ...]
     matched: Callable[[Mapping[str, Value]], tuple[int, ...]]
-    candidates: tuple[tuple[Candidate, ...], ...]  # of the pool of each of `routing`
+    candidates: tuple[tuple[RuleOption, ...], ...]  # of the pool of each of `routing`
     reached: Mapping[str, frozenset[str]]  # by pool: the members of it and of the pools of later rules
     read: frozenset[str]  # the fields that routing rules read, personal ones left out
     never_back_us: int
@@ -83,11 +83,11 @@ class Rules:
 
 
 @once_per_version
-def rules_of(config: Config) -> Rules:
+def rules_of(config: Config) -> RoutingRules:
     """The rules of this configuration."""
     agreement, team = config.agreement, config.team
     routing = agreement.routing.rules
-    return Rules(
+    return RoutingRules(
         version=config.version,
         lifecycle=agreement.lifecycle,
         initial=next(iter(agreement.lifecycle.statuses)),
@@ -118,11 +118,11 @@ def _reached(team: Team, routing: Sequence[RoutingRule]) -> dict[str, frozenset[
     return found | reached
 
 
-def _candidates(team: Team, rule: RoutingRule) -> tuple[Candidate, ...]:
+def _candidates(team: Team, rule: RoutingRule) -> tuple[RuleOption, ...]:
     if rule.pool is None:
         return ()
     return tuple(
-        Candidate(
+        RuleOption(
             member.rep,
             member.weight,
             _simple_below(team.rep_by_id.get(member.rep)),

@@ -21,7 +21,7 @@ _ROUNDING = 1_000_000
 _SCALE_OF_PASSES = 720_720_000
 
 
-class Seat(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Candidate(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A member of a pool, in the order of the team file. `ruled_out_by` says why they cannot take this lead."""
 
     rep: str
@@ -38,7 +38,7 @@ class Turn(msgspec.Struct, frozen=True, gc=False):
     lags: dict[str, int]
 
 
-def take(seats: Sequence[Seat]) -> Turn | None:
+def next_turn(seats: Sequence[Candidate]) -> Turn | None:
     """Return the next turn, or None when every member is ruled out. The lags of all members add up to the same as before."""
     here = [seat for seat in seats if seat.ruled_out_by is None]
     if not here:
@@ -78,17 +78,17 @@ def divided(whole: int, weights: Sequence[int]) -> list[int]:
     return [end - begin for begin, end in pairwise(ends)]
 
 
-def _end(seat: Seat) -> int:
+def _end(seat: Candidate) -> int:
     """When the turn must end: after so many parts of a lead for each unit of weight, the member is owed a whole lead."""
     return (SCALE - seat.lag) // seat.weight
 
 
-def _credited(of: tuple[Seat, int]) -> int:
+def _credited(of: tuple[Candidate, int]) -> int:
     seat, share = of
     return seat.lag + share
 
 
-def _by_passes(here: Sequence[Seat]) -> Seat:
+def _by_passes(here: Sequence[Candidate]) -> Candidate:
     """The choice as it was made before revision 0008, so that decisions of then can be replayed."""
     ahead = sum(seat.weight * seat.passes for seat in here) + _SCALE_OF_PASSES
     weights = sum(seat.weight for seat in here)

@@ -43,8 +43,8 @@ class Stage:
 
     plan: Plan
     crew: Crew
-    cluster: kafka.Cluster
-    database: postgres.Server
+    cluster: kafka.KafkaCluster
+    database: postgres.PostgresServer
     sinks: Sinks
     log: Path
     chance: random.Random

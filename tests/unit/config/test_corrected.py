@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from structlog.testing import capture_logs
 
-from firsthour.bootstrap.embedded import ConfigKeeper
+from firsthour.bootstrap.embedded import ConfigReloader
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.storage.sqlite import SqliteUnits
@@ -20,7 +20,7 @@ class Units:
 
 async def test_a_corrected_edit_is_logged_also_when_the_file_is_as_it_was(room: Room) -> None:
     files = ConfigFiles(room.directory)
-    keeper = ConfigKeeper(files, cast(SqliteUnits, Units()), Telemetry())
+    keeper = ConfigReloader(files, cast(SqliteUnits, Units()), Telemetry())
     before = (room.directory / "agreement.yaml").read_text()
     with capture_logs() as lines:
         for text in (before.replace("rearm_below: 35", "rearm_below: soon"), before):

@@ -25,10 +25,10 @@ from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import statements
-from firsthour.runtime.storage.reader import Reads
+from firsthour.runtime.storage.reader import Reader
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from schemas.envelope import decode, event_of
-from schemas.events import Happened
+from schemas.events import ExternalEvent
 from services.gateway.app import Gateway
 from tests.letters import waiting as letters_waiting
 
@@ -141,7 +141,7 @@ class Kept:
     row: Row
     type: str
     at: str
-    event: Happened
+    event: ExternalEvent
 
 
 async def _inner(scope: Scope, receive: Receive, send: Send) -> None:
@@ -182,7 +182,7 @@ class Room:
             self.clock,
             cast(ConfigFiles, self.files),
             self.units,
-            cast(Reads, None),
+            cast(Reader, None),
             cast(EventLog, None),
             self.telemetry,
             lambda name: None,
@@ -247,7 +247,7 @@ class Room:
         for row in self.units.rows:
             envelope = decode(row.body)
             event = event_of(envelope)
-            assert isinstance(event, Happened)
+            assert isinstance(event, ExternalEvent)
             assert envelope.id == row.event_id
             found.append(Kept(row, envelope.type, envelope.time.isoformat(), event))
         return found

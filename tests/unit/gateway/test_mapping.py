@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.gateway.domain.facts import FIELDS_MAX
-from services.gateway.domain.mapping import NAMESPACE, Understood, event_id, understand
+from services.gateway.domain.mapping import NAMESPACE, ParsedEvent, event_id, understand
 from services.gateway.domain.values import UnmappableError, headcount, moment_of, number, truth
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
 
 
-def happened(data: dict[str, Any], type: str = "form.submitted", **top: Any) -> Understood:
+def happened(data: dict[str, Any], type: str = "form.submitted", **top: Any) -> ParsedEvent:
     return understand(
         {"id": "1", "type": type, "email": "ann@acme.example", "data": data, **top}, origin="k", scope="k\n", now=NOW
     )

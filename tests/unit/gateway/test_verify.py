@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from firsthour.runtime.http.signatures import HmacSignature, Signature, standard
+from firsthour.runtime.http.signatures import HmacSignature, WebhookSignature, standard
 from tests.unit.gateway.room import HMAC_SECRET, NEXT_SECRET, STANDARD_SECRET
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
@@ -104,7 +104,7 @@ def test_the_prefix_is_part_of_the_signature() -> None:
 
 
 STAMP = str(int(NOW.timestamp())).encode()
-CASES: list[tuple[Signature, Headers]] = [
+CASES: list[tuple[WebhookSignature, Headers]] = [
     (standard((STANDARD_SECRET, NEXT_SECRET), FIVE), signed()),
     (vendor(), vendors_own()),
     (vendor("base64", "sha1", stamped=True), vendors_own(BODY, "base64", "sha1", STAMP)),
@@ -112,7 +112,7 @@ CASES: list[tuple[Signature, Headers]] = [
 
 
 @pytest.mark.parametrize(("signature", "headers"), CASES, ids=["standard", "hex", "base64"])
-def test_of_ten_thousand_altered_requests_none_is_accepted(signature: Signature, headers: Headers) -> None:
+def test_of_ten_thousand_altered_requests_none_is_accepted(signature: WebhookSignature, headers: Headers) -> None:
     assert signature.holds(headers, BODY, NOW)
     chance = random.Random(20261201)
     names = [None, *headers]

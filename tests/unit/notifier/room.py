@@ -29,21 +29,21 @@ from schemas.events import (
     LeadAccepted,
     LeadAssigned,
     LeadCard,
+    LeadEvent,
     LeadOptedOut,
     LeadQualified,
     LeadQueued,
     LeadRecycled,
     LeadReleased,
-    RepChanged,
-    Routed,
+    RepAvailabilityChanged,
     Score,
-    TouchRecorded,
+    TouchApplied,
     Trigger,
 )
 from schemas.sources import Sources
 from schemas.team import Team
 from services.notifier.channels.base import Message, Outcome, Sent
-from services.notifier.claims import Desk
+from services.notifier.claims import NotifierContext
 from services.notifier.delivery import Delivery
 from services.notifier.handlers import fire_due, hear_routes
 
@@ -242,10 +242,10 @@ class Says:
         routed = self._routed(lead, "qualified", epoch, "assigned")
         return LeadReleased(**routed, rep=rep, kind="reassign", reason="nobody was in touch")
 
-    def touched(self, lead: str = "l1", at: datetime | None = None, epoch: int = 1) -> TouchRecorded:
+    def touched(self, lead: str = "l1", at: datetime | None = None, epoch: int = 1) -> TouchApplied:
         routed = self._routed(lead, "working", epoch, "assigned")
         touched_at = at or self.clock.now
-        return TouchRecorded(**routed, channel="phone", answered=False, touched_at=touched_at, rep="ana")
+        return TouchApplied(**routed, channel="phone", answered=False, touched_at=touched_at, rep="ana")
 
     def recycled(self, lead: str = "l1", epoch: int = 1) -> LeadRecycled:
         return LeadRecycled(**self._routed(lead, "nurturing", epoch, "assigned"), kind="reject", reason="not-now")
@@ -253,9 +253,9 @@ class Says:
     def opted_out(self, lead: str = "l1", epoch: int = 1) -> LeadOptedOut:
         return LeadOptedOut(**self._routed(lead, "opted-out", epoch), reason="asked")
 
-    def rep(self, rep: str, state: str, until: datetime | None = None, version: int = 0) -> RepChanged:
+    def rep(self, rep: str, state: str, until: datetime | None = None, version: int = 0) -> RepAvailabilityChanged:
         said = {"rep": rep, "at": self.clock.now, "state": state, "until": until, "version": version}
-        return msgspec.convert(said, RepChanged)
+        return msgspec.convert(said, RepAvailabilityChanged)
 
 
 class Room(Says):
@@ -270,7 +270,7 @@ class Room(Says):
         self.restart()
 
     def restart(self) -> None:
-        self.desk = Desk(tuple(self.channels), "https://firsthour.example")
+        self.desk = NotifierContext(tuple(self.channels), "https://firsthour.example")
         self.telemetry = Telemetry()
         resources = Resources(
             settings=cast(Any, None),
@@ -290,7 +290,7 @@ class Room(Says):
         """Handle these records as one batch."""
         batch = []
         for event in events:
-            key = event.lead_id if isinstance(event, Routed) else "rep"
+            key = event.lead_id if isinstance(event, LeadEvent) else "rep"
             body = encode(event, id=new_id(), source="urn:firsthour:router", time=self.clock.now, key=key)
             batch.append(Record(1, key, new_id(), body))
         self.units.now(lambda unit: hear_routes(batch, unit, self.desk))

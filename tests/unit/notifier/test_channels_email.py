@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.notifier.channels.base import GiveUp, Message, Sent, TryAgain, Unusable
-from services.notifier.channels.email import EmailChannel, MailSettingsError, Server, server
+from services.notifier.channels.email import EmailChannel, MailServer, MailSettingsError, server
 from tests.fakes.pages import ATTACKS, NINE, a_page, hostile
 from tests.fakes.smtp import FakeSmtp, Mail
 
@@ -117,13 +117,15 @@ async def test_nobody_listening_is_for_now(smtp: FakeSmtp) -> None:
 async def test_a_login_that_holds_is_used_and_a_wrong_one_names_the_setting() -> None:
     async with FakeSmtp(login=("user", "p@ss/word")) as smtp:
         right = EmailChannel(
-            Server("127.0.0.1", smtp.port, "user", "p@ss/word", start_tls=False),
+            MailServer("127.0.0.1", smtp.port, "user", "p@ss/word", start_tls=False),
             "pages@firsthour.example",
             lambda: NINE,
         )
         assert isinstance(await right.send(a_page()), Sent)
         wrong = EmailChannel(
-            Server("127.0.0.1", smtp.port, "user", "wrong", start_tls=False), "pages@firsthour.example", lambda: NINE
+            MailServer("127.0.0.1", smtp.port, "user", "wrong", start_tls=False),
+            "pages@firsthour.example",
+            lambda: NINE,
         )
         refused = await wrong.send(a_page())
         assert isinstance(refused, Unusable)
@@ -178,14 +180,14 @@ async def test_whatever_was_typed_headers_and_recipients_are_as_ever(smtp: FakeS
 @pytest.mark.parametrize(
     ("url", "meant"),
     [
-        ("smtp://mail.example", Server("mail.example", 25)),
-        ("smtp://mail.example:2525/?starttls=true", Server("mail.example", 2525, start_tls=True)),
-        ("smtp://u:p%40ss@mail.example", Server("mail.example", 587, "u", "p@ss", start_tls=True)),
-        ("smtp://u:p@mail.example/?starttls=false", Server("mail.example", 587, "u", "p", start_tls=False)),
-        ("smtps://u:p@mail.example", Server("mail.example", 465, "u", "p", tls=True, start_tls=False)),
+        ("smtp://mail.example", MailServer("mail.example", 25)),
+        ("smtp://mail.example:2525/?starttls=true", MailServer("mail.example", 2525, start_tls=True)),
+        ("smtp://u:p%40ss@mail.example", MailServer("mail.example", 587, "u", "p@ss", start_tls=True)),
+        ("smtp://u:p@mail.example/?starttls=false", MailServer("mail.example", 587, "u", "p", start_tls=False)),
+        ("smtps://u:p@mail.example", MailServer("mail.example", 465, "u", "p", tls=True, start_tls=False)),
     ],
 )
-def test_the_url_of_a_mail_server_means_what_it_says(url: str, meant: Server) -> None:
+def test_the_url_of_a_mail_server_means_what_it_says(url: str, meant: MailServer) -> None:
     assert server(url) == meant
 
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firsthour.runtime.clock import HandClock
-from schemas.events import ActionAsked, PageSent, PromiseKept, PromiseMissed, Routed
+from schemas.events import ActionRequested, LeadEvent, PageSent, PromiseKept, PromiseMissed
 from services.notifier.channels.base import GiveUp, TryAgain
-from services.notifier.domain.clock import Clock, Terms, fire, hear, settled
+from services.notifier.domain.clock import ResponseClock, Terms, fire, hear, settled
 from tests.unit.notifier.room import CONFIG, NINE, Room, Says, with_ladder
 
 
@@ -31,14 +31,14 @@ async def test_nobody_answers_and_the_ladder_is_walked_to_its_end(room: Room) ->
     assert room.slack.people == ["Ana", "Ana"]
     await room.wait(minutes=10)
     assert room.slack.people == ["Ana", "Ana", "Max"]
-    assert room.said(ActionAsked) == []
+    assert room.said(ActionRequested) == []
     await room.wait(minutes=10)
-    assert [(a.action, a.epoch, a.action_id, a.by) for a in room.said(ActionAsked)] == [
+    assert [(a.action, a.epoch, a.action_id, a.by) for a in room.said(ActionRequested)] == [
         ("reassign", 1, "l1:1:3", "system")
     ]
     await room.wait(minutes=100)
     assert len(room.slack.told) == 3
-    assert len(room.said(ActionAsked)) == 1
+    assert len(room.said(ActionRequested)) == 1
 
 
 async def test_no_rung_fires_before_it_is_due(room: Room) -> None:
@@ -79,7 +79,7 @@ async def test_the_next_owner_has_a_ladder_of_their_own_that_ends_with_the_promi
     assert room.slack.told[-1].kind == "reassigned"
     assert room.slack.people[-1] == "Bo"
     await room.wait(minutes=30)
-    assert [a.epoch for a in room.said(ActionAsked)] == [1, 2]
+    assert [a.epoch for a in room.said(ActionRequested)] == [1, 2]
     assert len(room.said(PromiseMissed)) == 1
 
 
@@ -107,7 +107,7 @@ async def test_a_touch_stops_the_ladder_and_keeps_the_promise_once(room: Room) -
     (kept,) = room.said(PromiseKept)
     assert (kept.seconds, kept.late, kept.rep) == (300.0, False, "ana")
     assert room.said(PromiseMissed) == []
-    assert room.said(ActionAsked) == []
+    assert room.said(ActionRequested) == []
 
 
 async def test_a_late_touch_is_kept_late_after_the_promise_was_missed_once(room: Room) -> None:
@@ -175,7 +175,7 @@ async def test_accepting_ends_reminders_to_the_owner_and_nothing_else(room: Room
     await room.wait(minutes=100)
     assert room.slack.people == ["Ana", "Max"]
     assert room.page(1)["error"] == "the owner accepted"
-    assert len(room.said(ActionAsked)) == 1
+    assert len(room.said(ActionRequested)) == 1
     assert len(room.said(PromiseMissed)) == 1
 
 
@@ -212,9 +212,9 @@ async def test_rungs_missed_while_the_notifier_was_down_come_their_span_after_on
     await room.wait(minutes=10)
     assert room.slack.people == ["Ana", "Ana", "Max"]
     await room.wait(minutes=9)
-    assert room.said(ActionAsked) == []
+    assert room.said(ActionRequested) == []
     await room.wait(minutes=1)
-    assert [action.told for action in room.said(ActionAsked)] == [True]
+    assert [action.told for action in room.said(ActionRequested)] == [True]
 
 
 async def test_a_notifier_that_was_down_between_two_rungs_goes_on_with_the_next_one(room: Room) -> None:
@@ -226,14 +226,14 @@ async def test_a_notifier_that_was_down_between_two_rungs_goes_on_with_the_next_
     assert room.slack.people == ["Ana", "Ana"]
     await room.wait(minutes=10)
     assert room.slack.people == ["Ana", "Ana", "Max"]
-    assert room.said(ActionAsked) == []
+    assert room.said(ActionRequested) == []
 
 
 async def test_without_a_channel_the_owner_is_not_changed_and_is_told_at_once_when_one_recovers(room: Room) -> None:
     room.slack.always = room.email.always = TryAgain(None, "no answer")
     room.hear(room.qualified(), room.assigned())
     await room.wait(minutes=72)
-    assert room.said(ActionAsked) == []
+    assert room.said(ActionRequested) == []
     tried = len(room.slack.told) + len(room.email.told)
     assert tried < 300
 
@@ -244,16 +244,16 @@ async def test_without_a_channel_the_owner_is_not_changed_and_is_told_at_once_wh
     assert room.page(0)["error"] == "bundled into rung 1"
     assert recovered is not None
     await room.wait(minutes=28)
-    assert room.said(ActionAsked) == []
+    assert room.said(ActionRequested) == []
     await room.wait(minutes=3)
-    assert [action.told for action in room.said(ActionAsked)] == [True]
+    assert [action.told for action in room.said(ActionRequested)] == [True]
 
 
 async def test_an_owner_whom_every_channel_refuses_loses_the_lead_and_is_said_not_to_have_been_told(room: Room) -> None:
     room.slack.always, room.email.always = GiveUp("no such user"), GiveUp("no such mailbox")
     room.hear(room.qualified(), room.assigned())
     await room.wait(minutes=30)
-    assert [(action.epoch, action.told) for action in room.said(ActionAsked)] == [(1, False)]
+    assert [(action.epoch, action.told) for action in room.said(ActionRequested)] == [(1, False)]
 
 
 async def test_an_away_owner_holds_nothing_back_and_is_said_not_to_have_been_told(room: Room) -> None:
@@ -261,7 +261,7 @@ async def test_an_away_owner_holds_nothing_back_and_is_said_not_to_have_been_tol
     room.hear(room.qualified(), room.assigned())
     await room.wait(minutes=30)
     assert room.slack.people == ["Max"]
-    assert [action.told for action in room.said(ActionAsked)] == [False]
+    assert [action.told for action in room.said(ActionRequested)] == [False]
 
 
 async def test_a_clock_keeps_the_ladder_it_started_under(room: Room) -> None:
@@ -273,7 +273,7 @@ async def test_a_clock_keeps_the_ladder_it_started_under(room: Room) -> None:
     assert room.slack.people == ["Ana", "Ana"], "no rung of the new ladder"
     await room.wait(minutes=20)
     assert room.slack.people == ["Ana", "Ana", "Max"]
-    assert len(room.said(ActionAsked)) == 1
+    assert len(room.said(ActionRequested)) == 1
 
     room.hear(room.qualified("l2"), room.assigned("l2"))
     await room.wait(minutes=30)
@@ -287,7 +287,7 @@ async def test_a_clock_of_an_older_release_goes_on_with_the_ladder_in_force(room
     room.execute(f"UPDATE notifier_clocks SET {', '.join(f'{name} = NULL' for name in added)}")
     await room.wait(minutes=30)
     assert room.slack.people == ["Ana", "Ana", "Max"]
-    assert [action.told for action in room.said(ActionAsked)] == [True]
+    assert [action.told for action in room.said(ActionRequested)] == [True]
 
 
 async def test_an_owner_without_a_manager_leaves_a_reason_behind(room: Room) -> None:
@@ -320,7 +320,7 @@ def test_whatever_comes_a_rung_fires_once_and_a_promise_ends_once(steps: list[st
     terms = Terms(CONFIG.agreement.response.ladder, CONFIG.agreement.response.urgencies, CONFIG.team, ("slack",))
     says = Says(HandClock(NINE))
     clock = says.clock
-    state: Clock | None = None
+    state: ResponseClock | None = None
     fired: list[tuple[int, int, str]] = []
     ended: list[tuple[int, str]] = []
     epoch = handed_over = 0
@@ -333,10 +333,10 @@ def test_whatever_comes_a_rung_fires_once_and_a_promise_ends_once(steps: list[st
             step = fire(state, terms, clock.now, clock.now)
         else:
             epoch += name == "assigned"
-            event: Routed = getattr(says, name)(epoch=epoch)
+            event: LeadEvent = getattr(says, name)(epoch=epoch)
             step = hear(state, event, terms, clock.now)
         fired += [(page.epoch, page.rung, page.person) for page in step.pages]
-        ended += [(handed_over, type(event).__name__) for event in step.said if not isinstance(event, ActionAsked)]
+        ended += [(handed_over, type(event).__name__) for event in step.said if not isinstance(event, ActionRequested)]
         state = step.clock
         for page in step.pages:
             if state is not None and page.state == "pending":

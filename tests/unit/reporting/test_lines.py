@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from schemas.events import FLAGS, Happened
+from schemas.events import FLAGS, ExternalEvent
 from services.reporting.domain import line
 
 AT = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
@@ -19,10 +19,10 @@ AT = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
     ],
 )
 def test_the_timeline_says_how_an_event_was_changed_on_arrival(flags: tuple[str, ...], remark: str) -> None:
-    event = Happened(source="website", source_id="1", received_at=AT, fields={"form": "demo"}, flags=flags)
+    event = ExternalEvent(source="website", source_id="1", received_at=AT, fields={"form": "demo"}, flags=flags)
     assert line("form.submitted", event) == f"form.submitted demo (from website){remark}"
 
 
 def test_every_flag_has_its_words() -> None:
     for flag, words in FLAGS.items():
-        assert words in line("x", Happened(source="s", source_id="1", received_at=AT, flags=(flag,)))
+        assert words in line("x", ExternalEvent(source="s", source_id="1", received_at=AT, flags=(flag,)))

@@ -19,15 +19,15 @@ from firsthour.runtime.storage.unit import Unit
 from schemas.agreement import Agreement
 from schemas.envelope import decode, encode, event_of
 from schemas.events import (
-    ActionAsked,
+    ActionRequested,
     ConsentChanged,
     Event,
     Facts,
+    LeadEvent,
     LeadScored,
     LeadTouched,
-    Met,
-    OpportunityChanged,
-    Routed,
+    MatchedLine,
+    OpportunityMoved,
     Score,
     Trigger,
 )
@@ -40,8 +40,8 @@ from services.router.ticks import ServeQueue, WatchTeam
 E = TypeVar("E", bound=Event)
 T = TypeVar("T")
 
-HAND_RAISER = Met("hand-raiser", "hot", by_event=True)
-BY_SCORE = Met("score", "warm", by_event=False)
+HAND_RAISER = MatchedLine("hand-raiser", "hot", by_event=True)
+BY_SCORE = MatchedLine("score", "warm", by_event=False)
 MANAGER = Principal("k1", "sam", "manager")
 MARKETER = Principal("k2", "dana", "marketing")
 
@@ -122,13 +122,13 @@ class Room:
             for n, event in enumerate(events, 1)
             for id in [new_id()]
         ]
-        handler = hear_actions if isinstance(events[0], ActionAsked) else hear_leads
+        handler = hear_actions if isinstance(events[0], ActionRequested) else hear_leads
         self.unit(lambda unit: handler(records, unit))
 
     def scored(
         self,
         lead: str,
-        *met: Met,
+        *met: MatchedLine,
         total: float = 50.0,
         facts: Facts | None = None,
         at: datetime | None = None,
@@ -160,12 +160,14 @@ class Room:
         self.hear(ConsentChanged(lead_id=lead, at=at, given=given, reason="asked", event_id=new_id()))
 
     def deal(self, lead: str, stage: str, at: datetime | None = None) -> None:
-        self.hear(OpportunityChanged(lead_id=lead, at=at or self.clock.now, stage=stage, event_id=new_id()))
+        self.hear(OpportunityMoved(lead_id=lead, at=at or self.clock.now, stage=stage, event_id=new_id()))
 
     def act(self, action: Any, lead: str, epoch: int, by: str, **more: Any) -> None:
         """A button pressed, or a rung fired."""
         self.hear(
-            ActionAsked(action_id=new_id(), action=action, lead_id=lead, epoch=epoch, at=self.clock.now, by=by, **more)
+            ActionRequested(
+                action_id=new_id(), action=action, lead_id=lead, epoch=epoch, at=self.clock.now, by=by, **more
+            )
         )
 
     def command(self, command: Callable[..., commands.Answer], *args: Any) -> commands.Answer:
@@ -232,7 +234,7 @@ class Room:
         ways = self.config.agreement.lifecycle.transitions
         version: dict[str, int] = {}
         for event in self.said:
-            if isinstance(event, Routed):
+            if isinstance(event, LeadEvent):
                 assert event.version == version.get(event.lead_id, 0) + 1
                 version[event.lead_id] = event.version
                 moved = event.status != event.was

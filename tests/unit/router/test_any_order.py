@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from firsthour.runtime.http.auth import Principal
 from firsthour.runtime.http.problem import Problem
-from schemas.events import Facts, LeadAssigned, Met
+from schemas.events import Facts, LeadAssigned, MatchedLine
 from services.router import commands
 from tests.unit.router.room import BY_SCORE, HAND_RAISER, MANAGER, Room, rep, sales, team
 
@@ -46,7 +46,7 @@ class Life(RuleBasedStateMachine):
     @rule(
         leads=st.lists(LEADS, min_size=1, max_size=4), swiss=st.booleans(), met=st.sampled_from([HAND_RAISER, BY_SCORE])
     )
-    def score(self, leads: list[str], swiss: bool, met: Met) -> None:
+    def score(self, leads: list[str], swiss: bool, met: MatchedLine) -> None:
         facts: Facts = {"country": "CH"} if swiss else {}
         self.room.hear(*(self.room.scored(lead, met, facts=facts) for lead in leads))
 

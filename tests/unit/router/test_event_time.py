@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.events import LeadAssigned, LeadOptedOut, LeadQualified, TouchRecorded
+from schemas.events import LeadAssigned, LeadOptedOut, LeadQualified, TouchApplied
 from services.router import commands
 from services.router.domain import event_time
-from services.router.domain.lead import Lead, State
+from services.router.domain.lead import Lead, LeadState
 from tests.unit.router.room import BY_SCORE, HAND_RAISER, MANAGER, Room, sales
 
 SECOND = timedelta(seconds=1)
@@ -146,7 +146,7 @@ def test_a_touch_counts_within_the_tolerance_for_a_slow_clock(room: Room, second
     room.ask("l1")
     submit = room.clock.now
     room.touched("l1", at=submit - seconds * SECOND)
-    [told] = room.of(TouchRecorded)
+    [told] = room.of(TouchApplied)
     assert (told.ignored is None) is counts
     assert (room.lead("l1").touched_at is not None) is counts
     assert room.lead("l1").status == ("working" if counts else "assigned")
@@ -171,7 +171,7 @@ def test_a_touch_at_an_impossible_time_counts_as_now_and_the_answer_says_so(room
     assert answer["effect"] == (
         "the first touch since the submit: the response clock has ended; `at` was impossible and counts as now"
     )
-    assert room.of(TouchRecorded)[0].touched_at == room.clock.now
+    assert room.of(TouchApplied)[0].touched_at == room.clock.now
 
 
 def test_a_touch_within_the_tolerance_but_from_before_the_last_way_back_does_not_count(room: Room) -> None:
@@ -194,7 +194,7 @@ dated = st.lists(st.tuples(st.integers(1, 5), st.one_of(st.booleans(), stages)),
 
 @given(facts=dated, chance=st.randoms(use_true_random=False))
 def test_consent_and_stage_follow_from_the_facts_in_any_order(facts: list[tuple[int, bool | str]], chance: Any) -> None:
-    def known(order: list[tuple[int, bool | str]]) -> State:
+    def known(order: list[tuple[int, bool | str]]) -> LeadState:
         lead = Lead("l1", "new")
         for when, fact in order:
             if isinstance(fact, str):

@@ -10,15 +10,15 @@ from firsthour.runtime.http.problem import Problem
 from schemas.events import (
     LeadAccepted,
     LeadAssigned,
-    LeadMoved,
+    LeadEvent,
     LeadOptedOut,
     LeadQualified,
     LeadQueued,
     LeadRecycled,
     LeadReleased,
-    OpportunityChanged,
-    Routed,
-    TouchRecorded,
+    LeadStatusChanged,
+    OpportunityMoved,
+    TouchApplied,
 )
 from services.router import commands, store
 from services.router.domain.choosing import context
@@ -173,7 +173,7 @@ def test_a_touch_makes_the_lead_worked_on_and_is_told_each_time(room: Room) -> N
     room.wait(minutes=3)
     answer = room.command(commands.touch, "l1", "email", True, None, sales("ana"))
     assert (answer["status"], answer["touched_at"]) == ("working", first)
-    assert [(e.status, e.was, e.by) for e in room.of(TouchRecorded)] == [
+    assert [(e.status, e.was, e.by) for e in room.of(TouchApplied)] == [
         ("working", "assigned", "system"),
         ("working", "working", "rep:ana"),
     ]
@@ -206,7 +206,7 @@ def test_opting_out_ends_everything_at_once(room: Room) -> None:
     room.wait(minutes=1)
     room.consents("l1", True)
     assert room.lead("l1").status == "nurturing"
-    assert room.of(LeadMoved)[0].was == "opted-out"
+    assert room.of(LeadStatusChanged)[0].was == "opted-out"
 
 
 def test_marketing_may_opt_a_lead_of_sales_out_but_not_recycle_it(room: Room) -> None:
@@ -251,10 +251,10 @@ def test_a_lead_that_waits_is_no_opportunity(room: Room) -> None:
     assert room.lead("l1").status == "qualified"
 
 
-def said_of_each(room: Room) -> dict[str, list[type[Routed]]]:
+def said_of_each(room: Room) -> dict[str, list[type[LeadEvent]]]:
     """What was said of each lead, in order; two leads may be spoken of in any."""
-    said: dict[str, list[type[Routed]]] = {}
-    for event in room.of(Routed):
+    said: dict[str, list[type[LeadEvent]]] = {}
+    for event in room.of(LeadEvent):
         said.setdefault(event.lead_id, []).append(type(event))
     return said
 
@@ -280,10 +280,10 @@ def test_room_made_within_a_batch_is_there_for_what_follows_it_alone(room: Room)
     room.ask("l1")
     room.hear(
         room.scored("l2", HAND_RAISER),
-        OpportunityChanged(lead_id="l1", at=room.clock.now, stage="won", event_id="won"),
+        OpportunityMoved(lead_id="l1", at=room.clock.now, stage="won", event_id="won"),
         room.scored("l3", HAND_RAISER),
     )
-    assert [type(event) for event in room.of(Routed) if event.lead_id == "l2"][:2] == [LeadQualified, LeadQueued]
+    assert [type(event) for event in room.of(LeadEvent) if event.lead_id == "l2"][:2] == [LeadQualified, LeadQueued]
     assert room.owners("l2", "l3") == ["ana", None]
 
 
@@ -311,7 +311,7 @@ def test_the_database_itself_refuses_a_second_open_assignment(room: Room) -> Non
     room.ask("l1")
     second = store.Assignment("l1", 2, "bo", "all", "everyone", "d", 1)
     with pytest.raises(sa.exc.IntegrityError):
-        room.unit(lambda unit: store.keep(unit, store.Changes(assignments=[second])))
+        room.unit(lambda unit: store.store_changes(unit, store.RoutingChanges(assignments=[second])))
 
 
 def test_the_same_record_told_twice_hands_over_once(room: Room) -> None:

@@ -9,15 +9,23 @@ import pytest
 
 from firsthour.runtime.http.problem import Problem
 from schemas.agreement import TRANSITIONS
-from schemas.events import ActionAnswered, ConsentChanged, Facts, LeadAssigned, LeadQueued, LeadReleased, RepChanged
+from schemas.events import (
+    ActionResolved,
+    ConsentChanged,
+    Facts,
+    LeadAssigned,
+    LeadQueued,
+    LeadReleased,
+    RepAvailabilityChanged,
+)
 from services.router import commands, desk
 from services.router.domain.choosing import Inputs, replay
 from tests.unit.router.room import HAND_RAISER, MANAGER, Room, rep, sales, team
 
 
-def answers(room: Room) -> list[ActionAnswered]:
+def answers(room: Room) -> list[ActionResolved]:
     """What actions were answered, in order."""
-    return room.of(ActionAnswered)
+    return room.of(ActionResolved)
 
 
 NO_WAY_BACK = {
@@ -351,7 +359,7 @@ def test_who_is_away_keeps_what_they_have_and_gets_nothing_new_until_they_are_ba
     room.watch()
     room.serve()
     assert room.lead("l2").owner == "ana"
-    assert [event.state for event in room.of(RepChanged)] == ["away", "available"]
+    assert [event.state for event in room.of(RepAvailabilityChanged)] == ["away", "available"]
 
 
 def test_an_absence_of_the_team_file_counts(room: Room) -> None:
@@ -388,7 +396,7 @@ def test_the_leads_of_somebody_who_is_gone_get_somebody_else(room: Room, leave: 
     room.watch()
     assert room.owners("l1", "l2", "l3") == ["bo", "bo", "bo"]
     assert [(event.kind, event.rep) for event in room.of(LeadReleased)] == [("deactivated", "ana")] * 2
-    assert [event.state for event in room.of(RepChanged)] == ["deactivated"]
+    assert [event.state for event in room.of(RepAvailabilityChanged)] == ["deactivated"]
     touched = next(event for event in room.of(LeadAssigned) if event.lead_id == "l3" and event.epoch == 2)
     assert touched.touched_at is not None
 
@@ -429,7 +437,7 @@ def test_a_rep_who_is_active_again_is_said_to_be_back(room: Room) -> None:
     room.watch()
     room.configure()
     room.watch()
-    assert [event.state for event in room.of(RepChanged)] == ["deactivated", "available"]
+    assert [event.state for event in room.of(RepAvailabilityChanged)] == ["deactivated", "available"]
 
 
 # --- missed clocks ------------------------------------------------------------------------------------------------

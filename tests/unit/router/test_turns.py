@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.router.domain.turns import SCALE, Seat, divided, settled, take
+from services.router.domain.turns import SCALE, Candidate, divided, next_turn, settled
 
 weights = st.lists(st.integers(1, 16), min_size=1, max_size=7)
 NONE: frozenset[int] = frozenset()
@@ -30,10 +30,10 @@ class Pool:
     def next(self, absent: frozenset[int] = NONE) -> int | None:
         lags = settled(self.lags, self.weights)
         seats = [
-            Seat(rep, weight, lags.get(rep, 0), "away" if int(rep) in absent else None)
+            Candidate(rep, weight, lags.get(rep, 0), "away" if int(rep) in absent else None)
             for rep, weight in self.weights.items()
         ]
-        turn = take(seats)
+        turn = next_turn(seats)
         if turn is None:
             return None
         self.lags = turn.lags
@@ -109,9 +109,9 @@ def test_any_members_stay_within_two_leads_whichever_leads_each_could_take(
     st.lists(st.tuples(st.integers(1, 1000), st.integers(-2 * SCALE, 2 * SCALE), st.booleans()), min_size=1, max_size=8)
 )
 def test_no_state_gives_a_turn_to_a_member_who_is_not_due_while_another_is(state: list[tuple[int, int, bool]]) -> None:
-    seats = [Seat(str(n), weight, lag, "away" if away else None) for n, (weight, lag, away) in enumerate(state)]
+    seats = [Candidate(str(n), weight, lag, "away" if away else None) for n, (weight, lag, away) in enumerate(state)]
     here = [seat for seat in seats if seat.ruled_out_by is None]
-    turn = take(seats)
+    turn = next_turn(seats)
     if turn is None:
         assert not here
         return
@@ -183,7 +183,7 @@ def test_nobody_here_means_no_turn() -> None:
 
 
 def test_a_decision_stored_with_passes_replays_to_the_same_rep() -> None:
-    seats = [Seat("a", 2, passes=720_720_000), Seat("b", 1, passes=0), Seat("c", 1, passes=720_720_000)]
-    turn = take(seats)
+    seats = [Candidate("a", 2, passes=720_720_000), Candidate("b", 1, passes=0), Candidate("c", 1, passes=720_720_000)]
+    turn = next_turn(seats)
     assert turn is not None
     assert turn.rep == "b"

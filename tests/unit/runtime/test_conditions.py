@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firsthour.kernel.conditions.evaluation import Seen, UnknownOpError, compile_set, matches, trace, trace_set
+from firsthour.kernel.conditions.evaluation import TestTrace, UnknownOpError, compile_set, matches, trace, trace_set
 from schemas.conditions import ALWAYS, OPS, AllOf, AnyOf, Node, Not, Test, parse
 from schemas.events import Value
 
@@ -107,9 +107,9 @@ def test_a_trace_says_what_every_test_saw() -> None:
 
     assert traced.held is False
     assert traced.tests == (
-        Seen("fit", "gte", 90, 70.5, False),
-        Seen("title", "has_word", ("vp",), "Head of R&D, Élysée", False),
-        Seen("account.owner", "eq", "ana", None, False),
+        TestTrace("fit", "gte", 90, 70.5, False),
+        TestTrace("title", "has_word", ("vp",), "Head of R&D, Élysée", False),
+        TestTrace("account.owner", "eq", "ana", None, False),
     )
 
 

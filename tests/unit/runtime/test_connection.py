@@ -15,7 +15,7 @@ import pytest
 from firsthour.runtime.clock import HandClock
 from firsthour.runtime.http import middleware
 from firsthour.runtime.http.connection import Limits
-from firsthour.runtime.http.server import Stop, listen, port_of, serve
+from firsthour.runtime.http.server import StopSignal, listen, port_of, serve
 from firsthour.runtime.observability.metrics import Telemetry
 
 LIMITS = Limits()
@@ -75,13 +75,13 @@ async def everything(reader: asyncio.StreamReader) -> bytes:
 
 @asynccontextmanager
 async def served(limits: Limits) -> AsyncIterator[Served]:
-    echo, stop, started = Echo(), Stop(), asyncio.Event()
+    echo, stop, started = Echo(), StopSignal(), asyncio.Event()
 
     async def answering() -> None:
         started.set()
 
     bound = listen("127.0.0.1", 0)
-    rim = middleware.Rim(echo, telemetry=Telemetry(), clock=HandClock())
+    rim = middleware.RequestMiddleware(echo, telemetry=Telemetry(), clock=HandClock())
     serving = asyncio.create_task(serve(rim, bound, stop, answering, limits))
     await started.wait()
     made = Served(port_of(bound), echo)

@@ -58,7 +58,7 @@ def test_what_the_statement_itself_sets_is_sent_once_behind_the_arrays() -> None
 def test_a_statement_is_compiled_once() -> None:
     built = []
 
-    def build(flavour: statements.Flavour) -> sa.Insert:
+    def build(flavour: statements.SqlDialect) -> sa.Insert:
         built.append(flavour.name)
         return sa.insert(things).values(EVERY)
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from firsthour.runtime.eventlog import dead_letters
 from schemas.envelope import UnknownEventError, data_of, decode, encode
-from schemas.events import RepChanged
+from schemas.events import RepAvailabilityChanged
 
 PERSON = "ada@corp.example"
 AT = datetime(2026, 12, 1, tzinfo=UTC)
@@ -32,12 +32,12 @@ def test_a_failure_of_ours_is_told_by_its_place() -> None:
 
 
 def test_a_record_that_is_none_of_ours_is_told_by_its_field_and_not_its_value() -> None:
-    event = RepChanged(rep="ana", at=AT, state="away")
+    event = RepAvailabilityChanged(rep="ana", at=AT, state="away")
     body = encode(event, id="1", source="router", time=AT, key="ana")
     for wrong in (PERSON, f"it's ' - at {PERSON}"):
         changed = body.replace(b'"state":"away"', b'"state":' + msgspec.json.encode(wrong))
         with pytest.raises(UnknownEventError) as caught:
-            data_of(decode(changed), RepChanged)
+            data_of(decode(changed), RepAvailabilityChanged)
         said = dead_letters.reason(caught.value)
         assert PERSON not in said
         assert "Invalid enum value - at `$.state`" in said

@@ -24,7 +24,7 @@ from firsthour.runtime.http.problem import Problem, problem_response
 from firsthour.runtime.observability import logging
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.storage.unit import StorageError
-from schemas.http import AssignBody, Body, Listing, Moment, ProblemAnswer, ReasonBody, TouchBody
+from schemas.http import AssignBody, Listing, Moment, ProblemResponse, ReasonBody, RequestModel, TouchBody
 
 CANARY = "Kanarienvogel"
 ADMIN = "a" * 40
@@ -120,7 +120,7 @@ def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
     said: dict[str, Any] = answer.json()
-    assert ProblemAnswer.model_validate(said).status == status
+    assert ProblemResponse.model_validate(said).status == status
     assert said["instance"] == f"urn:firsthour:request:{answer.headers['x-request-id']}"
     assert said["type"].startswith("urn:firsthour:problem:")
     assert CANARY not in answer.text
@@ -459,7 +459,7 @@ async def test_documents_can_be_left_out() -> None:
 # --- the bodies of the contract --------------------------------------------------------------------------------
 
 
-class Timed(Body):
+class Timed(RequestModel):
     until: Moment
 
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from firsthour.runtime.clock import HandClock
-from firsthour.runtime.eventlog.durable_append import SEND_SECONDS, BrokerError, Intake, RefusedError
+from firsthour.runtime.eventlog.durable_append import SEND_SECONDS, BrokerError, DurableAppend, RecordRefusedError
 from firsthour.runtime.eventlog.log import Row
 from firsthour.runtime.eventlog.spool import HEAD_ROWS, Spool
 from firsthour.runtime.storage.unit import StorageError
@@ -49,7 +49,7 @@ class Broker:
         if any(row.event_id in self.refuses for row in rows):
             if len(rows) > 1:
                 raise BrokerError("not all of them")
-            raise RefusedError("MessageSizeTooLargeError")
+            raise RecordRefusedError("MessageSizeTooLargeError")
         self.arrived.extend(self.late)
         self.late.clear()
         if self.dial == "takes half":
@@ -94,7 +94,7 @@ class Gateway:
         self.spool = None if file is None else Spool(file, bytes_max, self.clock)
         if self.spool:
             self.spool.start()
-        self.intake = Intake(broker, self.spool, self.clock, hold_seconds=hold_seconds)
+        self.intake = DurableAppend(broker, self.spool, self.clock, hold_seconds=hold_seconds)
 
     async def settle(self) -> None:
         while await self.intake.step():
@@ -342,7 +342,7 @@ async def test_a_spooled_event_that_the_broker_refuses_for_good_is_kept_apart_an
         kept.append((refused.event_id, why))
 
     async with a_gateway(tmp_path) as gateway:
-        gateway.intake = Intake(gateway.broker, gateway.spool, gateway.clock, bury=bury)
+        gateway.intake = DurableAppend(gateway.broker, gateway.spool, gateway.clock, bury=bury)
         gateway.broker.refuses = {"large"}
         gateway.broker.dial = "silent"
         for name in ("a", "large", "b"):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from firsthour.bootstrap.distributed import Crew
+from firsthour.bootstrap.distributed import PartitionWorkers
 from firsthour.runtime.eventlog.kafka import STUCK_LOOKS, KafkaLog
 from firsthour.runtime.eventlog.log import Place
 from firsthour.runtime.processing.worker import Worker
@@ -66,12 +66,12 @@ def test_a_wait_begins_the_minute_again(log: KafkaLog) -> None:
 # --- workers that wait -------------------------------------------------------------------------------------------------
 
 
-def crew() -> Crew:
+def crew() -> PartitionWorkers:
     def make(topic: str, partitions: Sequence[int]) -> Worker:
         nothing: Any = SimpleNamespace()
         return Worker("router", topic, lambda batch, unit: None, nothing, nothing, nothing, partitions)
 
-    return Crew(make, lambda topic: 2, spawn=False)
+    return PartitionWorkers(make, lambda topic: 2, spawn=False)
 
 
 def test_a_crew_tells_for_each_partition_why_its_worker_waits() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from firsthour.operations import schema_export
 from firsthour.runtime.clock import HandClock
 from schemas import envelope, topics
-from schemas.events import BY_TYPE, OURS, Happened
+from schemas.events import BY_TYPE, OURS, ExternalEvent
 from tests.unit.schemas.compatibility import breaks
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -82,7 +82,7 @@ facts = st.dictionaries(
     st.text(max_size=8), st.one_of(st.text(max_size=8), st.integers(-9, 9), st.booleans()), max_size=4
 )
 happenings = st.builds(
-    Happened,
+    ExternalEvent,
     source=st.text(max_size=9),
     source_id=st.text(max_size=9),
     received_at=st.just(NOW),
@@ -93,7 +93,7 @@ happenings = st.builds(
 
 
 @given(happened=happenings)
-def test_an_event_comes_back_as_it_was_said(happened: Happened) -> None:
+def test_an_event_comes_back_as_it_was_said(happened: ExternalEvent) -> None:
     body = envelope.encode(happened, id="1", source="urn:x", time=NOW, key=happened.key, type="form.submitted")
     found = envelope.decode(body)
     assert (found.id, found.type, found.time, found.partitionkey) == ("1", "form.submitted", NOW, happened.key)
@@ -103,7 +103,7 @@ def test_an_event_comes_back_as_it_was_said(happened: Happened) -> None:
 
 
 @given(happened=happenings)
-def test_the_reference_package_reads_our_envelope(happened: Happened) -> None:
+def test_the_reference_package_reads_our_envelope(happened: ExternalEvent) -> None:
     body = envelope.encode(happened, id="1", source="urn:x", time=NOW, key="k", type="form.submitted")
     event = JSONFormat().read(CloudEvent, body)
     assert (event.get_id(), event.get_source(), event.get_type()) == ("1", "urn:x", "form.submitted")
@@ -122,13 +122,13 @@ def test_what_is_not_ours_is_said_to_be_unknown(body: bytes) -> None:
 
 
 def test_another_major_version_is_unknown() -> None:
-    happened = Happened(source="s", source_id="1", received_at=NOW)
+    happened = ExternalEvent(source="s", source_id="1", received_at=NOW)
     body = envelope.encode(happened, id="1", source="urn:x", time=NOW, key="k", type="form.submitted")
     with pytest.raises(envelope.UnknownEventError, match="this code knows"):
         envelope.decode(body.replace(b"form.submitted:1", b"form.submitted:2"))
 
 
 def test_a_field_from_a_later_version_is_read_over() -> None:
-    happened = Happened(source="s", source_id="1", received_at=NOW)
+    happened = ExternalEvent(source="s", source_id="1", received_at=NOW)
     body = envelope.encode(happened, id="1", source="urn:x", time=NOW, key="k", type="form.submitted")
     assert envelope.event_of(envelope.decode(body.replace(b'"source_id"', b'"later":1,"source_id"'))) == happened

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.events import Facts, Happened
+from schemas.events import ExternalEvent, Facts
 from services.scoring import bounds, domain
 from services.scoring.domain import Profile
 from tests.unit.scoring.test_score import NOW, rules
@@ -22,7 +22,7 @@ Said = tuple[int, Facts]
 def learned(events: Sequence[Said], **changes: Any) -> Profile:
     profile = Profile()
     for minutes, person in events:
-        happened = Happened(source="s", source_id="1", received_at=NOW, email="ada@firm.example", person=person)
+        happened = ExternalEvent(source="s", source_id="1", received_at=NOW, email="ada@firm.example", person=person)
         domain.learn(profile, happened, "lead.updated", NOW - timedelta(minutes=minutes), rules(**changes))
     return profile
 
@@ -112,7 +112,7 @@ def test_only_so_many_hits_of_a_rule_are_kept_and_the_newest_dropped_one_is_show
     moments = [NOW - timedelta(minutes=n) for n in range(150)]
     for profile, order in ((one, moments), (other, moments[::-1])):
         for at in order:
-            happened = Happened(source="s", source_id="1", received_at=NOW, fields={"path": "/"})
+            happened = ExternalEvent(source="s", source_id="1", received_at=NOW, fields={"path": "/"})
             domain.learn(profile, happened, "page.viewed", at, rules())
     assert one == other
     assert len(one.hits["Prices"]) == bounds.HITS_MAX

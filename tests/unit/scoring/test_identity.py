@@ -12,27 +12,27 @@ from firsthour.runtime.clock import HandClock
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.sqlite import writer_engine
 from firsthour.runtime.storage.unit import Unit
-from schemas.events import Happened
+from schemas.events import ExternalEvent
 from services.scoring import store
-from services.scoring.identity import SHARED_MAX, Found, People, Row
+from services.scoring.identity import SHARED_MAX, IdentityRow, People, ResolvedIdentity
 from tests.unit.scoring.test_score import NOW
 
 P, Q = "+4930111111", "+4930222222"
 E1, E2 = "ann@firm.example", "bob@firm.example"
 
 
-def event(**identifiers: Any) -> Happened:
-    return Happened(source="s", source_id="1", received_at=NOW, **identifiers)
+def event(**identifiers: Any) -> ExternalEvent:
+    return ExternalEvent(source="s", source_id="1", received_at=NOW, **identifiers)
 
 
-def people(*rows: Row) -> People:
+def people(*rows: IdentityRow) -> People:
     ids = count(1)
     made = People(lambda: f"new{next(ids)}")
     made.know(rows)
     return made
 
 
-def leads(known: People, *events: Happened) -> list[str]:
+def leads(known: People, *events: ExternalEvent) -> list[str]:
     return [known.find(one, f"e{n}", n).lead for n, one in enumerate(events)]
 
 
@@ -60,30 +60,36 @@ def test_two_addresses_are_two_people_whatever_they_share_in_any_order() -> None
 
 def test_a_shared_phone_finds_the_open_lead_that_was_active_last() -> None:
     rows = [
-        Row(f"phone:{P}", "closed", E1, 9, 0),
-        Row(f"phone:{P}", "older", E2, 5, 1),
-        Row(f"phone:{P}", "newer", None, 7, 1),
+        IdentityRow(f"phone:{P}", "closed", E1, 9, 0),
+        IdentityRow(f"phone:{P}", "older", E2, 5, 1),
+        IdentityRow(f"phone:{P}", "newer", None, 7, 1),
     ]
-    assert people(*rows).find(event(phone=P), "e", 1) == Found(
+    assert people(*rows).find(event(phone=P), "e", 1) == ResolvedIdentity(
         "newer", "phone, shared by 3 people", ("closed", "older")
     )
     assert people(rows[0], rows[1]).find(event(phone=P), "e", 1).lead == "older"
 
 
 def test_everyone_known_by_any_of_several_shared_identifiers_is_named() -> None:
-    rows = [Row(f"phone:{P}", lead, None, 1, 1) for lead in ("a", "b")]
-    rows += [Row("crm_id:7", lead, None, 1, 1) for lead in ("b", "c")]
-    assert people(*rows).find(event(phone=P, crm_id="7"), "e", 1) == Found("b", "phone, shared by 2 people", ("a", "c"))
+    rows = [IdentityRow(f"phone:{P}", lead, None, 1, 1) for lead in ("a", "b")]
+    rows += [IdentityRow("crm_id:7", lead, None, 1, 1) for lead in ("b", "c")]
+    assert people(*rows).find(event(phone=P, crm_id="7"), "e", 1) == ResolvedIdentity(
+        "b", "phone, shared by 2 people", ("a", "c")
+    )
 
 
 def test_an_identifier_of_one_person_goes_before_one_that_several_share() -> None:
-    rows = [Row(f"phone:{P}", "a", E1, 1, 1), Row(f"phone:{P}", "b", E2, 2, 1), Row("crm_id:7", "a", E1, 1, 1)]
+    rows = [
+        IdentityRow(f"phone:{P}", "a", E1, 1, 1),
+        IdentityRow(f"phone:{P}", "b", E2, 2, 1),
+        IdentityRow("crm_id:7", "a", E1, 1, 1),
+    ]
     known = people(*rows)
-    assert known.find(event(phone=P, crm_id="7"), "e", 1) == Found("a")
+    assert known.find(event(phone=P, crm_id="7"), "e", 1) == ResolvedIdentity("a")
 
 
 def test_nothing_is_learned_from_a_choice_among_several() -> None:
-    known = people(Row(f"phone:{P}", "a", E1, 1, 1), Row(f"phone:{P}", "b", E2, 2, 1))
+    known = people(IdentityRow(f"phone:{P}", "a", E1, 1, 1), IdentityRow(f"phone:{P}", "b", E2, 2, 1))
     known.find(event(phone=P, crm_id="7"), "e", 1)
     assert known.changes() == ([], [], [])
 
@@ -95,7 +101,7 @@ def test_the_people_of_one_identifier_are_bounded_and_the_newest_ones_are_kept()
     kept = {lead for identity, lead in [*changes.claims, *changes.added] if identity.startswith("phone")}
     assert kept == set(found[-SHARED_MAX:])
 
-    stored = [Row(f"phone:{P}", f"l{n:02}", f"{n}@firm.example", n, 0) for n in range(SHARED_MAX)]
+    stored = [IdentityRow(f"phone:{P}", f"l{n:02}", f"{n}@firm.example", n, 0) for n in range(SHARED_MAX)]
     known = people(*stored)
     lead = known.find(event(email=E1, phone=P), "e", 99).lead
     assert known.changes().replaced == [(f"phone:{P}", lead, "l00")]
@@ -104,7 +110,7 @@ def test_the_people_of_one_identifier_are_bounded_and_the_newest_ones_are_kept()
 # --- stored --------------------------------------------------------------------------------------------------------
 
 
-def resolved(file: Path, *events: Happened) -> list[str]:
+def resolved(file: Path, *events: ExternalEvent) -> list[str]:
     """The leads of these events, each in a unit of its own."""
     engine = writer_engine(file)
     statements.metadata.create_all(engine)
@@ -124,7 +130,13 @@ def resolved(file: Path, *events: Happened) -> list[str]:
 
 def test_learned_identifiers_are_stored(tmp_path: Path) -> None:
     first = event(email=E1, phone=P, crm_id="7")
-    events: Sequence[Happened] = [first, event(crm_id="7"), event(phone=P), event(email=E2, phone=P), event(phone=Q)]
+    events: Sequence[ExternalEvent] = [
+        first,
+        event(crm_id="7"),
+        event(phone=P),
+        event(email=E2, phone=P),
+        event(phone=Q),
+    ]
     one, by_crm, by_phone, other, stranger = resolved(tmp_path / "x.db", *events)
     assert one == by_crm == by_phone
     assert len({one, other, stranger}) == 3

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from firsthour.kernel.config import Config
 from schemas.agreement import Agreement
-from schemas.events import Facts, Happened
+from schemas.events import ExternalEvent, Facts
 from schemas.sources import Sources
 from schemas.team import Team
 from services.scoring import domain
@@ -63,23 +63,27 @@ AGREEMENT: dict[str, Any] = {
 }
 
 
-def rules(**changes: Any) -> domain.Rules:
+def rules(**changes: Any) -> domain.ScoringRules:
     agreement = Agreement.model_validate({**AGREEMENT, **changes})
     config = Config(agreement, TEAM, Sources(), version=repr(sorted(changes.items())))
     return domain.rules_of(config)
 
 
 LARGE: dict[str, Any] = {"company.employees": 100}
-Said = tuple[str, datetime, Happened]
+Said = tuple[str, datetime, ExternalEvent]
 
 
 def said(type: str, days_ago: float, email: str | None = "ada@firm.example", **person: Any) -> Said:
     fields: Facts = {"form": "demo-request"} if type == "form.submitted" else {"path": "/pricing"}
     at = NOW - timedelta(days=days_ago)
-    return type, at, Happened(source="s", source_id="1", received_at=NOW, email=email, person=person, fields=fields)
+    return (
+        type,
+        at,
+        ExternalEvent(source="s", source_id="1", received_at=NOW, email=email, person=person, fields=fields),
+    )
 
 
-def learned(*events: Said, with_rules: domain.Rules | None = None) -> Profile:
+def learned(*events: Said, with_rules: domain.ScoringRules | None = None) -> Profile:
     profile = Profile()
     for type, at, happened in events:
         domain.learn(profile, happened, type, at, with_rules or rules())

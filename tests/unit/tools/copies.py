@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from firsthour.operations.verify import invariants
-from firsthour.operations.verify.invariants import Report
+from firsthour.operations.verify.invariants import VerifyReport
 from firsthour.runtime.clock import HandClock
 from firsthour.runtime.eventlog.log import log
 from firsthour.runtime.storage import statements as db
@@ -29,7 +29,7 @@ class Copy(Protocol):
     async def break_by(self, *statements: str, **values: Any) -> None:
         """Each statement with all values, in their order, for its question marks."""
 
-    async def report(self, **how: Any) -> Report: ...
+    async def report(self, **how: Any) -> VerifyReport: ...
 
     def said(self, was: str, now: str) -> str:
         """The SQL of a record's body with one text in place of another."""
@@ -58,7 +58,7 @@ class Embedded:
     async def break_by(self, *statements: str, **values: Any) -> None:
         await self._room.break_by(*statements, **values)
 
-    async def report(self, **how: Any) -> Report:
+    async def report(self, **how: Any) -> VerifyReport:
         return await self._room.report(**how)
 
     def said(self, was: str, now: str) -> str:
@@ -81,7 +81,7 @@ class PastOneMachine:
             text = "".join(f"${next(n)}" if letter == "?" else letter for letter in statement)
             await self.connection.exec_driver_sql(text, tuple(values.values()) if "?" in statement else ())
 
-    async def report(self, **how: Any) -> Report:
+    async def report(self, **how: Any) -> VerifyReport:
         return await self.connection.run_sync(lambda connection: invariants.run(connection, self.clock, **how))
 
     def said(self, was: str, now: str) -> str:

@@ -12,7 +12,7 @@ from firsthour.bootstrap import embedded
 from firsthour.bootstrap.embedded import System
 from firsthour.cli import config as cli_config
 from firsthour.operations.verify import invariants
-from firsthour.operations.verify.invariants import Finding, Report
+from firsthour.operations.verify.invariants import BrokenInvariant, VerifyReport
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HandClock
 from firsthour.runtime.config.reading import ConfigFiles
@@ -95,11 +95,11 @@ class Room:
     async def rows(self, question: str) -> list[tuple[Any, ...]]:
         return await self.system.reads(lambda c: [tuple(row) for row in c.exec_driver_sql(question)])
 
-    async def report(self, **how: Any) -> Report:
+    async def report(self, **how: Any) -> VerifyReport:
         """What verify says."""
         return await self.system.reads(lambda connection: invariants.run(connection, self.clock, **how))
 
-    async def findings(self, **how: Any) -> Mapping[str, Finding]:
+    async def findings(self, **how: Any) -> Mapping[str, BrokenInvariant]:
         """What verify says, by invariant."""
         return {one.invariant: one for one in (await self.report(**how)).findings}
 

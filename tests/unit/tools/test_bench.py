@@ -11,8 +11,8 @@ from rich.console import Console
 
 from firsthour.bench import fixtures, http, pipeline, rules, run
 from firsthour.bench.fixtures import Factory, cpu_seconds, furnish
-from firsthour.bench.http import OpenLoop, RefusedError, closed_loop
-from firsthour.bench.lines import Line, line, percentile
+from firsthour.bench.http import LoadRefusedError, OpenLoop, closed_loop
+from firsthour.bench.lines import BenchLine, line, percentile
 from firsthour.bench.recorder import Recorded, hands
 from firsthour.bench.samples import Samples
 from firsthour.bootstrap.embedded import open_clock, open_system
@@ -87,7 +87,7 @@ def _rows(file: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("reads", [True, False])
 def test_the_bare_loop_leaves_the_same_rows_as_the_product(tmp_path: Path, *, reads: bool) -> None:
-    work = pipeline.Bench(FACTORY, tmp_path, 1_000)
+    work = pipeline.PipelineBench(FACTORY, tmp_path, 1_000)
     work.prepare()
     work.real()
     real, share = _rows(tmp_path / "work" / pipeline.FILE), work.assigned_share()
@@ -145,18 +145,18 @@ def test_pages_are_counted_from_the_scheduled_time_and_none_is_missing(tmp_path:
 def test_a_server_that_refuses_is_not_measured(tmp_path: Path) -> None:
     wrong = fixtures.request("/v1/events", b"{}", {"Authorization": "Bearer nobody"})
     with http.serving(FACTORY, furnish(tmp_path), ("gateway",)) as there:
-        with pytest.raises(RefusedError, match="401"):
+        with pytest.raises(LoadRefusedError, match="401"):
             asyncio.run(closed_loop(there.port, [wrong]))
         load = OpenLoop([wrong], [HostClock().monotonic()])
-        with pytest.raises(RefusedError, match="401"):
+        with pytest.raises(LoadRefusedError, match="401"):
             asyncio.run(load.send(there.port))
 
 
 # --- the whole ----------------------------------------------------------------------------------------------------
 
 
-def _result(ok: bool | None) -> run.Result:
-    return run.Result("1", "3.11", "here", [Line("speed", 2.0, "ms", 1.0, ok, (1.0, 3.0), "a note")], cores=2)
+def _result(ok: bool | None) -> run.BenchResult:
+    return run.BenchResult("1", "3.11", "here", [BenchLine("speed", 2.0, "ms", 1.0, ok, (1.0, 3.0), "a note")], cores=2)
 
 
 @pytest.mark.parametrize(("ok", "word"), [(True, "reached"), (False, "missed")])
@@ -183,7 +183,7 @@ def _two(factory: Factory, *, full: bool) -> list[run.Measurement]:
     return [*_one_that_misses(factory, full=full), run.Measurement("Another", 0.1, _nothing)]
 
 
-def _nothing(home: Path) -> list[Line]:
+def _nothing(home: Path) -> list[BenchLine]:
     return []
 
 
@@ -191,5 +191,5 @@ def _one_that_misses(factory: Factory, *, full: bool) -> list[run.Measurement]:
     return [run.Measurement("Missing", 0.1, _missed)]
 
 
-def _missed(home: Path) -> list[Line]:
+def _missed(home: Path) -> list[BenchLine]:
     return [line("x", [2.0], "ms", goal=1.0)]

@@ -16,12 +16,12 @@ from firsthour.bootstrap.embedded import System, open_clock, open_system
 from firsthour.demo import config as demo_config
 from firsthour.demo import people, run
 from firsthour.demo.screen import table_of
-from firsthour.demo.story import Story, Tally
+from firsthour.demo.story import DemoStory, Tally
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.http.client import ASGITransport, AsyncClient
 from firsthour.runtime.settings import load
-from schemas.events import LeadAssigned, LeadQualified, LeadRecycled, Score, TouchRecorded, Trigger
+from schemas.events import LeadAssigned, LeadQualified, LeadRecycled, Score, TouchApplied, Trigger
 from services.notifier.channels.inbox import InboxChannel
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -129,8 +129,8 @@ def test_the_same_seed_makes_the_same_people_and_all_of_them_are_made_up() -> No
     assert all(visitor.email.endswith(".example") for visitor in first)
 
 
-def _story() -> Story:
-    return Story({"ana": "Ana Ruiz", "bo": "Bo Lind"}, lambda at, style, words: None)
+def _story() -> DemoStory:
+    return DemoStory({"ana": "Ana Ruiz", "bo": "Bo Lind"}, lambda at, style, words: None)
 
 
 def _routed(status: str, epoch: int = 1) -> dict[str, object]:
@@ -150,7 +150,7 @@ def test_a_touch_counts_as_in_time_up_to_the_end_of_the_hour(after: int, expecte
     story, touched_at = _story(), NINE + timedelta(minutes=after)
     story.hear(_qualified())
     given = {"channel": "phone", "answered": True, "touched_at": touched_at, "rep": "ana"}
-    story.hear(TouchRecorded(**_routed("working"), **given))  # type: ignore[arg-type]  # keywords in two dicts
+    story.hear(TouchApplied(**_routed("working"), **given))  # type: ignore[arg-type]  # keywords in two dicts
     tally = story.tally(NINE + timedelta(hours=3))
     assert (tally.touched, tally.missed, tally.waiting) == expected
 

@@ -11,12 +11,12 @@ import pytest
 
 from firsthour.cli import config
 from firsthour.operations.doctor import checks, distributed_checks
-from firsthour.operations.doctor.finding import Found
+from firsthour.operations.doctor.finding import Finding
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HandClock, HostClock
 from firsthour.runtime.eventlog.log import log
 from firsthour.runtime.storage.migrate import migrate
-from firsthour.runtime.storage.reader import SqliteReads
+from firsthour.runtime.storage.reader import SqliteReader
 from firsthour.runtime.storage.sqlite import reader_engine, writer_engine
 from tests.fakes.smtp import FakeSmtp
 
@@ -34,10 +34,10 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def look(place: Path, **more: Any) -> Mapping[str, Found]:
+async def look(place: Path, **more: Any) -> Mapping[str, Finding]:
     """What is found, by what was looked at (the worst, where there are several)."""
     known = settings.load(config_dir=place / "config", data_dir=place / "data", **more)
-    reads = SqliteReads(reader_engine(place / "data" / "firsthour.db"))
+    reads = SqliteReader(reader_engine(place / "data" / "firsthour.db"))
     try:
         found = await checks.examine(known, HostClock(), reads)
     finally:
@@ -166,7 +166,7 @@ def test_a_directory_that_cannot_be_used_is_told(tmp_path: Path, monkeypatch: py
 async def test_an_impossible_year_is_told(place: Path) -> None:
     clock = HandClock()
     clock.advance(days=-3650)
-    reads = SqliteReads(reader_engine(place / "data" / "firsthour.db"))
+    reads = SqliteReader(reader_engine(place / "data" / "firsthour.db"))
     found = await reads(lambda connection: checks.database(connection, clock))
     reads.close()
     assert [one.verdict for one in found if one.what == "clock"] == ["wrong"]

@@ -9,11 +9,11 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from deploy.local.postgres import Server
+from deploy.local.postgres import PostgresServer
 from firsthour.runtime.clock import HandClock
 from firsthour.runtime.eventlog.log import partition_of
 from schemas.envelope import decode, encode, event_of
-from schemas.events import Event, LeadAssigned, LeadQualified, LeadRecycled, Routed
+from schemas.events import Event, LeadAssigned, LeadEvent, LeadQualified, LeadRecycled
 from tests.unit.tools.copies import PARTITIONS, Copy, Embedded, PastOneMachine, broken, fill, lead_id
 from tests.unit.tools.room import Room
 from tests.unit.tools.worlds import live
@@ -44,7 +44,7 @@ class Filled:
 
 
 @pytest.fixture(scope="module")
-def filled(postgres: Server) -> Iterator[Filled]:
+def filled(postgres: PostgresServer) -> Iterator[Filled]:
     postgres.drop(DATABASE)
     yield Filled(postgres.create(DATABASE))
     postgres.drop(DATABASE)
@@ -424,7 +424,7 @@ async def told(copy: Copy, type: str) -> Event:
     return event_of(decode(bytes(body)))
 
 
-async def tell(copy: Copy, event: Routed, position: int) -> None:
+async def tell(copy: Copy, event: LeadEvent, position: int) -> None:
     body = encode(event, id=f"told-{position}", source="urn:firsthour:router", time=event.at, key=event.lead_id)
     await copy.break_by(
         "INSERT INTO reporting_history (id, topic, type, lead_id, at, heard_at, position, body) "

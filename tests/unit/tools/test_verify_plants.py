@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 import firsthour.bootstrap.embedded  # noqa: F401  # all tables
-from deploy.local.postgres import Server
+from deploy.local.postgres import PostgresServer
 from firsthour.operations.doctor.checks import DATABASE
 from firsthour.operations.verify import invariants
 from firsthour.runtime.clock import HandClock
@@ -109,7 +109,7 @@ class Filled:
 
 
 @pytest.fixture(scope="module")
-def filled(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
+def filled(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
     name = "verify_plants"
     postgres.drop(name)
     yield Filled(tmp_path_factory.mktemp("plants"), postgres.create(name))
