@@ -216,7 +216,7 @@ class LeadEvent(Event, frozen=True, kw_only=True, gc=False):
 class LeadStatusChanged(LeadEvent, frozen=True, kw_only=True, gc=False):
     """A status changed along a transition that no other record names (disqualified, won, consent given again ...)."""
 
-    TYPE: ClassVar[str] = "lead.moved"
+    TYPE: ClassVar[str] = "lead.status_changed"
 
     reason: str | None = None
 
@@ -271,7 +271,7 @@ class LeadAssigned(LeadEvent, frozen=True, kw_only=True, gc=False):
     assigned_at: datetime
     reassignments: int = 0  # how often a missed clock changed the owner since the submit
     touched_at: datetime | None = None  # someone was in touch since the submit: no clock
-    rep_version: int = 0  # of the owner's availability (`rep.changed`), as known when the owner was chosen
+    rep_version: int = 0  # of the owner's availability (`rep.availability_changed`), as known when the owner was chosen
     pool: str | None = None
     rule: str | None = None
     reason: str | None = None  # of an assignment by hand
@@ -333,7 +333,7 @@ class LeadOptedOut(LeadEvent, frozen=True, kw_only=True, gc=False):
 class ActionResolved(Event, frozen=True, kw_only=True, gc=False):
     """What the router made of an action asked for on `actions`: one already in effect is applied."""
 
-    TYPE: ClassVar[str] = "action.answered"
+    TYPE: ClassVar[str] = "action.resolved"
     TOPIC: ClassVar[str] = topics.ROUTES
 
     lead_id: str
@@ -348,7 +348,7 @@ class ActionResolved(Event, frozen=True, kw_only=True, gc=False):
 class RepAvailabilityChanged(Event, frozen=True, kw_only=True, gc=False):
     """A rep became available, away or deactivated; keyed by the rep."""
 
-    TYPE: ClassVar[str] = "rep.changed"
+    TYPE: ClassVar[str] = "rep.availability_changed"
     TOPIC: ClassVar[str] = topics.ROUTES
 
     rep: str
@@ -430,7 +430,7 @@ class PromiseMissed(Event, frozen=True, kw_only=True, gc=False):
 class ActionRequested(Event, frozen=True, kw_only=True, gc=False):
     """Somebody pressed a button, or a rung fired: the router applies it if epoch and state still fit."""
 
-    TYPE: ClassVar[str] = "action.asked"
+    TYPE: ClassVar[str] = "action.requested"
     TOPIC: ClassVar[str] = topics.ACTIONS
 
     action_id: str

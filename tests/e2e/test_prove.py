@@ -97,7 +97,7 @@ class Story:
         self.route("lead.released", 80.5, "assigned", "qualified", 1, rep="rep1", kind="reassign")
         self.assign("rep2", 80.5, 2)
         self.say(
-            "routes", 80.5, "a1", "action.answered", "L", action_id="L:1:3", epoch=1, at=moment(80.5), outcome="applied"
+            "routes", 80.5, "a1", "action.resolved", "L", action_id="L:1:3", epoch=1, at=moment(80.5), outcome="applied"
         )
         self.page("rep2", 2, 0, 80.6)
         self.acknowledge("touch-1", 85.0)
@@ -132,7 +132,9 @@ class Story:
         self.route("lead.assigned", at, "qualified", "assigned", epoch, **told)
 
     def ask(self, at: float, id: str, epoch: int) -> None:
-        self.say("actions", at, id, "action.asked", "L", action_id=id, action="reassign", epoch=epoch, at=moment(at))
+        self.say(
+            "actions", at, id, "action.requested", "L", action_id=id, action="reassign", epoch=epoch, at=moment(at)
+        )
 
     def page(self, rep: str, epoch: int, rung: int, at: float, *, answered: bool = True) -> None:
         id = page_id("L", epoch, rung, rep)

@@ -53,7 +53,7 @@ async def test_the_timeline_tells_the_leads_life_in_order(world: World, profile:
         ["page.sent"],
         ["page.sent"],
         [
-            *("action.asked", "lead.released", "lead.assigned", "action.answered", "page.sent"),
+            *("action.requested", "lead.released", "lead.assigned", "action.resolved", "page.sent"),
             *("lead.accepted", "touch.applied", "promise.kept"),
         ],
         ["lead.recycled", "lead.scored"],

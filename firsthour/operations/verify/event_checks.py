@@ -144,7 +144,9 @@ def _cause(body: bytes) -> str | None:
 
 # --- what was said of reps -------------------------------------------------------------------------------------------
 
-_SAID_OF_REPS: Final = "SELECT position, body FROM reporting_history WHERE topic = 'routes' AND type = 'rep.changed'"
+_SAID_OF_REPS: Final = (
+    "SELECT position, body FROM reporting_history WHERE topic = 'routes' AND type = 'rep.availability_changed'"
+)
 _ROUTER_SAYS: Final = "SELECT rep, said, version FROM router_reps ORDER BY rep"
 _NOTIFIER_KNOWS: Final = "SELECT rep, state, version FROM notifier_reps ORDER BY rep"
 

@@ -436,7 +436,7 @@ def objection(
 
 
 def _outdated(standing: Availability, page: Page, clock: ResponseClock) -> bool:
-    """Whether the router knew better when it chose the owner: its `rep.changed` is still to be read."""
+    """Whether the router knew better when it chose the owner: its `rep.availability_changed` is still to be read."""
     return page.person == clock.rep and standing.version < clock.rep_version
 
 

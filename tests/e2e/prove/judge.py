@@ -102,7 +102,7 @@ def _causes(lead: str, record: Record) -> Iterator[tuple[str, ...]]:
         yield "touch at", data["touched_at"], "of lead", lead
     elif record.type == "lead.qualified":
         yield "hand-over by", data["trigger"]["event_id"]
-    elif record.type == "action.answered":
+    elif record.type == "action.resolved":
         yield "answer to action", data["action_id"]
     elif record.type in ("lead.accepted", "lead.released"):
         yield record.type, "of lead", lead, "epoch", str(data["epoch"])
@@ -209,7 +209,7 @@ def _epochs_rise(history: History) -> Iterator[Finding]:
 def actions(history: History) -> Iterator[Finding]:
     """Everything asked on `actions` has its answer; what was acknowledged over HTTP took effect, once."""
     answered = {
-        r.data["action_id"] for records in history.routes.values() for r in records if r.type == "action.answered"
+        r.data["action_id"] for records in history.routes.values() for r in records if r.type == "action.resolved"
     }
     for record in history.said("actions"):
         if record.data["action_id"] not in answered:

@@ -104,7 +104,7 @@ def _excused(history: History, due: float, ended: float | None) -> bool:
 
 
 def _ends(record: Record, assigned: Record) -> bool:
-    if record.type == "action.answered":
+    if record.type == "action.resolved":
         return False
     if record.type == "touch.applied":
         return record.moment("touched_at") >= assigned.moment("submit_at")

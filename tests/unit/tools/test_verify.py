@@ -233,7 +233,7 @@ async def test_i3_an_owner_without_the_assignment_is_named(busy: Copy) -> None:
 async def test_i3_the_availability_said_last_may_have_been_heard_from_a_dead_letter(room: Room) -> None:
     await room.available("noor", False)
     await room.available("noor", True)
-    said_last = "(SELECT max(position) FROM reporting_history WHERE type = 'rep.changed')"
+    said_last = "(SELECT max(position) FROM reporting_history WHERE type = 'rep.availability_changed')"
     await room.break_by(f"UPDATE reporting_history SET position = 0 WHERE position = {said_last}")
     assert await room.broken() == {}
     await room.break_by("UPDATE router_reps SET said = 'away' WHERE rep = 'noor'")
