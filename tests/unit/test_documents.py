@@ -76,7 +76,6 @@ def test_every_make_target_a_document_names_exists(command: str) -> None:
     assert set(named) <= set(targets)
 
 
-@pytest.mark.skipif(not (ROOT / "services" / "__main__.py").exists(), reason="there is no command line yet")
 @pytest.mark.parametrize("command", told("firsthour"))
 def test_every_command_a_document_names_exists_with_its_options(command: str) -> None:
     program = [sys.executable, "-m", "firsthour", *shlex.split(command)[1:]]

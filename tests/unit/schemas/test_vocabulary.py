@@ -104,7 +104,7 @@ def test_an_event_comes_back_as_it_was_said(happened: ExternalEvent) -> None:
     found = envelope.decode(body)
     assert (found.id, found.type, found.time, found.partitionkey) == ("1", "form.submitted", NOW, happened.key)
     assert envelope.event_of(found) == happened
-    shape = {"$ref": "#/$defs/Happened", "$defs": EVENTS["$defs"]}
+    shape = {"$ref": "#/$defs/ExternalEvent", "$defs": EVENTS["$defs"]}
     jsonschema.validate(json.loads(body)["data"], shape)
 
 
