@@ -93,8 +93,8 @@ REMOVALS = (
         "I4",
         "a clock for a lead that waits",
         "services/notifier/domain/clock.py",
-        "    return Step(_unowned(base, max(event.epoch, old)), cancels=cancels)",
-        "    return Step(None, cancels=cancels)",
+        "    return ClockStep(_unowned(base, max(event.epoch, old)), cancels=cancels)",
+        "    return ClockStep(None, cancels=cancels)",
         ("tests/contract/test_invariants.py", "tests/contract", "tests/unit/notifier"),
     ),
     Removal(
