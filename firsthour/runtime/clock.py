@@ -1,12 +1,12 @@
 """The only clocks, and the only source of fresh ids.
 
-*Business time* is what `--speed` scales and tests move by hand; everything the agreement speaks of happens in it.
+*Business time* is the time of the agreement; `--speed` scales it.
 *Real time* is for signatures, leases, timeouts and retries. Both are timezone-aware UTC.
 """
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -57,30 +57,6 @@ class HostClock:
 
     def real_seconds(self, business: timedelta) -> float:
         return business.total_seconds() / self.speed
-
-
-@dataclass
-class HandClock:
-    """A clock moved by hand, for tests. Business and real time move together unless told otherwise."""
-
-    now: datetime = field(default_factory=lambda: datetime(2026, 12, 1, 9, 0, tzinfo=UTC))
-    drift: timedelta = timedelta(0)  # business minus real
-
-    def real(self) -> datetime:
-        return self.now
-
-    def business(self) -> datetime:
-        return self.now + self.drift
-
-    def monotonic(self) -> float:
-        return (self.now - EPOCH).total_seconds()
-
-    def real_seconds(self, business: timedelta) -> float:
-        return business.total_seconds()
-
-    def advance(self, **by: float) -> None:
-        """Move both by a timedelta: `advance(minutes=10)`."""
-        self.now += timedelta(**by)
 
 
 class SharedClock:

@@ -19,7 +19,6 @@ from firsthour.runtime.config.yaml_source import printable
 
 T = TypeVar("T")
 
-DONE: Final = 0
 NO: Final = 1
 BAD_INPUT: Final = 2
 WIDE: Final = 250

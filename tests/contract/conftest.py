@@ -14,7 +14,6 @@ from sqlalchemy.engine import Connection
 
 from firsthour.bootstrap.embedded import keep_running
 from firsthour.kernel.config import Config
-from firsthour.runtime.clock import HandClock
 from firsthour.runtime.connectivity import connection_options  # their tables
 from firsthour.runtime.eventlog import log
 from firsthour.runtime.eventlog.kafka import KafkaLog, KafkaProducer
@@ -30,6 +29,7 @@ from firsthour.runtime.storage.sqlite import SqliteUnits, reader_engine, writer_
 from firsthour.runtime.storage.unit import Unit, Units
 from schemas import topics
 from schemas.events import LeadTouched
+from tests.hand_clock import HandClock
 from tests.places import Installed, Places
 
 NO_CONFIG = cast(Config, SimpleNamespace(version="none"))

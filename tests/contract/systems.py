@@ -13,11 +13,11 @@ from firsthour.bootstrap import embedded
 from firsthour.bootstrap.distributed import Distributed
 from firsthour.bootstrap.embedded import System
 from firsthour.runtime import package_files, settings
-from firsthour.runtime.clock import HandClock
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.http.client import ASGITransport, AsyncClient, Response
 from services.notifier.channels.base import Message
 from services.notifier.channels.inbox import InboxChannel
+from tests.hand_clock import HandClock
 from tests.moved import EVERYTHING, open_moved
 from tests.places import Installed, Places
 

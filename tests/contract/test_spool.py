@@ -17,13 +17,13 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
 from firsthour.cli import spool as cli_spool
-from firsthour.runtime.clock import HandClock
 from firsthour.runtime.eventlog.durable_append import AGE_MAX, BrokerError, DurableAppend, Producer, hand_over
 from firsthour.runtime.eventlog.log import Row
 from firsthour.runtime.eventlog.spool import FILE, HEAD_BYTES, Spool
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage.sqlite import hold
 from firsthour.runtime.storage.unit import StorageError
+from tests.hand_clock import HandClock
 from tests.unit.runtime.test_intake import Broker, row
 
 ROOT = Path(__file__).resolve().parents[2]

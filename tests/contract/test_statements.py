@@ -22,13 +22,13 @@ import services
 from deploy.local.postgres import PostgresServer
 from firsthour.kernel.config import Config
 from firsthour.kernel.time_units import moment
-from firsthour.runtime.clock import HandClock
 from firsthour.runtime.eventlog import outbox, publisher
 from firsthour.runtime.eventlog.outbox import OutboxRow
 from firsthour.runtime.http import auth, idempotency
 from firsthour.runtime.storage import statements as db
 from firsthour.runtime.storage.migrate import is_current, migrate
 from firsthour.runtime.storage.unit import Unit
+from tests.hand_clock import HandClock
 
 T = TypeVar("T")
 Run = Callable[[Callable[[Connection], T]], T]
@@ -227,7 +227,7 @@ things = sa.Table(
     sa.Column("id", db.Integer, primary_key=True, autoincrement=True),
     sa.Column("key", db.Text, nullable=False, unique=True),
     sa.Column("n", db.Integer),
-    sa.Column("share", db.Real),
+    sa.Column("share", sa.Double),
     sa.Column("body", db.Bytes),
 )
 _COLUMNS = [c for c in things.columns if c.name != "id"]

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from firsthour.runtime.clock import HandClock
 from firsthour.runtime.eventlog import kafka_admin
 from firsthour.runtime.eventlog.log import partition_of
 from firsthour.runtime.http.client import AsyncClient, Response
@@ -18,6 +17,7 @@ from schemas import topics
 from schemas.events import LeadEvent
 from services.notifier.channels.inbox import InboxChannel
 from tests.contract.systems import ADMIN, client_of
+from tests.hand_clock import HandClock
 from tests.moved import Moved, open_moved
 from tests.places import Installed, Places
 from tests.story import snippets

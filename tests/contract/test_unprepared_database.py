@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from deploy.local.postgres import PostgresServer
 from firsthour.runtime import settings
-from firsthour.runtime.clock import HandClock
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.connectivity import postgres as database_look
 from firsthour.runtime.storage import statements
@@ -20,6 +19,7 @@ from firsthour.runtime.storage.sqlite import writer_engine
 from firsthour.runtime.storage.unit import StorageError
 from tests.contract.conftest import NO_CONFIG
 from tests.e2e.processes import ROOT, environment
+from tests.hand_clock import HandClock
 from tests.places import do
 
 COMMANDS = [

@@ -15,7 +15,6 @@ from firsthour.bootstrap.distributed import Distributed, open_distributed
 from firsthour.bootstrap.embedded import run_all
 from firsthour.operations import drain
 from firsthour.runtime import package_files, settings
-from firsthour.runtime.clock import HandClock
 from firsthour.runtime.config.reading import NAMES, load
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.eventlog import kafka_admin
@@ -27,6 +26,7 @@ from firsthour.runtime.storage.migrate import migrate
 from firsthour.runtime.storage.postgres import ConnectionPool, PostgresUnits, open_engine
 from firsthour.runtime.storage.unit import Unit
 from services.notifier.channels.inbox import InboxChannel
+from tests.hand_clock import HandClock
 from tests.places import do
 
 ADMIN = "a-key-of-forty-characters-for-the-tests-x"

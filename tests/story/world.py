@@ -21,7 +21,6 @@ from firsthour.bootstrap.embedded import System
 from firsthour.kernel.time_units import micros, moment
 from firsthour.operations.verify import invariants
 from firsthour.runtime import settings
-from firsthour.runtime.clock import HandClock
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.eventlog import kafka_admin
 from firsthour.runtime.eventlog.log import Row
@@ -35,6 +34,7 @@ from services.notifier.channels.inbox import InboxChannel
 from services.notifier.channels.slack import SlackChannel
 from tests.fakes.slack import FakeSlack
 from tests.fakes.smtp import FakeSmtp
+from tests.hand_clock import HandClock
 from tests.moved import Moved, apply, open_moved
 from tests.places import Installed, Places, do
 from tests.story import snippets

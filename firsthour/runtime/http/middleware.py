@@ -29,7 +29,6 @@ DRAIN_BYTES_MAX: Final = 16 * 1024 * 1024
 
 _REQUEST_ID: Final = "firsthour.request_id"
 _SANE = re.compile(rb"[A-Za-z0-9_-]{8,64}")
-_TEMPLATE = "firsthour.route"
 _DIGITS = re.compile(rb"[0-9]{1,19}")
 _HTML_POLICY: Final = b"default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 _OTHER_POLICY: Final = b"default-src 'none'; frame-ancestors 'none'"
@@ -53,11 +52,6 @@ def request_id_of(scope: Scope) -> str:
         given = header(scope, b"x-request-id") or b""
         found = scope[_REQUEST_ID] = given.decode() if _SANE.fullmatch(given) else new_id()
     return str(found)
-
-
-def label(scope: Scope, route: str) -> None:
-    """Count this request under `route` (a template), where no route of the framework's answers."""
-    scope[_TEMPLATE] = route
 
 
 # --- reading -----------------------------------------------------------------------------------------------------
@@ -215,33 +209,6 @@ def _without_nul(scope: Scope) -> None:
         scope["query_string"] = query.replace(b"%00", b"%EF%BF%BD")
 
 
-async def answer(
-    scope: Scope,
-    receive: Receive,
-    send: Send,
-    work: Callable[[Scope, bytes], Awaitable[Reply]],
-    *,
-    route: str,
-    telemetry: Telemetry,
-    clock: Clock,
-    limit: int = BODY_LIMIT,
-) -> None:
-    """A request answered in front of the framework, with all that the rim does: `work` gets the body and gives the reply.
-
-    `route` is the template it is counted under. What `work` raises becomes a problem, as anywhere else.
-    """
-    start = clock.monotonic()
-    try:
-        status, headers, body = await work(scope, await checked_body(scope, receive, limit) or b"")
-    except Exception as error:  # noqa: BLE001  # the last place where it can become an answer
-        label(scope, route)
-        status, headers, body = _told(scope, error)
-    raw = _finished(_raw(headers, body), request_id_of(scope))
-    await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})
-    telemetry.answered(scope["method"], route, status, clock.monotonic() - start)
-
-
 def _told(scope: Scope, error: Exception) -> Reply:
     """The problem that an error is to those outside; what is our fault is logged."""
     problem = as_problem(error)
@@ -263,7 +230,4 @@ def as_problem(error: Exception) -> Problem:
 
 def _route(scope: Scope) -> str:
     """The template that answered; never the path as sent, of which there is no end."""
-    named = scope.get(_TEMPLATE)
-    if named is None:
-        named = getattr(scope.get("route"), "path", None)
-    return str(named or "unmatched")
+    return str(getattr(scope.get("route"), "path", None) or "unmatched")

@@ -76,10 +76,6 @@ class Telemetry:
         found[0].inc()
         found[1].observe(seconds)
 
-    def accepted(self, source: str, events: int = 1) -> None:
-        """Outside events were durably kept. `source` as `sources.yaml` names it, or the key's name."""
-        self.events_accepted.labels(source).inc(events)
-
     def unit(self, consumer: str, seconds: float, events: int) -> None:
         """A unit of `events` events committed."""
         self.units_seconds.labels(consumer).observe(seconds)

@@ -24,7 +24,6 @@ metadata = sa.MetaData()
 
 Text = sa.Text
 Integer = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite: only INTEGER is the row id
-Real = sa.Double
 Bytes = sa.LargeBinary
 
 LOOK_UP: Final[Mapping[str, str]] = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}

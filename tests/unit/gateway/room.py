@@ -15,7 +15,6 @@ import msgspec
 import sqlalchemy as sa
 
 from firsthour.kernel.config import Config
-from firsthour.runtime.clock import HandClock
 from firsthour.runtime.config.reading import ConfigFiles, load
 from firsthour.runtime.eventlog import dead_letters
 from firsthour.runtime.eventlog.log import EventLog, Row
@@ -30,6 +29,7 @@ from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from schemas.envelope import decode, event_of
 from schemas.events import ExternalEvent
 from services.gateway.app import Gateway
+from tests.hand_clock import HandClock
 from tests.letters import waiting as letters_waiting
 
 T = TypeVar("T")

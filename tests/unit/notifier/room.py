@@ -15,7 +15,7 @@ import msgspec
 import sqlalchemy as sa
 
 from firsthour.kernel.config import Config
-from firsthour.runtime.clock import HandClock, new_id
+from firsthour.runtime.clock import new_id
 from firsthour.runtime.eventlog.log import Record, Row
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.service import Resources
@@ -46,6 +46,7 @@ from services.notifier.channels.base import Message, Outcome, Sent
 from services.notifier.claims import NotifierContext
 from services.notifier.delivery import Delivery
 from services.notifier.handlers import fire_due, hear_routes
+from tests.hand_clock import HandClock
 
 T = TypeVar("T")
 NINE = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)

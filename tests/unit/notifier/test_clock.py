@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firsthour.runtime.clock import HandClock
 from schemas.events import ActionRequested, LeadEvent, PageSent, PromiseKept, PromiseMissed
 from services.notifier.channels.base import GiveUp, TryAgain
 from services.notifier.domain.clock import ResponseClock, Terms, fire, hear, settled
+from tests.hand_clock import HandClock
 from tests.unit.notifier.room import CONFIG, NINE, Room, Says, with_ladder
 
 

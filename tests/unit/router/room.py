@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from firsthour.kernel.config import Config
-from firsthour.runtime.clock import HandClock, new_id
+from firsthour.runtime.clock import new_id
 from firsthour.runtime.eventlog.log import Record
 from firsthour.runtime.http.auth import Principal
 from firsthour.runtime.storage import statements
@@ -36,6 +36,7 @@ from schemas.team import Team
 from services.router import commands, store
 from services.router.handlers import hear_actions, hear_leads
 from services.router.ticks import ServeQueue, WatchTeam
+from tests.hand_clock import HandClock
 
 E = TypeVar("E", bound=Event)
 T = TypeVar("T")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import Connection
 
-from firsthour.runtime.clock import HandClock
 from firsthour.runtime.http.auth import Key, Keys, digest
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.http.throttle import ADDRESSES_MAX, ATTEMPTS_MAX, WINDOW_SECONDS, Throttle, network
+from tests.hand_clock import HandClock
 
 
 class Slow:

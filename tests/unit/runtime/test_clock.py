@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firsthour.kernel.time_units import EPOCH, micros, moment
-from firsthour.runtime.clock import HandClock, HostClock, new_id
+from firsthour.runtime.clock import HostClock, new_id
+from tests.hand_clock import HandClock
 
 
 @given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(9999, 1, 1), timezones=st.just(UTC)))

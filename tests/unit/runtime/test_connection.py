@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from firsthour.runtime.clock import HandClock
 from firsthour.runtime.http import middleware
 from firsthour.runtime.http.connection import Limits
 from firsthour.runtime.http.server import StopSignal, listen, port_of, serve
 from firsthour.runtime.observability.metrics import Telemetry
+from tests.hand_clock import HandClock
 
 LIMITS = Limits()
 SHORT = replace(LIMITS, head_seconds=1.0, linger_seconds=0.1)

@@ -12,7 +12,7 @@ things = sa.Table(
     sa.MetaData(),
     sa.Column("id", statements.Integer, primary_key=True, autoincrement=True),
     sa.Column("key", statements.Text, nullable=False, unique=True),
-    sa.Column("share", statements.Real),
+    sa.Column("share", sa.Double),
     sa.Column("body", statements.Bytes),
 )
 EVERY: dict[str, sa.BindParameter[object]] = {c.name: sa.bindparam(c.name) for c in things.columns if c.name != "id"}

@@ -12,13 +12,13 @@ from sqlalchemy.engine import Connection
 from structlog.testing import capture_logs
 
 from firsthour.bootstrap.distributed import CachedKeys, StartupGate
-from firsthour.runtime.clock import HandClock
 from firsthour.runtime.http.auth import Key, Keys, digest
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.http.server import PortTakenError, listen, port_of
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.observability.metrics_port import answering, listening
 from firsthour.runtime.storage.unit import StorageError, Units
+from tests.hand_clock import HandClock
 
 ADMIN = "a" * 40
 REASONS = ("10.0.0.7:5432 refuses the user firsthour", "kafka:9092 does not answer")
@@ -62,7 +62,7 @@ async def test_metrics_have_a_port_of_their_own_that_answers_nothing_else() -> N
     with listen("127.0.0.1", 0) as free:
         port = port_of(free)
     telemetry = Telemetry()
-    telemetry.accepted("website")
+    telemetry.events_accepted.labels("website").inc()
     with listen("127.0.0.1", 0) as front, listening("127.0.0.1", port, front) as bound:
         with (
             pytest.raises(PortTakenError, match="FIRSTHOUR_METRICS_PORT"),

@@ -16,7 +16,6 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firsthour.runtime.clock import HandClock
 from firsthour.runtime.http import middleware, throttle
 from firsthour.runtime.http.app import Readiness, create_app
 from firsthour.runtime.http.auth import Keys
@@ -25,6 +24,7 @@ from firsthour.runtime.observability import logging
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.storage.unit import StorageError
 from schemas.http import AssignBody, Listing, Moment, ProblemResponse, ReasonBody, RequestModel, TouchBody
+from tests.hand_clock import HandClock
 
 CANARY = "Kanarienvogel"
 ADMIN = "a" * 40
@@ -482,44 +482,3 @@ def test_text_from_outside_can_be_stored_anywhere() -> None:
 
 def test_a_list_ends_with_null() -> None:
     assert Listing[int](items=[1]).model_dump() == {"items": [1], "next": None}
-
-
-# --- in front of the framework ---------------------------------------------------------------------------------
-
-
-def fast(site: Site) -> Callable[..., Any]:
-    """The site's application with a road of its own for `/fast/...`."""
-
-    async def work(scope: Any, body: bytes) -> middleware.Reply:
-        if body == b"bug":
-            raise ValueError(CANARY)
-        if body == b"refuse":
-            raise Problem(422, "Not an event", "Send one.")
-        return 202, {"Content-Type": "application/json", "X-Odd": "\u20ac"}, b"{}"
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["path"].startswith("/fast/"):
-            await middleware.answer(
-                scope, receive, send, work, route="/fast/{x}", telemetry=site.telemetry, clock=HandClock(), limit=LIMIT
-            )
-        else:
-            await site.app(scope, receive, send)
-
-    return app
-
-
-async def test_a_fast_road_has_the_same_rim(site: Site) -> None:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(fast(site)), base_url="http://site") as client:
-        good = await client.post("/fast/a", content=b"{}", headers={"x-request-id": "abcdefgh"})
-        assert (good.status_code, good.headers["x-request-id"], good.json()) == (202, "abcdefgh", {})
-        assert good.headers["x-content-type-options"] == "nosniff"
-        assert good.headers["cache-control"] == "no-store"
-        problem(await client.post("/fast/b", content=b"bug"), 500)
-        problem(await client.post("/fast/c", content=b"refuse"), 422)
-        problem(await client.post("/fast/d", content=b"x" * (LIMIT + 1)), 413)
-        assert (await client.get("/healthz")).status_code == 200
-    said = site.telemetry.text().decode()
-    for status in (202, 500, 422, 413):
-        assert f'route="/fast/{{x}}",status="{status}"}} 1.0' in said
-    assert json.loads(site.log.getvalue())["route"] == "/fast/{x}"
-    assert CANARY not in site.log.getvalue()

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from fastapi import Depends, FastAPI, Response
 
 from firsthour.kernel.config import Config
-from firsthour.runtime.clock import HandClock
 from firsthour.runtime.eventlog.log import Row
 from firsthour.runtime.http import auth, idempotency
 from firsthour.runtime.http.app import Readiness, create_app
@@ -19,6 +18,7 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Lane, Unit
+from tests.hand_clock import HandClock
 
 T = TypeVar("T")
 

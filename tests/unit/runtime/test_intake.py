@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from firsthour.runtime.clock import HandClock
 from firsthour.runtime.eventlog.durable_append import SEND_SECONDS, BrokerError, DurableAppend, RecordRefusedError
 from firsthour.runtime.eventlog.log import Row
 from firsthour.runtime.eventlog.spool import HEAD_ROWS, Spool
 from firsthour.runtime.storage.unit import StorageError
+from tests.hand_clock import HandClock
 
 ROOMY = 64 * 1024 * 1024
 NARROW = 24 * 4096

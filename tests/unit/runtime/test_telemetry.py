@@ -242,7 +242,7 @@ def test_no_field_outside_the_list_leaves_a_trace(fields: dict[str, str]) -> Non
 def test_every_metric_shows_what_was_told() -> None:
     telemetry = Telemetry()
     telemetry.answered("GET", "/v1/leads/{id}", 200, 0.003)
-    telemetry.accepted("website", 2)
+    telemetry.events_accepted.labels("website").inc(2)
     telemetry.unit("scoring", 0.01, 40)
     telemetry.lag("router", "leads", 7)
     telemetry.dead_letter("router")

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firsthour.operations import schema_export
-from firsthour.runtime.clock import HandClock
 from schemas import envelope, topics
 from schemas.events import BY_TYPE, OURS, ExternalEvent
+from tests.hand_clock import HandClock
 from tests.unit.schemas.compatibility import breaks
 
 ROOT = Path(__file__).resolve().parents[3]

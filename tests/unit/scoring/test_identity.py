@@ -8,13 +8,13 @@ from typing import Any, cast
 import pytest
 
 from firsthour.kernel.config import Config
-from firsthour.runtime.clock import HandClock
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.sqlite import writer_engine
 from firsthour.runtime.storage.unit import Unit
 from schemas.events import ExternalEvent
 from services.scoring import store
 from services.scoring.identity import SHARED_MAX, IdentityRow, People, ResolvedIdentity
+from tests.hand_clock import HandClock
 from tests.unit.scoring.test_score import NOW
 
 P, Q = "+4930111111", "+4930222222"

@@ -14,10 +14,10 @@ from firsthour.cli import config as cli_config
 from firsthour.operations.verify import invariants
 from firsthour.operations.verify.invariants import BrokenInvariant, VerifyReport
 from firsthour.runtime import settings
-from firsthour.runtime.clock import HandClock
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.storage.unit import Unit
 from services.notifier.channels.inbox import InboxChannel
+from tests.hand_clock import HandClock
 
 ADMIN = "room-" + "k" * 40
 

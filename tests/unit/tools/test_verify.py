@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from deploy.local.postgres import PostgresServer
-from firsthour.runtime.clock import HandClock
 from firsthour.runtime.eventlog.log import partition_of
 from schemas.envelope import decode, encode, event_of
 from schemas.events import Event, LeadAssigned, LeadEvent, LeadQualified, LeadRecycled
+from tests.hand_clock import HandClock
 from tests.unit.tools.copies import PARTITIONS, Copy, Embedded, PastOneMachine, broken, fill, lead_id
 from tests.unit.tools.room import Room
 from tests.unit.tools.worlds import live

@@ -14,8 +14,8 @@ import firsthour.bootstrap.embedded  # noqa: F401  # all tables
 from deploy.local.postgres import PostgresServer
 from firsthour.operations.doctor.checks import DATABASE
 from firsthour.operations.verify import invariants
-from firsthour.runtime.clock import HandClock
 from firsthour.runtime.storage import statements
+from tests.hand_clock import HandClock
 from tests.unit.tools.copies import fill
 from tests.unit.tools.plants import BYTES, TABLES, TEXT, Plant
 from tests.unit.tools.room import Room
