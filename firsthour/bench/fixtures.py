@@ -31,7 +31,8 @@ from firsthour.runtime.storage.unit import Units
 from schemas.envelope import encode
 from schemas.events import ExternalEvent, Facts
 from schemas.topics import EVENTS
-from services.notifier.channels.base import Channel, Message, Outcome, Sent
+from services.notifier.channels.base import Channel, Outcome, Sent
+from services.notifier.domain.message import Message
 
 T = TypeVar("T")
 

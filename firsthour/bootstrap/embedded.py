@@ -42,8 +42,8 @@ from firsthour.runtime.storage.unit import StorageError, Unit, Units
 from schemas import topics
 from services.gateway.app import Gateway
 from services.notifier.channels.base import Channel
-from services.notifier.claims import DELIVERY
 from services.notifier.delivery import Delivery
+from services.notifier.sending import DELIVERY
 from services.router.store import waiting_by_pool
 
 KEYS_SECONDS = 2.0  # how often the keys in memory are read anew and their last use is stored

@@ -52,10 +52,11 @@ from firsthour.runtime.storage.sqlite import AlreadyRunningError
 from firsthour.runtime.storage.unit import StorageError
 from firsthour.runtime.terminal import BAD_INPUT, NO, AsJson, ConfigDir, DataDir, complain, out, print_json, say
 from firsthour.runtime.version import VERSION
-from services.notifier.channels.base import Channel, Message
+from services.notifier.channels.base import Channel
 from services.notifier.channels.email import EmailChannel, MailSettingsError, server
 from services.notifier.channels.inbox import InboxChannel
 from services.notifier.channels.slack import SlackChannel
+from services.notifier.domain.message import Message
 
 DEMO_SPEED: Final = 60.0
 SPEED_MAX: Final = 10_000.0

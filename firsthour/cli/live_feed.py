@@ -11,9 +11,9 @@ from firsthour.runtime.eventlog.log import Record
 from firsthour.runtime.processing.service import Resources
 from schemas import topics
 from schemas.events import LeadAssigned, LeadQueued
-from services.notifier import text
-from services.notifier.channels.base import Message
 from services.notifier.channels.inbox import terminal_line
+from services.notifier.domain import message_text
+from services.notifier.domain.message import Message
 
 LINES_PER_SECOND: Final = 5
 NAME_CHARS_MAX: Final = 60
@@ -47,7 +47,9 @@ class Feed:
             event = record.event
             if isinstance(event, LeadAssigned):
                 rep = resources.config.current.team.rep_by_id.get(event.rep)
-                who = text.clean(", ".join(p for p in (event.card.name, event.card.company) if p), NAME_CHARS_MAX)
+                who = message_text.clean(
+                    ", ".join(p for p in (event.card.name, event.card.company) if p), NAME_CHARS_MAX
+                )
                 self._line(f"{event.at:%H:%M:%S}", who or "a lead", f"-> {rep.name if rep else event.rep}", event.rule)
             elif isinstance(event, LeadQueued):
                 self._line(f"{event.at:%H:%M:%S}", "a lead waits", event.pool or "for a rule that fits", event.reason)
@@ -74,5 +76,5 @@ class Feed:
     def _line(self, at: str, what: str, where: str, why: str | None) -> None:
         line = Text.assemble((f"{at}  ", "dim"), what, "  ", (where, "bold"), no_wrap=True, overflow="ellipsis")
         if why:
-            line.append(f"  {text.clean(why, NAME_CHARS_MAX)}", "dim")
+            line.append(f"  {message_text.clean(why, NAME_CHARS_MAX)}", "dim")
         self._console.print(line)

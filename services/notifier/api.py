@@ -12,10 +12,11 @@ from firsthour.runtime.http import page_cursors
 from firsthour.runtime.http.auth import Principal, needs
 from firsthour.runtime.processing.service import Resources
 from services.notifier import store
-from services.notifier.claims import NotifierContext, message
 from services.notifier.domain.clock import ResponseClock, Terms
+from services.notifier.domain.message import message_of
+from services.notifier.domain.message_text import words
 from services.notifier.domain.page import Page
-from services.notifier.text import words
+from services.notifier.sending import NotifierContext
 
 _CURSOR = re.compile(r"(\d{1,18})-([0-9a-f-]{36})", re.ASCII)
 
@@ -74,4 +75,4 @@ def _item(page: Page, clock: ResponseClock | None, terms: Terms) -> dict[str, An
 
 
 def _text(page: Page, clock: ResponseClock | None, terms: Terms, written_at: datetime) -> str | None:
-    return words(message(page, clock, terms, written_at, None)).subject if clock else None
+    return words(message_of(page, clock, terms, written_at, None)).subject if clock else None

@@ -16,7 +16,8 @@ from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.unit import Lane, StorageError
 from services.notifier import channel_warnings
 from services.notifier.channels.base import TIMEOUT_SECONDS, Channel, Outcome, Sent, TryAgain, Unusable
-from services.notifier.claims import (
+from services.notifier.domain.health import Answer
+from services.notifier.sending import (
     DELIVERY,
     Claim,
     Claimed,
@@ -27,7 +28,6 @@ from services.notifier.claims import (
     outcome_name,
     record,
 )
-from services.notifier.domain.health import Answer
 
 CLAIMED_AT_ONCE = 64
 SENDING_AT_ONCE = 64

@@ -8,9 +8,9 @@ from firsthour.runtime.eventlog.log import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas.events import ActionRequested, LeadEvent, PromiseKept, PromiseMissed, RepAvailabilityChanged
 from services.notifier import store
-from services.notifier.claims import DELIVERY, NotifierContext, claim_new
 from services.notifier.domain.clock import Batch, Cancel, ResponseClock, Terms, fire, hear
 from services.notifier.domain.page import Page, cancelled
+from services.notifier.sending import DELIVERY, NotifierContext, claim_new
 
 CLOCKS_AT_ONCE = 200
 

@@ -13,7 +13,7 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.http import LeadView, Listing
-from services.reporting import domain, leads, store
+from services.reporting import domain, lead_view, store
 
 TIMELINE_MAX = 1_000
 _PLACE = re.compile(rf"{page_cursors.MICROSECONDS}\.{page_cursors.COUNT}\.{page_cursors.ID}", re.ASCII)
@@ -35,15 +35,15 @@ def router(resources: Resources) -> APIRouter:
     ) -> Listing[LeadView]:
         """Leads, newest first; `next` continues the list."""
         page_cursors.read(cursor, _LEAD)
-        asked = leads.LeadFilter(email=email, status=status, owner=owner, limit=limit, cursor=cursor)
+        asked = lead_view.LeadFilter(email=email, status=status, owner=owner, limit=limit, cursor=cursor)
         config = resources.config.current
-        return await resources.reads(lambda connection: leads.page(connection, asked, config))
+        return await resources.reads(lambda connection: lead_view.page(connection, asked, config))
 
     @api.get("/v1/leads/{lead}")
     async def one_lead(lead: str, who: Annotated[Principal, Depends(needs(READ))]) -> LeadView:
         """One lead; `clock` may follow `owner` by a moment."""
         config = resources.config.current
-        found = await resources.reads(lambda connection: leads.one(connection, lead, config))
+        found = await resources.reads(lambda connection: lead_view.one(connection, lead, config))
         if found is None:
             raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
         return found

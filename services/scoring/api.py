@@ -8,7 +8,11 @@ from fastapi import APIRouter, Depends
 from firsthour.runtime.http.auth import READ, Principal, needs
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
-from services.scoring import domain, store
+from services.scoring import store
+from services.scoring.domain.profile import retention_of
+from services.scoring.domain.qualify import suppression
+from services.scoring.domain.rules import rules_of
+from services.scoring.domain.score import parts_of, score_of
 
 
 def router(resources: Resources) -> APIRouter:
@@ -23,15 +27,15 @@ def router(resources: Resources) -> APIRouter:
         profile = await resources.reads(lambda connection: store.find(connection, lead))
         if profile is None:
             raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
-        rules, now = domain.rules_of(resources.config.current), resources.clock.business()
+        rules, now = rules_of(resources.config.current), resources.clock.business()
         return {
             "id": lead,
             "at": now,
-            **msgspec.structs.asdict(domain.score(profile, rules, now)),
-            "suppressed": domain.suppressed(rules, profile.known()),
+            **msgspec.structs.asdict(score_of(profile, rules, now)),
+            "suppressed": suppression(rules, profile.known()),
             "agreement": resources.config.current.version,
-            "kept": domain.kept(profile, rules, now),
-            "parts": [msgspec.structs.asdict(part) for part in domain.parts(profile, rules, now)],
+            "kept": retention_of(profile, rules, now),
+            "parts": [msgspec.structs.asdict(part) for part in parts_of(profile, rules, now)],
         }
 
     return api

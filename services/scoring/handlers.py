@@ -23,9 +23,13 @@ from schemas.events import (
     Score,
     Trigger,
 )
-from services.scoring import bounds, domain, store
-from services.scoring.domain import Profile, ScoringRules
-from services.scoring.identity import ResolvedIdentity
+from services.scoring import store
+from services.scoring.domain import bounds
+from services.scoring.domain.identity import ResolvedIdentity
+from services.scoring.domain.profile import Profile, forget, learn
+from services.scoring.domain.qualify import matched_lines, suppression
+from services.scoring.domain.rules import ScoringRules, rules_of
+from services.scoring.domain.score import score_of
 
 CONSENTS = {"consent.given": True, "consent.withdrawn": False, "email.unsubscribed": False}
 PASSED_ON = frozenset({"touch.recorded", "opportunity.changed", *CONSENTS})
@@ -43,7 +47,7 @@ Count = Callable[[Mapping[str, int]], None]
 
 def hear_events(batch: Sequence[Record], unit: Unit, count: Count) -> None:
     """Resolve the person of each event, take it into their profile, say their score or pass the fact on."""
-    rules = domain.rules_of(unit.config)
+    rules = rules_of(unit.config)
     heard = [record for record in batch if record.envelope.type not in ABOUT_NO_LEAD]
     found, made = store.resolve(unit, [(one.event_id, _happened(one), micros(one.envelope.time)) for one in heard])
     profiles = store.lock(unit, sorted({one.lead for one in found}), made)
@@ -71,7 +75,7 @@ def _take(
     if happened.email and profile.email and happened.email != profile.email:
         raise store.IdentityTakenError(f"lead {lead} has got another address meanwhile; the events are taken again")
     at = min(record.envelope.time, now)
-    known = domain.learn(profile, happened, type, at, rules, lost)
+    known = learn(profile, happened, type, at, rules, lost)
     fields = bounds.own(happened.fields)
     told = bounds.told(fields)
     lost.update(refused=len(happened.fields) - len(fields), field=len(fields) - len(told))
@@ -89,9 +93,9 @@ def _take(
 def _scored(
     lead: str, profile: Profile, trigger: Trigger, rules: ScoringRules, now: datetime, known: Facts, fields: Facts
 ) -> LeadScored:
-    because = domain.suppressed(rules, known)
-    scored = _NOTHING if because else domain.score(profile, rules, now, known)
-    domain.forget(profile, rules, now)
+    because = suppression(rules, known)
+    scored = _NOTHING if because else score_of(profile, rules, now, known)
+    forget(profile, rules, now)
     profile.version += 1
     return LeadScored(
         lead_id=lead,
@@ -102,7 +106,7 @@ def _scored(
         email=profile.email,
         phone=profile.phone,
         facts=known,
-        met=() if because else domain.met(profile, rules, trigger.type, fields, known, scored),
+        met=() if because else matched_lines(profile, rules, trigger.type, fields, known, scored),
         suppressed=because,
     )
 
@@ -151,7 +155,7 @@ def hear_routes(batch: Sequence[Record], unit: Unit) -> None:
     ]
     if not recycled:
         return
-    rules = domain.rules_of(unit.config)
+    rules = rules_of(unit.config)
     profiles = store.lock(unit, sorted({event.lead_id for _, event in recycled}))
     now = unit.now
     for record, event in recycled:

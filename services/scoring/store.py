@@ -14,8 +14,8 @@ from firsthour.runtime.clock import new_id
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas.events import ExternalEvent
-from services.scoring.domain import Profile
-from services.scoring.identity import IdentityChanges, IdentityRow, Pair, People, ResolvedIdentity, identities_of
+from services.scoring.domain.identity import IdentityChanges, IdentityRow, Pair, People, ResolvedIdentity, identities_of
+from services.scoring.domain.profile import Profile
 
 identities = sa.Table(
     "scoring_identities",

@@ -15,8 +15,8 @@ from firsthour.bootstrap.embedded import System
 from firsthour.runtime import package_files, settings
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.http.client import ASGITransport, AsyncClient, Response
-from services.notifier.channels.base import Message
 from services.notifier.channels.inbox import InboxChannel
+from services.notifier.domain.message import Message
 from tests.hand_clock import HandClock
 from tests.moved import EVERYTHING, open_moved
 from tests.places import Installed, Places

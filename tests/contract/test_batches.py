@@ -15,7 +15,7 @@ from firsthour.runtime.storage import statements as db
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from services.notifier.channels.base import Sent
-from services.notifier.claims import Claimed, Delivered, NotifierContext, claim, record
+from services.notifier.sending import Claimed, Delivered, NotifierContext, claim, record
 from tests.contract.systems import Opened, opened
 from tests.places import Places
 from tests.story import snippets

@@ -13,8 +13,8 @@ from firsthour.runtime.eventlog.log import Record
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas.envelope import encode
 from schemas.events import ExternalEvent
+from services.scoring.domain.identity import SHARED_MAX
 from services.scoring.handlers import hear_events
-from services.scoring.identity import SHARED_MAX
 from tests.contract.systems import Opened, opened
 from tests.places import Places
 

@@ -21,9 +21,9 @@ from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
 from schemas.events import ActionRequested, LeadQualified, LeadTouched
 from services.notifier import store as notifier_store
-from services.notifier.claims import claim
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.page import LEASE
+from services.notifier.sending import claim
 from services.router import commands
 from services.router import store as router_store
 from services.router.domain.choosing import Inputs, replay

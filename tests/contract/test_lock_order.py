@@ -11,7 +11,7 @@ from sqlalchemy.util.concurrency import await_only
 
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
-from services.notifier.claims import Claimed, NotifierContext, claim
+from services.notifier.sending import Claimed, NotifierContext, claim
 from tests.contract.test_batches import life, road
 from tests.places import Places
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from schemas.events import LeadCard
-from services.notifier.channels.base import Message
+from services.notifier.domain.message import Message
 
 NINE = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
 CARD = LeadCard(

@@ -28,10 +28,11 @@ from firsthour.runtime.http import auth
 from firsthour.runtime.http.client import ASGITransport, AsyncClient, Response
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
-from services.notifier.channels.base import Channel, Message
+from services.notifier.channels.base import Channel
 from services.notifier.channels.email import EmailChannel, server
 from services.notifier.channels.inbox import InboxChannel
 from services.notifier.channels.slack import SlackChannel
+from services.notifier.domain.message import Message
 from tests.fakes.slack import FakeSlack
 from tests.fakes.smtp import FakeSmtp
 from tests.hand_clock import HandClock

@@ -16,9 +16,9 @@ from firsthour.operations.verify.lead_history import LeadRows
 from firsthour.operations.verify.snapshot import OVERDUE, Snapshot
 from schemas.agreement import Rung
 from schemas.events import PageFailed, PageSent
-from services.notifier.claims import ATTEMPTS_KEPT_MAX
 from services.notifier.domain.clock import COUNTED, ResponseClock, due_at, hear
 from services.notifier.domain.page import TO_OWNER, page_id
+from services.notifier.sending import ATTEMPTS_KEPT_MAX
 
 OUTCOMES: Final = frozenset({"sent", "try_again", "gave_up", "unusable", "unknown"})
 

@@ -4,38 +4,14 @@ The result type tells "for now" from "for good", so that whoever delivers never 
 """
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal, Protocol
+from typing import Protocol
 
-from schemas.events import LeadCard
+from services.notifier.domain.message import Message
 
-Kind = Literal["owner", "manager", "reassigned"]
 TIMEOUT_SECONDS = 5.0
 """Real time a channel may take for one page, all steps together."""
 RETRY_AFTER_SECONDS_MAX = 300.0
 """However long the other side asks us to wait."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Message:
-    """One page to one person: everything its wording needs, in business time."""
-
-    page_id: str  # the same for every attempt, so that the other side can recognise a repeat
-    rung: int
-    kind: Kind
-    person_name: str
-    person_email: str
-    person_slack: str | None  # their Slack user id
-    lead_id: str
-    card: LeadCard  # came from outside: shown through `services.notifier.text` only
-    urgency: str
-    submit_at: datetime
-    promise_at: datetime
-    written_at: datetime  # the moment the "minutes left" are counted from: when the page was claimed
-    owner_name: str
-    lead_url: str | None  # where the lead can be opened; ours, from the public URL
-    epoch: int
-    thread_id: str | None = None  # the page that this one follows: the first of the same assignment
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,9 @@ from aiosmtplib import (
 )
 
 from schemas.mail import deliverable
-from services.notifier import text
-from services.notifier.channels.base import TIMEOUT_SECONDS, GiveUp, Message, Outcome, Sent, TryAgain, Unusable
+from services.notifier.channels.base import TIMEOUT_SECONDS, GiveUp, Outcome, Sent, TryAgain, Unusable
+from services.notifier.domain import message_text
+from services.notifier.domain.message import Message
 
 
 class MailSettingsError(ValueError):
@@ -135,11 +136,11 @@ class EmailChannel:
 
 def compose(message: Message, recipient: str, sender: Address, now: datetime) -> EmailMessage:
     """The mail of a page. `recipient` is an address as a mail server takes it."""
-    words = text.words(message)
+    words = message_text.words(message)
     mail = EmailMessage(policy=SMTP_POLICY)
     mail["From"] = sender
-    mail["To"] = Address(text.header(message.person_name, text.NAME_CHARS_MAX), addr_spec=recipient)
-    mail["Subject"] = text.header(words.subject)
+    mail["To"] = Address(message_text.header(message.person_name, message_text.NAME_CHARS_MAX), addr_spec=recipient)
+    mail["Subject"] = message_text.header(words.subject)
     mail["Date"] = format_datetime(now)
     mail["Message-ID"] = _message_id(message.page_id, sender)
     if message.thread_id and message.thread_id != message.page_id:
@@ -159,7 +160,7 @@ def _sender(mail_from: str) -> Address:
     spec = deliverable(given)
     if spec is None:
         raise MailSettingsError("FIRSTHOUR_MAIL_FROM: no email address; write FirstHour <pages@your-company.example>")
-    return Address(text.header(name, text.NAME_CHARS_MAX), addr_spec=spec)
+    return Address(message_text.header(name, message_text.NAME_CHARS_MAX), addr_spec=spec)
 
 
 def _message_id(page_id: str, sender: Address) -> str:

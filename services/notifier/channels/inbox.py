@@ -5,8 +5,9 @@ from contextlib import suppress
 
 from rich.text import Text
 
-from services.notifier import text
-from services.notifier.channels.base import Message, Outcome, Sent
+from services.notifier.channels.base import Outcome, Sent
+from services.notifier.domain import message_text
+from services.notifier.domain.message import Message
 
 _STYLES = {"owner": "bold green", "manager": "bold red", "reassigned": "bold yellow"}
 
@@ -32,9 +33,9 @@ def terminal_line(message: Message) -> Text:
     """The page as one line for the terminal. Words from outside are cleaned, and no markup in them takes effect."""
     return Text.assemble(
         (f"{message.written_at:%H:%M:%S}  ", "dim"),
-        (text.clean(message.person_name, text.NAME_CHARS_MAX), _STYLES[message.kind]),
+        (message_text.clean(message.person_name, message_text.NAME_CHARS_MAX), _STYLES[message.kind]),
         "  ",
-        text.words(message).subject,
+        message_text.words(message).subject,
         no_wrap=True,
         overflow="ellipsis",
     )

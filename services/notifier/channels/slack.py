@@ -21,17 +21,17 @@ from slack_sdk.models.blocks import (
 )
 
 from firsthour.runtime.http.client import Endpoint, HttpAnswer, NoAnswerError
-from services.notifier import text
 from services.notifier.channels.base import (
     RETRY_AFTER_SECONDS_MAX,
     TIMEOUT_SECONDS,
     GiveUp,
-    Message,
     Outcome,
     Sent,
     TryAgain,
     Unusable,
 )
+from services.notifier.domain import message_text
+from services.notifier.domain.message import Message
 
 API_URL = "https://slack.com/api/"
 HEADER_CHARS_MAX = 150  # this and the next: Slack's limits
@@ -112,10 +112,10 @@ class SlackChannel:
 
 def body(message: Message) -> dict[str, Any]:
     """The arguments of `chat.postMessage`. Words from outside stand in plain text objects, escaped."""
-    page = text.words(message)
+    page = message_text.words(message)
     return {
         "channel": message.person_slack,
-        "text": text.slack(page.subject, TEXT_CHARS_MAX),
+        "text": message_text.slack(page.subject, TEXT_CHARS_MAX),
         "blocks": [block.to_dict() for block in _blocks(page)],
         "mrkdwn": False,
         "parse": "none",
@@ -130,21 +130,21 @@ def body(message: Message) -> dict[str, Any]:
     }
 
 
-def _blocks(page: text.Words) -> list[Block]:
+def _blocks(page: message_text.Words) -> list[Block]:
     blocks: list[Block] = [HeaderBlock(text=_plain(page.subject, HEADER_CHARS_MAX))]
     if page.facts:
         fields = [_plain(f"{label}: {value}", FIELD_CHARS_MAX) for label, value in page.facts]
         blocks.append(SectionBlock(fields=fields))
     blocks.append(SectionBlock(text=_plain("\n".join(f"• {sentence}" for sentence in page.todo), SECTION_CHARS_MAX)))
     if page.url:
-        link = f"<{text.slack(page.url, SECTION_CHARS_MAX - 20)}|Open the lead>"
+        link = f"<{message_text.slack(page.url, SECTION_CHARS_MAX - 20)}|Open the lead>"
         blocks.append(SectionBlock(text=MarkdownTextObject(text=link, verbatim=True)))
     blocks.append(ContextBlock(elements=[_plain(page.footer, FIELD_CHARS_MAX)]))
     return blocks
 
 
 def _plain(words: str, chars_max: int) -> PlainTextObject:
-    return PlainTextObject(text=text.slack(words, chars_max), emoji=False)
+    return PlainTextObject(text=message_text.slack(words, chars_max), emoji=False)
 
 
 def outcome(answer: HttpAnswer) -> Outcome:

@@ -8,8 +8,9 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.notifier.channels.base import GiveUp, Message, Sent, TryAgain, Unusable
+from services.notifier.channels.base import GiveUp, Sent, TryAgain, Unusable
 from services.notifier.channels.email import EmailChannel, MailServer, MailSettingsError, server
+from services.notifier.domain.message import Message
 from tests.fakes.pages import ATTACKS, NINE, a_page, hostile
 from tests.fakes.smtp import FakeSmtp, Mail
 

@@ -5,8 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from services.notifier.channels.base import Message, Sent
+from services.notifier.channels.base import Sent
 from services.notifier.channels.inbox import InboxChannel, terminal_line
+from services.notifier.domain.message import Message
 from tests.fakes.pages import ATTACKS, a_page, hostile
 
 

@@ -8,10 +8,11 @@ import pytest
 
 from firsthour.runtime.storage.unit import StorageError
 from schemas.events import PageFailed, PageSent
-from services.notifier.channels.base import GiveUp, Message, Outcome, Sent, TryAgain, Unusable
-from services.notifier.claims import ATTEMPTS_KEPT_MAX, DELIVERY, claim
+from services.notifier.channels.base import GiveUp, Outcome, Sent, TryAgain, Unusable
 from services.notifier.domain.health import PROBE_SECONDS_MAX
+from services.notifier.domain.message import Message
 from services.notifier.domain.page import FAILOVER, LEASE, backoff_seconds
+from services.notifier.sending import ATTEMPTS_KEPT_MAX, DELIVERY, claim
 from tests.unit.notifier.room import FakeChannel, Room, with_ladder, without_slack
 
 NOT_NOW = TryAgain(None, "busy")

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.events import ExternalEvent, Facts
-from services.scoring import bounds, domain
-from services.scoring.domain import Profile
+from services.scoring.domain import bounds
+from services.scoring.domain.profile import Profile, learn, retention_of
+from services.scoring.domain.qualify import suppression
 from tests.unit.scoring.test_score import NOW, rules
 
 NAMED: dict[str, Any] = {"suppress": [{"because": "Pupil", "when": {"custom.school": {"exists": True}}}]}
@@ -23,7 +24,7 @@ def learned(events: Sequence[Said], **changes: Any) -> Profile:
     profile = Profile()
     for minutes, person in events:
         happened = ExternalEvent(source="s", source_id="1", received_at=NOW, email="ada@firm.example", person=person)
-        domain.learn(profile, happened, "lead.updated", NOW - timedelta(minutes=minutes), rules(**changes))
+        learn(profile, happened, "lead.updated", NOW - timedelta(minutes=minutes), rules(**changes))
     return profile
 
 
@@ -89,14 +90,14 @@ def test_every_bound_used_up_stays_within_32_kilobytes() -> None:
 def test_the_newest_facts_are_kept_and_the_moment_of_the_newest_dropped_one_is_shown() -> None:
     profile = learned([(n, {f"custom.{n:03}": n}) for n in range(130)])
     assert custom(profile) == {f"custom.{n:03}" for n in range(100)}
-    shown = domain.kept(profile, rules(), NOW)
+    shown = retention_of(profile, rules(), NOW)
     assert (shown["custom_facts"], shown["facts_dropped_until"]) == (100, NOW - timedelta(minutes=100))
 
 
 def test_facts_that_rules_name_are_not_pushed_out_by_newer_ones() -> None:
     profile = learned([(1_000, {"custom.school": "Lower"}), *flood(6, 120)], **NAMED)
     assert profile.known()["custom.school"] == "Lower"
-    assert domain.suppressed(rules(**NAMED), profile.known()) == "Pupil"
+    assert suppression(rules(**NAMED), profile.known()) == "Pupil"
     assert len(custom(profile)) == 100
 
 
@@ -113,10 +114,10 @@ def test_only_so_many_hits_of_a_rule_are_kept_and_the_newest_dropped_one_is_show
     for profile, order in ((one, moments), (other, moments[::-1])):
         for at in order:
             happened = ExternalEvent(source="s", source_id="1", received_at=NOW, fields={"path": "/"})
-            domain.learn(profile, happened, "page.viewed", at, rules())
+            learn(profile, happened, "page.viewed", at, rules())
     assert one == other
     assert len(one.hits["Prices"]) == bounds.HITS_MAX
-    assert domain.kept(one, rules(), NOW)["hits_dropped_until"] == NOW - timedelta(minutes=100)
+    assert retention_of(one, rules(), NOW)["hits_dropped_until"] == NOW - timedelta(minutes=100)
 
 
 def test_a_fact_that_only_the_product_states_is_not_taken_from_an_event() -> None:

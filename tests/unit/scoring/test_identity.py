@@ -13,7 +13,7 @@ from firsthour.runtime.storage.sqlite import writer_engine
 from firsthour.runtime.storage.unit import Unit
 from schemas.events import ExternalEvent
 from services.scoring import store
-from services.scoring.identity import SHARED_MAX, IdentityRow, People, ResolvedIdentity
+from services.scoring.domain.identity import SHARED_MAX, IdentityRow, People, ResolvedIdentity
 from tests.hand_clock import HandClock
 from tests.unit.scoring.test_score import NOW
 

@@ -12,8 +12,10 @@ from schemas.agreement import Agreement
 from schemas.events import ExternalEvent, Facts
 from schemas.sources import Sources
 from schemas.team import Team
-from services.scoring import domain
-from services.scoring.domain import Profile
+from services.scoring.domain.profile import Profile, forget, learn
+from services.scoring.domain.qualify import matched_lines, suppression
+from services.scoring.domain.rules import ScoringRules, rules_of
+from services.scoring.domain.score import parts_of, score_of
 
 TEAM = Team.model_validate(
     {
@@ -63,10 +65,10 @@ AGREEMENT: dict[str, Any] = {
 }
 
 
-def rules(**changes: Any) -> domain.ScoringRules:
+def rules(**changes: Any) -> ScoringRules:
     agreement = Agreement.model_validate({**AGREEMENT, **changes})
     config = Config(agreement, TEAM, Sources(), version=repr(sorted(changes.items())))
-    return domain.rules_of(config)
+    return rules_of(config)
 
 
 LARGE: dict[str, Any] = {"company.employees": 100}
@@ -83,10 +85,10 @@ def said(type: str, days_ago: float, email: str | None = "ada@firm.example", **p
     )
 
 
-def learned(*events: Said, with_rules: domain.ScoringRules | None = None) -> Profile:
+def learned(*events: Said, with_rules: ScoringRules | None = None) -> Profile:
     profile = Profile()
     for type, at, happened in events:
-        domain.learn(profile, happened, type, at, with_rules or rules())
+        learn(profile, happened, type, at, with_rules or rules())
     return profile
 
 
@@ -110,29 +112,29 @@ def test_any_order_of_the_same_events_gives_the_same_score(events: list[Said], s
     seed.shuffle(shuffled)
     one, other = learned(*events), learned(*shuffled)
     assert one.known() == other.known()
-    assert domain.score(one, rules(), NOW) == domain.score(other, rules(), NOW)
+    assert score_of(one, rules(), NOW) == score_of(other, rules(), NOW)
 
 
 @given(events=events, seed=st.randoms(use_true_random=False), stops=st.sets(st.integers(0, 13)))
 def test_forgetting_old_hits_on_the_way_changes_no_score(events: list[Said], seed: Any, stops: set[int]) -> None:
     profile = Profile()
     for n, (type, at, happened) in enumerate(events):
-        domain.learn(profile, happened, type, at, rules())
+        learn(profile, happened, type, at, rules())
         if n in stops:
-            domain.forget(profile, rules(), NOW - timedelta(days=seed.uniform(0, 30)))
-    assert domain.score(profile, rules(), NOW) == domain.score(learned(*events), rules(), NOW)
+            forget(profile, rules(), NOW - timedelta(days=seed.uniform(0, 30)))
+    assert score_of(profile, rules(), NOW) == score_of(learned(*events), rules(), NOW)
 
 
 @given(events=events, days=st.floats(0, 100))
 def test_engagement_only_ever_decays_while_nothing_happens(events: list[Said], days: float) -> None:
     profile = learned(*events)
-    later = domain.score(profile, rules(), NOW + timedelta(days=days))
-    assert later.engagement <= domain.score(profile, rules(), NOW).engagement
+    later = score_of(profile, rules(), NOW + timedelta(days=days))
+    assert later.engagement <= score_of(profile, rules(), NOW).engagement
 
 
 @given(events=events)
 def test_every_score_stays_within_what_was_agreed(events: list[Said]) -> None:
-    scored = domain.score(learned(*events), rules(), NOW)
+    scored = score_of(learned(*events), rules(), NOW)
     assert 0 <= scored.fit <= 100
     assert 0 <= scored.engagement <= 100
     assert 0 <= scored.total <= 100
@@ -141,7 +143,7 @@ def test_every_score_stays_within_what_was_agreed(events: list[Said]) -> None:
 @given(events=events)
 def test_the_parts_add_up_to_the_score(events: list[Said]) -> None:
     profile = learned(*events)
-    scored, parts = domain.score(profile, rules(), NOW), domain.parts(profile, rules(), NOW)
+    scored, parts = score_of(profile, rules(), NOW), parts_of(profile, rules(), NOW)
     fit = sum(part.worth for part in parts if part.kind == "fit")
     engagement = sum(part.worth for part in parts if part.kind == "engagement")
     assert scored.fit == min(100, max(0, fit))
@@ -149,12 +151,12 @@ def test_the_parts_add_up_to_the_score(events: list[Said]) -> None:
 
 
 def test_a_part_is_worth_half_after_its_half_life() -> None:
-    assert domain.score(learned(said("form.submitted", 14)), rules(), NOW).engagement == 30
+    assert score_of(learned(said("form.submitted", 14)), rules(), NOW).engagement == 30
 
 
 def test_only_as_many_as_agreed_count_in_the_window() -> None:
     profile = learned(*(said("page.viewed", day) for day in (0, 1, 2)))
-    counted = [part.counted for part in domain.parts(profile, rules(), NOW) if part.because == "Prices"]
+    counted = [part.counted for part in parts_of(profile, rules(), NOW) if part.because == "Prices"]
     assert counted == [True, True, False]
 
 
@@ -164,30 +166,30 @@ def test_a_later_event_that_arrives_first_does_not_lose_its_place() -> None:
 
 
 def test_a_free_mailbox_costs_fit_and_fit_is_never_below_zero() -> None:
-    assert domain.score(learned(said("page.viewed", 0, email="x@gmail.com")), rules(), NOW).fit == 0
+    assert score_of(learned(said("page.viewed", 0, email="x@gmail.com")), rules(), NOW).fit == 0
 
 
 def test_a_recycled_lead_starts_again() -> None:
     profile = learned(said("form.submitted", 2))
     profile.recycled_at = int((NOW - timedelta(days=1)).timestamp() * 1_000_000)
-    assert domain.score(profile, rules(), NOW).engagement == 0
+    assert score_of(profile, rules(), NOW).engagement == 0
 
 
 def test_the_lines_are_met_by_the_event_that_meets_them() -> None:
     profile = learned(said("form.submitted", 0, **LARGE))
     known = profile.known()
-    scored = domain.score(profile, rules(), NOW, known)
-    met = domain.met(profile, rules(), "form.submitted", {"form": "demo-request"}, known, scored)
+    scored = score_of(profile, rules(), NOW, known)
+    met = matched_lines(profile, rules(), "form.submitted", {"form": "demo-request"}, known, scored)
     assert [(m.name, m.by_event) for m in met] == [("hand-raiser", True), ("score", False)]
-    met = domain.met(profile, rules(), "page.viewed", {"path": "/"}, known, scored)
+    met = matched_lines(profile, rules(), "page.viewed", {"path": "/"}, known, scored)
     assert [m.name for m in met] == ["score"]
 
 
 def test_somebody_nobody_can_reach_meets_no_line() -> None:
     profile = learned(said("form.submitted", 0, email=None, **LARGE))
     known = profile.known()
-    assert domain.met(profile, rules(), "form.submitted", {}, known, domain.score(profile, rules(), NOW)) == ()
+    assert matched_lines(profile, rules(), "form.submitted", {}, known, score_of(profile, rules(), NOW)) == ()
 
 
 def test_our_own_people_are_suppressed_with_the_agreed_reason() -> None:
-    assert domain.suppressed(rules(), learned(said("page.viewed", 0, email="me@us.example")).known()) == "Us"
+    assert suppression(rules(), learned(said("page.viewed", 0, email="me@us.example")).known()) == "Us"

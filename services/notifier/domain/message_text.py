@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from firsthour.kernel.normalisation import has_public_suffix
-from services.notifier.channels.base import Message
+from services.notifier.domain.message import Message
 
 NAME_CHARS_MAX = 40  # two of them and the promise fit in a Slack header
 VALUE_CHARS_MAX = 300

@@ -10,14 +10,14 @@ from datetime import datetime
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.storage.unit import Unit
-from schemas.agreement import Rung
 from schemas.events import PageFailed, PageSent
 from services.notifier import store
-from services.notifier.channels.base import GiveUp, Message, Outcome, Sent, TryAgain, Unusable
+from services.notifier.channels.base import GiveUp, Outcome, Sent, TryAgain, Unusable
 from services.notifier.domain import page as paging
 from services.notifier.domain.clock import Availability, ResponseClock, Terms, objection, settled
 from services.notifier.domain.health import ChannelHealth
-from services.notifier.domain.page import TO_OWNER, Pace, Page, page_id
+from services.notifier.domain.message import Message, message_of
+from services.notifier.domain.page import Pace, Page
 from services.notifier.store import Attempt
 
 DELIVERY = "notifier.delivery"
@@ -106,7 +106,7 @@ def claim_new(
         taken = _claim(page, clock, terms, standing.get(page.person), desk, now, real)
         stored[page.id] = taken
         if taken.state == "sending":
-            claims.append(Claim(taken, message(taken, clock, terms, now, desk.public_url)))
+            claims.append(Claim(taken, message_of(taken, clock, terms, now, desk.public_url)))
         elif taken.state == "cancelled":
             clocks[page.lead_id] = settled(clock, taken, terms, now)
             unit.wake(CLOCKS)
@@ -133,7 +133,7 @@ def claim(unit: Unit, desk: NotifierContext, limit: int) -> Claimed:
         taken = _claim(page, clock, terms, standing, desk, now, real)
         changed.append(taken)
         if taken.state == "sending" and clock is not None:
-            claims.append(Claim(taken, message(taken, clock, terms, now, desk.public_url)))
+            claims.append(Claim(taken, message_of(taken, clock, terms, now, desk.public_url)))
         elif taken.state == "cancelled":
             ended.append(taken)
     _settle(unit, clocks, ended, terms)
@@ -293,35 +293,3 @@ def _failed(page: Page, now: datetime) -> PageFailed:
         why=page.error or "",
         tried=page.channels,
     )
-
-
-def message(page: Page, clock: ResponseClock, terms: Terms, written_at: datetime, public_url: str | None) -> Message:
-    """What the page says, as of `written_at` (business time)."""
-    reps = terms.team.rep_by_id
-    person = reps.get(page.person)
-    owner = page.person if page.epoch != clock.epoch or clock.rep is None else clock.rep
-    return Message(
-        page_id=page.id,
-        rung=page.rung,
-        kind=page.kind,
-        person_name=person.name if person else page.person,
-        person_email=person.email if person else "",
-        person_slack=person.slack if person else None,
-        lead_id=page.lead_id,
-        card=clock.card,
-        urgency=clock.urgency,
-        submit_at=clock.submit_at,
-        promise_at=clock.promise_at,
-        written_at=written_at,
-        owner_name=reps[owner].name if owner in reps else owner,
-        lead_url=f"{public_url.rstrip('/')}/v1/leads/{page.lead_id}" if public_url else None,
-        epoch=page.epoch,
-        thread_id=_thread(page, terms.ladder if clock.ladder is None else clock.ladder),
-    )
-
-
-def _thread(page: Page, ladder: Iterable[Rung]) -> str | None:
-    """The first page of this assignment to the same person in the same part; None when this is it."""
-    part = "owner" if page.kind in TO_OWNER else "manager"
-    first = next((index for index, rung in enumerate(ladder) if rung.page == part), page.rung)
-    return None if first >= page.rung else page_id(page.lead_id, page.epoch, first, page.person)

@@ -1,0 +1,64 @@
+"""The content of a page: everything that its wording needs."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from schemas.agreement import Rung
+from schemas.events import LeadCard
+from services.notifier.domain.clock import ResponseClock, Terms
+from services.notifier.domain.page import TO_OWNER, Kind, Page, page_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """One page to one person: everything its wording needs, in business time."""
+
+    page_id: str  # the same for every attempt, so that the other side can recognise a repeat
+    rung: int
+    kind: Kind
+    person_name: str
+    person_email: str
+    person_slack: str | None  # their Slack user id
+    lead_id: str
+    card: LeadCard  # came from outside: shown through `message_text` only
+    urgency: str
+    submit_at: datetime
+    promise_at: datetime
+    written_at: datetime  # the moment the "minutes left" are counted from: when the page was claimed
+    owner_name: str
+    lead_url: str | None  # where the lead can be opened; ours, from the public URL
+    epoch: int
+    thread_id: str | None = None  # the page that this one follows: the first of the same assignment
+
+
+def message_of(page: Page, clock: ResponseClock, terms: Terms, written_at: datetime, public_url: str | None) -> Message:
+    """What the page says, as of `written_at` (business time)."""
+    reps = terms.team.rep_by_id
+    person = reps.get(page.person)
+    owner = page.person if page.epoch != clock.epoch or clock.rep is None else clock.rep
+    return Message(
+        page_id=page.id,
+        rung=page.rung,
+        kind=page.kind,
+        person_name=person.name if person else page.person,
+        person_email=person.email if person else "",
+        person_slack=person.slack if person else None,
+        lead_id=page.lead_id,
+        card=clock.card,
+        urgency=clock.urgency,
+        submit_at=clock.submit_at,
+        promise_at=clock.promise_at,
+        written_at=written_at,
+        owner_name=reps[owner].name if owner in reps else owner,
+        lead_url=f"{public_url.rstrip('/')}/v1/leads/{page.lead_id}" if public_url else None,
+        epoch=page.epoch,
+        thread_id=_thread(page, terms.ladder if clock.ladder is None else clock.ladder),
+    )
+
+
+def _thread(page: Page, ladder: Iterable[Rung]) -> str | None:
+    """The first page of this assignment to the same person in the same part; None when this is it."""
+    part = "owner" if page.kind in TO_OWNER else "manager"
+    first = next((index for index, rung in enumerate(ladder) if rung.page == part), page.rung)
+    return None if first >= page.rung else page_id(page.lead_id, page.epoch, first, page.person)

@@ -1,0 +1,1 @@
+"""Decisions of scoring. Pure: every time is an argument."""

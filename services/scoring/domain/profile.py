@@ -1,0 +1,140 @@
+"""The facts and engagement hits of a person, and how an event changes them.
+
+The state is a set of dated facts and dated hits, so that order and duplication of events cannot change a score. A
+fact is the latest value (of two values of one moment the greater text). A hit is the moment at which an engagement
+rule matched.
+"""
+
+from bisect import insort
+from collections import Counter
+from datetime import datetime
+
+import msgspec
+
+from firsthour.kernel import normalisation
+from firsthour.kernel.time_units import micros, moment
+from schemas.events import ExternalEvent, Facts
+from services.scoring.domain import bounds
+from services.scoring.domain.bounds import Said
+from services.scoring.domain.rules import ScoringRules
+
+
+class Profile(msgspec.Struct, omit_defaults=True, gc=False):
+    """One person. Times are microseconds since the epoch."""
+
+    version: int = 0
+    active_at: int = 0  # the time of the latest event
+    email: str | None = None
+    phone: str | None = None
+    phone_at: int = 0
+    facts: dict[str, Said] = {}  # field: (value, when it was said)
+    texts: dict[str, Said] = {}  # longer values of custom facts, whole; `facts` holds their beginning
+    derived: Facts = {}
+    hits: dict[str, list[int]] = {}  # engagement rule: when it matched, in order
+    recycled_at: int | None = None  # parts up to here count nothing
+    facts_dropped_at: int | None = None  # when the newest fact beyond the bounds was said
+    hits_dropped_at: int | None = None  # and the newest hit beyond them
+
+    def known(self) -> Facts:
+        """The flat facts conditions read."""
+        known = self.derived.copy()
+        texts = self.texts
+        for field, said in self.facts.items():
+            known[field] = bounds.value_of(field, said, texts) if field in texts else said[0]
+        if self.email:
+            known["email"] = self.email
+        return known
+
+
+def learn(
+    profile: Profile,
+    event: ExternalEvent,
+    type: str,
+    at: datetime,
+    rules: ScoringRules,
+    lost: Counter[str] | None = None,
+) -> Facts:
+    """Take one event in: its facts, and the engagement rules it hits. What is known of the person now.
+
+    `lost` counts what the bounds of a profile refuse, shorten or drop, by kind.
+    """
+    when = micros(at)
+    profile.active_at = max(profile.active_at, when)
+    lost = Counter() if lost is None else lost
+    _learn_facts(profile, event, when, rules, lost)
+    known = profile.known()
+    matched = rules.engagement_match.get(type)
+    if matched is not None:
+        for index in matched({**known, **bounds.own(event.fields)}):
+            _add_hit(profile, rules.engagement[type][index].key, when, lost)
+    return known
+
+
+def _add_hit(profile: Profile, key: str, when: int, lost: Counter[str]) -> None:
+    hits = profile.hits.setdefault(key, [])
+    insort(hits, when)
+    if len(hits) > bounds.HITS_MAX:
+        profile.hits_dropped_at = max(profile.hits_dropped_at or 0, hits.pop(0))
+        lost["hit"] += 1
+
+
+def _learn_facts(profile: Profile, event: ExternalEvent, when: int, rules: ScoringRules, lost: Counter[str]) -> None:
+    if event.email and profile.email is None:
+        profile.email = event.email
+        profile.derived = _derived_facts(event.email)
+    person, phone = event.person, event.phone
+    if phone:
+        person = {**person, "phone": phone}
+        if bounds.newer((phone, when), None if profile.phone is None else (profile.phone, profile.phone_at)):
+            profile.phone, profile.phone_at = phone, when
+    if not person:
+        return
+    lost.update(bounds.learn(profile.facts, profile.texts, person, when, rules.agreed))
+    until, dropped = bounds.fit(profile.facts, profile.texts, rules.agreed)
+    if until is not None:
+        profile.facts_dropped_at = max(profile.facts_dropped_at or 0, until)
+    lost.update(dropped)
+
+
+def _derived_facts(email: str) -> Facts:
+    domain = email.rpartition("@")[2]
+    kind = normalisation.email_kind(domain)
+    facts: Facts = {"email.domain": domain, "email.kind": kind}
+    company = normalisation.company_domain(domain) if kind == "business" else None
+    if company:
+        facts["company.domain"] = company
+    return facts
+
+
+def hits_in_horizon(profile: Profile, hits: list[int], rules: ScoringRules, now: int) -> list[int]:
+    """Return the hits after the horizon and after the last recycle; `now` in microseconds."""
+    since = now - rules.horizon_us
+    if profile.recycled_at is not None:
+        since = max(since, profile.recycled_at)
+    return hits if not hits or hits[0] > since else [at for at in hits if at > since]
+
+
+def forget(profile: Profile, rules: ScoringRules, now: datetime) -> None:
+    """Drop hits beyond the horizon: no later score can depend on them."""
+    if not profile.hits:
+        return
+    at = micros(now)
+    for key, hits in list(profile.hits.items()):
+        alive = hits_in_horizon(profile, hits, rules, at)
+        if not alive:
+            del profile.hits[key]
+        elif len(alive) < len(hits):
+            profile.hits[key] = alive
+
+
+def retention_of(profile: Profile, rules: ScoringRules, now: datetime) -> dict[str, object]:
+    """How much of a person is kept, and up to when facts or hits were dropped that would count otherwise."""
+    since = max(micros(now) - rules.horizon_us, profile.recycled_at or 0)
+    facts_at, hits_at = profile.facts_dropped_at, profile.hits_dropped_at
+    return {
+        "custom_facts": sum(name not in bounds.KNOWN for name in profile.facts),
+        "fact_bytes": bounds.size(profile.known()),
+        "hits": sum(map(len, profile.hits.values())),
+        "facts_dropped_until": None if facts_at is None else moment(facts_at),
+        "hits_dropped_until": None if hits_at is None or hits_at <= since else moment(hits_at),
+    }

@@ -1,0 +1,26 @@
+"""The qualify lines that an event meets, and the rules that suppress a person."""
+
+from collections.abc import Mapping
+
+from schemas.events import Facts, MatchedLine, Score, Value
+from services.scoring.domain.profile import Profile
+from services.scoring.domain.rules import ScoringRules
+
+
+def matched_lines(
+    profile: Profile, rules: ScoringRules, type: str, fields: Facts, known: Facts, scored: Score
+) -> tuple[MatchedLine, ...]:
+    """The qualify lines this event meets, in the agreement's order. Somebody nobody can reach meets none. `fields`: the
+    event's, without those that only the product states."""
+    if not (profile.email or profile.phone):
+        return ()
+    lines = rules.lines.get(type) or rules.lines[""]
+    context = {**known, **fields}
+    context["fit"], context["engagement"] = scored.fit, scored.engagement
+    context["total"], context["grade"] = scored.total, scored.grade
+    return tuple([lines.met[index] for index in lines.matches(context)])
+
+
+def suppression(rules: ScoringRules, known: Mapping[str, Value]) -> str | None:
+    """Why this person is never scored and never routed, or None."""
+    return next((because for because, holds in rules.suppress if holds(known)), None)

@@ -1,0 +1,117 @@
+"""The scoring and qualify sections of an agreement, compiled once per version."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from firsthour.kernel.cache import once_per_version
+from firsthour.kernel.conditions.evaluation import Holds, Matched, compile_set, matches
+from firsthour.kernel.config import Config
+from schemas.agreement import EngagementRule, QualifyLine
+from schemas.events import MatchedLine
+from services.scoring.domain.bounds import Agreed, agreed
+
+HALF_LIVES_KEPT = 12  # a hit older than this is worth 1/4096 of its points and is forgotten
+HORIZON_MAX = timedelta(days=400)
+_US = 1_000_000
+
+
+@dataclass(frozen=True)
+class CompiledEngagement:
+    """One engagement rule: how it matches, what it gives, how often it counts."""
+
+    key: str
+    because: str
+    points: float
+    times: int | None
+    per_us: int
+
+    def counted(self, hits: list[int]) -> list[int]:
+        """Those that count: each, in event-time order, with fewer than `times` counted ones in the `per` before it."""
+        if self.times is None:
+            return hits
+        kept: list[int] = []
+        for at in hits:
+            if len(kept) < self.times or kept[-self.times] <= at - self.per_us:
+                kept.append(at)
+        return kept
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The qualify lines that an event of one type may meet, ready to match, and what each is when met."""
+
+    met: tuple[MatchedLine, ...]
+    matches: Matched
+
+
+@dataclass(frozen=True)
+class ScoringRules:
+    """An agreement's scoring, compiled once per version."""
+
+    fit: Matched
+    fit_rules: tuple[tuple[float, str], ...]
+    fit_max: float
+    engagement: Mapping[str, tuple[CompiledEngagement, ...]]  # by event type
+    engagement_match: Mapping[str, Matched]
+    by_key: Mapping[str, CompiledEngagement]
+    engagement_max: float
+    half_life_us: float | None
+    horizon_us: int
+    mix: tuple[float, float]
+    grades: tuple[tuple[str, float], ...]  # highest first
+    lines: Mapping[str, Lines]  # by event type; under the empty one those that name none
+    suppress: tuple[tuple[str, Holds], ...]
+    agreed: Agreed
+
+
+@once_per_version
+def rules_of(config: Config) -> ScoringRules:
+    """The compiled rules of this configuration."""
+    agreement = config.agreement
+    scoring = agreement.scoring
+    half_life = scoring.engagement.half_life
+    horizon = min(HORIZON_MAX, half_life * HALF_LIVES_KEPT) if half_life else HORIZON_MAX
+    by_type: dict[str, list[tuple[EngagementRule, CompiledEngagement]]] = {}
+    for key, rule in _keyed(scoring.engagement.rules):
+        limit = rule.at_most
+        engagement = CompiledEngagement(
+            key=key,
+            because=rule.because,
+            points=rule.points,
+            times=limit.times if limit else None,
+            per_us=int(limit.per.total_seconds() * _US) if limit else 0,
+        )
+        by_type.setdefault(rule.on, []).append((rule, engagement))
+    return ScoringRules(
+        fit=compile_set([rule.when for rule in scoring.fit.rules]),
+        fit_rules=tuple((rule.points, rule.because) for rule in scoring.fit.rules),
+        fit_max=scoring.fit.at_most,
+        engagement={on: tuple(ours for _, ours in pairs) for on, pairs in by_type.items()},
+        engagement_match={on: compile_set([rule.when for rule, _ in pairs]) for on, pairs in by_type.items()},
+        by_key={ours.key: ours for pairs in by_type.values() for _, ours in pairs},
+        engagement_max=scoring.engagement.at_most,
+        half_life_us=half_life.total_seconds() * _US if half_life else None,
+        horizon_us=int(horizon.total_seconds() * _US),
+        mix=(scoring.total.fit, scoring.total.engagement),
+        grades=tuple(sorted(scoring.grades.items(), key=lambda band: -band[1])),
+        lines={on: _lines(agreement.qualify, on) for on in {"", *(q.on for q in agreement.qualify if q.on)}},
+        suppress=tuple((s.because, matches(s.when)) for s in agreement.suppress),
+        agreed=agreed(agreement),
+    )
+
+
+def _lines(qualify: Sequence[QualifyLine], type: str) -> Lines:
+    chosen = [line for line in qualify if line.on in (None, type)]
+    met = tuple(MatchedLine(line.name, line.urgency, line.on is not None) for line in chosen)
+    return Lines(met, compile_set([line.when for line in chosen]))
+
+
+def _keyed(rules: tuple[EngagementRule, ...]) -> list[tuple[str, EngagementRule]]:
+    """Each rule under its reason; a reason used again gets a number, so that hits outlive a reordering of the file."""
+    used: dict[str, int] = {}
+    keyed = []
+    for rule in rules:
+        used[rule.because] = n = used.get(rule.because, 0) + 1
+        keyed.append((rule.because if n == 1 else f"{rule.because} ({n})", rule))
+    return keyed

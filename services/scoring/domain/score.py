@@ -1,0 +1,85 @@
+"""The score of a profile as of a moment, and the parts it consists of."""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from math import fsum
+
+import msgspec
+
+from firsthour.kernel.time_units import micros, moment
+from schemas.events import Score, Value
+from services.scoring.domain.profile import Profile, hits_in_horizon
+from services.scoring.domain.rules import ScoringRules
+
+LOWEST = "D"  # the grade below the last band
+
+
+class ScorePart(msgspec.Struct, frozen=True):
+    """One reason of a score: `points` as agreed, `worth` as of the moment asked for."""
+
+    kind: str  # fit or engagement
+    because: str
+    points: float
+    worth: float
+    at: datetime | None = None
+    counted: bool = True
+
+
+def score_of(profile: Profile, rules: ScoringRules, now: datetime, known: Mapping[str, Value] | None = None) -> Score:
+    """Fit, engagement, their mix and the grade, as of `now`."""
+    fit = 0.0
+    for index in rules.fit(profile.known() if known is None else known):
+        fit += rules.fit_rules[index][0]
+    fit = min(rules.fit_max, max(0.0, fit))
+    engagement = _engagement(profile, rules, micros(now)) if profile.hits else 0.0
+    total = fit * rules.mix[0] + engagement * rules.mix[1]
+    return Score(_hundredths(fit), _hundredths(engagement), _hundredths(total), _grade(fit, rules))
+
+
+def _hundredths(points: float) -> float:
+    """Points are never negative here, so this rounds half up; and is a third of what `round` costs."""
+    return int(points * 100.0 + 0.5) / 100.0
+
+
+def _grade(fit: float, rules: ScoringRules) -> str:
+    for name, least in rules.grades:
+        if fit >= least:
+            return name
+    return LOWEST
+
+
+def _engagement(profile: Profile, rules: ScoringRules, now: int) -> float:
+    worths: list[float] = []
+    for key, hits in profile.hits.items():
+        rule = rules.by_key.get(key)
+        if rule is not None:
+            counted = rule.counted(hits_in_horizon(profile, hits, rules, now))
+            worths += [rule.points * _worth(now - at, rules) for at in counted]
+    points = fsum(worths)  # exact, so that the order of the rules cannot show
+    return min(rules.engagement_max, max(0.0, points))
+
+
+def _worth(age: int, rules: ScoringRules) -> float:
+    return 1.0 if rules.half_life_us is None else 2.0 ** (-max(0, age) / rules.half_life_us)
+
+
+def parts_of(profile: Profile, rules: ScoringRules, now: datetime) -> list[ScorePart]:
+    """Every reason of the score as of `now`; hits beyond a rule's limit are shown as not counted."""
+    facts = profile.known()
+    found = [
+        ScorePart("fit", rules.fit_rules[i][1], rules.fit_rules[i][0], rules.fit_rules[i][0]) for i in rules.fit(facts)
+    ]
+    at = micros(now)
+    for key, hits in profile.hits.items():
+        rule = rules.by_key.get(key)
+        if rule is None:
+            continue
+        alive = hits_in_horizon(profile, hits, rules, at)
+        left = Counter(rule.counted(alive))
+        for hit in alive:
+            counts = left[hit] > 0
+            left[hit] -= 1
+            worth = round(rule.points * _worth(at - hit, rules), 2) if counts else 0.0
+            found.append(ScorePart("engagement", rule.because, rule.points, worth, moment(hit), counts))
+    return found
