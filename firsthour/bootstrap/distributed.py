@@ -655,7 +655,7 @@ class StartupGate:
                 "Not ready yet. The operator's log says why, and `/readyz` does with a key.",
                 headers={"Retry-After": str(RETRY_SECONDS)},
             )
-            shown = scope["path"].startswith(FORMS_PATH) and pages.is_wanted(header(scope, b"accept") or b"")
+            shown = scope["path"].startswith(FORMS_PATH) and pages.wants_page(header(scope, b"accept") or b"")
             reply = replies.refusal(problem, "", scope["method"], scope["path"], shown)
             headers = [*reply.headers, (b"cache-control", b"no-store")]
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})

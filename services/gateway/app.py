@@ -26,13 +26,13 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.settings import environ
 from firsthour.runtime.storage.unit import StorageError, Unit
-from services.gateway import bodies, ingest, pages, replies, senders
+from services.gateway import ingest, pages, replies, request_bodies, senders
+from services.gateway.body_reader import read_whole_body
 from services.gateway.domain import cloudevents, forms
+from services.gateway.domain.coerce import UnmappableError
 from services.gateway.domain.forms import Form
 from services.gateway.domain.mapping import ParsedEvent
-from services.gateway.domain.values import UnmappableError
 from services.gateway.ingest import EVENTS_PATH, FORMS_PATH, HOOKS_PATH, BadItem
-from services.gateway.reading import body_of
 from services.gateway.replies import Reply
 from services.gateway.sources import SourceIndex, WebhookEndpoint, source_index
 
@@ -111,7 +111,7 @@ class Gateway:
         if config is not self._config or self._secrets_changed(config):
             self._secrets = source_secrets.stamps(config)  # before the files are read: a later change shows
             self._places, self._config = source_index(config, environ()), config
-            for hook in self._places.hooks.values():
+            for hook in self._places.webhooks.values():
                 if hook.trouble:
                     _log.error("source cannot be verified", source=hook.id, problem=hook.trouble)
         return self._places
@@ -133,7 +133,7 @@ class Gateway:
             asked.body = await self._read(scope, receive, asked, route)
             reply = await answering(self, asked)
         except Exception as error:  # noqa: BLE001  # the last frame of our own: there is always an answer
-            shown = route == FORMS_ROUTE and pages.is_wanted(asked.headers.get(b"accept", b""))
+            shown = route == FORMS_ROUTE and pages.wants_page(asked.headers.get(b"accept", b""))
             reply = replies.refusal(error, request_id, scope["method"], route, shown)
         sent = [
             *reply.headers,
@@ -161,7 +161,7 @@ class Gateway:
     async def _events(self, asked: IncomingRequest) -> Reply:
         who = self._principal(asked)
         _refuse_encoded(asked.headers)
-        media, options = bodies.content_type(asked.headers.get(b"content-type", b""))
+        media, options = request_bodies.parse_content_type(asked.headers.get(b"content-type", b""))
         binary = b"ce-specversion" in asked.headers and not media.startswith("application/cloudevents")
         body, kept_media = asked.body, media
         try:
@@ -170,10 +170,10 @@ class Gateway:
                 body, kept_media = ingest.as_structured(body, attributes), cloudevents.STRUCTURED
             made = ingest.events(asked.body, media, options, attributes, key=who.name, now=self._clock.business())
             found = made if isinstance(made, list) else await _in_turns(made)
-            found = senders.permitted(found, who, self.places.keys, self._resources.config.current.team)
+            found = senders.authorize(found, who, self.places.keys, self._resources.config.current.team)
             rows = ingest.rows(found)
         except UnmappableError as wrong:
-            letter = await self._bury(EVENTS_PATH, who.name, kept_media, body, wrong, senders.speaks_for(who))
+            letter = await self._bury(EVENTS_PATH, who.name, kept_media, body, wrong, senders.bound_rep(who))
             raise ingest.problem_of(wrong, letter) from None
         key = self._idempotency_key(asked.headers)
         if key is None:
@@ -184,13 +184,13 @@ class Gateway:
     async def _form(self, asked: IncomingRequest) -> Reply:
         form = self._form_at(asked)
         header = asked.headers.get(b"content-type", b"")
-        media, options = bodies.content_type(header)
+        media, options = request_bodies.parse_content_type(header)
         key: str | None = None
         try:
             key = self._idempotency_key(asked.headers)
             _refuse_encoded(asked.headers)
-            fields, altered = bodies.form(asked.body, media, options)
-            given = forms.given_id(fields)
+            fields, altered = request_bodies.parse_form(asked.body, media, options)
+            given = forms.submitted_id(fields)
             id = given or key or new_id()
             if form.is_robot(fields):
                 await self._bury_robot(asked, form, id)
@@ -202,7 +202,7 @@ class Gateway:
             if given is None and key is None:
                 reply = await self._keep(form.source, [found], rows)
             else:
-                print_, scope = forms.retry_of(fields), f"form POST {asked.path}"
+                print_, scope = forms.fields_digest(fields), f"form POST {asked.path}"
                 # A hidden field is the same for every post of many a page: only the same fields again are a retry.
                 once = key or idempotency.fingerprint(id.encode(), print_.encode())
                 reply = await self._keep_once(form.source, [found], rows, scope, once, print_, asked.extra)
@@ -214,7 +214,7 @@ class Gateway:
 
     async def _hook(self, asked: IncomingRequest) -> Reply:
         id = asked.path.removeprefix(HOOKS_PATH)
-        hook = self.places.hooks.get(id)
+        hook = self.places.webhooks.get(id)
         if hook is None:
             raise Problem(
                 404, "Unknown source", "Name it in `sources.yaml`: `- {id: <name>, kind: webhook, verify: ...}`."
@@ -225,8 +225,8 @@ class Gateway:
         try:
             if asked.headers.get(b"content-encoding", b"identity").lower() != b"identity":
                 raise UnmappableError("header:Content-Encoding", "is not taken", "send the body as it is", 415)
-            kind, options = bodies.content_type(asked.headers.get(b"content-type", b"application/json"))
-            if not bodies.is_json(kind):
+            kind, options = request_bodies.parse_content_type(asked.headers.get(b"content-type", b"application/json"))
+            if not request_bodies.is_json(kind):
                 raise UnmappableError("header:Content-Type", "is not JSON", "send application/json", 415)
             now, team = self._clock.business(), self._resources.config.current.team
             items = await _in_turns(ingest.hook_items(hook, asked.body, options, team, delivery=delivery, now=now))
@@ -410,7 +410,7 @@ async def _in_turns(made: Iterable[T]) -> list[T]:
 async def _body(scope: Scope, receive: Receive, headers: Headers) -> bytes:
     if b"expect" in headers or not headers.get(b"content-length", b"0").isdigit():
         return await checked_body(scope, receive, BODY_LIMIT) or b""
-    return await body_of(receive, BODY_LIMIT)
+    return await read_whole_body(receive, BODY_LIMIT)
 
 
 def _refuse_encoded(headers: Headers) -> None:

@@ -21,11 +21,11 @@ from schemas.envelope import RECORD_BYTES_MAX, RecordTooLargeError, encode
 from schemas.sources import TOUCH
 from schemas.team import Team
 from schemas.topics import EVENTS
-from services.gateway import bodies, senders
-from services.gateway.domain import cloudevents, forms, hooks
+from services.gateway import request_bodies, senders
+from services.gateway.domain import cloudevents, forms, webhooks
+from services.gateway.domain.coerce import Json, UnmappableError
 from services.gateway.domain.forms import Form
-from services.gateway.domain.mapping import ParsedEvent, understand
-from services.gateway.domain.values import Json, UnmappableError
+from services.gateway.domain.mapping import ParsedEvent, parse_event
 from services.gateway.sources import SourceIndex, WebhookEndpoint, source_index
 
 EVENTS_PATH: Final = "/v1/events"
@@ -38,7 +38,7 @@ An older event may be a replay of a captured delivery, unless the signature says
 ENVELOPE_SOURCE: Final = "urn:firsthour:gateway"
 APART_MAX: Final = 20  # bad items of one body that become letters of their own
 _KEPT: Final = " The body is kept: it can be corrected and retried."
-EVENT_MEDIA: Final = f"{bodies.JSON}, {cloudevents.STRUCTURED}, {cloudevents.BATCH}"
+EVENT_MEDIA: Final = f"{request_bodies.JSON}, {cloudevents.STRUCTURED}, {cloudevents.BATCH}"
 
 
 def rows(understood: Sequence[ParsedEvent]) -> list[Row]:
@@ -61,7 +61,7 @@ def rows(understood: Sequence[ParsedEvent]) -> list[Row]:
 def events(
     body: bytes,
     media: str,
-    options: bodies.Options,
+    options: request_bodies.Options,
     attributes: Mapping[str, Json] | None,
     *,
     key: str,
@@ -72,13 +72,13 @@ def events(
     Raises `UnmappableError`; `Problem` 415 for a body of another type.
     """
     if attributes is not None:
-        if not bodies.is_json(media):
-            bodies.refuse_type(media, bodies.JSON)
-        parsed = bodies.json(body, options)
+        if not request_bodies.is_json(media):
+            request_bodies.reject_type(media, request_bodies.JSON)
+        parsed = request_bodies.parse_json(body, options)
         return [_event({**attributes, "data": parsed.value}, "#", key, now, parsed.altered)]
-    if media not in (bodies.JSON, cloudevents.STRUCTURED, cloudevents.BATCH):
-        bodies.refuse_type(media, EVENT_MEDIA)
-    parsed = bodies.json(body, options)
+    if media not in (request_bodies.JSON, cloudevents.STRUCTURED, cloudevents.BATCH):
+        request_bodies.reject_type(media, EVENT_MEDIA)
+    parsed = request_bodies.parse_json(body, options)
     found = parsed.value
     if type(found) is dict and media != cloudevents.BATCH:
         return [_event(found, "#", key, now, parsed.altered)]
@@ -98,11 +98,11 @@ def _event(sent: Json, where: str, key: str, now: datetime, altered: bool) -> Pa
         source = ""
     elif type(source) is not str:
         raise UnmappableError(f"{where}/source", "is not a text", "name what the event comes from, such as `crm`")
-    return understand(sent, origin=key, scope=f"{key}\n{source}", now=now, altered=altered, where=where)
+    return parse_event(sent, origin=key, scope=f"{key}\n{source}", now=now, altered=altered, where=where)
 
 
 def _value(body: bytes) -> Json:
-    return bodies.json(body).value
+    return request_bodies.parse_json(body).value
 
 
 def as_structured(body: bytes, attributes: Mapping[str, Json]) -> bytes:
@@ -129,8 +129,8 @@ def form_post(
     fields are, on the same day. `KEPT` of the idempotency keys sees to retries over midnight.
     """
     sent = forms.short_form(form, fields, id, referer)
-    scope = f"form:{form.source}\n{form.id}\n{forms.retry_of(fields)}\n{(received - EPOCH) // idempotency.KEPT}"
-    return understand(sent, origin=form.source, scope=scope, now=now, altered=altered, public=True)
+    scope = f"form:{form.source}\n{form.id}\n{forms.fields_digest(fields)}\n{(received - EPOCH) // idempotency.KEPT}"
+    return parse_event(sent, origin=form.source, scope=scope, now=now, altered=altered, public=True)
 
 
 # --- /hooks/{source} -------------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ class BadItem(NamedTuple):
 def hook_items(
     hook: WebhookEndpoint,
     body: bytes,
-    options: bodies.Options,
+    options: request_bodies.Options,
     team: Team,
     *,
     delivery: str,
@@ -165,19 +165,19 @@ def hook_items(
 
     `again`: an operator retries it, and answers for its age.
     """
-    parsed = bodies.json(body, options)
+    parsed = request_bodies.parse_json(body, options)
     items = parsed.value if isinstance(parsed.value, list) and hook.entries else [parsed.value]
     is_list = items is parsed.value
-    ids = hooks.Ids()
+    ids = webhooks.EventIds()
     for index, item in enumerate(items):
         where = f"#/{index}" if is_list else "#"
         # An item without an id goes by its place, which is the same for a retry when its neighbours fail.
         own = delivery if index == 0 else f"{delivery}#{index + 1}"
         try:
             if hook.entries:
-                sent = hooks.short_forms(hook.entries, item, own, ids)
+                sent = webhooks.short_forms(hook.entries, item, own, ids)
             else:
-                sent = [hooks.standard_form(item, own)]
+                sent = [webhooks.standard_form(item, own)]
             yield [_hook_event(hook, one, team, now, parsed.altered, where, again) for one in sent]
         except UnmappableError as wrong:
             kept = msgspec.json.encode(item) if is_list else body
@@ -188,12 +188,12 @@ def _hook_event(
     hook: WebhookEndpoint, sent: Mapping[str, Json], team: Team, now: datetime, altered: bool, where: str, again: bool
 ) -> ParsedEvent:
     scope = f"hook:{hook.id}\n{sent.get('type')}"
-    made = understand(sent, origin=hook.id, scope=scope, now=now, altered=altered, where=where)
+    made = parse_event(sent, origin=hook.id, scope=scope, now=now, altered=altered, where=where)
     if not hook.timed and not again and now - made.at > UNTIMED_MAX:
         what = f"lies more than {UNTIMED_MAX.days} days back, and nothing that is signed says when it was sent"
         raise UnmappableError(f"{where}/time", what, "see that it is no replay, then retry the dead letter")
-    senders.check_source(made, hook.id, hook.types, where)
-    return senders.by_known_rep(made, team) if made.type == TOUCH else made
+    senders.check_source_type(made, hook.id, hook.types, where)
+    return senders.drop_unknown_rep(made, team) if made.type == TOUCH else made
 
 
 # --- dead letters ----------------------------------------------------------------------------------------------------
@@ -224,18 +224,18 @@ def replay(unit: Unit, letter: DeadLetter, body: bytes | None = None) -> list[st
 def _again(letter: DeadLetter, places: SourceIndex, body: bytes, team: Team, now: datetime) -> list[ParsedEvent]:
     path, _, fragment = letter.origin.partition("#")
     id = unquote(fragment)
-    media, options = bodies.content_type(letter.content_type.encode("latin-1", "replace"))
+    media, options = request_bodies.parse_content_type(letter.content_type.encode("latin-1", "replace"))
     if path == EVENTS_PATH:
         sent = events(body, media, options, None, key=letter.source, now=now)
         return [_again_by(one, id, team) if one.type == TOUCH else one for one in sent]
     if path.startswith(FORMS_PATH) and (form := places.forms.get(path.removeprefix(FORMS_PATH))):
         if body is not letter.body and body.lstrip().startswith(b"{"):  # corrected, in the simplest of the three ways
-            media, options = bodies.JSON, {}
-        fields, altered = bodies.form(body, media, options)
-        given = forms.given_id(fields) or id or letter.id
+            media, options = request_bodies.JSON, {}
+        fields, altered = request_bodies.parse_form(body, media, options)
+        given = forms.submitted_id(fields) or id or letter.id
         made = form_post(form, fields, id=given, referer=None, now=now, altered=altered, received=letter.at)
         return [made]
-    if path.startswith(HOOKS_PATH) and (hook := places.hooks.get(path.removeprefix(HOOKS_PATH))):
+    if path.startswith(HOOKS_PATH) and (hook := places.webhooks.get(path.removeprefix(HOOKS_PATH))):
         delivery = id or sha256(letter.body).hexdigest()[:32]
         found: list[ParsedEvent] = []
         for item in hook_items(hook, body, options, team, delivery=delivery, now=now, again=True):
@@ -250,7 +250,7 @@ def _again(letter: DeadLetter, places: SourceIndex, body: bytes, team: Team, now
 
 def _again_by(touch: ParsedEvent, rep: str, team: Team) -> ParsedEvent:
     """A touch of a dead letter, as it would have counted then. `rep`: whose key sent it; empty for other keys."""
-    return senders.by_rep(touch, rep) if rep else senders.by_known_rep(touch, team)
+    return senders.attribute_to_rep(touch, rep) if rep else senders.drop_unknown_rep(touch, team)
 
 
 def received_at(unit: Unit, real: datetime) -> datetime:
@@ -299,7 +299,7 @@ def burials(path: str, source: str, bad: Sequence[BadItem], retention: Retention
         burial(
             path=path,
             source=source,
-            content_type=bodies.JSON,
+            content_type=request_bodies.JSON,
             body=item.body,
             error=str(item.wrong),
             id=item.id,

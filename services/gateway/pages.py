@@ -25,7 +25,7 @@ _FIELDS: Final[Mapping[str, str]] = {
 }
 
 
-def is_wanted(accept: bytes) -> bool:
+def wants_page(accept: bytes) -> bool:
     """Tell whether a browser shows the answer to a person."""
     return b"text/html" in accept and b"application/json" not in accept
 

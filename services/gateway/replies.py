@@ -9,9 +9,9 @@ import structlog
 from firsthour.runtime.http.middleware import as_problem
 from firsthour.runtime.http.problem import FieldFault, Problem, problem_response
 from firsthour.runtime.storage.unit import StorageError
-from services.gateway import bodies, pages
+from services.gateway import pages, request_bodies
+from services.gateway.domain.coerce import Json
 from services.gateway.domain.forms import Form
-from services.gateway.domain.values import Json
 
 RETRY_SECONDS: Final = 5
 FAULTS_MAX: Final = 20  # mistakes that one answer names
@@ -42,9 +42,9 @@ def taken_in_part(ids: list[str], letters: list[str], kept: int, faults: Sequenc
 
 def sent_on(headers: Mapping[bytes, bytes], form: Form, fields: Mapping[str, Json], media: str, reply: Reply) -> Reply:
     """A browser that posted a page's form is sent on, or shown a page; a script gets its answer."""
-    if not pages.is_wanted(headers.get(b"accept", b"")):
+    if not pages.wants_page(headers.get(b"accept", b"")):
         return reply
-    target = None if media == bodies.JSON else form.goes_on_to(fields)
+    target = None if media == request_bodies.JSON else form.goes_on_to(fields)
     if target is None:
         return Reply(reply.status, pages.page(reply.status), (pages.HTML, pages.POLICY))
     return Reply(303, b"", ((b"location", target.encode()),))

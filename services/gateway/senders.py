@@ -14,8 +14,8 @@ from firsthour.runtime.http.problem import Problem
 from schemas.events import FLAG_REP, Facts, Value
 from schemas.sources import DEAL, MARKETING_TYPES, TOUCH, may_send
 from schemas.team import Team
+from services.gateway.domain.coerce import UnmappableError
 from services.gateway.domain.mapping import ParsedEvent
-from services.gateway.domain.values import UnmappableError
 
 _MARKETING: Final = frozenset(MARKETING_TYPES)
 ROLE_TYPES: Final[Mapping[str, frozenset[str]]] = {
@@ -31,7 +31,7 @@ REP_TYPES: Final = _MARKETING | {TOUCH}
 Types = frozenset[str]
 
 
-def types_of_key(who: Principal, sources: Mapping[str, Types]) -> Types:
+def allowed_types(who: Principal, sources: Mapping[str, Types]) -> Types:
     """Return the types that a key may send. `sources`: the types of each `kind: api` source. Raises `Problem` 403."""
     if who.source is not None:
         if who.source in sources:
@@ -42,14 +42,14 @@ def types_of_key(who: Principal, sources: Mapping[str, Types]) -> Types:
             f"The key belongs to the source {who.source!r}, which `sources.yaml` no longer names. Add it again, as "
             f"`- {{id: {who.source}, kind: api, types: [...]}}`.",
         )
-    if speaks_for(who):
+    if bound_rep(who):
         return REP_TYPES
     return ROLE_TYPES[who.role]
 
 
-def permitted(found: list[ParsedEvent], who: Principal, sources: Mapping[str, Types], team: Team) -> list[ParsedEvent]:
+def authorize(found: list[ParsedEvent], who: Principal, sources: Mapping[str, Types], team: Team) -> list[ParsedEvent]:
     """Return the events of a request under this key, each touch for the rep it counts for. Raises `Problem` 403."""
-    types = types_of_key(who, sources)
+    types = allowed_types(who, sources)
     for index, one in enumerate(found):
         if not may_send(types, one.type):
             raise _forbidden(who, one.type, f"#/{index}/type" if len(found) > 1 else "#/type")
@@ -72,7 +72,7 @@ def _forbidden(who: Principal, type: str, pointer: str) -> Problem:
     )
 
 
-def check_source(one: ParsedEvent, source: str, types: Types, where: str) -> None:
+def check_source_type(one: ParsedEvent, source: str, types: Types, where: str) -> None:
     """Raises `UnmappableError` when this source may not send the event at `where`."""
     if not may_send(types, one.type):
         raise UnmappableError(
@@ -83,7 +83,7 @@ def check_source(one: ParsedEvent, source: str, types: Types, where: str) -> Non
         )
 
 
-def by_known_rep(one: ParsedEvent, team: Team) -> ParsedEvent:
+def drop_unknown_rep(one: ParsedEvent, team: Team) -> ParsedEvent:
     """A touch without a rep that is not in the team: it counts, for the owner's promise, and the name is dropped."""
     fields = one.happened.fields
     unknown = {
@@ -107,17 +107,17 @@ def _by_key(one: ParsedEvent, who: Principal, team: Team) -> ParsedEvent:
     fields = one.happened.fields
     named = "rep" in fields or "rep_email" in fields
     if who.rep is None or (named and who.allows("manager")):
-        return by_known_rep(one, team)
-    return by_rep(one, who.rep)
+        return drop_unknown_rep(one, team)
+    return attribute_to_rep(one, who.rep)
 
 
-def by_rep(one: ParsedEvent, rep: str) -> ParsedEvent:
+def attribute_to_rep(one: ParsedEvent, rep: str) -> ParsedEvent:
     """A touch that counts as this rep's, whatever name it carries."""
     others = {name: value for name, value in one.happened.fields.items() if name != "rep_email"}
     return _with(one, {**others, "rep": rep}, one.happened.flags)
 
 
-def speaks_for(who: Principal) -> str:
+def bound_rep(who: Principal) -> str:
     """The rep for whom every touch under this key counts; empty when another may be named."""
     return "" if who.rep is None or who.allows("manager") else who.rep
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 from firsthour.runtime.http.idempotency import KEY_SHAPE
 from schemas.events import ABOUT_NO_LEAD, OUTSIDE_TYPES
 from schemas.http import NOT_BLANK
+from services.gateway.domain.coerce import INT_MAX
 from services.gateway.domain.facts import FIELDS_MAX, NAME_MAX
 from services.gateway.domain.mapping import ID_MAX
-from services.gateway.domain.values import INT_MAX
 
 Shape = dict[str, Any]
 

@@ -9,7 +9,7 @@ from firsthour.runtime.config.source_secrets import SecretMissingError, Unusable
 from firsthour.runtime.http import signatures
 from firsthour.runtime.http.signatures import HmacSignature, WebhookSignature
 from schemas.sources import ApiSource, FormSource, Hmac, PresetSource, Secret, StandardWebhooks, WebhookSource
-from services.gateway.domain import hooks
+from services.gateway.domain import webhooks
 from services.gateway.domain.forms import Form
 from services.gateway.senders import Types
 
@@ -21,7 +21,7 @@ class WebhookEndpoint:
     id: str
     signature: WebhookSignature | None = None
     standard: bool = False
-    entries: tuple[hooks.Entry, ...] = ()
+    entries: tuple[webhooks.CompiledMapping, ...] = ()
     preset: str | None = None
     trouble: str | None = None
     timed: bool = True
@@ -33,7 +33,7 @@ class SourceIndex:
     """Where requests may go: forms by form id, hooks by source id. `keys`: the types that keys of a source may send."""
 
     forms: Mapping[str, Form]
-    hooks: Mapping[str, WebhookEndpoint]
+    webhooks: Mapping[str, WebhookEndpoint]
     keys: Mapping[str, Types] = field(default_factory=dict)
 
 
@@ -59,7 +59,7 @@ def source_index(config: Config, environ: Mapping[str, str]) -> SourceIndex:
 
 def _hook(source: WebhookSource, resolved: Callable[[Secret], str]) -> WebhookEndpoint:
     standard = isinstance(source.verify, StandardWebhooks)
-    entries = tuple(hooks.compiled(mapping) for mapping in source.events)
+    entries = tuple(webhooks.compile_mapping(mapping) for mapping in source.events)
     secrets, trouble = [], ""
     for secret in source.verify.secrets:
         try:

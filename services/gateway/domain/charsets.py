@@ -41,6 +41,6 @@ def codec_of(label: bytes) -> str | None:
     return _CODECS.get(label[:_LABEL_MAX].decode("latin-1").strip(" '\"").lower())
 
 
-def decoded(text: bytes, codec: str) -> str:
+def decode(text: bytes, codec: str) -> str:
     """Decode `text`. Bytes that a legacy charset leaves undefined become U+FFFD; raises `UnicodeDecodeError` for UTF-8."""
     return text.decode() if codec == UTF_8 else text.decode(codec, "replace")

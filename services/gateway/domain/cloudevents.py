@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from firsthour.kernel import normalisation
-from services.gateway.domain.values import Json, UnmappableError
+from services.gateway.domain.coerce import Json, UnmappableError
 
 STRUCTURED: Final = "application/cloudevents+json"
 BATCH: Final = "application/cloudevents-batch+json"

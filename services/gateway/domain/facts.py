@@ -11,27 +11,27 @@ from firsthour.kernel import normalisation
 from schemas.conditions import EVENT_FIELDS
 from schemas.events import Facts, Value
 from schemas.facts import IDENTIFIERS, is_product_fact
-from services.gateway.domain import values
-from services.gateway.domain.values import Json, UnmappableError
+from services.gateway.domain import coerce
+from services.gateway.domain.coerce import Json, UnmappableError
 
 NAME_MAX: Final = 100  # characters of a field's name
 FIELDS_MAX: Final = 200  # facts and fields of one event
 DEPTH_MAX: Final = 3  # of objects within objects that become dotted names
 
-Take = Callable[[Json], Value | None]
+Coercion = Callable[[Json], Value | None]
 
-PERSON: Final[Mapping[str, Take]] = {
-    **dict.fromkeys(("name", "first_name", "last_name", "title"), values.text),
-    "language": values.language,
-    "country": values.country,
-    "consent": values.truth,
-    "company.name": values.text,
-    "company.domain": values.domain,
-    "company.employees": values.headcount,
-    "company.industry": values.text,
-    "company.country": values.country,
-    "company.revenue": values.number,
-    **dict.fromkeys(("utm.source", "utm.medium", "utm.campaign", "utm.term", "utm.content"), values.text),
+PERSON: Final[Mapping[str, Coercion]] = {
+    **dict.fromkeys(("name", "first_name", "last_name", "title"), coerce.text),
+    "language": coerce.language,
+    "country": coerce.country,
+    "consent": coerce.boolean,
+    "company.name": coerce.text,
+    "company.domain": coerce.domain,
+    "company.employees": coerce.headcount,
+    "company.industry": coerce.text,
+    "company.country": coerce.country,
+    "company.revenue": coerce.number,
+    **dict.fromkeys(("utm.source", "utm.medium", "utm.campaign", "utm.term", "utm.content"), coerce.text),
 }
 """What is known of a person by name, and how it is read. Phone and email are identifiers and go their own way."""
 
@@ -44,8 +44,8 @@ FLAT: Final[Mapping[str, str]] = {
 }
 """The names a flat form may use."""
 
-_FLAT: Final[Mapping[str, tuple[str, Take]]] = {name: (known, PERSON[known]) for name, known in FLAT.items()}
-_NESTED: Final[Mapping[str, Mapping[str, tuple[str, Take]]]] = {
+_FLAT: Final[Mapping[str, tuple[str, Coercion]]] = {name: (known, PERSON[known]) for name, known in FLAT.items()}
+_NESTED: Final[Mapping[str, Mapping[str, tuple[str, Coercion]]]] = {
     group: {
         name.removeprefix(f"{group}."): (name, take) for name, take in PERSON.items() if name.startswith(f"{group}.")
     }
@@ -58,7 +58,7 @@ _STRUCTURE: Final = frozenset({"form", "path", "page", "url", "referrer"})
 """What a submitted form says of itself, not of the person."""
 
 
-class Sorter:
+class DataSorter:
     """Sorts the data of one event into `person` and `fields`. `dropped` counts fields that only the product may state."""
 
     __slots__ = ("_left", "_where", "dropped", "fields", "person")
@@ -93,10 +93,10 @@ class Sorter:
                 if name in EVENT_FIELDS:
                     self._own(self.fields, name, value)
 
-    def _misfit(self, known: tuple[str, Take], value: Json) -> None:
+    def _misfit(self, known: tuple[str, Coercion], value: Json) -> None:
         """A value that is not of its fact's kind is kept as a custom fact."""
         name, take = known
-        if value is not None and not (take is values.text and type(value) is str):  # such a text is blank
+        if value is not None and not (take is coerce.text and type(value) is str):  # such a text is blank
             self._own(self.person, f"custom.{name}", value)
 
     def _learn_parts(self, group: str, parts: Mapping[str, Json]) -> None:
@@ -117,7 +117,7 @@ class Sorter:
         """A field under the sender's own name; what has parts becomes dotted names."""
         if type(value) is str:
             self._count()
-            if text := values.cleaned(value):
+            if text := coerce.clean_text(value):
                 name = _name(name)
                 if into is self.person:
                     into[name] = text
@@ -134,9 +134,9 @@ class Sorter:
         if value is None:
             return
         self._count()
-        found = values.plain(value)
+        found = coerce.scalar(value)
         if found is None and value and isinstance(value, list | dict):
-            found = values.as_json(value)
+            found = coerce.json_text(value)
         if found is not None:
             self._put(into, name, found)
 

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from services.gateway.domain.coerce import Json, UnmappableError, last_value, scalar
 from services.gateway.domain.facts import FLAT, NAME_MAX
 from services.gateway.domain.mapping import ID_MAX
-from services.gateway.domain.values import Json, UnmappableError, last, plain
 
 _ANY: Final = "*"
 _REACHED_BY: Final = ("email", "phone")
@@ -61,7 +61,7 @@ class Form:
 def _is_filled(value: Json) -> bool:
     if isinstance(value, list | dict):
         return bool(value)
-    found = plain(value)
+    found = scalar(value)
     return found is not None and str(found).lower() not in _UNCHECKED
 
 
@@ -95,13 +95,13 @@ def fields_of(pairs: Iterable[tuple[str, str]]) -> dict[str, Json]:
     return found
 
 
-def given_id(fields: Mapping[str, Json]) -> str | None:
+def submitted_id(fields: Mapping[str, Json]) -> str | None:
     """The sender's own id of this post."""
-    found = plain(fields.get("_id")) or plain(fields.get("id"))
+    found = scalar(fields.get("_id")) or scalar(fields.get("id"))
     return None if found is None or found is False else str(found)[:ID_MAX]
 
 
-def retry_of(fields: Mapping[str, Json]) -> str:
+def fields_digest(fields: Mapping[str, Json]) -> str:
     """Return a digest of all fields, which a post and its retry share.
 
     The bodies may differ, since a browser makes up a new boundary for each multipart body.
@@ -128,7 +128,7 @@ def short_form(form: Form, fields: Mapping[str, Json], id: str, referer: str | N
             _put(data, usual if usual in FLAT else name, value)
     for name, ours, value in aliases:
         into = made if ours in _IDENTIFIERS else data
-        if plain(into.get(ours)) is None:
+        if scalar(into.get(ours)) is None:
             into[ours] = _identifier(value) if ours in _IDENTIFIERS else value
         else:
             data[name] = value
@@ -144,12 +144,12 @@ def short_form(form: Form, fields: Mapping[str, Json], id: str, referer: str | N
 
 def _put(into: dict[str, Json], name: str, value: Json) -> None:
     """Set a field, but never replace a value by an empty one: `Email` and `email` may both be there."""
-    if name not in into or isinstance(value, dict) or plain(value) is not None:
+    if name not in into or isinstance(value, dict) or scalar(value) is not None:
         into[name] = value
 
 
 def _identifier(value: Json) -> Json:
-    value = last(value)
+    value = last_value(value)
     if not isinstance(value, str):
         return value
     stripped = value.strip()

@@ -17,9 +17,9 @@ from firsthour.kernel import normalisation
 from firsthour.kernel.plausible_times import is_possible
 from schemas.events import ABOUT_NO_LEAD, FLAG_FACTS, FLAG_TIME, OUTSIDE_TYPES, ExternalEvent, Facts, Value
 from schemas.values import did_you_mean, shown
-from services.gateway.domain import values
-from services.gateway.domain.facts import NAME_MAX, Sorter
-from services.gateway.domain.values import Json, UnmappableError
+from services.gateway.domain import coerce
+from services.gateway.domain.coerce import Json, UnmappableError
+from services.gateway.domain.facts import NAME_MAX, DataSorter
 
 NAMESPACE: Final = uuid5(NAMESPACE_URL, "urn:firsthour:events")
 _IN_NAMESPACE: Final = sha1(NAMESPACE.bytes, usedforsecurity=False)
@@ -38,7 +38,7 @@ class ParsedEvent(msgspec.Struct, frozen=True, gc=False):
     happened: ExternalEvent
 
 
-def understand(
+def parse_event(
     sent: Mapping[str, Json],
     *,
     origin: str,
@@ -60,7 +60,7 @@ def understand(
         data = {}
     elif type(data) is not dict:
         raise UnmappableError(f"{where}/data", "is not an object", 'send {"data": {"form": "demo-request", ...}}')
-    sorter = Sorter(where)
+    sorter = DataSorter(where)
     sorter.take(data, type_ == "form.submitted")
     person, fields = sorter.person, sorter.fields
     refine = _OF_TYPE.get(type_)
@@ -152,10 +152,10 @@ def _happened_at(given: Json, type_: str, now: datetime, where: str) -> tuple[da
     """
     if type(given) is str and not given.strip():
         return now, None
-    at = values.moment_of(given, f"{where}/time")
+    at = coerce.parse_time(given, f"{where}/time")
     if at is None or not is_possible(at, now):
         return now, FLAG_TIME
-    if at <= now and type_ != "consent.given" and values.is_date(given):
+    if at <= now and type_ != "consent.given" and coerce.is_date(given):
         return min(at + _LAST_OF_DAY, now), None
     return (at, None) if at <= now else (now, "cut")
 
@@ -257,7 +257,7 @@ def _place(sent: Mapping[str, Json], name: str, where: str) -> str:
 
 def _touch(fields: Facts) -> None:
     if "answered" in fields:
-        fields["answered"] = values.truth(fields["answered"]) is True
+        fields["answered"] = coerce.boolean(fields["answered"]) is True
     address = fields.get("rep_email")
     if type(address) is str:
         with suppress(normalisation.MalformedError):  # the touch counts, whoever made it
@@ -273,7 +273,7 @@ def _opportunity(fields: Facts) -> None:
 def _amount(fields: Facts) -> None:
     for name in ("amount", "cost"):
         if name in fields:
-            fields[name] = _or_else(values.number(fields[name]), fields[name])
+            fields[name] = _or_else(coerce.number(fields[name]), fields[name])
 
 
 def _or_else(found: Value | None, otherwise: Value) -> Value:

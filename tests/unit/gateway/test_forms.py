@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway import bodies, ingest
+from services.gateway import ingest, request_bodies
 from tests.unit.gateway.room import SOURCES, Room
 
 DEMO = "/v1/forms/demo-request"
@@ -516,7 +516,7 @@ async def test_a_kept_form_can_be_corrected_and_retried(room: Room) -> None:
     st.lists(st.sampled_from([b"%", b"%4", b"%41", b"%e4%bc", b"+", b"a", b"%zz", b"\xff", b"%%", b"F"])).map(b"".join)
 )
 def test_percent_signs_are_decoded_as_the_standard_library_does(text: bytes) -> None:
-    fields, _ = bodies.form(b"x=" + text, bodies.URLENCODED, {b"charset": b"latin1"})
+    fields, _ = request_bodies.parse_form(b"x=" + text, request_bodies.URLENCODED, {b"charset": b"latin1"})
     assert fields == {"x": unquote_to_bytes(text.replace(b"+", b" ")).decode("cp1252", "replace")}
 
 

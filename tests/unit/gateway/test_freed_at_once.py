@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from tests.unit.gateway.room import Answer, Room
-from tests.unit.gateway.test_hooks import phoned
+from tests.unit.gateway.test_webhooks import phoned
 
 Post = Callable[[Room], Awaitable[Answer]]
 CALL: Final = {"kind": "call.ended", "uuid": "1", "customer": {"email": "none"}}

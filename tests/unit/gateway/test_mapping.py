@@ -8,22 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.gateway.domain.coerce import UnmappableError, boolean, headcount, number, parse_time
 from services.gateway.domain.facts import FIELDS_MAX
-from services.gateway.domain.mapping import NAMESPACE, ParsedEvent, event_id, understand
-from services.gateway.domain.values import UnmappableError, headcount, moment_of, number, truth
+from services.gateway.domain.mapping import NAMESPACE, ParsedEvent, event_id, parse_event
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
 
 
 def happened(data: dict[str, Any], type: str = "form.submitted", **top: Any) -> ParsedEvent:
-    return understand(
+    return parse_event(
         {"id": "1", "type": type, "email": "ann@acme.example", "data": data, **top}, origin="k", scope="k\n", now=NOW
     )
 
 
 def refused(**sent: Any) -> UnmappableError:
     with pytest.raises(UnmappableError) as wrong:
-        understand({"id": "1", "type": "page.viewed", **sent}, origin="k", scope="k\n", now=NOW)
+        parse_event({"id": "1", "type": "page.viewed", **sent}, origin="k", scope="k\n", now=NOW)
     return wrong.value
 
 
@@ -96,7 +96,7 @@ def test_identifiers_stand_at_the_top_or_in_data() -> None:
         "type": "page.viewed",
         "data": {"email": " Ann@ACME.example ", "crm_id": 42, "phone": "030 123456", "country": "DE"},
     }
-    event = understand(sent, origin="k", scope="k\n", now=NOW).happened
+    event = parse_event(sent, origin="k", scope="k\n", now=NOW).happened
     assert (event.source_id, event.email, event.crm_id, event.phone) == ("7", "ann@acme.example", "42", "+4930123456")
     assert event.person == {"country": "DE"}
     assert event.key == "ann@acme.example"
@@ -143,7 +143,7 @@ def test_a_misspelt_type_is_told_the_nearest() -> None:
 
 
 def test_costs_are_about_nobody() -> None:
-    event = understand(
+    event = parse_event(
         {"id": "1", "type": "cost.recorded", "data": {"amount": "1,200"}}, origin="k", scope="k\n", now=NOW
     ).happened
     assert event.key == ""
@@ -276,7 +276,7 @@ def test_letters_that_show_nothing_are_no_name(blank: str) -> None:
     ],
 )
 def test_moments_are_read_as_written_by_people_and_machines(written: str | float, read: datetime) -> None:
-    assert moment_of(written, "#/time") == read
+    assert parse_time(written, "#/time") == read
 
 
 @pytest.mark.parametrize(
@@ -297,10 +297,10 @@ def test_numbers_are_read_as_people_write_them(written: Any, read: float | None)
 
 
 def test_consent_is_never_guessed() -> None:
-    assert [truth(word) for word in ("on", "Yes", "1", 1, True)] == [True] * 5
-    assert [truth(word) for word in ("off", "No", "0", 0, False)] == [False] * 5
+    assert [boolean(word) for word in ("on", "Yes", "1", 1, True)] == [True] * 5
+    assert [boolean(word) for word in ("off", "No", "0", 0, False)] == [False] * 5
     unsure: list[Any] = ["perhaps", 2, None, []]
-    assert [truth(word) for word in unsure] == [None] * 4
+    assert [boolean(word) for word in unsure] == [None] * 4
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))

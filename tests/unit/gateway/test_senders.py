@@ -11,7 +11,7 @@ from schemas.sources import DEAL, MARKETING_TYPES, TOUCH, may_send
 from services.gateway import ingest
 from services.gateway.senders import REP_TYPES, ROLE_TYPES
 from tests.unit.gateway.room import SOURCES, Room
-from tests.unit.gateway.test_hooks import billed
+from tests.unit.gateway.test_webhooks import billed
 
 ANN = {"id": "1", "email": "ann@acme.example"}
 REP, MANAGER, EMAIL = "noor", "ines", "noor@ourcompany.example"

@@ -18,8 +18,8 @@ from prometheus_client import REGISTRY
 
 from firsthour.runtime.observability import logging as loglines
 from firsthour.runtime.observability.metrics import Telemetry
-from services.gateway import bodies
-from services.gateway.domain.values import UnmappableError
+from services.gateway import request_bodies
+from services.gateway.domain.coerce import UnmappableError
 
 CANARY = "Kanarienvogel"
 MAIL = f"{CANARY.lower()}@example.com"
@@ -173,7 +173,7 @@ def test_a_malformed_library_line_prints_nothing_elsewhere(out: io.StringIO, cap
 
 def test_malformed_forms_of_anybody_fill_no_log(lines: io.StringIO) -> None:
     with pytest.raises(UnmappableError):
-        bodies.form(b"--y", bodies.MULTIPART, {b"boundary": b"x"})
+        request_bodies.parse_form(b"--y", request_bodies.MULTIPART, {b"boundary": b"x"})
     assert lines.getvalue() == ""
 
 

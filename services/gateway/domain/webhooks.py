@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol, cast
 import jmespath
 
 from schemas.sources import EventMapping
-from services.gateway.domain.values import Json, UnmappableError
+from services.gateway.domain.coerce import Json, UnmappableError
 
 _FRAME: Final = ("time", "id", "email", "phone", "crm_id", "anonymous_id")
 
@@ -33,7 +33,7 @@ class _Path:
 
 
 @dataclass(frozen=True)
-class Entry:
+class CompiledMapping:
     """One entry of `events:`, compiled."""
 
     type: str
@@ -42,9 +42,9 @@ class Entry:
     data: Mapping[str, Expression]
 
 
-def compiled(mapping: EventMapping) -> Entry:
+def compile_mapping(mapping: EventMapping) -> CompiledMapping:
     """`mapping`, whose expressions were checked when it was read."""
-    return Entry(
+    return CompiledMapping(
         mapping.type,
         _expression(mapping.when) if mapping.when else None,
         {name: _expression(text) for name in _FRAME if (text := getattr(mapping, name))},
@@ -68,7 +68,7 @@ def _names(node: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for names in parts for name in names) if all(parts) else ()
 
 
-class Ids:
+class EventIds:
     """Tells apart the events of one body that go by the same id."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Ids:
         return found
 
 
-def short_forms(entries: Sequence[Entry], item: Json, delivery: str, ids: Ids) -> list[dict[str, Json]]:
+def short_forms(entries: Sequence[CompiledMapping], item: Json, delivery: str, ids: EventIds) -> list[dict[str, Json]]:
     """An event for each entry whose `when` holds of the item. Raises `UnmappableError`.
 
     An event without an id of its own goes by `delivery`, the item's.
@@ -98,7 +98,7 @@ def short_forms(entries: Sequence[Entry], item: Json, delivery: str, ids: Ids) -
     ]
 
 
-def _event(entry: Entry, item: Json, delivery: str, ids: Ids) -> dict[str, Json]:
+def _event(entry: CompiledMapping, item: Json, delivery: str, ids: EventIds) -> dict[str, Json]:
     found = {name: _search(expression, item, name) for name, expression in entry.frame.items()}
     event: dict[str, Json] = {name: value for name, value in found.items() if value is not None}
     event["type"] = entry.type

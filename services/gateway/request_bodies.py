@@ -9,9 +9,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from firsthour.runtime.http import strict_json
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.http.strict_json import Parsed, StrictError
-from services.gateway.domain.charsets import UTF_8, codec_of, decoded
+from services.gateway.domain.charsets import UTF_8, codec_of, decode
+from services.gateway.domain.coerce import Json, UnmappableError
 from services.gateway.domain.forms import fields_of
-from services.gateway.domain.values import Json, UnmappableError
 
 URLENCODED: Final = "application/x-www-form-urlencoded"
 MULTIPART: Final = "multipart/form-data"
@@ -41,7 +41,7 @@ _PLAIN: Final[dict[bytes, tuple[str, Options]]] = {
 }
 
 
-def content_type(header: bytes) -> tuple[str, Options]:
+def parse_content_type(header: bytes) -> tuple[str, Options]:
     """The media type, in lower case, and its parameters."""
     known = _PLAIN.get(header)
     if known is not None:
@@ -66,7 +66,7 @@ def is_json(media: str) -> bool:
     return media == JSON or (media.endswith("+json") and media.startswith("application/"))
 
 
-def refuse_type(media: str, wanted: str) -> NoReturn:
+def reject_type(media: str, wanted: str) -> NoReturn:
     """Raises `Problem` 415."""
     shown = media if 0 < len(media) <= 100 and media.isascii() and media.isprintable() else "none that is known"
     raise Problem(
@@ -74,14 +74,14 @@ def refuse_type(media: str, wanted: str) -> NoReturn:
     )
 
 
-def json(body: bytes, options: Options | None = None) -> Parsed:
+def parse_json(body: bytes, options: Options | None = None) -> Parsed:
     """The value of a JSON body. Raises `UnmappableError` with the status to answer.
 
     JSON is UTF-8 whatever is declared; a body that is not is read in the charset that the options declare.
     """
     altered = False
     if options and b"charset" in options and not _is_utf_8(body) and (codec := _codec(options)) != UTF_8:
-        text = decoded(body, codec)
+        text = decode(body, codec)
         body, altered = text.encode(), _REPLACEMENT in text
     try:
         parsed = strict_json.parse(body)
@@ -98,14 +98,14 @@ def _is_utf_8(body: bytes) -> bool:
     return True
 
 
-def form(body: bytes, media: str, options: Options) -> tuple[dict[str, Json], bool]:
+def parse_form(body: bytes, media: str, options: Options) -> tuple[dict[str, Json], bool]:
     """The fields of a form, and whether something in them was replaced. Raises `UnmappableError`."""
     if media == URLENCODED:
         return _read(_urlencoded(body), _codec(options))
     if media == MULTIPART:
         return _read(_multipart(body, options.get(b"boundary", b"")), _codec(options))
     if media == JSON:
-        parsed = json(body, options)
+        parsed = parse_json(body, options)
         if not isinstance(parsed.value, dict):
             raise UnmappableError("#", "is not an object", 'send {"email": "ann@example.com", ...}')
         return parsed.value, parsed.altered
@@ -124,7 +124,7 @@ def _read(raw: list[_Raw], codec: str) -> tuple[dict[str, Json], bool]:
     pairs: list[tuple[str, str]] = []
     try:
         for name, value, own in raw:
-            texts = decoded(name, codec), decoded(value, own or codec)
+            texts = decode(name, codec), decode(value, own or codec)
             altered = altered or any("\x00" in text or (codec != UTF_8 and _REPLACEMENT in text) for text in texts)
             pairs.append((texts[0].replace("\x00", _REPLACEMENT).lstrip(_MARK), texts[1].replace("\x00", _REPLACEMENT)))
     except UnicodeDecodeError:

@@ -14,7 +14,7 @@ from standardwebhooks.webhooks import Webhook
 
 from schemas.sources import EventMapping
 from services.gateway import ingest
-from services.gateway.domain.hooks import Ids, compiled
+from services.gateway.domain.webhooks import EventIds, compile_mapping
 from tests.unit.gateway.room import HMAC_SECRET, NEXT_SECRET, STANDARD_SECRET, Answer, Room
 
 CALL: dict[str, Any] = {
@@ -137,12 +137,12 @@ def test_ids_of_a_body_are_numbered_in_linear_time() -> None:
             Counting.looked_at += 1
             return super().__hash__()
 
-    ids, same = Ids(), Counting("same")
+    ids, same = EventIds(), Counting("same")
     taken = [ids.unused("custom.x", same) for _ in range(2_000)]
     assert taken[:3] == ["same", "same#2", "same#3"]
     assert len(set(taken)) == 2_000
     assert Counting.looked_at < 10 * 2_000
-    clashing = Ids()
+    clashing = EventIds()
     assert [clashing.unused("t", id) for id in ("a#2", "a", "a", "a#2", "b")] == ["a#2", "a", "a#3", "a#2#2", "b"]
 
 
@@ -334,7 +334,7 @@ BODIES = st.recursive(
     BODIES, st.sampled_from(["a", "a.b", 'a.b."c d"', "a[0]", "a[].b", "a || b", "[0].a", "a.length(@)", "a.*", "@"])
 )
 def test_a_path_finds_what_the_language_finds(body: Any, text: str) -> None:
-    entry = compiled(EventMapping(type="custom.x", email="a", data={"found": text}))
+    entry = compile_mapping(EventMapping(type="custom.x", email="a", data={"found": text}))
 
     assert found_by(entry.data["found"], body) == found_by(jmespath.compile(text), body)
 

@@ -6,7 +6,7 @@ import pytest
 
 from firsthour.runtime.http.middleware import Message
 from firsthour.runtime.http.problem import Problem
-from services.gateway.reading import body_of
+from services.gateway.body_reader import read_whole_body
 
 
 class Sender:
@@ -28,7 +28,7 @@ class Sender:
 
 
 async def _read(sender: Sender, seconds: float = 10.0) -> bytes:
-    return await body_of(sender, 10, seconds)
+    return await read_whole_body(sender, 10, seconds)
 
 
 async def test_parts_are_put_together_as_they_arrive() -> None:
@@ -44,9 +44,9 @@ async def test_what_is_there_already_is_not_waited_for() -> None:
     async def receive() -> Message:
         return {"type": "http.request", "body": b"abc", "more_body": False}
 
-    assert await body_of(receive, 3) == b"abc"
+    assert await read_whole_body(receive, 3) == b"abc"
     with pytest.raises(Problem, match="413"):
-        await body_of(receive, 2)
+        await read_whole_body(receive, 2)
 
 
 async def test_a_body_that_does_not_come_ends_in_408() -> None:
@@ -81,4 +81,4 @@ async def test_a_sender_that_breaks_is_heard() -> None:
         raise ConnectionError("gone")
 
     with pytest.raises(ConnectionError):
-        await body_of(receive, 10)
+        await read_whole_body(receive, 10)

@@ -47,17 +47,17 @@ class UnmappableError(ValueError):
 # --- one value -----------------------------------------------------------------------------------------------------
 
 
-def cleaned(text: str) -> str:
-    """`normalise.clean`, with a shortcut for what is clean already, as nearly everything is."""
+def clean_text(text: str) -> str:
+    """`normalisation.clean`, with a shortcut for what is clean already, as nearly everything is."""
     if text.isascii() and text.isprintable() and len(text) <= normalisation.TEXT_MAX:
         return text.strip()
     return normalisation.clean(text)
 
 
-def plain(value: Json) -> Value | None:
+def scalar(value: Json) -> Value | None:
     """A scalar as it is, cleaned; a list of scalars as `a, b`; None for nothing, and for what has parts of its own."""
     if type(value) is str:
-        return cleaned(value) or None
+        return clean_text(value) or None
     if value is None or isinstance(value, dict):
         return None
     if isinstance(value, list):
@@ -80,11 +80,11 @@ def _joined(items: list[Json]) -> str:
     return ", ".join(kept)
 
 
-def last(value: Json) -> Json:
+def last_value(value: Json) -> Json:
     """Return the last item of a list that is not blank, for a field that has one value."""
     if not isinstance(value, list):
         return value
-    return next((item for item in reversed(value) if plain(item) is not None), None)
+    return next((item for item in reversed(value) if scalar(item) is not None), None)
 
 
 def text(value: Json) -> Value | None:
@@ -93,11 +93,11 @@ def text(value: Json) -> Value | None:
         if value.isascii() and value.isprintable() and len(value) <= normalisation.TEXT_MAX:  # as nearly every text is
             return value.strip() or None
         return normalisation.clean(value) or None
-    found = plain(value)
+    found = scalar(value)
     return found if found is None or type(found) is str else _written(found)
 
 
-def as_json(value: Json) -> str:
+def json_text(value: Json) -> str:
     """What lies too deep to be a field of its own."""
     return normalisation.clean(msgspec.json.encode(value).decode())
 
@@ -130,7 +130,7 @@ def number(value: Json) -> Value | None:
     return float(short) if "." in short else int(short)
 
 
-def whole(value: Json) -> Value | None:
+def integer(value: Json) -> Value | None:
     """As `number`, without what comes after the point."""
     if type(value) is int:
         return value if -INT_MAX <= value <= INT_MAX else None
@@ -154,8 +154,8 @@ _ALONE: Final = frozenset({"just me", "only me", "self-employed", "self employed
 def headcount(value: Json) -> Value | None:
     """`1,200`, `201-500 employees`, `1k+` and `more than 500` as a whole number: the least that it can mean."""
     if type(value) is not str:
-        return whole(last(value))
-    found = whole(value)
+        return integer(last_value(value))
+    found = integer(value)
     if found is not None:
         return found
     words = " ".join(value[:_HEADCOUNT_MAX].lower().split())
@@ -171,7 +171,7 @@ def headcount(value: Json) -> Value | None:
     return size + 1 if above else size
 
 
-def truth(value: Json) -> Value | None:
+def boolean(value: Json) -> Value | None:
     """A yes or a no; None when it is neither, because consent is not guessed."""
     if isinstance(value, bool):
         return value
@@ -217,7 +217,7 @@ _DATE_CHARS_MAX: Final = 10  # with a time of day it is longer
 _UNITS: Final = ((100_000_000_000_000_000, 1_000_000_000), (100_000_000_000_000, 1_000_000), (_SECONDS_MAX, 1_000))
 
 
-def moment_of(value: Json, pointer: str) -> datetime | None:
+def parse_time(value: Json, pointer: str) -> datetime | None:
     """ISO 8601 (UTC when it names no offset), or a number since 1970 in seconds, milliseconds, micro- or nanoseconds.
 
     None for a time that no calendar has, such as 0000-00-00. Raises `UnmappableError` for what is no time.

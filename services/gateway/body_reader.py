@@ -28,7 +28,7 @@ class _Started:
             return done.value  # type: ignore[no-any-return]  # what a receive returns
 
 
-async def body_of(receive: Receive, limit: int, seconds: float = READ_SECONDS) -> bytes:
+async def read_whole_body(receive: Receive, limit: int, seconds: float = READ_SECONDS) -> bytes:
     """The whole body, of at most `limit` bytes; refused as `read_body` refuses."""
     first = receive()
     if not isinstance(first, CoroutineType):
