@@ -18,7 +18,8 @@ from schemas.events import (
 )
 from services.router.desk import TEAM_TICK, RoutingSession
 from services.router.domain import event_time
-from services.router.domain.choosing import Presence, decide, manual_inputs, not_here, unavailable
+from services.router.domain.decision import decide, manual_inputs
+from services.router.domain.eligibility import not_here, unavailable
 from services.router.domain.event_time import changed, consent, moves_deal, went_back, why_not, withdraw
 from services.router.domain.lead import (
     ACCEPTED,
@@ -32,6 +33,7 @@ from services.router.domain.lead import (
     at,
 )
 from services.router.domain.lifecycle import SYSTEM, Actor, Refused, after_consent, move, possible
+from services.router.domain.team_state import Presence
 
 BY_HAND = "assigned by hand"
 TO_MANAGER = "the manager owns it"
@@ -245,7 +247,7 @@ def _manager(desk: RoutingSession, owner: str) -> str | None:
 
 
 def _offer(desk: RoutingSession, lead: Lead, rule: str, rep: str, reason: str | None = None) -> None:
-    inputs = manual_inputs(desk.rules, lead, desk.now, rule, rep)
+    inputs = manual_inputs(lead, desk.now, rule, rep)
     desk.give(lead, decide(inputs), inputs, reason)
 
 

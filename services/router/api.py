@@ -13,9 +13,10 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from schemas.http import ActionResult, AssignBody, AvailabilityBody, ReasonBody, ReturnBody, TouchBody
 from services.router import commands, store
-from services.router.domain.choosing import Presence, not_here
+from services.router.domain.eligibility import not_here
 from services.router.domain.lead import at
 from services.router.domain.rules import rules_of
+from services.router.domain.team_state import Presence
 
 Sales = Annotated[Principal, Depends(needs("sales"))]
 Anyone = Annotated[Principal, Depends(needs(READ))]

@@ -14,11 +14,13 @@ from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.storage.unit import Unit
 from schemas.events import LeadAssigned, LeadEvent, LeadQueued
 from services.router import store
-from services.router.domain.choosing import Decision, Inputs, Presence, TeamState, decide, gather_inputs, with_room
+from services.router.domain.decision import Decision, Inputs, decide, gather_inputs
+from services.router.domain.eligibility import with_room
 from services.router.domain.event_time import SKEW_US, forget_ahead
 from services.router.domain.lead import ASSIGNED, HELD, Lead, at, card
 from services.router.domain.lifecycle import SYSTEM, Refused, move
 from services.router.domain.rules import RoutingRules, rules_of
+from services.router.domain.team_state import Presence, TeamState
 from services.router.store import FIRST, Assignment, Place, StoredDecision
 
 SERVED_MAX = 200

@@ -12,8 +12,9 @@ from sqlalchemy.engine import Connection, Row
 from firsthour.kernel.time_units import moment
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
-from services.router.domain.choosing import Decision, Inputs, Lags, Presence, TeamState, considered, outcomes
+from services.router.domain.decision import Decision, Inputs, considered, outcomes
 from services.router.domain.lead import HELD, Lead, LeadState
+from services.router.domain.team_state import Lags, Presence, TeamState
 
 leads = sa.Table(
     "router_leads",

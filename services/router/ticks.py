@@ -8,8 +8,9 @@ from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage.unit import Unit
 from services.router import acts, store
 from services.router.desk import SERVED_MAX, RoutingSession, WaitingLeads, peek_queue
-from services.router.domain.choosing import Presence, with_room
+from services.router.domain.eligibility import with_room
 from services.router.domain.rules import RoutingRules, rules_of
+from services.router.domain.team_state import Presence
 from services.router.store import FIRST, FIRST_HELD, Holding, Place
 
 TAKEN_AWAY_MAX = 50

@@ -26,7 +26,7 @@ from services.notifier.domain.page import LEASE
 from services.notifier.sending import claim
 from services.router import commands
 from services.router import store as router_store
-from services.router.domain.choosing import Inputs, replay
+from services.router.domain.decision import Inputs, replay
 from tests.contract.conftest import Backend, drain, step
 from tests.contract.systems import Opened, opened
 from tests.places import Places, embedded

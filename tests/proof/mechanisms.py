@@ -155,7 +155,7 @@ REMOVALS = (
     Removal(
         "I8",
         "the capacity check",
-        "services/router/domain/choosing.py",
+        "services/router/domain/eligibility.py",
         "if limit is not None and has >= limit else None",
         "if limit is not None and has > limit else None",
         ("tests/contract/test_invariants.py", "tests/contract", "tests/unit/router"),

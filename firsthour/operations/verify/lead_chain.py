@@ -24,7 +24,7 @@ from schemas.events import (
     LeadReleased,
     TouchApplied,
 )
-from services.router.domain.choosing import Inputs, replay
+from services.router.domain.decision import Inputs, replay
 
 ENDS_OWNERSHIP: Final = (LeadQualified, LeadQueued, LeadReleased, LeadRecycled, LeadOptedOut)
 ANY_TEAM_BUT_SALES: Final = frozenset({"marketing", "nobody"})

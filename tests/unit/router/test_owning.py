@@ -21,7 +21,7 @@ from schemas.events import (
     TouchApplied,
 )
 from services.router import commands, store
-from services.router.domain.choosing import context
+from services.router.domain.decision import context
 from services.router.domain.rules import rules_of
 from tests.unit.router.room import BY_SCORE, HAND_RAISER, MANAGER, MARKETER, Room, rep, sales, team
 

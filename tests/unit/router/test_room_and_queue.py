@@ -19,7 +19,7 @@ from schemas.events import (
     RepAvailabilityChanged,
 )
 from services.router import commands, desk
-from services.router.domain.choosing import Inputs, replay
+from services.router.domain.decision import Inputs, replay
 from tests.unit.router.room import HAND_RAISER, MANAGER, Room, rep, sales, team
 
 

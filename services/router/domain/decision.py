@@ -1,0 +1,228 @@
+"""The choice of a lead's owner: the first routing rule that finds a rep, by the turns of its pool.
+
+`gather_inputs` collects everything that the choice depends on. `decide` makes the choice from these inputs alone, and
+they are stored with the decision. So a replay of a decision runs the code that made it.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from firsthour.kernel.time_units import micros
+from schemas.agreement import RoutingRule
+from schemas.events import Facts
+from schemas.facts import is_product_fact
+from services.router.domain.eligibility import declined_before, is_gone, too_long_ago, unavailable
+from services.router.domain.lead import Lead
+from services.router.domain.rules import RoutingRules, RuleOption
+from services.router.domain.team_state import NOTHING_KNOWN, Lags, TeamState
+from services.router.domain.turns import Candidate, Turn, next_turn, settled
+
+NO_RULE = "no routing rule matches"
+
+
+class MatchedRule(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A routing rule that holds for the lead. `seats`: the members of its `pool`, or the one rep that it names."""
+
+    rule: str
+    seats: tuple[Candidate, ...]
+    pool: str | None = None
+
+
+class Inputs(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Everything that a decision depends on, without a name or an address. `facts`: the ones that the rules read."""
+
+    now: datetime
+    urgency: str
+    steps: tuple[MatchedRule, ...]
+    facts: Facts = {}
+    excluded: tuple[str, ...] = ()
+
+
+class Considered(msgspec.Struct, frozen=True, gc=False):
+    """A rep that a decision looked at. `share`: of the pool's leads, 0 to 1."""
+
+    rep: str
+    eligible: bool
+    ruled_out_by: str | None
+    share: float
+    rule: str
+
+
+class RuleResult(msgspec.Struct, frozen=True, gc=False):
+    """The result of a rule that holds: a rep (None: no rep could take the lead) and the reason."""
+
+    rule: str
+    pool: str | None
+    rep: str | None
+    why: str
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """The chosen rep and the reason. `chosen` None: the lead waits in the queue of `pool`."""
+
+    rule: str | None
+    pool: str | None
+    chosen: str | None
+    why: str
+    turn: Turn | None = None
+
+
+# --- the choice ---------------------------------------------------------------------------------------------------
+
+
+def decide(inputs: Inputs) -> Decision:
+    """Return the choice that follows from `inputs`: the rep of the first rule that finds one.
+
+    If no rule finds a rep, the lead waits in the queue of the first rule's pool.
+    """
+    for step in inputs.steps:
+        turn = next_turn(step.seats)
+        if turn is not None:
+            return Decision(step.rule, step.pool, turn.rep, _why(step), turn if step.pool else None)
+    pools = [step for step in inputs.steps if step.pool is not None]
+    if pools:
+        return Decision(pools[0].rule, pools[0].pool, None, _why_none(pools))
+    why = f"no rule with a pool holds; {_why_none(inputs.steps)}" if inputs.steps else NO_RULE
+    return Decision(None, "", None, why)
+
+
+def outcomes(inputs: Inputs) -> Iterator[RuleResult]:
+    """Yield the result of each rule that holds, up to the first that found a rep."""
+    for step in inputs.steps:
+        turn = next_turn(step.seats)
+        why = _why(step) if turn else summary(step.seats)
+        yield RuleResult(step.rule, step.pool, turn.rep if turn else None, why)
+        if turn is not None:
+            return
+
+
+def considered(inputs: Inputs) -> Iterator[Considered]:
+    """Yield each rep that the decision looked at, up to the rule that found a rep. Computed when a decision is read."""
+    for step in inputs.steps:
+        weights = sum(seat.weight for seat in step.seats) or 1
+        for seat in step.seats:
+            share = round(seat.weight / weights, 4)
+            yield Considered(seat.rep, seat.ruled_out_by is None, seat.ruled_out_by, share, step.rule)
+        if any(seat.ruled_out_by is None for seat in step.seats):
+            return
+
+
+def replay(inputs: Inputs) -> str | None:
+    """Return the rep that follows from `inputs`. None: the lead waits."""
+    return decide(inputs).chosen
+
+
+def _why(step: MatchedRule) -> str:
+    if step.pool is None:
+        return step.rule
+    could = [seat.ruled_out_by for seat in step.seats].count(None)
+    return f"next in turn in {step.pool}: {could} of {len(step.seats)} could take it"
+
+
+def _why_none(steps: Sequence[MatchedRule]) -> str:
+    if len(steps) == 1 and steps[0].pool is not None:
+        return summary(steps[0].seats)
+    return "; ".join(f"{step.pool or step.rule}: {summary(step.seats)}" for step in steps)
+
+
+def summary(seats: Sequence[Candidate]) -> str:
+    """Return why no candidate can take the lead, as `all 3 at capacity` or `2 at capacity, 1 away`."""
+    if not seats:
+        return "names no rep"
+    kinds = Counter((seat.ruled_out_by or "").partition(":")[0] for seat in seats)
+    if len(kinds) == 1:
+        kind, count = next(iter(kinds.items()))
+        return f"all {count} {kind}" if count > 1 else f"the only one {kind}"
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+
+
+# --- the inputs ---------------------------------------------------------------------------------------------------
+
+
+def gather_inputs(rules: RoutingRules, lead: Lead, team: TeamState, now: datetime) -> Inputs:
+    """Return everything that the choice for `lead` depends on: the rules that hold, up to the first that finds a rep."""
+    facts = context(rules, lead)
+    case = _Case(rules, lead, team, micros(now))
+    steps: list[MatchedRule] = []
+    for index in rules.matched(facts):
+        rule = rules.routing[index]
+        if rule.pool is not None:
+            lags = team.pools.get(rule.pool, {})
+            steps.append(MatchedRule(rule.name, _members(case, rules.candidates[index], lags), rule.pool))
+        else:
+            steps.append(MatchedRule(rule.name, _named_rep(case, rule, facts)))
+        if any(seat.ruled_out_by is None for seat in steps[-1].seats):
+            break
+    read = {name: facts[name] for name in rules.read if name in facts}
+    not_again = lead.state.not_again
+    return Inputs(now, lead.urgency, tuple(steps), read, (not_again,) if not_again else ())
+
+
+def manual_inputs(lead: Lead, now: datetime, rule: str, rep: str) -> Inputs:
+    """Return the inputs of a choice that is already made: by hand, or because the manager takes the lead."""
+    return Inputs(now, lead.urgency, (MatchedRule(rule, (Candidate(rep),)),))
+
+
+def context(rules: RoutingRules, lead: Lead) -> Facts:
+    """Return the facts of a lead that routing rules can read."""
+    state = lead.state
+    facts: Facts = {**state.facts}
+    if state.trigger is not None:
+        facts |= {name: value for name, value in state.trigger.fields.items() if not is_product_fact(name)}
+    facts |= {"status": lead.status, "urgency": lead.urgency, "grade": state.score.grade}
+    facts |= {"fit": state.score.fit, "engagement": state.score.engagement, "total": state.score.total}
+    owner = _account_owner(rules, facts)
+    if owner is not None:
+        facts["account.owner"] = owner
+    if state.previous_owner is not None:
+        facts["previous_owner"] = state.previous_owner
+    return facts
+
+
+def _account_owner(rules: RoutingRules, facts: Facts) -> str | None:
+    for name in ("company.domain", "email.domain"):
+        owner = rules.team.owner_by_domain.get(str(facts.get(name, "")).lower())
+        if owner is not None:
+            return owner
+    return None
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One lead and the team, at one moment."""
+
+    rules: RoutingRules
+    lead: Lead
+    team: TeamState
+    now: int
+
+
+def _named_rep(case: _Case, rule: RoutingRule, facts: Facts) -> tuple[Candidate, ...]:
+    rep = str(facts.get(rule.to or "", ""))
+    if not rep:
+        return ()
+    gone = too_long_ago(rule, case.lead, case.now)
+    absent = unavailable(case.rules, case.team.reps, rep, case.now)
+    return (Candidate(rep, ruled_out_by=gone or absent or declined_before(case.rules, case.lead, rep, case.now)),)
+
+
+def _members(case: _Case, candidates: Sequence[RuleOption], lags: Lags) -> tuple[Candidate, ...]:
+    rules, lead, reps, now = case.rules, case.lead, case.team.reps, case.now
+    whys: list[str | None] = []
+    members: dict[str, int] = {}  # without those who have left: an absence keeps its lag, a departure does not
+    for one in candidates:
+        rep = one.rep
+        presence = reps.get(rep, NOTHING_KNOWN)
+        simple = presence.open < one.simple_below and presence.state == "available"
+        absent = None if simple else unavailable(rules, reps, rep, now)
+        whys.append(absent or declined_before(rules, lead, rep, now) or one.speechless)
+        if absent is None or not is_gone(rules, reps, rep, now):
+            members[rep] = one.weight
+    lags = settled(lags, members)
+    return tuple(
+        Candidate(one.rep, one.weight, lags.get(one.rep, 0), why) for one, why in zip(candidates, whys, strict=True)
+    )

@@ -1,0 +1,41 @@
+"""The state that leads share: the availability and load of each rep, and the lags of each pool."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass
+class Presence:
+    """The state of a rep beside the team file. `open`: the number of leads that are assigned, accepted or working."""
+
+    open: int = 0
+    state: str = "available"  # available, away or deactivated
+    until: int | None = None  # microseconds; the end of an absence
+    said: str = "available"  # the state last published on `routes`
+    updated_at: int = 0
+    version: int = 0  # of state and until: raised with every change, and published with it
+    reason: str | None = None  # of the state
+
+    def as_of(self, now: int) -> str:
+        """Return the state. An absence that has ended counts as available."""
+        return "available" if self.state == "away" and self.until is not None and self.until <= now else self.state
+
+
+NOTHING_KNOWN = Presence()
+"""The presence of a rep without a row: available, no open leads. Never changed: `TeamState.presence` makes a new one."""
+
+
+Lags = Mapping[str, int]
+"""The lags of a pool's members, in parts of a lead (`turns.SCALE`). A member that is missing has a lag of zero."""
+
+
+@dataclass
+class TeamState:
+    """The presence of each rep and the lags of each pool."""
+
+    reps: dict[str, Presence]
+    pools: dict[str, Lags]
+
+    def presence(self, rep: str) -> Presence:
+        """Return the presence of `rep`, to be changed. A rep without a row is available and has no open leads."""
+        return self.reps.setdefault(rep, Presence())
