@@ -24,10 +24,10 @@ from deploy.local.postgres import PostgresServer, QueryError
 from firsthour.bootstrap.embedded import all_services
 from firsthour.runtime import settings
 from firsthour.runtime.eventlog import kafka_admin
-from firsthour.runtime.eventlog.log import Place
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.migrate import migrate
+from firsthour.runtime.storage.records import Place
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from tests.shared import named

@@ -133,9 +133,9 @@ class Loop:
 
     async def _round(self, wanted: list[Place]) -> set[Place]:
         """Lock and read, send, delete and commit; then those of the places that have more, or that another held."""
-        _, bound = outbox.TAKE.bound(DIALECT, outbox.take_values(wanted))
+        _, bound = outbox.LOCK_ROWS.bound(DIALECT, outbox.lock_values(wanted))
         await self._outbox.execute("BEGIN")
-        taken = outbox.taken(await self._outbox.fetch(self._texts["take"], *bound))
+        taken = outbox.locked_rows(await self._outbox.fetch(self._texts["take"], *bound))
         async with asyncio.TaskGroup() as group:
             for (topic, partition), rows in taken.rows.items():
                 body = [(row.key, row.body) for row in rows]

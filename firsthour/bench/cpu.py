@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from firsthour.runtime.connectivity import addresses, connection_options
+from firsthour.runtime import addresses
+from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.settings import Settings
 
 _PROC: Final = Path("/proc")

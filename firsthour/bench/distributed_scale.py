@@ -30,8 +30,8 @@ from firsthour.bench.scale import (
 )
 from firsthour.kernel.time_units import moment
 from firsthour.runtime.clock import HostClock
-from firsthour.runtime.eventlog.log import Row
 from firsthour.runtime.settings import Settings
+from firsthour.runtime.storage.records import Row
 from schemas.topics import LEADS, ROUTES
 
 FILLED_AT_ONCE: Final = 50_000

@@ -24,11 +24,11 @@ from firsthour.runtime.config.reading import NAMES
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.eventlog import kafka_admin
 from firsthour.runtime.eventlog.kafka import KafkaProducer
-from firsthour.runtime.eventlog.log import Row, partition_of
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import config_versions
 from firsthour.runtime.storage.migrate import migrate
 from firsthour.runtime.storage.postgres import ConnectionPool, PostgresUnits, open_engine
+from firsthour.runtime.storage.records import Row, partition_of
 from schemas.topics import EVENTS
 from services.router.store import lock_floor
 

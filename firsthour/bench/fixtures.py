@@ -20,13 +20,13 @@ from starlette.types import ASGIApp
 
 from firsthour.runtime.clock import Clock, HostClock, new_id
 from firsthour.runtime.config.reading import ConfigFiles
-from firsthour.runtime.eventlog.log import Place, Row
 from firsthour.runtime.http import server
 from firsthour.runtime.package_files import examples
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.processing.worker import Worker
 from firsthour.runtime.settings import Settings, load
 from firsthour.runtime.storage.reader import Reader
+from firsthour.runtime.storage.records import Place, Row
 from firsthour.runtime.storage.unit import Units
 from schemas.envelope import encode
 from schemas.events import ExternalEvent, Facts

@@ -13,7 +13,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from firsthour.runtime.connectivity import addresses, connection_options
+from firsthour.runtime import addresses
+from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.eventlog import kafka_admin
 from firsthour.runtime.settings import Settings
 

@@ -25,9 +25,9 @@ from firsthour.bench.recorder import recording
 from firsthour.bench.samples import Samples
 from firsthour.bench.scale import Shifted
 from firsthour.runtime.clock import HostClock
-from firsthour.runtime.eventlog.log import Place
 from firsthour.runtime.http import server
 from firsthour.runtime.settings import Settings
+from firsthour.runtime.storage.records import Place
 
 JOIN_SECONDS: Final = 40.0
 START_SECONDS: Final = 60.0

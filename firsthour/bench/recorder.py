@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
-from firsthour.runtime.processing import worker
+from firsthour.runtime.processing import cursors
 from firsthour.runtime.storage.postgres import DIALECT
 
-_BEGIN: Final = worker.BEGIN.for_one(DIALECT)
+_BEGIN: Final = cursors.ADVANCE.for_one(DIALECT)
 _SAYS: Final = re.compile(
     r"INSERT INTO log .*? FROM unnest\(\$(\d+)::", re.DOTALL
 )  # then topics, partitions and the rest

@@ -36,7 +36,6 @@ from firsthour.runtime.eventlog import kafka_admin
 from firsthour.runtime.eventlog.dead_letters import dead_letter_refused, retention_of
 from firsthour.runtime.eventlog.durable_append import DurableAppend
 from firsthour.runtime.eventlog.kafka import KafkaLog, KafkaProducer
-from firsthour.runtime.eventlog.log import Place, Record, Row, partition_of
 from firsthour.runtime.eventlog.outbox import NOT_READY_AGE, WARNING_AGE
 from firsthour.runtime.eventlog.publisher import CONNECTIONS, SESSION, Publisher
 from firsthour.runtime.eventlog.spool import Spool
@@ -45,10 +44,12 @@ from firsthour.runtime.http.app import Readiness, create_app
 from firsthour.runtime.http.middleware import header
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.private_files import write_private
+from firsthour.runtime.processing.retention import Housekeeping, standard_sweeps
 from firsthour.runtime.processing.service import Resources, Runner, Service
-from firsthour.runtime.processing.worker import Ticker, Worker, failing
+from firsthour.runtime.processing.ticker import Ticker, failing
+from firsthour.runtime.processing.worker import Worker
 from firsthour.runtime.settings import Settings
-from firsthour.runtime.storage import retention as housekeeping
 from firsthour.runtime.storage.config_versions import AppliedConfig
 from firsthour.runtime.storage.postgres import (
     AT_ONCE,
@@ -59,9 +60,8 @@ from firsthour.runtime.storage.postgres import (
     database_now,
     open_engine,
 )
-from firsthour.runtime.storage.private_files import write_private
 from firsthour.runtime.storage.reader import Reader
-from firsthour.runtime.storage.retention import Housekeeping
+from firsthour.runtime.storage.records import Place, Record, Row, partition_of
 from firsthour.runtime.storage.sqlite import hold
 from firsthour.runtime.storage.unit import Lane, StorageError, Units
 from schemas.topics import ALL
@@ -366,7 +366,7 @@ async def open_distributed(
         publishing,
         sender,
         partitions,
-        unhurried=_unhurried(everything),
+        bulk=_bulk_topics(everything),
         apart=apart,
         clock=shared,
         retention=retention_of(settings),
@@ -390,7 +390,7 @@ async def open_distributed(
         spool = Spool(home / "spool.db", settings.spool_bytes_max, shared)
         spool.start()
         producers.append(KafkaProducer(options, prefix, partitions, noted))
-        intake = DurableAppend(producers[-1], spool, shared, bury=_burial(units, shared, settings))
+        intake = DurableAppend(producers[-1], spool, shared, dead_letter=_burial(units, shared, settings))
         units.intake = intake.append
     ends = EndsRefresher(logs, settings)
     resources = Resources(settings, shared, config, units, reads, ends, telemetry, wake)
@@ -403,7 +403,7 @@ async def open_distributed(
     ]
     watch = DatabaseMonitor(reads, config, shared, telemetry)
     ticks = [tick for service in chosen for tick in service.ticks]
-    sweeps = [*housekeeping.sweeps(retention_of(settings), embedded=False), *(s for one in chosen for s in one.sweeps)]
+    sweeps = [*standard_sweeps(retention_of(settings), embedded=False), *(s for one in chosen for s in one.sweeps)]
     everyone: list[Runner] = [
         watch,
         publisher,
@@ -445,27 +445,29 @@ def _burial(units: PostgresUnits, clock: Clock, settings: Settings) -> Callable[
     """Keeps a row of the spool that the broker will never take."""
     retention = retention_of(settings)
 
-    async def bury(row: Row, why: str) -> None:
+    async def dead_letter(row: Row, why: str) -> None:
         place = f"{row.topic}/{partition_of(row.key, settings.kafka_partitions)}"
         await units.run(
             lambda unit: dead_letter_refused(unit.connection, row, place, why, at=clock.real(), retention=retention)
         )
 
-    return bury
+    return dead_letter
 
 
-def _unhurried(services: Sequence[Service]) -> set[str]:
+def _bulk_topics(services: Sequence[Service]) -> set[str]:
     """The topics nobody waits for: each of their readers lets them gather."""
-    return {topic for topic in ALL if all(topic in service.gathers for service in services if topic in service.hears)}
+    return {
+        topic for topic in ALL if all(topic in service.linger_seconds for service in services if topic in service.hears)
+    }
 
 
 def _apart(service: Service, *, fixed: bool) -> list[tuple[str, ...]]:
     """The topics of a service: those somebody waits for, and those nobody waits for, which are read at another pace."""
     if fixed:
         return [tuple(service.hears)] if service.hears else []
-    later = tuple(topic for topic in service.hears if topic in service.gathers)
-    now = tuple(topic for topic in service.hears if topic not in service.gathers)
-    return [topics for topics in (now, later) if topics]
+    bulk = tuple(topic for topic in service.hears if topic in service.linger_seconds)
+    now = tuple(topic for topic in service.hears if topic not in service.linger_seconds)
+    return [topics for topics in (now, bulk) if topics]
 
 
 def crew_of(
@@ -489,13 +491,13 @@ def crew_of(
             resources.units,
             resources.telemetry,
             partitions,
-            gathers=service.gathers.get(topic, 0.0),
+            linger_seconds=service.linger_seconds.get(topic, 0.0),
             retention=retention_of(settings),
         )
 
     def apart(topic: str) -> int:
         """Records that nobody waits for share one unit."""
-        return 1 if topic in service.gathers else AT_ONCE[Lane.BATCH]
+        return 1 if topic in service.linger_seconds else AT_ONCE[Lane.BATCH]
 
     crew = PartitionWorkers(make, apart, spawn=not fixed)
     log = KafkaLog(
@@ -503,7 +505,7 @@ def crew_of(
         topics,
         options,
         settings.kafka_prefix,
-        later=not fixed and all(topic in service.gathers for topic in topics),
+        bulk=not fixed and all(topic in service.linger_seconds for topic in topics),
         fixed=settings.kafka_partitions if fixed else None,
         positions=crew.positions,
     )
@@ -532,7 +534,7 @@ class WorkerRunner:
 class EndsRefresher:
     """Where each partition ends, as the brokers say: for those who ask about topics that nobody here reads."""
 
-    begins = 1
+    first_position = 1
 
     def __init__(self, logs: Sequence[KafkaLog], settings: Settings) -> None:
         self._logs = logs

@@ -29,14 +29,14 @@ from firsthour.runtime.eventlog.log import TableLog
 from firsthour.runtime.http import auth
 from firsthour.runtime.http.app import Readiness, create_app
 from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.processing.retention import Housekeeping, standard_sweeps
 from firsthour.runtime.processing.service import Resources, Runner, Service
-from firsthour.runtime.processing.worker import Ticker, Worker, failing
+from firsthour.runtime.processing.ticker import Ticker, failing
+from firsthour.runtime.processing.worker import Worker
 from firsthour.runtime.settings import CLOCK_SKEW_SECONDS, Settings, environ
 from firsthour.runtime.storage import installation
-from firsthour.runtime.storage import retention as housekeeping
 from firsthour.runtime.storage.migrate import migrate
 from firsthour.runtime.storage.reader import Reader, SqliteReader
-from firsthour.runtime.storage.retention import Housekeeping
 from firsthour.runtime.storage.sqlite import SqliteUnits, hold, reader_engine, writer_engine
 from firsthour.runtime.storage.unit import StorageError, Unit, Units
 from schemas import topics
@@ -309,12 +309,21 @@ async def open_system(
     chosen = tuple(service for service in everything if only is None or service.name in only)
     retention = retention_of(settings)
     workers = [
-        Worker(s.name, topic, handler, table, units, telemetry, gathers=s.gathers.get(topic, 0.0), retention=retention)
+        Worker(
+            s.name,
+            topic,
+            handler,
+            table,
+            units,
+            telemetry,
+            linger_seconds=s.linger_seconds.get(topic, 0.0),
+            retention=retention,
+        )
         for s in chosen
         for topic, handler in s.hears.items()
     ]
     ticks = [tick for s in chosen for tick in s.ticks]
-    sweeps = [*housekeeping.sweeps(retention, embedded=True), *(sweep for s in chosen for sweep in s.sweeps)]
+    sweeps = [*standard_sweeps(retention, embedded=True), *(sweep for s in chosen for sweep in s.sweeps)]
     keeper = KeyRefresher(keys, units, reads)
     others: list[Runner] = [
         keeper,

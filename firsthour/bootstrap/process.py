@@ -14,8 +14,8 @@ from firsthour.bootstrap.embedded import paging_warnings
 from firsthour.runtime.clock import Clock, HostClock
 from firsthour.runtime.config import host_warnings, source_secrets
 from firsthour.runtime.http.connection import Limits
+from firsthour.runtime.http.metrics_port import answering, listening
 from firsthour.runtime.http.server import StopSignal, listen, port_of, serve
-from firsthour.runtime.observability.metrics_port import answering, listening
 from firsthour.runtime.settings import Settings, environ
 from firsthour.runtime.version import VERSION
 from services.notifier.channels.base import Channel

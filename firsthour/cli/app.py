@@ -40,14 +40,14 @@ from firsthour.runtime.connectivity import connection_options, postgres
 from firsthour.runtime.connectivity.diagnosis import UnreachableError
 from firsthour.runtime.eventlog.kafka import KafkaProducer
 from firsthour.runtime.http.connection import Limits
+from firsthour.runtime.http.metrics_port import answering, listening
 from firsthour.runtime.http.server import PortTakenError, StopSignal, listen, port_of, run, serve
-from firsthour.runtime.observability import logging as loglines
-from firsthour.runtime.observability.metrics_port import answering, listening
+from firsthour.runtime.observability.logging import configure_logging
 from firsthour.runtime.package_files import MissingFilesError
+from firsthour.runtime.private_files import UnsafeFileError
 from firsthour.runtime.settings import Settings, SettingsError
 from firsthour.runtime.storage.installation import SpeedError
 from firsthour.runtime.storage.migrate import UnknownTablesError
-from firsthour.runtime.storage.private_files import UnsafeFileError
 from firsthour.runtime.storage.sqlite import AlreadyRunningError
 from firsthour.runtime.storage.unit import StorageError
 from firsthour.runtime.terminal import BAD_INPUT, NO, AsJson, ConfigDir, DataDir, complain, out, print_json, say
@@ -142,7 +142,7 @@ async def _over_the_network(known: Settings, ways: Mapping[str, Channel]) -> Asy
 def _log_to(known: Settings) -> None:
     """Log in the form and from the level of the settings; in words for a person at a terminal, unless told."""
     in_words = "log_format" not in known.model_fields_set and sys.stderr.isatty()
-    loglines.configure("console" if in_words else known.log_format, level=logging.getLevelName(known.log_level.upper()))
+    configure_logging("console" if in_words else known.log_format, level=logging.getLevelName(known.log_level.upper()))
 
 
 # --- up ----------------------------------------------------------------------------------------------------------
@@ -472,7 +472,7 @@ def program() -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and end with its exit code."""
-    loglines.configure("console", level=logging.WARNING)  # to standard error: what is printed may be JSON
+    configure_logging("console", level=logging.WARNING)  # to standard error: what is printed may be JSON
     try:
         program()(args=arguments, prog_name="firsthour")
     except tuple(_ENDS) as ended:

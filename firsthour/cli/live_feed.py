@@ -7,8 +7,8 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from firsthour.runtime.eventlog.log import Record
 from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.storage.records import Record
 from schemas import topics
 from schemas.events import LeadAssigned, LeadQueued
 from services.notifier.channels.inbox import terminal_line

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from firsthour.runtime.http.client import AsyncClient, HTTPError, Response
-from firsthour.runtime.storage.private_files import write_private
+from firsthour.runtime.private_files import write_private
 
 FILE = "running.json"
 ANSWER_SECONDS = 60.0

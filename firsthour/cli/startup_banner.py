@@ -9,8 +9,8 @@ from sqlalchemy.engine import Connection
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.http import auth
+from firsthour.runtime.private_files import write_private
 from firsthour.runtime.settings import Settings
-from firsthour.runtime.storage.private_files import write_private
 from firsthour.runtime.storage.unit import Unit
 from firsthour.runtime.terminal import called
 

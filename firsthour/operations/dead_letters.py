@@ -9,10 +9,10 @@ from sqlalchemy.engine import Connection
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.eventlog import dead_letters
 from firsthour.runtime.eventlog.dead_letters import GATEWAY, PUBLISHER, DeadLetter, Summary
-from firsthour.runtime.eventlog.log import Row
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing import worker
 from firsthour.runtime.processing.service import Handler, Service
+from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import StorageError, Unit, Units
 from schemas.envelope import RECORD_BYTES_MAX, UnknownEventError, decode
 from services.gateway import ingest

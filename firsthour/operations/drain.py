@@ -11,9 +11,9 @@ from sqlalchemy.engine import Connection
 from firsthour.runtime.connectivity.diagnosis import UnreachableError
 from firsthour.runtime.connectivity.kafka import MovedError
 from firsthour.runtime.eventlog import kafka_admin
-from firsthour.runtime.eventlog.log import cursors, log
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.records import cursors, log
 from schemas import topics
 
 WAIT_SECONDS: Final = 30.0

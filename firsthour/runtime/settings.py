@@ -15,7 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from firsthour.runtime.connectivity import addresses
+from firsthour.runtime import addresses
 from schemas.values import shown
 
 PREFIX = "FIRSTHOUR_"

@@ -18,13 +18,13 @@ from firsthour.kernel.config import Config
 from firsthour.runtime.clock import new_id
 from firsthour.runtime.config import source_secrets
 from firsthour.runtime.eventlog.dead_letters import retention_of
-from firsthour.runtime.eventlog.log import Row
 from firsthour.runtime.http import idempotency
 from firsthour.runtime.http.auth import Keys, Principal
 from firsthour.runtime.http.middleware import App, Receive, Scope, Send, checked_body, request_id_of
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.settings import environ
+from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import StorageError, Unit
 from services.gateway import ingest, pages, replies, request_bodies, senders
 from services.gateway.body_reader import read_whole_body

@@ -12,9 +12,9 @@ import msgspec
 from firsthour.kernel.time_units import EPOCH
 from firsthour.runtime.eventlog import dead_letters
 from firsthour.runtime.eventlog.dead_letters import DeadLetter, Retention
-from firsthour.runtime.eventlog.log import Row
 from firsthour.runtime.http import idempotency
 from firsthour.runtime.http.problem import FieldFault, Problem
+from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import Unit
 from firsthour.runtime.version import VERSION
 from schemas.envelope import RECORD_BYTES_MAX, RecordTooLargeError, encode

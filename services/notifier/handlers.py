@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
-from firsthour.runtime.eventlog.log import Record
+from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas.events import ActionRequested, LeadEvent, PromiseKept, PromiseMissed, RepAvailabilityChanged
 from services.notifier import store

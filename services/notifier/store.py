@@ -100,7 +100,9 @@ reps = sa.Table(
 )
 
 _LOCK_CLOCKS = statements.Sql(
-    lambda f: sa.select(clocks).where(f.among(clocks.c.lead_id, "leads")).order_by(clocks.c.lead_id).with_for_update()
+    lambda f: (
+        sa.select(clocks).where(f.is_any_of(clocks.c.lead_id, "leads")).order_by(clocks.c.lead_id).with_for_update()
+    )
 )
 _DUE_CLOCKS = statements.Sql(
     lambda _: (
@@ -115,7 +117,7 @@ _NEXT_CLOCK = statements.Sql(
     lambda _: sa.select(sa.func.min(clocks.c.due_at)).where(clocks.c.due_at > sa.bindparam("now"))
 )
 _SAVE_CLOCKS = statements.Sql(lambda f: f.upsert(clocks, ["lead_id"]))
-_SOME_CLOCKS = statements.Sql(lambda f: sa.select(clocks).where(f.among(clocks.c.lead_id, "leads")))
+_SOME_CLOCKS = statements.Sql(lambda f: sa.select(clocks).where(f.is_any_of(clocks.c.lead_id, "leads")))
 
 _ADD_PAGES = statements.Sql(
     lambda f: f.insert(pages).values({c.name: sa.bindparam(c.name) for c in pages.columns}).on_conflict_do_nothing()
@@ -127,8 +129,8 @@ def _before_new(f: statements.SqlDialect) -> Any:
     number = sa.cast(sa.null(), statements.Integer)
     there = sa.select(pages.c.id, sa.cast(sa.null(), sa.Text), number, number.label("version"))
     return sa.union_all(
-        there.where(f.among(pages.c.id, "pages")),
-        sa.select(reps.c.rep, reps.c.state, reps.c.until, reps.c.version).where(f.among(reps.c.rep, "reps")),
+        there.where(f.is_any_of(pages.c.id, "pages")),
+        sa.select(reps.c.rep, reps.c.state, reps.c.until, reps.c.version).where(f.is_any_of(reps.c.rep, "reps")),
     )
 
 
@@ -161,7 +163,7 @@ _LOCK_PAGES = statements.Sql(
     lambda f: (
         sa.select(pages, reps.c.state.label("standing"), reps.c.until, reps.c.version)
         .select_from(pages.outerjoin(reps, reps.c.rep == pages.c.person))
-        .where(f.among(pages.c.id, "ids"))
+        .where(f.is_any_of(pages.c.id, "ids"))
         .order_by(pages.c.id)
         .with_for_update(of=pages)
     )
@@ -201,8 +203,8 @@ _HURRY = statements.Sql(
 _ADD_ATTEMPTS = statements.Sql(lambda f: f.upsert(attempts, ["page_id", "n"]))
 
 
-def _save_reps(flavour: statements.SqlDialect) -> Any:
-    insert = flavour.insert(reps).values({c.name: sa.bindparam(c.name) for c in reps.columns})
+def _save_reps(dialect: statements.SqlDialect) -> Any:
+    insert = dialect.insert(reps).values({c.name: sa.bindparam(c.name) for c in reps.columns})
     return insert.on_conflict_do_update(
         index_elements=["rep"],
         set_={name: insert.excluded[name] for name in ("state", "until", "at", "version")},

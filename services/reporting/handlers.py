@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from firsthour.kernel.time_units import micros
-from firsthour.runtime.eventlog.log import Record
 from firsthour.runtime.processing.service import Handler
+from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas.events import LeadScored
 from services.reporting import domain, store

@@ -1,6 +1,7 @@
 """Reporting, as data."""
 
-from firsthour.runtime.processing.service import GATHERED_SECONDS, Service
+from firsthour.runtime.eventlog.log import LINGER_SECONDS
+from firsthour.runtime.processing.service import Service
 from schemas.topics import ALL
 from services.reporting.api import router
 from services.reporting.handlers import forget, keep
@@ -11,7 +12,7 @@ def service() -> Service:
     return Service(
         name="reporting",
         hears={topic: keep(topic) for topic in ALL},
-        gathers=dict.fromkeys(ALL, GATHERED_SECONDS),
+        linger_seconds=dict.fromkeys(ALL, LINGER_SECONDS),
         sweeps=(forget,),
         api=router,
     )

@@ -42,8 +42,8 @@ _KEEP = statements.Sql(
 )
 
 
-def _status(flavour: statements.SqlDialect) -> Any:
-    insert = flavour.insert(statuses).values({c.name: sa.bindparam(c.name) for c in statuses.columns})
+def _status(dialect: statements.SqlDialect) -> Any:
+    insert = dialect.insert(statuses).values({c.name: sa.bindparam(c.name) for c in statuses.columns})
     return insert.on_conflict_do_update(
         index_elements=["lead_id"],
         set_={"status": insert.excluded.status, "version": insert.excluded.version},

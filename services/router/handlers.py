@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from firsthour.kernel.time_units import micros, moment
-from firsthour.runtime.eventlog.log import Record
+from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas.events import (
     ActionRequested,

@@ -114,7 +114,7 @@ reps = sa.Table(
 
 _LIMIT = sa.bindparam("limit", type_=sa.Integer)
 _LOCK = statements.Sql(
-    lambda f: sa.select(leads).where(f.among(leads.c.lead_id, "leads")).order_by(leads.c.lead_id).with_for_update()
+    lambda f: sa.select(leads).where(f.is_any_of(leads.c.lead_id, "leads")).order_by(leads.c.lead_id).with_for_update()
 )
 _ONE = statements.Sql(lambda _: sa.select(leads).where(leads.c.lead_id == sa.bindparam("lead")))
 _SAVE = statements.Sql(lambda f: f.upsert(leads, ["lead_id"]))
@@ -178,7 +178,7 @@ _SAVE_REP = statements.Sql(lambda f: f.upsert(reps, ["rep"]))
 
 def _waited_for(f: statements.SqlDialect, *beside: sa.ColumnElement[Any]) -> sa.Select[Any]:
     """Those of the pools asked for that some lead waits for, each between the first column `beside` and the others."""
-    asked = f.each("pools").subquery()
+    asked = f.unnest("pools").subquery()
     waits = sa.exists().where(leads.c.queue_pool == asked.c.value).correlate(asked)
     return sa.select(*beside[:1], asked.c.value, *beside[1:]).where(waits)
 
@@ -221,7 +221,7 @@ _AFTER = sa.tuple_(
 _WAITING = statements.Sql(
     lambda f: (
         sa.select(*_IN_ORDER)
-        .where(_WAITS, f.among(leads.c.queue_pool, "pools"), _PLACE > _AFTER)
+        .where(_WAITS, f.is_any_of(leads.c.queue_pool, "pools"), _PLACE > _AFTER)
         .order_by(*_IN_ORDER)
         .limit(_LIMIT)
     )
@@ -237,7 +237,7 @@ _HELD_AFTER = sa.tuple_(sa.bindparam("after_rep"), sa.bindparam("after_id"))
 _HELD_BY = statements.Sql(
     lambda f: (
         sa.select(leads.c.owner, leads.c.lead_id)
-        .where(f.among(leads.c.owner, "reps"), f.among(leads.c.status, "statuses"), _HELD > _HELD_AFTER)
+        .where(f.is_any_of(leads.c.owner, "reps"), f.is_any_of(leads.c.status, "statuses"), _HELD > _HELD_AFTER)
         .order_by(leads.c.owner, leads.c.lead_id)
         .limit(_LIMIT)
     )

@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 
 from firsthour.kernel.time_units import micros
-from firsthour.runtime.eventlog.log import Record
+from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas.events import (
     ABOUT_NO_LEAD,

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from firsthour.runtime.eventlog.log import LINGER_SECONDS
 from firsthour.runtime.observability.metrics import Telemetry
-from firsthour.runtime.processing.service import GATHERED_SECONDS, Resources, Runner, Service
+from firsthour.runtime.processing.service import Resources, Runner, Service
 from schemas.topics import EVENTS, ROUTES
 from services.scoring.api import router
 from services.scoring.handlers import hear_events, hear_routes
@@ -32,8 +33,8 @@ def service() -> Service:
     return Service(
         name="scoring",
         hears={EVENTS: partial(hear_events, count=dropped.count), ROUTES: hear_routes},
-        gathers={
-            ROUTES: GATHERED_SECONDS
+        linger_seconds={
+            ROUTES: LINGER_SECONDS
         },  # of all that is said there only a recycle concerns us, and that is a mark in time
         api=router,
         runners=runners,

@@ -54,7 +54,7 @@ def _known(f: statements.SqlDialect) -> Any:
     """Every person of these identities, with what decides among several."""
     named = sa.union_all(
         *(
-            sa.select(table.c.identity, table.c.lead_id).where(f.among(table.c.identity, "identities"))
+            sa.select(table.c.identity, table.c.lead_id).where(f.is_any_of(table.c.identity, "identities"))
             for table in (identities, shared)
         )
     ).subquery("named")
@@ -93,7 +93,7 @@ _CLAIM = statements.Sql(
         .on_conflict_do_nothing()
     )
 )
-_UNCLAIM = statements.Sql(lambda f: sa.delete(identities).where(f.among(identities.c.identity, "identities")))
+_UNCLAIM = statements.Sql(lambda f: sa.delete(identities).where(f.is_any_of(identities.c.identity, "identities")))
 _SHARE = statements.Sql(
     lambda f: (
         f.insert(shared)
@@ -107,7 +107,7 @@ _STANDING = statements.Sql(_standing)
 _LOCK = statements.Sql(
     lambda f: (
         sa.select(profiles.c.lead_id, profiles.c.state)
-        .where(f.among(profiles.c.lead_id, "leads"))
+        .where(f.is_any_of(profiles.c.lead_id, "leads"))
         .order_by(profiles.c.lead_id)
         .with_for_update()
     )

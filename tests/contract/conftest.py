@@ -17,7 +17,7 @@ from firsthour.kernel.config import Config
 from firsthour.runtime.connectivity import connection_options  # their tables
 from firsthour.runtime.eventlog import log
 from firsthour.runtime.eventlog.kafka import KafkaLog, KafkaProducer
-from firsthour.runtime.eventlog.log import EventLog, Place, Record, Row, TableLog
+from firsthour.runtime.eventlog.log import EventLog, TableLog
 from firsthour.runtime.eventlog.publisher import Publisher
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.service import Handler
@@ -25,6 +25,7 @@ from firsthour.runtime.processing.worker import Worker
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.postgres import ConnectionPool, PostgresReader, PostgresUnits, open_engine
 from firsthour.runtime.storage.reader import Reader, SqliteReader
+from firsthour.runtime.storage.records import Place, Record, Row
 from firsthour.runtime.storage.sqlite import SqliteUnits, reader_engine, writer_engine
 from firsthour.runtime.storage.unit import Unit, Units
 from schemas import topics

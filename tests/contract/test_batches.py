@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from firsthour.bootstrap.distributed import Distributed
-from firsthour.runtime.eventlog.log import Record
 from firsthour.runtime.processing.service import Handler
 from firsthour.runtime.storage import statements as db
+from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from services.notifier.channels.base import Sent

@@ -7,7 +7,7 @@ import pytest
 
 from deploy.local import kafka as local_kafka
 from deploy.local.kafka import Broker, KafkaCluster
-from firsthour.runtime.eventlog.log import Record
+from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from tests.contract.conftest import LOOK_SECONDS, Distributed, emitting, opened_distributed
 from tests.places import Places

@@ -8,7 +8,7 @@ import pytest
 
 from firsthour.runtime.eventlog import dead_letters
 from firsthour.runtime.eventlog.dead_letters import GATEWAY, PUBLISHER, Retention
-from firsthour.runtime.storage import retention as housekeeping
+from firsthour.runtime.processing.retention import drop_dead_letters
 from firsthour.runtime.storage.unit import Unit
 from schemas.envelope import RECORD_BYTES_MAX
 from tests.contract.conftest import Backend, emitting
@@ -81,7 +81,7 @@ async def test_letters_go_by_their_age_whatever_their_state(backend: Backend) ->
     await backend.units.run(lambda unit: bury(unit, b"third"))
     backend.clock.advance(days=11)
     retention = Retention(age=timedelta(days=30))
-    gone = await backend.units.run(lambda unit: housekeeping.drop_letters(unit, 100, retention=retention))
+    gone = await backend.units.run(lambda unit: drop_dead_letters(unit, 100, retention=retention))
     assert gone == 2
     assert await kept(backend) == [b"third"]
     assert await backend.rows("SELECT count(*) FROM dead_letters") == [(1,)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from firsthour.runtime.processing.worker import Ticker
+from firsthour.runtime.processing.ticker import Ticker
 from tests.contract.systems import Opened, opened
 
 CLOCKS = "notifier.clocks"
@@ -28,7 +28,7 @@ async def test_readiness_tells_of_a_tick_that_fails_again_and_again(
     async with opened(tmp_path / "data") as world:
         tick = world.system.runners[CLOCKS]
         assert isinstance(tick, Ticker)
-        good = tick._once
+        good = tick._run_once
 
         async def bad() -> float:
             raise ZeroDivisionError

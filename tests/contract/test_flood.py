@@ -9,8 +9,9 @@ import pytest
 
 from firsthour.bootstrap.embedded import System
 from firsthour.runtime.eventlog import log
-from firsthour.runtime.eventlog.log import Record, TableLog, Tail, within
+from firsthour.runtime.eventlog.log import TableLog, Tail, within
 from firsthour.runtime.processing import worker
+from firsthour.runtime.storage.records import Record, Row
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from schemas.envelope import RECORD_BYTES_MAX, RecordTooLargeError
@@ -128,7 +129,7 @@ async def test_readers_get_batches_bounded_in_bytes_from_memory_and_from_the_tab
         assert isinstance(system, System)
         table = system.resources.log
         assert isinstance(table, TableLog)
-        rows = [log.Row(topics.EVENTS, "k", f"e{n}", b"x" * RECORD_BYTES_MAX) for n in range(100)]
+        rows = [Row(topics.EVENTS, "k", f"e{n}", b"x" * RECORD_BYTES_MAX) for n in range(100)]
         for row in rows:
             await system.units.append([row])
         end, after, found = await table.end(topics.EVENTS, 0), 0, 0

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from firsthour.runtime import package_files
-from firsthour.runtime.eventlog.log import Row
+from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
 from tests.contract.conftest import Embedded, drain, open_embedded

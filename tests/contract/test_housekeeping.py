@@ -12,9 +12,10 @@ from firsthour.kernel.time_units import micros
 from firsthour.runtime.eventlog import dead_letters
 from firsthour.runtime.eventlog.dead_letters import DEFAULT
 from firsthour.runtime.http import idempotency
+from firsthour.runtime.processing import retention
+from firsthour.runtime.processing.retention import LOG_DAYS, SEEN_DAYS, Housekeeping
 from firsthour.runtime.processing.service import Sweep
-from firsthour.runtime.storage import retention, statements
-from firsthour.runtime.storage.retention import LOG_DAYS, SEEN_DAYS, Housekeeping
+from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from services.reporting import store as reporting_store
@@ -181,7 +182,7 @@ async def test_a_sweep_that_fails_keeps_no_other_from_its_work(
 async def test_the_embedded_log_goes_by_age_and_the_outbox_never(backend: Backend) -> None:
     await backend.units.run(emitting(["a"], "lead"))
     backend.clock.advance(days=400)
-    keeper = Housekeeping(retention.sweeps(DEFAULT, embedded=False), backend.units)
+    keeper = Housekeeping(retention.standard_sweeps(DEFAULT, embedded=False), backend.units)
     while await keeper.step():
         pass
     assert await backend.rows("SELECT event_id FROM log") == [("a",)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from firsthour.runtime.eventlog.log import Record
+from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas.envelope import encode
 from schemas.events import ExternalEvent

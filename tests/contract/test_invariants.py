@@ -14,9 +14,9 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from firsthour.runtime.eventlog.log import Record
 from firsthour.runtime.http.problem import Problem
-from firsthour.runtime.processing.worker import CursorMovedError, move_cursors
+from firsthour.runtime.processing.cursors import CursorMovedError, move_cursors
+from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
 from schemas.events import ActionRequested, LeadQualified, LeadTouched

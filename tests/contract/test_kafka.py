@@ -11,9 +11,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from firsthour.bootstrap.embedded import keep_running
 from firsthour.runtime.eventlog import kafka
 from firsthour.runtime.eventlog.kafka import KafkaLog
-from firsthour.runtime.eventlog.log import Place, Record, Row
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.worker import Worker
+from firsthour.runtime.storage.records import Place, Record, Row
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from tests.contract.conftest import LOOK_SECONDS, Distributed, drain, emitting, opened_distributed, step

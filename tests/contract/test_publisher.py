@@ -13,9 +13,9 @@ from sqlalchemy.pool import NullPool
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.eventlog import publisher
 from firsthour.runtime.eventlog.durable_append import BrokerError
-from firsthour.runtime.eventlog.log import Record
 from firsthour.runtime.eventlog.publisher import Publisher
 from firsthour.runtime.storage.postgres import ConnectionPool
+from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from schemas.events import LeadTouched

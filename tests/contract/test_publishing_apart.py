@@ -16,9 +16,9 @@ from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.eventlog import outbox, publisher
 from firsthour.runtime.eventlog.dead_letters import PUBLISHER
 from firsthour.runtime.eventlog.durable_append import BrokerError, RecordRefusedError
-from firsthour.runtime.eventlog.log import Place, Record, partition_of
 from firsthour.runtime.eventlog.publisher import Publisher
 from firsthour.runtime.storage.postgres import ConnectionPool
+from firsthour.runtime.storage.records import Place, Record, partition_of
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
 from schemas.events import LeadTouched

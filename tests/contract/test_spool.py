@@ -18,9 +18,9 @@ from typer.testing import CliRunner, Result
 
 from firsthour.cli import spool as cli_spool
 from firsthour.runtime.eventlog.durable_append import AGE_MAX, BrokerError, DurableAppend, Producer, hand_over
-from firsthour.runtime.eventlog.log import Row
 from firsthour.runtime.eventlog.spool import FILE, HEAD_BYTES, Spool
 from firsthour.runtime.settings import Settings
+from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.sqlite import hold
 from firsthour.runtime.storage.unit import StorageError
 from tests.hand_clock import HandClock

@@ -58,7 +58,7 @@ def texts(dialect: sa.Dialect) -> Iterator[tuple[str, db.Compiled]]:
     for name, statement in statements().items():
         one = statement.for_one(dialect)
         yield name, one
-        if one.each and (one.text.startswith("UPDATE") or " VALUES (" in one.text):
+        if one.per_row and (one.text.startswith("UPDATE") or " VALUES (" in one.text):
             yield f"{name} of rows", statement.for_rows(dialect)
 
 
@@ -142,7 +142,7 @@ def test_what_is_published_is_looked_up_by_its_place_however_much_waits(migrated
             connection.exec_driver_sql("ANALYZE log")
         for name, value in {**db.LOOK_UP, **publisher.SESSION, "plan_cache_mode": "force_generic_plan"}.items():
             connection.exec_driver_sql(f"SET LOCAL {name} = {value}")
-        text, _ = outbox.TAKE.bound(connection.dialect, {})
+        text, _ = outbox.LOCK_ROWS.bound(connection.dialect, {})
         connection.exec_driver_sql(f"PREPARE take AS {text}")
         rows = connection.exec_driver_sql(
             "EXPLAIN EXECUTE take (ARRAY[1], ARRAY['leads'], ARRAY[1], 500, 1000000)"
@@ -244,8 +244,8 @@ _SET = db.Sql(
         .values(n=sa.bindparam("to"), share=1.0)
     )
 )
-_SOME = db.Sql(lambda f: sa.select(things.c.key).where(f.among(things.c.key, "keys")).order_by(things.c.key))
-_GIVEN = db.Sql(lambda f: f.each("keys"))
+_SOME = db.Sql(lambda f: sa.select(things.c.key).where(f.is_any_of(things.c.key, "keys")).order_by(things.c.key))
+_GIVEN = db.Sql(lambda f: f.unnest("keys"))
 _ONE = db.Sql(lambda _: sa.select(things.c.key).where(things.c.key == sa.bindparam("named")))
 _ALL = sa.select(things.c.key, things.c.n, things.c.share, things.c.body).order_by(things.c.id)
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from firsthour.runtime.eventlog import kafka_admin
-from firsthour.runtime.eventlog.log import partition_of
 from firsthour.runtime.http.client import AsyncClient, Response
+from firsthour.runtime.storage.records import partition_of
 from schemas import topics
 from schemas.events import LeadEvent
 from services.notifier.channels.inbox import InboxChannel

@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 import sqlalchemy as sa
 
-from firsthour.runtime.eventlog.log import Row, cursors
 from firsthour.runtime.storage import installation, statements
+from firsthour.runtime.storage.records import Row, cursors
 from firsthour.runtime.storage.sqlite import PASSED_OVER_MAX
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from schemas import topics
@@ -157,7 +157,7 @@ async def test_what_can_wait_goes_last_but_not_never(backend: Backend) -> None:
     many = PASSED_OVER_MAX * 2
     await asyncio.gather(
         backend.units.run(partial(note, "first")),
-        backend.units.run(partial(note, "later"), Lane.LATER),
+        backend.units.run(partial(note, "later"), Lane.BULK),
         *(backend.units.run(partial(note, f"batch{n}"), Lane.BATCH) for n in range(many)),
     )
     assert 0 < order.index("later") - order.index("batch0") <= PASSED_OVER_MAX + 1

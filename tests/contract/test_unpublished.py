@@ -7,7 +7,7 @@ import pytest
 
 from firsthour.bootstrap.distributed import Distributed
 from firsthour.runtime.eventlog.durable_append import BrokerError
-from firsthour.runtime.eventlog.log import Place
+from firsthour.runtime.storage.records import Place
 from schemas import topics
 from tests.contract.conftest import emitting
 from tests.contract.systems import Opened, opened

@@ -18,12 +18,12 @@ from firsthour.runtime import package_files, settings
 from firsthour.runtime.config.reading import NAMES, load
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.eventlog import kafka_admin
-from firsthour.runtime.eventlog.log import partition_of
 from firsthour.runtime.http.client import ASGITransport, AsyncClient
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import config_versions
 from firsthour.runtime.storage.migrate import migrate
 from firsthour.runtime.storage.postgres import ConnectionPool, PostgresUnits, open_engine
+from firsthour.runtime.storage.records import partition_of
 from firsthour.runtime.storage.unit import Unit
 from services.notifier.channels.inbox import InboxChannel
 from tests.hand_clock import HandClock

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from firsthour.runtime.eventlog.log import Record, Row
 from firsthour.runtime.processing import worker
-from firsthour.runtime.processing.worker import CursorMovedError, TooManyDeadLettersError, move_cursors
+from firsthour.runtime.processing.cursors import CursorMovedError, move_cursors
+from firsthour.runtime.processing.worker import TooManyDeadLettersError
+from firsthour.runtime.storage.records import Record, Row
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
 from tests.contract import conftest

@@ -47,7 +47,7 @@ REMOVALS = (
     Removal(
         "I2",
         "the cursor's compare-and-set",
-        "firsthour/runtime/processing/worker.py",
+        "firsthour/runtime/processing/cursors.py",
         "    if _MOVE.many(unit.connection, rows) != len(moves):\n",
         "    if _MOVE.many(unit.connection, rows) < 0:\n",
         ("tests/contract/test_units.py", "tests/contract/test_worker.py", "tests/contract/test_kafka.py"),
@@ -55,7 +55,7 @@ REMOVALS = (
     Removal(
         "I2",
         "the cursor's compare-and-set, past one machine",
-        "firsthour/runtime/processing/worker.py",
+        "firsthour/runtime/processing/cursors.py",
         "            cursors.c.position == given.c.was,\n",
         "",
         ("tests/contract/test_units.py", "tests/contract/test_worker.py", "tests/contract/test_kafka.py"),
@@ -63,7 +63,7 @@ REMOVALS = (
     Removal(
         "I2",
         "`seen`",
-        "firsthour/runtime/processing/worker.py",
+        "firsthour/runtime/processing/cursors.py",
         "        if record.event_id in new:\n",
         "        if True:\n",
     ),
@@ -212,8 +212,8 @@ REMOVALS = (
         "I7",
         "the lock of the clock's row in a click",
         "services/notifier/store.py",
-        'sa.select(clocks).where(f.among(clocks.c.lead_id, "leads")).order_by(clocks.c.lead_id).with_for_update()',
-        'sa.select(clocks).where(f.among(clocks.c.lead_id, "leads")).order_by(clocks.c.lead_id)',
+        'sa.select(clocks).where(f.is_any_of(clocks.c.lead_id, "leads")).order_by(clocks.c.lead_id).with_for_update()',
+        'sa.select(clocks).where(f.is_any_of(clocks.c.lead_id, "leads")).order_by(clocks.c.lead_id)',
         ("tests/contract/test_lock_order.py",),
     ),
     Removal(

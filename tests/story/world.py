@@ -23,9 +23,9 @@ from firsthour.operations.verify import invariants
 from firsthour.runtime import settings
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.eventlog import kafka_admin
-from firsthour.runtime.eventlog.log import Row
 from firsthour.runtime.http import auth
 from firsthour.runtime.http.client import ASGITransport, AsyncClient, Response
+from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from services.notifier.channels.base import Channel

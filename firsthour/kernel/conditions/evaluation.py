@@ -29,7 +29,7 @@ _ASCII_WORD = re.compile(r"\w+").findall
 _NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,9})?").fullmatch
 
 
-class TestTrace(msgspec.Struct, frozen=True):
+class ComparisonTrace(msgspec.Struct, frozen=True):
     """One test as it went. `had` is None when the field was missing."""
 
     field: str
@@ -43,7 +43,7 @@ class ConditionTrace(msgspec.Struct, frozen=True):
     """Whether a condition held, and every test in it, in the order it was written (those under a `not` as they were)."""
 
     held: bool
-    tests: tuple[TestTrace, ...]
+    tests: tuple[ComparisonTrace, ...]
 
 
 Tracer = Callable[[Mapping[str, Value]], ConditionTrace]
@@ -73,12 +73,12 @@ def matches(node: Node) -> Holds:
 def trace_set(nodes: Sequence[Node]) -> TracerOfSet:
     """One function from facts to what each of `nodes` saw. Every test is tried, so slower than `compile_set`."""
     source = _Source(traced=True)
-    source.names |= {"TestTrace": TestTrace, "ConditionTrace": ConditionTrace}
+    source.names |= {"ComparisonTrace": ComparisonTrace, "ConditionTrace": ConditionTrace}
     answers = []
     for node in nodes:
         first = len(source.tried)
         held = source.node(node)
-        answers.append(f"Traced({held}, ({''.join(source.tried[first:])}))")
+        answers.append(f"ConditionTrace({held}, ({''.join(source.tried[first:])}))")
     lines = [*source.prologue(), *source.lines, f"return ({''.join(f'{answer}, ' for answer in answers)})"]
     return cast("TracerOfSet", _function(lines, source.names))
 
@@ -209,7 +209,7 @@ class _Source:
         held = f"h{len(self.lines)}"
         self.line(f"{held} = {made}")
         asked = ", ".join(self.constant(part) for part in (test.field, test.op, test.value))
-        self.tried.append(f"Seen({asked}, {self.raw(test.field)}, {held}), ")
+        self.tried.append(f"ComparisonTrace({asked}, {self.raw(test.field)}, {held}), ")
         return held
 
 

@@ -16,16 +16,16 @@ from sqlalchemy.exc import DBAPIError
 from firsthour.kernel.time_units import moment
 from firsthour.operations.doctor import distributed_checks
 from firsthour.operations.doctor.finding import Finding, well
-from firsthour.runtime import python_release
+from firsthour.runtime import private_files, python_release
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.config import host_warnings, reading, source_secrets
 from firsthour.runtime.config.reading import ConfigError
 from firsthour.runtime.eventlog import dead_letters
-from firsthour.runtime.eventlog.log import log
 from firsthour.runtime.http.client import Endpoint, NoAnswerError
 from firsthour.runtime.settings import Settings, environ
-from firsthour.runtime.storage import migrate, private_files
+from firsthour.runtime.storage import migrate
 from firsthour.runtime.storage.reader import Reader
+from firsthour.runtime.storage.records import log
 from firsthour.runtime.storage.unit import StorageError
 from schemas.sources import Sources
 from services.notifier import channel_warnings

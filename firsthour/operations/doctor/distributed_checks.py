@@ -16,11 +16,11 @@ from firsthour.runtime.clock import Clock
 from firsthour.runtime.connectivity import kafka, postgres
 from firsthour.runtime.connectivity.diagnosis import Diagnosis
 from firsthour.runtime.eventlog import kafka_admin, outbox
-from firsthour.runtime.eventlog.log import log
 from firsthour.runtime.eventlog.spool import FILE
 from firsthour.runtime.settings import PREFIX, Settings
 from firsthour.runtime.storage.config_versions import applied
 from firsthour.runtime.storage.postgres import database_now
+from firsthour.runtime.storage.records import log
 from firsthour.runtime.storage.sqlite import reader_engine
 from firsthour.runtime.storage.unit import StorageError
 

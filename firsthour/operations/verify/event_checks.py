@@ -12,7 +12,7 @@ import msgspec
 
 from firsthour.kernel.time_units import micros, moment
 from firsthour.operations.verify.snapshot import Snapshot
-from firsthour.runtime.storage.retention import LOG_DAYS, SEEN_DAYS
+from firsthour.runtime.processing.retention import LOG_DAYS, SEEN_DAYS
 from schemas import topics
 from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.events import ABOUT_NO_LEAD, RepAvailabilityChanged

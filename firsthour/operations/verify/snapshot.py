@@ -17,8 +17,8 @@ from sqlalchemy.engine import Connection
 
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.clock import Clock, HostClock
-from firsthour.runtime.eventlog.log import partition_of
 from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.records import partition_of
 from schemas import topics
 from schemas.agreement import Agreement
 from schemas.envelope import UnknownEventError, decode

@@ -13,7 +13,7 @@ from typing import Final
 from firsthour.kernel import countries, languages, normalisation
 from firsthour.kernel.conditions import operands
 from firsthour.kernel.conditions.operands import EQUALITY, UnreadableError
-from firsthour.runtime.config import ranges as config_ranges
+from firsthour.runtime.config import ranges
 from firsthour.runtime.config.checks import ConfigDocuments, at, defined, grades, names, rows, statuses, urgencies
 from firsthour.runtime.config.yaml_source import ConfigProblem
 from schemas import conditions
@@ -185,13 +185,13 @@ def warnings(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
 
 def _bounds(files: ConfigDocuments, tests: Iterable[WrittenTest]) -> Iterator[tuple[Loc, str]]:
     """Bounds of scores that no lead, or every lead, reaches."""
-    ranges = config_ranges.scores(files.agreement.data)
+    scores = ranges.scores(files.agreement.data)
     for test in tests:
-        if test.field not in ranges or test.path in _BEFORE_SCORE:
+        if test.field not in scores or test.path in _BEFORE_SCORE:
             continue
-        low, high = ranges[test.field]
+        low, high = scores[test.field]
         node = conditions.parse({test.field: {test.op: test.value}})
-        verdict = config_ranges.certain(node, low, high) if isinstance(node, Test) else None
+        verdict = ranges.certain(node, low, high) if isinstance(node, Test) else None
         if verdict is not None:
             how = "always" if verdict else "never"
             yield test.loc, f"`{test.field}` lies between {low:g} and {high:g}, so this {how} holds; change the bound"
@@ -206,9 +206,9 @@ def _alls(node: Node) -> Iterator[AllOf]:
 
 def _contradiction(node: AllOf) -> str | None:
     """A field of which the tests beside each other leave no number."""
-    spans: dict[str, config_ranges.Span] = {}
+    spans: dict[str, ranges.Span] = {}
     for part in node.parts:
-        span = config_ranges.span_of(part) if isinstance(part, Test) else None
+        span = ranges.span_of(part) if isinstance(part, Test) else None
         if span is not None and isinstance(part, Test):
             spans[part.field] = spans[part.field].within(span) if part.field in spans else span
             if spans[part.field].empty:

@@ -156,7 +156,7 @@ _WORDS: Final[Mapping[str, Callable[[ErrorDetails, str], tuple[str, str]]]] = {
 }
 
 
-def _said(error: ErrorDetails, root: type[BaseModel]) -> tuple[str, str]:
+def _message(error: ErrorDetails, root: type[BaseModel]) -> tuple[str, str]:
     """What is wrong, and what would be right."""
     kind, loc = error["type"], error["loc"]
     name = str(loc[-1]) if loc else ""
@@ -185,7 +185,7 @@ def problems(document: Document, model: type[BaseModel], refused: ValidationErro
     """Everything `refused` says, at its place in the file."""
     found = []
     for error in refused.errors(include_url=False)[:PROBLEMS_MAX]:
-        what, remedy = _said(error, model)
+        what, remedy = _message(error, model)
         loc: tuple[str | int, ...] = error["loc"]
         if error["type"] == "union_tag_invalid":
             loc = (*loc, str(error.get("ctx", {}).get("discriminator", "")).strip("'"))

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-from firsthour.runtime import python_release, settings
+from firsthour.runtime import private_files, python_release, settings
 from firsthour.runtime.config import source_secrets
 from firsthour.runtime.settings import Settings
-from firsthour.runtime.storage import private_files
 from schemas.sources import PresetSource, Sources
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from firsthour.kernel import normalisation
 from firsthour.kernel.normalisation import language
-from firsthour.runtime.config import ranges as config_ranges
+from firsthour.runtime.config import ranges
 from firsthour.runtime.config.checks import ConfigDocuments, at, names, rows, urgencies
 from firsthour.runtime.config.ranges import number
 from schemas.agreement import LADDER
@@ -83,7 +83,7 @@ def _never_met(lines: Sequence[Row]) -> Iterator[tuple[Loc, str]]:
 
 def _scoring(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
     data = files.agreement.data
-    whole = sum(config_ranges.weights(data))
+    whole = sum(ranges.weights(data))
     if whole > 1 + 1e-9:
         yield (
             ("scoring", "total"),
@@ -91,8 +91,8 @@ def _scoring(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
         )
     elif whole == 0:
         yield ("scoring", "total"), "the weights are both 0, so every total is 0; make them add up to 1"
-    ranges = config_ranges.scores(data)
-    most = ranges["fit"][1]
+    scores = ranges.scores(data)
+    most = scores["fit"][1]
     grades = at(data, "scoring", "grades")
     for name, floor in grades.items() if isinstance(grades, Mapping) else ():
         if (bound := number(floor)) is not None and bound > most:

@@ -14,8 +14,7 @@ from typing import Final, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from firsthour.kernel.config import Config
-from firsthour.runtime.config import checks, condition_checks, error_messages, yaml_source
-from firsthour.runtime.config import warnings as config_warnings
+from firsthour.runtime.config import checks, condition_checks, error_messages, warnings, yaml_source
 from firsthour.runtime.config.checks import ConfigDocuments
 from firsthour.runtime.config.yaml_source import ConfigProblem, Document, SourcePosition
 from schemas.agreement import Agreement
@@ -82,8 +81,8 @@ def _checked(directory: Path, raw: Mapping[str, bytes | ConfigProblem]) -> Confi
         order = {str(directory / name): index for index, name in enumerate(NAMES)}
         found = sorted(set(found), key=lambda problem: (order.get(problem.file, 0), problem))
         raise ConfigError(tuple(found))
-    warnings, places = config_warnings.warnings(files), dict(_secret_places(files.sources))
-    return Config(agreement, team, sources, _version(files), warnings, directory, places)
+    places = dict(_secret_places(files.sources))
+    return Config(agreement, team, sources, _version(files), warnings.warnings(files), directory, places)
 
 
 def _secret_places(document: Document) -> Iterator[tuple[tuple[int, int], tuple[str, int, int]]]:

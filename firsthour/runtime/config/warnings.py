@@ -80,7 +80,7 @@ def _places(data: object, path: tuple[str, ...], loc: Loc = ()) -> Iterator[tupl
         yield from _places(value, tuple(rest), (*loc, key))
 
 
-def _said(document: Document, loc: Loc, text: str, *, key: bool = True) -> str:
+def _warning(document: Document, loc: Loc, text: str, *, key: bool = True) -> str:
     """A warning at the name of a field, or (`key=False`) at its value."""
     line, column = document.place.find(loc, key=key)
     return printable(f"{document.file}:{line}:{column}: {text}")
@@ -94,7 +94,7 @@ def _not_yet(files: ConfigDocuments) -> Iterator[str]:
         name = ".".join(step for step in field.path if step != EACH)
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         for loc in islice(found, 1):
-            yield _said(document, loc, f"`{name}`{more} is accepted but not acted upon yet: it will {field.will}")
+            yield _warning(document, loc, f"`{name}`{more} is accepted but not acted upon yet: it will {field.will}")
 
 
 def _unheard_of(files: ConfigDocuments) -> Iterator[str]:
@@ -107,7 +107,7 @@ def _unheard_of(files: ConfigDocuments) -> Iterator[str]:
             for loc, field, _ in condition_checks.fields(row.get("when"), (*rule, "when")):
                 if field not in FIELDS and field not in mapped and not field.startswith("custom."):
                     text = f"{shown(field)} is not a field FirstHour knows; it is read as one of the event's own"
-                    yield _said(files.agreement, loc, text)
+                    yield _warning(files.agreement, loc, text)
 
 
 def _nobody(files: ConfigDocuments) -> Iterator[str]:
@@ -117,7 +117,7 @@ def _nobody(files: ConfigDocuments) -> Iterator[str]:
         text = (
             "no rule takes whoever is left; such leads wait in the queue (end with `{name: Everyone else, pool: ...}`)"
         )
-        yield _said(files.agreement, ("routing", "rules"), text)
+        yield _warning(files.agreement, ("routing", "rules"), text)
     if any(rung.get("page") == "manager" for _, rung in rows(files.agreement, "response", "ladder")):
         members = {
             at(row, "rep") for loc, _ in rows(files.team, "pools") for _, row in rows(files.team, *loc, "members")
@@ -128,7 +128,7 @@ def _nobody(files: ConfigDocuments) -> Iterator[str]:
         for loc, rep in alone[:1]:
             more = f" (and {len(alone) - 1} more)" if len(alone) > 1 else ""
             text = f"{shown(rep['id'])}{more} has no manager, and the ladder pages the manager"
-            yield _said(files.team, (*loc, "id"), text)
+            yield _warning(files.team, (*loc, "id"), text)
 
 
 def _replayable(files: ConfigDocuments) -> Iterator[str]:
@@ -147,7 +147,7 @@ def _replayable(files: ConfigDocuments) -> Iterator[str]:
                 "nothing says when this was sent or happened, so a captured delivery counts again after 21 days;"
                 " map `time` to a field of the body, or name the header of a signed time as `timestamp_header`"
             )
-            yield _said(files.sources, loc, text)
+            yield _warning(files.sources, loc, text)
 
 
 def warnings(files: ConfigDocuments) -> tuple[str, ...]:
@@ -157,5 +157,5 @@ def warnings(files: ConfigDocuments) -> tuple[str, ...]:
         *((files.agreement, *one) for one in islice(order_checks.agreement(files), WARNINGS_MAX)),
         *((files.team, *one) for one in islice(order_checks.team(files), WARNINGS_MAX)),
     ]
-    found = dict.fromkeys(_said(document, loc, text, key=False) for document, loc, text in said)
+    found = dict.fromkeys(_warning(document, loc, text, key=False) for document, loc, text in said)
     return (*_not_yet(files), *_unheard_of(files), *_nobody(files), *_replayable(files), *found)

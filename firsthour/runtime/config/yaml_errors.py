@@ -69,7 +69,7 @@ def explained(broken: YAMLError, text: str) -> YamlMistake:
         found = look(broken, text, lines, *at)
         if found is not None:
             return found
-    return _as_told(broken, *at)
+    return _as_reported(broken, *at)
 
 
 def _unseen(broken: MarkedYAMLError, text: str, lines: list[str], line: int, _: int) -> YamlMistake | None:
@@ -185,7 +185,7 @@ def _quoted_wrong(broken: MarkedYAMLError, text: str, lines: list[str], line: in
     return None
 
 
-def _as_told(broken: MarkedYAMLError, line: int, column: int) -> YamlMistake:
+def _as_reported(broken: MarkedYAMLError, line: int, column: int) -> YamlMistake:
     what = " ".join(str(part) for part in (broken.context, broken.problem) if part)
     remedy = "look at this line and the one before: indentation, a missing `:` or `,`, an unclosed bracket or quote"
     if "single document" in what:

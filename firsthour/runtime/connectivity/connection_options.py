@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from firsthour.runtime.connectivity import addresses
-from firsthour.runtime.connectivity.addresses import Postgres
+from firsthour.runtime import addresses
+from firsthour.runtime.addresses import Postgres
 from firsthour.runtime.settings import PREFIX, Settings, SettingsError
 
 CLIENT: Final = "firsthour"

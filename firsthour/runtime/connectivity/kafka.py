@@ -18,7 +18,8 @@ from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.offset import OffsetRequest
 
-from firsthour.runtime.connectivity import addresses, connection_options, diagnosis
+from firsthour.runtime import addresses
+from firsthour.runtime.connectivity import connection_options, diagnosis
 from firsthour.runtime.connectivity.diagnosis import Diagnosis, Kind, UnreachableError
 from firsthour.runtime.settings import PREFIX, Settings
 

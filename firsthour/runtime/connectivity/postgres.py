@@ -11,8 +11,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from firsthour.runtime.addresses import Postgres
 from firsthour.runtime.connectivity import connection_options, diagnosis
-from firsthour.runtime.connectivity.addresses import Postgres
 from firsthour.runtime.connectivity.diagnosis import Diagnosis, Kind, UnreachableError
 from firsthour.runtime.settings import PREFIX, Settings
 from firsthour.runtime.storage import migrate

@@ -18,9 +18,9 @@ from sqlalchemy.engine import Connection
 
 from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.clock import new_id
-from firsthour.runtime.eventlog.log import Row
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.records import Row
 from firsthour.runtime.version import VERSION
 from schemas.envelope import RecordTooLargeError, UnknownEventError
 
@@ -121,8 +121,8 @@ _COUNT = statements.Sql(
 )
 
 
-def _add(flavour: statements.SqlDialect) -> Any:
-    insert = flavour.insert(totals).values(budget=sa.bindparam("budget"), bytes=sa.bindparam("bytes"))
+def _add(dialect: statements.SqlDialect) -> Any:
+    insert = dialect.insert(totals).values(budget=sa.bindparam("budget"), bytes=sa.bindparam("bytes"))
     total = totals.c.bytes + insert.excluded.bytes
     return insert.on_conflict_do_update(index_elements=["budget"], set_={"bytes": total}).returning(totals.c.bytes)
 
@@ -146,7 +146,7 @@ _OLD = statements.Sql(
         .with_for_update(skip_locked=True)
     )
 )
-_REMOVE = statements.Sql(lambda f: sa.delete(dead_letters).where(f.among(dead_letters.c.id, "letters")))
+_REMOVE = statements.Sql(lambda f: sa.delete(dead_letters).where(f.is_any_of(dead_letters.c.id, "letters")))
 
 
 @dataclass(frozen=True)
@@ -365,14 +365,14 @@ def _storable(error: str) -> str:
 
 
 def _summary(row: Any) -> Summary:
-    return Summary(**_told(row), bytes=row.size)
+    return Summary(**_columns(row), bytes=row.size)
 
 
 def _letter(row: Any) -> DeadLetter:
-    return DeadLetter(**_told(row), body=bytes(row.body), key=row.key, budget=row.budget, kept_bytes=row.bytes)
+    return DeadLetter(**_columns(row), body=bytes(row.body), key=row.key, budget=row.budget, kept_bytes=row.bytes)
 
 
-def _told(row: Any) -> dict[str, Any]:
+def _columns(row: Any) -> dict[str, Any]:
     """The fields of `_Letter`, from a row."""
     known = row._mapping
     return {field.name: known[field.name] for field in fields(_Letter)} | {"at": moment(known["at"])}

@@ -15,8 +15,8 @@ from typing import Final, Protocol
 import structlog
 
 from firsthour.runtime.clock import Clock
-from firsthour.runtime.eventlog.log import Row
 from firsthour.runtime.eventlog.spool import HEAD_ROWS, Spool
+from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import StorageError
 
 SEND_SECONDS: Final = 2.0  # how long whoever posts an event waits for the broker, being held back included
@@ -76,10 +76,10 @@ class DurableAppend:
         clock: Clock,
         *,
         hold_seconds: float = HOLD_SECONDS,
-        bury: Callable[[Row, str], Awaitable[None]] | None = None,
+        dead_letter: Callable[[Row, str], Awaitable[None]] | None = None,
     ) -> None:
-        """`spool` has been started; rows in it go first. `bury` keeps a row that the broker will never take, and why."""
-        self._bury = bury
+        """`spool` has been started; rows in it go first. `dead_letter` keeps a row that the broker will never take, and why."""
+        self._dead_letter = dead_letter
         self._producer = producer
         self._spool = spool
         self._clock = clock
@@ -88,7 +88,7 @@ class DurableAppend:
         self._silent = True  # while spooling: the broker is to be asked before it is sent anything
         self._limit = 1  # rows to hand over at once; small after a failure, which may leave copies of them
         self._gate: asyncio.Event | None = None  # held-back appends wait here
-        self._begun = asyncio.Event()
+        self._spooling_started = asyncio.Event()
         self._since = clock.monotonic()
         self._heard = False  # a send was acknowledged since the last look
         self._age_look = 0.0
@@ -126,7 +126,7 @@ class DurableAppend:
             try:
                 await self._producer.send(rows, seconds)
             except BrokerError as failure:
-                self._begin("the broker does not answer, events are spooled", str(failure))
+                self._start_spooling("the broker does not answer, events are spooled", str(failure))
             else:
                 self._heard = True
                 return
@@ -172,16 +172,16 @@ class DurableAppend:
             self._silent, self._stuck = False, False
             self._limit = min(HEAD_ROWS, self._limit * 4)
             if self.spooled == 0 and asked == self._asked:
-                self._end()
+                self._stop_spooling()
             return True
 
     async def _set_aside(self, why: str) -> bool:
         """Keep the oldest row, which the broker will never take, as a dead letter, so that those behind it go on."""
-        if self._bury is None or self._spool is None:
+        if self._dead_letter is None or self._spool is None:
             return False
         try:
             for id, row in await self._spool.head(1):
-                await self._bury(row, why)
+                await self._dead_letter(row, why)
                 await self._spool.drop(id)
                 _log.error("record refused by the broker", topic=row.topic, why=why)
         except StorageError as failure:
@@ -193,15 +193,15 @@ class DurableAppend:
     def _asked(self) -> int:
         return 0 if self._spool is None else self._spool.asked
 
-    def _begin(self, said: str, why: str) -> None:
+    def _start_spooling(self, said: str, why: str) -> None:
         if self._spooling:
             return
         self._spooling, self._silent, self._limit = True, True, 1
         self._since = self._clock.monotonic()
-        self._begun.set()
+        self._spooling_started.set()
         _log.warning(said, problem=why)
 
-    def _end(self) -> None:
+    def _stop_spooling(self) -> None:
         """Everything asked of the spool is at the broker. In one go with the check: nothing can come in between."""
         self._spooling, self._heard = False, True
         _log.info(
@@ -227,17 +227,17 @@ class DurableAppend:
 
     async def _idle(self) -> None:
         """Until spooling begins. In a quiet time the broker is asked, so that no request has to find out."""
-        self._begun.clear()
+        self._spooling_started.clear()
         try:
             async with asyncio.timeout(LOOK_SECONDS):
-                await self._begun.wait()
+                await self._spooling_started.wait()
         except TimeoutError:
             await self._look()
 
     async def _look(self) -> None:
         heard, self._heard = self._heard, False
         if not heard and not await self._producer.answers():
-            self._begin("the broker does not answer, events are spooled", "it was asked, for nothing was sent")
+            self._start_spooling("the broker does not answer, events are spooled", "it was asked, for nothing was sent")
         await self._tend()
 
     async def _tend(self) -> None:
@@ -246,7 +246,7 @@ class DurableAppend:
             return
         await self._spool.mend()
         if self._spool.count and not self._spooling:
-            self._begin("the spool can be used again", "events of before are in it")
+            self._start_spooling("the spool can be used again", "events of before are in it")
         now = self._clock.monotonic()
         if self._spool.count and now >= self._age_look:
             self._age_look = now + AGE_LOOK_SECONDS

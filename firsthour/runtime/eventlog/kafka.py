@@ -28,7 +28,8 @@ from aiokafka.errors import (
 )
 
 from firsthour.runtime.eventlog.durable_append import SEND_SECONDS, BrokerError, RecordRefusedError
-from firsthour.runtime.eventlog.log import Place, Record, Row, partition_of, within
+from firsthour.runtime.eventlog.log import within
+from firsthour.runtime.storage.records import Place, Record, Row, partition_of
 from schemas.envelope import CONTENT_TYPE, UnknownEventError
 
 REQUEST_MS: Final = 5_000
@@ -66,7 +67,7 @@ _CONSUMER: Final[Mapping[str, Any]] = {
     "fetch_max_wait_ms": 50,
     "metadata_max_age_ms": 30_000,
 }
-_LATER: Final[Mapping[str, Any]] = {"fetch_min_bytes": 64 * 1024, "fetch_max_wait_ms": 200}
+_BULK: Final[Mapping[str, Any]] = {"fetch_min_bytes": 64 * 1024, "fetch_max_wait_ms": 200}
 """Of a consumer whose records nobody waits for. Each answer of a broker costs this client a look at every partition: it is
 cheaper to be answered five times a second than at each record."""
 
@@ -301,7 +302,7 @@ class KafkaLog:
     Positions are offsets + 1, so that 0 is before the first record. A partition that is not ours has no records.
     """
 
-    begins = 1
+    first_position = 1
 
     def __init__(
         self,
@@ -310,15 +311,15 @@ class KafkaLog:
         options: Mapping[str, Any],
         prefix: str,
         *,
-        later: bool = False,
+        bulk: bool = False,
         fixed: int | None = None,
         positions: Callable[[], Mapping[Place, int]] = dict,
     ) -> None:
-        """`later`: nobody waits for these topics; they are read in a group of their own. `fixed`: read all that many partitions of each topic, in no group (tests do). `positions`: how far workers are."""
+        """`bulk`: nobody waits for these topics; they are read in a group of their own. `fixed`: read all that many partitions of each topic, in no group (tests do). `positions`: how far workers are."""
         self.service = service
-        self.group = f"{service}.later" if later else service
+        self.group = f"{service}.bulk" if bulk else service
         self.name = f"{self.group}.consumer"
-        self._later = later
+        self._bulk = bulk
         self._topics = sorted(topics)
         self._options = options
         self._prefix = prefix
@@ -440,7 +441,7 @@ class KafkaLog:
 
     async def _session(self) -> None:
         group = {} if self._fixed is not None else {"group_id": f"{self._prefix}{self.group}"}
-        pace = _LATER if self._later else {}
+        pace = _BULK if self._bulk else {}
         consumer = AIOKafkaConsumer(**self._options, **{**_CONSUMER, **pace}, **group)
         try:
             async with asyncio.timeout(START_SECONDS):
@@ -465,12 +466,12 @@ class KafkaLog:
         while True:
             fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=POLLED_MAX)
             for tp, messages in fetched.items():
-                self._take(consumer, tp, messages)
+                self._buffer(consumer, tp, messages)
             if fetched:
                 self._silent = False
                 await asyncio.sleep(0)  # readers go first
 
-    def _take(self, consumer: AIOKafkaConsumer, tp: TopicPartition, messages: Sequence[Any]) -> None:
+    def _buffer(self, consumer: AIOKafkaConsumer, tp: TopicPartition, messages: Sequence[Any]) -> None:
         feed = self._feeds.get(self._place(tp))
         if feed is None or not feed.sought:
             return

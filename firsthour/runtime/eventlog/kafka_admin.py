@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
-from firsthour.runtime.connectivity import addresses, diagnosis, kafka
+from firsthour.runtime import addresses
+from firsthour.runtime.connectivity import diagnosis, kafka
 from firsthour.runtime.connectivity.diagnosis import Diagnosis, UnreachableError
 from firsthour.runtime.connectivity.kafka import (
     VARIABLE,
@@ -173,10 +174,10 @@ async def _topics(settings: Settings, cluster: ClusterMetadata) -> list[Diagnosi
         async with anywhere(settings) as link:
             configs = await link.configs(there) if there else {}
     except UnreachableError as refused:
-        return [*found, *_told(faults), refused.trouble]
+        return [*found, *_diagnoses(faults), refused.trouble]
     for name, config in configs.items():
         faults[name] += _configured(config, there[name].replication)
-    return [*found, *_told(faults)]
+    return [*found, *_diagnoses(faults)]
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ class _Fault:
     stops: bool = True
 
 
-def _told(faults: Mapping[str, list[_Fault]]) -> list[Diagnosis]:
+def _diagnoses(faults: Mapping[str, list[_Fault]]) -> list[Diagnosis]:
     """Each fault once, with all the topics that have it."""
     having: dict[_Fault, list[str]] = defaultdict(list)
     for name, some in faults.items():
@@ -208,7 +209,7 @@ def _missing(absent: list[str]) -> list[Diagnosis]:
 
 
 def _unled(those: Iterable[str]) -> Diagnosis:
-    return _told({name: [_UNLED] for name in those})[0]
+    return _diagnoses({name: [_UNLED] for name in those})[0]
 
 
 _UNLED: Final = _Fault(

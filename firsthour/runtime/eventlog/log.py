@@ -8,49 +8,14 @@ import asyncio
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
-from zlib import crc32
+from typing import Final, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.reader import Reader
-from schemas.envelope import Envelope, decode, event_of
-from schemas.events import Event
-
-log = sa.Table(
-    "log",
-    statements.metadata,
-    sa.Column("id", statements.Integer, primary_key=True, autoincrement=True),
-    sa.Column("topic", statements.Text, nullable=False),
-    sa.Column("partition", statements.Integer, nullable=False),
-    sa.Column("key", statements.Text, nullable=False),
-    sa.Column("event_id", statements.Text, nullable=False),
-    sa.Column("at", statements.Integer, nullable=False),  # when it was appended, for retention
-    sa.Column("body", statements.Bytes, nullable=False),
-    sa.Index("log_by_place", "topic", "partition", "id"),
-    sqlite_autoincrement=True,  # a position is never used twice, even after the newest rows were purged
-)
-
-cursors = sa.Table(
-    "cursors",
-    statements.metadata,
-    sa.Column("consumer", statements.Text, primary_key=True),
-    sa.Column("topic", statements.Text, primary_key=True),
-    sa.Column("partition", statements.Integer, primary_key=True),
-    sa.Column("position", statements.Integer, nullable=False),
-)
-
-seen = sa.Table(
-    "seen",
-    statements.metadata,
-    sa.Column("consumer", statements.Text, primary_key=True),
-    sa.Column("event_id", statements.Text, primary_key=True),
-    sa.Column("day", statements.Integer, nullable=False),  # days since the epoch: rows are dropped by the day
-    sa.Index("seen_by_day", "day"),
-    sqlite_with_rowid=False,
-)
+from firsthour.runtime.storage.records import Record, log
 
 _READ = statements.Sql(
     lambda _: (
@@ -71,57 +36,15 @@ _END = statements.Sql(
 )
 
 
-Place = tuple[str, int]
-"""A topic and one of its partitions."""
-
-
-def partition_of(key: str, partitions: int) -> int:
-    """Where the records of a key go, for ever: all of them in one partition, so that their order holds."""
-    return crc32(key.encode()) % partitions
-
-
-class Row(NamedTuple):
-    """What is appended: where, under which key, which event."""
-
-    topic: str
-    key: str
-    event_id: str
-    body: bytes
-
-
-class Record:
-    """One record as a reader gets it. `position` orders the records of a partition and has gaps."""
-
-    __slots__ = ("_envelope", "_event", "body", "event_id", "key", "position")
-
-    def __init__(self, position: int, key: str, event_id: str, body: bytes) -> None:
-        self.position = position
-        self.key = key
-        self.event_id = event_id
-        self.body = body
-        self._envelope: Envelope | None = None  # decoded when first asked for, and once
-        self._event: Event | None = None
-
-    @property
-    def envelope(self) -> Envelope:
-        """Raises `UnknownEventError` when this is not one of ours."""
-        if self._envelope is None:
-            self._envelope = decode(self.body)
-        return self._envelope
-
-    @property
-    def event(self) -> Event:
-        """Raises `UnknownEventError` when this is not one of ours."""
-        if self._event is None:
-            self._event = event_of(self.envelope)
-        return self._event
+LINGER_SECONDS: Final = 0.2
+"""Real time in which the records of a bulk topic gather to share a unit: no reader of it is in a hurry."""
 
 
 class EventLog(Protocol):
     """What a reader may rely on, whatever carries the records: those of a partition come in the order in which their
     units committed, each at least once, none missing between two positions."""
 
-    begins: int
+    first_position: int
     """The position of the first record, which is offset 0 where there are offsets."""
 
     async def ready(self, topic: str, partition: int, after: int) -> None:
@@ -189,7 +112,7 @@ class Tail:
 class TableLog:
     """The `log` table as event log: one partition, positions are row ids, the writer says what it appended."""
 
-    begins = 0  # a row is named by its id
+    first_position = 0  # a row is named by its id
 
     def __init__(self, reads: Reader, ends: Mapping[str, int], keep: int = 2_000) -> None:
         self._reads = reads

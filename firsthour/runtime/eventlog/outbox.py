@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from firsthour.kernel.time_units import moment
-from firsthour.runtime.eventlog.log import Place, log
 from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.records import Place, log
 from schemas import topics
 
 ROWS_AT_ONCE: Final = 500  # of a partition
@@ -62,7 +62,7 @@ class LockedRows:
         }
 
 
-def _take(_: statements.SqlDialect) -> Any:
+def _lock_rows(_: statements.SqlDialect) -> Any:
     """Lock those of the given places that are free, and read their oldest rows, up to a number and a size. A row that the
     holder before has just deleted may be among them, which is a second arrival. Of a key no row is there without all
     before it."""
@@ -93,7 +93,7 @@ def _take(_: statements.SqlDialect) -> Any:
     return sa.select(held.c.topic, held.c.partition, *columns).select_from(held.outerjoin(oldest, within))
 
 
-def _left(_: statements.SqlDialect) -> Any:
+def _waiting(_: statements.SqlDialect) -> Any:
     """Find those of the given places where rows wait, and when the oldest row of each was appended."""
     given = statements.unnest("given", topics=("topic", sa.Text), partitions=("partition", sa.BigInteger))
     oldest = (
@@ -106,12 +106,12 @@ def _left(_: statements.SqlDialect) -> Any:
     return sa.select(given.c.topic, given.c.partition, oldest.c.at).select_from(given.join(oldest, sa.true()))
 
 
-TAKE = statements.Sql(_take)
-LEFT = statements.Sql(_left)
+LOCK_ROWS = statements.Sql(_lock_rows)
+WAITING = statements.Sql(_waiting)
 
 
-def take_values(places: Iterable[Place]) -> dict[str, Any]:
-    """The parameters of `TAKE`."""
+def lock_values(places: Iterable[Place]) -> dict[str, Any]:
+    """The parameters of `LOCK_ROWS`."""
     names, partitions = zip(*sorted(places), strict=True)
     return {
         "kinds": [LOCKS + _NUMBER[topic] for topic in names],
@@ -122,19 +122,19 @@ def take_values(places: Iterable[Place]) -> dict[str, Any]:
     }
 
 
-def left_values(partitions: int) -> dict[str, Any]:
-    """The parameters of `LEFT` for every partition of every topic."""
+def waiting_values(partitions: int) -> dict[str, Any]:
+    """The parameters of `WAITING` for every partition of every topic."""
     places = [(topic, partition) for topic in topics.ALL for partition in range(partitions)]
     return {"topics": [topic for topic, _ in places], "partitions": [partition for _, partition in places]}
 
 
 def since(found: Iterable[Any]) -> dict[Place, int]:
-    """When the oldest row of each place in `LEFT`'s answer was appended (microseconds)."""
+    """When the oldest row of each place in `WAITING`'s answer was appended (microseconds)."""
     return {(row[0], row[1]): row[2] for row in found}
 
 
-def taken(found: Iterable[Any]) -> LockedRows:
-    """The rows of `TAKE`'s answer, by place and in order: sorted here in memory, where PostgreSQL might use a disk. A row
+def locked_rows(found: Iterable[Any]) -> LockedRows:
+    """The rows of `LOCK_ROWS`'s answer, by place and in order: sorted here in memory, where PostgreSQL might use a disk. A row
     without an id stands for a place where none wait."""
     rows: dict[Place, list[OutboxRow]] = {}
     for row in found:
@@ -179,4 +179,4 @@ def age(oldest: Mapping[Place, int], now: datetime) -> OutboxAge | None:
 
 def look(connection: Connection, partitions: int, now: datetime) -> OutboxAge | None:
     """The age of the oldest unpublished row in the database, for tools."""
-    return age(since(LEFT.all(connection, **left_values(partitions))), now)
+    return age(since(WAITING.all(connection, **waiting_values(partitions))), now)

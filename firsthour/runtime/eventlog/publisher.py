@@ -24,12 +24,12 @@ from firsthour.runtime.clock import Clock, HostClock
 from firsthour.runtime.eventlog import dead_letters, outbox
 from firsthour.runtime.eventlog.dead_letters import Retention
 from firsthour.runtime.eventlog.durable_append import BrokerError
-from firsthour.runtime.eventlog.log import Place, Row
+from firsthour.runtime.eventlog.log import LINGER_SECONDS
 from firsthour.runtime.eventlog.outbox import LockedRows, OutboxRow
 from firsthour.runtime.eventlog.sending import SEND_SECONDS, RecordSender, SendResult, send_all
-from firsthour.runtime.processing.service import GATHERED_SECONDS
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.postgres import DIALECT, AsyncpgConnection, ConnectionPool, storage_error
+from firsthour.runtime.storage.records import Place, Row
 from firsthour.runtime.storage.unit import StorageError
 
 SWEEP_SECONDS: Final = 1.0
@@ -124,22 +124,22 @@ class Publisher:
         sender: RecordSender,
         partitions: int,
         *,
-        unhurried: Collection[str] = (),
+        bulk: Collection[str] = (),
         apart: RecordSender | None = None,
         clock: Clock | None = None,
         retention: Retention = dead_letters.DEFAULT,
     ) -> None:
-        """`pool` is for this alone: only here does a transaction wait for a network. `unhurried`: topics nobody waits for,
+        """`pool` is for this alone: only here does a transaction wait for a network. `bulk`: topics nobody waits for,
         whose rows gather a while. `apart`: the sender for partitions in trouble, so that their failures touch no other."""
         self._pool = pool
         self._sender = sender
         self._apart = apart or sender
         self._clock = clock or HostClock()
         self._retention = retention
-        self._everywhere = outbox.left_values(partitions)
-        self._unhurried = frozenset(unhurried)
+        self._everywhere = outbox.waiting_values(partitions)
+        self._bulk = frozenset(bulk)
         self._dirty: dict[Place, None] = {}  # in the order in which they were told of
-        self._gathering: set[Place] = set()
+        self._lingering: set[Place] = set()
         self.held: set[Place] = set()  # by other processes, when last tried
         self.held_since = 0.0  # when any of these was last let go of
         self.oldest: dict[Place, int] = {}  # when the oldest row of a partition was appended, as of the last sweep
@@ -177,17 +177,17 @@ class Publisher:
     def wake(self, places: Iterable[Place]) -> None:
         """Something was committed there."""
         for place in places:
-            if place[0] not in self._unhurried:
+            if place[0] not in self._bulk:
                 self._dirty[place] = None
                 self._more.set()
             else:
-                if not self._gathering:
-                    asyncio.get_running_loop().call_later(GATHERED_SECONDS, self._gathered)
-                self._gathering.add(place)
+                if not self._lingering:
+                    asyncio.get_running_loop().call_later(LINGER_SECONDS, self._end_linger)
+                self._lingering.add(place)
 
-    def _gathered(self) -> None:
-        self._dirty |= dict.fromkeys(self._gathering)
-        self._gathering.clear()
+    def _end_linger(self) -> None:
+        self._dirty |= dict.fromkeys(self._lingering)
+        self._lingering.clear()
         self._more.set()
 
     async def step(self) -> bool:
@@ -267,7 +267,7 @@ class Publisher:
     async def _publish(self) -> None:
         """Run one round over partitions with new rows, and those that were held when last tried. A long one goes on beside the
         next."""
-        asked = [*self._dirty, *self.held, *self._gathering]  # those that gather cost nothing more now
+        asked = [*self._dirty, *self.held, *self._lingering]  # those that gather cost nothing more now
         apart = self._busy | self._troubled.keys()
         places = set([place for place in dict.fromkeys(asked) if place not in apart][:PLACES_AT_ONCE])
         if not places:
@@ -275,7 +275,7 @@ class Publisher:
             return
         for place in places:
             self._dirty.pop(place, None)
-        self._gathering -= places
+        self._lingering -= places
         self._busy |= places
         await self._rounds.begin(self._one(places))
 
@@ -364,10 +364,10 @@ class Publisher:
         try:
             async with self._connection() as raw:
                 await raw.execute("BEGIN")
-                taken = outbox.taken(await _ask(raw, outbox.TAKE, **outbox.take_values(places)))
-                results = await send_all(sender, taken.rows)
-                made, gone, refused = self._judged(taken, results)
-                await self._bury(raw, refused)
+                locked = outbox.locked_rows(await _ask(raw, outbox.LOCK_ROWS, **outbox.lock_values(places)))
+                results = await send_all(sender, locked.rows)
+                made, gone, refused = self._judged(locked, results)
+                await self._dead_letter(raw, refused)
                 await raw.execute(outbox.end_of_round(gone))
         except Exception as failure:
             raise storage_error(failure) or failure from failure
@@ -381,15 +381,15 @@ class Publisher:
         return made
 
     def _judged(
-        self, taken: LockedRows, results: Mapping[Place, SendResult]
+        self, locked: LockedRows, results: Mapping[Place, SendResult]
     ) -> tuple[Round, list[OutboxRow], list[tuple[OutboxRow, str]]]:
         """The outcome for each partition, the rows that leave the outbox, and those of them that the broker will never take,
         with its reason."""
-        made = Round(ours=set(taken.rows), full=taken.full)
+        made = Round(ours=set(locked.rows), full=locked.full)
         gone: list[OutboxRow] = []
         refused: list[tuple[OutboxRow, str]] = []
         for place, result in results.items():
-            rows = taken.rows[place]
+            rows = locked.rows[place]
             gone += rows[: result.acknowledged]
             if result.acknowledged:
                 self._refused.pop(place, None)
@@ -412,7 +412,7 @@ class Publisher:
         gone += [row for row, _ in refused]
         return made, gone, refused
 
-    async def _bury(self, raw: Any, refused: Sequence[tuple[OutboxRow, str]]) -> None:
+    async def _dead_letter(self, raw: Any, refused: Sequence[tuple[OutboxRow, str]]) -> None:
         """Keep refused records as dead letters, in the transaction in which they leave the outbox."""
         if not refused:
             return
@@ -441,7 +441,7 @@ class Publisher:
         """The places where rows wait; `oldest` has since when. Peeks."""
         try:
             async with self._connection() as raw:
-                self.oldest = outbox.since(await _ask(raw, outbox.LEFT, **self._everywhere))
+                self.oldest = outbox.since(await _ask(raw, outbox.WAITING, **self._everywhere))
         except Exception as failure:
             raise storage_error(failure) or failure from failure
         return list(self.oldest)

@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from firsthour.runtime.eventlog.durable_append import BrokerError, RecordRefusedError
-from firsthour.runtime.eventlog.log import Place
 from firsthour.runtime.eventlog.outbox import OutboxRow
+from firsthour.runtime.storage.records import Place
 
 SEND_SECONDS: Final = 8.0  # how long a transaction may wait for the broker
 PATIENCE_SECONDS: Final = 1.0  # how long partitions that were acknowledged wait for others of their round, at least

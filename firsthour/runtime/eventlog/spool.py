@@ -16,9 +16,9 @@ from sqlalchemy.exc import DBAPIError
 from firsthour.kernel.config import Config
 from firsthour.kernel.time_units import moment
 from firsthour.runtime.clock import Clock
-from firsthour.runtime.eventlog.log import Record, Row, log
+from firsthour.runtime.private_files import UnsafeFileError
 from firsthour.runtime.storage import statements
-from firsthour.runtime.storage.private_files import UnsafeFileError
+from firsthour.runtime.storage.records import Record, Row, log
 from firsthour.runtime.storage.sqlite import SqliteUnits, writer_engine
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 
@@ -103,7 +103,7 @@ class Spool:
 
     async def oldest(self) -> datetime | None:
         """When the oldest row was appended, real time. Raises `StorageError`."""
-        row = await self._do(lambda units: units.run(lambda unit: _OLDEST.first(unit.connection), Lane.LATER))
+        row = await self._do(lambda units: units.run(lambda unit: _OLDEST.first(unit.connection), Lane.BULK))
         return None if row is None else moment(row[0])
 
     async def mend(self) -> None:
@@ -114,7 +114,7 @@ class Spool:
             self.start()
             return
         try:
-            await self._do(lambda units: units.run(_try_room, Lane.LATER))
+            await self._do(lambda units: units.run(_try_room, Lane.BULK))
         except StorageError:
             return
         self.problem = None

@@ -66,7 +66,9 @@ _REVOKE = statements.Sql(
     )
 )
 _LOCK = statements.Sql(
-    lambda f: sa.select(api_keys.c.id).where(f.among(api_keys.c.id, "keys")).order_by(api_keys.c.id).with_for_update()
+    lambda f: (
+        sa.select(api_keys.c.id).where(f.is_any_of(api_keys.c.id, "keys")).order_by(api_keys.c.id).with_for_update()
+    )
 )
 _USED = statements.Sql(
     lambda _: sa.update(api_keys).where(api_keys.c.id == sa.bindparam("key")).values(used_at=sa.bindparam("used_at"))

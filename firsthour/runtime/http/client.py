@@ -9,7 +9,7 @@ from functools import partial
 import httpx
 from httpx import ASGITransport, AsyncBaseTransport, AsyncClient, Client, HTTPError, Response
 
-from firsthour.runtime.connectivity import addresses
+from firsthour.runtime import addresses
 
 __all__ = ["ASGITransport", "AsyncClient", "Client", "Endpoint", "HTTPError", "HttpAnswer", "NoAnswerError", "Response"]
 

@@ -191,7 +191,7 @@ class RequestMiddleware:
                 if status:  # too late for another answer; the server cuts the connection, so nobody takes it for whole
                     _log.error("answer broken off", method=scope["method"], exc_info=error)
                     raise
-                await send_response(out, *_told(scope, error))
+                await send_response(out, *_problem_reply(scope, error))
             finally:
                 self._telemetry.answered(scope["method"], _route(scope), status, self._clock.monotonic() - start)
 
@@ -209,7 +209,7 @@ def _without_nul(scope: Scope) -> None:
         scope["query_string"] = query.replace(b"%00", b"%EF%BF%BD")
 
 
-def _told(scope: Scope, error: Exception) -> Reply:
+def _problem_reply(scope: Scope, error: Exception) -> Reply:
     """The problem that an error is to those outside; what is our fault is logged."""
     problem = as_problem(error)
     request_id = request_id_of(scope)

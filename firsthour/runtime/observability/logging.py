@@ -46,7 +46,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 Fields = MutableMapping[str, Any]
 
 
-def configure(
+def configure_logging(
     form: Literal["json", "console"] = "json", stream: TextIO | None = None, level: int = logging.INFO
 ) -> None:
     """From now on every line of this process, ours and the libraries', goes to `stream` (standard error) in this form.
@@ -171,7 +171,7 @@ class _Bridge(logging.Handler):
     """Lines of the standard `logging` become lines of ours."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        said = _said(record)
+        said = _template(record)
         structlog.get_logger().log(
             max(record.levelno, logging.DEBUG),
             said or "a library's line, withheld",
@@ -181,7 +181,7 @@ class _Bridge(logging.Handler):
         )
 
 
-def _said(record: logging.LogRecord) -> str | None:
+def _template(record: logging.LogRecord) -> str | None:
     """What of a library's line may be repeated; None when its text may already hold values."""
     if record.name in _PLAIN:
         try:

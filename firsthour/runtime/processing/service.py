@@ -9,18 +9,15 @@ from fastapi import APIRouter
 
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.config.reading import Configs
-from firsthour.runtime.eventlog.log import EventLog, Record
+from firsthour.runtime.eventlog.log import EventLog
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage.reader import Reader
+from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit, Units
 
 Handler = Callable[[Sequence[Record], Unit], None]
 """Load, decide, store, emit. Gets only records this consumer has not seen."""
-
-
-GATHERED_SECONDS = 0.2
-"""Real time in which records that nobody waits for gather to share a unit."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ class Service:
 
     name: str
     hears: Mapping[str, Handler] = field(default_factory=dict)
-    gathers: Mapping[str, float] = field(default_factory=dict)  # topics nobody waits for, and `GATHERED_SECONDS`
+    linger_seconds: Mapping[str, float] = field(default_factory=dict)  # of bulk topics: `LINGER_SECONDS`
     ticks: tuple[Tick, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     api: Callable[[Resources], APIRouter] | None = None

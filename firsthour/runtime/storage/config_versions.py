@@ -19,8 +19,8 @@ from firsthour.kernel.config import Config
 from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.config.reading import NAMES, ConfigError, parse
+from firsthour.runtime.private_files import write_private
 from firsthour.runtime.storage import installation, statements
-from firsthour.runtime.storage.private_files import write_private
 from firsthour.runtime.storage.unit import StorageError, Unit
 
 CACHE: Final = "configuration.cache"
@@ -143,30 +143,30 @@ class AppliedConfig:
             row = _IN_FORCE.first(connection, now=micros(self._clock.business()))
             id = int(row[0]) if row is not None else None
         if id is not None and id not in (self._id, self._refused):
-            found = _TEXTS.first(connection, id=id)
-            self._take(_Cached(id, *found))
+            version = _TEXTS.first(connection, id=id)
+            self._take_up(_Cached(id, *version))
         return self.current
 
-    def _take(self, found: _Cached) -> None:
+    def _take_up(self, version: _Cached) -> None:
         """Take up a version. One that this release cannot read leaves what was in force, and is said."""
         try:
-            self._current = parse(found.texts(), self._directory)
+            self._current = parse(version.texts(), self._directory)
         except ConfigError as wrong:
-            self._refused, self.problem = found.id, wrong
+            self._refused, self.problem = version.id, wrong
             _log.error("configuration refused, the version in force stays", problem=str(wrong))
             return
-        corrected, self._id, self.problem = self.problem is not None, found.id, None
+        corrected, self._id, self.problem = self.problem is not None, version.id, None
         _log.info("configuration taken up", version=self._current.version)
         if corrected:
             _log.info("configuration corrected", version=self._current.version)
         if self._cache is not None:
             try:
-                write_private(self._cache, msgspec.json.encode(found))
+                write_private(self._cache, msgspec.json.encode(version))
             except OSError as failure:
                 _log.warning("configuration not cached", error_type=type(failure).__name__)
 
     def _recall(self, cache: Path) -> None:
         try:
-            self._take(msgspec.json.decode(cache.read_bytes(), type=_Cached))
+            self._take_up(msgspec.json.decode(cache.read_bytes(), type=_Cached))
         except (OSError, msgspec.DecodeError):
             return

@@ -23,14 +23,14 @@ from sqlalchemy.util.concurrency import await_only, greenlet_spawn
 
 from firsthour.kernel.time_units import moment
 from firsthour.runtime.clock import Clock
-from firsthour.runtime.eventlog.log import Place, Row
 from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.records import Place, Row
 from firsthour.runtime.storage.unit import FindConfig, Lane, StorageError, Unit
 
 T = TypeVar("T")
 
 BATCH_SECONDS: Final = 0.250  # batches of other partitions go on beside it
-AT_ONCE: Final = {Lane.COMMAND: 4, Lane.BATCH: 2, Lane.LATER: 1}
+AT_ONCE: Final = {Lane.COMMAND: 4, Lane.BATCH: 2, Lane.BULK: 1}
 """Units side by side. Of batches one decides while the other waits for the database: with more of them, whoever holds the
 locks that all routers wait for is kept from going on by the decisions of others in its process."""
 READING_AT_ONCE: Final = 4

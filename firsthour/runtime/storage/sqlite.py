@@ -22,8 +22,8 @@ from sqlalchemy.exc import DBAPIError
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.clock import Clock
-from firsthour.runtime.eventlog.log import Record, Row
-from firsthour.runtime.storage.private_files import make_directory, open_private, secure_sqlite
+from firsthour.runtime.private_files import make_directory, open_private, secure_sqlite
+from firsthour.runtime.storage.records import Record, Row
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 
 T = TypeVar("T")
@@ -146,7 +146,7 @@ class _Queue:
 
     def job(self) -> _Job | None:
         """The next unit. What can wait goes after all others, but not for ever."""
-        later = self.lanes[Lane.LATER]
+        later = self.lanes[Lane.BULK]
         if later and self.passed_over >= PASSED_OVER_MAX:
             self.passed_over = 0
             return later.popleft()

@@ -61,17 +61,17 @@ class SqlDialect:
         changed = {c.name: insert.excluded[c.name] for c in table.columns if c.name not in keys}
         return insert.on_conflict_do_update(index_elements=list(keys), set_=changed)
 
-    def each(self, name: str) -> Any:
+    def unnest(self, name: str) -> Any:
         """The values of the array parameter `name` (texts), as a subquery for `IN` or `FROM`."""
         if self.name == "sqlite":
             rows = sa.func.json_each(sa.bindparam(name)).table_valued("value", name=f"{name}_each")
             return sa.select(rows.c.value)
         return sa.select(sa.func.unnest(_array(name)).column_valued("value"))
 
-    def among(self, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
+    def is_any_of(self, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
         """Whether `column` is one of the array parameter `name` (texts): a look-up in its index on both."""
         if self.name == "sqlite":
-            return column.in_(self.each(name))
+            return column.in_(self.unnest(name))
         return column == sa.any_(_array(name))
 
 
@@ -86,7 +86,7 @@ def _array(name: str) -> sa.BindParameter[Any]:
     return sa.bindparam(name, type_=postgresql.ARRAY(sa.Text))
 
 
-_FLAVOURS = {name: SqlDialect(name) for name in ("sqlite", "postgresql")}
+_DIALECTS = {name: SqlDialect(name) for name in ("sqlite", "postgresql")}
 
 
 class DriverConnection:
@@ -108,8 +108,8 @@ class Compiled(NamedTuple):
 
     text: str
     order: tuple[str, ...]  # the parameters, by position
-    given: Mapping[str, Any]  # those that the statement itself sets; None for the others
-    each: tuple[str, ...]  # of the parameters those that differ from row to row, once each
+    constants: Mapping[str, Any]  # the parameters that the statement itself sets; None for the others
+    per_row: tuple[str, ...]  # of the parameters those that differ from row to row, once each
 
 
 class Sql:
@@ -154,9 +154,9 @@ class Sql:
 
     def bound(self, dialect: Dialect, values: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
         """What the driver is given."""
-        text, order, given, _ = self.for_one(dialect)
+        text, order, constants, _ = self.for_one(dialect)
         fit = _for_sqlite if dialect.name == "sqlite" else _for_postgresql
-        return text, tuple(fit(values.get(n, given.get(n))) for n in order)
+        return text, tuple(fit(values.get(n, constants.get(n))) for n in order)
 
     def tuples(self, connection: Connection, rows: list[tuple[Any, ...]]) -> int:
         """As `many`, with each row in the order of the statement's parameters: for an INSERT its table's columns, for
@@ -172,8 +172,8 @@ class Sql:
 
     def bound_rows(self, dialect: Dialect, rows: list[tuple[Any, ...]]) -> tuple[Any, ...]:
         """What the driver is given with `for_rows`."""
-        _, order, given, each = self.for_rows(dialect)
-        return tuple(zip(*rows, strict=True)) + tuple(given[n] for n in order[len(each) :])
+        _, order, constants, per_row = self.for_rows(dialect)
+        return tuple(zip(*rows, strict=True)) + tuple(constants[n] for n in order[len(per_row) :])
 
     def many(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> int:
         """Run for each row, as one call of the driver; nothing for no rows. How many rows were changed.
@@ -189,11 +189,11 @@ class Sql:
         rows = list(rows)
         if not rows:
             return self, []
-        _, order, given, each = self.for_one(connection.dialect)
+        _, order, constants, per_row = self.for_one(connection.dialect)
         if connection.dialect.name != "sqlite":
-            order = each
-        if given and any(n not in rows[0] for n in order):
-            rows = [{**given, **row} for row in rows]
+            order = per_row
+        if constants and any(n not in rows[0] for n in order):
+            rows = [{**constants, **row} for row in rows]
         pick = itemgetter(*order)
         return self, [pick(row) for row in rows] if len(order) > 1 else [(pick(row),) for row in rows]
 
@@ -201,7 +201,7 @@ class Sql:
         """What `run` sends."""
         found = self._once.get(dialect.name)
         if found is None:
-            found = self._once[dialect.name] = _compile(self._build(_FLAVOURS[dialect.name]), dialect)
+            found = self._once[dialect.name] = _compile(self._build(_DIALECTS[dialect.name]), dialect)
         return found
 
     def for_rows(self, dialect: Dialect) -> Compiled:
@@ -270,8 +270,8 @@ def _for_postgresql(value: Any) -> Any:
 def _compile(statement: Any, dialect: Dialect) -> Compiled:
     compiled = cast(Any, statement.compile(dialect=dialect))
     order = tuple(compiled.positiontup or ())
-    each = tuple(dict.fromkeys(name for name in order if compiled.binds[name].required))
-    return Compiled(str(compiled), order, compiled.params, each)
+    per_row = tuple(dict.fromkeys(name for name in order if compiled.binds[name].required))
+    return Compiled(str(compiled), order, compiled.params, per_row)
 
 
 _NUMBER = re.compile(r"\$(\d+)")
@@ -283,21 +283,21 @@ _ONE_UPDATE = re.compile(r"(UPDATE .*?)\s(WHERE .*)", re.DOTALL)
 def _over_rows(one: Compiled) -> Compiled:
     """The same INSERT or UPDATE of all the rows of `u`: one array for each parameter that differs from row to row, then
     those that the statement itself sets. The types are those that the one-row statement casts its parameters to."""
-    constant = tuple(name for name in dict.fromkeys(one.order) if name not in one.each)
+    constant = tuple(name for name in dict.fromkeys(one.order) if name not in one.per_row)
     types: dict[str, str] = {}
 
     def placed(found: re.Match[str]) -> str:
         name = one.order[int(found[1]) - 1]
         cast_to = f"::{found[2]}" if found[2] else ""
         if name in constant:
-            return f"${len(one.each) + constant.index(name) + 1}{cast_to}"
+            return f"${len(one.per_row) + constant.index(name) + 1}{cast_to}"
         if found[2]:
             types[name] = found[2]
         return f'u."{name}"'
 
     text = _PLACE.sub(placed, one.text)
-    arrays = ", ".join(f"${n}::{types[name]}[]" for n, name in enumerate(one.each, 1))
-    names = ", ".join(f'"{name}"' for name in one.each)
+    arrays = ", ".join(f"${n}::{types[name]}[]" for n, name in enumerate(one.per_row, 1))
+    names = ", ".join(f'"{name}"' for name in one.per_row)
     if insert := _ONE_INSERT.fullmatch(text):
         rows = f"unnest({arrays}) WITH ORDINALITY AS u({names}, ordinality) ORDER BY u.ordinality"
         text = f"{insert[1]} SELECT {insert[2]} FROM {rows}{insert[3]}"  # noqa: S608  # of statements of ours alone
@@ -305,4 +305,4 @@ def _over_rows(one: Compiled) -> Compiled:
         text = f"{update[1]} FROM unnest({arrays}) AS u({names}) {update[2]}"
     else:
         raise ValueError("no statement for many rows: " + one.text)
-    return Compiled(text, one.each + constant, one.given, one.each)
+    return Compiled(text, one.per_row + constant, one.constants, one.per_row)

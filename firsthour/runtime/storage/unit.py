@@ -15,8 +15,8 @@ from sqlalchemy.engine import Connection
 from firsthour.kernel.config import Config
 from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.clock import Clock, new_id
-from firsthour.runtime.eventlog.log import Place, Row, log, partition_of
 from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.records import Place, Row, log, partition_of
 from schemas.envelope import encode
 from schemas.events import Event
 from schemas.topics import SAID_BY
@@ -137,7 +137,7 @@ class Lane(IntEnum):
 
     COMMAND = 0
     BATCH = 1
-    LATER = 2
+    BULK = 2
 
 
 class Units(Protocol):

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from firsthour.kernel.config import Config
 from firsthour.runtime.config.reading import ConfigFiles, load
 from firsthour.runtime.eventlog import dead_letters
-from firsthour.runtime.eventlog.log import EventLog, Row
+from firsthour.runtime.eventlog.log import EventLog
 from firsthour.runtime.http import auth
 from firsthour.runtime.http.middleware import Message, Receive, Scope, Send
 from firsthour.runtime.observability.metrics import Telemetry
@@ -25,6 +25,7 @@ from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.reader import Reader
+from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from schemas.envelope import decode, event_of
 from schemas.events import ExternalEvent

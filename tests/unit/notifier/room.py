@@ -16,10 +16,10 @@ import sqlalchemy as sa
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.clock import new_id
-from firsthour.runtime.eventlog.log import Record, Row
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.records import Record, Row
 from firsthour.runtime.storage.sqlite import writer_engine
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from schemas.agreement import Agreement

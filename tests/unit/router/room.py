@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.clock import new_id
-from firsthour.runtime.eventlog.log import Record
 from firsthour.runtime.http.auth import Principal
 from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.sqlite import writer_engine
 from firsthour.runtime.storage.unit import Unit
 from schemas.agreement import Agreement

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firsthour.kernel.conditions.evaluation import TestTrace, UnknownOpError, compile_set, matches, trace, trace_set
+from firsthour.kernel.conditions.evaluation import (
+    ComparisonTrace,
+    UnknownOpError,
+    compile_set,
+    matches,
+    trace,
+    trace_set,
+)
 from schemas.conditions import ALWAYS, OPS, AllOf, AnyOf, Node, Not, Test, parse
 from schemas.events import Value
 
@@ -107,9 +114,9 @@ def test_a_trace_says_what_every_test_saw() -> None:
 
     assert traced.held is False
     assert traced.tests == (
-        TestTrace("fit", "gte", 90, 70.5, False),
-        TestTrace("title", "has_word", ("vp",), "Head of R&D, Élysée", False),
-        TestTrace("account.owner", "eq", "ana", None, False),
+        ComparisonTrace("fit", "gte", 90, 70.5, False),
+        ComparisonTrace("title", "has_word", ("vp",), "Head of R&D, Élysée", False),
+        ComparisonTrace("account.owner", "eq", "ana", None, False),
     )
 
 

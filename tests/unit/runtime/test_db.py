@@ -51,15 +51,15 @@ def test_an_update_finds_each_row_by_its_own_key() -> None:
 
 def test_what_the_statement_itself_sets_is_sent_once_behind_the_arrays() -> None:
     found = statements.Sql(lambda f: f.insert(things).values(key=sa.bindparam("key"), share=0.5)).for_rows(POSTGRESQL)
-    assert (found.each, found.order, found.given["share"]) == (("key",), ("key", "share"), 0.5)
+    assert (found.per_row, found.order, found.constants["share"]) == (("key",), ("key", "share"), 0.5)
     assert 'SELECT u."key", $2::FLOAT FROM unnest($1::VARCHAR[])' in " ".join(found.text.split())
 
 
 def test_a_statement_is_compiled_once() -> None:
     built = []
 
-    def build(flavour: statements.SqlDialect) -> sa.Insert:
-        built.append(flavour.name)
+    def build(dialect: statements.SqlDialect) -> sa.Insert:
+        built.append(dialect.name)
         return sa.insert(things).values(EVERY)
 
     insert = statements.Sql(build)

@@ -13,10 +13,10 @@ from structlog.testing import capture_logs
 
 from firsthour.bootstrap.distributed import CachedKeys, StartupGate
 from firsthour.runtime.http.auth import Key, Keys, digest
+from firsthour.runtime.http.metrics_port import answering, listening
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.http.server import PortTakenError, listen, port_of
 from firsthour.runtime.observability.metrics import Telemetry
-from firsthour.runtime.observability.metrics_port import answering, listening
 from firsthour.runtime.storage.unit import StorageError, Units
 from tests.hand_clock import HandClock
 

@@ -10,13 +10,13 @@ import sqlalchemy as sa
 from fastapi import Depends, FastAPI, Response
 
 from firsthour.kernel.config import Config
-from firsthour.runtime.eventlog.log import Row
 from firsthour.runtime.http import auth, idempotency
 from firsthour.runtime.http.app import Readiness, create_app
 from firsthour.runtime.http.idempotency import Once, fingerprint, idempotent, key_of
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import Lane, Unit
 from tests.hand_clock import HandClock
 

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from firsthour.runtime.eventlog.durable_append import SEND_SECONDS, BrokerError, DurableAppend, RecordRefusedError
-from firsthour.runtime.eventlog.log import Row
 from firsthour.runtime.eventlog.spool import HEAD_ROWS, Spool
+from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import StorageError
 from tests.hand_clock import HandClock
 
@@ -336,13 +336,13 @@ async def test_a_spooled_event_that_the_broker_refuses_for_good_is_kept_apart_an
 ) -> None:
     kept: list[tuple[str, str]] = []
 
-    async def bury(refused: Row, why: str) -> None:
+    async def dead_letter(refused: Row, why: str) -> None:
         if database == "away":
             raise StorageError("no database")
         kept.append((refused.event_id, why))
 
     async with a_gateway(tmp_path) as gateway:
-        gateway.intake = DurableAppend(gateway.broker, gateway.spool, gateway.clock, bury=bury)
+        gateway.intake = DurableAppend(gateway.broker, gateway.spool, gateway.clock, dead_letter=dead_letter)
         gateway.broker.refuses = {"large"}
         gateway.broker.dial = "silent"
         for name in ("a", "large", "b"):

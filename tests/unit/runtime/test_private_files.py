@@ -13,7 +13,7 @@ import pytest
 
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.eventlog.spool import Spool
-from firsthour.runtime.storage.private_files import UnsafeFileError, exposure, write_private
+from firsthour.runtime.private_files import UnsafeFileError, exposure, write_private
 from firsthour.runtime.storage.sqlite import hold, writer_engine
 
 

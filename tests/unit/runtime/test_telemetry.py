@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
-from firsthour.runtime.observability import logging as loglines
+from firsthour.runtime.observability.logging import FIELDS, configure_logging
 from firsthour.runtime.observability.metrics import Telemetry
 from services.gateway import request_bodies
 from services.gateway.domain.coerce import UnmappableError
@@ -42,14 +42,14 @@ def restored() -> Iterator[None]:
 @pytest.fixture(params=["json", "console"])
 def out(request: pytest.FixtureRequest) -> io.StringIO:
     stream = io.StringIO()
-    loglines.configure(request.param, stream)
+    configure_logging(request.param, stream)
     return stream
 
 
 @pytest.fixture
 def lines() -> io.StringIO:
     stream = io.StringIO()
-    loglines.configure("json", stream)
+    configure_logging("json", stream)
     return stream
 
 
@@ -188,7 +188,7 @@ def test_handlers_that_a_library_installed_are_taken_away() -> None:
     logger = logging.getLogger("chatty.library")
     logger.addHandler(logging.StreamHandler(theirs))
     logger.propagate = False
-    loglines.configure("json", ours := io.StringIO())
+    configure_logging("json", ours := io.StringIO())
     logger.warning("hello %s", CANARY)
     assert theirs.getvalue() == ""
     assert only(ours)["logger"] == "chatty.library"
@@ -227,9 +227,9 @@ def test_nobody_can_forge_a_line(out: io.StringIO) -> None:
     assert "\x1b[2J" not in out.getvalue()
 
 
-@given(fields=st.dictionaries(st.text(max_size=20).filter(lambda n: n not in loglines.FIELDS), st.text(), max_size=5))
+@given(fields=st.dictionaries(st.text(max_size=20).filter(lambda n: n not in FIELDS), st.text(), max_size=5))
 def test_no_field_outside_the_list_leaves_a_trace(fields: dict[str, str]) -> None:
-    loglines.configure("json", stream := io.StringIO())
+    configure_logging("json", stream := io.StringIO())
     marked = {name: CANARY + value for name, value in fields.items() if name not in ("exc_info", "stack_info")}
     structlog.get_logger().bind(**marked).info("x", lead="l")
     assert set(only(stream)) <= {"at", "level", "event", "lead", "withheld"}

@@ -8,8 +8,8 @@ import pytest
 
 from firsthour.bootstrap.distributed import PartitionWorkers
 from firsthour.runtime.eventlog.kafka import STUCK_LOOKS, KafkaLog
-from firsthour.runtime.eventlog.log import Place
 from firsthour.runtime.processing.worker import Worker
+from firsthour.runtime.storage.records import Place
 from schemas import topics
 
 PLACE = (topics.LEADS, 0)

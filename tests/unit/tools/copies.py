@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from firsthour.operations.verify import invariants
 from firsthour.operations.verify.invariants import VerifyReport
-from firsthour.runtime.eventlog.log import log
 from firsthour.runtime.storage import statements as db
 from firsthour.runtime.storage.migrate import migrate
+from firsthour.runtime.storage.records import log
 from tests.hand_clock import HandClock
 from tests.unit.tools.room import Room
 

@@ -14,9 +14,9 @@ from firsthour.operations.doctor import checks, distributed_checks
 from firsthour.operations.doctor.finding import Finding
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HostClock
-from firsthour.runtime.eventlog.log import log
 from firsthour.runtime.storage.migrate import migrate
 from firsthour.runtime.storage.reader import SqliteReader
+from firsthour.runtime.storage.records import log
 from firsthour.runtime.storage.sqlite import reader_engine, writer_engine
 from tests.fakes.smtp import FakeSmtp
 from tests.hand_clock import HandClock

@@ -15,8 +15,8 @@ from firsthour.cli.live_feed import LINES_PER_SECOND, Feed
 from firsthour.cli.startup_banner import Greeting
 from firsthour.runtime import package_files
 from firsthour.runtime.config import reading
-from firsthour.runtime.eventlog.log import Record
 from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.storage.records import Record
 from schemas.envelope import encode
 from schemas.events import Event, LeadAssigned, LeadCard, LeadQueued
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from deploy.local.postgres import PostgresServer
-from firsthour.runtime.eventlog.log import partition_of
+from firsthour.runtime.storage.records import partition_of
 from schemas.envelope import decode, encode, event_of
 from schemas.events import Event, LeadAssigned, LeadEvent, LeadQualified, LeadRecycled
 from tests.hand_clock import HandClock

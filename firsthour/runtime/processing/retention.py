@@ -16,9 +16,9 @@ import structlog
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.eventlog import dead_letters
 from firsthour.runtime.eventlog.dead_letters import Retention
-from firsthour.runtime.eventlog.log import cursors, log, seen
 from firsthour.runtime.processing.service import Sweep
 from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.records import cursors, log, seen
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit, Units
 from schemas import topics
 
@@ -82,15 +82,15 @@ def drop_read(unit: Unit, limit: int, *, topic: str) -> int:
     return _LOG.run(unit.connection, topic=topic, before=old, limit=limit)
 
 
-def drop_letters(unit: Unit, limit: int, *, retention: Retention) -> int:
+def drop_dead_letters(unit: Unit, limit: int, *, retention: Retention) -> int:
     """Remove dead letters by their age."""
     return dead_letters.expire(unit.connection, unit.clock.real() - retention.age, limit)
 
 
-def sweeps(retention: Retention, *, embedded: bool) -> list[Sweep]:
+def standard_sweeps(retention: Retention, *, embedded: bool) -> list[Sweep]:
     """The sweeps of every process that runs units. Past one machine, rows of the log go when they are published, never by age."""
     read = [partial(drop_read, topic=topic) for topic in topics.ALL] if embedded else []
-    return [forget_seen, *read, partial(drop_letters, retention=retention)]
+    return [forget_seen, *read, partial(drop_dead_letters, retention=retention)]
 
 
 class Housekeeping:
@@ -133,7 +133,7 @@ class Housekeeping:
             start = unit.clock.monotonic()
             return self._sweeps[n](unit, limit), unit.clock.monotonic() - start
 
-        removed, seconds = await self._units.run(work, Lane.LATER)
+        removed, seconds = await self._units.run(work, Lane.BULK)
         if seconds > STEP_SECONDS:
             self._rows[n] = max(ROWS_MIN, limit // 2)
         elif removed >= limit and seconds < STEP_SECONDS / 2:

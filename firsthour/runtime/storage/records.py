@@ -1,0 +1,88 @@
+"""Records, and the tables that carry them: the log of events, the cursors of its readers, and the events they have seen."""
+
+from typing import NamedTuple
+from zlib import crc32
+
+import sqlalchemy as sa
+
+from firsthour.runtime.storage import statements
+from schemas.envelope import Envelope, decode, event_of
+from schemas.events import Event
+
+log = sa.Table(
+    "log",
+    statements.metadata,
+    sa.Column("id", statements.Integer, primary_key=True, autoincrement=True),
+    sa.Column("topic", statements.Text, nullable=False),
+    sa.Column("partition", statements.Integer, nullable=False),
+    sa.Column("key", statements.Text, nullable=False),
+    sa.Column("event_id", statements.Text, nullable=False),
+    sa.Column("at", statements.Integer, nullable=False),  # when it was appended, for retention
+    sa.Column("body", statements.Bytes, nullable=False),
+    sa.Index("log_by_place", "topic", "partition", "id"),
+    sqlite_autoincrement=True,  # a position is never used twice, even after the newest rows were purged
+)
+
+cursors = sa.Table(
+    "cursors",
+    statements.metadata,
+    sa.Column("consumer", statements.Text, primary_key=True),
+    sa.Column("topic", statements.Text, primary_key=True),
+    sa.Column("partition", statements.Integer, primary_key=True),
+    sa.Column("position", statements.Integer, nullable=False),
+)
+
+seen = sa.Table(
+    "seen",
+    statements.metadata,
+    sa.Column("consumer", statements.Text, primary_key=True),
+    sa.Column("event_id", statements.Text, primary_key=True),
+    sa.Column("day", statements.Integer, nullable=False),  # days since the epoch: rows are dropped by the day
+    sa.Index("seen_by_day", "day"),
+    sqlite_with_rowid=False,
+)
+
+Place = tuple[str, int]
+"""A topic and one of its partitions."""
+
+
+def partition_of(key: str, partitions: int) -> int:
+    """Where the records of a key go, for ever: all of them in one partition, so that their order holds."""
+    return crc32(key.encode()) % partitions
+
+
+class Row(NamedTuple):
+    """What is appended: where, under which key, which event."""
+
+    topic: str
+    key: str
+    event_id: str
+    body: bytes
+
+
+class Record:
+    """One record as a reader gets it. `position` orders the records of a partition and has gaps."""
+
+    __slots__ = ("_envelope", "_event", "body", "event_id", "key", "position")
+
+    def __init__(self, position: int, key: str, event_id: str, body: bytes) -> None:
+        self.position = position
+        self.key = key
+        self.event_id = event_id
+        self.body = body
+        self._envelope: Envelope | None = None  # decoded when first asked for, and once
+        self._event: Event | None = None
+
+    @property
+    def envelope(self) -> Envelope:
+        """Raises `UnknownEventError` when this is not one of ours."""
+        if self._envelope is None:
+            self._envelope = decode(self.body)
+        return self._envelope
+
+    @property
+    def event(self) -> Event:
+        """Raises `UnknownEventError` when this is not one of ours."""
+        if self._event is None:
+            self._event = event_of(self.envelope)
+        return self._event
