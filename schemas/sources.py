@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 import idna
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from schemas.agreement import EventType, event_type
+from schemas.agreement.fields import EventType, event_type
 from schemas.conditions import FIELDS
 from schemas.events import OUTSIDE_TYPES
 from schemas.facts import is_product_fact

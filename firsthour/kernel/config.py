@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from schemas.agreement import Agreement
+from schemas.agreement.agreement import Agreement
 from schemas.sources import Sources
 from schemas.team import Team
 

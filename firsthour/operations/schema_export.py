@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from firsthour.runtime.http.problem import Problem
 from schemas import topics
-from schemas.agreement import Agreement
+from schemas.agreement.agreement import Agreement
 from schemas.envelope import MAJOR, dataschema
 from schemas.events import OURS, OUTSIDE_TYPES, Event, ExternalEvent
 from schemas.sources import Sources

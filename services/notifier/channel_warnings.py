@@ -5,7 +5,7 @@ from typing import Final
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.settings import PREFIX, Settings
-from schemas.agreement import Rung
+from schemas.agreement.response import Rung
 from schemas.mail import deliverable
 from schemas.team import Rep
 

@@ -6,7 +6,7 @@ An act already in effect is applied: it changes nothing and is not refused.
 from msgspec.structs import replace
 
 from firsthour.kernel.time_units import moment
-from schemas.agreement import Transition
+from schemas.agreement.lifecycle import Transition
 from schemas.events import (
     LeadAccepted,
     LeadOptedOut,

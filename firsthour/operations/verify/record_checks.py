@@ -13,7 +13,7 @@ from typing import Final
 from firsthour.kernel.time_units import micros
 from firsthour.operations.verify.lead_history import LeadRows
 from firsthour.operations.verify.snapshot import UNDER_WAY, Snapshot
-from schemas.agreement import Lifecycle, Transition
+from schemas.agreement.lifecycle import Lifecycle, Transition
 from schemas.events import LeadAssigned, LeadEvent
 from services.router.acts import BY_HAND, TO_MANAGER
 from services.router.domain.lead import HELD

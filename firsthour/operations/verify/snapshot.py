@@ -20,7 +20,7 @@ from firsthour.runtime.clock import Clock, HostClock
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.records import partition_of
 from schemas import topics
-from schemas.agreement import Agreement
+from schemas.agreement.agreement import Agreement
 from schemas.envelope import UnknownEventError, decode
 from schemas.team import Team
 from services.notifier.domain.clock import Terms

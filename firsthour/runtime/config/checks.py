@@ -16,7 +16,8 @@ from pydantic_core import PydanticCustomError
 from firsthour.kernel import normalisation
 from firsthour.runtime.config.yaml_source import ConfigProblem, Document
 from schemas import mail
-from schemas.agreement import ANY_STATUS, OWNER, STATUSES, Response
+from schemas.agreement.lifecycle import ANY_STATUS, STATUSES
+from schemas.agreement.response import OWNER, Response
 from schemas.conditions import FIELDS
 from schemas.values import EMAIL_PATTERN, Loc, did_you_mean, duration, shown, twice
 

@@ -9,7 +9,7 @@ from firsthour.kernel.normalisation import language
 from firsthour.runtime.config import ranges
 from firsthour.runtime.config.checks import ConfigDocuments, at, names, rows, urgencies
 from firsthour.runtime.config.ranges import number
-from schemas.agreement import LADDER
+from schemas.agreement.response import LADDER
 from schemas.values import Loc, duration, shown, spoken
 
 Row = tuple[Loc, Mapping[str, Any]]

@@ -17,7 +17,7 @@ from firsthour.kernel.config import Config
 from firsthour.runtime.config import checks, condition_checks, error_messages, warnings, yaml_source
 from firsthour.runtime.config.checks import ConfigDocuments
 from firsthour.runtime.config.yaml_source import ConfigProblem, Document, SourcePosition
-from schemas.agreement import Agreement
+from schemas.agreement.agreement import Agreement
 from schemas.sources import Sources
 from schemas.team import Team
 

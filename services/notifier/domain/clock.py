@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeGuard
 import msgspec
 from msgspec.structs import replace
 
-from schemas.agreement import OWNER, Rung, Urgency
+from schemas.agreement.response import OWNER, Rung, Urgency
 from schemas.events import (
     ActionRequested,
     LeadAccepted,

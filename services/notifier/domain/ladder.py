@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from schemas.agreement import Channel, Rung
+from schemas.agreement.response import Channel, Rung
 
 ON_TIME = timedelta(minutes=1)
 """How late a rung may be told and still leave the end of the promise to the rungs after it."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from schemas.agreement import Rung
+from schemas.agreement.response import Rung
 from schemas.events import LeadCard
 from services.notifier.domain.clock import ResponseClock, Terms
 from services.notifier.domain.page import TO_OWNER, Kind, Page, page_id

@@ -12,7 +12,7 @@ from datetime import datetime
 import msgspec
 
 from firsthour.kernel.time_units import micros
-from schemas.agreement import RoutingRule
+from schemas.agreement.routing import RoutingRule
 from schemas.events import Facts
 from schemas.facts import is_product_fact
 from services.router.domain.eligibility import declined_before, is_gone, too_long_ago, unavailable

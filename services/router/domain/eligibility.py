@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from firsthour.kernel.time_units import EPOCH, micros, moment
-from schemas.agreement import RoutingRule
+from schemas.agreement.routing import RoutingRule
 from services.router.domain.lead import Lead
 from services.router.domain.rules import RoutingRules
 from services.router.domain.team_state import Presence

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from schemas.agreement import Lifecycle, Transition, Verb
+from schemas.agreement.lifecycle import Lifecycle, Transition, Verb
 
 NOBODY = "nobody"
 Kind = Literal["status", "actor", "reason", "rep", "until"]

@@ -10,7 +10,8 @@ from firsthour.kernel.cache import once_per_version
 from firsthour.kernel.conditions.evaluation import compile_set
 from firsthour.kernel.config import Config
 from firsthour.kernel.time_units import EPOCH, micros
-from schemas.agreement import Lifecycle, RoutingRule
+from schemas.agreement.lifecycle import Lifecycle
+from schemas.agreement.routing import RoutingRule
 from schemas.conditions import AllOf, AnyOf, Node, Not, Test
 from schemas.events import Value
 from schemas.team import Rep, Team

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from schemas.agreement import Agreement, CompletePromise
+from schemas.agreement.agreement import Agreement
+from schemas.agreement.promises import CompletePromise
 from schemas.conditions import EVENT_FIELDS, PERSON_FIELDS, Node, tests
 from schemas.events import Facts, Value
 from schemas.facts import is_product_fact

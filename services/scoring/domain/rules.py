@@ -7,7 +7,7 @@ from datetime import timedelta
 from firsthour.kernel.cache import once_per_version
 from firsthour.kernel.conditions.evaluation import Holds, Matched, compile_set, matches
 from firsthour.kernel.config import Config
-from schemas.agreement import EngagementRule, QualifyLine
+from schemas.agreement.scoring import EngagementRule, QualifyLine
 from schemas.events import MatchedLine
 from services.scoring.domain.bounds import Agreed, agreed
 

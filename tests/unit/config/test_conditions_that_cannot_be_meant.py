@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from firsthour.kernel.conditions.evaluation import matches, trace
 from firsthour.runtime.config import error_messages
 from firsthour.runtime.config.reading import load
-from schemas.agreement import Agreement
+from schemas.agreement.agreement import Agreement
 from schemas.conditions import parse
 from schemas.sources import Sources
 from schemas.team import Team

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from firsthour.runtime.config import yaml_source
 from firsthour.runtime.config.reading import ConfigError, ConfigFiles, load
 from firsthour.runtime.config.source_secrets import SecretMissingError, resolve
-from schemas.agreement import TRANSITIONS, Agreement
+from schemas.agreement.agreement import Agreement
+from schemas.agreement.lifecycle import TRANSITIONS
 from schemas.sources import FormSource, Hmac, Secret, Sources, WebhookSource
 from schemas.team import Away, Team
 from tests.unit.config.conftest import EXAMPLES, Room

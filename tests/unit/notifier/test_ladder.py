@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.agreement import Rung
+from schemas.agreement.response import Rung
 from services.notifier.domain.ladder import Progress, next_due, planned, read, written
 
 NINE = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)

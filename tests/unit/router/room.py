@@ -16,7 +16,7 @@ from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.sqlite import writer_engine
 from firsthour.runtime.storage.unit import Unit
-from schemas.agreement import Agreement
+from schemas.agreement.agreement import Agreement
 from schemas.envelope import decode, encode, event_of
 from schemas.events import (
     ActionRequested,

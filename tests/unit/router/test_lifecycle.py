@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.agreement import STATUSES, Lifecycle, Transition, Verb
+from schemas.agreement.lifecycle import STATUSES, Lifecycle, Transition, Verb
 from services.router.domain.lifecycle import SYSTEM, Actor, Refused, move, ways_into
 
 AGREED = Lifecycle()

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from firsthour.runtime.http.problem import Problem
-from schemas.agreement import TRANSITIONS
+from schemas.agreement.lifecycle import TRANSITIONS
 from schemas.events import (
     ActionResolved,
     ConsentChanged,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firsthour.kernel.config import Config
-from schemas.agreement import Agreement
+from schemas.agreement.agreement import Agreement
 from schemas.events import ExternalEvent, Facts
 from schemas.sources import Sources
 from schemas.team import Team

@@ -1,0 +1,58 @@
+"""The section `calendars`: working hours and holidays."""
+
+import re
+from functools import lru_cache
+from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, Field
+
+from schemas.values import Shape, shown, wrong
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_HOURS = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)", re.ASCII)
+
+
+@lru_cache(maxsize=1_024)
+def _known_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def _zone(name: str) -> str:
+    if len(name) <= 64 and _known_zone(name):
+        return name
+    raise wrong(f"{shown(name)} is not a time zone", "write an IANA name such as Europe/Berlin or UTC")
+
+
+def _minutes(hours: str) -> tuple[int, int]:
+    found = _HOURS.fullmatch(hours)
+    start, end = (int(found[1]) * 60 + int(found[2]), int(found[3]) * 60 + int(found[4])) if found else (0, 0)
+    if not 0 <= start < end <= 24 * 60:
+        raise wrong(f"{shown(hours)} is not a span of hours", 'write "09:00-18:00", ending after it starts')
+    return start, end
+
+
+def _hours(value: str) -> str:
+    _minutes(value)
+    return value
+
+
+def _days(value: str) -> str:
+    first, dash, last = value.partition("-")
+    if first not in DAYS or (dash and last not in DAYS):
+        raise wrong(f"{shown(value)} is not a day or a span of days", "write mon, or mon-fri")
+    return value
+
+
+class Calendar(Shape):
+    """When people work. `hours` maps days (`mon`, `mon-fri`) to spans (`09:00-18:00`) in `timezone`."""
+
+    timezone: Annotated[str, AfterValidator(_zone)]
+    hours: dict[Annotated[str, AfterValidator(_days)], tuple[Annotated[str, AfterValidator(_hours)], ...]] = Field(
+        default={"mon-fri": ("09:00-18:00",)}
+    )
+    holidays: Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")] | None = None  # DE, or DE-BE

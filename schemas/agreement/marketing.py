@@ -1,0 +1,53 @@
+"""The sections `suppress`, `recycle`, `audiences` and `holds`: the leads that Marketing contacts, and those it does not."""
+
+from datetime import timedelta
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from schemas.agreement.fields import Team, Text
+from schemas.conditions import ALWAYS, Condition
+from schemas.values import Shape, Span, Words, wrong
+
+
+class Suppression(Shape):
+    """People who are never scored, never routed, never on a list."""
+
+    because: Text
+    when: Condition
+
+    @model_validator(mode="after")
+    def _spares_somebody(self) -> Self:
+        if self.when == ALWAYS:
+            raise wrong("this would suppress everybody", "say in `when:` whom it is for")
+        return self
+
+
+class RecycleRule(Shape):
+    """Sends a lead back to Marketing when `when` holds, or after being `idle` so long."""
+
+    name: Text
+    from_: Words = Field(alias="from", min_length=1)
+    when: Condition | None = None
+    idle: Span | None = None
+    reason: Text
+
+    @model_validator(mode="after")
+    def _has_a_cause(self) -> Self:
+        if self.when is None and self.idle is None:
+            raise wrong("nothing says when this happens", "give it `when:` or `idle:`")
+        return self
+
+
+class Audience(Shape):
+    """A campaign list: everybody of whom `when` holds, within the fences."""
+
+    name: Text
+    when: Condition
+
+
+class Holds(Shape):
+    """Who may keep a lead off every campaign, and for how long at most."""
+
+    by: Team = "sales"
+    at_most: Span = timedelta(days=90)

@@ -1,0 +1,89 @@
+"""The sections `promises` and `goals`: what each team promised, for the scorecard."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from schemas.agreement.fields import AtLeastOne, Share, Times
+from schemas.values import Number, Shape, Span
+
+
+class QualifiedPromise(Shape):
+    """Marketing delivers so many qualified leads per period."""
+
+    qualified_leads: Times
+    per: Literal["day", "week", "month", "quarter", "year"] = "month"
+    grade_at_least: str | None = None
+
+
+class CompletePromise(Shape):
+    """A share of the leads handed over has these fields filled."""
+
+    complete: Annotated[tuple[str, ...], AtLeastOne]
+    share: Share
+
+
+class AcceptPromise(Shape):
+    """Sales accepts a share of its leads this soon."""
+
+    accept_within: Span
+    share: Share
+
+
+class TouchPromise(Shape):
+    """Sales is in touch with a share of its leads this soon."""
+
+    touch_within: Span
+    share: Share
+
+
+class AttemptsPromise(Shape):
+    """A share of the leads that do not answer gets so many attempts within this time."""
+
+    attempts: Times
+    within: Span
+    share: Share
+
+
+def _kind_of_promise(value: object) -> str | None:
+    """The tag of a promise by the field that only its kind has. Tags are bracketed: no field is ever named so."""
+    fields = value if isinstance(value, Mapping) else vars(value) if isinstance(value, Shape) else {}
+    kinds = ("qualified_leads", "complete", "accept_within", "touch_within", "attempts")
+    return next((f"<{kind}>" for kind in kinds if kind in fields), None)
+
+
+MarketingPromise = Annotated[
+    Annotated[QualifiedPromise, Tag("<qualified_leads>")] | Annotated[CompletePromise, Tag("<complete>")],
+    Discriminator(
+        _kind_of_promise,
+        custom_error_type="wrong",
+        custom_error_message="this is no promise of Marketing; it says `qualified_leads:` or `complete:`",
+    ),
+]
+SalesPromise = Annotated[
+    Annotated[AcceptPromise, Tag("<accept_within>")]
+    | Annotated[TouchPromise, Tag("<touch_within>")]
+    | Annotated[AttemptsPromise, Tag("<attempts>")],
+    Discriminator(
+        _kind_of_promise,
+        custom_error_type="wrong",
+        custom_error_message="this is no promise of Sales; it says `accept_within:`, `touch_within:` or `attempts:`",
+    ),
+]
+
+
+class Promises(Shape):
+    """What each team promised, for the scorecard."""
+
+    marketing: tuple[MarketingPromise, ...] = ()
+    sales: tuple[SalesPromise, ...] = ()
+
+
+class Goal(Shape):
+    """Revenue wanted in a period (`2026`, `2026-Q4`, `2026-11`), and Marketing's share of it."""
+
+    period: Annotated[str, Field(pattern=r"^\d{4}(-(Q[1-4]|0[1-9]|1[0-2]))?$")]
+    revenue: Annotated[Number, Field(gt=0)]
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    sourced_by_marketing: Share | None = None

@@ -1,0 +1,69 @@
+"""The section `response`: the time to the first touch per urgency, and the ladder of pages."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+
+from schemas.agreement.fields import AtLeastOne
+from schemas.values import Duration, Flag, Shape, Span, Whole, as_list, wrong
+
+Channel = Literal["slack", "email", "inbox"]
+Channels = Annotated[
+    tuple[Channel, ...], BeforeValidator(as_list, json_schema_input_type=Channel | tuple[Channel, ...]), AtLeastOne
+]
+OWNER = "owner"
+
+
+class Urgency(Shape):
+    """How soon somebody must have been in touch, counted in a calendar's hours (`owner`: the owner's own)."""
+
+    touch_within: Span
+    counted_in: str = "always"
+
+
+CHANNELS: tuple[Channel, ...] = ("slack", "email", "inbox")
+
+
+class Rung(Shape):
+    """One step of the ladder, `at` so long after the assignment: page somebody, or change the owner."""
+
+    at: Duration
+    page: Literal["owner", "manager"] | None = None
+    by: Channels = CHANNELS
+    reassign: Flag = False
+
+    @model_validator(mode="after")
+    def _does_one_thing(self) -> Self:
+        if (self.page is None) == (not self.reassign):
+            raise wrong("a rung either pages somebody or changes the owner", "give one of `page:` and `reassign: true`")
+        if self.reassign and self.by != CHANNELS:
+            raise wrong("`by` names the channels of a page", "take it out")
+        return self
+
+
+LADDER = (
+    Rung(at=timedelta(0), page="owner"),
+    Rung(at=timedelta(minutes=20), page="manager"),
+    Rung(at=timedelta(minutes=30), reassign=True),
+)
+
+
+class Response(Shape):
+    """How soon a person must have been in touch, per urgency, and who hears of it meanwhile.
+
+    Every field not named here is an urgency, and is read as `Urgency`.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Urgency]
+
+    stopped_by: Literal["attempt", "conversation"] = "attempt"
+    ladder: tuple[Rung, ...] = LADDER
+    reassign_at_most: Annotated[Whole, Field(ge=0, le=20)] = 1
+
+    @property
+    def urgencies(self) -> Mapping[str, Urgency]:
+        """The promises by the name of their urgency, in the order of the file: the most urgent first."""
+        return self.__pydantic_extra__
