@@ -23,7 +23,7 @@ from firsthour.runtime.config import reading
 from firsthour.runtime.config.reading import NAMES
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.eventlog import kafka_admin
-from firsthour.runtime.eventlog.kafka import KafkaProducer
+from firsthour.runtime.eventlog.kafka_producer import KafkaProducer
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import config_versions
 from firsthour.runtime.storage.migrate import migrate

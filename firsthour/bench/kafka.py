@@ -1,6 +1,6 @@
 """Kafka with nothing of ours in between: what the bare loop uses, and what the bench asks a broker.
 
-The clients get the same values as `firsthour.runtime.eventlog.kafka` gives its own, so that batches and acknowledgements are the
+The clients get the same values as `firsthour.runtime.eventlog.kafka_producer` gives its own, so that batches and acknowledgements are the
 same.
 """
 

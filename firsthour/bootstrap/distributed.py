@@ -35,7 +35,8 @@ from firsthour.runtime.connectivity.diagnosis import Diagnosis
 from firsthour.runtime.eventlog import kafka_admin
 from firsthour.runtime.eventlog.dead_letters import dead_letter_refused, retention_of
 from firsthour.runtime.eventlog.durable_append import DurableAppend
-from firsthour.runtime.eventlog.kafka import KafkaLog, KafkaProducer
+from firsthour.runtime.eventlog.kafka_consumer import KafkaLog
+from firsthour.runtime.eventlog.kafka_producer import KafkaProducer
 from firsthour.runtime.eventlog.outbox import NOT_READY_AGE, WARNING_AGE
 from firsthour.runtime.eventlog.publisher import CONNECTIONS, SESSION, Publisher
 from firsthour.runtime.eventlog.spool import Spool

@@ -38,7 +38,7 @@ from firsthour.runtime.config import host_warnings, source_secrets
 from firsthour.runtime.config.reading import ConfigError, ConfigFiles
 from firsthour.runtime.connectivity import connection_options, postgres
 from firsthour.runtime.connectivity.diagnosis import UnreachableError
-from firsthour.runtime.eventlog.kafka import KafkaProducer
+from firsthour.runtime.eventlog.kafka_producer import KafkaProducer
 from firsthour.runtime.http.connection import Limits
 from firsthour.runtime.http.metrics_port import answering, listening
 from firsthour.runtime.http.server import PortTakenError, StopSignal, listen, port_of, run, serve

@@ -16,7 +16,8 @@ from firsthour.bootstrap.embedded import keep_running
 from firsthour.kernel.config import Config
 from firsthour.runtime.connectivity import connection_options  # their tables
 from firsthour.runtime.eventlog import log
-from firsthour.runtime.eventlog.kafka import KafkaLog, KafkaProducer
+from firsthour.runtime.eventlog.kafka_consumer import KafkaLog
+from firsthour.runtime.eventlog.kafka_producer import KafkaProducer
 from firsthour.runtime.eventlog.log import EventLog, TableLog
 from firsthour.runtime.eventlog.publisher import Publisher
 from firsthour.runtime.observability.metrics import Telemetry

@@ -1,15 +1,11 @@
-"""Apache Kafka as the event log: what sends to it, and what a service reads from it.
+"""Reads records from Kafka: one service's view of its topics.
 
-Nothing here is trusted with correctness. Where a reader stands is the cursor in the database; offsets are committed to
-Kafka only so that lag shows in its tools. A rebalance, a zombie or a client that went astray costs time, no more.
-
-The values given to the client are not its defaults, each for a reason: an idempotent producer of this client never
-times out while the broker is down; with more than one assignor, joins take half a minute; a sticky one loses partitions.
+The options of the client are not its defaults: with more than one assignor, joins take half a minute; a sticky assignor
+loses partitions.
 """
 
 import asyncio
 import contextlib
-import logging
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -17,44 +13,25 @@ from itertools import islice
 from typing import Any, Final
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import (
-    IllegalStateError,
-    KafkaError,
-    LeaderNotAvailableError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
-)
+from aiokafka.errors import IllegalStateError
 
-from firsthour.runtime.eventlog.durable_append import SEND_SECONDS, BrokerError, RecordRefusedError
+from firsthour.runtime.eventlog.kafka_client import FAILURES, START_SECONDS, result_within, stop_client
 from firsthour.runtime.eventlog.log import within
-from firsthour.runtime.storage.records import Place, Record, Row, partition_of
-from schemas.envelope import CONTENT_TYPE, UnknownEventError
+from firsthour.runtime.storage.records import Place, Record
+from schemas.envelope import UnknownEventError
 
-REQUEST_MS: Final = 5_000
-START_SECONDS: Final = 15.0
-STOP_SECONDS: Final = 8.0
 POLL_MS: Final = 1_000
 POLLED_MAX: Final = 1_000
-BUFFER_HIGH: Final = 1_000  # records of a partition in memory: no more are fetched
-BUFFER_LOW: Final = 250
+BUFFER_HIGH: Final = 1_000  # records of a partition in memory: fetching pauses
+BUFFER_LOW: Final = 250  # fetching resumes
 BUFFER_BYTES: Final = 64 * 1024 * 1024  # of all partitions together
-BUFFER_BYTES_MIN: Final = 1024 * 1024  # of a partition, however many there are
-BATCH_BYTES: Final = 256 * 1024
-LOOK_SECONDS: Final = 5.0  # between commits of offsets, which are for people to look at
-STUCK_LOOKS: Final = 12  # this often without a move, though there are records: the client has gone astray
+BUFFER_BYTES_MIN: Final = 1024 * 1024  # of one partition, however many there are
+LOOK_SECONDS: Final = 5.0  # between two commits of offsets, which only tools of Kafka read
+STUCK_LOOKS: Final = 12  # looks in a row without progress, though there are records: the client is stuck
 BACKOFF_MAX_SECONDS: Final = 5.0
 
-_HEADERS: Final = [("content-type", CONTENT_TYPE.encode())]
-_PRODUCER: Final[Mapping[str, Any]] = {
-    "acks": "all",
-    "enable_idempotence": False,
-    "request_timeout_ms": REQUEST_MS,
-    "linger_ms": 0,
-    "max_batch_size": BATCH_BYTES,
-    "metadata_max_age_ms": 30_000,
-}
 _CONSUMER: Final[Mapping[str, Any]] = {
     "enable_auto_commit": False,
     "auto_offset_reset": "earliest",
@@ -68,221 +45,10 @@ _CONSUMER: Final[Mapping[str, Any]] = {
     "metadata_max_age_ms": 30_000,
 }
 _BULK: Final[Mapping[str, Any]] = {"fetch_min_bytes": 64 * 1024, "fetch_max_wait_ms": 200}
-"""Of a consumer whose records nobody waits for. Each answer of a broker costs this client a look at every partition: it is
-cheaper to be answered five times a second than at each record."""
-
-_FAILURES: Final = (KafkaError, OSError, TimeoutError)
-_FOR_GOOD: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
-"""Answers of a broker to records that it will never take."""
+"""Options for bulk topics. Each answer of a broker makes this client look at every partition: five answers a second are
+cheaper than one for each record."""
 
 _log = structlog.get_logger(__name__)
-logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it warns at every retry; what matters is said here, once
-
-_NO_LEADER: Final = (None, -1)
-
-Noted = Callable[[Place, int], None]
-
-
-def _unnoted(place: Place, position: int) -> None:
-    """Nobody wants to know."""
-
-
-# --- sending -----------------------------------------------------------------------------------------------------
-
-
-class KafkaProducer:
-    """Sends, and throws its client away after every failure: one that timed out may hold what nobody wants sent later."""
-
-    def __init__(self, options: Mapping[str, Any], prefix: str, partitions: int, noted: Noted = _unnoted) -> None:
-        """`noted` is told where acknowledged records stand."""
-        self._options = options
-        self._prefix = prefix
-        self._partitions = partitions
-        self._noted = noted
-        self._client: AIOKafkaProducer | None = None
-        self._uses: dict[AIOKafkaProducer, int] = {}  # calls under way on a client
-        self._starting = asyncio.Lock()
-        self._ending: set[asyncio.Task[None]] = set()
-
-    async def send(self, rows: Sequence[Row], seconds: float = SEND_SECONDS) -> None:
-        """All of these, acknowledged by every broker in sync when it returns. Raises `BrokerError` within `seconds`;
-        some may have arrived."""
-        client: AIOKafkaProducer | None = None
-        try:
-            async with asyncio.timeout(seconds):
-                client = await self._started()
-                if len(rows) == 1:
-                    await self._one(client, rows[0])
-                else:
-                    await self._several(client, rows)
-        except _FOR_GOOD as refusal:
-            raise RecordRefusedError(type(refusal).__name__) from refusal
-        except _FAILURES as failure:
-            self._drop(client)
-            raise BrokerError(f"the broker did not take it: {type(failure).__name__}") from failure
-        except BaseExceptionGroup as several:
-            failures, others = several.split((*_FAILURES, RecordRefusedError))
-            if failures is None or others is not None:
-                raise
-            self._drop(client)
-            raise BrokerError(f"the broker did not take it: {_kind(failures)}") from failures
-
-    async def publish(self, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]) -> None:
-        """These keys and bodies, in order: one batch under way, the next after its acknowledgement. Raises `BrokerError`,
-        `RecordRefusedError`. Other calls on the same client go on, whatever becomes of this one."""
-        client: AIOKafkaProducer | None = None
-        try:
-            async with asyncio.timeout(START_SECONDS):
-                client = await self._started()
-                self._uses[client] = self._uses.get(client, 0) + 1
-                await self._led(client, TopicPartition(self._prefix + topic, partition))
-            await self._batches(client, topic, partition, rows)
-        except _FAILURES as failure:
-            self._drop(client)
-            raise BrokerError(f"the broker did not take it: {type(failure).__name__}") from failure
-        except asyncio.CancelledError:
-            self._drop(client)
-            raise
-        finally:
-            if client is not None:
-                self._leave(client)
-
-    @staticmethod
-    async def _led(client: AIOKafkaProducer, tp: TopicPartition) -> None:
-        """Raise `LeaderNotAvailableError` at once for a partition without a leader: the client itself would go on asking for
-        five seconds."""
-        if client.client.cluster.leader_for_partition(tp) in _NO_LEADER:
-            await client.partitions_for(tp.topic)
-        if client.client.cluster.leader_for_partition(tp) in _NO_LEADER:
-            await client.client.force_metadata_update()
-        if client.client.cluster.leader_for_partition(tp) in _NO_LEADER:
-            raise LeaderNotAvailableError
-
-    async def answers(self) -> bool:
-        """Whether the broker can be reached now."""
-        client: AIOKafkaProducer | None = None
-        try:
-            async with asyncio.timeout(SEND_SECONDS):
-                client = await self._started()
-                return bool(await client.client.force_metadata_update())
-        except _FAILURES:
-            self._drop(client)
-            return False
-
-    async def close(self) -> None:
-        """Let go; nothing is under way any more."""
-        self._drop(self._client)
-        while self._ending:
-            await asyncio.wait(self._ending)
-
-    @staticmethod
-    def _add(batch: Any, key: str, body: bytes) -> bool:
-        return batch.append(key=key.encode(), value=body, timestamp=None, headers=_HEADERS) is not None
-
-    async def _one(self, client: AIOKafkaProducer, row: Row) -> None:
-        """By itself: the client makes a batch of what others send at the same moment."""
-        place = (row.topic, partition_of(row.key, self._partitions))
-        future: asyncio.Future[Any] = await client.send(
-            self._prefix + row.topic, row.body, key=row.key.encode(), partition=place[1], headers=_HEADERS
-        )
-        future.add_done_callback(_heard)
-        self._noted(place, (await future).offset + 1)
-
-    async def _several(self, client: AIOKafkaProducer, rows: Sequence[Row]) -> None:
-        """Batches of our own, so that after a failure no later row of a key is left to be sent."""
-        places: dict[Place, list[tuple[str, bytes]]] = {}
-        for row in rows:
-            places.setdefault((row.topic, partition_of(row.key, self._partitions)), []).append((row.key, row.body))
-        async with asyncio.TaskGroup() as group:
-            for (topic, partition), these in places.items():
-                group.create_task(self._batches(client, topic, partition, these))
-
-    async def _batches(
-        self, client: AIOKafkaProducer, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]
-    ) -> None:
-        """Raises `RecordRefusedError` for a record that was refused by itself; a refused batch is sent again in halves."""
-        sent, limit = 0, len(rows)
-        while sent < len(rows):
-            batch = client.create_batch()
-            count = 0
-            while count < limit and sent + count < len(rows) and self._add(batch, *rows[sent + count]):
-                count += 1
-            future = await client.send_batch(batch, self._prefix + topic, partition=partition)
-            future.add_done_callback(_heard)
-            try:
-                offset = (await future).offset
-            except _FOR_GOOD as refusal:
-                if count == 1:
-                    raise RecordRefusedError(type(refusal).__name__, sent) from refusal
-                limit = count // 2
-                continue
-            self._noted((topic, partition), offset + count)
-            sent += count
-
-    async def _started(self) -> AIOKafkaProducer:
-        if self._client is not None:
-            return self._client
-        async with self._starting:
-            if self._client is None:
-                client = AIOKafkaProducer(**self._options, **_PRODUCER)
-                try:
-                    await client.start()
-                except BaseException:
-                    self._end(client)
-                    raise
-                self._client = client
-            return self._client
-
-    def _drop(self, client: AIOKafkaProducer | None) -> None:
-        """No new call gets this client. It ends when the calls under way on it have."""
-        if client is not None and client is self._client:
-            self._client = None
-            if client not in self._uses:
-                self._end(client)
-
-    def _leave(self, client: AIOKafkaProducer) -> None:
-        self._uses[client] -= 1
-        if not self._uses[client]:
-            del self._uses[client]
-            if client is not self._client:
-                self._end(client)
-
-    def _end(self, client: AIOKafkaProducer) -> None:
-        task = asyncio.create_task(_ended(client.stop()))
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
-
-
-def _kind(failures: BaseExceptionGroup[Any]) -> str:
-    """What went wrong, in a word."""
-    first: BaseException = failures
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return type(first).__name__
-
-
-def _heard(future: "asyncio.Future[Any]") -> None:
-    """A failure that nobody waits for any more is no surprise."""
-    if not future.cancelled():
-        future.exception()
-
-
-async def _within(seconds: float, asking: Any) -> Any:
-    """Its answer; None when it failed or took longer. It is left to end by itself: the client takes a cancellation ill."""
-    task = asyncio.ensure_future(asking)
-    task.add_done_callback(_heard)
-    done, _ = await asyncio.wait([task], timeout=seconds)
-    return task.result() if done and not task.cancelled() and task.exception() is None else None
-
-
-async def _ended(stopping: Any) -> None:
-    """End a client, whatever state it is in."""
-    with contextlib.suppress(*_FAILURES):
-        async with asyncio.timeout(STOP_SECONDS):
-            await stopping
-
-
-# --- reading -----------------------------------------------------------------------------------------------------
 
 
 class _Feed:
@@ -385,7 +151,7 @@ class KafkaLog:
         feed = self._feeds.get(place)
         mark = None
         if self._consumer is not None and feed is not None:
-            with contextlib.suppress(*_FAILURES):
+            with contextlib.suppress(*FAILURES):
                 mark = self._consumer.highwater(self._tp(place))
         return max(known, mark or 0, feed.end if feed is not None and feed.sought else 0)
 
@@ -423,10 +189,10 @@ class KafkaLog:
         while True:
             try:
                 await self._session()
-            except _FAILURES as failure:
+            except FAILURES as failure:
                 self._failed(failure)
             except BaseExceptionGroup as failed:
-                mine, others = failed.split(_FAILURES)
+                mine, others = failed.split(FAILURES)
                 if others is not None:
                     raise others from None
                 self._failed(mine.exceptions[0] if mine is not None else failed)
@@ -460,7 +226,7 @@ class KafkaLog:
         finally:
             self._consumer = None
             self._assign(set())
-            await asyncio.shield(_ended(consumer.stop()))
+            await asyncio.shield(stop_client(consumer.stop()))
 
     async def _pump(self, consumer: AIOKafkaConsumer) -> None:
         while True:
@@ -506,8 +272,8 @@ class KafkaLog:
             positions = {place: at for place, at in self._positions().items() if place in self._feeds}
             tps = {self._tp(place): at for place, at in positions.items()}
             if tps and self._fixed is None:
-                await _within(LOOK_SECONDS, consumer.commit(tps))
-            ends = await _within(LOOK_SECONDS, consumer.end_offsets(list(tps)))
+                await result_within(LOOK_SECONDS, consumer.commit(tps))
+            ends = await result_within(LOOK_SECONDS, consumer.end_offsets(list(tps)))
             for tp, end in (ends or {}).items():
                 self.note(self._place(tp), end)
                 self._compare(self._place(tp), positions.get(self._place(tp), 0), end)

@@ -1,0 +1,45 @@
+"""What the producer and the consumer of Kafka have in common: the failures of the client library, and how a client ends.
+
+Nothing here is trusted with correctness. The position of a reader is the cursor in the database; offsets are committed
+to Kafka only so that its tools show the lag. A rebalance, a zombie or a client that is stuck only costs time.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from aiokafka.errors import KafkaError
+
+START_SECONDS: Final = 15.0
+STOP_SECONDS: Final = 8.0
+
+FAILURES: Final = (KafkaError, OSError, TimeoutError)
+
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it warns at every retry; our own log has one line for all
+
+
+def ignore_result(future: "asyncio.Future[Any]") -> None:
+    """Take the exception from a future that no caller waits for any more: asyncio then does not report it."""
+    if not future.cancelled():
+        future.exception()
+
+
+async def result_within(seconds: float, request: Coroutine[Any, Any, Any]) -> Any:
+    """Return the result of a request, or None if it failed or took longer.
+
+    A request that takes longer is not cancelled but left to end by itself: the client library does not survive
+    cancellation.
+    """
+    task = asyncio.ensure_future(request)
+    task.add_done_callback(ignore_result)
+    done, _ = await asyncio.wait([task], timeout=seconds)
+    return task.result() if done and not task.cancelled() and task.exception() is None else None
+
+
+async def stop_client(stopping: Coroutine[Any, Any, None]) -> None:
+    """Stop a client in any state; failures are ignored."""
+    with contextlib.suppress(*FAILURES):
+        async with asyncio.timeout(STOP_SECONDS):
+            await stopping

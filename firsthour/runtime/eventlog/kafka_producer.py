@@ -1,0 +1,213 @@
+"""Sends records to Kafka.
+
+The options of the client are not its defaults: an idempotent producer of this library never times out while the broker
+is down.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import LeaderNotAvailableError, MessageSizeTooLargeError, RecordListTooLargeError
+
+from firsthour.runtime.eventlog.durable_append import SEND_SECONDS, BrokerError, RecordRefusedError
+from firsthour.runtime.eventlog.kafka_client import FAILURES, START_SECONDS, ignore_result, stop_client
+from firsthour.runtime.storage.records import Place, Row, partition_of
+from schemas.envelope import CONTENT_TYPE
+
+REQUEST_MS: Final = 5_000
+BATCH_BYTES: Final = 256 * 1024
+
+_HEADERS: Final = [("content-type", CONTENT_TYPE.encode())]
+_PRODUCER: Final[Mapping[str, Any]] = {
+    "acks": "all",
+    "enable_idempotence": False,
+    "request_timeout_ms": REQUEST_MS,
+    "linger_ms": 0,
+    "max_batch_size": BATCH_BYTES,
+    "metadata_max_age_ms": 30_000,
+}
+_FOR_GOOD: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
+"""Answers of a broker to records that it will never take."""
+_NO_LEADER: Final = (None, -1)
+
+Acknowledged = Callable[[Place, int], None]
+"""Called with the partition and the position of the last record that was acknowledged there."""
+
+
+def _ignore_position(place: Place, position: int) -> None:
+    """The positions of acknowledged records are not needed."""
+
+
+class KafkaProducer:
+    """Sends, and throws its client away after every failure: one that timed out may hold what nobody wants sent later."""
+
+    def __init__(
+        self, options: Mapping[str, Any], prefix: str, partitions: int, acknowledged: Acknowledged = _ignore_position
+    ) -> None:
+        """`noted` is told where acknowledged records stand."""
+        self._options = options
+        self._prefix = prefix
+        self._partitions = partitions
+        self._acknowledged = acknowledged
+        self._client: AIOKafkaProducer | None = None
+        self._uses: dict[AIOKafkaProducer, int] = {}  # calls under way on a client
+        self._starting = asyncio.Lock()
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def send(self, rows: Sequence[Row], seconds: float = SEND_SECONDS) -> None:
+        """All of these, acknowledged by every broker in sync when it returns. Raises `BrokerError` within `seconds`;
+        some may have arrived."""
+        client: AIOKafkaProducer | None = None
+        try:
+            async with asyncio.timeout(seconds):
+                client = await self._started()
+                if len(rows) == 1:
+                    await self._one(client, rows[0])
+                else:
+                    await self._several(client, rows)
+        except _FOR_GOOD as refusal:
+            raise RecordRefusedError(type(refusal).__name__) from refusal
+        except FAILURES as failure:
+            self._drop(client)
+            raise BrokerError(f"the broker did not take it: {type(failure).__name__}") from failure
+        except BaseExceptionGroup as several:
+            failures, others = several.split((*FAILURES, RecordRefusedError))
+            if failures is None or others is not None:
+                raise
+            self._drop(client)
+            raise BrokerError(f"the broker did not take it: {_kind(failures)}") from failures
+
+    async def publish(self, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]) -> None:
+        """These keys and bodies, in order: one batch under way, the next after its acknowledgement. Raises `BrokerError`,
+        `RecordRefusedError`. Other calls on the same client go on, whatever becomes of this one."""
+        client: AIOKafkaProducer | None = None
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                client = await self._started()
+                self._uses[client] = self._uses.get(client, 0) + 1
+                await self._led(client, TopicPartition(self._prefix + topic, partition))
+            await self._batches(client, topic, partition, rows)
+        except FAILURES as failure:
+            self._drop(client)
+            raise BrokerError(f"the broker did not take it: {type(failure).__name__}") from failure
+        except asyncio.CancelledError:
+            self._drop(client)
+            raise
+        finally:
+            if client is not None:
+                self._leave(client)
+
+    @staticmethod
+    async def _led(client: AIOKafkaProducer, tp: TopicPartition) -> None:
+        """Raise `LeaderNotAvailableError` at once for a partition without a leader: the client itself would go on asking for
+        five seconds."""
+        if client.client.cluster.leader_for_partition(tp) in _NO_LEADER:
+            await client.partitions_for(tp.topic)
+        if client.client.cluster.leader_for_partition(tp) in _NO_LEADER:
+            await client.client.force_metadata_update()
+        if client.client.cluster.leader_for_partition(tp) in _NO_LEADER:
+            raise LeaderNotAvailableError
+
+    async def answers(self) -> bool:
+        """Whether the broker can be reached now."""
+        client: AIOKafkaProducer | None = None
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                client = await self._started()
+                return bool(await client.client.force_metadata_update())
+        except FAILURES:
+            self._drop(client)
+            return False
+
+    async def close(self) -> None:
+        """Let go; nothing is under way any more."""
+        self._drop(self._client)
+        while self._ending:
+            await asyncio.wait(self._ending)
+
+    @staticmethod
+    def _add(batch: Any, key: str, body: bytes) -> bool:
+        return batch.append(key=key.encode(), value=body, timestamp=None, headers=_HEADERS) is not None
+
+    async def _one(self, client: AIOKafkaProducer, row: Row) -> None:
+        """By itself: the client makes a batch of what others send at the same moment."""
+        place = (row.topic, partition_of(row.key, self._partitions))
+        future: asyncio.Future[Any] = await client.send(
+            self._prefix + row.topic, row.body, key=row.key.encode(), partition=place[1], headers=_HEADERS
+        )
+        future.add_done_callback(ignore_result)
+        self._acknowledged(place, (await future).offset + 1)
+
+    async def _several(self, client: AIOKafkaProducer, rows: Sequence[Row]) -> None:
+        """Batches of our own, so that after a failure no later row of a key is left to be sent."""
+        places: dict[Place, list[tuple[str, bytes]]] = {}
+        for row in rows:
+            places.setdefault((row.topic, partition_of(row.key, self._partitions)), []).append((row.key, row.body))
+        async with asyncio.TaskGroup() as group:
+            for (topic, partition), these in places.items():
+                group.create_task(self._batches(client, topic, partition, these))
+
+    async def _batches(
+        self, client: AIOKafkaProducer, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]
+    ) -> None:
+        """Raises `RecordRefusedError` for a record that was refused by itself; a refused batch is sent again in halves."""
+        sent, limit = 0, len(rows)
+        while sent < len(rows):
+            batch = client.create_batch()
+            count = 0
+            while count < limit and sent + count < len(rows) and self._add(batch, *rows[sent + count]):
+                count += 1
+            future = await client.send_batch(batch, self._prefix + topic, partition=partition)
+            future.add_done_callback(ignore_result)
+            try:
+                offset = (await future).offset
+            except _FOR_GOOD as refusal:
+                if count == 1:
+                    raise RecordRefusedError(type(refusal).__name__, sent) from refusal
+                limit = count // 2
+                continue
+            self._acknowledged((topic, partition), offset + count)
+            sent += count
+
+    async def _started(self) -> AIOKafkaProducer:
+        if self._client is not None:
+            return self._client
+        async with self._starting:
+            if self._client is None:
+                client = AIOKafkaProducer(**self._options, **_PRODUCER)
+                try:
+                    await client.start()
+                except BaseException:
+                    self._end(client)
+                    raise
+                self._client = client
+            return self._client
+
+    def _drop(self, client: AIOKafkaProducer | None) -> None:
+        """No new call gets this client. It ends when the calls under way on it have."""
+        if client is not None and client is self._client:
+            self._client = None
+            if client not in self._uses:
+                self._end(client)
+
+    def _leave(self, client: AIOKafkaProducer) -> None:
+        self._uses[client] -= 1
+        if not self._uses[client]:
+            del self._uses[client]
+            if client is not self._client:
+                self._end(client)
+
+    def _end(self, client: AIOKafkaProducer) -> None:
+        task = asyncio.create_task(stop_client(client.stop()))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+
+def _kind(failures: BaseExceptionGroup[Any]) -> str:
+    """What went wrong, in a word."""
+    first: BaseException = failures
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return type(first).__name__
