@@ -67,8 +67,8 @@ from firsthour.runtime.storage.sqlite import hold
 from firsthour.runtime.storage.unit import Lane, StorageError, Units
 from schemas.topics import ALL
 from services.gateway import pages, replies
-from services.gateway.app import Gateway
-from services.gateway.ingest import FORMS_PATH
+from services.gateway.asgi import Gateway
+from services.gateway.intake.request import FORMS_PATH
 from services.notifier.channels.base import Channel
 
 GATEWAY: Final = "gateway"
@@ -659,7 +659,7 @@ class StartupGate:
                 headers={"Retry-After": str(RETRY_SECONDS)},
             )
             shown = scope["path"].startswith(FORMS_PATH) and pages.wants_page(header(scope, b"accept") or b"")
-            reply = replies.refusal(problem, "", scope["method"], scope["path"], shown)
+            reply = replies.failed(problem, "", scope["method"], scope["path"], shown)
             headers = [*reply.headers, (b"cache-control", b"no-store")]
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             await send({"type": "http.response.body", "body": reply.body})

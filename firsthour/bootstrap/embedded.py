@@ -40,7 +40,7 @@ from firsthour.runtime.storage.reader import Reader, SqliteReader
 from firsthour.runtime.storage.sqlite import SqliteUnits, hold, reader_engine, writer_engine
 from firsthour.runtime.storage.unit import StorageError, Unit, Units
 from schemas import topics
-from services.gateway.app import Gateway
+from services.gateway.asgi import Gateway
 from services.notifier.channels.base import Channel
 from services.notifier.delivery import Delivery
 from services.notifier.sending import DELIVERY

@@ -15,7 +15,7 @@ from firsthour.runtime.processing.service import Handler, Service
 from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import StorageError, Unit, Units
 from schemas.envelope import RECORD_BYTES_MAX, UnknownEventError, decode
-from services.gateway import ingest
+from services.gateway import retry as gateway_retry
 
 WAITING = "waiting"
 
@@ -81,7 +81,7 @@ async def _failed(units: Units, clock: Clock, id: str, why: str) -> None:
 def _again(unit: Unit, services: Sequence[Service], id: str, body: bytes | None) -> dict[str, Any]:
     letter = waiting(unit.connection, id)
     if letter.consumer == GATEWAY:
-        return {"id": id, "state": "retried", "events": ingest.replay(unit, letter, body)}
+        return {"id": id, "state": "retried", "events": gateway_retry.retry(unit, letter, body)}
     given = letter if body is None else replace(letter, body=body)
     try:
         if letter.consumer == PUBLISHER:

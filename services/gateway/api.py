@@ -1,4 +1,4 @@
-"""The gateway's paths as the documentation shows them. They are answered in front of the framework, by `app.Gateway`."""
+"""The gateway's paths as the documentation shows them. They are answered in front of the framework, by `asgi.Gateway`."""
 
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ _FORM_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-class Accepted(ResponseModel):
+class AcceptedResponse(ResponseModel):
     """Kept durably. `ids` are your own where you gave them.
 
     The other members are there when items of a webhook's list could not be mapped: how many were taken and how many
@@ -92,7 +92,7 @@ def _show(
         _not_here,
         methods=["POST"],
         status_code=202,
-        response_model=Accepted,
+        response_model=AcceptedResponse,
         responses=responses,
         summary=summary,
         operation_id=f"post{path.replace('/', '_').replace('{', '').replace('}', '')}",
@@ -100,5 +100,5 @@ def _show(
     )
 
 
-async def _not_here() -> Accepted:
+async def _not_here() -> AcceptedResponse:
     raise Problem(503, "Gateway not in front", "This process answers no events; send them to a gateway.")

@@ -1,14 +1,16 @@
-"""Reads a body, which nearly always is there already: only one that is not gets a timeout, which costs 4 us."""
+"""Reads the body of a request. Most bodies have arrived already: only the others get a timeout, which costs 4 us."""
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Mapping
 from types import CoroutineType
-from typing import Any
+from typing import Any, Final
 
-from firsthour.runtime.http.middleware import READ_SECONDS, Message, Receive, read_body
+from firsthour.runtime.http.middleware import READ_SECONDS, Message, Receive, Scope, checked_body, read_body
+
+BODY_LIMIT: Final = 256 * 1024
 
 
-class _Started:
-    """A coroutine that ran up to its first wait. Awaiting this goes on from there."""
+class _StartedReceive:
+    """A coroutine that has run to its first wait. Awaiting this continues it."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Message], waits_for: Any) -> None:
         self._coroutine = coroutine
@@ -19,20 +21,27 @@ class _Started:
         try:
             while True:
                 try:
-                    got = yield waits_for
-                except BaseException as thrown:  # noqa: BLE001  # a cancellation is the coroutine's too
-                    waits_for = self._coroutine.throw(thrown)
+                    value = yield waits_for
+                except BaseException as error:  # noqa: BLE001  # the coroutine must see a cancellation
+                    waits_for = self._coroutine.throw(error)
                 else:
-                    waits_for = self._coroutine.send(got)
+                    waits_for = self._coroutine.send(value)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]  # what a receive returns
 
 
+async def read_request_body(scope: Scope, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
+    """Return the body of a request, of at most `BODY_LIMIT` bytes. Raises `Problem`: 400, 408, 413."""
+    if b"expect" in headers or not headers.get(b"content-length", b"0").isdigit():
+        return await checked_body(scope, receive, BODY_LIMIT) or b""
+    return await read_whole_body(receive, BODY_LIMIT)
+
+
 async def read_whole_body(receive: Receive, limit: int, seconds: float = READ_SECONDS) -> bytes:
-    """The whole body, of at most `limit` bytes; refused as `read_body` refuses."""
+    """Return the whole body, of at most `limit` bytes. Raises as `read_body` does."""
     first = receive()
     if not isinstance(first, CoroutineType):
-        return await read_body(_and_then(first, receive), limit, seconds)
+        return await read_body(_chain(first, receive), limit, seconds)
     try:
         waits_for = first.send(None)
     except StopIteration as done:
@@ -41,19 +50,19 @@ async def read_whole_body(receive: Receive, limit: int, seconds: float = READ_SE
             body = message.get("body", b"")
             if len(body) <= limit:
                 return bytes(body)
-        return await read_body(_and_then(_given(message), receive), limit, seconds)
-    return await read_body(_and_then(_Started(first, waits_for), receive), limit, seconds)
+        return await read_body(_chain(_received(message), receive), limit, seconds)
+    return await read_body(_chain(_StartedReceive(first, waits_for), receive), limit, seconds)
 
 
-async def _given(message: Message) -> Message:
+async def _received(message: Message) -> Message:
     return message
 
 
-def _and_then(first: Any, receive: Receive) -> Receive:
-    """A `receive` whose first message is `first`."""
-    left = [first]
+def _chain(first: Any, receive: Receive) -> Receive:
+    """Return a `receive` whose first message is the result of `first`."""
+    pending = [first]
 
     async def again() -> Message:
-        return await (left.pop() if left else receive())
+        return await (pending.pop() if pending else receive())
 
     return again

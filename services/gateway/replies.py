@@ -1,6 +1,6 @@
-"""The answers of the gateway: JSON for scripts, a page or a redirect for browsers, a problem for what was refused."""
+"""Answers of the gateway: JSON for scripts, a page or a redirect for browsers, a problem for a rejected request."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -9,12 +9,10 @@ import structlog
 from firsthour.runtime.http.middleware import as_problem
 from firsthour.runtime.http.problem import FieldFault, Problem, problem_response
 from firsthour.runtime.storage.unit import StorageError
-from services.gateway import pages, request_bodies
-from services.gateway.domain.coerce import Json
-from services.gateway.domain.forms import Form
+from services.gateway import pages
 
 RETRY_SECONDS: Final = 5
-FAULTS_MAX: Final = 20  # mistakes that one answer names
+FAULTS_MAX: Final = 20  # faults that one answer lists
 
 _JSON: Final = (b"content-type", b"application/json")
 _to_json = msgspec.json.Encoder().encode
@@ -22,36 +20,40 @@ _log = structlog.get_logger(__name__)
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """A whole answer."""
+    """A whole answer. `replayed`: it was stored for an earlier request under the same key."""
 
     status: int
     body: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = (_JSON,)
+    replayed: bool = False
 
 
 def accepted(ids: list[str]) -> Reply:
-    """Everything was taken."""
+    """Return the answer to a request that was accepted whole."""
     return Reply(202, _to_json({"ids": ids}))
 
 
-def taken_in_part(ids: list[str], letters: list[str], kept: int, faults: Sequence[FieldFault]) -> Reply:
-    """Of a list, `kept` bad items went into dead letters."""
-    members = {"ids": ids, "taken": len(ids), "kept": kept, "dead_letters": letters, "errors": faults[:FAULTS_MAX]}
+def partly_accepted(ids: list[str], letters: list[str], faults: Sequence[FieldFault]) -> Reply:
+    """Return the answer to a list of which some items were rejected: their dead letters, and a fault for each item."""
+    members = {
+        "ids": ids,
+        "taken": len(ids),
+        "kept": len(faults),
+        "dead_letters": letters,
+        "errors": faults[:FAULTS_MAX],
+    }
     return Reply(202, _to_json(members))
 
 
-def sent_on(headers: Mapping[bytes, bytes], form: Form, fields: Mapping[str, Json], media: str, reply: Reply) -> Reply:
-    """A browser that posted a page's form is sent on, or shown a page; a script gets its answer."""
-    if not pages.wants_page(headers.get(b"accept", b"")):
-        return reply
-    target = None if media == request_bodies.JSON else form.goes_on_to(fields)
-    if target is None:
-        return Reply(reply.status, pages.page(reply.status), (pages.HTML, pages.POLICY))
-    return Reply(303, b"", ((b"location", target.encode()),))
+def for_browser(reply: Reply, next_page: str | None) -> Reply:
+    """Return a redirect to `next_page`. None: a page of the gateway."""
+    if next_page is None:
+        return Reply(reply.status, pages.page(reply.status), (pages.HTML, pages.POLICY), reply.replayed)
+    return Reply(303, b"", ((b"location", next_page.encode()),), reply.replayed)
 
 
-def refusal(error: Exception, request_id: str, method: str, route: str, shown: bool) -> Reply:
-    """The answer to a request that failed. `shown`: to a person, as a page."""
+def failed(error: Exception, request_id: str, method: str, route: str, shown: bool) -> Reply:
+    """Return the answer to a request that failed. `shown`: a person sees it, as a page."""
     problem = as_problem(error)
     if isinstance(error, StorageError):
         problem.headers["Retry-After"] = str(RETRY_SECONDS)

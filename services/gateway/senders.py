@@ -85,7 +85,7 @@ def check_source_type(one: ParsedEvent, source: str, types: Types, where: str) -
 
 def drop_unknown_rep(one: ParsedEvent, team: Team) -> ParsedEvent:
     """A touch without a rep that is not in the team: it counts, for the owner's promise, and the name is dropped."""
-    fields = one.happened.fields
+    fields = one.external.fields
     unknown = {
         name
         for name, known in (("rep", team.rep_by_id), ("rep_email", team.rep_by_email))
@@ -94,7 +94,7 @@ def drop_unknown_rep(one: ParsedEvent, team: Team) -> ParsedEvent:
     if not unknown:
         return one
     kept = {name: value for name, value in fields.items() if name not in unknown}
-    return _with(one, kept, (*one.happened.flags, FLAG_REP))
+    return _with(one, kept, (*one.external.flags, FLAG_REP))
 
 
 def _written(name: str, value: Value) -> str:
@@ -104,7 +104,7 @@ def _written(name: str, value: Value) -> str:
 
 def _by_key(one: ParsedEvent, who: Principal, team: Team) -> ParsedEvent:
     """A touch as it counts: by the rep of the key. A manager may name another rep, and so may a key without a rep."""
-    fields = one.happened.fields
+    fields = one.external.fields
     named = "rep" in fields or "rep_email" in fields
     if who.rep is None or (named and who.allows("manager")):
         return drop_unknown_rep(one, team)
@@ -113,8 +113,8 @@ def _by_key(one: ParsedEvent, who: Principal, team: Team) -> ParsedEvent:
 
 def attribute_to_rep(one: ParsedEvent, rep: str) -> ParsedEvent:
     """A touch that counts as this rep's, whatever name it carries."""
-    others = {name: value for name, value in one.happened.fields.items() if name != "rep_email"}
-    return _with(one, {**others, "rep": rep}, one.happened.flags)
+    others = {name: value for name, value in one.external.fields.items() if name != "rep_email"}
+    return _with(one, {**others, "rep": rep}, one.external.flags)
 
 
 def bound_rep(who: Principal) -> str:
@@ -123,4 +123,4 @@ def bound_rep(who: Principal) -> str:
 
 
 def _with(one: ParsedEvent, fields: Facts, flags: Sequence[str]) -> ParsedEvent:
-    return replace(one, happened=replace(one.happened, fields=fields, flags=tuple(flags)))
+    return replace(one, external=replace(one.external, fields=fields, flags=tuple(flags)))

@@ -1,4 +1,4 @@
-"""The gateway, as data. Its lean path is `services.gateway.app`; here is what time brings and what the docs show."""
+"""The gateway, as data. Its lean path is `services.gateway.asgi`; here is what time brings and what the docs show."""
 
 from firsthour.runtime.http import idempotency
 from firsthour.runtime.processing.service import Service

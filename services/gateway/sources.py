@@ -2,16 +2,26 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
 
 from firsthour.kernel.config import Config
+from firsthour.runtime.clock import Clock
 from firsthour.runtime.config import source_secrets
+from firsthour.runtime.config.reading import Configs
 from firsthour.runtime.config.source_secrets import SecretMissingError, UnusableSecretError, resolve
 from firsthour.runtime.http import signatures
 from firsthour.runtime.http.signatures import HmacSignature, WebhookSignature
+from firsthour.runtime.settings import environ
 from schemas.sources import ApiSource, FormSource, Hmac, PresetSource, Secret, StandardWebhooks, WebhookSource
 from services.gateway.domain import webhooks
 from services.gateway.domain.forms import Form
 from services.gateway.senders import Types
+
+SECRETS_SECONDS: Final = 1.0  # between two checks of the secret files
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class SourceIndex:
 def source_index(config: Config, environ: Mapping[str, str]) -> SourceIndex:
     """The places of this configuration."""
     forms: dict[str, Form] = {}
-    found: dict[str, WebhookEndpoint] = {}
+    endpoints: dict[str, WebhookEndpoint] = {}
     keys: dict[str, Types] = {}
     for source in config.sources.sources:
         match source:
@@ -49,12 +59,12 @@ def source_index(config: Config, environ: Mapping[str, str]) -> SourceIndex:
                 for form in source.forms:
                     forms[form] = Form(form, source.id, source.honeypot, source.redirect, origins)
             case WebhookSource():
-                found[source.id] = _hook(source, lambda secret: resolve(secret, environ, config.directory))
+                endpoints[source.id] = _hook(source, lambda secret: resolve(secret, environ, config.directory))
             case ApiSource():
                 keys[source.id] = frozenset(source.types)
             case PresetSource():
-                found[source.id] = WebhookEndpoint(source.id, preset=source.preset)
-    return SourceIndex(forms, found, keys)
+                endpoints[source.id] = WebhookEndpoint(source.id, preset=source.preset)
+    return SourceIndex(forms, endpoints, keys)
 
 
 def _hook(source: WebhookSource, resolved: Callable[[Secret], str]) -> WebhookEndpoint:
@@ -87,3 +97,34 @@ def _signature(scheme: StandardWebhooks | Hmac, secrets: tuple[str, ...]) -> Web
         tolerance=scheme.tolerance,
         secrets=tuple(secret.encode() for secret in secrets),
     )
+
+
+class CurrentSources:
+    """The index of the configuration in force. It is made anew when a secret file appears or changes."""
+
+    def __init__(self, configs: Configs, clock: Clock) -> None:
+        self._configs = configs
+        self._clock = clock
+        self._config: Config | None = None
+        self._index = SourceIndex({}, {})
+        self._stamps: tuple[tuple[int, ...] | None, ...] = ()
+        self._checked_at = clock.monotonic()
+
+    @property
+    def index(self) -> SourceIndex:
+        config = self._configs.current
+        if config is not self._config or self._secrets_changed(config):
+            self._stamps = source_secrets.stamps(config)  # before the files are read: a later change shows
+            self._index, self._config = source_index(config, environ()), config
+            for endpoint in self._index.webhooks.values():
+                if endpoint.trouble:
+                    _log.error("source cannot be verified", source=endpoint.id, problem=endpoint.trouble)
+        return self._index
+
+    def _secrets_changed(self, config: Config) -> bool:
+        """Tell whether a secret file has changed. The files are checked once per `SECRETS_SECONDS` at most."""
+        now = self._clock.monotonic()
+        if now - self._checked_at < SECRETS_SECONDS:
+            return False
+        self._checked_at = now
+        return source_secrets.stamps(config) != self._stamps

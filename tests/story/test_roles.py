@@ -6,7 +6,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from firsthour.runtime.http.auth import READ, ROLES
-from services.gateway.app import Gateway
+from services.gateway.asgi import Gateway
 from tests.story.world import World
 
 ANYBODY: Final = None

@@ -50,7 +50,7 @@ class Form:
         found = fields.get(self.honeypot)
         return any(map(_is_filled, found)) if isinstance(found, list) else _is_filled(found)
 
-    def goes_on_to(self, fields: Mapping[str, Json]) -> str | None:
+    def next_page(self, fields: Mapping[str, Json]) -> str | None:
         """Where a browser goes next: the field `_redirect`, when it stays with an allowed origin, else the source's own."""
         asked = fields.get("_redirect")
         if isinstance(asked, str) and _origin_of(asked) in self.origins:

@@ -35,7 +35,7 @@ class ParsedEvent(msgspec.Struct, frozen=True, gc=False):
     event_id: str
     type: str
     at: datetime
-    happened: ExternalEvent
+    external: ExternalEvent
 
 
 def parse_event(
@@ -74,7 +74,7 @@ def parse_event(
         altered = altered or change is not None
         if change == FLAG_TIME:
             flags = (*flags, FLAG_TIME)
-    happened = ExternalEvent(
+    external = ExternalEvent(
         source=origin,
         source_id=sent_id,
         received_at=now,
@@ -88,7 +88,7 @@ def parse_event(
         flags=flags,
         dropped=sorter.dropped,
     )
-    return ParsedEvent(sent_id, event_id(f"{scope}\n{sent_id}"), type_, at, happened)
+    return ParsedEvent(sent_id, event_id(f"{scope}\n{sent_id}"), type_, at, external)
 
 
 def event_id(name: str) -> str:

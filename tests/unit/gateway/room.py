@@ -29,7 +29,7 @@ from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from schemas.envelope import decode, event_of
 from schemas.events import ExternalEvent
-from services.gateway.app import Gateway
+from services.gateway.asgi import Gateway
 from tests.hand_clock import HandClock
 from tests.letters import waiting as letters_waiting
 

@@ -15,7 +15,7 @@ from firsthour.kernel.time_units import EPOCH
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.http.middleware import Message
 from firsthour.runtime.storage.unit import Unit
-from services.gateway import ingest
+from services.gateway import retry
 from tests.unit.gateway.room import Room
 
 ANN = {"id": "1", "type": "page.viewed", "email": "ann@acme.example", "data": {"path": "/pricing"}}
@@ -92,7 +92,7 @@ async def test_a_corrected_dead_letter_happens_as_of_when_it_came(room: Room) ->
     room.clock.advance(hours=5)
     [letter] = room.letters
 
-    ids = await room.units.run(lambda unit: ingest.replay(unit, letter, letter.body.replace(b"veiwed", b"viewed")))
+    ids = await room.units.run(lambda unit: retry.retry(unit, letter, letter.body.replace(b"veiwed", b"viewed")))
 
     assert ids == ["1"]
     [kept] = room.kept
@@ -106,7 +106,7 @@ async def test_a_letter_that_is_still_wrong_stays(room: Room) -> None:
     await room.event({**ANN, "type": "page.veiwed"})
     [letter] = room.letters
     with pytest.raises(Exception, match="422"):
-        await room.units.run(lambda unit: ingest.replay(unit, letter))
+        await room.units.run(lambda unit: retry.retry(unit, letter))
     assert (room.letters, room.kept) == ([letter], [])
 
 
@@ -313,7 +313,7 @@ async def test_a_binary_event_that_cannot_be_mapped_keeps_its_headers_too(room: 
     answer = await room.ask("POST", "/v1/events", message.headers | key(room), message.body)
     assert answer.status == 422
     [letter] = room.letters
-    await room.units.run(lambda unit: ingest.replay(unit, letter, letter.body.replace(b"veiwed", b"viewed")))
+    await room.units.run(lambda unit: retry.retry(unit, letter, letter.body.replace(b"veiwed", b"viewed")))
     [kept] = room.kept
     assert (kept.event.source_id, kept.event.person) == ("a 1", {"company.name": "Acmé"})
 
@@ -328,7 +328,7 @@ def test_business_time_of_a_letter_follows_a_faster_clock(room: Room) -> None:
     fast = HostClock(60.0, EPOCH, EPOCH)
     with room.units.engine.begin() as connection:
         unit = Unit(connection, fast, room.files.current)
-        found = ingest.received_at(unit, fast.real() - timedelta(minutes=1))
+        found = retry.received_at(unit, fast.real() - timedelta(minutes=1))
         assert abs(unit.now - found - timedelta(hours=1)) < timedelta(seconds=30)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway import ingest, request_bodies
+from services.gateway import request_bodies, retry
 from tests.unit.gateway.room import SOURCES, Room
 
 DEMO = "/v1/forms/demo-request"
@@ -296,7 +296,7 @@ async def test_a_person_taken_for_a_robot_can_be_let_in(room: Room) -> None:
     headers = {"content-type": 'multipart/form-data; boundary="a b\'c"'}
     answer = await room.ask("POST", DEMO, headers, body)
     [letter] = room.letters
-    assert await room.units.run(lambda unit: ingest.replay(unit, letter)) == answer.json["ids"]
+    assert await room.units.run(lambda unit: retry.retry(unit, letter)) == answer.json["ids"]
     assert room.kept[0].event.email == "ann@acme.example"
 
 
@@ -508,7 +508,7 @@ async def test_a_kept_form_can_be_corrected_and_retried(room: Room) -> None:
     [letter] = room.letters
     assert letter.body == body
     _, corrected = multipart([('name="email"', b"ann@acme.example")])
-    await room.units.run(lambda unit: ingest.replay(unit, letter, corrected))
+    await room.units.run(lambda unit: retry.retry(unit, letter, corrected))
     assert room.kept[0].event.email == "ann@acme.example"
 
 

@@ -37,39 +37,39 @@ def refused(**sent: Any) -> UnmappableError:
     ],
 )
 def test_a_person_may_be_described_nested_dotted_or_flat(data: dict[str, Any]) -> None:
-    assert happened(data).happened.person == {"company.name": "Acme", "company.employees": 1200, "utm.source": "x"}
+    assert happened(data).external.person == {"company.name": "Acme", "company.employees": 1200, "utm.source": "x"}
 
 
 def test_what_a_form_asks_besides_is_a_custom_fact() -> None:
     event = happened(
         {"form": "demo", "path": "/demo", "shoe size": 43, "topics": ["a", "b"], "custom": {"x": True}}
-    ).happened
+    ).external
     assert event.fields == {"form": "demo", "path": "/demo"}
     assert event.person == {"custom.shoe_size": 43, "custom.topics": "a, b", "custom.x": True}
 
 
 def test_a_usual_field_of_events_is_both_the_forms_and_the_persons() -> None:
-    event = happened({"message": "call me"}).happened
+    event = happened({"message": "call me"}).external
     assert event.fields["message"] == event.person["custom.message"] == "call me"
 
 
 def test_other_events_keep_what_is_not_the_persons() -> None:
     event = happened(
         {"path": "/pricing", "a": {"b": {"c": 1}}, "none": None, "empty": "", "title": "CTO"}, "page.viewed"
-    ).happened
+    ).external
     assert event.fields == {"path": "/pricing", "a.b.c": 1}
     assert event.person == {"title": "CTO"}
 
 
 def test_objects_deeper_than_three_are_kept_as_text() -> None:
-    event = happened({"a": {"b": {"c": {"d": {"e": 1}}}}, "many": [{"x": 1}]}, "custom.x").happened
+    event = happened({"a": {"b": {"c": {"d": {"e": 1}}}}, "many": [{"x": 1}]}, "custom.x").external
     assert event.fields == {"a.b.c.d": '{"e":1}', "many": '[{"x":1}]'}
 
 
 def test_a_value_not_of_its_kind_is_kept_as_a_custom_fact() -> None:
     person = happened(
         {"employees": "a few", "consent": "maybe", "company": {"revenue": "lots", "founded": 1999}}
-    ).happened.person
+    ).external.person
     assert person == {
         "custom.company.employees": "a few",
         "custom.consent": "maybe",
@@ -82,7 +82,7 @@ def test_countries_and_languages_are_written_one_way() -> None:
     person = happened(
         {"country": "Germany", "language": "de-AT", "company": {"country": "at", "domain": "https://www.acme.co.uk/x"}}
     )
-    assert person.happened.person == {
+    assert person.external.person == {
         "country": "DE",
         "language": "de",
         "company.country": "AT",
@@ -96,17 +96,17 @@ def test_identifiers_stand_at_the_top_or_in_data() -> None:
         "type": "page.viewed",
         "data": {"email": " Ann@ACME.example ", "crm_id": 42, "phone": "030 123456", "country": "DE"},
     }
-    event = parse_event(sent, origin="k", scope="k\n", now=NOW).happened
+    event = parse_event(sent, origin="k", scope="k\n", now=NOW).external
     assert (event.source_id, event.email, event.crm_id, event.phone) == ("7", "ann@acme.example", "42", "+4930123456")
     assert event.person == {"country": "DE"}
     assert event.key == "ann@acme.example"
 
 
 def test_a_phone_nobody_can_dial_does_not_lose_the_lead() -> None:
-    event = happened({"phone": "extension 5"}).happened
+    event = happened({"phone": "extension 5"}).external
     assert event.phone is None
     assert event.person == {"phone": "extension 5"}
-    assert happened({"phone": " \u200b"}).happened.person == {}
+    assert happened({"phone": " \u200b"}).external.person == {}
 
 
 def test_a_phone_that_is_all_there_is_must_be_one() -> None:
@@ -145,7 +145,7 @@ def test_a_misspelt_type_is_told_the_nearest() -> None:
 def test_costs_are_about_nobody() -> None:
     event = parse_event(
         {"id": "1", "type": "cost.recorded", "data": {"amount": "1,200"}}, origin="k", scope="k\n", now=NOW
-    ).happened
+    ).external
     assert event.key == ""
     assert event.fields == {"amount": 1200}
 
@@ -154,30 +154,30 @@ def test_touches_and_deals_keep_what_they_are_judged_by() -> None:
     touch = happened(
         {"channel": "phone", "answered": "no", "rep_email": "Ana@Acme.example", "rep": "ana"}, "touch.recorded"
     )
-    assert touch.happened.fields == {
+    assert touch.external.fields == {
         "channel": "phone",
         "answered": False,
         "rep_email": "ana@acme.example",
         "rep": "ana",
     }
     deal = happened({"id": 9, "stage": "won", "amount": "12,000.50", "currency": "EUR"}, "opportunity.changed")
-    assert deal.happened.fields == {"opportunity_id": "9", "stage": "won", "amount": 12000.5, "currency": "EUR"}
+    assert deal.external.fields == {"opportunity_id": "9", "stage": "won", "amount": 12000.5, "currency": "EUR"}
 
 
 def test_a_time_within_a_day_ahead_counts_as_now_and_the_past_as_it_was() -> None:
     for ahead in ("2026-12-01T10:00:01+01:00", "2026-12-02T09:00:00Z"):
         event = happened({}, time=ahead)
-        assert (event.at, event.happened.altered, event.happened.flags) == (NOW, True, ())
+        assert (event.at, event.external.altered, event.external.flags) == (NOW, True, ())
     for past in ("2011-03-05T00:00", "2000-01-01T00:00:00Z"):
         event = happened({}, time=past)
-        assert (event.at, event.happened.altered) == (datetime.fromisoformat(past[:10]).replace(tzinfo=UTC), False)
+        assert (event.at, event.external.altered) == (datetime.fromisoformat(past[:10]).replace(tzinfo=UTC), False)
 
 
 @pytest.mark.parametrize("type", ["form.submitted", "opportunity.changed", "touch.recorded", "consent.withdrawn"])
 def test_a_date_alone_is_the_end_of_that_day_and_never_ahead(type: str) -> None:
     for today in ("2026-12-01", "20261201", " 2026-12-01 ", "2026-W49-2"):
         event = happened({}, type, time=today)
-        assert (event.at, event.happened.altered, event.happened.flags) == (NOW, False, ())
+        assert (event.at, event.external.altered, event.external.flags) == (NOW, False, ())
     assert happened({}, type, time="2011-03-05").at == datetime(2011, 3, 5, 23, 59, 59, 999_999, tzinfo=UTC)
     assert happened({}, type, time="2026-12-02").at == NOW
     for with_time in ("2026-12-01T00", "20261201T00", "2026-12-01 00:00"):
@@ -200,14 +200,14 @@ def test_a_consent_of_a_date_alone_is_from_the_beginning_of_that_day() -> None:
 )
 def test_an_impossible_time_counts_as_now_and_is_flagged(impossible: Any) -> None:
     event = happened({}, time=impossible)
-    assert (event.at, event.happened.received_at) == (NOW, NOW)
-    assert (event.happened.flags, event.happened.altered) == (("time-replaced",), True)
+    assert (event.at, event.external.received_at) == (NOW, NOW)
+    assert (event.external.flags, event.external.altered) == (("time-replaced",), True)
 
 
 @pytest.mark.parametrize("empty", [None, "", "  "])
 def test_an_empty_time_is_no_time(empty: Any) -> None:
     event = happened({}, time=empty)
-    assert (event.at, event.happened.flags, event.happened.altered) == (NOW, (), False)
+    assert (event.at, event.external.flags, event.external.altered) == (NOW, (), False)
 
 
 @pytest.mark.parametrize(
@@ -219,19 +219,19 @@ def test_an_empty_time_is_no_time(empty: Any) -> None:
     ],
 )
 def test_a_fact_that_only_the_product_may_state_is_dropped_and_counted(name: str) -> None:
-    event = happened({name: "bo", "path": "/p"}, "custom.x").happened
+    event = happened({name: "bo", "path": "/p"}, "custom.x").external
     assert event.fields == {"path": "/p"}
     assert (event.flags, event.dropped) == (("facts-dropped",), 1)
-    assert name not in happened({name: "bo"}).happened.person
+    assert name not in happened({name: "bo"}).external.person
 
 
 def test_an_object_states_no_fact_of_the_product_either() -> None:
-    event = happened({"account": {"owner": "bo"}, "email": {}, "score": {"total": 99, "fit": 1}}, "custom.x").happened
+    event = happened({"account": {"owner": "bo"}, "email": {}, "score": {"total": 99, "fit": 1}}, "custom.x").external
     assert (event.fields, event.dropped) == ({}, 3)
 
 
 def test_a_bad_email_does_not_lose_a_person_with_a_good_phone() -> None:
-    event = happened({"phone": "+49 30 123456"}, email="n/a").happened
+    event = happened({"phone": "+49 30 123456"}, email="n/a").external
     assert (event.email, event.phone, event.person) == (None, "+4930123456", {"custom.email": "n/a"})
 
 
@@ -255,8 +255,8 @@ def test_company_sizes_are_read_as_the_least_they_can_mean(written: Any, read: i
     "blank", ["\u3164", "\u115f\u1160", "\u2800", "\uffa0", "\u200b\u200d", "\U000e0041", "\u00ad", "\ufe0f"]
 )
 def test_letters_that_show_nothing_are_no_name(blank: str) -> None:
-    assert happened({"name": blank, "company": f" {blank}"}).happened.person == {}
-    assert happened({"name": f"Ann{blank}"}).happened.person["name"] in ("Ann", "Ann\ufe0f")
+    assert happened({"name": blank, "company": f" {blank}"}).external.person == {}
+    assert happened({"name": f"Ann{blank}"}).external.person["name"] in ("Ann", "Ann\ufe0f")
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ NAMES = st.sampled_from(
 )
 def test_whatever_stands_in_data_becomes_flat_scalars_or_is_refused(data: dict[str, Any], kind: str) -> None:
     try:
-        event = happened(data, kind).happened
+        event = happened(data, kind).external
     except UnmappableError as wrong:
         assert wrong.pointer.startswith("#/data")
         return

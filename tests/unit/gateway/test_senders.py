@@ -8,7 +8,7 @@ import pytest
 from firsthour.runtime.http.auth import ROLES
 from schemas.events import FLAG_REP, OUTSIDE_TYPES
 from schemas.sources import DEAL, MARKETING_TYPES, TOUCH, may_send
-from services.gateway import ingest
+from services.gateway import retry
 from services.gateway.senders import REP_TYPES, ROLE_TYPES
 from tests.unit.gateway.room import SOURCES, Room
 from tests.unit.gateway.test_webhooks import billed
@@ -99,7 +99,7 @@ async def test_a_retried_letter_from_a_reps_key_counts_as_that_reps(room: Room) 
     assert (await room.event({**touch(rep="tom"), "email": "?"}, role="this")).status == 422
     [letter] = room.letters
     corrected = json.dumps(touch(rep="tom")).encode()
-    await room.units.run(lambda unit: ingest.replay(unit, letter, corrected))
+    await room.units.run(lambda unit: retry.retry(unit, letter, corrected))
     assert room.kept[0].event.fields == {"channel": "phone", "rep": REP}
 
 
@@ -130,6 +130,6 @@ async def test_a_refused_hook_is_taken_once_its_source_lists_the_type(room: Room
     )
     room.configure(listed)
     [letter] = room.letters
-    await room.units.run(lambda unit: ingest.replay(unit, letter))
+    await room.units.run(lambda unit: retry.retry(unit, letter))
     assert [(kept.type, kept.event.flags) for kept in room.kept] == [(TOUCH, (FLAG_REP,))]
     assert (await send(room, "page.viewed")).status == 403

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
 from schemas.sources import EventMapping
-from services.gateway import ingest
+from services.gateway import retry
 from services.gateway.domain.webhooks import EventIds, compile_mapping
 from tests.unit.gateway.room import HMAC_SECRET, NEXT_SECRET, STANDARD_SECRET, Answer, Room
 
@@ -90,7 +90,7 @@ async def test_one_bad_item_does_not_refuse_the_list(room: Room) -> None:
     }
     assert json.loads(letter.body) == bad
     corrected = json.dumps({**bad, "customer": {"email": "bo@acme.example"}}).encode()
-    assert await room.units.run(lambda unit: ingest.replay(unit, letter, corrected)) == ["c-2"]
+    assert await room.units.run(lambda unit: retry.retry(unit, letter, corrected)) == ["c-2"]
     assert room.kept[-1].event.email == "bo@acme.example"
 
 
@@ -102,7 +102,7 @@ async def test_an_item_without_an_id_keeps_its_id_whatever_becomes_of_its_neighb
     await phoned(room, body)
     [letter] = room.letters
     corrected = json.dumps(sent("bo@acme.example")[0]).encode()
-    await room.units.run(lambda unit: ingest.replay(unit, letter, corrected))
+    await room.units.run(lambda unit: retry.retry(unit, letter, corrected))
     ids = [kept.event.source_id for kept in room.kept]
     assert [id.partition("#")[2] for id in ids] == ["", "3", "2"]
 
@@ -175,7 +175,7 @@ async def test_a_captured_delivery_has_no_effect_however_late_it_is_sent_again(r
     answer = await phoned(room, body)
     assert (answer.status, answer.pointer) == (422, "#/time")
     [letter] = room.letters
-    assert await room.units.run(lambda unit: ingest.replay(unit, letter)) == ["c-1"]
+    assert await room.units.run(lambda unit: retry.retry(unit, letter)) == ["c-1"]
 
 
 async def test_a_signature_that_says_when_it_was_sent_may_tell_of_long_ago(room: Room) -> None:
@@ -268,7 +268,7 @@ async def test_a_signed_body_of_another_type_is_kept_too(room: Room, headers: di
 async def test_a_letter_keeps_its_delivery_id_so_that_a_late_retry_is_no_second_event(room: Room) -> None:
     await billed(room, json.dumps({**TRIAL, "timestamp": "soon"}).encode(), id="msg_1/ü".replace("ü", "u"))
     [letter] = room.letters
-    ids = await room.units.run(lambda unit: ingest.replay(unit, letter, json.dumps(TRIAL).encode()))
+    ids = await room.units.run(lambda unit: retry.retry(unit, letter, json.dumps(TRIAL).encode()))
     await billed(room, json.dumps(TRIAL).encode(), id="msg_1/u")
     assert ids == ["msg_1/u"]
     assert len({row.event_id for row in room.units.rows}) == 1
@@ -279,7 +279,7 @@ async def test_a_letter_whose_source_is_gone_says_so(room: Room) -> None:
     [letter] = room.letters
     room.configure("sources: []\n")
     with pytest.raises(Exception, match="409"):
-        await room.units.run(lambda unit: ingest.replay(unit, letter))
+        await room.units.run(lambda unit: retry.retry(unit, letter))
 
 
 async def test_an_unknown_source_is_404(room: Room) -> None:
@@ -291,7 +291,7 @@ async def test_a_preset_that_is_not_there_yet_is_asked_to_come_back(room: Room) 
     answer = await room.ask("POST", "/hooks/hubspot")
     assert answer.status == 503
     assert int(answer.headers["retry-after"]) > 0
-    assert "comes later" in answer.json["detail"]
+    assert "not available yet" in answer.json["detail"]
 
 
 async def test_a_source_without_its_secret_keeps_nobodys_word_and_tells_no_path(room: Room) -> None:

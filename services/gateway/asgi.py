@@ -1,0 +1,139 @@
+"""The transport of the gateway: reads a request, hands it to `intake`, stores the outcome, sends the answer.
+
+Plain ASGI, because the framework costs two to three times as much per request. Requests for other paths go to the
+application behind.
+"""
+
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Final
+
+from firsthour.runtime.clock import new_id
+from firsthour.runtime.eventlog.dead_letters import retention_of
+from firsthour.runtime.http.auth import Keys
+from firsthour.runtime.http.middleware import App, Receive, Scope, Send, request_id_of
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.processing.service import Resources
+from services.gateway import body_reader, pages, replies
+from services.gateway.intake import events, forms, webhooks
+from services.gateway.intake.outcome import Rejected
+from services.gateway.intake.request import EVENTS_PATH, FORMS_PATH, HOOKS_PATH, Headers, IncomingRequest
+from services.gateway.replies import Reply
+from services.gateway.sources import CurrentSources
+from services.gateway.store import IntakeStore
+
+FORMS_ROUTE: Final = "/v1/forms/{form}"
+HOOKS_ROUTE: Final = "/hooks/{source}"
+PREFLIGHT_SECONDS: Final = 600
+
+HeaderPairs = tuple[tuple[bytes, bytes], ...]
+_ALWAYS: Final[HeaderPairs] = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_REPLAYED: Final[HeaderPairs] = ((b"idempotent-replayed", b"true"),)
+_PREFLIGHT: Final = Reply(
+    204,
+    b"",
+    (
+        (b"allow", b"POST, OPTIONS"),
+        (b"access-control-allow-methods", b"POST"),
+        (b"access-control-allow-headers", b"Content-Type, Idempotency-Key, X-Request-Id"),
+        (b"access-control-max-age", b"%d" % PREFLIGHT_SECONDS),
+    ),
+)
+_EXPOSED: Final = b"X-Request-Id, Idempotent-Replayed, Retry-After"
+
+Endpoint = Callable[["Gateway", IncomingRequest], Awaitable[Reply | Problem]]
+
+
+class Gateway:
+    """Answers /v1/events, /v1/forms/* and /hooks/*. Other requests go to `inner`."""
+
+    def __init__(self, resources: Resources, keys: Keys, inner: App) -> None:
+        self._config = resources.config
+        self._clock = resources.clock
+        self._telemetry = resources.telemetry
+        self._keys = keys
+        self._sources = CurrentSources(resources.config, resources.clock)
+        self._store = IntakeStore(resources.units, resources.telemetry, retention_of(resources.settings))
+        self.inner = inner
+        self._process_id, self._count = new_id(), count(1)  # request ids are made of these: they need not be random
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            if scope["method"] == "POST":
+                if path == EVENTS_PATH:
+                    return await self._serve(scope, receive, send, EVENTS_PATH, Gateway._events)
+                if path.startswith(FORMS_PATH):
+                    return await self._serve(scope, receive, send, FORMS_ROUTE, Gateway._form)
+                if path.startswith(HOOKS_PATH):
+                    return await self._serve(scope, receive, send, HOOKS_ROUTE, Gateway._webhook)
+            elif scope["method"] == "OPTIONS" and path.startswith(FORMS_PATH):
+                return await self._serve(scope, receive, send, FORMS_ROUTE, Gateway._preflight)
+        await self.inner(scope, receive, send)
+        return None
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, route: str, endpoint: Endpoint) -> None:
+        """Answer one request. Every failure becomes an answer."""
+        start = self._clock.monotonic()
+        method, path, client = scope["method"], scope["path"], scope.get("client")
+        headers: Headers = dict(scope["headers"])
+        request_id = request_id_of(scope) if b"x-request-id" in headers else f"{self._process_id}-{next(self._count)}"
+        shown = route == FORMS_ROUTE and pages.wants_page(headers.get(b"accept", b""))
+        cors: HeaderPairs = ()
+        try:
+            if route == FORMS_ROUTE:
+                cors = self._cors(path, headers)
+            body = await body_reader.read_request_body(scope, receive, headers)
+            answer = await endpoint(self, IncomingRequest(path, headers, body, client[0] if client else ""))
+            reply = answer if isinstance(answer, Reply) else replies.failed(answer, request_id, method, route, shown)
+        except Exception as error:  # noqa: BLE001  # the outermost frame of the gateway: there is always an answer
+            reply = replies.failed(error, request_id, method, route, shown)
+        sent = [
+            *reply.headers,
+            *_ALWAYS,
+            *cors,
+            *(_REPLAYED if reply.replayed else ()),
+            (b"x-request-id", request_id.encode()),
+            (b"content-length", b"%d" % len(reply.body)),
+        ]
+        await send({"type": "http.response.start", "status": reply.status, "headers": sent})
+        await send({"type": "http.response.body", "body": reply.body})
+        self._telemetry.answered(method, route, reply.status, self._clock.monotonic() - start)
+
+    # --- endpoints -------------------------------------------------------------------------------------------------
+
+    async def _events(self, request: IncomingRequest) -> Reply | Problem:
+        sender = self._keys.identify(request.headers.get(b"authorization", b"").decode("latin-1"), request.address)
+        team, now = self._config.current.team, self._clock.business()
+        return await self._store.commit(
+            await events.decide(request, sender, self._sources.index.keys, team, now),
+        )
+
+    async def _form(self, request: IncomingRequest) -> Reply | Problem:
+        outcome = forms.decide(request, self._sources.index.forms, self._clock.business(), self._clock.real())
+        answer = await self._store.commit(outcome)
+        if isinstance(outcome, Rejected) or isinstance(answer, Problem):
+            return answer
+        is_page = pages.wants_page(request.headers.get(b"accept", b""))
+        return replies.for_browser(answer, outcome.next_page) if is_page else answer
+
+    async def _webhook(self, request: IncomingRequest) -> Reply | Problem:
+        team, now, received = self._config.current.team, self._clock.business(), self._clock.real()
+        return await self._store.commit(
+            await webhooks.decide(request, self._sources.index.webhooks, team, now, received),
+        )
+
+    async def _preflight(self, request: IncomingRequest) -> Reply | Problem:
+        forms.form_of(request.path, request.headers.get(b"origin"), self._sources.index.forms)
+        return _PREFLIGHT
+
+    def _cors(self, path: str, headers: Headers) -> HeaderPairs:
+        """Return the headers that let pages of the request's origin read the answer."""
+        form = self._sources.index.forms.get(path.removeprefix(FORMS_PATH))
+        if form is None:
+            return ()
+        vary = (b"vary", b"Origin")
+        origin = headers.get(b"origin")
+        if origin is None or not form.allows(origin.decode("latin-1")):
+            return (vary,)
+        return vary, (b"access-control-allow-origin", origin), (b"access-control-expose-headers", _EXPOSED)

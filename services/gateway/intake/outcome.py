@@ -1,0 +1,110 @@
+"""What is decided about a request: `Accepted` with the rows to append, or `Rejected` with the problem to answer."""
+
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from firsthour.runtime.http.problem import FieldFault, Problem
+from firsthour.runtime.storage.records import Row
+from schemas.envelope import RECORD_BYTES_MAX, RecordTooLargeError, encode
+from schemas.topics import EVENTS
+from services.gateway.domain.coerce import UnmappableError
+from services.gateway.domain.mapping import ParsedEvent
+
+ENVELOPE_SOURCE: Final = "urn:firsthour:gateway"
+_TITLES: Final = {
+    400: "Malformed body",
+    403: "Forbidden",
+    413: "Body too large",
+    415: "Unsupported media type",
+    422: "Invalid event",
+}
+
+
+class RejectedBody(msgspec.Struct, frozen=True):
+    """A body to keep as a dead letter, so that an operator can correct and retry it.
+
+    `id` states what the body alone does not: the id of a form, a delivery id, or the rep of an API key. Empty: there is
+    nothing to state. `robot`: the honeypot of the form was filled in.
+    """
+
+    path: str
+    source: str
+    content_type: str
+    body: bytes
+    error: str
+    id: str = ""
+    robot: bool = False
+
+    @property
+    def origin(self) -> str:
+        """The path, with the id as its fragment."""
+        return f"{self.path}#{quote(self.id, safe='')}" if self.id else self.path
+
+
+class RetryKey(msgspec.Struct, frozen=True):
+    """The key under which a repeated request gets the stored answer.
+
+    `body` is kept if the key belongs to another request. None: such a body is not kept.
+    """
+
+    scope: str
+    key: str
+    fingerprint: str
+    body: RejectedBody | None = None
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """A request to append and to answer with 202.
+
+    `ids` are the senders' ids. `bodies` and `faults`: items of a list that were rejected while the rest is accepted, or
+    the form of a robot, which has no fault. `next_page`: where a browser that posted a form goes next; None: to a page
+    of the gateway.
+    """
+
+    source: str
+    ids: list[str]
+    events: Sequence[ParsedEvent] = ()
+    rows: list[Row] = []
+    retry_key: RetryKey | None = None
+    bodies: Sequence[RejectedBody] = ()
+    faults: Sequence[FieldFault] = ()
+    next_page: str | None = None
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """A request to answer with `problem`. `body` is kept as a dead letter. None: the body is not kept."""
+
+    problem: Problem
+    body: RejectedBody | None = None
+
+
+def rows_of(events: Sequence[ParsedEvent]) -> list[Row]:
+    """Return the rows to append to the log. Raises `UnmappableError` 413 for an event larger than a record may be."""
+    rows = []
+    for event in events:
+        key = event.external.key
+        try:
+            body = encode(
+                event.external, id=event.event_id, source=ENVELOPE_SOURCE, time=event.at, key=key, type=event.type
+            )
+        except RecordTooLargeError:
+            what = f"is larger than {RECORD_BYTES_MAX // 1024} KiB, the limit of one event"
+            raise UnmappableError("#", what, "send fewer fields, or shorter ones", 413) from None
+        rows.append(Row(EVENTS, key, event.event_id, body))
+    return rows
+
+
+def problem_of(error: UnmappableError) -> Problem:
+    """Return the answer to a body that cannot be mapped."""
+    name = error.pointer.rpartition("/")[2] if "/" in error.pointer else ""
+    field = f"`{name}` " if name else ""
+    title = _TITLES.get(error.status, _TITLES[422])
+    return Problem(error.status, title, f"{field}{error.what}; {error.remedy}.", errors=[fault_of(error)])
+
+
+def fault_of(error: UnmappableError) -> FieldFault:
+    """Return the place and the mistake."""
+    return {"pointer": error.pointer, "detail": f"{error.what}; {error.remedy}"}

@@ -1,0 +1,47 @@
+"""One request that was read whole, and the headers that every kind of request shares."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from firsthour.runtime.http import idempotency
+from firsthour.runtime.http.problem import Problem
+
+Headers = Mapping[bytes, bytes]
+"""By lower-case name."""
+
+EVENTS_PATH: Final = "/v1/events"
+FORMS_PATH: Final = "/v1/forms/"
+HOOKS_PATH: Final = "/hooks/"
+
+
+class IncomingRequest(msgspec.Struct, frozen=True):
+    """A request. `address` is the sender's; empty if the server does not know it."""
+
+    path: str
+    headers: Headers
+    body: bytes
+    address: str
+
+
+def idempotency_key(headers: Headers) -> str | None:
+    """Return the key of the request; None without one. Raises `Problem` for a malformed key."""
+    value = headers.get(b"idempotency-key")
+    return None if value is None else idempotency.key_of(value.decode("latin-1"))
+
+
+def is_compressed(headers: Headers) -> bool:
+    """Tell whether the body has a content encoding."""
+    return headers.get(b"content-encoding", b"identity").lower() != b"identity"
+
+
+def reject_compressed(headers: Headers) -> None:
+    """Raise `Problem` 415 if the body has a content encoding."""
+    if is_compressed(headers):
+        raise Problem(
+            415,
+            "Unsupported content encoding",
+            "Send the body as it is, not compressed.",
+            headers={"Accept-Encoding": "identity"},
+        )

@@ -1,0 +1,181 @@
+"""`/hooks/{source}`: a vendor's webhook, signed and mapped as `sources.yaml` says."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+import msgspec
+
+from firsthour.runtime.http.problem import Problem
+from schemas.sources import TOUCH
+from schemas.team import Team
+from services.gateway import request_bodies, senders
+from services.gateway.domain import webhooks
+from services.gateway.domain.coerce import Json, UnmappableError
+from services.gateway.domain.mapping import ParsedEvent, parse_event
+from services.gateway.intake.outcome import Accepted, Rejected, RejectedBody, fault_of, problem_of, rows_of
+from services.gateway.intake.request import HOOKS_PATH, Headers, IncomingRequest, is_compressed
+from services.gateway.intake.turns import in_turns
+from services.gateway.sources import WebhookEndpoint
+
+UNTIMED_MAX: Final = timedelta(days=20)
+"""Consumers remember for 21 days which events they have handled: until then a repeated delivery has no effect.
+
+An older event may be a replay of a captured delivery, unless the signature covers the time of sending."""
+BODIES_MAX: Final = 20  # rejected items of one request that become dead letters of their own
+PRESET_RETRY_SECONDS: Final = 3_600
+SECRET_RETRY_SECONDS: Final = 5
+
+
+class RejectedItem(NamedTuple):
+    """An item that cannot be mapped. `id` is the delivery id under which it is retried."""
+
+    error: UnmappableError
+    body: bytes
+    id: str
+
+
+async def decide(
+    request: IncomingRequest, endpoints: Mapping[str, WebhookEndpoint], team: Team, now: datetime, received: datetime
+) -> Accepted | Rejected:
+    """Decide about a delivery. `now` is business time; `received` is real time, against which signatures are checked."""
+    try:
+        endpoint = _verified_endpoint(request, endpoints, received)
+    except Problem as problem:
+        return Rejected(problem)
+    delivery = _delivery_id(endpoint, request.headers, request.body)
+    try:
+        options = _json_options(request.headers)
+        parsed = await in_turns(parse_items(endpoint, request.body, options, team, delivery=delivery, now=now))
+        rejected = [item for item in parsed if isinstance(item, RejectedItem)]
+        events = [event for item in parsed if not isinstance(item, RejectedItem) for event in item]
+        if rejected and not events:
+            raise rejected[0].error.anew()
+        rows = rows_of(events)
+    except UnmappableError as error:
+        media = request.headers.get(b"content-type", b"application/json").decode("latin-1")
+        id = delivery if endpoint.standard else ""
+        return Rejected(problem_of(error), RejectedBody(request.path, endpoint.id, media, request.body, str(error), id))
+    ids = [event.sent_id for event in events]
+    if not rejected:
+        return Accepted(endpoint.id, ids, events, rows)
+    bodies = _rejected_bodies(request.path, endpoint.id, rejected)
+    return Accepted(endpoint.id, ids, events, rows, bodies=bodies, faults=[fault_of(item.error) for item in rejected])
+
+
+def parse_items(
+    endpoint: WebhookEndpoint,
+    body: bytes,
+    options: request_bodies.Options,
+    team: Team,
+    *,
+    delivery: str,
+    now: datetime,
+    retried: bool = False,
+) -> Iterator[list[ParsedEvent] | RejectedItem]:
+    """Yield the events of each item of a verified body.
+
+    Args:
+        endpoint: The source.
+        body: The body as it was received.
+        options: The parameters of its content type.
+        team: The reps to whom touches are attributed.
+        delivery: The delivery id.
+        now: The business time.
+        retried: An operator retries the body, so its age is not checked.
+
+    Raises:
+        UnmappableError: The body is not JSON.
+    """
+    parsed = request_bodies.parse_json(body, options)
+    items = parsed.value if isinstance(parsed.value, list) and endpoint.entries else [parsed.value]
+    is_list = items is parsed.value
+    ids = webhooks.EventIds()
+    for index, item in enumerate(items):
+        pointer = f"#/{index}" if is_list else "#"
+        # The id of an item without one depends on its place alone, so a retry gives the same id whatever its neighbours do.
+        own = delivery if index == 0 else f"{delivery}#{index + 1}"
+        try:
+            if endpoint.entries:
+                short_forms = webhooks.short_forms(endpoint.entries, item, own, ids)
+            else:
+                short_forms = [webhooks.standard_form(item, own)]
+            yield [_parse(endpoint, form, team, now, parsed.altered, pointer, retried) for form in short_forms]
+        except UnmappableError as error:
+            yield RejectedItem(error, msgspec.json.encode(item) if is_list else body, own)
+
+
+def _parse(
+    endpoint: WebhookEndpoint,
+    short_form: Mapping[str, Json],
+    team: Team,
+    now: datetime,
+    altered: bool,
+    pointer: str,
+    retried: bool,
+) -> ParsedEvent:
+    scope = f"hook:{endpoint.id}\n{short_form.get('type')}"
+    event = parse_event(short_form, origin=endpoint.id, scope=scope, now=now, altered=altered, where=pointer)
+    if not endpoint.timed and not retried and now - event.at > UNTIMED_MAX:
+        what = f"is more than {UNTIMED_MAX.days} days ago, and the signature does not cover the time of sending"
+        raise UnmappableError(f"{pointer}/time", what, "make sure that it is no replay, then retry the dead letter")
+    senders.check_source_type(event, endpoint.id, endpoint.types, pointer)
+    return senders.drop_unknown_rep(event, team) if event.type == TOUCH else event
+
+
+def _verified_endpoint(
+    request: IncomingRequest, endpoints: Mapping[str, WebhookEndpoint], received: datetime
+) -> WebhookEndpoint:
+    """Return the source of this path, once it has verified the signature. Raises `Problem`: 404, 503, 401."""
+    endpoint = endpoints.get(request.path.removeprefix(HOOKS_PATH))
+    if endpoint is None:
+        raise Problem(404, "Unknown source", "Name it in `sources.yaml`: `- {id: <name>, kind: webhook, verify: ...}`.")
+    if endpoint.preset is not None:
+        raise Problem(
+            503,
+            "Preset not available",
+            f"The preset {endpoint.preset} is not available yet. Use a `kind: webhook` source with `events:`.",
+            headers={"Retry-After": str(PRESET_RETRY_SECONDS)},
+        )
+    if endpoint.signature is None:
+        raise Problem(
+            503,
+            "Source not ready",
+            "The secret of this source is missing, so its signature cannot be verified. The operator's log has details.",
+            headers={"Retry-After": str(SECRET_RETRY_SECONDS)},
+        )
+    if not endpoint.signature.holds(request.headers, request.body, received):
+        raise Problem(
+            401,
+            "Invalid signature",
+            "Sign the body exactly as it is sent, with a secret of this source, and check the clock.",
+            headers={"WWW-Authenticate": "Signature"},
+        )
+    return endpoint
+
+
+def _delivery_id(endpoint: WebhookEndpoint, headers: Headers, body: bytes) -> str:
+    """Return what is the same for each try of a delivery: its id, else a digest of the body."""
+    if endpoint.standard:
+        return headers.get(b"webhook-id", b"").decode("latin-1")
+    return sha256(body).hexdigest()[:32]
+
+
+def _json_options(headers: Headers) -> request_bodies.Options:
+    """Return the parameters of the content type. Raises `UnmappableError` 415 unless it is plain JSON."""
+    if is_compressed(headers):
+        raise UnmappableError("header:Content-Encoding", "is not supported", "send the body as it is", 415)
+    media, options = request_bodies.parse_content_type(headers.get(b"content-type", b"application/json"))
+    if not request_bodies.is_json(media):
+        raise UnmappableError("header:Content-Type", "is not JSON", "send application/json", 415)
+    return options
+
+
+def _rejected_bodies(path: str, source: str, items: Sequence[RejectedItem]) -> list[RejectedBody]:
+    """Return a body for each item. Those beyond `BODIES_MAX` share the last one, as a list."""
+    single, rest = list(items[:BODIES_MAX]), items[BODIES_MAX:]
+    if rest:
+        body = b"[" + b",".join(item.body for item in rest) + b"]"
+        single.append(RejectedItem(rest[0].error, body, rest[0].id))
+    return [RejectedBody(path, source, request_bodies.JSON, item.body, str(item.error), item.id) for item in single]

@@ -1,0 +1,108 @@
+"""Parses a dead letter of the gateway again, possibly with a corrected body."""
+
+from datetime import datetime, timedelta
+from hashlib import sha256
+from urllib.parse import unquote
+
+from firsthour.runtime.eventlog import dead_letters
+from firsthour.runtime.eventlog.dead_letters import DeadLetter
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.storage.unit import Unit
+from schemas.sources import TOUCH
+from schemas.team import Team
+from schemas.topics import EVENTS
+from services.gateway import request_bodies, senders
+from services.gateway.domain import forms
+from services.gateway.domain.coerce import UnmappableError
+from services.gateway.domain.forms import Form
+from services.gateway.domain.mapping import ParsedEvent
+from services.gateway.intake.events import parse_events
+from services.gateway.intake.forms import parse_post
+from services.gateway.intake.outcome import problem_of, rows_of
+from services.gateway.intake.request import EVENTS_PATH, FORMS_PATH, HOOKS_PATH
+from services.gateway.intake.webhooks import RejectedItem, parse_items
+from services.gateway.sources import SourceIndex, WebhookEndpoint, source_index
+
+
+def retry(unit: Unit, letter: DeadLetter, body: bytes | None = None) -> list[str]:
+    """Append the events of a dead letter and mark it as retried, in one unit.
+
+    The sender was authenticated when the letter was received. Its events happen as of that time.
+
+    Args:
+        unit: The unit.
+        letter: The dead letter.
+        body: The corrected body. None: the body of the letter.
+
+    Returns:
+        The senders' ids of the events.
+
+    Raises:
+        Problem: 422 if the body still cannot be mapped, 409 if `sources.yaml` no longer names the source.
+    """
+    sources = source_index(unit.config, {})  # needs no secret: the signature was verified when the letter was received
+    now = received_at(unit, letter.at)
+    try:
+        events = _parse(letter, letter.body if body is None else body, sources, unit.config.team, now)
+        unit.rows.extend(rows_of(events))
+    except UnmappableError as error:
+        raise problem_of(error) from None
+    dead_letters.change(unit.connection, letter.id, "retried", unit.clock.real(), f"retried on {EVENTS}")
+    return [event.sent_id for event in events]
+
+
+def received_at(unit: Unit, real: datetime) -> datetime:
+    """Return the business time at which it was `real` time."""
+    now, second = unit.now, unit.clock.real_seconds(timedelta(seconds=1))
+    return now - (unit.clock.real() - real) / second if second > 0 else now
+
+
+def _parse(letter: DeadLetter, body: bytes, sources: SourceIndex, team: Team, now: datetime) -> list[ParsedEvent]:
+    path, _, fragment = letter.origin.partition("#")
+    id = unquote(fragment)
+    if path == EVENTS_PATH:
+        return _parse_events(letter, body, id, team, now)
+    if path.startswith(FORMS_PATH) and (form := sources.forms.get(path.removeprefix(FORMS_PATH))):
+        return [_parse_form(letter, body, id, form, now)]
+    if path.startswith(HOOKS_PATH) and (endpoint := sources.webhooks.get(path.removeprefix(HOOKS_PATH))):
+        return _parse_delivery(letter, body, id, endpoint, team, now)
+    raise Problem(
+        409, "Unknown source", f"`sources.yaml` no longer names the source of {path}. Add it again, or drop the letter."
+    )
+
+
+def _parse_events(letter: DeadLetter, body: bytes, rep: str, team: Team, now: datetime) -> list[ParsedEvent]:
+    """`rep`: the rep of the API key. Empty: the key may name any rep."""
+    media, options = _content_type(letter)
+    events = parse_events(body, media, options, None, key=letter.source, now=now)
+    return [_attributed(event, rep, team) if event.type == TOUCH else event for event in events]
+
+
+def _attributed(touch: ParsedEvent, rep: str, team: Team) -> ParsedEvent:
+    return senders.attribute_to_rep(touch, rep) if rep else senders.drop_unknown_rep(touch, team)
+
+
+def _parse_form(letter: DeadLetter, body: bytes, id: str, form: Form, now: datetime) -> ParsedEvent:
+    media, options = _content_type(letter)
+    if body is not letter.body and body.lstrip().startswith(b"{"):  # a corrected body may be JSON in any case
+        media, options = request_bodies.JSON, {}
+    fields, altered = request_bodies.parse_form(body, media, options)
+    own = forms.submitted_id(fields) or id or letter.id
+    return parse_post(form, fields, id=own, referer=None, now=now, altered=altered, received=letter.at)
+
+
+def _parse_delivery(
+    letter: DeadLetter, body: bytes, id: str, endpoint: WebhookEndpoint, team: Team, now: datetime
+) -> list[ParsedEvent]:
+    _, options = _content_type(letter)
+    delivery = id or sha256(letter.body).hexdigest()[:32]
+    events: list[ParsedEvent] = []
+    for item in parse_items(endpoint, body, options, team, delivery=delivery, now=now, retried=True):
+        if isinstance(item, RejectedItem):
+            raise item.error.anew()
+        events += item
+    return events
+
+
+def _content_type(letter: DeadLetter) -> tuple[str, request_bodies.Options]:
+    return request_bodies.parse_content_type(letter.content_type.encode("latin-1", "replace"))

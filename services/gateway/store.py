@@ -1,0 +1,119 @@
+"""Stores what was decided about a request, and answers it: rows in the log, rejected bodies as dead letters."""
+
+from typing import Final
+
+from msgspec.structs import replace
+from prometheus_client import Counter
+
+from firsthour.runtime.eventlog import dead_letters
+from firsthour.runtime.eventlog.dead_letters import GATEWAY, Retention
+from firsthour.runtime.http import idempotency
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.storage.unit import StorageError, Unit, Units
+from firsthour.runtime.version import VERSION
+from services.gateway import replies
+from services.gateway.intake.outcome import Accepted, Rejected, RejectedBody, RetryKey
+from services.gateway.replies import Reply
+
+_KEPT: Final = " The body is kept: it can be corrected and retried."
+
+
+class IntakeStore:
+    """Stores the outcomes of requests. A reply or a problem is returned after the commit."""
+
+    def __init__(self, units: Units, telemetry: Telemetry, retention: Retention) -> None:
+        self._units = units
+        self._telemetry = telemetry
+        self._retention = retention
+        self._accepted_of: dict[str, Counter] = {}  # by source: finding the child of a metric costs a lock
+
+    async def commit(self, outcome: Accepted | Rejected) -> Reply | Problem:
+        """Store the outcome. Returns the answer: what it acknowledges is durable. Raises `StorageError`."""
+        if isinstance(outcome, Rejected):
+            return await self._reject(outcome.problem, outcome.body)
+        if outcome.bodies:
+            return await self._append_with_bodies(outcome)
+        if outcome.retry_key is not None:
+            return await self._append_once(outcome, outcome.retry_key)
+        return await self._append(outcome)
+
+    async def _append(self, accepted: Accepted) -> Reply:
+        if accepted.rows:
+            await self._units.append(accepted.rows)
+            self._count(accepted)
+        return replies.accepted(accepted.ids)
+
+    async def _append_once(self, accepted: Accepted, retry_key: RetryKey) -> Reply | Problem:
+        """Append in one unit with the answer. A repeated request gets the stored answer."""
+
+        def work(unit: Unit) -> idempotency.StoredAnswer:
+            def append() -> tuple[int, bytes]:
+                unit.rows.extend(accepted.rows)
+                return 202, replies.accepted(accepted.ids).body
+
+            return idempotency.once(unit, retry_key.scope, retry_key.key, retry_key.fingerprint, append)
+
+        try:
+            answer = await self._units.run(work)
+        except (
+            StorageError
+        ):  # the key cannot be stored; the log may still accept the events, whose ids make them count once
+            return await self._append(accepted)
+        except Problem as problem:
+            body = retry_key.body
+            return await self._reject(problem, None if body is None else replace(body, error=str(problem)))
+        if not answer.replayed:
+            self._count(accepted)
+        return Reply(answer.status, answer.body, replayed=answer.replayed)
+
+    async def _append_with_bodies(self, accepted: Accepted) -> Reply:
+        """Append in one unit with the dead letters of the rejected bodies."""
+
+        def work(unit: Unit) -> list[str]:
+            unit.rows.extend(accepted.rows)
+            return [self._dead_letter(unit, body) for body in accepted.bodies]
+
+        letters = await self._units.run(work)
+        self._count(accepted)
+        if not accepted.faults:  # a robot gets the answer of a person
+            return replies.accepted(accepted.ids)
+        for _ in letters:
+            self._telemetry.dead_letter(GATEWAY)
+        return replies.partly_accepted(accepted.ids, letters, accepted.faults)
+
+    async def _reject(self, problem: Problem, body: RejectedBody | None) -> Problem:
+        """Keep the body, and name its dead letter in the problem. None: nothing is kept."""
+        if body is None or problem.status >= 500:
+            return problem
+        letter = await self._units.run(lambda unit: self._dead_letter(unit, body))
+        self._telemetry.dead_letter(GATEWAY)
+        problem.detail += _KEPT
+        problem.extensions["dead_letter"] = letter
+        return problem
+
+    def _dead_letter(self, unit: Unit, body: RejectedBody) -> str:
+        return dead_letters.dead_letter(
+            unit.connection,
+            at=unit.clock.real(),
+            consumer=GATEWAY,
+            origin=body.origin,
+            source=body.source,
+            content_type=body.content_type,
+            body=body.body,
+            error=body.error,
+            code=VERSION,
+            robot=body.robot,
+            retention=self._retention,
+        )
+
+    def _count(self, accepted: Accepted) -> None:
+        if not accepted.events:
+            return
+        counter = self._accepted_of.get(accepted.source)
+        if counter is None:
+            counter = self._accepted_of[accepted.source] = self._telemetry.events_accepted.labels(accepted.source)
+        counter.inc(len(accepted.events))
+        for event in accepted.events:
+            for flag in event.external.flags:
+                self._telemetry.event_flags.labels(flag).inc()
