@@ -1,6 +1,7 @@
 """An anonymous flood of large posts stops nothing: other leads get their owners and their pages, and memory and disk are
 bounded."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,19 @@ async def test_six_large_posts_delay_no_other_lead(tmp_path: Path, profile: Plac
         assert not [warning for warning in ready["warnings"] if "publish" in warning]
         if profile is not None:
             assert await world.rows("SELECT 1 FROM log") == []
+
+
+async def test_what_a_profile_drops_is_counted(tmp_path: Path, profile: Places | None) -> None:
+    async with opened(tmp_path / "data", profile) as world:
+        for n in range(2):
+            assert (await world.client.post("/v1/forms/demo-request", json=large_post(n))).status_code == 202
+        await world.system.settle()
+        shown = (await world.client.get("/metrics")).text
+        counted = {
+            kind: float(value) for kind, value in re.findall(r'profile_data_dropped_total\{kind="(\w+)"\} (\S+)', shown)
+        }
+        assert counted["fact"] >= 100, "of 240 new facts a profile keeps 100"
+        assert counted["text"] > 0
 
 
 # --- a record larger than records may be ------------------------------------------------------------------------------
