@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from services.runtime import asgi
+from services.runtime import asgi, settings
 from services.runtime.clock import HandClock
 from services.runtime.connection import Limits
-from services.runtime.server import Stop, listen, port_of, serve
+from services.runtime.server import KEEP_ALIVE_SECONDS, Stop, listen, port_of, serve
 from services.runtime.telemetry import Telemetry
 
 LIMITS = Limits()
@@ -93,6 +93,11 @@ async def served(limits: Limits) -> AsyncIterator[Served]:
         stop.ask()
         stop.ask()
         await serving
+
+
+def test_the_bounds_are_those_that_are_told_to_operators() -> None:
+    assert (LIMITS.head_bytes_max, LIMITS.headers_max, LIMITS.head_seconds) == (16_384, 100, 10.0)
+    assert (KEEP_ALIVE_SECONDS, LIMITS.connections_max, settings.load().connections_max) == (30, 1_000, 1_000)
 
 
 def statuses(answer: bytes) -> list[int]:
