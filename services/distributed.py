@@ -415,7 +415,10 @@ async def open_distributed(
     ]
     watch = Watch(PostgresReads(engine, at_once=1), config, shared, telemetry)
     ticks = [tick for service in chosen for tick in service.ticks]
-    sweeps = [*housekeeping.sweeps(retention_of(settings), embedded=False), *(s for one in chosen for s in one.sweeps)]
+    sweeps = [
+        *housekeeping.sweeps(retention_of(settings), database_bytes_max=None),
+        *(s for one in chosen for s in one.sweeps),
+    ]
     everyone: list[Runner] = [
         watch,
         publisher,
