@@ -75,6 +75,7 @@ GATEWAY: Final = "gateway"
 LOOK_SECONDS: Final = 1.0  # at configuration and database
 CLOCK_SECONDS: Final = 10.0
 SURE_SECONDS: Final = 0.1
+ANSWER_SECONDS: Final = 5.0  # then the database counts as away
 KEYS_CACHE: Final = "keys.cache"
 WARM: Final = "warm.example"
 READ_ADDRESSES: Final = frozenset({"gateway", "scoring"})
@@ -203,19 +204,30 @@ class DatabaseMonitor:
 
     name = "runtime.watch"
 
-    def __init__(self, reads: Reader, config: AppliedConfig, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        reads: Reader,
+        config: AppliedConfig,
+        clock: Clock,
+        telemetry: Telemetry,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        """`reads` is for this alone: other questions may take long though the database is well."""
         self._reads, self._config, self._clock, self._telemetry = reads, config, clock, telemetry
+        self._answer_seconds = answer_seconds
         self._set_at = -CLOCK_SECONDS
         self.database = "not looked at yet"
 
     async def step(self) -> bool:
         started = self._clock.monotonic()
         try:
-            now = await self._reads(self._look)
-        except StorageError as failure:
+            async with asyncio.timeout(self._answer_seconds):
+                now = await self._reads(self._look)
+        except (StorageError, TimeoutError) as failure:
+            why = str(failure) or "the database does not answer"
             if self.database == "ok":
-                _log.warning("database away", problem=str(failure))
-            self.database = str(failure)
+                _log.warning("database away", problem=why)
+            self.database = why
             return False
         if self.database != "ok":
             _log.info("database there")
@@ -346,7 +358,8 @@ async def open_distributed(
     name = f"firsthour {'+'.join(wanted)}".strip()
     pool = ConnectionPool(url, arguments, size=sum(AT_ONCE.values()), application_name=name)
     units = PostgresUnits(pool, shared, config.of, partitions=settings.kafka_partitions, ask=ask)
-    reads = PostgresReader(open_engine(url, arguments, size=READING_AT_ONCE, application_name=f"{name} reads"))
+    engine = open_engine(url, arguments, size=READING_AT_ONCE + 1, application_name=f"{name} reads")
+    reads = PostgresReader(engine)
     options, prefix, partitions = (
         connection_options.kafka_options(settings),
         settings.kafka_prefix,
@@ -402,9 +415,12 @@ async def open_distributed(
         for service in chosen
         for heard in _apart(service, fixed=fixed)
     ]
-    watch = DatabaseMonitor(reads, config, shared, telemetry)
+    watch = DatabaseMonitor(PostgresReader(engine, at_once=1), config, shared, telemetry)
     ticks = [tick for service in chosen for tick in service.ticks]
-    sweeps = [*standard_sweeps(retention_of(settings), embedded=False), *(s for one in chosen for s in one.sweeps)]
+    sweeps = [
+        *standard_sweeps(retention_of(settings), database_bytes_max=None),
+        *(s for one in chosen for s in one.sweeps),
+    ]
     everyone: list[Runner] = [
         watch,
         publisher,

@@ -37,7 +37,7 @@ from firsthour.runtime.settings import CLOCK_SKEW_SECONDS, Settings, environ
 from firsthour.runtime.storage import installation
 from firsthour.runtime.storage.migrate import migrate
 from firsthour.runtime.storage.reader import Reader, SqliteReader
-from firsthour.runtime.storage.sqlite import SqliteUnits, hold, reader_engine, writer_engine
+from firsthour.runtime.storage.sqlite import SqliteUnits, hold, reader_engine, used_bytes, writer_engine
 from firsthour.runtime.storage.unit import StorageError, Unit, Units
 from schemas import topics
 from services.gateway.asgi import Gateway
@@ -151,10 +151,18 @@ class Gauges:
     name = "runtime.gauges"
 
     def __init__(
-        self, workers: Collection[Worker], reads: Reader, telemetry: Telemetry, *, queues: bool = True
+        self,
+        workers: Collection[Worker],
+        reads: Reader,
+        telemetry: Telemetry,
+        *,
+        queues: bool = True,
+        bytes_max: int | None = None,
     ) -> None:
-        """`queues`: this process may read the router's tables."""
+        """`queues`: this process may read the router's tables. `bytes_max`: of the embedded file; None past one machine."""
         self._workers, self._reads, self._telemetry, self._queues = workers, reads, telemetry, queues
+        self._bytes_max = bytes_max
+        self._bytes = 0
 
     async def step(self) -> bool:
         try:
@@ -162,6 +170,9 @@ class Gauges:
             for worker in self._workers:
                 behind[worker.consumer, worker.topic] += await worker.lag()
             waiting = await self._reads(waiting_by_pool) if self._queues else None
+            if self._bytes_max is not None:
+                self._bytes = await self._reads(used_bytes)
+                self._telemetry.database(self._bytes)
         except StorageError:  # said elsewhere
             return False
         for (consumer, topic), records in behind.items():
@@ -169,6 +180,16 @@ class Gauges:
         if waiting is not None:
             self._telemetry.queues(waiting)
         return False
+
+    def warnings(self) -> list[str]:
+        """The embedded file holds more than it should."""
+        if self._bytes_max is None or self._bytes <= self._bytes_max:
+            return []
+        said = (
+            f"the database holds {self._bytes / 1024**2:,.0f} MiB, more than FIRSTHOUR_DATABASE_BYTES_MAX; records of the log "
+            "go once they are read; give the history more room, or move to Kafka and PostgreSQL"
+        )
+        return [said]
 
     async def run(self) -> None:
         while True:
@@ -323,11 +344,15 @@ async def open_system(
         for topic, handler in s.hears.items()
     ]
     ticks = [tick for s in chosen for tick in s.ticks]
-    sweeps = [*standard_sweeps(retention, embedded=True), *(sweep for s in chosen for sweep in s.sweeps)]
+    sweeps = [
+        *standard_sweeps(retention, database_bytes_max=settings.database_bytes_max),
+        *(sweep for s in chosen for sweep in s.sweeps),
+    ]
     keeper = KeyRefresher(keys, units, reads)
+    gauges = Gauges(workers, reads, telemetry, bytes_max=settings.database_bytes_max)
     others: list[Runner] = [
         keeper,
-        Gauges(workers, reads, telemetry),
+        gauges,
         ConfigReloader(config, units, telemetry),
         WriterMonitor(units),
     ]
@@ -337,7 +362,7 @@ async def open_system(
     runners |= {runner.name: runner for runner in everyone}
     normalisation.company_domain("warm.example")  # its list takes a while to load, and the first lead should not wait
     await units.run(_take_up)
-    app = _app(resources, units, chosen, keys, workers, runners)
+    app = _app(resources, units, chosen, keys, workers, runners, gauges)
     system = System(resources, chosen, runners, keys, app, units, reads, lock, workers)
     await keeper.step()
     return system
@@ -367,6 +392,7 @@ def _app(
     keys: auth.Keys,
     workers: Sequence[Worker],
     runners: Mapping[str, Runner],
+    gauges: Gauges,
 ) -> ASGIApp:
     """One front for every service: the gateway's lean path first, then everybody's routes."""
 
@@ -380,7 +406,7 @@ def _app(
             warnings.insert(
                 0, f"configuration refused, version {files.current.version} stays in force: {files.problem}"
             )
-        warnings += units.warnings()
+        warnings += [*units.warnings(), *gauges.warnings()]
         warnings += keys.warnings()
         warnings += paging_warnings(runners)
         warnings += waiting_warnings(workers)

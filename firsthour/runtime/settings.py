@@ -154,6 +154,12 @@ class Settings(BaseSettings):
         description="Bytes of dead letters that are kept of one source (or of one service that failed); beyond it the oldest "
         "go, the posts of robots first.",
     )
+    database_bytes_max: int = Field(
+        4 * 1024**3,
+        ge=1024**2,
+        description="Embedded: when the database file holds more bytes, records of the log go as soon as every service has "
+        "read them instead of after 7 days, and `/readyz` warns.",
+    )
 
     clock_skew_seconds: int = Field(
         CLOCK_SKEW_SECONDS,

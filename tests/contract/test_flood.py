@@ -1,7 +1,10 @@
-"""An anonymous flood of large posts stops nothing: other leads get their owners and their pages, and memory and disk are
-bounded."""
+"""An anonymous flood of large posts stops nothing: other leads get their owners and their pages, memory is
+bounded, and the disk takes a few times of what was sent."""
 
+import json
+import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from firsthour.runtime.eventlog import log
 from firsthour.runtime.eventlog.log import TableLog, Tail, within
 from firsthour.runtime.processing import worker
 from firsthour.runtime.storage.records import Record, Row
+from firsthour.runtime.storage.sqlite import used_bytes
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from schemas.envelope import RECORD_BYTES_MAX, RecordTooLargeError
@@ -54,6 +58,58 @@ async def test_six_large_posts_delay_no_other_lead(tmp_path: Path, profile: Plac
         assert not [warning for warning in ready["warnings"] if "publish" in warning]
         if profile is not None:
             assert await world.rows("SELECT 1 FROM log") == []
+
+
+async def test_what_a_profile_drops_is_counted(tmp_path: Path, profile: Places | None) -> None:
+    async with opened(tmp_path / "data", profile) as world:
+        for n in range(2):
+            assert (await world.client.post("/v1/forms/demo-request", json=large_post(n))).status_code == 202
+        await world.system.settle()
+        shown = (await world.client.get("/metrics")).text
+        counted = {
+            kind: float(value) for kind, value in re.findall(r'profile_data_dropped_total\{kind="(\w+)"\} (\S+)', shown)
+        }
+        assert counted["fact"] >= 100, "of 240 new facts a profile keeps 100"
+        assert counted["text"] > 0
+
+
+async def test_a_full_database_keeps_records_until_they_are_read_and_says_so(tmp_path: Path) -> None:
+    """The history is kept for 400 days all the same: that is what the warning is for."""
+    async with opened(tmp_path / "data", database_bytes_max=1024**2) as world:  # type: ignore[arg-type]
+        await flooded(world)
+        runners = world.system.runners
+        while await runners["runtime.sweep"].step():
+            pass
+        assert await world.rows("SELECT count(*) FROM log") == [(0,)]
+        assert len(await world.rows("SELECT 1 FROM reporting_history WHERE topic = 'events'")) == POSTS + OTHERS
+        await runners["runtime.gauges"].step()
+        ready = (await world.client.get("/readyz")).json()
+        assert ready["status"] == "ready"
+        assert [warning for warning in ready["warnings"] if "FIRSTHOUR_DATABASE_BYTES_MAX" in warning]
+        assert "\ndatabase_bytes " in (await world.client.get("/metrics")).text
+
+
+async def test_a_database_with_room_keeps_what_was_read_for_its_days(tmp_path: Path) -> None:
+    async with opened(tmp_path / "data") as world:
+        await flooded(world)
+        before = await world.rows("SELECT count(*) FROM log")
+        while await world.system.runners["runtime.sweep"].step():
+            pass
+        await world.system.runners["runtime.gauges"].step()
+        assert await world.rows("SELECT count(*) FROM log") == before
+        assert "FIRSTHOUR_DATABASE_BYTES_MAX" not in (await world.client.get("/readyz")).text
+
+
+async def test_a_post_takes_a_few_times_its_size_of_the_disk(tmp_path: Path) -> None:
+    async with opened(tmp_path / "data") as world:
+        sizes = []
+        for n in range(2 * POSTS):
+            await world.client.post("/v1/forms/demo-request", json=large_post(n))
+            await world.system.settle()
+            sizes.append(await world.system.reads(used_bytes))
+        sent = len(json.dumps(large_post(0)))
+        grown = [after - before for before, after in pairwise(sizes)]
+        assert max(grown[POSTS:]) < 4 * sent, "the profile, and the records made of it, grow no more"
 
 
 # --- a record larger than records may be ------------------------------------------------------------------------------

@@ -182,7 +182,7 @@ async def test_a_sweep_that_fails_keeps_no_other_from_its_work(
 async def test_the_embedded_log_goes_by_age_and_the_outbox_never(backend: Backend) -> None:
     await backend.units.run(emitting(["a"], "lead"))
     backend.clock.advance(days=400)
-    keeper = Housekeeping(retention.standard_sweeps(DEFAULT, embedded=False), backend.units)
+    keeper = Housekeeping(retention.standard_sweeps(DEFAULT, database_bytes_max=None), backend.units)
     while await keeper.step():
         pass
     assert await backend.rows("SELECT event_id FROM log") == [("a",)]

@@ -434,6 +434,9 @@ class Publisher:
         try:
             yield raw
             clean = True
+        except TimeoutError:
+            self._pool.drop_idle()
+            raise
         finally:
             self._pool.give(raw, clean=clean)
 

@@ -58,6 +58,7 @@ class Telemetry:
         self.config_ok = Gauge(
             "config_ok", "1: the files are in force; 0: they are wrong, the ones before hold", registry=r
         )
+        self.database_bytes = Gauge("database_bytes", "Bytes of data in the embedded database file", registry=r)
         self.outbox_seconds = Gauge(
             "outbox_oldest_seconds", "How long the oldest record that is not published yet has waited", registry=r
         )
@@ -115,6 +116,10 @@ class Telemetry:
     def config(self, ok: bool) -> None:
         """Whether the configuration files, as they are now, could be taken up."""
         self.config_ok.set(ok)
+
+    def database(self, used: int) -> None:
+        """The embedded database file holds so many bytes."""
+        self.database_bytes.set(used)
 
     def outbox(self, oldest_seconds: Callable[[], float]) -> None:
         """Asked at each exposition for the age of the oldest record that is not published yet."""

@@ -6,7 +6,6 @@ database, and is followed by a pause in proportion: one writer thread has at lea
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -19,6 +18,7 @@ from firsthour.runtime.eventlog.dead_letters import Retention
 from firsthour.runtime.processing.service import Sweep
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.records import cursors, log, seen
+from firsthour.runtime.storage.sqlite import used_bytes
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit, Units
 from schemas import topics
 
@@ -76,10 +76,12 @@ def forget_seen(unit: Unit, limit: int) -> int:
     return _SEEN.run(unit.connection, before=today - SEEN_DAYS, limit=limit)
 
 
-def drop_read(unit: Unit, limit: int, *, topic: str) -> int:
-    """Remove records of the embedded log that every reader is past."""
-    old = micros(unit.clock.real() - timedelta(days=LOG_DAYS))
-    return _LOG.run(unit.connection, topic=topic, before=old, limit=limit)
+def drop_read(unit: Unit, limit: int, *, topic: str, bytes_max: int | None = None) -> int:
+    """Remove records of the embedded log that every reader is past: old ones, and all while the file holds too much."""
+    is_full = bytes_max is not None and used_bytes(unit.connection) > bytes_max
+    now = micros(unit.clock.real())
+    before = now + 1 if is_full else now - LOG_DAYS * _DAY_US
+    return _LOG.run(unit.connection, topic=topic, before=before, limit=limit)
 
 
 def drop_dead_letters(unit: Unit, limit: int, *, retention: Retention) -> int:
@@ -87,9 +89,12 @@ def drop_dead_letters(unit: Unit, limit: int, *, retention: Retention) -> int:
     return dead_letters.expire(unit.connection, unit.clock.real() - retention.age, limit)
 
 
-def standard_sweeps(retention: Retention, *, embedded: bool) -> list[Sweep]:
-    """The sweeps of every process that runs units. Past one machine, rows of the log go when they are published, never by age."""
-    read = [partial(drop_read, topic=topic) for topic in topics.ALL] if embedded else []
+def standard_sweeps(retention: Retention, *, database_bytes_max: int | None) -> list[Sweep]:
+    """The sweeps of every process that runs units. `database_bytes_max` is of the embedded file; None past one machine,
+    where rows of the log go when they are published, never by age."""
+    read: list[Sweep] = []
+    if database_bytes_max is not None:
+        read = [partial(drop_read, topic=topic, bytes_max=database_bytes_max) for topic in topics.ALL]
     return [forget_seen, *read, partial(drop_dead_letters, retention=retention)]
 
 

@@ -38,6 +38,9 @@ TRIES_MAX: Final = 6
 BACKOFF_SECONDS: Final = 0.02
 CONNECTION_SECONDS: Final = 2.0  # waiting for a free connection
 CLOSE_SECONDS: Final = 5.0
+SILENT_SECONDS: Final = 35.0
+"""For one answer. Longer than the server's own `statement_timeout`, so that a server that lives refuses first; a server that
+is stopped, or a network that drops packets, would never answer, and the connection stays open."""
 
 _SESSION: Final[Mapping[str, str]] = {
     "lock_timeout": "5000",
@@ -104,6 +107,7 @@ class ConnectionPool:
     def __init__(self, url: sa.URL, connect_args: Mapping[str, Any], *, size: int, **settings: str) -> None:
         """At most `size` connections. `settings` are the server's, for each session."""
         self._arguments = {
+            "command_timeout": SILENT_SECONDS,
             **connect_args,
             "host": url.host,
             "port": url.port or 5432,
@@ -144,6 +148,13 @@ class ConnectionPool:
             raw.terminate()
         self._room.release()
 
+    def drop_idle(self) -> None:
+        """Drop the connections that are not in use: the server did not answer on another one. New ones are refused, or
+        time out, at once."""
+        free, self._free = self._free, []
+        for raw in free:
+            raw.terminate()
+
     async def close(self) -> None:
         """Close every connection that is not in use."""
         free, self._free = self._free, []
@@ -157,10 +168,15 @@ class ConnectionPool:
 
 def open_engine(url: sa.URL, connect_args: Mapping[str, Any], *, size: int, **settings: str) -> AsyncEngine:
     """An engine of at most `size` connections, made when needed. `settings` are the server's, for each session."""
-    given = {**_SESSION, **connect_args.get("server_settings", {}), **settings}
+    given = {
+        "command_timeout": SILENT_SECONDS,
+        **connect_args,
+        "server_settings": {**_SESSION, **connect_args.get("server_settings", {}), **settings},
+        "prepared_statement_cache_size": 512,
+    }
     return create_async_engine(
         url,
-        connect_args={**connect_args, "server_settings": given, "prepared_statement_cache_size": 512},
+        connect_args=given,
         pool_size=size,
         max_overflow=0,
         pool_timeout=CONNECTION_SECONDS,
@@ -297,7 +313,7 @@ class PostgresUnits:
         raise AssertionError("unreachable")
 
     async def _transact(self, work: Callable[[Unit], T]) -> tuple[T, Unit]:
-        committing = False
+        asking = committing = False
 
         def whole(connection: Connection) -> tuple[T, Unit]:
             unit = Unit(connection, self._clock, self._config, partitions=self._partitions, ask=self._ask)
@@ -307,14 +323,15 @@ class PostgresUnits:
 
         try:
             raw = await self._pool.take()
-            clean = False
+            asking, clean = True, False
             try:
                 await raw.execute("BEGIN")
                 try:
                     made: tuple[T, Unit] = await greenlet_spawn(whole, cast(Connection, AsyncpgConnection(raw)))
-                except BaseException:
-                    await raw.execute("ROLLBACK")
-                    clean = True
+                except BaseException as failure:
+                    if not lost(failure):
+                        await raw.execute("ROLLBACK")
+                        clean = True
                     raise
                 committing = True
                 await raw.execute("COMMIT")
@@ -323,6 +340,10 @@ class PostgresUnits:
             finally:
                 self._pool.give(raw, clean=clean)
         except Exception as failure:
+            if asking and isinstance(failure, TimeoutError):
+                self._well = False
+                self._pool.drop_idle()
+                raise StorageError("the database does not answer") from failure
             raise self._judged(failure, committing=committing) from failure
 
     def _judged(self, failure: Exception, *, committing: bool) -> Exception:
@@ -361,17 +382,19 @@ class _AgainError(Exception):
 
 
 class PostgresReader:
-    """Reading functions, each on a snapshot of its own."""
+    """Reading functions, each on a snapshot of its own, `at_once` of them side by side."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, at_once: int = READING_AT_ONCE) -> None:
         self._engine = engine
-        self._slots = asyncio.Semaphore(READING_AT_ONCE)
+        self._slots = asyncio.Semaphore(at_once)
 
     async def __call__(self, work: Callable[[Connection], T], /) -> T:
         """Raises `StorageError` when the database cannot be reached."""
         async with self._slots:
             try:
                 return await self._once(work)
+            except TimeoutError as failure:
+                raise StorageError("the database does not answer") from failure
             except (DBAPIError, NoConnectionError, OSError) as failure:
                 if not lost(failure) and not replanned(failure):
                     raise storage_error(failure) or failure from failure
@@ -386,5 +409,10 @@ class PostgresReader:
 
     async def _once(self, work: Callable[[Connection], T]) -> T:
         async with self._engine.connect() as connection:
-            snapshot = await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            return await snapshot.run_sync(work)
+            try:
+                options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+                snapshot = await connection.execution_options(**options)
+                return await snapshot.run_sync(work)
+            except TimeoutError:
+                await connection.invalidate()  # it would wait for the server once more
+                raise

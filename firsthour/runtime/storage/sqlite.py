@@ -88,6 +88,15 @@ def writer_engine(file: Path, *, pages_max: int | None = None) -> Engine:
     return engine
 
 
+def used_bytes(connection: Connection) -> int:
+    """The bytes of the file that hold data: pages of rows that are gone are used again, and do not count."""
+    pages, free, size = [
+        int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+        for name in ("page_count", "freelist_count", "page_size")
+    ]
+    return (pages - free) * size
+
+
 def reader_engine(file: Path) -> Engine:
     """For connections that only read."""
     engine = sa.create_engine(

@@ -208,9 +208,15 @@ class Room:
             self.keys.take(auth.listed(connection))
 
     async def ask(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"", chunk: int = 0
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        chunk: int = 0,
+        client: str | None = None,
     ) -> Answer:
-        """One request, the body in chunks of so many bytes."""
+        """One request, the body in chunks of so many bytes, from the address `client`."""
         raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
         parts = [body[i : i + chunk] for i in range(0, len(body), chunk)] if chunk else [body]
         messages: list[Message] = [
@@ -225,6 +231,8 @@ class Room:
             sent.append(message)
 
         scope: Scope = {"type": "http", "method": method, "path": path, "headers": raw, "query_string": b""}
+        if client is not None:
+            scope["client"] = (client, 40_000)
         await self.gateway(scope, receive, send)
         head = {name.decode(): value.decode("latin-1") for name, value in sent[0]["headers"]}
         return Answer(sent[0]["status"], head, b"".join(message.get("body", b"") for message in sent[1:]))

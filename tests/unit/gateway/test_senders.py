@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from firsthour.runtime.http.auth import ROLES
+from firsthour.runtime.http.throttle import ATTEMPTS_MAX
 from schemas.events import FLAG_REP, OUTSIDE_TYPES
 from schemas.sources import DEAL, MARKETING_TYPES, TOUCH, may_send
 from services.gateway import retry
 from services.gateway.senders import REP_TYPES, ROLE_TYPES
-from tests.unit.gateway.room import SOURCES, Room
+from tests.unit.gateway.room import SOURCES, Answer, Room
 from tests.unit.gateway.test_webhooks import billed
 
 ANN = {"id": "1", "email": "ann@acme.example"}
@@ -133,3 +134,21 @@ async def test_a_refused_hook_is_taken_once_its_source_lists_the_type(room: Room
     await room.units.run(lambda unit: retry.retry(unit, letter))
     assert [(kept.type, kept.event.flags) for kept in room.kept] == [(TOUCH, (FLAG_REP,))]
     assert (await send(room, "page.viewed")).status == 403
+
+
+# --- wrong keys --------------------------------------------------------------------------------------------------
+
+
+async def test_wrong_keys_are_throttled_by_their_address_and_right_ones_never(room: Room) -> None:
+    async def post(key: str, address: str) -> Answer:
+        headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
+        return await room.ask(
+            "POST", "/v1/events", headers, b'{"id": "1", "type": "page.viewed", "email": "a@a.example"}', client=address
+        )
+
+    for _ in range(ATTEMPTS_MAX):
+        assert (await post("wrong", "192.0.2.1")).status == 401
+    refused = await post("wrong", "192.0.2.1")
+    assert (refused.status, refused.headers["retry-after"]) == (429, "60")
+    assert (await post("wrong", "192.0.2.2")).status == 401
+    assert (await post(room.secrets["ingest"], "192.0.2.1")).status == 202

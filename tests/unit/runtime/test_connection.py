@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from firsthour.runtime import settings
 from firsthour.runtime.http import middleware
 from firsthour.runtime.http.connection import Limits
-from firsthour.runtime.http.server import StopSignal, listen, port_of, serve
+from firsthour.runtime.http.server import KEEP_ALIVE_SECONDS, StopSignal, listen, port_of, serve
 from firsthour.runtime.observability.metrics import Telemetry
 from tests.hand_clock import HandClock
 
@@ -93,6 +94,11 @@ async def served(limits: Limits) -> AsyncIterator[Served]:
         stop.ask()
         stop.ask()
         await serving
+
+
+def test_the_bounds_are_those_that_are_told_to_operators() -> None:
+    assert (LIMITS.head_bytes_max, LIMITS.headers_max, LIMITS.head_seconds) == (16_384, 100, 10.0)
+    assert (KEEP_ALIVE_SECONDS, LIMITS.connections_max, settings.load().connections_max) == (30, 1_000, 1_000)
 
 
 def statuses(answer: bytes) -> list[int]:

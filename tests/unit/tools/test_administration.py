@@ -186,6 +186,19 @@ async def test_verify_over_http_tells_what_holds_and_names_what_does_not(room: R
     assert (said["ok"], [one["invariant"] for one in said["items"] if not one["ok"]]) == (False, ["I4"])
 
 
+async def test_verify_over_http_names_ten_rows_of_an_invariant_or_all_of_them(room: Room) -> None:
+    people = [f"person{n}" for n in range(12)]
+    await room.ask(*people)
+    room.clock.advance(seconds=1)
+    await room.break_by("DELETE FROM notifier_clocks")
+    leads = [(await room.lead(person))["id"] for person in people]
+    for path, named in (("/v1/verify", 10), ("/v1/verify?all=true", 12)):
+        said = (await room.client.post(path)).json()
+        [broken] = [one for one in said["items"] if not one["ok"]]
+        assert (broken["invariant"], broken["broken"], len(broken["rows"])) == ("I4", 12, named)
+        assert sum(any(lead in row for row in broken["rows"]) for lead in leads) == named
+
+
 async def test_verify_says_who_has_not_read_on(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drain, "WAIT_SECONDS", 0.1)
     await room.client.post("/v1/forms/demo-request", data={"email": "ida@ida.example"})

@@ -1,5 +1,6 @@
 """The command line on an installation that nobody serves: what is printed, and with which code it ends."""
 
+import asyncio
 import errno
 import json
 import logging
@@ -17,6 +18,7 @@ import structlog
 from firsthour.cli.app import main
 from firsthour.runtime.storage.sqlite import hold
 from tests.damaged import damage
+from tests.unit.tools.room import Room
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -80,6 +82,15 @@ def test_what_a_file_asks_for_and_is_not_there_yet_is_a_warning(run: Run) -> Non
     code, said, _ = run("agreement", "check", "config", "--json")
     assert (code, [warning for warning in json.loads(said)["warnings"] if "calendars" in warning] != []) == (0, True)
     assert "warning: " in run("agreement", "check", "config")[1]
+
+
+def test_a_channel_of_the_ladder_that_is_not_set_up_is_a_warning(run: Run) -> None:
+    run("init", "config")
+    file = Path("config/agreement.yaml")
+    file.write_text(file.read_text().replace("by: [inbox]", "by: [email]"))
+    code, said, _ = run("agreement", "check", "config", "--json")
+    assert (code, "email, which is not set up here" in json.loads(said)["warnings"][-1]) == (0, True)
+    assert "warning: the ladder pages by email, which is not set up here" in run("agreement", "check", "config")[1]
 
 
 def test_up_with_a_mistake_ends_with_2_and_serves_nothing(run: Run) -> None:
@@ -180,6 +191,23 @@ def test_verify_deadletters_and_doctor_look_at_the_files(run: Run) -> None:
     assert (code, json.loads(said)["ok"]) == (0, True)
     Path("config/team.yaml").write_text("")
     assert run("doctor")[0] == 1
+
+
+def test_verify_names_ten_rows_of_an_invariant_or_all_of_them(run: Run, tmp_path: Path) -> None:
+    async def twelve_clocks_are_gone() -> None:
+        room = Room(tmp_path)
+        await room.open()
+        await room.ask(*(f"person{n}" for n in range(12)))
+        await room.break_by("DELETE FROM notifier_clocks")
+        await room.close()
+
+    asyncio.run(twelve_clocks_are_gone())
+    for words, named in (((), 10), (("--all",), 12)):
+        code, said, _ = run("verify", "--json", *words)
+        [broken] = [one for one in json.loads(said)["items"] if not one["ok"]]
+        assert (code, broken["broken"], len(broken["rows"])) == (1, 12, named)
+        shown = run("verify", *words)[1]
+        assert sum(row in shown for row in broken["rows"]) == named
 
 
 def test_a_damaged_database_is_one_line_without_statements_or_values(run: Run) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,35 @@ async def test_a_directory_that_others_can_enter_and_a_mistyped_variable_are_war
     found = await look(place)
     assert (found["data directory"].verdict, "chmod 700" in found["data directory"].said) == ("warning", True)
     assert "did you mean FIRSTHOUR_SMTP_URL?" in found["settings"].said
+
+
+async def test_a_variable_of_a_secret_that_is_not_set_is_a_warning(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PARTNER_SECRET", raising=False)
+    (place / "config" / "sources.yaml").write_text(
+        "sources:\n  - id: partner\n    kind: webhook\n"
+        "    verify: {scheme: standard-webhooks, secrets: [{env: PARTNER_SECRET}]}\n"
+        "    events: [{type: custom.ping, email: email}]\n"
+    )
+    found = (await look(place))["secrets"]
+    assert (found.verdict, "PARTNER_SECRET is not set" in found.said) == ("warning", True)
+
+
+async def test_a_channel_of_the_ladder_that_is_not_set_up_is_a_warning(place: Path) -> None:
+    agreement = place / "config" / "agreement.yaml"
+    agreement.write_text(agreement.read_text().replace("by: [inbox]", "by: [email]"))
+    found = (await look(place))["channels"]
+    assert (found.verdict, "email, which is not set up here" in found.said) == ("warning", True)
+
+
+async def test_a_python_that_writes_line_breaks_into_mail_headers_is_a_warning(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = b"Subject: a\r\nBcc: b@example.com\r\n\r\n"
+    monkeypatch.setattr(EmailMessage, "as_bytes", lambda *_, **__: written)
+    found = (await look(place))["python"]
+    assert (found.verdict, "update to the newest release" in found.said) == ("warning", True)
 
 
 async def test_mistakes_in_the_configuration_are_told_with_their_places(place: Path) -> None:

@@ -1,0 +1,188 @@
+"""A database that takes connections and does not answer: a stopped server, or a network that drops packets.
+
+Every wait has an end, so that workers tell why they wait, `/readyz` tells it too, and work goes on when answers come again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import sqlalchemy as sa
+
+from deploy.local import postgres as local_postgres
+from deploy.local.postgres import PostgresServer
+from firsthour.bootstrap.distributed import DatabaseMonitor, open_distributed
+from firsthour.runtime import settings
+from firsthour.runtime.clock import HostClock
+from firsthour.runtime.connectivity import connection_options
+from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.processing.worker import Worker
+from firsthour.runtime.storage.config_versions import AppliedConfig
+from firsthour.runtime.storage.postgres import ConnectionPool, PostgresReader, PostgresUnits, open_engine
+from firsthour.runtime.storage.records import Record
+from firsthour.runtime.storage.unit import StorageError, Unit
+from schemas import topics
+from tests.contract.conftest import NO_CONFIG
+from tests.hand_clock import HandClock
+from tests.places import Places, do
+
+T = TypeVar("T")
+SHORT = {"command_timeout": 0.5}
+"""Of a statement. A server that lives answers these within milliseconds."""
+
+
+@pytest.fixture(scope="module")
+def server(postgres_here: None) -> Iterator[PostgresServer]:
+    """A server of our own, since a test stops it."""
+    with local_postgres.start(durable=False) as made:
+        yield made
+
+
+@pytest.fixture
+def known(server: PostgresServer) -> settings.Settings:
+    return settings.load(database_url=server.url(), kafka_bootstrap="127.0.0.1:1")
+
+
+@asynccontextmanager
+async def silent(server: PostgresServer) -> AsyncIterator[None]:
+    server.pause()
+    try:
+        yield
+    finally:
+        server.resume()
+
+
+async def until(what: Callable[[], T | None]) -> T:
+    """What `what` gives once it gives something; the time-out of the test bounds it."""
+    while not (found := what()):
+        await asyncio.sleep(0.01)
+    return found
+
+
+def one(unit: Unit) -> Sequence[Any]:
+    return do(unit, "SELECT 1")
+
+
+async def test_a_unit_ends_and_later_ones_go_on_when_answers_come_again(
+    server: PostgresServer, known: settings.Settings
+) -> None:
+    url, arguments = connection_options.database(known)
+    units = PostgresUnits(
+        ConnectionPool(url, arguments | SHORT, size=2), HandClock(), lambda *_: NO_CONFIG, partitions=1, ask=None
+    )
+    await asyncio.gather(units.run(one), units.run(one))  # two connections stay open
+    async with silent(server):
+        for _ in range(2):
+            with pytest.raises(StorageError, match=r"does not answer|cannot be reached"):
+                await units.run(one)
+        was = units.alive
+    assert len(await units.run(one)) == 1
+    assert (was, units.alive) == (False, True)
+    await units.close()
+
+
+async def test_a_unit_that_is_cut_off_in_the_middle_leaves_nothing(
+    server: PostgresServer, known: settings.Settings
+) -> None:
+    url, arguments = connection_options.database(known)
+    units = PostgresUnits(
+        ConnectionPool(url, arguments | SHORT, size=1), HandClock(), lambda *_: NO_CONFIG, partitions=1, ask=None
+    )
+    await units.run(lambda unit: do(unit, "CREATE TABLE cut_off (n int)"))
+
+    def half(unit: Unit) -> None:
+        do(unit, "INSERT INTO cut_off VALUES (1)")
+        server.pause()
+        do(unit, "INSERT INTO cut_off VALUES (2)")
+
+    try:
+        with pytest.raises(StorageError, match="does not answer"):
+            await units.run(half)
+    finally:
+        server.resume()
+    assert [tuple(row) for row in await units.run(lambda unit: do(unit, "SELECT count(*) FROM cut_off"))] == [(0,)]
+    await units.close()
+
+
+async def test_a_reading_question_ends(server: PostgresServer, known: settings.Settings) -> None:
+    url, arguments = connection_options.database(known)
+    reads = PostgresReader(open_engine(url, arguments | SHORT, size=1))
+    assert await reads(lambda connection: connection.execute(sa.text("SELECT 1")).scalar_one()) == 1
+    async with silent(server):
+        with pytest.raises(StorageError, match="does not answer"):
+            await reads(lambda connection: connection.execute(sa.text("SELECT 1")).scalar_one())
+    assert await reads(lambda connection: connection.execute(sa.text("SELECT 1")).scalar_one()) == 1
+    await reads.close()
+
+
+async def test_the_look_at_the_database_ends_however_long_a_statement_may_take(
+    server: PostgresServer, known: settings.Settings, tmp_path: Path
+) -> None:
+    url, arguments = connection_options.database(known)
+    clock = HostClock()
+    reads = PostgresReader(open_engine(url, arguments, size=1))
+    watch = DatabaseMonitor(reads, AppliedConfig(clock, tmp_path, None), clock, Telemetry(), answer_seconds=0.5)
+    watch._look = lambda connection: connection.execute(sa.text("SELECT now()")).scalar_one()  # type: ignore[method-assign]
+    await watch.step()
+    assert watch.database == "ok"
+    async with silent(server):
+        await watch.step()
+        assert watch.database == "the database does not answer"
+    await watch.step()
+    assert watch.database == "ok"
+    await reads.close()
+
+
+async def test_a_worker_tells_that_it_waits_for_the_database_until_it_went_on(
+    server: PostgresServer, known: settings.Settings
+) -> None:
+    url, arguments = connection_options.database(known)
+    units = PostgresUnits(
+        ConnectionPool(url, arguments | SHORT, size=1), HandClock(), lambda *_: NO_CONFIG, partitions=1, ask=None
+    )
+    await units.run(one)
+
+    class Reading(Worker):
+        """A worker whose step is one unit."""
+
+        async def wait(self) -> None:
+            await asyncio.sleep(0)
+
+        async def step(self) -> bool:
+            await self._units.run(one)
+            went_on.set()
+            return True
+
+    def nothing(batch: Sequence[Record], unit: Unit) -> None:
+        raise AssertionError("no record comes")
+
+    went_on = asyncio.Event()
+    unused: Any = None
+    worker = Reading("router", "leads", nothing, unused, units, Telemetry())
+    async with silent(server):
+        running = asyncio.create_task(worker.run())
+        assert await until(lambda: worker.waits_for) == "the database does not answer"
+        went_on.clear()
+    await went_on.wait()
+    assert await until(lambda: worker.waits_for is None)
+    running.cancel()
+    await asyncio.wait({running})
+    await units.close()
+
+
+async def test_the_watchdog_of_a_consumer_asks_its_workers(places: Places, tmp_path: Path) -> None:
+    async with places.one() as place:
+        system = await open_distributed(
+            place.settings(data_dir=tmp_path), ("router",), {}, clock=HandClock(), fixed=True
+        )
+        first = (topics.LEADS, 0)
+        for crew in system.crews:
+            crew.assigned({first})
+        assert {log.waits(first) for log in system.logs} == {None}
+        for worker in system.workers:
+            worker.waits_for = "the database does not answer"
+        assert {log.waits(first) for log in system.logs} == {"the database does not answer"}
+        await system.close()
