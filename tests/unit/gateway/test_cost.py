@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.gateway.room import HMAC_SECRET, Answer, Room, run
+from tests.unit.gateway.harness import HMAC_SECRET, Answer, GatewayHarness, run
 from tests.unit.gateway.test_forms import multipart
 
 BODY_MAX = 256 * 1024
@@ -115,15 +115,15 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
 
 
-async def post(room: Room, path: str, headers: dict[str, str], body: bytes) -> Answer:
+async def post(room: GatewayHarness, path: str, headers: dict[str, str], body: bytes) -> Answer:
     key = {"authorization": f"Bearer {room.secrets['ingest']}"}
     made = hmac.digest(HMAC_SECRET.encode(), body, "sha256").hex()
     return await room.ask("POST", path, headers | key | {"x-signature": f"sha256={made}"}, body)
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
-    return Room(tmp_path_factory.mktemp("gateway"))
+def room(tmp_path_factory: pytest.TempPathFactory) -> GatewayHarness:
+    return GatewayHarness(tmp_path_factory.mktemp("gateway"))
 
 
 @given(
@@ -143,7 +143,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 def test_the_work_for_a_body_is_linear_in_its_size(
-    room: Room, path: str, shape: str, unit: str, size: int, leaves: int
+    room: GatewayHarness, path: str, shape: str, unit: str, size: int, leaves: int
 ) -> None:
     where, headers, body = body_of(path, data_of(shape, unit, size, leaves))
     if len(body) > BODY_MAX:
