@@ -20,10 +20,10 @@ from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
 from schemas.events import ActionRequested, LeadQualified, LeadTouched
-from services.notifier import store as notifier_store
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.page import LEASE
 from services.notifier.sending import claim
+from services.notifier.store.clocks import lock_clocks, save_clocks
 from services.router import commands
 from services.router import store as router_store
 from services.router.domain.decision import Inputs, replay
@@ -268,9 +268,9 @@ async def test_i5_a_rung_that_fires_again_makes_no_second_page(notifier: Notifie
 
     def back(unit: Unit) -> ResponseClock:
         """As if its clock had not been stored: it stands before the first rung again."""
-        (clock,) = notifier_store.lock_clocks(unit, ["l1"]).values()
+        (clock,) = lock_clocks(unit, ["l1"]).values()
         assert clock.next_rung == 1
-        notifier_store.save_clocks(unit, [msgspec.structs.replace(clock, next_rung=0, due_at=clock.assigned_at)])
+        save_clocks(unit, [msgspec.structs.replace(clock, next_rung=0, due_at=clock.assigned_at)])
         return clock
 
     notifier.units.now(back)

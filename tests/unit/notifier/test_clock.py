@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from schemas.events import ActionRequested, LeadEvent, PageSent, PromiseKept, PromiseMissed
 from services.notifier.channels.base import GiveUp, TryAgain
-from services.notifier.domain.clock import ResponseClock, Terms, fire, hear, settled
+from services.notifier.domain.clock import ResponseClock
+from services.notifier.domain.clock_events import hear
+from services.notifier.domain.firing import fire, settled
+from services.notifier.domain.terms import Terms
 from tests.hand_clock import HandClock
 from tests.unit.notifier.harness import CONFIG, NINE, NotifierHarness, Says, with_ladder
 
@@ -342,7 +345,9 @@ def test_whatever_comes_a_rung_fires_once_and_a_promise_ends_once(steps: list[st
             event: LeadEvent = getattr(says, name)(epoch=epoch)
             step = hear(state, event, terms, clock.now)
         fired += [(page.epoch, page.rung, page.person) for page in step.pages]
-        ended += [(handed_over, type(event).__name__) for event in step.said if not isinstance(event, ActionRequested)]
+        ended += [
+            (handed_over, type(event).__name__) for event in step.events if not isinstance(event, ActionRequested)
+        ]
         state = step.clock
         for page in step.pages:
             if state is not None and page.state == "pending":
