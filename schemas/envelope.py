@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 
 import msgspec
 
+from schemas.errors import FirstHourError
 from schemas.events import BY_TYPE, Event, ExternalEvent
 
 E = TypeVar("E", bound=Event)
@@ -34,7 +35,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     dataschema: str
 
 
-class UnknownEventError(ValueError):
+class UnknownEventError(FirstHourError, ValueError):
     """The record is not one of ours, or of a major version this code does not know."""
 
 
@@ -44,7 +45,7 @@ def dataschema(event_type: str) -> str:
     return f"urn:firsthour:{event_type}:{MAJOR}"
 
 
-class RecordTooLargeError(ValueError):
+class RecordTooLargeError(FirstHourError, ValueError):
     """The event is larger than a record may be. It is the content that is wrong: another try gives the same."""
 
 

@@ -17,11 +17,11 @@ from deploy.local import postgres as local_postgres
 from deploy.local.kafka import KafkaCluster
 from deploy.local.postgres import PostgresServer
 from tests import shared
-from tests.places import icu_places, places, profile
+from tests.backends import backends, icu_backends, profile
 
 __all__ = [
-    "icu_places",
-    "places",
+    "backends",
+    "icu_backends",
     "profile",
 ]  # fixtures, here so that there is one of each: what is of a session is of a definition
 

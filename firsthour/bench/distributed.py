@@ -20,6 +20,7 @@ from firsthour.runtime.clock import HostClock
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage.postgres import ConnectionPool
+from schemas.errors import FirstHourError
 from schemas.topics import LEADS
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ GATEWAY: Final = "gateway"
 EVERYONE: Final = (SCORING, ROUTER, "notifier", "reporting")
 
 
-class StandstillError(Exception):
+class StandstillError(FirstHourError):
     """What was measured did not come to its end."""
 
 

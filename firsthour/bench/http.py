@@ -20,6 +20,7 @@ from firsthour.bench.fixtures import Factory, RecordingChannel, furnish
 from firsthour.bench.lines import BenchLine, line, percentile
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.http import server
+from schemas.errors import FirstHourError
 
 CONNECTIONS: Final = 32
 REQUESTS: Final = 12_000
@@ -148,7 +149,7 @@ async def talks(port: int, count: int, answered: Callable[[Talk, int], None]) ->
         await asyncio.sleep(0)  # a turn of the loop, in which they do close
 
 
-class LoadRefusedError(Exception):
+class LoadRefusedError(FirstHourError):
     """The server answered something else than 202: what was measured is not what was meant."""
 
 

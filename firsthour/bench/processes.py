@@ -28,6 +28,7 @@ from firsthour.runtime.clock import HostClock
 from firsthour.runtime.http import server
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage.records import Place
+from schemas.errors import FirstHourError
 
 JOIN_SECONDS: Final = 40.0
 START_SECONDS: Final = 60.0
@@ -128,7 +129,7 @@ class _Work:
 # --- outside ----------------------------------------------------------------------------------------------------------
 
 
-class SilentProcessError(Exception):
+class SilentProcessError(FirstHourError):
     """A process did not do as it was told in time."""
 
 

@@ -65,6 +65,7 @@ from firsthour.runtime.storage.reader import Reader
 from firsthour.runtime.storage.records import Place, Record, Row, partition_of
 from firsthour.runtime.storage.sqlite import hold
 from firsthour.runtime.storage.unit import Lane, StorageError, Units
+from schemas.errors import FirstHourError
 from schemas.topics import ALL
 from services.gateway import pages, replies
 from services.gateway.asgi import Gateway
@@ -331,7 +332,7 @@ class Distributed:
             self.lock.close()
 
 
-class StuckError(Exception):
+class StuckError(FirstHourError):
     """The process is of no use any more, and whoever supervises it should start another."""
 
 

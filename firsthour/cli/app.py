@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import sys
@@ -15,7 +14,6 @@ from typing import Annotated, Any, Final
 
 import structlog
 import typer
-from sqlalchemy.exc import DBAPIError
 
 from firsthour.bench import run as bench
 from firsthour.bench.fixtures import Factory
@@ -23,69 +21,35 @@ from firsthour.bootstrap import embedded
 from firsthour.bootstrap.distributed import open_distributed
 from firsthour.bootstrap.embedded import System
 from firsthour.bootstrap.process import Process
-from firsthour.cli import apply, checks, dead_letters, keys, offline, running_server, spool
+from firsthour.cli import apply, checks, dead_letters, error_report, keys, offline, running_server, spool
 from firsthour.cli import config as cli_config
 from firsthour.cli.live_feed import Feed
-from firsthour.cli.offline import NothingHereError
-from firsthour.cli.running_server import CommandRefusedError, Running, ServerLine, SilentError
+from firsthour.cli.running_server import Running, ServerLine
 from firsthour.cli.startup_banner import KEY_FILE, Greeting, first_key, first_key_lives
 from firsthour.demo import config as demo_config
 from firsthour.demo import run as demo
-from firsthour.demo.run import DemoError
 from firsthour.runtime import settings
 from firsthour.runtime.clock import Clock, HostClock
 from firsthour.runtime.config import host_warnings, source_secrets
 from firsthour.runtime.config.reading import ConfigError, ConfigFiles
 from firsthour.runtime.connectivity import connection_options, postgres
-from firsthour.runtime.connectivity.diagnosis import UnreachableError
+from firsthour.runtime.errors import outcome_of
 from firsthour.runtime.eventlog.kafka_producer import KafkaProducer
 from firsthour.runtime.http.connection import Limits
 from firsthour.runtime.http.metrics_port import answering, listening
-from firsthour.runtime.http.server import PortTakenError, StopSignal, listen, port_of, run, serve
+from firsthour.runtime.http.server import StopSignal, listen, port_of, run, serve
 from firsthour.runtime.observability.logging import configure_logging
-from firsthour.runtime.package_files import MissingFilesError
-from firsthour.runtime.private_files import UnsafeFileError
 from firsthour.runtime.settings import Settings, SettingsError
-from firsthour.runtime.storage.installation import SpeedError
-from firsthour.runtime.storage.migrate import UnknownTablesError
-from firsthour.runtime.storage.sqlite import AlreadyRunningError
-from firsthour.runtime.storage.unit import StorageError
-from firsthour.runtime.terminal import BAD_INPUT, NO, AsJson, ConfigDir, DataDir, complain, out, print_json, say
+from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, complain, out, print_json, say
 from firsthour.runtime.version import VERSION
 from services.notifier.channels.base import Channel
-from services.notifier.channels.email import EmailChannel, MailSettingsError, server
+from services.notifier.channels.email import EmailChannel, server
 from services.notifier.channels.inbox import InboxChannel
 from services.notifier.channels.slack import SlackChannel
 from services.notifier.domain.message import Message
 
 DEMO_SPEED: Final = 60.0
 SPEED_MAX: Final = 10_000.0
-_ENDS: Final[Mapping[type[Exception], int]] = {
-    ConfigError: BAD_INPUT,
-    SettingsError: BAD_INPUT,
-    MailSettingsError: BAD_INPUT,
-    SpeedError: BAD_INPUT,
-    NothingHereError: BAD_INPUT,
-    PortTakenError: NO,
-    MissingFilesError: NO,
-    UnsafeFileError: NO,
-    SilentError: NO,
-    DemoError: NO,
-    StorageError: NO,
-    UnreachableError: NO,
-    UnknownTablesError: NO,
-}
-_REMEDIES: Final[Mapping[int, str]] = {
-    errno.ENOSPC: "make room on that disk",
-    errno.EDQUOT: "make room, or raise the quota of this user",
-    errno.EROFS: "mount that file system for writing, or name another directory",
-    errno.EEXIST: "name a directory",
-    errno.ENOTDIR: "name a directory",
-    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
-    errno.EIO: "look at the log of the operating system: the disk or network share fails",
-}
-_REFUSED_INPUT: Final = frozenset({400, 413, 415, 422})
-
 _log = structlog.get_logger(__name__)
 
 
@@ -475,19 +439,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     configure_logging("console", level=logging.WARNING)  # to standard error: what is printed may be JSON
     try:
         program()(args=arguments, prog_name="firsthour")
-    except tuple(_ENDS) as ended:
-        complain(str(ended).splitlines())
-        sys.exit(next(code for kind, code in _ENDS.items() if isinstance(ended, kind)))
-    except AlreadyRunningError as held:
-        complain([f"{held}; stop that one, or name another directory with --data"])
-        sys.exit(NO)
-    except CommandRefusedError as refused:
-        complain(str(refused).splitlines())
-        sys.exit(BAD_INPUT if refused.status in _REFUSED_INPUT else NO)
-    except DBAPIError as broken:
-        complain([f"the database cannot be used ({type(broken.orig).__name__}); `firsthour doctor` says more"])
-        sys.exit(NO)
-    except OSError as failed:
-        remedy = _REMEDIES.get(failed.errno or 0, "check who may use it")
-        complain([f"{failed.filename or 'the system'}: {failed.strerror or type(failed).__name__}; {remedy}"])
-        sys.exit(NO)
+    except Exception as error:
+        code = outcome_of(error).exit_code
+        if code is None:
+            raise
+        complain(error_report.message(error))
+        sys.exit(code)

@@ -26,9 +26,10 @@ from firsthour.runtime.storage.migrate import is_current, migrate
 from firsthour.runtime.storage.reader import SqliteReader
 from firsthour.runtime.storage.sqlite import SqliteUnits, hold, reader_engine, writer_engine
 from schemas import topics
+from schemas.errors import FirstHourError
 
 
-class NothingHereError(Exception):
+class NothingHereError(FirstHourError):
     """The data directory holds no database, or one of another version."""
 
 

@@ -5,16 +5,18 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from firsthour.runtime.http.client import AsyncClient, HTTPError, Response
 from firsthour.runtime.private_files import write_private
+from schemas.errors import FirstHourError
 
 FILE = "running.json"
 ANSWER_SECONDS = 60.0
 LOOK_SECONDS = 3.0
+INPUT_STATUSES: Final = frozenset({400, 413, 415, 422})
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -25,11 +27,11 @@ class Running(msgspec.Struct, frozen=True):
     token: str
 
 
-class SilentError(Exception):
+class SilentError(FirstHourError):
     """The process that serves took a command and gave no answer."""
 
 
-class CommandRefusedError(Exception):
+class CommandRefusedError(FirstHourError):
     """The installation answered a command with a problem."""
 
     def __init__(self, status: int, problem: dict[str, Any]) -> None:
@@ -41,6 +43,10 @@ class CommandRefusedError(Exception):
         told = self.problem.get("detail") or self.problem.get("title") or f"answered {self.status}"
         faults = [f"{fault.get('pointer')}: {fault.get('detail')}" for fault in self.problem.get("errors", ())]
         return "\n".join([str(told), *faults])
+
+
+class InputRefusedError(CommandRefusedError):
+    """Raised when the installation answers that the input of a command is wrong."""
 
 
 def new_token() -> str:
@@ -149,7 +155,8 @@ class ServerLine:
             raise SilentError(f"the running process gave no answer ({type(failed).__name__}); see its log") from failed
         if answer.is_success:
             return dict(answer.json())
-        raise CommandRefusedError(answer.status_code, _object(answer))
+        refused = InputRefusedError if answer.status_code in INPUT_STATUSES else CommandRefusedError
+        raise refused(answer.status_code, _object(answer))
 
 
 def _object(answer: Response) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from firsthour.runtime.clock import Clock, new_id
 from firsthour.runtime.eventlog.log import EventLog
 from firsthour.runtime.http.client import AsyncClient, HTTPError, Response
 from firsthour.runtime.terminal import called, say
+from schemas.errors import FirstHourError
 from schemas.events import Event, LeadAssigned, PageSent, TouchApplied
 from schemas.team import Team
 from schemas.topics import PAGES, ROUTES
@@ -32,7 +33,7 @@ REQUEST_SECONDS: Final = 10.0
 BATCH: Final = 500
 
 
-class DemoError(Exception):
+class DemoError(FirstHourError):
     """The running system does not take what the demo sends; the message says what it answered."""
 
 

@@ -18,6 +18,7 @@ from publicsuffixlist import PublicSuffixList
 
 from firsthour.kernel.countries import BY_NAME, CODES
 from firsthour.kernel.languages import BY_NAME as LANGUAGES
+from schemas.errors import FirstHourError
 
 TEXT_MAX: Final = 2_000
 """Characters kept of one text."""
@@ -31,7 +32,7 @@ _HOST_MAX = 253
 _SHORT = 100  # characters: longer ones are not worth their place in a cache
 
 
-class MalformedError(ValueError):
+class MalformedError(FirstHourError, ValueError):
     """What was sent is no such thing. `what` and `remedy` are for whoever sent it."""
 
     def __init__(self, what: str, remedy: str) -> None:

@@ -6,12 +6,14 @@ so for an editable install, they are read from `deploy/`.
 
 from pathlib import Path
 
+from schemas.errors import FirstHourError
+
 _PROGRAM = Path(__file__).resolve().parents[1]
 _PACKED = _PROGRAM / "_data"
 _REPOSITORY = _PROGRAM.parent / "deploy"
 
 
-class MissingFilesError(Exception):
+class MissingFilesError(FirstHourError):
     """Files that belong to the program are not where it was installed."""
 
 

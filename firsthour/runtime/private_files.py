@@ -11,13 +11,15 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from schemas.errors import FirstHourError
+
 MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
 _OTHERS: Final = 0o077
 _SQLITE_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
 
 
-class UnsafeFileError(Exception):
+class UnsafeFileError(FirstHourError):
     """A file of ours is a symbolic link, or no regular file."""
 
 

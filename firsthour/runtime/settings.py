@@ -9,13 +9,14 @@ import re
 from collections.abc import Collection, Iterable
 from email.utils import parseaddr
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from firsthour.runtime import addresses
+from schemas.errors import FirstHourError
 from schemas.values import shown
 
 PREFIX = "FIRSTHOUR_"
@@ -27,10 +28,8 @@ _NEAR = 0.75  # how alike two names of variables are before one is taken for the
 CLOCK_SKEW_SECONDS = 300
 
 
-class SettingsError(Exception):
+class SettingsError(FirstHourError):
     """A setting is wrong. One line for each, naming the variable and the remedy."""
-
-    exit_code: ClassVar[int] = 2
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("\n".join(problems))

@@ -11,12 +11,14 @@ from firsthour.kernel.config import Config
 from firsthour.runtime.http import page_cursors
 from firsthour.runtime.http.auth import Principal, needs
 from firsthour.runtime.processing.service import Resources
-from services.notifier import store
-from services.notifier.domain.clock import ResponseClock, Terms
+from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.message import message_of
 from services.notifier.domain.message_text import words
 from services.notifier.domain.page import Page
+from services.notifier.domain.terms import Terms
 from services.notifier.sending import NotifierContext
+from services.notifier.store.clocks import find_clocks
+from services.notifier.store.pages import list_pages
 
 _CURSOR = re.compile(r"(\d{1,18})-([0-9a-f-]{36})", re.ASCII)
 
@@ -48,8 +50,8 @@ def _before(cursor: str | None) -> tuple[int, str] | None:
 def _listing(
     connection: Connection, config: Config, lead: str | None, before: tuple[int, str] | None, limit: int
 ) -> dict[str, Any]:
-    found = store.listed(connection, lead, before, limit + 1)
-    clocks = store.find_clocks(connection, {page.lead_id for page, _ in found})
+    found = list_pages(connection, lead, before, limit + 1)
+    clocks = find_clocks(connection, {page.lead_id for page, _ in found})
     terms = NotifierContext(()).terms(config)
     items = [_item(page, clocks.get(page.lead_id), terms) for page, _ in found[:limit]]
     last = found[limit - 1] if len(found) > limit else None

@@ -7,10 +7,16 @@ from functools import partial
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas.events import ActionRequested, LeadEvent, PromiseKept, PromiseMissed, RepAvailabilityChanged
-from services.notifier import store
-from services.notifier.domain.clock import Batch, Cancel, ResponseClock, Terms, fire, hear
+from services.notifier.domain.clock import ResponseClock
+from services.notifier.domain.clock_events import hear
+from services.notifier.domain.clock_step import Batch, Cancel
+from services.notifier.domain.firing import fire
 from services.notifier.domain.page import Page, cancelled
+from services.notifier.domain.terms import Terms
 from services.notifier.sending import DELIVERY, NotifierContext, claim_new
+from services.notifier.store.clocks import due_clocks, lock_clocks, next_clock_due, save_clocks
+from services.notifier.store.pages import add_pages, cancel_pages
+from services.notifier.store.people import save_reps
 
 CLOCKS_AT_ONCE = 200
 
@@ -19,10 +25,8 @@ def hear_routes(batch: Sequence[Record], unit: Unit, desk: NotifierContext) -> N
     """Move the clocks of these leads. Rungs that are due at once fire in this very unit, so that the first page leaves
     within milliseconds of the assignment."""
     routed = [event for record in batch if isinstance(event := record.event, LeadEvent)]
-    before = store.lock_clocks(unit, {event.lead_id for event in routed})
-    store.save_reps(
-        unit, _newest([event for record in batch if isinstance(event := record.event, RepAvailabilityChanged)])
-    )
+    before = lock_clocks(unit, {event.lead_id for event in routed})
+    save_reps(unit, _newest([event for record in batch if isinstance(event := record.event, RepAvailabilityChanged)]))
     terms, now, gathered = desk.terms(unit.config), unit.now, Batch()
     for event in routed:
         gathered.take(hear(gathered.changed.get(event.lead_id) or before.get(event.lead_id), event, terms, now))
@@ -34,7 +38,7 @@ def hear_routes(batch: Sequence[Record], unit: Unit, desk: NotifierContext) -> N
 
 def fire_due(unit: Unit, desk: NotifierContext) -> datetime | None:
     """Fire what is due, soonest first; when the next clock is due."""
-    due = store.due_clocks(unit, unit.clock.business(), CLOCKS_AT_ONCE)
+    due = due_clocks(unit, unit.clock.business(), CLOCKS_AT_ONCE)
     now, gathered = unit.now, Batch()
     if due:
         terms, real = desk.terms(unit.config), unit.clock.real()
@@ -44,7 +48,7 @@ def fire_due(unit: Unit, desk: NotifierContext) -> datetime | None:
     if len(due) == CLOCKS_AT_ONCE:
         return now
     theirs = [clock.due_at for clock in gathered.changed.values() if clock.due_at is not None]  # not stored yet
-    return min(filter(None, [*theirs, store.next_due(unit, now)]), default=None)
+    return min(filter(None, [*theirs, next_clock_due(unit, now)]), default=None)
 
 
 def _store(
@@ -52,10 +56,10 @@ def _store(
 ) -> None:
     pages, claims = claim_new(unit, gathered.pages, gathered.changed, terms, desk)
     pages = [_unless_cancelled(page, gathered.cancels) for page in pages]
-    store.save_clocks(unit, gathered.changed.values())
-    store.add_pages(unit, pages)
-    store.cancel_pages(unit, gathered.cancels)
-    for event in gathered.said:
+    save_clocks(unit, gathered.changed.values())
+    add_pages(unit, pages)
+    cancel_pages(unit, gathered.cancels)
+    for event in gathered.events:
         unit.emit(event, key=event.lead_id, id=event.action_id if isinstance(event, ActionRequested) else None)
     if claims:
         unit.after.append(partial(desk.hand, claims))
@@ -72,7 +76,7 @@ def _unless_cancelled(page: Page, cancels: Sequence[Cancel]) -> Page:
 
 def _count(gathered: Batch, before: Mapping[str, ResponseClock], desk: NotifierContext) -> None:
     """Tell the metrics which clocks ended."""
-    for event in gathered.said:
+    for event in gathered.events:
         if isinstance(event, PromiseMissed):
             desk.ended("missed")
         elif isinstance(event, PromiseKept) and not event.late:

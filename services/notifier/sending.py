@@ -11,14 +11,25 @@ from datetime import datetime
 from firsthour.kernel.config import Config
 from firsthour.runtime.storage.unit import Unit
 from schemas.events import PageFailed, PageSent
-from services.notifier import store
 from services.notifier.channels.base import GiveUp, Outcome, Sent, TryAgain, Unusable
 from services.notifier.domain import page as paging
-from services.notifier.domain.clock import Availability, ResponseClock, Terms, objection, settled
+from services.notifier.domain.clock import ResponseClock
+from services.notifier.domain.firing import settled
 from services.notifier.domain.health import ChannelHealth
 from services.notifier.domain.message import Message, message_of
+from services.notifier.domain.objection import Availability, objection
 from services.notifier.domain.page import Pace, Page
-from services.notifier.store import Attempt
+from services.notifier.domain.terms import Terms
+from services.notifier.store.clocks import lock_clocks, save_clocks
+from services.notifier.store.pages import (
+    Attempt,
+    add_attempts,
+    change_pages,
+    hurry_pages,
+    lock_pages,
+    lookup_new,
+    peek_pages,
+)
 
 DELIVERY = "notifier.delivery"
 """The runner's name: who adds a page wakes it."""
@@ -93,7 +104,7 @@ def claim_new(
     """New pages as they are to be stored: claimed in the unit that made them, as far as there is room, which saves the
     first page of an assignment a unit. Their clocks are locked by this unit already, and changed here where a page is not
     to be sent. A page that exists is left out: its rung has fired before, and nobody is told of it twice."""
-    known, standing = store.before_new(unit, pages)
+    known, standing = lookup_new(unit, pages)
     pages = [page for page in pages if page.id not in known]
     ready = [page for page in pages if page.state == "pending"]
     room = max(0, min(desk.room(), len(ready)))
@@ -116,12 +127,12 @@ def claim_new(
 def claim(unit: Unit, desk: NotifierContext, limit: int) -> Claimed:
     """Up to `limit` due pages, claimed. As many statements, however many there are."""
     real = unit.clock.real()
-    waiting = store.peek(unit, limit)
+    waiting = peek_pages(unit, limit)
     due = [page for page in waiting if page.next_at <= real]
     if not due:
         return Claimed(next_at=waiting[0].next_at if waiting else None)
-    clocks = store.lock_clocks(unit, {page.lead_id for page in due})
-    found = store.lock_pages(unit, [page.id for page in due])
+    clocks = lock_clocks(unit, {page.lead_id for page in due})
+    found = lock_pages(unit, [page.id for page in due])
     terms, now = desk.terms(unit.config), unit.now
     changed, lost, claims, ended = [], [], [], []
     for page, standing in sorted(found, key=lambda pair: (pair[0].due_at, pair[0].id)):
@@ -137,8 +148,8 @@ def claim(unit: Unit, desk: NotifierContext, limit: int) -> Claimed:
         elif taken.state == "cancelled":
             ended.append(taken)
     _settle(unit, clocks, ended, terms)
-    store.change_pages(unit, changed)
-    store.add_attempts(unit, lost)
+    change_pages(unit, changed)
+    add_attempts(unit, lost)
     stalled = all(page.next_at is not None and page.next_at >= real + paging.WAIT for page in changed)
     return Claimed(tuple(claims), more=True, stalled=stalled and not claims)
 
@@ -151,7 +162,7 @@ def _settle(unit: Unit, clocks: Mapping[str, ResponseClock], pages: Iterable[Pag
         if clock is not None and (after := settled(clock, page, terms, unit.now)) is not clock:
             changed[page.lead_id] = after
     if changed:
-        store.save_clocks(unit, changed.values())
+        save_clocks(unit, changed.values())
     if any(clock.due_at is not None and clock.due_at <= unit.now for clock in changed.values()):
         unit.wake(CLOCKS)
 
@@ -205,8 +216,8 @@ def record(
 
     Whoever lost the claim meanwhile (the lease ended, somebody sends it again) leaves the page alone.
     """
-    clocks = store.lock_clocks(unit, {one.claim.page.lead_id for one in done})
-    held = {page.id: page for page, _ in store.lock_pages(unit, [one.claim.page.id for one in done])}
+    clocks = lock_clocks(unit, {one.claim.page.lead_id for one in done})
+    held = {page.id: page for page, _ in lock_pages(unit, [one.claim.page.id for one in done])}
     terms, real = desk.terms(unit.config), unit.clock.real()
     changed, ended = [], []
     for one in done:
@@ -224,8 +235,8 @@ def record(
             ended.append(after)
             unit.emit(_failed(after, unit.now), key=page.lead_id)
     _settle(unit, clocks, ended, terms)
-    store.change_pages(unit, changed)
-    store.add_attempts(unit, [_attempt(one) for one in done])
+    change_pages(unit, changed)
+    add_attempts(unit, [_attempt(one) for one in done])
     return min((page.next_at for page in changed if page.next_at is not None), default=None)
 
 
@@ -243,7 +254,7 @@ def _after(page: Page, one: Delivered, jitter: float, real: datetime, up: set[st
 
 def hurry(unit: Unit, limit: int) -> int:
     """A channel is up again: have waiting pages looked at now; how many there were."""
-    return store.hurry(unit, unit.clock.real(), limit)
+    return hurry_pages(unit, unit.clock.real(), limit)
 
 
 def outcome_name(outcome: Outcome) -> str:

@@ -31,8 +31,8 @@ from firsthour.runtime.storage.sqlite import SqliteUnits, reader_engine, writer_
 from firsthour.runtime.storage.unit import Unit, Units
 from schemas import topics
 from schemas.events import LeadTouched
+from tests.backends import Backends, Installation
 from tests.hand_clock import HandClock
-from tests.places import Installed, Places
 
 NO_CONFIG = cast(Config, SimpleNamespace(version="none"))
 LOOK_SECONDS: Final = 0.001
@@ -107,7 +107,7 @@ async def read_all(backend: Backend, after: int = 0, limit: int = 10, partition:
 
 
 @dataclass
-class Embedded:
+class SqliteBackend:
     """One SQLite file."""
 
     units: SqliteUnits
@@ -129,7 +129,7 @@ class Embedded:
         return await self.reads(lambda c: [tuple(row) for row in c.execute(sa.text(question))])
 
 
-async def open_embedded(file: Path, *, keep: int = 2_000, pages_max: int | None = None) -> Embedded:
+async def open_embedded(file: Path, *, keep: int = 2_000, pages_max: int | None = None) -> SqliteBackend:
     """On this file, new or of before."""
     engine = writer_engine(file)
     statements.metadata.create_all(engine)
@@ -141,17 +141,17 @@ async def open_embedded(file: Path, *, keep: int = 2_000, pages_max: int | None 
     table = TableLog(reads, ends, keep=keep)
     units.appended = table.appended
     units.start()
-    return Embedded(units, reads, table, clock, file)
+    return SqliteBackend(units, reads, table, clock, file)
 
 
 # --- PostgreSQL and Kafka ---------------------------------------------------------------------------------------------
 
 
 @dataclass
-class Distributed:
+class PostgresBackend:
     """One process among others: what it holds of a database and of topics with one partition."""
 
-    place: Installed
+    place: Installation
     clock: HandClock = field(default_factory=HandClock)
     ends: dict[Place, int] = field(default_factory=dict)
     logs: list[KafkaLog] = field(default_factory=list)
@@ -174,7 +174,7 @@ class Distributed:
         for known in self.logs:
             known.note(place, position)
 
-    async def open(self) -> "Distributed":
+    async def open(self) -> "PostgresBackend":
         self.log = await self.reader("reader")
         return self
 
@@ -218,9 +218,9 @@ class Distributed:
 
 
 @asynccontextmanager
-async def opened_distributed(place: Installed) -> AsyncIterator[Distributed]:
+async def opened_distributed(place: Installation) -> AsyncIterator[PostgresBackend]:
     """One process more at this place."""
-    made = await Distributed(place).open()
+    made = await PostgresBackend(place).open()
     try:
         yield made
     finally:
@@ -228,7 +228,7 @@ async def opened_distributed(place: Installed) -> AsyncIterator[Distributed]:
 
 
 @pytest.fixture
-async def writer(place: Installed) -> AsyncIterator[Distributed]:
+async def writer(place: Installation) -> AsyncIterator[PostgresBackend]:
     """A process that commits units at the place of the test's file. No publisher is told."""
     async with opened_distributed(place) as made:
         made.units.emitted = lambda places: None
@@ -236,11 +236,11 @@ async def writer(place: Installed) -> AsyncIterator[Distributed]:
 
 
 @pytest.fixture(params=["embedded", "distributed", "icu"])
-def profile(request: pytest.FixtureRequest) -> Places | None:
+def profile(request: pytest.FixtureRequest) -> Backends | None:
     """As everywhere, and on a database that compares texts by an ICU locale."""
     if request.param == "embedded":
         return None
-    found: Places = request.getfixturevalue("places" if request.param == "distributed" else "icu_places")
+    found: Backends = request.getfixturevalue("backends" if request.param == "distributed" else "icu_backends")
     return found
 
 
@@ -248,7 +248,7 @@ def profile(request: pytest.FixtureRequest) -> Places | None:
 
 
 @asynccontextmanager
-async def opened_backend(directory: Path, profile: Places | None) -> AsyncIterator[Backend]:
+async def opened_backend(directory: Path, profile: Backends | None) -> AsyncIterator[Backend]:
     """Empty, for the length of the block."""
     if profile is None:
         made = await open_embedded(directory / "spine.db")
@@ -261,7 +261,7 @@ async def opened_backend(directory: Path, profile: Places | None) -> AsyncIterat
 
 
 @pytest.fixture
-async def backend(tmp_path: Path, profile: Places | None) -> AsyncIterator[Backend]:
+async def backend(tmp_path: Path, profile: Backends | None) -> AsyncIterator[Backend]:
     """Both, one after the other."""
     async with opened_backend(tmp_path, profile) as made:
         yield made

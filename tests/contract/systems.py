@@ -17,16 +17,16 @@ from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.http.client import ASGITransport, AsyncClient, Response
 from services.notifier.channels.inbox import InboxChannel
 from services.notifier.domain.message import Message
+from tests.backends import Backends, Installation
+from tests.distributed_harness import EVERYTHING, open_harness
 from tests.hand_clock import HandClock
-from tests.moved import EVERYTHING, open_moved
-from tests.places import Installed, Places
 
 DATABASE = "firsthour.db"
 ADMIN = "a-key-of-forty-characters-for-the-tests-x"
 
 
 @dataclass
-class Opened:
+class OpenedSystem:
     """The system, somebody who speaks with it over HTTP, and what its pages said."""
 
     system: System | Distributed
@@ -34,7 +34,7 @@ class Opened:
     clock: HandClock
     data: Path
     told: list[Message]
-    place: Installed | None = None
+    place: Installation | None = None
 
     async def asks(self, name: str, **fields: Any) -> Response:
         """This person asks for a demo."""
@@ -67,14 +67,14 @@ def pages_of(file: Path) -> int:
 @asynccontextmanager
 async def opened(
     directory: Path,
-    places: Places | None = None,
+    backends: Backends | None = None,
     *,
     pages_more: int | None = None,
     config: Path | None = None,
     only: Sequence[str] | None = None,
     **given: Mapping[str, object],
-) -> AsyncIterator[Opened]:
-    """The example configuration on this data directory. `places`: where Kafka and PostgreSQL are; without, embedded.
+) -> AsyncIterator[OpenedSystem]:
+    """The example configuration on this data directory. `backends`: where Kafka and PostgreSQL are; without, embedded.
     `pages_more`: how far the embedded database may grow. `only`: these services."""
     told: list[Message] = []
     clock, channels = HandClock(), {"inbox": InboxChannel(told.append)}
@@ -82,7 +82,7 @@ async def opened(
     async with AsyncExitStack() as stack:
         place = None
         system: System | Distributed
-        if places is None:
+        if backends is None:
             lock, _ = embedded.open_clock(directory, 1.0)
             system = await embedded.open_system(
                 settings.load(data_dir=directory, admin_key=ADMIN, **given),
@@ -95,13 +95,13 @@ async def opened(
             )
             stack.push_async_callback(system.close)
         else:
-            place = await stack.enter_async_context(places.one())
+            place = await stack.enter_async_context(backends.one())
             found = place.settings(data_dir=directory, config_dir=known, admin_key=ADMIN, **given)
-            moved = await open_moved(found, clock, channels, only or EVERYTHING, files=known)
+            moved = await open_harness(found, clock, channels, only or EVERYTHING, files=known)
             stack.push_async_callback(moved.close)
             system = moved.system
         client = await stack.enter_async_context(client_of(system))
-        yield Opened(system, client, clock, directory, told, place)
+        yield OpenedSystem(system, client, clock, directory, told, place)
 
 
 def client_of(system: System | Distributed) -> AsyncClient:

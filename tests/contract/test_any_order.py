@@ -22,9 +22,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from firsthour.runtime.storage.unit import Unit
 from schemas.events import LeadRecycled
-from tests.contract.systems import Opened, opened
-from tests.places import Places
-from tests.story import snippets
+from tests.backends import Backends
+from tests.contract.systems import OpenedSystem, opened
+from tests.story import sample_config
 
 HISTORIES: Final = int(os.environ.get("FIRSTHOUR_HISTORIES") or 4)
 pytestmark = pytest.mark.timeout(60 + HISTORIES * 30)
@@ -118,15 +118,15 @@ def histories(draw: st.DrawFn) -> list[Happened]:
 def files(changes: Mapping[str, Mapping[str, Any]] | None = None) -> Iterator[Path]:
     """A directory, with the usual configuration in `config`."""
     with tempfile.TemporaryDirectory() as directory:
-        for name in snippets.TEXTS:
-            snippets.write(Path(directory) / "config", name, (changes or {}).get(name))
+        for name in sample_config.TEXTS:
+            sample_config.write(Path(directory) / "config", name, (changes or {}).get(name))
         yield Path(directory)
 
 
 # --- scores and people ------------------------------------------------------------------------------------------------
 
 
-def test_i11_scores_and_people_are_the_same_in_any_order_and_on_both_profiles(places: Places) -> None:
+def test_i11_scores_and_people_are_the_same_in_any_order_and_on_both_profiles(backends: Backends) -> None:
     @random_histories
     @given(histories(), st.randoms(use_true_random=False))
     def holds(history: list[Happened], chance: Any) -> None:
@@ -135,17 +135,17 @@ def test_i11_scores_and_people_are_the_same_in_any_order_and_on_both_profiles(pl
         cuts = {n for n in range(len(history)) if chance.random() < 0.3}
         expected = asyncio.run(scored(None, history, set(range(len(history)))))
         assert asyncio.run(scored(None, shuffled, cuts)) == expected
-        assert asyncio.run(scored(places, shuffled, cuts)) == expected
-        assert asyncio.run(scored(places, history, set())) == expected
+        assert asyncio.run(scored(backends, shuffled, cuts)) == expected
+        assert asyncio.run(scored(backends, history, set())) == expected
 
     holds()
 
 
-async def scored(places: Places | None, history: Sequence[Happened], cuts: set[int]) -> dict[str, Any]:
+async def scored(backends: Backends | None, history: Sequence[Happened], cuts: set[int]) -> dict[str, Any]:
     """The score of each person, when all of this has been delivered in this order. `cuts`: after which it is handled."""
     with files(RULES) as directory:
         config, only = directory / "config", ("gateway", "scoring")
-        async with opened(directory / "data", places, config=config, only=only) as world:
+        async with opened(directory / "data", backends, config=config, only=only) as world:
             begin = world.clock.now - timedelta(days=DAYS)
             also = {person: dict(one.split(":", 1) for one in ALSO[person]) for person in PEOPLE}
             await post(world, begin, [Happened(person, 0, "email.opened", also[person]) for person in PEOPLE])
@@ -163,7 +163,7 @@ async def scored(places: Places | None, history: Sequence[Happened], cuts: set[i
             return {person: await score_of(world, leads[person]) for person in PEOPLE}
 
 
-async def post(world: Opened, begin: datetime, told: Sequence[Happened]) -> None:
+async def post(world: OpenedSystem, begin: datetime, told: Sequence[Happened]) -> None:
     """A program posts these."""
     sent = []
     for one in told:
@@ -175,7 +175,7 @@ async def post(world: Opened, begin: datetime, told: Sequence[Happened]) -> None
     assert answer.status_code == 202, answer.text
 
 
-async def recycle(world: Opened, begin: datetime, one: Happened, lead: str) -> None:
+async def recycle(world: OpenedSystem, begin: datetime, one: Happened, lead: str) -> None:
     """The router says that the lead went back with Marketing."""
     event = LeadRecycled(
         lead_id=lead,
@@ -195,7 +195,7 @@ async def recycle(world: Opened, begin: datetime, one: Happened, lead: str) -> N
     await world.system.units.run(work)
 
 
-async def score_of(world: Opened, lead: str) -> dict[str, Any]:
+async def score_of(world: OpenedSystem, lead: str) -> dict[str, Any]:
     """Score and parts, without what differs from run to run."""
     told = (await world.client.get(f"/v1/leads/{lead}/score")).json()
     parts = sorted(
@@ -235,7 +235,7 @@ def has_left(person: str, history: Sequence[Happened]) -> bool:
     return consents[-1:] not in ([], ["consent.given"])
 
 
-def test_i11_opt_outs_by_a_shared_phone_hold_in_any_order_and_on_both_profiles(places: Places) -> None:
+def test_i11_opt_outs_by_a_shared_phone_hold_in_any_order_and_on_both_profiles(backends: Backends) -> None:
     @random_histories
     @given(shared_histories(), st.randoms(use_true_random=False))
     def holds(history: list[Happened], chance: Any) -> None:
@@ -244,15 +244,15 @@ def test_i11_opt_outs_by_a_shared_phone_hold_in_any_order_and_on_both_profiles(p
         expected = {person for person in SHARERS if has_left(person, history)}
         assert asyncio.run(left(None, history)) == expected
         assert asyncio.run(left(None, shuffled)) == expected
-        assert asyncio.run(left(places, shuffled)) == expected
+        assert asyncio.run(left(backends, shuffled)) == expected
 
     holds()
 
 
-async def left(places: Places | None, history: Sequence[Happened]) -> set[str]:
+async def left(backends: Backends | None, history: Sequence[Happened]) -> set[str]:
     """The people who have opted out when all of this has been delivered in this order."""
     with files() as directory:
-        async with opened(directory / "data", places, config=directory / "config") as world:
+        async with opened(directory / "data", backends, config=directory / "config") as world:
             begin = world.clock.now - timedelta(days=DAYS)
             await post(
                 world, begin, [Happened(f"email:{person}", 0, "email.opened", {"phone": SHARED}) for person in SHARERS]
@@ -303,15 +303,15 @@ steps = st.sampled_from(
 lives = st.fixed_dictionaries({buyer: st.lists(steps, min_size=1, max_size=4) for buyer in BUYERS})
 
 
-def test_i11_totals_and_owners_are_the_same_on_both_profiles(places: Places) -> None:
+def test_i11_totals_and_owners_are_the_same_on_both_profiles(backends: Backends) -> None:
     @random_histories
     @given(lives, st.randoms(use_true_random=False))
     def holds(lived: Mapping[str, list[str]], chance: Any) -> None:
         one, other = mixed(lived, chance), mixed(lived, chance)
         expected = asyncio.run(ended(None, one))
-        assert asyncio.run(ended(places, one)) == expected, "owners and statuses, in the same order"
+        assert asyncio.run(ended(backends, one)) == expected, "owners and statuses, in the same order"
         assert asyncio.run(ended(None, other))["pools"] == expected["pools"], "totals, in another order"
-        assert asyncio.run(ended(places, other))["pools"] == expected["pools"]
+        assert asyncio.run(ended(backends, other))["pools"] == expected["pools"]
 
     holds()
 
@@ -324,10 +324,10 @@ def mixed(lived: Mapping[str, list[str]], chance: Any) -> list[tuple[str, str]]:
     return [(buyer, next(left[buyer])) for buyer in turns]
 
 
-async def ended(places: Places | None, told: Sequence[tuple[str, str]]) -> dict[str, Any]:
+async def ended(backends: Backends | None, told: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """How it ends when each step is taken after the one before has had its effects."""
     with files(TWO_POOLS) as directory:
-        async with opened(directory / "data", places, config=directory / "config") as world:
+        async with opened(directory / "data", backends, config=directory / "config") as world:
             for n, (buyer, step) in enumerate(told):
                 world.clock.advance(seconds=1)
                 await take(world, n, buyer, step)
@@ -338,7 +338,7 @@ async def ended(places: Places | None, told: Sequence[tuple[str, str]]) -> dict[
             return {"leads": told_of, "pools": pools}
 
 
-async def take(world: Opened, n: int, buyer: str, step: str) -> None:
+async def take(world: OpenedSystem, n: int, buyer: str, step: str) -> None:
     """One step of somebody's life. What the agreement does not allow at that moment is refused, which is fine."""
     step, late, _ = step.partition(", told a day late")
     employees = {"company": {"employees": 900 if step.endswith("large one") else 90}}

@@ -16,9 +16,9 @@ from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from services.notifier.channels.base import Sent
 from services.notifier.sending import Claimed, Delivered, NotifierContext, claim, record
-from tests.contract.systems import Opened, opened
-from tests.places import Places
-from tests.story import snippets
+from tests.backends import Backends
+from tests.contract.systems import OpenedSystem, opened
+from tests.story import sample_config
 
 T = TypeVar("T")
 FEW, MANY = 10, 500
@@ -26,7 +26,7 @@ SENT_AT_ONCE = 100
 TOPICS = (topics.EVENTS, topics.LEADS, topics.ROUTES, topics.PAGES, topics.ACTIONS)
 
 
-class Counting(db.DriverConnection):
+class CountingConnection(db.DriverConnection):
     """A unit's connection that counts."""
 
     def __init__(self, inner: db.DriverConnection) -> None:
@@ -43,10 +43,10 @@ class Counting(db.DriverConnection):
 
 
 @dataclass
-class Life:
+class CountedRun:
     """Some leads go the whole road, a batch at each stage; the statements of each unit are counted."""
 
-    world: Opened
+    world: OpenedSystem
     system: Distributed
     counted: dict[str, int] = field(default_factory=dict)
     sent: dict[str, list[list[str]]] = field(default_factory=dict)
@@ -55,9 +55,9 @@ class Life:
     async def unit(self, name: str, work: Callable[[Unit], T]) -> T:
         """Run this, and remember how many statements it took; then publish."""
 
-        def counted(unit: Unit) -> tuple[T, Counting]:
+        def counted(unit: Unit) -> tuple[T, CountingConnection]:
             inner: Any = unit.connection
-            counting: Any = Counting(inner)
+            counting: Any = CountingConnection(inner)
             unit.connection = counting
             return work(unit), counting
 
@@ -108,22 +108,22 @@ def event(n: int) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def life(places: Places, directory: Path) -> AsyncIterator[Life]:
-    for name in snippets.TEXTS:
-        snippets.write(directory / "config", name)
-    async with opened(directory / "data", places, config=directory / "config") as world:
+async def life(backends: Backends, directory: Path) -> AsyncIterator[CountedRun]:
+    for name in sample_config.TEXTS:
+        sample_config.write(directory / "config", name)
+    async with opened(directory / "data", backends, config=directory / "config") as world:
         assert isinstance(world.system, Distributed)
-        yield Life(world, world.system)
+        yield CountedRun(world, world.system)
 
 
-async def statements(places: Places, directory: Path, leads: int) -> dict[str, int]:
+async def statements(backends: Backends, directory: Path, leads: int) -> dict[str, int]:
     """Of each kind of unit, with so many leads in it."""
-    async with life(places, directory) as made:
+    async with life(backends, directory) as made:
         await road(made, leads)
         return made.counted
 
 
-async def road(made: Life, leads: int) -> None:
+async def road(made: CountedRun, leads: int) -> None:
     """These leads go the whole road."""
     await made.post(leads)
     assert await made.hear("scoring", topics.EVENTS) == leads
@@ -136,7 +136,7 @@ async def road(made: Life, leads: int) -> None:
         assert await made.hear("reporting", topic) > 0
 
 
-async def walk(made: Life, leads: int) -> None:
+async def walk(made: CountedRun, leads: int) -> None:
     """Every rung comes, is told, and the owner is changed at the end."""
     desk, clock = NotifierContext(("slack", "email")), made.world.clock
     fire = next(one for one in made.system.services if one.name == "notifier").ticks[0].run
@@ -153,17 +153,19 @@ async def walk(made: Life, leads: int) -> None:
             pass
 
 
-async def test_a_batch_costs_the_same_statements_however_many_leads_are_in_it(places: Places, tmp_path: Path) -> None:
-    few = await statements(places, tmp_path / "few", FEW)
-    many = await statements(places, tmp_path / "many", MANY)
+async def test_a_batch_costs_the_same_statements_however_many_leads_are_in_it(
+    backends: Backends, tmp_path: Path
+) -> None:
+    few = await statements(backends, tmp_path / "few", FEW)
+    many = await statements(backends, tmp_path / "many", MANY)
     assert {name: count for name, count in many.items() if count > few[name]} == {}
     assert max(many.values()) < 30
 
 
-async def test_a_lead_that_comes_alone_costs_few_statements(places: Places, tmp_path: Path) -> None:
+async def test_a_lead_that_comes_alone_costs_few_statements(backends: Backends, tmp_path: Path) -> None:
     """Each is a round trip between a form and its page: one reads what is in force, one stores everything."""
     road = (("scoring", topics.EVENTS), ("router", topics.LEADS), ("notifier", topics.ROUTES))
-    async with life(places, tmp_path) as made:
+    async with life(backends, tmp_path) as made:
         for n in range(2):  # the first finds neither pools nor reps
             await made.send([event(n)])
             for service, topic in road:

@@ -9,8 +9,8 @@ from deploy.local import kafka as local_kafka
 from deploy.local.kafka import Broker, KafkaCluster
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
-from tests.contract.conftest import LOOK_SECONDS, Distributed, emitting, opened_distributed
-from tests.places import Places
+from tests.backends import Backends
+from tests.contract.conftest import LOOK_SECONDS, PostgresBackend, emitting, opened_distributed
 
 SECONDS_MAX = 60.0
 KEYS = ("one", "two", "three")
@@ -24,29 +24,29 @@ def broker(kafka_here: str) -> Iterator[Broker]:
 
 
 @pytest.fixture(scope="module")
-def there(broker: Broker, places: Places) -> Places:
-    """Places over that broker."""
-    return Places(KafkaCluster(broker.bootstrap, ""), places.server, "away")
+def there(broker: Broker, backends: Backends) -> Backends:
+    """Backends over that broker."""
+    return Backends(KafkaCluster(broker.bootstrap, ""), backends.server, "away")
 
 
 @pytest.fixture
-async def process(there: Places) -> AsyncIterator[Distributed]:
+async def process(there: Backends) -> AsyncIterator[PostgresBackend]:
     """One that publishes and reads."""
     async with there.one(partitions=1) as place, opened_distributed(place) as made:
         yield made
 
 
-async def nothing_waits(process: Distributed) -> None:
+async def nothing_waits(process: PostgresBackend) -> None:
     """Until everything is published."""
     async with asyncio.timeout(SECONDS_MAX):
         while await process.rows("SELECT 1 FROM log LIMIT 1"):
             await asyncio.sleep(LOOK_SECONDS)
 
 
-class Life:
+class LeadUpdates:
     """Units that each say one more thing of a lead, and what a reader hears of it."""
 
-    def __init__(self, process: Distributed) -> None:
+    def __init__(self, process: PostgresBackend) -> None:
         self.process = process
         self.said: list[str] = []
         self.heard: list[str] = []
@@ -70,8 +70,10 @@ class Life:
 
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
-async def test_units_go_on_and_what_they_said_follows_in_order(process: Distributed, broker: Broker, how: str) -> None:
-    life = Life(process)
+async def test_units_go_on_and_what_they_said_follows_in_order(
+    process: PostgresBackend, broker: Broker, how: str
+) -> None:
+    life = LeadUpdates(process)
     tasks = [
         asyncio.create_task(process.publisher.run()),
         asyncio.create_task((await process.worker(life)).run()),

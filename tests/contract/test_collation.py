@@ -17,9 +17,9 @@ from sqlalchemy.pool import NullPool
 from deploy.local.postgres import PostgresServer
 from firsthour.runtime.package_files import migrations
 from firsthour.runtime.storage.migrate import migrate
+from tests.backends import ICU, Backends, asyncpg_url, distributed, do
 from tests.contract.conftest import Backend
 from tests.contract.systems import opened
-from tests.places import ICU, Places, asyncpg_url, distributed, do
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ DEFAULTS: Final = {
 }
 
 
-async def test_every_lead_is_listed_newest_first_and_page_by_page(tmp_path: Path, profile: Places | None) -> None:
+async def test_every_lead_is_listed_newest_first_and_page_by_page(tmp_path: Path, profile: Backends | None) -> None:
     async with opened(tmp_path / "data", profile) as world:
         for name in ("ann", "Bea", "cem"):
             await world.asks(name)

@@ -11,10 +11,10 @@ from firsthour.runtime.eventlog.dead_letters import GATEWAY, PUBLISHER, Retentio
 from firsthour.runtime.processing.retention import drop_dead_letters
 from firsthour.runtime.storage.unit import Unit
 from schemas.envelope import RECORD_BYTES_MAX
+from tests.backends import Backends
 from tests.contract.conftest import Backend, emitting
 from tests.contract.systems import opened
 from tests.letters import waiting as letters_waiting
-from tests.places import Places
 
 SMALL = Retention(bytes_max=100_000)
 
@@ -88,7 +88,7 @@ async def test_letters_go_by_their_age_whatever_their_state(backend: Backend) ->
     assert await total(backend) < 2 * dead_letters.ROW_BYTES
 
 
-async def test_a_dropped_letter_has_no_body_any_more(tmp_path: Path, profile: Places | None) -> None:
+async def test_a_dropped_letter_has_no_body_any_more(tmp_path: Path, profile: Backends | None) -> None:
     async with opened(tmp_path / "data", profile) as world:
         answer = await world.client.post("/v1/events", json={"id": "1", "type": "nonsense"})
         letter = answer.json()["dead_letter"]
@@ -98,7 +98,7 @@ async def test_a_dropped_letter_has_no_body_any_more(tmp_path: Path, profile: Pl
         assert await world.rows("SELECT bytes FROM dead_letter_totals") == [(dead_letters.ROW_BYTES,)]
 
 
-async def test_posts_of_robots_count_among_the_bytes_of_their_source(tmp_path: Path, profile: Places | None) -> None:
+async def test_posts_of_robots_count_among_the_bytes_of_their_source(tmp_path: Path, profile: Backends | None) -> None:
     most = 1024 * 1024
     async with opened(tmp_path / "data", profile, deadletter_bytes_max=most) as world:  # type: ignore[arg-type]
         for n in range(12):
@@ -109,7 +109,7 @@ async def test_posts_of_robots_count_among_the_bytes_of_their_source(tmp_path: P
         assert 0 < rows[0][1] < 12
 
 
-async def test_a_list_goes_on_by_its_cursor(tmp_path: Path, profile: Places | None) -> None:
+async def test_a_list_goes_on_by_its_cursor(tmp_path: Path, profile: Backends | None) -> None:
     def many(unit: Unit) -> None:
         for n in range(1_203):
             bury(unit, b"%d" % n, retention=dead_letters.DEFAULT)
@@ -132,7 +132,7 @@ async def test_a_list_goes_on_by_its_cursor(tmp_path: Path, profile: Places | No
 
 @pytest.mark.parametrize("size", [10, RECORD_BYTES_MAX])
 async def test_a_record_that_the_broker_refused_is_published_by_a_retry_if_it_is_small_enough(
-    tmp_path: Path, profile: Places | None, size: int
+    tmp_path: Path, profile: Backends | None, size: int
 ) -> None:
     async with opened(tmp_path / "data", profile) as world:
 

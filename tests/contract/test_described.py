@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 from schemathesis import GenerationMode
 
+from tests.backends import Backends
 from tests.contract.described import ROLES, Described, described
-from tests.contract.systems import Opened, opened
-from tests.places import Places
+from tests.contract.systems import OpenedSystem, opened
 
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # the services do, beside the test
 PEOPLE = ("ann", "bo", "cy")
 
 
-async def of(world: Opened) -> Described:
+async def of(world: OpenedSystem) -> Described:
     for person in PEOPLE:
         assert (await world.asks(person)).status_code == 202
     await world.system.settle()
@@ -34,7 +34,7 @@ async def test_some_requests_of_the_description_are_answered_as_described(tmp_pa
 @pytest.mark.parametrize("profile", ["embedded", "distributed"], indirect=True)
 @pytest.mark.parametrize("role", ROLES)
 async def test_requests_of_the_description_are_answered_as_described(
-    tmp_path: Path, profile: Places | None, role: str
+    tmp_path: Path, profile: Backends | None, role: str
 ) -> None:
     async with opened(tmp_path / "data", profile) as world:
         found = await of(world)

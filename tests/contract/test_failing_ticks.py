@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from firsthour.runtime.processing.ticker import Ticker
-from tests.contract.systems import Opened, opened
+from tests.contract.systems import OpenedSystem, opened
 
 CLOCKS = "notifier.clocks"
 
 
-async def until(world: Opened, status: int) -> dict[str, Any]:
+async def until(world: OpenedSystem, status: int) -> dict[str, Any]:
     """What readiness says once it has this status."""
     async with asyncio.timeout(30):
         while (answer := await world.client.get("/readyz")).status_code != status:

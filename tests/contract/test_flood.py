@@ -20,10 +20,10 @@ from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from schemas.envelope import RECORD_BYTES_MAX, RecordTooLargeError
 from schemas.events import LeadRecycled
+from tests.backends import Backends, embedded
 from tests.contract.conftest import Backend, drain
-from tests.contract.systems import Opened, opened
+from tests.contract.systems import OpenedSystem, opened
 from tests.letters import waiting as letters_waiting
-from tests.places import Places, embedded
 
 POSTS = 6
 OTHERS = 24
@@ -34,7 +34,7 @@ def large_post(n: int) -> dict[str, Any]:
     return {"email": "flood@acme.example", **{f"field_{n}_{i}": "x" * 2_000 for i in range(120)}}
 
 
-async def flooded(world: Opened) -> None:
+async def flooded(world: OpenedSystem) -> None:
     """The posts of the flood, with other people among them."""
     for n in range(POSTS):
         answer = await world.client.post("/v1/forms/demo-request", json=large_post(n))
@@ -44,7 +44,7 @@ async def flooded(world: Opened) -> None:
         await world.system.settle()
 
 
-async def test_six_large_posts_delay_no_other_lead(tmp_path: Path, profile: Places | None) -> None:
+async def test_six_large_posts_delay_no_other_lead(tmp_path: Path, profile: Backends | None) -> None:
     async with opened(tmp_path / "data", profile) as world:
         await flooded(world)
         await world.system.settle()
@@ -60,7 +60,7 @@ async def test_six_large_posts_delay_no_other_lead(tmp_path: Path, profile: Plac
             assert await world.rows("SELECT 1 FROM log") == []
 
 
-async def test_what_a_profile_drops_is_counted(tmp_path: Path, profile: Places | None) -> None:
+async def test_what_a_profile_drops_is_counted(tmp_path: Path, profile: Backends | None) -> None:
     async with opened(tmp_path / "data", profile) as world:
         for n in range(2):
             assert (await world.client.post("/v1/forms/demo-request", json=large_post(n))).status_code == 202
@@ -178,7 +178,7 @@ def test_a_batch_is_bounded_in_bytes_and_has_at_least_one_record() -> None:
 
 @embedded
 async def test_readers_get_batches_bounded_in_bytes_from_memory_and_from_the_table(
-    tmp_path: Path, profile: Places | None
+    tmp_path: Path, profile: Backends | None
 ) -> None:
     async with opened(tmp_path / "data", profile) as world:
         system = world.system

@@ -14,22 +14,22 @@ from firsthour.runtime import package_files
 from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
-from tests.contract.conftest import Embedded, drain, open_embedded
-from tests.contract.systems import DATABASE, Opened, opened, pages_of
-from tests.contract.test_worker import Handler
+from tests.contract.conftest import SqliteBackend, drain, open_embedded
+from tests.contract.systems import DATABASE, OpenedSystem, opened, pages_of
+from tests.contract.test_worker import RefusingHandler
 from tests.letters import waiting as letters_waiting
 
 ROOMY = 1_000_000
 BULK = "x" * 20_000
 
 
-async def make_room(world: Opened | Embedded) -> None:
+async def make_room(world: OpenedSystem | SqliteBackend) -> None:
     """The disk is larger now."""
-    units = world.units if isinstance(world, Embedded) else world.system.units
+    units = world.units if isinstance(world, SqliteBackend) else world.system.units
     await units.run(lambda unit: unit.connection.exec_driver_sql(f"PRAGMA max_page_count={ROOMY}").scalar())
 
 
-async def fill(world: Opened) -> list[str]:
+async def fill(world: OpenedSystem) -> list[str]:
     """Post until the disk is full; who was accepted."""
     accepted: list[str] = []
     while len(accepted) < 500:
@@ -42,7 +42,7 @@ async def fill(world: Opened) -> list[str]:
     raise AssertionError("the disk never filled")
 
 
-async def settle(world: Opened) -> None:
+async def settle(world: OpenedSystem) -> None:
     """Let everything try, as far as it gets."""
     with suppress(StorageError):
         await world.system.settle()
@@ -167,7 +167,7 @@ async def test_a_unit_that_finds_the_disk_full_keeps_nothing_and_no_cursor_moves
     await backend.units.close()
     backend.reads.close()
     backend = await open_embedded(tmp_path / "spine.db", pages_max=pages_of(tmp_path / "spine.db") + 2)
-    handler = Handler()
+    handler = RefusingHandler()
 
     def too_much(unit: Unit) -> None:
         unit.rows.append(Row(topics.LEADS, "lead", "big", BULK.encode() * 4))

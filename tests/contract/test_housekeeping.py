@@ -19,8 +19,8 @@ from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from services.reporting import store as reporting_store
+from tests.backends import Backends, do, embedded
 from tests.contract.conftest import Backend, emitting
-from tests.places import Places, do, embedded
 
 ROWS = 3_000
 STATEMENTS = {
@@ -100,7 +100,7 @@ async def test_marks_of_events_go_by_the_day(backend: Backend) -> None:
 
 @embedded
 async def test_records_go_when_every_reader_is_past_them_and_a_week_has_gone(
-    backend: Backend, profile: Places | None
+    backend: Backend, profile: Backends | None
 ) -> None:
     await backend.say("a", "b", "c")
     backend.clock.advance(days=LOG_DAYS, seconds=1)
@@ -121,7 +121,9 @@ async def test_records_go_when_every_reader_is_past_them_and_a_week_has_gone(
 
 
 @embedded
-async def test_a_topic_whose_reader_stands_still_keeps_no_other_topic(backend: Backend, profile: Places | None) -> None:
+async def test_a_topic_whose_reader_stands_still_keeps_no_other_topic(
+    backend: Backend, profile: Backends | None
+) -> None:
     await backend.say(*(f"e{n}" for n in range(50)))
     backend.clock.advance(days=LOG_DAYS, seconds=1)
     await backend.units.run(lambda unit: do(unit, "UPDATE log SET topic = 'routes' WHERE id > 40"))

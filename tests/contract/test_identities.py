@@ -15,8 +15,8 @@ from schemas.envelope import encode
 from schemas.events import ExternalEvent
 from services.scoring.domain.identity import SHARED_MAX
 from services.scoring.handlers import hear_events
-from tests.contract.systems import Opened, opened
-from tests.places import Places
+from tests.backends import Backends
+from tests.contract.systems import OpenedSystem, opened
 
 NOW = datetime(2026, 12, 1, 8, 0, tzinfo=UTC)
 PERSONS = 12
@@ -30,7 +30,7 @@ def record(**identifiers: Any) -> Record:
     return Record(n, "", id, encode(happened, id=id, source="urn:t", time=NOW, key="", type="page.viewed"))
 
 
-async def heard(world: Opened, batch: Sequence[Record]) -> None:
+async def heard(world: OpenedSystem, batch: Sequence[Record]) -> None:
     """A unit of this batch, as a worker runs it: tried again when another unit was in the way."""
     for _ in range(10):
         try:
@@ -45,9 +45,9 @@ def _hear(batch: Sequence[Record], unit: Unit) -> None:
 
 
 async def test_units_side_by_side_make_one_lead_of_a_person_with_several_identifiers(
-    places: Places, tmp_path: Path
+    backends: Backends, tmp_path: Path
 ) -> None:
-    async with opened(tmp_path / "data", places, only=("gateway", "scoring")) as world:
+    async with opened(tmp_path / "data", backends, only=("gateway", "scoring")) as world:
         for n in range(PERSONS):
             email, phone, crm_id = f"p{n}@firm.example", f"+49301234{n:03}", f"crm-{n}"
             await asyncio.gather(
@@ -67,9 +67,9 @@ async def test_units_side_by_side_make_one_lead_of_a_person_with_several_identif
 
 
 async def test_two_addresses_that_reach_for_one_person_at_once_become_two_people(
-    places: Places, tmp_path: Path
+    backends: Backends, tmp_path: Path
 ) -> None:
-    async with opened(tmp_path / "data", places, only=("gateway", "scoring")) as world:
+    async with opened(tmp_path / "data", backends, only=("gateway", "scoring")) as world:
         for n in range(PERSONS):
             phone, crm_id = f"+49301234{n:03}", f"crm-{n}"
             await heard(world, [record(phone=phone, crm_id=crm_id)])
@@ -84,9 +84,9 @@ async def test_two_addresses_that_reach_for_one_person_at_once_become_two_people
         assert {row[1] for row in stored} == {1}
 
 
-async def test_of_the_people_of_one_phone_the_newest_are_found(places: Places, tmp_path: Path) -> None:
+async def test_of_the_people_of_one_phone_the_newest_are_found(backends: Backends, tmp_path: Path) -> None:
     phone, people = "+49301234999", SHARED_MAX + 5
-    async with opened(tmp_path / "data", places, only=("gateway", "scoring")) as world:
+    async with opened(tmp_path / "data", backends, only=("gateway", "scoring")) as world:
         for n in range(people):
             await heard(world, [record(email=f"p{n:02}@firm.example", phone=phone)])
         question = "SELECT lead_id FROM {} WHERE identity = 'phone:" + phone + "'"

@@ -20,32 +20,32 @@ from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
 from schemas.events import ActionRequested, LeadQualified, LeadTouched
-from services.notifier import store as notifier_store
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.page import LEASE
 from services.notifier.sending import claim
+from services.notifier.store.clocks import lock_clocks, save_clocks
 from services.router import commands
 from services.router import store as router_store
 from services.router.domain.decision import Inputs, replay
+from tests.backends import Backends, embedded
 from tests.contract.conftest import Backend, drain, step
-from tests.contract.systems import Opened, opened
-from tests.places import Places, embedded
-from tests.unit.notifier.room import Room as NotifierRoom
-from tests.unit.router.room import BY_SCORE, HAND_RAISER, Room, rep, sales, team
+from tests.contract.systems import OpenedSystem, opened
+from tests.unit.notifier.harness import NotifierHarness
+from tests.unit.router.harness import BY_SCORE, HAND_RAISER, RouterHarness, rep, sales, team
 
 TURNS_OF_THE_LOOP = 200
 
 
 @pytest.fixture
-def router(tmp_path: Path) -> Iterator[Room]:
-    made = Room(tmp_path / "router.db")
+def router(tmp_path: Path) -> Iterator[RouterHarness]:
+    made = RouterHarness(tmp_path / "router.db")
     yield made
     made.engine.dispose()
 
 
 @pytest.fixture
-def notifier(tmp_path: Path) -> Iterator[NotifierRoom]:
-    made = NotifierRoom(tmp_path / "notifier.db")
+def notifier(tmp_path: Path) -> Iterator[NotifierHarness]:
+    made = NotifierHarness(tmp_path / "notifier.db")
     yield made
     made.units.close()
 
@@ -96,7 +96,7 @@ async def test_i1_a_commit_is_on_the_disk_not_only_in_its_cache(backend: Backend
     assert await backend.units.run(settings) == (full, "wal")
 
 
-async def test_i1_every_event_becomes_a_lead_that_is_somebodys(tmp_path: Path, profile: Places | None) -> None:
+async def test_i1_every_event_becomes_a_lead_that_is_somebodys(tmp_path: Path, profile: Backends | None) -> None:
     async with opened(tmp_path / "data", profile) as world:
         for name, form in (("ann", "demo-request"), ("bo", "newsletter")):
             sent = {**EVENT, "id": name, "email": f"{name}@acme.example", "data": {"form": form}}
@@ -112,7 +112,7 @@ async def test_i1_every_event_becomes_a_lead_that_is_somebodys(tmp_path: Path, p
 
 @pytest.mark.parametrize("apart", [False, True])
 async def test_i2_an_event_that_is_sent_again_takes_effect_once(
-    tmp_path: Path, apart: bool, profile: Places | None
+    tmp_path: Path, apart: bool, profile: Backends | None
 ) -> None:
     async with opened(tmp_path / "data", profile) as world:
         for _ in range(3):
@@ -123,7 +123,7 @@ async def test_i2_an_event_that_is_sent_again_takes_effect_once(
         assert await effects(world) == [("lead.assigned", 1), ("lead.qualified", 1), ("lead.scored", 1)]
 
 
-async def effects(world: Opened) -> list[tuple[Any, ...]]:
+async def effects(world: OpenedSystem) -> list[tuple[Any, ...]]:
     """What was said, and how often."""
     return await world.rows(
         "SELECT type, count(*) FROM reporting_history"
@@ -193,14 +193,14 @@ async def state(backend: Backend) -> list[Any]:
 # --- I3: one owner ----------------------------------------------------------------------------------------------
 
 
-def test_i3_the_database_refuses_a_second_open_assignment(router: Room) -> None:
+def test_i3_the_database_refuses_a_second_open_assignment(router: RouterHarness) -> None:
     router.ask("l1")
     second = router_store.Assignment("l1", 2, "bo", "all", "everyone", "d", 1)
     with pytest.raises(sa.exc.IntegrityError):
         router.unit(lambda unit: router_store.store_changes(unit, router_store.RoutingChanges(assignments=[second])))
 
 
-def test_i3_the_database_refuses_an_epoch_that_was(router: Room) -> None:
+def test_i3_the_database_refuses_an_epoch_that_was(router: RouterHarness) -> None:
     router.ask("l1")
     router.command(commands.reject, "l1", "not-now", sales("ana"))
     again = router_store.Assignment("l1", 1, "bo", "all", "everyone", "d", 1)
@@ -208,7 +208,7 @@ def test_i3_the_database_refuses_an_epoch_that_was(router: Room) -> None:
         router.unit(lambda unit: router_store.store_changes(unit, router_store.RoutingChanges(assignments=[again])))
 
 
-def test_i3_a_lead_is_qualified_once_however_many_lines_it_meets_and_how_often(router: Room) -> None:
+def test_i3_a_lead_is_qualified_once_however_many_lines_it_meets_and_how_often(router: RouterHarness) -> None:
     router.hear(router.scored("l1", HAND_RAISER, BY_SCORE), router.scored("l1", BY_SCORE))
     router.hear(router.scored("l1", HAND_RAISER))
     assert len(router.of(LeadQualified)) == 1
@@ -216,7 +216,7 @@ def test_i3_a_lead_is_qualified_once_however_many_lines_it_meets_and_how_often(r
     assert router.open("ana") == 1
 
 
-def test_i3_epochs_count_up_and_do_not_overlap(router: Room) -> None:
+def test_i3_epochs_count_up_and_do_not_overlap(router: RouterHarness) -> None:
     router.ask("l1")
     for owner in ("ana", "bo"):
         router.wait(minutes=1)
@@ -230,7 +230,7 @@ def test_i3_epochs_count_up_and_do_not_overlap(router: Room) -> None:
 # --- I4: one clock ------------------------------------------------------------------------------------------------
 
 
-async def test_i4_whoever_waits_for_somebody_has_one_live_clock_owned_or_not(notifier: NotifierRoom) -> None:
+async def test_i4_whoever_waits_for_somebody_has_one_live_clock_owned_or_not(notifier: NotifierHarness) -> None:
     notifier.hear(notifier.qualified("queued"), notifier.queued("queued"))
     notifier.hear(notifier.qualified("owned"), notifier.assigned("owned"), notifier.accepted("owned"))
     clocks = notifier.rows("SELECT lead_id, state, due_at, promise_at FROM notifier_clocks ORDER BY lead_id")
@@ -239,7 +239,7 @@ async def test_i4_whoever_waits_for_somebody_has_one_live_clock_owned_or_not(not
     assert clocks[1]["due_at"] == clocks[1]["promise_at"]
 
 
-async def test_i4_a_change_of_hands_keeps_the_clock_and_a_touch_ends_it(notifier: NotifierRoom) -> None:
+async def test_i4_a_change_of_hands_keeps_the_clock_and_a_touch_ends_it(notifier: NotifierHarness) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
     before = notifier.rows("SELECT submit_at, promise_at FROM notifier_clocks")
     await notifier.wait(minutes=15)
@@ -253,7 +253,7 @@ async def test_i4_a_change_of_hands_keeps_the_clock_and_a_touch_ends_it(notifier
 # --- I5: a rung fires once, and not early ---------------------------------------------------------------------------
 
 
-async def test_i5_the_database_refuses_a_second_page_for_a_rung(notifier: NotifierRoom) -> None:
+async def test_i5_the_database_refuses_a_second_page_for_a_rung(notifier: NotifierHarness) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
     row = notifier.page(0)
     columns, values = ", ".join(row), ", ".join(f":{name}" for name in row)
@@ -262,15 +262,15 @@ async def test_i5_the_database_refuses_a_second_page_for_a_rung(notifier: Notifi
         notifier.units.now(lambda unit: unit.connection.execute(second, {**row, "id": "another"}))
 
 
-async def test_i5_a_rung_that_fires_again_makes_no_second_page(notifier: NotifierRoom) -> None:
+async def test_i5_a_rung_that_fires_again_makes_no_second_page(notifier: NotifierHarness) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
     await notifier.settle()
 
     def back(unit: Unit) -> ResponseClock:
         """As if its clock had not been stored: it stands before the first rung again."""
-        (clock,) = notifier_store.lock_clocks(unit, ["l1"]).values()
+        (clock,) = lock_clocks(unit, ["l1"]).values()
         assert clock.next_rung == 1
-        notifier_store.save_clocks(unit, [msgspec.structs.replace(clock, next_rung=0, due_at=clock.assigned_at)])
+        save_clocks(unit, [msgspec.structs.replace(clock, next_rung=0, due_at=clock.assigned_at)])
         return clock
 
     notifier.units.now(back)
@@ -281,7 +281,7 @@ async def test_i5_a_rung_that_fires_again_makes_no_second_page(notifier: Notifie
     assert notifier.slack.people == ["Ana"]
 
 
-async def test_i5_no_rung_fires_a_microsecond_early(notifier: NotifierRoom) -> None:
+async def test_i5_no_rung_fires_a_microsecond_early(notifier: NotifierHarness) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
     await notifier.settle()
     notifier.clock.now += timedelta(minutes=10) - timedelta(microseconds=1)
@@ -292,7 +292,7 @@ async def test_i5_no_rung_fires_a_microsecond_early(notifier: NotifierRoom) -> N
     assert notifier.slack.people == ["Ana", "Ana"]
 
 
-async def test_i5_no_rung_of_an_assignment_that_is_over_fires(notifier: NotifierRoom) -> None:
+async def test_i5_no_rung_of_an_assignment_that_is_over_fires(notifier: NotifierHarness) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
     await notifier.settle()
     notifier.hear(notifier.released())
@@ -302,7 +302,7 @@ async def test_i5_no_rung_of_an_assignment_that_is_over_fires(notifier: Notifier
 
 
 async def test_i5_a_page_left_by_a_dead_sender_is_not_sent_for_an_assignment_that_is_over(
-    notifier: NotifierRoom,
+    notifier: NotifierHarness,
 ) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
     assert notifier.page(0)["state"] == "sending"
@@ -315,7 +315,7 @@ async def test_i5_a_page_left_by_a_dead_sender_is_not_sent_for_an_assignment_tha
 
 
 async def test_i5_the_rung_that_changes_hands_has_an_id_by_which_a_second_asking_is_known(
-    notifier: NotifierRoom,
+    notifier: NotifierHarness,
 ) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
     await notifier.wait(minutes=30)
@@ -326,7 +326,9 @@ async def test_i5_the_rung_that_changes_hands_has_an_id_by_which_a_second_asking
 # --- I6: delivered at least once ------------------------------------------------------------------------------------
 
 
-async def test_i6_a_page_whose_sender_died_is_sent_when_the_lease_ends_and_not_before(notifier: NotifierRoom) -> None:
+async def test_i6_a_page_whose_sender_died_is_sent_when_the_lease_ends_and_not_before(
+    notifier: NotifierHarness,
+) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
     assert notifier.page(0)["state"] == "sending"
     notifier.restart()  # dead between claim and send
@@ -339,7 +341,7 @@ async def test_i6_a_page_whose_sender_died_is_sent_when_the_lease_ends_and_not_b
     assert lost == {"n": 1, "outcome": "unknown"}
 
 
-async def test_i6_a_page_is_claimed_in_the_database_before_it_is_sent(notifier: NotifierRoom) -> None:
+async def test_i6_a_page_is_claimed_in_the_database_before_it_is_sent(notifier: NotifierHarness) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
     assert notifier.slack.told == []
     assert (notifier.page(0)["state"], notifier.page(0)["deliveries"]) == ("sending", 1)
@@ -349,7 +351,7 @@ async def test_i6_a_page_is_claimed_in_the_database_before_it_is_sent(notifier: 
 
 
 @pytest.mark.parametrize("fact", ["touched", "opted_out", "released", "recycled"])
-async def test_i7_a_claim_looks_at_the_clock_again_whatever_the_page_says(notifier: NotifierRoom, fact: str) -> None:
+async def test_i7_a_claim_looks_at_the_clock_again_whatever_the_page_says(notifier: NotifierHarness, fact: str) -> None:
     notifier.desk.room = lambda: 0  # nobody delivers yet
     notifier.hear(notifier.qualified(), notifier.assigned())
     notifier.hear(getattr(notifier, fact)())
@@ -361,7 +363,7 @@ async def test_i7_a_claim_looks_at_the_clock_again_whatever_the_page_says(notifi
 
 
 @pytest.mark.parametrize("state", ["away", "deactivated"])
-async def test_i7_no_page_is_claimed_for_who_is_not_there(notifier: NotifierRoom, state: str) -> None:
+async def test_i7_no_page_is_claimed_for_who_is_not_there(notifier: NotifierHarness, state: str) -> None:
     notifier.desk.room = lambda: 0
     notifier.hear(notifier.qualified(), notifier.assigned())
     notifier.hear(notifier.rep("ana", state))
@@ -373,7 +375,7 @@ async def test_i7_no_page_is_claimed_for_who_is_not_there(notifier: NotifierRoom
 # --- I8: capacity, and a reason for every skip ----------------------------------------------------------------------
 
 
-def test_i8_no_batch_and_no_sequence_gives_a_rep_more_than_they_can_take(router: Room) -> None:
+def test_i8_no_batch_and_no_sequence_gives_a_rep_more_than_they_can_take(router: RouterHarness) -> None:
     limited = [rep(name, capacity={"open": 2}) for name in ("ana", "bo")]
     router.configure(team(*limited, pools={"all": {"ana": 1, "bo": 1}}))
     router.ask(*(f"l{n}" for n in range(4)), "l4")
@@ -386,7 +388,7 @@ def test_i8_no_batch_and_no_sequence_gives_a_rep_more_than_they_can_take(router:
         assert (waits.status, waits.queue_pool, waits.queue_reason) == ("qualified", "all", "all 2 at capacity")
 
 
-def test_i8_every_skip_has_its_reason_in_the_decision(router: Room) -> None:
+def test_i8_every_skip_has_its_reason_in_the_decision(router: RouterHarness) -> None:
     router.configure(
         team(
             rep("ana", capacity={"open": 0}),
@@ -401,7 +403,7 @@ def test_i8_every_skip_has_its_reason_in_the_decision(router: Room) -> None:
     assert reasons == {"ana": "at capacity: 0 of 0 open", "bo": "deactivated", "cy": None}
 
 
-def test_i8_a_turn_taken_is_stored_so_that_the_next_unit_goes_on_from_it(router: Room) -> None:
+def test_i8_a_turn_taken_is_stored_so_that_the_next_unit_goes_on_from_it(router: RouterHarness) -> None:
     for n in range(6):
         router.ask(f"l{n}")
     assert router.owners(*(f"l{n}" for n in range(6))) == ["ana", "bo", "cy"] * 2
@@ -410,7 +412,7 @@ def test_i8_a_turn_taken_is_stored_so_that_the_next_unit_goes_on_from_it(router:
 # --- I9: what is not in the table cannot happen -----------------------------------------------------------------------
 
 
-def test_i9_a_move_that_the_table_lacks_is_refused_and_changes_nothing(router: Room) -> None:
+def test_i9_a_move_that_the_table_lacks_is_refused_and_changes_nothing(router: RouterHarness) -> None:
     router.hear(router.scored("l1"))
     before = router.lead("l1")
     with pytest.raises(Problem) as refused:
@@ -419,7 +421,7 @@ def test_i9_a_move_that_the_table_lacks_is_refused_and_changes_nothing(router: R
     assert router.lead("l1") == before
 
 
-def test_i9_a_move_by_somebody_it_does_not_name_is_refused_and_changes_nothing(router: Room) -> None:
+def test_i9_a_move_by_somebody_it_does_not_name_is_refused_and_changes_nothing(router: RouterHarness) -> None:
     router.ask("l1")
     before = router.lead("l1")
     with pytest.raises(Problem) as refused:
@@ -428,7 +430,7 @@ def test_i9_a_move_by_somebody_it_does_not_name_is_refused_and_changes_nothing(r
     assert router.lead("l1") == before
 
 
-def test_i9_the_system_too_keeps_to_the_table_of_the_agreement(router: Room) -> None:
+def test_i9_the_system_too_keeps_to_the_table_of_the_agreement(router: RouterHarness) -> None:
     lifecycle = router.config.agreement.lifecycle
     ways = [way for way in lifecycle.transitions if way.to != "assigned"]
     told = [way.model_dump(by_alias=True, exclude_defaults=True, mode="json") for way in ways]
@@ -442,7 +444,7 @@ def test_i9_the_system_too_keeps_to_the_table_of_the_agreement(router: Room) -> 
 # --- I10: a decision can be made again --------------------------------------------------------------------------------
 
 
-def test_i10_a_stored_decision_replayed_from_its_inputs_gives_the_same_rep(router: Room) -> None:
+def test_i10_a_stored_decision_replayed_from_its_inputs_gives_the_same_rep(router: RouterHarness) -> None:
     router.configure(team(rep("ana", capacity={"open": 1}), rep("bo"), pools={"all": {"ana": 5, "bo": 1}}))
     router.ask("l1", "l2")
     router.ask("l3")
@@ -453,7 +455,7 @@ def test_i10_a_stored_decision_replayed_from_its_inputs_gives_the_same_rep(route
         assert replay(msgspec.convert(decision["inputs"], Inputs)) == decision["chosen"]
 
 
-def test_i10_the_inputs_alone_decide(router: Room) -> None:
+def test_i10_the_inputs_alone_decide(router: RouterHarness) -> None:
     router.ask("l1")
     (decision,) = router.decisions("l1")
     inputs = msgspec.convert(decision["inputs"], Inputs)
@@ -466,7 +468,7 @@ def test_i10_the_inputs_alone_decide(router: Room) -> None:
     assert replay(other) not in (None, decision["chosen"])
 
 
-def test_i10_the_inputs_hold_no_name_and_no_address(router: Room) -> None:
+def test_i10_the_inputs_hold_no_name_and_no_address(router: RouterHarness) -> None:
     router.ask("l1", facts={"phone": "+493012345678"})
     (decision,) = router.decisions("l1")
     stored = msgspec.json.encode(decision).decode()

@@ -16,9 +16,9 @@ from firsthour.runtime.processing.worker import Worker
 from firsthour.runtime.storage.records import Place, Record, Row
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
-from tests.contract.conftest import LOOK_SECONDS, Distributed, drain, emitting, opened_distributed, step
+from tests.backends import Backends, do
+from tests.contract.conftest import LOOK_SECONDS, PostgresBackend, drain, emitting, opened_distributed, step
 from tests.letters import waiting as letters_waiting
-from tests.places import Places, do
 
 KEYS = ("lead 4", "lead 1")  # of partitions 0 and 1, where there are two
 FOREIGN = (
@@ -35,7 +35,7 @@ FOREIGN = (
 FETCHED_BYTES_MAX = 2 * 1024 * 1024  # that the client may hand over at once
 
 
-class Handler:
+class CommittedHandler:
     """Remembers what was handled, once the unit has been committed."""
 
     def __init__(self) -> None:
@@ -53,8 +53,8 @@ class Handler:
 
 
 @pytest.fixture
-async def process(places: Places) -> AsyncIterator[Distributed]:
-    async with places.one(partitions=1) as place, opened_distributed(place) as made:
+async def process(backends: Backends) -> AsyncIterator[PostgresBackend]:
+    async with backends.one(partitions=1) as place, opened_distributed(place) as made:
         yield made
 
 
@@ -75,12 +75,14 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-def in_group(process: Distributed, service: str = "consumer") -> KafkaLog:
+def in_group(process: PostgresBackend, service: str = "consumer") -> KafkaLog:
     """A member of the service's group."""
     return KafkaLog(service, [topics.LEADS], process.options, process.place.prefix)
 
 
-def reads(process: Distributed, log: KafkaLog, handler: Handler, partitions: tuple[int, ...] = (0,)) -> Worker:
+def reads(
+    process: PostgresBackend, log: KafkaLog, handler: CommittedHandler, partitions: tuple[int, ...] = (0,)
+) -> Worker:
     return Worker("consumer", topics.LEADS, handler, log, process.units, Telemetry(), partitions)
 
 
@@ -89,13 +91,13 @@ def reads(process: Distributed, log: KafkaLog, handler: Handler, partitions: tup
 
 @pytest.mark.parametrize("believed", [0, 3, 5])
 async def test_a_reader_stands_where_its_cursor_says_whatever_the_group_believes(
-    process: Distributed, believed: int
+    process: PostgresBackend, believed: int
 ) -> None:
     await process.say(*"abcde")
     await group_says(process, believed)
     cursor = "INSERT INTO cursors VALUES ('consumer', 'leads', 0, 2)"
     await process.units.run(lambda unit: do(unit, cursor))
-    handler, log = Handler(), in_group(process)
+    handler, log = CommittedHandler(), in_group(process)
     async with running(log):
         await until(lambda: bool(log.ours))
         worker = reads(process, log, handler)
@@ -105,7 +107,7 @@ async def test_a_reader_stands_where_its_cursor_says_whatever_the_group_believes
     assert handler.handled == ["c", "d", "e"]
 
 
-async def group_says(process: Distributed, offset: int) -> None:
+async def group_says(process: PostgresBackend, offset: int) -> None:
     """The offset that Kafka keeps for the group."""
     group = f"{process.place.prefix}consumer"
     client = AIOKafkaConsumer(**process.options, group_id=group, enable_auto_commit=False)
@@ -116,8 +118,10 @@ async def group_says(process: Distributed, offset: int) -> None:
     await client.stop()
 
 
-async def test_two_who_both_think_the_partition_is_theirs_do_everything_once_and_in_order(process: Distributed) -> None:
-    one, other = Handler(), Handler()
+async def test_two_who_both_think_the_partition_is_theirs_do_everything_once_and_in_order(
+    process: PostgresBackend,
+) -> None:
+    one, other = CommittedHandler(), CommittedHandler()
     workers = [await process.worker(one), await process.worker(other)]
     tasks = [asyncio.create_task(worker.run()) for worker in workers]
     names = [str(n) for n in range(120)]
@@ -131,8 +135,8 @@ async def test_two_who_both_think_the_partition_is_theirs_do_everything_once_and
     assert [sorted(each.handled, key=int) for each in (one, other)] == [one.handled, other.handled]
 
 
-async def test_a_zombie_that_wakes_up_with_a_batch_in_its_hands_commits_nothing(process: Distributed) -> None:
-    zombie_saw, handler = Handler(), Handler()
+async def test_a_zombie_that_wakes_up_with_a_batch_in_its_hands_commits_nothing(process: PostgresBackend) -> None:
+    zombie_saw, handler = CommittedHandler(), CommittedHandler()
     await process.say("a", "b")
     zombie = await process.worker(zombie_saw)
     assert await zombie.lag() == 2
@@ -145,8 +149,8 @@ async def test_a_zombie_that_wakes_up_with_a_batch_in_its_hands_commits_nothing(
     assert not await step(zombie), "it has looked where the cursor stands"
 
 
-async def test_a_batch_that_is_delivered_again_has_no_effect(process: Distributed) -> None:
-    handler = Handler()
+async def test_a_batch_that_is_delivered_again_has_no_effect(process: PostgresBackend) -> None:
+    handler = CommittedHandler()
     await process.say("a", "b")
     worker = await drain(await process.worker(handler))
     again = await process.worker(handler)  # a rebalance: fetched from the beginning, by whoever has it now
@@ -156,9 +160,9 @@ async def test_a_batch_that_is_delivered_again_has_no_effect(process: Distribute
     assert handler.handled == ["a", "b", "c"]
 
 
-async def test_who_shares_a_unit_among_partitions_goes_on_with_those_that_are_still_theirs(places: Places) -> None:
-    both_saw, handler = Handler(), Handler()
-    async with places.one(partitions=2) as place, opened_distributed(place) as process:
+async def test_who_shares_a_unit_among_partitions_goes_on_with_those_that_are_still_theirs(backends: Backends) -> None:
+    both_saw, handler = CommittedHandler(), CommittedHandler()
+    async with backends.one(partitions=2) as place, opened_distributed(place) as process:
         await process.say("a", key=KEYS[0])
         await process.say("b", key=KEYS[1])
         both = reads(process, await process.reader("consumer"), both_saw, (0, 1))
@@ -176,9 +180,9 @@ async def test_who_shares_a_unit_among_partitions_goes_on_with_those_that_are_st
 
 @pytest.mark.parametrize("value", [*FOREIGN, None], ids=range(len(FOREIGN) + 1))
 async def test_a_foreign_record_becomes_a_dead_letter_with_its_coordinates_and_the_partition_goes_on(
-    process: Distributed, value: bytes | None
+    process: PostgresBackend, value: bytes | None
 ) -> None:
-    handler = Handler()
+    handler = CommittedHandler()
     await process.say("a")
     await foreign(process, value)
     await process.say("b")
@@ -194,9 +198,9 @@ async def test_a_foreign_record_becomes_a_dead_letter_with_its_coordinates_and_t
     [(b'.touched:1"', b'.touched:2"'), (b'"id":"x"', b'"id":"a\\u0000b"'), (b'"lead_id":"lead"', b'"lead_id":7')],
 )
 async def test_a_record_almost_like_ours_is_parked_as_well(
-    process: Distributed, written: bytes, instead: bytes
+    process: PostgresBackend, written: bytes, instead: bytes
 ) -> None:
-    handler = Handler()
+    handler = CommittedHandler()
     await process.units.run(emitting(["x"], "lead"))
     [[body]] = await process.rows("SELECT body FROM log")
     assert written in body
@@ -209,9 +213,9 @@ async def test_a_record_almost_like_ours_is_parked_as_well(
     assert letter.body == body.replace(written, instead)
 
 
-async def test_a_foreign_record_takes_nothing_of_another_partition_with_it(places: Places) -> None:
-    handler = Handler()
-    async with places.one(partitions=2) as place, opened_distributed(place) as process:
+async def test_a_foreign_record_takes_nothing_of_another_partition_with_it(backends: Backends) -> None:
+    handler = CommittedHandler()
+    async with backends.one(partitions=2) as place, opened_distributed(place) as process:
         await process.say("a", "b", key=KEYS[1])
         await foreign(process, b"{}")
         await process.say("c", key=KEYS[0])
@@ -221,7 +225,7 @@ async def test_a_foreign_record_takes_nothing_of_another_partition_with_it(place
         assert letter.source == f"{process.place.prefix}leads/0/0"
 
 
-async def foreign(process: Distributed, value: bytes | None) -> None:
+async def foreign(process: PostgresBackend, value: bytes | None) -> None:
     """Another program writes to our topic, without a key that we could read."""
     client = AIOKafkaProducer(**process.options)
     await client.start()
@@ -233,9 +237,9 @@ async def foreign(process: Distributed, value: bytes | None) -> None:
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
-async def test_what_waits_in_memory_is_bounded_after_a_rebalance_too(places: Places) -> None:
+async def test_what_waits_in_memory_is_bounded_after_a_rebalance_too(backends: Backends) -> None:
     many = 4 * kafka_consumer.BUFFER_HIGH
-    async with places.one(partitions=2) as place, opened_distributed(place) as process:
+    async with backends.one(partitions=2) as place, opened_distributed(place) as process:
         rows = [Row(topics.LEADS, key, f"{key}.{n}", b"{}") for n in range(many) for key in KEYS]
         for n in range(0, len(rows), 500):
             await process.append(*rows[n : n + 500])
@@ -253,7 +257,7 @@ async def test_what_waits_in_memory_is_bounded_after_a_rebalance_too(places: Pla
 
 
 async def test_records_in_memory_are_bounded_in_bytes_too(
-    process: Distributed, monkeypatch: pytest.MonkeyPatch
+    process: PostgresBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size, many = 100_000, 80
     monkeypatch.setattr(kafka_consumer, "BUFFER_BYTES", kafka_consumer.BUFFER_BYTES_MIN)

@@ -12,8 +12,8 @@ from sqlalchemy.util.concurrency import await_only
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from services.notifier.sending import Claimed, NotifierContext, claim
+from tests.backends import Backends
 from tests.contract.test_batches import life, road
-from tests.places import Places
 
 ORDER: Final = (
     ("cursors",),
@@ -35,8 +35,8 @@ def locked(texts: Sequence[str]) -> list[str]:
     return [table for table in dict.fromkeys(found) if table in RANK]
 
 
-async def test_every_kind_of_unit_locks_in_the_one_order(places: Places, tmp_path: Path) -> None:
-    async with life(places, tmp_path) as made:
+async def test_every_kind_of_unit_locks_in_the_one_order(backends: Backends, tmp_path: Path) -> None:
+    async with life(backends, tmp_path) as made:
         await road(made, 5)
     for name, units in made.sent.items():
         for texts in units:
@@ -45,8 +45,10 @@ async def test_every_kind_of_unit_locks_in_the_one_order(places: Places, tmp_pat
     assert {"router_leads", "router_pools", "router_reps"} <= set(locked(made.sent["router hears leads"][0]))
 
 
-async def test_a_page_is_not_claimed_while_a_touch_of_its_lead_is_being_stored(places: Places, tmp_path: Path) -> None:
-    async with life(places, tmp_path) as made:
+async def test_a_page_is_not_claimed_while_a_touch_of_its_lead_is_being_stored(
+    backends: Backends, tmp_path: Path
+) -> None:
+    async with life(backends, tmp_path) as made:
         await made.post(1)
         await made.hear("scoring", topics.EVENTS)
         await made.hear("router", topics.LEADS)

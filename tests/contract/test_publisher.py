@@ -19,8 +19,8 @@ from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from schemas.events import LeadTouched
-from tests.contract.conftest import Distributed, drain, emitting, opened_distributed, read_all
-from tests.places import Installed, Places, asyncpg_url, do
+from tests.backends import Backends, Installation, asyncpg_url, do
+from tests.contract.conftest import PostgresBackend, drain, emitting, opened_distributed, read_all
 
 KEYS = tuple(f"lead {n}" for n in range(7))
 UNITS = 210
@@ -31,7 +31,7 @@ COUNT = (
 )
 
 
-class Sink:
+class BlockingProducer:
     """Stands where the broker does. It answers while `open`, and remembers what it acknowledged."""
 
     def __init__(self) -> None:
@@ -59,13 +59,13 @@ class Sink:
 
 
 @pytest.fixture
-async def place(places: Places) -> AsyncIterator[Installed]:
-    async with places.one(partitions=1) as found:
+async def place(backends: Backends) -> AsyncIterator[Installation]:
+    async with backends.one(partitions=1) as found:
         yield found
 
 
 @asynccontextmanager
-async def publishing(place: Installed, sink: Sink) -> AsyncIterator[Publisher]:
+async def publishing(place: Installation, sink: BlockingProducer) -> AsyncIterator[Publisher]:
     """A process that publishes to there."""
     url, arguments = connection_options.database(place.settings())
     made = Publisher(ConnectionPool(url, arguments, size=2), sink, place.partitions)
@@ -75,7 +75,7 @@ async def publishing(place: Installed, sink: Sink) -> AsyncIterator[Publisher]:
     await made.close()
 
 
-async def held(by: Publisher, sink: Sink, writer: Distributed) -> asyncio.Task[None]:
+async def held(by: Publisher, sink: BlockingProducer, writer: PostgresBackend) -> asyncio.Task[None]:
     """Runs, and waits for the answer to one row, until `sink` is open again."""
     await writer.units.run(emitting(["a"], "lead"))
     sink.open.clear()
@@ -85,13 +85,13 @@ async def held(by: Publisher, sink: Sink, writer: Distributed) -> asyncio.Task[N
     return running
 
 
-async def waiting(writer: Distributed) -> list[str]:
+async def waiting(writer: PostgresBackend) -> list[str]:
     """The events that wait to be published."""
     return [row[0] for row in await writer.rows("SELECT event_id FROM log ORDER BY id")]
 
 
-async def test_while_one_publishes_a_partition_no_other_does(place: Installed, writer: Distributed) -> None:
-    one, other = Sink(), Sink()
+async def test_while_one_publishes_a_partition_no_other_does(place: Installation, writer: PostgresBackend) -> None:
+    one, other = BlockingProducer(), BlockingProducer()
     async with publishing(place, one) as first, publishing(place, other) as second:
         await writer.units.run(emitting(["a", "b"], "lead"))
         one.open.clear()
@@ -105,10 +105,10 @@ async def test_while_one_publishes_a_partition_no_other_does(place: Installed, w
 
 
 async def test_what_was_committed_while_another_held_the_partition_is_not_left_behind(
-    place: Installed, writer: Distributed, monkeypatch: pytest.MonkeyPatch
+    place: Installation, writer: PostgresBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publisher, "SWEEP_SECONDS", 3_600.0)  # so that nobody finds it by looking everywhere
-    sink, other = Sink(), Sink()
+    sink, other = BlockingProducer(), BlockingProducer()
     async with publishing(place, sink) as first, publishing(place, other) as second:
         running = [await held(first, sink, writer)]
         await writer.units.run(emitting(["b"], "lead"))
@@ -127,7 +127,7 @@ async def test_what_was_committed_while_another_held_the_partition_is_not_left_b
 
 
 async def test_what_another_holds_for_long_is_asked_for_more_seldom_until_it_is_let_go_of(
-    place: Installed, writer: Distributed, monkeypatch: pytest.MonkeyPatch
+    place: Installation, writer: PostgresBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries: list[Any] = []
     ask = publisher._ask
@@ -138,7 +138,7 @@ async def test_what_another_holds_for_long_is_asked_for_more_seldom_until_it_is_
 
     monkeypatch.setattr(publisher, "SWEEP_SECONDS", 3_600.0)
     monkeypatch.setattr(publisher, "_ask", counted)
-    sink, other = Sink(), Sink()
+    sink, other = BlockingProducer(), BlockingProducer()
     async with publishing(place, sink) as first, publishing(place, other) as second:
         running = [await held(first, sink, writer)]
         running.append(asyncio.create_task(second.run()))
@@ -164,10 +164,10 @@ async def test_what_another_holds_for_long_is_asked_for_more_seldom_until_it_is_
 
 
 async def test_what_nobody_was_told_of_is_found_by_looking_everywhere(
-    place: Installed, writer: Distributed, monkeypatch: pytest.MonkeyPatch
+    place: Installation, writer: PostgresBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publisher, "SWEEP_SECONDS", 0.01)
-    sink = Sink()
+    sink = BlockingProducer()
     async with publishing(place, sink) as alone:
         await writer.units.run(emitting(["a"], "lead"))  # and its process died before it could publish
         running = asyncio.create_task(alone.run())
@@ -177,8 +177,10 @@ async def test_what_nobody_was_told_of_is_found_by_looking_everywhere(
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_an_id_that_commits_after_a_later_one_is_published_too(place: Installed, writer: Distributed) -> None:
-    sink = Sink()
+async def test_an_id_that_commits_after_a_later_one_is_published_too(
+    place: Installation, writer: PostgresBackend
+) -> None:
+    sink = BlockingProducer()
     engine = create_async_engine(asyncpg_url(place.database_url), poolclass=NullPool)
     async with publishing(place, sink) as alone, engine.connect() as slow:
         await slow.exec_driver_sql(INSERT.format("first", "first"))
@@ -191,11 +193,11 @@ async def test_an_id_that_commits_after_a_later_one_is_published_too(place: Inst
 
 
 async def test_rows_lie_where_those_lay_that_were_published(
-    place: Installed, writer: Distributed, monkeypatch: pytest.MonkeyPatch
+    place: Installation, writer: PostgresBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def pages_after(rows: int) -> int:
         """Of the outbox, after that many rows were published, a hundred at a time."""
-        async with publishing(place, Sink()) as alone:
+        async with publishing(place, BlockingProducer()) as alone:
             for start in range(0, rows, 100):
                 await writer.units.run(emitting([str(start + n) for n in range(100)], "lead"))
                 assert await alone.step()
@@ -212,8 +214,10 @@ async def test_rows_lie_where_those_lay_that_were_published(
     assert await pages_after(2_000) > 4 * at_first
 
 
-async def test_a_failure_in_the_middle_keeps_all_of_them_and_their_order(place: Installed, writer: Distributed) -> None:
-    sink = Sink()
+async def test_a_failure_in_the_middle_keeps_all_of_them_and_their_order(
+    place: Installation, writer: PostgresBackend
+) -> None:
+    sink = BlockingProducer()
     async with publishing(place, sink) as alone:
         await writer.units.run(emitting(["a", "b", "c"], "lead"))
         sink.takes = 2
@@ -226,10 +230,10 @@ async def test_a_failure_in_the_middle_keeps_all_of_them_and_their_order(place: 
         assert ids == ["a", "b", "a", "b", "c"]
 
 
-class DiesAfterTheAnswer(Sink):
+class DiesAfterTheAnswer(BlockingProducer):
     """The real broker has it, and the process ends before it can say so in the database."""
 
-    def __init__(self, writer: Distributed) -> None:
+    def __init__(self, writer: PostgresBackend) -> None:
         super().__init__()
         self.writer = writer
 
@@ -242,7 +246,7 @@ class DiesAfterTheAnswer(Sink):
 
 
 async def test_who_dies_between_answer_and_delete_leaves_it_to_be_sent_again_and_it_counts_once(
-    place: Installed, writer: Distributed
+    place: Installation, writer: PostgresBackend
 ) -> None:
     handled: list[str] = []
 
@@ -264,13 +268,17 @@ async def test_who_dies_between_answer_and_delete_leaves_it_to_be_sent_again_and
     assert handled == ["a", "b", "c"]
 
 
-async def test_rows_of_a_key_arrive_in_the_order_of_their_commits_whoever_publishes(places: Places) -> None:
+async def test_rows_of_a_key_arrive_in_the_order_of_their_commits_whoever_publishes(backends: Backends) -> None:
     def counted(key: str, unit: Unit) -> None:
         """Two units of one lead stand in line for its row, so the number they draw is the order of their commits."""
         [[number]] = do(unit, COUNT.format(key))
         unit.emit(LeadTouched(lead_id=key, at=unit.now, channel="phone", answered=True), key=key, id=f"{key}.{number}")
 
-    async with places.one(partitions=2) as place, opened_distributed(place) as one, opened_distributed(place) as other:
+    async with (
+        backends.one(partitions=2) as place,
+        opened_distributed(place) as one,
+        opened_distributed(place) as other,
+    ):
         both = [asyncio.create_task(process.publisher.run()) for process in (one, other)]
         work = [
             process.units.run(partial(counted, key))

@@ -22,15 +22,15 @@ from firsthour.runtime.storage.records import Place, Record, partition_of
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
 from schemas.events import LeadTouched
-from tests.contract.conftest import LOOK_SECONDS, Distributed, emitting, opened_distributed, read_all
+from tests.backends import Backends, Installation, do
+from tests.contract.conftest import LOOK_SECONDS, PostgresBackend, emitting, opened_distributed, read_all
 from tests.letters import waiting as letters_waiting
-from tests.places import Installed, Places, do
 
 KEYS = ("lead 4", "lead 1")  # of partitions 0 and 1, where there are two
 SLOW = (topics.LEADS, 0)
 
 
-class Sink:
+class PartitionedProducer:
     """Stands where the broker does. It never answers for `silent` partitions, and refuses for good records that hold `poison`."""
 
     def __init__(self) -> None:
@@ -60,13 +60,15 @@ class Sink:
 
 
 @pytest.fixture
-async def place(places: Places) -> AsyncIterator[Installed]:
-    async with places.one(partitions=2) as found:
+async def place(backends: Backends) -> AsyncIterator[Installation]:
+    async with backends.one(partitions=2) as found:
         yield found
 
 
 @asynccontextmanager
-async def running(writer: Distributed, sink: Sink, apart: Sink | None = None) -> AsyncIterator[Publisher]:
+async def running(
+    writer: PostgresBackend, sink: PartitionedProducer, apart: PartitionedProducer | None = None
+) -> AsyncIterator[Publisher]:
     """A process that publishes there, for the length of the block."""
     made = publisher_of(writer, sink, apart)
     task = asyncio.create_task(made.run())
@@ -76,13 +78,15 @@ async def running(writer: Distributed, sink: Sink, apart: Sink | None = None) ->
     await made._pool.close()
 
 
-def publisher_of(writer: Distributed, sink: Sink, apart: Sink | None = None) -> Publisher:
+def publisher_of(
+    writer: PostgresBackend, sink: PartitionedProducer, apart: PartitionedProducer | None = None
+) -> Publisher:
     url, arguments = connection_options.database(writer.place.settings())
     pool = ConnectionPool(url, arguments, size=publisher.CONNECTIONS)
     return Publisher(pool, sink, writer.place.partitions, apart=apart, clock=writer.clock)
 
 
-async def say(writer: Distributed, by: Publisher, *names: str, key: str) -> None:
+async def say(writer: PostgresBackend, by: Publisher, *names: str, key: str) -> None:
     """One unit, whose process publishes at once."""
     await writer.units.run(emitting(names, key))
     by.wake([(topics.LEADS, KEYS.index(key))])
@@ -98,8 +102,8 @@ def refused(name: str, channel: str = "poison") -> Callable[[Unit], None]:
 
 
 @pytest.mark.parametrize("how", ["silent", "failing"])
-async def test_a_partition_without_an_answer_delays_no_other(writer: Distributed, how: str) -> None:
-    sink = Sink()
+async def test_a_partition_without_an_answer_delays_no_other(writer: PostgresBackend, how: str) -> None:
+    sink = PartitionedProducer()
     getattr(sink, how).add(SLOW)
     async with running(writer, sink) as made:
         await say(writer, made, "a0", key=KEYS[0])
@@ -125,8 +129,8 @@ async def test_a_partition_without_an_answer_delays_no_other(writer: Distributed
         assert made.trouble is None
 
 
-async def test_partitions_in_trouble_are_sent_by_a_client_of_their_own(writer: Distributed) -> None:
-    sink, apart = Sink(), Sink()
+async def test_partitions_in_trouble_are_sent_by_a_client_of_their_own(writer: PostgresBackend) -> None:
+    sink, apart = PartitionedProducer(), PartitionedProducer()
     sink.failing.add(SLOW)
     async with running(writer, sink, apart) as made:
         await say(writer, made, "a0", key=KEYS[0])
@@ -134,8 +138,8 @@ async def test_partitions_in_trouble_are_sent_by_a_client_of_their_own(writer: D
         assert sink.ids == {}
 
 
-async def test_rows_that_failed_stay_and_those_of_other_partitions_are_gone(writer: Distributed) -> None:
-    sink = Sink()
+async def test_rows_that_failed_stay_and_those_of_other_partitions_are_gone(writer: PostgresBackend) -> None:
+    sink = PartitionedProducer()
     sink.failing.add(SLOW)
     alone = publisher_of(writer, sink)
     await writer.units.run(emitting(["a"], KEYS[0]))
@@ -152,8 +156,10 @@ async def test_rows_that_failed_stay_and_those_of_other_partitions_are_gone(writ
 # --- refused for good -------------------------------------------------------------------------------------------------
 
 
-async def test_a_refused_record_becomes_a_dead_letter_and_rows_behind_it_keep_their_order(writer: Distributed) -> None:
-    sink = Sink()
+async def test_a_refused_record_becomes_a_dead_letter_and_rows_behind_it_keep_their_order(
+    writer: PostgresBackend,
+) -> None:
+    sink = PartitionedProducer()
     alone = publisher_of(writer, sink)
     await writer.units.run(emitting(["a", "b"], KEYS[0]))
     await writer.units.run(refused("large"))
@@ -169,8 +175,8 @@ async def test_a_refused_record_becomes_a_dead_letter_and_rows_behind_it_keep_th
     await alone.close()
 
 
-async def test_a_refused_record_that_cannot_be_kept_yet_counts_once(writer: Distributed) -> None:
-    sink = Sink()
+async def test_a_refused_record_that_cannot_be_kept_yet_counts_once(writer: PostgresBackend) -> None:
+    sink = PartitionedProducer()
     alone = publisher_of(writer, sink)
     await writer.units.run(refused("large"))
     await writer.units.run(emitting(["a"], KEYS[0]))
@@ -185,8 +191,8 @@ async def test_a_refused_record_that_cannot_be_kept_yet_counts_once(writer: Dist
     await alone.close()
 
 
-async def test_a_topic_that_refuses_every_record_is_not_emptied_into_dead_letters(writer: Distributed) -> None:
-    sink = Sink()
+async def test_a_topic_that_refuses_every_record_is_not_emptied_into_dead_letters(writer: PostgresBackend) -> None:
+    sink = PartitionedProducer()
     sink.poison = b"lead"
     alone = publisher_of(writer, sink)
     await writer.units.run(emitting([str(n) for n in range(publisher.REFUSED_IN_A_ROW_MAX + 5)], KEYS[0]))
@@ -200,7 +206,7 @@ async def test_a_topic_that_refuses_every_record_is_not_emptied_into_dead_letter
     await alone.close()
 
 
-async def test_a_real_broker_refuses_one_record_of_a_batch_and_takes_the_others(writer: Distributed) -> None:
+async def test_a_real_broker_refuses_one_record_of_a_batch_and_takes_the_others(writer: PostgresBackend) -> None:
     await limit(writer.place, 20_000)
     await writer.units.run(emitting([f"before {n}" for n in range(100)], KEYS[0]))
     await writer.units.run(refused("large", "x" * 40_000))
@@ -212,7 +218,7 @@ async def test_a_real_broker_refuses_one_record_of_a_batch_and_takes_the_others(
     assert letter.source == "large"
 
 
-async def limit(place: Installed, size: int) -> None:
+async def limit(place: Installation, size: int) -> None:
     """No record of `leads` may be larger, from now on."""
     admin = AIOKafkaAdminClient(bootstrap_servers=place.bootstrap)
     await admin.start()
@@ -231,8 +237,8 @@ def three(kafka_here: str) -> Iterator[KafkaCluster]:
         yield cluster
 
 
-async def test_while_a_partition_has_no_leader_others_are_published(three: KafkaCluster, places: Places) -> None:
-    there = Places(KafkaCluster(three.bootstrap, ""), places.server, "leaderless", replication=1)
+async def test_while_a_partition_has_no_leader_others_are_published(three: KafkaCluster, backends: Backends) -> None:
+    there = Backends(KafkaCluster(three.bootstrap, ""), backends.server, "leaderless", replication=1)
     async with there.one(partitions=3) as place, opened_distributed(place) as process:
         keys = {partition_of(f"lead {n}", 3): f"lead {n}" for n in range(50)}
         leaders = await leaders_of(process)
@@ -255,7 +261,7 @@ async def test_while_a_partition_has_no_leader_others_are_published(three: Kafka
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def leaders_of(process: Distributed) -> dict[int, int]:
+async def leaders_of(process: PostgresBackend) -> dict[int, int]:
     """Of the partitions of `leads`."""
     client = await process.producer._started()
     name = f"{process.place.prefix}leads"
@@ -263,15 +269,15 @@ async def leaders_of(process: Distributed) -> dict[int, int]:
     return {n: client.client.cluster.leader_for_partition(TopicPartition(name, n)) for n in range(3)}
 
 
-async def waiting_ids(process: Distributed) -> list[str]:
+async def waiting_ids(process: PostgresBackend) -> list[str]:
     return [row[0] for row in await process.rows("SELECT event_id FROM log ORDER BY id")]
 
 
 # --- how long rows wait -----------------------------------------------------------------------------------------------
 
 
-async def test_the_age_of_the_oldest_unpublished_row_is_known(writer: Distributed) -> None:
-    sink = Sink()
+async def test_the_age_of_the_oldest_unpublished_row_is_known(writer: PostgresBackend) -> None:
+    sink = PartitionedProducer()
     sink.failing.add(SLOW)
     alone = publisher_of(writer, sink)
     await writer.units.run(emitting(["a"], KEYS[0]))

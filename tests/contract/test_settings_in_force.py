@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from firsthour.cli import config
-from tests.contract.systems import Opened, client_of, opened
-from tests.places import Places
+from tests.backends import Backends
+from tests.contract.systems import OpenedSystem, client_of, opened
 
 SOURCES = """sources:
   - id: website
@@ -24,7 +24,7 @@ SOURCES = """sources:
 pytestmark = pytest.mark.parametrize("profile", ["embedded", "distributed"], indirect=True)
 
 
-async def warnings_of(world: Opened) -> str:
+async def warnings_of(world: OpenedSystem) -> str:
     """What readiness warns of."""
     return "\n".join((await world.client.get("/readyz")).json()["warnings"])
 
@@ -33,7 +33,7 @@ async def warnings_of(world: Opened) -> str:
 
 
 async def test_dead_letters_go_after_the_days_of_the_setting(
-    tmp_path: Path, profile: Places | None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, profile: Backends | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FIRSTHOUR_DEADLETTER_DAYS", "3")
     async with opened(tmp_path / "data", profile) as world:
@@ -47,14 +47,14 @@ async def test_dead_letters_go_after_the_days_of_the_setting(
 # --- clocks of senders ------------------------------------------------------------------------------------------------
 
 
-async def touch_by_event(world: Opened, at: str) -> None:
+async def touch_by_event(world: OpenedSystem, at: str) -> None:
     """A system of ours tells of a touch."""
     data = {"channel": "phone", "answered": True}
     event = {"id": "t", "type": "touch.recorded", "time": at, "email": "ada@acme.example", "data": data}
     assert (await world.client.post("/v1/events", json=event)).status_code == 202
 
 
-async def touch_by_action(world: Opened, at: str) -> None:
+async def touch_by_action(world: OpenedSystem, at: str) -> None:
     """A manager records a touch."""
     body = {"channel": "phone", "answered": True, "at": at}
     lead = (await world.lead("ada"))["id"]
@@ -64,7 +64,7 @@ async def touch_by_action(world: Opened, at: str) -> None:
 @pytest.mark.parametrize("touch", [touch_by_event, touch_by_action])
 @pytest.mark.parametrize(("tolerance", "state"), [("60", "live"), ("900", "met")])
 async def test_a_touch_before_the_submit_counts_within_the_tolerance_of_the_setting(
-    tmp_path: Path, profile: Places | None, monkeypatch: pytest.MonkeyPatch, touch: Any, tolerance: str, state: str
+    tmp_path: Path, profile: Backends | None, monkeypatch: pytest.MonkeyPatch, touch: Any, tolerance: str, state: str
 ) -> None:
     monkeypatch.setenv("FIRSTHOUR_CLOCK_SKEW_SECONDS", tolerance)
     async with opened(tmp_path / "data", profile) as world:
@@ -79,7 +79,7 @@ async def test_a_touch_before_the_submit_counts_within_the_tolerance_of_the_sett
 
 
 async def test_keys_hold_no_longer_than_the_setting_and_readiness_says_so(
-    tmp_path: Path, profile: Places | None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, profile: Backends | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FIRSTHOUR_KEYS_AGE_SECONDS_MAX", "100")
     async with opened(tmp_path / "data", profile) as world:
@@ -100,7 +100,7 @@ async def test_keys_hold_no_longer_than_the_setting_and_readiness_says_so(
 
 
 async def test_readiness_names_a_variable_of_a_secret_that_is_not_set(
-    tmp_path: Path, profile: Places | None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, profile: Backends | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PARTNER_SECRET", raising=False)
     config.write_examples(tmp_path / "config")

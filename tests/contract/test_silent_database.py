@@ -25,9 +25,9 @@ from firsthour.runtime.storage.postgres import ConnectionPool, PostgresReader, P
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
+from tests.backends import Backends, do
 from tests.contract.conftest import NO_CONFIG
 from tests.hand_clock import HandClock
-from tests.places import Places, do
 
 T = TypeVar("T")
 SHORT = {"command_timeout": 0.5}
@@ -173,8 +173,8 @@ async def test_a_worker_tells_that_it_waits_for_the_database_until_it_went_on(
     await units.close()
 
 
-async def test_the_watchdog_of_a_consumer_asks_its_workers(places: Places, tmp_path: Path) -> None:
-    async with places.one() as place:
+async def test_the_watchdog_of_a_consumer_asks_its_workers(backends: Backends, tmp_path: Path) -> None:
+    async with backends.one() as place:
         system = await open_distributed(
             place.settings(data_dir=tmp_path), ("router",), {}, clock=HandClock(), fixed=True
         )

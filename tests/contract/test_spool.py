@@ -24,7 +24,7 @@ from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.sqlite import hold
 from firsthour.runtime.storage.unit import StorageError
 from tests.hand_clock import HandClock
-from tests.unit.runtime.test_intake import Broker, row
+from tests.unit.runtime.test_intake import FakeBroker, row
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMY = 64 * 1024 * 1024
@@ -129,7 +129,7 @@ async def test_a_head_never_holds_more_than_it_should_in_memory(tmp_path: Path) 
 
 async def test_the_file_stays_within_its_bound_and_room_is_used_again(tmp_path: Path) -> None:
     async with spool_in(tmp_path / FILE, MIB) as spool:
-        broker, rounds = Broker(), []
+        broker, rounds = FakeBroker(), []
         for _ in range(3):
             rounds.append(await fill(spool, 20_000))
             assert "full" in trouble(spool)
@@ -186,7 +186,7 @@ async def test_a_full_spool_is_not_well_again_before_there_is_room(tmp_path: Pat
 async def test_rows_that_cannot_be_dropped_are_not_handed_over_again(tmp_path: Path) -> None:
     async with spool_in(tmp_path / FILE) as spool:
         await spool.append([row("a")])
-        broker = Broker()
+        broker = FakeBroker()
         ask(tmp_path / FILE, "CREATE TRIGGER no BEFORE DELETE ON log BEGIN SELECT RAISE(ABORT, 'worn out'); END")
         for _ in range(3):
             with pytest.raises(StorageError, match="worn out"):
@@ -203,7 +203,7 @@ async def test_rows_older_than_ten_days_are_kept_and_warned_of(tmp_path: Path) -
     async with spool_in(tmp_path / FILE, clock=clock) as spool:
         await spool.append([row("old")])
         clock.now += AGE_MAX + timedelta(hours=1)
-        broker = Broker()
+        broker = FakeBroker()
         broker.dial = "silent"
         with capture_logs() as said:
             running = asyncio.create_task(DurableAppend(broker, spool, clock).run())
@@ -217,7 +217,7 @@ async def test_rows_older_than_ten_days_are_kept_and_warned_of(tmp_path: Path) -
 
 async def test_beginning_and_end_of_spooling_are_said_once(tmp_path: Path) -> None:
     async with spool_in(tmp_path / FILE) as spool:
-        broker = Broker()
+        broker = FakeBroker()
         intake = DurableAppend(broker, spool, HandClock())
         with capture_logs() as said:
             broker.dial = "silent"
@@ -259,13 +259,13 @@ async def kept_in(file: Path) -> list[str]:
 
 
 @pytest.fixture
-def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
+def broker(monkeypatch: pytest.MonkeyPatch) -> FakeBroker:
     monkeypatch.setenv("FIRSTHOUR_KAFKA_BOOTSTRAP", "kafka.example:9092")
     monkeypatch.setenv("FIRSTHOUR_DATABASE_URL", "postgresql://firsthour@db.example/firsthour")
-    return Broker()
+    return FakeBroker()
 
 
-def drain(directory: Path, broker: Broker, *options: str) -> Result:
+def drain(directory: Path, broker: FakeBroker, *options: str) -> Result:
     @asynccontextmanager
     async def connect(_: Settings) -> AsyncIterator[Producer]:
         if not await broker.answers():
@@ -284,7 +284,7 @@ def left_behind(directory: Path, many: int) -> None:
     asyncio.run(spool())
 
 
-def test_what_a_gone_gateway_left_is_handed_over_in_order_and_counted(tmp_path: Path, broker: Broker) -> None:
+def test_what_a_gone_gateway_left_is_handed_over_in_order_and_counted(tmp_path: Path, broker: FakeBroker) -> None:
     left_behind(tmp_path / "gone", 1_200)
     done = drain(tmp_path / "gone", broker)
     assert (done.exit_code, done.output) == (0, "1200 events were handed over; the spool is empty.\n")
@@ -293,7 +293,7 @@ def test_what_a_gone_gateway_left_is_handed_over_in_order_and_counted(tmp_path: 
     assert (again.exit_code, json.loads(again.stdout)) == (0, {"handed_over": 0, "left": 0})
 
 
-def test_a_drain_that_kafka_refuses_says_what_is_left_and_loses_nothing(tmp_path: Path, broker: Broker) -> None:
+def test_a_drain_that_kafka_refuses_says_what_is_left_and_loses_nothing(tmp_path: Path, broker: FakeBroker) -> None:
     left_behind(tmp_path / "gone", 30)
     for dial in ("silent", "takes half"):
         broker.dial = "silent" if dial == "silent" else "takes half"
@@ -306,7 +306,7 @@ def test_a_drain_that_kafka_refuses_says_what_is_left_and_loses_nothing(tmp_path
     assert list(dict.fromkeys(broker.ids)) == [str(n) for n in range(30)]
 
 
-def test_the_spool_of_a_gateway_that_lives_is_left_to_it(tmp_path: Path, broker: Broker) -> None:
+def test_the_spool_of_a_gateway_that_lives_is_left_to_it(tmp_path: Path, broker: FakeBroker) -> None:
     left_behind(tmp_path / "alive", 3)
     with hold(tmp_path / "alive"):
         done = drain(tmp_path / "alive", broker)
@@ -314,14 +314,14 @@ def test_the_spool_of_a_gateway_that_lives_is_left_to_it(tmp_path: Path, broker:
     assert "empties its spool itself" in done.stderr.replace("\n", " ")
 
 
-def test_a_place_without_a_spool_is_bad_input_and_stays_as_it_is(tmp_path: Path, broker: Broker) -> None:
+def test_a_place_without_a_spool_is_bad_input_and_stays_as_it_is(tmp_path: Path, broker: FakeBroker) -> None:
     assert drain(tmp_path / "nowhere", broker).exit_code == 2
     assert drain(tmp_path, broker).exit_code == 2
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_brokers_named_there_is_nowhere_to_drain_to(
-    tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FIRSTHOUR_KAFKA_BOOTSTRAP")
     monkeypatch.delenv("FIRSTHOUR_DATABASE_URL")

@@ -16,11 +16,11 @@ from firsthour.runtime.storage.records import partition_of
 from schemas import topics
 from schemas.events import LeadEvent
 from services.notifier.channels.inbox import InboxChannel
+from tests.backends import Backends, Installation
 from tests.contract.systems import ADMIN, client_of
+from tests.distributed_harness import DistributedHarness, open_harness
 from tests.hand_clock import HandClock
-from tests.moved import Moved, open_moved
-from tests.places import Installed, Places
-from tests.story import snippets
+from tests.story import sample_config
 
 LEADS = 6
 SENT = {"channel": "phone", "answered": True}
@@ -30,9 +30,9 @@ SENT = {"channel": "phone", "answered": True}
 class Two:
     """A process with everything, and another with the gateway alone."""
 
-    place: Installed
-    whole: Moved
-    other: Moved
+    place: Installation
+    whole: DistributedHarness
+    other: DistributedHarness
     gateways: tuple[AsyncClient, AsyncClient]
 
     async def lead(self, name: str) -> str:
@@ -91,17 +91,17 @@ class Two:
 
 
 @asynccontextmanager
-async def opened(places: Places, directory: Path) -> AsyncIterator[Two]:
-    for name in snippets.TEXTS:
-        snippets.write(directory / "config", name)
+async def opened(backends: Backends, directory: Path) -> AsyncIterator[Two]:
+    for name in sample_config.TEXTS:
+        sample_config.write(directory / "config", name)
     clock = HandClock()
     async with AsyncExitStack() as stack:
-        place = await stack.enter_async_context(places.one())
+        place = await stack.enter_async_context(backends.one())
 
-        async def process(name: str, *wanted: str) -> Moved:
+        async def process(name: str, *wanted: str) -> DistributedHarness:
             given = place.settings(data_dir=directory / name, config_dir=directory / "config", admin_key=ADMIN)
             channels = {"slack": InboxChannel(lambda message: None), "email": InboxChannel(lambda message: None)}
-            made = await open_moved(given, clock, channels, *([wanted] if wanted else []), files=directory / "config")
+            made = await open_harness(given, clock, channels, *([wanted] if wanted else []), files=directory / "config")
             stack.push_async_callback(made.close)
             return made
 
@@ -111,8 +111,8 @@ async def opened(places: Places, directory: Path) -> AsyncIterator[Two]:
 
 
 @pytest.fixture
-async def two(places: Places, tmp_path: Path) -> AsyncIterator[Two]:
-    async with opened(places, tmp_path) as made:
+async def two(backends: Backends, tmp_path: Path) -> AsyncIterator[Two]:
+    async with opened(backends, tmp_path) as made:
         yield made
 
 

@@ -12,8 +12,8 @@ from firsthour.runtime.storage.sqlite import PASSED_OVER_MAX
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from schemas import topics
 from schemas.events import LeadTouched
+from tests.backends import Backends, do, embedded
 from tests.contract.conftest import Backend
-from tests.places import Places, do, embedded
 
 NO_ROOM = ("CREATE TRIGGER no_room BEFORE INSERT ON log WHEN NEW.key = 'boom' BEGIN SELECT RAISE(ABORT, 'no'); END",)
 NO_ROOM_THERE = (
@@ -38,7 +38,7 @@ def say(unit: Unit, key: str) -> None:
 
 
 async def test_state_whose_event_cannot_be_appended_is_not_kept_either(
-    backend: Backend, profile: Places | None
+    backend: Backend, profile: Backends | None
 ) -> None:
     def make(unit: Unit) -> None:
         for statement in NO_ROOM if profile is None else NO_ROOM_THERE:

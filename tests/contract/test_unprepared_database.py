@@ -17,10 +17,10 @@ from firsthour.runtime.storage.migrate import UnknownTablesError, is_current, mi
 from firsthour.runtime.storage.postgres import ConnectionPool, PostgresReader, PostgresUnits, open_engine
 from firsthour.runtime.storage.sqlite import writer_engine
 from firsthour.runtime.storage.unit import StorageError
+from tests.backends import do
 from tests.contract.conftest import NO_CONFIG
 from tests.e2e.processes import ROOT, environment
 from tests.hand_clock import HandClock
-from tests.places import do
 
 COMMANDS = [
     ("apply", "--config", "deploy/examples"),

@@ -9,9 +9,9 @@ from firsthour.bootstrap.distributed import Distributed
 from firsthour.runtime.eventlog.durable_append import BrokerError
 from firsthour.runtime.storage.records import Place
 from schemas import topics
+from tests.backends import Backends
 from tests.contract.conftest import emitting
-from tests.contract.systems import Opened, opened
-from tests.places import Places
+from tests.contract.systems import OpenedSystem, opened
 
 
 class Silent:
@@ -21,7 +21,7 @@ class Silent:
         raise BrokerError("no leader")
 
 
-async def left(world: Opened) -> Distributed:
+async def left(world: OpenedSystem) -> Distributed:
     """One record was emitted and could not be published."""
     system = world.system
     assert isinstance(system, Distributed)
@@ -30,7 +30,7 @@ async def left(world: Opened) -> Distributed:
     return system
 
 
-async def looked_at(world: Opened) -> tuple[int, dict[str, str], str]:
+async def looked_at(world: OpenedSystem) -> tuple[int, dict[str, str], str]:
     """The answer of `/readyz`, once the outbox has been looked at: status, checks, warnings."""
     assert isinstance(world.system, Distributed)
     with pytest.raises(BrokerError):
@@ -42,9 +42,9 @@ async def looked_at(world: Opened) -> tuple[int, dict[str, str], str]:
 
 @pytest.mark.parametrize("services", [("gateway", "router"), ("gateway",)])
 async def test_readiness_follows_the_age_of_the_oldest_record(
-    tmp_path: Path, places: Places, services: tuple[str, ...]
+    tmp_path: Path, backends: Backends, services: tuple[str, ...]
 ) -> None:
-    async with opened(tmp_path / "data", places, only=services) as world:
+    async with opened(tmp_path / "data", backends, only=services) as world:
         await left(world)
         assert "waited" not in (await looked_at(world))[2]
         world.clock.advance(seconds=31)
@@ -68,7 +68,7 @@ async def test_readiness_follows_the_age_of_the_oldest_record(
         assert "outbox_oldest_seconds 121.0" in metrics
 
 
-def name(world: Opened) -> str:
+def name(world: OpenedSystem) -> str:
     """The place of the record."""
     assert isinstance(world.system, Distributed)
     places: list[Place] = list(world.system.publisher.oldest)
@@ -76,9 +76,11 @@ def name(world: Opened) -> str:
     return f"{places[0][0]}/{places[0][1]}"
 
 
-async def test_doctor_and_verify_tell_of_it(tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_doctor_and_verify_tell_of_it(
+    tmp_path: Path, backends: Backends, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("firsthour.operations.drain.WAIT_SECONDS", 0.1)
-    async with opened(tmp_path / "data", places) as world:
+    async with opened(tmp_path / "data", backends) as world:
         await left(world)
         seen = []
         for seconds in (1, 40, 100):

@@ -26,8 +26,8 @@ from firsthour.runtime.storage.postgres import ConnectionPool, PostgresUnits, op
 from firsthour.runtime.storage.records import partition_of
 from firsthour.runtime.storage.unit import Unit
 from services.notifier.channels.inbox import InboxChannel
+from tests.backends import do
 from tests.hand_clock import HandClock
-from tests.places import do
 
 ADMIN = "a-key-of-forty-characters-for-the-tests-x"
 DATABASE = "verify_distributed"
@@ -37,7 +37,7 @@ PEOPLE = ("ann", "ben", "cat", "dan", "eve", "fay", "gil", "hal")
 
 
 @dataclass
-class World:
+class VerifiedSystem:
     """Every service in this process, over the real things; somebody steps the workers."""
 
     system: Distributed
@@ -92,7 +92,7 @@ def database(postgres: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture
-async def world(kafka: KafkaCluster, database: str, tmp_path: Path) -> AsyncIterator[World]:
+async def world(kafka: KafkaCluster, database: str, tmp_path: Path) -> AsyncIterator[VerifiedSystem]:
     clock = HandClock()
     known = settings.load(
         database_url=database,
@@ -114,7 +114,7 @@ async def world(kafka: KafkaCluster, database: str, tmp_path: Path) -> AsyncIter
             transport=ASGITransport(app=system.app), base_url="http://fh", headers=headers
         ) as client:
             await ready(system)
-            yield World(system, client, clock)
+            yield VerifiedSystem(system, client, clock)
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
@@ -129,7 +129,7 @@ async def ready(system: Distributed) -> None:
     await system.settle()
 
 
-async def test_everything_heard_and_sound_is_found_to_be_so(world: World) -> None:
+async def test_everything_heard_and_sound_is_found_to_be_so(world: VerifiedSystem) -> None:
     await world.ask(*PEOPLE)
     await world.system.settle()
     said = await world.verify()
@@ -137,7 +137,7 @@ async def test_everything_heard_and_sound_is_found_to_be_so(world: World) -> Non
     assert len(await world.rows("SELECT DISTINCT partition FROM cursors WHERE position > 0")) == PARTITIONS
 
 
-async def test_a_lost_clock_is_named_and_one_of_a_lead_that_just_changed_is_not(world: World) -> None:
+async def test_a_lost_clock_is_named_and_one_of_a_lead_that_just_changed_is_not(world: VerifiedSystem) -> None:
     await world.ask("ann")
     await world.system.settle()
     await world.change("DELETE FROM notifier_clocks")
@@ -147,7 +147,7 @@ async def test_a_lost_clock_is_named_and_one_of_a_lead_that_just_changed_is_not(
 
 
 async def test_who_is_behind_is_told_with_the_partitions_and_nothing_of_what_is_on_its_way_is_a_finding(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: VerifiedSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drain, "WAIT_SECONDS", 0.5)
     await world.ask("ann")
@@ -162,7 +162,7 @@ async def test_who_is_behind_is_told_with_the_partitions_and_nothing_of_what_is_
 
 
 async def test_it_waits_for_records_that_are_still_to_be_published(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: VerifiedSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drain, "WAIT_SECONDS", 0.5)
     await world.change(
@@ -171,7 +171,7 @@ async def test_it_waits_for_records_that_are_still_to_be_published(
     assert (await world.verify())["behind"] == ["routes: 1 records wait to be published"]
 
 
-async def test_each_stage_is_followed_to_where_the_stage_before_left_it(world: World) -> None:
+async def test_each_stage_is_followed_to_where_the_stage_before_left_it(world: VerifiedSystem) -> None:
     await world.ask(*PEOPLE)
     waiting = asyncio.create_task(drain.wait(world.system.resources))
     while not waiting.done():
@@ -181,7 +181,7 @@ async def test_each_stage_is_followed_to_where_the_stage_before_left_it(world: W
     assert await world.rows("SELECT count(*) FROM notifier_clocks") == [(len(PEOPLE),)]
 
 
-async def test_brokers_that_do_not_answer_are_told_of(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_brokers_that_do_not_answer_are_told_of(world: VerifiedSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drain, "WAIT_SECONDS", 0.5)
     monkeypatch.setattr(drain, "LAST_LOOK_SECONDS", 0.5)
     gone = replace(
@@ -193,7 +193,7 @@ async def test_brokers_that_do_not_answer_are_told_of(world: World, monkeypatch:
     assert "127.0.0.1:1" in said
 
 
-async def test_an_event_that_scoring_passed_and_did_not_take_is_named(world: World) -> None:
+async def test_an_event_that_scoring_passed_and_did_not_take_is_named(world: VerifiedSystem) -> None:
     await world.ask(*PEOPLE)
     await world.system.settle()
     [(event,)] = await world.rows("SELECT id FROM reporting_history WHERE topic = 'events' LIMIT 1")

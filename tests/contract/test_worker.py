@@ -15,7 +15,7 @@ from tests.contract.conftest import Backend, step
 from tests.letters import waiting as letters_waiting
 
 
-class Handler:
+class RefusingHandler:
     """Remembers what it handled; refuses the ids in `refuses`."""
 
     def __init__(self) -> None:
@@ -28,13 +28,13 @@ class Handler:
         unit.after.append(lambda: self.handled.extend(record.event_id for record in batch))
 
 
-async def drain(backend: Backend, handler: Handler, consumer: str = "consumer") -> worker.Worker:
+async def drain(backend: Backend, handler: RefusingHandler, consumer: str = "consumer") -> worker.Worker:
     """A new reader reads everything there is."""
     return await conftest.drain(await backend.worker(handler, consumer))
 
 
 async def test_each_event_is_taken_once_and_in_order(backend: Backend) -> None:
-    handler = Handler()
+    handler = RefusingHandler()
     for n in range(200):
         await backend.say(str(n))
     await drain(backend, handler)
@@ -42,7 +42,7 @@ async def test_each_event_is_taken_once_and_in_order(backend: Backend) -> None:
 
 
 async def test_a_duplicate_that_a_producer_made_is_left_out(backend: Backend) -> None:
-    handler = Handler()
+    handler = RefusingHandler()
     await backend.say("a", "b", "a")
     await backend.say("b", "c")
     await drain(backend, handler)
@@ -50,7 +50,7 @@ async def test_a_duplicate_that_a_producer_made_is_left_out(backend: Backend) ->
 
 
 async def test_two_consumers_each_see_everything(backend: Backend) -> None:
-    one, two = Handler(), Handler()
+    one, two = RefusingHandler(), RefusingHandler()
     await backend.say("a", "b")
     await drain(backend, one, "one")
     await drain(backend, two, "two")
@@ -58,7 +58,7 @@ async def test_two_consumers_each_see_everything(backend: Backend) -> None:
 
 
 async def test_a_consumer_that_starts_again_goes_on_where_its_cursor_stands(backend: Backend) -> None:
-    handler = Handler()
+    handler = RefusingHandler()
     await backend.say("a")
     await drain(backend, handler)
     await backend.say("b")
@@ -67,7 +67,7 @@ async def test_a_consumer_that_starts_again_goes_on_where_its_cursor_stands(back
 
 
 async def test_a_zombie_with_an_old_cursor_does_nothing(backend: Backend) -> None:
-    zombie_saw, handler = Handler(), Handler()
+    zombie_saw, handler = RefusingHandler(), RefusingHandler()
     await backend.say("a")
     zombie = await backend.worker(zombie_saw)
     assert await zombie.lag() > 0  # it has read its cursor
@@ -79,7 +79,7 @@ async def test_a_zombie_with_an_old_cursor_does_nothing(backend: Backend) -> Non
 
 async def test_the_cursor_moves_only_from_where_it_is(backend: Backend) -> None:
     await backend.say("a")
-    await drain(backend, Handler())
+    await drain(backend, RefusingHandler())
 
     def stale(unit: Unit) -> None:
         move_cursors(unit, "consumer", "leads", {0: (0, 7)})
@@ -89,7 +89,7 @@ async def test_the_cursor_moves_only_from_where_it_is(backend: Backend) -> None:
 
 
 async def test_one_poisonous_event_is_kept_and_the_rest_goes_on(backend: Backend) -> None:
-    handler = Handler()
+    handler = RefusingHandler()
     handler.refuses = {"bad"}
     await backend.say("a", "bad", "b")
     await drain(backend, handler)
@@ -102,7 +102,7 @@ async def test_one_poisonous_event_is_kept_and_the_rest_goes_on(backend: Backend
 
 
 async def test_a_poisonous_event_leaves_no_seen_row_so_that_it_can_be_retried(backend: Backend) -> None:
-    handler = Handler()
+    handler = RefusingHandler()
     handler.refuses = {"bad"}
     await backend.say("bad")
     await drain(backend, handler)
@@ -114,7 +114,7 @@ async def test_a_poisonous_event_leaves_no_seen_row_so_that_it_can_be_retried(ba
 
 
 async def test_a_retried_letter_that_was_handled_meanwhile_changes_nothing(backend: Backend) -> None:
-    handler = Handler()
+    handler = RefusingHandler()
     handler.refuses = {"bad"}
     await backend.say("bad")
     await drain(backend, handler)
@@ -126,7 +126,7 @@ async def test_a_retried_letter_that_was_handled_meanwhile_changes_nothing(backe
 
 
 async def test_too_many_poisonous_events_in_a_row_stop_the_consumer(backend: Backend) -> None:
-    handler = Handler()
+    handler = RefusingHandler()
     names = [f"bad{n}" for n in range(worker.DEAD_IN_A_ROW_MAX + 5)]
     handler.refuses = set(names)
     await backend.say(*names)
@@ -136,7 +136,7 @@ async def test_too_many_poisonous_events_in_a_row_stop_the_consumer(backend: Bac
 
 
 async def test_what_is_not_ours_on_a_topic_becomes_a_dead_letter_at_once(backend: Backend) -> None:
-    handler = Handler()
+    handler = RefusingHandler()
 
     def decode(batch: Sequence[Record], unit: Unit) -> None:
         assert all(record.event for record in batch)
@@ -152,7 +152,7 @@ async def test_what_is_not_ours_on_a_topic_becomes_a_dead_letter_at_once(backend
 
 
 async def test_a_storage_failure_is_no_fault_of_the_event(backend: Backend) -> None:
-    handler = Handler()
+    handler = RefusingHandler()
     fails = [True]
 
     def full(batch: Sequence[Record], unit: Unit) -> None:

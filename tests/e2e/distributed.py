@@ -15,7 +15,7 @@ import httpx
 
 from tests.e2e.processes import ADMIN, environment
 from tests.e2e.prove.plan import REPLICAS, SERVICES
-from tests.e2e.prove.processes import Crew, Member, command, must
+from tests.e2e.prove.processes import Crew, ServiceProcess, command, must
 
 PARTITIONS: Final = 4
 """Two for each replica."""
@@ -24,7 +24,7 @@ _HANDLED: Final = re.compile(r"^events_handled_total\{.*\} [1-9]", re.MULTILINE)
 
 
 @dataclass
-class Distributed:
+class DistributedProcesses:
     """The processes, and the database they share."""
 
     crew: Crew
@@ -69,7 +69,9 @@ class Distributed:
 
 
 @asynccontextmanager
-async def distributed(directory: Path, config: Path, database: str, bootstrap: str) -> AsyncIterator[Distributed]:
+async def distributed(
+    directory: Path, config: Path, database: str, bootstrap: str
+) -> AsyncIterator[DistributedProcesses]:
     """Everything ready, in an empty database and on topics of its own; no process of it is left afterwards."""
     env = environment(
         database_url=database,
@@ -82,7 +84,7 @@ async def distributed(directory: Path, config: Path, database: str, bootstrap: s
     await asyncio.to_thread(must, env, "migrate")
     await asyncio.to_thread(must, env, "apply", "--config", str(config))
     directory.mkdir(parents=True)
-    behind = [Member(service, n, directory, env) for service in SERVICES[1:] for n in range(REPLICAS)]
-    crew = Crew([Member(SERVICES[0], 0, directory, env), *behind])
+    behind = [ServiceProcess(service, n, directory, env) for service in SERVICES[1:] for n in range(REPLICAS)]
+    crew = Crew([ServiceProcess(SERVICES[0], 0, directory, env), *behind])
     async with crew.running():
-        yield Distributed(crew, env, database)
+        yield DistributedProcesses(crew, env, database)

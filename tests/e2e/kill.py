@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.processes import (
-    Installation,
+    ProcessInstallation,
     SlackProcess,
     json_lines,
     replaying,
@@ -44,7 +44,7 @@ AGREEMENT: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class KillPlan:
     """What to do. `serving`: shortest and longest time between being ready and being killed, in seconds."""
 
     file: Path
@@ -54,7 +54,7 @@ class Plan:
 
 
 @dataclass
-class Report:
+class KillReport:
     """What happened, and what was found broken: nothing, if all is well."""
 
     rows: int = 0
@@ -97,16 +97,16 @@ def configure(directory: Path, rows: int) -> Path:
     return write_config(directory, AGREEMENT, reps, {"all": [rep["id"] for rep in reps]})
 
 
-def run(plan: Plan, directory: Path) -> Report:
+def run(plan: KillPlan, directory: Path) -> KillReport:
     """Replay, kill, start again; then judge."""
-    report, chance = Report(), random.Random(plan.seed)
+    report, chance = KillReport(), random.Random(plan.seed)
     with plan.file.open() as lines:
         report.rows = sum(1 for line in lines if line.strip()) - 1
     config = configure(directory / "config", report.rows)
     log = directory / "acknowledged.jsonl"
     with SlackProcess(directory / "slack.jsonl") as slack:
         settings = {"slack_bot_token": "xoxb-nobody-at-all", "slack_api_url": slack.url}
-        with Installation(config, directory / "data", settings) as installation:
+        with ProcessInstallation(config, directory / "data", settings) as installation:
             with replaying(plan.file, installation, log) as client:
                 for _ in range(plan.kills):
                     time.sleep(chance.uniform(*plan.serving))
@@ -133,7 +133,7 @@ def run(plan: Plan, directory: Path) -> Report:
 # --- the judge ----------------------------------------------------------------------------------------------------
 
 
-def judge(installation: Installation, report: Report) -> Iterator[str]:
+def judge(installation: ProcessInstallation, report: KillReport) -> Iterator[str]:
     """Everything that is not as it must be."""
     yield from _events(installation, report)
     yield from _leads(installation, report)
@@ -143,7 +143,7 @@ def judge(installation: Installation, report: Report) -> Iterator[str]:
         yield f"dead letters: {stopped[:5]}"
 
 
-def _events(installation: Installation, report: Report) -> Iterator[str]:
+def _events(installation: ProcessInstallation, report: KillReport) -> Iterator[str]:
     """Each acknowledged event is there once, and was scored once."""
     kept: Counter[str] = Counter()
     ours: dict[str, str] = {}
@@ -171,7 +171,7 @@ def _events(installation: Installation, report: Report) -> Iterator[str]:
         yield f"{len(kept)} events, {sum(scored.values())} scores"
 
 
-def _leads(installation: Installation, report: Report) -> Iterator[str]:
+def _leads(installation: ProcessInstallation, report: KillReport) -> Iterator[str]:
     """A lead for each person, each owned or queued with a reason, and as many owned as there is room."""
     leads = installation.leads()
     if len(leads) != report.rows or len({lead["email"] for lead in leads}) != report.rows:
@@ -193,7 +193,7 @@ def _leads(installation: Installation, report: Report) -> Iterator[str]:
             yield f"some lead has {count} times {what}"
 
 
-def _pages(installation: Installation, report: Report) -> Iterator[str]:
+def _pages(installation: ProcessInstallation, report: KillReport) -> Iterator[str]:
     """Every owner was paged, about nothing else, and again only where a kill came between."""
     owners = {
         (lead, epoch): f"U{int(rep.removeprefix('rep')):04}"
@@ -238,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="firsthour-kill-", ignore_cleanup_errors=True) as place:
         directory = Path(place)
         file = options.file or write_stream(directory / "stream.csv", options.rows)
-        report = run(Plan(file.resolve(), options.kills, options.seed), directory)
+        report = run(KillPlan(file.resolve(), options.kills, options.seed), directory)
     print(report)
     for one in report.broken[:50]:
         print(f"BROKEN {one}")

@@ -50,7 +50,7 @@ class Told(NamedTuple):
 
 
 @dataclass
-class Outcome:
+class LeadOutcome:
     """Of everybody, by address or, without one, by name."""
 
     leads: dict[str, Told] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Outcome:
     pools: Counter[tuple[str | None, str]] = field(default_factory=Counter)  # pool, status
     statuses: Counter[str] = field(default_factory=Counter)  # as the report counts them
 
-    def differences(self, other: "Outcome") -> list[str]:
+    def differences(self, other: "LeadOutcome") -> list[str]:
         """Everything of which the two say different things, a line each."""
         found = [f"{who}: a lead in only one of the two" for who in sorted(self.leads.keys() ^ other.leads.keys())]
         for who in sorted(self.leads.keys() & other.leads.keys()):
@@ -74,10 +74,10 @@ class Outcome:
         return found
 
 
-async def outcome(url: str, pools: Iterable[Sequence[Any]], *, parts_of_one_in: int = 1) -> Outcome:
+async def outcome(url: str, pools: Iterable[Sequence[Any]], *, parts_of_one_in: int = 1) -> LeadOutcome:
     """What this installation answers. `pools`: what its database answers to `POOLS`. Parts of a score take a question
     each; `parts_of_one_in`: of how many leads one is asked for them, the same ones of all installations."""
-    found, pool_of = Outcome(), {row[0]: row[1] for row in pools}
+    found, pool_of = LeadOutcome(), {row[0]: row[1] for row in pools}
     headers = {"authorization": f"Bearer {ADMIN}"}
     async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=30.0) as client:
         asking = asyncio.Semaphore(AT_ONCE)
@@ -102,7 +102,9 @@ def _who(lead: dict[str, Any]) -> str:
     return str(lead["email"] or lead["name"])
 
 
-def _note(found: Outcome, lead: dict[str, Any], score: dict[str, Any] | None, pool: str | None, status: str) -> None:
+def _note(
+    found: LeadOutcome, lead: dict[str, Any], score: dict[str, Any] | None, pool: str | None, status: str
+) -> None:
     who, counts = _who(lead), lead["score"]
     assert who not in found.leads, f"two leads of {who}"
     homes = (lead["owner"] is not None, lead["queue"] is not None, lead["status_team"] == "marketing")

@@ -77,7 +77,7 @@ class Front(Protocol):
 
 
 @dataclass
-class Installation:
+class ProcessInstallation:
     """`firsthour up` on directories of its own. What it says is kept in `said`."""
 
     config: Path
@@ -128,7 +128,7 @@ class Installation:
         self.process.terminate()
         return self.process.wait(STOP_SECONDS)
 
-    def __enter__(self) -> "Installation":
+    def __enter__(self) -> "ProcessInstallation":
         self.start()
         return self
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from deploy.local import children, jars, kafka, machine, postgres
 from firsthour.operations.replay.rows import InputError, Source
 from firsthour.runtime import package_files
+from firsthour.runtime.errors import exit_code_of
 from tests.e2e.distributed import distributed
 from tests.e2e.processes import ADMIN
 
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
         Source(Path(file))  # before anything is started
     except InputError as wrong:
         print(wrong, file=sys.stderr)
-        return wrong.exit_code
+        return exit_code_of(wrong)
     if named := [name for name in (kafka.BOOTSTRAP, postgres.GIVEN) if os.environ.get(name)]:
         print(
             f"{', '.join(named)}: not ours to fill; unset, or replay with --url into what runs there", file=sys.stderr

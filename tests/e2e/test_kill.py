@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kill import Plan, run, unexplained
+from tests.e2e.kill import KillPlan, run, unexplained
 from tests.e2e.processes import write_stream
 
 ROWS = 1_200
@@ -20,7 +20,7 @@ KILLS = 4
 def test_killed_at_random_moments_nothing_is_lost_doubled_or_left_unsaid(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(1_000_000)
     print(f"again: python -m tests.e2e.kill --rows {ROWS} --kills {KILLS} --seed {seed}")
-    report = run(Plan(write_stream(tmp_path / "stream.csv", ROWS), KILLS, seed, (0.2, 1.2)), tmp_path)
+    report = run(KillPlan(write_stream(tmp_path / "stream.csv", ROWS), KILLS, seed, (0.2, 1.2)), tmp_path)
     print(report)
     assert report.broken == []
 

@@ -14,7 +14,7 @@ from firsthour.operations.replay.posting import main
 from firsthour.operations.replay.rows import BadRow, CsvRow, Source, Wanted
 from tests.e2e.processes import (
     ROOT,
-    Installation,
+    ProcessInstallation,
     environment,
     json_lines,
     replay,
@@ -53,7 +53,7 @@ AGREEMENT: dict[str, Any] = {
 }
 
 
-class Outcome(NamedTuple):
+class ReplayOutcome(NamedTuple):
     """What became of a stream, in what must be the same the next time."""
 
     statuses: Counter[str]
@@ -73,13 +73,13 @@ def configure(directory: Path, capacity: int, *, shared: bool) -> Path:
     return write_config(directory, AGREEMENT, reps, pools)
 
 
-def posted(file: Path, config: Path, directory: Path, *more: str) -> Outcome:
+def posted(file: Path, config: Path, directory: Path, *more: str) -> ReplayOutcome:
     """Post the whole file into a fresh installation, check what must hold of any stream, and say what came of it."""
     directory.mkdir()
     with file.open() as lines:
         rows = sum(1 for _ in csv.DictReader(lines))
     log = directory / "acknowledged.jsonl"
-    with Installation(config, directory / "data") as installation:
+    with ProcessInstallation(config, directory / "data") as installation:
         assert replay(file, installation, log, *more) == 0, log.with_suffix(".said").read_text()
         until(installation.quiet, 120.0, "everything taken")
         leads = installation.leads()
@@ -93,7 +93,7 @@ def posted(file: Path, config: Path, directory: Path, *more: str) -> Outcome:
         homes = (lead["owner"] is not None, lead["queue"] is not None, lead["status_team"] == "marketing")
         assert sum(homes) == 1, lead
         assert lead["queue"] is None or lead["queue"]["reason"]
-    outcome = Outcome(
+    outcome = ReplayOutcome(
         Counter(lead["status"] for lead in leads),
         Counter(lead["owner"]["id"] for lead in leads if lead["owner"]),
         Counter(lead["queue"]["pool"] for lead in leads if lead["queue"]),
@@ -129,7 +129,7 @@ def test_the_real_stream_posted_twice_is_whole_both_times_with_the_same_result(s
 def test_a_stream_posted_again_to_the_same_installation_changes_nothing(tmp_path: Path) -> None:
     file = write_stream(tmp_path / "stream.csv", 60)
     log = tmp_path / "acknowledged.jsonl"
-    with Installation(configure(tmp_path / "config", 18, shared=True), tmp_path / "data") as installation:
+    with ProcessInstallation(configure(tmp_path / "config", 18, shared=True), tmp_path / "data") as installation:
         assert replay(file, installation, log) == 0
         until(installation.quiet, 60.0, "everything taken")
         before = installation.leads()
@@ -154,7 +154,7 @@ def test_rows_that_cannot_be_posted_are_named_by_their_line_and_the_others_go_on
         b"6;eve@acme.example;Acme\n"
     )
     log = tmp_path / "acknowledged.jsonl"
-    with Installation(configure(tmp_path / "config", 18, shared=True), tmp_path / "data") as installation:
+    with ProcessInstallation(configure(tmp_path / "config", 18, shared=True), tmp_path / "data") as installation:
         assert replay(file, installation, log) == 1
     said = log.with_suffix(".said").read_text()
     assert sorted(line["line"] for line in json_lines(log)) == [2, 3, 10]

@@ -13,8 +13,8 @@ import pytest
 from deploy.local.kafka import KafkaCluster
 from deploy.local.postgres import PostgresServer
 from tests.e2e.distributed import distributed
-from tests.e2e.outcome import POOLS, Outcome, outcome
-from tests.e2e.processes import Installation, replay, until, write_config
+from tests.e2e.outcome import POOLS, LeadOutcome, outcome
+from tests.e2e.processes import ProcessInstallation, replay, until, write_config
 from tests.e2e.replay import main
 from tests.e2e.streams import write_moved, write_returning
 
@@ -84,10 +84,10 @@ def database(postgres: PostgresServer) -> Iterator[str]:
     postgres.drop(DATABASE)
 
 
-def in_one_process(file: Path, config: Path, directory: Path, *more: str, parts_of_one_in: int) -> Outcome:
+def in_one_process(file: Path, config: Path, directory: Path, *more: str, parts_of_one_in: int) -> LeadOutcome:
     """What comes of the whole file, `verify` clean."""
     log = directory / "one.jsonl"
-    with Installation(config, directory / "one") as installation:
+    with ProcessInstallation(config, directory / "one") as installation:
         assert replay(file, installation, log, *more) == 0, log.with_suffix(".said").read_text()
         until(installation.quiet, 120.0, "everything taken")
         pools = installation.rows(POOLS)
@@ -100,7 +100,7 @@ def in_one_process(file: Path, config: Path, directory: Path, *more: str, parts_
 
 async def in_several(
     file: Path, config: Path, directory: Path, database: str, kafka: str, *more: str, parts_of_one_in: int
-) -> Outcome:
+) -> LeadOutcome:
     """What comes of it over Kafka and PostgreSQL, two of each service at work, `verify` clean."""
     log = directory / "several.jsonl"
     async with distributed(directory / "several", config, database, kafka) as installation:
@@ -116,7 +116,7 @@ async def in_several(
 
 def both(
     file: Path, config: Path, directory: Path, database: str, kafka: str, *more: str, parts_of_one_in: int = 1
-) -> Outcome:
+) -> LeadOutcome:
     """What comes of it, the same twice."""
     one = in_one_process(file, config, directory, *more, parts_of_one_in=parts_of_one_in)
     several = asyncio.run(in_several(file, config, directory, database, kafka, *more, parts_of_one_in=parts_of_one_in))

@@ -21,7 +21,7 @@ What = Literal["answer", "hang", "drop", "accept_then_drop"]
 
 
 @dataclass
-class Fault:
+class SlackFault:
     """How the next calls go wrong."""
 
     what: What
@@ -41,7 +41,7 @@ class FakeSlack:
         self.connections = 0
         self._record = record
         self._calls_record = calls_record
-        self._faults: deque[Fault] = deque()
+        self._faults: deque[SlackFault] = deque()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self.port = 0
@@ -63,7 +63,7 @@ class FakeSlack:
     def dial(self, status: int, retry_after: float | None = None, times: int | None = 1, body: str = "{}") -> None:
         """Answer with this status instead."""
         headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
-        self._faults.append(Fault("answer", times, status, headers, body))
+        self._faults.append(SlackFault("answer", times, status, headers, body))
 
     def error(self, code: str, times: int | None = 1, retry_after: float | None = None) -> None:
         """Answer 200 with `ok: false`, as Slack does."""
@@ -71,15 +71,15 @@ class FakeSlack:
 
     def hang(self, times: int | None = 1) -> None:
         """Take the call and never answer."""
-        self._faults.append(Fault("hang", times))
+        self._faults.append(SlackFault("hang", times))
 
     def drop(self, times: int | None = 1) -> None:
         """Reset the connection; nothing arrived."""
-        self._faults.append(Fault("drop", times))
+        self._faults.append(SlackFault("drop", times))
 
     def accept_then_drop(self, times: int | None = 1) -> None:
         """The message arrives, the answer does not."""
-        self._faults.append(Fault("accept_then_drop", times))
+        self._faults.append(SlackFault("accept_then_drop", times))
 
     def well(self) -> None:
         """Forget all faults."""
@@ -122,13 +122,13 @@ class FakeSlack:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         path = start.split(" ")[1]
         if path == "/dial":
-            self._faults.append(Fault(**json.loads(body)))
-            return await _answer(writer, Fault("answer", 1, body="{}"))
+            self._faults.append(SlackFault(**json.loads(body)))
+            return await _answer(writer, SlackFault("answer", 1, body="{}"))
         if path == "/well":
             self.well()
-            return await _answer(writer, Fault("answer", 1, body="{}"))
+            return await _answer(writer, SlackFault("answer", 1, body="{}"))
         if path != "/api/chat.postMessage":
-            return await _answer(writer, Fault("answer", 1, body='{"ok": false, "error": "unknown_method"}'))
+            return await _answer(writer, SlackFault("answer", 1, body='{"ok": false, "error": "unknown_method"}'))
         self.calls += 1
         self.tokens.append(headers.get("authorization", ""))
         return await self._post_message(json.loads(body), reader, writer)
@@ -142,7 +142,7 @@ class FakeSlack:
             stamp = self._accept(message, answered=fault is None)
             if fault is None:
                 reply = {"ok": True, "channel": f"D{message['channel']}", "ts": stamp, "message": {}}
-                return await _answer(writer, Fault("answer", 1, body=json.dumps(reply)))
+                return await _answer(writer, SlackFault("answer", 1, body=json.dumps(reply)))
         elif fault.what == "answer":
             return await _answer(writer, fault)
         elif fault.what == "hang":
@@ -151,7 +151,7 @@ class FakeSlack:
         _reset(writer)
         return False
 
-    def _fault(self) -> Fault | None:
+    def _fault(self) -> SlackFault | None:
         if not self._faults:
             return None
         fault = self._faults[0]
@@ -167,7 +167,7 @@ class FakeSlack:
         self.messages.append(message)
         return f"{now:.6f}"
 
-    def _note(self, message: dict[str, Any], fault: Fault | None) -> None:
+    def _note(self, message: dict[str, Any], fault: SlackFault | None) -> None:
         answer = "ok" if fault is None else str(fault.status) if fault.what == "answer" else fault.what
         _append(self._calls_record, message, at=time.time(), answer=answer)
 
@@ -180,7 +180,7 @@ def _append(record: Path | None, message: dict[str, Any], **more: object) -> Non
             lines.write(json.dumps({**more, "to": message["channel"], **payload}) + "\n")
 
 
-async def _answer(writer: asyncio.StreamWriter, fault: Fault) -> bool:
+async def _answer(writer: asyncio.StreamWriter, fault: SlackFault) -> bool:
     body = fault.body.encode()
     head = {"Content-Type": "application/json", "Content-Length": str(len(body)), **fault.headers}
     lines = [f"HTTP/1.1 {fault.status} {HTTPStatus(fault.status).phrase}", *(f"{k}: {v}" for k, v in head.items())]
@@ -196,7 +196,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-def dial_body(fault: Fault) -> bytes:
+def dial_body(fault: SlackFault) -> bytes:
     """What `POST /dial` wants, for a fake in a process of its own."""
     return json.dumps(asdict(fault)).encode()
 

@@ -31,7 +31,7 @@ class Mail:
 
 
 @dataclass
-class Fault:
+class SmtpFault:
     """How the next mails go wrong: a refusal at a stage, silence, or a cut line after the mail was taken."""
 
     stage: Stage
@@ -48,7 +48,7 @@ class FakeSmtp:
         self.port = 0
         self._login = login
         self._record = record
-        self._faults: list[Fault] = []
+        self._faults: list[SmtpFault] = []
         self._server: asyncio.Server | None = None
         self._stopped = asyncio.Event()
         self._connections: set[SMTP] = set()
@@ -65,15 +65,15 @@ class FakeSmtp:
 
     def refuse(self, code: int, stage: Stage = "RCPT", times: int | None = 1) -> None:
         """451, 550 ..., with words that repeat an address, as real servers do."""
-        self._faults.append(Fault(stage, times, f"{code} <somebody@example.test>: not now or not ever"))
+        self._faults.append(SmtpFault(stage, times, f"{code} <somebody@example.test>: not now or not ever"))
 
     def hang(self, stage: Stage = "DATA", times: int | None = 1) -> None:
         """Stop answering at this stage."""
-        self._faults.append(Fault(stage, times, None))
+        self._faults.append(SmtpFault(stage, times, None))
 
     def accept_then_hang(self, times: int | None = 1) -> None:
         """The mail is taken, and nobody ever says so."""
-        self._faults.append(Fault("DATA", times, None, taken=True))
+        self._faults.append(SmtpFault("DATA", times, None, taken=True))
 
     def well(self) -> None:
         """Forget all faults."""

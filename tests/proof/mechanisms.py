@@ -92,7 +92,7 @@ REMOVALS = (
     Removal(
         "I4",
         "a clock for a lead that waits",
-        "services/notifier/domain/clock.py",
+        "services/notifier/domain/clock_events.py",
         "    return ClockStep(_unowned(base, max(event.epoch, old)), cancels=cancels)",
         "    return ClockStep(None, cancels=cancels)",
         ("tests/contract/test_invariants.py", "tests/contract", "tests/unit/notifier"),
@@ -100,14 +100,14 @@ REMOVALS = (
     Removal(
         "I5",
         "one page per lead, epoch, rung and person",
-        "services/notifier/store.py",
+        "services/notifier/store/tables.py",
         '    sa.UniqueConstraint("lead_id", "epoch", "rung", "person", name="notifier_pages_once"),\n',
         "",
     ),
     Removal(
         "I5",
         "the rung after a fired one is the next",
-        "services/notifier/domain/clock.py",
+        "services/notifier/domain/firing.py",
         "next_rung=index + 1",
         "next_rung=index + 2",
         ("tests/contract/test_invariants.py", "tests/contract", "tests/unit/notifier"),
@@ -123,7 +123,7 @@ REMOVALS = (
     Removal(
         "I5",
         "the epoch check of a page",
-        "services/notifier/domain/clock.py",
+        "services/notifier/domain/objection.py",
         "    if page.epoch != clock.epoch or clock.rep is None:\n",
         "    if clock.rep is None:\n",
         ("tests/contract/test_invariants.py", "tests/contract", "tests/unit/notifier"),
@@ -139,7 +139,7 @@ REMOVALS = (
     Removal(
         "I7",
         "the claim looks at the clock again",
-        "services/notifier/domain/clock.py",
+        "services/notifier/domain/objection.py",
         '    if clock is None or not clock.running:\n        return "somebody',
         '    if clock is None:\n        return "somebody',
         ("tests/contract/test_invariants.py", "tests/contract", "tests/unit/notifier"),
@@ -147,7 +147,7 @@ REMOVALS = (
     Removal(
         "I7",
         "nobody is paged who is away",
-        "services/notifier/domain/clock.py",
+        "services/notifier/domain/objection.py",
         '    if away == "away" or rep.away_until(now) is not None:\n',
         "    if False:\n",
         ("tests/contract/test_invariants.py", "tests/contract", "tests/unit/notifier"),
@@ -211,7 +211,7 @@ REMOVALS = (
     Removal(
         "I7",
         "the lock of the clock's row in a click",
-        "services/notifier/store.py",
+        "services/notifier/store/clocks.py",
         'sa.select(clocks).where(f.is_any_of(clocks.c.lead_id, "leads")).order_by(clocks.c.lead_id).with_for_update()',
         'sa.select(clocks).where(f.is_any_of(clocks.c.lead_id, "leads")).order_by(clocks.c.lead_id)',
         ("tests/contract/test_lock_order.py",),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.places import Places
+from tests.backends import Backends
 from tests.story.world import World
 
 Opened = Callable[..., Awaitable[World]]
@@ -22,7 +22,7 @@ def log_lines() -> Iterator[list[Any]]:
 
 
 @pytest.fixture
-async def opened(tmp_path: Path, profile: Places | None) -> AsyncIterator[Opened]:
+async def opened(tmp_path: Path, profile: Backends | None) -> AsyncIterator[Opened]:
     """Opens a world with changes to its files: `await opened(team=..., agreement=...)`; `world` takes no changes."""
     async with AsyncExitStack() as stack:
         worlds: list[World] = []
@@ -31,7 +31,7 @@ async def opened(tmp_path: Path, profile: Places | None) -> AsyncIterator[Opened
             *, channels: tuple[str, ...] = ("slack", "email", "inbox"), pages_max: int | None = None, **changes: Any
         ) -> World:
             directory = tmp_path / f"world-{len(worlds)}"
-            world = World(directory, channels_wanted=channels, places=profile, pages_max=pages_max)
+            world = World(directory, channels_wanted=channels, backends=profile, pages_max=pages_max)
             await world.open(**changes)
             worlds.append(await stack.enter_async_context(world))
             return world

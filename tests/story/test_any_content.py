@@ -10,8 +10,8 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, given, settings
 
 from schemas.events import OUTSIDE_TYPES
+from tests.backends import Backends
 from tests.fakes.pages import ATTACKS
-from tests.places import Places
 from tests.story.world import ADMIN, World
 
 BATCHES: Final = 15
@@ -85,7 +85,7 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def test_whatever_is_accepted_can_be_handled(profile: Places | None) -> None:
+def test_whatever_is_accepted_can_be_handled(profile: Backends | None) -> None:
     @settings(
         max_examples=BATCHES if profile is None else BATCHES_THERE,
         deadline=None,
@@ -94,7 +94,7 @@ def test_whatever_is_accepted_can_be_handled(profile: Places | None) -> None:
     @given(st.lists(st.lists(events(), min_size=1, max_size=15), min_size=1, max_size=4))
     def holds(batches: list[list[dict[str, Any]]]) -> None:
         with tempfile.TemporaryDirectory() as directory:
-            asyncio.run(story(World(Path(directory), places=profile), batches))
+            asyncio.run(story(World(Path(directory), backends=profile), batches))
 
     holds()
 

@@ -9,8 +9,8 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from tests.places import Places
-from tests.story.snippets import reps
+from tests.backends import Backends
+from tests.story.sample_config import reps
 from tests.story.world import World
 
 PEOPLE: Final = tuple(f"person{n}@prospect.example" for n in range(4))
@@ -25,7 +25,7 @@ people = st.sampled_from(PEOPLE)
 class Anything(RuleBasedStateMachine):
     """A world, and beside it what anybody who read the agreement would expect: the statuses each person may be in."""
 
-    places: ClassVar[Places | None] = None
+    backends: ClassVar[Backends | None] = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Anything(RuleBasedStateMachine):
         self.last: dict[str, Any] | None = None
         self.directory = tempfile.TemporaryDirectory()
         self.runner = asyncio.Runner()
-        self.world = World(Path(self.directory.name), places=self.places)
+        self.world = World(Path(self.directory.name), backends=self.backends)
         team = reps(*({"id": rep, "capacity": {"open": 2}} for rep in REPS))
         self.run(self.world.open(team=team))
 
@@ -169,9 +169,9 @@ class Anything(RuleBasedStateMachine):
         assert all(counted[rep] <= 2 for rep in REPS)
 
 
-def test_any_sequence(profile: Places | None) -> None:
+def test_any_sequence(profile: Backends | None) -> None:
     class Here(Anything):
-        places = profile
+        backends = profile
 
     histories, steps = (20, 20) if profile is None else (4, 15)
     given = settings(

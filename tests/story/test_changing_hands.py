@@ -1,8 +1,8 @@
 """Who gets a lead next: after a no, when everybody is busy, away or gone, and when somebody knows the company already."""
 
-from tests.places import embedded
+from tests.backends import embedded
 from tests.story.conftest import Opened
-from tests.story.snippets import reps
+from tests.story.sample_config import reps
 from tests.story.world import World
 
 CTO = "cto@prospect.example"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes.pages import ATTACKS
 from tests.story.conftest import Opened
-from tests.story.snippets import reps
+from tests.story.sample_config import reps
 from tests.story.world import World
 
 CTO = "cto@prospect.example"

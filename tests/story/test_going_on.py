@@ -5,16 +5,16 @@ import pytest
 from firsthour.bootstrap import embedded as compose
 from firsthour.runtime.storage.sqlite import AlreadyRunningError
 from firsthour.runtime.storage.unit import StorageError
-from tests.places import Places, embedded
+from tests.backends import Backends, embedded
 from tests.story.conftest import Opened
-from tests.story.snippets import reps
+from tests.story.sample_config import reps
 from tests.story.world import World
 
 CTO = "cto@prospect.example"
 LONG = "x" * 10_000
 
 
-async def test_a_restart_in_the_middle_changes_nothing(opened: Opened, profile: Places | None) -> None:
+async def test_a_restart_in_the_middle_changes_nothing(opened: Opened, profile: Backends | None) -> None:
     emails = [f"person{n}@prospect.example" for n in range(4 if profile is None else 2)]
 
     async def live(world: World, *, restarting: bool) -> tuple[list[str], list[str], str | None]:

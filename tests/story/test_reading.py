@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.places import Places
+from tests.backends import Backends
 from tests.story.world import World
 
 CTO = "cto@prospect.example"
@@ -36,7 +36,7 @@ async def test_a_lead_has_the_shape_that_others_rely_on(world: World) -> None:
     assert await world.get(f"/v1/leads/{lead['id']}") == lead
 
 
-async def test_the_timeline_tells_the_leads_life_in_order(world: World, profile: Places | None) -> None:
+async def test_the_timeline_tells_the_leads_life_in_order(world: World, profile: Backends | None) -> None:
     await world.event("page.viewed", email=CTO, path="/pricing/eu")
     await world.wait(minutes=5)
     await world.submit_form(email=CTO)

@@ -3,9 +3,9 @@
 import asyncio
 from datetime import timedelta
 
-from tests.places import Places
+from tests.backends import Backends
 from tests.story.conftest import Opened
-from tests.story.snippets import reps
+from tests.story.sample_config import reps
 from tests.story.world import World
 
 CTO = "cto@prospect.example"
@@ -220,7 +220,7 @@ async def test_business_time_and_real_time_are_not_taken_for_each_other(opened: 
     assert {rep["state"] for rep in (await world.get("/v1/reps"))["items"]} == {"available"}
 
 
-async def test_many_ask_and_many_answer_at_once(world: World, profile: Places | None) -> None:
+async def test_many_ask_and_many_answer_at_once(world: World, profile: Backends | None) -> None:
     many = 60 if profile is None else 18
     emails = [f"person{n}@prospect.example" for n in range(many)]
     answers = await asyncio.gather(*(world.post_form("demo-request", email=email) for email in [*emails, *emails]))

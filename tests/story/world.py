@@ -33,13 +33,13 @@ from services.notifier.channels.email import EmailChannel, server
 from services.notifier.channels.inbox import InboxChannel
 from services.notifier.channels.slack import SlackChannel
 from services.notifier.domain.message import Message
+from tests.backends import Backends, Installation, do
+from tests.distributed_harness import DistributedHarness, apply, open_harness
 from tests.fakes.slack import FakeSlack
 from tests.fakes.smtp import FakeSmtp
 from tests.hand_clock import HandClock
-from tests.moved import Moved, apply, open_moved
-from tests.places import Installed, Places, do
-from tests.story import snippets
-from tests.story.snippets import PHONE_SECRET, Changes
+from tests.story import sample_config
+from tests.story.sample_config import PHONE_SECRET, Changes
 
 ADMIN = "story-" + "k" * 40
 STEPS_MAX = 10_000
@@ -60,14 +60,14 @@ class World:
     slack: FakeSlack = field(default_factory=FakeSlack)
     smtp: FakeSmtp = field(default_factory=FakeSmtp)
     shown: list[Message] = field(default_factory=list)  # in the terminal, by the inbox
-    places: Places | None = None  # where there are Kafka and PostgreSQL; without, embedded
+    backends: Backends | None = None  # where there are Kafka and PostgreSQL; without, embedded
     pages_max: int | None = None  # of the database file, embedded
     channels_wanted: tuple[str, ...] = ("slack", "email", "inbox")
     _keys: dict[tuple[str, str | None], str] = field(default_factory=dict)
     _ids: "count[int]" = field(default_factory=lambda: count(1))
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
-    _place: Installed | None = None
-    _moved: Moved | None = None
+    _place: Installation | None = None
+    _moved: DistributedHarness | None = None
 
     # --- opening and closing ------------------------------------------------------------------------------------------
 
@@ -76,9 +76,9 @@ class World:
     ) -> Self:
         """A new installation with these changes to the usual files."""
         for name, changes in (("agreement", agreement), ("team", team), ("sources", sources)):
-            snippets.write(self.config, name, changes)
-        if self.places is not None:
-            self._place = await self._stack.enter_async_context(self.places.one())
+            sample_config.write(self.config, name, changes)
+        if self.backends is not None:
+            self._place = await self._stack.enter_async_context(self.backends.one())
         await self.slack.start()
         await self.smtp.start()
         await self._start()
@@ -110,7 +110,7 @@ class World:
             self.system = await self._embedded()
         else:
             given = self._place.settings(config_dir=self.config, data_dir=self.data, admin_key=ADMIN)
-            self._moved = await open_moved(given, self.clock, self._channels, files=self.config)
+            self._moved = await open_harness(given, self.clock, self._channels, files=self.config)
             self.system = self._moved.system
         self.http = AsyncClient(transport=ASGITransport(app=self.system.app), base_url="http://firsthour.test")
         await self.system.settle()
@@ -267,7 +267,7 @@ class World:
     async def break_view(self, name: str) -> None:
         """Somebody makes this view anew, with a fault: each question to it fails."""
         question, fault = f"SELECT sql FROM sqlite_master WHERE name = '{name}'", "abs(-9223372036854775807 - 1)"
-        if self.places is not None:
+        if self.backends is not None:
             question, fault = f"SELECT 'CREATE VIEW {name} AS ' || pg_get_viewdef('{name}')", "1 / 0"
         [[definition]] = await self.rows(question)
         whole = str(definition)[str(definition).index("SELECT") :].rstrip("; ")
@@ -318,7 +318,7 @@ class World:
 
     async def change(self, name: str, changes: Changes) -> None:
         """Somebody edits a configuration file while we run, and past one machine applies it."""
-        snippets.write(self.config, name, changes)
+        sample_config.write(self.config, name, changes)
         if isinstance(self.system, Distributed):
             await apply(self.system, self.config)
         await self.settle()

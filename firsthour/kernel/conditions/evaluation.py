@@ -19,6 +19,7 @@ import msgspec
 
 from firsthour.kernel.conditions import operands
 from schemas.conditions import AllOf, AnyOf, Node, Not, Test
+from schemas.errors import FirstHourError
 from schemas.events import Value
 
 Holds = Callable[[Mapping[str, Value]], bool]
@@ -50,7 +51,7 @@ Tracer = Callable[[Mapping[str, Value]], ConditionTrace]
 TracerOfSet = Callable[[Mapping[str, Value]], tuple[ConditionTrace, ...]]
 
 
-class UnknownOpError(ValueError):
+class UnknownOpError(FirstHourError, ValueError):
     """A test with an operator that has no meaning here: a configuration that was not checked."""
 
 

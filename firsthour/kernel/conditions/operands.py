@@ -6,12 +6,13 @@ from typing import Final
 
 from firsthour.kernel import normalisation
 from firsthour.kernel.normalisation import MalformedError
+from schemas.errors import FirstHourError
 
 EQUALITY: Final = frozenset({"eq", "ne", "in", "not_in"})
 """The operators that compare a whole value. The others look into texts, whose parts have no form of their own."""
 
 
-class UnreadableError(ValueError):
+class UnreadableError(FirstHourError, ValueError):
     """Raised for a value that no fact has. `what` names the mistake, `remedy` the right spelling."""
 
     def __init__(self, what: str, remedy: str) -> None:

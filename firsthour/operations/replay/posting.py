@@ -25,6 +25,7 @@ from firsthour.operations.replay.rows import BadRow, CsvRow, InputError, ReplayE
 from firsthour.operations.replay.temporary_server import NotStartedError, throwaway
 from firsthour.runtime import package_files
 from firsthour.runtime.clock import HostClock
+from firsthour.runtime.errors import exit_code_of
 from firsthour.runtime.http.client import AsyncClient, HTTPError, Response
 from firsthour.runtime.terminal import err
 
@@ -322,10 +323,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = asyncio.run(replay(source, options, console))
     except ReplayError as error:
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        return error.exit_code
+        return exit_code_of(error)
     except NotStartedError as error:
         console.print(f"the throwaway installation did not start:\n{error}", markup=False, highlight=False)
-        return 1
+        return exit_code_of(error)
     except KeyboardInterrupt:
         console.print("stopped" + ("; the same command goes on from here" if options.url else ""))
         return 130

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar, TextIO
+from typing import Any, TextIO
 
+from schemas.errors import FirstHourError
 from services.gateway.domain.facts import FLAT
 
 STAND_IN = "applicant.example"  # where rows without an address of their own seem to write from
@@ -19,16 +20,12 @@ _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?", re.ASCII)
 FIELD_NAMES = frozenset({*FLAT, "phone"})
 
 
-class ReplayError(Exception):
+class ReplayError(FirstHourError):
     """The replay cannot go on; says why, and the remedy."""
-
-    exit_code: ClassVar[int] = 1
 
 
 class InputError(ReplayError):
     """What was given cannot be read: `file:line: what, and what would be right`."""
-
-    exit_code = 2
 
 
 @dataclass(frozen=True)

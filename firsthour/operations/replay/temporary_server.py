@@ -14,6 +14,7 @@ from pathlib import Path
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.http.client import AsyncClient, HTTPError
+from schemas.errors import FirstHourError
 
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
@@ -22,7 +23,7 @@ SAID_BYTES_MAX = 4_000
 _clock = HostClock()
 
 
-class NotStartedError(Exception):
+class NotStartedError(FirstHourError):
     """The installation did not begin to serve; what it said is in the message."""
 
 

@@ -16,7 +16,8 @@ from firsthour.operations.verify.lead_history import LeadRows
 from firsthour.operations.verify.snapshot import OVERDUE, Snapshot
 from schemas.agreement.response import Rung
 from schemas.events import PageFailed, PageSent
-from services.notifier.domain.clock import COUNTED, ResponseClock, due_at, hear
+from services.notifier.domain.clock import COUNTED, ResponseClock, due_at
+from services.notifier.domain.clock_events import hear
 from services.notifier.domain.page import TO_OWNER, page_id
 from services.notifier.sending import ATTEMPTS_KEPT_MAX
 

@@ -26,8 +26,9 @@ from schemas.events import (
     PromiseKept,
     PromiseMissed,
 )
-from services.notifier import store as notifier
 from services.notifier.domain.clock import ResponseClock
+from services.notifier.store import tables as notifier
+from services.notifier.store.clocks import find_clocks
 from services.reporting import domain as reporting_domain
 from services.reporting import store as reporting
 from services.router import store as router
@@ -163,7 +164,7 @@ def _load(case: Snapshot, ids: Sequence[str]) -> dict[str, LeadRows]:
 
 def _find_clocks(case: Snapshot, found: dict[str, LeadRows]) -> None:
     try:
-        clocks = notifier.find_clocks(case.connection, [*found])
+        clocks = find_clocks(case.connection, [*found])
     except (msgspec.MsgspecError, ValueError):
         if len(found) == 1:
             next(iter(found.values())).told.odd.append("its clock cannot be read")

@@ -23,7 +23,7 @@ from schemas import topics
 from schemas.agreement.agreement import Agreement
 from schemas.envelope import UnknownEventError, decode
 from schemas.team import Team
-from services.notifier.domain.clock import Terms
+from services.notifier.domain.terms import Terms
 from services.reporting.handlers import KEPT_DAYS
 from services.router.domain.lead import CUSTOMER, OPPORTUNITY
 

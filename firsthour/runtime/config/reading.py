@@ -18,6 +18,7 @@ from firsthour.runtime.config import checks, condition_checks, error_messages, w
 from firsthour.runtime.config.checks import ConfigDocuments
 from firsthour.runtime.config.yaml_source import ConfigProblem, Document, SourcePosition
 from schemas.agreement.agreement import Agreement
+from schemas.errors import FirstHourError
 from schemas.sources import Sources
 from schemas.team import Team
 
@@ -27,7 +28,7 @@ NAMES: Final = ("agreement.yaml", "team.yaml", "sources.yaml")
 _SHOWN_MAX: Final = 50
 
 
-class ConfigError(Exception):
+class ConfigError(FirstHourError):
     """Files that cannot be put in force. `problems` holds every mistake found, in the order of the files."""
 
     def __init__(self, problems: tuple[ConfigProblem, ...]) -> None:

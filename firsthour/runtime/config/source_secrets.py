@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from firsthour.runtime.config.yaml_errors import invisible
 from firsthour.runtime.config.yaml_source import ConfigProblem
+from schemas.errors import FirstHourError
 from schemas.sources import Secret, Source, StandardWebhooks, WebhookSource
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _PREFIX: Final = "whsec_"
 _QUOTES: Final = "\"'\u201c\u201d"
 
 
-class SecretError(ValueError):
+class SecretError(FirstHourError, ValueError):
     """A secret cannot be used. `what` names the mistake without the secret, `remedy` the way out."""
 
     def __init__(self, what: str, remedy: str) -> None:

@@ -7,7 +7,9 @@ import asyncio
 import socket
 import ssl
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal
+from typing import Final, Literal
+
+from schemas.errors import FirstHourError
 
 SECONDS: Final = 3.0
 
@@ -37,10 +39,8 @@ class Diagnosis:
         return f"{self.what}: {self.said}; {self.remedy}"
 
 
-class UnreachableError(Exception):
+class UnreachableError(FirstHourError):
     """Something could not be done over there."""
-
-    exit_code: ClassVar[int] = 1
 
     def __init__(self, trouble: Diagnosis) -> None:
         super().__init__(str(trouble))

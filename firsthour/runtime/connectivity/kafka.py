@@ -22,6 +22,7 @@ from firsthour.runtime import addresses
 from firsthour.runtime.connectivity import connection_options, diagnosis
 from firsthour.runtime.connectivity.diagnosis import Diagnosis, Kind, UnreachableError
 from firsthour.runtime.settings import PREFIX, Settings
+from schemas.errors import FirstHourError
 
 WHAT: Final = "kafka"
 VARIABLE: Final = f"{PREFIX}KAFKA_BOOTSTRAP"
@@ -133,7 +134,7 @@ class KafkaConnection:
         return answer
 
 
-class MovedError(Exception):
+class MovedError(FirstHourError):
     """Another broker is the controller, or the leader, by now: ask who."""
 
 

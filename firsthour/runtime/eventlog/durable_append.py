@@ -18,6 +18,7 @@ from firsthour.runtime.clock import Clock
 from firsthour.runtime.eventlog.spool import HEAD_ROWS, Spool
 from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import StorageError
+from schemas.errors import FirstHourError
 
 SEND_SECONDS: Final = 2.0  # how long whoever posts an event waits for the broker, being held back included
 HOLD_SECONDS: Final = 0.25  # how long an append may be held back while the spool becomes empty
@@ -30,7 +31,7 @@ AGE_MAX: Final = timedelta(days=10)  # with the topic's seven: less than the 21 
 _log = structlog.get_logger(__name__)
 
 
-class BrokerError(Exception):
+class BrokerError(FirstHourError):
     """The broker did not take it; it may have."""
 
 

@@ -10,6 +10,7 @@ import httpx
 from httpx import ASGITransport, AsyncBaseTransport, AsyncClient, Client, HTTPError, Response
 
 from firsthour.runtime import addresses
+from schemas.errors import FirstHourError
 
 __all__ = ["ASGITransport", "AsyncClient", "Client", "Endpoint", "HTTPError", "HttpAnswer", "NoAnswerError", "Response"]
 
@@ -18,7 +19,7 @@ IDLE_MAX = 20  # connections kept of an endpoint
 IDLE_SECONDS_MAX = 30.0
 
 
-class NoAnswerError(Exception):
+class NoAnswerError(FirstHourError):
     """No usable answer: refused, reset, timed out, or too long. What we sent may have arrived."""
 
 

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from firsthour.runtime.http.problem import Problem, problem_response
+from schemas.errors import FirstHourError
 
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
@@ -45,7 +46,7 @@ class ConnectionState:
     waiting: "dict[BoundedProtocol, None]" = field(default_factory=dict)  # without a request, the longest first
 
 
-class RequestRefusedError(Exception):
+class RequestRefusedError(FirstHourError):
     """Raised from a callback of the parser: the request is answered with this problem, and the connection ends."""
 
     def __init__(self, problem: Problem) -> None:

@@ -11,7 +11,8 @@ from typing import Any, Final
 import structlog
 
 from firsthour.runtime.clock import Clock, new_id
-from firsthour.runtime.http.problem import Problem, internal, problem_response, too_large, unavailable
+from firsthour.runtime.errors import as_problem
+from firsthour.runtime.http.problem import Problem, problem_response, too_large
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.storage.unit import StorageError
 
@@ -219,13 +220,6 @@ def _problem_reply(scope: Scope, error: Exception) -> Reply:
             place["problem"] = str(error)
         _log.error("request failed", **place, request_id=request_id, exc_info=error)
     return problem_response(problem, request_id)
-
-
-def as_problem(error: Exception) -> Problem:
-    """What an error that nobody expected is, to those outside."""
-    if isinstance(error, Problem):
-        return error
-    return unavailable() if isinstance(error, StorageError) else internal()
 
 
 def _route(scope: Scope) -> str:

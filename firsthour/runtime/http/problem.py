@@ -7,6 +7,8 @@ from typing import Any, Final, TypedDict
 
 import msgspec
 
+from schemas.errors import FirstHourError
+
 CONTENT_TYPE: Final = "application/problem+json"
 RETRY_SECONDS: Final = 2
 
@@ -22,7 +24,7 @@ class FieldFault(TypedDict):
     detail: str
 
 
-class Problem(Exception):  # noqa: N818  # RFC 9457's own word
+class Problem(FirstHourError):  # noqa: N818  # RFC 9457's own word
     """An answer that says what is wrong. Raise it anywhere below HTTP; it never holds personal data.
 
     `title` is the same whenever this happens (it makes the `type`, `urn:firsthour:problem:<slug>`); `detail` is about

@@ -20,6 +20,7 @@ import uvloop
 from starlette.types import ASGIApp
 
 from firsthour.runtime.http.connection import BoundedProtocol, ConnectionState, Limits
+from schemas.errors import FirstHourError
 
 GRACEFUL_SECONDS = 20
 KEEP_ALIVE_SECONDS = 30
@@ -30,7 +31,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _log = structlog.get_logger(__name__)
 
 
-class PortTakenError(Exception):
+class PortTakenError(FirstHourError):
     """The address cannot be listened on."""
 
 

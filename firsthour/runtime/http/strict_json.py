@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from schemas.errors import FirstHourError
+
 SIZE_MAX: Final = 256 * 1024
 """Bytes of a body, unless the caller says otherwise."""
 DEPTH_MAX: Final = 32
@@ -33,7 +35,7 @@ _DIGITS_MAX = 16  # of 2**53
 _SURROGATES = dict.fromkeys(range(0xD800, 0xE000), _REPLACEMENT) | {0: _REPLACEMENT}
 
 
-class StrictError(ValueError):
+class StrictError(FirstHourError, ValueError):
     """The body cannot be taken. `status` is the HTTP answer: 400 not JSON, 413 too large, 422 JSON we refuse.
 
     `pointer` is the value's place, empty for the body as a whole; `predicate` says of it what `what` says in full.

@@ -14,6 +14,7 @@ from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.config_versions import IN_FORCE
 from firsthour.runtime.storage.records import Record, cursors, seen
 from firsthour.runtime.storage.unit import Unit
+from schemas.errors import FirstHourError
 
 _DAY_US = 86_400_000_000
 
@@ -104,7 +105,7 @@ Moves = Mapping[int, tuple[int, int]]
 """By partition: the expected position of the cursor, and the new one."""
 
 
-class CursorMovedError(Exception):
+class CursorMovedError(FirstHourError):
     """Raised when a stored cursor differs from the expected one: another worker has processed this range. The unit is
     rolled back."""
 

@@ -22,6 +22,7 @@ from firsthour.runtime.storage.records import Place, Record
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit, Units
 from firsthour.runtime.version import VERSION
 from schemas.envelope import RecordTooLargeError, UnknownEventError
+from schemas.errors import FirstHourError
 
 BATCH_MAX = 500
 BATCH_FIRST = 64
@@ -37,7 +38,7 @@ Batches = dict[int, Sequence[Record]]
 """Records by partition, each in order."""
 
 
-class TooManyDeadLettersError(Exception):
+class TooManyDeadLettersError(FirstHourError):
     """Raised when too many events in a row could not be handled: the code is broken. The worker stops before it makes a
     dead letter of every event."""
 

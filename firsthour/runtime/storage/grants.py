@@ -11,6 +11,8 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from schemas.errors import FirstHourError
+
 SERVICES: Final = ("gateway", "scoring", "router", "notifier", "reporting")
 APPLY: Final = "apply"
 ROLES: Final = (*SERVICES, APPLY)
@@ -29,7 +31,7 @@ _VIEWS: Final = frozenset({"leads"})
 _USED: Final = "UPDATE (used_at)"  # each process notes the use of a key
 
 
-class UnownedTableError(ValueError):
+class UnownedTableError(FirstHourError, ValueError):
     """A table that no service owns: name it after its service, or name its readers here."""
 
 

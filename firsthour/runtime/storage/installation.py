@@ -8,6 +8,7 @@ from sqlalchemy.engine import Connection
 from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.storage import statements
+from schemas.errors import FirstHourError
 
 meta = sa.Table(
     "meta",
@@ -35,7 +36,7 @@ _TAKE_UP = statements.Sql(
 )
 
 
-class SpeedError(Exception):
+class SpeedError(FirstHourError):
     """This data directory's clock ran faster than real time: at normal speed its future would be our past."""
 
 

@@ -10,9 +10,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
 from firsthour.runtime.package_files import migrations
+from schemas.errors import FirstHourError
 
 
-class UnknownTablesError(Exception):
+class UnknownTablesError(FirstHourError):
     """The tables are of no version of FirstHour."""
 
 

@@ -25,6 +25,7 @@ from firsthour.runtime.clock import Clock
 from firsthour.runtime.private_files import make_directory, open_private, secure_sqlite
 from firsthour.runtime.storage.records import Record, Row
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit
+from schemas.errors import FirstHourError
 
 T = TypeVar("T")
 _NOW_IMPOSSIBLE = {
@@ -50,7 +51,7 @@ FAILED_LATELY = timedelta(minutes=5)
 BATCH_SECONDS = 0.020  # there is one writer: who waits for it waits for the whole batch
 
 
-class AlreadyRunningError(Exception):
+class AlreadyRunningError(FirstHourError):
     """Another process holds this data directory."""
 
 

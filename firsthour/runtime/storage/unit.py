@@ -18,6 +18,7 @@ from firsthour.runtime.clock import Clock, new_id
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.records import Place, Row, log, partition_of
 from schemas.envelope import encode
+from schemas.errors import FirstHourError
 from schemas.events import Event
 from schemas.topics import SAID_BY
 
@@ -161,5 +162,5 @@ class Units(Protocol):
         """Durably append rows to the log, sharing a commit with everybody who asks meanwhile. Raises `StorageError`."""
 
 
-class StorageError(Exception):
+class StorageError(FirstHourError):
     """The database cannot commit now; nothing of the unit was kept. Retrying later may help."""

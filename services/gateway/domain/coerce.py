@@ -10,6 +10,7 @@ import msgspec
 from firsthour.kernel import normalisation
 from firsthour.kernel.countries import CODES
 from firsthour.kernel.time_units import EPOCH
+from schemas.errors import FirstHourError
 from schemas.events import Value
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
@@ -29,7 +30,7 @@ _WORD_MAX: Final = 50  # characters: no yes and no no is longer
 _SECONDS_MAX: Final = 100_000_000_000  # the year 5138; beyond it a number means milliseconds
 
 
-class UnmappableError(ValueError):
+class UnmappableError(FirstHourError, ValueError):
     """The body cannot be understood. `pointer` is the place (`#/email`); `what` is wrong there and what is the `remedy`."""
 
     def __init__(self, pointer: str, what: str, remedy: str, status: int = 422) -> None:

@@ -26,13 +26,14 @@ from aiosmtplib import (
     SMTPSenderRefused,
 )
 
+from schemas.errors import FirstHourError
 from schemas.mail import deliverable
 from services.notifier.channels.base import TIMEOUT_SECONDS, GiveUp, Outcome, Sent, TryAgain, Unusable
 from services.notifier.domain import message_text
 from services.notifier.domain.message import Message
 
 
-class MailSettingsError(ValueError):
+class MailSettingsError(FirstHourError, ValueError):
     """`FIRSTHOUR_SMTP_URL` or `FIRSTHOUR_MAIL_FROM` cannot be used; says why and what would do."""
 
 

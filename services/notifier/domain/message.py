@@ -6,8 +6,9 @@ from datetime import datetime
 
 from schemas.agreement.response import Rung
 from schemas.events import LeadCard
-from services.notifier.domain.clock import ResponseClock, Terms
+from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.page import TO_OWNER, Kind, Page, page_id
+from services.notifier.domain.terms import Terms
 
 
 @dataclass(frozen=True, kw_only=True)

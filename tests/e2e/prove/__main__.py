@@ -21,12 +21,12 @@ from deploy.local import kafka, postgres
 from tests.e2e.processes import json_lines
 from tests.e2e.prove import faults, judge, judge_pages
 from tests.e2e.prove.client import Client
-from tests.e2e.prove.faults import Hit, Stage
-from tests.e2e.prove.history import TOPICS, History, Record, Topics, receipts
-from tests.e2e.prove.judge import Finding
-from tests.e2e.prove.plan import Plan, configure, short, stream
+from tests.e2e.prove.faults import FaultStage, Hit
+from tests.e2e.prove.history import TOPICS, History, TopicRecord, Topics, receipts
+from tests.e2e.prove.judge import Violation
+from tests.e2e.prove.plan import ProofPlan, configure, short, stream
 from tests.e2e.prove.processes import Crew, Sinks, command, crew, must, settings
-from tests.e2e.prove.report import Report, judged
+from tests.e2e.prove.report import ProofReport, judged
 
 PARTITIONS = 12
 PATIENCE_SECONDS = 90.0  # beyond the last rung that is owed
@@ -35,7 +35,7 @@ VERIFY_SECONDS = 300.0  # it reads the whole history beside everything that runs
 SECONDS_OF_THREE = 780.0  # of the stream: three brokers are hit one after the other
 
 
-def run(plan: Plan, directory: Path) -> Report:
+def run(plan: ProofPlan, directory: Path) -> ProofReport:
     """Everything up, everything hit, everything judged; nothing is left running."""
     directory.mkdir(parents=True, exist_ok=True)
     kafka.ensure(plan.kafka)
@@ -53,7 +53,7 @@ def run(plan: Plan, directory: Path) -> Report:
         must(env, "migrate")
         must(env, "apply", "--config", str(config))
         members = crew(directory / "processes", env)
-        stage = Stage(
+        stage = FaultStage(
             plan, members, cluster, database, sinks, directory / "faults.jsonl", random.Random(f"{plan.seed} faults")
         )
         try:
@@ -62,9 +62,9 @@ def run(plan: Plan, directory: Path) -> Report:
             _keep_words(stage, directory)
 
 
-async def _prove(stage: Stage, directory: Path, env: Mapping[str, str]) -> Report:
+async def _prove(stage: FaultStage, directory: Path, env: Mapping[str, str]) -> ProofReport:
     plan, log = stage.plan, directory / "client.jsonl"
-    topics, broken = Topics(stage.cluster.bootstrap), list[Finding]()
+    topics, broken = Topics(stage.cluster.bootstrap), list[Violation]()
     async with stage.crew.running():
         client = Client(plan, [member.url for member in stage.crew.of("gateway")], log)
         async with asyncio.TaskGroup() as group:
@@ -74,12 +74,12 @@ async def _prove(stage: Stage, directory: Path, env: Mapping[str, str]) -> Repor
         broken += _verified(env, directory)
         stage.broken += await _stopped(stage.crew)
     await asyncio.to_thread(_keep, history, topics, directory)
-    broken += [Finding("other", what) for what in stage.broken]
-    broken += [Finding("other", f"a record that is not ours: {place}") for place in topics.foreign]
-    return Report(history, [*judged(history, times=not plan.short), *broken], stage.crew.ended)
+    broken += [Violation("other", what) for what in stage.broken]
+    broken += [Violation("other", f"a record that is not ours: {place}") for place in topics.foreign]
+    return ProofReport(history, [*judged(history, times=not plan.short), *broken], stage.crew.ended)
 
 
-async def _settled(stage: Stage, topics: Topics, log: Path) -> History:
+async def _settled(stage: FaultStage, topics: Topics, log: Path) -> History:
     """What is known once nothing is owed any more, or once it is too late for it."""
     plan = stage.plan
     end = time.monotonic() + 2 * (plan.reassign_at + plan.ladder[-1]) + PATIENCE_SECONDS
@@ -97,7 +97,7 @@ def _owed(history: History) -> int:
     return judge_pages.owed(history) + sum(1 for check in checks for _ in check(history))
 
 
-def _verified(env: Mapping[str, str], directory: Path) -> list[Finding]:
+def _verified(env: Mapping[str, str], directory: Path) -> list[Violation]:
     """What `firsthour verify` finds."""
     done = command(env, "verify", "--json", seconds=VERIFY_SECONDS)
     (directory / "verify.json").write_text(done.out)
@@ -105,14 +105,16 @@ def _verified(env: Mapping[str, str], directory: Path) -> list[Finding]:
     try:
         found = json.loads(done.out)
     except ValueError:
-        return [Finding("other", f"verify ended with {done.code} and printed no JSON: {(done.err + done.out)[-2000:]}")]
+        return [
+            Violation("other", f"verify ended with {done.code} and printed no JSON: {(done.err + done.out)[-2000:]}")
+        ]
     broken = [
-        Finding("other", f"verify: {item['invariant']}: {item['broken']} rows, {item['rows']}")
+        Violation("other", f"verify: {item['invariant']}: {item['broken']} rows, {item['rows']}")
         for item in found["items"]
         if not item["ok"]
     ]
     if done.code != 0 and not broken:
-        broken.append(Finding("other", f"verify ended with {done.code}, behind: {found.get('behind')}"))
+        broken.append(Violation("other", f"verify ended with {done.code}, behind: {found.get('behind')}"))
     return broken
 
 
@@ -126,7 +128,7 @@ async def _stopped(crew: Crew) -> list[str]:
     ]
 
 
-def _keep_words(stage: Stage, directory: Path) -> None:
+def _keep_words(stage: FaultStage, directory: Path) -> None:
     """What broker and database said; their data go."""
     for broker in stage.cluster.brokers:
         shutil.copy(broker.child.output, directory / f"broker-{broker.id}.log")
@@ -144,17 +146,17 @@ def _keep(history: History, topics: Topics, directory: Path) -> None:
                 lines.write(json.dumps(asdict(record)) + "\n")
 
 
-def kept(directory: Path) -> Report:
+def kept(directory: Path) -> ProofReport:
     """A run that was kept, judged again: by what processes said on leaving and `verify` found no more."""
     rest = json.loads((directory / "run.json").read_text())
-    found: dict[str, list[Record]] = {topic: [] for topic in TOPICS}
+    found: dict[str, list[TopicRecord]] = {topic: [] for topic in TOPICS}
     for line in json_lines(directory / "topics.jsonl"):
-        found[line["topic"]].append(Record(**line))
+        found[line["topic"]].append(TopicRecord(**line))
     hits = [Hit(**line) for line in json_lines(directory / "faults.jsonl")]
     sinks = receipts(Sinks(directory / "sinks"))
-    plan = Plan(**rest["plan"])
+    plan = ProofPlan(**rest["plan"])
     history = History(plan, json_lines(directory / "client.jsonl"), sinks, hits, rest["calm"], found)
-    return Report(history, judged(history, times=not plan.short))
+    return ProofReport(history, judged(history, times=not plan.short))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -163,9 +165,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     parser.add_argument("--brokers", type=int, default=1, choices=(1, 3))
     parser.add_argument("--kafka", default=kafka.VERSION, help="version of Apache Kafka (%(default)s)")
-    parser.add_argument("--events", type=int, default=Plan.events)
-    parser.add_argument("--leads", type=int, default=Plan.leads)
-    parser.add_argument("--reps", type=int, default=Plan.reps)
+    parser.add_argument("--events", type=int, default=ProofPlan.events)
+    parser.add_argument("--leads", type=int, default=ProofPlan.leads)
+    parser.add_argument("--reps", type=int, default=ProofPlan.reps)
     parser.add_argument("--seconds", type=float, help="of the client's stream (480; over three brokers 780)")
     parser.add_argument("--flood", action="store_true", help="anonymous posts of many large fields beside the stream")
     parser.add_argument("--short", action="store_true", help="two minutes; judges counts, not times")
@@ -188,10 +190,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if report.broken else 0
 
 
-def _plan(asked: argparse.Namespace) -> Plan:
-    seconds = asked.seconds or (Plan.seconds if asked.brokers == 1 else SECONDS_OF_THREE)
+def _plan(asked: argparse.Namespace) -> ProofPlan:
+    seconds = asked.seconds or (ProofPlan.seconds if asked.brokers == 1 else SECONDS_OF_THREE)
     given = (asked.seed, asked.events, asked.leads, asked.reps, asked.brokers, asked.kafka, seconds)
-    return Plan(*given, flood=asked.flood)
+    return ProofPlan(*given, flood=asked.flood)
 
 
 if __name__ == "__main__":

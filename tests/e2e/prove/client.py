@@ -16,7 +16,7 @@ from typing import Any, Final, TextIO
 import httpx
 
 from tests.e2e.processes import ADMIN
-from tests.e2e.prove.plan import ACTED_ON, Plan, Post, address, flood
+from tests.e2e.prove.plan import ACTED_ON, Post, ProofPlan, address, flood
 
 TIMEOUT_SECONDS: Final = 10.0
 WAIT_SECONDS: Final = (0.1, 1.0)  # between attempts
@@ -29,7 +29,7 @@ ACTIONS: Final = ("accept", "touch", "reject")
 class Client:
     """One client of two gateways."""
 
-    def __init__(self, plan: Plan, gateways: Sequence[str], log: Path) -> None:
+    def __init__(self, plan: ProofPlan, gateways: Sequence[str], log: Path) -> None:
         self._plan = plan
         self._gateways = gateways
         self._log_file = log

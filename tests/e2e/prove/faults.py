@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from deploy.local import kafka, postgres
-from tests.e2e.prove.plan import Plan
-from tests.e2e.prove.processes import START_SECONDS, Crew, Member, Sinks
-from tests.fakes.slack import Fault
+from tests.e2e.prove.plan import ProofPlan
+from tests.e2e.prove.processes import START_SECONDS, Crew, ServiceProcess, Sinks
+from tests.fakes.slack import SlackFault
 
 BROKER_STOPPED_SECONDS = 30.0
 BROKER_PAUSED_SECONDS = 20.0  # one of three
@@ -38,10 +38,10 @@ class Hit:
 
 
 @dataclass
-class Stage:
+class FaultStage:
     """Everything that can be hit."""
 
-    plan: Plan
+    plan: ProofPlan
     crew: Crew
     cluster: kafka.KafkaCluster
     database: postgres.PostgresServer
@@ -69,13 +69,13 @@ class Stage:
                 lines.write(json.dumps(asdict(hit)) + "\n")
 
 
-Strike = Callable[[Stage], Awaitable[None]]
+Strike = Callable[[FaultStage], Awaitable[None]]
 
 
 # --- our processes ------------------------------------------------------------------------------------------------
 
 
-async def kill(stage: Stage, member: Member) -> None:
+async def kill(stage: FaultStage, member: ServiceProcess) -> None:
     """`kill -9` of one process; it is over when the supervisor has started it again."""
     killed = member.process
     async with stage.hitting("kill", member.name):
@@ -84,14 +84,14 @@ async def kill(stage: Stage, member: Member) -> None:
             await asyncio.sleep(0.02)
 
 
-async def kill_now_and_then(stage: Stage) -> None:
+async def kill_now_and_then(stage: FaultStage) -> None:
     """One process after the other, until cancelled."""
     while True:
         await asyncio.sleep(stage.chance.uniform(*stage.plan.kill_every))
         await kill(stage, stage.chance.choice(stage.crew.up))
 
 
-async def zombie_router(stage: Stage) -> None:
+async def zombie_router(stage: FaultStage) -> None:
     """A router that stands still for longer than its session, and then goes on as if nothing had been."""
     member = stage.chance.choice(stage.crew.of("router"))
     async with stage.hitting("zombie", member.name):
@@ -100,7 +100,7 @@ async def zombie_router(stage: Stage) -> None:
         member.signal(signal.SIGCONT)
 
 
-async def rolling_restart(stage: Stage) -> None:
+async def rolling_restart(stage: FaultStage) -> None:
     """Each process in turn: SIGTERM, its end, started again, ready."""
     for member in stage.crew.members:
         await _up(member)
@@ -117,7 +117,7 @@ async def rolling_restart(stage: Stage) -> None:
             await _up(member)
 
 
-async def _up(member: Member) -> None:
+async def _up(member: ServiceProcess) -> None:
     """Ready, if it can be: killed again meanwhile it may not be, and what is late then shows in the pages."""
     with suppress(AssertionError):
         await Crew([member]).all_ready(START_SECONDS / 3)
@@ -126,7 +126,7 @@ async def _up(member: Member) -> None:
 # --- broker and database ------------------------------------------------------------------------------------------
 
 
-async def broker_stopped(stage: Stage) -> None:
+async def broker_stopped(stage: FaultStage) -> None:
     """SIGSTOP for 30 s (one of three: 20 s): the port answers, nobody is at home."""
     broker = stage.chance.choice(stage.cluster.brokers)
     seconds = stage.lasting(BROKER_STOPPED_SECONDS if len(stage.cluster.brokers) == 1 else BROKER_PAUSED_SECONDS)
@@ -136,7 +136,7 @@ async def broker_stopped(stage: Stage) -> None:
         broker.resume()
 
 
-async def broker_killed(stage: Stage) -> None:
+async def broker_killed(stage: FaultStage) -> None:
     """`kill -9`, and started again; of several, each in turn."""
     for broker in stage.cluster.brokers:
         async with stage.hitting("broker killed", f"broker {broker.id}"):
@@ -146,7 +146,7 @@ async def broker_killed(stage: Stage) -> None:
         await _recovered(stage)
 
 
-async def brokers_restarted(stage: Stage) -> None:
+async def brokers_restarted(stage: FaultStage) -> None:
     """Each broker gracefully, one after the other."""
     for broker in stage.cluster.brokers:
         async with stage.hitting("broker restarted", f"broker {broker.id}"):
@@ -155,12 +155,12 @@ async def brokers_restarted(stage: Stage) -> None:
         await _recovered(stage)
 
 
-async def _recovered(stage: Stage) -> None:
+async def _recovered(stage: FaultStage) -> None:
     if len(stage.cluster.brokers) > 1:  # the next one may fall once this one holds its copies again
         await asyncio.sleep(10.0)
 
 
-async def database_restarted(stage: Stage) -> None:
+async def database_restarted(stage: FaultStage) -> None:
     """In immediate mode: every connection is cut, nothing is written down."""
     async with stage.hitting("database restarted", ""):
         await asyncio.to_thread(stage.database.restart, "immediate")
@@ -169,10 +169,10 @@ async def database_restarted(stage: Stage) -> None:
 # --- Slack --------------------------------------------------------------------------------------------------------
 
 
-def slack(name: str, fault: Fault, seconds: float = SLACK_SECONDS) -> Strike:
+def slack(name: str, fault: SlackFault, seconds: float = SLACK_SECONDS) -> Strike:
     """Slack does this for a while."""
 
-    async def strike(stage: Stage) -> None:
+    async def strike(stage: FaultStage) -> None:
         async with stage.hitting(name, "slack"):
             await stage.sinks.dial(fault)
             await asyncio.sleep(stage.lasting(seconds) / (2.0 if stage.plan.short else 1.0))
@@ -181,16 +181,16 @@ def slack(name: str, fault: Fault, seconds: float = SLACK_SECONDS) -> Strike:
     return strike
 
 
-slack_slows_down = slack("slack 429", Fault("answer", None, 429, {"Retry-After": "5"}, "{}"))
-slack_fails = slack("slack 500", Fault("answer", None, 500, {}, "oops"))
-slack_hangs = slack("slack hangs", Fault("hang", None), HANGING_SECONDS)
-slack_drops = slack("slack drops", Fault("accept_then_drop", None))
+slack_slows_down = slack("slack 429", SlackFault("answer", None, 429, {"Retry-After": "5"}, "{}"))
+slack_fails = slack("slack 500", SlackFault("answer", None, 500, {}, "oops"))
+slack_hangs = slack("slack hangs", SlackFault("hang", None), HANGING_SECONDS)
+slack_drops = slack("slack drops", SlackFault("accept_then_drop", None))
 
 
 # --- the schedule -------------------------------------------------------------------------------------------------
 
 
-def strikes(plan: Plan, *, single: bool) -> list[Strike]:
+def strikes(plan: ProofPlan, *, single: bool) -> list[Strike]:
     """Everything but the kills. Slack's smaller failings are left out where each is looked at alone."""
     if plan.short:
         return [database_restarted, broker_stopped, slack_drops, zombie_router]
@@ -199,7 +199,7 @@ def strikes(plan: Plan, *, single: bool) -> list[Strike]:
     return [broker_stopped, broker_killed, *brokers, database_restarted, zombie_router, rolling_restart, *slack]
 
 
-async def all_at_once(stage: Stage) -> None:
+async def all_at_once(stage: FaultStage) -> None:
     """The strikes in an order of chance, one after the other, while processes are killed all along."""
     killing = asyncio.create_task(kill_now_and_then(stage))
     try:
@@ -214,7 +214,7 @@ async def all_at_once(stage: Stage) -> None:
             await killing
 
 
-async def one_at_a_time(stage: Stage) -> None:
+async def one_at_a_time(stage: FaultStage) -> None:
     """Each strike alone, and a kill of each service, with time to recover: here nothing may be late."""
     order = strikes(stage.plan, single=True)
     stage.chance.shuffle(order)
@@ -226,7 +226,7 @@ async def one_at_a_time(stage: Stage) -> None:
         await kill(stage, stage.chance.choice(stage.crew.of(service)))
 
 
-async def run(stage: Stage) -> None:
+async def run(stage: FaultStage) -> None:
     """The whole schedule."""
     await asyncio.sleep(2.0)
     await all_at_once(stage)

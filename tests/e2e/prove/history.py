@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from tests.e2e.processes import json_lines
 from tests.e2e.prove.faults import Hit
-from tests.e2e.prove.plan import Plan
+from tests.e2e.prove.plan import ProofPlan
 from tests.e2e.prove.processes import Sinks
 
 TOPICS: Final = ("events", "leads", "routes", "actions", "pages")
@@ -23,7 +23,7 @@ PREFIX: Final = "firsthour."
 
 
 @dataclass(frozen=True)
-class Record:
+class TopicRecord:
     """One record as it stands on a topic; `at` is when it was appended (seconds since the epoch)."""
 
     topic: str
@@ -59,23 +59,23 @@ class Receipt:
 class History:
     """Everything the judge reads. `client`: the lines of the client's log."""
 
-    plan: Plan
+    plan: ProofPlan
     client: Sequence[Mapping[str, Any]] = ()
     receipts: Sequence[Receipt] = ()
     hits: Sequence[Hit] = ()
     calm: Sequence[float] = ()  # when everything was left in peace
-    topics: Mapping[str, Sequence[Record]] = field(default_factory=dict)
+    topics: Mapping[str, Sequence[TopicRecord]] = field(default_factory=dict)
 
-    def said(self, topic: str) -> Sequence[Record]:
+    def said(self, topic: str) -> Sequence[TopicRecord]:
         """The first occurrence of each record of a topic; those of one lead in their order."""
         return self._first.get(topic, [])
 
     @cached_property
-    def _first(self) -> Mapping[str, Sequence[Record]]:
+    def _first(self) -> Mapping[str, Sequence[TopicRecord]]:
         return {topic: _first_of(records) for topic, records in self.topics.items()}
 
     @cached_property
-    def routes(self) -> Mapping[str, list[Record]]:
+    def routes(self) -> Mapping[str, list[TopicRecord]]:
         """What the router said of each lead, in order; answers to actions among it."""
         return _by_lead(record for record in self.said("routes") if "lead_id" in record.data)
 
@@ -98,15 +98,15 @@ class History:
         return found
 
 
-def _first_of(records: Sequence[Record]) -> list[Record]:
-    found: dict[str, Record] = {}
+def _first_of(records: Sequence[TopicRecord]) -> list[TopicRecord]:
+    found: dict[str, TopicRecord] = {}
     for record in sorted(records, key=lambda record: (record.partition, record.offset)):
         found.setdefault(record.id, record)
     return list(found.values())
 
 
-def _by_lead(records: Iterable[Record]) -> dict[str, list[Record]]:
-    found: defaultdict[str, list[Record]] = defaultdict(list)
+def _by_lead(records: Iterable[TopicRecord]) -> dict[str, list[TopicRecord]]:
+    found: defaultdict[str, list[TopicRecord]] = defaultdict(list)
     for record in records:
         found[record.lead].append(record)
     return found
@@ -133,7 +133,7 @@ class Topics:
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self._next: dict[TopicPartition, int] = {}
-        self.records: dict[str, list[Record]] = {topic: [] for topic in TOPICS}
+        self.records: dict[str, list[TopicRecord]] = {topic: [] for topic in TOPICS}
         self.foreign: list[str] = []  # records that are not ours to understand
 
     async def read(self, seconds: float = 120.0) -> None:
@@ -180,10 +180,12 @@ class Topics:
                 self.records[topic].append(found)
 
 
-def parsed(topic: str, partition: int, offset: int, at: float, value: bytes) -> Record | None:
+def parsed(topic: str, partition: int, offset: int, at: float, value: bytes) -> TopicRecord | None:
     """A record of ours; None for anything else."""
     try:
         found = json.loads(value)
-        return Record(topic, partition, offset, at, found["id"], found["type"], found["partitionkey"], found["data"])
+        return TopicRecord(
+            topic, partition, offset, at, found["id"], found["type"], found["partitionkey"], found["data"]
+        )
     except (ValueError, KeyError, TypeError):
         return None

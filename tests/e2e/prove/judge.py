@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final, Literal
 
-from tests.e2e.prove.history import History, Record
+from tests.e2e.prove.history import History, TopicRecord
 
 Kind = Literal[
     "lost", "applied twice", "two owners", "order", "page missing", "too many deliveries", "late", "slow", "other"
@@ -32,7 +32,7 @@ ANSWER_SECONDS_MAX: Final = 3.0
 
 
 @dataclass(frozen=True)
-class Finding:
+class Violation:
     """One thing that is not as it must be, with the ids that show it."""
 
     kind: Kind
@@ -42,50 +42,50 @@ class Finding:
         return f"{self.kind}: {self.what}"
 
 
-Check = Callable[[History], Iterator[Finding]]
+Check = Callable[[History], Iterator[Violation]]
 
 
 # --- events -------------------------------------------------------------------------------------------------------
 
 
-def events_lost(history: History) -> Iterator[Finding]:
+def events_lost(history: History) -> Iterator[Violation]:
     """Acknowledged and not on `events`; on `events` and without effect on `leads`; heard there and not on `routes`."""
     kept = {record.data["source_id"] for record in history.said("events")}
     for id in history.acknowledged:
         if id not in kept:
-            yield Finding("lost", f"event {id} was acknowledged and is not on `events`")
+            yield Violation("lost", f"event {id} was acknowledged and is not on `events`")
     effects = _effects(history)
     for record in history.said("events"):
         wanted = PASSED_ON.get(record.type, "lead.scored")
         if not effects[record.id, wanted]:
-            yield Finding("lost", f"event {_named(record)} has no {wanted} on `leads`")
+            yield Violation("lost", f"event {_named(record)} has no {wanted} on `leads`")
     yield from _unheard_leads(history)
 
 
-def events_twice(history: History) -> Iterator[Finding]:
+def events_twice(history: History) -> Iterator[Violation]:
     """One outside event with two effects: two ids on `events`, two records on `leads`, two on `routes`."""
     ids: defaultdict[str, set[str]] = defaultdict(set)
     for record in history.said("events"):
         ids[record.data["source_id"]].add(record.id)
     for sent, ours in ids.items():
         if len(ours) > 1:
-            yield Finding("applied twice", f"event {sent} is on `events` under {sorted(ours)}")
+            yield Violation("applied twice", f"event {sent} is on `events` under {sorted(ours)}")
     for (event, type), records in _effects(history).items():
         if len(records) > 1:
-            yield Finding("applied twice", f"event {event} has {len(records)} {type}: {_ids(records)}")
-    counted: defaultdict[tuple[str, ...], list[Record]] = defaultdict(list)
+            yield Violation("applied twice", f"event {event} has {len(records)} {type}: {_ids(records)}")
+    counted: defaultdict[tuple[str, ...], list[TopicRecord]] = defaultdict(list)
     for lead, records in history.routes.items():
         for record in records:
             for cause in _causes(lead, record):
                 counted[cause].append(record)
     for cause, records in counted.items():
         if len(records) > 1:
-            yield Finding("applied twice", f"{' '.join(cause)}: {len(records)} records, {_ids(records)}")
+            yield Violation("applied twice", f"{' '.join(cause)}: {len(records)} records, {_ids(records)}")
 
 
-def _effects(history: History) -> defaultdict[tuple[str, str], list[Record]]:
+def _effects(history: History) -> defaultdict[tuple[str, str], list[TopicRecord]]:
     """The records on `leads` that one outside event caused, by (event id, type)."""
-    found: defaultdict[tuple[str, str], list[Record]] = defaultdict(list)
+    found: defaultdict[tuple[str, str], list[TopicRecord]] = defaultdict(list)
     for record in history.said("leads"):
         cause = record.data["trigger"]["event_id"] if record.type == "lead.scored" else record.data.get("event_id")
         if cause is not None:
@@ -93,7 +93,7 @@ def _effects(history: History) -> defaultdict[tuple[str, str], list[Record]]:
     return found
 
 
-def _causes(lead: str, record: Record) -> Iterator[tuple[str, ...]]:
+def _causes(lead: str, record: TopicRecord) -> Iterator[tuple[str, ...]]:
     """What may cause one record alone."""
     data = record.data
     if record.type == "touch.applied" and data.get("event_id"):
@@ -110,7 +110,7 @@ def _causes(lead: str, record: Record) -> Iterator[tuple[str, ...]]:
         yield "opt-out of lead", lead
 
 
-def _unheard_leads(history: History) -> Iterator[Finding]:
+def _unheard_leads(history: History) -> Iterator[Violation]:
     heard = {
         record.data["event_id"]
         for record in history.said("routes")
@@ -120,40 +120,40 @@ def _unheard_leads(history: History) -> Iterator[Finding]:
     for record in history.said("leads"):
         known = types.get(record.lead, Counter())
         if record.type == "lead.touched" and record.data.get("event_id") not in heard:
-            yield Finding("lost", f"touch {record.data.get('event_id')} of lead {record.lead} is not on `routes`")
+            yield Violation("lost", f"touch {record.data.get('event_id')} of lead {record.lead} is not on `routes`")
         elif record.type == "consent.changed" and not record.data["given"] and not known["lead.opted_out"]:
-            yield Finding("lost", f"opt-out {record.data['event_id']} of lead {record.lead} is not on `routes`")
+            yield Violation("lost", f"opt-out {record.data['event_id']} of lead {record.lead} is not on `routes`")
         elif record.data.get("met") and not (known["lead.qualified"] or known["lead.opted_out"]):
-            yield Finding("lost", f"lead {record.lead} met a line by record {record.id} and was never handed over")
+            yield Violation("lost", f"lead {record.lead} met a line by record {record.id} and was never handed over")
 
 
-def _caused(record: Record) -> bool:
+def _caused(record: TopicRecord) -> bool:
     return bool(record.data.get("event_id"))
 
 
 # --- leads --------------------------------------------------------------------------------------------------------
 
 
-def owners(history: History) -> Iterator[Finding]:
+def owners(history: History) -> Iterator[Violation]:
     """Epochs are 1..n, each given once, and none before the one before is over; a lead handed over has an owner or waits."""
     for lead, records in history.routes.items():
         epochs = [record.data["epoch"] for record in records if record.type == "lead.assigned"]
         if sorted(epochs) != list(range(1, len(epochs) + 1)):
-            yield Finding("two owners", f"lead {lead}: the assignments are numbered {epochs}")
+            yield Violation("two owners", f"lead {lead}: the assignments are numbered {epochs}")
         owner: str | None = None
         for record in records:
             if record.type == "lead.assigned":
                 if owner is not None:
-                    yield Finding("two owners", f"lead {lead}: given to {record.data['rep']} while {owner} has it")
+                    yield Violation("two owners", f"lead {lead}: given to {record.data['rep']} while {owner} has it")
                 owner = record.data["rep"]
             elif record.type in CLOSES or record.data.get("status", "assigned") not in (*HELD, "opportunity"):
                 owner = None
         last = next((record for record in reversed(records) if "status" in record.data), None)
         if last is not None and last.data["status"] == "qualified" and last.type != "lead.queued":
-            yield Finding("lost", f"lead {lead}: handed over, and neither owned nor queued")
+            yield Violation("lost", f"lead {lead}: handed over, and neither owned nor queued")
 
 
-def order(history: History) -> Iterator[Finding]:
+def order(history: History) -> Iterator[Violation]:
     """On each topic the records of a lead stand in the order of their commits, none left out."""
     for topic in ("leads", "routes"):
         versions: defaultdict[str, list[int]] = defaultdict(list)
@@ -167,66 +167,66 @@ def order(history: History) -> Iterator[Finding]:
     yield from _epochs_rise(history)
 
 
-def _numbered(topic: str, lead: str, versions: Sequence[int]) -> Iterator[Finding]:
+def _numbered(topic: str, lead: str, versions: Sequence[int]) -> Iterator[Violation]:
     if any(later < earlier for earlier, later in pairwise(versions)):
-        yield Finding("order", f"`{topic}`, lead {lead}: versions {versions}")
+        yield Violation("order", f"`{topic}`, lead {lead}: versions {versions}")
     elif len(set(versions)) < len(versions):
-        yield Finding("applied twice", f"`{topic}`, lead {lead}: versions {versions}")
+        yield Violation("applied twice", f"`{topic}`, lead {lead}: versions {versions}")
     missing = set(range(1, max(versions) + 1)) - set(versions)
     if missing:
-        yield Finding("lost", f"`{topic}`, lead {lead}: no record of version {sorted(missing)}")
+        yield Violation("lost", f"`{topic}`, lead {lead}: no record of version {sorted(missing)}")
 
 
-def _joined(lead: str, records: Sequence[Record]) -> Iterator[Finding]:
+def _joined(lead: str, records: Sequence[TopicRecord]) -> Iterator[Violation]:
     """Each record begins in the status where the one before ended, and not before it."""
     moves = [record for record in records if "was" in record.data]
     for earlier, later in pairwise(moves):
         if later.data["was"] != earlier.data["status"]:
-            yield Finding(
+            yield Violation(
                 "order",
                 f"`routes`, lead {lead}: {later.type} (version {later.data['version']}) begins at "
                 f"{later.data['was']}, {earlier.type} (version {earlier.data['version']}) ended at {earlier.data['status']}",
             )
     for earlier, later in pairwise(records):
         if later.moment("at") < earlier.moment("at"):
-            yield Finding(
+            yield Violation(
                 "order", f"`routes`, lead {lead}: {later.id} ({later.type}) is older than {earlier.id} before it"
             )
 
 
-def _epochs_rise(history: History) -> Iterator[Finding]:
+def _epochs_rise(history: History) -> Iterator[Violation]:
     latest: dict[str, int] = {}
     for record in history.said("actions"):
         epoch = record.data["epoch"]
         if epoch < latest.get(record.lead, 0):
-            yield Finding("order", f"`actions`, lead {record.lead}: epoch {epoch} after {latest[record.lead]}")
+            yield Violation("order", f"`actions`, lead {record.lead}: epoch {epoch} after {latest[record.lead]}")
         latest[record.lead] = epoch
 
 
 # --- actions ------------------------------------------------------------------------------------------------------
 
 
-def actions(history: History) -> Iterator[Finding]:
+def actions(history: History) -> Iterator[Violation]:
     """Everything asked on `actions` has its answer; what was acknowledged over HTTP took effect, once."""
     answered = {
         r.data["action_id"] for records in history.routes.values() for r in records if r.type == "action.resolved"
     }
     for record in history.said("actions"):
         if record.data["action_id"] not in answered:
-            yield Finding("lost", f"action {record.data['action_id']} ({record.data['action']}) has no answer")
+            yield Violation("lost", f"action {record.data['action_id']} ({record.data['action']}) has no answer")
     done = {line["id"]: line for line in history.client if line["kind"] == "action" and line["status"] == 200}
     for line in done.values():
         records = history.routes.get(line["lead"], [])
         effects = [record for record in records if _is_effect(record, line)]
         if not effects and not (line["action"] == "accept" and _past_accepting(records)):
-            yield Finding(
+            yield Violation(
                 "lost", f"{line['action']} {line['id']} of lead {line['lead']} was acknowledged without effect"
             )
         if len(effects) > 1 and line["action"] != "accept":
-            yield Finding("applied twice", f"{line['action']} {line['id']} of lead {line['lead']}: {_ids(effects)}")
+            yield Violation("applied twice", f"{line['action']} {line['id']} of lead {line['lead']}: {_ids(effects)}")
 
 
-def _is_effect(record: Record, line: Mapping[str, Any]) -> bool:
+def _is_effect(record: TopicRecord, line: Mapping[str, Any]) -> bool:
     if line["action"] == "touch":
         asked = datetime.fromisoformat(line["at"]).timestamp()
         return record.type == "touch.applied" and record.moment("touched_at") == asked
@@ -235,37 +235,37 @@ def _is_effect(record: Record, line: Mapping[str, Any]) -> bool:
     return record.type == "lead.accepted"
 
 
-def _past_accepting(records: Sequence[Record]) -> bool:
+def _past_accepting(records: Sequence[TopicRecord]) -> bool:
     return any(record.data.get("status") in ("accepted", "working") for record in records)
 
 
 # --- the gateways -------------------------------------------------------------------------------------------------
 
 
-def requests(history: History) -> Iterator[Finding]:
+def requests(history: History) -> Iterator[Violation]:
     """Everything is acknowledged in the end, nothing refused, and every answer to an event comes in time."""
     for id in {line["id"] for line in history.client if line["kind"] == "event"} - history.acknowledged.keys():
-        yield Finding("other", f"event {id} was never acknowledged")
+        yield Violation("other", f"event {id} was never acknowledged")
     for line in history.client:
         if line["kind"] == "event" and line["status"] is not None and 400 <= line["status"] < 500:
-            yield Finding("other", f"event {line['id']} was refused with {line['status']}: {line['error']}")
+            yield Violation("other", f"event {line['id']} was refused with {line['status']}: {line['error']}")
 
 
-def answers_in_time(history: History) -> Iterator[Finding]:
+def answers_in_time(history: History) -> Iterator[Violation]:
     """No event waits longer than 3 s for its answer, whatever the broker does."""
     for line in history.client:
         answered = line["status"] is not None or "Timeout" in line["error"]
         if line["kind"] == "event" and answered and line["seconds"] > ANSWER_SECONDS_MAX:
-            yield Finding(
+            yield Violation(
                 "slow", f"event {line['id']}: gateway {line['gateway']} took {line['seconds']} s ({line['status']})"
             )
 
 
-def _ids(records: Sequence[Record]) -> list[str]:
+def _ids(records: Sequence[TopicRecord]) -> list[str]:
     return [record.id for record in records]
 
 
-def _named(record: Record) -> str:
+def _named(record: TopicRecord) -> str:
     return f"{record.data['source_id']} ({record.id}, {record.type})"
 
 

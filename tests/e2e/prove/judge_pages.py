@@ -13,8 +13,8 @@ from typing import Final
 
 from services.notifier.domain.page import page_id
 from tests.e2e.prove.faults import ROLLING, Hit
-from tests.e2e.prove.history import History, Receipt, Record
-from tests.e2e.prove.judge import Check, Finding
+from tests.e2e.prove.history import History, Receipt, TopicRecord
+from tests.e2e.prove.judge import Check, Violation
 
 LATE_SECONDS_MAX: Final = 60.0
 EARLY_SECONDS_MAX: Final = 1.0
@@ -30,7 +30,7 @@ ENDS: Final = frozenset({"lead.released", "lead.recycled", "lead.opted_out", "le
 
 
 @dataclass(frozen=True)
-class Rung:
+class OwedPage:
     """One page that one assignment owes. `ended`: when its ladder ended, None if it did not."""
 
     page_id: str
@@ -57,7 +57,7 @@ class Rung:
         return f"page {self.page_id} (lead {self.lead}, epoch {self.epoch}, rung {self.number}, {self.person})"
 
 
-def rungs(history: History) -> list[Rung]:
+def rungs(history: History) -> list[OwedPage]:
     """Every page that is owed, with what arrived of it."""
     failed = {record.data["page_id"] for record in history.said("pages") if record.type == "page.failed"}
     return [
@@ -69,16 +69,18 @@ def rungs(history: History) -> list[Rung]:
     ]
 
 
-def _ladder(history: History, lead: str, assigned: Record, later: Sequence[Record], failed: set[str]) -> Iterator[Rung]:
+def _ladder(
+    history: History, lead: str, assigned: TopicRecord, later: Sequence[TopicRecord], failed: set[str]
+) -> Iterator[OwedPage]:
     epoch, person = assigned.data["epoch"], assigned.data["rep"]
     ended = next((record.moment("at") for record in later if _ends(record, assigned)), None)
     for number, due in enumerate(_due(history, lead, assigned, later)[:-1]):
         id = page_id(lead, epoch, number, person)
         arrivals, excused = history.arrived.get(id, []), _excused(history, due, ended)
-        yield Rung(id, lead, epoch, number, person, due, ended, arrivals, id in failed, excused)
+        yield OwedPage(id, lead, epoch, number, person, due, ended, arrivals, id in failed, excused)
 
 
-def _due(history: History, lead: str, assigned: Record, later: Sequence[Record]) -> list[float]:
+def _due(history: History, lead: str, assigned: TopicRecord, later: Sequence[TopicRecord]) -> list[float]:
     """When each rung of an assignment is due; the change of owner is the last.
 
     A rung comes its span after the rung before it was told: at the first arrival of its page, however late that is said to
@@ -103,7 +105,7 @@ def _excused(history: History, due: float, ended: float | None) -> bool:
     return ended is not None and (ended - due <= LATE_SECONDS_MAX or len(_crossed(history.hits, due, ended)) > 1)
 
 
-def _ends(record: Record, assigned: Record) -> bool:
+def _ends(record: TopicRecord, assigned: TopicRecord) -> bool:
     if record.type == "action.resolved":
         return False
     if record.type == "touch.applied":
@@ -114,29 +116,29 @@ def _ends(record: Record, assigned: Record) -> bool:
 # --- findings -----------------------------------------------------------------------------------------------------
 
 
-def missing(history: History) -> Iterator[Finding]:
+def missing(history: History) -> Iterator[Violation]:
     """Pages that are owed and never came; rungs that change the owner and never asked for it; pages nobody owed."""
     owed = rungs(history)
     for rung in owed:
         if rung.missing:
-            yield Finding("page missing", f"{rung} never arrived")
+            yield Violation("page missing", f"{rung} never arrived")
         elif rung.failed:
-            yield Finding("page missing", f"{rung} ended as failed, though mail was there all along")
+            yield Violation("page missing", f"{rung} ended as failed, though mail was there all along")
     known = {rung.page_id for rung in owed}
     for id, arrivals in history.arrived.items():
         if id not in known:
-            yield Finding("other", f"page {id} arrived {len(arrivals)} times, about no assignment on `routes`")
+            yield Violation("other", f"page {id} arrived {len(arrivals)} times, about no assignment on `routes`")
     for record in history.said("pages"):
         if record.type == "page.sent" and not history.arrived.get(record.data["page_id"]):
-            yield Finding("page missing", f"page {record.data['page_id']} was said to be sent and never arrived")
+            yield Violation("page missing", f"page {record.data['page_id']} was said to be sent and never arrived")
     yield from _unasked(history)
 
 
-def _unasked(history: History) -> Iterator[Finding]:
+def _unasked(history: History) -> Iterator[Violation]:
     asked = {record.data["action_id"] for record in history.said("actions")}
     for lead, epoch, due, ended in reassignments(history):
         if not _excused(history, due, ended) and f"{lead}:{epoch}:{len(history.plan.ladder)}" not in asked:
-            yield Finding("page missing", f"lead {lead}, epoch {epoch}: the rung that changes the owner never fired")
+            yield Violation("page missing", f"lead {lead}, epoch {epoch}: the rung that changes the owner never fired")
 
 
 def reassignments(history: History) -> Iterator[tuple[str, int, float, float | None]]:
@@ -149,17 +151,19 @@ def reassignments(history: History) -> Iterator[tuple[str, int, float, float | N
                 yield lead, record.data["epoch"], _due(history, lead, record, records[place + 1 :])[-1], ended
 
 
-def repeated(history: History) -> Iterator[Finding]:
+def repeated(history: History) -> Iterator[Violation]:
     """Pages that arrived more often than what hit them explains; pages said to be sent twice."""
     for id, arrivals in history.arrived.items():
         excess = [pair for pair in pairwise(arrivals) if why_again(*pair, history.hits) is None]
         if excess:
             times = [f"{receipt.at:.2f} ({receipt.channel})" for receipt in arrivals]
-            yield Finding("too many deliveries", f"page {id}: arrived at {times}, {len(excess)} of them for no reason")
+            yield Violation(
+                "too many deliveries", f"page {id}: arrived at {times}, {len(excess)} of them for no reason"
+            )
     said = Counter(record.data["page_id"] for record in history.said("pages") if record.type == "page.sent")
     for id, times_said in said.items():
         if times_said > 1:
-            yield Finding("applied twice", f"page {id} was said to be sent {times_said} times")
+            yield Violation("applied twice", f"page {id} was said to be sent {times_said} times")
 
 
 def why_again(earlier: Receipt, later: Receipt, hits: Sequence[Hit]) -> str | None:
@@ -231,17 +235,17 @@ def _crossed(hits: Sequence[Hit], due: float, told: float) -> set[str]:
     }
 
 
-def late(history: History) -> Iterator[Finding]:
+def late(history: History) -> Iterator[Violation]:
     """No rung is more than 60 s late under a single fault."""
     for one in lateness(history).late:
-        yield Finding("late", one)
+        yield Violation("late", one)
 
 
-def early(history: History) -> Iterator[Finding]:
+def early(history: History) -> Iterator[Violation]:
     """Rungs that did not wait for their span after the rung before was told."""
     for name, due, told in _ways(history):
         if told < due - EARLY_SECONDS_MAX:
-            yield Finding("other", f"{name}: {due - told:.1f} s before its time")
+            yield Violation("other", f"{name}: {due - told:.1f} s before its time")
 
 
 def settled_seconds(history: History, calm: float) -> float:
@@ -254,7 +258,7 @@ def settled_seconds(history: History, calm: float) -> float:
     return max([0.0, *(moment - calm for moment in moments)])
 
 
-def _cause(record: Record) -> str | None:
+def _cause(record: TopicRecord) -> str | None:
     trigger = record.data.get("trigger")
     return trigger["event_id"] if trigger else record.data.get("event_id")
 

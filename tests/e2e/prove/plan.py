@@ -19,7 +19,7 @@ ACTED_ON: Final = 0.03
 
 
 @dataclass(frozen=True)
-class Plan:
+class ProofPlan:
     """How long and how much. Times are seconds."""
 
     seed: int
@@ -45,10 +45,10 @@ class Plan:
         return max(1, self.reps // POOL_REPS)
 
 
-def short(seed: int, brokers: int = 1, kafka: str = "4.3.0", *, flood: bool = False) -> Plan:
+def short(seed: int, brokers: int = 1, kafka: str = "4.3.0", *, flood: bool = False) -> ProofPlan:
     """What fits into two minutes beside other tests."""
     ladder = (0.0, 4.0, 8.0)
-    return Plan(
+    return ProofPlan(
         seed, 700, 280, 60, brokers, kafka, seconds=30.0, ladder=ladder, reassign_at=12.0, short=True, flood=flood
     )
 
@@ -56,7 +56,7 @@ def short(seed: int, brokers: int = 1, kafka: str = "4.3.0", *, flood: bool = Fa
 # --- the agreement ------------------------------------------------------------------------------------------------
 
 
-def configure(directory: Path, plan: Plan) -> Path:
+def configure(directory: Path, plan: ProofPlan) -> Path:
     """The configuration directory. Each pool takes the companies of one size, so that pools are worked on at once."""
     by = ["slack", "email"]
     ladder: list[dict[str, Any]] = [{"at": f"{at:g}s", "page": "owner", "by": by} for at in plan.ladder]
@@ -120,7 +120,7 @@ class Post:
     body: dict[str, Any] = field(hash=False)
 
 
-def stream(plan: Plan) -> list[Post]:
+def stream(plan: ProofPlan) -> list[Post]:
     """Every event in the order of sending: a form of each lead, and what follows it; some twice, some too early."""
     chance = random.Random(f"{plan.seed} stream")
     posts = [*_forms(plan, chance), *_followers(plan, chance)]
@@ -132,18 +132,18 @@ def stream(plan: Plan) -> list[Post]:
     return sorted([*posts, *again], key=lambda post: post.at)
 
 
-def _forms(plan: Plan, chance: random.Random) -> Iterator[Post]:
+def _forms(plan: ProofPlan, chance: random.Random) -> Iterator[Post]:
     for n in range(plan.leads):
         company = {"name": f"Company {n}", "employees": n % plan.pools * 100 + chance.randrange(1, 100)}
         data = {"form": "demo-request", "name": f"Person {n}", "company": company}
         yield _post(plan, _form_at(plan, n), f"form-{n}", "form.submitted", n, data)
 
 
-def _form_at(plan: Plan, n: int) -> float:
+def _form_at(plan: ProofPlan, n: int) -> float:
     return n / plan.leads * plan.seconds * 0.9
 
 
-def _followers(plan: Plan, chance: random.Random) -> Iterator[Post]:
+def _followers(plan: ProofPlan, chance: random.Random) -> Iterator[Post]:
     left = plan.events - plan.leads
     kinds = [
         *["touch.recorded"] * min(left, int(plan.leads * TOUCHED)),
@@ -169,7 +169,7 @@ def _data(kind: str, chance: random.Random) -> dict[str, Any]:
     return {"path": f"/pricing/{chance.randrange(50)}"} if kind == "page.viewed" else {}
 
 
-def _post(plan: Plan, at: float, id: str, type: str, lead: int, data: dict[str, Any]) -> Post:
+def _post(plan: ProofPlan, at: float, id: str, type: str, lead: int, data: dict[str, Any]) -> Post:
     email = address(lead)
     return Post(at, crc32(id.encode()) & 1, id, type, email, {"id": id, "type": type, "email": email, "data": data})
 
@@ -193,7 +193,7 @@ class Spam:
     body: dict[str, Any] = field(hash=False)
 
 
-def flood(plan: Plan) -> Iterator[Spam]:
+def flood(plan: ProofPlan) -> Iterator[Spam]:
     """Floods all through the stream: six forms of one address at once, each with 120 large fields of new names. Every
     other flood is of the same address, the rest of addresses of their own. Each is a lead of a pool like the others."""
     for n in range(FLOODS if plan.flood else 0):

@@ -16,7 +16,7 @@ import httpx
 
 from tests.e2e.processes import ADMIN, ROOT, end, environment, free_port, spawn, until
 from tests.e2e.prove.plan import REPLICAS, SERVICES
-from tests.fakes.slack import Fault, dial_body
+from tests.fakes.slack import SlackFault, dial_body
 
 START_SECONDS = 90.0
 STOP_SECONDS = 30.0
@@ -34,7 +34,7 @@ class Ended:
     asked: str
 
 
-class Member:
+class ServiceProcess:
     """One process of the installation, with a port and a directory of its own."""
 
     def __init__(self, service: str, number: int, directory: Path, env: Mapping[str, str]) -> None:
@@ -80,15 +80,15 @@ class Member:
 class Crew:
     """All processes of the installation, and what became of them."""
 
-    members: list[Member]
+    members: list[ServiceProcess]
     ended: list[Ended] = field(default_factory=list)
     _at_rest: set[str] = field(default_factory=set)
 
-    def of(self, service: str) -> list[Member]:
+    def of(self, service: str) -> list[ServiceProcess]:
         return [member for member in self.members if member.service == service]
 
     @property
-    def up(self) -> list[Member]:
+    def up(self) -> list[ServiceProcess]:
         """Those that nobody has asked to stop."""
         return [member for member in self.members if member.name not in self._at_rest]
 
@@ -132,12 +132,12 @@ class Crew:
                 member.start()
             await asyncio.sleep(LOOK_SECONDS)
 
-    def kill(self, member: Member) -> None:
+    def kill(self, member: ServiceProcess) -> None:
         """SIGKILL: no handler, no flush, no goodbye. The supervisor starts it again."""
         member.asked = "kill"
         member.signal(signal.SIGKILL)
 
-    async def stop(self, member: Member) -> int | None:
+    async def stop(self, member: ServiceProcess) -> int | None:
         """SIGTERM, and not started again: its exit code, None when it does not end in time."""
         self._at_rest.add(member.name)
         process = member.process
@@ -149,7 +149,7 @@ class Crew:
             member.signal(signal.SIGABRT)
             return None
 
-    def resume(self, member: Member) -> None:
+    def resume(self, member: ServiceProcess) -> None:
         """Start again what was stopped."""
         if member.process is not None:
             end(member.process)
@@ -160,7 +160,7 @@ class Crew:
 def crew(directory: Path, env: Mapping[str, str]) -> Crew:
     """Two of each service, the gateways first."""
     directory.mkdir(parents=True)
-    return Crew([Member(service, n, directory, env) for service in SERVICES for n in range(REPLICAS)])
+    return Crew([ServiceProcess(service, n, directory, env) for service in SERVICES for n in range(REPLICAS)])
 
 
 def last_words(said: Path, lines: int = 5) -> str:
@@ -264,7 +264,7 @@ class Sinks:
             end(slack)
             end(smtp)
 
-    async def dial(self, fault: Fault | None) -> None:
+    async def dial(self, fault: SlackFault | None) -> None:
         """From now on Slack does this; None: it is well again."""
         place, body = ("/dial", dial_body(fault)) if fault is not None else ("/well", b"")
         async with httpx.AsyncClient(trust_env=False, timeout=10.0) as client:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from tests.e2e.prove import judge, judge_pages
 from tests.e2e.prove.history import History
-from tests.e2e.prove.judge import Finding, Kind
+from tests.e2e.prove.judge import Kind, Violation
 from tests.e2e.prove.judge_pages import why_again
 from tests.e2e.prove.plan import FIELDS_OF_POST, flood
 from tests.e2e.prove.processes import Ended
@@ -17,11 +17,11 @@ SETTLED_SECONDS_MAX = 60.0
 
 
 @dataclass
-class Report:
+class ProofReport:
     """Everything found. `broken` is empty when all is well."""
 
     history: History
-    broken: list[Finding]
+    broken: list[Violation]
     ended: Sequence[Ended] = ()
     notes: list[str] = field(default_factory=list)
 
@@ -51,7 +51,7 @@ class Report:
         ]
 
 
-def judged(history: History, *, times: bool) -> list[Finding]:
+def judged(history: History, *, times: bool) -> list[Violation]:
     """What is broken. Times are judged only where the machine is ours alone."""
     checks = [*judge.CHECKS, *judge_pages.CHECKS]
     if times:
@@ -60,7 +60,7 @@ def judged(history: History, *, times: bool) -> list[Finding]:
     if times:
         settled = [judge_pages.settled_seconds(history, calm) for calm in history.calm]
         late = [seconds for seconds in settled if seconds > SETTLED_SECONDS_MAX]
-        found += [Finding("late", f"settled {seconds:.1f} s after the last fault") for seconds in late]
+        found += [Violation("late", f"settled {seconds:.1f} s after the last fault") for seconds in late]
     return found
 
 

@@ -14,7 +14,7 @@ MARK = "«"
 
 
 @dataclass
-class Room:
+class ConfigHarness:
     """A configuration directory. In the text a test puts in, `«` stands before the place where FirstHour must point."""
 
     directory: Path
@@ -47,7 +47,7 @@ class Room:
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Room:
+def room(tmp_path: Path) -> ConfigHarness:
     for path in EXAMPLES.glob("*.yaml"):
         shutil.copy(path, tmp_path / path.name)
-    return Room(tmp_path)
+    return ConfigHarness(tmp_path)

@@ -14,7 +14,7 @@ from schemas.agreement.agreement import Agreement
 from schemas.conditions import parse
 from schemas.sources import Sources
 from schemas.team import Team
-from tests.unit.config.conftest import EXAMPLES, Room
+from tests.unit.config.conftest import EXAMPLES, ConfigHarness
 
 A, T = "agreement.yaml", "team.yaml"
 FRENCH, LARGE, CAN = "{language: fr}", "{company.employees: {gte: 1000}}", "{total: {gte: 55}, fit: {gte: 40}}"
@@ -84,7 +84,9 @@ WARNINGS = [
 
 
 @pytest.mark.parametrize(("old", "new", "said"), ERRORS)
-def test_a_value_that_no_lead_has_is_refused_where_it_stands(room: Room, old: str, new: str, said: str) -> None:
+def test_a_value_that_no_lead_has_is_refused_where_it_stands(
+    room: ConfigHarness, old: str, new: str, said: str
+) -> None:
     place = room.change(A, old, new)
     here = [line for line in room.complaints() if line.startswith(f"{place}: ")]
     assert here, room.complaints()
@@ -92,13 +94,15 @@ def test_a_value_that_no_lead_has_is_refused_where_it_stands(room: Room, old: st
 
 
 @pytest.mark.parametrize(("old", "new", "said"), TEAM_ERRORS)
-def test_a_name_in_the_team_that_equals_no_fact_is_refused(room: Room, old: str, new: str, said: str) -> None:
+def test_a_name_in_the_team_that_equals_no_fact_is_refused(room: ConfigHarness, old: str, new: str, said: str) -> None:
     place = room.change(T, old, new)
     assert next(line for line in room.complaints() if line.startswith(f"{place}: ")).endswith(said)
 
 
 @pytest.mark.parametrize(("name", "old", "new", "said"), WARNINGS)
-def test_an_unlikely_condition_is_a_warning_at_its_place(room: Room, name: str, old: str, new: str, said: str) -> None:
+def test_an_unlikely_condition_is_a_warning_at_its_place(
+    room: ConfigHarness, name: str, old: str, new: str, said: str
+) -> None:
     place = room.change(name, old, new)
     warnings = room.load().warnings
     here = [line for line in warnings if line.startswith(f"{place}: ")]
@@ -107,7 +111,7 @@ def test_an_unlikely_condition_is_a_warning_at_its_place(room: Room, name: str, 
 
 
 @pytest.mark.parametrize("why", ["active: false", "capacity: {open: 0}"])
-def test_a_pool_of_members_who_take_no_lead_is_a_warning_at_its_place(room: Room, why: str) -> None:
+def test_a_pool_of_members_who_take_no_lead_is_a_warning_at_its_place(room: ConfigHarness, why: str) -> None:
     room.change(T, "capacity: {open: 20}", why)
     place = room.change(T, "\npools:\n", "\npools:\n  - id: «idle\n    members: [{rep: lea}]\n")
     (warning,) = room.load().warnings
@@ -156,7 +160,7 @@ def test_no_message_prints_a_regular_expression(shape: type[BaseModel]) -> None:
     assert not any(re.search(r"[\^$\\]|\[[a-z]-", remedy) for remedy in error_messages._PATTERNS.values())
 
 
-def _calls(room: Room, rules: int) -> int:
+def _calls(room: ConfigHarness, rules: int) -> int:
     """The number of calls of our functions that load an agreement with so many rules more."""
     written = "\n".join(f"      - {{points: 1, because: r{n}, when: {{form: f{n}}}}}" for n in range(rules))
     room.write(A, (EXAMPLES / A).read_text().replace("  engagement:\n", f"{written}\n  engagement:\n"))
@@ -174,5 +178,5 @@ def _calls(room: Room, rules: int) -> int:
     return count
 
 
-def test_the_work_of_checking_grows_no_faster_than_the_agreement(room: Room) -> None:
+def test_the_work_of_checking_grows_no_faster_than_the_agreement(room: ConfigHarness) -> None:
     assert _calls(room, 400) < 2.5 * _calls(room, 200)

@@ -12,19 +12,19 @@ from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.config_versions import AppliedConfig, applied
 from firsthour.runtime.storage.sqlite import SqliteUnits
 from tests.hand_clock import HandClock
-from tests.unit.config.conftest import Room
+from tests.unit.config.conftest import ConfigHarness
 
 
-class Units:
+class IdleUnits:
     """Units that do nothing."""
 
     async def run(self, work: Any) -> None:
         """Take the configuration up."""
 
 
-async def test_a_corrected_edit_is_logged_also_when_the_file_is_as_it_was(room: Room) -> None:
+async def test_a_corrected_edit_is_logged_also_when_the_file_is_as_it_was(room: ConfigHarness) -> None:
     files = ConfigFiles(room.directory)
-    keeper = ConfigReloader(files, cast(SqliteUnits, Units()), Telemetry())
+    keeper = ConfigReloader(files, cast(SqliteUnits, IdleUnits()), Telemetry())
     before = (room.directory / "agreement.yaml").read_text()
     with capture_logs() as lines:
         for text in (before.replace("rearm_below: 35", "rearm_below: soon"), before):
@@ -38,7 +38,7 @@ async def test_a_corrected_edit_is_logged_also_when_the_file_is_as_it_was(room: 
     assert lines[1]["version"] == files.current.version
 
 
-def test_a_version_that_corrects_an_applied_one_that_is_refused_is_logged(room: Room) -> None:
+def test_a_version_that_corrects_an_applied_one_that_is_refused_is_logged(room: ConfigHarness) -> None:
     """Another release applied what this one cannot read."""
     engine = sa.create_engine("sqlite://")
     statements.metadata.create_all(engine)

@@ -14,7 +14,7 @@ from schemas.agreement.agreement import Agreement
 from schemas.agreement.lifecycle import TRANSITIONS
 from schemas.sources import FormSource, Hmac, Secret, Sources, WebhookSource
 from schemas.team import Away, Team
-from tests.unit.config.conftest import EXAMPLES, Room
+from tests.unit.config.conftest import EXAMPLES, ConfigHarness
 
 SHARED = Path(__file__).parents[4] / "shared" / "examples"
 
@@ -28,7 +28,7 @@ def test_the_examples_load_without_a_word() -> None:
     assert form.forms == ("demo-request", "contact-sales", "newsletter")
 
 
-def test_the_commented_webhook_of_the_examples_loads_once_its_marks_are_gone(room: Room) -> None:
+def test_the_commented_webhook_of_the_examples_loads_once_its_marks_are_gone(room: ConfigHarness) -> None:
     text = (room.directory / "sources.yaml").read_text(encoding="utf-8")
     head, _, tail = text.partition("  #\n  # - id")
     lines = [line.replace("  # ", "  ", 1) for line in ("  # - id" + tail).splitlines()]
@@ -60,7 +60,7 @@ def test_what_loads_also_satisfies_the_schema_for_editors(directory: Path, name:
     jsonschema.validate(data, shape.model_json_schema(by_alias=True), jsonschema.Draft202012Validator)
 
 
-def test_a_warning_stands_at_its_place(room: Room) -> None:
+def test_a_warning_stands_at_its_place(room: ConfigHarness) -> None:
     place = room.change("team.yaml", "    capacity: {open: 20}", "    capacity: {open: 20, «per_day: 3}")
     (warning,) = room.load().warnings
     assert warning.startswith(f"{place}: `reps.capacity.per_day` is accepted but not acted upon yet: ")
@@ -89,7 +89,7 @@ def test_any_as_a_start_leaves_every_status_but_its_own_end() -> None:
     assert not out.leaves("opted-out")
 
 
-def test_an_empty_section_counts_as_left_out(room: Room) -> None:
+def test_an_empty_section_counts_as_left_out(room: ConfigHarness) -> None:
     room.change("agreement.yaml", "\nsuppress:", "\ngoals:\nsuppress:")
     assert room.load().agreement.goals == ()
 
@@ -100,7 +100,7 @@ def test_days_away_include_both_ends() -> None:
     assert away.ends == datetime(2026, 12, 25, tzinfo=UTC)
 
 
-def test_moments_away_are_taken_to_the_moment(room: Room) -> None:
+def test_moments_away_are_taken_to_the_moment(room: ConfigHarness) -> None:
     room.change(
         "team.yaml",
         "    capacity: {open: 20}",
@@ -111,7 +111,7 @@ def test_moments_away_are_taken_to_the_moment(room: Room) -> None:
     assert lea.away_until(datetime(2026, 12, 24, 17, tzinfo=UTC)) is None
 
 
-def test_comments_and_layout_leave_the_version_and_content_changes_it(room: Room) -> None:
+def test_comments_and_layout_leave_the_version_and_content_changes_it(room: ConfigHarness) -> None:
     before = room.load().version
     room.change("agreement.yaml", "rearm_below: 35 ", "# a comment\nrearm_below:     35 ")
     assert room.load().version == before
@@ -126,7 +126,7 @@ def _troubled(files: ConfigFiles) -> bool:
     return files.problem is not None
 
 
-def test_a_change_comes_into_force(room: Room) -> None:
+def test_a_change_comes_into_force(room: ConfigHarness) -> None:
     files = ConfigFiles(room.directory)
     assert not files.refresh()
     room.change("agreement.yaml", "rearm_below: 35", "rearm_below: 36")
@@ -135,7 +135,7 @@ def test_a_change_comes_into_force(room: Room) -> None:
     assert not files.refresh()
 
 
-def test_a_bad_file_keeps_the_old_one_in_force_until_it_is_mended(room: Room) -> None:
+def test_a_bad_file_keeps_the_old_one_in_force_until_it_is_mended(room: ConfigHarness) -> None:
     files = ConfigFiles(room.directory)
     before = files.current
     place = room.change("agreement.yaml", "rearm_below: 35", "rearm_below: «soon")
@@ -150,7 +150,7 @@ def test_a_bad_file_keeps_the_old_one_in_force_until_it_is_mended(room: Room) ->
     assert files.current.agreement.rearm_below == 30
 
 
-def test_a_file_put_back_as_it_was_ends_the_problem(room: Room) -> None:
+def test_a_file_put_back_as_it_was_ends_the_problem(room: ConfigHarness) -> None:
     files = ConfigFiles(room.directory)
     before = (room.directory / "team.yaml").read_bytes()
     (room.directory / "team.yaml").unlink()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.config.conftest import Room
+from tests.unit.config.conftest import ConfigHarness
 
 A, T, S = "agreement.yaml", "team.yaml", "sources.yaml"
 
@@ -265,7 +265,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "old", "new", "said"), CASES)
-def test_a_mistake_is_told_at_its_line_and_column(room: Room, name: str, old: str, new: str, said: str | None) -> None:
+def test_a_mistake_is_told_at_its_line_and_column(
+    room: ConfigHarness, name: str, old: str, new: str, said: str | None
+) -> None:
     place = room.change(name, old, new)
     complaints = room.complaints()
     if place is None:
@@ -278,12 +280,12 @@ def test_a_mistake_is_told_at_its_line_and_column(room: Room, name: str, old: st
         assert said in here[0]
 
 
-def test_a_secret_written_into_the_file_by_mistake_is_not_repeated(room: Room) -> None:
+def test_a_secret_written_into_the_file_by_mistake_is_not_repeated(room: ConfigHarness) -> None:
     room.change(S, "sources:", "sources:" + HOOK.replace("[{env: CALLS}]", "[hunter2]").rstrip())
     assert "hunter2" not in "\n".join(room.complaints())
 
 
-def test_all_mistakes_of_all_files_are_told_at_once_and_in_their_order(room: Room) -> None:
+def test_all_mistakes_of_all_files_are_told_at_once_and_in_their_order(room: ConfigHarness) -> None:
     first = room.change(A, "points: 35", "points: «x")
     second = room.change(A, "      pool: enterprise", "      pool: «nowhere")
     third = room.change(T, "- {rep: lea, weight: 2}", "- {rep: «leah, weight: 2}")
@@ -291,14 +293,14 @@ def test_all_mistakes_of_all_files_are_told_at_once_and_in_their_order(room: Roo
     assert [line.split(": ")[0] for line in room.complaints()] == [first, second, third, fourth]
 
 
-def test_a_file_that_cannot_be_read_does_not_make_its_names_unknown(room: Room) -> None:
+def test_a_file_that_cannot_be_read_does_not_make_its_names_unknown(room: ConfigHarness) -> None:
     place = room.change(T, "reps:", "«reps: [")
     complaints = room.complaints()
     assert len(complaints) == 1
     assert complaints[0].startswith(str(place).rsplit(":", 2)[0])
 
 
-def test_words_of_yaml_1_1_are_words(room: Room) -> None:
+def test_words_of_yaml_1_1_are_words(room: ConfigHarness) -> None:
     room.change(A, "language: fr", "custom.x: {in: [NO, on, off, yes]}, country: NO")
     rule = next(rule for rule in room.load().agreement.routing.rules if rule.name == "French speakers")
     assert "'NO', 'on', 'off', 'yes'" in str(rule.when)
@@ -321,26 +323,26 @@ def test_words_of_yaml_1_1_are_words(room: Room) -> None:
         (b"#" * (1 << 20) + b"\n", "1:1: the file is larger than 1 MiB"),
     ],
 )  # fmt: skip
-def test_a_file_that_is_no_agreement_is_told_apart(room: Room, raw: bytes, said: str) -> None:
+def test_a_file_that_is_no_agreement_is_told_apart(room: ConfigHarness, raw: bytes, said: str) -> None:
     (room.directory / A).write_bytes(raw)
     (complaint,) = room.complaints()
     assert said in complaint
 
 
-def test_a_missing_file_is_named(room: Room) -> None:
+def test_a_missing_file_is_named(room: ConfigHarness) -> None:
     (room.directory / T).unlink()
     (complaint,) = room.complaints()
     assert complaint.startswith(f"{room.directory / T}:1:1: there is no such file; `firsthour init DIR`")
 
 
-def test_a_directory_in_the_place_of_a_file_is_named(room: Room) -> None:
+def test_a_directory_in_the_place_of_a_file_is_named(room: ConfigHarness) -> None:
     (room.directory / T).unlink()
     (room.directory / T).mkdir()
     (complaint,) = room.complaints()
     assert "cannot be read" in complaint
 
 
-def test_what_a_terminal_would_obey_is_shown_as_an_escape(room: Room) -> None:
+def test_what_a_terminal_would_obey_is_shown_as_an_escape(room: ConfigHarness) -> None:
     room.change(A, "rearm_below: 35", '"\\e[31m\\uD800": 35')
     (complaint,) = room.complaints()
     assert complaint.isprintable()

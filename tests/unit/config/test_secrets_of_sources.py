@@ -9,7 +9,7 @@ import structlog
 
 from firsthour.cli.app import main
 from firsthour.runtime.config.source_secrets import UnusableSecretError, check, examine
-from tests.unit.config.conftest import Room
+from tests.unit.config.conftest import ConfigHarness
 
 S = "sources.yaml"
 
@@ -46,7 +46,7 @@ GOOD = "whsec_c2l4dGVlbiBieXRlcyBvciBtb3Jl"
         ("whsec_c2l4dGVlbiBieXRlcyBv_mJl0000", "is not base64"),
     ],
 )
-def test_a_malformed_secret_is_an_error_where_it_is_named(room: Room, secret: str, what: str) -> None:
+def test_a_malformed_secret_is_an_error_where_it_is_named(room: ConfigHarness, secret: str, what: str) -> None:
     place = room.write(S, STANDARD)
     found = examine(room.load(), {"PARTNER_SECRET": secret})
     assert found.warnings == ()
@@ -57,7 +57,7 @@ def test_a_malformed_secret_is_an_error_where_it_is_named(room: Room, secret: st
 
 
 @pytest.mark.parametrize("secret", ["short", "'sixteen bytes or more'", "sixteen bytes\x00or more", "fifteen bytes.."])
-def test_a_secret_of_an_hmac_is_judged_too(room: Room, secret: str) -> None:
+def test_a_secret_of_an_hmac_is_judged_too(room: ConfigHarness, secret: str) -> None:
     room.write(S, HMAC)
     assert len(examine(room.load(), {"PARTNER_SECRET": secret}).errors) == 1
 
@@ -71,7 +71,7 @@ def test_a_well_formed_secret_is_accepted(text: str, *, standard: bool) -> None:
         check(text[:8], standard=standard)
 
 
-def test_a_variable_that_is_not_set_is_a_warning(room: Room) -> None:
+def test_a_variable_that_is_not_set_is_a_warning(room: ConfigHarness) -> None:
     place = room.write(S, STANDARD)
     found = examine(room.load(), {"PARTNER_SECRET": " "})
     assert found.errors == ()
@@ -81,7 +81,7 @@ def test_a_variable_that_is_not_set_is_a_warning(room: Room) -> None:
     )
 
 
-def test_of_two_secrets_the_missing_one_is_named(room: Room) -> None:
+def test_of_two_secrets_the_missing_one_is_named(room: ConfigHarness) -> None:
     room.write(S, STANDARD.replace("«{env: PARTNER_SECRET}", "{env: PARTNER_SECRET}, «{file: next.secret}"))
     assert len(examine(room.load(), {"PARTNER_SECRET": GOOD}).warnings) == 1
     (room.directory / "next.secret").write_bytes(b"\xef\xbb\xbf" + GOOD.encode() + b"\r\n")
@@ -92,7 +92,7 @@ def test_of_two_secrets_the_missing_one_is_named(room: Room) -> None:
     "command", [("agreement", "check", "{}"), ("up", "--config", "{}", "--port", "0"), ("doctor", "--config", "{}")]
 )
 def test_commands_name_a_malformed_secret_and_do_not_start_with_it(
-    room: Room,
+    room: ConfigHarness,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -112,7 +112,7 @@ def test_commands_name_a_malformed_secret_and_do_not_start_with_it(
 
 
 def test_agreement_check_warns_of_a_variable_that_is_not_set(
-    room: Room, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    room: ConfigHarness, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     room.write(S, STANDARD)
     monkeypatch.delenv("PARTNER_SECRET", raising=False)

@@ -3,7 +3,7 @@
 import pytest
 
 from firsthour.runtime.config.reading import ConfigError
-from tests.unit.config.conftest import Room
+from tests.unit.config.conftest import ConfigHarness
 
 SOURCE = """
 sources:
@@ -15,12 +15,12 @@ sources:
 """
 
 
-def said(room: Room, verify: str = "", event: str = "") -> list[str]:
+def said(room: ConfigHarness, verify: str = "", event: str = "") -> list[str]:
     room.write("sources.yaml", SOURCE.format(verify=verify, event=event))
     return [warning for warning in room.load().warnings if "captured delivery" in warning]
 
 
-def test_a_webhook_that_tells_no_time_is_named_with_the_remedy(room: Room) -> None:
+def test_a_webhook_that_tells_no_time_is_named_with_the_remedy(room: ConfigHarness) -> None:
     [warning] = said(room)
     assert "sources.yaml:7:9: nothing says when this was sent or happened" in warning
     assert "map `time`" in warning
@@ -28,11 +28,11 @@ def test_a_webhook_that_tells_no_time_is_named_with_the_remedy(room: Room) -> No
 
 
 @pytest.mark.parametrize(("verify", "event"), [(", timestamp_header: X-Time", ""), ("", ", time: ended_at")])
-def test_a_webhook_that_tells_a_time_is_not_warned_of(room: Room, verify: str, event: str) -> None:
+def test_a_webhook_that_tells_a_time_is_not_warned_of(room: ConfigHarness, verify: str, event: str) -> None:
     assert said(room, verify, event) == []
 
 
 @pytest.mark.parametrize("fact", ["account.owner", "status", "email.kind", "total", "previous_owner"])
-def test_a_mapping_to_a_fact_of_the_product_is_refused_with_the_remedy(room: Room, fact: str) -> None:
+def test_a_mapping_to_a_fact_of_the_product_is_refused_with_the_remedy(room: ConfigHarness, fact: str) -> None:
     with pytest.raises(ConfigError, match=r"stated by FirstHour alone; map it to `custom\."):
         said(room, event=f", time: t, data: {{{fact}: x}}")

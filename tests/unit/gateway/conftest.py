@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.gateway.room import Room
+from tests.unit.gateway.harness import GatewayHarness
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Room:
-    return Room(tmp_path)
+def room(tmp_path: Path) -> GatewayHarness:
+    return GatewayHarness(tmp_path)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.gateway.room import HMAC_SECRET, Answer, Room, run
+from tests.unit.gateway.harness import HMAC_SECRET, Answer, GatewayHarness, run
 
 REFUSED = {400, 401, 403, 404, 413, 415, 422}
 MEDIA = st.sampled_from(
@@ -63,8 +63,8 @@ PATHS = st.sampled_from(
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
-    return Room(tmp_path_factory.mktemp("gateway"))
+def room(tmp_path_factory: pytest.TempPathFactory) -> GatewayHarness:
+    return GatewayHarness(tmp_path_factory.mktemp("gateway"))
 
 
 def _is_sound(answer: Answer) -> None:
@@ -81,7 +81,7 @@ def _is_sound(answer: Answer) -> None:
 @example("/v1/events", "application/json", {"ce-specversion": "1.0", "ce-id": "\xff"}, b"{}", 0)
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_request_is_answered(
-    room: Room, path: str, media: str, headers: dict[str, str], body: bytes, chunk: int
+    room: GatewayHarness, path: str, media: str, headers: dict[str, str], body: bytes, chunk: int
 ) -> None:
     given_headers = headers | {"content-type": media, "authorization": f"Bearer {room.secrets['ingest']}"}
     answer = run(room.ask("POST", path, given_headers, body, chunk))
@@ -91,7 +91,7 @@ def test_any_request_is_answered(
 
 @given(BODIES)
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_any_signed_body_is_mapped_or_kept(room: Room, body: bytes) -> None:
+def test_any_signed_body_is_mapped_or_kept(room: GatewayHarness, body: bytes) -> None:
     before = len(room.letters)
     made = hmac.digest(HMAC_SECRET.encode(), body, "sha256").hex()
     answer = run(

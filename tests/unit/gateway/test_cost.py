@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
-from tests.unit.gateway.room import HMAC_SECRET, STANDARD_SECRET, Answer, Room, run
+from tests.unit.gateway.harness import HMAC_SECRET, STANDARD_SECRET, Answer, GatewayHarness, run
 from tests.unit.gateway.test_forms import multipart
 
 BODY_MAX = 256 * 1024
@@ -136,7 +136,7 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
 
 
-async def post(room: Room, path: str, headers: dict[str, str], body: bytes) -> Answer:
+async def post(room: GatewayHarness, path: str, headers: dict[str, str], body: bytes) -> Answer:
     key = {"authorization": f"Bearer {room.secrets['ingest']}"}
     made = hmac.digest(HMAC_SECRET.encode(), body, "sha256").hex()
     signed = {"x-signature": f"sha256={made}"}
@@ -149,12 +149,12 @@ async def post(room: Room, path: str, headers: dict[str, str], body: bytes) -> A
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
-    return Room(tmp_path_factory.mktemp("gateway"))
+def room(tmp_path_factory: pytest.TempPathFactory) -> GatewayHarness:
+    return GatewayHarness(tmp_path_factory.mktemp("gateway"))
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_each_way_in_takes_an_ordinary_body(room: Room, path: str) -> None:
+def test_each_way_in_takes_an_ordinary_body(room: GatewayHarness, path: str) -> None:
     """Else the work for a refusal alone would be counted."""
     assert run(post(room, *body_of(path, {"title": "CTO", "kind": "call"}))).status == 202
 
@@ -179,7 +179,7 @@ def test_each_way_in_takes_an_ordinary_body(room: Room, path: str) -> None:
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 def test_the_work_for_a_body_is_linear_in_its_size(
-    room: Room, path: str, shape: str, unit: str, size: int, leaves: int
+    room: GatewayHarness, path: str, shape: str, unit: str, size: int, leaves: int
 ) -> None:
     where, headers, body = body_of(path, data_of(shape, unit, size, leaves))
     if len(body) > BODY_MAX:

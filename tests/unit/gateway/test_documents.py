@@ -4,10 +4,10 @@ from firsthour.runtime.http import idempotency
 from firsthour.runtime.http.app import Readiness, create_app
 from services.gateway.api import router
 from services.gateway.service import service
-from tests.unit.gateway.room import Room
+from tests.unit.gateway.harness import GatewayHarness
 
 
-def test_every_path_of_the_gateway_is_documented(room: Room) -> None:
+def test_every_path_of_the_gateway_is_documented(room: GatewayHarness) -> None:
     app = create_app(
         title="t", routers=[router(room.resources)], telemetry=room.telemetry, ready=lambda: Readiness(True)
     )
@@ -22,6 +22,6 @@ def test_every_path_of_the_gateway_is_documented(room: Room) -> None:
     assert all("202" in operations["post"]["responses"] for operations in paths.values())
 
 
-def test_the_gateway_forgets_old_answers(room: Room) -> None:
+def test_the_gateway_forgets_old_answers(room: GatewayHarness) -> None:
     made = service()
     assert (made.name, made.sweeps) == ("gateway", (idempotency.sweep,))

@@ -16,17 +16,17 @@ from firsthour.runtime.clock import HostClock
 from firsthour.runtime.http.middleware import Message
 from firsthour.runtime.storage.unit import Unit
 from services.gateway import retry
-from tests.unit.gateway.room import Room
+from tests.unit.gateway.harness import GatewayHarness
 
 ANN = {"id": "1", "type": "page.viewed", "email": "ann@acme.example", "data": {"path": "/pricing"}}
 PLAIN = {"content-type": "application/json"}
 
 
-def key(room: Room, role: str = "ingest") -> dict[str, str]:
+def key(room: GatewayHarness, role: str = "ingest") -> dict[str, str]:
     return {"authorization": f"Bearer {room.secrets[role]}"}
 
 
-async def test_an_event_is_kept_and_acknowledged_by_the_senders_id(room: Room) -> None:
+async def test_an_event_is_kept_and_acknowledged_by_the_senders_id(room: GatewayHarness) -> None:
     answer = await room.event(ANN)
 
     assert (answer.status, answer.json) == (202, {"ids": ["1"]})
@@ -37,7 +37,7 @@ async def test_an_event_is_kept_and_acknowledged_by_the_senders_id(room: Room) -
     assert kept.event.received_at == room.clock.business()
 
 
-async def test_a_retry_has_the_same_id_and_another_source_another(room: Room) -> None:
+async def test_a_retry_has_the_same_id_and_another_source_another(room: GatewayHarness) -> None:
     for sent in (ANN, ANN, {**ANN, "source": "crm"}, {**ANN, "source": ""}):
         await room.event(sent)
     await room.event(ANN, role="sales")
@@ -46,14 +46,14 @@ async def test_a_retry_has_the_same_id_and_another_source_another(room: Room) ->
     assert len({first, crm, others}) == 3
 
 
-async def test_a_list_is_kept_whole_or_not_at_all(room: Room) -> None:
+async def test_a_list_is_kept_whole_or_not_at_all(room: GatewayHarness) -> None:
     assert (await room.event([ANN, {**ANN, "id": 2}])).json == {"ids": ["1", "2"]}
     answer = await room.event([ANN, {**ANN, "email": "nobody"}])
     assert (answer.status, answer.pointer) == (422, "#/1/email")
     assert len(room.units.rows) == 2
 
 
-async def test_nothing_is_acknowledged_that_cannot_be_kept(room: Room) -> None:
+async def test_nothing_is_acknowledged_that_cannot_be_kept(room: GatewayHarness) -> None:
     room.units.full = True
     for answer in (await room.event(ANN), await room.event(ANN, idempotency_key="k"), await room.event({})):
         assert (answer.status, answer.headers["retry-after"]) == (503, "5")
@@ -62,13 +62,13 @@ async def test_nothing_is_acknowledged_that_cannot_be_kept(room: Room) -> None:
 
 
 @pytest.mark.parametrize("authorization", [{}, {"authorization": "Bearer fh_1_2"}, {"authorization": "Basic x"}])
-async def test_without_a_known_key_nothing_is_read(room: Room, authorization: dict[str, str]) -> None:
+async def test_without_a_known_key_nothing_is_read(room: GatewayHarness, authorization: dict[str, str]) -> None:
     answer = await room.ask("POST", "/v1/events", PLAIN | authorization, b"{")
     assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert room.letters == []
 
 
-async def test_a_body_that_cannot_be_mapped_is_kept_as_it_came(room: Room) -> None:
+async def test_a_body_that_cannot_be_mapped_is_kept_as_it_came(room: GatewayHarness) -> None:
     for body in (
         b"{",
         b"\xff",
@@ -86,7 +86,7 @@ async def test_a_body_that_cannot_be_mapped_is_kept_as_it_came(room: Room) -> No
         room.clock.advance(seconds=1)
 
 
-async def test_a_corrected_dead_letter_happens_as_of_when_it_came(room: Room) -> None:
+async def test_a_corrected_dead_letter_happens_as_of_when_it_came(room: GatewayHarness) -> None:
     await room.event({**ANN, "type": "page.veiwed"})
     came = room.clock.now
     room.clock.advance(hours=5)
@@ -102,7 +102,7 @@ async def test_a_corrected_dead_letter_happens_as_of_when_it_came(room: Room) ->
     assert kept.row.event_id == room.kept[-1].row.event_id  # the sender's own correction is no second event
 
 
-async def test_a_letter_that_is_still_wrong_stays(room: Room) -> None:
+async def test_a_letter_that_is_still_wrong_stays(room: GatewayHarness) -> None:
     await room.event({**ANN, "type": "page.veiwed"})
     [letter] = room.letters
     with pytest.raises(Exception, match="422"):
@@ -122,19 +122,19 @@ async def test_a_letter_that_is_still_wrong_stays(room: Room) -> None:
         ({"content-type": "application/json", "content-encoding": "identity"}, 202),
     ],
 )
-async def test_only_plain_json_is_taken(room: Room, headers: dict[str, str], status: int) -> None:
+async def test_only_plain_json_is_taken(room: GatewayHarness, headers: dict[str, str], status: int) -> None:
     assert (await room.ask("POST", "/v1/events", headers | key(room), json.dumps(ANN).encode())).status == status
 
 
 @pytest.mark.parametrize("chunk", [0, 1_000])
-async def test_a_body_may_come_in_parts_but_not_beyond_the_limit(room: Room, chunk: int) -> None:
+async def test_a_body_may_come_in_parts_but_not_beyond_the_limit(room: GatewayHarness, chunk: int) -> None:
     filled = {**ANN, "data": {"a": "x" * 60_000, "b": "x" * 60_000}}
     assert (await room.ask("POST", "/v1/events", PLAIN | key(room), json.dumps(filled).encode(), chunk)).status == 202
     too_large = await room.ask("POST", "/v1/events", PLAIN | key(room), b" " * 256 * 1024 + b"1", chunk)
     assert too_large.status == 413
 
 
-async def test_a_body_that_arrives_late_is_waited_for(room: Room) -> None:
+async def test_a_body_that_arrives_late_is_waited_for(room: GatewayHarness) -> None:
     body, arrived, sent = json.dumps(ANN).encode(), asyncio.Event(), list[Message]()
 
     async def receive() -> Message:
@@ -154,7 +154,7 @@ async def test_a_body_that_arrives_late_is_waited_for(room: Room) -> None:
     assert sent[0]["status"] == 202
 
 
-async def test_a_sender_that_goes_away_is_answered_like_a_broken_body(room: Room) -> None:
+async def test_a_sender_that_goes_away_is_answered_like_a_broken_body(room: GatewayHarness) -> None:
     async def receive() -> Message:
         return {"type": "http.disconnect"}
 
@@ -168,14 +168,14 @@ async def test_a_sender_that_goes_away_is_answered_like_a_broken_body(room: Room
     assert sent[0]["status"] == 400
 
 
-async def test_replaced_characters_are_told(room: Room) -> None:
+async def test_replaced_characters_are_told(room: GatewayHarness) -> None:
     body = b'{"id":"1","type":"page.viewed","email":"ann@acme.example","data":{"path":"a\\u0000b\\ud800"}}'
     assert (await room.ask("POST", "/v1/events", PLAIN | key(room), body)).status == 202
     [kept] = room.kept
     assert (kept.event.altered, kept.event.fields) == (True, {"path": "a\ufffdb\ufffd"})
 
 
-async def test_answers_name_the_request(room: Room) -> None:
+async def test_answers_name_the_request(room: GatewayHarness) -> None:
     answer = await room.event(ANN, x_request_id="my-request-1")
     assert answer.headers["x-request-id"] == "my-request-1"
     wrong = await room.event({}, x_request_id="no")
@@ -183,7 +183,7 @@ async def test_answers_name_the_request(room: Room) -> None:
     assert wrong.headers["x-request-id"] != (await room.event({})).headers["x-request-id"]
 
 
-async def test_everything_else_goes_on_to_the_application_behind(room: Room) -> None:
+async def test_everything_else_goes_on_to_the_application_behind(room: GatewayHarness) -> None:
     for method, path in (
         ("GET", "/v1/events"),
         ("POST", "/v1/leads"),
@@ -193,7 +193,7 @@ async def test_everything_else_goes_on_to_the_application_behind(room: Room) -> 
         assert (await room.ask(method, path)).body == b"behind"
 
 
-async def test_what_was_accepted_is_counted(room: Room) -> None:
+async def test_what_was_accepted_is_counted(room: GatewayHarness) -> None:
     await room.event([ANN, {**ANN, "id": "2"}])
     await room.event({})
     text = room.telemetry.text().decode()
@@ -205,7 +205,7 @@ async def test_what_was_accepted_is_counted(room: Room) -> None:
 # --- Idempotency-Key ----------------------------------------------------------------------------------------------
 
 
-async def test_a_request_sent_again_under_its_key_is_answered_again_and_kept_once(room: Room) -> None:
+async def test_a_request_sent_again_under_its_key_is_answered_again_and_kept_once(room: GatewayHarness) -> None:
     first = await room.event(ANN, idempotency_key="k1")
     again = await room.event(ANN, idempotency_key='"k1"')
     assert (again.status, again.body) == (first.status, first.body) == (202, b'{"ids":["1"]}')
@@ -214,7 +214,7 @@ async def test_a_request_sent_again_under_its_key_is_answered_again_and_kept_onc
     assert len(room.kept) == 1
 
 
-async def test_another_request_under_the_same_key_is_refused(room: Room) -> None:
+async def test_another_request_under_the_same_key_is_refused(room: GatewayHarness) -> None:
     await room.event(ANN, idempotency_key="k1")
     answer = await room.event({**ANN, "id": "2"}, idempotency_key="k1")
     assert (answer.status, answer.pointer) == (422, "header:Idempotency-Key")
@@ -224,14 +224,14 @@ async def test_another_request_under_the_same_key_is_refused(room: Room) -> None
     assert len(room.kept) == 2
 
 
-async def test_after_a_day_the_key_is_free_again(room: Room) -> None:
+async def test_after_a_day_the_key_is_free_again(room: GatewayHarness) -> None:
     await room.event(ANN, idempotency_key="k1")
     room.clock.advance(hours=25)
     assert (await room.event({**ANN, "id": "2"}, idempotency_key="k1")).status == 202
 
 
 @pytest.mark.parametrize("given", ["", " ", '""', "x" * 256, "a\x01b"])
-async def test_a_key_that_is_none_is_refused(room: Room, given: str) -> None:
+async def test_a_key_that_is_none_is_refused(room: GatewayHarness, given: str) -> None:
     assert (await room.event(ANN, idempotency_key=given)).status == 400
     assert room.kept == []
 
@@ -253,7 +253,7 @@ def peers_event(**attributes: Any) -> CloudEvent:
 
 
 @pytest.mark.parametrize("encode", [peer.to_structured, peer.to_binary])
-async def test_events_of_the_reference_package_are_understood(room: Room, encode: Any) -> None:
+async def test_events_of_the_reference_package_are_understood(room: GatewayHarness, encode: Any) -> None:
     message = encode(peers_event(), JSONFormat())
     answer = await room.ask("POST", "/v1/events", message.headers | key(room), message.body)
     assert (answer.status, answer.json) == (202, {"ids": ["a 1"]})
@@ -263,7 +263,7 @@ async def test_events_of_the_reference_package_are_understood(room: Room, encode
     assert kept.event.person == {"company.name": "Acmé"}
 
 
-async def test_both_modes_and_our_short_form_name_the_same_event(room: Room) -> None:
+async def test_both_modes_and_our_short_form_name_the_same_event(room: GatewayHarness) -> None:
     for encode in (peer.to_structured, peer.to_binary):
         message = encode(peers_event(), JSONFormat())
         await room.ask("POST", "/v1/events", message.headers | key(room), message.body)
@@ -271,7 +271,7 @@ async def test_both_modes_and_our_short_form_name_the_same_event(room: Room) -> 
     assert len({row.event_id for row in room.units.rows}) == 1
 
 
-async def test_the_reference_package_reads_our_topics(room: Room) -> None:
+async def test_the_reference_package_reads_our_topics(room: GatewayHarness) -> None:
     await room.event(ANN)
     [row] = room.units.rows
     event = JSONFormat().read(None, row.body)
@@ -282,7 +282,7 @@ async def test_the_reference_package_reads_our_topics(room: Room) -> None:
     assert data["email"] == "ann@acme.example"
 
 
-async def test_a_batch_of_cloudevents(room: Room) -> None:
+async def test_a_batch_of_cloudevents(room: GatewayHarness) -> None:
     one = json.loads(peer.to_structured(peers_event(), JSONFormat()).body)
     headers = {"content-type": "application/cloudevents-batch+json"} | key(room)
     answer = await room.ask("POST", "/v1/events", headers, json.dumps([one, {**one, "id": "2"}]).encode())
@@ -291,7 +291,7 @@ async def test_a_batch_of_cloudevents(room: Room) -> None:
     assert (await room.ask("POST", "/v1/events", headers, json.dumps(one).encode())).status == 422
 
 
-async def test_data_may_be_base64_of_json(room: Room) -> None:
+async def test_data_may_be_base64_of_json(room: GatewayHarness) -> None:
     one = {"specversion": "1.0", "id": "1", "source": "s", "type": "page.viewed"}
     encoded = base64.b64encode(b'{"email":"ann@acme.example"}').decode()
     assert (await room.event({**one, "data_base64": encoded})).status == 202
@@ -303,12 +303,14 @@ async def test_data_may_be_base64_of_json(room: Room) -> None:
     ("changed", "pointer"),
     [({"specversion": "0.3"}, "#/specversion"), ({"source": ""}, "#/source"), ({"id": None}, "#/id")],
 )
-async def test_a_cloudevent_without_what_it_needs_is_refused(room: Room, changed: dict[str, Any], pointer: str) -> None:
+async def test_a_cloudevent_without_what_it_needs_is_refused(
+    room: GatewayHarness, changed: dict[str, Any], pointer: str
+) -> None:
     one = {"specversion": "1.0", "id": "1", "source": "s", "type": "page.viewed", "subject": "ann@acme.example"}
     assert (await room.event({**one, **changed})).pointer == pointer
 
 
-async def test_a_binary_event_that_cannot_be_mapped_keeps_its_headers_too(room: Room) -> None:
+async def test_a_binary_event_that_cannot_be_mapped_keeps_its_headers_too(room: GatewayHarness) -> None:
     message = peer.to_binary(peers_event(type="page.veiwed"), JSONFormat())
     answer = await room.ask("POST", "/v1/events", message.headers | key(room), message.body)
     assert answer.status == 422
@@ -318,13 +320,13 @@ async def test_a_binary_event_that_cannot_be_mapped_keeps_its_headers_too(room: 
     assert (kept.event.source_id, kept.event.person) == ("a 1", {"company.name": "Acmé"})
 
 
-async def test_a_header_that_is_not_utf_8_is_named(room: Room) -> None:
+async def test_a_header_that_is_not_utf_8_is_named(room: GatewayHarness) -> None:
     message = peer.to_binary(peers_event(), JSONFormat())
     answer = await room.ask("POST", "/v1/events", message.headers | {"ce-id": "%ff"} | key(room), message.body)
     assert (answer.status, answer.pointer) == (422, "header:ce-id")
 
 
-def test_business_time_of_a_letter_follows_a_faster_clock(room: Room) -> None:
+def test_business_time_of_a_letter_follows_a_faster_clock(room: GatewayHarness) -> None:
     fast = HostClock(60.0, EPOCH, EPOCH)
     with room.units.engine.begin() as connection:
         unit = Unit(connection, fast, room.files.current)
@@ -332,7 +334,7 @@ def test_business_time_of_a_letter_follows_a_faster_clock(room: Room) -> None:
         assert abs(unit.now - found - timedelta(hours=1)) < timedelta(seconds=30)
 
 
-async def test_what_was_changed_on_arrival_is_counted(room: Room) -> None:
+async def test_what_was_changed_on_arrival_is_counted(room: GatewayHarness) -> None:
     await room.event({**ANN, "time": 0, "data": {"status": "won", "total": 9}})
     [kept] = room.kept
     assert (kept.event.flags, kept.event.dropped) == (("facts-dropped", "time-replaced"), 2)
@@ -341,7 +343,7 @@ async def test_what_was_changed_on_arrival_is_counted(room: Room) -> None:
     assert 'event_flags_total{flag="facts-dropped"} 1.0' in text
 
 
-async def test_json_is_read_in_the_charset_that_is_declared_unless_it_is_utf_8(room: Room) -> None:
+async def test_json_is_read_in_the_charset_that_is_declared_unless_it_is_utf_8(room: GatewayHarness) -> None:
     body = json.dumps({**ANN, "data": {"name": "M\xfcller"}}, ensure_ascii=False)
     for sent in (body.encode(), body.encode("latin-1")):
         answer = await room.ask(

@@ -10,10 +10,10 @@ from typing import Final
 
 import pytest
 
-from tests.unit.gateway.room import Answer, Room
+from tests.unit.gateway.harness import Answer, GatewayHarness
 from tests.unit.gateway.test_webhooks import phoned
 
-Post = Callable[[Room], Awaitable[Answer]]
+Post = Callable[[GatewayHarness], Awaitable[Answer]]
 CALL: Final = {"kind": "call.ended", "uuid": "1", "customer": {"email": "none"}}
 SEEN: Final = {"id": "1", "type": "page.viewed", "email": "none"}
 POSTS: Final[dict[str, tuple[Post, int]]] = {
@@ -48,7 +48,7 @@ def uncollected() -> Iterator[list[object]]:
 
 @pytest.mark.parametrize("name", POSTS)
 async def test_a_refused_request_keeps_no_frame_and_so_no_body(
-    room: Room, uncollected: list[object], name: str
+    room: GatewayHarness, uncollected: list[object], name: str
 ) -> None:
     post, status = POSTS[name]
     answer = await post(room)

@@ -9,7 +9,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from firsthour.runtime.http.signatures import HmacSignature, WebhookSignature, standard
-from tests.unit.gateway.room import HMAC_SECRET, NEXT_SECRET, STANDARD_SECRET
+from tests.unit.gateway.harness import HMAC_SECRET, NEXT_SECRET, STANDARD_SECRET
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
 BODY = b'{"type":"trial.began","data":{"email":"ann@acme.example","plan":"pro"}}'

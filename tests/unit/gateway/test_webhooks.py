@@ -15,7 +15,7 @@ from standardwebhooks.webhooks import Webhook
 from schemas.sources import EventMapping
 from services.gateway import retry
 from services.gateway.domain.webhooks import EventIds, compile_mapping
-from tests.unit.gateway.room import HMAC_SECRET, NEXT_SECRET, STANDARD_SECRET, Answer, Room
+from tests.unit.gateway.harness import HMAC_SECRET, NEXT_SECRET, STANDARD_SECRET, Answer, GatewayHarness
 
 CALL: dict[str, Any] = {
     "kind": "call.ended",
@@ -32,7 +32,7 @@ TRIAL = {
 }
 
 
-async def phoned(room: Room, body: bytes, **headers: str) -> Answer:
+async def phoned(room: GatewayHarness, body: bytes, **headers: str) -> Answer:
     """A webhook of the telephone system, rightly signed."""
     made = hmac.digest(HMAC_SECRET.encode(), body, "sha256").hex()
     given = {"content-type": "application/json", "x-signature": f"sha256={made}"}
@@ -41,7 +41,7 @@ async def phoned(room: Room, body: bytes, **headers: str) -> Answer:
 
 
 async def billed(
-    room: Room, body: bytes, id: str = "msg_1", secret: str = STANDARD_SECRET, source: str = "billing"
+    room: GatewayHarness, body: bytes, id: str = "msg_1", secret: str = STANDARD_SECRET, source: str = "billing"
 ) -> Answer:
     """A Standard Webhook, rightly signed."""
     now = room.clock.real()
@@ -54,7 +54,7 @@ async def billed(
     return await room.ask("POST", f"/hooks/{source}", headers, body)
 
 
-async def test_a_call_becomes_a_touch(room: Room) -> None:
+async def test_a_call_becomes_a_touch(room: GatewayHarness) -> None:
     answer = await phoned(room, json.dumps(CALL).encode())
 
     assert (answer.status, answer.json) == (202, {"ids": ["c-1"]})
@@ -64,7 +64,7 @@ async def test_a_call_becomes_a_touch(room: Room) -> None:
     assert kept.event.fields == {"channel": "phone", "answered": True, "rep_email": "noor@ourcompany.example"}
 
 
-async def test_each_entry_that_applies_makes_an_event_and_each_item_of_a_list(room: Room) -> None:
+async def test_each_entry_that_applies_makes_an_event_and_each_item_of_a_list(room: GatewayHarness) -> None:
     noted = {**CALL, "note": "wants a quote"}
     assert len((await phoned(room, json.dumps(noted).encode())).json["ids"]) == 2
     assert [kept.type for kept in room.kept] == ["touch.recorded", "custom.note"]
@@ -74,7 +74,7 @@ async def test_each_entry_that_applies_makes_an_event_and_each_item_of_a_list(ro
     assert len({row.event_id for row in room.units.rows}) == 3
 
 
-async def test_one_bad_item_does_not_refuse_the_list(room: Room) -> None:
+async def test_one_bad_item_does_not_refuse_the_list(room: GatewayHarness) -> None:
     bad: dict[str, Any] = {**CALL, "uuid": "c-2", "customer": {"email": "nobody"}}
     answer = await phoned(room, json.dumps([CALL, bad, {**CALL, "uuid": None}]).encode())
 
@@ -94,7 +94,7 @@ async def test_one_bad_item_does_not_refuse_the_list(room: Room) -> None:
     assert room.kept[-1].event.email == "bo@acme.example"
 
 
-async def test_an_item_without_an_id_keeps_its_id_whatever_becomes_of_its_neighbours(room: Room) -> None:
+async def test_an_item_without_an_id_keeps_its_id_whatever_becomes_of_its_neighbours(room: GatewayHarness) -> None:
     def sent(*emails: str) -> list[dict[str, Any]]:
         return [{**CALL, "uuid": None, "customer": {"email": email}} for email in emails]
 
@@ -107,7 +107,7 @@ async def test_an_item_without_an_id_keeps_its_id_whatever_becomes_of_its_neighb
     assert [id.partition("#")[2] for id in ids] == ["", "3", "2"]
 
 
-async def test_many_bad_items_become_a_bounded_number_of_letters(room: Room) -> None:
+async def test_many_bad_items_become_a_bounded_number_of_letters(room: GatewayHarness) -> None:
     bad = [{**CALL, "uuid": f"b-{n}", "customer": {"email": "nobody"}} for n in range(100)]
     answer = await phoned(room, json.dumps([CALL, *bad]).encode())
     assert (answer.json["taken"], answer.json["kept"], len(answer.json["errors"])) == (1, 100, 20)
@@ -115,14 +115,14 @@ async def test_many_bad_items_become_a_bounded_number_of_letters(room: Room) -> 
     assert len(json.loads(max((letter.body for letter in room.letters), key=len))) == 80
 
 
-async def test_a_list_of_bad_items_alone_is_refused_and_kept_whole(room: Room) -> None:
+async def test_a_list_of_bad_items_alone_is_refused_and_kept_whole(room: GatewayHarness) -> None:
     body = json.dumps([{**CALL, "customer": None}] * 3).encode()
     answer = await phoned(room, body)
     assert (answer.status, answer.pointer) == (422, "#/0/email")
     assert [letter.body for letter in room.letters] == [body]
 
 
-async def test_good_items_are_not_acknowledged_before_the_bad_one_is_kept(room: Room) -> None:
+async def test_good_items_are_not_acknowledged_before_the_bad_one_is_kept(room: GatewayHarness) -> None:
     room.units.keyless = True
     answer = await phoned(room, json.dumps([CALL, {**CALL, "customer": None}]).encode())
     assert (answer.status, room.kept) == (503, [])
@@ -146,7 +146,7 @@ def test_ids_of_a_body_are_numbered_in_linear_time() -> None:
     assert [clashing.unused("t", id) for id in ("a#2", "a", "a", "a#2", "b")] == ["a#2", "a", "a#3", "a#2#2", "b"]
 
 
-async def test_the_loop_has_turns_while_a_long_list_is_read(room: Room) -> None:
+async def test_the_loop_has_turns_while_a_long_list_is_read(room: GatewayHarness) -> None:
     turns = 0
 
     async def others() -> None:
@@ -165,7 +165,7 @@ async def test_the_loop_has_turns_while_a_long_list_is_read(room: Room) -> None:
     assert turns - after_hooks >= 50
 
 
-async def test_a_captured_delivery_has_no_effect_however_late_it_is_sent_again(room: Room) -> None:
+async def test_a_captured_delivery_has_no_effect_however_late_it_is_sent_again(room: GatewayHarness) -> None:
     body = json.dumps(CALL).encode()
     await phoned(room, body)
     room.clock.advance(days=19, hours=23)
@@ -178,39 +178,39 @@ async def test_a_captured_delivery_has_no_effect_however_late_it_is_sent_again(r
     assert await room.units.run(lambda unit: retry.retry(unit, letter)) == ["c-1"]
 
 
-async def test_a_signature_that_says_when_it_was_sent_may_tell_of_long_ago(room: Room) -> None:
+async def test_a_signature_that_says_when_it_was_sent_may_tell_of_long_ago(room: GatewayHarness) -> None:
     assert (await billed(room, json.dumps({**TRIAL, "timestamp": "2011-03-05T08:00:00Z"}).encode())).status == 202
     assert room.kept[0].at == "2011-03-05T08:00:00+00:00"
 
 
-async def test_a_webhook_in_a_declared_charset_is_read(room: Room) -> None:
+async def test_a_webhook_in_a_declared_charset_is_read(room: GatewayHarness) -> None:
     body = json.dumps({**CALL, "kind": "x", "note": "Gr\xfc\xdfe"}, ensure_ascii=False).encode("latin-1")
     assert (await phoned(room, body, content_type="application/json; charset=ISO-8859-1")).status == 202
     assert room.kept[0].event.fields == {"note": "Gr\xfc\xdfe"}
 
 
-async def test_a_retry_names_the_same_events(room: Room) -> None:
+async def test_a_retry_names_the_same_events(room: GatewayHarness) -> None:
     for _ in range(2):
         await phoned(room, json.dumps({**CALL, "uuid": None}).encode())
     assert len(room.units.rows) == 2
     assert len({row.event_id for row in room.units.rows}) == 1
 
 
-async def test_what_no_entry_wants_is_acknowledged_and_left(room: Room) -> None:
+async def test_what_no_entry_wants_is_acknowledged_and_left(room: GatewayHarness) -> None:
     for body in (b'{"kind":"call.started"}', b"[]", b"1", b"null", b'{"when":[]}'):
         answer = await phoned(room, body)
         assert (answer.status, answer.json) == (202, {"ids": []})
     assert (room.kept, room.letters) == ([], [])
 
 
-async def test_a_standard_webhook_goes_by_its_delivery_id(room: Room) -> None:
+async def test_a_standard_webhook_goes_by_its_delivery_id(room: GatewayHarness) -> None:
     assert (await billed(room, json.dumps(TRIAL).encode())).json == {"ids": ["msg_1"]}
     assert (await billed(room, json.dumps(TRIAL).encode(), secret=NEXT_SECRET)).json == {"ids": ["msg_1"]}
     assert len({row.event_id for row in room.units.rows}) == 1
     assert room.kept[0].event.fields == {"plan": "pro"}
 
 
-async def test_an_old_delivery_is_refused(room: Room) -> None:
+async def test_an_old_delivery_is_refused(room: GatewayHarness) -> None:
     body = json.dumps(TRIAL).encode()
     stamp = room.clock.real() - timedelta(seconds=301)
     made = Webhook(STANDARD_SECRET).sign("msg_1", stamp, body.decode())
@@ -224,7 +224,7 @@ async def test_an_old_delivery_is_refused(room: Room) -> None:
     "headers", [{}, {"x-signature": "sha256=00"}, {"x-signature": "\xff"}, {"content-type": "text/plain"}]
 )
 async def test_a_missing_or_bad_signature_is_401_whatever_it_is_on(
-    room: Room, path: str, headers: dict[str, str], body: bytes
+    room: GatewayHarness, path: str, headers: dict[str, str], body: bytes
 ) -> None:
     answer = await room.ask("POST", path, headers, body)
     assert (answer.status, answer.headers["content-type"]) == (401, "application/problem+json")
@@ -232,7 +232,7 @@ async def test_a_missing_or_bad_signature_is_401_whatever_it_is_on(
     assert room.letters == []
 
 
-async def test_size_goes_before_the_signature(room: Room) -> None:
+async def test_size_goes_before_the_signature(room: GatewayHarness) -> None:
     assert (await room.ask("POST", "/hooks/phone", {}, b"x" * 262145)).status == 413
 
 
@@ -249,7 +249,9 @@ async def test_size_goes_before_the_signature(room: Room) -> None:
         (json.dumps({**CALL, "note": 5}).encode(), 422, "sources.yaml:when"),
     ],
 )
-async def test_a_signed_body_that_cannot_be_mapped_is_kept(room: Room, body: bytes, status: int, pointer: str) -> None:
+async def test_a_signed_body_that_cannot_be_mapped_is_kept(
+    room: GatewayHarness, body: bytes, status: int, pointer: str
+) -> None:
     answer = await phoned(room, body)
     assert (answer.status, answer.pointer) == (status, pointer)
     [letter] = room.letters
@@ -259,13 +261,13 @@ async def test_a_signed_body_that_cannot_be_mapped_is_kept(room: Room, body: byt
 
 
 @pytest.mark.parametrize("headers", [{"content_type": "text/xml"}, {"content_encoding": "gzip"}])
-async def test_a_signed_body_of_another_type_is_kept_too(room: Room, headers: dict[str, str]) -> None:
+async def test_a_signed_body_of_another_type_is_kept_too(room: GatewayHarness, headers: dict[str, str]) -> None:
     answer = await phoned(room, b"<call/>", **headers)
     assert answer.status == 415
     assert len(room.letters) == 1
 
 
-async def test_a_letter_keeps_its_delivery_id_so_that_a_late_retry_is_no_second_event(room: Room) -> None:
+async def test_a_letter_keeps_its_delivery_id_so_that_a_late_retry_is_no_second_event(room: GatewayHarness) -> None:
     await billed(room, json.dumps({**TRIAL, "timestamp": "soon"}).encode(), id="msg_1/ü".replace("ü", "u"))
     [letter] = room.letters
     ids = await room.units.run(lambda unit: retry.retry(unit, letter, json.dumps(TRIAL).encode()))
@@ -274,7 +276,7 @@ async def test_a_letter_keeps_its_delivery_id_so_that_a_late_retry_is_no_second_
     assert len({row.event_id for row in room.units.rows}) == 1
 
 
-async def test_a_letter_whose_source_is_gone_says_so(room: Room) -> None:
+async def test_a_letter_whose_source_is_gone_says_so(room: GatewayHarness) -> None:
     await phoned(room, b"{")
     [letter] = room.letters
     room.configure("sources: []\n")
@@ -282,25 +284,25 @@ async def test_a_letter_whose_source_is_gone_says_so(room: Room) -> None:
         await room.units.run(lambda unit: retry.retry(unit, letter))
 
 
-async def test_an_unknown_source_is_404(room: Room) -> None:
+async def test_an_unknown_source_is_404(room: GatewayHarness) -> None:
     for path in ("/hooks/nobody", "/hooks/", "/hooks/website", "/hooks/phone/x"):
         assert (await room.ask("POST", path)).status == 404
 
 
-async def test_a_preset_that_is_not_there_yet_is_asked_to_come_back(room: Room) -> None:
+async def test_a_preset_that_is_not_there_yet_is_asked_to_come_back(room: GatewayHarness) -> None:
     answer = await room.ask("POST", "/hooks/hubspot")
     assert answer.status == 503
     assert int(answer.headers["retry-after"]) > 0
     assert "not available yet" in answer.json["detail"]
 
 
-async def test_a_source_without_its_secret_keeps_nobodys_word_and_tells_no_path(room: Room) -> None:
+async def test_a_source_without_its_secret_keeps_nobodys_word_and_tells_no_path(room: GatewayHarness) -> None:
     answer = await room.ask("POST", "/hooks/unset", {}, b"{}")
     assert answer.status == 503
     assert "nowhere" not in answer.body.decode()
 
 
-async def test_a_secret_file_that_appears_or_changes_later_is_loaded(room: Room) -> None:
+async def test_a_secret_file_that_appears_or_changes_later_is_loaded(room: GatewayHarness) -> None:
     body = json.dumps(TRIAL).encode()
     assert (await billed(room, body)).status == 202
     first, second = room.directory / "first.secret", room.directory / "second.secret"
@@ -316,7 +318,7 @@ async def test_a_secret_file_that_appears_or_changes_later_is_loaded(room: Room)
     assert (await billed(room, body, id="msg_4")).status == 202
 
 
-async def test_nothing_is_acknowledged_that_cannot_be_kept(room: Room) -> None:
+async def test_nothing_is_acknowledged_that_cannot_be_kept(room: GatewayHarness) -> None:
     room.units.full = True
     assert (await phoned(room, json.dumps(CALL).encode())).status == 503
     assert (await phoned(room, b"{")).status == 503

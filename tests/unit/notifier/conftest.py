@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.notifier.room import Room
+from tests.unit.notifier.harness import NotifierHarness
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Iterator[Room]:
-    made = Room(tmp_path / "x.db")
+def room(tmp_path: Path) -> Iterator[NotifierHarness]:
+    made = NotifierHarness(tmp_path / "x.db")
     yield made
     made.units.close()

@@ -3,7 +3,7 @@
 import dataclasses
 
 from services.notifier.channel_warnings import warnings
-from tests.unit.notifier.room import CONFIG, with_ladder, without_slack
+from tests.unit.notifier.harness import CONFIG, with_ladder, without_slack
 
 
 def test_a_channel_that_is_not_set_up_is_named_with_the_rungs_that_wait_for_it() -> None:

@@ -13,22 +13,22 @@ from services.notifier.domain.health import PROBE_SECONDS_MAX
 from services.notifier.domain.message import Message
 from services.notifier.domain.page import FAILOVER, LEASE, backoff_seconds
 from services.notifier.sending import ATTEMPTS_KEPT_MAX, DELIVERY, claim
-from tests.unit.notifier.room import FakeChannel, Room, with_ladder, without_slack
+from tests.unit.notifier.harness import FakeChannel, NotifierHarness, with_ladder, without_slack
 
 NOT_NOW = TryAgain(None, "busy")
 
 
-def nobody_delivers(room: Room) -> None:
+def nobody_delivers(room: NotifierHarness) -> None:
     room.desk.room = lambda: 0
 
 
-async def pass_seconds(room: Room, seconds: int) -> None:
+async def pass_seconds(room: NotifierHarness, seconds: int) -> None:
     for _ in range(seconds):
         room.clock.advance(seconds=1)
         await room.settle()
 
 
-async def test_without_room_a_page_waits_as_a_row_and_wakes_the_delivery(room: Room) -> None:
+async def test_without_room_a_page_waits_as_a_row_and_wakes_the_delivery(room: NotifierHarness) -> None:
     nobody_delivers(room)
     room.hear(room.qualified(), room.assigned())
     assert room.page(0)["state"] == "pending"
@@ -39,7 +39,7 @@ async def test_without_room_a_page_waits_as_a_row_and_wakes_the_delivery(room: R
     assert room.page(0)["state"] == "sent"
 
 
-async def test_a_claim_takes_four_statements_however_many_pages_are_due(room: Room) -> None:
+async def test_a_claim_takes_four_statements_however_many_pages_are_due(room: NotifierHarness) -> None:
     nobody_delivers(room)
     for n in range(15):
         room.hear(room.qualified(f"l{n}"), room.assigned(f"l{n}", rep=["ana", "bo"][n % 2]))
@@ -50,7 +50,7 @@ async def test_a_claim_takes_four_statements_however_many_pages_are_due(room: Ro
     assert len(statements) == 4
 
 
-async def test_a_channel_that_refuses_for_good_is_left_at_once(room: Room) -> None:
+async def test_a_channel_that_refuses_for_good_is_left_at_once(room: NotifierHarness) -> None:
     room.slack.answers = [GiveUp("no such user")]
     room.hear(room.qualified(), room.assigned())
     await room.settle()
@@ -64,7 +64,7 @@ async def test_a_channel_that_refuses_for_good_is_left_at_once(room: Room) -> No
     ]
 
 
-async def test_a_channel_that_does_not_accept_within_thirty_seconds_is_left(room: Room) -> None:
+async def test_a_channel_that_does_not_accept_within_thirty_seconds_is_left(room: NotifierHarness) -> None:
     room.slack.always = NOT_NOW
     room.hear(room.qualified(), room.assigned())
     await room.settle()
@@ -76,14 +76,14 @@ async def test_a_channel_that_does_not_accept_within_thirty_seconds_is_left(room
     assert room.page(0)["state"] == "sent"
 
 
-async def test_a_channel_that_asks_to_wait_longer_than_that_is_left_at_once(room: Room) -> None:
+async def test_a_channel_that_asks_to_wait_longer_than_that_is_left_at_once(room: NotifierHarness) -> None:
     room.slack.answers = [TryAgain(31.0, "ratelimited")]
     room.hear(room.qualified(), room.assigned())
     await room.settle()
     assert room.email.people == ["Ana"]
 
 
-async def test_a_channel_that_asks_to_wait_is_not_tried_sooner(room: Room) -> None:
+async def test_a_channel_that_asks_to_wait_is_not_tried_sooner(room: NotifierHarness) -> None:
     room.slack.answers = [TryAgain(10.0, "ratelimited")]
     room.hear(room.qualified(), room.assigned())
     await room.settle()
@@ -94,7 +94,7 @@ async def test_a_channel_that_asks_to_wait_is_not_tried_sooner(room: Room) -> No
     assert room.email.told == []
 
 
-async def test_a_page_is_tried_over_every_channel_in_turn_until_one_accepts_it(room: Room) -> None:
+async def test_a_page_is_tried_over_every_channel_in_turn_until_one_accepts_it(room: NotifierHarness) -> None:
     room.slack.always = room.email.always = NOT_NOW
     room.hear(room.qualified(), room.assigned())
     await room.wait(minutes=50)
@@ -113,7 +113,7 @@ async def test_a_page_is_tried_over_every_channel_in_turn_until_one_accepts_it(r
 @pytest.mark.parametrize("well", ["slack", "email"])
 @pytest.mark.parametrize("after_seconds", [250, 270, 290])
 async def test_a_page_that_waits_goes_out_within_a_minute_of_a_recovery(
-    room: Room, jitter: float, well: str, after_seconds: int
+    room: NotifierHarness, jitter: float, well: str, after_seconds: int
 ) -> None:
     room.jitter = lambda: jitter
     room.slack.always = room.email.always = NOT_NOW
@@ -124,7 +124,7 @@ async def test_a_page_that_waits_goes_out_within_a_minute_of_a_recovery(
     assert room.page(0)["state"] == "sent"
 
 
-async def test_a_person_whom_every_channel_refuses_is_said_once_and_tried_on(room: Room) -> None:
+async def test_a_person_whom_every_channel_refuses_is_said_once_and_tried_on(room: NotifierHarness) -> None:
     room.slack.always = room.email.always = GiveUp("unknown to us")
     room.hear(room.qualified(), room.assigned())
     await room.wait(minutes=9)
@@ -139,7 +139,7 @@ async def test_a_person_whom_every_channel_refuses_is_said_once_and_tried_on(roo
     assert room.rows("SELECT told_at IS NOT NULL AS told FROM notifier_clocks") == [{"told": 1}]
 
 
-async def test_a_channel_that_refuses_us_is_left_at_once_and_said_while_it_does(room: Room) -> None:
+async def test_a_channel_that_refuses_us_is_left_at_once_and_said_while_it_does(room: NotifierHarness) -> None:
     room.slack.always = Unusable("Slack refuses us: invalid_auth")
     room.hear(room.qualified(), room.assigned())
     await room.settle()
@@ -156,7 +156,7 @@ async def test_a_channel_that_refuses_us_is_left_at_once_and_said_while_it_does(
     assert room.delivery.warnings() == []
 
 
-async def test_a_recovered_channel_delivers_every_waiting_page_at_once(room: Room) -> None:
+async def test_a_recovered_channel_delivers_every_waiting_page_at_once(room: NotifierHarness) -> None:
     room.slack.always = room.email.always = NOT_NOW
     for n in range(300):
         room.hear(room.qualified(f"l{n}"), room.assigned(f"l{n}", rep=("ana", "bo")[n % 2]))
@@ -172,7 +172,7 @@ async def test_a_recovered_channel_delivers_every_waiting_page_at_once(room: Roo
     assert waiting == [{"n": 0}]
 
 
-async def test_an_outage_costs_so_many_tries_however_many_pages_wait(room: Room) -> None:
+async def test_an_outage_costs_so_many_tries_however_many_pages_wait(room: NotifierHarness) -> None:
     room.slack.always = room.email.always = NOT_NOW
     for n in range(300):
         room.hear(room.qualified(f"l{n}"), room.assigned(f"l{n}", rep=("ana", "bo")[n % 2]))
@@ -182,7 +182,7 @@ async def test_an_outage_costs_so_many_tries_however_many_pages_wait(room: Room)
     assert len(room.slack.told) + len(room.email.told) - before <= 2 * 60 / PROBE_SECONDS_MAX + 2
 
 
-async def test_attempts_of_a_page_are_kept_up_to_a_number(room: Room) -> None:
+async def test_attempts_of_a_page_are_kept_up_to_a_number(room: NotifierHarness) -> None:
     room.slack.always = room.email.always = NOT_NOW
     room.hear(room.qualified(), room.assigned())
     await room.wait(hours=2)
@@ -190,7 +190,7 @@ async def test_attempts_of_a_page_are_kept_up_to_a_number(room: Room) -> None:
     assert tried[0]["n"] <= ATTEMPTS_KEPT_MAX < room.page(1)["deliveries"]
 
 
-async def test_a_page_is_not_cancelled_on_older_knowledge_of_a_rep_who_just_came_back(room: Room) -> None:
+async def test_a_page_is_not_cancelled_on_older_knowledge_of_a_rep_who_just_came_back(room: NotifierHarness) -> None:
     room.hear(room.rep("ana", "away", version=1))
     room.hear(room.qualified(), room.assigned(rep_version=2))
     await room.settle()
@@ -201,7 +201,7 @@ async def test_a_page_is_not_cancelled_on_older_knowledge_of_a_rep_who_just_came
     assert room.page(1)["error"] == "ana is away"
 
 
-async def test_availability_told_by_a_fast_clock_loses_against_a_newer_version(room: Room) -> None:
+async def test_availability_told_by_a_fast_clock_loses_against_a_newer_version(room: NotifierHarness) -> None:
     room.clock.advance(hours=5)
     away = room.rep("ana", "away", version=1)
     room.clock.advance(hours=-5)
@@ -212,7 +212,7 @@ async def test_availability_told_by_a_fast_clock_loses_against_a_newer_version(r
     assert room.slack.people == ["Ana"]
 
 
-async def test_a_person_without_an_address_on_any_channel_of_the_rung_is_named(room: Room) -> None:
+async def test_a_person_without_an_address_on_any_channel_of_the_rung_is_named(room: NotifierHarness) -> None:
     room.units.config = without_slack("ana")
     room.hear(room.qualified(), room.assigned())
     await room.wait(minutes=10)
@@ -226,7 +226,7 @@ def test_retries_outlast_a_minute_without_the_other_side() -> None:
     assert backoff_seconds(10_000) == 60.0
 
 
-async def test_a_channel_that_raises_is_one_that_did_not_accept(room: Room) -> None:
+async def test_a_channel_that_raises_is_one_that_did_not_accept(room: NotifierHarness) -> None:
     room.slack.answers = [RuntimeError("bug")]
     room.hear(room.qualified(), room.assigned())
     await room.settle()
@@ -237,7 +237,7 @@ async def test_a_channel_that_raises_is_one_that_did_not_accept(room: Room) -> N
 
 async def test_a_page_whose_channels_are_not_set_up_waits_and_is_not_sent(tmp_path: Path) -> None:
     inbox = FakeChannel("inbox")
-    room = Room(tmp_path / "y.db", [inbox])
+    room = NotifierHarness(tmp_path / "y.db", [inbox])
     room.hear(room.qualified(), room.assigned())
     await room.wait(minutes=5)
     assert inbox.people == []
@@ -248,7 +248,7 @@ async def test_a_page_whose_channels_are_not_set_up_waits_and_is_not_sent(tmp_pa
 
 async def test_an_inbox_that_the_rung_names_is_where_the_page_arrives(tmp_path: Path) -> None:
     inbox = FakeChannel("inbox")
-    room = Room(tmp_path / "z.db", [inbox])
+    room = NotifierHarness(tmp_path / "z.db", [inbox])
     room.units.config = with_ladder({"at": "0m", "page": "owner"})
     room.hear(room.qualified(), room.assigned())
     await room.settle()
@@ -256,7 +256,7 @@ async def test_an_inbox_that_the_rung_names_is_where_the_page_arrives(tmp_path: 
     room.units.close()
 
 
-async def test_dying_after_the_claim_sends_when_the_lease_ends(room: Room) -> None:
+async def test_dying_after_the_claim_sends_when_the_lease_ends(room: NotifierHarness) -> None:
     nobody_delivers(room)
     room.hear(room.qualified(), room.assigned())
     room.restart()
@@ -271,7 +271,7 @@ async def test_dying_after_the_claim_sends_when_the_lease_ends(room: Room) -> No
     assert [(row["n"], row["outcome"]) for row in tried] == [(1, "unknown"), (2, "sent")]
 
 
-async def test_a_page_that_is_being_sent_is_not_claimed_again(room: Room) -> None:
+async def test_a_page_that_is_being_sent_is_not_claimed_again(room: NotifierHarness) -> None:
     nobody_delivers(room)
     room.hear(room.qualified(), room.assigned())
     room.restart()
@@ -280,7 +280,7 @@ async def test_a_page_that_is_being_sent_is_not_claimed_again(room: Room) -> Non
     assert room.units.now(lambda unit: claim(unit, room.desk, 20)).claims == ()
 
 
-async def test_a_full_disk_after_the_sending_is_recorded_later_and_sends_nothing_twice(room: Room) -> None:
+async def test_a_full_disk_after_the_sending_is_recorded_later_and_sends_nothing_twice(room: NotifierHarness) -> None:
     room.hear(room.qualified(), room.assigned())
     await asyncio.sleep(0)  # it is sent
     room.units.failing = 1
@@ -293,7 +293,7 @@ async def test_a_full_disk_after_the_sending_is_recorded_later_and_sends_nothing
     assert len(room.said(PageSent)) == 1
 
 
-async def test_dying_between_send_and_record_tells_the_rep_twice(room: Room) -> None:
+async def test_dying_between_send_and_record_tells_the_rep_twice(room: NotifierHarness) -> None:
     room.hear(room.qualified(), room.assigned())
     await asyncio.sleep(0)
     room.restart()
@@ -303,7 +303,7 @@ async def test_dying_between_send_and_record_tells_the_rep_twice(room: Room) -> 
     assert len(room.said(PageSent)) == 1
 
 
-async def test_whoever_lost_the_claim_records_nothing(room: Room) -> None:
+async def test_whoever_lost_the_claim_records_nothing(room: NotifierHarness) -> None:
     room.hear(room.qualified(), room.assigned())
     await asyncio.sleep(0)
     stale = room.delivery
@@ -314,7 +314,7 @@ async def test_whoever_lost_the_claim_records_nothing(room: Room) -> None:
     assert room.page(0)["deliveries"] == 2
 
 
-async def test_whoever_lost_the_claim_does_not_end_the_sending_of_another(room: Room) -> None:
+async def test_whoever_lost_the_claim_does_not_end_the_sending_of_another(room: NotifierHarness) -> None:
     room.hear(room.qualified(), room.assigned())
     await asyncio.sleep(0)
     stale = room.delivery
@@ -326,7 +326,7 @@ async def test_whoever_lost_the_claim_does_not_end_the_sending_of_another(room: 
 
 
 @pytest.mark.parametrize("fact", ["touched", "opted_out", "recycled", "released", "accepted"])
-async def test_no_page_is_claimed_after_the_fact_that_ends_it(room: Room, fact: str) -> None:
+async def test_no_page_is_claimed_after_the_fact_that_ends_it(room: NotifierHarness, fact: str) -> None:
     nobody_delivers(room)
     room.hear(room.qualified(), room.assigned())
     room.hear(getattr(room, fact)())
@@ -337,7 +337,7 @@ async def test_no_page_is_claimed_after_the_fact_that_ends_it(room: Room, fact: 
 
 
 @pytest.mark.parametrize("fact", ["touched", "opted_out", "recycled", "released", "accepted"])
-async def test_a_page_on_its_way_is_not_tried_again_after_that_fact(room: Room, fact: str) -> None:
+async def test_a_page_on_its_way_is_not_tried_again_after_that_fact(room: NotifierHarness, fact: str) -> None:
     room.slack.answers = [NOT_NOW]
     room.hear(room.qualified(), room.assigned())  # claimed, and on its way
     room.hear(getattr(room, fact)())
@@ -347,14 +347,14 @@ async def test_a_page_on_its_way_is_not_tried_again_after_that_fact(room: Room, 
     assert room.page(0)["error"]
 
 
-async def test_a_deactivated_rep_is_not_paged(room: Room) -> None:
+async def test_a_deactivated_rep_is_not_paged(room: NotifierHarness) -> None:
     room.hear(room.qualified(), room.assigned(rep="gone"))
     await room.settle()
     assert room.slack.told == []
     assert room.page(0)["error"] == "gone is deactivated"
 
 
-async def test_a_rep_who_went_away_is_not_paged_until_they_are_back(room: Room) -> None:
+async def test_a_rep_who_went_away_is_not_paged_until_they_are_back(room: NotifierHarness) -> None:
     room.hear(room.rep("ana", "away", room.clock.now + timedelta(minutes=5)))
     room.hear(room.qualified(), room.assigned())
     await room.settle()
@@ -363,7 +363,7 @@ async def test_a_rep_who_went_away_is_not_paged_until_they_are_back(room: Room) 
     assert [m.rung for m in room.slack.told] == [1]
 
 
-async def test_older_news_of_a_rep_do_not_overwrite_newer(room: Room) -> None:
+async def test_older_news_of_a_rep_do_not_overwrite_newer(room: NotifierHarness) -> None:
     here = room.rep("ana", "available")
     room.clock.advance(seconds=1)
     room.hear(room.rep("ana", "deactivated"))
@@ -373,14 +373,14 @@ async def test_older_news_of_a_rep_do_not_overwrite_newer(room: Room) -> None:
     assert room.slack.told == []
 
 
-async def test_a_manager_page_goes_on_after_the_owner_accepted_and_is_for_the_manager(room: Room) -> None:
+async def test_a_manager_page_goes_on_after_the_owner_accepted_and_is_for_the_manager(room: NotifierHarness) -> None:
     room.hear(room.qualified(), room.assigned(), room.accepted())
     await room.wait(minutes=20)
     (page,) = room.slack.told
     assert (page.person_name, page.kind, page.owner_name, page.rung) == ("Max", "manager", "Ana", 2)
 
 
-async def test_a_reminder_belongs_to_the_thread_of_the_first_page(room: Room) -> None:
+async def test_a_reminder_belongs_to_the_thread_of_the_first_page(room: NotifierHarness) -> None:
     room.hear(room.qualified(), room.assigned())
     await room.wait(minutes=20)
     first, second, manager = room.slack.told
@@ -388,7 +388,7 @@ async def test_a_reminder_belongs_to_the_thread_of_the_first_page(room: Room) ->
     assert first.lead_url == "https://firsthour.example/v1/leads/l1"
 
 
-async def test_slack_tells_one_person_one_thing_a_second(room: Room) -> None:
+async def test_slack_tells_one_person_one_thing_a_second(room: NotifierHarness) -> None:
     for n in range(3):
         room.hear(room.qualified(f"l{n}"), room.assigned(f"l{n}"))
     room.hear(room.qualified("other"), room.assigned("other", rep="bo"))
@@ -401,7 +401,7 @@ async def test_slack_tells_one_person_one_thing_a_second(room: Room) -> None:
     assert room.email.told == []
 
 
-async def test_whom_slack_cannot_tell_in_half_a_minute_is_told_by_mail(room: Room) -> None:
+async def test_whom_slack_cannot_tell_in_half_a_minute_is_told_by_mail(room: NotifierHarness) -> None:
     for n in range(40):
         room.hear(room.qualified(f"l{n}"), room.assigned(f"l{n}"))
     await room.settle()
@@ -410,7 +410,7 @@ async def test_whom_slack_cannot_tell_in_half_a_minute_is_told_by_mail(room: Roo
     assert (len(room.slack.told), len(room.email.told)) == (30, 10)
 
 
-async def test_metrics_count_attempts_lateness_and_promises(room: Room) -> None:
+async def test_metrics_count_attempts_lateness_and_promises(room: NotifierHarness) -> None:
     room.slack.answers = [GiveUp("no")]
     room.hear(room.qualified(), room.assigned())
     await room.settle()
@@ -443,13 +443,13 @@ class Gate:
         pass
 
 
-async def until(room: Room, state: str, lead: str) -> None:
+async def until(room: NotifierHarness, state: str, lead: str) -> None:
     async with asyncio.timeout(5):
         while room.page(0, lead=lead)["state"] != state:
             await asyncio.sleep(0)
 
 
-async def test_a_slow_channel_holds_back_nobody(room: Room) -> None:
+async def test_a_slow_channel_holds_back_nobody(room: NotifierHarness) -> None:
     gate = Gate()
     room.delivery._channels = {"slack": gate, "email": room.email}
     running = asyncio.create_task(room.delivery.run())
@@ -466,7 +466,7 @@ async def test_a_slow_channel_holds_back_nobody(room: Room) -> None:
         await running
 
 
-async def test_stopping_lets_what_is_on_its_way_arrive_and_records_it(room: Room) -> None:
+async def test_stopping_lets_what_is_on_its_way_arrive_and_records_it(room: NotifierHarness) -> None:
     gate = Gate()
     room.delivery._channels = {"slack": gate}
     running = asyncio.create_task(room.delivery.run())
@@ -481,7 +481,7 @@ async def test_stopping_lets_what_is_on_its_way_arrive_and_records_it(room: Room
     assert room.page(0)["state"] == "sent"
 
 
-async def test_a_full_disk_at_the_claim_delays_a_page_and_loses_none(room: Room) -> None:
+async def test_a_full_disk_at_the_claim_delays_a_page_and_loses_none(room: NotifierHarness) -> None:
     nobody_delivers(room)
     room.hear(room.qualified(), room.assigned())
     room.restart()

@@ -12,11 +12,11 @@ from firsthour.runtime.http.client import ASGITransport, AsyncClient
 from firsthour.runtime.http.problem import Problem
 from services.notifier.api import router
 from services.notifier.channels.base import GiveUp
-from tests.unit.notifier.room import CONFIG, Room
+from tests.unit.notifier.harness import CONFIG, NotifierHarness
 
 
 @pytest.fixture
-async def client(room: Room) -> AsyncIterator[AsyncClient]:
+async def client(room: NotifierHarness) -> AsyncIterator[AsyncClient]:
     async def reads(work: Any) -> Any:
         return room.units.now(lambda unit: work(unit.connection))
 
@@ -28,7 +28,9 @@ async def client(room: Room) -> AsyncIterator[AsyncClient]:
         yield made
 
 
-async def test_pages_are_listed_newest_first_with_what_became_of_them(room: Room, client: AsyncClient) -> None:
+async def test_pages_are_listed_newest_first_with_what_became_of_them(
+    room: NotifierHarness, client: AsyncClient
+) -> None:
     room.slack.answers = [GiveUp("no such user")]
     room.hear(room.qualified(), room.assigned())
     await room.settle()
@@ -43,7 +45,7 @@ async def test_pages_are_listed_newest_first_with_what_became_of_them(room: Room
     assert answer["next"] is None
 
 
-async def test_a_long_list_goes_on_where_it_ended(room: Room, client: AsyncClient) -> None:
+async def test_a_long_list_goes_on_where_it_ended(room: NotifierHarness, client: AsyncClient) -> None:
     for n in range(5):
         room.hear(room.qualified(f"l{n}"), room.assigned(f"l{n}"))
     seen: list[str] = []

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.router.room import Room
+from tests.unit.router.harness import RouterHarness
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Iterator[Room]:
-    made = Room(tmp_path / "x.db")
+def room(tmp_path: Path) -> Iterator[RouterHarness]:
+    made = RouterHarness(tmp_path / "x.db")
     yield made
     made.check()
     made.engine.dispose()

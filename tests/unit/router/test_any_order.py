@@ -11,7 +11,7 @@ from firsthour.runtime.http.auth import Principal
 from firsthour.runtime.http.problem import Problem
 from schemas.events import Facts, LeadAssigned, MatchedLine
 from services.router import commands
-from tests.unit.router.room import BY_SCORE, HAND_RAISER, MANAGER, Room, rep, sales, team
+from tests.unit.router.harness import BY_SCORE, HAND_RAISER, MANAGER, RouterHarness, rep, sales, team
 
 LEADS = st.sampled_from([f"l{n}" for n in range(7)])
 REPS = st.sampled_from(["ana", "bo", "cy"])
@@ -30,13 +30,13 @@ ROUTES = {
 }
 
 
-class Life(RuleBasedStateMachine):
+class RouterMachine(RuleBasedStateMachine):
     """Anything anybody can do to a few leads and a small team."""
 
     def __init__(self) -> None:
         super().__init__()
         self.directory = tempfile.TemporaryDirectory()
-        self.room = Room(Path(self.directory.name) / "x.db")
+        self.room = RouterHarness(Path(self.directory.name) / "x.db")
         self.room.configure(people(), routing=ROUTES)
 
     def teardown(self) -> None:
@@ -122,5 +122,5 @@ class Life(RuleBasedStateMachine):
         assert said == stored
 
 
-Life.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
-TestLife = Life.TestCase
+RouterMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestLife = RouterMachine.TestCase

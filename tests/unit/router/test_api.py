@@ -12,7 +12,7 @@ from firsthour.runtime.http.client import ASGITransport, AsyncClient
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.settings import Settings
 from services.router.api import router
-from tests.unit.router.room import Room
+from tests.unit.router.harness import RouterHarness
 
 
 def readiness() -> Any:
@@ -20,7 +20,7 @@ def readiness() -> Any:
 
 
 @pytest.fixture
-async def client(room: Room) -> AsyncIterator[AsyncClient]:
+async def client(room: RouterHarness) -> AsyncIterator[AsyncClient]:
     async def reads(work: Any) -> Any:
         return room.unit(lambda unit: work(unit.connection))
 
@@ -43,7 +43,7 @@ async def client(room: Room) -> AsyncIterator[AsyncClient]:
         yield made
 
 
-async def test_an_owner_works_a_lead(room: Room, client: AsyncClient) -> None:
+async def test_an_owner_works_a_lead(room: RouterHarness, client: AsyncClient) -> None:
     room.ask("l1")
     answer = (await client.post("/v1/leads/l1/accept")).json()
     assert answer == {"id": "l1", "status": "accepted", "owner": "ana", "epoch": 1, "touched_at": None}
@@ -67,7 +67,7 @@ async def test_an_owner_works_a_lead(room: Room, client: AsyncClient) -> None:
     ],
 )
 async def test_a_refusal_is_a_problem_with_a_remedy(
-    room: Room, client: AsyncClient, path: str, body: Any, status: int, says: str
+    room: RouterHarness, client: AsyncClient, path: str, body: Any, status: int, says: str
 ) -> None:
     room.ask("l1")
     answer = await client.post(path, json=body)
@@ -76,7 +76,7 @@ async def test_a_refusal_is_a_problem_with_a_remedy(
     assert says in answer.text
 
 
-async def test_the_team_can_be_looked_at(room: Room, client: AsyncClient) -> None:
+async def test_the_team_can_be_looked_at(room: RouterHarness, client: AsyncClient) -> None:
     room.ask("l1")
     await client.post("/v1/reps/bo/availability", json={"available": False, "until": "2026-12-02T00:00:00Z"})
     reps = {rep["id"]: rep for rep in (await client.get("/v1/reps")).json()["items"]}
@@ -86,7 +86,7 @@ async def test_the_team_can_be_looked_at(room: Room, client: AsyncClient) -> Non
     assert [member["share"] for member in pool["members"]] == [0.3333] * 3
 
 
-async def test_a_decision_explains_itself(room: Room, client: AsyncClient) -> None:
+async def test_a_decision_explains_itself(room: RouterHarness, client: AsyncClient) -> None:
     room.ask("l1")
     (decision,) = (await client.get("/v1/leads/l1/decisions")).json()["items"]
     assert set(decision) == {

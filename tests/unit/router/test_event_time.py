@@ -13,20 +13,20 @@ from schemas.events import LeadAssigned, LeadOptedOut, LeadQualified, TouchAppli
 from services.router import commands
 from services.router.domain import event_time
 from services.router.domain.lead import Lead, LeadState
-from tests.unit.router.room import BY_SCORE, HAND_RAISER, MANAGER, Room, sales
+from tests.unit.router.harness import BY_SCORE, HAND_RAISER, MANAGER, RouterHarness, sales
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 
 
-def late(room: Room, minutes: float) -> datetime:
+def late(room: RouterHarness, minutes: float) -> datetime:
     return room.clock.now - minutes * MINUTE
 
 
 # --- consent -------------------------------------------------------------------------------------------------------
 
 
-def test_a_late_consent_does_not_undo_a_newer_opt_out(room: Room) -> None:
+def test_a_late_consent_does_not_undo_a_newer_opt_out(room: RouterHarness) -> None:
     room.ask("l1")
     room.wait(minutes=10)
     room.consents("l1", False)
@@ -38,7 +38,7 @@ def test_a_late_consent_does_not_undo_a_newer_opt_out(room: Room) -> None:
     assert (room.lead("l1").status, room.lead("l1").owner) == ("opted-out", None)
 
 
-def test_a_late_opt_out_does_not_undo_a_newer_consent(room: Room) -> None:
+def test_a_late_opt_out_does_not_undo_a_newer_consent(room: RouterHarness) -> None:
     room.ask("l1")
     room.consents("l1", True)
     room.wait(minutes=10)
@@ -50,7 +50,7 @@ def test_a_late_opt_out_does_not_undo_a_newer_consent(room: Room) -> None:
 def test_the_newest_of_consent_and_opt_out_holds_in_any_order(tmp_path: Path) -> None:
     facts = [(0, False), (1, True), (2, False), (2, True)]
     for n, order in enumerate(permutations(facts)):
-        room = Room(tmp_path / f"{n}.db")
+        room = RouterHarness(tmp_path / f"{n}.db")
         room.ask("l1")
         room.wait(minutes=5)
         for minute, agreed in order:
@@ -59,7 +59,7 @@ def test_the_newest_of_consent_and_opt_out_holds_in_any_order(tmp_path: Path) ->
         room.engine.dispose()
 
 
-def test_a_form_from_before_the_consent_that_ended_an_opt_out_is_not_handed_over(room: Room) -> None:
+def test_a_form_from_before_the_consent_that_ended_an_opt_out_is_not_handed_over(room: RouterHarness) -> None:
     room.hear(room.scored("l1"))
     room.consents("l1", False)
     room.wait(minutes=10)
@@ -72,7 +72,7 @@ def test_a_form_from_before_the_consent_that_ended_an_opt_out_is_not_handed_over
 
 
 @pytest.mark.parametrize("how", ["reject", "recycle"])
-def test_a_form_dated_before_the_way_back_brings_facts_and_no_owner(room: Room, how: str) -> None:
+def test_a_form_dated_before_the_way_back_brings_facts_and_no_owner(room: RouterHarness, how: str) -> None:
     room.ask("l1")
     room.wait(minutes=10)
     if how == "reject":
@@ -91,7 +91,7 @@ def test_a_form_dated_before_the_way_back_brings_facts_and_no_owner(room: Room, 
     assert room.lead("l1").status == "assigned"
 
 
-def test_a_form_older_than_the_first_hand_over_is_handed_over_once(room: Room) -> None:
+def test_a_form_older_than_the_first_hand_over_is_handed_over_once(room: RouterHarness) -> None:
     room.ask("l1")
     room.hear(room.scored("l1", HAND_RAISER, at=late(room, 30)))
     assert len(room.of(LeadAssigned)) == 1
@@ -102,7 +102,7 @@ def test_a_form_older_than_the_first_hand_over_is_handed_over_once(room: Room) -
 
 @pytest.mark.parametrize("newer", ["lost", "won"])
 @pytest.mark.parametrize("older", ["open", "lost", "won", "proposal"])
-def test_a_stage_older_than_the_known_one_changes_nothing(room: Room, newer: str, older: str) -> None:
+def test_a_stage_older_than_the_known_one_changes_nothing(room: RouterHarness, newer: str, older: str) -> None:
     room.ask("l1")
     room.touched("l1")
     room.wait(minutes=30)
@@ -119,7 +119,7 @@ def test_a_stage_older_than_the_known_one_changes_nothing(room: Room, newer: str
     )
 
 
-def test_a_deal_from_before_a_rejection_changes_nothing(room: Room) -> None:
+def test_a_deal_from_before_a_rejection_changes_nothing(room: RouterHarness) -> None:
     room.ask("l1")
     room.wait(minutes=10)
     room.command(commands.reject, "l1", "not-now", sales("ana"))
@@ -130,7 +130,7 @@ def test_a_deal_from_before_a_rejection_changes_nothing(room: Room) -> None:
     assert room.lead("l1").status == "opportunity"
 
 
-def test_a_lead_assigned_by_hand_keeps_its_owner_when_an_older_deal_arrives(room: Room) -> None:
+def test_a_lead_assigned_by_hand_keeps_its_owner_when_an_older_deal_arrives(room: RouterHarness) -> None:
     room.ask("l1")
     room.wait(minutes=10)
     room.command(commands.assign, "l1", "bo", None, False, MANAGER)
@@ -142,7 +142,7 @@ def test_a_lead_assigned_by_hand_keeps_its_owner_when_an_older_deal_arrives(room
 
 
 @pytest.mark.parametrize(("seconds", "counts"), [(0, True), (40, True), (300, True), (301, False), (86_400, False)])
-def test_a_touch_counts_within_the_tolerance_for_a_slow_clock(room: Room, seconds: int, counts: bool) -> None:
+def test_a_touch_counts_within_the_tolerance_for_a_slow_clock(room: RouterHarness, seconds: int, counts: bool) -> None:
     room.ask("l1")
     submit = room.clock.now
     room.touched("l1", at=submit - seconds * SECOND)
@@ -153,7 +153,7 @@ def test_a_touch_counts_within_the_tolerance_for_a_slow_clock(room: Room, second
     assert (told.touched_at >= submit) is counts
 
 
-def test_the_answer_to_a_touch_says_what_it_did(room: Room) -> None:
+def test_the_answer_to_a_touch_says_what_it_did(room: RouterHarness) -> None:
     room.ask("l1")
 
     def touch(minutes: float) -> object:
@@ -165,7 +165,7 @@ def test_the_answer_to_a_touch_says_what_it_did(room: Room) -> None:
 
 
 @pytest.mark.parametrize("at", [datetime(1970, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)])
-def test_a_touch_at_an_impossible_time_counts_as_now_and_the_answer_says_so(room: Room, at: datetime) -> None:
+def test_a_touch_at_an_impossible_time_counts_as_now_and_the_answer_says_so(room: RouterHarness, at: datetime) -> None:
     room.ask("l1")
     answer = room.command(commands.touch, "l1", "phone", False, at, sales("ana"))
     assert answer["effect"] == (
@@ -174,7 +174,7 @@ def test_a_touch_at_an_impossible_time_counts_as_now_and_the_answer_says_so(room
     assert room.of(TouchApplied)[0].touched_at == room.clock.now
 
 
-def test_a_touch_within_the_tolerance_but_from_before_the_last_way_back_does_not_count(room: Room) -> None:
+def test_a_touch_within_the_tolerance_but_from_before_the_last_way_back_does_not_count(room: RouterHarness) -> None:
     room.ask("l1")
     room.wait(minutes=1)
     room.command(commands.reject, "l1", "not-now", sales("ana"))

@@ -23,16 +23,16 @@ from schemas.events import (
 from services.router import commands, store
 from services.router.domain.decision import context
 from services.router.domain.rules import rules_of
-from tests.unit.router.room import BY_SCORE, HAND_RAISER, MANAGER, MARKETER, Room, rep, sales, team
+from tests.unit.router.harness import BY_SCORE, HAND_RAISER, MANAGER, MARKETER, RouterHarness, rep, sales, team
 
 
-def test_a_lead_that_meets_no_line_stays_with_marketing(room: Room) -> None:
+def test_a_lead_that_meets_no_line_stays_with_marketing(room: RouterHarness) -> None:
     room.hear(room.scored("l1"))
     assert room.lead("l1").status == "new"
     assert room.said == []
 
 
-def test_a_lead_is_qualified_once_and_owned_in_the_same_unit(room: Room) -> None:
+def test_a_lead_is_qualified_once_and_owned_in_the_same_unit(room: RouterHarness) -> None:
     room.hear(room.scored("l1", HAND_RAISER), room.scored("l1", HAND_RAISER), room.scored("l1", BY_SCORE))
     assert [type(event) for event in room.said] == [LeadQualified, LeadAssigned]
     assert (room.lead("l1").status, room.lead("l1").owner, room.lead("l1").epoch) == ("assigned", "ana", 1)
@@ -40,7 +40,7 @@ def test_a_lead_is_qualified_once_and_owned_in_the_same_unit(room: Room) -> None
     assert (assigned.card.name, assigned.card.because) == ("Name l1", "hand-raiser: form.submitted demo-request")
 
 
-def test_the_clock_runs_from_the_first_submit_even_when_they_ask_again(room: Room) -> None:
+def test_the_clock_runs_from_the_first_submit_even_when_they_ask_again(room: RouterHarness) -> None:
     room.ask("l1")
     submitted = room.lead("l1").submit_at
     room.wait(minutes=5)
@@ -48,7 +48,7 @@ def test_the_clock_runs_from_the_first_submit_even_when_they_ask_again(room: Roo
     assert room.lead("l1").submit_at == submitted
 
 
-def test_a_score_qualifies_again_only_after_it_fell_but_asking_always_counts(room: Room) -> None:
+def test_a_score_qualifies_again_only_after_it_fell_but_asking_always_counts(room: RouterHarness) -> None:
     room.hear(room.scored("l1", BY_SCORE, total=70))
     room.command(commands.reject, "l1", "not-now", sales("ana"))
     room.hear(room.scored("l1", BY_SCORE, total=70))
@@ -61,7 +61,7 @@ def test_a_score_qualifies_again_only_after_it_fell_but_asking_always_counts(roo
     assert (room.lead("l1").status, room.lead("l1").urgency, room.lead("l1").epoch) == ("assigned", "hot", 3)
 
 
-def test_an_older_record_changes_neither_facts_nor_score(room: Room) -> None:
+def test_an_older_record_changes_neither_facts_nor_score(room: RouterHarness) -> None:
     older = room.scored("l1", BY_SCORE, total=90, facts={"title": "CTO", "country": "DE"})
     room.hear(room.scored("l1", total=10, facts={"country": "FR"}))
     room.hear(older)
@@ -70,26 +70,26 @@ def test_an_older_record_changes_neither_facts_nor_score(room: Room) -> None:
     assert (room.lead("l1").state.score.total, room.lead("l1").status) == (10, "new")
 
 
-def test_a_suppressed_person_is_never_routed(room: Room) -> None:
+def test_a_suppressed_person_is_never_routed(room: RouterHarness) -> None:
     room.hear(room.scored("l1", HAND_RAISER, suppressed="Competitor"))
     assert (room.lead("l1").status, room.said) == ("new", [])
 
 
-def test_turns_follow_the_weights(room: Room) -> None:
+def test_turns_follow_the_weights(room: RouterHarness) -> None:
     room.configure(team(rep("ana"), rep("bo"), pools={"all": {"ana": 2, "bo": 1}}))
     room.ask(*(f"l{n}" for n in range(6)))
     room.ask(*(f"m{n}" for n in range(6)))
     assert (room.open("ana"), room.open("bo")) == (8, 4)
 
 
-def test_an_owner_accepts_once_and_again_without_harm(room: Room) -> None:
+def test_an_owner_accepts_once_and_again_without_harm(room: RouterHarness) -> None:
     room.ask("l1")
     for _ in range(2):
         assert room.command(commands.accept, "l1", sales("ana"))["status"] == "accepted"
     assert len(room.of(LeadAccepted)) == 1
 
 
-def test_somebody_else_cannot_accept_but_a_manager_can(room: Room) -> None:
+def test_somebody_else_cannot_accept_but_a_manager_can(room: RouterHarness) -> None:
     room.ask("l1")
     with pytest.raises(Problem) as refused:
         room.command(commands.accept, "l1", sales("bo"))
@@ -97,13 +97,13 @@ def test_somebody_else_cannot_accept_but_a_manager_can(room: Room) -> None:
     assert room.command(commands.accept, "l1", MANAGER)["status"] == "accepted"
 
 
-def test_an_unknown_lead_is_no_lead(room: Room) -> None:
+def test_an_unknown_lead_is_no_lead(room: RouterHarness) -> None:
     with pytest.raises(Problem) as refused:
         room.command(commands.accept, "nobody", MANAGER)
     assert refused.value.status == 404
 
 
-def test_what_the_agreement_has_no_way_for_is_refused_with_what_it_has(room: Room) -> None:
+def test_what_the_agreement_has_no_way_for_is_refused_with_what_it_has(room: RouterHarness) -> None:
     room.ask("l1")
     room.command(commands.accept, "l1", sales("ana"))
     with pytest.raises(Problem) as refused:
@@ -113,7 +113,7 @@ def test_what_the_agreement_has_no_way_for_is_refused_with_what_it_has(room: Roo
     assert refused.value.extensions["lead"]["owner"] == "ana"
 
 
-def test_an_unknown_reason_is_answered_with_the_known_ones(room: Room) -> None:
+def test_an_unknown_reason_is_answered_with_the_known_ones(room: RouterHarness) -> None:
     room.ask("l1")
     with pytest.raises(Problem) as refused:
         room.command(commands.reject, "l1", "bored", sales("ana"))
@@ -121,7 +121,7 @@ def test_an_unknown_reason_is_answered_with_the_known_ones(room: Room) -> None:
     assert "no-time" in refused.value.errors[0]["detail"]
 
 
-def test_a_rejected_lead_goes_on_to_others_and_never_back(room: Room) -> None:
+def test_a_rejected_lead_goes_on_to_others_and_never_back(room: RouterHarness) -> None:
     room.ask("l1")
     for had, gets in (("ana", "bo"), ("bo", "cy"), ("cy", None)):
         assert room.command(commands.reject, "l1", "no-time", sales(had))["owner"] == gets
@@ -136,7 +136,7 @@ def test_a_rejected_lead_goes_on_to_others_and_never_back(room: Room) -> None:
     assert room.lead("l1").owner in {"ana", "bo"}
 
 
-def test_without_a_pause_the_next_owner_is_still_somebody_else(room: Room) -> None:
+def test_without_a_pause_the_next_owner_is_still_somebody_else(room: RouterHarness) -> None:
     room.configure(
         team(rep("ana"), pools={"all": {"ana": 1}}),
         routing={"rules": [{"name": "everyone", "pool": "all"}], "never_back_to_same_rep_for": "0m"},
@@ -147,7 +147,7 @@ def test_without_a_pause_the_next_owner_is_still_somebody_else(room: Room) -> No
     assert room.lead("l1").owner is None
 
 
-def test_rejecting_twice_is_one_rejection(room: Room) -> None:
+def test_rejecting_twice_is_one_rejection(room: RouterHarness) -> None:
     room.ask("l1", "l2")
     room.command(commands.reject, "l1", "no-time", sales("ana"))
     again = room.command(commands.reject, "l1", "no-time", sales("ana"))
@@ -157,7 +157,7 @@ def test_rejecting_twice_is_one_rejection(room: Room) -> None:
     assert len(room.of(LeadReleased)) == len(room.of(LeadRecycled)) == 1
 
 
-def test_a_reason_of_marketing_sends_the_lead_back_to_marketing(room: Room) -> None:
+def test_a_reason_of_marketing_sends_the_lead_back_to_marketing(room: RouterHarness) -> None:
     room.ask("l1")
     answer = room.command(commands.reject, "l1", "not-now", sales("ana"))
     assert (answer["status"], answer["owner"]) == ("nurturing", None)
@@ -165,7 +165,7 @@ def test_a_reason_of_marketing_sends_the_lead_back_to_marketing(room: Room) -> N
     assert room.open("ana") == 0
 
 
-def test_a_touch_makes_the_lead_worked_on_and_is_told_each_time(room: Room) -> None:
+def test_a_touch_makes_the_lead_worked_on_and_is_told_each_time(room: RouterHarness) -> None:
     room.ask("l1")
     room.wait(minutes=3)
     first = room.clock.now
@@ -180,18 +180,18 @@ def test_a_touch_makes_the_lead_worked_on_and_is_told_each_time(room: Room) -> N
     assert (room.lead("l1").state.attempts, room.lead("l1").state.unanswered) == (2, 0)
 
 
-def test_a_touch_from_before_the_submit_counts_for_nothing(room: Room) -> None:
+def test_a_touch_from_before_the_submit_counts_for_nothing(room: RouterHarness) -> None:
     room.ask("l1")
     room.touched("l1", at=room.clock.now - timedelta(days=1))
     assert (room.lead("l1").status, room.lead("l1").touched_at) == ("assigned", None)
 
 
-def test_a_touch_of_somebody_nobody_heard_of_begins_a_lead(room: Room) -> None:
+def test_a_touch_of_somebody_nobody_heard_of_begins_a_lead(room: RouterHarness) -> None:
     room.touched("l9")
     assert room.lead("l9").status == "new"
 
 
-def test_opting_out_ends_everything_at_once(room: Room) -> None:
+def test_opting_out_ends_everything_at_once(room: RouterHarness) -> None:
     room.ask("l1")
     room.consents("l1", False)
     room.consents("l1", False)
@@ -209,7 +209,7 @@ def test_opting_out_ends_everything_at_once(room: Room) -> None:
     assert room.of(LeadStatusChanged)[0].was == "opted-out"
 
 
-def test_marketing_may_opt_a_lead_of_sales_out_but_not_recycle_it(room: Room) -> None:
+def test_marketing_may_opt_a_lead_of_sales_out_but_not_recycle_it(room: RouterHarness) -> None:
     room.ask("l1")
     room.command(commands.accept, "l1", sales("ana"))
     with pytest.raises(Problem) as refused:
@@ -218,7 +218,7 @@ def test_marketing_may_opt_a_lead_of_sales_out_but_not_recycle_it(room: Room) ->
     assert room.command(commands.opt_out, "l1", "asked", MARKETER)["status"] == "opted-out"
 
 
-def test_a_recycled_lead_is_marketings_again(room: Room) -> None:
+def test_a_recycled_lead_is_marketings_again(room: RouterHarness) -> None:
     room.ask("l1")
     room.command(commands.accept, "l1", sales("ana"))
     for _ in range(2):
@@ -236,7 +236,9 @@ def test_a_recycled_lead_is_marketings_again(room: Room) -> None:
         (("lost",), "assigned"),
     ],
 )
-def test_a_deal_moves_the_lead_as_far_as_the_agreement_goes(room: Room, stages: tuple[str, ...], status: str) -> None:
+def test_a_deal_moves_the_lead_as_far_as_the_agreement_goes(
+    room: RouterHarness, stages: tuple[str, ...], status: str
+) -> None:
     room.ask("l1")
     for stage in stages:
         room.deal("l1", stage)
@@ -244,14 +246,14 @@ def test_a_deal_moves_the_lead_as_far_as_the_agreement_goes(room: Room, stages: 
     assert room.open("ana") == (1 if status == "assigned" else 0)
 
 
-def test_a_lead_that_waits_is_no_opportunity(room: Room) -> None:
+def test_a_lead_that_waits_is_no_opportunity(room: RouterHarness) -> None:
     room.configure(team(rep("ana", capacity={"open": 0}), pools={"all": {"ana": 1}}))
     room.ask("l1")
     room.deal("l1", "open")
     assert room.lead("l1").status == "qualified"
 
 
-def said_of_each(room: Room) -> dict[str, list[type[LeadEvent]]]:
+def said_of_each(room: RouterHarness) -> dict[str, list[type[LeadEvent]]]:
     """What was said of each lead, in order; two leads may be spoken of in any."""
     said: dict[str, list[type[LeadEvent]]] = {}
     for event in room.of(LeadEvent):
@@ -260,10 +262,10 @@ def said_of_each(room: Room) -> dict[str, list[type[LeadEvent]]]:
 
 
 def test_a_batch_and_its_events_one_by_one_come_to_the_same(
-    room: Room, tmp_path_factory: pytest.TempPathFactory
+    room: RouterHarness, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     events = [room.scored(f"l{n % 7}", *((HAND_RAISER,) if n % 3 else (BY_SCORE,))) for n in range(40)]
-    other = Room(tmp_path_factory.mktemp("other") / "x.db")
+    other = RouterHarness(tmp_path_factory.mktemp("other") / "x.db")
     room.hear(*events)
     for event in events:
         other.hear(event)
@@ -275,7 +277,7 @@ def test_a_batch_and_its_events_one_by_one_come_to_the_same(
     other.engine.dispose()
 
 
-def test_room_made_within_a_batch_is_there_for_what_follows_it_alone(room: Room) -> None:
+def test_room_made_within_a_batch_is_there_for_what_follows_it_alone(room: RouterHarness) -> None:
     room.configure(team(rep("ana", capacity={"open": 1}), pools={"all": {"ana": 1}}))
     room.ask("l1")
     room.hear(
@@ -287,7 +289,7 @@ def test_room_made_within_a_batch_is_there_for_what_follows_it_alone(room: Room)
     assert room.owners("l2", "l3") == ["ana", None]
 
 
-def test_a_batch_takes_as_many_statements_as_one_event(room: Room) -> None:
+def test_a_batch_takes_as_many_statements_as_one_event(room: RouterHarness) -> None:
     counted: list[object] = []
     sa.event.listen(room.engine, "before_cursor_execute", lambda *call: counted.append(call))
     room.ask("first")  # new pools and reps get their rows
@@ -299,7 +301,7 @@ def test_a_batch_takes_as_many_statements_as_one_event(room: Room) -> None:
     assert taken[0] == taken[1]
 
 
-def test_the_state_of_a_lead_survives_its_storing(room: Room) -> None:
+def test_the_state_of_a_lead_survives_its_storing(room: RouterHarness) -> None:
     room.ask("l1")
     room.command(commands.reject, "l1", "no-time", sales("ana"))
     state = room.lead("l1").state
@@ -307,14 +309,14 @@ def test_the_state_of_a_lead_survives_its_storing(room: Room) -> None:
     assert set(state.declined) == {"ana"}
 
 
-def test_the_database_itself_refuses_a_second_open_assignment(room: Room) -> None:
+def test_the_database_itself_refuses_a_second_open_assignment(room: RouterHarness) -> None:
     room.ask("l1")
     second = store.Assignment("l1", 2, "bo", "all", "everyone", "d", 1)
     with pytest.raises(sa.exc.IntegrityError):
         room.unit(lambda unit: store.store_changes(unit, store.RoutingChanges(assignments=[second])))
 
 
-def test_the_same_record_told_twice_hands_over_once(room: Room) -> None:
+def test_the_same_record_told_twice_hands_over_once(room: RouterHarness) -> None:
     asks = room.scored("l1", HAND_RAISER)
     room.hear(asks)
     room.command(commands.reject, "l1", "not-now", sales("ana"))
@@ -322,7 +324,7 @@ def test_the_same_record_told_twice_hands_over_once(room: Room) -> None:
     assert room.lead("l1").status == "nurturing"
 
 
-def test_an_event_cannot_state_the_owner_of_its_account(room: Room) -> None:
+def test_an_event_cannot_state_the_owner_of_its_account(room: RouterHarness) -> None:
     event = room.scored("l1", HAND_RAISER)
     stated = {**event.trigger.fields, "account.owner": "bo", "previous_owner": "bo"}
     room.hear(msgspec.structs.replace(event, trigger=msgspec.structs.replace(event.trigger, fields=stated)))

@@ -20,10 +20,10 @@ from schemas.events import (
 )
 from services.router import commands, desk
 from services.router.domain.decision import Inputs, replay
-from tests.unit.router.room import HAND_RAISER, MANAGER, Room, rep, sales, team
+from tests.unit.router.harness import HAND_RAISER, MANAGER, RouterHarness, rep, sales, team
 
 
-def answers(room: Room) -> list[ActionResolved]:
+def answers(room: RouterHarness) -> list[ActionResolved]:
     """What actions were answered, in order."""
     return room.of(ActionResolved)
 
@@ -37,7 +37,7 @@ NO_WAY_BACK = {
 SMALL = team(rep("ana", capacity={"open": 1}), rep("bo", capacity={"open": 1}), pools={"all": {"ana": 1, "bo": 1}})
 
 
-def test_who_cannot_be_taken_waits_with_a_reason(room: Room) -> None:
+def test_who_cannot_be_taken_waits_with_a_reason(room: RouterHarness) -> None:
     room.configure(SMALL)
     room.ask("l1", "l2", "l3")
     assert room.owners("l1", "l2", "l3") == ["ana", "bo", None]
@@ -45,7 +45,7 @@ def test_who_cannot_be_taken_waits_with_a_reason(room: Room) -> None:
     assert (queued.pool, queued.reason, queued.urgency) == ("all", "all 2 at capacity", "hot")
 
 
-def test_room_that_appears_goes_to_who_waits_hottest_then_oldest(room: Room) -> None:
+def test_room_that_appears_goes_to_who_waits_hottest_then_oldest(room: RouterHarness) -> None:
     room.configure(SMALL)
     room.ask("l1", "l2")
     room.hear(room.scored("warm", msgspec.structs.replace(HAND_RAISER, urgency="warm")))
@@ -63,7 +63,7 @@ def test_room_that_appears_goes_to_who_waits_hottest_then_oldest(room: Room) -> 
     assert None not in room.owners("hot2", "warm")
 
 
-def test_a_new_lead_takes_no_room_that_a_waiting_one_could_use(room: Room) -> None:
+def test_a_new_lead_takes_no_room_that_a_waiting_one_could_use(room: RouterHarness) -> None:
     room.configure(SMALL)
     room.ask("l1", "l2", "waiting")
     room.command(commands.reject, "l1", "not-now", sales("ana"))
@@ -71,7 +71,7 @@ def test_a_new_lead_takes_no_room_that_a_waiting_one_could_use(room: Room) -> No
     assert room.owners("waiting", "new") == ["ana", None]
 
 
-def test_room_made_within_a_batch_goes_to_who_waits_too(room: Room) -> None:
+def test_room_made_within_a_batch_goes_to_who_waits_too(room: RouterHarness) -> None:
     room.configure(SMALL)
     room.ask("l1", "l2", "waiting")
     room.wait(minutes=1)
@@ -82,7 +82,7 @@ def test_room_made_within_a_batch_goes_to_who_waits_too(room: Room) -> None:
     assert room.owners("waiting", "new") == ["ana", None]
 
 
-def test_a_lead_of_another_pool_takes_no_room_of_a_shared_rep(room: Room) -> None:
+def test_a_lead_of_another_pool_takes_no_room_of_a_shared_rep(room: RouterHarness) -> None:
     room.configure(
         team(rep("ana", capacity={"open": 1}), pools={"small": {"ana": 1}, "all": {"ana": 1}}),
         routing={"rules": [{"name": "s", "when": {"country": "CH"}, "pool": "small"}, {"name": "e", "pool": "all"}]},
@@ -94,7 +94,9 @@ def test_a_lead_of_another_pool_takes_no_room_of_a_shared_rep(room: Room) -> Non
     assert room.owners("swiss", "new") == ["ana", None]
 
 
-def test_who_only_a_few_can_take_does_not_hold_up_the_others(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_only_a_few_can_take_does_not_hold_up_the_others(
+    room: RouterHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """More leads wait for a language nobody speaks than one unit looks at; the others are served behind them."""
     monkeypatch.setattr("services.router.ticks.SERVED_MAX", 5)
     monkeypatch.setattr(desk, "SERVED_MAX", 5)
@@ -119,7 +121,7 @@ def test_who_only_a_few_can_take_does_not_hold_up_the_others(room: Room, monkeyp
 
 
 def test_room_that_appears_in_the_middle_of_a_round_goes_to_the_first_in_the_queue(
-    room: Room, monkeypatch: pytest.MonkeyPatch
+    room: RouterHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten leads wait for bo, who speaks French and is full; ana has room and keeps the round going."""
     monkeypatch.setattr("services.router.ticks.SERVED_MAX", 4)
@@ -144,7 +146,7 @@ def test_room_that_appears_in_the_middle_of_a_round_goes_to_the_first_in_the_que
     assert room.owners(*waiting) == ["bo", *[None] * 9]
 
 
-def test_the_tick_of_an_empty_or_stuck_queue_says_nothing(room: Room) -> None:
+def test_the_tick_of_an_empty_or_stuck_queue_says_nothing(room: RouterHarness) -> None:
     room.serve()
     room.configure(SMALL)
     room.ask("l1", "l2", "l3")
@@ -153,7 +155,7 @@ def test_the_tick_of_an_empty_or_stuck_queue_says_nothing(room: Room) -> None:
     assert len(room.said) == said
 
 
-def test_a_lead_no_rule_wants_waits_until_the_agreement_has_one(room: Room) -> None:
+def test_a_lead_no_rule_wants_waits_until_the_agreement_has_one(room: RouterHarness) -> None:
     room.configure(routing={"rules": [{"name": "swiss", "when": {"country": "CH"}, "pool": "all"}]})
     room.ask("l1")
     assert (room.lead("l1").queue_pool, room.lead("l1").queue_reason) == ("", "no routing rule matches")
@@ -162,7 +164,7 @@ def test_a_lead_no_rule_wants_waits_until_the_agreement_has_one(room: Room) -> N
     assert room.lead("l1").owner == "ana"
 
 
-def test_the_accounts_owner_gets_it_and_the_pool_when_they_cannot(room: Room) -> None:
+def test_the_accounts_owner_gets_it_and_the_pool_when_they_cannot(room: RouterHarness) -> None:
     room.configure(
         team(
             rep("ana"),
@@ -186,7 +188,7 @@ def test_the_accounts_owner_gets_it_and_the_pool_when_they_cannot(room: Room) ->
     ]
 
 
-def test_who_comes_back_soon_gets_the_rep_they_know(room: Room) -> None:
+def test_who_comes_back_soon_gets_the_rep_they_know(room: RouterHarness) -> None:
     rules = [
         {"name": "back", "when": {"previous_owner": {"exists": True}}, "to": "previous_owner", "within": "90d"},
         {"name": "everyone", "pool": "all"},
@@ -224,7 +226,7 @@ WITHOUT: dict[str, Mapping[str, Any]] = {
 
 
 @pytest.mark.parametrize("absence", WITHOUT)
-def test_a_member_who_comes_back_gets_no_arrears(room: Room, absence: str) -> None:
+def test_a_member_who_comes_back_gets_no_arrears(room: RouterHarness, absence: str) -> None:
     room.configure(team(rep("ana"), rep("bo"), rep("cy"), pools={"all": ALL}))
     room.ask(*(f"a{n}" for n in range(7)))
     pool = WITHOUT[absence]["pools"][0]["id"]
@@ -237,7 +239,7 @@ def test_a_member_who_comes_back_gets_no_arrears(room: Room, absence: str) -> No
     assert room.owners(*back[:4]).count("cy") <= 2
 
 
-def test_a_member_who_takes_some_leads_alone_gets_their_share_of_those_within_one_lead(room: Room) -> None:
+def test_a_member_who_takes_some_leads_alone_gets_their_share_of_those_within_one_lead(room: RouterHarness) -> None:
     """cy speaks no French; of English leads a third is theirs. Before, leads that cy could not take cost cy turns."""
     room.configure(
         team(
@@ -269,7 +271,7 @@ TWO_POOLS = {"rules": [{"name": "near", "when": {"country": "CH"}, "pool": "swis
 SWISS: Facts = {"country": "CH"}
 
 
-def two_pools(room: Room) -> None:
+def two_pools(room: RouterHarness) -> None:
     """ana alone takes Swiss leads first, one at a time; bo takes one of any."""
     small = {"capacity": {"open": 1}}
     room.configure(
@@ -277,7 +279,7 @@ def two_pools(room: Room) -> None:
     )
 
 
-def test_a_rule_that_holds_and_finds_no_rep_leaves_the_lead_to_the_next(room: Room) -> None:
+def test_a_rule_that_holds_and_finds_no_rep_leaves_the_lead_to_the_next(room: RouterHarness) -> None:
     two_pools(room)
     room.ask("l1", facts=SWISS)
     room.ask("l2", facts=SWISS)
@@ -291,7 +293,9 @@ def test_a_rule_that_holds_and_finds_no_rep_leaves_the_lead_to_the_next(room: Ro
     assert [(one["rep"], one["eligible"]) for one in decision["considered"]] == [("ana", False), ("bo", True)]
 
 
-def test_a_lead_for_which_no_rule_finds_a_rep_waits_in_the_first_pool_and_is_served_by_either(room: Room) -> None:
+def test_a_lead_for_which_no_rule_finds_a_rep_waits_in_the_first_pool_and_is_served_by_either(
+    room: RouterHarness,
+) -> None:
     two_pools(room)
     for lead in ("l1", "l2", "l3", "l4"):
         room.ask(lead, facts=SWISS)
@@ -308,7 +312,7 @@ def test_a_lead_for_which_no_rule_finds_a_rep_waits_in_the_first_pool_and_is_ser
     assert room.owners("l4", "new") == ["ana", None]
 
 
-def test_a_rule_that_names_a_rep_who_is_away_is_followed_by_the_next(room: Room) -> None:
+def test_a_rule_that_names_a_rep_who_is_away_is_followed_by_the_next(room: RouterHarness) -> None:
     owner = {"name": "owner", "to": "account.owner", "when": {"account.owner": {"exists": True}}}
     accounts = [{"domain": "p.example", "owner": "ana"}]
     people = team(rep("ana"), rep("bo"), pools={"all": {"bo": 1}}, accounts=accounts)
@@ -325,7 +329,9 @@ def test_a_rule_that_names_a_rep_who_is_away_is_followed_by_the_next(room: Room)
 # --- the order of a backlog -----------------------------------------------------------------------------------------
 
 
-def test_a_backlog_that_arrived_in_one_batch_is_served_by_the_oldest_submit_within_an_urgency(room: Room) -> None:
+def test_a_backlog_that_arrived_in_one_batch_is_served_by_the_oldest_submit_within_an_urgency(
+    room: RouterHarness,
+) -> None:
     room.configure(SMALL)
     room.ask("x1", "x2")
     warm = msgspec.structs.replace(HAND_RAISER, urgency="warm")
@@ -348,7 +354,7 @@ def test_a_backlog_that_arrived_in_one_batch_is_served_by_the_oldest_submit_with
 # --- away and gone ------------------------------------------------------------------------------------------------
 
 
-def test_who_is_away_keeps_what_they_have_and_gets_nothing_new_until_they_are_back(room: Room) -> None:
+def test_who_is_away_keeps_what_they_have_and_gets_nothing_new_until_they_are_back(room: RouterHarness) -> None:
     room.configure(team(rep("ana"), pools={"all": {"ana": 1}}))
     room.ask("l1")
     back = room.clock.now + timedelta(hours=2)
@@ -362,14 +368,14 @@ def test_who_is_away_keeps_what_they_have_and_gets_nothing_new_until_they_are_ba
     assert [event.state for event in room.of(RepAvailabilityChanged)] == ["away", "available"]
 
 
-def test_an_absence_of_the_team_file_counts(room: Room) -> None:
+def test_an_absence_of_the_team_file_counts(room: RouterHarness) -> None:
     away = [{"from": "2026-12-01", "to": "2026-12-01"}]
     room.configure(team(rep("ana", away=away), rep("bo"), pools={"all": {"ana": 1, "bo": 1}}))
     room.ask("l1", "l2")
     assert room.owners("l1", "l2") == ["bo", "bo"]
 
 
-def test_somebody_elses_availability_is_theirs(room: Room) -> None:
+def test_somebody_elses_availability_is_theirs(room: RouterHarness) -> None:
     with pytest.raises(Problem) as refused:
         room.command(commands.availability, "ana", "away", None, sales("bo"))
     assert refused.value.status == 403
@@ -379,7 +385,7 @@ def test_somebody_elses_availability_is_theirs(room: Room) -> None:
 
 
 @pytest.mark.parametrize("leave", ["inactive", "removed", "said"])
-def test_the_leads_of_somebody_who_is_gone_get_somebody_else(room: Room, leave: str) -> None:
+def test_the_leads_of_somebody_who_is_gone_get_somebody_else(room: RouterHarness, leave: str) -> None:
     people = (rep("ana"), rep("bo"))
     room.configure(team(*people, pools={"all": {"ana": 1, "bo": 1}}))
     room.ask("l1", "l2", "l3")
@@ -401,7 +407,7 @@ def test_the_leads_of_somebody_who_is_gone_get_somebody_else(room: Room, leave: 
     assert touched.touched_at is not None
 
 
-def test_many_leads_of_somebody_gone_move_a_few_at_a_time(room: Room) -> None:
+def test_many_leads_of_somebody_gone_move_a_few_at_a_time(room: RouterHarness) -> None:
     room.configure(team(rep("ana"), pools={"all": {"ana": 1}}))
     room.ask(*(f"l{n}" for n in range(120)))
     room.configure(team(rep("bo"), pools={"all": {"bo": 1}}))
@@ -412,7 +418,7 @@ def test_many_leads_of_somebody_gone_move_a_few_at_a_time(room: Room) -> None:
 
 
 def test_leads_of_a_rep_who_left_all_move_however_many_others_cannot(
-    room: Room, monkeypatch: pytest.MonkeyPatch
+    room: RouterHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The agreement has no way back for a lead that is being worked on; those come first in the order of the round."""
     monkeypatch.setattr("services.router.ticks.TAKEN_AWAY_MAX", 5)
@@ -432,7 +438,7 @@ def test_leads_of_a_rep_who_left_all_move_however_many_others_cannot(
     assert set(room.owners(*stuck)) == {"ana"}
 
 
-def test_a_rep_who_is_active_again_is_said_to_be_back(room: Room) -> None:
+def test_a_rep_who_is_active_again_is_said_to_be_back(room: RouterHarness) -> None:
     room.configure(team(rep("ana", active=False), rep("bo"), pools={"all": {"ana": 1, "bo": 1}}))
     room.watch()
     room.configure()
@@ -443,7 +449,7 @@ def test_a_rep_who_is_active_again_is_said_to_be_back(room: Room) -> None:
 # --- missed clocks ------------------------------------------------------------------------------------------------
 
 
-def test_a_missed_clock_changes_the_owner_and_then_the_manager_owns_it(room: Room) -> None:
+def test_a_missed_clock_changes_the_owner_and_then_the_manager_owns_it(room: RouterHarness) -> None:
     room.ask("l1")
     room.act("reassign", "l1", 1, "system", reason="nobody was in touch")
     assert (room.lead("l1").owner, room.of(LeadReleased)[0].kind) == ("bo", "reassign")
@@ -458,14 +464,14 @@ def test_a_missed_clock_changes_the_owner_and_then_the_manager_owns_it(room: Roo
     assert "nobody else can take it" in (answers(room)[-1].why or "")
 
 
-def test_when_no_other_rep_can_take_it_the_manager_does(room: Room) -> None:
+def test_when_no_other_rep_can_take_it_the_manager_does(room: RouterHarness) -> None:
     room.configure(team(rep("ana"), pools={"all": {"ana": 1}}))
     room.ask("l1")
     room.act("reassign", "l1", 1, "system")
     assert room.lead("l1").owner == "max"
 
 
-def test_without_a_manager_the_owner_keeps_it(room: Room) -> None:
+def test_without_a_manager_the_owner_keeps_it(room: RouterHarness) -> None:
     room.configure(team(rep("ana", manager=None), pools={"all": {"ana": 1}}))
     room.ask("l1")
     room.act("reassign", "l1", 1, "system")
@@ -473,7 +479,7 @@ def test_without_a_manager_the_owner_keeps_it(room: Room) -> None:
     assert answers(room)[-1].outcome == "refused"
 
 
-def test_a_touched_lead_and_an_ended_assignment_are_not_reassigned(room: Room) -> None:
+def test_a_touched_lead_and_an_ended_assignment_are_not_reassigned(room: RouterHarness) -> None:
     room.ask("l1", "l2")
     room.touched("l1")
     room.command(commands.reject, "l2", "no-time", sales("bo"))
@@ -486,7 +492,7 @@ def test_a_touched_lead_and_an_ended_assignment_are_not_reassigned(room: Room) -
 # --- buttons ------------------------------------------------------------------------------------------------------
 
 
-def test_buttons_are_answered(room: Room) -> None:
+def test_buttons_are_answered(room: RouterHarness) -> None:
     room.ask("l1", "l2")
     room.act("accept", "l1", 1, "rep:ana")
     room.act("accept", "l1", 1, "rep:ana")
@@ -509,7 +515,7 @@ def test_buttons_are_answered(room: Room) -> None:
     assert room.lead("l1").status == "working"
 
 
-def test_a_rejection_by_button_moves_the_lead_on_and_counts_once(room: Room) -> None:
+def test_a_rejection_by_button_moves_the_lead_on_and_counts_once(room: RouterHarness) -> None:
     room.ask("l1")
     room.act("reject", "l1", 1, "rep:ana", reason="no-time")
     room.act("reject", "l1", 1, "rep:ana", reason="no-time")
@@ -517,7 +523,7 @@ def test_a_rejection_by_button_moves_the_lead_on_and_counts_once(room: Room) -> 
     assert (room.lead("l1").owner, room.lead("l1").epoch) == ("bo", 2)
 
 
-def test_a_button_can_say_that_a_rep_is_away(room: Room) -> None:
+def test_a_button_can_say_that_a_rep_is_away(room: RouterHarness) -> None:
     room.ask("l1")
     room.act("away", "l1", 1, "rep:ana", until=room.clock.now + timedelta(hours=1))
     room.ask("l2", "l3", "l4")
@@ -527,7 +533,7 @@ def test_a_button_can_say_that_a_rep_is_away(room: Room) -> None:
 # --- by hand ------------------------------------------------------------------------------------------------------
 
 
-def test_a_manager_hands_out_a_waiting_lead_and_force_goes_beyond_capacity(room: Room) -> None:
+def test_a_manager_hands_out_a_waiting_lead_and_force_goes_beyond_capacity(room: RouterHarness) -> None:
     room.configure(SMALL)
     room.ask("l1", "l2", "l3")
     with pytest.raises(Problem) as refused:
@@ -539,7 +545,7 @@ def test_a_manager_hands_out_a_waiting_lead_and_force_goes_beyond_capacity(room:
     assert unknown.value.status == 422
 
 
-def test_an_owner_hands_over_their_own_lead_and_nobody_elses(room: Room) -> None:
+def test_an_owner_hands_over_their_own_lead_and_nobody_elses(room: RouterHarness) -> None:
     room.ask("l1")
     with pytest.raises(Problem) as refused:
         room.command(commands.assign, "l1", "bo", None, False, sales("bo"))
@@ -552,7 +558,7 @@ def test_an_owner_hands_over_their_own_lead_and_nobody_elses(room: Room) -> None
 # --- decisions ----------------------------------------------------------------------------------------------------
 
 
-def test_every_decision_replayed_gives_the_same_rep_and_knows_no_person(room: Room) -> None:
+def test_every_decision_replayed_gives_the_same_rep_and_knows_no_person(room: RouterHarness) -> None:
     room.configure(
         team(rep("ana", capacity={"open": 2}, languages=["de"]), rep("bo"), pools={"all": {"ana": 3, "bo": 1}}),
         routing={

@@ -18,7 +18,7 @@ weights = st.lists(st.integers(1, 16), min_size=1, max_size=7)
 NONE: frozenset[int] = frozenset()
 
 
-class Pool:
+class FairPool:
     """A pool as the store keeps it, and the leads that each member is entitled to and has."""
 
     def __init__(self, of: Sequence[int]) -> None:
@@ -51,7 +51,7 @@ class Pool:
 @settings(max_examples=300)
 @given(weights, st.integers(1, 200))
 def test_members_who_are_equally_available_stay_within_one_lead_of_entitlement(of: list[int], turns: int) -> None:
-    pool = Pool(of)
+    pool = FairPool(of)
     for n in range(1, turns + 1):
         assert pool.next() is not None
         assert all(owed == Fraction(n * pool.weights[rep], sum(of)) for rep, owed in pool.owed.items())
@@ -60,7 +60,7 @@ def test_members_who_are_equally_available_stay_within_one_lead_of_entitlement(o
 
 @pytest.mark.parametrize("of", [[5, 1, 1], [1] * 40, [1000, *[1] * 60], [300, 50, 3, 2, *[1] * 20]])
 def test_large_and_uneven_pools_stay_within_one_lead_of_entitlement(of: list[int]) -> None:
-    pool = Pool(of)
+    pool = FairPool(of)
     for _ in range(700):
         pool.next()
         assert pool.off() < 1
@@ -72,7 +72,7 @@ def test_a_member_who_can_take_some_leads_alone_gets_their_share_of_those_within
     of: list[int], could: list[bool], member: int
 ) -> None:
     """By language, by capacity or by absence, in any pattern; and the others get theirs."""
-    pool, some = Pool([*of, 3]), min(member, len(of))
+    pool, some = FairPool([*of, 3]), min(member, len(of))
     for can in could:
         pool.next(NONE if can else frozenset({some}))
         assert pool.off() < 1
@@ -86,7 +86,7 @@ def test_a_member_who_can_take_some_leads_alone_gets_their_share_of_those_within
 def test_three_members_stay_within_one_lead_whichever_leads_each_could_take(
     of: list[int], absences: list[frozenset[int]]
 ) -> None:
-    pool = Pool(of)
+    pool = FairPool(of)
     for absent in absences:
         pool.next(absent)
         assert pool.off() < 1
@@ -97,7 +97,7 @@ def test_three_members_stay_within_one_lead_whichever_leads_each_could_take(
 def test_any_members_stay_within_two_leads_whichever_leads_each_could_take(
     of: list[int], absences: list[frozenset[int]]
 ) -> None:
-    pool = Pool(of)
+    pool = FairPool(of)
     for absent in absences:
         chosen = pool.next(absent)
         assert chosen is None or chosen not in absent
@@ -126,7 +126,7 @@ def test_no_state_gives_a_turn_to_a_member_who_is_not_due_while_another_is(state
 
 @given(weights, st.integers(0, 50), st.integers(1, 200))
 def test_absence_earns_no_credit(of: list[int], before: int, absent_for: int) -> None:
-    pool = Pool([*of, 4])
+    pool = FairPool([*of, 4])
     away = str(len(of))
     for _ in range(before):
         pool.next()
@@ -139,7 +139,7 @@ def test_absence_earns_no_credit(of: list[int], before: int, absent_for: int) ->
 
 @given(weights, st.integers(0, 60), st.integers(1, 6), st.integers(0, 100))
 def test_a_member_taken_out_and_put_back_begins_anew(of: list[int], before: int, weight: int, meanwhile: int) -> None:
-    pool = Pool([*of, weight])
+    pool = FairPool([*of, weight])
     who = str(len(of))
     for _ in range(before):
         pool.next()
@@ -169,17 +169,17 @@ def test_parts_add_up_and_are_by_weight(whole: int, of: list[int]) -> None:
 
 
 def test_equals_go_in_the_order_of_the_team_file() -> None:
-    pool = Pool([1, 1, 1])
+    pool = FairPool([1, 1, 1])
     assert [pool.next() for _ in range(6)] == [0, 1, 2, 0, 1, 2]
 
 
 def test_twice_the_weight_gets_twice_the_leads() -> None:
-    pool = Pool([2, 1])
+    pool = FairPool([2, 1])
     assert Counter(pool.next() for _ in range(30)) == {0: 20, 1: 10}
 
 
 def test_nobody_here_means_no_turn() -> None:
-    assert Pool([1, 2]).next(frozenset({0, 1})) is None
+    assert FairPool([1, 2]).next(frozenset({0, 1})) is None
 
 
 def test_a_decision_stored_with_passes_replays_to_the_same_rep() -> None:

@@ -263,7 +263,7 @@ async def test_chunks_are_counted_too(site: Site) -> None:
     problem(await site.ask("POST", "/v1/raw", content=in_parts(100, 11)), 413)
 
 
-class Sender:
+class ScriptedConnection:
     """A connection by hand: what was sent to us, and how much of it was taken."""
 
     def __init__(self, *messages: dict[str, Any]) -> None:
@@ -282,7 +282,7 @@ def part(size: int, *, more: bool) -> dict[str, Any]:
 
 
 async def test_what_is_too_large_is_read_to_its_end_before_the_answer() -> None:
-    sender = Sender(*[part(600, more=True) for _ in range(50)], part(1, more=False))
+    sender = ScriptedConnection(*[part(600, more=True) for _ in range(50)], part(1, more=False))
     with pytest.raises(Problem) as caught:
         await middleware.read_body(sender.receive, LIMIT)
     assert caught.value.status == 413
@@ -291,7 +291,7 @@ async def test_what_is_too_large_is_read_to_its_end_before_the_answer() -> None:
 
 async def test_reading_on_has_an_end() -> None:
     huge = middleware.DRAIN_BYTES_MAX // 2
-    sender = Sender(*[part(huge, more=True) for _ in range(50)])
+    sender = ScriptedConnection(*[part(huge, more=True) for _ in range(50)])
     with pytest.raises(Problem):
         await middleware.read_body(sender.receive, LIMIT)
     assert sender.taken == 3
@@ -299,17 +299,17 @@ async def test_reading_on_has_an_end() -> None:
 
 async def test_a_sender_who_stalls_gets_408() -> None:
     with pytest.raises(Problem) as caught:
-        await middleware.read_body(Sender(part(1, more=True)).receive, LIMIT, seconds=0.001)
+        await middleware.read_body(ScriptedConnection(part(1, more=True)).receive, LIMIT, seconds=0.001)
     assert caught.value.status == 408
 
 
 async def test_a_sender_who_goes_away_leaves_no_body() -> None:
     with pytest.raises(Problem) as caught:
-        await middleware.read_body(Sender(part(1, more=True), {"type": "http.disconnect"}).receive, LIMIT)
+        await middleware.read_body(ScriptedConnection(part(1, more=True), {"type": "http.disconnect"}).receive, LIMIT)
     assert caught.value.status == 400
 
 
-async def refusal(app: Callable[..., Any], headers: list[tuple[bytes, bytes]], sender: Sender) -> int:
+async def refusal(app: Callable[..., Any], headers: list[tuple[bytes, bytes]], sender: ScriptedConnection) -> int:
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -322,7 +322,7 @@ async def refusal(app: Callable[..., Any], headers: list[tuple[bytes, bytes]], s
 
 
 async def test_who_waits_for_a_go_ahead_is_refused_before_sending(site: Site) -> None:
-    sender = Sender()
+    sender = ScriptedConnection()
     headers = [(b"content-length", b"5000"), (b"expect", b"100-continue")]
     assert await refusal(site.app, headers, sender) == 413
     assert sender.taken == 0
@@ -330,7 +330,7 @@ async def test_who_waits_for_a_go_ahead_is_refused_before_sending(site: Site) ->
 
 @pytest.mark.parametrize("length", [b"-1", b"1e3", b"9" * 5000, "\u0661".encode()])
 async def test_a_length_that_is_no_number_is_400(site: Site, length: bytes) -> None:
-    assert await refusal(site.app, [(b"content-length", length)], Sender()) == 400
+    assert await refusal(site.app, [(b"content-length", length)], ScriptedConnection()) == 400
 
 
 # --- ids, headers, counting ------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ NARROW = 24 * 4096
 Dial = Literal["well", "slow", "silent", "loses acks", "takes half", "delivers late", "hangs"]
 
 
-class Broker:
+class FakeBroker:
     """A broker with a dial. It remembers what arrived, and who tried."""
 
     def __init__(self) -> None:
@@ -86,10 +86,12 @@ async def turns(many: int = 20) -> None:
         await asyncio.sleep(0)
 
 
-class Gateway:
+class AppendingGateway:
     """An intake over a fake broker and a spool in a file, and what was acknowledged."""
 
-    def __init__(self, broker: Broker, file: Path | None, bytes_max: int = ROOMY, hold_seconds: float = 5.0) -> None:
+    def __init__(
+        self, broker: FakeBroker, file: Path | None, bytes_max: int = ROOMY, hold_seconds: float = 5.0
+    ) -> None:
         self.broker, self.clock = broker, HandClock()
         self.spool = None if file is None else Spool(file, bytes_max, self.clock)
         if self.spool:
@@ -110,8 +112,10 @@ class Gateway:
 
 
 @asynccontextmanager
-async def a_gateway(tmp_path: Path, **given: float) -> AsyncIterator[Gateway]:
-    gateway = Gateway(Broker(), tmp_path / "spool.db", int(given.get("bytes_max", ROOMY)), given.get("hold", 5.0))
+async def a_gateway(tmp_path: Path, **given: float) -> AsyncIterator[AppendingGateway]:
+    gateway = AppendingGateway(
+        FakeBroker(), tmp_path / "spool.db", int(given.get("bytes_max", ROOMY)), given.get("hold", 5.0)
+    )
     try:
         yield gateway
     finally:
@@ -127,7 +131,7 @@ def held_up(file: Path) -> Iterator[None]:
         other.rollback()
 
 
-async def fill(gateway: Gateway) -> list[str]:
+async def fill(gateway: AppendingGateway) -> list[str]:
     """Append until it is refused; what was kept."""
     kept: list[str] = []
     while len(kept) < 1_000:
@@ -140,7 +144,7 @@ async def fill(gateway: Gateway) -> list[str]:
     raise AssertionError("the spool never was full")
 
 
-async def nearly_empty(gateway: Gateway) -> None:
+async def nearly_empty(gateway: AppendingGateway) -> None:
     """The broker is back and has `a`; `b` is what is left in the spool."""
     gateway.broker.dial = "silent"
     await gateway.intake.append([row("a")])
@@ -381,7 +385,7 @@ async def test_a_full_spool_refuses_and_says_so_until_it_has_been_emptied(tmp_pa
 
 async def test_without_a_spool_a_silent_broker_refuses_at_once_and_its_return_is_noticed(tmp_path: Path) -> None:
     for file in (None, tmp_path / "nowhere" / "spool.db"):
-        gateway = Gateway(Broker(), file)
+        gateway = AppendingGateway(FakeBroker(), file)
         await gateway.intake.append([row("well")])
         assert gateway.intake.ready() == "ok"
         gateway.broker.dial = "silent"
@@ -440,19 +444,19 @@ def by_key(ids: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def assert_in_order(broker: Broker, acknowledged: dict[str, list[str]]) -> None:
+def assert_in_order(broker: FakeBroker, acknowledged: dict[str, list[str]]) -> None:
     first = {id: place for place, id in reversed(list(enumerate(broker.ids)))}
     for ids in acknowledged.values():
         assert all(id in first for id in ids), "lost"
         assert [first[id] for id in ids] == sorted(first[id] for id in ids), "overtaken"
 
 
-class Story:
+class RetryingClients:
     """Clients that send the events of their key one after the other, while everything else happens."""
 
     def __init__(self, file: Path, bytes_max: int) -> None:
-        self.file, self.bytes_max, self.broker = file, bytes_max, Broker()
-        self.gateway = Gateway(self.broker, file, bytes_max)
+        self.file, self.bytes_max, self.broker = file, bytes_max, FakeBroker()
+        self.gateway = AppendingGateway(self.broker, file, bytes_max)
         self.acknowledged: list[str] = []
         self.sent = 0
         self.last: dict[str, asyncio.Task[None]] = {}
@@ -482,7 +486,7 @@ class Story:
         await asyncio.gather(*self.last.values(), return_exceptions=True)
         self.last.clear()
         await self.gateway.close()
-        self.gateway = Gateway(self.broker, self.file, self.bytes_max)
+        self.gateway = AppendingGateway(self.broker, self.file, self.bytes_max)
 
     async def end(self) -> None:
         await asyncio.gather(*self.last.values())
@@ -535,7 +539,7 @@ def test_whatever_happens_nothing_acknowledged_is_lost_or_overtaken(
     tmp_path_factory: pytest.TempPathFactory, acts: list[tuple[str, str]], narrow: bool
 ) -> None:
     async def story() -> None:
-        told = Story(tmp_path_factory.mktemp("spool") / "spool.db", NARROW if narrow else ROOMY)
+        told = RetryingClients(tmp_path_factory.mktemp("spool") / "spool.db", NARROW if narrow else ROOMY)
         for act in acts:
             await told.do(act)
         await told.end()

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from firsthour.runtime import settings
 from firsthour.runtime.connectivity import connection_options
+from firsthour.runtime.errors import exit_code_of
 from firsthour.runtime.settings import Settings, SettingsError, load
 from tests.fakes import certificates
 
@@ -26,7 +27,7 @@ SECRET = "a-very-secret-key-" * 2
 def refused() -> str:
     with pytest.raises(SettingsError) as caught:
         load()
-    assert caught.value.exit_code == 2
+    assert exit_code_of(caught.value) == 2
     return str(caught.value)
 
 

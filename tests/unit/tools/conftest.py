@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.tools.room import Room
+from tests.unit.tools.harness import OperationsHarness
 
 
 @pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    opened = Room(tmp_path)
+async def room(tmp_path: Path) -> AsyncIterator[OperationsHarness]:
+    opened = OperationsHarness(tmp_path)
     await opened.open()
     yield opened
     await opened.close()

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from firsthour.operations import drain
-from tests.unit.tools.room import Room
+from tests.unit.tools.harness import OperationsHarness
 
 
-async def letter_of(room: Room, event: dict[str, Any]) -> str:
+async def letter_of(room: OperationsHarness, event: dict[str, Any]) -> str:
     """The gateway keeps an event it cannot understand."""
     answer = await room.client.post("/v1/events", json=event)
     assert answer.status_code == 422, answer.text
@@ -19,7 +19,7 @@ async def letter_of(room: Room, event: dict[str, Any]) -> str:
 # --- keys --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_new_key_works_at_once_and_is_kept_as_a_hash_alone(room: Room) -> None:
+async def test_a_new_key_works_at_once_and_is_kept_as_a_hash_alone(room: OperationsHarness) -> None:
     made = (await room.client.post("/v1/keys", json={"role": "sales", "name": "Noor", "rep": "noor"})).json()
     assert set(made) == {"id", "key", "role", "name"}
     async with room.key(made["key"]) as noor:
@@ -31,7 +31,7 @@ async def test_a_new_key_works_at_once_and_is_kept_as_a_hash_alone(room: Room) -
     assert not any(made["key"].encode() in path.read_bytes() for path in (room.place / "data").iterdir())
 
 
-async def test_a_revoked_key_is_refused_at_once_and_stays_revoked(room: Room) -> None:
+async def test_a_revoked_key_is_refused_at_once_and_stays_revoked(room: OperationsHarness) -> None:
     made = (await room.client.post("/v1/keys", json={"role": "admin", "name": "x"})).json()
     async with room.key(made["key"]) as other:
         assert (await other.get("/v1/keys")).status_code == 200
@@ -42,7 +42,7 @@ async def test_a_revoked_key_is_refused_at_once_and_stays_revoked(room: Room) ->
     assert (await room.client.delete("/v1/keys/nobody")).status_code == 404
 
 
-async def test_a_key_ends_when_it_was_said_to(room: Room) -> None:
+async def test_a_key_ends_when_it_was_said_to(room: OperationsHarness) -> None:
     said = {"role": "sales", "name": "x", "expires_at": "2026-12-01T10:00:00Z"}
     made = (await room.client.post("/v1/keys", json=said)).json()
     async with room.key(made["key"]) as other:
@@ -68,13 +68,15 @@ async def test_a_key_ends_when_it_was_said_to(room: Room) -> None:
         ({"colour": "red"}, "#/colour"),
     ],
 )
-async def test_a_key_that_cannot_be_made_is_refused_where_it_is_wrong(room: Room, wrong: Any, pointer: str) -> None:
+async def test_a_key_that_cannot_be_made_is_refused_where_it_is_wrong(
+    room: OperationsHarness, wrong: Any, pointer: str
+) -> None:
     answer = await room.client.post("/v1/keys", json={"role": "sales", "name": "x", **wrong})
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
     assert (await room.client.get("/v1/keys")).json()["items"] == []
 
 
-async def test_under_an_idempotency_key_one_key_is_made_and_never_stored(room: Room) -> None:
+async def test_under_an_idempotency_key_one_key_is_made_and_never_stored(room: OperationsHarness) -> None:
     send: dict[str, Any] = {"headers": {"Idempotency-Key": "again"}, "json": {"role": "sales", "name": "x"}}
     made = (await room.client.post("/v1/keys", **send)).json()
     second = await room.client.post("/v1/keys", **send)
@@ -87,7 +89,7 @@ async def test_under_an_idempotency_key_one_key_is_made_and_never_stored(room: R
 # --- dead letters ------------------------------------------------------------------------------------------------
 
 
-async def test_a_letter_of_the_gateway_is_corrected_and_becomes_a_lead(room: Room) -> None:
+async def test_a_letter_of_the_gateway_is_corrected_and_becomes_a_lead(room: OperationsHarness) -> None:
     id = await letter_of(room, {"id": "e1", "type": "form.submitted", "data": {"form": "demo-request"}})
     shown = (await room.client.get(f"/v1/deadletters/{id}")).json()
     assert json.loads(shown["body"])["id"] == "e1"
@@ -100,7 +102,7 @@ async def test_a_letter_of_the_gateway_is_corrected_and_becomes_a_lead(room: Roo
     assert await room.broken() == {}
 
 
-async def test_a_letter_that_fails_again_waits_on_and_says_why(room: Room) -> None:
+async def test_a_letter_that_fails_again_waits_on_and_says_why(room: OperationsHarness) -> None:
     id = await letter_of(room, {"id": "e1", "type": "form.submitted"})
     answer = await room.client.post(f"/v1/deadletters/{id}/retry", content=b'{"id": "e1", "type": "nonsense"}')
     assert answer.status_code == 422
@@ -109,7 +111,7 @@ async def test_a_letter_that_fails_again_waits_on_and_says_why(room: Room) -> No
     assert "type" in letter["error"]
 
 
-async def test_a_letter_of_a_service_is_retried_by_that_service_alone(room: Room) -> None:
+async def test_a_letter_of_a_service_is_retried_by_that_service_alone(room: OperationsHarness) -> None:
     await room.system.settle()
     await room.client.post("/v1/forms/demo-request", data={"email": "hal@hal.example"})
     await room.break_by(
@@ -129,7 +131,7 @@ async def test_a_letter_of_a_service_is_retried_by_that_service_alone(room: Room
     assert await room.broken() == {}
 
 
-async def test_a_letter_whose_body_is_no_event_says_so_and_waits_on(room: Room) -> None:
+async def test_a_letter_whose_body_is_no_event_says_so_and_waits_on(room: OperationsHarness) -> None:
     await room.break_by(
         "INSERT INTO dead_letters (id, at, consumer, origin, source, content_type, body, error, code, state, changed_at, tries) VALUES ('l1', 1, 'scoring', 'events/0/1', 'e', 'x', x'ff00', 'boom', 'c', 'waiting', 1, 3)"
     )
@@ -139,7 +141,7 @@ async def test_a_letter_whose_body_is_no_event_says_so_and_waits_on(room: Room) 
     assert (shown["tries"], shown["body"], shown["body_base64"]) == (4, None, "/wA=")
 
 
-async def test_a_letter_that_nobody_hears_is_refused_with_what_is_left_to_do(room: Room) -> None:
+async def test_a_letter_that_nobody_hears_is_refused_with_what_is_left_to_do(room: OperationsHarness) -> None:
     await room.break_by(
         "INSERT INTO dead_letters (id, at, consumer, origin, source, content_type, body, error, code, state, changed_at, tries) VALUES ('l1', 1, 'gone', 'events/0/1', 'e', 'x', x'00', 'boom', 'c', 'waiting', 1, 3)"
     )
@@ -164,7 +166,9 @@ async def test_a_letter_that_nobody_hears_is_refused_with_what_is_left_to_do(roo
         ("POST", "/v1/doctor", "admin"),
     ],
 )
-async def test_administration_is_for_those_who_administer(room: Room, method: str, path: str, role: str) -> None:
+async def test_administration_is_for_those_who_administer(
+    room: OperationsHarness, method: str, path: str, role: str
+) -> None:
     lower = {"admin": "manager", "manager": "sales"}[role]
     made = (await room.client.post("/v1/keys", json={"role": lower, "name": "x"})).json()
     async with room.key(made["key"]) as other:
@@ -176,7 +180,7 @@ async def test_administration_is_for_those_who_administer(room: Room, method: st
 # --- checks ------------------------------------------------------------------------------------------------------
 
 
-async def test_verify_over_http_tells_what_holds_and_names_what_does_not(room: Room) -> None:
+async def test_verify_over_http_tells_what_holds_and_names_what_does_not(room: OperationsHarness) -> None:
     await room.ask("ann")
     room.clock.advance(seconds=1)
     said = (await room.client.post("/v1/verify")).json()
@@ -186,7 +190,7 @@ async def test_verify_over_http_tells_what_holds_and_names_what_does_not(room: R
     assert (said["ok"], [one["invariant"] for one in said["items"] if not one["ok"]]) == (False, ["I4"])
 
 
-async def test_verify_over_http_names_ten_rows_of_an_invariant_or_all_of_them(room: Room) -> None:
+async def test_verify_over_http_names_ten_rows_of_an_invariant_or_all_of_them(room: OperationsHarness) -> None:
     people = [f"person{n}" for n in range(12)]
     await room.ask(*people)
     room.clock.advance(seconds=1)
@@ -199,7 +203,7 @@ async def test_verify_over_http_names_ten_rows_of_an_invariant_or_all_of_them(ro
         assert sum(any(lead in row for row in broken["rows"]) for lead in leads) == named
 
 
-async def test_verify_says_who_has_not_read_on(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_verify_says_who_has_not_read_on(room: OperationsHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drain, "WAIT_SECONDS", 0.1)
     await room.client.post("/v1/forms/demo-request", data={"email": "ida@ida.example"})
     said = (await room.client.post("/v1/verify")).json()
@@ -207,7 +211,7 @@ async def test_verify_says_who_has_not_read_on(room: Room, monkeypatch: pytest.M
     assert "scoring has not read all of events" in said["behind"]
 
 
-async def test_doctor_over_http_finds_a_sound_installation_sound(room: Room) -> None:
+async def test_doctor_over_http_finds_a_sound_installation_sound(room: OperationsHarness) -> None:
     said = (await room.client.post("/v1/doctor")).json()
     assert said["ok"] is True
     assert {"data directory", "configuration", "database", "tables", "clock", "dead letters"} <= {

@@ -18,7 +18,7 @@ import structlog
 from firsthour.cli.app import main
 from firsthour.runtime.storage.sqlite import hold
 from tests.damaged import damage
-from tests.unit.tools.room import Room
+from tests.unit.tools.harness import OperationsHarness
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -195,7 +195,7 @@ def test_verify_deadletters_and_doctor_look_at_the_files(run: Run) -> None:
 
 def test_verify_names_ten_rows_of_an_invariant_or_all_of_them(run: Run, tmp_path: Path) -> None:
     async def twelve_clocks_are_gone() -> None:
-        room = Room(tmp_path)
+        room = OperationsHarness(tmp_path)
         await room.open()
         await room.ask(*(f"person{n}" for n in range(12)))
         await room.break_by("DELETE FROM notifier_clocks")

@@ -30,7 +30,7 @@ NINE = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
 
 
 @dataclass
-class Stage:
+class DemoStage:
     """A running system with the demo's configuration, and what the terminal saw."""
 
     system: System
@@ -55,7 +55,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(home: Path) -> AsyncIterator[Stage]:
+async def stage(home: Path) -> AsyncIterator[DemoStage]:
     demo_config.furnish(home / "config")
     lock, clock = open_clock(home, SPEED)
     settings = load(config_dir=home / "config", data_dir=home, admin_key=KEY)
@@ -63,7 +63,7 @@ async def stage(home: Path) -> AsyncIterator[Stage]:
     system = await open_system(settings, clock, ConfigFiles(home / "config"), {"inbox": inbox}, lock=lock)
     running = asyncio.create_task(system.run())
     async with AsyncClient(transport=ASGITransport(system.app), base_url="http://demo") as client:
-        yield Stage(system, clock, client, io.StringIO())
+        yield DemoStage(system, clock, client, io.StringIO())
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await system.close()

@@ -9,7 +9,7 @@ import pytest
 from firsthour.cli.app import Serving, Up
 from firsthour.cli.running_server import Running
 from firsthour.runtime.http.server import StopSignal
-from tests.unit.tools.room import Room
+from tests.unit.tools.harness import OperationsHarness
 
 SOURCES = """sources:
   - id: partner
@@ -20,7 +20,7 @@ SOURCES = """sources:
 """
 
 
-async def warnings_of(room: Room, capsys: pytest.CaptureFixture[str]) -> list[str]:
+async def warnings_of(room: OperationsHarness, capsys: pytest.CaptureFixture[str]) -> list[str]:
     """The warnings among what is said."""
     up = Up(room.system.resources.settings, "127.0.0.1", 0, 1.0, shown=False, demo=False)
     me = Running(os.getpid(), "http://127.0.0.1:1", "token")
@@ -29,7 +29,7 @@ async def warnings_of(room: Room, capsys: pytest.CaptureFixture[str]) -> list[st
     return [line.removeprefix("warning: ") for line in said if line.startswith("warning: ")]
 
 
-async def reopened(room: Room, name: str, text: str) -> None:
+async def reopened(room: OperationsHarness, name: str, text: str) -> None:
     """Somebody changed this file before the start."""
     await room.close()
     (room.place / "config" / name).write_text(text)
@@ -37,14 +37,14 @@ async def reopened(room: Room, name: str, text: str) -> None:
 
 
 async def test_a_sound_installation_starts_without_a_warning(
-    room: Room, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    room: OperationsHarness, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(EmailMessage, "as_bytes", lambda *_, **__: b"Subject: a\r\n\r\n")
     assert await warnings_of(room, capsys) == []
 
 
 async def test_a_mistyped_variable_is_named(
-    room: Room, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    room: OperationsHarness, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FIRSTHOUR_SMTP_ULR", "smtp://mail:25")
     assert "`FIRSTHOUR_SMTP_ULR` is not a setting and has no effect; did you mean FIRSTHOUR_SMTP_URL?" in (
@@ -52,7 +52,9 @@ async def test_a_mistyped_variable_is_named(
     )
 
 
-async def test_a_data_directory_that_others_can_enter_is_named(room: Room, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_data_directory_that_others_can_enter_is_named(
+    room: OperationsHarness, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = room.place / "data"
     data.chmod(0o755)
     [warning] = [line for line in await warnings_of(room, capsys) if "chmod 700" in line]
@@ -60,7 +62,7 @@ async def test_a_data_directory_that_others_can_enter_is_named(room: Room, capsy
 
 
 async def test_a_variable_of_a_secret_that_is_not_set_is_named(
-    room: Room, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    room: OperationsHarness, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PARTNER_SECRET", raising=False)
     await reopened(room, "sources.yaml", SOURCES)
@@ -69,7 +71,7 @@ async def test_a_variable_of_a_secret_that_is_not_set_is_named(
 
 
 async def test_a_channel_of_the_ladder_that_is_not_set_up_is_named(
-    room: Room, capsys: pytest.CaptureFixture[str]
+    room: OperationsHarness, capsys: pytest.CaptureFixture[str]
 ) -> None:
     agreement = (room.place / "config" / "agreement.yaml").read_text()
     await reopened(room, "agreement.yaml", agreement.replace("by: [inbox]", "by: [email]"))
@@ -78,7 +80,7 @@ async def test_a_channel_of_the_ladder_that_is_not_set_up_is_named(
 
 
 async def test_a_python_that_writes_line_breaks_into_mail_headers_is_named(
-    room: Room, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    room: OperationsHarness, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def written(*_: Any, **__: Any) -> bytes:
         return b"Subject: a\r\nBcc: b@example.com\r\n\r\n"

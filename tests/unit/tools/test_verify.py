@@ -14,8 +14,8 @@ from firsthour.runtime.storage.records import partition_of
 from schemas.envelope import decode, encode, event_of
 from schemas.events import Event, LeadAssigned, LeadEvent, LeadQualified, LeadRecycled
 from tests.hand_clock import HandClock
-from tests.unit.tools.copies import PARTITIONS, Copy, Embedded, PastOneMachine, broken, fill, lead_id
-from tests.unit.tools.room import Room
+from tests.unit.tools.corruptible_database import PARTITIONS, Copy, EmbeddedRows, PastOneMachine, broken, fill, lead_id
+from tests.unit.tools.harness import OperationsHarness
 from tests.unit.tools.worlds import live
 
 DATABASE = "verify_rows"
@@ -24,7 +24,7 @@ ASSIGNED, CUSTOMER = '"was":"assigned"', '"was":"customer"'
 KEY, SYSTEM = '"by":"key:given"', '"by":"system"'
 
 
-class Filled:
+class FilledDatabase:
     """A database of PostgreSQL, filled by the first test that asks for it."""
 
     def __init__(self, url: str) -> None:
@@ -34,7 +34,7 @@ class Filled:
     async def copy(self, place: Path) -> tuple[str, HandClock]:
         """Where it is, and a clock of its time."""
         if self._at is None:
-            room = Room(place)
+            room = OperationsHarness(place)
             await room.open()
             await live(room)
             await fill(self._url, room)
@@ -44,14 +44,14 @@ class Filled:
 
 
 @pytest.fixture(scope="module")
-def filled(postgres: PostgresServer) -> Iterator[Filled]:
+def filled(postgres: PostgresServer) -> Iterator[FilledDatabase]:
     postgres.drop(DATABASE)
-    yield Filled(postgres.create(DATABASE))
+    yield FilledDatabase(postgres.create(DATABASE))
     postgres.drop(DATABASE)
 
 
 @pytest.fixture
-async def distributed(filled: Filled, tmp_path: Path) -> AsyncIterator[PastOneMachine]:
+async def distributed(filled: FilledDatabase, tmp_path: Path) -> AsyncIterator[PastOneMachine]:
     url, clock = await filled.copy(tmp_path)
     engine = create_async_engine(url)
     async with engine.connect() as connection:
@@ -60,9 +60,9 @@ async def distributed(filled: Filled, tmp_path: Path) -> AsyncIterator[PastOneMa
 
 
 @pytest.fixture
-async def embedded(room: Room) -> Embedded:
+async def embedded(room: OperationsHarness) -> EmbeddedRows:
     await live(room)
-    return Embedded(room)
+    return EmbeddedRows(room)
 
 
 @pytest.fixture(params=["embedded", "distributed"])
@@ -76,7 +76,7 @@ async def test_a_sound_installation_breaks_nothing(busy: Copy) -> None:
     assert [one.invariant for one in (await busy.report()).findings] == [f"I{n}" for n in range(1, 11)]
 
 
-async def test_an_empty_installation_breaks_nothing(room: Room) -> None:
+async def test_an_empty_installation_breaks_nothing(room: OperationsHarness) -> None:
     assert await room.broken() == {}
 
 
@@ -134,7 +134,7 @@ async def test_i1_an_event_missing_from_the_history_is_named(busy: Copy) -> None
     assert event in (await broken(busy))["I1"][0]
 
 
-async def test_i1_an_event_of_years_ago_is_kept_from_when_it_was_told(room: Room) -> None:
+async def test_i1_an_event_of_years_ago_is_kept_from_when_it_was_told(room: OperationsHarness) -> None:
     old = {"id": "1", "type": "page.viewed", "email": "old@old.example", "time": "2019-01-01T00:00:00Z"}
     assert (await room.client.post("/v1/events", json=old)).status_code == 202
     await room.system.settle()
@@ -230,7 +230,7 @@ async def test_i3_an_owner_without_the_assignment_is_named(busy: Copy) -> None:
     assert lead in (await broken(busy))["I3"][0]
 
 
-async def test_i3_the_availability_said_last_may_have_been_heard_from_a_dead_letter(room: Room) -> None:
+async def test_i3_the_availability_said_last_may_have_been_heard_from_a_dead_letter(room: OperationsHarness) -> None:
     await room.available("noor", False)
     await room.available("noor", True)
     said_last = "(SELECT max(position) FROM reporting_history WHERE type = 'rep.availability_changed')"
@@ -391,7 +391,7 @@ async def test_i8_room_counts_from_when_a_unit_that_made_it_may_have_gone_first(
 
 
 async def test_i8_a_hand_over_heard_from_a_dead_letter_counts_after_what_was_said_of_its_lead_before(
-    embedded: Embedded,
+    embedded: EmbeddedRows,
 ) -> None:
     await embedded.break_by(
         """UPDATE configurations SET team = replace(replace(team, '"open":30', '"open":1'), '"open":20', '"open":1')"""
@@ -583,7 +583,7 @@ async def test_leads_and_records_that_are_not_judged_are_counted(busy: Copy) -> 
 # --- a host clock that was set back ------------------------------------------------------------------------------
 
 
-async def test_a_clock_set_back_breaks_nothing(room: Room) -> None:
+async def test_a_clock_set_back_breaks_nothing(room: OperationsHarness) -> None:
     await room.ask("ann", "ben")
     await room.wait(minutes=-10)
     await room.act("ann", "reject", reason="no-time")
@@ -591,7 +591,9 @@ async def test_a_clock_set_back_breaks_nothing(room: Room) -> None:
     assert await room.broken() == {}
 
 
-async def test_a_move_is_allowed_by_an_agreement_taken_up_before_the_clock_was_set_back(room: Room) -> None:
+async def test_a_move_is_allowed_by_an_agreement_taken_up_before_the_clock_was_set_back(
+    room: OperationsHarness,
+) -> None:
     await room.ask("ann")
     await room.wait(minutes=10)
     await room.ask("ben")
@@ -613,7 +615,7 @@ async def test_a_move_is_allowed_by_an_agreement_taken_up_before_the_clock_was_s
     assert any("from assigned to nurturing" in row for row in (await room.broken())["I9"])
 
 
-async def test_an_assignment_that_began_on_a_clock_set_back_overlaps_none(room: Room) -> None:
+async def test_an_assignment_that_began_on_a_clock_set_back_overlaps_none(room: OperationsHarness) -> None:
     await room.ask("ann")
     await room.wait(minutes=10)
     for rep in await room.rows("SELECT rep FROM router_reps"):
@@ -627,7 +629,9 @@ async def test_an_assignment_that_began_on_a_clock_set_back_overlaps_none(room: 
 
 
 @pytest.mark.parametrize("change", ["closed_at = closed_at + 1", "opened_at = opened_at + 1"])
-async def test_times_that_no_record_tells_are_named_where_the_clock_was_set_back(room: Room, change: str) -> None:
+async def test_times_that_no_record_tells_are_named_where_the_clock_was_set_back(
+    room: OperationsHarness, change: str
+) -> None:
     await room.ask("ann")
     await room.wait(minutes=-10)
     await room.act("ann", "reject", reason="no-time")
@@ -635,7 +639,9 @@ async def test_times_that_no_record_tells_are_named_where_the_clock_was_set_back
     assert "I3" in await room.broken()
 
 
-async def test_a_page_claimed_before_the_touch_was_told_in_order_where_the_clock_was_set_back(room: Room) -> None:
+async def test_a_page_claimed_before_the_touch_was_told_in_order_where_the_clock_was_set_back(
+    room: OperationsHarness,
+) -> None:
     await room.ask("ann")
     await room.wait(minutes=16)
     await room.wait(minutes=-10)
@@ -646,7 +652,9 @@ async def test_a_page_claimed_before_the_touch_was_told_in_order_where_the_clock
     assert "I7" in await room.broken()
 
 
-async def test_a_page_claimed_before_the_opt_out_was_told_in_order_where_the_clock_was_set_back(room: Room) -> None:
+async def test_a_page_claimed_before_the_opt_out_was_told_in_order_where_the_clock_was_set_back(
+    room: OperationsHarness,
+) -> None:
     await room.ask("ann")
     await room.wait(minutes=16)
     await room.wait(minutes=-10)
@@ -654,7 +662,9 @@ async def test_a_page_claimed_before_the_opt_out_was_told_in_order_where_the_clo
     assert await room.broken() == {}
 
 
-async def test_a_page_of_an_assignment_after_the_touch_is_right_where_the_clock_was_set_back(room: Room) -> None:
+async def test_a_page_of_an_assignment_after_the_touch_is_right_where_the_clock_was_set_back(
+    room: OperationsHarness,
+) -> None:
     await room.ask("ann")
     await room.wait(minutes=10)
     await room.act("ann", "touch", channel="phone", answered=True)
@@ -706,7 +716,7 @@ async def test_a_lead_of_which_services_know_differently_is_left_out_while_someb
     assert not {"I1", "I4"} & set(await broken(distributed, heard=False))
 
 
-async def test_ten_rows_are_named_unless_all_are_asked_for(room: Room) -> None:
+async def test_ten_rows_are_named_unless_all_are_asked_for(room: OperationsHarness) -> None:
     await room.ask(*(f"p{n}" for n in range(12)))
     await room.break_by("DELETE FROM notifier_clocks")
     found = (await room.findings())["I4"]

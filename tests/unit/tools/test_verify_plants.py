@@ -16,9 +16,9 @@ from firsthour.operations.doctor.checks import DATABASE
 from firsthour.operations.verify import invariants
 from firsthour.runtime.storage import statements
 from tests.hand_clock import HandClock
-from tests.unit.tools.copies import fill
+from tests.unit.tools.corruptible_database import fill
+from tests.unit.tools.harness import OperationsHarness
 from tests.unit.tools.plants import BYTES, TABLES, TEXT, Plant
-from tests.unit.tools.room import Room
 from tests.unit.tools.worlds import varied
 
 ROWS_MAX = 2
@@ -26,7 +26,7 @@ NO_LOG = ("log",)
 """Tables that are empty past one machine, once everything is published."""
 
 
-class Ground(Protocol):
+class FilledInstallation(Protocol):
     """A filled installation. Each change is judged and taken back."""
 
     name: str
@@ -88,7 +88,7 @@ class OnPostgres:
 
 
 @dataclass
-class Filled:
+class FilledPair:
     """The same leads in a file and in a database of PostgreSQL."""
 
     file: Path
@@ -97,7 +97,7 @@ class Filled:
 
     async def clock(self) -> HandClock:
         if self.at is None:
-            room = Room(self.file)
+            room = OperationsHarness(self.file)
             await room.open()
             try:
                 await varied(room)
@@ -109,15 +109,15 @@ class Filled:
 
 
 @pytest.fixture(scope="module")
-def filled(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
+def filled(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FilledPair]:
     name = "verify_plants"
     postgres.drop(name)
-    yield Filled(tmp_path_factory.mktemp("plants"), postgres.create(name))
+    yield FilledPair(tmp_path_factory.mktemp("plants"), postgres.create(name))
     postgres.drop(name)
 
 
 @pytest.fixture(params=["embedded", "distributed"])
-async def ground(request: pytest.FixtureRequest, filled: Filled) -> AsyncIterator[Ground]:
+async def ground(request: pytest.FixtureRequest, filled: FilledPair) -> AsyncIterator[FilledInstallation]:
     clock = await filled.clock()
     if request.param == "embedded":
         file = filled.file / "data" / DATABASE
@@ -153,12 +153,14 @@ CASES = [
 ]
 
 
-async def test_what_is_sound_breaks_nothing(ground: Ground) -> None:
+async def test_what_is_sound_breaks_nothing(ground: FilledInstallation) -> None:
     assert await ground.judged(None) == set()
 
 
 @pytest.mark.parametrize(("name", "column", "plant"), CASES)
-async def test_a_change_of_one_row_is_noticed(ground: Ground, name: str, column: str | None, plant: Plant) -> None:
+async def test_a_change_of_one_row_is_noticed(
+    ground: FilledInstallation, name: str, column: str | None, plant: Plant
+) -> None:
     if ground.name == "distributed" and name in NO_LOG:
         assert await ground.keys(statements.metadata.tables[name], "1 = 1") == []
         return

@@ -1,9 +1,9 @@
 """Leads in every way of being, for the tests of `verify`."""
 
-from tests.unit.tools.room import Room
+from tests.unit.tools.harness import OperationsHarness
 
 
-async def live(room: Room) -> None:
+async def live(room: OperationsHarness) -> None:
     """Leads that are owned, touched, accepted, reassigned, with Marketing, opted out."""
     await room.ask("ann", "ben", "cat", "dan", "eve", "fay")
     await room.act("ben", "touch", channel="phone", answered=True)
@@ -14,7 +14,7 @@ async def live(room: Room) -> None:
     await room.wait(minutes=30)
 
 
-async def varied(room: Room) -> None:
+async def varied(room: OperationsHarness) -> None:
     """As `live`, with more: leads that wait, a lead recycled, one accepted, reps who went and came, cancelled pages."""
     await live(room)
     await room.ask("ivy")

@@ -161,7 +161,7 @@ def _config(sources: str) -> Config:
 
 
 @dataclass
-class Room:
+class GatewayHarness:
     """A gateway and whoever talks to it."""
 
     directory: Path

@@ -123,7 +123,7 @@ class FakeChannel:
         return [message.person_name for message in self.told]
 
 
-class Units:
+class FailingUnits:
     """Runs units at once, in place. `failing`: how many of the next cannot commit."""
 
     def __init__(self, file: Path, clock: HandClock) -> None:
@@ -260,14 +260,14 @@ class Says:
         return msgspec.convert(said, RepAvailabilityChanged)
 
 
-class Room(Says):
+class NotifierHarness(Says):
     """One notifier on one database file. `restart` forgets whatever is not in it."""
 
     def __init__(self, file: Path, channels: Sequence[FakeChannel] | None = None) -> None:
         super().__init__(HandClock(NINE))
         self.slack, self.email, self.inbox = FakeChannel("slack"), FakeChannel("email"), FakeChannel("inbox")
         self.channels = {c.name: c for c in (channels or [self.slack, self.email, self.inbox])}
-        self.units = Units(file, self.clock)
+        self.units = FailingUnits(file, self.clock)
         self.jitter: Callable[[], float] = random.Random().random
         self.restart()
 

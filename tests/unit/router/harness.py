@@ -80,7 +80,7 @@ def sales(id: str) -> Principal:
 
 
 @dataclass
-class Room:
+class RouterHarness:
     """What a test stands in."""
 
     file: Path

@@ -1,4 +1,4 @@
-"""Places for tests on the distributed profile: a database and topics that nobody else uses meanwhile.
+"""Backends for tests on the distributed profile: a database and topics that nobody else uses meanwhile.
 
 Databases are copied from one with our tables and dropped again. Topics are made once and handed on: whoever comes next
 begins at their ends, as the cursors in the new database say.
@@ -41,7 +41,7 @@ _CURSOR: Final = "INSERT INTO cursors (consumer, topic, partition, position) VAL
 
 
 @dataclass
-class Installed:
+class Installation:
     """A database with our tables, and five topics."""
 
     database_url: str
@@ -64,7 +64,7 @@ class Installed:
 
 
 @dataclass
-class Places:
+class Backends:
     """Where to get one."""
 
     cluster: KafkaCluster
@@ -76,7 +76,7 @@ class Places:
     _free: list[tuple[str, dict[Place, int]]] = field(default_factory=list)
 
     @asynccontextmanager
-    async def one(self, *, partitions: int | None = None) -> AsyncIterator[Installed]:
+    async def one(self, *, partitions: int | None = None) -> AsyncIterator[Installation]:
         """One for the length of the block. With so many `partitions`: of topics that are empty, and that nobody gets
         afterwards."""
         name = f"{self.name}_{next(self._numbers)}"
@@ -84,7 +84,7 @@ class Places:
         try:
             await connection.execute(f"CREATE DATABASE {name} TEMPLATE {self.template}")
             url = self.server.url(name)
-            place = Installed(
+            place = Installation(
                 url, self.cluster.bootstrap, f"{name}.", partitions or PARTITIONS, replication=self.replication
             )
             if self._free and partitions is None:
@@ -101,7 +101,7 @@ class Places:
             await connection.close()
 
 
-async def _begin(place: Installed) -> None:
+async def _begin(place: Installation) -> None:
     """Every consumer stands at the end of what others left."""
     rows = [(who, topic, n, at) for (topic, n), at in place.begins.items() for who in topics.HEARD_BY[topic]]
     connection = await asyncpg.connect(place.database_url)
@@ -131,16 +131,16 @@ def asyncpg_url(url: str) -> sa.URL:
 
 
 @pytest.fixture(scope="session")
-def places(kafka: KafkaCluster, postgres: PostgresServer) -> Iterator[Places]:
+def backends(kafka: KafkaCluster, postgres: PostgresServer) -> Iterator[Backends]:
     """The real ones, shared by all tests."""
     postgres.drop(TEMPLATE)
     asyncio.run(_prepare(postgres.create(TEMPLATE)))
-    yield Places(kafka, postgres)
+    yield Backends(kafka, postgres)
     postgres.drop(TEMPLATE)
 
 
 @pytest.fixture(scope="session")
-def icu_places(kafka: KafkaCluster, postgres: PostgresServer) -> Iterator[Places]:
+def icu_backends(kafka: KafkaCluster, postgres: PostgresServer) -> Iterator[Backends]:
     """The same with databases that compare texts by an ICU locale."""
     postgres.drop(ICU_TEMPLATE)
     try:
@@ -150,16 +150,16 @@ def icu_places(kafka: KafkaCluster, postgres: PostgresServer) -> Iterator[Places
             raise
         pytest.skip(f"this PostgreSQL has no ICU ({refused}); take the packages of the distribution")
     asyncio.run(_prepare(url))
-    yield Places(kafka, postgres, named("icu"), ICU_TEMPLATE)
+    yield Backends(kafka, postgres, named("icu"), ICU_TEMPLATE)
     postgres.drop(ICU_TEMPLATE)
 
 
 @pytest.fixture(params=["embedded", "distributed"])
-def profile(request: pytest.FixtureRequest) -> Places | None:
+def profile(request: pytest.FixtureRequest) -> Backends | None:
     """Where Kafka and PostgreSQL are; None: everything in one process."""
     if request.param == "embedded":
         return None
-    found: Places = request.getfixturevalue("places")
+    found: Backends = request.getfixturevalue("backends")
     return found
 
 

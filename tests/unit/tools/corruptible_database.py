@@ -14,7 +14,7 @@ from firsthour.runtime.storage import statements as db
 from firsthour.runtime.storage.migrate import migrate
 from firsthour.runtime.storage.records import log
 from tests.hand_clock import HandClock
-from tests.unit.tools.room import Room
+from tests.unit.tools.harness import OperationsHarness
 
 PARTITIONS = 3
 
@@ -45,10 +45,10 @@ async def lead_id(copy: Copy, person: str) -> str:
     return str(found)
 
 
-class Embedded:
+class EmbeddedRows:
     """The rows where they are."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: OperationsHarness) -> None:
         self._room = room
         self.clock = room.clock
 
@@ -88,7 +88,7 @@ class PastOneMachine:
         return f"convert_to(replace(convert_from(body, 'UTF8'), '{was}', '{now}'), 'UTF8')"
 
 
-async def fill(url: str, room: Room) -> None:
+async def fill(url: str, room: OperationsHarness) -> None:
     """Bring the rows of this installation into an empty database: everything published, cursors in each partition."""
     tables = [table for table in db.metadata.sorted_tables if table is not log]
 

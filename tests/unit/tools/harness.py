@@ -23,7 +23,7 @@ ADMIN = "room-" + "k" * 40
 
 
 @dataclass
-class Room:
+class OperationsHarness:
     """An installation on the example configuration. `break_by` changes its rows behind everybody's back."""
 
     place: Path

@@ -22,7 +22,7 @@ LOOK_SECONDS: Final = 0.001
 
 
 @dataclass
-class Moved:
+class DistributedHarness:
     """The process. What it reads from the broker is fetched beside; everything else waits for `system.settle()`."""
 
     system: Distributed
@@ -48,17 +48,17 @@ async def apply(system: Distributed, directory: Path) -> None:
     await system.units.run(lambda unit: config_versions.apply(unit, found, texts, None))
 
 
-async def open_moved(
+async def open_harness(
     given: Settings,
     clock: Clock,
     channels: Mapping[str, Channel],
     wanted: Sequence[str] = EVERYTHING,
     *,
     files: Path | None = None,
-) -> Moved:
+) -> DistributedHarness:
     """A process with these services, reading all partitions. `files`: what is put in force first."""
     system = await open_distributed(given, wanted, channels, clock=clock, fixed=True)
-    moved = Moved(system, [asyncio.create_task(keep_running(log)) for log in system.logs])
+    moved = DistributedHarness(system, [asyncio.create_task(keep_running(log)) for log in system.logs])
     try:
         if files is not None:
             await apply(system, files)

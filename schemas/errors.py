@@ -1,0 +1,5 @@
+"""The base class of every error that this project raises to a caller."""
+
+
+class FirstHourError(Exception):
+    """An error of this project. `firsthour/runtime/errors.py` lists the whole tree and the outcome of each class."""

@@ -1,0 +1,164 @@
+"""The effect of the router's records on the response clock of a lead."""
+
+from datetime import datetime
+from typing import TypeGuard
+
+from msgspec.structs import replace
+
+from schemas.agreement.response import OWNER
+from schemas.events import (
+    LeadAccepted,
+    LeadAssigned,
+    LeadCard,
+    LeadEvent,
+    LeadOptedOut,
+    LeadQualified,
+    LeadQueued,
+    LeadReleased,
+    PromiseKept,
+    TouchApplied,
+)
+from services.notifier.domain.clock import COUNTED, ResponseClock, State, ladder_of, timed
+from services.notifier.domain.clock_step import Cancel, ClockEvent, ClockStep, promise_missed
+from services.notifier.domain.terms import Terms
+
+
+def hear(clock: ResponseClock | None, event: LeadEvent, terms: Terms, now: datetime) -> ClockStep:
+    """What a record of the router makes of the lead's clock. An older one brings facts, never a newer state."""
+    if clock is not None and event.version <= clock.version:
+        return _late_fact(clock, event, now)
+    if isinstance(event, LeadQualified | LeadQueued):
+        return _waiting(clock, event, terms, now)
+    if isinstance(event, LeadAssigned):
+        return _assigned(clock, event, terms, now)
+    if clock is None:
+        return ClockStep(None)  # never handed over: nothing was promised
+    clock = replace(clock, version=event.version, updated_at=now)
+    if _counts(event, clock):
+        return _touched(clock, event.touched_at, event.rep, now)
+    if isinstance(event, LeadOptedOut):
+        return _over(replace(clock, opted_out=True), "the person opted out")
+    if event.status not in COUNTED:
+        return _over(clock, f"the lead is {event.status}")
+    if isinstance(event, LeadAccepted):
+        why = Cancel(clock.lead_id, clock.epoch, "the owner accepted", owners_only=True)
+        return ClockStep(_accepted(clock, terms, now), cancels=(why,))
+    if isinstance(event, LeadReleased):
+        return ClockStep(
+            _unowned(clock, clock.epoch), cancels=(Cancel(clock.lead_id, clock.epoch, "the assignment ended"),)
+        )
+    return ClockStep(clock)
+
+
+def _waiting(clock: ResponseClock | None, event: LeadQualified | LeadQueued, terms: Terms, now: datetime) -> ClockStep:
+    old = clock.epoch if clock else 0
+    base = _for_submit(clock, event, event.urgency, event.submit_at, terms, now)
+    cancels = (Cancel(base.lead_id, old, "the assignment ended"),) if clock and clock.rep else ()
+    return ClockStep(_unowned(base, max(event.epoch, old)), cancels=cancels)
+
+
+def _assigned(clock: ResponseClock | None, event: LeadAssigned, terms: Terms, now: datetime) -> ClockStep:
+    base = _for_submit(clock, event, event.urgency, event.submit_at, terms, now)
+    touched = base.touched_at is None and event.touched_at is not None
+    base = replace(base, rep=event.rep, card=event.card, reassignments=event.reassignments)
+    cancels = (Cancel(base.lead_id, event.epoch - 1, "the lead has another owner"),)
+    if event.epoch > base.epoch:
+        base = replace(_from_the_start(base), epoch=event.epoch, assigned_at=event.assigned_at)
+    base = replace(base, rep_version=event.rep_version)
+    if touched and event.touched_at is not None:
+        step = _touched(base, event.touched_at, None, now)
+        return ClockStep(step.clock, step.events, cancels=(*cancels, *step.cancels))
+    return ClockStep(timed(base, terms), cancels=cancels)
+
+
+def _for_submit(
+    clock: ResponseClock | None, event: LeadEvent, urgency: str, submit_at: datetime, terms: Terms, now: datetime
+) -> ResponseClock:
+    """The clock of this submit: the one that runs, or a fresh one that keeps only the number of the assignment. A lead
+    handed over anew has a fresh one, also when it asked at the very same moment (a form sent again under another id)."""
+    if clock is None or clock.submit_at != submit_at or isinstance(event, LeadQualified):
+        return ResponseClock(
+            lead_id=event.lead_id,
+            version=event.version,
+            urgency=urgency,
+            submit_at=submit_at,
+            promise_at=terms.promise_at(urgency, submit_at),
+            updated_at=now,
+            epoch=clock.epoch if clock else 0,
+            card=clock.card if clock else LeadCard(),
+            ladder=tuple(terms.ladder),
+        )
+    state: State = "met" if clock.touched_at else "missed" if clock.missed_at else "live"
+    return replace(clock, version=event.version, updated_at=now, state=state, opted_out=False)
+
+
+def _unowned(clock: ResponseClock, epoch: int) -> ResponseClock:
+    return timed(replace(_from_the_start(clock), epoch=epoch, rep=None, assigned_at=None), None)
+
+
+def _from_the_start(clock: ResponseClock) -> ResponseClock:
+    """The clock before the first rung of an assignment."""
+    return replace(
+        clock,
+        next_rung=0,
+        accepted=False,
+        fired_at=None,
+        rung_told_at=None,
+        told_at=None,
+        untold_at=None,
+        rep_version=0,
+    )
+
+
+def _accepted(clock: ResponseClock, terms: Terms, now: datetime) -> ResponseClock:
+    """The owner knows of the lead, however they heard: a page to them that is on its way holds nothing back."""
+    clock = replace(clock, accepted=True, told_at=clock.told_at or now)
+    before = ladder_of(clock, terms)[: clock.next_rung][-1:]
+    if before and before[0].page == OWNER and clock.rung_told_at is None:
+        clock = replace(clock, rung_told_at=now)
+    return timed(clock, terms)
+
+
+def _touched(clock: ResponseClock, at: datetime, rep: str | None, now: datetime) -> ClockStep:
+    """Somebody was in touch: the first time ends the ladder and the clock, early or late."""
+    touched = replace(clock, touched_at=clock.touched_at or at, updated_at=now)
+    if not clock.running:
+        return ClockStep(touched)
+    late = at > clock.promise_at
+    events: list[ClockEvent] = []
+    if late and clock.state == "live":
+        touched = replace(touched, missed_at=now)
+        events.append(promise_missed(clock, now))
+    events.append(_promise_kept(clock, at, rep, late, now))
+    done = replace(touched, state="met", due_at=None)
+    return ClockStep(done, tuple(events), cancels=(Cancel(clock.lead_id, clock.epoch, "somebody was in touch"),))
+
+
+def _promise_kept(clock: ResponseClock, at: datetime, rep: str | None, late: bool, now: datetime) -> PromiseKept:
+    return PromiseKept(
+        lead_id=clock.lead_id,
+        at=now,
+        submit_at=clock.submit_at,
+        seconds=max(0.0, (at - clock.submit_at).total_seconds()),
+        late=late,
+        rep=rep or clock.rep,
+    )
+
+
+def _over(clock: ResponseClock, why: str) -> ClockStep:
+    ended = replace(clock, state="over" if clock.running else clock.state, due_at=None, rep=None)
+    return ClockStep(ended, cancels=(Cancel(clock.lead_id, clock.epoch, why),))
+
+
+def _late_fact(clock: ResponseClock, event: LeadEvent, now: datetime) -> ClockStep:
+    """A touch and an opt-out since the submit hold, however late they are heard."""
+    if _counts(event, clock):
+        return _touched(clock, event.touched_at, event.rep, now)
+    if isinstance(event, LeadOptedOut) and event.at >= clock.submit_at:
+        return _over(replace(clock, opted_out=True, updated_at=now), "the person opted out")
+    return ClockStep(clock)
+
+
+def _counts(event: LeadEvent, clock: ResponseClock) -> TypeGuard[TouchApplied]:
+    """Whether the event is a touch of this submit. Only the router judges the tolerance for senders' clocks."""
+    return isinstance(event, TouchApplied) and event.ignored is None and event.touched_at >= clock.submit_at

@@ -1,0 +1,98 @@
+"""The due rungs of a clock: pages, changes of owner, and the end of the promise."""
+
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from schemas.agreement.response import Rung
+from schemas.events import ActionRequested
+from services.notifier.domain.clock import ResponseClock, ladder_of, next_rung_at, timed
+from services.notifier.domain.clock_step import Cancel, ClockEvent, ClockStep, promise_missed
+from services.notifier.domain.page import TO_OWNER, Kind, Page, cancelled, page_id
+from services.notifier.domain.terms import Terms
+
+
+def fire(clock: ResponseClock, terms: Terms, now: datetime, real: datetime) -> ClockStep:
+    """Everything due by now: the rungs in their order, and the end of the promise.
+
+    A rung after a page that is on its way waits for it, so a notifier that was down tells each rung its span after the
+    one before. A page takes in those to the same person that still wait.
+    """
+    if not clock.running:
+        return ClockStep(replace(clock, due_at=None))
+    events: list[ClockEvent] = []
+    if clock.state == "live" and now >= clock.promise_at:
+        clock = replace(clock, state="missed", missed_at=now)
+        events.append(promise_missed(clock, now))
+    pages: list[Page] = []
+    cancels: list[Cancel] = []
+    while (due_at := next_rung_at(clock, terms)) is not None and due_at <= now:
+        index, rung = clock.next_rung, ladder_of(clock, terms)[clock.next_rung]
+        clock = replace(clock, next_rung=index + 1, fired_at=now, rung_told_at=None, updated_at=now)
+        if rung.reassign:
+            events.append(_reassign(clock, index, now))
+            clock = replace(clock, rung_told_at=now)
+            continue
+        page = _page(clock, rung, index, due_at, terms, now, real)
+        pages.append(page)
+        if page.state == "cancelled":
+            clock = settled(clock, page, terms, now)
+        elif index > 0:
+            why = f"bundled into rung {index}"
+            cancels.append(Cancel(clock.lead_id, clock.epoch, why, person=page.person, below=index))
+    return ClockStep(timed(clock, terms), tuple(events), tuple(pages), tuple(cancels))
+
+
+def settled(clock: ResponseClock, page: Page, terms: Terms, now: datetime) -> ResponseClock:
+    """Return the clock after a page was accepted by a channel (`sent`), or can tell its person no more."""
+    if page.epoch != clock.epoch or clock.rep is None or not clock.running:
+        return clock
+    at = page.sent_at or now
+    if page.kind in TO_OWNER and page.person == clock.rep:
+        if page.state == "sent":
+            clock = replace(clock, told_at=clock.told_at or at)
+        else:
+            clock = replace(clock, untold_at=clock.untold_at or at)
+    if page.rung == clock.next_rung - 1 and clock.rung_told_at is None:
+        clock = replace(clock, rung_told_at=at)
+    return timed(replace(clock, updated_at=now), terms)
+
+
+def _reassign(clock: ResponseClock, index: int, now: datetime) -> ActionRequested:
+    return ActionRequested(
+        action_id=f"{clock.lead_id}:{clock.epoch}:{index}",
+        action="reassign",
+        lead_id=clock.lead_id,
+        epoch=clock.epoch,
+        at=now,
+        by="system",
+        reason="nobody was in touch",
+        told=clock.told_at is not None or clock.ladder is None,
+    )
+
+
+def _page(
+    clock: ResponseClock, rung: Rung, index: int, due_at: datetime, terms: Terms, now: datetime, real: datetime
+) -> Page:
+    owner = terms.team.rep_by_id.get(clock.rep or "")
+    kind: Kind = "manager" if rung.page == "manager" else "owner"
+    if kind == "owner" and clock.reassignments and index == 0:
+        kind = "reassigned"
+    person = clock.rep if kind in TO_OWNER else owner.manager if owner else None
+    page = Page(
+        id=page_id(clock.lead_id, clock.epoch, index, person or ""),
+        lead_id=clock.lead_id,
+        epoch=clock.epoch,
+        rung=index,
+        kind=kind,
+        person=person or "",
+        channels=rung.by,
+        due_at=due_at,
+        created_at=now,
+        next_at=real,
+    )
+    if not person:
+        return cancelled(page, f"nobody to tell: {clock.rep} has no `manager` in team.yaml")
+    if clock.accepted and kind in TO_OWNER:
+        return cancelled(page, "the owner accepted")
+    return page

@@ -1,0 +1,50 @@
+"""The reasons for which a page must not be sent."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from services.notifier.domain.clock import ResponseClock
+from services.notifier.domain.page import TO_OWNER, Page
+from services.notifier.domain.terms import Terms
+
+
+class Availability(NamedTuple):
+    """The availability of a person as the router last told it; `until` when it holds."""
+
+    state: str
+    until: datetime | None
+    version: int = 0
+
+    def away(self, now: datetime) -> str | None:
+        """`away` or `deactivated`; None when here, or back by now."""
+        over = self.until is not None and self.until <= now
+        return None if self.state == "available" or over else self.state
+
+
+def objection(
+    page: Page, clock: ResponseClock | None, terms: Terms, standing: Availability | None, now: datetime
+) -> str | None:
+    """Return why this page must not be sent now; None when it may. Judged with the clock locked, so that no page is
+    claimed after a touch or an opt-out is stored."""
+    if clock is None or not clock.running:
+        return "somebody was in touch" if clock and clock.touched_at else "the clock has ended"
+    if page.epoch != clock.epoch or clock.rep is None:
+        return "the assignment ended"
+    if clock.accepted and page.kind in TO_OWNER:
+        return "the owner accepted"
+    rep = terms.team.rep_by_id.get(page.person)
+    if rep is None:
+        return f"{page.person} is not in team.yaml"
+    away = None if standing is None or _outdated(standing, page, clock) else standing.away(now)
+    if away == "deactivated" or not rep.active:
+        return f"{page.person} is deactivated"
+    if away == "away" or rep.away_until(now) is not None:
+        return f"{page.person} is away"
+    if not terms.reaching(page.person, page.channels):
+        return f"{page.person} has no address in team.yaml for {', '.join(page.channels)}"
+    return None
+
+
+def _outdated(standing: Availability, page: Page, clock: ResponseClock) -> bool:
+    """Whether the router knew better when it chose the owner: its `rep.availability_changed` is still to be read."""
+    return page.person == clock.rep and standing.version < clock.rep_version

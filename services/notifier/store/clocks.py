@@ -1,0 +1,98 @@
+"""The statements about response clocks."""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from firsthour.kernel.time_units import micros
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.unit import Unit
+from schemas.events import LeadCard
+from services.notifier.domain.clock import ResponseClock
+from services.notifier.domain.ladder import read, written
+from services.notifier.store.columns import optional_micros, optional_moment
+from services.notifier.store.tables import clocks
+
+_LOCK_CLOCKS = statements.Sql(
+    lambda f: (
+        sa.select(clocks).where(f.is_any_of(clocks.c.lead_id, "leads")).order_by(clocks.c.lead_id).with_for_update()
+    )
+)
+_DUE_CLOCKS = statements.Sql(
+    lambda _: (
+        sa.select(clocks)
+        .where(clocks.c.due_at <= sa.bindparam("now"))
+        .order_by(clocks.c.due_at, clocks.c.lead_id)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+        .with_for_update(skip_locked=True)
+    )
+)
+_NEXT_CLOCK = statements.Sql(
+    lambda _: sa.select(sa.func.min(clocks.c.due_at)).where(clocks.c.due_at > sa.bindparam("now"))
+)
+_SAVE_CLOCKS = statements.Sql(lambda f: f.upsert(clocks, ["lead_id"]))
+_SOME_CLOCKS = statements.Sql(lambda f: sa.select(clocks).where(f.is_any_of(clocks.c.lead_id, "leads")))
+_BUSINESS = (
+    "submit_at",
+    "promise_at",
+    "assigned_at",
+    "due_at",
+    "touched_at",
+    "missed_at",
+    "updated_at",
+    "fired_at",
+    "rung_told_at",
+    "told_at",
+    "untold_at",
+)
+_json = msgspec.json.Encoder().encode
+_card = msgspec.json.Decoder(LeadCard).decode
+
+
+def lock_clocks(unit: Unit, leads: Collection[str]) -> dict[str, ResponseClock]:
+    """The clocks of these leads, locked; none for a lead that never was handed over."""
+    rows = unit.lock(_LOCK_CLOCKS, leads=sorted(leads))
+    return {row.lead_id: _clock(row) for row in rows}
+
+
+def due_clocks(unit: Unit, now: datetime, limit: int) -> list[ResponseClock]:
+    """Clocks that are due, soonest first, locked; those that somebody else holds are left to them."""
+    return [_clock(row) for row in unit.lock(_DUE_CLOCKS, now=micros(now), limit=limit)]
+
+
+def next_clock_due(unit: Unit, now: datetime) -> datetime | None:
+    """When the next clock after `now` is due."""
+    row = _NEXT_CLOCK.first(unit.connection, now=micros(now))
+    return optional_moment(row[0]) if row else None
+
+
+def save_clocks(unit: Unit, changed: Iterable[ResponseClock]) -> None:
+    """Store these clocks, at the unit's end."""
+    rows = [_clock_row(clock) for clock in sorted(changed, key=attrgetter("lead_id"))]
+    unit.store(_SAVE_CLOCKS.work(unit.connection, rows))
+
+
+def find_clocks(connection: Connection, leads: Collection[str]) -> dict[str, ResponseClock]:
+    """The clocks of these leads, to look at."""
+    return {row.lead_id: _clock(row) for row in _SOME_CLOCKS.all(connection, leads=list(leads))}
+
+
+def _clock_row(clock: ResponseClock) -> dict[str, Any]:
+    row = msgspec.structs.asdict(clock)
+    row |= {name: optional_micros(row[name]) for name in _BUSINESS}
+    row |= {"opted_out": int(clock.opted_out), "accepted": int(clock.accepted), "card": _json(clock.card).decode()}
+    row["ladder"] = None if clock.ladder is None else written(clock.ladder)
+    return row
+
+
+def _clock(row: Row[Any]) -> ResponseClock:
+    known = {name: row._mapping[name] for name in ResponseClock.__struct_fields__}
+    known |= {name: optional_moment(known[name]) for name in _BUSINESS}
+    known |= {"opted_out": bool(known["opted_out"]), "accepted": bool(known["accepted"]), "card": _card(known["card"])}
+    known["ladder"] = None if known["ladder"] is None else read(known["ladder"])
+    return ResponseClock(**known)

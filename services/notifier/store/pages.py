@@ -1,0 +1,227 @@
+"""The statements about pages and the attempts to send them."""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from firsthour.kernel.time_units import micros, moment
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.unit import Unit
+from services.notifier.domain.clock_step import Cancel
+from services.notifier.domain.objection import Availability
+from services.notifier.domain.page import TO_OWNER, Page
+from services.notifier.store.columns import optional_micros, optional_moment
+from services.notifier.store.tables import attempts, pages, reps
+
+_ADD_PAGES = statements.Sql(
+    lambda f: f.insert(pages).values({c.name: sa.bindparam(c.name) for c in pages.columns}).on_conflict_do_nothing()
+)
+
+
+def _before_new(f: statements.SqlDialect) -> Any:
+    """Which pages are there already, and who is here: two questions in one round trip. Rows of the first say no state."""
+    number = sa.cast(sa.null(), statements.Integer)
+    there = sa.select(pages.c.id, sa.cast(sa.null(), sa.Text), number, number.label("version"))
+    return sa.union_all(
+        there.where(f.is_any_of(pages.c.id, "pages")),
+        sa.select(reps.c.rep, reps.c.state, reps.c.until, reps.c.version).where(f.is_any_of(reps.c.rep, "reps")),
+    )
+
+
+_BEFORE_NEW = statements.Sql(_before_new)
+_CANCEL_PAGES = statements.Sql(
+    lambda _: (
+        sa.update(pages)
+        .where(
+            pages.c.lead_id == sa.bindparam("lead"),
+            pages.c.epoch <= sa.bindparam("to_epoch"),
+            pages.c.state == "pending",
+            pages.c.rung < sa.bindparam("below", type_=sa.Integer),
+            sa.or_(sa.bindparam("to", type_=sa.Text) == "", pages.c.person == sa.bindparam("to", type_=sa.Text)),
+            sa.or_(
+                sa.bindparam("all_kinds", type_=sa.Integer) == 1, *(pages.c.kind == kind for kind in sorted(TO_OWNER))
+            ),
+        )
+        .values(state="cancelled", error=sa.bindparam("why"), next_at=None, lease_until=None)
+    )
+)
+_PEEK = statements.Sql(
+    lambda _: (
+        sa.select(pages.c.id, pages.c.lead_id, pages.c.next_at)
+        .where(pages.c.next_at.is_not(None))
+        .order_by(pages.c.next_at)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+    )
+)
+_LOCK_PAGES = statements.Sql(
+    lambda f: (
+        sa.select(pages, reps.c.state.label("standing"), reps.c.until, reps.c.version)
+        .select_from(pages.outerjoin(reps, reps.c.rep == pages.c.person))
+        .where(f.is_any_of(pages.c.id, "ids"))
+        .order_by(pages.c.id)
+        .with_for_update(of=pages)
+    )
+)
+_MUTABLE = (
+    "channel_index",
+    "state",
+    "next_at",
+    "first_try_at",
+    "lease_until",
+    "tries",
+    "refusals",
+    "deliveries",
+    "provider_id",
+    "error",
+    "sent_at",
+)
+_CHANGE_PAGES = statements.Sql(
+    lambda _: (
+        sa.update(pages)
+        .where(pages.c.id == sa.bindparam("page"))
+        .values({name: sa.bindparam(name) for name in _MUTABLE})
+    )
+)
+_LATE = statements.Sql(
+    lambda _: (
+        sa.select(pages.c.id)
+        .where(pages.c.next_at > sa.bindparam("at"), pages.c.state == "pending")
+        .order_by(pages.c.next_at)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+        .with_for_update(skip_locked=True)
+    )
+)
+_HURRY = statements.Sql(
+    lambda _: sa.update(pages).where(pages.c.id == sa.bindparam("page")).values(next_at=sa.bindparam("at"))
+)
+_ADD_ATTEMPTS = statements.Sql(lambda f: f.upsert(attempts, ["page_id", "n"]))
+
+
+def _newest_first(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    at, id = sa.bindparam("at", type_=sa.BigInteger), sa.bindparam("id", type_=sa.Text)
+    return (
+        sa.select(pages)
+        .where(*where, sa.or_(pages.c.created_at < at, sa.and_(pages.c.created_at == at, pages.c.id < id)))
+        .order_by(pages.c.created_at.desc(), pages.c.id.desc())
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+    )
+
+
+_LISTED = statements.Sql(lambda _: _newest_first())
+_LISTED_OF_LEAD = statements.Sql(lambda _: _newest_first(pages.c.lead_id == sa.bindparam("lead")))
+_PAGE_TIMES = ("due_at", "next_at", "first_try_at", "lease_until", "created_at", "sent_at")
+_PLACE = itemgetter(0, 1)
+_json = msgspec.json.Encoder().encode
+_channels = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+class WaitingPage(NamedTuple):
+    """A page that somebody must look at, and when (real time)."""
+
+    id: str
+    lead_id: str
+    next_at: datetime
+
+
+class Attempt(NamedTuple):
+    """One delivery and how it went, at a moment of real time."""
+
+    page_id: str
+    n: int
+    channel: str
+    at: datetime
+    outcome: str
+    detail: str | None
+
+
+def lookup_new(unit: Unit, new: Collection[Page]) -> tuple[set[str], dict[str, Availability]]:
+    """Those of these pages that exist already, and what was last said of the people they are for."""
+    if not new:
+        return set(), {}
+    ids, people = sorted(page.id for page in new), sorted({page.person for page in new})
+    rows = _BEFORE_NEW.all(unit.connection, pages=ids, reps=people)
+    standing = {row[0]: Availability(row[1], optional_moment(row[2]), row[3]) for row in rows if row[1] is not None}
+    return {row[0] for row in rows if row[1] is None}, standing
+
+
+def add_pages(unit: Unit, new: Iterable[Page]) -> None:
+    """Store new pages, at the unit's end; one that is there already stays as it is."""
+    rows = [_page_row(page) for page in sorted(new, key=attrgetter("id"))]
+    unit.store(_ADD_PAGES.work(unit.connection, rows))
+
+
+def cancel_pages(unit: Unit, cancels: Iterable[Cancel]) -> None:
+    """Pages that wait are not sent any more: of those that were stored before this unit."""
+    rows = [
+        {
+            "lead": c.lead_id,
+            "to_epoch": c.epoch,
+            "below": c.below,
+            "to": c.person or "",
+            "all_kinds": 0 if c.owners_only else 1,
+            "why": c.why,
+        }
+        for c in cancels
+    ]
+    unit.store(_CANCEL_PAGES.work(unit.connection, rows))
+
+
+def peek_pages(unit: Unit, limit: int) -> list[WaitingPage]:
+    """The pages that must be looked at soonest, not locked."""
+    return [WaitingPage(row[0], row[1], moment(row[2])) for row in _PEEK.all(unit.connection, limit=limit)]
+
+
+def lock_pages(unit: Unit, ids: Collection[str]) -> list[tuple[Page, Availability | None]]:
+    """These pages, locked, each with what was last said of its person."""
+    rows = _LOCK_PAGES.all(unit.connection, ids=sorted(ids))
+    return [
+        (_page(row), Availability(row.standing, optional_moment(row.until), row.version) if row.standing else None)
+        for row in rows
+    ]
+
+
+def change_pages(unit: Unit, changed: Iterable[Page]) -> None:
+    """Store what may change of these pages, at the unit's end."""
+    unit.store(_CHANGE_PAGES.work(unit.connection, [{"page": page.id, **_page_row(page)} for page in changed]))
+
+
+def hurry_pages(unit: Unit, at: datetime, limit: int) -> int:
+    """Have up to `limit` pages that wait for a later moment looked at now, `at` (real time); how many there were."""
+    late = [row[0] for row in _LATE.all(unit.connection, at=micros(at), limit=limit)]
+    _HURRY.many(unit.connection, [{"page": id, "at": micros(at)} for id in late])
+    return len(late)
+
+
+def add_attempts(unit: Unit, new: Iterable[Attempt]) -> None:
+    """Store attempts, at the unit's end; what is known better now replaces what was said of the same one."""
+    rows = [{**attempt._asdict(), "at": micros(attempt.at)} for attempt in sorted(new, key=_PLACE)]
+    unit.store(_ADD_ATTEMPTS.work(unit.connection, rows))
+
+
+def list_pages(
+    connection: Connection, lead: str | None, before: tuple[int, str] | None, limit: int
+) -> list[tuple[Page, int]]:
+    """Pages, newest first, each with its place (microseconds) for the next `before`."""
+    at, id = before or (2**62, "")
+    statement = _LISTED if lead is None else _LISTED_OF_LEAD
+    rows = statement.all(connection, lead=lead, at=at, id=id, limit=limit)
+    return [(_page(row), row.created_at) for row in rows]
+
+
+def _page_row(page: Page) -> dict[str, Any]:
+    row = msgspec.structs.asdict(page)
+    row |= {name: optional_micros(row[name]) for name in _PAGE_TIMES}
+    row["channels"] = _json(page.channels).decode()
+    return row
+
+
+def _page(row: Row[Any]) -> Page:
+    known = {name: row._mapping[name] for name in Page.__struct_fields__}
+    known |= {name: optional_moment(known[name]) for name in _PAGE_TIMES}
+    known["channels"] = _channels(known["channels"])
+    return Page(**known)

@@ -1,0 +1,45 @@
+"""The statements about the availability of reps."""
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
+
+import sqlalchemy as sa
+
+from firsthour.kernel.time_units import micros
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.unit import Unit
+from schemas.events import RepAvailabilityChanged
+from services.notifier.store.columns import optional_micros
+from services.notifier.store.tables import reps
+
+
+def _save_reps(dialect: statements.SqlDialect) -> Any:
+    insert = dialect.insert(reps).values({c.name: sa.bindparam(c.name) for c in reps.columns})
+    return insert.on_conflict_do_update(
+        index_elements=["rep"],
+        set_={name: insert.excluded[name] for name in ("state", "until", "at", "version")},
+        where=sa.tuple_(insert.excluded["version"], insert.excluded["at"])
+        >= sa.tuple_(reps.c["version"], reps.c["at"]),
+    )
+
+
+_SAVE_REPS = statements.Sql(_save_reps)
+
+
+def save_reps(unit: Unit, changed: Sequence[RepAvailabilityChanged]) -> None:
+    """Store availability. The version says which is the newer, since the host's clock may have been set back; the time
+    counts among records without one."""
+    _SAVE_REPS.many(
+        unit.connection,
+        [
+            {
+                "rep": r.rep,
+                "state": r.state,
+                "until": optional_micros(r.until),
+                "at": micros(r.at),
+                "version": r.version,
+            }
+            for r in sorted(changed, key=attrgetter("rep"))
+        ],
+    )

@@ -1,0 +1,87 @@
+"""The tables of the notifier."""
+
+import sqlalchemy as sa
+
+from firsthour.runtime.storage import statements
+
+clocks = sa.Table(
+    "notifier_clocks",
+    statements.metadata,
+    sa.Column("lead_id", statements.Text, primary_key=True),
+    sa.Column("version", statements.Integer, nullable=False),
+    sa.Column("epoch", statements.Integer, nullable=False),
+    sa.Column("rep", statements.Text),
+    sa.Column("urgency", statements.Text, nullable=False),
+    sa.Column("submit_at", statements.Integer, nullable=False),
+    sa.Column("promise_at", statements.Integer, nullable=False),
+    sa.Column("assigned_at", statements.Integer),
+    sa.Column("next_rung", statements.Integer, nullable=False),
+    sa.Column("due_at", statements.Integer),  # the next rung or the end of the promise, whichever is first
+    sa.Column("state", statements.Text, nullable=False),  # live, met, missed (live, but the promise is over), over
+    sa.Column("touched_at", statements.Integer),
+    sa.Column("opted_out", statements.Integer, nullable=False),
+    sa.Column("accepted", statements.Integer, nullable=False),
+    sa.Column("missed_at", statements.Integer),
+    sa.Column("card", statements.Text, nullable=False),
+    sa.Column("reassignments", statements.Integer, nullable=False),
+    sa.Column("updated_at", statements.Integer, nullable=False),
+    sa.Column("ladder", statements.Text),  # the rungs it started under, as JSON; none: of an older release
+    sa.Column("fired_at", statements.Integer),  # when the rung before `next_rung` was reached
+    sa.Column(
+        "rung_told_at", statements.Integer
+    ),  # when that rung was told or ended otherwise; none: its page is on its way
+    sa.Column("told_at", statements.Integer),  # when the owner was first told of this assignment
+    sa.Column("untold_at", statements.Integer),  # when a page to the owner first ended without telling them
+    sa.Column("rep_version", statements.Integer, nullable=False, server_default="0"),
+    sa.Index("notifier_clocks_by_due", "due_at"),
+)
+pages = sa.Table(
+    "notifier_pages",
+    statements.metadata,
+    sa.Column("id", statements.Text, primary_key=True),
+    sa.Column("lead_id", statements.Text, nullable=False),
+    sa.Column("epoch", statements.Integer, nullable=False),
+    sa.Column("rung", statements.Integer, nullable=False),
+    sa.Column("kind", statements.Text, nullable=False),  # owner, manager, reassigned
+    sa.Column("person", statements.Text, nullable=False),  # rep id; empty: there was nobody to tell
+    sa.Column("channels", statements.Text, nullable=False),
+    sa.Column("channel_index", statements.Integer, nullable=False),
+    sa.Column(
+        "state", statements.Text, nullable=False
+    ),  # pending, sending, sent, cancelled; failed: by an older release
+    sa.Column("due_at", statements.Integer, nullable=False),  # business time: lateness counts from it
+    sa.Column("next_at", statements.Integer),  # real time: when to look at it again; none once it has ended
+    sa.Column("first_try_at", statements.Integer),  # real time, of the current channel
+    sa.Column("lease_until", statements.Integer),  # real time
+    sa.Column("tries", statements.Integer, nullable=False),
+    sa.Column("deliveries", statements.Integer, nullable=False),
+    sa.Column("provider_id", statements.Text),
+    sa.Column("error", statements.Text),
+    sa.Column("created_at", statements.Integer, nullable=False),
+    sa.Column("sent_at", statements.Integer),
+    sa.Column("refusals", statements.Integer, nullable=False, server_default="0"),
+    sa.UniqueConstraint("lead_id", "epoch", "rung", "person", name="notifier_pages_once"),
+    sa.Index("notifier_pages_by_next", "next_at"),
+    sa.Index("notifier_pages_by_time", "created_at", "id"),
+)
+attempts = sa.Table(
+    "notifier_attempts",
+    statements.metadata,
+    sa.Column("page_id", statements.Text, primary_key=True),
+    sa.Column("n", statements.Integer, primary_key=True),
+    sa.Column("channel", statements.Text, nullable=False),
+    sa.Column("at", statements.Integer, nullable=False),  # real time
+    sa.Column(
+        "outcome", statements.Text, nullable=False
+    ),  # sent, try_again, gave_up, unusable, unknown (the sender crashed)
+    sa.Column("detail", statements.Text),
+)
+reps = sa.Table(
+    "notifier_reps",
+    statements.metadata,
+    sa.Column("rep", statements.Text, primary_key=True),
+    sa.Column("state", statements.Text, nullable=False),
+    sa.Column("until", statements.Integer),
+    sa.Column("at", statements.Integer, nullable=False),
+    sa.Column("version", statements.Integer, nullable=False, server_default="0"),
+)
