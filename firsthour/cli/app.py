@@ -36,9 +36,9 @@ from firsthour.runtime.clock import Clock, HostClock
 from firsthour.runtime.config import source_secrets
 from firsthour.runtime.config.reading import ConfigError, ConfigFiles
 from firsthour.runtime.connectivity import connection_options, postgres
-from firsthour.runtime.errors import outcome_of
 from firsthour.runtime.eventlog.kafka_producer import KafkaProducer
 from firsthour.runtime.http.connection import Limits
+from firsthour.runtime.http.errors import outcome_of
 from firsthour.runtime.http.metrics_port import answering, listening
 from firsthour.runtime.http.server import StopSignal, listen, port_of, run, serve
 from firsthour.runtime.observability.logging import configure_logging
