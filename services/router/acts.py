@@ -1,4 +1,4 @@
-"""What people, rungs and reports do to a lead. Each act is applied to a desk, or refused with a reason and a remedy.
+"""What people, rungs and reports do to a lead. Each act is applied to a session, or refused with a reason and a remedy.
 
 An act already in effect is applied: it changes nothing and is not refused.
 """
@@ -16,7 +16,6 @@ from schemas.events import (
     RepAvailabilityChanged,
     TouchApplied,
 )
-from services.router.desk import TEAM_TICK, RoutingSession
 from services.router.domain import event_time
 from services.router.domain.decision import decide, manual_inputs
 from services.router.domain.eligibility import not_here, unavailable
@@ -34,6 +33,7 @@ from services.router.domain.lead import (
 )
 from services.router.domain.lifecycle import SYSTEM, Actor, Refused, after_consent, move, possible
 from services.router.domain.team_state import Presence
+from services.router.session import TEAM_TICK, RoutingSession
 
 BY_HAND = "assigned by hand"
 TO_MANAGER = "the manager owns it"
@@ -42,7 +42,7 @@ TEAM_OF_MANAGERS = frozenset({"marketing", "sales"})
 TEAM_OF_REPS = frozenset({"sales"})
 
 
-def somebody(desk: RoutingSession, lead: Lead | None, by: str) -> Actor:
+def somebody(session: RoutingSession, lead: Lead | None, by: str) -> Actor:
     """Who stands behind the `by` of a record: the system, or a rep, who acts for themselves and whom they manage."""
     rep = by.removeprefix("rep:") if by.startswith("rep:") else None
     if rep is None:
@@ -51,7 +51,7 @@ def somebody(desk: RoutingSession, lead: Lead | None, by: str) -> Actor:
     roles = {"sales"}
     if owner == rep:
         roles.add("owner")
-    elif owner is not None and rep in desk.rules.managers(owner):
+    elif owner is not None and rep in session.rules.managers(owner):
         roles |= {"owner", "manager"}
     return Actor(by, frozenset(roles), TEAM_OF_REPS, rep)
 
@@ -59,36 +59,36 @@ def somebody(desk: RoutingSession, lead: Lead | None, by: str) -> Actor:
 # --- the owner ----------------------------------------------------------------------------------------------------
 
 
-def accept(desk: RoutingSession, lead: Lead, actor: Actor) -> Refused | None:
+def accept(session: RoutingSession, lead: Lead, actor: Actor) -> Refused | None:
     """The owner says yes."""
     if lead.status in (ACCEPTED, WORKING) and "owner" in actor.roles:
         return None
-    way = move(desk.rules.lifecycle, lead.status, actor, to=ACCEPTED)
+    way = move(session.rules.lifecycle, lead.status, actor, to=ACCEPTED)
     if isinstance(way, Refused):
         return way
     was = lead.status
-    changed(lead, desk.at)
-    desk.put(lead, way.to, lead.owner)
-    desk.say(lead, LeadAccepted, was=was, by=actor.name, rep=lead.owner)
+    changed(lead, session.at)
+    session.set_status(lead, way.to, lead.owner)
+    session.emit(lead, LeadAccepted, was=was, by=actor.name, rep=lead.owner)
     return None
 
 
-def reject(desk: RoutingSession, lead: Lead, actor: Actor, reason: str, until: int | None = None) -> Refused | None:
+def reject(session: RoutingSession, lead: Lead, actor: Actor, reason: str, until: int | None = None) -> Refused | None:
     """The owner says no. The reason chooses: back to Marketing (`until`: see `_back`), or on to the next rep, never the
     same."""
     if rejected_already(lead, actor, reason):
         return None
-    way = move(desk.rules.lifecycle, lead.status, actor, verb="reject", reason=reason)
+    way = move(session.rules.lifecycle, lead.status, actor, verb="reject", reason=reason)
     if isinstance(way, Refused):
         return way
     if way.to == QUALIFIED and until is not None:
         return Refused(f"{reason!r} sends the lead on to the next rep at once", "leave `until` out", "until")
-    _declined(desk, lead)
+    _declined(session, lead)
     if way.to == QUALIFIED:
-        _release(desk, lead, way, actor, "reject", reason)
-        desk.route(lead)
+        _release(session, lead, way, actor, "reject", reason)
+        session.route(lead)
     else:
-        _back(desk, lead, way, actor, "reject", reason, desk.at, until)
+        _back(session, lead, way, actor, "reject", reason, session.at, until)
     return None
 
 
@@ -102,33 +102,33 @@ def rejected_already(lead: Lead, actor: Actor, reason: str) -> bool:
 
 
 def recycle(
-    desk: RoutingSession, lead: Lead, actor: Actor, reason: str, when: int | None = None, until: int | None = None
+    session: RoutingSession, lead: Lead, actor: Actor, reason: str, when: int | None = None, until: int | None = None
 ) -> Refused | None:
     """Back to Marketing, to start again: engagement counts from `when` on; None: from now on. `until`: see `_back`."""
     if lead.owner is None and lead.state.back == f"recycle:{reason}":
         return None
-    way = move(desk.rules.lifecycle, lead.status, actor, verb="recycle", reason=reason)
+    way = move(session.rules.lifecycle, lead.status, actor, verb="recycle", reason=reason)
     if isinstance(way, Refused):
         return way
-    _back(desk, lead, way, actor, "recycle", reason, desk.at if when is None else when, until)
+    _back(session, lead, way, actor, "recycle", reason, session.at if when is None else when, until)
     return None
 
 
-def _declined(desk: RoutingSession, lead: Lead) -> None:
+def _declined(session: RoutingSession, lead: Lead) -> None:
     if lead.owner is not None:
-        lead.state.declined[lead.owner] = desk.at
+        lead.state.declined[lead.owner] = session.at
         lead.state.not_again = lead.owner
 
 
-def _release(desk: RoutingSession, lead: Lead, way: Transition, actor: Actor, kind: str, reason: str) -> None:
+def _release(session: RoutingSession, lead: Lead, way: Transition, actor: Actor, kind: str, reason: str) -> None:
     was, rep = lead.status, lead.owner
-    desk.close(lead, actor.name, f"{kind}: {reason}")
-    desk.put(lead, way.to, None)
-    desk.say(lead, LeadReleased, was=was, by=actor.name, rep=rep, kind=kind, reason=reason)
+    session.close(lead, actor.name, f"{kind}: {reason}")
+    session.set_status(lead, way.to, None)
+    session.emit(lead, LeadReleased, was=was, by=actor.name, rep=rep, kind=kind, reason=reason)
 
 
 def _back(
-    desk: RoutingSession,
+    session: RoutingSession,
     lead: Lead,
     way: Transition,
     actor: Actor,
@@ -140,12 +140,12 @@ def _back(
     """Return the lead to Marketing. Before `until` no score hands it over; None: as the agreement says."""
     was, rep = lead.status, lead.owner
     if rep is not None:
-        desk.close(lead, actor.name, f"{kind}: {reason}")
-    desk.put(lead, way.to, None)
+        session.close(lead, actor.name, f"{kind}: {reason}")
+    session.set_status(lead, way.to, None)
     lead.state.back = f"{kind}:{reason}"
     lead.state.rests_until = until
     went_back(lead, when)
-    desk.say(
+    session.emit(
         lead,
         LeadRecycled,
         was=was,
@@ -162,7 +162,7 @@ def _back(
 
 
 def touch(
-    desk: RoutingSession,
+    session: RoutingSession,
     lead: Lead,
     by: str,
     *,
@@ -177,16 +177,16 @@ def touch(
 
     `when` is in microseconds; a time to come counts as now.
     """
-    when = min(when, desk.at)
+    when = min(when, session.at)
     was = lead.status
-    ignored = why_not(lead, when, desk.skew_us, desk.at)
+    ignored = why_not(lead, when, session.skew_us, session.at)
     effect = f"ignored: {ignored}" if ignored else event_time.touch(lead, when, answered=answered)
     if ignored is None:
-        way = move(desk.rules.lifecycle, lead.status, SYSTEM, when="touched")
+        way = move(session.rules.lifecycle, lead.status, SYSTEM, when="touched")
         if isinstance(way, Transition):
             changed(lead, when)
-            desk.put(lead, way.to, lead.owner)
-    desk.say(
+            session.set_status(lead, way.to, lead.owner)
+    session.emit(
         lead,
         TouchApplied,
         was=was,
@@ -205,32 +205,32 @@ def touch(
 # --- changing hands -----------------------------------------------------------------------------------------------
 
 
-def reassign(desk: RoutingSession, lead: Lead, actor: Actor, reason: str, *, told: bool = True) -> Refused | None:
+def reassign(session: RoutingSession, lead: Lead, actor: Actor, reason: str, *, told: bool = True) -> Refused | None:
     """Nobody was in touch in time: the next rep gets it; after the agreed number of times, the manager owns it. An owner
     who was never `told` of the lead is passed over this once and not barred from it."""
-    way = move(desk.rules.lifecycle, lead.status, actor, verb="reassign", reason=reason)
+    way = move(session.rules.lifecycle, lead.status, actor, verb="reassign", reason=reason)
     if isinstance(way, Refused):
         return way
     owner = lead.owner
     if not lead.untouched or owner is None:
         return Refused("somebody has been in touch", "nothing to do")
-    desk.serve()
+    session.serve()
     next_rep = None
-    if lead.state.reassignments < desk.rules.reassign_at_most:
-        next_rep = desk.choose(_as_released(lead, owner, desk.at))[0].chosen
-    manager = _manager(desk, owner) if next_rep is None else None
+    if lead.state.reassignments < session.rules.reassign_at_most:
+        next_rep = session.choose(_as_released(lead, owner, session.at))[0].chosen
+    manager = _manager(session, owner) if next_rep is None else None
     if next_rep is None and manager is None:
         return Refused(NOBODY_ELSE, f"{owner} keeps it; give {owner} a manager in team.yaml, or the pool more members")
     lead.state.reassignments += 1
     if told:
-        _declined(desk, lead)
+        _declined(session, lead)
     else:
         lead.state.not_again = owner
-    _release(desk, lead, way, actor, "reassign", reason)
+    _release(session, lead, way, actor, "reassign", reason)
     if manager is None:
-        desk.route(lead)
+        session.route(lead)
     else:
-        _offer(desk, lead, TO_MANAGER, manager)
+        _offer(session, lead, TO_MANAGER, manager)
     return None
 
 
@@ -240,155 +240,157 @@ def _as_released(lead: Lead, owner: str, now: int) -> Lead:
     return replace(lead, status=QUALIFIED, owner=None, state=state)
 
 
-def _manager(desk: RoutingSession, owner: str) -> str | None:
+def _manager(session: RoutingSession, owner: str) -> str | None:
     """The nearest manager who is here. Their capacity is not asked."""
-    above = desk.rules.managers(owner)
-    return next((rep for rep in above if not_here(desk.rules, desk.floor.reps, rep, desk.at) is None), None)
+    above = session.rules.managers(owner)
+    return next(
+        (rep for rep in above if not_here(session.rules, session.team_state.reps, rep, session.at) is None), None
+    )
 
 
-def _offer(desk: RoutingSession, lead: Lead, rule: str, rep: str, reason: str | None = None) -> None:
-    inputs = manual_inputs(lead, desk.now, rule, rep)
-    desk.give(lead, decide(inputs), inputs, reason)
+def _offer(session: RoutingSession, lead: Lead, rule: str, rep: str, reason: str | None = None) -> None:
+    inputs = manual_inputs(lead, session.now, rule, rep)
+    session.assign(lead, decide(inputs), inputs, reason)
 
 
 def assign(
-    desk: RoutingSession, lead: Lead, actor: Actor, rep: str, reason: str | None, *, force: bool
+    session: RoutingSession, lead: Lead, actor: Actor, rep: str, reason: str | None, *, force: bool
 ) -> Refused | None:
     """Give the lead to this rep. `force`: also while they are away or at capacity."""
-    if desk.rules.rep(rep) is None:
-        return Refused(f"there is no rep {rep!r}", f"one of: {', '.join(desk.rules.team.rep_by_id)}", "rep")
+    if session.rules.rep(rep) is None:
+        return Refused(f"there is no rep {rep!r}", f"one of: {', '.join(session.rules.team.rep_by_id)}", "rep")
     if lead.owner == rep and lead.status in HELD:
         return None
     if lead.status == QUALIFIED and "manager" not in actor.roles:
         return Refused(f"{actor.name} may not hand out leads that wait", "it is for: manager", "actor")
     if lead.status != QUALIFIED:
-        way = move(desk.rules.lifecycle, lead.status, actor, verb="reassign", reason=reason)
+        way = move(session.rules.lifecycle, lead.status, actor, verb="reassign", reason=reason)
         if isinstance(way, Refused):
             return way
         if way.to != QUALIFIED:
             return Refused(
-                "the agreement sends a reassigned lead elsewhere", possible(desk.rules.lifecycle, lead.status)
+                "the agreement sends a reassigned lead elsewhere", possible(session.rules.lifecycle, lead.status)
             )
     else:
         way = None
-    blocked = unavailable(desk.rules, desk.floor.reps, rep, desk.at)
+    blocked = unavailable(session.rules, session.team_state.reps, rep, session.at)
     if blocked is not None and (blocked == "deactivated" or not force):
         remedy = "choose somebody who is here" if blocked == "deactivated" else "send force: true to do it nevertheless"
         return Refused(f"{rep} cannot take it: {blocked}", remedy)
     if way is not None:
-        _release(desk, lead, way, actor, "hand-over", reason or BY_HAND)
-    changed(lead, desk.at)
-    _offer(desk, lead, BY_HAND, rep, reason)
+        _release(session, lead, way, actor, "hand-over", reason or BY_HAND)
+    changed(lead, session.at)
+    _offer(session, lead, BY_HAND, rep, reason)
     return None
 
 
-def take_away(desk: RoutingSession, lead: Lead) -> bool:
+def take_away(session: RoutingSession, lead: Lead) -> bool:
     """The owner is gone: the lead is routed anew. False when the agreement has no way for that."""
-    way = move(desk.rules.lifecycle, lead.status, SYSTEM, verb="reassign")
+    way = move(session.rules.lifecycle, lead.status, SYSTEM, verb="reassign")
     if isinstance(way, Refused) or lead.owner is None:
         return False
-    _release(desk, lead, way, SYSTEM, "deactivated", f"{lead.owner} is gone")
-    desk.route(lead)
+    _release(session, lead, way, SYSTEM, "deactivated", f"{lead.owner} is gone")
+    session.route(lead)
     return True
 
 
 # --- the person and the CRM ---------------------------------------------------------------------------------------
 
 
-def opt_out(desk: RoutingSession, lead: Lead, actor: Actor, reason: str, when: int | None = None) -> Refused | None:
+def opt_out(session: RoutingSession, lead: Lead, actor: Actor, reason: str, when: int | None = None) -> Refused | None:
     """The person wants to hear nothing more, since `when` (None: now), unless they gave consent later."""
-    when = desk.at if when is None else when
+    when = session.at if when is None else when
     if lead.status == OPTED_OUT:
         went_back(lead, when)
         withdraw(lead, when)
-        desk.change(lead)
+        session.change(lead)
         return None
-    way = move(desk.rules.lifecycle, lead.status, actor, to=OPTED_OUT, reason=reason)
+    way = move(session.rules.lifecycle, lead.status, actor, to=OPTED_OUT, reason=reason)
     if isinstance(way, Refused):
         return way
     was = lead.status
-    desk.change(lead)
+    session.change(lead)
     if not withdraw(lead, when):
         return None
     went_back(lead, when)
     if lead.owner is not None:
-        desk.close(lead, actor.name, f"opt-out: {reason}")
-    desk.put(lead, way.to, None)
-    desk.say(lead, LeadOptedOut, was=was, by=actor.name, reason=reason)
+        session.close(lead, actor.name, f"opt-out: {reason}")
+    session.set_status(lead, way.to, None)
+    session.emit(lead, LeadOptedOut, was=was, by=actor.name, reason=reason)
     return None
 
 
-def consent_again(desk: RoutingSession, lead: Lead, reason: str, when: int) -> None:
+def consent_again(session: RoutingSession, lead: Lead, reason: str, when: int) -> None:
     """The person consented at `when`: unless they opted out since, the lead goes where the agreement says, if it says."""
-    desk.change(lead)
-    to = after_consent(desk.rules.lifecycle, lead.status)
+    session.change(lead)
+    to = after_consent(session.rules.lifecycle, lead.status)
     if consent(lead, when) and to is not None:
-        _moved(desk, lead, to, reason, when)
+        _moved(session, lead, to, reason, when)
 
 
-def opportunity(desk: RoutingSession, lead: Lead, stage: str, when: int) -> None:
+def opportunity(session: RoutingSession, lead: Lead, stage: str, when: int) -> None:
     """The CRM moved the deal at `when`. A stage older than the state, or that the agreement has no way for, is only noted."""
-    desk.change(lead)
+    session.change(lead)
     if not moves_deal(lead, stage, when):
         return
     if stage == "lost":
-        recycle(desk, lead, SYSTEM, stage, when)
+        recycle(session, lead, SYSTEM, stage, when)
         return
     ends = (CUSTOMER, OPPORTUNITY) if stage == "won" else (OPPORTUNITY,)
     for end in ends:
-        if _may_move(desk, lead, end):
-            _moved(desk, lead, end, stage, when)
+        if _may_move(session, lead, end):
+            _moved(session, lead, end, stage, when)
             break
-    if stage == "won" and lead.status == OPPORTUNITY and _may_move(desk, lead, CUSTOMER):
-        _moved(desk, lead, CUSTOMER, stage, when)
+    if stage == "won" and lead.status == OPPORTUNITY and _may_move(session, lead, CUSTOMER):
+        _moved(session, lead, CUSTOMER, stage, when)
 
 
-def _may_move(desk: RoutingSession, lead: Lead, to: str) -> bool:
-    return isinstance(move(desk.rules.lifecycle, lead.status, SYSTEM, to=to), Transition)
+def _may_move(session: RoutingSession, lead: Lead, to: str) -> bool:
+    return isinstance(move(session.rules.lifecycle, lead.status, SYSTEM, to=to), Transition)
 
 
-def _moved(desk: RoutingSession, lead: Lead, to: str, reason: str, when: int) -> None:
+def _moved(session: RoutingSession, lead: Lead, to: str, reason: str, when: int) -> None:
     was = lead.status
     changed(lead, when)
-    desk.put(lead, to, lead.owner)
-    desk.say(lead, LeadStatusChanged, was=was, by=SYSTEM.name, reason=reason)
+    session.set_status(lead, to, lead.owner)
+    session.emit(lead, LeadStatusChanged, was=was, by=SYSTEM.name, reason=reason)
 
 
 # --- reps ---------------------------------------------------------------------------------------------------------
 
 
-def available(desk: RoutingSession, rep: str, state: str, until: int | None, reason: str | None = None) -> Presence:
+def available(session: RoutingSession, rep: str, state: str, until: int | None, reason: str | None = None) -> Presence:
     """A rep comes, goes for a while, or goes for good (then their open leads are routed anew, soon after)."""
-    presence = desk.presence(rep)
+    presence = session.presence(rep)
     if (presence.state, presence.until, presence.reason) == (state, until, reason):
         return presence
     presence.state, presence.until, presence.reason = state, until, reason
-    _say(desk, rep, presence, state)
+    _say(session, rep, presence, state)
     if state == "deactivated":
-        desk.unit.wake(TEAM_TICK)
+        session.unit.wake(TEAM_TICK)
     return presence
 
 
-def noticed(desk: RoutingSession, rep: str, state: str) -> None:
+def noticed(session: RoutingSession, rep: str, state: str) -> None:
     """A rep is here or gone, by the team file or because an absence has ended."""
-    presence = desk.presence(rep)
+    presence = session.presence(rep)
     if presence.said == state:  # another router has noticed too, and was first at the lock
         return
     if state == "available":
         presence.state, presence.until, presence.reason = state, None, None
-    _say(desk, rep, presence, state)
+    _say(session, rep, presence, state)
 
 
-def _say(desk: RoutingSession, rep: str, presence: Presence, state: str) -> None:
+def _say(session: RoutingSession, rep: str, presence: Presence, state: str) -> None:
     presence.said, presence.version = state, presence.version + 1
     event = RepAvailabilityChanged(
         rep=rep,
-        at=desk.now,
+        at=session.now,
         state=state,  # type: ignore[arg-type]  # one of three words
         until=at(presence.until),
         version=presence.version,
         reason=presence.reason,
     )
-    desk.unit.emit(event, key=rep)
+    session.unit.emit(event, key=rep)
     if state == "available":
-        desk.made_room()
+        session.free_capacity()

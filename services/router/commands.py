@@ -10,11 +10,12 @@ from firsthour.runtime.http.auth import Principal
 from firsthour.runtime.http.problem import FieldFault, Problem
 from firsthour.runtime.storage.unit import Unit
 from services.router import acts
-from services.router.desk import RoutingSession, peek_queue
 from services.router.domain.event_time import SKEW_US
 from services.router.domain.lead import Lead, at
 from services.router.domain.lifecycle import Actor, Kind, Refused
 from services.router.domain.rules import rules_of
+from services.router.queue import peek_queue
+from services.router.session import RoutingSession
 
 STATES: Final = ("available", "away", "deactivated")
 _STATUS: Final[dict[Kind, tuple[int, str]]] = {
@@ -38,8 +39,8 @@ def accept(unit: Unit, lead: str, who: Principal) -> Answer:
 def reject(unit: Unit, lead: str, reason: str, who: Principal, until: datetime | None = None) -> Answer:
     """The owner says no; the reason chooses where the lead goes. `until`: before then no score hands it over."""
 
-    def act(desk: RoutingSession, known: Lead, actor: Actor) -> Refused | None:
-        return acts.reject(desk, known, actor, reason, _ahead(desk, until))
+    def act(session: RoutingSession, known: Lead, actor: Actor) -> Refused | None:
+        return acts.reject(session, known, actor, reason, _ahead(session, until))
 
     return _act(unit, lead, who, act, routes=True)
 
@@ -47,27 +48,29 @@ def reject(unit: Unit, lead: str, reason: str, who: Principal, until: datetime |
 def recycle(unit: Unit, lead: str, reason: str, who: Principal, until: datetime | None = None) -> Answer:
     """Back to Marketing. `until`: before then no score hands it over."""
 
-    def act(desk: RoutingSession, known: Lead, actor: Actor) -> Refused | None:
-        return acts.recycle(desk, known, actor, reason, until=_ahead(desk, until))
+    def act(session: RoutingSession, known: Lead, actor: Actor) -> Refused | None:
+        return acts.recycle(session, known, actor, reason, until=_ahead(session, until))
 
     return _act(unit, lead, who, act)
 
 
 def opt_out(unit: Unit, lead: str, reason: str, who: Principal) -> Answer:
     """The person wants to hear nothing more."""
-    return _act(unit, lead, who, lambda desk, known, actor: acts.opt_out(desk, known, actor, reason))
+    return _act(unit, lead, who, lambda session, known, actor: acts.opt_out(session, known, actor, reason))
 
 
 def assign(unit: Unit, lead: str, rep: str, reason: str | None, force: bool, who: Principal) -> Answer:
     """Give the lead to this rep; `force`: also while they are away or at capacity."""
-    return _act(unit, lead, who, lambda desk, known, actor: acts.assign(desk, known, actor, rep, reason, force=force))
+    return _act(
+        unit, lead, who, lambda session, known, actor: acts.assign(session, known, actor, rep, reason, force=force)
+    )
 
 
-def _ahead(desk: RoutingSession, until: datetime | None) -> int | None:
+def _ahead(session: RoutingSession, until: datetime | None) -> int | None:
     """The time in microseconds. Raise `Problem` 422 when it does not lie ahead."""
     if until is None:
         return None
-    if until <= desk.now:
+    if until <= session.now:
         fault = FieldFault(pointer="#/until", detail="lies in the past")
         raise Problem(422, "In the past", "`until` must lie ahead.", [fault])
     return micros(until)
@@ -90,12 +93,12 @@ def touch(
     """
     effects: list[str] = []
 
-    def act(desk: RoutingSession, known: Lead, actor: Actor) -> None:
-        desk.skew_us = skew_us
-        possible = when is not None and is_possible(when, desk.now)
-        happened = micros(when) if when is not None and possible else desk.at
+    def act(session: RoutingSession, known: Lead, actor: Actor) -> None:
+        session.skew_us = skew_us
+        possible = when is not None and is_possible(when, session.now)
+        happened = micros(when) if when is not None and possible else session.at
         effect = acts.touch(
-            desk, known, actor.name, channel=channel, answered=answered, when=happened, rep=actor.rep, note=note
+            session, known, actor.name, channel=channel, answered=answered, when=happened, rep=actor.rep, note=note
         )
         effects.append(effect if possible or when is None else f"{effect}; `at` was impossible and counts as now")
 
@@ -106,22 +109,22 @@ def availability(
     unit: Unit, rep: str, state: str, until: datetime | None, who: Principal, reason: str | None = None
 ) -> Answer:
     """A rep comes, goes for a while (`until`: then they are back by themselves), or for good."""
-    desk = RoutingSession(unit, ())
-    known = desk.rules.rep(rep)
+    session = RoutingSession(unit, ())
+    known = session.rules.rep(rep)
     if known is None:
         raise Problem(
-            404, "Unknown rep", f"There is no rep {rep!r}; the team is: {', '.join(desk.rules.team.rep_by_id)}."
+            404, "Unknown rep", f"There is no rep {rep!r}; the team is: {', '.join(session.rules.team.rep_by_id)}."
         )
     if not who.may_act_for(rep) or (state == "deactivated" and not who.allows("manager")):
         raise Problem(403, "Not for you", f"The availability of {rep} is for {rep}, managers and admins.")
     if not known.active:
         raise Problem(409, "Named by a file", f"team.yaml says that {rep} is not active; change it there.")
-    ends = _ahead(desk, until)
+    ends = _ahead(session, until)
     if ends is not None and state != "away":
         fault = FieldFault(pointer="#/until", detail="is for `available: false`")
         raise Problem(422, "Unprocessable Content", "`until` is when an absence ends; leave it out.", [fault])
-    presence = acts.available(desk, rep, state, ends, reason)
-    desk.save()
+    presence = acts.available(session, rep, state, ends, reason)
+    session.save()
     return {
         "id": rep,
         "state": presence.state,
@@ -139,14 +142,14 @@ def _act(
     *,
     routes: bool = False,
 ) -> Answer:
-    desk = RoutingSession(unit, [id], peek_queue(unit, rules_of(unit.config)) if routes else None)
-    lead = desk.leads.get(id)
+    session = RoutingSession(unit, [id], peek_queue(unit, rules_of(unit.config)) if routes else None)
+    lead = session.leads.get(id)
     if lead is None:
         raise Problem(404, "Unknown lead", f"There is no lead {id!r}.")
-    refused = act(desk, lead, _actor(who, lead))
+    refused = act(session, lead, _actor(who, lead))
     if refused is not None:
         raise _problem(refused, lead)
-    desk.save()
+    session.save()
     return answer(lead)
 
 

@@ -7,10 +7,11 @@ from datetime import datetime
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage.unit import Unit
 from services.router import acts, store
-from services.router.desk import SERVED_MAX, RoutingSession, WaitingLeads, peek_queue
 from services.router.domain.eligibility import with_room
 from services.router.domain.rules import RoutingRules, rules_of
 from services.router.domain.team_state import Presence
+from services.router.queue import SERVED_MAX, WaitingLeads, peek_queue
+from services.router.session import RoutingSession
 from services.router.store import FIRST, FIRST_HELD, Holding, Place
 
 TAKEN_AWAY_MAX = 50
@@ -48,10 +49,10 @@ class ServeQueue:
         found = list(dict.fromkeys([*places, *others]))
         if not found:
             return None
-        desk = RoutingSession(unit, (), WaitingLeads(pools, pools, found))
-        served = desk.serve()
-        self.room = with_room(rules, desk.floor.reps, now)
-        desk.save()
+        session = RoutingSession(unit, (), WaitingLeads(pools, pools, found))
+        served = session.serve()
+        self.room = with_room(rules, session.team_state.reps, now)
+        session.save()
         return unit.now if goes_on or (served and len(found) == SERVED_MAX) else None
 
 
@@ -82,13 +83,13 @@ class WatchTeam:
 
 def _watch(unit: Unit, rules: RoutingRules, changed: Mapping[str, str], held: Sequence[Holding]) -> None:
     left = [lead for _, lead in held]
-    desk = RoutingSession(unit, left, peek_queue(unit, rules) if left else None)
+    session = RoutingSession(unit, left, peek_queue(unit, rules) if left else None)
     for rep, state in changed.items():
-        acts.noticed(desk, rep, state)
+        acts.noticed(session, rep, state)
     for rep, lead in held:
-        if desk.leads[lead].owner == rep:
-            acts.take_away(desk, desk.leads[lead])
-    desk.save()
+        if session.leads[lead].owner == rep:
+            acts.take_away(session, session.leads[lead])
+    session.save()
 
 
 def _state(rules: RoutingRules, rep: str, presence: Presence | None, at: int) -> str:

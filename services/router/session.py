@@ -4,71 +4,25 @@ Every change of a lead's status, owner or place in the queue goes through here, 
 and what is said on `routes` cannot come apart.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from functools import cached_property
 from typing import Any
-
-from sqlalchemy.engine import Connection
 
 from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.storage.unit import Unit
 from schemas.events import LeadAssigned, LeadEvent, LeadQueued
 from services.router import store
 from services.router.domain.decision import Decision, Inputs, decide, gather_inputs
-from services.router.domain.eligibility import with_room
 from services.router.domain.event_time import SKEW_US, forget_ahead
 from services.router.domain.lead import ASSIGNED, HELD, Lead, at, card
 from services.router.domain.lifecycle import SYSTEM, Refused, move
-from services.router.domain.rules import RoutingRules, rules_of
+from services.router.domain.rules import rules_of
 from services.router.domain.team_state import Presence, TeamState
-from services.router.store import FIRST, Assignment, Place, StoredDecision
+from services.router.queue import QUEUE_TICK, WaitingLeads
+from services.router.store import Assignment, StoredDecision
 
-SERVED_MAX = 200
-"""How many waiting leads one unit looks at."""
-
-QUEUE_TICK = "router.queue"
 TEAM_TICK = "router.team"
 NO_TURN = "others wait before it"
-
-
-class WaitingLeads:
-    """What a unit knows of the queue. `waited_for`: pools with somebody waiting; `whole`: those of them all of whose
-    waiting leads are in memory."""
-
-    def __init__(
-        self, waited_for: Collection[str] = (), whole: Collection[str] = (), places: Iterable[Place] = ()
-    ) -> None:
-        self.waited_for = set(waited_for)
-        self.whole = set(whole)
-        self.ids = [place[2] for place in places]
-        self.stale = True  # room may have been made since the queue was last served
-
-    def look_again(self, waited_for: Collection[str], connection: Connection) -> None:
-        """Once the pools are locked: who began to wait since the peek is not in memory, and goes first all the same."""
-        self.waited_for |= set(waited_for)
-        if self.whole:
-            now = store.waiting(connection, self.whole, FIRST, SERVED_MAX)
-            if not {place[2] for place in now} <= set(self.ids):
-                self.whole = set()
-
-    def joined(self, pool: str, lead: str) -> None:
-        """A lead of this unit begins to wait."""
-        if pool not in self.waited_for:
-            self.waited_for.add(pool)
-            self.whole.add(pool)
-        self.ids.append(lead)
-
-
-def peek_queue(unit: Unit, rules: RoutingRules) -> WaitingLeads:
-    """The leads that wait for pools in which somebody has room. Without locks: they come before those of pools."""
-    waited_for = store.pools_waited_for(unit.connection, rules.team.pool_by_id)
-    now = micros(unit.clock.business())  # not `unit.now`: nothing is locked yet
-    room = with_room(rules, store.presences(unit.connection), now) if waited_for else ()
-    roomy = rules.reaching(room, waited_for)
-    if not roomy:
-        return WaitingLeads(waited_for)
-    places = store.waiting(unit.connection, roomy, FIRST, SERVED_MAX)
-    return WaitingLeads(waited_for, roomy if len(places) < SERVED_MAX else (), places)
 
 
 class RoutingSession:
@@ -92,11 +46,11 @@ class RoutingSession:
         self._reps: set[str] = set()
 
     @cached_property
-    def floor(self) -> TeamState:
+    def team_state(self) -> TeamState:
         """Pools and reps, locked when first asked for: after every lead."""
         team, connection = self.rules.team, self.unit.connection
-        locked, waited_for = store.lock_floor(connection, team.pool_by_id, team.rep_by_id)
-        self.queue.look_again(waited_for, connection)
+        locked, waited_for = store.lock_team_state(connection, team.pool_by_id, team.rep_by_id)
+        self.queue.refresh(waited_for, connection)
         return locked
 
     # --- what is known --------------------------------------------------------------------------------------------
@@ -122,11 +76,11 @@ class RoutingSession:
     def presence(self, rep: str) -> Presence:
         """A rep about to change."""
         self._reps.add(rep)
-        found = self.floor.presence(rep)
+        found = self.team_state.presence(rep)
         found.updated_at = self.at
         return found
 
-    def say(self, lead: Lead, event: type[LeadEvent], /, *, was: str, by: str, **rest: Any) -> None:
+    def emit(self, lead: Lead, event: type[LeadEvent], /, *, was: str, by: str, **rest: Any) -> None:
         """Tell what happened to `lead`, as it stands now."""
         lead.version += 1
         self.change(lead)
@@ -144,7 +98,7 @@ class RoutingSession:
 
     # --- what changes ---------------------------------------------------------------------------------------------
 
-    def put(self, lead: Lead, status: str, owner: str | None) -> None:
+    def set_status(self, lead: Lead, status: str, owner: str | None) -> None:
         """Change status and owner, and the open load of whom that concerns. Nobody waits for a pool any more."""
         before = lead.owner if lead.status in HELD else None
         after = owner if status in HELD else None
@@ -158,35 +112,35 @@ class RoutingSession:
             self.presence(after).open += 1
         if before is not None:
             self.presence(before).open -= 1
-            self.made_room()
+            self.free_capacity()
 
-    def made_room(self) -> None:
+    def free_capacity(self) -> None:
         """Somebody can take more than before."""
         self.queue.stale = True
         self.unit.wake(QUEUE_TICK)
 
     def close(self, lead: Lead, by: str, reason: str) -> None:
-        """End the assignment of a lead that has an owner. The owner stays until `put`."""
+        """End the assignment of a lead that has an owner. The owner stays until `set_status`."""
         key = (lead.id, lead.epoch)
         assignment = self._assignments.setdefault(key, Assignment(lead.id, lead.epoch, stored=True))
         assignment.closed_at, assignment.closed_by, assignment.close_reason = self.at, by, reason
         lead.state.previous_owner, lead.state.previous_left_at = lead.owner, self.at
 
-    def give(self, lead: Lead, decision: Decision, inputs: Inputs, reason: str | None = None) -> None:
+    def assign(self, lead: Lead, decision: Decision, inputs: Inputs, reason: str | None = None) -> None:
         """Open the next assignment of a lead without an owner, as decided; `reason`: of an assignment by hand. Raises
         `ValueError` when nobody was chosen."""
         if decision.chosen is None:
             raise ValueError(decision.why)
         was = lead.status
         lead.epoch += 1
-        decision_id = self._keep(lead, decision, inputs)
+        decision_id = self._record_decision(lead, decision, inputs)
         self._assignments[lead.id, lead.epoch] = Assignment(
             lead.id, lead.epoch, decision.chosen, decision.pool, decision.rule, decision_id, self.at
         )
         self._take_turn(decision)
-        self.put(lead, ASSIGNED, decision.chosen)
+        self.set_status(lead, ASSIGNED, decision.chosen)
         lead.pool, lead.state.assigned_at, lead.state.not_again = decision.pool, self.at, None
-        self.say(
+        self.emit(
             lead,
             LeadAssigned,
             was=was,
@@ -198,7 +152,7 @@ class RoutingSession:
             assigned_at=self.now,
             reassignments=lead.state.reassignments,
             touched_at=at(lead.touched_at),
-            rep_version=self.floor.presence(decision.chosen).version,
+            rep_version=self.team_state.presence(decision.chosen).version,
             pool=decision.pool,
             rule=decision.rule,
             reason=reason,
@@ -209,10 +163,10 @@ class RoutingSession:
         turn, pool = decision.turn, decision.pool
         if turn is None or pool is None:
             return
-        self.floor.pools[pool] = turn.lags
+        self.team_state.pools[pool] = turn.lags
         self._turned.add(pool)
 
-    def _keep(self, lead: Lead, decision: Decision, inputs: Inputs) -> str:
+    def _record_decision(self, lead: Lead, decision: Decision, inputs: Inputs) -> str:
         id = self.unit.new_id()
         self._decided.append(StoredDecision(id, lead.id, lead.epoch, self.at, self.rules.version, decision, inputs))
         return id
@@ -221,7 +175,7 @@ class RoutingSession:
 
     def choose(self, lead: Lead) -> tuple[Decision, Inputs]:
         """Who would get `lead` now."""
-        inputs = gather_inputs(self.rules, lead, self.floor, self.now)
+        inputs = gather_inputs(self.rules, lead, self.team_state, self.now)
         return decide(inputs), inputs
 
     def route(self, lead: Lead) -> None:
@@ -233,12 +187,12 @@ class RoutingSession:
         self.serve()
         decision, inputs = self.choose(lead)
         if decision.chosen is None:
-            self._keep(lead, decision, inputs)
+            self._record_decision(lead, decision, inputs)
             self._wait(lead, decision.pool or "", decision.why)
             return
         before = self.waits_for(decision.chosen)
         if before is None:
-            self.give(lead, decision, inputs)
+            self.assign(lead, decision, inputs)
         else:
             self._wait(lead, decision.pool or before, NO_TURN)
             self.unit.wake(QUEUE_TICK)
@@ -250,14 +204,14 @@ class RoutingSession:
 
     def _wait(self, lead: Lead, pool: str, reason: str) -> None:
         was = lead.status
-        self.queue.joined(pool, lead.id)
+        self.queue.add(pool, lead.id)
         lead.queue_pool, lead.queue_reason = pool, reason
         lead.queue_since = lead.queue_since or self.at
         lead.submit_at = self.at if lead.submit_at is None else lead.submit_at  # its place in the queue
-        self._say_queued(lead, was)
+        self._emit_queued(lead, was)
 
-    def _say_queued(self, lead: Lead, was: str) -> None:
-        self.say(
+    def _emit_queued(self, lead: Lead, was: str) -> None:
+        self.emit(
             lead,
             LeadQueued,
             was=was,
@@ -284,12 +238,12 @@ class RoutingSession:
             return False
         decision, inputs = self.choose(lead)
         if decision.chosen is not None:
-            self.give(lead, decision, inputs)
+            self.assign(lead, decision, inputs)
             return True
         pool, reason = decision.pool or "", decision.why
         if pool != lead.queue_pool:  # another agreement, or other facts, send it elsewhere
             lead.queue_pool, lead.queue_reason = pool, reason
-            self._say_queued(lead, lead.status)
+            self._emit_queued(lead, lead.status)
         elif reason != lead.queue_reason:
             lead.queue_reason = reason
             self.change(lead)
@@ -315,8 +269,8 @@ class RoutingSession:
             self._only_learned().values(),
             self._assignments.values(),
             self._decided,
-            {pool: self.floor.pools[pool] for pool in self._turned},
-            {rep: self.floor.reps[rep] for rep in self._reps},
+            {pool: self.team_state.pools[pool] for pool in self._turned},
+            {rep: self.team_state.reps[rep] for rep in self._reps},
         )
         store.store_changes(self.unit, changes)
 
