@@ -1,7 +1,7 @@
-"""The working memory of one unit: leads, pools and reps loaded once, changed in memory, stored in bulk.
+"""The working set of one unit: leads, pools and reps are loaded once, changed in memory, and stored in bulk.
 
-Every change of a lead's status, owner or place in the queue goes through here, so that open load, epochs, the queue
-and what is said on `routes` cannot come apart.
+Decisions are made in `domain` and applied here. Every change of a lead's status, owner or place in the queue goes
+through this session, so that open load, epochs, the queue and the events on `routes` agree.
 """
 
 from collections.abc import Collection
@@ -12,12 +12,14 @@ from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.storage.unit import Unit
 from schemas.events import LeadAssigned, LeadEvent, LeadQueued
 from services.router import store
-from services.router.domain.decision import Decision, Inputs, decide, gather_inputs
+from services.router.domain.availability import PresenceChange, observed, stated
+from services.router.domain.decision import Decision, Inputs, decide, gather_inputs, manual_inputs
 from services.router.domain.event_time import SKEW_US, forget_ahead
-from services.router.domain.lead import ASSIGNED, HELD, Lead, at, card
+from services.router.domain.lead import ASSIGNED, Lead, at, card
 from services.router.domain.lifecycle import SYSTEM, Refused, move
+from services.router.domain.outcome import Outcome, next_event, set_status
 from services.router.domain.rules import rules_of
-from services.router.domain.team_state import Presence, TeamState
+from services.router.domain.team_state import Presence, RepState, TeamState
 from services.router.queue import QUEUE_TICK, WaitingLeads
 from services.router.store import Assignment, StoredDecision
 
@@ -26,9 +28,14 @@ NO_TURN = "others wait before it"
 
 
 class RoutingSession:
-    """One unit's leads, and what became of them."""
+    """The leads of one unit and their changes.
 
-    def __init__(self, unit: Unit, wanted: Collection[str], queue: WaitingLeads | None = None) -> None:
+    `leads` holds each lead as it is now. `apply` puts another object in its place, so look a lead up again afterwards.
+    """
+
+    def __init__(
+        self, unit: Unit, wanted: Collection[str], queue: WaitingLeads | None = None, *, skew_us: int = SKEW_US
+    ) -> None:
         self.unit = unit
         self.rules = rules_of(unit.config)
         self.queue = queue or WaitingLeads()
@@ -37,7 +44,7 @@ class RoutingSession:
         self.at = micros(self.now)
         for lead in self.leads.values():
             forget_ahead(lead, self.at)
-        self.skew_us = SKEW_US
+        self.skew_us = skew_us
         self._learned: dict[str, Lead] = {}
         self._changed: dict[str, Lead] = {}
         self._assignments: dict[tuple[str, int], Assignment] = {}
@@ -47,158 +54,191 @@ class RoutingSession:
 
     @cached_property
     def team_state(self) -> TeamState:
-        """Pools and reps, locked when first asked for: after every lead."""
+        """Pools and reps. They are locked at the first use, after every lead."""
         team, connection = self.rules.team, self.unit.connection
         locked, waited_for = store.lock_team_state(connection, team.pool_by_id, team.rep_by_id)
         self.queue.refresh(waited_for, connection)
         return locked
 
-    # --- what is known --------------------------------------------------------------------------------------------
+    # --- leads ----------------------------------------------------------------------------------------------------
 
     def lead(self, id: str) -> Lead:
-        """The lead of that id; one nobody has heard of begins its life."""
-        found = self.leads.get(id)
-        if found is None:
-            found = self.leads[id] = Lead(id, self.rules.initial, created_at=self.at)
-            self.change(found)
-        return found
+        """Return the lead of that id. An unknown lead is created."""
+        lead = self.leads.get(id)
+        if lead is None:
+            lead = self.leads[id] = Lead(id, self.rules.initial, created_at=self.at)
+            self.change(lead)
+        return lead
 
     def learn(self, lead: Lead) -> None:
-        """What scoring says of this lead changed, nothing else."""
+        """Note that the score of this lead changed, and nothing else."""
         lead.updated_at = self.at
         self._learned[lead.id] = lead
 
     def change(self, lead: Lead) -> None:
-        """Something of this lead changed."""
+        """Note that this lead changed."""
         lead.updated_at = self.at
         self._changed[lead.id] = lead
 
-    def presence(self, rep: str) -> Presence:
-        """A rep about to change."""
-        self._reps.add(rep)
-        found = self.team_state.presence(rep)
-        found.updated_at = self.at
-        return found
+    def apply(self, outcome: Outcome | Refused) -> Refused | None:
+        """Apply what an action decided, and find the owner that it asks for. A refusal changes nothing and is returned."""
+        if isinstance(outcome, Refused):
+            return outcome
+        self.apply_change(outcome)
+        request = outcome.next_owner
+        if request is None:
+            return None
+        if request.rep is None:
+            self.route(outcome.lead)
+        else:
+            inputs = manual_inputs(outcome.lead, self.now, request.rule, request.rep)
+            self.assign(outcome.lead, decide(inputs), inputs, request.reason)
+        return None
 
-    def emit(self, lead: Lead, event: type[LeadEvent], /, *, was: str, by: str, **rest: Any) -> None:
-        """Tell what happened to `lead`, as it stands now."""
-        lead.version += 1
+    def apply_change(self, outcome: Outcome) -> None:
+        """Apply what an action decided, without finding an owner."""
+        after = outcome.lead
+        before = self.leads[after.id]
+        if after is before:  # the action was in effect
+            return
+        self.leads[after.id] = after
+        self.change(after)
+        if (ended := outcome.ended) is not None:
+            key = (after.id, after.epoch)
+            assignment = self._assignments.setdefault(key, Assignment(after.id, after.epoch, stored=True))
+            assignment.closed_at, assignment.closed_by, assignment.close_reason = self.at, ended.by, ended.reason
+        self._move_load(before.holder, after.holder)
+        for event in outcome.events:
+            self.unit.emit(event, key=after.id)
+
+    def emit(self, lead: Lead, kind: type[LeadEvent], /, *, was: str, by: str, **fields: Any) -> None:
+        """Emit the next event of `lead`, as it stands now."""
         self.change(lead)
-        told = event(
-            lead_id=lead.id,
-            version=lead.version,
-            at=self.now,
-            was=was,
-            status=lead.status,
-            epoch=lead.epoch,
-            by=by,
-            **rest,
-        )
-        self.unit.emit(told, key=lead.id)
+        self.unit.emit(next_event(lead, kind, at=self.now, was=was, by=by, **fields), key=lead.id)
 
-    # --- what changes ---------------------------------------------------------------------------------------------
+    # --- reps -----------------------------------------------------------------------------------------------------
 
-    def set_status(self, lead: Lead, status: str, owner: str | None) -> None:
-        """Change status and owner, and the open load of whom that concerns. Nobody waits for a pool any more."""
-        before = lead.owner if lead.status in HELD else None
-        after = owner if status in HELD else None
-        lead.status, lead.owner = status, owner
-        lead.queue_pool = lead.queue_reason = lead.queue_since = None
-        if owner is None:
-            lead.pool = None
+    def state_availability(self, rep: str, state: RepState, until: int | None, reason: str | None = None) -> Presence:
+        """Store and publish what a command states of `rep`. The leads of a deactivated rep are routed again soon after."""
+        change = stated(rep, self.team_state.presence(rep), self.at, state, until, reason)
+        if change is not None:
+            self._change_presence(rep, change)
+            if state == "deactivated":
+                self.unit.wake(TEAM_TICK)
+        return self.team_state.presence(rep)
+
+    def observe_availability(self, rep: str, state: RepState) -> None:
+        """Store and publish a state that follows from the team file or from the time."""
+        change = observed(rep, self.team_state.presence(rep), self.at, state)
+        if change is not None:
+            self._change_presence(rep, change)
+
+    def _change_presence(self, rep: str, change: PresenceChange) -> None:
+        self.team_state.reps[rep] = change.presence
+        self._reps.add(rep)
+        self.unit.emit(change.event, key=rep)
+        if change.event.state == "available":
+            self._free_capacity()
+
+    def _move_load(self, before: str | None, after: str | None) -> None:
+        """Count a lead as open load of `after` instead of `before`. None: it is no open load."""
         if before == after:
             return
         if after is not None:
-            self.presence(after).open += 1
+            self._loaded(after).open += 1
         if before is not None:
-            self.presence(before).open -= 1
-            self.free_capacity()
+            self._loaded(before).open -= 1
+            self._free_capacity()
 
-    def free_capacity(self) -> None:
-        """Somebody can take more than before."""
+    def _loaded(self, rep: str) -> Presence:
+        self._reps.add(rep)
+        presence = self.team_state.presence(rep)
+        presence.updated_at = self.at
+        return presence
+
+    def _free_capacity(self) -> None:
+        """Note that a rep can take more than before."""
         self.queue.stale = True
         self.unit.wake(QUEUE_TICK)
 
-    def close(self, lead: Lead, by: str, reason: str) -> None:
-        """End the assignment of a lead that has an owner. The owner stays until `set_status`."""
-        key = (lead.id, lead.epoch)
-        assignment = self._assignments.setdefault(key, Assignment(lead.id, lead.epoch, stored=True))
-        assignment.closed_at, assignment.closed_by, assignment.close_reason = self.at, by, reason
-        lead.state.previous_owner, lead.state.previous_left_at = lead.owner, self.at
+    # --- owners ---------------------------------------------------------------------------------------------------
 
     def assign(self, lead: Lead, decision: Decision, inputs: Inputs, reason: str | None = None) -> None:
-        """Open the next assignment of a lead without an owner, as decided; `reason`: of an assignment by hand. Raises
-        `ValueError` when nobody was chosen."""
-        if decision.chosen is None:
+        """Open the next assignment of a lead without an owner.
+
+        Args:
+            reason: of an assignment by hand.
+
+        Raises:
+            ValueError: the decision chose no rep.
+        """
+        rep = decision.chosen
+        if rep is None:
             raise ValueError(decision.why)
-        was = lead.status
+        was, before = lead.status, lead.holder
         lead.epoch += 1
         decision_id = self._record_decision(lead, decision, inputs)
         self._assignments[lead.id, lead.epoch] = Assignment(
-            lead.id, lead.epoch, decision.chosen, decision.pool, decision.rule, decision_id, self.at
+            lead.id, lead.epoch, rep, decision.pool, decision.rule, decision_id, self.at
         )
-        self._take_turn(decision)
-        self.set_status(lead, ASSIGNED, decision.chosen)
+        if decision.turn is not None and decision.pool is not None:
+            self.team_state.pools[decision.pool] = decision.turn.lags
+            self._turned.add(decision.pool)
+        set_status(lead, ASSIGNED, rep)
+        self._move_load(before, rep)
         lead.pool, lead.state.assigned_at, lead.state.not_again = decision.pool, self.at, None
         self.emit(
             lead,
             LeadAssigned,
             was=was,
             by=SYSTEM.name,
-            rep=decision.chosen,
+            rep=rep,
             decision_id=decision_id,
             urgency=lead.urgency,
             submit_at=moment(lead.submit_at or self.at),
             assigned_at=self.now,
             reassignments=lead.state.reassignments,
             touched_at=at(lead.touched_at),
-            rep_version=self.team_state.presence(decision.chosen).version,
+            rep_version=self.team_state.presence(rep).version,
             pool=decision.pool,
             rule=decision.rule,
             reason=reason,
             card=card(lead),
         )
 
-    def _take_turn(self, decision: Decision) -> None:
-        turn, pool = decision.turn, decision.pool
-        if turn is None or pool is None:
-            return
-        self.team_state.pools[pool] = turn.lags
-        self._turned.add(pool)
-
     def _record_decision(self, lead: Lead, decision: Decision, inputs: Inputs) -> str:
         id = self.unit.new_id()
         self._decided.append(StoredDecision(id, lead.id, lead.epoch, self.at, self.rules.version, decision, inputs))
         return id
 
-    # --- routing --------------------------------------------------------------------------------------------------
-
-    def choose(self, lead: Lead) -> tuple[Decision, Inputs]:
-        """Who would get `lead` now."""
+    def _choose(self, lead: Lead) -> tuple[Decision, Inputs]:
         inputs = gather_inputs(self.rules, lead, self.team_state, self.now)
         return decide(inputs), inputs
 
     def route(self, lead: Lead) -> None:
-        """Give a qualified lead its owner, or its place in the queue. No room goes to it that a waiting one could use."""
+        """Find the owner of a qualified lead, or its place in the queue. Capacity that a waiting lead could use goes to that
+        lead first."""
         if lead.status not in self.rules.assignable:
             refused = move(self.rules.lifecycle, lead.status, SYSTEM, to=ASSIGNED)
             self._wait(lead, "", refused.why if isinstance(refused, Refused) else "")
             return
         self.serve()
-        decision, inputs = self.choose(lead)
+        decision, inputs = self._choose(lead)
         if decision.chosen is None:
             self._record_decision(lead, decision, inputs)
             self._wait(lead, decision.pool or "", decision.why)
             return
-        before = self.waits_for(decision.chosen)
+        before = self._waits_for(decision.chosen)
         if before is None:
             self.assign(lead, decision, inputs)
         else:
             self._wait(lead, decision.pool or before, NO_TURN)
             self.unit.wake(QUEUE_TICK)
 
-    def waits_for(self, rep: str) -> str | None:
-        """A pool whose waiting leads `rep` may take and that this unit has not looked at."""
+    # --- the queue ------------------------------------------------------------------------------------------------
+
+    def _waits_for(self, rep: str) -> str | None:
+        """Return a pool whose waiting leads `rep` may take and that are not all in memory."""
         unseen = self.queue.waited_for - self.queue.whole
         return next((pool for pool in sorted(unseen) if rep in self.rules.reach(pool)), None)
 
@@ -223,7 +263,7 @@ class RoutingSession:
         )
 
     def serve(self) -> int:
-        """Give waiting leads of this unit whatever room there is, hottest first, then by submit; how many got an owner."""
+        """Assign the waiting leads of this unit while there is capacity, hottest first, then by submit. Return how many."""
         queue = self.queue
         if not queue.stale or not queue.ids:
             return 0
@@ -236,7 +276,7 @@ class RoutingSession:
     def _serve(self, lead: Lead) -> bool:
         if lead.state.suppressed is not None:
             return False
-        decision, inputs = self.choose(lead)
+        decision, inputs = self._choose(lead)
         if decision.chosen is not None:
             self.assign(lead, decision, inputs)
             return True
@@ -249,10 +289,10 @@ class RoutingSession:
             self.change(lead)
         return False
 
-    # --- the end --------------------------------------------------------------------------------------------------
+    # --- storing --------------------------------------------------------------------------------------------------
 
     def save_leads(self, *, but: Collection[str]) -> None:
-        """Store every lead that changed, but those; they and what changes from now on are for `save`."""
+        """Store every changed lead except those of `but`, which `save` stores, as it does all later changes."""
         learned = self._only_learned()
         store.save(
             self.unit.connection,
@@ -263,7 +303,7 @@ class RoutingSession:
         self._changed = {id: lead for id, lead in self._changed.items() if id in but}
 
     def save(self) -> None:
-        """Store everything that changed, at the unit's end and in a constant number of statements."""
+        """Store every change, at the unit's end and in a constant number of statements."""
         changes = store.RoutingChanges(
             self._changed.values(),
             self._only_learned().values(),
