@@ -2,4 +2,4 @@
 
 
 class FirstHourError(Exception):
-    """An error of this project. `firsthour/runtime/errors.py` lists the whole tree and the outcome of each class."""
+    """An error of this project. `firsthour/runtime/http/errors.py` lists the whole tree and the outcome of each class."""

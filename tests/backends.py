@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from deploy.local.kafka import KafkaCluster
 from deploy.local.postgres import PostgresServer, QueryError
-from firsthour.bootstrap.embedded import all_services
+from firsthour.bootstrap.services import all_services
 from firsthour.runtime import settings
 from firsthour.runtime.eventlog import kafka_admin
 from firsthour.runtime.settings import Settings

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from firsthour.bootstrap.distributed import Distributed, open_distributed
-from firsthour.bootstrap.embedded import keep_running
+from firsthour.bootstrap.runners import keep_running
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.config import reading
 from firsthour.runtime.config.reading import NAMES
@@ -62,8 +62,7 @@ async def open_harness(
     try:
         if files is not None:
             await apply(system, files)
-        for name in ("runtime.watch", "runtime.keys"):
-            await system.runners[name].step()
+        await system.refresh()
         await moved.reading()
     except BaseException:
         with contextlib.suppress(Exception):

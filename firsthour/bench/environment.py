@@ -30,7 +30,7 @@ from firsthour.runtime.storage.migrate import migrate
 from firsthour.runtime.storage.postgres import ConnectionPool, PostgresUnits, open_engine
 from firsthour.runtime.storage.records import Row, partition_of
 from schemas.topics import EVENTS
-from services.router.store import lock_floor
+from services.router.store import lock_team_state
 
 CHUNK: Final = 2_000
 COPY_TRIES: Final = 20
@@ -150,7 +150,9 @@ async def _make(given: Settings, base: Settings) -> None:
     units = PostgresUnits(pool, SharedClock(), lambda *_: files, partitions=partitions)
     await units.run(lambda unit: config_versions.apply(unit, files, texts, None))
     pools, reps = files.team.pool_by_id, files.team.rep_by_id
-    await units.run(lambda unit: lock_floor(unit.connection, pools, reps))  # who can lock no row runs into deadlocks
+    await units.run(
+        lambda unit: lock_team_state(unit.connection, pools, reps)
+    )  # who can lock no row runs into deadlocks
     await units.close()
 
 

@@ -18,6 +18,8 @@ from pydantic import SecretStr
 from ruamel.yaml import YAML
 from starlette.types import ASGIApp
 
+from firsthour.bootstrap.monitors import DATABASE_MONITOR
+from firsthour.bootstrap.refreshers import KEY_REFRESHER
 from firsthour.runtime.clock import Clock, HostClock, new_id
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.http import server
@@ -143,8 +145,8 @@ class Factory:
         if self.open_network is None:
             raise NotImplementedError("nobody said how services over Kafka and PostgreSQL are opened")
         made = await self.open_network(settings, wanted, {"inbox": told}, clock=clock)
-        await made.runners["runtime.watch"].step()
-        await made.runners["runtime.keys"].step()
+        await made.runners[DATABASE_MONITOR].step()
+        await made.runners[KEY_REFRESHER].step()
         return made
 
 

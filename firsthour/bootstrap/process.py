@@ -3,20 +3,22 @@ order."""
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
-from firsthour.bootstrap.distributed import GATEWAY, Distributed, StartupGate, open_distributed, troubles
-from firsthour.bootstrap.embedded import paging_warnings
+from firsthour.bootstrap.distributed import Distributed, open_distributed
+from firsthour.bootstrap.readiness import startup_warnings
+from firsthour.bootstrap.services import GATEWAY
+from firsthour.bootstrap.startup import StartupGate, obstacles
 from firsthour.runtime.clock import Clock, HostClock
-from firsthour.runtime.config import host_warnings, source_secrets
 from firsthour.runtime.http.connection import Limits
 from firsthour.runtime.http.metrics_port import answering, listening
 from firsthour.runtime.http.server import StopSignal, listen, port_of, serve
-from firsthour.runtime.settings import Settings, environ
+from firsthour.runtime.settings import Settings
 from firsthour.runtime.version import VERSION
 from services.notifier.channels.base import Channel
 
@@ -54,13 +56,13 @@ class Process:
                 )
 
             async with self._opened() as system:  # it takes long and waits for nothing: before anybody can connect
-                door = StartupGate(system.keys)
+                gate = StartupGate(system.keys)
                 answered = asyncio.Event()
-                life = asyncio.create_task(self._live(system, door, stop, answered))
+                life = asyncio.create_task(self._live(system, gate, stop, answered))
                 try:
                     limits = Limits(connections_max=self.settings.connections_max)
                     async with answering(system.resources.telemetry, metrics):
-                        await serve(door, bound, stop, started, limits)
+                        await serve(gate, bound, stop, started, limits)
                 finally:
                     stop.asked.set()
                     answered.set()
@@ -81,24 +83,24 @@ class Process:
             for channel in ways.values():
                 await channel.close()
 
-    async def _live(self, system: Distributed, door: StartupGate, stop: StopSignal, answered: asyncio.Event) -> int:
+    async def _live(self, system: Distributed, gate: StartupGate, stop: StopSignal, answered: asyncio.Event) -> int:
         """`answered`: the last request has been."""
         try:
-            return await self._work(system, door, stop, answered)
+            return await self._work(system, gate, stop, answered)
         finally:
             stop.asked.set()
             await answered.wait()
 
-    async def _work(self, system: Distributed, door: StartupGate, stop: StopSignal, answered: asyncio.Event) -> int:
-        if not await self._wait(system, door, stop):
+    async def _work(self, system: Distributed, gate: StartupGate, stop: StopSignal, answered: asyncio.Event) -> int:
+        if not await self._wait(system, gate, stop):
             return 0
         if not self.warned(system):
             return BAD_SETTING
         running = asyncio.create_task(system.run())
-        door.inner = system.app
+        gate.inner = system.app
         asked = asyncio.create_task(stop.asked.wait())
         await asyncio.wait([running, asked], return_when=asyncio.FIRST_COMPLETED)
-        system.leaving = True
+        system.state.leaving = True
         stop.asked.set()
         asked.cancel()
         if system.intake is not None:  # requests under way are still answered, and may need everything
@@ -107,41 +109,31 @@ class Process:
         (ended,) = await asyncio.gather(running, return_exceptions=True)
         if isinstance(ended, asyncio.CancelledError):
             return 0
-        _log.error("ends, so that another can start", problem=system.why, exc_info=ended)
+        _log.error("process stuck, exiting", problem=system.state.problem, exc_info=ended)
         return STOPPED_BADLY
 
     def warned(self, system: Distributed) -> bool:
-        """Log unwise settings, once the configuration is known: the variables that it names are no mistakes. Return False
-        when a secret of a source cannot be used; a gateway alone is given them."""
-        config = system.config.current
+        """Log unwise settings, once the configuration is known; return False when the process must not start with them:
+        a secret of a source cannot be used."""
         front = GATEWAY in self.wanted
-        for warning in host_warnings.warnings(self.settings, config.sources, keeps_data=front):
-            _log.warning("unwise setting", problem=warning)
-        for warning in config.warnings:
-            _log.warning("unwise configuration", problem=warning)
-        for warning in paging_warnings(system.runners):
-            _log.warning("channel unusable", problem=warning)
-        secrets = source_secrets.examine(config, environ()) if front else source_secrets.Examined((), ())
-        for warning in secrets.warnings:
-            _log.warning("secret missing", problem=warning)
-        for error in secrets.errors:
-            _log.error("secret unusable", problem=str(error))
-        return not secrets.errors
+        warnings = startup_warnings(self.settings, system.config.current, system.runners, front=front)
+        for warning in warnings:
+            _log.log(logging.ERROR if warning.fatal else logging.WARNING, warning.event, problem=warning.text)
+        return not any(warning.fatal for warning in warnings)
 
-    async def _wait(self, system: Distributed, door: StartupGate, stop: StopSignal) -> bool:
+    async def _wait(self, system: Distributed, gate: StartupGate, stop: StopSignal) -> bool:
         """Until everything that is needed is there; False when told to stop before. A gateway needs to know its
         configuration alone, which it finds on its own disk when it has been in force here before."""
-        said: tuple[str, ...] = ()
+        logged: tuple[str, ...] = ()
         while not stop.asked.is_set():
-            await system.runners["runtime.watch"].step()
-            await system.runners["runtime.keys"].step()
-            found = await self._missing(system)
-            if not found:
+            await system.refresh()
+            missing = await self._missing(system)
+            if not missing:
                 return True
-            if found != said:
-                for line in found:
+            if missing != logged:
+                for line in missing:
                     _log.warning("waiting", problem=line)
-            said = door.waits_for = found
+            logged = gate.waits_for = missing
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await stop.asked.wait()
@@ -150,7 +142,7 @@ class Process:
     async def _missing(self, system: Distributed) -> tuple[str, ...]:
         if GATEWAY in self.wanted and system.config.known:
             return ()
-        found = tuple(str(one) for one in await troubles(self.settings))
+        found = tuple(str(obstacle) for obstacle in await obstacles(self.settings))
         if not found and not system.config.known:
             return ("no configuration is in force; `firsthour apply` stores one",)
         return found

@@ -20,7 +20,10 @@ from firsthour.bench.fixtures import Factory
 from firsthour.bootstrap import embedded
 from firsthour.bootstrap.distributed import open_distributed
 from firsthour.bootstrap.embedded import System
+from firsthour.bootstrap.monitors import DATABASE_MONITOR
 from firsthour.bootstrap.process import Process
+from firsthour.bootstrap.readiness import startup_warnings
+from firsthour.bootstrap.services import all_services
 from firsthour.cli import apply, checks, dead_letters, error_report, keys, offline, running_server, spool
 from firsthour.cli import config as cli_config
 from firsthour.cli.live_feed import Feed
@@ -30,12 +33,12 @@ from firsthour.demo import config as demo_config
 from firsthour.demo import run as demo
 from firsthour.runtime import settings
 from firsthour.runtime.clock import Clock, HostClock
-from firsthour.runtime.config import host_warnings, source_secrets
+from firsthour.runtime.config import source_secrets
 from firsthour.runtime.config.reading import ConfigError, ConfigFiles
 from firsthour.runtime.connectivity import connection_options, postgres
-from firsthour.runtime.errors import outcome_of
 from firsthour.runtime.eventlog.kafka_producer import KafkaProducer
 from firsthour.runtime.http.connection import Limits
+from firsthour.runtime.http.errors import outcome_of
 from firsthour.runtime.http.metrics_port import answering, listening
 from firsthour.runtime.http.server import StopSignal, listen, port_of, run, serve
 from firsthour.runtime.observability.logging import configure_logging
@@ -75,7 +78,7 @@ async def connect(data: Path | None, *, create: bool = False, configured: bool =
     """A line to the installation, for commands: to the process that serves it, else to its files."""
     known = settings.load(data_dir=data)
     ways = channels(known, HostClock(), InboxChannel(_unseen))
-    services = embedded.all_services(ways, None)
+    services = all_services(ways, None)
     try:
         if known.distributed:
             async with _over_the_network(known, ways) as line:
@@ -96,7 +99,7 @@ async def _over_the_network(known: Settings, ways: Mapping[str, Channel]) -> Asy
     await postgres.ready(known)
     system = await open_distributed(known, (), ways)
     try:
-        await system.runners["runtime.watch"].step()
+        await system.runners[DATABASE_MONITOR].step()
         async with offline.client_of(system.resources, system.services, live=True) as client:
             yield ServerLine(client)
     finally:
@@ -203,11 +206,8 @@ class Serving:
         for line in (await self._greeting()).lines():
             say(line)
         config = self._system.resources.config.current
-        secrets = source_secrets.examine(config, settings.environ()).warnings
-        paging = embedded.paging_warnings(self._system.runners)
-        found = (*host_warnings.warnings(self._up.settings, config.sources), *config.warnings, *secrets, *paging)
-        for warning in found:
-            say(f"warning: {warning}", style="yellow")
+        for warning in startup_warnings(self._up.settings, config, self._system.runners):
+            say(f"warning: {warning.text}", style="yellow")
 
     async def _greeting(self) -> Greeting:
         system, given = self._system, self._up.settings.admin_key is not None

@@ -4,7 +4,7 @@ import errno
 from collections.abc import Mapping
 from typing import Final
 
-from firsthour.runtime.errors import outcome_of
+from firsthour.runtime.http.errors import outcome_of
 
 _REMEDIES: Final[Mapping[int, str]] = {
     errno.ENOSPC: "make room on that disk",

@@ -1,1 +1,1 @@
-"""HTTP in: verify, map, normalise, append durably, answer."""
+"""Takes in events over HTTP: verifies, parses and normalises them, appends them durably, then answers."""

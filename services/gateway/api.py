@@ -1,4 +1,4 @@
-"""The gateway's paths as the documentation shows them. They are answered in front of the framework, by `asgi.Gateway`."""
+"""The paths of the gateway for `/docs`. `asgi.Gateway` answers their requests in front of the framework."""
 
 from typing import Any, Final
 
@@ -15,21 +15,21 @@ _IDEMPOTENCY: Final = {
     "name": "Idempotency-Key",
     "required": False,
     "schema": shapes.IDEMPOTENCY_KEY,
-    "description": "At most 255 characters. The same request under it is answered again for 24 hours, not done again.",
+    "description": "At most 255 characters. For 24 hours, the same request with this key gets the stored answer.",
 }
 
 
 _FORM_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    202: {"content": {"text/html": {"schema": _TEXT}}, "description": "Taken. A browser sees a page."},
-    303: {"description": "Taken. A browser goes on to `_redirect` or to the page of the source."},
+    202: {"content": {"text/html": {"schema": _TEXT}}, "description": "Accepted. A browser sees a page."},
+    303: {"description": "Accepted. A browser is redirected to `_redirect` or to the page of the source."},
 }
 
 
 class AcceptedResponse(ResponseModel):
-    """Kept durably. `ids` are your own where you gave them.
+    """The events are stored durably. `ids` are the sender's own ids where it sent any.
 
-    The other members are there when items of a webhook's list could not be mapped: how many were taken and how many
-    kept, under which dead letters, and the mistakes in them.
+    The other members are present if some items of a webhook's list could not be mapped. `taken`: the number of events.
+    `kept`: the number of rejected items, which are kept under `dead_letters`. `errors`: the faults in them.
     """
 
     ids: list[str]
@@ -40,13 +40,13 @@ class AcceptedResponse(ResponseModel):
 
 
 def router(resources: Resources) -> APIRouter:
-    """The routes, for `/docs` and for 405 on other methods."""
+    """Return the routes. They document the paths, and answer 405 to other methods."""
     api = APIRouter(tags=["events in"])
-    _show(
+    _add_route(
         api,
         "/v1/events",
-        "Events: our short form (one, or a list), or CloudEvents (structured, binary or batch). Needs a key; "
-        "its role or its source decides which types it may send.",
+        "Events: the short form (one, or a list), or CloudEvents (structured, binary or batch). Needs an API key, "
+        "whose role or source defines the types that it may send.",
         {
             "application/json": {"schema": shapes.ONE_OR_MORE},
             "application/cloudevents+json": {"schema": shapes.CLOUDEVENT},
@@ -54,7 +54,7 @@ def router(resources: Resources) -> APIRouter:
         },
         [_IDEMPOTENCY],
     )
-    _show(
+    _add_route(
         api,
         "/v1/forms/{form}",
         "A submitted web form of a `kind: form` source. Needs no key.",
@@ -65,10 +65,10 @@ def router(resources: Resources) -> APIRouter:
         [_path("form"), _IDEMPOTENCY],
         _FORM_RESPONSES,
     )
-    _show(
+    _add_route(
         api,
         "/hooks/{source}",
-        "A vendor's webhook, signed as `sources.yaml` says, and mapped by it.",
+        "A vendor's webhook. `sources.yaml` defines its signature and its mapping.",
         {"application/json": {"schema": {}}},
         [_path("source")],
     )
@@ -79,7 +79,7 @@ def _path(name: str) -> dict[str, Any]:
     return {"in": "path", "name": name, "required": True, "schema": _TEXT}
 
 
-def _show(
+def _add_route(
     api: APIRouter,
     path: str,
     summary: str,
@@ -89,7 +89,7 @@ def _show(
 ) -> None:
     api.add_api_route(
         path,
-        _not_here,
+        _no_gateway,
         methods=["POST"],
         status_code=202,
         response_model=AcceptedResponse,
@@ -100,5 +100,5 @@ def _show(
     )
 
 
-async def _not_here() -> AcceptedResponse:
-    raise Problem(503, "Gateway not in front", "This process answers no events; send them to a gateway.")
+async def _no_gateway() -> AcceptedResponse:
+    raise Problem(503, "No gateway", "This process does not accept events. Send them to a gateway.")

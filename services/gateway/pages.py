@@ -1,4 +1,4 @@
-"""The short page, instead of JSON, for a visitor whose browser posted a form. It repeats nothing that was sent."""
+"""The page, instead of JSON, for a visitor whose browser posted a form. It repeats nothing that the visitor sent."""
 
 from collections.abc import Mapping
 from html import escape
@@ -26,12 +26,19 @@ _FIELDS: Final[Mapping[str, str]] = {
 
 
 def wants_page(accept: bytes) -> bool:
-    """Tell whether a browser shows the answer to a person."""
+    """Tell whether a browser will show the answer to a person."""
     return b"text/html" in accept and b"application/json" not in accept
 
 
 def page(status: int, *, pointer: str = "", kept: bool = False, request_id: str = "") -> bytes:
-    """Return the page for an answer of this status. `pointer` is the field to correct; `kept`: as a dead letter."""
+    """Return the page for an answer of this status.
+
+    Args:
+        status: The status of the answer.
+        pointer: The field to correct. Empty: none.
+        kept: The body is kept as a dead letter.
+        request_id: The reference that the visitor may quote.
+    """
     title, text = _TEXTS.get(status, _FALLBACK)
     text = _FIELDS.get(pointer, text) if status == 422 else text
     parts = [text, _KEPT] if kept else [text]

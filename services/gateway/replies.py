@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from firsthour.runtime.errors import as_problem
+from firsthour.runtime.http.errors import as_problem
 from firsthour.runtime.http.problem import FieldFault, Problem, problem_response
 from firsthour.runtime.storage.unit import StorageError
 from services.gateway import pages

@@ -1,7 +1,7 @@
-"""Which types of event a sender may send, and for which rep a touch counts.
+"""Which types of event a sender may send, and to which rep a touch is attributed.
 
-The role of a key decides, or the source in `sources.yaml` that a key or a webhook belongs to. Touches end a promise and
-deals move a lead, so these types are not for everybody who may send events.
+The role of a key decides, or the source in `sources.yaml` to which a key or a webhook belongs. A touch stops the response
+clock and a deal changes the status of a lead, so only some senders may send these types.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,101 +26,111 @@ ROLE_TYPES: Final[Mapping[str, frozenset[str]]] = {
     "admin": _MARKETING | {TOUCH, DEAL},
 }
 REP_TYPES: Final = _MARKETING | {TOUCH}
-"""Types for the key of a rep of Sales. Deals are not among them, because they move the leads of other reps too."""
+"""Types that the key of a rep may send. A deal may change the lead of another rep, so deals are not among them."""
 
 Types = frozenset[str]
 
 
-def allowed_types(who: Principal, sources: Mapping[str, Types]) -> Types:
-    """Return the types that a key may send. `sources`: the types of each `kind: api` source. Raises `Problem` 403."""
-    if who.source is not None:
-        if who.source in sources:
-            return sources[who.source]
+def allowed_types(principal: Principal, sources: Mapping[str, Types]) -> Types:
+    """Return the types that a key may send.
+
+    Args:
+        principal: The principal of the key.
+        sources: The types of each `kind: api` source.
+
+    Raises:
+        Problem: 403 if `sources.yaml` no longer names the source of the key.
+    """
+    if principal.source is not None:
+        if principal.source in sources:
+            return sources[principal.source]
         raise Problem(
             403,
             "Forbidden",
-            f"The key belongs to the source {who.source!r}, which `sources.yaml` no longer names. Add it again, as "
-            f"`- {{id: {who.source}, kind: api, types: [...]}}`.",
+            f"The key belongs to the source {principal.source!r}, which `sources.yaml` no longer names. Add it again, as "
+            f"`- {{id: {principal.source}, kind: api, types: [...]}}`.",
         )
-    if bound_rep(who):
+    if bound_rep(principal):
         return REP_TYPES
-    return ROLE_TYPES[who.role]
+    return ROLE_TYPES[principal.role]
 
 
-def authorize(found: list[ParsedEvent], who: Principal, sources: Mapping[str, Types], team: Team) -> list[ParsedEvent]:
-    """Return the events of a request under this key, each touch for the rep it counts for. Raises `Problem` 403."""
-    types = allowed_types(who, sources)
-    for index, one in enumerate(found):
-        if not may_send(types, one.type):
-            raise _forbidden(who, one.type, f"#/{index}/type" if len(found) > 1 else "#/type")
-        if one.type == TOUCH:
-            found[index] = _by_key(one, who, team)
-    return found
+def authorize(
+    events: list[ParsedEvent], principal: Principal, sources: Mapping[str, Types], team: Team
+) -> list[ParsedEvent]:
+    """Return the events of a request, each touch attributed to its rep. Raises `Problem` 403 for a forbidden type."""
+    types = allowed_types(principal, sources)
+    for index, event in enumerate(events):
+        if not may_send(types, event.type):
+            raise _forbidden(principal, event.type, f"#/{index}/type" if len(events) > 1 else "#/type")
+        if event.type == TOUCH:
+            events[index] = _attribute(event, principal, team)
+    return events
 
 
-def _forbidden(who: Principal, type: str, pointer: str) -> Problem:
-    if who.source is not None:
-        what, remedy = f"the source {who.source!r}", f"add it to `types` of {who.source} in sources.yaml"
+def _forbidden(principal: Principal, type: str, pointer: str) -> Problem:
+    if principal.source is not None:
+        what, remedy = f"the source {principal.source!r}", f"add it to `types` of {principal.source} in sources.yaml"
     else:
-        what = f"a key of the role {who.role}" + (" that acts as a rep" if who.rep else "")
+        what = f"a key of the role {principal.role}" + (" that acts as a rep" if principal.rep else "")
         remedy = "list it in `types` of a `kind: api` source, and make the key with `--source`"
     return Problem(
         403,
         "Forbidden",
-        f"`{type}` is not a type that {what} may send; {remedy}.",
-        [{"pointer": pointer, "detail": f"is not sent by {what}; {remedy}"}],
+        f"`{type}` may not be sent by {what}; {remedy}.",
+        [{"pointer": pointer, "detail": f"may not be sent by {what}; {remedy}"}],
     )
 
 
-def check_source_type(one: ParsedEvent, source: str, types: Types, where: str) -> None:
-    """Raises `UnmappableError` when this source may not send the event at `where`."""
-    if not may_send(types, one.type):
+def check_source_type(event: ParsedEvent, source: str, types: Types, pointer: str) -> None:
+    """Raise `UnmappableError` 403 if the source may not send events of this type. `pointer`: the place of the event."""
+    if not may_send(types, event.type):
         raise UnmappableError(
-            f"{where}/type",
-            f"`{one.type}` is not a type that the source {source} may send",
+            f"{pointer}/type",
+            f"`{event.type}` may not be sent by the source {source}",
             f"add it to `types` of {source} in sources.yaml",
             403,
         )
 
 
-def drop_unknown_rep(one: ParsedEvent, team: Team) -> ParsedEvent:
-    """A touch without a rep that is not in the team: it counts, for the owner's promise, and the name is dropped."""
-    fields = one.external.fields
+def drop_unknown_rep(event: ParsedEvent, team: Team) -> ParsedEvent:
+    """Return the touch without a rep that the team does not have. The touch still stops the clock of the owner."""
+    fields = event.external.fields
     unknown = {
         name
         for name, known in (("rep", team.rep_by_id), ("rep_email", team.rep_by_email))
-        if name in fields and _written(name, fields[name]) not in known
+        if name in fields and _as_in_team(name, fields[name]) not in known
     }
     if not unknown:
-        return one
+        return event
     kept = {name: value for name, value in fields.items() if name not in unknown}
-    return _with(one, kept, (*one.external.flags, FLAG_REP))
+    return _replace(event, kept, (*event.external.flags, FLAG_REP))
 
 
-def _written(name: str, value: Value) -> str:
-    """A rep's id or address as the team file has it."""
+def _as_in_team(name: str, value: Value) -> str:
+    """Return the id or the address of a rep as the team file spells it."""
     return str(value).lower() if name == "rep_email" else str(value)
 
 
-def _by_key(one: ParsedEvent, who: Principal, team: Team) -> ParsedEvent:
-    """A touch as it counts: by the rep of the key. A manager may name another rep, and so may a key without a rep."""
-    fields = one.external.fields
+def _attribute(event: ParsedEvent, principal: Principal, team: Team) -> ParsedEvent:
+    """Attribute a touch to the rep of the key. A manager, and a key without a rep, may name another rep."""
+    fields = event.external.fields
     named = "rep" in fields or "rep_email" in fields
-    if who.rep is None or (named and who.allows("manager")):
-        return drop_unknown_rep(one, team)
-    return attribute_to_rep(one, who.rep)
+    if principal.rep is None or (named and principal.allows("manager")):
+        return drop_unknown_rep(event, team)
+    return attribute_to_rep(event, principal.rep)
 
 
-def attribute_to_rep(one: ParsedEvent, rep: str) -> ParsedEvent:
-    """A touch that counts as this rep's, whatever name it carries."""
-    others = {name: value for name, value in one.external.fields.items() if name != "rep_email"}
-    return _with(one, {**others, "rep": rep}, one.external.flags)
+def attribute_to_rep(event: ParsedEvent, rep: str) -> ParsedEvent:
+    """Return the touch, attributed to this rep instead of the rep that it names."""
+    fields = {name: value for name, value in event.external.fields.items() if name != "rep_email"}
+    return _replace(event, {**fields, "rep": rep}, event.external.flags)
 
 
-def bound_rep(who: Principal) -> str:
-    """The rep for whom every touch under this key counts; empty when another may be named."""
-    return "" if who.rep is None or who.allows("manager") else who.rep
+def bound_rep(principal: Principal) -> str:
+    """Return the rep to whom every touch of this key is attributed. Empty: the sender may name any rep."""
+    return "" if principal.rep is None or principal.allows("manager") else principal.rep
 
 
-def _with(one: ParsedEvent, fields: Facts, flags: Sequence[str]) -> ParsedEvent:
-    return replace(one, external=replace(one.external, fields=fields, flags=tuple(flags)))
+def _replace(event: ParsedEvent, fields: Facts, flags: Sequence[str]) -> ParsedEvent:
+    return replace(event, external=replace(event.external, fields=fields, flags=tuple(flags)))

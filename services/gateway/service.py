@@ -1,4 +1,4 @@
-"""The gateway, as data. Its lean path is `services.gateway.asgi`; here is what time brings and what the docs show."""
+"""The gateway as data. Requests are answered in `services.gateway.asgi`; the router here only documents them."""
 
 from firsthour.runtime.http import idempotency
 from firsthour.runtime.processing.service import Service
@@ -6,5 +6,5 @@ from services.gateway.api import router
 
 
 def service() -> Service:
-    """Hears HTTP, says `events`. Now and then it forgets old answers kept under idempotency keys."""
+    """Return the service. Its sweep deletes old answers that are stored under idempotency keys."""
     return Service(name="gateway", sweeps=(idempotency.sweep,), api=router)

@@ -1,7 +1,7 @@
-"""The bodies that the gateway takes, as JSON Schema.
+"""The bodies that the gateway accepts, as JSON Schema.
 
-The gateway takes more: a malformed identifier beside one that can be used is kept under another name. `format: phone`
-is a possible number in E.164.
+The gateway accepts more: it keeps a malformed identifier under another name if the body has a valid one too.
+`format: phone` is a possible number in E.164.
 """
 
 from typing import Any, Final
@@ -28,7 +28,7 @@ SCALAR: Final[list[Shape]] = [
 
 
 def _nested(depth: int) -> Shape:
-    """A value of a field: a scalar, a list of them, or an object of fields."""
+    """Return the schema of a field: a scalar, a list of scalars, or an object of fields."""
     if not depth:
         return {"anyOf": SCALAR}
     lists = {"type": "array", "items": {"anyOf": SCALAR}}
@@ -37,7 +37,7 @@ def _nested(depth: int) -> Shape:
 
 DATA: Final[Shape] = {
     "type": "object",
-    "description": "The person (name, title, company, utm ...) and the event's own fields: at most 200 in all.",
+    "description": "Facts about the person (name, title, company, utm ...) and the event's own fields: at most 200 in all.",
     "additionalProperties": _nested(2),
     "maxProperties": FIELDS_MAX,
 }
@@ -51,8 +51,8 @@ TYPE: Final[Shape] = {
 }
 
 
-def _one_of_them(*identifiers: tuple[str, Shape]) -> list[Shape]:
-    """At least one identifier that can be used."""
+def _any_identifier(*identifiers: tuple[str, Shape]) -> list[Shape]:
+    """Return schemas of which one must hold: at least one identifier is valid."""
     return [{"required": [name], "properties": {name: shape}} for name, shape in identifiers]
 
 
@@ -66,22 +66,22 @@ EVENT: Final[Shape] = {
         "id": {
             **TEXT,
             "minLength": 1,
-            "description": "Yours; the same again when you retry, which makes a retry harmless.",
+            "description": "The sender's own id. A retry with the same id has no further effect.",
         },
         "type": TYPE,
         "time": {
             "type": "string",
             "format": "date-time",
-            "description": "When it happened; now, when left out. A date alone is taken as the end of that day.",
+            "description": "When the event happened. Default: now. A date without a time means the end of that day.",
         },
-        "email": {**TEXT, "description": "Whose event it is: this, or one of the next three."},
-        "phone": {**TEXT, "description": "E.164, or national beside a `country` in `data`."},
+        "email": {**TEXT, "description": "The person of the event: this field, or one of the next three."},
+        "phone": {**TEXT, "description": "E.164, or national if `data` has a `country`."},
         "crm_id": TEXT,
         "anonymous_id": TEXT,
-        "source": {**TEXT, "description": "Tells apart senders that share a key and number their events alike."},
+        "source": {**TEXT, "description": "Distinguishes senders that share a key and use the same ids."},
         "data": DATA,
     },
-    "anyOf": [*_one_of_them(*_ANY), {"properties": {"type": {"enum": sorted(ABOUT_NO_LEAD)}}}],
+    "anyOf": [*_any_identifier(*_ANY), {"properties": {"type": {"enum": sorted(ABOUT_NO_LEAD)}}}],
 }
 ONE_OR_MORE: Final[Shape] = {"oneOf": [EVENT, {"type": "array", "items": EVENT, "maxItems": 100}]}
 CLOUDEVENT: Final[Shape] = {
@@ -95,7 +95,7 @@ CLOUDEVENT: Final[Shape] = {
         "type": TYPE,
         "time": {"type": "string", "format": "date-time"},
         "subject": {"type": "string"},
-        "data": {**DATA, "anyOf": _one_of_them(*_ANY)},
+        "data": {**DATA, "anyOf": _any_identifier(*_ANY)},
     },
     "additionalProperties": {"anyOf": SCALAR},
     "not": {"required": ["data_base64"]},
@@ -103,10 +103,10 @@ CLOUDEVENT: Final[Shape] = {
 CLOUDEVENTS: Final[Shape] = {"type": "array", "items": CLOUDEVENT, "maxItems": 100}
 FORM: Final[Shape] = {
     "type": "object",
-    "description": "`email` or `phone`; name, title, company, employees, utm_source ...; other fields are kept as custom ones.",
+    "description": "`email` or `phone`; name, title, company, employees, utm_source ...; other fields become custom facts.",
     "properties": {"email": TEXT, "phone": TEXT, "_id": TEXT, "_redirect": {"type": "string"}},
     "additionalProperties": _nested(2),
     "maxProperties": FIELDS_MAX,
-    "anyOf": _one_of_them(("email", EMAIL), ("phone", PHONE)),
+    "anyOf": _any_identifier(("email", EMAIL), ("phone", PHONE)),
 }
 IDEMPOTENCY_KEY: Final[Shape] = {"type": "string", **KEY_SHAPE}

@@ -1,4 +1,4 @@
-"""What `sources.yaml` says, made ready for use once per configuration: forms, signatures, compiled mappings."""
+"""Compiles `sources.yaml`, once for each configuration: forms, signatures, mappings of webhooks."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +26,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class WebhookEndpoint:
-    """A sender of webhooks. `trouble`: why it cannot be verified now. `timed`: the signature says when it was sent."""
+    """A sender of webhooks.
+
+    `standard`: it follows Standard Webhooks. `trouble`: why its signature cannot be verified now. `timed`: the signature
+    covers the time of sending.
+    """
 
     id: str
     signature: WebhookSignature | None = None
@@ -40,7 +44,7 @@ class WebhookEndpoint:
 
 @dataclass(frozen=True)
 class SourceIndex:
-    """Where requests may go: forms by form id, hooks by source id. `keys`: the types that keys of a source may send."""
+    """Forms by form id, webhooks by source id. `keys`: the types that the keys of each `kind: api` source may send."""
 
     forms: Mapping[str, Form]
     webhooks: Mapping[str, WebhookEndpoint]
@@ -48,7 +52,7 @@ class SourceIndex:
 
 
 def source_index(config: Config, environ: Mapping[str, str]) -> SourceIndex:
-    """The places of this configuration."""
+    """Return the index of this configuration. `environ`: the environment, for secrets named by a variable."""
     forms: dict[str, Form] = {}
     endpoints: dict[str, WebhookEndpoint] = {}
     keys: dict[str, Types] = {}
@@ -59,7 +63,7 @@ def source_index(config: Config, environ: Mapping[str, str]) -> SourceIndex:
                 for form in source.forms:
                     forms[form] = Form(form, source.id, source.honeypot, source.redirect, origins)
             case WebhookSource():
-                endpoints[source.id] = _hook(source, lambda secret: resolve(secret, environ, config.directory))
+                endpoints[source.id] = _endpoint(source, lambda secret: resolve(secret, environ, config.directory))
             case ApiSource():
                 keys[source.id] = frozenset(source.types)
             case PresetSource():
@@ -67,22 +71,22 @@ def source_index(config: Config, environ: Mapping[str, str]) -> SourceIndex:
     return SourceIndex(forms, endpoints, keys)
 
 
-def _hook(source: WebhookSource, resolved: Callable[[Secret], str]) -> WebhookEndpoint:
+def _endpoint(source: WebhookSource, resolve_secret: Callable[[Secret], str]) -> WebhookEndpoint:
     standard = isinstance(source.verify, StandardWebhooks)
     entries = tuple(webhooks.compile_mapping(mapping) for mapping in source.events)
     secrets, trouble = [], ""
     for secret in source.verify.secrets:
         try:
-            found = resolved(secret)
-            source_secrets.check(found, standard=standard)
-        except (SecretMissingError, UnusableSecretError) as wrong:  # one that is malformed is never another key
-            trouble = str(wrong)
+            value = resolve_secret(secret)
+            source_secrets.check(value, standard=standard)
+        except (SecretMissingError, UnusableSecretError) as error:  # a malformed secret must not count as a key
+            trouble = str(error)
         else:
-            secrets.append(found)
+            secrets.append(value)
     if not secrets:
         return WebhookEndpoint(source.id, None, standard, entries, trouble=trouble, types=source.sends)
-    made = _signature(source.verify, tuple(secrets))
-    return WebhookEndpoint(source.id, made, standard, entries, timed=source.verify.is_timed, types=source.sends)
+    signature = _signature(source.verify, tuple(secrets))
+    return WebhookEndpoint(source.id, signature, standard, entries, timed=source.verify.is_timed, types=source.sends)
 
 
 def _signature(scheme: StandardWebhooks | Hmac, secrets: tuple[str, ...]) -> WebhookSignature:
@@ -100,7 +104,7 @@ def _signature(scheme: StandardWebhooks | Hmac, secrets: tuple[str, ...]) -> Web
 
 
 class CurrentSources:
-    """The index of the configuration in force. It is made anew when a secret file appears or changes."""
+    """Keeps the index of the configuration in force. A secret file that appears or changes renews the index."""
 
     def __init__(self, configs: Configs, clock: Clock) -> None:
         self._configs = configs
@@ -114,7 +118,7 @@ class CurrentSources:
     def index(self) -> SourceIndex:
         config = self._configs.current
         if config is not self._config or self._secrets_changed(config):
-            self._stamps = source_secrets.stamps(config)  # before the files are read: a later change shows
+            self._stamps = source_secrets.stamps(config)  # before the files are read, so that a later change is noticed
             self._index, self._config = source_index(config, environ()), config
             for endpoint in self._index.webhooks.values():
                 if endpoint.trouble:

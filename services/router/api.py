@@ -16,7 +16,7 @@ from services.router import commands, store
 from services.router.domain.eligibility import not_here
 from services.router.domain.lead import at
 from services.router.domain.rules import rules_of
-from services.router.domain.team_state import Presence
+from services.router.domain.team_state import Presence, RepState
 
 Sales = Annotated[Principal, Depends(needs("sales"))]
 Anyone = Annotated[Principal, Depends(needs(READ))]
@@ -78,7 +78,7 @@ def _moving(api: APIRouter, resources: Resources) -> None:
     @api.post("/v1/reps/{rep}/availability", tags=["team"])
     async def availability(rep: str, body: AvailabilityBody, who: Sales, once: Action) -> Response:
         """Whether a rep takes new leads. Open ones stay theirs."""
-        state = "available" if body.available else "away"
+        state: RepState = "available" if body.available else "away"
         return await once(lambda unit: commands.availability(unit, rep, state, body.until, who, body.reason))
 
 

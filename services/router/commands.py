@@ -1,4 +1,4 @@
-"""What people ask for over HTTP, each one unit: applied or already in effect, else a problem that says what is possible."""
+"""Commands of people over HTTP, each one unit: applied or already in effect, else a problem that says what is possible."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -9,17 +9,19 @@ from firsthour.kernel.time_units import micros
 from firsthour.runtime.http.auth import Principal
 from firsthour.runtime.http.problem import FieldFault, Problem
 from firsthour.runtime.storage.unit import Unit
-from services.router import acts
-from services.router.desk import RoutingSession, peek_queue
+from services.router.domain import actions, activity
 from services.router.domain.event_time import SKEW_US
 from services.router.domain.lead import Lead, at
 from services.router.domain.lifecycle import Actor, Kind, Refused
+from services.router.domain.outcome import Outcome
 from services.router.domain.rules import rules_of
+from services.router.domain.team_state import RepState
+from services.router.queue import peek_queue
+from services.router.session import RoutingSession
 
-STATES: Final = ("available", "away", "deactivated")
 _STATUS: Final[dict[Kind, tuple[int, str]]] = {
-    "status": (409, "Not now"),
-    "actor": (403, "Not for you"),
+    "status": (409, "Invalid state"),
+    "actor": (403, "Forbidden"),
     "reason": (422, "Unknown reason"),
     "rep": (422, "Unknown rep"),
     "until": (422, "Unprocessable Content"),
@@ -31,46 +33,47 @@ Answer = dict[str, Any]
 
 
 def accept(unit: Unit, lead: str, who: Principal) -> Answer:
-    """The owner says yes."""
-    return _act(unit, lead, who, acts.accept)
+    """The owner accepts the lead."""
+    return _act(unit, lead, who, lambda session, known, actor: actions.accept(known, actor, session.rules, session.at))
 
 
 def reject(unit: Unit, lead: str, reason: str, who: Principal, until: datetime | None = None) -> Answer:
-    """The owner says no; the reason chooses where the lead goes. `until`: before then no score hands it over."""
+    """The owner rejects the lead. The reason decides where it goes. `until`: no score hands it over before."""
 
-    def act(desk: RoutingSession, known: Lead, actor: Actor) -> Refused | None:
-        return acts.reject(desk, known, actor, reason, _ahead(desk, until))
+    def act(session: RoutingSession, known: Lead, actor: Actor) -> Outcome | Refused:
+        return actions.reject(known, actor, session.rules, session.at, reason, _ahead(session, until))
 
     return _act(unit, lead, who, act, routes=True)
 
 
 def recycle(unit: Unit, lead: str, reason: str, who: Principal, until: datetime | None = None) -> Answer:
-    """Back to Marketing. `until`: before then no score hands it over."""
+    """Return the lead to Marketing. `until`: no score hands it over before."""
 
-    def act(desk: RoutingSession, known: Lead, actor: Actor) -> Refused | None:
-        return acts.recycle(desk, known, actor, reason, until=_ahead(desk, until))
+    def act(session: RoutingSession, known: Lead, actor: Actor) -> Outcome | Refused:
+        return actions.recycle(known, actor, session.rules, session.at, reason, until=_ahead(session, until))
 
     return _act(unit, lead, who, act)
 
 
 def opt_out(unit: Unit, lead: str, reason: str, who: Principal) -> Answer:
-    """The person wants to hear nothing more."""
-    return _act(unit, lead, who, lambda desk, known, actor: acts.opt_out(desk, known, actor, reason))
+    """The person opts out."""
+
+    def act(session: RoutingSession, known: Lead, actor: Actor) -> Outcome | Refused:
+        return actions.opt_out(known, actor, session.rules, session.at, reason)
+
+    return _act(unit, lead, who, act)
 
 
 def assign(unit: Unit, lead: str, rep: str, reason: str | None, force: bool, who: Principal) -> Answer:
-    """Give the lead to this rep; `force`: also while they are away or at capacity."""
-    return _act(unit, lead, who, lambda desk, known, actor: acts.assign(desk, known, actor, rep, reason, force=force))
+    """Give the lead to this rep. `force`: also while they are away or at capacity."""
 
+    def act(session: RoutingSession, known: Lead, actor: Actor) -> Outcome | Refused:
+        outcome = actions.assign(known, actor, session.rules, session.at, rep, reason)
+        if isinstance(outcome, Refused) or outcome.next_owner is None:
+            return outcome  # before the team is locked
+        return actions.cannot_take(session.rules, session.team_state.reps, rep, session.at, force=force) or outcome
 
-def _ahead(desk: RoutingSession, until: datetime | None) -> int | None:
-    """The time in microseconds. Raise `Problem` 422 when it does not lie ahead."""
-    if until is None:
-        return None
-    if until <= desk.now:
-        fault = FieldFault(pointer="#/until", detail="lies in the past")
-        raise Problem(422, "In the past", "`until` must lie ahead.", [fault])
-    return micros(until)
+    return _act(unit, lead, who, act)
 
 
 def touch(
@@ -83,45 +86,49 @@ def touch(
     skew_us: int = SKEW_US,
     note: str | None = None,
 ) -> Answer:
-    """Somebody was in touch, or tried; now, unless `when` says so. Anybody of Sales may say it, of any lead.
+    """Record a touch, at `when` (None: now). Any key of Sales may record it, of any lead.
 
-    An impossible `when` counts as now. The answer's `effect` says what it did, or why it did nothing. `skew_us`: how far
-    `when` may be before the submit.
+    The answer's `effect` says what the touch did, or why it did nothing. An impossible `when` counts as now.
+
+    Args:
+        skew_us: how far `when` may be before the submit, in microseconds.
     """
-    effects: list[str] = []
+    notes: list[str] = []
 
-    def act(desk: RoutingSession, known: Lead, actor: Actor) -> None:
-        desk.skew_us = skew_us
-        possible = when is not None and is_possible(when, desk.now)
-        happened = micros(when) if when is not None and possible else desk.at
-        effect = acts.touch(
-            desk, known, actor.name, channel=channel, answered=answered, when=happened, rep=actor.rep, note=note
-        )
-        effects.append(effect if possible or when is None else f"{effect}; `at` was impossible and counts as now")
+    def act(session: RoutingSession, known: Lead, actor: Actor) -> Outcome:
+        happened = session.at
+        if when is not None and is_possible(when, session.now):
+            happened = micros(when)
+        elif when is not None:
+            notes.append("`at` was impossible and counts as now")
+        fact = activity.Touch(actor.name, channel, answered, happened, actor.rep, note=note)
+        outcome = activity.touch(known, fact, session.rules, session.at, skew_us)
+        notes.insert(0, outcome.effect)
+        return outcome
 
-    return _act(unit, lead, who, act) | {"effect": effects[0]}
+    return _act(unit, lead, who, act) | {"effect": "; ".join(notes)}
 
 
 def availability(
-    unit: Unit, rep: str, state: str, until: datetime | None, who: Principal, reason: str | None = None
+    unit: Unit, rep: str, state: RepState, until: datetime | None, who: Principal, reason: str | None = None
 ) -> Answer:
-    """A rep comes, goes for a while (`until`: then they are back by themselves), or for good."""
-    desk = RoutingSession(unit, ())
-    known = desk.rules.rep(rep)
+    """A rep is available, away (`until`: back by then without a command) or deactivated."""
+    session = RoutingSession(unit, ())
+    known = session.rules.rep(rep)
     if known is None:
         raise Problem(
-            404, "Unknown rep", f"There is no rep {rep!r}; the team is: {', '.join(desk.rules.team.rep_by_id)}."
+            404, "Unknown rep", f"There is no rep {rep!r}; the team is: {', '.join(session.rules.team.rep_by_id)}."
         )
     if not who.may_act_for(rep) or (state == "deactivated" and not who.allows("manager")):
-        raise Problem(403, "Not for you", f"The availability of {rep} is for {rep}, managers and admins.")
+        raise Problem(403, "Forbidden", f"The availability of {rep} is for {rep}, managers and admins.")
     if not known.active:
-        raise Problem(409, "Named by a file", f"team.yaml says that {rep} is not active; change it there.")
-    ends = _ahead(desk, until)
+        raise Problem(409, "Set by team file", f"team.yaml says that {rep} is not active; change it there.")
+    ends = _ahead(session, until)
     if ends is not None and state != "away":
         fault = FieldFault(pointer="#/until", detail="is for `available: false`")
-        raise Problem(422, "Unprocessable Content", "`until` is when an absence ends; leave it out.", [fault])
-    presence = acts.available(desk, rep, state, ends, reason)
-    desk.save()
+        raise Problem(422, "Unprocessable Content", "`until` is the end of an absence; leave it out.", [fault])
+    presence = session.state_availability(rep, state, ends, reason)
+    session.save()
     return {
         "id": rep,
         "state": presence.state,
@@ -131,27 +138,38 @@ def availability(
     }
 
 
+def _ahead(session: RoutingSession, until: datetime | None) -> int | None:
+    """Return the time in microseconds. Raise `Problem` 422 when it does not lie ahead."""
+    if until is None:
+        return None
+    if until <= session.now:
+        fault = FieldFault(pointer="#/until", detail="lies in the past")
+        raise Problem(422, "In the past", "`until` must lie ahead.", [fault])
+    return micros(until)
+
+
 def _act(
     unit: Unit,
     id: str,
     who: Principal,
-    act: Callable[[RoutingSession, Lead, Actor], Refused | None],
+    act: Callable[[RoutingSession, Lead, Actor], Outcome | Refused],
     *,
     routes: bool = False,
 ) -> Answer:
-    desk = RoutingSession(unit, [id], peek_queue(unit, rules_of(unit.config)) if routes else None)
-    lead = desk.leads.get(id)
+    """Load the lead, decide by `act`, apply and store. `routes`: the lead may be routed, which needs the queue in memory."""
+    session = RoutingSession(unit, [id], peek_queue(unit, rules_of(unit.config)) if routes else None)
+    lead = session.leads.get(id)
     if lead is None:
         raise Problem(404, "Unknown lead", f"There is no lead {id!r}.")
-    refused = act(desk, lead, _actor(who, lead))
+    refused = session.apply(act(session, lead, _actor(who, lead)))
     if refused is not None:
         raise _problem(refused, lead)
-    desk.save()
-    return answer(lead)
+    session.save()
+    return answer(session.leads[id])
 
 
 def answer(lead: Lead) -> Answer:
-    """A lead as an action's answer."""
+    """Return a lead as the answer to an action."""
     return {
         "id": lead.id,
         "status": lead.status,
@@ -162,7 +180,7 @@ def answer(lead: Lead) -> Answer:
 
 
 def _actor(who: Principal, lead: Lead) -> Actor:
-    """What this key may do with this lead, in the agreement's words."""
+    """Return the roles of this key towards this lead, in the agreement's words."""
     teams = frozenset(team for team in ("marketing", "sales") if who.allows(team))
     roles = set(teams)
     if who.allows("manager"):
@@ -186,6 +204,6 @@ def _problem(refused: Refused, lead: Lead) -> Problem:
 
 
 def answer_of(lead: Lead) -> Answer:
-    """The lead as it stands, in a refusal."""
+    """Return a lead as an extension of a problem."""
     touched = at(lead.touched_at)
     return answer(lead) | {"touched_at": touched.isoformat() if touched else None}

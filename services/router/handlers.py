@@ -1,10 +1,9 @@
-"""What the router does when it hears of a lead or of an action: load, decide, store, emit."""
+"""Handlers of the router for leads and actions: load, decide, store, emit."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
-from firsthour.kernel.time_units import micros, moment
+from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas.events import (
@@ -12,204 +11,237 @@ from schemas.events import (
     ActionResolved,
     ConsentChanged,
     Event,
-    LeadQualified,
     LeadScored,
     LeadTouched,
     MatchedLine,
     OpportunityMoved,
 )
-from services.router import acts
-from services.router.desk import RoutingSession, peek_queue
-from services.router.domain.event_time import SKEW_US, is_older
-from services.router.domain.lead import QUALIFIED, Lead, title
-from services.router.domain.lifecycle import SYSTEM, Refused
-from services.router.domain.qualify import learn, line_met, qualify, rearm
+from services.router.domain import actions, activity
+from services.router.domain.event_time import SKEW_US
+from services.router.domain.lead import Lead
+from services.router.domain.lifecycle import SYSTEM, Actor, Refused
+from services.router.domain.outcome import Outcome
+from services.router.domain.qualify import hand_over, is_new, learn, line_met, rearm
 from services.router.domain.rules import rules_of
+from services.router.queue import peek_queue
+from services.router.session import RoutingSession
 
-_HEARD = (LeadScored, LeadTouched, ConsentChanged, OpportunityMoved)
-MOVES_LEADS_ON = frozenset({"reject", "reassign"})
+HEARD: Final = (LeadScored, LeadTouched, ConsentChanged, OpportunityMoved)
+
+# --- leads --------------------------------------------------------------------------------------------------------
+
+
+class Step(NamedTuple):
+    """The part of a record's work that concerns shared state: pools, reps and the queue."""
+
+    run: Callable[[RoutingSession, "Step"], None]
+    record: Record
+    event: Any  # of the record, decoded
+    met: MatchedLine | None = None  # the line that hands the lead over, when the score is learned already
+
+    def lead(self, session: RoutingSession) -> Lead:
+        """Return the lead as it is now: an earlier step may have changed it."""
+        return session.leads[self.event.lead_id]
 
 
 def hear_leads(batch: Sequence[Record], unit: Unit, skew_us: int = SKEW_US) -> None:
-    """Learn scores; hand over who meets a line, and give them an owner in the same unit; apply touches, consents, deals.
+    """Learn scores, route leads that meet a line in the same unit, and apply touches, consents and deals.
 
-    What concerns one lead alone is done and stored first, the rest in the order of the batch: pools and reps are locked
-    as late as can be, since every router waits for them. Leads that wait for room are part of that rest, for their turn
-    may come at any step of it. So who gets which lead does not depend on how the records were cut into batches.
+    Work on one lead alone is done and stored first. The rest follows in the order of the batch: pools and reps are locked
+    as late as possible, because every router waits for them. Leads that wait for capacity belong to the rest: any step
+    may serve them. So the owner of a lead does not depend on how the records were cut into batches.
 
-    `skew_us`: how far the clock of a sender of touches may be behind, in microseconds.
+    Args:
+        skew_us: how far the clock of a sender of touches may be behind, in microseconds.
     """
-    heard = [(record, event) for record in batch if isinstance(event := record.event, _HEARD)]
-    if not heard:
+    records = [(record, event) for record in batch if isinstance(event := record.event, HEARD)]
+    if not records:
         return
-    rules = rules_of(unit.config)
-    routes = any(isinstance(event, LeadScored) and event.met for _, event in heard)
-    desk = RoutingSession(unit, {event.lead_id for _, event in heard}, peek_queue(unit, rules) if routes else None)
-    desk.skew_us = skew_us
-    shared: list[Callable[[], None]] = []
-    held = set(desk.queue.ids)  # leads of which a record is in `shared`, and those that may be served by it
-    for record, event in heard:
-        lead = desk.lead(event.lead_id)
-        if isinstance(event, LeadScored) and lead.id not in held:
-            step = _scored(desk, lead, event)
-            if step is None:
-                continue
+    routes = any(isinstance(event, LeadScored) and event.met for _, event in records)
+    queue = peek_queue(unit, rules_of(unit.config)) if routes else None
+    session = RoutingSession(unit, {event.lead_id for _, event in records}, queue, skew_us=skew_us)
+    for step in _learn_scores(session, records):
+        step.run(session, step)
+    session.save()
+
+
+def _learn_scores(session: RoutingSession, records: Iterable[tuple[Record, Any]]) -> list[Step]:
+    """Do and store the work on single leads. Return the steps that are left, in the order of `records`."""
+    steps: list[Step] = []
+    shared = set(session.queue.ids)  # leads of a step, and leads that a step may serve
+    for record, event in records:
+        lead = session.lead(event.lead_id)
+        if not isinstance(event, LeadScored) or lead.id in shared:
+            step = Step(STEPS[type(event)], record, event)
+        elif (met := _learn_score(session, lead, event)) is None:
+            continue
+        elif lead.owner is None:
+            session.apply_change(hand_over(lead, event, met, session.rules, session.at))
+            step = Step(_route, record, event)
         else:
-            step = partial(_LEADS[type(event)], desk, lead, event, record)
-        held.add(lead.id)
-        shared.append(step)
-    if shared:
-        desk.save_leads(but=held)
-    for step in shared:
-        step()
-    desk.save()
+            step = Step(_hand_over, record, event, met)
+        shared.add(lead.id)
+        steps.append(step)
+    if steps:
+        session.save_leads(but=shared)
+    return steps
 
 
-def _scored(desk: RoutingSession, lead: Lead, event: LeadScored) -> Callable[[], None] | None:
-    """Learn the score. What is left to do where others' leads count too: nothing, unless the lead is handed over."""
+def _learn_score(session: RoutingSession, lead: Lead, event: LeadScored) -> MatchedLine | None:
+    """Learn the score. Return the line that hands the lead over now. None: the lead stays where it is."""
     newer, same_email = event.version > lead.scoring_version, lead.email == event.email
     learn(lead, event)
     if newer:
-        rearm(lead, event, desk.rules, desk.at)
+        rearm(lead, event, session.rules, session.at)
     if same_email:
-        desk.learn(lead)
+        session.learn(lead)
     else:
-        desk.change(lead)
-    met = line_met(lead, event, desk.rules) if event.met else None
-    asked_at = micros(event.trigger.at)
-    if met is None or is_older(lead, asked_at) or not (newer or (met.by_event and asked_at > (lead.submit_at or 0))):
-        return None  # an older record counts only if they asked for something since
-    if lead.owner is not None:
-        return partial(_hand_over, desk, lead, event, met)
-    _qualified(desk, lead, event, met)
-    return partial(desk.route, lead)
+        session.change(lead)
+    met = line_met(lead, event, session.rules) if event.met else None
+    return met if met is not None and is_new(lead, event, met, newer=newer) else None
 
 
-def _scored_in_turn(desk: RoutingSession, lead: Lead, event: LeadScored, _: Record) -> None:
-    step = _scored(desk, lead, event)
-    if step is not None:
-        step()
+def _route(session: RoutingSession, step: Step) -> None:
+    session.route(step.lead(session))
 
 
-def _hand_over(desk: RoutingSession, lead: Lead, event: LeadScored, met: MatchedLine) -> None:
-    """A lead that somebody has is handed over anew."""
-    desk.close(lead, SYSTEM.name, f"qualified: {met.name}")
-    _qualified(desk, lead, event, met)
-    desk.route(lead)
+def _hand_over(session: RoutingSession, step: Step) -> None:
+    if step.met is not None:
+        session.apply(hand_over(step.lead(session), step.event, step.met, session.rules, session.at))
 
 
-def _qualified(desk: RoutingSession, lead: Lead, event: LeadScored, met: MatchedLine) -> None:
-    """Marketing's lead becomes Sales': it is owned or queued in the same unit."""
-    was = lead.status
-    qualify(lead, event, met, desk.rules)
-    desk.put(lead, QUALIFIED, None)
-    desk.say(
-        lead,
-        LeadQualified,
-        was=was,
-        by=SYSTEM.name,
-        line=met.name,
-        urgency=met.urgency,
-        submit_at=moment(lead.submit_at or desk.at),
-        score=event.score,
-        trigger=event.trigger,
-        title=title(lead.state.facts),
-    )
+def _score(session: RoutingSession, step: Step) -> None:
+    met = _learn_score(session, step.lead(session), step.event)
+    _hand_over(session, step._replace(met=met))
 
 
-def _touched(desk: RoutingSession, lead: Lead, event: LeadTouched, record: Record) -> None:
-    rep = event.by or desk.rules.rep_by_email.get((event.by_email or "").lower())
-    acts.touch(
-        desk,
-        lead,
-        f"rep:{rep}" if rep else SYSTEM.name,
+def _touch(session: RoutingSession, step: Step) -> None:
+    event: LeadTouched = step.event
+    rep = event.by or session.rules.rep_by_email.get((event.by_email or "").lower())
+    touch = activity.Touch(
+        by=f"rep:{rep}" if rep else SYSTEM.name,
         channel=event.channel,
         answered=event.answered,
         when=micros(event.at),
         rep=rep,
-        event_id=event.event_id or record.event_id,
+        event_id=event.event_id or step.record.event_id,
         note=event.note,
     )
+    session.apply(activity.touch(step.lead(session), touch, session.rules, session.at, session.skew_us))
 
 
-def _consented(desk: RoutingSession, lead: Lead, event: ConsentChanged, _: Record) -> None:
-    when = min(micros(event.at), desk.at)
-    if event.given:
-        acts.consent_again(desk, lead, event.reason, when)
-    else:
-        acts.opt_out(desk, lead, SYSTEM, event.reason, when)
+def _consent(session: RoutingSession, step: Step) -> None:
+    event: ConsentChanged = step.event
+    change = activity.consent_given if event.given else activity.consent_withdrawn
+    session.apply(change(step.lead(session), session.rules, session.at, event.reason, micros(event.at)))
 
 
-def _dealt(desk: RoutingSession, lead: Lead, event: OpportunityMoved, _: Record) -> None:
-    acts.opportunity(desk, lead, event.stage, min(micros(event.at), desk.at))
+def _deal(session: RoutingSession, step: Step) -> None:
+    event: OpportunityMoved = step.event
+    session.apply(activity.deal(step.lead(session), session.rules, session.at, event.stage, micros(event.at)))
 
 
-_LEADS: dict[type[Event], Callable[[RoutingSession, Lead, Any, Record], None]] = {
-    LeadScored: _scored_in_turn,
-    LeadTouched: _touched,
-    ConsentChanged: _consented,
-    OpportunityMoved: _dealt,
+STEPS: Final[Mapping[type[Event], Callable[[RoutingSession, Step], None]]] = {
+    LeadScored: _score,
+    LeadTouched: _touch,
+    ConsentChanged: _consent,
+    OpportunityMoved: _deal,
 }
-
 
 # --- actions ------------------------------------------------------------------------------------------------------
 
+Action = Callable[[RoutingSession, Lead, Actor, ActionRequested], Outcome | Refused]
+
 
 def hear_actions(batch: Sequence[Record], unit: Unit, skew_us: int = SKEW_US) -> None:
-    """Apply what buttons and rungs ask for, if epoch and state still fit, and answer each."""
-    asked = [event for record in batch if isinstance(event := record.event, ActionRequested)]
-    if not asked:
+    """Apply the requests of buttons and rungs whose epoch and status still fit, and answer each."""
+    requests = [event for record in batch if isinstance(event := record.event, ActionRequested)]
+    if not requests:
         return
-    routes = any(event.action in MOVES_LEADS_ON for event in asked)
-    rules = rules_of(unit.config)
-    desk = RoutingSession(unit, {event.lead_id for event in asked}, peek_queue(unit, rules) if routes else None)
-    desk.skew_us = skew_us
-    for event in asked:
-        refused = _apply(desk, event)
+    routes = any(event.action in ROUTING_ACTIONS for event in requests)
+    queue = peek_queue(unit, rules_of(unit.config)) if routes else None
+    session = RoutingSession(unit, {event.lead_id for event in requests}, queue, skew_us=skew_us)
+    for event in requests:
+        refused = _act(session, event)
         answer = ActionResolved(
             lead_id=event.lead_id,
             action_id=event.action_id,
             action=event.action,
             epoch=event.epoch,
-            at=desk.now,
+            at=session.now,
             outcome="refused" if refused else "applied",
             why=f"{refused.why}; {refused.remedy}" if refused else None,
         )
         unit.emit(answer, key=event.lead_id)
-    desk.save()
+    session.save()
 
 
-def _apply(desk: RoutingSession, event: ActionRequested) -> Refused | None:
-    lead = desk.leads.get(event.lead_id)
+def _act(session: RoutingSession, event: ActionRequested) -> Refused | None:
+    lead = session.leads.get(event.lead_id)
     if lead is None:
-        return Refused("nobody knows this lead", "nothing to do")
-    actor = acts.somebody(desk, lead, event.by)
-    reason = event.reason or ""
-    if event.action == "touch":
-        channel = event.channel or "other"
-        when = micros(event.at)
-        acts.touch(
-            desk,
-            lead,
-            event.by,
-            channel=channel,
-            answered=event.answered,
-            when=when,
-            rep=actor.rep,
-            event_id=event.action_id,
-        )
-        return None
-    if event.action == "away":
-        if actor.rep is None:
-            return Refused(f"{event.by} is no rep", "only a rep can be away")
-        acts.available(desk, actor.rep, "away", micros(event.until) if event.until else None)
-        return None
-    if event.action == "reject" and (event.epoch == lead.epoch or acts.rejected_already(lead, actor, reason)):
-        return acts.reject(desk, lead, actor, reason, micros(event.until) if event.until else None)
+        return Refused("unknown lead", "nothing to do")
+    actor = actions.actor_of(session.rules, lead, event.by)
+    return session.apply(ACTIONS[event.action](session, lead, actor, event))
+
+
+def _is_over(lead: Lead, event: ActionRequested) -> Refused | None:
+    """Return why an action of this epoch comes too late. None: the assignment is the present one."""
     if event.epoch != lead.epoch:
-        return Refused(f"assignment {event.epoch} is over", f"the lead is at {lead.epoch} now, {lead.status}")
-    if event.action == "accept":
-        return acts.accept(desk, lead, actor)
-    if event.action == "reassign":
-        return acts.reassign(desk, lead, actor, reason, told=event.told)
-    return None  # snooze: quiet for a while, which is the notifier's affair
+        return Refused(f"assignment {event.epoch} has ended", f"the lead is at {lead.epoch} now, {lead.status}")
+    return None
+
+
+def _accept(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequested) -> Outcome | Refused:
+    return _is_over(lead, event) or actions.accept(lead, actor, session.rules, session.at)
+
+
+def _reject(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequested) -> Outcome | Refused:
+    reason, until = event.reason or "", micros(event.until) if event.until else None
+    if actions.rejected_already(lead, actor, reason):
+        return Outcome(lead)
+    return _is_over(lead, event) or actions.reject(lead, actor, session.rules, session.at, reason, until)
+
+
+def _reassign(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequested) -> Outcome | Refused:
+    reason = event.reason or ""
+    way = _is_over(lead, event) or actions.reassignment(lead, actor, session.rules, reason)
+    if isinstance(way, Refused):
+        return way  # before the team is locked
+    session.serve()
+    team = session.team_state
+    return actions.reassign(lead, actor, session.rules, session.at, team, reason, told=event.told)
+
+
+def _report_touch(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequested) -> Outcome:
+    touch = activity.Touch(
+        by=event.by,
+        channel=event.channel or "other",
+        answered=event.answered,
+        when=micros(event.at),
+        rep=actor.rep,
+        event_id=event.action_id,
+    )
+    return activity.touch(lead, touch, session.rules, session.at, session.skew_us)
+
+
+def _go_away(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequested) -> Outcome | Refused:
+    if actor.rep is None:
+        return Refused(f"{event.by} is not a rep", "only a rep can be away")
+    session.state_availability(actor.rep, "away", micros(event.until) if event.until else None)
+    return Outcome(lead)
+
+
+def _snooze(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequested) -> Outcome | Refused:
+    return _is_over(lead, event) or Outcome(lead)  # the notifier delays its pages; the lead does not change
+
+
+ACTIONS: Final[Mapping[str, Action]] = {
+    "accept": _accept,
+    "reject": _reject,
+    "reassign": _reassign,
+    "snooze": _snooze,
+    "touch": _report_touch,  # of any epoch
+    "away": _go_away,  # of any epoch
+}
+ROUTING_ACTIONS: Final = frozenset({"reject", "reassign"})
+"""The actions after which a lead may be routed again: they need the queue in memory."""

@@ -5,8 +5,9 @@ from functools import partial
 from firsthour.runtime.processing.service import Service, Tick
 from schemas.topics import ACTIONS, LEADS
 from services.router.api import router
-from services.router.desk import QUEUE_TICK, TEAM_TICK
 from services.router.handlers import hear_actions, hear_leads
+from services.router.queue import QUEUE_TICK
+from services.router.session import TEAM_TICK
 from services.router.ticks import ServeQueue, WatchTeam
 
 

@@ -191,7 +191,7 @@ def _kind(number: int) -> sa.ColumnElement[int]:
     return sa.literal_column(str(number), sa.Integer)
 
 
-def _floor(f: statements.SqlDialect) -> Any:
+def _team_state(f: statements.SqlDialect) -> Any:
     """Reps (which are locked by it) and pools that are waited for: two questions in one round trip, each row with the
     number of the question it answers."""
     there = sa.select(reps).order_by(reps.c.rep).with_for_update().cte("there")
@@ -212,7 +212,7 @@ def _floor(f: statements.SqlDialect) -> Any:
     )
 
 
-_FLOOR = statements.Sql(_floor)
+_TEAM_STATE = statements.Sql(_team_state)
 _IN_ORDER = (leads.c.urgency_rank, leads.c.submit_at, leads.c.lead_id)
 _PLACE = sa.tuple_(*_IN_ORDER)
 _AFTER = sa.tuple_(
@@ -441,7 +441,7 @@ def _told(row: Row[Any], body: _Body) -> dict[str, Any]:
 # --- pools and reps -----------------------------------------------------------------------------------------------
 
 
-def lock_floor(
+def lock_team_state(
     connection: Connection, known_pools: Collection[str], known_reps: Collection[str]
 ) -> tuple[TeamState, set[str]]:
     """Pools, then reps, each locked in order of their ids; and those of the pools for which some lead waits. New ones get
@@ -450,10 +450,10 @@ def lock_floor(
     if new := sorted(set(known_pools) - lags.keys()):
         _ADD_POOL.many(connection, [{"pool": pool} for pool in new])
         lags = _pools(connection)
-    rows = _FLOOR.all(connection, pools=sorted(known_pools))
+    rows = _TEAM_STATE.all(connection, pools=sorted(known_pools))
     if new := sorted(set(known_reps) - {row[1] for row in rows if row[0] == _OF_REP}):
         _ADD_REP.many(connection, [{"rep": rep} for rep in new])
-        rows = _FLOOR.all(connection, pools=sorted(known_pools))
+        rows = _TEAM_STATE.all(connection, pools=sorted(known_pools))
     presences: dict[str, Presence] = {}
     waited_for: set[str] = set()
     for kind, name, state, number, said, until, updated_at, version, reason in rows:

@@ -6,11 +6,14 @@ from datetime import datetime
 
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage.unit import Unit
-from services.router import acts, store
-from services.router.desk import SERVED_MAX, RoutingSession, WaitingLeads, peek_queue
+from services.router import store
+from services.router.domain.actions import take_away
+from services.router.domain.availability import state_of
 from services.router.domain.eligibility import with_room
 from services.router.domain.rules import RoutingRules, rules_of
-from services.router.domain.team_state import Presence
+from services.router.domain.team_state import RepState
+from services.router.queue import SERVED_MAX, WaitingLeads, peek_queue
+from services.router.session import RoutingSession
 from services.router.store import FIRST, FIRST_HELD, Holding, Place
 
 TAKEN_AWAY_MAX = 50
@@ -48,10 +51,10 @@ class ServeQueue:
         found = list(dict.fromkeys([*places, *others]))
         if not found:
             return None
-        desk = RoutingSession(unit, (), WaitingLeads(pools, pools, found))
-        served = desk.serve()
-        self.room = with_room(rules, desk.floor.reps, now)
-        desk.save()
+        session = RoutingSession(unit, (), WaitingLeads(pools, pools, found))
+        served = session.serve()
+        self.room = with_room(rules, session.team_state.reps, now)
+        session.save()
         return unit.now if goes_on or (served and len(found) == SERVED_MAX) else None
 
 
@@ -69,7 +72,7 @@ class WatchTeam:
         rules = rules_of(unit.config)
         reps = store.presences(unit.connection)
         at = micros(unit.clock.business())
-        now = {rep: _state(rules, rep, reps.get(rep), at) for rep in {*rules.team.rep_by_id, *reps}}
+        now = {rep: state_of(rules, reps, rep, at) for rep in {*rules.team.rep_by_id, *reps}}
         changed = sorted(rep for rep, state in now.items() if state != (reps[rep].said if rep in reps else "available"))
         gone = [rep for rep, state in now.items() if state == "deactivated" and rep in reps and reps[rep].open > 0]
         held = store.held_by(unit.connection, gone, self.reached, TAKEN_AWAY_MAX) if gone else []
@@ -80,20 +83,12 @@ class WatchTeam:
         return unit.now if goes_on else None
 
 
-def _watch(unit: Unit, rules: RoutingRules, changed: Mapping[str, str], held: Sequence[Holding]) -> None:
+def _watch(unit: Unit, rules: RoutingRules, changed: Mapping[str, RepState], held: Sequence[Holding]) -> None:
     left = [lead for _, lead in held]
-    desk = RoutingSession(unit, left, peek_queue(unit, rules) if left else None)
+    session = RoutingSession(unit, left, peek_queue(unit, rules) if left else None)
     for rep, state in changed.items():
-        acts.noticed(desk, rep, state)
+        session.observe_availability(rep, state)
     for rep, lead in held:
-        if desk.leads[lead].owner == rep:
-            acts.take_away(desk, desk.leads[lead])
-    desk.save()
-
-
-def _state(rules: RoutingRules, rep: str, presence: Presence | None, at: int) -> str:
-    """Whether `rep` is here, by the team file and by what they said."""
-    known = rules.rep(rep)
-    if known is None or not known.active:
-        return "deactivated"
-    return presence.as_of(at) if presence else "available"
+        if session.leads[lead].owner == rep:
+            session.apply(take_away(session.leads[lead], rules, session.at))
+    session.save()

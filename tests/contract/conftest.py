@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from firsthour.bootstrap.embedded import keep_running
+from firsthour.bootstrap.runners import keep_running
 from firsthour.kernel.config import Config
 from firsthour.runtime.connectivity import connection_options  # their tables
 from firsthour.runtime.eventlog import log

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.engine import Connection
 
-from firsthour.bootstrap.embedded import all_services
+from firsthour.bootstrap.services import all_services
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.eventlog import dead_letters
 from firsthour.runtime.eventlog.dead_letters import DEFAULT

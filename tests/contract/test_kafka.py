@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from firsthour.bootstrap.embedded import keep_running
+from firsthour.bootstrap.runners import keep_running
 from firsthour.runtime.eventlog import kafka_consumer
 from firsthour.runtime.eventlog.kafka_consumer import KafkaLog
 from firsthour.runtime.observability.metrics import Telemetry

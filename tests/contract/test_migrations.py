@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 
-from firsthour.bootstrap.embedded import all_services
+from firsthour.bootstrap.services import all_services
 from firsthour.runtime.package_files import migrations
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.migrate import is_current, migrate

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from firsthour.runtime.connectivity import connection_options
-from firsthour.runtime.eventlog import publisher
+from firsthour.runtime.eventlog import outbox_round, publisher
 from firsthour.runtime.eventlog.durable_append import BrokerError
 from firsthour.runtime.eventlog.publisher import Publisher
 from firsthour.runtime.storage.postgres import ConnectionPool
@@ -130,14 +130,14 @@ async def test_what_another_holds_for_long_is_asked_for_more_seldom_until_it_is_
     place: Installation, writer: PostgresBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries: list[Any] = []
-    ask = publisher._ask
+    ask = outbox_round._fetch
 
     async def counted(*args: Any, **kwargs: Any) -> list[Any]:
         tries.append(args)
         return await ask(*args, **kwargs)
 
     monkeypatch.setattr(publisher, "SWEEP_SECONDS", 3_600.0)
-    monkeypatch.setattr(publisher, "_ask", counted)
+    monkeypatch.setattr(outbox_round, "_fetch", counted)
     sink, other = BlockingProducer(), BlockingProducer()
     async with publishing(place, sink) as first, publishing(place, other) as second:
         running = [await held(first, sink, writer)]
@@ -207,10 +207,10 @@ async def test_rows_lie_where_those_lay_that_were_published(
         return int(size) // 8192
 
     await writer.units.run(lambda unit: do(unit, "ALTER TABLE log SET (autovacuum_enabled = off)"))
-    monkeypatch.setattr(publisher, "VACUUM_ROWS", 500)
+    monkeypatch.setattr(outbox_round, "VACUUM_ROWS", 500)
     at_first = await pages_after(500)
     assert await pages_after(2_000) <= 2 * at_first
-    monkeypatch.setattr(publisher, "VACUUM_ROWS", 1_000_000)
+    monkeypatch.setattr(outbox_round, "VACUUM_ROWS", 1_000_000)
     assert await pages_after(2_000) > 4 * at_first
 
 

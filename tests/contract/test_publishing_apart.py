@@ -13,7 +13,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from deploy.local import kafka as local_kafka
 from deploy.local.kafka import KafkaCluster
 from firsthour.runtime.connectivity import connection_options
-from firsthour.runtime.eventlog import outbox, publisher
+from firsthour.runtime.eventlog import outbox, outbox_round, publisher
 from firsthour.runtime.eventlog.dead_letters import PUBLISHER
 from firsthour.runtime.eventlog.durable_append import BrokerError, RecordRefusedError
 from firsthour.runtime.eventlog.publisher import Publisher
@@ -75,7 +75,7 @@ async def running(
     yield made
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await made._pool.close()
+    await made._runner.close()
 
 
 def publisher_of(
@@ -181,7 +181,7 @@ async def test_a_refused_record_that_cannot_be_kept_yet_counts_once(writer: Post
     await writer.units.run(refused("large"))
     await writer.units.run(emitting(["a"], KEYS[0]))
     await writer.units.run(lambda unit: do(unit, "ALTER TABLE dead_letters RENAME TO elsewhere"))
-    for _ in range(publisher.REFUSED_IN_A_ROW_MAX + 1):
+    for _ in range(outbox_round.REFUSED_IN_A_ROW_MAX + 1):
         with pytest.raises(StorageError):
             await alone.step()
     await writer.units.run(lambda unit: do(unit, "ALTER TABLE elsewhere RENAME TO dead_letters"))
@@ -195,10 +195,10 @@ async def test_a_topic_that_refuses_every_record_is_not_emptied_into_dead_letter
     sink = PartitionedProducer()
     sink.poison = b"lead"
     alone = publisher_of(writer, sink)
-    await writer.units.run(emitting([str(n) for n in range(publisher.REFUSED_IN_A_ROW_MAX + 5)], KEYS[0]))
+    await writer.units.run(emitting([str(n) for n in range(outbox_round.REFUSED_IN_A_ROW_MAX + 5)], KEYS[0]))
     with pytest.raises(BrokerError, match=r"correct max\.message\.bytes"):
         await alone.step()
-    assert len(await writer.reads(letters_waiting)) == publisher.REFUSED_IN_A_ROW_MAX
+    assert len(await writer.reads(letters_waiting)) == outbox_round.REFUSED_IN_A_ROW_MAX
     assert len(await writer.rows("SELECT 1 FROM log")) == 5
     sink.poison = b"poison"
     assert await alone.step()

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from deploy.local import postgres as local_postgres
 from deploy.local.postgres import PostgresServer
-from firsthour.bootstrap.distributed import DatabaseMonitor, open_distributed
+from firsthour.bootstrap.distributed import open_distributed
+from firsthour.bootstrap.monitors import DatabaseMonitor
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.connectivity import connection_options

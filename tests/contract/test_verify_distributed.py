@@ -12,7 +12,7 @@ import pytest
 from deploy.local.kafka import KafkaCluster
 from deploy.local.postgres import PostgresServer
 from firsthour.bootstrap.distributed import Distributed, open_distributed
-from firsthour.bootstrap.embedded import run_all
+from firsthour.bootstrap.runners import run_all
 from firsthour.operations import drain
 from firsthour.runtime import package_files, settings
 from firsthour.runtime.config.reading import NAMES, load

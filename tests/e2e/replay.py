@@ -13,7 +13,7 @@ from pathlib import Path
 from deploy.local import children, jars, kafka, machine, postgres
 from firsthour.operations.replay.rows import InputError, Source
 from firsthour.runtime import package_files
-from firsthour.runtime.errors import exit_code_of
+from firsthour.runtime.http.errors import exit_code_of
 from tests.e2e.distributed import distributed
 from tests.e2e.processes import ADMIN
 

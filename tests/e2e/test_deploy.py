@@ -163,7 +163,7 @@ def test_the_containers_of_compose_turn_a_form_into_an_owned_lead_and_a_mail(
     for name in SERVICES:
         lines = containers.said(name)
         assert "Traceback" not in lines, (name, lines[-4000:])
-        for trouble in ("lacks a right", "storage unavailable", "tick failed", "runner fell"):
+        for trouble in ("lacks a right", "storage unavailable", "tick failed", "runner crashed"):
             assert trouble not in lines, (name, lines[-4000:])
 
     for process in containers.running.values():

@@ -195,9 +195,9 @@ REMOVALS = (
     Removal(
         "order",
         "the order of locks",
-        "services/router/desk.py",
+        "services/router/session.py",
         "        self.leads = store.lock(unit, {*wanted, *self.queue.ids})\n",
-        "        self.floor  # noqa: B018\n        self.leads = store.lock(unit, {*wanted, *self.queue.ids})\n",
+        "        self.team_state  # noqa: B018\n        self.leads = store.lock(unit, {*wanted, *self.queue.ids})\n",
         ("tests/contract/test_lock_order.py",),
     ),
     Removal(

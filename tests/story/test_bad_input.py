@@ -38,7 +38,7 @@ async def test_an_unknown_source(world: World) -> None:
 async def test_nobody_to_answer_to(world: World) -> None:
     found = problem(await world.post_form("demo-request", name="Ann"), 422, "event-not-understood")
     assert found["errors"] == [
-        {"pointer": "#/email", "detail": "is missing; send an `email` or a `phone`, so that somebody can answer"}
+        {"pointer": "#/email", "detail": "is missing; send an `email` or a `phone`, so that a rep can answer"}
     ]
 
 

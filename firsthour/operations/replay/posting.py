@@ -25,8 +25,8 @@ from firsthour.operations.replay.rows import BadRow, CsvRow, InputError, ReplayE
 from firsthour.operations.replay.temporary_server import NotStartedError, throwaway
 from firsthour.runtime import package_files
 from firsthour.runtime.clock import HostClock
-from firsthour.runtime.errors import exit_code_of
 from firsthour.runtime.http.client import AsyncClient, HTTPError, Response
+from firsthour.runtime.http.errors import exit_code_of
 from firsthour.runtime.terminal import err
 
 ROWS_SAID_MAX = 20

@@ -15,7 +15,7 @@ from firsthour.operations.verify.lead_history import LeadRows
 from firsthour.operations.verify.snapshot import UNDER_WAY, Snapshot
 from schemas.agreement.lifecycle import Lifecycle, Transition
 from schemas.events import LeadAssigned, LeadEvent
-from services.router.acts import BY_HAND, TO_MANAGER
+from services.router.domain.actions import BY_HAND, TO_MANAGER
 from services.router.domain.lead import HELD
 
 SYSTEM: Final = "system"

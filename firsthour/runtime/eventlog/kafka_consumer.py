@@ -80,8 +80,24 @@ class KafkaLog:
         bulk: bool = False,
         fixed: int | None = None,
         positions: Callable[[], Mapping[Place, int]] = dict,
+        assigned: Callable[[set[Place]], None] = lambda places: None,
+        waits: Callable[[Place], str | None] = lambda place: None,
+        stuck: Callable[[str], None] = lambda why: None,
     ) -> None:
-        """`bulk`: nobody waits for these topics; they are read in a group of their own. `fixed`: read all that many partitions of each topic, in no group (tests do). `positions`: how far workers are."""
+        """Describe the consumer; `run` starts it.
+
+        Args:
+            service: whose group it is.
+            topics: to read.
+            options: of the client.
+            prefix: of topic names.
+            bulk: the topics are read in bulk, in a group of their own.
+            fixed: read that many partitions of each topic, all of them, in no group (tests do).
+            positions: returns how far the workers are.
+            assigned: called with the partitions that are assigned to this process, whenever they change.
+            waits: returns why the worker of a partition makes no progress; None: it can.
+            stuck: called when the consumer cannot recover, with the reason.
+        """
         self.service = service
         self.group = f"{service}.bulk" if bulk else service
         self.name = f"{self.group}.consumer"
@@ -99,9 +115,9 @@ class KafkaLog:
         self._silent = False
         self.joined = False
         self.foreign: set[Place] = set()  # partitions that end before our cursor
-        self.assigned: Callable[[set[Place]], None] = lambda places: None
-        self.waits: Callable[[Place], str | None] = lambda place: None  # why the reader of a partition stands still
-        self.stuck: Callable[[str], None] = lambda why: None
+        self.assigned = assigned
+        self.waits = waits
+        self.stuck = stuck
 
     @property
     def ours(self) -> set[Place]:

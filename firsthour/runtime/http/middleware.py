@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 
 from firsthour.runtime.clock import Clock, new_id
-from firsthour.runtime.errors import as_problem
+from firsthour.runtime.http.errors import as_problem
 from firsthour.runtime.http.problem import Problem, problem_response, too_large
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.storage.unit import StorageError

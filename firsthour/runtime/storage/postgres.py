@@ -249,7 +249,10 @@ class PostgresUnits:
         *,
         partitions: int,
         ask: Callable[[Connection], datetime] | None = database_now,
+        emitted: Callable[[set[Place]], None] = lambda places: None,
+        woken: Callable[[set[str]], None] = lambda ticks: None,
     ) -> None:
+        """`emitted`, `woken`: called on the loop after each commit."""
         self._pool = pool
         self._clock = clock
         self._config = config
@@ -258,8 +261,8 @@ class PostgresUnits:
         self._slots = {lane: asyncio.Semaphore(AT_ONCE[lane]) for lane in Lane}
         self._running: set[asyncio.Task[Any]] = set()
         self._well = True
-        self.emitted: Callable[[set[Place]], None] = lambda places: None  # told on the loop, after the commit
-        self.woken: Callable[[set[str]], None] = lambda ticks: None
+        self.emitted = emitted
+        self.woken = woken
         self.intake: Callable[[list[Row]], Any] | None = None
 
     @property

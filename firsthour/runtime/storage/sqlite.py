@@ -177,7 +177,16 @@ Appended = Callable[[list[tuple[str, Record]]], None]
 class SqliteUnits:
     """Runs every unit of the process in one thread, on one connection, first in first out within a lane."""
 
-    def __init__(self, engine: Engine, clock: Clock, config: Callable[[], Config]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        config: Callable[[], Config],
+        *,
+        appended: Appended = lambda rows: None,
+        woken: Callable[[set[str]], None] = lambda ticks: None,
+    ) -> None:
+        """`appended`, `woken`: called on the loop after each commit, in commit order."""
         self._engine = engine
         self._clock = clock
         self._config = config
@@ -185,8 +194,8 @@ class SqliteUnits:
         self._waiting = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self.appended: Appended = lambda rows: None  # told on the loop, in commit order
-        self.woken: Callable[[set[str]], None] = lambda ticks: None
+        self.appended = appended
+        self.woken = woken
         self.trouble: str | None = None  # why the last commit that would have changed something failed
         self._failed: tuple[datetime, str] | None = None  # the last one, also once it is possible again
         self._damaged = False  # which no later commit heals, though its own pages may be sound

@@ -1,1 +1,1 @@
-"""What the gateway decides, from values alone: who signed, what a body says, whom it is about."""
+"""Pure functions from a parsed body to an event: its person, its facts, its own fields."""

@@ -1,6 +1,6 @@
-"""Which declared charsets are decoded, by their names in the WHATWG Encoding Standard, as browsers and plugins write them.
+"""The charsets that are decoded, by their names in the WHATWG Encoding Standard, which browsers and plugins use.
 
-Only these names reach a decoder: others that Python knows (`idna`, `unicode_escape`, `zip`) are no charsets.
+No other name reaches a decoder: some codecs of Python (`idna`, `unicode_escape`, `zip`) are not charsets.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ UTF_8: Final = "utf-8"
 
 _LABELS: Final[Mapping[str, str]] = {
     UTF_8: "utf-8 utf8 unicode-1-1-utf-8 x-unicode20utf8",
-    # Browsers read all of these as windows-1252, which contains them.
+    # Browsers decode all of these as windows-1252, a superset of them.
     "cp1252": "windows-1252 cp1252 x-cp1252 iso-8859-1 iso8859-1 iso88591 iso_8859-1 latin1 latin-1 l1 us-ascii ascii",
     "cp1250": "windows-1250 cp1250 x-cp1250",
     "cp1251": "windows-1251 cp1251 x-cp1251",
@@ -37,10 +37,10 @@ _LABEL_MAX: Final = 40  # characters
 
 
 def codec_of(label: bytes) -> str | None:
-    """Return the codec of a declared charset; None when it is not known."""
+    """Return the codec of a declared charset. None: the charset is unknown."""
     return _CODECS.get(label[:_LABEL_MAX].decode("latin-1").strip(" '\"").lower())
 
 
 def decode(text: bytes, codec: str) -> str:
-    """Decode `text`. Bytes that a legacy charset leaves undefined become U+FFFD; raises `UnicodeDecodeError` for UTF-8."""
+    """Decode `text`. Bytes undefined in a legacy charset become U+FFFD. Raises `UnicodeDecodeError` for UTF-8."""
     return text.decode() if codec == UTF_8 else text.decode(codec, "replace")

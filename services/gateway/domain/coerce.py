@@ -1,4 +1,4 @@
-"""Turns what strangers write into values we keep: texts, numbers, yes and no, moments; or says that it cannot."""
+"""Converts values of untrusted senders to texts, numbers, booleans and times. None: the value is not of that type."""
 
 import math
 import re
@@ -16,7 +16,7 @@ from schemas.events import Value
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 
 INT_MAX: Final = 2**53
-_DIGITS_MAX: Final = 15  # below 2**53 whatever they are
+_DIGITS_MAX: Final = 15  # any number of so many digits is below 2**53
 _YES: Final = frozenset(
     {"yes", "y", "true", "on", "1", "ja", "oui", "si", "sí", "agree", "agreed", "accept", "accepted"}
 )
@@ -24,14 +24,21 @@ _NO: Final = frozenset({"no", "n", "false", "off", "0", "nein", "non"})
 _GROUPED = re.compile(r"\d{1,3}([,.])\d{3}(?:\1\d{3})*", re.ASCII)  # 1,200 or 1.200.000
 _GROUPED_WITH_CENTS = re.compile(r"\d{1,3}(?:,\d{3})+\.\d+", re.ASCII)  # 1,200.50
 _PLAIN_NUMBER = re.compile(r"[+-]?\d{1,15}(?:\.\d{1,15})?", re.ASCII)
-_RANGE = re.compile(r"([\d,.']+)(?:\+|(?:-|–|—|to)[\d,.']+)", re.ASCII)  # 500+, 51-200: its lower end
+_RANGE = re.compile(r"([\d,.']+)(?:\+|(?:-|–|—|to)[\d,.']+)", re.ASCII)  # 500+, 51-200: the lower end counts
 _BLANKS = re.compile(r"[\s'_\u2019]")
-_WORD_MAX: Final = 50  # characters: no yes and no no is longer
-_SECONDS_MAX: Final = 100_000_000_000  # the year 5138; beyond it a number means milliseconds
+_WORD_MAX: Final = 50  # characters: longer than any word for yes or no
+_SECONDS_MAX: Final = 100_000_000_000  # the year 5138: a larger number means milliseconds
 
 
 class UnmappableError(FirstHourError, ValueError):
-    """The body cannot be understood. `pointer` is the place (`#/email`); `what` is wrong there and what is the `remedy`."""
+    """Raised when a body cannot be mapped to an event.
+
+    Attributes:
+        pointer: The place, such as `#/email`.
+        what: What is wrong there.
+        remedy: What the sender should do.
+        status: The status of the answer.
+    """
 
     def __init__(self, pointer: str, what: str, remedy: str, status: int = 422) -> None:
         super().__init__(f"{pointer}: {what}; {remedy}")
@@ -41,7 +48,7 @@ class UnmappableError(FirstHourError, ValueError):
         self.status = status
 
     def anew(self) -> "UnmappableError":
-        """The same, to be raised where this one is at hand: raised itself, it and the frame would keep each other."""
+        """Return a copy to raise where this error is a local variable. A frame and an error that it raises form a cycle."""
         return UnmappableError(self.pointer, self.what, self.remedy, self.status)
 
 
@@ -49,14 +56,14 @@ class UnmappableError(FirstHourError, ValueError):
 
 
 def clean_text(text: str) -> str:
-    """`normalisation.clean`, with a shortcut for what is clean already, as nearly everything is."""
+    """Return `normalisation.clean(text)`. Most texts are clean already, and skip it."""
     if text.isascii() and text.isprintable() and len(text) <= normalisation.TEXT_MAX:
         return text.strip()
     return normalisation.clean(text)
 
 
 def scalar(value: Json) -> Value | None:
-    """A scalar as it is, cleaned; a list of scalars as `a, b`; None for nothing, and for what has parts of its own."""
+    """Return a scalar, its text cleaned; a list of scalars as `a, b`. None: the value is empty or has members."""
     if type(value) is str:
         return clean_text(value) or None
     if value is None or isinstance(value, dict):
@@ -69,7 +76,7 @@ def scalar(value: Json) -> Value | None:
 
 
 def _joined(items: list[Json]) -> str:
-    """The items as one text; those beyond what is kept of a text are left out before they are joined."""
+    """Return the items as one text. Items beyond the length that is kept are left out before they are joined."""
     kept: list[str] = []
     room = 2 * normalisation.TEXT_MAX
     for item in items:
@@ -89,17 +96,17 @@ def last_value(value: Json) -> Json:
 
 
 def text(value: Json) -> Value | None:
-    """As a text."""
+    """Return the value as a text."""
     if type(value) is str:
-        if value.isascii() and value.isprintable() and len(value) <= normalisation.TEXT_MAX:  # as nearly every text is
+        if value.isascii() and value.isprintable() and len(value) <= normalisation.TEXT_MAX:  # holds for most texts
             return value.strip() or None
         return normalisation.clean(value) or None
-    found = scalar(value)
-    return found if found is None or type(found) is str else _written(found)
+    plain = scalar(value)
+    return plain if plain is None or type(plain) is str else _written(plain)
 
 
 def json_text(value: Json) -> str:
-    """What lies too deep to be a field of its own."""
+    """Return the JSON of a value that is nested too deeply to be fields of its own."""
     return normalisation.clean(msgspec.json.encode(value).decode())
 
 
@@ -110,7 +117,7 @@ def _written(value: object) -> str:
 
 
 def number(value: Json) -> Value | None:
-    """`1,200`, `1.200.000`, `12.5`, `500+` and `51-200` (its lower end) as a number; None when it is none."""
+    """Return a number for `1,200`, `1.200.000`, `12.5`, `500+` and `51-200` (its lower end). None: it is no number."""
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, int | float):
@@ -132,11 +139,11 @@ def number(value: Json) -> Value | None:
 
 
 def integer(value: Json) -> Value | None:
-    """As `number`, without what comes after the point."""
+    """Return the value of `number`, rounded down."""
     if type(value) is int:
         return value if -INT_MAX <= value <= INT_MAX else None
-    found = number(value)
-    return found if found is None or type(found) is int else math.floor(float(found))
+    exact = number(value)
+    return exact if exact is None or type(exact) is int else math.floor(float(exact))
 
 
 _COUNT = r"\d{1,3}(?:[,.' \u2019]\d{3})+|\d{1,9}"
@@ -153,27 +160,27 @@ _ALONE: Final = frozenset({"just me", "only me", "self-employed", "self employed
 
 
 def headcount(value: Json) -> Value | None:
-    """`1,200`, `201-500 employees`, `1k+` and `more than 500` as a whole number: the least that it can mean."""
+    """Return the least integer that `1,200`, `201-500 employees`, `1k+` or `more than 500` can mean."""
     if type(value) is not str:
         return integer(last_value(value))
-    found = integer(value)
-    if found is not None:
-        return found
+    count = integer(value)
+    if count is not None:
+        return count
     words = " ".join(value[:_HEADCOUNT_MAX].lower().split())
     if words in _ALONE:
         return 1
     match = _HEADCOUNT.fullmatch(words)
     if match is None:
         return None
-    below, above, count, thousands, thousands_of_end = match.groups()
+    below, above, digits, thousands, thousands_of_end = match.groups()
     if below:
         return 1
-    size = int(re.sub(r"\D", "", count)) * (1_000 if thousands or thousands_of_end else 1)
+    size = int(re.sub(r"\D", "", digits)) * (1_000 if thousands or thousands_of_end else 1)
     return size + 1 if above else size
 
 
 def boolean(value: Json) -> Value | None:
-    """A yes or a no; None when it is neither, because consent is not guessed."""
+    """Return the boolean of a word for yes or no. None: any other word, because consent is not guessed."""
     if isinstance(value, bool):
         return value
     if isinstance(value, int | float):
@@ -185,43 +192,45 @@ def boolean(value: Json) -> Value | None:
 
 
 def country(value: Json) -> Value | None:
-    """Its ISO code, or the words themselves when nobody knows that country."""
+    """Return the ISO code of a country, or the text itself if the country is unknown."""
     if type(value) is str and value in CODES:
         return value
-    found = text(value)
-    return found if found is None else normalisation.country(str(found)) or found
+    name = text(value)
+    return name if name is None else normalisation.country(str(name)) or name
 
 
 def language(value: Json) -> Value | None:
-    """`de` for `de`, `DE`, `de-AT` and `German`; other words in lower case."""
+    """Return `de` for `de`, `DE`, `de-AT` and `German`. Other words are returned in lower case."""
     if type(value) is str and len(value) == 2 and value.isascii() and value.isalpha():
         return value.lower()
-    found = text(value)
-    if found is None:
-        return None
-    return normalisation.language(str(found))
+    name = text(value)
+    return None if name is None else normalisation.language(str(name))
 
 
 def domain(value: Json) -> Value | None:
-    """The registrable domain of a host or an address of the web, or the words themselves."""
-    found = text(value)
-    return found if found is None else normalisation.company_domain(str(found)) or found
+    """Return the registrable domain of a host or a URL, or the text itself if it has none."""
+    host = text(value)
+    return host if host is None else normalisation.company_domain(str(host)) or host
 
 
-# --- moments -------------------------------------------------------------------------------------------------------
+# --- times -------------------------------------------------------------------------------------------------------
 
-_REMEDY_TIME = "write it as 2026-12-31T09:30:00Z, or leave it out"
+_REMEDY_TIME = "send it as 2026-12-31T09:30:00Z, or leave it out"
 _NUMBER_OF_TIME = re.compile(r"[+-]?\d{1,20}(?:\.\d{1,9})?", re.ASCII)
 _BASIC_DATE = re.compile(r"(?:19|20)\d{6}", re.ASCII)  # 20261231
-_ZERO_DATE = re.compile(r"0{4}-0{2}-0{2}(?:[T ][0:.]*)?Z?", re.ASCII)  # as MySQL writes no date at all
-_DATE_CHARS_MAX: Final = 10  # with a time of day it is longer
+_ZERO_DATE = re.compile(r"0{4}-0{2}-0{2}(?:[T ][0:.]*)?Z?", re.ASCII)  # how MySQL writes a missing date
+_DATE_CHARS_MAX: Final = 10  # a date with a time of day is longer
 _UNITS: Final = ((100_000_000_000_000_000, 1_000_000_000), (100_000_000_000_000, 1_000_000), (_SECONDS_MAX, 1_000))
 
 
 def parse_time(value: Json, pointer: str) -> datetime | None:
-    """ISO 8601 (UTC when it names no offset), or a number since 1970 in seconds, milliseconds, micro- or nanoseconds.
+    """Parse ISO 8601 (UTC without an offset), or seconds, milliseconds, micro- or nanoseconds since 1970.
 
-    None for a time that no calendar has, such as 0000-00-00. Raises `UnmappableError` for what is no time.
+    Returns:
+        The time in UTC. None: no calendar has the time, such as 0000-00-00.
+
+    Raises:
+        UnmappableError: The value is not a time.
     """
     if isinstance(value, str):
         written = value[:_WORD_MAX].strip()
@@ -244,7 +253,7 @@ def parse_time(value: Json, pointer: str) -> datetime | None:
 
 
 def is_date(value: Json) -> bool:
-    """Tell whether a time that can be read is a date alone, without a time of day."""
+    """Tell whether a valid time is a date without a time of day."""
     if not isinstance(value, str):
         return False
     written = value[:_WORD_MAX].strip()
@@ -256,5 +265,5 @@ def is_date(value: Json) -> bool:
 def _in_utc(at: datetime) -> datetime | None:
     try:
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except OverflowError:  # the first or the last day that there is
+    except OverflowError:  # the first or the last day of the calendar
         return None

@@ -1,7 +1,7 @@
-"""From the `data` of an event to flat facts about the person and flat fields of the event's own.
+"""Converts the `data` of an event to flat facts about the person and to flat fields of the event.
 
-Names and values come from strangers: each is cut before it is joined or normalised, and what becomes a fact is counted
-while the data is walked, so that the cost is linear in the size of the body.
+Names and values are not trusted. Each is cut before it is joined or normalised, and facts are counted while the data is
+walked. The cost is therefore linear in the size of the body.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ PERSON: Final[Mapping[str, Coercion]] = {
     "company.revenue": coerce.number,
     **dict.fromkeys(("utm.source", "utm.medium", "utm.campaign", "utm.term", "utm.content"), coerce.text),
 }
-"""What is known of a person by name, and how it is read. Phone and email are identifiers and go their own way."""
+"""The facts about a person and how their values are converted. Phone and email are identifiers, not facts."""
 
 FLAT: Final[Mapping[str, str]] = {
     **{name: name for name in PERSON},
@@ -42,79 +42,84 @@ FLAT: Final[Mapping[str, str]] = {
     "employees": "company.employees",
     "industry": "company.industry",
 }
-"""The names a flat form may use."""
+"""The names that a flat form may use."""
 
 _FLAT: Final[Mapping[str, tuple[str, Coercion]]] = {name: (known, PERSON[known]) for name, known in FLAT.items()}
 _NESTED: Final[Mapping[str, Mapping[str, tuple[str, Coercion]]]] = {
     group: {
-        name.removeprefix(f"{group}."): (name, take) for name, take in PERSON.items() if name.startswith(f"{group}.")
+        name.removeprefix(f"{group}."): (name, convert)
+        for name, convert in PERSON.items()
+        if name.startswith(f"{group}.")
     }
     for group in ("company", "utm", "custom")
 }
-"""The objects that may stand in `data`, and what their parts are with us."""
+"""The objects that `data` may hold, and the facts that their members are."""
 
 _PREFIXES: Final = ("custom.", "company.", "utm.")
 _STRUCTURE: Final = frozenset({"form", "path", "page", "url", "referrer"})
-"""What a submitted form says of itself, not of the person."""
+"""Fields of a submitted form that describe the form, not the person."""
 
 
 class DataSorter:
-    """Sorts the data of one event into `person` and `fields`. `dropped` counts fields that only the product may state."""
+    """Sorts the data of one event into `person` and `fields`.
 
-    __slots__ = ("_left", "_where", "dropped", "fields", "person")
+    `dropped` counts the fields whose names are reserved for facts that the product states.
+    """
 
-    def __init__(self, where: str) -> None:
+    __slots__ = ("_left", "_pointer", "dropped", "fields", "person")
+
+    def __init__(self, pointer: str) -> None:
         self.person: Facts = {}
         self.fields: Facts = {}
         self.dropped = 0
         self._left = FIELDS_MAX
-        self._where = where
+        self._pointer = pointer
 
-    def take(self, data: Mapping[str, Json], form: bool) -> None:
-        """Sort in `data`, of a submitted form or of another event. Raises `UnmappableError` for too many fields."""
+    def add(self, data: Mapping[str, Json], form: bool) -> None:
+        """Add `data`. `form`: the event is a submitted form. Raises `UnmappableError` for too many fields."""
         for name, value in data.items():
             if value is None or value == "" or name in IDENTIFIERS:
                 continue
             if type(value) is dict and name in _NESTED:
-                self._learn_parts(name, value)
+                self._add_members(name, value)
             elif (known := _FLAT.get(name)) is not None:
-                found = known[1](value)
-                if found is None:
-                    self._misfit(known, value)
+                converted = known[1](value)
+                if converted is None:
+                    self._keep_unconverted(known, value)
                     continue
                 self._count()
-                self.person[known[0]] = found
+                self.person[known[0]] = converted
             elif name.startswith(_PREFIXES):
-                self._own(self.person, name if name.startswith("custom.") else f"custom.{name[:NAME_MAX]}", value)
+                self._add(self.person, name if name.startswith("custom.") else f"custom.{name[:NAME_MAX]}", value)
             elif not form or name in _STRUCTURE:
-                self._own(self.fields, name, value)
-            else:  # fields of a form are about the person; rules that name a usual field of events find it too
-                self._own(self.person, f"custom.{_name(name)}", value)
+                self._add(self.fields, name, value)
+            else:  # fields of a form describe the person; rules may also match the usual fields of events
+                self._add(self.person, f"custom.{_name(name)}", value)
                 if name in EVENT_FIELDS:
-                    self._own(self.fields, name, value)
+                    self._add(self.fields, name, value)
 
-    def _misfit(self, known: tuple[str, Coercion], value: Json) -> None:
-        """A value that is not of its fact's kind is kept as a custom fact."""
-        name, take = known
-        if value is not None and not (take is coerce.text and type(value) is str):  # such a text is blank
-            self._own(self.person, f"custom.{name}", value)
+    def _keep_unconverted(self, known: tuple[str, Coercion], value: Json) -> None:
+        """Keep a value that is not of its fact's type as a custom fact."""
+        name, convert = known
+        if value is not None and not (convert is coerce.text and type(value) is str):  # the text is blank
+            self._add(self.person, f"custom.{name}", value)
 
-    def _learn_parts(self, group: str, parts: Mapping[str, Json]) -> None:
-        """The facts in an object such as `company`."""
-        ours = _NESTED[group]
+    def _add_members(self, group: str, parts: Mapping[str, Json]) -> None:
+        """Add the facts in an object such as `company`."""
+        facts = _NESTED[group]
         prefix = "custom" if group == "custom" else f"custom.{group}"
         for name, value in parts.items():
-            known = ours.get(name)
+            known = facts.get(name)
             if known is None:
-                self._own(self.person, f"{prefix}.{_name(name)}", value)
-            elif (found := known[1](value)) is not None:
+                self._add(self.person, f"{prefix}.{_name(name)}", value)
+            elif (converted := known[1](value)) is not None:
                 self._count()
-                self.person[known[0]] = found
+                self.person[known[0]] = converted
             else:
-                self._misfit(known, value)
+                self._keep_unconverted(known, value)
 
-    def _own(self, into: Facts, name: str, value: Json) -> None:
-        """A field under the sender's own name; what has parts becomes dotted names."""
+    def _add(self, into: Facts, name: str, value: Json) -> None:
+        """Add a field under the sender's own name. An object becomes fields with dotted names."""
         if type(value) is str:
             self._count()
             if text := coerce.clean_text(value):
@@ -128,17 +133,17 @@ class DataSorter:
 
     def _flatten(self, into: Facts, name: str, value: Json, depth: int) -> None:
         if type(value) is dict and depth < DEPTH_MAX:
-            for part, inner in value.items():
-                self._flatten(into, f"{name}.{_name(part)}"[:NAME_MAX], inner, depth + 1)
+            for member, inner in value.items():
+                self._flatten(into, f"{name}.{_name(member)}"[:NAME_MAX], inner, depth + 1)
             return
         if value is None:
             return
         self._count()
-        found = coerce.scalar(value)
-        if found is None and value and isinstance(value, list | dict):
-            found = coerce.json_text(value)
-        if found is not None:
-            self._put(into, name, found)
+        converted = coerce.scalar(value)
+        if converted is None and value and isinstance(value, list | dict):
+            converted = coerce.json_text(value)
+        if converted is not None:
+            self._put(into, name, converted)
 
     def _put(self, into: Facts, name: str, value: Value) -> None:
         if into is self.fields and is_product_fact(name):
@@ -149,11 +154,11 @@ class DataSorter:
     def _count(self) -> None:
         self._left -= 1
         if self._left < 0:
-            raise UnmappableError(f"{self._where}/data", f"has more than {FIELDS_MAX} fields", "send fewer")
+            raise UnmappableError(f"{self._pointer}/data", f"has more than {FIELDS_MAX} fields", "send fewer fields")
 
 
 def _name(name: str) -> str:
-    """A field's name: one word."""
+    """Return the name of a field as one word."""
     if name and name.isascii() and name.isprintable() and " " not in name:
         return name[:NAME_MAX]
     return "_".join(normalisation.clean(name, NAME_MAX).split()) or "unnamed"

@@ -1,4 +1,4 @@
-"""What a web form sent, read as our short form; where its sender goes next; who may send it at all."""
+"""Converts the fields of a web form to the short form; decides about its origin, its honeypot and its next page."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from services.gateway.domain.mapping import ID_MAX
 _ANY: Final = "*"
 _REACHED_BY: Final = ("email", "phone")
 _IDENTIFIERS: Final = (*_REACHED_BY, "anonymous_id")
-_CONTROL: Final = ("id", "_id", "_redirect", "_charset_")  # about the post, not about the person
+_CONTROL: Final = ("id", "_id", "_redirect", "_charset_")  # about the post, not the person
 _URL_MAX: Final = 2_000
-_UNCHECKED: Final = frozenset({"false", "0", "0.0", "off", "no"})  # how scripts write a checkbox left alone
+_UNCHECKED: Final = frozenset({"false", "0", "0.0", "off", "no"})  # how scripts send an unchecked checkbox
 _ALIASES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("e_mail", "mail", "email_address", "your_email", "work_email", "business_email"), "email"),
     **dict.fromkeys(("tel", "telephone", "phone_number", "your_phone", "your_tel", "mobile", "mobile_phone"), "phone"),
@@ -28,12 +28,12 @@ _ALIASES: Final[Mapping[str, str]] = {
     "firstname": "first_name",
     "lastname": "last_name",
 }
-"""Names that common form plugins give to our fields. A field of our own name goes before them."""
+"""Names that common form plugins use for fields of the short form. A field with the name itself takes precedence."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """One form of a `kind: form` source."""
+    """One form of a `kind: form` source. `redirect`: the next page of a browser. None: a page of the gateway."""
 
     id: str
     source: str
@@ -42,31 +42,31 @@ class Form:
     origins: frozenset[str]  # lower case; may hold `*`
 
     def allows(self, origin: str) -> bool:
-        """Whether pages of that origin may post here."""
+        """Tell whether pages of this origin may post the form."""
         return _ANY in self.origins or origin.lower() in self.origins
 
     def is_robot(self, fields: Mapping[str, Json]) -> bool:
-        """People do not see the honeypot: they leave its text empty and its checkbox alone."""
-        found = fields.get(self.honeypot)
-        return any(map(_is_filled, found)) if isinstance(found, list) else _is_filled(found)
+        """Tell whether the honeypot is filled in. People do not see it, so they leave it empty or unchecked."""
+        value = fields.get(self.honeypot)
+        return any(map(_is_filled, value)) if isinstance(value, list) else _is_filled(value)
 
     def next_page(self, fields: Mapping[str, Json]) -> str | None:
-        """Where a browser goes next: the field `_redirect`, when it stays with an allowed origin, else the source's own."""
-        asked = fields.get("_redirect")
-        if isinstance(asked, str) and _origin_of(asked) in self.origins:
-            return asked
+        """Return the next page: the field `_redirect` if its origin is allowed, else `redirect`."""
+        url = fields.get("_redirect")
+        if isinstance(url, str) and _origin_of(url) in self.origins:
+            return url
         return self.redirect
 
 
 def _is_filled(value: Json) -> bool:
     if isinstance(value, list | dict):
         return bool(value)
-    found = scalar(value)
-    return found is not None and str(found).lower() not in _UNCHECKED
+    plain = scalar(value)
+    return plain is not None and str(plain).lower() not in _UNCHECKED
 
 
 def _origin_of(url: str) -> str | None:
-    """The origin of a plain web address; None for whatever else one might try to be sent to."""
+    """Return the origin of a URL. None: the URL is not a plain web address."""
     if len(url) > _URL_MAX or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         return None
     try:
@@ -77,73 +77,83 @@ def _origin_of(url: str) -> str | None:
 
 
 def fields_of(pairs: Iterable[tuple[str, str]]) -> dict[str, Json]:
-    """The fields of a posted form: `company[name]` is `company.name`, and a name that ends in `[]` holds a list.
+    """Return the fields of a posted form. `company[name]` becomes `company.name`; a name that ends in `[]` has a list.
 
-    Of a name sent twice, the last value that says something counts: so a hidden field stands in for a checkbox.
+    Of a name sent twice, the last value that is not blank counts. A hidden field may thus precede a checkbox.
     """
-    found: dict[str, Json] = {}
+    fields: dict[str, Json] = {}
     lists: dict[str, list[Json]] = {}
     for name, value in pairs:
         many = name.endswith("[]")
         if "[" in name:
             name = name.replace("][", ".").replace("[", ".").rstrip("].") or name
         if many:
-            found[name] = lists.setdefault(name, [])
+            fields[name] = lists.setdefault(name, [])
             lists[name].append(value)
-        elif name not in found or value.strip():
-            found[name] = value
-    return found
+        elif name not in fields or value.strip():
+            fields[name] = value
+    return fields
 
 
 def submitted_id(fields: Mapping[str, Json]) -> str | None:
-    """The sender's own id of this post."""
-    found = scalar(fields.get("_id")) or scalar(fields.get("id"))
-    return None if found is None or found is False else str(found)[:ID_MAX]
+    """Return the sender's own id of this post. None: it sent none."""
+    id = scalar(fields.get("_id")) or scalar(fields.get("id"))
+    return None if id is None or id is False else str(id)[:ID_MAX]
 
 
 def fields_digest(fields: Mapping[str, Json]) -> str:
-    """Return a digest of all fields, which a post and its retry share.
+    """Return a digest of all fields, which is the same for a post and its retry.
 
-    The bodies may differ, since a browser makes up a new boundary for each multipart body.
+    Their bodies may differ: a browser chooses a new boundary for each multipart body.
     """
     return sha256(msgspec.json.encode(fields, order="deterministic")).hexdigest()
 
 
 def short_form(form: Form, fields: Mapping[str, Json], id: str, referer: str | None) -> dict[str, Json]:
-    """The post in our short form. Raises `UnmappableError` when nobody could be called or written to."""
+    """Return the post in the short form.
+
+    Args:
+        form: The form.
+        fields: Its fields.
+        id: The id of the event.
+        referer: The URL of the page. None: unknown.
+
+    Raises:
+        UnmappableError: The fields hold neither an email address nor a phone number.
+    """
     data: dict[str, Json] = {}
-    made: dict[str, Json] = {"id": id, "type": "form.submitted", "data": data}
+    short: dict[str, Json] = {"id": id, "type": "form.submitted", "data": data}
     aliases: list[tuple[str, str, Json]] = []
     for name, value in fields.items():
         if name in _CONTROL or name == form.honeypot:
             continue
-        usual = name[:NAME_MAX].lower().replace("-", "_").replace(" ", "_")
-        if usual in _ALIASES:
-            aliases.append((name, _ALIASES[usual], value))
-        elif usual in _IDENTIFIERS:
-            _put(made, usual, _identifier(value))
-        elif usual == "crm_id":  # anybody may post a form: nobody becomes a known customer by saying so
+        common = name[:NAME_MAX].lower().replace("-", "_").replace(" ", "_")
+        if common in _ALIASES:
+            aliases.append((name, _ALIASES[common], value))
+        elif common in _IDENTIFIERS:
+            _put(short, common, _identifier(value))
+        elif common == "crm_id":  # a form is public, so it must not claim to be a known customer
             data["custom.crm_id"] = value
         else:
-            _put(data, usual if usual in FLAT else name, value)
-    for name, ours, value in aliases:
-        into = made if ours in _IDENTIFIERS else data
-        if scalar(into.get(ours)) is None:
-            into[ours] = _identifier(value) if ours in _IDENTIFIERS else value
+            _put(data, common if common in FLAT else name, value)
+    for name, known, value in aliases:
+        into = short if known in _IDENTIFIERS else data
+        if scalar(into.get(known)) is None:
+            into[known] = _identifier(value) if known in _IDENTIFIERS else value
         else:
             data[name] = value
-    _keep_apart_what_is_no_text(made, data)
-    if not (made.get("email") or made.get("phone")):
-        raise UnmappableError("#/email", "is missing", "send an `email` or a `phone`, so that somebody can answer")
+    _demote_invalid_identifiers(short, data)
+    if not (short.get("email") or short.get("phone")):
+        raise UnmappableError("#/email", "is missing", "send an `email` or a `phone`, so that a rep can answer")
     path = _path_of(referer)
     if path and not data.get("path"):
         data["path"] = path
     data["form"] = form.id
-    return made
+    return short
 
 
 def _put(into: dict[str, Json], name: str, value: Json) -> None:
-    """Set a field, but never replace a value by an empty one: `Email` and `email` may both be there."""
+    """Set a field, but do not replace a value by an empty one: a form may have both `Email` and `email`."""
     if name not in into or isinstance(value, dict) or scalar(value) is not None:
         into[name] = value
 
@@ -153,16 +163,16 @@ def _identifier(value: Json) -> Json:
     if not isinstance(value, str):
         return value
     stripped = value.strip()
-    # The blank before a digit may have been the plus of an international number: the reading of numbers decides.
+    # A blank before a digit may be the unencoded plus of an international number, which `mapping` decides.
     return f" {stripped}" if value[:1] == " " and stripped[:1].isdigit() else stripped
 
 
-def _keep_apart_what_is_no_text(made: dict[str, Json], data: dict[str, Json]) -> None:
-    """Turn identifiers that are no text into custom facts if the person can be reached by another one."""
-    wrong = [name for name in _IDENTIFIERS if not _can_identify(made.get(name))]
-    if wrong and any(made.get(name) for name in _REACHED_BY if name not in wrong):
+def _demote_invalid_identifiers(short: dict[str, Json], data: dict[str, Json]) -> None:
+    """Turn identifiers that are not text into custom facts, if another identifier reaches the person."""
+    wrong = [name for name in _IDENTIFIERS if not _can_identify(short.get(name))]
+    if wrong and any(short.get(name) for name in _REACHED_BY if name not in wrong):
         for name in wrong:
-            data[f"custom.{name}"] = made.pop(name)
+            data[f"custom.{name}"] = short.pop(name)
 
 
 def _can_identify(value: Json) -> bool:

@@ -1,7 +1,7 @@
-"""From what somebody sent to what happened to whom: the one road that events, forms and hooks share.
+"""Parses the short form, to which events, forms and webhooks are converted first.
 
-All three arrive here as our short form (`{id, type, time?, email|phone|crm_id|anonymous_id, data}`); what comes out is
-verified in nothing but shape: normalised identifiers, flat facts about the person, the event's own fields.
+The short form is `{id, type, time?, email|phone|crm_id|anonymous_id, data}`. A parsed event has normalised identifiers,
+flat facts about the person, and the fields of the event. Only their shape is verified.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ _LAST_OF_DAY: Final = timedelta(days=1, microseconds=-1)
 
 
 class ParsedEvent(msgspec.Struct, frozen=True, gc=False):
-    """One outside event. `sent_id` is the sender's own id, `event_id` ours, the same for each retry."""
+    """One external event. `sent_id` is the sender's own id. `event_id` is derived from it, so a retry has the same one."""
 
     sent_id: str
     event_id: str
@@ -45,32 +45,41 @@ def parse_event(
     scope: str,
     now: datetime,
     altered: bool = False,
-    where: str = "#",
+    pointer: str = "#",
     public: bool = False,
 ) -> ParsedEvent:
-    """The event in `sent`, a body in our short form. Raises `UnmappableError`, naming the place below `where`.
+    """Parse an event in the short form.
 
-    `origin` is the authenticated source; ids are told apart within `scope`. `public`: anybody may have sent it, so it
-    must say how to answer, by an email address or a phone number.
+    Args:
+        sent: The event in the short form.
+        origin: The authenticated source.
+        scope: The name space of its ids.
+        now: The business time.
+        altered: Characters of the body were replaced.
+        pointer: The JSON pointer of the event in the body.
+        public: The sender is not authenticated. The event must have an email address or a phone number.
+
+    Raises:
+        UnmappableError: The event cannot be parsed. Its pointer is below `pointer`.
     """
     if not SHORT_FORM.issuperset(sent):
-        _refuse_unknown(sent, where)
-    type_, sent_id, data = _type(sent, where), _id(sent, where), sent.get("data")
+        _refuse_unknown(sent, pointer)
+    type_, sent_id, data = _type(sent, pointer), _id(sent, pointer), sent.get("data")
     if data is None:
         data = {}
     elif type(data) is not dict:
-        raise UnmappableError(f"{where}/data", "is not an object", 'send {"data": {"form": "demo-request", ...}}')
-    sorter = DataSorter(where)
-    sorter.take(data, type_ == "form.submitted")
+        raise UnmappableError(f"{pointer}/data", "is not an object", 'send {"data": {"form": "demo-request", ...}}')
+    sorter = DataSorter(pointer)
+    sorter.add(data, type_ == "form.submitted")
     person, fields = sorter.person, sorter.fields
     refine = _OF_TYPE.get(type_)
     if refine is not None:
         refine(fields)
-    email, phone, crm_id, anonymous_id = _identifiers(sent, data, person, type_, where, public)
+    email, phone, crm_id, anonymous_id = _identifiers(sent, data, person, type_, pointer, public)
     flags: tuple[str, ...] = (FLAG_FACTS,) if sorter.dropped else ()
     at, given = now, sent.get("time")
     if given is not None:
-        at, change = _happened_at(given, type_, now, where)
+        at, change = _happened_at(given, type_, now, pointer)
         altered = altered or change is not None
         if change == FLAG_TIME:
             flags = (*flags, FLAG_TIME)
@@ -92,7 +101,7 @@ def parse_event(
 
 
 def event_id(name: str) -> str:
-    """uuid5 of `name` in our namespace, in a third of the time the standard library takes."""
+    """Return the uuid5 of `name` in `NAMESPACE`. The standard library takes three times as long."""
     started = _IN_NAMESPACE.copy()
     started.update(name.encode())
     digest = started.hexdigest()
@@ -103,22 +112,20 @@ def event_id(name: str) -> str:
 # --- the frame -----------------------------------------------------------------------------------------------------
 
 
-def _refuse_unknown(sent: Mapping[str, Json], where: str) -> None:
+def _refuse_unknown(sent: Mapping[str, Json], pointer: str) -> None:
     name = next(name for name in sent if name not in SHORT_FORM)
-    pointer = f"{where}/{name[:NAME_MAX].replace('~', '~0').replace('/', '~1')}"
-    raise UnmappableError(
-        pointer, "is not a field of an event", "put what describes the person or the event into `data`"
-    )
+    place = f"{pointer}/{name[:NAME_MAX].replace('~', '~0').replace('/', '~1')}"
+    raise UnmappableError(place, "is not a field of an event", "put fields of the person or the event into `data`")
 
 
-def _type(sent: Mapping[str, Json], where: str) -> str:
-    found = sent.get("type")
-    if type(found) is str:
-        if found in _TYPES or _is_custom(found):
-            return found
-        remedy = did_you_mean(found[:NAME_MAX], OUTSIDE_TYPES) + " (your own: `custom.<name>`)"
-        raise UnmappableError(f"{where}/type", f"{shown(found)} is not a type of event", remedy)
-    raise UnmappableError(f"{where}/type", "is missing", "name the type of the event, such as `form.submitted`")
+def _type(sent: Mapping[str, Json], pointer: str) -> str:
+    value = sent.get("type")
+    if type(value) is str:
+        if value in _TYPES or _is_custom(value):
+            return value
+        remedy = did_you_mean(value[:NAME_MAX], OUTSIDE_TYPES) + " (types of your own: `custom.<name>`)"
+        raise UnmappableError(f"{pointer}/type", f"{shown(value)} is not a type of event", remedy)
+    raise UnmappableError(f"{pointer}/type", "is missing", "name the type of the event, such as `form.submitted`")
 
 
 _TYPES: Final = frozenset(OUTSIDE_TYPES)
@@ -134,25 +141,26 @@ def _is_custom(name: str) -> bool:
     )
 
 
-def _id(sent: Mapping[str, Json], where: str) -> str:
-    found = sent.get("id")
-    if type(found) is int:
-        return str(found)
-    if type(found) is str and found and len(found) <= ID_MAX:
-        return found
-    what = "is missing" if found is None or found == "" else f"is not a text of at most {ID_MAX} characters"
-    raise UnmappableError(f"{where}/id", what, "give each event an id of its own, and send the same one when you retry")
+def _id(sent: Mapping[str, Json], pointer: str) -> str:
+    value = sent.get("id")
+    if type(value) is int:
+        return str(value)
+    if type(value) is str and value and len(value) <= ID_MAX:
+        return value
+    what = "is missing" if value is None or value == "" else f"is not a text of at most {ID_MAX} characters"
+    raise UnmappableError(f"{pointer}/id", what, "give each event an id of its own, and retry it with the same id")
 
 
-def _happened_at(given: Json, type_: str, now: datetime, where: str) -> tuple[datetime, str | None]:
-    """Return the time and the change made: an impossible time counts as now and is flagged, a fast clock's is cut.
+def _happened_at(given: Json, type_: str, now: datetime, pointer: str) -> tuple[datetime, str | None]:
+    """Return the time and the change that was made to it. None: no change.
 
-    A date alone, as CRMs give it, is the end of that day: its midnight would make a deal, a touch or an opt-out older than
-    what it followed on the same day. A consent is the beginning: it ends only an opt-out that is surely older.
+    An impossible time is replaced by `now` and flagged. The time of a fast clock is cut to `now`. A date without a time,
+    as CRMs send it, means the end of that day: with its beginning, a deal, a touch or an opt-out would be older than the
+    events before it on the same day. For a consent it means the beginning, so that it ends only an older opt-out.
     """
     if type(given) is str and not given.strip():
         return now, None
-    at = coerce.parse_time(given, f"{where}/time")
+    at = coerce.parse_time(given, f"{pointer}/time")
     if at is None or not is_possible(at, now):
         return now, FLAG_TIME
     if at <= now and type_ != "consent.given" and coerce.is_date(given):
@@ -160,37 +168,37 @@ def _happened_at(given: Json, type_: str, now: datetime, where: str) -> tuple[da
     return (at, None) if at <= now else (now, "cut")
 
 
-# --- whom ----------------------------------------------------------------------------------------------------------
+# --- identifiers ----------------------------------------------------------------------------------------------------------
 
 
 def _identifiers(
-    sent: Mapping[str, Json], data: Mapping[str, Json], person: Facts, type_: str, where: str, public: bool
+    sent: Mapping[str, Json], data: Mapping[str, Json], person: Facts, type_: str, pointer: str, public: bool
 ) -> tuple[str | None, str | None, str | None, str | None]:
-    email, wrong_email = _email(sent, data, where)
-    phone, wrong_phone = _phone(sent, data, person, where) if "phone" in sent or "phone" in data else (None, None)
-    crm_id = _own_id(sent, data, "crm_id", where) if "crm_id" in sent or "crm_id" in data else None
+    email, malformed_email = _email(sent, data, pointer)
+    phone, malformed_phone = _phone(sent, data, person, pointer) if "phone" in sent or "phone" in data else (None, None)
+    crm_id = _own_id(sent, data, "crm_id", pointer) if "crm_id" in sent or "crm_id" in data else None
     anonymous_id = (
-        _own_id(sent, data, "anonymous_id", where) if "anonymous_id" in sent or "anonymous_id" in data else None
+        _own_id(sent, data, "anonymous_id", pointer) if "anonymous_id" in sent or "anonymous_id" in data else None
     )
     if not (email or phone or ((crm_id or anonymous_id) and not public)) and type_ not in ABOUT_NO_LEAD:
-        wrong = wrong_email or wrong_phone
-        if wrong:
-            raise UnmappableError(wrong.pointer, wrong.what, wrong.remedy)
+        malformed = malformed_email or malformed_phone
+        if malformed:
+            raise UnmappableError(malformed.pointer, malformed.what, malformed.remedy)
         raise UnmappableError(
-            f"{where}/email", "is missing", "say whose event this is: email, phone, crm_id or anonymous_id"
+            f"{pointer}/email", "is missing", "name the person of the event: email, phone, crm_id or anonymous_id"
         )
-    # An identifier that is malformed is kept under another name: a person may still be able to read it.
-    if wrong_email and (readable := normalisation.clean(wrong_email.given, ID_MAX)):
+    # A malformed identifier is kept under another name: a person may be able to read it.
+    if malformed_email and (readable := normalisation.clean(malformed_email.given, ID_MAX)):
         person["custom.email"] = readable
-    if wrong_phone and (readable := normalisation.clean(wrong_phone.given, ID_MAX)):
+    if malformed_phone and (readable := normalisation.clean(malformed_phone.given, ID_MAX)):
         person["phone"] = readable
     return email, phone, crm_id, anonymous_id
 
 
 class _Malformed(NamedTuple):
-    """An identifier is malformed. `given` is its text as sent.
+    """A malformed identifier. `given` is its text as sent.
 
-    No exception: one that a frame holds and raises keeps the frame, and with it the body, until the collector runs.
+    It is not an exception: a stored exception would keep its frame, and so the body, until the garbage collector runs.
     """
 
     pointer: str
@@ -199,60 +207,60 @@ class _Malformed(NamedTuple):
     given: str
 
 
-def _email(sent: Mapping[str, Json], data: Mapping[str, Json], where: str) -> tuple[str | None, _Malformed | None]:
-    given = _given(sent, data, "email", where)
+def _email(sent: Mapping[str, Json], data: Mapping[str, Json], pointer: str) -> tuple[str | None, _Malformed | None]:
+    given = _given(sent, data, "email", pointer)
     if given is None:
         return None, None
     try:
         return normalisation.email(given), None
-    except normalisation.MalformedError as wrong:
-        place = _place(sent, "email", where)
-        return None, _Malformed(place, f"is no address: {_within(wrong.what)}", wrong.remedy, given)
+    except normalisation.MalformedError as error:
+        place = _place(sent, "email", pointer)
+        return None, _Malformed(place, f"is no address: {_within(error.what)}", error.remedy, given)
 
 
 def _phone(
-    sent: Mapping[str, Json], data: Mapping[str, Json], person: Facts, where: str
+    sent: Mapping[str, Json], data: Mapping[str, Json], person: Facts, pointer: str
 ) -> tuple[str | None, _Malformed | None]:
-    given = _given(sent, data, "phone", where)
+    given = _given(sent, data, "phone", pointer)
     if given is None:
         return None, None
     country = str(person.get("country") or person.get("company.country") or "") or None
     try:
         return normalisation.phone(given, country), None
-    except normalisation.MalformedError as wrong:
-        if given[:1] == " ":  # the plus of an international number, posted without encoding, is decoded as a blank
+    except normalisation.MalformedError as error:
+        if given[:1] == " ":  # a form decodes the unencoded plus of an international number to a blank
             with suppress(normalisation.MalformedError):
                 return normalisation.phone("+" + given.lstrip(), None), None
-        place = _place(sent, "phone", where)
-        return None, _Malformed(place, f"is no number: {_within(wrong.what)}", wrong.remedy, given)
+        place = _place(sent, "phone", pointer)
+        return None, _Malformed(place, f"is no number: {_within(error.what)}", error.remedy, given)
 
 
-def _own_id(sent: Mapping[str, Json], data: Mapping[str, Json], name: str, where: str) -> str | None:
-    given = _given(sent, data, name, where)
+def _own_id(sent: Mapping[str, Json], data: Mapping[str, Json], name: str, pointer: str) -> str | None:
+    given = _given(sent, data, name, pointer)
     return None if given is None else normalisation.clean(given) or None
 
 
-def _given(sent: Mapping[str, Json], data: Mapping[str, Json], name: str, where: str) -> str | None:
-    """The identifier at the top, else in `data`, as written."""
-    found = sent.get(name)
-    if found is None or found == "":
-        found = data.get(name)
-        if found is None or found == "":
+def _given(sent: Mapping[str, Json], data: Mapping[str, Json], name: str, pointer: str) -> str | None:
+    """Return the identifier as sent: at the top level, else in `data`. None: there is none."""
+    value = sent.get(name)
+    if value is None or value == "":
+        value = data.get(name)
+        if value is None or value == "":
             return None
-    if type(found) is int:
-        found = str(found)
-    if type(found) is not str or len(found) > ID_MAX:
+    if type(value) is int:
+        value = str(value)
+    if type(value) is not str or len(value) > ID_MAX:
         what = f"is not a text of at most {ID_MAX} characters"
-        raise UnmappableError(_place(sent, name, where), what, "send it as one text")
-    return found
+        raise UnmappableError(_place(sent, name, pointer), what, "send it as one text")
+    return value
 
 
-def _place(sent: Mapping[str, Json], name: str, where: str) -> str:
-    """Where that identifier stands."""
-    return f"{where}/data/{name}" if sent.get(name) in (None, "") else f"{where}/{name}"
+def _place(sent: Mapping[str, Json], name: str, pointer: str) -> str:
+    """Return the JSON pointer of the identifier."""
+    return f"{pointer}/data/{name}" if sent.get(name) in (None, "") else f"{pointer}/{name}"
 
 
-# --- what ----------------------------------------------------------------------------------------------------------
+# --- fields by type ----------------------------------------------------------------------------------------------------------
 
 
 def _touch(fields: Facts) -> None:
@@ -260,7 +268,7 @@ def _touch(fields: Facts) -> None:
         fields["answered"] = coerce.boolean(fields["answered"]) is True
     address = fields.get("rep_email")
     if type(address) is str:
-        with suppress(normalisation.MalformedError):  # the touch counts, whoever made it
+        with suppress(normalisation.MalformedError):  # the touch counts without its rep
             fields["rep_email"] = normalisation.email(address)
 
 
@@ -276,8 +284,8 @@ def _amount(fields: Facts) -> None:
             fields[name] = _or_else(coerce.number(fields[name]), fields[name])
 
 
-def _or_else(found: Value | None, otherwise: Value) -> Value:
-    return otherwise if found is None else found
+def _or_else(value: Value | None, default: Value) -> Value:
+    return default if value is None else value
 
 
 _OF_TYPE: Final[Mapping[str, Callable[[Facts], None]]] = {
@@ -288,5 +296,5 @@ _OF_TYPE: Final[Mapping[str, Callable[[Facts], None]]] = {
 
 
 def _within(sentence: str) -> str:
-    """A library's sentence, as it reads after a colon."""
+    """Return a sentence of a library in the form in which it follows a colon."""
     return (sentence[:1].lower() + sentence[1:]).rstrip(".")

@@ -1,4 +1,4 @@
-"""From a vendor's verified body to our short form, by the JMESPath expressions of `sources.yaml`, compiled once."""
+"""Converts a vendor's body to the short form, by the JMESPath expressions of `sources.yaml`, which are compiled once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ _FRAME: Final = ("time", "id", "email", "phone", "crm_id", "anonymous_id")
 
 
 class Expression(Protocol):
-    """What finds a value in a body."""
+    """Selects a value in a body."""
 
     def search(self, value: Any) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Path:
-    """Fields within fields (`company.name`), as most expressions are: the interpreter takes ten times as long."""
+    """A path of fields (`company.name`), as most expressions are. The JMESPath interpreter takes ten times as long."""
 
     names: tuple[str, ...]
 
@@ -34,7 +34,7 @@ class _Path:
 
 @dataclass(frozen=True)
 class CompiledMapping:
-    """One entry of `events:`, compiled."""
+    """One entry of `events:`, compiled. `when`: None: the entry applies to every item."""
 
     type: str
     when: Expression | None
@@ -43,7 +43,7 @@ class CompiledMapping:
 
 
 def compile_mapping(mapping: EventMapping) -> CompiledMapping:
-    """`mapping`, whose expressions were checked when it was read."""
+    """Compile `mapping`. Its expressions were checked when the configuration was read."""
     return CompiledMapping(
         mapping.type,
         _expression(mapping.when) if mapping.when else None,
@@ -59,7 +59,7 @@ def _expression(text: str) -> Expression:
 
 
 def _names(node: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names a node of the syntax tree is a path of; none when it is more than that."""
+    """Return the names of the path that a node of the syntax tree is. Empty: the node is not a path."""
     if node["type"] == "field":
         return (node["value"],)
     if node["type"] != "subexpression":
@@ -69,27 +69,27 @@ def _names(node: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 class EventIds:
-    """Tells apart the events of one body that go by the same id."""
+    """Numbers the events of one body that have the same id."""
 
     def __init__(self) -> None:
         self._taken: set[tuple[str, str]] = set()
         self._numbers: dict[tuple[str, str], int] = {}
 
     def unused(self, type: str, id: str) -> str:
-        """Return `id`, or `id#2` for the second event of this type that goes by it. No number is tried twice."""
-        found, number = id, self._numbers.get((type, id), 1)
-        while (type, found) in self._taken:
+        """Return `id`, or `id#2` for the second event of this type with that id. No number is tried twice."""
+        unused, number = id, self._numbers.get((type, id), 1)
+        while (type, unused) in self._taken:
             number += 1
-            found = f"{id}#{number}"
+            unused = f"{id}#{number}"
         self._numbers[type, id] = number
-        self._taken.add((type, found))
-        return found
+        self._taken.add((type, unused))
+        return unused
 
 
 def short_forms(entries: Sequence[CompiledMapping], item: Json, delivery: str, ids: EventIds) -> list[dict[str, Json]]:
-    """An event for each entry whose `when` holds of the item. Raises `UnmappableError`.
+    """Return an event for each entry whose `when` is true for the item. Raises `UnmappableError`.
 
-    An event without an id of its own goes by `delivery`, the item's.
+    `delivery`, the id of the item, becomes the id of an event that has none.
     """
     return [
         _event(entry, item, delivery, ids)
@@ -99,8 +99,8 @@ def short_forms(entries: Sequence[CompiledMapping], item: Json, delivery: str, i
 
 
 def _event(entry: CompiledMapping, item: Json, delivery: str, ids: EventIds) -> dict[str, Json]:
-    found = {name: _search(expression, item, name) for name, expression in entry.frame.items()}
-    event: dict[str, Json] = {name: value for name, value in found.items() if value is not None}
+    frame = {name: _search(expression, item, name) for name, expression in entry.frame.items()}
+    event: dict[str, Json] = {name: value for name, value in frame.items() if value is not None}
     event["type"] = entry.type
     event["data"] = {name: _search(expression, item, name) for name, expression in entry.data.items()}
     id = event.get("id")
@@ -114,20 +114,23 @@ def _event(entry: CompiledMapping, item: Json, delivery: str, ids: EventIds) -> 
 def _search(expression: Expression, item: Json, field: str) -> Any:
     try:
         return expression.search(item)
-    except Exception as wrong:  # noqa: BLE001  # functions of the language meet values of any type
-        what = f"the expression of `{field}` fails on this body ({type(wrong).__name__})"
+    except Exception as error:  # noqa: BLE001  # functions of JMESPath raise several errors for values of other types
+        what = f"the expression of `{field}` fails on this body ({type(error).__name__})"
         raise UnmappableError(
             f"sources.yaml:{field}", what, "correct the mapping or the body, then retry the dead letter"
         ) from None
 
 
-def _truthy(found: Any) -> bool:
-    """As JMESPath has it: 0 is true; null, false and everything empty are not."""
-    return not (found is None or found is False or found == "" or found == [] or found == {})
+def _truthy(value: Any) -> bool:
+    """Tell whether JMESPath counts the value as true: 0 is true; null, false and empty values are not."""
+    return not (value is None or value is False or value == "" or value == [] or value == {})
 
 
 def standard_form(body: Json, delivery: str) -> dict[str, Json]:
-    """The body Standard Webhooks advises, `{type, timestamp, data}`, which needs no mapping. Raises `UnmappableError`."""
+    """Return the short form of `{type, timestamp, data}`, the body that Standard Webhooks recommends.
+
+    Such a body needs no mapping. Raises `UnmappableError`.
+    """
     if not isinstance(body, dict):
         raise UnmappableError("#", "is not an object", 'send {"type": ..., "timestamp": ..., "data": {...}}')
     return {"id": delivery, "type": body.get("type"), "time": body.get("timestamp"), "data": body.get("data")}

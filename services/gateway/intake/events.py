@@ -115,7 +115,7 @@ def _parse(item: Json, pointer: str, key: str, now: datetime, altered: bool) -> 
         source = ""
     elif type(source) is not str:
         raise UnmappableError(f"{pointer}/source", "is not a text", "name the origin of the event, such as `crm`")
-    return parse_event(item, origin=key, scope=f"{key}\n{source}", now=now, altered=altered, where=pointer)
+    return parse_event(item, origin=key, scope=f"{key}\n{source}", now=now, altered=altered, pointer=pointer)
 
 
 def _parse_data(body: bytes) -> Json:

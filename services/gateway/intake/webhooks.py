@@ -116,7 +116,7 @@ def _parse(
     retried: bool,
 ) -> ParsedEvent:
     scope = f"hook:{endpoint.id}\n{short_form.get('type')}"
-    event = parse_event(short_form, origin=endpoint.id, scope=scope, now=now, altered=altered, where=pointer)
+    event = parse_event(short_form, origin=endpoint.id, scope=scope, now=now, altered=altered, pointer=pointer)
     if not endpoint.timed and not retried and now - event.at > UNTIMED_MAX:
         what = f"is more than {UNTIMED_MAX.days} days ago, and the signature does not cover the time of sending"
         raise UnmappableError(f"{pointer}/time", what, "make sure that it is no replay, then retry the dead letter")

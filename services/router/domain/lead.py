@@ -72,12 +72,17 @@ class Lead(msgspec.Struct, gc=False):
 
     @property
     def untouched(self) -> bool:
-        """Nobody has been in touch since the submit."""
+        """Whether the lead has had no touch since the submit."""
         return self.touched_at is None
 
     @property
+    def holder(self) -> str | None:
+        """The owner while the lead counts as their open load. None: it is no open load."""
+        return self.owner if self.status in HELD else None
+
+    @property
     def place(self) -> tuple[int, int, str]:
-        """Where it stands in the queue: hottest first, then by the oldest submit."""
+        """The position in the queue: hottest first, then by the oldest submit."""
         return self.urgency_rank, self.submit_at or 0, self.id
 
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+RepState = Literal["available", "away", "deactivated"]
 
 
 @dataclass
@@ -9,14 +12,14 @@ class Presence:
     """The state of a rep beside the team file. `open`: the number of leads that are assigned, accepted or working."""
 
     open: int = 0
-    state: str = "available"  # available, away or deactivated
+    state: RepState = "available"
     until: int | None = None  # microseconds; the end of an absence
-    said: str = "available"  # the state last published on `routes`
+    said: RepState = "available"  # the state last published on `routes`
     updated_at: int = 0
     version: int = 0  # of state and until: raised with every change, and published with it
     reason: str | None = None  # of the state
 
-    def as_of(self, now: int) -> str:
+    def as_of(self, now: int) -> RepState:
         """Return the state. An absence that has ended counts as available."""
         return "available" if self.state == "away" and self.until is not None and self.until <= now else self.state
 

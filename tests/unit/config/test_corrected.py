@@ -5,7 +5,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from firsthour.bootstrap.embedded import ConfigReloader
+from firsthour.bootstrap.refreshers import ConfigReloader
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.storage import statements

@@ -18,7 +18,7 @@ from schemas.events import (
     LeadReleased,
     RepAvailabilityChanged,
 )
-from services.router import commands, desk
+from services.router import commands, queue
 from services.router.domain.decision import Inputs, replay
 from tests.unit.router.harness import HAND_RAISER, MANAGER, RouterHarness, rep, sales, team
 
@@ -99,7 +99,7 @@ def test_who_only_a_few_can_take_does_not_hold_up_the_others(
 ) -> None:
     """More leads wait for a language nobody speaks than one unit looks at; the others are served behind them."""
     monkeypatch.setattr("services.router.ticks.SERVED_MAX", 5)
-    monkeypatch.setattr(desk, "SERVED_MAX", 5)
+    monkeypatch.setattr(queue, "SERVED_MAX", 5)
     room.configure(
         team(rep("ana", languages=["en"]), pools={"all": {"ana": 1}}),
         routing={
@@ -125,7 +125,7 @@ def test_room_that_appears_in_the_middle_of_a_round_goes_to_the_first_in_the_que
 ) -> None:
     """Ten leads wait for bo, who speaks French and is full; ana has room and keeps the round going."""
     monkeypatch.setattr("services.router.ticks.SERVED_MAX", 4)
-    monkeypatch.setattr(desk, "SERVED_MAX", 4)
+    monkeypatch.setattr(queue, "SERVED_MAX", 4)
     room.configure(
         team(
             rep("ana", languages=["en"]),
@@ -461,7 +461,7 @@ def test_a_missed_clock_changes_the_owner_and_then_the_manager_owns_it(room: Rou
     room.act("reassign", "l1", 3, "system", reason="nobody was in touch")
     assert room.lead("l1").owner == "max"
     assert [answer.outcome for answer in answers(room)] == ["applied", "applied", "refused"]
-    assert "nobody else can take it" in (answers(room)[-1].why or "")
+    assert "no other rep can take it" in (answers(room)[-1].why or "")
 
 
 def test_when_no_other_rep_can_take_it_the_manager_does(room: RouterHarness) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from firsthour.cli import error_report
 from firsthour.runtime.config.reading import ConfigError
-from firsthour.runtime.errors import OUTCOMES, as_problem, exit_code_of, outcome_of
+from firsthour.runtime.http.errors import OUTCOMES, as_problem, exit_code_of, outcome_of
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.storage.config_versions import NothingAppliedError
 from firsthour.runtime.storage.sqlite import AlreadyRunningError

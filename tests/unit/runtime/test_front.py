@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy.engine import Connection
 from structlog.testing import capture_logs
 
-from firsthour.bootstrap.distributed import CachedKeys, StartupGate
+from firsthour.bootstrap.refreshers import KeyRefresher
+from firsthour.bootstrap.startup import StartupGate
 from firsthour.runtime.http.auth import Key, Keys, digest
 from firsthour.runtime.http.metrics_port import answering, listening
 from firsthour.runtime.http.problem import Problem
@@ -112,9 +113,9 @@ class Database:
             raise StorageError("away")
 
 
-def known(clock: HandClock, database: Database, directory: Path) -> tuple[Keys, CachedKeys]:
+def known(clock: HandClock, database: Database, directory: Path) -> tuple[Keys, KeyRefresher]:
     keys = Keys(clock, age_seconds_max=3_600)
-    return keys, CachedKeys(keys, cast(Units, database), database, directory)
+    return keys, KeyRefresher(keys, cast(Units, database), database, directory)
 
 
 async def test_keys_from_the_disk_are_as_old_as_when_the_database_told_them(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from firsthour.runtime import settings
 from firsthour.runtime.connectivity import connection_options
-from firsthour.runtime.errors import exit_code_of
+from firsthour.runtime.http.errors import exit_code_of
 from firsthour.runtime.settings import Settings, SettingsError, load
 from tests.fakes import certificates
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from firsthour.bootstrap.distributed import PartitionWorkers
+from firsthour.bootstrap.partitions import PartitionWorkers
 from firsthour.runtime.eventlog.kafka_consumer import STUCK_LOOKS, KafkaLog
 from firsthour.runtime.processing.worker import Worker
 from firsthour.runtime.storage.records import Place

@@ -1,0 +1,43 @@
+"""The HTTP application of a process."""
+
+from collections.abc import Callable, Sequence
+
+from fastapi import APIRouter, FastAPI
+from starlette.types import ASGIApp
+
+from firsthour.operations import administration, schema_export
+from firsthour.runtime.http import auth
+from firsthour.runtime.http.app import Readiness, create_app
+from firsthour.runtime.processing.service import Resources, Service
+from services.gateway.asgi import Gateway
+
+TITLE = "FirstHour"
+
+
+def gateway_app(
+    resources: Resources, keys: auth.Keys, services: Sequence[Service], ready: Callable[[], Readiness]
+) -> ASGIApp:
+    """Return the application of a gateway: the lean path of events first, then the routes of these services."""
+    routers = [service.api(resources) for service in services if service.api]
+    routers += [administration.router(resources, keys, services), schema_export.router()]
+    return Gateway(resources, keys, _app(resources, keys, routers, ready, docs=True))
+
+
+def health_app(resources: Resources, keys: auth.Keys, ready: Callable[[], Readiness]) -> ASGIApp:
+    """Return the application of a process without a gateway: health, readiness and metrics."""
+    return _app(resources, keys, (), ready, docs=False)
+
+
+def _app(
+    resources: Resources,
+    keys: auth.Keys,
+    routers: Sequence[APIRouter],
+    ready: Callable[[], Readiness],
+    *,
+    docs: bool,
+) -> FastAPI:
+    app = create_app(
+        title=TITLE, routers=routers, telemetry=resources.telemetry, ready=ready, clock=resources.clock, docs=docs
+    )
+    app.state.keys = keys
+    return app

@@ -1,0 +1,161 @@
+"""Look at the database and the workers at intervals, for readiness and metrics."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Collection
+from datetime import datetime
+from typing import Final
+
+import structlog
+from sqlalchemy.engine import Connection
+
+from firsthour.kernel.time_units import micros
+from firsthour.runtime.clock import Clock, SharedClock
+from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.processing.worker import Worker
+from firsthour.runtime.storage import installation
+from firsthour.runtime.storage.config_versions import AppliedConfig
+from firsthour.runtime.storage.postgres import database_now
+from firsthour.runtime.storage.reader import Reader
+from firsthour.runtime.storage.sqlite import SqliteUnits, used_bytes
+from firsthour.runtime.storage.unit import StorageError
+from services.router.store import waiting_by_pool
+
+DATABASE_MONITOR: Final = "runtime.watch"
+WRITER_MONITOR: Final = "runtime.writer"
+GAUGES: Final = "runtime.gauges"
+LOOK_SECONDS: Final = 1.0  # between two looks at configuration and database
+CLOCK_SECONDS: Final = 10.0  # between two settings of the shared clock
+ANSWER_SECONDS: Final = 5.0  # then the database counts as away
+CLOCK_ERROR_SECONDS: Final = 0.1  # a database time that took longer to arrive is too old to set the clock by
+WRITER_SECONDS = 2.0
+GAUGES_SECONDS = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+class DatabaseMonitor:
+    """Looks at the database each second: whether it is reachable, which configuration is in force, what time it is."""
+
+    name = DATABASE_MONITOR
+
+    def __init__(
+        self,
+        reads: Reader,
+        config: AppliedConfig,
+        clock: Clock,
+        telemetry: Telemetry,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        """`reads` is for this alone: other questions may take long though the database is well."""
+        self._reads, self._config, self._clock, self._telemetry = reads, config, clock, telemetry
+        self._answer_seconds = answer_seconds
+        self._set_at = -CLOCK_SECONDS
+        self.database = "not looked at yet"  # the check of readiness: `ok`, or why it is unreachable
+
+    async def step(self) -> bool:
+        started = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                now = await self._reads(self._look)
+        except (StorageError, TimeoutError) as failure:
+            why = str(failure) or "the database does not answer"
+            if self.database == "ok":
+                _log.warning("database unreachable", problem=why)
+            self.database = why
+            return False
+        if self.database != "ok":
+            _log.info("database reachable")
+        self.database = "ok"
+        self._set_clock(now, started)
+        self._telemetry.config(self._config.problem is None)
+        return False
+
+    def _set_clock(self, now: datetime, started: float) -> None:
+        """`started`: the monotonic second in which the database was asked for `now`."""
+        exact = self._clock.monotonic() - started <= CLOCK_ERROR_SECONDS
+        if isinstance(self._clock, SharedClock) and exact and started - self._set_at >= CLOCK_SECONDS:
+            self._clock.set(now)
+            self._set_at = started
+
+    def _look(self, connection: Connection) -> datetime:
+        self._config.of(connection)
+        return database_now(connection)
+
+    async def run(self) -> None:
+        while True:
+            await self.step()
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+class WriterMonitor:
+    """After a failed commit, tries another one, so that readiness recovers also while there is nothing to write."""
+
+    name = WRITER_MONITOR
+
+    def __init__(self, units: SqliteUnits) -> None:
+        self._units = units
+
+    async def step(self) -> bool:
+        if self._units.trouble is not None:
+            with contextlib.suppress(StorageError):
+                await self._units.run(lambda unit: installation.put(unit.connection, "tried_at", str(micros(unit.now))))
+        return False
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(WRITER_SECONDS)
+            await self.step()
+
+
+class Gauges:
+    """Sets the metrics of how far each consumer is behind and how many leads wait."""
+
+    name = GAUGES
+
+    def __init__(
+        self,
+        workers: Collection[Worker],
+        reads: Reader,
+        telemetry: Telemetry,
+        *,
+        queues: bool = True,
+        bytes_max: int | None = None,
+    ) -> None:
+        """`queues`: this process may read the router's tables. `bytes_max`: of the embedded file; None past one machine."""
+        self._workers, self._reads, self._telemetry, self._queues = workers, reads, telemetry, queues
+        self._bytes_max = bytes_max
+        self._bytes = 0
+
+    async def step(self) -> bool:
+        try:
+            lags: Counter[tuple[str, str]] = Counter()
+            for worker in self._workers:
+                lags[worker.consumer, worker.topic] += await worker.lag()
+            waiting = await self._reads(waiting_by_pool) if self._queues else None
+            if self._bytes_max is not None:
+                self._bytes = await self._reads(used_bytes)
+                self._telemetry.database(self._bytes)
+        except StorageError:  # logged by the storage
+            return False
+        for (consumer, topic), records in lags.items():
+            self._telemetry.lag(consumer, topic, records)
+        if waiting is not None:
+            self._telemetry.queues(waiting)
+        return False
+
+    def warnings(self) -> list[str]:
+        """The embedded file holds more than it should."""
+        if self._bytes_max is None or self._bytes <= self._bytes_max:
+            return []
+        text = (
+            f"the database holds {self._bytes / 1024**2:,.0f} MiB, more than FIRSTHOUR_DATABASE_BYTES_MAX; records of the log "
+            "go once they are read; give the history more room, or move to Kafka and PostgreSQL"
+        )
+        return [text]
+
+    async def run(self) -> None:
+        while True:
+            await self.step()
+            await asyncio.sleep(GAUGES_SECONDS)

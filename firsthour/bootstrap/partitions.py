@@ -1,0 +1,200 @@
+"""The Kafka clients of a process, and the workers on the partitions that are assigned to it."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from firsthour.bootstrap.runners import ProcessState, keep_running
+from firsthour.runtime.connectivity import connection_options
+from firsthour.runtime.eventlog import kafka_admin
+from firsthour.runtime.eventlog.dead_letters import retention_of
+from firsthour.runtime.eventlog.kafka_consumer import KafkaLog
+from firsthour.runtime.eventlog.kafka_producer import KafkaProducer
+from firsthour.runtime.processing.service import Resources, Service
+from firsthour.runtime.processing.worker import Worker
+from firsthour.runtime.settings import Settings
+from firsthour.runtime.storage.postgres import AT_ONCE
+from firsthour.runtime.storage.records import Place, Record
+from firsthour.runtime.storage.unit import Lane
+
+
+class KafkaClients:
+    """The producers of a process, and a log for each consumer group that it is in."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.options = connection_options.kafka_options(settings)
+        self.prefix = settings.kafka_prefix
+        self.partitions = settings.kafka_partitions
+        self.producers: list[KafkaProducer] = []
+        self.logs: list[KafkaLog] = []
+
+    def producer(self) -> KafkaProducer:
+        """Return a new producer. The logs of this process learn where its records stand."""
+        made = KafkaProducer(self.options, self.prefix, self.partitions, self._note)
+        self.producers.append(made)
+        return made
+
+    def _note(self, place: Place, position: int) -> None:
+        for log in self.logs:
+            log.note(place, position)
+
+    async def close(self) -> None:
+        """Close the producers. Logs end with their tasks."""
+        for producer in self.producers:
+            await producer.close()
+
+
+class PartitionWorkers:
+    """The workers of one service on the partitions that are assigned to this process."""
+
+    def __init__(
+        self, make: Callable[[str, Sequence[int]], Worker], apart: Callable[[str], int], *, spawn: bool
+    ) -> None:
+        """Start without partitions.
+
+        Args:
+            make: makes the worker of a topic for some of its partitions.
+            apart: among how many workers the partitions of a topic are divided.
+            spawn: the workers run as tasks; otherwise the caller steps them.
+        """
+        self._make = make
+        self._apart = apart
+        self._spawn = spawn
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped: dict[str, str] = {}  # why the consumer of a topic stopped: a new assignment does not start it
+        self.workers: list[Worker] = []
+
+    def assigned(self, places: set[Place]) -> None:
+        """Work on these partitions and no others. A unit under way is finished; its cursor decides whether it counts."""
+        for task in self._tasks:
+            task.cancel()
+        self._stopped |= {worker.topic: worker.stopped for worker in self.workers if worker.stopped}
+        by_topic: dict[str, list[int]] = {}
+        for topic, partition in sorted(places):
+            by_topic.setdefault(topic, []).append(partition)
+        self.workers = [
+            self._make(topic, share)
+            for topic, partitions in by_topic.items()
+            for share in _divided(partitions, self._apart(topic))
+        ]
+        for worker in self.workers:
+            worker.stopped = self._stopped.get(worker.topic)
+        if self._spawn:
+            self._tasks = {asyncio.create_task(keep_running(worker)) for worker in self.workers}
+
+    def waits(self, place: Place) -> str | None:
+        """Return why the worker of this partition makes no progress. None: it can."""
+        found = (worker for worker in self.workers if worker.topic == place[0] and place[1] in worker.partitions)
+        return next((worker.stopped or worker.waits_for for worker in found), "no worker has it")
+
+    def positions(self) -> dict[Place, int]:
+        """Return the positions that the workers have read from their cursors."""
+        return {place: at for worker in self.workers for place, at in worker.positions.items()}
+
+    async def dismiss(self) -> None:
+        """End every worker."""
+        tasks = self._tasks
+        self.assigned(set())
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _divided(partitions: Sequence[int], shares: int) -> list[Sequence[int]]:
+    """Divide partitions into at most so many shares, none of them empty."""
+    return [partitions[n::shares] for n in range(min(shares, len(partitions)))]
+
+
+@dataclass(frozen=True)
+class PartitionReading:
+    """What the workers of every service need to read their partitions. `fixed`: see `open_distributed`."""
+
+    clients: KafkaClients
+    resources: Resources
+    state: ProcessState
+    fixed: bool
+
+    def workers(self, services: Sequence[Service]) -> list[PartitionWorkers]:
+        """Return the workers of these services, each with a log of its own among `clients.logs`."""
+        return [
+            self._workers_of(service, topics) for service in services for topics in _groups(service, fixed=self.fixed)
+        ]
+
+    def _workers_of(self, service: Service, topics: Sequence[str]) -> PartitionWorkers:
+        def make(topic: str, partitions: Sequence[int]) -> Worker:
+            return Worker(
+                service.name,
+                topic,
+                service.hears[topic],
+                log,
+                self.resources.units,
+                self.resources.telemetry,
+                partitions,
+                linger_seconds=service.linger_seconds.get(topic, 0.0),
+                retention=retention_of(self.resources.settings),
+            )
+
+        def apart(topic: str) -> int:
+            """Records in bulk share one unit."""
+            return 1 if topic in service.linger_seconds else AT_ONCE[Lane.BATCH]
+
+        clients = self.clients
+        workers = PartitionWorkers(make, apart, spawn=not self.fixed)
+        log = KafkaLog(
+            service.name,
+            topics,
+            clients.options,
+            clients.prefix,
+            bulk=not self.fixed and all(topic in service.linger_seconds for topic in topics),
+            fixed=clients.partitions if self.fixed else None,
+            positions=workers.positions,
+            assigned=workers.assigned,
+            waits=workers.waits,
+            stuck=self.state.give_up,
+        )
+        clients.logs.append(log)
+        return workers
+
+
+def _groups(service: Service, *, fixed: bool) -> list[tuple[str, ...]]:
+    """Return the topics of a service by consumer group: those in bulk are read at another pace than the others."""
+    if fixed:
+        return [tuple(service.hears)] if service.hears else []
+    bulk = tuple(topic for topic in service.hears if topic in service.linger_seconds)
+    prompt = tuple(topic for topic in service.hears if topic not in service.linger_seconds)
+    return [topics for topics in (prompt, bulk) if topics]
+
+
+class CurrentWorkers:
+    """The workers of this moment, as a collection that follows each assignment."""
+
+    def __init__(self, crews: Sequence[PartitionWorkers]) -> None:
+        self._crews = crews
+
+    def __iter__(self) -> Iterator[Worker]:
+        return iter([worker for crew in self._crews for worker in crew.workers])
+
+    def __len__(self) -> int:
+        return sum(len(crew.workers) for crew in self._crews)
+
+    def __contains__(self, one: object) -> bool:
+        return any(one is worker for worker in self)
+
+
+class BrokerEnds:
+    """An event log that answers only where partitions end, for topics that this process does not read."""
+
+    first_position = 1
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def ready(self, topic: str, partition: int, after: int) -> None:
+        raise NotImplementedError("each service has a log of its own")
+
+    async def ready_any(self, topic: str, after: Mapping[int, int]) -> None:
+        raise NotImplementedError("each service has a log of its own")
+
+    async def fetch(self, topic: str, partition: int, after: int, limit: int) -> Sequence[Record]:
+        raise NotImplementedError("each service has a log of its own")
+
+    async def end(self, topic: str, partition: int) -> int:
+        return (await kafka_admin.ends(self._settings)).get((topic, partition), 0)

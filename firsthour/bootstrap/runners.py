@@ -1,0 +1,97 @@
+"""Run the runners of a process, wake them by name, and end the process when one of them is stuck for good."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+import structlog
+
+from firsthour.kernel import normalisation
+from firsthour.runtime.eventlog.dead_letters import retention_of
+from firsthour.runtime.processing.retention import Housekeeping, standard_sweeps
+from firsthour.runtime.processing.service import Resources, Runner, Service
+from firsthour.runtime.processing.ticker import Ticker
+from schemas.errors import FirstHourError
+
+RESTART_SECONDS = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class StuckError(FirstHourError):
+    """A Kafka consumer makes no progress and cannot recover: the supervisor should start another process."""
+
+
+class RunnerRegistry:
+    """The runners of a process by name."""
+
+    def __init__(self) -> None:
+        self.runners: dict[str, Runner] = {}
+
+    def add(self, runners: Iterable[Runner]) -> None:
+        """Make these known by their names."""
+        self.runners |= {runner.name: runner for runner in runners}
+
+    def wake(self, name: str) -> None:
+        """Wake the runner of this name. No effect if it does not run in this process or never sleeps."""
+        wake: Callable[[], None] | None = getattr(self.runners.get(name), "wake", None)
+        if wake:
+            wake()
+
+    def wake_all(self, names: Iterable[str]) -> None:
+        """Wake the runners of these names."""
+        for name in names:
+            self.wake(name)
+
+
+class ProcessState:
+    """Whether the process is leaving or stuck."""
+
+    def __init__(self) -> None:
+        self.leaving = False  # told to stop: readiness is withdrawn
+        self.problem = ""  # why it is stuck
+        self._stuck = asyncio.Event()
+
+    def give_up(self, problem: str) -> None:
+        """Mark the process as stuck."""
+        self.problem = problem
+        self._stuck.set()
+
+    async def raise_when_stuck(self) -> None:
+        """Wait until the process is stuck. Raises `StuckError`."""
+        await self._stuck.wait()
+        raise StuckError(self.problem)
+
+
+def service_runners(services: Sequence[Service], resources: Resources, *, embedded: bool) -> list[Runner]:
+    """Return the runners that these services bring: their ticks, the sweeps, and what they run beside."""
+    settings = resources.settings
+    tickers = [Ticker(tick, resources.units, resources.clock) for service in services for tick in service.ticks]
+    sweeps = [
+        *standard_sweeps(retention_of(settings), database_bytes_max=settings.database_bytes_max if embedded else None),
+        *(sweep for service in services for sweep in service.sweeps),
+    ]
+    beside = [runner for service in services if service.runners for runner in service.runners(resources)]
+    return [*tickers, Housekeeping(sweeps, resources.units), *beside]
+
+
+def load_company_domains() -> None:
+    """Load the list of domains, which takes a moment, at the start rather than with the first lead."""
+    normalisation.company_domain("warm.example")
+
+
+async def run_all(runners: Iterable[Runner]) -> None:
+    """Run these until cancelled, and restart each one that crashes."""
+    async with asyncio.TaskGroup() as group:
+        for runner in runners:
+            group.create_task(keep_running(runner), name=runner.name)
+
+
+async def keep_running(runner: Runner) -> None:
+    """Run it, and restart it after a crash, until it returns. State in memory is no worse than after a process crash."""
+    while True:
+        try:
+            await runner.run()
+            return
+        except Exception as failure:  # noqa: BLE001  # a crashed runner is logged and restarted
+            _log.error("runner crashed", consumer=runner.name, exc_info=failure)
+            await asyncio.sleep(RESTART_SECONDS)

@@ -1,0 +1,38 @@
+"""The only module that knows every service."""
+
+from collections.abc import Mapping, Sequence
+
+import services.gateway.service
+import services.notifier.service
+import services.reporting.service
+import services.router.service
+import services.scoring.service
+from firsthour.runtime.processing.service import Service
+from firsthour.runtime.settings import CLOCK_SKEW_SECONDS
+from schemas.topics import ALL
+from services.notifier.channels.base import Channel
+
+GATEWAY = "gateway"
+ROUTER = "router"
+READ_ADDRESSES = frozenset({GATEWAY, "scoring"})
+"""The services that look up the company of an email address."""
+
+
+def all_services(
+    channels: Mapping[str, Channel], public_url: str | None, clock_skew_seconds: int = CLOCK_SKEW_SECONDS
+) -> tuple[Service, ...]:
+    """Return the system, on one screen."""
+    return (
+        services.gateway.service.service(),
+        services.scoring.service.service(),
+        services.router.service.service(clock_skew_seconds),
+        services.notifier.service.service(channels, public_url),
+        services.reporting.service.service(),
+    )
+
+
+def bulk_topics(system: Sequence[Service]) -> set[str]:
+    """Return the topics that every reader reads in bulk: their records may linger before they are published."""
+    return {
+        topic for topic in ALL if all(topic in service.linger_seconds for service in system if topic in service.hears)
+    }

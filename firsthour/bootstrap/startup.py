@@ -1,0 +1,61 @@
+"""What a process of the distributed profile answers, and what it waits for, before it can work."""
+
+from typing import Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from firsthour.runtime.connectivity import postgres
+from firsthour.runtime.connectivity.diagnosis import Diagnosis
+from firsthour.runtime.eventlog import kafka_admin
+from firsthour.runtime.http import auth
+from firsthour.runtime.http.app import Readiness, create_app
+from firsthour.runtime.http.middleware import header
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.settings import Settings
+from services.gateway import pages, replies
+from services.gateway.intake.request import FORMS_PATH
+
+OPEN: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+RETRY_SECONDS: Final = 5
+
+
+class StartupGate:
+    """Answers from the first moment on: health and readiness, and 503 for everything else until `inner` is set."""
+
+    def __init__(self, keys: auth.Keys) -> None:
+        self.inner: ASGIApp | None = None
+        self.waits_for: tuple[str, ...] = ("starting",)
+        self._waiting = create_app(title="FirstHour", routers=[], telemetry=Telemetry(), ready=self._ready, docs=False)
+        self._waiting.state.keys = keys
+
+    def _ready(self) -> Readiness:
+        return Readiness(False, {f"start {n}": reason for n, reason in enumerate(self.waits_for, 1)})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.inner is not None:
+            await self.inner(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] not in OPEN:
+            await _refuse(scope, send)
+        else:
+            await self._waiting(scope, receive, send)
+
+
+async def _refuse(scope: Scope, send: Send) -> None:
+    problem = Problem(
+        503,
+        "Starting",
+        "Not ready yet. The operator's log says why, and `/readyz` does with a key.",
+        headers={"Retry-After": str(RETRY_SECONDS)},
+    )
+    as_page = scope["path"].startswith(FORMS_PATH) and pages.wants_page(header(scope, b"accept") or b"")
+    reply = replies.failed(problem, "", scope["method"], scope["path"], as_page)
+    headers = [*reply.headers, (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+async def obstacles(settings: Settings) -> list[Diagnosis]:
+    """Return what keeps the services from working, as far as it can be diagnosed from here."""
+    found = [*await postgres.examine_database(settings), *await kafka_admin.examine(settings)]
+    return [diagnosis for diagnosis in found if diagnosis.stops]
