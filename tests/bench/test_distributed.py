@@ -24,10 +24,11 @@ def given(kafka: KafkaCluster, postgres: PostgresServer) -> Settings:
 
 @pytest.fixture
 def databases(postgres: PostgresServer) -> Iterator[None]:
-    """Those there are, the same before and after."""
-    before = postgres.run("SELECT datname FROM pg_database ORDER BY 1")
+    """Those that the bench has made, the same before and after."""
+    of_bench = "SELECT datname FROM pg_database WHERE datname LIKE 'firsthour_bench%' ORDER BY 1"
+    before = postgres.run(of_bench)
     yield
-    assert postgres.run("SELECT datname FROM pg_database ORDER BY 1") == before
+    assert postgres.run(of_bench) == before
 
 
 @pytest.mark.usefixtures("databases")

@@ -26,15 +26,18 @@ def problem(answer: Response, status: int, slug: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.same_on_both_profiles
 async def test_an_unknown_form(world: World) -> None:
     found = problem(await world.post_form("demo", email=CTO), 404, "unknown-form")
     assert "sources.yaml" in found["detail"]
 
 
+@pytest.mark.same_on_both_profiles
 async def test_an_unknown_source(world: World) -> None:
     problem(await world.hook("fax", b"{}"), 404, "unknown-source")
 
 
+@pytest.mark.same_on_both_profiles
 async def test_nobody_to_answer_to(world: World) -> None:
     found = problem(await world.post_form("demo-request", name="Ann"), 422, "event-not-understood")
     assert found["errors"] == [
@@ -42,6 +45,7 @@ async def test_nobody_to_answer_to(world: World) -> None:
     ]
 
 
+@pytest.mark.same_on_both_profiles
 @pytest.mark.parametrize("email", ["ann", "ann@", "@example.com", "ann@example", "a b@example.com", "ann@ex..com"])
 async def test_a_malformed_address(world: World, email: str) -> None:
     found = problem(await world.post_form("demo-request", email=email), 422, "event-not-understood")
@@ -51,6 +55,7 @@ async def test_a_malformed_address(world: World, email: str) -> None:
     assert await world.appended() == 0
 
 
+@pytest.mark.same_on_both_profiles
 @pytest.mark.parametrize(
     ("body", "status", "slug", "says"),
     [
@@ -73,6 +78,7 @@ async def test_a_body_that_cannot_be_taken(world: World, body: bytes, status: in
     problem(await world.http.post("/v1/events", content=sent, headers=JSON | key), status, slug)
 
 
+@pytest.mark.same_on_both_profiles
 async def test_a_type_of_body_we_do_not_take(world: World) -> None:
     for path in ("/v1/forms/demo-request", "/v1/events"):
         headers = {"Content-Type": "text/csv", "Authorization": f"Bearer {ADMIN}"}
@@ -80,6 +86,7 @@ async def test_a_type_of_body_we_do_not_take(world: World) -> None:
         assert "application/json" in found["detail"]
 
 
+@pytest.mark.same_on_both_profiles
 @pytest.mark.parametrize("body", [b"{}", b"", b"\xff\xff", b"[" * 99_999, b"x" * 1000])
 async def test_a_wrong_signature_whatever_its_shape(world: World, body: bytes) -> None:
     answer = await world.hook("phone", body, secret="another secret")
@@ -88,6 +95,7 @@ async def test_a_wrong_signature_whatever_its_shape(world: World, body: bytes) -
     assert await world.rows("SELECT count(*) FROM dead_letters") == [(0,)]
 
 
+@pytest.mark.same_on_both_profiles
 async def test_an_event_without_a_key(world: World) -> None:
     for headers in ({}, {"Authorization": "Bearer fh_1_wrong"}, {"Authorization": "Basic x"}):
         answer = await world.http.post("/v1/events", content=b"{}", headers=JSON | headers)
@@ -95,11 +103,13 @@ async def test_an_event_without_a_key(world: World) -> None:
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
+@pytest.mark.same_on_both_profiles
 async def test_a_type_of_event_nobody_knows(world: World) -> None:
     found = problem(await world.post_events({"id": "1", "type": "form.submited"}), 422, "event-not-understood")
     assert "did you mean `form.submitted`" in found["detail"]
 
 
+@pytest.mark.same_on_both_profiles
 async def test_one_bad_event_of_many_refuses_the_whole_and_is_named(world: World) -> None:
     good, bad = world.an_event("form.submitted", email=CTO), {"id": "2", "type": "form.submitted"}
     found = problem(await world.post_events(good, bad), 422, "event-not-understood")
@@ -108,6 +118,7 @@ async def test_one_bad_event_of_many_refuses_the_whole_and_is_named(world: World
     assert await world.leads() == []
 
 
+@pytest.mark.same_on_both_profiles
 async def test_a_page_of_another_site_may_not_post(world: World) -> None:
     evil = {"Origin": "https://evil.example"}
     problem(await world.post_form("demo-request", headers=evil, email=CTO), 403, "origin-not-allowed")
@@ -124,6 +135,7 @@ async def test_nul_and_lone_surrogates_are_replaced_and_the_lead_is_kept(world: 
     assert world.told == ["ana"]
 
 
+@pytest.mark.same_on_both_profiles
 async def test_problems_on_other_paths_look_the_same(world: World) -> None:
     assert "/docs" in problem(await world.ask("GET", "/nowhere"), 404, "no-such-path")["detail"]
     problem(await world.ask("GET", "/v1/leads/none"), 404, "unknown-lead")
