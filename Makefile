@@ -5,6 +5,7 @@
 #   KAFKA_VERSION=3.9.1 the Apache Kafka that `make kafka` and the tests bring up
 #   BROKERS=3           how many brokers `make kafka` and `make prove` bring up
 #   PROFILE=distributed what `make bench` measures, and where `make replay` posts
+#   WORKERS=1           how many processes run the tests; by default one for each processor, four at most
 #   SEED=7              what `make prove` goes by; by default another each time
 
 PYTHON ?= python3
@@ -15,7 +16,10 @@ PROFILE ?= embedded
 KAFKA_VERSION ?= 4.3.0
 BROKERS ?= 1
 SEED ?=
+WORKERS ?= logical --maxprocesses 4
 BIN := $(VENV)/bin
+# A file stays with one worker, since its tests share what is made once for them.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # An environment is fresh as long as it has the stamp of these very files. `dev.txt` holds all of `run.txt`, at the same
 # versions, so `make test` adds to the environment of a running `make up` and changes nothing in it.
@@ -26,7 +30,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" PIP_FIND_LINKS= $(BIN)/pip-compile
 	--generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --build-deps-for editable
 
 .DEFAULT_GOAL := help
-.PHONY: help install up demo kafka postgres test check format bench replay prove prove-embedded prove-long mutate schemas lock audit wheel clean
+.PHONY: help install up demo kafka postgres test quick coverage check format bench replay prove prove-embedded prove-long mutate schemas lock audit wheel clean
 
 help: ## list what can be made
 	@echo "FirstHour: make TARGET [PYTHON=python3.12] [ARGS=\"...\"]"
@@ -48,7 +52,14 @@ postgres: | $(BIN)/python ## a real PostgreSQL on this machine until Ctrl-C
 	@exec $(BIN)/python -m deploy.local.postgres $(ARGS)
 
 test: $(DEV_STAMP) ## run every test, over a Kafka and a PostgreSQL that it brings up and ends by itself
-	@KAFKA_VERSION=$(KAFKA_VERSION) $(BIN)/python -m pytest $(ARGS)
+	@KAFKA_VERSION=$(KAFKA_VERSION) $(PYTEST) $(ARGS)
+
+quick: check ## the inner loop: `make check`, unit tests, stories on the embedded profile
+	@$(PYTEST) --quiet tests/unit tests/story -m "not servers and not slow and not long" $(ARGS)
+
+coverage: $(DEV_STAMP) ## print which branches of services/ and firsthour/ the unit tests and the stories on the embedded profile leave out
+	@$(PYTEST) --quiet tests/unit tests/story -m "not servers and not slow and not long" \
+		--cov --cov-report=term:skip-covered $(ARGS)
 
 check: $(DEV_STAMP) ## style, types, directions of imports, lock files
 	$(BIN)/ruff check
@@ -77,8 +88,8 @@ prove-embedded: $(DEV_STAMP) ## kill a whole replay on the embedded profile ten 
 	@$(BIN)/python -m tests.e2e.kill $(ARGS)
 
 prove-long: $(DEV_STAMP) ## what takes longer: the tests on Kafka 3.9.1, the real stream and requests made up from /openapi.json on both profiles, long random histories
-	@KAFKA_VERSION=3.9.1 $(BIN)/python -m pytest $(ARGS)
-	@$(BIN)/python -m pytest -m long
+	@KAFKA_VERSION=3.9.1 $(PYTEST) $(ARGS)
+	@$(PYTEST) -m long
 	@FIRSTHOUR_HISTORIES=300 $(BIN)/python -m pytest tests/contract/test_any_order.py --timeout 3600
 
 mutate: $(DEV_STAMP) ## take away one mechanism after the other, and say which test notices
@@ -103,7 +114,7 @@ wheel: $(DEV_STAMP) ## build the wheel into dist/
 
 clean: ## remove the environment and what tools left behind; data and configuration stay
 	@if [ -f "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
-	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage build dist
 	@find schemas firsthour services tests deploy -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- environments -------------------------------------------------------------------------------------------------

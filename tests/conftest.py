@@ -5,7 +5,7 @@ Where this machine lacks one, the tests that ask are skipped, saying in one line
 
 import functools
 import os
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,14 @@ __all__ = [
 settings.register_profile("busy", deadline=None)  # the machine may be: how long an example takes says nothing
 settings.load_profile("busy")
 
+SERVERS = pytest.StashKey[ExitStack]()
+"""The servers of this worker. They end after its last test: the owner waits for other workers, and no test's time-out
+may count that."""
+
+_SERVERS = {"kafka", "postgres", "kafka_here", "postgres_here"}
+_SECONDS: dict[str, int] = {}
+"""How long the longest files take, roughly: a worker that is given one last keeps all others waiting."""
+
 KAFKA_VERSION = os.environ.get("KAFKA_VERSION") or local_kafka.VERSION
 
 
@@ -39,6 +47,29 @@ def _lacking(name: str) -> str | None:
     except (machine.MissingError, jars.FetchError) as missing:
         return str(missing)
     return None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make a place for the servers."""
+    config.stash[SERVERS] = ExitStack()
+
+
+@pytest.hookimpl(trylast=True)  # after the fixtures of the session
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave or stop the servers."""
+    session.config.stash[SERVERS].close()
+
+
+@pytest.hookimpl(tryfirst=True)  # before marks deselect
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes servers, and what only repeats over them; let files begin that take longest."""
+    for item in items:
+        distributed = "distributed" in getattr(getattr(item, "callspec", None), "params", {}).values()
+        if distributed and item.get_closest_marker("same_on_both_profiles"):
+            item.add_marker("long")
+        if distributed or _SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker("servers")
+    items.sort(key=lambda item: -_SECONDS.get(item.path.name, 0))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -86,26 +117,26 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def kafka(run_directory: Path) -> Iterator[KafkaCluster]:
+def kafka(run_directory: Path, pytestconfig: pytest.Config) -> KafkaCluster:
     """One broker for all tests: take topics with a prefix of your own, and leave it running."""
     _require("kafka")
-    with shared.server(
+    cluster = shared.server(
         run_directory / "kafka",
         start=lambda: local_kafka.start(version=KAFKA_VERSION, options=local_kafka.QUICK),
         address=lambda cluster: cluster.bootstrap,
         join=lambda bootstrap: KafkaCluster(bootstrap, KAFKA_VERSION),
-    ) as cluster:
-        yield cluster
+    )
+    return pytestconfig.stash[SERVERS].enter_context(cluster)
 
 
 @pytest.fixture(scope="session")
-def postgres(run_directory: Path) -> Iterator[PostgresServer]:
+def postgres(run_directory: Path, pytestconfig: pytest.Config) -> PostgresServer:
     """One server for all tests: `create` a database of your own, `drop` it, and leave the server running."""
     _require("postgres")
-    with shared.server(
+    server = shared.server(
         run_directory / "postgres",
         start=lambda: local_postgres.start(durable=False),
         address=lambda server: server.base,
         join=lambda base: PostgresServer(base, tools=programs.find()),
-    ) as server:
-        yield server
+    )
+    return pytestconfig.stash[SERVERS].enter_context(server)

@@ -4,12 +4,13 @@ import os
 import secrets
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from deploy.local import programs
+from deploy.local import machine, programs
 from deploy.local.postgres import PostgresServer
 from firsthour.runtime.storage import grants
 
@@ -19,7 +20,14 @@ NAMES = ("migrate", *grants.ROLES)
 
 @contextmanager
 def made(server: PostgresServer, database: str, place: Path) -> Iterator[Mapping[str, str]]:
-    """The URL of each role, by service, for a new database. Roles belong to the whole server, so they go at the end."""
+    """Yield the URL of each role, by service, for a new database. Roles belong to the whole server: they go at the end,
+    and a second block on this server waits for the first.
+    """
+    with machine.alone(Path(tempfile.gettempdir()) / f"firsthour-roles-{server.port}.lock"):
+        yield from _made(server, database, place)
+
+
+def _made(server: PostgresServer, database: str, place: Path) -> Iterator[Mapping[str, str]]:
     url = server.create(database)
     for name in NAMES:
         (place / f"database_password_{name}").write_text(f"it's {secrets.token_hex(8)}")

@@ -15,7 +15,7 @@ from typing import Any, Final
 import asyncpg
 import uvloop
 
-from firsthour.bench import environment, fixtures, kafka
+from firsthour.bench import environment, kafka, systems
 from firsthour.bench.recorder import Place, Recorded, RecordedUnit, hands, recorded
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.eventlog import outbox, publisher
@@ -45,9 +45,9 @@ async def _work(pipe: Connection, place: Settings, record: RecordedUnit, session
 
     answers: dict[str, Callable[[], Any]] = {
         "go": go,
-        "cpu": fixtures.cpu_seconds,
+        "cpu": systems.cpu_seconds,
         "began": lambda: began[0],
-        "failed": lambda: fixtures.failure(running[0]),
+        "failed": lambda: systems.failure(running[0]),
     }
     pipe.send(0)
     with suppress(EOFError):

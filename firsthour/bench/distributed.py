@@ -13,7 +13,6 @@ from typing import Any, Final, TypeVar
 from firsthour.bench import baseline, environment, http, processes
 from firsthour.bench import cpu as bench_cpu
 from firsthour.bench.environment import Ground
-from firsthour.bench.fixtures import Factory
 from firsthour.bench.lines import BenchLine, line
 from firsthour.bench.processes import Order, ServiceProcess
 from firsthour.runtime.clock import HostClock
@@ -128,7 +127,6 @@ async def until_so(
 class DistributedBench:
     """Rounds of so many events, the product's and the bare loop's."""
 
-    factory: Factory
     ground: Ground
     count: int
     session: dict[str, str] = field(default_factory=dict)
@@ -147,7 +145,7 @@ class DistributedBench:
                     settings = place.model_copy(update={"data_dir": place.data_dir / name})
                     file = self.file(name) if record else None
                     order = Order(settings, (name,), record=file, samples=spent is not None)
-                    return stack.enter_context(processes.services(self.factory, order))
+                    return stack.enter_context(processes.services(order))
 
                 made = {SCORING: start(SCORING), ROUTER: start(ROUTER)}
                 if record:
@@ -199,11 +197,11 @@ class DistributedBench:
 # --- from a topic to an owner -----------------------------------------------------------------------------------------
 
 
-def ratio(factory: Factory, given: Settings, home: Path, *, full: bool) -> list[BenchLine]:
+def ratio(given: Settings, home: Path, *, full: bool) -> list[BenchLine]:
     """Bare and real in turn, several times."""
     rounds, count = (ROUNDS_FULL, EVENTS_FULL) if full else (ROUNDS, EVENTS)
     with environment.around(given, home) as ground:
-        return asyncio.run(_ratio(DistributedBench(factory, ground, count), rounds))
+        return asyncio.run(_ratio(DistributedBench(ground, count), rounds))
 
 
 async def _ratio(work: DistributedBench, rounds: int) -> list[BenchLine]:
@@ -231,10 +229,10 @@ def _cpu_lines(name: str, rounds: Sequence[DistributedTimes], count: int) -> lis
     return [whole, *(line(f"{name}, of {who}", used, "us/event") for who, used in parts.items())]
 
 
-def sustained(factory: Factory, given: Settings, home: Path) -> list[BenchLine]:
+def sustained(given: Settings, home: Path) -> list[BenchLine]:
     """One long round of each."""
     with environment.around(given, home) as ground:
-        return asyncio.run(_sustained(DistributedBench(factory, ground, EVENTS)))
+        return asyncio.run(_sustained(DistributedBench(ground, EVENTS)))
 
 
 async def _sustained(work: DistributedBench) -> list[BenchLine]:
@@ -253,12 +251,10 @@ async def _sustained(work: DistributedBench) -> list[BenchLine]:
 # --- HTTP -------------------------------------------------------------------------------------------------------------
 
 
-def pages(
-    factory: Factory, given: Settings, home: Path, *, rate: float, seconds: float, warm: float
-) -> list[BenchLine]:
+def pages(given: Settings, home: Path, *, rate: float, seconds: float, warm: float) -> list[BenchLine]:
     """Webhook to page handed to the channel: a gateway, and every other service in a process of its own."""
     load = http.Load(rate, seconds, warm, PAGE_GOALS_MS if rate == 100 else None)
-    with environment.around(given, home) as ground, whole(factory, ground) as (place, children):
+    with environment.around(given, home) as ground, whole(ground) as (place, children):
         for name, child in children.items():
             child.go([name] if name in EVERYONE else [])
         watch = CpuWatch(place, children)
@@ -270,9 +266,7 @@ def pages(
 
 
 @contextmanager
-def whole(
-    factory: Factory, ground: Ground, *, samples: bool = False
-) -> Iterator[tuple[Settings, dict[str, ServiceProcess]]]:
+def whole(ground: Ground, *, samples: bool = False) -> Iterator[tuple[Settings, dict[str, ServiceProcess]]]:
     """Every service in a process of its own, none of them going yet."""
     fresh = ground.fresh()
     with asyncio.Runner() as loop:
@@ -283,22 +277,22 @@ def whole(
                 def start(name: str) -> ServiceProcess:
                     settings = place.model_copy(update={"data_dir": place.data_dir / name})
                     order = Order(settings, (name,), serves=name == GATEWAY, samples=samples)
-                    return stack.enter_context(processes.services(factory, order))
+                    return stack.enter_context(processes.services(order))
 
                 yield place, {name: start(name) for name in (*EVERYONE, GATEWAY)}
         finally:
             loop.run(fresh.__aexit__(None, None, None))
 
 
-def ingest(factory: Factory, given: Settings, home: Path) -> list[BenchLine]:
+def ingest(given: Settings, home: Path) -> list[BenchLine]:
     """CPU of a gateway per request: acknowledged by the broker before the 202."""
     with environment.around(given, home) as ground:
-        return asyncio.run(_ingest(factory, ground))
+        return asyncio.run(_ingest(ground))
 
 
-async def _ingest(factory: Factory, ground: Ground) -> list[BenchLine]:
+async def _ingest(ground: Ground) -> list[BenchLine]:
     async with ground.fresh() as place:
         order = Order(place, (GATEWAY,), serves=True)
-        with processes.services(factory, order) as there, http.serving(None, ground.home) as bare:
+        with processes.services(order) as there, http.serving(None) as bare:
             there.go()
             return await asyncio.to_thread(http.ingest_of, there, bare, "acknowledged by the broker before the 202")

@@ -11,7 +11,6 @@ from typing import Final
 from firsthour.bench import environment, processes
 from firsthour.bench.distributed import ROUTER, SCORING, CpuWatch, DistributedBench, until_so, until_taken
 from firsthour.bench.environment import Ground
-from firsthour.bench.fixtures import Factory
 from firsthour.bench.lines import BenchLine, line, percentile
 from firsthour.bench.processes import Order, ServiceProcess
 from firsthour.bench.recorder import Recorded, recorded, said
@@ -68,10 +67,10 @@ class Stored:
         return (cpu["services"] + cpu.get("PostgreSQL", 0.0)) / count * 1e6
 
 
-def growth(factory: Factory, given: Settings, home: Path, *, many: int) -> list[BenchLine]:
+def growth(given: Settings, home: Path, *, many: int) -> list[BenchLine]:
     """Alternating between two systems, after both were filled through the product itself."""
     with environment.around(given, home) as ground:
-        costs = asyncio.run(_growth(factory, ground, many))
+        costs = asyncio.run(_growth(ground, many))
     ratios = [large / small for small, large in costs]
     note = f"{many:,} leads stored against {FEW:,}" + ("" if many == MANY_FULL else f"; --full takes {MANY_FULL:,}")
     return [
@@ -81,10 +80,10 @@ def growth(factory: Factory, given: Settings, home: Path, *, many: int) -> list[
     ]
 
 
-async def _growth(factory: Factory, ground: Ground, many: int) -> list[tuple[float, float]]:
+async def _growth(ground: Ground, many: int) -> list[tuple[float, float]]:
     async with ground.fresh() as one, ground.fresh() as other:
         with ExitStack() as stack:
-            small, large = (_stored(factory, place, stack) for place in (one, other))
+            small, large = (_stored(place, stack) for place in (one, other))
             for stored, leads in ((small, FEW), (large, many)):
                 while stored.leads < leads:
                     await stored.feed(min(FILLED_AT_ONCE, leads - stored.leads), anew=True)
@@ -92,8 +91,8 @@ async def _growth(factory: Factory, ground: Ground, many: int) -> list[tuple[flo
     return costs[1:]  # the first warms both up
 
 
-def _stored(factory: Factory, place: Settings, stack: ExitStack) -> Stored:
-    child = stack.enter_context(processes.services(factory, Order(place, (SCORING, ROUTER))))
+def _stored(place: Settings, stack: ExitStack) -> Stored:
+    child = stack.enter_context(processes.services(Order(place, (SCORING, ROUTER))))
     child.go([SCORING, ROUTER])
     return Stored(place, child)
 
@@ -101,11 +100,11 @@ def _stored(factory: Factory, place: Settings, stack: ExitStack) -> Stored:
 # --- one router, and two ----------------------------------------------------------------------------------------------
 
 
-def backlog(factory: Factory, given: Settings, home: Path, *, full: bool) -> list[BenchLine]:
+def backlog(given: Settings, home: Path, *, full: bool) -> list[BenchLine]:
     """So many scored leads at once, to be routed by one router and by two, in turn. They have joined before."""
     count = BACKLOG_FULL if full else BACKLOG
     with environment.around(given, home) as ground:
-        alone, both = asyncio.run(_backlog(DistributedBench(factory, ground, count)))
+        alone, both = asyncio.run(_backlog(DistributedBench(ground, count)))
     note = f"{count:,} scored leads, {BACKLOG_ROUNDS} times in turn"
     ratios = [one / two for one, two in zip(alone, both, strict=True)]
     return [
@@ -138,7 +137,7 @@ async def _drained(work: DistributedBench, rows: Sequence[tuple[int, Row]], coun
     async with work.ground.fresh() as place, environment.producing(place) as producer:
         with ExitStack() as stack:
             order = Order(place, (ROUTER,))
-            routers = [stack.enter_context(processes.services(work.factory, order)) for _ in range(count)]
+            routers = [stack.enter_context(processes.services(order)) for _ in range(count)]
             for router in routers:
                 router.go([ROUTER])
             await _shared(routers)
@@ -158,12 +157,12 @@ async def _shared(routers: Sequence[ServiceProcess]) -> None:
 # --- timers -----------------------------------------------------------------------------------------------------------
 
 
-def timers(factory: Factory, given: Settings, home: Path) -> list[BenchLine]:
+def timers(given: Settings, home: Path) -> list[BenchLine]:
     """Clocks started over the better part of an hour of business time, and their first pages sent; then their second rungs
     come due, a minute of them is watched. Lateness is from due to the committed page. All services share one process,
     whose clock is set ahead by hand."""
     with environment.around(given, home, ladder=LADDER) as ground:
-        late, live = asyncio.run(_timers(factory, ground))
+        late, live = asyncio.run(_timers(ground))
     note = f"{len(late):,} pages, {live:,} live clocks"
     return [
         line("timer lateness, p50", [percentile(late, 0.50)], "s", note=note),
@@ -171,9 +170,9 @@ def timers(factory: Factory, given: Settings, home: Path) -> list[BenchLine]:
     ]
 
 
-async def _timers(factory: Factory, ground: Ground) -> tuple[list[float], int]:
+async def _timers(ground: Ground) -> tuple[list[float], int]:
     async with ground.fresh() as place:
-        with processes.services(factory, Order(place, (SCORING, ROUTER, NOTIFIER), shifted=True)) as child:
+        with processes.services(Order(place, (SCORING, ROUTER, NOTIFIER), shifted=True)) as child:
             child.go([SCORING, ROUTER, NOTIFIER])
             await _start_clocks(place, child)
             connection = await environment.connect(place)

@@ -1,195 +1,26 @@
-"""What is measured, and what it is fed: a system made by factories, a configuration of its own, made-up events."""
+"""What measured systems are fed: a configuration of its own, made-up people, their events and requests."""
 
-import asyncio
 import hmac
 import random
-import time
-import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, Final, Protocol, TypeVar
+from typing import Final
 
 import msgspec
-import uvloop
-from pydantic import SecretStr
 from ruamel.yaml import YAML
-from starlette.types import ASGIApp
 
-from firsthour.bootstrap.monitors import DATABASE_MONITOR
-from firsthour.bootstrap.refreshers import KEY_REFRESHER
-from firsthour.runtime.clock import Clock, HostClock, new_id
-from firsthour.runtime.config.reading import ConfigFiles
-from firsthour.runtime.http import server
+from firsthour.runtime.clock import new_id
 from firsthour.runtime.package_files import examples
-from firsthour.runtime.processing.service import Resources
-from firsthour.runtime.processing.worker import Worker
-from firsthour.runtime.settings import Settings, load
-from firsthour.runtime.storage.reader import Reader
-from firsthour.runtime.storage.records import Place, Row
-from firsthour.runtime.storage.unit import Units
+from firsthour.runtime.storage.records import Row
 from schemas.envelope import encode
 from schemas.events import ExternalEvent, Facts
 from schemas.topics import EVENTS
-from services.notifier.channels.base import Channel, Outcome, Sent
-from services.notifier.domain.message import Message
-
-T = TypeVar("T")
 
 KEY: Final = "bench-0123456789abcdef0123456789abcdef"
 HOOK_SECRET: Final = "of-a-source-that-lives-for-three-minutes"  # noqa: S105
 HOOK: Final = "bench"
 REPS: Final = 12
-LOOK_SECONDS: Final = 0.002
-
-
-class Opened(Protocol):
-    """A system as `firsthour.bootstrap.embedded` opens it, as far as it is needed here."""
-
-    @property
-    def resources(self) -> Resources: ...
-    @property
-    def app(self) -> ASGIApp: ...
-    @property
-    def units(self) -> Units: ...
-    @property
-    def reads(self) -> Reader: ...
-    @property
-    def workers(self) -> Sequence[Worker]: ...
-    async def run(self) -> None: ...
-    async def close(self) -> None: ...
-
-
-class Runs(Protocol):
-    """A runner, as far as it is needed here."""
-
-    async def step(self) -> bool: ...
-
-
-class Follows(Protocol):
-    """A service's view of Kafka, as far as it is needed here."""
-
-    service: str
-    joined: bool
-    assigned: Callable[[set[Place]], None]
-
-    @property
-    def ours(self) -> set[Place]: ...
-
-
-class Network(Protocol):
-    """One process of many as `firsthour.bootstrap.distributed` opens it, as far as it is needed here."""
-
-    @property
-    def app(self) -> ASGIApp: ...
-    @property
-    def reads(self) -> Reader: ...
-    @property
-    def runners(self) -> Mapping[str, Runs]: ...
-    @property
-    def logs(self) -> Sequence[Follows]: ...
-    async def run(self) -> None: ...
-    async def close(self) -> None: ...
-
-
-class OpenNetwork(Protocol):
-    """`firsthour.bootstrap.distributed.open_distributed`."""
-
-    def __call__(
-        self, settings: Settings, wanted: Sequence[str], channels: Mapping[str, Channel], *, clock: Clock | None = None
-    ) -> Awaitable[Network]: ...
-
-
-class OpenSystem(Protocol):
-    """`firsthour.bootstrap.embedded.open_system`."""
-
-    def __call__(
-        self,
-        settings: Settings,
-        clock: Clock,
-        config: ConfigFiles,
-        channels: Mapping[str, Channel],
-        *,
-        lock: IO[str],
-        pages_max: int | None = None,
-        only: Sequence[str] | None = None,
-    ) -> Awaitable[Opened]: ...
-
-
-@dataclass(frozen=True)
-class Factory:
-    """How systems are made: `open_clock` and `open_system` of `firsthour.bootstrap.embedded`, by which children find them too, and
-    `open_distributed` of `firsthour.bootstrap.distributed`, without which there is but one profile to measure."""
-
-    open_clock: Callable[[Path, float], tuple[IO[str], HostClock]]
-    open_system: OpenSystem
-    open_network: OpenNetwork | None = None
-
-    async def open(
-        self, home: Path, *, only: Sequence[str] | None = None, inbox: Channel | None = None, clock: Clock | None = None
-    ) -> Opened:
-        """The system whose data and configuration lie in `home`."""
-        lock, host = self.open_clock(home, 1.0)
-        settings = load(config_dir=home / "config", data_dir=home, admin_key=SecretStr(KEY))
-        files = ConfigFiles(home / "config")
-        return await self.open_system(
-            settings, clock or host, files, {"inbox": inbox or RecordingChannel()}, lock=lock, only=only
-        )
-
-    async def network(
-        self, settings: Settings, wanted: Sequence[str], told: Channel, clock: Clock | None = None
-    ) -> Network:
-        """Some services over Kafka and PostgreSQL, which know their configuration and who may ask."""
-        if self.open_network is None:
-            raise NotImplementedError("nobody said how services over Kafka and PostgreSQL are opened")
-        made = await self.open_network(settings, wanted, {"inbox": told}, clock=clock)
-        await made.runners[DATABASE_MONITOR].step()
-        await made.runners[KEY_REFRESHER].step()
-        return made
-
-
-class RecordingChannel:
-    """A channel that accepts everything and remembers when: the address of each lead, and the monotonic second."""
-
-    name = "inbox"
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, float]] = []
-        self._clock = HostClock()
-
-    async def send(self, message: Message) -> Outcome:
-        self.told.append((message.card.email, self._clock.monotonic()))
-        return Sent(message.page_id)
-
-    async def close(self) -> None:
-        """Nothing was opened."""
-
-
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run as `firsthour up` does: the same loop, the same hand-over between loop and writer."""
-    server.tune()
-    return uvloop.run(main)
-
-
-def failure(task: "asyncio.Task[None]") -> str | None:
-    """Why a task that goes on for ever has ended; None while it goes on."""
-    if not task.done():
-        return None
-    return "".join(traceback.format_exception(error)) if (error := task.exception()) else "it ended"
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    """Look again every two milliseconds: what is measured must not be made to tell."""
-    while not reached():  # noqa: ASYNC110  # see above
-        await asyncio.sleep(LOOK_SECONDS)
-
-
-async def caught_up(system: Opened) -> None:
-    """Return once every worker is at the end of what it hears."""
-    while any([await worker.lag() > 0 for worker in system.workers]):  # noqa: ASYNC110  # see `until`
-        await asyncio.sleep(LOOK_SECONDS)
 
 
 # --- configuration --------------------------------------------------------------------------------------------------
@@ -342,18 +173,3 @@ def request(path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
     lines = [f"POST {path} HTTP/1.1", "Host: bench", "Content-Type: application/json", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-@contextmanager
-def timed() -> Iterator[list[float]]:
-    """Fills in (wall seconds, CPU seconds of this process) at the end."""
-    clock = HostClock()
-    found: list[float] = []
-    wall, cpu = clock.monotonic(), cpu_seconds()
-    yield found
-    found += [clock.monotonic() - wall, cpu_seconds() - cpu]
-
-
-def cpu_seconds() -> float:
-    """CPU used by this process so far, all its threads."""
-    return time.process_time()

@@ -15,9 +15,10 @@ from typing import Any, Final, cast
 
 from starlette.types import Receive, Scope, Send
 
-from firsthour.bench import fixtures
-from firsthour.bench.fixtures import Factory, RecordingChannel, furnish
+from firsthour.bench import fixtures, systems
+from firsthour.bench.fixtures import furnish
 from firsthour.bench.lines import BenchLine, line, percentile
+from firsthour.bench.systems import RecordingChannel, open_embedded
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.http import server
 from schemas.errors import FirstHourError
@@ -36,17 +37,17 @@ LAST_PAGE_SECONDS: Final = 10.0
 # --- the server, in its own process -----------------------------------------------------------------------------------
 
 
-def serve(port: Connection, factory: Factory | None, home: Path, only: Sequence[str] | None) -> None:
-    """Serve until told to stop. Without a factory: an application that reads a body and answers 202, nothing else."""
-    fixtures.run(_serve(port, factory, home, only))
+def serve(port: Connection, home: Path | None, only: Sequence[str] | None) -> None:
+    """Serve until told to stop. Without a home: an application that reads a body and answers 202, nothing else."""
+    systems.run(_serve(port, home, only))
 
 
-async def _serve(port: Connection, factory: Factory | None, home: Path, only: Sequence[str] | None) -> None:
+async def _serve(port: Connection, home: Path | None, only: Sequence[str] | None) -> None:
     told, stop = RecordingChannel(), server.StopSignal()
-    system = await factory.open(home, only=only, inbox=told) if factory else None
+    system = await open_embedded(home, only=only, inbox=told) if home is not None else None
     running = asyncio.create_task(system.run()) if system else None
     bound = server.listen("127.0.0.1", 0)
-    answers: dict[str, Callable[[], Any]] = {"cpu": fixtures.cpu_seconds, "told": lambda: told.told}
+    answers: dict[str, Callable[[], Any]] = {"cpu": systems.cpu_seconds, "told": lambda: told.told}
 
     async def answer() -> None:
         while (asked := await asyncio.to_thread(port.recv)) != "stop":
@@ -88,11 +89,11 @@ class ServerProcess:
 
 
 @contextmanager
-def serving(factory: Factory | None, home: Path, only: Sequence[str] | None = None) -> Iterator[ServerProcess]:
-    """A server process while the context is open."""
+def serving(home: Path | None, only: Sequence[str] | None = None) -> Iterator[ServerProcess]:
+    """A server process while the context is open. `home`: see `serve`."""
     ours, theirs = multiprocessing.Pipe()
     spawn = multiprocessing.get_context("spawn")
-    process = spawn.Process(target=serve, args=(theirs, factory, home, only))
+    process = spawn.Process(target=serve, args=(theirs, home, only))
     process.start()
     theirs.close()
     try:
@@ -234,10 +235,10 @@ class Load:
     goals: tuple[float, float] | None = None
 
 
-def pages(factory: Factory, home: Path, rate: float, seconds: float) -> list[BenchLine]:
+def pages(home: Path, rate: float, seconds: float) -> list[BenchLine]:
     """Webhook to page handed to the channel."""
     load = Load(rate, seconds, goals=PAGE_GOALS_MS if rate == 100 else None)
-    with serving(factory, furnish(home)) as there:
+    with serving(furnish(home)) as there:
         return pages_of(load, there.port, lambda: there.ask("told"))
 
 
@@ -249,7 +250,7 @@ def pages_of(load: Load, port: int, told: Callable[[], list[tuple[str, float]]],
     start = HostClock().monotonic() + 0.5
     at = [start + sum_ for sum_ in _running_sum([chance.expovariate(load.rate) for _ in range(total)])]
     sent = OpenLoop([request for _, request in made], at)
-    fixtures.run(sent.send(port))
+    systems.run(sent.send(port))
     first = dict(reversed(_all_told(told, total)))  # the first page of each
     counted = [n for n in range(total) if at[n] >= start + load.warm]
     lost = sum(1 for n in counted if made[n][0] not in first)
@@ -283,9 +284,9 @@ def _all_told(ask: Callable[[], list[tuple[str, float]]], wanted: int) -> list[t
     return told
 
 
-def ingest(factory: Factory, home: Path) -> list[BenchLine]:
+def ingest(home: Path) -> list[BenchLine]:
     """CPU of the server per request, durable commit included, and of a bare application on the same server."""
-    with serving(factory, furnish(home), ("gateway",)) as there, serving(None, home) as bare:
+    with serving(furnish(home), ("gateway",)) as there, serving(None) as bare:
         return ingest_of(there, bare, "durable before the 202")
 
 
@@ -324,5 +325,5 @@ def ingest_of(there: ServerProcess, bare: ServerProcess, note: str) -> list[Benc
 
 def _cost(there: ServerProcess, requests: Sequence[bytes]) -> float:
     before = there.ask("cpu")
-    fixtures.run(closed_loop(there.port, requests))
+    systems.run(closed_loop(there.port, requests))
     return float(there.ask("cpu") - before) / len(requests) * 1e6

@@ -17,8 +17,9 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from firsthour.bench.fixtures import Factory, caught_up, cpu_seconds, events, furnish, run
+from firsthour.bench.fixtures import events, furnish
 from firsthour.bench.lines import BenchLine, line
+from firsthour.bench.systems import caught_up, cpu_seconds, open_embedded, run
 from firsthour.runtime.clock import HostClock
 
 ROUNDS: Final = 5
@@ -48,9 +49,9 @@ class PipelineTimes(NamedTuple):
     cpu: float
 
 
-def ratio(factory: Factory, home: Path) -> list[BenchLine]:
+def ratio(home: Path) -> list[BenchLine]:
     """Bare and real in turn, several times."""
-    work = PipelineBench(factory, home, EVENTS)
+    work = PipelineBench(home, EVENTS)
     work.prepare()
     real, writes, whole = [], [], []
     for _ in range(ROUNDS):
@@ -82,9 +83,9 @@ def ratio(factory: Factory, home: Path) -> list[BenchLine]:
     ]
 
 
-def sustained(factory: Factory, home: Path) -> list[BenchLine]:
+def sustained(home: Path) -> list[BenchLine]:
     """One long round."""
-    work = PipelineBench(factory, home, SUSTAINED_EVENTS)
+    work = PipelineBench(home, SUSTAINED_EVENTS)
     work.prepare()
     ours, bare = work.real(), work.bare(reads=True)
     note = f"{SUSTAINED_EVENTS:,} events in {ours.wall:.0f} s"
@@ -104,8 +105,8 @@ def sustained(factory: Factory, home: Path) -> list[BenchLine]:
 class PipelineBench:
     """A filled log, what the product writes for it, and both ways of writing it."""
 
-    def __init__(self, factory: Factory, home: Path, count: int) -> None:
-        self._factory, self._home, self._count = factory, home, count
+    def __init__(self, home: Path, count: int) -> None:
+        self._home, self._count = home, count
         self._filled, self._work = home / "filled", home / "work"
         self.record = home / "record"
         self.units = 0
@@ -149,7 +150,7 @@ class PipelineBench:
         shutil.copytree(self._filled, self._work)
 
     async def _fill(self) -> None:
-        system = await self._factory.open(self._filled, only=())
+        system = await open_embedded(self._filled, only=())
         now = HostClock().real()
         for first in range(0, self._count, CHUNK):
             await system.units.append(list(events(CHUNK, now, readers=READERS, first=first)))
@@ -158,7 +159,7 @@ class PipelineBench:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     async def _through(self) -> PipelineTimes:
-        system = await self._factory.open(self._work, only=SERVICES)
+        system = await open_embedded(self._work, only=SERVICES)
         clock = HostClock()
         start, start_cpu = clock.monotonic(), cpu_seconds()
         running = asyncio.create_task(system.run())

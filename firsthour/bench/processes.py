@@ -18,13 +18,14 @@ from typing import Any, Final
 
 import structlog
 
-from firsthour.bench import fixtures
-from firsthour.bench.fixtures import Factory, Follows, RecordingChannel
+from firsthour.bench import systems
 from firsthour.bench.http import ServerProcess
 from firsthour.bench.recorder import recording
 from firsthour.bench.samples import Samples
 from firsthour.bench.scale import Shifted
+from firsthour.bench.systems import RecordingChannel, open_services
 from firsthour.runtime.clock import HostClock
+from firsthour.runtime.eventlog.kafka_consumer import KafkaLog
 from firsthour.runtime.http import server
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage.records import Place
@@ -51,15 +52,15 @@ class Order:
 # --- inside -----------------------------------------------------------------------------------------------------------
 
 
-def work(pipe: Connection, factory: Factory, order: Order) -> None:
+def work(pipe: Connection, order: Order) -> None:
     """Run until told to stop."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    fixtures.run(_Work(pipe, factory, order).run())
+    systems.run(_Work(pipe, order).run())
 
 
 class _Work:
-    def __init__(self, pipe: Connection, factory: Factory, order: Order) -> None:
-        self._pipe, self._factory, self._order = pipe, factory, order
+    def __init__(self, pipe: Connection, order: Order) -> None:
+        self._pipe, self._order = pipe, order
         self._told, self._stop, self._samples = RecordingChannel(), server.StopSignal(), Samples()
         self._clock = Shifted() if order.shifted else None
         self._running: asyncio.Task[None] | None = None
@@ -69,7 +70,7 @@ class _Work:
         order = self._order
         order.settings.data_dir.mkdir(parents=True, exist_ok=True)
         with recording(order.record) if order.record else nullcontext():
-            self._system = await self._factory.network(order.settings, order.wanted, self._told, self._clock)
+            self._system = await open_services(order.settings, order.wanted, self._told, self._clock)
             for log in self._system.logs:
                 log.assigned = self._stamped(log, log.assigned)
             try:
@@ -92,13 +93,13 @@ class _Work:
     async def _answer(self, port: int) -> None:
         answers: dict[str, Callable[..., Any]] = {
             "go": self._go,
-            "cpu": fixtures.cpu_seconds,
+            "cpu": systems.cpu_seconds,
             "told": lambda: self._told.told,
             "ours": lambda: {log.service: len(log.ours) for log in self._system.logs if log.joined},
             "assigned": lambda: self._assigned,
             "samples": self._samples.end,
             "ahead": self._set_ahead,
-            "failed": lambda: None if self._running is None else fixtures.failure(self._running),
+            "failed": lambda: None if self._running is None else systems.failure(self._running),
         }
         self._pipe.send(port)
         with suppress(EOFError):
@@ -117,7 +118,7 @@ class _Work:
         if self._clock is not None:
             self._clock.ahead = by
 
-    def _stamped(self, log: Follows, then: Callable[[set[Place]], None]) -> Callable[[set[Place]], None]:
+    def _stamped(self, log: KafkaLog, then: Callable[[set[Place]], None]) -> Callable[[set[Place]], None]:
         def assigned(places: set[Place]) -> None:
             if places:
                 self._assigned[log.service] = HostClock().monotonic()
@@ -166,6 +167,6 @@ def running(target: Callable[..., None], *arguments: Any) -> Iterator[ServicePro
         process.join()
 
 
-def services(factory: Factory, order: Order) -> AbstractContextManager[ServiceProcess]:
+def services(order: Order) -> AbstractContextManager[ServiceProcess]:
     """A process of ours while the context is open."""
-    return running(work, factory, order)
+    return running(work, order)

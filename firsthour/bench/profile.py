@@ -9,7 +9,6 @@ from typing import Final
 
 from firsthour.bench import environment, http
 from firsthour.bench.distributed import EVERYONE, GATEWAY, ROUTER, SCORING, CpuWatch, DistributedBench, whole
-from firsthour.bench.fixtures import Factory
 from firsthour.bench.lines import BenchLine, line
 from firsthour.bench.recorder import Recorded, recorded
 from firsthour.bench.samples import Spent
@@ -23,11 +22,11 @@ PAGE_SECONDS: Final = 20.0
 _WHITE: Final = re.compile(r"\s+")
 
 
-def pages(factory: Factory, given: Settings, home: Path) -> list[BenchLine]:
+def pages(given: Settings, home: Path) -> list[BenchLine]:
     """Every process sampled while webhooks come in one by one, and the CPU that each of them used."""
     load = http.Load(PAGE_RATE, PAGE_SECONDS, 0.0)
     lines: list[BenchLine] = []
-    with environment.around(given, home) as ground, whole(factory, ground, samples=True) as (place, children):
+    with environment.around(given, home) as ground, whole(ground, samples=True) as (place, children):
         for name, child in children.items():
             child.go([name] if name in EVERYONE else [])
         watch = CpuWatch(place, children)
@@ -41,10 +40,10 @@ def pages(factory: Factory, given: Settings, home: Path) -> list[BenchLine]:
     return lines
 
 
-def profile(factory: Factory, given: Settings, home: Path) -> list[BenchLine]:
+def profile(given: Settings, home: Path) -> list[BenchLine]:
     """The product sampled, and the statements of another round sent one after the other, with nobody beside them."""
     with environment.around(given, home) as ground:
-        return asyncio.run(_profile(DistributedBench(factory, ground, EVENTS)))
+        return asyncio.run(_profile(DistributedBench(ground, EVENTS)))
 
 
 async def _profile(work: DistributedBench) -> list[BenchLine]:

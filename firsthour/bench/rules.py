@@ -4,8 +4,9 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from firsthour.bench.fixtures import buyer, cpu_seconds, reader
+from firsthour.bench.fixtures import buyer, reader
 from firsthour.bench.lines import BenchLine, line
+from firsthour.bench.systems import cpu_seconds
 from firsthour.kernel.conditions.evaluation import compile_set, trace_set
 from schemas.conditions import Node, parse
 from schemas.events import Facts

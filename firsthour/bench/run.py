@@ -23,7 +23,6 @@ from rich.table import Table
 from firsthour.bench import distributed as bench_distributed
 from firsthour.bench import distributed_scale, environment, http, pipeline, rules, scale
 from firsthour.bench import profile as bench_profile
-from firsthour.bench.fixtures import Factory
 from firsthour.bench.lines import BenchLine
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HostClock
@@ -57,61 +56,61 @@ class BenchResult(msgspec.Struct, frozen=True):
         return [line for line in self.lines if line.ok is False]
 
 
-def measurements(factory: Factory, *, full: bool) -> list[Measurement]:
+def measurements(*, full: bool) -> list[Measurement]:
     """Of the embedded profile, in the order they are made."""
     many = scale.MANY_FULL if full else scale.MANY
-    latency = partial(http.pages, factory)
+    latency = http.pages
     quick = [
         Measurement("Rules", 3, _rules),
-        Measurement("From the log to an owner", 40, partial(pipeline.ratio, factory)),
+        Measurement("From the log to an owner", 40, pipeline.ratio),
         Measurement("From webhook to page", 34, partial(latency, rate=100, seconds=60 if full else 20)),
-        Measurement("HTTP", 30, partial(http.ingest, factory)),
-        Measurement("Many leads stored", many / 4_000, partial(scale.growth, factory, many=many)),
+        Measurement("HTTP", 30, http.ingest),
+        Measurement("Many leads stored", many / 4_000, partial(scale.growth, many=many)),
     ]
     if not full:
         return quick
     return [
         *quick,
         Measurement("From webhook to page, 400/s", 74, partial(latency, rate=400, seconds=60)),
-        Measurement("Sustained", 300, partial(pipeline.sustained, factory)),
-        Measurement("Many timers", 240, partial(scale.timers, factory)),
+        Measurement("Sustained", 300, pipeline.sustained),
+        Measurement("Many timers", 240, scale.timers),
     ]
 
 
-def distributed(factory: Factory, given: Settings, *, full: bool) -> list[Measurement]:
+def distributed(given: Settings, *, full: bool) -> list[Measurement]:
     """Of the distributed profile, in the order they are made."""
     many = scale.MANY_FULL if full else scale.MANY
     warm = bench_distributed.WARM_SECONDS_FULL if full else bench_distributed.WARM_SECONDS
-    page = partial(bench_distributed.pages, factory, given, rate=100, seconds=60 if full else 20, warm=warm)
+    page = partial(bench_distributed.pages, given, rate=100, seconds=60 if full else 20, warm=warm)
     quick = [
         Measurement(
             "From a topic to an owner",
             240 if full else 120,
-            partial(bench_distributed.ratio, factory, given, full=full),
+            partial(bench_distributed.ratio, given, full=full),
         ),
         Measurement("From webhook to page", 150 if full else 45, page),
-        Measurement("HTTP", 40, partial(bench_distributed.ingest, factory, given)),
+        Measurement("HTTP", 40, partial(bench_distributed.ingest, given)),
         Measurement(
             "One router and two",
             200 if full else 80,
-            partial(distributed_scale.backlog, factory, given, full=full),
+            partial(distributed_scale.backlog, given, full=full),
         ),
-        Measurement("Many leads stored", many / 2_500, partial(distributed_scale.growth, factory, given, many=many)),
+        Measurement("Many leads stored", many / 2_500, partial(distributed_scale.growth, given, many=many)),
     ]
     if not full:
         return quick
     return [
         *quick,
-        Measurement("Sustained", 300, partial(bench_distributed.sustained, factory, given)),
-        Measurement("Many timers", 200, partial(distributed_scale.timers, factory, given)),
+        Measurement("Sustained", 300, partial(bench_distributed.sustained, given)),
+        Measurement("Many timers", 200, partial(distributed_scale.timers, given)),
     ]
 
 
-def profiled(factory: Factory, given: Settings) -> list[Measurement]:
+def profiled(given: Settings) -> list[Measurement]:
     """Where the time goes, on both roads."""
     return [
-        Measurement("Profile, from a topic to an owner", 60, partial(bench_profile.profile, factory, given)),
-        Measurement("Profile, from webhook to page", 40, partial(bench_profile.pages, factory, given)),
+        Measurement("Profile, from a topic to an owner", 60, partial(bench_profile.profile, given)),
+        Measurement("Profile, from webhook to page", 40, partial(bench_profile.pages, given)),
     ]
 
 
@@ -120,7 +119,6 @@ def _rules(home: Path) -> list[BenchLine]:
 
 
 def run(
-    factory: Factory,
     *,
     full: bool = False,
     only: str | None = None,
@@ -146,9 +144,9 @@ def run(
         screen.width = max(screen.width, WIDTH_IN_A_FILE)  # no window to fit, and the verdict is the last column
     over = asyncio.run(environment.found(given)) if given.distributed else ""
     if not given.distributed:
-        todo = measurements(factory, full=full)
+        todo = measurements(full=full)
     else:
-        todo = profiled(factory, given) if profile else distributed(factory, given, full=full)
+        todo = profiled(given) if profile else distributed(given, full=full)
     titles = [one.title for one in todo]
     todo = [one for one in todo if only is None or only.lower() in one.title.lower()]
     if not todo:

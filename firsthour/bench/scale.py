@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from firsthour.bench.fixtures import Factory, Opened, caught_up, cpu_seconds, events, furnish, run
+from firsthour.bench.fixtures import events, furnish
 from firsthour.bench.lines import BenchLine, line, percentile
+from firsthour.bench.systems import caught_up, cpu_seconds, open_embedded, run
+from firsthour.bootstrap.embedded import System
 from firsthour.runtime.clock import HostClock
 
 FEW: Final = 10_000
@@ -35,7 +37,7 @@ PAGES_LEFT: Final = "SELECT count(*) FROM notifier_pages WHERE next_at IS NOT NU
 class MeasuredSystem:
     """A system whose leads are known, fed by hand."""
 
-    system: Opened
+    system: System
     leads: int = 0
     events: int = 0
 
@@ -60,9 +62,9 @@ class MeasuredSystem:
                     busy = True
 
 
-def growth(factory: Factory, home: Path, many: int) -> list[BenchLine]:
+def growth(home: Path, many: int) -> list[BenchLine]:
     """Alternating between two systems, after both were filled through the product itself."""
-    costs = run(_growth(factory, home, many))
+    costs = run(_growth(home, many))
     ratios = [large / small for small, large in costs]
     note = f"{many:,} leads stored against {FEW:,}" + ("" if many == MANY_FULL else f"; --full takes {MANY_FULL:,}")
     return [
@@ -72,10 +74,10 @@ def growth(factory: Factory, home: Path, many: int) -> list[BenchLine]:
     ]
 
 
-async def _growth(factory: Factory, home: Path, many: int) -> list[tuple[float, float]]:
+async def _growth(home: Path, many: int) -> list[tuple[float, float]]:
     places = []
     for name, leads in (("few", FEW), ("many", many)):
-        place = MeasuredSystem(await factory.open(furnish(home / name), only=("scoring", "router")))
+        place = MeasuredSystem(await open_embedded(furnish(home / name), only=("scoring", "router")))
         await _fill(place, leads)
         places.append(place)
     few, lots = places
@@ -122,11 +124,11 @@ class Shifted:
         return business.total_seconds()
 
 
-def timers(factory: Factory, home: Path) -> list[BenchLine]:
+def timers(home: Path) -> list[BenchLine]:
     """Clocks started over the better part of an hour of business time, and their first pages sent; then their second rungs
     come due, a minute of them is watched. Lateness is from due to the committed page."""
     furnish(home, ladder=LADDER)
-    late, live = run(_timers(factory, home))
+    late, live = run(_timers(home))
     note = f"{len(late):,} pages, {live:,} live clocks"
     return [
         line("timer lateness, p50", [percentile(late, 0.50)], "s", note=note),
@@ -134,9 +136,9 @@ def timers(factory: Factory, home: Path) -> list[BenchLine]:
     ]
 
 
-async def _timers(factory: Factory, home: Path) -> tuple[list[float], int]:
+async def _timers(home: Path) -> tuple[list[float], int]:
     clock = Shifted()
-    system = await factory.open(home, clock=clock)
+    system = await open_embedded(home, clock=clock)
     running = asyncio.create_task(system.run())
     step = SPREAD / (CLOCKS * 5 // CHUNK)
     for first in range(0, CLOCKS * 5, CHUNK):

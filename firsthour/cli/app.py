@@ -16,7 +16,6 @@ import structlog
 import typer
 
 from firsthour.bench import run as bench
-from firsthour.bench.fixtures import Factory
 from firsthour.bootstrap import embedded
 from firsthour.bootstrap.distributed import open_distributed
 from firsthour.bootstrap.embedded import System
@@ -372,7 +371,6 @@ def _bench(
     """
     raise typer.Exit(
         bench.run(
-            Factory(embedded.open_clock, embedded.open_system, open_distributed),
             full=full,
             only=only,
             json=json,

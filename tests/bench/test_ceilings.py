@@ -3,9 +3,7 @@
 import pytest
 
 from firsthour.bench import rules
-from firsthour.bench.fixtures import Factory
 from firsthour.bench.pipeline import PipelineBench, units
-from firsthour.bootstrap.embedded import open_clock, open_system
 
 STATEMENTS_MAX = 30  # of one unit, however many events it takes
 CPU_FLOOR = 0.12  # of the bare loop's CPU; the goal is for `firsthour bench`, on a machine that does nothing else
@@ -13,7 +11,7 @@ CPU_FLOOR = 0.12  # of the bare loop's CPU; the goal is for `firsthour bench`, o
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> PipelineBench:
-    made = PipelineBench(Factory(open_clock, open_system), tmp_path_factory.mktemp("bench"), 3_000)
+    made = PipelineBench(tmp_path_factory.mktemp("bench"), 3_000)
     made.prepare()
     return made
 

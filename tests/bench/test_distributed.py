@@ -11,12 +11,8 @@ from deploy.local.postgres import PostgresServer
 from firsthour.bench import cpu, distributed, distributed_scale, environment
 from firsthour.bench import kafka as bench_kafka
 from firsthour.bench.distributed import DistributedBench, StandstillError
-from firsthour.bench.fixtures import Factory
-from firsthour.bootstrap.distributed import open_distributed
-from firsthour.bootstrap.embedded import open_clock, open_system
 from firsthour.runtime.settings import Settings, load
 
-FACTORY = Factory(open_clock, open_system, open_distributed)
 EVENTS = 600
 KEPT = ("scoring_profiles", "scoring_identities", "router_leads", "router_assignments", "router_decisions", "log")
 
@@ -28,16 +24,17 @@ def given(kafka: KafkaCluster, postgres: PostgresServer) -> Settings:
 
 @pytest.fixture
 def databases(postgres: PostgresServer) -> Iterator[None]:
-    """Those there are, the same before and after."""
-    before = postgres.run("SELECT datname FROM pg_database ORDER BY 1")
+    """Those that the bench has made, the same before and after."""
+    of_bench = "SELECT datname FROM pg_database WHERE datname LIKE 'firsthour_bench%' ORDER BY 1"
+    before = postgres.run(of_bench)
     yield
-    assert postgres.run("SELECT datname FROM pg_database ORDER BY 1") == before
+    assert postgres.run(of_bench) == before
 
 
 @pytest.mark.usefixtures("databases")
 def test_the_bare_loop_leaves_the_same_rows_as_the_product(given: Settings, tmp_path: Path) -> None:
     async def both() -> None:
-        work = DistributedBench(FACTORY, ground, EVENTS)
+        work = DistributedBench(ground, EVENTS)
         real = await work.real(record=True)
         bare = await work.bare()
         assert {name: bare.rows[name] for name in KEPT} == {name: real.rows[name] for name in KEPT}
@@ -51,7 +48,7 @@ def test_the_bare_loop_leaves_the_same_rows_as_the_product(given: Settings, tmp_
 
 @pytest.mark.usefixtures("databases")
 def test_a_webhook_becomes_a_page_through_every_process(given: Settings, tmp_path: Path) -> None:
-    lines = distributed.pages(FACTORY, given, tmp_path, rate=20, seconds=2, warm=1)
+    lines = distributed.pages(given, tmp_path, rate=20, seconds=2, warm=1)
     found = {one.name: one for one in lines}
     assert 0 < found["webhook to 202 at 20/s, p50"].value < found["webhook to page at 20/s, p50"].value
     assert "missing" not in found["webhook to page at 20/s, p50"].note
@@ -61,7 +58,7 @@ def test_a_webhook_becomes_a_page_through_every_process(given: Settings, tmp_pat
 def test_two_routers_share_a_backlog(given: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed_scale, "BACKLOG", EVENTS)
     monkeypatch.setattr(distributed_scale, "BACKLOG_ROUNDS", 1)
-    lines = distributed_scale.backlog(FACTORY, given, tmp_path, full=False)
+    lines = distributed_scale.backlog(given, tmp_path, full=False)
     assert all(one.value > 0 for one in lines)
 
 
@@ -71,7 +68,7 @@ def test_clocks_come_due_once_every_first_page_is_sent(
 ) -> None:
     for name, value in {"CLOCKS": 60, "CLOCKS_AT_ONCE": 20, "WATCH_SECONDS": 3.0}.items():
         monkeypatch.setattr(distributed_scale, name, value)
-    half, most = distributed_scale.timers(FACTORY, given, tmp_path)
+    half, most = distributed_scale.timers(given, tmp_path)
     assert half.note == "20 pages, 60 live clocks"
     assert 0 < half.value <= most.value
 

@@ -20,9 +20,11 @@ from firsthour.runtime.storage.migrate import migrate
 from tests.backends import ICU, Backends, asyncpg_url, distributed, do
 from tests.contract.conftest import Backend
 from tests.contract.systems import opened
+from tests.shared import named
 
 T = TypeVar("T")
 
+DATABASE: Final = named("collation")
 NOT_BYTES: Final = """
     SELECT c.relname || '.' || a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v')
@@ -82,8 +84,8 @@ async def test_a_unit_is_read_committed_whatever_the_defaults_of_the_database_ar
 @pytest.fixture(params=[None, ICU], ids=["server's own", "icu"])
 def database(request: pytest.FixtureRequest, postgres: PostgresServer) -> Iterator[str]:
     """The URL of an empty database."""
-    yield postgres.create("collation", icu=request.param)
-    postgres.drop("collation")
+    yield postgres.create(DATABASE, icu=request.param)
+    postgres.drop(DATABASE)
 
 
 def test_every_text_column_is_compared_as_bytes_on_postgresql(database: str) -> None:

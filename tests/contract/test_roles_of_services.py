@@ -12,8 +12,9 @@ from firsthour.runtime.settings import load
 from firsthour.runtime.storage import config_versions, grants, statements  # noqa: F401  # applied: its table
 from firsthour.runtime.storage.grants import SERVICES, UnownedTableError, owner, rights
 from tests import roles
+from tests.shared import named
 
-DATABASE = "of_roles"
+DATABASE = named("of_roles")
 TABLES = sorted(statements.metadata.tables)
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+import firsthour
 import services
 from deploy.local.postgres import PostgresServer
 from firsthour.kernel.config import Config
@@ -29,9 +30,11 @@ from firsthour.runtime.storage import statements as db
 from firsthour.runtime.storage.migrate import is_current, migrate
 from firsthour.runtime.storage.unit import Unit
 from tests.hand_clock import HandClock
+from tests.shared import named
 
 T = TypeVar("T")
 Run = Callable[[Callable[[Connection], T]], T]
+_WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 SMALL = {"applied", "api_keys", "router_reps", "router_turns"}  # tables with few rows
 RARE = {
     "services.reporting.store._COUNTS",
@@ -43,7 +46,10 @@ RARE = {
 def statements() -> dict[str, db.Sql]:
     """Every statement that a module of ours holds, by the name of its place."""
     found: dict[str, db.Sql] = {}
-    for module in pkgutil.walk_packages(services.__path__, "services."):
+    for module in (
+        *pkgutil.walk_packages(services.__path__, "services."),
+        *pkgutil.walk_packages(firsthour.__path__, "firsthour."),
+    ):
         if not module.name.endswith("__main__"):
             for name, value in vars(import_module(module.name)).items():
                 many: Mapping[object, object] = value if isinstance(value, dict) else {"": value}
@@ -79,10 +85,10 @@ def run_on(url: str) -> Run[Any]:
 @pytest.fixture(scope="module")
 def migrated(postgres: PostgresServer) -> Iterator[str]:
     """The URL of a database with our tables."""
-    url = postgres.create("statements")
+    url = postgres.create(named("statements"))
     run_on(url)(migrate)
     yield url
-    postgres.drop("statements")
+    postgres.drop(named("statements"))
 
 
 def test_there_are_statements_of_every_service() -> None:
@@ -172,7 +178,7 @@ def test_the_history_leads_to_the_tables_the_code_speaks_of_on_postgresql(migrat
 
 
 def test_several_may_migrate_at_once(postgres: PostgresServer) -> None:
-    url = sa.make_url(postgres.create("migrating")).set(drivername="postgresql+asyncpg")
+    url = sa.make_url(postgres.create(named("migrating"))).set(drivername="postgresql+asyncpg")
 
     async def one() -> bool:
         async with create_async_engine(url, poolclass=NullPool).begin() as connection:
@@ -183,9 +189,9 @@ def test_several_may_migrate_at_once(postgres: PostgresServer) -> None:
 
     try:
         assert sorted(asyncio.run(several())) == [False, False, True]
-        assert run_on(postgres.url("migrating"))(is_current)
+        assert run_on(postgres.url(named("migrating")))(is_current)
     finally:
-        postgres.drop("migrating")
+        postgres.drop(named("migrating"))
 
 
 def test_of_two_requests_at_once_under_an_old_key_one_is_done_and_the_other_answered_as_it_was(migrated: str) -> None:
@@ -207,7 +213,7 @@ def test_of_two_requests_at_once_under_an_old_key_one_is_done_and_the_other_answ
             one = await connection.run_sync(ask)
             other = asyncio.create_task(second())
             async with engine.connect() as looking:
-                while not (await looking.exec_driver_sql("SELECT 1 FROM pg_locks WHERE NOT granted")).all():
+                while not (await looking.exec_driver_sql(_WAITING)).all():
                     await looking.rollback()
         return one, await other
 
@@ -264,10 +270,10 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Run[Any]]:
         yield on_sqlite
         return
     server: PostgresServer = request.getfixturevalue("postgres")
-    on_postgresql = run_on(server.create("things"))
+    on_postgresql = run_on(server.create(named("things")))
     on_postgresql(things.create)
     yield on_postgresql
-    server.drop("things")
+    server.drop(named("things"))
 
 
 def rows_of(run: Run[Any]) -> list[tuple[Any, ...]]:

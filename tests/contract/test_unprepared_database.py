@@ -21,6 +21,7 @@ from tests.backends import do
 from tests.contract.conftest import NO_CONFIG
 from tests.e2e.processes import ROOT, environment
 from tests.hand_clock import HandClock
+from tests.shared import named
 
 COMMANDS = [
     ("apply", "--config", "deploy/examples"),
@@ -30,13 +31,14 @@ COMMANDS = [
     ("deadletters", "list"),
     ("deadletters", "show", "01a20150"),
 ]
-SENTENCE = "database: database unprepared has no tables yet; run `firsthour migrate`\n"
+DATABASE = named("unprepared")
+SENTENCE = f"database: database {DATABASE} has no tables yet; run `firsthour migrate`\n"
 
 
 @pytest.fixture
 def unprepared(postgres: PostgresServer) -> Iterator[str]:
-    yield postgres.create("unprepared")
-    postgres.drop("unprepared")
+    yield postgres.create(DATABASE)
+    postgres.drop(DATABASE)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

@@ -28,9 +28,10 @@ from firsthour.runtime.storage.unit import Unit
 from services.notifier.channels.inbox import InboxChannel
 from tests.backends import do
 from tests.hand_clock import HandClock
+from tests.shared import named
 
 ADMIN = "a-key-of-forty-characters-for-the-tests-x"
-DATABASE = "verify_distributed"
+DATABASE = named("verify_distributed")
 PARTITIONS = 3
 SERVICES = ("gateway", "scoring", "router", "notifier", "reporting")
 PEOPLE = ("ann", "ben", "cat", "dan", "eve", "fay", "gil", "hal")

@@ -18,11 +18,12 @@ from deploy.local.kafka import KafkaCluster
 from deploy.local.postgres import PostgresServer
 from tests import roles
 from tests.e2e.processes import ROOT, end, environment, free_port, json_lines, spawn, until
+from tests.shared import named
 
 COMPOSE = ROOT / "deploy" / "compose.yaml"
 SERVICES = ("gateway", "scoring", "router", "notifier", "reporting")
 ADMIN = "compose-" + "k" * 40
-DATABASE = "compose_commands"
+DATABASE = named("compose_commands")
 STOP_SECONDS = 30.0
 
 

@@ -17,8 +17,9 @@ from tests.e2e.outcome import POOLS, LeadOutcome, outcome
 from tests.e2e.processes import ProcessInstallation, replay, until, write_config
 from tests.e2e.replay import main
 from tests.e2e.streams import write_moved, write_returning
+from tests.shared import named
 
-DATABASE = "replayed"
+DATABASE = named("replayed")
 LARGE_SUM = {"custom.amount": {"gte": 15_000}}
 LARGE_COMPANY = {"company.employees": {"gte": 2_000}}
 AGREEMENT: dict[str, Any] = {

@@ -252,6 +252,7 @@ def as_sent(typed: str) -> str:
     return typed.encode(errors="replace").decode()
 
 
+@pytest.mark.same_on_both_profiles
 @pytest.mark.parametrize("typed", [*ATTACKS, *FORMULAS], ids=lambda typed: ascii(typed[:20]))
 async def test_what_strangers_type_is_never_active_in_slack(world: World, typed: str) -> None:
     await fill(world, as_sent(typed))
@@ -270,6 +271,7 @@ async def test_what_strangers_type_is_never_active_in_slack(world: World, typed:
     json.dumps(message).encode()
 
 
+@pytest.mark.same_on_both_profiles
 @pytest.mark.parametrize("typed", [*ATTACKS, *FORMULAS], ids=lambda typed: ascii(typed[:20]))
 async def test_what_strangers_type_is_never_active_in_a_mail(opened: Opened, typed: str) -> None:
     world = await opened(channels=("email",))

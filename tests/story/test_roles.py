@@ -57,6 +57,7 @@ def endpoints(world: World) -> set[str]:
     return {f"{method} {route.path}" for route in routes for method in (route.methods or set()) - {"HEAD"}}
 
 
+@pytest.mark.same_on_both_profiles
 async def test_every_endpoint_has_a_role(world: World) -> None:
     assert endpoints(world) == NEEDED.keys()
     described = (await world.get("/openapi.json"))["paths"]
@@ -89,6 +90,7 @@ async def test_each_endpoint_refuses_every_role_that_is_too_low_and_no_other(wor
                 assert f"role {'marketing or sales' if needed == READ else needed}" in answer.json()["detail"]
 
 
+@pytest.mark.same_on_both_profiles
 async def test_without_a_key_only_forms_and_signed_hooks_are_looked_at(world: World) -> None:
     for endpoint, needed in NEEDED.items():
         method, path = endpoint.split()

@@ -10,20 +10,17 @@ import pytest
 from rich.console import Console
 
 from firsthour.bench import fixtures, http, pipeline, rules, run
-from firsthour.bench.fixtures import Factory, cpu_seconds, furnish
+from firsthour.bench.fixtures import furnish
 from firsthour.bench.http import LoadRefusedError, OpenLoop, closed_loop
 from firsthour.bench.lines import BenchLine, line, percentile
 from firsthour.bench.recorder import Recorded, hands
 from firsthour.bench.samples import Samples
-from firsthour.bootstrap.embedded import open_clock, open_system
+from firsthour.bench.systems import cpu_seconds
 from firsthour.kernel.conditions.evaluation import compile_set, trace_set
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.config import source_secrets
 from firsthour.runtime.config.reading import load
 from firsthour.runtime.settings import SettingsError
-
-FACTORY = Factory(open_clock, open_system)
-
 
 # --- lines --------------------------------------------------------------------------------------------------------
 
@@ -87,7 +84,7 @@ def _rows(file: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("reads", [True, False])
 def test_the_bare_loop_leaves_the_same_rows_as_the_product(tmp_path: Path, *, reads: bool) -> None:
-    work = pipeline.PipelineBench(FACTORY, tmp_path, 1_000)
+    work = pipeline.PipelineBench(tmp_path, 1_000)
     work.prepare()
     work.real()
     real, share = _rows(tmp_path / "work" / pipeline.FILE), work.assigned_share()
@@ -118,24 +115,24 @@ def test_samples_are_shares_of_the_cpu_that_was_used() -> None:
 
 def test_the_profile_is_of_the_distributed_profile_alone() -> None:
     with pytest.raises(SettingsError, match="--profile"):
-        run.run(FACTORY, profile=True)
+        run.run(profile=True)
 
 
 def test_a_measurement_can_be_asked_for_by_a_part_of_its_title(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(run, "measurements", _two)
     file = tmp_path / "found.json"
     for only, lines in (("miss", 1), ("ANOTHER", 0)):
-        run.run(FACTORY, only=only, json=str(file), console=Console(file=io.StringIO()), directory=tmp_path)
+        run.run(only=only, json=str(file), console=Console(file=io.StringIO()), directory=tmp_path)
         assert len(msgspec.json.decode(file.read_bytes())["lines"]) == lines
     with pytest.raises(SettingsError, match="--only else: nothing is called so; there are: Missing, Another"):
-        run.run(FACTORY, only="else")
+        run.run(only="else")
 
 
 # --- the client ---------------------------------------------------------------------------------------------------
 
 
 def test_pages_are_counted_from_the_scheduled_time_and_none_is_missing(tmp_path: Path) -> None:
-    lines = http.pages(FACTORY, tmp_path, rate=30, seconds=1)
+    lines = http.pages(tmp_path, rate=30, seconds=1)
     found = {one.name: one for one in lines}
     page, ack = found["webhook to page at 30/s, p50"], found["webhook to 202 at 30/s, p50"]
     assert 0 < ack.value < page.value
@@ -144,7 +141,7 @@ def test_pages_are_counted_from_the_scheduled_time_and_none_is_missing(tmp_path:
 
 def test_a_server_that_refuses_is_not_measured(tmp_path: Path) -> None:
     wrong = fixtures.request("/v1/events", b"{}", {"Authorization": "Bearer nobody"})
-    with http.serving(FACTORY, furnish(tmp_path), ("gateway",)) as there:
+    with http.serving(furnish(tmp_path), ("gateway",)) as there:
         with pytest.raises(LoadRefusedError, match="401"):
             asyncio.run(closed_loop(there.port, [wrong]))
         load = OpenLoop([wrong], [HostClock().monotonic()])
@@ -172,22 +169,22 @@ def test_a_missed_goal_fails_only_when_that_is_asked_for(
 ) -> None:
     monkeypatch.setattr(run, "measurements", _one_that_misses)
     file = tmp_path / "found.json"
-    code = run.run(FACTORY, json=str(file), strict=strict, console=Console(file=io.StringIO()), directory=tmp_path)
+    code = run.run(json=str(file), strict=strict, console=Console(file=io.StringIO()), directory=tmp_path)
     assert code == expected
     found = msgspec.json.decode(file.read_bytes())
     assert set(found) == {"version", "python", "platform", "lines", "over", "cores"}
     assert found["lines"][0]["ok"] is False
 
 
-def _two(factory: Factory, *, full: bool) -> list[run.Measurement]:
-    return [*_one_that_misses(factory, full=full), run.Measurement("Another", 0.1, _nothing)]
+def _two(*, full: bool) -> list[run.Measurement]:
+    return [*_one_that_misses(full=full), run.Measurement("Another", 0.1, _nothing)]
 
 
 def _nothing(home: Path) -> list[BenchLine]:
     return []
 
 
-def _one_that_misses(factory: Factory, *, full: bool) -> list[run.Measurement]:
+def _one_that_misses(*, full: bool) -> list[run.Measurement]:
     return [run.Measurement("Missing", 0.1, _missed)]
 
 

@@ -14,11 +14,12 @@ from firsthour.runtime.storage.records import partition_of
 from schemas.envelope import decode, encode, event_of
 from schemas.events import Event, LeadAssigned, LeadEvent, LeadQualified, LeadRecycled
 from tests.hand_clock import HandClock
+from tests.shared import named
 from tests.unit.tools.corruptible_database import PARTITIONS, Copy, EmbeddedRows, PastOneMachine, broken, fill, lead_id
 from tests.unit.tools.harness import OperationsHarness
 from tests.unit.tools.worlds import live
 
-DATABASE = "verify_rows"
+DATABASE = named("verify_rows")
 EVENT = "SELECT id FROM reporting_history WHERE topic = 'events' LIMIT 1"
 ASSIGNED, CUSTOMER = '"was":"assigned"', '"was":"customer"'
 KEY, SYSTEM = '"by":"key:given"', '"by":"system"'

@@ -16,6 +16,7 @@ from firsthour.operations.doctor.checks import DATABASE
 from firsthour.operations.verify import invariants
 from firsthour.runtime.storage import statements
 from tests.hand_clock import HandClock
+from tests.shared import named
 from tests.unit.tools.corruptible_database import fill
 from tests.unit.tools.harness import OperationsHarness
 from tests.unit.tools.plants import BYTES, TABLES, TEXT, Plant
@@ -110,7 +111,7 @@ class FilledPair:
 
 @pytest.fixture(scope="module")
 def filled(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FilledPair]:
-    name = "verify_plants"
+    name = named("verify_plants")
     postgres.drop(name)
     yield FilledPair(tmp_path_factory.mktemp("plants"), postgres.create(name))
     postgres.drop(name)

@@ -1,0 +1,98 @@
+"""The systems that are measured: opened as the product opens them, on a configuration and with a channel of the benchmark."""
+
+import asyncio
+import time
+import traceback
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import uvloop
+from pydantic import SecretStr
+
+from firsthour.bench.fixtures import KEY
+from firsthour.bootstrap.distributed import Distributed, open_distributed
+from firsthour.bootstrap.embedded import System, open_clock, open_system
+from firsthour.runtime.clock import Clock, HostClock
+from firsthour.runtime.config.reading import ConfigFiles
+from firsthour.runtime.http import server
+from firsthour.runtime.settings import Settings, load
+from services.notifier.channels.base import Channel, Outcome, Sent
+from services.notifier.domain.message import Message
+
+T = TypeVar("T")
+
+LOOK_SECONDS: Final = 0.002
+
+
+class RecordingChannel:
+    """A channel that accepts every page and records the address of its lead and the monotonic second."""
+
+    name = "inbox"
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, float]] = []
+        self._clock = HostClock()
+
+    async def send(self, message: Message) -> Outcome:
+        self.told.append((message.card.email, self._clock.monotonic()))
+        return Sent(message.page_id)
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+async def open_embedded(
+    home: Path, *, only: Sequence[str] | None = None, inbox: Channel | None = None, clock: Clock | None = None
+) -> System:
+    """Open the system whose data and configuration lie in `home`.
+
+    Args:
+        home: as `furnish` left it.
+        only: these services alone. None: all.
+        inbox: the channel. None: one that accepts every page.
+        clock: of the system. None: that of the host.
+    """
+    lock, host = open_clock(home, 1.0)
+    settings = load(config_dir=home / "config", data_dir=home, admin_key=SecretStr(KEY))
+    channels = {"inbox": inbox or RecordingChannel()}
+    return await open_system(settings, clock or host, ConfigFiles(home / "config"), channels, lock=lock, only=only)
+
+
+async def open_services(
+    settings: Settings, wanted: Sequence[str], inbox: Channel, clock: Clock | None = None
+) -> Distributed:
+    """Open these services over Kafka and PostgreSQL. They know their configuration and the API keys when this returns."""
+    system = await open_distributed(settings, wanted, {"inbox": inbox}, clock=clock)
+    await system.refresh()
+    return system
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run as `firsthour up` does: the same loop, the same hand-over between loop and writer."""
+    server.tune()
+    return uvloop.run(main)
+
+
+def failure(task: "asyncio.Task[None]") -> str | None:
+    """Return why a task that should never end has ended. None: it still runs."""
+    if not task.done():
+        return None
+    return "".join(traceback.format_exception(error)) if (error := task.exception()) else "it ended"
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    """Look again every two milliseconds: a measured system must not be made to report."""
+    while not reached():  # noqa: ASYNC110  # see above
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def caught_up(system: System) -> None:
+    """Return once every worker is at the end of its topic."""
+    while any([await worker.lag() > 0 for worker in system.workers]):  # noqa: ASYNC110  # see `until`
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def cpu_seconds() -> float:
+    """Return the CPU used by this process so far, all its threads."""
+    return time.process_time()
