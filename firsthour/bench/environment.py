@@ -30,7 +30,7 @@ from firsthour.runtime.storage.migrate import migrate
 from firsthour.runtime.storage.postgres import ConnectionPool, PostgresUnits, open_engine
 from firsthour.runtime.storage.records import Row, partition_of
 from schemas.topics import EVENTS
-from services.router.store import lock_team_state
+from services.router.store.team import lock_team_state
 
 CHUNK: Final = 2_000
 COPY_TRIES: Final = 20

@@ -20,7 +20,7 @@ from firsthour.runtime.storage.postgres import database_now
 from firsthour.runtime.storage.reader import Reader
 from firsthour.runtime.storage.sqlite import SqliteUnits, used_bytes
 from firsthour.runtime.storage.unit import StorageError
-from services.router.store import waiting_by_pool
+from services.router.store.waiting import waiting_by_pool
 
 DATABASE_MONITOR: Final = "runtime.watch"
 WRITER_MONITOR: Final = "runtime.writer"

@@ -83,7 +83,7 @@ def _learn_scores(session: RoutingSession, records: Iterable[tuple[Record, Any]]
         shared.add(lead.id)
         steps.append(step)
     if steps:
-        session.save_leads(but=shared)
+        session.save_leads_except(shared)
     return steps
 
 

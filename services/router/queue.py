@@ -6,10 +6,10 @@ from sqlalchemy.engine import Connection
 
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage.unit import Unit
-from services.router import store
 from services.router.domain.eligibility import with_room
 from services.router.domain.rules import RoutingRules
-from services.router.store import FIRST, Place
+from services.router.store.team import presences
+from services.router.store.waiting import FIRST, Place, pools_waited_for, waiting
 
 SERVED_MAX = 200
 """How many waiting leads a unit reads."""
@@ -37,7 +37,7 @@ class WaitingLeads:
         still comes first."""
         self.waited_for |= set(waited_for)
         if self.whole:
-            now = store.waiting(connection, self.whole, FIRST, SERVED_MAX)
+            now = waiting(connection, self.whole, FIRST, SERVED_MAX)
             if not {place[2] for place in now} <= set(self.ids):
                 self.whole = set()
 
@@ -54,11 +54,11 @@ def peek_queue(unit: Unit, rules: RoutingRules) -> WaitingLeads:
 
     Nothing is locked: leads are locked before pools, and only the pools' locks keep the queue as it is.
     """
-    waited_for = store.pools_waited_for(unit.connection, rules.team.pool_by_id)
+    waited_for = pools_waited_for(unit.connection, rules.team.pool_by_id)
     now = micros(unit.clock.business())  # not `unit.now`: nothing is locked yet
-    room = with_room(rules, store.presences(unit.connection), now) if waited_for else ()
+    room = with_room(rules, presences(unit.connection), now) if waited_for else ()
     roomy = rules.reaching(room, waited_for)
     if not roomy:
         return WaitingLeads(waited_for)
-    places = store.waiting(unit.connection, roomy, FIRST, SERVED_MAX)
+    places = waiting(unit.connection, roomy, FIRST, SERVED_MAX)
     return WaitingLeads(waited_for, roomy if len(places) < SERVED_MAX else (), places)

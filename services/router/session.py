@@ -11,7 +11,6 @@ from typing import Any
 from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.storage.unit import Unit
 from schemas.events import LeadAssigned, LeadEvent, LeadQueued
-from services.router import store
 from services.router.domain.availability import PresenceChange, observed, stated
 from services.router.domain.decision import Decision, Inputs, decide, gather_inputs, manual_inputs
 from services.router.domain.event_time import SKEW_US, forget_ahead
@@ -21,7 +20,10 @@ from services.router.domain.outcome import Outcome, next_event, set_status
 from services.router.domain.rules import rules_of
 from services.router.domain.team_state import Presence, RepState, TeamState
 from services.router.queue import QUEUE_TICK, WaitingLeads
-from services.router.store import Assignment, StoredDecision
+from services.router.store.changes import RoutingChanges, store_changes
+from services.router.store.decisions import Assignment, StoredDecision
+from services.router.store.leads import lock_leads, save_leads
+from services.router.store.team import lock_team_state
 
 TEAM_TICK = "router.team"
 NO_TURN = "others wait before it"
@@ -39,7 +41,7 @@ class RoutingSession:
         self.unit = unit
         self.rules = rules_of(unit.config)
         self.queue = queue or WaitingLeads()
-        self.leads = store.lock(unit, {*wanted, *self.queue.ids})
+        self.leads = lock_leads(unit, {*wanted, *self.queue.ids})
         self.now = unit.now
         self.at = micros(self.now)
         for lead in self.leads.values():
@@ -56,7 +58,7 @@ class RoutingSession:
     def team_state(self) -> TeamState:
         """Pools and reps. They are locked at the first use, after every lead."""
         team, connection = self.rules.team, self.unit.connection
-        locked, waited_for = store.lock_team_state(connection, team.pool_by_id, team.rep_by_id)
+        locked, waited_for = lock_team_state(connection, team.pool_by_id, team.rep_by_id)
         self.queue.refresh(waited_for, connection)
         return locked
 
@@ -291,20 +293,20 @@ class RoutingSession:
 
     # --- storing --------------------------------------------------------------------------------------------------
 
-    def save_leads(self, *, but: Collection[str]) -> None:
-        """Store every changed lead except those of `but`, which `save` stores, as it does all later changes."""
+    def save_leads_except(self, ids: Collection[str]) -> None:
+        """Store every changed lead except `ids`. `save` stores these, and all later changes."""
         learned = self._only_learned()
-        store.save(
+        save_leads(
             self.unit.connection,
-            [lead for id, lead in self._changed.items() if id not in but],
-            [lead for id, lead in learned.items() if id not in but],
+            [lead for id, lead in self._changed.items() if id not in ids],
+            [lead for id, lead in learned.items() if id not in ids],
         )
-        self._learned = {id: lead for id, lead in learned.items() if id in but}
-        self._changed = {id: lead for id, lead in self._changed.items() if id in but}
+        self._learned = {id: lead for id, lead in learned.items() if id in ids}
+        self._changed = {id: lead for id, lead in self._changed.items() if id in ids}
 
     def save(self) -> None:
         """Store every change, at the unit's end and in a constant number of statements."""
-        changes = store.RoutingChanges(
+        changes = RoutingChanges(
             self._changed.values(),
             self._only_learned().values(),
             self._assignments.values(),
@@ -312,7 +314,7 @@ class RoutingSession:
             {pool: self.team_state.pools[pool] for pool in self._turned},
             {rep: self.team_state.reps[rep] for rep in self._reps},
         )
-        store.store_changes(self.unit, changes)
+        store_changes(self.unit, changes)
 
     def _only_learned(self) -> dict[str, Lead]:
         return {id: lead for id, lead in self._learned.items() if id not in self._changed}

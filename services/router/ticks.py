@@ -6,7 +6,6 @@ from datetime import datetime
 
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage.unit import Unit
-from services.router import store
 from services.router.domain.actions import take_away
 from services.router.domain.availability import state_of
 from services.router.domain.eligibility import with_room
@@ -14,7 +13,9 @@ from services.router.domain.rules import RoutingRules, rules_of
 from services.router.domain.team_state import RepState
 from services.router.queue import SERVED_MAX, WaitingLeads, peek_queue
 from services.router.session import RoutingSession
-from services.router.store import FIRST, FIRST_HELD, Holding, Place
+from services.router.store.leads import FIRST_HELD, Holding, held_by
+from services.router.store.team import presences
+from services.router.store.waiting import FIRST, Place, pools_waited_for, waiting
 
 TAKEN_AWAY_MAX = 50
 """How many leads of people who are gone one unit routes anew."""
@@ -36,16 +37,16 @@ class ServeQueue:
     def __call__(self, unit: Unit) -> datetime | None:
         """Now, when there may be more to do at once."""
         rules = rules_of(unit.config)
-        waited_for = store.pools_waited_for(unit.connection, rules.team.pool_by_id)
+        waited_for = pools_waited_for(unit.connection, rules.team.pool_by_id)
         now = micros(unit.clock.business())  # not `unit.now`: nothing is locked yet
-        room = with_room(rules, store.presences(unit.connection), now) if waited_for else set()
+        room = with_room(rules, presences(unit.connection), now) if waited_for else set()
         if not room.issubset(self.room):
             self.roomy = FIRST
         pools = rules.reaching(room, waited_for)
-        places = store.waiting(unit.connection, pools, self.roomy, SERVED_MAX) if pools else []
+        places = waiting(unit.connection, pools, self.roomy, SERVED_MAX) if pools else []
         goes_on = len(places) == SERVED_MAX
         self.roomy = places[-1] if goes_on else FIRST
-        others = store.waiting(unit.connection, None, self.anywhere, SERVED_MAX - len(places)) if not goes_on else []
+        others = waiting(unit.connection, None, self.anywhere, SERVED_MAX - len(places)) if not goes_on else []
         if not goes_on:
             self.anywhere = others[-1] if len(others) == SERVED_MAX - len(places) else FIRST
         found = list(dict.fromkeys([*places, *others]))
@@ -70,12 +71,12 @@ class WatchTeam:
     def __call__(self, unit: Unit) -> datetime | None:
         """Now, when the round is not at its end."""
         rules = rules_of(unit.config)
-        reps = store.presences(unit.connection)
+        reps = presences(unit.connection)
         at = micros(unit.clock.business())
         now = {rep: state_of(rules, reps, rep, at) for rep in {*rules.team.rep_by_id, *reps}}
         changed = sorted(rep for rep, state in now.items() if state != (reps[rep].said if rep in reps else "available"))
         gone = [rep for rep, state in now.items() if state == "deactivated" and rep in reps and reps[rep].open > 0]
-        held = store.held_by(unit.connection, gone, self.reached, TAKEN_AWAY_MAX) if gone else []
+        held = held_by(unit.connection, gone, self.reached, TAKEN_AWAY_MAX) if gone else []
         goes_on = len(held) == TAKEN_AWAY_MAX
         if changed or held:
             _watch(unit, rules, {rep: now[rep] for rep in changed}, held)

@@ -25,8 +25,9 @@ from services.notifier.domain.page import LEASE
 from services.notifier.sending import claim
 from services.notifier.store.clocks import lock_clocks, save_clocks
 from services.router import commands
-from services.router import store as router_store
 from services.router.domain.decision import Inputs, replay
+from services.router.store.changes import RoutingChanges, store_changes
+from services.router.store.decisions import Assignment
 from tests.backends import Backends, embedded
 from tests.contract.conftest import Backend, drain, step
 from tests.contract.systems import OpenedSystem, opened
@@ -195,17 +196,17 @@ async def state(backend: Backend) -> list[Any]:
 
 def test_i3_the_database_refuses_a_second_open_assignment(router: RouterHarness) -> None:
     router.ask("l1")
-    second = router_store.Assignment("l1", 2, "bo", "all", "everyone", "d", 1)
+    second = Assignment("l1", 2, "bo", "all", "everyone", "d", 1)
     with pytest.raises(sa.exc.IntegrityError):
-        router.unit(lambda unit: router_store.store_changes(unit, router_store.RoutingChanges(assignments=[second])))
+        router.unit(lambda unit: store_changes(unit, RoutingChanges(assignments=[second])))
 
 
 def test_i3_the_database_refuses_an_epoch_that_was(router: RouterHarness) -> None:
     router.ask("l1")
     router.command(commands.reject, "l1", "not-now", sales("ana"))
-    again = router_store.Assignment("l1", 1, "bo", "all", "everyone", "d", 1)
+    again = Assignment("l1", 1, "bo", "all", "everyone", "d", 1)
     with pytest.raises(sa.exc.IntegrityError):
-        router.unit(lambda unit: router_store.store_changes(unit, router_store.RoutingChanges(assignments=[again])))
+        router.unit(lambda unit: store_changes(unit, RoutingChanges(assignments=[again])))
 
 
 def test_i3_a_lead_is_qualified_once_however_many_lines_it_meets_and_how_often(router: RouterHarness) -> None:

@@ -78,7 +78,7 @@ REMOVALS = (
     Removal(
         "I3",
         "the partial unique index",
-        "services/router/store.py",
+        "services/router/store/tables.py",
         'sa.Index("router_one_open", assignments.c.lead_id, unique=True,',
         'sa.Index("router_one_open", assignments.c.lead_id,',
     ),
@@ -196,8 +196,8 @@ REMOVALS = (
         "order",
         "the order of locks",
         "services/router/session.py",
-        "        self.leads = store.lock(unit, {*wanted, *self.queue.ids})\n",
-        "        self.team_state  # noqa: B018\n        self.leads = store.lock(unit, {*wanted, *self.queue.ids})\n",
+        "        self.leads = lock_leads(unit, {*wanted, *self.queue.ids})\n",
+        "        self.team_state  # noqa: B018\n        self.leads = lock_leads(unit, {*wanted, *self.queue.ids})\n",
         ("tests/contract/test_lock_order.py",),
     ),
     Removal(

@@ -31,7 +31,7 @@ from services.notifier.store import tables as notifier
 from services.notifier.store.clocks import find_clocks
 from services.reporting import domain as reporting_domain
 from services.reporting import store as reporting
-from services.router import store as router
+from services.router.store import tables as router
 from services.scoring import store as scoring
 
 LEADS_AT_ONCE: Final = 200

@@ -33,8 +33,11 @@ from schemas.events import (
 )
 from schemas.sources import Sources
 from schemas.team import Team
-from services.router import commands, store
+from services.router import commands
 from services.router.handlers import hear_actions, hear_leads
+from services.router.store.decisions import decisions_of
+from services.router.store.leads import find_lead
+from services.router.store.team import presences
 from services.router.ticks import ServeQueue, WatchTeam
 from tests.hand_clock import HandClock
 
@@ -190,7 +193,7 @@ class RouterHarness:
 
     def lead(self, id: str) -> Any:
         with self.engine.begin() as connection:
-            found = store.find(connection, id)
+            found = find_lead(connection, id)
         assert found is not None
         return found
 
@@ -199,7 +202,7 @@ class RouterHarness:
 
     def open(self, rep: str) -> int:
         with self.engine.begin() as connection:
-            return store.presences(connection)[rep].open
+            return presences(connection)[rep].open
 
     def rows(self, sql: str) -> Sequence[Any]:
         with self.engine.begin() as connection:
@@ -210,7 +213,7 @@ class RouterHarness:
 
     def decisions(self, lead: str) -> list[dict[str, Any]]:
         with self.engine.begin() as connection:
-            return [told for _, told in reversed(store.decisions_of(connection, lead, None, 100))]
+            return [told for _, told in reversed(decisions_of(connection, lead, None, 100))]
 
     def check(self) -> None:
         """What must hold at any time: one open assignment, epochs without gaps, loads that add up, moves of the table."""

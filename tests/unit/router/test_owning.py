@@ -20,9 +20,11 @@ from schemas.events import (
     OpportunityMoved,
     TouchApplied,
 )
-from services.router import commands, store
+from services.router import commands
 from services.router.domain.decision import context
 from services.router.domain.rules import rules_of
+from services.router.store.changes import RoutingChanges, store_changes
+from services.router.store.decisions import Assignment
 from tests.unit.router.harness import BY_SCORE, HAND_RAISER, MANAGER, MARKETER, RouterHarness, rep, sales, team
 
 
@@ -311,9 +313,9 @@ def test_the_state_of_a_lead_survives_its_storing(room: RouterHarness) -> None:
 
 def test_the_database_itself_refuses_a_second_open_assignment(room: RouterHarness) -> None:
     room.ask("l1")
-    second = store.Assignment("l1", 2, "bo", "all", "everyone", "d", 1)
+    second = Assignment("l1", 2, "bo", "all", "everyone", "d", 1)
     with pytest.raises(sa.exc.IntegrityError):
-        room.unit(lambda unit: store.store_changes(unit, store.RoutingChanges(assignments=[second])))
+        room.unit(lambda unit: store_changes(unit, RoutingChanges(assignments=[second])))
 
 
 def test_the_same_record_told_twice_hands_over_once(room: RouterHarness) -> None:

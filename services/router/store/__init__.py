@@ -1,0 +1,1 @@
+"""The SQL of the router: leads, the queue, assignments, decisions, pools and reps."""

@@ -1,0 +1,116 @@
+"""The statements about pools and reps."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from firsthour.runtime.storage import statements
+from services.router.domain.team_state import Lags, Presence, TeamState
+from services.router.store.tables import pools, reps
+from services.router.store.waiting import select_waited_for
+
+_POOLS = statements.Sql(lambda _: sa.select(pools.c.pool, pools.c.lags).order_by(pools.c.pool).with_for_update())
+_PEEK_REPS = statements.Sql(lambda _: sa.select(reps))
+_ADD_POOL = statements.Sql(
+    lambda f: f.insert(pools).values(pool=sa.bindparam("pool"), virtual=0).on_conflict_do_nothing()
+)
+_ADD_REP = statements.Sql(
+    lambda f: (
+        f.insert(reps)
+        .values(rep=sa.bindparam("rep"), open=0, state="available", said="available", updated_at=0, version=0)
+        .on_conflict_do_nothing()
+    )
+)
+_SAVE_POOL = statements.Sql(
+    lambda _: sa.update(pools).where(pools.c.pool == sa.bindparam("turned")).values(lags=sa.bindparam("lags"))
+)
+_SAVE_REP = statements.Sql(lambda f: f.upsert(reps, ["rep"]))
+_OF_REP, _WAITED_FOR = 1, 2
+
+
+def _kind(number: int) -> sa.ColumnElement[int]:
+    return sa.literal_column(str(number), sa.Integer)
+
+
+def _team_state(f: statements.SqlDialect) -> Any:
+    """Select the reps, and lock them, and the pools with a waiting lead: two queries in one round trip. The first column is
+    the number of the query."""
+    there = sa.select(reps).order_by(reps.c.rep).with_for_update().cte("there")
+    no_text, no_number = sa.cast(sa.null(), sa.Text), sa.cast(sa.null(), statements.Integer)
+    return sa.union_all(
+        sa.select(
+            _kind(_OF_REP),
+            there.c.rep,
+            there.c.state,
+            there.c.open,
+            there.c.said,
+            there.c.until,
+            there.c.updated_at,
+            there.c.version,
+            there.c.reason,
+        ),
+        select_waited_for(f, _kind(_WAITED_FOR), no_text, no_number, no_text, *(no_number,) * 3, no_text),
+    )
+
+
+_TEAM_STATE = statements.Sql(_team_state)
+
+_encode = msgspec.json.Encoder().encode
+_lags = msgspec.json.Decoder(dict[str, int]).decode
+
+ChangedLags = Mapping[str, Lags]
+"""The lags of the pools of which a member took a turn."""
+
+
+def lock_team_state(
+    connection: Connection, known_pools: Collection[str], known_reps: Collection[str]
+) -> tuple[TeamState, set[str]]:
+    """Lock pools, then reps, each in the order of their ids. Return their state, and the pools with a waiting lead.
+
+    A new pool or rep gets a row first: only a row can be locked.
+    """
+    lags = _pools(connection)
+    if new := sorted(set(known_pools) - lags.keys()):
+        _ADD_POOL.many(connection, [{"pool": pool} for pool in new])
+        lags = _pools(connection)
+    rows = _TEAM_STATE.all(connection, pools=sorted(known_pools))
+    if new := sorted(set(known_reps) - {row[1] for row in rows if row[0] == _OF_REP}):
+        _ADD_REP.many(connection, [{"rep": rep} for rep in new])
+        rows = _TEAM_STATE.all(connection, pools=sorted(known_pools))
+    presences: dict[str, Presence] = {}
+    pools_waited_for: set[str] = set()
+    for kind, name, state, number, said, until, updated_at, version, reason in rows:
+        if kind == _OF_REP:
+            presences[name] = Presence(number, state, until, said, updated_at, version, reason)
+        else:
+            pools_waited_for.add(name)
+    return TeamState(presences, {pool: _lags(lags[pool]) for pool in known_pools}), pools_waited_for
+
+
+def _pools(connection: Connection) -> dict[str, str]:
+    return {row[0]: row[1] for row in _POOLS.all(connection)}
+
+
+def presences(connection: Connection) -> dict[str, Presence]:
+    """Return the presence of every rep with a row, without locks."""
+    return {row[0]: _presence(row) for row in _PEEK_REPS.all(connection)}
+
+
+def _presence(row: Row[Any]) -> Presence:
+    return Presence(row.open, row.state, row.until, row.said, row.updated_at, row.version, row.reason)
+
+
+def update_lags(changed: ChangedLags) -> statements.Work:
+    """Return the work that stores the lags of these pools."""
+    return _SAVE_POOL, [(_encode(lags).decode(), pool) for pool, lags in sorted(changed.items())]
+
+
+def upsert_presences(changed: Mapping[str, Presence]) -> statements.Work:
+    """Return the work that stores the presence of these reps."""
+    return _SAVE_REP, [
+        (rep, one.open, one.state, one.until, one.said, one.updated_at, one.version, one.reason)
+        for rep, one in sorted(changed.items())
+    ]

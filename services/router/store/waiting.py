@@ -1,0 +1,68 @@
+"""The statements about the queue. They lock nothing."""
+
+from collections.abc import Collection
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from firsthour.runtime.storage import statements
+from services.router.store.tables import WAITS, leads
+
+_LIMIT = sa.bindparam("limit", type_=sa.Integer)
+
+
+def select_waited_for(f: statements.SqlDialect, *beside: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """Select the pools, of the parameter `pools`, with a waiting lead. Each stands between the first column of `beside` and the
+    others."""
+    asked = f.unnest("pools").subquery()
+    waits = sa.exists().where(leads.c.queue_pool == asked.c.value).correlate(asked)
+    return sa.select(*beside[:1], asked.c.value, *beside[1:]).where(waits)
+
+
+_POOLS_WAITED_FOR = statements.Sql(select_waited_for)
+_IN_ORDER = (leads.c.urgency_rank, leads.c.submit_at, leads.c.lead_id)
+_PLACE = sa.tuple_(*_IN_ORDER)
+_AFTER = sa.tuple_(
+    sa.bindparam("rank", type_=sa.Integer), sa.bindparam("submit", type_=sa.BigInteger), sa.bindparam("after_id")
+)
+_WAITING = statements.Sql(
+    lambda f: (
+        sa.select(*_IN_ORDER)
+        .where(WAITS, f.is_any_of(leads.c.queue_pool, "pools"), _PLACE > _AFTER)
+        .order_by(*_IN_ORDER)
+        .limit(_LIMIT)
+    )
+)
+_ALL_WAITING = statements.Sql(
+    lambda _: sa.select(*_IN_ORDER).where(WAITS, _PLACE > _AFTER).order_by(*_IN_ORDER).limit(_LIMIT)
+)
+_WAITING_BY_POOL = statements.Sql(
+    lambda _: sa.select(leads.c.queue_pool, sa.func.count()).where(WAITS).group_by(leads.c.queue_pool)
+)
+
+Place = tuple[int, int, str]
+"""A place in the queue: urgency rank, submit (microseconds), lead id."""
+
+FIRST: Place = (-1, 0, "")
+
+
+def pools_waited_for(connection: Connection, known: Collection[str]) -> set[str]:
+    """Return the pools, of `known`, with a waiting lead."""
+    return {row[0] for row in _POOLS_WAITED_FOR.all(connection, pools=sorted(known))}
+
+
+def waiting(connection: Connection, pools: Collection[str] | None, after: Place, limit: int) -> list[Place]:
+    """Return the next `limit` places in the queue of these pools (None: of all), hottest first, then by submit."""
+    rank, submit, after_id = after
+    place = {"rank": rank, "submit": submit, "after_id": after_id, "limit": limit}
+    if pools is None:
+        rows = _ALL_WAITING.all(connection, **place)
+    else:
+        rows = _WAITING.all(connection, pools=sorted(pools), **place)
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def waiting_by_pool(connection: Connection) -> dict[str, int]:
+    """Return the number of waiting leads by pool."""
+    return {row[0]: row[1] for row in _WAITING_BY_POOL.all(connection)}
