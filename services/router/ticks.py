@@ -1,4 +1,4 @@
-"""What time brings: waiting leads get the room that appears, and leads of people who are gone get somebody else."""
+"""Ticks of the router: assign waiting leads when capacity is free, and route the leads of deactivated reps again."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,24 +18,24 @@ from services.router.store.team import presences
 from services.router.store.waiting import FIRST, Place, pools_waited_for, waiting
 
 TAKEN_AWAY_MAX = 50
-"""How many leads of people who are gone one unit routes anew."""
+"""How many leads of deactivated reps a unit routes again."""
 
 
 @dataclass
 class ServeQueue:
-    """Serves the queue, `SERVED_MAX` leads a unit. First who waits for a pool with room. When none of those got an owner,
-    also the others, in rounds: another agreement, or an account's owner who is back, may have a place for them.
+    """Serve the queue, at most `SERVED_MAX` leads a unit.
 
-    A round among the first begins anew when a rep gets room, since leads that it has passed may be able to use it. Where
-    it stands in each round is kept in memory alone: a restart begins at the head.
+    Leads that wait for a pool with capacity come first. The other leads follow in rounds: a new agreement, or the owner
+    of an account who is back, may take them. The round over the first begins again when a rep gets capacity, because the
+    leads already passed may use it. The positions are in memory only: a restart begins at the head of the queue.
     """
 
     roomy: Place = FIRST
     anywhere: Place = FIRST
-    room: Collection[str] = ()  # the reps who had room left after the last unit
+    room: Collection[str] = ()  # the reps with capacity after the last unit
 
     def __call__(self, unit: Unit) -> datetime | None:
-        """Now, when there may be more to do at once."""
+        """Serve once. Return the time of the next run if more leads may be served at once."""
         rules = rules_of(unit.config)
         waited_for = pools_waited_for(unit.connection, rules.team.pool_by_id)
         now = micros(unit.clock.business())  # not `unit.now`: nothing is locked yet
@@ -49,27 +49,28 @@ class ServeQueue:
         others = waiting(unit.connection, None, self.anywhere, SERVED_MAX - len(places)) if not goes_on else []
         if not goes_on:
             self.anywhere = others[-1] if len(others) == SERVED_MAX - len(places) else FIRST
-        found = list(dict.fromkeys([*places, *others]))
-        if not found:
+        in_order = list(dict.fromkeys([*places, *others]))
+        if not in_order:
             return None
-        session = RoutingSession(unit, (), WaitingLeads(pools, pools, found))
+        session = RoutingSession(unit, (), WaitingLeads(pools, pools, in_order))
         served = session.serve()
         self.room = with_room(rules, session.team_state.reps, now)
         session.save()
-        return unit.now if goes_on or (served and len(found) == SERVED_MAX) else None
+        return unit.now if goes_on or (served and len(in_order) == SERVED_MAX) else None
 
 
 @dataclass
 class WatchTeam:
-    """Tells which reps came, went or are gone, and routes anew the open leads of those gone, `TAKEN_AWAY_MAX` a unit.
+    """Publish changes of availability that follow from the team file or from the time, and route the open leads of
+    deactivated reps again, `TAKEN_AWAY_MAX` a unit.
 
-    Each round examines every such lead once. Where it stands is kept in memory alone: a restart begins a new round.
+    A round examines each such lead once. The position is in memory only: a restart begins a new round.
     """
 
     reached: Holding = FIRST_HELD
 
     def __call__(self, unit: Unit) -> datetime | None:
-        """Now, when the round is not at its end."""
+        """Run once. Return the time of the next run if the round has not ended."""
         rules = rules_of(unit.config)
         reps = presences(unit.connection)
         at = micros(unit.clock.business())
@@ -79,12 +80,12 @@ class WatchTeam:
         held = held_by(unit.connection, gone, self.reached, TAKEN_AWAY_MAX) if gone else []
         goes_on = len(held) == TAKEN_AWAY_MAX
         if changed or held:
-            _watch(unit, rules, {rep: now[rep] for rep in changed}, held)
+            _apply(unit, rules, {rep: now[rep] for rep in changed}, held)
         self.reached = held[-1] if goes_on else FIRST_HELD
         return unit.now if goes_on else None
 
 
-def _watch(unit: Unit, rules: RoutingRules, changed: Mapping[str, RepState], held: Sequence[Holding]) -> None:
+def _apply(unit: Unit, rules: RoutingRules, changed: Mapping[str, RepState], held: Sequence[Holding]) -> None:
     left = [lead for _, lead in held]
     session = RoutingSession(unit, left, peek_queue(unit, rules) if left else None)
     for rep, state in changed.items():

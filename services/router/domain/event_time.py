@@ -1,4 +1,6 @@
-"""Facts act by their own time: an older fact never undoes a newer one. Pure.
+"""Facts act by their own time: an older fact never undoes a newer one.
+
+The functions change the lead that they are given, without IO.
 
 An event that is older than the state it would change adds its facts and its points. It changes no status, owner or
 clock. Times are microseconds since the epoch.

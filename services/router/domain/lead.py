@@ -1,4 +1,4 @@
-"""A lead as the router knows it: whose it is, what it asked for, who had it and did not take it."""
+"""A lead as the router stores it: status, owner, queue place, and the state that decisions read."""
 
 from datetime import datetime
 
@@ -21,7 +21,7 @@ _NOTHING = Score(0.0, 0.0, 0.0, "")
 
 
 class LeadState(msgspec.Struct, omit_defaults=True, gc=False):
-    """What of a lead is read with it and never searched by. Times are microseconds since the epoch."""
+    """The parts of a lead that no query selects by. Times are microseconds since the epoch."""
 
     facts: Facts = {}
     score: Score = _NOTHING
@@ -29,17 +29,17 @@ class LeadState(msgspec.Struct, omit_defaults=True, gc=False):
     suppressed: str | None = None  # the agreement's reason never to route this person
     armed: bool = True  # whether a line met by score alone counts
     line: str = ""  # the qualify line of the latest hand-over
-    trigger: Trigger | None = None  # and what met it
+    trigger: Trigger | None = None  # the event that met the line
     assigned_at: int | None = None
     reassignments: int = 0  # how often a missed clock changed the owner since the submit
     attempts: int = 0  # touches since the submit
-    unanswered: int = 0  # those in a row that nobody answered
-    declined: dict[str, int] = {}  # who had it and did not take it, and when that was
-    not_again: str | None = None  # of those the latest: never the next owner, whatever the agreement's pause
+    unanswered: int = 0  # the latest unanswered touches in a row
+    declined: dict[str, int] = {}  # reps who had the lead and did not take it, with the time
+    not_again: str | None = None  # the latest of them: never the next owner, whatever the agreement's pause
     previous_owner: str | None = None
     previous_left_at: int | None = None
-    back: str | None = None  # how it came back to Marketing, as `recycle:stalled`
-    rests_until: int | None = None  # no score hands it over before, and from then on one does
+    back: str | None = None  # how the lead came back to Marketing, as `recycle:stalled`
+    rests_until: int | None = None  # before this time no score hands the lead over
     stage: str | None = None  # of its opportunity, as the CRM says
     stage_at: int | None = None  # and since when
     since: int | None = None  # the time of the newest fact that changed the status
@@ -87,12 +87,12 @@ class Lead(msgspec.Struct, gc=False):
 
 
 def at(us: int | None) -> datetime | None:
-    """A stored moment, when there is one."""
+    """Return a stored time as a datetime. None stays None."""
     return None if us is None else moment(us)
 
 
 def card(lead: Lead) -> LeadCard:
-    """What a rep reads of the lead."""
+    """Return what a rep sees of the lead."""
     state = lead.state
     facts, trigger = state.facts, state.trigger
     asked = (
@@ -113,13 +113,13 @@ def card(lead: Lead) -> LeadCard:
 
 
 def title(facts: Facts) -> str:
-    """How people read of a lead: name, company."""
+    """Return the title of a lead in messages: name, company."""
     company = _text(facts, "company.name") or _text(facts, "company.domain")
     return ", ".join(part for part in (person(facts), company) if part)
 
 
 def person(facts: Facts) -> str:
-    """The name, whole or put together."""
+    """Return the full name, or first and last name."""
     parts = (_text(facts, "first_name"), _text(facts, "last_name"))
     return _text(facts, "name") or " ".join(part for part in parts if part)
 

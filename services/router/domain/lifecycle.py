@@ -1,4 +1,4 @@
-"""The life of a lead is the agreement's table of transitions; what is not in it cannot happen."""
+"""The lifecycle of a lead is the agreement's table of transitions. A transition that is not in it cannot happen."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,8 +12,11 @@ Kind = Literal["status", "actor", "reason", "rep", "until"]
 
 @dataclass(frozen=True)
 class Actor:
-    """Somebody who asks for a move. `roles` are the agreement's words (`owner`, `manager` ...), towards this lead;
-    `teams` those whose statuses they may move a lead out of. Without a team it is the system, which no fence stops."""
+    """The author of an action on one lead.
+
+    `roles`: in the agreement's words (`owner`, `manager` ...), towards this lead. `teams`: the teams whose statuses the
+    actor may move a lead out of. An actor without a team is the system, which may move every lead.
+    """
 
     name: str
     roles: frozenset[str]
@@ -27,7 +30,7 @@ SYSTEM = Actor("system", frozenset({"system"}))
 
 @dataclass(frozen=True)
 class Refused:
-    """A move that cannot be: why, what would be possible, and which part of the request is at odds."""
+    """A refusal: the reason, the remedy, and the part of the request that is at fault."""
 
     why: str
     remedy: str
@@ -44,9 +47,15 @@ def move(
     reason: str | None = None,
     when: str | None = None,
 ) -> Transition | Refused:
-    """The transition out of `status` by its end or its verb; `reason` chooses among several, `when` is what happened.
+    """Return the transition out of `status` that `actor` may use, by its target or its verb.
 
-    Transitions with a verb are found by it alone, those with a `when` only when it happened.
+    A transition with a verb is found by its verb only, a transition with a `when` by its `when` only.
+
+    Args:
+        to: the status to reach. None: any.
+        verb: `reject`, `recycle` or `reassign`.
+        reason: chooses among several transitions.
+        when: the fact that happened, as `touched`.
     """
     ways = [
         way
@@ -87,7 +96,7 @@ def _by_reason(ways: Collection[Transition], reason: str | None) -> Transition |
 
 
 def possible(lifecycle: Lifecycle, status: str) -> str:
-    """What the agreement allows from here, for people."""
+    """Return what the agreement allows from this status, in words for people."""
     ways = [
         f"{f'{way.as_} to {way.to}' if way.as_ else way.to} (by {', '.join(way.by)})"
         for way in lifecycle.transitions
@@ -97,12 +106,12 @@ def possible(lifecycle: Lifecycle, status: str) -> str:
 
 
 def ways_into(lifecycle: Lifecycle, to: str) -> frozenset[str]:
-    """The statuses out of which the system may move a lead into `to`."""
-    found = (status for status in lifecycle.statuses if isinstance(move(lifecycle, status, SYSTEM, to=to), Transition))
-    return frozenset(found)
+    """Return the statuses out of which the system may move a lead into `to`."""
+    starts = (status for status in lifecycle.statuses if isinstance(move(lifecycle, status, SYSTEM, to=to), Transition))
+    return frozenset(starts)
 
 
 def after_consent(lifecycle: Lifecycle, status: str) -> str | None:
-    """Where consent given again leads from `status`, if anywhere."""
+    """Return the status after a new consent. None: the status stays."""
     way = move(lifecycle, status, SYSTEM, when="consent.given")
     return way.to if isinstance(way, Transition) else None

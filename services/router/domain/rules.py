@@ -1,4 +1,4 @@
-"""What the router reads of a configuration, made once per version."""
+"""The rules of the router: what it reads of a configuration, prepared once per version."""
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -23,69 +23,68 @@ PERSONAL = frozenset({"name", "first_name", "last_name", "email", "phone", "crm_
 
 
 class RuleOption(msgspec.Struct, frozen=True, gc=False):
-    """A member of the pool of one routing rule, as far as the configuration alone tells.
+    """A member of the pool of a routing rule, as the configuration describes it.
 
-    `simple_below`: who said nothing of being away and has fewer open leads than this gets new ones, whatever the time.
+    `simple_below`: a rep who is available and has fewer open leads than this is eligible, whatever the time.
     """
 
     rep: str
     weight: int
     simple_below: float
-    speechless: str | None  # why the rule's demands rule them out
+    speechless: str | None  # why the rule's `require` excludes the rep; None: it does not
 
 
 @dataclass(frozen=True)
 class RoutingRules:
-    """The agreement and team in force, ready to decide by."""
+    """The agreement and team in force, prepared for decisions."""
 
     version: str
     lifecycle: Lifecycle
-    initial: str  # the status of a lead nobody has heard of
+    initial: str  # the status of a new lead
     handover: frozenset[str]  # the statuses out of which a lead can qualify
-    assignable: frozenset[str]  # and those out of which one can be assigned
+    assignable: frozenset[str]  # the statuses out of which a lead can be assigned
     ranks: Mapping[str, int]  # of an urgency; the most urgent is 0
     rearm_below: float | None
     routing: tuple[RoutingRule, ...]
     matched: Callable[[Mapping[str, Value]], tuple[int, ...]]
     candidates: tuple[tuple[RuleOption, ...], ...]  # of the pool of each of `routing`
-    reached: Mapping[str, frozenset[str]]  # by pool: the members of it and of the pools of later rules
-    read: frozenset[str]  # the fields that routing rules read, personal ones left out
+    reached: Mapping[str, frozenset[str]]  # by pool: its members and those of the pools of later rules
+    read: frozenset[str]  # the fields that routing rules read, without personal ones
     never_back_us: int
     reassign_at_most: int
     team: Team
     rep_by_email: Mapping[str, str]
 
     def rep(self, id: str) -> Rep | None:
-        """Somebody of the team."""
+        """Return a rep of the team. None: not in the team."""
         return self.team.rep_by_id.get(id)
 
     def managers(self, rep: str) -> Iterator[str]:
-        """The manager of `rep`, theirs, and so on up; nobody twice."""
+        """Yield the manager of `rep`, then the manager's manager, and so on, each once."""
         seen = {rep}
-        found = self.team.rep_by_id.get(rep)
-        while found is not None and found.manager is not None and found.manager not in seen:
-            seen.add(found.manager)
-            yield found.manager
-            found = self.team.rep_by_id.get(found.manager)
+        person = self.team.rep_by_id.get(rep)
+        while person is not None and person.manager is not None and person.manager not in seen:
+            seen.add(person.manager)
+            yield person.manager
+            person = self.team.rep_by_id.get(person.manager)
 
     def members(self, pool: str) -> tuple[str, ...]:
-        """The reps of a pool, in the order of the team file; none of a pool nobody knows."""
-        found = self.team.pool_by_id.get(pool)
-        return tuple(member.rep for member in found.members) if found else ()
+        """Return the reps of a pool in the order of the team file. An unknown pool has none."""
+        known = self.team.pool_by_id.get(pool)
+        return tuple(member.rep for member in known.members) if known else ()
 
     def reach(self, pool: str) -> frozenset[str]:
-        """The reps who may take a lead that waits in the queue of `pool`: where its members cannot, a later rule that holds
-        may find one."""
+        """Return the reps who may take a lead that waits for `pool`: its members, and reps that a later rule may find."""
         return self.reached.get(pool, frozenset())
 
     def reaching(self, reps: Collection[str], pools: Collection[str]) -> set[str]:
-        """Those of `pools` whose waiting leads one of these reps may take."""
+        """Return those of `pools` whose waiting leads one of these reps may take."""
         return {pool for pool in pools if not self.reach(pool).isdisjoint(reps)}
 
 
 @once_per_version
 def rules_of(config: Config) -> RoutingRules:
-    """The rules of this configuration."""
+    """Return the rules of this configuration."""
     agreement, team = config.agreement, config.team
     routing = agreement.routing.rules
     return RoutingRules(

@@ -1,4 +1,4 @@
-"""Whose turn it is in a pool: each member gets what they are entitled to of the leads that they could take.
+"""The turns of a pool: each member gets their share of the leads that they could take.
 
 A lead is one turn. Every member who could take it is credited a share of it, by weight; the member who gets it is
 charged all of it. What remains is the member's lag: positive while leads are owed, negative while the member is ahead.
