@@ -32,7 +32,7 @@ from firsthour.runtime.eventlog.dead_letters import dead_letter_refused, retenti
 from firsthour.runtime.eventlog.durable_append import DurableAppend
 from firsthour.runtime.eventlog.kafka_consumer import KafkaLog
 from firsthour.runtime.eventlog.publisher import CONNECTIONS, SESSION, Publisher
-from firsthour.runtime.eventlog.spool import Spool
+from firsthour.runtime.eventlog.spool import FILE, Spool
 from firsthour.runtime.http import auth
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.service import Resources, Runner, Service
@@ -50,9 +50,19 @@ from firsthour.runtime.storage.postgres import (
 )
 from firsthour.runtime.storage.records import Row, partition_of
 from firsthour.runtime.storage.sqlite import hold
+from firsthour.runtime.storage.unit import Unit
 from services.notifier.channels.base import Channel
 
 # --- the open process ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GatewayFront:
+    """What only a process with a gateway has: the lock of its data directory, the spool in it, and what fills the spool."""
+
+    lock: IO[str]
+    spool: Spool
+    intake: DurableAppend
 
 
 @dataclass
@@ -71,9 +81,7 @@ class Distributed:
     reads: PostgresReader
     clients: KafkaClients
     publisher: Publisher
-    intake: DurableAppend | None = None  # None: the gateway does not run here; then there is no spool and no lock
-    spool: Spool | None = None
-    lock: IO[str] | None = None
+    front: GatewayFront | None  # None: the gateway does not run here
 
     @property
     def logs(self) -> list[KafkaLog]:
@@ -125,12 +133,12 @@ class Distributed:
             await crew.dismiss()
         await self.publisher.close()
         await self.clients.close()
-        if self.spool is not None:
-            await self.spool.close()
+        if self.front is not None:
+            await self.front.spool.close()
         await self.units.close()
         await self.reads.close()
-        if self.lock is not None:
-            self.lock.close()
+        if self.front is not None:
+            self.front.lock.close()
 
 
 # --- opening it ----------------------------------------------------------------------------------------------------
@@ -153,120 +161,151 @@ async def open_distributed(
         clock: set by hand and read instead of the database's clock (tests do). None: a clock shared by the database.
         fixed: this process reads all partitions in no consumer group, and the caller steps the workers (tests do).
     """
-    home = settings.data_dir if GATEWAY in wanted else None
-    lock = hold(home) if home is not None else None
-    shared = clock or SharedClock()
-    config = AppliedConfig(shared, settings.config_dir, home)
+    lock = hold(settings.data_dir) if GATEWAY in wanted else None
+    home = settings.data_dir if lock is not None else None
+    base = _Base(settings, wanted, home, clock)
     everything = all_services(channels, None, settings.clock_skew_seconds)
     services = tuple(service for service in everything if service.name in wanted)
-    registry, state, clients, telemetry = RunnerRegistry(), ProcessState(), KafkaClients(settings), Telemetry()
-    database = _Database(settings, f"firsthour {'+'.join(wanted)}".strip())
-    publisher = _publisher(settings, shared, database, clients, everything)
-    telemetry.outbox(publisher.age_seconds)
-    units = PostgresUnits(
-        database.pool(sum(AT_ONCE.values())),
-        shared,
-        config.of,
-        partitions=settings.kafka_partitions,
-        ask=None if clock is not None else database_now,
-        emitted=publisher.wake,
-        woken=registry.wake_all,
-    )
-    engine = database.engine()
+    publisher = _publisher(base, everything)
+    units, engine = _units(base, publisher), _reading_engine(base)
     reads = PostgresReader(engine)
-    intake, spool = _open_intake(home, settings, shared, clients, units) if home is not None else (None, None)
-    resources = Resources(settings, shared, config, units, reads, BrokerEnds(settings), telemetry, registry.wake)
-    keys = auth.keys_of(settings, shared, config)
-    crews = PartitionReading(clients, resources, state, fixed).workers(services)
-    workers = CurrentWorkers(crews)
-    monitor = DatabaseMonitor(PostgresReader(engine, at_once=1), config, shared, telemetry)
-    queues = not {GATEWAY, ROUTER}.isdisjoint(wanted)
-    registry.add([monitor, publisher, KeyRefresher(keys, units, reads, home)])
-    registry.add(service_runners(services, resources, embedded=False))
-    registry.add([Gauges(workers, reads, telemetry, queues=queues), *([intake] if intake is not None else [])])
+    front = _open_front(base, lock, units) if lock is not None else None
+    log = BrokerEnds(settings)
+    resources = Resources(settings, base.clock, base.config, units, reads, log, base.telemetry, base.registry.wake)
+    keys = auth.keys_of(settings, base.clock, base.config)
+    crews = PartitionReading(base.clients, resources, base.state, fixed).workers(services)
+    monitor = DatabaseMonitor(PostgresReader(engine, at_once=1), base.config, base.clock, base.telemetry)
+    base.registry.add([monitor, publisher, KeyRefresher(keys, units, reads, home)])
+    base.registry.add(service_runners(services, resources, embedded=False))
+    base.registry.add(_last_runners(base, crews, reads, front))
     if READ_ADDRESSES & set(wanted):
         load_company_domains()
-    more = bool(set(wanted) - {GATEWAY})
-    ready = DistributedReadiness(
-        config, keys, monitor, publisher, workers, clients.logs, registry.runners, state, intake, more
-    )
-    app = health_app(resources, keys, ready) if home is None else gateway_app(resources, keys, everything, ready)
+    ready = _readiness(base, keys, monitor, publisher, crews, front)
+    app = health_app(resources, keys, ready) if front is None else gateway_app(resources, keys, everything, ready)
     return Distributed(
-        resources,
-        config,
-        everything,
-        registry.runners,
-        crews,
-        keys,
-        app,
-        state,
-        units,
-        reads,
-        clients,
-        publisher,
-        intake,
-        spool,
-        lock,
+        resources=resources,
+        config=base.config,
+        services=everything,
+        runners=base.registry.runners,
+        crews=crews,
+        keys=keys,
+        app=app,
+        state=base.state,
+        units=units,
+        reads=reads,
+        clients=base.clients,
+        publisher=publisher,
+        front=front,
     )
 
 
-class _Database:
-    """Makes connections to the database of an installation."""
+class _Base:
+    """What the parts of a process are made from."""
 
-    def __init__(self, settings: Settings, name: str) -> None:
-        """`name`: of the process, as the server shows it."""
-        self._url, self._arguments = connection_options.database(settings)
-        self._name = name
-
-    def pool(self, size: int) -> ConnectionPool:
-        """Return the connections of units."""
-        return ConnectionPool(self._url, self._arguments, size=size, application_name=self._name)
-
-    def publishing_pool(self) -> ConnectionPool:
-        """Return the connections of the publisher, whose transactions alone wait for a network."""
-        name = "firsthour publisher"
-        return ConnectionPool(self._url, self._arguments, size=CONNECTIONS, application_name=name, **SESSION)
-
-    def engine(self) -> AsyncEngine:
-        """Return the connections of readers: of questions, and one of the monitor, which waits for no question."""
-        name = f"{self._name} reads"
-        return open_engine(self._url, self._arguments, size=READING_AT_ONCE + 1, application_name=name)
+    def __init__(self, settings: Settings, wanted: Sequence[str], home: Path | None, clock: Clock | None) -> None:
+        """`home`: where the gateway keeps its caches; `clock`: see `open_distributed`."""
+        self.settings = settings
+        self.wanted = frozenset(wanted)
+        self.name = f"firsthour {'+'.join(wanted)}".strip()  # as the database server shows it
+        self.clock_by_hand = clock is not None
+        self.clock = clock or SharedClock()
+        self.config = AppliedConfig(self.clock, settings.config_dir, home)
+        self.url, self.connect_arguments = connection_options.database(settings)
+        self.clients = KafkaClients(settings)
+        self.registry = RunnerRegistry()
+        self.state = ProcessState()
+        self.telemetry = Telemetry()
 
 
-def _publisher(
-    settings: Settings, clock: Clock, database: _Database, clients: KafkaClients, services: Sequence[Service]
-) -> Publisher:
-    """Return the publisher, with a second producer for partitions in trouble. `services`: of the whole installation."""
-    return Publisher(
-        database.publishing_pool(),
-        clients.producer(),
-        settings.kafka_partitions,
+def _publisher(base: _Base, services: Sequence[Service]) -> Publisher:
+    """Return the publisher, with a second producer for partitions in trouble. `services`: of the whole installation.
+
+    Its connections are its own: its transactions alone wait for a network.
+    """
+    publisher = Publisher(
+        ConnectionPool(
+            base.url, base.connect_arguments, size=CONNECTIONS, application_name="firsthour publisher", **SESSION
+        ),
+        base.clients.producer(),
+        base.settings.kafka_partitions,
         bulk=bulk_topics(services),
-        apart=clients.producer(),
-        clock=clock,
-        retention=retention_of(settings),
+        apart=base.clients.producer(),
+        clock=base.clock,
+        retention=retention_of(base.settings),
+    )
+    base.telemetry.outbox(publisher.age_seconds)
+    return publisher
+
+
+def _units(base: _Base, publisher: Publisher) -> PostgresUnits:
+    """Return the units. A commit reaches the publisher and the runners it wakes."""
+    return PostgresUnits(
+        ConnectionPool(base.url, base.connect_arguments, size=sum(AT_ONCE.values()), application_name=base.name),
+        base.clock,
+        base.config.of,
+        partitions=base.settings.kafka_partitions,
+        ask=None if base.clock_by_hand else database_now,
+        emitted=publisher.wake,
+        woken=base.registry.wake_all,
     )
 
 
-def _open_intake(
-    home: Path, settings: Settings, clock: Clock, clients: KafkaClients, units: PostgresUnits
-) -> tuple[DurableAppend, Spool]:
+def _reading_engine(base: _Base) -> AsyncEngine:
+    """Return the connections of readers: of questions, and one of the monitor, which waits for no question."""
+    name = f"{base.name} reads"
+    return open_engine(base.url, base.connect_arguments, size=READING_AT_ONCE + 1, application_name=name)
+
+
+def _open_front(base: _Base, lock: IO[str], units: PostgresUnits) -> GatewayFront:
     """Start the spool, and let the gateway append to the broker or to it instead of the outbox."""
-    spool = Spool(home / "spool.db", settings.spool_bytes_max, clock)
+    spool = Spool(base.settings.data_dir / FILE, base.settings.spool_bytes_max, base.clock)
     spool.start()
-    intake = DurableAppend(clients.producer(), spool, clock, dead_letter=_dead_letter_of(units, clock, settings))
+    intake = DurableAppend(base.clients.producer(), spool, base.clock, dead_letter=_dead_letter_of(base, units))
     units.intake = intake.append  # assigned here, because dead letters of the spool need units themselves
-    return intake, spool
+    return GatewayFront(lock, spool, intake)
 
 
-def _dead_letter_of(units: PostgresUnits, clock: Clock, settings: Settings) -> Callable[[Row, str], Awaitable[None]]:
+def _dead_letter_of(base: _Base, units: PostgresUnits) -> Callable[[Row, str], Awaitable[None]]:
     """Return the function that stores a row of the spool which the broker refuses for good, and why."""
-    retention = retention_of(settings)
+    retention = retention_of(base.settings)
 
     async def dead_letter(row: Row, why: str) -> None:
-        place = f"{row.topic}/{partition_of(row.key, settings.kafka_partitions)}"
-        await units.run(
-            lambda unit: dead_letter_refused(unit.connection, row, place, why, at=clock.real(), retention=retention)
-        )
+        place = f"{row.topic}/{partition_of(row.key, base.settings.kafka_partitions)}"
+
+        def store(unit: Unit) -> None:
+            dead_letter_refused(unit.connection, row, place, why, at=base.clock.real(), retention=retention)
+
+        await units.run(store)
 
     return dead_letter
+
+
+def _last_runners(
+    base: _Base, crews: Sequence[PartitionWorkers], reads: PostgresReader, front: GatewayFront | None
+) -> list[Runner]:
+    """Return the gauges, which report on every other runner, and the intake, which empties the spool."""
+    queues = not {GATEWAY, ROUTER}.isdisjoint(base.wanted)
+    gauges = Gauges(CurrentWorkers(crews), reads, base.telemetry, queues=queues)
+    return [gauges] if front is None else [gauges, front.intake]
+
+
+def _readiness(
+    base: _Base,
+    keys: auth.Keys,
+    monitor: DatabaseMonitor,
+    publisher: Publisher,
+    crews: Sequence[PartitionWorkers],
+    front: GatewayFront | None,
+) -> DistributedReadiness:
+    return DistributedReadiness(
+        config=base.config,
+        keys=keys,
+        monitor=monitor,
+        publisher=publisher,
+        workers=CurrentWorkers(crews),
+        logs=base.clients.logs,
+        runners=base.registry.runners,
+        state=base.state,
+        intake=front.intake if front is not None else None,
+        more=bool(base.wanted - {GATEWAY}),
+    )

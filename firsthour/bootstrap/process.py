@@ -103,7 +103,7 @@ class Process:
         system.state.leaving = True
         stop.asked.set()
         asked.cancel()
-        if system.intake is not None:  # requests under way are still answered, and may need everything
+        if system.front is not None:  # requests under way are still answered, and may need everything
             await answered.wait()
         running.cancel()
         (ended,) = await asyncio.gather(running, return_exceptions=True)
