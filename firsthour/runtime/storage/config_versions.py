@@ -1,8 +1,8 @@
-"""The configuration that was applied: versions of the three files in the database, the newest of them in force.
+"""Versions of the three configuration files in the database; the newest effective version is in force.
 
-Past one machine nobody can say which replica has read which file when. `firsthour apply` stores the files as they are,
-and every unit acts by the version that the database names at that moment; so no decision rests on an older one, and all
-replicas change over together. The texts are kept, not what they mean: a replica of the next release reads them anew.
+Files on the disks of several replicas would change at different moments. So `firsthour apply` stores the files in the
+database, and every unit uses the version that the database names at that moment: no decision rests on an older version,
+and all replicas change over together. The texts are stored unparsed, so that the next release parses them itself.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ applied = sa.Table(
     "applied",
     statements.metadata,
     sa.Column("id", statements.Integer, primary_key=True, autoincrement=True),
-    sa.Column("version", statements.Text, nullable=False),  # what decisions cite
+    sa.Column("version", statements.Text, nullable=False),  # cited by decisions
     sa.Column("applied_at", statements.Integer, nullable=False),
     sa.Column("effective_at", statements.Integer, nullable=False),
     sa.Column("agreement", statements.Text, nullable=False),  # the files, as they were
@@ -67,11 +67,11 @@ _log = structlog.get_logger(__name__)
 
 
 class NothingAppliedError(StorageError):
-    """No configuration is in force: `firsthour apply` stores one."""
+    """Raised when no configuration is in force: `firsthour apply` stores one."""
 
 
 class _Cached(msgspec.Struct, frozen=True):
-    """A version, as a process keeps it on its disk."""
+    """A version as a process caches it on its disk."""
 
     id: int
     agreement: str
@@ -83,14 +83,14 @@ class _Cached(msgspec.Struct, frozen=True):
 
 
 def apply(unit: Unit, config: Config, texts: Mapping[str, bytes], effective: datetime | None) -> bool:
-    """Put these files in force, now or from `effective` on. False: they are the newest already."""
-    said = tuple(texts[name].decode() for name in NAMES)
+    """Store these files as a version in force now, or from `effective` on. Return False if they are the newest already."""
+    given = tuple(texts[name].decode() for name in NAMES)
     at = micros(unit.now)
     begins = at if effective is None else micros(effective)
     newest = _NEWEST.first(unit.connection)
-    if newest is not None and tuple(newest[:3]) == said and newest[3] <= begins:
+    if newest is not None and tuple(newest[:3]) == given and newest[3] <= begins:
         return False
-    agreement, team, sources = said
+    agreement, team, sources = given
     _APPLY.run(
         unit.connection,
         version=config.version,
@@ -111,10 +111,10 @@ def apply(unit: Unit, config: Config, texts: Mapping[str, bytes], effective: dat
 
 
 class AppliedConfig:
-    """What is in force, known to this process. With a cache, a gateway knows it while the database is down."""
+    """The configuration in force, as this process knows it. With a cache, a gateway knows it while the database is down."""
 
     def __init__(self, clock: Clock, directory: Path, cache: Path | None = None) -> None:
-        """`directory`: where secret files that the configuration names are looked for. `cache`: a directory of ours."""
+        """`directory`: of the secret files that the configuration names. `cache`: the directory of the cache file, or None."""
         self._clock = clock
         self._directory = directory
         self._cache = cache / CACHE if cache is not None else None
@@ -138,7 +138,11 @@ class AppliedConfig:
         return self._current
 
     def of(self, connection: Connection, id: int | None = None) -> Config:
-        """The one in force as this transaction sees it; `id` when it was read already. Raises `NothingAppliedError`."""
+        """Return the configuration in force in this transaction. `id`: its version, if that was read already.
+
+        Raises:
+            NothingAppliedError: there is none.
+        """
         if id is None:
             row = _IN_FORCE.first(connection, now=micros(self._clock.business()))
             id = int(row[0]) if row is not None else None
@@ -148,12 +152,12 @@ class AppliedConfig:
         return self.current
 
     def _take_up(self, version: _Cached) -> None:
-        """Take up a version. One that this release cannot read leaves what was in force, and is said."""
+        """Take up a version. If this release cannot read it, log that and keep the version before it."""
         try:
             self._current = parse(version.texts(), self._directory)
         except ConfigError as wrong:
             self._refused, self.problem = version.id, wrong
-            _log.error("configuration refused, the version in force stays", problem=str(wrong))
+            _log.error("configuration refused", problem=str(wrong))
             return
         corrected, self._id, self.problem = self.problem is not None, version.id, None
         _log.info("configuration taken up", version=self._current.version)

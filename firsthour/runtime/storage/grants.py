@@ -1,8 +1,8 @@
-"""Which service may touch which tables of PostgreSQL, and the statements that grant it.
+"""The rights of each service on the tables of PostgreSQL, and the statements that grant them.
 
-A service's own tables carry its name; the tables of the runtime are named here. So a table that is added later is
-covered by its name, and one that no service owns is a mistake that a test finds. `firsthour migrate` grants to the roles
-that exist, so an installation with one role for everything goes on as it is.
+The name of a table begins with the name of its service; the tables of the runtime are listed here. A new table is thus
+covered by its name, and a test finds a table without an owner. `firsthour migrate` grants to the roles that exist: an
+installation with one role for all services needs no change.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,16 +32,16 @@ _USED: Final = "UPDATE (used_at)"  # each process notes the use of a key
 
 
 class UnownedTableError(FirstHourError, ValueError):
-    """A table that no service owns: name it after its service, or name its readers here."""
+    """Raised for a table that no service owns: name it after its service, or list its readers here."""
 
 
 def owner(table: str) -> str | None:
-    """The service whose name a table carries."""
+    """Return the service that owns a table, by the table's name; None for tables of the runtime."""
     return next((service for service in SERVICES if table.startswith(f"{service}_")), None)
 
 
 def rights(table: str) -> Mapping[str, Sequence[str]]:
-    """The rights of each role on this table. Raises `UnownedTableError`."""
+    """Return the rights of each role on this table. Raises `UnownedTableError`."""
     service = owner(table)
     if service is not None:
         return {service: (_WRITES,), FRONT: (_WRITES,)}
@@ -63,23 +63,25 @@ def rights(table: str) -> Mapping[str, Sequence[str]]:
 def grant(connection: Connection, prefix: str) -> None:
     """Grant its rights to each role `<prefix><service>` that exists, and revoke all others."""
     names = {role: f"{prefix}{role}" for role in ROLES}
-    there = set(
+    existing = set(
         connection.execute(
             sa.text("SELECT rolname FROM pg_roles WHERE rolname = ANY(:names)"), {"names": list(names.values())}
         ).scalars()
     )
-    roles = {role: name for role, name in names.items() if name in there}
+    roles = {role: name for role, name in names.items() if name in existing}
     if not roles:
         return
-    found = sa.inspect(connection)
-    relations = [*found.get_table_names(), *found.get_view_names()]
+    inspector = sa.inspect(connection)
+    relations = [*inspector.get_table_names(), *inspector.get_view_names()]
     for statement in statements(relations, roles):
         connection.exec_driver_sql(statement)
 
 
 def statements(relations: Iterable[str], roles: Mapping[str, str]) -> Iterator[str]:
-    """The statements for these tables and views. `roles`: the name of each role in the database. A table that is of a
-    newer version, and so unknown, is granted to no role."""
+    """Return the statements for these tables and views. `roles`: the name of each role in the database.
+
+    An unknown table is one of a newer version; it is granted to no role.
+    """
     everyone = ", ".join(map(_quoted, roles.values()))
     yield f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {everyone}"
     yield f"GRANT USAGE ON SCHEMA public TO {everyone}"
@@ -89,9 +91,9 @@ def statements(relations: Iterable[str], roles: Mapping[str, str]) -> Iterator[s
             allowed = rights(relation)
         except UnownedTableError:
             continue
-        for role, each in allowed.items():
+        for role, allowed_rights in allowed.items():
             if role in roles:
-                yield from (f"GRANT {what} ON {_quoted(relation)} TO {_quoted(roles[role])}" for what in each)
+                yield from (f"GRANT {right} ON {_quoted(relation)} TO {_quoted(roles[role])}" for right in allowed_rights)
 
 
 def _quoted(name: str) -> str:

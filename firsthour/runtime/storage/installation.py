@@ -1,4 +1,4 @@
-"""A few facts about the installation itself: where its clock started, which configurations were in force."""
+"""Facts about the installation itself: the start of its clock, and the configurations that were in force."""
 
 from datetime import datetime
 
@@ -19,7 +19,7 @@ meta = sa.Table(
 configurations = sa.Table(
     "configurations",
     statements.metadata,
-    sa.Column("version", statements.Text, primary_key=True),  # what decisions cite
+    sa.Column("version", statements.Text, primary_key=True),  # cited by decisions
     sa.Column("taken_up_at", statements.Integer, nullable=False),  # business time
     sa.Column("agreement", statements.Text, nullable=False),  # canonical JSON
     sa.Column("team", statements.Text, nullable=False),
@@ -37,11 +37,12 @@ _TAKE_UP = statements.Sql(
 
 
 class SpeedError(FirstHourError):
-    """This data directory's clock ran faster than real time: at normal speed its future would be our past."""
+    """Raised when the clock of this data directory ran faster than real time: at normal speed, stored times would lie in
+    the future."""
 
 
 def get(connection: Connection, name: str) -> str | None:
-    """One fact."""
+    """Return one fact, or None if it is not set."""
     row = _GET.first(connection, key=name)
     return None if row is None else str(row[0])
 
@@ -52,12 +53,12 @@ def put(connection: Connection, name: str, value: str) -> None:
 
 
 def take_up(connection: Connection, *, version: str, at: datetime, agreement: str, team: str) -> None:
-    """Remember a configuration that came into force, so that its decisions can be replayed."""
+    """Keep a configuration that came into force, so that its decisions can be replayed."""
     _TAKE_UP.run(connection, version=version, taken_up_at=micros(at), agreement=agreement, team=team)
 
 
 def host_clock(connection: Connection, speed: float) -> HostClock:
-    """The clock of this installation, its business time going on from where it stood. Raises `SpeedError`."""
+    """Return the clock of this installation. Its business time continues from the stored one. Raises `SpeedError`."""
     real = HostClock().real()
     stored = get(connection, "clock")
     if stored is None:

@@ -1,4 +1,4 @@
-"""Brings the tables up to date: one Alembic history for SQLite and PostgreSQL."""
+"""Migrates the tables: one Alembic history for SQLite and PostgreSQL."""
 
 from typing import Final, Literal
 
@@ -14,7 +14,7 @@ from schemas.errors import FirstHourError
 
 
 class UnknownTablesError(FirstHourError):
-    """The tables are of no version of FirstHour."""
+    """Raised when the tables belong to no version of FirstHour."""
 
 
 _LOCK: Final = 0x1EAD_FFFF_0000_0000  # of our own; it ends with the transaction
@@ -24,42 +24,44 @@ State = Literal["current", "empty", "older", "newer", "unknown"]
 
 
 def migrate(connection: Connection) -> bool:
-    """Run what is missing, inside the caller's transaction; whether anything was. Several may do so at once: on
-    PostgreSQL they go one after the other, on SQLite there is one writer. Tables of a newer version stay as they are:
-    migrations only add, so this version goes on working on them."""
+    """Run the missing migrations inside the caller's transaction. Return whether there were any.
+
+    Several processes may do so at once: on PostgreSQL they take turns, on SQLite there is one writer. Tables of a newer
+    version stay unchanged: migrations only add, so this version still works on them.
+    """
     settings = _settings(connection)
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text("SET LOCAL lock_timeout = '5min'"))  # the others may take a while
         connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-    found = state(connection)
-    if found == "unknown":
+    current = state(connection)
+    if current == "unknown":
         raise UnknownTablesError(
             f"the database says that its tables are of revision {_revision(connection)!r}, which no FirstHour made; "
             "name another database, or restore the latest backup"
         )
-    if found in ("current", "newer"):
+    if current in ("current", "newer"):
         return False
     command.upgrade(settings, "head")
     return True
 
 
 def is_current(connection: Connection) -> bool:
-    """Whether this code can work on the tables: they are its own, or those of a newer version, which only add."""
+    """Return whether this code can work on the tables: of its own version, or of a newer one, since migrations only add."""
     return state(connection) in ("current", "newer")
 
 
 def state(connection: Connection) -> State:
-    """How the tables stand to this code."""
+    """Return the state of the tables, compared with the migrations of this code."""
     script = ScriptDirectory.from_config(_settings(connection))
-    head, found = script.get_current_head(), _revision(connection)
-    if found is None:
+    head, revision = script.get_current_head(), _revision(connection)
+    if revision is None:
         return "empty"
-    if found == head:
+    if revision == head:
         return "current"
-    if any(one.revision == found for one in script.walk_revisions()):
+    if any(known.revision == revision for known in script.walk_revisions()):
         return "older"
-    return "newer" if head is not None and found.isdigit() and found > head else "unknown"
+    return "newer" if head is not None and revision.isdigit() and revision > head else "unknown"
 
 
 def _revision(connection: Connection) -> str | None:

@@ -1,9 +1,9 @@
-"""The distributed profile's database: PostgreSQL, units side by side in transactions of their own.
+"""The database of the distributed profile: PostgreSQL, with several units at once, each in a transaction of its own.
 
-Handlers are the same plain functions as on SQLite. They run in a greenlet, so what waits for the database waits without
-holding the loop, and their statements go to the driver as they are: of the CPU of a small unit, most was what stood
-between. READ COMMITTED: what must not happen twice rests on conditions in statements (the cursor's compare-and-set,
-unique keys) and on rows locked in one order, never on a snapshot.
+Handlers are the same plain functions as on SQLite. They run in a greenlet, so that waiting for the database does not
+block the loop. Their statements go straight to the driver: the layers between took most of the CPU of a small unit.
+The isolation level is READ COMMITTED: exactly-once effects rest on conditions in statements (the compare-and-set of the
+cursor, unique keys) and on rows locked in one order, never on a snapshot.
 """
 
 import asyncio
@@ -29,10 +29,10 @@ from firsthour.runtime.storage.unit import FindConfig, Lane, StorageError, Unit
 
 T = TypeVar("T")
 
-BATCH_SECONDS: Final = 0.250  # batches of other partitions go on beside it
+BATCH_SECONDS: Final = 0.250  # batches of other partitions run at the same time
 AT_ONCE: Final = {Lane.COMMAND: 4, Lane.BATCH: 2, Lane.BULK: 1}
-"""Units side by side. Of batches one decides while the other waits for the database: with more of them, whoever holds the
-locks that all routers wait for is kept from going on by the decisions of others in its process."""
+"""Units at once. With two batches, one decides while the other waits for the database. With more, the unit that holds the
+locks of all routers is delayed by the decisions of the others in its process."""
 READING_AT_ONCE: Final = 4
 TRIES_MAX: Final = 6
 BACKOFF_SECONDS: Final = 0.02
@@ -49,7 +49,7 @@ _SESSION: Final[Mapping[str, str]] = {
     "jit": "off",
     **statements.LOOK_UP,
 }
-_AGAIN: Final = frozenset({"40001", "40P01", "55P03"})  # serialization, deadlock, a lock not given in time
+_AGAIN: Final = frozenset({"40001", "40P01", "55P03"})  # serialization failure, deadlock, lock timeout
 _NOW_IMPOSSIBLE: Final = ("08", "53", "57", "58", "25006", "25P03", "28", "3D", "XX001", "XX002")
 _OTHER_VERSION: Final = "it lacks tables of this version; run `firsthour migrate`"
 _NOT_OURS: Final[Mapping[str, str]] = {
@@ -58,19 +58,19 @@ _NOT_OURS: Final[Mapping[str, str]] = {
     "3F000": _OTHER_VERSION,
     "42501": "its user lacks a right that this process needs; run `firsthour migrate`, which grants the rights of each service",
 }
-"""Answers of a database that was not prepared: a state to wait for, and no fault of the event in hand."""
-_LOST: Final = ("08", "57P0", "25P03")  # the connection is gone, or about to go
+"""Answers of a database that is not prepared: a state to wait for, not a fault of the event."""
+_LOST: Final = ("08", "57P0", "25P03")  # the connection is closed, or about to be
 
 _NOW = statements.Sql(lambda _: sa.select(sa.literal_column(statements.MICROSECONDS)))
 
-DIALECT: Final[sa.Dialect] = asyncpg_dialect()  # type: ignore[no-untyped-call]  # as its authors left it
+DIALECT: Final[sa.Dialect] = asyncpg_dialect()  # type: ignore[no-untyped-call]  # untyped in SQLAlchemy
 
 
 # --- connections ---------------------------------------------------------------------------------------------------
 
 
 class NamedRecord(asyncpg.Record):  # type: ignore[misc]  # the driver has no types
-    """A row whose columns can be named, as SQLAlchemy's can."""
+    """A row with its columns as attributes, like SQLAlchemy's."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -84,7 +84,7 @@ class NamedRecord(asyncpg.Record):  # type: ignore[misc]  # the driver has no ty
 
 
 class AsyncpgConnection(statements.DriverConnection):
-    """A connection of the driver, for functions that do not await: to be used inside `greenlet_spawn`."""
+    """A connection of the driver, for functions that do not await. Use it inside `greenlet_spawn`."""
 
     dialect = DIALECT
 
@@ -95,17 +95,17 @@ class AsyncpgConnection(statements.DriverConnection):
         return cast(Sequence[Any], await_only(self._raw.fetch(text, *bound)))
 
     def changed(self, text: str, bound: Sequence[Any]) -> int:
-        """The driver answers with the command's tag, as `UPDATE 3`."""
+        """Return the number of changed rows, from the command tag of the driver, such as `UPDATE 3`."""
         _, _, count = cast(str, await_only(self._raw.execute(text, *bound))).rpartition(" ")
         return int(count) if count.isdigit() else 0
 
 
 class ConnectionPool:
-    """Connections of the driver, made when needed and kept. Its own pool has a timer, a task and a reset for each taking,
-    which small units cannot well afford."""
+    """Connections of the driver, opened when needed and kept. The driver's own pool starts a timer and a task and resets
+    the session at each use, which costs too much for small units."""
 
     def __init__(self, url: sa.URL, connect_args: Mapping[str, Any], *, size: int, **settings: str) -> None:
-        """At most `size` connections. `settings` are the server's, for each session."""
+        """`size`: connections at most. `settings`: of the server, for each session."""
         self._arguments = {
             "command_timeout": SILENT_SECONDS,
             **connect_args,
@@ -124,12 +124,12 @@ class ConnectionPool:
         self._free: list[Any] = []  # the one used last comes first: the server has its plans at hand
 
     async def take(self) -> Any:
-        """A connection, to be given back. Raises what the driver raises, or `TimeoutError`."""
+        """Return a connection; `give` returns it to the pool. Raises `TimeoutError`, and the errors of the driver."""
         if self._room.locked():
             async with asyncio.timeout(CONNECTION_SECONDS):
                 await self._room.acquire()
         else:
-            await self._room.acquire()  # at once, and without a timer
+            await self._room.acquire()  # returns at once, and needs no timer
         try:
             while self._free:
                 raw = self._free.pop()
@@ -141,7 +141,8 @@ class ConnectionPool:
             raise
 
     def give(self, raw: Any, *, clean: bool) -> None:
-        """Give it back. `clean`: it is in no transaction, and its session is as it was."""
+        """Return a connection to the pool. `clean`: it is in no transaction, and its session is unchanged; otherwise it is
+        closed."""
         if clean:
             self._free.append(raw)
         else:
@@ -167,8 +168,8 @@ class ConnectionPool:
 
 
 def open_engine(url: sa.URL, connect_args: Mapping[str, Any], *, size: int, **settings: str) -> AsyncEngine:
-    """An engine of at most `size` connections, made when needed. `settings` are the server's, for each session."""
-    given = {
+    """Return an engine of at most `size` connections, opened when needed. `settings`: of the server, for each session."""
+    arguments = {
         "command_timeout": SILENT_SECONDS,
         **connect_args,
         "server_settings": {**_SESSION, **connect_args.get("server_settings", {}), **settings},
@@ -176,7 +177,7 @@ def open_engine(url: sa.URL, connect_args: Mapping[str, Any], *, size: int, **se
     }
     return create_async_engine(
         url,
-        connect_args=given,
+        connect_args=arguments,
         pool_size=size,
         max_overflow=0,
         pool_timeout=CONNECTION_SECONDS,
@@ -188,7 +189,7 @@ def open_engine(url: sa.URL, connect_args: Mapping[str, Any], *, size: int, **se
 
 
 def storage_error(failure: BaseException) -> StorageError | None:
-    """As a `StorageError` when it is the database's state that is to blame, not the statement; None otherwise."""
+    """Return a `StorageError` if the state of the database caused the failure, not the statement; None otherwise."""
     if isinstance(failure, DBAPIError | asyncpg.PostgresError):
         code = sqlstate(failure) or ""
         if code in _NOT_OURS:
@@ -205,19 +206,19 @@ def storage_error(failure: BaseException) -> StorageError | None:
 
 
 def sqlstate(failure: BaseException) -> str | None:
-    """PostgreSQL's code of an error."""
-    told = failure.orig if isinstance(failure, DBAPIError) else failure
-    return getattr(told, "sqlstate", None)
+    """Return PostgreSQL's code of an error."""
+    error = failure.orig if isinstance(failure, DBAPIError) else failure
+    return getattr(error, "sqlstate", None)
 
 
 def replanned(failure: BaseException) -> bool:
-    """Whether a migration changed a table that the session has plans for. The driver has thrown them away by now."""
-    told = failure.orig.__cause__ if isinstance(failure, DBAPIError) and failure.orig else failure
-    return isinstance(told, asyncpg.InvalidCachedStatementError)
+    """Return whether a migration changed a table for which the session has plans. The driver has dropped them by now."""
+    error = failure.orig.__cause__ if isinstance(failure, DBAPIError) and failure.orig else failure
+    return isinstance(error, asyncpg.InvalidCachedStatementError)
 
 
 def lost(failure: BaseException) -> bool:
-    """Whether the connection is of no use any more."""
+    """Return whether the connection can no longer be used."""
     if isinstance(failure, DBAPIError):
         return failure.connection_invalidated
     gone = isinstance(failure, OSError | asyncpg.InterfaceError)
@@ -225,13 +226,13 @@ def lost(failure: BaseException) -> bool:
 
 
 def _kind(failure: BaseException) -> str:
-    """The kind of error; its text may hold values of rows."""
-    told = (failure.orig.__cause__ or failure.orig) if isinstance(failure, DBAPIError) and failure.orig else failure
-    return f"{type(told).__name__} {sqlstate(failure) or ''}".strip()
+    """The kind of error, without its text, which may contain values of rows."""
+    error = (failure.orig.__cause__ or failure.orig) if isinstance(failure, DBAPIError) and failure.orig else failure
+    return f"{type(error).__name__} {sqlstate(failure) or ''}".strip()
 
 
 def database_now(connection: Connection) -> datetime:
-    """The database's clock, as of now and not of the transaction's beginning."""
+    """Return the time of the database's clock, as of now and not of the beginning of the transaction."""
     return moment(int(_NOW.first(connection)[0]))
 
 
@@ -239,7 +240,7 @@ def database_now(connection: Connection) -> datetime:
 
 
 class PostgresUnits:
-    """Runs units, several at once, each on a connection and in a transaction of its own."""
+    """Runs several units at once, each on a connection of its own."""
 
     def __init__(
         self,
@@ -267,7 +268,7 @@ class PostgresUnits:
 
     @property
     def alive(self) -> bool:
-        """Whether the last unit found a database."""
+        """Whether the last unit reached the database."""
         return self._well
 
     @property
@@ -275,22 +276,21 @@ class PostgresUnits:
         return BATCH_SECONDS
 
     async def run(self, work: Callable[[Unit], T], lane: Lane = Lane.COMMAND) -> T:
-        """A unit once begun goes to its end, whatever becomes of whoever asked: nothing is cancelled inside a
-        transaction."""
+        """Run a unit. It always runs to its end, also if the caller is cancelled: no transaction is cancelled halfway."""
         task = asyncio.create_task(self._run(work, lane))
         self._running.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
     async def append(self, rows: list[Row]) -> None:
-        """Durably append rows: to wherever the gateway's intake says; without one, to the outbox."""
+        """Durably append rows: through the gateway's intake; without an intake, to the outbox."""
         if self.intake is not None:
             await self.intake(rows)
             return
         await self.run(lambda unit: unit.rows.extend(rows))
 
     async def close(self) -> None:
-        """Let units under way come to their ends."""
+        """Wait until running units have ended, and close the connections."""
         while self._running:
             await asyncio.wait(self._running)
         await self._pool.close()
@@ -298,7 +298,7 @@ class PostgresUnits:
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever asked may be gone; then nobody else hears of it, and the cursor tells
+            task.exception()  # marks it as retrieved: the caller may have been cancelled
 
     async def _run(self, work: Callable[[Unit], T], lane: Lane) -> T:
         async with self._slots[lane]:
@@ -350,8 +350,8 @@ class PostgresUnits:
             raise self._judged(failure, committing=committing) from failure
 
     def _judged(self, failure: Exception, *, committing: bool) -> Exception:
-        """What whoever asked for the unit is told. A unit that lost its connection before the commit is tried again; one
-        that lost it at the commit may have been kept, so nobody tries it again unasked."""
+        """The error that the caller gets. A unit that lost its connection before the commit is tried again. A unit that
+        lost it during the commit may have been committed, so it is not."""
         known = storage_error(failure)
         if not committing:
             if sqlstate(failure) in _AGAIN:
@@ -375,7 +375,7 @@ class PostgresUnits:
 
 
 class _AgainError(Exception):
-    """To be tried again as a whole; `error` is told when that has been done often enough."""
+    """The unit is tried again. `error` is raised after the last try."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -385,7 +385,7 @@ class _AgainError(Exception):
 
 
 class PostgresReader:
-    """Reading functions, each on a snapshot of its own, `at_once` of them side by side."""
+    """Runs reading functions, each on a snapshot of its own, at most `at_once` of them at the same time."""
 
     def __init__(self, engine: AsyncEngine, at_once: int = READING_AT_ONCE) -> None:
         self._engine = engine
@@ -401,7 +401,7 @@ class PostgresReader:
             except (DBAPIError, NoConnectionError, OSError) as failure:
                 if not lost(failure) and not replanned(failure):
                     raise storage_error(failure) or failure from failure
-            try:  # the connection was of a server that is gone, or its plans of tables as they were
+            try:  # the server had closed the connection, or the tables had changed since its plans were made
                 return await self._once(work)
             except (DBAPIError, NoConnectionError, OSError) as failure:
                 raise storage_error(failure) or failure from failure

@@ -1,4 +1,4 @@
-"""Reading outside of units: questions that change nothing, each on a connection of its own."""
+"""Reading outside of units: functions that change nothing, each on a connection of its own."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,8 @@ class Reader(Protocol):
 
 
 class SqliteReader:
-    """A few reader threads; in WAL mode they never wait for the writer, and the writer never for them."""
+    """Runs reading functions in a few threads. In WAL mode readers never wait for the writer, and the writer never for
+    them."""
 
     def __init__(self, engine: Engine, threads: int = 2) -> None:
         self._engine = engine

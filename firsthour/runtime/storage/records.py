@@ -43,16 +43,16 @@ seen = sa.Table(
 )
 
 Place = tuple[str, int]
-"""A topic and one of its partitions."""
+"""A topic and the number of one of its partitions."""
 
 
 def partition_of(key: str, partitions: int) -> int:
-    """Where the records of a key go, for ever: all of them in one partition, so that their order holds."""
+    """Return the partition of a key. It never changes: all records of a key are in one partition, in order."""
     return crc32(key.encode()) % partitions
 
 
 class Row(NamedTuple):
-    """What is appended: where, under which key, which event."""
+    """A row to append to the log."""
 
     topic: str
     key: str
@@ -61,7 +61,7 @@ class Row(NamedTuple):
 
 
 class Record:
-    """One record as a reader gets it. `position` orders the records of a partition and has gaps."""
+    """A record as a reader gets it. `position` orders the records of a partition; it has gaps."""
 
     __slots__ = ("_envelope", "_event", "body", "event_id", "key", "position")
 
@@ -70,19 +70,19 @@ class Record:
         self.key = key
         self.event_id = event_id
         self.body = body
-        self._envelope: Envelope | None = None  # decoded when first asked for, and once
+        self._envelope: Envelope | None = None  # decoded once, at the first use
         self._event: Event | None = None
 
     @property
     def envelope(self) -> Envelope:
-        """Raises `UnknownEventError` when this is not one of ours."""
+        """The decoded envelope. Raises `UnknownEventError` when the body is not one of our events."""
         if self._envelope is None:
             self._envelope = decode(self.body)
         return self._envelope
 
     @property
     def event(self) -> Event:
-        """Raises `UnknownEventError` when this is not one of ours."""
+        """The decoded event. Raises `UnknownEventError` when the body is not one of our events."""
         if self._event is None:
             self._event = event_of(self.envelope)
         return self._event

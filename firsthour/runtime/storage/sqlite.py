@@ -1,7 +1,7 @@
-"""The embedded profile's database: one SQLite file, one writer thread behind a queue, readers beside it.
+"""The database of the embedded profile: one SQLite file, one writer thread behind a queue, and readers.
 
-SQLite's own waiting is unfair (beside back-to-back units others starve for seconds), so nobody waits in SQLite: all
-writing goes through this queue, where appends from the gateway share commits and alternate with everything else.
+SQLite's own locking is unfair: beside back-to-back units, other writers starve for seconds. So all writing goes through
+this queue, where the gateway's appends share commits and alternate with all other units.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ _NOW_IMPOSSIBLE = {
 }
 
 
-PASSED_OVER_MAX = 20  # units that may go before one that can wait
+PASSED_OVER_MAX = 20  # units that may run before a bulk unit that waits
 
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -48,16 +48,20 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 FAILED_LATELY = timedelta(minutes=5)
 
 
-BATCH_SECONDS = 0.020  # there is one writer: who waits for it waits for the whole batch
+BATCH_SECONDS = 0.020  # there is one writer: every other unit waits for the whole batch
 
 
 class AlreadyRunningError(FirstHourError):
-    """Another process holds this data directory."""
+    """Raised when another process holds this data directory."""
 
 
 def hold(directory: Path) -> IO[str]:
-    """Take the directory's lock for as long as the returned file is open. Raises `AlreadyRunningError`,
-    `UnsafeFileError`."""
+    """Lock the directory for as long as the returned file is open.
+
+    Raises:
+        AlreadyRunningError: another process holds the lock.
+        UnsafeFileError: the lock file is a symbolic link, or not a regular file.
+    """
     make_directory(directory)
     lock = os.fdopen(open_private(directory / "lock", os.O_RDWR | os.O_CREAT), "r+")
     try:
@@ -69,12 +73,14 @@ def hold(directory: Path) -> IO[str]:
 
 
 def writer_engine(file: Path, *, pages_max: int | None = None) -> Engine:
-    """For the one connection that writes. `pages_max` bounds the file (of 4 KiB pages). Connecting raises
-    `UnsafeFileError` when the file is a symbolic link."""
+    """Return the engine for the one connection that writes. `pages_max`: of the file (4 KiB each); None: no bound.
+
+    Connecting raises `UnsafeFileError` when the file is a symbolic link.
+    """
     engine = sa.create_engine(f"sqlite+pysqlite:///{file}", poolclass=sa.NullPool, connect_args=_MANUAL)
 
     def prepare(dbapi: Any, _: object) -> None:
-        dbapi.isolation_level = None  # no late BEGIN behind our back: it loses read-then-write updates
+        dbapi.isolation_level = None  # the driver's own late BEGIN loses read-then-write updates
         dbapi.execute("PRAGMA journal_mode=WAL")
         dbapi.execute("PRAGMA synchronous=FULL")
         dbapi.execute("PRAGMA foreign_keys=ON")
@@ -99,7 +105,7 @@ def used_bytes(connection: Connection) -> int:
 
 
 def reader_engine(file: Path) -> Engine:
-    """For connections that only read."""
+    """Return the engine for connections that only read."""
     engine = sa.create_engine(
         f"sqlite+pysqlite:///{file}", connect_args={"check_same_thread": False, "timeout": 5.0} | _MANUAL, pool_size=4
     )
@@ -108,12 +114,12 @@ def reader_engine(file: Path) -> Engine:
         dbapi.isolation_level = None
         dbapi.execute("PRAGMA query_only=ON")
 
-    def tell(context: sa.engine.ExceptionContext) -> None:
+    def translate(context: sa.engine.ExceptionContext) -> None:
         failure = context.sqlalchemy_exception
         if isinstance(failure, DBAPIError) and (known := storage_error(failure)) is not None:
             raise known from context.original_exception
 
-    sa.event.listen(engine, "handle_error", tell)
+    sa.event.listen(engine, "handle_error", translate)
     sa.event.listen(engine, "connect", prepare)
     sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
     return engine
@@ -127,7 +133,7 @@ def _code(failure: DBAPIError) -> int:
 
 
 def storage_error(failure: DBAPIError) -> StorageError | None:
-    """As a `StorageError` when it is the file that is to blame, not the statement; None otherwise."""
+    """Return a `StorageError` if the state of the file caused the failure, not the statement; None otherwise."""
     code = _code(failure)
     if code in _DAMAGED:
         return StorageError(f"the database is damaged ({failure.orig}); `firsthour doctor` has the remedy")
@@ -135,7 +141,7 @@ def storage_error(failure: DBAPIError) -> StorageError | None:
 
 
 def _changes(connection: Connection) -> int:
-    """Rows changed so far on this connection: one more after a transaction that wrote."""
+    """The number of rows changed on this connection so far; it is greater after a transaction that wrote."""
     return int(connection.connection.driver_connection.total_changes)  # type: ignore[union-attr]  # it is open
 
 
@@ -147,7 +153,7 @@ class _Job:
 
 @dataclass
 class _Queue:
-    """What waits for the writer."""
+    """The appends and units that wait for the writer."""
 
     appends: deque[tuple[list[Row], "asyncio.Future[None]"]] = field(default_factory=deque)
     lanes: tuple[deque[_Job], ...] = field(default_factory=lambda: tuple(deque() for _ in Lane))
@@ -155,14 +161,14 @@ class _Queue:
     passed_over: int = 0
 
     def job(self) -> _Job | None:
-        """The next unit. What can wait goes after all others, but not for ever."""
-        later = self.lanes[Lane.BULK]
-        if later and self.passed_over >= PASSED_OVER_MAX:
+        """Take the next unit. Bulk units go after all others, but are passed over at most `PASSED_OVER_MAX` times."""
+        bulk = self.lanes[Lane.BULK]
+        if bulk and self.passed_over >= PASSED_OVER_MAX:
             self.passed_over = 0
-            return later.popleft()
+            return bulk.popleft()
         for lane in self.lanes:
             if lane:
-                self.passed_over = self.passed_over + 1 if later and lane is not later else 0
+                self.passed_over = self.passed_over + 1 if bulk and lane is not bulk else 0
                 return lane.popleft()
         return None
 
@@ -175,7 +181,7 @@ Appended = Callable[[list[tuple[str, Record]]], None]
 
 
 class SqliteUnits:
-    """Runs every unit of the process in one thread, on one connection, first in first out within a lane."""
+    """Runs every unit of the process in one thread, on one connection; within a lane in the order of the calls."""
 
     def __init__(
         self,
@@ -196,12 +202,12 @@ class SqliteUnits:
         self._thread: threading.Thread | None = None
         self.appended = appended
         self.woken = woken
-        self.trouble: str | None = None  # why the last commit that would have changed something failed
-        self._failed: tuple[datetime, str] | None = None  # the last one, also once it is possible again
-        self._damaged = False  # which no later commit heals, though its own pages may be sound
+        self.trouble: str | None = None  # of the last commit with changes; None: it succeeded
+        self._failed: tuple[datetime, str] | None = None  # the last failure, also after later commits succeeded
+        self._damaged = False  # stays true: a later commit that succeeds repairs no damaged page
 
     def warnings(self) -> list[str]:
-        """Commits that failed lately, though one was possible since: the disk is full for what is large alone."""
+        """Commits that failed lately, though a later one succeeded: an almost full disk refuses only large commits."""
         if self._failed is None or self.trouble is not None:
             return []
         at, why = self._failed
@@ -222,7 +228,7 @@ class SqliteUnits:
         self._thread.start()
 
     async def close(self) -> None:
-        """Finish what is queued, then end the thread."""
+        """Run what is queued, then end the thread."""
         with self._waiting:
             self._queue.closing = True
             self._waiting.notify()
@@ -265,7 +271,7 @@ class SqliteUnits:
         return self._queue.closing or not self._queue.empty
 
     def _append(self, connection: Connection, appends: list[tuple[list[Row], "asyncio.Future[None]"]]) -> None:
-        """Group commit: what arrived during the last commit shares this one."""
+        """Commit in a group: appends that arrived during the last commit share this one."""
 
         def work(unit: Unit) -> None:
             for rows, _ in appends:
@@ -296,7 +302,7 @@ class SqliteUnits:
             self._failed = self._clock.real(), self.trouble
             self._damaged = self._damaged or _code(failure) in _DAMAGED
             return None, known, unit, []
-        except BaseException as failure:  # noqa: BLE001  # whatever a handler raises belongs to whoever asked for the unit
+        except BaseException as failure:  # noqa: BLE001  # the caller of the unit gets what its handler raises
             return None, failure, unit, []
         if self.trouble is not None and not self._damaged and _changes(connection) != before:
             self.trouble = None
@@ -312,7 +318,7 @@ class SqliteUnits:
         placed: list[tuple[str, Record]],
         waiting: list["asyncio.Future[Any]"],
     ) -> None:
-        def tell() -> None:
+        def deliver() -> None:
             if failure is None:
                 if placed:
                     self.appended(placed)
@@ -329,4 +335,4 @@ class SqliteUnits:
                     done.set_exception(failure)
 
         assert self._loop is not None  # noqa: S101  # start() ran before the thread
-        self._loop.call_soon_threadsafe(tell)
+        self._loop.call_soon_threadsafe(deliver)

@@ -1,11 +1,11 @@
-"""What every table and statement stands on: one metadata, and Core statements compiled once.
+"""The basis of all tables and statements: one metadata, and Core statements that are compiled once.
 
-A statement is written in SQLAlchemy Core, compiled once per dialect, and then run at driver level with plain
-parameters: the same SQL as `connection.execute` would send, without building it anew for every unit. All columns are
-TEXT, BIGINT, DOUBLE or BLOB, so no value needs converting on the way.
+A statement is written in SQLAlchemy Core, compiled once per dialect, and then run by the driver with plain parameters.
+The SQL is the same as `connection.execute` would send, but it is not built again for every unit. All columns are TEXT,
+BIGINT, DOUBLE or BLOB, so no value has to be converted.
 
-Many rows are one call of the driver. SQLite runs the statement row by row; PostgreSQL gets one statement over the
-arrays of the columns, whose text is the same for any number of rows.
+Many rows are one call of the driver. SQLite runs the statement row by row. PostgreSQL gets one statement over the arrays
+of the columns, whose text is the same for any number of rows.
 """
 
 import re
@@ -27,8 +27,8 @@ Integer = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite: only INT
 Bytes = sa.LargeBinary
 
 LOOK_UP: Final[Mapping[str, str]] = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
-"""What PostgreSQL is told for a session of units: rows are looked up by an index. A plan that is made while a table is
-empty, and kept, would go on reading all of it when it is no longer empty."""
+"""Settings of PostgreSQL for the sessions of units: rows are looked up by an index. A cached plan from when a table was
+empty would otherwise still scan the whole table later."""
 
 MICROSECONDS: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT"
 """PostgreSQL's clock, as of now and not of the transaction's beginning."""
@@ -38,48 +38,50 @@ _to_json = msgspec.json.Encoder().encode
 
 @compiles(sa.Text, "postgresql")
 def _compared_as_bytes(type_: sa.Text, compiler: Any, **context: Any) -> str:
-    """Give text columns the collation "C" where a table is made or altered: on both databases ids are then compared as
-    bytes, as Python sorts them. Lock orders, cursors of lists and places in the queue rest on that, and the collation of
-    an ordinary server is another."""
+    """Give text columns the collation "C" in CREATE and ALTER: ids then compare as bytes on both databases, and in Python.
+
+    The order of locks, the cursors of lists and the places in the queue rest on that. The default collation of a server
+    differs.
+    """
     text = cast(str, compiler.visit_TEXT(type_, **context))
     return f'{text} COLLATE "C"' if isinstance(context.get("type_expression"), sa.Column) else text
 
 
 class SqlDialect:
-    """What differs between SQLite and PostgreSQL in the statements we write."""
+    """The differences between SQLite and PostgreSQL in our statements."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def insert(self, table: sa.Table) -> Any:
-        """An INSERT that knows `on_conflict_do_nothing` and `on_conflict_do_update`."""
+        """Return an INSERT with `on_conflict_do_nothing` and `on_conflict_do_update`."""
         return sqlite.insert(table) if self.name == "sqlite" else postgresql.insert(table)
 
     def upsert(self, table: sa.Table, keys: Sequence[str]) -> Any:
-        """INSERT of every column, updating all but `keys` where the row is there already."""
+        """Return an INSERT of every column that updates all columns but `keys` if the row exists."""
         insert = self.insert(table).values({c.name: sa.bindparam(c.name) for c in table.columns})
         changed = {c.name: insert.excluded[c.name] for c in table.columns if c.name not in keys}
         return insert.on_conflict_do_update(index_elements=list(keys), set_=changed)
 
     def unnest(self, name: str) -> Any:
-        """The values of the array parameter `name` (texts), as a subquery for `IN` or `FROM`."""
+        """Return the values of the array parameter `name` (texts) as a subquery for `IN` or `FROM`."""
         if self.name == "sqlite":
             rows = sa.func.json_each(sa.bindparam(name)).table_valued("value", name=f"{name}_each")
             return sa.select(rows.c.value)
         return sa.select(sa.func.unnest(_array(name)).column_valued("value"))
 
     def is_any_of(self, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
-        """Whether `column` is one of the array parameter `name` (texts): a look-up in its index on both."""
+        """Compare `column` with the values of the array parameter `name` (texts): an index look-up on both databases."""
         if self.name == "sqlite":
             return column.in_(self.unnest(name))
         return column == sa.any_(_array(name))
 
 
 def unnest(name: str, /, **columns: tuple[str, Any]) -> Any:
-    """For PostgreSQL: the rows of several array parameters side by side, each with the name and type of its column."""
-    given = [sa.cast(sa.bindparam(parameter), postgresql.ARRAY(type_)) for parameter, (_, type_) in columns.items()]
+    """For PostgreSQL: return the rows of several array parameters side by side, each with the name and type of its column."""
+    arrays = [sa.cast(sa.bindparam(parameter), postgresql.ARRAY(type_)) for parameter, (_, type_) in columns.items()]
     shape = [sa.column(column, type_) for column, type_ in columns.values()]
-    return sa.func.unnest(*given).table_valued(*shape).render_derived(name=name)
+    return sa.func.unnest(*arrays).table_valued(*shape).render_derived(name=name)
 
 
 def _array(name: str) -> sa.BindParameter[Any]:
@@ -90,30 +92,30 @@ _DIALECTS = {name: SqlDialect(name) for name in ("sqlite", "postgresql")}
 
 
 class DriverConnection:
-    """A connection that hands statements to its driver as they are: what units on PostgreSQL run on."""
+    """A connection that passes statements to its driver unchanged. Units on PostgreSQL run on it."""
 
     dialect: Dialect
 
     def rows(self, text: str, bound: Sequence[Any]) -> Sequence[Any]:
-        """Every row of the result."""
+        """Return every row of the result."""
         raise NotImplementedError
 
     def changed(self, text: str, bound: Sequence[Any]) -> int:
-        """How many rows were changed."""
+        """Return the number of changed rows."""
         raise NotImplementedError
 
 
 class Compiled(NamedTuple):
-    """A statement as one dialect's driver takes it."""
+    """A statement for the driver of one dialect."""
 
     text: str
-    order: tuple[str, ...]  # the parameters, by position
+    order: tuple[str, ...]  # names of the parameters, by position
     constants: Mapping[str, Any]  # the parameters that the statement itself sets; None for the others
-    per_row: tuple[str, ...]  # of the parameters those that differ from row to row, once each
+    per_row: tuple[str, ...]  # names of the parameters that differ from row to row, once each
 
 
 class Sql:
-    """One statement. `build` gets the flavour; parameters are named by `bindparam`s, arrays are passed as lists."""
+    """One statement. `build` gets the dialect. Parameters are `bindparam`s; arrays are passed as lists."""
 
     def __init__(self, build: Callable[[SqlDialect], Any]) -> None:
         self._build = build
@@ -121,21 +123,21 @@ class Sql:
         self._of_rows: dict[str, Compiled] = {}
 
     def run(self, connection: Connection, **values: Any) -> int:
-        """Run once; how many rows were changed. Lists become arrays."""
+        """Run the statement once. Return the number of changed rows. Lists become arrays."""
         text, bound = self.bound(connection.dialect, values)
         if isinstance(connection, DriverConnection):
             return connection.changed(text, bound)
         return int(connection.exec_driver_sql(text, bound).rowcount)
 
     def all(self, connection: Connection, **values: Any) -> Sequence[Any]:
-        """Every row of the result, as named tuples."""
+        """Return every row of the result, as named tuples."""
         text, bound = self.bound(connection.dialect, values)
         if isinstance(connection, DriverConnection):
             return connection.rows(text, bound)
         return connection.exec_driver_sql(text, bound).all()
 
     def first(self, connection: Connection, **values: Any) -> Any:
-        """The first row, or None."""
+        """Return the first row, or None."""
         text, bound = self.bound(connection.dialect, values)
         if isinstance(connection, DriverConnection):
             rows = connection.rows(text, bound)
@@ -143,9 +145,11 @@ class Sql:
         return connection.exec_driver_sql(text, bound).first()
 
     def locked(self, connection: Connection, **values: Any) -> tuple[Sequence[Any], int | None]:
-        """Every row of a SELECT that locks, and when the last of them was locked (microseconds), by the database's clock:
-        a row locked is a row read, so no question of its own is needed. None where there is no such clock, or no row. The
-        rows may have a column more at their end."""
+        """Run a SELECT that locks. Return its rows and the time at which the last of them was locked.
+
+        The time is the database's (microseconds); reading it with the rows saves a round trip. It is None on SQLite, or
+        without rows. The rows may have one more column at their end.
+        """
         if not isinstance(connection, DriverConnection):
             return self.all(connection, **values), None
         text, bound = self.bound(connection.dialect, values)
@@ -153,14 +157,14 @@ class Sql:
         return rows, max((row[-1] for row in rows), default=None)
 
     def bound(self, dialect: Dialect, values: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
-        """What the driver is given."""
+        """Return the text and the parameters for the driver."""
         text, order, constants, _ = self.for_one(dialect)
         fit = _for_sqlite if dialect.name == "sqlite" else _for_postgresql
         return text, tuple(fit(values.get(n, constants.get(n))) for n in order)
 
     def tuples(self, connection: Connection, rows: list[tuple[Any, ...]]) -> int:
-        """As `many`, with each row in the order of the statement's parameters: for an INSERT its table's columns, for
-        an UPDATE what is set and then what it is found by."""
+        """Run for each row, as `many`. Each row is in the order of the statement's parameters: of an INSERT the columns of
+        the table, of an UPDATE the values that are set and then those of its condition."""
         if not rows:
             return 0
         if connection.dialect.name == "sqlite":
@@ -171,21 +175,21 @@ class Sql:
         return int(connection.exec_driver_sql(text, bound).rowcount)
 
     def bound_rows(self, dialect: Dialect, rows: list[tuple[Any, ...]]) -> tuple[Any, ...]:
-        """What the driver is given with `for_rows`."""
+        """Return the parameters for the text of `for_rows`."""
         _, order, constants, per_row = self.for_rows(dialect)
         return tuple(zip(*rows, strict=True)) + tuple(constants[n] for n in order[len(per_row) :])
 
     def many(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> int:
-        """Run for each row, as one call of the driver; nothing for no rows. How many rows were changed.
+        """Run for each row, as one call of the driver. Return the number of changed rows.
 
-        Rows are inserted in their order. An upsert must not be given one key twice and an UPDATE not two rows that
-        change the same row: in one statement PostgreSQL refuses the first and does only one of the second. Rows that
-        others may change at the same time come sorted by their key, so that nobody waits in a circle.
+        Rows are inserted in their order. Pass no key twice to an upsert, and to an UPDATE no two rows that change the same
+        row: in one statement PostgreSQL rejects the first, and applies only one of the second. Rows that other units may
+        change at the same time must be sorted by their key, so that units do not deadlock.
         """
         return self.tuples(connection, self.work(connection, rows)[1])
 
     def work(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> "Work":
-        """What `many` would do with these, for `execute_combined` and `Unit.store`."""
+        """Return the work that `many` would do with these rows, for `execute_combined` and `Unit.store`."""
         rows = list(rows)
         if not rows:
             return self, []
@@ -198,23 +202,23 @@ class Sql:
         return self, [pick(row) for row in rows] if len(order) > 1 else [(pick(row),) for row in rows]
 
     def for_one(self, dialect: Dialect) -> Compiled:
-        """What `run` sends."""
-        found = self._once.get(dialect.name)
-        if found is None:
-            found = self._once[dialect.name] = _compile(self._build(_DIALECTS[dialect.name]), dialect)
-        return found
+        """Return the statement that `run` sends."""
+        compiled = self._once.get(dialect.name)
+        if compiled is None:
+            compiled = self._once[dialect.name] = _compile(self._build(_DIALECTS[dialect.name]), dialect)
+        return compiled
 
     def for_rows(self, dialect: Dialect) -> Compiled:
-        """What `many` and `tuples` send where the database is not SQLite: the arrays of the columns come first."""
-        found = self._of_rows.get(dialect.name)
-        if found is None:
-            found = self._of_rows[dialect.name] = _over_rows(self.for_one(dialect))
-        return found
+        """Return the statement that `many` and `tuples` send to PostgreSQL: the arrays of the columns come first."""
+        compiled = self._of_rows.get(dialect.name)
+        if compiled is None:
+            compiled = self._of_rows[dialect.name] = _over_rows(self.for_one(dialect))
+        return compiled
 
 
 @cache
 def _with_time(text: str) -> str:
-    """The rows of a SELECT that locks, each with the time after its lock: before it, the row is not there to be read."""
+    """Add to each row of a SELECT that locks the time after its lock: PostgreSQL computes it only once the row is locked."""
     return f"WITH locked AS MATERIALIZED ({text}) SELECT locked.*, {MICROSECONDS} AS locked_at FROM locked"  # noqa: S608
 
 
@@ -223,8 +227,8 @@ Work = tuple[Sql, list[tuple[Any, ...]]]
 
 
 def execute_combined(connection: Connection, *work: Work) -> None:
-    """Run each for its rows, if it has any. On PostgreSQL in one round trip, which counts while others wait for what we
-    have locked; there nothing says which comes first, and no two of them may change the same row."""
+    """Run each statement for its rows, if it has any. On PostgreSQL in one round trip, since other units wait for the
+    locks of this one. The order is then undefined, and no two of the statements may change the same row."""
     some = [(statement, rows) for statement, rows in work if rows]
     if len(some) < 2 or not isinstance(connection, DriverConnection):
         for statement, rows in some:
@@ -240,9 +244,9 @@ _JOINED: Final[dict[tuple[str, tuple[Sql, ...]], str]] = {}
 
 
 def joined(statements: tuple[Sql, ...], dialect: Dialect) -> str:
-    """One statement that does what these do, each for its rows; it takes their parameters one after the other's."""
-    found = _JOINED.get((dialect.name, statements))
-    if found is None:
+    """Return one statement that runs these, each for its rows. Its parameters are theirs, one after the other."""
+    text = _JOINED.get((dialect.name, statements))
+    if text is None:
         parts: list[str] = []
         taken = 0
         for n, statement in enumerate(statements):
@@ -250,8 +254,8 @@ def joined(statements: tuple[Sql, ...], dialect: Dialect) -> str:
             shifted = _NUMBER.sub(partial(_shifted, by=taken), one.text)
             parts.append(f"w{n} AS ({shifted})")
             taken += len(one.order)
-        found = _JOINED[dialect.name, statements] = f"WITH {', '.join(parts)} SELECT 1"
-    return found
+        text = _JOINED[dialect.name, statements] = f"WITH {', '.join(parts)} SELECT 1"
+    return text
 
 
 def _shifted(place: re.Match[str], by: int) -> str:
@@ -263,7 +267,7 @@ def _for_sqlite(value: Any) -> Any:
 
 
 def _for_postgresql(value: Any) -> Any:
-    """What PostgreSQL refuses is refused at the rim already, but for addresses: they are not found."""
+    """Replace NUL, which PostgreSQL rejects. Only paths can still contain it here, and such a path is not found."""
     return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value
 
 
@@ -281,8 +285,8 @@ _ONE_UPDATE = re.compile(r"(UPDATE .*?)\s(WHERE .*)", re.DOTALL)
 
 
 def _over_rows(one: Compiled) -> Compiled:
-    """The same INSERT or UPDATE of all the rows of `u`: one array for each parameter that differs from row to row, then
-    those that the statement itself sets. The types are those that the one-row statement casts its parameters to."""
+    """Return the same INSERT or UPDATE for all the rows of `u`: an array for each parameter that differs from row to row,
+    then the constants. The types are those to which the one-row statement casts its parameters."""
     constant = tuple(name for name in dict.fromkeys(one.order) if name not in one.per_row)
     types: dict[str, str] = {}
 

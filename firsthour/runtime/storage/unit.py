@@ -1,7 +1,7 @@
-"""A unit: one database transaction in which state, emitted events and the reader's cursor stand or fall together.
+"""A unit: one database transaction, in which state, emitted events and the reader's cursor are committed together.
 
-Handlers are plain functions of a unit, with no `await` in them, so nothing can wait for a network while locks are held.
-`Units` runs them: one writer thread on SQLite (`firsthour.runtime.storage.sqlite`), `run_sync` on PostgreSQL.
+Handlers are plain functions of a unit without `await`, so no network is waited for while locks are held. `Units` runs
+them: in one writer thread on SQLite (`firsthour.runtime.storage.sqlite`), in greenlets on PostgreSQL.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,11 +30,12 @@ _APPEND = statements.Sql(
 
 
 FindConfig = Callable[[Connection, int | None], Config]
-"""Finds what is in force; given the number of its version, when that has been read already."""
+"""Returns the configuration in force. The second argument is the number of its version, if that was read already."""
 
 
 class Unit:
-    """What a handler gets: a connection inside a transaction, the configuration in force, the time, `store` and `emit`."""
+    """The argument of a handler: a connection inside a transaction, the configuration in force, the time, `store` and
+    `emit`."""
 
     def __init__(
         self,
@@ -45,7 +46,15 @@ class Unit:
         partitions: int = 1,
         ask: Callable[[Connection], datetime] | None = None,
     ) -> None:
-        """`config`: what is in force, or who finds it when asked; `partitions` of each topic; `ask` for the time where the database's clock is the one that counts."""
+        """Begin a unit in an open transaction.
+
+        Args:
+            connection: inside the transaction.
+            clock: of the process.
+            config: the configuration in force, or a function that reads it when needed.
+            partitions: of each topic.
+            ask: reads the time of the database; None: the clock of the process counts.
+        """
         self.connection = connection
         self._config = config
         self.clock = clock
@@ -58,18 +67,18 @@ class Unit:
         self._id = ""
         self._version: int | None = None
         self._now: datetime | None = None
-        self._locked_at = self._began_at = 0  # microseconds of the database's clock, as far as they were read
+        self._locked_at = self._began_at = 0  # microseconds of the database's clock; 0: not read
 
     @property
     def config(self) -> Config:
-        """What is in force, the same for the whole unit."""
+        """The configuration in force, the same for the whole unit."""
         if callable(self._config):
             self._config = self._config(self.connection, self._version)
         return self._config
 
     @property
     def now(self) -> datetime:
-        """Business time, read once: ask for it after the locks, so that a unit that waited does not predate what it finds."""
+        """Business time, read once. Read it after locking, so that a unit that waited is not earlier than what it reads."""
         if self._now is None:
             if self._ask is None:
                 self._now = self.clock.business()
@@ -78,42 +87,45 @@ class Unit:
         return self._now
 
     def began(self, at: int, version: int | None) -> None:
-        """What the first statement read beside its own: the database's time (microseconds), the configuration in force."""
+        """Keep what the first statement has read: the database's time (microseconds) and the version of the configuration."""
         self._began_at, self._version = at, version
 
     def lock(self, statement: statements.Sql, /, **values: Any) -> Sequence[Any]:
-        """The rows of a SELECT that locks, maybe with a column more at their end; `now` is then not before the last lock.
-        Who found nothing to lock has waited for nobody: then `now` may be as of the unit's first statement."""
+        """Run a SELECT that locks, and return its rows, possibly with one more column at their end.
+
+        `now` is then not before the last lock. If no row was locked, the unit cannot have waited: `now` may then be as of
+        its first statement.
+        """
         nothing = any(value == [] for value in values.values())
         rows, at = ([], None) if nothing else statement.locked(self.connection, **values)
         self._locked_at = max(self._locked_at, at or self._began_at)
         return rows
 
     def store(self, *work: statements.Work) -> None:
-        """Store these with what is emitted, at the unit's end and in one statement where that helps. So nothing reads them
-        before, and no two of one unit may change the same row."""
+        """Store these rows at the end of the unit, in one round trip with the emitted events. The unit cannot read them
+        before, and no two works of a unit may change the same row."""
         self._work += work
 
     def new_id(self) -> str:
-        """An id of this unit's own: unique, ordered within the unit, cheap."""
+        """Return a unique id, ordered within the unit; cheaper than `clock.new_id`."""
         if not self._id:
             self._id, self._count = new_id(), 0
         self._count += 1
         return f"{self._id}.{self._count}"
 
     def emit(self, event: Event, *, key: str, id: str | None = None) -> None:
-        """Say `event` on its topic when this unit commits. Raises `RecordTooLargeError`."""
+        """Append `event` to its topic when this unit commits. Raises `RecordTooLargeError`."""
         event_id = id or self.new_id()
         body = encode(event, id=event_id, source=SOURCES[event.TOPIC], time=self.now, key=key)
         self.rows.append(Row(event.TOPIC, key, event_id, body))
 
     def wake(self, tick: str) -> None:
-        """Run the tick of that name soon after this unit commits, without waiting for its second."""
+        """Run the tick of that name soon after this unit commits, without waiting for its interval."""
         self.woken.add(tick)
 
     def finish(self) -> int:
-        """Store what is left to store, and append what was emitted to `log`; the number of its rows. Called last, by whoever
-        runs the unit."""
+        """Store the pending work and append the emitted events to `log`. Return the number of these. Only `Units` calls it,
+        as the last step of the unit."""
         at, of = micros(self.clock.real()) if self.rows else 0, self._partitions
         rows: list[tuple[Any, ...]] = [
             (topic, partition_of(key, of) if of > 1 else 0, key, event_id, at, body)
@@ -125,16 +137,16 @@ class Unit:
 
     @property
     def places(self) -> set[Place]:
-        """Where what was emitted goes."""
+        """The partitions of the emitted events."""
         return {(row.topic, partition_of(row.key, self._partitions)) for row in self.rows}
 
 
 SOURCES = {topic: f"urn:firsthour:{speakers[0]}" for topic, speakers in SAID_BY.items()}
-"""Who says what is on a topic, as the envelope's `source`."""
+"""The `source` of the envelope, by topic: the service that emits there."""
 
 
 class Lane(IntEnum):
-    """Who goes first when several units wait: commands people wait for, then batches and ticks, then what can wait."""
+    """The order of units that wait: commands that a person waits for, then batches and ticks, then bulk work."""
 
     COMMAND = 0
     BATCH = 1
@@ -146,21 +158,22 @@ class Units(Protocol):
 
     @property
     def alive(self) -> bool:
-        """Whether units can still run at all."""
+        """Whether units can still run."""
 
     @property
     def batch_seconds(self) -> float:
-        """How long a batch in one unit may take, for the good of those behind it."""
+        """The seconds that a batch in one unit may take: other units wait for it."""
 
     async def run(self, work: Callable[[Unit], T], lane: Lane = Lane.COMMAND) -> T:
-        """The result of `work`, committed when this returns. Whatever `work` raises rolls the unit back.
+        """Run `work` in a unit, and return its result after the commit. If `work` raises, the unit is rolled back.
 
-        Raises `StorageError` when the database cannot commit now (full, read-only, broken disk).
+        Raises:
+            StorageError: the database cannot commit now (full, read-only, broken disk).
         """
 
     async def append(self, rows: list[Row]) -> None:
-        """Durably append rows to the log, sharing a commit with everybody who asks meanwhile. Raises `StorageError`."""
+        """Durably append rows to the log, sharing a commit with other appends. Raises `StorageError`."""
 
 
 class StorageError(FirstHourError):
-    """The database cannot commit now; nothing of the unit was kept. Retrying later may help."""
+    """Raised when the database cannot commit now. The unit was rolled back; a later try may succeed."""

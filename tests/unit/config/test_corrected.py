@@ -32,7 +32,7 @@ async def test_a_corrected_edit_is_logged_also_when_the_file_is_as_it_was(room: 
             await keeper.step()
             await keeper.step()
     assert [line["event"] for line in lines] == [
-        "configuration refused, the version in force stays",
+        "configuration refused",
         "configuration corrected",
     ]
     assert lines[1]["version"] == files.current.version
