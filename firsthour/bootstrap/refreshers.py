@@ -113,7 +113,7 @@ class ConfigReloader:
         if problem != self._problem:
             self._problem = problem
             if problem:
-                _log.error("configuration refused, the version in force stays", problem=problem)
+                _log.error("configuration refused", problem=problem)
             else:
                 _log.info("configuration corrected", version=self._files.current.version)
         if config is not None:

@@ -208,7 +208,7 @@ async def test_rows_older_than_ten_days_are_kept_and_warned_of(tmp_path: Path) -
         with capture_logs() as said:
             running = asyncio.create_task(DurableAppend(broker, spool, clock).run())
             async with asyncio.timeout(5):
-                while not any("ten days" in line["event"] for line in said):
+                while not any("older than ten days" in line["event"] for line in said):
                     await asyncio.sleep(0.01)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)

@@ -1,7 +1,7 @@
-"""Input that could not be understood, handled or published, kept whole so that it can be corrected and tried again.
+"""Input that could not be understood, handled or published, kept unchanged so that it can be corrected and retried.
 
-Kept within bounds: letters are dropped by age, and when the letters of one source take more bytes than its budget, from the
-oldest on: first the posts of robots and settled letters, so that a flood does not take a person's letter with it.
+Letters are dropped by age. If the letters of one source take more bytes than its budget, the oldest are dropped: first
+the posts of robots and resolved letters, so that a flood does not push out the letter of a person.
 """
 
 import re
@@ -26,10 +26,10 @@ from schemas.envelope import RecordTooLargeError, UnknownEventError
 
 GATEWAY: Final = "gateway"
 PUBLISHER: Final = "publisher"
-ROW_BYTES: Final = 512  # of a letter beside its content
+ROW_BYTES: Final = 512  # of a letter, without its content
 _HOME: Final = Path(__file__).parents[3]
 _OURS: Final = tuple(_HOME / name for name in ("firsthour", "schemas", "services"))
-ROOM_ROWS: Final = 1_000  # letters that may go for one that comes; together at least as large as the largest
+ROOM_ROWS: Final = 1_000  # letters that are dropped at most for a new one; together at least as large as the largest
 
 dead_letters = sa.Table(
     "dead_letters",
@@ -38,7 +38,7 @@ dead_letters = sa.Table(
     sa.Column("at", statements.Integer, nullable=False),
     sa.Column(
         "consumer", statements.Text, nullable=False
-    ),  # the service that failed; `gateway` for what never became an event
+    ),  # the service that failed; `gateway`: the input never became an event
     sa.Column("origin", statements.Text, nullable=False),  # topic/partition/position, or the request's path
     sa.Column("source", statements.Text, nullable=False),  # the authenticated source, or the id of the record's event
     sa.Column("content_type", statements.Text, nullable=False),
@@ -50,9 +50,9 @@ dead_letters = sa.Table(
     sa.Column("tries", statements.Integer, nullable=False),
     sa.Column(
         "key", statements.Text, nullable=False, server_default=""
-    ),  # the record's; empty: it never became an event
-    sa.Column("budget", statements.Text, nullable=False, server_default=""),  # whose bytes it counts among
-    sa.Column("rank", statements.Integer, nullable=False, server_default="1"),  # 0: goes before all others
+    ),  # of the record; empty: the input never became an event
+    sa.Column("budget", statements.Text, nullable=False, server_default=""),  # the budget that its bytes count against
+    sa.Column("rank", statements.Integer, nullable=False, server_default="1"),  # 0: dropped before all others
     sa.Column("bytes", statements.Integer, nullable=False, server_default="0"),
     sa.Index("dead_letters_by_state", "state", "at"),
     sa.Index("dead_letters_by_age", "at"),
@@ -151,7 +151,7 @@ _REMOVE = statements.Sql(lambda f: sa.delete(dead_letters).where(f.is_any_of(dea
 
 @dataclass(frozen=True)
 class Retention:
-    """How long letters are kept, and how many bytes of one source."""
+    """How long letters are kept, and how many bytes of each source."""
 
     age: timedelta = timedelta(days=30)
     bytes_max: int = 64 * 1024 * 1024
@@ -161,12 +161,12 @@ DEFAULT: Final = Retention()
 
 
 def retention_of(settings: Settings) -> Retention:
-    """As the settings say."""
+    """Return the retention of the settings."""
     return Retention(timedelta(days=settings.deadletter_days), settings.deadletter_bytes_max)
 
 
 class Cursor(NamedTuple):
-    """The place of a letter in a list."""
+    """The position of a letter in a list."""
 
     at: int  # microseconds
     id: str
@@ -181,7 +181,7 @@ CURSOR: Final = re.compile(r"(\d{1,18})-([0-9a-z-]{1,60})", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True)
 class _Letter:
-    """The fields of a dead letter that are listed and shown. Each is a column."""
+    """The fields of a dead letter that are listed and shown; each is a column."""
 
     id: str
     at: datetime
@@ -203,13 +203,13 @@ class Summary(_Letter):
 
     @property
     def cursor(self) -> Cursor:
-        """Its place in a list."""
+        """The position of the letter in a list."""
         return Cursor(micros(self.at), self.id)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetter(_Letter):
-    """One thing that was received and could not be handled. `body` is raw."""
+    """One input that could not be handled. `body` is raw."""
 
     body: bytes
     key: str
@@ -233,7 +233,23 @@ def dead_letter(
     robot: bool = False,
     retention: Retention = DEFAULT,
 ) -> str:
-    """Keep `body`; the new dead letter's id. `at` is real time. `robot`: it goes first when room is needed."""
+    """Keep `body` as a dead letter, and return its id.
+
+    Args:
+        connection: inside a transaction.
+        at: real time.
+        consumer: the service that failed, or `GATEWAY`, or `PUBLISHER`.
+        origin: topic/partition/position of the record, or the path of the request.
+        source: the authenticated source, or the id of the record's event.
+        body: raw, as received.
+        error: the reason, without personal data.
+        code: the version of FirstHour that failed.
+        content_type: of the body.
+        key: of the record; empty: the input never became an event.
+        tries: of its handler.
+        robot: dropped first when space is needed.
+        retention: the bounds of dead letters.
+    """
     letter, error = new_id(), _storable(error)
     budget = f"{consumer}:{source}" if consumer == GATEWAY else consumer
     size = ROW_BYTES + sum(map(len, (body, error, origin, source, content_type, key)))
@@ -263,12 +279,14 @@ def dead_letter(
 
 
 def reason(failure: Exception) -> str:
-    """Why a handler failed: the kind of the failure and where it was raised. Its own text stays out, as a driver quotes
-    statements with their values, and a lookup the key that it missed."""
+    """Return why a handler failed: the kind of the failure and where it was raised.
+
+    Its own text is left out: a driver quotes statements with their values, and a `KeyError` the missing key.
+    """
     if isinstance(failure, UnknownEventError | RecordTooLargeError):
-        return f"{type(failure).__name__}: {failure}"  # of our own wording
-    told, where = getattr(failure, "orig", failure), ""
-    code = getattr(told, "sqlstate", None) or getattr(told, "sqlite_errorname", None)
+        return f"{type(failure).__name__}: {failure}"  # our own text
+    error, where = getattr(failure, "orig", failure), ""
+    code = getattr(error, "sqlstate", None) or getattr(error, "sqlite_errorname", None)
     for frame in traceback.extract_tb(failure.__traceback__):
         path = Path(frame.filename)
         if any(path.is_relative_to(ours) for ours in _OURS):
@@ -279,7 +297,7 @@ def reason(failure: Exception) -> str:
 def dead_letter_refused(
     connection: Connection, row: Row, place: str, why: str, *, at: datetime, retention: Retention
 ) -> None:
-    """Keep a record that the broker will never take. `place`: the topic and where in it the record was to stand."""
+    """Keep a record that the broker will never take. `place`: topic, partition, and the id of its row if it has one."""
     dead_letter(
         connection,
         at=at,
@@ -295,26 +313,26 @@ def dead_letter_refused(
 
 
 def _add_to(connection: Connection, budget: str, size: int) -> int:
-    """Count so many bytes more; the new total."""
+    """Add bytes to the total of a budget. Return the new total."""
     return int(_ADD.first(connection, budget=budget, bytes=size)[0])
 
 
 def _make_room(connection: Connection, budget: str, size: int) -> None:
-    """Remove letters of this budget until so many bytes are free."""
-    gone, room = [], 0
+    """Remove letters of this budget until `size` bytes are free."""
+    removed, room = [], 0
     for row in _OLDEST.all(connection, budget=budget, limit=ROOM_ROWS):
-        gone.append(row)
+        removed.append(row)
         room += row.bytes
         if room >= size:
             break
-    _remove(connection, gone)
+    _remove(connection, removed)
 
 
 def expire(connection: Connection, before: datetime, limit: int) -> int:
-    """Remove letters from before that moment, at most so many; how many were."""
-    gone = _OLD.all(connection, before=micros(before), limit=limit)
-    _remove(connection, gone)
-    return len(gone)
+    """Remove up to `limit` letters from before that time. Return their number."""
+    expired = _OLD.all(connection, before=micros(before), limit=limit)
+    _remove(connection, expired)
+    return len(expired)
 
 
 def _remove(connection: Connection, letters: Sequence[Any]) -> None:
@@ -329,7 +347,7 @@ def _remove(connection: Connection, letters: Sequence[Any]) -> None:
 
 
 def get(connection: Connection, letter: str) -> DeadLetter | None:
-    """One dead letter, whatever its state."""
+    """Return a dead letter in any state; None: there is none with this id."""
     row = _GET.first(connection, id=letter)
     return _letter(row) if row else None
 
@@ -337,30 +355,31 @@ def get(connection: Connection, letter: str) -> DeadLetter | None:
 def listed(
     connection: Connection, state: str = "waiting", limit: int = 100, after: Cursor = BEGINNING
 ) -> list[Summary]:
-    """The oldest `limit` letters in `state` after that place."""
+    """Return the oldest `limit` letters in `state` after that position."""
     rows = _LIST.all(connection, state=state, limit=limit, at=after.at, id=after.id)
     return [_summary(row) for row in rows]
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    """How many wait, by consumer."""
+    """Return the number of waiting letters, by consumer."""
     return {str(consumer): int(n) for consumer, n in _COUNT.all(connection)}
 
 
 def change(connection: Connection, letter: str, state: str, at: datetime, error: str) -> None:
-    """Record the outcome of a letter that was tried again."""
+    """Store the outcome of a retry."""
     rank = 1 if state == "waiting" else 0
     _CHANGE.run(connection, letter=letter, state=state, changed_at=micros(at), error=_storable(error), rank_=rank)
 
 
 def drop(connection: Connection, letter: DeadLetter, at: datetime) -> None:
-    """Give a letter up: its body is erased, its row stays for a while as a record of that."""
+    """Drop a letter: its body is erased, and its row is kept until it expires."""
     if _DROP.run(connection, letter=letter.id, changed_at=micros(at)):
         _add_to(connection, letter.budget, ROW_BYTES - letter.kept_bytes)
 
 
 def _storable(error: str) -> str:
-    """As text of any database; what cannot be encoded is lost, the body has it still."""
+    """The error as text that both databases can store. Characters that cannot be encoded are replaced; the body still has
+    them."""
     return error[:2_000].encode(errors="replace").decode()
 
 

@@ -1,8 +1,8 @@
-"""Where the gateway's events go: straight to the broker, or to the spool while it does not answer, in order either way.
+"""Appends the gateway's events durably and in order: at the broker, or in the spool while the broker does not answer.
 
-After the first failure everything goes through the spool at once, so nobody waits for a silent broker twice, until the
-spool is empty and the broker answers. Then appends are held back for a moment: only when nothing is under way to the
-spool can the next event go straight without overtaking one of its key.
+After the first failure all events go to the spool, so that no request waits for a silent broker again, until the spool
+is empty and the broker answers. Appends are then held back for a moment: only when no append is on its way to the spool
+can the next event go to the broker without overtaking one of its key.
 """
 
 import asyncio
@@ -20,23 +20,23 @@ from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import StorageError
 from schemas.errors import FirstHourError
 
-SEND_SECONDS: Final = 2.0  # how long whoever posts an event waits for the broker, being held back included
+SEND_SECONDS: Final = 2.0  # how long a request waits for the broker, including the time for which it is held back
 HOLD_SECONDS: Final = 0.25  # how long an append may be held back while the spool becomes empty
-LOOK_SECONDS: Final = 5.0  # how often a broker that nobody sent anything is asked whether it answers
+LOOK_SECONDS: Final = 5.0  # without an append for so long, the broker is asked whether it answers
 BACKOFF_SECONDS: Final = 0.05
 BACKOFF_MAX_SECONDS: Final = 1.0
 AGE_LOOK_SECONDS: Final = 3600.0
-AGE_MAX: Final = timedelta(days=10)  # with the topic's seven: less than the 21 days for which duplicates are known
+AGE_MAX: Final = timedelta(days=10)  # with the topic's seven days less than the 21 for which duplicates are known
 
 _log = structlog.get_logger(__name__)
 
 
 class BrokerError(FirstHourError):
-    """The broker did not take it; it may have."""
+    """Raised when the broker did not acknowledge a record; it may still have stored it."""
 
 
 class RecordRefusedError(BrokerError):
-    """The broker answered that it will never take a record; those before it are acknowledged."""
+    """Raised when the broker answered that it will never take a record. The records before it are acknowledged."""
 
     def __init__(self, why: str, acknowledged: int = 0) -> None:
         super().__init__(f"the broker refuses the record for good: {why}")
@@ -48,16 +48,23 @@ class Producer(Protocol):
     """Sends rows to the broker."""
 
     async def send(self, rows: Sequence[Row], seconds: float = SEND_SECONDS) -> None:
-        """Every row acknowledged by all replicas when it returns. Rows of one key arrive in their order: after one that
-        failed, none of its key is sent. Raises `BrokerError`, within `seconds`; some may have arrived."""
+        """Send the rows, and return once all replicas have acknowledged them.
+
+        Rows of one key arrive in order: after a row that failed, no other of its key is sent.
+
+        Raises:
+            BrokerError: within `seconds`; some of the rows may have arrived.
+        """
 
     async def answers(self) -> bool:
-        """Whether the broker can be reached now. Cheap, and never long."""
+        """Return whether the broker can be reached now. Cheap, and quick."""
 
 
 async def hand_over(spool: Spool, producer: Producer, limit: int = HEAD_ROWS) -> int:
-    """Send the oldest rows of the spool, and drop them there once they are acknowledged; how many. Dying in between
-    sends them again, which readers recognise. Raises `BrokerError`, `StorageError`."""
+    """Send the oldest rows of the spool, and drop them there once they are acknowledged. Return their number.
+
+    A crash between the two sends them again; readers recognise the duplicates. Raises `BrokerError`, `StorageError`.
+    """
     head = await spool.head(limit)
     if head:
         await producer.send([row for _, row in head])
@@ -66,7 +73,7 @@ async def hand_over(spool: Spool, producer: Producer, limit: int = HEAD_ROWS) ->
 
 
 class DurableAppend:
-    """Takes the rows of the gateway's requests. As a runner, it empties the spool."""
+    """Appends the rows of the gateway's requests. As a runner, it drains the spool."""
 
     name = "gateway.intake"
 
@@ -79,19 +86,27 @@ class DurableAppend:
         hold_seconds: float = HOLD_SECONDS,
         dead_letter: Callable[[Row, str], Awaitable[None]] | None = None,
     ) -> None:
-        """`spool` has been started; rows in it go first. `dead_letter` keeps a row that the broker will never take, and why."""
+        """Append through a producer and a spool.
+
+        Args:
+            producer: sends to the broker.
+            spool: started; its rows are sent first. None: events are refused while the broker does not answer.
+            clock: of the process.
+            hold_seconds: how long an append may be held back while the spool becomes empty.
+            dead_letter: keeps a row that the broker will never take, with the reason; None: the row blocks the spool.
+        """
         self._dead_letter = dead_letter
         self._producer = producer
         self._spool = spool
         self._clock = clock
         self._hold_seconds = hold_seconds
         self._spooling = self.spooled > 0
-        self._silent = True  # while spooling: the broker is to be asked before it is sent anything
-        self._limit = 1  # rows to hand over at once; small after a failure, which may leave copies of them
+        self._silent = True  # while spooling: ask the broker whether it answers before sending
+        self._limit = 1  # rows to hand over at once; small after a failure, since their copies may have arrived
         self._gate: asyncio.Event | None = None  # held-back appends wait here
         self._spooling_started = asyncio.Event()
         self._since = clock.monotonic()
-        self._heard = False  # a send was acknowledged since the last look
+        self._acknowledged = False  # a send was acknowledged since the last look
         self._age_look = 0.0
         self._stuck = False
 
@@ -101,7 +116,7 @@ class DurableAppend:
         return 0 if self._spool is None else self._spool.count
 
     def ready(self) -> str:
-        """`ok`, or why no event is accepted now."""
+        """Return `ok`, or why no event is accepted now."""
         refused = "there is no spool" if self._spool is None else self._spool.problem
         if not self._spooling or refused is None:
             return "ok"
@@ -109,27 +124,27 @@ class DurableAppend:
         return f"{state}, and nothing can be spooled: {refused}"
 
     def warnings(self) -> tuple[str, ...]:
-        """What would be wrong if the broker did not answer."""
+        """Return the problems that there would be if the broker did not answer."""
         if self._spool is None or self._spool.problem is None:
             return ()
         return (f"the spool cannot be used ({self._spool.problem}): events are refused while the broker is silent",)
 
     async def append(self, rows: Sequence[Row]) -> None:
-        """Durable when it returns: at the broker, or in the spool. Raises `StorageError` when neither takes them."""
+        """Append rows; they are at the broker or in the spool when it returns. Raises `StorageError` if neither takes them."""
         if not rows:
             return
         seconds = SEND_SECONDS
         if self._gate is not None:
             since = self._clock.monotonic()
-            await self._gate.wait()  # once: whoever was held back and finds the spool still in use goes there
+            await self._gate.wait()  # once: if the spool is still in use then, the rows go there
             seconds -= self._clock.monotonic() - since
         if not self._spooling:
             try:
                 await self._producer.send(rows, seconds)
             except BrokerError as failure:
-                self._start_spooling("the broker does not answer, events are spooled", str(failure))
+                self._start_spooling(str(failure))
             else:
-                self._heard = True
+                self._acknowledged = True
                 return
         if self._spool is None:
             raise StorageError("the broker does not answer, and there is no spool")
@@ -137,7 +152,7 @@ class DurableAppend:
 
     async def run(self) -> None:
         await self._look()
-        self._say_what_was_left()
+        self._log_state_at_start()
         failures = 0
         while True:
             if not self._spooling:
@@ -151,12 +166,12 @@ class DurableAppend:
                 await asyncio.sleep(seconds * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
 
     async def step(self) -> bool:
-        """Hand over one piece of the spool; whether that went well, so that more can be done at once."""
+        """Hand over one piece of the spool. Return whether that succeeded, so that the next can follow at once."""
         if not self._spooling or (self._silent and not await self._producer.answers()):
             return False
         nearly = not self._silent and self.spooled <= self._limit
         with self._holding_back() if nearly else nullcontext():
-            asked = self._asked
+            asked = self._appends_asked
             try:
                 if self._spool is not None:
                     await hand_over(self._spool, self._producer, self._limit)
@@ -167,52 +182,52 @@ class DurableAppend:
                 self._silent, self._limit = True, 1
                 return False
             except StorageError as failure:
-                if self.spooled > 0 or asked != self._asked:  # else it is broken, but nothing can be overtaken
-                    self._say_stuck(failure)
+                if (
+                    self.spooled > 0 or asked != self._appends_asked
+                ):  # otherwise the spool is broken, but empty: no event can be overtaken
+                    self._log_stuck(failure)
                     return False
             self._silent, self._stuck = False, False
             self._limit = min(HEAD_ROWS, self._limit * 4)
-            if self.spooled == 0 and asked == self._asked:
+            if self.spooled == 0 and asked == self._appends_asked:
                 self._stop_spooling()
             return True
 
     async def _set_aside(self, why: str) -> bool:
-        """Keep the oldest row, which the broker will never take, as a dead letter, so that those behind it go on."""
+        """Keep the oldest row, which the broker will never take, as a dead letter, so that the rows behind it can be sent."""
         if self._dead_letter is None or self._spool is None:
             return False
         try:
             for id, row in await self._spool.head(1):
                 await self._dead_letter(row, why)
                 await self._spool.drop(id)
-                _log.error("record refused by the broker", topic=row.topic, why=why)
+                _log.error("record refused by broker", topic=row.topic, why=why)
         except StorageError as failure:
-            self._say_stuck(failure)
+            self._log_stuck(failure)
             return False
         return True
 
     @property
-    def _asked(self) -> int:
+    def _appends_asked(self) -> int:
         return 0 if self._spool is None else self._spool.asked
 
-    def _start_spooling(self, said: str, why: str) -> None:
+    def _start_spooling(self, why: str) -> None:
         if self._spooling:
             return
         self._spooling, self._silent, self._limit = True, True, 1
         self._since = self._clock.monotonic()
         self._spooling_started.set()
-        _log.warning(said, problem=why)
+        _log.warning("spooling started", problem=why)
 
     def _stop_spooling(self) -> None:
-        """Everything asked of the spool is at the broker. In one go with the check: nothing can come in between."""
-        self._spooling, self._heard = False, True
-        _log.info(
-            "the spool is empty, events go to the broker", seconds=round(self._clock.monotonic() - self._since, 1)
-        )
+        """Send to the broker again. There is no `await` between the check and this call, so no append can come between."""
+        self._spooling, self._acknowledged = False, True
+        _log.info("spooling ended", seconds=round(self._clock.monotonic() - self._since, 1))
 
     @contextmanager
     def _holding_back(self) -> Iterator[None]:
-        """New appends wait until the end of the block, or for `hold_seconds`, whatever happens in it. Without this a
-        spool in constant use would never be empty."""
+        """Let new appends wait until the end of the block, or for `hold_seconds`. Otherwise a spool in constant use would
+        never become empty."""
         gate = self._gate = asyncio.Event()
 
         def open_gate() -> None:
@@ -227,7 +242,7 @@ class DurableAppend:
             open_gate()
 
     async def _idle(self) -> None:
-        """Until spooling begins. In a quiet time the broker is asked, so that no request has to find out."""
+        """Wait until spooling begins. Without appends, ask the broker, so that no request has to find it silent."""
         self._spooling_started.clear()
         try:
             async with asyncio.timeout(LOOK_SECONDS):
@@ -236,36 +251,36 @@ class DurableAppend:
             await self._look()
 
     async def _look(self) -> None:
-        heard, self._heard = self._heard, False
-        if not heard and not await self._producer.answers():
-            self._start_spooling("the broker does not answer, events are spooled", "it was asked, for nothing was sent")
+        acknowledged, self._acknowledged = self._acknowledged, False
+        if not acknowledged and not await self._producer.answers():
+            self._start_spooling("the broker did not answer a probe")
         await self._tend()
 
     async def _tend(self) -> None:
-        """See to a spool that refuses, and to one with old rows."""
+        """Try to repair a spool that refuses, and report old rows."""
         if self._spool is None:
             return
         await self._spool.mend()
         if self._spool.count and not self._spooling:
-            self._start_spooling("the spool can be used again", "events of before are in it")
+            self._start_spooling("the spool, usable again, holds earlier events")
         now = self._clock.monotonic()
         if self._spool.count and now >= self._age_look:
             self._age_look = now + AGE_LOOK_SECONDS
             try:
                 oldest = await self._spool.oldest()
             except StorageError as failure:
-                self._say_stuck(failure)
+                self._log_stuck(failure)
                 return
             if oldest is not None and self._clock.real() - oldest > AGE_MAX:
-                _log.warning("events are in the spool for more than ten days", events=self._spool.count)
+                _log.warning("spooled events older than ten days", events=self._spool.count)
 
-    def _say_what_was_left(self) -> None:
+    def _log_state_at_start(self) -> None:
         for line in self.warnings():
-            _log.warning("no spool", problem=line)
+            _log.warning("spool unusable", problem=line)
         if self.spooled:
-            _log.info("events of before are in the spool", events=self.spooled)
+            _log.info("spool not empty at start", events=self.spooled)
 
-    def _say_stuck(self, failure: StorageError) -> None:
+    def _log_stuck(self, failure: StorageError) -> None:
         if not self._stuck:
             self._stuck = True
-            _log.error("the spool cannot be emptied", events=self.spooled, problem=str(failure))
+            _log.error("spool not drained", events=self.spooled, problem=str(failure))

@@ -1,4 +1,4 @@
-"""Kafka's topics: made by `firsthour migrate`, looked at by `firsthour doctor`, measured by `firsthour verify`."""
+"""Kafka's topics: created by `firsthour migrate`, examined by `firsthour doctor`, measured by `firsthour verify`."""
 
 import asyncio
 from collections import defaultdict
@@ -34,22 +34,25 @@ _RETENTION_MS: Final = RETENTION.days * _DAY_MS
 
 
 def names(settings: Settings) -> dict[str, str]:
-    """The five topics: their whole names, and what they are called inside."""
+    """Return the five topics: full name in Kafka to name in our code."""
     return {settings.kafka_prefix + name: name for name in topics.ALL}
 
 
-# --- making -----------------------------------------------------------------------------------------------------------
+# --- creating -----------------------------------------------------------------------------------------------------------
 
 
 async def create_topics(settings: Settings) -> list[str]:
-    """Make the topics that are missing; the whole names of those made here. Others may do the same at the same moment.
+    """Create the missing topics, and return their full names. Several processes may do so at once.
 
-    A topic that is there stays as it is, whatever it is like: `examine` tells. Raises `UnreachableError`.
+    An existing topic stays unchanged; `examine` reports its problems.
+
+    Raises:
+        UnreachableError: no broker answers, or the new topics have no leaders.
     """
     try:
         async with asyncio.timeout(SETTLE_SECONDS):
             made = await _create_missing(settings)
-            await _settled(settings)
+            await _wait_for_leaders(settings)
     except TimeoutError:
         said = f"topics have no leaders after {SETTLE_SECONDS:.0f} s"
         raise UnreachableError(Diagnosis(WHAT, "unfit", said, "look at the brokers' log, then try again")) from None
@@ -85,12 +88,12 @@ def _wanted(copies: int) -> dict[str, str]:
     }
 
 
-async def _settled(settings: Settings) -> None:
-    """Until every partition has a leader, so that whoever comes next finds what was made."""
+async def _wait_for_leaders(settings: Settings) -> None:
+    """Wait until every partition has a leader, so that the new topics can be used at once."""
     async with anywhere(settings) as link:
         while True:
-            found = (await link.cluster(list(names(settings)))).topics
-            if len(found) == len(topics.ALL) and all(min(topic.leaders.values()) >= 0 for topic in found.values()):
+            known = (await link.cluster(list(names(settings)))).topics
+            if len(known) == len(topics.ALL) and all(min(topic.leaders.values()) >= 0 for topic in known.values()):
                 return
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
@@ -99,7 +102,11 @@ async def _settled(settings: Settings) -> None:
 
 
 async def ends(settings: Settings) -> dict[tuple[str, int], int]:
-    """Of each topic (as called inside) and partition, the offset its next record will get. Raises `UnreachableError`."""
+    """Return the offset of the next record of each partition, with the topic as named in our code.
+
+    Raises:
+        UnreachableError: no broker answers, or a partition has no leader.
+    """
     try:
         async with asyncio.timeout(SETTLE_SECONDS):
             while True:
@@ -128,18 +135,18 @@ async def _ends(settings: Settings) -> dict[tuple[str, int], int]:
     return found
 
 
-# --- looking ----------------------------------------------------------------------------------------------------------
+# --- examining ----------------------------------------------------------------------------------------------------------
 
 
 async def examine(settings: Settings) -> list[Diagnosis]:
-    """Every trouble found, none if all is well. Takes a few seconds at most."""
+    """Return every problem with the brokers and topics; none if all is well. Takes a few seconds at most."""
     places = addresses.brokers(settings.kafka_bootstrap or "")
     looks = await asyncio.gather(*(_look_in(settings, host, port) for host, port in places))
     troubles = [look for look in looks if isinstance(look, Diagnosis)]
     clusters = [look for look in looks if isinstance(look, ClusterMetadata)]
     if not clusters:
         return troubles
-    lesser = [replace(trouble, stops=False) for trouble in troubles]  # another broker takes us
+    lesser = [replace(trouble, stops=False) for trouble in troubles]  # another broker accepts connections
     return [*lesser, *await _advertised(clusters[0]), *await _topics(settings, clusters[0])]
 
 
@@ -152,7 +159,7 @@ async def _look_in(settings: Settings, host: str, port: int) -> ClusterMetadata 
 
 
 async def _advertised(cluster: ClusterMetadata) -> list[Diagnosis]:
-    """Brokers tell clients addresses of their own, which need not be those of the settings."""
+    """The problems with the addresses that brokers advertise to clients; these may differ from those of the settings."""
     troubles = await asyncio.gather(
         *(diagnosis.knock(WHAT, host, port, VARIABLE) for host, port in cluster.brokers.values())
     )
@@ -182,7 +189,7 @@ async def _topics(settings: Settings, cluster: ClusterMetadata) -> list[Diagnosi
 
 @dataclass(frozen=True)
 class _Fault:
-    """What is wrong with a topic; often with all five."""
+    """A problem of a topic, often of all five."""
 
     said: str
     remedy: str
@@ -190,7 +197,7 @@ class _Fault:
 
 
 def _diagnoses(faults: Mapping[str, list[_Fault]]) -> list[Diagnosis]:
-    """Each fault once, with all the topics that have it."""
+    """Each fault once, with all topics that have it."""
     having: dict[_Fault, list[str]] = defaultdict(list)
     for name, some in faults.items():
         for fault in some:
@@ -232,7 +239,8 @@ def _shape(topic: TopicMetadata, partitions: int, brokers: int) -> list[_Fault]:
 
 
 def _configured(config: Mapping[str, str], copies: int) -> list[_Fault]:
-    """What a topic's configuration lacks. Retention is a promise: when it is over, erased people are gone from topics."""
+    """The faults in the configuration of a topic. Retention is a promise: after it, no topic holds data of an erased
+    person."""
     found = []
     for key, wanted in _wanted(copies).items():
         have = config.get(key, wanted)

@@ -52,20 +52,21 @@ _log = structlog.get_logger(__name__)
 
 
 class _Feed:
-    """What was fetched of one partition. Every record beyond `floor`, up to `end`, is in memory."""
+    """The fetched records of one partition: every record beyond `floor`, up to `end`, is in memory."""
 
     def __init__(self) -> None:
         self.records: deque[Record] = deque()
         self.size = 0  # bytes of their bodies
         self.floor = self.end = 0
-        self.sought = False  # whether the client stands where the reader wants it
+        self.sought = False  # whether the client reads from the position of the worker
         self.paused = False
 
 
 class KafkaLog:
-    """One service's view of Kafka: a consumer in the service's group, and what it has fetched, by partition.
+    """A consumer in the group of one service, with the records it has fetched, by partition.
 
-    Positions are offsets + 1, so that 0 is before the first record. A partition that is not ours has no records.
+    Positions are offsets + 1, so that 0 is before the first record. A partition that is not assigned to this process has
+    no records.
     """
 
     first_position = 1
@@ -108,10 +109,10 @@ class KafkaLog:
         self._fixed = fixed
         self._positions = positions
         self._feeds: dict[Place, _Feed] = {}
-        self._news: dict[str, asyncio.Event] = {}  # by topic: something was fetched
+        self._news: dict[str, asyncio.Event] = {}  # by topic: set when records were fetched
         self._ends: dict[Place, int] = {}
         self._consumer: AIOKafkaConsumer | None = None
-        self._still: dict[Place, tuple[int, int]] = {}  # position, and how many looks ago it was reached
+        self._no_progress: dict[Place, tuple[int, int]] = {}  # position, and the number of looks since it was reached
         self._silent = False
         self.joined = False
         self.foreign: set[Place] = set()  # partitions that end before our cursor
@@ -125,13 +126,13 @@ class KafkaLog:
         return set(self._feeds)
 
     def held(self, place: Place) -> int:
-        """How many records of a partition are in memory."""
+        """Return the number of records of a partition in memory."""
         feed = self._feeds.get(place)
         return 0 if feed is None else len(feed.records)
 
     @property
     def _room(self) -> int:
-        """Bytes of a partition in memory from which on no more are fetched."""
+        """The bytes of a partition in memory at which fetching pauses."""
         return max(BUFFER_BYTES_MIN, BUFFER_BYTES // max(1, len(self._feeds)))
 
     # --- EventLog ---
@@ -145,7 +146,7 @@ class KafkaLog:
             for partition, at in after.items():
                 feed = self._feeds.get((topic, partition))
                 if feed is not None:
-                    self._stand(topic, partition, feed, at)
+                    self._seek(topic, partition, feed, at)
                     if feed.records:
                         return
             news.clear()
@@ -155,14 +156,14 @@ class KafkaLog:
         feed = self._feeds.get((topic, partition))
         if feed is None:
             return []
-        self._stand(topic, partition, feed, after)
+        self._seek(topic, partition, feed, after)
         return within(islice(feed.records, limit))
 
     async def end(self, topic: str, partition: int) -> int:
         return self.newest((topic, partition))
 
     def newest(self, place: Place) -> int:
-        """The newest position that is known."""
+        """Return the newest known position of a partition."""
         known = self._ends.get(place, 0)
         feed = self._feeds.get(place)
         mark = None
@@ -172,17 +173,17 @@ class KafkaLog:
         return max(known, mark or 0, feed.end if feed is not None and feed.sought else 0)
 
     def note(self, place: Place, position: int) -> None:
-        """A record stands there."""
+        """Note that there is a record at this position."""
         if position > self._ends.get(place, 0):
             self._ends[place] = position
 
-    def _stand(self, topic: str, partition: int, feed: _Feed, after: int) -> None:
-        """See that what is in memory begins after `after`; seek when the reader is elsewhere."""
+    def _seek(self, topic: str, partition: int, feed: _Feed, after: int) -> None:
+        """Drop the records in memory up to `after`. If the next one is not in memory, seek to it."""
         tp = self._tp((topic, partition))
         if not feed.sought or not feed.floor <= after <= feed.end:
             if self._consumer is None:
                 return
-            with contextlib.suppress(IllegalStateError):  # no longer ours
+            with contextlib.suppress(IllegalStateError):  # no longer assigned to us
                 self._consumer.seek(tp, after)
                 feed.sought = True
             feed.records.clear()
@@ -200,7 +201,7 @@ class KafkaLog:
     # --- the consumer ---
 
     async def run(self) -> None:
-        """Consume for ever; a client that failed is thrown away and made anew."""
+        """Consume for ever. A client that failed is replaced by a new one."""
         failures = 0
         while True:
             try:
@@ -218,7 +219,7 @@ class KafkaLog:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
 
     async def step(self) -> bool:
-        """Nothing to be moved by hand: what is fetched is fetched beside everything else."""
+        """Do nothing: records are fetched in the background."""
         return False
 
     async def _session(self) -> None:
@@ -251,7 +252,7 @@ class KafkaLog:
                 self._buffer(consumer, tp, messages)
             if fetched:
                 self._silent = False
-                await asyncio.sleep(0)  # readers go first
+                await asyncio.sleep(0)  # workers run first
 
     def _buffer(self, consumer: AIOKafkaConsumer, tp: TopicPartition, messages: Sequence[Any]) -> None:
         feed = self._feeds.get(self._place(tp))
@@ -272,17 +273,17 @@ class KafkaLog:
                 consumer.pause(tp)
 
     def _assign(self, places: set[Place]) -> None:
-        """These partitions are ours now, and no others. What was fetched before is forgotten, pauses too."""
+        """Take these partitions, and no others. Records fetched before are dropped, and pauses end."""
         self._feeds = {place: _Feed() for place in places}
         for news in self._news.values():
             news.set()
-        self._still = {}
+        self._no_progress = {}
         self.assigned(places)
 
-    # --- looking at it ---
+    # --- watching ---
 
     async def _look(self, consumer: AIOKafkaConsumer) -> None:
-        """Tell Kafka how far we are, ask how far it is, and see that things move."""
+        """Commit our positions to Kafka, ask for the ends of the partitions, and check for progress."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             positions = {place: at for place, at in self._positions().items() if place in self._feeds}
@@ -296,25 +297,27 @@ class KafkaLog:
             self.watch(positions, {self._place(tp) for tp in ends or {}})
 
     def watch(self, positions: Mapping[Place, int], answered: Collection[Place]) -> None:
-        """Count the looks in a row at which a partition does not move, though it has records, its broker answers and its
-        reader waits for nothing else. After a minute of those the client has gone astray."""
+        """Count the looks in a row at which a partition makes no progress, though it has records, its broker answers and its
+        worker waits for nothing else. After a minute of these the client is stuck."""
         for place, position in positions.items():
-            was, looks = self._still.get(place, (position, 0))
+            was, looks = self._no_progress.get(place, (position, 0))
             excused = place not in answered or self.waits(place) is not None
             moved = position != was or self.newest(place) <= position
-            self._still[place] = (position, 0 if moved or excused else looks + 1)
-            if self._still[place][1] >= STUCK_LOOKS:
-                self.stuck(f"{self.service} stands at {place[0]}/{place[1]}/{position} though there are records")
+            self._no_progress[place] = (position, 0 if moved or excused else looks + 1)
+            if self._no_progress[place][1] >= STUCK_LOOKS:
+                self.stuck(
+                    f"{self.service} makes no progress at {place[0]}/{place[1]}/{position} though there are records"
+                )
 
     def _compare(self, place: Place, position: int, end: int) -> None:
-        """A topic that ends before our cursor is another one than that we read: its records would go unread."""
+        """Check that the topic does not end before our cursor: it would be another topic, whose records are not read."""
         if end < position and place not in self.foreign:
-            _log.error("topic ends before the cursor", consumer=self.service, topic=place[0], partition=place[1])
+            _log.error("topic end before cursor", consumer=self.service, topic=place[0], partition=place[1])
         (self.foreign.add if end < position else self.foreign.discard)(place)
 
     def _failed(self, failure: BaseException) -> None:
         if not self._silent:
-            _log.warning("consumer waits for the broker", consumer=self.service, error_type=type(failure).__name__)
+            _log.warning("broker unreachable", consumer=self.service, error_type=type(failure).__name__)
         self._silent = True
 
     def _tp(self, place: Place) -> TopicPartition:
@@ -325,7 +328,7 @@ class KafkaLog:
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the client has no types
-    """Told by the client which partitions are ours. It takes no lock and waits for nothing."""
+    """Called by the client when partitions are assigned. It takes no lock and does not wait."""
 
     def __init__(self, log: KafkaLog) -> None:
         self._log = log
@@ -339,7 +342,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the client 
 
 
 def _record(position: int, message: Any) -> Record:
-    """A record as its readers want it. One that is none of ours is known by its place."""
+    """The record of a message. If the message is not one of our events, its place serves as the event's id."""
     record = Record(position, (message.key or b"").decode(errors="replace"), "", message.value or b"")
     try:
         record.event_id = record.envelope.id

@@ -41,24 +41,35 @@ def _ignore_position(place: Place, position: int) -> None:
 
 
 class KafkaProducer:
-    """Sends, and throws its client away after every failure: one that timed out may hold what nobody wants sent later."""
+    """Sends records. After every failure its client is discarded: it may still hold records that must not be sent later."""
 
     def __init__(
         self, options: Mapping[str, Any], prefix: str, partitions: int, acknowledged: Acknowledged = _ignore_position
     ) -> None:
-        """`noted` is told where acknowledged records stand."""
+        """Describe the producer; its client starts with the first record.
+
+        Args:
+            options: of the client.
+            prefix: of topic names.
+            partitions: of each topic.
+            acknowledged: called with the position of acknowledged records.
+        """
         self._options = options
         self._prefix = prefix
         self._partitions = partitions
         self._acknowledged = acknowledged
         self._client: AIOKafkaProducer | None = None
-        self._uses: dict[AIOKafkaProducer, int] = {}  # calls under way on a client
+        self._uses: dict[AIOKafkaProducer, int] = {}  # running calls, by client
         self._starting = asyncio.Lock()
         self._ending: set[asyncio.Task[None]] = set()
 
     async def send(self, rows: Sequence[Row], seconds: float = SEND_SECONDS) -> None:
-        """All of these, acknowledged by every broker in sync when it returns. Raises `BrokerError` within `seconds`;
-        some may have arrived."""
+        """Send the rows, and return once every broker in sync has acknowledged them.
+
+        Raises:
+            BrokerError: within `seconds`; some of the rows may have arrived.
+            RecordRefusedError: the broker will never take one of them.
+        """
         client: AIOKafkaProducer | None = None
         try:
             async with asyncio.timeout(seconds):
@@ -80,8 +91,10 @@ class KafkaProducer:
             raise BrokerError(f"the broker did not take it: {_kind(failures)}") from failures
 
     async def publish(self, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]) -> None:
-        """These keys and bodies, in order: one batch under way, the next after its acknowledgement. Raises `BrokerError`,
-        `RecordRefusedError`. Other calls on the same client go on, whatever becomes of this one."""
+        """Send keys and bodies in order, each batch after the acknowledgement of the one before.
+
+        A failure does not affect other calls on the same client. Raises `BrokerError`, `RecordRefusedError`.
+        """
         client: AIOKafkaProducer | None = None
         try:
             async with asyncio.timeout(START_SECONDS):
@@ -101,8 +114,8 @@ class KafkaProducer:
 
     @staticmethod
     async def _led(client: AIOKafkaProducer, tp: TopicPartition) -> None:
-        """Raise `LeaderNotAvailableError` at once for a partition without a leader: the client itself would go on asking for
-        five seconds."""
+        """Raise `LeaderNotAvailableError` at once for a partition without a leader: the client itself would ask for five
+        seconds."""
         if client.client.cluster.leader_for_partition(tp) in _NO_LEADER:
             await client.partitions_for(tp.topic)
         if client.client.cluster.leader_for_partition(tp) in _NO_LEADER:
@@ -111,7 +124,7 @@ class KafkaProducer:
             raise LeaderNotAvailableError
 
     async def answers(self) -> bool:
-        """Whether the broker can be reached now."""
+        """Return whether the broker can be reached now."""
         client: AIOKafkaProducer | None = None
         try:
             async with asyncio.timeout(SEND_SECONDS):
@@ -122,7 +135,7 @@ class KafkaProducer:
             return False
 
     async def close(self) -> None:
-        """Let go; nothing is under way any more."""
+        """Close the client. No call may be running."""
         self._drop(self._client)
         while self._ending:
             await asyncio.wait(self._ending)
@@ -132,7 +145,7 @@ class KafkaProducer:
         return batch.append(key=key.encode(), value=body, timestamp=None, headers=_HEADERS) is not None
 
     async def _one(self, client: AIOKafkaProducer, row: Row) -> None:
-        """By itself: the client makes a batch of what others send at the same moment."""
+        """Send one row. The client puts rows that are sent at the same moment into one batch."""
         place = (row.topic, partition_of(row.key, self._partitions))
         future: asyncio.Future[Any] = await client.send(
             self._prefix + row.topic, row.body, key=row.key.encode(), partition=place[1], headers=_HEADERS
@@ -141,7 +154,7 @@ class KafkaProducer:
         self._acknowledged(place, (await future).offset + 1)
 
     async def _several(self, client: AIOKafkaProducer, rows: Sequence[Row]) -> None:
-        """Batches of our own, so that after a failure no later row of a key is left to be sent."""
+        """Send rows in batches of our own: after a failure the client then holds no later row of the same key."""
         places: dict[Place, list[tuple[str, bytes]]] = {}
         for row in rows:
             places.setdefault((row.topic, partition_of(row.key, self._partitions)), []).append((row.key, row.body))
@@ -152,7 +165,11 @@ class KafkaProducer:
     async def _batches(
         self, client: AIOKafkaProducer, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]
     ) -> None:
-        """Raises `RecordRefusedError` for a record that was refused by itself; a refused batch is sent again in halves."""
+        """Send the rows of one partition. A refused batch is sent again in halves.
+
+        Raises:
+            RecordRefusedError: a record was refused in a batch of its own.
+        """
         sent, limit = 0, len(rows)
         while sent < len(rows):
             batch = client.create_batch()
@@ -186,7 +203,7 @@ class KafkaProducer:
             return self._client
 
     def _drop(self, client: AIOKafkaProducer | None) -> None:
-        """No new call gets this client. It ends when the calls under way on it have."""
+        """Use another client for new calls. This one is stopped once its running calls have ended."""
         if client is not None and client is self._client:
             self._client = None
             if client not in self._uses:
@@ -206,7 +223,7 @@ class KafkaProducer:
 
 
 def _kind(failures: BaseExceptionGroup[Any]) -> str:
-    """What went wrong, in a word."""
+    """The class of the first failure."""
     first: BaseException = failures
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]

@@ -1,7 +1,7 @@
-"""The event log: an append-only sequence of records per topic and partition, and who has read how far.
+"""The event log: an append-only sequence of records for each partition of a topic.
 
-`EventLog` is the seam. Embedded, the `log` table is the event log and readers follow it; past one machine the rows of
-the same table are published to Kafka and readers follow Kafka.
+`EventLog` is the interface for readers. Embedded, the table `log` is the event log. On the distributed profile the rows
+of the same table are published to Kafka, and readers follow Kafka.
 """
 
 import asyncio
@@ -41,11 +41,11 @@ LINGER_SECONDS: Final = 0.2
 
 
 class EventLog(Protocol):
-    """What a reader may rely on, whatever carries the records: those of a partition come in the order in which their
-    units committed, each at least once, none missing between two positions."""
+    """The interface for readers. The records of a partition come in the order in which their units committed, each at
+    least once, with none missing between two positions."""
 
     first_position: int
-    """The position of the first record, which is offset 0 where there are offsets."""
+    """The position of the first record; at Kafka the one with offset 0."""
 
     async def ready(self, topic: str, partition: int, after: int) -> None:
         """Return once there is a record beyond `after`."""
@@ -54,33 +54,33 @@ class EventLog(Protocol):
         """Return once there is a record beyond its position in any of these partitions."""
 
     async def fetch(self, topic: str, partition: int, after: int, limit: int) -> Sequence[Record]:
-        """Up to `limit` records beyond `after`, at once, and no more bytes than a batch may have; none when there is none."""
+        """Return up to `limit` records beyond `after`, without waiting, and at most the bytes of a batch."""
 
     async def end(self, topic: str, partition: int) -> int:
-        """The position of the newest record, 0 when there is none."""
+        """Return the position of the newest record, 0 when there is none."""
 
 
 BATCH_BYTES_MAX = 4 * 1024 * 1024
-"""Of the records handed to a reader at once, beyond the first: bounds the memory that a batch takes."""
+"""Bytes of the records handed to a reader at once, beyond the first record: bounds the memory of a batch."""
 TAIL_BYTES_MAX = 8 * 1024 * 1024
 
 
 def within(records: Iterable[Record]) -> list[Record]:
-    """The first of these records: at least one, and no more bytes than a batch may have."""
-    taken: list[Record] = []
+    """Return the first of these records: at least one, and at most the bytes of a batch."""
+    batch: list[Record] = []
     size = 0
     for record in records:
         size += len(record.body)
-        if taken and size > BATCH_BYTES_MAX:
+        if batch and size > BATCH_BYTES_MAX:
             break
-        taken.append(record)
-    return taken
+        batch.append(record)
+    return batch
 
 
 class Tail:
-    """The newest records of one topic, in memory, so that a reader who keeps up reads no table.
+    """The newest records of one topic in memory, so that a reader without lag reads no table.
 
-    Every record beyond `floor` is here; older ones are in the table only. Bounded in number and in bytes.
+    It holds every record beyond `floor`; older ones are only in the table. Bounded in number and in bytes.
     """
 
     def __init__(self, floor: int, keep: int) -> None:
@@ -101,7 +101,7 @@ class Tail:
         self.more.set()
 
     def beyond(self, after: int, limit: int) -> list[Record] | None:
-        """None: the answer is not all here, ask the table."""
+        """Return the records beyond `after`; None: some of them are only in the table."""
         if after < self.floor:
             return None
         start = bisect_right(self.records, after, key=lambda record: record.position)
@@ -110,7 +110,7 @@ class Tail:
 
 
 class TableLog:
-    """The `log` table as event log: one partition, positions are row ids, the writer says what it appended."""
+    """The table `log` as event log: one partition, whose positions are row ids. The writer reports what it appended."""
 
     first_position = 0  # a row is named by its id
 
@@ -119,7 +119,7 @@ class TableLog:
         self._tails = {topic: Tail(end, keep) for topic, end in ends.items()}
 
     def appended(self, rows: Sequence[tuple[str, Record]]) -> None:
-        """Called on the loop after each commit, in commit order."""
+        """Take up new rows. Called on the loop after each commit, in commit order."""
         by_topic: dict[str, list[Record]] = {}
         for topic, record in rows:
             by_topic.setdefault(topic, []).append(record)
@@ -139,9 +139,9 @@ class TableLog:
         tail = self._tails[topic]
         if tail.end <= after:
             return []
-        found = tail.beyond(after, limit)
-        if found is not None:
-            return found
+        newest = tail.beyond(after, limit)
+        if newest is not None:
+            return newest
         return await self._reads(lambda connection: read(connection, topic, partition, after, limit))
 
     async def end(self, topic: str, partition: int) -> int:
@@ -149,15 +149,15 @@ class TableLog:
 
 
 def read(connection: Connection, topic: str, partition: int, after: int, limit: int) -> list[Record]:
-    """Records of the table beyond `after`, in order."""
+    """Return records of the table beyond `after`, in order."""
     text, bound = _READ.bound(
         connection.dialect, {"topic": topic, "partition": partition, "after": after, "limit": limit}
     )
-    with connection.exec_driver_sql(text, bound) as rows:  # row by row: many large ones never are in memory at once
+    with connection.exec_driver_sql(text, bound) as rows:  # row by row: the result may be larger than memory
         return within(Record(position, key, event_id, bytes(body)) for position, key, event_id, body in rows)
 
 
 def end(connection: Connection, topic: str, partition: int = 0) -> int:
-    """The newest position in the table, 0 when it is empty."""
+    """Return the newest position in the table, 0 when it is empty."""
     row = _END.first(connection, topic=topic, partition=partition)
     return int(row[0]) if row else 0

@@ -1,8 +1,7 @@
-"""The statements of the outbox: which rows of `log` wait for Kafka, in order, under a lock, and how long they have waited.
+"""The statements of the outbox: lock partitions, read the rows of `log` that wait for Kafka, and measure how long they wait.
 
-A row leaves the table only once the broker has acknowledged it, or once it is a dead letter. Rows never change, so a row is
-deleted by its place in the table (`ctid`) together with its id: should the place have been given to another row, nothing is
-deleted.
+A row leaves the table only once the broker has acknowledged it, or once it is a dead letter. A row is deleted by its place
+in the table (`ctid`) together with its id: if another row has taken the place, nothing is deleted.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,13 +47,13 @@ class OutboxRow(NamedTuple):
 
 @dataclass(frozen=True)
 class LockedRows:
-    """The places that one statement locked, and the rows found there."""
+    """The partitions that one statement locked, and their oldest rows."""
 
-    rows: Mapping[Place, Sequence[OutboxRow]]  # of each place that was locked, oldest first; empty where none wait
+    rows: Mapping[Place, Sequence[OutboxRow]]  # of each locked partition, oldest first; empty: none wait
 
     @property
     def full(self) -> set[Place]:
-        """The places that may have more rows."""
+        """The partitions that may have more rows."""
         return {
             place
             for place, rows in self.rows.items()
@@ -63,9 +62,11 @@ class LockedRows:
 
 
 def _lock_rows(_: statements.SqlDialect) -> Any:
-    """Lock those of the given places that are free, and read their oldest rows, up to a number and a size. A row that the
-    holder before has just deleted may be among them, which is a second arrival. Of a key no row is there without all
-    before it."""
+    """Lock the given partitions that are free, and read their oldest rows, up to a number and a size.
+
+    A row that the previous holder has just deleted may be among them; it is delivered twice. A row of a key is never read
+    without all earlier rows of that key.
+    """
     given = statements.unnest(
         "given", kinds=("kind", sa.Integer), topics=("topic", sa.Text), partitions=("partition", sa.BigInteger)
     )
@@ -94,7 +95,7 @@ def _lock_rows(_: statements.SqlDialect) -> Any:
 
 
 def _waiting(_: statements.SqlDialect) -> Any:
-    """Find those of the given places where rows wait, and when the oldest row of each was appended."""
+    """Find the given partitions with rows, and when the oldest row of each was appended."""
     given = statements.unnest("given", topics=("topic", sa.Text), partitions=("partition", sa.BigInteger))
     oldest = (
         sa.select(log.c.at)
@@ -111,7 +112,7 @@ WAITING = statements.Sql(_waiting)
 
 
 def lock_values(places: Iterable[Place]) -> dict[str, Any]:
-    """The parameters of `LOCK_ROWS`."""
+    """Return the parameters of `LOCK_ROWS`."""
     names, partitions = zip(*sorted(places), strict=True)
     return {
         "kinds": [LOCKS + _NUMBER[topic] for topic in names],
@@ -123,31 +124,31 @@ def lock_values(places: Iterable[Place]) -> dict[str, Any]:
 
 
 def waiting_values(partitions: int) -> dict[str, Any]:
-    """The parameters of `WAITING` for every partition of every topic."""
+    """Return the parameters of `WAITING` for every partition of every topic."""
     places = [(topic, partition) for topic in topics.ALL for partition in range(partitions)]
     return {"topics": [topic for topic, _ in places], "partitions": [partition for _, partition in places]}
 
 
-def since(found: Iterable[Any]) -> dict[Place, int]:
-    """When the oldest row of each place in `WAITING`'s answer was appended (microseconds)."""
-    return {(row[0], row[1]): row[2] for row in found}
+def since(answer: Iterable[Any]) -> dict[Place, int]:
+    """Return when the oldest row of each partition in the answer of `WAITING` was appended (microseconds)."""
+    return {(row[0], row[1]): row[2] for row in answer}
 
 
-def locked_rows(found: Iterable[Any]) -> LockedRows:
-    """The rows of `LOCK_ROWS`'s answer, by place and in order: sorted here in memory, where PostgreSQL might use a disk. A row
-    without an id stands for a place where none wait."""
+def locked_rows(answer: Iterable[Any]) -> LockedRows:
+    """Return the rows in the answer of `LOCK_ROWS`, by partition and in order. They are sorted here in memory, where
+    PostgreSQL might use a disk. A row without an id is a locked partition without rows."""
     rows: dict[Place, list[OutboxRow]] = {}
-    for row in found:
-        there = rows.setdefault((row[0], row[1]), [])
+    for row in answer:
+        waiting = rows.setdefault((row[0], row[1]), [])
         if row[2] is not None:
-            there.append(OutboxRow(*row))
-    for there in rows.values():
-        there.sort(key=_ID)
+            waiting.append(OutboxRow(*row))
+    for waiting in rows.values():
+        waiting.sort(key=_ID)
     return LockedRows(rows)
 
 
 def end_of_round(gone: Sequence[OutboxRow]) -> str:
-    """The text that deletes these rows and commits, in one round trip. Its values are numbers alone, so none is bound."""
+    """Return the text that deletes these rows and commits, in one round trip. All its values are numbers, so none is bound."""
     if not gone:
         return "COMMIT"
     places = ",".join([f'"({row.at[0]},{row.at[1]})"' for row in gone])
@@ -159,7 +160,7 @@ def end_of_round(gone: Sequence[OutboxRow]) -> str:
 
 
 class OutboxAge(NamedTuple):
-    """How long the oldest unpublished row has waited, and where it stands."""
+    """How long the oldest unpublished row has waited, and in which partition."""
 
     waited: timedelta
     place: Place
@@ -170,7 +171,7 @@ class OutboxAge(NamedTuple):
 
 
 def age(oldest: Mapping[Place, int], now: datetime) -> OutboxAge | None:
-    """The greatest age among the oldest rows (microseconds, by place); None where no row waits."""
+    """Return the greatest age among the oldest rows (microseconds, by partition); None where no row waits."""
     if not oldest:
         return None
     place = min(oldest, key=lambda one: oldest[one])
@@ -178,5 +179,5 @@ def age(oldest: Mapping[Place, int], now: datetime) -> OutboxAge | None:
 
 
 def look(connection: Connection, partitions: int, now: datetime) -> OutboxAge | None:
-    """The age of the oldest unpublished row in the database, for tools."""
+    """Return the age of the oldest unpublished row in the database, for tools."""
     return age(since(WAITING.all(connection, **waiting_values(partitions))), now)

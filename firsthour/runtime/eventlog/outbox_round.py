@@ -71,7 +71,7 @@ class RoundRunner:
         outcome.gone = len(gone)
         for row, why in refused:  # counted after the commit: a round that is rolled back meets them again
             self._refused[row.place] = self._refused.get(row.place, 0) + 1
-            _log.error("record refused by the broker", topic=row.topic, partition=row.partition, why=why)
+            _log.error("record refused by broker", topic=row.topic, partition=row.partition, why=why)
         for place in outcome.ours - outcome.failed.keys() - outcome.full:
             self.oldest.pop(place, None)  # until the next look
         self._vacuum_after(len(gone))

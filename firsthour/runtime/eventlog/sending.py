@@ -1,7 +1,7 @@
-"""Sends the rows of several partitions side by side, with a result for each.
+"""Sends the rows of several partitions at once, with a result for each.
 
-No partition's failure touches another. A round ends when every partition has its answer, or when those that were quick have
-waited long enough for the rest: they are cut off, and may still arrive, which is a second arrival.
+The failure of one partition does not affect another. Sending ends when every partition has its answer, or when the quick
+ones have waited long enough: the rest is cut off. Rows that were cut off may still arrive, and are then delivered twice.
 """
 
 import asyncio
@@ -13,31 +13,35 @@ from firsthour.runtime.eventlog.outbox import OutboxRow
 from firsthour.runtime.storage.records import Place
 
 SEND_SECONDS: Final = 8.0  # how long a transaction may wait for the broker
-PATIENCE_SECONDS: Final = 1.0  # how long partitions that were acknowledged wait for others of their round, at least
+PATIENCE_SECONDS: Final = 1.0  # partitions that were acknowledged wait at least so long for the others
 
 Sent = dict[asyncio.Task[None], Place]
 
 
 class RecordSender(Protocol):
-    """Where rows go."""
+    """Sends the rows of a partition."""
 
     async def publish(self, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]) -> None:
-        """Keys and bodies, in this order, all acknowledged when it returns. Raises `BrokerError`; some may have arrived.
-        Raises `RecordRefusedError` when one of them will never be taken; those before it are acknowledged."""
+        """Send keys and bodies in this order, and return once all are acknowledged.
+
+        Raises:
+            BrokerError: some were not acknowledged; they may still have arrived.
+            RecordRefusedError: one of them will never be taken; those before it are acknowledged.
+        """
 
 
 class SendResult(NamedTuple):
     """The outcome for the rows of a partition."""
 
-    acknowledged: int = 0  # this many, from the oldest on
-    refused: str | None = None  # why the broker will never take the next one
+    acknowledged: int = 0  # number of rows, from the oldest on
+    refused: str | None = None  # why the broker will never take the next row
     problem: str | None = None  # why the rest was not taken
-    cut_off: bool = False  # not answered, and others waited
-    slow: bool = False  # acknowledged, after longer than others would have waited
+    cut_off: bool = False  # no answer, while other partitions waited
+    slow: bool = False  # acknowledged, but later than the other partitions wait
 
 
 async def send_all(sender: RecordSender, rows: Mapping[Place, Sequence[OutboxRow]]) -> dict[Place, SendResult]:
-    """Send these rows, each partition by itself; a result for each partition that has rows."""
+    """Send the rows of each partition independently. Return a result for each partition with rows."""
     tasks: Sent = {}
     for place, these in rows.items():
         if these:
@@ -64,7 +68,7 @@ async def send_all(sender: RecordSender, rows: Mapping[Place, Sequence[OutboxRow
 async def _wait_on(
     done: Collection[asyncio.Task[None]], waiting: Collection[asyncio.Task[None]], start: float
 ) -> tuple[set[asyncio.Task[None]], set[asyncio.Task[None]]]:
-    """Wait for the rest: up to the limit of a transaction for a first acknowledgement, and from there as long again as that
+    """Wait for the rest: for a first acknowledgement up to the limit of a transaction, and then for as long again as it
     took."""
     now = asyncio.get_running_loop().time
     finished, rest = set(done), set(waiting)

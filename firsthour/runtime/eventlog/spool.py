@@ -1,7 +1,7 @@
-"""The gateway's spool: events on its own volume while the broker does not answer, in order, until they are handed over.
+"""The gateway's spool: events on its own volume, in order, while the broker does not answer.
 
-One SQLite file with the `log` table and the writer of the embedded profile: what was appended is on the disk, and what
-arrives during one commit shares the next. Without a usable file it stands there and refuses, for a gateway lives on.
+One SQLite file with the table `log` and the writer of the embedded profile: appended rows are on the disk, and appends
+that arrive during one commit share the next. Without a usable file the spool refuses rows, and the gateway still runs.
 """
 
 import sqlite3
@@ -42,21 +42,21 @@ _COUNT = statements.Sql(lambda _: sa.select(sa.func.count()).select_from(log))
 
 
 class Spool:
-    """Rows in the order in which they were appended. One process at a time: the data directory's lock sees to it."""
+    """Rows in the order in which they were appended. The lock of the data directory allows one process at a time."""
 
     def __init__(self, file: Path, bytes_max: int, clock: Clock) -> None:
-        """`bytes_max` bounds the file; a write-ahead log of some 16 MiB may stand beside it."""
+        """`bytes_max`: of the file; a write-ahead log of about 16 MiB is not counted."""
         self.file = file
         self.count = 0  # rows committed and not dropped
-        self.asked = 0  # appends asked for, ever; whoever sees it unchanged knows that nothing came in between
-        self.problem: str | None = None  # why the file could not be used last; None: the next append may well be taken
+        self.asked = 0  # number of appends ever requested; unchanged: no append came between
+        self.problem: str | None = None  # why the file could not be used; None: the last use succeeded
         self._pages_max = max(1, bytes_max // PAGE_BYTES)
         self._clock = clock
         self._units: SqliteUnits | None = None
-        self._handed_over = 0  # up to this id rows are elsewhere, though they may still be in the file
+        self._handed_over = 0  # rows up to this id are at the broker, even if they are still in the file
 
     def start(self) -> None:
-        """Open the file, or say in `problem` why it cannot be used."""
+        """Open the file, or set `problem` if it cannot be used."""
         engine = writer_engine(self.file, pages_max=self._pages_max)
         try:
             with engine.begin() as connection:
@@ -74,23 +74,29 @@ class Spool:
         self.problem = None
 
     async def append(self, rows: Sequence[Row]) -> None:
-        """On the disk when it returns. Raises `StorageError`: full, read-only, absent; none of the rows is kept then."""
+        """Append rows; they are on the disk when it returns.
+
+        Raises:
+            StorageError: the volume is full, read-only or absent; none of the rows is kept.
+        """
         self.asked += 1
         await self._do(lambda units: units.append(list(rows)))
         self.problem = None
 
     async def head(self, limit: int = HEAD_ROWS) -> list[tuple[int, Row]]:
-        """The oldest rows with their ids, in order: at most `limit`, and beyond the first at most 1 MiB.
+        """Return the oldest rows with their ids, in order: at most `limit`, and beyond the first at most 1 MiB.
 
-        Every append asked for before is committed or refused, and counted, when it returns. Raises `StorageError`.
+        Every append requested before is committed or refused, and counted, when it returns. Raises `StorageError`.
         """
         if self._handed_over:
             await self.drop(self._handed_over)
         return await self._do(lambda units: units.run(lambda unit: _head(unit, limit), Lane.BATCH))
 
     async def drop(self, up_to_id: int) -> None:
-        """Forget the rows up to this one, which are elsewhere now. Raises `StorageError`; the next `head` tries again,
-        so that a disk which refuses does not have them handed over once more."""
+        """Delete the rows up to this one, which are at the broker. Raises `StorageError`.
+
+        After a failure the next `head` tries again, so that the rows are not handed over twice.
+        """
         self._handed_over = up_to_id
 
         def work(unit: Unit) -> None:
@@ -102,12 +108,12 @@ class Spool:
         self.problem = None
 
     async def oldest(self) -> datetime | None:
-        """When the oldest row was appended, real time. Raises `StorageError`."""
+        """Return when the oldest row was appended (real time); None: the spool is empty. Raises `StorageError`."""
         row = await self._do(lambda units: units.run(lambda unit: _OLDEST.first(unit.connection), Lane.BULK))
         return None if row is None else moment(row[0])
 
     async def mend(self) -> None:
-        """After a problem, see whether an append would be taken now: room may have been made, a volume mounted."""
+        """After a problem, check whether an append would succeed now: after space was freed or a volume mounted."""
         if self.problem is None:
             return
         if self._units is None or not self._units.alive:
@@ -120,7 +126,7 @@ class Spool:
         self.problem = None
 
     async def close(self) -> None:
-        """Finish what was asked for."""
+        """Finish the requested appends, and close the file."""
         if self._units is not None:
             await self._units.close()
             self._units = None
@@ -136,33 +142,31 @@ class Spool:
             raise StorageError(f"the spool cannot be used: {self.problem}") from failure
 
     def _appended(self, placed: list[tuple[str, Record]]) -> None:
-        """Told on the loop after each commit, whether or not anybody still waits for it."""
+        """Count new rows. Called on the loop after each commit, also if its caller was cancelled."""
         self.count += len(placed)
 
     def _dropped(self, rows: int) -> None:
         self.count -= rows
 
 
-_NO_CONFIG: Final = cast(Config, None)  # nothing is decided here
+_NO_CONFIG: Final = cast(Config, None)  # the spool makes no decisions
 
 
 def _head(unit: Unit, limit: int) -> list[tuple[int, Row]]:
-    found: list[tuple[int, Row]] = []
+    head: list[tuple[int, Row]] = []
     room = HEAD_BYTES
     text, bound = _HEAD.bound(unit.connection.dialect, {"limit": limit})
-    with unit.connection.exec_driver_sql(
-        text, bound
-    ) as rows:  # row by row: many large ones never are in memory at once
+    with unit.connection.exec_driver_sql(text, bound) as rows:  # row by row: the result may be larger than memory
         for id, topic, key, event_id, body in rows:
             room -= len(body)
-            if found and room < 0:
+            if head and room < 0:
                 break
-            found.append((id, Row(topic, key, event_id, bytes(body))))
-    return found
+            head.append((id, Row(topic, key, event_id, bytes(body))))
+    return head
 
 
 def _try_room(unit: Unit) -> Any:
-    """Takes a few pages and gives them back."""
+    """Allocate a few pages, and free them again."""
     unit.connection.exec_driver_sql(
         "INSERT INTO log (topic, partition, key, event_id, at, body) VALUES ('', 0, '', '', 0, zeroblob(16384))"
     )

@@ -1,7 +1,7 @@
-"""Removes rows that have been kept for long enough, in small steps with pauses, so that no event waits for it.
+"""Removes expired rows in small steps with pauses, so that no event waits for it.
 
-Each sweep finds its rows by an index. A step is sized to a few milliseconds, runs after everything else that waits for the
-database, and is followed by a pause in proportion: one writer thread has at least nine tenths of its time for the rest.
+Each sweep finds its rows by an index. A step takes a few milliseconds, runs after all other units that wait for the
+database, and is followed by a proportional pause: the writer thread has at least nine tenths of its time for other units.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ from firsthour.runtime.storage.sqlite import used_bytes
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit, Units
 from schemas import topics
 
-SEEN_DAYS = 21  # longer than spool (10) and topic (7) together
+SEEN_DAYS = 21  # longer than the days of the spool (10) and of a topic (7) together
 LOG_DAYS = 7
-STEP_SECONDS: Final = 0.005  # of one step, roughly
+STEP_SECONDS: Final = 0.005  # of one step, approximately
 PAUSE_SECONDS_MIN: Final = 0.05
-PAUSE_STEPS: Final = 10  # a pause is so many times as long as the step before it
-LOOK_SECONDS: Final = 60.0  # from the end of one sweep over everything to the next
+PAUSE_STEPS: Final = 10  # a pause is this many times as long as the step before it
+LOOK_SECONDS: Final = 60.0  # between two rounds of all sweeps
 ROWS_FIRST: Final = 100
 ROWS_MIN: Final = 10
 ROWS_MAX: Final = 1_000
@@ -49,7 +49,7 @@ _SEEN = statements.Sql(
 
 
 def _oldest_read(_: statements.SqlDialect) -> sa.Delete:
-    """Of a topic's oldest rows, those that every reader is past and that are old enough."""
+    """Delete those of the oldest rows of a topic that every reader has passed and that have expired."""
     topic = sa.bindparam("topic", type_=sa.Text)
     read_to = (
         sa.select(sa.func.coalesce(sa.func.min(cursors.c.position), 0))
@@ -71,13 +71,13 @@ _LOG = statements.Sql(_oldest_read)
 
 
 def forget_seen(unit: Unit, limit: int) -> int:
-    """Remove the marks of events that no producer sends again."""
+    """Remove the ids of seen events that no producer sends again."""
     today = micros(unit.clock.real()) // _DAY_US
     return _SEEN.run(unit.connection, before=today - SEEN_DAYS, limit=limit)
 
 
 def drop_read(unit: Unit, limit: int, *, topic: str, bytes_max: int | None = None) -> int:
-    """Remove records of the embedded log that every reader is past: old ones, and all while the file holds too much."""
+    """Remove records of the embedded log that every reader has passed: expired ones, and all while the file is too large."""
     is_full = bytes_max is not None and used_bytes(unit.connection) > bytes_max
     now = micros(unit.clock.real())
     before = now + 1 if is_full else now - LOG_DAYS * _DAY_US
@@ -90,8 +90,8 @@ def drop_dead_letters(unit: Unit, limit: int, *, retention: Retention) -> int:
 
 
 def standard_sweeps(retention: Retention, *, database_bytes_max: int | None) -> list[Sweep]:
-    """The sweeps of every process that runs units. `database_bytes_max` is of the embedded file; None past one machine,
-    where rows of the log go when they are published, never by age."""
+    """Return the sweeps of every process that runs units. `database_bytes_max`: of the embedded file; None: on the
+    distributed profile, where rows of the log are deleted once they are published, never by age."""
     read: list[Sweep] = []
     if database_bytes_max is not None:
         read = [partial(drop_read, topic=topic, bytes_max=database_bytes_max) for topic in topics.ALL]
@@ -109,7 +109,7 @@ class Housekeeping:
         self._rows = [ROWS_FIRST] * len(self._sweeps)
 
     async def step(self) -> bool:
-        """One step of each sweep; whether one of them has more to do."""
+        """Run one step of each sweep. Return whether any has more to do."""
         return any([(await self._once(n))[0] for n in range(len(self._sweeps))])
 
     async def run(self) -> None:
@@ -117,21 +117,21 @@ class Housekeeping:
             for n in range(len(self._sweeps)):
                 more = True
                 while more:
-                    more, seconds = await self._tried(n)
+                    more, seconds = await self._step_of(n)
                     await asyncio.sleep(max(PAUSE_SECONDS_MIN, PAUSE_STEPS * seconds))
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _tried(self, n: int) -> tuple[bool, float]:
+    async def _step_of(self, n: int) -> tuple[bool, float]:
         try:
             return await self._once(n)
-        except StorageError:  # said by every other runner; the rows are still there the next time
+        except StorageError:  # logged by every other runner; the next round removes the rows
             return False, 0.0
-        except Exception as failure:  # noqa: BLE001  # the other sweeps go on
+        except Exception as failure:  # noqa: BLE001  # the other sweeps must still run
             _log.error("sweep failed", exc_info=failure)
             return False, 0.0
 
     async def _once(self, n: int) -> tuple[bool, float]:
-        """Whether this sweep has more to do, and how long the step took."""
+        """Run one step of a sweep. Return whether it has more to do, and the seconds it took."""
         limit = self._rows[n]
 
         def work(unit: Unit) -> tuple[int, float]:

@@ -1,4 +1,4 @@
-"""A service as data, and what it is given to run on."""
+"""A service as data, and the resources it runs on."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +17,16 @@ from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit, Units
 
 Handler = Callable[[Sequence[Record], Unit], None]
-"""Load, decide, store, emit. Gets only records this consumer has not seen."""
+"""Loads, decides, stores and emits. It gets only records that this consumer has not seen."""
 
 
 @dataclass(frozen=True)
 class Tick:
-    """Work that time brings. `run` does a bounded piece of what is due and returns when the next is due (business
-    time; at or before now: at once; None: nothing known). Run when woken by name, when due, and every second."""
+    """Work that becomes due with time. It runs when woken by name, when due, and at an interval.
+
+    `run` does a bounded part of the due work and returns when the next is due (business time; not after now: at once;
+    None: unknown).
+    """
 
     name: str
     run: Callable[[Unit], datetime | None]
@@ -31,25 +34,25 @@ class Tick:
 
 
 Sweep = Callable[[Unit, int], int]
-"""Housekeeping: removes at most so many rows that have been kept for long enough, found by an index; how many it removed."""
+"""Removes up to the given number of expired rows, found by an index, and returns how many it removed."""
 
 
 class Runner(Protocol):
-    """Something that goes on by itself, and can also be moved step by step (tests do)."""
+    """A task that runs for ever, or step by step (in tests)."""
 
     @property
     def name(self) -> str: ...
 
     async def step(self) -> bool:
-        """Do what can be done now; whether anything was."""
+        """Do the work that can be done now. Return whether there was any."""
 
     async def run(self) -> None:
-        """Go on for ever."""
+        """Run for ever."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a service stands on, made once by `compose`."""
+    """The resources of a service, made once by bootstrap."""
 
     settings: Settings
     clock: Clock
@@ -58,12 +61,12 @@ class Resources:
     reads: Reader
     log: EventLog
     telemetry: Telemetry
-    wake: Callable[[str], None]  # a runner by name
+    wake: Callable[[str], None]  # wakes a runner by its name
 
 
 @dataclass(frozen=True)
 class Service:
-    """One service: what it hears and what it does then, what time brings, its HTTP, what it runs beside (delivery)."""
+    """One service: a handler for each topic it reads, its ticks, its HTTP API, and further runners (such as delivery)."""
 
     name: str
     hears: Mapping[str, Handler] = field(default_factory=dict)

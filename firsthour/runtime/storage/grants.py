@@ -93,7 +93,9 @@ def statements(relations: Iterable[str], roles: Mapping[str, str]) -> Iterator[s
             continue
         for role, allowed_rights in allowed.items():
             if role in roles:
-                yield from (f"GRANT {right} ON {_quoted(relation)} TO {_quoted(roles[role])}" for right in allowed_rights)
+                yield from (
+                    f"GRANT {right} ON {_quoted(relation)} TO {_quoted(roles[role])}" for right in allowed_rights
+                )
 
 
 def _quoted(name: str) -> str:

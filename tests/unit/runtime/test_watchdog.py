@@ -36,7 +36,7 @@ def looks(log: KafkaLog, many: int, at: Callable[[int], int] = lambda n: 3, answ
 
 def test_a_reader_that_does_not_move_though_it_could_ends_the_process(log: KafkaLog) -> None:
     assert looks(log, STUCK_LOOKS - 1) == []
-    assert looks(log, 1)[0].startswith("router stands at leads/0/3")
+    assert looks(log, 1)[0].startswith("router makes no progress at leads/0/3")
 
 
 def test_a_reader_that_moves_or_has_read_everything_does_not(log: KafkaLog) -> None:
