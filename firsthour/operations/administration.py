@@ -83,8 +83,8 @@ def _keys(api: APIRouter, resources: Resources, keys: Keys) -> None:
         if answer.replayed:
             raise Problem(
                 409,
-                "Key shown already",
-                "This request made a key before, which was shown then. Revoke it and create another, under a new "
+                "Key already shown",
+                "This request created a key before, and showed it then. Revoke it and create another, with a new "
                 "Idempotency-Key, if it was lost: `firsthour keys list`.",
             )
         await refresh()
@@ -121,8 +121,8 @@ def _checked(body: KeyBody, resources: Resources) -> None:
     if body.expires_at is not None and body.expires_at <= resources.clock.real():
         raise Problem(
             422,
-            "In the past",
-            "`expires_at` must lie ahead.",
+            "Time in the past",
+            "`expires_at` must be in the future.",
             [FieldFault(pointer="#/expires_at", detail="lies in the past")],
         )
 

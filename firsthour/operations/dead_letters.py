@@ -32,7 +32,7 @@ def waiting(connection: Connection, id: str) -> DeadLetter:
     """One letter that still waits. Raises `Problem` 404, or 409 when it was dealt with."""
     found = find(connection, id)
     if found.state != WAITING:
-        raise Problem(409, "Dealt with", f"This letter was {found.state} already; there is nothing left to do.")
+        raise Problem(409, "Already resolved", f"This letter was already {found.state}; there is nothing left to do.")
     return found
 
 
@@ -61,14 +61,14 @@ async def retry(units: Units, clock: Clock, services: Sequence[Service], id: str
     except StorageError:
         raise
     except Problem as refused:
-        if refused.status != 404 and refused.title != "Dealt with":
+        if refused.status != 404 and refused.title != "Already resolved":
             await _failed(units, clock, id, refused.detail or refused.title)
         raise
     except Exception as failure:
         await _failed(units, clock, id, dead_letters.reason(failure))
         raise Problem(
             422,
-            "Still not handled",
+            "Retry failed",
             f"It failed again ({type(failure).__name__}); `firsthour deadletters show {id}` tells why. "
             "Correct the body and retry with it, or drop the letter.",
         ) from failure
@@ -110,8 +110,8 @@ def _handler(services: Sequence[Service], letter: DeadLetter) -> Handler:
             return service.hears[topic]
     raise Problem(
         409,
-        "Nobody hears it",
-        f"No service of this process is called {letter.consumer} and hears {topic}; drop the letter.",
+        "No consumer",
+        f"This process has no service {letter.consumer} that reads {topic}; drop the letter.",
     )
 
 

@@ -72,7 +72,7 @@ def reject_type(media: str, wanted: str) -> NoReturn:
     """Raise `Problem` 415."""
     shown = media if 0 < len(media) <= 100 and media.isascii() and media.isprintable() else "unknown"
     raise Problem(
-        415, "Unsupported media type", f"The content type is {shown}. Send {wanted}.", headers={"Accept-Post": wanted}
+        415, "Unsupported Media Type", f"The content type is {shown}. Send {wanted}.", headers={"Accept-Post": wanted}
     )
 
 

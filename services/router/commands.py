@@ -144,7 +144,7 @@ def _ahead(session: RoutingSession, until: datetime | None) -> int | None:
         return None
     if until <= session.now:
         fault = FieldFault(pointer="#/until", detail="lies in the past")
-        raise Problem(422, "In the past", "`until` must lie ahead.", [fault])
+        raise Problem(422, "Time in the past", "`until` must lie ahead.", [fault])
     return micros(until)
 
 

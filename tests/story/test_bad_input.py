@@ -59,7 +59,7 @@ async def test_a_malformed_address(world: World, email: str) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "slug", "says"),
     [
-        (b'{"email":"%s","note":"' + b"x" * 300_000 + b'"}', 413, "body-too-large", "262144"),
+        (b'{"email":"%s","note":"' + b"x" * 300_000 + b'"}', 413, "content-too-large", "262144"),
         (b'{"email":"%s","note":' + b"[" * 40 + b"]" * 40 + b"}", 422, "invalid-event", "deeper than 32"),
         (b'{"email":"%s","note":' + b"[" * 99_999 + b"]" * 99_999 + b"}", 422, "invalid-event", "deeper"),
         (b'{"email":"%s","note":"\xff"}', 400, "malformed-body", "UTF-8"),
@@ -99,7 +99,7 @@ async def test_a_wrong_signature_whatever_its_shape(world: World, body: bytes) -
 async def test_an_event_without_a_key(world: World) -> None:
     for headers in ({}, {"Authorization": "Bearer fh_1_wrong"}, {"Authorization": "Basic x"}):
         answer = await world.http.post("/v1/events", content=b"{}", headers=JSON | headers)
-        problem(answer, 401, "unknown-key")
+        problem(answer, 401, "unauthorized")
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
@@ -137,14 +137,14 @@ async def test_nul_and_lone_surrogates_are_replaced_and_the_lead_is_kept(world: 
 
 @pytest.mark.same_on_both_profiles
 async def test_problems_on_other_paths_look_the_same(world: World) -> None:
-    assert "/docs" in problem(await world.ask("GET", "/nowhere"), 404, "no-such-path")["detail"]
+    assert "/docs" in problem(await world.ask("GET", "/nowhere"), 404, "not-found")["detail"]
     problem(await world.ask("GET", "/v1/leads/none"), 404, "unknown-lead")
     wrong = await world.ask("DELETE", "/v1/leads")
     assert "GET" in problem(wrong, 405, "method-not-allowed")["detail"]
     assert wrong.headers["allow"] == "GET"
     assert (await world.ask("GET", "/v1/events")).headers["allow"] == "POST"
     large = await world.http.post("/v1/leads/x/touch", content=b"x" * 300_000, headers={"Authorization": ADMIN})
-    assert problem(large, 413, "body-too-large")["limit"] == 262_144
+    assert problem(large, 413, "content-too-large")["limit"] == 262_144
     found = problem(await world.ask("GET", "/v1/leads?limit=0"), 422, "invalid-request")
     assert found["errors"][0]["pointer"] == "query:limit"
     body = {"channel": "pigeon", "answered": "yes", "volume": 3}
@@ -155,7 +155,7 @@ async def test_problems_on_other_paths_look_the_same(world: World) -> None:
 async def test_our_own_failure_tells_nothing_of_the_inside(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.break_view("leads")
-    found = problem(await world.ask("GET", f"/v1/leads?email={CTO}"), 500, "internal-error")
+    found = problem(await world.ask("GET", f"/v1/leads?email={CTO}"), 500, "internal-server-error")
     assert not _INSIDE & _words(found)
 
 
@@ -230,7 +230,7 @@ async def test_a_form_sent_again_under_its_idempotency_key_is_answered_again_and
     assert (first.headers.get("idempotent-replayed"), again.headers["idempotent-replayed"]) == (None, "true")
     assert await world.appended("events") == 1
     other = await world.post_form("demo-request", headers=key, email="another@prospect.example")
-    problem(other, 422, "idempotency-key-used-before")
+    problem(other, 422, "idempotency-key-reused")
 
 
 async def test_events_sent_again_under_their_idempotency_key_are_done_once(world: World) -> None:

@@ -155,7 +155,7 @@ async def test_a_cursor_of_no_list_is_refused(world: World) -> None:
     for path in ("/v1/leads", f"/v1/leads/{lead}/timeline", f"/v1/leads/{lead}/decisions", "/v1/pages"):
         for cursor in ("", "x", "1.2", f"{'9' * 30}.1.a", "1.1.", "%00.1.a"):
             answer = await world.ask("GET", f"{path}?cursor={cursor}")
-            assert (answer.status_code, answer.json()["title"]) == (422, "Unknown cursor"), (path, cursor)
+            assert (answer.status_code, answer.json()["title"]) == (422, "Invalid cursor"), (path, cursor)
 
 
 async def test_a_stored_decision_holds_no_name_and_no_address(world: World) -> None:

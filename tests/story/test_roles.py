@@ -86,7 +86,7 @@ async def test_each_endpoint_refuses_every_role_that_is_too_low_and_no_other(wor
             refused = needed is not ANYBODY and needed not in allowed
             assert (answer.status_code == 403) == refused, (endpoint, role, answer.text)
             if refused:
-                assert answer.json()["title"] == "Not for this key"
+                assert answer.json()["title"] == "Forbidden"
                 assert f"role {'marketing or sales' if needed == READ else needed}" in answer.json()["detail"]
 
 

@@ -1,4 +1,4 @@
-"""The page at `/docs`: every operation of the interface, as one HTML page without a script or anything from elsewhere."""
+"""The page at `/docs`: every operation of the interface, as one HTML page without scripts or external resources."""
 
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
@@ -12,11 +12,11 @@ _STYLE: Final = (
     "summary{cursor:pointer;padding:.2rem 0}details>*:not(summary){margin-left:1.5rem}"
 )
 STYLE_HASH: Final = "sha256-" + b64encode(sha256(_STYLE.encode()).digest()).decode()
-"""What a Content-Security-Policy allows, so that nothing else inline is."""
+"""The only inline style that the Content-Security-Policy allows."""
 
 
 def page(schema: Mapping[str, Any]) -> str:
-    """The page for an OpenAPI description."""
+    """Return the page for an OpenAPI description."""
     title = escape(str(schema["info"]["title"]))
     operations = "\n".join(_operations(schema))
     return (

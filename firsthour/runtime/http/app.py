@@ -1,7 +1,7 @@
-"""The factory of HTTP applications: routers in, an application out that answers errors as problem+json everywhere.
+"""Builds HTTP applications from routers. Every error is answered as problem+json.
 
-Around the routers stands the rim (`firsthour.runtime.http.middleware`); beside them `/healthz`, `/readyz`, `/metrics`,
-`/openapi.json` and `/docs`. Nothing is loaded from elsewhere, nothing is global.
+An application has the request middleware around it (`firsthour.runtime.http.middleware`), and also answers `/healthz`,
+`/readyz`, `/metrics`, `/openapi.json` and `/docs`. Its pages load nothing from other servers.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -30,13 +30,13 @@ from schemas.http import ProblemResponse
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _UNREADABLE: Final = "There was an error parsing the body"
-"""FastAPI's words for JSON that is not UTF-8, too deep or holds a number that is too long."""
+"""FastAPI's message for JSON that is not UTF-8, is nested too deeply, or has a number that is too long."""
 _PROBLEM_SCHEMA: Final = {"$ref": "#/components/schemas/Problem"}
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """Whether to send us requests. `checks`: what was looked at, and `ok` or what is wrong; warnings stop nothing."""
+    """Whether this process can answer requests. `checks`: `ok` or the problem, by name. Warnings do not affect `ready`."""
 
     ready: bool
     checks: dict[str, str] = field(default_factory=dict)
@@ -54,18 +54,20 @@ def create_app(
     body_limit: int = BODY_LIMIT,
     docs: bool = True,
 ) -> FastAPI:
-    """An application of these routers. `body_limit` in bytes. State it needs goes to `app.state`: `keys`, without which
-    no request with a key can be answered."""
+    """Return an application of these routers.
+
+    Set `app.state.keys` before the first request with a key. `body_limit`: in bytes.
+    """
     app = FastAPI(
         title=title,
         version=VERSION,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        openapi_url=None,  # the framework writes the same description anew for each request
-        redirect_slashes=False,  # a redirect would be built from a Host header anybody may set
+        openapi_url=None,  # the framework builds the same description again for each request
+        redirect_slashes=False,  # a redirect would be built from the Host header, which any client may set
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # spans quote values
-        responses={422: {"description": "A body or parameter that cannot be taken", **_problem_content()}},
+        responses={422: {"description": "The body or a parameter is invalid", **_problem_content()}},
     )
     app.add_middleware(
         middleware.RequestMiddleware, telemetry=telemetry, clock=clock or HostClock(), body_limit=body_limit
@@ -89,22 +91,22 @@ def _own(app: FastAPI, telemetry: Telemetry, ready: Callable[[], Readiness], doc
         return JSONResponse({"status": "ok"})
 
     async def readyz(request: Request) -> Response:
-        """The state; for a key that may read, the checks and the warnings too."""
+        """Answer the state; to a key that may read, with the checks and the warnings."""
         now = ready()
-        said: dict[str, Any] = {"status": "ready" if now.ready else "not ready"}
+        state: dict[str, Any] = {"status": "ready" if now.ready else "not ready"}
         if "authorization" in request.headers and principal_of(request).allows(READ):
-            said |= {"checks": now.checks, "warnings": list(now.warnings)}
-        return JSONResponse(said, 200 if now.ready else 503)
+            state |= {"checks": now.checks, "warnings": list(now.warnings)}
+        return JSONResponse(state, 200 if now.ready else 503)
 
     async def exposition() -> Response:
         return Response(telemetry.text(), headers={"content-type": metrics.CONTENT_TYPE})
 
     @cache
-    def written() -> bytes:
+    def openapi_json() -> bytes:
         return bytes(JSONResponse(app.openapi()).body)
 
     async def description() -> Response:
-        return Response(written(), media_type="application/json")
+        return Response(openapi_json(), media_type="application/json")
 
     async def documents() -> Response:
         policy = f"default-src 'none'; style-src '{api_docs.STYLE_HASH}'; base-uri 'none'; frame-ancestors 'none'"
@@ -124,7 +126,7 @@ def _problem_content() -> dict[str, Any]:
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """The description of the interface, in which every operation may answer a problem."""
+    """The description of the interface. Every operation may answer with a problem."""
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
         components = schema.setdefault("components", {}).setdefault("schemas", {})
@@ -133,7 +135,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         components["Problem"] = made
         for operations in schema.get("paths", {}).values():
             for operation in operations.values():
-                operation["responses"].setdefault("default", {"description": "What is wrong", **_problem_content()})
+                operation["responses"].setdefault("default", {"description": "A problem", **_problem_content()})
         app.openapi_schema = schema
     return app.openapi_schema
 
@@ -142,7 +144,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 
 
 def _answer_errors(app: FastAPI) -> None:
-    """Errors the framework catches become problems here; what passes it becomes one at the rim."""
+    """Answer the errors that the framework catches as problems. The middleware does the same for all others."""
 
     def handle(make: Callable[[Request, Any], Problem]) -> Callable[[Request, Any], Awaitable[Response]]:
         async def handler(request: Request, error: Any) -> Response:
@@ -159,19 +161,19 @@ def _answer_errors(app: FastAPI) -> None:
 def _http(request: Request, error: HTTPException) -> Problem:
     headers = dict(error.headers or {})
     if error.status_code == 404 and request.scope.get("route") is None:
-        return Problem(404, "No such path", "Nothing answers here; `/docs` lists what does.", headers=headers)
+        return Problem(404, "", "This path does not exist; `/docs` lists all paths.", headers=headers)
     if error.status_code == 405:
         allowed = ", ".join(_methods(request))
         headers = {name: value for name, value in headers.items() if name.lower() != "allow"} | {"Allow": allowed}
-        return Problem(405, "Method not allowed", f"This path answers {allowed}.", headers=headers)
+        return Problem(405, "", f"This path answers {allowed}.", headers=headers)
     detail = str(error.detail or "")
     if detail == _UNREADABLE:
-        return Problem(400, "Body not readable", "The body is not JSON that can be read. Send a JSON object in UTF-8.")
+        return Problem(400, "Invalid JSON", "The body is not valid JSON. Send a JSON object in UTF-8.")
     return Problem(error.status_code, "", "" if detail == phrase(error.status_code) else detail, headers=headers)
 
 
 def _methods(request: Request) -> list[str]:
-    """The methods this path answers: the framework itself names those of the first route that fits the path."""
+    """The methods of this path. The framework itself names only those of the first route that matches the path."""
     scope = {key: request.scope[key] for key in ("type", "path", "headers", "root_path") if key in request.scope}
     routes = request.app.router.routes
     return [
@@ -182,13 +184,13 @@ def _methods(request: Request) -> list[str]:
 
 
 def _invalid(request: Request, error: RequestValidationError) -> Problem:
-    """Where and what, never the value: it may be somebody's address."""
+    """The place and kind of each mistake, never the value: it may be personal data."""
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media != "application/json" and any(tuple(found["loc"]) == ("body",) for found in error.errors()):
-        return Problem(415, "Not JSON", "Send a JSON object with `Content-Type: application/json`.")
+        return Problem(415, "", "Send a JSON object with `Content-Type: application/json`.")
     faults: list[FieldFault] = [_fault(found) for found in error.errors()]
     return Problem(
-        422, "Invalid request", f"{len(faults)} mistake(s): see `errors`; `/docs` shows what is taken.", faults
+        422, "Invalid request", f"{len(faults)} mistake(s): see `errors`; `/docs` describes the request.", faults
     )
 
 

@@ -1,7 +1,7 @@
-"""API keys and roles: random 256 bit, shown once, stored hashed, with scopes, an expiry and their last use.
+"""API keys and roles. A key has 256 random bits, is shown once, and is stored as a hash with its expiry and last use.
 
-Hashes live in memory (refreshed from the table after every change and each few seconds), so checking a key costs one
-hash and one look-up. A key is `fh_<id>_<secret>`: the id is no secret and names the key in lists and logs.
+Hashes are kept in memory, refreshed from the table after every change and every few seconds, so checking a key costs one
+hash and one look-up. A key is `fh_<id>_<secret>`: the id is not secret, and names the key in lists and logs.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ AGE_WARNING_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 5
 
 READ: Final = "read"
-"""The right of every role but `ingest`: to see leads, metrics and the details of readiness, and to opt a person out."""
+"""The right of every role except `ingest`: read leads, metrics and the details of readiness, and opt a person out."""
 
 ROLES: Final[Mapping[str, frozenset[str]]] = {
     "ingest": frozenset({"ingest"}),
@@ -39,7 +39,7 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
     "manager": frozenset({"ingest", READ, "marketing", "sales", "manager"}),
     "admin": frozenset({"ingest", READ, "marketing", "sales", "manager", "admin"}),
 }
-"""What each role may do: `ingest` < `marketing`, `sales` < `manager` < `admin`. `ingest` writes events and nothing else."""
+"""The rights of each role: `ingest` < `marketing`, `sales` < `manager` < `admin`. `ingest` may only write events."""
 
 api_keys = sa.Table(
     "api_keys",
@@ -49,7 +49,7 @@ api_keys = sa.Table(
     sa.Column("role", statements.Text, nullable=False),
     sa.Column("rep", statements.Text),  # the key acts as this rep
     sa.Column("source", statements.Text),  # the key sends events for this source of sources.yaml
-    sa.Column("hash", statements.Text, nullable=False),  # sha256 hex: a random key needs no slow hash
+    sa.Column("hash", statements.Text, nullable=False),  # sha256 hex: a random key does not need a slow hash
     sa.Column("created_at", statements.Integer, nullable=False),
     sa.Column("expires_at", statements.Integer),
     sa.Column("revoked_at", statements.Integer),
@@ -77,7 +77,8 @@ _USED = statements.Sql(
 
 @dataclass(frozen=True)
 class Principal:
-    """Who is asking. `rep`: this key acts as that rep. `source`: it sends the types of that source of sources.yaml."""
+    """The sender of a request. `rep`: the key acts as this rep. `source`: it may send the types of this source of
+    sources.yaml."""
 
     id: str
     name: str
@@ -86,22 +87,22 @@ class Principal:
     source: str | None = None
 
     def allows(self, needed: str) -> bool:
-        """Whether this role may do what `needed` may."""
+        """Return whether the role has the right `needed`."""
         return needed in ROLES[self.role]
 
     @property
     def actor(self) -> str:
-        """How records name this one."""
+        """The name of the principal in records."""
         return f"rep:{self.rep}" if self.rep else f"key:{self.name}"
 
     def may_act_for(self, rep: str | None) -> bool:
-        """The rep themselves; managers and admins act for any owner."""
+        """Return whether the principal may act for this owner: as the rep, or as a manager or admin."""
         return (rep is not None and rep == self.rep) or self.allows("manager")
 
 
 @dataclass(frozen=True)
 class Key:
-    """A key as listed: never its secret."""
+    """A key without its secret."""
 
     id: str
     name: str
@@ -128,7 +129,7 @@ def create(
     expires_at: datetime | None = None,
     source: str | None = None,
 ) -> tuple[str, str]:
-    """A new key: (its id, the key itself, this once)."""
+    """Create a key. Return its id and the key, which cannot be read again. Raises `ValueError` for an unknown role."""
     if role not in ROLES:
         raise ValueError(f"unknown role {role!r}: one of {', '.join(ROLES)}")
     id = secrets.token_hex(6)
@@ -150,12 +151,12 @@ def create(
 
 
 def revoke(connection: Connection, id: str, now: datetime) -> bool:
-    """Refuse this key from now on; False when there is no such living key."""
+    """Revoke a key. Return False if there is no such key in force."""
     return _REVOKE.run(connection, key=id, revoked_at=micros(now)) == 1
 
 
 def listed(connection: Connection) -> list[Key]:
-    """Every key, oldest first."""
+    """Return every key, the oldest first."""
     return [
         Key(
             row.id,
@@ -174,13 +175,13 @@ def listed(connection: Connection) -> list[Key]:
 
 
 def note_use(connection: Connection, used: Mapping[str, datetime]) -> None:
-    """Store when keys were last used. Locked in one order first: every gateway does this every few seconds."""
+    """Store the last use of keys. The rows are locked in one order first: every gateway does this every few seconds."""
     _LOCK.all(connection, keys=sorted(used))
     _USED.many(connection, [{"key": id, "used_at": micros(at)} for id, at in used.items()])
 
 
 def digest(key: str) -> str:
-    """What is stored of a key."""
+    """Return the hash of a key, which is stored."""
     return sha256(key.encode()).hexdigest()
 
 
@@ -190,9 +191,16 @@ def _at(us: int | None) -> datetime | None:
 
 @dataclass
 class Keys:
-    """The keys in force, in memory. `given` is the admin key from the settings, `local` the token of this process that
-    the command line finds in the data directory. `works`: whether a rep is an active one of the team; if not, the rep's key
-    is refused. Keys of the table hold for `age_seconds_max` after they were read."""
+    """The keys in force, in memory.
+
+    Attributes:
+        given: the admin key of the settings.
+        local: the token of this process, which the command line reads from the data directory.
+        works: returns whether a rep is an active member of the team; the key of another rep is refused.
+        age_seconds_max: keys of the table are used for so long after they were read; None: without a bound.
+        used: the last use of each key, by id, that is not stored yet.
+        read_at: when the keys of the table were read; None: never.
+    """
 
     clock: Clock
     given: str | None = None
@@ -209,32 +217,34 @@ class Keys:
         self._throttle = Throttle(self.clock)
 
     async def refresh(self, reads: Reader) -> list[Key]:
-        """Read and take the keys of now. One at a time: what was read before a key was made, and came later, would forget
-        it. Raises `StorageError`."""
+        """Read the keys from the table, and return them. Raises `StorageError`.
+
+        Reads do not overlap: an older read that ends later would drop a key created in between.
+        """
         async with self._reading:
             began = self.clock.real()
-            found = await reads(listed)
-            self.take(found, began)
-            return found
+            keys = await reads(listed)
+            self.take(keys, began)
+            return keys
 
     def take(self, keys: list[Key], read_at: datetime | None = None) -> None:
-        """These were the keys at `read_at`; now, if absent."""
+        """Replace the keys by those read at `read_at`; None: now."""
         self._by_hash = {key.hash: (key, Principal(key.id, key.name, key.role, key.rep, key.source)) for key in keys}
         now = self.clock.real()
-        self.read_at = min(read_at or now, now)  # a clock that was fast then must not make them younger
+        self.read_at = min(read_at or now, now)  # a clock that was fast at that time must not make them younger
 
     def _age(self, now: datetime) -> float:
-        """The seconds since the keys were read. Infinite before the first time."""
+        """The seconds since the keys were read; infinite before the first read."""
         return float("inf") if self.read_at is None else (now - self.read_at).total_seconds()
 
     def warnings(self) -> tuple[str, ...]:
         """Return the warnings of readiness about keys that could not be read for a while."""
         age = self._age(self.clock.real())
         if self.age_seconds_max is not None and age > self.age_seconds_max:
-            said = "none was read yet" if self.read_at is None else f"they were read {age:.0f} s ago"
-            return (f"keys are not known ({said}): requests with a key are answered 503",)
+            state = "never read" if self.read_at is None else f"read {age:.0f} s ago"
+            return (f"keys are not known ({state}): requests with a key are answered 503",)
         if self.read_at is not None and age > AGE_WARNING_SECONDS:
-            return (f"keys were read {age:.0f} s ago: one that was revoked since is still accepted",)
+            return (f"keys were read {age:.0f} s ago: a key that was revoked since is still accepted",)
         return ()
 
     def find(self, authorization: str) -> Principal | None:
@@ -253,14 +263,14 @@ class Keys:
         if self.age_seconds_max is not None and self._age(now) > self.age_seconds_max:
             raise Problem(
                 503,
-                "Keys not known",
-                "The database is away, and the keys that were read last are too old. Send the same again later.",
+                "Keys unavailable",
+                "The database cannot be reached, and the keys that were read last are too old. Send the same again later.",
                 headers={"Retry-After": str(RETRY_SECONDS)},
             )
-        found = self._by_hash.get(digest(key))
-        if found is None:
+        entry = self._by_hash.get(digest(key))
+        if entry is None:
             return None
-        known, who = found
+        known, who = entry
         if not known.lives(now) or (known.rep is not None and not self.works(known.rep)):
             return None
         self.used[known.id] = now
@@ -269,8 +279,10 @@ class Keys:
     def identify(self, authorization: str, address: str) -> Principal:
         """Return the principal of this `Authorization` header from this address.
 
-        Raises `Problem`: 401 without a known key, 429 after too many wrong ones from the address, 503 as `find`. A right
-        key is never throttled, because other senders may share its address.
+        A valid key is never throttled, because other senders may share its address.
+
+        Raises:
+            Problem: 401 without a valid key, 429 after too many invalid ones from the address, 503 as `find`.
         """
         who = self.find(authorization)
         if who is not None:
@@ -280,25 +292,25 @@ class Keys:
             raise Problem(
                 429,
                 "",
-                "Too many wrong keys came from this address. Send a key that lives: `firsthour keys list`.",
+                "Too many invalid keys came from this address. Send a valid key: `firsthour keys list`.",
                 headers={"Retry-After": str(wait)},
             )
         raise Problem(
             401,
-            "Unknown key",
-            "Send `Authorization: Bearer <key>` with a key that lives: `firsthour keys list` shows them.",
+            "",
+            "Send `Authorization: Bearer <key>` with a valid key: `firsthour keys list` shows the keys.",
             headers={"WWW-Authenticate": "Bearer"},
         )
 
 
 def keys_of(settings: Settings, clock: Clock, configs: Configs) -> Keys:
-    """The keys of this installation."""
+    """Return the keys of this installation; those of the table are not read yet."""
     given = settings.admin_key.get_secret_value() if settings.admin_key else None
     return Keys(clock, given, works=working(configs), age_seconds_max=settings.keys_age_seconds_max)
 
 
 def working(configs: Configs) -> Callable[[str], bool]:
-    """Whether a rep is one of the team, and active there, by the configuration in force."""
+    """Return a function: whether a rep is an active member of the team, by the configuration in force."""
 
     def works(rep: str) -> bool:
         known = configs.current.team.rep_by_id.get(rep)
@@ -308,21 +320,21 @@ def working(configs: Configs) -> Callable[[str], bool]:
 
 
 def require(who: Principal, needed: str) -> None:
-    """Raises `Problem` 403 when this key may not do what `needed` may."""
+    """Raise `Problem` 403 if the key does not have the right `needed`."""
     if not who.allows(needed):
         lowest = "marketing or sales" if needed == READ else needed
-        raise Problem(403, "Not for this key", f"This needs the role {lowest}; the key {who.name!r} is {who.role}.")
+        raise Problem(403, "", f"This needs the role {lowest}; the key {who.name!r} is {who.role}.")
 
 
 def principal_of(request: Request) -> Principal:
-    """Return the principal of this request. Raises as `Keys.identify`; the `Keys` stand at `app.state.keys`."""
+    """Return the principal of this request, by `app.state.keys`. Raises as `Keys.identify`."""
     keys: Keys = request.app.state.keys
     address = request.client.host if request.client else ""
     return keys.identify(request.headers.get("authorization", ""), address)
 
 
 def needs(role: str) -> Callable[[Request], Principal]:
-    """A dependency: the principal, when its role may do what `role` may. 401 without a known key, 403 otherwise."""
+    """Return a dependency: the principal, if its role has the right `role`. It raises `Problem` 401 or 403."""
     if not any(role in allowed for allowed in ROLES.values()):
         raise ValueError(role)
 

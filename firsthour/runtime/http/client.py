@@ -1,4 +1,4 @@
-"""HTTP to the outside: the only module that imports the HTTP client, so that changing it is one file's work."""
+"""HTTP to other services: the only module that imports the HTTP client library."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -15,17 +15,17 @@ from schemas.errors import FirstHourError
 __all__ = ["ASGITransport", "AsyncClient", "Client", "Endpoint", "HTTPError", "HttpAnswer", "NoAnswerError", "Response"]
 
 ANSWER_BYTES_MAX = 64 * 1024
-IDLE_MAX = 20  # connections kept of an endpoint
+IDLE_MAX = 20  # connections kept per endpoint
 IDLE_SECONDS_MAX = 30.0
 
 
 class NoAnswerError(FirstHourError):
-    """No usable answer: refused, reset, timed out, or too long. What we sent may have arrived."""
+    """Raised without a usable answer: refused, reset, timed out, or too long. The request may have arrived."""
 
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """What came back. Names of headers are lower case."""
+    """An answer. Names of headers are lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -33,11 +33,11 @@ class HttpAnswer:
 
 
 class Endpoint:
-    """One outside service: connections are kept, redirects are not followed, answers are short and in time.
+    """One service outside. Connections are kept, redirects are not followed, and answers are bounded in size and time.
 
-    Every call has a connection to itself, and waits for nobody. The HTTP client's own pool would give one idle
-    connection to several calls at once, of which the losers queue again behind later ones: a call could stand there for
-    seconds before a byte of it was sent. The host's proxy settings hold, except towards this very machine.
+    Every call has a connection of its own, and waits for no other call. The library's own pool gives one idle connection
+    to several calls at once; the calls that do not get it queue again behind later ones, for seconds. The proxy settings
+    of the host apply, except for this machine.
     """
 
     def __init__(
@@ -48,22 +48,22 @@ class Endpoint:
         transport: AsyncBaseTransport | None = None,
     ) -> None:
         self._timeout_seconds = timeout_seconds
-        self._idle: list[AsyncClient] = []  # each with a connection of its own, the one used last at the end
+        self._idle: list[AsyncClient] = []  # each with one connection; the one used last is at the end
         self._made = partial(
             AsyncClient,
             base_url=base_url,
             timeout=timeout_seconds,
-            # not compressed, so that the limit on bytes is one on memory
+            # not compressed, so that the limit of bytes bounds the memory
             headers={"accept": "application/json", "accept-encoding": "identity", **(headers or {})},
             follow_redirects=False,
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE_SECONDS_MAX),
             trust_env=not addresses.is_loopback(httpx.URL(base_url).host),
-            verify=httpx.create_ssl_context(),  # once: it reads every authority's certificate
+            verify=httpx.create_ssl_context(),  # once: it reads the certificates of all authorities
             transport=transport,
         )
 
     async def post_json(self, path: str, body: bytes) -> HttpAnswer:
-        """POST a body that is JSON already. Raises `NoAnswerError`, also when the whole outlasts the timeout."""
+        """POST a JSON body, and return the answer. Raises `NoAnswerError`, also when the whole call exceeds the timeout."""
         headers = {"content-type": "application/json; charset=utf-8"}
         try:
             async with (
@@ -78,19 +78,19 @@ class Endpoint:
             raise NoAnswerError(f"no answer ({type(error).__name__})") from error
 
     async def close(self) -> None:
-        """Close every connection that nobody uses."""
+        """Close every idle connection."""
         while self._idle:
             await self._idle.pop().aclose()
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncClient]:
-        """A client that nobody else uses; after a failure nobody uses it again."""
-        client, well = self._idle.pop() if self._idle else self._made(), False
+        """A client for one call. After a failure it is closed."""
+        client, succeeded = self._idle.pop() if self._idle else self._made(), False
         try:
             yield client
-            well = True
+            succeeded = True
         finally:
-            if well and len(self._idle) < IDLE_MAX:
+            if succeeded and len(self._idle) < IDLE_MAX:
                 self._idle.append(client)
             else:
                 await client.aclose()

@@ -1,8 +1,8 @@
-"""One HTTP connection within bounds: uvicorn's protocol over httptools, with limits on sizes, on time and on connections.
+"""A bounded HTTP connection: uvicorn's protocol over httptools, with limits on sizes, on time and on connections.
 
-uvicorn bounds none of these with httptools: its limit on the head is h11's, a half-sent request cancels the timer of an
-idle connection, and `limit_concurrency` answers 503 but keeps the socket. The common request costs a few comparisons
-more than with uvicorn's own class; timers run only for connections that wait or stall.
+With httptools, uvicorn bounds none of these: its limit on the head is h11's, a half-sent request cancels the timer of an
+idle connection, and `limit_concurrency` answers 503 but keeps the socket. An ordinary request costs a few comparisons
+more than with uvicorn's own class. Timers run only for connections that wait or stall.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from schemas.errors import FirstHourError
 
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
-_LINE_BYTES: Final = 4  # of a header line beside name and value
+_LINE_BYTES: Final = 4  # of a header line, without name and value
 BUSY_RETRY_SECONDS: Final = 5
 
 
@@ -31,8 +31,8 @@ class Limits:
     connections_max: int = 1_000
     head_bytes_max: int = 16 * 1024
     headers_max: int = 100
-    pipelined_max: int = 32  # requests that wait for the answer to the one before
-    head_seconds: float = 10.0  # from the first byte of a head to its end; for the first, from the connection
+    pipelined_max: int = 32  # requests that wait for the answer to an earlier one
+    head_seconds: float = 10.0  # from the first byte of a head to its end; for the first head, from the connection
     write_seconds: float = 30.0  # without progress of an answer at the client
     linger_seconds: float = 2.0  # between the last answer and the end, so that a client that still sends can read it
     linger_bytes_max: int = 1024 * 1024  # read and dropped in this time
@@ -40,14 +40,16 @@ class Limits:
 
 @dataclass
 class ConnectionState:
-    """Common to the connections of a server."""
+    """The state that the connections of a server share."""
 
     limits: Limits
-    waiting: "dict[BoundedProtocol, None]" = field(default_factory=dict)  # without a request, the longest first
+    waiting: "dict[BoundedProtocol, None]" = field(
+        default_factory=dict
+    )  # connections without a request, the longest idle first
 
 
 class RequestRefusedError(FirstHourError):
-    """Raised from a callback of the parser: the request is answered with this problem, and the connection ends."""
+    """Raised in a callback of the parser. The request is answered with the problem, and the connection ends."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
@@ -62,10 +64,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._shared = shared
         self._limits = shared.limits
         self._awaits_head = True
-        self._unread = 0  # bytes that came since the last progress: a whole head, a part of a body, an end
+        self._unread = 0  # bytes received since the last progress: a complete head, a part of a body, or an end
         self._hosts = 0
-        self._offer = False  # this head offers another protocol
-        self._deaf = False  # what comes now is dropped
+        self._offer = False  # the head offers another protocol
+        self._deaf = False  # received bytes are dropped
         self._deadline: TimerHandle | None = None
         self._stalled: TimerHandle | None = None
 
@@ -79,14 +81,14 @@ class BoundedProtocol(HttpToolsProtocol):
             if oldest is None:
                 self._deaf = True
                 self.transport.write(_answer(_busy()))
-                self._end()  # at once: it must hold no place
+                self._end()  # at once: the connection must not count
                 return
             oldest.evict()
         waiting[self] = None
         self._deadline = self.loop.call_later(self._limits.head_seconds, self._head_timed_out)
 
     def evict(self) -> None:
-        """End a connection without a request: another needs its place."""
+        """End a connection without a request, to make room for another."""
         self._shared.waiting.pop(self, None)
         self.connections.discard(self)
         self.transport.abort()
@@ -103,7 +105,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._end()
 
     def _end(self) -> None:
-        """Close, at once when the client does not read."""
+        """Close the connection; at once if the client does not read."""
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         else:
@@ -124,7 +126,7 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self._end()
 
-    # --- what comes in ---------------------------------------------------------------------------------------------
+    # --- reading ---------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         self._unread += len(data)
@@ -145,8 +147,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._deadline = self.loop.call_later(self._limits.head_seconds, self._head_timed_out)
 
     def _feed(self, data: bytes) -> None:
-        """Parse. An offer of another protocol is ignored, as HTTP allows: its head is parsed again without it, because
-        the parser would take the body for the other protocol."""
+        """Parse the bytes. An offer of another protocol is ignored, as HTTP allows: the head is parsed again without it,
+        because the parser would read the body as that protocol."""
         while True:
             try:
                 self.parser.feed_data(data)
@@ -165,11 +167,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._hosts = 0
-        self._unread = self._unread or 1  # of a head that begins within a buffer, the rest of the buffer is not counted
+        self._unread = self._unread or 1  # bytes after the beginning of a head in the same buffer are not counted
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._awaits_head:
-            return  # a trailer: no part of what was checked before the body
+            return  # a trailer: it was not part of the checked head
         name = name.lower()
         if name == b"host":
             self._hosts += 1
@@ -179,7 +181,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if value.lower() == b"100-continue":
                 self.expect_100_continue = True
         elif name == b"transfer-encoding" and value.lower() != b"chunked":
-            raise RequestRefusedError(Problem(501, "", "Of transfer encodings, `chunked` alone is supported."))
+            raise RequestRefusedError(Problem(501, "", "The only supported transfer encoding is `chunked`."))
         self.headers.append((name, value))
         if len(self.headers) > self._limits.headers_max:
             raise RequestRefusedError(self._head_too_large())
@@ -192,14 +194,16 @@ class BoundedProtocol(HttpToolsProtocol):
             self._check_version(version)
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
-                raise RequestRefusedError(Problem(405, "", "This is no proxy.", headers={"Allow": "GET, HEAD, POST"}))
+                raise RequestRefusedError(
+                    Problem(405, "", "This server is not a proxy.", headers={"Allow": "GET, HEAD, POST"})
+                )
             self._offer = True
             return
         if len(self.pipeline) >= self._limits.pipelined_max:
             raise RequestRefusedError(
                 _bad("Too many requests were sent before the first was answered. Wait for answers.")
             )
-        super().on_headers_complete()  # raises for a target that is no path
+        super().on_headers_complete()  # raises for a target that is not a path
         self._awaits_head = False
         self._unread = 0
         self._shared.waiting.pop(self, None)
@@ -241,11 +245,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unread = 0
         super().on_message_complete()
 
-    # --- what goes out ---------------------------------------------------------------------------------------------
+    # --- writing ---------------------------------------------------------------------------------------------
 
     def on_response_complete(self) -> None:
         if not self.pipeline and not self._awaits_head:
-            self._linger()  # the rest of the body would be taken for a request, or be waited for without end
+            self._linger()  # the rest of the body would be read as a request, or be waited for without end
         super().on_response_complete()
         if self.transport.is_closing():
             if self.transport.get_write_buffer_size():
@@ -268,7 +272,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer what is no request, and end the connection. Requests before it are answered first."""
+        """Answer invalid input with a problem, and end the connection. Earlier requests are answered first."""
         if self._deaf or self.transport.is_closing():
             return
         self._deaf = True
@@ -278,7 +282,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._awaits_head:
                 cycle.keep_alive = False
                 return
-            cycle.disconnected = True  # its body will never be whole
+            cycle.disconnected = True  # its body will never be complete
             cycle.message_event.set()
             if cycle.response_started or self.pipeline:
                 self.transport.abort()
@@ -287,11 +291,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._linger()
 
     def _linger(self) -> None:
-        """Send no more, read and drop for a while, then end: an end with unread bytes would cost the client the answer."""
+        """Send no more, and drop received bytes for a while before closing: closing with unread bytes resets the connection,
+        and the client would lose the answer."""
         self._deaf = True
         if self.transport.is_closing():
             return
-        self._shared.waiting[self] = None  # another may have its place
+        self._shared.waiting[self] = None  # another connection may evict it
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()

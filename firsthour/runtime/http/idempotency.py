@@ -1,7 +1,7 @@
-"""`Idempotency-Key`: a command that is sent again is answered again, not done again.
+"""`Idempotency-Key`: a command that is sent again gets the same answer, and is not executed again.
 
-The answer is kept in the unit that does the work, so there is no moment at which the work is done and the answer is
-not known. Only what was done is kept: a refused request changed nothing, and may be sent again after correction.
+The answer is stored in the unit that executes the command, so a command that took effect always has its answer. Only
+successful commands are stored: a refused request changed nothing, and may be corrected and sent again.
 """
 
 from collections.abc import Callable
@@ -23,13 +23,13 @@ from firsthour.runtime.storage.unit import Unit, Units
 
 KEPT: Final = timedelta(hours=24)
 KEY_MAX: Final = 255  # characters
-SCOPE_MAX: Final = 200  # characters; with the key they stand in an index, whose entries PostgreSQL bounds
+SCOPE_MAX: Final = 200  # characters; scope and key are in an index, and PostgreSQL bounds its entries
 REPLAYED: Final = "Idempotent-Replayed"
 
 idempotency = sa.Table(
     "idempotency",
     statements.metadata,
-    sa.Column("scope", statements.Text, primary_key=True),  # who, and which method and path
+    sa.Column("scope", statements.Text, primary_key=True),  # the key of the sender, method and path
     sa.Column("key", statements.Text, primary_key=True),
     sa.Column("fingerprint", statements.Text, nullable=False),  # sha256 hex of the request
     sa.Column("status", statements.Integer, nullable=False),
@@ -69,12 +69,12 @@ _SWEEP = statements.Sql(
 
 
 KEY_SHAPE: Final[dict[str, Any]] = {"minLength": 1, "maxLength": KEY_MAX, "pattern": "^[!#-~]([ !#-~]*[!#-~])?$"}
-"""A key as JSON Schema, without the quotes that are taken around it."""
+"""A key as JSON Schema, without the optional quotes around it."""
 
 
 @dataclass(frozen=True)
 class StoredAnswer:
-    """What was answered. `replayed`: to an earlier request."""
+    """An answer. `replayed`: it was stored by an earlier request."""
 
     status: int
     body: bytes
@@ -82,7 +82,7 @@ class StoredAnswer:
 
 
 def key_of(header: str | None) -> str | None:
-    """The key of an `Idempotency-Key` header, quoted (as the draft has it) or bare; None without one. Raises `Problem`."""
+    """Return the key of an `Idempotency-Key` header, quoted (as in the draft) or bare; None without one. Raises `Problem`."""
     if header is None:
         return None
     key = header.strip()
@@ -91,7 +91,7 @@ def key_of(header: str | None) -> str | None:
     if not key or len(key) > KEY_MAX or not key.isprintable():
         raise Problem(
             400,
-            "Bad Idempotency-Key",
+            "Invalid Idempotency-Key",
             f"Send 1 to {KEY_MAX} printable characters, such as a UUID.",
             errors=[{"pointer": "header:Idempotency-Key", "detail": "is no key; send a UUID"}],
         )
@@ -99,7 +99,7 @@ def key_of(header: str | None) -> str | None:
 
 
 def fingerprint(*parts: bytes) -> str:
-    """What tells two requests apart. Each part is bounded by its length, so that none can pass for two."""
+    """Return a hash that distinguishes requests. Each part is preceded by its length, so that parts cannot run together."""
     made = sha256()
     for part in parts:
         made.update(len(part).to_bytes(8, "big") + part)
@@ -107,20 +107,23 @@ def fingerprint(*parts: bytes) -> str:
 
 
 def once(unit: Unit, scope: str, key: str | None, print_: str, work: Callable[[], tuple[int, bytes]]) -> StoredAnswer:
-    """`work`'s status and body, or what it answered before under this key. Raises `Problem` 422 for another request.
+    """Run `work` and return its status and body, or return the stored answer of this key.
 
-    The key is claimed first, so of two requests at once the later waits for the earlier, and then finds its answer.
+    The key is claimed first: of two requests at once, the later waits for the earlier, and then finds its answer.
+
+    Raises:
+        Problem: 422 if the key was used for another request.
     """
     if key is None:
         return StoredAnswer(*work())
     now = unit.clock.real()
     while not _claimed(unit, scope, key, print_, now):
-        found = _FIND.first(unit.connection, scope_=scope, key_=key)
-        if found is not None and found.at >= micros(now - KEPT):
-            return _replayed(found, print_)
+        stored = _FIND.first(unit.connection, scope_=scope, key_=key)
+        if stored is not None and stored.at >= micros(now - KEPT):
+            return _replayed(stored, print_)
         _FORGET.run(
             unit.connection, scope_=scope, key_=key
-        )  # others may do the same now: whose claim holds is seen above
+        )  # other requests may do the same at this moment; one of their claims succeeds
     status, body = work()
     _KEEP.run(unit.connection, scope_=scope, key_=key, status=status, body=body)
     return StoredAnswer(status, body)
@@ -131,19 +134,19 @@ def _claimed(unit: Unit, scope: str, key: str, print_: str, now: datetime) -> bo
     return _CLAIM.run(unit.connection, **row) == 1
 
 
-def _replayed(found: sa.Row[Any], print_: str) -> StoredAnswer:
-    if found.fingerprint != print_:
+def _replayed(stored: sa.Row[Any], print_: str) -> StoredAnswer:
+    if stored.fingerprint != print_:
         raise Problem(
             422,
-            "Idempotency-Key used before",
-            "Another request was sent under this key. Send a new key with a new request.",
+            "Idempotency-Key reused",
+            "Another request was sent with this key. Send a new key with a new request.",
             errors=[{"pointer": "header:Idempotency-Key", "detail": "belongs to another request; send a new one"}],
         )
-    return StoredAnswer(int(found.status), bytes(found.body), replayed=True)
+    return StoredAnswer(int(stored.status), bytes(stored.body), replayed=True)
 
 
 def sweep(unit: Unit, limit: int) -> int:
-    """Drop what is older than `KEPT`."""
+    """Remove answers older than `KEPT`."""
     return _SWEEP.run(unit.connection, before=micros(unit.clock.real() - KEPT), limit=limit)
 
 
@@ -152,7 +155,7 @@ def sweep(unit: Unit, limit: int) -> int:
 
 @dataclass(frozen=True)
 class Once:
-    """A request that takes effect once under its key (or each time, without one)."""
+    """A request that takes effect once per key (or each time, without a key)."""
 
     units: Units
     scope: str
@@ -160,7 +163,7 @@ class Once:
     fingerprint: str
 
     async def __call__(self, work: Callable[[Unit], Any], status: int = 200) -> Response:
-        """Run `work` in a unit and answer its result (a model, dict or struct) as JSON, committed when this returns."""
+        """Run `work` in a unit, and answer its result (a model, dict or struct) as JSON after the commit."""
 
         def answered(unit: Unit) -> StoredAnswer:
             return once(unit, self.scope, self.key, self.fingerprint, lambda: (status, _json(work(unit))))
@@ -175,15 +178,18 @@ def _json(result: Any) -> bytes:
 
 
 def idempotent(units: Units) -> Callable[..., Any]:
-    """A dependency: `once: Annotated[Once, Depends(idempotent(resources.units))]`, then `return await once(work)`.
+    """Return a dependency: `once: Annotated[Once, Depends(idempotent(resources.units))]`, then `return await once(work)`.
 
-    Keys are told apart by who sends them and by method and path.
+    The scope of a key is its sender, the method and the path.
     """
 
     async def depends(
         request: Request,
         idempotency_key: Annotated[
-            str | None, Header(description="Send again: answered again", json_schema_extra=KEY_SHAPE)
+            str | None,
+            Header(
+                description="A request sent again with the same key is not executed again", json_schema_extra=KEY_SHAPE
+            ),
         ] = None,
     ) -> Once:
         keys: Keys = request.app.state.keys

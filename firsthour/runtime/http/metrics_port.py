@@ -1,4 +1,4 @@
-"""`/metrics` on a port of its own, without a key: for a network that only the monitoring reaches."""
+"""`/metrics` on a port of its own, without a key: for a network that only the monitoring can reach."""
 
 import contextlib
 import socket
@@ -20,7 +20,7 @@ LIMITS: Final = Limits(connections_max=50)
 
 @contextlib.contextmanager
 def listening(host: str, port: int | None, front: socket.socket) -> Generator[socket.socket | None, None, None]:
-    """A socket for this port beside `front`; None without one. Raises `PortTakenError`."""
+    """Listen on this port inside the block; None: there is no such port. Raises `PortTakenError`."""
     if port is None:
         yield None
         return
@@ -38,7 +38,7 @@ def listening(host: str, port: int | None, front: socket.socket) -> Generator[so
 
 @contextlib.asynccontextmanager
 async def answering(known: Telemetry, bound: socket.socket | None) -> AsyncGenerator[None, None]:
-    """While inside, metrics are answered on this socket, where there is one."""
+    """Answer metrics on this socket inside the block, if there is one."""
     if bound is None:
         yield
         return
@@ -47,7 +47,7 @@ async def answering(known: Telemetry, bound: socket.socket | None) -> AsyncGener
 
 
 def exposition(known: Telemetry) -> App:
-    """An application that answers `GET /metrics` and nothing else."""
+    """Return an application that answers only `GET /metrics`."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == PATH and scope["method"] in ("GET", "HEAD"):
@@ -55,7 +55,7 @@ def exposition(known: Telemetry) -> App:
             await middleware.send_response(send, 200, headers, known.text())
         else:
             await middleware.send_response(
-                send, *problem_response(Problem(404, "No such path", f"This port answers {PATH}."), "")
+                send, *problem_response(Problem(404, "", f"This port only answers {PATH}."), "")
             )
 
     return app

@@ -1,7 +1,4 @@
-"""The rim of every HTTP application, in plain ASGI: request ids, bodies within bounds, headers, counting, last errors.
-
-Whoever answers in front of the framework for speed uses `answer`, which gives a request the same rim.
-"""
+"""The middleware around every HTTP application, in plain ASGI: request ids, bounded bodies, headers, metrics, errors."""
 
 import asyncio
 import re
@@ -29,7 +26,7 @@ READ_SECONDS: Final = 10.0
 DRAIN_BYTES_MAX: Final = 16 * 1024 * 1024
 
 _REQUEST_ID: Final = "firsthour.request_id"
-_SANE = re.compile(rb"[A-Za-z0-9_-]{8,64}")
+_VALID_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 _DIGITS = re.compile(rb"[0-9]{1,19}")
 _HTML_POLICY: Final = b"default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 _OTHER_POLICY: Final = b"default-src 'none'; frame-ancestors 'none'"
@@ -39,7 +36,7 @@ _log = structlog.get_logger(__name__)
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:
-    """The first header of that name (lower case)."""
+    """Return the first header of that name (lower case), or None."""
     for key, value in scope["headers"]:
         if key == name:
             return bytes(value)
@@ -47,22 +44,25 @@ def header(scope: Scope, name: bytes) -> bytes | None:
 
 
 def request_id_of(scope: Scope) -> str:
-    """The request's id: the sender's `X-Request-Id` if it is sane, else a new one; the same each time it is asked for."""
-    found = scope.get(_REQUEST_ID)
-    if found is None:
-        given = header(scope, b"x-request-id") or b""
-        found = scope[_REQUEST_ID] = given.decode() if _SANE.fullmatch(given) else new_id()
-    return str(found)
+    """Return the id of the request: the sender's `X-Request-Id` if it is valid, otherwise a new one."""
+    id = scope.get(_REQUEST_ID)
+    if id is None:
+        sent = header(scope, b"x-request-id") or b""
+        id = scope[_REQUEST_ID] = sent.decode() if _VALID_ID.fullmatch(sent) else new_id()
+    return str(id)
 
 
 # --- reading -----------------------------------------------------------------------------------------------------
 
 
 async def read_body(receive: Receive, limit: int = BODY_LIMIT, seconds: float = READ_SECONDS) -> bytes:
-    """The whole body. Raises `Problem`: 413 beyond `limit` bytes, 408 after `seconds`, 400 when the sender goes away.
+    """Return the whole body.
 
-    What is beyond the limit is read and dropped (up to `DRAIN_BYTES_MAX`): to a sender who is still sending, an early
+    Bytes beyond the limit are read and dropped, up to `DRAIN_BYTES_MAX`: to a client that is still sending, an early
     answer looks like a broken connection.
+
+    Raises:
+        Problem: 413 beyond `limit` bytes, 408 after `seconds`, 400 when the client disconnects.
     """
     try:
         async with asyncio.timeout(seconds):
@@ -71,7 +71,7 @@ async def read_body(receive: Receive, limit: int = BODY_LIMIT, seconds: float = 
     except TimeoutError:
         raise Problem(
             408,
-            "Body too slow",
+            "",
             f"The body did not arrive within {seconds:g} s. Send it in one go.",
             headers={"Connection": "close"},
         ) from None
@@ -81,7 +81,7 @@ async def _whole(message: Message, receive: Receive, limit: int) -> bytes:
     kept, size = bytearray(), 0
     while True:
         if message["type"] != "http.request":
-            raise Problem(400, "Body incomplete", "The connection ended before the body did. Send it again.")
+            raise Problem(400, "Incomplete body", "The connection ended before the body did. Send it again.")
         part = message.get("body", b"")
         size += len(part)
         if size <= limit:
@@ -100,16 +100,16 @@ def _closing(problem: Problem) -> Problem:
 
 
 async def checked_body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
-    """`read_body` for a request as its head announces it; None when it announces none.
+    """Read the body that the head announces; None: it announces none.
 
-    A sender who waits for `100 Continue` before a body that is too large is refused before sending anything.
+    A client that waits for `100 Continue` before a body that is too large is refused before it sends the body.
     """
     length = header(scope, b"content-length")
     if length is None and header(scope, b"transfer-encoding") is None:
         return None
     if length is not None:
         if not _DIGITS.fullmatch(length):
-            raise _closing(Problem(400, "Bad Content-Length", "Content-Length is a number of bytes."))
+            raise _closing(Problem(400, "Invalid Content-Length", "Content-Length is a number of bytes."))
         if int(length) > limit and (header(scope, b"expect") or b"").lower() == b"100-continue":
             raise _closing(too_large(limit))
         if length == b"0":
@@ -118,14 +118,14 @@ async def checked_body(scope: Scope, receive: Receive, limit: int) -> bytes | No
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives `body` once, and then what comes from outside (a disconnect)."""
-    given = False
+    """A `receive` that returns `body` once, and then the messages of the client (a disconnect)."""
+    delivered = False
 
     async def again() -> Message:
-        nonlocal given
-        if given:
+        nonlocal delivered
+        if delivered:
             return await receive()
-        given = True
+        delivered = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return again
@@ -135,7 +135,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 async def send_response(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
-    """One whole answer. Header values must be Latin-1, as HTTP has it."""
+    """Send a whole answer. Header values must be Latin-1, as in HTTP."""
     await send({"type": "http.response.start", "status": status, "headers": _raw(headers, body)})
     await send({"type": "http.response.body", "body": body})
 
@@ -147,21 +147,21 @@ def _raw(headers: Mapping[str, str], body: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _finished(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
-    """The answer's headers with ours: they are added, what the application set itself stays."""
-    found = list(headers)
-    present = {name.lower(): value for name, value in found}
+    """The headers of the answer with ours, which replace none that the application has set."""
+    complete = list(headers)
+    present = {name.lower(): value for name, value in complete}
     if b"cache-control" not in present:
-        found.append((b"cache-control", b"no-store"))
+        complete.append((b"cache-control", b"no-store"))
     if b"content-security-policy" not in present:
         html = present.get(b"content-type", b"").startswith(b"text/html")
-        found.append((b"content-security-policy", _HTML_POLICY if html else _OTHER_POLICY))
-    found += (pair for pair in _ALWAYS if pair[0] not in present)
-    found.append((b"x-request-id", request_id.encode()))
-    return found
+        complete.append((b"content-security-policy", _HTML_POLICY if html else _OTHER_POLICY))
+    complete += (pair for pair in _ALWAYS if pair[0] not in present)
+    complete.append((b"x-request-id", request_id.encode()))
+    return complete
 
 
 class RequestMiddleware:
-    """Around the whole application: whatever happens inside, there is an id, an answer, and a count."""
+    """Gives every request an id, a bounded body, an answer and its metrics, also if the application fails."""
 
     def __init__(self, app: App, *, telemetry: Telemetry, clock: Clock, body_limit: int = BODY_LIMIT) -> None:
         self._app = app
@@ -189,8 +189,10 @@ class RequestMiddleware:
             try:
                 await self._answer(scope, receive, out)
             except Exception as error:
-                if status:  # too late for another answer; the server cuts the connection, so nobody takes it for whole
-                    _log.error("answer broken off", method=scope["method"], exc_info=error)
+                if (
+                    status
+                ):  # an answer has begun: the server closes the connection, so that the client sees it is incomplete
+                    _log.error("answer aborted", method=scope["method"], exc_info=error)
                     raise
                 await send_response(out, *_problem_reply(scope, error))
             finally:
@@ -202,7 +204,7 @@ class RequestMiddleware:
 
 
 def _without_nul(scope: Scope) -> None:
-    """NUL becomes U+FFFD, as in bodies: PostgreSQL stores no NUL, so that nothing is found by such a name."""
+    """Replace NUL by U+FFFD, as in bodies: PostgreSQL stores no NUL, so such a name is never found."""
     if "\0" in scope["path"]:
         scope["path"] = scope["path"].replace("\0", "\ufffd")
     query = scope.get("query_string", b"")
@@ -211,7 +213,7 @@ def _without_nul(scope: Scope) -> None:
 
 
 def _problem_reply(scope: Scope, error: Exception) -> Reply:
-    """The problem that an error is to those outside; what is our fault is logged."""
+    """The reply to an error. An error that is our fault is logged."""
     problem = as_problem(error)
     request_id = request_id_of(scope)
     if not isinstance(error, Problem):
@@ -223,5 +225,5 @@ def _problem_reply(scope: Scope, error: Exception) -> Reply:
 
 
 def _route(scope: Scope) -> str:
-    """The template that answered; never the path as sent, of which there is no end."""
+    """The template of the route, never the path as sent: the number of metrics must be bounded."""
     return str(getattr(scope.get("route"), "path", None) or "unmatched")

@@ -1,4 +1,4 @@
-"""Cursors of lists over HTTP: the place of the last item as text, taken back as it was given or refused."""
+"""Cursors of lists over HTTP: the position of the last item as text. A text that is not a cursor is refused."""
 
 import re
 
@@ -11,15 +11,15 @@ UUID = r"([0-9a-f-]{36})"
 
 
 def read(cursor: str | None, shape: "re.Pattern[str]") -> tuple[str, ...] | None:
-    """Return the parts of a cursor of this shape; None: from the beginning on. Raise `Problem` 422 for another text."""
+    """Return the parts of a cursor of this shape; None: from the beginning. Raises `Problem` 422 for another text."""
     if cursor is None:
         return None
     found = shape.fullmatch(cursor)
     if found is None:
         raise Problem(
             422,
-            "Unknown cursor",
-            "Pass `next` of the answer before as it is, or leave `cursor` out.",
+            "Invalid cursor",
+            "Pass `next` of the previous answer unchanged, or leave `cursor` out.",
             errors=[{"pointer": "query:cursor", "detail": "not a cursor of this list"}],
         )
     return found.groups()

@@ -1,8 +1,7 @@
-"""Errors as people and programs get them: RFC 9457 `application/problem+json`, on every road out."""
+"""Answers to errors: RFC 9457 `application/problem+json`."""
 
 import re
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from typing import Any, Final, TypedDict
 
 import msgspec
@@ -17,18 +16,94 @@ _RESERVED: Final = frozenset({"type", "title", "status", "detail", "instance", "
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
+TITLES: Final[Mapping[int, str]] = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    409: "Conflict",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+    505: "HTTP Version Not Supported",
+}
+"""The standard title of each status (RFC 9110). Those of Python's `HTTPStatus` differ between releases."""
+
+TYPES: Final[Mapping[str, str]] = {
+    "Bad Request": "bad-request",
+    "Unauthorized": "unauthorized",
+    "Forbidden": "forbidden",
+    "Not Found": "not-found",
+    "Method Not Allowed": "method-not-allowed",
+    "Request Timeout": "request-timeout",
+    "Conflict": "conflict",
+    "Content Too Large": "content-too-large",
+    "Unsupported Media Type": "unsupported-media-type",
+    "Unprocessable Content": "unprocessable-content",
+    "Too Many Requests": "too-many-requests",
+    "Request Header Fields Too Large": "request-header-fields-too-large",
+    "Internal Server Error": "internal-server-error",
+    "Not Implemented": "not-implemented",
+    "Service Unavailable": "service-unavailable",
+    "HTTP Version Not Supported": "http-version-not-supported",
+    # --- more specific than the status
+    "Already resolved": "already-resolved",
+    "Idempotency-Key reused": "idempotency-key-reused",
+    "Incomplete body": "incomplete-body",
+    "Invalid Content-Length": "invalid-content-length",
+    "Invalid Idempotency-Key": "invalid-idempotency-key",
+    "Invalid JSON": "invalid-json",
+    "Invalid cursor": "invalid-cursor",
+    "Invalid event": "invalid-event",
+    "Invalid request": "invalid-request",
+    "Invalid signature": "invalid-signature",
+    "Invalid state": "invalid-state",
+    "Key already shown": "key-already-shown",
+    "Keys unavailable": "keys-unavailable",
+    "Malformed body": "malformed-body",
+    "No consumer": "no-consumer",
+    "No gateway": "no-gateway",
+    "Not an event": "not-an-event",
+    "Origin not allowed": "origin-not-allowed",
+    "Preset not available": "preset-not-available",
+    "Retry failed": "retry-failed",
+    "Set by team file": "set-by-team-file",
+    "Source not ready": "source-not-ready",
+    "Starting": "starting",
+    "Storage unavailable": "storage-unavailable",
+    "Time in the past": "time-in-the-past",
+    "Unknown dead letter": "unknown-dead-letter",
+    "Unknown form": "unknown-form",
+    "Unknown key": "unknown-key",
+    "Unknown lead": "unknown-lead",
+    "Unknown reason": "unknown-reason",
+    "Unknown rep": "unknown-rep",
+    "Unknown schema": "unknown-schema",
+    "Unknown source": "unknown-source",
+    "Unsupported content encoding": "unsupported-content-encoding",
+}
+"""The identifier of each title in the `type` of a problem. An identifier never changes, also when its title does."""
+
+
 class FieldFault(TypedDict):
-    """One mistake: where (`#/field` in the body, `query:name`, `path:name`, `header:name`) and what."""
+    """One mistake of a request. `pointer`: `#/field` in the body, `query:name`, `path:name` or `header:name`."""
 
     pointer: str
     detail: str
 
 
 class Problem(FirstHourError):  # noqa: N818  # RFC 9457's own word
-    """An answer that says what is wrong. Raise it anywhere below HTTP; it never holds personal data.
+    """Raised to answer a request with a problem. It never contains personal data.
 
-    `title` is the same whenever this happens (it makes the `type`, `urn:firsthour:problem:<slug>`); `detail` is about
-    this time, and says the remedy. `extensions` are further members of the answer.
+    `title`: of the kind of problem; empty: the standard title of the status. `TYPES` has the identifier of each title.
+    `detail`: this occurrence, and the remedy. `extensions`: further members of the answer.
     """
 
     def __init__(
@@ -50,40 +125,33 @@ class Problem(FirstHourError):  # noqa: N818  # RFC 9457's own word
 
     @property
     def type(self) -> str:
-        """The kind of problem, as a URN that never changes."""
-        return f"urn:firsthour:problem:{slug(self.title)}"
+        """The identifier of the kind of problem, a URN that never changes."""
+        name = TYPES.get(self.title) or TYPES.get(phrase(self.status), "problem")
+        return f"urn:firsthour:problem:{name}"
 
     def members(self, request_id: str) -> dict[str, Any]:
-        """The members of the answer."""
-        found: dict[str, Any] = {"type": self.type, "title": self.title, "status": self.status}
+        """Return the members of the answer."""
+        members: dict[str, Any] = {"type": self.type, "title": self.title, "status": self.status}
         if self.detail:
-            found["detail"] = self.detail
+            members["detail"] = self.detail
         if request_id:
-            found["instance"] = f"urn:firsthour:request:{request_id}"
+            members["instance"] = f"urn:firsthour:request:{request_id}"
         if self.errors:
-            found["errors"] = self.errors
-        return {**found, **self.extensions}
+            members["errors"] = self.errors
+        return {**members, **self.extensions}
 
 
 def phrase(status: int) -> str:
-    """The usual title of a status."""
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Problem"
-
-
-def slug(title: str) -> str:
-    """`Not for this key` becomes `not-for-this-key`."""
-    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "problem"
+    """Return the standard title of a status."""
+    return TITLES.get(status, "Problem")
 
 
 def problem_response(problem: Problem, request_id: str) -> tuple[int, dict[str, str], bytes]:
-    """(status, headers, body) of the answer."""
+    """Return status, headers and body of the answer."""
     members = problem.members(request_id)
     try:
         body = _encode(members)
-    except UnicodeEncodeError:  # a lone surrogate from a request, in some detail
+    except UnicodeEncodeError:  # the detail quotes a lone surrogate of the request
         body = _encode(_encodable(members))
     return problem.status, {"content-type": CONTENT_TYPE, "cache-control": "no-store", **problem.headers}, body
 
@@ -97,14 +165,12 @@ def _encodable(value: Any) -> Any:
 
 
 def internal() -> Problem:
-    """Our fault. It tells nothing of the inside; the request's id finds the log line."""
-    return Problem(
-        500, "Internal error", "Something on our side failed. Ask the operator, citing `instance`; the log says more."
-    )
+    """Return the problem for a fault of ours. It contains nothing internal; the id of the request finds the log line."""
+    return Problem(500, "", "Something on our side failed. Ask the operator, citing `instance`; the log says more.")
 
 
 def unavailable() -> Problem:
-    """The database cannot commit now; nothing was kept."""
+    """Return the problem for a database that cannot commit now; nothing was kept."""
     return Problem(
         503,
         "Storage unavailable",
@@ -114,17 +180,17 @@ def unavailable() -> Problem:
 
 
 def too_large(limit: int) -> Problem:
-    """The body is larger than `limit` bytes."""
+    """Return the problem for a body larger than `limit` bytes."""
     return Problem(
         413,
-        "Body too large",
+        "",
         f"A body has at most {limit} bytes here. Send less, or in parts.",
         extensions={"limit": limit},
     )
 
 
 def pointer(place: Sequence[str | int]) -> str:
-    """Where pydantic says a mistake is, as a `FieldFault` says it: `("body", "rep")` is `#/rep`, `("query", "n")` `query:n`."""
+    """Return the pointer of a `FieldFault` for a place of pydantic: `("body", "rep")` is `#/rep`, `("query", "n")` `query:n`."""
     parts = [str(part) for part in place]
     if not parts or parts[0] == "body":
         return "#" + "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts[1:])

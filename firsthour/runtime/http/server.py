@@ -1,4 +1,4 @@
-"""Serves an application over HTTP until told to stop: the only module that imports uvicorn."""
+"""Serves an application over HTTP until it is stopped: the only module that imports uvicorn."""
 
 import asyncio
 import contextlib
@@ -32,13 +32,14 @@ _log = structlog.get_logger(__name__)
 
 
 class PortTakenError(FirstHourError):
-    """The address cannot be listened on."""
+    """Raised when the process cannot listen on an address."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to the address; port 0 takes a free one. Raises `PortTakenError`, saying the remedy.
+    """Return a socket bound to the address; port 0 takes a free one. Clients can connect once `serve` listens on it.
 
-    Nobody can connect before `serve` listens on it.
+    Raises:
+        PortTakenError: with the remedy.
     """
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -65,12 +66,12 @@ def _why(host: str, port: int, code: int | None) -> str:
 
 
 def port_of(bound: socket.socket) -> int:
-    """The port it got."""
+    """Return the port of a bound socket."""
     return int(bound.getsockname()[1])
 
 
 class StopSignal:
-    """Told by SIGTERM and SIGINT. A second signal asks to hurry."""
+    """Set by SIGTERM and SIGINT. A second signal asks to stop at once."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
@@ -81,7 +82,7 @@ class StopSignal:
 
     @contextlib.contextmanager
     def on_signals(self) -> Generator[None, None, None]:
-        """While inside, signals end up here and nowhere else."""
+        """Handle the signals inside the block."""
         loop = asyncio.get_running_loop()
         for name in _SIGNALS:
             loop.add_signal_handler(name, self.ask)
@@ -93,7 +94,7 @@ class StopSignal:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which would take the signals for itself and end the process by them."""
+    """uvicorn's server without its handling of signals, which ends the process."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -109,7 +110,8 @@ class _Server(uvicorn.Server):
 
 
 def within_files(limits: Limits) -> Limits:
-    """These limits, with no more connections than this process may open files. Its own limit is raised where allowed."""
+    """Return the limits with no more connections than this process may open files. The limit of files is raised where
+    allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = limits.connections_max + FILES_RESERVED
     if soft != resource.RLIM_INFINITY and soft < needed:
@@ -131,9 +133,9 @@ def _server(app: ASGIApp, limits: Limits) -> _Server:
             ws="none",
             lifespan="off",
             log_config=None,
-            log_level=logging.WARNING,  # what it says of its life is said by whoever runs it
+            log_level=logging.WARNING,  # we log start and stop ourselves
             access_log=False,
-            proxy_headers=False,  # an address that a client may invent is no address
+            proxy_headers=False,  # a client could set the header, and so invent its address
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACEFUL_SECONDS,
@@ -143,7 +145,7 @@ def _server(app: ASGIApp, limits: Limits) -> _Server:
 
 @contextlib.asynccontextmanager
 async def serving(app: ASGIApp, bound: socket.socket, limits: Limits) -> AsyncGenerator[None, None]:
-    """While inside, requests on `bound` are answered, beside whatever else this process does."""
+    """Answer requests on `bound` inside the block, in the background."""
     server = _server(app, limits)
     running = asyncio.create_task(server.serve([bound]))
     answering = asyncio.create_task(server.answering.wait())
@@ -165,9 +167,14 @@ async def serve(
     started: Callable[[], Awaitable[None]],
     limits: Limits | None = None,
 ) -> None:
-    """Answer requests on `bound` until `stop`; then finish those under way, for `GRACEFUL_SECONDS` at most.
+    """Answer requests on `bound` until `stop`; then finish running requests, for at most `GRACEFUL_SECONDS`.
 
-    `started` runs once requests are answered. `limits`: of connections; the usual ones, if absent.
+    Args:
+        app: answers the requests.
+        bound: the socket; it is closed at the end.
+        stop: set by a signal.
+        started: called once requests are answered.
+        limits: of connections; None: the defaults.
     """
     server = _server(app, within_files(limits or Limits()))
 
@@ -193,16 +200,16 @@ async def serve(
 
 
 def tune() -> None:
-    """After start: what is loaded now stays, so the collector need not look at it again. And the writer's thread and the
-    loop hand over to each other many times a request: waiting 5 ms for the interpreter each time would be the latency."""
+    """Tune the interpreter after start. Objects loaded by now stay, so the garbage collector skips them. The writer thread
+    and the loop alternate many times per request: waiting 5 ms for the interpreter each time would dominate the latency."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 100)  # what a request leaves behind is freed by counting; looking for cycles can wait
+    gc.set_threshold(20_000, 20, 100)  # reference counting frees the objects of a request; cycles can wait
     sys.setswitchinterval(SWITCH_SECONDS)
 
 
 def run(main: Callable[[], Awaitable[int]]) -> int:
-    """Run `main` on uvloop; its result is the exit code."""
+    """Run `main` on uvloop, and return its result: the exit code."""
 
     async def whole() -> int:
         return await main()

@@ -1,7 +1,7 @@
-"""Who signed a body: Standard Webhooks, and HMAC as any vendor does it, over the raw bytes.
+"""Signatures of webhooks over the raw bytes: Standard Webhooks, and the HMAC schemes of vendors.
 
-A signature holds or does not; nothing here parses what is signed, and nothing a stranger sends raises. Each way of
-writing a signature is accepted in one spelling only, so that no altered request passes for the one that was signed.
+A signature is valid or not; the signed body is not parsed, and no input raises. Each signature is accepted in one
+spelling only, so that no altered request passes for the signed one.
 """
 
 import base64
@@ -22,15 +22,15 @@ _STAMP_DIGITS_MAX: Final = 11  # seconds since 1970
 
 
 class WebhookSignature(Protocol):
-    """How one source proves who it is."""
+    """The signature scheme of one source."""
 
     def holds(self, headers: Headers, body: bytes, now: datetime) -> bool:
-        """Whether `body` was signed with one of the secrets. `now` is real time."""
+        """Return whether `body` was signed with one of the secrets. `now`: real time."""
 
 
 @dataclass(frozen=True)
 class StandardSignature:
-    """`webhook-id`, `webhook-timestamp`, `webhook-signature` (any number of `v1,<base64>`, one of which must hold)."""
+    """`webhook-id`, `webhook-timestamp`, and `webhook-signature` with any number of `v1,<base64>`, one of them valid."""
 
     webhooks: tuple[Webhook, ...]
     tolerance: timedelta
@@ -42,7 +42,7 @@ class StandardSignature:
         if at is None or abs(now - at) > self.tolerance or not id.isascii() or not id or b"." in id or not all(given):
             return False
         try:
-            text = body.decode()  # what the scheme signs is text
+            text = body.decode()  # the scheme signs text
         except UnicodeDecodeError:
             return False
         held = False
@@ -92,12 +92,12 @@ class HmacSignature:
 
 
 def _stamped(stamp: bytes) -> datetime | None:
-    """Unix seconds, written in the one way that has no leading zero."""
+    """The time of Unix seconds without leading zeros; None: another text."""
     if not stamp.isdigit() or len(stamp) > _STAMP_DIGITS_MAX or stamp[:1] == b"0":
         return None
     return EPOCH + timedelta(seconds=int(stamp))
 
 
 def standard(secrets: tuple[str, ...], tolerance: timedelta) -> StandardSignature:
-    """Of secrets such as `whsec_<base64>`, each of them checked before."""
+    """Return the scheme for secrets such as `whsec_<base64>`, which must be valid."""
     return StandardSignature(tuple(map(Webhook, secrets)), tolerance)

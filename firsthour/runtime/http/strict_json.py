@@ -1,10 +1,10 @@
-"""JSON from strangers, parsed once and strictly, from the raw bytes.
+"""Parses JSON from outside once and strictly, from the raw bytes.
 
-What passes here can be stored, encoded and sent on by everything behind: no NUL, no lone surrogate, no NaN, no number
-that another reader would round, no key that two parsers would read differently, nothing deep or wide enough to hurt.
+A value that passes can be stored, encoded and sent on: it has no NUL, no lone surrogate, no NaN, no number that another
+reader would round, no key that two parsers would read differently, and its depth and size are bounded.
 
-Two roads lead to the same answer. `exact` walks the value and can name the place of a mistake. The fast road asks a few
-questions of the raw bytes, each of which can only err towards "suspicious", and leaves everything suspicious to `exact`.
+Two paths lead to the same result. `exact` walks the value and can name the place of a mistake. The fast path makes a few
+tests of the raw bytes; each can err only towards "suspicious", and suspicious bodies are left to `exact`.
 """
 
 import json
@@ -36,9 +36,9 @@ _SURROGATES = dict.fromkeys(range(0xD800, 0xE000), _REPLACEMENT) | {0: _REPLACEM
 
 
 class StrictError(FirstHourError, ValueError):
-    """The body cannot be taken. `status` is the HTTP answer: 400 not JSON, 413 too large, 422 JSON we refuse.
+    """Raised for a body that is refused. `status`: of HTTP: 400 not JSON, 413 too large, 422 refused JSON.
 
-    `pointer` is the value's place, empty for the body as a whole; `predicate` says of it what `what` says in full.
+    `pointer`: the place of the value; empty: the whole body. `predicate`: the fault, without the place that `what` names.
     """
 
     def __init__(self, status: int, what: str, remedy: str, pointer: str = "", predicate: str = "") -> None:
@@ -51,14 +51,14 @@ class StrictError(FirstHourError, ValueError):
 
 
 class Parsed(msgspec.Struct, frozen=True):
-    """The value; `altered` when a NUL or a lone surrogate became U+FFFD."""
+    """A value. `altered`: a NUL or a lone surrogate was replaced by U+FFFD."""
 
     value: Json
     altered: bool
 
 
 def parse(body: bytes, size_max: int = SIZE_MAX) -> Parsed:
-    """The value of a JSON body of at most `size_max` bytes. Raises `StrictError` and nothing else."""
+    """Return the value of a JSON body of at most `size_max` bytes. Raises only `StrictError`."""
     if len(body) > size_max:
         raise StrictError(413, f"the body has {len(body)} bytes, more than {size_max}", "send less, or in parts")
     marked, body = body, body.removeprefix(_BOM)
@@ -67,16 +67,16 @@ def parse(body: bytes, size_max: int = SIZE_MAX) -> Parsed:
             value = _decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return exact(marked)
-        # A key given twice shows as a lost colon. Raw and re-encoded text spell a colon in only one way (`_suspicious`
-        # saw to \u003a), so both hold those within the strings they share, and one for each member. The decoder keeps
-        # one member of a key: dropping one drops its colon (and those within its value), and nothing adds any.
+        # A repeated key shows as a missing colon. A colon has one spelling in both texts (`_suspicious` excludes \u003a),
+        # so each text has the colons within its strings, and one for each member. The decoder keeps one member of a
+        # repeated key: dropping the other drops its colon (and those within its value), and none is ever added.
         again = _encode(value)
         if again == body or again.count(b":") == body.count(b":"):
             return Parsed(value, False)
     return exact(marked)
 
 
-# --- the fast road ----------------------------------------------------------------------------------------------
+# --- the fast path ----------------------------------------------------------------------------------------------
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -92,7 +92,7 @@ _SMALL = 2 * NODES_MAX - 1
 
 
 def _suspicious(body: bytes) -> bool:
-    """Whether some limit might be broken. False is certain, true is not."""
+    """Whether a limit might be exceeded. False is certain, true is not."""
     if b"\\" in body and b"\\u" in body and any(escape in body for escape in _TELLING_ESCAPES):
         return True
     shapes = body.translate(_SHAPES)
@@ -104,16 +104,16 @@ def _suspicious(body: bytes) -> bool:
 
 
 def _too_much(body: bytes) -> bool:
-    """Whether a string is too long, the values too many or too deep, in a handful of passes over the bytes."""
+    """Whether a string may be too long, or the values too many or too deep, in a few passes over the bytes."""
     if b"\\" in body:
-        # Escapes are read from the left, so pairs of backslashes go first; what then still escapes a quote is real.
+        # Escapes are read from the left, so pairs of backslashes are replaced first; a backslash that is left escapes.
         body = body.replace(b"\\\\", b"__").replace(b'\\"', b"__")
     pieces = body.split(b'"')
     if max(map(len, pieces)) > STRING_BYTES_MAX:  # no string is longer than the bytes that spell it
         return True
     marks = b"".join(pieces[::2]).translate(_SQUARE, _NOT_MARKS)
     brackets = marks.replace(b",", b"")
-    # Beside the outermost value there are never more than commas and containers together.
+    # Apart from the outermost value, there are never more values than commas and containers together.
     if len(marks) - len(brackets) // 2 >= NODES_MAX:
         return True
     for _ in range(DEPTH_MAX):
@@ -123,7 +123,7 @@ def _too_much(body: bytes) -> bool:
     return bool(brackets)
 
 
-# --- the exact road ---------------------------------------------------------------------------------------------
+# --- the exact path ---------------------------------------------------------------------------------------------
 
 
 class _Oversized(NamedTuple):
@@ -133,19 +133,19 @@ class _Oversized(NamedTuple):
 
 
 class _Constant(NamedTuple):
-    """NaN or Infinity, which Python reads and JSON does not know."""
+    """NaN or Infinity: Python reads them, but JSON does not have them."""
 
     name: str
 
 
 class _Twice(NamedTuple):
-    """An object in which `key` stands more than once."""
+    """An object with a repeated `key`."""
 
     key: str
 
 
 def exact(body: bytes) -> Parsed:
-    """`parse` without its fast road and without its size limit. Raises `StrictError` and nothing else."""
+    """Parse without the fast path and without the limit of size. Raises only `StrictError`."""
     text = _text(body)
     walk = _Walk(altered="\x00" in text)
     try:
@@ -166,7 +166,7 @@ def exact(body: bytes) -> Parsed:
 
 
 def _text(body: bytes) -> str:
-    """The body as text, with the NULs and surrogates that stand there unescaped."""
+    """The body as text, still with unescaped NULs and surrogates."""
     body = body.removeprefix(_BOM)
     if body.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in body[:2]:
         raise StrictError(400, "the body is UTF-16 or UTF-32", "send UTF-8")
@@ -191,7 +191,7 @@ def _object(pairs: list[tuple[str, object]]) -> object:
 
 
 def _integer(text: str) -> int | _Oversized:
-    if len(text) > _DIGITS_MAX + 1:  # with its sign; and Python refuses to read very long ones at all
+    if len(text) > _DIGITS_MAX + 1:  # with its sign; Python refuses to read very long integers
         return _Oversized("an integer beyond 2^53")
     number = int(text)
     return number if abs(number) <= INT_MAX else _Oversized("an integer beyond 2^53")
@@ -203,14 +203,14 @@ def _float(text: str) -> float | _Oversized:
 
 
 class _Walk:
-    """One pass over what the parser made: counts, replaces, and knows where it is."""
+    """One pass over the parsed value: counts values, replaces characters, and tracks the place."""
 
     def __init__(self, altered: bool) -> None:
         self.nodes = 0
         self.altered = altered
 
     def value(self, found: object, where: str, depth: int) -> Json:
-        """`found` with its strings made safe. `where` is its JSON pointer."""
+        """Return the value with its strings made safe. `where`: its JSON pointer."""
         self.nodes += 1
         if self.nodes > NODES_MAX:
             raise StrictError(422, f"the body holds more than {NODES_MAX} values", "send it in parts")
@@ -232,7 +232,7 @@ class _Walk:
         made: dict[str, Json] = {}
         for key, item in found.items():
             name = self.text(key, where)
-            if name in made:  # two keys that differed only in what was replaced
+            if name in made:  # two keys that differed only in replaced characters
                 raise _refusal(_Twice(name), where)
             made[name] = self.value(item, _below(where, name), depth)
         return made
@@ -267,14 +267,14 @@ def _too_deep(where: str) -> StrictError:
 
 
 def _below(where: str, key: str) -> str:
-    """Return the pointer of the member `key`. It stops growing once it is too long to be shown."""
+    """Return the pointer of the member `key`. It does not grow once it is too long to be shown."""
     if len(where) > _POINTER_MAX:
         return where
     return f"{where}/{key[:_POINTER_MAX].replace('~', '~0').replace('/', '~1')}"
 
 
 def _refused(status: int, where: str, predicate: str, remedy: str) -> StrictError:
-    """Of the value at `where`, a JSON pointer."""
+    """The error for the value at `where`, a JSON pointer."""
     place = _at(where)
     if not where:
         return StrictError(status, f"{place} {predicate}", remedy)

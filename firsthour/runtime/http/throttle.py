@@ -1,4 +1,4 @@
-"""Failed attempts per address, counted in a bounded table."""
+"""Counts failed attempts per address in a bounded table."""
 
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
@@ -10,18 +10,18 @@ from firsthour.runtime.clock import Clock
 ATTEMPTS_MAX: Final = 20
 WINDOW_SECONDS: Final = 60.0
 ADDRESSES_MAX: Final = 10_000
-_NETWORK_BITS: Final = 64  # of an IPv6 address, one subscriber has the rest
+_NETWORK_BITS: Final = 64  # of an IPv6 address; one subscriber has all addresses of such a network
 
 
 @dataclass
 class Throttle:
-    """Counts failures in windows of `WINDOW_SECONDS`. When the table is full, the oldest window is forgotten."""
+    """Counts failures in windows of `WINDOW_SECONDS`. When the table is full, the oldest window is dropped."""
 
     clock: Clock
     _windows: dict[str, tuple[float, int]] = field(default_factory=dict)  # (end, failures), the oldest first
 
     def failed(self, address: str) -> int | None:
-        """Count a failure. After too many: the seconds until the next attempt counts."""
+        """Count a failure. Return the seconds until the next window if there were too many; None: there were not."""
         now, source = self.clock.monotonic(), network(address)
         end, failures = self._windows.get(source, (0.0, 0))
         if now >= end:

@@ -17,8 +17,8 @@ ENVELOPE_SOURCE: Final = "urn:firsthour:gateway"
 _TITLES: Final = {
     400: "Malformed body",
     403: "Forbidden",
-    413: "Body too large",
-    415: "Unsupported media type",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
     422: "Invalid event",
 }
 

@@ -76,7 +76,7 @@ def test_before_any_key_was_read_a_bounded_table_knows_none() -> None:
     keys = Keys(HandClock(), age_seconds_max=3_600)
     with pytest.raises(Problem):
         keys.find("Bearer fh_k")
-    assert keys.warnings() == ("keys are not known (none was read yet): requests with a key are answered 503",)
+    assert keys.warnings() == ("keys are not known (never read): requests with a key are answered 503",)
 
 
 def test_the_key_of_a_rep_ends_with_the_rep() -> None:

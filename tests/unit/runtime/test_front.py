@@ -130,7 +130,7 @@ async def test_keys_from_the_disk_are_as_old_as_when_the_database_told_them(tmp_
     keys, keeper = known(clock, database, tmp_path)  # another process on the same disk
     await keeper.step()
     assert keys.find("Bearer fh_k") is not None
-    assert keys.warnings() == ("keys were read 3540 s ago: one that was revoked since is still accepted",)
+    assert keys.warnings() == ("keys were read 3540 s ago: a key that was revoked since is still accepted",)
     clock.advance(minutes=2)
     with pytest.raises(Problem) as caught:
         keys.find("Bearer fh_k")

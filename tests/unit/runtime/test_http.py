@@ -131,7 +131,7 @@ def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
 
 
 async def test_an_unknown_path_is_a_problem(site: Site) -> None:
-    assert problem(await site.ask("GET", f"/{CANARY}"), 404)["title"] == "No such path"
+    assert problem(await site.ask("GET", f"/{CANARY}"), 404)["title"] == "Not Found"
 
 
 async def test_a_trailing_slash_is_not_redirected(site: Site) -> None:
@@ -147,7 +147,7 @@ async def test_a_wrong_method_names_every_right_one(site: Site) -> None:
 
 async def test_an_unhandled_error_tells_nothing_and_is_logged_by_type(site: Site) -> None:
     answer = await site.ask("GET", "/v1/fails/bug")
-    assert problem(answer, 500)["type"] == "urn:firsthour:problem:internal-error"
+    assert problem(answer, 500)["type"] == "urn:firsthour:problem:internal-server-error"
     assert "ValueError" not in answer.text
     line = json.loads(site.log.getvalue())
     assert line["error"] == "ValueError"
@@ -165,7 +165,7 @@ async def test_a_database_that_cannot_commit_is_503_with_when_to_come_back(site:
 async def test_a_problem_raised_in_an_endpoint_is_the_answer(site: Site) -> None:
     said = problem(await site.ask("GET", "/v1/fails/conflict"), 409)
     assert (said["title"], said["detail"], said["owner"]) == ("Not the owner", "Ask ana.", "ana")
-    assert said["type"] == "urn:firsthour:problem:not-the-owner"
+    assert said["type"] == "urn:firsthour:problem:conflict"
 
 
 async def test_the_frameworks_own_errors_are_problems_with_their_headers(site: Site) -> None:
@@ -177,7 +177,7 @@ async def test_the_frameworks_own_errors_are_problems_with_their_headers(site: S
 async def test_an_answer_that_breaks_off_is_not_finished(site: Site) -> None:
     with pytest.raises(ValueError, match=CANARY):
         await site.ask("GET", "/v1/broken-off")
-    assert "answer broken off" in site.log.getvalue()
+    assert "answer aborted" in site.log.getvalue()
     assert CANARY not in site.log.getvalue()
 
 

@@ -80,7 +80,7 @@ async def test_under_an_idempotency_key_one_key_is_made_and_never_stored(room: O
     send: dict[str, Any] = {"headers": {"Idempotency-Key": "again"}, "json": {"role": "sales", "name": "x"}}
     made = (await room.client.post("/v1/keys", **send)).json()
     second = await room.client.post("/v1/keys", **send)
-    assert (second.status_code, second.json()["title"]) == (409, "Key shown already")
+    assert (second.status_code, second.json()["title"]) == (409, "Key already shown")
     assert len((await room.client.get("/v1/keys")).json()["items"]) == 1
     kept = await room.rows("SELECT body FROM idempotency")
     assert made["key"] not in str(kept)
