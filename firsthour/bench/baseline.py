@@ -16,7 +16,7 @@ import asyncpg
 import uvloop
 
 from firsthour.bench import environment, kafka, systems
-from firsthour.bench.recorder import Place, Recorded, RecordedUnit, hands, recorded
+from firsthour.bench.recorder import Place, RecordedUnit, Recording, hands, recorded
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.eventlog import outbox, publisher
 from firsthour.runtime.http import server
@@ -32,7 +32,7 @@ def work(pipe: Connection, place: Settings, record: Path, session: dict[str, str
     uvloop.run(_work(pipe, place, recorded(record), session))
 
 
-async def _work(pipe: Connection, place: Settings, record: RecordedUnit, session: dict[str, str]) -> None:
+async def _work(pipe: Connection, place: Settings, record: Recording, session: dict[str, str]) -> None:
     server.tune()
     loop = Loop(place, record, session)
     await loop.open()
@@ -62,7 +62,7 @@ async def _work(pipe: Connection, place: Settings, record: RecordedUnit, session
 class Loop:
     """One service's units, in the order they had within each partition."""
 
-    def __init__(self, place: Settings, record: RecordedUnit, session: dict[str, str]) -> None:
+    def __init__(self, place: Settings, record: Recording, session: dict[str, str]) -> None:
         self._place, self._session, self._texts = place, session, record.publishing
         self._hands = hands(record.units)
         self._begins = sorted({(unit.consumer, *place) for unit in record.units for place in unit.to})
@@ -108,7 +108,7 @@ class Loop:
                 self._have[place] = messages[-1].offset + 1
             self._more[topic].set()
 
-    async def _repeat(self, units: Sequence[Recorded]) -> None:
+    async def _repeat(self, units: Sequence[RecordedUnit]) -> None:
         topic = next(iter(units[0].to))[0]
         for unit in units:
             while any(self._have[place] < to for place, to in unit.to.items()):
@@ -146,7 +146,7 @@ class Loop:
         return taken.full | (set(wanted) - taken.rows.keys())
 
 
-async def _sent(connection: Any, unit: Recorded) -> bool:
+async def _sent(connection: Any, unit: RecordedUnit) -> bool:
     """The unit is committed; False when it was a deadlock's victim, as the product's units may be too."""
     try:
         async with connection.transaction():

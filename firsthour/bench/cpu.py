@@ -16,7 +16,7 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class ListeningProcess:
-    """Who listens on some ports, with all processes they started. Knows nothing where it may not look."""
+    """The processes that listen on some ports, with their children. Unknown where the operating system denies access."""
 
     def __init__(self, places: Iterable[tuple[str, int]]) -> None:
         ports = {port for host, port in places if host in _HERE}
@@ -24,7 +24,7 @@ class ListeningProcess:
         self.pids = {pid for pid in _pids() if sockets & _held(pid)} if sockets else set()
 
     def cpu_seconds(self) -> float | None:
-        """Used so far, by those who have ended as well; None when it cannot be told."""
+        """Return the CPU used so far, also by processes that have ended. None: unknown."""
         if not self.pids:
             return None
         total = 0.0

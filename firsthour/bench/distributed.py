@@ -49,7 +49,7 @@ class StandstillError(FirstHourError):
 
 @dataclass
 class DistributedTimes:
-    """One round: wall seconds, and CPU seconds by who used them (not those that cannot be seen)."""
+    """One round: wall seconds, and CPU seconds by process. Processes that cannot be observed are left out."""
 
     wall: float
     cpu: dict[str, float] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from firsthour.bench.distributed import ROUTER, SCORING, CpuWatch, DistributedBe
 from firsthour.bench.environment import Ground
 from firsthour.bench.lines import BenchLine, line, percentile
 from firsthour.bench.processes import Order, ServiceProcess
-from firsthour.bench.recorder import Recorded, recorded, said
+from firsthour.bench.recorder import RecordedUnit, recorded, said
 from firsthour.bench.scale import (
     CLOCKS,
     FEW,
@@ -124,7 +124,7 @@ async def _backlog(work: DistributedBench) -> tuple[list[float], list[float]]:
     return alone, both
 
 
-def _said(units: Sequence[Recorded], topic: str) -> Iterator[tuple[int, Row]]:
+def _said(units: Sequence[RecordedUnit], topic: str) -> Iterator[tuple[int, Row]]:
     """What was said on the topic, each record with its partition."""
     for unit in units:
         for name, partition, key, event_id, _, body in said(unit.sent):

@@ -63,7 +63,7 @@ async def execute(place: Settings, statement: str) -> None:
 
 
 async def _copied(place: Settings, statement: str) -> None:
-    """As `execute`, once nobody looks into the original: the server's own housekeeping may, for a moment."""
+    """Execute, with retries while the original is in use: the server's own housekeeping connects to it for moments."""
     for left in reversed(range(COPY_TRIES)):
         try:
             await execute(place, statement)

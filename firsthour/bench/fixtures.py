@@ -27,7 +27,7 @@ REPS: Final = 12
 
 
 def furnish(home: Path, *, ladder: Sequence[Mapping[str, object]] | None = None) -> Path:
-    """A data directory with the example agreement, a team nobody of whom is ever full, and one signed source."""
+    """Fill a data directory: the example agreement, a team whose members are never full, one signed source."""
     config = home / "config"
     config.mkdir(parents=True, exist_ok=True)
     yaml = YAML(typ="safe")
@@ -73,7 +73,7 @@ _PATHS = ("/pricing", "/plans/team", "/docs/install", "/blog/first-hour", "/cust
 
 
 def buyer(number: int) -> tuple[str, Facts]:
-    """Somebody who fits: their address, and what a form says of them."""
+    """Return address and form fields of a person who fits."""
     name = f"{_FIRST[number % 12]} {_LAST[number // 12 % 12]}"
     company = f"firm{number % 4_999}"
     return f"buyer{number}@{company}.example", {
@@ -94,7 +94,7 @@ def buyer(number: int) -> tuple[str, Facts]:
 
 
 def reader(number: int) -> tuple[str, Facts]:
-    """Somebody who only reads: never fits well enough to be handed over."""
+    """Return address and fields of a person who only reads and never fits well enough to be handed over."""
     return f"reader{number}@mail{number % 997}.example", {
         "name": f"{_FIRST[number % 12]} {_LAST[number // 12 % 12]}",
         "title": "Student",
@@ -112,8 +112,18 @@ def reader(number: int) -> tuple[str, Facts]:
 def events(
     count: int, now: datetime, *, readers: int | None, first: int = 0, seed: int = 7, one_asks_in: int = 5
 ) -> Iterator[Row]:
-    """Rows of the `events` topic as the gateway writes them: every fifth a demo asked for by somebody new, who is
-    handed over and assigned; the others pages viewed by one of `readers` (None: each by somebody new). `first`: the number of the first."""
+    """Yield rows of the `events` topic as the gateway writes them.
+
+    One in `one_asks_in` is the form of a new buyer, who is handed over and assigned; the others are page views.
+
+    Args:
+        count: of rows.
+        now: when they were received.
+        readers: how many people view the pages. None: each view is of a new person.
+        first: the number of the first row.
+        seed: of the choice of readers.
+        one_asks_in: how often a row is a form.
+    """
     chance = random.Random(seed + first)
     for number in range(first, first + count):
         asks = number % one_asks_in == 0
@@ -135,7 +145,7 @@ _json = msgspec.json.Encoder().encode
 
 
 def hook_request(number: int) -> tuple[str, bytes]:
-    """A signed webhook by which buyer `number` asks for a demo: (their address, the request)."""
+    """Return the address of buyer `number` and the signed webhook of their demo request."""
     email, person = buyer(number)
     said = {field: value for field, value in person.items() if "." not in field}
     body = _json(
@@ -148,7 +158,7 @@ def hook_request(number: int) -> tuple[str, bytes]:
 
 
 def short_form(number: int) -> dict[str, object]:
-    """One event in our short form."""
+    """Return one event in the product's short form."""
     email, person = buyer(number)
     company = {field.removeprefix("company."): value for field, value in person.items() if field.startswith("company.")}
     utm = {field.removeprefix("utm."): value for field, value in person.items() if field.startswith("utm.")}
@@ -158,18 +168,18 @@ def short_form(number: int) -> dict[str, object]:
 
 
 def event_request(number: int) -> bytes:
-    """A POST of one event."""
+    """Return the POST of one event."""
     return request("/v1/events", _json(short_form(number)), {"Authorization": f"Bearer {KEY}"})
 
 
 def batch_request(number: int, size: int) -> bytes:
-    """A POST of `size` events at once."""
+    """Return the POST of `size` events at once."""
     body = _json([short_form(number * size + n) for n in range(size)])
     return request("/v1/events", body, {"Authorization": f"Bearer {KEY}"})
 
 
 def request(path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
-    """A whole HTTP/1.1 POST."""
+    """Return a whole HTTP/1.1 POST."""
     lines = [f"POST {path} HTTP/1.1", "Host: bench", "Content-Type: application/json", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body

@@ -38,7 +38,7 @@ LAST_PAGE_SECONDS: Final = 10.0
 
 
 def serve(port: Connection, home: Path | None, only: Sequence[str] | None) -> None:
-    """Serve until told to stop. Without a home: an application that reads a body and answers 202, nothing else."""
+    """Serve until `stop` arrives. Without a home: an application that only reads the body and answers 202."""
     systems.run(_serve(port, home, only))
 
 
@@ -90,7 +90,7 @@ class ServerProcess:
 
 @contextmanager
 def serving(home: Path | None, only: Sequence[str] | None = None) -> Iterator[ServerProcess]:
-    """A server process while the context is open. `home`: see `serve`."""
+    """Run a server process while the context is open. `home`: see `serve`."""
     ours, theirs = multiprocessing.Pipe()
     spawn = multiprocessing.get_context("spawn")
     process = spawn.Process(target=serve, args=(theirs, home, only))

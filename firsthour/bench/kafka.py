@@ -1,4 +1,4 @@
-"""Kafka with nothing of ours in between: what the bare loop uses, and what the bench asks a broker.
+"""Kafka without the product's own code: clients of the bare loop, and questions to a broker.
 
 The clients get the same values as `firsthour.runtime.eventlog.kafka_producer` gives its own, so that batches and acknowledgements are the
 same.
@@ -40,7 +40,7 @@ _RELEASES_4: Final = ((25, "4.0"), (27, "4.1"), (29, "4.2"), (30, "4.3"))
 
 
 async def reader(place: Settings, topic: str) -> AIOKafkaConsumer:
-    """A consumer that has joined nobody and stands at the beginning of every partition."""
+    """Return a consumer of no group, at the beginning of every partition."""
     consumer = AIOKafkaConsumer(**connection_options.kafka_options(place), **_CONSUMER)
     await consumer.start()
     consumer.assign([TopicPartition(place.kafka_prefix + topic, part) for part in range(place.kafka_partitions)])
@@ -48,14 +48,14 @@ async def reader(place: Settings, topic: str) -> AIOKafkaConsumer:
 
 
 async def sender(place: Settings) -> AIOKafkaProducer:
-    """A producer, connected."""
+    """Return a connected producer."""
     producer = AIOKafkaProducer(**connection_options.kafka_options(place), **_PRODUCER)
     await producer.start()
     return producer
 
 
 async def send(producer: AIOKafkaProducer, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]) -> None:
-    """These keys and bodies, in batches of which one is under way; acknowledged when it returns."""
+    """Send these keys and bodies in batches, one at a time; all are acknowledged when this returns."""
     number = 0
     while number < len(rows):
         batch = producer.create_batch()
@@ -81,7 +81,7 @@ async def drop_topics(place: Settings) -> None:
 
 
 async def broker(place: Settings) -> str:
-    """Name and release of the broker, as far as it says: what it supports tells the release, and nothing else does."""
+    """Return name and release of the broker. Only the versions that it supports reveal its release."""
     host, port = addresses.brokers(place.kafka_bootstrap or "")[0]
     try:
         async with asyncio.timeout(_ASK_SECONDS):

@@ -1,6 +1,6 @@
 """Services of the distributed profile, each set of them in a process of its own, as they are deployed.
 
-A process is told by a pipe what to do: `go`, `stop`; and asked how it fares.
+A process takes commands from a pipe (`go`, `stop`) and answers questions about its state.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ LOOK_SECONDS: Final = 0.01
 
 @dataclass(frozen=True)
 class Order:
-    """What a process is to run. `record`: where to write what it sends to the database; `samples`: where it spends."""
+    """What a process runs. `record`: the file for its statements to the database; `samples`: sample where its CPU goes."""
 
     settings: Settings
     wanted: tuple[str, ...]
@@ -53,7 +53,7 @@ class Order:
 
 
 def work(pipe: Connection, order: Order) -> None:
-    """Run until told to stop."""
+    """Run until `stop` arrives."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     systems.run(_Work(pipe, order).run())
 
@@ -131,14 +131,14 @@ class _Work:
 
 
 class SilentProcessError(FirstHourError):
-    """A process did not do as it was told in time."""
+    """A process did not carry out a command in time."""
 
 
 class ServiceProcess(ServerProcess):
-    """A process of services, as whoever started it sees it. `port`: where it serves HTTP, 0 if it does not."""
+    """A process of services, as its parent sees it. `port`: where it serves HTTP, 0 if it does not."""
 
     def go(self, joins: Sequence[str] = ()) -> None:
-        """Let it run; return when each of these services has its place in its group. Raises `SilentProcessError`."""
+        """Start it; return when each of these services is in its consumer group. Raises `SilentProcessError`."""
         self.ask("go")
         clock = HostClock()
         end = clock.monotonic() + JOIN_SECONDS
@@ -168,5 +168,5 @@ def running(target: Callable[..., None], *arguments: Any) -> Iterator[ServicePro
 
 
 def services(order: Order) -> AbstractContextManager[ServiceProcess]:
-    """A process of ours while the context is open."""
+    """Run a process of the product while the context is open."""
     return running(work, order)

@@ -10,7 +10,7 @@ from typing import Final
 from firsthour.bench import environment, http
 from firsthour.bench.distributed import EVERYONE, GATEWAY, ROUTER, SCORING, CpuWatch, DistributedBench, whole
 from firsthour.bench.lines import BenchLine, line
-from firsthour.bench.recorder import Recorded, recorded
+from firsthour.bench.recorder import RecordedUnit, recorded
 from firsthour.bench.samples import Spent
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.settings import Settings
@@ -41,7 +41,7 @@ def pages(given: Settings, home: Path) -> list[BenchLine]:
 
 
 def profile(given: Settings, home: Path) -> list[BenchLine]:
-    """The product sampled, and the statements of another round sent one after the other, with nobody beside them."""
+    """Sample the product, then send the statements of another round one after the other, without concurrency."""
     with environment.around(given, home) as ground:
         return asyncio.run(_profile(DistributedBench(ground, EVENTS)))
 
@@ -75,7 +75,7 @@ def _sampled(service: str, spent: Spent, whole: float) -> list[BenchLine]:
 
 
 async def _statements(
-    place: Settings, service: str, units: Sequence[Recorded], work: DistributedBench
+    place: Settings, service: str, units: Sequence[RecordedUnit], work: DistributedBench
 ) -> list[BenchLine]:
     """Each unit as recorded, all of them one after the other on one connection, as seen by a bare client."""
     connection = await environment.connect(place, **work.session)

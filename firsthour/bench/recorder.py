@@ -1,7 +1,7 @@
 """What a process of the distributed profile sends to PostgreSQL, recorded unit by unit for a bare loop to repeat.
 
 A unit is a transaction that moves a cursor. Of the publisher's transactions only the texts are kept: how many rows one of
-them takes is decided anew by whoever repeats it.
+them takes is decided anew when it is repeated.
 """
 
 import pickle
@@ -27,8 +27,8 @@ Sent = tuple[str, tuple[Any, ...]]
 Place = tuple[str, int]
 
 
-class Recorded(NamedTuple):
-    """One unit: how far it went in each place, what it sent, and where it spoke."""
+class RecordedUnit(NamedTuple):
+    """One unit: how far it went in each place, what it sent, and the places to which it emitted."""
 
     consumer: str
     to: dict[Place, int]
@@ -36,16 +36,16 @@ class Recorded(NamedTuple):
     says: set[Place]
 
 
-class RecordedUnit(NamedTuple):
+class Recording(NamedTuple):
     """All units of a process, in the order of their commits, and the publisher's statements by name."""
 
-    units: list[Recorded]
+    units: list[RecordedUnit]
     publishing: dict[str, str]
 
 
 @contextmanager
 def recording(file: Path) -> Iterator[None]:
-    """Everything that the driver's connections of this process send meanwhile."""
+    """Record what the driver's connections of this process send while the context is open."""
     with file.open("wb") as opened:
         recorder = _Recorder(opened)
         before = {name: getattr(asyncpg.Connection, name) for name in ("execute", "fetch")}
@@ -59,8 +59,8 @@ def recording(file: Path) -> Iterator[None]:
             pickle.dump(recorder.publishing, opened, pickle.HIGHEST_PROTOCOL)
 
 
-def hands(units: Sequence[Recorded]) -> list[list[Recorded]]:
-    """The units of each worker, in their order: those that have a place in common are of one."""
+def hands(units: Sequence[RecordedUnit]) -> list[list[RecordedUnit]]:
+    """Return the units of each worker in their order. Units that share a place belong to one worker."""
     groups: list[set[Place]] = []
     for unit in units:
         apart = [group for group in groups if not group & unit.to.keys()]
@@ -68,19 +68,19 @@ def hands(units: Sequence[Recorded]) -> list[list[Recorded]]:
     return [[unit for unit in units if group & unit.to.keys()] for group in groups]
 
 
-def recorded(file: Path) -> RecordedUnit:
-    """What was recorded."""
-    units: list[Recorded] = []
+def recorded(file: Path) -> Recording:
+    """Return the recording in a file."""
+    units: list[RecordedUnit] = []
     with file.open("rb") as opened:
         while True:
             found = pickle.load(opened)  # noqa: S301  # written by ourselves a moment ago
             if isinstance(found, dict):
-                return RecordedUnit(units, found)
+                return Recording(units, found)
             units.append(found)
 
 
 def said(sent: Sequence[Sent]) -> Iterator[tuple[Any, ...]]:
-    """The rows of `log` that these statements append: topic, partition, key, event id, time, body."""
+    """Yield the rows of `log` that these statements append: topic, partition, key, event id, time, body."""
     for statement, parameters in sent:
         if found := _SAYS.search(statement):
             first = int(found[1]) - 1
@@ -94,7 +94,7 @@ class _Recorder:
         self.publishing: dict[str, str] = {}
 
     def around(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        """The driver's method, and a note of what it is given."""
+        """Return the driver's method, with a note of its arguments."""
 
         def noted(connection: Any, statement: str, *parameters: Any, **options: Any) -> Any:
             self._note(connection, statement, parameters)
@@ -125,4 +125,4 @@ class _Recorder:
         given = dict(zip(_BEGIN.order, began, strict=True))
         to = {(given["topic"], n): position for n, position in zip(given["partitions"], given["tos"], strict=True)}
         says = {(topic, partition) for topic, partition, *_ in said(sent)}
-        pickle.dump(Recorded(given["consumer"], to, sent, says), self._file, pickle.HIGHEST_PROTOCOL)
+        pickle.dump(RecordedUnit(given["consumer"], to, sent, says), self._file, pickle.HIGHEST_PROTOCOL)

@@ -1,5 +1,5 @@
-"""The life of one process of the distributed profile: it answers at once, waits for what it needs, works, and leaves in
-order."""
+"""The life of one process of the distributed profile: it answers at once, waits for its database and broker, works, and
+stops in order."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ Channels = Callable[[Settings, Clock], Mapping[str, Channel]]
 
 @dataclass
 class Process:
-    """These services, at this address, until told to stop."""
+    """Serves these services at this address until a signal stops it."""
 
     settings: Settings
     wanted: Sequence[str]
@@ -42,7 +42,7 @@ class Process:
     channels: Channels
 
     async def run(self) -> int:
-        """The exit code: 1 when it ended because it was of no use any more."""
+        """Serve, and return the exit code: 0 after a signal, 1 when the process was stuck, 2 for an unusable secret."""
         stop = StopSignal()
         with (
             stop.on_signals(),
@@ -55,7 +55,9 @@ class Process:
                     "serving", host=self.host, port=port_of(bound), version=VERSION, services=" ".join(self.wanted)
                 )
 
-            async with self._opened() as system:  # it takes long and waits for nothing: before anybody can connect
+            async with (
+                self._opened() as system
+            ):  # takes long and waits for nothing, so it comes before the first connection
                 gate = StartupGate(system.keys)
                 answered = asyncio.Event()
                 life = asyncio.create_task(self._live(system, gate, stop, answered))
@@ -84,7 +86,7 @@ class Process:
                 await channel.close()
 
     async def _live(self, system: Distributed, gate: StartupGate, stop: StopSignal, answered: asyncio.Event) -> int:
-        """`answered`: the last request has been."""
+        """Work until stopped, and close nothing before the last request was answered. `answered`: it was."""
         try:
             return await self._work(system, gate, stop, answered)
         finally:
@@ -103,7 +105,7 @@ class Process:
         system.state.leaving = True
         stop.asked.set()
         asked.cancel()
-        if system.front is not None:  # requests under way are still answered, and may need everything
+        if system.front is not None:  # requests under way are still answered, and may need every runner
             await answered.wait()
         running.cancel()
         (ended,) = await asyncio.gather(running, return_exceptions=True)
@@ -122,8 +124,8 @@ class Process:
         return not any(warning.fatal for warning in warnings)
 
     async def _wait(self, system: Distributed, gate: StartupGate, stop: StopSignal) -> bool:
-        """Until everything that is needed is there; False when told to stop before. A gateway needs to know its
-        configuration alone, which it finds on its own disk when it has been in force here before."""
+        """Wait until nothing is missing; return False when stopped before. A gateway needs only its configuration, which it
+        finds on its own disk if it was in force here before."""
         logged: tuple[str, ...] = ()
         while not stop.asked.is_set():
             await system.refresh()

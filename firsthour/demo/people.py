@@ -16,7 +16,7 @@ ODDS: Final = (
     ("later that day", WORKING_DAY, 0.06),
     ("after a working day", None, 0.004),
 )
-"""How likely a lead qualifies, by the time until somebody was in touch."""
+"""How likely a lead qualifies, by the time until its first touch."""
 
 _FIRST: Final = (
     *("Aino", "Bilal", "Carmen", "Dmitri", "Elif", "Femi", "Greta", "Hiro", "Ines", "Jonas", "Kaya", "Liam"),
@@ -60,7 +60,7 @@ WORDS: Final = {"demo-request": "asks for a demo", "contact-sales": "wants to be
 
 @dataclass(frozen=True)
 class Visitor:
-    """Somebody on the website, the pages they look at, and the form they fill in at the end (or none)."""
+    """A person on the website, the pages they view, and the form they fill in at the end (or none)."""
 
     name: str
     email: str
@@ -72,7 +72,7 @@ class Visitor:
 
 
 def visitor(chance: random.Random, number: int) -> Visitor:
-    """Visitor number `number`; nobody is twice the same."""
+    """Return visitor number `number`; each is a different person."""
     first, last = chance.choice(_FIRST), chance.choice(_LAST)
     stem, trade = chance.choice(_STEMS), chance.choice(_TRADES)
     return Visitor(
@@ -91,7 +91,7 @@ def visitor(chance: random.Random, number: int) -> Visitor:
 
 @dataclass(frozen=True)
 class Temper:
-    """How somebody answers a page: weights of prompt, late, never, no; and how a reminder or the pager moves them."""
+    """How a rep answers a page: weights of prompt, late, never, no, and how a reminder or the pager shifts them."""
 
     prompt: float
     late: float
@@ -147,5 +147,5 @@ def _minutes(chance: random.Random, least: float, most: float) -> timedelta:
 
 
 def odds(waited: timedelta) -> float:
-    """How likely a lead qualifies after waiting so long for somebody."""
+    """Return how likely a lead qualifies after waiting so long for its first touch."""
     return next(share for _, until, share in ODDS if until is None or waited <= until)

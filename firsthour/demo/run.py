@@ -1,6 +1,6 @@
 """`firsthour up --demo`: made-up visitors and reps use the running system over HTTP, and the terminal shows what it does.
 
-Whatever is shown was told by the system's own log; the demo only plays the people.
+Everything on the screen comes from the system's own log; the demo only plays the people.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ BATCH: Final = 500
 
 
 class DemoError(FirstHourError):
-    """The running system does not take what the demo sends; the message says what it answered."""
+    """The running system rejects what the demo sends; the message contains its answer."""
 
 
 async def run(
@@ -52,7 +52,7 @@ async def run(
     client: AsyncClient | None = None,
     goes_on: bool = False,
 ) -> Tally:
-    """Play for `length` of business time, or until `stop`; then print the table of the first hour, and return it.
+    """Play for `length` of business time or until `stop`, then print and return the table of the first hour.
 
     `url` and `key` (an admin's) are the running system's, `log` its event log. `seed`: the same people again. `goes_on`: the
     system serves on after the demo. Raises `DemoError`.
@@ -76,13 +76,13 @@ async def run(
 
 
 def look_around(url: str, key: str) -> Iterator[str]:
-    """How to see for oneself what the demo made, while it serves."""
+    """Yield how to inspect the demo's data while it serves."""
     yield f"While this runs, look around at {url}/docs, with this key (admin; it ends with the demo):"
     yield f"  curl -sS -H 'Authorization: Bearer {key}' '{url}/v1/leads?status=assigned'"
 
 
 def start_your_own() -> Iterator[str]:
-    """Where to go next. The program is named as it was called: an environment that is not active is not on the path."""
+    """Yield the next steps. The program is named as it was called: an inactive environment is not on the path."""
     program = called()
     yield "Start your own:"
     yield f"  {program} init config    three commented files: the agreement, the team, the sources"
@@ -91,7 +91,7 @@ def start_your_own() -> Iterator[str]:
 
 @dataclass
 class DemoRun:
-    """One demo: who plays, and what was seen."""
+    """One demo: its people and what was observed."""
 
     client: AsyncClient
     key: str
@@ -176,14 +176,14 @@ class DemoRun:
     # --- reps ---------------------------------------------------------------------------------------------------------
 
     async def _paged(self, page: PageSent) -> None:
-        """A rep reads a page, and does something about it, or not."""
+        """A rep reads a page, and acts on it or ignores it."""
         answer = people.answer(self.chance, page.person, page.rung)
         if answer.act == "nothing":
             return
         await self._wait(answer.after)
         seen = self.story.leads.get(page.lead_id)
         if seen is None or seen.touched_at is not None or seen.epoch != page.epoch or seen.status not in HELD:
-            return  # too late: somebody was quicker, or the lead has gone on
+            return  # too late: another rep was quicker, or the lead has gone on
         if answer.act == "reject":
             if seen.owner == page.person:
                 await self._act(page.person, seen, "reject", {"reason": answer.reason})
@@ -208,14 +208,14 @@ class DemoRun:
         seen.won = won
 
     async def _act(self, rep: str, seen: ObservedLead, act: str, body: dict[str, Any] | None = None) -> bool:
-        """Whether it was applied: the lead may have gone elsewhere meanwhile."""
+        """Return whether it was applied: the lead may have changed owner meanwhile."""
         answer = await self._post(f"/v1/leads/{seen.id}/{act}", self.keys.get(rep, self.key), body)
         if answer.status_code in (401, 422) or answer.status_code >= 500:
             raise DemoError(f"{act} by {rep}: {answer.status_code} {answer.text}")
         return answer.is_success
 
     async def _give_keys(self) -> None:
-        """A key for each rep, so that the history names them; without, the admin acts for them."""
+        """Create a key for each rep, so that the history names them. Without one, the admin acts for the rep."""
         for rep in self.team.reps:
             asked = {"role": "manager" if self._manages(rep.id) else "sales", "name": f"demo {rep.id}", "rep": rep.id}
             answer = await self._post("/v1/keys", self.key, asked)
@@ -236,7 +236,7 @@ class DemoRun:
             self._begin(self._visit(people.visitor(self.chance, number)))
 
     async def _visit(self, visitor: Visitor) -> None:
-        """Somebody looks at some pages, and perhaps fills in a form."""
+        """A visitor views some pages, and may fill in a form."""
         for path in visitor.paths:
             viewed = {"type": "page.viewed", "id": new_id(), "email": visitor.email, "data": {"path": path}}
             await self._send("/v1/events", self.key, viewed)
@@ -267,5 +267,5 @@ class DemoRun:
             return await self.client.post(path, json=body, headers=headers)
         except HTTPError as failed:
             if self.stop.is_set():
-                raise asyncio.CancelledError from failed  # the curtain falls
+                raise asyncio.CancelledError from failed  # the demo is over
             raise DemoError(f"{path}: no answer ({type(failed).__name__})") from failed

@@ -1,4 +1,4 @@
-"""How the demo looks: what happens, who has how much, and whose clock runs out, within 80 columns and 24 lines."""
+"""The screen of the demo: events, load of each rep, and clocks about to run out, within 80 columns and 24 lines."""
 
 import statistics
 from collections import deque

@@ -1,4 +1,4 @@
-"""What the demo knows, told by the log: every lead that was handed over, its owner, its clock, and how the hour went."""
+"""What the demo knows from the log: every lead that was handed over, its owner, its clock, and how its hour went."""
 
 import statistics
 from collections.abc import Callable, Iterable
@@ -28,7 +28,7 @@ Tell = Callable[[datetime, str, str], None]
 
 @dataclass
 class ObservedLead:
-    """A lead that was handed over."""
+    """A lead that was handed over to Sales, as the log tells it."""
 
     id: str
     title: str
@@ -81,7 +81,7 @@ class DemoStory:
     leads: dict[str, ObservedLead] = field(default_factory=dict)
 
     def hear(self, event: Event) -> None:
-        """Take in one record, and tell it."""
+        """Take in one record, and show it."""
         if isinstance(event, LeadQualified):
             title = (event.title or event.lead_id[-6:]).partition(", ")[0]  # the person; a line has 40 characters
             seen = self.leads.get(event.lead_id)
@@ -160,7 +160,7 @@ class DemoStory:
         return [waited / timedelta(minutes=1) for waited in waits if waited is not None]
 
     def running(self, now: datetime) -> list[ObservedLead]:
-        """Leads nobody was in touch with yet and still should be, the one with the least time left first."""
+        """Return the leads that still wait for a first touch, the one with the least time left first."""
         untouched = [
             seen for seen in self.leads.values() if seen.touched_at is None and seen.status in (*HELD, "qualified")
         ]

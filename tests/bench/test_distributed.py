@@ -39,7 +39,7 @@ def test_the_bare_loop_leaves_the_same_rows_as_the_product(given: Settings, tmp_
         bare = await work.bare()
         assert {name: bare.rows[name] for name in KEPT} == {name: real.rows[name] for name in KEPT}
         assert real.rows["router_assignments"] == EVENTS // 5
-        assert real.rows["log"] == 0  # everything that was said has been published
+        assert real.rows["log"] == 0  # every emitted record has been published
         assert {"scoring", "router"} <= real.cpu.keys()
 
     with environment.around(given, tmp_path) as ground:
@@ -73,16 +73,18 @@ def test_clocks_come_due_once_every_first_page_is_sent(
     assert 0 < half.value <= most.value
 
 
-def test_what_stands_still_is_said(given: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standstill_names_the_consumer_and_its_position(
+    given: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(distributed, "QUIET_SECONDS", 0.1)
 
-    async def nobody_reads() -> None:
+    async def without_reader() -> None:
         async with ground.fresh() as place:
             with pytest.raises(StandstillError, match="router stands at 0 of 1"):
                 await distributed.until_taken(place, 1, ())
 
     with environment.around(given, tmp_path) as ground:
-        asyncio.run(nobody_reads())
+        asyncio.run(without_reader())
 
 
 def test_broker_and_database_are_named_with_their_release(given: Settings, kafka: KafkaCluster) -> None:
@@ -91,7 +93,7 @@ def test_broker_and_database_are_named_with_their_release(given: Settings, kafka
     assert ", PostgreSQL 1" in found
 
 
-def test_nobody_is_taken_for_a_broker_that_is_none(given: Settings) -> None:
+def test_listener_that_is_no_broker_has_no_release(given: Settings) -> None:
     wrong = given.model_copy(update={"kafka_bootstrap": "127.0.0.1:1"})
     assert "does not say" in asyncio.run(bench_kafka.broker(wrong))
 

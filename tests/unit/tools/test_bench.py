@@ -13,7 +13,7 @@ from firsthour.bench import fixtures, http, pipeline, rules, run
 from firsthour.bench.fixtures import furnish
 from firsthour.bench.http import LoadRefusedError, OpenLoop, closed_loop
 from firsthour.bench.lines import BenchLine, line, percentile
-from firsthour.bench.recorder import Recorded, hands
+from firsthour.bench.recorder import RecordedUnit, hands
 from firsthour.bench.samples import Samples
 from firsthour.bench.systems import cpu_seconds
 from firsthour.kernel.conditions.evaluation import compile_set, trace_set
@@ -94,8 +94,8 @@ def test_the_bare_loop_leaves_the_same_rows_as_the_product(tmp_path: Path, *, re
     assert work.units > 2
 
 
-def _unit(*places: tuple[str, int]) -> Recorded:
-    return Recorded("scoring", dict.fromkeys(places, 1), [], set())
+def _unit(*places: tuple[str, int]) -> RecordedUnit:
+    return RecordedUnit("scoring", dict.fromkeys(places, 1), [], set())
 
 
 def test_units_that_share_a_partition_are_repeated_one_after_the_other() -> None:
