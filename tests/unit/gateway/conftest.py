@@ -8,5 +8,5 @@ from tests.unit.gateway.harness import GatewayHarness
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> GatewayHarness:
+def harness(tmp_path: Path) -> GatewayHarness:
     return GatewayHarness(tmp_path)

@@ -1,4 +1,4 @@
-"""The gateway's room for tests: its real front, units with a memory and a dial, a clock moved by hand."""
+"""A harness for the gateway: the real ASGI application, fake units with controls for failures, a clock moved by hand."""
 
 import asyncio
 import json
@@ -84,8 +84,10 @@ sources:
 
 
 class RememberingUnits:
-    """Units on a database in memory. `rows` is what was committed; with `full` set nothing can be, with `keyless` set
-    events alone."""
+    """Units on a database in memory. `rows` are the committed rows.
+
+    `full`: every commit fails. `keyless`: every commit fails but appends of events.
+    """
 
     def __init__(self, clock: HandClock, config: Callable[[], Config]) -> None:
         self._clock, self._config = clock, config
@@ -120,7 +122,7 @@ class RememberingUnits:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """The answer to a request."""
 
     status: int
     headers: Mapping[str, str]
@@ -137,7 +139,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Kept:
-    """One event as it stands in the log."""
+    """One event in the log."""
 
     row: Row
     type: str
@@ -152,7 +154,7 @@ async def _inner(scope: Scope, receive: Receive, send: Send) -> None:
 
 @lru_cache
 def _config(sources: str) -> Config:
-    """The example agreement and team, with these sources: read once, because reading is slow."""
+    """Return the example agreement and team with these sources. Reading them is slow, so the result is cached."""
     with TemporaryDirectory() as directory:
         for name in ("agreement.yaml", "team.yaml"):
             shutil.copy(EXAMPLES / name, directory)
@@ -162,7 +164,7 @@ def _config(sources: str) -> Config:
 
 @dataclass
 class GatewayHarness:
-    """A gateway and whoever talks to it."""
+    """A gateway and the clients that send it requests."""
 
     directory: Path
     clock: HandClock = field(default_factory=HandClock)
@@ -192,7 +194,7 @@ class GatewayHarness:
         self.resources = resources
 
     def configure(self, sources: str) -> None:
-        """Put these sources in force."""
+        """Activate these sources."""
         self.files.current = replace(_config(sources), directory=self.directory)
 
     def _key(self, role: str) -> str:
@@ -200,7 +202,7 @@ class GatewayHarness:
             return auth.create(connection, name=f"the {role} key", role=role, rep=None, now=self.clock.real())[1]
 
     def make_key(self, name: str, role: str, *, rep: str | None = None, source: str | None = None) -> None:
-        """A key that `event(role=name)` sends."""
+        """Make an API key, which `event(role=name)` sends."""
         with self.units.engine.begin() as connection:
             now = self.clock.real()
             made = auth.create(connection, name=name, role=role, rep=rep, source=source, now=now)
@@ -216,7 +218,16 @@ class GatewayHarness:
         chunk: int = 0,
         client: str | None = None,
     ) -> Answer:
-        """One request, the body in chunks of so many bytes, from the address `client`."""
+        """Send one request.
+
+        Args:
+            method: The method.
+            path: The path.
+            headers: The headers.
+            body: The body.
+            chunk: The bytes of each part of the body. 0: the body is one part.
+            client: The address of the client. None: unknown.
+        """
         raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
         parts = [body[i : i + chunk] for i in range(0, len(body), chunk)] if chunk else [body]
         messages: list[Message] = [
@@ -251,7 +262,7 @@ class GatewayHarness:
 
     @property
     def kept(self) -> list[Kept]:
-        """Every event in the log."""
+        """All events in the log."""
         found = []
         for row in self.units.rows:
             envelope = decode(row.body)
@@ -263,18 +274,18 @@ class GatewayHarness:
 
     @property
     def letters(self) -> list[dead_letters.DeadLetter]:
-        """What waits to be corrected."""
+        """The dead letters that wait to be corrected."""
         with self.units.engine.begin() as connection:
             return letters_waiting(connection)
 
 
 @dataclass
 class Files:
-    """Configuration files of which only the content in force is asked."""
+    """Fake configuration files: only the active configuration."""
 
     current: Config
 
 
 def run(answer: Any) -> Any:
-    """Wait for one coroutine, in a test that hypothesis calls many times."""
+    """Run one coroutine, in a test that hypothesis calls many times."""
     return asyncio.run(answer)

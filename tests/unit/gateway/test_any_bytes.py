@@ -1,4 +1,4 @@
-"""Whatever is sent to the gateway, it answers, and never by a fault of its own."""
+"""The gateway answers any request, and never with an internal error."""
 
 import hmac
 
@@ -63,7 +63,7 @@ PATHS = st.sampled_from(
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> GatewayHarness:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> GatewayHarness:
     return GatewayHarness(tmp_path_factory.mktemp("gateway"))
 
 
@@ -80,24 +80,24 @@ def _is_sound(answer: Answer) -> None:
 @given(PATHS, MEDIA, HEADERS, BODIES, st.integers(0, 40))
 @example("/v1/events", "application/json", {"ce-specversion": "1.0", "ce-id": "\xff"}, b"{}", 0)
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_any_request_is_answered(
-    room: GatewayHarness, path: str, media: str, headers: dict[str, str], body: bytes, chunk: int
+def test_any_request_gets_an_answer(
+    harness: GatewayHarness, path: str, media: str, headers: dict[str, str], body: bytes, chunk: int
 ) -> None:
-    given_headers = headers | {"content-type": media, "authorization": f"Bearer {room.secrets['ingest']}"}
-    answer = run(room.ask("POST", path, given_headers, body, chunk))
+    given_headers = headers | {"content-type": media, "authorization": f"Bearer {harness.secrets['ingest']}"}
+    answer = run(harness.ask("POST", path, given_headers, body, chunk))
     _is_sound(answer)
     assert answer.status != 503 or path in ("/hooks/hubspot", "/hooks/unset")
 
 
 @given(BODIES)
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_any_signed_body_is_mapped_or_kept(room: GatewayHarness, body: bytes) -> None:
-    before = len(room.letters)
+def test_any_signed_body_is_mapped_or_kept(harness: GatewayHarness, body: bytes) -> None:
+    before = len(harness.letters)
     made = hmac.digest(HMAC_SECRET.encode(), body, "sha256").hex()
     answer = run(
-        room.ask("POST", "/hooks/phone", {"content-type": "application/json", "x-signature": f"sha256={made}"}, body)
+        harness.ask("POST", "/hooks/phone", {"content-type": "application/json", "x-signature": f"sha256={made}"}, body)
     )
     _is_sound(answer)
     assert answer.status not in (401, 503)
     if answer.status >= 400 and before < 100:
-        assert len(room.letters) == before + 1
+        assert len(harness.letters) == before + 1

@@ -1,4 +1,4 @@
-"""Reading a body: at once when it is there, waiting for it when it is not, and not for ever."""
+"""Reading a body: without a timeout if it has arrived, else with one."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from services.gateway.body_reader import read_whole_body
 
 
 class Sender:
-    """Sends parts, each once it is let go; `ended` says that a wait for the next was cancelled."""
+    """Sends each part when it is released. `ended`: a wait for the next part was cancelled."""
 
     def __init__(self, *parts: bytes) -> None:
         self.parts = list(parts)
@@ -31,7 +31,7 @@ async def _read(sender: Sender, seconds: float = 10.0) -> bytes:
     return await read_whole_body(sender, 10, seconds)
 
 
-async def test_parts_are_put_together_as_they_arrive() -> None:
+async def test_body_in_parts_is_joined() -> None:
     sender = Sender(b"ab", b"", b"cd")
     reading = asyncio.create_task(_read(sender))
     for _ in range(3):
@@ -40,7 +40,7 @@ async def test_parts_are_put_together_as_they_arrive() -> None:
     assert await reading == b"abcd"
 
 
-async def test_what_is_there_already_is_not_waited_for() -> None:
+async def test_body_that_has_arrived_is_read_without_a_timeout() -> None:
     async def receive() -> Message:
         return {"type": "http.request", "body": b"abc", "more_body": False}
 
@@ -49,14 +49,14 @@ async def test_what_is_there_already_is_not_waited_for() -> None:
         await read_whole_body(receive, 2)
 
 
-async def test_a_body_that_does_not_come_ends_in_408() -> None:
+async def test_body_that_does_not_arrive_is_408() -> None:
     sender = Sender(b"a")
     with pytest.raises(Problem, match="408"):
         await _read(sender, seconds=0)
     assert sender.ended
 
 
-async def test_too_much_in_parts_is_read_to_its_end_and_refused() -> None:
+async def test_body_over_the_limit_is_drained_and_rejected() -> None:
     sender = Sender(b"12345", b"678901", b"x")
     for _ in range(3):
         sender.go.release()
@@ -65,7 +65,7 @@ async def test_too_much_in_parts_is_read_to_its_end_and_refused() -> None:
     assert sender.parts == []
 
 
-async def test_a_cancelled_request_cancels_the_wait_for_its_body() -> None:
+async def test_cancelled_request_cancels_the_wait_for_its_body() -> None:
     sender = Sender(b"a")
     reading = asyncio.create_task(_read(sender))
     await asyncio.sleep(0)
@@ -75,7 +75,7 @@ async def test_a_cancelled_request_cancels_the_wait_for_its_body() -> None:
     assert sender.ended
 
 
-async def test_a_sender_that_breaks_is_heard() -> None:
+async def test_error_of_receive_is_raised() -> None:
     async def receive() -> Message:
         await asyncio.sleep(0)
         raise ConnectionError("gone")

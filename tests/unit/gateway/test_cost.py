@@ -1,7 +1,7 @@
-"""No accepted body costs the event loop more than its size: operations are counted, not seconds.
+"""The work for an accepted body is linear in its size. Operations are counted, not seconds.
 
-Counted are the calls of our functions, the characters of the texts that they are given, and what canonical ordering
-costs (the square of each run of combining marks).
+Counted are calls of functions of the gateway, the characters of their arguments, and the cost of canonical ordering (the
+square of the length of each run of combining marks).
 """
 
 import hmac
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
 from tests.unit.gateway.harness import HMAC_SECRET, STANDARD_SECRET, Answer, GatewayHarness, run
-from tests.unit.gateway.test_forms import multipart
+from tests.unit.gateway.sample_forms import multipart
 
 BODY_MAX = 256 * 1024
 PER_BYTE = 24
@@ -45,7 +45,7 @@ PATHS = [
 
 
 class Work:
-    """What was done since it was made."""
+    """Counts operations."""
 
     def __init__(self) -> None:
         self.done = 0
@@ -81,7 +81,7 @@ def counted() -> Iterator[Work]:
 
 
 def data_of(shape: str, unit: str, size: int, leaves: int) -> dict[str, Any]:
-    """The hostile part of a body of about `size` bytes."""
+    """Return the hostile part of a body of about `size` bytes."""
     text = unit * max(1, min(size, 60_000) // len(json.dumps(unit, ensure_ascii=False).encode()))
     match shape:
         case "leaves":
@@ -101,7 +101,7 @@ def data_of(shape: str, unit: str, size: int, leaves: int) -> dict[str, Any]:
 
 
 def body_of(path: str, data: dict[str, Any]) -> tuple[str, dict[str, str], bytes]:
-    """(path, headers, body)."""
+    """Return the path, the headers and the body."""
     event = {"id": "1", "type": "form.submitted", "email": "a@corp.example", "data": data}
     media = {"content-type": "application/json"}
     match path:
@@ -136,27 +136,27 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
 
 
-async def post(room: GatewayHarness, path: str, headers: dict[str, str], body: bytes) -> Answer:
-    key = {"authorization": f"Bearer {room.secrets['ingest']}"}
+async def post(harness: GatewayHarness, path: str, headers: dict[str, str], body: bytes) -> Answer:
+    key = {"authorization": f"Bearer {harness.secrets['ingest']}"}
     made = hmac.digest(HMAC_SECRET.encode(), body, "sha256").hex()
     signed = {"x-signature": f"sha256={made}"}
     if path == "/hooks/ours":
-        now = room.clock.real()
+        now = harness.clock.real()
         signature = Webhook(STANDARD_SECRET).sign("1", now, body.decode())
         stamp = str(int(now.timestamp()))
         signed = {"webhook-id": "1", "webhook-timestamp": stamp, "webhook-signature": signature}
-    return await room.ask("POST", path, headers | key | signed, body)
+    return await harness.ask("POST", path, headers | key | signed, body)
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> GatewayHarness:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> GatewayHarness:
     return GatewayHarness(tmp_path_factory.mktemp("gateway"))
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_each_way_in_takes_an_ordinary_body(room: GatewayHarness, path: str) -> None:
+def test_each_way_in_takes_an_ordinary_body(harness: GatewayHarness, path: str) -> None:
     """Else the work for a refusal alone would be counted."""
-    assert run(post(room, *body_of(path, {"title": "CTO", "kind": "call"}))).status == 202
+    assert run(post(harness, *body_of(path, {"title": "CTO", "kind": "call"}))).status == 202
 
 
 @given(
@@ -178,13 +178,13 @@ def test_each_way_in_takes_an_ordinary_body(room: GatewayHarness, path: str) -> 
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-def test_the_work_for_a_body_is_linear_in_its_size(
-    room: GatewayHarness, path: str, shape: str, unit: str, size: int, leaves: int
+def test_work_for_a_body_is_linear_in_its_size(
+    harness: GatewayHarness, path: str, shape: str, unit: str, size: int, leaves: int
 ) -> None:
     where, headers, body = body_of(path, data_of(shape, unit, size, leaves))
     if len(body) > BODY_MAX:
         return
     with counted() as work:
-        answer = run(post(room, where, headers, body))
+        answer = run(post(harness, where, headers, body))
     assert answer.status in (202, 400, 422)
     assert work.done <= PER_BYTE * len(body) + OF_A_REQUEST

@@ -1,4 +1,4 @@
-"""What `/openapi.json` says of the gateway, and what the gateway is as data."""
+"""The gateway in `/openapi.json`, and its service as data."""
 
 from firsthour.runtime.http import idempotency
 from firsthour.runtime.http.app import Readiness, create_app
@@ -7,9 +7,9 @@ from services.gateway.service import service
 from tests.unit.gateway.harness import GatewayHarness
 
 
-def test_every_path_of_the_gateway_is_documented(room: GatewayHarness) -> None:
+def test_every_path_is_documented(harness: GatewayHarness) -> None:
     app = create_app(
-        title="t", routers=[router(room.resources)], telemetry=room.telemetry, ready=lambda: Readiness(True)
+        title="t", routers=[router(harness.resources)], telemetry=harness.telemetry, ready=lambda: Readiness(True)
     )
     paths = app.openapi()["paths"]
     assert set(paths) == {"/v1/events", "/v1/forms/{form}", "/hooks/{source}"}
@@ -22,6 +22,6 @@ def test_every_path_of_the_gateway_is_documented(room: GatewayHarness) -> None:
     assert all("202" in operations["post"]["responses"] for operations in paths.values())
 
 
-def test_the_gateway_forgets_old_answers(room: GatewayHarness) -> None:
+def test_service_sweeps_old_answers(harness: GatewayHarness) -> None:
     made = service()
     assert (made.name, made.sweeps) == ("gateway", (idempotency.sweep,))

@@ -1,5 +1,6 @@
-"""What a refused request needed is freed when it is answered: the collector, which looks for cycles seldom, has no part
-in it. A body that waits for the collector is memory that strangers can fill.
+"""A rejected request is freed when it is answered, without the garbage collector, which rarely looks for cycles.
+
+A body that waits for the collector is memory that an untrusted sender can fill.
 """
 
 import gc
@@ -17,16 +18,19 @@ Post = Callable[[GatewayHarness], Awaitable[Answer]]
 CALL: Final = {"kind": "call.ended", "uuid": "1", "customer": {"email": "none"}}
 SEEN: Final = {"id": "1", "type": "page.viewed", "email": "none"}
 POSTS: Final[dict[str, tuple[Post, int]]] = {
-    "a form with a bad address": (lambda room: room.form({"email": "none"}), 422),
-    "a form with a bad number": (lambda room: room.form({"phone": "none"}), 422),
-    "a form with nothing": (lambda room: room.form({"name": "Ann"}), 422),
-    "a form of another type": (lambda room: room.form({"email": "ann@acme.example"}, content_type="text/plain"), 415),
-    "an event": (lambda room: room.event(SEEN), 422),
-    "events": (lambda room: room.event([SEEN, SEEN]), 422),
-    "a webhook": (lambda room: phoned(room, json.dumps(CALL).encode()), 422),
-    "a webhook of a list": (lambda room: phoned(room, json.dumps([CALL, CALL]).encode()), 422),
+    "a form with a bad address": (lambda harness: harness.form({"email": "none"}), 422),
+    "a form with a bad number": (lambda harness: harness.form({"phone": "none"}), 422),
+    "a form with nothing": (lambda harness: harness.form({"name": "Ann"}), 422),
+    "a form of another type": (
+        lambda harness: harness.form({"email": "ann@acme.example"}, content_type="text/plain"),
+        415,
+    ),
+    "an event": (lambda harness: harness.event(SEEN), 422),
+    "events": (lambda harness: harness.event([SEEN, SEEN]), 422),
+    "a webhook": (lambda harness: phoned(harness, json.dumps(CALL).encode()), 422),
+    "a webhook of a list": (lambda harness: phoned(harness, json.dumps([CALL, CALL]).encode()), 422),
     "a webhook that does not fit the mapping": (
-        lambda room: phoned(room, json.dumps(CALL | {"duration": "long"}).encode()),
+        lambda harness: phoned(harness, json.dumps(CALL | {"duration": "long"}).encode()),
         422,
     ),
 }
@@ -34,7 +38,7 @@ POSTS: Final[dict[str, tuple[Post, int]]] = {
 
 @pytest.fixture
 def uncollected() -> Iterator[list[object]]:
-    """What only the collector finds."""
+    """The objects that only the collector frees."""
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
@@ -47,11 +51,11 @@ def uncollected() -> Iterator[list[object]]:
 
 
 @pytest.mark.parametrize("name", POSTS)
-async def test_a_refused_request_keeps_no_frame_and_so_no_body(
-    room: GatewayHarness, uncollected: list[object], name: str
+async def test_rejected_request_leaves_no_frame_for_the_collector(
+    harness: GatewayHarness, uncollected: list[object], name: str
 ) -> None:
     post, status = POSTS[name]
-    answer = await post(room)
+    answer = await post(harness)
     assert answer.status == status
     gc.collect()
     assert [one for one in uncollected if isinstance(one, FrameType | TracebackType)] == []

@@ -1,4 +1,4 @@
-"""From a body in our short form to who it was and what happened."""
+"""Parsing the short form: identifiers, facts, fields, times."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,11 +36,11 @@ def refused(**sent: Any) -> UnmappableError:
         {"company_name": "Acme", "company_employees": 1200.0, "utm_source": " x "},
     ],
 )
-def test_a_person_may_be_described_nested_dotted_or_flat(data: dict[str, Any]) -> None:
+def test_facts_may_be_nested_dotted_or_flat(data: dict[str, Any]) -> None:
     assert happened(data).external.person == {"company.name": "Acme", "company.employees": 1200, "utm.source": "x"}
 
 
-def test_what_a_form_asks_besides_is_a_custom_fact() -> None:
+def test_other_fields_of_a_form_are_custom_facts() -> None:
     event = happened(
         {"form": "demo", "path": "/demo", "shoe size": 43, "topics": ["a", "b"], "custom": {"x": True}}
     ).external
@@ -48,12 +48,12 @@ def test_what_a_form_asks_besides_is_a_custom_fact() -> None:
     assert event.person == {"custom.shoe_size": 43, "custom.topics": "a, b", "custom.x": True}
 
 
-def test_a_usual_field_of_events_is_both_the_forms_and_the_persons() -> None:
+def test_common_event_field_of_a_form_is_field_and_custom_fact() -> None:
     event = happened({"message": "call me"}).external
     assert event.fields["message"] == event.person["custom.message"] == "call me"
 
 
-def test_other_events_keep_what_is_not_the_persons() -> None:
+def test_other_events_keep_fields_that_are_not_facts() -> None:
     event = happened(
         {"path": "/pricing", "a": {"b": {"c": 1}}, "none": None, "empty": "", "title": "CTO"}, "page.viewed"
     ).external
@@ -61,12 +61,12 @@ def test_other_events_keep_what_is_not_the_persons() -> None:
     assert event.person == {"title": "CTO"}
 
 
-def test_objects_deeper_than_three_are_kept_as_text() -> None:
+def test_objects_deeper_than_three_levels_become_text() -> None:
     event = happened({"a": {"b": {"c": {"d": {"e": 1}}}}, "many": [{"x": 1}]}, "custom.x").external
     assert event.fields == {"a.b.c.d": '{"e":1}', "many": '[{"x":1}]'}
 
 
-def test_a_value_not_of_its_kind_is_kept_as_a_custom_fact() -> None:
+def test_value_of_a_wrong_type_becomes_a_custom_fact() -> None:
     person = happened(
         {"employees": "a few", "consent": "maybe", "company": {"revenue": "lots", "founded": 1999}}
     ).external.person
@@ -78,7 +78,7 @@ def test_a_value_not_of_its_kind_is_kept_as_a_custom_fact() -> None:
     }
 
 
-def test_countries_and_languages_are_written_one_way() -> None:
+def test_countries_and_languages_are_normalised() -> None:
     person = happened(
         {"country": "Germany", "language": "de-AT", "company": {"country": "at", "domain": "https://www.acme.co.uk/x"}}
     )
@@ -90,7 +90,7 @@ def test_countries_and_languages_are_written_one_way() -> None:
     }
 
 
-def test_identifiers_stand_at_the_top_or_in_data() -> None:
+def test_identifiers_are_read_at_the_top_or_in_data() -> None:
     sent: dict[str, Any] = {
         "id": 7,
         "type": "page.viewed",
@@ -102,14 +102,14 @@ def test_identifiers_stand_at_the_top_or_in_data() -> None:
     assert event.key == "ann@acme.example"
 
 
-def test_a_phone_nobody_can_dial_does_not_lose_the_lead() -> None:
+def test_malformed_phone_is_kept_as_a_fact() -> None:
     event = happened({"phone": "extension 5"}).external
     assert event.phone is None
     assert event.person == {"phone": "extension 5"}
     assert happened({"phone": " \u200b"}).external.person == {}
 
 
-def test_a_phone_that_is_all_there_is_must_be_one() -> None:
+def test_malformed_phone_without_another_identifier_is_rejected() -> None:
     assert refused(phone="extension 5").pointer == "#/phone"
 
 
@@ -134,15 +134,15 @@ def test_a_phone_that_is_all_there_is_must_be_one() -> None:
         ({"email": "a@b.example", "name": "Ann"}, "#/name"),
     ],
 )
-def test_a_mistake_is_named_by_its_place(sent: dict[str, Any], pointer: str) -> None:
+def test_error_names_the_pointer_of_the_mistake(sent: dict[str, Any], pointer: str) -> None:
     assert refused(**sent).pointer == pointer
 
 
-def test_a_misspelt_type_is_told_the_nearest() -> None:
+def test_misspelt_type_suggests_the_nearest() -> None:
     assert "did you mean `page.viewed`?" in refused(email="a@b.example", type="page.veiwed").remedy
 
 
-def test_costs_are_about_nobody() -> None:
+def test_cost_needs_no_person() -> None:
     event = parse_event(
         {"id": "1", "type": "cost.recorded", "data": {"amount": "1,200"}}, origin="k", scope="k\n", now=NOW
     ).external
@@ -150,7 +150,7 @@ def test_costs_are_about_nobody() -> None:
     assert event.fields == {"amount": 1200}
 
 
-def test_touches_and_deals_keep_what_they_are_judged_by() -> None:
+def test_touches_and_deals_keep_their_own_fields() -> None:
     touch = happened(
         {"channel": "phone", "answered": "no", "rep_email": "Ana@Acme.example", "rep": "ana"}, "touch.recorded"
     )
@@ -164,7 +164,7 @@ def test_touches_and_deals_keep_what_they_are_judged_by() -> None:
     assert deal.external.fields == {"opportunity_id": "9", "stage": "won", "amount": 12000.5, "currency": "EUR"}
 
 
-def test_a_time_within_a_day_ahead_counts_as_now_and_the_past_as_it_was() -> None:
+def test_time_up_to_a_day_ahead_is_cut_to_now() -> None:
     for ahead in ("2026-12-01T10:00:01+01:00", "2026-12-02T09:00:00Z"):
         event = happened({}, time=ahead)
         assert (event.at, event.external.altered, event.external.flags) == (NOW, True, ())
@@ -174,7 +174,7 @@ def test_a_time_within_a_day_ahead_counts_as_now_and_the_past_as_it_was() -> Non
 
 
 @pytest.mark.parametrize("type", ["form.submitted", "opportunity.changed", "touch.recorded", "consent.withdrawn"])
-def test_a_date_alone_is_the_end_of_that_day_and_never_ahead(type: str) -> None:
+def test_date_alone_is_the_end_of_that_day_but_not_after_now(type: str) -> None:
     for today in ("2026-12-01", "20261201", " 2026-12-01 ", "2026-W49-2"):
         event = happened({}, type, time=today)
         assert (event.at, event.external.altered, event.external.flags) == (NOW, False, ())
@@ -186,7 +186,7 @@ def test_a_date_alone_is_the_end_of_that_day_and_never_ahead(type: str) -> None:
         assert happened({}, type, time=seconds).at == datetime(2026, 12, 1, tzinfo=UTC)
 
 
-def test_a_consent_of_a_date_alone_is_from_the_beginning_of_that_day() -> None:
+def test_date_of_a_consent_is_the_beginning_of_that_day() -> None:
     assert happened({}, "consent.given", time="2026-12-01").at == datetime(2026, 12, 1, tzinfo=UTC)
 
 
@@ -198,14 +198,14 @@ def test_a_consent_of_a_date_alone_is_from_the_beginning_of_that_day() -> None:
         *("0000-00-00 00:00:00", "0000-00-00", "2026-12-02T09:00:01Z", "9999-12-31T23:59:59-02:00", 4102444800),
     ],
 )
-def test_an_impossible_time_counts_as_now_and_is_flagged(impossible: Any) -> None:
+def test_impossible_time_is_replaced_by_now_and_flagged(impossible: Any) -> None:
     event = happened({}, time=impossible)
     assert (event.at, event.external.received_at) == (NOW, NOW)
     assert (event.external.flags, event.external.altered) == (("time-replaced",), True)
 
 
 @pytest.mark.parametrize("empty", [None, "", "  "])
-def test_an_empty_time_is_no_time(empty: Any) -> None:
+def test_empty_time_counts_as_missing(empty: Any) -> None:
     event = happened({}, time=empty)
     assert (event.at, event.external.flags, event.external.altered) == (NOW, (), False)
 
@@ -218,19 +218,19 @@ def test_an_empty_time_is_no_time(empty: Any) -> None:
         *(" account.owner", "account\u200b.owner", "account.owner\u3164"),
     ],
 )
-def test_a_fact_that_only_the_product_may_state_is_dropped_and_counted(name: str) -> None:
+def test_reserved_fact_is_dropped_and_counted(name: str) -> None:
     event = happened({name: "bo", "path": "/p"}, "custom.x").external
     assert event.fields == {"path": "/p"}
     assert (event.flags, event.dropped) == (("facts-dropped",), 1)
     assert name not in happened({name: "bo"}).external.person
 
 
-def test_an_object_states_no_fact_of_the_product_either() -> None:
+def test_reserved_fact_in_an_object_is_dropped() -> None:
     event = happened({"account": {"owner": "bo"}, "email": {}, "score": {"total": 99, "fit": 1}}, "custom.x").external
     assert (event.fields, event.dropped) == ({}, 3)
 
 
-def test_a_bad_email_does_not_lose_a_person_with_a_good_phone() -> None:
+def test_malformed_email_with_a_valid_phone_becomes_a_custom_fact() -> None:
     event = happened({"phone": "+49 30 123456"}, email="n/a").external
     assert (event.email, event.phone, event.person) == (None, "+4930123456", {"custom.email": "n/a"})
 
@@ -247,14 +247,14 @@ def test_a_bad_email_does_not_lose_a_person_with_a_good_phone() -> None:
         *(("9" * 40, None), ("1-" * 40, None), ("1" + " " * 90_000 + "x", 1)),
     ],
 )
-def test_company_sizes_are_read_as_the_least_they_can_mean(written: Any, read: int | None) -> None:
+def test_company_size_is_the_least_possible_number(written: Any, read: int | None) -> None:
     assert headcount(written) == read
 
 
 @pytest.mark.parametrize(
     "blank", ["\u3164", "\u115f\u1160", "\u2800", "\uffa0", "\u200b\u200d", "\U000e0041", "\u00ad", "\ufe0f"]
 )
-def test_letters_that_show_nothing_are_no_name(blank: str) -> None:
+def test_invisible_characters_are_not_a_name(blank: str) -> None:
     assert happened({"name": blank, "company": f" {blank}"}).external.person == {}
     assert happened({"name": f"Ann{blank}"}).external.person["name"] in ("Ann", "Ann\ufe0f")
 
@@ -275,7 +275,7 @@ def test_letters_that_show_nothing_are_no_name(blank: str) -> None:
         (1796115600.5, NOW + timedelta(milliseconds=500)),
     ],
 )
-def test_moments_are_read_as_written_by_people_and_machines(written: str | float, read: datetime) -> None:
+def test_times_are_parsed_in_common_formats(written: str | float, read: datetime) -> None:
     assert parse_time(written, "#/time") == read
 
 
@@ -292,11 +292,11 @@ def test_moments_are_read_as_written_by_people_and_machines(written: str | float
         *(("many", None), ("", None), (True, None), ("9" * 30, None), (2**60, None), ("-3", -3), ("1e5", None)),
     ],
 )
-def test_numbers_are_read_as_people_write_them(written: Any, read: float | None) -> None:
+def test_numbers_are_parsed_in_common_formats(written: Any, read: float | None) -> None:
     assert number(written) == read
 
 
-def test_consent_is_never_guessed() -> None:
+def test_unclear_consent_is_none() -> None:
     assert [boolean(word) for word in ("on", "Yes", "1", 1, True)] == [True] * 5
     assert [boolean(word) for word in ("off", "No", "0", 0, False)] == [False] * 5
     unsure: list[Any] = ["perhaps", 2, None, []]
@@ -304,7 +304,7 @@ def test_consent_is_never_guessed() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_our_id_is_the_standard_uuid5(name: str) -> None:
+def test_event_id_equals_uuid5_of_the_standard_library(name: str) -> None:
     assert event_id(name) == str(uuid5(NAMESPACE, name))
 
 
@@ -343,7 +343,7 @@ NAMES = st.sampled_from(
     st.dictionaries(NAMES | st.text(st.characters(exclude_categories=["Cs"]), max_size=8), JSON, max_size=8),
     st.sampled_from(["form.submitted", "touch.recorded", "opportunity.changed", "custom.x"]),
 )
-def test_whatever_stands_in_data_becomes_flat_scalars_or_is_refused(data: dict[str, Any], kind: str) -> None:
+def test_any_data_becomes_flat_scalars_or_is_rejected(data: dict[str, Any], kind: str) -> None:
     try:
         event = happened(data, kind).external
     except UnmappableError as wrong:

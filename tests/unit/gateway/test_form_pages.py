@@ -1,0 +1,142 @@
+"""POST /v1/forms/{form} by browsers: origins, redirects, pages."""
+
+import json
+
+import pytest
+
+from tests.unit.gateway.harness import SOURCES, GatewayHarness
+from tests.unit.gateway.sample_forms import ANN, DEMO, ORIGIN
+
+
+async def test_allowed_origin_gets_cors_headers(harness: GatewayHarness) -> None:
+    for fields, status in ((ANN, 202), ({}, 422)):
+        answer = await harness.form(fields, **ORIGIN)
+        assert answer.status == status
+        assert answer.headers["access-control-allow-origin"] == "https://www.acme.example"
+        assert answer.headers["vary"] == "Origin"
+
+
+async def test_answer_413_has_cors_headers(harness: GatewayHarness) -> None:
+    large = {**ANN, "message": "x" * 300_000}
+    answer = await harness.form(large, **ORIGIN)
+    assert (answer.status, answer.headers["access-control-allow-origin"]) == (413, "https://www.acme.example")
+    assert answer.headers["vary"] == "Origin"
+    other = await harness.form(large, origin="https://evil.example")
+    assert (other.status, "access-control-allow-origin" in other.headers) == (413, False)
+    assert (await harness.form(large, form="nowhere", **ORIGIN)).status == 413
+
+
+async def test_origin_null_is_403_and_names_the_remedy(harness: GatewayHarness) -> None:
+    answer = await harness.form(ANN, origin="null")
+    assert "`Referrer-Policy: no-referrer`" in answer.json["detail"]
+    assert "allowed_origins" not in answer.json["detail"]
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "https://www.acme.example.evil.example", ""])
+async def test_other_origins_are_403(harness: GatewayHarness, origin: str) -> None:
+    answer = await harness.form(ANN, origin=origin)
+    assert answer.status == 403
+    assert "access-control-allow-origin" not in answer.headers
+    assert (answer.headers["vary"], harness.kept) == ("Origin", [])
+
+
+@pytest.mark.parametrize(
+    ("listed", "sent"),
+    [
+        ("https://www.acme.example:443", "https://www.acme.example"),
+        ("http://localhost:80", "http://localhost"),
+        ("https://www.acme.example:8443", "https://www.acme.example:8443"),
+        ("http://localhost:443", "http://localhost:443"),
+    ],
+)
+async def test_origin_with_the_default_port_matches(harness: GatewayHarness, listed: str, sent: str) -> None:
+    harness.configure(SOURCES.replace('https://www.acme.example"]', f'{listed}"]'))
+    assert (await harness.form(ANN, origin=sent)).status == 202
+
+
+async def test_source_with_a_wildcard_allows_any_origin(harness: GatewayHarness) -> None:
+    assert (await harness.form(ANN, form="anywhere", origin="https://any.example")).status == 202
+
+
+async def test_preflight_is_answered(harness: GatewayHarness) -> None:
+    asked = ORIGIN | {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+    answer = await harness.ask("OPTIONS", DEMO, asked)
+    assert (answer.status, answer.body) == (204, b"")
+    assert answer.headers["access-control-allow-methods"] == "POST"
+    assert "Content-Type" in answer.headers["access-control-allow-headers"]
+    assert (await harness.ask("OPTIONS", DEMO, {"origin": "https://evil.example"})).status == 403
+    assert (await harness.ask("OPTIONS", "/v1/forms/nowhere", ORIGIN)).status == 404
+
+
+async def test_browser_is_redirected_to_the_page_of_the_source(harness: GatewayHarness) -> None:
+    answer = await harness.form(ANN, accept="text/html,*/*")
+    assert (answer.status, answer.headers["location"]) == (303, "https://www.acme.example/thanks")
+    assert len(harness.kept) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "location"),
+    [
+        ("https://www.acme.example/own?a=b", "https://www.acme.example/own?a=b"),
+        ("https://evil.example/", "https://www.acme.example/thanks"),
+        ("https://www.acme.example@evil.example/", "https://www.acme.example/thanks"),
+        ("//evil.example", "https://www.acme.example/thanks"),
+        ("https://www.acme.example/\r\nSet-Cookie: a=b", "https://www.acme.example/thanks"),
+        ("javascript:alert(1)", "https://www.acme.example/thanks"),
+        ("https://[", "https://www.acme.example/thanks"),
+    ],
+)
+async def test_redirect_field_within_an_allowed_origin_is_followed(
+    harness: GatewayHarness, asked: str, location: str
+) -> None:
+    assert (await harness.form({**ANN, "_redirect": asked}, accept="text/html")).headers["location"] == location
+    assert "custom._redirect" not in harness.kept[0].event.person
+
+
+async def test_wildcard_origin_allows_no_redirect_field(harness: GatewayHarness) -> None:
+    answer = await harness.form({**ANN, "_redirect": "https://any.example/"}, form="anywhere", accept="text/html")
+    assert answer.status == 202
+
+
+async def test_script_gets_json(harness: GatewayHarness) -> None:
+    assert (await harness.form(ANN, accept="application/json")).status == 202
+    headers = {"content-type": "application/json", "accept": "text/html"}
+    assert (await harness.ask("POST", DEMO, headers, json.dumps(ANN).encode())).status == 202
+
+
+BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+@pytest.mark.parametrize(
+    ("form", "fields", "status", "says"),
+    [
+        ("anywhere", ANN, 202, "Thank you"),
+        ("demo-request", {"email": "<script>alert(1)</script>", "name": "<b>Ann"}, 422, "enter an email address"),
+        ("demo-request", {"phone": "<b>1"}, 422, "enter a phone number"),
+        ("nowhere<script>", ANN, 404, "Form not available"),
+    ],
+)
+async def test_page_for_a_visitor_repeats_nothing_from_the_request(
+    harness: GatewayHarness, form: str, fields: dict[str, str], status: int, says: str
+) -> None:
+    answer = await harness.form(fields, form=form, **BROWSER)
+    page = answer.body.decode()
+    assert (answer.status, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert answer.headers["content-security-policy"] == "default-src 'none'"
+    assert says in page
+    assert "script" not in page
+    assert "<b>" not in page
+    assert "ann" not in page.lower().replace("ann@example.com", "").replace("cannot", "")
+
+
+async def test_page_for_a_visitor_states_a_storage_failure(harness: GatewayHarness) -> None:
+    harness.units.full = True
+    answer = await harness.form(ANN, **BROWSER)
+    assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+    assert b"send it again" in answer.body
+
+
+async def test_page_for_a_visitor_states_that_the_form_is_kept(harness: GatewayHarness) -> None:
+    answer = await harness.form({"name": "Ann"}, **BROWSER)
+    assert b"What you sent is kept." in answer.body
+    assert b"What you sent is kept." not in (await harness.form({}, **BROWSER)).body
