@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import typer
 
-from firsthour.cli.client_protocol import Connect
+from firsthour.cli.installation import connect
 from firsthour.runtime.terminal import BAD_INPUT, AsJson, DataDir, fail, print_json, print_raw, print_table, run, say
 
 Id = Annotated[str, typer.Argument(help="The letter's id, as in `deadletters list`.")]
@@ -22,88 +22,89 @@ class LetterState(StrEnum):
     dropped = "dropped"
 
 
-def app(connect: Connect) -> typer.Typer:
-    """The commands, over lines that `connect` gives."""
-    commands = typer.Typer(
-        help="What could not be understood or handled: list, show, retry, drop.", no_args_is_help=True
-    )
+app = typer.Typer(
+    help="What could not be understood or handled: list, show, retry, drop.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
-    @commands.command("list")
-    def listing(
-        state: Annotated[LetterState, typer.Option(help="Letters in this state.")] = LetterState.waiting,
-        limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many, the oldest first.")] = 100,
-        cursor: Annotated[
-            str | None, typer.Option(help="Go on after an earlier list: the cursor it ended with.")
-        ] = None,
-        data: DataDir = None,
-        as_json: AsJson = False,
-    ) -> None:
-        """Letters, oldest first, without what is in them.
 
-        Example: firsthour deadletters list
-        """
-        after = f"&cursor={quote(cursor, safe='')}" if cursor else ""
-        found = _ask(connect, data, "GET", f"/v1/deadletters?state={state.value}&limit={limit}{after}")
-        if as_json:
-            print_json(found)
-        elif found["items"]:
-            shown = ("id", "at", "consumer", "origin", "source", "tries", "error")
-            print_table(shown, ([letter[name] for name in shown] for letter in found["items"]))
-            if found["next"]:
-                say(f"There are more: --cursor {found['next']}")
-        else:
-            say(f"None {state.value}.")
+@app.command("list")
+def listing(
+    state: Annotated[LetterState, typer.Option(help="Letters in this state.")] = LetterState.waiting,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many, the oldest first.")] = 100,
+    cursor: Annotated[str | None, typer.Option(help="Go on after an earlier list: the cursor it ended with.")] = None,
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Letters, oldest first, without what is in them.
 
-    @commands.command()
-    def show(id: Id, data: DataDir = None, as_json: AsJson = False) -> None:
-        """One letter with what was received. This may be personal data.
+    Example: firsthour deadletters list
+    """
+    after = f"&cursor={quote(cursor, safe='')}" if cursor else ""
+    found = _ask(data, "GET", f"/v1/deadletters?state={state.value}&limit={limit}{after}")
+    if as_json:
+        print_json(found)
+    elif found["items"]:
+        shown = ("id", "at", "consumer", "origin", "source", "tries", "error")
+        print_table(shown, ([letter[name] for name in shown] for letter in found["items"]))
+        if found["next"]:
+            say(f"There are more: --cursor {found['next']}")
+    else:
+        say(f"None {state.value}.")
 
-        Example: firsthour deadletters show 01a20150-fb39-7fc5-a695-acdd5a79d9b2
-        """
-        letter = _ask(connect, data, "GET", _path(id))
-        if as_json:
-            print_json(letter)
-            return
-        print_table(("", ""), ([name, value] for name, value in letter.items() if not name.startswith("body")))
-        typer.echo()
-        body = letter["body"]
-        print_raw(body.encode() if body is not None else base64.b64decode(letter["body_base64"]))
 
-    @commands.command()
-    def retry(
-        id: Id,
-        body: Annotated[Path | None, typer.Option(help="A file with the corrected body.")] = None,
-        data: DataDir = None,
-        as_json: AsJson = False,
-    ) -> None:
-        """Handle a letter again, for whoever failed alone; with a corrected body, if one is given.
+@app.command()
+def show(id: Id, data: DataDir = None, as_json: AsJson = False) -> None:
+    """One letter with what was received. This may be personal data.
 
-        Example: firsthour deadletters retry 01a20150-fb39-7fc5-a695-acdd5a79d9b2 --body corrected.json
-        """
-        raw = _read(body) if body is not None else None
-        done = _ask(connect, data, "POST", f"{_path(id)}/retry", raw=raw, configured=True)
-        if as_json:
-            print_json(done)
-        else:
-            say(f"Retried: {', '.join(done['events'])}.")
+    Example: firsthour deadletters show 01a20150-fb39-7fc5-a695-acdd5a79d9b2
+    """
+    letter = _ask(data, "GET", _path(id))
+    if as_json:
+        print_json(letter)
+        return
+    print_table(("", ""), ([name, value] for name, value in letter.items() if not name.startswith("body")))
+    typer.echo()
+    body = letter["body"]
+    print_raw(body.encode() if body is not None else base64.b64decode(letter["body_base64"]))
 
-    @commands.command()
-    def drop(id: Id, data: DataDir = None, as_json: AsJson = False) -> None:
-        """Give a letter up: its body is erased.
 
-        Example: firsthour deadletters drop 01a20150-fb39-7fc5-a695-acdd5a79d9b2
-        """
-        done = _ask(connect, data, "POST", f"{_path(id)}/drop")
-        if as_json:
-            print_json(done)
-        else:
-            say("Dropped.")
+@app.command()
+def retry(
+    id: Id,
+    body: Annotated[Path | None, typer.Option(help="A file with the corrected body.")] = None,
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Handle a letter again, for whoever failed alone; with a corrected body, if one is given.
 
-    return commands
+    Example: firsthour deadletters retry 01a20150-fb39-7fc5-a695-acdd5a79d9b2 --body corrected.json
+    """
+    raw = _read(body) if body is not None else None
+    done = _ask(data, "POST", f"{_path(id)}/retry", raw=raw, configured=True)
+    if as_json:
+        print_json(done)
+    else:
+        say(f"Retried: {', '.join(done['events'])}.")
+
+
+@app.command()
+def drop(id: Id, data: DataDir = None, as_json: AsJson = False) -> None:
+    """Give a letter up: its body is erased.
+
+    Example: firsthour deadletters drop 01a20150-fb39-7fc5-a695-acdd5a79d9b2
+    """
+    done = _ask(data, "POST", f"{_path(id)}/drop")
+    if as_json:
+        print_json(done)
+    else:
+        say("Dropped.")
 
 
 def _ask(
-    connect: Connect, data: Path | None, method: str, path: str, *, raw: bytes | None = None, configured: bool = False
+    data: Path | None, method: str, path: str, *, raw: bytes | None = None, configured: bool = False
 ) -> dict[str, Any]:
     async def ask() -> dict[str, Any]:
         async with connect(data, configured=configured) as line:

@@ -1,6 +1,7 @@
 """`firsthour spool drain`: hands over what a gateway that is gone left in its spool."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,9 @@ import typer
 
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HostClock
+from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.eventlog.durable_append import BrokerError, Producer, hand_over
+from firsthour.runtime.eventlog.kafka_producer import KafkaProducer
 from firsthour.runtime.eventlog.spool import FILE, Spool
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage.sqlite import AlreadyRunningError, hold
@@ -32,9 +35,11 @@ class _Drain:
     why: str | None = None  # what ended it too early; None when nothing was left
 
 
-def app(connect: Connect) -> typer.Typer:
-    """The command, over a producer that `connect` gives."""
-    commands = typer.Typer(help="The spool of a gateway.", no_args_is_help=True)
+def commands_over(connect: Connect) -> typer.Typer:
+    """Return the commands, over a producer that `connect` gives."""
+    commands = typer.Typer(
+        help="The spool of a gateway.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+    )
 
     @commands.callback()
     def group() -> None:
@@ -93,3 +98,15 @@ async def _drain(file: Path, known: Settings, connect: Connect) -> _Drain:
         await spool.close()
     done.left = spool.count
     return done
+
+
+@contextlib.asynccontextmanager
+async def producer_of(known: Settings) -> AsyncIterator[KafkaProducer]:
+    producer = KafkaProducer(connection_options.kafka_options(known), known.kafka_prefix, known.kafka_partitions)
+    try:
+        yield producer
+    finally:
+        await producer.close()
+
+
+app = commands_over(producer_of)

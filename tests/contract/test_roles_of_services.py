@@ -6,7 +6,7 @@ import pytest
 
 import firsthour.bootstrap.embedded  # noqa: F401  # every table there is
 from deploy.local.postgres import PostgresServer, QueryError
-from firsthour.cli.apply import prepare_database
+from firsthour.cli.migrate import prepare_database
 from firsthour.runtime.connectivity.postgres import examine_database
 from firsthour.runtime.settings import load
 from firsthour.runtime.storage import config_versions, grants, statements  # noqa: F401  # applied: its table

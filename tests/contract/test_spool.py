@@ -272,7 +272,7 @@ def drain(directory: Path, broker: FakeBroker, *options: str) -> Result:
             raise BrokerError("kafka.example:9092 does not answer")
         yield broker
 
-    return CliRunner().invoke(cli_spool.app(connect), ["drain", str(directory), *options])
+    return CliRunner().invoke(cli_spool.commands_over(connect), ["drain", str(directory), *options])
 
 
 def left_behind(directory: Path, many: int) -> None:

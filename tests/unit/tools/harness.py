@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from firsthour.bootstrap import embedded
 from firsthour.bootstrap.embedded import System
-from firsthour.cli import config as cli_config
+from firsthour.cli.init import write_examples
 from firsthour.operations.verify import invariants
 from firsthour.operations.verify.invariants import BrokenInvariant, VerifyReport
 from firsthour.runtime import settings
@@ -32,7 +32,7 @@ class OperationsHarness:
     async def open(self) -> None:
         """Open it, or open it again."""
         config = self.place / "config"
-        cli_config.write_examples(config)
+        write_examples(config)
         known = settings.load(config_dir=config, data_dir=self.place / "data", admin_key=SecretStr(ADMIN))
         lock, _ = embedded.open_clock(known.data_dir, 1.0)
         inbox = InboxChannel(lambda message: None)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from firsthour.cli import config
+from firsthour.cli.init import write_examples
 from firsthour.operations.doctor import checks, distributed_checks
 from firsthour.operations.doctor.finding import Finding
 from firsthour.runtime import settings
@@ -27,7 +27,7 @@ TOKEN = "xoxb-" + "1" * 20
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    config.write_examples(tmp_path / "config")
+    write_examples(tmp_path / "config")
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
     engine = writer_engine(data / "firsthour.db")

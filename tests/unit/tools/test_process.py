@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from firsthour.bootstrap.distributed import Distributed
 from firsthour.bootstrap.process import Process
-from firsthour.cli import config as cli_config
+from firsthour.cli.init import write_examples
 from firsthour.kernel.config import Config
 from firsthour.runtime.config.reading import load
 from firsthour.runtime.settings import load as settings
@@ -31,7 +31,7 @@ def knowing(config: Config) -> Distributed:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    cli_config.write_examples(tmp_path)
+    write_examples(tmp_path)
     (tmp_path / "sources.yaml").write_text(SOURCES)
     return load(tmp_path)
 

@@ -1,4 +1,4 @@
-"""`firsthour verify` and `doctor`: whether an installation is sound."""
+"""`firsthour doctor`: the faults of an installation, and the remedies."""
 
 from contextlib import closing
 from dataclasses import asdict
@@ -8,7 +8,6 @@ import typer
 from rich.text import Text
 
 from firsthour.cli import running_server
-from firsthour.cli.client_protocol import Connect
 from firsthour.cli.running_server import CommandRefusedError, SilentError
 from firsthour.operations.doctor import checks
 from firsthour.operations.doctor.checks import DATABASE, Finding
@@ -23,78 +22,29 @@ from firsthour.runtime.terminal import NO, AsJson, ConfigDir, DataDir, err, out,
 Answer = dict[str, Any]
 _STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
 
-
-def add(app: typer.Typer, connect: Connect) -> None:
-    """These commands, over lines that `connect` gives."""
-
-    @app.command()
-    def verify(
-        data: DataDir = None,
-        every: Annotated[bool, typer.Option("--all", help="Name every row, not ten of each invariant.")] = False,
-        as_json: AsJson = False,
-    ) -> None:
-        """Check the invariants I1 to I10 on one snapshot of the database; name the rows that break one.
-
-        Exit code 1 when one is broken. On a live installation it waits, 30 s at most, until what was said is heard.
-
-        Example: firsthour verify --all
-        """
-
-        async def ask() -> Answer:
-            async with connect(data) as line:
-                return await line.ask("POST", "/v1/verify?all=true" if every else "/v1/verify")
-
-        with err().status("Checking every lead, assignment, page and decision ..."):
-            found = run(ask)
-        if as_json:
-            print_json(found)
-        else:
-            _tell_invariants(found)
-        if not found["ok"]:
-            raise typer.Exit(NO)
-
-    @app.command("doctor")
-    def run_doctor(
-        data: DataDir = None,
-        config: ConfigDir = None,
-        port: Annotated[int, typer.Option(min=1, max=65535, help="The port `up` would listen on.")] = 8080,
-        as_json: AsJson = False,
-    ) -> None:
-        """Say what is wrong with this installation, and the remedy. Exit code 1 when something is.
-
-        Example: firsthour doctor
-        """
-        known = settings.load(data_dir=data, config_dir=config)
-        with err().status("Looking at disk, database, configuration and channels ..."):
-            found = run(lambda: _examine(known, port))
-        if as_json:
-            print_json({"ok": checks.well(found), "items": [asdict(one) for one in found]})
-        else:
-            _tell_found(found)
-        if not checks.well(found):
-            raise typer.Exit(NO)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-def _tell_invariants(found: Answer) -> None:
-    console = out()
-    for one in found["items"]:
-        mark = Text("holds ", "green") if one["ok"] else Text("BROKEN", "bold red")
-        count = "" if one["ok"] else f" ({one['broken']} rows)"
-        console.print(Text.assemble(f"{one['invariant']:4}", mark, f"  {one['holds']}{count}"), soft_wrap=True)
-        for row in one["rows"]:
-            say(f"          {row}", console)
-        if more := one["broken"] - len(one["rows"]):
-            say(f"          and {more} more: firsthour verify --all", console, "dim")
-    for one in found["unread"]:
-        say(f"not judged yet: {one['records']} records of {one['topic']} that {one['consumer']} has to read", console)
-    if found["left_out"]:
-        say(
-            f"{found['left_out']} of {found['judged'] + found['left_out']} leads were not judged: they have records on "
-            "their way or among the dead letters, or changed meanwhile",
-            console,
-        )
-    for line in found["behind"]:
-        say(f"behind: {line}; see the log and /readyz", console, "yellow")
+@app.command("doctor")
+def run_doctor(
+    data: DataDir = None,
+    config: ConfigDir = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port `up` would listen on.")] = 8080,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is wrong with this installation, and the remedy. Exit code 1 when something is.
+
+    Example: firsthour doctor
+    """
+    known = settings.load(data_dir=data, config_dir=config)
+    with err().status("Looking at disk, database, configuration and channels ..."):
+        found = run(lambda: _examine(known, port))
+    if as_json:
+        print_json({"ok": checks.well(found), "items": [asdict(one) for one in found]})
+    else:
+        _tell_found(found)
+    if not checks.well(found):
+        raise typer.Exit(NO)
 
 
 def _tell_found(found: list[Finding]) -> None:
