@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from firsthour.runtime.config.yaml_source import printable
+from firsthour.kernel.printable import printable
 
 T = TypeVar("T")
 

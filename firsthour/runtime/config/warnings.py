@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
+from firsthour.kernel.printable import printable
 from firsthour.runtime.config import condition_checks, order_checks
 from firsthour.runtime.config.checks import ALWAYS_OPEN, ConfigDocuments, at, rows
-from firsthour.runtime.config.yaml_source import Document, printable
+from firsthour.runtime.config.yaml_source import Document
 from schemas.conditions import FIELDS
 from schemas.values import Loc, shown
 

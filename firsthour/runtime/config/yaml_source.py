@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.scanner import Scanner
 
+from firsthour.kernel.printable import printable
 from firsthour.runtime.config import yaml_errors
 
 SIZE_MAX_BYTES: Final = 1 << 20
@@ -33,11 +34,6 @@ _CORE = "tag:yaml.org,2002:"
 _TAGS = frozenset(
     _CORE + name for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
 )
-
-
-def printable(text: str) -> str:
-    """The text on one line, with what a terminal would obey or could not show written as escapes."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 @dataclass(frozen=True, order=True)

@@ -1,0 +1,6 @@
+"""Text that is safe to print on a terminal."""
+
+
+def printable(text: str) -> str:
+    """Return the text on one line. Characters that a terminal would obey or could not show are written as escapes."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
