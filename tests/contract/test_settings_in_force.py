@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from firsthour.cli import config
+from firsthour.cli.init import write_examples
 from tests.backends import Backends
 from tests.contract.systems import OpenedSystem, client_of, opened
 
@@ -103,7 +103,7 @@ async def test_readiness_names_a_variable_of_a_secret_that_is_not_set(
     tmp_path: Path, profile: Backends | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PARTNER_SECRET", raising=False)
-    config.write_examples(tmp_path / "config")
+    write_examples(tmp_path / "config")
     (tmp_path / "config" / "sources.yaml").write_text(SOURCES)
     async with opened(tmp_path / "data", profile, config=tmp_path / "config") as world:
         assert "the environment variable PARTNER_SECRET is not set" in await warnings_of(world)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from firsthour.cli.app import Serving, Up
 from firsthour.cli.running_server import Running
+from firsthour.cli.up import Serving, Up
 from firsthour.runtime.http.server import StopSignal
 from tests.unit.tools.harness import OperationsHarness
 
