@@ -6,6 +6,7 @@ engine answers.
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -108,7 +109,8 @@ class Server:
         assert self.child is not None, "not ours to stop"
         self.child.send(number)
         for pid in programs.children_of(self.child.pid):
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):  # of a connection that has just ended
+                os.kill(pid, number)
 
     def stop(self) -> None:
         """End it, if it is ours."""
