@@ -1,15 +1,20 @@
 """`firsthour up` as somebody tries it: the printed lines are pasted, the commands are typed, and it is stopped."""
 
+import contextlib
 import json
+import os
+import pty
 import re
 import shlex
 import shutil
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -194,3 +199,87 @@ def test_what_a_killed_process_leaves_does_not_mislead_commands(shell: Shell) ->
     assert (shell.place / "data" / "running.json").exists()
     assert shell.json("verify")["ok"]
     assert shell.json("keys", "list")["items"][0]["name"] == "quickstart"
+
+
+# --- on a terminal ---------------------------------------------------------------------------------------------------
+
+EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eevil\x7f\r"
+PLANTED = (
+    "INSERT INTO dead_letters (id, at, consumer, origin, source, content_type, body, error, code, state, changed_at, tries)"
+    " VALUES ('{id}', 1, 'gateway', :evil, :evil, :evil, :body, :evil, 'c', 'waiting', 1, 1)"
+)
+
+
+@dataclass
+class Screen:
+    """A terminal that shows what a command prints."""
+
+    place: Path
+    shown: bytes = b""
+
+    def __enter__(self) -> "Screen":
+        self._ours, self.theirs = pty.openpty()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        os.close(self._ours)
+
+    def run(self, *words: str) -> subprocess.Popen[bytes]:
+        """Type this command."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "firsthour", *words],
+            cwd=self.place,
+            env=environment() | {"PYTHONPATH": str(ROOT), "TERM": "dumb"},
+            stdin=subprocess.DEVNULL,
+            stdout=self.theirs,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        os.close(self.theirs)
+        return process
+
+    def read(self, until: bytes | None = None) -> str:
+        """What is shown until this stands there, or until the command has ended."""
+        with contextlib.suppress(OSError):  # Linux: the other end is closed
+            while (until is None or until not in self.shown) and (more := os.read(self._ours, 65_536)):
+                self.shown += more
+        return self.shown.decode().replace("\r\n", "\n")
+
+
+def test_the_key_of_the_first_start_is_shown_on_a_terminal_and_written_to_no_file(shell: Shell) -> None:
+    with Screen(shell.place) as screen:
+        process = screen.run("up", "--port", "0", "--no-feed")
+        shell.processes.append(process)
+        said = screen.read(b"Ctrl-C")
+        [key] = re.findall(r"Authorization: Bearer (fh_\w+)", said)
+        url = re.findall(r"answers at (\S+)", said)[0]
+        headers = {"authorization": f"Bearer {key}"}
+        assert httpx.get(f"{url}/v1/keys", headers=headers, trust_env=False).status_code == 200
+        assert not (shell.place / "data" / "admin.key").exists()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_no_command_prints_what_a_terminal_would_obey(shell: Shell) -> None:
+    assert shell.type("migrate").returncode == 0
+    with closing(sqlite3.connect(shell.place / "data" / "firsthour.db")) as connection, connection:
+        for id, body in (("text", EVIL.encode()), ("bytes", b"\xff" + EVIL.encode())):
+            connection.execute(PLANTED.format(id=id), {"evil": EVIL, "body": body})
+        connection.execute(
+            "INSERT INTO api_keys (id, name, role, hash, created_at) VALUES ('k', :evil, 'sales', 'h', 1)",
+            {"evil": EVIL},
+        )
+    commands = [
+        ("deadletters", "show", "text"),
+        ("deadletters", "show", "bytes"),
+        ("deadletters", "list"),
+        ("keys", "list"),
+    ]
+    for words in commands:
+        with Screen(shell.place) as screen:
+            process = screen.run(*words)
+            shown = screen.read()
+            assert process.wait(30) == 0
+        assert [c for c in shown if not c.isprintable() and c != "\n"] == [], words
+        assert "evil" in shown, words
+        assert "owned" in shown, words

@@ -1,6 +1,10 @@
 """Who gets a lead next: after a no, when everybody is busy, away or gone, and when somebody knows the company already."""
 
-from tests.backends import embedded
+from itertools import count
+
+from firsthour.runtime.storage.records import partition_of
+from schemas import topics
+from tests.backends import PARTITIONS, distributed, embedded
 from tests.story.conftest import Opened
 from tests.story.sample_config import reps
 from tests.story.world import World
@@ -230,7 +234,7 @@ async def test_nobody_who_is_away_is_paged(world: World) -> None:
 
 
 @embedded
-async def test_a_rep_just_back_is_told_although_the_news_of_it_is_not_read_yet(world: World) -> None:
+async def test_a_rep_just_back_is_told_although_the_news_of_it_never_comes(world: World) -> None:
     for rep in ("ana", "bo", "cy"):
         await world.is_away(rep)
     await world.submit_form(email=CTO)
@@ -240,6 +244,29 @@ async def test_a_rep_just_back_is_told_although_the_news_of_it_is_not_read_yet(w
     await world.do(
         "DELETE FROM log WHERE topic = 'routes' AND key = 'ana' AND id = (SELECT max(id) FROM log WHERE key = 'ana')"
     )
+    await world.settle()
+    assert world.told == ["ana"]
+
+
+@distributed
+async def test_a_rep_just_back_is_told_although_the_news_of_it_is_not_read_yet(world: World) -> None:
+    """The news of a rep and that of a lead are in different partitions, so that either may be read first."""
+    for rep in ("ana", "bo", "cy"):
+        await world.is_away(rep)
+    behind = partition_of("ana", PARTITIONS)
+    email = ""
+    for n in count():
+        email = f"person{n}@prospect.example"
+        await world.submit_form(email=email)
+        if partition_of((await world.lead(email))["id"], PARTITIONS) != behind:
+            break
+        await world.opt_out(email)
+    with world.down("notifier"):
+        await world.is_back("ana")
+        assert await world.owner_of(email) == "ana"
+    with world.behind("notifier", topics.ROUTES, behind):
+        await world.settle()
+        assert world.told == ["ana"]
     await world.settle()
     assert world.told == ["ana"]
 

@@ -1,6 +1,7 @@
 """Each field that a request may have is stored, shown and acted on, or refused with its place."""
 
-from datetime import timedelta
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -100,3 +101,83 @@ async def test_the_reason_of_an_assignment_by_hand_is_in_the_timeline(world: Wor
     assert answer.status_code == 200, answer.text
     await world.settle()
     assert "assigned to cy (epoch 2): knows the company" in await lines(world)
+
+
+# --- every field that is described -----------------------------------------------------------------------------------
+
+
+def bodies(now: datetime) -> dict[str, dict[str, tuple[Any, str]]]:
+    """Of each action, its fields: what is said, and how that is shown afterwards."""
+    before, after = now - timedelta(minutes=2), now + timedelta(days=20)
+    until = (after.isoformat(), f"{after:%Y-%m-%dT%H:%M:%S}")
+    return {
+        "accept": {},
+        "touch": {
+            "channel": ("meeting", "an attempt by meeting"),
+            "answered": (False, "unanswered"),
+            "at": (before.isoformat(), f"{before:%Y-%m-%dT%H:%M:%S}"),
+            "note": ("Wants a quote", "Wants a quote"),
+        },
+        "reject": {"reason": ("not-now", "not-now"), "until": until},
+        "recycle": {"reason": ("stalled", "stalled"), "until": until},
+        "opt-out": {"reason": ("Asked by letter", "Asked by letter")},
+        "assign": {
+            "rep": ("cy", '"owner": {"id": "cy"'),
+            "reason": ("Knows the company", "Knows the company"),
+            "force": (True, '"owner": {"id": "cy"'),  # who is away
+        },
+        "availability": {
+            "available": (False, '"state": "away", "until": "20'),
+            "until": until,
+            "reason": ("At the dentist", "At the dentist"),
+        },
+    }
+
+
+async def shown(world: World) -> str:
+    """Everything that is told of the lead and of ana."""
+    await world.settle()
+    lead = await world.lead(CTO)
+    return json.dumps([lead, await world.of_lead(CTO, "timeline"), await rep_of(world, "ana")])
+
+
+async def described(world: World) -> dict[str, set[str]]:
+    """The fields of each action's body."""
+    description = await world.get("/openapi.json")
+    found = {}
+    for path, methods in description["paths"].items():
+        if path.startswith(("/v1/leads/{lead}/", "/v1/reps/{rep}/")) and "post" in methods:
+            content = methods["post"].get("requestBody", {}).get("content", {"": {"schema": {}}})
+            [schema] = [one["schema"] for one in content.values()]
+            name = schema.get("$ref", "").rpartition("/")[2]
+            body = description["components"]["schemas"][name] if name else schema
+            found[path.rpartition("/")[2]] = set(body.get("properties", ()))
+    return found
+
+
+async def test_every_described_field_of_an_action_is_known_here(world: World) -> None:
+    assert await described(world) == {name: set(fields) for name, fields in bodies(world.clock.business()).items()}
+
+
+@pytest.mark.parametrize("action", [name for name, fields in bodies(datetime.now(UTC)).items() if fields])
+async def test_every_described_field_of_an_action_is_shown_afterwards(world: World, action: str) -> None:
+    await world.submit_form(email=CTO)
+    if action == "recycle":
+        await world.accept(CTO, by="ana")
+    if action == "assign":
+        await world.is_away("cy")
+    await world.wait(minutes=5)
+    fields = bodies(world.clock.business())[action]
+    before = await shown(world)
+    body = {name: said for name, (said, _) in fields.items()}
+    if "force" in body:
+        refused = await world.act(CTO, action, "max", **{**body, "force": False})
+        assert (refused.status_code, await shown(world)) == (409, before)
+    if action == "availability":
+        answer = await world.ask("POST", "/v1/reps/ana/availability", "sales", "ana", body=body)
+    else:
+        answer = await world.act(CTO, action, "max" if action == "assign" else "ana", **body)
+    assert answer.status_code == 200, answer.text
+    after = await shown(world)
+    for name, (_, as_shown) in fields.items():
+        assert (as_shown in before, as_shown in after) == (False, True), (name, after)

@@ -210,12 +210,31 @@ async def test_a_form_from_before_a_rejection_brings_points_and_no_page(world: W
     await world.wait(minutes=10)
     await world.submit_form(email=CTO)
     await world.reject(CTO, by="ana", reason="not-now")
-    before = (await world.lead(CTO))["score"]["engagement"]
+    assert (await world.lead(CTO))["score"]["engagement"] == 60
     await world.event("form.submitted", email=CTO, form="demo-request", time=start)
     lead = await world.lead(CTO)
     assert (lead["status"], lead["owner"]) == ("nurturing", None)
-    assert lead["score"]["engagement"] >= before
+    parts = (await world.get(f"/v1/leads/{lead['id']}/score"))["parts"]
+    assert [(part["because"], part["points"]) for part in parts] == [("Asked for a demo", 60)] * 2
+    assert lead["score"]["engagement"] == 100, "as much as engagement can be"
     assert world.told == ["ana"]
+
+
+async def test_a_late_event_adds_exactly_the_points_that_it_would_have_added_in_time(world: World) -> None:
+    other = "cfo@prospect.example"
+    start = world.clock.business()
+    for email in (CTO, other):
+        await world.event("webinar.attended", email=email, time=start - timedelta(days=14))
+    await world.event("form.submitted", email=other, form="demo-request", time=start)
+    await world.wait(days=14)
+    await world.event("webinar.attended", email=CTO)
+    await world.event("webinar.attended", email=other)
+    before = (await world.lead(CTO))["score"]["engagement"]
+    assert before == 10 + 40
+    await world.event("form.submitted", email=CTO, form="demo-request", time=start)
+    in_time, late = [(await world.lead(email))["score"] for email in (other, CTO)]
+    assert late["engagement"] == before + 30, "of 60 points, after a half-life"
+    assert late == in_time
 
 
 async def test_a_touch_of_a_sender_with_a_slow_clock_stops_the_clock(world: World) -> None:

@@ -165,6 +165,21 @@ class World:
         for crew, before in zip(crews, workers, strict=True):
             crew.workers = before
 
+    @contextmanager
+    def behind(self, service: str, topic: str, partition: int) -> Iterator[None]:
+        """Meanwhile this service reads nothing of this partition, and goes on with the others."""
+        assert isinstance(self.system, Distributed)
+        found = [(crew, worker) for crew in self.system.crews for worker in crew.workers]
+        held = [
+            one for one in found if (one[1].consumer, one[1].topic, *one[1].partitions) == (service, topic, partition)
+        ]
+        assert held
+        for crew, worker in held:
+            crew.workers.remove(worker)
+        yield
+        for crew, worker in held:
+            crew.workers.append(worker)
+
     async def wait(self, **by: float) -> None:
         """Let time pass, from each moment at which something is due to the next: `wait(minutes=60)`."""
         end = self.clock.now + timedelta(**by)

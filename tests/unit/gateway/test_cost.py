@@ -114,7 +114,7 @@ def body_of(path: str, data: dict[str, Any]) -> tuple[str, dict[str, str], bytes
             whole = made | {"data": data}
             if path == "cloud event":
                 return "/v1/events", {"content-type": "application/cloudevents+json"}, _json(whole)
-            many = [{**whole, "id": str(n), "data": data if n == 0 else {}} for n in range(9)]
+            many = [{**whole, "id": str(n), "data": data if n == 0 else {}} for n in range(200)]
             return "/v1/events", {"content-type": "application/cloudevents-batch+json"}, _json(many)
         case "json":
             return "/v1/forms/demo-request", media, _json({"email": "a@corp.example"} | data)
