@@ -132,8 +132,8 @@ REMOVALS = (
         "I6",
         "a lease that ends",
         "services/notifier/domain/page.py",
-        "        next_at=until,\n        lease_until=until,",
-        "        next_at=None,\n        lease_until=until,",
+        "        next_at=real + LEASE,",
+        "        next_at=None,",
         ("tests/contract/test_invariants.py", "tests/contract", "tests/unit/notifier"),
     ),
     Removal(

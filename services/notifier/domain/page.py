@@ -50,7 +50,6 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     state: State = "pending"
     next_at: datetime | None = None  # when somebody must look at it again; None once nobody must
     first_try_at: datetime | None = None  # of the current channel
-    lease_until: datetime | None = None
     tries: int = 0  # over the current channel
     refusals: int = 0  # in a row, by channels that will not take it for this person; kept once all have refused
     deliveries: int = 0  # over all; also tells one claim from the next
@@ -74,12 +73,10 @@ def page_id(lead_id: str, epoch: int, rung: int, person: str) -> str:
 
 def claimed(page: Page, real: datetime) -> Page:
     """Being sent; should nobody say how that went until the lease ends, it is sent again."""
-    until = real + LEASE
     return replace(
         page,
         state="sending",
-        next_at=until,
-        lease_until=until,
+        next_at=real + LEASE,
         first_try_at=page.first_try_at or real,
         tries=page.tries + 1,
         deliveries=page.deliveries + 1,
@@ -99,7 +96,7 @@ def moved(page: Page, by: int = 1) -> Page:
 
 def postponed(page: Page, until: datetime, real: datetime) -> Page:
     """Not yet: the channel would refuse it for being one too many."""
-    return replace(page, state="pending", next_at=until, lease_until=None, first_try_at=page.first_try_at or real)
+    return replace(page, state="pending", next_at=until, first_try_at=page.first_try_at or real)
 
 
 def waiting(page: Page, why: str, real: datetime) -> Page:
@@ -107,13 +104,12 @@ def waiting(page: Page, why: str, real: datetime) -> Page:
     so many looks a second are enough however many wait."""
     late = max(real - page.next_at, timedelta(0)) if page.next_at is not None else timedelta(0)
     wait = min(max(WAIT, 4 * late), WAIT_MAX)
-    return replace(page, state="pending", next_at=real + wait, lease_until=None, error=storable(why))
+    return replace(page, state="pending", next_at=real + wait, error=storable(why))
 
 
 def accepted(page: Page, provider_id: str, at: datetime) -> Page:
     """The channel took it, at this moment of business time."""
-    done = replace(page, state="sent", provider_id=storable(provider_id), sent_at=at, error=None)
-    return replace(done, next_at=None, lease_until=None)
+    return replace(page, state="sent", provider_id=storable(provider_id), sent_at=at, error=None, next_at=None)
 
 
 def refused_for_now(page: Page, why: str, after_seconds: float | None, jitter: float, real: datetime, of: int) -> Page:
@@ -162,12 +158,12 @@ def _pause_seconds(page: Page, jitter: float, of: int) -> float:
 
 
 def _again(page: Page, why: str, at: datetime) -> Page:
-    return replace(page, state="pending", next_at=at, lease_until=None, error=storable(why))
+    return replace(page, state="pending", next_at=at, error=storable(why))
 
 
 def cancelled(page: Page, why: str) -> Page:
     """Not to be sent, and why."""
-    return replace(page, state="cancelled", next_at=None, lease_until=None, error=storable(why))
+    return replace(page, state="cancelled", next_at=None, error=storable(why))
 
 
 def backoff_seconds(tries: int) -> float:

@@ -47,7 +47,7 @@ _CANCEL_PAGES = statements.Sql(
                 sa.bindparam("all_kinds", type_=sa.Integer) == 1, *(pages.c.kind == kind for kind in sorted(TO_OWNER))
             ),
         )
-        .values(state="cancelled", error=sa.bindparam("why"), next_at=None, lease_until=None)
+        .values(state="cancelled", error=sa.bindparam("why"), next_at=None)
     )
 )
 _PEEK = statements.Sql(
@@ -72,7 +72,6 @@ _MUTABLE = (
     "state",
     "next_at",
     "first_try_at",
-    "lease_until",
     "tries",
     "refusals",
     "deliveries",
@@ -114,7 +113,7 @@ def _newest_first(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
 
 _LISTED = statements.Sql(lambda _: _newest_first())
 _LISTED_OF_LEAD = statements.Sql(lambda _: _newest_first(pages.c.lead_id == sa.bindparam("lead")))
-_PAGE_TIMES = ("due_at", "next_at", "first_try_at", "lease_until", "created_at", "sent_at")
+_PAGE_TIMES = ("due_at", "next_at", "first_try_at", "created_at", "sent_at")
 _PLACE = itemgetter(0, 1)
 _json = msgspec.json.Encoder().encode
 _channels = msgspec.json.Decoder(tuple[str, ...]).decode

@@ -52,7 +52,6 @@ pages = sa.Table(
     sa.Column("due_at", statements.Integer, nullable=False),  # business time: lateness counts from it
     sa.Column("next_at", statements.Integer),  # real time: when to look at it again; none once it has ended
     sa.Column("first_try_at", statements.Integer),  # real time, of the current channel
-    sa.Column("lease_until", statements.Integer),  # real time
     sa.Column("tries", statements.Integer, nullable=False),
     sa.Column("deliveries", statements.Integer, nullable=False),
     sa.Column("provider_id", statements.Text),
