@@ -1,1 +1,1 @@
-"""Keeps the response clock of every lead and pages people until one has been in touch."""
+"""The notifier: keeps the response clock of every lead and sends pages until the first touch."""

@@ -1,4 +1,4 @@
-"""`GET /v1/pages`: who was told what, over which channel, and what became of it."""
+"""`GET /v1/pages`: the pages with their recipient, channel, text and outcome."""
 
 import re
 from datetime import datetime
@@ -24,7 +24,7 @@ _CURSOR = re.compile(r"(\d{1,18})-([0-9a-f-]{36})", re.ASCII)
 
 
 def router(resources: Resources) -> APIRouter:
-    """The routes of the notifier."""
+    """Return the routes of the notifier."""
     api = APIRouter(tags=["pages"])
 
     @api.get("/v1/pages")
@@ -43,18 +43,18 @@ def router(resources: Resources) -> APIRouter:
 
 
 def _before(cursor: str | None) -> tuple[int, str] | None:
-    found = page_cursors.read(cursor, _CURSOR)
-    return (int(found[0]), found[1]) if found else None
+    match = page_cursors.read(cursor, _CURSOR)
+    return (int(match[0]), match[1]) if match else None
 
 
 def _listing(
     connection: Connection, config: Config, lead: str | None, before: tuple[int, str] | None, limit: int
 ) -> dict[str, Any]:
-    found = list_pages(connection, lead, before, limit + 1)
-    clocks = find_clocks(connection, {page.lead_id for page, _ in found})
+    rows = list_pages(connection, lead, before, limit + 1)
+    clocks = find_clocks(connection, {page.lead_id for page, _ in rows})
     terms = NotifierContext(()).terms(config)
-    items = [_item(page, clocks.get(page.lead_id), terms) for page, _ in found[:limit]]
-    last = found[limit - 1] if len(found) > limit else None
+    items = [_item(page, clocks.get(page.lead_id), terms) for page, _ in rows[:limit]]
+    last = rows[limit - 1] if len(rows) > limit else None
     return {"items": items, "next": f"{last[1]}-{last[0].id}" if last else None}
 
 

@@ -1,4 +1,4 @@
-"""Channels that the ladder names and that cannot be used: not set up in this installation, or without a rep's address."""
+"""Warnings about channels of the ladder that are not set up here, or that have no address of a rep."""
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
@@ -18,12 +18,12 @@ _NAMED_MAX: Final = 5
 
 def set_up(settings: Settings) -> tuple[str, ...]:
     """Return the channels that these settings allow."""
-    given = {"slack": settings.slack_bot_token is not None, "email": settings.smtp_url is not None, "inbox": True}
-    return tuple(name for name, usable in given.items() if usable)
+    usable = {"slack": settings.slack_bot_token is not None, "email": settings.smtp_url is not None, "inbox": True}
+    return tuple(name for name, is_set_up in usable.items() if is_set_up)
 
 
 def warnings(config: Config, channels: Collection[str]) -> list[str]:
-    """Return a line for each; `channels` are those set up. A rung without `by:` names none: it takes what there is."""
+    """Return one line per unusable channel; `channels` are those set up. A rung without `by:` uses any channel and is skipped."""
     ladder = config.agreement.response.ladder
     named = [rung for rung in ladder if rung.page and "by" in rung.model_fields_set]
     return [*_not_set_up(ladder, named, channels), *_without_address(config, named)]
@@ -53,7 +53,7 @@ def _has(rep: Rep, channel: str) -> bool:
 
 
 def _paged(config: Config) -> set[str]:
-    """The reps who can own a lead, and their managers."""
+    """Return the reps who can own a lead, and their managers."""
     team = config.team
     owners = {member.rep for pool in team.pools for member in pool.members} | {one.owner for one in team.accounts}
     return owners | {rep.manager for rep in team.reps if rep.manager is not None}

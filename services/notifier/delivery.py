@@ -1,7 +1,7 @@
 """Sends pages: claim, send, record.
 
-Dying between send and record pages twice: a rep is told twice, never not at all. A claim is a lease on the page's row;
-when its sender died, or could not record, the lease ends and the page is sent again.
+A crash between send and record sends the page twice; a page is never lost. A claim is a lease on the row of the page. If
+its sender crashes or cannot record the outcome, the lease ends and the page is sent again.
 """
 
 import asyncio
@@ -36,13 +36,13 @@ HURRIED_AT_ONCE = 500
 HURRIES_MAX = 200
 STORAGE_SECONDS = 1.0
 SET_BACK = timedelta(seconds=30)
-"""A host's clock that shows so much less than before was set back."""
+"""A step of the host's clock to the past that counts as "set back"."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Delivery:
-    """The runner that sends. A slow channel holds back nobody: each page is a task of its own, up to a limit."""
+    """The runner that sends pages. Each page is a task of its own, up to a limit, so that a slow channel delays no other."""
 
     name = DELIVERY
 
@@ -50,44 +50,44 @@ class Delivery:
         self,
         resources: Resources,
         channels: Mapping[str, Channel],
-        desk: NotifierContext,
+        context: NotifierContext,
         jitter: Callable[[], float] = random.random,  # spreads retries, guards nothing
     ) -> None:
         self._resources = resources
         self._channels = channels
-        self._desk = desk
+        self._context = context
         self._sending: set[asyncio.Task[None]] = set()
         self._done: list[Delivered] = []
-        self._news = asyncio.Event()  # something was recorded, claimed elsewhere, or finished
-        self._asked = True  # somebody added a page
-        self._look_at = 0.0  # monotonic: when a page may be due without anybody asking
+        self._news = asyncio.Event()  # a page was added, claimed in another unit, or answered
+        self._asked = True  # a page was added
+        self._look_at = 0.0  # monotonic: when a page may be due without a wake-up
         self._jitter = jitter
         self._closing = False
-        self._recovered = False  # a channel, since waiting pages were last hurried
-        self._shown: datetime | None = None  # by the host's clock, when it was last read
-        self._away = False  # the database, when last asked
-        desk.room, desk.hand, desk.ended = self.room, self.hand, resources.telemetry.promise
+        self._recovered = False  # a channel, since waiting pages were last made due
+        self._shown: datetime | None = None  # the host's clock, when last read
+        self._away = False  # the database was unavailable at the last attempt
+        context.room, context.hand, context.ended = self.room, self.hand, resources.telemetry.promise
 
     def room(self) -> int:
-        """How many more pages may be on their way. Also asked from the writer's thread: a guess is good enough."""
+        """Return how many more pages may be claimed. Also called from the writer's thread: an estimate is sufficient."""
         return 0 if self._closing else SENDING_AT_ONCE - len(self._sending) - len(self._done)
 
     def wake(self) -> None:
-        """There is a page to be claimed."""
+        """Claim soon: a page was added."""
         self._asked = True
         self._news.set()
 
     def hand(self, claims: Sequence[Claim]) -> None:
-        """Send what is claimed already. On the loop, after the commit of its claim."""
+        """Send claimed pages. Called on the event loop, after the commit of the claims."""
         if self._closing:
-            return  # the lease ends; whoever runs next sends it
+            return  # the leases end, and the next process sends the pages
         for one in claims:
             task = asyncio.create_task(self._send(one))
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
 
     async def step(self) -> bool:
-        """Claim what is due, wait until everything on its way has an answer, record it."""
+        """Claim due pages, wait for the outcome of every page being sent, and record it."""
         self._watch_clock()
         claimed = await self._claim()
         if self._sending:
@@ -96,6 +96,7 @@ class Delivery:
         return await self._hurry() or recorded or claimed
 
     async def run(self) -> None:
+        """Claim, send and record until cancelled."""
         self._closing = False
         try:
             while True:
@@ -110,7 +111,7 @@ class Delivery:
             await self._finish()
 
     async def _turn(self) -> float:
-        """Record, then claim as long as something is due; real seconds until the next look."""
+        """Record, then claim as long as pages are due. Return the real seconds until the next turn."""
         self._watch_clock()
         try:
             await self._record()
@@ -131,19 +132,19 @@ class Delivery:
         if limit <= 0:
             return False
         try:
-            found = await self._resources.units.run(lambda unit: claim(unit, self._desk, limit), Lane.BATCH)
+            claimed = await self._resources.units.run(lambda unit: claim(unit, self._context, limit), Lane.BATCH)
         except StorageError:
             self._asked = True
             raise
-        self._plan_look(found)
-        self.hand(found.claims)
-        return found.more
+        self._plan_look(claimed)
+        self.hand(claimed.claims)
+        return claimed.more
 
-    def _plan_look(self, found: Claimed) -> None:
+    def _plan_look(self, claimed: Claimed) -> None:
         clock = self._resources.clock
-        seconds = 0.0 if found.more and not found.stalled else LOOK_SECONDS
-        if found.next_at is not None:
-            seconds = min(seconds, max(0.0, (found.next_at - clock.real()).total_seconds()))
+        seconds = 0.0 if claimed.more and not claimed.stalled else LOOK_SECONDS
+        if claimed.next_at is not None:
+            seconds = min(seconds, max(0.0, (claimed.next_at - clock.real()).total_seconds()))
         self._look_at = clock.monotonic() + seconds
 
     def _seconds_left(self) -> float:
@@ -161,14 +162,16 @@ class Delivery:
         if channel is None:
             return Unusable(f"the channel {one.page.channel} is not set up here")
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS + 1.0):  # channels keep their own; this holds for a broken one
+            async with asyncio.timeout(
+                TIMEOUT_SECONDS + 1.0
+            ):  # channels have their own timeout; this one is for a channel that ignores it
                 return await channel.send(one.message)
-        except Exception as failure:  # noqa: BLE001  # a channel that breaks its promise is one that did not accept
+        except Exception as failure:  # noqa: BLE001  # a channel must not raise: an exception counts as a temporary failure
             _log.error("channel failed", channel=one.page.channel, error_type=type(failure).__name__)
             return TryAgain(None, f"{one.page.channel}: {type(failure).__name__}")
 
     def _note(self, one: Claim, outcome: Outcome) -> None:
-        """Note whether the channel accepts pages at all. It does where it refuses one person."""
+        """Record whether the channel accepts pages at all. A rejection of one person says nothing against the channel."""
         answer: Answer = "well"
         if isinstance(outcome, TryAgain):
             answer = "not_now"
@@ -176,26 +179,26 @@ class Delivery:
             answer = "refuses_us"
         why = "" if isinstance(outcome, Sent) else outcome.why
         after_seconds = outcome.after_seconds if isinstance(outcome, TryAgain) else None
-        name, health = one.page.channel, self._desk.health
+        name, health = one.page.channel, self._context.health
         was_up = health.up(name)
-        if health.noted(name, answer, why, self._resources.clock.real(), after_seconds):
+        if health.record(name, answer, why, self._resources.clock.real(), after_seconds):
             _log.info("channel recovered", channel=name)
             self._recovered = True
         elif was_up and not health.up(name):
             _log.error("channel down", channel=name, why=why)
 
     def _watch_clock(self) -> None:
-        """Have every page that waits looked at now when the host's clock was set back: it would wait for hours."""
+        """Make every waiting page due if the host's clock was set back: it could wait for hours otherwise."""
         real = self._resources.clock.real()
         if self._shown is not None and real < self._shown - SET_BACK:
             _log.warning("host clock set back", seconds=round((self._shown - real).total_seconds()))
-            self._desk.health.set_back(real)
-            self._desk.pace.set_back()
+            self._context.health.set_back(real)
+            self._context.pace.set_back()
             self._recovered = True
         self._shown = real
 
     async def _hurry(self) -> bool:
-        """After a channel's recovery, or after the host's clock was set back: send now what waits."""
+        """Make waiting pages due after a recovery of a channel, or after the host's clock was set back."""
         if not self._recovered:
             return False
         work = partial(hurry, limit=HURRIED_AT_ONCE)
@@ -206,11 +209,11 @@ class Delivery:
         return True
 
     def warnings(self) -> list[str]:
-        """The lines of `/readyz` about channels: those that the files name and that cannot be used, and those that are down."""
-        found = channel_warnings.warnings(self._resources.config.current, self._desk.channels)
-        for name, down in self._desk.health.troubles():
-            found.append(f"{name} accepts no pages since {down.since:%Y-%m-%d %H:%M} UTC: {down.why}")
-        return found
+        """Return the warnings of `/readyz` about channels: unusable ones that the files name, and those that are down."""
+        lines = channel_warnings.warnings(self._resources.config.current, self._context.channels)
+        for name, down in self._context.health.troubles():
+            lines.append(f"{name} accepts no pages since {down.since:%Y-%m-%d %H:%M} UTC: {down.why}")
+        return lines
 
     async def _record(self) -> bool:
         done, self._done = self._done, []
@@ -218,7 +221,7 @@ class Delivery:
             return False
         try:
             next_at = await self._resources.units.run(
-                partial(record, done=done, jitter=self._jitter, desk=self._desk), Lane.BATCH
+                partial(record, done=done, jitter=self._jitter, context=self._context), Lane.BATCH
             )
         except (StorageError, asyncio.CancelledError):
             self._done = done + self._done
@@ -227,10 +230,11 @@ class Delivery:
             clock = self._resources.clock
             self._look_at = min(self._look_at, clock.monotonic() + (next_at - clock.real()).total_seconds())
         for one in done:
-            self._tell(one)
+            self._report(one)
         return True
 
-    def _tell(self, one: Delivered) -> None:
+    def _report(self, one: Delivered) -> None:
+        """Count the outcome, and log a failure."""
         telemetry, page = self._resources.telemetry, one.claim.page
         telemetry.page(page.channel, outcome_name(one.outcome))
         if isinstance(one.outcome, Sent):
@@ -239,7 +243,7 @@ class Delivery:
             _log.warning("page not accepted", page=page.id, channel=page.channel, why=one.outcome.why)
 
     async def _finish(self) -> None:
-        """Let what is on its way arrive, and say so: a page that was sent and not recorded is sent twice."""
+        """Wait for pages being sent and record them: a page that is not recorded is sent twice."""
         self._closing = True
         if self._sending:
             await asyncio.wait(self._sending, timeout=TIMEOUT_SECONDS)

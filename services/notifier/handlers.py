@@ -1,4 +1,4 @@
-"""The notifier's handlers: what the router decided moves clocks; what is due fires. Load, decide, store, emit."""
+"""The notifier's handlers: apply the router's records to clocks, and fire due rungs. Load, decide, store, emit."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -21,75 +21,79 @@ from services.notifier.store.people import save_reps
 CLOCKS_AT_ONCE = 200
 
 
-def hear_routes(batch: Sequence[Record], unit: Unit, desk: NotifierContext) -> None:
-    """Move the clocks of these leads. Rungs that are due at once fire in this very unit, so that the first page leaves
-    within milliseconds of the assignment."""
+def hear_routes(batch: Sequence[Record], unit: Unit, context: NotifierContext) -> None:
+    """Apply these records to the clocks of their leads.
+
+    Rungs that are due already fire in the same unit, so that the first page leaves within milliseconds of the assignment.
+    """
     routed = [event for record in batch if isinstance(event := record.event, LeadEvent)]
     before = lock_clocks(unit, {event.lead_id for event in routed})
     save_reps(unit, _newest([event for record in batch if isinstance(event := record.event, RepAvailabilityChanged)]))
-    terms, now, gathered = desk.terms(unit.config), unit.now, Batch()
+    terms, now, changes = context.terms(unit.config), unit.now, Batch()
     for event in routed:
-        gathered.take(hear(gathered.changed.get(event.lead_id) or before.get(event.lead_id), event, terms, now))
-    for clock in list(gathered.changed.values()):
+        changes.take(hear(changes.clocks.get(event.lead_id) or before.get(event.lead_id), event, terms, now))
+    for clock in list(changes.clocks.values()):
         if clock.due_at is not None and clock.due_at <= now:
-            gathered.take(fire(clock, terms, now, unit.clock.real()))
-    _store(unit, gathered, before, terms, desk)
+            changes.take(fire(clock, terms, now, unit.clock.real()))
+    _store(unit, changes, before, terms, context)
 
 
-def fire_due(unit: Unit, desk: NotifierContext) -> datetime | None:
-    """Fire what is due, soonest first; when the next clock is due."""
+def fire_due(unit: Unit, context: NotifierContext) -> datetime | None:
+    """Fire the due clocks, soonest first. Return when the next clock is due; None: no clock is waiting."""
     due = due_clocks(unit, unit.clock.business(), CLOCKS_AT_ONCE)
-    now, gathered = unit.now, Batch()
+    now, changes = unit.now, Batch()
     if due:
-        terms, real = desk.terms(unit.config), unit.clock.real()
+        terms, real = context.terms(unit.config), unit.clock.real()
         for clock in due:
-            gathered.take(fire(clock, terms, now, real))
-        _store(unit, gathered, {clock.lead_id: clock for clock in due}, terms, desk)
+            changes.take(fire(clock, terms, now, real))
+        _store(unit, changes, {clock.lead_id: clock for clock in due}, terms, context)
     if len(due) == CLOCKS_AT_ONCE:
         return now
-    theirs = [clock.due_at for clock in gathered.changed.values() if clock.due_at is not None]  # not stored yet
-    return min(filter(None, [*theirs, next_clock_due(unit, now)]), default=None)
+    due_times = [
+        clock.due_at for clock in changes.clocks.values() if clock.due_at is not None
+    ]  # not stored before the unit ends
+    return min(filter(None, [*due_times, next_clock_due(unit, now)]), default=None)
 
 
 def _store(
-    unit: Unit, gathered: Batch, before: Mapping[str, ResponseClock], terms: Terms, desk: NotifierContext
+    unit: Unit, changes: Batch, before: Mapping[str, ResponseClock], terms: Terms, context: NotifierContext
 ) -> None:
-    pages, claims = claim_new(unit, gathered.pages, gathered.changed, terms, desk)
-    pages = [_unless_cancelled(page, gathered.cancels) for page in pages]
-    save_clocks(unit, gathered.changed.values())
+    pages, claims = claim_new(unit, changes.pages, changes.clocks, terms, context)
+    pages = [_unless_cancelled(page, changes.cancels) for page in pages]
+    save_clocks(unit, changes.clocks.values())
     add_pages(unit, pages)
-    cancel_pages(unit, gathered.cancels)
-    for event in gathered.events:
+    cancel_pages(unit, changes.cancels)
+    for event in changes.events:
         unit.emit(event, key=event.lead_id, id=event.action_id if isinstance(event, ActionRequested) else None)
     if claims:
-        unit.after.append(partial(desk.hand, claims))
+        unit.after.append(partial(context.hand, claims))
     if any(page.state == "pending" for page in pages):
         unit.wake(DELIVERY)
-    unit.after.append(partial(_count, gathered, before, desk))
+    unit.after.append(partial(_count, changes, before, context))
 
 
 def _unless_cancelled(page: Page, cancels: Sequence[Cancel]) -> Page:
-    """What is not on its way may be cancelled in the unit that made it."""
+    """Return the page, cancelled if a cancellation of the same unit concerns it."""
     why = next((cancel.why for cancel in cancels if cancel.hits(page)), None)
     return page if why is None else cancelled(page, why)
 
 
-def _count(gathered: Batch, before: Mapping[str, ResponseClock], desk: NotifierContext) -> None:
-    """Tell the metrics which clocks ended."""
-    for event in gathered.events:
+def _count(changes: Batch, before: Mapping[str, ResponseClock], context: NotifierContext) -> None:
+    """Count the clocks that ended."""
+    for event in changes.events:
         if isinstance(event, PromiseMissed):
-            desk.ended("missed")
+            context.ended("missed")
         elif isinstance(event, PromiseKept) and not event.late:
-            desk.ended("met")
-    for lead, clock in gathered.changed.items():
+            context.ended("met")
+    for lead, clock in changes.clocks.items():
         if clock.state == "over" and lead in before and before[lead].state == "live":
-            desk.ended("cancelled")
+            context.ended("cancelled")
 
 
-def _newest(changes: Sequence[RepAvailabilityChanged]) -> list[RepAvailabilityChanged]:
+def _newest(records: Sequence[RepAvailabilityChanged]) -> list[RepAvailabilityChanged]:
     latest: dict[str, RepAvailabilityChanged] = {}
-    for change in changes:
-        before = latest.get(change.rep)
-        if before is None or (change.version, change.at) >= (before.version, before.at):
-            latest[change.rep] = change
+    for record in records:
+        before = latest.get(record.rep)
+        if before is None or (record.version, record.at) >= (before.version, before.at):
+            latest[record.rep] = record
     return list(latest.values())

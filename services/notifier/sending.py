@@ -1,7 +1,7 @@
-"""Claiming pages and recording what became of them: the two units around a sending. No network here.
+"""Claim pages and record their outcomes: the two units around the sending of a page. No network here.
 
-Who claims locks the clock before the page and looks again, so no page is claimed after a touch or an opt-out is
-stored. A claim holds for a lease; a page whose sender died is claimed again when it ends.
+A claim locks the clock before the page and checks both again, so that no page is claimed after a touch or an opt-out is
+stored. A claim is a lease: a page whose sender crashed is claimed again when the lease ends.
 """
 
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
@@ -32,16 +32,16 @@ from services.notifier.store.pages import (
 )
 
 DELIVERY = "notifier.delivery"
-"""The runner's name: who adds a page wakes it."""
+"""The name of the runner. A unit that adds a page wakes it."""
 CLOCKS = "notifier.clocks"
-"""The tick's name: the unit that learns that a rung was told wakes it."""
+"""The name of the tick. A unit that records the outcome of a page wakes it."""
 ATTEMPTS_KEPT_MAX = 50
-"""Of a page: later ones take the place of the last."""
+"""Attempts stored per page. Later attempts replace the last one."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A page to be sent now, by whoever holds this, over the page's current channel."""
+    """A page that the holder of this claim sends now, over the page's current channel."""
 
     page: Page
     message: Message
@@ -49,7 +49,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Delivered:
-    """How a claimed page went. `at` in business, `real` in real time."""
+    """The outcome of a claimed page. `at` in business time, `real` in real time."""
 
     claim: Claim
     outcome: Outcome
@@ -59,8 +59,13 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Claimed:
-    """What a look at the pages gave. `more`: look again at once; not so when `stalled`, since every page of this look waits
-    for a channel. `next_at`: when the next one waits for, real time."""
+    """The result of one claiming unit.
+
+    Attributes:
+        more: More pages may be due: claim again at once, unless `stalled`.
+        stalled: Every page of this unit waits for a channel.
+        next_at: When the next page is due (real time); None: unknown or no page is waiting.
+    """
 
     claims: tuple[Claim, ...] = ()
     more: bool = False
@@ -72,79 +77,89 @@ def _no_room() -> int:
     return 0
 
 
-def _hand_back(claims: Sequence[Claim]) -> None:
-    """Nobody delivers here; the lease ends, and whoever does then claims them again."""
+def _drop_claims(claims: Sequence[Claim]) -> None:
+    """Do nothing: without a delivery, the leases end and the pages are claimed again."""
 
 
-def _unheard(outcome: str) -> None:
-    """Nobody counts here."""
+def _uncounted(outcome: str) -> None:
+    """Do nothing: there are no metrics."""
 
 
 @dataclass
 class NotifierContext:
-    """What a unit of the notifier needs to know of the process around it. The delivery takes its place behind it."""
+    """The parts of the process that units of the notifier use. The delivery sets `room`, `hand` and `ended`."""
 
     channels: tuple[str, ...]
     public_url: str | None = None
     health: ChannelHealth = field(default_factory=ChannelHealth)
     pace: Pace = field(default_factory=Pace)
     room: Callable[[], int] = _no_room  # how many pages may be claimed for sending at once
-    hand: Callable[[Sequence[Claim]], None] = _hand_back  # called on the loop, after the commit
-    ended: Callable[[str], None] = _unheard  # a clock ended: met, missed, cancelled
+    hand: Callable[[Sequence[Claim]], None] = _drop_claims  # called on the loop, after the commit
+    ended: Callable[[str], None] = _uncounted  # a clock ended: met, missed, cancelled
 
     def terms(self, config: Config) -> Terms:
-        """The agreement's, as this unit reads them."""
+        """Return the terms of this configuration."""
         response = config.agreement.response
         return Terms(response.ladder, response.urgencies, config.team, self.channels)
 
 
 def claim_new(
-    unit: Unit, pages: Sequence[Page], clocks: MutableMapping[str, ResponseClock], terms: Terms, desk: NotifierContext
+    unit: Unit,
+    pages: Sequence[Page],
+    clocks: MutableMapping[str, ResponseClock],
+    terms: Terms,
+    context: NotifierContext,
 ) -> tuple[list[Page], list[Claim]]:
-    """New pages as they are to be stored: claimed in the unit that made them, as far as there is room, which saves the
-    first page of an assignment a unit. Their clocks are locked by this unit already, and changed here where a page is not
-    to be sent. A page that exists is left out: its rung has fired before, and nobody is told of it twice."""
+    """Claim new pages in the unit that made them, which saves a unit before the first page of an assignment.
+
+    Args:
+        pages: New pages. A page that is stored already is left out: its rung has fired before.
+        clocks: Their clocks, locked by this unit. The clock of a page that is not sent is replaced here.
+
+    Returns:
+        The pages to be stored, and the claims, as many as there is room for.
+    """
     known, standing = lookup_new(unit, pages)
     pages = [page for page in pages if page.id not in known]
     ready = [page for page in pages if page.state == "pending"]
-    room = max(0, min(desk.room(), len(ready)))
+    room = max(0, min(context.room(), len(ready)))
     if not room:
         return pages, []
     real, now = unit.clock.real(), unit.now
     stored, claims = {page.id: page for page in pages}, []
     for page in ready[:room]:
         clock = clocks[page.lead_id]
-        taken = _claim(page, clock, terms, standing.get(page.person), desk, now, real)
+        taken = _claim(page, clock, terms, standing.get(page.person), context, now, real)
         stored[page.id] = taken
         if taken.state == "sending":
-            claims.append(Claim(taken, message_of(taken, clock, terms, now, desk.public_url)))
+            claims.append(Claim(taken, message_of(taken, clock, terms, now, context.public_url)))
         elif taken.state == "cancelled":
             clocks[page.lead_id] = settled(clock, taken, terms, now)
             unit.wake(CLOCKS)
     return list(stored.values()), claims
 
 
-def claim(unit: Unit, desk: NotifierContext, limit: int) -> Claimed:
-    """Up to `limit` due pages, claimed. As many statements, however many there are."""
+def claim(unit: Unit, context: NotifierContext, limit: int) -> Claimed:
+    """Claim up to `limit` due pages. The number of statements does not depend on the number of pages."""
     real = unit.clock.real()
     waiting = peek_pages(unit, limit)
     due = [page for page in waiting if page.next_at <= real]
     if not due:
         return Claimed(next_at=waiting[0].next_at if waiting else None)
     clocks = lock_clocks(unit, {page.lead_id for page in due})
-    found = lock_pages(unit, [page.id for page in due])
-    terms, now = desk.terms(unit.config), unit.now
+    locked = lock_pages(unit, [page.id for page in due])
+    terms, now = context.terms(unit.config), unit.now
     changed, lost, claims, ended = [], [], [], []
-    for page, standing in sorted(found, key=lambda pair: (pair[0].due_at, pair[0].id)):
+    for page, standing in sorted(locked, key=lambda pair: (pair[0].due_at, pair[0].id)):
         if page.next_at is None or page.next_at > real:
-            continue  # somebody else took it since the peek
+            continue  # claimed by another process since the peek
         if page.state == "sending":
             lost.append(_tried(page, real, "unknown", "the sender crashed before recording the outcome"))
         clock = clocks.get(page.lead_id)
-        taken = _claim(page, clock, terms, standing, desk, now, real)
+        taken = _claim(page, clock, terms, standing, context, now, real)
         changed.append(taken)
         if taken.state == "sending" and clock is not None:
-            claims.append(Claim(taken, message_of(taken, clock, terms, now, desk.public_url)))
+            claims.append(Claim(taken, message_of(taken, clock, terms, now, context.public_url)))
         elif taken.state == "cancelled":
             ended.append(taken)
     _settle(unit, clocks, ended, terms)
@@ -155,7 +170,7 @@ def claim(unit: Unit, desk: NotifierContext, limit: int) -> Claimed:
 
 
 def _settle(unit: Unit, clocks: Mapping[str, ResponseClock], pages: Iterable[Page], terms: Terms) -> None:
-    """Tell these locked clocks what became of pages of theirs."""
+    """Apply the outcomes of these pages to their locked clocks."""
     changed: dict[str, ResponseClock] = {}
     for page in pages:
         clock = changed.get(page.lead_id) or clocks.get(page.lead_id)
@@ -172,7 +187,7 @@ def _claim(
     clock: ResponseClock | None,
     terms: Terms,
     standing: Availability | None,
-    desk: NotifierContext,
+    context: NotifierContext,
     now: datetime,
     real: datetime,
 ) -> Page:
@@ -180,18 +195,20 @@ def _claim(
     if why is not None:
         return paging.cancelled(page, why)
     page = paging.in_time(page, real)
-    known = set(terms.reaching(page.person, page.channels)) & set(terms.channels)
-    ways = [by for by in range(len(page.channels)) if _way(page, by) in known and desk.health.may(_way(page, by), real)]
+    usable = set(terms.reaching(page.person, page.channels)) & set(terms.channels)
+    ways = [
+        by for by in range(len(page.channels)) if _way(page, by) in usable and context.health.may(_way(page, by), real)
+    ]
     if not ways:
-        return paging.waiting(page, _waits_for(page, known, terms), real)
+        return paging.waiting(page, _waiting_reason(page, usable, terms), real)
     page = paging.moved(page, ways[0])
-    slot = desk.pace.slot(page, real, alone=len(ways) == 1)
+    slot = context.pace.slot(page, real, alone=len(ways) == 1)
     if slot is None:
         page = paging.moved(page, ways[1] - ways[0])
-        slot = desk.pace.slot(page, real, alone=True) or real
+        slot = context.pace.slot(page, real, alone=True) or real
     if slot > real:
         return paging.postponed(page, slot, real)
-    desk.health.trying(page.channel, real)
+    context.health.trying(page.channel, real)
     return paging.claimed(page, real)
 
 
@@ -199,9 +216,9 @@ def _way(page: Page, by: int) -> str:
     return page.channels[(page.channel_index + by) % len(page.channels)]
 
 
-def _waits_for(page: Page, known: Iterable[str], terms: Terms) -> str:
-    """Why no channel can be tried now."""
-    down = [name for name in page.channels if name in known]
+def _waiting_reason(page: Page, usable: Iterable[str], terms: Terms) -> str:
+    """Return why no channel can be used now."""
+    down = [name for name in page.channels if name in usable]
     if down:
         return page.error or f"{', '.join(down)} cannot be used now"
     missing = [name for name in terms.reaching(page.person, page.channels) if name not in terms.channels]
@@ -209,29 +226,34 @@ def _waits_for(page: Page, known: Iterable[str], terms: Terms) -> str:
 
 
 def record(
-    unit: Unit, done: Sequence[Delivered], jitter: Callable[[], float], desk: NotifierContext
+    unit: Unit, done: Sequence[Delivered], jitter: Callable[[], float], context: NotifierContext
 ) -> datetime | None:
-    """Store what became of claimed pages; when the soonest of them is to be tried again (real time). A clock learns that
-    its rung was told, or that no channel takes the page for its person.
+    """Store the outcomes of claimed pages, and apply them to the clocks.
 
-    Whoever lost the claim meanwhile (the lease ended, somebody sends it again) leaves the page alone.
+    A page whose claim has been lost meanwhile (the lease ended and another process sends it) is left unchanged.
+
+    Args:
+        jitter: Returns 0 to 1, to spread retries.
+
+    Returns:
+        When the first of these pages is to be tried again (real time); None: none is.
     """
     clocks = lock_clocks(unit, {one.claim.page.lead_id for one in done})
     held = {page.id: page for page, _ in lock_pages(unit, [one.claim.page.id for one in done])}
-    terms, real = desk.terms(unit.config), unit.clock.real()
+    terms, real = context.terms(unit.config), unit.clock.real()
     changed, ended = [], []
     for one in done:
         page = held.get(one.claim.page.id)
         if page is None or page.state != "sending" or page.deliveries != one.claim.page.deliveries:
             continue
-        known = set(terms.reaching(page.person, page.channels)) & set(terms.channels)
-        could = max(len(known), 1)
-        after = _after(page, one, jitter(), real, {name for name in known if desk.health.up(name)}, could)
+        usable = set(terms.reaching(page.person, page.channels)) & set(terms.channels)
+        usable_count = max(len(usable), 1)
+        after = _after(page, one, jitter(), real, {name for name in usable if context.health.up(name)}, usable_count)
         changed.append(after)
         if after.state == "sent":
             ended.append(after)
             unit.emit(_sent(after, one), key=page.lead_id)
-        elif page.refusals < after.refusals == could:
+        elif page.refusals < after.refusals == usable_count:
             ended.append(after)
             unit.emit(_failed(after, unit.now), key=page.lead_id)
     _settle(unit, clocks, ended, terms)
@@ -253,12 +275,12 @@ def _after(page: Page, one: Delivered, jitter: float, real: datetime, up: set[st
 
 
 def hurry(unit: Unit, limit: int) -> int:
-    """A channel is up again: have waiting pages looked at now; how many there were."""
+    """Make waiting pages due now, since a channel has recovered. Return their number."""
     return hurry_pages(unit, unit.clock.real(), limit)
 
 
 def outcome_name(outcome: Outcome) -> str:
-    """As metrics and attempts call it."""
+    """Return the name of the outcome in metrics and attempts."""
     match outcome:
         case Sent():
             return "sent"

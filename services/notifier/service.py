@@ -1,4 +1,4 @@
-"""The notifier, as data."""
+"""The notifier as data."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -13,17 +13,21 @@ from services.notifier.sending import CLOCKS, NotifierContext
 
 
 def service(channels: Mapping[str, Channel], public_url: str | None) -> Service:
-    """Hears what the router decided, keeps the response clocks, and pages over `channels` (by the names that the
-    agreement's `by:` uses). `public_url` is the base of the links in pages; None: no links."""
-    desk = NotifierContext(tuple(channels), public_url)
+    """Return the notifier: it reads the router's records, keeps the response clocks and sends pages.
+
+    Args:
+        channels: By the names that the agreement's `by:` uses.
+        public_url: Base of the links in pages; None: no links.
+    """
+    context = NotifierContext(tuple(channels), public_url)
 
     def runners(resources: Resources) -> Sequence[Runner]:
-        return [Delivery(resources, channels, desk)]
+        return [Delivery(resources, channels, context)]
 
     return Service(
         name="notifier",
-        hears={ROUTES: partial(hear_routes, desk=desk)},
-        ticks=(Tick(CLOCKS, partial(fire_due, desk=desk)),),
+        hears={ROUTES: partial(hear_routes, context=context)},
+        ticks=(Tick(CLOCKS, partial(fire_due, context=context)),),
         api=router,
         runners=runners,
     )

@@ -1,1 +1,1 @@
-"""Hears every topic, says nothing, keeps the history."""
+"""Reporting: reads every topic, keeps the history, emits nothing."""

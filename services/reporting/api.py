@@ -1,4 +1,4 @@
-"""Reading leads: the list, one, its timeline, and how many stand where."""
+"""The read API of leads: the list, one lead, its timeline, and the number of leads per status."""
 
 import re
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ _LEAD = re.compile(page_cursors.UUID, re.ASCII)
 
 
 def router(resources: Resources) -> APIRouter:
-    """The routes of reporting."""
+    """Return the routes of reporting."""
     api = APIRouter(tags=["leads"])
 
     @api.get("/v1/leads")
@@ -35,18 +35,18 @@ def router(resources: Resources) -> APIRouter:
     ) -> Listing[LeadView]:
         """Leads, newest first; `next` continues the list."""
         page_cursors.read(cursor, _LEAD)
-        asked = lead_view.LeadFilter(email=email, status=status, owner=owner, limit=limit, cursor=cursor)
+        criteria = lead_view.LeadFilter(email=email, status=status, owner=owner, limit=limit, cursor=cursor)
         config = resources.config.current
-        return await resources.reads(lambda connection: lead_view.page(connection, asked, config))
+        return await resources.reads(lambda connection: lead_view.page(connection, criteria, config))
 
     @api.get("/v1/leads/{lead}")
     async def one_lead(lead: str, who: Annotated[Principal, Depends(needs(READ))]) -> LeadView:
         """One lead; `clock` may follow `owner` by a moment."""
         config = resources.config.current
-        found = await resources.reads(lambda connection: lead_view.one(connection, lead, config))
-        if found is None:
+        view = await resources.reads(lambda connection: lead_view.one(connection, lead, config))
+        if view is None:
             raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
-        return found
+        return view
 
     @api.get("/v1/leads/{lead}/timeline")
     async def timeline(
@@ -67,18 +67,18 @@ def router(resources: Resources) -> APIRouter:
     @api.get("/v1/reports/statuses")
     async def statuses(who: Annotated[Principal, Depends(needs("marketing"))]) -> dict[str, Any]:
         """How many leads stand in each status, and whose it is."""
-        found = await resources.reads(store.counts)
+        counts = await resources.reads(store.counts)
         teams = resources.config.current.agreement.lifecycle.statuses
-        names = [*teams, *(name for name in found if name not in teams)]
-        items = [{"status": n, "team": teams.get(n), "leads": found.get(n, 0)} for n in names]
-        return {"items": items, "total": sum(found.values()), "next": None}
+        names = [*teams, *(name for name in counts if name not in teams)]
+        items = [{"status": n, "team": teams.get(n), "leads": counts.get(n, 0)} for n in names]
+        return {"items": items, "total": sum(counts.values()), "next": None}
 
     return api
 
 
-def _place(cursor: str | None) -> store.Place | None:
-    found = page_cursors.read(cursor, _PLACE)
-    return None if found is None else (int(found[0]), int(found[1]), found[2])
+def _place(cursor: str | None) -> store.TimelinePosition | None:
+    match = page_cursors.read(cursor, _PLACE)
+    return None if match is None else (int(match[0]), int(match[1]), match[2])
 
 
 def _moment(row: Any) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _moment(row: Any) -> dict[str, Any]:
     try:
         envelope = decode(bytes(row.body))
         return {**item, "line": domain.line(row.type, event_of(envelope)), "data": _plain(bytes(envelope.data))}
-    except UnknownEventError:  # written by a later version
+    except UnknownEventError:  # written by a later release
         return {**item, "line": row.type, "data": None}
 
 

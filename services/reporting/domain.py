@@ -1,4 +1,4 @@
-"""How each fact of a lead's life reads in one line: pure."""
+"""The lead, the cause, the status and the one-line text of a record. Pure."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,51 +8,51 @@ from schemas.events import Event
 
 
 def lead_of(event: Event) -> str | None:
-    """The lead a record is about, when it says so itself (outside events do not)."""
-    found = getattr(event, "lead_id", None)
-    return found if isinstance(found, str) else None
+    """Return the lead of a record; None: the record names none (outside events)."""
+    lead = getattr(event, "lead_id", None)
+    return lead if isinstance(lead, str) else None
 
 
 def cause_of(event: Event) -> str | None:
-    """The outside event that a record took up: it ties the event to the lead."""
+    """Return the id of the outside event that caused a record; None: there is none. It ties that event to the lead."""
     if isinstance(event, events.LeadScored):
         return event.trigger.event_id
-    found = getattr(event, "event_id", None)
-    return found if isinstance(found, str) else None
+    cause = getattr(event, "event_id", None)
+    return cause if isinstance(cause, str) else None
 
 
 def status_of(event: Event) -> tuple[str, int] | None:
-    """(status, version) when the record says one."""
+    """Return (status, version); None: the record has no status."""
     return (event.status, event.version) if isinstance(event, events.LeadEvent) else None
 
 
 def line(type: str, event: Event) -> str:
-    """One line for people. Values came from outside: escape them where they are shown."""
+    """Return the record as one line for people. Values may come from outside: escape them where they are shown."""
     if isinstance(event, events.ExternalEvent):
         about = event.fields.get("form") or event.fields.get("path") or event.fields.get("content") or ""
         remarks = "".join(f"; {events.FLAGS[flag]}" for flag in event.flags if flag in events.FLAGS)
         return f"{type} {about}".strip() + f" (from {event.source}){remarks}"
-    say = _LINES.get(event.__class__)
-    return say(event) if say else type
+    line_of = _LINES.get(event.__class__)
+    return line_of(event) if line_of else type
 
 
 def _touched(e: Any) -> str:
-    return f"somebody was in touch by {e.channel}" if e.answered else f"an attempt by {e.channel}, unanswered"
+    return f"touch by {e.channel}, {'answered' if e.answered else 'unanswered'}"
 
 
 def _scored(e: Any) -> str:
     score = e.score
-    said = (
+    text = (
         f"suppressed: {e.suppressed}"
         if e.suppressed
         else f"scored {score.total:g} (fit {score.fit:g}, engagement {score.engagement:g}, grade {score.grade})"
     )
-    return f"{said} (found by {e.shared}; this one was active last)" if e.shared else said
+    return f"{text} (identified by {e.shared}; this person was active last)" if e.shared else text
 
 
 def _applied(e: Any) -> str:
-    said = _touched(e) + (f" (counts for nothing: {e.ignored})" if e.ignored else "")
-    return said + (f": {e.note}" if e.note else "")
+    text = _touched(e) + (f" (ignored: {e.ignored})" if e.ignored else "")
+    return text + (f": {e.note}" if e.note else "")
 
 
 def _back(e: Any) -> str:
@@ -66,17 +66,17 @@ _LINES: dict[type[Event], Callable[[Any], str]] = {
     events.ConsentChanged: lambda e: f"consent {'given' if e.given else 'withdrawn'}: {e.reason}",
     events.OpportunityMoved: lambda e: f"opportunity {e.stage}",
     events.LeadQualified: lambda e: f"qualified by `{e.line}` ({e.urgency})",
-    events.LeadQueued: lambda e: f"waits in {e.pool or 'no pool'}: {e.reason}",
+    events.LeadQueued: lambda e: f"waiting in {e.pool or 'no pool'}: {e.reason}",
     events.LeadAssigned: lambda e: f"assigned to {e.rep} (epoch {e.epoch})" + (f": {e.reason}" if e.reason else ""),
     events.LeadReleased: lambda e: f"taken from {e.rep}: {e.kind}, {e.reason}",
     events.LeadAccepted: lambda e: f"accepted by {e.rep}",
     events.LeadRecycled: _back,
     events.LeadOptedOut: lambda e: f"opted out: {e.reason}",
     events.LeadStatusChanged: lambda e: f"{e.was} -> {e.status}" + (f": {e.reason}" if e.reason else ""),
-    events.ActionRequested: lambda e: f"{e.action} asked for by {e.by}",
+    events.ActionRequested: lambda e: f"{e.action} requested by {e.by}",
     events.ActionResolved: lambda e: f"{e.action} {e.outcome}" + (f": {e.why}" if e.why else ""),
     events.PageSent: lambda e: f"{e.person} paged by {e.channel} (rung {e.rung})",
     events.PageFailed: lambda e: f"page to {e.person} failed: {e.why}",
     events.PromiseKept: lambda e: f"first touch {e.seconds / 60:.0f} min after the submit{', late' if e.late else ''}",
-    events.PromiseMissed: lambda e: "the promise ran out with nobody in touch",
+    events.PromiseMissed: lambda e: "promise missed: no touch before its end",
 }

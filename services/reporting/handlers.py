@@ -1,4 +1,4 @@
-"""Reporting's handlers: keep everything, count where each lead stands."""
+"""The handlers of reporting: store every record, and the newest status of each lead."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -14,7 +14,7 @@ KEPT_DAYS = 400
 
 
 def keep(topic: str) -> Handler:
-    """The handler of one topic."""
+    """Return the handler of one topic."""
 
     def hear(batch: Sequence[Record], unit: Unit) -> None:
         rows: list[dict[str, object]] = []
@@ -36,11 +36,11 @@ def keep(topic: str) -> Handler:
                     "body": record.body,
                 }
             )
-            found = domain.status_of(event)
-            if found is None and isinstance(event, LeadScored) and event.version == 1:
-                found = (next(iter(unit.config.agreement.lifecycle.statuses)), 0)
-            if lead and found and (lead not in statuses or found[1] > statuses[lead][1]):
-                statuses[lead] = found
+            status = domain.status_of(event)
+            if status is None and isinstance(event, LeadScored) and event.version == 1:
+                status = (next(iter(unit.config.agreement.lifecycle.statuses)), 0)
+            if lead and status and (lead not in statuses or status[1] > statuses[lead][1]):
+                statuses[lead] = status
         store.keep(unit, rows)
         store.set_statuses(
             unit,
@@ -51,5 +51,5 @@ def keep(topic: str) -> Handler:
 
 
 def forget(unit: Unit, limit: int) -> int:
-    """Drop what is older than the history is kept."""
+    """Delete up to `limit` rows older than `KEPT_DAYS`. Return their number."""
     return store.drop(unit, micros(unit.now - timedelta(days=KEPT_DAYS)), limit)

@@ -1,5 +1,7 @@
-"""Leads as answered over HTTP, read from the view `leads` (a migration makes it): the one place where the
-services' tables meet."""
+"""Leads as returned over HTTP, read from the view `leads`: the only place where tables of several services meet.
+
+A migration creates the view.
+"""
 
 from typing import Any
 
@@ -39,7 +41,7 @@ view = sa.table(
 
 
 class LeadFilter(BaseModel):
-    """Which leads somebody wants: every condition given holds. Ids grow with time, so newest first is by id."""
+    """The filter of the list; all given conditions hold. Ids grow with time, so the newest lead has the greatest id."""
 
     email: str | None = None
     status: str | None = None
@@ -48,25 +50,25 @@ class LeadFilter(BaseModel):
     cursor: str | None = None
 
 
-class _Seen(msgspec.Struct):
-    """What of the router's state is shown."""
+class _ShownState(msgspec.Struct):
+    """The part of the router's state that is shown."""
 
     facts: dict[str, str | int | float | bool] = {}
     score: dict[str, float | str] = {}
     rests_until: int | None = None
 
 
-_state = msgspec.json.Decoder(_Seen).decode
+_state = msgspec.json.Decoder(_ShownState).decode
 _ONE = statements.Sql(lambda _: sa.select(view).where(view.c.id == sa.bindparam("lead")))
 
 
 def _page(*named: str) -> statements.Sql:
-    wanted = [
+    conditions = [
         view.c.id < sa.bindparam(name) if name == "cursor" else view.c[name] == sa.bindparam(name) for name in named
     ]
     return statements.Sql(
         lambda _: (
-            sa.select(view).where(*wanted).order_by(view.c.id.desc()).limit(sa.bindparam("limit", type_=sa.Integer))
+            sa.select(view).where(*conditions).order_by(view.c.id.desc()).limit(sa.bindparam("limit", type_=sa.Integer))
         )
     )
 
@@ -78,28 +80,28 @@ _PAGES = {
 }
 
 
-def page(connection: Connection, asked: LeadFilter, config: Config) -> Listing[LeadView]:
-    """One page of the list; an address is normalised as events are, so that any spelling of it is found."""
+def page(connection: Connection, criteria: LeadFilter, config: Config) -> Listing[LeadView]:
+    """Return one page of the list. An address is normalised as in events, so that any spelling matches."""
     values: dict[str, Any] = {
-        "status": asked.status,
-        "owner": asked.owner,
-        "email": asked.email,
-        "cursor": asked.cursor,
+        "status": criteria.status,
+        "owner": criteria.owner,
+        "email": criteria.email,
+        "cursor": criteria.cursor,
     }
-    if asked.email is not None:
+    if criteria.email is not None:
         try:
-            values["email"] = normalisation.email(asked.email)
+            values["email"] = normalisation.email(criteria.email)
         except normalisation.MalformedError:
             return Listing[LeadView](items=[])
     named = tuple(name for name in _FILTERS if values[name] is not None)
-    rows = _PAGES[named].all(connection, **{name: values[name] for name in named}, limit=asked.limit + 1)
-    more = len(rows) > asked.limit
-    items = [_lead(row, config) for row in rows[: asked.limit]]
+    rows = _PAGES[named].all(connection, **{name: values[name] for name in named}, limit=criteria.limit + 1)
+    more = len(rows) > criteria.limit
+    items = [_lead(row, config) for row in rows[: criteria.limit]]
     return Listing[LeadView](items=items, next=items[-1].id if more else None)
 
 
 def one(connection: Connection, lead: str, config: Config) -> LeadView | None:
-    """One lead, or None."""
+    """Return one lead, or None."""
     row = _ONE.first(connection, lead=lead)
     return None if row is None else _lead(row, config)
 
@@ -127,16 +129,16 @@ def _lead(row: Any, config: Config) -> LeadView:
     )
 
 
-def _score(said: dict[str, float | str]) -> ScoreView:
-    numbers = {part: float(said.get(part, 0.0)) for part in ("fit", "engagement", "total")}
-    return ScoreView(**numbers, grade=str(said.get("grade") or "") or None)
+def _score(score: dict[str, float | str]) -> ScoreView:
+    numbers = {part: float(score.get(part, 0.0)) for part in ("fit", "engagement", "total")}
+    return ScoreView(**numbers, grade=str(score.get("grade") or "") or None)
 
 
 def _owner(rep: str | None, config: Config) -> OwnerView | None:
     if rep is None:
         return None
-    known = config.team.rep_by_id.get(rep)
-    return OwnerView(id=rep, name=known.name if known else rep, email=known.email if known else None)
+    row = config.team.rep_by_id.get(rep)
+    return OwnerView(id=rep, name=row.name if row else rep, email=row.email if row else None)
 
 
 def _queue(row: Any) -> QueueView | None:
@@ -146,7 +148,7 @@ def _queue(row: Any) -> QueueView | None:
 
 
 def _clock(row: Any) -> ClockView | None:
-    """No clock once it is over: nobody waits for anybody any more."""
+    """Return the clock; None: the lead has none, or it is over."""
     if row.clock_state is None or row.clock_state == "over":
         return None
     return ClockView(

@@ -1,4 +1,4 @@
-"""Reporting, as data."""
+"""Reporting as data."""
 
 from firsthour.runtime.eventlog.log import LINGER_SECONDS
 from firsthour.runtime.processing.service import Service
@@ -8,7 +8,7 @@ from services.reporting.handlers import forget, keep
 
 
 def service() -> Service:
-    """Hears every topic, says nothing."""
+    """Return reporting: it reads every topic and emits nothing."""
     return Service(
         name="reporting",
         hears={topic: keep(topic) for topic in ALL},

@@ -1,4 +1,4 @@
-"""The only SQL of reporting: every event and record for 400 days, and the status of each lead."""
+"""The SQL of reporting: every event and record for 400 days, and the status of each lead."""
 
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
@@ -13,15 +13,15 @@ from firsthour.runtime.storage.unit import Unit
 history = sa.Table(
     "reporting_history",
     statements.metadata,
-    sa.Column("id", statements.Text, primary_key=True),  # the event's
+    sa.Column("id", statements.Text, primary_key=True),  # of the event
     sa.Column("topic", statements.Text, nullable=False),
     sa.Column("type", statements.Text, nullable=False),
-    sa.Column("lead_id", statements.Text),  # None: an outside event, tied to its lead by the record it caused
-    sa.Column("cause", statements.Text),  # the outside event this record took up
+    sa.Column("lead_id", statements.Text),  # NULL: an outside event, tied to its lead by the record that it caused
+    sa.Column("cause", statements.Text),  # the outside event that caused this record; NULL: none
     sa.Column("at", statements.Integer, nullable=False),
     sa.Column(
         "heard_at", statements.Integer, nullable=False
-    ),  # it is kept from then on: an import may tell of years ago
+    ),  # retention counts from here, since an import may contain events of years ago
     sa.Column("position", statements.Integer, nullable=False),
     sa.Column("body", statements.Bytes, nullable=False),
     sa.Index("reporting_history_by_lead", "lead_id", "at"),
@@ -66,8 +66,8 @@ _DROP = statements.Sql(
 )
 
 
-Place = tuple[int, int, str]
-"""In a timeline: time (microseconds), position on the topic, id."""
+TimelinePosition = tuple[int, int, str]
+"""Time (microseconds), position on the topic, id."""
 
 _IN_ORDER = (history.c.at, history.c.position, history.c.id)
 _BEFORE = sa.tuple_(*_IN_ORDER) < sa.tuple_(
@@ -76,14 +76,14 @@ _BEFORE = sa.tuple_(*_IN_ORDER) < sa.tuple_(
 
 
 def _timeline(*where: sa.ColumnElement[bool]) -> statements.Sql:
-    """The timeline of one lead, newest first: the records about it, and the outside events that they took up."""
+    """Build the timeline of one lead, newest first: its records, and the outside events that caused them."""
     limit = sa.bindparam("limit", type_=sa.Integer)
     of_lead = history.c.lead_id == sa.bindparam("lead")
     causes = sa.select(history.c.cause).where(of_lead, history.c.cause.is_not(None))
 
     def newest(condition: sa.ColumnElement[bool]) -> Any:
-        found = sa.select(history).where(condition, *where).order_by(*(column.desc() for column in _IN_ORDER))
-        return sa.select(found.limit(limit).subquery())
+        rows = sa.select(history).where(condition, *where).order_by(*(column.desc() for column in _IN_ORDER))
+        return sa.select(rows.limit(limit).subquery())
 
     def build(_: statements.SqlDialect) -> Any:
         both = sa.union(newest(of_lead), newest(history.c.id.in_(causes))).subquery()
@@ -98,27 +98,27 @@ _TIMELINE_BEFORE = _timeline(_BEFORE)
 
 
 def keep(unit: Unit, rows: Sequence[Mapping[str, object]]) -> None:
-    """Store history rows, at the unit's end; one that is there already stays as it is."""
+    """Store history rows at the end of the unit. A row that is stored already stays unchanged."""
     unit.store(_KEEP.work(unit.connection, sorted(rows, key=itemgetter("id"))))
 
 
 def set_statuses(unit: Unit, rows: Sequence[Mapping[str, object]]) -> None:
-    """The newest status of leads, at the unit's end; an older version never overwrites."""
+    """Store the status of leads at the end of the unit. An older version never overwrites a newer one."""
     unit.store(_STATUS.work(unit.connection, sorted(rows, key=itemgetter("lead_id"))))
 
 
 def drop(unit: Unit, before: int, limit: int) -> int:
-    """Forget up to `limit` rows heard before that moment (microseconds); how many."""
+    """Delete up to `limit` rows stored before that time (microseconds). Return their number."""
     return _DROP.run(unit.connection, before=before, limit=limit)
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    """Leads per status."""
+    """Return the number of leads per status."""
     return {row[0]: int(row[1]) for row in _COUNTS.all(connection)}
 
 
-def timeline(connection: Connection, lead: str, before: Place | None, limit: int) -> Sequence[Any]:
-    """The timeline of one lead, newest first; None: from the newest on."""
+def timeline(connection: Connection, lead: str, before: TimelinePosition | None, limit: int) -> Sequence[Any]:
+    """Return the timeline of one lead, newest first. `before` None: from the newest on."""
     if before is None:
         return _TIMELINE.all(connection, lead=lead, limit=limit)
     at, position, id = before

@@ -1,1 +1,1 @@
-"""Resolves the person behind an event and says their score and which lines of the agreement they meet."""
+"""Scoring: resolves the person of an event and emits their score and the qualify lines that the event meets."""

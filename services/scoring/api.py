@@ -1,4 +1,4 @@
-"""`GET /v1/leads/{id}/score`: the score as of now, and every part of it with its reason."""
+"""`GET /v1/leads/{id}/score`: the current score and its parts with their reasons."""
 
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from services.scoring.domain.score import parts_of, score_of
 
 
 def router(resources: Resources) -> APIRouter:
-    """The routes of scoring."""
+    """Return the routes of scoring."""
     api = APIRouter(tags=["leads"])
 
     @api.get("/v1/leads/{lead}/score")

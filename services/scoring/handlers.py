@@ -33,68 +33,77 @@ from services.scoring.domain.score import score_of
 
 CONSENTS = {"consent.given": True, "consent.withdrawn": False, "email.unsubscribed": False}
 PASSED_ON = frozenset({"touch.recorded", "opportunity.changed", *CONSENTS})
-_NOTHING = Score(0.0, 0.0, 0.0, "D")
+_NO_SCORE = Score(0.0, 0.0, 0.0, "D")
 
 
 CLOSED = "customer"
-"""The status that Sales keeps and that waits for nothing."""
+"""A status of Sales that no longer counts as open."""
 
-Told = LeadScored | LeadTouched | ConsentChanged | OpportunityMoved
+ScoringEvent = LeadScored | LeadTouched | ConsentChanged | OpportunityMoved
 
 Count = Callable[[Mapping[str, int]], None]
-"""Counts what the bounds of a profile dropped, by kind."""
+"""Counts the facts, texts and hits beyond the bounds of profiles, by kind."""
 
 
 def hear_events(batch: Sequence[Record], unit: Unit, count: Count) -> None:
-    """Resolve the person of each event, take it into their profile, say their score or pass the fact on."""
+    """Resolve the person of each event, add the event to their profile, and emit their score and passed-on facts."""
     rules = rules_of(unit.config)
-    heard = [record for record in batch if record.envelope.type not in ABOUT_NO_LEAD]
-    found, made = store.resolve(unit, [(one.event_id, _happened(one), micros(one.envelope.time)) for one in heard])
-    profiles = store.lock(unit, sorted({one.lead for one in found}), made)
+    relevant = [record for record in batch if record.envelope.type not in ABOUT_NO_LEAD]
+    resolved, created = store.resolve(
+        unit, [(one.event_id, _external(one), micros(one.envelope.time)) for one in relevant]
+    )
+    profiles = store.lock(unit, sorted({one.lead for one in resolved}), created)
     now = unit.now
-    lost: Counter[str] = Counter()
-    for record, one in zip(heard, found, strict=True):
-        for event in _take(one, profiles[one.lead], record, rules, now, lost):
+    dropped: Counter[str] = Counter()
+    for record, one in zip(relevant, resolved, strict=True):
+        for event in _score_event(one, profiles[one.lead], record, rules, now, dropped):
             unit.emit(event, key=event.lead_id)
     store.save(unit, profiles, now)
-    if lost := +lost:
-        unit.after.append(partial(count, lost))
+    if dropped := +dropped:
+        unit.after.append(partial(count, dropped))
 
 
-def _happened(record: Record) -> ExternalEvent:
+def _external(record: Record) -> ExternalEvent:
     event = record.event
-    assert isinstance(event, ExternalEvent)  # noqa: S101  # `events` holds nothing else
+    assert isinstance(event, ExternalEvent)  # noqa: S101  # the topic `events` contains no other type
     return event
 
 
-def _take(
-    found: ResolvedIdentity, profile: Profile, record: Record, rules: ScoringRules, now: datetime, lost: Counter[str]
-) -> list[Told]:
-    lead, shared, others = found
-    happened, type = _happened(record), record.envelope.type
-    if happened.email and profile.email and happened.email != profile.email:
-        raise store.IdentityTakenError(f"lead {lead} has got another address meanwhile; the events are taken again")
+def _score_event(
+    identity: ResolvedIdentity,
+    profile: Profile,
+    record: Record,
+    rules: ScoringRules,
+    now: datetime,
+    dropped: Counter[str],
+) -> list[ScoringEvent]:
+    lead, shared, others = identity
+    event, type = _external(record), record.envelope.type
+    if event.email and profile.email and event.email != profile.email:
+        raise store.IdentityTakenError(
+            f"lead {lead} was given another address meanwhile; the events are processed again"
+        )
     at = min(record.envelope.time, now)
-    known = learn(profile, happened, type, at, rules, lost)
-    fields = bounds.own(happened.fields)
-    told = bounds.told(fields)
-    lost.update(refused=len(happened.fields) - len(fields), field=len(fields) - len(told))
-    trigger = Trigger(record.event_id, type, at, happened.source, told)
+    known = learn(profile, event, type, at, rules, dropped)
+    fields = bounds.outside_fields(event.fields)
+    kept_fields = bounds.bounded_fields(fields)
+    dropped.update(refused=len(event.fields) - len(fields), field=len(fields) - len(kept_fields))
+    trigger = Trigger(record.event_id, type, at, event.source, kept_fields)
     scored = _scored(lead, profile, trigger, rules, now, known, fields)
     if shared:
         scored = msgspec.structs.replace(scored, shared=shared)
     if type not in PASSED_ON:
         return [scored]
     about = (lead, *others) if CONSENTS.get(type) is False else (lead,)
-    # The fact goes first, so that its score meets the status that follows from it: an opt-out hands nobody over.
-    return [*(_passed_on(one, record, happened, type, at) for one in about), scored]
+    # The fact comes first, so that the router applies it before the score: an opted-out lead is not handed over.
+    return [*(_passed_on(one, record, event, type, at) for one in about), scored]
 
 
 def _scored(
     lead: str, profile: Profile, trigger: Trigger, rules: ScoringRules, now: datetime, known: Facts, fields: Facts
 ) -> LeadScored:
     because = suppression(rules, known)
-    scored = _NOTHING if because else score_of(profile, rules, now, known)
+    scored = _NO_SCORE if because else score_of(profile, rules, now, known)
     forget(profile, rules, now)
     profile.version += 1
     return LeadScored(
@@ -111,8 +120,8 @@ def _scored(
     )
 
 
-def _passed_on(lead: str, record: Record, happened: ExternalEvent, type: str, at: datetime) -> Told:
-    fields = happened.fields
+def _passed_on(lead: str, record: Record, event: ExternalEvent, type: str, at: datetime) -> ScoringEvent:
+    fields = event.fields
     if type == "touch.recorded":
         return LeadTouched(
             lead_id=lead,
@@ -144,12 +153,15 @@ def _text(value: object) -> str | None:
 
 
 def hear_routes(batch: Sequence[Record], unit: Unit) -> None:
-    """A recycled lead starts again: what it did up to that mark counts nothing any more. Leads that Sales has are noted."""
+    """Restart the score of recycled leads, and store which leads Sales has.
+
+    Hits up to the time of the recycle no longer count.
+    """
     routed = [(record, event) for record in batch if isinstance(event := record.event, LeadEvent)]
     teams = unit.config.agreement.lifecycle.statuses if routed else {}
     is_open = {status for status, team in teams.items() if team == "sales" and status != CLOSED}
-    turned = [event for _, event in routed if (event.status in is_open) != (event.was in is_open)]
-    store.set_standings(unit, {event.lead_id: (event.version, event.status in is_open) for event in turned})
+    changed = [event for _, event in routed if (event.status in is_open) != (event.was in is_open)]
+    store.set_standings(unit, {event.lead_id: (event.version, event.status in is_open) for event in changed})
     recycled = [
         (record, event) for record, event in routed if isinstance(event, LeadRecycled) and event.kind == "recycle"
     ]

@@ -1,4 +1,4 @@
-"""Scoring, as data."""
+"""Scoring as data."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -12,30 +12,30 @@ from services.scoring.handlers import hear_events, hear_routes
 
 
 class DroppedCounter:
-    """Counts what the bounds of profiles dropped, once the process has its metrics."""
+    """Counts the facts and hits beyond the bounds of profiles. `telemetry` is set when the runners are made."""
 
-    telemetry: Telemetry | None = None
+    telemetry: Telemetry | None = None  # None: not counted
 
-    def count(self, lost: Mapping[str, int]) -> None:
-        """Add to the metric."""
+    def count(self, dropped: Mapping[str, int]) -> None:
+        """Add to the metric, by kind."""
         if self.telemetry is not None:
-            self.telemetry.profile_dropped(lost)
+            self.telemetry.profile_dropped(dropped)
 
 
 def service() -> Service:
-    """Hears what happened and what was recycled; says who it was, their score and the lines they meet."""
-    dropped = DroppedCounter()
+    """Return scoring: it reads outside events and the router's records, and emits identities, scores and qualify lines."""
+    counter = DroppedCounter()
 
     def runners(resources: Resources) -> Sequence[Runner]:
-        dropped.telemetry = resources.telemetry
+        counter.telemetry = resources.telemetry
         return ()
 
     return Service(
         name="scoring",
-        hears={EVENTS: partial(hear_events, count=dropped.count), ROUTES: hear_routes},
+        hears={EVENTS: partial(hear_events, count=counter.count), ROUTES: hear_routes},
         linger_seconds={
             ROUTES: LINGER_SECONDS
-        },  # of all that is said there only a recycle concerns us, and that is a mark in time
+        },  # only recycles are read there, and these do not depend on when they are read
         api=router,
         runners=runners,
     )

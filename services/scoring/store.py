@@ -1,4 +1,4 @@
-"""The only SQL of scoring: who an identifier belongs to, and what is known of each person."""
+"""The SQL of scoring: the people of identifiers, and the profile of each person."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -24,13 +24,13 @@ identities = sa.Table(
     sa.Column("lead_id", statements.Text, nullable=False),
     sa.Index("scoring_identities_by_lead", "lead_id"),
 )
-shared = sa.Table(  # the people of an identity beside the one in `scoring_identities`
+shared = sa.Table(  # further people of an identity beside the one in `scoring_identities`
     "scoring_shared",
     statements.metadata,
     sa.Column("identity", statements.Text, primary_key=True),
     sa.Column("lead_id", statements.Text, primary_key=True),
 )
-standings = sa.Table(  # whether Sales has the lead, as far as the router said
+standings = sa.Table(  # whether Sales has the lead, by the router's records
     "scoring_standings",
     statements.metadata,
     sa.Column("lead_id", statements.Text, primary_key=True),
@@ -51,7 +51,7 @@ profiles = sa.Table(
 
 
 def _known(f: statements.SqlDialect) -> Any:
-    """Every person of these identities, with what decides among several."""
+    """Select the people of these identities, with the columns that decide among several."""
     named = sa.union_all(
         *(
             sa.select(table.c.identity, table.c.lead_id).where(f.is_any_of(table.c.identity, "identities"))
@@ -120,65 +120,71 @@ _decode = msgspec.json.Decoder(Profile).decode
 
 
 class IdentityTakenError(StorageError):
-    """Another unit gave a person another address meanwhile. The unit is rolled back and tried again."""
+    """Raised when another unit has given the person another address meanwhile. The unit is rolled back and repeated."""
 
 
-def resolve(unit: Unit, heard: Sequence[tuple[str, ExternalEvent, int]]) -> tuple[list[ResolvedIdentity], set[str]]:
-    """The lead of each event (its id, what happened, when), and the leads that are of this unit's own making.
+def resolve(unit: Unit, events: Sequence[tuple[str, ExternalEvent, int]]) -> tuple[list[ResolvedIdentity], set[str]]:
+    """Resolve the lead of each event.
 
-    New identities are claimed in sorted order. If another unit claimed one of them at the same moment, each event is
-    decided anew by the rows that are there now, so that two partitions cannot make two leads of one person.
+    New identities are claimed in sorted order. If another unit has claimed one of them meanwhile, every event is resolved
+    again with the rows of both units, so that two partitions cannot create two leads for one person.
+
+    Args:
+        events: Id, event and time (microseconds) of each event.
+
+    Returns:
+        The lead of each event, and the leads that this unit created.
     """
-    wanted = list(dict.fromkeys(one for id, event, _ in heard for one in identities_of(event, id)))
-    people, found = _decide(heard, _rows(unit.connection, wanted))
+    wanted = list(dict.fromkeys(one for id, event, _ in events for one in identities_of(event, id)))
+    people, resolved = _resolve_with(events, _rows(unit.connection, wanted))
     changes = people.changes()
     if changes.claims and _CLAIM.tuples(unit.connection, [*changes.claims]) < len(changes.claims):
-        people, found, changes = _again(unit.connection, heard, wanted, changes.claims)
+        people, resolved, changes = _resolve_again(unit.connection, events, wanted, changes.claims)
     replaced = [(lead, identity, before) for identity, lead, before in changes.replaced]
     unit.store((_SHARE, [*changes.added]), (_TAKES_FIRST_PLACE, [*replaced]), (_TAKES_PLACE, [*replaced]))
-    return found, people.made
+    return resolved, people.made
 
 
-def _decide(
-    heard: Sequence[tuple[str, ExternalEvent, int]], rows: Iterable[IdentityRow]
+def _resolve_with(
+    events: Sequence[tuple[str, ExternalEvent, int]], rows: Iterable[IdentityRow]
 ) -> tuple[People, list[ResolvedIdentity]]:
     people = People(new_id)
     people.know(rows)
-    return people, [people.find(event, id, at) for id, event, at in heard]
+    return people, [people.find(event, id, at) for id, event, at in events]
 
 
-def _again(
-    connection: Connection, heard: Sequence[tuple[str, ExternalEvent, int]], wanted: list[str], claimed: list[Pair]
+def _resolve_again(
+    connection: Connection, events: Sequence[tuple[str, ExternalEvent, int]], wanted: list[str], claimed: list[Pair]
 ) -> tuple[People, list[ResolvedIdentity], IdentityChanges]:
-    """Decide by the claims of other units; our own claims, which they wait for, are given up and made anew."""
+    """Resolve again with the claims of other units. Own claims, for which they wait, are released and made again."""
     ours = set(claimed)
     rows = _rows(connection, wanted)
     _UNCLAIM.run(connection, identities=sorted(row.identity for row in rows if (row.identity, row.lead) in ours))
-    people, found = _decide(heard, [row for row in rows if (row.identity, row.lead) not in ours])
+    people, resolved = _resolve_with(events, [row for row in rows if (row.identity, row.lead) not in ours])
     changes = people.changes()
     _CLAIM.tuples(connection, [*changes.claims])
-    return people, found, changes
+    return people, resolved, changes
 
 
 def _rows(connection: Connection, wanted: list[str]) -> list[IdentityRow]:
     return [IdentityRow(*row) for row in sorted(_KNOWN.all(connection, identities=wanted), key=itemgetter(0, 1))]
 
 
-def lock(unit: Unit, leads: Collection[str], made: Collection[str] = ()) -> dict[str, Profile]:
-    """The profiles of these leads, locked; new ones for those nobody has heard of, `made` by this unit among them."""
-    known = [lead for lead in leads if lead not in made]
-    found = {row[0]: _decode(row[1]) for row in unit.lock(_LOCK, leads=known)}
-    return {lead: found.get(lead) or Profile() for lead in leads}
+def lock(unit: Unit, leads: Collection[str], created: Collection[str] = ()) -> dict[str, Profile]:
+    """Lock and return the profiles of these leads; new profiles for leads without one. `created`: leads of this unit."""
+    existing = [lead for lead in leads if lead not in created]
+    stored = {row[0]: _decode(row[1]) for row in unit.lock(_LOCK, leads=existing)}
+    return {lead: stored.get(lead) or Profile() for lead in leads}
 
 
 def find(connection: Connection, lead: str) -> Profile | None:
-    """One profile, to look at."""
+    """Return one profile, without a lock; None: unknown lead."""
     row = _ONE.first(connection, lead=lead)
     return _decode(row[0]) if row else None
 
 
 def save(unit: Unit, changed: Mapping[str, Profile], now: datetime) -> None:
-    """Store these profiles."""
+    """Store these profiles at the end of the unit."""
     at = micros(now)
     rows: list[tuple[Any, ...]] = [
         (lead, profile.version, profile.email, profile.phone, at, _encode(profile).decode(), profile.active_at)
@@ -188,5 +194,5 @@ def save(unit: Unit, changed: Mapping[str, Profile], now: datetime) -> None:
 
 
 def set_standings(unit: Unit, changed: Mapping[str, tuple[int, bool]]) -> None:
-    """Store, at the unit's end, which leads Sales has: version of the router's record and whether it has the lead."""
+    """Store at the end of the unit which leads Sales has: version of the router's record, and whether Sales has the lead."""
     unit.store((_STANDING, [(lead, version, int(open)) for lead, (version, open) in sorted(changed.items())]))

@@ -146,7 +146,7 @@ async def walk(made: CountedRun, leads: int) -> None:
         while claimed.more or claimed.next_at is not None:
             claimed = await made.unit("claim", lambda unit: claim(unit, desk, leads))
             done = [Delivered(one, Sent("id"), clock.now, clock.now) for one in claimed.claims]
-            await made.unit("record", partial(record, done=done, jitter=lambda: 0.0, desk=desk))
+            await made.unit("record", partial(record, done=done, jitter=lambda: 0.0, context=desk))
             clock.advance(seconds=1)
         clock.advance(minutes=11)
         while await made.unit("fire", fire) == clock.now:

@@ -24,9 +24,9 @@ async def rep_of(world: World, rep: str) -> dict[str, Any]:
 async def test_the_note_of_a_touch_is_in_the_timeline(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.touch(CTO, by="ana", note="Asked for a quote by Friday")
-    assert "somebody was in touch by phone: Asked for a quote by Friday" in await lines(world)
+    assert "touch by phone, answered: Asked for a quote by Friday" in await lines(world)
     await world.event("touch.recorded", email=CTO, channel="email", answered=False, note="No reply")
-    assert "an attempt by email, unanswered: No reply" in await lines(world)
+    assert "touch by email, unanswered: No reply" in await lines(world)
 
 
 @pytest.mark.parametrize("action", ["reject", "recycle"])

@@ -253,7 +253,7 @@ async def test_the_timeline_says_why_a_touch_counts_for_nothing(world: World) ->
     await world.event("touch.recorded", email=CTO, channel="phone", answered=True, time=at)
     assert (await world.lead(CTO))["clock"]["state"] == "live"
     [line] = [item["line"] for item in await world.of_lead(CTO, "timeline") if item["type"] == "touch.applied"]
-    assert line.endswith("(counts for nothing: it was 600 s before the submit, and the tolerance is 300 s)")
+    assert line.endswith("(ignored: it was 600 s before the submit, and the tolerance is 300 s)")
 
 
 async def test_an_opt_out_after_the_hosts_clock_was_set_back_holds(world: World) -> None:
@@ -360,7 +360,9 @@ async def test_a_shared_phone_finds_the_person_whose_lead_is_open_and_the_timeli
     assert len(await world.leads()) == 2
     assert (await world.lead(CTO))["clock"]["state"] == "met"
     lines = [item["line"] for item in await world.of_lead(CTO, "timeline")]
-    assert any(line.endswith("(found by phone, shared by 2 people; this one was active last)") for line in lines)
+    assert any(
+        line.endswith("(identified by phone, shared by 2 people; this person was active last)") for line in lines
+    )
 
 
 @pytest.mark.parametrize("type", ["consent.withdrawn", "email.unsubscribed"])

@@ -1,1 +1,1 @@
-"""The ways a page reaches a person: one module per way, all behind one protocol."""
+"""The channels over which pages are sent: one module per channel, one protocol for all."""

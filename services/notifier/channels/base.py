@@ -1,6 +1,6 @@
-"""What a channel is given, what it answers, and what it promises.
+"""The protocol of a channel and the outcomes of sending a page.
 
-The result type tells "for now" from "for good", so that whoever delivers never has to read an error text.
+The outcome types separate temporary from permanent failure, so that the delivery does not have to interpret error texts.
 """
 
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from typing import Protocol
 from services.notifier.domain.message import Message
 
 TIMEOUT_SECONDS = 5.0
-"""Real time a channel may take for one page, all steps together."""
+"""Real time that a channel may take for one page, all steps together."""
 RETRY_AFTER_SECONDS_MAX = 300.0
-"""However long the other side asks us to wait."""
+"""Upper limit of the wait that a provider asks for."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """The other side accepted the page. `provider_id` is its name for it."""
+    """The provider accepted the page. `provider_id` is its identifier of the message."""
 
     provider_id: str
 
 
 @dataclass(frozen=True)
 class TryAgain:
-    """Not now; it may or may not have arrived. `after_seconds` (real) when the other side said how long to wait."""
+    """Temporary failure; the page may or may not have arrived. `after_seconds` (real): the wait that the provider asked for."""
 
     after_seconds: float | None
     why: str
@@ -31,14 +31,14 @@ class TryAgain:
 
 @dataclass(frozen=True)
 class GiveUp:
-    """Not to this person over this channel, however often it is tried. `why` names the remedy where there is one."""
+    """Permanent failure for this person on this channel. `why` names the remedy where there is one."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class Unusable:
-    """The other side refuses us, whoever the page is for: a token or a login that does not hold. `why` names the remedy."""
+    """The provider rejects every page of this installation: an invalid token or login. `why` names the remedy."""
 
     why: str
 
@@ -47,15 +47,17 @@ Outcome = Sent | TryAgain | GiveUp | Unusable
 
 
 class Channel(Protocol):
-    """A way to a person. One instance lives as long as the process and sends many pages at once."""
+    """Sends pages to people. One instance serves the whole process and sends many pages concurrently."""
 
     @property
     def name(self) -> str:
-        """How the agreement's `by:` calls it."""
+        """The name of the channel in the agreement's `by:`."""
 
     async def send(self, message: Message) -> Outcome:
-        """Answers within `TIMEOUT_SECONDS` of real time, and never raises for trouble with the other side.
-        `why` holds no personal data."""
+        """Send one page. Returns within `TIMEOUT_SECONDS` of real time and never raises for a failure of the provider.
+
+        `why` of the outcome holds no personal data.
+        """
 
     async def close(self) -> None:
-        """Give back connections; nothing is sent afterwards."""
+        """Close connections. No page is sent afterwards."""

@@ -1,7 +1,7 @@
 """Pages as mail over SMTP, text and HTML.
 
-Every attempt at a page carries the same Message-ID, and reminders answer the first page of their assignment, so that a
-mailbox shows one thread per assignment and can drop a repeat. No header is built from anything that was not cleaned.
+Every attempt to send a page carries the same Message-ID, so that a mailbox can drop a duplicate. Reminders refer to the
+first page of their assignment, so that a mailbox shows one thread per assignment. Headers contain cleaned text only.
 """
 
 import asyncio
@@ -34,12 +34,12 @@ from services.notifier.domain.message import Message
 
 
 class MailSettingsError(FirstHourError, ValueError):
-    """`FIRSTHOUR_SMTP_URL` or `FIRSTHOUR_MAIL_FROM` cannot be used; says why and what would do."""
+    """`FIRSTHOUR_SMTP_URL` or `FIRSTHOUR_MAIL_FROM` is invalid; the message says why and gives an example."""
 
 
 @dataclass(frozen=True)
 class MailServer:
-    """Where mail is handed over. `start_tls` None: if the server offers it."""
+    """The SMTP server. `start_tls` None: used if the server offers it."""
 
     host: str
     port: int
@@ -50,24 +50,29 @@ class MailServer:
 
 
 def server(url: str) -> MailServer:
-    """The server of `smtp://user:password@host:587/?starttls=true` or `smtps://...`. Where there is a password,
-    STARTTLS is required unless the URL says `starttls=false`. Raises `MailSettingsError` (which never shows the URL)."""
-    wanted = "FIRSTHOUR_SMTP_URL: {}; write smtp://user:password@host:587/?starttls=true or smtps://user:password@host"
+    """Parse `smtp://user:password@host:587/?starttls=true` or `smtps://...`.
+
+    With a password, STARTTLS is required unless the URL contains `starttls=false`.
+
+    Raises:
+        MailSettingsError: The URL is invalid. The message never contains the URL.
+    """
+    error = "FIRSTHOUR_SMTP_URL: {}; write smtp://user:password@host:587/?starttls=true or smtps://user:password@host"
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise MailSettingsError(wanted.format("not a URL")) from None
+        raise MailSettingsError(error.format("not a URL")) from None
     if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
-        raise MailSettingsError(wanted.format("needs smtp:// or smtps:// and a host"))
-    asked = parse_qs(parts.query).get("starttls", [""])[-1].lower()
-    if asked not in ("", "true", "false"):
-        raise MailSettingsError(wanted.format("starttls is true or false"))
+        raise MailSettingsError(error.format("needs smtp:// or smtps:// and a host"))
+    choice = parse_qs(parts.query).get("starttls", [""])[-1].lower()
+    if choice not in ("", "true", "false"):
+        raise MailSettingsError(error.format("starttls is true or false"))
     tls, user = parts.scheme == "smtps", unquote(parts.username or "") or None
     if tls:
         start_tls: bool | None = False
     else:
-        start_tls = asked == "true" if asked else (True if user else None)
+        start_tls = choice == "true" if choice else (True if user else None)
     password = unquote(parts.password or "") if user else None
     return MailServer(parts.hostname, port or (465 if tls else 587 if user else 25), user, password, tls, start_tls)
 
@@ -80,7 +85,7 @@ class EmailChannel:
     def __init__(
         self, smtp: MailServer, mail_from: str, now: Callable[[], datetime], timeout_seconds: float = TIMEOUT_SECONDS
     ) -> None:
-        """`now` is real time, for the Date header. Raises `MailSettingsError` when `mail_from` is no address."""
+        """Take `now` (real time) for the Date header. Raises `MailSettingsError` if `mail_from` is not an address."""
         self._smtp = smtp
         self._from = _sender(mail_from)
         self._now = now
@@ -95,23 +100,23 @@ class EmailChannel:
             async with asyncio.timeout(self._timeout_seconds):
                 await self._hand_over(mail, recipient)
         except SMTPRecipientsRefused as refused:
-            return _answered(max(one.code for one in refused.recipients))
+            return _reply_outcome(max(one.code for one in refused.recipients))
         except SMTPAuthenticationError as error:
-            return _not_for_us(error.code, "check user and password in FIRSTHOUR_SMTP_URL")
+            return _rejection_outcome(error.code, "check user and password in FIRSTHOUR_SMTP_URL")
         except SMTPSenderRefused as error:
-            return _not_for_us(error.code, "check FIRSTHOUR_MAIL_FROM")
+            return _rejection_outcome(error.code, "check FIRSTHOUR_MAIL_FROM")
         except SMTPDataError as error:
-            return _answered(error.code)
-        except SMTPResponseException as error:  # at the greeting, before anything of the page was said
-            return _not_for_us(error.code, "check FIRSTHOUR_SMTP_URL")
-        except (OSError, TimeoutError) as error:  # refused, reset, cut off, no such host, bad certificate
+            return _reply_outcome(error.code)
+        except SMTPResponseException as error:  # at the greeting, before the page was transmitted
+            return _rejection_outcome(error.code, "check FIRSTHOUR_SMTP_URL")
+        except (OSError, TimeoutError) as error:  # refused, reset, closed, unknown host, invalid certificate
             return TryAgain(None, f"no answer from the mail server ({type(error).__name__})")
         except SMTPException:
             return Unusable("the mail server offers no such STARTTLS or login; check FIRSTHOUR_SMTP_URL")
         return Sent(str(mail["Message-ID"]))
 
     async def close(self) -> None:
-        """Nothing is kept open between pages."""
+        """Do nothing: no connection is kept between pages."""
 
     async def _hand_over(self, mail: EmailMessage, recipient: str) -> None:
         smtp = self._smtp
@@ -123,12 +128,12 @@ class EmailChannel:
             use_tls=smtp.tls,
             start_tls=smtp.start_tls,
             timeout=self._timeout_seconds,
-            local_hostname=self._from.domain,  # the host's own name is nobody's business, and looking it up can block
+            local_hostname=self._from.domain,  # hides the host's own name, whose lookup can block
         )
         try:
             await connection.connect()
             await connection.send_message(mail, sender=self._from.addr_spec, recipients=[recipient])
-            # it is theirs now: a poor goodbye does not make the page unsent
+            # the server has accepted the page: an error while closing does not change that
             with suppress(SMTPException, OSError, TimeoutError):
                 await connection.quit(timeout=0.5)
         finally:
@@ -136,7 +141,7 @@ class EmailChannel:
 
 
 def compose(message: Message, recipient: str, sender: Address, now: datetime) -> EmailMessage:
-    """The mail of a page. `recipient` is an address as a mail server takes it."""
+    """Return the mail of a page. `recipient` is a plain address, as SMTP requires."""
     words = message_text.words(message)
     mail = EmailMessage(policy=SMTP_POLICY)
     mail["From"] = sender
@@ -157,8 +162,8 @@ def compose(message: Message, recipient: str, sender: Address, now: datetime) ->
 
 
 def _sender(mail_from: str) -> Address:
-    name, given = parseaddr(mail_from)
-    spec = deliverable(given)
+    name, address = parseaddr(mail_from)
+    spec = deliverable(address)
     if spec is None:
         raise MailSettingsError("FIRSTHOUR_MAIL_FROM: no email address; write FirstHour <pages@your-company.example>")
     return Address(message_text.header(name, message_text.NAME_CHARS_MAX), addr_spec=spec)
@@ -168,14 +173,14 @@ def _message_id(page_id: str, sender: Address) -> str:
     return f"<{re.sub(r'[^A-Za-z0-9_-]', '-', page_id)}@{sender.domain}>"
 
 
-def _answered(code: int) -> TryAgain | GiveUp:
-    """The server's words stay out: they repeat addresses."""
+def _reply_outcome(code: int) -> TryAgain | GiveUp:
+    """Return the outcome of a reply code. The text of the reply is left out because it repeats addresses."""
     if 500 <= code < 600:
         return GiveUp(f"the mail server refused the page for good ({code})")
     return TryAgain(None, f"the mail server cannot take the page now ({code})")
 
 
-def _not_for_us(code: int, remedy: str) -> TryAgain | Unusable:
+def _rejection_outcome(code: int, remedy: str) -> TryAgain | Unusable:
     if 500 <= code < 600:
         return Unusable(f"the mail server refuses us ({code}); {remedy}")
     return TryAgain(None, f"the mail server cannot take the page now ({code})")

@@ -1,4 +1,4 @@
-"""Pages that stay here: shown in the terminal and by the API, so that everything works without an account."""
+"""Pages that stay inside FirstHour: shown in the terminal and by the API, so that no account is needed."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +13,7 @@ _STYLES = {"owner": "bold green", "manager": "bold red", "reassigned": "bold yel
 
 
 class InboxChannel:
-    """Accepts every page; the page's own row is what people read."""
+    """Accepts every page. People read the row of the page."""
 
     name = "inbox"
 
@@ -21,16 +21,16 @@ class InboxChannel:
         self._show = show
 
     async def send(self, message: Message) -> Outcome:
-        with suppress(OSError):  # the terminal is gone; the page is not
+        with suppress(OSError):  # a closed terminal does not make the page unsent
             self._show(message)
         return Sent(f"inbox:{message.page_id}")
 
     async def close(self) -> None:
-        """Nothing was opened."""
+        """Do nothing: no connection is open."""
 
 
 def terminal_line(message: Message) -> Text:
-    """The page as one line for the terminal. Words from outside are cleaned, and no markup in them takes effect."""
+    """Return the page as one line for the terminal. Text from outside is cleaned, and markup in it has no effect."""
     return Text.assemble(
         (f"{message.written_at:%H:%M:%S}  ", "dim"),
         (message_text.clean(message.person_name, message_text.NAME_CHARS_MAX), _STYLES[message.kind]),

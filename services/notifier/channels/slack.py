@@ -1,7 +1,7 @@
 """Pages as direct messages in Slack, by the Web API's `chat.postMessage`.
 
-Slack answers most failures with 200 and `ok: false`, and has no promise that a repeated call is one message: the same
-`client_msg_id` goes out with every attempt at a page, which is as much as can be done.
+Slack answers most failures with 200 and `ok: false`. It does not guarantee that a repeated call is shown as one message.
+Every attempt to send a page carries the same `client_msg_id`, which is the best that the API offers.
 """
 
 import math
@@ -34,19 +34,19 @@ from services.notifier.domain import message_text
 from services.notifier.domain.message import Message
 
 API_URL = "https://slack.com/api/"
-HEADER_CHARS_MAX = 150  # this and the next: Slack's limits
+HEADER_CHARS_MAX = 150  # this and the next two are limits of Slack
 FIELD_CHARS_MAX = 2000
 SECTION_CHARS_MAX = 3000
 TEXT_CHARS_MAX = 300
 
 _RATE_LIMITED = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
-_FOR_NOW = frozenset(
+_TEMPORARY_ERRORS = frozenset(
     {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org", "accesslimited"}
 )
 _BOT = "check FIRSTHOUR_SLACK_BOT_TOKEN"
 _SCOPE = "give the Slack app the scope chat:write and install it anew"
 _REP = "check the rep's `slack` in team.yaml: it is their member id, as in U012AB3CD"
-_OF_US = {
+_INSTALLATION_ERRORS = {
     **dict.fromkeys(
         (
             "invalid_auth",
@@ -68,8 +68,8 @@ _OF_US = {
     "no_permission": _SCOPE,
     "unknown_method": "check FIRSTHOUR_SLACK_API_URL",
 }
-"""What Slack says of the token or the app, whoever the page is for, with the remedy."""
-_OF_REPS = {
+"""Errors that concern the token or the app, so every page, with the remedy."""
+_RECIPIENT_ERRORS = {
     "channel_not_found": _REP,
     "user_not_found": _REP,
     "is_archived": _REP,
@@ -79,7 +79,7 @@ _CODE = re.compile(r"[a-z0-9_]{1,64}")
 
 
 class _Reply(msgspec.Struct):
-    """What of Slack's answer matters."""
+    """The fields of Slack's answer that are read."""
 
     ok: bool
     error: str = ""
@@ -111,7 +111,7 @@ class SlackChannel:
 
 
 def body(message: Message) -> dict[str, Any]:
-    """The arguments of `chat.postMessage`. Words from outside stand in plain text objects, escaped."""
+    """Return the arguments of `chat.postMessage`. Text from outside is escaped and stands in plain text objects."""
     page = message_text.words(message)
     return {
         "channel": message.person_slack,
@@ -148,7 +148,7 @@ def _plain(words: str, chars_max: int) -> PlainTextObject:
 
 
 def outcome(answer: HttpAnswer) -> Outcome:
-    """What Slack's answer means for the page."""
+    """Return the outcome that Slack's answer means for the page."""
     if answer.status == 429:
         return TryAgain(_retry_after(answer.headers), "Slack asks us to slow down")
     if answer.status >= 500 or answer.status in (408, 425):
@@ -158,7 +158,7 @@ def outcome(answer: HttpAnswer) -> Outcome:
     try:
         reply = msgspec.json.decode(answer.body, type=_Reply)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return TryAgain(None, f"Slack answered {answer.status} with something that is not its JSON")
+        return TryAgain(None, f"Slack answered {answer.status} with a body that is not its JSON")
     return Sent(f"{reply.channel}:{reply.ts}") if reply.ok else _refused(reply.error, answer.headers)
 
 
@@ -166,15 +166,17 @@ def _refused(error: str, headers: Mapping[str, str]) -> TryAgain | GiveUp | Unus
     code = error if _CODE.fullmatch(error) else "an unreadable error"
     if code in _RATE_LIMITED:
         return TryAgain(_retry_after(headers), "Slack asks us to slow down")
-    if code in _FOR_NOW:
+    if code in _TEMPORARY_ERRORS:
         return TryAgain(_retry_after(headers), f"Slack answered {code}")
-    if code in _OF_US:
-        return Unusable(f"Slack refuses us: {code}; {_OF_US[code]}")
-    return GiveUp(f"Slack refused the page: {code}" + (f"; {_OF_REPS[code]}" if code in _OF_REPS else ""))
+    if code in _INSTALLATION_ERRORS:
+        return Unusable(f"Slack refuses us: {code}; {_INSTALLATION_ERRORS[code]}")
+    return GiveUp(
+        f"Slack refused the page: {code}" + (f"; {_RECIPIENT_ERRORS[code]}" if code in _RECIPIENT_ERRORS else "")
+    )
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, between none and five minutes. Slack sends a number; anything else is as good as nothing."""
+    """Return `retry-after` in seconds, from 0 to 300; None if it is absent or not a number."""
     try:
         seconds = float(headers.get("retry-after", ""))
     except ValueError:

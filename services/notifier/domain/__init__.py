@@ -1,1 +1,1 @@
-"""What the notifier decides: pure, with every time an argument."""
+"""Decisions of the notifier. Pure: every time is an argument."""

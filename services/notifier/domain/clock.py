@@ -17,25 +17,26 @@ from services.notifier.domain.ladder import Progress, next_due
 from services.notifier.domain.terms import Terms
 
 COUNTED = frozenset({"qualified", "assigned", "accepted"})
-"""The statuses in which somebody must be in touch."""
+"""The statuses that require a touch."""
 RUNNING = frozenset({"live", "missed"})
+"""The states of a clock in which the ladder goes on."""
 State = Literal["live", "met", "missed", "over"]
 
 
 class ResponseClock(msgspec.Struct, frozen=True, kw_only=True):
-    """One lead's clock. A later submit starts it afresh."""
+    """The clock of one lead. A later submit starts a new clock."""
 
     lead_id: str
-    version: int  # of the router's record it follows
+    version: int  # of the newest record of the router that was applied
     urgency: str
     submit_at: datetime
     promise_at: datetime
     updated_at: datetime
     epoch: int = 0
-    rep: str | None = None  # None: nobody owns the lead, and no rung comes
+    rep: str | None = None  # None: the lead has no owner, so no rung is due
     assigned_at: datetime | None = None
     next_rung: int = 0
-    due_at: datetime | None = None  # of the next rung or the promise's end; None when there is nothing to wait for
+    due_at: datetime | None = None  # of the next rung or the end of the promise; None: neither is to come
     state: State = "live"
     touched_at: datetime | None = None
     opted_out: bool = False
@@ -43,12 +44,12 @@ class ResponseClock(msgspec.Struct, frozen=True, kw_only=True):
     missed_at: datetime | None = None
     card: LeadCard = LeadCard()
     reassignments: int = 0
-    ladder: tuple[Rung, ...] | None = None  # in force when the clock started; None: the clock is of an older release
+    ladder: tuple[Rung, ...] | None = None  # in force when the clock started; None: written by an older release
     fired_at: datetime | None = None  # when the rung before `next_rung` was reached
-    rung_told_at: datetime | None = None  # when its page was accepted, or ended otherwise; None while it is on its way
-    told_at: datetime | None = None  # when the owner was first told of this assignment
+    rung_told_at: datetime | None = None  # when its page was accepted or ended otherwise; None: it is still being sent
+    told_at: datetime | None = None  # when a page first told the owner of this assignment
     untold_at: datetime | None = None  # when a page to the owner first ended without telling them
-    rep_version: int = 0  # of the owner's availability, as the router judged it
+    rep_version: int = 0  # of the owner's availability that the router used
 
     @property
     def running(self) -> bool:
@@ -60,12 +61,12 @@ class ResponseClock(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def timed(clock: ResponseClock, terms: Terms | None) -> ResponseClock:
-    """The clock, due when the next thing happens. `terms` None: no rung comes."""
+    """Return the clock with its next `due_at`. `terms` None: no rung is due."""
     return replace(clock, due_at=due_at(clock, terms))
 
 
 def due_at(clock: ResponseClock, terms: Terms | None) -> datetime | None:
-    """Return when the next rung or the end of the promise comes; None when neither does."""
+    """Return when the next rung or the end of the promise is due; None: neither is. `terms` None: no rung is due."""
     if not clock.running:
         return None
     ahead = [clock.promise_at] if clock.state == "live" else []
@@ -76,14 +77,16 @@ def due_at(clock: ResponseClock, terms: Terms | None) -> datetime | None:
 
 
 def next_rung_at(clock: ResponseClock, terms: Terms) -> datetime | None:
+    """Return when the next rung is due; None: no rung is."""
     if clock.rep is None or clock.assigned_at is None:
         return None
     progress = clock.progress
-    if clock.ladder is None:  # an older release did not note who was told when
+    if clock.ladder is None:  # an older release did not store these times
         fired_at = clock.fired_at or clock.assigned_at
         progress = Progress(clock.next_rung, fired_at, clock.rung_told_at or fired_at, clock.assigned_at)
     return next_due(ladder_of(clock, terms), clock.promise_at, clock.assigned_at, progress)
 
 
 def ladder_of(clock: ResponseClock, terms: Terms) -> Sequence[Rung]:
+    """Return the ladder of the clock: that of its start, or the current one for a clock of an older release."""
     return terms.ladder if clock.ladder is None else clock.ladder

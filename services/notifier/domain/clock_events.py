@@ -24,7 +24,7 @@ from services.notifier.domain.terms import Terms
 
 
 def hear(clock: ResponseClock | None, event: LeadEvent, terms: Terms, now: datetime) -> ClockStep:
-    """What a record of the router makes of the lead's clock. An older one brings facts, never a newer state."""
+    """Apply a record of the router to the clock of its lead. An older record adds facts but never changes the state."""
     if clock is not None and event.version <= clock.version:
         return _late_fact(clock, event, now)
     if isinstance(event, LeadQualified | LeadQueued):
@@ -32,7 +32,7 @@ def hear(clock: ResponseClock | None, event: LeadEvent, terms: Terms, now: datet
     if isinstance(event, LeadAssigned):
         return _assigned(clock, event, terms, now)
     if clock is None:
-        return ClockStep(None)  # never handed over: nothing was promised
+        return ClockStep(None)  # never handed over to Sales: there is no promise
     clock = replace(clock, version=event.version, updated_at=now)
     if _counts(event, clock):
         return _touched(clock, event.touched_at, event.rep, now)
@@ -41,8 +41,8 @@ def hear(clock: ResponseClock | None, event: LeadEvent, terms: Terms, now: datet
     if event.status not in COUNTED:
         return _over(clock, f"the lead is {event.status}")
     if isinstance(event, LeadAccepted):
-        why = Cancel(clock.lead_id, clock.epoch, "the owner accepted", owners_only=True)
-        return ClockStep(_accepted(clock, terms, now), cancels=(why,))
+        cancel = Cancel(clock.lead_id, clock.epoch, "the owner accepted", owners_only=True)
+        return ClockStep(_accepted(clock, terms, now), cancels=(cancel,))
     if isinstance(event, LeadReleased):
         return ClockStep(
             _unowned(clock, clock.epoch), cancels=(Cancel(clock.lead_id, clock.epoch, "the assignment ended"),)
@@ -74,8 +74,11 @@ def _assigned(clock: ResponseClock | None, event: LeadAssigned, terms: Terms, no
 def _for_submit(
     clock: ResponseClock | None, event: LeadEvent, urgency: str, submit_at: datetime, terms: Terms, now: datetime
 ) -> ResponseClock:
-    """The clock of this submit: the one that runs, or a fresh one that keeps only the number of the assignment. A lead
-    handed over anew has a fresh one, also when it asked at the very same moment (a form sent again under another id)."""
+    """Return the clock of this submit: the present one, or a new one that keeps only the epoch and the card.
+
+    A lead that is handed over again gets a new clock, even if the time of the submit is the same (the same form under
+    another id).
+    """
     if clock is None or clock.submit_at != submit_at or isinstance(event, LeadQualified):
         return ResponseClock(
             lead_id=event.lead_id,
@@ -97,7 +100,7 @@ def _unowned(clock: ResponseClock, epoch: int) -> ResponseClock:
 
 
 def _from_the_start(clock: ResponseClock) -> ResponseClock:
-    """The clock before the first rung of an assignment."""
+    """Return the clock as it is before the first rung of an assignment."""
     return replace(
         clock,
         next_rung=0,
@@ -111,7 +114,7 @@ def _from_the_start(clock: ResponseClock) -> ResponseClock:
 
 
 def _accepted(clock: ResponseClock, terms: Terms, now: datetime) -> ResponseClock:
-    """The owner knows of the lead, however they heard: a page to them that is on its way holds nothing back."""
+    """Record that the owner knows of the lead: later rungs no longer wait for a page to the owner."""
     clock = replace(clock, accepted=True, told_at=clock.told_at or now)
     before = ladder_of(clock, terms)[: clock.next_rung][-1:]
     if before and before[0].page == OWNER and clock.rung_told_at is None:
@@ -120,7 +123,7 @@ def _accepted(clock: ResponseClock, terms: Terms, now: datetime) -> ResponseCloc
 
 
 def _touched(clock: ResponseClock, at: datetime, rep: str | None, now: datetime) -> ClockStep:
-    """Somebody was in touch: the first time ends the ladder and the clock, early or late."""
+    """Apply a touch. The first touch ends the ladder and the clock, before or after the end of the promise."""
     touched = replace(clock, touched_at=clock.touched_at or at, updated_at=now)
     if not clock.running:
         return ClockStep(touched)
@@ -131,7 +134,7 @@ def _touched(clock: ResponseClock, at: datetime, rep: str | None, now: datetime)
         events.append(promise_missed(clock, now))
     events.append(_promise_kept(clock, at, rep, late, now))
     done = replace(touched, state="met", due_at=None)
-    return ClockStep(done, tuple(events), cancels=(Cancel(clock.lead_id, clock.epoch, "somebody was in touch"),))
+    return ClockStep(done, tuple(events), cancels=(Cancel(clock.lead_id, clock.epoch, "a touch was recorded"),))
 
 
 def _promise_kept(clock: ResponseClock, at: datetime, rep: str | None, late: bool, now: datetime) -> PromiseKept:
@@ -151,7 +154,7 @@ def _over(clock: ResponseClock, why: str) -> ClockStep:
 
 
 def _late_fact(clock: ResponseClock, event: LeadEvent, now: datetime) -> ClockStep:
-    """A touch and an opt-out since the submit hold, however late they are heard."""
+    """Apply an older record: a touch or an opt-out since the submit counts, however late it is read."""
     if _counts(event, clock):
         return _touched(clock, event.touched_at, event.rep, now)
     if isinstance(event, LeadOptedOut) and event.at >= clock.submit_at:
@@ -160,5 +163,5 @@ def _late_fact(clock: ResponseClock, event: LeadEvent, now: datetime) -> ClockSt
 
 
 def _counts(event: LeadEvent, clock: ResponseClock) -> TypeGuard[TouchApplied]:
-    """Whether the event is a touch of this submit. Only the router judges the tolerance for senders' clocks."""
+    """Return whether the event is a touch of this submit. The router has applied the tolerance for clocks of senders."""
     return isinstance(event, TouchApplied) and event.ignored is None and event.touched_at >= clock.submit_at

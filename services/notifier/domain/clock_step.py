@@ -13,17 +13,17 @@ ClockEvent = PromiseKept | PromiseMissed | ActionRequested
 
 @dataclass(frozen=True)
 class Cancel:
-    """Pages of this lead that wait, up to this assignment, are not to be sent any more."""
+    """Cancels the pending pages of a lead, up to and including one assignment."""
 
     lead_id: str
     epoch: int
     why: str
     owners_only: bool = False
-    person: str | None = None  # None: pages to anyone
+    person: str | None = None  # None: pages to any person
     below: int = RUNGS_MAX  # only pages of rungs before this one
 
     def hits(self, page: Page) -> bool:
-        """Whether it is one of those pages."""
+        """Return whether the page is to be cancelled."""
         concerned = page.lead_id == self.lead_id and page.epoch <= self.epoch and page.rung < self.below
         concerned = concerned and self.person in (None, page.person)
         return concerned and page.state == "pending" and (page.kind in TO_OWNER or not self.owners_only)
@@ -31,9 +31,9 @@ class Cancel:
 
 @dataclass(frozen=True)
 class ClockStep:
-    """What follows from one record or one moment."""
+    """The result of applying one record, or of one look at a clock."""
 
-    clock: ResponseClock | None
+    clock: ResponseClock | None  # None: the lead has no clock
     events: tuple[ClockEvent, ...] = ()
     pages: tuple[Page, ...] = ()
     cancels: tuple[Cancel, ...] = ()
@@ -41,22 +41,24 @@ class ClockStep:
 
 @dataclass
 class Batch:
-    """What a unit gathers of many steps."""
+    """The results of all steps of one unit."""
 
     events: list[ClockEvent] = field(default_factory=list)
     pages: list[Page] = field(default_factory=list)
     cancels: list[Cancel] = field(default_factory=list)
-    changed: dict[str, ResponseClock] = field(default_factory=dict)
+    clocks: dict[str, ResponseClock] = field(default_factory=dict)
 
     def take(self, step: ClockStep) -> None:
+        """Add the result of a step."""
         self.events.extend(step.events)
         self.pages.extend(step.pages)
         self.cancels.extend(step.cancels)
         if step.clock is not None:
-            self.changed[step.clock.lead_id] = step.clock
+            self.clocks[step.clock.lead_id] = step.clock
 
 
 def promise_missed(clock: ResponseClock, now: datetime) -> PromiseMissed:
+    """Return the event for a promise that ended without a touch."""
     return PromiseMissed(
         lead_id=clock.lead_id,
         epoch=clock.epoch,

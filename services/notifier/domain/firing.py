@@ -13,10 +13,14 @@ from services.notifier.domain.terms import Terms
 
 
 def fire(clock: ResponseClock, terms: Terms, now: datetime, real: datetime) -> ClockStep:
-    """Everything due by now: the rungs in their order, and the end of the promise.
+    """Fire everything due by now: the rungs in their order, and the end of the promise.
 
-    A rung after a page that is on its way waits for it, so a notifier that was down tells each rung its span after the
-    one before. A page takes in those to the same person that still wait.
+    A rung waits for the page of the rung before it. After an interruption, each page is therefore sent its span after the
+    one before. A new page replaces pending pages to the same person.
+
+    Args:
+        now: Business time.
+        real: Real time, at which the delivery looks at the pages.
     """
     if not clock.running:
         return ClockStep(replace(clock, due_at=None))
@@ -44,7 +48,7 @@ def fire(clock: ResponseClock, terms: Terms, now: datetime, real: datetime) -> C
 
 
 def settled(clock: ResponseClock, page: Page, terms: Terms, now: datetime) -> ResponseClock:
-    """Return the clock after a page was accepted by a channel (`sent`), or can tell its person no more."""
+    """Return the clock after a page was accepted by a channel (`sent`) or ended without being sent."""
     if page.epoch != clock.epoch or clock.rep is None or not clock.running:
         return clock
     at = page.sent_at or now
@@ -66,7 +70,7 @@ def _reassign(clock: ResponseClock, index: int, now: datetime) -> ActionRequeste
         epoch=clock.epoch,
         at=now,
         by="system",
-        reason="nobody was in touch",
+        reason="no touch was recorded",
         told=clock.told_at is not None or clock.ladder is None,
     )
 
@@ -92,7 +96,7 @@ def _page(
         next_at=real,
     )
     if not person:
-        return cancelled(page, f"nobody to tell: {clock.rep} has no `manager` in team.yaml")
+        return cancelled(page, f"no recipient: {clock.rep} has no `manager` in team.yaml")
     if clock.accepted and kind in TO_OWNER:
         return cancelled(page, "the owner accepted")
     return page

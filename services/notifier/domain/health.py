@@ -1,8 +1,8 @@
-"""Whether each channel accepts pages at all, as this process finds it.
+"""The health of each channel, as observed by this process.
 
-A channel that refused several pages in a row, or refuses us whoever a page is for, is down. Then one page in a while
-tries it, and the others go by another channel or wait, so that an outage costs the same however many pages wait.
-In memory: a process that starts takes every channel for well until it has tried.
+A channel is down after several failures in a row, or when the provider rejects every page of this installation. While it
+is down, single pages probe it at intervals. Other pages use another channel or wait, so that the cost of an outage does
+not depend on the number of pages. The health is kept in memory: a new process assumes that every channel is up.
 """
 
 from collections.abc import Iterator
@@ -11,15 +11,16 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 DOWN_AFTER = 5
-"""Refusals in a row."""
+"""Failures in a row."""
 PROBE_SECONDS_MAX = 15.0
+"""The longest interval between two probes."""
 
 Answer = Literal["well", "not_now", "refuses_us"]
 
 
 @dataclass
 class Outage:
-    """Since when a channel is down, why, and when a page may try it again. Real time."""
+    """The outage of a channel: its start, its reason, and when a page may probe the channel. Real time."""
 
     since: datetime
     why: str
@@ -29,12 +30,13 @@ class Outage:
 
 @dataclass
 class ChannelHealth:
-    """The channels that were tried."""
+    """The health of the channels that were used so far."""
 
     _in_a_row: dict[str, int] = field(default_factory=dict)
     _down: dict[str, Outage] = field(default_factory=dict)
 
     def up(self, channel: str) -> bool:
+        """Return whether the channel is up."""
         return channel not in self._down
 
     def may(self, channel: str, real: datetime) -> bool:
@@ -43,14 +45,21 @@ class ChannelHealth:
         return down is None or real >= down.try_at
 
     def trying(self, channel: str, real: datetime) -> None:
-        """A page is on its way over this channel: while it is down, the next one comes later."""
+        """Record that a page is being sent over this channel. If the channel is down, postpone the next probe."""
         down = self._down.get(channel)
         if down is not None:
             down.try_at = real + timedelta(seconds=down.wait_seconds)
             down.wait_seconds = min(down.wait_seconds * 2, PROBE_SECONDS_MAX)
 
-    def noted(self, channel: str, answer: Answer, why: str, real: datetime, after_seconds: float | None = None) -> bool:
-        """Take in what the channel answered; True when it is up again."""
+    def record(
+        self, channel: str, answer: Answer, why: str, real: datetime, after_seconds: float | None = None
+    ) -> bool:
+        """Record the answer of the channel. Return True if the channel has recovered.
+
+        Args:
+            why: Reason of a failure.
+            after_seconds: The wait that the provider asked for; None: it asked for none.
+        """
         if answer == "well":
             self._in_a_row.pop(channel, None)
             return self._down.pop(channel, None) is not None
@@ -64,10 +73,10 @@ class ChannelHealth:
         return False
 
     def set_back(self, real: datetime) -> None:
-        """Let every channel be tried now: the host's clock was set back to `real`."""
+        """Allow a probe of every channel now: the host's clock was set back to `real`."""
         for down in self._down.values():
             down.try_at = min(down.try_at, real)
 
     def troubles(self) -> Iterator[tuple[str, Outage]]:
-        """The channels that are down."""
+        """Return the channels that are down."""
         yield from sorted(self._down.items())

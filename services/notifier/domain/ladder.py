@@ -1,4 +1,4 @@
-"""The ladder of one assignment: which rung comes when, given when the rungs before it were told."""
+"""The ladder of one assignment: when each rung is due, given when the pages of earlier rungs were accepted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,24 +11,24 @@ import msgspec
 from schemas.agreement.response import Channel, Rung
 
 ON_TIME = timedelta(minutes=1)
-"""How late a rung may be told and still leave the end of the promise to the rungs after it."""
+"""The largest delay of a rung after which later rungs may still be cut to the end of the promise."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an assignment has come. A page on its way has neither been told nor ended."""
+    """The progress of an assignment. The times of a page that is still being sent are None."""
 
     next_rung: int = 0
     fired_at: datetime | None = None  # when the rung before `next_rung` was reached
-    rung_told_at: datetime | None = None  # when that rung was told, or ended otherwise; None: its page is on its way
-    owner_at: datetime | None = None  # when the owner was told; else when a page to the owner ended otherwise
+    rung_told_at: datetime | None = None  # when its page was accepted or ended otherwise; None: still being sent
+    owner_at: datetime | None = None  # when a page to the owner was accepted, else when one ended otherwise
 
 
 def planned(rung: Rung, promise_at: datetime, assigned_at: datetime) -> datetime:
-    """Return when a rung comes if every rung before it is told at once.
+    """Return when a rung is due if the pages of all rungs before it are accepted without delay.
 
-    Rungs count from the assignment. A rung that would come after the promise ends comes at its end, so that the first
-    news of a promise is not that it is broken. An assignment that began after that end has its whole ladder.
+    Rungs count from the assignment. A rung after the end of the promise is due at that end, so that a person hears of a
+    promise before it is broken. An assignment that begins after the end has its whole ladder.
     """
     due_at = assigned_at + rung.at
     return min(due_at, promise_at) if assigned_at < promise_at else due_at
@@ -37,11 +37,11 @@ def planned(rung: Rung, promise_at: datetime, assigned_at: datetime) -> datetime
 def next_due(
     ladder: Sequence[Rung], promise_at: datetime, assigned_at: datetime, progress: Progress
 ) -> datetime | None:
-    """Return when the next rung comes; None when there is none, or when it waits for a page on its way.
+    """Return when the next rung is due; None: the ladder has ended, or the rung waits for a page that is being sent.
 
-    A rung comes its span after the rung before it was told. The owner is changed no sooner than that span after the owner
-    was told. While a page is on its way the owner is not changed; only the end of the promise lets later pages go on, so
-    that a manager hears of it although the owner cannot be reached.
+    A rung is due its span after the page of the rung before it was accepted. The owner is changed no sooner than that span
+    after a page to the owner was accepted. While a page is being sent the owner is not changed. At the end of the promise,
+    later pages no longer wait, so that a manager is paged even if the owner cannot be reached.
     """
     index = progress.next_rung
     if index >= len(ladder):
@@ -53,7 +53,7 @@ def next_due(
     def after(earlier: Rung, told_at: datetime) -> datetime:
         span, was_planned = rung.at - earlier.at, planned(earlier, promise_at, assigned_at)
         if told_at - was_planned <= ON_TIME:
-            span = planned(rung, promise_at, assigned_at) - was_planned  # less where the promise's end cuts both
+            span = planned(rung, promise_at, assigned_at) - was_planned  # shorter if the end of the promise cuts one
         return told_at + span
 
     before = ladder[index - 1]
@@ -71,23 +71,23 @@ def next_due(
     return max(due_at, after(first, progress.owner_at)) if progress.owner_at is not None else None
 
 
-# --- as a clock keeps it -----------------------------------------------------------------------------------------
+# --- the stored form -----------------------------------------------------------------------------------------
 
-_KEPT: Final = 64  # few ladders are in use at a time
+_KEPT: Final = 64  # cached ladders: few are in use at a time
 _MICROSECOND: Final = timedelta(microseconds=1)
 _Kept = list[tuple[int, str | None, tuple[Channel, ...]]]
 
 
 @lru_cache(_KEPT)
 def written(ladder: tuple[Rung, ...]) -> str:
-    """Return the ladder as text: of each rung its microseconds, whom it pages (none: it changes the owner), and by what."""
+    """Return the ladder as JSON: of each rung its microseconds, the recipient (null: it changes the owner) and the channels."""
     rungs = [(rung.at // _MICROSECOND, rung.page, () if rung.reassign else rung.by) for rung in ladder]
     return msgspec.json.encode(rungs).decode()
 
 
 @lru_cache(_KEPT)
 def read(text: str) -> tuple[Rung, ...]:
-    """Return the ladder that was written so."""
+    """Return the ladder of a text made by `written`."""
     return tuple(
         Rung(at=timedelta(microseconds=at), reassign=True)
         if page is None

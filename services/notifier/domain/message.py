@@ -13,28 +13,28 @@ from services.notifier.domain.terms import Terms
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """One page to one person: everything its wording needs, in business time."""
+    """The content of one page to one person. All times are business time."""
 
-    page_id: str  # the same for every attempt, so that the other side can recognise a repeat
+    page_id: str  # the same for every attempt, so that the provider can recognise a duplicate
     rung: int
     kind: Kind
     person_name: str
     person_email: str
     person_slack: str | None  # their Slack user id
     lead_id: str
-    card: LeadCard  # came from outside: shown through `message_text` only
+    card: LeadCard  # text from outside: shown through `message_text` only
     urgency: str
     submit_at: datetime
     promise_at: datetime
-    written_at: datetime  # the moment the "minutes left" are counted from: when the page was claimed
+    written_at: datetime  # when the page was claimed: the "minutes left" count from here
     owner_name: str
-    lead_url: str | None  # where the lead can be opened; ours, from the public URL
+    lead_url: str | None  # where the lead can be opened; from the public URL; None: no link
     epoch: int
-    thread_id: str | None = None  # the page that this one follows: the first of the same assignment
+    thread_id: str | None = None  # the first page of the same assignment; None: this one is the first
 
 
 def message_of(page: Page, clock: ResponseClock, terms: Terms, written_at: datetime, public_url: str | None) -> Message:
-    """What the page says, as of `written_at` (business time)."""
+    """Return the content of a page as of `written_at` (business time). `public_url` None: no link."""
     reps = terms.team.rep_by_id
     person = reps.get(page.person)
     owner = page.person if page.epoch != clock.epoch or clock.rep is None else clock.rep
@@ -59,7 +59,7 @@ def message_of(page: Page, clock: ResponseClock, terms: Terms, written_at: datet
 
 
 def _thread(page: Page, ladder: Iterable[Rung]) -> str | None:
-    """The first page of this assignment to the same person in the same part; None when this is it."""
+    """Return the first page of this assignment to the same recipient, as owner or as manager; None: this one is the first."""
     part = "owner" if page.kind in TO_OWNER else "manager"
     first = next((index for index, rung in enumerate(ladder) if rung.page == part), page.rung)
     return None if first >= page.rung else page_id(page.lead_id, page.epoch, first, page.person)

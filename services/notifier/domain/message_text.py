@@ -1,9 +1,9 @@
-"""The words of a page, and what makes words from outside harmless wherever they are shown.
+"""The wording of a page, and the cleaning of text from outside.
 
-A rep acts on a page in five seconds: whom to call, at which number, why, and how long the promise still holds. Names,
-companies and reasons were typed by strangers: `clean` takes out what is invisible or steers the display, and each place
-adds its own escaping (`slack`, `header`, HTML). Words never become a link: what a reader's program would take for an
-address or a domain is broken up (`unlinked`). Only the lead's own address and number do, where well formed, in HTML.
+A page shows at a glance whom to call, at which number, why, and how much time is left. Names, companies and reasons come
+from strangers. `clean` removes invisible characters and those that change the display; each format adds its own escaping
+(`slack`, `header`, HTML). Text from outside never becomes a link: `unlinked` breaks up addresses and domains. The only
+exceptions are the lead's own address and number in HTML, where they are well formed.
 """
 
 import html
@@ -26,18 +26,21 @@ _ADDRESS = re.compile(
 _NUMBER = re.compile(r"\+[1-9][0-9]{5,14}")
 _OWN_URL = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&()*+,;=%\[\]-]+")
 _SPACES = frozenset({"Cc", "Zl", "Zp", "Zs"})
-# Format characters: zero-width ones, and those that turn the reading direction. Also lone surrogates and private ones.
+# Format characters (zero width, change of reading direction), lone surrogates, private use, unassigned.
 _DROPPED = frozenset({"Cf", "Cs", "Co", "Cn"})
 _DOMAIN_LIKE = re.compile(r"(?:[^\W_][\w-]{0,62}\.){1,8}[^\W\d_]{2,63}")
 _ADDRESS_SIGN = re.compile(r"(?<=\S)@(?=\S{1,253}\.)")
 _LINKED = frozenset({"Phone", "Email"})
-"""The labels of what a rep may press."""
+"""The labels of values that become links in HTML."""
 _SLACK = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def clean(text: str, chars_max: int = VALUE_CHARS_MAX) -> str:
-    """One line of visible text: controls become spaces, invisible and direction-turning characters go, and what a
-    reader's program would make a link of (`http://`, `www.`) is broken up."""
+    """Return the text as one visible line.
+
+    Control characters become spaces. Invisible characters and changes of reading direction are removed. `http://` and
+    `www.` are broken up, so that no program turns them into a link.
+    """
     kept: list[str] = []
     for char in text[: chars_max * 8]:
         category = unicodedata.category(char)
@@ -51,22 +54,24 @@ def clean(text: str, chars_max: int = VALUE_CHARS_MAX) -> str:
 
 
 def unlinked(text: str, chars_max: int = VALUE_CHARS_MAX) -> str:
-    """Clean text in which domains (`booking .com`) and addresses (`ann @ corp .com`) are broken up, so that no program
-    shows a link that a stranger chose. Words with a dot that end in no public suffix stay as they are."""
+    """Return clean text in which domains (`booking .com`) and addresses (`ann @ corp .com`) are broken up.
+
+    No program can then show a link chosen by a stranger. Words with a dot but without a public suffix stay unchanged.
+    """
     line = clean(text)
     if "." in line:
         line = _DOMAIN_LIKE.sub(_broken, _ADDRESS_SIGN.sub(" @ ", line))
     return clean(line, chars_max)
 
 
-def _broken(found: re.Match[str]) -> str:
-    return found[0].replace(".", " .") if has_public_suffix(found[0]) else found[0]
+def _broken(match: re.Match[str]) -> str:
+    return match[0].replace(".", " .") if has_public_suffix(match[0]) else match[0]
 
 
 def slack(text: str, chars_max: int) -> str:
-    """Escaped for any Slack text object, and no longer than `chars_max` after it (an entity is never cut in two).
+    """Escape text for any Slack text object, to at most `chars_max` characters without cutting an entity.
 
-    Slack undoes these three in plain text objects as well as in mrkdwn.
+    Slack decodes the three entities in plain text objects as well as in mrkdwn.
     """
     room = chars_max - 1
     pieces: list[str] = []
@@ -80,22 +85,22 @@ def slack(text: str, chars_max: int) -> str:
 
 
 def header(text: str, chars_max: int = SUBJECT_CHARS_MAX) -> str:
-    """Safe in a mail header: one line, and nothing in it reads as an encoded word (which could hide a line break)."""
+    """Return the text for a mail header: one line without encoded words, which could contain a line break."""
     return clean(text, chars_max).replace("=?", "= ?")
 
 
 def address(text: str) -> str | None:
-    """The email address if it is a plain, well-formed one."""
+    """Return the email address if it is plain and well formed, else None."""
     return text if len(text) <= 254 and _ADDRESS.fullmatch(text) else None
 
 
 def own_url(url: str | None) -> str | None:
-    """A URL of ours, if nothing in it could end the place it is put in."""
+    """Return a URL of this installation if it contains no character that could break out of its context, else None."""
     return url if url and _OWN_URL.fullmatch(url) else None
 
 
 def lasting(span: timedelta) -> str:
-    """A span as people say it: `12 minutes`, `2 h 5 min`, `3 days 4 h`. Cut, never rounded up."""
+    """Return a span for people: `12 minutes`, `2 h 5 min`, `3 days 4 h`. It is cut, never rounded up."""
     minutes = int(span.total_seconds() // 60)
     if minutes < 1:
         return "less than a minute"
@@ -108,23 +113,23 @@ def lasting(span: timedelta) -> str:
 
 
 def at(moment: datetime, seen_from: datetime) -> str:
-    """`10:00 UTC`, with the day when it is another one than that of `seen_from`."""
+    """Return `10:00 UTC`, with the date if it differs from that of `seen_from`."""
     day = "" if moment.date() == seen_from.date() else f"{moment.day} {moment:%b} "
     return f"{day}{moment:%H:%M} UTC"
 
 
 @dataclass(frozen=True)
 class Words:
-    """What a page says, before any escaping. Every part is one clean line."""
+    """The parts of a page before escaping. Every part is one clean line."""
 
     subject: str
     facts: tuple[tuple[str, str], ...]  # label, value; at most nine
-    todo: tuple[str, ...]  # sentences of ours, nothing from outside
+    todo: tuple[str, ...]  # our own sentences, no text from outside
     url: str | None
     footer: str
 
     def plain(self) -> str:
-        """The body of a mail without HTML."""
+        """Return the body of a plain text mail."""
         width = max((len(label) for label, _ in self.facts), default=0) + 2
         lines = [self.subject, "", *(f"{label + ':':<{width}}{value}" for label, value in self.facts)]
         lines += ["", "What to do:", *(f"- {sentence}" for sentence in self.todo)]
@@ -133,7 +138,7 @@ class Words:
         return "\n".join([*lines, "", self.footer, ""])
 
     def html(self) -> str:
-        """The body of a mail in HTML: no images, no scripts, nothing loaded from anywhere."""
+        """Return the body of an HTML mail: no images, no scripts, nothing that is loaded."""
         rows = "".join(
             f'<tr><td style="color:#666;padding:2px 12px 2px 0">{html.escape(label)}</td><td>{_shown(label, value)}</td></tr>'
             for label, value in self.facts
@@ -149,7 +154,7 @@ class Words:
 
 
 def words(message: Message) -> Words:
-    """What this page says."""
+    """Return the wording of a page."""
     return Words(
         subject=_subject(message),
         facts=tuple((label, value) for label, value in _facts(message) if value),
@@ -160,7 +165,7 @@ def words(message: Message) -> Words:
 
 
 def who(message: Message) -> str:
-    """The lead in a few words: name and company, or the best there is."""
+    """Return a short name of the lead: name and company, else its address or phone number."""
     card = message.card
     name = unlinked(card.name, NAME_CHARS_MAX) or clean(card.email, NAME_CHARS_MAX) or clean(card.phone, NAME_CHARS_MAX)
     company = unlinked(card.company, NAME_CHARS_MAX)

@@ -9,14 +9,14 @@ from services.notifier.domain.terms import Terms
 
 
 class Availability(NamedTuple):
-    """The availability of a person as the router last told it; `until` when it holds."""
+    """The availability of a person in the newest record of the router. `until`: its end; None: open-ended."""
 
     state: str
     until: datetime | None
     version: int = 0
 
     def away(self, now: datetime) -> str | None:
-        """`away` or `deactivated`; None when here, or back by now."""
+        """Return `away` or `deactivated`; None: the person is available, or the absence has ended."""
         over = self.until is not None and self.until <= now
         return None if self.state == "available" or over else self.state
 
@@ -24,10 +24,12 @@ class Availability(NamedTuple):
 def objection(
     page: Page, clock: ResponseClock | None, terms: Terms, standing: Availability | None, now: datetime
 ) -> str | None:
-    """Return why this page must not be sent now; None when it may. Judged with the clock locked, so that no page is
-    claimed after a touch or an opt-out is stored."""
+    """Return why this page must not be sent now; None: it may be sent.
+
+    The caller holds the lock of the clock, so that no page is claimed after a touch or an opt-out is stored.
+    """
     if clock is None or not clock.running:
-        return "somebody was in touch" if clock and clock.touched_at else "the clock has ended"
+        return "a touch was recorded" if clock and clock.touched_at else "the clock has ended"
     if page.epoch != clock.epoch or clock.rep is None:
         return "the assignment ended"
     if clock.accepted and page.kind in TO_OWNER:
@@ -46,5 +48,5 @@ def objection(
 
 
 def _outdated(standing: Availability, page: Page, clock: ResponseClock) -> bool:
-    """Whether the router knew better when it chose the owner: its `rep.availability_changed` is still to be read."""
+    """Return whether the router used a newer availability for the assignment, whose record has not been read here yet."""
     return page.person == clock.rep and standing.version < clock.rep_version

@@ -1,8 +1,8 @@
-"""One page: whom it tells, over which channel next, and when to try again.
+"""One page: its recipient, its next channel, and when to try again.
 
-A page is tried until a channel accepts it or it is no longer true. A channel that does not accept within `FAILOVER` is left
-for the next one; after one round of all channels they take turns, ever more seldom, until a round takes a minute. All
-waiting here is real time; only `due_at`, `created_at` and `sent_at` are business time.
+A page is tried until a channel accepts it or it is cancelled. After `FAILOVER` without acceptance the page moves to the
+next channel. After one round of all channels the intervals grow, until a round takes a minute. All waiting here is real
+time; only `due_at`, `created_at` and `sent_at` are business time.
 """
 
 from dataclasses import dataclass, field
@@ -15,16 +15,16 @@ from msgspec.structs import replace
 
 FAILOVER = timedelta(seconds=30)
 LEASE = timedelta(seconds=10)
-"""How long a claim holds; longer than any channel's timeout."""
+"""The duration of a claim: longer than the timeout of any channel."""
 BACKOFF_SECONDS_MAX = 60.0
 REFUSED_SECONDS = 600.0
-"""How long a page waits after every channel refused it for its person: the address may be corrected meanwhile."""
+"""The wait after every channel has rejected the recipient: the address may be corrected meanwhile."""
 WAIT = timedelta(seconds=15)
 WAIT_MAX = timedelta(minutes=10)
-"""How long a page waits without a try while no channel of its own is up. The more pages wait, the longer: see `waiting`."""
+"""The wait while no channel of the page is up, from `WAIT` to `WAIT_MAX`. It grows with the number of pages: see `waiting`."""
 ERROR_CHARS_MAX = 500
 PACED = {"slack": timedelta(seconds=1)}
-"""The least time between two pages to one person over a channel that refuses more."""
+"""The least time between two pages to one person, for channels with a rate limit."""
 SLOTS_KEPT_MAX = 10_000
 
 _PAGES = UUID("6f6b2f0e-7a53-5d0b-9e0e-6a1d0c9a4f11")
@@ -42,44 +42,45 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     rung: int
     kind: Kind
-    person: str  # rep id; empty when there is nobody, which `error` explains
-    channels: tuple[str, ...]  # as the rung's `by` names them, never empty; not each is set up, or reaches the person
+    person: str  # rep id; empty: there is no recipient, and `error` says why
+    channels: tuple[
+        str, ...
+    ]  # of the rung's `by`, never empty; some may not be set up, or have no address of the person
     due_at: datetime
     created_at: datetime
-    channel_index: int = 0  # goes on past the last channel: every channel once is a round
+    channel_index: int = 0  # counts on after the last channel: one round is every channel once
     state: State = "pending"
-    next_at: datetime | None = None  # when somebody must look at it again; None once nobody must
+    next_at: datetime | None = None  # when to look at the page again, or the end of the lease; None: the page has ended
     first_try_at: datetime | None = None  # of the current channel
-    lease_until: datetime | None = None
     tries: int = 0  # over the current channel
-    refusals: int = 0  # in a row, by channels that will not take it for this person; kept once all have refused
-    deliveries: int = 0  # over all; also tells one claim from the next
+    refusals: int = 0  # in a row, by channels that reject the recipient; kept once all have
+    deliveries: int = 0  # over all channels; also distinguishes one claim from the next
     provider_id: str | None = None
     error: str | None = None
     sent_at: datetime | None = None
 
     @property
     def channel(self) -> str:
+        """The current channel."""
         return self.channels[self.channel_index % len(self.channels)]
 
     @property
     def in_first_round(self) -> bool:
+        """Whether some channel was not tried yet."""
         return self.channel_index < len(self.channels)
 
 
 def page_id(lead_id: str, epoch: int, rung: int, person: str) -> str:
-    """The same for the same page, whoever works it out: a rung that fired twice could still not page twice."""
+    """Return the id of a page: it follows from its arguments, so that a rung that fires twice makes one page."""
     return str(uuid5(_PAGES, f"{lead_id} {epoch} {rung} {person}"))
 
 
 def claimed(page: Page, real: datetime) -> Page:
-    """Being sent; should nobody say how that went until the lease ends, it is sent again."""
-    until = real + LEASE
+    """Return the page in state `sending`. If no outcome is recorded before the lease ends, it is sent again."""
     return replace(
         page,
         state="sending",
-        next_at=until,
-        lease_until=until,
+        next_at=real + LEASE,
         first_try_at=page.first_try_at or real,
         tries=page.tries + 1,
         deliveries=page.deliveries + 1,
@@ -87,38 +88,44 @@ def claimed(page: Page, real: datetime) -> Page:
 
 
 def in_time(page: Page, real: datetime) -> Page:
-    """The page as it may be claimed: on the next channel, if the current one had its time."""
+    """Return the page, moved to the next channel if the current one was tried for `FAILOVER`."""
     had_its_time = page.first_try_at is not None and real >= page.first_try_at + FAILOVER
     return moved(page) if had_its_time and len(page.channels) > 1 else page
 
 
 def moved(page: Page, by: int = 1) -> Page:
-    """The page on the channel so many further."""
+    """Return the page, moved on by so many channels."""
     return replace(page, channel_index=page.channel_index + by, tries=0, first_try_at=None) if by else page
 
 
 def postponed(page: Page, until: datetime, real: datetime) -> Page:
-    """Not yet: the channel would refuse it for being one too many."""
-    return replace(page, state="pending", next_at=until, lease_until=None, first_try_at=page.first_try_at or real)
+    """Return the page, to be sent at `until`: the channel would exceed its rate limit before."""
+    return replace(page, state="pending", next_at=until, first_try_at=page.first_try_at or real)
 
 
 def waiting(page: Page, why: str, real: datetime) -> Page:
-    """Not now: no channel of this page is up. A page that is looked at late is one of many, and waits longer, so that
-    so many looks a second are enough however many wait."""
+    """Return the page, waiting because none of its channels is up.
+
+    The wait grows with the lateness of this look, so that the number of looks per second is bounded.
+    """
     late = max(real - page.next_at, timedelta(0)) if page.next_at is not None else timedelta(0)
     wait = min(max(WAIT, 4 * late), WAIT_MAX)
-    return replace(page, state="pending", next_at=real + wait, lease_until=None, error=storable(why))
+    return replace(page, state="pending", next_at=real + wait, error=storable(why))
 
 
 def accepted(page: Page, provider_id: str, at: datetime) -> Page:
-    """The channel took it, at this moment of business time."""
-    done = replace(page, state="sent", provider_id=storable(provider_id), sent_at=at, error=None)
-    return replace(done, next_at=None, lease_until=None)
+    """Return the page as accepted by the channel; `at` in business time."""
+    return replace(page, state="sent", provider_id=storable(provider_id), sent_at=at, error=None, next_at=None)
 
 
 def refused_for_now(page: Page, why: str, after_seconds: float | None, jitter: float, real: datetime, of: int) -> Page:
-    """Once more over this channel; over the next one when this one has had its time. `jitter`: 0 to 1. `of` here and
-    below: how many channels could tell the person."""
+    """Return the page after a temporary failure: on this channel again, or on the next one after `FAILOVER`.
+
+    Args:
+        after_seconds: The wait that the provider asked for; None: it asked for none.
+        jitter: 0 to 1, spreads retries.
+        of: The number of channels that are usable for the recipient (here and below).
+    """
     page = _not_refused(page, of)
     if not page.in_first_round:
         wait = _pause_seconds(page, jitter, of)
@@ -132,12 +139,12 @@ def refused_for_now(page: Page, why: str, after_seconds: float | None, jitter: f
 
 
 def refused_by_channel(page: Page, why: str, jitter: float, real: datetime, of: int, *, other_up: bool) -> Page:
-    """The channel is down, or refuses us: the next one, at once if that one is up."""
+    """Return the page on the next channel, because this one is down. It is due at once if another channel is up."""
     return _turned(_not_refused(page, of), why, 0.0 if other_up else jitter, real, of)
 
 
 def refused_for_good(page: Page, why: str, jitter: float, real: datetime, of: int) -> Page:
-    """The channel will not take it for this person: the next one. When all have said so, all over again much later."""
+    """Return the page on the next channel, because this one rejects the recipient. After all have, the page waits long."""
     page = replace(page, refusals=page.refusals + 1)
     if page.refusals >= of:
         return _again(moved(page), why, real + timedelta(seconds=REFUSED_SECONDS * (1.0 + jitter)))
@@ -149,65 +156,68 @@ def _not_refused(page: Page, of: int) -> Page:
 
 
 def _turned(page: Page, why: str, jitter: float, real: datetime, of: int) -> Page:
-    """On the next channel: at once in the first round, later after a pause."""
+    """Return the page on the next channel: due at once in the first round, after a pause later."""
     page = moved(page)
     seconds = 0.0 if page.in_first_round else _pause_seconds(page, jitter, of)
     return _again(page, why, real + timedelta(seconds=seconds))
 
 
 def _pause_seconds(page: Page, jitter: float, of: int) -> float:
-    """A share of the round, so that each channel has its turn within `BACKOFF_SECONDS_MAX`: a recovered one waits no longer,
-    however many there are."""
+    """Return the share of one channel in a round of at most `BACKOFF_SECONDS_MAX`, so that each channel is tried in time."""
     return backoff_seconds(page.deliveries) * jitter / of
 
 
 def _again(page: Page, why: str, at: datetime) -> Page:
-    return replace(page, state="pending", next_at=at, lease_until=None, error=storable(why))
+    return replace(page, state="pending", next_at=at, error=storable(why))
 
 
 def cancelled(page: Page, why: str) -> Page:
-    """Not to be sent, and why."""
-    return replace(page, state="cancelled", next_at=None, lease_until=None, error=storable(why))
+    """Return the page as cancelled; `why` is shown to people."""
+    return replace(page, state="cancelled", next_at=None, error=storable(why))
 
 
 def backoff_seconds(tries: int) -> float:
-    """The longest wait after so many tries: 1, 4, 16, then 60 s."""
+    """Return the longest wait after so many tries: 1, 4, 16, then 60 s."""
     return min(BACKOFF_SECONDS_MAX, 4.0 ** min(tries - 1, 10))
 
 
 def storable(text: str) -> str:
-    """What any database takes: no NUL, no lone surrogates, not too long."""
+    """Return the text without NUL and lone surrogates, cut to `ERROR_CHARS_MAX`, so that every database accepts it."""
     return text.replace("\0", " ").encode(errors="replace").decode()[:ERROR_CHARS_MAX]
 
 
 @dataclass
 class Pace:
-    """Who may be told again when, over the channels of `PACED`. In memory: after a restart it starts afresh, and
-    the other side's own limit (a `TryAgain` with its wait) is what remains."""
+    """The times at which each person may be paged again over the channels of `PACED`.
+
+    They are kept in memory. After a restart, only the limit of the provider itself (a `TryAgain` with its wait) applies.
+    """
 
     _free: dict[tuple[str, str], datetime] = field(default_factory=dict)
-    _booked: dict[str, datetime] = field(default_factory=dict)
+    _reserved: dict[str, datetime] = field(default_factory=dict)
 
     def slot(self, page: Page, real: datetime, *, alone: bool) -> datetime | None:
-        """When this page may go, booked for it; None when the next channel is sooner than its turn. `alone`: there is no
-        other channel for it now."""
+        """Return when this page may be sent, and reserve that time.
+
+        None: the next channel would be tried before that time. `alone`: no other channel is usable now.
+        """
         gap = PACED.get(page.channel)
-        booked = self._booked.pop(page.id, None)
-        if gap is None or (booked is not None and booked <= real):
+        reserved = self._reserved.pop(page.id, None)
+        if gap is None or (reserved is not None and reserved <= real):
             return real
-        if len(self._booked) > SLOTS_KEPT_MAX:  # of pages that were cancelled meanwhile
-            self._booked = {id: at for id, at in self._booked.items() if at > real}
+        if len(self._reserved) > SLOTS_KEPT_MAX:  # times of pages that were cancelled meanwhile
+            self._reserved = {id: at for id, at in self._reserved.items() if at > real}
             self._free = {key: at for key, at in self._free.items() if at > real}
-        at = booked or max(real, self._free.get((page.channel, page.person), real))
+        at = reserved or max(real, self._free.get((page.channel, page.person), real))
         if not alone and at >= (page.first_try_at or real) + FAILOVER:
             return None
-        if booked is None:
+        if reserved is None:
             self._free[page.channel, page.person] = at + gap
         if at > real:
-            self._booked[page.id] = at
+            self._reserved[page.id] = at
         return at
 
     def set_back(self) -> None:
-        """Start afresh: the host's clock was set back, and every time that is kept lies too far ahead."""
+        """Forget all times: the host's clock was set back, so they lie too far ahead."""
         self._free.clear()
-        self._booked.clear()
+        self._reserved.clear()

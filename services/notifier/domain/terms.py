@@ -11,7 +11,7 @@ from schemas.team import Team
 
 @dataclass(frozen=True)
 class Terms:
-    """What the agreement, the team and this installation say about telling people."""
+    """The parts of the agreement and of this installation that decide on pages."""
 
     ladder: Sequence[Rung]
     urgencies: Mapping[str, Urgency]
@@ -19,12 +19,12 @@ class Terms:
     channels: tuple[str, ...]  # set up in this installation
 
     def promise_at(self, urgency: str, submit_at: datetime) -> datetime:
-        """The end of the promise; an urgency that the agreement no longer names counts as its most urgent one."""
-        known = self.urgencies.get(urgency) or next(iter(self.urgencies.values()), None)
-        return submit_at + (known.touch_within if known else timedelta(hours=1))
+        """Return the end of the promise. An urgency that the agreement no longer names counts as its most urgent one."""
+        terms = self.urgencies.get(urgency) or next(iter(self.urgencies.values()), None)
+        return submit_at + (terms.touch_within if terms else timedelta(hours=1))
 
     def reaching(self, person: str, channels: Sequence[str]) -> tuple[str, ...]:
-        """Return those of `channels` on which the team file gives this person an address."""
+        """Return the `channels` for which the team file gives this person an address."""
         rep = self.team.rep_by_id.get(person)
         if rep is None:
             return ()

@@ -55,30 +55,30 @@ _card = msgspec.json.Decoder(LeadCard).decode
 
 
 def lock_clocks(unit: Unit, leads: Collection[str]) -> dict[str, ResponseClock]:
-    """The clocks of these leads, locked; none for a lead that never was handed over."""
+    """Lock and return the clocks of these leads. A lead that was never handed over to Sales has none."""
     rows = unit.lock(_LOCK_CLOCKS, leads=sorted(leads))
     return {row.lead_id: _clock(row) for row in rows}
 
 
 def due_clocks(unit: Unit, now: datetime, limit: int) -> list[ResponseClock]:
-    """Clocks that are due, soonest first, locked; those that somebody else holds are left to them."""
+    """Lock and return due clocks, soonest first. Clocks locked by another process are skipped."""
     return [_clock(row) for row in unit.lock(_DUE_CLOCKS, now=micros(now), limit=limit)]
 
 
 def next_clock_due(unit: Unit, now: datetime) -> datetime | None:
-    """When the next clock after `now` is due."""
+    """Return when the next clock after `now` is due; None: no clock is."""
     row = _NEXT_CLOCK.first(unit.connection, now=micros(now))
     return optional_moment(row[0]) if row else None
 
 
 def save_clocks(unit: Unit, changed: Iterable[ResponseClock]) -> None:
-    """Store these clocks, at the unit's end."""
+    """Store these clocks at the end of the unit."""
     rows = [_clock_row(clock) for clock in sorted(changed, key=attrgetter("lead_id"))]
     unit.store(_SAVE_CLOCKS.work(unit.connection, rows))
 
 
 def find_clocks(connection: Connection, leads: Collection[str]) -> dict[str, ResponseClock]:
-    """The clocks of these leads, to look at."""
+    """Return the clocks of these leads, without locks."""
     return {row.lead_id: _clock(row) for row in _SOME_CLOCKS.all(connection, leads=list(leads))}
 
 
@@ -91,8 +91,12 @@ def _clock_row(clock: ResponseClock) -> dict[str, Any]:
 
 
 def _clock(row: Row[Any]) -> ResponseClock:
-    known = {name: row._mapping[name] for name in ResponseClock.__struct_fields__}
-    known |= {name: optional_moment(known[name]) for name in _BUSINESS}
-    known |= {"opted_out": bool(known["opted_out"]), "accepted": bool(known["accepted"]), "card": _card(known["card"])}
-    known["ladder"] = None if known["ladder"] is None else read(known["ladder"])
-    return ResponseClock(**known)
+    values = {name: row._mapping[name] for name in ResponseClock.__struct_fields__}
+    values |= {name: optional_moment(values[name]) for name in _BUSINESS}
+    values |= {
+        "opted_out": bool(values["opted_out"]),
+        "accepted": bool(values["accepted"]),
+        "card": _card(values["card"]),
+    }
+    values["ladder"] = None if values["ladder"] is None else read(values["ladder"])
+    return ResponseClock(**values)

@@ -24,7 +24,7 @@ _ADD_PAGES = statements.Sql(
 
 
 def _before_new(f: statements.SqlDialect) -> Any:
-    """Which pages are there already, and who is here: two questions in one round trip. Rows of the first say no state."""
+    """Select the pages that exist already and the availability of people, in one round trip. Rows of pages have no state."""
     number = sa.cast(sa.null(), statements.Integer)
     there = sa.select(pages.c.id, sa.cast(sa.null(), sa.Text), number, number.label("version"))
     return sa.union_all(
@@ -47,7 +47,7 @@ _CANCEL_PAGES = statements.Sql(
                 sa.bindparam("all_kinds", type_=sa.Integer) == 1, *(pages.c.kind == kind for kind in sorted(TO_OWNER))
             ),
         )
-        .values(state="cancelled", error=sa.bindparam("why"), next_at=None, lease_until=None)
+        .values(state="cancelled", error=sa.bindparam("why"), next_at=None)
     )
 )
 _PEEK = statements.Sql(
@@ -72,7 +72,6 @@ _MUTABLE = (
     "state",
     "next_at",
     "first_try_at",
-    "lease_until",
     "tries",
     "refusals",
     "deliveries",
@@ -114,14 +113,14 @@ def _newest_first(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
 
 _LISTED = statements.Sql(lambda _: _newest_first())
 _LISTED_OF_LEAD = statements.Sql(lambda _: _newest_first(pages.c.lead_id == sa.bindparam("lead")))
-_PAGE_TIMES = ("due_at", "next_at", "first_try_at", "lease_until", "created_at", "sent_at")
+_PAGE_TIMES = ("due_at", "next_at", "first_try_at", "created_at", "sent_at")
 _PLACE = itemgetter(0, 1)
 _json = msgspec.json.Encoder().encode
 _channels = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 class WaitingPage(NamedTuple):
-    """A page that somebody must look at, and when (real time)."""
+    """A page that has not ended, and when to look at it (real time)."""
 
     id: str
     lead_id: str
@@ -129,7 +128,7 @@ class WaitingPage(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One delivery and how it went, at a moment of real time."""
+    """One attempt to send a page, and its outcome; `at` in real time."""
 
     page_id: str
     n: int
@@ -140,7 +139,7 @@ class Attempt(NamedTuple):
 
 
 def lookup_new(unit: Unit, new: Collection[Page]) -> tuple[set[str], dict[str, Availability]]:
-    """Those of these pages that exist already, and what was last said of the people they are for."""
+    """Return the ids of these pages that are stored already, and the availability of their recipients."""
     if not new:
         return set(), {}
     ids, people = sorted(page.id for page in new), sorted({page.person for page in new})
@@ -150,13 +149,13 @@ def lookup_new(unit: Unit, new: Collection[Page]) -> tuple[set[str], dict[str, A
 
 
 def add_pages(unit: Unit, new: Iterable[Page]) -> None:
-    """Store new pages, at the unit's end; one that is there already stays as it is."""
+    """Store new pages at the end of the unit. A page that is stored already stays unchanged."""
     rows = [_page_row(page) for page in sorted(new, key=attrgetter("id"))]
     unit.store(_ADD_PAGES.work(unit.connection, rows))
 
 
 def cancel_pages(unit: Unit, cancels: Iterable[Cancel]) -> None:
-    """Pages that wait are not sent any more: of those that were stored before this unit."""
+    """Cancel pending pages that were stored before this unit."""
     rows = [
         {
             "lead": c.lead_id,
@@ -172,12 +171,12 @@ def cancel_pages(unit: Unit, cancels: Iterable[Cancel]) -> None:
 
 
 def peek_pages(unit: Unit, limit: int) -> list[WaitingPage]:
-    """The pages that must be looked at soonest, not locked."""
+    """Return the pages to look at first, without locks."""
     return [WaitingPage(row[0], row[1], moment(row[2])) for row in _PEEK.all(unit.connection, limit=limit)]
 
 
 def lock_pages(unit: Unit, ids: Collection[str]) -> list[tuple[Page, Availability | None]]:
-    """These pages, locked, each with what was last said of its person."""
+    """Lock and return these pages, each with the availability of its recipient."""
     rows = _LOCK_PAGES.all(unit.connection, ids=sorted(ids))
     return [
         (_page(row), Availability(row.standing, optional_moment(row.until), row.version) if row.standing else None)
@@ -186,19 +185,19 @@ def lock_pages(unit: Unit, ids: Collection[str]) -> list[tuple[Page, Availabilit
 
 
 def change_pages(unit: Unit, changed: Iterable[Page]) -> None:
-    """Store what may change of these pages, at the unit's end."""
+    """Store the mutable columns of these pages at the end of the unit."""
     unit.store(_CHANGE_PAGES.work(unit.connection, [{"page": page.id, **_page_row(page)} for page in changed]))
 
 
 def hurry_pages(unit: Unit, at: datetime, limit: int) -> int:
-    """Have up to `limit` pages that wait for a later moment looked at now, `at` (real time); how many there were."""
+    """Make up to `limit` pages that wait for a later time due at `at` (real time). Return their number."""
     late = [row[0] for row in _LATE.all(unit.connection, at=micros(at), limit=limit)]
     _HURRY.many(unit.connection, [{"page": id, "at": micros(at)} for id in late])
     return len(late)
 
 
 def add_attempts(unit: Unit, new: Iterable[Attempt]) -> None:
-    """Store attempts, at the unit's end; what is known better now replaces what was said of the same one."""
+    """Store attempts at the end of the unit. A later outcome of the same attempt replaces the earlier one."""
     rows = [{**attempt._asdict(), "at": micros(attempt.at)} for attempt in sorted(new, key=_PLACE)]
     unit.store(_ADD_ATTEMPTS.work(unit.connection, rows))
 
@@ -206,7 +205,7 @@ def add_attempts(unit: Unit, new: Iterable[Attempt]) -> None:
 def list_pages(
     connection: Connection, lead: str | None, before: tuple[int, str] | None, limit: int
 ) -> list[tuple[Page, int]]:
-    """Pages, newest first, each with its place (microseconds) for the next `before`."""
+    """Return pages, newest first, each with its creation time (microseconds) for the next `before`."""
     at, id = before or (2**62, "")
     statement = _LISTED if lead is None else _LISTED_OF_LEAD
     rows = statement.all(connection, lead=lead, at=at, id=id, limit=limit)
@@ -221,7 +220,7 @@ def _page_row(page: Page) -> dict[str, Any]:
 
 
 def _page(row: Row[Any]) -> Page:
-    known = {name: row._mapping[name] for name in Page.__struct_fields__}
-    known |= {name: optional_moment(known[name]) for name in _PAGE_TIMES}
-    known["channels"] = _channels(known["channels"])
-    return Page(**known)
+    values = {name: row._mapping[name] for name in Page.__struct_fields__}
+    values |= {name: optional_moment(values[name]) for name in _PAGE_TIMES}
+    values["channels"] = _channels(values["channels"])
+    return Page(**values)

@@ -28,8 +28,11 @@ _SAVE_REPS = statements.Sql(_save_reps)
 
 
 def save_reps(unit: Unit, changed: Sequence[RepAvailabilityChanged]) -> None:
-    """Store availability. The version says which is the newer, since the host's clock may have been set back; the time
-    counts among records without one."""
+    """Store the availability of reps.
+
+    The version decides which record is newer, because the host's clock may have been set back. Among records without a
+    version, the time decides.
+    """
     _SAVE_REPS.many(
         unit.connection,
         [

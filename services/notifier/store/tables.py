@@ -16,8 +16,10 @@ clocks = sa.Table(
     sa.Column("promise_at", statements.Integer, nullable=False),
     sa.Column("assigned_at", statements.Integer),
     sa.Column("next_rung", statements.Integer, nullable=False),
-    sa.Column("due_at", statements.Integer),  # the next rung or the end of the promise, whichever is first
-    sa.Column("state", statements.Text, nullable=False),  # live, met, missed (live, but the promise is over), over
+    sa.Column("due_at", statements.Integer),  # the next rung or the end of the promise, whichever comes first
+    sa.Column(
+        "state", statements.Text, nullable=False
+    ),  # live, missed (the promise has ended, the ladder goes on), met, over
     sa.Column("touched_at", statements.Integer),
     sa.Column("opted_out", statements.Integer, nullable=False),
     sa.Column("accepted", statements.Integer, nullable=False),
@@ -25,12 +27,12 @@ clocks = sa.Table(
     sa.Column("card", statements.Text, nullable=False),
     sa.Column("reassignments", statements.Integer, nullable=False),
     sa.Column("updated_at", statements.Integer, nullable=False),
-    sa.Column("ladder", statements.Text),  # the rungs it started under, as JSON; none: of an older release
+    sa.Column("ladder", statements.Text),  # the rungs in force at its start, as JSON; NULL: written by an older release
     sa.Column("fired_at", statements.Integer),  # when the rung before `next_rung` was reached
     sa.Column(
         "rung_told_at", statements.Integer
-    ),  # when that rung was told or ended otherwise; none: its page is on its way
-    sa.Column("told_at", statements.Integer),  # when the owner was first told of this assignment
+    ),  # when its page was accepted or ended otherwise; NULL: still being sent
+    sa.Column("told_at", statements.Integer),  # when a page first told the owner of this assignment
     sa.Column("untold_at", statements.Integer),  # when a page to the owner first ended without telling them
     sa.Column("rep_version", statements.Integer, nullable=False, server_default="0"),
     sa.Index("notifier_clocks_by_due", "due_at"),
@@ -43,16 +45,17 @@ pages = sa.Table(
     sa.Column("epoch", statements.Integer, nullable=False),
     sa.Column("rung", statements.Integer, nullable=False),
     sa.Column("kind", statements.Text, nullable=False),  # owner, manager, reassigned
-    sa.Column("person", statements.Text, nullable=False),  # rep id; empty: there was nobody to tell
+    sa.Column("person", statements.Text, nullable=False),  # rep id; empty: there is no recipient
     sa.Column("channels", statements.Text, nullable=False),
     sa.Column("channel_index", statements.Integer, nullable=False),
     sa.Column(
         "state", statements.Text, nullable=False
     ),  # pending, sending, sent, cancelled; failed: by an older release
     sa.Column("due_at", statements.Integer, nullable=False),  # business time: lateness counts from it
-    sa.Column("next_at", statements.Integer),  # real time: when to look at it again; none once it has ended
+    sa.Column(
+        "next_at", statements.Integer
+    ),  # real time: when to look at it again, or the end of the lease; NULL: ended
     sa.Column("first_try_at", statements.Integer),  # real time, of the current channel
-    sa.Column("lease_until", statements.Integer),  # real time
     sa.Column("tries", statements.Integer, nullable=False),
     sa.Column("deliveries", statements.Integer, nullable=False),
     sa.Column("provider_id", statements.Text),

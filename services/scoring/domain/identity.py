@@ -1,10 +1,10 @@
-"""Which person an event is about. Pure: it decides from what is known of the identifiers of a batch.
+"""The person of an event, resolved from the stored people of its identifiers.
 
-An email address is one person. Another identifier that is known of one person finds that person; known of several (a
-shared phone), it finds the one whose lead is open and who was active last. Two addresses are never one person.
+An email address belongs to one person, and two addresses are never one person. Any other identifier resolves to its
+person. An identifier of several people (a shared phone) resolves to the person whose lead is open and who was active last.
 
-An opt-out by shared identifiers is about each person known by them: otherwise a stranger who posts a form with a phone
-number of another person would get that person's opt-out.
+An opt-out by shared identifiers concerns each of their people. Otherwise the opt-out of one person could be recorded for
+a stranger who posted a form with the same phone number.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,10 +14,10 @@ from typing import Final, NamedTuple
 from schemas.events import ExternalEvent
 
 KINDS: Final = ("email", "phone", "crm_id", "anonymous_id")
-"""The identifiers, the strongest first."""
+"""The kinds of identifiers, the strongest first."""
 
 SHARED_MAX: Final = 20
-"""The people of one identifier. One more takes the place of the one who would be chosen last."""
+"""The most people of one identifier. A further person replaces the one with the lowest rank."""
 
 Pair = tuple[str, str]
 """An identity (`kind:value`) and a lead."""
@@ -25,7 +25,7 @@ Pair = tuple[str, str]
 
 @dataclass
 class Person:
-    """The part of a person that decides. `active_at`: the time of their latest event (microseconds)."""
+    """The attributes of a person that resolution uses. `active_at`: the time of the latest event (microseconds)."""
 
     lead: str
     email: str | None = None
@@ -34,7 +34,7 @@ class Person:
 
     @property
     def rank(self) -> tuple[bool, int, str]:
-        """The greatest is chosen among people who share an identifier."""
+        """The sort key among people who share an identifier: the greatest is chosen."""
         return self.open, self.active_at, self.lead
 
 
@@ -49,8 +49,12 @@ class IdentityRow(NamedTuple):
 
 
 class ResolvedIdentity(NamedTuple):
-    """The lead of an event. `shared`: by what it was chosen among several people, for people to read; `others`: the leads
-    of all others whom the event's identifiers name, sorted."""
+    """The lead of an event.
+
+    Attributes:
+        shared: The shared identifier by which it was chosen, as a text for people; None: not shared.
+        others: The leads of all other people of the event's identifiers, sorted.
+    """
 
     lead: str
     shared: str | None = None
@@ -58,7 +62,7 @@ class ResolvedIdentity(NamedTuple):
 
 
 class IdentityChanges(NamedTuple):
-    """Rows to store: new identities, further people of known ones, and people who take the place of others."""
+    """Rows to store: new identities, further people of existing ones, and people who replace others."""
 
     claims: list[Pair]
     added: list[Pair]
@@ -67,7 +71,7 @@ class IdentityChanges(NamedTuple):
 
 @dataclass
 class People:
-    """The people behind the identifiers of a batch, as it goes on."""
+    """The people of the identifiers of a batch, updated with each event."""
 
     new_id: Callable[[], str]
     made: set[str] = field(default_factory=set)
@@ -76,23 +80,23 @@ class People:
     _stored: dict[str, list[str]] = field(default_factory=dict)
 
     def know(self, rows: Iterable[IdentityRow]) -> None:
-        """Take in stored rows."""
+        """Add stored rows."""
         for row in rows:
             person = self._people.setdefault(row.lead, Person(row.lead, row.email, row.active_at or 0, bool(row.open)))
             self._of.setdefault(row.identity, {})[row.lead] = person
             self._stored.setdefault(row.identity, []).append(row.lead)
 
-    def find(self, happened: ExternalEvent, event_id: str, at: int) -> ResolvedIdentity:
-        """The lead of one event, whose identifiers are learned with it; a new one for an unknown person."""
-        identities = identities_of(happened, event_id)
-        person = self._by_address(happened.email, identities) if happened.email else self._alone(identities)
-        if person is None and not happened.email and (found := self._of_several(identities, at)):
+    def find(self, event: ExternalEvent, event_id: str, at: int) -> ResolvedIdentity:
+        """Resolve the lead of one event and learn its identifiers. An unknown person gets a new lead."""
+        identities = identities_of(event, event_id)
+        person = self._by_address(event.email, identities) if event.email else self._alone(identities)
+        if person is None and not event.email and (found := self._of_several(identities, at)):
             return found
         if person is None:
             person = self._make()
         person.active_at = max(person.active_at, at)
-        if happened.email:
-            person.email = happened.email
+        if event.email:
+            person.email = event.email
         for identity in identities:
             self._learn(identity, person)
         return ResolvedIdentity(person.lead)
@@ -107,7 +111,7 @@ class People:
         return all(person.email is None for person in self._of.get(identity, {}).values())
 
     def _alone(self, identities: list[str]) -> Person | None:
-        """The person of the strongest identifier that is known of one person."""
+        """Return the person of the strongest identifier that has exactly one person; None: there is none."""
         for identity in identities:
             known = self._of.get(identity)
             if known and len(known) == 1:
@@ -115,7 +119,7 @@ class People:
         return None
 
     def _of_several(self, identities: list[str], at: int) -> ResolvedIdentity | None:
-        """The choice among people who share the strongest known identifier. Nothing is learned from it."""
+        """Choose among the people of the strongest known identifier. No identifier is learned from the event."""
         known = {identity: people for identity in identities if (people := self._of.get(identity))}
         if not known:
             return None
@@ -137,11 +141,11 @@ class People:
         known[person.lead] = person
         if len(known) > SHARED_MAX:
             others = [one for one in known.values() if one is not person]
-            addressed = [one for one in others if one.email]  # their address still finds them
+            addressed = [one for one in others if one.email]  # they are still found by their address
             del known[min(addressed or others, key=lambda one: one.rank).lead]
 
     def changes(self) -> IdentityChanges:
-        """The differences from the stored rows, in the order in which rows are locked."""
+        """Return the differences from the stored rows, in the order in which rows are locked."""
         changes = IdentityChanges([], [], [])
         for identity, known in sorted(self._of.items()):
             stored = self._stored.get(identity, [])
@@ -154,7 +158,7 @@ class People:
         return changes
 
 
-def identities_of(happened: ExternalEvent, event_id: str) -> list[str]:
-    """`kind:value` of each identifier, the strongest first; of an event without any, one of its own."""
-    found = [f"{kind}:{value}" for kind in KINDS if (value := getattr(happened, kind))]
-    return found or [f"event:{event_id}"]
+def identities_of(event: ExternalEvent, event_id: str) -> list[str]:
+    """Return `kind:value` of each identifier, the strongest first. An event without identifiers gets one of its own."""
+    identities = [f"{kind}:{value}" for kind in KINDS if (value := getattr(event, kind))]
+    return identities or [f"event:{event_id}"]

@@ -15,7 +15,7 @@ from firsthour.kernel import normalisation
 from firsthour.kernel.time_units import micros, moment
 from schemas.events import ExternalEvent, Facts
 from services.scoring.domain import bounds
-from services.scoring.domain.bounds import Said
+from services.scoring.domain.bounds import DatedValue
 from services.scoring.domain.rules import ScoringRules
 
 
@@ -27,23 +27,23 @@ class Profile(msgspec.Struct, omit_defaults=True, gc=False):
     email: str | None = None
     phone: str | None = None
     phone_at: int = 0
-    facts: dict[str, Said] = {}  # field: (value, when it was said)
-    texts: dict[str, Said] = {}  # longer values of custom facts, whole; `facts` holds their beginning
+    facts: dict[str, DatedValue] = {}  # by field
+    texts: dict[str, DatedValue] = {}  # long values of custom facts in full; `facts` holds their beginning
     derived: Facts = {}
-    hits: dict[str, list[int]] = {}  # engagement rule: when it matched, in order
-    recycled_at: int | None = None  # parts up to here count nothing
-    facts_dropped_at: int | None = None  # when the newest fact beyond the bounds was said
-    hits_dropped_at: int | None = None  # and the newest hit beyond them
+    hits: dict[str, list[int]] = {}  # by engagement rule: when it matched, in order
+    recycled_at: int | None = None  # hits up to this time do not count; None: never recycled
+    facts_dropped_at: int | None = None  # time of the newest fact beyond the bounds; None: none was dropped
+    hits_dropped_at: int | None = None  # time of the newest hit beyond the bounds; None: none was dropped
 
     def known(self) -> Facts:
-        """The flat facts conditions read."""
-        known = self.derived.copy()
+        """Return the flat facts that conditions read."""
+        facts = self.derived.copy()
         texts = self.texts
-        for field, said in self.facts.items():
-            known[field] = bounds.value_of(field, said, texts) if field in texts else said[0]
+        for field, fact in self.facts.items():
+            facts[field] = bounds.value_of(field, fact, texts) if field in texts else fact[0]
         if self.email:
-            known["email"] = self.email
-        return known
+            facts["email"] = self.email
+        return facts
 
 
 def learn(
@@ -52,33 +52,39 @@ def learn(
     type: str,
     at: datetime,
     rules: ScoringRules,
-    lost: Counter[str] | None = None,
+    dropped: Counter[str] | None = None,
 ) -> Facts:
-    """Take one event in: its facts, and the engagement rules it hits. What is known of the person now.
+    """Add one event: its facts, and the engagement rules that it matches.
 
-    `lost` counts what the bounds of a profile refuse, shorten or drop, by kind.
+    Args:
+        profile: Changed in place.
+        type: Of the event.
+        dropped: Counts the values that the bounds reject, shorten or drop, by kind; None: not counted.
+
+    Returns:
+        The facts of the person after the event.
     """
     when = micros(at)
     profile.active_at = max(profile.active_at, when)
-    lost = Counter() if lost is None else lost
-    _learn_facts(profile, event, when, rules, lost)
-    known = profile.known()
+    dropped = Counter() if dropped is None else dropped
+    _learn_facts(profile, event, when, rules, dropped)
+    facts = profile.known()
     matched = rules.engagement_match.get(type)
     if matched is not None:
-        for index in matched({**known, **bounds.own(event.fields)}):
-            _add_hit(profile, rules.engagement[type][index].key, when, lost)
-    return known
+        for index in matched({**facts, **bounds.outside_fields(event.fields)}):
+            _add_hit(profile, rules.engagement[type][index].key, when, dropped)
+    return facts
 
 
-def _add_hit(profile: Profile, key: str, when: int, lost: Counter[str]) -> None:
+def _add_hit(profile: Profile, key: str, when: int, dropped: Counter[str]) -> None:
     hits = profile.hits.setdefault(key, [])
     insort(hits, when)
     if len(hits) > bounds.HITS_MAX:
         profile.hits_dropped_at = max(profile.hits_dropped_at or 0, hits.pop(0))
-        lost["hit"] += 1
+        dropped["hit"] += 1
 
 
-def _learn_facts(profile: Profile, event: ExternalEvent, when: int, rules: ScoringRules, lost: Counter[str]) -> None:
+def _learn_facts(profile: Profile, event: ExternalEvent, when: int, rules: ScoringRules, dropped: Counter[str]) -> None:
     if event.email and profile.email is None:
         profile.email = event.email
         profile.derived = _derived_facts(event.email)
@@ -89,11 +95,11 @@ def _learn_facts(profile: Profile, event: ExternalEvent, when: int, rules: Scori
             profile.phone, profile.phone_at = phone, when
     if not person:
         return
-    lost.update(bounds.learn(profile.facts, profile.texts, person, when, rules.agreed))
-    until, dropped = bounds.fit(profile.facts, profile.texts, rules.agreed)
+    dropped.update(bounds.learn(profile.facts, profile.texts, person, when, rules.agreed))
+    until, counts = bounds.fit(profile.facts, profile.texts, rules.agreed)
     if until is not None:
         profile.facts_dropped_at = max(profile.facts_dropped_at or 0, until)
-    lost.update(dropped)
+    dropped.update(counts)
 
 
 def _derived_facts(email: str) -> Facts:
@@ -115,20 +121,20 @@ def hits_in_horizon(profile: Profile, hits: list[int], rules: ScoringRules, now:
 
 
 def forget(profile: Profile, rules: ScoringRules, now: datetime) -> None:
-    """Drop hits beyond the horizon: no later score can depend on them."""
+    """Drop hits beyond the horizon. No later score can depend on them."""
     if not profile.hits:
         return
     at = micros(now)
     for key, hits in list(profile.hits.items()):
-        alive = hits_in_horizon(profile, hits, rules, at)
-        if not alive:
+        recent = hits_in_horizon(profile, hits, rules, at)
+        if not recent:
             del profile.hits[key]
-        elif len(alive) < len(hits):
-            profile.hits[key] = alive
+        elif len(recent) < len(hits):
+            profile.hits[key] = recent
 
 
 def retention_of(profile: Profile, rules: ScoringRules, now: datetime) -> dict[str, object]:
-    """How much of a person is kept, and up to when facts or hits were dropped that would count otherwise."""
+    """Return how much of a person is stored, and up to when facts or hits were dropped that would otherwise count."""
     since = max(micros(now) - rules.horizon_us, profile.recycled_at or 0)
     facts_at, hits_at = profile.facts_dropped_at, profile.hits_dropped_at
     return {

@@ -10,8 +10,15 @@ from services.scoring.domain.rules import ScoringRules
 def matched_lines(
     profile: Profile, rules: ScoringRules, type: str, fields: Facts, known: Facts, scored: Score
 ) -> tuple[MatchedLine, ...]:
-    """The qualify lines this event meets, in the agreement's order. Somebody nobody can reach meets none. `fields`: the
-    event's, without those that only the product states."""
+    """Return the qualify lines that an event meets, in the order of the agreement.
+
+    A person without address and phone number meets none.
+
+    Args:
+        type: Of the event.
+        fields: Of the event, without those that only FirstHour itself derives.
+        known: The facts of the person.
+    """
     if not (profile.email or profile.phone):
         return ()
     lines = rules.lines.get(type) or rules.lines[""]
@@ -22,5 +29,5 @@ def matched_lines(
 
 
 def suppression(rules: ScoringRules, known: Mapping[str, Value]) -> str | None:
-    """Why this person is never scored and never routed, or None."""
+    """Return why this person is never scored and never routed; None: the person is not suppressed."""
     return next((because for because, holds in rules.suppress if holds(known)), None)

@@ -11,23 +11,23 @@ from schemas.agreement.scoring import EngagementRule, QualifyLine
 from schemas.events import MatchedLine
 from services.scoring.domain.bounds import Agreed, agreed
 
-HALF_LIVES_KEPT = 12  # a hit older than this is worth 1/4096 of its points and is forgotten
+HALF_LIVES_KEPT = 12  # a hit older than this is worth 1/4096 of its points and is dropped
 HORIZON_MAX = timedelta(days=400)
 _US = 1_000_000
 
 
 @dataclass(frozen=True)
 class CompiledEngagement:
-    """One engagement rule: how it matches, what it gives, how often it counts."""
+    """One engagement rule: its points and its limit."""
 
     key: str
     because: str
     points: float
-    times: int | None
+    times: int | None  # None: no limit
     per_us: int
 
     def counted(self, hits: list[int]) -> list[int]:
-        """Those that count: each, in event-time order, with fewer than `times` counted ones in the `per` before it."""
+        """Return the hits that count: each with fewer than `times` counted hits in the `per` before it."""
         if self.times is None:
             return hits
         kept: list[int] = []
@@ -39,7 +39,7 @@ class CompiledEngagement:
 
 @dataclass(frozen=True)
 class Lines:
-    """The qualify lines that an event of one type may meet, ready to match, and what each is when met."""
+    """The compiled qualify lines for one type of event."""
 
     met: tuple[MatchedLine, ...]
     matches: Matched
@@ -47,7 +47,7 @@ class Lines:
 
 @dataclass(frozen=True)
 class ScoringRules:
-    """An agreement's scoring, compiled once per version."""
+    """The compiled scoring and qualify sections of an agreement."""
 
     fit: Matched
     fit_rules: tuple[tuple[float, str], ...]
@@ -60,14 +60,14 @@ class ScoringRules:
     horizon_us: int
     mix: tuple[float, float]
     grades: tuple[tuple[str, float], ...]  # highest first
-    lines: Mapping[str, Lines]  # by event type; under the empty one those that name none
+    lines: Mapping[str, Lines]  # by event type; under the empty string those without a type
     suppress: tuple[tuple[str, Holds], ...]
     agreed: Agreed
 
 
 @once_per_version
 def rules_of(config: Config) -> ScoringRules:
-    """The compiled rules of this configuration."""
+    """Return the compiled rules of this configuration."""
     agreement = config.agreement
     scoring = agreement.scoring
     half_life = scoring.engagement.half_life
@@ -108,10 +108,10 @@ def _lines(qualify: Sequence[QualifyLine], type: str) -> Lines:
 
 
 def _keyed(rules: tuple[EngagementRule, ...]) -> list[tuple[str, EngagementRule]]:
-    """Each rule under its reason; a reason used again gets a number, so that hits outlive a reordering of the file."""
-    used: dict[str, int] = {}
+    """Return the rules by their reason. A repeated reason gets a number, so that hits survive a reordering of the file."""
+    counts: dict[str, int] = {}
     keyed = []
     for rule in rules:
-        used[rule.because] = n = used.get(rule.because, 0) + 1
+        counts[rule.because] = n = counts.get(rule.because, 0) + 1
         keyed.append((rule.because if n == 1 else f"{rule.because} ({n})", rule))
     return keyed

@@ -12,11 +12,11 @@ from schemas.events import Score, Value
 from services.scoring.domain.profile import Profile, hits_in_horizon
 from services.scoring.domain.rules import ScoringRules
 
-LOWEST = "D"  # the grade below the last band
+LOWEST = "D"  # the grade below the lowest band
 
 
 class ScorePart(msgspec.Struct, frozen=True):
-    """One reason of a score: `points` as agreed, `worth` as of the moment asked for."""
+    """One part of a score: `points` of the rule, `worth` after decay at the requested time."""
 
     kind: str  # fit or engagement
     because: str
@@ -27,7 +27,7 @@ class ScorePart(msgspec.Struct, frozen=True):
 
 
 def score_of(profile: Profile, rules: ScoringRules, now: datetime, known: Mapping[str, Value] | None = None) -> Score:
-    """Fit, engagement, their mix and the grade, as of `now`."""
+    """Return fit, engagement, total and grade as of `now`. `known`: the facts of the profile, if already computed."""
     fit = 0.0
     for index in rules.fit(profile.known() if known is None else known):
         fit += rules.fit_rules[index][0]
@@ -38,7 +38,7 @@ def score_of(profile: Profile, rules: ScoringRules, now: datetime, known: Mappin
 
 
 def _hundredths(points: float) -> float:
-    """Points are never negative here, so this rounds half up; and is a third of what `round` costs."""
+    """Round half up to hundredths. Points are never negative here; this takes a third of the time of `round`."""
     return int(points * 100.0 + 0.5) / 100.0
 
 
@@ -65,9 +65,9 @@ def _worth(age: int, rules: ScoringRules) -> float:
 
 
 def parts_of(profile: Profile, rules: ScoringRules, now: datetime) -> list[ScorePart]:
-    """Every reason of the score as of `now`; hits beyond a rule's limit are shown as not counted."""
+    """Return every part of the score as of `now`. Hits beyond the limit of a rule are marked as not counted."""
     facts = profile.known()
-    found = [
+    parts = [
         ScorePart("fit", rules.fit_rules[i][1], rules.fit_rules[i][0], rules.fit_rules[i][0]) for i in rules.fit(facts)
     ]
     at = micros(now)
@@ -75,11 +75,11 @@ def parts_of(profile: Profile, rules: ScoringRules, now: datetime) -> list[Score
         rule = rules.by_key.get(key)
         if rule is None:
             continue
-        alive = hits_in_horizon(profile, hits, rules, at)
-        left = Counter(rule.counted(alive))
-        for hit in alive:
+        recent = hits_in_horizon(profile, hits, rules, at)
+        left = Counter(rule.counted(recent))
+        for hit in recent:
             counts = left[hit] > 0
             left[hit] -= 1
             worth = round(rule.points * _worth(at - hit, rules), 2) if counts else 0.0
-            found.append(ScorePart("engagement", rule.because, rule.points, worth, moment(hit), counts))
-    return found
+            parts.append(ScorePart("engagement", rule.because, rule.points, worth, moment(hit), counts))
+    return parts

@@ -242,7 +242,7 @@ class Says:
 
     def released(self, lead: str = "l1", rep: str = "ana", epoch: int = 1) -> LeadReleased:
         routed = self._routed(lead, "qualified", epoch, "assigned")
-        return LeadReleased(**routed, rep=rep, kind="reassign", reason="nobody was in touch")
+        return LeadReleased(**routed, rep=rep, kind="reassign", reason="no touch was recorded")
 
     def touched(self, lead: str = "l1", at: datetime | None = None, epoch: int = 1) -> TouchApplied:
         routed = self._routed(lead, "working", epoch, "assigned")
@@ -300,7 +300,7 @@ class NotifierHarness(Says):
     # --- time, and what happened ---
 
     def tick(self) -> datetime | None:
-        return self.units.now(partial(fire_due, desk=self.desk))
+        return self.units.now(partial(fire_due, context=self.desk))
 
     async def settle(self) -> None:
         """Everything due at this moment."""

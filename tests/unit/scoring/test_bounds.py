@@ -123,11 +123,11 @@ def test_only_so_many_hits_of_a_rule_are_kept_and_the_newest_dropped_one_is_show
 def test_a_fact_that_only_the_product_states_is_not_taken_from_an_event() -> None:
     profile = learned([(0, {"account.owner": "bo", "email.kind": "business", "grade": "A", "title": "CTO"})])
     assert profile.known().keys() == {"title", "email", "email.domain", "email.kind", "company.domain"}
-    assert bounds.own({"account.owner": "bo", "total": 99, "path": "/"}) == {"path": "/"}
+    assert bounds.outside_fields({"account.owner": "bo", "total": 99, "path": "/"}) == {"path": "/"}
 
 
 def test_the_fields_of_a_record_are_bounded_and_the_usual_ones_go_first() -> None:
     fields: Facts = {**{f"a{n}": "ü" * 2_000 for n in range(200)}, "form": "demo-request"}
-    told = bounds.told(fields)
+    told = bounds.bounded_fields(fields)
     assert told["form"] == "demo-request"
     assert bounds.size(told) <= bounds.FIELDS_BYTES_MAX

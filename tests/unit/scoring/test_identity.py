@@ -152,7 +152,7 @@ def test_a_unit_that_lost_a_claim_decides_by_what_the_other_unit_stored(tmp_path
         claims = [(f"email:{E1}", "ours")]
         store._CLAIM.tuples(connection, claims)  # as a lost claim leaves it
         wanted = [f"email:{E1}", f"phone:{P}"]
-        _, [found], changes = store._again(connection, heard, wanted, [*claims, (f"phone:{P}", "ours")])
+        _, [found], changes = store._resolve_again(connection, heard, wanted, [*claims, (f"phone:{P}", "ours")])
     assert (found.lead, changes.claims) == (theirs, [(f"email:{E1}", theirs)])
     engine.dispose()
     assert resolved(tmp_path / "x.db", event(email=E1)) == [theirs]

@@ -183,7 +183,6 @@ TABLES: Final[dict[str, Table]] = {
             "sent_at": Plant("I6", where="state = 'sent'"),
         },
         free={
-            "lease_until": "of a page that is being sent: its `next_at` is the end of the lease",
             "tries": "over the current channel, to space them; all deliveries have their attempt",
             "refusals": "in a row, to space deliveries; all of them have their attempt",
             "provider_id": _SHOWN,

@@ -270,7 +270,7 @@ async def test_i4_a_clock_that_runs_on_after_a_touch_is_named(busy: Copy) -> Non
 
 COPY = (
     "INSERT INTO notifier_pages SELECT 'copy', lead_id, epoch + {epoch}, rung, kind, 'zed', channels, channel_index, state, "
-    "due_at, next_at, first_try_at, lease_until, tries, deliveries, provider_id, error, created_at, sent_at, refusals "
+    "due_at, next_at, first_try_at, tries, deliveries, provider_id, error, created_at, sent_at, refusals "
     "FROM notifier_pages WHERE state = 'sent' LIMIT 1"
 )
 
