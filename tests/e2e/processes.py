@@ -102,7 +102,7 @@ class ProcessInstallation:
         """Returns once it is ready."""
         self.process = spawn(
             self.said,
-            *("services", "up", "--host", "127.0.0.1", "--port", str(self.port)),
+            *("firsthour", "up", "--host", "127.0.0.1", "--port", str(self.port)),
             *("--config", str(self.config), "--data", str(self.data)),
             env=environment(admin_key=ADMIN, **self.settings),
         )

@@ -85,7 +85,7 @@ class Containers:
 
     def start(self, name: str) -> None:
         said = self.place / f"{name}.said"
-        self.running[name] = spawn(said, "services", *self.command(name), env=self.settings(name))
+        self.running[name] = spawn(said, "firsthour", *self.command(name), env=self.settings(name))
 
     def said(self, name: str) -> str:
         """The output of the container."""

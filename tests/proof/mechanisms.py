@@ -15,7 +15,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("schemas", "services", "deploy", "tests", "pyproject.toml", "README.md", "Makefile")
+COPIED = ("schemas", "firsthour", "services", "deploy", "tests", "pyproject.toml", "README.md", "Makefile")
 SECONDS_MAX = 300
 OK, FAILED = 0, 1  # of pytest's exit codes those after which tests have run
 TIMED_OUT = "Timeout ("  # as pytest-timeout begins the message of a test that it ended

@@ -57,7 +57,7 @@ class ServiceProcess:
         self.asked = ""
         self.process = spawn(
             self.said,
-            *("services", "serve", self.service, "--host", "127.0.0.1", "--port", str(self.port)),
+            *("firsthour", "serve", self.service, "--host", "127.0.0.1", "--port", str(self.port)),
             *("--data", str(self.data)),
             env=self._env,
         )
