@@ -19,8 +19,6 @@ from firsthour.kernel.printable import printable
 
 T = TypeVar("T")
 
-NO: Final = 1
-BAD_INPUT: Final = 2
 WIDE: Final = 250
 PROGRAM: Final = "firsthour"
 
