@@ -1,12 +1,12 @@
-# Everything a newcomer or a check needs, by name. `make` alone lists it. Python 3.11 or newer is all it asks for.
-#   PYTHON=python3.12   the interpreter the environment is made with
-#   VENV=.venv          where that environment is
-#   ARGS="..."          handed on to the command of the target
-#   KAFKA_VERSION=3.9.1 the Apache Kafka that `make kafka` and the tests bring up
-#   BROKERS=3           how many brokers `make kafka` and `make prove` bring up
-#   PROFILE=distributed what `make bench` measures, and where `make replay` posts
+# The tasks of developers and of the checks; `make` lists them. The only requirement is Python 3.11 or newer.
+#   PYTHON=python3.12   the interpreter of the environment
+#   VENV=.venv          the directory of the environment
+#   ARGS="..."          arguments for the command of the target
+#   KAFKA_VERSION=3.9.1 the Apache Kafka that `make kafka` and the tests start
+#   BROKERS=3           the number of brokers of `make kafka` and `make prove`
+#   PROFILE=distributed the profile of `make bench` and `make replay`
 #   WORKERS=1           how many processes run the tests; by default one for each processor, four at most
-#   SEED=7              what `make prove` goes by; by default another each time
+#   SEED=7              the seed of `make prove`; another each time by default
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -21,8 +21,8 @@ BIN := $(VENV)/bin
 # A file stays with one worker, since its tests share what is made once for them.
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-# An environment is fresh as long as it has the stamp of these very files. `dev.txt` holds all of `run.txt`, at the same
-# versions, so `make test` adds to the environment of a running `make up` and changes nothing in it.
+# An environment is current if it has the stamp of these files. `dev.txt` includes `run.txt` with the same versions, so
+# `make test` only adds to the environment of a running `make up`.
 RUN_STAMP := $(VENV)/.run-$(shell cat requirements/run.txt pyproject.toml | cksum | cut -d' ' -f1)
 DEV_STAMP := $(VENV)/.dev-$(shell cat requirements/dev.txt pyproject.toml | cksum | cut -d' ' -f1)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
@@ -32,32 +32,32 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" PIP_FIND_LINKS= $(BIN)/pip-compile
 .DEFAULT_GOAL := help
 .PHONY: help install up demo kafka postgres test quick coverage check format bench replay prove prove-embedded prove-long mutate schemas lock audit wheel clean
 
-help: ## list what can be made
+help: ## list the targets
 	@echo "FirstHour: make TARGET [PYTHON=python3.12] [ARGS=\"...\"]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-up: $(RUN_STAMP) ## install what running needs, then serve everything in one process
+up: $(RUN_STAMP) ## install the dependencies, then run all services in one process
 	@$(BIN)/firsthour up $(ARGS)
 
-demo: $(RUN_STAMP) ## the same with made-up visitors and reps, the clock 60 times faster
+demo: $(RUN_STAMP) ## the same with invented visitors and reps and a clock 60 times faster
 	@$(BIN)/firsthour up --demo $(ARGS)
 
-install: $(RUN_STAMP) ## only install what running needs
+install: $(RUN_STAMP) ## install the dependencies only
 	@echo "Ready: call it as $(BIN)/firsthour, or run \`. $(BIN)/activate\` and call it as firsthour."
 
-kafka: | $(BIN)/python ## a real Kafka on this machine until Ctrl-C (BROKERS=3, KAFKA_VERSION=3.9.1)
+kafka: | $(BIN)/python ## run a real Kafka on this machine until Ctrl-C (BROKERS=3, KAFKA_VERSION=3.9.1)
 	@exec $(BIN)/python -m deploy.local.kafka --version $(KAFKA_VERSION) --brokers $(BROKERS) $(ARGS)
 
-postgres: | $(BIN)/python ## a real PostgreSQL on this machine until Ctrl-C
+postgres: | $(BIN)/python ## run a real PostgreSQL on this machine until Ctrl-C
 	@exec $(BIN)/python -m deploy.local.postgres $(ARGS)
 
-test: $(DEV_STAMP) ## run every test, over a Kafka and a PostgreSQL that it brings up and ends by itself
+test: $(DEV_STAMP) ## run all tests, with a Kafka and a PostgreSQL that it starts and stops
 	@KAFKA_VERSION=$(KAFKA_VERSION) $(PYTEST) $(ARGS)
 
 quick: check ## the inner loop: `make check`, unit tests, stories on the embedded profile
 	@$(PYTEST) --quiet tests/unit tests/story -m "not servers and not slow and not long" $(ARGS)
 
-coverage: $(DEV_STAMP) ## print which branches of services/ and firsthour/ the unit tests and the stories on the embedded profile leave out
+coverage: $(DEV_STAMP) ## print the branches of services/ and firsthour/ that the unit tests and embedded stories do not reach
 	@$(PYTEST) --quiet tests/unit tests/story -m "not servers and not slow and not long" \
 		--cov --cov-report=term:skip-covered $(ARGS)
 
@@ -68,15 +68,15 @@ check: $(DEV_STAMP) ## style, types, directions of imports, lock files
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest --quiet --no-header tests/unit/test_locks.py
 
-format: $(DEV_STAMP) ## put imports and layout in order
+format: $(DEV_STAMP) ## format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(RUN_STAMP) ## measure this machine against the goals, three minutes (PROFILE=distributed: over Kafka and PostgreSQL)
+bench: $(RUN_STAMP) ## measure this machine against the goals, in three minutes (PROFILE=distributed: over Kafka and PostgreSQL)
 	@$(if $(filter distributed,$(PROFILE)),$(BIN)/python -m tests.bench.distributed --kafka-version $(KAFKA_VERSION) \
 		--brokers $(BROKERS),$(BIN)/firsthour bench) $(ARGS)
 
-replay: $(RUN_STAMP) ## post FILE=some.csv as form events to a throwaway installation (PROFILE=distributed), or ARGS="--url ... --key ..."
+replay: $(RUN_STAMP) ## post FILE=some.csv as form events to a temporary installation (PROFILE=distributed), or ARGS="--url ... --key ..."
 	@test -n "$(FILE)" || { echo "Name the stream: make replay FILE=leads.csv" >&2; exit 2; }
 	@$(BIN)/python -m $(if $(filter distributed,$(PROFILE)),tests.e2e.replay "$(FILE)" --kafka-version $(KAFKA_VERSION) \
 		--brokers $(BROKERS),firsthour.operations.replay.posting "$(FILE)") $(ARGS)
@@ -87,32 +87,32 @@ prove: $(DEV_STAMP) ## kill processes, broker and database of a distributed inst
 prove-embedded: $(DEV_STAMP) ## kill a whole replay on the embedded profile ten times, and judge from outside (ARGS="--seed N")
 	@$(BIN)/python -m tests.e2e.kill $(ARGS)
 
-prove-long: $(DEV_STAMP) ## what takes longer: the tests on Kafka 3.9.1, the real stream and requests made up from /openapi.json on both profiles, long random histories
+prove-long: $(DEV_STAMP) ## the longer tests: all on Kafka 3.9.1, the real stream and requests generated from /openapi.json on both profiles, long random histories
 	@KAFKA_VERSION=3.9.1 $(PYTEST) $(ARGS)
 	@$(PYTEST) -m long
 	@FIRSTHOUR_HISTORIES=300 $(BIN)/python -m pytest tests/contract/test_any_order.py --timeout 3600
 
-mutate: $(DEV_STAMP) ## take away one mechanism after the other, and say which test notices
+mutate: $(DEV_STAMP) ## remove each mechanism in a copy, and report the test that notices
 	@$(BIN)/python -m tests.proof.mechanisms $(ARGS)
 
-schemas: $(RUN_STAMP) ## write schemas/json, schemas/asyncapi.yaml and the README's table of settings anew
+schemas: $(RUN_STAMP) ## generate schemas/json, schemas/asyncapi.yaml and the README's table of settings
 	@$(BIN)/python -m firsthour.operations.schema_export
 	@$(BIN)/python -m firsthour.operations.documents
 
-lock: $(DEV_STAMP) ## resolve requirements/*.txt anew (ARGS=--upgrade for newer versions)
+lock: $(DEV_STAMP) ## resolve requirements/*.txt again (ARGS=--upgrade for newer versions)
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 		{ echo "Locks are made with the oldest Python we run on: make lock PYTHON=python3.11 VENV=.venv-lock" >&2; exit 2; }
 	$(COMPILE) $(ARGS) --output-file requirements/run.txt pyproject.toml
 	$(COMPILE) --extra dev --constraint requirements/run.txt $(ARGS) \
 		--output-file requirements/dev.txt pyproject.toml
 
-audit: $(DEV_STAMP) ## ask the advisory database about what is locked for running (needs the network)
+audit: $(DEV_STAMP) ## check the locked dependencies against the advisory database (needs the network)
 	@$(BIN)/pip-audit --requirement requirements/run.txt --require-hashes --disable-pip $(ARGS)
 
 wheel: $(DEV_STAMP) ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel --no-isolation $(ARGS)
 
-clean: ## remove the environment and what tools left behind; data and configuration stay
+clean: ## remove the environment and files of tools; data and configuration stay
 	@if [ -f "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage build dist
 	@find schemas firsthour services tests deploy -name __pycache__ -type d -prune -exec rm -rf {} +

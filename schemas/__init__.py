@@ -1,1 +1,1 @@
-"""The vocabulary of FirstHour: events, topics, and the shapes of the three configuration files."""
+"""The vocabulary of FirstHour: events, topics, and the models of the three configuration files."""

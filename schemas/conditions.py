@@ -1,7 +1,7 @@
-"""The shape of a condition: YAML such as `{title: {has_word: [vp, head]}, not: {email.kind: free}}` as a typed tree.
+"""Conditions: YAML such as `{title: {has_word: [vp, head]}, not: {email.kind: free}}` as a typed tree.
 
-`{field: value}` asks for equality, `{field: {op: value}}` for what the op says; several keys must all hold; `all:`,
-`any:` and `not:` combine. An empty mapping always holds. The compiler is `firsthour.kernel.conditions.evaluation`.
+`{field: value}` tests for equality, `{field: {op: value}}` applies an operator. Several keys must all hold; `all:`, `any:`
+and `not:` combine conditions. An empty mapping always holds. The compiler is `firsthour.kernel.conditions.evaluation`.
 """
 
 import difflib
@@ -22,10 +22,10 @@ PROBLEMS_MAX: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """One question about one field.
+    """One test of one field.
 
     `value` is a str, int, float or bool; for `in`, `not_in` a tuple of them; for `between` a tuple (low, high); for
-    `has_word`, `starts_with`, `ends_with`, `contains` a str or a tuple of str, of which one is enough; for `exists` a bool.
+    `has_word`, `starts_with`, `ends_with`, `contains` a str or a tuple of str, one of which must match; for `exists` a bool.
     """
 
     __test__ = False  # pytest collects classes of this name
@@ -37,21 +37,21 @@ class Test:
 
 @dataclass(frozen=True, slots=True)
 class AllOf:
-    """Every part holds; without parts, always."""
+    """Holds if every part holds, or without parts."""
 
     parts: tuple["Node", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """At least one part holds; without parts, never."""
+    """Holds if at least one part holds; never without parts."""
 
     parts: tuple["Node", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """The part does not hold."""
+    """Holds if the part does not hold."""
 
     part: "Node"
 
@@ -68,7 +68,7 @@ PERSON_FIELDS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("company.employees", "company.revenue"), NUMBER),
     **dict.fromkeys(("utm.source", "utm.medium", "utm.campaign", "utm.term", "utm.content"), TEXT),
 }
-"""What is known of a person, besides `custom.<name>`, and its type."""
+"""Facts about a person, with their types. There are also `custom.<name>`."""
 
 DERIVED_FIELDS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("email.domain", "email.kind", "crm_id", "anonymous_id"), TEXT),
@@ -78,7 +78,7 @@ DERIVED_FIELDS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("attempts.unanswered", "attempts.total", "opportunity.amount"), NUMBER),
     **dict.fromkeys(("opportunity.stage", "opportunity.currency"), TEXT),
 }
-"""What FirstHour works out, and its type."""
+"""Values that FirstHour computes, with their types."""
 
 EVENT_FIELDS: Final[Mapping[str, str]] = dict.fromkeys(
     (
@@ -99,7 +99,7 @@ EVENT_FIELDS: Final[Mapping[str, str]] = dict.fromkeys(
     ),
     ANY,
 )
-"""What events usually carry of their own. A rule with `on:` may name others too."""
+"""Usual fields of events. A rule with `on:` may name others too."""
 
 FIELDS: Final[Mapping[str, str]] = {**EVENT_FIELDS, **PERSON_FIELDS, **DERIVED_FIELDS}
 
@@ -117,7 +117,7 @@ _NOUN: Final = {TEXT: "text", NUMBER: "a number", BOOL: "true or false"}
 
 
 class _Parser:
-    """Reads one condition, collecting everything wrong with it instead of stopping at the first."""
+    """Reads one condition, and collects all its mistakes."""
 
     def __init__(self, *, of_event: bool) -> None:
         self.of_event = of_event
@@ -188,7 +188,7 @@ class _Parser:
             yield Test(field, op, fitting)
 
     def value(self, field: str, op: str, kind: str, value: object, loc: Loc) -> object | None:
-        """The value as the op wants it, or None after saying what is wrong with it."""
+        """The value as the operator needs it; None after a mistake was added."""
         if op == "exists":
             return self.scalar(field, BOOL, value, loc, f"`exists` of `{field}`")
         if op == "between":
@@ -249,9 +249,10 @@ def _remedy(kind: str, value: object) -> str:
 
 
 def parse(raw: object, *, of_event: bool = False) -> Node:
-    """The tree of a condition as written. `of_event`: it stands beside `on:`, so the event's own fields may be named.
+    """Return the tree of a condition. `of_event`: it belongs to a rule with `on:`, so it may name fields of the event.
 
-    Raises `pydantic_core.ValidationError` with every mistake at its place.
+    Raises:
+        pydantic_core.ValidationError: with every mistake at its place.
     """
     parser = _Parser(of_event=of_event)
     node = parser.node(raw, ())
@@ -261,7 +262,7 @@ def parse(raw: object, *, of_event: bool = False) -> Node:
 
 
 def tests(node: Node) -> Iterator[Test]:
-    """Every test in the tree, in the order written."""
+    """Return every test of the tree, in the order of the file."""
     if isinstance(node, Test):
         yield node
     elif isinstance(node, Not):
@@ -272,7 +273,7 @@ def tests(node: Node) -> Iterator[Test]:
 
 
 def plain(node: Node) -> dict[str, Any]:
-    """The tree as a mapping that `parse` reads back to an equal tree."""
+    """Return the tree as a mapping, from which `parse` makes an equal tree."""
     if isinstance(node, Test):
         value = list(node.value) if isinstance(node.value, tuple) else node.value
         return {node.field: {node.op: value}}
@@ -309,4 +310,4 @@ _SCHEMA = {
 Condition = Annotated[
     Node, PlainValidator(_validate), PlainSerializer(plain, return_type=dict[str, Any]), WithJsonSchema(_SCHEMA)
 ]
-"""A field of this type reads a condition; beside a field `on` that is given, the event's own fields are allowed in it."""
+"""A field with a condition. If the model also has the field `on`, the condition may name fields of the event."""

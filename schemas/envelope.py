@@ -1,7 +1,7 @@
 """The CloudEvents 1.0 envelope around every event, in structured JSON, and its codec.
 
-Our own codec because the reference package costs some 70 us an event; a test holds ours against it. `partitionkey` is
-the extension of that name (the record's key); `dataschema` names our event and its major version.
+The codec is our own because the reference package takes about 70 us per event; a test compares the two. `partitionkey` is
+the extension of that name (the key of the record); `dataschema` names the event and its major version.
 """
 
 import re
@@ -22,7 +22,7 @@ CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One event as it stands on a topic. `data` stays encoded until somebody wants it."""
+    """One event as on a topic. `data` stays encoded until it is used."""
 
     id: str
     source: str
@@ -36,21 +36,21 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class UnknownEventError(FirstHourError, ValueError):
-    """The record is not one of ours, or of a major version this code does not know."""
+    """Raised for a record that is not one of ours, or has a major version that this code does not know."""
 
 
 @lru_cache(maxsize=256)
 def dataschema(event_type: str) -> str:
-    """The schema's name: `urn:firsthour:<type>:<major>`."""
+    """Return the name of the schema: `urn:firsthour:<type>:<major>`."""
     return f"urn:firsthour:{event_type}:{MAJOR}"
 
 
 class RecordTooLargeError(FirstHourError, ValueError):
-    """The event is larger than a record may be. It is the content that is wrong: another try gives the same."""
+    """Raised for an event that is larger than a record may be. Its content is at fault: a retry fails again."""
 
 
 class _Written(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """`Envelope`, on the way out: `data` is encoded with the rest, in one go."""
+    """An `Envelope` to be encoded: `data` is encoded together with it."""
 
     id: str
     source: str
@@ -71,9 +71,10 @@ _data = {event: msgspec.json.Decoder(event) for event in {*BY_TYPE.values(), Ext
 
 
 def encode(event: Event, *, id: str, source: str, time: datetime, key: str, type: str | None = None) -> bytes:
-    """The structured JSON of `event`. `type` is given for outside events alone, which share one shape.
+    """Return the structured JSON of `event`. `type`: only of outside events, which share one class.
 
-    Raises `RecordTooLargeError` above `RECORD_BYTES_MAX`.
+    Raises:
+        RecordTooLargeError: above `RECORD_BYTES_MAX`.
     """
     name = type or event.TYPE
     body = _encode(
@@ -85,7 +86,7 @@ def encode(event: Event, *, id: str, source: str, time: datetime, key: str, type
 
 
 def decode(body: bytes) -> Envelope:
-    """The envelope of a record. Raises `UnknownEventError` when it is not one of ours."""
+    """Return the envelope of a record. Raises `UnknownEventError` when it is not one of ours."""
     try:
         found = _envelope.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
@@ -96,7 +97,7 @@ def decode(body: bytes) -> Envelope:
 
 
 def data_of(envelope: Envelope, shape: type[E]) -> E:
-    """The event inside, as `shape`. Raises `UnknownEventError` when it does not fit."""
+    """Return the event of an envelope as `shape`. Raises `UnknownEventError` when it does not fit."""
     try:
         return cast(E, _data[shape].decode(envelope.data))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
@@ -104,11 +105,11 @@ def data_of(envelope: Envelope, shape: type[E]) -> E:
 
 
 def event_of(envelope: Envelope) -> Event:
-    """The event inside, as the shape its type names."""
+    """Return the event of an envelope, as the class of its type. Raises `UnknownEventError`."""
     return data_of(envelope, BY_TYPE.get(envelope.type, ExternalEvent))
 
 
 def _without_values(broken: Exception) -> str:
-    """Return a decoder's message without the content it quotes: `error` of a dead letter is listed, its body is not."""
+    """Return the message of a decoder without quoted content: the `error` of a dead letter is listed, its body is not."""
     said = str(broken) if isinstance(broken, msgspec.DecodeError) else type(broken).__name__
     return _QUOTED.sub(r"\1", said)

@@ -1,9 +1,9 @@
-"""Every fact FirstHour tells, frozen, in the past tense, in the order a lead lives them.
+"""Every event of FirstHour, frozen, in the past tense, in the order of a lead's life.
 
-All are the `data` of a CloudEvents envelope (`schemas.envelope`); the envelope's `type` says which one. Times are
-timezone-aware UTC. Facts about a person travel as one flat dict (`{"company.employees": 400}`), the form in which
-conditions read them. Additions are optional fields with a default; a change that an older reader would misread is a
-new major version (`schemas.envelope.MAJOR`).
+An event is the `data` of a CloudEvents envelope (`schemas.envelope`), whose `type` names its class. Times are
+timezone-aware UTC. Facts about a person are one flat dict (`{"company.employees": 400}`), the form that conditions read.
+New fields are optional and have a default; a change that an older reader would misread needs a new major version
+(`schemas.envelope.MAJOR`).
 """
 
 from datetime import datetime
@@ -16,7 +16,7 @@ from schemas import topics
 Value = str | int | float | bool
 Facts = dict[str, Value]
 Urgency = str
-"""`hot`, `warm`, or whatever the agreement's `response` names."""
+"""`hot`, `warm`, or another name in `response` of the agreement."""
 
 OUTSIDE_TYPES = (
     "form.submitted",
@@ -38,10 +38,10 @@ OUTSIDE_TYPES = (
     "opportunity.changed",
     "cost.recorded",
 )
-"""What may arrive from outside, besides `custom.*`."""
+"""The types of outside events, besides `custom.*`."""
 
 ABOUT_NO_LEAD = frozenset({"cost.recorded"})
-"""Of these the types that concern no person."""
+"""Those of them that concern no person."""
 
 FLAG_TIME = "time-replaced"
 FLAG_FACTS = "facts-dropped"
@@ -51,22 +51,25 @@ FLAGS = {
     FLAG_FACTS: "fields that only FirstHour may state were dropped",
     FLAG_REP: "it named a rep who is not in the team; the name was dropped",
 }
-"""What may be remarked on an outside event, in words for a timeline."""
+"""Flags of an outside event, with their texts in a timeline."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A fact, and no part of a cycle, so the garbage collector need not look at it (`gc=False`). `TYPE` is the envelope's type, `TOPIC` where it is said."""
+    """An event. `TYPE`: of its envelope. `TOPIC`: of its record. It is in no reference cycle, so the garbage collector skips
+    it (`gc=False`)."""
 
     TYPE: ClassVar[str]
     TOPIC: ClassVar[str]
 
 
-# --- events: what happened outside, as the gateway understood it -------------------------------------------------
+# --- events: outside events, normalised by the gateway -------------------------------------------------
 
 
 class ExternalEvent(Event, frozen=True, kw_only=True, gc=False):
-    """One outside event, verified, mapped and normalised. Its envelope's type is one of `OUTSIDE_TYPES` or `custom.*`;
-    the envelope's id is uuid5 of (source, the sender's id), so that a retry is recognised and two senders may both say "1".
+    """One outside event, verified, mapped and normalised.
+
+    The type of its envelope is one of `OUTSIDE_TYPES` or `custom.*`. The id of its envelope is the uuid5 of source and
+    sender's id: a retry is recognised, and two senders may use the same id.
     """
 
     TYPE: ClassVar[str] = "*"
@@ -80,22 +83,22 @@ class ExternalEvent(Event, frozen=True, kw_only=True, gc=False):
     crm_id: str | None = None
     anonymous_id: str | None = None
     person: Facts = {}
-    fields: Facts = {}  # the event's own: form, path, content, link, channel, answered ...
+    fields: Facts = {}  # of the event: form, path, content, link, channel, answered ...
     altered: bool = False  # NUL or lone surrogates were replaced, or a future time was clamped
-    flags: tuple[str, ...] = ()  # of `FLAGS`: what was changed on arrival, so that a reader can tell
-    dropped: int = 0  # fields that were not taken, see the flag `facts-dropped`
+    flags: tuple[str, ...] = ()  # keys of `FLAGS`: the changes made on arrival
+    dropped: int = 0  # number of dropped fields, see the flag `facts-dropped`
 
     @property
     def key(self) -> str:
-        """The strongest identifier, which is the record's key."""
+        """The strongest identifier: the key of the record."""
         return self.email or self.phone or self.crm_id or self.anonymous_id or ""
 
 
-# --- leads: what scoring makes of it ----------------------------------------------------------------------------
+# --- leads: persons and scores, by scoring ----------------------------------------------------------------------------
 
 
 class Score(msgspec.Struct, frozen=True, gc=False):
-    """Points as of one moment: fit and engagement each 0 to its `at_most`, total their agreed mix, grade a band of fit."""
+    """Points at one moment: fit and engagement from 0 to `at_most`, total their weighted sum, grade a band of fit."""
 
     fit: float
     engagement: float
@@ -114,7 +117,7 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class MatchedLine(msgspec.Struct, frozen=True, gc=False):
-    """A qualify line met. `by_event`: the line names this very event (`on:`), so asking again counts again."""
+    """A qualify line that is met. `by_event`: the line names the type of this event (`on:`), so each such event counts."""
 
     name: str
     urgency: Urgency
@@ -122,7 +125,7 @@ class MatchedLine(msgspec.Struct, frozen=True, gc=False):
 
 
 class LeadScored(Event, frozen=True, kw_only=True, gc=False):
-    """The person resolved, everything known of them, their score as of the trigger, and the qualify lines it meets."""
+    """The person, all known facts, the score as of the trigger, and the qualify lines that are met."""
 
     TYPE: ClassVar[str] = "lead.scored"
     TOPIC: ClassVar[str] = topics.LEADS
@@ -136,13 +139,13 @@ class LeadScored(Event, frozen=True, kw_only=True, gc=False):
     phone: str | None = None
     facts: Facts = {}  # person facts and derived ones (email.domain, email.kind), as conditions read them
     met: tuple[MatchedLine, ...] = ()
-    suppressed: str | None = None  # the agreement's reason, when this person is never scored and never routed
-    shared: str | None = None  # by which identifier the person was chosen among several: `phone, shared by 3 people`
+    suppressed: str | None = None  # the reason by the agreement; then the person is not scored and not routed
+    shared: str | None = None  # how the person was chosen among several: `phone, shared by 3 people`
 
 
 class LeadTouched(Event, frozen=True, kw_only=True, gc=False):
-    """A person has been in touch, or tried: reported by a CRM or telephony (said by scoring), by an API call or a
-    button (said by the router). The first one ends the ladder."""
+    """A contact with the lead, or an attempt. A CRM or telephony reports it (emitted by scoring), or an API call or a button
+    (emitted by the router). The first one ends the ladder."""
 
     TYPE: ClassVar[str] = "lead.touched"
     TOPIC: ClassVar[str] = topics.LEADS
@@ -186,7 +189,7 @@ class OpportunityMoved(Event, frozen=True, kw_only=True, gc=False):
 
 
 class LeadsMerged(Event, frozen=True, kw_only=True, gc=False):
-    """Two leads turned out to be one person; `lead_id` survives. Said under both ids."""
+    """Two leads are one person; `lead_id` remains. The event is emitted under both ids."""
 
     TYPE: ClassVar[str] = "leads.merged"
     TOPIC: ClassVar[str] = topics.LEADS
@@ -196,11 +199,11 @@ class LeadsMerged(Event, frozen=True, kw_only=True, gc=False):
     at: datetime
 
 
-# --- routes: what the router decides ----------------------------------------------------------------------------
+# --- routes: decisions, by the router ----------------------------------------------------------------------------
 
 
 class LeadEvent(Event, frozen=True, kw_only=True, gc=False):
-    """What every record of the router about a lead carries."""
+    """The fields of every record of the router about a lead."""
 
     TOPIC: ClassVar[str] = topics.ROUTES
 
@@ -222,7 +225,7 @@ class LeadStatusChanged(LeadEvent, frozen=True, kw_only=True, gc=False):
 
 
 class LeadQualified(LeadEvent, frozen=True, kw_only=True, gc=False):
-    """Handed over from Marketing to Sales, once, by one line of the agreement. The clock runs from `submit_at`."""
+    """The lead is handed over from Marketing to Sales by one line of the agreement. Its clock runs from `submit_at`."""
 
     TYPE: ClassVar[str] = "lead.qualified"
 
@@ -231,11 +234,11 @@ class LeadQualified(LeadEvent, frozen=True, kw_only=True, gc=False):
     submit_at: datetime
     score: Score
     trigger: Trigger
-    title: str = ""  # how people read of this lead: name, company; for the clock
+    title: str = ""  # name and company of the lead, for the notifier
 
 
 class LeadQueued(LeadEvent, frozen=True, kw_only=True, gc=False):
-    """Qualified, and nobody can take it yet."""
+    """The lead is qualified, but no rep can take it yet."""
 
     TYPE: ClassVar[str] = "lead.queued"
 
@@ -246,14 +249,14 @@ class LeadQueued(LeadEvent, frozen=True, kw_only=True, gc=False):
 
 
 class LeadCard(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What a rep reads of a lead in a page. Every field came from outside: escape it wherever it is shown."""
+    """The text about a lead in a page. Every field comes from outside: escape it where it is shown."""
 
     name: str = ""
     email: str = ""
     phone: str = ""
     title: str = ""
     company: str = ""
-    because: str = ""  # the qualify line and what triggered it
+    because: str = ""  # the qualify line and its trigger
     grade: str = ""
     total: float = 0.0
     source: str = ""
@@ -270,7 +273,7 @@ class LeadAssigned(LeadEvent, frozen=True, kw_only=True, gc=False):
     submit_at: datetime
     assigned_at: datetime
     reassignments: int = 0  # how often a missed clock changed the owner since the submit
-    touched_at: datetime | None = None  # someone was in touch since the submit: no clock
+    touched_at: datetime | None = None  # of the first touch since the submit; then there is no clock
     rep_version: int = 0  # of the owner's availability (`rep.availability_changed`), as known when the owner was chosen
     pool: str | None = None
     rule: str | None = None
@@ -289,7 +292,7 @@ class LeadReleased(LeadEvent, frozen=True, kw_only=True, gc=False):
 
 
 class LeadAccepted(LeadEvent, frozen=True, kw_only=True, gc=False):
-    """The owner said yes: reminders to the owner end, the clock runs on."""
+    """The owner accepted the lead: reminders to the owner end, and the clock continues."""
 
     TYPE: ClassVar[str] = "lead.accepted"
 
@@ -297,7 +300,7 @@ class LeadAccepted(LeadEvent, frozen=True, kw_only=True, gc=False):
 
 
 class TouchApplied(LeadEvent, frozen=True, kw_only=True, gc=False):
-    """A touch took effect on the lead (its status became working, if it was not beyond that), or was `ignored`."""
+    """A touch took effect (the status becomes working, unless it is already beyond), or was `ignored`."""
 
     TYPE: ClassVar[str] = "touch.applied"
 
@@ -307,23 +310,23 @@ class TouchApplied(LeadEvent, frozen=True, kw_only=True, gc=False):
     rep: str | None = None
     event_id: str | None = None
     note: str | None = None
-    ignored: str | None = None  # why it counts for nothing: it was before the submit
+    ignored: str | None = None  # why it does not count: it was before the submit
 
 
 class LeadRecycled(LeadEvent, frozen=True, kw_only=True, gc=False):
-    """Back with Marketing. `kind` recycle resets engagement; reject does not."""
+    """The lead is back with Marketing. `kind` recycle resets engagement; reject does not."""
 
     TYPE: ClassVar[str] = "lead.recycled"
 
     kind: Literal["reject", "recycle"]
     reason: str
     rep: str | None = None
-    since: datetime | None = None  # the time of the fact behind it; None: that of the record
-    until: datetime | None = None  # no score hands the lead over before; None: as the agreement says
+    since: datetime | None = None  # the time of the cause; None: that of the record
+    until: datetime | None = None  # until then no score hands the lead over; None: by the agreement
 
 
 class LeadOptedOut(LeadEvent, frozen=True, kw_only=True, gc=False):
-    """The person wants to hear nothing more: no owner, no clock, no page, no list."""
+    """The person opted out: no owner, no clock, no page, no list."""
 
     TYPE: ClassVar[str] = "lead.opted_out"
 
@@ -331,7 +334,7 @@ class LeadOptedOut(LeadEvent, frozen=True, kw_only=True, gc=False):
 
 
 class ActionResolved(Event, frozen=True, kw_only=True, gc=False):
-    """What the router made of an action asked for on `actions`: one already in effect is applied."""
+    """The router's result for an action requested on `actions`. An action that is already in effect counts as applied."""
 
     TYPE: ClassVar[str] = "action.resolved"
     TOPIC: ClassVar[str] = topics.ROUTES
@@ -361,11 +364,11 @@ class RepAvailabilityChanged(Event, frozen=True, kw_only=True, gc=False):
     )
 
 
-# --- pages: what the notifier did -------------------------------------------------------------------------------
+# --- pages: deliveries and promises, by the notifier -------------------------------------------------------------------------------
 
 
 class PageSent(Event, frozen=True, kw_only=True, gc=False):
-    """A channel accepted a page to one person. An unlucky crash may deliver it twice, never not at all."""
+    """A channel accepted a page to one person. After a crash the page may be delivered twice, but never not at all."""
 
     TYPE: ClassVar[str] = "page.sent"
     TOPIC: ClassVar[str] = topics.PAGES
@@ -381,7 +384,7 @@ class PageSent(Event, frozen=True, kw_only=True, gc=False):
 
 
 class PageFailed(Event, frozen=True, kw_only=True, gc=False):
-    """Every channel of the rung refused the person: said once, while the page goes on being tried."""
+    """Every channel of the rung refused the person. Emitted once; the page is still retried."""
 
     TYPE: ClassVar[str] = "page.failed"
     TOPIC: ClassVar[str] = topics.PAGES
@@ -397,7 +400,7 @@ class PageFailed(Event, frozen=True, kw_only=True, gc=False):
 
 
 class PromiseKept(Event, frozen=True, kw_only=True, gc=False):
-    """Somebody was in touch; `seconds` from submit to touch. `late` when the promise had already ended."""
+    """The lead was touched; `seconds` from submit to touch. `late`: the promise had already ended."""
 
     TYPE: ClassVar[str] = "promise.kept"
     TOPIC: ClassVar[str] = topics.PAGES
@@ -411,7 +414,7 @@ class PromiseKept(Event, frozen=True, kw_only=True, gc=False):
 
 
 class PromiseMissed(Event, frozen=True, kw_only=True, gc=False):
-    """The response clock ran out with nobody in touch."""
+    """The response clock ended without a touch."""
 
     TYPE: ClassVar[str] = "promise.missed"
     TOPIC: ClassVar[str] = topics.PAGES
@@ -424,11 +427,11 @@ class PromiseMissed(Event, frozen=True, kw_only=True, gc=False):
     rep: str | None = None
 
 
-# --- actions: what people and rungs ask of the router ------------------------------------------------------------
+# --- actions: requests of people and rungs to the router ------------------------------------------------------------
 
 
 class ActionRequested(Event, frozen=True, kw_only=True, gc=False):
-    """Somebody pressed a button, or a rung fired: the router applies it if epoch and state still fit."""
+    """A person pressed a button, or a rung fired. The router applies the action if epoch and state still match."""
 
     TYPE: ClassVar[str] = "action.requested"
     TOPIC: ClassVar[str] = topics.ACTIONS
@@ -443,7 +446,7 @@ class ActionRequested(Event, frozen=True, kw_only=True, gc=False):
     channel: str | None = None
     answered: bool = False
     until: datetime | None = None
-    told: bool = True  # reassign: whether any channel had accepted a page to the owner
+    told: bool = True  # reassign: whether a channel had accepted a page to the owner
 
 
 OURS: tuple[type[Event], ...] = (

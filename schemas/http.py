@@ -1,6 +1,6 @@
-"""Bodies and answers of the HTTP interface: what others program against.
+"""Bodies and answers of the HTTP interface.
 
-Bodies refuse fields they do not know. Times must carry an offset and are turned to UTC. Answers only ever gain fields.
+Bodies with unknown fields are refused. Times must have an offset, and are converted to UTC. Answers may only gain fields.
 """
 
 import re
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def _storable(text: str) -> str:
-    """NUL and lone surrogates pass JSON parsing and then poison databases: they become U+FFFD."""
+    """Replace NUL and lone surrogates by U+FFFD: JSON allows them, but databases reject them."""
     return "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
 
 
@@ -22,7 +22,7 @@ def _clean(value: object) -> object:
 
 
 def _written_out(value: object) -> object:
-    """A bare number could be seconds or milliseconds, so only text is taken (and datetimes, from our own code)."""
+    """Accept only text (and datetimes, from our own code): a number could be seconds or milliseconds."""
     if isinstance(value, str | datetime):
         return value
     raise ValueError("must be a time like 2026-12-01T09:00:00Z")
@@ -36,10 +36,10 @@ def _to_utc(at: datetime) -> datetime:
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_to_utc)]
-"""A time with its offset, as UTC."""
+"""A time with an offset, converted to UTC."""
 
 NOT_BLANK = "[^\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u3000\\u3164]"
-"""Matches a text with a character that is seen, in any dialect of regular expressions."""
+"""Matches a text with a visible character, in every dialect of regular expressions."""
 
 _SEEN = re.compile(NOT_BLANK)
 
@@ -66,13 +66,13 @@ Note = Annotated[str, BeforeValidator(_clean), Field(max_length=4000)]
 
 
 class RequestModel(BaseModel):
-    """What somebody sends."""
+    """The body of a request."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ResponseModel(BaseModel):
-    """What we say."""
+    """An answer."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -81,7 +81,7 @@ class ResponseModel(BaseModel):
 
 
 class TouchBody(RequestModel):
-    """An attempt to reach the lead, or a conversation."""
+    """A contact with the lead, or an attempt."""
 
     channel: Literal["phone", "email", "meeting", "chat", "other"]
     answered: StrictBool = Field(description="true: they talked; false: an attempt nobody answered.")
@@ -90,13 +90,13 @@ class TouchBody(RequestModel):
 
 
 class ReasonBody(RequestModel):
-    """Of an opt-out, which holds until the person gives consent again."""
+    """Opt a person out, until the person gives consent again."""
 
     reason: Reason
 
 
 class ReturnBody(RequestModel):
-    """Of reject and recycle. `reject`'s reason chooses the agreement's transition."""
+    """Reject or recycle a lead. The reason of a reject selects the transition of the agreement."""
 
     reason: Reason
     until: Moment | None = Field(
@@ -107,7 +107,7 @@ class ReturnBody(RequestModel):
 
 
 class AssignBody(RequestModel):
-    """Give the lead to this rep."""
+    """Assign the lead to a rep."""
 
     rep: Name
     reason: Reason | None = Field(None, description="Shown in the timeline.")
@@ -115,7 +115,7 @@ class AssignBody(RequestModel):
 
 
 class AvailabilityBody(RequestModel):
-    """Whether a rep takes leads. State, not configuration: periods planned in the team file hold beside it."""
+    """Set whether a rep takes leads. Absences in team.yaml apply as well."""
 
     available: StrictBool
     until: Moment | None = Field(None, description="When an absence ends by itself; never, if absent.")
@@ -126,7 +126,7 @@ class AvailabilityBody(RequestModel):
 
 
 class ScoreView(ResponseModel):
-    """Fit, engagement as of now, and what they make together."""
+    """Fit, engagement as of now, and their total."""
 
     fit: float
     engagement: float
@@ -135,7 +135,7 @@ class ScoreView(ResponseModel):
 
 
 class OwnerView(ResponseModel):
-    """The rep who has the lead."""
+    """The rep who owns the lead."""
 
     id: str
     name: str
@@ -143,7 +143,7 @@ class OwnerView(ResponseModel):
 
 
 class QueueView(ResponseModel):
-    """Where the lead waits, and why nobody has it."""
+    """The queue in which the lead waits, and why it has no owner."""
 
     pool: str
     reason: str
@@ -159,7 +159,7 @@ class ClockView(ResponseModel):
 
 
 class LeadView(ResponseModel):
-    """A lead as it stands. `clock` may follow `owner` by a moment."""
+    """A lead. `clock` may be updated a moment after `owner`."""
 
     id: str
     email: str | None
@@ -189,14 +189,14 @@ class ActionResult(ResponseModel):
 
 
 class Listing(ResponseModel, Generic[T]):
-    """Part of a list. Ask again with `cursor=<next>` until `next` is null."""
+    """A part of a list. Request the next part with `cursor=<next>`, until `next` is null."""
 
     items: list[T]
     next: str | None = None
 
 
 class KeyCreated(ResponseModel):
-    """A new API key. `key` is shown this once."""
+    """A new API key. `key` cannot be read again."""
 
     id: str
     key: str
@@ -205,14 +205,14 @@ class KeyCreated(ResponseModel):
 
 
 class ProblemItem(ResponseModel):
-    """One mistake in a request: where (`#/field` in the body, `query:name`, `path:name`, `header:name`) and what."""
+    """One mistake in a request. `pointer`: `#/field` in the body, `query:name`, `path:name` or `header:name`."""
 
     pointer: str
     detail: str
 
 
 class ProblemResponse(ResponseModel):
-    """An error as RFC 9457 `application/problem+json`. `instance` names the request; cite it when you ask for help."""
+    """An error as RFC 9457 `application/problem+json`. `type`: a fixed identifier. `instance`: of the request, for support."""
 
     model_config = ConfigDict(frozen=True, extra="allow", title="Problem")
 

@@ -1,4 +1,4 @@
-"""The shape of `sources.yaml`: where events come from, how each sender is verified, and how its body maps to ours."""
+"""The model of `sources.yaml`: the sources of events, how each sender is verified, and how its bodies are mapped."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -23,17 +23,17 @@ TOUCH = "touch.recorded"
 DEAL = "opportunity.changed"
 ANY_CUSTOM = "custom.*"
 MARKETING_TYPES = (*(type for type in OUTSIDE_TYPES if type not in (TOUCH, DEAL)), ANY_CUSTOM)
-"""The types that any sender may send. A touch ends a promise and a deal moves a lead, so these two must be allowed."""
+"""The types that every sender may send. A touch ends a promise and a deal moves a lead, so these two must be allowed."""
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 Header = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
 _ADDRESS = r"(https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]{1,5})?"
-_ORIGIN = re.compile(_ADDRESS)  # https, or http to this very machine
+_ORIGIN = re.compile(_ADDRESS)  # https, or http to this machine
 _PAGE = re.compile(_ADDRESS + r"([/?#][!-\[\]-~]*)?")  # printable ASCII but `\`, which browsers read as `/`
 
 
 def _origin(value: str) -> str:
-    """The origin as a browser writes it. Raises for one that no browser sends."""
+    """Return the origin as a browser writes it. Raises for an origin that no browser sends."""
     if value == "*" or _ORIGIN.fullmatch(value):
         origin = value.lower()
         return origin.removesuffix(":443" if origin.startswith("https:") else ":80")
@@ -67,16 +67,16 @@ def _sent_type(value: str) -> str:
 
 
 SentTypes = Annotated[tuple[Annotated[str, AfterValidator(_sent_type)], ...], Field(min_length=1)]
-"""Types of event, `custom.*` for every one of your own."""
+"""Types of events; `custom.*` for all your own types."""
 
 
 def may_send(types: Collection[str], type: str) -> bool:
-    """Tell whether a sender of these types may send this one. `custom.*` among them stands for every custom type."""
+    """Return whether a sender of these types may send this one. `custom.*` includes every custom type."""
     return type in types or (ANY_CUSTOM in types and type.startswith("custom."))
 
 
 class Secret(Shape):
-    """Where a secret stands: in an environment variable, or in a file (relative to the directory of this one)."""
+    """The place of a secret: an environment variable, or a file (relative to the directory of this one)."""
 
     env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     file: Annotated[str, Field(min_length=1)] | None = None
@@ -89,25 +89,25 @@ class Secret(Shape):
 
 
 Secrets = Annotated[tuple[Secret, ...], Field(min_length=1, max_length=10)]
-"""Any of them may sign, so that a new one can be brought in before the old one goes."""
+"""Each of them is accepted, so that a new secret can be added before the old one is removed."""
 
 
 class StandardWebhooks(Shape):
-    """Signed as standardwebhooks.com says: headers `webhook-id`, `webhook-timestamp`, `webhook-signature`."""
+    """Signed as defined at standardwebhooks.com: headers `webhook-id`, `webhook-timestamp`, `webhook-signature`."""
 
     scheme: Literal["standard-webhooks"]
     secrets: Secrets
-    tolerance: Span = timedelta(minutes=5)  # how far the sender's clock may be from ours
+    tolerance: Span = timedelta(minutes=5)  # the largest difference between the sender's clock and ours
 
     @property
     def is_timed(self) -> bool:
-        """Tell whether a delivery that was captured is refused later."""
+        """Whether a captured delivery is refused later."""
         return True
 
 
 class Hmac(Shape):
-    """An HMAC of the raw body in `header`, after `prefix`. With `timestamp_header` (unix seconds) the signed text is
-    `<timestamp>.<body>`, and a timestamp further off than `tolerance` is refused."""
+    """An HMAC of the raw body in `header`, after `prefix`. With `timestamp_header` (Unix seconds) the signed text is
+    `<timestamp>.<body>`, and a timestamp outside `tolerance` is refused."""
 
     scheme: Literal["hmac-sha256", "hmac-sha1"]
     header: Header
@@ -119,7 +119,7 @@ class Hmac(Shape):
 
     @property
     def is_timed(self) -> bool:
-        """Tell whether a delivery that was captured is refused later."""
+        """Whether a captured delivery is refused later."""
         return self.timestamp_header is not None
 
 
@@ -127,10 +127,11 @@ Verify = Annotated[StandardWebhooks | Hmac, Field(discriminator="scheme")]
 
 
 class EventMapping(Shape):
-    """How one kind of body becomes one event of ours; every entry whose `when` is truthy makes one. All but `type` are JMESPath.
+    """How a body is mapped to an event; every entry whose `when` is truthy makes one. All fields but `type` are JMESPath.
 
-    `id` absent: the sender's delivery id where its scheme has one, else the first 32 hexadecimal digits of the body's
-    SHA-256; with `#2`, `#3` ... for the second, third ... item of a list. `time` absent: when it arrived. `data` maps our fields (person fields, `custom.*`, the event's own) to expressions.
+    `id` absent: the sender's delivery id if its scheme has one, otherwise the first 32 hexadecimal digits of the body's
+    SHA-256; with `#2`, `#3` ... for the second, third ... item of a list. `time` absent: the time of arrival. `data` maps
+    our fields (of the person, `custom.*`, of the event) to expressions.
     """
 
     when: str | None = None
@@ -151,28 +152,30 @@ class EventMapping(Shape):
 
 
 class FormSource(Shape):
-    """Web forms, posted by browsers to /v1/forms/<form>."""
+    """Web forms that browsers post to /v1/forms/<form>."""
 
     id: Id
     kind: Literal["form"]
     forms: Annotated[tuple[Id, ...], Field(min_length=1)]
-    allowed_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()  # empty: no other site's pages may post
-    honeypot: Annotated[str, Field(min_length=1, max_length=100)] = "_hp"  # people leave it empty, robots fill it
-    redirect: Annotated[str, AfterValidator(_page)] | None = None  # where a plain HTML form goes on to
+    allowed_origins: tuple[
+        Annotated[str, AfterValidator(_origin)], ...
+    ] = ()  # empty: pages of other sites may not post
+    honeypot: Annotated[str, Field(min_length=1, max_length=100)] = "_hp"  # a person leaves it empty, a robot fills it
+    redirect: Annotated[str, AfterValidator(_page)] | None = None  # the next page after a plain HTML form
 
 
 class WebhookSource(Shape):
-    """Any sender that signs its bodies, posted to /hooks/<id>."""
+    """A sender of signed bodies, posted to /hooks/<id>."""
 
     id: Id
     kind: Literal["webhook"]
     verify: Verify
-    events: tuple[EventMapping, ...] = ()  # none: the body is ours as it stands (Standard Webhooks alone)
-    types: SentTypes | None = None  # what it may send; absent: the marketing types, and those that `events` name
+    events: tuple[EventMapping, ...] = ()  # empty: the body is already an event of ours (only with Standard Webhooks)
+    types: SentTypes | None = None  # allowed types; absent: the marketing types, and those named in `events`
 
     @property
     def sends(self) -> frozenset[str]:
-        """The types that it may send."""
+        """The types that the source may send."""
         if self.types is not None:
             return frozenset(self.types)
         return frozenset(MARKETING_TYPES) | {mapping.type for mapping in self.events}
@@ -192,11 +195,11 @@ class WebhookSource(Shape):
 
 
 class ApiSource(Shape):
-    """A system that posts to /v1/events with a key of its own, made by `firsthour keys create --source <id>`."""
+    """A system that posts to /v1/events with its own key, created by `firsthour keys create --source <id>`."""
 
     id: Id
     kind: Literal["api"]
-    types: SentTypes  # what its keys may send, and nothing else
+    types: SentTypes  # the only types that its keys may send
 
 
 class PresetSource(Shape):
@@ -215,7 +218,7 @@ class PresetSource(Shape):
 
 
 def _kind_of_source(value: object) -> str | None:
-    """The tag of a source. Tags are bracketed: no field is ever named so."""
+    """The tag of a source. Tags have brackets, so no field has such a name."""
     fields = value if isinstance(value, Mapping) else vars(value) if isinstance(value, Shape) else {}
     if "preset" in fields:
         return "<preset>"

@@ -1,4 +1,4 @@
-"""The shape of `team.yaml`: the reps, the pools they take leads from, and the accounts somebody already owns."""
+"""The model of `team.yaml`: reps, pools, and accounts with owners."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
@@ -15,7 +15,7 @@ Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
 
 
 def _in_utc(at: datetime) -> bool:
-    """Whether the moment can be told in UTC: at both ends of the calendar an offset leads out of it."""
+    """Whether the time exists in UTC: at both ends of the calendar an offset leads out of it."""
     try:
         at.astimezone(UTC)
     except OverflowError:
@@ -42,7 +42,7 @@ Moment = Annotated[date | datetime, BeforeValidator(_moment, json_schema_input_t
 
 
 class Capacity(Shape):
-    """How much a rep takes: `open` leads at a time (assigned, accepted, working), and new ones per day and hour.
+    """The capacity of a rep: `open` leads at a time (assigned, accepted, working), and new leads per day and hour.
 
     Absent: no limit.
     """
@@ -53,7 +53,7 @@ class Capacity(Shape):
 
 
 class Away(Shape):
-    """A rep gets nothing from `from` to `to`: whole days, both included, or moments. `cover` answers meanwhile."""
+    """A rep gets no leads from `from` to `to`: whole days, both included, or times. `cover` answers meanwhile."""
 
     from_: Moment = Field(alias="from")
     to: Moment
@@ -61,14 +61,14 @@ class Away(Shape):
 
     @property
     def starts(self) -> datetime:
-        """The first moment away, UTC. Days are counted in UTC."""
+        """The beginning of the absence in UTC. Days are days in UTC."""
         if isinstance(self.from_, datetime):
             return self.from_.astimezone(UTC)
         return datetime.combine(self.from_, time(), UTC)
 
     @property
     def ends(self) -> datetime:
-        """The first moment back, UTC. `9999-12-31`, as people write "without end", has no day after it."""
+        """The end of the absence in UTC. `9999-12-31`, which means "without end", has no day after it."""
         if isinstance(self.to, datetime):
             return self.to.astimezone(UTC)
         if self.to == date.max:
@@ -83,7 +83,7 @@ class Away(Shape):
 
 
 class Rep(Shape):
-    """One person who takes leads, or manages those who do."""
+    """A person who takes leads, or manages other reps."""
 
     id: Id
     name: Annotated[str, Field(min_length=1, max_length=200)]
@@ -94,29 +94,29 @@ class Rep(Shape):
     languages: Words = ()
     capacity: Capacity = Capacity()
     away: tuple[Away, ...] = ()
-    active: Flag = True  # false: gone; gets nothing, and open leads are routed anew
+    active: Flag = True  # false: the rep has left; open leads are routed again
 
     def away_until(self, now: datetime) -> datetime | None:
-        """When this rep is back, or None when here."""
+        """Return the end of the absence at this time; None: the rep is not absent."""
         return max((away.ends for away in self.away if away.starts <= now < away.ends), default=None)
 
 
 class Member(Shape):
-    """A rep's place in a pool; of two members the one with twice the `weight` gets twice the leads."""
+    """A member of a pool; a member with twice the `weight` gets twice as many leads."""
 
     rep: str
     weight: Annotated[Whole, Field(ge=1, le=1_000)] = 1
 
 
 class Pool(Shape):
-    """Reps who share leads by turns."""
+    """Reps who get leads in turn."""
 
     id: Id
     members: Annotated[tuple[Member, ...], Field(min_length=1)]
 
 
 class Account(Shape):
-    """A company somebody already owns."""
+    """A company that already has an owner."""
 
     domain: Annotated[str, Field(pattern=r"^[^\s@/:]+\.[^\s@/:.]+$", max_length=253), AfterValidator(str.lower)]
     name: str | None = None
@@ -144,5 +144,5 @@ class Team(Shape):
 
     @cached_property
     def owner_by_domain(self) -> Mapping[str, str]:
-        """Rep id by the account's domain."""
+        """The id of the owner, by the domain of the account."""
         return {account.domain: account.owner for account in self.accounts}

@@ -1,7 +1,7 @@
-"""The five topics, who says what on them, and what keys their records.
+"""The five topics, with the services that emit and read them, and the keys of their records.
 
-A record's key decides its partition, so everything that must stay in order shares a key: outside events go by the
-strongest identifier in them, all others by the lead.
+The key of a record determines its partition, so records that must stay in order have the same key: for outside events
+their strongest identifier, for all others the lead.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""Small values that the configuration files share: durations, names, numbers, and how a validator says what is wrong."""
+"""Small values that the configuration files share: durations, names, numbers, and the mistakes of validators."""
 
 import difflib
 import math
@@ -22,24 +22,24 @@ EMAIL_PATTERN = r"^[^@\s,;<>\x00-\x1f\x7f]{1,64}@[^@\s,;<>\x00-\x1f\x7f]+\.[^@\s
 
 
 class Shape(BaseModel):
-    """A mapping of a configuration file: frozen, and every field must be one we know."""
+    """A mapping of a configuration file: frozen, without unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True)
 
 
 def wrong(what: str, remedy: str) -> PydanticCustomError:
-    """What a validator raises: `what` is wrong and the `remedy`, both shown to the author of the file."""
+    """Return the error of a validator: `what` and the `remedy` are shown to the author of the file."""
     return PydanticCustomError("wrong", "{what}; {remedy}", {"what": what, "remedy": remedy})
 
 
 def all_wrong(title: str, found: Iterable[tuple[Loc, PydanticCustomError]]) -> ValidationError:
-    """Several things wrong at once, each at its own place below the value being validated."""
+    """Return several mistakes, each at its place below the validated value."""
     lines: list[InitErrorDetails] = [{"type": error, "loc": loc, "input": None} for loc, error in found]
     return ValidationError.from_exception_data(title, lines, hide_input=True)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A remedy for a misspelt name: the nearest known one, else all of them when they are few."""
+    """Return the remedy for a misspelt name: the nearest known name, or all of them when they are few."""
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if near:
@@ -51,7 +51,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def duration(value: object) -> timedelta:
-    """`14d`, `1h30m`, `10s` as a timedelta. Raises an error that says how to write one."""
+    """Return `14d`, `1h30m` or `10s` as a timedelta. The error for another text shows how to write one."""
     if isinstance(value, timedelta):
         return value
     remedy = "write a number and a unit out of w, d, h, m, s, such as `14d`, `1h30m` or `10s`"
@@ -64,7 +64,7 @@ def duration(value: object) -> timedelta:
 
 
 def positive_duration(value: object) -> timedelta:
-    """As `duration`, and longer than nothing."""
+    """Return a duration above zero."""
     found = duration(value)
     if not found:
         raise wrong(f"{value} is no time at all", "give a duration above zero, such as `30m`")
@@ -72,7 +72,7 @@ def positive_duration(value: object) -> timedelta:
 
 
 def spoken(value: timedelta) -> str:
-    """The shortest writing of a duration: 90 minutes are `1h30m`. The inverse of `duration`."""
+    """Return the shortest text of a duration: 90 minutes are `1h30m`. The inverse of `duration`."""
     left = int(value.total_seconds())
     parts = []
     for unit in ("d", "h", "m", "s"):
@@ -83,7 +83,7 @@ def spoken(value: timedelta) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as a message quotes it: short, and on one line."""
+    """Return a value as quoted in a message: short, and on one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
@@ -98,7 +98,7 @@ def shown(value: object) -> str:
 
 
 def quoted(value: object) -> bool:
-    """Whether this text would be a number, or true or false, without the quotes around it."""
+    """Return whether the text would be a number, or true or false, without its quotes."""
     return isinstance(value, str) and _UNQUOTED.fullmatch(value.strip()) is not None
 
 
@@ -117,12 +117,12 @@ def _finite(value: object) -> float:
 
 
 def as_list(value: object) -> object:
-    """One word stands for a list of one."""
+    """Return a list; one word becomes a list of one."""
     return (value,) if isinstance(value, str) else value
 
 
 def twice(names: Sequence[object]) -> list[int]:
-    """The indexes of names already seen before them."""
+    """Return the indexes of repeated names."""
     seen: set[object] = set()
     again = []
     for index, name in enumerate(names):

@@ -8,7 +8,8 @@ import typer
 from firsthour.runtime import settings
 from firsthour.runtime.config import reading, source_secrets
 from firsthour.runtime.config.reading import ConfigError
-from firsthour.runtime.terminal import BAD_INPUT, AsJson, complain, print_json, say
+from firsthour.runtime.http.errors import BAD_INPUT
+from firsthour.runtime.terminal import AsJson, complain, print_json, say
 from services.notifier import channel_warnings
 
 app = typer.Typer(

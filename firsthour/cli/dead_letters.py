@@ -9,7 +9,8 @@ from urllib.parse import quote
 import typer
 
 from firsthour.cli.installation import connect
-from firsthour.runtime.terminal import BAD_INPUT, AsJson, DataDir, fail, print_json, print_raw, print_table, run, say
+from firsthour.runtime.http.errors import BAD_INPUT
+from firsthour.runtime.terminal import AsJson, DataDir, fail, print_json, print_raw, print_table, run, say
 
 Id = Annotated[str, typer.Argument(help="The letter's id, as in `deadletters list`.")]
 

@@ -13,11 +13,12 @@ from firsthour.operations.doctor import checks
 from firsthour.operations.doctor.checks import DATABASE, Finding
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HostClock
+from firsthour.runtime.http.errors import NO
 from firsthour.runtime.http.server import PortTakenError, listen
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage.reader import SqliteReader
 from firsthour.runtime.storage.sqlite import reader_engine
-from firsthour.runtime.terminal import NO, AsJson, ConfigDir, DataDir, err, out, print_json, run, say
+from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, err, out, print_json, run, say
 
 Answer = dict[str, Any]
 _STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}

@@ -7,7 +7,8 @@ import typer
 
 from firsthour.runtime import package_files
 from firsthour.runtime.config.reading import NAMES
-from firsthour.runtime.terminal import NO, fail, say
+from firsthour.runtime.http.errors import NO
+from firsthour.runtime.terminal import fail, say
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -15,10 +15,11 @@ from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.eventlog.durable_append import BrokerError, Producer, hand_over
 from firsthour.runtime.eventlog.kafka_producer import KafkaProducer
 from firsthour.runtime.eventlog.spool import FILE, Spool
+from firsthour.runtime.http.errors import BAD_INPUT, NO
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage.sqlite import AlreadyRunningError, hold
 from firsthour.runtime.storage.unit import StorageError
-from firsthour.runtime.terminal import BAD_INPUT, NO, AsJson, complain, fail, print_json, run, say
+from firsthour.runtime.terminal import AsJson, complain, fail, print_json, run, say
 
 Connect = Callable[[Settings], AbstractAsyncContextManager[Producer]]
 """Gives a producer to the broker of these settings. Entering may raise `BrokerError`."""

@@ -6,7 +6,8 @@ import typer
 from rich.text import Text
 
 from firsthour.cli.installation import connect
-from firsthour.runtime.terminal import NO, AsJson, DataDir, err, out, print_json, run, say
+from firsthour.runtime.http.errors import NO
+from firsthour.runtime.terminal import AsJson, DataDir, err, out, print_json, run, say
 
 Answer = dict[str, Any]
 

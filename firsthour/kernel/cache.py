@@ -1,4 +1,4 @@
-"""Things made from a configuration once per version, because making them is slow and using them is not."""
+"""A cache of values that are derived from a configuration, once per version: making them is slow."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -6,11 +6,11 @@ from typing import TypeVar
 from firsthour.kernel.config import Config
 
 T = TypeVar("T")
-VERSIONS_KEPT = 4  # a decision in flight may still cite the one before
+VERSIONS_KEPT = 4  # a decision that is being made may still use an earlier one
 
 
 def once_per_version(make: Callable[[Config], T]) -> Callable[[Config], T]:
-    """`make`, remembered for the last few versions."""
+    """Return `make` with a cache for the last few versions."""
     made: dict[str, T] = {}
 
     def get(config: Config) -> T:

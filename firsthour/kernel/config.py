@@ -11,7 +11,7 @@ from schemas.team import Team
 
 @dataclass(frozen=True)
 class Config:
-    """The configuration in force. `version` names the content of the three files; decisions cite it."""
+    """The configuration in force. `version`: a hash of the three files, which decisions cite."""
 
     agreement: Agreement
     team: Team

@@ -1,4 +1,4 @@
-"""Countries: the codes of ISO 3166-1, and the names under which people write the ones that write to us."""
+"""Countries: the codes of ISO 3166-1, and common names."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Languages: the codes of ISO 639-1, and the names under which people write the common ones."""
+"""Languages: the codes of ISO 639-1, and common names."""
 
 from typing import Final
 

@@ -10,5 +10,5 @@ AHEAD_MAX: Final = timedelta(days=1)
 
 
 def is_possible(at: datetime, now: datetime) -> bool:
-    """Tell whether something that is reported at `now` can have happened at `at`, allowing for a clock that is fast."""
+    """Return whether an event reported at `now` can have happened at `at`, allowing for a clock that is fast."""
     return EARLIEST <= at <= now + AHEAD_MAX

@@ -1,4 +1,4 @@
-"""Addresses people give: web, mail, PostgreSQL and Kafka. A refusal never repeats the value: it may hold a password."""
+"""Parses addresses of web, mail, PostgreSQL and Kafka. An error never quotes the value: it may contain a password."""
 
 import re
 import ssl
@@ -17,7 +17,7 @@ _BROKER: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+):(?P<
 
 @dataclass(frozen=True)
 class Postgres:
-    """Where a PostgreSQL database is. `root` is the file of the authorities that sign its certificate."""
+    """The address of a PostgreSQL database. `root`: the file with the authorities of its certificate."""
 
     host: str
     port: int
@@ -28,11 +28,11 @@ class Postgres:
     root: Path | None = None
 
     def __repr__(self) -> str:
-        return f"Postgres({self.host}:{self.port}/{self.database})"  # printed somewhere sooner or later: no password
+        return f"Postgres({self.host}:{self.port}/{self.database})"  # without the password: a repr is printed sooner or later
 
 
 def split(value: str, schemes: set[str], example: str) -> SplitResult:
-    """The parts of a URL that names a host."""
+    """Return the parts of a URL with a host. Raises `ValueError` with the remedy."""
     try:
         parts = urlsplit(value)
         whole = parts.scheme in schemes and bool(parts.hostname) and value.isprintable() and " " not in value
@@ -44,7 +44,7 @@ def split(value: str, schemes: set[str], example: str) -> SplitResult:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether this host name means this very machine."""
+    """Return whether the host name is this machine."""
     if host == "localhost":
         return True
     try:
@@ -54,7 +54,7 @@ def is_loopback(host: str) -> bool:
 
 
 def postgres(value: str) -> Postgres:
-    """The parts of a `postgresql://` URL. Raises `ValueError` with what to give instead."""
+    """Return the parts of a `postgresql://` URL. Raises `ValueError` with the remedy."""
     parts = split(value, {"postgresql", "postgres"}, f"{POSTGRES}, special characters of the password as %XX")
     database = unquote(parts.path.removeprefix("/"))
     if not parts.username or not database or "/" in database or parts.fragment or not parts.hostname:
@@ -87,7 +87,7 @@ def _ssl(query: str) -> tuple[SslMode, Path | None]:
 
 
 def authorities(file: Path, named: str = "") -> ssl.SSLContext:
-    """A context that trusts the certificates in `file` and no others. Raises `ValueError`."""
+    """Return a context that trusts only the certificates in `file`. Raises `ValueError`."""
     try:
         return ssl.create_default_context(cafile=str(file))
     except ssl.SSLError:
@@ -97,7 +97,7 @@ def authorities(file: Path, named: str = "") -> ssl.SSLContext:
 
 
 def brokers(value: str) -> list[tuple[str, int]]:
-    """Host and port of each broker in `host:port,host:port`. Raises `ValueError`."""
+    """Return host and port of each broker in `host:port,host:port`. Raises `ValueError`."""
     found = []
     for one in value.split(","):
         match = _BROKER.fullmatch(one.strip())

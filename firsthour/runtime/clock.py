@@ -1,4 +1,4 @@
-"""The only clocks, and the only source of fresh ids.
+"""The only clocks, and the only source of new ids.
 
 *Business time* is the time of the agreement; `--speed` scales it.
 *Real time* is for signatures, leases, timeouts and retries. Both are timezone-aware UTC.
@@ -16,29 +16,29 @@ _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def new_id() -> str:
-    """A UUIDv7: unique, and roughly in order of creation, which keeps indexes dense."""
+    """Return a UUIDv7: unique, and approximately in the order of creation, which keeps indexes dense."""
     stamp = f"{time.time_ns() // 1_000_000:012x}"
     chance = os.urandom(10).hex()
     return f"{stamp[:8]}-{stamp[8:]}-7{chance[:3]}-{_VARIANT[chance[3]]}{chance[4:7]}-{chance[7:19]}"
 
 
 class Clock(Protocol):
-    """Where business and real time come from."""
+    """The source of business and real time."""
 
     def business(self) -> datetime: ...
 
     def real(self) -> datetime: ...
 
     def monotonic(self) -> float:
-        """Seconds on a clock nobody sets."""
+        """Return the seconds of a clock that is never set."""
 
     def real_seconds(self, business: timedelta) -> float:
-        """How long this much business time takes, in real seconds."""
+        """Return the real seconds that this span of business time takes."""
 
 
 @dataclass(frozen=True)
 class HostClock:
-    """The host's clock; business time runs `speed` times faster from `origin_real` = `origin_business` on."""
+    """The clock of the host. Business time runs `speed` times faster, beginning with `origin_business` at `origin_real`."""
 
     speed: float = 1.0
     origin_real: datetime = EPOCH
@@ -60,15 +60,15 @@ class HostClock:
 
 
 class SharedClock:
-    """The database's clock, as this process knows it: set now and then, and between that carried on by a clock nobody
-    sets. So the clocks of hosts may differ or jump, and all processes agree nevertheless. Until first set it is the
-    host's."""
+    """The clock of the database, as known to this process. It is set regularly, and continued in between by a clock that is
+    never set. So all processes agree, even if the clocks of hosts differ or jump. Until it is set, it is the clock of the
+    host."""
 
     def __init__(self) -> None:
         self.set(datetime.now(UTC))
 
     def set(self, now: datetime) -> None:
-        """It is `now`."""
+        """Set the time to `now`."""
         self._then, self._monotonic = now, time.monotonic()
 
     def real(self) -> datetime:

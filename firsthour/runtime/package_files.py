@@ -1,7 +1,7 @@
-"""Where the files that travel with the program lie: the example configuration and the migrations.
+"""The places of files that belong to the program: the example configuration and the migrations.
 
-A wheel carries them inside the package (`firsthour/_data`, see `force-include` in pyproject.toml); in the repository, and
-so for an editable install, they are read from `deploy/`.
+A wheel contains them in the package (`firsthour/_data`, see `force-include` in pyproject.toml). In the repository, and for
+an editable install, they are in `deploy/`.
 """
 
 from pathlib import Path
@@ -14,16 +14,16 @@ _REPOSITORY = _PROGRAM.parent / "deploy"
 
 
 class MissingFilesError(FirstHourError):
-    """Files that belong to the program are not where it was installed."""
+    """Raised when files of the program are missing from its installation."""
 
 
 def examples() -> Path:
-    """The directory of agreement.yaml, team.yaml and sources.yaml that `init` writes. Raises `MissingFilesError`."""
+    """Return the directory of the three files that `init` writes. Raises `MissingFilesError`."""
     return _folder("examples")
 
 
 def migrations() -> Path:
-    """The directory Alembic calls its script location (`env.py`, `versions/`). Raises `MissingFilesError`."""
+    """Return the script location of Alembic (`env.py`, `versions/`). Raises `MissingFilesError`."""
     return _folder("migrations")
 
 

@@ -1,7 +1,7 @@
-"""Files of the data directory: readable by their user alone, and never reached through a symbolic link.
+"""Files of the data directory: readable only by their user, and never opened through a symbolic link.
 
-They hold personal data, keys and tokens. Their mode does not rest on the directory's, which may have been made by
-another program with mode 755.
+They contain personal data, keys and tokens. Their mode does not depend on the directory, which another program may have
+created with mode 755.
 """
 
 import contextlib
@@ -20,19 +20,22 @@ _SQLITE_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
 
 
 class UnsafeFileError(FirstHourError):
-    """A file of ours is a symbolic link, or no regular file."""
+    """Raised for a file that is a symbolic link, or not a regular file."""
 
 
 def make_directory(directory: Path) -> None:
-    """Make the directory, entered by this user alone. One that exists keeps its mode; `exposure` says when it is open."""
+    """Create the directory for this user only. An existing one keeps its mode; `exposure` reports an open one."""
     directory.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
 
 
 def open_private(path: Path, flags: int) -> int:
     """Open a regular file and return its descriptor; its mode is 0600 from then on.
 
-    Raises `UnsafeFileError` for a symbolic link and for a file that is not regular, `OSError` for the rest. Pass no
-    `O_TRUNC`: a file is truncated before its kind can be judged.
+    Do not pass `O_TRUNC`: it would truncate the file before its kind is checked.
+
+    Raises:
+        UnsafeFileError: for a symbolic link, and for a file that is not regular.
+        OSError: for all other failures.
     """
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, MODE)
@@ -53,9 +56,9 @@ def open_private(path: Path, flags: int) -> int:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write the file whole or not at all. A file or link of that name is replaced, never written through.
+    """Write the file completely or not at all. A file or link of that name is replaced.
 
-    Raises `OSError` that names the file, also where the system names none: a write to a full disk.
+    Raises `OSError` with the name of the file, also if the system gives none, as for a write to a full disk.
     """
     draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
     draft.unlink(missing_ok=True)
@@ -69,11 +72,11 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def secure_sqlite(file: Path) -> None:
-    """Make the database file before SQLite does, and restrict the files beside it: SQLite copies the mode of the first.
+    """Create the database file before SQLite does, and restrict its companion files: SQLite copies the mode of the first.
 
-    Failures of the system are left to SQLite to report. Raises `UnsafeFileError`.
+    SQLite reports failures of the system. Raises `UnsafeFileError`.
     """
-    with contextlib.suppress(OSError):  # a file that exists, as a link or otherwise, is judged below
+    with contextlib.suppress(OSError):  # an existing file or link is checked below
         os.close(open_private(file, os.O_RDWR | os.O_CREAT | os.O_EXCL))
     for suffix in _SQLITE_SUFFIXES:
         with contextlib.suppress(OSError):
@@ -81,10 +84,10 @@ def secure_sqlite(file: Path) -> None:
 
 
 def _restrict(path: Path) -> None:
-    """Give a file that exists the mode 0600, without opening it for reading or writing.
+    """Set the mode of an existing file to 0600, without opening it for reading or writing.
 
-    When a process closes any such descriptor of a file, the system drops all locks that the process holds on that file,
-    those of SQLite's connections among them: another process would then cut the shared memory from under them.
+    When a process closes such a descriptor, the system drops all locks that the process holds on the file, including
+    those of SQLite's connections. Another process would then truncate the shared memory that they use.
     """
     descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC) if hasattr(os, "O_PATH") else None
     try:
@@ -106,9 +109,9 @@ def _refuse_unsafe(path: Path, found: os.stat_result) -> None:
 
 
 def exposure(directory: Path) -> str | None:
-    """A warning when users besides this one can enter the directory; None when it is closed, or not there.
+    """Return a warning if other users can enter the directory; None: they cannot, or it does not exist.
 
-    A group that has this user's number counts as this user's own (the habit of Linux, and of container images).
+    A group with the number of this user counts as the user's own, as is usual on Linux and in container images.
     """
     try:
         found = directory.stat()

@@ -1,4 +1,4 @@
-"""Known faults of the Python release that runs us."""
+"""Known faults of the Python release in use."""
 
 import platform
 from collections.abc import Callable
@@ -11,7 +11,7 @@ _INJECTED: Final = "a\r\nBcc: b@example.com\r\n"
 
 
 class _LiteralHeader(str):
-    """A header that folds into two."""
+    """A header that is written as two."""
 
     __slots__ = ()
     name = "Subject"
@@ -22,12 +22,13 @@ class _LiteralHeader(str):
 
 
 def serialised(message: EmailMessage) -> bytes:
-    """The message as it goes over the wire."""
+    """Return the message as sent."""
     return message.as_bytes(policy=SMTP)
 
 
 def warnings(serialise: Callable[[EmailMessage], bytes] = serialised) -> tuple[str, ...]:
-    """A line for each fault. Tried, not told by the number: distributions mend a release under its old number."""
+    """Return a line for each fault. The fault is tested, not derived from the version: distributions patch a release without
+    changing its number."""
     message = EmailMessage()
     message["Subject"] = _LiteralHeader("a")
     try:

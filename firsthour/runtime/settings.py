@@ -1,6 +1,6 @@
-"""Settings from the environment: `FIRSTHOUR_*`, and `FIRSTHOUR_*_FILE` where the value is a secret.
+"""Settings from the environment: `FIRSTHOUR_*`, and `FIRSTHOUR_*_FILE` for secrets.
 
-The one place that reads `os.environ`. Everything else about FirstHour stands in the three configuration files.
+This is the only module that reads `os.environ`. All other configuration is in the three files.
 """
 
 import difflib
@@ -24,12 +24,12 @@ _STEM = "FIRST"  # of a misspelt prefix, such as FIRST_HOUR_ or FIRSTHOR_
 SECRET_BYTES_MAX = 64 * 1024
 _ROLE_PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 _KAFKA_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,100}")
-_NEAR = 0.75  # how alike two names of variables are before one is taken for the other
+_NEAR = 0.75  # similarity of two names from which one is suggested for the other
 CLOCK_SKEW_SECONDS = 300
 
 
 class SettingsError(FirstHourError):
-    """A setting is wrong. One line for each, naming the variable and the remedy."""
+    """Raised for invalid settings. One line for each, with the variable and the remedy."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("\n".join(problems))
@@ -37,7 +37,7 @@ class SettingsError(FirstHourError):
 
 
 class Settings(BaseSettings):
-    """What differs between installations."""
+    """The settings of an installation."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
@@ -51,24 +51,24 @@ class Settings(BaseSettings):
     )
     public_url: str = Field(
         "http://127.0.0.1:8080",
-        description="Base URL under which others reach this installation; links in pages and signatures over URLs use it.",
+        description="Public base URL of this installation, used in the links of pages and in signatures over URLs.",
     )
     admin_key: SecretStr | None = Field(
-        None, description="An admin API key given from outside; without it, create keys by `firsthour keys create`."
+        None, description="An admin API key; without it, create keys with `firsthour keys create`."
     )
     slack_bot_token: SecretStr | None = Field(
-        None, description="Bot token (`xoxb-...`) by which reps are paged in Slack; without it Slack is not used."
+        None, description="Bot token (`xoxb-...`) for paging reps in Slack; without it, Slack is not used."
     )
     slack_signing_secret: SecretStr | None = Field(
-        None, description="Signing secret of the Slack app; verifies that a pressed button comes from Slack."
+        None, description="Signing secret of the Slack app, which verifies requests from Slack."
     )
     slack_api_url: str = Field(
-        "https://slack.com/api/", description="Base URL of Slack's Web API; plain http only to this machine."
+        "https://slack.com/api/", description="Base URL of Slack's Web API; plain http is allowed only to this machine."
     )
     smtp_url: SecretStr | None = Field(
         None,
         description="Mail server, `smtp://user:password@host:587` (STARTTLS if offered) or `smtps://...:465`; "
-        "without it mail is not used.",
+        "without it, mail is not used.",
     )
     mail_from: str | None = Field(
         None, description="Sender of mails, `FirstHour <leads@example.com>`; needed with `FIRSTHOUR_SMTP_URL`."
@@ -77,81 +77,84 @@ class Settings(BaseSettings):
         1_000,
         ge=10,
         le=100_000,
-        description="Connections that a process holds open at once. One more takes the place of the one that has waited "
-        "longest without a request, or is answered 503.",
+        description="Open connections of a process at most. A further one replaces the connection that has been idle for "
+        "longest, or is answered 503.",
     )
     keys_age_seconds_max: int = Field(
         14_400,
         ge=10,
-        description="How long API keys hold after they were read, while the database is away. A key that is revoked "
-        "meanwhile holds as long; afterwards a request with a key is answered 503.",
+        description="How long API keys stay valid after they were read, while the database cannot be reached. This includes "
+        "a key that is revoked meanwhile. Afterwards requests with a key are answered 503.",
     )
     metrics_port: int | None = Field(
         None,
         ge=1,
         le=65_535,
-        description="Port for `/metrics` alone, without a key: for a network that only the monitoring reaches. Without "
-        "it, `/metrics` is read with a key of any role but `ingest`.",
+        description="Port that answers only `/metrics`, without a key: for a network that only the monitoring can reach. "
+        "Without this setting, `/metrics` needs a key of any role except `ingest`.",
     )
     log_format: Literal["json", "console"] = Field("json", description="`json` for machines, `console` for people.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least level of a log line: `debug`, `info`, `warning` or `error`."
+        "info", description="The lowest level that is logged: `debug`, `info`, `warning` or `error`."
     )
     database_url: SecretStr | None = Field(
         None,
         description="PostgreSQL 15 or newer, `postgresql://user:password@host:5432/database?sslmode=verify-full` (`sslmode`: "
         "disable, prefer, require, verify-ca, verify-full; `sslrootcert=FILE` for an authority of your own); "
-        "with `FIRSTHOUR_KAFKA_BOOTSTRAP` it takes the place of the embedded database.",
+        "with `FIRSTHOUR_KAFKA_BOOTSTRAP` it replaces the embedded database.",
     )
     database_role_prefix: str = Field(
         "firsthour_",
-        description="Prefix of the services' roles in PostgreSQL, as in `firsthour_router`; `firsthour migrate` grants "
-        "its rights to each role that exists.",
+        description="Prefix of the roles of services in PostgreSQL, as in `firsthour_router`; `firsthour migrate` grants the "
+        "rights of each role that exists.",
     )
     kafka_bootstrap: str | None = Field(
         None,
         description="Brokers of Apache Kafka, `host:9092,host:9092`; "
-        "with `FIRSTHOUR_DATABASE_URL` it takes the place of the embedded log.",
+        "with `FIRSTHOUR_DATABASE_URL` it replaces the embedded log.",
     )
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="How the brokers are spoken with: SSL encrypts, SASL signs in."
+        "PLAINTEXT", description="Security protocol of the brokers: SSL encrypts, SASL authenticates."
     )
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
-        None, description="How to sign in: `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`."
+        None, description="SASL mechanism: `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`."
     )
-    kafka_username: str | None = Field(None, description="Who signs in to Kafka.")
+    kafka_username: str | None = Field(None, description="User name for Kafka.")
     kafka_password: SecretStr | None = Field(None, description="The password of `FIRSTHOUR_KAFKA_USERNAME`.")
     kafka_ca_file: Path | None = Field(
         None,
-        description="PEM file of the authorities that sign the brokers' certificates; without it, those of the system.",
+        description="PEM file with the certificate authorities of the brokers; without it, those of the system.",
     )
     kafka_prefix: str = Field(
         "firsthour.",
-        description="What the names of topics and consumer groups begin with, so that installations can share brokers.",
+        description="Prefix of topic and consumer group names, so that installations can share brokers.",
     )
     kafka_partitions: int = Field(
         12,
         ge=1,
         le=1000,
-        description="Partitions of a topic that `firsthour migrate` creates: how many replicas of a service can work at "
-        "once. Keep it; a lead's records would change partitions.",
+        description="Partitions of a topic that `firsthour migrate` creates: the number of replicas of a service that can "
+        "work at once. Do not change it later: the records of a lead would change partitions.",
     )
     kafka_replication: int | None = Field(
-        None, ge=1, le=10, description="Copies of each partition; without it three, or as many as there are brokers."
+        None,
+        ge=1,
+        le=10,
+        description="Replicas of each partition; without it three, or one per broker if there are fewer.",
     )
     spool_bytes_max: int = Field(
         1024**3,
         ge=1024**2,
-        description="Bytes of events that a gateway keeps in its data directory while Kafka does not answer.",
+        description="Bytes of events that a gateway keeps at most in its data directory while Kafka does not answer.",
     )
     deadletter_days: int = Field(
-        30, ge=1, le=3660, description="Days for which dead letters are kept, dropped and retried ones as well."
+        30, ge=1, le=3660, description="Days for which dead letters are kept, including dropped and retried ones."
     )
     deadletter_bytes_max: int = Field(
         64 * 1024**2,
         ge=1024**2,
-        description="Bytes of dead letters that are kept of one source (or of one service that failed); beyond it the oldest "
-        "go, the posts of robots first.",
+        description="Bytes of dead letters that are kept per source (or per service that failed); beyond that the oldest are "
+        "dropped, the posts of robots first.",
     )
     database_bytes_max: int = Field(
         4 * 1024**3,
@@ -164,7 +167,7 @@ class Settings(BaseSettings):
         CLOCK_SKEW_SECONDS,
         ge=0,
         le=86_400,
-        description="How far the clock of a sender may be behind: a touch that many seconds before the submit still counts.",
+        description="How many seconds the clock of a sender may be slow: a touch that long before the submit still counts.",
     )
 
     @classmethod
@@ -176,7 +179,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What the program itself passes, then the environment, then files the environment names. No `.env` file."""
+        """Arguments of the program first, then the environment, then the files that it names. No `.env` file is read."""
         return init_settings, env_settings, _SecretFiles(settings_cls)
 
     @field_validator("log_level", mode="before")
@@ -212,7 +215,7 @@ class Settings(BaseSettings):
         parts = addresses.split(value, {"http", "https"}, "https://host")
         if parts.scheme == "http" and not addresses.is_loopback(parts.hostname or ""):
             raise ValueError("give https://: over plain http the token could be read on the way")
-        return value + "/"  # so that a method's name can be joined to it
+        return value + "/"  # so that the name of a method can be appended
 
     @field_validator("admin_key")
     @classmethod
@@ -304,11 +307,11 @@ class Settings(BaseSettings):
 
     @property
     def distributed(self) -> bool:
-        """Whether it runs over Kafka and PostgreSQL; else embedded, in one process."""
+        """Whether the installation runs over Kafka and PostgreSQL; otherwise embedded in one process."""
         return self.database_url is not None and self.kafka_bootstrap is not None
 
     def warnings(self) -> tuple[str, ...]:
-        """What is accepted but unwise, a line each."""
+        """Return a line for each valid but unwise setting."""
         found = []
         if self.slack_bot_token and not self.slack_signing_secret:
             found.append(f"{PREFIX}SLACK_SIGNING_SECRET is not set: buttons in Slack will be refused")
@@ -318,12 +321,12 @@ class Settings(BaseSettings):
 
 
 def secret_fields() -> tuple[str, ...]:
-    """Names of the fields that may be given as `FIRSTHOUR_<NAME>_FILE` too."""
+    """Return the names of the fields that can also be given as `FIRSTHOUR_<NAME>_FILE`."""
     return tuple(name for name, field in Settings.model_fields.items() if field.annotation == SecretStr | None)
 
 
 class _SecretFiles(PydanticBaseSettingsSource):
-    """The content of the file that `FIRSTHOUR_<NAME>_FILE` names, for secrets."""
+    """Reads secrets from the files that `FIRSTHOUR_<NAME>_FILE` names."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         variable = f"{PREFIX}{field_name}_FILE".upper()
@@ -354,26 +357,26 @@ def _read(variable: str, path: str) -> str:
 
 
 def load(**given: object) -> Settings:
-    """The settings in force; `given` (by field name, None = not given) goes before the environment. Raises `SettingsError`."""
+    """Return the settings. `given`: by field name, before the environment; None: not given. Raises `SettingsError`."""
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # pydantic judges them
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # pydantic validates them
     except ValidationError as error:
         raise SettingsError(tuple(_line(e["loc"], e["msg"]) for e in error.errors(include_input=False))) from None
 
 
 def _line(loc: tuple[int | str, ...], message: str) -> str:
-    said = message.removeprefix("Value error, ")
-    return f"{PREFIX}{str(loc[0]).upper()}: {said}" if loc else said
+    text = message.removeprefix("Value error, ")
+    return f"{PREFIX}{str(loc[0]).upper()}: {text}" if loc else text
 
 
 def variables() -> tuple[str, ...]:
-    """Every variable that is read."""
+    """Return the names of all variables that are read."""
     names = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
     return (*names, *(f"{PREFIX}{name.upper()}_FILE" for name in secret_fields()))
 
 
 def unknown_variables(environment: Iterable[str], also: Collection[str] = ()) -> tuple[str, ...]:
-    """A warning for each variable that looks like a setting and is none. `also`: names that `sources.yaml` reads."""
+    """Return a warning for each variable that looks like a setting but is none. `also`: names used by `sources.yaml`."""
     known = variables()
     found = []
     for name in sorted(set(environment)):
@@ -390,5 +393,5 @@ def unknown_variables(environment: Iterable[str], also: Collection[str] = ()) ->
 
 
 def environ() -> dict[str, str]:
-    """A copy of the environment, for secrets that the configuration files name."""
+    """Return a copy of the environment, for the secrets that the configuration files name."""
     return dict(os.environ)

@@ -1,4 +1,4 @@
-"""What every command shares: where it speaks, how it prints for people and for programs, and how it ends."""
+"""The terminal of every command: output for people and for programs, and exit codes."""
 
 import asyncio
 import json
@@ -19,8 +19,6 @@ from firsthour.kernel.printable import printable
 
 T = TypeVar("T")
 
-NO: Final = 1
-BAD_INPUT: Final = 2
 WIDE: Final = 250
 PROGRAM: Final = "firsthour"
 
@@ -42,7 +40,7 @@ ConfigDir = Annotated[
 
 
 class PrintableConsole(Console):
-    """A console on which no text takes effect as a command of the terminal: what is printed may come from outside."""
+    """A console that prints control sequences as text: printed values may come from outside."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -53,12 +51,12 @@ class PrintableConsole(Console):
 
 
 def printable_lines(text: str) -> str:
-    """The text with its line breaks; characters that a terminal would obey or could not show are written as escapes."""
+    """Return the text with its line breaks, and with control and unprintable characters as escapes."""
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def out() -> Console:
-    """Where results go. Where nobody looks at a screen, lines are as long as a table needs."""
+    """Return the console for results. Off a terminal, lines are as long as a table needs."""
     console = PrintableConsole(highlight=False)
     if not console.is_terminal:
         console.width = WIDE
@@ -66,24 +64,24 @@ def out() -> Console:
 
 
 def err() -> Console:
-    """Where it is told what is wrong."""
+    """Return the console for errors."""
     return PrintableConsole(stderr=True, highlight=False)
 
 
 def say(line: str, console: Console | None = None, style: str = "") -> None:
-    """One line as it is: never wrapped; no markup and no control sequence in it takes effect."""
+    """Print one line unchanged: never wrapped, without markup or control sequences."""
     (console or out()).print(Text(printable_lines(line), style=style), soft_wrap=True)
 
 
 def complain(lines: Iterable[str]) -> None:
-    """What is wrong, a line each."""
+    """Print lines to the console for errors."""
     console = err()
     for line in lines:
         say(line, console)
 
 
 def called() -> str:
-    """How this program was called: `firsthour`, or the path that leads to it where it is not on the path."""
+    """Return the command of this program: `firsthour`, or its path if it is not on the search path."""
     program = Path(sys.argv[0])
     known = shutil.which(PROGRAM)
     if program.name != PROGRAM or (known is not None and Path(known).resolve() == program.resolve()):
@@ -92,13 +90,13 @@ def called() -> str:
 
 
 def fail(code: int, *lines: str) -> NoReturn:
-    """End the command with this exit code, having told why."""
+    """Print the reasons, and end the command with this exit code."""
     complain(lines)
     raise typer.Exit(code)
 
 
 def run(work: Callable[[], Awaitable[T]]) -> T:
-    """The result of `work`."""
+    """Run `work`, and return its result."""
 
     async def whole() -> T:
         return await work()
@@ -107,13 +105,13 @@ def run(work: Callable[[], Awaitable[T]]) -> T:
 
 
 def print_json(result: Any) -> None:
-    """The result for programs, on one line of standard output. Characters that a terminal would obey are JSON escapes."""
+    """Print the result on one line of standard output, for programs. Control characters are JSON escapes."""
     text = json.dumps(result, ensure_ascii=False, default=str)
     typer.echo(text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text))
 
 
 def print_raw(content: bytes) -> None:
-    """The bytes that were received, unchanged; on a terminal as printable text."""
+    """Print the bytes unchanged; on a terminal as printable text."""
     if sys.stdout.isatty():
         say(content.decode(errors="backslashreplace"))
     else:
@@ -122,17 +120,17 @@ def print_raw(content: bytes) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Rows for people. Cells are text: no markup in them takes effect, and nothing a terminal would obey."""
+    """Print rows as a table, for people. Cells are text, without markup or control sequences."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in columns:
-        table.add_column(name, no_wrap=name == "id", overflow="fold")  # an id is there to be copied
+        table.add_column(name, no_wrap=name == "id", overflow="fold")  # an id must be easy to copy
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
     out().print(table)
 
 
 def cell(value: object) -> str:
-    """A value in a table: nothing for None, moments to the minute."""
+    """Return the text of a value in a table: empty for None; times to the minute."""
     if value is None:
         return ""
     text = str(value)

@@ -1,4 +1,4 @@
-"""Which FirstHour this is."""
+"""The version of FirstHour."""
 
 from importlib.metadata import PackageNotFoundError, version
 

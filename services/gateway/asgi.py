@@ -15,11 +15,12 @@ from firsthour.runtime.http.middleware import App, Receive, Scope, Send, request
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from services.gateway import body_reader, pages, replies
+from services.gateway.domain.forms import Form
 from services.gateway.intake import events, forms, webhooks
 from services.gateway.intake.outcome import Rejected
 from services.gateway.intake.request import EVENTS_PATH, FORMS_PATH, HOOKS_PATH, Headers, IncomingRequest
 from services.gateway.replies import Reply
-from services.gateway.sources import CurrentSources
+from services.gateway.sources import CurrentSources, SourceIndex
 from services.gateway.store import IntakeStore
 
 FORMS_ROUTE: Final = "/v1/forms/{form}"
@@ -39,9 +40,10 @@ _PREFLIGHT: Final = Reply(
         (b"access-control-max-age", b"%d" % PREFLIGHT_SECONDS),
     ),
 )
+_VARY: Final[HeaderPairs] = ((b"vary", b"Origin"),)
 _EXPOSED: Final = b"X-Request-Id, Idempotent-Replayed, Retry-After"
 
-Endpoint = Callable[["Gateway", IncomingRequest], Awaitable[Reply | Problem]]
+Endpoint = Callable[["Gateway", IncomingRequest, SourceIndex], Awaitable[Reply | Problem]]
 
 
 class Gateway:
@@ -81,10 +83,11 @@ class Gateway:
         shown = route == FORMS_ROUTE and pages.wants_page(headers.get(b"accept", b""))
         cors: HeaderPairs = ()
         try:
+            sources = self._sources.index
             if route == FORMS_ROUTE:
-                cors = self._cors(path, headers)
+                cors = _cors(sources.forms.get(path.removeprefix(FORMS_PATH)), headers.get(b"origin"))
             body = await body_reader.read_request_body(scope, receive, headers)
-            answer = await endpoint(self, IncomingRequest(path, headers, body, client[0] if client else ""))
+            answer = await endpoint(self, IncomingRequest(path, headers, body, client[0] if client else ""), sources)
             reply = answer if isinstance(answer, Reply) else replies.failed(answer, request_id, method, route, shown)
         except Exception as error:  # noqa: BLE001  # the outermost frame of the gateway: there is always an answer
             reply = replies.failed(error, request_id, method, route, shown)
@@ -102,38 +105,36 @@ class Gateway:
 
     # --- endpoints -------------------------------------------------------------------------------------------------
 
-    async def _events(self, request: IncomingRequest) -> Reply | Problem:
+    async def _events(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         sender = self._keys.identify(request.headers.get(b"authorization", b"").decode("latin-1"), request.address)
         team, now = self._config.current.team, self._clock.business()
         return await self._store.commit(
-            await events.decide(request, sender, self._sources.index.keys, team, now),
+            await events.decide(request, sender, sources.keys, team, now),
         )
 
-    async def _form(self, request: IncomingRequest) -> Reply | Problem:
-        outcome = forms.decide(request, self._sources.index.forms, self._clock.business(), self._clock.real())
+    async def _form(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
+        outcome = forms.decide(request, sources.forms, self._clock.business(), self._clock.real())
         answer = await self._store.commit(outcome)
         if isinstance(outcome, Rejected) or isinstance(answer, Problem):
             return answer
         is_page = pages.wants_page(request.headers.get(b"accept", b""))
         return replies.for_browser(answer, outcome.next_page) if is_page else answer
 
-    async def _webhook(self, request: IncomingRequest) -> Reply | Problem:
+    async def _webhook(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         team, now, received = self._config.current.team, self._clock.business(), self._clock.real()
         return await self._store.commit(
-            await webhooks.decide(request, self._sources.index.webhooks, team, now, received),
+            await webhooks.decide(request, sources.webhooks, team, now, received),
         )
 
-    async def _preflight(self, request: IncomingRequest) -> Reply | Problem:
-        forms.form_of(request.path, request.headers.get(b"origin"), self._sources.index.forms)
+    async def _preflight(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
+        forms.form_of(request.path, request.headers.get(b"origin"), sources.forms)
         return _PREFLIGHT
 
-    def _cors(self, path: str, headers: Headers) -> HeaderPairs:
-        """Return the headers that let pages of the request's origin read the answer."""
-        form = self._sources.index.forms.get(path.removeprefix(FORMS_PATH))
-        if form is None:
-            return ()
-        vary = (b"vary", b"Origin")
-        origin = headers.get(b"origin")
-        if origin is None or not form.allows(origin.decode("latin-1")):
-            return (vary,)
-        return vary, (b"access-control-allow-origin", origin), (b"access-control-expose-headers", _EXPOSED)
+
+def _cors(form: Form | None, origin: bytes | None) -> HeaderPairs:
+    """Return the headers that let pages of this origin read the answer. `form`: None: the form is unknown."""
+    if form is None:
+        return ()
+    if origin is None or not form.allows(origin.decode("latin-1")):
+        return _VARY
+    return *_VARY, (b"access-control-allow-origin", origin), (b"access-control-expose-headers", _EXPOSED)

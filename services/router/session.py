@@ -6,7 +6,6 @@ through this session, so that open load, epochs, the queue and the events on `ro
 
 from collections.abc import Collection
 from functools import cached_property
-from typing import Any
 
 from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.storage.unit import Unit
@@ -113,10 +112,10 @@ class RoutingSession:
         for event in outcome.events:
             self.unit.emit(event, key=after.id)
 
-    def emit(self, lead: Lead, kind: type[LeadEvent], /, *, was: str, by: str, **fields: Any) -> None:
-        """Emit the next event of `lead`, as it stands now."""
+    def emit(self, lead: Lead, event: LeadEvent) -> None:
+        """Emit the next event of `lead`, which `next_event` made."""
         self.change(lead)
-        self.unit.emit(next_event(lead, kind, at=self.now, was=was, by=by, **fields), key=lead.id)
+        self.unit.emit(event, key=lead.id)
 
     # --- reps -----------------------------------------------------------------------------------------------------
 
@@ -189,9 +188,15 @@ class RoutingSession:
         set_status(lead, ASSIGNED, rep)
         self._move_load(before, rep)
         lead.pool, lead.state.assigned_at, lead.state.not_again = decision.pool, self.at, None
-        self.emit(
+        self._emit_assigned(lead, was, rep, decision, decision_id, reason)
+
+    def _emit_assigned(
+        self, lead: Lead, was: str, rep: str, decision: Decision, decision_id: str, reason: str | None
+    ) -> None:
+        event = next_event(
             lead,
             LeadAssigned,
+            at=self.now,
             was=was,
             by=SYSTEM.name,
             rep=rep,
@@ -207,6 +212,7 @@ class RoutingSession:
             reason=reason,
             card=card(lead),
         )
+        self.emit(lead, event)
 
     def _record_decision(self, lead: Lead, decision: Decision, inputs: Inputs) -> str:
         id = self.unit.new_id()
@@ -253,9 +259,10 @@ class RoutingSession:
         self._emit_queued(lead, was)
 
     def _emit_queued(self, lead: Lead, was: str) -> None:
-        self.emit(
+        event = next_event(
             lead,
             LeadQueued,
+            at=self.now,
             was=was,
             by=SYSTEM.name,
             pool=lead.queue_pool,
@@ -263,6 +270,7 @@ class RoutingSession:
             urgency=lead.urgency,
             submit_at=moment(lead.submit_at or self.at),
         )
+        self.emit(lead, event)
 
     def serve(self) -> int:
         """Assign the waiting leads of this unit while there is capacity, hottest first, then by submit. Return how many."""

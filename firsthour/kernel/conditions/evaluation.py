@@ -31,7 +31,7 @@ _NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,9})?").fullmatch
 
 
 class ComparisonTrace(msgspec.Struct, frozen=True):
-    """One test as it went. `had` is None when the field was missing."""
+    """The result of one test. `had`: the value of the field; None: it was missing."""
 
     field: str
     op: str
@@ -41,7 +41,7 @@ class ComparisonTrace(msgspec.Struct, frozen=True):
 
 
 class ConditionTrace(msgspec.Struct, frozen=True):
-    """Whether a condition held, and every test in it, in the order it was written (those under a `not` as they were)."""
+    """Whether a condition held, with every test in the order of the file (tests under a `not` are not inverted)."""
 
     held: bool
     tests: tuple[ComparisonTrace, ...]
@@ -52,11 +52,11 @@ TracerOfSet = Callable[[Mapping[str, Value]], tuple[ConditionTrace, ...]]
 
 
 class UnknownOpError(FirstHourError, ValueError):
-    """A test with an operator that has no meaning here: a configuration that was not checked."""
+    """Raised for a test with an unknown operator: the configuration was not checked."""
 
 
 def compile_set(nodes: Sequence[Node]) -> Matched:
-    """One function from facts to the indexes of the `nodes` that hold, ascending. Raises `UnknownOpError`."""
+    """Return a function from facts to the indexes of the `nodes` that hold, ascending. Raises `UnknownOpError`."""
     source = _Source()
     for index, node in enumerate(nodes):
         source.line(f"if {source.node(node)}: hit({index})")
@@ -65,14 +65,15 @@ def compile_set(nodes: Sequence[Node]) -> Matched:
 
 
 def matches(node: Node) -> Holds:
-    """One condition as a function of facts. Raises `UnknownOpError`."""
+    """Return a condition as a function of facts. Raises `UnknownOpError`."""
     source = _Source()
     answer = source.node(node)
     return cast("Holds", _function([*source.prologue(), *source.lines, f"return {answer}"], source.names))
 
 
 def trace_set(nodes: Sequence[Node]) -> TracerOfSet:
-    """One function from facts to what each of `nodes` saw. Every test is tried, so slower than `compile_set`."""
+    """Return a function from facts to the trace of each of `nodes`. It runs every test, so it is slower than
+    `compile_set`."""
     source = _Source(traced=True)
     source.names |= {"ComparisonTrace": ComparisonTrace, "ConditionTrace": ConditionTrace}
     answers = []
@@ -85,13 +86,13 @@ def trace_set(nodes: Sequence[Node]) -> TracerOfSet:
 
 
 def tracer(node: Node) -> Tracer:
-    """One condition as a function from facts to what it saw; compile once where it is asked often."""
+    """Return a condition as a function from facts to its trace. Keep the function if it is used often."""
     traced = trace_set((node,))
     return lambda facts: traced(facts)[0]
 
 
 def trace(node: Node, facts: Mapping[str, Value]) -> ConditionTrace:
-    """What `node` saw in `facts`, compiled for this one question."""
+    """Return the trace of `node` for `facts`; compiles the condition at each call."""
     return tracer(node)(facts)
 
 
@@ -99,7 +100,7 @@ def trace(node: Node, facts: Mapping[str, Value]) -> ConditionTrace:
 
 
 def fold(text: str) -> str:
-    """`text` as it is compared: NFKC, without case."""
+    """Return the text in the form in which it is compared: NFKC, without case."""
     if text.isascii():
         return text.lower()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
@@ -107,13 +108,13 @@ def fold(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def measured(text: str) -> float | None:
-    """The number a text spells in plain digits (`-12`, `15000`, `0.5`), else None."""
+    """Return the number of a text in plain digits (`-12`, `15000`, `0.5`); None: another text."""
     return float(text) if _NUMBER(text) else None
 
 
 @lru_cache(maxsize=1024)
 def sentence(folded: str) -> str:
-    """The words of a folded text, each between single spaces: `" head of r d "`. A phrase lies in it as whole words.
+    """Return the words of a folded text between single spaces: `" head of r d "`. A phrase is found in it as whole words.
 
     A word is a run of letters, digits, marks and underscores, in any script.
     """
@@ -132,7 +133,7 @@ def _in_word(character: str) -> bool:
 
 
 class _Source:
-    """The text of one function while it is written, and the names bound in its namespace."""
+    """The source of one function under construction, and the names bound in its namespace."""
 
     def __init__(self, *, traced: bool = False) -> None:
         self.names: dict[str, Any] = {"__builtins__": {}, "type": type, "str": str, "int": int, "float": float}
@@ -148,13 +149,13 @@ class _Source:
         self.lines.append(text)
 
     def prologue(self) -> list[str]:
-        """Fetches every field once, and makes the forms of it that some test asked for."""
+        """Return the lines that fetch every field once, and compute the forms that tests need."""
         fetch = [f"v{number} = get({self.constant(field)})" for field, number in self._fields.items()]
         return ["get = facts.get", *fetch, *self._forms.values()]
 
     def constant(self, value: object) -> str:
-        """The name under which `value` is bound."""
-        # 0 and False are equal, in a tuple too, and are told apart here: a trace shows what the rule says.
+        """Return the name that is bound to `value`."""
+        # 0 and False are equal, also in a tuple, but differ here: a trace shows the value in the rule.
         kinds = tuple(map(type, value)) if isinstance(value, tuple) else ()
         key = (type(value), kinds, value)
         if key not in self._constants:
@@ -163,7 +164,7 @@ class _Source:
         return self._constants[key]
 
     def raw(self, field: str) -> str:
-        """The name of the field's value as it came; None when missing."""
+        """Return the name of the field's raw value, which is None when missing."""
         return f"v{self._fields.setdefault(field, len(self._fields))}"
 
     def _form(self, letter: str, raw: str, made: str) -> str:
@@ -172,29 +173,29 @@ class _Source:
         return name
 
     def text(self, field: str) -> str:
-        """The name of the folded text; None when it is no text."""
+        """Return the name of the folded text, which is None for other values."""
         raw = self.raw(field)
         folded = f"({raw}.lower() if {raw}.isascii() else fold({raw}))"
         return self._form("t", raw, f"{folded} if type({raw}) is str else None")
 
     def words(self, field: str) -> str:
-        """The name of the text's `sentence`; empty when it is no text."""
+        """Return the name of the text's `sentence`, which is empty for other values."""
         text = self.text(field)
         return self._form("w", text, f"sentence({text}) if {text} else ''")
 
     def number(self, field: str) -> str:
-        """The name of the number; None when it is none (True is none)."""
+        """Return the name of the number, which is None for other values (True is not a number)."""
         raw = self.raw(field)
         return self._form("n", raw, f"{raw} if type({raw}) is int or type({raw}) is float else None")
 
     def measure(self, field: str) -> str:
-        """The name of the number, also when it came as text (as plain forms send it); None when it is none."""
+        """Return the name of the number, also from a text (plain forms send texts), which is None for other values."""
         raw, number = self.raw(field), self.number(field)
         made = f"{number} if {number} is not None else measured({raw}) if type({raw}) is str else None"
         return self._form("m", raw, made)
 
     def node(self, node: Node) -> str:
-        """An expression that is True or False. Depth is bounded by `schemas.conditions`, well below the parser's."""
+        """Return an expression that is True or False. `schemas.conditions` bounds its depth, far below the parser's bound."""
         match node:
             case Test():
                 made = _expression(self, node)
@@ -215,9 +216,9 @@ class _Source:
 
 
 def _function(lines: Iterable[str], names: dict[str, Any]) -> Callable[..., Any]:
-    """The function whose body is `lines`."""
+    """The function with the body `lines`."""
     body = "\n ".join(lines)
-    # Nothing in `lines` comes from outside: see the head of this module. There is no other way to make a function.
+    # No text in `lines` comes from outside: see the docstring of this module.
     exec(compile(f"def condition(facts):\n {body}\n", "<conditions>", "exec"), names)  # noqa: S102
     return cast("Callable[..., Any]", names["condition"])
 
@@ -263,14 +264,14 @@ def _is_number(value: object) -> bool:
 
 
 def _among(source: _Source, field: str, values: Sequence[object]) -> str:
-    """The field is one of `values`, each compared with the form of the field that is of its type."""
+    """The field is one of `values`; each is compared with the form of the field that has its type."""
     tests = [f"{form} in {source.constant(known)}" for form, known in _by_type(source, field, values)]
     tests += [f"{source.raw(field)} is {truth}" for truth in _truths(values)]
     return _joined(" or ", tests, "False")
 
 
 def _not_among(source: _Source, field: str, values: Sequence[object]) -> str:
-    """The field is of a type that occurs in `values`, and none of them."""
+    """The field has the type of one of `values`, but equals none of them."""
     tests = [
         f"({form} is not None and {form} not in {source.constant(known)})"
         for form, known in _by_type(source, field, values)
@@ -282,7 +283,7 @@ def _not_among(source: _Source, field: str, values: Sequence[object]) -> str:
 
 
 def _by_type(source: _Source, field: str, values: Sequence[object]) -> list[tuple[str, frozenset[object]]]:
-    """Each form of the field that some of `values` can equal, with those values."""
+    """Each form of the field that can equal some of `values`, with these values."""
     texts = frozenset(_folded(values))
     numbers = frozenset(value for value in values if _is_number(value))
     found: list[tuple[str, frozenset[object]]] = []

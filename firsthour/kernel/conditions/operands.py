@@ -1,4 +1,4 @@
-"""Values of conditions, written as the facts are that they are compared with."""
+"""Values of conditions, in the form of the facts with which they are compared."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from firsthour.kernel.normalisation import MalformedError
 from schemas.errors import FirstHourError
 
 EQUALITY: Final = frozenset({"eq", "ne", "in", "not_in"})
-"""The operators that compare a whole value. The others look into texts, whose parts have no form of their own."""
+"""The operators that compare a whole value. The others search in texts, whose parts have no normal form."""
 
 
 class UnreadableError(FirstHourError, ValueError):
-    """Raised for a value that no fact has. `what` names the mistake, `remedy` the right spelling."""
+    """Raised for a value that no fact has. `what`: the mistake; `remedy`: the right spelling."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(f"{what}; {remedy}")
@@ -23,14 +23,14 @@ class UnreadableError(FirstHourError, ValueError):
 
 @dataclass(frozen=True)
 class _Form:
-    """How facts of a field are written. `read` gives None for a text it cannot read, or says how to write it."""
+    """The normal form of the facts of a field. `read` returns None for a text without one, or raises with the remedy."""
 
     read: Callable[[str], str | None]
     what: str = ""
     remedy: str = ""
 
     def written(self, text: str) -> str:
-        """The text as facts are written. Raises `UnreadableError`."""
+        """Return the text in the form of facts. Raises `UnreadableError`."""
         try:
             found = self.read(text)
         except MalformedError as wrong:
@@ -41,7 +41,7 @@ class _Form:
 
 
 def _email_domain(text: str) -> str:
-    """The domain as it stands behind the @ of an address, which may be below that of the company."""
+    """The domain after the @ of an address, which may be below the domain of the company."""
     return normalisation.email(f"a@{text.strip().removeprefix('@')}").removeprefix("a@")
 
 
@@ -59,7 +59,7 @@ _FORMS: Final[Mapping[str, _Form]] = {
 
 
 def written(field: str, op: str, value: object) -> object:
-    """One value as facts of this field are written. Raises `UnreadableError` when none ever is."""
+    """Return a value in the form of the facts of this field. Raises `UnreadableError` if no fact has such a value."""
     if not isinstance(value, str):
         return value
     form = _FORMS.get(field) if op in EQUALITY else None
@@ -67,7 +67,7 @@ def written(field: str, op: str, value: object) -> object:
 
 
 def normalised(field: str, op: str, value: object) -> object:
-    """The value of a test, or each of its values, as facts are written; one that cannot be read is left as it is."""
+    """Return the value of a test, or each of its values, in the form of facts; an unreadable one stays unchanged."""
     if isinstance(value, tuple):
         return tuple(normalised(field, op, one) for one in value)
     try:

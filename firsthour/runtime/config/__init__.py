@@ -1,1 +1,1 @@
-"""The configuration files: read, checked, and named by place."""
+"""Reads and checks the configuration files, and reports mistakes with their places."""

@@ -1,6 +1,6 @@
-"""What the configuration files say of each other and of themselves: names that must exist, once, and in order.
+"""Checks across the configuration files: names that must exist, be unique, and be in order.
 
-Works on the plain values instead of the models, so that a mistake elsewhere in the files does not hide these.
+The checks read plain values instead of the models, so that another mistake in the files does not hide these.
 """
 
 import re
@@ -28,7 +28,7 @@ _EXPRESSIONS: Final = ("when", "time", "id", "email", "phone", "crm_id", "anonym
 
 @dataclass(frozen=True)
 class ConfigDocuments:
-    """The three files as read. One that could not be read has no data, and nothing is said of names it would define."""
+    """The three files as read. A file that could not be read has no data, and names that it would define are not checked."""
 
     agreement: Document
     team: Document
@@ -36,7 +36,7 @@ class ConfigDocuments:
 
 
 def at(data: object, *path: str | int) -> Any:
-    """The value at `path`, or None where the file does not have it."""
+    """Return the value at `path`, or None if the file does not have it."""
     for step in path:
         if isinstance(data, Mapping) and isinstance(step, str):
             data = data.get(step)
@@ -48,15 +48,15 @@ def at(data: object, *path: str | int) -> Any:
 
 
 def rows(document: Document, *path: str | int) -> Iterator[tuple[Loc, Mapping[str, Any]]]:
-    """The mappings of the list at `path`, each with its location."""
-    found = at(document.data, *path)
-    for index, row in enumerate(found if isinstance(found, list) else ()):
+    """Return the mappings of the list at `path`, each with its location."""
+    items = at(document.data, *path)
+    for index, row in enumerate(items if isinstance(items, list) else ()):
         if isinstance(row, Mapping):
             yield (*path, index), row
 
 
 def names(value: object, loc: Loc) -> Iterator[tuple[Loc, str]]:
-    """The words at `loc`, be they one or a list."""
+    """Return the words at `loc`: one word, or a list of words."""
     if isinstance(value, str):
         yield loc, value
     elif isinstance(value, list):
@@ -64,24 +64,24 @@ def names(value: object, loc: Loc) -> Iterator[tuple[Loc, str]]:
 
 
 def defined(document: Document, *path: str, by: str = "id") -> list[str]:
-    """The names that the rows at `path` define."""
+    """Return the names that the rows at `path` define."""
     return [row[by] for _, row in rows(document, *path) if isinstance(row.get(by), str)]
 
 
 def statuses(agreement: Document) -> list[str]:
-    """The names of the statuses."""
+    """Return the names of the statuses."""
     own = at(agreement.data, "lifecycle", "statuses")
     return list(own if isinstance(own, Mapping) else STATUSES)
 
 
 def grades(agreement: Document) -> list[str]:
-    """The names of the grades, the best first."""
+    """Return the names of the grades, the best first."""
     own = at(agreement.data, "scoring", "grades")
     return [*(own if isinstance(own, Mapping) else "ABC"), "D"]
 
 
 def urgencies(agreement: Document) -> list[str]:
-    """The names of `response` that are urgencies, the most urgent first."""
+    """Return the urgencies in `response`, the most urgent first."""
     response = at(agreement.data, "response")
     return [name for name in response if name not in Response.model_fields] if isinstance(response, Mapping) else []
 
@@ -130,7 +130,7 @@ def _ladder(agreement: Document) -> Iterator[ConfigProblem]:
         try:
             after = duration(rung.get("at"))
         except PydanticCustomError:
-            continue  # the model says so
+            continue  # the model reports it
         if highest is not None and after < highest:
             what = f"this rung ({rung.get('at')}) comes before the one above it"
             yield agreement.problem((*loc, "at"), what, "list the rungs in the order of time")
@@ -161,7 +161,7 @@ def _promises(agreement: Document) -> Iterator[ConfigProblem]:
 
 
 def _languages(document: Document, used: Iterator[tuple[Loc, str]]) -> Iterator[ConfigProblem]:
-    """Languages that are not written as facts are: `fr-FR` is never equal to `fr`."""
+    """Languages that are not written like facts: `fr-FR` never equals `fr`."""
     for loc, name in used:
         code = normalisation.language(name)
         if code != name.lower():
@@ -169,7 +169,7 @@ def _languages(document: Document, used: Iterator[tuple[Loc, str]]) -> Iterator[
 
 
 def _domains(team: Document) -> Iterator[ConfigProblem]:
-    """Domains of accounts that no company and no address has."""
+    """Domains of accounts that are not the domain of a company or an address."""
     for loc, row in rows(team, "accounts"):
         domain = row.get("domain")
         if not isinstance(domain, str):
@@ -200,7 +200,7 @@ def _agreement(files: ConfigDocuments) -> Iterator[ConfigProblem]:
 
 
 def _address(team: Document, loc: Loc, value: object) -> Iterator[ConfigProblem]:
-    """An address that has the shape of one (the model says so otherwise), and that no mail can be sent to."""
+    """An address in the right form (the model checks the form) to which no mail can be sent."""
     if isinstance(value, str) and re.match(EMAIL_PATTERN, value) and (why := mail.trouble(value)) is not None:
         yield team.problem(loc, f"no mail can be sent to {shown(value)}: {why}", "give an address that takes mail")
 
@@ -258,7 +258,7 @@ def _sources(files: ConfigDocuments) -> Iterator[ConfigProblem]:
 
 
 def problems(files: ConfigDocuments) -> Iterator[ConfigProblem]:
-    """Everything the files say of names that is not so."""
+    """Return every mistake about names in the files."""
     if files.agreement.data is not None:
         yield from _agreement(files)
     if files.team.data is not None:

@@ -1,7 +1,7 @@
-"""Conditions of the agreement that can never hold, or always do: values that no fact has, scores that no lead reaches.
+"""Checks conditions of the agreement that never or always hold: values that no fact has, scores that no lead reaches.
 
-A value that no fact can have is a mistake. A bound that the scores do not reach, or a name that only an event of
-another program could carry, is a warning.
+A value that no fact can have is a mistake. A bound that no score reaches, or a name that only an event of another program
+could contain, is a warning.
 """
 
 import difflib
@@ -34,7 +34,7 @@ _KINDS: Final = ("free", "disposable", "business")
 _CURLY_DOUBLE: Final = "\u201c\u201d\u201e\u201f\u00ab\u00bb\uff02"
 _CURLY_SINGLE: Final = "\u2018\u2019\u201a\u201b"
 _BEFORE_SCORE: Final = frozenset({("scoring", "fit", "rules"), ("scoring", "engagement", "rules"), ("suppress",)})
-_COMPARED_MAX: Final = 100  # names used elsewhere that a misspelt one is compared with
+_COMPARED_MAX: Final = 100  # names used elsewhere, with which a misspelt one is compared
 _SCORED: Final = frozenset(
     {"fit", "engagement", "total", "grade", "status", "urgency", "account.owner", "previous_owner"}
 )
@@ -42,7 +42,7 @@ _SCORED: Final = frozenset(
 
 @dataclass(frozen=True)
 class WrittenTest:
-    """One test as it stands in the file. `path`: the list it belongs to."""
+    """One test in the file. `path`: of its list."""
 
     loc: Loc
     field: str
@@ -52,7 +52,7 @@ class WrittenTest:
 
 
 def fields(raw: object, loc: Loc) -> Iterator[tuple[Loc, str, object]]:
-    """Every field that a condition asks about, as written, right or wrong: its place, its name, what is asked."""
+    """Return place, name and test of every field in a condition, as written, valid or not."""
     for key, value in raw.items() if isinstance(raw, Mapping) else ():
         if key == "not":
             yield from fields(value, (*loc, key))
@@ -64,7 +64,7 @@ def fields(raw: object, loc: Loc) -> Iterator[tuple[Loc, str, object]]:
 
 
 def _conditions(files: ConfigDocuments) -> Iterator[tuple[tuple[str, ...], Loc, object, str | None]]:
-    """Every condition: the list or mapping it belongs to, its place, itself, the type of event beside it."""
+    """Every condition: the path of its list or mapping, its place, the condition, the type of event of its rule."""
     for path in _LISTS:
         for loc, row in rows(files.agreement, *path):
             on = row.get("on")
@@ -94,7 +94,7 @@ def _texts(test: WrittenTest) -> Iterator[tuple[Loc, str]]:
 
 
 def problems(files: ConfigDocuments) -> Iterator[ConfigProblem]:
-    """Values that no fact ever has."""
+    """Return the values that no fact has."""
     closed = _closed(files)
     for test in _asked(files):
         for loc, text in _texts(test):
@@ -135,7 +135,7 @@ def _nearest(field: str, text: str) -> str | None:
 
 
 def _closed(files: ConfigDocuments) -> dict[str, Collection[str]]:
-    """The fields that have values of a list, with it. One that cannot be known is left out."""
+    """The fields with a closed list of values. A field whose list is unknown is left out."""
     agreement = files.agreement
     found: dict[str, Collection[str]] = {
         "email.kind": _KINDS,
@@ -163,7 +163,7 @@ def _not_among(test: WrittenTest, text: str, closed: Mapping[str, Collection[str
 
 
 def warnings(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
-    """Conditions that never hold, and those that always do where they should choose."""
+    """Return the conditions that never hold, and those that always hold where they should select."""
     tests = list(_asked(files))
     yield from _forms(files, tests)
     yield from _languages(tests)
@@ -184,7 +184,7 @@ def warnings(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
 
 
 def _bounds(files: ConfigDocuments, tests: Iterable[WrittenTest]) -> Iterator[tuple[Loc, str]]:
-    """Bounds of scores that no lead, or every lead, reaches."""
+    """Bounds of scores that no lead or every lead reaches."""
     scores = ranges.scores(files.agreement.data)
     for test in tests:
         if test.field not in scores or test.path in _BEFORE_SCORE:
@@ -205,7 +205,7 @@ def _alls(node: Node) -> Iterator[AllOf]:
 
 
 def _contradiction(node: AllOf) -> str | None:
-    """A field of which the tests beside each other leave no number."""
+    """A field whose tests together exclude every number."""
     spans: dict[str, ranges.Span] = {}
     for part in node.parts:
         span = ranges.span_of(part) if isinstance(part, Test) else None
@@ -217,7 +217,7 @@ def _contradiction(node: AllOf) -> str | None:
 
 
 def _holds(node: Node) -> bool | None:
-    """Whether a condition holds whatever the facts: always, never, or None: that depends."""
+    """Whether a condition holds for all facts (True) or none (False); None: it depends on the facts."""
     match node:
         case Test():
             return None
@@ -235,7 +235,7 @@ def _holds(node: Node) -> bool | None:
 
 
 def _forms(files: ConfigDocuments, tests: Iterable[WrittenTest]) -> Iterator[tuple[Loc, str]]:
-    """Names of forms that no source has."""
+    """Names of forms that are in no source."""
     known = {form for _, row in rows(files.sources, "sources") for _, form in names(row.get("forms"), ())}
     if not known:
         return
@@ -252,7 +252,7 @@ def _forms(files: ConfigDocuments, tests: Iterable[WrittenTest]) -> Iterator[tup
 
 
 def _languages(tests: Iterable[WrittenTest]) -> Iterator[tuple[Loc, str]]:
-    """Words that are no language."""
+    """Words that are not a language."""
     for test in tests:
         for loc, text in _texts(test) if test.field == "language" and test.op in EQUALITY else ():
             if normalisation.language(text) not in languages.CODES:

@@ -1,4 +1,4 @@
-"""Turns what pydantic says of a configuration file into what is wrong and what would be right, in words."""
+"""Turns errors of pydantic about a configuration file into mistakes with remedies."""
 
 import re
 import types
@@ -12,7 +12,7 @@ from firsthour.runtime.config.yaml_source import ConfigProblem, Document
 from schemas.values import EMAIL_PATTERN, ID_PATTERN, did_you_mean, quoted, shown
 
 PROBLEMS_MAX: Final = 200
-"""More than anybody reads at once; the rest appears once these are mended."""
+"""More than a person reads at once; the rest appears once these are corrected."""
 
 Alternatives = list[tuple[str | None, Any]]
 """Types that a value may have, each with the tag of its alternative."""
@@ -48,7 +48,7 @@ def _chosen_by(model: type[BaseModel], step: str | int) -> bool:
 
 
 def _below(alternatives: Alternatives, step: str | int) -> Alternatives:
-    """The alternatives one step of a location further down."""
+    """The alternatives one step further down a location."""
     tagged: Alternatives = [(None, kind) for tag, kind in alternatives if tag is not None and tag == step]
     if tagged:
         return tagged
@@ -70,7 +70,7 @@ def _below(alternatives: Alternatives, step: str | int) -> Alternatives:
 
 
 def fields_at(root: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
-    """The names of the fields that the mapping at `loc` may have."""
+    """Return the names of the fields that the mapping at `loc` may have."""
     alternatives: Alternatives = [(None, root)]
     for step in loc:
         alternatives = _below(alternatives, step)
@@ -121,7 +121,7 @@ def _pattern(error: ErrorDetails, value: str) -> tuple[str, str]:
 
 
 def _unquoted(error: ErrorDetails, what: str, remedy: str) -> tuple[str, str]:
-    """For a value that would be right without its quotes, what to do about them."""
+    """The mistake and remedy for a value that would be valid without its quotes; otherwise the given ones."""
     value = error["input"]
     return (f"{shown(value)} in quotes is text", "take away the quotes") if quoted(value) else (what, remedy)
 
@@ -157,7 +157,7 @@ _WORDS: Final[Mapping[str, Callable[[ErrorDetails, str], tuple[str, str]]]] = {
 
 
 def _message(error: ErrorDetails, root: type[BaseModel]) -> tuple[str, str]:
-    """What is wrong, and what would be right."""
+    """The mistake, and its remedy."""
     kind, loc = error["type"], error["loc"]
     name = str(loc[-1]) if loc else ""
     if kind == "wrong":
@@ -182,7 +182,7 @@ def _message(error: ErrorDetails, root: type[BaseModel]) -> tuple[str, str]:
 
 
 def problems(document: Document, model: type[BaseModel], refused: ValidationError) -> list[ConfigProblem]:
-    """Everything `refused` says, at its place in the file."""
+    """Return every error of `refused` with its place in the file."""
     found = []
     for error in refused.errors(include_url=False)[:PROBLEMS_MAX]:
         what, remedy = _message(error, model)

@@ -1,4 +1,4 @@
-"""Warnings about the host of a process: its variables, its Python, access to its data directory."""
+"""Warnings about the host of a process: variables, Python, and access to the data directory."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from schemas.sources import PresetSource, Sources
 
 
 def secret_variables(sources: Sources) -> set[str]:
-    """The variables that `sources.yaml` names."""
+    """Return the variables that `sources.yaml` names."""
     found: set[str] = set()
     for source in sources.sources:
         secrets = source.secrets if isinstance(source, PresetSource) else source_secrets.named(source)[0]
@@ -18,7 +18,7 @@ def secret_variables(sources: Sources) -> set[str]:
 
 
 def warnings(known: Settings, sources: Sources | None, *, keeps_data: bool = True) -> Iterator[str]:
-    """A line for each. `sources`: None where they are not known. `keeps_data`: the data directory is used."""
+    """Return a line for each warning. `sources`: None if unknown. `keeps_data`: the data directory is used."""
     yield from of_settings(known, sources)
     yield from python_release.warnings()
     exposed = private_files.exposure(known.data_dir) if keeps_data else None
@@ -27,6 +27,6 @@ def warnings(known: Settings, sources: Sources | None, *, keeps_data: bool = Tru
 
 
 def of_settings(known: Settings, sources: Sources | None) -> Iterator[str]:
-    """Values that are unwise, and variables that are no settings."""
+    """Return the warnings about unwise settings, and about variables that are no settings."""
     yield from known.warnings()
     yield from settings.unknown_variables(settings.environ(), secret_variables(sources) if sources else ())

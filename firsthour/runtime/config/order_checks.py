@@ -1,4 +1,4 @@
-"""Rules that are never reached, promises that the ladder breaks, weights and floors that do not fit together."""
+"""Checks rules that are never reached, promises that the ladder breaks, and weights and floors that do not match."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -16,7 +16,7 @@ Row = tuple[Loc, Mapping[str, Any]]
 
 
 def agreement(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
-    """Of agreement.yaml."""
+    """Return the warnings about agreement.yaml."""
     yield from _unreached(list(rows(files.agreement, "routing", "rules")))
     yield from _never_met(list(rows(files.agreement, "qualify")))
     yield from _scoring(files)
@@ -25,7 +25,7 @@ def agreement(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
 
 
 def team(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
-    """Of team.yaml."""
+    """Return the warnings about team.yaml."""
     for loc, account in rows(files.team, "accounts"):
         domain = str(account.get("domain", "")).lower()
         kind = normalisation.email_kind(domain)
@@ -37,7 +37,7 @@ def team(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
 
 
 def _idle_pools(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
-    """Pools that leads enter and never leave: no member takes a lead."""
+    """Pools whose leads are never assigned: no member takes leads."""
     idle = {
         rep.get("id")
         for _, rep in rows(files.team, "reps")
@@ -51,7 +51,7 @@ def _idle_pools(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
 
 
 def _unreached(rules: Sequence[Row]) -> Iterator[tuple[Loc, str]]:
-    """Rules after one that takes every lead, or after one with the same condition."""
+    """Rules after a rule that takes every lead, or after a rule with the same condition."""
     whole: str | None = None
     seen: list[tuple[object, object, str]] = []
     for loc, rule in rules:
@@ -70,7 +70,7 @@ def _unreached(rules: Sequence[Row]) -> Iterator[tuple[Loc, str]]:
 
 
 def _never_met(lines: Sequence[Row]) -> Iterator[tuple[Loc, str]]:
-    """Qualify lines after one that the same events always meet: the first line met decides."""
+    """Qualify lines after a line that the same events always meet: the first line that is met counts."""
     whole: dict[object, str] = {}
     for loc, line in lines:
         on, name = line.get("on"), shown(line.get("name"))
@@ -106,7 +106,7 @@ def _scoring(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
 
 
 def _ladder(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
-    """Rungs that are reached after the promise was broken."""
+    """Rungs that come after the promise is broken."""
     data = files.agreement.data
     promised = {name: duration(at(data, "response", name, "touch_within")) for name in urgencies(files.agreement)}
     rungs: list[tuple[Loc, timedelta]] = [(("response",), rung.at) for rung in LADDER]
@@ -123,7 +123,7 @@ def _ladder(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
 
 
 def _unspoken(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
-    """Languages that a rule asks for and no member of its pool speaks."""
+    """Languages that a rule requires but no member of its pool speaks."""
     reps = {row.get("id"): row for _, row in rows(files.team, "reps")}
     pools = {row.get("id"): row for _, row in rows(files.team, "pools")}
     for loc, rule in rows(files.agreement, "routing", "rules"):

@@ -21,7 +21,7 @@ class Span:
     high_open: bool = False
 
     def within(self, other: "Span") -> "Span":
-        """The numbers of both."""
+        """Return the numbers in both spans."""
         low, low_open = max((self.low, self.low_open), (other.low, other.low_open))
         high, high_closed = min((self.high, not self.high_open), (other.high, not other.high_open))
         return Span(low, high, low_open, not high_closed)
@@ -31,17 +31,17 @@ class Span:
         return self.low > self.high or (self.low == self.high and (self.low_open or self.high_open))
 
     def holds_all(self, other: "Span") -> bool:
-        """Whether every number of `other` is one of these."""
+        """Return whether every number of `other` is in this span."""
         return self.within(other) == other
 
 
 def number(value: object) -> float | None:
-    """The number of a file, or None."""
+    """Return a value of a file as a number, or None."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def span_of(test: Test) -> Span | None:
-    """The numbers of which an ordering test, or an equality with a number, holds; None for other tests."""
+    """Return the numbers for which a test of order or equality holds; None for other tests."""
     if test.op == "between" and isinstance(test.value, tuple):
         return Span(float(test.value[0]), float(test.value[1]))
     bound = number(test.value)
@@ -57,7 +57,7 @@ def span_of(test: Test) -> Span | None:
 
 
 def certain(test: Test, low: float, high: float) -> bool | None:
-    """Whether a test holds of every number in the range (True) or of none (False); None: that depends."""
+    """Return whether a test holds for every number in the range (True) or none (False); None: it depends."""
     span, whole = span_of(test), Span(low, high)
     if span is None:
         return None
@@ -67,7 +67,7 @@ def certain(test: Test, low: float, high: float) -> bool | None:
 
 
 def _points(rules: object) -> float:
-    """The most that these rules add up to when each holds once."""
+    """The sum of the points of these rules when each holds once."""
     most = 0.0
     for rule in rules if isinstance(rules, list) else ():
         most += max(0.0, number(at(rule, "points")) or 0.0)
@@ -75,13 +75,13 @@ def _points(rules: object) -> float:
 
 
 def weights(agreement: Any) -> tuple[float, float]:
-    """The weights of fit and of engagement in the total."""
+    """Return the weights of fit and engagement in the total."""
     of_fit, of_engagement = (number(at(agreement, "scoring", "total", name)) for name in ("fit", "engagement"))
     return _HALF if of_fit is None else of_fit, _HALF if of_engagement is None else of_engagement
 
 
 def scores(agreement: Any) -> dict[str, tuple[float, float]]:
-    """The least and the most of fit, engagement and total."""
+    """Return the smallest and largest value of fit, engagement and total."""
     scoring = at(agreement, "scoring")
     fit_max = number(at(scoring, "fit", "at_most"))
     fit = min(_FULL if fit_max is None else fit_max, _points(at(scoring, "fit", "rules")))

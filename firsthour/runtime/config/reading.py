@@ -1,7 +1,7 @@
-"""The three configuration files: read, checked together, and taken up again when they change.
+"""Reads the three configuration files, checks them together, and takes up changes.
 
-Agreement, team and sources stand in one directory. Everything wrong in them is told at once, each at its line and
-column; while running, files with a mistake leave what was in force before.
+Agreement, team and sources are in one directory. All mistakes are reported at once, each with line and column. While the
+program runs, files with a mistake are not taken up: the version before stays in force.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ _SHOWN_MAX: Final = 50
 
 
 class ConfigError(FirstHourError):
-    """Files that cannot be put in force. `problems` holds every mistake found, in the order of the files."""
+    """Raised for files that cannot be put in force. `problems`: every mistake, in the order of the files."""
 
     def __init__(self, problems: tuple[ConfigProblem, ...]) -> None:
         super().__init__(problems)
@@ -52,7 +52,7 @@ def _document(path: Path, raw: bytes | ConfigProblem) -> Document:
 
 
 def _model(document: Document, shape: type[M], found: list[ConfigProblem]) -> M | None:
-    """The file as `shape`. A field at the top with nothing behind it counts as left out: its entries are comments."""
+    """The file as `shape`. A top-level field without a value counts as absent: its entries are commented out."""
     found += document.problems
     if document.data is None:
         return None
@@ -64,10 +64,10 @@ def _model(document: Document, shape: type[M], found: list[ConfigProblem]) -> M 
 
 
 def _version(files: ConfigDocuments) -> str:
-    """Twelve hex digits of what the three files say; comments and layout do not count, order does."""
+    """Twelve hex digits of the content of the three files. Comments and layout do not count; order does."""
     data = [files.agreement.data, files.team.data, files.sources.data]
-    said = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(said.encode()).hexdigest()[:12]
+    content = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 def _checked(directory: Path, raw: Mapping[str, bytes | ConfigProblem]) -> Config:
@@ -93,31 +93,31 @@ def _secret_places(document: Document) -> Iterator[tuple[tuple[int, int], tuple[
 
 
 def load(directory: Path) -> Config:
-    """The configuration in `directory`. Raises `ConfigError` with everything that is wrong."""
+    """Return the configuration in `directory`. Raises `ConfigError` with all mistakes."""
     return _checked(directory, _read(directory))
 
 
 def parse(raw: Mapping[str, bytes], directory: Path) -> Config:
-    """The configuration that the texts of these files say; `directory` is where they came from. Raises `ConfigError`."""
+    """Return the configuration of these texts. `directory`: of the files. Raises `ConfigError`."""
     return _checked(directory, raw)
 
 
 class Configs(Protocol):
-    """Where the configuration in force is found."""
+    """The source of the configuration in force."""
 
     @property
     def current(self) -> Config: ...
 
     @property
     def problem(self) -> ConfigError | None:
-        """What is wrong with a newer one."""
+        """The mistakes of a newer configuration; None: there are none."""
 
 
 class ConfigFiles:
-    """The files in force. `current` only ever changes to files without a mistake; `problem` tells of newer ones with."""
+    """The files in force. `current` changes only to files without mistakes; `problem` has the mistakes of newer files."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises `ConfigError` when there is nothing to start with."""
+        """Read the files. Raises `ConfigError`."""
         self._directory = directory
         self._raw = _read(directory)
         self._new: Config | None = None
@@ -125,31 +125,31 @@ class ConfigFiles:
         self.problem: ConfigError | None = None
 
     def look(self) -> Config | None:
-        """What the files say, when that is new and without a mistake: it is not in force before `take`.
+        """Return the configuration of the files if it is new and has no mistakes; `take` puts it in force.
 
-        Their bytes are compared, not their times: an edit within the grain of the file system's clock counts too.
+        Their bytes are compared, not their times: an edit within the resolution of the file system's clock counts too.
         """
         raw = _read(self._directory)
         if raw != self._raw:
             self._raw, self._new = raw, None
             try:
-                found = _checked(self._directory, raw)
+                config = _checked(self._directory, raw)
             except ConfigError as wrong:
                 self.problem = wrong
                 return None
             self.problem = None
-            self._new = found if found != self.current else None
+            self._new = config if config != self.current else None
         return self._new
 
-    def take(self, found: Config) -> None:
-        """Put in force what `look` found."""
-        self.current = found
-        if self._new is found:
+    def take(self, config: Config) -> None:
+        """Put a configuration from `look` in force."""
+        self.current = config
+        if self._new is config:
             self._new = None
 
     def refresh(self) -> bool:
-        """Look at the files, and take up what changed. True when something new came into force."""
-        found = self.look()
-        if found is not None:
-            self.take(found)
-        return found is not None
+        """Read the files, and put a change in force. Return whether there was one."""
+        config = self.look()
+        if config is not None:
+            self.take(config)
+        return config is not None

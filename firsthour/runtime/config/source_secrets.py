@@ -1,6 +1,6 @@
-"""The secrets that sources are verified with: where each stands, and whether it is the key its sender signs with.
+"""The secrets that verify sources: reads them, and checks that they can be keys.
 
-A secret that is malformed must never pass as another key: every signature would be refused, or a short key be guessed.
+A malformed secret must not be used as a key: every signature would be refused, or a short key could be guessed.
 """
 
 import base64
@@ -25,7 +25,7 @@ _QUOTES: Final = "\"'\u201c\u201d"
 
 
 class SecretError(FirstHourError, ValueError):
-    """A secret cannot be used. `what` names the mistake without the secret, `remedy` the way out."""
+    """Raised for a secret that cannot be used. `what`: the mistake, without the secret; `remedy`: its correction."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(f"{what}; {remedy}")
@@ -34,23 +34,23 @@ class SecretError(FirstHourError, ValueError):
 
 
 class SecretMissingError(SecretError):
-    """A secret that the configuration names is not where it says."""
+    """Raised when a secret is not at the place named in the configuration."""
 
 
 class UnusableSecretError(SecretError):
-    """A secret does not fit its scheme."""
+    """Raised for a secret that is not a key of its scheme."""
 
 
 @dataclass(frozen=True)
 class Examined:
-    """Secrets that cannot be used, and those that are not there yet, a line each with place and remedy."""
+    """Secrets that cannot be used (`errors`) and missing secrets (`warnings`), each with place and remedy."""
 
     errors: tuple[ConfigProblem, ...]
     warnings: tuple[str, ...]
 
 
 def resolve(secret: Secret, environ: Mapping[str, str], directory: Path = Path()) -> str:
-    """The secret itself; a relative path is one below `directory`. Raises `SecretMissingError` saying where it is not."""
+    """Return the secret. A relative path is below `directory`. Raises `SecretMissingError`."""
     if secret.env is not None:
         found = environ.get(secret.env, "").strip()
         if not found:
@@ -69,7 +69,7 @@ def resolve(secret: Secret, environ: Mapping[str, str], directory: Path = Path()
 
 
 def check(text: str, *, standard: bool) -> None:
-    """Raise `UnusableSecretError` unless this is a key: for Standard Webhooks base64, else text of one line."""
+    """Raise `UnusableSecretError` unless the text is a key: base64 for Standard Webhooks, otherwise one line of text."""
     if text[0] in _QUOTES and text[-1] in _QUOTES:
         raise UnusableSecretError("quotes stand around it", "take them away")
     if any(ord(c) < 32 or ord(c) == 127 for c in text) or invisible(text):
@@ -89,14 +89,14 @@ def _decoded(text: str) -> bytes:
 
 
 def named(source: Source) -> tuple[tuple[Secret, ...], bool]:
-    """The secrets of a source, and whether it signs as Standard Webhooks does."""
+    """Return the secrets of a source, and whether it uses Standard Webhooks."""
     if isinstance(source, WebhookSource):
         return source.verify.secrets, isinstance(source.verify, StandardWebhooks)
     return (), False
 
 
 def files(config: "Config") -> Iterator[Path]:
-    """The files that secrets stand in."""
+    """Return the files of all secrets."""
     for source in config.sources.sources:
         for secret in named(source)[0]:
             if secret.file is not None:
@@ -104,7 +104,7 @@ def files(config: "Config") -> Iterator[Path]:
 
 
 def stamps(config: "Config") -> tuple[tuple[int, ...] | None, ...]:
-    """Return a stamp of each secret file, which changes when the file appears, goes or is written anew."""
+    """Return a stamp of each secret file, which changes when the file is created, removed or written."""
     return tuple(_stamp(path) for path in files(config))
 
 
@@ -117,7 +117,7 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
 
 
 def examine(config: "Config", environ: Mapping[str, str]) -> Examined:
-    """Every secret of every source, as it is found now."""
+    """Check every secret of every source."""
     errors, warnings = [], []
     for index, source in enumerate(config.sources.sources):
         secrets, standard = named(source)

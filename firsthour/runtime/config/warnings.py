@@ -1,4 +1,4 @@
-"""What is right in the configuration files, and still worth a word: accepted and not yet acted upon, or unlikely meant."""
+"""Warnings about valid configuration files: fields without an effect yet, and values that are probably mistakes."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from schemas.conditions import FIELDS
 from schemas.values import Loc, shown
 
 EACH: Final = "*"
-WARNINGS_MAX: Final = 100  # of one kind; the rest appears once these are mended
+WARNINGS_MAX: Final = 100  # of one kind; the rest appears once these are corrected
 
 
 def _anything(_: object) -> bool:
@@ -22,7 +22,7 @@ def _anything(_: object) -> bool:
 
 @dataclass(frozen=True)
 class UnusedSetting:
-    """A field (`*` is each row of a list, or each key) that is read and kept, and what it will do."""
+    """A field without an effect yet. `path`: `*` is each row of a list, or each key. `will`: its later effect."""
 
     file: str
     path: tuple[str, ...]
@@ -65,7 +65,7 @@ NOT_YET: Final = (
 
 
 def _places(data: object, path: tuple[str, ...], loc: Loc = ()) -> Iterator[tuple[Loc, Any]]:
-    """Every value that `path` leads to."""
+    """Every value at `path`."""
     if not path:
         yield loc, data
         return
@@ -88,7 +88,7 @@ def _warning(document: Document, loc: Loc, text: str, *, key: bool = True) -> st
 
 
 def _not_yet(files: ConfigDocuments) -> Iterator[str]:
-    """One line for each such field, at the first place it stands."""
+    """A line for each field without an effect yet, at its first place."""
     for field in NOT_YET:
         document: Document = getattr(files, field.file)
         found = [loc for loc, value in _places(document.data, field.path) if value is not None and field.when(value)]
@@ -98,8 +98,8 @@ def _not_yet(files: ConfigDocuments) -> Iterator[str]:
             yield _warning(document, loc, f"`{name}`{more} is accepted but not acted upon yet: it will {field.will}")
 
 
-def _unheard_of(files: ConfigDocuments) -> Iterator[str]:
-    """Fields of an event that nothing is known of: perhaps misspelt."""
+def _unknown_fields(files: ConfigDocuments) -> Iterator[str]:
+    """Unknown fields of an event, perhaps misspelt."""
     mapped = {
         field for _, data in _places(files.sources.data, ("sources", EACH, "events", EACH, "data")) for field in data
     }
@@ -111,8 +111,8 @@ def _unheard_of(files: ConfigDocuments) -> Iterator[str]:
                     yield _warning(files.agreement, loc, text)
 
 
-def _nobody(files: ConfigDocuments) -> Iterator[str]:
-    """Leads for whom no rule holds, and rungs with nobody to page."""
+def _unowned(files: ConfigDocuments) -> Iterator[str]:
+    """Leads that no rule takes, and rungs without a person to page."""
     rules = list(rows(files.agreement, "routing", "rules"))
     if not any("pool" in rule and not rule.get("when") for _, rule in rules):
         text = (
@@ -133,7 +133,7 @@ def _nobody(files: ConfigDocuments) -> Iterator[str]:
 
 
 def _replayable(files: ConfigDocuments) -> Iterator[str]:
-    """Webhooks without a time: a captured delivery counts again once its id is forgotten."""
+    """Webhooks without a time: a captured delivery counts again after its id has expired."""
     for source, row in rows(files.sources, "sources"):
         verify = row.get("verify")
         if (
@@ -152,11 +152,11 @@ def _replayable(files: ConfigDocuments) -> Iterator[str]:
 
 
 def warnings(files: ConfigDocuments) -> tuple[str, ...]:
-    """All of it, one line each, `file:line:column: ...`. For files without a problem."""
-    said = [
+    """Return all warnings about files without mistakes, one line each: `file:line:column: ...`."""
+    checked = [
         *((files.agreement, *one) for one in islice(condition_checks.warnings(files), WARNINGS_MAX)),
         *((files.agreement, *one) for one in islice(order_checks.agreement(files), WARNINGS_MAX)),
         *((files.team, *one) for one in islice(order_checks.team(files), WARNINGS_MAX)),
     ]
-    found = dict.fromkeys(_warning(document, loc, text, key=False) for document, loc, text in said)
-    return (*_not_yet(files), *_unheard_of(files), *_nobody(files), *_replayable(files), *found)
+    found = dict.fromkeys(_warning(document, loc, text, key=False) for document, loc, text in checked)
+    return (*_not_yet(files), *_unknown_fields(files), *_unowned(files), *_replayable(files), *found)

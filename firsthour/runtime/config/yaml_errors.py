@@ -1,7 +1,7 @@
-"""Explains why a file is not YAML: at the place of the mistake, which is seldom where the parser stumbles.
+"""Explains why a file is not YAML, at the place of the mistake, which is seldom the place that the parser reports.
 
-A quote that is left open swallows lines until the next one; a missing colon joins its line to the following; an
-invisible space is part of a word. The parser reports the line after. This looks back from there.
+An open quote includes the lines up to the next one; a missing colon joins its line to the following; an invisible space is
+part of a word. The parser reports a later line. This module searches backwards from there.
 """
 
 import re
@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.tokens import ScalarToken
 
-_BACK: Final = 3  # lines before the one where the parser stumbles
+_BACK: Final = 3  # lines before the one that the parser reports
 _INVISIBLE = re.compile(
     "[\u00a0\u00ad\u034f\u115f\u1160\u1680\u180e\u2000-\u200f\u202f\u205f\u2060-\u2064\u3000\u3164\ufeff\uffa0]"
 )
@@ -38,22 +38,22 @@ class YamlMistake:
 
 
 def invisible(text: str) -> re.Match[str] | None:
-    """The first character that cannot be seen and is no plain blank."""
+    """Return the first invisible character other than a plain space."""
     return None if text.isascii() else _INVISIBLE.search(text)
 
 
 def visible(text: str) -> str:
-    """The text without such characters."""
+    """Return the text without invisible characters."""
     return _INVISIBLE.sub("", text)
 
 
 def named(character: str) -> str:
-    """How a message names a character that cannot be seen: `U+00A0, no-break space`."""
+    """Return the name of an invisible character in messages: `U+00A0, no-break space`."""
     return f"U+{ord(character):04X}, {unicodedata.name(character, 'without a name').lower()}"
 
 
 def explained(broken: YAMLError, text: str) -> YamlMistake:
-    """The mistake that made the parser stumble. `text` is the whole file."""
+    """Return the mistake behind an error of the parser. `text`: the whole file."""
     if not isinstance(broken, MarkedYAMLError):
         position = getattr(broken, "position", 0) or 0
         before = text[:position]
@@ -64,7 +64,7 @@ def explained(broken: YAMLError, text: str) -> YamlMistake:
     mark = broken.problem_mark or broken.context_mark
     at = (mark.line, mark.column) if mark else (0, 0)
     lines = _BREAK.split(text)
-    lines += [""] * (at[0] + 2 - len(lines))  # a file of YAML 1.1 counts more line breaks than these
+    lines += [""] * (at[0] + 2 - len(lines))  # YAML 1.1 counts more line breaks than these
     for look in (_unseen, _open_quote, _colon, _bracket, _quoted_wrong):
         found = look(broken, text, lines, *at)
         if found is not None:
@@ -86,7 +86,7 @@ def _unseen(broken: MarkedYAMLError, text: str, lines: list[str], line: int, _: 
 
 
 def _open_quote(broken: MarkedYAMLError, text: str, lines: list[str], line: int, _: int) -> YamlMistake | None:
-    """A quote that is not closed on its line: the parser stumbles at the end of the file, or after the next quote."""
+    """A quote that is not closed on its line: the parser fails at the end of the file, or after the next quote."""
     start = broken.context_mark
     if start is not None and "quoted scalar" in str(broken.context) and "end of stream" in str(broken.problem):
         return _not_closed(start.line, start.column, lines)
@@ -107,7 +107,7 @@ def _not_closed(line: int, column: int, lines: list[str]) -> YamlMistake:
 
 
 def _long_quotes(text: str) -> Iterator[Any]:
-    """The quoted scalars that reach over lines, up to where the scanner stumbles."""
+    """The quoted scalars over several lines, up to the place where the scanner fails."""
     try:
         for token in YAML(typ="safe", pure=True).scan(text):
             if isinstance(token, ScalarToken) and token.style and token.style in "\"'":
@@ -117,7 +117,7 @@ def _long_quotes(text: str) -> Iterator[Any]:
 
 
 def _colon(broken: MarkedYAMLError, text: str, lines: list[str], line: int, column: int) -> YamlMistake | None:
-    """A colon that is missing, too many, or without its blank."""
+    """A colon that is missing, superfluous, or without its space."""
     told = str(broken.problem)
     if "could not find expected ':'" in told and broken.context_mark is not None:
         return _colon_missing(lines, broken.context_mark.line)

@@ -1,4 +1,4 @@
-"""How Kafka and PostgreSQL are reached: what every client of theirs is given, from the settings."""
+"""The options of all clients of Kafka and PostgreSQL, from the settings."""
 
 import ssl
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ SESSION: Final[Mapping[str, str]] = {
 
 
 def kafka_options(settings: Settings) -> dict[str, Any]:
-    """What every aiokafka client is given. Raises `SettingsError` where there is no Kafka to reach."""
+    """Return the options of an aiokafka client. Raises `SettingsError` if no Kafka is set."""
     if settings.kafka_bootstrap is None:
         raise SettingsError((f"{PREFIX}KAFKA_BOOTSTRAP: is not set; give host:port of the brokers",))
     options: dict[str, Any] = {
@@ -42,24 +42,24 @@ def kafka_options(settings: Settings) -> dict[str, Any]:
 
 
 def postgres(settings: Settings) -> Postgres:
-    """Where the database is. Raises `SettingsError` where there is none to reach."""
+    """Return the address of the database. Raises `SettingsError` if none is set."""
     if settings.database_url is None:
         raise SettingsError((f"{PREFIX}DATABASE_URL: is not set; give {addresses.POSTGRES}",))
     return addresses.postgres(settings.database_url.get_secret_value())
 
 
 def database(settings: Settings) -> tuple[sa.URL, dict[str, Any]]:
-    """SQLAlchemy's URL and `connect_args` for asyncpg. Raises `SettingsError` where there is no database to reach."""
+    """Return SQLAlchemy's URL and `connect_args` for asyncpg. Raises `SettingsError` if no database is set."""
     place = postgres(settings)
     url = sa.URL.create(
         "postgresql+asyncpg", place.user, place.password, place.host, place.port, place.database
-    )  # printed with *** for the password
+    )  # its repr has *** for the password
     arguments: dict[str, Any] = {"ssl": tls(place), "timeout": CONNECT_SECONDS, "server_settings": dict(SESSION)}
     return url, arguments
 
 
 def tls(place: Postgres) -> ssl.SSLContext | str | bool:
-    """asyncpg's `ssl`, meant as libpq means it: `require` with `sslrootcert` checks who signed the certificate.
+    """The `ssl` argument of asyncpg with the meaning of libpq: `require` with `sslrootcert` checks the certificate.
 
     The contexts are built here because asyncpg would look for authorities in the home directory.
     """
@@ -75,7 +75,7 @@ def tls(place: Postgres) -> ssl.SSLContext | str | bool:
 
 
 def _trusting(file: Path | None, named: str) -> ssl.SSLContext:
-    """A context that trusts the authorities in `file`, or the system's. Its content was good when settings were read."""
+    """A context that trusts the authorities in `file`, or those of the system. The settings have checked the file."""
     if file is None:
         return ssl.create_default_context()
     try:
@@ -87,5 +87,7 @@ def _trusting(file: Path | None, named: str) -> ssl.SSLContext:
 def _unchecked() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # encrypted, by whomever: what `sslmode=require` asks for
+    context.verify_mode = (
+        ssl.CERT_NONE
+    )  # encrypted, without a check of the certificate: the meaning of `sslmode=require`
     return context

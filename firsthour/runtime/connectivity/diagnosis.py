@@ -1,6 +1,6 @@
-"""Why something cannot be reached, told apart: name, network, TLS, credentials, rights, what is missing there.
+"""The diagnosis of a server that cannot be used: name, network, TLS, credentials, rights, or missing objects.
 
-Kafka is looked at in `kafka_admin`, PostgreSQL in `database_look`; both speak in the troubles of this file.
+`eventlog.kafka_admin` examines Kafka, `connectivity.postgres` examines PostgreSQL; both return diagnoses of this module.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ ABSENT: Final = frozenset({"dns", "refused", "silent"})
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One thing that is wrong, and what to do. `stops`: false where work goes on all the same."""
+    """One problem with its remedy. `stops`: whether FirstHour cannot work until it is solved."""
 
     what: str
     kind: Kind
@@ -32,7 +32,7 @@ class Diagnosis:
 
     @property
     def absent(self) -> bool:
-        """Whether nobody is there (it may come, waiting makes sense), as against somebody who refuses us."""
+        """Whether no server answers, so that waiting makes sense; otherwise a server refuses us."""
         return self.kind in ABSENT
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ class Diagnosis:
 
 
 class UnreachableError(FirstHourError):
-    """Something could not be done over there."""
+    """Raised when a server cannot be used."""
 
     def __init__(self, trouble: Diagnosis) -> None:
         super().__init__(str(trouble))
@@ -48,7 +48,7 @@ class UnreachableError(FirstHourError):
 
 
 async def knock(what: str, host: str, port: int, variable: str) -> Diagnosis | None:
-    """Whether somebody listens there: the name, then the port. `variable`: the setting that names the place."""
+    """Return the problem with a host and port, or None. `variable`: the setting that names them."""
     place = f"{host}:{port}"
     try:
         async with asyncio.timeout(SECONDS):
@@ -86,6 +86,6 @@ async def _knock(
 
 
 def untrusted(what: str, place: str, refused: ssl.SSLCertVerificationError, remedy: str) -> Diagnosis:
-    """The trouble with a certificate that was not accepted."""
+    """Return the diagnosis of a certificate that was not accepted."""
     said = refused.verify_message.rstrip(".") or "it is not valid"
     return Diagnosis(what, "certificate", f"the certificate of {place} is not trusted ({said})", remedy)

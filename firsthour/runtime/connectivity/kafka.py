@@ -1,7 +1,7 @@
-"""Single connections to Kafka's brokers, and the few questions asked over them about topics.
+"""Single connections to brokers of Kafka, and requests about topics.
 
-Not aiokafka's clients: those try again in the background for minutes, log each attempt, and whatever the reason was say
-that they are "unable to bootstrap". Here a refusal comes at once, as the `Diagnosis` it is.
+The clients of aiokafka are not used here: they retry in the background for minutes, log each attempt, and always report
+"unable to bootstrap". Here a failure is reported at once, as a `Diagnosis`.
 """
 
 import asyncio
@@ -41,15 +41,15 @@ _MOVED: Final = (
     errors.NotLeaderForPartitionError,
     errors.LeaderNotAvailableError,
     errors.ReplicaNotAvailableError,
-    errors.UnknownTopicOrPartitionError,  # a broker that has not heard yet
+    errors.UnknownTopicOrPartitionError,  # the broker does not know of the topic yet
 )
 
-logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it knows is said here, once
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # we report its failures ourselves, once
 
 
 @dataclass(frozen=True)
 class TopicMetadata:
-    """A topic as it is: the leader of each partition (-1: none), and how many copies there are of the fewest-copied."""
+    """A topic. `leaders`: of each partition (-1: none). `replication`: the smallest number of copies of a partition."""
 
     leaders: Mapping[int, int]
     replication: int
@@ -57,7 +57,7 @@ class TopicMetadata:
 
 @dataclass(frozen=True)
 class ClusterMetadata:
-    """What a broker says of its cluster, topics by their whole names. `forbidden`: those we may not look at."""
+    """The cluster as known to a broker, with topics by their full names. `forbidden`: topics that we may not describe."""
 
     brokers: Mapping[int, tuple[str, int]]
     controller: int
@@ -66,7 +66,7 @@ class ClusterMetadata:
 
 
 class KafkaConnection:
-    """One connection, signed in. Every question raises `UnreachableError`."""
+    """One authenticated connection. Every request raises `UnreachableError`."""
 
     def __init__(self, connection: Any, place: str, settings: Settings) -> None:
         self._connection = connection
@@ -74,7 +74,8 @@ class KafkaConnection:
         self._settings = settings
 
     async def cluster(self, names: Sequence[str]) -> ClusterMetadata:
-        """The cluster with these topics, as this broker knows it. Asking makes no topic, whatever the broker's settings."""
+        """Return the cluster with these topics, as this broker knows it. No topic is created, whatever the broker's
+        settings."""
         answer = await self._ask(MetadataRequest(list(names), allow_auto_topic_creation=False))
         return ClusterMetadata(
             brokers={one["node_id"]: (one["host"], one["port"]) for one in answer["brokers"]},
@@ -86,7 +87,7 @@ class KafkaConnection:
         )
 
     async def create(self, names: Iterable[str], partitions: int, copies: int, config: Mapping[str, str]) -> list[str]:
-        """Make topics, at the controller; the names of those that were not there. Raises `MovedError` if it is another."""
+        """Create topics at the controller. Return the names of the new ones. Raises `MovedError` at another broker."""
         wanted: list[Any] = [(name, partitions, copies, [], list(config.items())) for name in names]
         answer = await self._ask(CreateTopicsRequest(wanted, int(diagnosis.SECONDS * 1000), validate_only=False))
         results = {one["topic"]: (errors.for_code(one["error_code"]), one) for one in answer["topic_errors"]}
@@ -98,7 +99,7 @@ class KafkaConnection:
         return [name for name, (error, _) in results.items() if error is errors.NoError]
 
     async def configs(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
-        """The configuration in force of each topic."""
+        """Return the configuration of each topic."""
         found = {}
         for one in (await self._ask(DescribeConfigsRequest([(_TOPIC, name, None) for name in names])))["resources"]:
             error = errors.for_code(one["error_code"])
@@ -109,7 +110,7 @@ class KafkaConnection:
         return found
 
     async def ends(self, parts: Mapping[str, Iterable[int]]) -> dict[tuple[str, int], int]:
-        """Of each topic and partition, the offset its next record will get. Raises `MovedError` if others lead them."""
+        """Return the offset of the next record of each partition. Raises `MovedError` if another broker leads one."""
         wanted = [(name, [(part, _NEWEST) for part in some]) for name, some in parts.items()]
         found = {}
         for topic in (await self._ask(OffsetRequest(-1, 0, wanted)))["topics"]:
@@ -123,7 +124,7 @@ class KafkaConnection:
         return found
 
     async def close(self) -> None:
-        """Close, and wait a moment until it is."""
+        """Close the connection, and wait shortly for its end."""
         await _closed(self._connection, _CLOSE_SECONDS)
 
     async def _ask(self, request: Any) -> Mapping[str, Any]:
@@ -135,12 +136,12 @@ class KafkaConnection:
 
 
 class MovedError(FirstHourError):
-    """Another broker is the controller, or the leader, by now: ask who."""
+    """Raised when another broker is the controller or the leader by now."""
 
 
 @asynccontextmanager
 async def at(settings: Settings, host: str, port: int) -> AsyncIterator[KafkaConnection]:
-    """A link to this broker. Raises `UnreachableError` where there is none."""
+    """Connect to this broker. Raises `UnreachableError`."""
     link = await _enter(settings, host, port)
     try:
         yield link
@@ -150,7 +151,7 @@ async def at(settings: Settings, host: str, port: int) -> AsyncIterator[KafkaCon
 
 @asynccontextmanager
 async def anywhere(settings: Settings) -> AsyncIterator[KafkaConnection]:
-    """A link to the first broker that takes us. Raises the `UnreachableError` of the first one that did not."""
+    """Connect to the first broker that accepts us. Raises the `UnreachableError` of the first broker if none does."""
     link = await _first(settings)
     try:
         yield link
@@ -185,7 +186,8 @@ async def _enter(settings: Settings, host: str, port: int) -> KafkaConnection:
 
 
 async def _closed(connection: Any, seconds: float) -> None:
-    """Close, and wait a moment until it is. One whose handshake failed never says so; its socket is gone by then."""
+    """Close a connection, and wait shortly for its end. After a failed handshake the end is never reported, but the socket is
+    closed."""
     closed = connection.close()
     if closed is not None:
         await asyncio.wait([closed], timeout=seconds)
@@ -197,7 +199,7 @@ def _topic(said: Mapping[str, Any]) -> TopicMetadata:
 
 
 def _meaning(failed: BaseException, place: str, settings: Settings) -> Diagnosis:
-    """What it means that a connection was not made, or broke."""
+    """The diagnosis of a connection that failed."""
     signs_in, encrypts = settings.kafka_password is not None, settings.kafka_security_protocol.endswith("SSL")
     if isinstance(failed, ssl.SSLCertVerificationError):
         remedy = f"give the authority in {PREFIX}KAFKA_CA_FILE, or take the name that the certificate is for"
@@ -229,7 +231,7 @@ def _reason(failed: OSError) -> str:
 
 
 def _refusal(name: str, error: type[Exception], said: str | None) -> Diagnosis:
-    """What it means that a broker answered no about a topic."""
+    """The diagnosis of a refusal about a topic."""
     if error in _FORBIDDEN:
         return forbidden([name])
     kind: Kind = "missing" if error is errors.UnknownTopicOrPartitionError else "unfit"
@@ -241,6 +243,6 @@ def _refusal(name: str, error: type[Exception], said: str | None) -> Diagnosis:
 
 
 def forbidden(names: Sequence[str]) -> Diagnosis:
-    """The trouble that the user has no rights there."""
+    """Return the diagnosis of missing rights on topics."""
     remedy = "allow Describe, DescribeConfigs, Create, Read and Write on topics and Read on groups of this prefix"
     return Diagnosis(WHAT, "forbidden", f"no right to {', '.join(names)}", remedy)

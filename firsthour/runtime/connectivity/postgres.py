@@ -1,4 +1,4 @@
-"""Looks at PostgreSQL from outside: can it be reached, may we in, is it new enough, has it our tables."""
+"""Examines PostgreSQL: network, credentials, version, and tables."""
 
 import asyncio
 import ssl
@@ -23,7 +23,7 @@ WHAT: Final = "database"
 VARIABLE: Final = f"{PREFIX}DATABASE_URL"
 OLDEST: Final = 15
 
-# SQLSTATE: what it is, what is said, what to do. {user}, {database}, {place} are filled in; passwords never are.
+# SQLSTATE: kind, problem, remedy. {user}, {database} and {place} are filled in; passwords never are.
 _STATES: Final[Mapping[str, tuple[Kind, str, str]]] = {
     "28P01": ("auth", "{place} refuses the password of user {user}", f"correct user and password in {VARIABLE}"),
     "28000": (
@@ -39,7 +39,7 @@ _STATES: Final[Mapping[str, tuple[Kind, str, str]]] = {
 
 
 async def examine_database(settings: Settings) -> list[Diagnosis]:
-    """Every trouble found, none if all is well. Takes a few seconds at most."""
+    """Return every problem with the database; none if all is well. Takes a few seconds at most."""
     place = connection_options.postgres(settings)
     trouble = await diagnosis.knock(WHAT, place.host, place.port, VARIABLE) or await _enter(place)
     if trouble is not None:
@@ -54,15 +54,15 @@ async def examine_database(settings: Settings) -> list[Diagnosis]:
 
 
 async def ready(settings: Settings) -> None:
-    """Raise `UnreachableError` with the remedy unless the database can be worked on: for commands, which do not wait."""
+    """Raise `UnreachableError` with the remedy unless the database can be used: for commands, which do not wait."""
     for trouble in await examine_database(settings):
         if trouble.stops:
             raise UnreachableError(trouble)
 
 
 def _tables(found: migrate.State, database: str) -> Diagnosis:
-    """What is to be said of tables that are not this version's own."""
-    if found == "newer":  # migrations only add: during a rollout, and on the way back, this version works on
+    """The diagnosis of tables of another version."""
+    if found == "newer":  # migrations only add: this version still works during a rollout, and after going back
         said = f"the tables of database {database} are of a newer version"
         return Diagnosis(WHAT, "migration", said, "update this program; it works on them meanwhile", stops=False)
     what = {"empty": "has no tables yet", "older": "has the tables of an older version"}
@@ -72,7 +72,7 @@ def _tables(found: migrate.State, database: str) -> Diagnosis:
 
 
 async def read(settings: Settings, work: Callable[[Connection], T]) -> T:
-    """What `work` reads, on a connection of its own that changes nothing."""
+    """Run `work` on a connection of its own, without changes, and return its result."""
     url, arguments = connection_options.database(settings)
     engine = create_async_engine(url, connect_args=arguments, poolclass=NullPool)
     try:

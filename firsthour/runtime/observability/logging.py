@@ -1,8 +1,8 @@
-"""How a log line looks, and what may stand in one: never personal data, never a secret.
+"""The format and content of log lines. They contain no personal data and no secrets.
 
-Three rules, applied to our own lines and to every library's. Fields are written only if `FIELDS` names them. Of an
-exception, its type and the places in code are written, never its message: messages quote values. Of a library's line,
-the constant template is written, and of the few loggers in `_PLAIN` the first line of the whole.
+Three rules apply to our lines and to those of libraries. Only the fields in `FIELDS` are written. Of an exception, the type
+and the places in code are written, never the message: messages quote values. Of a library's line, the constant template is
+written; of the loggers in `_PLAIN`, the first line of the message.
 """
 
 import logging
@@ -26,14 +26,14 @@ FIELDS: Final = frozenset(
     agreement version profile speed address host port directory file line column pid signal
     """.split()  # noqa: SIM905  # one word a line would hide the list
 )
-"""The fields a line may have. `why` and `problem` are for sentences we wrote, without values from outside."""
+"""The fields that a line may have. `why` and `problem` are our own sentences, without values from outside."""
 
 _PLAIN: Final = frozenset({"uvicorn", "uvicorn.error", "asyncio"})
-"""Loggers whose first line holds addresses, ports and process ids at most."""
+"""Loggers whose first line contains at most addresses, ports and process ids."""
 
 _QUIET: Final = ("uvicorn.access", "python_multipart.multipart")
-"""Paths and queries hold addresses and tokens, and malformed forms come in any number from any sender: requests are
-counted in metrics instead."""
+"""Loggers that are disabled: paths and queries contain addresses and tokens, and any sender may send any number of malformed
+forms. Metrics count requests instead."""
 
 _VALUE_MAX: Final = 1000
 _STACK_MAX: Final = 12
@@ -49,9 +49,9 @@ Fields = MutableMapping[str, Any]
 def configure_logging(
     form: Literal["json", "console"] = "json", stream: TextIO | None = None, level: int = logging.INFO
 ) -> None:
-    """From now on every line of this process, ours and the libraries', goes to `stream` (standard error) in this form.
+    """Write all lines of this process, ours and the libraries', to `stream` (standard error) in this form.
 
-    Run uvicorn with `log_config=None`, or it puts its own handlers back.
+    Run uvicorn with `log_config=None`: otherwise it installs its own handlers again.
     """
     out = stream or sys.stderr
     structlog.configure(
@@ -60,7 +60,7 @@ def configure_logging(
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=False,
     )
-    logging.raiseExceptions = False  # else a library's malformed line is printed with its values
+    logging.raiseExceptions = False  # otherwise a malformed line of a library is printed with its values
     logging.root.handlers[:] = [_Bridge()]
     logging.root.setLevel(logging.WARNING)
     for name in list(logging.root.manager.loggerDict):
@@ -74,19 +74,19 @@ def configure_logging(
 
 
 def places(error: BaseException) -> list[str]:
-    """Where an exception passed through our code, and where it rose: `services/router/store.py:42 save`. Never a value."""
-    found = []
+    """Return the places of an exception in our code, and where it was raised: `services/router/store.py:42 save`."""
+    passed = []
     trace = error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
         if trace.tb_next is None or not _LIBRARY.search(code.co_filename):
-            found.append(f"{_short(code.co_filename)}:{trace.tb_lineno} {code.co_name}")
+            passed.append(f"{_short(code.co_filename)}:{trace.tb_lineno} {code.co_name}")
         trace = trace.tb_next
-    return found[-_STACK_MAX:]
+    return passed[-_STACK_MAX:]
 
 
 def kinds(error: BaseException) -> list[str]:
-    """The types of an exception, of those in its group, and of what caused it."""
+    """Return the types of an exception, of those in its group, and of its causes."""
     return [type(e).__name__ for e, _ in zip(_related(error), range(_CHAIN_MAX), strict=False)]
 
 
@@ -103,7 +103,7 @@ def _short(filename: str) -> str:
     return "/".join(PurePath(filename.lstrip("/")).parts[-3:])
 
 
-# --- the processors, in the order a line passes them -----------------------------------------------------------
+# --- processors, in order -----------------------------------------------------------
 
 
 def _exception(_: Any, __: str, line: Fields) -> Fields:
@@ -127,12 +127,12 @@ def _allowed(_: Any, __: str, line: Fields) -> Fields:
     head: Fields = {name: line[name] for name in ("at", "level", "event") if name in line}
     kept: Fields = {name: _value(value) for name, value in {**head, **line}.items() if name in FIELDS}
     if len(kept) < len(line):
-        kept["withheld"] = len(line) - len(kept)  # a number: even names of fields may come from outside
+        kept["withheld"] = len(line) - len(kept)  # only the number: names of fields may come from outside
     return kept
 
 
 def _value(value: object) -> object:
-    """`value` if it is plain, otherwise the name of its type: reprs quote whatever they hold."""
+    """A plain value unchanged, otherwise the name of its type: a repr quotes the content."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
@@ -143,7 +143,7 @@ def _value(value: object) -> object:
 
 
 def _scrub(text: str) -> str:
-    """A second net below the first: no addresses, no numbers to call, one line, not endless."""
+    """A second safeguard: the text without addresses and phone numbers, on one line, shortened."""
     text = _CONTROL.sub(" ", text[: 4 * _VALUE_MAX])
     text = _PHONE.sub("[phone]", _MAIL.sub("[email]", text))
     return text if len(text) <= _VALUE_MAX else text[:_VALUE_MAX] + "..."
@@ -164,29 +164,29 @@ def _renderer(form: str, out: TextIO) -> Processor:
     return structlog.processors.JSONRenderer(ensure_ascii=False)
 
 
-# --- what libraries and the interpreter say --------------------------------------------------------------------
+# --- lines of libraries and of the interpreter --------------------------------------------------------------------
 
 
 class _Bridge(logging.Handler):
-    """Lines of the standard `logging` become lines of ours."""
+    """Turns lines of the standard `logging` into lines of ours."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        said = _template(record)
+        template = _template(record)
         structlog.get_logger().log(
             max(record.levelno, logging.DEBUG),
-            said or "a library's line, withheld",
+            template or "library line withheld",
             logger=record.name,
             exc_info=record.exc_info,
-            **({} if said else {"where": f"{_short(record.pathname)}:{record.lineno} {record.funcName}"}),
+            **({} if template else {"where": f"{_short(record.pathname)}:{record.lineno} {record.funcName}"}),
         )
 
 
 def _template(record: logging.LogRecord) -> str | None:
-    """What of a library's line may be repeated; None when its text may already hold values."""
+    """The part of a library's line that may be written; None: its text may contain values."""
     if record.name in _PLAIN:
         try:
             return record.getMessage().strip().split("\n")[0]
-        except (TypeError, ValueError):  # its arguments do not fit its template
+        except (TypeError, ValueError):  # the arguments do not match the template
             return None
     return record.msg if record.args and isinstance(record.msg, str) else None
 

@@ -1,7 +1,7 @@
-"""Metrics: what this process counts and times, in a registry of its own, as Prometheus text.
+"""The metrics of a process, in a registry of its own, as Prometheus text.
 
-Labels hold names from code and configuration alone (a route's template, a consumer, a pool), never anything a stranger
-or a lead brings: those would be personal data, and without bound. How log lines look is `firsthour.runtime.observability.logging`.
+Labels are names from code and configuration (the template of a route, a consumer, a pool), never values from outside: those
+could be personal data, and their number has no bound.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 
 
 class Telemetry:
-    """Every metric of FirstHour. One per process (tests make as many as they like)."""
+    """All metrics of FirstHour, one instance per process (tests create more)."""
 
     def __init__(self) -> None:
         r = self.registry = CollectorRegistry()
@@ -41,14 +41,14 @@ class Telemetry:
         self.events_handled = Counter("events_handled_total", "Events in committed units", ["consumer"], registry=r)
         self.consumer_lag = Gauge("consumer_lag", "Records not read yet", ["consumer", "topic"], registry=r)
         self.dead_letters = Counter(
-            "dead_letters_total", "Events parked after three failures", ["consumer"], registry=r
+            "dead_letters_total", "Events kept as dead letters after three failures", ["consumer"], registry=r
         )
         self.pages = Counter("pages_total", "Attempts to deliver a page", ["channel", "outcome"], registry=r)
         self.page_lateness = Histogram(
             "page_lateness_seconds", "From when a page was due to its hand-over", buckets=_LATE, registry=r
         )
         self.promises = Counter("promises_total", "Response clocks that ended", ["outcome"], registry=r)
-        self.queue_leads = Gauge("queue_leads", "Leads that wait because nobody can take them", ["pool"], registry=r)
+        self.queue_leads = Gauge("queue_leads", "Leads that wait because no rep can take them", ["pool"], registry=r)
         self.profile_data_dropped = Counter(
             "profile_data_dropped_total",
             "Facts, texts and hits of leads dropped or shortened by the bounds of a profile",
@@ -56,7 +56,9 @@ class Telemetry:
             registry=r,
         )
         self.config_ok = Gauge(
-            "config_ok", "1: the files are in force; 0: they are wrong, the ones before hold", registry=r
+            "config_ok",
+            "1: the files are in force; 0: they have mistakes, and the version before is in force",
+            registry=r,
         )
         self.database_bytes = Gauge("database_bytes", "Bytes of data in the embedded database file", registry=r)
         self.outbox_seconds = Gauge(
@@ -66,11 +68,11 @@ class Telemetry:
         self._pools: set[str] = set()
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """A request was answered. `route` is a template (`/v1/leads/{id}`), never a path as sent."""
+        """Count an answered request. `route`: the template (`/v1/leads/{id}`), never the path as sent."""
         key = (method, route, status)
         found = self._routes.get(key)
         if found is None:
-            known = method if method in _METHODS else "other"  # anybody may invent methods
+            known = method if method in _METHODS else "other"  # a client may send any method
             found = self.http_requests.labels(known, route, str(status)), self.http_seconds.labels(route)
             if known == method:
                 self._routes[key] = found
@@ -78,43 +80,43 @@ class Telemetry:
         found[1].observe(seconds)
 
     def unit(self, consumer: str, seconds: float, events: int) -> None:
-        """A unit of `events` events committed."""
+        """Count a committed unit of `events` events."""
         self.units_seconds.labels(consumer).observe(seconds)
         self.events_handled.labels(consumer).inc(events)
 
     def lag(self, consumer: str, topic: str, records: int) -> None:
-        """How many records the consumer has yet to read."""
+        """Set the number of records that the consumer has not read yet."""
         self.consumer_lag.labels(consumer, topic).set(records)
 
     def dead_letter(self, consumer: str) -> None:
-        """An event was parked."""
+        """Count a dead letter."""
         self.dead_letters.labels(consumer).inc()
 
     def page(self, channel: str, outcome: str) -> None:
-        """A page was tried. `outcome`: `sent`, `try_again` or `gave_up`."""
+        """Count an attempt to deliver a page. `outcome`: `sent`, `try_again` or `gave_up`."""
         self.pages.labels(channel, outcome).inc()
 
     def handed_over(self, late_seconds: float) -> None:
-        """A page was handed to its channel so long after it was due."""
+        """Observe the seconds from the due time of a page to its hand-over to the channel."""
         self.page_lateness.observe(late_seconds)
 
     def promise(self, outcome: str) -> None:
-        """A response clock ended. `outcome`: `met`, `missed` or `cancelled`."""
+        """Count a response clock that ended. `outcome`: `met`, `missed` or `cancelled`."""
         self.promises.labels(outcome).inc()
 
     def profile_dropped(self, lost: Mapping[str, int]) -> None:
-        """Data beyond the bounds of a profile. Kinds: `fact`, `text` (shortened), `hit`, `field`, `refused`."""
+        """Count data beyond the bounds of a profile. Kinds: `fact`, `text` (shortened), `hit`, `field`, `refused`."""
         for kind, number in lost.items():
             self.profile_data_dropped.labels(kind).inc(number)
 
     def queues(self, leads: Mapping[str, int]) -> None:
-        """How many leads wait in each pool; a pool that is not named has none."""
+        """Set the number of waiting leads of each pool; a pool that is not named has none."""
         self._pools |= leads.keys()
         for pool in self._pools:
             self.queue_leads.labels(pool).set(leads.get(pool, 0))
 
     def config(self, ok: bool) -> None:
-        """Whether the configuration files, as they are now, could be taken up."""
+        """Set whether the current configuration files are valid."""
         self.config_ok.set(ok)
 
     def database(self, used: int) -> None:
@@ -122,9 +124,9 @@ class Telemetry:
         self.database_bytes.set(used)
 
     def outbox(self, oldest_seconds: Callable[[], float]) -> None:
-        """Asked at each exposition for the age of the oldest record that is not published yet."""
+        """Set the function that returns the age of the oldest unpublished record."""
         self.outbox_seconds.set_function(oldest_seconds)
 
     def text(self) -> bytes:
-        """The exposition, of type `CONTENT_TYPE`."""
+        """Return the exposition, of type `CONTENT_TYPE`."""
         return generate_latest(self.registry)

@@ -212,6 +212,7 @@ def _named_rep(case: _Case, rule: RoutingRule, facts: Facts) -> tuple[Candidate,
 
 def _members(case: _Case, candidates: Sequence[RuleOption], lags: Lags) -> tuple[Candidate, ...]:
     rules, lead, reps, now = case.rules, case.lead, case.team.reps, case.now
+    had = lead.state.not_again is not None or bool(lead.state.declined)  # seldom, and asked of every member
     whys: list[str | None] = []
     members: dict[str, int] = {}  # without those who have left: an absence keeps its lag, a departure does not
     for one in candidates:
@@ -219,7 +220,7 @@ def _members(case: _Case, candidates: Sequence[RuleOption], lags: Lags) -> tuple
         presence = reps.get(rep, NOTHING_KNOWN)
         simple = presence.open < one.simple_below and presence.state == "available"
         absent = None if simple else unavailable(rules, reps, rep, now)
-        whys.append(absent or declined_before(rules, lead, rep, now) or one.speechless)
+        whys.append(absent or (declined_before(rules, lead, rep, now) if had else None) or one.speechless)
         if absent is None or not is_gone(rules, reps, rep, now):
             members[rep] = one.weight
     lags = settled(lags, members)

@@ -120,8 +120,10 @@ def title(facts: Facts) -> str:
 
 def person(facts: Facts) -> str:
     """Return the full name, or first and last name."""
-    parts = (_text(facts, "first_name"), _text(facts, "last_name"))
-    return _text(facts, "name") or " ".join(part for part in parts if part)
+    name = _text(facts, "name")
+    if name:
+        return name
+    return " ".join(part for part in (_text(facts, "first_name"), _text(facts, "last_name")) if part)
 
 
 def _text(facts: Facts, field: str) -> str:

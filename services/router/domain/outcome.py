@@ -1,10 +1,10 @@
 """The outcome of an action on a lead, as a value: the lead afterwards, the events to emit, the owner to look for."""
 
-from copy import copy
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from schemas.events import LeadEvent
 from services.router.domain.lead import Lead
@@ -43,9 +43,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
 def copied(lead: Lead) -> Lead:
     """Return a copy of `lead` whose fields and state can be set. Dictionaries are shared: replace them, do not change them."""
-    after = copy(lead)
-    after.state = copy(lead.state)
-    return after
+    return replace(lead, state=replace(lead.state))
 
 
 def set_status(lead: Lead, status: str, owner: str | None) -> None:

@@ -59,7 +59,7 @@ def test_a_version_that_corrects_an_applied_one_that_is_refused_is_logged(room: 
     engine.dispose()
     assert [line["event"] for line in lines] == [
         "configuration taken up",
-        "configuration refused, the version in force stays",
+        "configuration refused",
         "configuration taken up",
         "configuration corrected",
         "configuration taken up",

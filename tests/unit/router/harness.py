@@ -75,6 +75,7 @@ def team(*reps: dict[str, Any], pools: Mapping[str, Mapping[str, int]], **more: 
 
 
 TEAM = team(rep("ana"), rep("bo"), rep("cy"), pools={"all": {"ana": 1, "bo": 1, "cy": 1}})
+SMALL = team(rep("ana", capacity={"open": 1}), rep("bo", capacity={"open": 1}), pools={"all": {"ana": 1, "bo": 1}})
 
 
 def sales(id: str) -> Principal:

@@ -59,7 +59,7 @@ def test_the_newest_of_consent_and_opt_out_holds_in_any_order(tmp_path: Path) ->
         room.engine.dispose()
 
 
-def test_a_form_from_before_the_consent_that_ended_an_opt_out_is_not_handed_over(room: RouterHarness) -> None:
+def test_form_older_than_the_consent_is_not_handed_over(room: RouterHarness) -> None:
     room.hear(room.scored("l1"))
     room.consents("l1", False)
     room.wait(minutes=10)
@@ -72,7 +72,7 @@ def test_a_form_from_before_the_consent_that_ended_an_opt_out_is_not_handed_over
 
 
 @pytest.mark.parametrize("how", ["reject", "recycle"])
-def test_a_form_dated_before_the_way_back_brings_facts_and_no_owner(room: RouterHarness, how: str) -> None:
+def test_form_older_than_the_return_to_marketing_adds_facts_only(room: RouterHarness, how: str) -> None:
     room.ask("l1")
     room.wait(minutes=10)
     if how == "reject":
@@ -102,7 +102,7 @@ def test_a_form_older_than_the_first_hand_over_is_handed_over_once(room: RouterH
 
 @pytest.mark.parametrize("newer", ["lost", "won"])
 @pytest.mark.parametrize("older", ["open", "lost", "won", "proposal"])
-def test_a_stage_older_than_the_known_one_changes_nothing(room: RouterHarness, newer: str, older: str) -> None:
+def test_stage_older_than_the_known_stage_changes_nothing(room: RouterHarness, newer: str, older: str) -> None:
     room.ask("l1")
     room.touched("l1")
     room.wait(minutes=30)
@@ -130,7 +130,7 @@ def test_a_deal_from_before_a_rejection_changes_nothing(room: RouterHarness) -> 
     assert room.lead("l1").status == "opportunity"
 
 
-def test_a_lead_assigned_by_hand_keeps_its_owner_when_an_older_deal_arrives(room: RouterHarness) -> None:
+def test_older_deal_does_not_change_a_lead_assigned_by_hand(room: RouterHarness) -> None:
     room.ask("l1")
     room.wait(minutes=10)
     room.command(commands.assign, "l1", "bo", None, False, MANAGER)
@@ -153,7 +153,7 @@ def test_a_touch_counts_within_the_tolerance_for_a_slow_clock(room: RouterHarnes
     assert (told.touched_at >= submit) is counts
 
 
-def test_the_answer_to_a_touch_says_what_it_did(room: RouterHarness) -> None:
+def test_answer_to_a_touch_states_its_effect(room: RouterHarness) -> None:
     room.ask("l1")
 
     def touch(minutes: float) -> object:
@@ -165,7 +165,7 @@ def test_the_answer_to_a_touch_says_what_it_did(room: RouterHarness) -> None:
 
 
 @pytest.mark.parametrize("at", [datetime(1970, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)])
-def test_a_touch_at_an_impossible_time_counts_as_now_and_the_answer_says_so(room: RouterHarness, at: datetime) -> None:
+def test_touch_at_an_impossible_time_counts_as_now(room: RouterHarness, at: datetime) -> None:
     room.ask("l1")
     answer = room.command(commands.touch, "l1", "phone", False, at, sales("ana"))
     assert answer["effect"] == (
@@ -174,7 +174,7 @@ def test_a_touch_at_an_impossible_time_counts_as_now_and_the_answer_says_so(room
     assert room.of(TouchApplied)[0].touched_at == room.clock.now
 
 
-def test_a_touch_within_the_tolerance_but_from_before_the_last_way_back_does_not_count(room: RouterHarness) -> None:
+def test_touch_before_the_last_return_to_marketing_does_not_count(room: RouterHarness) -> None:
     room.ask("l1")
     room.wait(minutes=1)
     room.command(commands.reject, "l1", "not-now", sales("ana"))

@@ -27,7 +27,7 @@ actors = st.builds(
     st.none() | st.sampled_from(["not-now", "no-time", "stalled", "spam", "made up"]),
     st.none() | st.sampled_from(["touched", "consent.given"]),
 )
-def test_every_move_that_is_allowed_stands_in_the_table(
+def test_every_allowed_transition_is_in_the_table(
     status: str, actor: Actor, to: str | None, verb: Verb | None, reason: str | None, when: str | None
 ) -> None:
     way = move(AGREED, status, actor, to=to, verb=verb, reason=reason, when=when)
@@ -46,13 +46,13 @@ def test_every_move_that_is_allowed_stands_in_the_table(
 
 
 @pytest.mark.parametrize(("reason", "to"), [("not-now", "nurturing"), ("no-time", "qualified")])
-def test_the_reason_of_a_rejection_chooses_where_it_leads(reason: str, to: str) -> None:
+def test_reason_of_a_rejection_selects_the_transition(reason: str, to: str) -> None:
     way = move(AGREED, "assigned", OWNER, verb="reject", reason=reason)
     assert isinstance(way, Transition)
     assert way.to == to
 
 
-def test_an_unknown_reason_is_refused_naming_the_known_ones() -> None:
+def test_unknown_reason_is_refused_naming_the_known_ones() -> None:
     refused = move(AGREED, "assigned", OWNER, verb="reject", reason="bored")
     assert isinstance(refused, Refused)
     assert refused.kind == "reason"
@@ -67,7 +67,7 @@ def test_a_lead_is_accepted_by_its_owner_alone() -> None:
     assert isinstance(move(AGREED, "assigned", OWNER, to="accepted"), Transition)
 
 
-def test_marketing_moves_no_lead_of_sales_but_may_always_opt_out() -> None:
+def test_marketing_may_opt_out_but_not_move_leads_of_sales() -> None:
     open_to_all = Lifecycle.model_validate(
         {
             "transitions": [

@@ -28,13 +28,13 @@ from services.router.store.decisions import Assignment
 from tests.unit.router.harness import BY_SCORE, HAND_RAISER, MANAGER, MARKETER, RouterHarness, rep, sales, team
 
 
-def test_a_lead_that_meets_no_line_stays_with_marketing(room: RouterHarness) -> None:
+def test_lead_that_meets_no_line_stays_with_marketing(room: RouterHarness) -> None:
     room.hear(room.scored("l1"))
     assert room.lead("l1").status == "new"
     assert room.said == []
 
 
-def test_a_lead_is_qualified_once_and_owned_in_the_same_unit(room: RouterHarness) -> None:
+def test_lead_is_qualified_once_and_assigned_in_the_same_unit(room: RouterHarness) -> None:
     room.hear(room.scored("l1", HAND_RAISER), room.scored("l1", HAND_RAISER), room.scored("l1", BY_SCORE))
     assert [type(event) for event in room.said] == [LeadQualified, LeadAssigned]
     assert (room.lead("l1").status, room.lead("l1").owner, room.lead("l1").epoch) == ("assigned", "ana", 1)
@@ -42,7 +42,7 @@ def test_a_lead_is_qualified_once_and_owned_in_the_same_unit(room: RouterHarness
     assert (assigned.card.name, assigned.card.because) == ("Name l1", "hand-raiser: form.submitted demo-request")
 
 
-def test_the_clock_runs_from_the_first_submit_even_when_they_ask_again(room: RouterHarness) -> None:
+def test_second_request_does_not_restart_the_response_clock(room: RouterHarness) -> None:
     room.ask("l1")
     submitted = room.lead("l1").submit_at
     room.wait(minutes=5)
@@ -50,7 +50,7 @@ def test_the_clock_runs_from_the_first_submit_even_when_they_ask_again(room: Rou
     assert room.lead("l1").submit_at == submitted
 
 
-def test_a_score_qualifies_again_only_after_it_fell_but_asking_always_counts(room: RouterHarness) -> None:
+def test_score_qualifies_again_after_a_fall_and_a_form_always(room: RouterHarness) -> None:
     room.hear(room.scored("l1", BY_SCORE, total=70))
     room.command(commands.reject, "l1", "not-now", sales("ana"))
     room.hear(room.scored("l1", BY_SCORE, total=70))
@@ -63,7 +63,7 @@ def test_a_score_qualifies_again_only_after_it_fell_but_asking_always_counts(roo
     assert (room.lead("l1").status, room.lead("l1").urgency, room.lead("l1").epoch) == ("assigned", "hot", 3)
 
 
-def test_an_older_record_changes_neither_facts_nor_score(room: RouterHarness) -> None:
+def test_older_score_record_changes_neither_facts_nor_score(room: RouterHarness) -> None:
     older = room.scored("l1", BY_SCORE, total=90, facts={"title": "CTO", "country": "DE"})
     room.hear(room.scored("l1", total=10, facts={"country": "FR"}))
     room.hear(older)
@@ -72,7 +72,7 @@ def test_an_older_record_changes_neither_facts_nor_score(room: RouterHarness) ->
     assert (room.lead("l1").state.score.total, room.lead("l1").status) == (10, "new")
 
 
-def test_a_suppressed_person_is_never_routed(room: RouterHarness) -> None:
+def test_suppressed_person_is_never_routed(room: RouterHarness) -> None:
     room.hear(room.scored("l1", HAND_RAISER, suppressed="Competitor"))
     assert (room.lead("l1").status, room.said) == ("new", [])
 
@@ -84,14 +84,14 @@ def test_turns_follow_the_weights(room: RouterHarness) -> None:
     assert (room.open("ana"), room.open("bo")) == (8, 4)
 
 
-def test_an_owner_accepts_once_and_again_without_harm(room: RouterHarness) -> None:
+def test_repeated_accept_changes_nothing(room: RouterHarness) -> None:
     room.ask("l1")
     for _ in range(2):
         assert room.command(commands.accept, "l1", sales("ana"))["status"] == "accepted"
     assert len(room.of(LeadAccepted)) == 1
 
 
-def test_somebody_else_cannot_accept_but_a_manager_can(room: RouterHarness) -> None:
+def test_accept_is_for_the_owner_and_managers(room: RouterHarness) -> None:
     room.ask("l1")
     with pytest.raises(Problem) as refused:
         room.command(commands.accept, "l1", sales("bo"))
@@ -99,13 +99,13 @@ def test_somebody_else_cannot_accept_but_a_manager_can(room: RouterHarness) -> N
     assert room.command(commands.accept, "l1", MANAGER)["status"] == "accepted"
 
 
-def test_an_unknown_lead_is_no_lead(room: RouterHarness) -> None:
+def test_command_on_an_unknown_lead_is_not_found(room: RouterHarness) -> None:
     with pytest.raises(Problem) as refused:
         room.command(commands.accept, "nobody", MANAGER)
     assert refused.value.status == 404
 
 
-def test_what_the_agreement_has_no_way_for_is_refused_with_what_it_has(room: RouterHarness) -> None:
+def test_impossible_transition_is_refused_with_the_possible_ones(room: RouterHarness) -> None:
     room.ask("l1")
     room.command(commands.accept, "l1", sales("ana"))
     with pytest.raises(Problem) as refused:
@@ -115,7 +115,7 @@ def test_what_the_agreement_has_no_way_for_is_refused_with_what_it_has(room: Rou
     assert refused.value.extensions["lead"]["owner"] == "ana"
 
 
-def test_an_unknown_reason_is_answered_with_the_known_ones(room: RouterHarness) -> None:
+def test_unknown_reason_is_refused_with_the_known_ones(room: RouterHarness) -> None:
     room.ask("l1")
     with pytest.raises(Problem) as refused:
         room.command(commands.reject, "l1", "bored", sales("ana"))
@@ -123,7 +123,7 @@ def test_an_unknown_reason_is_answered_with_the_known_ones(room: RouterHarness) 
     assert "no-time" in refused.value.errors[0]["detail"]
 
 
-def test_a_rejected_lead_goes_on_to_others_and_never_back(room: RouterHarness) -> None:
+def test_rejected_lead_never_returns_to_a_rep_who_rejected_it(room: RouterHarness) -> None:
     room.ask("l1")
     for had, gets in (("ana", "bo"), ("bo", "cy"), ("cy", None)):
         assert room.command(commands.reject, "l1", "no-time", sales(had))["owner"] == gets
@@ -138,7 +138,7 @@ def test_a_rejected_lead_goes_on_to_others_and_never_back(room: RouterHarness) -
     assert room.lead("l1").owner in {"ana", "bo"}
 
 
-def test_without_a_pause_the_next_owner_is_still_somebody_else(room: RouterHarness) -> None:
+def test_rejecting_rep_is_not_the_next_owner_without_a_pause(room: RouterHarness) -> None:
     room.configure(
         team(rep("ana"), pools={"all": {"ana": 1}}),
         routing={"rules": [{"name": "everyone", "pool": "all"}], "never_back_to_same_rep_for": "0m"},
@@ -149,7 +149,7 @@ def test_without_a_pause_the_next_owner_is_still_somebody_else(room: RouterHarne
     assert room.lead("l1").owner is None
 
 
-def test_rejecting_twice_is_one_rejection(room: RouterHarness) -> None:
+def test_repeated_rejection_counts_once(room: RouterHarness) -> None:
     room.ask("l1", "l2")
     room.command(commands.reject, "l1", "no-time", sales("ana"))
     again = room.command(commands.reject, "l1", "no-time", sales("ana"))
@@ -159,7 +159,7 @@ def test_rejecting_twice_is_one_rejection(room: RouterHarness) -> None:
     assert len(room.of(LeadReleased)) == len(room.of(LeadRecycled)) == 1
 
 
-def test_a_reason_of_marketing_sends_the_lead_back_to_marketing(room: RouterHarness) -> None:
+def test_reason_of_marketing_returns_the_lead_to_marketing(room: RouterHarness) -> None:
     room.ask("l1")
     answer = room.command(commands.reject, "l1", "not-now", sales("ana"))
     assert (answer["status"], answer["owner"]) == ("nurturing", None)
@@ -167,7 +167,7 @@ def test_a_reason_of_marketing_sends_the_lead_back_to_marketing(room: RouterHarn
     assert room.open("ana") == 0
 
 
-def test_a_touch_makes_the_lead_worked_on_and_is_told_each_time(room: RouterHarness) -> None:
+def test_touch_moves_the_lead_to_working_and_is_always_published(room: RouterHarness) -> None:
     room.ask("l1")
     room.wait(minutes=3)
     first = room.clock.now
@@ -182,18 +182,18 @@ def test_a_touch_makes_the_lead_worked_on_and_is_told_each_time(room: RouterHarn
     assert (room.lead("l1").state.attempts, room.lead("l1").state.unanswered) == (2, 0)
 
 
-def test_a_touch_from_before_the_submit_counts_for_nothing(room: RouterHarness) -> None:
+def test_touch_from_before_the_submit_does_not_count(room: RouterHarness) -> None:
     room.ask("l1")
     room.touched("l1", at=room.clock.now - timedelta(days=1))
     assert (room.lead("l1").status, room.lead("l1").touched_at) == ("assigned", None)
 
 
-def test_a_touch_of_somebody_nobody_heard_of_begins_a_lead(room: RouterHarness) -> None:
+def test_touch_of_an_unknown_lead_creates_it(room: RouterHarness) -> None:
     room.touched("l9")
     assert room.lead("l9").status == "new"
 
 
-def test_opting_out_ends_everything_at_once(room: RouterHarness) -> None:
+def test_opt_out_ends_assignment_and_open_load(room: RouterHarness) -> None:
     room.ask("l1")
     room.consents("l1", False)
     room.consents("l1", False)
@@ -220,7 +220,7 @@ def test_marketing_may_opt_a_lead_of_sales_out_but_not_recycle_it(room: RouterHa
     assert room.command(commands.opt_out, "l1", "asked", MARKETER)["status"] == "opted-out"
 
 
-def test_a_recycled_lead_is_marketings_again(room: RouterHarness) -> None:
+def test_repeated_recycle_returns_the_lead_to_marketing_once(room: RouterHarness) -> None:
     room.ask("l1")
     room.command(commands.accept, "l1", sales("ana"))
     for _ in range(2):
@@ -248,7 +248,7 @@ def test_a_deal_moves_the_lead_as_far_as_the_agreement_goes(
     assert room.open("ana") == (1 if status == "assigned" else 0)
 
 
-def test_a_lead_that_waits_is_no_opportunity(room: RouterHarness) -> None:
+def test_waiting_lead_does_not_become_an_opportunity(room: RouterHarness) -> None:
     room.configure(team(rep("ana", capacity={"open": 0}), pools={"all": {"ana": 1}}))
     room.ask("l1")
     room.deal("l1", "open")
@@ -263,7 +263,7 @@ def said_of_each(room: RouterHarness) -> dict[str, list[type[LeadEvent]]]:
     return said
 
 
-def test_a_batch_and_its_events_one_by_one_come_to_the_same(
+def test_batch_and_single_events_give_the_same_state(
     room: RouterHarness, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     events = [room.scored(f"l{n % 7}", *((HAND_RAISER,) if n % 3 else (BY_SCORE,))) for n in range(40)]
@@ -279,7 +279,7 @@ def test_a_batch_and_its_events_one_by_one_come_to_the_same(
     other.engine.dispose()
 
 
-def test_room_made_within_a_batch_is_there_for_what_follows_it_alone(room: RouterHarness) -> None:
+def test_capacity_freed_within_a_batch_serves_later_records_only(room: RouterHarness) -> None:
     room.configure(team(rep("ana", capacity={"open": 1}), pools={"all": {"ana": 1}}))
     room.ask("l1")
     room.hear(
@@ -303,7 +303,7 @@ def test_a_batch_takes_as_many_statements_as_one_event(room: RouterHarness) -> N
     assert taken[0] == taken[1]
 
 
-def test_the_state_of_a_lead_survives_its_storing(room: RouterHarness) -> None:
+def test_lead_state_survives_storing(room: RouterHarness) -> None:
     room.ask("l1")
     room.command(commands.reject, "l1", "no-time", sales("ana"))
     state = room.lead("l1").state
@@ -311,14 +311,14 @@ def test_the_state_of_a_lead_survives_its_storing(room: RouterHarness) -> None:
     assert set(state.declined) == {"ana"}
 
 
-def test_the_database_itself_refuses_a_second_open_assignment(room: RouterHarness) -> None:
+def test_database_rejects_a_second_open_assignment(room: RouterHarness) -> None:
     room.ask("l1")
     second = Assignment("l1", 2, "bo", "all", "everyone", "d", 1)
     with pytest.raises(sa.exc.IntegrityError):
         room.unit(lambda unit: store_changes(unit, RoutingChanges(assignments=[second])))
 
 
-def test_the_same_record_told_twice_hands_over_once(room: RouterHarness) -> None:
+def test_repeated_record_hands_over_once(room: RouterHarness) -> None:
     asks = room.scored("l1", HAND_RAISER)
     room.hear(asks)
     room.command(commands.reject, "l1", "not-now", sales("ana"))

@@ -68,7 +68,7 @@ def test_large_and_uneven_pools_stay_within_one_lead_of_entitlement(of: list[int
 
 @settings(max_examples=500)
 @given(weights, st.lists(st.booleans(), max_size=200), st.integers(0, 6))
-def test_a_member_who_can_take_some_leads_alone_gets_their_share_of_those_within_one_lead(
+def test_partly_eligible_member_stays_within_one_lead_of_their_share(
     of: list[int], could: list[bool], member: int
 ) -> None:
     """By language, by capacity or by absence, in any pattern; and the others get theirs."""
@@ -108,7 +108,7 @@ def test_any_members_stay_within_two_leads_whichever_leads_each_could_take(
 @given(
     st.lists(st.tuples(st.integers(1, 1000), st.integers(-2 * SCALE, 2 * SCALE), st.booleans()), min_size=1, max_size=8)
 )
-def test_no_state_gives_a_turn_to_a_member_who_is_not_due_while_another_is(state: list[tuple[int, int, bool]]) -> None:
+def test_member_who_is_not_due_gets_no_turn_while_another_is_due(state: list[tuple[int, int, bool]]) -> None:
     seats = [Candidate(str(n), weight, lag, "away" if away else None) for n, (weight, lag, away) in enumerate(state)]
     here = [seat for seat in seats if seat.ruled_out_by is None]
     turn = next_turn(seats)
@@ -178,7 +178,7 @@ def test_twice_the_weight_gets_twice_the_leads() -> None:
     assert Counter(pool.next() for _ in range(30)) == {0: 20, 1: 10}
 
 
-def test_nobody_here_means_no_turn() -> None:
+def test_pool_without_eligible_members_gives_no_turn() -> None:
     assert FairPool([1, 2]).next(frozenset({0, 1})) is None
 
 
