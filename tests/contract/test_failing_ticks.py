@@ -33,11 +33,11 @@ async def test_readiness_tells_of_a_tick_that_fails_again_and_again(
         async def bad() -> float:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(tick, "_once", bad)
+        monkeypatch.setattr(tick, "_run_once", bad)
         running = asyncio.create_task(tick.run())
         said = await until(world, 503)
         assert "ZeroDivisionError" in said["checks"][CLOCKS]
-        monkeypatch.setattr(tick, "_once", good)
+        monkeypatch.setattr(tick, "_run_once", good)
         assert CLOCKS not in (await until(world, 200))["checks"]
         running.cancel()
         with suppress(asyncio.CancelledError):
