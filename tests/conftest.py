@@ -33,8 +33,8 @@ SERVERS = pytest.StashKey[ExitStack]()
 may count that."""
 
 _SERVERS = {"kafka", "postgres", "kafka_here", "postgres_here"}
-_SECONDS: dict[str, int] = {}
-"""How long the longest files take, roughly: a worker that is given one last keeps all others waiting."""
+_ORDER = ("e2e", "bench", "contract", "story", "unit")
+"""Directories whose files take long come first in a parallel run: a long file begun last keeps the other workers waiting."""
 
 KAFKA_VERSION = os.environ.get("KAFKA_VERSION") or local_kafka.VERSION
 
@@ -62,14 +62,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before marks deselect
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what takes servers, and what only repeats over them; let files begin that take longest."""
+    """Mark what takes servers, and what only repeats over them; in a parallel run, begin with long files."""
     for item in items:
         distributed = "distributed" in getattr(getattr(item, "callspec", None), "params", {}).values()
         if distributed and item.get_closest_marker("same_on_both_profiles"):
             item.add_marker("long")
         if distributed or _SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker("servers")
-    items.sort(key=lambda item: -_SECONDS.get(item.path.name, 0))
+    if shared.WORKER:
+        tests = Path(__file__).parent
+        items.sort(key=lambda item: _ORDER.index(item.path.relative_to(tests).parts[0]))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

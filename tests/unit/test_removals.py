@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.proof.mechanisms import REMOVALS, ROOT, Removal, UnprovenError, run
+from tests.proof.mechanisms import COPIED, REMOVALS, ROOT, Removal, UnprovenError, run
 
 
 @pytest.mark.parametrize("removal", REMOVALS, ids=lambda removal: removal.what)
 def test_every_mechanism_stands_where_it_is_taken_from_once(removal: Removal) -> None:
     assert (ROOT / removal.file).read_text().count(removal.old) == 1
     assert removal.new != removal.old
+    assert removal.file.split("/")[0] in COPIED
     assert all((ROOT / place).exists() for place in removal.tests)
 
 

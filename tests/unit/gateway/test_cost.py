@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import groupby
+from pathlib import Path
 from types import FrameType
 from typing import Any
 from urllib.parse import urlencode
@@ -23,6 +24,8 @@ from standardwebhooks.webhooks import Webhook
 from tests.unit.gateway.harness import HMAC_SECRET, STANDARD_SECRET, Answer, GatewayHarness, run
 from tests.unit.gateway.sample_forms import multipart
 
+ROOT = Path(__file__).resolve().parents[3]
+OURS = tuple(f"{ROOT / package}/" for package in ("firsthour", "services"))
 BODY_MAX = 256 * 1024
 PER_BYTE = 24
 OF_A_REQUEST = 200_000
@@ -52,7 +55,7 @@ class Work:
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
         code = frame.f_code
-        if event == "call" and "/services/" in code.co_filename:
+        if event == "call" and code.co_filename.startswith(OURS):
             given = (frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount])
             self.done += 1 + sum(len(value) for value in given if isinstance(value, str))
 
