@@ -34,7 +34,7 @@ SPOOLING = """
 import asyncio, sys
 from pathlib import Path
 from firsthour.runtime.clock import HostClock
-from firsthour.runtime.eventlog.log import Row
+from firsthour.runtime.storage.records import Row
 from firsthour.runtime.eventlog.spool import Spool
 
 async def client(spool, key):
