@@ -17,7 +17,7 @@ from firsthour.runtime.processing.service import Resources
 from services.gateway import body_reader, pages, replies
 from services.gateway.domain.forms import Form
 from services.gateway.intake import events, forms, webhooks
-from services.gateway.intake.outcome import Rejected
+from services.gateway.intake.outcome import Accepted
 from services.gateway.intake.request import EVENTS_PATH, FORMS_PATH, HOOKS_PATH, Headers, IncomingRequest
 from services.gateway.replies import Reply
 from services.gateway.sources import CurrentSources, SourceIndex
@@ -80,17 +80,20 @@ class Gateway:
         method, path, client = scope["method"], scope["path"], scope.get("client")
         headers: Headers = dict(scope["headers"])
         request_id = request_id_of(scope) if b"x-request-id" in headers else f"{self._process_id}-{next(self._count)}"
-        shown = route == FORMS_ROUTE and pages.wants_page(headers.get(b"accept", b""))
+        in_browser = route == FORMS_ROUTE and pages.wants_page(headers.get(b"accept", b""))
         cors: HeaderPairs = ()
         try:
             sources = self._sources.index
             if route == FORMS_ROUTE:
                 cors = _cors(sources.forms.get(path.removeprefix(FORMS_PATH)), headers.get(b"origin"))
             body = await body_reader.read_request_body(scope, receive, headers)
-            answer = await endpoint(self, IncomingRequest(path, headers, body, client[0] if client else ""), sources)
-            reply = answer if isinstance(answer, Reply) else replies.failed(answer, request_id, method, route, shown)
+            request = IncomingRequest(path, headers, body, client[0] if client else "", in_browser)
+            answer = await endpoint(self, request, sources)
+            reply = (
+                answer if isinstance(answer, Reply) else replies.failed(answer, request_id, method, route, in_browser)
+            )
         except Exception as error:  # noqa: BLE001  # the outermost frame of the gateway: there is always an answer
-            reply = replies.failed(error, request_id, method, route, shown)
+            reply = replies.failed(error, request_id, method, route, in_browser)
         sent = [
             *reply.headers,
             *_ALWAYS,
@@ -115,10 +118,9 @@ class Gateway:
     async def _form(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         outcome = forms.decide(request, sources.forms, self._clock.business(), self._clock.real())
         answer = await self._store.commit(outcome)
-        if isinstance(outcome, Rejected) or isinstance(answer, Problem):
-            return answer
-        is_page = pages.wants_page(request.headers.get(b"accept", b""))
-        return replies.for_browser(answer, outcome.next_page) if is_page else answer
+        if request.in_browser and isinstance(outcome, Accepted) and isinstance(answer, Reply):
+            return replies.for_browser(answer, outcome.next_page)
+        return answer
 
     async def _webhook(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         team, now, received = self._config.current.team, self._clock.business(), self._clock.real()

@@ -1,6 +1,7 @@
 """Stores what was decided about a request, and answers it: rows in the log, rejected bodies as dead letters."""
 
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from msgspec.structs import replace
 from prometheus_client import Counter
@@ -28,15 +29,15 @@ class IntakeStore:
         self._retention = retention
         self._accepted_of: dict[str, Counter] = {}  # by source: finding the child of a metric costs a lock
 
-    async def commit(self, outcome: Accepted | Rejected) -> Reply | Problem:
+    def commit(self, outcome: Accepted | Rejected) -> Coroutine[Any, Any, Reply | Problem]:
         """Store the outcome. Returns the answer: what it acknowledges is durable. Raises `StorageError`."""
         if isinstance(outcome, Rejected):
-            return await self._reject(outcome.problem, outcome.body)
+            return self._reject(outcome.problem, outcome.body)
         if outcome.bodies:
-            return await self._append_with_bodies(outcome)
+            return self._append_with_bodies(outcome)
         if outcome.retry_key is not None:
-            return await self._append_once(outcome, outcome.retry_key)
-        return await self._append(outcome)
+            return self._append_once(outcome, outcome.retry_key)
+        return self._append(outcome)
 
     async def _append(self, accepted: Accepted) -> Reply:
         if accepted.rows:

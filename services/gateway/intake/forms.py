@@ -83,7 +83,7 @@ def _accept(request: IncomingRequest, form: Form, key: str | None, now: datetime
     fields, altered = request_bodies.parse_form(request.body, media, options)
     submitted_id = forms.submitted_id(fields)
     id = submitted_id or key or new_id()
-    next_page = None if media == request_bodies.JSON else form.next_page(fields)
+    next_page = form.next_page(fields) if request.in_browser and media != request_bodies.JSON else None
     if form.is_robot(fields):  # kept, because some browsers of people fill in every field
         body = RejectedBody(request.path, form.source, _media(request), request.body, "honeypot", id, robot=True)
         return Accepted(form.source, [id], bodies=(body,), next_page=next_page)

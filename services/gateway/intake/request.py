@@ -17,12 +17,13 @@ HOOKS_PATH: Final = "/hooks/"
 
 
 class IncomingRequest(msgspec.Struct, frozen=True):
-    """A request. `address` is the sender's; empty if the server does not know it."""
+    """A request. `address`: the sender's; empty if it is unknown. `in_browser`: a person will see the answer."""
 
     path: str
     headers: Headers
     body: bytes
     address: str
+    in_browser: bool
 
 
 def idempotency_key(headers: Headers) -> str | None:
