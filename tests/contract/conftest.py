@@ -24,7 +24,8 @@ from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.service import Handler
 from firsthour.runtime.processing.worker import Worker
 from firsthour.runtime.storage import statements
-from firsthour.runtime.storage.postgres import ConnectionPool, PostgresReader, PostgresUnits, open_engine
+from firsthour.runtime.storage.postgres import ConnectionPool, PostgresUnits, open_engine
+from firsthour.runtime.storage.postgres_reader import PostgresReader
 from firsthour.runtime.storage.reader import Reader, SqliteReader
 from firsthour.runtime.storage.records import Place, Record, Row
 from firsthour.runtime.storage.sqlite import SqliteUnits, reader_engine, writer_engine

@@ -14,7 +14,8 @@ from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.connectivity import postgres as database_look
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.migrate import UnknownTablesError, is_current, migrate, state
-from firsthour.runtime.storage.postgres import ConnectionPool, PostgresReader, PostgresUnits, open_engine
+from firsthour.runtime.storage.postgres import ConnectionPool, PostgresUnits, open_engine
+from firsthour.runtime.storage.postgres_reader import PostgresReader
 from firsthour.runtime.storage.sqlite import writer_engine
 from firsthour.runtime.storage.unit import StorageError
 from tests.backends import do

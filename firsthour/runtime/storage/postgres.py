@@ -33,7 +33,6 @@ BATCH_SECONDS: Final = 0.250  # batches of other partitions run at the same time
 AT_ONCE: Final = {Lane.COMMAND: 4, Lane.BATCH: 2, Lane.BULK: 1}
 """Units at once. With two batches, one decides while the other waits for the database. With more, the unit that holds the
 locks of all routers is delayed by the decisions of the others in its process."""
-READING_AT_ONCE: Final = 4
 TRIES_MAX: Final = 6
 BACKOFF_SECONDS: Final = 0.02
 CONNECTION_SECONDS: Final = 2.0  # waiting for a free connection
@@ -379,43 +378,3 @@ class _AgainError(Exception):
 
     def __init__(self, error: Exception) -> None:
         self.error = error
-
-
-# --- reading -------------------------------------------------------------------------------------------------------
-
-
-class PostgresReader:
-    """Runs reading functions, each on a snapshot of its own, at most `at_once` of them at the same time."""
-
-    def __init__(self, engine: AsyncEngine, at_once: int = READING_AT_ONCE) -> None:
-        self._engine = engine
-        self._slots = asyncio.Semaphore(at_once)
-
-    async def __call__(self, work: Callable[[Connection], T], /) -> T:
-        """Raises `StorageError` when the database cannot be reached."""
-        async with self._slots:
-            try:
-                return await self._once(work)
-            except TimeoutError as failure:
-                raise StorageError("the database does not answer") from failure
-            except (DBAPIError, NoConnectionError, OSError) as failure:
-                if not lost(failure) and not replanned(failure):
-                    raise storage_error(failure) or failure from failure
-            try:  # the server had closed the connection, or the tables had changed since its plans were made
-                return await self._once(work)
-            except (DBAPIError, NoConnectionError, OSError) as failure:
-                raise storage_error(failure) or failure from failure
-
-    async def close(self) -> None:
-        """Close every connection."""
-        await self._engine.dispose()
-
-    async def _once(self, work: Callable[[Connection], T]) -> T:
-        async with self._engine.connect() as connection:
-            try:
-                options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-                snapshot = await connection.execution_options(**options)
-                return await snapshot.run_sync(work)
-            except TimeoutError:
-                await connection.invalidate()  # it would wait for the server once more
-                raise
