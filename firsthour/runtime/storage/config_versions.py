@@ -160,7 +160,7 @@ class AppliedConfig:
             _log.error("configuration refused", problem=str(wrong))
             return
         corrected, self._id, self.problem = self.problem is not None, version.id, None
-        _log.info("configuration taken up", version=self._current.version)
+        _log.info("configuration in force", version=self._current.version)
         if corrected:
             _log.info("configuration corrected", version=self._current.version)
         if self._cache is not None:

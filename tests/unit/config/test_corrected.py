@@ -58,11 +58,11 @@ def test_a_version_that_corrects_an_applied_one_that_is_refused_is_logged(room: 
                 known.of(connection)
     engine.dispose()
     assert [line["event"] for line in lines] == [
-        "configuration taken up",
+        "configuration in force",
         "configuration refused",
-        "configuration taken up",
+        "configuration in force",
         "configuration corrected",
-        "configuration taken up",
+        "configuration in force",
     ]
     assert lines[3]["version"] == lines[2]["version"]
     assert known.problem is None
