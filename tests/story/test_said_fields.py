@@ -113,7 +113,7 @@ def bodies(now: datetime) -> dict[str, dict[str, tuple[Any, str]]]:
     return {
         "accept": {},
         "touch": {
-            "channel": ("meeting", "an attempt by meeting"),
+            "channel": ("meeting", "touch by meeting"),
             "answered": (False, "unanswered"),
             "at": (before.isoformat(), f"{before:%Y-%m-%dT%H:%M:%S}"),
             "note": ("Wants a quote", "Wants a quote"),
