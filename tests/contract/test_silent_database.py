@@ -57,8 +57,15 @@ async def silent(server: PostgresServer) -> AsyncIterator[None]:
         server.resume()
 
 
+def units_of(known: settings.Settings, *, connections: int) -> PostgresUnits:
+    """Units whose statements wait `SHORT` for an answer."""
+    url, arguments = connection_options.database(known)
+    pool = ConnectionPool(url, arguments | SHORT, size=connections)
+    return PostgresUnits(pool, HandClock(), lambda *_: NO_CONFIG, partitions=1, ask=None)
+
+
 async def until(what: Callable[[], T | None]) -> T:
-    """What `what` gives once it gives something; the time-out of the test bounds it."""
+    """Return the first result of `what` that is true. The time-out of the test bounds the wait."""
     while not (found := what()):
         await asyncio.sleep(0.01)
     return found
@@ -71,10 +78,7 @@ def one(unit: Unit) -> Sequence[Any]:
 async def test_a_unit_ends_and_later_ones_go_on_when_answers_come_again(
     server: PostgresServer, known: settings.Settings
 ) -> None:
-    url, arguments = connection_options.database(known)
-    units = PostgresUnits(
-        ConnectionPool(url, arguments | SHORT, size=2), HandClock(), lambda *_: NO_CONFIG, partitions=1, ask=None
-    )
+    units = units_of(known, connections=2)
     await asyncio.gather(units.run(one), units.run(one))  # two connections stay open
     async with silent(server):
         for _ in range(2):
@@ -89,10 +93,7 @@ async def test_a_unit_ends_and_later_ones_go_on_when_answers_come_again(
 async def test_a_unit_that_is_cut_off_in_the_middle_leaves_nothing(
     server: PostgresServer, known: settings.Settings
 ) -> None:
-    url, arguments = connection_options.database(known)
-    units = PostgresUnits(
-        ConnectionPool(url, arguments | SHORT, size=1), HandClock(), lambda *_: NO_CONFIG, partitions=1, ask=None
-    )
+    units = units_of(known, connections=1)
     await units.run(lambda unit: do(unit, "CREATE TABLE cut_off (n int)"))
 
     def half(unit: Unit) -> None:
@@ -141,10 +142,7 @@ async def test_the_look_at_the_database_ends_however_long_a_statement_may_take(
 async def test_a_worker_tells_that_it_waits_for_the_database_until_it_went_on(
     server: PostgresServer, known: settings.Settings
 ) -> None:
-    url, arguments = connection_options.database(known)
-    units = PostgresUnits(
-        ConnectionPool(url, arguments | SHORT, size=1), HandClock(), lambda *_: NO_CONFIG, partitions=1, ask=None
-    )
+    units = units_of(known, connections=1)
     await units.run(one)
 
     class Reading(Worker):
