@@ -1,4 +1,4 @@
-"""What measured systems are fed: a configuration of its own, made-up people, their events and requests."""
+"""The input of measured systems: a configuration of its own, made-up people, their events and requests."""
 
 import hmac
 import random

@@ -39,7 +39,7 @@ LOOK_SECONDS: Final = 0.01
 
 @dataclass(frozen=True)
 class Order:
-    """What a process runs. `record`: the file for its statements to the database; `samples`: sample where its CPU goes."""
+    """The order to a process. `record`: the file for its statements to the database; `samples`: sample where its CPU goes."""
 
     settings: Settings
     wanted: tuple[str, ...]

@@ -1,1 +1,1 @@
-"""What makes one running system of the services, on either profile."""
+"""Opens the services as one running system, on either profile."""

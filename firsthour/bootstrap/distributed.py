@@ -51,7 +51,7 @@ from services.notifier.channels.base import Channel
 
 @dataclass(frozen=True)
 class GatewayFront:
-    """What only a process with a gateway has: the lock of its data directory, the spool in it, and what fills the spool."""
+    """The parts of a process with a gateway: the lock of its data directory, the spool in it, and the append that fills it."""
 
     lock: IO[str]
     spool: Spool
@@ -193,7 +193,7 @@ async def open_distributed(
 
 
 class _Base:
-    """What the parts of a process are made from."""
+    """The settings, clock, configuration and connections that the parts of a process share."""
 
     def __init__(self, settings: Settings, wanted: Sequence[str], home: Path | None, clock: Clock | None) -> None:
         """`home`: where the gateway keeps its caches; `clock`: see `open_distributed`."""

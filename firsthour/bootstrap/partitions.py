@@ -105,7 +105,7 @@ def _divided(partitions: Sequence[int], shares: int) -> list[Sequence[int]]:
 
 @dataclass(frozen=True)
 class PartitionReading:
-    """What the workers of every service need to read their partitions. `fixed`: see `open_distributed`."""
+    """The means by which the workers of every service read their partitions. `fixed`: see `open_distributed`."""
 
     clients: KafkaClients
     resources: Resources

@@ -1,4 +1,4 @@
-"""What `/readyz` answers on each profile, and the warnings that are also given at the start."""
+"""The answer of `/readyz` on each profile, and the warnings that are also given at the start."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a process of the distributed profile answers, and what it waits for, before it can work."""
+"""The answers of a process of the distributed profile before it can work, and the things that it waits for."""
 
 from typing import Final
 
