@@ -46,10 +46,10 @@ install: $(RUN_STAMP) ## install the dependencies only
 	@echo "Ready: call it as $(BIN)/firsthour, or run \`. $(BIN)/activate\` and call it as firsthour."
 
 kafka: | $(BIN)/python ## run a real Kafka on this machine until Ctrl-C (BROKERS=3, KAFKA_VERSION=3.9.1)
-	@exec $(BIN)/python -m deploy.local.kafka --version $(KAFKA_VERSION) --brokers $(BROKERS) $(ARGS)
+	@exec $(BIN)/python -m devtools.kafka --version $(KAFKA_VERSION) --brokers $(BROKERS) $(ARGS)
 
 postgres: | $(BIN)/python ## run a real PostgreSQL on this machine until Ctrl-C
-	@exec $(BIN)/python -m deploy.local.postgres $(ARGS)
+	@exec $(BIN)/python -m devtools.postgres $(ARGS)
 
 test: $(DEV_STAMP) ## run all tests, with a Kafka and a PostgreSQL that it starts and stops
 	@KAFKA_VERSION=$(KAFKA_VERSION) $(PYTEST) $(ARGS)
@@ -115,7 +115,7 @@ wheel: $(DEV_STAMP) ## build the wheel into dist/
 clean: ## remove the environment and files of tools; data and configuration stay
 	@if [ -f "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage build dist
-	@find schemas firsthour services tests deploy -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find schemas firsthour services devtools tests deploy -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- environments -------------------------------------------------------------------------------------------------
 

@@ -19,8 +19,8 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from deploy.local.kafka import KafkaCluster
-from deploy.local.postgres import PostgresServer, QueryError
+from devtools.kafka import KafkaCluster
+from devtools.postgres import PostgresServer, QueryError
 from firsthour.bootstrap.services import all_services
 from firsthour.runtime import settings
 from firsthour.runtime.eventlog import kafka_admin

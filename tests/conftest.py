@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from deploy.local import jars, machine, programs
-from deploy.local import kafka as local_kafka
-from deploy.local import postgres as local_postgres
-from deploy.local.kafka import KafkaCluster
-from deploy.local.postgres import PostgresServer
+from devtools import jars, machine, programs
+from devtools import kafka as local_kafka
+from devtools import postgres as local_postgres
+from devtools.kafka import KafkaCluster
+from devtools.postgres import PostgresServer
 from tests import shared
 from tests.backends import backends, icu_backends, profile
 

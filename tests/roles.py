@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from deploy.local import machine, programs
-from deploy.local.postgres import PostgresServer
+from devtools import machine, programs
+from devtools.postgres import PostgresServer
 from firsthour.runtime.storage import grants
 
 ROOT = Path(__file__).resolve().parents[1]

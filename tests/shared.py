@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 from typing import Final, TextIO, TypeVar
 
-from deploy.local import machine
+from devtools import machine
 
 WORKER: Final = os.environ.get("PYTEST_XDIST_WORKER", "")
 """The name of this worker; empty in a run of one process."""

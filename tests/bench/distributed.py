@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from deploy.local import children, jars, kafka, machine, postgres
+from devtools import children, jars, kafka, machine, postgres
 
 URL = "FIRSTHOUR_DATABASE_URL"
 BOOTSTRAP = "FIRSTHOUR_KAFKA_BOOTSTRAP"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.kafka import KafkaCluster
-from deploy.local.postgres import PostgresServer
+from devtools.kafka import KafkaCluster
+from devtools.postgres import PostgresServer
 from firsthour.bench import cpu, distributed, distributed_scale, environment
 from firsthour.bench import kafka as bench_kafka
 from firsthour.bench.distributed import DistributedBench, StandstillError

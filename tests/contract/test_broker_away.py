@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 import pytest
 
-from deploy.local import kafka as local_kafka
-from deploy.local.kafka import Broker, KafkaCluster
+from devtools import kafka as local_kafka
+from devtools.kafka import Broker, KafkaCluster
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from tests.backends import Backends

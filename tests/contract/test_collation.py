@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from deploy.local.postgres import PostgresServer
+from devtools.postgres import PostgresServer
 from firsthour.runtime.package_files import migrations
 from firsthour.runtime.storage.migrate import migrate
 from tests.backends import ICU, Backends, asyncpg_url, distributed, do

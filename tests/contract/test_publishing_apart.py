@@ -10,8 +10,8 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from deploy.local import kafka as local_kafka
-from deploy.local.kafka import KafkaCluster
+from devtools import kafka as local_kafka
+from devtools.kafka import KafkaCluster
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.eventlog import outbox, outbox_round, publisher
 from firsthour.runtime.eventlog.dead_letters import PUBLISHER

@@ -14,10 +14,10 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from deploy.local import kafka as local_kafka
-from deploy.local import launch, machine
-from deploy.local import postgres as local_postgres
-from deploy.local.postgres import PostgresServer
+from devtools import kafka as local_kafka
+from devtools import launch, machine
+from devtools import postgres as local_postgres
+from devtools.postgres import PostgresServer
 from firsthour.operations.doctor import checks
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HostClock

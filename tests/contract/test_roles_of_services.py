@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 import firsthour.bootstrap.embedded  # noqa: F401  # every table there is
-from deploy.local.postgres import PostgresServer, QueryError
+from devtools.postgres import PostgresServer, QueryError
 from firsthour.cli.migrate import prepare_database
 from firsthour.runtime.connectivity.postgres import examine_database
 from firsthour.runtime.settings import load

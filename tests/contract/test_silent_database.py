@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import pytest
 import sqlalchemy as sa
 
-from deploy.local import postgres as local_postgres
-from deploy.local.postgres import PostgresServer
+from devtools import postgres as local_postgres
+from devtools.postgres import PostgresServer
 from firsthour.bootstrap.distributed import open_distributed
 from firsthour.bootstrap.monitors import DatabaseMonitor
 from firsthour.runtime import settings

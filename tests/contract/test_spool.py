@@ -24,7 +24,7 @@ from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.sqlite import hold
 from firsthour.runtime.storage.unit import StorageError
 from tests.hand_clock import HandClock
-from tests.unit.runtime.test_intake import FakeBroker, row
+from tests.unit.runtime.eventlog.test_durable_append import FakeBroker, row
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMY = 64 * 1024 * 1024

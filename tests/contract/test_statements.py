@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 
 import firsthour
 import services
-from deploy.local.postgres import PostgresServer
+from devtools.postgres import PostgresServer
 from firsthour.kernel.config import Config
 from firsthour.kernel.time_units import moment
 from firsthour.runtime.eventlog import outbox, publisher

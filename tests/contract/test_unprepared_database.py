@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from deploy.local.postgres import PostgresServer
+from devtools.postgres import PostgresServer
 from firsthour.runtime import settings
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.connectivity import postgres as database_look

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from deploy.local.kafka import KafkaCluster
-from deploy.local.postgres import PostgresServer
+from devtools.kafka import KafkaCluster
+from devtools.postgres import PostgresServer
 from firsthour.bootstrap.distributed import Distributed, open_distributed
 from firsthour.bootstrap.runners import run_all
 from firsthour.operations import drain

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from deploy.local import children, jars, kafka, machine, postgres
+from devtools import children, jars, kafka, machine, postgres
 from firsthour.operations.replay.rows import InputError, Source
 from firsthour.runtime import package_files
 from firsthour.runtime.http.errors import exit_code_of

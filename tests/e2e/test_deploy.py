@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.local.kafka import KafkaCluster
-from deploy.local.postgres import PostgresServer
+from devtools.kafka import KafkaCluster
+from devtools.postgres import PostgresServer
 from tests import roles
 from tests.e2e.processes import ROOT, end, environment, free_port, json_lines, spawn, until
 from tests.shared import named

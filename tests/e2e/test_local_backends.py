@@ -13,18 +13,18 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import TopicPartition
 
-from deploy.local import children, machine
-from deploy.local import kafka as local_kafka
-from deploy.local import postgres as local_postgres
-from deploy.local.kafka import KafkaCluster
-from deploy.local.postgres import PostgresServer
+from devtools import children, machine
+from devtools import kafka as local_kafka
+from devtools import postgres as local_postgres
+from devtools.kafka import KafkaCluster
+from devtools.postgres import PostgresServer
 from tests.e2e.processes import ROOT, environment, spawn, until
 
 START_SECONDS = 60.0
 GONE_SECONDS = 15.0
 START_BOTH = """
 import sys
-from deploy.local import kafka, postgres
+from devtools import kafka, postgres
 cluster, server = kafka.start(version=sys.argv[1]), postgres.start(durable=False)
 print(cluster.brokers[0].node.port, server.port, cluster.throwaway, server.throwaway, flush=True)
 sys.stdin.read()
@@ -169,7 +169,7 @@ def test_the_command_says_what_to_export_and_ends_on_ctrl_c(
 ) -> None:
     port, said = machine.free_ports(1)[0], directory / "said"
     version = ["--version", kafka_here] if name == "kafka" else []
-    command = [f"deploy.local.{name}", "--port", str(port), "--data", str(directory / "data"), *version]
+    command = [f"devtools.{name}", "--port", str(port), "--data", str(directory / "data"), *version]
     process = spawn(said, *command)
     try:
         until(lambda: "Ctrl-C stops it" in said.read_text() or process.poll() is not None, START_SECONDS, "it is up")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from deploy.local.kafka import KafkaCluster
-from deploy.local.postgres import PostgresServer
+from devtools.kafka import KafkaCluster
+from devtools.postgres import PostgresServer
 from tests.e2e.distributed import distributed
 from tests.e2e.outcome import POOLS, LeadOutcome, outcome
 from tests.e2e.processes import ProcessInstallation, replay, until, write_config

@@ -222,7 +222,7 @@ REMOVALS = (
         "firsthour/runtime/eventlog/durable_append.py",
         "        if not self._spooling:\n            try:\n                await self._producer.send(rows, seconds)\n",
         "        if True:\n            try:\n                await self._producer.send(rows, seconds)\n",
-        ("tests/unit/runtime/test_intake.py",),
+        ("tests/unit/runtime/eventlog/test_durable_append.py",),
     ),
 )
 

@@ -126,7 +126,7 @@ def test_what_is_copied_is_there_and_is_sent_to_the_builder() -> None:
         "config/team.yaml",
         ".env",
         "deploy/secrets/admin_key",
-        "deploy/local/kafka.py",
+        "devtools/kafka.py",
         "services/__pycache__/compose.cpython-311.pyc",
         "requirements/dev.txt",
         "services/old.pyc",

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from deploy.local import kafka, postgres
+from devtools import kafka, postgres
 from tests.e2e.processes import json_lines
 from tests.e2e.prove import faults, judge, judge_pages
 from tests.e2e.prove.client import Client

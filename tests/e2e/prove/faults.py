@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from deploy.local import kafka, postgres
+from devtools import kafka, postgres
 from tests.e2e.prove.plan import ProofPlan
 from tests.e2e.prove.processes import START_SECONDS, Crew, ServiceProcess, Sinks
 from tests.fakes.slack import SlackFault

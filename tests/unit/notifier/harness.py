@@ -1,4 +1,4 @@
-"""The notifier's room for tests: a real database file, a clock moved by hand, channels with a memory and a dial."""
+"""The notifier for tests: a real database file, a clock moved by hand, channels with a memory and a dial."""
 
 import dataclasses
 import random

@@ -17,301 +17,303 @@ from tests.hand_clock import HandClock
 from tests.unit.notifier.harness import CONFIG, NINE, NotifierHarness, Says, with_ladder
 
 
-async def test_the_owner_is_told_in_the_unit_that_hears_of_the_assignment(room: NotifierHarness) -> None:
-    room.hear(room.qualified(), room.assigned())
-    assert room.page(0)["state"] == "sending"  # claimed before anything else ran
-    await room.settle()
-    assert room.slack.people == ["Ana"]
-    assert room.page(0)["state"] == "sent"
-    assert [(e.person, e.channel) for e in room.said(PageSent)] == [("ana", "slack")]
+async def test_the_owner_is_told_in_the_unit_that_hears_of_the_assignment(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.assigned())
+    assert harness.page(0)["state"] == "sending"  # claimed before anything else ran
+    await harness.settle()
+    assert harness.slack.people == ["Ana"]
+    assert harness.page(0)["state"] == "sent"
+    assert [(e.person, e.channel) for e in harness.said(PageSent)] == [("ana", "slack")]
 
 
-async def test_nobody_answers_and_the_ladder_is_walked_to_its_end(room: NotifierHarness) -> None:
-    room.hear(room.qualified(), room.assigned())
-    await room.wait(minutes=9)
-    assert room.slack.people == ["Ana"]
-    await room.wait(minutes=1)
-    assert room.slack.people == ["Ana", "Ana"]
-    await room.wait(minutes=10)
-    assert room.slack.people == ["Ana", "Ana", "Max"]
-    assert room.said(ActionRequested) == []
-    await room.wait(minutes=10)
-    assert [(a.action, a.epoch, a.action_id, a.by) for a in room.said(ActionRequested)] == [
+async def test_nobody_answers_and_the_ladder_is_walked_to_its_end(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.wait(minutes=9)
+    assert harness.slack.people == ["Ana"]
+    await harness.wait(minutes=1)
+    assert harness.slack.people == ["Ana", "Ana"]
+    await harness.wait(minutes=10)
+    assert harness.slack.people == ["Ana", "Ana", "Max"]
+    assert harness.said(ActionRequested) == []
+    await harness.wait(minutes=10)
+    assert [(a.action, a.epoch, a.action_id, a.by) for a in harness.said(ActionRequested)] == [
         ("reassign", 1, "l1:1:3", "system")
     ]
-    await room.wait(minutes=100)
-    assert len(room.slack.told) == 3
-    assert len(room.said(ActionRequested)) == 1
+    await harness.wait(minutes=100)
+    assert len(harness.slack.told) == 3
+    assert len(harness.said(ActionRequested)) == 1
 
 
-async def test_no_rung_fires_before_it_is_due(room: NotifierHarness) -> None:
-    room.hear(room.qualified(), room.assigned())
-    await room.settle()
-    room.clock.advance(minutes=10, microseconds=-1)
-    await room.settle()
-    assert len(room.slack.told) == 1
-    room.clock.advance(microseconds=1)
-    await room.settle()
-    assert len(room.slack.told) == 2
+async def test_no_rung_fires_before_it_is_due(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.settle()
+    harness.clock.advance(minutes=10, microseconds=-1)
+    await harness.settle()
+    assert len(harness.slack.told) == 1
+    harness.clock.advance(microseconds=1)
+    await harness.settle()
+    assert len(harness.slack.told) == 2
 
 
-async def test_the_tick_says_when_to_look_again(room: NotifierHarness) -> None:
-    assert room.tick() is None
-    room.hear(room.qualified())
-    assert room.tick() == NINE + timedelta(hours=1)
-    room.hear(room.assigned())
-    assert room.tick() == NINE + timedelta(hours=1), "the first page is on its way"
-    await room.settle()
-    assert room.tick() == NINE + timedelta(minutes=10)
+async def test_the_tick_says_when_to_look_again(harness: NotifierHarness) -> None:
+    assert harness.tick() is None
+    harness.hear(harness.qualified())
+    assert harness.tick() == NINE + timedelta(hours=1)
+    harness.hear(harness.assigned())
+    assert harness.tick() == NINE + timedelta(hours=1), "the first page is on its way"
+    await harness.settle()
+    assert harness.tick() == NINE + timedelta(minutes=10)
 
 
-async def test_a_tick_that_fires_a_rung_says_when_the_next_one_is_due(room: NotifierHarness) -> None:
-    room.hear(room.qualified(), room.assigned())
-    await room.settle()
-    room.clock.advance(minutes=10)
-    room.tick()
-    await room.settle()
-    assert room.tick() == NINE + timedelta(minutes=20)
+async def test_a_tick_that_fires_a_rung_says_when_the_next_one_is_due(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.settle()
+    harness.clock.advance(minutes=10)
+    harness.tick()
+    await harness.settle()
+    assert harness.tick() == NINE + timedelta(minutes=20)
 
 
-async def test_the_next_owner_has_a_ladder_of_their_own_that_ends_with_the_promise(room: NotifierHarness) -> None:
-    room.hear(room.qualified(), room.assigned())
-    await room.wait(minutes=30)
-    room.hear(room.released(), room.assigned(rep="bo", epoch=2, reassignments=1))
-    await room.settle()
-    assert room.slack.told[-1].kind == "reassigned"
-    assert room.slack.people[-1] == "Bo"
-    await room.wait(minutes=30)
-    assert [a.epoch for a in room.said(ActionRequested)] == [1, 2]
-    assert len(room.said(PromiseMissed)) == 1
+async def test_the_next_owner_has_a_ladder_of_their_own_that_ends_with_the_promise(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.wait(minutes=30)
+    harness.hear(harness.released(), harness.assigned(rep="bo", epoch=2, reassignments=1))
+    await harness.settle()
+    assert harness.slack.told[-1].kind == "reassigned"
+    assert harness.slack.people[-1] == "Bo"
+    await harness.wait(minutes=30)
+    assert [a.epoch for a in harness.said(ActionRequested)] == [1, 2]
+    assert len(harness.said(PromiseMissed)) == 1
 
 
-async def test_an_assignment_after_the_promise_still_has_its_ladder(room: NotifierHarness) -> None:
-    room.hear(room.qualified(), room.queued())
-    await room.wait(minutes=61)
-    assert len(room.said(PromiseMissed)) == 1
-    room.hear(room.assigned())
-    await room.wait(minutes=9)
-    assert len(room.slack.told) == 1
-    await room.wait(minutes=25)
-    assert room.slack.people == ["Ana", "Ana", "Max"]
-    assert len(room.said(PromiseMissed)) == 1
+async def test_an_assignment_after_the_promise_still_has_its_ladder(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.queued())
+    await harness.wait(minutes=61)
+    assert len(harness.said(PromiseMissed)) == 1
+    harness.hear(harness.assigned())
+    await harness.wait(minutes=9)
+    assert len(harness.slack.told) == 1
+    await harness.wait(minutes=25)
+    assert harness.slack.people == ["Ana", "Ana", "Max"]
+    assert len(harness.said(PromiseMissed)) == 1
 
 
-async def test_a_touch_stops_the_ladder_and_keeps_the_promise_once(room: NotifierHarness) -> None:
-    room.hear(room.qualified(), room.assigned())
-    await room.wait(minutes=5)
-    touch = room.touched()
-    room.hear(touch)
-    room.hear(touch)
-    room.hear(room.touched())
-    await room.wait(minutes=120)
-    assert len(room.slack.told) == 1
-    (kept,) = room.said(PromiseKept)
+async def test_a_touch_stops_the_ladder_and_keeps_the_promise_once(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.wait(minutes=5)
+    touch = harness.touched()
+    harness.hear(touch)
+    harness.hear(touch)
+    harness.hear(harness.touched())
+    await harness.wait(minutes=120)
+    assert len(harness.slack.told) == 1
+    (kept,) = harness.said(PromiseKept)
     assert (kept.seconds, kept.late, kept.rep) == (300.0, False, "ana")
-    assert room.said(PromiseMissed) == []
-    assert room.said(ActionRequested) == []
+    assert harness.said(PromiseMissed) == []
+    assert harness.said(ActionRequested) == []
 
 
-async def test_a_late_touch_is_kept_late_after_the_promise_was_missed_once(room: NotifierHarness) -> None:
-    room.hear(room.qualified(), room.assigned())
-    room.clock.advance(minutes=70)
-    room.hear(room.touched())  # before any tick looked
-    await room.wait(minutes=5)
-    assert [type(e) for e in room.units.said if isinstance(e, PromiseKept | PromiseMissed)] == [
+async def test_a_late_touch_is_kept_late_after_the_promise_was_missed_once(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.assigned())
+    harness.clock.advance(minutes=70)
+    harness.hear(harness.touched())  # before any tick looked
+    await harness.wait(minutes=5)
+    assert [type(e) for e in harness.units.said if isinstance(e, PromiseKept | PromiseMissed)] == [
         PromiseMissed,
         PromiseKept,
     ]
-    assert room.said(PromiseKept)[0].late
+    assert harness.said(PromiseKept)[0].late
 
 
-async def test_a_touch_in_time_that_is_heard_late_is_in_time(room: NotifierHarness) -> None:
-    room.hear(room.qualified(), room.assigned())
-    await room.wait(minutes=61)
-    room.hear(room.touched(at=NINE + timedelta(minutes=50)))
-    (kept,) = room.said(PromiseKept)
+async def test_a_touch_in_time_that_is_heard_late_is_in_time(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.wait(minutes=61)
+    harness.hear(harness.touched(at=NINE + timedelta(minutes=50)))
+    (kept,) = harness.said(PromiseKept)
     assert (kept.late, kept.seconds) == (False, 3000.0)
 
 
-async def test_an_older_touch_still_stops_the_clock_and_an_older_state_changes_nothing(room: NotifierHarness) -> None:
-    room.hear(room.qualified())
-    touch, stale = room.touched(epoch=0), room.released()
-    room.hear(room.assigned())
-    room.hear(stale)
-    assert room.rows("SELECT rep, state FROM notifier_clocks") == [{"rep": "ana", "state": "live"}]
-    room.hear(touch)
-    assert room.rows("SELECT rep, state FROM notifier_clocks") == [{"rep": "ana", "state": "met"}]
+async def test_an_older_touch_still_stops_the_clock_and_an_older_state_changes_nothing(
+    harness: NotifierHarness,
+) -> None:
+    harness.hear(harness.qualified())
+    touch, stale = harness.touched(epoch=0), harness.released()
+    harness.hear(harness.assigned())
+    harness.hear(stale)
+    assert harness.rows("SELECT rep, state FROM notifier_clocks") == [{"rep": "ana", "state": "live"}]
+    harness.hear(touch)
+    assert harness.rows("SELECT rep, state FROM notifier_clocks") == [{"rep": "ana", "state": "met"}]
 
 
-async def test_a_touch_before_this_submit_does_not_stop_its_clock(room: NotifierHarness) -> None:
-    old = room.touched(at=NINE - timedelta(days=1))
-    room.hear(room.qualified(), room.assigned())
-    room.hear(old)
-    assert room.rows("SELECT state FROM notifier_clocks") == [{"state": "live"}]
+async def test_a_touch_before_this_submit_does_not_stop_its_clock(harness: NotifierHarness) -> None:
+    old = harness.touched(at=NINE - timedelta(days=1))
+    harness.hear(harness.qualified(), harness.assigned())
+    harness.hear(old)
+    assert harness.rows("SELECT state FROM notifier_clocks") == [{"state": "live"}]
 
 
-async def test_a_later_submit_starts_a_fresh_clock(room: NotifierHarness) -> None:
-    room.hear(room.qualified(), room.assigned(), room.touched())
-    room.hear(room.recycled())
-    await room.wait(minutes=200)
-    again = room.clock.now
-    room.hear(room.qualified(submit_at=again, epoch=1), room.assigned(epoch=2, submit_at=again))
-    await room.wait(minutes=10)
-    room.hear(room.touched(epoch=2))
-    assert [e.seconds for e in room.said(PromiseKept)] == [0.0, 600.0]
-    assert room.slack.people == ["Ana", "Ana"]
+async def test_a_later_submit_starts_a_fresh_clock(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.assigned(), harness.touched())
+    harness.hear(harness.recycled())
+    await harness.wait(minutes=200)
+    again = harness.clock.now
+    harness.hear(harness.qualified(submit_at=again, epoch=1), harness.assigned(epoch=2, submit_at=again))
+    await harness.wait(minutes=10)
+    harness.hear(harness.touched(epoch=2))
+    assert [e.seconds for e in harness.said(PromiseKept)] == [0.0, 600.0]
+    assert harness.slack.people == ["Ana", "Ana"]
 
 
-async def test_an_assignment_of_a_lead_that_was_touched_has_no_ladder(room: NotifierHarness) -> None:
-    room.hear(room.qualified(), room.assigned(), room.touched())
-    room.hear(room.released(), room.assigned(rep="bo", epoch=2, touched_at=room.clock.now))
-    await room.wait(minutes=90)
-    assert room.slack.told == []
-    assert len(room.said(PromiseKept)) == 1
-    assert room.said(PromiseMissed) == []
+async def test_an_assignment_of_a_lead_that_was_touched_has_no_ladder(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.assigned(), harness.touched())
+    harness.hear(harness.released(), harness.assigned(rep="bo", epoch=2, touched_at=harness.clock.now))
+    await harness.wait(minutes=90)
+    assert harness.slack.told == []
+    assert len(harness.said(PromiseKept)) == 1
+    assert harness.said(PromiseMissed) == []
 
 
-async def test_accepting_ends_reminders_to_the_owner_and_nothing_else(room: NotifierHarness) -> None:
-    room.hear(room.qualified(), room.assigned())
-    await room.wait(minutes=1)
-    room.hear(room.accepted())
-    await room.wait(minutes=100)
-    assert room.slack.people == ["Ana", "Max"]
-    assert room.page(1)["error"] == "the owner accepted"
-    assert len(room.said(ActionRequested)) == 1
-    assert len(room.said(PromiseMissed)) == 1
+async def test_accepting_ends_reminders_to_the_owner_and_nothing_else(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.wait(minutes=1)
+    harness.hear(harness.accepted())
+    await harness.wait(minutes=100)
+    assert harness.slack.people == ["Ana", "Max"]
+    assert harness.page(1)["error"] == "the owner accepted"
+    assert len(harness.said(ActionRequested)) == 1
+    assert len(harness.said(PromiseMissed)) == 1
 
 
 @pytest.mark.parametrize("leave", ["recycled", "opted_out"])
-async def test_a_lead_that_leaves_is_paged_about_no_more(room: NotifierHarness, leave: str) -> None:
-    room.hear(room.qualified(), room.assigned())
-    await room.wait(minutes=5)
-    room.hear(getattr(room, leave)())
-    await room.wait(minutes=100)
-    assert room.slack.people == ["Ana"]
-    assert room.said(PromiseMissed) == []
-    assert room.rows("SELECT state, due_at FROM notifier_clocks") == [{"state": "over", "due_at": None}]
+async def test_a_lead_that_leaves_is_paged_about_no_more(harness: NotifierHarness, leave: str) -> None:
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.wait(minutes=5)
+    harness.hear(getattr(harness, leave)())
+    await harness.wait(minutes=100)
+    assert harness.slack.people == ["Ana"]
+    assert harness.said(PromiseMissed) == []
+    assert harness.rows("SELECT state, due_at FROM notifier_clocks") == [{"state": "over", "due_at": None}]
 
 
-async def test_an_unowned_lead_has_a_clock_and_no_ladder(room: NotifierHarness) -> None:
-    room.hear(room.qualified(), room.queued())
-    await room.wait(minutes=59)
-    assert room.said(PromiseMissed) == []
-    await room.wait(minutes=1)
-    assert len(room.said(PromiseMissed)) == 1
-    assert room.slack.told == []
+async def test_an_unowned_lead_has_a_clock_and_no_ladder(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.queued())
+    await harness.wait(minutes=59)
+    assert harness.said(PromiseMissed) == []
+    await harness.wait(minutes=1)
+    assert len(harness.said(PromiseMissed)) == 1
+    assert harness.slack.told == []
 
 
 async def test_rungs_missed_while_the_notifier_was_down_come_their_span_after_one_another(
-    room: NotifierHarness,
+    harness: NotifierHarness,
 ) -> None:
-    late = [room.qualified(), room.assigned()]
-    room.clock.advance(minutes=40)  # down
-    room.hear(*late)
-    await room.settle()
-    assert room.slack.people == ["Ana"]
-    await room.wait(minutes=9)
-    assert room.slack.people == ["Ana"]
-    await room.wait(minutes=1)
-    assert room.slack.people == ["Ana", "Ana"]
-    await room.wait(minutes=10)
-    assert room.slack.people == ["Ana", "Ana", "Max"]
-    await room.wait(minutes=9)
-    assert room.said(ActionRequested) == []
-    await room.wait(minutes=1)
-    assert [action.told for action in room.said(ActionRequested)] == [True]
+    late = [harness.qualified(), harness.assigned()]
+    harness.clock.advance(minutes=40)  # down
+    harness.hear(*late)
+    await harness.settle()
+    assert harness.slack.people == ["Ana"]
+    await harness.wait(minutes=9)
+    assert harness.slack.people == ["Ana"]
+    await harness.wait(minutes=1)
+    assert harness.slack.people == ["Ana", "Ana"]
+    await harness.wait(minutes=10)
+    assert harness.slack.people == ["Ana", "Ana", "Max"]
+    await harness.wait(minutes=9)
+    assert harness.said(ActionRequested) == []
+    await harness.wait(minutes=1)
+    assert [action.told for action in harness.said(ActionRequested)] == [True]
 
 
-async def test_a_notifier_that_was_down_between_two_rungs_goes_on_with_the_next_one(room: NotifierHarness) -> None:
-    room.hear(room.qualified(), room.assigned())
-    await room.settle()
-    room.clock.advance(hours=3)
-    room.restart()
-    await room.settle()
-    assert room.slack.people == ["Ana", "Ana"]
-    await room.wait(minutes=10)
-    assert room.slack.people == ["Ana", "Ana", "Max"]
-    assert room.said(ActionRequested) == []
+async def test_a_notifier_that_was_down_between_two_rungs_goes_on_with_the_next_one(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.settle()
+    harness.clock.advance(hours=3)
+    harness.restart()
+    await harness.settle()
+    assert harness.slack.people == ["Ana", "Ana"]
+    await harness.wait(minutes=10)
+    assert harness.slack.people == ["Ana", "Ana", "Max"]
+    assert harness.said(ActionRequested) == []
 
 
 async def test_without_a_channel_the_owner_is_not_changed_and_is_told_at_once_when_one_recovers(
-    room: NotifierHarness,
+    harness: NotifierHarness,
 ) -> None:
-    room.slack.always = room.email.always = TryAgain(None, "no answer")
-    room.hear(room.qualified(), room.assigned())
-    await room.wait(minutes=72)
-    assert room.said(ActionRequested) == []
-    tried = len(room.slack.told) + len(room.email.told)
+    harness.slack.always = harness.email.always = TryAgain(None, "no answer")
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.wait(minutes=72)
+    assert harness.said(ActionRequested) == []
+    tried = len(harness.slack.told) + len(harness.email.told)
     assert tried < 300
 
-    room.slack.always = room.email.always = None
-    room.slack.told.clear()
-    await room.wait(minutes=1)
-    recovered = room.page(1)["sent_at"]
-    assert room.page(0)["error"] == "bundled into rung 1"
+    harness.slack.always = harness.email.always = None
+    harness.slack.told.clear()
+    await harness.wait(minutes=1)
+    recovered = harness.page(1)["sent_at"]
+    assert harness.page(0)["error"] == "bundled into rung 1"
     assert recovered is not None
-    await room.wait(minutes=28)
-    assert room.said(ActionRequested) == []
-    await room.wait(minutes=3)
-    assert [action.told for action in room.said(ActionRequested)] == [True]
+    await harness.wait(minutes=28)
+    assert harness.said(ActionRequested) == []
+    await harness.wait(minutes=3)
+    assert [action.told for action in harness.said(ActionRequested)] == [True]
 
 
 async def test_an_owner_whom_every_channel_refuses_loses_the_lead_and_is_said_not_to_have_been_told(
-    room: NotifierHarness,
+    harness: NotifierHarness,
 ) -> None:
-    room.slack.always, room.email.always = GiveUp("no such user"), GiveUp("no such mailbox")
-    room.hear(room.qualified(), room.assigned())
-    await room.wait(minutes=30)
-    assert [(action.epoch, action.told) for action in room.said(ActionRequested)] == [(1, False)]
+    harness.slack.always, harness.email.always = GiveUp("no such user"), GiveUp("no such mailbox")
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.wait(minutes=30)
+    assert [(action.epoch, action.told) for action in harness.said(ActionRequested)] == [(1, False)]
 
 
-async def test_an_away_owner_holds_nothing_back_and_is_said_not_to_have_been_told(room: NotifierHarness) -> None:
-    room.hear(room.rep("ana", "away", version=1))
-    room.hear(room.qualified(), room.assigned())
-    await room.wait(minutes=30)
-    assert room.slack.people == ["Max"]
-    assert [action.told for action in room.said(ActionRequested)] == [False]
+async def test_an_away_owner_holds_nothing_back_and_is_said_not_to_have_been_told(harness: NotifierHarness) -> None:
+    harness.hear(harness.rep("ana", "away", version=1))
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.wait(minutes=30)
+    assert harness.slack.people == ["Max"]
+    assert [action.told for action in harness.said(ActionRequested)] == [False]
 
 
-async def test_a_clock_keeps_the_ladder_it_started_under(room: NotifierHarness) -> None:
-    room.hear(room.qualified(), room.assigned())
-    await room.wait(minutes=11)
-    room.units.config = with_ladder({"at": "0m", "page": "owner", "by": ["slack"]}, {"at": "12m", "page": "manager"})
-    room.restart()
-    await room.wait(minutes=3)
-    assert room.slack.people == ["Ana", "Ana"], "no rung of the new ladder"
-    await room.wait(minutes=20)
-    assert room.slack.people == ["Ana", "Ana", "Max"]
-    assert len(room.said(ActionRequested)) == 1
+async def test_a_clock_keeps_the_ladder_it_started_under(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.wait(minutes=11)
+    harness.units.config = with_ladder({"at": "0m", "page": "owner", "by": ["slack"]}, {"at": "12m", "page": "manager"})
+    harness.restart()
+    await harness.wait(minutes=3)
+    assert harness.slack.people == ["Ana", "Ana"], "no rung of the new ladder"
+    await harness.wait(minutes=20)
+    assert harness.slack.people == ["Ana", "Ana", "Max"]
+    assert len(harness.said(ActionRequested)) == 1
 
-    room.hear(room.qualified("l2"), room.assigned("l2"))
-    await room.wait(minutes=30)
-    assert room.slack.people[3:] == ["Ana", "Max"]
+    harness.hear(harness.qualified("l2"), harness.assigned("l2"))
+    await harness.wait(minutes=30)
+    assert harness.slack.people[3:] == ["Ana", "Max"]
 
 
-async def test_a_clock_of_an_older_release_goes_on_with_the_ladder_in_force(room: NotifierHarness) -> None:
-    room.hear(room.qualified(), room.assigned())
-    await room.settle()
+async def test_a_clock_of_an_older_release_goes_on_with_the_ladder_in_force(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.settle()
     added = ("ladder", "fired_at", "rung_told_at", "told_at", "untold_at")
-    room.execute(f"UPDATE notifier_clocks SET {', '.join(f'{name} = NULL' for name in added)}")
-    await room.wait(minutes=30)
-    assert room.slack.people == ["Ana", "Ana", "Max"]
-    assert [action.told for action in room.said(ActionRequested)] == [True]
+    harness.execute(f"UPDATE notifier_clocks SET {', '.join(f'{name} = NULL' for name in added)}")
+    await harness.wait(minutes=30)
+    assert harness.slack.people == ["Ana", "Ana", "Max"]
+    assert [action.told for action in harness.said(ActionRequested)] == [True]
 
 
-async def test_an_owner_without_a_manager_leaves_a_reason_behind(room: NotifierHarness) -> None:
-    room.hear(room.qualified(), room.assigned(rep="max"))
-    await room.wait(minutes=25)
-    assert room.slack.people == ["Max", "Max"]
-    assert "no `manager`" in room.page(2)["error"]
+async def test_an_owner_without_a_manager_leaves_a_reason_behind(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.assigned(rep="max"))
+    await harness.wait(minutes=25)
+    assert harness.slack.people == ["Max", "Max"]
+    assert "no `manager`" in harness.page(2)["error"]
 
 
-async def test_many_leads_cost_no_more_statements_than_one(room: NotifierHarness) -> None:
+async def test_many_leads_cost_no_more_statements_than_one(harness: NotifierHarness) -> None:
     counts = []
     for leads in (["a"], [f"b{n}" for n in range(60)]):
-        batch = [event for lead in leads for event in (room.qualified(lead), room.assigned(lead))]
-        with room.units.counting() as statements:
-            room.hear(*batch)
+        batch = [event for lead in leads for event in (harness.qualified(lead), harness.assigned(lead))]
+        with harness.units.counting() as statements:
+            harness.hear(*batch)
         counts.append(len(statements))
     assert counts[0] == counts[1]
 

@@ -16,12 +16,12 @@ from tests.unit.notifier.harness import CONFIG, NotifierHarness
 
 
 @pytest.fixture
-async def client(room: NotifierHarness) -> AsyncIterator[AsyncClient]:
+async def client(harness: NotifierHarness) -> AsyncIterator[AsyncClient]:
     async def reads(work: Any) -> Any:
-        return room.units.now(lambda unit: work(unit.connection))
+        return harness.units.now(lambda unit: work(unit.connection))
 
     app = FastAPI()
-    app.state.keys = Keys(room.clock, "secret")
+    app.state.keys = Keys(harness.clock, "secret")
     app.include_router(router(cast(Any, SimpleNamespace(reads=reads, config=SimpleNamespace(current=CONFIG)))))
     headers = {"authorization": "Bearer secret"}
     async with AsyncClient(transport=ASGITransport(app), base_url="http://here", headers=headers) as made:
@@ -29,12 +29,12 @@ async def client(room: NotifierHarness) -> AsyncIterator[AsyncClient]:
 
 
 async def test_pages_are_listed_newest_first_with_what_became_of_them(
-    room: NotifierHarness, client: AsyncClient
+    harness: NotifierHarness, client: AsyncClient
 ) -> None:
-    room.slack.answers = [GiveUp("no such user")]
-    room.hear(room.qualified(), room.assigned())
-    await room.settle()
-    await room.wait(minutes=10)
+    harness.slack.answers = [GiveUp("no such user")]
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.settle()
+    await harness.wait(minutes=10)
     answer = (await client.get("/v1/pages?lead=l1")).json()
     assert [(p["rung"], p["channel"], p["state"], p["tries"]) for p in answer["items"]] == [
         (1, "slack", "sent", 1),
@@ -45,9 +45,9 @@ async def test_pages_are_listed_newest_first_with_what_became_of_them(
     assert answer["next"] is None
 
 
-async def test_a_long_list_goes_on_where_it_ended(room: NotifierHarness, client: AsyncClient) -> None:
+async def test_a_long_list_goes_on_where_it_ended(harness: NotifierHarness, client: AsyncClient) -> None:
     for n in range(5):
-        room.hear(room.qualified(f"l{n}"), room.assigned(f"l{n}"))
+        harness.hear(harness.qualified(f"l{n}"), harness.assigned(f"l{n}"))
     seen: list[str] = []
     cursor = ""
     while True:

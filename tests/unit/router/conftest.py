@@ -1,4 +1,4 @@
-"""A room for each test."""
+"""A harness for each test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from tests.unit.router.harness import RouterHarness
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Iterator[RouterHarness]:
+def harness(tmp_path: Path) -> Iterator[RouterHarness]:
     made = RouterHarness(tmp_path / "x.db")
     yield made
     made.check()

@@ -1,4 +1,4 @@
-"""The router's room for tests: a real database file, a clock moved by hand, and what was said."""
+"""The router for tests: a real database file, a clock moved by hand, and what was said."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -36,11 +36,11 @@ class RouterMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.directory = tempfile.TemporaryDirectory()
-        self.room = RouterHarness(Path(self.directory.name) / "x.db")
-        self.room.configure(people(), routing=ROUTES)
+        self.harness = RouterHarness(Path(self.directory.name) / "x.db")
+        self.harness.configure(people(), routing=ROUTES)
 
     def teardown(self) -> None:
-        self.room.engine.dispose()
+        self.harness.engine.dispose()
         self.directory.cleanup()
 
     @rule(
@@ -48,19 +48,19 @@ class RouterMachine(RuleBasedStateMachine):
     )
     def score(self, leads: list[str], swiss: bool, met: MatchedLine) -> None:
         facts: Facts = {"country": "CH"} if swiss else {}
-        self.room.hear(*(self.room.scored(lead, met, facts=facts) for lead in leads))
+        self.harness.hear(*(self.harness.scored(lead, met, facts=facts) for lead in leads))
 
     @rule(lead=LEADS, answered=st.booleans())
     def touch(self, lead: str, answered: bool) -> None:
-        self.room.touched(lead, answered=answered)
+        self.harness.touched(lead, answered=answered)
 
     @rule(lead=LEADS, given=st.booleans())
     def consent(self, lead: str, given: bool) -> None:
-        self.room.consents(lead, given)
+        self.harness.consents(lead, given)
 
     @rule(lead=LEADS, stage=st.sampled_from(["open", "won", "lost"]))
     def deal(self, lead: str, stage: str) -> None:
-        self.room.deal(lead, stage)
+        self.harness.deal(lead, stage)
 
     @rule(
         lead=LEADS,
@@ -69,14 +69,14 @@ class RouterMachine(RuleBasedStateMachine):
         reason=st.sampled_from(["no-time", "not-now"]),
     )
     def press(self, lead: str, rep: str, action: str, reason: str) -> None:
-        self.room.act(action, lead, self._epoch(lead), f"rep:{rep}", reason=reason)
+        self.harness.act(action, lead, self._epoch(lead), f"rep:{rep}", reason=reason)
 
     @rule(lead=LEADS, late=st.integers(0, 1))
     def miss_the_clock(self, lead: str, late: int) -> None:
-        self.room.act("reassign", lead, self._epoch(lead) - late, "system")
+        self.harness.act("reassign", lead, self._epoch(lead) - late, "system")
 
     def _epoch(self, lead: str) -> int:
-        rows = self.room.rows(f"SELECT epoch FROM router_leads WHERE lead_id = '{lead}'")
+        rows = self.harness.rows(f"SELECT epoch FROM router_leads WHERE lead_id = '{lead}'")
         return int(rows[0][0]) if rows else 0
 
     @rule(lead=LEADS, rep=REPS, who=st.sampled_from([MANAGER, sales("ana"), sales("bo")]))
@@ -86,39 +86,41 @@ class RouterMachine(RuleBasedStateMachine):
             (commands.assign, (lead, rep, None, False, who)),
         ):
             try:
-                self.room.command(command, *args)
+                self.harness.command(command, *args)
             except Problem as refused:
                 assert refused.status in {403, 404, 409}
 
     @rule(rep=REPS, state=st.sampled_from(["available", "away"]))
     def come_and_go(self, rep: str, state: str) -> None:
         try:
-            self.room.command(commands.availability, rep, state, None, MANAGER)
+            self.harness.command(commands.availability, rep, state, None, MANAGER)
         except Problem as refused:
             assert refused.status == 409
 
     @rule(gone=st.sets(REPS, max_size=2))
     def change_the_team(self, gone: set[str]) -> None:
-        self.room.configure(people(*gone), routing=ROUTES)
-        self.room.watch()
+        self.harness.configure(people(*gone), routing=ROUTES)
+        self.harness.watch()
 
     @rule(minutes=st.integers(1, 90))
     def time_passes(self, minutes: int) -> None:
-        self.room.wait(minutes=minutes)
-        self.room.watch()
-        self.room.serve()
+        self.harness.wait(minutes=minutes)
+        self.harness.watch()
+        self.harness.serve()
 
     @invariant()
     def everything_holds(self) -> None:
-        self.room.check()
-        for row in self.room.rows("SELECT rep, open FROM router_reps"):
+        self.harness.check()
+        for row in self.harness.rows("SELECT rep, open FROM router_reps"):
             assert row.open <= CAPACITY.get(row.rep, 99)
-        for row in self.room.rows("SELECT status, owner, queue_pool, queue_reason FROM router_leads"):
+        for row in self.harness.rows("SELECT status, owner, queue_pool, queue_reason FROM router_leads"):
             assert (row.queue_pool is None) == (row.queue_reason is None)
             assert (row.status == "qualified") == (row.queue_pool is not None)
             assert (row.owner is None) or row.status not in {"qualified", "nurturing", "opted-out", "new"}
-        said = {(event.lead_id, event.epoch) for event in self.room.of(LeadAssigned)}
-        stored = {(row.lead_id, row.epoch) for row in self.room.rows("SELECT lead_id, epoch FROM router_assignments")}
+        said = {(event.lead_id, event.epoch) for event in self.harness.of(LeadAssigned)}
+        stored = {
+            (row.lead_id, row.epoch) for row in self.harness.rows("SELECT lead_id, epoch FROM router_assignments")
+        }
         assert said == stored
 
 

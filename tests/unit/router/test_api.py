@@ -20,31 +20,31 @@ def readiness() -> Any:
 
 
 @pytest.fixture
-async def client(room: RouterHarness) -> AsyncIterator[AsyncClient]:
+async def client(harness: RouterHarness) -> AsyncIterator[AsyncClient]:
     async def reads(work: Any) -> Any:
-        return room.unit(lambda unit: work(unit.connection))
+        return harness.unit(lambda unit: work(unit.connection))
 
     async def run(work: Any) -> Any:
-        return room.unit(work)
+        return harness.unit(work)
 
     resources = SimpleNamespace(
         settings=Settings(),
         reads=reads,
         units=SimpleNamespace(run=run),
-        config=SimpleNamespace(current=room.config),
-        clock=room.clock,
+        config=SimpleNamespace(current=harness.config),
+        clock=harness.clock,
     )
     app = create_app(
-        title="t", routers=[router(cast(Any, resources))], telemetry=Telemetry(), ready=readiness, clock=room.clock
+        title="t", routers=[router(cast(Any, resources))], telemetry=Telemetry(), ready=readiness, clock=harness.clock
     )
-    app.state.keys = Keys(room.clock, "secret")
+    app.state.keys = Keys(harness.clock, "secret")
     headers = {"authorization": "Bearer secret"}
     async with AsyncClient(transport=ASGITransport(app), base_url="http://here", headers=headers) as made:
         yield made
 
 
-async def test_an_owner_works_a_lead(room: RouterHarness, client: AsyncClient) -> None:
-    room.ask("l1")
+async def test_an_owner_works_a_lead(harness: RouterHarness, client: AsyncClient) -> None:
+    harness.ask("l1")
     answer = (await client.post("/v1/leads/l1/accept")).json()
     assert answer == {"id": "l1", "status": "accepted", "owner": "ana", "epoch": 1, "touched_at": None}
     answer = (await client.post("/v1/leads/l1/touch", json={"channel": "phone", "answered": True})).json()
@@ -67,17 +67,17 @@ async def test_an_owner_works_a_lead(room: RouterHarness, client: AsyncClient) -
     ],
 )
 async def test_a_refusal_is_a_problem_with_a_remedy(
-    room: RouterHarness, client: AsyncClient, path: str, body: Any, status: int, says: str
+    harness: RouterHarness, client: AsyncClient, path: str, body: Any, status: int, says: str
 ) -> None:
-    room.ask("l1")
+    harness.ask("l1")
     answer = await client.post(path, json=body)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
     assert says in answer.text
 
 
-async def test_the_team_can_be_looked_at(room: RouterHarness, client: AsyncClient) -> None:
-    room.ask("l1")
+async def test_the_team_can_be_looked_at(harness: RouterHarness, client: AsyncClient) -> None:
+    harness.ask("l1")
     await client.post("/v1/reps/bo/availability", json={"available": False, "until": "2026-12-02T00:00:00Z"})
     reps = {rep["id"]: rep for rep in (await client.get("/v1/reps")).json()["items"]}
     assert (reps["ana"]["open"], reps["ana"]["state"], reps["ana"]["pools"]) == (1, "available", ["all"])
@@ -86,8 +86,8 @@ async def test_the_team_can_be_looked_at(room: RouterHarness, client: AsyncClien
     assert [member["share"] for member in pool["members"]] == [0.3333] * 3
 
 
-async def test_a_decision_explains_itself(room: RouterHarness, client: AsyncClient) -> None:
-    room.ask("l1")
+async def test_a_decision_explains_itself(harness: RouterHarness, client: AsyncClient) -> None:
+    harness.ask("l1")
     (decision,) = (await client.get("/v1/leads/l1/decisions")).json()["items"]
     assert set(decision) == {
         "id", "epoch", "at", "agreement", "rule", "pool", "chosen", "why", "rules", "considered", "inputs",

@@ -10,23 +10,23 @@ from services.router import commands
 from tests.unit.router.harness import MANAGER, SMALL, RouterHarness, sales
 
 
-def test_manager_assigns_a_waiting_lead_and_force_exceeds_capacity(room: RouterHarness) -> None:
-    room.configure(SMALL)
-    room.ask("l1", "l2", "l3")
+def test_manager_assigns_a_waiting_lead_and_force_exceeds_capacity(harness: RouterHarness) -> None:
+    harness.configure(SMALL)
+    harness.ask("l1", "l2", "l3")
     with pytest.raises(Problem) as refused:
-        room.command(commands.assign, "l3", "ana", None, False, MANAGER)
+        harness.command(commands.assign, "l3", "ana", None, False, MANAGER)
     assert (refused.value.status, "at capacity" in refused.value.detail) == (409, True)
-    assert room.command(commands.assign, "l3", "ana", "she knows them", True, MANAGER)["owner"] == "ana"
+    assert harness.command(commands.assign, "l3", "ana", "she knows them", True, MANAGER)["owner"] == "ana"
     with pytest.raises(Problem) as unknown:
-        room.command(commands.assign, "l3", "zoe", None, True, MANAGER)
+        harness.command(commands.assign, "l3", "zoe", None, True, MANAGER)
     assert unknown.value.status == 422
 
 
-def test_owner_hands_over_only_their_own_lead(room: RouterHarness) -> None:
-    room.ask("l1")
+def test_owner_hands_over_only_their_own_lead(harness: RouterHarness) -> None:
+    harness.ask("l1")
     with pytest.raises(Problem) as refused:
-        room.command(commands.assign, "l1", "bo", None, False, sales("bo"))
+        harness.command(commands.assign, "l1", "bo", None, False, sales("bo"))
     assert refused.value.status == 403
-    assert room.command(commands.assign, "l1", "bo", "on holiday", False, sales("ana"))["owner"] == "bo"
-    assert [event.kind for event in room.of(LeadReleased)] == ["hand-over"]
-    assert room.command(commands.assign, "l1", "bo", None, False, MANAGER)["epoch"] == 2
+    assert harness.command(commands.assign, "l1", "bo", "on holiday", False, sales("ana"))["owner"] == "bo"
+    assert [event.kind for event in harness.of(LeadReleased)] == ["hand-over"]
+    assert harness.command(commands.assign, "l1", "bo", None, False, MANAGER)["epoch"] == 2

@@ -14,8 +14,8 @@ from services.router.domain.decision import Inputs, replay
 from tests.unit.router.harness import RouterHarness, rep, sales, team
 
 
-def test_account_owner_gets_the_lead_and_the_pool_while_at_capacity(room: RouterHarness) -> None:
-    room.configure(
+def test_account_owner_gets_the_lead_and_the_pool_while_at_capacity(harness: RouterHarness) -> None:
+    harness.configure(
         team(
             rep("ana"),
             rep("bo", capacity={"open": 1}),
@@ -29,33 +29,33 @@ def test_account_owner_gets_the_lead_and_the_pool_while_at_capacity(room: Router
             ]
         },
     )
-    room.ask("l1", "l2", facts={"company.domain": "big.example"})
-    assert room.owners("l1", "l2") == ["bo", "ana"]
-    considered = room.decisions("l2")[0]["considered"]
+    harness.ask("l1", "l2", facts={"company.domain": "big.example"})
+    assert harness.owners("l1", "l2") == ["bo", "ana"]
+    considered = harness.decisions("l2")[0]["considered"]
     assert [(one["rep"], one["ruled_out_by"]) for one in considered] == [
         ("bo", "at capacity: 1 of 1 open"),
         ("ana", None),
     ]
 
 
-def test_returning_lead_goes_to_its_previous_owner_within_the_limit(room: RouterHarness) -> None:
+def test_returning_lead_goes_to_its_previous_owner_within_the_limit(harness: RouterHarness) -> None:
     rules = [
         {"name": "back", "when": {"previous_owner": {"exists": True}}, "to": "previous_owner", "within": "90d"},
         {"name": "everyone", "pool": "all"},
     ]
-    room.configure(routing={"rules": rules})
-    room.ask("l0", "l1")
-    room.command(commands.accept, "l1", sales("bo"))
-    room.command(commands.recycle, "l1", "stalled", sales("bo"))
-    room.wait(days=10)
-    room.ask("l1")
-    assert room.lead("l1").owner == "bo"
-    room.command(commands.accept, "l1", sales("bo"))
-    room.command(commands.recycle, "l1", "stalled", sales("bo"))
-    room.wait(days=91)
-    room.ask("l1")
-    assert room.decisions("l1")[-1]["considered"][0]["ruled_out_by"].startswith("had it too long ago")
-    assert room.decisions("l1")[-1]["rule"] == "everyone"
+    harness.configure(routing={"rules": rules})
+    harness.ask("l0", "l1")
+    harness.command(commands.accept, "l1", sales("bo"))
+    harness.command(commands.recycle, "l1", "stalled", sales("bo"))
+    harness.wait(days=10)
+    harness.ask("l1")
+    assert harness.lead("l1").owner == "bo"
+    harness.command(commands.accept, "l1", sales("bo"))
+    harness.command(commands.recycle, "l1", "stalled", sales("bo"))
+    harness.wait(days=91)
+    harness.ask("l1")
+    assert harness.decisions("l1")[-1]["considered"][0]["ruled_out_by"].startswith("had it too long ago")
+    assert harness.decisions("l1")[-1]["rule"] == "everyone"
 
 
 # --- absence and partial eligibility ----------------------------------------------------------------------------------
@@ -76,22 +76,22 @@ WITHOUT: dict[str, Mapping[str, Any]] = {
 
 
 @pytest.mark.parametrize("absence", WITHOUT)
-def test_member_who_comes_back_gets_no_arrears(room: RouterHarness, absence: str) -> None:
-    room.configure(team(rep("ana"), rep("bo"), rep("cy"), pools={"all": ALL}))
-    room.ask(*(f"a{n}" for n in range(7)))
+def test_member_who_comes_back_gets_no_arrears(harness: RouterHarness, absence: str) -> None:
+    harness.configure(team(rep("ana"), rep("bo"), rep("cy"), pools={"all": ALL}))
+    harness.ask(*(f"a{n}" for n in range(7)))
     pool = WITHOUT[absence]["pools"][0]["id"]
-    room.configure(WITHOUT[absence], routing={"rules": [{"name": "everyone", "pool": pool}]})
-    room.ask(*(f"b{n}" for n in range(40)))
-    room.configure(team(rep("ana"), rep("bo"), rep("cy"), pools={"all": ALL}))
+    harness.configure(WITHOUT[absence], routing={"rules": [{"name": "everyone", "pool": pool}]})
+    harness.ask(*(f"b{n}" for n in range(40)))
+    harness.configure(team(rep("ana"), rep("bo"), rep("cy"), pools={"all": ALL}))
     back = [f"c{n}" for n in range(12)]
-    room.ask(*back)
-    assert 3 <= room.owners(*back).count("cy") <= 5
-    assert room.owners(*back[:4]).count("cy") <= 2
+    harness.ask(*back)
+    assert 3 <= harness.owners(*back).count("cy") <= 5
+    assert harness.owners(*back[:4]).count("cy") <= 2
 
 
-def test_partly_eligible_member_stays_within_one_lead_of_their_share(room: RouterHarness) -> None:
+def test_partly_eligible_member_stays_within_one_lead_of_their_share(harness: RouterHarness) -> None:
     """cy speaks no French; of English leads a third is theirs. Before, leads that cy could not take cost cy turns."""
-    room.configure(
+    harness.configure(
         team(
             rep("ana", languages=["fr", "en"]),
             rep("bo", languages=["fr", "en"]),
@@ -108,9 +108,9 @@ def test_partly_eligible_member_stays_within_one_lead_of_their_share(room: Route
     english = []
     for n in range(60):
         lead = f"l{n:02}"
-        room.ask(lead, facts={"language": "en" if n % 3 == 0 else "fr"})
+        harness.ask(lead, facts={"language": "en" if n % 3 == 0 else "fr"})
         english += [lead] if n % 3 == 0 else []
-        owners = room.owners(*english)
+        owners = harness.owners(*english)
         assert abs(owners.count("cy") - len(english) / 3) < 1
 
 
@@ -121,20 +121,20 @@ TWO_POOLS = {"rules": [{"name": "near", "when": {"country": "CH"}, "pool": "swis
 SWISS: Facts = {"country": "CH"}
 
 
-def two_pools(room: RouterHarness) -> None:
+def two_pools(harness: RouterHarness) -> None:
     """ana alone takes Swiss leads first, one at a time; bo takes one of any."""
     small = {"capacity": {"open": 1}}
-    room.configure(
+    harness.configure(
         team(rep("ana", **small), rep("bo", **small), pools={"swiss": {"ana": 1}, "all": {"bo": 1}}), routing=TWO_POOLS
     )
 
 
-def test_rule_without_an_eligible_rep_passes_the_lead_to_the_next_rule(room: RouterHarness) -> None:
-    two_pools(room)
-    room.ask("l1", facts=SWISS)
-    room.ask("l2", facts=SWISS)
-    assert room.owners("l1", "l2") == ["ana", "bo"]
-    (decision,) = room.decisions("l2")
+def test_rule_without_an_eligible_rep_passes_the_lead_to_the_next_rule(harness: RouterHarness) -> None:
+    two_pools(harness)
+    harness.ask("l1", facts=SWISS)
+    harness.ask("l2", facts=SWISS)
+    assert harness.owners("l1", "l2") == ["ana", "bo"]
+    (decision,) = harness.decisions("l2")
     assert (decision["rule"], decision["pool"]) == ("all", "all")
     assert [(one["rule"], one["pool"], one["rep"], one["why"]) for one in decision["rules"]] == [
         ("near", "swiss", None, "the only one at capacity"),
@@ -144,43 +144,43 @@ def test_rule_without_an_eligible_rep_passes_the_lead_to_the_next_rule(room: Rou
 
 
 def test_lead_waits_in_the_first_pool_and_is_served_by_any_matching_pool(
-    room: RouterHarness,
+    harness: RouterHarness,
 ) -> None:
-    two_pools(room)
+    two_pools(harness)
     for lead in ("l1", "l2", "l3", "l4"):
-        room.ask(lead, facts=SWISS)
-    waiting = room.lead("l3")
+        harness.ask(lead, facts=SWISS)
+    waiting = harness.lead("l3")
     assert (waiting.queue_pool, waiting.queue_reason) == (
         "swiss",
         "swiss: the only one at capacity; all: the only one at capacity",
     )
-    room.consents("l2", False)
-    room.ask("new")  # bo has room, and l3 waits in another queue
-    assert room.owners("l3", "new") == ["bo", None]
-    room.consents("l1", False)
-    room.serve()
-    assert room.owners("l4", "new") == ["ana", None]
+    harness.consents("l2", False)
+    harness.ask("new")  # bo has room, and l3 waits in another queue
+    assert harness.owners("l3", "new") == ["bo", None]
+    harness.consents("l1", False)
+    harness.serve()
+    assert harness.owners("l4", "new") == ["ana", None]
 
 
-def test_rule_that_names_an_absent_rep_is_followed_by_the_next(room: RouterHarness) -> None:
+def test_rule_that_names_an_absent_rep_is_followed_by_the_next(harness: RouterHarness) -> None:
     owner = {"name": "owner", "to": "account.owner", "when": {"account.owner": {"exists": True}}}
     accounts = [{"domain": "p.example", "owner": "ana"}]
     people = team(rep("ana"), rep("bo"), pools={"all": {"bo": 1}}, accounts=accounts)
-    room.configure(people, routing={"rules": [owner, {"name": "all", "pool": "all"}]})
-    room.command(commands.availability, "ana", "away", None, sales("ana"))
-    room.ask("l1", facts={"email.domain": "p.example"})
-    assert room.lead("l1").owner == "bo"
-    room.configure(people, routing={"rules": [owner]})
-    room.ask("l2", facts={"email.domain": "p.example"})
-    waits = room.lead("l2")
+    harness.configure(people, routing={"rules": [owner, {"name": "all", "pool": "all"}]})
+    harness.command(commands.availability, "ana", "away", None, sales("ana"))
+    harness.ask("l1", facts={"email.domain": "p.example"})
+    assert harness.lead("l1").owner == "bo"
+    harness.configure(people, routing={"rules": [owner]})
+    harness.ask("l2", facts={"email.domain": "p.example"})
+    waits = harness.lead("l2")
     assert (waits.queue_pool, waits.queue_reason) == ("", "no rule with a pool holds; owner: the only one away")
 
 
 # --- decisions ----------------------------------------------------------------------------------------------------
 
 
-def test_replayed_decision_gives_the_same_rep_without_personal_data(room: RouterHarness) -> None:
-    room.configure(
+def test_replayed_decision_gives_the_same_rep_without_personal_data(harness: RouterHarness) -> None:
+    harness.configure(
         team(rep("ana", capacity={"open": 2}, languages=["de"]), rep("bo"), pools={"all": {"ana": 3, "bo": 1}}),
         routing={
             "rules": [
@@ -190,20 +190,20 @@ def test_replayed_decision_gives_the_same_rep_without_personal_data(room: Router
             ]
         },
     )
-    room.ask("l1", "l2", "l3", facts={"language": "de"})
-    room.ask("l4", "l5")
-    room.command(commands.reject, "l1", "no-time", sales("ana"))
-    room.act("reassign", "l4", 1, "system")
-    made = [decision for n in range(1, 6) for decision in room.decisions(f"l{n}")]
+    harness.ask("l1", "l2", "l3", facts={"language": "de"})
+    harness.ask("l4", "l5")
+    harness.command(commands.reject, "l1", "no-time", sales("ana"))
+    harness.act("reassign", "l4", 1, "system")
+    made = [decision for n in range(1, 6) for decision in harness.decisions(f"l{n}")]
     assert len(made) >= 7
     for decision in made:
         inputs = msgspec.convert(decision["inputs"], Inputs)
         assert replay(inputs) == decision["chosen"]
         assert all(one["eligible"] or one["ruled_out_by"] for one in decision["considered"])
-    stored = str(room.rows("SELECT body FROM router_decisions"))
+    stored = str(harness.rows("SELECT body FROM router_decisions"))
     assert "Name l" not in stored
     assert "@" not in stored
-    chosen = {(decision["epoch"], decision["chosen"]) for decision in room.decisions("l1") if decision["chosen"]}
+    chosen = {(decision["epoch"], decision["chosen"]) for decision in harness.decisions("l1") if decision["chosen"]}
     assert chosen == {
-        (row.epoch, row.rep) for row in room.rows("SELECT * FROM router_assignments WHERE lead_id = 'l1'")
+        (row.epoch, row.rep) for row in harness.rows("SELECT * FROM router_assignments WHERE lead_id = 'l1'")
     }

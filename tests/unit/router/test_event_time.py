@@ -19,82 +19,82 @@ SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 
 
-def late(room: RouterHarness, minutes: float) -> datetime:
-    return room.clock.now - minutes * MINUTE
+def late(harness: RouterHarness, minutes: float) -> datetime:
+    return harness.clock.now - minutes * MINUTE
 
 
 # --- consent -------------------------------------------------------------------------------------------------------
 
 
-def test_a_late_consent_does_not_undo_a_newer_opt_out(room: RouterHarness) -> None:
-    room.ask("l1")
-    room.wait(minutes=10)
-    room.consents("l1", False)
-    room.wait(minutes=10)
-    room.consents("l1", True, at=late(room, 11))
-    assert room.lead("l1").status == "opted-out"
+def test_a_late_consent_does_not_undo_a_newer_opt_out(harness: RouterHarness) -> None:
+    harness.ask("l1")
+    harness.wait(minutes=10)
+    harness.consents("l1", False)
+    harness.wait(minutes=10)
+    harness.consents("l1", True, at=late(harness, 11))
+    assert harness.lead("l1").status == "opted-out"
 
-    room.hear(room.scored("l1", HAND_RAISER, BY_SCORE))
-    assert (room.lead("l1").status, room.lead("l1").owner) == ("opted-out", None)
+    harness.hear(harness.scored("l1", HAND_RAISER, BY_SCORE))
+    assert (harness.lead("l1").status, harness.lead("l1").owner) == ("opted-out", None)
 
 
-def test_a_late_opt_out_does_not_undo_a_newer_consent(room: RouterHarness) -> None:
-    room.ask("l1")
-    room.consents("l1", True)
-    room.wait(minutes=10)
-    room.consents("l1", False, at=late(room, 11))
-    assert room.lead("l1").status == "assigned"
-    assert room.of(LeadOptedOut) == []
+def test_a_late_opt_out_does_not_undo_a_newer_consent(harness: RouterHarness) -> None:
+    harness.ask("l1")
+    harness.consents("l1", True)
+    harness.wait(minutes=10)
+    harness.consents("l1", False, at=late(harness, 11))
+    assert harness.lead("l1").status == "assigned"
+    assert harness.of(LeadOptedOut) == []
 
 
 def test_the_newest_of_consent_and_opt_out_holds_in_any_order(tmp_path: Path) -> None:
     facts = [(0, False), (1, True), (2, False), (2, True)]
     for n, order in enumerate(permutations(facts)):
-        room = RouterHarness(tmp_path / f"{n}.db")
-        room.ask("l1")
-        room.wait(minutes=5)
+        harness = RouterHarness(tmp_path / f"{n}.db")
+        harness.ask("l1")
+        harness.wait(minutes=5)
         for minute, agreed in order:
-            room.consents("l1", agreed, at=room.clock.now - (3 - minute) * MINUTE)
-        assert room.lead("l1").status == "opted-out", order
-        room.engine.dispose()
+            harness.consents("l1", agreed, at=harness.clock.now - (3 - minute) * MINUTE)
+        assert harness.lead("l1").status == "opted-out", order
+        harness.engine.dispose()
 
 
-def test_form_older_than_the_consent_is_not_handed_over(room: RouterHarness) -> None:
-    room.hear(room.scored("l1"))
-    room.consents("l1", False)
-    room.wait(minutes=10)
-    room.consents("l1", True)
-    room.hear(room.scored("l1", HAND_RAISER, at=late(room, 5)))
-    assert (room.lead("l1").status, room.of(LeadQualified)) == ("nurturing", [])
+def test_form_older_than_the_consent_is_not_handed_over(harness: RouterHarness) -> None:
+    harness.hear(harness.scored("l1"))
+    harness.consents("l1", False)
+    harness.wait(minutes=10)
+    harness.consents("l1", True)
+    harness.hear(harness.scored("l1", HAND_RAISER, at=late(harness, 5)))
+    assert (harness.lead("l1").status, harness.of(LeadQualified)) == ("nurturing", [])
 
 
 # --- forms ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["reject", "recycle"])
-def test_form_older_than_the_return_to_marketing_adds_facts_only(room: RouterHarness, how: str) -> None:
-    room.ask("l1")
-    room.wait(minutes=10)
+def test_form_older_than_the_return_to_marketing_adds_facts_only(harness: RouterHarness, how: str) -> None:
+    harness.ask("l1")
+    harness.wait(minutes=10)
     if how == "reject":
-        room.command(commands.reject, "l1", "not-now", sales("ana"))
+        harness.command(commands.reject, "l1", "not-now", sales("ana"))
     else:
-        room.command(commands.accept, "l1", sales("ana"))
-        room.command(commands.recycle, "l1", "stalled", sales("ana"))
-    room.wait(minutes=10)
-    version = room.lead("l1").version
-    room.hear(room.scored("l1", HAND_RAISER, BY_SCORE, facts={"title": "CTO"}, at=late(room, 11)))
-    lead = room.lead("l1")
+        harness.command(commands.accept, "l1", sales("ana"))
+        harness.command(commands.recycle, "l1", "stalled", sales("ana"))
+    harness.wait(minutes=10)
+    version = harness.lead("l1").version
+    harness.hear(harness.scored("l1", HAND_RAISER, BY_SCORE, facts={"title": "CTO"}, at=late(harness, 11)))
+    lead = harness.lead("l1")
     assert (lead.status, lead.owner, lead.version) == ("nurturing", None, version)
     assert lead.state.facts["title"] == "CTO"
 
-    room.ask("l1")
-    assert room.lead("l1").status == "assigned"
+    harness.ask("l1")
+    assert harness.lead("l1").status == "assigned"
 
 
-def test_a_form_older_than_the_first_hand_over_is_handed_over_once(room: RouterHarness) -> None:
-    room.ask("l1")
-    room.hear(room.scored("l1", HAND_RAISER, at=late(room, 30)))
-    assert len(room.of(LeadAssigned)) == 1
+def test_a_form_older_than_the_first_hand_over_is_handed_over_once(harness: RouterHarness) -> None:
+    harness.ask("l1")
+    harness.hear(harness.scored("l1", HAND_RAISER, at=late(harness, 30)))
+    assert len(harness.of(LeadAssigned)) == 1
 
 
 # --- deals ---------------------------------------------------------------------------------------------------------
@@ -102,15 +102,15 @@ def test_a_form_older_than_the_first_hand_over_is_handed_over_once(room: RouterH
 
 @pytest.mark.parametrize("newer", ["lost", "won"])
 @pytest.mark.parametrize("older", ["open", "lost", "won", "proposal"])
-def test_stage_older_than_the_known_stage_changes_nothing(room: RouterHarness, newer: str, older: str) -> None:
-    room.ask("l1")
-    room.touched("l1")
-    room.wait(minutes=30)
-    room.deal("l1", "open", at=late(room, 20))
-    room.deal("l1", newer, at=late(room, 5))
-    lead = room.lead("l1")
-    room.deal("l1", older, at=late(room, 10))
-    after = room.lead("l1")
+def test_stage_older_than_the_known_stage_changes_nothing(harness: RouterHarness, newer: str, older: str) -> None:
+    harness.ask("l1")
+    harness.touched("l1")
+    harness.wait(minutes=30)
+    harness.deal("l1", "open", at=late(harness, 20))
+    harness.deal("l1", newer, at=late(harness, 5))
+    lead = harness.lead("l1")
+    harness.deal("l1", older, at=late(harness, 10))
+    after = harness.lead("l1")
     assert (after.status, after.owner, after.version, after.state.stage) == (
         lead.status,
         lead.owner,
@@ -119,45 +119,47 @@ def test_stage_older_than_the_known_stage_changes_nothing(room: RouterHarness, n
     )
 
 
-def test_a_deal_from_before_a_rejection_changes_nothing(room: RouterHarness) -> None:
-    room.ask("l1")
-    room.wait(minutes=10)
-    room.command(commands.reject, "l1", "not-now", sales("ana"))
-    room.wait(minutes=10)
-    room.deal("l1", "open", at=late(room, 15))
-    assert room.lead("l1").status == "nurturing"
-    room.deal("l1", "open")
-    assert room.lead("l1").status == "opportunity"
+def test_a_deal_from_before_a_rejection_changes_nothing(harness: RouterHarness) -> None:
+    harness.ask("l1")
+    harness.wait(minutes=10)
+    harness.command(commands.reject, "l1", "not-now", sales("ana"))
+    harness.wait(minutes=10)
+    harness.deal("l1", "open", at=late(harness, 15))
+    assert harness.lead("l1").status == "nurturing"
+    harness.deal("l1", "open")
+    assert harness.lead("l1").status == "opportunity"
 
 
-def test_older_deal_does_not_change_a_lead_assigned_by_hand(room: RouterHarness) -> None:
-    room.ask("l1")
-    room.wait(minutes=10)
-    room.command(commands.assign, "l1", "bo", None, False, MANAGER)
-    room.deal("l1", "open", at=late(room, 5))
-    assert (room.lead("l1").status, room.lead("l1").owner) == ("assigned", "bo")
+def test_older_deal_does_not_change_a_lead_assigned_by_hand(harness: RouterHarness) -> None:
+    harness.ask("l1")
+    harness.wait(minutes=10)
+    harness.command(commands.assign, "l1", "bo", None, False, MANAGER)
+    harness.deal("l1", "open", at=late(harness, 5))
+    assert (harness.lead("l1").status, harness.lead("l1").owner) == ("assigned", "bo")
 
 
 # --- touches -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("seconds", "counts"), [(0, True), (40, True), (300, True), (301, False), (86_400, False)])
-def test_a_touch_counts_within_the_tolerance_for_a_slow_clock(room: RouterHarness, seconds: int, counts: bool) -> None:
-    room.ask("l1")
-    submit = room.clock.now
-    room.touched("l1", at=submit - seconds * SECOND)
-    [told] = room.of(TouchApplied)
+def test_a_touch_counts_within_the_tolerance_for_a_slow_clock(
+    harness: RouterHarness, seconds: int, counts: bool
+) -> None:
+    harness.ask("l1")
+    submit = harness.clock.now
+    harness.touched("l1", at=submit - seconds * SECOND)
+    [told] = harness.of(TouchApplied)
     assert (told.ignored is None) is counts
-    assert (room.lead("l1").touched_at is not None) is counts
-    assert room.lead("l1").status == ("working" if counts else "assigned")
+    assert (harness.lead("l1").touched_at is not None) is counts
+    assert harness.lead("l1").status == ("working" if counts else "assigned")
     assert (told.touched_at >= submit) is counts
 
 
-def test_answer_to_a_touch_states_its_effect(room: RouterHarness) -> None:
-    room.ask("l1")
+def test_answer_to_a_touch_states_its_effect(harness: RouterHarness) -> None:
+    harness.ask("l1")
 
     def touch(minutes: float) -> object:
-        return room.command(commands.touch, "l1", "phone", False, late(room, minutes), sales("ana"))["effect"]
+        return harness.command(commands.touch, "l1", "phone", False, late(harness, minutes), sales("ana"))["effect"]
 
     assert touch(10) == "ignored: it was 600 s before the submit, and the tolerance is 300 s"
     assert touch(0.5) == "the first touch since the submit: the response clock has ended"
@@ -165,25 +167,25 @@ def test_answer_to_a_touch_states_its_effect(room: RouterHarness) -> None:
 
 
 @pytest.mark.parametrize("at", [datetime(1970, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)])
-def test_touch_at_an_impossible_time_counts_as_now(room: RouterHarness, at: datetime) -> None:
-    room.ask("l1")
-    answer = room.command(commands.touch, "l1", "phone", False, at, sales("ana"))
+def test_touch_at_an_impossible_time_counts_as_now(harness: RouterHarness, at: datetime) -> None:
+    harness.ask("l1")
+    answer = harness.command(commands.touch, "l1", "phone", False, at, sales("ana"))
     assert answer["effect"] == (
         "the first touch since the submit: the response clock has ended; `at` was impossible and counts as now"
     )
-    assert room.of(TouchApplied)[0].touched_at == room.clock.now
+    assert harness.of(TouchApplied)[0].touched_at == harness.clock.now
 
 
-def test_touch_before_the_last_return_to_marketing_does_not_count(room: RouterHarness) -> None:
-    room.ask("l1")
-    room.wait(minutes=1)
-    room.command(commands.reject, "l1", "not-now", sales("ana"))
-    room.wait(minutes=1)
-    room.ask("l1")
-    room.touched("l1", at=late(room, 1.5))
-    assert room.lead("l1").status == "assigned"
-    room.touched("l1", at=late(room, 0.5))
-    assert room.lead("l1").status == "working"
+def test_touch_before_the_last_return_to_marketing_does_not_count(harness: RouterHarness) -> None:
+    harness.ask("l1")
+    harness.wait(minutes=1)
+    harness.command(commands.reject, "l1", "not-now", sales("ana"))
+    harness.wait(minutes=1)
+    harness.ask("l1")
+    harness.touched("l1", at=late(harness, 1.5))
+    assert harness.lead("l1").status == "assigned"
+    harness.touched("l1", at=late(harness, 0.5))
+    assert harness.lead("l1").status == "working"
 
 
 # --- any order -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,68 @@
+"""Once a bad edit has been corrected, the log says so."""
+
+from typing import Any, cast
+
+import sqlalchemy as sa
+from structlog.testing import capture_logs
+
+from firsthour.bootstrap.refreshers import ConfigReloader
+from firsthour.runtime.config.reading import ConfigFiles
+from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.config_versions import AppliedConfig, applied
+from firsthour.runtime.storage.sqlite import SqliteUnits
+from tests.hand_clock import HandClock
+from tests.unit.runtime.config.harness import ConfigHarness
+
+
+class IdleUnits:
+    """Units that do nothing."""
+
+    async def run(self, work: Any) -> None:
+        """Take the configuration up."""
+
+
+async def test_a_corrected_edit_is_logged_also_when_the_file_is_as_it_was(harness: ConfigHarness) -> None:
+    files = ConfigFiles(harness.directory)
+    keeper = ConfigReloader(files, cast(SqliteUnits, IdleUnits()), Telemetry())
+    before = (harness.directory / "agreement.yaml").read_text()
+    with capture_logs() as lines:
+        for text in (before.replace("rearm_below: 35", "rearm_below: soon"), before):
+            (harness.directory / "agreement.yaml").write_text(text)
+            await keeper.step()
+            await keeper.step()
+    assert [line["event"] for line in lines] == [
+        "configuration refused",
+        "configuration corrected",
+    ]
+    assert lines[1]["version"] == files.current.version
+
+
+def test_a_version_that_corrects_an_applied_one_that_is_refused_is_logged(harness: ConfigHarness) -> None:
+    """Another release applied what this one cannot read."""
+    engine = sa.create_engine("sqlite://")
+    statements.metadata.create_all(engine)
+    known = AppliedConfig(HandClock(), harness.directory)
+    texts = {name: (harness.directory / f"{name}.yaml").read_text() for name in ("agreement", "team", "sources")}
+    before = texts["agreement"]
+    with capture_logs() as lines:
+        for agreement in (
+            before,
+            before.replace("rearm_below: 35", "rearm_below: soon"),
+            before,
+            before + "\n# anew\n",
+        ):
+            row = {**texts, "agreement": agreement, "version": "v", "applied_at": 1, "effective_at": 1}
+            with engine.begin() as connection:
+                connection.execute(sa.insert(applied).values(row))
+                known.of(connection)
+    engine.dispose()
+    assert [line["event"] for line in lines] == [
+        "configuration in force",
+        "configuration refused",
+        "configuration in force",
+        "configuration corrected",
+        "configuration in force",
+    ]
+    assert lines[3]["version"] == lines[2]["version"]
+    assert known.problem is None

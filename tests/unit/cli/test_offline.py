@@ -1,0 +1,268 @@
+"""The command line on an installation that nobody serves: what is printed, and with which code it ends."""
+
+import asyncio
+import errno
+import json
+import logging
+import os
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import structlog
+
+from firsthour.cli.app import main
+from firsthour.runtime.storage.sqlite import hold
+from tests.damaged import damage
+from tests.unit.operations.harness import OperationsHarness
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """The process's logging as it was: commands set up their own."""
+    root = logging.root
+    kept = root.handlers[:], root.level, logging.raiseExceptions
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
+    yield
+    root.handlers[:], root.level, logging.raiseExceptions = kept
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in an empty directory: (exit code, what it printed, what it complained of)."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        said = capfd.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return command
+
+
+# --- configuration -----------------------------------------------------------------------------------------------
+
+
+def test_init_writes_files_that_can_be_put_in_force_and_never_over_others(run: Run) -> None:
+    assert run("init", "config")[0] == 0
+    assert run("agreement", "check", "config")[0] == 0
+    Path("config/team.yaml").write_text("mine")
+    code, _, wrong = run("init", "config")
+    assert (code, "team.yaml: is there already" in wrong) == (1, True)
+    assert Path("config/team.yaml").read_text() == "mine"
+    assert run("init", "config", "--force")[0] == 0
+    assert run("agreement", "check", "config")[0] == 0
+
+
+def test_a_mistake_in_a_file_is_told_with_its_line_and_column(run: Run) -> None:
+    run("init", "config")
+    text = Path("config/team.yaml").read_text().replace("manager: ines", "manager: inez", 1)
+    Path("config/team.yaml").write_text(text)
+    line = next(n for n, row in enumerate(text.splitlines(), 1) if "inez" in row)
+    code, _, wrong = run("agreement", "check", "config")
+    assert code == 2
+    assert wrong.startswith(f"config/team.yaml:{line}:")
+    code, said, _ = run("agreement", "check", "config", "--json")
+    assert (code, json.loads(said)["problems"][0]["line"]) == (2, line)
+
+
+def test_what_a_file_asks_for_and_is_not_there_yet_is_a_warning(run: Run) -> None:
+    run("init", "config")
+    with Path("config/agreement.yaml").open("a") as file:
+        file.write('calendars:\n  always: {timezone: UTC, hours: {mon-sun: ["00:00-24:00"]}}\n')
+    code, said, _ = run("agreement", "check", "config", "--json")
+    assert (code, [warning for warning in json.loads(said)["warnings"] if "calendars" in warning] != []) == (0, True)
+    assert "warning: " in run("agreement", "check", "config")[1]
+
+
+def test_a_channel_of_the_ladder_that_is_not_set_up_is_a_warning(run: Run) -> None:
+    run("init", "config")
+    file = Path("config/agreement.yaml")
+    file.write_text(file.read_text().replace("by: [inbox]", "by: [email]"))
+    code, said, _ = run("agreement", "check", "config", "--json")
+    assert (code, "email, which is not set up here" in json.loads(said)["warnings"][-1]) == (0, True)
+    assert "warning: the ladder pages by email, which is not set up here" in run("agreement", "check", "config")[1]
+
+
+def test_up_with_a_mistake_ends_with_2_and_serves_nothing(run: Run) -> None:
+    run("init", "config")
+    Path("config/sources.yaml").write_text("sources: [\n")
+    code, _, wrong = run("up", "--port", "0")
+    assert (code, wrong.startswith("config/sources.yaml:")) == (2, True)
+    assert not Path("data").exists()
+
+
+def test_up_without_the_configuration_it_was_told_of_ends_with_2(run: Run) -> None:
+    code, _, wrong = run("up", "--config", "elsewhere", "--port", "0")
+    assert (code, wrong.startswith("elsewhere/agreement.yaml:1:1: there is no such file")) == (2, True)
+
+
+def test_a_wrong_setting_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIRSTHOUR_SMTP_URL", "nonsense")
+    code, _, wrong = run("verify")
+    assert (code, "FIRSTHOUR_SMTP_URL" in wrong, "nonsense" in wrong) == (2, True, False)
+
+
+# --- an installation that nobody serves --------------------------------------------------------------------------
+
+
+def test_keys_are_made_listed_and_revoked_on_the_files_themselves(run: Run) -> None:
+    code, said, _ = run("keys", "create", "--role", "sales", "--name", "Ana's phone", "--expires", "90d", "--json")
+    made = json.loads(said)
+    assert (code, set(made)) == (0, {"id", "key", "role", "name"})
+    code, said, _ = run("keys", "list", "--json")
+    (listed,) = json.loads(said)["items"]
+    assert (code, listed["name"], listed["state"]) == (0, "Ana's phone", "alive")
+    assert run("keys", "revoke", made["id"])[0] == 0
+    assert "revoked" in run("keys", "list")[1]
+
+
+def test_a_key_for_a_rep_needs_the_team(run: Run) -> None:
+    assert run("keys", "create", "--role", "sales", "--name", "x", "--rep", "noor")[0] == 2
+    run("init", "config")
+    assert run("keys", "create", "--role", "sales", "--name", "x", "--rep", "noor")[0] == 0
+    code, _, wrong = run("keys", "create", "--role", "sales", "--name", "x", "--rep", "zed")
+    assert (code, "noor" in wrong) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("keys", "create", "--role", "owner", "--name", "x"), "--role"),
+        (("keys", "create", "--role", "sales", "--name", "x", "--expires", "soon"), "--expires"),
+        (("keys", "revoke", "../x"), "keys list"),
+        (("deadletters", "show", "a/b"), "deadletters list"),
+        (("up", "--speed", "0"), "--speed"),
+        (("nonsense",), "nonsense"),
+    ],
+)
+def test_what_cannot_be_meant_ends_with_2_and_names_the_part(run: Run, words: tuple[str, ...], part: str) -> None:
+    code, _, wrong = run(*words)
+    assert (code, part in wrong) == (2, True)
+
+
+@pytest.mark.parametrize("words", [("verify",), ("keys", "list"), ("deadletters", "list")])
+def test_where_there_is_no_installation_nothing_is_made(run: Run, words: tuple[str, ...]) -> None:
+    assert run(*words)[0] == 2
+    assert not Path("data").exists()
+
+
+@pytest.mark.parametrize("words", [("verify",), ("keys", "list"), ("deadletters", "list")])
+def test_a_directory_of_something_else_is_left_as_it_is(run: Run, words: tuple[str, ...]) -> None:
+    Path("other").mkdir()
+    assert run(*words, "--data", "other")[0] == 2
+    assert not list(Path("other").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(errno.ENOSPC, "make room"), (errno.EROFS, "for writing"), (errno.EACCES, "check who may use it")],
+)
+def test_what_the_system_refuses_has_its_file_and_its_own_remedy(
+    run: Run, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "data/lock")
+
+    monkeypatch.setattr("firsthour.runtime.storage.sqlite.open_private", refuse)
+    code, _, wrong = run("migrate", "--data", "data")
+    assert (code, wrong) == (1, f"data/lock: {os.strerror(number)}; {wrong.partition('; ')[2]}")
+    assert remedy in wrong
+
+
+def test_verify_deadletters_and_doctor_look_at_the_files(run: Run) -> None:
+    run("init", "config")
+    assert run("migrate") == (0, "data/firsthour.db: brought up to date.\n", "")
+    assert run("migrate", "--json")[1] == '{"changed": false}\n'
+    code, said, _ = run("verify")
+    assert (code, said.count("holds")) == (0, 10)
+    assert run("deadletters", "list")[1] == "None waiting.\n"
+    assert run("deadletters", "show", "nobody")[0] == 1
+    code, said, _ = run("doctor", "--json")
+    assert (code, json.loads(said)["ok"]) == (0, True)
+    Path("config/team.yaml").write_text("")
+    assert run("doctor")[0] == 1
+
+
+def test_verify_names_ten_rows_of_an_invariant_or_all_of_them(run: Run, tmp_path: Path) -> None:
+    async def twelve_clocks_are_gone() -> None:
+        harness = OperationsHarness(tmp_path)
+        await harness.open()
+        await harness.ask(*(f"person{n}" for n in range(12)))
+        await harness.break_by("DELETE FROM notifier_clocks")
+        await harness.close()
+
+    asyncio.run(twelve_clocks_are_gone())
+    for words, named in (((), 10), (("--all",), 12)):
+        code, said, _ = run("verify", "--json", *words)
+        [broken] = [one for one in json.loads(said)["items"] if not one["ok"]]
+        assert (code, broken["broken"], len(broken["rows"])) == (1, 12, named)
+        shown = run("verify", *words)[1]
+        assert sum(row in shown for row in broken["rows"]) == named
+
+
+def test_a_damaged_database_is_one_line_without_statements_or_values(run: Run) -> None:
+    run("migrate", "--data", "data")
+    damage(Path("data/firsthour.db"), "log")
+    code, _, wrong = run("verify", "--data", "data")
+    assert code == 1
+    assert "the database is damaged" in wrong
+    assert "firsthour doctor" in wrong
+    assert not any(inside in wrong for inside in ("SELECT", "parameters", "Traceback", "locals"))
+
+
+def test_a_directory_in_use_is_left_alone(run: Run) -> None:
+    run("migrate")
+    with hold(Path("data")):
+        for words in (("keys", "list"), ("migrate",), ("verify",)):
+            code, _, wrong = run(*words)
+            assert (code, "--data" in wrong) == (1, True)
+
+
+def test_tables_of_another_version_are_not_touched(run: Run) -> None:
+    run("migrate")
+    with closing(sqlite3.connect("data/firsthour.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'older'")
+    code, _, wrong = run("verify")
+    assert (code, "firsthour migrate" in wrong) == (2, True)
+
+
+# --- help --------------------------------------------------------------------------------------------------------
+
+COMMANDS = [
+    ("up",),
+    ("init",),
+    ("migrate",),
+    ("verify",),
+    ("doctor",),
+    ("bench",),
+    ("version",),
+    ("agreement", "check"),
+    ("keys", "create"),
+    ("keys", "list"),
+    ("keys", "revoke"),
+    ("deadletters", "list"),
+    ("deadletters", "show"),
+    ("deadletters", "retry"),
+    ("deadletters", "drop"),
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_shows_an_example(run: Run, words: tuple[str, ...]) -> None:
+    code, said, _ = run(*words, "--help")
+    assert (code, f"Example: firsthour {' '.join(words)}" in " ".join(said.split())) == (0, True)
+
+
+def test_the_version_is_told(run: Run) -> None:
+    assert run("--version")[1].startswith("firsthour ")
+    assert set(json.loads(run("version", "--json")[1])) == {"version"}

@@ -1,0 +1,118 @@
+"""A whole installation in this process for the tools' tests: real files, a clock moved by hand, nothing running."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from firsthour.bootstrap import embedded
+from firsthour.bootstrap.embedded import System
+from firsthour.cli.init import write_examples
+from firsthour.operations.verify import invariants
+from firsthour.operations.verify.invariants import BrokenInvariant, VerifyReport
+from firsthour.runtime import settings
+from firsthour.runtime.config.reading import ConfigFiles
+from firsthour.runtime.storage.unit import Unit
+from services.notifier.channels.inbox import InboxChannel
+from tests.hand_clock import HandClock
+
+ADMIN = "harness-" + "k" * 40
+
+
+@dataclass
+class OperationsHarness:
+    """An installation on the example configuration. `break_by` changes its rows behind everybody's back."""
+
+    place: Path
+    clock: HandClock = field(default_factory=HandClock)
+
+    async def open(self) -> None:
+        """Open it, or open it again."""
+        config = self.place / "config"
+        write_examples(config)
+        known = settings.load(config_dir=config, data_dir=self.place / "data", admin_key=SecretStr(ADMIN))
+        lock, _ = embedded.open_clock(known.data_dir, 1.0)
+        inbox = InboxChannel(lambda message: None)
+        self.system: System = await embedded.open_system(
+            known, self.clock, ConfigFiles(config), {"inbox": inbox}, lock=lock
+        )
+        self.client = self.key(ADMIN)
+
+    async def close(self) -> None:
+        await self.client.aclose()
+        await self.system.close()
+
+    def key(self, key: str) -> httpx.AsyncClient:
+        """A client that sends this key."""
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=self.system.app),
+            base_url="http://harness",
+            headers={"authorization": f"Bearer {key}"},
+        )
+
+    async def ask(self, *people: str) -> None:
+        """These people ask for a demo, and everything that follows at once has happened."""
+        for person in people:
+            said = {"email": f"{person}@{person}.example", "name": person, "employees": "400", "title": "CEO"}
+            answer = await self.client.post("/v1/forms/demo-request", data=said)
+            assert answer.status_code == 202, answer.text
+        await self.system.settle()
+
+    async def wait(self, **by: float) -> None:
+        self.clock.advance(**by)
+        await self.system.settle()
+
+    async def lead(self, person: str) -> dict[str, Any]:
+        answer = await self.client.get(f"/v1/leads?email={person}@{person}.example")
+        found: list[dict[str, Any]] = answer.json()["items"]
+        assert len(found) == 1, answer.text
+        return found[0]
+
+    async def act(self, person: str, act: str, **body: Any) -> None:
+        lead = await self.lead(person)
+        answer = await self.client.post(f"/v1/leads/{lead['id']}/{act}", json=body or None)
+        assert answer.status_code == 200, answer.text
+        await self.system.settle()
+
+    async def available(self, rep: str, here: bool) -> None:
+        """A rep takes leads from now on, or none."""
+        answer = await self.client.post(f"/v1/reps/{rep}/availability", json={"available": here})
+        assert answer.status_code == 200, answer.text
+        await self.system.settle()
+
+    async def break_by(self, *statements: str, **values: Any) -> None:
+        """Change rows as no code of ours would."""
+
+        def work(unit: Unit) -> None:
+            for statement in statements:
+                unit.connection.exec_driver_sql(statement, tuple(values.values()) if "?" in statement else ())
+
+        await self.system.units.run(work)
+
+    async def rows(self, question: str) -> list[tuple[Any, ...]]:
+        return await self.system.reads(lambda c: [tuple(row) for row in c.exec_driver_sql(question)])
+
+    async def report(self, **how: Any) -> VerifyReport:
+        """What verify says."""
+        return await self.system.reads(lambda connection: invariants.run(connection, self.clock, **how))
+
+    async def findings(self, **how: Any) -> Mapping[str, BrokenInvariant]:
+        """What verify says, by invariant."""
+        return {one.invariant: one for one in (await self.report(**how)).findings}
+
+    async def broken(self, **how: Any) -> dict[str, tuple[str, ...]]:
+        """The invariants that do not hold, with the rows named."""
+        return {name: one.rows for name, one in (await self.findings(**how)).items() if not one.ok}
+
+
+@pytest.fixture
+async def harness(tmp_path: Path) -> AsyncIterator[OperationsHarness]:
+    """An open installation in the test's directory."""
+    opened = OperationsHarness(tmp_path)
+    await opened.open()
+    yield opened
+    await opened.close()

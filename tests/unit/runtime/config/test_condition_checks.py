@@ -1,0 +1,184 @@
+"""Conditions that never hold, or always do, and rules that are never reached, are told with their place and remedy."""
+
+import re
+import sys
+from types import FrameType
+
+import pytest
+from pydantic import BaseModel
+
+from firsthour.kernel.conditions.evaluation import matches, trace
+from firsthour.runtime.config import error_messages
+from firsthour.runtime.config.reading import load
+from schemas.agreement.agreement import Agreement
+from schemas.conditions import parse
+from schemas.sources import Sources
+from schemas.team import Team
+from tests.unit.runtime.config.harness import EXAMPLES, ConfigHarness
+
+A, T = "agreement.yaml", "team.yaml"
+FRENCH, LARGE, CAN = "{language: fr}", "{company.employees: {gte: 1000}}", "{total: {gte: 55}, fit: {gte: 40}}"
+ASKED = "when: {form: {in: [demo-request, contact-sales]}, not: {email.kind: disposable}}"
+LADDER = """
+    - {at: 0m, page: owner, by: [inbox]}
+    - {at: 15m, page: owner, by: [inbox]}
+    - {at: 25m, page: manager, by: [inbox]}
+    - {at: 35m, reassign: true}"""
+SUPPRESS = "when: {email.domain: {in: [ourcompany.example]}}"
+
+ERRORS = [
+    (FRENCH, "{country: «Germny}", "`Germny` is not a country, so `country` never has this value; did you mean `DE` (germany)?"),
+    (FRENCH, "{company.country: {in: [DE, «XX]}}", "write its two-letter code, such as DE or GB"),
+    (FRENCH, "{email.kind: «busines}", "`busines` is no value of `email.kind`; did you mean `business`?"),
+    (FRENCH, "{grade: «E}", "`E` is no value of `grade`; known are: A, B, C, D"),
+    (FRENCH, "{status: {ne: «workng}}", "did you mean `working`?"),
+    (FRENCH, "{urgency: «hott}", "did you mean `hot`?"),
+    (FRENCH, "{account.owner: «nor}", "did you mean `noor`?"),
+    (FRENCH, "{persona: «boss}", "`boss` is no value of `persona`; take it out"),
+    (FRENCH, "{email: «ana at corp}", "`ana at corp` is not an email address"),
+    (FRENCH, "{email.domain: «nothing}", "is not the domain of an email address"),
+    (FRENCH, "{company.domain: «Acme}", "is not the domain of a company"),
+    (FRENCH, "{phone: «030 123456}", "is not a phone number with its country code"),
+    (FRENCH, "{form: «“demo-request”}", 'the curly quotes are part of the value `“demo-request”`; write `"demo-request"`'),
+    (FRENCH, "{custom.plan: {in: [a, «‘b’]}}", "the curly quotes are part of the value"),
+    (FRENCH, "{title: {has_word: «„Leiter“}}", "the curly quotes are part of the value"),
+    (LARGE, '{company.employees: {gte: «"1000"}}', "takes a number, and `1000` is not; take away the quotes"),
+    (LARGE, '{consent: «"true"}', "take away the quotes"),
+    ("points: 35", 'points: «"35"', "`35` in quotes is text, not a number; take away the quotes"),
+    ("version: 1", 'version: «"1"', "`1` in quotes is text; take away the quotes"),
+    ("{at: 35m, reassign: true}", '{at: 35m, reassign: «"true"}', "take away the quotes"),
+    ("reassign_at_most: 1", 'reassign_at_most: «"1"', "take away the quotes"),
+    ("require: {languages: fr}", "require: {languages: «fr-FR}", "`fr-FR` is not how a language is written here; write `fr`"),
+    ("\nsuppress:", "\npromises: {marketing: [{complete: [«emial], share: 1}]}\nsuppress:", "did you mean `email`?"),
+    ("\nsuppress:", "\ngoals: [{period: «2026-Q5, revenue: 1, currency: EUR}]\nsuppress:", "such as 2026, 2026-Q4 or 2026-11"),
+]  # fmt: skip
+TEAM_ERRORS = [
+    ("domain: longstanding-customer.example", "domain: «www.acme.com", "write `acme.com`"),
+    ("domain: longstanding-customer.example", "domain: «münchen.de", "write `xn--mnchen-3ya.de`"),
+    ("domain: longstanding-customer.example", "domain: «co.uk", "write the domain of the company, such as acme.com"),
+    ("languages: [en, fr, pt]", "languages: [«English]", "write `en`"),
+]
+WARNINGS = [
+    (A, FRENCH, "{form: «newsleter}", "`newsleter` is no form of sources.yaml; did you mean `newsletter`?"),
+    (A, FRENCH, "{form: «webinar-2026}", "`webinar-2026` is no form of sources.yaml; only /v1/events could carry it"),
+    (A, FRENCH, "{language: «frenhc}", "`frenhc` is not a language that is known; did you mean `fr` (french)?"),
+    (A, CAN, "{total: {gte: «155}}", "`total` lies between 0 and 100, so this never holds; change the bound"),
+    (A, CAN, "{engagement: {gt: «100}}", "`engagement` lies between 0 and 100, so this never holds"),
+    (A, CAN, "{total: {gte: «0}}", "`total` lies between 0 and 100, so this always holds"),
+    (A, CAN, "«{company.employees: {gt: 10, lt: 5}}", "the bounds of `company.employees` exclude each other"),
+    (A, "total: {fit: 0.5, engagement: 0.5}", "total: «{fit: 0.7, engagement: 0.5}", "the weights add up to 1.2"),
+    (A, "{A: 75, B: 50, C: 25}", "{A: «101, B: 50, C: 25}", "fit is at most 100, so no lead has the grade A; lower its floor"),
+    (A, "{phone: {exists: true}}", "{fit: {gte: «10}}", "`fit` is not known when the score is made"),
+    (A, SUPPRESS, "when: {grade: «D}", "`grade` is not known when people are suppressed"),
+    (A, SUPPRESS, "when: «{any: [{email: {exists: true}}, {email: {exists: false}}]}", "this holds for every person"),
+    (A, "{at: 35m, reassign: true}", "{at: «90m, reassign: true}", "the rung at 1h30m comes later than the promise of hot (1h)"),
+    (A, "    - name: Large companies", "    - name: All\n      pool: growth\n    - name: «Large companies", "comes after `All`, which takes every"),
+    (A, "    - name: French speakers\n      when: {language: fr}", f"    - name: «Twice\n      when: {LARGE}", "has the condition of `Large companies`"),
+    (A, ASKED, "\n  - {name: «Later, urgency: warm, on: form.submitted, when: {form: newsletter}}", "comes after `Asked for us`"),
+    (A, "require: {languages: fr}", "require: {languages: «ja}", "no member of the pool `growth` speaks `ja`"),
+    (A, LADDER, " «[]", "no rung pages a person"),
+    (A, LADDER, " «[{at: 35m, reassign: true}]", "no rung pages a person"),
+    (T, "domain: longstanding-customer.example", "domain: «gmail.com", "is a domain of free mailboxes"),
+    (T, "domain: longstanding-customer.example", "domain: «mailinator.com", "is a domain of disposable mailboxes"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "said"), ERRORS)
+def test_a_value_that_no_lead_has_is_refused_where_it_stands(
+    harness: ConfigHarness, old: str, new: str, said: str
+) -> None:
+    place = harness.change(A, old, new)
+    here = [line for line in harness.complaints() if line.startswith(f"{place}: ")]
+    assert here, harness.complaints()
+    assert said in here[0]
+
+
+@pytest.mark.parametrize(("old", "new", "said"), TEAM_ERRORS)
+def test_a_name_in_the_team_that_equals_no_fact_is_refused(
+    harness: ConfigHarness, old: str, new: str, said: str
+) -> None:
+    place = harness.change(T, old, new)
+    assert next(line for line in harness.complaints() if line.startswith(f"{place}: ")).endswith(said)
+
+
+@pytest.mark.parametrize(("name", "old", "new", "said"), WARNINGS)
+def test_an_unlikely_condition_is_a_warning_at_its_place(
+    harness: ConfigHarness, name: str, old: str, new: str, said: str
+) -> None:
+    place = harness.change(name, old, new)
+    warnings = harness.load().warnings
+    here = [line for line in warnings if line.startswith(f"{place}: ")]
+    assert here, warnings
+    assert said in here[0]
+
+
+@pytest.mark.parametrize("why", ["active: false", "capacity: {open: 0}"])
+def test_a_pool_of_members_who_take_no_lead_is_a_warning_at_its_place(harness: ConfigHarness, why: str) -> None:
+    harness.change(T, "capacity: {open: 20}", why)
+    place = harness.change(T, "\npools:\n", "\npools:\n  - id: «idle\n    members: [{rep: lea}]\n")
+    (warning,) = harness.load().warnings
+    assert warning.startswith(f"{place}: no member of the pool `idle` takes leads")
+
+
+def test_the_examples_have_none_of_this() -> None:
+    assert load(EXAMPLES).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("when", "fact"),
+    [
+        ({"country": "UK"}, {"country": "GB"}),
+        ({"country": {"in": ["Deutschland", "usa"]}}, {"country": "US"}),
+        ({"company.country": {"not_in": ["United Kingdom"]}}, {"company.country": "FR"}),
+        ({"language": "de-AT"}, {"language": "de"}),
+        ({"language": "German"}, {"language": "de"}),
+        ({"email": "Ana@Bücher.example"}, {"email": "ana@xn--bcher-kva.example"}),
+        ({"email.domain": "@ACME.com"}, {"email.domain": "acme.com"}),
+        ({"company.domain": "https://www.acme.co.uk/about"}, {"company.domain": "acme.co.uk"}),
+        ({"phone": "+49 (30) 123456"}, {"phone": "+4930123456"}),
+        ({"form": "demo\u200b-request"}, {"form": "demo-request"}),
+        ({"custom.plan": " Pro "}, {"custom.plan": "pro"}),
+    ],
+)
+def test_values_of_conditions_are_written_as_facts_are(when: dict[str, object], fact: dict[str, str]) -> None:
+    node = parse(when)
+    assert matches(node)(fact)
+    assert trace(node, fact).held
+
+
+def _patterns(schema: object) -> set[str]:
+    found: set[str] = set()
+    for key, value in schema.items() if isinstance(schema, dict) else ():
+        found |= {value} if key == "pattern" and isinstance(value, str) else _patterns(value)
+    for value in schema if isinstance(schema, list) else ():
+        found |= _patterns(value)
+    return found
+
+
+@pytest.mark.parametrize("shape", [Agreement, Team, Sources])
+def test_no_message_prints_a_regular_expression(shape: type[BaseModel]) -> None:
+    durations = r"^([0-9]+[wdhms])+$"  # for editors; our own message says how to write one
+    assert _patterns(shape.model_json_schema()) - {durations} <= set(error_messages._PATTERNS)
+    assert not any(re.search(r"[\^$\\]|\[[a-z]-", remedy) for remedy in error_messages._PATTERNS.values())
+
+
+def _calls(harness: ConfigHarness, rules: int) -> int:
+    """The number of calls of our functions that load an agreement with so many rules more."""
+    written = "\n".join(f"      - {{points: 1, because: r{n}, when: {{form: f{n}}}}}" for n in range(rules))
+    harness.write(A, (EXAMPLES / A).read_text().replace("  engagement:\n", f"{written}\n  engagement:\n"))
+    count = 0
+
+    def counted(frame: FrameType, event: str, _: object) -> None:
+        nonlocal count
+        count += event == "call" and "firsthour/runtime/config" in frame.f_code.co_filename
+
+    sys.setprofile(counted)
+    try:
+        harness.load()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_the_work_of_checking_grows_no_faster_than_the_agreement(harness: ConfigHarness) -> None:
+    assert _calls(harness, 400) < 2.5 * _calls(harness, 200)

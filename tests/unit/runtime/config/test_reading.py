@@ -1,0 +1,180 @@
+"""The example files load; files with a mistake leave what was in force; secrets are found where the files say."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import jsonschema
+import pytest
+from pydantic import BaseModel
+
+from firsthour.runtime.config import yaml_source
+from firsthour.runtime.config.reading import ConfigError, ConfigFiles, load
+from firsthour.runtime.config.source_secrets import SecretMissingError, resolve
+from schemas.agreement.agreement import Agreement
+from schemas.agreement.lifecycle import TRANSITIONS
+from schemas.sources import FormSource, Hmac, Secret, Sources, WebhookSource
+from schemas.team import Away, Team
+from tests.unit.runtime.config.harness import EXAMPLES, ConfigHarness
+
+SHARED = Path(__file__).parents[5] / "shared" / "examples"
+
+
+def test_the_examples_load_without_a_word() -> None:
+    config = load(EXAMPLES)
+    assert config.warnings == ()
+    assert len(config.version) == 12
+    form = config.sources.sources[0]
+    assert isinstance(form, FormSource)
+    assert form.forms == ("demo-request", "contact-sales", "newsletter")
+
+
+def test_the_commented_webhook_of_the_examples_loads_once_its_marks_are_gone(harness: ConfigHarness) -> None:
+    text = (harness.directory / "sources.yaml").read_text(encoding="utf-8")
+    head, _, tail = text.partition("  #\n  # - id")
+    lines = [line.replace("  # ", "  ", 1) for line in ("  # - id" + tail).splitlines()]
+    harness.write("sources.yaml", head + "\n" + "\n".join(lines) + "\n")
+    source = harness.load().sources.sources[1]
+    assert isinstance(source, WebhookSource)
+    assert isinstance(source.verify, Hmac)
+    assert source.verify.secrets == (Secret(env="TELEPHONY_SECRET"),)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the agreed field names are not beside this tree")
+def test_files_with_every_agreed_field_load_and_name_what_comes_later() -> None:
+    config = load(SHARED)
+    said = "\n".join(config.warnings)
+    for field in ("calendars", "personas", "segments", "promises", "goals", "recycle", "audiences", "holds"):
+        assert f"`{field}` is accepted but not acted upon yet: " in said
+    for field in ("lifecycle.campaigns", "response.counted_in", "reps.calendar", "reps.away.cover", "sources.preset"):
+        assert f"`{field}`" in said
+    assert list(config.agreement.response.urgencies) == ["hot", "warm"]
+
+
+@pytest.mark.parametrize(("name", "shape"), [("agreement", Agreement), ("team", Team), ("sources", Sources)])
+@pytest.mark.parametrize("directory", [EXAMPLES, SHARED])
+def test_what_loads_also_satisfies_the_schema_for_editors(directory: Path, name: str, shape: type[BaseModel]) -> None:
+    path = directory / f"{name}.yaml"
+    if not path.exists():
+        pytest.skip("the agreed field names are not beside this tree")
+    data = yaml_source.parse(path.read_bytes(), path.name).data
+    jsonschema.validate(data, shape.model_json_schema(by_alias=True), jsonschema.Draft202012Validator)
+
+
+def test_a_warning_stands_at_its_place(harness: ConfigHarness) -> None:
+    place = harness.change("team.yaml", "    capacity: {open: 20}", "    capacity: {open: 20, «per_day: 3}")
+    (warning,) = harness.load().warnings
+    assert warning.startswith(f"{place}: `reps.capacity.per_day` is accepted but not acted upon yet: ")
+
+
+def test_the_fields_that_need_not_be_there_have_sensible_values() -> None:
+    least = {
+        "version": 1,
+        "scoring": {},
+        "qualify": [{"name": "all who ask", "urgency": "hot", "on": "form.submitted"}],
+        "routing": {"rules": [{"name": "all", "pool": "p"}]},
+        "response": {"hot": {"touch_within": "1h"}},
+    }
+    agreement = Agreement.model_validate(least)
+    assert agreement.scoring.engagement.half_life == timedelta(days=14)
+    assert agreement.lifecycle.transitions == TRANSITIONS
+    assert agreement.lifecycle.statuses["opted-out"] == "nobody"
+    assert agreement.response.ladder[0].page == "owner"
+    assert agreement.response.urgencies["hot"].counted_in == "always"
+    assert Agreement.model_validate(agreement.model_dump(by_alias=True)) == agreement
+
+
+def test_any_as_a_start_leaves_every_status_but_its_own_end() -> None:
+    out = TRANSITIONS[-2]
+    assert out.leaves("customer")
+    assert not out.leaves("opted-out")
+
+
+def test_an_empty_section_counts_as_left_out(harness: ConfigHarness) -> None:
+    harness.change("agreement.yaml", "\nsuppress:", "\ngoals:\nsuppress:")
+    assert harness.load().agreement.goals == ()
+
+
+def test_days_away_include_both_ends() -> None:
+    away = Away.model_validate({"from": "2026-12-24", "to": "2026-12-24"})
+    assert away.starts == datetime(2026, 12, 24, tzinfo=UTC)
+    assert away.ends == datetime(2026, 12, 25, tzinfo=UTC)
+
+
+def test_moments_away_are_taken_to_the_moment(harness: ConfigHarness) -> None:
+    harness.change(
+        "team.yaml",
+        "    capacity: {open: 20}",
+        "    away: [{from: '2026-12-24T14:00:00+01:00', to: '2026-12-24T18:00:00+01:00'}]",
+    )
+    lea = harness.load().team.rep_by_id["lea"]
+    assert lea.away_until(datetime(2026, 12, 24, 13, tzinfo=UTC)) == datetime(2026, 12, 24, 17, tzinfo=UTC)
+    assert lea.away_until(datetime(2026, 12, 24, 17, tzinfo=UTC)) is None
+
+
+def test_comments_and_layout_leave_the_version_and_content_changes_it(harness: ConfigHarness) -> None:
+    before = harness.load().version
+    harness.change("agreement.yaml", "rearm_below: 35 ", "# a comment\nrearm_below:     35 ")
+    assert harness.load().version == before
+    harness.change("sources.yaml", "honeypot: _hp", "honeypot: trap")
+    changed = harness.load().version
+    assert changed != before, "other forms and senders are another version"
+    harness.change("agreement.yaml", "rearm_below:     35", "rearm_below: 36")
+    assert harness.load().version not in (before, changed)
+
+
+def _troubled(files: ConfigFiles) -> bool:
+    return files.problem is not None
+
+
+def test_a_change_comes_into_force(harness: ConfigHarness) -> None:
+    files = ConfigFiles(harness.directory)
+    assert not files.refresh()
+    harness.change("agreement.yaml", "rearm_below: 35", "rearm_below: 36")
+    assert files.refresh()
+    assert files.current.agreement.rearm_below == 36
+    assert not files.refresh()
+
+
+def test_a_bad_file_keeps_the_old_one_in_force_until_it_is_mended(harness: ConfigHarness) -> None:
+    files = ConfigFiles(harness.directory)
+    before = files.current
+    place = harness.change("agreement.yaml", "rearm_below: 35", "rearm_below: «soon")
+    assert not files.refresh()
+    assert files.current is before
+    assert str(files.problem).startswith(str(place))
+    assert not files.refresh()
+    assert _troubled(files)
+    harness.change("agreement.yaml", "rearm_below: soon", "rearm_below: 30")
+    assert files.refresh()
+    assert not _troubled(files)
+    assert files.current.agreement.rearm_below == 30
+
+
+def test_a_file_put_back_as_it_was_ends_the_problem(harness: ConfigHarness) -> None:
+    files = ConfigFiles(harness.directory)
+    before = (harness.directory / "team.yaml").read_bytes()
+    (harness.directory / "team.yaml").unlink()
+    assert not files.refresh()
+    assert _troubled(files)
+    (harness.directory / "team.yaml").write_bytes(before)
+    assert not files.refresh(), "nothing new came into force"
+    assert not _troubled(files)
+
+
+def test_there_is_nothing_to_start_from_without_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as told:
+        ConfigFiles(tmp_path)
+    assert len(told.value.problems) == 3
+
+
+def test_a_secret_is_found_where_the_file_says(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("s3cret\n", encoding="utf-8")
+    assert resolve(Secret(file="key"), {}, tmp_path) == "s3cret"
+    assert resolve(Secret(env="KEY"), {"KEY": " s3cret "}) == "s3cret"
+
+
+@pytest.mark.parametrize("secret", [Secret(env="KEY"), Secret(file="nowhere"), Secret(file="empty"), Secret(file="\0")])
+def test_a_secret_that_is_not_there_is_named(tmp_path: Path, secret: Secret) -> None:
+    (tmp_path / "empty").touch()
+    with pytest.raises(SecretMissingError, match=r"KEY|nowhere|empty|cannot be read"):
+        resolve(secret, {"KEY": ""}, tmp_path)

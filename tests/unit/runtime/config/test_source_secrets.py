@@ -1,0 +1,122 @@
+"""Secrets of sources: a malformed one is an error with its place, a missing one a warning, and neither is another key."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from firsthour.cli.app import main
+from firsthour.runtime.config.source_secrets import UnusableSecretError, check, examine
+from tests.unit.runtime.config.harness import ConfigHarness
+
+S = "sources.yaml"
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """`up` logs to the standard error of its process, which ends with its test."""
+    yield
+    structlog.reset_defaults()
+
+
+PARTNER = """sources:
+  - id: partner
+    kind: webhook
+    verify: {scheme: SCHEME, secrets: [«{env: PARTNER_SECRET}]}
+    events:
+      - {type: custom.ping, email: email}
+"""
+STANDARD = PARTNER.replace("SCHEME", "standard-webhooks")
+HMAC = PARTNER.replace("SCHEME", "hmac-sha256, header: X-Signature")
+GOOD = "whsec_c2l4dGVlbiBieXRlcyBvciBtb3Jl"
+
+
+@pytest.mark.parametrize(
+    ("secret", "what"),
+    [
+        ("whsec_AA==", "it has 1 bytes, fewer than 16; copy it whole"),
+        ("whsec_", "it has 0 bytes"),
+        (GOOD[:-1], "is not base64 after `whsec_`"),
+        (GOOD + "!", "is not base64"),
+        (GOOD.replace("J", "J\n"), "it holds a line break"),
+        (f'"{GOOD}"', "quotes stand around it; take them away"),
+        (GOOD + "\u200b", "a character that cannot be seen; copy it anew"),
+        ("whsec_c2l4dGVlbiBieXRlcyBv_mJl0000", "is not base64"),
+    ],
+)
+def test_a_malformed_secret_is_an_error_where_it_is_named(harness: ConfigHarness, secret: str, what: str) -> None:
+    place = harness.write(S, STANDARD)
+    found = examine(harness.load(), {"PARTNER_SECRET": secret})
+    assert found.warnings == ()
+    (error,) = map(str, found.errors)
+    assert error.startswith(f"{place}: the secret of PARTNER_SECRET cannot verify partner: ")
+    assert what in error
+    assert secret not in error
+
+
+@pytest.mark.parametrize("secret", ["short", "'sixteen bytes or more'", "sixteen bytes\x00or more", "fifteen bytes.."])
+def test_a_secret_of_an_hmac_is_judged_too(harness: ConfigHarness, secret: str) -> None:
+    harness.write(S, HMAC)
+    assert len(examine(harness.load(), {"PARTNER_SECRET": secret}).errors) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "standard"), [(GOOD, True), (GOOD[6:], True), ("a secret of the telephone system", False)]
+)
+def test_a_well_formed_secret_is_accepted(text: str, *, standard: bool) -> None:
+    check(text, standard=standard)
+    with pytest.raises(UnusableSecretError):
+        check(text[:8], standard=standard)
+
+
+def test_a_variable_that_is_not_set_is_a_warning(harness: ConfigHarness) -> None:
+    place = harness.write(S, STANDARD)
+    found = examine(harness.load(), {"PARTNER_SECRET": " "})
+    assert found.errors == ()
+    (warning,) = found.warnings
+    assert warning == (
+        f"{place}: the deliveries of partner are refused: the environment variable PARTNER_SECRET is not set; set it to the secret"
+    )
+
+
+def test_of_two_secrets_the_missing_one_is_named(harness: ConfigHarness) -> None:
+    harness.write(S, STANDARD.replace("«{env: PARTNER_SECRET}", "{env: PARTNER_SECRET}, «{file: next.secret}"))
+    assert len(examine(harness.load(), {"PARTNER_SECRET": GOOD}).warnings) == 1
+    (harness.directory / "next.secret").write_bytes(b"\xef\xbb\xbf" + GOOD.encode() + b"\r\n")
+    assert examine(harness.load(), {"PARTNER_SECRET": GOOD}) == examine(harness.load(), {"PARTNER_SECRET": GOOD[6:]})
+
+
+@pytest.mark.parametrize(
+    "command", [("agreement", "check", "{}"), ("up", "--config", "{}", "--port", "0"), ("doctor", "--config", "{}")]
+)
+def test_commands_name_a_malformed_secret_and_do_not_start_with_it(
+    harness: ConfigHarness,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    command: tuple[str, ...],
+) -> None:
+    place = harness.write(S, STANDARD)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PARTNER_SECRET", "whsec_AA==")
+    with pytest.raises(SystemExit) as ended:
+        main([word.format(harness.directory) for word in command])
+    said = "".join(capfd.readouterr())
+    assert (ended.value.code, f"{place}: the secret of PARTNER_SECRET" in said) == (
+        1 if command[0] == "doctor" else 2,
+        True,
+    )
+    assert not (tmp_path / "data").exists()
+
+
+def test_agreement_check_warns_of_a_variable_that_is_not_set(
+    harness: ConfigHarness, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    harness.write(S, STANDARD)
+    monkeypatch.delenv("PARTNER_SECRET", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        main(["agreement", "check", str(harness.directory), "--json"])
+    said = json.loads(capfd.readouterr().out)
+    assert (ended.value.code, said["ok"], "PARTNER_SECRET is not set" in said["warnings"][-1]) == (0, True, True)

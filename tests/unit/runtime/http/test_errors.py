@@ -1,0 +1,85 @@
+"""The error tree: every class has one base class and one outcome."""
+
+import ast
+import importlib
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from firsthour.cli import error_report
+from firsthour.runtime.config.reading import ConfigError
+from firsthour.runtime.http.errors import OUTCOMES, as_problem, exit_code_of, outcome_of
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.storage.config_versions import NothingAppliedError
+from firsthour.runtime.storage.sqlite import AlreadyRunningError
+from firsthour.runtime.storage.unit import StorageError
+from schemas.envelope import UnknownEventError
+from schemas.errors import FirstHourError
+
+ROOT = Path(__file__).resolve().parents[4]
+
+
+def error_classes() -> dict[str, type]:
+    """The public exception classes in the source, by name."""
+    found: dict[str, type] = {}
+    for package in ("schemas", "services", "firsthour"):
+        for file in sorted((ROOT / package).rglob("*.py")):
+            names = [node.name for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef)]
+            if not any(name.endswith(("Error", "Problem")) for name in names):
+                continue
+            module = importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts))
+            kinds = {name: getattr(module, name) for name in names if not name.startswith("_")}
+            found |= {name: kind for name, kind in kinds.items() if issubclass(kind, BaseException)}
+    return found
+
+
+def test_every_error_class_derives_from_the_base_class() -> None:
+    assert [name for name, kind in error_classes().items() if not issubclass(kind, FirstHourError)] == []
+
+
+def test_the_map_lists_every_error_class_and_no_other() -> None:
+    listed = {name for name in OUTCOMES if "." not in name}
+    assert listed == set(error_classes())
+
+
+def test_the_names_of_library_errors_in_the_map_exist() -> None:
+    for name in OUTCOMES:
+        module, _, kind = name.rpartition(".")
+        assert not module or issubclass(getattr(importlib.import_module(module), kind), Exception)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "status"),
+    [
+        (ConfigError(()), 2, 500),
+        (AlreadyRunningError(), 1, 500),
+        (StorageError(), 1, 503),
+        (NothingAppliedError(), 1, 503),
+        (UnknownEventError(), None, 500),
+        (OSError(), 1, 500),
+        (PermissionError(), 1, 500),
+        (IntegrityError("", {}, sqlite3.IntegrityError()), 1, 500),
+        (ValueError(), None, 500),
+        (Problem(404, "Unknown lead"), None, 404),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_error_has_the_exit_code_and_the_status_of_its_class(error: Exception, code: int | None, status: int) -> None:
+    assert (outcome_of(error).exit_code, as_problem(error).status) == (code, status)
+    assert exit_code_of(error) == (code or 1)
+
+
+def test_library_error_with_a_name_of_ours_has_no_outcome() -> None:
+    assert outcome_of(type("StorageError", (Exception,), {})()).exit_code is None
+
+
+def test_message_of_a_database_error_has_no_statement_and_no_value() -> None:
+    error = IntegrityError("INSERT INTO leads", {"email": "ada@northwind.example"}, sqlite3.IntegrityError("leads.id"))
+    assert error_report.message(error) == ["the database cannot be used (IntegrityError); `firsthour doctor` says more"]
+
+
+def test_message_of_a_directory_in_use_ends_with_the_remedy() -> None:
+    (line,) = error_report.message(AlreadyRunningError("data: another FirstHour process uses it"))
+    assert line == "data: another FirstHour process uses it; stop that one, or name another directory with --data"

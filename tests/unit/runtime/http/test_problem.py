@@ -1,0 +1,35 @@
+"""Kinds of problems: each title has a fixed identifier."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from firsthour.runtime.http.problem import TITLES, TYPES, Problem
+
+ROOT = Path(__file__).parents[4]
+
+
+def titles() -> Iterator[str]:
+    """Every literal title of a problem in production code."""
+    for file in [*(ROOT / "firsthour").rglob("*.py"), *(ROOT / "services").rglob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem":
+                for title in node.args[1:2]:
+                    if isinstance(title, ast.Constant) and title.value:
+                        yield str(title.value)
+
+
+def test_every_title_has_an_identifier() -> None:
+    used = set(titles())
+    assert len(used) > 20
+    assert used <= TYPES.keys()
+    assert set(TITLES.values()) <= TYPES.keys()
+
+
+def test_identifiers_are_unique() -> None:
+    assert len(set(TYPES.values())) == len(TYPES)
+
+
+def test_unknown_title_has_the_identifier_of_its_status() -> None:
+    assert Problem(409, "No such title").type == "urn:firsthour:problem:conflict"
+    assert Problem(418, "No such title").type == "urn:firsthour:problem:problem"
