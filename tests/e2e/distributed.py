@@ -15,7 +15,7 @@ import httpx
 
 from tests.e2e.processes import ADMIN, environment
 from tests.e2e.prove.plan import REPLICAS, SERVICES
-from tests.e2e.prove.processes import Crew, ServiceProcess, command, must
+from tests.e2e.prove.processes import Crew, Replica, command, must
 
 PARTITIONS: Final = 4
 """Two for each replica."""
@@ -84,7 +84,7 @@ async def distributed(
     await asyncio.to_thread(must, env, "migrate")
     await asyncio.to_thread(must, env, "apply", "--config", str(config))
     directory.mkdir(parents=True)
-    behind = [ServiceProcess(service, n, directory, env) for service in SERVICES[1:] for n in range(REPLICAS)]
-    crew = Crew([ServiceProcess(SERVICES[0], 0, directory, env), *behind])
+    behind = [Replica(service, n, directory, env) for service in SERVICES[1:] for n in range(REPLICAS)]
+    crew = Crew([Replica(SERVICES[0], 0, directory, env), *behind])
     async with crew.running():
         yield DistributedProcesses(crew, env, database)

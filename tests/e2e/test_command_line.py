@@ -211,13 +211,13 @@ PLANTED = (
 
 
 @dataclass
-class Screen:
+class TerminalScreen:
     """A terminal that shows what a command prints."""
 
     place: Path
     shown: bytes = b""
 
-    def __enter__(self) -> "Screen":
+    def __enter__(self) -> "TerminalScreen":
         self._ours, self.theirs = pty.openpty()
         return self
 
@@ -247,7 +247,7 @@ class Screen:
 
 
 def test_the_key_of_the_first_start_is_shown_on_a_terminal_and_written_to_no_file(shell: Shell) -> None:
-    with Screen(shell.place) as screen:
+    with TerminalScreen(shell.place) as screen:
         process = screen.run("up", "--port", "0", "--no-feed")
         shell.processes.append(process)
         said = screen.read(b"Ctrl-C")
@@ -276,7 +276,7 @@ def test_no_command_prints_what_a_terminal_would_obey(shell: Shell) -> None:
         ("keys", "list"),
     ]
     for words in commands:
-        with Screen(shell.place) as screen:
+        with TerminalScreen(shell.place) as screen:
             process = screen.run(*words)
             shown = screen.read()
             assert process.wait(30) == 0

@@ -14,7 +14,7 @@ NO: Final = 1
 BAD_INPUT: Final = 2
 
 
-class Outcome(NamedTuple):
+class ErrorOutcome(NamedTuple):
     """The outcome of a command or of a request that ends with an error."""
 
     exit_code: int | None = None  # None: a caller handles the error, or the program is wrong: its message is not shown
@@ -22,11 +22,11 @@ class Outcome(NamedTuple):
     remedy: str = ""  # appended to the message on the command line
 
 
-_HANDLED: Final = Outcome()
-_REFUSED: Final = Outcome(NO)
-_WRONG_INPUT: Final = Outcome(BAD_INPUT)
+_HANDLED: Final = ErrorOutcome()
+_REFUSED: Final = ErrorOutcome(NO)
+_WRONG_INPUT: Final = ErrorOutcome(BAD_INPUT)
 
-OUTCOMES: Final[Mapping[str, Outcome]] = {
+OUTCOMES: Final[Mapping[str, ErrorOutcome]] = {
     "FirstHourError": _HANDLED,
     # --- the input has to be corrected: exit code 2
     "ConfigError": _WRONG_INPUT,
@@ -37,7 +37,7 @@ OUTCOMES: Final[Mapping[str, Outcome]] = {
     "SettingsError": _WRONG_INPUT,
     "SpeedError": _WRONG_INPUT,
     # --- the command cannot be done, or not now: exit code 1
-    "AlreadyRunningError": Outcome(NO, remedy="stop that one, or name another directory with --data"),
+    "AlreadyRunningError": ErrorOutcome(NO, remedy="stop that one, or name another directory with --data"),
     "CommandRefusedError": _REFUSED,
     "DemoError": _REFUSED,
     "MissingFilesError": _REFUSED,
@@ -45,9 +45,9 @@ OUTCOMES: Final[Mapping[str, Outcome]] = {
     "PortTakenError": _REFUSED,
     "ReplayError": _REFUSED,
     "SilentError": _REFUSED,
-    "StorageError": Outcome(NO, unavailable),
-    "IdentityTakenError": Outcome(NO, unavailable),
-    "NothingAppliedError": Outcome(NO, unavailable),
+    "StorageError": ErrorOutcome(NO, unavailable),
+    "IdentityTakenError": ErrorOutcome(NO, unavailable),
+    "NothingAppliedError": ErrorOutcome(NO, unavailable),
     "UnknownTablesError": _REFUSED,
     "UnreachableError": _REFUSED,
     "UnsafeFileError": _REFUSED,
@@ -82,7 +82,7 @@ OUTCOMES: Final[Mapping[str, Outcome]] = {
 }
 
 
-def outcome_of(error: BaseException) -> Outcome:
+def outcome_of(error: BaseException) -> ErrorOutcome:
     """Return the outcome of the error's class, else of its nearest base class in the map."""
     names = map(_name, type(error).__mro__)
     return next((OUTCOMES[name] for name in names if name in OUTCOMES), _HANDLED)

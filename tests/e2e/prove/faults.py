@@ -12,7 +12,7 @@ from pathlib import Path
 
 from devtools import kafka, postgres
 from tests.e2e.prove.plan import ProofPlan
-from tests.e2e.prove.processes import START_SECONDS, Crew, ServiceProcess, Sinks
+from tests.e2e.prove.processes import START_SECONDS, Crew, Replica, Sinks
 from tests.fakes.slack import SlackFault
 
 BROKER_STOPPED_SECONDS = 30.0
@@ -75,7 +75,7 @@ Strike = Callable[[FaultStage], Awaitable[None]]
 # --- our processes ------------------------------------------------------------------------------------------------
 
 
-async def kill(stage: FaultStage, member: ServiceProcess) -> None:
+async def kill(stage: FaultStage, member: Replica) -> None:
     """`kill -9` of one process; it is over when the supervisor has started it again."""
     killed = member.process
     async with stage.hitting("kill", member.name):
@@ -117,7 +117,7 @@ async def rolling_restart(stage: FaultStage) -> None:
             await _up(member)
 
 
-async def _up(member: ServiceProcess) -> None:
+async def _up(member: Replica) -> None:
     """Ready, if it can be: killed again meanwhile it may not be, and what is late then shows in the pages."""
     with suppress(AssertionError):
         await Crew([member]).all_ready(START_SECONDS / 3)

@@ -34,7 +34,7 @@ class Ended:
     asked: str
 
 
-class ServiceProcess:
+class Replica:
     """One process of the installation, with a port and a directory of its own."""
 
     def __init__(self, service: str, number: int, directory: Path, env: Mapping[str, str]) -> None:
@@ -80,15 +80,15 @@ class ServiceProcess:
 class Crew:
     """All processes of the installation, and what became of them."""
 
-    members: list[ServiceProcess]
+    members: list[Replica]
     ended: list[Ended] = field(default_factory=list)
     _at_rest: set[str] = field(default_factory=set)
 
-    def of(self, service: str) -> list[ServiceProcess]:
+    def of(self, service: str) -> list[Replica]:
         return [member for member in self.members if member.service == service]
 
     @property
-    def up(self) -> list[ServiceProcess]:
+    def up(self) -> list[Replica]:
         """Those that nobody has asked to stop."""
         return [member for member in self.members if member.name not in self._at_rest]
 
@@ -132,12 +132,12 @@ class Crew:
                 member.start()
             await asyncio.sleep(LOOK_SECONDS)
 
-    def kill(self, member: ServiceProcess) -> None:
+    def kill(self, member: Replica) -> None:
         """SIGKILL: no handler, no flush, no goodbye. The supervisor starts it again."""
         member.asked = "kill"
         member.signal(signal.SIGKILL)
 
-    async def stop(self, member: ServiceProcess) -> int | None:
+    async def stop(self, member: Replica) -> int | None:
         """SIGTERM, and not started again: its exit code, None when it does not end in time."""
         self._at_rest.add(member.name)
         process = member.process
@@ -149,7 +149,7 @@ class Crew:
             member.signal(signal.SIGABRT)
             return None
 
-    def resume(self, member: ServiceProcess) -> None:
+    def resume(self, member: Replica) -> None:
         """Start again what was stopped."""
         if member.process is not None:
             end(member.process)
@@ -160,7 +160,7 @@ class Crew:
 def crew(directory: Path, env: Mapping[str, str]) -> Crew:
     """Two of each service, the gateways first."""
     directory.mkdir(parents=True)
-    return Crew([ServiceProcess(service, n, directory, env) for service in SERVICES for n in range(REPLICAS)])
+    return Crew([Replica(service, n, directory, env) for service in SERVICES for n in range(REPLICAS)])
 
 
 def last_words(said: Path, lines: int = 5) -> str:
