@@ -21,7 +21,7 @@ from firsthour.runtime.clock import HostClock
 from firsthour.runtime.eventlog import outbox, publisher
 from firsthour.runtime.http import server
 from firsthour.runtime.settings import Settings
-from firsthour.runtime.storage.postgres import DIALECT
+from firsthour.runtime.storage.postgres_connections import DIALECT
 
 AT_ONCE: Final = 2  # units of a process that run side by side, as in `firsthour.runtime.storage.postgres`
 SESSION: Final = "SELECT name, setting FROM pg_settings WHERE source = 'client' AND name NOT IN ('application_name', 'client_encoding')"

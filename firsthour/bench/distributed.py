@@ -18,7 +18,7 @@ from firsthour.bench.processes import Order, ServiceProcess
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.settings import Settings
-from firsthour.runtime.storage.postgres import ConnectionPool
+from firsthour.runtime.storage.postgres_connections import ConnectionPool
 from schemas.errors import FirstHourError
 from schemas.topics import LEADS
 

@@ -27,7 +27,8 @@ from firsthour.runtime.eventlog.kafka_producer import KafkaProducer
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import config_versions
 from firsthour.runtime.storage.migrate import migrate
-from firsthour.runtime.storage.postgres import ConnectionPool, PostgresUnits, open_engine
+from firsthour.runtime.storage.postgres import PostgresUnits
+from firsthour.runtime.storage.postgres_connections import ConnectionPool, open_engine
 from firsthour.runtime.storage.records import Row, partition_of
 from schemas.topics import EVENTS
 from services.router.store.team import lock_team_state

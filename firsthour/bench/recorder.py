@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 
 from firsthour.runtime.processing import cursors
-from firsthour.runtime.storage.postgres import DIALECT
+from firsthour.runtime.storage.postgres_connections import DIALECT
 
 _BEGIN: Final = cursors.ADVANCE.for_one(DIALECT)
 _SAYS: Final = re.compile(

@@ -39,10 +39,11 @@ from firsthour.runtime.processing.service import Resources, Runner, Service
 from firsthour.runtime.processing.worker import Worker
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage.config_versions import AppliedConfig
-from firsthour.runtime.storage.postgres import AT_ONCE, ConnectionPool, PostgresUnits, database_now, open_engine
+from firsthour.runtime.storage.data_directory import hold
+from firsthour.runtime.storage.postgres import AT_ONCE, PostgresUnits, database_now
+from firsthour.runtime.storage.postgres_connections import ConnectionPool, open_engine
 from firsthour.runtime.storage.postgres_reader import READING_AT_ONCE, PostgresReader
 from firsthour.runtime.storage.records import Row, partition_of
-from firsthour.runtime.storage.sqlite import hold
 from firsthour.runtime.storage.unit import Unit
 from services.notifier.channels.base import Channel
 

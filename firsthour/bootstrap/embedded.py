@@ -24,9 +24,11 @@ from firsthour.runtime.processing.service import Resources, Runner, Service
 from firsthour.runtime.processing.worker import Worker
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import installation
+from firsthour.runtime.storage.data_directory import hold
 from firsthour.runtime.storage.migrate import migrate
 from firsthour.runtime.storage.reader import SqliteReader
-from firsthour.runtime.storage.sqlite import SqliteUnits, hold, reader_engine, writer_engine
+from firsthour.runtime.storage.sqlite import SqliteUnits
+from firsthour.runtime.storage.sqlite_engines import reader_engine, writer_engine
 from schemas import topics
 from services.notifier.channels.base import Channel
 

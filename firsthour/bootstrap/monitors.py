@@ -18,7 +18,8 @@ from firsthour.runtime.storage import installation
 from firsthour.runtime.storage.config_versions import AppliedConfig
 from firsthour.runtime.storage.postgres import database_now
 from firsthour.runtime.storage.reader import Reader
-from firsthour.runtime.storage.sqlite import SqliteUnits, used_bytes
+from firsthour.runtime.storage.sqlite import SqliteUnits
+from firsthour.runtime.storage.sqlite_engines import used_bytes
 from firsthour.runtime.storage.unit import StorageError
 from services.router.store.waiting import waiting_by_pool
 

@@ -14,7 +14,8 @@ from firsthour.runtime.config.yaml_source import ConfigProblem, read
 from firsthour.runtime.connectivity import connection_options, postgres
 from firsthour.runtime.settings import Settings, SettingsError
 from firsthour.runtime.storage import config_versions
-from firsthour.runtime.storage.postgres import ConnectionPool, PostgresUnits, database_now
+from firsthour.runtime.storage.postgres import PostgresUnits, database_now
+from firsthour.runtime.storage.postgres_connections import ConnectionPool
 from firsthour.runtime.terminal import AsJson, ConfigDir, print_json, run, say
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -17,7 +17,7 @@ from firsthour.runtime.http.errors import NO
 from firsthour.runtime.http.server import PortTakenError, listen
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage.reader import SqliteReader
-from firsthour.runtime.storage.sqlite import reader_engine
+from firsthour.runtime.storage.sqlite_engines import reader_engine
 from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, err, out, print_json, run, say
 
 Answer = dict[str, Any]

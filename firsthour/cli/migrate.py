@@ -11,8 +11,9 @@ from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.eventlog import kafka_admin
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import grants
+from firsthour.runtime.storage.data_directory import hold
 from firsthour.runtime.storage.migrate import migrate
-from firsthour.runtime.storage.sqlite import hold, writer_engine
+from firsthour.runtime.storage.sqlite_engines import writer_engine
 from firsthour.runtime.terminal import AsJson, DataDir, print_json, run, say
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

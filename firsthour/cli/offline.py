@@ -22,9 +22,11 @@ from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.service import Resources, Service
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import installation
+from firsthour.runtime.storage.data_directory import hold
 from firsthour.runtime.storage.migrate import is_current, migrate
 from firsthour.runtime.storage.reader import SqliteReader
-from firsthour.runtime.storage.sqlite import SqliteUnits, hold, reader_engine, writer_engine
+from firsthour.runtime.storage.sqlite import SqliteUnits
+from firsthour.runtime.storage.sqlite_engines import reader_engine, writer_engine
 from schemas import topics
 from schemas.errors import FirstHourError
 

@@ -17,7 +17,7 @@ from firsthour.runtime.eventlog.kafka_producer import KafkaProducer
 from firsthour.runtime.eventlog.spool import FILE, Spool
 from firsthour.runtime.http.errors import BAD_INPUT, NO
 from firsthour.runtime.settings import Settings
-from firsthour.runtime.storage.sqlite import AlreadyRunningError, hold
+from firsthour.runtime.storage.data_directory import AlreadyRunningError, hold
 from firsthour.runtime.storage.unit import StorageError
 from firsthour.runtime.terminal import AsJson, complain, fail, print_json, run, say
 

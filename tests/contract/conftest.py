@@ -24,11 +24,13 @@ from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.service import Handler
 from firsthour.runtime.processing.worker import Worker
 from firsthour.runtime.storage import statements
-from firsthour.runtime.storage.postgres import ConnectionPool, PostgresUnits, open_engine
+from firsthour.runtime.storage.postgres import PostgresUnits
+from firsthour.runtime.storage.postgres_connections import ConnectionPool, open_engine
 from firsthour.runtime.storage.postgres_reader import PostgresReader
 from firsthour.runtime.storage.reader import Reader, SqliteReader
 from firsthour.runtime.storage.records import Place, Record, Row
-from firsthour.runtime.storage.sqlite import SqliteUnits, reader_engine, writer_engine
+from firsthour.runtime.storage.sqlite import SqliteUnits
+from firsthour.runtime.storage.sqlite_engines import reader_engine, writer_engine
 from firsthour.runtime.storage.unit import Unit, Units
 from schemas import topics
 from schemas.events import LeadTouched

@@ -15,7 +15,7 @@ from firsthour.runtime.eventlog import log
 from firsthour.runtime.eventlog.log import TableLog, Tail, within
 from firsthour.runtime.processing import worker
 from firsthour.runtime.storage.records import Record, Row
-from firsthour.runtime.storage.sqlite import used_bytes
+from firsthour.runtime.storage.sqlite_engines import used_bytes
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from schemas.envelope import RECORD_BYTES_MAX, RecordTooLargeError

@@ -13,7 +13,7 @@ from firsthour.bootstrap.services import all_services
 from firsthour.runtime.package_files import migrations
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.migrate import is_current, migrate
-from firsthour.runtime.storage.sqlite import writer_engine
+from firsthour.runtime.storage.sqlite_engines import writer_engine
 
 
 def test_the_history_leads_to_the_tables_the_code_speaks_of(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.eventlog import outbox_round, publisher
 from firsthour.runtime.eventlog.durable_append import BrokerError
 from firsthour.runtime.eventlog.publisher import Publisher
-from firsthour.runtime.storage.postgres import ConnectionPool
+from firsthour.runtime.storage.postgres_connections import ConnectionPool
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics

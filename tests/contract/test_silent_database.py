@@ -22,7 +22,8 @@ from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.worker import Worker
 from firsthour.runtime.storage.config_versions import AppliedConfig
-from firsthour.runtime.storage.postgres import ConnectionPool, PostgresUnits, open_engine
+from firsthour.runtime.storage.postgres import PostgresUnits
+from firsthour.runtime.storage.postgres_connections import ConnectionPool, open_engine
 from firsthour.runtime.storage.postgres_reader import PostgresReader
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import StorageError, Unit

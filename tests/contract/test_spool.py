@@ -20,8 +20,8 @@ from firsthour.cli import spool as cli_spool
 from firsthour.runtime.eventlog.durable_append import AGE_MAX, BrokerError, DurableAppend, Producer, hand_over
 from firsthour.runtime.eventlog.spool import FILE, HEAD_BYTES, Spool
 from firsthour.runtime.settings import Settings
+from firsthour.runtime.storage.data_directory import hold
 from firsthour.runtime.storage.records import Row
-from firsthour.runtime.storage.sqlite import hold
 from firsthour.runtime.storage.unit import StorageError
 from tests.hand_clock import HandClock
 from tests.unit.runtime.eventlog.test_durable_append import FakeBroker, row

@@ -27,6 +27,7 @@ from firsthour.runtime.eventlog import outbox, publisher
 from firsthour.runtime.eventlog.outbox import OutboxRow
 from firsthour.runtime.http import auth, idempotency
 from firsthour.runtime.storage import statements as db
+from firsthour.runtime.storage.compiled_sql import Compiled
 from firsthour.runtime.storage.migrate import is_current, migrate
 from firsthour.runtime.storage.unit import Unit
 from tests.hand_clock import HandClock
@@ -59,7 +60,7 @@ def statements() -> dict[str, db.Sql]:
     return found
 
 
-def texts(dialect: sa.Dialect) -> Iterator[tuple[str, db.Compiled]]:
+def texts(dialect: sa.Dialect) -> Iterator[tuple[str, Compiled]]:
     """What is sent to PostgreSQL, for one row and for many."""
     for name, statement in statements().items():
         one = statement.for_one(dialect)

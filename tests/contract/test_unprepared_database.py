@@ -14,9 +14,10 @@ from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.connectivity import postgres as database_look
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.migrate import UnknownTablesError, is_current, migrate, state
-from firsthour.runtime.storage.postgres import ConnectionPool, PostgresUnits, open_engine
+from firsthour.runtime.storage.postgres import PostgresUnits
+from firsthour.runtime.storage.postgres_connections import ConnectionPool, open_engine
 from firsthour.runtime.storage.postgres_reader import PostgresReader
-from firsthour.runtime.storage.sqlite import writer_engine
+from firsthour.runtime.storage.sqlite_engines import writer_engine
 from firsthour.runtime.storage.unit import StorageError
 from tests.backends import do
 from tests.contract.conftest import NO_CONFIG

@@ -22,7 +22,8 @@ from firsthour.runtime.http.client import ASGITransport, AsyncClient
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import config_versions
 from firsthour.runtime.storage.migrate import migrate
-from firsthour.runtime.storage.postgres import ConnectionPool, PostgresUnits, open_engine
+from firsthour.runtime.storage.postgres import PostgresUnits
+from firsthour.runtime.storage.postgres_connections import ConnectionPool, open_engine
 from firsthour.runtime.storage.records import partition_of
 from firsthour.runtime.storage.unit import Unit
 from services.notifier.channels.inbox import InboxChannel

@@ -42,7 +42,11 @@ REMOVALS = (
         "            self._queue.appends.append((rows, done))\n            self._waiting.notify()",
     ),
     Removal(
-        "I1", "commits reach the disk", "firsthour/runtime/storage/sqlite.py", "synchronous=FULL", "synchronous=OFF"
+        "I1",
+        "commits reach the disk",
+        "firsthour/runtime/storage/sqlite_engines.py",
+        "synchronous=FULL",
+        "synchronous=OFF",
     ),
     Removal(
         "I2",

@@ -3,7 +3,7 @@
 import pytest
 
 from firsthour.bootstrap import embedded as compose
-from firsthour.runtime.storage.sqlite import AlreadyRunningError
+from firsthour.runtime.storage.data_directory import AlreadyRunningError
 from firsthour.runtime.storage.unit import StorageError
 from tests.backends import Backends, embedded
 from tests.story.conftest import Opened

@@ -21,7 +21,7 @@ from firsthour.runtime.settings import PREFIX, Settings
 from firsthour.runtime.storage.config_versions import applied
 from firsthour.runtime.storage.postgres import database_now
 from firsthour.runtime.storage.records import log
-from firsthour.runtime.storage.sqlite import reader_engine
+from firsthour.runtime.storage.sqlite_engines import reader_engine
 from firsthour.runtime.storage.unit import StorageError
 
 SKEW_MAX: Final = timedelta(seconds=30)

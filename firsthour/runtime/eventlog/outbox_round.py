@@ -19,7 +19,8 @@ from firsthour.runtime.eventlog.dead_letters import Retention
 from firsthour.runtime.eventlog.outbox import LockedRows, OutboxRow
 from firsthour.runtime.eventlog.sending import RecordSender, SendResult, send_all
 from firsthour.runtime.storage import statements
-from firsthour.runtime.storage.postgres import DIALECT, AsyncpgConnection, ConnectionPool, storage_error
+from firsthour.runtime.storage.postgres_connections import DIALECT, AsyncpgConnection, ConnectionPool
+from firsthour.runtime.storage.postgres_errors import storage_error
 from firsthour.runtime.storage.records import Place, Row
 
 REFUSED_IN_A_ROW_MAX: Final = 10  # of a partition; more mean that the topic is misconfigured, not the records

@@ -25,7 +25,7 @@ from firsthour.runtime.eventlog.durable_append import BrokerError
 from firsthour.runtime.eventlog.log import LINGER_SECONDS
 from firsthour.runtime.eventlog.outbox_round import Round, RoundRunner
 from firsthour.runtime.eventlog.sending import SEND_SECONDS, RecordSender
-from firsthour.runtime.storage.postgres import ConnectionPool
+from firsthour.runtime.storage.postgres_connections import ConnectionPool
 from firsthour.runtime.storage.records import Place
 from firsthour.runtime.storage.unit import StorageError
 

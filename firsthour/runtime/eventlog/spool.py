@@ -19,7 +19,8 @@ from firsthour.runtime.clock import Clock
 from firsthour.runtime.private_files import UnsafeFileError
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.records import Record, Row, log
-from firsthour.runtime.storage.sqlite import SqliteUnits, writer_engine
+from firsthour.runtime.storage.sqlite import SqliteUnits
+from firsthour.runtime.storage.sqlite_engines import writer_engine
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from firsthour.runtime.eventlog.dead_letters import Retention
 from firsthour.runtime.processing.service import Sweep
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.records import cursors, log, seen
-from firsthour.runtime.storage.sqlite import used_bytes
+from firsthour.runtime.storage.sqlite_engines import used_bytes
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit, Units
 from schemas import topics
 

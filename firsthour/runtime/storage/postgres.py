@@ -8,22 +8,19 @@ cursor, unique keys) and on rows locked in one order, never on a snapshot.
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, TypeVar, cast
 
-import asyncpg
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as NoConnectionError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.util.concurrency import await_only, greenlet_spawn
+from sqlalchemy.util.concurrency import greenlet_spawn
 
 from firsthour.kernel.time_units import moment
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.postgres_connections import AsyncpgConnection, ConnectionPool
+from firsthour.runtime.storage.postgres_errors import error_kind, lost, replanned, sqlstate, storage_error
 from firsthour.runtime.storage.records import Place, Row
 from firsthour.runtime.storage.unit import FindConfig, Lane, StorageError, Unit
 
@@ -35,207 +32,13 @@ AT_ONCE: Final = {Lane.COMMAND: 4, Lane.BATCH: 2, Lane.BULK: 1}
 locks of all routers is delayed by the decisions of the others in its process."""
 TRIES_MAX: Final = 6
 BACKOFF_SECONDS: Final = 0.02
-CONNECTION_SECONDS: Final = 2.0  # waiting for a free connection
-CLOSE_SECONDS: Final = 5.0
-SILENT_SECONDS: Final = 35.0
-"""For one answer. Longer than the server's own `statement_timeout`, so that a server that lives refuses first; a server that
-is stopped, or a network that drops packets, would never answer, and the connection stays open."""
-
-_SESSION: Final[Mapping[str, str]] = {
-    "lock_timeout": "5000",
-    "statement_timeout": "30000",
-    "idle_in_transaction_session_timeout": "10000",
-    "jit": "off",
-    **statements.LOOK_UP,
-}
 _AGAIN: Final = frozenset({"40001", "40P01", "55P03"})  # serialization failure, deadlock, lock timeout
-_NOW_IMPOSSIBLE: Final = ("08", "53", "57", "58", "25006", "25P03", "28", "3D", "XX001", "XX002")
-_OTHER_VERSION: Final = "it lacks tables of this version; run `firsthour migrate`"
-_NOT_OURS: Final[Mapping[str, str]] = {
-    "42P01": _OTHER_VERSION,
-    "42703": _OTHER_VERSION,
-    "3F000": _OTHER_VERSION,
-    "42501": "its user lacks a right that this process needs; run `firsthour migrate`, which grants the rights of each service",
-}
-"""Answers of a database that is not prepared: a state to wait for, not a fault of the event."""
-_LOST: Final = ("08", "57P0", "25P03")  # the connection is closed, or about to be
-
 _NOW = statements.Sql(lambda _: sa.select(sa.literal_column(statements.MICROSECONDS)))
-
-DIALECT: Final[sa.Dialect] = asyncpg_dialect()  # type: ignore[no-untyped-call]  # untyped in SQLAlchemy
-
-
-# --- connections ---------------------------------------------------------------------------------------------------
-
-
-class NamedRecord(asyncpg.Record):  # type: ignore[misc]  # the driver has no types
-    """A row with its columns as attributes, like SQLAlchemy's."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    @property
-    def _mapping(self) -> Any:
-        return self
-
-
-class AsyncpgConnection(statements.DriverConnection):
-    """A connection of the driver, for functions that do not await. Use it inside `greenlet_spawn`."""
-
-    dialect = DIALECT
-
-    def __init__(self, raw: Any) -> None:
-        self._raw = raw
-
-    def rows(self, text: str, bound: Sequence[Any]) -> Sequence[Any]:
-        return cast(Sequence[Any], await_only(self._raw.fetch(text, *bound)))
-
-    def changed(self, text: str, bound: Sequence[Any]) -> int:
-        """Return the number of changed rows, from the command tag of the driver, such as `UPDATE 3`."""
-        _, _, count = cast(str, await_only(self._raw.execute(text, *bound))).rpartition(" ")
-        return int(count) if count.isdigit() else 0
-
-
-class ConnectionPool:
-    """Connections of the driver, opened when needed and kept. The driver's own pool starts a timer and a task and resets
-    the session at each use, which costs too much for small units."""
-
-    def __init__(self, url: sa.URL, connect_args: Mapping[str, Any], *, size: int, **settings: str) -> None:
-        """`size`: connections at most. `settings`: of the server, for each session."""
-        self._arguments = {
-            "command_timeout": SILENT_SECONDS,
-            **connect_args,
-            "host": url.host,
-            "port": url.port or 5432,
-            "user": url.username,
-            "password": url.password,
-            "database": url.database,
-            "server_settings": {**_SESSION, **connect_args.get("server_settings", {}), **settings},
-            "statement_cache_size": 512,
-            "max_cached_statement_lifetime": 0,
-            "record_class": NamedRecord,
-            "timeout": CONNECTION_SECONDS,
-        }
-        self._room = asyncio.Semaphore(size)
-        self._free: list[Any] = []  # the one used last comes first: the server has its plans at hand
-
-    async def take(self) -> Any:
-        """Return a connection; `give` returns it to the pool. Raises `TimeoutError`, and the errors of the driver."""
-        if self._room.locked():
-            async with asyncio.timeout(CONNECTION_SECONDS):
-                await self._room.acquire()
-        else:
-            await self._room.acquire()  # returns at once, and needs no timer
-        try:
-            while self._free:
-                raw = self._free.pop()
-                if not raw.is_closed():
-                    return raw
-            return await asyncpg.connect(**self._arguments)
-        except BaseException:
-            self._room.release()
-            raise
-
-    def give(self, raw: Any, *, clean: bool) -> None:
-        """Return a connection to the pool. `clean`: it is in no transaction, and its session is unchanged; otherwise it is
-        closed."""
-        if clean:
-            self._free.append(raw)
-        else:
-            raw.terminate()
-        self._room.release()
-
-    def drop_idle(self) -> None:
-        """Drop the connections that are not in use: the server did not answer on another one. New ones are refused, or
-        time out, at once."""
-        free, self._free = self._free, []
-        for raw in free:
-            raw.terminate()
-
-    async def close(self) -> None:
-        """Close every connection that is not in use."""
-        free, self._free = self._free, []
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await asyncio.gather(*(raw.close() for raw in free), return_exceptions=True)
-        except TimeoutError:
-            for raw in free:
-                raw.terminate()
-
-
-def open_engine(url: sa.URL, connect_args: Mapping[str, Any], *, size: int, **settings: str) -> AsyncEngine:
-    """Return an engine of at most `size` connections, opened when needed. `settings`: of the server, for each session."""
-    arguments = {
-        "command_timeout": SILENT_SECONDS,
-        **connect_args,
-        "server_settings": {**_SESSION, **connect_args.get("server_settings", {}), **settings},
-        "prepared_statement_cache_size": 512,
-    }
-    return create_async_engine(
-        url,
-        connect_args=arguments,
-        pool_size=size,
-        max_overflow=0,
-        pool_timeout=CONNECTION_SECONDS,
-        pool_use_lifo=True,
-    )
-
-
-# --- failures ------------------------------------------------------------------------------------------------------
-
-
-def storage_error(failure: BaseException) -> StorageError | None:
-    """Return a `StorageError` if the state of the database caused the failure, not the statement; None otherwise."""
-    if isinstance(failure, DBAPIError | asyncpg.PostgresError):
-        code = sqlstate(failure) or ""
-        if code in _NOT_OURS:
-            return StorageError(f"the database cannot be used: {_NOT_OURS[code]}")
-        gone = isinstance(failure, DBAPIError) and failure.connection_invalidated
-        return (
-            StorageError(f"the database cannot commit: {_kind(failure)}")
-            if gone or code.startswith(_NOW_IMPOSSIBLE)
-            else None
-        )
-    if isinstance(failure, NoConnectionError | OSError | TimeoutError | asyncpg.InterfaceError):
-        return StorageError(f"the database cannot be reached: {type(failure).__name__}")
-    return None
-
-
-def sqlstate(failure: BaseException) -> str | None:
-    """Return PostgreSQL's code of an error."""
-    error = failure.orig if isinstance(failure, DBAPIError) else failure
-    return getattr(error, "sqlstate", None)
-
-
-def replanned(failure: BaseException) -> bool:
-    """Return whether a migration changed a table for which the session has plans. The driver has dropped them by now."""
-    error = failure.orig.__cause__ if isinstance(failure, DBAPIError) and failure.orig else failure
-    return isinstance(error, asyncpg.InvalidCachedStatementError)
-
-
-def lost(failure: BaseException) -> bool:
-    """Return whether the connection can no longer be used."""
-    if isinstance(failure, DBAPIError):
-        return failure.connection_invalidated
-    gone = isinstance(failure, OSError | asyncpg.InterfaceError)
-    return gone or (sqlstate(failure) or "").startswith(_LOST)
-
-
-def _kind(failure: BaseException) -> str:
-    """The kind of error, without its text, which may contain values of rows."""
-    error = (failure.orig.__cause__ or failure.orig) if isinstance(failure, DBAPIError) and failure.orig else failure
-    return f"{type(error).__name__} {sqlstate(failure) or ''}".strip()
 
 
 def database_now(connection: Connection) -> datetime:
     """Return the time of the database's clock, as of now and not of the beginning of the transaction."""
     return moment(int(_NOW.first(connection)[0]))
-
-
-# --- units ---------------------------------------------------------------------------------------------------------
 
 
 class PostgresUnits:
@@ -354,7 +157,7 @@ class PostgresUnits:
         known = storage_error(failure)
         if not committing:
             if sqlstate(failure) in _AGAIN:
-                return _AgainError(StorageError(f"the database is too busy: {_kind(failure)}"))
+                return _AgainError(StorageError(f"the database is too busy: {error_kind(failure)}"))
             if replanned(failure):
                 return _AgainError(StorageError("the tables are being changed"))
             if known is not None and lost(failure):

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from firsthour.runtime.storage.postgres import lost, replanned, storage_error
+from firsthour.runtime.storage.postgres_errors import lost, replanned, storage_error
 from firsthour.runtime.storage.unit import StorageError
 
 T = TypeVar("T")

@@ -5,139 +5,27 @@ this queue, where the gateway's appends share commits and alternate with all oth
 """
 
 import asyncio
-import fcntl
-import os
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, Final, TypeVar
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.clock import Clock
-from firsthour.runtime.private_files import make_directory, open_private, secure_sqlite
 from firsthour.runtime.storage.records import Record, Row
-from firsthour.runtime.storage.unit import Lane, StorageError, Unit
-from schemas.errors import FirstHourError
+from firsthour.runtime.storage.sqlite_engines import DAMAGED, error_code, storage_error
+from firsthour.runtime.storage.unit import Lane, Unit
 
 T = TypeVar("T")
-_NOW_IMPOSSIBLE = {
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOMEM,
-}
 
-
-PASSED_OVER_MAX = 20  # units that may run before a bulk unit that waits
-
-
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-
-FAILED_LATELY = timedelta(minutes=5)
-
-
-BATCH_SECONDS = 0.020  # there is one writer: every other unit waits for the whole batch
-
-
-class AlreadyRunningError(FirstHourError):
-    """Raised when another process holds this data directory."""
-
-
-def hold(directory: Path) -> IO[str]:
-    """Lock the directory for as long as the returned file is open.
-
-    Raises:
-        AlreadyRunningError: another process holds the lock.
-        UnsafeFileError: the lock file is a symbolic link, or not a regular file.
-    """
-    make_directory(directory)
-    lock = os.fdopen(open_private(directory / "lock", os.O_RDWR | os.O_CREAT), "r+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as held:
-        lock.close()
-        raise AlreadyRunningError(f"{directory}: another FirstHour process is using this data directory") from held
-    return lock
-
-
-def writer_engine(file: Path, *, pages_max: int | None = None) -> Engine:
-    """Return the engine for the one connection that writes. `pages_max`: of the file (4 KiB each); None: no bound.
-
-    Connecting raises `UnsafeFileError` when the file is a symbolic link.
-    """
-    engine = sa.create_engine(f"sqlite+pysqlite:///{file}", poolclass=sa.NullPool, connect_args=_MANUAL)
-
-    def prepare(dbapi: Any, _: object) -> None:
-        dbapi.isolation_level = None  # the driver's own late BEGIN loses read-then-write updates
-        dbapi.execute("PRAGMA journal_mode=WAL")
-        dbapi.execute("PRAGMA synchronous=FULL")
-        dbapi.execute("PRAGMA foreign_keys=ON")
-        dbapi.execute("PRAGMA cache_size=-65536")
-        dbapi.execute("PRAGMA wal_autocheckpoint=4000")
-        if pages_max is not None:
-            dbapi.execute(f"PRAGMA max_page_count={int(pages_max)}")
-
-    sa.event.listen(engine, "do_connect", lambda *_: secure_sqlite(file))
-    sa.event.listen(engine, "connect", prepare)
-    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    return engine
-
-
-def used_bytes(connection: Connection) -> int:
-    """The bytes of the file that hold data: pages of rows that are gone are used again, and do not count."""
-    pages, free, size = [
-        int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
-        for name in ("page_count", "freelist_count", "page_size")
-    ]
-    return (pages - free) * size
-
-
-def reader_engine(file: Path) -> Engine:
-    """Return the engine for connections that only read."""
-    engine = sa.create_engine(
-        f"sqlite+pysqlite:///{file}", connect_args={"check_same_thread": False, "timeout": 5.0} | _MANUAL, pool_size=4
-    )
-
-    def prepare(dbapi: Any, _: object) -> None:
-        dbapi.isolation_level = None
-        dbapi.execute("PRAGMA query_only=ON")
-
-    def translate(context: sa.engine.ExceptionContext) -> None:
-        failure = context.sqlalchemy_exception
-        if isinstance(failure, DBAPIError) and (known := storage_error(failure)) is not None:
-            raise known from context.original_exception
-
-    sa.event.listen(engine, "handle_error", translate)
-    sa.event.listen(engine, "connect", prepare)
-    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-    return engine
-
-
-_MANUAL: dict[str, Any] = {"isolation_level": None}
-
-
-def _code(failure: DBAPIError) -> int:
-    return int(getattr(failure.orig, "sqlite_errorcode", 0)) & 0xFF
-
-
-def storage_error(failure: DBAPIError) -> StorageError | None:
-    """Return a `StorageError` if the state of the file caused the failure, not the statement; None otherwise."""
-    code = _code(failure)
-    if code in _DAMAGED:
-        return StorageError(f"the database is damaged ({failure.orig}); `firsthour doctor` has the remedy")
-    return StorageError(f"the database cannot commit: {failure.orig}") if code in _NOW_IMPOSSIBLE else None
+PASSED_OVER_MAX: Final = 20  # units that may run before a bulk unit that waits
+FAILED_LATELY: Final = timedelta(minutes=5)
+BATCH_SECONDS: Final = 0.020  # there is one writer: every other unit waits for the whole batch
 
 
 def _changes(connection: Connection) -> int:
@@ -300,7 +188,7 @@ class SqliteUnits:
                 return None, failure, unit, []
             self.trouble = str(known)
             self._failed = self._clock.real(), self.trouble
-            self._damaged = self._damaged or _code(failure) in _DAMAGED
+            self._damaged = self._damaged or error_code(failure) in DAMAGED
             return None, known, unit, []
         except BaseException as failure:  # noqa: BLE001  # the caller of the unit gets what its handler raises
             return None, failure, unit, []

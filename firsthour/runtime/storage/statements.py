@@ -8,17 +8,18 @@ Many rows are one call of the driver. SQLite runs the statement row by row. Post
 of the columns, whose text is the same for any number of rows.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from operator import itemgetter
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.ext.compiler import compiles
+
+from firsthour.runtime.storage.compiled_sql import Compiled, compile_statement, join_texts, over_rows
 
 metadata = sa.MetaData()
 
@@ -103,15 +104,6 @@ class DriverConnection:
     def changed(self, text: str, bound: Sequence[Any]) -> int:
         """Return the number of changed rows."""
         raise NotImplementedError
-
-
-class Compiled(NamedTuple):
-    """A statement for the driver of one dialect."""
-
-    text: str
-    order: tuple[str, ...]  # names of the parameters, by position
-    constants: Mapping[str, Any]  # the parameters that the statement itself sets; None for the others
-    per_row: tuple[str, ...]  # names of the parameters that differ from row to row, once each
 
 
 class Sql:
@@ -205,14 +197,14 @@ class Sql:
         """Return the statement that `run` sends."""
         compiled = self._once.get(dialect.name)
         if compiled is None:
-            compiled = self._once[dialect.name] = _compile(self._build(_DIALECTS[dialect.name]), dialect)
+            compiled = self._once[dialect.name] = compile_statement(self._build(_DIALECTS[dialect.name]), dialect)
         return compiled
 
     def for_rows(self, dialect: Dialect) -> Compiled:
         """Return the statement that `many` and `tuples` send to PostgreSQL: the arrays of the columns come first."""
         compiled = self._of_rows.get(dialect.name)
         if compiled is None:
-            compiled = self._of_rows[dialect.name] = _over_rows(self.for_one(dialect))
+            compiled = self._of_rows[dialect.name] = over_rows(self.for_one(dialect))
         return compiled
 
 
@@ -247,19 +239,9 @@ def joined(statements: tuple[Sql, ...], dialect: Dialect) -> str:
     """Return one statement that runs these, each for its rows. Its parameters are theirs, one after the other."""
     text = _JOINED.get((dialect.name, statements))
     if text is None:
-        parts: list[str] = []
-        taken = 0
-        for n, statement in enumerate(statements):
-            one = statement.for_rows(dialect)
-            shifted = _NUMBER.sub(partial(_shifted, by=taken), one.text)
-            parts.append(f"w{n} AS ({shifted})")
-            taken += len(one.order)
-        text = _JOINED[dialect.name, statements] = f"WITH {', '.join(parts)} SELECT 1"
+        parts = [statement.for_rows(dialect) for statement in statements]
+        text = _JOINED[dialect.name, statements] = join_texts(parts)
     return text
-
-
-def _shifted(place: re.Match[str], by: int) -> str:
-    return f"${int(place[1]) + by}"
 
 
 def _for_sqlite(value: Any) -> Any:
@@ -269,44 +251,3 @@ def _for_sqlite(value: Any) -> Any:
 def _for_postgresql(value: Any) -> Any:
     """Replace NUL, which PostgreSQL rejects. Only paths can still contain it here, and such a path is not found."""
     return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value
-
-
-def _compile(statement: Any, dialect: Dialect) -> Compiled:
-    compiled = cast(Any, statement.compile(dialect=dialect))
-    order = tuple(compiled.positiontup or ())
-    per_row = tuple(dict.fromkeys(name for name in order if compiled.binds[name].required))
-    return Compiled(str(compiled), order, compiled.params, per_row)
-
-
-_NUMBER = re.compile(r"\$(\d+)")
-_PLACE = re.compile(r"\$(\d+)(?:::(\w+(?: PRECISION)?))?")
-_ONE_INSERT = re.compile(r"(INSERT INTO .*?)\sVALUES \(([^()]*)\)(.*?)(?:\sRETURNING .*)?", re.DOTALL)
-_ONE_UPDATE = re.compile(r"(UPDATE .*?)\s(WHERE .*)", re.DOTALL)
-
-
-def _over_rows(one: Compiled) -> Compiled:
-    """Return the same INSERT or UPDATE for all the rows of `u`: an array for each parameter that differs from row to row,
-    then the constants. The types are those to which the one-row statement casts its parameters."""
-    constant = tuple(name for name in dict.fromkeys(one.order) if name not in one.per_row)
-    types: dict[str, str] = {}
-
-    def placed(found: re.Match[str]) -> str:
-        name = one.order[int(found[1]) - 1]
-        cast_to = f"::{found[2]}" if found[2] else ""
-        if name in constant:
-            return f"${len(one.per_row) + constant.index(name) + 1}{cast_to}"
-        if found[2]:
-            types[name] = found[2]
-        return f'u."{name}"'
-
-    text = _PLACE.sub(placed, one.text)
-    arrays = ", ".join(f"${n}::{types[name]}[]" for n, name in enumerate(one.per_row, 1))
-    names = ", ".join(f'"{name}"' for name in one.per_row)
-    if insert := _ONE_INSERT.fullmatch(text):
-        rows = f"unnest({arrays}) WITH ORDINALITY AS u({names}, ordinality) ORDER BY u.ordinality"
-        text = f"{insert[1]} SELECT {insert[2]} FROM {rows}{insert[3]}"  # noqa: S608  # of statements of ours alone
-    elif update := _ONE_UPDATE.fullmatch(text):
-        text = f"{update[1]} FROM unnest({arrays}) AS u({names}) {update[2]}"
-    else:
-        raise ValueError("no statement for many rows: " + one.text)
-    return Compiled(text, one.per_row + constant, one.constants, one.per_row)

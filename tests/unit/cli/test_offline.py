@@ -16,7 +16,7 @@ import pytest
 import structlog
 
 from firsthour.cli.app import main
-from firsthour.runtime.storage.sqlite import hold
+from firsthour.runtime.storage.data_directory import hold
 from tests.damaged import damage
 from tests.unit.operations.harness import OperationsHarness
 
@@ -173,7 +173,7 @@ def test_what_the_system_refuses_has_its_file_and_its_own_remedy(
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number), "data/lock")
 
-    monkeypatch.setattr("firsthour.runtime.storage.sqlite.open_private", refuse)
+    monkeypatch.setattr("firsthour.runtime.storage.data_directory.open_private", refuse)
     code, _, wrong = run("migrate", "--data", "data")
     assert (code, wrong) == (1, f"data/lock: {os.strerror(number)}; {wrong.partition('; ')[2]}")
     assert remedy in wrong

@@ -20,7 +20,7 @@ from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.records import Record, Row
-from firsthour.runtime.storage.sqlite import writer_engine
+from firsthour.runtime.storage.sqlite_engines import writer_engine
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from schemas.agreement.agreement import Agreement
 from schemas.envelope import decode, encode, event_of

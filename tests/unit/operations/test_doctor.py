@@ -18,7 +18,7 @@ from firsthour.runtime.clock import HostClock
 from firsthour.runtime.storage.migrate import migrate
 from firsthour.runtime.storage.reader import SqliteReader
 from firsthour.runtime.storage.records import log
-from firsthour.runtime.storage.sqlite import reader_engine, writer_engine
+from firsthour.runtime.storage.sqlite_engines import reader_engine, writer_engine
 from tests.fakes.smtp import FakeSmtp
 from tests.hand_clock import HandClock
 

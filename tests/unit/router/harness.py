@@ -14,7 +14,7 @@ from firsthour.runtime.clock import new_id
 from firsthour.runtime.http.auth import Principal
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.records import Record
-from firsthour.runtime.storage.sqlite import writer_engine
+from firsthour.runtime.storage.sqlite_engines import writer_engine
 from firsthour.runtime.storage.unit import Unit
 from schemas.agreement.agreement import Agreement
 from schemas.envelope import decode, encode, event_of

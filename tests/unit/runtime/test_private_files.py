@@ -14,7 +14,8 @@ import pytest
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.eventlog.spool import Spool
 from firsthour.runtime.private_files import UnsafeFileError, exposure, write_private
-from firsthour.runtime.storage.sqlite import hold, writer_engine
+from firsthour.runtime.storage.data_directory import hold
+from firsthour.runtime.storage.sqlite_engines import writer_engine
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.storage import statements
-from firsthour.runtime.storage.sqlite import writer_engine
+from firsthour.runtime.storage.sqlite_engines import writer_engine
 from firsthour.runtime.storage.unit import Unit
 from schemas.events import ExternalEvent
 from services.scoring import store

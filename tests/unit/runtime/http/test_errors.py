@@ -13,7 +13,7 @@ from firsthour.runtime.config.reading import ConfigError
 from firsthour.runtime.http.errors import OUTCOMES, as_problem, exit_code_of, outcome_of
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.storage.config_versions import NothingAppliedError
-from firsthour.runtime.storage.sqlite import AlreadyRunningError
+from firsthour.runtime.storage.data_directory import AlreadyRunningError
 from firsthour.runtime.storage.unit import StorageError
 from schemas.envelope import UnknownEventError
 from schemas.errors import FirstHourError

@@ -1,0 +1,90 @@
+"""Connections to a SQLite file, their settings, and the failures that come from the state of the file."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from firsthour.runtime.private_files import secure_sqlite
+from firsthour.runtime.storage.unit import StorageError
+
+_MANUAL: Final[dict[str, Any]] = {"isolation_level": None}
+_NOW_IMPOSSIBLE: Final = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+}
+DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def writer_engine(file: Path, *, pages_max: int | None = None) -> Engine:
+    """Return the engine for the one connection that writes. `pages_max`: of the file (4 KiB each); None: no bound.
+
+    Connecting raises `UnsafeFileError` when the file is a symbolic link.
+    """
+    engine = sa.create_engine(f"sqlite+pysqlite:///{file}", poolclass=sa.NullPool, connect_args=_MANUAL)
+
+    def prepare(dbapi: Any, _: object) -> None:
+        dbapi.isolation_level = None  # the driver's own late BEGIN loses read-then-write updates
+        dbapi.execute("PRAGMA journal_mode=WAL")
+        dbapi.execute("PRAGMA synchronous=FULL")
+        dbapi.execute("PRAGMA foreign_keys=ON")
+        dbapi.execute("PRAGMA cache_size=-65536")
+        dbapi.execute("PRAGMA wal_autocheckpoint=4000")
+        if pages_max is not None:
+            dbapi.execute(f"PRAGMA max_page_count={int(pages_max)}")
+
+    sa.event.listen(engine, "do_connect", lambda *_: secure_sqlite(file))
+    sa.event.listen(engine, "connect", prepare)
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+def used_bytes(connection: Connection) -> int:
+    """The bytes of the file that hold data: pages of rows that are gone are used again, and do not count."""
+    pages, free, size = [
+        int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+        for name in ("page_count", "freelist_count", "page_size")
+    ]
+    return (pages - free) * size
+
+
+def reader_engine(file: Path) -> Engine:
+    """Return the engine for connections that only read."""
+    engine = sa.create_engine(
+        f"sqlite+pysqlite:///{file}", connect_args={"check_same_thread": False, "timeout": 5.0} | _MANUAL, pool_size=4
+    )
+
+    def prepare(dbapi: Any, _: object) -> None:
+        dbapi.isolation_level = None
+        dbapi.execute("PRAGMA query_only=ON")
+
+    def translate(context: sa.engine.ExceptionContext) -> None:
+        failure = context.sqlalchemy_exception
+        if isinstance(failure, DBAPIError) and (known := storage_error(failure)) is not None:
+            raise known from context.original_exception
+
+    sa.event.listen(engine, "handle_error", translate)
+    sa.event.listen(engine, "connect", prepare)
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    return engine
+
+
+def error_code(failure: DBAPIError) -> int:
+    """Return SQLite's primary code of an error; 0: it is not an error of SQLite."""
+    return int(getattr(failure.orig, "sqlite_errorcode", 0)) & 0xFF
+
+
+def storage_error(failure: DBAPIError) -> StorageError | None:
+    """Return a `StorageError` if the state of the file caused the failure, not the statement; None otherwise."""
+    code = error_code(failure)
+    if code in DAMAGED:
+        return StorageError(f"the database is damaged ({failure.orig}); `firsthour doctor` has the remedy")
+    return StorageError(f"the database cannot commit: {failure.orig}") if code in _NOW_IMPOSSIBLE else None
