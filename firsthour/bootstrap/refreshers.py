@@ -11,7 +11,7 @@ import structlog
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.config.reading import ConfigFiles
-from firsthour.runtime.http import auth
+from firsthour.runtime.http import auth, key_store
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.private_files import write_private
 from firsthour.runtime.storage import installation
@@ -39,7 +39,7 @@ class KeyRefresher:
         """`cache`: the directory of the cache. None: keys are not cached."""
         self._keys, self._units, self._reads = keys, units, reads
         self._cache = cache / KEYS_CACHE if cache is not None else None
-        self._cached: list[auth.Key] | None = None  # what the cache holds; None: not written by this process yet
+        self._cached: list[key_store.Key] | None = None  # what the cache holds; None: not written by this process yet
         self._failing = False
         self._recall()
 
@@ -48,7 +48,7 @@ class KeyRefresher:
             return
         try:
             read_at = datetime.fromtimestamp(self._cache.stat().st_mtime, UTC)
-            self._keys.take(msgspec.json.decode(self._cache.read_bytes(), type=list[auth.Key]), read_at)
+            self._keys.replace(msgspec.json.decode(self._cache.read_bytes(), type=list[key_store.Key]), read_at)
         except (OSError, msgspec.DecodeError):
             return
 
@@ -66,11 +66,11 @@ class KeyRefresher:
         if not used:
             return
         try:
-            await self._units.run(lambda unit: auth.note_use(unit.connection, used))
+            await self._units.run(lambda unit: key_store.record_use(unit.connection, used))
         except StorageError:  # logged by the storage; stored with the next step
             self._keys.used = used | self._keys.used
 
-    def _store_cache(self, keys: list[auth.Key]) -> None:
+    def _store_cache(self, keys: list[key_store.Key]) -> None:
         if self._cache is None:
             return
         try:

@@ -110,7 +110,7 @@ def _config(directory: Path, needed: bool) -> ConfigFiles:
 
 def client_of(resources: Resources, services: Sequence[Service], *, live: bool) -> AsyncClient:
     """A client, as an admin, of the routes of administration alone. `live`: somebody works on this installation."""
-    keys = auth.Keys(resources.clock, local=new_token())
+    keys = auth.Keys(resources.clock, local_token=new_token())
     app = create_app(
         title="FirstHour",
         routers=[administration.router(resources, keys, services, live=live)],
@@ -122,5 +122,5 @@ def client_of(resources: Resources, services: Sequence[Service], *, live: bool) 
     return AsyncClient(
         transport=ASGITransport(app=app),
         base_url="http://firsthour",
-        headers={"authorization": f"Bearer {keys.local}"},
+        headers={"authorization": f"Bearer {keys.local_token}"},
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy.engine import Connection
 
 from firsthour.kernel.config import Config
-from firsthour.runtime.http import auth
+from firsthour.runtime.http import key_store
 from firsthour.runtime.private_files import write_private
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage.unit import Unit
@@ -31,9 +31,9 @@ def first_key(unit: Unit, file: Path | None) -> str | None:
 
     `file`: where the key is written, by this user alone to be read, before it is committed; None: it is shown instead.
     """
-    if any(key.name == FIRST_KEY for key in auth.listed(unit.connection)):
+    if any(key.name == FIRST_KEY for key in key_store.list_keys(unit.connection)):
         return None
-    key = auth.create(unit.connection, name=FIRST_KEY, role="admin", rep=None, now=unit.clock.real())[1]
+    key = key_store.create(unit.connection, name=FIRST_KEY, role="admin", rep=None, now=unit.clock.real())[1]
     if file is not None:
         write_private(file, f"{key}\n".encode())
     return key
@@ -41,7 +41,7 @@ def first_key(unit: Unit, file: Path | None) -> str | None:
 
 def first_key_lives(connection: Connection) -> bool:
     """Whether it was never revoked."""
-    return any(key.name == FIRST_KEY and key.revoked_at is None for key in auth.listed(connection))
+    return any(key.name == FIRST_KEY and key.revoked_at is None for key in key_store.list_keys(connection))
 
 
 @dataclass(frozen=True)

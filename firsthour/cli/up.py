@@ -121,7 +121,7 @@ class Up:
                 ways = {"inbox": inbox} if self.demo else channels_of(self.settings, clock, inbox)
                 system = await embedded.open_system(self.settings, clock, config, ways, lock=lock)
                 token = running_server.new_token()
-                system.keys.local = token
+                system.keys.local_token = token
                 me = Running(os.getpid(), running_server.reachable(self.host, port_of(bound)), token)
                 try:
                     async with _going(system, feed, stop, shown=self.shown and not self.demo):

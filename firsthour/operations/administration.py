@@ -16,9 +16,11 @@ from firsthour.operations import drain
 from firsthour.operations.doctor import checks
 from firsthour.operations.verify import invariants
 from firsthour.runtime.eventlog import dead_letters, outbox
-from firsthour.runtime.http import auth, idempotency, page_cursors
-from firsthour.runtime.http.auth import Key, Keys, Principal, needs
+from firsthour.runtime.http import idempotency, key_store, page_cursors
+from firsthour.runtime.http.auth import Keys, needs
 from firsthour.runtime.http.idempotency import Once, idempotent
+from firsthour.runtime.http.key_store import Key
+from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.http.problem import FieldFault, Problem
 from firsthour.runtime.processing.service import Resources, Service
 from firsthour.runtime.storage.unit import Unit
@@ -94,14 +96,14 @@ def _keys(api: APIRouter, resources: Resources, keys: Keys) -> None:
     async def listing(who: Admin) -> dict[str, Any]:
         """Every key, oldest first; never a secret."""
         now = resources.clock.real()
-        return {"items": [_listed(key, now, keys) for key in await resources.reads(auth.listed)], "next": None}
+        return {"items": [_listed(key, now, keys) for key in await resources.reads(key_store.list_keys)], "next": None}
 
     @api.delete("/v1/keys/{id}")
     async def revoke(id: str, who: Admin) -> dict[str, Any]:
         """Refuse this key from now on. A key revoked before stays revoked."""
-        await resources.units.run(lambda unit: auth.revoke(unit.connection, id, resources.clock.real()))
+        await resources.units.run(lambda unit: key_store.revoke(unit.connection, id, resources.clock.real()))
         await refresh()
-        found = next((key for key in await resources.reads(auth.listed) if key.id == id), None)
+        found = next((key for key in await resources.reads(key_store.list_keys) if key.id == id), None)
         if found is None:
             raise Problem(404, "Unknown key", f"There is no key with the id {id!r}: `firsthour keys list`.")
         return _listed(found, resources.clock.real(), keys)
@@ -140,7 +142,7 @@ def _check_source(body: KeyBody, source: str, resources: Resources) -> None:
 
 def _create(unit: Unit, body: KeyBody, once: Once, made: dict[str, str]) -> idempotency.StoredAnswer:
     def work() -> tuple[int, bytes]:
-        made["id"], made["key"] = auth.create(
+        made["id"], made["key"] = key_store.create(
             unit.connection,
             name=body.name,
             role=body.role,
@@ -155,8 +157,8 @@ def _create(unit: Unit, body: KeyBody, once: Once, made: dict[str, str]) -> idem
 
 
 def _listed(key: Key, now: datetime, keys: Keys) -> dict[str, Any]:
-    state = "revoked" if key.revoked_at else "alive" if key.lives(now) else "expired"
-    if state == "alive" and key.rep is not None and not keys.works(key.rep):
+    state = "revoked" if key.revoked_at else "alive" if key.is_valid(now) else "expired"
+    if state == "alive" and key.rep is not None and not keys.is_active_rep(key.rep):
         state = "rep gone"
     return {**{name: value for name, value in asdict(key).items() if name != "hash"}, "state": state}
 

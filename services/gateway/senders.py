@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from firsthour.runtime.http.auth import Principal
+from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.http.problem import Problem
 from schemas.events import FLAG_REP, Facts, Value
 from schemas.sources import DEAL, MARKETING_TYPES, TOUCH, may_send

@@ -9,7 +9,8 @@ from sqlalchemy.engine import Connection
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.http import page_cursors
-from firsthour.runtime.http.auth import Principal, needs
+from firsthour.runtime.http.auth import needs
+from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.processing.service import Resources
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.message import message_of

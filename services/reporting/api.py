@@ -8,7 +8,8 @@ from msgspec import json
 
 from firsthour.kernel.time_units import moment
 from firsthour.runtime.http import page_cursors
-from firsthour.runtime.http.auth import READ, Principal, needs
+from firsthour.runtime.http.auth import needs
+from firsthour.runtime.http.principal import READ, Principal
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from schemas.envelope import UnknownEventError, decode, event_of

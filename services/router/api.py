@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.http import page_cursors
-from firsthour.runtime.http.auth import READ, Principal, needs
+from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.idempotency import Once, idempotent
+from firsthour.runtime.http.principal import READ, Principal
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from schemas.http import ActionResult, AssignBody, AvailabilityBody, ReasonBody, ReturnBody, TouchBody

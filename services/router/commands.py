@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from firsthour.kernel.plausible_times import is_possible
 from firsthour.kernel.time_units import micros
-from firsthour.runtime.http.auth import Principal
+from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.http.problem import FieldFault, Problem
 from firsthour.runtime.storage.unit import Unit
 from services.router.domain import actions, activity

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends
 
-from firsthour.runtime.http.auth import READ, Principal, needs
+from firsthour.runtime.http.auth import needs
+from firsthour.runtime.http.principal import READ, Principal
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from services.scoring import store

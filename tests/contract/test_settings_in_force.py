@@ -93,7 +93,7 @@ async def test_keys_hold_no_longer_than_the_setting_and_readiness_says_so(
             assert "keys were read 99 s ago: a key that was revoked since is still accepted" in await warnings_of(world)
             world.clock.advance(seconds=2)
             assert (await other.get("/v1/leads")).status_code == 503
-            assert "keys are not known (read 101 s ago)" in await warnings_of(world)
+            assert "stored keys are too old (read 101 s ago)" in await warnings_of(world)
 
 
 # --- secrets of sources -----------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from firsthour.kernel.config import Config
 from firsthour.kernel.time_units import moment
 from firsthour.runtime.eventlog import outbox, publisher
 from firsthour.runtime.eventlog.outbox import OutboxRow
-from firsthour.runtime.http import auth, idempotency
+from firsthour.runtime.http import idempotency, key_store
 from firsthour.runtime.storage import statements as db
 from firsthour.runtime.storage.compiled_sql import Compiled
 from firsthour.runtime.storage.migrate import is_current, migrate
@@ -328,6 +328,6 @@ def test_a_question_with_a_nul_finds_nobody(run: Run[Any]) -> None:
 def test_the_use_of_keys_is_noted_on_postgresql(migrated: str) -> None:
     run = run_on(migrated)
     at = moment(1_000_000)
-    id, _ = run(lambda c: auth.create(c, name="form", role="ingest", rep=None, now=at))
-    run(lambda c: auth.note_use(c, {id: at, "gone": at}))
-    assert [key.used_at for key in run(auth.listed)] == [at]
+    id, _ = run(lambda c: key_store.create(c, name="form", role="ingest", rep=None, now=at))
+    run(lambda c: key_store.record_use(c, {id: at, "gone": at}))
+    assert [key.used_at for key in run(key_store.list_keys)] == [at]

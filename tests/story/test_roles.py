@@ -5,7 +5,7 @@ from typing import Final
 import pytest
 from fastapi.routing import iter_route_contexts
 
-from firsthour.runtime.http.auth import READ, ROLES
+from firsthour.runtime.http.principal import READ, ROLES
 from services.gateway.asgi import Gateway
 from tests.story.world import World
 

@@ -23,7 +23,7 @@ from firsthour.operations.verify import invariants
 from firsthour.runtime import settings
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.eventlog import kafka_admin
-from firsthour.runtime.http import auth
+from firsthour.runtime.http import key_store
 from firsthour.runtime.http.client import ASGITransport, AsyncClient, Response
 from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import Unit
@@ -344,7 +344,7 @@ class World:
 
             def work(unit: Unit) -> str:
                 name = f"{role} of {rep or 'nobody'}"
-                return auth.create(unit.connection, name=name, role=role, rep=rep, now=unit.clock.real())[1]
+                return key_store.create(unit.connection, name=name, role=role, rep=rep, now=unit.clock.real())[1]
 
             made = await self.system.units.run(work)
             await self.system.runners["runtime.keys"].step()

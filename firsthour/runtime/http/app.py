@@ -20,8 +20,9 @@ from starlette.types import Lifespan
 
 from firsthour.runtime.clock import Clock, HostClock
 from firsthour.runtime.http import api_docs, middleware
-from firsthour.runtime.http.auth import READ, needs, principal_of
+from firsthour.runtime.http.auth import needs, principal_of
 from firsthour.runtime.http.middleware import BODY_LIMIT, request_id_of
+from firsthour.runtime.http.principal import READ
 from firsthour.runtime.http.problem import CONTENT_TYPE, FieldFault, Problem, phrase, pointer, problem_response
 from firsthour.runtime.observability import metrics
 from firsthour.runtime.observability.metrics import Telemetry

@@ -193,8 +193,8 @@ def idempotent(units: Units) -> Callable[..., Any]:
         ] = None,
     ) -> Once:
         keys: Keys = request.app.state.keys
-        who = keys.find(request.headers.get("authorization", ""))
-        scope = f"{who.id if who else ''} {request.method} {request.scope['path']}"
+        principal = keys.find(request.headers.get("authorization", ""))
+        scope = f"{principal.id if principal else ''} {request.method} {request.scope['path']}"
         if len(scope) > SCOPE_MAX:
             scope = f"sha256 {sha256(scope.encode()).hexdigest()}"
         body = await request.body()

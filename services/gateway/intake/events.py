@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from firsthour.runtime.http import idempotency
-from firsthour.runtime.http.auth import Principal
+from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.http.problem import Problem
 from schemas.team import Team
 from services.gateway import request_bodies, senders

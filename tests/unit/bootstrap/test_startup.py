@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 
 from firsthour.bootstrap.refreshers import KeyRefresher
 from firsthour.bootstrap.startup import StartupGate
-from firsthour.runtime.http.auth import Key, Keys, digest
+from firsthour.runtime.http.auth import Keys
+from firsthour.runtime.http.key_store import Key, digest
 from firsthour.runtime.http.metrics_port import answering, listening
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.http.server import PortTakenError, listen, port_of
@@ -31,7 +32,7 @@ REASONS = ("10.0.0.7:5432 refuses the user firsthour", "kafka:9092 does not answ
 @pytest.mark.parametrize("path", ["/", "/readyz", "/healthz", "/metrics", "/v1/leads", "/v1/events", "/v1/forms/demo"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_before_the_start_no_path_names_a_host_a_user_or_a_broker(method: str, path: str) -> None:
-    door = StartupGate(Keys(HandClock(), given=ADMIN))
+    door = StartupGate(Keys(HandClock(), admin_key=ADMIN))
     door.waits_for = REASONS
     async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://site") as client:
         answer = await client.request(method, path)
@@ -45,7 +46,7 @@ async def test_before_the_start_no_path_names_a_host_a_user_or_a_broker(method: 
 
 
 async def test_before_the_start_a_visitor_of_a_form_sees_a_page() -> None:
-    door = StartupGate(Keys(HandClock(), given=ADMIN))
+    door = StartupGate(Keys(HandClock(), admin_key=ADMIN))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://site") as client:
         shown = await client.post("/v1/forms/demo-request", headers={"accept": "text/html"})
         told = await client.post("/v1/forms/demo-request")

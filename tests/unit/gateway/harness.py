@@ -18,7 +18,7 @@ from firsthour.kernel.config import Config
 from firsthour.runtime.config.reading import ConfigFiles, load
 from firsthour.runtime.eventlog import dead_letters
 from firsthour.runtime.eventlog.log import EventLog
-from firsthour.runtime.http import auth
+from firsthour.runtime.http import auth, key_store
 from firsthour.runtime.http.middleware import Message, Receive, Scope, Send
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.service import Resources
@@ -176,10 +176,10 @@ class GatewayHarness:
         self.files = Files(replace(_config(SOURCES), directory=self.directory))
         self.telemetry = Telemetry()
         self.units = RememberingUnits(self.clock, lambda: self.files.current)
-        self.keys = auth.Keys(self.clock, given=None)
+        self.keys = auth.Keys(self.clock, admin_key=None)
         self.secrets = {role: self._key(role) for role in ("ingest", "sales")}
         with self.units.engine.begin() as connection:
-            self.keys.take(auth.listed(connection))
+            self.keys.replace(key_store.list_keys(connection))
         resources = Resources(
             Settings(),
             self.clock,
@@ -199,15 +199,15 @@ class GatewayHarness:
 
     def _key(self, role: str) -> str:
         with self.units.engine.begin() as connection:
-            return auth.create(connection, name=f"the {role} key", role=role, rep=None, now=self.clock.real())[1]
+            return key_store.create(connection, name=f"the {role} key", role=role, rep=None, now=self.clock.real())[1]
 
     def make_key(self, name: str, role: str, *, rep: str | None = None, source: str | None = None) -> None:
         """Make an API key, which `event(role=name)` sends."""
         with self.units.engine.begin() as connection:
             now = self.clock.real()
-            made = auth.create(connection, name=name, role=role, rep=rep, source=source, now=now)
+            made = key_store.create(connection, name=name, role=role, rep=rep, source=source, now=now)
             self.secrets[name] = made[1]
-            self.keys.take(auth.listed(connection))
+            self.keys.replace(key_store.list_keys(connection))
 
     async def ask(
         self,

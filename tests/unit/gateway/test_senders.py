@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from firsthour.runtime.http.auth import ROLES
+from firsthour.runtime.http.principal import ROLES
 from firsthour.runtime.http.throttle import ATTEMPTS_MAX
 from schemas.events import FLAG_REP, OUTSIDE_TYPES
 from schemas.sources import DEAL, MARKETING_TYPES, TOUCH, may_send

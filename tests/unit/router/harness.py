@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.clock import new_id
-from firsthour.runtime.http.auth import Principal
+from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.sqlite_engines import writer_engine

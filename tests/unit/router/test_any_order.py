@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from firsthour.runtime.http.auth import Principal
+from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.http.problem import Problem
 from schemas.events import Facts, LeadAssigned, MatchedLine
 from services.router import commands

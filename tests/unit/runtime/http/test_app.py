@@ -96,7 +96,7 @@ class Site:
             clock=HandClock(),
             body_limit=LIMIT,
         )
-        self.keys = Keys(HandClock(), given=ADMIN)
+        self.keys = Keys(HandClock(), admin_key=ADMIN)
         self.app.state.keys = self.keys
         structlog.configure(
             processors=[*logging.PROCESSORS, structlog.processors.JSONRenderer()],

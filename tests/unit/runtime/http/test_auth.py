@@ -1,4 +1,4 @@
-"""The keys in memory are those of now."""
+"""API keys in memory: overlapping reads, the age of the keys, the keys of reps."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,55 +8,62 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import Connection
 
-from firsthour.runtime.http.auth import Key, Keys, digest
+from firsthour.runtime.http.auth import Keys
+from firsthour.runtime.http.key_store import Key, digest
 from firsthour.runtime.http.problem import Problem
-from firsthour.runtime.http.throttle import ADDRESSES_MAX, ATTEMPTS_MAX, WINDOW_SECONDS, Throttle, network
 from tests.hand_clock import HandClock
 
 
-class Slow:
-    """Reads what there is when it is asked; every answer waits until it is let through."""
+class DelayedReader:
+    """A reader that reads the keys at once, and returns them when the test sets the result of the read."""
 
     def __init__(self) -> None:
-        self.there: list[Key] = []
-        self.waiting: list[asyncio.Future[None]] = []
+        self.keys: list[Key] = []
+        self.reads: list[asyncio.Future[None]] = []
 
     async def __call__(self, work: Callable[[Connection], Any], /) -> Any:
-        found = [*self.there]
-        self.waiting.append(asyncio.get_running_loop().create_future())
-        await self.waiting[-1]
-        return found
+        keys = [*self.keys]
+        self.reads.append(asyncio.get_running_loop().create_future())
+        await self.reads[-1]
+        return keys
 
 
-async def test_an_answer_of_before_a_key_was_made_does_not_make_it_unknown_again() -> None:
-    clock, reads = HandClock(), Slow()
+async def test_earlier_read_that_ends_later_does_not_drop_a_new_key() -> None:
+    clock, reader = HandClock(), DelayedReader()
     keys = Keys(clock)
-    first = asyncio.create_task(keys.refresh(reads))
+    first = asyncio.create_task(keys.refresh(reader))
     await asyncio.sleep(0)
-    reads.there = [Key("k", "form", "ingest", None, digest("fh_k"), clock.now, None, None, None)]
-    second = asyncio.create_task(keys.refresh(reads))
+    reader.keys = [Key("k", "form", "ingest", None, digest("fh_k"), clock.now, None, None, None)]
+    second = asyncio.create_task(keys.refresh(reader))
     await asyncio.sleep(0)
     while not (first.done() and second.done()):
-        for answer in reversed(reads.waiting):  # whoever asked last is answered first
-            if not answer.done():
-                answer.set_result(None)
+        for read in reversed(reader.reads):  # the last read ends first
+            if not read.done():
+                read.set_result(None)
                 break
         await asyncio.sleep(0)
     assert keys.find("Bearer fh_k") is not None
 
 
-# --- how long a key holds ----------------------------------------------------------------------------------------
+# --- age and owner of a key ----------------------------------------------------------------------------------------
 
 
-def one_key(clock: HandClock, **more: Any) -> Key:
-    given = {"id": "k", "name": "form", "role": "sales", "rep": None, "hash": digest("fh_k"), "created_at": clock.now}
-    return Key(**{**given, "expires_at": None, "revoked_at": None, "used_at": None, **more})
+def one_key(clock: HandClock, **fields: Any) -> Key:
+    defaults = {
+        "id": "k",
+        "name": "form",
+        "role": "sales",
+        "rep": None,
+        "hash": digest("fh_k"),
+        "created_at": clock.now,
+    }
+    return Key(**{**defaults, "expires_at": None, "revoked_at": None, "used_at": None, **fields})
 
 
-def test_a_key_holds_no_longer_than_the_bound_after_it_was_read() -> None:
+def test_stored_keys_are_refused_when_their_last_read_is_too_old() -> None:
     clock = HandClock()
-    keys = Keys(clock, given="given", local="local", age_seconds_max=3_600)
-    keys.take([one_key(clock)])
+    keys = Keys(clock, admin_key="given", local_token="local", age_seconds_max=3_600)
+    keys.replace([one_key(clock)])
     assert keys.warnings() == ()
     clock.now += timedelta(minutes=59)
     assert keys.find("Bearer fh_k") is not None
@@ -68,56 +75,22 @@ def test_a_key_holds_no_longer_than_the_bound_after_it_was_read() -> None:
     assert "answered 503" in keys.warnings()[0]
     assert keys.find("Bearer given") is not None
     assert keys.find("Bearer local") is not None
-    keys.take([one_key(clock)])
+    keys.replace([one_key(clock)])
     assert keys.find("Bearer fh_k") is not None
 
 
-def test_before_any_key_was_read_a_bounded_table_knows_none() -> None:
+def test_stored_keys_are_refused_before_their_first_read() -> None:
     keys = Keys(HandClock(), age_seconds_max=3_600)
     with pytest.raises(Problem):
         keys.find("Bearer fh_k")
-    assert keys.warnings() == ("keys are not known (never read): requests with a key are answered 503",)
+    assert keys.warnings() == ("stored keys are too old (never read): requests with a key are answered 503",)
 
 
-def test_the_key_of_a_rep_ends_with_the_rep() -> None:
+def test_key_of_a_rep_is_refused_when_the_rep_is_no_longer_active() -> None:
     clock, team = HandClock(), {"ana"}
-    keys = Keys(clock, works=team.__contains__)
-    keys.take([one_key(clock, rep="ana"), one_key(clock, id="other", hash=digest("fh_other"))])
+    keys = Keys(clock, is_active_rep=team.__contains__)
+    keys.replace([one_key(clock, rep="ana"), one_key(clock, id="other", hash=digest("fh_other"))])
     assert keys.find("Bearer fh_k") is not None
     team.clear()
     assert keys.find("Bearer fh_k") is None
     assert keys.find("Bearer fh_other") is not None
-
-
-# --- wrong keys --------------------------------------------------------------------------------------------------
-
-
-def test_failures_are_counted_for_each_address_and_forgotten_after_the_window() -> None:
-    clock = HandClock()
-    throttle = Throttle(clock)
-    assert [throttle.failed("192.0.2.1") for _ in range(ATTEMPTS_MAX)] == [None] * ATTEMPTS_MAX
-    assert throttle.failed("192.0.2.1") == WINDOW_SECONDS
-    assert throttle.failed("192.0.2.2") is None
-    clock.now += timedelta(seconds=WINDOW_SECONDS)
-    assert throttle.failed("192.0.2.1") is None
-
-
-def test_the_table_of_addresses_is_bounded() -> None:
-    throttle = Throttle(HandClock())
-    for number in range(ADDRESSES_MAX + 100):
-        throttle.failed(f"host-{number}")
-    assert len(throttle._windows) == ADDRESSES_MAX
-
-
-@pytest.mark.parametrize(
-    ("address", "source"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("2001:db8::1", "20010db800000000::/64"),
-        ("2001:db8::ffff:2", "20010db800000000::/64"),
-        ("", ""),
-    ],
-)
-def test_an_ipv6_sender_is_its_network(address: str, source: str) -> None:
-    assert network(address) == source

@@ -35,7 +35,7 @@ class Desk:
         self.engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
         statements.metadata.create_all(self.engine)
         self.app = create_app(title="t", routers=[], telemetry=Telemetry(), ready=lambda: Readiness(True))
-        self.app.state.keys = auth.Keys(self.clock, given="a key that is long enough")
+        self.app.state.keys = auth.Keys(self.clock, admin_key="a key that is long enough")
         _command(self.app, self)
 
     @property
