@@ -1,0 +1,20 @@
+"""The base class of every event, and the types of values that events share."""
+
+from typing import ClassVar
+
+import msgspec
+
+Value = str | int | float | bool
+Facts = dict[str, Value]
+Urgency = str
+"""`hot`, `warm`, or another name in `response` of the agreement."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """An event. `TYPE`: of its envelope. `TOPIC`: of its record.
+
+    An event is in no reference cycle, so the garbage collector skips it (`gc=False`).
+    """
+
+    TYPE: ClassVar[str]
+    TOPIC: ClassVar[str]

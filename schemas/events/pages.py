@@ -1,0 +1,67 @@
+"""The topic `pages`: deliveries of pages and outcomes of promises, by the notifier."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from schemas import topics
+from schemas.events.base import Event
+
+
+class PageSent(Event, frozen=True, kw_only=True, gc=False):
+    """A channel accepted a page to one person. After a crash the page may be delivered twice, but never not at all."""
+
+    TYPE: ClassVar[str] = "page.sent"
+    TOPIC: ClassVar[str] = topics.PAGES
+
+    page_id: str
+    lead_id: str
+    epoch: int
+    rung: int
+    person: str  # rep id
+    channel: str
+    at: datetime
+    tries: int = 1
+
+
+class PageFailed(Event, frozen=True, kw_only=True, gc=False):
+    """Every channel of the rung refused the person. Emitted once; the page is still retried."""
+
+    TYPE: ClassVar[str] = "page.failed"
+    TOPIC: ClassVar[str] = topics.PAGES
+
+    page_id: str
+    lead_id: str
+    epoch: int
+    rung: int
+    person: str
+    at: datetime
+    why: str
+    tried: tuple[str, ...] = ()
+
+
+class PromiseKept(Event, frozen=True, kw_only=True, gc=False):
+    """The lead was touched; `seconds` from submit to touch. `late`: the promise had already ended."""
+
+    TYPE: ClassVar[str] = "promise.kept"
+    TOPIC: ClassVar[str] = topics.PAGES
+
+    lead_id: str
+    at: datetime
+    submit_at: datetime
+    seconds: float
+    late: bool
+    rep: str | None = None
+
+
+class PromiseMissed(Event, frozen=True, kw_only=True, gc=False):
+    """The response clock ended without a touch."""
+
+    TYPE: ClassVar[str] = "promise.missed"
+    TOPIC: ClassVar[str] = topics.PAGES
+
+    lead_id: str
+    epoch: int
+    at: datetime
+    submit_at: datetime
+    promise_at: datetime
+    rep: str | None = None
