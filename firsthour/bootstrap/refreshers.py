@@ -18,7 +18,7 @@ from firsthour.runtime.storage import installation
 from firsthour.runtime.storage.reader import Reader
 from firsthour.runtime.storage.sqlite import SqliteUnits
 from firsthour.runtime.storage.unit import StorageError, Unit, Units
-from services.router.session import TEAM_TICK
+from services.router.team import TEAM_TICK
 
 KEY_REFRESHER: Final = "runtime.keys"
 CONFIG_RELOADER: Final = "runtime.config"

@@ -9,7 +9,7 @@ from firsthour.kernel.time_units import micros
 from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.http.problem import FieldFault, Problem
 from firsthour.runtime.storage.unit import Unit
-from services.router.domain import actions, activity
+from services.router.domain import actions, activity, ownership
 from services.router.domain.event_time import SKEW_US
 from services.router.domain.lead import Lead, at
 from services.router.domain.lifecycle import Actor, Kind, Refused
@@ -68,10 +68,10 @@ def assign(unit: Unit, lead: str, rep: str, reason: str | None, force: bool, who
     """Give the lead to this rep. `force`: also while they are away or at capacity."""
 
     def act(session: RoutingSession, known: Lead, actor: Actor) -> Outcome | Refused:
-        outcome = actions.assign(known, actor, session.rules, session.at, rep, reason)
+        outcome = ownership.assign(known, actor, session.rules, session.at, rep, reason)
         if isinstance(outcome, Refused) or outcome.next_owner is None:
             return outcome  # before the team is locked
-        return actions.cannot_take(session.rules, session.team_state.reps, rep, session.at, force=force) or outcome
+        return ownership.cannot_take(session.rules, session.team.state.reps, rep, session.at, force=force) or outcome
 
     return _act(unit, lead, who, act)
 
@@ -127,7 +127,7 @@ def availability(
     if ends is not None and state != "away":
         fault = FieldFault(pointer="#/until", detail="is for `available: false`")
         raise Problem(422, "Unprocessable Content", "`until` is the end of an absence; leave it out.", [fault])
-    presence = session.state_availability(rep, state, ends, reason)
+    presence = session.team.state_availability(rep, state, ends, reason)
     session.save()
     return {
         "id": rep,

@@ -16,7 +16,7 @@ from schemas.events import (
     MatchedLine,
     OpportunityMoved,
 )
-from services.router.domain import actions, activity
+from services.router.domain import actions, activity, ownership
 from services.router.domain.event_time import SKEW_US
 from services.router.domain.lead import Lead
 from services.router.domain.lifecycle import SYSTEM, Actor, Refused
@@ -204,12 +204,12 @@ def _reject(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequ
 
 def _reassign(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequested) -> Outcome | Refused:
     reason = event.reason or ""
-    way = _is_over(lead, event) or actions.reassignment(lead, actor, session.rules, reason)
+    way = _is_over(lead, event) or ownership.reassignment(lead, actor, session.rules, reason)
     if isinstance(way, Refused):
         return way  # before the team is locked
     session.serve()
-    team = session.team_state
-    return actions.reassign(lead, actor, session.rules, session.at, team, reason, told=event.told)
+    team = session.team.state
+    return ownership.reassign(lead, actor, session.rules, session.at, team, reason, told=event.told)
 
 
 def _report_touch(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequested) -> Outcome:
@@ -227,7 +227,7 @@ def _report_touch(session: RoutingSession, lead: Lead, actor: Actor, event: Acti
 def _go_away(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequested) -> Outcome | Refused:
     if actor.rep is None:
         return Refused(f"{event.by} is not a rep", "only a rep can be away")
-    session.state_availability(actor.rep, "away", micros(event.until) if event.until else None)
+    session.team.state_availability(actor.rep, "away", micros(event.until) if event.until else None)
     return Outcome(lead)
 
 

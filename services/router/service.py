@@ -7,7 +7,7 @@ from schemas.topics import ACTIONS, LEADS
 from services.router.api import router
 from services.router.handlers import hear_actions, hear_leads
 from services.router.queue import QUEUE_TICK
-from services.router.session import TEAM_TICK
+from services.router.team import TEAM_TICK
 from services.router.ticks import ServeQueue, WatchTeam
 
 

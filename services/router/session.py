@@ -5,26 +5,23 @@ through this session, so that open load, epochs, the queue and the events on `ro
 """
 
 from collections.abc import Collection
-from functools import cached_property
 
-from firsthour.kernel.time_units import micros, moment
+from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage.unit import Unit
-from schemas.events import LeadAssigned, LeadEvent, LeadQueued
-from services.router.domain.availability import PresenceChange, observed, stated
+from schemas.events import LeadEvent
 from services.router.domain.decision import Decision, Inputs, decide, gather_inputs, manual_inputs
 from services.router.domain.event_time import SKEW_US, forget_ahead
-from services.router.domain.lead import ASSIGNED, Lead, at, card
+from services.router.domain.lead import ASSIGNED, Lead
 from services.router.domain.lifecycle import SYSTEM, Refused, move
-from services.router.domain.outcome import Outcome, next_event, set_status
+from services.router.domain.outcome import Outcome, set_status
+from services.router.domain.owner_events import assigned, queued
 from services.router.domain.rules import rules_of
-from services.router.domain.team_state import Presence, RepState, TeamState
 from services.router.queue import QUEUE_TICK, WaitingLeads
 from services.router.store.changes import RoutingChanges, store_changes
 from services.router.store.decisions import Assignment, StoredDecision
 from services.router.store.leads import lock_leads, save_leads
-from services.router.store.team import lock_team_state
+from services.router.team import LockedTeam
 
-TEAM_TICK = "router.team"
 NO_TURN = "others wait before it"
 
 
@@ -40,6 +37,7 @@ class RoutingSession:
         self.unit = unit
         self.rules = rules_of(unit.config)
         self.queue = queue or WaitingLeads()
+        self.team = LockedTeam(unit, self.queue)
         self.leads = lock_leads(unit, {*wanted, *self.queue.ids})
         self.now = unit.now
         self.at = micros(self.now)
@@ -49,17 +47,7 @@ class RoutingSession:
         self._learned: dict[str, Lead] = {}
         self._changed: dict[str, Lead] = {}
         self._assignments: dict[tuple[str, int], Assignment] = {}
-        self._decided: list[StoredDecision] = []
-        self._turned: set[str] = set()  # pools
-        self._reps: set[str] = set()
-
-    @cached_property
-    def team_state(self) -> TeamState:
-        """Pools and reps. They are locked at the first use, after every lead."""
-        team, connection = self.rules.team, self.unit.connection
-        locked, waited_for = lock_team_state(connection, team.pool_by_id, team.rep_by_id)
-        self.queue.refresh(waited_for, connection)
-        return locked
+        self._decisions: list[StoredDecision] = []
 
     # --- leads ----------------------------------------------------------------------------------------------------
 
@@ -108,59 +96,14 @@ class RoutingSession:
             key = (after.id, after.epoch)
             assignment = self._assignments.setdefault(key, Assignment(after.id, after.epoch, stored=True))
             assignment.closed_at, assignment.closed_by, assignment.close_reason = self.at, ended.by, ended.reason
-        self._move_load(before.holder, after.holder)
+        self.team.move_load(before.holder, after.holder)
         for event in outcome.events:
             self.unit.emit(event, key=after.id)
 
     def emit(self, lead: Lead, event: LeadEvent) -> None:
-        """Emit the next event of `lead`, which `next_event` made."""
+        """Note that this lead changed, and emit the event of the change."""
         self.change(lead)
         self.unit.emit(event, key=lead.id)
-
-    # --- reps -----------------------------------------------------------------------------------------------------
-
-    def state_availability(self, rep: str, state: RepState, until: int | None, reason: str | None = None) -> Presence:
-        """Store and publish what a command states of `rep`. The leads of a deactivated rep are routed again soon after."""
-        change = stated(rep, self.team_state.presence(rep), self.at, state, until, reason)
-        if change is not None:
-            self._change_presence(rep, change)
-            if state == "deactivated":
-                self.unit.wake(TEAM_TICK)
-        return self.team_state.presence(rep)
-
-    def observe_availability(self, rep: str, state: RepState) -> None:
-        """Store and publish a state that follows from the team file or from the time."""
-        change = observed(rep, self.team_state.presence(rep), self.at, state)
-        if change is not None:
-            self._change_presence(rep, change)
-
-    def _change_presence(self, rep: str, change: PresenceChange) -> None:
-        self.team_state.reps[rep] = change.presence
-        self._reps.add(rep)
-        self.unit.emit(change.event, key=rep)
-        if change.event.state == "available":
-            self._free_capacity()
-
-    def _move_load(self, before: str | None, after: str | None) -> None:
-        """Count a lead as open load of `after` instead of `before`. None: it is no open load."""
-        if before == after:
-            return
-        if after is not None:
-            self._loaded(after).open += 1
-        if before is not None:
-            self._loaded(before).open -= 1
-            self._free_capacity()
-
-    def _loaded(self, rep: str) -> Presence:
-        self._reps.add(rep)
-        presence = self.team_state.presence(rep)
-        presence.updated_at = self.at
-        return presence
-
-    def _free_capacity(self) -> None:
-        """Note that a rep can take more than before."""
-        self.queue.stale = True
-        self.unit.wake(QUEUE_TICK)
 
     # --- owners ---------------------------------------------------------------------------------------------------
 
@@ -183,44 +126,20 @@ class RoutingSession:
             lead.id, lead.epoch, rep, decision.pool, decision.rule, decision_id, self.at
         )
         if decision.turn is not None and decision.pool is not None:
-            self.team_state.pools[decision.pool] = decision.turn.lags
-            self._turned.add(decision.pool)
+            self.team.set_lags(decision.pool, decision.turn.lags)
         set_status(lead, ASSIGNED, rep)
-        self._move_load(before, rep)
+        self.team.move_load(before, rep)
         lead.pool, lead.state.assigned_at, lead.state.not_again = decision.pool, self.at, None
-        self._emit_assigned(lead, was, rep, decision, decision_id, reason)
-
-    def _emit_assigned(
-        self, lead: Lead, was: str, rep: str, decision: Decision, decision_id: str, reason: str | None
-    ) -> None:
-        event = next_event(
-            lead,
-            LeadAssigned,
-            at=self.now,
-            was=was,
-            by=SYSTEM.name,
-            rep=rep,
-            decision_id=decision_id,
-            urgency=lead.urgency,
-            submit_at=moment(lead.submit_at or self.at),
-            assigned_at=self.now,
-            reassignments=lead.state.reassignments,
-            touched_at=at(lead.touched_at),
-            rep_version=self.team_state.presence(rep).version,
-            pool=decision.pool,
-            rule=decision.rule,
-            reason=reason,
-            card=card(lead),
-        )
-        self.emit(lead, event)
+        rep_version = self.team.state.presence(rep).version
+        self.emit(lead, assigned(lead, was, self.now, decision, decision_id, rep_version, reason))
 
     def _record_decision(self, lead: Lead, decision: Decision, inputs: Inputs) -> str:
         id = self.unit.new_id()
-        self._decided.append(StoredDecision(id, lead.id, lead.epoch, self.at, self.rules.version, decision, inputs))
+        self._decisions.append(StoredDecision(id, lead.id, lead.epoch, self.at, self.rules.version, decision, inputs))
         return id
 
     def _choose(self, lead: Lead) -> tuple[Decision, Inputs]:
-        inputs = gather_inputs(self.rules, lead, self.team_state, self.now)
+        inputs = gather_inputs(self.rules, lead, self.team.state, self.now)
         return decide(inputs), inputs
 
     def route(self, lead: Lead) -> None:
@@ -256,21 +175,7 @@ class RoutingSession:
         lead.queue_pool, lead.queue_reason = pool, reason
         lead.queue_since = lead.queue_since or self.at
         lead.submit_at = self.at if lead.submit_at is None else lead.submit_at  # its place in the queue
-        self._emit_queued(lead, was)
-
-    def _emit_queued(self, lead: Lead, was: str) -> None:
-        event = next_event(
-            lead,
-            LeadQueued,
-            at=self.now,
-            was=was,
-            by=SYSTEM.name,
-            pool=lead.queue_pool,
-            reason=lead.queue_reason,
-            urgency=lead.urgency,
-            submit_at=moment(lead.submit_at or self.at),
-        )
-        self.emit(lead, event)
+        self.emit(lead, queued(lead, was, self.now))
 
     def serve(self) -> int:
         """Assign the waiting leads of this unit while there is capacity, hottest first, then by submit. Return how many."""
@@ -293,7 +198,7 @@ class RoutingSession:
         pool, reason = decision.pool or "", decision.why
         if pool != lead.queue_pool:  # another agreement, or other facts, send it elsewhere
             lead.queue_pool, lead.queue_reason = pool, reason
-            self._emit_queued(lead, lead.status)
+            self.emit(lead, queued(lead, lead.status, self.now))
         elif reason != lead.queue_reason:
             lead.queue_reason = reason
             self.change(lead)
@@ -318,9 +223,9 @@ class RoutingSession:
             self._changed.values(),
             self._only_learned().values(),
             self._assignments.values(),
-            self._decided,
-            {pool: self.team_state.pools[pool] for pool in self._turned},
-            {rep: self.team_state.reps[rep] for rep in self._reps},
+            self._decisions,
+            self.team.changed_lags,
+            self.team.changed_presences,
         )
         store_changes(self.unit, changes)
 

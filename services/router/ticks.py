@@ -6,9 +6,9 @@ from datetime import datetime
 
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage.unit import Unit
-from services.router.domain.actions import take_away
 from services.router.domain.availability import state_of
 from services.router.domain.eligibility import with_room
+from services.router.domain.ownership import take_away
 from services.router.domain.rules import RoutingRules, rules_of
 from services.router.domain.team_state import RepState
 from services.router.queue import SERVED_MAX, WaitingLeads, peek_queue
@@ -54,7 +54,7 @@ class ServeQueue:
             return None
         session = RoutingSession(unit, (), WaitingLeads(pools, pools, in_order))
         served = session.serve()
-        self.room = with_room(rules, session.team_state.reps, now)
+        self.room = with_room(rules, session.team.state.reps, now)
         session.save()
         return unit.now if goes_on or (served and len(in_order) == SERVED_MAX) else None
 
@@ -89,7 +89,7 @@ def _apply(unit: Unit, rules: RoutingRules, changed: Mapping[str, RepState], hel
     left = [lead for _, lead in held]
     session = RoutingSession(unit, left, peek_queue(unit, rules) if left else None)
     for rep, state in changed.items():
-        session.observe_availability(rep, state)
+        session.team.observe_availability(rep, state)
     for rep, lead in held:
         if session.leads[lead].owner == rep:
             session.apply(take_away(session.leads[lead], rules, session.at))

@@ -201,7 +201,7 @@ REMOVALS = (
         "the order of locks",
         "services/router/session.py",
         "        self.leads = lock_leads(unit, {*wanted, *self.queue.ids})\n",
-        "        self.team_state  # noqa: B018\n        self.leads = lock_leads(unit, {*wanted, *self.queue.ids})\n",
+        "        self.team.state  # noqa: B018\n        self.leads = lock_leads(unit, {*wanted, *self.queue.ids})\n",
         ("tests/contract/test_lock_order.py",),
     ),
     Removal(

@@ -15,8 +15,8 @@ from firsthour.operations.verify.lead_history import LeadRows
 from firsthour.operations.verify.snapshot import UNDER_WAY, Snapshot
 from schemas.agreement.lifecycle import Lifecycle, Transition
 from schemas.events import LeadAssigned, LeadEvent
-from services.router.domain.actions import BY_HAND, TO_MANAGER
 from services.router.domain.lead import HELD
+from services.router.domain.ownership import BY_HAND, TO_MANAGER
 
 SYSTEM: Final = "system"
 NOT_CHOSEN_BY_US: Final = frozenset({BY_HAND, TO_MANAGER})

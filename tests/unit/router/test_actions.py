@@ -11,13 +11,13 @@ from schemas.agreement.agreement import Agreement
 from schemas.events import LeadAccepted, LeadEvent, LeadOptedOut, LeadRecycled, LeadReleased
 from schemas.sources import Sources
 from schemas.team import Team
-from services.router.domain import actions
+from services.router.domain import actions, ownership
 from services.router.domain.lead import Lead, LeadState
 from services.router.domain.lifecycle import SYSTEM, Actor, Refused
 from services.router.domain.outcome import BY_RULES, AssignmentEnd, Outcome, OwnerRequest
 from services.router.domain.rules import RoutingRules, rules_of
 from services.router.domain.team_state import Presence, TeamState
-from tests.unit.router.harness import AGREEMENT, TEAM, rep, team
+from tests.unit.router.harness import AGREEMENT, TEAM
 
 NOW = 1_700_000_000_000_000
 HOUR = 3_600_000_000
@@ -110,7 +110,7 @@ OUTCOMES: dict[str, tuple[Lead, Decide, str, str | None, type[LeadEvent], OwnerR
     ),
     "an untouched lead is reassigned": (
         lead(),
-        lambda one, by: actions.reassign(one, SYSTEM, by, NOW, team_state(), "late"),
+        lambda one, by: ownership.reassign(one, SYSTEM, by, NOW, team_state(), "late"),
         "qualified",
         None,
         LeadReleased,
@@ -118,23 +118,23 @@ OUTCOMES: dict[str, tuple[Lead, Decide, str, str | None, type[LeadEvent], OwnerR
     ),
     "the manager takes a lead that was reassigned often enough": (
         lead(state=LeadState(reassignments=1)),
-        lambda one, by: actions.reassign(one, SYSTEM, by, NOW, team_state(), "late"),
+        lambda one, by: ownership.reassign(one, SYSTEM, by, NOW, team_state(), "late"),
         "qualified",
         None,
         LeadReleased,
-        OwnerRequest("max", actions.TO_MANAGER),
+        OwnerRequest("max", ownership.TO_MANAGER),
     ),
     "an owner hands a lead over": (
         lead(),
-        lambda one, by: actions.assign(one, OWNER, by, NOW, "bo", "on holiday"),
+        lambda one, by: ownership.assign(one, OWNER, by, NOW, "bo", "on holiday"),
         "qualified",
         None,
         LeadReleased,
-        OwnerRequest("bo", actions.BY_HAND, "on holiday"),
+        OwnerRequest("bo", ownership.BY_HAND, "on holiday"),
     ),
     "the lead of a rep who left is routed again": (
         lead("working"),
-        lambda one, by: actions.take_away(one, by, NOW),
+        lambda one, by: ownership.take_away(one, by, NOW),
         "qualified",
         None,
         LeadReleased,
@@ -191,19 +191,19 @@ REFUSALS: dict[str, tuple[Lead, Decide, str, str]] = {
     ),
     "reassigning a touched lead": (
         lead(touched_at=NOW),
-        lambda one, by: actions.reassign(one, SYSTEM, by, NOW, team_state(), "late"),
+        lambda one, by: ownership.reassign(one, SYSTEM, by, NOW, team_state(), "late"),
         "status",
         "has been touched",
     ),
     "assigning to an unknown rep": (
         lead(),
-        lambda one, by: actions.assign(one, OWNER, by, NOW, "zoe", None),
+        lambda one, by: ownership.assign(one, OWNER, by, NOW, "zoe", None),
         "rep",
         "no rep 'zoe'",
     ),
     "assigning a waiting lead as a rep": (
         lead("qualified"),
-        lambda one, by: actions.assign(one, OTHER, by, NOW, "bo", None),
+        lambda one, by: ownership.assign(one, OTHER, by, NOW, "bo", None),
         "actor",
         "may not assign",
     ),
@@ -235,7 +235,7 @@ IN_EFFECT: dict[str, tuple[Lead, Decide]] = {
         lead("nurturing", state=LeadState(back="recycle:stalled")),
         lambda one, by: actions.recycle(one, OWNER, by, NOW, "stalled"),
     ),
-    "assigned to the rep": (lead(), lambda one, by: actions.assign(one, OTHER, by, NOW, "ana", None)),
+    "assigned to the rep": (lead(), lambda one, by: ownership.assign(one, OTHER, by, NOW, "ana", None)),
 }
 
 
@@ -259,12 +259,6 @@ def test_rejecting_rep_is_not_the_next_owner() -> None:
     assert outcome.ended == AssignmentEnd("rep:ana", "reject: no-time")
 
 
-def test_owner_without_a_page_is_passed_over_once() -> None:
-    outcome = applied(actions.reassign(lead(), SYSTEM, RULES, NOW, team_state(), "late", told=False))
-    state = outcome.lead.state
-    assert (state.declined, state.not_again, state.reassignments) == ({}, "ana", 1)
-
-
 def test_return_to_marketing_leaves_queue_and_pool_and_rests() -> None:
     outcome = applied(actions.reject(lead(), OWNER, RULES, NOW, "not-now", NOW + HOUR))
     after = outcome.lead
@@ -283,38 +277,6 @@ def test_second_opt_out_notes_the_later_time() -> None:
     before = lead("opted-out", state=LeadState(opted_out_at=NOW - HOUR))
     outcome = applied(actions.opt_out(before, SYSTEM, RULES, NOW, "asked"))
     assert (outcome.lead.state.opted_out_at, outcome.events) == (NOW, ())
-
-
-# --- the team -----------------------------------------------------------------------------------------------------
-
-
-def test_reassignment_goes_to_the_manager_when_no_rep_is_eligible() -> None:
-    away = Presence(state="away")
-    outcome = applied(actions.reassign(lead(), SYSTEM, RULES, NOW, team_state(bo=away, cy=away), "late"))
-    assert outcome.next_owner == OwnerRequest("max", actions.TO_MANAGER)
-
-
-def test_owner_keeps_the_lead_without_another_rep_or_manager() -> None:
-    alone = rules(team(rep("ana", manager=None), pools={"all": {"ana": 1}}))
-    refusal = refused(actions.reassign(lead(), SYSTEM, alone, NOW, team_state(), "late"))
-    assert refusal.why == actions.NO_OTHER_REP
-
-
-@pytest.mark.parametrize(
-    ("presence", "force", "why"),
-    [
-        (Presence(), False, None),
-        (Presence(open=1), False, "at capacity: 1 of 1 open"),
-        (Presence(open=1), True, None),
-        (Presence(state="away"), False, "away"),
-        (Presence(state="away"), True, None),
-        (Presence(state="deactivated"), True, "deactivated"),
-    ],
-)
-def test_force_overrules_absence_and_capacity_only(presence: Presence, force: bool, why: str | None) -> None:
-    small = rules(team(rep("bo", capacity={"open": 1}), pools={"all": {"bo": 1}}))
-    refusal = actions.cannot_take(small, {"bo": presence}, "bo", NOW, force=force)
-    assert (refusal.why if refusal else None) == (f"bo cannot take it: {why}" if why else None)
 
 
 @pytest.mark.parametrize(
