@@ -22,8 +22,8 @@ from firsthour.runtime.processing.worker import Worker
 from firsthour.runtime.settings import Settings, environ
 from firsthour.runtime.storage.config_versions import AppliedConfig
 from firsthour.runtime.storage.sqlite import SqliteUnits
+from services.notifier.context import DELIVERY
 from services.notifier.delivery import Delivery
-from services.notifier.sending import DELIVERY
 
 OK: Final = "ok"
 

@@ -12,12 +12,12 @@ from firsthour.runtime.http import page_cursors
 from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.processing.service import Resources
+from services.notifier.context import NotifierContext
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.message import message_of
 from services.notifier.domain.message_text import words
 from services.notifier.domain.page import Page
 from services.notifier.domain.terms import Terms
-from services.notifier.sending import NotifierContext
 from services.notifier.store.clocks import find_clocks
 from services.notifier.store.pages import list_pages
 

@@ -15,19 +15,11 @@ import structlog
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.unit import Lane, StorageError
 from services.notifier import channel_warnings
-from services.notifier.channels.base import TIMEOUT_SECONDS, Channel, Outcome, Sent, TryAgain, Unusable
+from services.notifier.channels.base import TIMEOUT_SECONDS, Channel, Outcome, Sent, TryAgain, Unusable, outcome_name
+from services.notifier.claiming import ClaimResult, claim, hurry
+from services.notifier.context import DELIVERY, Claim, NotifierContext
 from services.notifier.domain.health import Answer
-from services.notifier.sending import (
-    DELIVERY,
-    Claim,
-    Claimed,
-    Delivered,
-    NotifierContext,
-    claim,
-    hurry,
-    outcome_name,
-    record,
-)
+from services.notifier.recording import SendResult, record
 
 CLAIMED_AT_ONCE = 64
 SENDING_AT_ONCE = 64
@@ -42,7 +34,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Delivery:
-    """The runner that sends pages. Each page is a task of its own, up to a limit, so that a slow channel delays no other."""
+    """The runner that sends pages. Each page is a task of its own, up to `SENDING_AT_ONCE`: a slow channel delays no other."""
 
     name = DELIVERY
 
@@ -57,32 +49,32 @@ class Delivery:
         self._channels = channels
         self._context = context
         self._sending: set[asyncio.Task[None]] = set()
-        self._done: list[Delivered] = []
-        self._news = asyncio.Event()  # a page was added, claimed in another unit, or answered
-        self._asked = True  # a page was added
+        self._results: list[SendResult] = []
+        self._wakeup = asyncio.Event()  # a page was added, or a channel answered
+        self._wanted = True  # claim at the next turn: a page was added
         self._look_at = 0.0  # monotonic: when a page may be due without a wake-up
         self._jitter = jitter
         self._closing = False
-        self._recovered = False  # a channel, since waiting pages were last made due
-        self._shown: datetime | None = None  # the host's clock, when last read
-        self._away = False  # the database was unavailable at the last attempt
-        context.room, context.hand, context.ended = self.room, self.hand, resources.telemetry.promise
+        self._recovered = False  # waiting pages are to be made due: a channel recovered, or the clock was set back
+        self._last_real: datetime | None = None  # the last reading of the host's clock
+        self._storage_down = False  # the database was unavailable in the last turn
+        context.room, context.hand, context.count_clock = self.room, self.hand, resources.telemetry.promise
 
     def room(self) -> int:
         """Return how many more pages may be claimed. Also called from the writer's thread: an estimate is sufficient."""
-        return 0 if self._closing else SENDING_AT_ONCE - len(self._sending) - len(self._done)
+        return 0 if self._closing else SENDING_AT_ONCE - len(self._sending) - len(self._results)
 
     def wake(self) -> None:
         """Claim soon: a page was added."""
-        self._asked = True
-        self._news.set()
+        self._wanted = True
+        self._wakeup.set()
 
     def hand(self, claims: Sequence[Claim]) -> None:
         """Send claimed pages. Called on the event loop, after the commit of the claims."""
         if self._closing:
             return  # the leases end, and the next process sends the pages
-        for one in claims:
-            task = asyncio.create_task(self._send(one))
+        for page_claim in claims:
+            task = asyncio.create_task(self._send(page_claim))
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
 
@@ -100,11 +92,11 @@ class Delivery:
         self._closing = False
         try:
             while True:
-                self._news.clear()
+                self._wakeup.clear()
                 seconds = await self._turn()
                 try:
                     async with asyncio.timeout(seconds):
-                        await self._news.wait()
+                        await self._wakeup.wait()
                 except TimeoutError:
                     pass
         finally:
@@ -116,31 +108,31 @@ class Delivery:
         try:
             await self._record()
             await self._hurry()
-            while (self._asked or self._seconds_left() <= 0) and self.room() > 0:
+            while (self._wanted or self._seconds_left() <= 0) and self.room() > 0:
                 await self._claim()
-            self._away = False
+            self._storage_down = False
         except StorageError as failure:
-            if not self._away:
+            if not self._storage_down:
                 _log.warning("storage unavailable", consumer=self.name, problem=str(failure))
-            self._away = True
+            self._storage_down = True
             await asyncio.sleep(STORAGE_SECONDS)
         return max(0.0, self._seconds_left()) if self.room() > 0 else LOOK_SECONDS
 
     async def _claim(self) -> bool:
-        self._asked = False
+        self._wanted = False
         limit = min(CLAIMED_AT_ONCE, self.room())
         if limit <= 0:
             return False
         try:
             claimed = await self._resources.units.run(lambda unit: claim(unit, self._context, limit), Lane.BATCH)
         except StorageError:
-            self._asked = True
+            self._wanted = True
             raise
         self._plan_look(claimed)
         self.hand(claimed.claims)
         return claimed.more
 
-    def _plan_look(self, claimed: Claimed) -> None:
+    def _plan_look(self, claimed: ClaimResult) -> None:
         clock = self._resources.clock
         seconds = 0.0 if claimed.more and not claimed.stalled else LOOK_SECONDS
         if claimed.next_at is not None:
@@ -150,27 +142,27 @@ class Delivery:
     def _seconds_left(self) -> float:
         return self._look_at - self._resources.clock.monotonic()
 
-    async def _send(self, one: Claim) -> None:
-        outcome = await self._outcome(one)
+    async def _send(self, page_claim: Claim) -> None:
+        outcome = await self._outcome(page_claim)
         clock = self._resources.clock
-        self._note(one, outcome)
-        self._done.append(Delivered(one, outcome, clock.business(), clock.real()))
-        self._news.set()
+        self._note(page_claim, outcome)
+        self._results.append(SendResult(page_claim, outcome, clock.business(), clock.real()))
+        self._wakeup.set()
 
-    async def _outcome(self, one: Claim) -> Outcome:
-        channel = self._channels.get(one.page.channel)
+    async def _outcome(self, page_claim: Claim) -> Outcome:
+        channel = self._channels.get(page_claim.page.channel)
         if channel is None:
-            return Unusable(f"the channel {one.page.channel} is not set up here")
+            return Unusable(f"channel not set up here: {page_claim.page.channel}; see `firsthour doctor`")
         try:
             async with asyncio.timeout(
                 TIMEOUT_SECONDS + 1.0
-            ):  # channels have their own timeout; this one is for a channel that ignores it
-                return await channel.send(one.message)
+            ):  # channels have their own timeout; this one limits a channel that ignores it
+                return await channel.send(page_claim.message)
         except Exception as failure:  # noqa: BLE001  # a channel must not raise: an exception counts as a temporary failure
-            _log.error("channel failed", channel=one.page.channel, error_type=type(failure).__name__)
-            return TryAgain(None, f"{one.page.channel}: {type(failure).__name__}")
+            _log.error("channel failed", channel=page_claim.page.channel, error_type=type(failure).__name__)
+            return TryAgain(None, f"{page_claim.page.channel}: {type(failure).__name__}")
 
-    def _note(self, one: Claim, outcome: Outcome) -> None:
+    def _note(self, page_claim: Claim, outcome: Outcome) -> None:
         """Record whether the channel accepts pages at all. A rejection of one person says nothing against the channel."""
         answer: Answer = "well"
         if isinstance(outcome, TryAgain):
@@ -179,7 +171,7 @@ class Delivery:
             answer = "refuses_us"
         why = "" if isinstance(outcome, Sent) else outcome.why
         after_seconds = outcome.after_seconds if isinstance(outcome, TryAgain) else None
-        name, health = one.page.channel, self._context.health
+        name, health = page_claim.page.channel, self._context.health
         was_up = health.up(name)
         if health.record(name, answer, why, self._resources.clock.real(), after_seconds):
             _log.info("channel recovered", channel=name)
@@ -190,12 +182,12 @@ class Delivery:
     def _watch_clock(self) -> None:
         """Make every waiting page due if the host's clock was set back: it could wait for hours otherwise."""
         real = self._resources.clock.real()
-        if self._shown is not None and real < self._shown - SET_BACK:
-            _log.warning("host clock set back", seconds=round((self._shown - real).total_seconds()))
+        if self._last_real is not None and real < self._last_real - SET_BACK:
+            _log.warning("host clock set back", seconds=round((self._last_real - real).total_seconds()))
             self._context.health.set_back(real)
             self._context.pace.set_back()
             self._recovered = True
-        self._shown = real
+        self._last_real = real
 
     async def _hurry(self) -> bool:
         """Make waiting pages due after a recovery of a channel, or after the host's clock was set back."""
@@ -205,45 +197,45 @@ class Delivery:
         for _ in range(HURRIES_MAX):
             if await self._resources.units.run(work, Lane.BATCH) < HURRIED_AT_ONCE:
                 break
-        self._recovered, self._asked = False, True
+        self._recovered, self._wanted = False, True
         return True
 
     def warnings(self) -> list[str]:
-        """Return the warnings of `/readyz` about channels: unusable ones that the files name, and those that are down."""
+        """Return the warnings of `/readyz` about channels: unusable ones of the ladder, and those that are down."""
         lines = channel_warnings.warnings(self._resources.config.current, self._context.channels)
         for name, down in self._context.health.troubles():
             lines.append(f"{name} accepts no pages since {down.since:%Y-%m-%d %H:%M} UTC: {down.why}")
         return lines
 
     async def _record(self) -> bool:
-        done, self._done = self._done, []
-        if not done:
+        results, self._results = self._results, []
+        if not results:
             return False
         try:
             next_at = await self._resources.units.run(
-                partial(record, done=done, jitter=self._jitter, context=self._context), Lane.BATCH
+                partial(record, results=results, jitter=self._jitter, context=self._context), Lane.BATCH
             )
         except (StorageError, asyncio.CancelledError):
-            self._done = done + self._done
+            self._results = results + self._results
             raise
         if next_at is not None:
             clock = self._resources.clock
             self._look_at = min(self._look_at, clock.monotonic() + (next_at - clock.real()).total_seconds())
-        for one in done:
-            self._report(one)
+        for result in results:
+            self._report(result)
         return True
 
-    def _report(self, one: Delivered) -> None:
+    def _report(self, result: SendResult) -> None:
         """Count the outcome, and log a failure."""
-        telemetry, page = self._resources.telemetry, one.claim.page
-        telemetry.page(page.channel, outcome_name(one.outcome))
-        if isinstance(one.outcome, Sent):
-            telemetry.handed_over(max(0.0, (one.at - page.due_at).total_seconds()))
+        telemetry, page = self._resources.telemetry, result.claim.page
+        telemetry.page(page.channel, outcome_name(result.outcome))
+        if isinstance(result.outcome, Sent):
+            telemetry.handed_over(max(0.0, (result.at - page.due_at).total_seconds()))
         else:
-            _log.warning("page not accepted", page=page.id, channel=page.channel, why=one.outcome.why)
+            _log.warning("page not accepted", page=page.id, channel=page.channel, why=result.outcome.why)
 
     async def _finish(self) -> None:
-        """Wait for pages being sent and record them: a page that is not recorded is sent twice."""
+        """Wait for the pages being sent and record their outcomes: a page without a recorded outcome is sent again."""
         self._closing = True
         if self._sending:
             await asyncio.wait(self._sending, timeout=TIMEOUT_SECONDS)

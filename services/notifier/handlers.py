@@ -7,13 +7,14 @@ from functools import partial
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas.events import ActionRequested, LeadEvent, PromiseKept, PromiseMissed, RepAvailabilityChanged
+from services.notifier.claiming import claim_new
+from services.notifier.context import DELIVERY, NotifierContext
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.clock_events import hear
 from services.notifier.domain.clock_step import Batch, Cancel
 from services.notifier.domain.firing import fire
 from services.notifier.domain.page import Page, cancelled
 from services.notifier.domain.terms import Terms
-from services.notifier.sending import DELIVERY, NotifierContext, claim_new
 from services.notifier.store.clocks import due_clocks, lock_clocks, next_clock_due, save_clocks
 from services.notifier.store.pages import add_pages, cancel_pages
 from services.notifier.store.people import save_reps
@@ -82,12 +83,12 @@ def _count(changes: Batch, before: Mapping[str, ResponseClock], context: Notifie
     """Count the clocks that ended."""
     for event in changes.events:
         if isinstance(event, PromiseMissed):
-            context.ended("missed")
+            context.count_clock("missed")
         elif isinstance(event, PromiseKept) and not event.late:
-            context.ended("met")
+            context.count_clock("met")
     for lead, clock in changes.clocks.items():
         if clock.state == "over" and lead in before and before[lead].state == "live":
-            context.ended("cancelled")
+            context.count_clock("cancelled")
 
 
 def _newest(records: Sequence[RepAvailabilityChanged]) -> list[RepAvailabilityChanged]:

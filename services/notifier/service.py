@@ -7,9 +7,9 @@ from firsthour.runtime.processing.service import Resources, Runner, Service, Tic
 from schemas.topics import ROUTES
 from services.notifier.api import router
 from services.notifier.channels.base import Channel
+from services.notifier.context import CLOCKS, NotifierContext
 from services.notifier.delivery import Delivery
 from services.notifier.handlers import fire_due, hear_routes
-from services.notifier.sending import CLOCKS, NotifierContext
 
 
 def service(channels: Mapping[str, Channel], public_url: str | None) -> Service:

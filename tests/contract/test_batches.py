@@ -15,7 +15,9 @@ from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from services.notifier.channels.base import Sent
-from services.notifier.sending import Claimed, Delivered, NotifierContext, claim, record
+from services.notifier.claiming import ClaimResult, claim
+from services.notifier.context import NotifierContext
+from services.notifier.recording import SendResult, record
 from tests.backends import Backends
 from tests.contract.systems import OpenedSystem, opened
 from tests.story import sample_config
@@ -142,11 +144,11 @@ async def walk(made: CountedRun, leads: int) -> None:
     fire = next(one for one in made.system.services if one.name == "notifier").ticks[0].run
     clock.advance(minutes=31)  # whoever claimed the first pages is long dead
     for _ in range(4):
-        claimed = Claimed(more=True)
+        claimed = ClaimResult(more=True)
         while claimed.more or claimed.next_at is not None:
             claimed = await made.unit("claim", lambda unit: claim(unit, desk, leads))
-            done = [Delivered(one, Sent("id"), clock.now, clock.now) for one in claimed.claims]
-            await made.unit("record", partial(record, done=done, jitter=lambda: 0.0, context=desk))
+            results = [SendResult(page_claim, Sent("id"), clock.now, clock.now) for page_claim in claimed.claims]
+            await made.unit("record", partial(record, results=results, jitter=lambda: 0.0, context=desk))
             clock.advance(seconds=1)
         clock.advance(minutes=11)
         while await made.unit("fire", fire) == clock.now:

@@ -20,9 +20,9 @@ from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
 from schemas.events import ActionRequested, LeadQualified, LeadTouched
+from services.notifier.claiming import claim
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.page import LEASE
-from services.notifier.sending import claim
 from services.notifier.store.clocks import lock_clocks, save_clocks
 from services.router import commands
 from services.router.domain.decision import Inputs, replay

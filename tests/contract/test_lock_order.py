@@ -11,7 +11,8 @@ from sqlalchemy.util.concurrency import await_only
 
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
-from services.notifier.sending import Claimed, NotifierContext, claim
+from services.notifier.claiming import ClaimResult, claim
+from services.notifier.context import NotifierContext
 from tests.backends import Backends
 from tests.contract.test_batches import life, road
 
@@ -74,11 +75,11 @@ async def test_a_page_is_not_claimed_while_a_touch_of_its_lead_is_being_stored(
         await until_blocked(made.world.rows, claiming)
         commit.set()
         await touching
-        claimed: Claimed = await claiming
+        claimed: ClaimResult = await claiming
         assert claimed.claims == ()
 
 
-async def until_blocked(rows, claiming: "asyncio.Task[Claimed]") -> None:  # type: ignore[no-untyped-def]  # see systems
+async def until_blocked(rows, claiming: "asyncio.Task[ClaimResult]") -> None:  # type: ignore[no-untyped-def]  # see systems
     """Until the other unit waits for a lock; or has ended, because there was none."""
     question = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     while not claiming.done() and (await rows(question))[0][0] == 0:

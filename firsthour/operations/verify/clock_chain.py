@@ -19,7 +19,7 @@ from schemas.events import PageFailed, PageSent
 from services.notifier.domain.clock import COUNTED, ResponseClock, due_at
 from services.notifier.domain.clock_events import hear
 from services.notifier.domain.page import TO_OWNER, page_id
-from services.notifier.sending import ATTEMPTS_KEPT_MAX
+from services.notifier.recording import ATTEMPTS_KEPT_MAX
 
 OUTCOMES: Final = frozenset({"sent", "try_again", "gave_up", "unusable", "unknown"})
 

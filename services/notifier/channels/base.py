@@ -46,6 +46,19 @@ class Unusable:
 Outcome = Sent | TryAgain | GiveUp | Unusable
 
 
+def outcome_name(outcome: Outcome) -> str:
+    """Return the name of the outcome in metrics and attempts."""
+    match outcome:
+        case Sent():
+            return "sent"
+        case TryAgain():
+            return "try_again"
+        case GiveUp():
+            return "gave_up"
+        case Unusable():
+            return "unusable"
+
+
 class Channel(Protocol):
     """Sends pages to people. One instance serves the whole process and sends many pages concurrently."""
 

@@ -22,7 +22,7 @@ class Availability(NamedTuple):
 
 
 def objection(
-    page: Page, clock: ResponseClock | None, terms: Terms, standing: Availability | None, now: datetime
+    page: Page, clock: ResponseClock | None, terms: Terms, availability: Availability | None, now: datetime
 ) -> str | None:
     """Return why this page must not be sent now; None: it may be sent.
 
@@ -37,7 +37,7 @@ def objection(
     rep = terms.team.rep_by_id.get(page.person)
     if rep is None:
         return f"{page.person} is not in team.yaml"
-    away = None if standing is None or _outdated(standing, page, clock) else standing.away(now)
+    away = None if availability is None or _outdated(availability, page, clock) else availability.away(now)
     if away == "deactivated" or not rep.active:
         return f"{page.person} is deactivated"
     if away == "away" or rep.away_until(now) is not None:
@@ -47,6 +47,6 @@ def objection(
     return None
 
 
-def _outdated(standing: Availability, page: Page, clock: ResponseClock) -> bool:
+def _outdated(availability: Availability, page: Page, clock: ResponseClock) -> bool:
     """Return whether the router used a newer availability for the assignment, whose record has not been read here yet."""
-    return page.person == clock.rep and standing.version < clock.rep_version
+    return page.person == clock.rep and availability.version < clock.rep_version

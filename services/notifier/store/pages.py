@@ -144,8 +144,8 @@ def lookup_new(unit: Unit, new: Collection[Page]) -> tuple[set[str], dict[str, A
         return set(), {}
     ids, people = sorted(page.id for page in new), sorted({page.person for page in new})
     rows = _BEFORE_NEW.all(unit.connection, pages=ids, reps=people)
-    standing = {row[0]: Availability(row[1], optional_moment(row[2]), row[3]) for row in rows if row[1] is not None}
-    return {row[0] for row in rows if row[1] is None}, standing
+    availability = {row[0]: Availability(row[1], optional_moment(row[2]), row[3]) for row in rows if row[1] is not None}
+    return {row[0] for row in rows if row[1] is None}, availability
 
 
 def add_pages(unit: Unit, new: Iterable[Page]) -> None:

@@ -43,10 +43,10 @@ from schemas.events import (
 from schemas.sources import Sources
 from schemas.team import Team
 from services.notifier.channels.base import Outcome, Sent
+from services.notifier.context import NotifierContext
 from services.notifier.delivery import Delivery
 from services.notifier.domain.message import Message
 from services.notifier.handlers import fire_due, hear_routes
-from services.notifier.sending import NotifierContext
 from tests.hand_clock import HandClock
 
 T = TypeVar("T")

@@ -9,10 +9,12 @@ import pytest
 from firsthour.runtime.storage.unit import StorageError
 from schemas.events import PageFailed, PageSent
 from services.notifier.channels.base import GiveUp, Outcome, Sent, TryAgain, Unusable
+from services.notifier.claiming import claim
+from services.notifier.context import DELIVERY
 from services.notifier.domain.health import PROBE_SECONDS_MAX
 from services.notifier.domain.message import Message
 from services.notifier.domain.page import FAILOVER, LEASE, backoff_seconds
-from services.notifier.sending import ATTEMPTS_KEPT_MAX, DELIVERY, claim
+from services.notifier.recording import ATTEMPTS_KEPT_MAX
 from tests.unit.notifier.harness import FakeChannel, NotifierHarness, with_ladder, without_slack
 
 NOT_NOW = TryAgain(None, "busy")
@@ -242,7 +244,7 @@ async def test_a_page_whose_channels_are_not_set_up_waits_and_is_not_sent(tmp_pa
     await harness.wait(minutes=5)
     assert inbox.people == []
     assert (harness.page(0)["state"], harness.page(0)["deliveries"]) == ("pending", 0)
-    assert harness.page(0)["error"] == "slack, email is not set up here; see `firsthour doctor`"
+    assert harness.page(0)["error"] == "channel not set up here: slack, email; see `firsthour doctor`"
     harness.units.close()
 
 

@@ -1,0 +1,54 @@
+"""The parts of the process that units of the notifier use, and the claim that a unit hands to the delivery."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from firsthour.kernel.config import Config
+from services.notifier.domain.health import ChannelHealth
+from services.notifier.domain.message import Message
+from services.notifier.domain.page import Pace, Page
+from services.notifier.domain.terms import Terms
+
+DELIVERY = "notifier.delivery"
+"""The name of the runner. A unit that adds a page wakes it."""
+CLOCKS = "notifier.clocks"
+"""The name of the tick. A unit that records the outcome of a page wakes it."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A page that the holder of this claim sends now, over the page's current channel."""
+
+    page: Page
+    message: Message
+
+
+def _no_room() -> int:
+    """Return 0: without a delivery, no page is claimed in the unit that makes it."""
+    return 0
+
+
+def _drop_claims(claims: Sequence[Claim]) -> None:
+    """Do nothing: without a delivery, the leases end and the pages are claimed again."""
+
+
+def _ignore_clock(outcome: str) -> None:
+    """Do nothing: there are no metrics."""
+
+
+@dataclass
+class NotifierContext:
+    """The parts of the process that units of the notifier use. The delivery sets `room`, `hand` and `count_clock`."""
+
+    channels: tuple[str, ...]
+    public_url: str | None = None
+    health: ChannelHealth = field(default_factory=ChannelHealth)
+    pace: Pace = field(default_factory=Pace)
+    room: Callable[[], int] = _no_room  # how many pages may be claimed for sending at once
+    hand: Callable[[Sequence[Claim]], None] = _drop_claims  # called on the loop, after the commit
+    count_clock: Callable[[str], None] = _ignore_clock  # called when a clock ends: met, missed, cancelled
+
+    def terms(self, config: Config) -> Terms:
+        """Return the terms of this configuration."""
+        response = config.agreement.response
+        return Terms(response.ladder, response.urgencies, config.team, self.channels)

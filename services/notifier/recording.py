@@ -1,0 +1,135 @@
+"""Record the outcomes of claimed pages: the unit after the sending of a page. No network here."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from firsthour.runtime.storage.unit import Unit
+from schemas.events import PageFailed, PageSent
+from services.notifier.channels.base import GiveUp, Outcome, Sent, TryAgain, Unusable, outcome_name
+from services.notifier.context import CLOCKS, Claim, NotifierContext
+from services.notifier.domain import page as paging
+from services.notifier.domain.clock import ResponseClock
+from services.notifier.domain.firing import settled
+from services.notifier.domain.page import Page
+from services.notifier.domain.terms import Terms
+from services.notifier.store.clocks import lock_clocks, save_clocks
+from services.notifier.store.pages import Attempt, add_attempts, change_pages, lock_pages
+
+ATTEMPTS_KEPT_MAX = 50
+"""Attempts stored per page. Later attempts replace the last one."""
+
+
+@dataclass(frozen=True)
+class SendResult:
+    """The outcome of a claimed page. `at` in business time, `real` in real time."""
+
+    claim: Claim
+    outcome: Outcome
+    at: datetime
+    real: datetime
+
+
+def record(
+    unit: Unit, results: Sequence[SendResult], jitter: Callable[[], float], context: NotifierContext
+) -> datetime | None:
+    """Store the outcomes of claimed pages, and apply them to the clocks.
+
+    A page whose claim is lost stays unchanged: its lease ended, and another process has claimed it.
+
+    Args:
+        jitter: Returns a number from 0 to 1, which spreads retries.
+
+    Returns:
+        When the first of these pages is to be tried again (real time); None: every page has ended.
+    """
+    clocks = lock_clocks(unit, {result.claim.page.lead_id for result in results})
+    locked_pages = {page.id: page for page, _ in lock_pages(unit, [result.claim.page.id for result in results])}
+    terms, real = context.terms(unit.config), unit.clock.real()
+    changed, ended = [], []
+    for result in results:
+        page = locked_pages.get(result.claim.page.id)
+        if page is None or page.state != "sending" or page.deliveries != result.claim.page.deliveries:
+            continue
+        usable = set(terms.reaching(page.person, page.channels)) & set(terms.channels)
+        usable_count = max(len(usable), 1)
+        after = _page_after(
+            page, result, jitter(), real, {name for name in usable if context.health.up(name)}, usable_count
+        )
+        changed.append(after)
+        if after.state == "sent":
+            ended.append(after)
+            unit.emit(_page_sent(after, result), key=page.lead_id)
+        elif page.refusals < after.refusals == usable_count:
+            ended.append(after)
+            unit.emit(_page_failed(after, unit.now), key=page.lead_id)
+    settle_clocks(unit, clocks, ended, terms)
+    change_pages(unit, changed)
+    add_attempts(unit, [_attempt(result) for result in results])
+    return min((page.next_at for page in changed if page.next_at is not None), default=None)
+
+
+def _page_after(
+    page: Page, result: SendResult, jitter: float, real: datetime, up_channels: set[str], usable_count: int
+) -> Page:
+    match result.outcome:
+        case Sent(provider_id):
+            return paging.accepted(page, provider_id, result.at)
+        case TryAgain(after_seconds, why) if page.channel in up_channels:
+            return paging.refused_for_now(page, why, after_seconds, jitter, real, usable_count)
+        case TryAgain(_, why) | Unusable(why):
+            return paging.refused_by_channel(
+                page, why, jitter, real, usable_count, other_up=bool(up_channels - {page.channel})
+            )
+        case GiveUp(why):
+            return paging.refused_for_good(page, why, jitter, real, usable_count)
+
+
+def settle_clocks(unit: Unit, clocks: Mapping[str, ResponseClock], pages: Iterable[Page], terms: Terms) -> None:
+    """Apply the outcomes of these pages to their locked clocks."""
+    changed: dict[str, ResponseClock] = {}
+    for page in pages:
+        clock = changed.get(page.lead_id) or clocks.get(page.lead_id)
+        if clock is not None and (after := settled(clock, page, terms, unit.now)) is not clock:
+            changed[page.lead_id] = after
+    if changed:
+        save_clocks(unit, changed.values())
+    if any(clock.due_at is not None and clock.due_at <= unit.now for clock in changed.values()):
+        unit.wake(CLOCKS)
+
+
+def _attempt(result: SendResult) -> Attempt:
+    outcome = result.outcome
+    detail = outcome.provider_id if isinstance(outcome, Sent) else outcome.why
+    return attempt_of(result.claim.page, result.real, outcome_name(outcome), paging.storable(detail))
+
+
+def attempt_of(page: Page, real: datetime, outcome: str, detail: str) -> Attempt:
+    """Return the row of the current attempt to send this page."""
+    return Attempt(page.id, min(page.deliveries, ATTEMPTS_KEPT_MAX), page.channel, real, outcome, detail)
+
+
+def _page_sent(page: Page, result: SendResult) -> PageSent:
+    return PageSent(
+        page_id=page.id,
+        lead_id=page.lead_id,
+        epoch=page.epoch,
+        rung=page.rung,
+        person=page.person,
+        channel=page.channel,
+        at=result.at,
+        tries=page.deliveries,
+    )
+
+
+def _page_failed(page: Page, now: datetime) -> PageFailed:
+    return PageFailed(
+        page_id=page.id,
+        lead_id=page.lead_id,
+        epoch=page.epoch,
+        rung=page.rung,
+        person=page.person,
+        at=now,
+        why=page.error or "",
+        tried=page.channels,
+    )
