@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from firsthour.runtime.connectivity import postgres
 from firsthour.runtime.connectivity.diagnosis import Diagnosis
-from firsthour.runtime.eventlog import kafka_admin
+from firsthour.runtime.eventlog import kafka_diagnosis
 from firsthour.runtime.http import auth
 from firsthour.runtime.http.app import Readiness, create_app
 from firsthour.runtime.http.middleware import header
@@ -57,5 +57,5 @@ async def _refuse(scope: Scope, send: Send) -> None:
 
 async def obstacles(settings: Settings) -> list[Diagnosis]:
     """Return what keeps the services from working, as far as it can be diagnosed from here."""
-    found = [*await postgres.examine_database(settings), *await kafka_admin.examine(settings)]
+    found = [*await postgres.examine_database(settings), *await kafka_diagnosis.examine(settings)]
     return [diagnosis for diagnosis in found if diagnosis.stops]

@@ -12,8 +12,9 @@ import typer
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.connectivity import connection_options
-from firsthour.runtime.eventlog.durable_append import BrokerError, Producer, hand_over
+from firsthour.runtime.eventlog.durable_append import hand_over
 from firsthour.runtime.eventlog.kafka_producer import KafkaProducer
+from firsthour.runtime.eventlog.producer import BrokerError, Producer
 from firsthour.runtime.eventlog.spool import FILE, Spool
 from firsthour.runtime.http.errors import BAD_INPUT, NO
 from firsthour.runtime.settings import Settings

@@ -176,7 +176,9 @@ def _letters(api: APIRouter, resources: Resources, services: Sequence[Service]) 
     ) -> dict[str, Any]:
         """Letters in this state, oldest first, without their bodies. Ask again with `cursor=<next>` until `next` is null."""
         after = _after(cursor)
-        found = await resources.reads(lambda connection: dead_letters.listed(connection, state, limit + 1, after))
+        found = await resources.reads(
+            lambda connection: dead_letters.find_by_state(connection, state, limit + 1, after)
+        )
         more = str(found[limit - 1].cursor) if len(found) > limit else None
         return {"items": [letters.summary(letter) for letter in found[:limit]], "next": more}
 

@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.eventlog import dead_letters
 from firsthour.runtime.eventlog.dead_letters import GATEWAY, PUBLISHER, DeadLetter, Summary
+from firsthour.runtime.eventlog.failure_reason import failure_reason
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing import worker
 from firsthour.runtime.processing.service import Handler, Service
@@ -65,7 +66,7 @@ async def retry(units: Units, clock: Clock, services: Sequence[Service], id: str
             await _failed(units, clock, id, refused.detail or refused.title)
         raise
     except Exception as failure:
-        await _failed(units, clock, id, dead_letters.reason(failure))
+        await _failed(units, clock, id, failure_reason(failure))
         raise Problem(
             422,
             "Retry failed",
@@ -75,7 +76,7 @@ async def retry(units: Units, clock: Clock, services: Sequence[Service], id: str
 
 
 async def _failed(units: Units, clock: Clock, id: str, why: str) -> None:
-    await units.run(lambda unit: dead_letters.change(unit.connection, id, WAITING, clock.real(), why))
+    await units.run(lambda unit: dead_letters.store_outcome(unit.connection, id, WAITING, clock.real(), why))
 
 
 def _again(unit: Unit, services: Sequence[Service], id: str, body: bytes | None) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def _publish(unit: Unit, letter: DeadLetter) -> None:
     known = decode(letter.body)
     topic = letter.origin.partition("/")[0]
     unit.rows.append(Row(topic, known.partitionkey, known.id, letter.body))
-    dead_letters.change(unit.connection, letter.id, "retried", unit.clock.real(), f"sent again to {topic}")
+    dead_letters.store_outcome(unit.connection, letter.id, "retried", unit.clock.real(), f"sent again to {topic}")
 
 
 def _handler(services: Sequence[Service], letter: DeadLetter) -> Handler:

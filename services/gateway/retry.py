@@ -47,7 +47,7 @@ def retry(unit: Unit, letter: DeadLetter, body: bytes | None = None) -> list[str
         unit.rows.extend(rows_of(events))
     except UnmappableError as error:
         raise problem_of(error) from None
-    dead_letters.change(unit.connection, letter.id, "retried", unit.clock.real(), f"retried on {EVENTS}")
+    dead_letters.store_outcome(unit.connection, letter.id, "retried", unit.clock.real(), f"retried on {EVENTS}")
     return [event.sent_id for event in events]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from firsthour.runtime.eventlog import dead_letters
+from firsthour.runtime.eventlog.dead_letter_statements import ROW_BYTES
 from firsthour.runtime.eventlog.dead_letters import GATEWAY, PUBLISHER, Retention
 from firsthour.runtime.processing.retention import drop_dead_letters
 from firsthour.runtime.storage.unit import Unit
@@ -74,7 +75,9 @@ async def test_many_small_letters_make_room_for_a_large_one(backend: Backend) ->
 async def test_letters_go_by_their_age_whatever_their_state(backend: Backend) -> None:
     first = await backend.units.run(lambda unit: bury(unit, b"first"))
     await backend.units.run(
-        lambda unit: dead_letters.change(unit.connection, first, "retried", unit.clock.real(), "retried on events")
+        lambda unit: dead_letters.store_outcome(
+            unit.connection, first, "retried", unit.clock.real(), "retried on events"
+        )
     )
     await backend.units.run(lambda unit: bury(unit, b"second"))
     backend.clock.advance(days=20)
@@ -85,7 +88,7 @@ async def test_letters_go_by_their_age_whatever_their_state(backend: Backend) ->
     assert gone == 2
     assert await kept(backend) == [b"third"]
     assert await backend.rows("SELECT count(*) FROM dead_letters") == [(1,)]
-    assert await total(backend) < 2 * dead_letters.ROW_BYTES
+    assert await total(backend) < 2 * ROW_BYTES
 
 
 async def test_a_dropped_letter_has_no_body_any_more(tmp_path: Path, profile: Backends | None) -> None:
@@ -95,7 +98,7 @@ async def test_a_dropped_letter_has_no_body_any_more(tmp_path: Path, profile: Ba
         assert (await world.client.post(f"/v1/deadletters/{letter}/drop")).json()["state"] == "dropped"
         shown = (await world.client.get(f"/v1/deadletters/{letter}")).json()
         assert (shown["body"], shown["bytes"], shown["state"]) == ("", 0, "dropped")
-        assert await world.rows("SELECT bytes FROM dead_letter_totals") == [(dead_letters.ROW_BYTES,)]
+        assert await world.rows("SELECT bytes FROM dead_letter_totals") == [(ROW_BYTES,)]
 
 
 async def test_posts_of_robots_count_among_the_bytes_of_their_source(tmp_path: Path, profile: Backends | None) -> None:
@@ -153,6 +156,6 @@ async def test_a_record_that_the_broker_refused_is_published_by_a_retry_if_it_is
 
 async def test_a_list_reads_no_bodies(backend: Backend) -> None:
     await backend.units.run(lambda unit: bury(unit, b"12345"))
-    [summary] = await backend.reads(dead_letters.listed)
+    [summary] = await backend.reads(dead_letters.find_by_state)
     assert summary.bytes == 5
     assert not hasattr(summary, "body")

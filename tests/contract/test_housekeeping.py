@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from firsthour.bootstrap.services import all_services
 from firsthour.kernel.time_units import micros
-from firsthour.runtime.eventlog import dead_letters
+from firsthour.runtime.eventlog import dead_letter_statements
 from firsthour.runtime.eventlog.dead_letters import DEFAULT
 from firsthour.runtime.http import idempotency
 from firsthour.runtime.processing import retention
@@ -26,8 +26,8 @@ ROWS = 3_000
 STATEMENTS = {
     "seen": retention._SEEN,
     "log": retention._LOG,
-    "dead letters by age": dead_letters._OLD,
-    "dead letters of a source": dead_letters._OLDEST,
+    "dead letters by age": dead_letter_statements.OLDER_THAN,
+    "dead letters of a source": dead_letter_statements.OLDEST_OF_BUDGET,
     "answers": idempotency._SWEEP,
     "history": reporting_store._DROP,
 }

@@ -9,7 +9,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from firsthour.bootstrap.runners import keep_running
-from firsthour.runtime.eventlog import kafka_consumer
+from firsthour.runtime.eventlog import kafka_buffer, kafka_consumer
 from firsthour.runtime.eventlog.kafka_consumer import KafkaLog
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.worker import Worker
@@ -238,7 +238,7 @@ async def foreign(process: PostgresBackend, value: bytes | None) -> None:
 
 
 async def test_what_waits_in_memory_is_bounded_after_a_rebalance_too(backends: Backends) -> None:
-    many = 4 * kafka_consumer.BUFFER_HIGH
+    many = 4 * kafka_buffer.BUFFER_HIGH
     async with backends.one(partitions=2) as place, opened_distributed(place) as process:
         rows = [Row(topics.LEADS, key, f"{key}.{n}", b"{}") for n in range(many) for key in KEYS]
         for n in range(0, len(rows), 500):
@@ -260,17 +260,17 @@ async def test_records_in_memory_are_bounded_in_bytes_too(
     process: PostgresBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size, many = 100_000, 80
-    monkeypatch.setattr(kafka_consumer, "BUFFER_BYTES", kafka_consumer.BUFFER_BYTES_MIN)
+    monkeypatch.setattr(kafka_buffer, "BUFFER_BYTES", kafka_buffer.BUFFER_BYTES_MIN)
     for n in range(many):
         await process.append(Row(topics.LEADS, KEYS[0], f"e{n}", b"x" * size))
     log, place = in_group(process), (topics.LEADS, 0)
     async with running(log):
         await until(lambda: bool(log.ours))
         await log.fetch(*place, 0, 1)
-        await until(lambda: log.held(place) * size >= kafka_consumer.BUFFER_BYTES_MIN)
+        await until(lambda: log.held(place) * size >= kafka_buffer.BUFFER_BYTES_MIN)
         for _ in range(50):
             await asyncio.sleep(LOOK_SECONDS)  # more might come from the broker
-        assert log.held(place) * size <= kafka_consumer.BUFFER_BYTES_MIN + FETCHED_BYTES_MAX
+        assert log.held(place) * size <= kafka_buffer.BUFFER_BYTES_MIN + FETCHED_BYTES_MAX
         assert await count(log, place) == many
 
 
@@ -278,10 +278,10 @@ async def until_full(log: KafkaLog) -> None:
     """Nobody reads: as much is fetched as is allowed, and no more."""
     for topic, partition in log.ours:
         await log.fetch(topic, partition, 0, 1)
-    await until(lambda: all(log.held(place) >= kafka_consumer.BUFFER_HIGH for place in log.ours))
+    await until(lambda: all(log.held(place) >= kafka_buffer.BUFFER_HIGH for place in log.ours))
     for _ in range(50):
         await asyncio.sleep(LOOK_SECONDS)  # more might come from the broker
-    assert all(log.held(place) < kafka_consumer.BUFFER_HIGH + kafka_consumer.POLLED_MAX for place in log.ours)
+    assert all(log.held(place) < kafka_buffer.BUFFER_HIGH + kafka_consumer.POLLED_MAX for place in log.ours)
 
 
 async def count(log: KafkaLog, place: Place) -> int:

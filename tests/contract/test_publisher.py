@@ -12,7 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.eventlog import outbox_round, publisher
-from firsthour.runtime.eventlog.durable_append import BrokerError
+from firsthour.runtime.eventlog.producer import BrokerError
 from firsthour.runtime.eventlog.publisher import Publisher
 from firsthour.runtime.storage.postgres_connections import ConnectionPool
 from firsthour.runtime.storage.records import Record

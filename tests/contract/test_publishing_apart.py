@@ -15,7 +15,7 @@ from devtools.kafka import KafkaCluster
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.eventlog import outbox, outbox_round, publisher
 from firsthour.runtime.eventlog.dead_letters import PUBLISHER
-from firsthour.runtime.eventlog.durable_append import BrokerError, RecordRefusedError
+from firsthour.runtime.eventlog.producer import BrokerError, RecordRefusedError
 from firsthour.runtime.eventlog.publisher import Publisher
 from firsthour.runtime.storage.postgres_connections import ConnectionPool
 from firsthour.runtime.storage.records import Place, Record, partition_of

@@ -24,8 +24,9 @@ from firsthour.runtime.clock import HostClock
 from firsthour.runtime.connectivity import connection_options, diagnosis, kafka
 from firsthour.runtime.connectivity import postgres as database_look
 from firsthour.runtime.connectivity.diagnosis import Diagnosis, UnreachableError
-from firsthour.runtime.eventlog import kafka_admin
-from firsthour.runtime.eventlog.kafka_admin import create_topics, ends, examine
+from firsthour.runtime.eventlog import kafka_diagnosis
+from firsthour.runtime.eventlog.kafka_admin import create_topics, ends
+from firsthour.runtime.eventlog.kafka_diagnosis import examine
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import migrate
 from schemas import topics
@@ -368,7 +369,7 @@ Look = Callable[[str, int], Awaitable[list[Diagnosis]]]
 
 
 def look_for_kafka(host: str, port: int) -> Awaitable[list[Diagnosis]]:
-    return kafka_admin.examine(settings.load(database_url=NOBODY, kafka_bootstrap=f"{host}:{port}"))
+    return kafka_diagnosis.examine(settings.load(database_url=NOBODY, kafka_bootstrap=f"{host}:{port}"))
 
 
 def look_for_postgresql(host: str, port: int) -> Awaitable[list[Diagnosis]]:

@@ -17,7 +17,8 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
 from firsthour.cli import spool as cli_spool
-from firsthour.runtime.eventlog.durable_append import AGE_MAX, BrokerError, DurableAppend, Producer, hand_over
+from firsthour.runtime.eventlog.durable_append import AGE_MAX, DurableAppend, hand_over
+from firsthour.runtime.eventlog.producer import BrokerError, Producer
 from firsthour.runtime.eventlog.spool import FILE, HEAD_BYTES, Spool
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage.data_directory import hold

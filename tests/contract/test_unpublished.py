@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from firsthour.bootstrap.distributed import Distributed
-from firsthour.runtime.eventlog.durable_append import BrokerError
+from firsthour.runtime.eventlog.producer import BrokerError
 from firsthour.runtime.storage.records import Place
 from schemas import topics
 from tests.backends import Backends

@@ -15,7 +15,7 @@ from firsthour.operations.doctor.finding import Finding
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.connectivity import kafka, postgres
 from firsthour.runtime.connectivity.diagnosis import Diagnosis
-from firsthour.runtime.eventlog import kafka_admin, outbox
+from firsthour.runtime.eventlog import kafka_diagnosis, outbox
 from firsthour.runtime.eventlog.spool import FILE
 from firsthour.runtime.settings import PREFIX, Settings
 from firsthour.runtime.storage.config_versions import applied
@@ -41,7 +41,7 @@ def _found(trouble: Diagnosis) -> Finding:
 
 
 async def _kafka(settings: Settings) -> list[Finding]:
-    found = [_found(trouble) for trouble in await kafka_admin.examine(settings)]
+    found = [_found(trouble) for trouble in await kafka_diagnosis.examine(settings)]
     return found or [Finding(kafka.WHAT, "ok", f"reachable, its topics {settings.kafka_prefix}* are as they should be")]
 
 

@@ -1,6 +1,6 @@
 """The diagnosis of a server that cannot be used: name, network, TLS, credentials, rights, or missing objects.
 
-`eventlog.kafka_admin` examines Kafka, `connectivity.postgres` examines PostgreSQL; both return diagnoses of this module.
+`eventlog.kafka_diagnosis` examines Kafka, `connectivity.postgres` examines PostgreSQL; both return diagnoses of this module.
 """
 
 import asyncio

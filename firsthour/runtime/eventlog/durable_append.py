@@ -10,17 +10,16 @@ import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
 from firsthour.runtime.clock import Clock
+from firsthour.runtime.eventlog.producer import SEND_SECONDS, BrokerError, Producer, RecordRefusedError
 from firsthour.runtime.eventlog.spool import HEAD_ROWS, Spool
 from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import StorageError
-from schemas.errors import FirstHourError
 
-SEND_SECONDS: Final = 2.0  # how long a request waits for the broker, including the time for which it is held back
 HOLD_SECONDS: Final = 0.25  # how long an append may be held back while the spool becomes empty
 LOOK_SECONDS: Final = 5.0  # without an append for so long, the broker is asked whether it answers
 BACKOFF_SECONDS: Final = 0.05
@@ -29,35 +28,6 @@ AGE_LOOK_SECONDS: Final = 3600.0
 AGE_MAX: Final = timedelta(days=10)  # with the topic's seven days less than the 21 for which duplicates are known
 
 _log = structlog.get_logger(__name__)
-
-
-class BrokerError(FirstHourError):
-    """Raised when the broker did not acknowledge a record; it may still have stored it."""
-
-
-class RecordRefusedError(BrokerError):
-    """Raised when the broker answered that it will never take a record. The records before it are acknowledged."""
-
-    def __init__(self, why: str, acknowledged: int = 0) -> None:
-        super().__init__(f"the broker refuses the record for good: {why}")
-        self.why = why
-        self.acknowledged = acknowledged
-
-
-class Producer(Protocol):
-    """Sends rows to the broker."""
-
-    async def send(self, rows: Sequence[Row], seconds: float = SEND_SECONDS) -> None:
-        """Send the rows, and return once all replicas have acknowledged them.
-
-        Rows of one key arrive in order: after a row that failed, no other of its key is sent.
-
-        Raises:
-            BrokerError: within `seconds`; some of the rows may have arrived.
-        """
-
-    async def answers(self) -> bool:
-        """Return whether the broker can be reached now. Cheap, and quick."""
 
 
 async def hand_over(spool: Spool, producer: Producer, limit: int = HEAD_ROWS) -> int:

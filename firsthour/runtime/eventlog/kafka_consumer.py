@@ -7,7 +7,6 @@ loses partitions.
 import asyncio
 import contextlib
 import random
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
@@ -17,17 +16,13 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import IllegalStateError
 
+from firsthour.runtime.eventlog.kafka_buffer import PartitionBuffer, bytes_max
 from firsthour.runtime.eventlog.kafka_client import FAILURES, START_SECONDS, result_within, stop_client
 from firsthour.runtime.eventlog.log import within
 from firsthour.runtime.storage.records import Place, Record
-from schemas.envelope import UnknownEventError
 
 POLL_MS: Final = 1_000
 POLLED_MAX: Final = 1_000
-BUFFER_HIGH: Final = 1_000  # records of a partition in memory: fetching pauses
-BUFFER_LOW: Final = 250  # fetching resumes
-BUFFER_BYTES: Final = 64 * 1024 * 1024  # of all partitions together
-BUFFER_BYTES_MIN: Final = 1024 * 1024  # of one partition, however many there are
 LOOK_SECONDS: Final = 5.0  # between two commits of offsets, which only tools of Kafka read
 STUCK_LOOKS: Final = 12  # looks in a row without progress, though there are records: the client is stuck
 BACKOFF_MAX_SECONDS: Final = 5.0
@@ -49,17 +44,6 @@ _BULK: Final[Mapping[str, Any]] = {"fetch_min_bytes": 64 * 1024, "fetch_max_wait
 cheaper than one for each record."""
 
 _log = structlog.get_logger(__name__)
-
-
-class _Feed:
-    """The fetched records of one partition: every record beyond `floor`, up to `end`, is in memory."""
-
-    def __init__(self) -> None:
-        self.records: deque[Record] = deque()
-        self.size = 0  # bytes of their bodies
-        self.floor = self.end = 0
-        self.sought = False  # whether the client reads from the position of the worker
-        self.paused = False
 
 
 class KafkaLog:
@@ -108,7 +92,7 @@ class KafkaLog:
         self._prefix = prefix
         self._fixed = fixed
         self._positions = positions
-        self._feeds: dict[Place, _Feed] = {}
+        self._buffers: dict[Place, PartitionBuffer] = {}
         self._news: dict[str, asyncio.Event] = {}  # by topic: set when records were fetched
         self._ends: dict[Place, int] = {}
         self._consumer: AIOKafkaConsumer | None = None
@@ -123,17 +107,12 @@ class KafkaLog:
     @property
     def ours(self) -> set[Place]:
         """The partitions that are ours now."""
-        return set(self._feeds)
+        return set(self._buffers)
 
     def held(self, place: Place) -> int:
         """Return the number of records of a partition in memory."""
-        feed = self._feeds.get(place)
-        return 0 if feed is None else len(feed.records)
-
-    @property
-    def _room(self) -> int:
-        """The bytes of a partition in memory at which fetching pauses."""
-        return max(BUFFER_BYTES_MIN, BUFFER_BYTES // max(1, len(self._feeds)))
+        buffer = self._buffers.get(place)
+        return 0 if buffer is None else len(buffer.records)
 
     # --- EventLog ---
 
@@ -144,59 +123,54 @@ class KafkaLog:
         news = self._news.setdefault(topic, asyncio.Event())
         while True:
             for partition, at in after.items():
-                feed = self._feeds.get((topic, partition))
-                if feed is not None:
-                    self._seek(topic, partition, feed, at)
-                    if feed.records:
+                buffer = self._buffers.get((topic, partition))
+                if buffer is not None:
+                    self._seek(topic, partition, buffer, at)
+                    if buffer.records:
                         return
             news.clear()
             await news.wait()
 
     async def fetch(self, topic: str, partition: int, after: int, limit: int) -> Sequence[Record]:
-        feed = self._feeds.get((topic, partition))
-        if feed is None:
+        buffer = self._buffers.get((topic, partition))
+        if buffer is None:
             return []
-        self._seek(topic, partition, feed, after)
-        return within(islice(feed.records, limit))
+        self._seek(topic, partition, buffer, after)
+        return within(islice(buffer.records, limit))
 
     async def end(self, topic: str, partition: int) -> int:
         return self.newest((topic, partition))
 
     def newest(self, place: Place) -> int:
         """Return the newest known position of a partition."""
-        known = self._ends.get(place, 0)
-        feed = self._feeds.get(place)
-        mark = None
-        if self._consumer is not None and feed is not None:
+        buffer = self._buffers.get(place)
+        high_water = None
+        if self._consumer is not None and buffer is not None:
             with contextlib.suppress(*FAILURES):
-                mark = self._consumer.highwater(self._tp(place))
-        return max(known, mark or 0, feed.end if feed is not None and feed.sought else 0)
+                high_water = self._consumer.highwater(self._tp(place))
+        buffered = buffer.end if buffer is not None and buffer.sought else 0
+        return max(self._ends.get(place, 0), high_water or 0, buffered)
 
     def note(self, place: Place, position: int) -> None:
         """Note that there is a record at this position."""
         if position > self._ends.get(place, 0):
             self._ends[place] = position
 
-    def _seek(self, topic: str, partition: int, feed: _Feed, after: int) -> None:
+    def _seek(self, topic: str, partition: int, buffer: PartitionBuffer, after: int) -> None:
         """Drop the records in memory up to `after`. If the next one is not in memory, seek to it."""
         tp = self._tp((topic, partition))
-        if not feed.sought or not feed.floor <= after <= feed.end:
+        if not buffer.sought or not buffer.floor <= after <= buffer.end:
             if self._consumer is None:
                 return
             with contextlib.suppress(IllegalStateError):  # no longer assigned to us
                 self._consumer.seek(tp, after)
-                feed.sought = True
-            feed.records.clear()
-            feed.size = 0
-            feed.floor = feed.end = after
-        while feed.records and feed.records[0].position <= after:
-            feed.size -= len(feed.records.popleft().body)
-        feed.floor = after
-        low = len(feed.records) <= BUFFER_LOW and feed.size <= self._room // 4
-        if feed.paused and low and self._consumer is not None:
+                buffer.sought = True
+            buffer.restart(after)
+        buffer.drop_to(after)
+        if buffer.paused and self._consumer is not None and buffer.is_low(bytes_max(len(self._buffers))):
             with contextlib.suppress(IllegalStateError):
                 self._consumer.resume(tp)
-            feed.paused = False
+            buffer.paused = False
 
     # --- the consumer ---
 
@@ -255,26 +229,20 @@ class KafkaLog:
                 await asyncio.sleep(0)  # workers run first
 
     def _buffer(self, consumer: AIOKafkaConsumer, tp: TopicPartition, messages: Sequence[Any]) -> None:
-        feed = self._feeds.get(self._place(tp))
-        if feed is None or not feed.sought:
+        buffer = self._buffers.get(self._place(tp))
+        if buffer is None or not buffer.sought:
             return
-        for message in messages:
-            position = message.offset + 1
-            if position > feed.end:
-                record = _record(position, message)
-                feed.records.append(record)
-                feed.size += len(record.body)
-                feed.end = position
+        buffer.add(messages)
         topic, _ = self._place(tp)
         self._news.setdefault(topic, asyncio.Event()).set()
-        if (len(feed.records) >= BUFFER_HIGH or feed.size >= self._room) and not feed.paused:
-            feed.paused = True
+        if not buffer.paused and buffer.is_full(bytes_max(len(self._buffers))):
+            buffer.paused = True
             with contextlib.suppress(IllegalStateError):
                 consumer.pause(tp)
 
     def _assign(self, places: set[Place]) -> None:
         """Take these partitions, and no others. Records fetched before are dropped, and pauses end."""
-        self._feeds = {place: _Feed() for place in places}
+        self._buffers = {place: PartitionBuffer() for place in places}
         for news in self._news.values():
             news.set()
         self._no_progress = {}
@@ -286,7 +254,7 @@ class KafkaLog:
         """Commit our positions to Kafka, ask for the ends of the partitions, and check for progress."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            positions = {place: at for place, at in self._positions().items() if place in self._feeds}
+            positions = {place: at for place, at in self._positions().items() if place in self._buffers}
             tps = {self._tp(place): at for place, at in positions.items()}
             if tps and self._fixed is None:
                 await result_within(LOOK_SECONDS, consumer.commit(tps))
@@ -339,13 +307,3 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the client 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._log.joined = True
         self._log._assign({self._log._place(tp) for tp in assigned})
-
-
-def _record(position: int, message: Any) -> Record:
-    """The record of a message. If the message is not one of our events, its place serves as the event's id."""
-    record = Record(position, (message.key or b"").decode(errors="replace"), "", message.value or b"")
-    try:
-        record.event_id = record.envelope.id
-    except UnknownEventError:
-        record.event_id = f"{message.topic}/{message.partition}/{message.offset}"
-    return record

@@ -11,8 +11,8 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import LeaderNotAvailableError, MessageSizeTooLargeError, RecordListTooLargeError
 
-from firsthour.runtime.eventlog.durable_append import SEND_SECONDS, BrokerError, RecordRefusedError
 from firsthour.runtime.eventlog.kafka_client import FAILURES, START_SECONDS, ignore_result, stop_client
+from firsthour.runtime.eventlog.producer import SEND_SECONDS, BrokerError, RecordRefusedError
 from firsthour.runtime.storage.records import Place, Row, partition_of
 from schemas.envelope import CONTENT_TYPE
 

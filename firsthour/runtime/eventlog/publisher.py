@@ -11,33 +11,30 @@ is in trouble: it is tried in rounds of its own until the broker takes its rows.
 
 import asyncio
 import random
-from collections.abc import Collection, Coroutine, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from firsthour.runtime.clock import Clock, HostClock
 from firsthour.runtime.eventlog import dead_letters, outbox
 from firsthour.runtime.eventlog.dead_letters import Retention
-from firsthour.runtime.eventlog.durable_append import BrokerError
 from firsthour.runtime.eventlog.log import LINGER_SECONDS
-from firsthour.runtime.eventlog.outbox_round import Round, RoundRunner
+from firsthour.runtime.eventlog.outbox_round import RoundRunner
+from firsthour.runtime.eventlog.producer import BrokerError
+from firsthour.runtime.eventlog.round_tasks import ROUNDS_AT_ONCE, RoundTasks
 from firsthour.runtime.eventlog.sending import SEND_SECONDS, RecordSender
+from firsthour.runtime.eventlog.troubled_partitions import PLACES_AT_ONCE, TroubledPartitions, backoff_seconds
 from firsthour.runtime.storage.postgres_connections import ConnectionPool
 from firsthour.runtime.storage.records import Place
 from firsthour.runtime.storage.unit import StorageError
 
 SWEEP_SECONDS: Final = 1.0
-BACKOFF_MAX_SECONDS: Final = 2.0
 HELD_SECONDS: Final = 0.03  # until a held partition is tried again; its holder may send our rows with its own
 HELD_SECONDS_MAX: Final = 0.25
 """The same for a partition that has been held for long. While a broker is silent, every process would otherwise ask for
 the partitions that one of them holds, just when brokers and processes that come back need the CPU."""
-ROUND_SECONDS: Final = 1.0  # after this time the next round no longer waits for the end of this one
-ROUNDS_AT_ONCE: Final = 3  # each with a connection
-PLACES_AT_ONCE: Final = 64  # of a round: bounds the memory it takes
 CONNECTIONS: Final = 2 * ROUNDS_AT_ONCE + 1  # rounds of all partitions, rounds of those in trouble, looks and vacuuming
 SESSION: Final[Mapping[str, str]] = {"synchronous_commit": "off", "enable_bitmapscan": "off"}
 """Settings of PostgreSQL for the publisher's sessions. Losing a DELETE only causes a redelivery. A bitmap scan visits every
@@ -45,46 +42,6 @@ deleted row again until the table is vacuumed; most rows of an outbox are delete
 such a scan."""
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass
-class PartitionTrouble:
-    """Why a partition is tried beside the others, and when it is tried next (time of the loop)."""
-
-    why: str
-    failures: int = 0
-    at: float = 0.0
-    cut_off: bool = False  # its last round ended before it was answered, because other partitions waited
-
-
-class Rounds:
-    """Runs rounds side by side. The next one begins when the one before has ended, or has lasted for `ROUND_SECONDS`."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run one, and return when the next may begin. Raises the failure of one that ends within `ROUND_SECONDS`."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._on_end)
-        done, _ = await asyncio.wait({task}, timeout=ROUND_SECONDS)
-        if done:
-            await task
-        while len(self._tasks) >= ROUNDS_AT_ONCE:
-            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-
-    async def end(self) -> None:
-        """Cancel those that are running."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _on_end(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (failure := task.exception()) is not None:
-            _log.debug("round failed", error_type=type(failure).__name__)  # the next sweep finds its rows again
 
 
 class Publisher:
@@ -125,22 +82,15 @@ class Publisher:
         self.held_since = 0.0  # when one of these was last free
         self._swept_at = 0.0
         self._more = asyncio.Event()
-        self._rounds, self._retries = Rounds(), Rounds()
+        self._rounds, self._retries = RoundTasks(), RoundTasks()
         self._busy: set[Place] = set()  # in a round
-        self._troubled: dict[Place, PartitionTrouble] = {}
-        self._in_trouble = asyncio.Event()
+        self._troubled = TroubledPartitions(self._busy)
         self._storage: str | None = None  # the problem with the database; None: there is none
 
     @property
     def trouble(self) -> str | None:
         """Why rows are not published; None while they are."""
-        if self._storage is not None:
-            return self._storage
-        if not self._troubled:
-            return None
-        (topic, partition), first = next(iter(self._troubled.items()))
-        others = f" and {len(self._troubled) - 1} other partitions" if len(self._troubled) > 1 else ""
-        return f"{topic}/{partition}{others}: {first.why}"
+        return self._storage if self._storage is not None else self._troubled.summary
 
     @property
     def oldest(self) -> Mapping[Place, int]:
@@ -227,13 +177,13 @@ class Publisher:
                 except StorageError as failure:
                     failures += 1
                     self._storage_failed(failure)
-                    await asyncio.sleep(_pause(failures))
+                    await asyncio.sleep(backoff_seconds(failures))
         finally:
             await self._rounds.end()
 
     def _ready(self) -> set[Place]:
         """The partitions to be published now."""
-        return self._dirty.keys() - self._busy - self._troubled.keys()
+        return self._dirty.keys() - self._busy - self._troubled.places
 
     async def _wait(self) -> None:
         """Wait until a unit has committed, or until it is time to try held partitions again, or to sweep."""
@@ -259,7 +209,7 @@ class Publisher:
         """Run one round over partitions with new rows, and those that were held when last tried. A long round continues
         beside the next one."""
         candidates = [*self._dirty, *self.held, *self._lingering]  # those that linger cost no more in this round
-        apart = self._busy | self._troubled.keys()
+        apart = self._busy | self._troubled.places
         places = set([place for place in dict.fromkeys(candidates) if place not in apart][:PLACES_AT_ONCE])
         if not places:
             self.held -= apart
@@ -280,7 +230,7 @@ class Publisher:
             self._busy -= places
             self._more.set()
         self._dirty |= dict.fromkeys(outcome.full)
-        self._note_failures(outcome)
+        self._troubled.note_failures(outcome)
         if not self.held or self.held & outcome.ours:
             self.held_since = asyncio.get_running_loop().time()
         self.held = (self.held - places) | (places - outcome.ours)
@@ -288,65 +238,28 @@ class Publisher:
     # --- partitions in trouble ----------------------------------------------------------------------------------------
 
     async def _retry_forever(self) -> None:
-        """Run rounds of the partitions in trouble, until each of them was published in good time."""
+        """Run rounds of the partitions in trouble."""
         try:
             while True:
-                due = await self._due()
+                due = await self._troubled.due()
                 self._busy |= due
                 try:
                     await self._retries.begin(self._retry(due))
                 except StorageError as failure:
                     self._storage_failed(failure)
-                    await asyncio.sleep(_pause(8))
+                    await asyncio.sleep(backoff_seconds(8))
         finally:
             await self._retries.end()
-
-    async def _due(self) -> set[Place]:
-        """Wait for partitions in trouble that are due. Those that were cut off are tried first, and by themselves."""
-        now = asyncio.get_running_loop().time
-        while True:
-            self._in_trouble.clear()
-            idle = {place: trouble for place, trouble in self._troubled.items() if place not in self._busy}
-            due = [place for place, trouble in idle.items() if trouble.at <= now()]
-            if due:
-                cut_off = [place for place in due if idle[place].cut_off]
-                return set((cut_off or due)[:PLACES_AT_ONCE])
-            seconds = min((trouble.at for trouble in idle.values()), default=now() + SWEEP_SECONDS) - now()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._in_trouble.wait()
 
     async def _retry(self, places: set[Place]) -> None:
         try:
             outcome = await self._runner.run(places, self._apart)
         finally:
             self._busy -= places
-            self._in_trouble.set()
-        self._note_failures(outcome)
-        again = asyncio.get_running_loop().time() + _pause(1)
-        for place in places - outcome.failed.keys():
-            if place in outcome.slow or place not in outcome.ours:
-                self._troubled[place].at, self._troubled[place].cut_off = again, False
-            else:
-                del self._troubled[place]
-                self._dirty[place] = None  # it may have more
-                self._more.set()
-        if not self._troubled:
-            _log.info("publishing resumed")
-
-    def _note_failures(self, outcome: Round) -> None:
-        now = asyncio.get_running_loop().time()
-        new = outcome.failed.keys() - self._troubled.keys()
-        for place, why in outcome.failed.items():
-            trouble = self._troubled.setdefault(place, PartitionTrouble(why))
-            trouble.why, trouble.failures = why, trouble.failures + 1
-            trouble.cut_off = place in outcome.cut_off
-            trouble.at = now + (0.0 if trouble.cut_off else _pause(trouble.failures))
-        if new:
-            topic, partition = min(new)
-            why = outcome.failed[topic, partition]
-            _log.warning("publishing delayed", topic=topic, partition=partition, count=len(new), problem=why)
-            self._in_trouble.set()
+            self._troubled.wake()
+        for place in self._troubled.note_retry(places, outcome):
+            self._dirty[place] = None  # it may have more rows
+            self._more.set()
 
     # --- the database -------------------------------------------------------------------------------------------------
 
@@ -359,8 +272,3 @@ class Publisher:
         if self._storage is not None:
             _log.info("publishing resumed")
         self._storage = None
-
-
-def _pause(failures: int) -> float:
-    """Seconds until the next try after so many failures in a row."""
-    return min(BACKOFF_MAX_SECONDS, 0.05 * 2.0 ** min(failures, 8)) * random.uniform(0.5, 1.0)  # noqa: S311  # jitter

@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from firsthour.runtime.eventlog.durable_append import BrokerError, RecordRefusedError
 from firsthour.runtime.eventlog.outbox import OutboxRow
+from firsthour.runtime.eventlog.producer import BrokerError, RecordRefusedError
 from firsthour.runtime.storage.records import Place
 
 SEND_SECONDS: Final = 8.0  # how long a transaction may wait for the broker

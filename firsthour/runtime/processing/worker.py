@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import structlog
 
 from firsthour.runtime.eventlog import dead_letters
+from firsthour.runtime.eventlog.failure_reason import failure_reason
 from firsthour.runtime.eventlog.log import EventLog
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing import cursors
@@ -208,7 +209,7 @@ class Worker:
                 key=record.key,
                 body=record.body,
                 retention=self._retention,
-                error=dead_letters.reason(failure),
+                error=failure_reason(failure),
                 code=VERSION,
                 tries=tries,
             )
@@ -236,4 +237,4 @@ def retry(unit: Unit, consumer: str, handler: Handler, letter: dead_letters.Dead
     new = cursors.only_new(unit, consumer, [record])
     if new:
         handler([Record(0, record.envelope.partitionkey, record.event_id, record.body)], unit)
-    dead_letters.change(unit.connection, letter.id, "retried", unit.clock.real(), f"retried on {topic}")
+    dead_letters.store_outcome(unit.connection, letter.id, "retried", unit.clock.real(), f"retried on {topic}")

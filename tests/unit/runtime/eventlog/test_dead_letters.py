@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from firsthour.runtime.eventlog import dead_letters
+from firsthour.runtime.eventlog.failure_reason import failure_reason
 from schemas.envelope import UnknownEventError, data_of, decode, encode
 from schemas.events import RepAvailabilityChanged
 
@@ -22,13 +23,13 @@ def test_a_failed_statement_is_told_without_its_values() -> None:
         with pytest.raises(sa.exc.IntegrityError) as caught:
             connection.execute(add)
     assert PERSON in str(caught.value)
-    assert dead_letters.reason(caught.value) == "IntegrityError SQLITE_CONSTRAINT_PRIMARYKEY"
+    assert failure_reason(caught.value) == "IntegrityError SQLITE_CONSTRAINT_PRIMARYKEY"
 
 
 def test_a_failure_of_ours_is_told_by_its_place() -> None:
     with pytest.raises(TypeError) as caught:
         dead_letters._storable(None)  # type: ignore[arg-type]
-    assert dead_letters.reason(caught.value).startswith("TypeError at firsthour/runtime/eventlog/dead_letters.py:")
+    assert failure_reason(caught.value).startswith("TypeError at firsthour/runtime/eventlog/dead_letters.py:")
 
 
 def test_a_record_that_is_none_of_ours_is_told_by_its_field_and_not_its_value() -> None:
@@ -38,6 +39,6 @@ def test_a_record_that_is_none_of_ours_is_told_by_its_field_and_not_its_value() 
         changed = body.replace(b'"state":"away"', b'"state":' + msgspec.json.encode(wrong))
         with pytest.raises(UnknownEventError) as caught:
             data_of(decode(changed), RepAvailabilityChanged)
-        said = dead_letters.reason(caught.value)
+        said = failure_reason(caught.value)
         assert PERSON not in said
         assert "Invalid enum value - at `$.state`" in said

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from firsthour.runtime.eventlog.durable_append import SEND_SECONDS, BrokerError, DurableAppend, RecordRefusedError
+from firsthour.runtime.eventlog.durable_append import DurableAppend
+from firsthour.runtime.eventlog.producer import SEND_SECONDS, BrokerError, RecordRefusedError
 from firsthour.runtime.eventlog.spool import HEAD_ROWS, Spool
 from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import StorageError

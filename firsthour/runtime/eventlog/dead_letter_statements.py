@@ -1,0 +1,126 @@
+"""The tables of dead letters, and the statements on them."""
+
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from firsthour.runtime.storage import statements
+
+ROW_BYTES: Final = 512  # of a dead letter, without its content
+
+dead_letters = sa.Table(
+    "dead_letters",
+    statements.metadata,
+    sa.Column("id", statements.Text, primary_key=True),
+    sa.Column("at", statements.Integer, nullable=False),
+    sa.Column(
+        "consumer", statements.Text, nullable=False
+    ),  # the service that failed; `gateway`: the input never became an event
+    sa.Column("origin", statements.Text, nullable=False),  # topic/partition/position, or the request's path
+    sa.Column("source", statements.Text, nullable=False),  # the authenticated source, or the id of the record's event
+    sa.Column("content_type", statements.Text, nullable=False),
+    sa.Column("body", statements.Bytes, nullable=False),  # raw, as received; empty once dropped
+    sa.Column("error", statements.Text, nullable=False),
+    sa.Column("code", statements.Text, nullable=False),  # version of FirstHour that failed
+    sa.Column("state", statements.Text, nullable=False),  # waiting, retried, dropped
+    sa.Column("changed_at", statements.Integer, nullable=False),
+    sa.Column("tries", statements.Integer, nullable=False),
+    sa.Column(
+        "key", statements.Text, nullable=False, server_default=""
+    ),  # of the record; empty: the input never became an event
+    sa.Column("budget", statements.Text, nullable=False, server_default=""),  # the budget that its bytes count against
+    sa.Column("rank", statements.Integer, nullable=False, server_default="1"),  # 0: dropped before all others
+    sa.Column("bytes", statements.Integer, nullable=False, server_default="0"),
+    sa.Index("dead_letters_by_state", "state", "at"),
+    sa.Index("dead_letters_by_age", "at"),
+    sa.Index("dead_letters_by_budget", "budget", "rank", "at"),
+)
+totals = sa.Table(
+    "dead_letter_totals",
+    statements.metadata,
+    sa.Column("budget", statements.Text, primary_key=True),
+    sa.Column("bytes", statements.Integer, nullable=False),
+)
+
+INSERT = statements.Sql(
+    lambda f: f.insert(dead_letters).values({c.name: sa.bindparam(c.name) for c in dead_letters.columns})
+)
+GET = statements.Sql(lambda _: sa.select(dead_letters).where(dead_letters.c.id == sa.bindparam("id")))
+
+
+def _list_page(_: statements.SqlDialect) -> Any:
+    columns = [column for column in dead_letters.columns if column.name != "body"]
+    return (
+        sa.select(*columns, sa.func.length(dead_letters.c.body).label("size"))
+        .where(
+            dead_letters.c.state == sa.bindparam("state"),
+            dead_letters.c.at >= sa.bindparam("at", type_=sa.BigInteger),
+            sa.or_(dead_letters.c.at > sa.bindparam("at"), dead_letters.c.id > sa.bindparam("id", type_=sa.Text)),
+        )
+        .order_by(dead_letters.c.at, dead_letters.c.id)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+    )
+
+
+LIST = statements.Sql(_list_page)
+CHANGE = statements.Sql(
+    lambda _: (
+        sa.update(dead_letters)
+        .where(dead_letters.c.id == sa.bindparam("letter_id"))
+        .values(
+            state=sa.bindparam("state"),
+            changed_at=sa.bindparam("changed_at"),
+            error=sa.bindparam("error"),
+            rank=sa.bindparam("new_rank"),
+            tries=dead_letters.c.tries + 1,
+        )
+    )
+)
+DROP = statements.Sql(
+    lambda _: (
+        sa.update(dead_letters)
+        .where(dead_letters.c.id == sa.bindparam("letter_id"), dead_letters.c.state == "waiting")
+        .values(
+            state="dropped",
+            changed_at=sa.bindparam("changed_at"),
+            body=b"",
+            rank=0,
+            bytes=ROW_BYTES,
+        )
+    )
+)
+COUNT = statements.Sql(
+    lambda _: (
+        sa.select(dead_letters.c.consumer, sa.func.count())
+        .where(dead_letters.c.state == "waiting")
+        .group_by(dead_letters.c.consumer)
+    )
+)
+
+
+def _add_bytes(dialect: statements.SqlDialect) -> Any:
+    insert = dialect.insert(totals).values(budget=sa.bindparam("budget"), bytes=sa.bindparam("bytes"))
+    total = totals.c.bytes + insert.excluded.bytes
+    return insert.on_conflict_do_update(index_elements=["budget"], set_={"bytes": total}).returning(totals.c.bytes)
+
+
+ADD_BYTES = statements.Sql(_add_bytes)
+OLDEST_OF_BUDGET = statements.Sql(
+    lambda _: (
+        sa.select(dead_letters.c.id, dead_letters.c.budget, dead_letters.c.bytes)
+        .where(dead_letters.c.budget == sa.bindparam("budget"))
+        .order_by(dead_letters.c.rank, dead_letters.c.at)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+        .with_for_update(skip_locked=True)
+    )
+)
+OLDER_THAN = statements.Sql(
+    lambda _: (
+        sa.select(dead_letters.c.id, dead_letters.c.budget, dead_letters.c.bytes)
+        .where(dead_letters.c.at < sa.bindparam("before"))
+        .order_by(dead_letters.c.at)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+        .with_for_update(skip_locked=True)
+    )
+)
+REMOVE = statements.Sql(lambda f: sa.delete(dead_letters).where(f.is_any_of(dead_letters.c.id, "ids")))
