@@ -1,15 +1,15 @@
 #!/bin/bash
-# Makes the role that migrates and owns the tables, and one for each service. The rights of the services are granted by
-# `firsthour migrate`, which knows the tables. Run once, as the superuser, on a new database:
+# Creates the role that migrates and owns the tables, and a role for each service. `firsthour migrate` grants the rights of
+# the services, because it knows the tables. Run this once, as the superuser, on a new database:
 #   POSTGRES_USER=postgres POSTGRES_DB=firsthour SECRETS=deploy/secrets deploy/postgres/roles.sh
-# psql finds the server by PGHOST and PGPORT, else on its socket.
+# psql connects to PGHOST and PGPORT; without them, to the socket.
 set -euo pipefail
 
 secrets=${SECRETS:-/run/secrets}
 ask=(psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname "$POSTGRES_DB")
 
 for service in migrate apply gateway scoring router notifier reporting; do
-    # By the environment: arguments are seen by every process of the machine.
+    # The password is in the environment, because every process of the machine can read arguments.
     ROLE="firsthour_$service" PASSWORD="$(cat "$secrets/database_password_$service")" "${ask[@]}" <<'SQL'
 \getenv role ROLE
 \getenv password PASSWORD
