@@ -1,35 +1,39 @@
 """Settings from the environment: `FIRSTHOUR_*`, and `FIRSTHOUR_*_FILE` for secrets.
 
-This is the only module that reads `os.environ`. All other configuration is in the three files.
+Only this module reads `os.environ`. All other configuration is in the three files.
 """
 
-import difflib
 import os
-import re
-from collections.abc import Collection, Iterable
-from email.utils import parseaddr
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from firsthour.runtime import addresses
+from firsthour.runtime.setting_types import (
+    AdminKey,
+    ApiAddress,
+    AuthoritiesFile,
+    Brokers,
+    Database,
+    HeaderSecret,
+    KafkaPrefix,
+    LowerCase,
+    MailSender,
+    MailServer,
+    RolePrefix,
+    WebAddress,
+)
 from schemas.errors import FirstHourError
-from schemas.values import shown
 
 PREFIX = "FIRSTHOUR_"
-_STEM = "FIRST"  # of a misspelt prefix, such as FIRST_HOUR_ or FIRSTHOR_
 SECRET_BYTES_MAX = 64 * 1024
-_ROLE_PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,39}")
-_KAFKA_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,100}")
-_NEAR = 0.75  # similarity of two names from which one is suggested for the other
 CLOCK_SKEW_SECONDS = 300
 
 
 class SettingsError(FirstHourError):
-    """Raised for invalid settings. One line for each, with the variable and the remedy."""
+    """Raised for invalid settings. `problems`: one line for each, with the variable and the remedy."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("\n".join(problems))
@@ -49,28 +53,28 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         Path("data"), description="Directory of the database, the lock and the address of a running process."
     )
-    public_url: str = Field(
+    public_url: WebAddress = Field(
         "http://127.0.0.1:8080",
         description="Public base URL of this installation, used in the links of pages and in signatures over URLs.",
     )
-    admin_key: SecretStr | None = Field(
+    admin_key: AdminKey = Field(
         None, description="An admin API key; without it, create keys with `firsthour keys create`."
     )
-    slack_bot_token: SecretStr | None = Field(
+    slack_bot_token: HeaderSecret = Field(
         None, description="Bot token (`xoxb-...`) for paging reps in Slack; without it, Slack is not used."
     )
-    slack_signing_secret: SecretStr | None = Field(
+    slack_signing_secret: HeaderSecret = Field(
         None, description="Signing secret of the Slack app, which verifies requests from Slack."
     )
-    slack_api_url: str = Field(
+    slack_api_url: ApiAddress = Field(
         "https://slack.com/api/", description="Base URL of Slack's Web API; plain http is allowed only to this machine."
     )
-    smtp_url: SecretStr | None = Field(
+    smtp_url: MailServer = Field(
         None,
         description="Mail server, `smtp://user:password@host:587` (STARTTLS if offered) or `smtps://...:465`; "
         "without it, mail is not used.",
     )
-    mail_from: str | None = Field(
+    mail_from: MailSender = Field(
         None, description="Sender of mails, `FirstHour <leads@example.com>`; needed with `FIRSTHOUR_SMTP_URL`."
     )
     connections_max: int = Field(
@@ -94,21 +98,21 @@ class Settings(BaseSettings):
         "Without this setting, `/metrics` needs a key of any role except `ingest`.",
     )
     log_format: Literal["json", "console"] = Field("json", description="`json` for machines, `console` for people.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], LowerCase] = Field(
         "info", description="The lowest level that is logged: `debug`, `info`, `warning` or `error`."
     )
-    database_url: SecretStr | None = Field(
+    database_url: Database = Field(
         None,
         description="PostgreSQL 15 or newer, `postgresql://user:password@host:5432/database?sslmode=verify-full` (`sslmode`: "
         "disable, prefer, require, verify-ca, verify-full; `sslrootcert=FILE` for an authority of your own); "
         "with `FIRSTHOUR_KAFKA_BOOTSTRAP` it replaces the embedded database.",
     )
-    database_role_prefix: str = Field(
+    database_role_prefix: RolePrefix = Field(
         "firsthour_",
         description="Prefix of the roles of services in PostgreSQL, as in `firsthour_router`; `firsthour migrate` grants the "
         "rights of each role that exists.",
     )
-    kafka_bootstrap: str | None = Field(
+    kafka_bootstrap: Brokers = Field(
         None,
         description="Brokers of Apache Kafka, `host:9092,host:9092`; "
         "with `FIRSTHOUR_DATABASE_URL` it replaces the embedded log.",
@@ -121,11 +125,11 @@ class Settings(BaseSettings):
     )
     kafka_username: str | None = Field(None, description="User name for Kafka.")
     kafka_password: SecretStr | None = Field(None, description="The password of `FIRSTHOUR_KAFKA_USERNAME`.")
-    kafka_ca_file: Path | None = Field(
+    kafka_ca_file: AuthoritiesFile = Field(
         None,
         description="PEM file with the certificate authorities of the brokers; without it, those of the system.",
     )
-    kafka_prefix: str = Field(
+    kafka_prefix: KafkaPrefix = Field(
         "firsthour.",
         description="Prefix of topic and consumer group names, so that installations can share brokers.",
     )
@@ -179,110 +183,26 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments of the program first, then the environment, then the files that it names. No `.env` file is read."""
+        """Return the sources by precedence: arguments of the program, the environment, files that the environment names.
+
+        No `.env` file is read.
+        """
         return init_settings, env_settings, _SecretFiles(settings_cls)
-
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _level(cls, value: object) -> object:
-        return value.strip().lower() if isinstance(value, str) else value
-
-    @field_validator("kafka_prefix")
-    @classmethod
-    def _prefix(cls, value: str) -> str:
-        if not _KAFKA_PREFIX.fullmatch(value):
-            raise ValueError("give 1 to 100 letters, digits, dots, underscores and hyphens, such as firsthour.")
-        return value
-
-    @field_validator("database_role_prefix")
-    @classmethod
-    def _role_prefix(cls, value: str) -> str:
-        if not _ROLE_PREFIX.fullmatch(value):
-            raise ValueError("give 1 to 40 lower-case letters, digits and underscores, such as firsthour_")
-        return value
-
-    @field_validator("public_url", "slack_api_url")
-    @classmethod
-    def _web_address(cls, value: str) -> str:
-        parts = addresses.split(value.strip(), {"http", "https"}, "http://host or https://host, with a path if need be")
-        if parts.query or parts.fragment or "@" in parts.netloc:
-            raise ValueError("give the address alone, without user, query or fragment")
-        return value.strip().rstrip("/")
-
-    @field_validator("slack_api_url")
-    @classmethod
-    def _joinable(cls, value: str) -> str:
-        parts = addresses.split(value, {"http", "https"}, "https://host")
-        if parts.scheme == "http" and not addresses.is_loopback(parts.hostname or ""):
-            raise ValueError("give https://: over plain http the token could be read on the way")
-        return value + "/"  # so that the name of a method can be appended
-
-    @field_validator("admin_key")
-    @classmethod
-    def _hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not re.fullmatch(r"[!-~]{32,512}", value.get_secret_value()):
-            raise ValueError(
-                "give 32 to 512 characters of plain ASCII without spaces; `openssl rand -hex 32` makes a key"
-            )
-        return value
-
-    @field_validator("slack_bot_token", "slack_signing_secret")
-    @classmethod
-    def _header_safe(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not re.fullmatch(r"[!-~]{8,512}", value.get_secret_value()):
-            raise ValueError("give 8 to 512 characters of plain ASCII without spaces")
-        return value
-
-    @field_validator("smtp_url")
-    @classmethod
-    def _mail_server(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            addresses.split(value.get_secret_value(), {"smtp", "smtps"}, "smtp://user:password@host:587 or smtps://...")
-        return value
-
-    @field_validator("mail_from")
-    @classmethod
-    def _sender(cls, value: str | None) -> str | None:
-        if value is not None and (not value.isprintable() or not re.fullmatch(r"[^@\s]+@[^@\s]+", parseaddr(value)[1])):
-            raise ValueError("give an address, like FirstHour <leads@example.com>")
-        return value
-
-    @field_validator("database_url")
-    @classmethod
-    def _database(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            addresses.postgres(value.get_secret_value())
-        return value
-
-    @field_validator("kafka_bootstrap")
-    @classmethod
-    def _brokers(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        addresses.brokers(value)
-        return ",".join(one.strip() for one in value.split(","))
-
-    @field_validator("kafka_ca_file")
-    @classmethod
-    def _authorities(cls, value: Path | None) -> Path | None:
-        if value is not None:
-            addresses.authorities(value)
-        return value
 
     @model_validator(mode="after")
     def _mail_is_whole(self) -> "Settings":
         if self.smtp_url and not self.mail_from:
-            raise ValueError(f"{PREFIX}MAIL_FROM: is needed with {PREFIX}SMTP_URL; give an address mails come from")
+            raise ValueError(f"{PREFIX}MAIL_FROM: is needed with {PREFIX}SMTP_URL; set it to the sender of mails")
         return self
 
     @model_validator(mode="after")
     def _one_profile(self) -> "Settings":
         if (self.database_url is None) != (self.kafka_bootstrap is None):
-            missing, given = "DATABASE_URL", "KAFKA_BOOTSTRAP"
+            missing, present = "DATABASE_URL", "KAFKA_BOOTSTRAP"
             if self.kafka_bootstrap is None:
-                missing, given = given, missing
+                missing, present = present, missing
             raise ValueError(
-                f"{PREFIX}{missing}: is needed with {PREFIX}{given}; set both, or neither to run embedded in one process"
+                f"{PREFIX}{missing}: is needed with {PREFIX}{present}; set both, or neither to run embedded in one process"
             )
         return self
 
@@ -290,12 +210,12 @@ class Settings(BaseSettings):
     def _kafka_is_whole(self) -> "Settings":
         signs_in = self.kafka_security_protocol.startswith("SASL_")
         for name in ("kafka_sasl_mechanism", "kafka_username", "kafka_password"):
-            variable, given = f"{PREFIX}{name.upper()}", getattr(self, name) is not None
-            if given and not signs_in:
+            variable, is_set = f"{PREFIX}{name.upper()}", getattr(self, name) is not None
+            if is_set and not signs_in:
                 raise ValueError(
                     f"{variable}: needs {PREFIX}KAFKA_SECURITY_PROTOCOL=SASL_SSL or SASL_PLAINTEXT, or unset it"
                 )
-            if signs_in and not given:
+            if signs_in and not is_set:
                 raise ValueError(
                     f"{variable}: is needed with {PREFIX}KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol}; set it"
                 )
@@ -312,16 +232,18 @@ class Settings(BaseSettings):
 
     def warnings(self) -> tuple[str, ...]:
         """Return a line for each valid but unwise setting."""
-        found = []
+        lines = []
         if self.slack_bot_token and not self.slack_signing_secret:
-            found.append(f"{PREFIX}SLACK_SIGNING_SECRET is not set: buttons in Slack will be refused")
+            lines.append(
+                f"{PREFIX}SLACK_SIGNING_SECRET is not set, so buttons in Slack are refused; set it to the signing secret of the Slack app"
+            )
         if self.kafka_security_protocol == "SASL_PLAINTEXT":
-            found.append(f"{PREFIX}KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT sends events unencrypted: take SASL_SSL")
-        return tuple(found)
+            lines.append(f"{PREFIX}KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT sends events unencrypted; use SASL_SSL")
+        return tuple(lines)
 
 
 def secret_fields() -> tuple[str, ...]:
-    """Return the names of the fields that can also be given as `FIRSTHOUR_<NAME>_FILE`."""
+    """Return the names of the fields that can also be set as `FIRSTHOUR_<NAME>_FILE`."""
     return tuple(name for name, field in Settings.model_fields.items() if field.annotation == SecretStr | None)
 
 
@@ -356,10 +278,13 @@ def _read(variable: str, path: str) -> str:
     return content
 
 
-def load(**given: object) -> Settings:
-    """Return the settings. `given`: by field name, before the environment; None: not given. Raises `SettingsError`."""
+def load(**arguments: object) -> Settings:
+    """Return the settings. Raises `SettingsError`.
+
+    `arguments` replace values of the environment, by the name of the field. None: the environment decides.
+    """
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # pydantic validates them
+        return Settings(**{name: value for name, value in arguments.items() if value is not None})  # type: ignore[arg-type]  # pydantic validates them
     except ValidationError as error:
         raise SettingsError(tuple(_line(e["loc"], e["msg"]) for e in error.errors(include_input=False))) from None
 
@@ -367,29 +292,6 @@ def load(**given: object) -> Settings:
 def _line(loc: tuple[int | str, ...], message: str) -> str:
     text = message.removeprefix("Value error, ")
     return f"{PREFIX}{str(loc[0]).upper()}: {text}" if loc else text
-
-
-def variables() -> tuple[str, ...]:
-    """Return the names of all variables that are read."""
-    names = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
-    return (*names, *(f"{PREFIX}{name.upper()}_FILE" for name in secret_fields()))
-
-
-def unknown_variables(environment: Iterable[str], also: Collection[str] = ()) -> tuple[str, ...]:
-    """Return a warning for each variable that looks like a setting but is none. `also`: names used by `sources.yaml`."""
-    known = variables()
-    found = []
-    for name in sorted(set(environment)):
-        upper = name.upper()
-        if upper in known or name in also:
-            continue
-        near = difflib.get_close_matches(upper, known, n=1, cutoff=_NEAR)
-        if upper.startswith(PREFIX):
-            remedy = f"did you mean {near[0]}?" if near else "unset it; the settings are listed in the README"
-            found.append(f"{shown(name)} is not a setting and has no effect; {remedy}")
-        elif near and upper.startswith(_STEM):
-            found.append(f"{shown(name)} has no effect; did you mean {near[0]}?")
-    return tuple(found)
 
 
 def environ() -> dict[str, str]:

@@ -1,32 +1,61 @@
 """Warnings about the host of a process: variables, Python, and access to the data directory."""
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Collection, Iterable, Iterator
+from typing import Final
 
 from firsthour.runtime import private_files, python_release, settings
 from firsthour.runtime.config import source_secrets
-from firsthour.runtime.settings import Settings
+from firsthour.runtime.settings import PREFIX, Settings
 from schemas.sources import PresetSource, Sources
+from schemas.values import shown
+
+_STEM: Final = "FIRST"  # of a misspelt prefix, such as FIRST_HOUR_ or FIRSTHOR_
+_SIMILARITY_MIN: Final = 0.75  # of two names, to suggest one for the other
 
 
-def secret_variables(sources: Sources) -> set[str]:
-    """Return the variables that `sources.yaml` names."""
-    found: set[str] = set()
-    for source in sources.sources:
-        secrets = source.secrets if isinstance(source, PresetSource) else source_secrets.named(source)[0]
-        found |= {secret.env for secret in secrets if secret.env is not None}
-    return found
-
-
-def warnings(known: Settings, sources: Sources | None, *, keeps_data: bool = True) -> Iterator[str]:
-    """Return a line for each warning. `sources`: None if unknown. `keeps_data`: the data directory is used."""
-    yield from of_settings(known, sources)
+def warnings(process_settings: Settings, sources: Sources | None, *, keeps_data: bool = True) -> Iterator[str]:
+    """Return a line for each warning. `sources`: None if unknown. `keeps_data`: the process uses the data directory."""
+    yield from of_settings(process_settings, sources)
     yield from python_release.warnings()
-    exposed = private_files.exposure(known.data_dir) if keeps_data else None
+    exposed = private_files.exposure(process_settings.data_dir) if keeps_data else None
     if exposed:
         yield exposed
 
 
-def of_settings(known: Settings, sources: Sources | None) -> Iterator[str]:
+def of_settings(process_settings: Settings, sources: Sources | None) -> Iterator[str]:
     """Return the warnings about unwise settings, and about variables that are no settings."""
-    yield from known.warnings()
-    yield from settings.unknown_variables(settings.environ(), secret_variables(sources) if sources else ())
+    yield from process_settings.warnings()
+    yield from unknown_variables(settings.environ(), secret_variables(sources) if sources else ())
+
+
+def secret_variables(sources: Sources) -> set[str]:
+    """Return the variables that `sources.yaml` names."""
+    names: set[str] = set()
+    for source in sources.sources:
+        secrets = source.secrets if isinstance(source, PresetSource) else source_secrets.named(source)[0]
+        names |= {secret.env for secret in secrets if secret.env is not None}
+    return names
+
+
+def setting_variables() -> tuple[str, ...]:
+    """Return the names of all variables that are settings."""
+    names = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    return (*names, *(f"{PREFIX}{name.upper()}_FILE" for name in settings.secret_fields()))
+
+
+def unknown_variables(environment: Iterable[str], secrets: Collection[str] = ()) -> tuple[str, ...]:
+    """Return a warning for each variable that looks like a setting but is none. `secrets`: named in `sources.yaml`."""
+    variables = setting_variables()
+    lines = []
+    for name in sorted(set(environment)):
+        upper = name.upper()
+        if upper in variables or name in secrets:
+            continue
+        near = difflib.get_close_matches(upper, variables, n=1, cutoff=_SIMILARITY_MIN)
+        if upper.startswith(PREFIX):
+            remedy = f"did you mean {near[0]}?" if near else "unset it; the settings are listed in the README"
+            lines.append(f"{shown(name)} is not a setting and has no effect; {remedy}")
+        elif near and upper.startswith(_STEM):
+            lines.append(f"{shown(name)} has no effect; did you mean {near[0]}?")
+    return tuple(lines)

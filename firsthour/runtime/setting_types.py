@@ -1,0 +1,102 @@
+"""Types of settings: each accepts only usable values. An error never quotes the value: it may be a secret."""
+
+import re
+from email.utils import parseaddr
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+
+from firsthour.runtime import addresses
+
+_ROLE_PREFIX: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}")
+_KAFKA_PREFIX: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
+
+def _lower_case(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _kafka_prefix(value: str) -> str:
+    if not _KAFKA_PREFIX.fullmatch(value):
+        raise ValueError("give 1 to 100 letters, digits, dots, underscores and hyphens, such as firsthour.")
+    return value
+
+
+def _role_prefix(value: str) -> str:
+    if not _ROLE_PREFIX.fullmatch(value):
+        raise ValueError("give 1 to 40 lower-case letters, digits and underscores, such as firsthour_")
+    return value
+
+
+def _web_address(value: str) -> str:
+    parts = addresses.split(value.strip(), {"http", "https"}, "http://host or https://host, with a path if need be")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("give the address alone, without user, query or fragment")
+    return value.strip().rstrip("/")
+
+
+def _api_address(value: str) -> str:
+    parts = addresses.split(value, {"http", "https"}, "https://host")
+    if parts.scheme == "http" and not addresses.is_loopback(parts.hostname or ""):
+        raise ValueError("give https://: over plain http the token could be read on the way")
+    return value + "/"  # so that the name of a method can be appended
+
+
+def _hard_to_guess(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and not re.fullmatch(r"[!-~]{32,512}", value.get_secret_value()):
+        raise ValueError("give 32 to 512 characters of plain ASCII without spaces; `openssl rand -hex 32` makes a key")
+    return value
+
+
+def _header_safe(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and not re.fullmatch(r"[!-~]{8,512}", value.get_secret_value()):
+        raise ValueError("give 8 to 512 characters of plain ASCII without spaces")
+    return value
+
+
+def _mail_server(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        addresses.split(value.get_secret_value(), {"smtp", "smtps"}, "smtp://user:password@host:587 or smtps://...")
+    return value
+
+
+def _sender(value: str | None) -> str | None:
+    if value is not None and (not value.isprintable() or not re.fullmatch(r"[^@\s]+@[^@\s]+", parseaddr(value)[1])):
+        raise ValueError("give an address, like FirstHour <leads@example.com>")
+    return value
+
+
+def _database(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        addresses.postgres(value.get_secret_value())
+    return value
+
+
+def _brokers(value: str | None) -> str | None:
+    if value is None:
+        return None
+    addresses.brokers(value)
+    return ",".join(broker.strip() for broker in value.split(","))
+
+
+def _authorities(value: Path | None) -> Path | None:
+    if value is not None:
+        addresses.authorities(value)
+    return value
+
+
+LowerCase = BeforeValidator(_lower_case)
+KafkaPrefix = Annotated[str, AfterValidator(_kafka_prefix)]
+RolePrefix = Annotated[str, AfterValidator(_role_prefix)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+"""A URL without a slash at its end."""
+ApiAddress = Annotated[WebAddress, AfterValidator(_api_address)]
+"""A URL with a slash at its end. Plain http is allowed only to this machine."""
+AdminKey = Annotated[SecretStr | None, AfterValidator(_hard_to_guess)]
+HeaderSecret = Annotated[SecretStr | None, AfterValidator(_header_safe)]
+MailServer = Annotated[SecretStr | None, AfterValidator(_mail_server)]
+MailSender = Annotated[str | None, AfterValidator(_sender)]
+Database = Annotated[SecretStr | None, AfterValidator(_database)]
+Brokers = Annotated[str | None, AfterValidator(_brokers)]
+AuthoritiesFile = Annotated[Path | None, AfterValidator(_authorities)]
