@@ -12,7 +12,9 @@ from typing import TypeVar, cast
 import msgspec
 
 from schemas.errors import FirstHourError
-from schemas.events import BY_TYPE, Event, ExternalEvent
+from schemas.events.base import Event
+from schemas.events.catalogue import BY_TYPE
+from schemas.events.outside import ExternalEvent
 
 E = TypeVar("E", bound=Event)
 

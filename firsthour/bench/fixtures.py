@@ -14,7 +14,8 @@ from firsthour.runtime.clock import new_id
 from firsthour.runtime.package_files import examples
 from firsthour.runtime.storage.records import Row
 from schemas.envelope import encode
-from schemas.events import ExternalEvent, Facts
+from schemas.events.base import Facts
+from schemas.events.outside import ExternalEvent
 from schemas.topics import EVENTS
 
 KEY: Final = "bench-0123456789abcdef0123456789abcdef"

@@ -9,7 +9,7 @@ from firsthour.bench.lines import BenchLine, line
 from firsthour.bench.systems import cpu_seconds
 from firsthour.kernel.conditions.evaluation import compile_set, trace_set
 from schemas.conditions import Node, parse
-from schemas.events import Facts
+from schemas.events.base import Facts
 
 EVALUATIONS: Final = 6_000
 ROUNDS: Final = 7

@@ -10,7 +10,7 @@ from rich.text import Text
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.records import Record
 from schemas import topics
-from schemas.events import LeadAssigned, LeadQueued
+from schemas.events.routes import LeadAssigned, LeadQueued
 from services.notifier.channels.inbox import terminal_line
 from services.notifier.domain import message_text
 from services.notifier.domain.message import Message

@@ -21,7 +21,9 @@ from firsthour.runtime.eventlog.log import EventLog
 from firsthour.runtime.http.client import AsyncClient, HTTPError, Response
 from firsthour.runtime.terminal import called, say
 from schemas.errors import FirstHourError
-from schemas.events import Event, LeadAssigned, PageSent, TouchApplied
+from schemas.events.base import Event
+from schemas.events.pages import PageSent
+from schemas.events.routes import LeadAssigned, TouchApplied
 from schemas.team import Team
 from schemas.topics import PAGES, ROUTES
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from firsthour.demo.people import HOUR
-from schemas.events import (
-    Event,
+from schemas.events.base import Event
+from schemas.events.pages import PageSent, PromiseMissed
+from schemas.events.routes import (
     LeadAccepted,
     LeadAssigned,
     LeadEvent,
@@ -16,8 +17,6 @@ from schemas.events import (
     LeadRecycled,
     LeadReleased,
     LeadStatusChanged,
-    PageSent,
-    PromiseMissed,
     TouchApplied,
 )
 

@@ -18,7 +18,9 @@ from firsthour.runtime.http.problem import Problem
 from schemas import topics
 from schemas.agreement.agreement import Agreement
 from schemas.envelope import MAJOR, dataschema
-from schemas.events import OURS, OUTSIDE_TYPES, Event, ExternalEvent
+from schemas.events.base import Event
+from schemas.events.catalogue import OURS
+from schemas.events.outside import OUTSIDE_TYPES, ExternalEvent
 from schemas.sources import Sources
 from schemas.team import Team
 

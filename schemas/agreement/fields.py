@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from schemas.events import ABOUT_NO_LEAD, OUTSIDE_TYPES
+from schemas.events.outside import ABOUT_NO_LEAD, OUTSIDE_TYPES
 from schemas.values import Number, Whole, did_you_mean, shown, wrong
 
 Team = Literal["marketing", "sales"]

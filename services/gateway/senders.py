@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.http.problem import Problem
-from schemas.events import FLAG_REP, Facts, Value
+from schemas.events.base import Facts, Value
+from schemas.events.outside import FLAG_REP
 from schemas.sources import DEAL, MARKETING_TYPES, TOUCH, may_send
 from schemas.team import Team
 from services.gateway.domain.coerce import UnmappableError

@@ -7,7 +7,7 @@ The gateway accepts more: it keeps a malformed identifier under another name if 
 from typing import Any, Final
 
 from firsthour.runtime.http.idempotency import KEY_SHAPE
-from schemas.events import ABOUT_NO_LEAD, OUTSIDE_TYPES
+from schemas.events.outside import ABOUT_NO_LEAD, OUTSIDE_TYPES
 from schemas.http import NOT_BLANK
 from services.gateway.domain.coerce import INT_MAX
 from services.gateway.domain.facts import FIELDS_MAX, NAME_MAX

@@ -6,7 +6,9 @@ from functools import partial
 
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
-from schemas.events import ActionRequested, LeadEvent, PromiseKept, PromiseMissed, RepAvailabilityChanged
+from schemas.events.actions import ActionRequested
+from schemas.events.pages import PromiseKept, PromiseMissed
+from schemas.events.routes import LeadEvent, RepAvailabilityChanged
 from services.notifier.claiming import claim_new
 from services.notifier.context import DELIVERY, NotifierContext
 from services.notifier.domain.clock import ResponseClock

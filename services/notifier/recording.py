@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from firsthour.runtime.storage.unit import Unit
-from schemas.events import PageFailed, PageSent
+from schemas.events.pages import PageFailed, PageSent
 from services.notifier.channels.base import GiveUp, Outcome, Sent, TryAgain, Unusable, outcome_name
 from services.notifier.context import CLOCKS, Claim, NotifierContext
 from services.notifier.domain import page as paging

@@ -3,8 +3,24 @@
 from collections.abc import Callable
 from typing import Any
 
-from schemas import events
-from schemas.events import Event
+from schemas.events.actions import ActionRequested
+from schemas.events.base import Event
+from schemas.events.leads import ConsentChanged, LeadScored, LeadTouched, OpportunityMoved
+from schemas.events.outside import FLAGS, ExternalEvent
+from schemas.events.pages import PageFailed, PageSent, PromiseKept, PromiseMissed
+from schemas.events.routes import (
+    ActionResolved,
+    LeadAccepted,
+    LeadAssigned,
+    LeadEvent,
+    LeadOptedOut,
+    LeadQualified,
+    LeadQueued,
+    LeadRecycled,
+    LeadReleased,
+    LeadStatusChanged,
+    TouchApplied,
+)
 
 
 def lead_of(event: Event) -> str | None:
@@ -15,7 +31,7 @@ def lead_of(event: Event) -> str | None:
 
 def cause_of(event: Event) -> str | None:
     """Return the id of the outside event that caused a record; None: there is none. It ties that event to the lead."""
-    if isinstance(event, events.LeadScored):
+    if isinstance(event, LeadScored):
         return event.trigger.event_id
     cause = getattr(event, "event_id", None)
     return cause if isinstance(cause, str) else None
@@ -23,14 +39,14 @@ def cause_of(event: Event) -> str | None:
 
 def status_of(event: Event) -> tuple[str, int] | None:
     """Return (status, version); None: the record has no status."""
-    return (event.status, event.version) if isinstance(event, events.LeadEvent) else None
+    return (event.status, event.version) if isinstance(event, LeadEvent) else None
 
 
 def line(type: str, event: Event) -> str:
     """Return the record as one line for people. Values may come from outside: escape them where they are shown."""
-    if isinstance(event, events.ExternalEvent):
+    if isinstance(event, ExternalEvent):
         about = event.fields.get("form") or event.fields.get("path") or event.fields.get("content") or ""
-        remarks = "".join(f"; {events.FLAGS[flag]}" for flag in event.flags if flag in events.FLAGS)
+        remarks = "".join(f"; {FLAGS[flag]}" for flag in event.flags if flag in FLAGS)
         return f"{type} {about}".strip() + f" (from {event.source}){remarks}"
     line_of = _LINES.get(event.__class__)
     return line_of(event) if line_of else type
@@ -60,23 +76,23 @@ def _back(e: Any) -> str:
 
 
 _LINES: dict[type[Event], Callable[[Any], str]] = {
-    events.LeadScored: _scored,
-    events.LeadTouched: _touched,
-    events.TouchApplied: _applied,
-    events.ConsentChanged: lambda e: f"consent {'given' if e.given else 'withdrawn'}: {e.reason}",
-    events.OpportunityMoved: lambda e: f"opportunity {e.stage}",
-    events.LeadQualified: lambda e: f"qualified by `{e.line}` ({e.urgency})",
-    events.LeadQueued: lambda e: f"waiting in {e.pool or 'no pool'}: {e.reason}",
-    events.LeadAssigned: lambda e: f"assigned to {e.rep} (epoch {e.epoch})" + (f": {e.reason}" if e.reason else ""),
-    events.LeadReleased: lambda e: f"taken from {e.rep}: {e.kind}, {e.reason}",
-    events.LeadAccepted: lambda e: f"accepted by {e.rep}",
-    events.LeadRecycled: _back,
-    events.LeadOptedOut: lambda e: f"opted out: {e.reason}",
-    events.LeadStatusChanged: lambda e: f"{e.was} -> {e.status}" + (f": {e.reason}" if e.reason else ""),
-    events.ActionRequested: lambda e: f"{e.action} requested by {e.by}",
-    events.ActionResolved: lambda e: f"{e.action} {e.outcome}" + (f": {e.why}" if e.why else ""),
-    events.PageSent: lambda e: f"{e.person} paged by {e.channel} (rung {e.rung})",
-    events.PageFailed: lambda e: f"page to {e.person} failed: {e.why}",
-    events.PromiseKept: lambda e: f"first touch {e.seconds / 60:.0f} min after the submit{', late' if e.late else ''}",
-    events.PromiseMissed: lambda e: "promise missed: no touch before its end",
+    LeadScored: _scored,
+    LeadTouched: _touched,
+    TouchApplied: _applied,
+    ConsentChanged: lambda e: f"consent {'given' if e.given else 'withdrawn'}: {e.reason}",
+    OpportunityMoved: lambda e: f"opportunity {e.stage}",
+    LeadQualified: lambda e: f"qualified by `{e.line}` ({e.urgency})",
+    LeadQueued: lambda e: f"waiting in {e.pool or 'no pool'}: {e.reason}",
+    LeadAssigned: lambda e: f"assigned to {e.rep} (epoch {e.epoch})" + (f": {e.reason}" if e.reason else ""),
+    LeadReleased: lambda e: f"taken from {e.rep}: {e.kind}, {e.reason}",
+    LeadAccepted: lambda e: f"accepted by {e.rep}",
+    LeadRecycled: _back,
+    LeadOptedOut: lambda e: f"opted out: {e.reason}",
+    LeadStatusChanged: lambda e: f"{e.was} -> {e.status}" + (f": {e.reason}" if e.reason else ""),
+    ActionRequested: lambda e: f"{e.action} requested by {e.by}",
+    ActionResolved: lambda e: f"{e.action} {e.outcome}" + (f": {e.why}" if e.why else ""),
+    PageSent: lambda e: f"{e.person} paged by {e.channel} (rung {e.rung})",
+    PageFailed: lambda e: f"page to {e.person} failed: {e.why}",
+    PromiseKept: lambda e: f"first touch {e.seconds / 60:.0f} min after the submit{', late' if e.late else ''}",
+    PromiseMissed: lambda e: "promise missed: no touch before its end",
 }

@@ -7,7 +7,7 @@ from firsthour.kernel.time_units import micros
 from firsthour.runtime.processing.service import Handler
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
-from schemas.events import LeadScored
+from schemas.events.leads import LeadScored
 from services.reporting import domain, store
 
 KEPT_DAYS = 400

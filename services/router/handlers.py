@@ -6,16 +6,10 @@ from typing import Any, Final, NamedTuple
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
-from schemas.events import (
-    ActionRequested,
-    ActionResolved,
-    ConsentChanged,
-    Event,
-    LeadScored,
-    LeadTouched,
-    MatchedLine,
-    OpportunityMoved,
-)
+from schemas.events.actions import ActionRequested
+from schemas.events.base import Event
+from schemas.events.leads import ConsentChanged, LeadScored, LeadTouched, MatchedLine, OpportunityMoved
+from schemas.events.routes import ActionResolved
 from services.router.domain import actions, activity, ownership
 from services.router.domain.event_time import SKEW_US
 from services.router.domain.lead import Lead

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage.unit import Unit
-from schemas.events import LeadEvent
+from schemas.events.routes import LeadEvent
 from services.router.domain.decision import Decision, Inputs, decide, gather_inputs, manual_inputs
 from services.router.domain.event_time import SKEW_US, forget_ahead
 from services.router.domain.lead import ASSIGNED, Lead

@@ -10,19 +10,10 @@ import msgspec
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
-from schemas.events import (
-    ABOUT_NO_LEAD,
-    ConsentChanged,
-    ExternalEvent,
-    Facts,
-    LeadEvent,
-    LeadRecycled,
-    LeadScored,
-    LeadTouched,
-    OpportunityMoved,
-    Score,
-    Trigger,
-)
+from schemas.events.base import Facts
+from schemas.events.leads import ConsentChanged, LeadScored, LeadTouched, OpportunityMoved, Score, Trigger
+from schemas.events.outside import ABOUT_NO_LEAD, ExternalEvent
+from schemas.events.routes import LeadEvent, LeadRecycled
 from services.scoring import store
 from services.scoring.domain import bounds
 from services.scoring.domain.identity import ResolvedIdentity

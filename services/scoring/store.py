@@ -13,7 +13,7 @@ from firsthour.kernel.time_units import micros
 from firsthour.runtime.clock import new_id
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import StorageError, Unit
-from schemas.events import ExternalEvent
+from schemas.events.outside import ExternalEvent
 from services.scoring.domain.identity import IdentityChanges, IdentityRow, Pair, People, ResolvedIdentity, identities_of
 from services.scoring.domain.profile import Profile
 

@@ -33,7 +33,7 @@ from firsthour.runtime.storage.sqlite import SqliteUnits
 from firsthour.runtime.storage.sqlite_engines import reader_engine, writer_engine
 from firsthour.runtime.storage.unit import Unit, Units
 from schemas import topics
-from schemas.events import LeadTouched
+from schemas.events.leads import LeadTouched
 from tests.backends import Backends, Installation
 from tests.hand_clock import HandClock
 

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from firsthour.runtime.storage.unit import Unit
-from schemas.events import LeadRecycled
+from schemas.events.routes import LeadRecycled
 from tests.backends import Backends
 from tests.contract.systems import OpenedSystem, opened
 from tests.story import sample_config

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
-from schemas.events import LeadTouched
+from schemas.events.leads import LeadTouched
 from tests.contract.conftest import Backend, open_embedded, read_all
 
 

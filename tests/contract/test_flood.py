@@ -19,7 +19,7 @@ from firsthour.runtime.storage.sqlite_engines import used_bytes
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from schemas.envelope import RECORD_BYTES_MAX, RecordTooLargeError
-from schemas.events import LeadRecycled
+from schemas.events.routes import LeadRecycled
 from tests.backends import Backends, embedded
 from tests.contract.conftest import Backend, drain
 from tests.contract.systems import OpenedSystem, opened

@@ -12,7 +12,7 @@ import pytest
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas.envelope import encode
-from schemas.events import ExternalEvent
+from schemas.events.outside import ExternalEvent
 from services.scoring.domain.identity import SHARED_MAX
 from services.scoring.handlers import hear_events
 from tests.backends import Backends

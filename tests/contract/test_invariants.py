@@ -19,7 +19,9 @@ from firsthour.runtime.processing.cursors import CursorMovedError, move_cursors
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
-from schemas.events import ActionRequested, LeadQualified, LeadTouched
+from schemas.events.actions import ActionRequested
+from schemas.events.leads import LeadTouched
+from schemas.events.routes import LeadQualified
 from services.notifier.claiming import claim
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.page import LEASE

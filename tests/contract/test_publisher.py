@@ -18,7 +18,7 @@ from firsthour.runtime.storage.postgres_connections import ConnectionPool
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
-from schemas.events import LeadTouched
+from schemas.events.leads import LeadTouched
 from tests.backends import Backends, Installation, asyncpg_url, do
 from tests.contract.conftest import PostgresBackend, drain, emitting, opened_distributed, read_all
 

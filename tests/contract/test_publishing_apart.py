@@ -21,7 +21,7 @@ from firsthour.runtime.storage.postgres_connections import ConnectionPool
 from firsthour.runtime.storage.records import Place, Record, partition_of
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
-from schemas.events import LeadTouched
+from schemas.events.leads import LeadTouched
 from tests.backends import Backends, Installation, do
 from tests.contract.conftest import LOOK_SECONDS, PostgresBackend, emitting, opened_distributed, read_all
 from tests.letters import waiting as letters_waiting

@@ -14,7 +14,7 @@ from firsthour.runtime.eventlog import kafka_admin
 from firsthour.runtime.http.client import AsyncClient, Response
 from firsthour.runtime.storage.records import partition_of
 from schemas import topics
-from schemas.events import LeadEvent
+from schemas.events.routes import LeadEvent
 from services.notifier.channels.inbox import InboxChannel
 from tests.backends import Backends, Installation
 from tests.contract.systems import ADMIN, client_of

@@ -11,7 +11,7 @@ from firsthour.runtime.storage.records import Row, cursors
 from firsthour.runtime.storage.sqlite import PASSED_OVER_MAX
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from schemas import topics
-from schemas.events import LeadTouched
+from schemas.events.leads import LeadTouched
 from tests.backends import Backends, do, embedded
 from tests.contract.conftest import Backend
 

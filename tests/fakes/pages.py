@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from schemas.events import LeadCard
+from schemas.events.routes import LeadCard
 from services.notifier.domain.message import Message
 
 NINE = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, given, settings
 
-from schemas.events import OUTSIDE_TYPES
+from schemas.events.outside import OUTSIDE_TYPES
 from tests.backends import Backends
 from tests.fakes.pages import ATTACKS
 from tests.story.world import ADMIN, World

@@ -18,7 +18,6 @@ from tests.proof.census import (
 )
 
 LARGER_FILES = {
-    "schemas/events.py",  # every event, in the order of a lead's life
     "tests/contract/test_invariants.py",
     "tests/contract/test_reaching.py",
     "tests/e2e/test_prove.py",

@@ -20,7 +20,7 @@ import msgspec
 from firsthour.kernel.conditions import operands
 from schemas.conditions import AllOf, AnyOf, Node, Not, Test
 from schemas.errors import FirstHourError
-from schemas.events import Value
+from schemas.events.base import Value
 
 Holds = Callable[[Mapping[str, Value]], bool]
 Matched = Callable[[Mapping[str, Value]], tuple[int, ...]]

@@ -15,7 +15,7 @@ from firsthour.kernel.time_units import micros, moment
 from firsthour.operations.verify.lead_history import LeadRows
 from firsthour.operations.verify.snapshot import OVERDUE, Snapshot
 from schemas.agreement.response import Rung
-from schemas.events import PageFailed, PageSent
+from schemas.events.pages import PageFailed, PageSent
 from services.notifier.domain.clock import COUNTED, ResponseClock, due_at
 from services.notifier.domain.clock_events import hear
 from services.notifier.domain.page import TO_OWNER, page_id

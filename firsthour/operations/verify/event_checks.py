@@ -15,7 +15,8 @@ from firsthour.operations.verify.snapshot import Snapshot
 from firsthour.runtime.processing.retention import LOG_DAYS, SEEN_DAYS
 from schemas import topics
 from schemas.envelope import UnknownEventError, decode, event_of
-from schemas.events import ABOUT_NO_LEAD, RepAvailabilityChanged
+from schemas.events.outside import ABOUT_NO_LEAD
+from schemas.events.routes import RepAvailabilityChanged
 from services.reporting.domain import cause_of
 
 _SURELY_SEEN: Final = timedelta(days=SEEN_DAYS - LOG_DAYS - 1)

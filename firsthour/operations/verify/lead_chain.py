@@ -14,7 +14,7 @@ from firsthour.kernel.time_units import micros
 from firsthour.operations.verify.lead_history import LeadRows, NewestScore
 from firsthour.operations.verify.record_checks import Allowed
 from firsthour.operations.verify.snapshot import IN_CRM, Snapshot
-from schemas.events import (
+from schemas.events.routes import (
     LeadAssigned,
     LeadEvent,
     LeadOptedOut,

@@ -15,17 +15,12 @@ import sqlalchemy as sa
 from firsthour.kernel.time_units import micros
 from firsthour.operations.verify.snapshot import Snapshot
 from schemas.envelope import Envelope, UnknownEventError, decode, event_of
-from schemas.events import (
-    BY_TYPE,
-    ActionRequested,
-    Facts,
-    LeadEvent,
-    LeadScored,
-    PageFailed,
-    PageSent,
-    PromiseKept,
-    PromiseMissed,
-)
+from schemas.events.actions import ActionRequested
+from schemas.events.base import Facts
+from schemas.events.catalogue import BY_TYPE
+from schemas.events.leads import LeadScored
+from schemas.events.pages import PageFailed, PageSent, PromiseKept, PromiseMissed
+from schemas.events.routes import LeadEvent
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.store import tables as notifier
 from services.notifier.store.clocks import find_clocks

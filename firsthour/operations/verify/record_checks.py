@@ -14,7 +14,7 @@ from firsthour.kernel.time_units import micros
 from firsthour.operations.verify.lead_history import LeadRows
 from firsthour.operations.verify.snapshot import UNDER_WAY, Snapshot
 from schemas.agreement.lifecycle import Lifecycle, Transition
-from schemas.events import LeadAssigned, LeadEvent
+from schemas.events.routes import LeadAssigned, LeadEvent
 from services.router.domain.lead import HELD
 from services.router.domain.ownership import BY_HAND, TO_MANAGER
 

@@ -8,7 +8,8 @@ import msgspec
 from firsthour.kernel.time_units import micros
 from firsthour.operations.verify.snapshot import OVERDUE, Snapshot
 from schemas.envelope import UnknownEventError, decode, event_of
-from schemas.events import LeadAssigned, PageSent
+from schemas.events.pages import PageSent
+from schemas.events.routes import LeadAssigned
 
 _SLACK_US: Final = 50_000
 """How far two readings of one moment may lie apart, one of them worked out from the other clock."""

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from firsthour.runtime.storage import statements
 from schemas.envelope import Envelope, decode, event_of
-from schemas.events import Event
+from schemas.events.base import Event
 
 log = sa.Table(
     "log",

@@ -19,7 +19,7 @@ from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.records import Place, Row, log, partition_of
 from schemas.envelope import encode
 from schemas.errors import FirstHourError
-from schemas.events import Event
+from schemas.events.base import Event
 from schemas.topics import SAID_BY
 
 T = TypeVar("T")

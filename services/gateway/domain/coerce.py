@@ -11,7 +11,7 @@ from firsthour.kernel import normalisation
 from firsthour.kernel.countries import CODES
 from firsthour.kernel.time_units import EPOCH
 from schemas.errors import FirstHourError
-from schemas.events import Value
+from schemas.events.base import Value
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from firsthour.kernel import normalisation
 from schemas.conditions import EVENT_FIELDS
-from schemas.events import Facts, Value
+from schemas.events.base import Facts, Value
 from schemas.facts import IDENTIFIERS, is_product_fact
 from services.gateway.domain import coerce
 from services.gateway.domain.coerce import Json, UnmappableError

@@ -15,7 +15,8 @@ import msgspec
 
 from firsthour.kernel import normalisation
 from firsthour.kernel.plausible_times import is_possible
-from schemas.events import ABOUT_NO_LEAD, FLAG_FACTS, FLAG_TIME, OUTSIDE_TYPES, ExternalEvent, Facts, Value
+from schemas.events.base import Facts, Value
+from schemas.events.outside import ABOUT_NO_LEAD, FLAG_FACTS, FLAG_TIME, OUTSIDE_TYPES, ExternalEvent
 from schemas.values import did_you_mean, shown
 from services.gateway.domain import coerce
 from services.gateway.domain.coerce import Json, UnmappableError

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from schemas.agreement.response import Rung
-from schemas.events import LeadCard
+from schemas.events.routes import LeadCard
 from services.notifier.domain.ladder import Progress, next_due
 from services.notifier.domain.terms import Terms
 

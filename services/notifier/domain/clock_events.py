@@ -6,7 +6,8 @@ from typing import TypeGuard
 from msgspec.structs import replace
 
 from schemas.agreement.response import OWNER
-from schemas.events import (
+from schemas.events.pages import PromiseKept
+from schemas.events.routes import (
     LeadAccepted,
     LeadAssigned,
     LeadCard,
@@ -15,7 +16,6 @@ from schemas.events import (
     LeadQualified,
     LeadQueued,
     LeadReleased,
-    PromiseKept,
     TouchApplied,
 )
 from services.notifier.domain.clock import COUNTED, ResponseClock, State, ladder_of, timed

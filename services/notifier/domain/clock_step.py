@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from schemas.events import ActionRequested, PromiseKept, PromiseMissed
+from schemas.events.actions import ActionRequested
+from schemas.events.pages import PromiseKept, PromiseMissed
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.page import TO_OWNER, Page
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from schemas.agreement.response import Rung
-from schemas.events import ActionRequested
+from schemas.events.actions import ActionRequested
 from services.notifier.domain.clock import ResponseClock, ladder_of, next_rung_at, timed
 from services.notifier.domain.clock_step import Cancel, ClockEvent, ClockStep, promise_missed
 from services.notifier.domain.page import TO_OWNER, Kind, Page, cancelled, page_id

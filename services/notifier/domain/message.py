@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from schemas.agreement.response import Rung
-from schemas.events import LeadCard
+from schemas.events.routes import LeadCard
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.page import TO_OWNER, Kind, Page, page_id
 from services.notifier.domain.terms import Terms

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection, Row
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
-from schemas.events import LeadCard
+from schemas.events.routes import LeadCard
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.ladder import read, written
 from services.notifier.store.columns import optional_micros, optional_moment

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
-from schemas.events import RepAvailabilityChanged
+from schemas.events.routes import RepAvailabilityChanged
 from services.notifier.store.columns import optional_micros
 from services.notifier.store.tables import reps
 

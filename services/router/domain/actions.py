@@ -5,7 +5,7 @@ the epoch.
 """
 
 from firsthour.kernel.time_units import moment
-from schemas.events import LeadAccepted, LeadOptedOut
+from schemas.events.routes import LeadAccepted, LeadOptedOut
 from services.router.domain.event_time import changed, went_back, withdraw
 from services.router.domain.lead import ACCEPTED, OPTED_OUT, QUALIFIED, WORKING, Lead
 from services.router.domain.leaving import note_declined, release, return_to_marketing

@@ -7,7 +7,7 @@ import msgspec
 
 from firsthour.kernel.time_units import moment
 from schemas.agreement.lifecycle import Transition
-from schemas.events import LeadEvent, LeadStatusChanged, TouchApplied
+from schemas.events.routes import LeadEvent, LeadStatusChanged, TouchApplied
 from services.router.domain import event_time
 from services.router.domain.actions import opt_out, recycle
 from services.router.domain.event_time import changed, consent, moves_deal, why_not

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from firsthour.kernel.time_units import moment
-from schemas.events import RepAvailabilityChanged
+from schemas.events.routes import RepAvailabilityChanged
 from services.router.domain.lead import at
 from services.router.domain.rules import RoutingRules
 from services.router.domain.team_state import Presence, RepState

@@ -13,7 +13,7 @@ import msgspec
 
 from firsthour.kernel.time_units import micros
 from schemas.agreement.routing import RoutingRule
-from schemas.events import Facts
+from schemas.events.base import Facts
 from schemas.facts import is_product_fact
 from services.router.domain.eligibility import declined_before, is_gone, too_long_ago, unavailable
 from services.router.domain.lead import Lead

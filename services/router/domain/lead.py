@@ -5,7 +5,9 @@ from datetime import datetime
 import msgspec
 
 from firsthour.kernel.time_units import moment
-from schemas.events import Facts, LeadCard, Score, Trigger
+from schemas.events.base import Facts
+from schemas.events.leads import Score, Trigger
+from schemas.events.routes import LeadCard
 
 QUALIFIED = "qualified"
 ASSIGNED = "assigned"

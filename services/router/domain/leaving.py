@@ -2,7 +2,7 @@
 
 from firsthour.kernel.time_units import moment
 from schemas.agreement.lifecycle import Transition
-from schemas.events import LeadRecycled, LeadReleased
+from schemas.events.routes import LeadRecycled, LeadReleased
 from services.router.domain.event_time import went_back
 from services.router.domain.lead import Lead, at
 from services.router.domain.lifecycle import Actor

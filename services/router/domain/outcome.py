@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from schemas.events import LeadEvent
+from schemas.events.routes import LeadEvent
 from services.router.domain.lead import Lead
 
 

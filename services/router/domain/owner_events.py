@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from firsthour.kernel.time_units import micros, moment
-from schemas.events import LeadAssigned, LeadEvent, LeadQueued
+from schemas.events.routes import LeadAssigned, LeadEvent, LeadQueued
 from services.router.domain.decision import Decision
 from services.router.domain.lead import Lead, at, card
 from services.router.domain.lifecycle import SYSTEM

@@ -4,7 +4,8 @@
 """
 
 from firsthour.kernel.time_units import micros, moment
-from schemas.events import LeadQualified, LeadScored, MatchedLine
+from schemas.events.leads import LeadScored, MatchedLine
+from schemas.events.routes import LeadQualified
 from services.router.domain.event_time import changed, is_older
 from services.router.domain.lead import QUALIFIED, Lead, title
 from services.router.domain.lifecycle import SYSTEM

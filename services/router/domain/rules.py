@@ -13,7 +13,7 @@ from firsthour.kernel.time_units import EPOCH, micros
 from schemas.agreement.lifecycle import Lifecycle
 from schemas.agreement.routing import RoutingRule
 from schemas.conditions import AllOf, AnyOf, Node, Not, Test
-from schemas.events import Value
+from schemas.events.base import Value
 from schemas.team import Rep, Team
 from services.router.domain.lead import ASSIGNED, QUALIFIED
 from services.router.domain.lifecycle import ways_into

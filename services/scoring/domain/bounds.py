@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from schemas.agreement.agreement import Agreement
 from schemas.agreement.promises import CompletePromise
 from schemas.conditions import EVENT_FIELDS, PERSON_FIELDS, Node, tests
-from schemas.events import Facts, Value
+from schemas.events.base import Facts, Value
 from schemas.facts import is_product_fact
 from schemas.values import Shape
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from schemas.events import ExternalEvent
+from schemas.events.outside import ExternalEvent
 
 KINDS: Final = ("email", "phone", "crm_id", "anonymous_id")
 """The kinds of identifiers, the strongest first."""

@@ -13,7 +13,8 @@ import msgspec
 
 from firsthour.kernel import normalisation
 from firsthour.kernel.time_units import micros, moment
-from schemas.events import ExternalEvent, Facts
+from schemas.events.base import Facts
+from schemas.events.outside import ExternalEvent
 from services.scoring.domain import bounds
 from services.scoring.domain.bounds import DatedValue
 from services.scoring.domain.rules import ScoringRules

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from schemas.events import Facts, MatchedLine, Score, Value
+from schemas.events.base import Facts, Value
+from schemas.events.leads import MatchedLine, Score
 from services.scoring.domain.profile import Profile
 from services.scoring.domain.rules import ScoringRules
 

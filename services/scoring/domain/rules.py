@@ -8,7 +8,7 @@ from firsthour.kernel.cache import once_per_version
 from firsthour.kernel.conditions.evaluation import Holds, Matched, compile_set, matches
 from firsthour.kernel.config import Config
 from schemas.agreement.scoring import EngagementRule, QualifyLine
-from schemas.events import MatchedLine
+from schemas.events.leads import MatchedLine
 from services.scoring.domain.bounds import Agreed, agreed
 
 HALF_LIVES_KEPT = 12  # a hit older than this is worth 1/4096 of its points and is dropped

@@ -8,7 +8,8 @@ from math import fsum
 import msgspec
 
 from firsthour.kernel.time_units import micros, moment
-from schemas.events import Score, Value
+from schemas.events.base import Value
+from schemas.events.leads import Score
 from services.scoring.domain.profile import Profile, hits_in_horizon
 from services.scoring.domain.rules import ScoringRules
 

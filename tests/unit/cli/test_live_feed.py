@@ -18,7 +18,8 @@ from firsthour.runtime.config import reading
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.records import Record
 from schemas.envelope import encode
-from schemas.events import Event, LeadAssigned, LeadCard, LeadQueued
+from schemas.events.base import Event
+from schemas.events.routes import LeadAssigned, LeadCard, LeadQueued
 
 AT = datetime(2026, 12, 1, 9, 30, tzinfo=UTC)
 CONFIG = reading.load(package_files.examples())

@@ -21,7 +21,8 @@ from firsthour.runtime.clock import HostClock
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.http.client import ASGITransport, AsyncClient
 from firsthour.runtime.settings import load
-from schemas.events import LeadAssigned, LeadQualified, LeadRecycled, Score, TouchApplied, Trigger
+from schemas.events.leads import Score, Trigger
+from schemas.events.routes import LeadAssigned, LeadQualified, LeadRecycled, TouchApplied
 from services.notifier.channels.inbox import InboxChannel
 
 KEY = "0123456789abcdef0123456789abcdef"

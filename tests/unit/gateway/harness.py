@@ -28,7 +28,7 @@ from firsthour.runtime.storage.reader import Reader
 from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from schemas.envelope import decode, event_of
-from schemas.events import ExternalEvent
+from schemas.events.outside import ExternalEvent
 from services.gateway.asgi import Gateway
 from tests.hand_clock import HandClock
 from tests.letters import waiting as letters_waiting

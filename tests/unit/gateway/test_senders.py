@@ -7,7 +7,7 @@ import pytest
 
 from firsthour.runtime.http.principal import ROLES
 from firsthour.runtime.http.throttle import ATTEMPTS_MAX
-from schemas.events import FLAG_REP, OUTSIDE_TYPES
+from schemas.events.outside import FLAG_REP, OUTSIDE_TYPES
 from schemas.sources import DEAL, MARKETING_TYPES, TOUCH, may_send
 from services.gateway import retry
 from services.gateway.senders import REP_TYPES, ROLE_TYPES

@@ -18,7 +18,7 @@ from firsthour.kernel.conditions.evaluation import (
     trace_set,
 )
 from schemas.conditions import ALWAYS, OPS, AllOf, AnyOf, Node, Not, Test, parse
-from schemas.events import Value
+from schemas.events.base import Value
 
 ADA: dict[str, Value] = {
     "title": "Head of R&D, Élysée",

@@ -24,8 +24,9 @@ from firsthour.runtime.storage.sqlite_engines import writer_engine
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from schemas.agreement.agreement import Agreement
 from schemas.envelope import decode, encode, event_of
-from schemas.events import (
-    Event,
+from schemas.events.base import Event
+from schemas.events.leads import Score, Trigger
+from schemas.events.routes import (
     LeadAccepted,
     LeadAssigned,
     LeadCard,
@@ -36,9 +37,7 @@ from schemas.events import (
     LeadRecycled,
     LeadReleased,
     RepAvailabilityChanged,
-    Score,
     TouchApplied,
-    Trigger,
 )
 from schemas.sources import Sources
 from schemas.team import Team

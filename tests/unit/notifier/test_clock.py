@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.events import ActionRequested, LeadEvent, PageSent, PromiseKept, PromiseMissed
+from schemas.events.actions import ActionRequested
+from schemas.events.pages import PageSent, PromiseKept, PromiseMissed
+from schemas.events.routes import LeadEvent
 from services.notifier.channels.base import GiveUp, TryAgain
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.clock_events import hear

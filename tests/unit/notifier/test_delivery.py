@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from firsthour.runtime.storage.unit import StorageError
-from schemas.events import PageFailed, PageSent
+from schemas.events.pages import PageFailed, PageSent
 from services.notifier.channels.base import GiveUp, Outcome, Sent, TryAgain, Unusable
 from services.notifier.claiming import claim
 from services.notifier.context import DELIVERY

@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from devtools.postgres import PostgresServer
 from firsthour.runtime.storage.records import partition_of
 from schemas.envelope import decode, encode, event_of
-from schemas.events import Event, LeadAssigned, LeadEvent, LeadQualified, LeadRecycled
+from schemas.events.base import Event
+from schemas.events.routes import LeadAssigned, LeadEvent, LeadQualified, LeadRecycled
 from tests.hand_clock import HandClock
 from tests.shared import named
 from tests.unit.operations.corruptible_database import (

@@ -18,19 +18,10 @@ from firsthour.runtime.storage.sqlite_engines import writer_engine
 from firsthour.runtime.storage.unit import Unit
 from schemas.agreement.agreement import Agreement
 from schemas.envelope import decode, encode, event_of
-from schemas.events import (
-    ActionRequested,
-    ConsentChanged,
-    Event,
-    Facts,
-    LeadEvent,
-    LeadScored,
-    LeadTouched,
-    MatchedLine,
-    OpportunityMoved,
-    Score,
-    Trigger,
-)
+from schemas.events.actions import ActionRequested
+from schemas.events.base import Event, Facts
+from schemas.events.leads import ConsentChanged, LeadScored, LeadTouched, MatchedLine, OpportunityMoved, Score, Trigger
+from schemas.events.routes import LeadEvent
 from schemas.sources import Sources
 from schemas.team import Team
 from services.router import commands

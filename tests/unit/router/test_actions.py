@@ -8,7 +8,7 @@ import pytest
 
 from firsthour.kernel.config import Config
 from schemas.agreement.agreement import Agreement
-from schemas.events import LeadAccepted, LeadEvent, LeadOptedOut, LeadRecycled, LeadReleased
+from schemas.events.routes import LeadAccepted, LeadEvent, LeadOptedOut, LeadRecycled, LeadReleased
 from schemas.sources import Sources
 from schemas.team import Team
 from services.router.domain import actions, ownership

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from schemas.events import LeadStatusChanged, TouchApplied
+from schemas.events.routes import LeadStatusChanged, TouchApplied
 from services.router.domain import activity
 from services.router.domain.lead import Lead, LeadState
 from services.router.domain.outcome import Outcome

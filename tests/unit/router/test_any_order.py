@@ -9,7 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.http.problem import Problem
-from schemas.events import Facts, LeadAssigned, MatchedLine
+from schemas.events.base import Facts
+from schemas.events.leads import MatchedLine
+from schemas.events.routes import LeadAssigned
 from services.router import commands
 from tests.unit.router.harness import BY_SCORE, HAND_RAISER, MANAGER, RouterHarness, rep, sales, team
 

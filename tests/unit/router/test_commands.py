@@ -3,9 +3,7 @@
 import pytest
 
 from firsthour.runtime.http.problem import Problem
-from schemas.events import (
-    LeadReleased,
-)
+from schemas.events.routes import LeadReleased
 from services.router import commands
 from tests.unit.router.harness import MANAGER, SMALL, RouterHarness, sales
 

@@ -6,9 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.events import (
-    Facts,
-)
+from schemas.events.base import Facts
 from services.router import commands
 from services.router.domain.decision import Inputs, replay
 from tests.unit.router.harness import RouterHarness, rep, sales, team

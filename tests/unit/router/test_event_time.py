@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.events import LeadAssigned, LeadOptedOut, LeadQualified, TouchApplied
+from schemas.events.routes import LeadAssigned, LeadOptedOut, LeadQualified, TouchApplied
 from services.router import commands
 from services.router.domain import event_time
 from services.router.domain.lead import Lead, LeadState

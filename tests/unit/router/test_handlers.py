@@ -2,11 +2,7 @@
 
 from datetime import timedelta
 
-from schemas.events import (
-    ActionResolved,
-    LeadAssigned,
-    LeadReleased,
-)
+from schemas.events.routes import ActionResolved, LeadAssigned, LeadReleased
 from services.router import commands
 from tests.unit.router.harness import RouterHarness, rep, sales, team
 

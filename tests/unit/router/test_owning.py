@@ -7,7 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from firsthour.runtime.http.problem import Problem
-from schemas.events import (
+from schemas.events.leads import OpportunityMoved
+from schemas.events.routes import (
     LeadAccepted,
     LeadAssigned,
     LeadEvent,
@@ -17,7 +18,6 @@ from schemas.events import (
     LeadRecycled,
     LeadReleased,
     LeadStatusChanged,
-    OpportunityMoved,
     TouchApplied,
 )
 from services.router import commands

@@ -5,10 +5,8 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from schemas.events import (
-    ConsentChanged,
-    LeadQueued,
-)
+from schemas.events.leads import ConsentChanged
+from schemas.events.routes import LeadQueued
 from services.router import commands, queue
 from tests.unit.router.harness import HAND_RAISER, SMALL, RouterHarness, rep, sales, team
 

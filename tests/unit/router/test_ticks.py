@@ -6,11 +6,7 @@ import pytest
 
 from firsthour.runtime.http.problem import Problem
 from schemas.agreement.lifecycle import TRANSITIONS
-from schemas.events import (
-    LeadAssigned,
-    LeadReleased,
-    RepAvailabilityChanged,
-)
+from schemas.events.routes import LeadAssigned, LeadReleased, RepAvailabilityChanged
 from services.router import commands
 from tests.unit.router.harness import MANAGER, RouterHarness, rep, sales, team
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from firsthour.operations import schema_export
 from schemas import envelope, topics
-from schemas.events import BY_TYPE, OURS, ExternalEvent
+from schemas.events.catalogue import BY_TYPE, OURS
+from schemas.events.outside import ExternalEvent
 from tests.hand_clock import HandClock
 from tests.unit.schemas.compatibility import breaks
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.events import ExternalEvent, Facts
+from schemas.events.base import Facts
+from schemas.events.outside import ExternalEvent
 from services.scoring.domain import bounds
 from services.scoring.domain.profile import Profile, learn, retention_of
 from services.scoring.domain.qualify import suppression

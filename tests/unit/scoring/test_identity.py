@@ -11,7 +11,7 @@ from firsthour.kernel.config import Config
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.sqlite_engines import writer_engine
 from firsthour.runtime.storage.unit import Unit
-from schemas.events import ExternalEvent
+from schemas.events.outside import ExternalEvent
 from services.scoring import store
 from services.scoring.domain.identity import SHARED_MAX, IdentityRow, People, ResolvedIdentity
 from tests.hand_clock import HandClock

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from firsthour.kernel.config import Config
 from schemas.agreement.agreement import Agreement
-from schemas.events import ExternalEvent, Facts
+from schemas.events.base import Facts
+from schemas.events.outside import ExternalEvent
 from schemas.sources import Sources
 from schemas.team import Team
 from services.scoring.domain.profile import Profile, forget, learn

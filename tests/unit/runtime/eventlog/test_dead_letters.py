@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from firsthour.runtime.eventlog import dead_letters
 from firsthour.runtime.eventlog.failure_reason import failure_reason
 from schemas.envelope import UnknownEventError, data_of, decode, encode
-from schemas.events import RepAvailabilityChanged
+from schemas.events.routes import RepAvailabilityChanged
 
 PERSON = "ada@corp.example"
 AT = datetime(2026, 12, 1, tzinfo=UTC)
