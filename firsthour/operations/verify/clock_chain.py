@@ -1,12 +1,11 @@
-"""The end of a lead's chain: its clock follows from the records, its pages from the clock, attempts from the pages.
+"""The end of a lead's chain: the clock follows from the records, pages from the clock, attempts from the pages.
 
-The clock is told again by the notifier's own rules. Several agreements may have been in force while it ran, so a moment
-that any of them gives is right.
+The clock is replayed by the notifier's own rules. Several agreements may have been in force while it ran, so a time is
+right if any of them gives it.
 """
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +22,7 @@ from services.notifier.recording import ATTEMPTS_KEPT_MAX
 
 OUTCOMES: Final = frozenset({"sent", "try_again", "gave_up", "unusable", "unknown"})
 
-_FOLLOWS: Final = (
+_REPLAYED: Final = (
     "version",
     "epoch",
     "rep",
@@ -39,195 +38,201 @@ _FOLLOWS: Final = (
 )
 """The fields of a clock that follow from the records alone."""
 
-_channels = msgspec.json.Decoder(tuple[str, ...]).decode
+_decode_channels = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 # --- I4 ---------------------------------------------------------------------------------------------------------------
 
 
-def clock_follows(case: Snapshot, rows: LeadRows) -> Iterator[str]:
-    """I4. The clock is the one that the records of the lead make, and is due when submit, agreement and ladder say."""
-    stored, moves = rows.clock, rows.told.moves
-    if not moves or rows.partial or rows.id in case.retold:
+def clock_matches_history(snapshot: Snapshot, rows: LeadRows) -> Iterator[str]:
+    """Check I4: the clock follows from the lead's records, and is due when an agreement says."""
+    stored, moves = rows.clock, rows.records.moves
+    if not moves or rows.partial or rows.id in snapshot.out_of_order:
         return
     if rows.lead is None or moves[-1][2].version != rows.lead.version:
         return
-    told: ResponseClock | None = None
+    replayed: ResponseClock | None = None
     for _, _, event in moves:
-        told = hear(told, event, case.terms_at(micros(event.at)), event.at).clock
-    if told is None or stored is None:
-        if told is not None and not (
-            rows.lead.status in COUNTED and rows.lead.touched_at is None
-        ):  # else named already
+        terms = snapshot.configurations.terms_at(micros(event.at))
+        replayed = hear(replayed, event, terms, event.at).clock
+    if replayed is None or stored is None:
+        named_by_rows = rows.lead.status in COUNTED and rows.lead.touched_at is None  # see `row_checks`
+        if replayed is not None and not named_by_rows:
             yield f"lead {rows.id}: its clock is missing"
         elif stored is not None:
-            yield f"lead {rows.id}: has a clock, and was never handed over"
+            yield f"lead {rows.id}: has a clock, but was never handed over"
         return
-    for name in _FOLLOWS:
-        if getattr(stored, name) != getattr(told, name):
-            yield f"lead {rows.id}: {name} of its clock is not what its records make of it"
-    if stored.running != told.running or (not told.running and stored.state != told.state):
-        yield f"lead {rows.id}: its clock is {stored.state}, its records make it {told.state}"
-    yield from _timed(case, rows, stored)
+    for name in _REPLAYED:
+        if getattr(stored, name) != getattr(replayed, name):
+            yield f"lead {rows.id}: {name} of its clock differs from its records"
+    if stored.running != replayed.running or (not replayed.running and stored.state != replayed.state):
+        yield f"lead {rows.id}: its clock is {stored.state}, by its records {replayed.state}"
+    yield from _check_times(snapshot, rows, stored)
 
 
-def _timed(case: Snapshot, rows: LeadRows, clock: ResponseClock) -> Iterator[str]:
-    if clock.promise_at not in {terms.promise_at(clock.urgency, clock.submit_at) for terms in case.terms}:
-        yield f"lead {rows.id}: the promise of its clock ends at {clock.promise_at}, which no agreement gives"
-    if clock.due_at not in {due_at(clock, terms) for terms in case.terms}:
-        yield f"lead {rows.id}: its clock is due at {clock.due_at}, which no agreement gives"
+def _check_times(snapshot: Snapshot, rows: LeadRows, clock: ResponseClock) -> Iterator[str]:
+    all_terms = snapshot.configurations.terms
+    if clock.promise_at not in {terms.promise_at(clock.urgency, clock.submit_at) for terms in all_terms}:
+        yield f"lead {rows.id}: no agreement ends the promise of its clock at {clock.promise_at}"
+    if clock.due_at not in {due_at(clock, terms) for terms in all_terms}:
+        yield f"lead {rows.id}: no agreement makes its clock due at {clock.due_at}"
     if (clock.state == "missed") > (clock.missed_at is not None) or (clock.state == "live") > (clock.missed_at is None):
-        yield f"lead {rows.id}: its clock is {clock.state}, missed at {clock.missed_at}"
+        yield f"lead {rows.id}: its clock is {clock.state}, but missed at {clock.missed_at}"
     if clock.missed_at is not None and clock.missed_at < clock.promise_at:
         yield f"lead {rows.id}: its clock was missed before the promise ended"
-    if clock.due_at is not None and case.is_overdue(clock.due_at, OVERDUE):
-        yield f"lead {rows.id}: its clock was due at {clock.due_at}, and nothing happened"
-    yield from _told(case, rows, clock)
-    told = {(one.submit_at, one.at) for one in rows.told.missed}
-    if case.is_told_of(clock.missed_at) and (clock.submit_at, clock.missed_at) not in told:
-        yield f"lead {rows.id}: its promise was missed at {clock.missed_at}, and no record tells of it"
+    if clock.due_at is not None and snapshot.is_overdue(clock.due_at, OVERDUE):
+        yield f"lead {rows.id}: its clock was due at {clock.due_at}, but nothing happened"
+    yield from _check_ladder(snapshot, rows, clock)
+    recorded = {(event.submit_at, event.at) for event in rows.records.promises_missed}
+    if snapshot.history_covers(clock.missed_at) and (clock.submit_at, clock.missed_at) not in recorded:
+        yield f"lead {rows.id}: its promise was missed at {clock.missed_at}, but has no record"
 
 
-def _told(case: Snapshot, rows: LeadRows, clock: ResponseClock) -> Iterator[str]:
-    """The moments at which a running clock has people told are those of its pages."""
+def _check_ladder(snapshot: Snapshot, rows: LeadRows, clock: ResponseClock) -> Iterator[str]:
+    """Compare the page times in a running clock with its pages."""
     if clock.ladder is None:
         return
-    if clock.ladder not in {tuple(terms.ladder) for terms in case.terms}:
-        yield f"lead {rows.id}: its clock has a ladder of no agreement"
+    if clock.ladder not in {tuple(terms.ladder) for terms in snapshot.configurations.terms}:
+        yield f"lead {rows.id}: no agreement has the ladder of its clock"
     if not clock.running or clock.rep is None:
         return
     pages = [row for row in rows.pages if row.epoch == clock.epoch]
-    hers = [row for row in pages if row.kind in TO_OWNER and row.person == clock.rep]
-    sent = {row.sent_at for row in hers if row.state == "sent"}
-    told, untold = _micros(clock.told_at), clock.untold_at
-    if told not in (sent or {None}) and not clock.accepted:
-        yield f"lead {rows.id}: its clock has the owner told at {clock.told_at}, its pages do not"
-    if untold is not None and all(row.state in ("sent", "sending") and not row.refusals for row in hers):
-        yield f"lead {rows.id}: its clock has a page ended untold at {untold}, and none did"
+    owner_pages = [row for row in pages if row.kind in TO_OWNER and row.person == clock.rep]
+    sent_at = {row.sent_at for row in owner_pages if row.state == "sent"}
+    if _micros(clock.told_at) not in (sent_at or {None}) and not clock.accepted:
+        yield f"lead {rows.id}: by its clock the owner was paged at {clock.told_at}, by its pages not"
+    untold_at = clock.untold_at
+    if untold_at is not None and all(row.state in ("sent", "sending") and not row.refusals for row in owner_pages):
+        yield f"lead {rows.id}: by its clock a page ended undelivered at {untold_at}, by its pages none did"
     for row in pages:
         if row.rung == clock.next_rung - 1:
-            yield from _last(rows, clock, row)
-        elif row.state == "pending" and row.person in _later(pages, row.rung):
-            yield f"lead {rows.id}: page {row.id} waits beside a later one to the same person"
+            yield from _check_last_page(rows, clock, row)
+        elif row.state == "pending" and row.person in _later_recipients(pages, row.rung):
+            yield f"lead {rows.id}: page {row.id} is pending, but the same person has a later page"
 
 
-def _last(rows: LeadRows, clock: ResponseClock, row: Any) -> Iterator[str]:
-    """The page of the rung that was reached last."""
+def _check_last_page(rows: LeadRows, clock: ResponseClock, row: Any) -> Iterator[str]:
+    """Compare the clock with the page of the rung reached last."""
     if _micros(clock.fired_at) != row.created_at:
-        yield f"lead {rows.id}: its clock reached rung {row.rung} at {clock.fired_at}, the page is of another moment"
-    told = _micros(clock.rung_told_at)
-    if told is None and row.state not in ("pending", "sending"):
+        yield f"lead {rows.id}: its clock reached rung {row.rung} at {clock.fired_at}, its page has another time"
+    told_at = _micros(clock.rung_told_at)
+    if told_at is None and row.state not in ("pending", "sending"):
         yield f"lead {rows.id}: its clock waits for page {row.id}, which is {row.state}"
-    elif row.state == "sent" and told != row.sent_at and not clock.accepted and not row.refusals:
-        yield f"lead {rows.id}: its clock has rung {row.rung} told at {clock.rung_told_at}, the page does not"
+    elif row.state == "sent" and told_at != row.sent_at and not clock.accepted and not row.refusals:
+        yield f"lead {rows.id}: by its clock rung {row.rung} was paged at {clock.rung_told_at}, its page has another time"
 
 
-def _later(pages: Sequence[Any], rung: int) -> set[str]:
-    """To whom later pages go that were not cancelled."""
+def _later_recipients(pages: Sequence[Any], rung: int) -> set[str]:
+    """Return the recipients of pages of later rungs that were not cancelled."""
     return {row.person for row in pages if row.rung > rung and row.state != "cancelled"}
 
 
 # --- I5 ---------------------------------------------------------------------------------------------------------------
 
 
-def rungs_have_pages(case: Snapshot, rows: LeadRows) -> Iterator[str]:
-    """I5. Each rung that the clock has passed has its page, also each before the rung that asked for another owner."""
-    there = {(row.epoch, row.rung) for row in rows.pages}
-    passed: dict[int, int] = {}
+def rungs_have_pages(snapshot: Snapshot, rows: LeadRows) -> Iterator[str]:
+    """Check I5: each rung that the clock has passed has its page, also the rungs before a reassignment."""
+    pages = {(row.epoch, row.rung) for row in rows.pages}
+    passed: dict[int, int] = {}  # number of rungs by epoch
     if rows.clock is not None:
         passed[rows.clock.epoch] = rows.clock.next_rung
-    for asked in rows.told.asked:
-        rung = _rung_of(asked.action_id, rows.id, asked.epoch)
+    for event in rows.records.actions:
+        rung = _rung_of(event.action_id, rows.id, event.epoch)
         if rung is not None:
-            passed[asked.epoch] = max(passed.get(asked.epoch, 0), rung)
+            passed[event.epoch] = max(passed.get(event.epoch, 0), rung)
     for epoch, rungs in passed.items():
-        lacks = [_lacking(ladder, epoch, rungs, there) for ladder in _ladders(case, rows, epoch)]
-        for rung in min(lacks, key=len, default=[]):
-            yield f"lead {rows.id}: rung {rung} of assignment {epoch} was reached, and has no page"
+        by_ladder = [_rungs_without_page(ladder, epoch, rungs, pages) for ladder in _ladders(snapshot, rows, epoch)]
+        for rung in min(by_ladder, key=len, default=[]):
+            yield f"lead {rows.id}: rung {rung} of assignment {epoch} was reached, but has no page"
 
 
-def _ladders(case: Snapshot, rows: LeadRows, epoch: int) -> list[Sequence[Rung]]:
-    """The ladder that the clock keeps; of an assignment before it, any."""
-    kept = rows.clock.ladder if rows.clock is not None else None
-    if kept is not None and rows.clock is not None and epoch == rows.clock.epoch:
-        return [kept]
-    return [*([kept] if kept is not None else []), *(terms.ladder for terms in case.terms)]
+def _ladders(snapshot: Snapshot, rows: LeadRows, epoch: int) -> list[Sequence[Rung]]:
+    """Return the ladder in the clock; for earlier assignments, every ladder that may have applied."""
+    stored = rows.clock.ladder if rows.clock is not None else None
+    if stored is not None and rows.clock is not None and epoch == rows.clock.epoch:
+        return [stored]
+    return [*([stored] if stored is not None else []), *(terms.ladder for terms in snapshot.configurations.terms)]
 
 
-def _lacking(ladder: Sequence[Rung], epoch: int, rungs: int, there: set[tuple[int, int]]) -> list[int]:
+def _rungs_without_page(ladder: Sequence[Rung], epoch: int, rungs: int, pages: set[tuple[int, int]]) -> list[int]:
     if rungs > len(ladder):
         return list(range(rungs))
-    return [n for n, rung in enumerate(ladder[:rungs]) if rung.page and (epoch, n) not in there]
+    return [n for n, rung in enumerate(ladder[:rungs]) if rung.page and (epoch, n) not in pages]
 
 
 def _rung_of(action_id: str, lead: str, epoch: int) -> int | None:
-    """The number of the rung that asked; None when a person did."""
+    """Return the number of the rung that requested the action; None if a person did."""
     rung = action_id.removeprefix(f"{lead}:{epoch}:")
     return int(rung) if rung != action_id and rung.isdecimal() else None
 
 
-def pages_are_ours(case: Snapshot, rows: LeadRows) -> Iterator[str]:
-    """I5. A page has the id of its lead, assignment, rung and person, and is of a kind that a ladder has."""
+def pages_fit_ladder(snapshot: Snapshot, rows: LeadRows) -> Iterator[str]:
+    """Check I5: a page has the id of its lead, assignment, rung and person, and its kind fits its rung."""
     for row in rows.pages:
-        if (row.kind == "manager") not in _to_managers(case, row.rung) or row.kind not in (*TO_OWNER, "manager"):
-            yield f"page {row.id}: {row.kind}, which its rung is under no agreement"
+        if (row.kind == "manager") not in _to_manager(snapshot, row.rung) or row.kind not in (*TO_OWNER, "manager"):
+            yield f"page {row.id}: no agreement has kind {row.kind} on rung {row.rung}"
         if row.id != page_id(row.lead_id, row.epoch, row.rung, row.person):
             yield f"page {row.id}: its id is not that of its lead, assignment, rung and person"
 
 
-def _to_managers(case: Snapshot, rung: int) -> set[bool]:
-    """Whether that rung is for the manager, under each agreement that has it."""
-    ladders = (terms.ladder for terms in case.terms)
+def _to_manager(snapshot: Snapshot, rung: int) -> set[bool]:
+    """Return whether that rung pages the manager, under each agreement that has the rung."""
+    ladders = (terms.ladder for terms in snapshot.configurations.terms)
     return {ladder[rung].page == "manager" for ladder in ladders if rung < len(ladder)}
 
 
 # --- I6 ---------------------------------------------------------------------------------------------------------------
 
 
-def pages_are_told(case: Snapshot, rows: LeadRows) -> Iterator[str]:
-    """I6. The history and the row of a page say the same of it; attempts are counted."""
+def pages_match_history(snapshot: Snapshot, rows: LeadRows) -> Iterator[str]:
+    """Check I6: the records and the row of each page agree, and its attempts are complete."""
     pages = {row.id: row for row in rows.pages}
-    told = {*rows.told.sent, *rows.told.failed}
-    for id, said in chain[tuple[str, PageSent | PageFailed]](rows.told.sent.items(), rows.told.failed.items()):
-        row = pages.get(id)
+    recorded = {*rows.records.sent, *rows.records.failed}
+    events: tuple[PageSent | PageFailed, ...] = (*rows.records.sent.values(), *rows.records.failed.values())
+    for event in events:
+        row = pages.get(event.page_id)
         if row is None:
-            yield f"page {id}: is missing, the history tells of it"
-        elif not _fits(row, said):
-            yield f"page {id}: {row.state}, which is not what the history tells"
+            yield f"page {event.page_id}: is in the history, but its row is missing"
+        elif not _page_matches(row, event):
+            yield f"page {event.page_id}: {row.state}, but its record differs"
     for row in rows.pages:
-        due = case.is_told_of(_moment(row.sent_at)) if row.state == "sent" else case.all_told and row.state == "failed"
-        if due and row.id not in told and not rows.partial:
-            yield f"page {row.id}: {row.state}, and no record tells of it"
-        yield from _attempted(row, rows.attempts[row.id])
+        if row.state == "sent":
+            must_be_recorded = snapshot.history_covers(_moment(row.sent_at))
+        else:
+            must_be_recorded = row.state == "failed" and snapshot.history_current
+        if must_be_recorded and row.id not in recorded and not rows.partial:
+            yield f"page {row.id}: {row.state}, but has no record"
+        yield from _check_attempts(row, rows.attempts[row.id])
 
 
-def _fits(row: Any, said: PageSent | PageFailed) -> bool:
-    if (row.lead_id, row.epoch, row.rung, row.person) != (said.lead_id, said.epoch, said.rung, said.person):
+def _page_matches(row: Any, event: PageSent | PageFailed) -> bool:
+    if (row.lead_id, row.epoch, row.rung, row.person) != (event.lead_id, event.epoch, event.rung, event.person):
         return False
-    if isinstance(said, PageFailed):
-        return bool((row.state == "failed" or row.refusals > 0) and _channels(row.channels) == said.tried)
-    channels = _channels(row.channels)
+    channels = _decode_channels(row.channels)
+    if isinstance(event, PageFailed):
+        return bool((row.state == "failed" or row.refusals > 0) and channels == event.tried)
     channel = channels[row.channel_index % len(channels)]
     return bool(
-        (row.state, channel, row.deliveries, row.sent_at) == ("sent", said.channel, said.tries, micros(said.at))
+        (row.state, channel, row.deliveries, row.sent_at) == ("sent", event.channel, event.tries, micros(event.at))
     )
 
 
-def _attempted(row: Any, attempts: list[Any]) -> Iterator[str]:
-    """Each delivery but the one under way has its attempt."""
-    numbers = sorted(one.n for one in attempts)
-    done = row.deliveries - (row.state == "sending")
-    if numbers != list(range(1, min(done, ATTEMPTS_KEPT_MAX) + 1)):
-        yield f"page {row.id}: {row.deliveries} deliveries, attempts {numbers}"
-    for one in attempts:
-        if one.outcome not in OUTCOMES or one.channel not in _channels(row.channels):
-            yield f"page {row.id}: attempt {one.n} is none of its own"
+def _check_attempts(row: Any, attempts: list[Any]) -> Iterator[str]:
+    """Check that each finished delivery has its attempt."""
+    numbers = sorted(attempt.n for attempt in attempts)
+    finished = row.deliveries - (row.state == "sending")
+    if numbers != list(range(1, min(finished, ATTEMPTS_KEPT_MAX) + 1)):
+        yield f"page {row.id}: has {row.deliveries} deliveries, but attempts {numbers}"
+    channels = _decode_channels(row.channels)
+    for attempt in attempts:
+        if attempt.outcome not in OUTCOMES or attempt.channel not in channels:
+            yield f"page {row.id}: attempt {attempt.n} has an unknown outcome, or a channel that the page lacks"
     refused = row.deliveries - (row.state in ("sending", "sent"))
-    if row.channel_index < 0 or (len(_channels(row.channels)) == 1 and row.channel_index > refused):
-        yield f"page {row.id}: on channel {row.channel_index}, which no refusal put it on"
+    if row.channel_index < 0 or (len(channels) == 1 and row.channel_index > refused):
+        yield f"page {row.id}: on channel {row.channel_index}, but no refusal moved it there"
     last = min(row.deliveries, ATTEMPTS_KEPT_MAX)
-    if row.state == "sent" and not any(one.n == last and one.outcome == "sent" for one in attempts):
-        yield f"page {row.id}: sent, and no attempt says so"
+    if row.state == "sent" and not any(attempt.n == last and attempt.outcome == "sent" for attempt in attempts):
+        yield f"page {row.id}: sent, but no attempt sent it"
 
 
 def _micros(at: datetime | None) -> int | None:

@@ -1,7 +1,7 @@
-"""The checks of events and records: each is kept, was taken by every service that hears it, and had its effect.
+"""Checks of events and records: each is stored, was handled by every consumer of its topic, and had its effect.
 
-The history and `seen` vouch for each other: what a service has read, and what is not a dead letter, it has seen; what
-was seen, the history keeps; and each event has a record that names it as its cause.
+The history and `seen` confirm each other. An event that a consumer has read is in `seen`, or is a dead letter. An event
+in `seen` is in the history. Each event is the cause of a record.
 """
 
 from collections.abc import Iterator
@@ -19,38 +19,38 @@ from schemas.events.outside import ABOUT_NO_LEAD
 from schemas.events.routes import RepAvailabilityChanged
 from services.reporting.domain import cause_of
 
-_SURELY_SEEN: Final = timedelta(days=SEEN_DAYS - LOG_DAYS - 1)
-"""A record heard longer ago may have no row in `seen` any more: another service may have read it `LOG_DAYS` earlier."""
+_SEEN_KEPT: Final = timedelta(days=SEEN_DAYS - LOG_DAYS - 1)
+"""A record that reporting read longer ago may have no row in `seen`: another service may have read it `LOG_DAYS` earlier."""
 
-# --- each is taken by every service that hears it --------------------------------------------------------------------
+# --- each is handled by every consumer -------------------------------------------------------------------------------
 
-_NOT_KEPT: Final = """
+_NOT_STORED: Final = """
     SELECT id, event_id FROM log
     WHERE topic = :topic AND id <= :position
       AND NOT EXISTS (SELECT 1 FROM reporting_history WHERE reporting_history.id = log.event_id)
       AND event_id NOT IN (SELECT source FROM dead_letters WHERE consumer = 'reporting')
     ORDER BY id"""
-_KEPT_OTHERWISE: Final = """
+_STORED_DIFFERENTLY: Final = """
     SELECT log.id, event_id FROM log JOIN reporting_history ON reporting_history.id = log.event_id
     WHERE reporting_history.position = log.id
       AND (reporting_history.body <> log.body OR reporting_history.topic <> log.topic)
     ORDER BY log.id"""
-_BEYOND: Final = """
+_BEYOND_END: Final = """
     SELECT consumer, topic, position FROM cursors
     WHERE position > (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'log') ORDER BY consumer, topic"""
-_NOT_TAKEN_OF_HISTORY: Final = """
+_STORED_BUT_NOT_SEEN: Final = """
     SELECT id, position, body FROM reporting_history
     WHERE topic = :topic AND heard_at >= :heard
       AND NOT EXISTS (SELECT 1 FROM seen WHERE seen.consumer = :consumer AND seen.event_id = reporting_history.id)
       AND NOT EXISTS (SELECT 1 FROM dead_letters
                       WHERE dead_letters.consumer = :consumer AND dead_letters.source = reporting_history.id)
     ORDER BY id"""
-_NOT_KEPT_OF_HEARD: Final = """
+_SEEN_BUT_NOT_STORED: Final = """
     SELECT event_id FROM seen
     WHERE consumer = 'reporting'
       AND NOT EXISTS (SELECT 1 FROM reporting_history WHERE reporting_history.id = seen.event_id)
     ORDER BY event_id"""
-_NOT_HEARD: Final = """
+_SEEN_BY_SCORING_ONLY: Final = """
     SELECT event_id FROM seen
     WHERE consumer = 'scoring'
       AND NOT EXISTS (SELECT 1 FROM seen AS heard WHERE heard.consumer = 'reporting' AND heard.event_id = seen.event_id)
@@ -60,15 +60,15 @@ _NOT_HEARD: Final = """
     ORDER BY event_id"""
 
 
-def events_are_kept(case: Snapshot) -> Iterator[str]:
-    """I1. Each event and record is in the history, and was taken by every service that hears it, or is a dead letter."""
-    yield from _kept_past_one_machine(case) if case.distributed else _kept(case)
-    heard = micros(case.clock.business() - _SURELY_SEEN)
+def events_are_stored(snapshot: Snapshot) -> Iterator[str]:
+    """Check I1: each event and record is in the history, and every consumer handled it or has it as a dead letter."""
+    yield from _check_seen(snapshot) if snapshot.distributed else _check_log(snapshot)
+    heard = micros(snapshot.clock.business() - _SEEN_KEPT)
     for topic in topics.ALL:
         for consumer in topics.HEARD_BY[topic]:
-            for row in case.stream(_NOT_TAKEN_OF_HISTORY, topic=topic, consumer=consumer, heard=heard):
-                if case.has_read(consumer, topic, _key(bytes(row.body)), row.position):
-                    yield f"event {row.id}: read by {consumer}, and neither taken nor a dead letter"
+            for row in snapshot.stream(_STORED_BUT_NOT_SEEN, topic=topic, consumer=consumer, heard=heard):
+                if snapshot.progress.has_read(consumer, topic, _key(bytes(row.body)), row.position):
+                    yield f"event {row.id}: read by {consumer}, but neither handled nor a dead letter"
 
 
 def _key(body: bytes) -> str:
@@ -78,23 +78,23 @@ def _key(body: bytes) -> str:
         return ""
 
 
-def _kept(case: Snapshot) -> Iterator[str]:
+def _check_log(snapshot: Snapshot) -> Iterator[str]:
     for topic in topics.ALL:
-        for row in case.stream(_NOT_KEPT, topic=topic, position=case.read_to("reporting", topic)):
+        for row in snapshot.stream(_NOT_STORED, topic=topic, position=snapshot.progress.read_to("reporting", topic)):
             yield f"event {row.event_id} (log {row.id}): not in the history"
-    for row in case.stream(_KEPT_OTHERWISE):
-        yield f"event {row.event_id} (log {row.id}): another one in the history"
-    for row in case.ask(_BEYOND):
-        yield f"{row.consumer} has read {row.topic} up to {row.position}, where no record is"
+    for row in snapshot.stream(_STORED_DIFFERENTLY):
+        yield f"event {row.event_id} (log {row.id}): differs from the history"
+    for row in snapshot.ask(_BEYOND_END):
+        yield f"{row.consumer}: its cursor of {row.topic} is at {row.position}, beyond the last record"
 
 
-def _kept_past_one_machine(case: Snapshot) -> Iterator[str]:
-    for row in case.stream(_NOT_KEPT_OF_HEARD):
-        yield f"event {row.event_id}: heard by reporting, and not in the history"
-    heard = [topic for topic in topics.ALL if "scoring" in topics.HEARD_BY[topic]]
-    if not any(case.ahead("scoring", "reporting", topic) for topic in heard):
-        for row in case.stream(_NOT_HEARD):
-            yield f"event {row.event_id}: seen by scoring, and not in the history"
+def _check_seen(snapshot: Snapshot) -> Iterator[str]:
+    for row in snapshot.stream(_SEEN_BUT_NOT_STORED):
+        yield f"event {row.event_id}: handled by reporting, but not in the history"
+    read_by_scoring = [topic for topic in topics.ALL if "scoring" in topics.HEARD_BY[topic]]
+    if not any(snapshot.progress.ahead("scoring", "reporting", topic) for topic in read_by_scoring):
+        for row in snapshot.stream(_SEEN_BY_SCORING_ONLY):
+            yield f"event {row.event_id}: handled by scoring, but not in the history"
 
 
 # --- each has its effect ---------------------------------------------------------------------------------------------
@@ -106,34 +106,34 @@ _WITHOUT_EFFECT: Final = """
       AND NOT EXISTS (SELECT 1 FROM dead_letters
                       WHERE dead_letters.consumer = 'scoring' AND dead_letters.source = reporting_history.id)
     ORDER BY id"""
-_EFFECTS_TO_HEAR: Final = "SELECT body FROM log WHERE topic = 'leads' AND id > :position"
-_EFFECTS_LOST: Final = "SELECT body FROM dead_letters WHERE consumer = 'reporting' AND state <> 'retried'"
+_UNREAD_EFFECTS: Final = "SELECT body FROM log WHERE topic = 'leads' AND id > :position"
+_DEAD_EFFECTS: Final = "SELECT body FROM dead_letters WHERE consumer = 'reporting' AND state <> 'retried'"
 
 
-def events_have_effects(case: Snapshot) -> Iterator[str]:
-    """I1. Each event that scoring has taken is the cause of a record about a lead."""
-    excused = _causes(case)
-    if excused is None:
+def events_have_effects(snapshot: Snapshot) -> Iterator[str]:
+    """Check I1: each event that scoring has handled is the cause of a record about a lead."""
+    pending = _pending_causes(snapshot)
+    if pending is None:
         return
-    for row in case.stream(_WITHOUT_EFFECT, heard=case.kept_since):
-        if row.type in ABOUT_NO_LEAD or row.id in excused or not case.is_told_of(moment(row.heard_at)):
+    for row in snapshot.stream(_WITHOUT_EFFECT, heard=snapshot.history_start):
+        if row.type in ABOUT_NO_LEAD or row.id in pending or not snapshot.history_covers(moment(row.heard_at)):
             continue
-        if case.has_read("scoring", topics.EVENTS, _key(bytes(row.body)), row.position):
-            yield f"event {row.id}: taken, and no record about a lead names it"
+        if snapshot.progress.has_read("scoring", topics.EVENTS, _key(bytes(row.body)), row.position):
+            yield f"event {row.id}: handled, but the cause of no record about a lead"
 
 
-def _causes(case: Snapshot) -> set[str] | None:
-    """The causes of records that reporting has still to hear or could not keep; None when one cannot be read any more."""
-    position = 0 if case.distributed else case.read_to("reporting", topics.LEADS)
-    found: set[str] = set()
-    for row in case.stream(_EFFECTS_TO_HEAR, position=position):
-        found.add(_cause(bytes(row.body)) or "")
-    for row in case.stream(_EFFECTS_LOST):
+def _pending_causes(snapshot: Snapshot) -> set[str] | None:
+    """Return the causes of records that reporting has not read or could not store; None if such a record is unreadable."""
+    position = 0 if snapshot.distributed else snapshot.progress.read_to("reporting", topics.LEADS)
+    causes: set[str] = set()
+    for row in snapshot.stream(_UNREAD_EFFECTS, position=position):
+        causes.add(_cause(bytes(row.body)) or "")
+    for row in snapshot.stream(_DEAD_EFFECTS):
         cause = _cause(bytes(row.body))
         if cause is None:
             return None
-        found.add(cause)
-    return found
+        causes.add(cause)
+    return causes
 
 
 def _cause(body: bytes) -> str | None:
@@ -143,39 +143,46 @@ def _cause(body: bytes) -> str | None:
         return None
 
 
-# --- what was said of reps -------------------------------------------------------------------------------------------
+# --- availability of reps --------------------------------------------------------------------------------------------
 
-_SAID_OF_REPS: Final = (
+_AVAILABILITY_RECORDS: Final = (
     "SELECT position, body FROM reporting_history WHERE topic = 'routes' AND type = 'rep.availability_changed'"
 )
-_ROUTER_SAYS: Final = "SELECT rep, said, version FROM router_reps ORDER BY rep"
-_NOTIFIER_KNOWS: Final = "SELECT rep, state, version FROM notifier_reps ORDER BY rep"
+_ROUTER_REPS: Final = "SELECT rep, said, version FROM router_reps ORDER BY rep"
+_NOTIFIER_REPS: Final = "SELECT rep, state, version FROM notifier_reps ORDER BY rep"
+_INITIAL: Final = "available"  # without a record
 
 
-def reps_are_told(case: Snapshot) -> Iterator[str]:
-    """I3. The availability that router and notifier know of a rep is the one said last."""
-    if not case.all_told or case.has_unheard(topics.ROUTES):
+def rep_availability_matches_history(snapshot: Snapshot) -> Iterator[str]:
+    """Check I3: router and notifier hold the newest recorded availability of each rep."""
+    if not snapshot.history_current or snapshot.progress.has_unread(topics.ROUTES):
         return
-    last: dict[str, tuple[tuple[int, int], RepAvailabilityChanged]] = {}
-    for row in case.stream(_SAID_OF_REPS):
+    newest = _newest_availability(snapshot)
+    for row in snapshot.ask(_ROUTER_REPS):
+        state, version = (newest[row.rep].state, newest[row.rep].version) if row.rep in newest else (_INITIAL, 0)
+        if row.said != state:
+            yield f"rep {row.rep}: {row.said} in the router, {state} by its last record"
+        if row.version != version:
+            yield f"rep {row.rep}: availability has version {row.version} in the router, {version} by its last record"
+    notifier_rows = {row.rep: row for row in snapshot.ask(_NOTIFIER_REPS)}
+    for rep in sorted(notifier_rows.keys() | newest.keys()):
+        row, event = notifier_rows.get(rep), newest.get(rep)
+        if row is not None and event is not None and row.version != event.version:
+            yield (
+                f"rep {rep}: availability has version {row.version} in the notifier, {event.version} by its last record"
+            )
+        state = event.state if event is not None else _INITIAL
+        if row is None or row.state != state:
+            yield f"rep {rep}: {row.state if row is not None else 'unknown'} in the notifier, {state} by its last record"
+
+
+def _newest_availability(snapshot: Snapshot) -> dict[str, RepAvailabilityChanged]:
+    """Return the newest record of each rep. A record read from a dead letter has position 0."""
+    newest: dict[str, tuple[int, int, RepAvailabilityChanged]] = {}
+    for row in snapshot.stream(_AVAILABILITY_RECORDS):
         event = event_of(decode(bytes(row.body)))
         if not isinstance(event, RepAvailabilityChanged):
             continue
-        place = event.version, row.position  # a record heard from a dead letter has no position
-        if event.rep not in last or place > last[event.rep][0]:
-            last[event.rep] = place, event
-    for row in case.ask(_ROUTER_SAYS):
-        said = last[row.rep][1].state if row.rep in last else "available"
-        if row.said != said:
-            yield f"rep {row.rep}: {row.said} to the router, which last said {said}"
-        if row.version != (last[row.rep][1].version if row.rep in last else 0):
-            yield f"rep {row.rep}: availability has version {row.version} to the router, which last said another"
-    notified = case.ask(_NOTIFIER_KNOWS)
-    known = {row.rep: row.state for row in notified}
-    for row in notified:
-        if row.rep in last and row.version != last[row.rep][1].version:
-            yield f"rep {row.rep}: availability has version {row.version} to the notifier, the router said another"
-    for rep in sorted(known.keys() | last.keys()):
-        said = last[rep][1].state if rep in last else "available"
-        if known.get(rep, "nothing") != said:
-            yield f"rep {rep}: {known.get(rep, 'unknown')} to the notifier, the router said {said}"
+        if event.rep not in newest or (event.version, row.position) > newest[event.rep][:2]:
+            newest[event.rep] = event.version, row.position, event
+    return {rep: event for rep, (_, _, event) in newest.items()}

@@ -1,9 +1,8 @@
-"""The invariants I1 to I10 as questions to one snapshot of the database, each answered with the rows that break it.
+"""The invariants I1 to I10, checked on one snapshot of the database. The rows that break one are named by their ids.
 
-Some questions are put to whole tables, the others to the chain of each lead: event, profile, lead, status history,
-assignment, decision, clock, page, attempt. What is still on its way is not judged: leads of which a record waits to be
-read, and leads whose record is a dead letter. On a live system those are left out too that changed since the asking
-began (`since`). Rows are named by their ids alone.
+Some checks read whole tables. The others follow the chain of each lead: event, profile, lead, status history,
+assignment, decision, clock, page, attempt. Leads with an unread record or a dead letter are not judged. On a live system,
+leads that changed after the command began (`since`) are not judged either.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,59 +14,56 @@ from typing import Final
 import msgspec
 from sqlalchemy.engine import Connection
 
-from firsthour.operations.verify import clock_chain as clocks
-from firsthour.operations.verify import event_checks as events
-from firsthour.operations.verify import lead_chain as chain
-from firsthour.operations.verify import row_checks as whole
-from firsthour.operations.verify.lead_history import LEADS_AT_ONCE, LeadRows, leads
-from firsthour.operations.verify.record_checks import CapacityCheck, allowed
+from firsthour.operations.verify import assignment_chain, clock_chain, event_checks, lead_chain, row_checks
+from firsthour.operations.verify.lead_history import LEADS_AT_ONCE, LeadRows, load_leads
+from firsthour.operations.verify.record_checks import CapacityCheck, allowed_changes
 from firsthour.operations.verify.snapshot import Snapshot
 from firsthour.runtime.clock import Clock
 
 ROWS_NAMED_MAX: Final = 10
 
 HOLDS: Final = {
-    "I1": "every accepted event is kept, and its lead owned, queued with a reason, with Marketing, or at an end",
+    "I1": "every accepted event is stored; its lead is owned, queued with a reason, with Marketing, or at an end",
     "I2": "an event takes effect once",
-    "I3": "at most one open assignment per lead; epochs are 1..n, do not overlap, and are those of the history",
-    "I4": "a handed-over, untouched lead has one live clock, which follows from its records and the agreement",
-    "I5": "a rung that was reached has its page; it fires at most once, never early, never for another assignment",
-    "I6": "a page is delivered, or is no longer true; every channel of its rung is tried, and attempts are kept",
+    "I3": "a lead has at most one open assignment; epochs are 1..n, do not overlap, and match the history",
+    "I4": "a handed-over, untouched lead has one running clock, which follows from its records and the agreement",
+    "I5": "a rung that was reached has its page; it fires at most once, never early, and only for its assignment",
+    "I6": "a page is delivered or cancelled, or every channel of its rung was tried; its attempts are stored",
     "I7": "no page is claimed after the touch or the opt-out is stored",
-    "I8": "open load is what is owned, and no rep was given more than their capacity",
-    "I9": "a status changes only along a transition of the agreement, by a role it names; the history has no gap",
-    "I10": "each assignment has its decision, which replayed from its inputs gives the same rep",
+    "I8": "open load is the number of owned leads, and no rule gave a rep more than their capacity",
+    "I9": "a status changes only by a transition of the agreement, for a role it names; the history has no gap",
+    "I10": "each assignment has its decision, and its replay chooses the same rep",
 }
 
-WHOLE: Final[tuple[tuple[str, Callable[[Snapshot], Iterable[str]]], ...]] = (
-    ("I1", events.events_are_kept),
-    ("I1", events.events_have_effects),
-    ("I2", whole.effects_are_single),
-    ("I3", whole.owners_are_single),
-    ("I3", events.reps_are_told),
-    ("I4", whole.clocks_live),
-    ("I5", whole.rungs_fire_once),
-    ("I6", whole.pages_arrive),
-    ("I7", whole.nobody_told_after_a_touch),
-    ("I8", whole.loads_add_up),
+TABLE_CHECKS: Final[tuple[tuple[str, Callable[[Snapshot], Iterable[str]]], ...]] = (
+    ("I1", event_checks.events_are_stored),
+    ("I1", event_checks.events_have_effects),
+    ("I2", row_checks.effects_are_single),
+    ("I3", row_checks.owners_are_single),
+    ("I3", event_checks.rep_availability_matches_history),
+    ("I4", row_checks.untouched_leads_have_clocks),
+    ("I5", row_checks.rungs_fire_once),
+    ("I6", row_checks.pages_are_delivered),
+    ("I7", row_checks.no_page_after_touch),
+    ("I8", row_checks.open_loads_match),
 )
-OfLead = Callable[[Snapshot, LeadRows], Iterable[str]]
+LeadCheck = Callable[[Snapshot, LeadRows], Iterable[str]]
 
-OF_LEAD: Final[tuple[tuple[str, OfLead], ...]] = (
-    ("I1", chain.is_known),
-    ("I1", chain.is_somewhere),
-    ("I3", chain.stands_as_told),
-    ("I3", chain.assignments_are_told),
-    ("I4", clocks.clock_follows),
-    ("I5", clocks.rungs_have_pages),
-    ("I5", clocks.pages_are_ours),
-    ("I6", clocks.pages_are_told),
-    ("I10", chain.decisions_hold),
+LEAD_CHECKS: Final[tuple[tuple[str, LeadCheck], ...]] = (
+    ("I1", lead_chain.services_know_lead),
+    ("I1", lead_chain.lead_is_accounted_for),
+    ("I3", assignment_chain.lead_matches_history),
+    ("I3", assignment_chain.assignments_match_history),
+    ("I4", clock_chain.clock_matches_history),
+    ("I5", clock_chain.rungs_have_pages),
+    ("I5", clock_chain.pages_fit_ladder),
+    ("I6", clock_chain.pages_match_history),
+    ("I10", assignment_chain.decisions_replay),
 )
 
 
 @dataclass(frozen=True)
-class BrokenInvariant:
+class InvariantResult:
     """One invariant, and how many rows break it; `rows` names the first ten, or all."""
 
     invariant: str
@@ -82,40 +78,39 @@ class BrokenInvariant:
 
 @dataclass
 class VerifyReport:
-    """What was found. `judged` and `left_out`: leads whose chain was, or was not, looked at. `unread`: records that wait
-    to be read, by consumer and topic."""
+    """The result of all checks."""
 
-    findings: list[BrokenInvariant] = field(default_factory=list)
-    judged: int = 0
-    left_out: int = 0
-    unread: dict[tuple[str, str], int] = field(default_factory=dict)
+    findings: list[InvariantResult] = field(default_factory=list)
+    judged: int = 0  # leads
+    left_out: int = 0  # leads that were not judged
+    unread: dict[tuple[str, str], int] = field(default_factory=dict)  # number of records by consumer and topic
 
     @property
     def ok(self) -> bool:
-        return all(one.ok for one in self.findings)
+        return all(finding.ok for finding in self.findings)
 
 
-class _Rows:
-    """Rows that break one invariant: all are counted, the first `named_max` (None: all) are kept."""
+class _Faults:
+    """Faults of one invariant: all are counted, the first `named_max` (None: all) are named."""
 
     def __init__(self, named_max: int | None) -> None:
-        self._max = named_max
-        self.broken = 0
+        self._named_max = named_max
+        self.count = 0
         self.named: list[str] = []
 
-    def take(self, rows: Iterable[str]) -> None:
-        for row in rows:
-            self.broken += 1
-            if self._max is None or len(self.named) < self._max:
-                self.named.append(row)
+    def add(self, faults: Iterable[str]) -> None:
+        for fault in faults:
+            self.count += 1
+            if self._named_max is None or len(self.named) < self._named_max:
+                self.named.append(fault)
 
 
-def _readable(check: OfLead, case: Snapshot, rows: LeadRows) -> Iterable[str]:
-    """Yield the rows that a check finds, and one row more where a stored value cannot be read."""
+def _with_unreadable_rows(check: LeadCheck, snapshot: Snapshot, rows: LeadRows) -> Iterable[str]:
+    """Yield the faults that a check finds, and one more if a stored value cannot be read."""
     try:
-        yield from check(case, rows)
-    except (msgspec.MsgspecError, ValueError) as unreadable:
-        yield f"lead {rows.id}: a row of it cannot be read ({type(unreadable).__name__})"
+        yield from check(snapshot, rows)
+    except (msgspec.MsgspecError, ValueError) as error:
+        yield f"lead {rows.id}: one of its rows cannot be read ({type(error).__name__})"
 
 
 def run(
@@ -128,35 +123,35 @@ def run(
     named_max: int | None = ROWS_NAMED_MAX,
     at_once: int = LEADS_AT_ONCE,
 ) -> VerifyReport:
-    """One finding per invariant, in order.
+    """Return one finding per invariant, in order.
 
     Args:
-        since: Business time; leads changed from then on are left out.
-        alive_since: Real time; a process has been delivering pages since then, so overdue ones count.
-        heard: What was said before `since` has been read by all. Otherwise, past one machine, leads are left out of
-            which one service knows more than another.
+        since: Business time; leads changed from then on are not judged.
+        alive_since: Real time; a process has delivered pages since then, so overdue pages are faults.
+        heard: Every consumer has read the records from before `since`. False, in a distributed installation: leads of
+            which one service knows more than another are not judged.
         named_max: How many rows of each invariant are named; None: all.
         at_once: How many leads are in memory.
     """
-    case = Snapshot(connection, clock, since, alive_since, heard)
-    found = {invariant: _Rows(named_max) for invariant in HOLDS}
-    report = VerifyReport(unread=case.unread())
-    found["I10"].take(f"configuration {version}: cannot be read" for version in case.unreadable)
-    for invariant, check in WHOLE:
-        found[invariant].take(check(case))
-    moves_join: OfLead = partial(chain.moves_join, allowed=allowed(case))
-    room, of_lead = CapacityCheck(case), (*OF_LEAD, ("I9", moves_join))
-    for rows in leads(case, at_once):
-        room.take(rows)
-        if rows.id in case.unsettled:
+    snapshot = Snapshot(connection, clock, since, alive_since, heard)
+    faults = {invariant: _Faults(named_max) for invariant in HOLDS}
+    report = VerifyReport(unread=snapshot.progress.unread())
+    faults["I10"].add(f"configuration {version}: cannot be read" for version in snapshot.configurations.unreadable)
+    for invariant, check in TABLE_CHECKS:
+        faults[invariant].add(check(snapshot))
+    capacity = CapacityCheck(snapshot)
+    history_check: LeadCheck = partial(lead_chain.status_history_is_complete, allowed=allowed_changes(snapshot))
+    for rows in load_leads(snapshot, at_once):
+        capacity.add(rows)
+        if rows.id in snapshot.unsettled:
             report.left_out += 1
             continue
         report.judged += 1
-        for invariant, check_lead in of_lead:
-            found[invariant].take(_readable(check_lead, case, rows))
-    found["I8"].take(room.faults())
+        for invariant, lead_check in (*LEAD_CHECKS, ("I9", history_check)):
+            faults[invariant].add(_with_unreadable_rows(lead_check, snapshot, rows))
+    faults["I8"].add(capacity.faults())
     report.findings = [
-        BrokenInvariant(invariant, HOLDS[invariant], rows.broken, tuple(rows.named))
-        for invariant, rows in found.items()
+        InvariantResult(invariant, HOLDS[invariant], broken.count, tuple(broken.named))
+        for invariant, broken in faults.items()
     ]
     return report

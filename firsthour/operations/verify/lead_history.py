@@ -1,7 +1,7 @@
-"""Everything the tables hold about one lead, read some leads at a time: what `verify` judges lead by lead.
+"""All rows of one lead, loaded for some leads at a time.
 
-Memory is bounded by `LEADS_AT_ONCE`, whatever the number of leads: ids are read in their order from all tables, then
-the rows of those leads from each table. The records of scoring, the most numerous, are counted while they are read.
+Memory is bounded by `LEADS_AT_ONCE`, not by the number of leads: ids are read in order from all tables, then the rows of
+these leads from each table. Records of scoring are the most numerous. They are counted, and only the newest is kept.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ from schemas.events.actions import ActionRequested
 from schemas.events.base import Facts
 from schemas.events.catalogue import BY_TYPE
 from schemas.events.leads import LeadScored
-from schemas.events.pages import PageFailed, PageSent, PromiseKept, PromiseMissed
+from schemas.events.pages import PageFailed, PageSent, PromiseMissed
 from schemas.events.routes import LeadEvent
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.store import tables as notifier
@@ -31,7 +31,7 @@ from services.scoring import store as scoring
 
 LEADS_AT_ONCE: Final = 200
 
-_KEYED: Final = (
+_TABLES: Final = (
     scoring.identities,
     scoring.profiles,
     router.leads,
@@ -42,11 +42,11 @@ _KEYED: Final = (
     reporting.statuses,
     reporting.history,
 )
-"""Every table with a column `lead_id`."""
+"""The tables with a column `lead_id`."""
 
 
 class Cause(msgspec.Struct):
-    """The event behind a record."""
+    """The event that caused a record."""
 
     event_id: str
 
@@ -63,22 +63,21 @@ class NewestScore(msgspec.Struct):
     facts: Facts = {}
 
 
-_scored = msgspec.json.Decoder(NewestScore).decode
+_decode_score = msgspec.json.Decoder(NewestScore).decode
 
 
 @dataclass
 class LeadRecords:
-    """The records of the history about one lead. `moves`: the router's records by version, each with id and position."""
+    """The records of the history about one lead. `moves`: id, position and event of the router's records, by version."""
 
     moves: list[tuple[str, int, LeadEvent]] = field(default_factory=list)
-    scored: int = 0  # records of scoring with a version
-    newest: NewestScore | None = None  # of those the one with the highest version
-    sent: dict[str, PageSent] = field(default_factory=dict)
-    failed: dict[str, PageFailed] = field(default_factory=dict)
-    kept: list[PromiseKept] = field(default_factory=list)
-    missed: list[PromiseMissed] = field(default_factory=list)
-    asked: list[ActionRequested] = field(default_factory=list)
-    odd: list[str] = field(default_factory=list)  # rows that are not what their body says
+    scores: int = 0  # number of records of scoring
+    newest_score: NewestScore | None = None  # the one with the highest version
+    sent: dict[str, PageSent] = field(default_factory=dict)  # by page
+    failed: dict[str, PageFailed] = field(default_factory=dict)  # by page
+    promises_missed: list[PromiseMissed] = field(default_factory=list)
+    actions: list[ActionRequested] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)  # rows that differ from their body, or cannot be read
 
 
 @dataclass
@@ -95,123 +94,121 @@ class LeadRows:
     decisions: list[Any] = field(default_factory=list)
     pages: list[Any] = field(default_factory=list)
     attempts: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
-    told: LeadRecords = field(default_factory=LeadRecords)
-    partial: bool = False  # the history has forgotten what was said at first
+    records: LeadRecords = field(default_factory=LeadRecords)
+    partial: bool = False  # the first records are older than the history
 
 
-def leads(case: Snapshot, at_once: int = LEADS_AT_ONCE) -> Iterator[LeadRows]:
-    """Every lead that any table knows; `at_once` in memory."""
-    after = ""
-    while ids := _next_ids(case, after, at_once):
-        yield from _load(case, ids).values()
-        after = ids[-1]
+def load_leads(snapshot: Snapshot, at_once: int = LEADS_AT_ONCE) -> Iterator[LeadRows]:
+    """Yield every lead that has a row in any table, with `at_once` leads in memory."""
+    last_id = ""
+    while ids := _next_ids(snapshot, last_id, at_once):
+        yield from _load(snapshot, ids).values()
+        last_id = ids[-1]
 
 
-def _next_ids(case: Snapshot, after: str, at_once: int) -> list[str]:
-    each = [
+def _next_ids(snapshot: Snapshot, last_id: str, at_once: int) -> list[str]:
+    by_table = [
         sa.select(
             sa.select(table.c.lead_id)
-            .where(table.c.lead_id > sa.bindparam("after"))
+            .where(table.c.lead_id > sa.bindparam("last_id"))
             .distinct()
             .order_by(table.c.lead_id)
             .limit(at_once)
             .subquery()
         )
-        for table in _KEYED
+        for table in _TABLES
     ]
-    every = sa.union(*each).subquery()
-    wanted = sa.select(every.c.lead_id).order_by(every.c.lead_id).limit(at_once)
-    return [row.lead_id for row in case.connection.execute(wanted, {"after": after})]
+    ids = sa.union(*by_table).subquery()
+    query = sa.select(ids.c.lead_id).order_by(ids.c.lead_id).limit(at_once)
+    return [row.lead_id for row in snapshot.connection.execute(query, {"last_id": last_id})]
 
 
-def _load(case: Snapshot, ids: Sequence[str]) -> dict[str, LeadRows]:
-    found = {id: LeadRows(id) for id in ids}
-    for row in _of(case, scoring.profiles, ids):
-        found[row.lead_id].profile = row
-    for row in _of(case, router.leads, ids):
-        found[row.lead_id].lead = row
-    _find_clocks(case, found)
-    for row in _of(case, reporting.statuses, ids):
-        found[row.lead_id].status = row
+def _load(snapshot: Snapshot, ids: Sequence[str]) -> dict[str, LeadRows]:
+    leads = {id: LeadRows(id) for id in ids}
+    for row in _select(snapshot, scoring.profiles, ids):
+        leads[row.lead_id].profile = row
+    for row in _select(snapshot, router.leads, ids):
+        leads[row.lead_id].lead = row
+    _load_clocks(snapshot, leads)
+    for row in _select(snapshot, reporting.statuses, ids):
+        leads[row.lead_id].status = row
     for table in (scoring.identities, scoring.shared):
-        for row in _of(case, table, ids):
-            found[row.lead_id].identities.append(row)
-    for row in _of(case, router.assignments, ids):
-        found[row.lead_id].assignments.append(row)
-    for row in _of(case, router.decisions, ids):
-        found[row.lead_id].decisions.append(row)
-    for row in _of(case, notifier.pages, ids):
-        found[row.lead_id].pages.append(row)
-    tried = sa.select(notifier.attempts, notifier.pages.c.lead_id).join_from(
+        for row in _select(snapshot, table, ids):
+            leads[row.lead_id].identities.append(row)
+    for row in _select(snapshot, router.assignments, ids):
+        leads[row.lead_id].assignments.append(row)
+    for row in _select(snapshot, router.decisions, ids):
+        leads[row.lead_id].decisions.append(row)
+    for row in _select(snapshot, notifier.pages, ids):
+        leads[row.lead_id].pages.append(row)
+    attempts = sa.select(notifier.attempts, notifier.pages.c.lead_id).join_from(
         notifier.attempts, notifier.pages, notifier.attempts.c.page_id == notifier.pages.c.id
     )
-    for row in case.rows(tried.where(notifier.pages.c.lead_id.in_(ids))):
-        found[row.lead_id].attempts[row.page_id].append(row)
-    for row in _of(case, reporting.history, ids):
-        _tell(found[row.lead_id].told, row)
-    for one in found.values():
-        one.assignments.sort(key=lambda row: row.epoch)
-        one.told.moves.sort(key=lambda move: (move[2].version, move[1]))
-        begins = one.told.moves[0][2].version if one.told.moves else 0
-        one.partial = one.lead is not None and begins != 1 and one.lead.created_at < case.kept_since
-    return found
+    for row in snapshot.rows(attempts.where(notifier.pages.c.lead_id.in_(ids))):
+        leads[row.lead_id].attempts[row.page_id].append(row)
+    for row in _select(snapshot, reporting.history, ids):
+        _add_record(leads[row.lead_id].records, row)
+    for rows in leads.values():
+        rows.assignments.sort(key=lambda row: row.epoch)
+        rows.records.moves.sort(key=lambda move: (move[2].version, move[1]))
+        first_version = rows.records.moves[0][2].version if rows.records.moves else 0
+        rows.partial = rows.lead is not None and first_version != 1 and rows.lead.created_at < snapshot.history_start
+    return leads
 
 
-def _find_clocks(case: Snapshot, found: dict[str, LeadRows]) -> None:
+def _load_clocks(snapshot: Snapshot, leads: dict[str, LeadRows]) -> None:
     try:
-        clocks = find_clocks(case.connection, [*found])
+        clocks = find_clocks(snapshot.connection, [*leads])
     except (msgspec.MsgspecError, ValueError):
-        if len(found) == 1:
-            next(iter(found.values())).told.odd.append("its clock cannot be read")
+        if len(leads) == 1:
+            next(iter(leads.values())).records.faults.append("its clock cannot be read")
             return
-        for id, rows in found.items():
-            _find_clocks(case, {id: rows})
+        for id, rows in leads.items():
+            _load_clocks(snapshot, {id: rows})
         return
     for id, clock in clocks.items():
-        found[id].clock = clock
+        leads[id].clock = clock
 
 
-def _of(case: Snapshot, table: sa.Table, ids: Sequence[str]) -> Iterator[Any]:
-    return case.rows(sa.select(table).where(table.c.lead_id.in_(ids)))
+def _select(snapshot: Snapshot, table: sa.Table, ids: Sequence[str]) -> Iterator[Any]:
+    return snapshot.rows(sa.select(table).where(table.c.lead_id.in_(ids)))
 
 
-def _tell(told: LeadRecords, row: Any) -> None:
+def _add_record(records: LeadRecords, row: Any) -> None:
     try:
         envelope = decode(bytes(row.body))
         if row.type == envelope.type == LeadScored.TYPE:
-            _count(told, row, envelope)
+            _add_score(records, row, envelope)
             return
         event = event_of(envelope)
     except (UnknownEventError, msgspec.DecodeError):
-        if row.type in BY_TYPE:  # others may be of a later version
-            told.odd.append(f"record {row.id}: its body cannot be read")
+        if row.type in BY_TYPE:  # other types may come from a later version
+            records.faults.append(f"the body of record {row.id} cannot be read")
         return
-    if _is_odd(row, envelope, event.TOPIC, reporting_domain.lead_of(event), reporting_domain.cause_of(event)):
-        told.odd.append(f"record {row.id}: its row is not what its body says")
+    if _differs(row, envelope, event.TOPIC, reporting_domain.lead_of(event), reporting_domain.cause_of(event)):
+        records.faults.append(f"the row of record {row.id} differs from its body")
     match event:
         case LeadEvent():
-            told.moves.append((row.id, row.position, event))
+            records.moves.append((row.id, row.position, event))
         case PageSent():
-            told.sent[event.page_id] = event
+            records.sent[event.page_id] = event
         case PageFailed():
-            told.failed[event.page_id] = event
-        case PromiseKept():
-            told.kept.append(event)
+            records.failed[event.page_id] = event
         case PromiseMissed():
-            told.missed.append(event)
+            records.promises_missed.append(event)
         case ActionRequested():
-            told.asked.append(event)
+            records.actions.append(event)
 
 
-def _count(told: LeadRecords, row: Any, envelope: Envelope) -> None:
-    told.scored += 1
-    scored = _scored(envelope.data)
-    if told.newest is None or scored.version > told.newest.version:
-        told.newest = scored
-    if _is_odd(row, envelope, LeadScored.TOPIC, scored.lead_id, scored.trigger.event_id):
-        told.odd.append(f"record {row.id}: its row is not what its body says")
+def _add_score(records: LeadRecords, row: Any, envelope: Envelope) -> None:
+    records.scores += 1
+    score = _decode_score(envelope.data)
+    if records.newest_score is None or score.version > records.newest_score.version:
+        records.newest_score = score
+    if _differs(row, envelope, LeadScored.TOPIC, score.lead_id, score.trigger.event_id):
+        records.faults.append(f"the row of record {row.id} differs from its body")
 
 
-def _is_odd(row: Any, envelope: Envelope, topic: str, lead: str | None, cause: str | None) -> bool:
-    said = (envelope.id, topic, envelope.type, micros(envelope.time), lead, cause)
-    return (row.id, row.topic, row.type, row.at, row.lead_id, row.cause) != said
+def _differs(row: Any, envelope: Envelope, topic: str, lead: str | None, cause: str | None) -> bool:
+    body = (envelope.id, topic, envelope.type, micros(envelope.time), lead, cause)
+    return (row.id, row.topic, row.type, row.at, row.lead_id, row.cause) != body

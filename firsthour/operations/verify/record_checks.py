@@ -1,5 +1,6 @@
-"""What `verify` asks of the records the router made, beyond one lead's chain: whether each move is one of an agreement,
-and whether there was room at each hand-over. Hand-overs of all leads are put in order on disk, not in memory.
+"""Checks of the router's records: an agreement allows each status change, and each hand-over respects capacity.
+
+Hand-overs of all leads are sorted on disk, not in memory.
 """
 
 import sqlite3
@@ -8,24 +9,24 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 from firsthour.kernel.time_units import micros
 from firsthour.operations.verify.lead_history import LeadRows
-from firsthour.operations.verify.snapshot import UNDER_WAY, Snapshot
+from firsthour.operations.verify.snapshot import UNIT_DURATION_MAX, Snapshot
 from schemas.agreement.lifecycle import Lifecycle, Transition
 from schemas.events.routes import LeadAssigned, LeadEvent
 from services.router.domain.lead import HELD
 from services.router.domain.ownership import BY_HAND, TO_MANAGER
 
 SYSTEM: Final = "system"
-NOT_CHOSEN_BY_US: Final = frozenset({BY_HAND, TO_MANAGER})
-"""Rules under which capacity is not asked."""
-_TAKEN_UP_LATE_US: Final = 5_000_000
-"""A configuration is in force for a moment before it is stored that it is (real time)."""
-_WAITED: Final = timedelta(seconds=15)
-"""How long a unit may wait for pools and reps after it read its clock, one lock after the other."""
-_LOST: Final = "SELECT 1 FROM dead_letters WHERE consumer = 'reporting' AND state <> 'retried' LIMIT 1"
+WITHOUT_CAPACITY: Final = frozenset({BY_HAND, TO_MANAGER})
+"""Rules that do not respect capacity."""
+_STORED_LATE_US: Final = 5_000_000
+"""How long a configuration may be in force before that is stored (real time)."""
+_LOCK_WAIT_MAX: Final = timedelta(seconds=15)
+"""How long a unit may wait for the locks of pools and reps after it read its clock."""
+_DEAD_LETTER: Final = "SELECT 1 FROM dead_letters WHERE consumer = 'reporting' AND state <> 'retried' LIMIT 1"
 
 Allowed = Callable[[LeadEvent], bool]
 
@@ -33,104 +34,125 @@ Allowed = Callable[[LeadEvent], bool]
 # --- I9 ----------------------------------------------------------------------------------------------------------
 
 
-def allowed(case: Snapshot) -> Allowed:
-    """Whether a move is one of an agreement that was in force by then. An agreement that came back into force keeps its
-    first date, so any earlier one will do. The oldest counts from the beginning, since the clock may have been set back
-    after it was taken up; for a moment that the clock went through twice, any date will do."""
-    late = round(_TAKEN_UP_LATE_US * case.speed)
-    dated = [(one.since if n else 0, one.agreement.lifecycle) for n, one in enumerate(case.configurations)]
-    known: dict[tuple[str, str, bool], int | None] = {}  # since when (microseconds) there is such a way
+def allowed_changes(snapshot: Snapshot) -> Allowed:
+    """Return a function that tells whether an agreement in force at the time of a record allows its status change.
 
-    def check(event: LeadEvent) -> bool:
-        asked = (event.was, event.status, event.by == SYSTEM)
-        if asked not in known:
-            known[asked] = min((since for since, lifecycle in dated if _has(lifecycle, *asked)), default=None)
-        since_us, at = known[asked], micros(event.at)
-        return since_us is not None and (since_us <= at + late or case.gone_twice(at))
+    An agreement that came back into force keeps its first date, so any earlier agreement counts. The oldest counts from
+    the beginning, since the clock may have been set back after it came into force. At an ambiguous time all count.
+    """
+    slack = round(_STORED_LATE_US * snapshot.speed)
+    configs = snapshot.configurations.readable
+    lifecycles = [(config.since if n else 0, config.agreement.lifecycle) for n, config in enumerate(configs)]
+    first_allowed: dict[tuple[str, str, bool], int | None] = {}  # microseconds; None: never
 
-    return check
+    def allowed(event: LeadEvent) -> bool:
+        change = (event.was, event.status, event.by == SYSTEM)
+        if change not in first_allowed:
+            dates = (since for since, lifecycle in lifecycles if _has_transition(lifecycle, *change))
+            first_allowed[change] = min(dates, default=None)
+        since, at = first_allowed[change], micros(event.at)
+        return since is not None and (since <= at + slack or snapshot.is_ambiguous(at))
+
+    return allowed
 
 
-def _has(lifecycle: Lifecycle, was: str, status: str, system: bool) -> bool:
-    return any(way.leaves(was) and way.to == status and _names(way, system) for way in lifecycle.transitions)
+def _has_transition(lifecycle: Lifecycle, was: str, status: str, system: bool) -> bool:
+    return any(
+        transition.leaves(was) and transition.to == status and _is_for(transition, system)
+        for transition in lifecycle.transitions
+    )
 
 
-def _names(way: Transition, system: bool) -> bool:
-    """Whether the transition is for the system, or for people. Which people, a record alone does not tell."""
-    return "anyone" in way.by or any((actor == SYSTEM) is system for actor in way.by)
+def _is_for(transition: Transition, system: bool) -> bool:
+    """Return whether the system, or else some person, may use the transition. A record does not hold a person's role."""
+    return "anyone" in transition.by or any((actor == SYSTEM) is system for actor in transition.by)
 
 
 # --- I8 ----------------------------------------------------------------------------------------------------------
 
-_TABLE: Final = 'CREATE TABLE shifts (place, rep, more, "limit", lead, epoch, at)'
-_ADD: Final = "INSERT INTO shifts VALUES (?, ?, ?, ?, ?, ?, ?)"
-_IN_ORDER: Final = 'SELECT place, rep, more, "limit", lead, epoch, at FROM shifts ORDER BY place, rowid'
+_TABLE: Final = 'CREATE TABLE load_changes (sort_key, rep, change, "limit", lead, epoch, at)'
+_INSERT: Final = "INSERT INTO load_changes VALUES (?, ?, ?, ?, ?, ?, ?)"
+_IN_ORDER: Final = 'SELECT sort_key, rep, change, "limit", lead, epoch, at FROM load_changes ORDER BY sort_key, rowid'
 
-Shift = tuple[int, str, int, int | None, str, int, int]
-"""A rep has one open lead more or less: place in the order, rep, +1 or -1, the capacity where a rule gave the lead
-(else None), lead, epoch, moment (business microseconds)."""
+
+class LoadChange(NamedTuple):
+    """A rep has one open lead more, or one less."""
+
+    sort_key: int  # position of the record, or business microseconds in a distributed installation
+    rep: str
+    change: int  # +1 or -1
+    limit: int | None  # the capacity, if a rule assigned the lead
+    lead: str
+    epoch: int
+    at: int  # business microseconds
 
 
 class CapacityCheck:
-    """I8, as it was at each hand-over by rule: the open load after it, against the capacity of the team then in force.
+    """Check I8 at each hand-over by a rule: the open load after it is within the capacity in force.
 
-    Not judged where a record of the history is a dead letter or has not been read, since loads cannot be added up then.
+    Without a complete history, loads cannot be added up. Then nothing is checked.
     """
 
-    def __init__(self, case: Snapshot) -> None:
-        self._case = case
-        self._silent = bool(case.ask(_LOST)) or not case.whole
-        self._shifts = sqlite3.connect("")  # SQLite keeps a database without a name in a temporary file
-        self._shifts.execute(_TABLE)
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._skipped = bool(snapshot.ask(_DEAD_LETTER)) or not snapshot.history_complete
+        self._changes = sqlite3.connect("")  # SQLite stores a database without a name in a temporary file
+        self._changes.execute(_TABLE)
 
-    def take(self, rows: LeadRows) -> None:
-        """Note what the records of one lead say of open load."""
-        if not self._silent and not rows.partial:
-            decided_by = {row.id: row.agreement for row in rows.decisions}
-            self._shifts.executemany(_ADD, self._of(rows, decided_by))
+    def add(self, rows: LeadRows) -> None:
+        """Add the load changes in the records of one lead."""
+        if not self._skipped and not rows.partial:
+            self._changes.executemany(_INSERT, self._changes_of(rows))
 
     def faults(self) -> Iterator[str]:
-        """The hand-overs beyond capacity, once every lead was taken."""
-        with closing(self._shifts):
-            load: Counter[str] = Counter()
-            case = self._case
-            until = None if case.since is None else micros(case.since - UNDER_WAY - _WAITED)
-            for _, rep, more, limit, lead, epoch, at in self._shifts.execute(_IN_ORDER):
-                load[rep] += more
-                if limit is None or (case.distributed and until is not None and at > until):
+        """Yield the hand-overs beyond capacity, after all leads are added."""
+        with closing(self._changes):
+            loads: Counter[str] = Counter()
+            snapshot = self._snapshot
+            until = None if snapshot.since is None else micros(snapshot.since - UNIT_DURATION_MAX - _LOCK_WAIT_MAX)
+            for row in self._changes.execute(_IN_ORDER):
+                change = LoadChange(*row)
+                loads[change.rep] += change.change
+                if change.limit is None or (snapshot.distributed and until is not None and change.at > until):
                     continue
-                if load[rep] > limit:
+                if loads[change.rep] > change.limit:
                     yield (
-                        f"lead {lead}: assignment {epoch} gave {rep} {load[rep]} open leads, the capacity is {limit}"
+                        f"lead {change.lead}: assignment {change.epoch} gave {change.rep} {loads[change.rep]} open "
+                        f"leads, the capacity is {change.limit}"
                     )
 
     @cached_property
     def _capacities(self) -> dict[str, dict[str, int | None]]:
-        known = self._case.configurations
-        return {one.version: {rep.id: rep.capacity.open for rep in one.team.reps} for one in known}
+        configs = self._snapshot.configurations.readable
+        return {config.version: {rep.id: rep.capacity.open for rep in config.team.reps} for config in configs}
 
-    def _of(self, rows: LeadRows, decided_by: dict[str, str]) -> Iterator[Shift]:
-        """Embedded, in the order of the records. Past one machine, units of several leads wait for one rep, and records
-        tell when each began to wait, not who went first: what makes room counts as early as it may have been, what takes
-        some without asking as late."""
-        shared = self._case.distributed
-        waited = _WAITED // timedelta(microseconds=1) if shared else 0
-        holder: tuple[str, int] | None = None  # while the lead counts as open load: of whom, and from when on
-        place = 0
-        for _, position, event in rows.told.moves:
-            place = max(place, position)  # a record that was heard from a dead letter has no position
-            held, at = event.status in HELD, micros(event.at)
-            if held and holder is not None and not isinstance(event, LeadAssigned):
+    def _changes_of(self, rows: LeadRows) -> Iterator[LoadChange]:
+        """Yield the load changes of one lead.
+
+        Embedded, they have the order of the records. In a distributed installation, units of several leads may wait for
+        the lock of one rep. Records hold the time before that wait, not the order in which the lock was granted. So a
+        decrease counts as early as possible, and an increase without a capacity check as late as possible.
+        """
+        distributed = self._snapshot.distributed
+        wait = _LOCK_WAIT_MAX // timedelta(microseconds=1) if distributed else 0
+        versions = {row.id: row.agreement for row in rows.decisions}
+        holder: tuple[str, int] | None = None  # the rep whose load includes the lead, and since when
+        position = 0
+        for _, record_position, event in rows.records.moves:
+            position = max(position, record_position)  # a record read from a dead letter has position 0
+            is_open, at = event.status in HELD, micros(event.at)
+            if is_open and holder is not None and not isinstance(event, LeadAssigned):
                 continue
             if holder is not None:
-                at_left = max(holder[1], at - waited)
-                yield (at_left if shared else place, holder[0], -1, None, rows.id, event.epoch, at_left)
+                end = max(holder[1], at - wait)
+                yield LoadChange(end if distributed else position, holder[0], -1, None, rows.id, event.epoch, end)
                 holder = None
-            if held and isinstance(event, LeadAssigned):
-                by_rule = event.rule not in NOT_CHOSEN_BY_US
-                at += 0 if by_rule else waited
-                limit = self._capacities.get(decided_by.get(event.decision_id, ""), {}).get(event.rep)
-                yield (
-                    at if shared else place, event.rep, 1, limit if by_rule else None, rows.id, event.epoch, at
-                )  # fmt: skip
+            if is_open and isinstance(event, LeadAssigned):
+                limit = None
+                if event.rule in WITHOUT_CAPACITY:
+                    at += wait
+                else:
+                    limit = self._capacities.get(versions.get(event.decision_id, ""), {}).get(event.rep)
+                sort_key = at if distributed else position
+                yield LoadChange(sort_key, event.rep, 1, limit, rows.id, event.epoch, at)
                 holder = event.rep, at

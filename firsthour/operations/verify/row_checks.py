@@ -1,4 +1,4 @@
-"""What `verify` asks of the rows as they stand: one question per function, each giving the rows that break it."""
+"""Checks of the rows as they are now: each function yields the rows that break one invariant."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -12,34 +12,34 @@ from schemas.events.pages import PageSent
 from schemas.events.routes import LeadAssigned
 
 _SLACK_US: Final = 50_000
-"""How far two readings of one moment may lie apart, one of them worked out from the other clock."""
+"""The possible difference of two readings of one moment, one of them computed from the other clock."""
 _SHARED_SLACK_US: Final = 1_000_000
-"""The same between processes, each of which knows the database's clock as of its last look."""
+"""The same between processes, each of which reads the database's clock from time to time."""
 
 
 # --- I2 ----------------------------------------------------------------------------------------------------------
 
-_TWICE_SAID: Final = """
+_REPEATED_EFFECTS: Final = """
     SELECT type, cause, count(*) AS times FROM reporting_history
     WHERE cause IS NOT NULL GROUP BY type, cause, CASE WHEN type = 'consent.changed' THEN lead_id END
     HAVING count(*) > 1 ORDER BY type, cause"""
-"""An opt-out by an identifier that several people share is told once of each of them."""
-_TWICE_LOGGED: Final = """
+"""An opt-out by an identifier that several leads share has one record for each lead."""
+_REPEATED_RECORDS: Final = """
     SELECT topic, event_id, count(*) AS times FROM log
     WHERE topic <> 'events' GROUP BY topic, event_id HAVING count(*) > 1 ORDER BY topic, event_id"""
 
 
-def effects_are_single(case: Snapshot) -> Iterator[str]:
-    """I2."""
-    for row in case.ask(_TWICE_SAID):
-        yield f"event {row.cause}: {row.type} was said {row.times} times of it"
-    for row in case.ask(_TWICE_LOGGED):
-        yield f"record {row.event_id}: stands {row.times} times in {row.topic}"
+def effects_are_single(snapshot: Snapshot) -> Iterator[str]:
+    """Check I2: an event causes one record of a type, and a record is in the log once."""
+    for row in snapshot.ask(_REPEATED_EFFECTS):
+        yield f"event {row.cause}: caused {row.times} records of type {row.type}"
+    for row in snapshot.ask(_REPEATED_RECORDS):
+        yield f"record {row.event_id}: is {row.times} times in {row.topic}"
 
 
 # --- I3 ----------------------------------------------------------------------------------------------------------
 
-_MANY_OPEN: Final = """
+_SEVERAL_OPEN: Final = """
     SELECT lead_id, count(*) AS times FROM router_assignments
     WHERE closed_at IS NULL GROUP BY lead_id HAVING count(*) > 1 ORDER BY lead_id"""
 _GAPS: Final = """
@@ -60,30 +60,32 @@ _TWO_OWNERS: Final = """
     ORDER BY router_leads.lead_id"""
 
 
-def owners_are_single(case: Snapshot) -> Iterator[str]:
-    """I3. A moment that the clock went through twice is not compared here: the lead's records are in order, and hold the
-    moments of each assignment."""
-    for row in case.ask(_MANY_OPEN):
+def owners_are_single(snapshot: Snapshot) -> Iterator[str]:
+    """Check I3: assignments of a lead do not overlap, and the open one is the owner's.
+
+    Ambiguous times are not compared here: `assignments_match_history` compares each assignment with its records.
+    """
+    for row in snapshot.ask(_SEVERAL_OPEN):
         yield f"lead {row.lead_id}: {row.times} open assignments"
-    for row in case.ask(_GAPS):
+    for row in snapshot.ask(_GAPS):
         yield f"lead {row.lead_id}: {row.times} assignments with epochs {row.low} to {row.high}"
-    for row in case.ask(_OVERLAPS):
-        if row.closed_at is not None and case.gone_twice(row.opened_at):
+    for row in snapshot.ask(_OVERLAPS):
+        if row.closed_at is not None and snapshot.is_ambiguous(row.opened_at):
             continue
-        yield f"lead {row.lead_id}: assignment {row.epoch} began before {row.epoch - 1} had ended"
-    for row in case.ask(_BACKWARDS):
-        if not case.gone_twice(row.closed_at):
+        yield f"lead {row.lead_id}: assignment {row.epoch} began before {row.epoch - 1} ended"
+    for row in snapshot.ask(_BACKWARDS):
+        if not snapshot.is_ambiguous(row.closed_at):
             yield f"lead {row.lead_id}: assignment {row.epoch} ended before it began"
-    for row in case.ask(_TWO_OWNERS):
+    for row in snapshot.ask(_TWO_OWNERS):
         yield (
-            f"lead {row.lead_id}: owner {row.owner or 'nobody'} at epoch {row.epoch}, "
-            f"open assignment of {row.rep or 'nobody'}{f' at {row.assigned}' if row.assigned else ''}"
+            f"lead {row.lead_id}: owner is {row.owner or 'none'} at epoch {row.epoch}, "
+            f"open assignment is of {row.rep or 'none'}{f' at epoch {row.assigned}' if row.assigned else ''}"
         )
 
 
 # --- I4 ----------------------------------------------------------------------------------------------------------
 
-_NO_CLOCK: Final = """
+_WITHOUT_CLOCK: Final = """
     SELECT router_leads.lead_id, router_leads.status, state FROM
       (SELECT lead_id, status, epoch, owner, submit_at FROM router_leads
        WHERE status IN ('qualified', 'assigned', 'accepted') AND touched_at IS NULL) AS router_leads
@@ -94,7 +96,7 @@ _NO_CLOCK: Final = """
        OR coalesce(rep, '') <> coalesce(owner, '')
        OR (state = 'live' AND due_at IS NULL)
     ORDER BY router_leads.lead_id"""
-_RUNS_ON: Final = """
+_STILL_RUNNING: Final = """
     SELECT notifier_clocks.lead_id, router_leads.status, notifier_clocks.state FROM notifier_clocks
     LEFT JOIN router_leads ON router_leads.lead_id = notifier_clocks.lead_id
     WHERE notifier_clocks.state IN ('live', 'missed')
@@ -103,12 +105,16 @@ _RUNS_ON: Final = """
     ORDER BY notifier_clocks.lead_id"""
 
 
-def clocks_live(case: Snapshot) -> Iterator[str]:
-    """I4."""
-    for row in case.settled(case.ask(_NO_CLOCK)):
-        yield f"lead {row.lead_id}: {row.status} and untouched, its clock is {row.state or 'missing'} or of another turn"
-    for row in case.settled(case.ask(_RUNS_ON)):
-        yield f"lead {row.lead_id}: {row.status or 'unknown'}, and its clock is still {row.state}"
+def untouched_leads_have_clocks(snapshot: Snapshot) -> Iterator[str]:
+    """Check I4: an untouched lead of Sales has a running clock, and no other lead has one."""
+    for row in snapshot.settled(snapshot.ask(_WITHOUT_CLOCK)):
+        yield f"lead {row.lead_id}: {row.status} and untouched, but its clock is {_clock_fault(row)}"
+    for row in snapshot.settled(snapshot.ask(_STILL_RUNNING)):
+        yield f"lead {row.lead_id}: {row.status or 'unknown'}, but its clock is still {row.state}"
+
+
+def _clock_fault(row: Any) -> str:
+    return "missing" if row.state is None else f"{row.state}, not due, or of another assignment"
 
 
 # --- I5 ----------------------------------------------------------------------------------------------------------
@@ -124,14 +130,14 @@ _UNKNOWN_EPOCH: Final = """
     ORDER BY id"""
 
 
-def rungs_fire_once(case: Snapshot) -> Iterator[str]:
-    """I5."""
-    for row in case.ask(_FIRED_TWICE):
+def rungs_fire_once(snapshot: Snapshot) -> Iterator[str]:
+    """Check I5: a rung of an assignment fires once, not before it is due."""
+    for row in snapshot.ask(_FIRED_TWICE):
         yield f"lead {row.lead_id}: rung {row.rung} of assignment {row.epoch} fired {row.times} times"
-    for row in case.ask(_EARLY):
-        yield f"page {row.id}: made before it was due"
-    for row in case.ask(_UNKNOWN_EPOCH):
-        yield f"page {row.id}: for assignment {row.epoch}, which does not exist"
+    for row in snapshot.ask(_EARLY):
+        yield f"page {row.id}: created before it was due"
+    for row in snapshot.ask(_UNKNOWN_EPOCH):
+        yield f"page {row.id}: its assignment {row.epoch} does not exist"
 
 
 # --- I6 ----------------------------------------------------------------------------------------------------------
@@ -147,45 +153,45 @@ _PAGES: Final = """
     ORDER BY id"""
 
 
-def pages_arrive(case: Snapshot) -> Iterator[str]:
-    """I6. Where nobody delivers, a page may wait for as long as nobody does."""
-    real = case.clock.real()
-    watched = case.alive_since is not None and case.alive_since < real - OVERDUE
-    overdue = micros(real - OVERDUE) if watched else 0
-    for row in case.ask(_PAGES, overdue=overdue):
-        wrong = _wrong_with(row, overdue)
-        if wrong:
-            yield f"page {row.id}: {row.state}, {wrong}"
+def pages_are_delivered(snapshot: Snapshot) -> Iterator[str]:
+    """Check I6: a page is sent, waits, or ended with a reason. It may wait while no process delivers pages."""
+    real = snapshot.clock.real()
+    alive = snapshot.alive_since is not None and snapshot.alive_since < real - OVERDUE
+    overdue = micros(real - OVERDUE) if alive else 0
+    for row in snapshot.ask(_PAGES, overdue=overdue):
+        fault = _fault(row, overdue)
+        if fault is not None:
+            yield f"page {row.id}: {row.state}, {fault}"
 
 
-def _wrong_with(row: Any, overdue: int) -> str | None:
+def _fault(row: Any, overdue: int) -> str | None:
     tried_all = row.channel_index + 1 == len(msgspec.json.decode(row.channels))
     match row.state:
         case "sent":
-            return "without a delivery, or still waiting"
+            return "but without a delivery, or with a next attempt"
         case "failed" if tried_all and row.error and row.next_at is None:
             return None
         case "failed":
-            return "without a reason, or with a channel untried"
+            return "but without a reason, or with a channel not tried"
         case "cancelled":
-            return "without a reason, or still waiting"
+            return "but without a reason, or with a next attempt"
         case "pending" | "sending" if row.next_at is not None and row.next_at < overdue:
             return f"overdue for more than {OVERDUE.total_seconds():g} s"
         case "pending" | "sending":
-            return "and nobody will look at it again"
-    return "which is no state of a page"
+            return "but without a next attempt or its first delivery"
+    return "which is not a state of a page"
 
 
 # --- I7 ----------------------------------------------------------------------------------------------------------
 
-_CLAIMED_AFTER: Final = """
-    SELECT pages.id, pages.lead_id, pages.epoch, pages.first_try_at, told.at, told.position
+_PAGES_OF_TOUCHED: Final = """
+    SELECT pages.id, pages.lead_id, pages.epoch, pages.first_try_at, kept.at, kept.position
     FROM notifier_pages AS pages
     JOIN router_assignments ON router_assignments.lead_id = pages.lead_id AND router_assignments.epoch = pages.epoch
-    JOIN reporting_history AS told ON told.lead_id = pages.lead_id AND told.type = 'promise.kept'
-     AND told.at >= router_assignments.opened_at
+    JOIN reporting_history AS kept ON kept.lead_id = pages.lead_id AND kept.type = 'promise.kept'
+     AND kept.at >= router_assignments.opened_at
     WHERE pages.state IN ('sending', 'sent', 'failed') AND pages.first_try_at IS NOT NULL ORDER BY pages.id"""
-_CLAIMED_AFTER_OPT_OUT: Final = """
+_PAGES_OF_OPTED_OUT: Final = """
     SELECT pages.id, pages.lead_id, pages.epoch, pages.first_try_at, notifier_clocks.updated_at AS at,
            (SELECT max(position) FROM reporting_history
             WHERE reporting_history.lead_id = pages.lead_id AND type = 'lead.opted_out') AS position
@@ -197,32 +203,32 @@ _ORDER_OF_LEAD: Final = """
     WHERE lead_id = :lead AND position > 0 AND type IN ('lead.assigned', 'page.sent')"""
 
 
-def nobody_told_after_a_touch(case: Snapshot) -> Iterator[str]:
-    """I7. The notifier says `promise.kept` in the unit that stores a touch, so that is when it knew."""
-    after = "first claimed after somebody's touch was stored"
-    found = {row.id: after for row in case.ask(_CLAIMED_AFTER) if _later(case, row)}
-    after = "first claimed after the opt-out was stored"
-    found |= {row.id: after for row in case.ask(_CLAIMED_AFTER_OPT_OUT) if _later(case, row)}
-    yield from (f"page {id}: {why}" for id, why in sorted(found.items()))
+def no_page_after_touch(snapshot: Snapshot) -> Iterator[str]:
+    """Check I7. The unit that stores a touch emits `promise.kept`, so its time is when the notifier knew of the touch."""
+    faults = {row.id: "touch" for row in snapshot.ask(_PAGES_OF_TOUCHED) if _claimed_late(snapshot, row)}
+    faults |= {row.id: "opt-out" for row in snapshot.ask(_PAGES_OF_OPTED_OUT) if _claimed_late(snapshot, row)}
+    yield from (f"page {id}: first claimed after the {cause} was stored" for id, cause in sorted(faults.items()))
 
 
-def _later(case: Snapshot, row: Any) -> bool:
-    at = case.business_us(row.first_try_at)
-    slack = _SHARED_SLACK_US if case.distributed else _SLACK_US * case.speed
-    return at is not None and at > int(row.at) + slack and not _came_first(case, row, at)
+def _claimed_late(snapshot: Snapshot, row: Any) -> bool:
+    at = snapshot.business_us(row.first_try_at)
+    slack = _SHARED_SLACK_US if snapshot.distributed else _SLACK_US * snapshot.speed
+    return at is not None and at > int(row.at) + slack and not _in_order(snapshot, row, at)
 
 
-def _came_first(case: Snapshot, row: Any, claimed_at: int) -> bool:
-    """Whether the clock was set back, and the records are in this order: the page was sent, then the touch was stored; or
-    the touch was stored, then the page's assignment began."""
-    sent_before, assigned_after = case.gone_twice(claimed_at), case.gone_twice(int(row.at))
+def _in_order(snapshot: Snapshot, row: Any, claimed_at: int) -> bool:
+    """Return whether a time is ambiguous, and the order of the records is right.
+
+    It is right if the page was sent before the touch was stored, or if its assignment began after that.
+    """
+    sent_before, assigned_after = snapshot.is_ambiguous(claimed_at), snapshot.is_ambiguous(int(row.at))
     if not row.position or not (sent_before or assigned_after):
         return False
-    for record in case.ask(_ORDER_OF_LEAD, lead=row.lead_id):
+    for record in snapshot.ask(_ORDER_OF_LEAD, lead=row.lead_id):
         try:
             event = event_of(decode(bytes(record.body)))
         except (UnknownEventError, msgspec.DecodeError):
-            continue  # named by I1
+            continue  # I1 names it
         match event:
             case PageSent() if sent_before and event.page_id == row.id and record.position < row.position:
                 return True
@@ -235,14 +241,14 @@ def _came_first(case: Snapshot, row: Any, claimed_at: int) -> bool:
 
 _LOADS: Final = """
     SELECT coalesce(router_reps.rep, held.rep) AS rep, coalesce(open, 0) AS open, coalesce(has, 0) AS has
-    FROM (SELECT rep FROM router_reps UNION SELECT owner FROM router_leads WHERE owner IS NOT NULL) AS everybody
-    LEFT JOIN router_reps ON router_reps.rep = everybody.rep
+    FROM (SELECT rep FROM router_reps UNION SELECT owner FROM router_leads WHERE owner IS NOT NULL) AS reps
+    LEFT JOIN router_reps ON router_reps.rep = reps.rep
     LEFT JOIN (SELECT owner AS rep, count(*) AS has FROM router_leads
-               WHERE status IN ('assigned', 'accepted', 'working') GROUP BY owner) AS held ON held.rep = everybody.rep
+               WHERE status IN ('assigned', 'accepted', 'working') GROUP BY owner) AS held ON held.rep = reps.rep
     WHERE coalesce(open, 0) <> coalesce(has, 0) ORDER BY 1"""
 
 
-def loads_add_up(case: Snapshot) -> Iterator[str]:
-    """I8, as counted."""
-    for row in case.ask(_LOADS):
-        yield f"rep {row.rep}: counted with {row.open} open, has {row.has}"
+def open_loads_match(snapshot: Snapshot) -> Iterator[str]:
+    """Check I8: the counter of open leads of each rep matches their leads."""
+    for row in snapshot.ask(_LOADS):
+        yield f"rep {row.rep}: the counter of open leads is {row.open}, but {row.has} are owned"

@@ -13,7 +13,7 @@ from firsthour.bootstrap import embedded
 from firsthour.bootstrap.embedded import System
 from firsthour.cli.init import write_examples
 from firsthour.operations.verify import invariants
-from firsthour.operations.verify.invariants import BrokenInvariant, VerifyReport
+from firsthour.operations.verify.invariants import InvariantResult, VerifyReport
 from firsthour.runtime import settings
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.storage.unit import Unit
@@ -100,7 +100,7 @@ class OperationsHarness:
         """What verify says."""
         return await self.system.reads(lambda connection: invariants.run(connection, self.clock, **how))
 
-    async def findings(self, **how: Any) -> Mapping[str, BrokenInvariant]:
+    async def findings(self, **how: Any) -> Mapping[str, InvariantResult]:
         """What verify says, by invariant."""
         return {one.invariant: one for one in (await self.report(**how)).findings}
 

@@ -1,0 +1,86 @@
+"""The configurations that have been in force, as `verify` compares rows with them."""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from firsthour.operations.verify.queries import Queries
+from schemas.agreement.agreement import Agreement
+from schemas.team import Team
+from services.notifier.domain.terms import Terms
+
+_CONFIGURATIONS: Final = "SELECT version, taken_up_at, agreement, team FROM configurations ORDER BY taken_up_at"
+
+
+@dataclass(frozen=True)
+class ConfigInForce:
+    """A configuration that was in force from `since` (microseconds) on."""
+
+    version: str
+    since: int
+    agreement: Agreement
+    team: Team
+
+
+class Configurations:
+    """All configurations that have been in force. `readable`: oldest first. `unreadable`: their versions."""
+
+    def __init__(self, queries: Queries) -> None:
+        self.readable: list[ConfigInForce] = []
+        self.unreadable: list[str] = []
+        for row in queries.ask(_CONFIGURATIONS):
+            try:
+                agreement, team = Agreement.model_validate_json(row.agreement), Team.model_validate_json(row.team)
+            except ValueError:
+                self.unreadable.append(row.version)
+            else:
+                self.readable.append(ConfigInForce(row.version, row.taken_up_at, agreement, team))
+
+    @cached_property
+    def teams_by_status(self) -> dict[str, str]:
+        """The team that each status belongs to, by the newest configuration that has the status."""
+        return {
+            status: team for config in self.readable for status, team in config.agreement.lifecycle.statuses.items()
+        }
+
+    @cached_property
+    def versions(self) -> frozenset[str]:
+        """The versions of the readable configurations."""
+        return frozenset(config.version for config in self.readable)
+
+    @cached_property
+    def initial_statuses(self) -> frozenset[str]:
+        """The first status of a lead, under each agreement."""
+        return frozenset(next(iter(config.agreement.lifecycle.statuses)) for config in self.readable)
+
+    @cached_property
+    def _urgency_names(self) -> set[tuple[str, ...]]:
+        return {tuple(config.agreement.response.urgencies) for config in self.readable}
+
+    def ranks(self, urgency: str) -> set[int]:
+        """Return the position of an urgency in each agreement. An agreement that lacks it places it last."""
+        return {names.index(urgency) if urgency in names else len(names) for names in self._urgency_names}
+
+    @cached_property
+    def _terms_by_config(self) -> list[Terms]:
+        return [
+            Terms(config.agreement.response.ladder, config.agreement.response.urgencies, config.team, ())
+            for config in self.readable
+        ]
+
+    @cached_property
+    def terms(self) -> list[Terms]:
+        """The response terms of the agreements, without repetitions."""
+        distinct: list[Terms] = []
+        for terms in self._terms_by_config:
+            if all((terms.ladder, terms.urgencies) != (other.ladder, other.urgencies) for other in distinct):
+                distinct.append(terms)
+        return distinct
+
+    def terms_at(self, at: int) -> Terms:
+        """Return the terms in force at that moment (business microseconds)."""
+        if not self._terms_by_config:
+            return Terms((), {}, Team.model_construct(reps=(), pools=()), ())
+        index = bisect_right(self.readable, at, key=lambda config: config.since)
+        return self._terms_by_config[max(0, index - 1)]
