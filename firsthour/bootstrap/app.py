@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
-from firsthour.operations import administration, schema_export
+from firsthour.operations import schema_export
+from firsthour.operations.administration.routes import administration_router
 from firsthour.runtime.http import auth
 from firsthour.runtime.http.app import Readiness, create_app
 from firsthour.runtime.processing.service import Resources, Service
@@ -19,7 +20,7 @@ def gateway_app(
 ) -> ASGIApp:
     """Return the application of a gateway: the lean path of events first, then the routes of these services."""
     routers = [service.api(resources) for service in services if service.api]
-    routers += [administration.router(resources, keys, services), schema_export.router()]
+    routers += [administration_router(resources, keys, services), schema_export.router()]
     return Gateway(resources, keys, _app(resources, keys, routers, ready, docs=True))
 
 

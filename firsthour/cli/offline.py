@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from firsthour.cli.running_server import new_token
 from firsthour.kernel.time_units import EPOCH, moment
-from firsthour.operations import administration
+from firsthour.operations.administration.routes import administration_router
 from firsthour.operations.doctor.checks import DATABASE
 from firsthour.runtime import package_files
 from firsthour.runtime.clock import HostClock
@@ -113,7 +113,7 @@ def client_of(resources: Resources, services: Sequence[Service], *, live: bool) 
     keys = auth.Keys(resources.clock, local_token=new_token())
     app = create_app(
         title="FirstHour",
-        routers=[administration.router(resources, keys, services, live=live)],
+        routers=[administration_router(resources, keys, services, live=live)],
         telemetry=resources.telemetry,
         ready=lambda: Readiness(True),
         clock=resources.clock,

@@ -1,0 +1,61 @@
+"""The routes of dead letters: list, show, retry, drop."""
+
+import base64
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+
+from firsthour.operations import dead_letters
+from firsthour.operations.administration.roles import Admin, Manager
+from firsthour.runtime.eventlog.dead_letters import BEGINNING, CURSOR, Cursor, find_by_state
+from firsthour.runtime.http import page_cursors
+from firsthour.runtime.processing.service import Resources, Service
+
+LISTED_MAX = 500
+
+
+def add_dead_letter_routes(api: APIRouter, resources: Resources, services: Sequence[Service]) -> None:
+    """Add the routes of dead letters."""
+
+    @api.get("/v1/deadletters")
+    async def listing(
+        principal: Manager,
+        state: Literal["waiting", "retried", "dropped"] = "waiting",
+        limit: Annotated[int, Query(ge=1, le=LISTED_MAX)] = 100,
+        cursor: Annotated[str | None, Query(description="`next` of the previous answer.")] = None,
+    ) -> dict[str, Any]:
+        """List dead letters in this state, oldest first, without their bodies.
+
+        Repeat with `cursor=<next>` until `next` is null.
+        """
+        after = _position(cursor)
+        letters = await resources.reads(lambda connection: find_by_state(connection, state, limit + 1, after))
+        more = str(letters[limit - 1].cursor) if len(letters) > limit else None
+        return {"items": [dead_letters.summary(letter) for letter in letters[:limit]], "next": more}
+
+    @api.get("/v1/deadletters/{id}")
+    async def show(id: str, principal: Admin) -> dict[str, Any]:
+        """Show a dead letter with its body: `body` is text; a body that is not UTF-8 is in `body_base64`."""
+        letter = await resources.reads(lambda connection: dead_letters.find(connection, id))
+        try:
+            body = {"body": letter.body.decode(), "body_base64": None}
+        except UnicodeDecodeError:
+            body = {"body": None, "body_base64": base64.b64encode(letter.body).decode()}
+        return {**dead_letters.summary(letter), **body}
+
+    @api.post("/v1/deadletters/{id}/retry")
+    async def retry(id: str, request: Request, principal: Admin) -> dict[str, Any]:
+        """Handle a dead letter again, by its consumer only. A request body replaces the stored body."""
+        body = await request.body()
+        return await dead_letters.retry(resources.units, resources.clock, services, id, body or None)
+
+    @api.post("/v1/deadletters/{id}/drop")
+    async def drop(id: str, principal: Admin) -> dict[str, Any]:
+        """Drop a dead letter: its body is erased."""
+        return await resources.units.run(lambda unit: dead_letters.drop(unit, id))
+
+
+def _position(cursor: str | None) -> Cursor:
+    values = page_cursors.read(cursor, CURSOR)
+    return Cursor(int(values[0]), values[1]) if values else BEGINNING
