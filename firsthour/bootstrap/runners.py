@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from firsthour.kernel import normalisation
+from firsthour.kernel.normalisation.companies import company_domain
 from firsthour.runtime.eventlog.dead_letters import retention_of
 from firsthour.runtime.processing.retention import Housekeeping, standard_sweeps
 from firsthour.runtime.processing.service import Resources, Runner, Service
@@ -76,7 +76,7 @@ def service_runners(services: Sequence[Service], resources: Resources, *, embedd
 
 def load_company_domains() -> None:
     """Load the list of domains, which takes a moment, at the start rather than with the first lead."""
-    normalisation.company_domain("warm.example")
+    company_domain("warm.example")
 
 
 async def run_all(runners: Iterable[Runner]) -> None:

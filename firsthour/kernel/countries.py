@@ -1,6 +1,9 @@
 """Countries: the codes of ISO 3166-1, and common names."""
 
+import unicodedata
 from typing import Final
+
+_NAME_MAX: Final = 100  # characters read
 
 _CODES = """
 AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC CD
@@ -93,3 +96,13 @@ def _by_name() -> dict[str, str]:
 
 BY_NAME: Final = _by_name()
 """Lower-case name or three-letter code to two-letter code."""
+
+
+def country_code(text: str) -> str | None:
+    """Return the ISO 3166-1 alpha-2 code of a code or common name; None: it is unknown."""
+    if text in CODES:
+        return text
+    name = " ".join(text[:_NAME_MAX].split())
+    if name.upper() in CODES:
+        return name.upper()
+    return BY_NAME.get(unicodedata.normalize("NFC", name).lower())

@@ -1,6 +1,11 @@
 """Languages: the codes of ISO 639-1, and common names."""
 
+import re
+import unicodedata
 from typing import Final
+
+_NAME_MAX: Final = 100  # characters read
+_CODE: Final = re.compile(r"[a-z]{2,3}", re.ASCII).fullmatch
 
 _CODES = """
 aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee el en eo es
@@ -61,3 +66,16 @@ def _by_name() -> dict[str, str]:
 
 BY_NAME: Final = _by_name()
 """Lower-case name or three-letter code to two-letter code."""
+
+
+def language_code(text: str) -> str:
+    """Return the code of a code, tag or common name (`DE`, `de-AT`, `deu` and `German` are `de`).
+
+    An unknown word is returned in lower case.
+    """
+    lower = unicodedata.normalize("NFC", " ".join(text[:_NAME_MAX].split())).lower()
+    primary = lower.replace("_", "-").partition("-")[0]
+    code = BY_NAME.get(lower) or BY_NAME.get(primary)
+    if code is not None:
+        return code
+    return primary if _CODE(primary) else lower

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.engine import Connection
 
-from firsthour.kernel import normalisation
 from firsthour.kernel.config import Config
+from firsthour.kernel.normalisation.emails import normalise_email
+from firsthour.kernel.normalisation.malformed import MalformedError
 from firsthour.kernel.time_units import moment
 from firsthour.runtime.storage import statements
 from schemas.http import ClockView, LeadView, Listing, OwnerView, QueueView, ScoreView
@@ -90,8 +91,8 @@ def page(connection: Connection, criteria: LeadFilter, config: Config) -> Listin
     }
     if criteria.email is not None:
         try:
-            values["email"] = normalisation.email(criteria.email)
-        except normalisation.MalformedError:
+            values["email"] = normalise_email(criteria.email)
+        except MalformedError:
             return Listing[LeadView](items=[])
     named = tuple(name for name in _FILTERS if values[name] is not None)
     rows = _PAGES[named].all(connection, **{name: values[name] for name in named}, limit=criteria.limit + 1)

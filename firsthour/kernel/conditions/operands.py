@@ -4,8 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from firsthour.kernel import normalisation
-from firsthour.kernel.normalisation import MalformedError
+from firsthour.kernel.countries import country_code
+from firsthour.kernel.languages import language_code
+from firsthour.kernel.normalisation.companies import company_domain
+from firsthour.kernel.normalisation.emails import normalise_email
+from firsthour.kernel.normalisation.malformed import MalformedError
+from firsthour.kernel.normalisation.phones import normalise_phone
+from firsthour.kernel.normalisation.texts import normalise_text
 from schemas.errors import FirstHourError
 
 EQUALITY: Final = frozenset({"eq", "ne", "in", "not_in"})
@@ -42,18 +47,18 @@ class _Form:
 
 def _email_domain(text: str) -> str:
     """The domain after the @ of an address, which may be below the domain of the company."""
-    return normalisation.email(f"a@{text.strip().removeprefix('@')}").removeprefix("a@")
+    return normalise_email(f"a@{text.strip().removeprefix('@')}").removeprefix("a@")
 
 
-_COUNTRY: Final = _Form(normalisation.country, "is not a country", "write its two-letter code, such as DE or GB")
+_COUNTRY: Final = _Form(country_code, "is not a country", "write its two-letter code, such as DE or GB")
 _DOMAIN_REMEDY: Final = "write it such as acme.com"
 _FORMS: Final[Mapping[str, _Form]] = {
     "country": _COUNTRY,
     "company.country": _COUNTRY,
-    "language": _Form(normalisation.language),
-    "email": _Form(normalisation.email, "is not an email address"),
-    "phone": _Form(normalisation.phone, "is not a phone number with its country code"),
-    "company.domain": _Form(normalisation.company_domain, "is not the domain of a company", _DOMAIN_REMEDY),
+    "language": _Form(language_code),
+    "email": _Form(normalise_email, "is not an email address"),
+    "phone": _Form(normalise_phone, "is not a phone number with its country code"),
+    "company.domain": _Form(company_domain, "is not the domain of a company", _DOMAIN_REMEDY),
     "email.domain": _Form(_email_domain, "is not the domain of an email address", _DOMAIN_REMEDY),
 }
 
@@ -63,7 +68,7 @@ def written(field: str, op: str, value: object) -> object:
     if not isinstance(value, str):
         return value
     form = _FORMS.get(field) if op in EQUALITY else None
-    return form.written(value) if form is not None else normalisation.clean(value) or value
+    return form.written(value) if form is not None else normalise_text(value) or value
 
 
 def normalised(field: str, op: str, value: object) -> object:

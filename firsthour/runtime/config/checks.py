@@ -13,7 +13,8 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from pydantic_core import PydanticCustomError
 
-from firsthour.kernel import normalisation
+from firsthour.kernel.languages import language_code
+from firsthour.kernel.normalisation.companies import company_domain
 from firsthour.runtime.config.yaml_source import ConfigProblem, Document
 from schemas import mail
 from schemas.agreement.lifecycle import ANY_STATUS, STATUSES
@@ -163,7 +164,7 @@ def _promises(agreement: Document) -> Iterator[ConfigProblem]:
 def _languages(document: Document, used: Iterator[tuple[Loc, str]]) -> Iterator[ConfigProblem]:
     """Languages that are not written like facts: `fr-FR` never equals `fr`."""
     for loc, name in used:
-        code = normalisation.language(name)
+        code = language_code(name)
         if code != name.lower():
             yield document.problem(loc, f"{shown(name)} is not how a language is written here", f"write `{code}`")
 
@@ -174,7 +175,7 @@ def _domains(team: Document) -> Iterator[ConfigProblem]:
         domain = row.get("domain")
         if not isinstance(domain, str):
             continue
-        known = normalisation.company_domain(domain)
+        known = company_domain(domain)
         remedy = f"write `{known}`" if known else "write the domain of the company, such as acme.com"
         if known is None or domain.lower() == f"www.{known}" or not domain.isascii():
             yield team.problem(

@@ -10,9 +10,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from firsthour.kernel import countries, languages, normalisation
+from firsthour.kernel import countries, languages
 from firsthour.kernel.conditions import operands
 from firsthour.kernel.conditions.operands import EQUALITY, UnreadableError
+from firsthour.kernel.languages import language_code
 from firsthour.runtime.config import ranges
 from firsthour.runtime.config.checks import ConfigDocuments, at, defined, grades, names, rows, statuses, urgencies
 from firsthour.runtime.config.yaml_source import ConfigProblem
@@ -255,7 +256,7 @@ def _languages(tests: Iterable[WrittenTest]) -> Iterator[tuple[Loc, str]]:
     """Words that are not a language."""
     for test in tests:
         for loc, text in _texts(test) if test.field == "language" and test.op in EQUALITY else ():
-            if normalisation.language(text) not in languages.CODES:
+            if language_code(text) not in languages.CODES:
                 near = difflib.get_close_matches(text.lower(), languages.BY_NAME, n=1, cutoff=0.7)
                 remedy = (
                     f"did you mean `{languages.BY_NAME[near[0]]}` ({near[0]})?" if near else "write its two-letter code"

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from firsthour.kernel import normalisation
-from firsthour.kernel.normalisation import language
+from firsthour.kernel.languages import language_code
+from firsthour.kernel.normalisation.emails import email_kind
 from firsthour.runtime.config import ranges
 from firsthour.runtime.config.checks import ConfigDocuments, at, names, rows, urgencies
 from firsthour.runtime.config.ranges import number
@@ -28,7 +28,7 @@ def team(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
     """Return the warnings about team.yaml."""
     for loc, account in rows(files.team, "accounts"):
         domain = str(account.get("domain", "")).lower()
-        kind = normalisation.email_kind(domain)
+        kind = email_kind(domain)
         if kind != "business":
             what = f"{shown(domain)} is a domain of {kind} mailboxes, so every person with such an address belongs to this account"
             yield (*loc, "domain"), f"{what}; name the company's own domain"
@@ -128,8 +128,8 @@ def _unspoken(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
     pools = {row.get("id"): row for _, row in rows(files.team, "pools")}
     for loc, rule in rows(files.agreement, "routing", "rules"):
         members = [reps.get(at(member, "rep")) for member in at(pools.get(rule.get("pool")), "members") or ()]
-        known = {language(one) for rep in members for _, one in names(at(rep, "languages"), ())}
+        known = {language_code(one) for rep in members for _, one in names(at(rep, "languages"), ())}
         for _, one in names(at(rule, "require", "languages"), ()) if members else ():
-            if language(one) not in known:
+            if language_code(one) not in known:
                 what = f"no member of the pool {shown(rule.get('pool'))} speaks {shown(one)}"
                 yield (*loc, "require", "languages"), f"{what}; add it to a rep of team.yaml, or take it out"

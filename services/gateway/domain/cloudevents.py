@@ -7,7 +7,8 @@ from contextlib import suppress
 from typing import Final
 from urllib.parse import unquote
 
-from firsthour.kernel import normalisation
+from firsthour.kernel.normalisation.emails import normalise_email
+from firsthour.kernel.normalisation.malformed import MalformedError
 from services.gateway.domain.coerce import Json, UnmappableError
 
 STRUCTURED: Final = "application/cloudevents+json"
@@ -35,8 +36,8 @@ def short_form(event: Mapping[str, Json], parse: Parse, pointer: str = "#") -> d
             short[name] = event[name]
     subject, data = event.get("subject"), short["data"]
     if type(subject) is str and "@" in subject and not (type(data) is dict and data.get("email")):
-        with suppress(normalisation.MalformedError):  # a subject may be any text
-            short["email"] = normalisation.email(subject)
+        with suppress(MalformedError):  # a subject may be any text
+            short["email"] = normalise_email(subject)
     return short
 
 

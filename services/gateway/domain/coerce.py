@@ -7,8 +7,10 @@ from typing import Final
 
 import msgspec
 
-from firsthour.kernel import normalisation
-from firsthour.kernel.countries import CODES
+from firsthour.kernel.countries import CODES, country_code
+from firsthour.kernel.languages import language_code
+from firsthour.kernel.normalisation.companies import company_domain
+from firsthour.kernel.normalisation.texts import TEXT_MAX, normalise_text
 from firsthour.kernel.time_units import EPOCH
 from schemas.errors import FirstHourError
 from schemas.events.base import Value
@@ -56,10 +58,10 @@ class UnmappableError(FirstHourError, ValueError):
 
 
 def clean_text(text: str) -> str:
-    """Return `normalisation.clean(text)`. Most texts are clean already, and skip it."""
-    if text.isascii() and text.isprintable() and len(text) <= normalisation.TEXT_MAX:
+    """Return `normalise_text(text)`. The call is skipped for most texts: they are clean."""
+    if text.isascii() and text.isprintable() and len(text) <= TEXT_MAX:
         return text.strip()
-    return normalisation.clean(text)
+    return normalise_text(text)
 
 
 def scalar(value: Json) -> Value | None:
@@ -71,14 +73,14 @@ def scalar(value: Json) -> Value | None:
     if isinstance(value, list):
         if any(isinstance(item, list | dict) for item in value):
             return None
-        return normalisation.clean(_joined(value)) or None
+        return normalise_text(_joined(value)) or None
     return value
 
 
 def _joined(items: list[Json]) -> str:
     """Return the items as one text. Items beyond the length that is kept are left out before they are joined."""
     kept: list[str] = []
-    room = 2 * normalisation.TEXT_MAX
+    room = 2 * TEXT_MAX
     for item in items:
         if item is not None and item != "":
             kept.append(_written(item)[:room])
@@ -98,16 +100,16 @@ def last_value(value: Json) -> Json:
 def text(value: Json) -> Value | None:
     """Return the value as a text."""
     if type(value) is str:
-        if value.isascii() and value.isprintable() and len(value) <= normalisation.TEXT_MAX:  # holds for most texts
+        if value.isascii() and value.isprintable() and len(value) <= TEXT_MAX:  # holds for most texts
             return value.strip() or None
-        return normalisation.clean(value) or None
+        return normalise_text(value) or None
     plain = scalar(value)
     return plain if plain is None or type(plain) is str else _written(plain)
 
 
 def json_text(value: Json) -> str:
     """Return the JSON of a value that is nested too deeply to be fields of its own."""
-    return normalisation.clean(msgspec.json.encode(value).decode())
+    return normalise_text(msgspec.json.encode(value).decode())
 
 
 def _written(value: object) -> str:
@@ -196,7 +198,7 @@ def country(value: Json) -> Value | None:
     if type(value) is str and value in CODES:
         return value
     name = text(value)
-    return name if name is None else normalisation.country(str(name)) or name
+    return name if name is None else country_code(str(name)) or name
 
 
 def language(value: Json) -> Value | None:
@@ -204,13 +206,13 @@ def language(value: Json) -> Value | None:
     if type(value) is str and len(value) == 2 and value.isascii() and value.isalpha():
         return value.lower()
     name = text(value)
-    return None if name is None else normalisation.language(str(name))
+    return None if name is None else language_code(str(name))
 
 
 def domain(value: Json) -> Value | None:
     """Return the registrable domain of a host or a URL, or the text itself if it has none."""
     host = text(value)
-    return host if host is None else normalisation.company_domain(str(host)) or host
+    return host if host is None else company_domain(str(host)) or host
 
 
 # --- times -------------------------------------------------------------------------------------------------------

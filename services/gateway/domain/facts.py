@@ -7,7 +7,7 @@ walked. The cost is therefore linear in the size of the body.
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from firsthour.kernel import normalisation
+from firsthour.kernel.normalisation.texts import normalise_text
 from schemas.conditions import EVENT_FIELDS
 from schemas.events.base import Facts, Value
 from schemas.facts import IDENTIFIERS, is_product_fact
@@ -161,4 +161,4 @@ def _name(name: str) -> str:
     """Return the name of a field as one word."""
     if name and name.isascii() and name.isprintable() and " " not in name:
         return name[:NAME_MAX]
-    return "_".join(normalisation.clean(name, NAME_MAX).split()) or "unnamed"
+    return "_".join(normalise_text(name, NAME_MAX).split()) or "unnamed"

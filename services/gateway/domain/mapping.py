@@ -13,7 +13,10 @@ from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
-from firsthour.kernel import normalisation
+from firsthour.kernel.normalisation.emails import normalise_email
+from firsthour.kernel.normalisation.malformed import MalformedError
+from firsthour.kernel.normalisation.phones import normalise_phone
+from firsthour.kernel.normalisation.texts import normalise_text
 from firsthour.kernel.plausible_times import is_possible
 from schemas.events.base import Facts, Value
 from schemas.events.outside import ABOUT_NO_LEAD, FLAG_FACTS, FLAG_TIME, OUTSIDE_TYPES, ExternalEvent
@@ -189,9 +192,9 @@ def _identifiers(
             f"{pointer}/email", "is missing", "name the person of the event: email, phone, crm_id or anonymous_id"
         )
     # A malformed identifier is kept under another name: a person may be able to read it.
-    if malformed_email and (readable := normalisation.clean(malformed_email.given, ID_MAX)):
+    if malformed_email and (readable := normalise_text(malformed_email.given, ID_MAX)):
         person["custom.email"] = readable
-    if malformed_phone and (readable := normalisation.clean(malformed_phone.given, ID_MAX)):
+    if malformed_phone and (readable := normalise_text(malformed_phone.given, ID_MAX)):
         person["phone"] = readable
     return email, phone, crm_id, anonymous_id
 
@@ -213,8 +216,8 @@ def _email(sent: Mapping[str, Json], data: Mapping[str, Json], pointer: str) -> 
     if given is None:
         return None, None
     try:
-        return normalisation.email(given), None
-    except normalisation.MalformedError as error:
+        return normalise_email(given), None
+    except MalformedError as error:
         place = _place(sent, "email", pointer)
         return None, _Malformed(place, f"is no address: {_within(error.what)}", error.remedy, given)
 
@@ -227,18 +230,18 @@ def _phone(
         return None, None
     country = str(person.get("country") or person.get("company.country") or "") or None
     try:
-        return normalisation.phone(given, country), None
-    except normalisation.MalformedError as error:
+        return normalise_phone(given, country), None
+    except MalformedError as error:
         if given[:1] == " ":  # a form decodes the unencoded plus of an international number to a blank
-            with suppress(normalisation.MalformedError):
-                return normalisation.phone("+" + given.lstrip(), None), None
+            with suppress(MalformedError):
+                return normalise_phone("+" + given.lstrip(), None), None
         place = _place(sent, "phone", pointer)
         return None, _Malformed(place, f"is no number: {_within(error.what)}", error.remedy, given)
 
 
 def _own_id(sent: Mapping[str, Json], data: Mapping[str, Json], name: str, pointer: str) -> str | None:
     given = _given(sent, data, name, pointer)
-    return None if given is None else normalisation.clean(given) or None
+    return None if given is None else normalise_text(given) or None
 
 
 def _given(sent: Mapping[str, Json], data: Mapping[str, Json], name: str, pointer: str) -> str | None:
@@ -269,8 +272,8 @@ def _touch(fields: Facts) -> None:
         fields["answered"] = coerce.boolean(fields["answered"]) is True
     address = fields.get("rep_email")
     if type(address) is str:
-        with suppress(normalisation.MalformedError):  # the touch counts without its rep
-            fields["rep_email"] = normalisation.email(address)
+        with suppress(MalformedError):  # the touch counts without its rep
+            fields["rep_email"] = normalise_email(address)
 
 
 def _opportunity(fields: Facts) -> None:

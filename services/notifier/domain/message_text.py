@@ -12,7 +12,7 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from firsthour.kernel.normalisation import has_public_suffix
+from firsthour.kernel.normalisation.companies import has_public_suffix
 from services.notifier.domain.message import Message
 
 NAME_CHARS_MAX = 40  # two of them and the promise fit in a Slack header

@@ -11,7 +11,8 @@ from datetime import datetime
 
 import msgspec
 
-from firsthour.kernel import normalisation
+from firsthour.kernel.normalisation.companies import company_domain
+from firsthour.kernel.normalisation.emails import email_kind
 from firsthour.kernel.time_units import micros, moment
 from schemas.events.base import Facts
 from schemas.events.outside import ExternalEvent
@@ -105,9 +106,9 @@ def _learn_facts(profile: Profile, event: ExternalEvent, when: int, rules: Scori
 
 def _derived_facts(email: str) -> Facts:
     domain = email.rpartition("@")[2]
-    kind = normalisation.email_kind(domain)
+    kind = email_kind(domain)
     facts: Facts = {"email.domain": domain, "email.kind": kind}
-    company = normalisation.company_domain(domain) if kind == "business" else None
+    company = company_domain(domain) if kind == "business" else None
     if company:
         facts["company.domain"] = company
     return facts

@@ -1,4 +1,4 @@
-"""Equal people, addresses and companies come out equal, however they were written."""
+"""Normal forms of addresses, phone numbers, companies, countries and texts."""
 
 import re
 import unicodedata
@@ -10,23 +10,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 
-from firsthour.kernel.countries import BY_NAME, CODES
-from firsthour.kernel.normalisation import (
-    TEXT_MAX,
-    MalformedError,
-    checked_email,
-    checked_phone,
-    clean,
-    company_domain,
-    country,
-    email,
-    email_kind,
-    phone,
-)
+from firsthour.kernel.countries import BY_NAME, CODES, country_code
+from firsthour.kernel.normalisation.companies import company_domain
+from firsthour.kernel.normalisation.emails import checked_email, email_kind, normalise_email
+from firsthour.kernel.normalisation.malformed import MalformedError
+from firsthour.kernel.normalisation.phones import checked_phone, normalise_phone
+from firsthour.kernel.normalisation.texts import TEXT_MAX, normalise_text
 
 
 @pytest.mark.parametrize(
-    ("sent", "kept"),
+    ("sent", "normalised"),
     [
         ("Ada@Example.COM", "ada@example.com"),
         (" ada+crm@sub.example-company.test\u200b\n", "ada+crm@sub.example-company.test"),
@@ -36,8 +29,8 @@ from firsthour.kernel.normalisation import (
         ("INFO@1.com", "info@1.com"),
     ],
 )
-def test_an_address_is_written_one_way(sent: str, kept: str) -> None:
-    assert email(sent) == kept
+def test_normalised_email_is_lower_case_with_ascii_domain(sent: str, normalised: str) -> None:
+    assert normalise_email(sent) == normalised
 
 
 @pytest.mark.parametrize(
@@ -55,9 +48,9 @@ def test_an_address_is_written_one_way(sent: str, kept: str) -> None:
         ),
     ],
 )
-def test_a_malformed_address_is_refused_with_a_remedy_and_not_repeated(sent: str) -> None:
+def test_malformed_email_is_refused_with_remedy_and_not_quoted(sent: str) -> None:
     with pytest.raises(MalformedError) as refused:
-        email(sent)
+        normalise_email(sent)
 
     assert "ann@example.com" in refused.value.remedy
     assert len(sent) < 5 or sent not in refused.value.what
@@ -74,7 +67,7 @@ WILD = st.builds("{}@{}".format, st.text(max_size=8), st.text(max_size=12))
 
 
 @given(PLAIN | SPECIAL | WILD)
-def test_the_shortcut_for_plain_addresses_agrees_with_the_library(sent: str) -> None:
+def test_email_shortcut_agrees_with_the_library(sent: str) -> None:
     assume(sent.strip() == sent)
 
     assert outcome(sent, shortcut=True) == outcome(sent, shortcut=False)
@@ -82,20 +75,20 @@ def test_the_shortcut_for_plain_addresses_agrees_with_the_library(sent: str) -> 
 
 def outcome(sent: str, shortcut: bool) -> str:
     try:
-        return email(sent) if shortcut else checked_email(sent.strip(" \t\r\n\xa0\u200b\ufeff"))
+        return normalise_email(sent) if shortcut else checked_email(sent.strip(" \t\r\n\xa0\u200b\ufeff"))
     except MalformedError:
         return "malformed"
 
 
 @given(PLAIN | WILD)
-def test_a_normalised_address_stays_as_it_is(sent: str) -> None:
+def test_normalised_email_is_returned_unchanged(sent: str) -> None:
     try:
-        kept = email(sent)
+        normalised = normalise_email(sent)
     except MalformedError:
         return
 
-    assert email(kept) == kept
-    assert email(sent.upper()) == kept or not sent.isascii()
+    assert normalise_email(normalised) == normalised
+    assert normalise_email(sent.upper()) == normalised or not sent.isascii()
 
 
 @pytest.mark.parametrize(
@@ -112,7 +105,7 @@ def test_a_normalised_address_stays_as_it_is(sent: str) -> None:
         ("", "business"),
     ],
 )
-def test_a_domain_says_what_kind_of_mailbox_it_is(domain: str, kind: str) -> None:
+def test_email_kind_is_derived_from_the_domain(domain: str, kind: str) -> None:
     assert email_kind(domain) == kind
 
 
@@ -134,19 +127,19 @@ def test_a_domain_says_what_kind_of_mailbox_it_is(domain: str, kind: str) -> Non
         ("", None),
     ],
 )
-def test_a_company_is_known_by_its_registrable_domain(sent: str, domain: str | None) -> None:
+def test_company_domain_is_the_registrable_domain(sent: str, domain: str | None) -> None:
     assert company_domain(sent) == domain
 
 
 @given(st.text(max_size=40) | PLAIN)
-def test_any_text_has_a_company_domain_or_none_and_it_is_stable(sent: str) -> None:
+def test_company_domain_of_any_text_is_none_or_returned_unchanged(sent: str) -> None:
     domain = company_domain(sent)
 
     assert domain is None or company_domain(domain) == domain
 
 
 @pytest.mark.parametrize(
-    ("sent", "region", "kept"),
+    ("sent", "region", "normalised"),
     [
         ("+49 (30) 123-4567", None, "+49301234567"),
         ("030 1234567", "DE", "+49301234567"),
@@ -157,9 +150,9 @@ def test_any_text_has_a_company_domain_or_none_and_it_is_stable(sent: str) -> No
         ("06 12345678", "IT", "+390612345678"),
     ],
 )
-def test_a_phone_number_becomes_e164(sent: str, region: str | None, kept: str) -> None:
-    assert phone(sent, region) == kept
-    assert phone(kept, region) == kept
+def test_normalised_phone_is_e164(sent: str, region: str | None, normalised: str) -> None:
+    assert normalise_phone(sent, region) == normalised
+    assert normalise_phone(normalised, region) == normalised
 
 
 @pytest.mark.parametrize(
@@ -174,19 +167,19 @@ def test_a_phone_number_becomes_e164(sent: str, region: str | None, kept: str) -
         ("1" * 100, None, "at most 64"),
     ],
 )
-def test_what_is_no_phone_number_is_refused_with_a_reason(sent: str, region: str | None, why: str) -> None:
+def test_malformed_phone_is_refused_with_its_reason(sent: str, region: str | None, why: str) -> None:
     with pytest.raises(MalformedError, match=why):
-        phone(sent, region)
+        normalise_phone(sent, region)
 
 
 @given(st.text(max_size=80) | st.text("+0123456789 ()-ext", max_size=30), st.none() | st.sampled_from(sorted(CODES)))
-def test_any_text_is_a_stable_phone_number_or_refused(sent: str, region: str | None) -> None:
+def test_phone_of_any_text_is_refused_or_returned_unchanged(sent: str, region: str | None) -> None:
     try:
-        kept = phone(sent, region)
+        normalised = normalise_phone(sent, region)
     except MalformedError:
         return
 
-    assert phone(kept) == kept
+    assert normalise_phone(normalised) == normalised
 
 
 CALLING_CODES = st.sampled_from(sorted(map(str, COUNTRY_CODE_TO_REGION_CODE))) | st.integers(1, 999).map(str)
@@ -195,20 +188,20 @@ E164 = st.builds("+{}{}".format, CALLING_CODES, st.text("0123456789", min_size=3
 
 @settings(max_examples=500)
 @given(E164, st.none() | st.sampled_from(["DE", "US", "IT", "RU", "AR", "MX", "CI"]))
-def test_the_shortcut_for_e164_agrees_with_the_library(sent: str, region: str | None) -> None:
-    assert phone_or_why(phone, sent, region) == phone_or_why(checked_phone, sent, region)
+def test_phone_shortcut_agrees_with_the_library(sent: str, region: str | None) -> None:
+    assert phone_or_reason(normalise_phone, sent, region) == phone_or_reason(checked_phone, sent, region)
 
 
-def test_the_shortcut_for_e164_agrees_with_the_library_for_every_calling_code_length_and_first_digit() -> None:
+def test_phone_shortcut_agrees_for_every_code_length_and_first_digit() -> None:
     for code, first, length in product(COUNTRY_CODE_TO_REGION_CODE, range(10), range(4, 14)):
         sent = f"+{code}{first}{'2345678901234'[: length - 1]}"
 
-        assert phone_or_why(phone, sent, None) == phone_or_why(checked_phone, sent, None)
+        assert phone_or_reason(normalise_phone, sent, None) == phone_or_reason(checked_phone, sent, None)
 
 
-def phone_or_why(of: Callable[[str, str | None], str], sent: str, region: str | None) -> str:
+def phone_or_reason(function: Callable[[str, str | None], str], sent: str, region: str | None) -> str:
     try:
-        return of(sent, region)
+        return function(sent, region)
     except MalformedError as refused:
         return refused.what
 
@@ -220,30 +213,30 @@ def phone_or_why(of: Callable[[str, str | None], str], sent: str, region: str | 
         *(("ÖSTERREICH", "AT"), ("Tu\u0308rkiye", "TR"), ("XX", None), ("Atlantis", None), ("", None)),
     ],
 )
-def test_a_country_is_its_code(sent: str, code: str | None) -> None:
-    assert country(sent) == code
+def test_country_code_is_found_by_code_or_name(sent: str, code: str | None) -> None:
+    assert country_code(sent) == code
 
 
-def test_every_country_named_has_a_code_and_every_name_is_in_lower_case() -> None:
+def test_named_countries_have_codes_and_lower_case_names() -> None:
     assert set(BY_NAME.values()) <= CODES
     assert len(CODES) == 249
     assert all(name == unicodedata.normalize("NFC", name).lower() for name in BY_NAME)
     assert not {name.upper() for name in BY_NAME} & CODES
 
 
-def test_a_text_keeps_what_can_be_read() -> None:
-    assert clean("  Head\tof\r\n\r\nOperations\x00 ") == "Head of Operations"
-    assert clean("invoice\u202egnp.exe") == "invoicegnp.exe"
-    assert clean("Ac\u200bme\ufeff") == "Acme"
-    assert clean("Jo\u0308rg") == "Jörg"
-    assert clean("family: \U0001f468\u200d\U0001f469") == "family: \U0001f468\u200d\U0001f469"
-    assert len(clean("x" * 70_000)) == TEXT_MAX
+def test_normalised_text_has_only_visible_characters_on_one_line() -> None:
+    assert normalise_text("  Head\tof\r\n\r\nOperations\x00 ") == "Head of Operations"
+    assert normalise_text("invoice\u202egnp.exe") == "invoicegnp.exe"
+    assert normalise_text("Ac\u200bme\ufeff") == "Acme"
+    assert normalise_text("Jo\u0308rg") == "Jörg"
+    assert normalise_text("family: \U0001f468\u200d\U0001f469") == "family: \U0001f468\u200d\U0001f469"
+    assert len(normalise_text("x" * 70_000)) == TEXT_MAX
 
 
 @given(st.text(max_size=60) | st.text("a\u0301\u202e\x00 \n\ud800", max_size=20))
-def test_a_clean_text_stays_as_it_is_and_can_be_encoded(sent: str) -> None:
-    kept = clean(sent)
+def test_normalised_text_is_encodable_and_returned_unchanged(sent: str) -> None:
+    normalised = normalise_text(sent)
 
-    assert clean(kept) == kept
-    assert kept.encode() or not kept
-    assert "\x00" not in kept
+    assert normalise_text(normalised) == normalised
+    assert normalised.encode() or not normalised
+    assert "\x00" not in normalised
