@@ -27,7 +27,7 @@ def router(resources: Resources) -> APIRouter:
 
     @api.get("/v1/leads")
     async def list_leads(
-        who: Annotated[Principal, Depends(needs(READ))],
+        principal: Annotated[Principal, Depends(needs(READ))],
         email: str | None = None,
         status: str | None = None,
         owner: str | None = None,
@@ -41,7 +41,7 @@ def router(resources: Resources) -> APIRouter:
         return await resources.reads(lambda connection: lead_view.page(connection, criteria, config))
 
     @api.get("/v1/leads/{lead}")
-    async def one_lead(lead: str, who: Annotated[Principal, Depends(needs(READ))]) -> LeadView:
+    async def one_lead(lead: str, principal: Annotated[Principal, Depends(needs(READ))]) -> LeadView:
         """One lead; `clock` may follow `owner` by a moment."""
         config = resources.config.current
         view = await resources.reads(lambda connection: lead_view.one(connection, lead, config))
@@ -52,7 +52,7 @@ def router(resources: Resources) -> APIRouter:
     @api.get("/v1/leads/{lead}/timeline")
     async def timeline(
         lead: str,
-        who: Annotated[Principal, Depends(needs(READ))],
+        principal: Annotated[Principal, Depends(needs(READ))],
         limit: Annotated[int, Query(ge=1, le=TIMELINE_MAX)] = 200,
         cursor: Annotated[str | None, Query(description="`next` of the answer before.")] = None,
     ) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def router(resources: Resources) -> APIRouter:
         return {"items": items, "next": f"{last.at}.{last.position}.{last.id}" if last else None}
 
     @api.get("/v1/reports/statuses")
-    async def statuses(who: Annotated[Principal, Depends(needs("marketing"))]) -> dict[str, Any]:
+    async def statuses(principal: Annotated[Principal, Depends(needs("marketing"))]) -> dict[str, Any]:
         """How many leads stand in each status, and whose it is."""
         counts = await resources.reads(store.counts)
         teams = resources.config.current.agreement.lifecycle.statuses

@@ -1,1 +1,1 @@
-"""Qualifies leads, gives each one owner, and keeps the fences."""
+"""The router: qualifies leads and gives each qualified lead one owner or a place in the queue."""

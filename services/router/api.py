@@ -17,18 +17,18 @@ from firsthour.runtime.processing.service import Resources
 from schemas.http import ActionResult, AssignBody, AvailabilityBody, ReasonBody, ReturnBody, TouchBody
 from schemas.team import Pool, Rep
 from services.router import commands
-from services.router.domain.eligibility import not_here
+from services.router.domain.eligibility import absence
 from services.router.domain.lead import at
 from services.router.domain.rules import RoutingRules, rules_of
 from services.router.domain.team_state import Presence, RepState
-from services.router.store.decisions import DecidedAt, decisions_of
+from services.router.store.decisions import DecisionPosition, decisions_of
 from services.router.store.leads import find_lead
 from services.router.store.team import presences
 from services.router.store.waiting import waiting_by_pool
 
 Sales = Annotated[Principal, Depends(needs("sales"))]
 Anyone = Annotated[Principal, Depends(needs(READ))]
-_DECIDED = re.compile(rf"{page_cursors.COUNT}\.{page_cursors.MICROSECONDS}\.{page_cursors.ID}", re.ASCII)
+_CURSOR = re.compile(rf"{page_cursors.COUNT}\.{page_cursors.MICROSECONDS}\.{page_cursors.ID}", re.ASCII)
 
 
 def router(resources: Resources) -> APIRouter:
@@ -47,22 +47,22 @@ def _add_owner_actions(api: APIRouter, resources: Resources) -> None:
     skew_us = resources.settings.clock_skew_seconds * 1_000_000
 
     @api.post("/v1/leads/{lead}/accept", response_model=ActionResult)
-    async def accept(lead: str, who: Sales, once: Action) -> Response:
+    async def accept(lead: str, principal: Sales, once: Action) -> Response:
         """Accept the lead as its owner: reminders end, the response clock goes on."""
-        return await once(lambda unit: commands.accept(unit, lead, who))
+        return await once(lambda unit: commands.accept(unit, lead, principal))
 
     @api.post("/v1/leads/{lead}/reject", response_model=ActionResult)
-    async def reject(lead: str, body: ReturnBody, who: Sales, once: Action) -> Response:
+    async def reject(lead: str, body: ReturnBody, principal: Sales, once: Action) -> Response:
         """Reject the lead as its owner. The reason decides: back to Marketing, or on to another rep."""
-        return await once(lambda unit: commands.reject(unit, lead, body.reason, who, body.until))
+        return await once(lambda unit: commands.reject(unit, lead, body.reason, principal, body.until))
 
     @api.post("/v1/leads/{lead}/touch", response_model=ActionResult)
-    async def touch(lead: str, body: TouchBody, who: Sales, once: Action) -> Response:
+    async def touch(lead: str, body: TouchBody, principal: Sales, once: Action) -> Response:
         """Record a conversation with the lead, or an attempt: this keeps the promise and ends the ladder.
 
-        `effect` says what the touch did, or why it did nothing: a touch from before the submit does not count."""
+        `effect` is the effect of the touch, or why it was ignored: a touch from before the submit does not count."""
         return await once(
-            lambda unit: commands.touch(unit, lead, body.channel, body.answered, body.at, who, skew_us, body.note)
+            lambda unit: commands.touch(unit, lead, body.channel, body.answered, body.at, principal, skew_us, body.note)
         )
 
 
@@ -70,46 +70,46 @@ def _add_other_actions(api: APIRouter, resources: Resources) -> None:
     Action = Annotated[Once, Depends(idempotent(resources.units))]  # noqa: N806  # a type, of these resources
 
     @api.post("/v1/leads/{lead}/opt-out", response_model=ActionResult)
-    async def opt_out(lead: str, body: ReasonBody, who: Anyone, once: Action) -> Response:
-        """Record that the person opted out: no owner, no page, no list."""
-        return await once(lambda unit: commands.opt_out(unit, lead, body.reason, who))
+    async def opt_out(lead: str, body: ReasonBody, principal: Anyone, once: Action) -> Response:
+        """Record that the person opted out. The lead gets no owner, no page and no list."""
+        return await once(lambda unit: commands.opt_out(unit, lead, body.reason, principal))
 
     @api.post("/v1/leads/{lead}/recycle", response_model=ActionResult)
-    async def recycle(lead: str, body: ReturnBody, who: Sales, once: Action) -> Response:
-        """Return the lead to Marketing, to start again."""
-        return await once(lambda unit: commands.recycle(unit, lead, body.reason, who, body.until))
+    async def recycle(lead: str, body: ReturnBody, principal: Sales, once: Action) -> Response:
+        """Return the lead to Marketing. Its score starts again."""
+        return await once(lambda unit: commands.recycle(unit, lead, body.reason, principal, body.until))
 
     @api.post("/v1/leads/{lead}/assign", response_model=ActionResult)
-    async def assign(lead: str, body: AssignBody, who: Sales, once: Action) -> Response:
-        """Assign the lead to this rep. An owner may assign their own leads, a manager any, also one that waits."""
-        return await once(lambda unit: commands.assign(unit, lead, body.rep, body.reason, body.force, who))
+    async def assign(lead: str, body: AssignBody, principal: Sales, once: Action) -> Response:
+        """Assign the lead to this rep. An owner may assign their own leads; a manager any lead, also one that waits."""
+        return await once(lambda unit: commands.assign(unit, lead, body.rep, body.reason, body.force, principal))
 
     @api.post("/v1/reps/{rep}/availability", tags=["team"])
-    async def availability(rep: str, body: AvailabilityBody, who: Sales, once: Action) -> Response:
+    async def availability(rep: str, body: AvailabilityBody, principal: Sales, once: Action) -> Response:
         """Set whether a rep gets new leads. Open leads stay with the rep."""
         state: RepState = "available" if body.available else "away"
-        return await once(lambda unit: commands.availability(unit, rep, state, body.until, who, body.reason))
+        return await once(lambda unit: commands.availability(unit, rep, state, body.until, principal, body.reason))
 
 
 def _add_team_views(api: APIRouter, resources: Resources) -> None:
     @api.get("/v1/reps", tags=["team"])
-    async def reps(who: Sales) -> dict[str, Any]:
+    async def reps(principal: Sales) -> dict[str, Any]:
         """List every rep with availability and load."""
         rules, now = rules_of(resources.config.current), resources.clock.business()
-        known = await resources.reads(presences)
-        return {"items": [_rep_view(rules, known, rep, now) for rep in rules.team.reps], "next": None}
+        by_rep = await resources.reads(presences)
+        return {"items": [_rep_view(rules, by_rep, rep, now) for rep in rules.team.reps], "next": None}
 
     @api.get("/v1/pools", tags=["team"])
-    async def pools(who: Sales) -> dict[str, Any]:
+    async def pools(principal: Sales) -> dict[str, Any]:
         """List every pool with its members, their shares, and the number of waiting leads."""
         waiting = await resources.reads(waiting_by_pool)
         team = resources.config.current.team
         return {"items": [_pool_view(pool, waiting.get(pool.id, 0)) for pool in team.pools], "next": None}
 
 
-def _rep_view(rules: RoutingRules, known: Mapping[str, Presence], rep: Rep, now: datetime) -> dict[str, Any]:
-    at_us, presence = micros(now), known.get(rep.id, Presence())
-    absent = not_here(rules, known, rep.id, at_us)
+def _rep_view(rules: RoutingRules, by_rep: Mapping[str, Presence], rep: Rep, now: datetime) -> dict[str, Any]:
+    at_us, presence = micros(now), by_rep.get(rep.id, Presence())
+    absent = absence(rules, by_rep, rep.id, at_us)
     return {
         "id": rep.id,
         "name": rep.name,
@@ -140,14 +140,14 @@ def _add_decisions(api: APIRouter, resources: Resources) -> None:
     @api.get("/v1/leads/{lead}/decisions")
     async def decisions(
         lead: str,
-        who: Anyone,
+        principal: Anyone,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str | None, Query(description="`next` of the previous answer.")] = None,
     ) -> dict[str, Any]:
-        """List every decision about this lead, newest first: the chosen rep or why none, each rep considered, the inputs."""
-        before = _place_of(cursor)
-        known = await resources.reads(lambda connection: find_lead(connection, lead))
-        if known is None:
+        """List every decision about this lead, newest first: the chosen rep, each rep considered, the reasons, the inputs."""
+        before = _position_of(cursor)
+        row = await resources.reads(lambda connection: find_lead(connection, lead))
+        if row is None:
             raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
         page = await resources.reads(lambda connection: decisions_of(connection, lead, before, limit + 1))
         last = page[limit - 1][0] if len(page) > limit else None
@@ -157,6 +157,6 @@ def _add_decisions(api: APIRouter, resources: Resources) -> None:
         }
 
 
-def _place_of(cursor: str | None) -> DecidedAt | None:
-    parts = page_cursors.read(cursor, _DECIDED)
+def _position_of(cursor: str | None) -> DecisionPosition | None:
+    parts = page_cursors.read(cursor, _CURSOR)
     return None if parts is None else (int(parts[0]), int(parts[1]), parts[2])

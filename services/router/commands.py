@@ -1,4 +1,4 @@
-"""Commands of people over HTTP, each one unit: applied or already in effect, else a problem that says what is possible."""
+"""Commands over HTTP, each one unit. A refused command is a problem that lists the possible transitions."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -29,104 +29,106 @@ _STATUS: Final[dict[Kind, tuple[int, str]]] = {
 _POINTER: Final[dict[Kind, str]] = {"reason": "#/reason", "rep": "#/rep", "until": "#/until"}
 
 Answer = dict[str, Any]
-"""A lead after an action: id, status, owner, epoch, touched_at, and what a touch did."""
+"""A lead after an action: id, status, owner, epoch, touched_at, and the effect of a touch."""
 
 
-def accept(unit: Unit, lead: str, who: Principal) -> Answer:
-    """The owner accepts the lead."""
-    return _act(unit, lead, who, lambda session, known, actor: actions.accept(known, actor, session.rules, session.at))
+def accept(unit: Unit, lead_id: str, principal: Principal) -> Answer:
+    """Accept the lead as its owner."""
+    return _act(
+        unit, lead_id, principal, lambda session, lead, actor: actions.accept(lead, actor, session.rules, session.at)
+    )
 
 
-def reject(unit: Unit, lead: str, reason: str, who: Principal, until: datetime | None = None) -> Answer:
-    """The owner rejects the lead. The reason decides where it goes. `until`: no score hands it over before."""
+def reject(unit: Unit, lead_id: str, reason: str, principal: Principal, until: datetime | None = None) -> Answer:
+    """Reject the lead as its owner. The reason selects the transition. `until`: no score hands the lead over before."""
 
-    def act(session: RoutingSession, known: Lead, actor: Actor) -> Outcome | Refused:
-        return actions.reject(known, actor, session.rules, session.at, reason, _ahead(session, until))
+    def act(session: RoutingSession, lead: Lead, actor: Actor) -> Outcome | Refused:
+        return actions.reject(lead, actor, session.rules, session.at, reason, _future(session, until))
 
-    return _act(unit, lead, who, act, routes=True)
-
-
-def recycle(unit: Unit, lead: str, reason: str, who: Principal, until: datetime | None = None) -> Answer:
-    """Return the lead to Marketing. `until`: no score hands it over before."""
-
-    def act(session: RoutingSession, known: Lead, actor: Actor) -> Outcome | Refused:
-        return actions.recycle(known, actor, session.rules, session.at, reason, until=_ahead(session, until))
-
-    return _act(unit, lead, who, act)
+    return _act(unit, lead_id, principal, act, routes=True)
 
 
-def opt_out(unit: Unit, lead: str, reason: str, who: Principal) -> Answer:
-    """The person opts out."""
+def recycle(unit: Unit, lead_id: str, reason: str, principal: Principal, until: datetime | None = None) -> Answer:
+    """Return the lead to Marketing. `until`: no score hands the lead over before."""
 
-    def act(session: RoutingSession, known: Lead, actor: Actor) -> Outcome | Refused:
-        return actions.opt_out(known, actor, session.rules, session.at, reason)
+    def act(session: RoutingSession, lead: Lead, actor: Actor) -> Outcome | Refused:
+        return actions.recycle(lead, actor, session.rules, session.at, reason, until=_future(session, until))
 
-    return _act(unit, lead, who, act)
+    return _act(unit, lead_id, principal, act)
 
 
-def assign(unit: Unit, lead: str, rep: str, reason: str | None, force: bool, who: Principal) -> Answer:
-    """Give the lead to this rep. `force`: also while they are away or at capacity."""
+def opt_out(unit: Unit, lead_id: str, reason: str, principal: Principal) -> Answer:
+    """Record that the person opted out."""
 
-    def act(session: RoutingSession, known: Lead, actor: Actor) -> Outcome | Refused:
-        outcome = ownership.assign(known, actor, session.rules, session.at, rep, reason)
+    def act(session: RoutingSession, lead: Lead, actor: Actor) -> Outcome | Refused:
+        return actions.opt_out(lead, actor, session.rules, session.at, reason)
+
+    return _act(unit, lead_id, principal, act)
+
+
+def assign(unit: Unit, lead_id: str, rep: str, reason: str | None, force: bool, principal: Principal) -> Answer:
+    """Give the lead to this rep. `force`: also if the rep is away or at capacity."""
+
+    def act(session: RoutingSession, lead: Lead, actor: Actor) -> Outcome | Refused:
+        outcome = ownership.assign(lead, actor, session.rules, session.at, rep, reason)
         if isinstance(outcome, Refused) or outcome.next_owner is None:
-            return outcome  # before the team is locked
+            return outcome  # without locking the team
         return ownership.cannot_take(session.rules, session.team.state.reps, rep, session.at, force=force) or outcome
 
-    return _act(unit, lead, who, act)
+    return _act(unit, lead_id, principal, act)
 
 
 def touch(
     unit: Unit,
-    lead: str,
+    lead_id: str,
     channel: str,
     answered: bool,
     when: datetime | None,
-    who: Principal,
+    principal: Principal,
     skew_us: int = SKEW_US,
     note: str | None = None,
 ) -> Answer:
-    """Record a touch, at `when` (None: now). Any key of Sales may record it, of any lead.
+    """Record a touch at `when` (None: now). Any key of Sales may record a touch of any lead.
 
-    The answer's `effect` says what the touch did, or why it did nothing. An impossible `when` counts as now.
+    The `effect` of the answer is the effect of the touch, or why it was ignored. An impossible `when` counts as now.
 
     Args:
         skew_us: how far `when` may be before the submit, in microseconds.
     """
     notes: list[str] = []
 
-    def act(session: RoutingSession, known: Lead, actor: Actor) -> Outcome:
-        happened = session.at
+    def act(session: RoutingSession, lead: Lead, actor: Actor) -> Outcome:
+        at_us = session.at
         if when is not None and is_possible(when, session.now):
-            happened = micros(when)
+            at_us = micros(when)
         elif when is not None:
             notes.append("`at` was impossible and counts as now")
-        fact = activity.Touch(actor.name, channel, answered, happened, actor.rep, note=note)
-        outcome = activity.touch(known, fact, session.rules, session.at, skew_us)
+        fact = activity.Touch(actor.name, channel, answered, at_us, actor.rep, note=note)
+        outcome = activity.touch(lead, fact, session.rules, session.at, skew_us)
         notes.insert(0, outcome.effect)
         return outcome
 
-    return _act(unit, lead, who, act) | {"effect": "; ".join(notes)}
+    return _act(unit, lead_id, principal, act) | {"effect": "; ".join(notes)}
 
 
 def availability(
-    unit: Unit, rep: str, state: RepState, until: datetime | None, who: Principal, reason: str | None = None
+    unit: Unit, rep: str, state: RepState, until: datetime | None, principal: Principal, reason: str | None = None
 ) -> Answer:
-    """A rep is available, away (`until`: back by then without a command) or deactivated."""
+    """Set the availability of a rep. `until`: the end of an absence. None: a command ends it."""
     session = RoutingSession(unit, ())
-    known = session.rules.rep(rep)
-    if known is None:
+    row = session.rules.rep(rep)
+    if row is None:
         raise Problem(
             404, "Unknown rep", f"There is no rep {rep!r}; the team is: {', '.join(session.rules.team.rep_by_id)}."
         )
-    if not who.may_act_for(rep) or (state == "deactivated" and not who.allows("manager")):
-        raise Problem(403, "Forbidden", f"The availability of {rep} is for {rep}, managers and admins.")
-    if not known.active:
-        raise Problem(409, "Set by team file", f"team.yaml says that {rep} is not active; change it there.")
-    ends = _ahead(session, until)
+    if not principal.may_act_for(rep) or (state == "deactivated" and not principal.allows("manager")):
+        raise Problem(403, "Forbidden", f"The availability of {rep} may be set by {rep}, managers and admins.")
+    if not row.active:
+        raise Problem(409, "Set by team file", f"{rep} is not active in team.yaml; change it there.")
+    ends = _future(session, until)
     if ends is not None and state != "away":
-        fault = FieldFault(pointer="#/until", detail="is for `available: false`")
-        raise Problem(422, "Unprocessable Content", "`until` is the end of an absence; leave it out.", [fault])
+        fault = FieldFault(pointer="#/until", detail="allowed with `available: false` only")
+        raise Problem(422, "Unprocessable Content", "`until` is the end of an absence; omit it.", [fault])
     presence = session.team.state_availability(rep, state, ends, reason)
     session.save()
     return {
@@ -138,34 +140,34 @@ def availability(
     }
 
 
-def _ahead(session: RoutingSession, until: datetime | None) -> int | None:
-    """Return the time in microseconds. Raise `Problem` 422 when it does not lie ahead."""
+def _future(session: RoutingSession, until: datetime | None) -> int | None:
+    """Return the time in microseconds. Raise `Problem` 422 if it is not in the future."""
     if until is None:
         return None
     if until <= session.now:
-        fault = FieldFault(pointer="#/until", detail="lies in the past")
-        raise Problem(422, "Time in the past", "`until` must lie ahead.", [fault])
+        fault = FieldFault(pointer="#/until", detail="is in the past")
+        raise Problem(422, "Time in the past", "`until` is in the past; send a time in the future.", [fault])
     return micros(until)
 
 
 def _act(
     unit: Unit,
-    id: str,
-    who: Principal,
+    lead_id: str,
+    principal: Principal,
     act: Callable[[RoutingSession, Lead, Actor], Outcome | Refused],
     *,
     routes: bool = False,
 ) -> Answer:
-    """Load the lead, decide by `act`, apply and store. `routes`: the lead may be routed, which needs the queue in memory."""
-    session = RoutingSession(unit, [id], peek_queue(unit, rules_of(unit.config)) if routes else None)
-    lead = session.leads.get(id)
+    """Load the lead, decide by `act`, apply and store. `routes`: the lead may be routed, so the queue is loaded too."""
+    session = RoutingSession(unit, [lead_id], peek_queue(unit, rules_of(unit.config)) if routes else None)
+    lead = session.leads.get(lead_id)
     if lead is None:
-        raise Problem(404, "Unknown lead", f"There is no lead {id!r}.")
-    refused = session.apply(act(session, lead, _actor(who, lead)))
+        raise Problem(404, "Unknown lead", f"There is no lead {lead_id!r}.")
+    refused = session.apply(act(session, lead, _actor(principal, lead)))
     if refused is not None:
         raise _problem(refused, lead)
     session.save()
-    return answer(session.leads[id])
+    return answer(session.leads[lead_id])
 
 
 def answer(lead: Lead) -> Answer:
@@ -179,15 +181,15 @@ def answer(lead: Lead) -> Answer:
     }
 
 
-def _actor(who: Principal, lead: Lead) -> Actor:
-    """Return the roles of this key towards this lead, in the agreement's words."""
-    teams = frozenset(team for team in ("marketing", "sales") if who.allows(team))
+def _actor(principal: Principal, lead: Lead) -> Actor:
+    """Return the actor of this key, with the agreement's roles towards this lead."""
+    teams = frozenset(team for team in ("marketing", "sales") if principal.allows(team))
     roles = set(teams)
-    if who.allows("manager"):
+    if principal.allows("manager"):
         roles.add("manager")
-    if lead.owner is not None and who.allows("sales") and who.may_act_for(lead.owner):
+    if lead.owner is not None and principal.allows("sales") and principal.may_act_for(lead.owner):
         roles.add("owner")
-    return Actor(who.actor, frozenset(roles), teams or frozenset({"nobody"}), who.rep)
+    return Actor(principal.actor, frozenset(roles), teams or frozenset({"nobody"}), principal.rep)
 
 
 def _problem(refused: Refused, lead: Lead) -> Problem:

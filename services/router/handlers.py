@@ -15,12 +15,12 @@ from services.router.domain.event_time import SKEW_US
 from services.router.domain.lead import Lead
 from services.router.domain.lifecycle import SYSTEM, Actor, Refused
 from services.router.domain.outcome import Outcome
-from services.router.domain.qualify import hand_over, is_new, learn, line_met, rearm
+from services.router.domain.qualify import first_line, hand_over, is_new, learn, rearm
 from services.router.domain.rules import rules_of
 from services.router.queue import peek_queue
 from services.router.session import RoutingSession
 
-HEARD: Final = (LeadScored, LeadTouched, ConsentChanged, OpportunityMoved)
+LEAD_RECORDS: Final = (LeadScored, LeadTouched, ConsentChanged, OpportunityMoved)
 
 # --- leads --------------------------------------------------------------------------------------------------------
 
@@ -31,24 +31,24 @@ class Step(NamedTuple):
     run: Callable[[RoutingSession, "Step"], None]
     record: Record
     event: Any  # of the record, decoded
-    met: MatchedLine | None = None  # the line that hands the lead over, when the score is learned already
+    line: MatchedLine | None = None  # the line that hands the lead over, if the score is learned already
 
     def lead(self, session: RoutingSession) -> Lead:
-        """Return the lead as it is now: an earlier step may have changed it."""
+        """Return the current lead. An earlier step may have changed it."""
         return session.leads[self.event.lead_id]
 
 
 def hear_leads(batch: Sequence[Record], unit: Unit, skew_us: int = SKEW_US) -> None:
-    """Learn scores, route leads that meet a line in the same unit, and apply touches, consents and deals.
+    """Learn scores, route leads that meet a line, and apply touches, consents and deals.
 
-    Work on one lead alone is done and stored first. The rest follows in the order of the batch: pools and reps are locked
-    as late as possible, because every router waits for them. Leads that wait for capacity belong to the rest: any step
-    may serve them. So the owner of a lead does not depend on how the records were cut into batches.
+    Changes that concern one lead alone are made and stored first. The other changes follow in the order of the batch: pools
+    and reps are locked as late as possible, because every router waits for them. Any of these steps may serve a lead that
+    waits for capacity. So the owner of a lead does not depend on the batches into which records are divided.
 
     Args:
         skew_us: how far the clock of a sender of touches may be behind, in microseconds.
     """
-    records = [(record, event) for record in batch if isinstance(event := record.event, HEARD)]
+    records = [(record, event) for record in batch if isinstance(event := record.event, LEAD_RECORDS)]
     if not records:
         return
     routes = any(isinstance(event, LeadScored) and event.met for _, event in records)
@@ -60,20 +60,20 @@ def hear_leads(batch: Sequence[Record], unit: Unit, skew_us: int = SKEW_US) -> N
 
 
 def _learn_scores(session: RoutingSession, records: Iterable[tuple[Record, Any]]) -> list[Step]:
-    """Do and store the work on single leads. Return the steps that are left, in the order of `records`."""
+    """Make and store the changes that concern one lead alone. Return the remaining steps, in the order of `records`."""
     steps: list[Step] = []
     shared = set(session.queue.ids)  # leads of a step, and leads that a step may serve
     for record, event in records:
         lead = session.lead(event.lead_id)
         if not isinstance(event, LeadScored) or lead.id in shared:
             step = Step(STEPS[type(event)], record, event)
-        elif (met := _learn_score(session, lead, event)) is None:
+        elif (line := _learn_score(session, lead, event)) is None:
             continue
         elif lead.owner is None:
-            session.apply_change(hand_over(lead, event, met, session.rules, session.at))
+            session.apply_change(hand_over(lead, event, line, session.rules, session.at))
             step = Step(_route, record, event)
         else:
-            step = Step(_hand_over, record, event, met)
+            step = Step(_hand_over, record, event, line)
         shared.add(lead.id)
         steps.append(step)
     if steps:
@@ -82,17 +82,17 @@ def _learn_scores(session: RoutingSession, records: Iterable[tuple[Record, Any]]
 
 
 def _learn_score(session: RoutingSession, lead: Lead, event: LeadScored) -> MatchedLine | None:
-    """Learn the score. Return the line that hands the lead over now. None: the lead stays where it is."""
+    """Learn the score. Return the line that hands the lead over. None: no hand-over."""
     newer, same_email = event.version > lead.scoring_version, lead.email == event.email
     learn(lead, event)
     if newer:
         rearm(lead, event, session.rules, session.at)
     if same_email:
-        session.learn(lead)
+        session.note_score(lead)
     else:
-        session.change(lead)
-    met = line_met(lead, event, session.rules) if event.met else None
-    return met if met is not None and is_new(lead, event, met, newer=newer) else None
+        session.note_change(lead)
+    line = first_line(lead, event, session.rules) if event.met else None
+    return line if line is not None and is_new(lead, event, line, newer=newer) else None
 
 
 def _route(session: RoutingSession, step: Step) -> None:
@@ -100,13 +100,13 @@ def _route(session: RoutingSession, step: Step) -> None:
 
 
 def _hand_over(session: RoutingSession, step: Step) -> None:
-    if step.met is not None:
-        session.apply(hand_over(step.lead(session), step.event, step.met, session.rules, session.at))
+    if step.line is not None:
+        session.apply(hand_over(step.lead(session), step.event, step.line, session.rules, session.at))
 
 
 def _score(session: RoutingSession, step: Step) -> None:
-    met = _learn_score(session, step.lead(session), step.event)
-    _hand_over(session, step._replace(met=met))
+    line = _learn_score(session, step.lead(session), step.event)
+    _hand_over(session, step._replace(line=line))
 
 
 def _touch(session: RoutingSession, step: Step) -> None:
@@ -148,7 +148,7 @@ Action = Callable[[RoutingSession, Lead, Actor, ActionRequested], Outcome | Refu
 
 
 def hear_actions(batch: Sequence[Record], unit: Unit, skew_us: int = SKEW_US) -> None:
-    """Apply the requests of buttons and rungs whose epoch and status still fit, and answer each."""
+    """Apply the requests of buttons and rungs, and emit the result of each. A request of an ended assignment is refused."""
     requests = [event for record in batch if isinstance(event := record.event, ActionRequested)]
     if not requests:
         return
@@ -157,7 +157,7 @@ def hear_actions(batch: Sequence[Record], unit: Unit, skew_us: int = SKEW_US) ->
     session = RoutingSession(unit, {event.lead_id for event in requests}, queue, skew_us=skew_us)
     for event in requests:
         refused = _act(session, event)
-        answer = ActionResolved(
+        result = ActionResolved(
             lead_id=event.lead_id,
             action_id=event.action_id,
             action=event.action,
@@ -166,7 +166,7 @@ def hear_actions(batch: Sequence[Record], unit: Unit, skew_us: int = SKEW_US) ->
             outcome="refused" if refused else "applied",
             why=f"{refused.why}; {refused.remedy}" if refused else None,
         )
-        unit.emit(answer, key=event.lead_id)
+        unit.emit(result, key=event.lead_id)
     session.save()
 
 
@@ -178,29 +178,29 @@ def _act(session: RoutingSession, event: ActionRequested) -> Refused | None:
     return session.apply(ACTIONS[event.action](session, lead, actor, event))
 
 
-def _is_over(lead: Lead, event: ActionRequested) -> Refused | None:
-    """Return why an action of this epoch comes too late. None: the assignment is the present one."""
+def _ended(lead: Lead, event: ActionRequested) -> Refused | None:
+    """Refuse an action of an assignment that has ended. None: the assignment is open."""
     if event.epoch != lead.epoch:
         return Refused(f"assignment {event.epoch} has ended", f"the lead is at {lead.epoch} now, {lead.status}")
     return None
 
 
 def _accept(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequested) -> Outcome | Refused:
-    return _is_over(lead, event) or actions.accept(lead, actor, session.rules, session.at)
+    return _ended(lead, event) or actions.accept(lead, actor, session.rules, session.at)
 
 
 def _reject(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequested) -> Outcome | Refused:
     reason, until = event.reason or "", micros(event.until) if event.until else None
     if actions.rejected_already(lead, actor, reason):
         return Outcome(lead)
-    return _is_over(lead, event) or actions.reject(lead, actor, session.rules, session.at, reason, until)
+    return _ended(lead, event) or actions.reject(lead, actor, session.rules, session.at, reason, until)
 
 
 def _reassign(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequested) -> Outcome | Refused:
     reason = event.reason or ""
-    way = _is_over(lead, event) or ownership.reassignment(lead, actor, session.rules, reason)
-    if isinstance(way, Refused):
-        return way  # before the team is locked
+    transition = _ended(lead, event) or ownership.reassignment(lead, actor, session.rules, reason)
+    if isinstance(transition, Refused):
+        return transition  # without locking the team
     session.serve()
     team = session.team.state
     return ownership.reassign(lead, actor, session.rules, session.at, team, reason, told=event.told)
@@ -226,7 +226,7 @@ def _go_away(session: RoutingSession, lead: Lead, actor: Actor, event: ActionReq
 
 
 def _snooze(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequested) -> Outcome | Refused:
-    return _is_over(lead, event) or Outcome(lead)  # the notifier delays its pages; the lead does not change
+    return _ended(lead, event) or Outcome(lead)  # the notifier delays the pages; the lead does not change
 
 
 ACTIONS: Final[Mapping[str, Action]] = {
@@ -238,4 +238,4 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "away": _go_away,  # of any epoch
 }
 ROUTING_ACTIONS: Final = frozenset({"reject", "reassign"})
-"""The actions after which a lead may be routed again: they need the queue in memory."""
+"""The actions that may route the lead again: they need the queue in memory."""

@@ -1,4 +1,4 @@
-"""Gives every qualified lead one owner, or a place in the queue with a reason, and says what becomes of it."""
+"""The router as data."""
 
 from functools import partial
 
@@ -12,7 +12,11 @@ from services.router.ticks import ServeQueue, WatchTeam
 
 
 def service(clock_skew_seconds: int) -> Service:
-    """Return the router as data. `clock_skew_seconds`: how far the clock of a sender of touches may be behind."""
+    """Return the router: it reads scores and actions, and emits owners, places in the queue and statuses.
+
+    Args:
+        clock_skew_seconds: how far the clock of a sender of touches may be behind.
+    """
     skew_us = clock_skew_seconds * 1_000_000
     return Service(
         name="router",

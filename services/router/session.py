@@ -1,7 +1,7 @@
 """The working set of one unit: leads, pools and reps are loaded once, changed in memory, and stored in bulk.
 
-Decisions are made in `domain` and applied here. Every change of a lead's status, owner or place in the queue goes
-through this session, so that open load, epochs, the queue and the events on `routes` agree.
+`domain` decides; the session applies the decisions. Every change of a lead's status, owner or place in the queue is made
+here, so that open load, epochs, the queue and the events on `routes` agree.
 """
 
 from collections.abc import Collection
@@ -10,7 +10,7 @@ from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage.unit import Unit
 from schemas.events.routes import LeadEvent
 from services.router.domain.decision import Decision, Inputs, decide, gather_inputs, manual_inputs
-from services.router.domain.event_time import SKEW_US, forget_ahead
+from services.router.domain.event_time import SKEW_US, drop_future_times
 from services.router.domain.lead import ASSIGNED, Lead
 from services.router.domain.lifecycle import SYSTEM, Refused, move
 from services.router.domain.outcome import Outcome, set_status
@@ -22,55 +22,55 @@ from services.router.store.decisions import Assignment, StoredDecision
 from services.router.store.leads import lock_leads, save_leads
 from services.router.team import LockedTeam
 
-NO_TURN = "others wait before it"
+NO_TURN = "other leads are before it in the queue"
 
 
 class RoutingSession:
     """The leads of one unit and their changes.
 
-    `leads` holds each lead as it is now. `apply` puts another object in its place, so look a lead up again afterwards.
+    `leads` contains the current object of each lead. `apply` replaces it, so look a lead up again afterwards.
     """
 
     def __init__(
-        self, unit: Unit, wanted: Collection[str], queue: WaitingLeads | None = None, *, skew_us: int = SKEW_US
+        self, unit: Unit, lead_ids: Collection[str], queue: WaitingLeads | None = None, *, skew_us: int = SKEW_US
     ) -> None:
         self.unit = unit
         self.rules = rules_of(unit.config)
         self.queue = queue or WaitingLeads()
         self.team = LockedTeam(unit, self.queue)
-        self.leads = lock_leads(unit, {*wanted, *self.queue.ids})
+        self.leads = lock_leads(unit, {*lead_ids, *self.queue.ids})
         self.now = unit.now
         self.at = micros(self.now)
         for lead in self.leads.values():
-            forget_ahead(lead, self.at)
+            drop_future_times(lead, self.at)
         self.skew_us = skew_us
-        self._learned: dict[str, Lead] = {}
-        self._changed: dict[str, Lead] = {}
+        self._scored_leads: dict[str, Lead] = {}
+        self._changed_leads: dict[str, Lead] = {}
         self._assignments: dict[tuple[str, int], Assignment] = {}
         self._decisions: list[StoredDecision] = []
 
     # --- leads ----------------------------------------------------------------------------------------------------
 
     def lead(self, id: str) -> Lead:
-        """Return the lead of that id. An unknown lead is created."""
+        """Return the lead with that id. An unknown lead is created."""
         lead = self.leads.get(id)
         if lead is None:
             lead = self.leads[id] = Lead(id, self.rules.initial, created_at=self.at)
-            self.change(lead)
+            self.note_change(lead)
         return lead
 
-    def learn(self, lead: Lead) -> None:
-        """Note that the score of this lead changed, and nothing else."""
+    def note_score(self, lead: Lead) -> None:
+        """Note that only the score of this lead changed."""
         lead.updated_at = self.at
-        self._learned[lead.id] = lead
+        self._scored_leads[lead.id] = lead
 
-    def change(self, lead: Lead) -> None:
+    def note_change(self, lead: Lead) -> None:
         """Note that this lead changed."""
         lead.updated_at = self.at
-        self._changed[lead.id] = lead
+        self._changed_leads[lead.id] = lead
 
     def apply(self, outcome: Outcome | Refused) -> Refused | None:
-        """Apply what an action decided, and find the owner that it asks for. A refusal changes nothing and is returned."""
+        """Apply an outcome and find the owner that it requests. Return a refusal, which changes nothing."""
         if isinstance(outcome, Refused):
             return outcome
         self.apply_change(outcome)
@@ -85,13 +85,13 @@ class RoutingSession:
         return None
 
     def apply_change(self, outcome: Outcome) -> None:
-        """Apply what an action decided, without finding an owner."""
+        """Apply an outcome without finding an owner."""
         after = outcome.lead
         before = self.leads[after.id]
-        if after is before:  # the action was in effect
+        if after is before:  # the action was in effect already
             return
         self.leads[after.id] = after
-        self.change(after)
+        self.note_change(after)
         if (ended := outcome.ended) is not None:
             key = (after.id, after.epoch)
             assignment = self._assignments.setdefault(key, Assignment(after.id, after.epoch, stored=True))
@@ -102,7 +102,7 @@ class RoutingSession:
 
     def emit(self, lead: Lead, event: LeadEvent) -> None:
         """Note that this lead changed, and emit the event of the change."""
-        self.change(lead)
+        self.note_change(lead)
         self.unit.emit(event, key=lead.id)
 
     # --- owners ---------------------------------------------------------------------------------------------------
@@ -143,8 +143,7 @@ class RoutingSession:
         return decide(inputs), inputs
 
     def route(self, lead: Lead) -> None:
-        """Find the owner of a qualified lead, or its place in the queue. Capacity that a waiting lead could use goes to that
-        lead first."""
+        """Find the owner of a qualified lead, or its place in the queue. Waiting leads get free capacity first."""
         if lead.status not in self.rules.assignable:
             refused = move(self.rules.lifecycle, lead.status, SYSTEM, to=ASSIGNED)
             self._wait(lead, "", refused.why if isinstance(refused, Refused) else "")
@@ -155,38 +154,38 @@ class RoutingSession:
             self._record_decision(lead, decision, inputs)
             self._wait(lead, decision.pool or "", decision.why)
             return
-        before = self._waits_for(decision.chosen)
-        if before is None:
+        pool = self._unread_pool(decision.chosen)
+        if pool is None:
             self.assign(lead, decision, inputs)
         else:
-            self._wait(lead, decision.pool or before, NO_TURN)
+            self._wait(lead, decision.pool or pool, NO_TURN)
             self.unit.wake(QUEUE_TICK)
 
     # --- the queue ------------------------------------------------------------------------------------------------
 
-    def _waits_for(self, rep: str) -> str | None:
-        """Return a pool whose waiting leads `rep` may take and that are not all in memory."""
-        unseen = self.queue.waited_for - self.queue.whole
-        return next((pool for pool in sorted(unseen) if rep in self.rules.reach(pool)), None)
+    def _unread_pool(self, rep: str) -> str | None:
+        """Return a pool whose waiting leads `rep` may take and are not all in memory. None: there is none."""
+        incomplete = self.queue.pools - self.queue.complete_pools
+        return next((pool for pool in sorted(incomplete) if rep in self.rules.reach(pool)), None)
 
     def _wait(self, lead: Lead, pool: str, reason: str) -> None:
         was = lead.status
         self.queue.add(pool, lead.id)
         lead.queue_pool, lead.queue_reason = pool, reason
         lead.queue_since = lead.queue_since or self.at
-        lead.submit_at = self.at if lead.submit_at is None else lead.submit_at  # its place in the queue
+        lead.submit_at = self.at if lead.submit_at is None else lead.submit_at  # it decides the place in the queue
         self.emit(lead, queued(lead, was, self.now))
 
     def serve(self) -> int:
-        """Assign the waiting leads of this unit while there is capacity, hottest first, then by submit. Return how many."""
+        """Assign the waiting leads in memory while there is capacity, by urgency, then by submit. Return their number."""
         queue = self.queue
         if not queue.stale or not queue.ids:
             return 0
         queue.stale = False
         waiting = [lead for id in queue.ids if (lead := self.leads.get(id)) and lead.queue_pool is not None]
-        served = sum(self._serve(lead) for lead in sorted(waiting, key=lambda lead: lead.place))
+        count = sum(self._serve(lead) for lead in sorted(waiting, key=lambda lead: lead.place))
         queue.ids = [lead.id for lead in waiting if lead.queue_pool is not None]
-        return served
+        return count
 
     def _serve(self, lead: Lead) -> bool:
         if lead.state.suppressed is not None:
@@ -196,32 +195,32 @@ class RoutingSession:
             self.assign(lead, decision, inputs)
             return True
         pool, reason = decision.pool or "", decision.why
-        if pool != lead.queue_pool:  # another agreement, or other facts, send it elsewhere
+        if pool != lead.queue_pool:  # the agreement or the facts changed
             lead.queue_pool, lead.queue_reason = pool, reason
             self.emit(lead, queued(lead, lead.status, self.now))
         elif reason != lead.queue_reason:
             lead.queue_reason = reason
-            self.change(lead)
+            self.note_change(lead)
         return False
 
     # --- storing --------------------------------------------------------------------------------------------------
 
     def save_leads_except(self, ids: Collection[str]) -> None:
-        """Store every changed lead except `ids`. `save` stores these, and all later changes."""
-        learned = self._only_learned()
+        """Store every changed lead now, except `ids`. `save` stores these and all later changes."""
+        scored_leads = self._only_scored()
         save_leads(
             self.unit.connection,
-            [lead for id, lead in self._changed.items() if id not in ids],
-            [lead for id, lead in learned.items() if id not in ids],
+            [lead for id, lead in self._changed_leads.items() if id not in ids],
+            [lead for id, lead in scored_leads.items() if id not in ids],
         )
-        self._learned = {id: lead for id, lead in learned.items() if id in ids}
-        self._changed = {id: lead for id, lead in self._changed.items() if id in ids}
+        self._scored_leads = {id: lead for id, lead in scored_leads.items() if id in ids}
+        self._changed_leads = {id: lead for id, lead in self._changed_leads.items() if id in ids}
 
     def save(self) -> None:
-        """Store every change, at the unit's end and in a constant number of statements."""
+        """Store every change at the end of the unit, in a constant number of statements."""
         changes = RoutingChanges(
-            self._changed.values(),
-            self._only_learned().values(),
+            self._changed_leads.values(),
+            self._only_scored().values(),
             self._assignments.values(),
             self._decisions,
             self.team.changed_lags,
@@ -229,5 +228,5 @@ class RoutingSession:
         )
         store_changes(self.unit, changes)
 
-    def _only_learned(self) -> dict[str, Lead]:
-        return {id: lead for id, lead in self._learned.items() if id not in self._changed}
+    def _only_scored(self) -> dict[str, Lead]:
+        return {id: lead for id, lead in self._scored_leads.items() if id not in self._changed_leads}

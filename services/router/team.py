@@ -1,13 +1,13 @@
 """The pools and reps of one unit: locked at the first use, changed in memory, stored with the leads.
 
-Every change of open load, availability and turns goes through here, so that the queue learns of capacity that is freed.
+Every change of open load, availability and turns is made here, so that freed capacity marks the queue as stale.
 """
 
 from functools import cached_property
 
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage.unit import Unit
-from services.router.domain.availability import PresenceChange, observed, stated
+from services.router.domain.availability import PresenceChange, apply_observation, apply_statement
 from services.router.domain.rules import rules_of
 from services.router.domain.team_state import Lags, Presence, RepState, TeamState
 from services.router.queue import QUEUE_TICK, WaitingLeads
@@ -22,16 +22,16 @@ class LockedTeam:
     def __init__(self, unit: Unit, queue: WaitingLeads) -> None:
         self.unit = unit
         self.queue = queue
-        self._turned: set[str] = set()  # pools
-        self._changed: set[str] = set()  # reps
+        self._changed_pools: set[str] = set()
+        self._changed_reps: set[str] = set()
 
     @cached_property
     def state(self) -> TeamState:
-        """Pools and reps. They are locked at the first use, after every lead."""
+        """The pools and reps, locked at the first use, after every lead."""
         team, connection = rules_of(self.unit.config).team, self.unit.connection
-        locked, waited_for = lock_team_state(connection, team.pool_by_id, team.rep_by_id)
-        self.queue.refresh(waited_for, connection)
-        return locked
+        state, pools = lock_team_state(connection, team.pool_by_id, team.rep_by_id)
+        self.queue.refresh(pools, connection)
+        return state
 
     @cached_property
     def at(self) -> int:
@@ -40,18 +40,18 @@ class LockedTeam:
 
     @property
     def changed_lags(self) -> dict[str, Lags]:
-        """The lags of the pools of which a member took a turn."""
-        return {pool: self.state.pools[pool] for pool in self._turned}
+        """The lags of each pool in which a member took a turn."""
+        return {pool: self.state.pools[pool] for pool in self._changed_pools}
 
     @property
     def changed_presences(self) -> dict[str, Presence]:
         """The presence of each rep whose load or availability changed."""
-        return {rep: self.state.reps[rep] for rep in self._changed}
+        return {rep: self.state.reps[rep] for rep in self._changed_reps}
 
     def set_lags(self, pool: str, lags: Lags) -> None:
         """Set the lags of a pool after a turn."""
         self.state.pools[pool] = lags
-        self._turned.add(pool)
+        self._changed_pools.add(pool)
 
     def move_load(self, before: str | None, after: str | None) -> None:
         """Count a lead as open load of `after` instead of `before`. None: it is no open load."""
@@ -64,8 +64,8 @@ class LockedTeam:
             self._free_capacity()
 
     def state_availability(self, rep: str, state: RepState, until: int | None, reason: str | None = None) -> Presence:
-        """Set and publish the availability that a command states. The leads of a deactivated rep are soon routed again."""
-        change = stated(rep, self.state.presence(rep), self.at, state, until, reason)
+        """Set and publish the availability that a command states. A tick routes the leads of a deactivated rep again."""
+        change = apply_statement(rep, self.state.presence(rep), self.at, state, until, reason)
         if change is not None:
             self._change_presence(rep, change)
             if state == "deactivated":
@@ -74,24 +74,24 @@ class LockedTeam:
 
     def observe_availability(self, rep: str, state: RepState) -> None:
         """Set and publish a state that follows from the team file or from the time."""
-        change = observed(rep, self.state.presence(rep), self.at, state)
+        change = apply_observation(rep, self.state.presence(rep), self.at, state)
         if change is not None:
             self._change_presence(rep, change)
 
     def _change_presence(self, rep: str, change: PresenceChange) -> None:
         self.state.reps[rep] = change.presence
-        self._changed.add(rep)
+        self._changed_reps.add(rep)
         self.unit.emit(change.event, key=rep)
         if change.event.state == "available":
             self._free_capacity()
 
     def _loaded(self, rep: str) -> Presence:
-        self._changed.add(rep)
+        self._changed_reps.add(rep)
         presence = self.state.presence(rep)
         presence.updated_at = self.at
         return presence
 
     def _free_capacity(self) -> None:
-        """Note that a rep can take more than before."""
+        """Note that a rep has more capacity than before."""
         self.queue.stale = True
         self.unit.wake(QUEUE_TICK)

@@ -21,7 +21,7 @@ def router(resources: Resources) -> APIRouter:
     api = APIRouter(tags=["leads"])
 
     @api.get("/v1/leads/{lead}/score")
-    async def score(lead: str, who: Annotated[Principal, Depends(needs(READ))]) -> dict[str, Any]:
+    async def score(lead: str, principal: Annotated[Principal, Depends(needs(READ))]) -> dict[str, Any]:
         """Fit, engagement, total and grade as of now, with every part: its points, what they are worth now, and why.
 
         `kept` says how much of the person is kept, and up to when facts or hits beyond the bounds were dropped."""

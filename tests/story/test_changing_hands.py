@@ -24,7 +24,7 @@ async def test_a_no_for_lack_of_time_goes_to_the_next_rep_and_never_to_the_same(
     await world.reject(CTO, by="cy", reason="no-time")
     lead = await world.lead(CTO)
     assert (lead["status"], lead["owner"]) == ("qualified", None)
-    assert lead["queue"]["reason"] == "all 3 had it and did not take it"
+    assert lead["queue"]["reason"] == "all 3 had the lead before and did not take it"
     assert world.told == ["ana", "bo", "cy"]
 
 
@@ -36,7 +36,7 @@ async def test_a_decision_names_everybody_who_was_passed_over_and_why(world: Wor
     decision = (await world.of_lead(CTO, "decisions"))[-1]
     assert decision["chosen"] == "bo"
     in_pool = {one["rep"]: one["ruled_out_by"] for one in decision["considered"] if one["rule"] == "Everyone"}
-    assert in_pool == {"ana": "had it and did not take it", "bo": None, "cy": "away"}
+    assert in_pool == {"ana": "had the lead before and did not take it", "bo": None, "cy": "away"}
 
 
 async def test_the_reps_pause_after_a_no_ends_and_they_can_have_it_again(world: World) -> None:
@@ -199,7 +199,7 @@ async def test_an_absence_planned_in_the_team_file_is_kept(opened: Opened) -> No
     away = {"id": "ana", "away": [{"from": "2026-12-01", "to": "2026-12-02"}]}
     world = await opened(team=reps(away, pool=["ana"]))
     await world.submit_form(email=CTO)
-    assert (await world.lead(CTO))["queue"]["reason"].startswith("the only one away")
+    assert (await world.lead(CTO))["queue"]["reason"].startswith("the only rep: away")
 
     await world.wait(days=2)
     assert await world.owner_of(CTO) == "ana"

@@ -1,1 +1,1 @@
-"""What the router decides, as pure functions: lives of leads, turns, choices, qualification."""
+"""Decisions of the router as pure functions: lifecycle, qualification, owners, turns."""

@@ -1,23 +1,23 @@
-"""Actions of people and rungs on a lead: `(lead, actor, rules, now, ...) -> Outcome | Refused`, computed from values.
+"""Actions of people and rungs on a lead: `(lead, actor, rules, now, ...) -> Outcome | Refused`.
 
-An action that is already in effect has an outcome that changes nothing: it is not refused. Times are microseconds since
-the epoch.
+The outcome of an action that is in effect already changes nothing. It is no refusal. Times are microseconds since the
+epoch. Actions that change the owner are in `ownership`.
 """
 
 from firsthour.kernel.time_units import moment
 from schemas.events.routes import LeadAccepted, LeadOptedOut
-from services.router.domain.event_time import changed, went_back, withdraw
+from services.router.domain.event_time import note_change, note_opt_out, note_return
 from services.router.domain.lead import ACCEPTED, OPTED_OUT, QUALIFIED, WORKING, Lead
 from services.router.domain.leaving import note_declined, release, return_to_marketing
 from services.router.domain.lifecycle import SYSTEM, Actor, Refused, move
-from services.router.domain.outcome import BY_RULES, Outcome, copied, end_assignment, next_event, set_status
+from services.router.domain.outcome import BY_RULES, Outcome, copy_of, end_assignment, next_event, set_status
 from services.router.domain.rules import RoutingRules
 
 SALES = frozenset({"sales"})
 
 
 def actor_of(rules: RoutingRules, lead: Lead, by: str) -> Actor:
-    """Return the actor behind the `by` of a record: the system, or a rep, who acts also for the reps that they manage."""
+    """Return the actor of a record by its `by`. A rep has the role of the owner also for leads of reps whom the rep manages."""
     rep = by.removeprefix("rep:") if by.startswith("rep:") else None
     if rep is None:
         return SYSTEM if by == SYSTEM.name else Actor(by, SALES, SALES)
@@ -30,15 +30,15 @@ def actor_of(rules: RoutingRules, lead: Lead, by: str) -> Actor:
 
 
 def accept(lead: Lead, actor: Actor, rules: RoutingRules, now: int) -> Outcome | Refused:
-    """The owner accepts the lead."""
+    """Accept the lead as its owner."""
     if lead.status in (ACCEPTED, WORKING) and "owner" in actor.roles:
         return Outcome(lead)
-    way = move(rules.lifecycle, lead.status, actor, to=ACCEPTED)
-    if isinstance(way, Refused):
-        return way
-    after = copied(lead)
-    changed(after, now)
-    set_status(after, way.to, lead.owner)
+    transition = move(rules.lifecycle, lead.status, actor, to=ACCEPTED)
+    if isinstance(transition, Refused):
+        return transition
+    after = copy_of(lead)
+    note_change(after, now)
+    set_status(after, transition.to, lead.owner)
     event = next_event(after, LeadAccepted, at=moment(now), was=lead.status, by=actor.name, rep=lead.owner)
     return Outcome(after, (event,))
 
@@ -46,23 +46,27 @@ def accept(lead: Lead, actor: Actor, rules: RoutingRules, now: int) -> Outcome |
 def reject(
     lead: Lead, actor: Actor, rules: RoutingRules, now: int, reason: str, until: int | None = None
 ) -> Outcome | Refused:
-    """The owner rejects the lead. The reason decides: back to Marketing (`until`: see `recycle`), or on to another rep."""
+    """Reject the lead as its owner. The reason selects the transition: to Marketing, or to another rep.
+
+    Args:
+        until: of a return to Marketing, as in `recycle`.
+    """
     if rejected_already(lead, actor, reason):
         return Outcome(lead)
-    way = move(rules.lifecycle, lead.status, actor, verb="reject", reason=reason)
-    if isinstance(way, Refused):
-        return way
-    if way.to == QUALIFIED and until is not None:
-        return Refused(f"{reason!r} sends the lead on to the next rep at once", "leave `until` out", "until")
-    after = copied(lead)
+    transition = move(rules.lifecycle, lead.status, actor, verb="reject", reason=reason)
+    if isinstance(transition, Refused):
+        return transition
+    if transition.to == QUALIFIED and until is not None:
+        return Refused(f"{reason!r} sends the lead to the next rep at once", "omit `until`", "until")
+    after = copy_of(lead)
     note_declined(after, now)
-    if way.to == QUALIFIED:
-        return release(after, way, actor, now, "reject", reason, BY_RULES)
-    return return_to_marketing(after, way, actor, now, "reject", reason, now, until)
+    if transition.to == QUALIFIED:
+        return release(after, transition, actor, now, "reject", reason, BY_RULES)
+    return return_to_marketing(after, transition, actor, now, "reject", reason, now, until)
 
 
 def rejected_already(lead: Lead, actor: Actor, reason: str) -> bool:
-    """Return whether this rejection is in effect: the lead is with Marketing for that reason, or has left this rep."""
+    """Return whether this rejection is in effect: Marketing has the lead for that reason, or the rep declined it already."""
     if lead.owner is None and lead.state.back == f"reject:{reason}":
         return True
     if actor.rep is None or "owner" in actor.roles:
@@ -79,7 +83,7 @@ def recycle(
     when: int | None = None,
     until: int | None = None,
 ) -> Outcome | Refused:
-    """Return the lead to Marketing, to start again.
+    """Return the lead to Marketing, where its score starts again.
 
     Args:
         when: engagement counts from this time on. None: from now on.
@@ -87,30 +91,30 @@ def recycle(
     """
     if lead.owner is None and lead.state.back == f"recycle:{reason}":
         return Outcome(lead)
-    way = move(rules.lifecycle, lead.status, actor, verb="recycle", reason=reason)
-    if isinstance(way, Refused):
-        return way
+    transition = move(rules.lifecycle, lead.status, actor, verb="recycle", reason=reason)
+    if isinstance(transition, Refused):
+        return transition
     since = now if when is None else when
-    return return_to_marketing(copied(lead), way, actor, now, "recycle", reason, since, until)
+    return return_to_marketing(copy_of(lead), transition, actor, now, "recycle", reason, since, until)
 
 
 def opt_out(
     lead: Lead, actor: Actor, rules: RoutingRules, now: int, reason: str, when: int | None = None
 ) -> Outcome | Refused:
-    """The person opted out at `when` (None: now). A later consent outweighs it; then only the time is noted."""
+    """Record that the person opted out at `when` (None: now). After a later consent only the time is noted."""
     when = now if when is None else when
-    after = copied(lead)
+    after = copy_of(lead)
     if lead.status == OPTED_OUT:
-        went_back(after, when)
-        withdraw(after, when)
+        note_return(after, when)
+        note_opt_out(after, when)
         return Outcome(after)
-    way = move(rules.lifecycle, lead.status, actor, to=OPTED_OUT, reason=reason)
-    if isinstance(way, Refused):
-        return way
-    if not withdraw(after, when):
+    transition = move(rules.lifecycle, lead.status, actor, to=OPTED_OUT, reason=reason)
+    if isinstance(transition, Refused):
+        return transition
+    if not note_opt_out(after, when):
         return Outcome(after)
-    went_back(after, when)
+    note_return(after, when)
     ended = end_assignment(after, actor.name, f"opt-out: {reason}", now)
-    set_status(after, way.to, None)
+    set_status(after, transition.to, None)
     event = next_event(after, LeadOptedOut, at=moment(now), was=lead.status, by=actor.name, reason=reason)
     return Outcome(after, (event,), ended)

@@ -1,6 +1,6 @@
-"""Facts about a person: touches, consent and deals, `(lead, fact, rules, now) -> Outcome`. A fact is never refused.
+"""Facts about a person (touches, consent, deals): `(lead, fact, rules, now) -> Outcome`. A fact is never refused.
 
-Times are microseconds since the epoch. A time to come counts as now.
+Times are microseconds since the epoch. A time after now counts as now.
 """
 
 import msgspec
@@ -10,15 +10,15 @@ from schemas.agreement.lifecycle import Transition
 from schemas.events.routes import LeadEvent, LeadStatusChanged, TouchApplied
 from services.router.domain import event_time
 from services.router.domain.actions import opt_out, recycle
-from services.router.domain.event_time import changed, consent, moves_deal, why_not
+from services.router.domain.event_time import note_change, note_consent, note_stage, touch_fault
 from services.router.domain.lead import CUSTOMER, OPPORTUNITY, Lead
 from services.router.domain.lifecycle import SYSTEM, Refused, after_consent, move
-from services.router.domain.outcome import Outcome, copied, next_event, set_status
+from services.router.domain.outcome import Outcome, copy_of, next_event, set_status
 from services.router.domain.rules import RoutingRules
 
 
 class Touch(msgspec.Struct, frozen=True, gc=False):
-    """An attempt to reach a person, or a conversation (`answered`). `by`: as in events; `when`: microseconds."""
+    """An attempt to reach a person, or a conversation (`answered`). `by`: as in events."""
 
     by: str
     channel: str
@@ -30,19 +30,19 @@ class Touch(msgspec.Struct, frozen=True, gc=False):
 
 
 def touch(lead: Lead, fact: Touch, rules: RoutingRules, now: int, skew_us: int) -> Outcome:
-    """Record a touch. The outcome's `effect` says what it did, or why it did nothing.
+    """Record a touch. The `effect` of the outcome is its effect, or why it was ignored.
 
     Args:
         skew_us: how far the clock of the sender may be behind, in microseconds.
     """
-    when, was, after = min(fact.when, now), lead.status, copied(lead)
-    ignored = why_not(lead, when, skew_us, now)
-    effect = f"ignored: {ignored}" if ignored else event_time.touch(after, when, answered=fact.answered)
-    if ignored is None:
-        way = move(rules.lifecycle, was, SYSTEM, when="touched")
-        if isinstance(way, Transition):
-            changed(after, when)
-            set_status(after, way.to, lead.owner)
+    when, was, after = min(fact.when, now), lead.status, copy_of(lead)
+    fault = touch_fault(lead, when, skew_us, now)
+    effect = f"ignored: {fault}" if fault else event_time.count_touch(after, when, answered=fact.answered)
+    if fault is None:
+        transition = move(rules.lifecycle, was, SYSTEM, when="touched")
+        if isinstance(transition, Transition):
+            note_change(after, when)
+            set_status(after, transition.to, lead.owner)
     event = next_event(
         after,
         TouchApplied,
@@ -51,33 +51,33 @@ def touch(lead: Lead, fact: Touch, rules: RoutingRules, now: int, skew_us: int) 
         by=fact.by if after.status == was else SYSTEM.name,
         channel=fact.channel,
         answered=fact.answered,
-        touched_at=moment(when if ignored or lead.submit_at is None else max(when, lead.submit_at)),
+        touched_at=moment(when if fault or lead.submit_at is None else max(when, lead.submit_at)),
         rep=fact.rep,
         event_id=fact.event_id,
         note=fact.note or None,
-        ignored=ignored,
+        ignored=fault,
     )
     return Outcome(after, (event,), effect=effect)
 
 
 def consent_given(lead: Lead, rules: RoutingRules, now: int, reason: str, when: int) -> Outcome:
-    """The person consented at `when`. Unless they opted out since, the lead goes to the status that the agreement names."""
-    when, after = min(when, now), copied(lead)
+    """Record that the person consented at `when`. Without a later opt-out, the agreement names the next status."""
+    when, after = min(when, now), copy_of(lead)
     to = after_consent(rules.lifecycle, lead.status)
-    if not consent(after, when) or to is None:
+    if not note_consent(after, when) or to is None:
         return Outcome(after)
     return Outcome(after, (_move(after, to, reason, when, now),))
 
 
 def consent_withdrawn(lead: Lead, rules: RoutingRules, now: int, reason: str, when: int) -> Outcome | Refused:
-    """The person opted out at `when`."""
+    """Record that the person opted out at `when`."""
     return opt_out(lead, SYSTEM, rules, now, reason, min(when, now))
 
 
 def deal(lead: Lead, rules: RoutingRules, now: int, stage: str, when: int) -> Outcome:
-    """The CRM moved the deal at `when`. A stage that is older than the status, or without a transition, is only noted."""
-    when, after = min(when, now), copied(lead)
-    if not moves_deal(after, stage, when):
+    """Record the stage that the deal had at `when`. A stage older than the status, or without a transition, is only noted."""
+    when, after = min(when, now), copy_of(lead)
+    if not note_stage(after, stage, when):
         return Outcome(after)
     if stage == "lost":
         outcome = recycle(after, SYSTEM, rules, now, stage, when)
@@ -99,6 +99,6 @@ def _may_become(lead: Lead, rules: RoutingRules, status: str) -> bool:
 def _move(lead: Lead, to: str, reason: str, when: int, now: int) -> LeadEvent:
     """Change the status of the copy `lead` and return the event."""
     was = lead.status
-    changed(lead, when)
+    note_change(lead, when)
     set_status(lead, to, lead.owner)
     return next_event(lead, LeadStatusChanged, at=moment(now), was=was, by=SYSTEM.name, reason=reason)

@@ -1,4 +1,4 @@
-"""The availability of a rep: what a command, the team file or the end of an absence make of it."""
+"""Changes of the availability of a rep: by a command, by the team file, by the end of an absence."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,18 +18,22 @@ class PresenceChange(NamedTuple):
     event: RepAvailabilityChanged
 
 
-def stated(
+def apply_statement(
     rep: str, presence: Presence, now: int, state: RepState, until: int | None, reason: str | None = None
 ) -> PresenceChange | None:
-    """A command states that `rep` is available, away (`until`: back by then) or deactivated. None: already in effect."""
+    """Return the change by a command. None: the availability is in effect already.
+
+    Args:
+        until: end of an absence (microseconds). None: open-ended.
+    """
     if (presence.state, presence.until, presence.reason) == (state, until, reason):
         return None
     return _change(rep, replace(presence, state=state, until=until, reason=reason), now, state)
 
 
-def observed(rep: str, presence: Presence, now: int, state: RepState) -> PresenceChange | None:
-    """The team file or the end of an absence changed the state. None: another router has published it already."""
-    if presence.said == state:
+def apply_observation(rep: str, presence: Presence, now: int, state: RepState) -> PresenceChange | None:
+    """Return the change by the team file or by the end of an absence. None: another router has published it already."""
+    if presence.published_state == state:
         return None
     if state == "available":
         presence = replace(presence, state=state, until=None, reason=None)
@@ -37,15 +41,15 @@ def observed(rep: str, presence: Presence, now: int, state: RepState) -> Presenc
 
 
 def state_of(rules: RoutingRules, reps: Mapping[str, Presence], rep: str, now: int) -> RepState:
-    """Return the state of `rep` by the team file and by what was stated."""
-    known, presence = rules.rep(rep), reps.get(rep)
-    if known is None or not known.active:
+    """Return the state of `rep` by the team file and by commands."""
+    person, presence = rules.rep(rep), reps.get(rep)
+    if person is None or not person.active:
         return "deactivated"
     return presence.as_of(now) if presence else "available"
 
 
 def _change(rep: str, presence: Presence, now: int, state: RepState) -> PresenceChange:
-    after = replace(presence, said=state, version=presence.version + 1, updated_at=now)
+    after = replace(presence, published_state=state, version=presence.version + 1, updated_at=now)
     event = RepAvailabilityChanged(
         rep=rep, at=moment(now), state=state, until=at(after.until), version=after.version, reason=after.reason
     )

@@ -1,7 +1,7 @@
 """The choice of a lead's owner: the first routing rule that finds a rep, by the turns of its pool.
 
-`gather_inputs` collects everything that the choice depends on. `decide` makes the choice from these inputs alone, and
-they are stored with the decision. So a replay of a decision runs the code that made it.
+`gather_inputs` collects everything that the choice depends on. `decide` chooses from these inputs alone. The inputs are
+stored with the decision, so that a replay runs the code that made the decision.
 """
 
 from collections import Counter
@@ -15,17 +15,17 @@ from firsthour.kernel.time_units import micros
 from schemas.agreement.routing import RoutingRule
 from schemas.events.base import Facts
 from schemas.facts import is_product_fact
-from services.router.domain.eligibility import declined_before, is_gone, too_long_ago, unavailable
+from services.router.domain.eligibility import declined_before, has_left, too_long_ago, unavailability
 from services.router.domain.lead import Lead
 from services.router.domain.rules import RoutingRules, RuleOption
-from services.router.domain.team_state import NOTHING_KNOWN, Lags, TeamState
-from services.router.domain.turns import Candidate, Turn, next_turn, settled
+from services.router.domain.team_state import INITIAL_PRESENCE, Lags, TeamState
+from services.router.domain.turns import Candidate, Turn, next_turn, settle
 
 NO_RULE = "no routing rule matches"
 
 
 class MatchedRule(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A routing rule that holds for the lead. `seats`: the members of its `pool`, or the one rep that it names."""
+    """A routing rule that matches the lead. `seats`: the members of its `pool`, or the one rep that it names."""
 
     rule: str
     seats: tuple[Candidate, ...]
@@ -33,7 +33,7 @@ class MatchedRule(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Inputs(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Everything that a decision depends on, without a name or an address. `facts`: the ones that the rules read."""
+    """Everything that a decision depends on, without personal data. `facts`: the facts that routing rules read."""
 
     now: datetime
     urgency: str
@@ -43,7 +43,7 @@ class Inputs(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Considered(msgspec.Struct, frozen=True, gc=False):
-    """A rep that a decision looked at. `share`: of the pool's leads, 0 to 1."""
+    """A rep that a decision considered. `share`: the share of the pool's leads, 0 to 1."""
 
     rep: str
     eligible: bool
@@ -53,7 +53,7 @@ class Considered(msgspec.Struct, frozen=True, gc=False):
 
 
 class RuleResult(msgspec.Struct, frozen=True, gc=False):
-    """The result of a rule that holds: a rep (None: no rep could take the lead) and the reason."""
+    """The result of a rule that matches: a rep and the reason. `rep` None: no rep could take the lead."""
 
     rule: str
     pool: str | None
@@ -86,12 +86,12 @@ def decide(inputs: Inputs) -> Decision:
     pools = [step for step in inputs.steps if step.pool is not None]
     if pools:
         return Decision(pools[0].rule, pools[0].pool, None, _why_none(pools))
-    why = f"no rule with a pool holds; {_why_none(inputs.steps)}" if inputs.steps else NO_RULE
+    why = f"no rule with a pool matches; {_why_none(inputs.steps)}" if inputs.steps else NO_RULE
     return Decision(None, "", None, why)
 
 
 def outcomes(inputs: Inputs) -> Iterator[RuleResult]:
-    """Yield the result of each rule that holds, up to the first that found a rep."""
+    """Yield the result of each rule that matches, up to the first that finds a rep."""
     for step in inputs.steps:
         turn = next_turn(step.seats)
         why = _why(step) if turn else summary(step.seats)
@@ -101,13 +101,13 @@ def outcomes(inputs: Inputs) -> Iterator[RuleResult]:
 
 
 def considered(inputs: Inputs) -> Iterator[Considered]:
-    """Yield each rep that the decision looked at, up to the rule that found a rep. Computed when a decision is read."""
+    """Yield each rep that the decision considered, up to the rule that finds a rep. Computed when a decision is read."""
     for step in inputs.steps:
-        weights = sum(seat.weight for seat in step.seats) or 1
-        for seat in step.seats:
-            share = round(seat.weight / weights, 4)
-            yield Considered(seat.rep, seat.ruled_out_by is None, seat.ruled_out_by, share, step.rule)
-        if any(seat.ruled_out_by is None for seat in step.seats):
+        weights = sum(candidate.weight for candidate in step.seats) or 1
+        for candidate in step.seats:
+            share = round(candidate.weight / weights, 4)
+            yield Considered(candidate.rep, candidate.ruled_out_by is None, candidate.ruled_out_by, share, step.rule)
+        if any(candidate.ruled_out_by is None for candidate in step.seats):
             return
 
 
@@ -119,8 +119,8 @@ def replay(inputs: Inputs) -> str | None:
 def _why(step: MatchedRule) -> str:
     if step.pool is None:
         return step.rule
-    could = [seat.ruled_out_by for seat in step.seats].count(None)
-    return f"next in turn in {step.pool}: {could} of {len(step.seats)} could take it"
+    eligible = [candidate.ruled_out_by for candidate in step.seats].count(None)
+    return f"next in turn in {step.pool}: {eligible} of {len(step.seats)} could take the lead"
 
 
 def _why_none(steps: Sequence[MatchedRule]) -> str:
@@ -129,14 +129,14 @@ def _why_none(steps: Sequence[MatchedRule]) -> str:
     return "; ".join(f"{step.pool or step.rule}: {summary(step.seats)}" for step in steps)
 
 
-def summary(seats: Sequence[Candidate]) -> str:
+def summary(candidates: Sequence[Candidate]) -> str:
     """Return why no candidate can take the lead, as `all 3 at capacity` or `2 at capacity, 1 away`."""
-    if not seats:
+    if not candidates:
         return "names no rep"
-    kinds = Counter((seat.ruled_out_by or "").partition(":")[0] for seat in seats)
+    kinds = Counter((candidate.ruled_out_by or "").partition(":")[0] for candidate in candidates)
     if len(kinds) == 1:
         kind, count = next(iter(kinds.items()))
-        return f"all {count} {kind}" if count > 1 else f"the only one {kind}"
+        return f"all {count} {kind}" if count > 1 else f"the only rep: {kind}"
     return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
 
 
@@ -144,7 +144,7 @@ def summary(seats: Sequence[Candidate]) -> str:
 
 
 def gather_inputs(rules: RoutingRules, lead: Lead, team: TeamState, now: datetime) -> Inputs:
-    """Return everything that the choice for `lead` depends on: the rules that hold, up to the first that finds a rep."""
+    """Return everything that the choice for `lead` depends on: the rules that match, up to the first that finds a rep."""
     facts = context(rules, lead)
     case = _Case(rules, lead, team, micros(now))
     steps: list[MatchedRule] = []
@@ -155,15 +155,15 @@ def gather_inputs(rules: RoutingRules, lead: Lead, team: TeamState, now: datetim
             steps.append(MatchedRule(rule.name, _members(case, rules.candidates[index], lags), rule.pool))
         else:
             steps.append(MatchedRule(rule.name, _named_rep(case, rule, facts)))
-        if any(seat.ruled_out_by is None for seat in steps[-1].seats):
+        if any(candidate.ruled_out_by is None for candidate in steps[-1].seats):
             break
-    read = {name: facts[name] for name in rules.read if name in facts}
+    rule_facts = {name: facts[name] for name in rules.read if name in facts}
     not_again = lead.state.not_again
-    return Inputs(now, lead.urgency, tuple(steps), read, (not_again,) if not_again else ())
+    return Inputs(now, lead.urgency, tuple(steps), rule_facts, (not_again,) if not_again else ())
 
 
 def manual_inputs(lead: Lead, now: datetime, rule: str, rep: str) -> Inputs:
-    """Return the inputs of a choice that is already made: by hand, or because the manager takes the lead."""
+    """Return the inputs of a choice of one rep: by hand, or because the manager gets the lead."""
     return Inputs(now, lead.urgency, (MatchedRule(rule, (Candidate(rep),)),))
 
 
@@ -193,7 +193,7 @@ def _account_owner(rules: RoutingRules, facts: Facts) -> str | None:
 
 @dataclass(frozen=True)
 class _Case:
-    """One lead and the team, at one moment."""
+    """The lead to route, the team and the time."""
 
     rules: RoutingRules
     lead: Lead
@@ -205,25 +205,26 @@ def _named_rep(case: _Case, rule: RoutingRule, facts: Facts) -> tuple[Candidate,
     rep = str(facts.get(rule.to or "", ""))
     if not rep:
         return ()
-    gone = too_long_ago(rule, case.lead, case.now)
-    absent = unavailable(case.rules, case.team.reps, rep, case.now)
-    return (Candidate(rep, ruled_out_by=gone or absent or declined_before(case.rules, case.lead, rep, case.now)),)
+    expired = too_long_ago(rule, case.lead, case.now)
+    absent = unavailability(case.rules, case.team.reps, rep, case.now)
+    return (Candidate(rep, ruled_out_by=expired or absent or declined_before(case.rules, case.lead, rep, case.now)),)
 
 
-def _members(case: _Case, candidates: Sequence[RuleOption], lags: Lags) -> tuple[Candidate, ...]:
+def _members(case: _Case, options: Sequence[RuleOption], lags: Lags) -> tuple[Candidate, ...]:
     rules, lead, reps, now = case.rules, case.lead, case.team.reps, case.now
-    had = lead.state.not_again is not None or bool(lead.state.declined)  # seldom, and asked of every member
-    whys: list[str | None] = []
-    members: dict[str, int] = {}  # without those who have left: an absence keeps its lag, a departure does not
-    for one in candidates:
-        rep = one.rep
-        presence = reps.get(rep, NOTHING_KNOWN)
-        simple = presence.open < one.simple_below and presence.state == "available"
-        absent = None if simple else unavailable(rules, reps, rep, now)
-        whys.append(absent or (declined_before(rules, lead, rep, now) if had else None) or one.speechless)
-        if absent is None or not is_gone(rules, reps, rep, now):
-            members[rep] = one.weight
-    lags = settled(lags, members)
+    has_history = lead.state.not_again is not None or bool(lead.state.declined)  # rare, and needed for every member
+    reasons: list[str | None] = []
+    members: dict[str, int] = {}  # an absent member keeps the lag, a member who left does not
+    for option in options:
+        rep = option.rep
+        presence = reps.get(rep, INITIAL_PRESENCE)
+        simple = presence.open < option.simple_below and presence.state == "available"
+        absent = None if simple else unavailability(rules, reps, rep, now)
+        reasons.append(absent or (declined_before(rules, lead, rep, now) if has_history else None) or option.speechless)
+        if absent is None or not has_left(rules, reps, rep, now):
+            members[rep] = option.weight
+    lags = settle(lags, members)
     return tuple(
-        Candidate(one.rep, one.weight, lags.get(one.rep, 0), why) for one, why in zip(candidates, whys, strict=True)
+        Candidate(option.rep, option.weight, lags.get(option.rep, 0), reason)
+        for option, reason in zip(options, reasons, strict=True)
     )

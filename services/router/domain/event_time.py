@@ -1,9 +1,8 @@
-"""Facts act by their own time: an older fact never undoes a newer one.
+"""The time of facts: an older fact never undoes a newer one.
 
-The functions change the lead that they are given, without IO.
+An event that is older than the state that it would change adds facts and points. It changes no status, owner or clock.
 
-An event that is older than the state it would change adds its facts and its points. It changes no status, owner or
-clock. Times are microseconds since the epoch.
+The functions change the lead in place. Times are microseconds since the epoch.
 """
 
 from typing import Final
@@ -12,7 +11,7 @@ from firsthour.kernel.time_units import moment
 from services.router.domain.lead import HELD, QUALIFIED, Lead
 
 SKEW_US: Final = 300 * 1_000_000
-"""How far the clock of a sender of touches may be behind, unless a setting says otherwise."""
+"""How far the clock of a sender of touches may be behind, by default."""
 
 RUNNING: Final = HELD | {QUALIFIED}
 """The statuses in which a first touch ends a response clock."""
@@ -21,10 +20,10 @@ _RANKS: Final = {"open": 0, "lost": 2, "won": 3}
 _OTHER_STAGE: Final = 1
 
 
-def forget_ahead(lead: Lead, now: int) -> None:
-    """Drop the times that lie ahead of `now`: the host's clock was set back since. Facts of now are newer all the same.
+def drop_future_times(lead: Lead, now: int) -> None:
+    """Drop times after `now`, which remain when the host's clock is set back. They would make every fact of now an older one.
 
-    The time of an opt-out is kept: in doubt the person is left alone.
+    The time of an opt-out stays: in doubt the person is not contacted.
     """
     state = lead.state
     if state.since is not None and state.since > now:
@@ -37,34 +36,34 @@ def forget_ahead(lead: Lead, now: int) -> None:
         state.stage_at = None
 
 
-def changed(lead: Lead, when: int) -> None:
+def note_change(lead: Lead, when: int) -> None:
     """Note that a fact of this time changed the status."""
     lead.state.since = max(lead.state.since or 0, when)
 
 
-def went_back(lead: Lead, when: int) -> None:
-    """Note that the lead went back to Marketing, or out of reach, at this time."""
-    changed(lead, when)
+def note_return(lead: Lead, when: int) -> None:
+    """Note that the lead returned to Marketing, or that the person opted out, at this time."""
+    note_change(lead, when)
     lead.state.back_at = max(lead.state.back_at or 0, when)
 
 
 def is_older(lead: Lead, when: int) -> bool:
-    """Whether a fact of this time is older than the status that the lead has."""
+    """Return whether a fact of this time is older than the status of the lead."""
     return when < (lead.state.since or 0)
 
 
 # --- consent -------------------------------------------------------------------------------------------------------
 
 
-def withdraw(lead: Lead, when: int) -> bool:
-    """Note an opt-out. Return whether it holds: the newest of opt-out and consent does, of one moment the opt-out."""
+def note_opt_out(lead: Lead, when: int) -> bool:
+    """Note an opt-out. Return whether it is in force: the newer of opt-out and consent is; of equal times, the opt-out."""
     state = lead.state
     state.opted_out_at = max(state.opted_out_at or 0, when)
     return state.consented_at is None or state.opted_out_at >= state.consented_at
 
 
-def consent(lead: Lead, when: int) -> bool:
-    """Note a consent. Return whether it holds."""
+def note_consent(lead: Lead, when: int) -> bool:
+    """Note a consent. Return whether it is in force."""
     state = lead.state
     state.consented_at = max(state.consented_at or 0, when)
     return state.opted_out_at is None or state.consented_at > state.opted_out_at
@@ -73,8 +72,8 @@ def consent(lead: Lead, when: int) -> bool:
 # --- deals ---------------------------------------------------------------------------------------------------------
 
 
-def moves_deal(lead: Lead, stage: str, when: int) -> bool:
-    """Note the stage of a deal unless a newer one is known. Return whether it may change the status."""
+def note_stage(lead: Lead, stage: str, when: int) -> bool:
+    """Note the stage of a deal unless the stored stage is newer. Return whether it may change the status."""
     state = lead.state
     if state.stage_at is not None and (when, _rank(stage)) < (state.stage_at, _rank(state.stage or "")):
         return False
@@ -89,32 +88,32 @@ def _rank(stage: str) -> int:
 # --- touches -------------------------------------------------------------------------------------------------------
 
 
-def why_not(lead: Lead, when: int, skew_us: int, now: int) -> str | None:
-    """Return why a touch of this time counts for nothing; None if it counts.
+def touch_fault(lead: Lead, when: int, skew_us: int, now: int) -> str | None:
+    """Return why a touch of this time does not count. None: it counts.
 
-    A sender's clock may be behind: a touch counts from `skew_us` before the submit on, yet not from before the lead was
-    last with Marketing. A submit ahead of `now` bars no touch: the host's clock was set back since.
+    The clock of a sender may be behind, so a touch counts from `skew_us` before the submit on. A touch from before the
+    last return to Marketing does not count. A submit after `now` excludes no touch: the host's clock was set back.
     """
     submit = lead.submit_at
     if submit is None or when >= submit:
         return None
     if when < submit - skew_us and submit <= now:
         early = (submit - when) // 1_000_000
-        return f"it was {early} s before the submit, and the tolerance is {skew_us // 1_000_000} s"
+        return f"{early} s before the submit; the tolerance is {skew_us // 1_000_000} s"
     if lead.state.back_at is not None and when < lead.state.back_at:
-        return f"it was before the lead last left Sales ({moment(lead.state.back_at).isoformat(timespec='seconds')})"
+        return f"before the lead last left Sales ({moment(lead.state.back_at).isoformat(timespec='seconds')})"
     return None
 
 
-def touch(lead: Lead, when: int, *, answered: bool) -> str:
-    """Count a touch. Return its effect, in words for people."""
-    counted = when if lead.submit_at is None else max(when, lead.submit_at)
-    first = lead.touched_at is None
-    lead.touched_at = counted if lead.touched_at is None else min(lead.touched_at, counted)
+def count_touch(lead: Lead, when: int, *, answered: bool) -> str:
+    """Count a touch. Return its effect as a text for people."""
+    touched_at = when if lead.submit_at is None else max(when, lead.submit_at)
+    is_first = lead.touched_at is None
+    lead.touched_at = touched_at if lead.touched_at is None else min(lead.touched_at, touched_at)
     state = lead.state
     state.attempts += 1
     state.unanswered = 0 if answered else state.unanswered + 1
-    if first and lead.submit_at is not None and lead.status in RUNNING:
+    if is_first and lead.submit_at is not None and lead.status in RUNNING:
         return "the first touch since the submit: the response clock has ended"
     if lead.submit_at is None or lead.status not in RUNNING:
         return "counted; no response clock was running"

@@ -29,23 +29,23 @@ class LeadState(msgspec.Struct, omit_defaults=True, gc=False):
     score: Score = _NOTHING
     phone: str | None = None
     suppressed: str | None = None  # the agreement's reason never to route this person
-    armed: bool = True  # whether a line met by score alone counts
+    armed: bool = True  # whether a line that is met by the score alone hands the lead over
     line: str = ""  # the qualify line of the latest hand-over
     trigger: Trigger | None = None  # the event that met the line
     assigned_at: int | None = None
-    reassignments: int = 0  # how often a missed clock changed the owner since the submit
+    reassignments: int = 0  # changes of owner by a missed clock since the submit
     attempts: int = 0  # touches since the submit
     unanswered: int = 0  # the latest unanswered touches in a row
-    declined: dict[str, int] = {}  # reps who had the lead and did not take it, with the time
-    not_again: str | None = None  # the latest of them: never the next owner, whatever the agreement's pause
+    declined: dict[str, int] = {}  # by rep who had the lead and did not take it: the time
+    not_again: str | None = None  # the rep who is never the next owner, also without a pause in the agreement
     previous_owner: str | None = None
     previous_left_at: int | None = None
     back: str | None = None  # how the lead came back to Marketing, as `recycle:stalled`
     rests_until: int | None = None  # before this time no score hands the lead over
     stage: str | None = None  # of its opportunity, as the CRM says
-    stage_at: int | None = None  # and since when
+    stage_at: int | None = None  # the time of the stage
     since: int | None = None  # the time of the newest fact that changed the status
-    back_at: int | None = None  # when it last went back to Marketing or opted out
+    back_at: int | None = None  # the last return to Marketing or opt-out
     opted_out_at: int | None = None  # the newest opt-out
     consented_at: int | None = None  # the newest consent
 
@@ -79,12 +79,12 @@ class Lead(msgspec.Struct, gc=False):
 
     @property
     def holder(self) -> str | None:
-        """The owner while the lead counts as their open load. None: it is no open load."""
+        """The owner whose open load includes the lead. None: the lead is no open load."""
         return self.owner if self.status in HELD else None
 
     @property
     def place(self) -> tuple[int, int, str]:
-        """The position in the queue: hottest first, then by the oldest submit."""
+        """The place in the queue: by urgency, then by submit."""
         return self.urgency_rank, self.submit_at or 0, self.id
 
 
@@ -94,13 +94,13 @@ def at(us: int | None) -> datetime | None:
 
 
 def card(lead: Lead) -> LeadCard:
-    """Return what a rep sees of the lead."""
+    """Return the attributes of the lead that a rep sees."""
     state = lead.state
     facts, trigger = state.facts, state.trigger
-    asked = (
+    request = (
         " ".join(str(trigger.fields[f]) for f in ("form", "content", "path") if f in trigger.fields) if trigger else ""
     )
-    because = ": ".join(part for part in (state.line, f"{trigger.type} {asked}".strip() if trigger else "") if part)
+    because = ": ".join(part for part in (state.line, f"{trigger.type} {request}".strip() if trigger else "") if part)
     return LeadCard(
         name=person(facts),
         email=lead.email or "",
@@ -115,13 +115,13 @@ def card(lead: Lead) -> LeadCard:
 
 
 def title(facts: Facts) -> str:
-    """Return the title of a lead in messages: name, company."""
+    """Return the title of a lead in messages: name and company."""
     company = _text(facts, "company.name") or _text(facts, "company.domain")
     return ", ".join(part for part in (person(facts), company) if part)
 
 
 def person(facts: Facts) -> str:
-    """Return the full name, or first and last name."""
+    """Return the name of the person: the full name, else first and last name."""
     name = _text(facts, "name")
     if name:
         return name

@@ -1,9 +1,9 @@
-"""Steps of an action by which a lead leaves its owner. Each changes the lead that it is given: a copy made by `copied`."""
+"""Steps of actions by which a lead leaves its owner. Each changes the lead in place: a copy made by `copy_of`."""
 
 from firsthour.kernel.time_units import moment
 from schemas.agreement.lifecycle import Transition
 from schemas.events.routes import LeadRecycled, LeadReleased
-from services.router.domain.event_time import went_back
+from services.router.domain.event_time import note_return
 from services.router.domain.lead import Lead, at
 from services.router.domain.lifecycle import Actor
 from services.router.domain.outcome import Outcome, OwnerRequest, end_assignment, next_event, set_status
@@ -17,18 +17,18 @@ def note_declined(lead: Lead, now: int) -> None:
 
 
 def release(
-    lead: Lead, way: Transition, actor: Actor, now: int, kind: str, reason: str, next_owner: OwnerRequest
+    lead: Lead, transition: Transition, actor: Actor, now: int, kind: str, reason: str, next_owner: OwnerRequest
 ) -> Outcome:
     """End the assignment and ask for the next owner. `kind` and `reason` are published with the event."""
     was, rep = lead.status, lead.owner
     ended = end_assignment(lead, actor.name, f"{kind}: {reason}", now)
-    set_status(lead, way.to, None)
+    set_status(lead, transition.to, None)
     event = next_event(lead, LeadReleased, at=moment(now), was=was, by=actor.name, rep=rep, kind=kind, reason=reason)
     return Outcome(lead, (event,), ended, next_owner)
 
 
 def return_to_marketing(
-    lead: Lead, way: Transition, actor: Actor, now: int, kind: str, reason: str, since: int, until: int | None
+    lead: Lead, transition: Transition, actor: Actor, now: int, kind: str, reason: str, since: int, until: int | None
 ) -> Outcome:
     """End the assignment and return the lead to Marketing.
 
@@ -38,10 +38,10 @@ def return_to_marketing(
     """
     was, rep = lead.status, lead.owner
     ended = end_assignment(lead, actor.name, f"{kind}: {reason}", now)
-    set_status(lead, way.to, None)
+    set_status(lead, transition.to, None)
     lead.state.back = f"{kind}:{reason}"
     lead.state.rests_until = until
-    went_back(lead, since)
+    note_return(lead, since)
     event = next_event(
         lead,
         LeadRecycled,

@@ -1,4 +1,4 @@
-"""The lifecycle of a lead is the agreement's table of transitions. A transition that is not in it cannot happen."""
+"""The lifecycle of a lead: the agreement's table of transitions. A transition outside the table cannot happen."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ Kind = Literal["status", "actor", "reason", "rep", "until"]
 class Actor:
     """The author of an action on one lead.
 
-    `roles`: in the agreement's words (`owner`, `manager` ...), towards this lead. `teams`: the teams whose statuses the
-    actor may move a lead out of. An actor without a team is the system, which may move every lead.
+    `roles`: the agreement's roles towards this lead, as `owner` or `manager`. `teams`: the actor may move a lead out of the
+    statuses of these teams. An actor without a team is the system, which may move every lead.
     """
 
     name: str
@@ -24,7 +24,7 @@ class Actor:
     rep: str | None = None
 
 
-_DONE: Mapping[Verb, str] = {"reject": "rejected", "recycle": "recycled", "reassign": "reassigned"}
+_PARTICIPLES: Mapping[Verb, str] = {"reject": "rejected", "recycle": "recycled", "reassign": "reassigned"}
 SYSTEM = Actor("system", frozenset({"system"}))
 
 
@@ -57,61 +57,66 @@ def move(
         reason: chooses among several transitions.
         when: the fact that happened, as `touched`.
     """
-    ways = [
-        way
-        for way in lifecycle.transitions
-        if way.leaves(status) and way.as_ == verb and way.when == when and to in (None, way.to)
+    transitions = [
+        transition
+        for transition in lifecycle.transitions
+        if transition.leaves(status)
+        and transition.as_ == verb
+        and transition.when == when
+        and to in (None, transition.to)
     ]
-    if not ways:
-        return Refused(f"a lead that is {status} cannot {_asked(to, verb)}", possible(lifecycle, status))
-    allowed = [way for way in ways if _may(lifecycle, status, way, actor)]
+    if not transitions:
+        return Refused(f"a lead that is {status} cannot {_change(to, verb)}", possible(lifecycle, status))
+    allowed = [transition for transition in transitions if _may(lifecycle, status, transition, actor)]
     if not allowed:
-        by = ", ".join(dict.fromkeys(role for way in ways for role in way.by))
-        return Refused(f"{actor.name} may not do this to a lead that is {status}", f"it is for: {by}", "actor")
+        by = ", ".join(dict.fromkeys(role for transition in transitions for role in transition.by))
+        return Refused(f"{actor.name} may not change a lead that is {status}", f"allowed for: {by}", "actor")
     return _by_reason(allowed, reason)
 
 
-def _asked(to: str | None, verb: Verb | None) -> str:
-    return f"be {_DONE[verb]}" if verb else f"become {to}"
+def _change(to: str | None, verb: Verb | None) -> str:
+    return f"be {_PARTICIPLES[verb]}" if verb else f"become {to}"
 
 
-def _may(lifecycle: Lifecycle, status: str, way: Transition, actor: Actor) -> bool:
-    if not ("anyone" in way.by or actor.roles & set(way.by)):
+def _may(lifecycle: Lifecycle, status: str, transition: Transition, actor: Actor) -> bool:
+    if not ("anyone" in transition.by or actor.roles & set(transition.by)):
         return False
-    if not actor.teams or lifecycle.statuses.get(way.to) == NOBODY:  # the system; opting out, which has no fence
+    if not actor.teams or lifecycle.statuses.get(transition.to) == NOBODY:  # the system; opting out, which has no fence
         return True
     return lifecycle.statuses.get(status) in actor.teams
 
 
-def _by_reason(ways: Collection[Transition], reason: str | None) -> Transition | Refused:
-    for way in ways:
-        if way.reason and reason in way.reason:
-            return way
-    for way in ways:
-        if not way.reason:
-            return way
-    known = ", ".join(dict.fromkeys(word for way in ways for word in way.reason))
-    what = f"the agreement knows no reason {reason!r} here" if reason else "the agreement asks for a reason here"
-    return Refused(what, f"one of: {known}", "reason")
+def _by_reason(transitions: Collection[Transition], reason: str | None) -> Transition | Refused:
+    for transition in transitions:
+        if transition.reason and reason in transition.reason:
+            return transition
+    for transition in transitions:
+        if not transition.reason:
+            return transition
+    reasons = ", ".join(dict.fromkeys(word for transition in transitions for word in transition.reason))
+    fault = f"the agreement has no reason {reason!r} here" if reason else "the agreement requires a reason here"
+    return Refused(fault, f"one of: {reasons}", "reason")
 
 
 def possible(lifecycle: Lifecycle, status: str) -> str:
-    """Return what the agreement allows from this status, in words for people."""
-    ways = [
-        f"{f'{way.as_} to {way.to}' if way.as_ else way.to} (by {', '.join(way.by)})"
-        for way in lifecycle.transitions
-        if way.leaves(status)
+    """Return the transitions out of this status as a text for people."""
+    transitions = [
+        f"{f'{transition.as_} to {transition.to}' if transition.as_ else transition.to} (by {', '.join(transition.by)})"
+        for transition in lifecycle.transitions
+        if transition.leaves(status)
     ]
-    return f"from {status} it can go to: {'; '.join(ways)}" if ways else f"nothing leads out of {status}"
+    return (
+        f"possible from {status}: {'; '.join(transitions)}" if transitions else f"no transition leads out of {status}"
+    )
 
 
-def ways_into(lifecycle: Lifecycle, to: str) -> frozenset[str]:
-    """Return the statuses out of which the system may move a lead into `to`."""
+def statuses_before(lifecycle: Lifecycle, to: str) -> frozenset[str]:
+    """Return the statuses from which the system may move a lead to `to`."""
     starts = (status for status in lifecycle.statuses if isinstance(move(lifecycle, status, SYSTEM, to=to), Transition))
     return frozenset(starts)
 
 
 def after_consent(lifecycle: Lifecycle, status: str) -> str | None:
     """Return the status after a new consent. None: the status stays."""
-    way = move(lifecycle, status, SYSTEM, when="consent.given")
-    return way.to if isinstance(way, Transition) else None
+    transition = move(lifecycle, status, SYSTEM, when="consent.given")
+    return transition.to if isinstance(transition, Transition) else None

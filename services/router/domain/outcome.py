@@ -1,4 +1,4 @@
-"""The outcome of an action on a lead, as a value: the lead afterwards, the events to emit, the owner to look for."""
+"""The outcome of an action on a lead: the lead afterwards, the events to emit, the request for the next owner."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -29,20 +29,20 @@ BY_RULES: Final = OwnerRequest()
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """What an action does. If `lead` is the object that the action was given, the action is already in effect."""
+    """The effects of an action. If `lead` is the object that the action got, the action is in effect already."""
 
-    lead: Lead  # afterwards, before `next_owner` is found
+    lead: Lead  # afterwards, without the next owner
     events: tuple[LeadEvent, ...] = ()  # in the order of their versions
     ended: AssignmentEnd | None = None  # None: the open assignment, if any, goes on
     next_owner: OwnerRequest | None = None  # None: the owner stays as in `lead`
-    effect: str = ""  # of a touch: what it did or why it did nothing, in words for people
+    effect: str = ""  # of a touch: its effect, or why it was ignored, as a text for people
 
 
-# The functions below change the lead that they are given: a copy made by `copied`, which becomes the outcome.
+# The functions below change the lead in place. Callers pass a copy made by `copy_of`, which becomes the outcome.
 
 
-def copied(lead: Lead) -> Lead:
-    """Return a copy of `lead` whose fields and state can be set. Dictionaries are shared: replace them, do not change them."""
+def copy_of(lead: Lead) -> Lead:
+    """Return a copy of `lead` whose fields and state can be set. Dictionaries are shared: replace, never change them."""
     return replace(lead, state=replace(lead.state))
 
 
@@ -55,7 +55,7 @@ def set_status(lead: Lead, status: str, owner: str | None) -> None:
 
 
 def end_assignment(lead: Lead, by: str, reason: str, now: int) -> AssignmentEnd | None:
-    """Note the owner as the previous one and return the end of their assignment. None: the lead has no owner."""
+    """Note the previous owner. Return the end of the open assignment. None: the lead has no owner."""
     if lead.owner is None:
         return None
     lead.state.previous_owner, lead.state.previous_left_at = lead.owner, now
@@ -63,7 +63,7 @@ def end_assignment(lead: Lead, by: str, reason: str, now: int) -> AssignmentEnd 
 
 
 def next_event(lead: Lead, kind: type[LeadEvent], /, *, at: datetime, was: str, by: str, **fields: Any) -> LeadEvent:
-    """Raise the lead's version and return the event of that version. `was`: the status before; the rest is as it stands."""
+    """Raise the lead's version and return the event of that version. `was`: the status before."""
     lead.version += 1
     return kind(
         lead_id=lead.id,

@@ -1,4 +1,4 @@
-"""The rules of the router: what it reads of a configuration, prepared once per version."""
+"""The parts of a configuration that the router reads, prepared once per version."""
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -16,22 +16,22 @@ from schemas.conditions import AllOf, AnyOf, Node, Not, Test
 from schemas.events.base import Value
 from schemas.team import Rep, Team
 from services.router.domain.lead import ASSIGNED, QUALIFIED
-from services.router.domain.lifecycle import ways_into
+from services.router.domain.lifecycle import statuses_before
 
 PERSONAL = frozenset({"name", "first_name", "last_name", "email", "phone", "crm_id", "anonymous_id"})
 """Fields that a stored decision never holds."""
 
 
 class RuleOption(msgspec.Struct, frozen=True, gc=False):
-    """A member of the pool of a routing rule, as the configuration describes it.
+    """A member of the pool of a routing rule, by the configuration.
 
-    `simple_below`: a rep who is available and has fewer open leads than this is eligible, whatever the time.
+    `simple_below`: an available rep with fewer open leads than this is eligible at any time, without further checks.
     """
 
     rep: str
     weight: int
     simple_below: float
-    speechless: str | None  # why the rule's `require` excludes the rep; None: it does not
+    speechless: str | None  # why the rule's `require` excludes the rep; None: not excluded
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class RoutingRules:
     version: str
     lifecycle: Lifecycle
     initial: str  # the status of a new lead
-    handover: frozenset[str]  # the statuses out of which a lead can qualify
-    assignable: frozenset[str]  # the statuses out of which a lead can be assigned
+    handover: frozenset[str]  # the statuses from which a lead can qualify
+    assignable: frozenset[str]  # the statuses from which a lead can be assigned
     ranks: Mapping[str, int]  # of an urgency; the most urgent is 0
     rearm_below: float | None
     routing: tuple[RoutingRule, ...]
@@ -70,15 +70,15 @@ class RoutingRules:
 
     def members(self, pool: str) -> tuple[str, ...]:
         """Return the reps of a pool in the order of the team file. An unknown pool has none."""
-        known = self.team.pool_by_id.get(pool)
-        return tuple(member.rep for member in known.members) if known else ()
+        row = self.team.pool_by_id.get(pool)
+        return tuple(member.rep for member in row.members) if row else ()
 
     def reach(self, pool: str) -> frozenset[str]:
-        """Return the reps who may take a lead that waits for `pool`: its members, and reps that a later rule may find."""
+        """Return the reps who may take a lead that waits for `pool`: its members and those of the pools of later rules."""
         return self.reached.get(pool, frozenset())
 
-    def reaching(self, reps: Collection[str], pools: Collection[str]) -> set[str]:
-        """Return those of `pools` whose waiting leads one of these reps may take."""
+    def pools_served_by(self, reps: Collection[str], pools: Collection[str]) -> set[str]:
+        """Return the pools, of `pools`, whose waiting leads one of these reps may take."""
         return {pool for pool in pools if not self.reach(pool).isdisjoint(reps)}
 
 
@@ -91,8 +91,8 @@ def rules_of(config: Config) -> RoutingRules:
         version=config.version,
         lifecycle=agreement.lifecycle,
         initial=next(iter(agreement.lifecycle.statuses)),
-        handover=ways_into(agreement.lifecycle, QUALIFIED),
-        assignable=ways_into(agreement.lifecycle, ASSIGNED),
+        handover=statuses_before(agreement.lifecycle, QUALIFIED),
+        assignable=statuses_before(agreement.lifecycle, ASSIGNED),
         ranks={name: rank for rank, name in enumerate(agreement.response.urgencies)},
         rearm_below=agreement.rearm_below,
         routing=routing,
@@ -108,14 +108,14 @@ def rules_of(config: Config) -> RoutingRules:
 
 
 def _reached(team: Team, routing: Sequence[RoutingRule]) -> dict[str, frozenset[str]]:
-    found = {pool.id: frozenset(member.rep for member in pool.members) for pool in team.pools}
+    members = {pool.id: frozenset(member.rep for member in pool.members) for pool in team.pools}
     later: frozenset[str] = frozenset()
     reached: dict[str, frozenset[str]] = {}
     for rule in reversed(routing):
         if rule.pool is not None:
-            later |= found[rule.pool]
+            later |= members[rule.pool]
             reached[rule.pool] = later
-    return found | reached
+    return members | reached
 
 
 def _candidates(team: Team, rule: RoutingRule) -> tuple[RuleOption, ...]:
@@ -140,8 +140,8 @@ def _simple_below(rep: Rep | None) -> float:
 
 def _speechless(rep: Rep | None, languages: Sequence[str]) -> str | None:
     spoken = {language.lower() for language in rep.languages} if rep else set()
-    lacks = [language for language in languages if language.lower() not in spoken]
-    return f"does not speak {', '.join(lacks)}" if lacks else None
+    missing = [language for language in languages if language.lower() not in spoken]
+    return f"does not speak {', '.join(missing)}" if missing else None
 
 
 def _fields(node: Node) -> Iterator[str]:

@@ -14,9 +14,9 @@ class Presence:
     open: int = 0
     state: RepState = "available"
     until: int | None = None  # microseconds; the end of an absence
-    said: RepState = "available"  # the state last published on `routes`
+    published_state: RepState = "available"  # on `routes`; it follows `state`, the team file and the end of an absence
     updated_at: int = 0
-    version: int = 0  # of state and until: raised with every change, and published with it
+    version: int = 0  # of `state` and `until`; raised and published with every change
     reason: str | None = None  # of the state
 
     def as_of(self, now: int) -> RepState:
@@ -24,12 +24,12 @@ class Presence:
         return "available" if self.state == "away" and self.until is not None and self.until <= now else self.state
 
 
-NOTHING_KNOWN = Presence()
-"""The presence of a rep without a row: available, no open leads. Never changed: `TeamState.presence` makes a new one."""
+INITIAL_PRESENCE = Presence()
+"""The presence of a rep without a row: available, no open leads. Read only: `TeamState.presence` returns a new one."""
 
 
 Lags = Mapping[str, int]
-"""The lags of a pool's members, in parts of a lead (`turns.SCALE`). A member that is missing has a lag of zero."""
+"""The lags of a pool's members, in parts of a lead (`turns.SCALE`). A missing member has a lag of zero."""
 
 
 @dataclass
@@ -40,5 +40,5 @@ class TeamState:
     pools: dict[str, Lags]
 
     def presence(self, rep: str) -> Presence:
-        """Return the presence of `rep`, to be changed. A rep without a row is available and has no open leads."""
+        """Return the presence of `rep`, which the caller may change. A rep without a row is available without open leads."""
         return self.reps.setdefault(rep, Presence())

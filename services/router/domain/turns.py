@@ -1,11 +1,12 @@
-"""The turns of a pool: each member gets their share of the leads that they could take.
+"""The turns of a pool: each member gets a share, by weight, of the leads that the member could take.
 
-A lead is one turn. Every member who could take it is credited a share of it, by weight; the member who gets it is
-charged all of it. What remains is the member's lag: positive while leads are owed, negative while the member is ahead.
-Members who could not take a lead (language, capacity, absence) neither gain nor lose by it.
+A lead is one turn. Each eligible member is credited a share of the lead, by weight. The member who gets the lead is
+charged a whole lead. The balance is the member's lag: positive while leads are owed, negative while the member is ahead.
+A lead that a member could not take (language, capacity, absence) does not change the member's lag.
 
-Of the members who are due (a lag above zero, the share of this lead included), the one whose turn must end soonest is
-taken (EEVDF: Stoica and Abdel-Wahab, 1995). The largest lag alone would serve light members before heavy ones are due.
+A member is due if the lag, with the share of this lead, is above zero. Of the due members, the one whose turn must end
+soonest gets the lead (EEVDF: Stoica and Abdel-Wahab, 1995). By the largest lag alone, light members would be served
+before heavy members are due.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,85 +15,88 @@ from itertools import accumulate, pairwise
 import msgspec
 
 SCALE = 720_720_000_000
-"""One lead. Shares are exact where the sum of the weights divides it, as every number up to 16 does."""
+"""One lead. Shares are exact if the sum of the weights divides this number. Every number up to 16 does."""
 
 _ROUNDING = 1_000_000
-"""How far a lag may be off, in parts of `SCALE`: one part for each lead."""
+"""The tolerance for rounding of a lag, in parts of `SCALE`: one part for each lead."""
 _SCALE_OF_PASSES = 720_720_000
 
 
 class Candidate(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A member of a pool, in the order of the team file. `ruled_out_by` says why they cannot take this lead."""
+    """A member of a pool, in the order of the team file. `ruled_out_by`: why the member cannot take this lead. None: eligible."""
 
     rep: str
     weight: int = 1
     lag: int = 0
     ruled_out_by: str | None = None
-    passes: int = 0  # read from decisions of before revision 0008, which counted turns instead of lags
+    passes: int = 0  # only in decisions from before revision 0008, which counted turns instead of lags
 
 
 class Turn(msgspec.Struct, frozen=True, gc=False):
-    """A turn taken: the member who took it, and the lags of the pool's members after it; zeros are left out."""
+    """A turn: the member who gets the lead, and the lags of the pool's members afterwards, without zeros."""
 
     rep: str
     lags: dict[str, int]
 
 
-def next_turn(seats: Sequence[Candidate]) -> Turn | None:
-    """Return the next turn, or None when every member is ruled out. The lags of all members add up to the same as before."""
-    here = [seat for seat in seats if seat.ruled_out_by is None]
-    if not here:
+def next_turn(candidates: Sequence[Candidate]) -> Turn | None:
+    """Return the next turn. None: no member is eligible. The sum of the lags of all members does not change."""
+    eligible = [candidate for candidate in candidates if candidate.ruled_out_by is None]
+    if not eligible:
         return None
-    if any(seat.passes for seat in here):
-        return Turn(_by_passes(here).rep, {})
-    shares = divided(SCALE, [seat.weight for seat in here])
-    due = [seat for seat, share in zip(here, shares, strict=True) if seat.lag + share > _ROUNDING]
-    if not due:  # all of them are ahead, for the members who are owed leads cannot take this one
-        due = [max(zip(here, shares, strict=True), key=_credited)[0]]
-    chosen = min(due, key=_end)  # the first of equals, in the order of the team file
-    lags = {seat.rep: seat.lag for seat in seats}
-    lags |= {seat.rep: seat.lag + share for seat, share in zip(here, shares, strict=True)}
+    if any(candidate.passes for candidate in eligible):
+        return Turn(_by_passes(eligible).rep, {})
+    shares = divide(SCALE, [candidate.weight for candidate in eligible])
+    due = [candidate for candidate, share in zip(eligible, shares, strict=True) if candidate.lag + share > _ROUNDING]
+    if not due:  # every eligible member is ahead: the members who are owed leads cannot take this one
+        due = [max(zip(eligible, shares, strict=True), key=_lag_with_share)[0]]
+    chosen = min(due, key=_end)  # among equals the first in the team file
+    lags = {candidate.rep: candidate.lag for candidate in candidates}
+    lags |= {candidate.rep: candidate.lag + share for candidate, share in zip(eligible, shares, strict=True)}
     lags[chosen.rep] -= SCALE
     return Turn(chosen.rep, {rep: lag for rep, lag in lags.items() if lag})
 
 
-def settled(lags: Mapping[str, int], members: Mapping[str, int]) -> Mapping[str, int]:
-    """Return the lags of `members` (each with a weight) once the others of `lags` have left the pool.
+def settle(lags: Mapping[str, int], members: Mapping[str, int]) -> Mapping[str, int]:
+    """Return the lags of `members` after the other members of `lags` have left the pool.
 
-    What a member who left was owed or had ahead is divided among the rest, so that their lags go on adding up to zero. A
-    member who comes back begins at zero.
+    The lag of a member who left is divided among the rest, so that the lags still add up to zero. A member who comes back
+    begins at zero.
+
+    Args:
+        members: by rep: the weight.
     """
-    left = [lag for rep, lag in lags.items() if rep not in members]
-    if not any(left):
+    surplus = [lag for rep, lag in lags.items() if rep not in members]
+    if not any(surplus):
         return lags
     if not members:
         return {}
-    shares = divided(sum(left), list(members.values()))
+    shares = divide(sum(surplus), list(members.values()))
     return {rep: lags.get(rep, 0) + share for rep, share in zip(members, shares, strict=True)}
 
 
-def divided(whole: int, weights: Sequence[int]) -> list[int]:
-    """Return `whole` in parts by weight. The parts add up to it exactly, each at most one off."""
+def divide(whole: int, weights: Sequence[int]) -> list[int]:
+    """Divide `whole` into parts by weight. The parts add up to `whole` exactly; each is at most one off."""
     total = sum(weights)
     ends = [0, *(end * whole // total for end in accumulate(weights))]
     return [end - begin for begin, end in pairwise(ends)]
 
 
-def _end(seat: Candidate) -> int:
-    """When the turn must end: after so many parts of a lead for each unit of weight, the member is owed a whole lead."""
-    return (SCALE - seat.lag) // seat.weight
+def _end(candidate: Candidate) -> int:
+    """Return the end of the turn: how much of a lead each unit of weight must be credited until a whole lead is owed."""
+    return (SCALE - candidate.lag) // candidate.weight
 
 
-def _credited(of: tuple[Candidate, int]) -> int:
-    seat, share = of
-    return seat.lag + share
+def _lag_with_share(pair: tuple[Candidate, int]) -> int:
+    candidate, share = pair
+    return candidate.lag + share
 
 
-def _by_passes(here: Sequence[Candidate]) -> Candidate:
-    """The choice as it was made before revision 0008, so that decisions of then can be replayed."""
-    ahead = sum(seat.weight * seat.passes for seat in here) + _SCALE_OF_PASSES
-    weights = sum(seat.weight for seat in here)
+def _by_passes(eligible: Sequence[Candidate]) -> Candidate:
+    """Return the choice by the rule in force before revision 0008, to replay decisions from before it."""
+    ahead = sum(candidate.weight * candidate.passes for candidate in eligible) + _SCALE_OF_PASSES
+    weights = sum(candidate.weight for candidate in eligible)
     return min(
-        (seat for seat in here if seat.passes * weights < ahead),
-        key=lambda seat: seat.passes + _SCALE_OF_PASSES // seat.weight,
+        (candidate for candidate in eligible if candidate.passes * weights < ahead),
+        key=lambda candidate: candidate.passes + _SCALE_OF_PASSES // candidate.weight,
     )

@@ -14,7 +14,7 @@ from services.router.store.decisions import (
     insert_assignments,
     insert_decisions,
 )
-from services.router.store.leads import update_learned, upsert_leads
+from services.router.store.leads import update_scores, upsert_leads
 from services.router.store.team import ChangedLags, update_lags, upsert_presences
 
 
@@ -22,22 +22,24 @@ class RoutingChanges(msgspec.Struct, frozen=True):
     """The changes of a unit."""
 
     leads: Collection[Lead] = ()
-    learned: Collection[Lead] = ()  # none of `leads`: only the score changed
+    scored_leads: Collection[Lead] = ()  # only the score changed; none of `leads`
     assignments: Collection[Assignment] = ()
-    decided: Collection[StoredDecision] = ()
-    turned: ChangedLags = {}
-    reps: Mapping[str, Presence] = {}
+    decisions: Collection[StoredDecision] = ()
+    lags: ChangedLags = {}
+    presences: Mapping[str, Presence] = {}
 
 
 def store_changes(unit: Unit, changes: RoutingChanges) -> None:
-    """Store these changes at the unit's end, in a constant number of statements. Ends of assignments are stored now: a lead never
-    has two open ones."""
-    close_assignments(unit.connection, [one for one in changes.assignments if one.stored])
+    """Store these changes at the end of the unit, in a constant number of statements.
+
+    Ends of assignments are stored at once, because a lead never has two open assignments.
+    """
+    close_assignments(unit.connection, [row for row in changes.assignments if row.stored])
     unit.store(
         upsert_leads(changes.leads),
-        update_learned(changes.learned),
-        insert_assignments([one for one in changes.assignments if not one.stored]),
-        insert_decisions(changes.decided),
-        update_lags(changes.turned),
-        upsert_presences(changes.reps),
+        update_scores(changes.scored_leads),
+        insert_assignments([row for row in changes.assignments if not row.stored]),
+        insert_decisions(changes.decisions),
+        update_lags(changes.lags),
+        upsert_presences(changes.presences),
     )

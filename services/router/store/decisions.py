@@ -14,17 +14,17 @@ from services.router.domain.decision import Decision, Inputs, considered, outcom
 from services.router.store.tables import assignments, decisions
 
 _LIMIT = sa.bindparam("limit", type_=sa.Integer)
-_OPEN_ASSIGNMENT = statements.Sql(
+_INSERT_ASSIGNMENT = statements.Sql(
     lambda _: sa.insert(assignments).values({c.name: sa.bindparam(c.name) for c in assignments.columns})
 )
-_CLOSE = statements.Sql(
+_CLOSE_ASSIGNMENT = statements.Sql(
     lambda _: (
         sa.update(assignments)
         .where(assignments.c.lead_id == sa.bindparam("lead"), assignments.c.epoch == sa.bindparam("ended"))
         .values({name: sa.bindparam(name) for name in ("closed_at", "closed_by", "close_reason")})
     )
 )
-_DECIDED = statements.Sql(
+_INSERT_DECISION = statements.Sql(
     lambda _: sa.insert(decisions).values({c.name: sa.bindparam(c.name) for c in decisions.columns})
 )
 _DECISION_ORDER = (decisions.c.epoch, decisions.c.at, decisions.c.id)
@@ -50,12 +50,12 @@ _DECISIONS_BEFORE = _decisions(
 
 _encode = msgspec.json.Encoder().encode
 
-DecidedAt = tuple[int, int, str]
+DecisionPosition = tuple[int, int, str]
 """Epoch, time (microseconds) and id of a decision."""
 
 
 class Assignment(msgspec.Struct, gc=False):
-    """One ownership of a lead: the columns of `router_assignments`, in their order. `stored`: the row exists already."""
+    """One assignment of a lead: the columns of `router_assignments`, in their order. `stored`: the row exists already."""
 
     lead_id: str
     epoch: int
@@ -71,7 +71,7 @@ class Assignment(msgspec.Struct, gc=False):
 
 
 class StoredDecision(msgspec.Struct, frozen=True, gc=False):
-    """A decision to be stored."""
+    """A decision to store."""
 
     id: str
     lead_id: str
@@ -83,7 +83,7 @@ class StoredDecision(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Body(msgspec.Struct, frozen=True, gc=False):
-    """The parts of a stored decision that no query selects by. The reps considered follow from the inputs."""
+    """The parts of a stored decision that no query selects by. The considered reps follow from the inputs."""
 
     rule: str | None
     pool: str | None
@@ -94,51 +94,51 @@ class _Body(msgspec.Struct, frozen=True, gc=False):
 _body = msgspec.json.Decoder(_Body).decode
 
 
-def close_assignments(connection: Connection, ended: Iterable[Assignment]) -> None:
-    """Store the ends of these assignments now, before any beginning is stored."""
-    _CLOSE.many(
+def close_assignments(connection: Connection, rows: Iterable[Assignment]) -> None:
+    """Store the ends of these assignments at once, before any new assignment is stored."""
+    _CLOSE_ASSIGNMENT.many(
         connection,
         [
             {
-                "lead": one.lead_id,
-                "ended": one.epoch,
-                "closed_at": one.closed_at,
-                "closed_by": one.closed_by,
-                "close_reason": one.close_reason,
+                "lead": row.lead_id,
+                "ended": row.epoch,
+                "closed_at": row.closed_at,
+                "closed_by": row.closed_by,
+                "close_reason": row.close_reason,
             }
-            for one in ended
+            for row in rows
         ],
     )
 
 
-def insert_assignments(begun: Iterable[Assignment]) -> statements.Work:
-    """Return the work that stores the beginnings of assignments."""
-    return _OPEN_ASSIGNMENT, [astuple(one)[:-1] for one in begun]
+def insert_assignments(rows: Iterable[Assignment]) -> statements.Work:
+    """Return the work that stores new assignments."""
+    return _INSERT_ASSIGNMENT, [astuple(row)[:-1] for row in rows]
 
 
-def insert_decisions(decided: Iterable[StoredDecision]) -> statements.Work:
+def insert_decisions(rows: Iterable[StoredDecision]) -> statements.Work:
     """Return the work that stores decisions with all their inputs."""
-    return _DECIDED, [
+    return _INSERT_DECISION, [
         (
-            one.id,
-            one.lead_id,
-            one.epoch,
-            one.at,
-            one.agreement,
-            (made := one.decision).chosen,
-            _encode(_Body(made.rule, made.pool, made.why, one.inputs)).decode(),
+            row.id,
+            row.lead_id,
+            row.epoch,
+            row.at,
+            row.agreement,
+            (decision := row.decision).chosen,
+            _encode(_Body(decision.rule, decision.pool, decision.why, row.inputs)).decode(),
         )
-        for one in decided
+        for row in rows
     ]
 
 
 def decisions_of(
-    connection: Connection, lead: str, before: DecidedAt | None, limit: int
-) -> list[tuple[DecidedAt, dict[str, Any]]]:
-    """Return the next `limit` decisions about one lead as answered over HTTP, newest first, each with its place.
+    connection: Connection, lead: str, before: DecisionPosition | None, limit: int
+) -> list[tuple[DecisionPosition, dict[str, Any]]]:
+    """Return the next `limit` decisions about one lead as returned over HTTP, newest first, each with its position.
 
     Args:
-        before: the place of the last decision already returned. None: begin with the newest.
+        before: the position of the last decision already returned. None: begin with the newest.
     """
     if before is None:
         rows = _DECISIONS.all(connection, lead=lead, limit=limit)

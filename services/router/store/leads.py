@@ -45,16 +45,16 @@ _state = msgspec.json.Decoder(LeadState).decode
 Holding = tuple[str, str]
 """Owner and lead id."""
 
-FIRST_HELD: Holding = ("", "")
+FIRST_HOLDING: Holding = ("", "")
 
 
-def lock_leads(unit: Unit, wanted: Collection[str]) -> dict[str, Lead]:
-    """Lock the known ones of these leads, in the order of their ids, and return them by id."""
-    return {row[0]: _lead(row) for row in unit.lock(_LOCK, leads=sorted(wanted))}
+def lock_leads(unit: Unit, lead_ids: Collection[str]) -> dict[str, Lead]:
+    """Lock these leads, in the order of their ids. Return the stored ones by id."""
+    return {row[0]: _lead(row) for row in unit.lock(_LOCK, leads=sorted(lead_ids))}
 
 
 def find_lead(connection: Connection, lead: str) -> Lead | None:
-    """Return one lead, without a lock. None: unknown."""
+    """Return one lead without a lock. None: unknown."""
     row = _ONE.first(connection, lead=lead)
     return _lead(row) if row else None
 
@@ -65,25 +65,25 @@ def _lead(row: Row[Any]) -> Lead:
     return Lead(*columns)
 
 
-def save_leads(connection: Connection, changed: Iterable[Lead], learned: Iterable[Lead]) -> None:
-    """Store leads now: the `changed` ones whole, of the `learned` ones only the score."""
-    statements.execute_combined(connection, upsert_leads(changed), update_learned(learned))
+def save_leads(connection: Connection, leads: Iterable[Lead], scored_leads: Iterable[Lead]) -> None:
+    """Store leads at once: all columns of `leads`, only the score of `scored_leads`."""
+    statements.execute_combined(connection, upsert_leads(leads), update_scores(scored_leads))
 
 
-def upsert_leads(changed: Iterable[Lead]) -> statements.Work:
-    """Return the work that stores these leads whole."""
-    ordered = sorted(changed, key=attrgetter("id"))
+def upsert_leads(leads: Iterable[Lead]) -> statements.Work:
+    """Return the work that stores all columns of these leads."""
+    ordered = sorted(leads, key=attrgetter("id"))
     return _SAVE, [(*astuple(lead)[:-1], _encode(lead.state).decode()) for lead in ordered]
 
 
-def update_learned(learned: Iterable[Lead]) -> statements.Work:
+def update_scores(leads: Iterable[Lead]) -> statements.Work:
     """Return the work that stores the scores of these leads."""
-    rows = [(lead.scoring_version, lead.updated_at, _encode(lead.state).decode(), lead.id) for lead in learned]
+    rows = [(lead.scoring_version, lead.updated_at, _encode(lead.state).decode(), lead.id) for lead in leads]
     return _LEARN, rows
 
 
 def held_by(connection: Connection, reps: Collection[str], after: Holding, limit: int) -> list[Holding]:
-    """Return the next `limit` leads that are open load of these reps, by owner and id."""
+    """Return the next `limit` leads that are open load of these reps, ordered by owner and id."""
     rep, lead = after
     rows = _HELD_BY.all(connection, reps=sorted(reps), statuses=sorted(HELD), after_rep=rep, after_id=lead, limit=limit)
     return [(row[0], row[1]) for row in rows]

@@ -28,9 +28,9 @@ leads = sa.Table(
     sa.Index("router_leads_by_status", "status", "lead_id"),
 )
 _OWNED = leads.c.owner.is_not(None)
-_KNOWN = leads.c.email.is_not(None)
+_WITH_EMAIL = leads.c.email.is_not(None)
 sa.Index("router_leads_by_owner", leads.c.owner, leads.c.lead_id, sqlite_where=_OWNED, postgresql_where=_OWNED)
-sa.Index("router_leads_by_email", leads.c.email, sqlite_where=_KNOWN, postgresql_where=_KNOWN)
+sa.Index("router_leads_by_email", leads.c.email, sqlite_where=_WITH_EMAIL, postgresql_where=_WITH_EMAIL)
 WAITS = leads.c.queue_pool.is_not(None)
 sa.Index(
     "router_leads_in_queue",
@@ -69,7 +69,7 @@ decisions = sa.Table(
     sa.Column("body", statements.Text, nullable=False),
     sa.Index("router_decisions_by_lead", "lead_id", "epoch"),
 )
-turns = sa.Table(  # of the release before; lags replace it
+turns = sa.Table(  # unused: lags have replaced it
     "router_turns",
     statements.metadata,
     sa.Column("pool", statements.Text, primary_key=True),
@@ -80,7 +80,7 @@ pools = sa.Table(
     "router_pools",
     statements.metadata,
     sa.Column("pool", statements.Text, primary_key=True),
-    sa.Column("virtual", statements.Integer, nullable=False),  # of the release before
+    sa.Column("virtual", statements.Integer, nullable=False),  # unused: lags have replaced it
     sa.Column(
         "lags", statements.Text, nullable=False, server_default="{}"
     ),  # of its members, as JSON; zeros are left out
@@ -92,10 +92,10 @@ reps = sa.Table(
     sa.Column("open", statements.Integer, nullable=False),
     sa.Column("state", statements.Text, nullable=False),
     sa.Column("until", statements.Integer),
-    sa.Column("said", statements.Text, nullable=False),  # the state last told on `routes`
+    sa.Column("said", statements.Text, nullable=False),  # the state last published on `routes`
     sa.Column("updated_at", statements.Integer, nullable=False),
     sa.Column(
         "version", statements.Integer, nullable=False, server_default="0"
-    ),  # raised with every change told on `routes`
+    ),  # raised with every change published on `routes`
     sa.Column("reason", statements.Text),  # of the state
 )

@@ -13,7 +13,7 @@ from services.router.store.tables import pools, reps
 from services.router.store.waiting import select_waited_for
 
 _POOLS = statements.Sql(lambda _: sa.select(pools.c.pool, pools.c.lags).order_by(pools.c.pool).with_for_update())
-_PEEK_REPS = statements.Sql(lambda _: sa.select(reps))
+_REPS = statements.Sql(lambda _: sa.select(reps))
 _ADD_POOL = statements.Sql(
     lambda f: f.insert(pools).values(pool=sa.bindparam("pool"), virtual=0).on_conflict_do_nothing()
 )
@@ -36,8 +36,10 @@ def _kind(number: int) -> sa.ColumnElement[int]:
 
 
 def _team_state(f: statements.SqlDialect) -> Any:
-    """Select the reps, and lock them, and the pools with a waiting lead: two queries in one round trip. The first column is
-    the number of the query."""
+    """Select and lock the reps, and select the pools with a waiting lead: two queries in one round trip.
+
+    The first column is the number of the query.
+    """
     there = sa.select(reps).order_by(reps.c.rep).with_for_update().cte("there")
     no_text, no_number = sa.cast(sa.null(), sa.Text), sa.cast(sa.null(), statements.Integer)
     return sa.union_all(
@@ -62,32 +64,32 @@ _encode = msgspec.json.Encoder().encode
 _lags = msgspec.json.Decoder(dict[str, int]).decode
 
 ChangedLags = Mapping[str, Lags]
-"""The lags of the pools of which a member took a turn."""
+"""The lags of each pool in which a member took a turn."""
 
 
 def lock_team_state(
-    connection: Connection, known_pools: Collection[str], known_reps: Collection[str]
+    connection: Connection, pool_ids: Collection[str], rep_ids: Collection[str]
 ) -> tuple[TeamState, set[str]]:
     """Lock pools, then reps, each in the order of their ids. Return their state, and the pools with a waiting lead.
 
-    A new pool or rep gets a row first: only a row can be locked.
+    A new pool or rep gets a row first, because only rows can be locked.
     """
     lags = _pools(connection)
-    if new := sorted(set(known_pools) - lags.keys()):
-        _ADD_POOL.many(connection, [{"pool": pool} for pool in new])
+    if missing := sorted(set(pool_ids) - lags.keys()):
+        _ADD_POOL.many(connection, [{"pool": pool} for pool in missing])
         lags = _pools(connection)
-    rows = _TEAM_STATE.all(connection, pools=sorted(known_pools))
-    if new := sorted(set(known_reps) - {row[1] for row in rows if row[0] == _OF_REP}):
-        _ADD_REP.many(connection, [{"rep": rep} for rep in new])
-        rows = _TEAM_STATE.all(connection, pools=sorted(known_pools))
-    presences: dict[str, Presence] = {}
+    rows = _TEAM_STATE.all(connection, pools=sorted(pool_ids))
+    if missing := sorted(set(rep_ids) - {row[1] for row in rows if row[0] == _OF_REP}):
+        _ADD_REP.many(connection, [{"rep": rep} for rep in missing])
+        rows = _TEAM_STATE.all(connection, pools=sorted(pool_ids))
+    by_rep: dict[str, Presence] = {}
     pools_waited_for: set[str] = set()
-    for kind, name, state, number, said, until, updated_at, version, reason in rows:
+    for kind, name, state, number, published_state, until, updated_at, version, reason in rows:
         if kind == _OF_REP:
-            presences[name] = Presence(number, state, until, said, updated_at, version, reason)
+            by_rep[name] = Presence(number, state, until, published_state, updated_at, version, reason)
         else:
             pools_waited_for.add(name)
-    return TeamState(presences, {pool: _lags(lags[pool]) for pool in known_pools}), pools_waited_for
+    return TeamState(by_rep, {pool: _lags(lags[pool]) for pool in pool_ids}), pools_waited_for
 
 
 def _pools(connection: Connection) -> dict[str, str]:
@@ -95,8 +97,8 @@ def _pools(connection: Connection) -> dict[str, str]:
 
 
 def presences(connection: Connection) -> dict[str, Presence]:
-    """Return the presence of every rep with a row, without locks."""
-    return {row[0]: _presence(row) for row in _PEEK_REPS.all(connection)}
+    """Return the presence of every rep with a row, without a lock."""
+    return {row[0]: _presence(row) for row in _REPS.all(connection)}
 
 
 def _presence(row: Row[Any]) -> Presence:
@@ -111,6 +113,6 @@ def update_lags(changed: ChangedLags) -> statements.Work:
 def upsert_presences(changed: Mapping[str, Presence]) -> statements.Work:
     """Return the work that stores the presence of these reps."""
     return _SAVE_REP, [
-        (rep, one.open, one.state, one.until, one.said, one.updated_at, one.version, one.reason)
-        for rep, one in sorted(changed.items())
+        (rep, row.open, row.state, row.until, row.published_state, row.updated_at, row.version, row.reason)
+        for rep, row in sorted(changed.items())
     ]

@@ -13,11 +13,14 @@ _LIMIT = sa.bindparam("limit", type_=sa.Integer)
 
 
 def select_waited_for(f: statements.SqlDialect, *beside: sa.ColumnElement[Any]) -> sa.Select[Any]:
-    """Select the pools, of the parameter `pools`, with a waiting lead. Each stands between the first column of `beside` and the
-    others."""
-    asked = f.unnest("pools").subquery()
-    waits = sa.exists().where(leads.c.queue_pool == asked.c.value).correlate(asked)
-    return sa.select(*beside[:1], asked.c.value, *beside[1:]).where(waits)
+    """Select the pools, of the parameter `pools`, with a waiting lead.
+
+    Args:
+        beside: further columns. The pool is the second column, after the first of these.
+    """
+    pools = f.unnest("pools").subquery()
+    waits = sa.exists().where(leads.c.queue_pool == pools.c.value).correlate(pools)
+    return sa.select(*beside[:1], pools.c.value, *beside[1:]).where(waits)
 
 
 _POOLS_WAITED_FOR = statements.Sql(select_waited_for)
@@ -47,13 +50,13 @@ Place = tuple[int, int, str]
 FIRST: Place = (-1, 0, "")
 
 
-def pools_waited_for(connection: Connection, known: Collection[str]) -> set[str]:
-    """Return the pools, of `known`, with a waiting lead."""
-    return {row[0] for row in _POOLS_WAITED_FOR.all(connection, pools=sorted(known))}
+def pools_waited_for(connection: Connection, pools: Collection[str]) -> set[str]:
+    """Return the pools, of `pools`, with a waiting lead."""
+    return {row[0] for row in _POOLS_WAITED_FOR.all(connection, pools=sorted(pools))}
 
 
 def waiting(connection: Connection, pools: Collection[str] | None, after: Place, limit: int) -> list[Place]:
-    """Return the next `limit` places in the queue of these pools (None: of all), hottest first, then by submit."""
+    """Return the next `limit` places in the queue of these pools (None: of all), by urgency, then by submit."""
     rank, submit, after_id = after
     place = {"rank": rank, "submit": submit, "after_id": after_id, "limit": limit}
     if pools is None:

@@ -227,11 +227,13 @@ class RouterHarness:
         owned = self.rows("SELECT lead_id, owner FROM router_leads WHERE owner IS NOT NULL ORDER BY lead_id")
         opened = self.rows("SELECT lead_id, rep FROM router_assignments WHERE closed_at IS NULL ORDER BY lead_id")
         assert list(owned) == list(opened)
-        ways = self.config.agreement.lifecycle.transitions
+        transitions = self.config.agreement.lifecycle.transitions
         version: dict[str, int] = {}
         for event in self.said:
             if isinstance(event, LeadEvent):
                 assert event.version == version.get(event.lead_id, 0) + 1
                 version[event.lead_id] = event.version
                 moved = event.status != event.was
-                assert not moved or any(way.leaves(event.was) and way.to == event.status for way in ways)
+                assert not moved or any(
+                    transition.leaves(event.was) and transition.to == event.status for transition in transitions
+                )

@@ -134,7 +134,7 @@ OUTCOMES: dict[str, tuple[Lead, Decide, str, str | None, type[LeadEvent], OwnerR
     ),
     "the lead of a rep who left is routed again": (
         lead("working"),
-        lambda one, by: ownership.take_away(one, by, NOW),
+        lambda one, by: ownership.reroute(one, by, NOW),
         "qualified",
         None,
         LeadReleased,

@@ -92,5 +92,5 @@ async def test_a_decision_explains_itself(harness: RouterHarness, client: AsyncC
     assert set(decision) == {
         "id", "epoch", "at", "agreement", "rule", "pool", "chosen", "why", "rules", "considered", "inputs",
     }  # fmt: skip
-    assert (decision["chosen"], decision["why"]) == ("ana", "next in turn in all: 3 of 3 could take it")
+    assert (decision["chosen"], decision["why"]) == ("ana", "next in turn in all: 3 of 3 could take the lead")
     assert (await client.get("/v1/leads/nobody/decisions")).status_code == 404

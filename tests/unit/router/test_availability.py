@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.router.domain.availability import PresenceChange, observed, state_of, stated
+from services.router.domain.availability import PresenceChange, apply_observation, apply_statement, state_of
 from services.router.domain.team_state import Presence, RepState
 from tests.unit.router.harness import rep, team
 from tests.unit.router.test_actions import HOUR, NOW, rules
@@ -15,22 +15,27 @@ def changed(change: PresenceChange | None) -> PresenceChange:
 
 def test_statement_is_published_with_a_new_version() -> None:
     before = Presence(open=3, version=4)
-    presence, event = changed(stated("ana", before, NOW, "away", NOW + HOUR, "ill"))
-    assert (presence.state, presence.until, presence.reason, presence.said) == ("away", NOW + HOUR, "ill", "away")
+    presence, event = changed(apply_statement("ana", before, NOW, "away", NOW + HOUR, "ill"))
+    assert (presence.state, presence.until, presence.reason, presence.published_state) == (
+        "away",
+        NOW + HOUR,
+        "ill",
+        "away",
+    )
     assert (presence.open, presence.version, event.version) == (3, 5, 5)
     assert (event.rep, event.state, event.reason) == ("ana", "away", "ill")
     assert before == Presence(open=3, version=4)
 
 
 def test_repeated_statement_changes_nothing() -> None:
-    assert stated("ana", Presence(state="away", reason="ill"), NOW, "away", None, "ill") is None
+    assert apply_statement("ana", Presence(state="away", reason="ill"), NOW, "away", None, "ill") is None
 
 
 def test_end_of_an_absence_is_published_once() -> None:
-    away = Presence(state="away", until=NOW, said="away", reason="ill")
-    presence, event = changed(observed("ana", away, NOW, "available"))
+    away = Presence(state="away", until=NOW, published_state="away", reason="ill")
+    presence, event = changed(apply_observation("ana", away, NOW, "available"))
     assert (presence.state, presence.until, presence.reason, event.state) == ("available", None, None, "available")
-    assert observed("ana", presence, NOW, "available") is None
+    assert apply_observation("ana", presence, NOW, "available") is None
 
 
 @pytest.mark.parametrize(

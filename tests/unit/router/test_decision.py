@@ -52,7 +52,7 @@ def test_returning_lead_goes_to_its_previous_owner_within_the_limit(harness: Rou
     harness.command(commands.recycle, "l1", "stalled", sales("bo"))
     harness.wait(days=91)
     harness.ask("l1")
-    assert harness.decisions("l1")[-1]["considered"][0]["ruled_out_by"].startswith("had it too long ago")
+    assert harness.decisions("l1")[-1]["considered"][0]["ruled_out_by"].startswith("had the lead too long ago")
     assert harness.decisions("l1")[-1]["rule"] == "everyone"
 
 
@@ -135,8 +135,8 @@ def test_rule_without_an_eligible_rep_passes_the_lead_to_the_next_rule(harness: 
     (decision,) = harness.decisions("l2")
     assert (decision["rule"], decision["pool"]) == ("all", "all")
     assert [(one["rule"], one["pool"], one["rep"], one["why"]) for one in decision["rules"]] == [
-        ("near", "swiss", None, "the only one at capacity"),
-        ("all", "all", "bo", "next in turn in all: 1 of 1 could take it"),
+        ("near", "swiss", None, "the only rep: at capacity"),
+        ("all", "all", "bo", "next in turn in all: 1 of 1 could take the lead"),
     ]
     assert [(one["rep"], one["eligible"]) for one in decision["considered"]] == [("ana", False), ("bo", True)]
 
@@ -150,7 +150,7 @@ def test_lead_waits_in_the_first_pool_and_is_served_by_any_matching_pool(
     waiting = harness.lead("l3")
     assert (waiting.queue_pool, waiting.queue_reason) == (
         "swiss",
-        "swiss: the only one at capacity; all: the only one at capacity",
+        "swiss: the only rep: at capacity; all: the only rep: at capacity",
     )
     harness.consents("l2", False)
     harness.ask("new")  # bo has room, and l3 waits in another queue
@@ -171,7 +171,7 @@ def test_rule_that_names_an_absent_rep_is_followed_by_the_next(harness: RouterHa
     harness.configure(people, routing={"rules": [owner]})
     harness.ask("l2", facts={"email.domain": "p.example"})
     waits = harness.lead("l2")
-    assert (waits.queue_pool, waits.queue_reason) == ("", "no rule with a pool holds; owner: the only one away")
+    assert (waits.queue_pool, waits.queue_reason) == ("", "no rule with a pool matches; owner: the only rep: away")
 
 
 # --- decisions ----------------------------------------------------------------------------------------------------

@@ -161,7 +161,7 @@ def test_answer_to_a_touch_states_its_effect(harness: RouterHarness) -> None:
     def touch(minutes: float) -> object:
         return harness.command(commands.touch, "l1", "phone", False, late(harness, minutes), sales("ana"))["effect"]
 
-    assert touch(10) == "ignored: it was 600 s before the submit, and the tolerance is 300 s"
+    assert touch(10) == "ignored: 600 s before the submit; the tolerance is 300 s"
     assert touch(0.5) == "the first touch since the submit: the response clock has ended"
     assert touch(0) == "counted; an earlier touch had ended the response clock"
 
@@ -200,11 +200,11 @@ def test_consent_and_stage_follow_from_the_facts_in_any_order(facts: list[tuple[
         lead = Lead("l1", "new")
         for when, fact in order:
             if isinstance(fact, str):
-                event_time.moves_deal(lead, fact, when)
+                event_time.note_stage(lead, fact, when)
             elif fact:
-                event_time.consent(lead, when)
+                event_time.note_consent(lead, when)
             else:
-                event_time.withdraw(lead, when)
+                event_time.note_opt_out(lead, when)
         return lead.state
 
     shuffled = [*facts, *chance.choices(facts, k=len(facts))]

@@ -27,7 +27,7 @@ def test_missed_clock_reassigns_to_a_rep_then_to_the_manager(harness: RouterHarn
     harness.act("reassign", "l1", 3, "system", reason="nobody was in touch")
     assert harness.lead("l1").owner == "max"
     assert [answer.outcome for answer in answers(harness)] == ["applied", "applied", "refused"]
-    assert "no other rep can take it" in (answers(harness)[-1].why or "")
+    assert "no other rep can take the lead" in (answers(harness)[-1].why or "")
 
 
 def test_reassignment_without_another_rep_goes_to_the_manager(harness: RouterHarness) -> None:

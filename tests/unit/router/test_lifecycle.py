@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.agreement.lifecycle import STATUSES, Lifecycle, Transition, Verb
-from services.router.domain.lifecycle import SYSTEM, Actor, Refused, move, ways_into
+from services.router.domain.lifecycle import SYSTEM, Actor, Refused, move, statuses_before
 
 AGREED = Lifecycle()
 OWNER = Actor("rep:ana", frozenset({"owner", "sales"}), frozenset({"sales"}), "ana")
@@ -30,26 +30,26 @@ actors = st.builds(
 def test_every_allowed_transition_is_in_the_table(
     status: str, actor: Actor, to: str | None, verb: Verb | None, reason: str | None, when: str | None
 ) -> None:
-    way = move(AGREED, status, actor, to=to, verb=verb, reason=reason, when=when)
-    if isinstance(way, Refused):
-        assert way.why
-        assert way.remedy
+    transition = move(AGREED, status, actor, to=to, verb=verb, reason=reason, when=when)
+    if isinstance(transition, Refused):
+        assert transition.why
+        assert transition.remedy
         return
-    assert way in AGREED.transitions
-    assert way.leaves(status)
-    assert to in (None, way.to)
-    assert way.as_ == verb
-    assert way.when == when
-    assert "anyone" in way.by or actor.roles & set(way.by)
-    assert not way.reason or reason in way.reason
-    assert AGREED.statuses[way.to] == "nobody" or AGREED.statuses[status] in actor.teams
+    assert transition in AGREED.transitions
+    assert transition.leaves(status)
+    assert to in (None, transition.to)
+    assert transition.as_ == verb
+    assert transition.when == when
+    assert "anyone" in transition.by or actor.roles & set(transition.by)
+    assert not transition.reason or reason in transition.reason
+    assert AGREED.statuses[transition.to] == "nobody" or AGREED.statuses[status] in actor.teams
 
 
 @pytest.mark.parametrize(("reason", "to"), [("not-now", "nurturing"), ("no-time", "qualified")])
 def test_reason_of_a_rejection_selects_the_transition(reason: str, to: str) -> None:
-    way = move(AGREED, "assigned", OWNER, verb="reject", reason=reason)
-    assert isinstance(way, Transition)
-    assert way.to == to
+    transition = move(AGREED, "assigned", OWNER, verb="reject", reason=reason)
+    assert isinstance(transition, Transition)
+    assert transition.to == to
 
 
 def test_unknown_reason_is_refused_naming_the_known_ones() -> None:
@@ -82,7 +82,7 @@ def test_marketing_may_opt_out_but_not_move_leads_of_sales() -> None:
 
 
 def test_the_system_hands_over_from_marketing_alone() -> None:
-    assert ways_into(AGREED, "qualified") == {"new", "nurturing"}
+    assert statuses_before(AGREED, "qualified") == {"new", "nurturing"}
 
 
 def test_a_refusal_says_what_is_possible() -> None:

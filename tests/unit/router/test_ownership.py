@@ -42,4 +42,4 @@ def test_owner_keeps_the_lead_without_another_rep_or_manager() -> None:
 def test_force_overrules_absence_and_capacity_only(presence: Presence, force: bool, why: str | None) -> None:
     small = rules(team(rep("bo", capacity={"open": 1}), pools={"all": {"bo": 1}}))
     refusal = ownership.cannot_take(small, {"bo": presence}, "bo", NOW, force=force)
-    assert (refusal.why if refusal else None) == (f"bo cannot take it: {why}" if why else None)
+    assert (refusal.why if refusal else None) == (f"bo cannot take the lead: {why}" if why else None)

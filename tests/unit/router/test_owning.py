@@ -129,7 +129,7 @@ def test_rejected_lead_never_returns_to_a_rep_who_rejected_it(harness: RouterHar
         assert harness.command(commands.reject, "l1", "no-time", sales(had))["owner"] == gets
     lead = harness.lead("l1")
     assert (lead.status, lead.queue_pool, lead.epoch) == ("qualified", "all", 3)
-    assert lead.queue_reason == "all 3 had it and did not take it"
+    assert lead.queue_reason == "all 3 had the lead before and did not take it"
     assert [event.kind for event in harness.of(LeadReleased)] == ["reject"] * 3
     harness.serve()
     assert harness.lead("l1").owner is None

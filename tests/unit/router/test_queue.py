@@ -51,7 +51,7 @@ def test_capacity_freed_within_a_batch_goes_to_a_waiting_lead(harness: RouterHar
     harness.wait(minutes=1)
     leaves = ConsentChanged(lead_id="l1", at=harness.clock.now, given=False, reason="asked", event_id="e1")
     harness.hear(leaves, harness.scored("new", HAND_RAISER))
-    assert harness.lead("new").queue_reason == "others wait before it"
+    assert harness.lead("new").queue_reason == "other leads are before it in the queue"
     harness.serve()
     assert harness.owners("waiting", "new") == ["ana", None]
 
@@ -87,11 +87,11 @@ def test_leads_for_an_unspoken_language_do_not_block_the_queue(
         harness.ask(f"fr{n:02}", facts={"language": "fr"})
     harness.wait(minutes=1)
     harness.ask("english")
-    assert harness.lead("english").queue_reason == "others wait before it"
+    assert harness.lead("english").queue_reason == "other leads are before it in the queue"
     while harness.serve() is not None:
         pass
     assert harness.owners("english", "fr00") == ["ana", None]
-    assert harness.lead("fr00").queue_reason == "the only one does not speak fr"
+    assert harness.lead("fr00").queue_reason == "the only rep: does not speak fr"
 
 
 def test_capacity_freed_during_a_round_goes_to_the_head_of_the_queue(

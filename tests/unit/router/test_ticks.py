@@ -12,7 +12,8 @@ from tests.unit.router.harness import MANAGER, RouterHarness, rep, sales, team
 
 NO_WAY_BACK = {
     "transitions": [
-        way.model_copy(update={"from_": ("assigned",)}) if way.as_ == "reassign" else way for way in TRANSITIONS
+        transition.model_copy(update={"from_": ("assigned",)}) if transition.as_ == "reassign" else transition
+        for transition in TRANSITIONS
     ]
 }
 """A lifecycle in which a lead that is worked on stays with its owner."""
@@ -85,7 +86,7 @@ def test_immovable_leads_of_a_deactivated_rep_do_not_block_the_others(
     harness: RouterHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The agreement has no way back for a lead that is being worked on; those come first in the order of the round."""
-    monkeypatch.setattr("services.router.ticks.TAKEN_AWAY_MAX", 5)
+    monkeypatch.setattr("services.router.ticks.REROUTED_MAX", 5)
     harness.configure(team(rep("ana"), rep("bo"), pools={"all": {"ana": 1}, "rest": {"bo": 1}}), lifecycle=NO_WAY_BACK)
     stuck, free = [f"a{n:02}" for n in range(12)], [f"b{n:02}" for n in range(7)]
     harness.ask(*stuck, *free)

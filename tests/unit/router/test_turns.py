@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.router.domain.turns import SCALE, Candidate, divided, next_turn, settled
+from services.router.domain.turns import SCALE, Candidate, divide, next_turn, settle
 
 weights = st.lists(st.integers(1, 16), min_size=1, max_size=7)
 NONE: frozenset[int] = frozenset()
@@ -28,7 +28,7 @@ class FairPool:
         self.had = Counter[str]()
 
     def next(self, absent: frozenset[int] = NONE) -> int | None:
-        lags = settled(self.lags, self.weights)
+        lags = settle(self.lags, self.weights)
         seats = [
             Candidate(rep, weight, lags.get(rep, 0), "away" if int(rep) in absent else None)
             for rep, weight in self.weights.items()
@@ -156,14 +156,14 @@ def test_a_member_taken_out_and_put_back_begins_anew(of: list[int], before: int,
 def test_lags_of_members_who_left_are_divided_among_the_rest(lags: list[int], stay: int) -> None:
     known = {str(n): lag for n, lag in enumerate(lags)}
     members: Mapping[str, int] = {str(n): n + 1 for n in range(min(stay, len(lags)))}
-    after = settled(known, members)
+    after = settle(known, members)
     assert sum(after.get(rep, 0) for rep in members) == sum(lags) or set(members) == set(known) or len(members) == 0
-    assert settled(known, {}) == {} or not any(lags)
+    assert settle(known, {}) == {} or not any(lags)
 
 
 @given(st.integers(-SCALE, SCALE), st.lists(st.integers(1, 1000), min_size=1, max_size=50))
 def test_parts_add_up_and_are_by_weight(whole: int, of: list[int]) -> None:
-    parts = divided(whole, of)
+    parts = divide(whole, of)
     assert sum(parts) == whole
     assert all(abs(part - Fraction(whole * weight, sum(of))) <= 1 for part, weight in zip(parts, of, strict=True))
 
