@@ -48,7 +48,7 @@ class Installation:
     bootstrap: str
     prefix: str
     partitions: int = PARTITIONS
-    begins: dict[Place, int] = field(default_factory=dict)  # the positions before our first records
+    first_positions: dict[Place, int] = field(default_factory=dict)  # the positions before our first records
     replication: int | None = None
 
     def settings(self, **given: object) -> Settings:
@@ -76,7 +76,7 @@ class Backends:
     _free: list[tuple[str, dict[Place, int]]] = field(default_factory=list)
 
     @asynccontextmanager
-    async def one(self, *, partitions: int | None = None) -> AsyncIterator[Installation]:
+    async def installation(self, *, partitions: int | None = None) -> AsyncIterator[Installation]:
         """One for the length of the block. With so many `partitions`: of topics that are empty, and that nobody gets
         afterwards."""
         name = f"{self.name}_{next(self._numbers)}"
@@ -88,11 +88,11 @@ class Backends:
                 url, self.cluster.bootstrap, f"{name}.", partitions or PARTITIONS, replication=self.replication
             )
             if self._free and partitions is None:
-                place.prefix, place.begins = self._free.pop()
-                await _begin(place)
+                place.prefix, place.first_positions = self._free.pop()
+                await _set_cursors(place)
             else:
                 await kafka_admin.create_topics(place.settings())
-                place.begins = {(topic, n): 0 for topic in topics.ALL for n in range(place.partitions)}
+                place.first_positions = {(topic, n): 0 for topic in topics.ALL for n in range(place.partitions)}
             yield place
             if partitions is None:
                 self._free.append((place.prefix, await kafka_admin.ends(place.settings())))
@@ -101,9 +101,9 @@ class Backends:
             await connection.close()
 
 
-async def _begin(place: Installation) -> None:
+async def _set_cursors(place: Installation) -> None:
     """Every consumer stands at the end of what others left."""
-    rows = [(who, topic, n, at) for (topic, n), at in place.begins.items() for who in topics.HEARD_BY[topic]]
+    rows = [(who, topic, n, at) for (topic, n), at in place.first_positions.items() for who in topics.HEARD_BY[topic]]
     connection = await asyncpg.connect(place.database_url)
     await connection.executemany(_CURSOR, rows)
     await connection.close()
@@ -116,7 +116,7 @@ async def _prepare(url: str) -> None:
         await connection.run_sync(migrate)
 
 
-def do(unit: Unit, statement: str) -> Sequence[Any]:
+def execute(unit: Unit, statement: str) -> Sequence[Any]:
     """A statement in a unit, on either database; the rows of its answer, if it has any."""
     connection: Connection | statements.DriverConnection = unit.connection
     if isinstance(connection, statements.DriverConnection):

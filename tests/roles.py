@@ -19,15 +19,15 @@ NAMES = ("migrate", *grants.ROLES)
 
 
 @contextmanager
-def made(server: PostgresServer, database: str, place: Path) -> Iterator[Mapping[str, str]]:
+def create_roles(server: PostgresServer, database: str, place: Path) -> Iterator[Mapping[str, str]]:
     """Yield the URL of each role, by service, for a new database. Roles belong to the whole server: they go at the end,
     and a second block on this server waits for the first.
     """
     with machine.alone(Path(tempfile.gettempdir()) / f"firsthour-roles-{server.port}.lock"):
-        yield from _made(server, database, place)
+        yield from _create_roles(server, database, place)
 
 
-def _made(server: PostgresServer, database: str, place: Path) -> Iterator[Mapping[str, str]]:
+def _create_roles(server: PostgresServer, database: str, place: Path) -> Iterator[Mapping[str, str]]:
     url = server.create(database)
     for name in NAMES:
         (place / f"database_password_{name}").write_text(f"it's {secrets.token_hex(8)}")

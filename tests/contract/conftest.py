@@ -259,7 +259,7 @@ async def opened_backend(directory: Path, profile: Backends | None) -> AsyncIter
         await made.units.close()
         made.reads.close()
         return
-    async with profile.one(partitions=1) as place, opened_distributed(place) as other:
+    async with profile.installation(partitions=1) as place, opened_distributed(place) as other:
         yield other
 
 

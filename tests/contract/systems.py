@@ -95,7 +95,7 @@ async def opened(
             )
             stack.push_async_callback(system.close)
         else:
-            place = await stack.enter_async_context(backends.one())
+            place = await stack.enter_async_context(backends.installation())
             found = place.settings(data_dir=directory, config_dir=known, admin_key=ADMIN, **given)
             moved = await open_harness(found, clock, channels, only or EVERYTHING, files=known)
             stack.push_async_callback(moved.close)

@@ -91,7 +91,7 @@ class CountedRun:
         """What this service has not taken yet."""
         assert self.world.place is not None
         log = next(one for one in self.system.logs if one.service == service)
-        begins = {n: at for (name, n), at in self.world.place.begins.items() if name == topic}
+        begins = {n: at for (name, n), at in self.world.place.first_positions.items() if name == topic}
         at = self._read.setdefault(f"{service} {topic}", begins)
         found: list[Record] = []
         for partition in at:

@@ -32,7 +32,7 @@ def there(broker: Broker, backends: Backends) -> Backends:
 @pytest.fixture
 async def process(there: Backends) -> AsyncIterator[PostgresBackend]:
     """One that publishes and reads."""
-    async with there.one(partitions=1) as place, opened_distributed(place) as made:
+    async with there.installation(partitions=1) as place, opened_distributed(place) as made:
         yield made
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 from devtools.postgres import PostgresServer
 from firsthour.runtime.package_files import migrations
 from firsthour.runtime.storage.migrate import migrate
-from tests.backends import ICU, Backends, asyncpg_url, distributed, do
+from tests.backends import ICU, Backends, asyncpg_url, distributed, execute
 from tests.contract.conftest import Backend
 from tests.contract.systems import opened
 from tests.shared import named
@@ -60,7 +60,7 @@ async def test_every_lead_is_listed_newest_first_and_page_by_page(tmp_path: Path
 async def test_texts_are_ordered_as_python_sorts_them(backend: Backend) -> None:
     names = ["b", "a-1", "B", "a10", "a2", "a1", "\u00e4", "Z", "~", "_"]
     values = ", ".join(f"('{name}', 'x')" for name in names)
-    await backend.units.run(lambda unit: do(unit, f"INSERT INTO meta (name, value) VALUES {values} RETURNING 1"))
+    await backend.units.run(lambda unit: execute(unit, f"INSERT INTO meta (name, value) VALUES {values} RETURNING 1"))
     found = await backend.rows("SELECT name FROM meta WHERE value = 'x' ORDER BY name")
     assert [row[0] for row in found] == sorted(names)
     after = await backend.rows("SELECT name FROM meta WHERE value = 'x' AND name < 'a' ORDER BY name")
@@ -76,7 +76,7 @@ async def test_a_unit_is_read_committed_whatever_the_defaults_of_the_database_ar
 
     def look(unit: Any) -> list[str]:
         names = ("transaction_isolation", "lock_timeout", "idle_in_transaction_session_timeout", "statement_timeout")
-        return [do(unit, f"SHOW {name}")[0][0] for name in names]
+        return [execute(unit, f"SHOW {name}")[0][0] for name in names]
 
     assert await backend.units.run(look) == ["read committed", "5s", "10s", "30s"]
 

@@ -5,21 +5,21 @@ from pathlib import Path
 
 from firsthour.runtime.storage.unit import StorageError
 from tests.contract.systems import DATABASE, opened
-from tests.damaged import damage
-from tests.letters import waiting as letters_waiting
+from tests.corruption import corrupt_table
+from tests.dead_letters import waiting_letters
 
 
 async def test_no_event_is_a_dead_letter_because_the_database_is_damaged(tmp_path: Path) -> None:
     async with opened(tmp_path / "data") as world:
         await world.asks("ada")
         await world.system.settle()
-    damage(tmp_path / "data" / DATABASE, "router_leads")
+    corrupt_table(tmp_path / "data" / DATABASE, "router_leads")
     async with opened(tmp_path / "data") as world:
         assert (await world.asks("bo")).status_code == 202
         for _ in range(20):
             with suppress(StorageError):
                 await world.system.settle()
-        assert await world.system.reads(letters_waiting) == []
+        assert await world.system.reads(waiting_letters) == []
         answer = await world.client.get("/readyz")
         assert answer.status_code == 503
         assert "damaged" in answer.json()["checks"]["writer"]
@@ -30,7 +30,7 @@ async def test_readiness_tells_of_damage_although_other_pages_are_sound(tmp_path
     async with opened(tmp_path / "data") as world:
         await world.asks("ada")
         await world.system.settle()
-    damage(tmp_path / "data" / DATABASE, "notifier_pages")
+    corrupt_table(tmp_path / "data" / DATABASE, "notifier_pages")
     async with opened(tmp_path / "data") as world:
         assert (await world.asks("bo")).status_code == 202
         with suppress(StorageError):

@@ -15,7 +15,7 @@ from schemas.envelope import RECORD_BYTES_MAX
 from tests.backends import Backends
 from tests.contract.conftest import Backend, emitting
 from tests.contract.systems import opened
-from tests.letters import waiting as letters_waiting
+from tests.dead_letters import waiting_letters
 
 SMALL = Retention(bytes_max=100_000)
 
@@ -32,7 +32,7 @@ def bury(unit: Unit, body: bytes, source: str = "website", **more: Any) -> str:
 
 
 async def kept(backend: Backend, source: str = "website") -> list[bytes]:
-    return [letter.body for letter in await backend.reads(letters_waiting) if letter.source == source]
+    return [letter.body for letter in await backend.reads(waiting_letters) if letter.source == source]
 
 
 async def total(backend: Backend, source: str = "website") -> int:

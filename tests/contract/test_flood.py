@@ -23,7 +23,7 @@ from schemas.events.routes import LeadRecycled
 from tests.backends import Backends, embedded
 from tests.contract.conftest import Backend, drain
 from tests.contract.systems import OpenedSystem, opened
-from tests.letters import waiting as letters_waiting
+from tests.dead_letters import waiting_letters
 
 POSTS = 6
 OTHERS = 24
@@ -144,7 +144,7 @@ async def test_an_event_whose_record_would_be_too_large_is_a_dead_letter_and_sto
     await backend.say(*(f"large {n}" for n in range(many)), key="large")
     await backend.say("after", key="b")
     reader = await drain(await backend.worker(too_large))
-    letters = await backend.reads(letters_waiting)
+    letters = await backend.reads(waiting_letters)
     assert [letter.source for letter in letters] == [f"large {n}" for n in range(many)]
     assert {(letter.tries, letter.key) for letter in letters} == {(1, "large")}
     assert all(letter.error.startswith("RecordTooLargeError") for letter in letters)

@@ -17,7 +17,7 @@ from schemas import topics
 from tests.contract.conftest import SqliteBackend, drain, open_embedded
 from tests.contract.systems import DATABASE, OpenedSystem, opened, pages_of
 from tests.contract.test_worker import RefusingHandler
-from tests.letters import waiting as letters_waiting
+from tests.dead_letters import waiting_letters
 
 ROOMY = 1_000_000
 BULK = "x" * 20_000
@@ -87,7 +87,7 @@ async def test_no_event_is_a_dead_letter_because_the_disk_was_full(tmp_path: Pat
             await settle(world)
         await make_room(world)
         await world.system.settle()
-        assert await world.system.reads(letters_waiting) == []
+        assert await world.system.reads(waiting_letters) == []
         assert all(worker.stopped is None for worker in world.system.workers)
 
 
@@ -216,4 +216,4 @@ async def test_on_a_file_system_that_is_really_full_it_is_the_same(small_disk: P
         await world.system.settle()
         for name in [*accepted, "late"]:
             assert (await world.lead(name))["status"] in {"assigned", "qualified"}
-        assert await world.system.reads(letters_waiting) == []
+        assert await world.system.reads(waiting_letters) == []

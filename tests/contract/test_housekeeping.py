@@ -19,7 +19,7 @@ from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from services.reporting import store as reporting_store
-from tests.backends import Backends, do, embedded
+from tests.backends import Backends, embedded, execute
 from tests.contract.conftest import Backend, emitting
 
 ROWS = 3_000
@@ -51,7 +51,7 @@ def fill(unit: Unit) -> None:
     """Some thousand rows in each table from which something is removed."""
     for statement in FILL:
         into, _, select = statement.partition(" SELECT ")
-        do(unit, f"{into} {NUMBERS.format(rows=ROWS)} SELECT {select}")
+        execute(unit, f"{into} {NUMBERS.format(rows=ROWS)} SELECT {select}")
 
 
 def plan_of(connection: Connection, statement: statements.Sql) -> str:
@@ -76,7 +76,7 @@ def plan_of(connection: Connection, statement: statements.Sql) -> str:
 async def test_removed_rows_are_found_by_an_index(backend: Backend, name: str) -> None:
     assert all_services({}, None)  # every table is known
     await backend.units.run(fill)
-    await backend.units.run(lambda unit: do(unit, "ANALYZE"))
+    await backend.units.run(lambda unit: execute(unit, "ANALYZE"))
     plan = await backend.reads(lambda connection: plan_of(connection, STATEMENTS[name]))
     tables = "seen|log|dead_letters|idempotency|reporting_history"
     assert not re.search(rf"Seq Scan on ({tables})\b|^SCAN ({tables})$|USE TEMP B-TREE", plan, re.MULTILINE), plan
@@ -91,7 +91,7 @@ async def test_marks_of_events_go_by_the_day(backend: Backend) -> None:
 
     def mark(unit: Unit) -> None:
         for n, day in enumerate((today - SEEN_DAYS - 1, today - SEEN_DAYS, today)):
-            do(unit, f"INSERT INTO seen VALUES ('c', 'e{n}', {day})")
+            execute(unit, f"INSERT INTO seen VALUES ('c', 'e{n}', {day})")
 
     await backend.units.run(mark)
     assert await backend.units.run(lambda unit: retention.forget_seen(unit, 10)) == 1
@@ -107,7 +107,7 @@ async def test_records_go_when_every_reader_is_past_them_and_a_week_has_gone(
     await backend.say("d")
 
     def readers(unit: Unit) -> None:
-        do(unit, "INSERT INTO cursors VALUES ('one', 'leads', 0, 4), ('other', 'leads', 0, 2)")
+        execute(unit, "INSERT INTO cursors VALUES ('one', 'leads', 0, 4), ('other', 'leads', 0, 2)")
 
     def swept(unit: Unit) -> int:
         return retention.drop_read(unit, 10, topic=topics.LEADS)
@@ -115,7 +115,7 @@ async def test_records_go_when_every_reader_is_past_them_and_a_week_has_gone(
     assert await backend.units.run(swept) == 0, "nobody has read anything"
     await backend.units.run(readers)
     assert await backend.units.run(swept) == 2
-    await backend.units.run(lambda unit: do(unit, "UPDATE cursors SET position = 4"))
+    await backend.units.run(lambda unit: execute(unit, "UPDATE cursors SET position = 4"))
     assert await backend.units.run(swept) == 1
     assert await backend.rows("SELECT event_id FROM log") == [("d",)]
 
@@ -126,9 +126,9 @@ async def test_a_topic_whose_reader_stands_still_keeps_no_other_topic(
 ) -> None:
     await backend.say(*(f"e{n}" for n in range(50)))
     backend.clock.advance(days=LOG_DAYS, seconds=1)
-    await backend.units.run(lambda unit: do(unit, "UPDATE log SET topic = 'routes' WHERE id > 40"))
+    await backend.units.run(lambda unit: execute(unit, "UPDATE log SET topic = 'routes' WHERE id > 40"))
     cursors = "INSERT INTO cursors VALUES ('stopped', 'leads', 0, 0), ('one', 'routes', 0, 50)"
-    await backend.units.run(lambda unit: do(unit, cursors))
+    await backend.units.run(lambda unit: execute(unit, cursors))
     gone = [
         await backend.units.run(lambda unit, topic=topic: retention.drop_read(unit, 10, topic=topic))  # type: ignore[misc]
         for topic in (topics.LEADS, topics.ROUTES)

@@ -281,7 +281,7 @@ async def test_i5_a_rung_that_fires_again_makes_no_second_page(notifier: Notifie
     await notifier.wait(minutes=1)
     pages = notifier.rows("SELECT rung, state, deliveries FROM notifier_pages")
     assert pages == [{"rung": 0, "state": "sent", "deliveries": 1}]
-    assert notifier.slack.people == ["Ana"]
+    assert notifier.slack.recipients == ["Ana"]
 
 
 async def test_i5_no_rung_fires_a_microsecond_early(notifier: NotifierHarness) -> None:
@@ -289,10 +289,10 @@ async def test_i5_no_rung_fires_a_microsecond_early(notifier: NotifierHarness) -
     await notifier.settle()
     notifier.clock.now += timedelta(minutes=10) - timedelta(microseconds=1)
     await notifier.settle()
-    assert notifier.slack.people == ["Ana"]
+    assert notifier.slack.recipients == ["Ana"]
     notifier.clock.now += timedelta(microseconds=1)
     await notifier.settle()
-    assert notifier.slack.people == ["Ana", "Ana"]
+    assert notifier.slack.recipients == ["Ana", "Ana"]
 
 
 async def test_i5_no_rung_of_an_assignment_that_is_over_fires(notifier: NotifierHarness) -> None:
@@ -300,8 +300,8 @@ async def test_i5_no_rung_of_an_assignment_that_is_over_fires(notifier: Notifier
     await notifier.settle()
     notifier.hear(notifier.released())
     await notifier.wait(hours=2)
-    assert notifier.slack.people == ["Ana"]
-    assert notifier.said(ActionRequested) == []
+    assert notifier.slack.recipients == ["Ana"]
+    assert notifier.events(ActionRequested) == []
 
 
 async def test_i5_a_page_left_by_a_dead_sender_is_not_sent_for_an_assignment_that_is_over(
@@ -313,7 +313,7 @@ async def test_i5_a_page_left_by_a_dead_sender_is_not_sent_for_an_assignment_tha
     notifier.hear(notifier.released(), notifier.assigned(rep="bo", epoch=2))
     notifier.restart()
     notifier.clock.now += LEASE
-    claims = notifier.units.now(lambda unit: claim(unit, notifier.desk, 20)).claims
+    claims = notifier.units.now(lambda unit: claim(unit, notifier.context, 20)).claims
     assert [(taken.page.person, taken.page.epoch) for taken in claims] == [("bo", 2)]
 
 
@@ -322,7 +322,7 @@ async def test_i5_the_rung_that_changes_hands_has_an_id_by_which_a_second_asking
 ) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
     await notifier.wait(minutes=30)
-    (asked,) = notifier.said(ActionRequested)
+    (asked,) = notifier.events(ActionRequested)
     assert (asked.action, asked.action_id) == ("reassign", "l1:1:3")
 
 
@@ -336,9 +336,9 @@ async def test_i6_a_page_whose_sender_died_is_sent_when_the_lease_ends_and_not_b
     assert notifier.page(0)["state"] == "sending"
     notifier.restart()  # dead between claim and send
     notifier.clock.now += LEASE - timedelta(microseconds=1)
-    assert notifier.units.now(lambda unit: claim(unit, notifier.desk, 20)).claims == ()
+    assert notifier.units.now(lambda unit: claim(unit, notifier.context, 20)).claims == ()
     notifier.clock.now += timedelta(microseconds=1)
-    (taken,) = notifier.units.now(lambda unit: claim(unit, notifier.desk, 20)).claims
+    (taken,) = notifier.units.now(lambda unit: claim(unit, notifier.context, 20)).claims
     assert (taken.page.rung, taken.page.deliveries) == (0, 2)
     (lost,) = notifier.rows("SELECT n, outcome FROM notifier_attempts")
     assert lost == {"n": 1, "outcome": "unknown"}
@@ -346,7 +346,7 @@ async def test_i6_a_page_whose_sender_died_is_sent_when_the_lease_ends_and_not_b
 
 async def test_i6_a_page_is_claimed_in_the_database_before_it_is_sent(notifier: NotifierHarness) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
-    assert notifier.slack.told == []
+    assert notifier.slack.messages == []
     assert (notifier.page(0)["state"], notifier.page(0)["deliveries"]) == ("sending", 1)
 
 
@@ -355,23 +355,23 @@ async def test_i6_a_page_is_claimed_in_the_database_before_it_is_sent(notifier: 
 
 @pytest.mark.parametrize("fact", ["touched", "opted_out", "released", "recycled"])
 async def test_i7_a_claim_looks_at_the_clock_again_whatever_the_page_says(notifier: NotifierHarness, fact: str) -> None:
-    notifier.desk.room = lambda: 0  # nobody delivers yet
+    notifier.context.room = lambda: 0  # nobody delivers yet
     notifier.hear(notifier.qualified(), notifier.assigned())
     notifier.hear(getattr(notifier, fact)())
     notifier.restart()
     waits = "UPDATE notifier_pages SET state = 'pending', next_at = 0, error = NULL"
     notifier.units.now(lambda unit: unit.connection.exec_driver_sql(waits))  # as if it had not been cancelled
-    assert notifier.units.now(lambda unit: claim(unit, notifier.desk, 20)).claims == ()
+    assert notifier.units.now(lambda unit: claim(unit, notifier.context, 20)).claims == ()
     assert notifier.page(0)["state"] == "cancelled"
 
 
 @pytest.mark.parametrize("state", ["away", "deactivated"])
 async def test_i7_no_page_is_claimed_for_who_is_not_there(notifier: NotifierHarness, state: str) -> None:
-    notifier.desk.room = lambda: 0
+    notifier.context.room = lambda: 0
     notifier.hear(notifier.qualified(), notifier.assigned())
     notifier.hear(notifier.rep("ana", state))
     notifier.restart()
-    assert notifier.units.now(lambda unit: claim(unit, notifier.desk, 20)).claims == ()
+    assert notifier.units.now(lambda unit: claim(unit, notifier.context, 20)).claims == ()
     assert notifier.page(0)["error"] == f"ana is {state}"
 
 

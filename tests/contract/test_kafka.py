@@ -16,9 +16,9 @@ from firsthour.runtime.processing.worker import Worker
 from firsthour.runtime.storage.records import Place, Record, Row
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
-from tests.backends import Backends, do
+from tests.backends import Backends, execute
 from tests.contract.conftest import LOOK_SECONDS, PostgresBackend, drain, emitting, opened_distributed, step
-from tests.letters import waiting as letters_waiting
+from tests.dead_letters import waiting_letters
 
 KEYS = ("lead 4", "lead 1")  # of partitions 0 and 1, where there are two
 FOREIGN = (
@@ -54,7 +54,7 @@ class CommittedHandler:
 
 @pytest.fixture
 async def process(backends: Backends) -> AsyncIterator[PostgresBackend]:
-    async with backends.one(partitions=1) as place, opened_distributed(place) as made:
+    async with backends.installation(partitions=1) as place, opened_distributed(place) as made:
         yield made
 
 
@@ -96,7 +96,7 @@ async def test_a_reader_stands_where_its_cursor_says_whatever_the_group_believes
     await process.say(*"abcde")
     await group_says(process, believed)
     cursor = "INSERT INTO cursors VALUES ('consumer', 'leads', 0, 2)"
-    await process.units.run(lambda unit: do(unit, cursor))
+    await process.units.run(lambda unit: execute(unit, cursor))
     handler, log = CommittedHandler(), in_group(process)
     async with running(log):
         await until(lambda: bool(log.ours))
@@ -162,7 +162,7 @@ async def test_a_batch_that_is_delivered_again_has_no_effect(process: PostgresBa
 
 async def test_who_shares_a_unit_among_partitions_goes_on_with_those_that_are_still_theirs(backends: Backends) -> None:
     both_saw, handler = CommittedHandler(), CommittedHandler()
-    async with backends.one(partitions=2) as place, opened_distributed(place) as process:
+    async with backends.installation(partitions=2) as place, opened_distributed(place) as process:
         await process.say("a", key=KEYS[0])
         await process.say("b", key=KEYS[1])
         both = reads(process, await process.reader("consumer"), both_saw, (0, 1))
@@ -188,7 +188,7 @@ async def test_a_foreign_record_becomes_a_dead_letter_with_its_coordinates_and_t
     await process.say("b")
     await drain(await process.worker(handler))
     assert handler.handled == ["a", "b"]
-    [letter] = await process.reads(letters_waiting)
+    [letter] = await process.reads(waiting_letters)
     assert (letter.body, letter.tries) == (value or b"", 1)
     assert letter.source == f"{process.place.prefix}leads/0/1"
 
@@ -204,24 +204,24 @@ async def test_a_record_almost_like_ours_is_parked_as_well(
     await process.units.run(emitting(["x"], "lead"))
     [[body]] = await process.rows("SELECT body FROM log")
     assert written in body
-    await process.units.run(lambda unit: do(unit, "DELETE FROM log"))
+    await process.units.run(lambda unit: execute(unit, "DELETE FROM log"))
     await foreign(process, body.replace(written, instead))
     await process.say("b")
     await drain(await process.worker(handler))
     assert handler.handled == ["b"]
-    [letter] = await process.reads(letters_waiting)
+    [letter] = await process.reads(waiting_letters)
     assert letter.body == body.replace(written, instead)
 
 
 async def test_a_foreign_record_takes_nothing_of_another_partition_with_it(backends: Backends) -> None:
     handler = CommittedHandler()
-    async with backends.one(partitions=2) as place, opened_distributed(place) as process:
+    async with backends.installation(partitions=2) as place, opened_distributed(place) as process:
         await process.say("a", "b", key=KEYS[1])
         await foreign(process, b"{}")
         await process.say("c", key=KEYS[0])
         await drain(reads(process, await process.reader("consumer"), handler, (0, 1)))
         assert sorted(handler.handled) == ["a", "b", "c"]
-        [letter] = await process.reads(letters_waiting)
+        [letter] = await process.reads(waiting_letters)
         assert letter.source == f"{process.place.prefix}leads/0/0"
 
 
@@ -239,7 +239,7 @@ async def foreign(process: PostgresBackend, value: bytes | None) -> None:
 
 async def test_what_waits_in_memory_is_bounded_after_a_rebalance_too(backends: Backends) -> None:
     many = 4 * kafka_buffer.BUFFER_HIGH
-    async with backends.one(partitions=2) as place, opened_distributed(place) as process:
+    async with backends.installation(partitions=2) as place, opened_distributed(place) as process:
         rows = [Row(topics.LEADS, key, f"{key}.{n}", b"{}") for n in range(many) for key in KEYS]
         for n in range(0, len(rows), 500):
             await process.append(*rows[n : n + 500])

@@ -19,7 +19,7 @@ from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from schemas.events.leads import LeadTouched
-from tests.backends import Backends, Installation, asyncpg_url, do
+from tests.backends import Backends, Installation, asyncpg_url, execute
 from tests.contract.conftest import PostgresBackend, drain, emitting, opened_distributed, read_all
 
 KEYS = tuple(f"lead {n}" for n in range(7))
@@ -60,7 +60,7 @@ class BlockingProducer:
 
 @pytest.fixture
 async def place(backends: Backends) -> AsyncIterator[Installation]:
-    async with backends.one(partitions=1) as found:
+    async with backends.installation(partitions=1) as found:
         yield found
 
 
@@ -206,7 +206,7 @@ async def test_rows_lie_where_those_lay_that_were_published(
         [[size]] = await writer.rows("SELECT pg_relation_size('log')")
         return int(size) // 8192
 
-    await writer.units.run(lambda unit: do(unit, "ALTER TABLE log SET (autovacuum_enabled = off)"))
+    await writer.units.run(lambda unit: execute(unit, "ALTER TABLE log SET (autovacuum_enabled = off)"))
     monkeypatch.setattr(outbox_round, "VACUUM_ROWS", 500)
     at_first = await pages_after(500)
     assert await pages_after(2_000) <= 2 * at_first
@@ -271,11 +271,11 @@ async def test_who_dies_between_answer_and_delete_leaves_it_to_be_sent_again_and
 async def test_rows_of_a_key_arrive_in_the_order_of_their_commits_whoever_publishes(backends: Backends) -> None:
     def counted(key: str, unit: Unit) -> None:
         """Two units of one lead stand in line for its row, so the number they draw is the order of their commits."""
-        [[number]] = do(unit, COUNT.format(key))
+        [[number]] = execute(unit, COUNT.format(key))
         unit.emit(LeadTouched(lead_id=key, at=unit.now, channel="phone", answered=True), key=key, id=f"{key}.{number}")
 
     async with (
-        backends.one(partitions=2) as place,
+        backends.installation(partitions=2) as place,
         opened_distributed(place) as one,
         opened_distributed(place) as other,
     ):

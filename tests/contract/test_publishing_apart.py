@@ -22,9 +22,9 @@ from firsthour.runtime.storage.records import Place, Record, partition_of
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
 from schemas.events.leads import LeadTouched
-from tests.backends import Backends, Installation, do
+from tests.backends import Backends, Installation, execute
 from tests.contract.conftest import LOOK_SECONDS, PostgresBackend, emitting, opened_distributed, read_all
-from tests.letters import waiting as letters_waiting
+from tests.dead_letters import waiting_letters
 
 KEYS = ("lead 4", "lead 1")  # of partitions 0 and 1, where there are two
 SLOW = (topics.LEADS, 0)
@@ -61,7 +61,7 @@ class PartitionedProducer:
 
 @pytest.fixture
 async def place(backends: Backends) -> AsyncIterator[Installation]:
-    async with backends.one(partitions=2) as found:
+    async with backends.installation(partitions=2) as found:
         yield found
 
 
@@ -167,7 +167,7 @@ async def test_a_refused_record_becomes_a_dead_letter_and_rows_behind_it_keep_th
     assert await alone.step()
     assert sink.ids[SLOW] == ["a", "b", "c", "d"]
     assert await writer.rows("SELECT 1 FROM log") == []
-    [letter] = await writer.reads(letters_waiting)
+    [letter] = await writer.reads(waiting_letters)
     assert (letter.consumer, letter.source, letter.key) == (PUBLISHER, "large", KEYS[0])
     assert letter.origin.startswith("leads/0/")
     assert b"poison" in letter.body
@@ -180,14 +180,14 @@ async def test_a_refused_record_that_cannot_be_kept_yet_counts_once(writer: Post
     alone = publisher_of(writer, sink)
     await writer.units.run(refused("large"))
     await writer.units.run(emitting(["a"], KEYS[0]))
-    await writer.units.run(lambda unit: do(unit, "ALTER TABLE dead_letters RENAME TO elsewhere"))
+    await writer.units.run(lambda unit: execute(unit, "ALTER TABLE dead_letters RENAME TO elsewhere"))
     for _ in range(outbox_round.REFUSED_IN_A_ROW_MAX + 1):
         with pytest.raises(StorageError):
             await alone.step()
-    await writer.units.run(lambda unit: do(unit, "ALTER TABLE elsewhere RENAME TO dead_letters"))
+    await writer.units.run(lambda unit: execute(unit, "ALTER TABLE elsewhere RENAME TO dead_letters"))
     assert await alone.step()
     assert sink.ids == {SLOW: ["a"]}
-    assert [letter.source for letter in await writer.reads(letters_waiting)] == ["large"]
+    assert [letter.source for letter in await writer.reads(waiting_letters)] == ["large"]
     await alone.close()
 
 
@@ -198,7 +198,7 @@ async def test_a_topic_that_refuses_every_record_is_not_emptied_into_dead_letter
     await writer.units.run(emitting([str(n) for n in range(outbox_round.REFUSED_IN_A_ROW_MAX + 5)], KEYS[0]))
     with pytest.raises(BrokerError, match=r"correct max\.message\.bytes"):
         await alone.step()
-    assert len(await writer.reads(letters_waiting)) == outbox_round.REFUSED_IN_A_ROW_MAX
+    assert len(await writer.reads(waiting_letters)) == outbox_round.REFUSED_IN_A_ROW_MAX
     assert len(await writer.rows("SELECT 1 FROM log")) == 5
     sink.poison = b"poison"
     assert await alone.step()
@@ -214,7 +214,7 @@ async def test_a_real_broker_refuses_one_record_of_a_batch_and_takes_the_others(
     assert await writer.publisher.step()
     ids = [record.event_id for record in await read_all(writer)]
     assert list(dict.fromkeys(ids)) == [*(f"before {n}" for n in range(100)), "after"]
-    [letter] = await writer.reads(letters_waiting)
+    [letter] = await writer.reads(waiting_letters)
     assert letter.source == "large"
 
 
@@ -239,7 +239,7 @@ def three(kafka_here: str) -> Iterator[KafkaCluster]:
 
 async def test_while_a_partition_has_no_leader_others_are_published(three: KafkaCluster, backends: Backends) -> None:
     there = Backends(KafkaCluster(three.bootstrap, ""), backends.server, "leaderless", replication=1)
-    async with there.one(partitions=3) as place, opened_distributed(place) as process:
+    async with there.installation(partitions=3) as place, opened_distributed(place) as process:
         keys = {partition_of(f"lead {n}", 3): f"lead {n}" for n in range(50)}
         leaders = await leaders_of(process)
         gone = leaders[0]

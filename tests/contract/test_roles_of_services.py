@@ -20,7 +20,7 @@ TABLES = sorted(statements.metadata.tables)
 
 @pytest.fixture(scope="module")
 def urls(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
-    with roles.made(postgres, DATABASE, tmp_path_factory.mktemp("secrets")) as made:
+    with roles.create_roles(postgres, DATABASE, tmp_path_factory.mktemp("secrets")) as made:
         yield made
 
 

@@ -28,7 +28,7 @@ from firsthour.runtime.storage.postgres_reader import PostgresReader
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
-from tests.backends import Backends, do
+from tests.backends import Backends, execute
 from tests.contract.conftest import NO_CONFIG
 from tests.hand_clock import HandClock
 
@@ -73,7 +73,7 @@ async def until(what: Callable[[], T | None]) -> T:
 
 
 def one(unit: Unit) -> Sequence[Any]:
-    return do(unit, "SELECT 1")
+    return execute(unit, "SELECT 1")
 
 
 async def test_a_unit_ends_and_later_ones_go_on_when_answers_come_again(
@@ -95,19 +95,19 @@ async def test_a_unit_that_is_cut_off_in_the_middle_leaves_nothing(
     server: PostgresServer, known: settings.Settings
 ) -> None:
     units = units_of(known, connections=1)
-    await units.run(lambda unit: do(unit, "CREATE TABLE cut_off (n int)"))
+    await units.run(lambda unit: execute(unit, "CREATE TABLE cut_off (n int)"))
 
     def half(unit: Unit) -> None:
-        do(unit, "INSERT INTO cut_off VALUES (1)")
+        execute(unit, "INSERT INTO cut_off VALUES (1)")
         server.pause()
-        do(unit, "INSERT INTO cut_off VALUES (2)")
+        execute(unit, "INSERT INTO cut_off VALUES (2)")
 
     try:
         with pytest.raises(StorageError, match="does not answer"):
             await units.run(half)
     finally:
         server.resume()
-    assert [tuple(row) for row in await units.run(lambda unit: do(unit, "SELECT count(*) FROM cut_off"))] == [(0,)]
+    assert [tuple(row) for row in await units.run(lambda unit: execute(unit, "SELECT count(*) FROM cut_off"))] == [(0,)]
     await units.close()
 
 
@@ -175,7 +175,7 @@ async def test_a_worker_tells_that_it_waits_for_the_database_until_it_went_on(
 
 
 async def test_the_watchdog_of_a_consumer_asks_its_workers(backends: Backends, tmp_path: Path) -> None:
-    async with backends.one() as place:
+    async with backends.installation() as place:
         system = await open_distributed(
             place.settings(data_dir=tmp_path), ("router",), {}, clock=HandClock(), fixed=True
         )

@@ -79,7 +79,7 @@ class Two:
         """What the router said of this lead, in the order in which it stands on the topic."""
         partition, after = partition_of(lead, self.place.partitions), 0
         (log,) = (log for log in self.whole.system.logs if log.service == "reporting")
-        after = self.place.begins[topics.ROUTES, partition]
+        after = self.place.first_positions[topics.ROUTES, partition]
         end = (await kafka_admin.ends(self.place.settings()))[topics.ROUTES, partition]
         found: list[LeadEvent] = []
         while after < end:
@@ -96,7 +96,7 @@ async def opened(backends: Backends, directory: Path) -> AsyncIterator[Two]:
         sample_config.write(directory / "config", name)
     clock = HandClock()
     async with AsyncExitStack() as stack:
-        place = await stack.enter_async_context(backends.one())
+        place = await stack.enter_async_context(backends.installation())
 
         async def process(name: str, *wanted: str) -> DistributedHarness:
             given = place.settings(data_dir=directory / name, config_dir=directory / "config", admin_key=ADMIN)

@@ -12,7 +12,7 @@ from firsthour.runtime.storage.sqlite import PASSED_OVER_MAX
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from schemas import topics
 from schemas.events.leads import LeadTouched
-from tests.backends import Backends, do, embedded
+from tests.backends import Backends, embedded, execute
 from tests.contract.conftest import Backend
 
 NO_ROOM = ("CREATE TRIGGER no_room BEFORE INSERT ON log WHEN NEW.key = 'boom' BEGIN SELECT RAISE(ABORT, 'no'); END",)
@@ -42,7 +42,7 @@ async def test_state_whose_event_cannot_be_appended_is_not_kept_either(
 ) -> None:
     def make(unit: Unit) -> None:
         for statement in NO_ROOM if profile is None else NO_ROOM_THERE:
-            do(unit, statement)
+            execute(unit, statement)
 
     await backend.units.run(make)
 

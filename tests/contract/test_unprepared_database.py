@@ -19,7 +19,7 @@ from firsthour.runtime.storage.postgres_connections import ConnectionPool, open_
 from firsthour.runtime.storage.postgres_reader import PostgresReader
 from firsthour.runtime.storage.sqlite_engines import writer_engine
 from firsthour.runtime.storage.unit import StorageError
-from tests.backends import do
+from tests.backends import execute
 from tests.contract.conftest import NO_CONFIG
 from tests.e2e.processes import ROOT, environment
 from tests.hand_clock import HandClock
@@ -79,7 +79,7 @@ async def test_a_migration_under_a_process_that_runs_fails_no_unit_and_no_readin
     pool, engine = ConnectionPool(url, arguments, size=1), open_engine(url, arguments, size=1)
     units = PostgresUnits(pool, HandClock(), lambda *_: NO_CONFIG, partitions=1, ask=None)
     reads = PostgresReader(open_engine(url, arguments, size=1))
-    await units.run(lambda unit: do(unit, "CREATE TABLE kept (name text)"))
+    await units.run(lambda unit: execute(unit, "CREATE TABLE kept (name text)"))
     for _ in range(2):  # the sessions have plans for the table as it is at first
         assert list(await units.run(lambda unit: _KEPT.all(unit.connection))) == []
         assert list(await reads(_KEPT.all)) == []

@@ -27,7 +27,7 @@ from firsthour.runtime.storage.postgres_connections import ConnectionPool, open_
 from firsthour.runtime.storage.records import partition_of
 from firsthour.runtime.storage.unit import Unit
 from services.notifier.channels.inbox import InboxChannel
-from tests.backends import do
+from tests.backends import execute
 from tests.hand_clock import HandClock
 from tests.shared import named
 
@@ -61,7 +61,7 @@ class VerifiedSystem:
     async def change(self, *statements: str) -> None:
         def work(unit: Unit) -> None:
             for statement in statements:
-                do(unit, statement)
+                execute(unit, statement)
 
         await self.system.units.run(work)
 

@@ -12,7 +12,7 @@ from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
 from tests.contract import conftest
 from tests.contract.conftest import Backend, step
-from tests.letters import waiting as letters_waiting
+from tests.dead_letters import waiting_letters
 
 
 class RefusingHandler:
@@ -94,7 +94,7 @@ async def test_one_poisonous_event_is_kept_and_the_rest_goes_on(backend: Backend
     await backend.say("a", "bad", "b")
     await drain(backend, handler)
     assert handler.handled == ["a", "b"]
-    letters = await backend.reads(letters_waiting)
+    letters = await backend.reads(waiting_letters)
     assert [(letter.source, letter.tries) for letter in letters] == [("bad", worker.TRIES_MAX)]
     assert b'"bad"' in letters[0].body
     assert letters[0].error.startswith("ValueError at firsthour/runtime/")
@@ -106,11 +106,11 @@ async def test_a_poisonous_event_leaves_no_seen_row_so_that_it_can_be_retried(ba
     handler.refuses = {"bad"}
     await backend.say("bad")
     await drain(backend, handler)
-    letter = (await backend.reads(letters_waiting))[0]
+    letter = (await backend.reads(waiting_letters))[0]
     handler.refuses = set()
     await backend.units.run(lambda unit: worker.retry(unit, "consumer", handler, letter))
     assert handler.handled == ["bad"]
-    assert await backend.reads(letters_waiting) == []
+    assert await backend.reads(waiting_letters) == []
 
 
 async def test_a_retried_letter_that_was_handled_meanwhile_changes_nothing(backend: Backend) -> None:
@@ -118,7 +118,7 @@ async def test_a_retried_letter_that_was_handled_meanwhile_changes_nothing(backe
     handler.refuses = {"bad"}
     await backend.say("bad")
     await drain(backend, handler)
-    letter = (await backend.reads(letters_waiting))[0]
+    letter = (await backend.reads(waiting_letters))[0]
     handler.refuses = set()
     for _ in range(2):
         await backend.units.run(lambda unit: worker.retry(unit, "consumer", handler, letter))
@@ -132,7 +132,7 @@ async def test_too_many_poisonous_events_in_a_row_stop_the_consumer(backend: Bac
     await backend.say(*names)
     with pytest.raises(TooManyDeadLettersError):
         await drain(backend, handler)
-    assert len(await backend.reads(letters_waiting)) == worker.DEAD_IN_A_ROW_MAX
+    assert len(await backend.reads(waiting_letters)) == worker.DEAD_IN_A_ROW_MAX
 
 
 async def test_what_is_not_ours_on_a_topic_becomes_a_dead_letter_at_once(backend: Backend) -> None:
@@ -147,7 +147,7 @@ async def test_what_is_not_ours_on_a_topic_becomes_a_dead_letter_at_once(backend
     await backend.say("b")
     await conftest.drain(await backend.worker(decode))
     assert handler.handled == ["a", "b"]
-    letters = await backend.reads(letters_waiting)
+    letters = await backend.reads(waiting_letters)
     assert [(letter.body, letter.tries) for letter in letters] == [(b"{}", 1)]
 
 
@@ -166,4 +166,4 @@ async def test_a_storage_failure_is_no_fault_of_the_event(backend: Backend) -> N
         await step(taker)
     await step(taker)
     assert handler.handled == ["a"]
-    assert await backend.reads(letters_waiting) == []
+    assert await backend.reads(waiting_letters) == []

@@ -124,7 +124,7 @@ def containers(
     made = Containers(tmp_path, here)
     passwords = tmp_path / "passwords"
     passwords.mkdir()
-    with roles.made(postgres, DATABASE, passwords) as urls:
+    with roles.create_roles(postgres, DATABASE, passwords) as urls:
         for name, url in urls.items():  # each container has the URL of its own role, and the gateway alone the key
             (tmp_path / "secrets" / name).mkdir(parents=True)
             (tmp_path / "secrets" / name / "database_url").write_text(url)

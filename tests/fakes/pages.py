@@ -61,16 +61,16 @@ ATTACKS = (
 """What strangers type to be shown as something else."""
 
 
-def a_page(**changes: Any) -> Message:
+def page_message(**changes: Any) -> Message:
     """The page, with these fields changed; `card` fields by `card_name=...`."""
     card = {name.removeprefix("card_"): changes.pop(name) for name in list(changes) if name.startswith("card_")}
     fields = {name: getattr(CARD, name) for name in CARD.__struct_fields__} | card
     return replace(PAGE, **{"card": LeadCard(**fields), **changes})
 
 
-def hostile(text: str) -> Message:
+def hostile_message(text: str) -> Message:
     """The page with this text wherever words from outside, or from a file, can be."""
-    return a_page(
+    return page_message(
         card=LeadCard(
             name=text, email=text, phone=text, title=text, company=text, because=text, grade=text, source=text
         ),

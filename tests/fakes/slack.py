@@ -1,7 +1,7 @@
 """Slack's `chat.postMessage` over a real socket: it remembers what it accepted, and does as it is dialled.
 
 In a test: `async with FakeSlack() as slack: ...`. As a process of its own: `python -m tests.fakes.slack --port 9001
---record FILE` appends one JSON line per message before it answers, and is dialled by `POST /dial` and `POST /well`.
+--record FILE` appends one JSON line per message before it answers, and is dialled by `POST /fault` and `POST /recover`.
 With `--calls FILE` every call has a line there, also one that was refused, with how it was answered.
 """
 
@@ -17,15 +17,15 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal, Self
 
-What = Literal["answer", "hang", "drop", "accept_then_drop"]
+FaultKind = Literal["answer", "hang", "drop", "accept_then_drop"]
 
 
 @dataclass
 class SlackFault:
     """How the next calls go wrong."""
 
-    what: What
-    times: int | None  # None: until `well()`
+    kind: FaultKind
+    times: int | None  # None: until `recover()`
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: str = ""
@@ -56,18 +56,18 @@ class FakeSlack:
         return len(self._open)
 
     @property
-    def told(self) -> list[str]:
+    def recipients(self) -> list[str]:
         """The Slack ids of those who got a message, in order."""
         return [message["channel"] for message in self.messages]
 
-    def dial(self, status: int, retry_after: float | None = None, times: int | None = 1, body: str = "{}") -> None:
+    def respond(self, status: int, retry_after: float | None = None, times: int | None = 1, body: str = "{}") -> None:
         """Answer with this status instead."""
         headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
         self._faults.append(SlackFault("answer", times, status, headers, body))
 
     def error(self, code: str, times: int | None = 1, retry_after: float | None = None) -> None:
         """Answer 200 with `ok: false`, as Slack does."""
-        self.dial(200, retry_after, times, json.dumps({"ok": False, "error": code}))
+        self.respond(200, retry_after, times, json.dumps({"ok": False, "error": code}))
 
     def hang(self, times: int | None = 1) -> None:
         """Take the call and never answer."""
@@ -81,7 +81,7 @@ class FakeSlack:
         """The message arrives, the answer does not."""
         self._faults.append(SlackFault("accept_then_drop", times))
 
-    def well(self) -> None:
+    def recover(self) -> None:
         """Forget all faults."""
         self._faults.clear()
 
@@ -121,11 +121,11 @@ class FakeSlack:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines) if name}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         path = start.split(" ")[1]
-        if path == "/dial":
+        if path == "/fault":
             self._faults.append(SlackFault(**json.loads(body)))
             return await _answer(writer, SlackFault("answer", 1, body="{}"))
-        if path == "/well":
-            self.well()
+        if path == "/recover":
+            self.recover()
             return await _answer(writer, SlackFault("answer", 1, body="{}"))
         if path != "/api/chat.postMessage":
             return await _answer(writer, SlackFault("answer", 1, body='{"ok": false, "error": "unknown_method"}'))
@@ -138,14 +138,14 @@ class FakeSlack:
     ) -> bool:
         fault = self._fault()
         self._note(message, fault)
-        if fault is None or fault.what == "accept_then_drop":
+        if fault is None or fault.kind == "accept_then_drop":
             stamp = self._accept(message, answered=fault is None)
             if fault is None:
                 reply = {"ok": True, "channel": f"D{message['channel']}", "ts": stamp, "message": {}}
                 return await _answer(writer, SlackFault("answer", 1, body=json.dumps(reply)))
-        elif fault.what == "answer":
+        elif fault.kind == "answer":
             return await _answer(writer, fault)
-        elif fault.what == "hang":
+        elif fault.kind == "hang":
             await reader.read()  # until they go away
             return False
         _reset(writer)
@@ -168,7 +168,7 @@ class FakeSlack:
         return f"{now:.6f}"
 
     def _note(self, message: dict[str, Any], fault: SlackFault | None) -> None:
-        answer = "ok" if fault is None else str(fault.status) if fault.what == "answer" else fault.what
+        answer = "ok" if fault is None else str(fault.status) if fault.kind == "answer" else fault.kind
         _append(self._calls_record, message, at=time.time(), answer=answer)
 
 
@@ -196,8 +196,8 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-def dial_body(fault: SlackFault) -> bytes:
-    """What `POST /dial` wants, for a fake in a process of its own."""
+def fault_body(fault: SlackFault) -> bytes:
+    """What `POST /fault` wants, for a fake in a process of its own."""
     return json.dumps(asdict(fault)).encode()
 
 

@@ -35,7 +35,7 @@ class SmtpFault:
     """How the next mails go wrong: a refusal at a stage, silence, or a cut line after the mail was taken."""
 
     stage: Stage
-    times: int | None  # None: until `well()`
+    times: int | None  # None: until `recover()`
     reply: str | None  # None: never answer
     taken: bool = False
 
@@ -59,7 +59,7 @@ class FakeSmtp:
         return f"smtp://{user}127.0.0.1:{self.port}/?starttls=false"
 
     @property
-    def told(self) -> list[str]:
+    def recipients(self) -> list[str]:
         """The addresses of those who got a mail, in order."""
         return [recipient for mail in self.mails for recipient in mail.recipients]
 
@@ -75,7 +75,7 @@ class FakeSmtp:
         """The mail is taken, and nobody ever says so."""
         self._faults.append(SmtpFault("DATA", times, None, taken=True))
 
-    def well(self) -> None:
+    def recover(self) -> None:
         """Forget all faults."""
         self._faults.clear()
 

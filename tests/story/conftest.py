@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from tests.backends import Backends
 from tests.story.world import World
 
-Opened = Callable[..., Awaitable[World]]
+OpenWorld = Callable[..., Awaitable[World]]
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def log_lines() -> Iterator[list[Any]]:
 
 
 @pytest.fixture
-async def opened(tmp_path: Path, profile: Backends | None) -> AsyncIterator[Opened]:
+async def open_world(tmp_path: Path, profile: Backends | None) -> AsyncIterator[OpenWorld]:
     """Opens a world with changes to its files: `await opened(team=..., agreement=...)`; `world` takes no changes."""
     async with AsyncExitStack() as stack:
         worlds: list[World] = []
@@ -31,7 +31,7 @@ async def opened(tmp_path: Path, profile: Backends | None) -> AsyncIterator[Open
             *, channels: tuple[str, ...] = ("slack", "email", "inbox"), pages_max: int | None = None, **changes: Any
         ) -> World:
             directory = tmp_path / f"world-{len(worlds)}"
-            world = World(directory, channels_wanted=channels, backends=profile, pages_max=pages_max)
+            world = World(directory, channel_names=channels, backends=profile, pages_max=pages_max)
             await world.open(**changes)
             worlds.append(await stack.enter_async_context(world))
             return world
@@ -42,6 +42,6 @@ async def opened(tmp_path: Path, profile: Backends | None) -> AsyncIterator[Open
 
 
 @pytest.fixture
-async def world(opened: Opened) -> World:
+async def world(open_world: OpenWorld) -> World:
     """The usual team on an ordinary Tuesday morning."""
-    return await opened()
+    return await open_world()

@@ -92,7 +92,7 @@ TEXTS: Final = {"agreement": AGREEMENT, "team": TEAM, "sources": SOURCES}
 def write(directory: Path, name: str, changes: Changes | None = None) -> None:
     """Write the file `name`.yaml with these changes. JSON is YAML."""
     directory.mkdir(parents=True, exist_ok=True)
-    content = laid_over(_parsed(name), changes or {})
+    content = merge(_parsed(name), changes or {})
     (directory / f"{name}.yaml").write_text(json.dumps(content, indent=1, default=str))
     (directory / "phone.secret").write_text(PHONE_SECRET)
 
@@ -103,11 +103,11 @@ def _parsed(name: str) -> Any:
     return YAML(typ="safe", pure=True).load(TEXTS[name])
 
 
-def laid_over(base: Any, changes: Any) -> Any:
+def merge(base: Any, changes: Any) -> Any:
     """`base` with `changes` laid over it."""
     if not isinstance(base, Mapping) or not isinstance(changes, Mapping):
         return changes
-    merged = {**base, **{name: laid_over(base.get(name), value) for name, value in changes.items()}}
+    merged = {**base, **{name: merge(base.get(name), value) for name, value in changes.items()}}
     return {name: value for name, value in merged.items() if value is not None}
 
 
@@ -115,5 +115,5 @@ def reps(*changed: Changes, pool: Sequence[str] = ("ana", "bo", "cy")) -> dict[s
     """Changes of the team file: these reps with these fields, and who is in the pool."""
     by_id = {rep["id"]: rep for rep in _parsed("team")["reps"]}
     for change in changed:
-        by_id[change["id"]] = laid_over(by_id.get(change["id"], {}), change)
+        by_id[change["id"]] = merge(by_id.get(change["id"], {}), change)
     return {"reps": list(by_id.values()), "pools": [{"id": "everyone", "members": [{"rep": rep} for rep in pool]}]}

@@ -43,7 +43,7 @@ class Anything(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            self.world.slack.well()
+            self.world.slack.recover()
             self.run(self.world.wait(hours=6))
             self.run(self.world.verify())
         finally:
@@ -63,7 +63,7 @@ class Anything(RuleBasedStateMachine):
 
     @rule(email=people)
     def asks(self, email: str) -> None:
-        self.last = self.world.an_event("form.submitted", email=email, form="demo-request")
+        self.last = self.world.event_body("form.submitted", email=email, form="demo-request")
         self.run(self.post(self.last))
         self.known(email)
         self.expect(email, frozenset({"new", "nurturing"}), HANDED)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from firsthour.runtime.http.client import Response
-from tests.story.conftest import Opened
+from tests.story.conftest import OpenWorld
 from tests.story.world import ADMIN, World
 
 CTO = "cto@prospect.example"
@@ -111,7 +111,7 @@ async def test_a_type_of_event_nobody_knows(world: World) -> None:
 
 @pytest.mark.same_on_both_profiles
 async def test_one_bad_event_of_many_refuses_the_whole_and_is_named(world: World) -> None:
-    good, bad = world.an_event("form.submitted", email=CTO), {"id": "2", "type": "form.submitted"}
+    good, bad = world.event_body("form.submitted", email=CTO), {"id": "2", "type": "form.submitted"}
     found = problem(await world.post_events(good, bad), 422, "invalid-event")
     assert found["errors"][0]["pointer"] == "#/1/email"
     await world.settle()
@@ -132,7 +132,7 @@ async def test_nul_and_lone_surrogates_are_replaced_and_the_lead_is_kept(world: 
     assert answer.status_code == 202
     await world.settle()
     assert (await world.lead(CTO))["company"] == "\U0001f600 & Co"
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
 
 
 @pytest.mark.same_on_both_profiles
@@ -159,11 +159,13 @@ async def test_our_own_failure_tells_nothing_of_the_inside(world: World) -> None
     assert not _INSIDE & _words(found)
 
 
-async def test_a_database_that_lacks_a_table_is_a_state_of_it_and_tells_nothing_of_the_inside(opened: Opened) -> None:
-    world = await opened()
+async def test_a_database_that_lacks_a_table_is_a_state_of_it_and_tells_nothing_of_the_inside(
+    open_world: OpenWorld,
+) -> None:
+    world = await open_world()
     if world.backends is None:
         return  # a process with a database of its own has made all of its tables
-    await world.do("DROP VIEW leads")
+    await world.execute("DROP VIEW leads")
     found = problem(await world.ask("GET", f"/v1/leads?email={CTO}"), 503, "storage-unavailable")
     assert not _INSIDE & _words(found)
 
@@ -193,12 +195,12 @@ async def test_a_signed_body_that_cannot_be_mapped_is_kept_corrected_and_becomes
     assert corrected.status_code == 200, corrected.text
     await world.settle()
     assert await world.owner_of(CTO) == "ana"
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
     assert (await world.get("/v1/deadletters"))["items"] == []
 
 
-async def test_a_hook_whose_mapping_was_wrong_is_retried_as_it_came(opened: Opened) -> None:
-    world = await opened()
+async def test_a_hook_whose_mapping_was_wrong_is_retried_as_it_came(open_world: OpenWorld) -> None:
+    world = await open_world()
     await world.submit_form(email=CTO)
     call = {
         "kind": "call.ended",
@@ -234,7 +236,7 @@ async def test_a_form_sent_again_under_its_idempotency_key_is_answered_again_and
 
 
 async def test_events_sent_again_under_their_idempotency_key_are_done_once(world: World) -> None:
-    key, event = {"Idempotency-Key": "batch-1"}, world.an_event("form.submitted", email=CTO, form="demo-request")
+    key, event = {"Idempotency-Key": "batch-1"}, world.event_body("form.submitted", email=CTO, form="demo-request")
     answers = [await world.post_events(event, headers=key) for _ in range(3)]
     await world.settle()
 
@@ -258,4 +260,4 @@ async def test_a_command_sent_again_under_its_idempotency_key_is_done_once(
 
     assert (first.status_code, first.json()) == (again.status_code, again.json())
     assert again.headers["idempotent-replayed"] == "true"
-    assert (await world.life_of(CTO)).count("touch.applied") <= 1
+    assert (await world.event_types_of(CTO)).count("touch.applied") <= 1

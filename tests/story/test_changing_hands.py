@@ -5,7 +5,7 @@ from itertools import count
 from firsthour.runtime.storage.records import partition_of
 from schemas import topics
 from tests.backends import PARTITIONS, distributed, embedded
-from tests.story.conftest import Opened
+from tests.story.conftest import OpenWorld
 from tests.story.sample_config import reps
 from tests.story.world import World
 
@@ -25,7 +25,7 @@ async def test_a_no_for_lack_of_time_goes_to_the_next_rep_and_never_to_the_same(
     lead = await world.lead(CTO)
     assert (lead["status"], lead["owner"]) == ("qualified", None)
     assert lead["queue"]["reason"] == "all 3 had the lead before and did not take it"
-    assert world.told == ["ana", "bo", "cy"]
+    assert world.slack_recipients == ["ana", "bo", "cy"]
 
 
 async def test_a_decision_names_everybody_who_was_passed_over_and_why(world: World) -> None:
@@ -33,7 +33,7 @@ async def test_a_decision_names_everybody_who_was_passed_over_and_why(world: Wor
     await world.is_away("cy")
     await world.reject(CTO, by="ana", reason="no-time")
 
-    decision = (await world.of_lead(CTO, "decisions"))[-1]
+    decision = (await world.lead_items(CTO, "decisions"))[-1]
     assert decision["chosen"] == "bo"
     in_pool = {one["rep"]: one["ruled_out_by"] for one in decision["considered"] if one["rule"] == "Everyone"}
     assert in_pool == {"ana": "had the lead before and did not take it", "bo": None, "cy": "away"}
@@ -64,7 +64,7 @@ async def test_a_no_for_now_goes_back_to_marketing_and_only_asking_again_hands_i
     assert (await world.lead(CTO))["score"]["total"] > 60
     assert await world.status_of(CTO) == "nurturing"
     await world.wait(hours=2)
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
 
     await world.submit_form("contact-sales", email=CTO)
     assert await world.status_of(CTO) == "assigned"
@@ -82,7 +82,7 @@ async def test_a_no_for_now_counts_by_score_again_after_the_score_had_fallen(wor
     assert await world.status_of(CTO) == "nurturing"
     await world.event("webinar.attended", email=CTO)
     assert await world.status_of(CTO) == "assigned"
-    assert "qualified by `score` (warm)" in [item["line"] for item in await world.of_lead(CTO, "timeline")]
+    assert "qualified by `score` (warm)" in [item["line"] for item in await world.lead_items(CTO, "timeline")]
 
 
 async def test_an_unknown_reason_for_a_no_is_refused_with_the_known_ones(world: World) -> None:
@@ -115,19 +115,19 @@ async def test_a_no_said_twice_is_said_once(world: World) -> None:
 # --- nobody has room ----------------------------------------------------------------------------------------------------
 
 
-async def test_everyone_is_at_capacity_and_the_lead_waits_with_a_reason(opened: Opened) -> None:
-    world = await opened(team=reps(*({"id": rep, **BUSY} for rep in ("ana", "bo", "cy"))))
+async def test_everyone_is_at_capacity_and_the_lead_waits_with_a_reason(open_world: OpenWorld) -> None:
+    world = await open_world(team=reps(*({"id": rep, **BUSY} for rep in ("ana", "bo", "cy"))))
     await world.submit_form(email=CTO)
 
     lead = await world.lead(CTO)
     assert (lead["status"], lead["owner"]) == ("qualified", None)
     assert (lead["queue"]["pool"], lead["queue"]["reason"]) == ("everyone", "all 3 at capacity")
     assert lead["clock"]["state"] == "live"
-    assert world.told == []
+    assert world.slack_recipients == []
 
 
-async def test_when_room_appears_the_hottest_is_served_first_and_of_those_the_oldest(opened: Opened) -> None:
-    world = await opened(team=reps({"id": "ana", **ONE}, pool=["ana"]))
+async def test_when_room_appears_the_hottest_is_served_first_and_of_those_the_oldest(open_world: OpenWorld) -> None:
+    world = await open_world(team=reps({"id": "ana", **ONE}, pool=["ana"]))
     await world.submit_form(email="first@prospect.example")
     assert await world.owner_of("first@prospect.example") == "ana"
 
@@ -149,8 +149,8 @@ async def test_when_room_appears_the_hottest_is_served_first_and_of_those_the_ol
     assert served == ["hot@prospect.example", "later@prospect.example", "warm@prospect.example"]
 
 
-async def test_more_capacity_in_the_team_file_serves_those_who_wait(opened: Opened) -> None:
-    world = await opened(team=reps({"id": "ana", **ONE}, pool=["ana"]))
+async def test_more_capacity_in_the_team_file_serves_those_who_wait(open_world: OpenWorld) -> None:
+    world = await open_world(team=reps({"id": "ana", **ONE}, pool=["ana"]))
     for n in range(3):
         await world.submit_form(email=f"person{n}@prospect.example")
     assert len(await world.leads(owner="ana")) == 1
@@ -160,8 +160,8 @@ async def test_more_capacity_in_the_team_file_serves_those_who_wait(opened: Open
     assert len(await world.leads(owner="ana")) == 3
 
 
-async def test_no_new_lead_takes_the_room_that_a_waiting_one_could_use(opened: Opened) -> None:
-    world = await opened(team=reps({"id": "ana", **ONE}, pool=["ana"]))
+async def test_no_new_lead_takes_the_room_that_a_waiting_one_could_use(open_world: OpenWorld) -> None:
+    world = await open_world(team=reps({"id": "ana", **ONE}, pool=["ana"]))
     for name in ("has", "waits", "is-new"):
         await world.submit_form(email=f"{name}@prospect.example")
         await world.wait(minutes=1)
@@ -171,8 +171,8 @@ async def test_no_new_lead_takes_the_room_that_a_waiting_one_could_use(opened: O
     assert await world.owner_of("is-new@prospect.example") is None
 
 
-async def test_the_busy_one_of_three_is_passed_over(opened: Opened) -> None:
-    world = await opened(team=reps({"id": "ana", **ONE}))
+async def test_the_busy_one_of_three_is_passed_over(open_world: OpenWorld) -> None:
+    world = await open_world(team=reps({"id": "ana", **ONE}))
     for n in range(5):
         await world.submit_form(email=f"person{n}@prospect.example")
 
@@ -195,9 +195,9 @@ async def test_an_away_rep_is_skipped_and_keeps_what_is_theirs(world: World) -> 
     assert reps_now["ana"] == "available"
 
 
-async def test_an_absence_planned_in_the_team_file_is_kept(opened: Opened) -> None:
+async def test_an_absence_planned_in_the_team_file_is_kept(open_world: OpenWorld) -> None:
     away = {"id": "ana", "away": [{"from": "2026-12-01", "to": "2026-12-02"}]}
-    world = await opened(team=reps(away, pool=["ana"]))
+    world = await open_world(team=reps(away, pool=["ana"]))
     await world.submit_form(email=CTO)
     assert (await world.lead(CTO))["queue"]["reason"].startswith("the only rep: away")
 
@@ -205,17 +205,17 @@ async def test_an_absence_planned_in_the_team_file_is_kept(opened: Opened) -> No
     assert await world.owner_of(CTO) == "ana"
 
 
-async def test_an_absence_without_end_is_kept(opened: Opened) -> None:
-    world = await opened()
+async def test_an_absence_without_end_is_kept(open_world: OpenWorld) -> None:
+    world = await open_world()
     await world.change("team", reps({"id": "ana", "away": [{"from": "2026-12-01", "to": "9999-12-31"}]}))
     await world.submit_form(email=CTO)
     assert await world.owner_of(CTO) == "bo"
-    considered = (await world.of_lead(CTO, "decisions"))[0]["considered"]
+    considered = (await world.lead_items(CTO, "decisions"))[0]["considered"]
     assert [one["ruled_out_by"] for one in considered if one["rep"] == "ana"] == ["away: until 9999-12-31 23:59Z"]
 
 
-async def test_everyone_is_away_and_the_lead_is_served_when_somebody_is_back(opened: Opened) -> None:
-    world = await opened(team=reps(pool=["ana"]))
+async def test_everyone_is_away_and_the_lead_is_served_when_somebody_is_back(open_world: OpenWorld) -> None:
+    world = await open_world(team=reps(pool=["ana"]))
     await world.is_away("ana")
     await world.submit_form(email=CTO)
     assert await world.owner_of(CTO) is None
@@ -229,7 +229,7 @@ async def test_nobody_who_is_away_is_paged(world: World) -> None:
     await world.is_away("ana")
     await world.wait(minutes=10)
 
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
     assert [page["error"] for page in await world.pages(CTO) if page["state"] == "cancelled"] == ["ana is away"]
 
 
@@ -241,11 +241,11 @@ async def test_a_rep_just_back_is_told_although_the_news_of_it_never_comes(world
     with world.down("notifier"):
         await world.is_back("ana")
         assert await world.owner_of(CTO) == "ana"
-    await world.do(
+    await world.execute(
         "DELETE FROM log WHERE topic = 'routes' AND key = 'ana' AND id = (SELECT max(id) FROM log WHERE key = 'ana')"
     )
     await world.settle()
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
 
 
 @distributed
@@ -266,9 +266,9 @@ async def test_a_rep_just_back_is_told_although_the_news_of_it_is_not_read_yet(w
         assert await world.owner_of(email) == "ana"
     with world.behind("notifier", topics.ROUTES, behind):
         await world.settle()
-        assert world.told == ["ana"]
+        assert world.slack_recipients == ["ana"]
     await world.settle()
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
 
 
 async def test_a_rep_back_after_the_hosts_clock_was_set_back_is_back(world: World) -> None:
@@ -278,7 +278,7 @@ async def test_a_rep_back_after_the_hosts_clock_was_set_back_is_back(world: Worl
     await world.is_back("ana")
     await world.submit_form(email=CTO)
     assert await world.owner_of(CTO) == "ana"
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
 
 
 async def test_a_deactivated_reps_leads_are_routed_anew(world: World) -> None:
@@ -292,7 +292,7 @@ async def test_a_deactivated_reps_leads_are_routed_anew(world: World) -> None:
     await world.wait(seconds=3)
     assert await world.leads(owner="ana") == []
     assert {await world.owner_of(email) for email in hers} == {"bo", "cy"}
-    assert world.told[6:] in (["bo", "cy"], ["cy", "bo"])
+    assert world.slack_recipients[6:] in (["bo", "cy"], ["cy", "bo"])
     await world.submit_form(email=CTO)
     assert await world.owner_of(CTO) != "ana"
 
@@ -304,7 +304,7 @@ async def test_the_owner_of_an_account_gets_whoever_asks_from_there(world: World
     for n in range(3):
         await world.submit_form(email=f"person{n}@bigcorp.example")
     assert len(await world.leads(owner="cy")) == 3
-    assert {(await world.of_lead(f"person{n}@bigcorp.example", "decisions"))[0]["rule"] for n in range(3)} == {
+    assert {(await world.lead_items(f"person{n}@bigcorp.example", "decisions"))[0]["rule"] for n in range(3)} == {
         "Account has an owner"
     }
 
@@ -323,7 +323,7 @@ async def test_who_comes_back_gets_the_rep_they_know(world: World) -> None:
     await world.submit_form(email=CTO)
 
     assert await world.owner_of(CTO) == "ana", "it would have been bo's turn"
-    assert (await world.of_lead(CTO, "decisions"))[-1]["rule"] == "Came back"
+    assert (await world.lead_items(CTO, "decisions"))[-1]["rule"] == "Came back"
 
 
 async def test_who_comes_back_after_too_long_is_anybodys(world: World) -> None:
@@ -343,4 +343,4 @@ async def test_a_manager_hands_a_lead_over_by_hand(world: World) -> None:
 
     assert answer.status_code == 200
     assert await world.owner_of(CTO) == "cy"
-    assert world.told == ["ana", "cy"]
+    assert world.slack_recipients == ["ana", "cy"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.pages import ATTACKS
-from tests.story.conftest import Opened
+from tests.story.conftest import OpenWorld
 from tests.story.sample_config import reps
 from tests.story.world import World
 
@@ -19,41 +19,41 @@ FORMULAS = ('=HYPERLINK("http://evil.example","click")', "+1+1", "-2+3", "@SUM(A
 async def test_slack_is_down_and_mail_goes_out_within_thirty_seconds(world: World) -> None:
     world.slack.drop(times=None)
     await world.submit_form(email=CTO)
-    assert (world.told, world.mailed) == ([], [])
+    assert (world.slack_recipients, world.mail_recipients) == ([], [])
 
     await world.wait(seconds=30)
-    assert (world.told, world.mailed) == ([], ["ana"])
+    assert (world.slack_recipients, world.mail_recipients) == ([], ["ana"])
     [page] = await world.pages(CTO)
     assert (page["channel"], page["state"]) == ("email", "sent")
 
 
 async def test_slack_stumbles_and_the_page_still_comes_by_slack(world: World) -> None:
-    world.slack.dial(503, times=2)
+    world.slack.respond(503, times=2)
     await world.submit_form(email=CTO)
     await world.wait(seconds=29)
-    assert (world.told, world.mailed) == (["ana"], [])
+    assert (world.slack_recipients, world.mail_recipients) == (["ana"], [])
 
 
 async def test_slack_asks_to_wait_and_is_not_called_before(world: World) -> None:
-    world.slack.dial(429, retry_after=12)
+    world.slack.respond(429, retry_after=12)
     await world.submit_form(email=CTO)
     await world.wait(seconds=11)
-    assert (world.slack.calls, world.told) == (1, [])
+    assert (world.slack.calls, world.slack_recipients) == (1, [])
 
     await world.wait(seconds=1)
-    assert (world.slack.calls, world.told, world.mailed) == (2, ["ana"], [])
+    assert (world.slack.calls, world.slack_recipients, world.mail_recipients) == (2, ["ana"], [])
 
 
 async def test_slack_asks_to_wait_too_long_and_mail_goes_out_at_once(world: World) -> None:
-    world.slack.dial(429, retry_after=60)
+    world.slack.respond(429, retry_after=60)
     await world.submit_form(email=CTO)
-    assert (world.told, world.mailed) == ([], ["ana"])
+    assert (world.slack_recipients, world.mail_recipients) == ([], ["ana"])
 
 
 async def test_slack_does_not_know_the_person_and_mail_goes_out_at_once(world: World) -> None:
     world.slack.error("channel_not_found")
     await world.submit_form(email=CTO)
-    assert (world.told, world.mailed) == ([], ["ana"])
+    assert (world.slack_recipients, world.mail_recipients) == ([], ["ana"])
 
 
 async def test_slack_took_it_and_did_not_say_so_and_the_repeat_can_be_recognised(world: World) -> None:
@@ -61,7 +61,7 @@ async def test_slack_took_it_and_did_not_say_so_and_the_repeat_can_be_recognised
     await world.submit_form(email=CTO)
     await world.wait(seconds=30)
 
-    assert world.told == ["ana", "ana"]
+    assert world.slack_recipients == ["ana", "ana"]
     assert len({message["client_msg_id"] for message in world.slack.messages}) == 1
 
 
@@ -74,10 +74,10 @@ async def test_both_are_down_and_the_page_waits_and_says_why(world: World) -> No
     [page] = await world.pages(CTO)
     assert page["state"] == "pending"
     assert page["error"]
-    assert "page.failed" not in await world.life_of(CTO)
-    world.slack.well()
+    assert "page.failed" not in await world.event_types_of(CTO)
+    world.slack.recover()
     await world.wait(minutes=1)
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
 
 
 async def test_after_an_outage_of_both_channels_the_owner_is_told_and_has_the_whole_time(world: World) -> None:
@@ -87,12 +87,12 @@ async def test_after_an_outage_of_both_channels_the_owner_is_told_and_has_the_wh
         await world.submit_form(email=f"person{n}@prospect.example")
     await world.wait(minutes=72)
     owners = [await world.owner_of(f"person{n}@prospect.example") for n in range(3)]
-    assert (owners, world.told, world.mailed) == (["ana", "bo", "cy"], [], [])
+    assert (owners, world.slack_recipients, world.mail_recipients) == (["ana", "bo", "cy"], [], [])
 
-    world.slack.well()
-    world.smtp.well()
+    world.slack.recover()
+    world.smtp.recover()
     await world.wait(minutes=1)
-    told = {*world.told, *world.mailed}
+    told = {*world.slack_recipients, *world.mail_recipients}
     assert told >= {"ana", "bo", "cy"}
     await world.wait(minutes=28)
     assert [await world.owner_of(f"person{n}@prospect.example") for n in range(3)] == owners
@@ -107,19 +107,19 @@ async def test_a_recovered_channel_delivers_whatever_is_still_true_within_second
         await world.submit_form(email=f"person{n}@prospect.example")
     await world.wait(minutes=8)
     await world.touch("person5@prospect.example", by="cy")
-    world.smtp.well()
+    world.smtp.recover()
     for _ in range(90):
         await world.wait(seconds=1)
-        if world.mailed:
+        if world.mail_recipients:
             break
     await world.wait(seconds=3)
-    assert sorted(world.mailed) == ["ana", "ana", "bo", "bo", "cy"]
+    assert sorted(world.mail_recipients) == ["ana", "ana", "bo", "bo", "cy"]
 
 
-async def test_a_rep_whom_no_channel_reaches_loses_the_lead_and_may_have_it_again(opened: Opened) -> None:
+async def test_a_rep_whom_no_channel_reaches_loses_the_lead_and_may_have_it_again(open_world: OpenWorld) -> None:
     team = reps({"id": "ana", "slack": None}, pool=["ana"])
     ladder = [{"at": "0m", "page": "owner", "by": "slack"}, {"at": "30m", "reassign": True}]
-    world = await opened(agreement={"response": {"ladder": ladder, "reassign_at_most": 2}}, team=team)
+    world = await open_world(agreement={"response": {"ladder": ladder, "reassign_at_most": 2}}, team=team)
     await world.submit_form(email=CTO)
     [page] = await world.pages(CTO)
     assert (page["state"], page["error"]) == ("cancelled", "ana has no address in team.yaml for slack")
@@ -132,15 +132,15 @@ async def test_a_rep_whom_no_channel_reaches_loses_the_lead_and_may_have_it_agai
 async def test_a_token_that_slack_refuses_is_a_warning_and_pages_go_by_mail(world: World) -> None:
     world.slack.error("invalid_auth", times=None)
     await world.submit_form(email=CTO)
-    assert (world.told, world.mailed) == ([], ["ana"])
+    assert (world.slack_recipients, world.mail_recipients) == ([], ["ana"])
     [warning] = await slack_warnings(world)
     assert "invalid_auth; check FIRSTHOUR_SLACK_BOT_TOKEN" in warning
 
     await world.wait(minutes=10)
     assert (await world.pages(CTO))[-1]["state"] == "pending", "this rung names Slack alone"
-    world.slack.well()
+    world.slack.recover()
     await world.wait(minutes=2)
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
     assert await slack_warnings(world) == []
 
 
@@ -148,8 +148,8 @@ async def slack_warnings(world: World) -> list[str]:
     return [said for said in (await world.get("/readyz"))["warnings"] if "slack" in said]
 
 
-async def test_a_page_that_nobody_can_read_is_not_sent(opened: Opened) -> None:
-    world = await opened(channels=("inbox",))
+async def test_a_page_that_nobody_can_read_is_not_sent(open_world: OpenWorld) -> None:
+    world = await open_world(channels=("inbox",))
     await world.submit_form(email=CTO)
     await world.wait(minutes=90)
 
@@ -170,16 +170,16 @@ async def test_both_come_back_and_the_page_arrives(world: World) -> None:
     world.smtp.refuse(451, times=3)
     await world.submit_form(email=CTO)
     await world.wait(minutes=5)
-    assert world.mailed == ["ana"]
+    assert world.mail_recipients == ["ana"]
 
 
-async def test_without_any_account_pages_are_in_the_inbox_and_the_terminal(opened: Opened) -> None:
+async def test_without_any_account_pages_are_in_the_inbox_and_the_terminal(open_world: OpenWorld) -> None:
     ladder = [
         {"at": "0m", "page": "owner"},
         {"at": "10m", "page": "owner"},
         {"at": "20m", "page": "manager"},
     ]
-    world = await opened(channels=("inbox",), agreement={"response": {"ladder": ladder}})
+    world = await open_world(channels=("inbox",), agreement={"response": {"ladder": ladder}})
     await world.submit_form(email=CTO, name="Ann Lee")
     await world.wait(minutes=20)
 
@@ -188,9 +188,9 @@ async def test_without_any_account_pages_are_in_the_inbox_and_the_terminal(opene
     assert world.slack.calls == 0
 
 
-async def test_reminders_answer_the_first_mail_of_their_assignment(opened: Opened) -> None:
+async def test_reminders_answer_the_first_mail_of_their_assignment(open_world: OpenWorld) -> None:
     ladder = [{"at": "0m", "page": "owner", "by": "email"}, {"at": "10m", "page": "owner", "by": "email"}]
-    world = await opened(agreement={"response": {"ladder": ladder}})
+    world = await open_world(agreement={"response": {"ladder": ladder}})
     await world.submit_form(email=CTO)
     await world.wait(minutes=10)
 
@@ -199,14 +199,14 @@ async def test_reminders_answer_the_first_mail_of_their_assignment(opened: Opene
     assert first["Reply-To"] == CTO
 
 
-async def test_many_pages_for_one_person_are_paced_and_all_arrive(opened: Opened) -> None:
-    world = await opened(team=reps(pool=["ana"]))
+async def test_many_pages_for_one_person_are_paced_and_all_arrive(open_world: OpenWorld) -> None:
+    world = await open_world(team=reps(pool=["ana"]))
     for n in range(5):
         await world.submit_form(email=f"person{n}@prospect.example")
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
 
     await world.wait(seconds=4)
-    assert world.told == ["ana"] * 5
+    assert world.slack_recipients == ["ana"] * 5
 
 
 # --- words from strangers ---------------------------------------------------------------------------------------------
@@ -273,8 +273,8 @@ async def test_what_strangers_type_is_never_active_in_slack(world: World, typed:
 
 @pytest.mark.same_on_both_profiles
 @pytest.mark.parametrize("typed", [*ATTACKS, *FORMULAS], ids=lambda typed: ascii(typed[:20]))
-async def test_what_strangers_type_is_never_active_in_a_mail(opened: Opened, typed: str) -> None:
-    world = await opened(channels=("email",))
+async def test_what_strangers_type_is_never_active_in_a_mail(open_world: OpenWorld, typed: str) -> None:
+    world = await open_world(channels=("email",))
     await fill(world, as_sent(typed))
 
     [mail] = world.smtp.mails

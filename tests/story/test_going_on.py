@@ -6,7 +6,7 @@ from firsthour.bootstrap import embedded as compose
 from firsthour.runtime.storage.data_directory import AlreadyRunningError
 from firsthour.runtime.storage.unit import StorageError
 from tests.backends import Backends, embedded
-from tests.story.conftest import Opened
+from tests.story.conftest import OpenWorld
 from tests.story.sample_config import reps
 from tests.story.world import World
 
@@ -14,7 +14,7 @@ CTO = "cto@prospect.example"
 LONG = "x" * 10_000
 
 
-async def test_a_restart_in_the_middle_changes_nothing(opened: Opened, profile: Backends | None) -> None:
+async def test_a_restart_in_the_middle_changes_nothing(open_world: OpenWorld, profile: Backends | None) -> None:
     emails = [f"person{n}@prospect.example" for n in range(4 if profile is None else 2)]
 
     async def live(world: World, *, restarting: bool) -> tuple[list[str], list[str], str | None]:
@@ -26,10 +26,13 @@ async def test_a_restart_in_the_middle_changes_nothing(opened: Opened, profile: 
             await world.wait(minutes=9)
             if restarting:
                 await world.restart()
-        told, statuses = sorted(world.told), [await world.status_of(email) for email in emails]
+        told, statuses = sorted(world.slack_recipients), [await world.status_of(email) for email in emails]
         return told, statuses, await world.owner_of(emails[0])
 
-    restarted, went_on = await live(await opened(), restarting=True), await live(await opened(), restarting=False)
+    restarted, went_on = (
+        await live(await open_world(), restarting=True),
+        await live(await open_world(), restarting=False),
+    )
     if profile is None:
         assert restarted == went_on
     else:  # two leads that change hands at the same moment do so in any order, so their new owners may be the other's
@@ -40,44 +43,44 @@ async def test_what_was_acknowledged_and_not_yet_handled_is_handled_after_a_rest
     assert (await world.post_form("demo-request", email=CTO)).status_code == 202
     await world.restart()
     assert await world.owner_of(CTO) == "ana"
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
 
 
 async def test_what_fell_due_while_nobody_ran_is_told_in_order(world: World) -> None:
     await world.submit_form(email=CTO)
     world.clock.advance(minutes=25)
     await world.restart()
-    assert world.told == ["ana", "ana"]
+    assert world.slack_recipients == ["ana", "ana"]
     world.clock.advance(hours=3)
     await world.restart()
     await world.wait(seconds=5)
-    assert world.told == ["ana", "ana", "max"]
+    assert world.slack_recipients == ["ana", "ana", "max"]
     assert await world.owner_of(CTO) == "ana", "the manager was told just now"
     await world.wait(minutes=10)
     assert await world.owner_of(CTO) == "bo"
-    assert world.told[3:] == ["bo"]
+    assert world.slack_recipients[3:] == ["bo"]
 
 
 async def test_a_page_that_waits_when_the_hosts_clock_is_set_back_goes_out_at_once(world: World) -> None:
-    world.slack.dial(503)
+    world.slack.respond(503)
     await world.submit_form(email=CTO)
-    assert world.told == []
+    assert world.slack_recipients == []
     world.clock.advance(hours=-5)
     await world.settle()
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
 
 
 async def test_a_channel_that_is_back_after_the_hosts_clock_was_set_back_is_tried(world: World) -> None:
-    world.slack.dial(503, times=None)
+    world.slack.respond(503, times=None)
     world.smtp.refuse(451, times=None)
     for n in range(6):
         await world.submit_form(email=f"person{n}@prospect.example")
     await world.wait(minutes=5)
     world.clock.advance(hours=-5)
-    world.slack.well()
-    world.smtp.well()
+    world.slack.recover()
+    world.smtp.recover()
     await world.wait(minutes=1)
-    assert len({*world.told, *world.mailed}) == 3
+    assert len({*world.slack_recipients, *world.mail_recipients}) == 3
 
 
 @embedded
@@ -113,12 +116,12 @@ async def test_a_good_file_is_taken_up_and_decisions_name_its_version(world: Wor
     await world.submit_form(email="before@prospect.example")
     await world.change("agreement", {"response": {"ladder": [{"at": "1m", "page": "owner", "by": "slack"}]}})
     await world.submit_form(email="after@prospect.example")
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
     await world.wait(minutes=1)
-    assert world.told == ["ana", "bo"]
+    assert world.slack_recipients == ["ana", "bo"]
 
-    before = (await world.of_lead("before@prospect.example", "decisions"))[0]["agreement"]
-    after = (await world.of_lead("after@prospect.example", "decisions"))[0]["agreement"]
+    before = (await world.lead_items("before@prospect.example", "decisions"))[0]["agreement"]
+    after = (await world.lead_items("after@prospect.example", "decisions"))[0]["agreement"]
     assert before != after == world.system.resources.config.current.version
 
 
@@ -154,8 +157,8 @@ async def test_garbage_without_end_stops_the_reader_instead_of_the_stream(world:
 
 
 @embedded
-async def test_a_full_disk_is_said_and_nothing_acknowledged_is_lost(opened: Opened) -> None:
-    world = await opened(pages_max=220)
+async def test_a_full_disk_is_said_and_nothing_acknowledged_is_lost(open_world: OpenWorld) -> None:
+    world = await open_world(pages_max=220)
     acknowledged = await fill_the_disk(world)
     assert acknowledged
     refused = await world.post_form("demo-request", email=CTO, note=LONG)
@@ -174,8 +177,8 @@ async def test_a_full_disk_is_said_and_nothing_acknowledged_is_lost(opened: Open
 
 
 @embedded
-async def test_room_on_the_disk_is_used_again_without_a_restart(opened: Opened) -> None:
-    world = await opened(pages_max=220)
+async def test_room_on_the_disk_is_used_again_without_a_restart(open_world: OpenWorld) -> None:
+    world = await open_world(pages_max=220)
     acknowledged = await fill_the_disk(world)
     await world.free_disk()
     await world.submit_form(email="late@prospect.example")

@@ -46,7 +46,7 @@ async def test_the_timeline_tells_the_leads_life_in_order(world: World, profile:
     await world.wait(minutes=1)
     await world.recycle(CTO, by="bo", reason="no-answer")
 
-    told = await world.of_lead(CTO, "timeline")
+    told = await world.lead_items(CTO, "timeline")
     lived = [
         ["page.viewed", "lead.scored"],
         ["form.submitted", "lead.scored", "lead.qualified", "lead.assigned", "page.sent"],
@@ -160,13 +160,13 @@ async def test_a_cursor_of_no_list_is_refused(world: World) -> None:
 
 async def test_a_stored_decision_holds_no_name_and_no_address(world: World) -> None:
     await world.submit_form(email=CTO, name="Ann Lee", phone="+493012345678")
-    decision = str(await world.of_lead(CTO, "decisions"))
+    decision = str(await world.lead_items(CTO, "decisions"))
     assert not [word for word in ("Ann", "Lee", "cto@", "+4930") if word in decision]
 
 
 async def test_what_happened_long_ago_and_is_told_today_is_in_the_timeline(world: World) -> None:
     await world.event("webinar.attended", email=CTO, time=datetime(2019, 5, 1, tzinfo=UTC))
-    assert (await world.life_of(CTO))[0] == "webinar.attended"
+    assert (await world.event_types_of(CTO))[0] == "webinar.attended"
     await world.wait(days=8)
     await world.wait(days=8)
-    assert "webinar.attended" in await world.life_of(CTO), "it is kept from when it was told"
+    assert "webinar.attended" in await world.event_types_of(CTO), "it is kept from when it was told"

@@ -115,8 +115,8 @@ async def test_a_reps_key_acts_for_that_rep_alone_and_a_managers_for_anybody(wor
 
 async def test_the_effect_of_a_forbidden_action_is_not_reached_by_an_event(world: World) -> None:
     await world.submit_form(email="cto@prospect.example")
-    deal = world.an_event("opportunity.changed", email="cto@prospect.example", stage="lost")
-    touch = world.an_event("touch.recorded", email="cto@prospect.example", channel="phone", answered=True)
+    deal = world.event_body("opportunity.changed", email="cto@prospect.example", stage="lost")
+    touch = world.event_body("touch.recorded", email="cto@prospect.example", channel="phone", answered=True)
     for role in ("ingest", "marketing"):
         assert (await world.post_events(deal, role=role)).status_code == 403
         assert (await world.post_events(touch, role=role)).status_code == 403
@@ -127,12 +127,12 @@ async def test_the_effect_of_a_forbidden_action_is_not_reached_by_an_event(world
 
 async def test_a_touch_from_a_reps_key_counts_as_that_reps(world: World) -> None:
     await world.submit_form(email="cto@prospect.example")
-    touch = world.an_event("touch.recorded", email="cto@prospect.example", channel="phone", rep="zed")
+    touch = world.event_body("touch.recorded", email="cto@prospect.example", channel="phone", rep="zed")
     assert (await world.post_events(touch, role="sales", rep="cy")).status_code == 202
     await world.settle()
     [said] = [
         item["data"]
-        for item in await world.of_lead("cto@prospect.example", "timeline")
+        for item in await world.lead_items("cto@prospect.example", "timeline")
         if item["topic"] == "routes" and "touched_at" in item["data"]
     ]
     assert said["rep"] == "cy"

@@ -13,7 +13,7 @@ CTO = "cto@prospect.example"
 
 async def lines(world: World) -> list[str]:
     await world.settle()
-    return [str(item["line"]) for item in await world.of_lead(CTO, "timeline")]
+    return [str(item["line"]) for item in await world.lead_items(CTO, "timeline")]
 
 
 async def rep_of(world: World, rep: str) -> dict[str, Any]:
@@ -138,7 +138,7 @@ async def shown(world: World) -> str:
     """Everything that is told of the lead and of ana."""
     await world.settle()
     lead = await world.lead(CTO)
-    return json.dumps([lead, await world.of_lead(CTO, "timeline"), await rep_of(world, "ana")])
+    return json.dumps([lead, await world.lead_items(CTO, "timeline"), await rep_of(world, "ana")])
 
 
 async def described(world: World) -> dict[str, set[str]]:

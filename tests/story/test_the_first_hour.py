@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 from tests.backends import Backends
-from tests.story.conftest import Opened
+from tests.story.conftest import OpenWorld
 from tests.story.sample_config import reps
 from tests.story.world import World
 
@@ -16,8 +16,8 @@ async def test_a_form_becomes_an_owned_lead_and_the_owner_is_paged(world: World)
 
     assert await world.status_of(CTO) == "assigned"
     assert await world.owner_of(CTO) == "ana"
-    assert world.told == ["ana"]
-    assert world.mailed == []
+    assert world.slack_recipients == ["ana"]
+    assert world.mail_recipients == []
     [page] = await world.pages(CTO)
     assert (page["person"], page["channel"], page["state"], page["tries"]) == ("ana", "slack", "sent", 1)
     assert page["text"] == "Hot lead: write to Ann Lee (Prospect) by 10:00 UTC, 1 h left"
@@ -33,20 +33,20 @@ async def test_three_leads_go_to_three_reps(world: World) -> None:
 
 async def test_nobody_answers_and_the_lead_changes_hands(world: World) -> None:
     await world.submit_form(email=CTO)
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
 
     await world.wait(minutes=9, seconds=59)
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
     await world.wait(seconds=1)
-    assert world.told == ["ana", "ana"]
+    assert world.slack_recipients == ["ana", "ana"]
     await world.wait(minutes=10)
-    assert world.told == ["ana", "ana", "max"]
+    assert world.slack_recipients == ["ana", "ana", "max"]
 
     await world.wait(minutes=9, seconds=59)
     assert await world.owner_of(CTO) == "ana"
     await world.wait(seconds=1)
     assert await world.owner_of(CTO) == "bo"
-    assert world.told == ["ana", "ana", "max", "bo"]
+    assert world.slack_recipients == ["ana", "ana", "max", "bo"]
     assert (await world.lead(CTO))["epoch"] == 2
 
 
@@ -54,16 +54,16 @@ async def test_nobody_answers_at_all_and_the_manager_owns_it(world: World) -> No
     await world.submit_form(email=CTO)
     await world.wait(minutes=59)
     assert await world.owner_of(CTO) == "bo"
-    assert world.told == ["ana", "ana", "max", "bo", "bo", "max"]
+    assert world.slack_recipients == ["ana", "ana", "max", "bo", "bo", "max"]
 
     await world.wait(minutes=1)
     assert await world.owner_of(CTO) == "max"
-    assert world.told[6:] == ["max"]
+    assert world.slack_recipients[6:] == ["max"]
 
     await world.wait(hours=12)
     assert await world.owner_of(CTO) == "max", "above max there is nobody"
     assert (await world.lead(CTO))["epoch"] == 3
-    last = (await world.of_lead(CTO, "decisions"))[-1]
+    last = (await world.lead_items(CTO, "decisions"))[-1]
     assert last["rule"] == "the manager owns it"
 
 
@@ -73,7 +73,7 @@ async def test_a_touch_ends_the_ladder(world: World) -> None:
     await world.touch(CTO, by="ana")
 
     await world.wait(days=2)
-    assert world.told == ["ana", "ana"]
+    assert world.slack_recipients == ["ana", "ana"]
     assert await world.status_of(CTO) == "working"
     assert await world.owner_of(CTO) == "ana"
     assert (await world.lead(CTO))["clock"]["state"] == "met"
@@ -84,8 +84,8 @@ async def test_an_unanswered_attempt_keeps_the_promise_too(world: World) -> None
     await world.touch(CTO, by="ana", answered=False)
     await world.wait(hours=3)
 
-    assert world.told == ["ana"]
-    assert "promise.kept" in await world.life_of(CTO)
+    assert world.slack_recipients == ["ana"]
+    assert "promise.kept" in await world.event_types_of(CTO)
 
 
 async def test_a_call_told_by_the_telephone_system_stops_the_clock(world: World) -> None:
@@ -94,9 +94,9 @@ async def test_a_call_told_by_the_telephone_system_stops_the_clock(world: World)
     await world.call_ended(CTO, agent="ana@acme.example")
 
     await world.wait(hours=3)
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
     assert await world.status_of(CTO) == "working"
-    [kept] = [item for item in await world.of_lead(CTO, "timeline") if item["type"] == "promise.kept"]
+    [kept] = [item for item in await world.lead_items(CTO, "timeline") if item["type"] == "promise.kept"]
     assert kept["data"]["seconds"] == 240
     assert kept["data"]["rep"] == "ana"
 
@@ -107,7 +107,7 @@ async def test_accepting_ends_reminders_to_the_owner_but_the_manager_still_hears
     await world.accept(CTO, by="ana")
 
     await world.wait(minutes=20)
-    assert world.told == ["ana", "max"]
+    assert world.slack_recipients == ["ana", "max"]
     assert await world.status_of(CTO) == "accepted"
 
     await world.wait(minutes=5)
@@ -117,10 +117,10 @@ async def test_accepting_ends_reminders_to_the_owner_but_the_manager_still_hears
 async def test_a_missed_promise_is_recorded(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.wait(minutes=59, seconds=59)
-    assert "promise.missed" not in await world.life_of(CTO)
+    assert "promise.missed" not in await world.event_types_of(CTO)
 
     await world.wait(seconds=1)
-    assert (await world.life_of(CTO)).count("promise.missed") == 1
+    assert (await world.event_types_of(CTO)).count("promise.missed") == 1
     assert (await world.lead(CTO))["clock"]["state"] == "missed"
 
 
@@ -129,9 +129,9 @@ async def test_a_promise_kept_late_is_recorded_as_late(world: World) -> None:
     await world.wait(minutes=90)
     await world.touch(CTO, by="max")
 
-    [kept] = [item["data"] for item in await world.of_lead(CTO, "timeline") if item["type"] == "promise.kept"]
+    [kept] = [item["data"] for item in await world.lead_items(CTO, "timeline") if item["type"] == "promise.kept"]
     assert (kept["late"], kept["seconds"]) == (True, 5400)
-    assert (await world.life_of(CTO)).count("promise.missed") == 1
+    assert (await world.event_types_of(CTO)).count("promise.missed") == 1
 
 
 async def test_a_touch_told_late_counts_from_when_it_happened(world: World) -> None:
@@ -140,7 +140,7 @@ async def test_a_touch_told_late_counts_from_when_it_happened(world: World) -> N
     await world.wait(minutes=70)
     await world.touch(CTO, by="ana", at=called.isoformat())
 
-    [kept] = [item["data"] for item in await world.of_lead(CTO, "timeline") if item["type"] == "promise.kept"]
+    [kept] = [item["data"] for item in await world.lead_items(CTO, "timeline") if item["type"] == "promise.kept"]
     assert (kept["late"], kept["seconds"]) == (False, 420)
 
 
@@ -151,16 +151,16 @@ async def test_a_touch_from_before_they_asked_counts_for_nothing(world: World) -
 
     assert await world.status_of(CTO) == "assigned"
     await world.wait(minutes=10)
-    assert world.told == ["ana", "ana"]
+    assert world.slack_recipients == ["ana", "ana"]
 
 
-async def test_the_clock_is_the_leads_and_goes_on_while_it_waits_for_somebody(opened: Opened) -> None:
-    world = await opened(team=reps(*({"id": rep, "capacity": {"open": 0}} for rep in ("ana", "bo", "cy"))))
+async def test_the_clock_is_the_leads_and_goes_on_while_it_waits_for_somebody(open_world: OpenWorld) -> None:
+    world = await open_world(team=reps(*({"id": rep, "capacity": {"open": 0}} for rep in ("ana", "bo", "cy"))))
     await world.submit_form(email=CTO)
     await world.wait(minutes=61)
 
     assert (await world.lead(CTO))["clock"]["state"] == "missed"
-    assert "promise.missed" in await world.life_of(CTO)
+    assert "promise.missed" in await world.event_types_of(CTO)
 
 
 async def test_asking_again_while_somebody_has_it_changes_nothing(world: World) -> None:
@@ -170,7 +170,7 @@ async def test_asking_again_while_somebody_has_it_changes_nothing(world: World) 
 
     lead = await world.lead(CTO)
     assert (lead["owner"]["id"], lead["epoch"]) == ("ana", 1)
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
 
 
 async def test_asking_again_years_of_work_later_starts_a_fresh_clock(world: World) -> None:
@@ -183,7 +183,7 @@ async def test_asking_again_years_of_work_later_starts_a_fresh_clock(world: Worl
     lead = await world.lead(CTO)
     assert (lead["status"], lead["epoch"], lead["clock"]["state"]) == ("assigned", 2, "live")
     await world.wait(minutes=10)
-    assert len(world.told) == 3
+    assert len(world.slack_recipients) == 3
 
 
 async def test_a_form_that_arrives_late_has_its_promise_counted_from_the_submit(world: World) -> None:
@@ -192,8 +192,8 @@ async def test_a_form_that_arrives_late_has_its_promise_counted_from_the_submit(
     assert (await world.lead(CTO))["clock"]["due_at"] == "2026-12-01T09:10:00Z"
 
     await world.wait(minutes=10)
-    assert "promise.missed" in await world.life_of(CTO)
-    assert world.told[:1] == ["ana"]
+    assert "promise.missed" in await world.event_types_of(CTO)
+    assert world.slack_recipients[:1] == ["ana"]
     assert await world.owner_of(CTO) != "ana", "what would come after the promise comes at its end"
 
 
@@ -203,19 +203,19 @@ async def test_a_submit_in_the_future_counts_as_received_now(world: World) -> No
     assert (await world.lead(CTO))["clock"]["due_at"] == "2026-12-01T10:00:00Z"
 
 
-async def test_business_time_and_real_time_are_not_taken_for_each_other(opened: Opened) -> None:
-    world = await opened()
+async def test_business_time_and_real_time_are_not_taken_for_each_other(open_world: OpenWorld) -> None:
+    world = await open_world()
     world.clock.drift = timedelta(days=40)
     await world.is_away("cy", minutes=15)
     world.slack.drop(times=None)
     await world.submit_form(email=CTO)
     await world.wait(seconds=30)
-    assert world.mailed == ["ana"]
+    assert world.mail_recipients == ["ana"]
 
-    world.slack.well()
+    world.slack.recover()
     await world.wait(minutes=31)
     assert await world.owner_of(CTO) == "bo"
-    assert world.told == ["ana", "max", "bo"]
+    assert world.slack_recipients == ["ana", "max", "bo"]
     assert (await world.lead(CTO))["clock"]["due_at"] == "2027-01-10T10:00:00Z"
     assert {rep["state"] for rep in (await world.get("/v1/reps"))["items"]} == {"available"}
 
@@ -248,12 +248,12 @@ async def test_an_old_form_sent_again_under_another_id_is_not_handed_over_again(
 
     lead = await world.lead(CTO)
     assert (lead["status"], lead["epoch"], lead["clock"]["state"]) == ("nurturing", 1, "met")
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
 
     await world.submit_form(email=CTO)
     lead = await world.lead(CTO)
     assert (lead["status"], lead["epoch"], lead["clock"]["state"]) == ("assigned", 2, "live")
-    assert world.told == ["ana", "ana"]
+    assert world.slack_recipients == ["ana", "ana"]
 
 
 async def test_rungs_missed_while_the_notifier_was_down_come_their_span_after_one_another(world: World) -> None:
@@ -262,14 +262,14 @@ async def test_rungs_missed_while_the_notifier_was_down_come_their_span_after_on
         assert await world.owner_of(CTO) == "ana"
         world.clock.advance(minutes=40)
     await world.settle()
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
 
     await world.wait(minutes=9, seconds=59)
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
     await world.wait(seconds=1)
-    assert world.told == ["ana", "ana"]
+    assert world.slack_recipients == ["ana", "ana"]
     await world.wait(minutes=10)
-    assert world.told == ["ana", "ana", "max"]
+    assert world.slack_recipients == ["ana", "ana", "max"]
     await world.wait(minutes=9, seconds=59)
     assert await world.owner_of(CTO) == "ana"
     await world.wait(seconds=1)
@@ -279,14 +279,14 @@ async def test_rungs_missed_while_the_notifier_was_down_come_their_span_after_on
 async def test_a_ladder_edited_while_a_clock_runs_is_that_of_the_next_clock(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.wait(minutes=12)
-    assert world.told == ["ana", "ana"]
+    assert world.slack_recipients == ["ana", "ana"]
     ladder = [{"at": "0m", "page": "owner", "by": "email"}, {"at": "13m", "page": "owner", "by": "email"}]
     await world.change("agreement", {"response": {"ladder": ladder}})
     await world.wait(minutes=8)
-    assert (world.told, world.mailed) == (["ana", "ana", "max"], [])
+    assert (world.slack_recipients, world.mail_recipients) == (["ana", "ana", "max"], [])
     await world.wait(minutes=10)
     assert await world.owner_of(CTO) == "bo"
 
     await world.submit_form(email="next@prospect.example")
     await world.wait(minutes=13)
-    assert len(world.mailed) == 2
+    assert len(world.mail_recipients) == 2

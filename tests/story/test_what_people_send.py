@@ -4,7 +4,7 @@ import json
 from urllib.parse import urlencode
 
 from firsthour.runtime.http.client import Response
-from tests.story.conftest import Opened
+from tests.story.conftest import OpenWorld
 from tests.story.world import World
 
 CTO = "cto@prospect.example"
@@ -17,8 +17,8 @@ async def browse(world: World, pairs: list[tuple[str, str]], charset: str = "utf
     return await world.http.post("/v1/forms/demo-request", content=body, headers=BROWSER)
 
 
-async def test_a_form_with_no_email_and_a_good_phone_is_a_hot_lead(opened: Opened) -> None:
-    world = await opened()
+async def test_a_form_with_no_email_and_a_good_phone_is_a_hot_lead(open_world: OpenWorld) -> None:
+    world = await open_world()
     sent = [("email", "n/a"), ("phone", "+49 30 1234567"), ("name", ""), ("name", "J\xfcrgen"), ("_hp", "false")]
     sent += [("employees", "201-500 employees"), ("_charset_", "iso-8859-1")]
     answer = await browse(world, sent, "iso-8859-1")
@@ -26,12 +26,12 @@ async def test_a_form_with_no_email_and_a_good_phone_is_a_hot_lead(opened: Opene
 
     assert (answer.status_code, "Thank you" in answer.text) == (202, True)
     [lead] = await world.leads()
-    assert (lead["name"], lead["owner"]["id"], world.told) == ("J\xfcrgen", "ana", ["ana"])
+    assert (lead["name"], lead["owner"]["id"], world.slack_recipients) == ("J\xfcrgen", "ana", ["ana"])
     assert lead["score"]["fit"] == 40
 
 
-async def test_a_form_that_cannot_be_mapped_is_kept_and_retried(opened: Opened) -> None:
-    world = await opened()
+async def test_a_form_that_cannot_be_mapped_is_kept_and_retried(open_world: OpenWorld) -> None:
+    world = await open_world()
     answer = await browse(world, [("email", "<b>cto at prospect"), ("name", "Ann")])
     assert (answer.status_code, answer.headers["content-type"]) == (422, "text/html; charset=utf-8")
     assert "<b>" not in answer.text
@@ -50,11 +50,11 @@ async def test_a_second_inquiry_under_a_constant_hidden_id_is_heard(world: World
     await world.wait(hours=25)
     await world.post_form("demo-request", id="form-1", email=CTO, message="a demo, please")
     await world.settle()
-    assert (await world.life_of(CTO)).count("form.submitted") == 3
+    assert (await world.event_types_of(CTO)).count("form.submitted") == 3
 
 
-async def test_one_bad_call_in_a_list_does_not_lose_the_others(opened: Opened) -> None:
-    world = await opened()
+async def test_one_bad_call_in_a_list_does_not_lose_the_others(open_world: OpenWorld) -> None:
+    world = await open_world()
     await world.submit_form(email=CTO)
     call = {"kind": "call.ended", "ended_at": world.clock.business().isoformat(), "duration": 60}
     bad, good = ({**call, "uuid": email, "customer": {"email": email}} for email in ("nobody", CTO))
@@ -73,7 +73,7 @@ async def test_an_event_at_an_impossible_time_counts_as_received_and_the_timelin
         assert (await world.post_events(event)).status_code == 202
     await world.settle()
     assert await world.owner_of(CTO) == "ana"
-    said = [item["line"] for item in await world.of_lead(CTO, "timeline") if item["type"] == "form.submitted"]
+    said = [item["line"] for item in await world.lead_items(CTO, "timeline") if item["type"] == "form.submitted"]
     assert all(line.endswith("its time was impossible; it counts as received") for line in said)
     await world.verify()
 

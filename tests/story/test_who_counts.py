@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 from ruamel.yaml import YAML
 
-from tests.story.conftest import Opened
+from tests.story.conftest import OpenWorld
 from tests.story.world import World
 
 CTO = "cto@prospect.example"
@@ -26,7 +26,7 @@ async def test_an_opt_out_stops_everything(world: World) -> None:
 
     await world.wait(hours=5)
     await world.event("webinar.attended", email=CTO)
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
     assert await world.status_of(CTO) == "opted-out"
 
 
@@ -34,10 +34,10 @@ async def test_a_page_that_waits_is_not_sent_after_an_opt_out(world: World) -> N
     world.slack.drop(times=None)
     await world.submit_form(email=CTO)
     await world.event("consent.withdrawn", email=CTO)
-    world.slack.well()
+    world.slack.recover()
 
     await world.wait(hours=2)
-    assert (world.told, world.mailed) == ([], [])
+    assert (world.slack_recipients, world.mail_recipients) == ([], [])
     [page] = await world.pages(CTO)
     assert (page["state"], page["error"]) == ("cancelled", "the person opted out")
 
@@ -65,7 +65,7 @@ async def test_consent_given_again_brings_back_to_nurturing_and_asking_hands_ove
 async def test_a_disposable_mailbox_never_gets_a_rep(world: World) -> None:
     await world.submit_form(email="somebody@mailinator.com", employees=400, title="CTO")
     assert (await world.lead("somebody@mailinator.com"))["owner"] is None
-    assert world.told == []
+    assert world.slack_recipients == []
 
 
 async def test_our_own_people_and_competitors_are_never_scored_and_never_routed(world: World) -> None:
@@ -74,12 +74,14 @@ async def test_our_own_people_and_competitors_are_never_scored_and_never_routed(
         lead = await world.lead(email)
         assert (lead["status"], lead["owner"], lead["queue"]) == ("new", None, None)
         assert (lead["score"]["fit"], lead["score"]["engagement"], lead["score"]["total"]) == (0, 0, 0)
-    assert world.told == []
-    assert "suppressed: Competitor" in [item["line"] for item in await world.of_lead("spy@rival.example", "timeline")]
+    assert world.slack_recipients == []
+    assert "suppressed: Competitor" in [
+        item["line"] for item in await world.lead_items("spy@rival.example", "timeline")
+    ]
 
 
 async def test_one_event_posted_again_and_again_makes_one_lead_and_one_page(world: World) -> None:
-    event = world.an_event("form.submitted", email=CTO, form="demo-request")
+    event = world.event_body("form.submitted", email=CTO, form="demo-request")
     for _ in range(3):
         assert (await world.post_events(event)).status_code == 202
     assert (await world.post_events(event, event, event)).status_code == 202
@@ -88,8 +90,8 @@ async def test_one_event_posted_again_and_again_makes_one_lead_and_one_page(worl
     await world.settle()
 
     assert len(await world.leads()) == 1
-    assert world.told == ["ana"]
-    assert (await world.life_of(CTO)).count("lead.scored") == 1
+    assert world.slack_recipients == ["ana"]
+    assert (await world.event_types_of(CTO)).count("lead.scored") == 1
 
 
 async def test_one_person_is_one_lead_however_they_write_their_address(world: World) -> None:
@@ -111,7 +113,7 @@ async def test_the_same_events_in_another_order_give_the_same_score(world: World
         email = f"person{n}@prospect.example"
         for at in order:
             type, data = happened[at]
-            await world.post_events(world.an_event(type, email=email, time=start + timedelta(days=at), **data))
+            await world.post_events(world.event_body(type, email=email, time=start + timedelta(days=at), **data))
         await world.settle()
         scores.append((await world.lead(email))["score"])
     assert all(score == scores[0] for score in scores)
@@ -123,8 +125,8 @@ async def test_a_line_of_the_score_qualifies_once(world: World) -> None:
     assert await world.status_of(CTO) == "new"
     for _ in range(5):
         await world.event("webinar.attended", email=CTO)
-    assert (await world.life_of(CTO)).count("lead.qualified") == 1
-    assert world.told == ["ana"]
+    assert (await world.event_types_of(CTO)).count("lead.qualified") == 1
+    assert world.slack_recipients == ["ana"]
 
     await world.touch(CTO, by="ana")
     await world.recycle(CTO, by="ana")
@@ -157,8 +159,8 @@ async def test_a_robot_that_fills_the_hidden_field_is_no_lead_and_is_kept(world:
     assert await world.rows("SELECT consumer, error, state FROM dead_letters") == [("gateway", "honeypot", "waiting")]
 
 
-async def test_somebody_with_a_phone_alone_is_called(opened: Opened) -> None:
-    world = await opened()
+async def test_somebody_with_a_phone_alone_is_called(open_world: OpenWorld) -> None:
+    world = await open_world()
     await world.submit_form(phone="+49 30 1234567", name="Ann Lee")
     [lead] = await world.leads()
     assert (lead["email"], lead["name"], lead["owner"]["id"]) == (None, "Ann Lee", "ana")
@@ -202,7 +204,7 @@ async def test_a_late_consent_and_a_late_form_page_no_rep_about_a_person_who_opt
     await world.event("consent.given", email=CTO, time=start)
     await world.event("form.submitted", email=CTO, form="demo-request", time=start)
     assert await world.status_of(CTO) == "opted-out"
-    assert world.told == []
+    assert world.slack_recipients == []
 
 
 async def test_a_form_from_before_a_rejection_brings_points_and_no_page(world: World) -> None:
@@ -217,7 +219,7 @@ async def test_a_form_from_before_a_rejection_brings_points_and_no_page(world: W
     parts = (await world.get(f"/v1/leads/{lead['id']}/score"))["parts"]
     assert [(part["because"], part["points"]) for part in parts] == [("Asked for a demo", 60)] * 2
     assert lead["score"]["engagement"] == 100, "as much as engagement can be"
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
 
 
 async def test_a_late_event_adds_exactly_the_points_that_it_would_have_added_in_time(world: World) -> None:
@@ -244,7 +246,7 @@ async def test_a_touch_of_a_sender_with_a_slow_clock_stops_the_clock(world: Worl
     await world.wait(hours=2)
     lead = await world.lead(CTO)
     assert (lead["status"], lead["owner"]["id"], lead["clock"]["state"]) == ("working", "ana", "met")
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
 
 
 async def test_the_timeline_says_why_a_touch_counts_for_nothing(world: World) -> None:
@@ -252,7 +254,7 @@ async def test_the_timeline_says_why_a_touch_counts_for_nothing(world: World) ->
     at = world.clock.business() - timedelta(minutes=10)
     await world.event("touch.recorded", email=CTO, channel="phone", answered=True, time=at)
     assert (await world.lead(CTO))["clock"]["state"] == "live"
-    [line] = [item["line"] for item in await world.of_lead(CTO, "timeline") if item["type"] == "touch.applied"]
+    [line] = [item["line"] for item in await world.lead_items(CTO, "timeline") if item["type"] == "touch.applied"]
     assert line.endswith("(ignored: it was 600 s before the submit, and the tolerance is 300 s)")
 
 
@@ -282,7 +284,7 @@ async def test_a_touch_after_the_hosts_clock_was_set_back_stops_the_clock(world:
     await world.touch(CTO, by="ana")
     assert (await world.lead(CTO))["clock"]["state"] == "met"
     await world.wait(hours=8)
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
 
 
 async def test_a_form_after_the_hosts_clock_was_set_back_is_handed_over(world: World) -> None:
@@ -292,7 +294,7 @@ async def test_a_form_after_the_hosts_clock_was_set_back_is_handed_over(world: W
     world.clock.advance(hours=-5)
     await world.submit_form(email=CTO)
     assert await world.owner_of(CTO) == "ana"
-    assert world.told == ["ana"]
+    assert world.slack_recipients == ["ana"]
 
 
 async def test_a_deal_after_the_hosts_clock_was_set_back_moves_the_lead(world: World) -> None:
@@ -305,7 +307,7 @@ async def test_a_deal_after_the_hosts_clock_was_set_back_moves_the_lead(world: W
     assert await world.status_of(CTO) == "customer"
 
 
-async def test_every_type_of_event_counts_for_the_score_and_hands_over(opened: Opened) -> None:
+async def test_every_type_of_event_counts_for_the_score_and_hands_over(open_world: OpenWorld) -> None:
     types: dict[str, dict[str, Any]] = {
         "consent.given": {},
         "touch.recorded": {"channel": "phone", "answered": False},
@@ -315,7 +317,7 @@ async def test_every_type_of_event_counts_for_the_score_and_hands_over(opened: O
     }
     rules = [{"points": 10, "because": f"Because of {type}", "on": type} for type in types]
     lines = [{"name": f"by {type}", "urgency": "hot", "on": type} for type in types]
-    world = await opened(agreement={"scoring": {"engagement": {"rules": rules}}, "qualify": lines})
+    world = await open_world(agreement={"scoring": {"engagement": {"rules": rules}}, "qualify": lines})
     for n, (type, data) in enumerate(types.items()):
         email = f"person{n}@prospect.example"
         await world.event("page.viewed", email=email)
@@ -323,14 +325,14 @@ async def test_every_type_of_event_counts_for_the_score_and_hands_over(opened: O
         await world.event(type, email=email, **data)
         lead = await world.lead(email)
         assert (lead["score"]["engagement"], lead["owner"] is not None) == (10, True), type
-        assert "lead.qualified" in await world.life_of(email)
+        assert "lead.qualified" in await world.event_types_of(email)
 
 
-async def test_an_opt_out_that_meets_a_line_hands_over_no_lead(opened: Opened) -> None:
-    world = await opened(agreement={"qualify": [{"name": "any", "urgency": "hot", "on": "consent.withdrawn"}]})
+async def test_an_opt_out_that_meets_a_line_hands_over_no_lead(open_world: OpenWorld) -> None:
+    world = await open_world(agreement={"qualify": [{"name": "any", "urgency": "hot", "on": "consent.withdrawn"}]})
     await world.event("consent.withdrawn", email=CTO)
     assert await world.status_of(CTO) == "opted-out"
-    assert world.told == []
+    assert world.slack_recipients == []
 
 
 # --- one person, many identifiers ----------------------------------------------------------------------------------
@@ -359,7 +361,7 @@ async def test_a_shared_phone_finds_the_person_whose_lead_is_open_and_the_timeli
     await world.event("touch.recorded", phone=phone, channel="phone", answered=True)
     assert len(await world.leads()) == 2
     assert (await world.lead(CTO))["clock"]["state"] == "met"
-    lines = [item["line"] for item in await world.of_lead(CTO, "timeline")]
+    lines = [item["line"] for item in await world.lead_items(CTO, "timeline")]
     assert any(
         line.endswith("(identified by phone, shared by 2 people; this person was active last)") for line in lines
     )
@@ -373,28 +375,28 @@ async def test_an_opt_out_by_a_shared_phone_holds_for_everyone_known_by_it(world
     await world.event("page.viewed", email=beside)
     await world.wait(minutes=1)
     await world.event("form.submitted", email=stranger, phone=phone, form="demo-request")
-    told = list(world.told)
+    told = list(world.slack_recipients)
 
     await world.event(type, phone=phone)
     assert len(await world.leads()) == 3
     for email in (CTO, stranger):
         lead = await world.lead(email)
         assert (lead["status"], lead["owner"]) == ("opted-out", None)
-        assert type in await world.life_of(email)
+        assert type in await world.event_types_of(email)
     assert await world.status_of(beside) == "new"
     await world.wait(hours=2)
-    assert world.told == told
+    assert world.slack_recipients == told
 
     await world.event("consent.given", email=CTO)
     assert (await world.status_of(CTO), await world.status_of(stranger)) == ("nurturing", "opted-out")
 
 
-async def test_the_telephony_source_of_the_examples_stops_a_clock(opened: Opened) -> None:
+async def test_the_telephony_source_of_the_examples_stops_a_clock(open_world: OpenWorld) -> None:
     example = (ROOT / "deploy/examples/sources.yaml").read_text()
     lines = [line.replace("  #", "", 1)[1:] for line in example.splitlines() if line.startswith("  # ")]
     telephony, *_ = YAML(typ="safe", pure=True).load("\n".join(lines[lines.index("- id: telephony") :]))
     telephony["verify"]["secrets"] = [{"file": "phone.secret"}]
-    world = await opened(sources={"sources": [telephony]})
+    world = await open_world(sources={"sources": [telephony]})
     await world.event("form.submitted", email=CTO, phone="+49 30 1234567", form="demo-request")
     await world.wait(minutes=5)
     ended = world.clock.business().isoformat()

@@ -33,7 +33,7 @@ from services.notifier.channels.email import EmailChannel, server
 from services.notifier.channels.inbox import InboxChannel
 from services.notifier.channels.slack import SlackChannel
 from services.notifier.domain.message import Message
-from tests.backends import Backends, Installation, do
+from tests.backends import Backends, Installation, execute
 from tests.distributed_harness import DistributedHarness, apply, open_harness
 from tests.fakes.slack import FakeSlack
 from tests.fakes.smtp import FakeSmtp
@@ -62,12 +62,12 @@ class World:
     shown: list[Message] = field(default_factory=list)  # in the terminal, by the inbox
     backends: Backends | None = None  # where there are Kafka and PostgreSQL; without, embedded
     pages_max: int | None = None  # of the database file, embedded
-    channels_wanted: tuple[str, ...] = ("slack", "email", "inbox")
+    channel_names: tuple[str, ...] = ("slack", "email", "inbox")
     _keys: dict[tuple[str, str | None], str] = field(default_factory=dict)
     _ids: "count[int]" = field(default_factory=lambda: count(1))
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
-    _place: Installation | None = None
-    _moved: DistributedHarness | None = None
+    _installation: Installation | None = None
+    _process: DistributedHarness | None = None
 
     # --- opening and closing ------------------------------------------------------------------------------------------
 
@@ -78,7 +78,7 @@ class World:
         for name, changes in (("agreement", agreement), ("team", team), ("sources", sources)):
             sample_config.write(self.config, name, changes)
         if self.backends is not None:
-            self._place = await self._stack.enter_async_context(self.backends.one())
+            self._installation = await self._stack.enter_async_context(self.backends.installation())
         await self.slack.start()
         await self.smtp.start()
         await self._start()
@@ -104,14 +104,14 @@ class World:
         await self.close()
 
     async def _start(self) -> None:
-        self._channels = self._made()
+        self._channels = self._open_channels()
         self.system: System | Distributed
-        if self._place is None:
+        if self._installation is None:
             self.system = await self._embedded()
         else:
-            given = self._place.settings(config_dir=self.config, data_dir=self.data, admin_key=ADMIN)
-            self._moved = await open_harness(given, self.clock, self._channels, files=self.config)
-            self.system = self._moved.system
+            given = self._installation.settings(config_dir=self.config, data_dir=self.data, admin_key=ADMIN)
+            self._process = await open_harness(given, self.clock, self._channels, files=self.config)
+            self.system = self._process.system
         self.http = AsyncClient(transport=ASGITransport(app=self.system.app), base_url="http://firsthour.test")
         await self.system.settle()
 
@@ -123,17 +123,17 @@ class World:
 
     async def _stop(self) -> None:
         await self.http.aclose()
-        await (self._moved or self.system).close()
+        await (self._process or self.system).close()
         for channel in self._channels.values():
             await channel.close()
 
-    def _made(self) -> dict[str, Channel]:
+    def _open_channels(self) -> dict[str, Channel]:
         made: dict[str, Callable[[], Channel]] = {
             "slack": lambda: SlackChannel("xoxb-story-token", self.slack.url),
             "email": lambda: EmailChannel(server(self.smtp.url), "FirstHour <pages@acme.example>", self.clock.real),
             "inbox": lambda: InboxChannel(self.shown.append),
         }
-        return {name: made[name]() for name in self.channels_wanted}
+        return {name: made[name]() for name in self.channel_names}
 
     @property
     def config(self) -> Path:
@@ -220,11 +220,11 @@ class World:
 
     async def event(self, type: str, **fields: Any) -> None:
         """A system of ours posts an event; `data` takes what is not an identifier."""
-        answer = await self.post_events(self.an_event(type, **fields), role=_ROLE_OF.get(type, "ingest"))
+        answer = await self.post_events(self.event_body(type, **fields), role=_ROLE_OF.get(type, "ingest"))
         assert answer.status_code == 202, answer.text
         await self.settle()
 
-    def an_event(self, type: str, **fields: Any) -> dict[str, Any]:
+    def event_body(self, type: str, **fields: Any) -> dict[str, Any]:
         """Our short form, under an id of its own unless `id` is given."""
         made: dict[str, Any] = {"id": f"event-{next(self._ids)}", "type": type}
         for name in ("id", "time", "email", "phone"):
@@ -273,11 +273,11 @@ class World:
 
     async def free_disk(self) -> None:
         """Somebody makes room on the disk while we run."""
-        await self.do("PRAGMA max_page_count=1000000")
+        await self.execute("PRAGMA max_page_count=1000000")
 
-    async def do(self, statement: str) -> None:
+    async def execute(self, statement: str) -> None:
         """Somebody is at our tables."""
-        await self.system.units.run(lambda unit: do(unit, statement))
+        await self.system.units.run(lambda unit: execute(unit, statement))
 
     async def break_view(self, name: str) -> None:
         """Somebody makes this view anew, with a fault: each question to it fails."""
@@ -286,8 +286,8 @@ class World:
             question, fault = f"SELECT 'CREATE VIEW {name} AS ' || pg_get_viewdef('{name}')", "1 / 0"
         [[definition]] = await self.rows(question)
         whole = str(definition)[str(definition).index("SELECT") :].rstrip("; ")
-        await self.do(f"DROP VIEW {name}")
-        await self.do(f"CREATE VIEW {name} AS SELECT * FROM ({whole}) AS whole WHERE {fault} = 1")
+        await self.execute(f"DROP VIEW {name}")
+        await self.execute(f"CREATE VIEW {name} AS SELECT * FROM ({whole}) AS whole WHERE {fault} = 1")
 
     # --- reps and managers ----------------------------------------------------------------------------------------------
 
@@ -392,13 +392,13 @@ class World:
     async def status_of(self, email: str) -> str:
         return str((await self.lead(email))["status"])
 
-    async def of_lead(self, email: str, what: str) -> list[dict[str, Any]]:
+    async def lead_items(self, email: str, what: str) -> list[dict[str, Any]]:
         """The items of `/v1/leads/{id}/<what>`, oldest first."""
         return list(reversed((await self.get(f"/v1/leads/{(await self.lead(email))['id']}/{what}"))["items"]))
 
-    async def life_of(self, email: str) -> list[str]:
+    async def event_types_of(self, email: str) -> list[str]:
         """The types of what happened to a lead, in order."""
-        return [str(item["type"]) for item in await self.of_lead(email, "timeline")]
+        return [str(item["type"]) for item in await self.lead_items(email, "timeline")]
 
     async def pages(self, email: str | None = None) -> list[dict[str, Any]]:
         """Pages, oldest first."""
@@ -406,14 +406,14 @@ class World:
         return list(reversed((await self.get(f"/v1/pages?limit=200{about}"))["items"]))
 
     @property
-    def told(self) -> list[str]:
+    def slack_recipients(self) -> list[str]:
         """Rep ids in the order in which Slack told them."""
-        return [member.removeprefix("U0").lower() for member in self.slack.told]
+        return [member.removeprefix("U0").lower() for member in self.slack.recipients]
 
     @property
-    def mailed(self) -> list[str]:
+    def mail_recipients(self) -> list[str]:
         """Rep ids in the order in which they got mail."""
-        return [address.partition("@")[0] for address in self.smtp.told]
+        return [address.partition("@")[0] for address in self.smtp.recipients]
 
     async def rows(self, question: str) -> list[tuple[Any, ...]]:
         """Straight from the tables, for what no answer shows."""
@@ -421,9 +421,13 @@ class World:
 
     async def appended(self, *wanted: str) -> int:
         """How many records these topics have got; all, if none is named."""
-        if self._place is not None:
-            ends = await kafka_admin.ends(self._place.settings())
-            return sum(end - self._place.begins[at] for at, end in ends.items() if at[0] in (wanted or topics.ALL))
+        if self._installation is not None:
+            ends = await kafka_admin.ends(self._installation.settings())
+            return sum(
+                end - self._installation.first_positions[at]
+                for at, end in ends.items()
+                if at[0] in (wanted or topics.ALL)
+            )
         named = ", ".join(f"'{topic}'" for topic in wanted or topics.ALL)
         return int((await self.rows(f"SELECT count(*) FROM log WHERE topic IN ({named})"))[0][0])
 

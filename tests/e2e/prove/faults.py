@@ -174,9 +174,9 @@ def slack(name: str, fault: SlackFault, seconds: float = SLACK_SECONDS) -> Strik
 
     async def strike(stage: FaultStage) -> None:
         async with stage.hitting(name, "slack"):
-            await stage.sinks.dial(fault)
+            await stage.sinks.set_fault(fault)
             await asyncio.sleep(stage.lasting(seconds) / (2.0 if stage.plan.short else 1.0))
-            await stage.sinks.dial(None)
+            await stage.sinks.set_fault(None)
 
     return strike
 

@@ -16,7 +16,7 @@ import httpx
 
 from tests.e2e.processes import ADMIN, ROOT, end, environment, free_port, spawn, until
 from tests.e2e.prove.plan import REPLICAS, SERVICES
-from tests.fakes.slack import SlackFault, dial_body
+from tests.fakes.slack import SlackFault, fault_body
 
 START_SECONDS = 90.0
 STOP_SECONDS = 30.0
@@ -264,9 +264,9 @@ class Sinks:
             end(slack)
             end(smtp)
 
-    async def dial(self, fault: SlackFault | None) -> None:
+    async def set_fault(self, fault: SlackFault | None) -> None:
         """From now on Slack does this; None: it is well again."""
-        place, body = ("/dial", dial_body(fault)) if fault is not None else ("/well", b"")
+        place, body = ("/fault", fault_body(fault)) if fault is not None else ("/recover", b"")
         async with httpx.AsyncClient(trust_env=False, timeout=10.0) as client:
             answer = await client.post(f"http://127.0.0.1:{self.slack_port}{place}", content=body)
             answer.raise_for_status()

@@ -17,7 +17,7 @@ import structlog
 
 from firsthour.cli.app import main
 from firsthour.runtime.storage.data_directory import hold
-from tests.damaged import damage
+from tests.corruption import corrupt_table
 from tests.unit.operations.harness import OperationsHarness
 
 Run = Callable[..., tuple[int, str, str]]
@@ -212,7 +212,7 @@ def test_verify_names_ten_rows_of_an_invariant_or_all_of_them(run: Run, tmp_path
 
 def test_a_damaged_database_is_one_line_without_statements_or_values(run: Run) -> None:
     run("migrate", "--data", "data")
-    damage(Path("data/firsthour.db"), "log")
+    corrupt_table(Path("data/firsthour.db"), "log")
     code, _, wrong = run("verify", "--data", "data")
     assert code == 1
     assert "the database is damaged" in wrong

@@ -30,8 +30,8 @@ from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from schemas.envelope import decode, event_of
 from schemas.events.outside import ExternalEvent
 from services.gateway.asgi import Gateway
+from tests.dead_letters import waiting_letters
 from tests.hand_clock import HandClock
-from tests.letters import waiting as letters_waiting
 
 T = TypeVar("T")
 EXAMPLES = Path(__file__).parents[3] / "deploy" / "examples"
@@ -276,7 +276,7 @@ class GatewayHarness:
     def letters(self) -> list[dead_letters.DeadLetter]:
         """The dead letters that wait to be corrected."""
         with self.units.engine.begin() as connection:
-            return letters_waiting(connection)
+            return waiting_letters(connection)
 
 
 @dataclass

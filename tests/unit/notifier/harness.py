@@ -103,13 +103,13 @@ class FakeChannel:
     """Remembers what it was given. `answers`: what it says next, in turn; without any it accepts."""
 
     name: str
-    told: list[Message] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
     answers: list[Outcome | Exception] = field(default_factory=list)
     always: Outcome | None = None
 
     async def send(self, message: Message) -> Outcome:
-        self.told.append(message)
-        answer = self.answers.pop(0) if self.answers else self.always or Sent(f"{self.name}-{len(self.told)}")
+        self.messages.append(message)
+        answer = self.answers.pop(0) if self.answers else self.always or Sent(f"{self.name}-{len(self.messages)}")
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -118,8 +118,8 @@ class FakeChannel:
         pass
 
     @property
-    def people(self) -> list[str]:
-        return [message.person_name for message in self.told]
+    def recipients(self) -> list[str]:
+        return [message.person_name for message in self.messages]
 
 
 class FailingUnits:
@@ -131,7 +131,7 @@ class FailingUnits:
         self._clock = clock
         self.config = CONFIG
         self.failing = 0
-        self.said: list[Event] = []
+        self.events: list[Event] = []
         self.woken: set[str] = set()
 
     def now(self, work: Callable[[Unit], T]) -> T:
@@ -143,7 +143,7 @@ class FailingUnits:
                     self.failing -= 1
                     raise StorageError("disk full")
                 unit.finish()
-        self.said.extend(event_of(decode(row.body)) for row in unit.rows)
+        self.events.extend(event_of(decode(row.body)) for row in unit.rows)
         self.woken |= unit.woken
         for then in unit.after:
             then()
@@ -180,7 +180,7 @@ class FailingUnits:
         self._engine.dispose()
 
 
-class Says:
+class RouterRecords:
     """What the router says of leads, each record a version newer than the one before."""
 
     def __init__(self, clock: HandClock) -> None:
@@ -259,7 +259,7 @@ class Says:
         return msgspec.convert(said, RepAvailabilityChanged)
 
 
-class NotifierHarness(Says):
+class NotifierHarness(RouterRecords):
     """One notifier on one database file. `restart` forgets whatever is not in it."""
 
     def __init__(self, file: Path, channels: Sequence[FakeChannel] | None = None) -> None:
@@ -271,7 +271,7 @@ class NotifierHarness(Says):
         self.restart()
 
     def restart(self) -> None:
-        self.desk = NotifierContext(tuple(self.channels), "https://firsthour.example")
+        self.context = NotifierContext(tuple(self.channels), "https://firsthour.example")
         self.telemetry = Telemetry()
         resources = Resources(
             settings=cast(Any, None),
@@ -283,7 +283,7 @@ class NotifierHarness(Says):
             telemetry=self.telemetry,
             wake=lambda name: None,
         )
-        self.delivery = Delivery(resources, self.channels, self.desk, jitter=lambda: self.jitter())
+        self.delivery = Delivery(resources, self.channels, self.context, jitter=lambda: self.jitter())
 
     # --- what the router says ---
 
@@ -294,12 +294,12 @@ class NotifierHarness(Says):
             key = event.lead_id if isinstance(event, LeadEvent) else "rep"
             body = encode(event, id=new_id(), source="urn:firsthour:router", time=self.clock.now, key=key)
             batch.append(Record(1, key, new_id(), body))
-        self.units.now(lambda unit: hear_routes(batch, unit, self.desk))
+        self.units.now(lambda unit: hear_routes(batch, unit, self.context))
 
     # --- time, and what happened ---
 
     def tick(self) -> datetime | None:
-        return self.units.now(partial(fire_due, context=self.desk))
+        return self.units.now(partial(fire_due, context=self.context))
 
     async def settle(self) -> None:
         """Everything due at this moment."""
@@ -327,5 +327,5 @@ class NotifierHarness(Says):
         (found,) = self.rows(sql)
         return found
 
-    def said(self, shape: type[T]) -> list[T]:
-        return [event for event in self.units.said if isinstance(event, shape)]
+    def events(self, shape: type[T]) -> list[T]:
+        return [event for event in self.units.events if isinstance(event, shape)]

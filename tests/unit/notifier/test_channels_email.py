@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services.notifier.channels.base import GiveUp, Sent, TryAgain, Unusable
 from services.notifier.channels.email import EmailChannel, MailServer, MailSettingsError, server
 from services.notifier.domain.message import Message
-from tests.fakes.pages import ATTACKS, NINE, a_page, hostile
+from tests.fakes.pages import ATTACKS, NINE, hostile_message, page_message
 from tests.fakes.smtp import FakeSmtp, Mail
 
 HEADERS = [
@@ -38,7 +38,7 @@ def a_channel(smtp: FakeSmtp, timeout_seconds: float = 60.0) -> EmailChannel:
 
 
 async def test_a_page_arrives_as_text_and_html_and_a_reply_goes_to_the_lead(smtp: FakeSmtp) -> None:
-    sent = await a_channel(smtp).send(a_page())
+    sent = await a_channel(smtp).send(page_message())
     assert sent == Sent("<0192f3c4-0000-7000-8000-000000000001@firsthour.example>")
     mail = smtp.mails[0]
     assert (mail.sender, mail.recipients) == ("pages@firsthour.example", ("bo@sales.example",))
@@ -59,7 +59,11 @@ async def test_a_page_arrives_as_text_and_html_and_a_reply_goes_to_the_lead(smtp
 
 async def test_a_repeat_has_the_same_message_id_and_a_reminder_answers_the_first_page(smtp: FakeSmtp) -> None:
     channel = a_channel(smtp)
-    for page in (a_page(), a_page(), a_page(page_id="second", rung=1, thread_id=a_page().page_id)):
+    for page in (
+        page_message(),
+        page_message(),
+        page_message(page_id="second", rung=1, thread_id=page_message().page_id),
+    ):
         await channel.send(page)
     first, repeat, reminder = (mail.message for mail in smtp.mails)
     assert first["Message-ID"] == repeat["Message-ID"] != reminder["Message-ID"]
@@ -71,23 +75,23 @@ async def test_a_repeat_has_the_same_message_id_and_a_reminder_answers_the_first
 async def test_a_4xx_is_for_now_and_a_5xx_for_good_of_a_recipient(smtp: FakeSmtp, stage: str) -> None:
     channel = a_channel(smtp)
     smtp.refuse(451, stage)  # type: ignore[arg-type]  # one of the three, from the list above
-    assert await channel.send(a_page()) == TryAgain(None, "the mail server cannot take the page now (451)")
+    assert await channel.send(page_message()) == TryAgain(None, "the mail server cannot take the page now (451)")
     smtp.refuse(550, stage)  # type: ignore[arg-type]  # as above
-    assert await channel.send(a_page()) == GiveUp("the mail server refused the page for good (550)")
-    assert isinstance(await channel.send(a_page()), Sent)
+    assert await channel.send(page_message()) == GiveUp("the mail server refused the page for good (550)")
+    assert isinstance(await channel.send(page_message()), Sent)
     assert len(smtp.mails) == 1
 
 
 async def test_a_refused_sender_is_not_the_persons_and_names_the_setting(smtp: FakeSmtp) -> None:
     smtp.refuse(451, "MAIL")
-    assert isinstance(await a_channel(smtp).send(a_page()), TryAgain)
+    assert isinstance(await a_channel(smtp).send(page_message()), TryAgain)
     smtp.refuse(550, "MAIL")
-    refused = await a_channel(smtp).send(a_page())
+    refused = await a_channel(smtp).send(page_message())
     assert refused == Unusable("the mail server refuses us (550); check FIRSTHOUR_MAIL_FROM")
 
 
 async def test_an_international_domain_is_encoded(smtp: FakeSmtp) -> None:
-    page = a_page(person_email="bo@bücher.example", card_email="ann@köln.example")
+    page = page_message(person_email="bo@bücher.example", card_email="ann@köln.example")
     assert isinstance(await a_channel(smtp).send(page), Sent)
     (mail,) = smtp.mails
     assert mail.recipients == ("bo@xn--bcher-kva.example",)
@@ -98,13 +102,13 @@ async def test_an_international_domain_is_encoded(smtp: FakeSmtp) -> None:
 async def test_a_server_that_falls_silent_costs_no_more_than_the_timeout(smtp: FakeSmtp) -> None:
     smtp.hang()
     async with asyncio.timeout(60):
-        assert isinstance(await a_channel(smtp, 0.2).send(a_page()), TryAgain)
+        assert isinstance(await a_channel(smtp, 0.2).send(page_message()), TryAgain)
 
 
 async def test_a_mail_that_was_taken_without_a_word_is_tried_again_under_the_same_id(smtp: FakeSmtp) -> None:
     smtp.accept_then_hang()
-    assert isinstance(await a_channel(smtp, 0.2).send(a_page()), TryAgain)
-    assert isinstance(await a_channel(smtp).send(a_page()), Sent)
+    assert isinstance(await a_channel(smtp, 0.2).send(page_message()), TryAgain)
+    assert isinstance(await a_channel(smtp).send(page_message()), Sent)
     first, second = smtp.mails
     assert first.message["Message-ID"] == second.message["Message-ID"]
 
@@ -112,7 +116,7 @@ async def test_a_mail_that_was_taken_without_a_word_is_tried_again_under_the_sam
 async def test_nobody_listening_is_for_now(smtp: FakeSmtp) -> None:
     channel = a_channel(smtp)
     await smtp.stop()
-    assert isinstance(await channel.send(a_page()), TryAgain)
+    assert isinstance(await channel.send(page_message()), TryAgain)
 
 
 async def test_a_login_that_holds_is_used_and_a_wrong_one_names_the_setting() -> None:
@@ -122,13 +126,13 @@ async def test_a_login_that_holds_is_used_and_a_wrong_one_names_the_setting() ->
             "pages@firsthour.example",
             lambda: NINE,
         )
-        assert isinstance(await right.send(a_page()), Sent)
+        assert isinstance(await right.send(page_message()), Sent)
         wrong = EmailChannel(
             MailServer("127.0.0.1", smtp.port, "user", "wrong", start_tls=False),
             "pages@firsthour.example",
             lambda: NINE,
         )
-        refused = await wrong.send(a_page())
+        refused = await wrong.send(page_message())
         assert isinstance(refused, Unusable)
         assert "FIRSTHOUR_SMTP_URL" in refused.why
 
@@ -136,7 +140,7 @@ async def test_a_login_that_holds_is_used_and_a_wrong_one_names_the_setting() ->
 async def test_a_password_never_goes_out_in_the_clear_unless_the_url_says_so(smtp: FakeSmtp) -> None:
     url = f"smtp://user:secret@127.0.0.1:{smtp.port}"
     channel = EmailChannel(server(url), "pages@firsthour.example", lambda: NINE)
-    assert isinstance(await channel.send(a_page()), Unusable)
+    assert isinstance(await channel.send(page_message()), Unusable)
     assert smtp.mails == []
 
 
@@ -144,7 +148,7 @@ async def test_a_password_never_goes_out_in_the_clear_unless_the_url_says_so(smt
     "address", ["", "bo", "bo@sales.example\r\nRCPT TO:<x@example.test>", "a@b.example, c@d.example"]
 )
 async def test_a_person_without_a_plain_address_is_not_tried(smtp: FakeSmtp, address: str) -> None:
-    assert isinstance(await a_channel(smtp).send(a_page(person_email=address)), GiveUp)
+    assert isinstance(await a_channel(smtp).send(page_message(person_email=address)), GiveUp)
     assert smtp.mails == []
 
 
@@ -160,20 +164,20 @@ def _assert_as_ever(mail: Mail, page: Message) -> None:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 async def test_no_attack_adds_a_header_or_a_recipient(smtp: FakeSmtp, attack: str) -> None:
-    page = hostile(attack)
+    page = hostile_message(attack)
     assert isinstance(await a_channel(smtp).send(page), Sent)
     _assert_as_ever(smtp.mails[0], page)
 
 
 async def test_an_encoded_word_is_shown_as_typed_and_not_decoded(smtp: FakeSmtp) -> None:
-    await a_channel(smtp).send(a_page(card_name="=?utf-8?q?Your=20bank?="))
+    await a_channel(smtp).send(page_message(card_name="=?utf-8?q?Your=20bank?="))
     assert "= ?utf-8?q?Your=20bank?=" in smtp.mails[0].message["Subject"]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw=st.one_of(st.text(st.characters(), max_size=300), st.text('\r\n\t =?:,;<>@"\\.(utf8qb)Bc_-', max_size=300)))
 async def test_whatever_was_typed_headers_and_recipients_are_as_ever(smtp: FakeSmtp, raw: str) -> None:
-    page = hostile(raw)
+    page = hostile_message(raw)
     assert isinstance(await a_channel(smtp).send(page), Sent)
     _assert_as_ever(smtp.mails[-1], page)
 

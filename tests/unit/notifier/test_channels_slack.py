@@ -15,7 +15,7 @@ from firsthour.runtime.http.client import IDLE_MAX
 from services.notifier.channels.base import GiveUp, Sent, TryAgain, Unusable
 from services.notifier.channels.slack import SlackChannel, body
 from services.notifier.delivery import SENDING_AT_ONCE
-from tests.fakes.pages import ATTACKS, a_page, hostile
+from tests.fakes.pages import ATTACKS, hostile_message, page_message
 from tests.fakes.slack import FakeSlack
 
 
@@ -33,21 +33,21 @@ async def channel(slack: FakeSlack) -> AsyncIterator[SlackChannel]:
 
 
 async def test_a_page_arrives_at_the_rep_and_can_be_recognised_later(slack: FakeSlack, channel: SlackChannel) -> None:
-    sent = await channel.send(a_page())
+    sent = await channel.send(page_message())
     assert isinstance(sent, Sent)
     assert sent.provider_id.startswith("DU0BO:")
-    assert slack.told == ["U0BO"]
+    assert slack.recipients == ["U0BO"]
     assert slack.tokens == ["Bearer xoxb-secret"]
     message = slack.messages[0]
     assert message["text"] == "Hot lead: call Ann Lee (Acme) by 10:00 UTC, 58 minutes left"
-    assert message["metadata"]["event_payload"]["page_id"] == a_page().page_id
+    assert message["metadata"]["event_payload"]["page_id"] == page_message().page_id
     assert (message["unfurl_links"], message["unfurl_media"], message["link_names"]) == (False, False, False)
 
 
 async def test_every_attempt_at_a_page_carries_the_same_id_and_another_page_another(
     slack: FakeSlack, channel: SlackChannel
 ) -> None:
-    for page in (a_page(), a_page(), a_page(page_id="another")):
+    for page in (page_message(), page_message(), page_message(page_id="another")):
         await channel.send(page)
     first, second, third = (message["client_msg_id"] for message in slack.messages)
     assert first == second != third
@@ -55,25 +55,27 @@ async def test_every_attempt_at_a_page_carries_the_same_id_and_another_page_anot
 
 async def test_connections_are_kept(slack: FakeSlack, channel: SlackChannel) -> None:
     for _ in range(5):
-        assert isinstance(await channel.send(a_page()), Sent)
+        assert isinstance(await channel.send(page_message()), Sent)
     assert slack.connections == 1
 
 
 async def test_many_pages_go_out_at_once(slack: FakeSlack, channel: SlackChannel) -> None:
-    pages = [a_page(page_id=f"page-{n}", person_slack=f"U{n}") for n in range(50)]
+    pages = [page_message(page_id=f"page-{n}", person_slack=f"U{n}") for n in range(50)]
     outcomes = await asyncio.gather(*(channel.send(page) for page in pages))
     assert all(isinstance(outcome, Sent) for outcome in outcomes)
-    assert sorted(slack.told) == sorted(f"U{n}" for n in range(50))
+    assert sorted(slack.recipients) == sorted(f"U{n}" for n in range(50))
 
 
 async def test_no_page_waits_for_another(slack: FakeSlack, channel: SlackChannel) -> None:
     slack.hang(times=SENDING_AT_ONCE)
     async with asyncio.timeout(60):
-        hanging = [asyncio.create_task(channel.send(a_page(person_slack=f"U{n}"))) for n in range(SENDING_AT_ONCE)]
+        hanging = [
+            asyncio.create_task(channel.send(page_message(person_slack=f"U{n}"))) for n in range(SENDING_AT_ONCE)
+        ]
         while slack.calls < SENDING_AT_ONCE:
             await asyncio.sleep(0.01)
-        assert isinstance(await channel.send(a_page(person_slack="UNEXT")), Sent)
-    assert slack.told == ["UNEXT"]
+        assert isinstance(await channel.send(page_message(person_slack="UNEXT")), Sent)
+    assert slack.recipients == ["UNEXT"]
     for one in hanging:
         one.cancel()
     ends = await asyncio.gather(*hanging, return_exceptions=True)
@@ -83,54 +85,54 @@ async def test_no_page_waits_for_another(slack: FakeSlack, channel: SlackChannel
 async def test_after_many_pages_at_once_some_connections_are_kept_and_the_rest_closed(
     slack: FakeSlack, channel: SlackChannel
 ) -> None:
-    await asyncio.gather(*(channel.send(a_page(person_slack=f"U{n}")) for n in range(SENDING_AT_ONCE)))
+    await asyncio.gather(*(channel.send(page_message(person_slack=f"U{n}")) for n in range(SENDING_AT_ONCE)))
     made = slack.connections
     assert made > IDLE_MAX
     async with asyncio.timeout(60):
         while slack.open_connections > IDLE_MAX:
             await asyncio.sleep(0.01)
     assert slack.open_connections == IDLE_MAX
-    await asyncio.gather(*(channel.send(a_page(person_slack=f"U{n}")) for n in range(IDLE_MAX)))
+    await asyncio.gather(*(channel.send(page_message(person_slack=f"U{n}")) for n in range(IDLE_MAX)))
     assert slack.connections == made
 
 
 async def test_slow_down_is_for_now_and_says_for_how_long(slack: FakeSlack, channel: SlackChannel) -> None:
-    slack.dial(status=429, retry_after=3, times=2)
-    assert await channel.send(a_page()) == TryAgain(3.0, "Slack asks us to slow down")
+    slack.respond(status=429, retry_after=3, times=2)
+    assert await channel.send(page_message()) == TryAgain(3.0, "Slack asks us to slow down")
     slack.error("ratelimited", retry_after=7)
-    assert isinstance(await channel.send(a_page()), TryAgain)
-    assert await channel.send(a_page()) == TryAgain(7.0, "Slack asks us to slow down")
-    assert isinstance(await channel.send(a_page()), Sent)
+    assert isinstance(await channel.send(page_message()), TryAgain)
+    assert await channel.send(page_message()) == TryAgain(7.0, "Slack asks us to slow down")
+    assert isinstance(await channel.send(page_message()), Sent)
 
 
 async def test_a_wait_of_hours_is_cut_to_five_minutes(slack: FakeSlack, channel: SlackChannel) -> None:
-    slack.dial(status=429, retry_after=86_400)
-    assert await channel.send(a_page()) == TryAgain(300.0, "Slack asks us to slow down")
+    slack.respond(status=429, retry_after=86_400)
+    assert await channel.send(page_message()) == TryAgain(300.0, "Slack asks us to slow down")
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 408])
 async def test_a_broken_slack_is_for_now(slack: FakeSlack, channel: SlackChannel, status: int) -> None:
-    slack.dial(status)
-    assert isinstance(await channel.send(a_page()), TryAgain)
+    slack.respond(status)
+    assert isinstance(await channel.send(page_message()), TryAgain)
 
 
 @pytest.mark.parametrize("answer", ["<html>gateway</html>", "", "[]", '{"ok": "yes"}', "null", "\xff"])
 async def test_an_answer_that_is_not_slacks_json_is_for_now(
     slack: FakeSlack, channel: SlackChannel, answer: str
 ) -> None:
-    slack.dial(200, body=answer)
-    assert isinstance(await channel.send(a_page()), TryAgain)
+    slack.respond(200, body=answer)
+    assert isinstance(await channel.send(page_message()), TryAgain)
 
 
 async def test_an_endless_answer_is_not_read_to_its_end(slack: FakeSlack, channel: SlackChannel) -> None:
-    slack.dial(200, body="[" * 1_000_000)
-    assert isinstance(await channel.send(a_page()), TryAgain)
+    slack.respond(200, body="[" * 1_000_000)
+    assert isinstance(await channel.send(page_message()), TryAgain)
 
 
 @pytest.mark.parametrize("code", ["internal_error", "fatal_error", "service_unavailable", "request_timeout"])
 async def test_an_error_of_slacks_own_is_for_now(slack: FakeSlack, channel: SlackChannel, code: str) -> None:
     slack.error(code)
-    assert isinstance(await channel.send(a_page()), TryAgain)
+    assert isinstance(await channel.send(page_message()), TryAgain)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ async def test_an_error_of_slacks_own_is_for_now(slack: FakeSlack, channel: Slac
 )
 async def test_a_refusal_is_for_good_and_named(slack: FakeSlack, channel: SlackChannel, code: str) -> None:
     slack.error(code)
-    refused = await channel.send(a_page())
+    refused = await channel.send(page_message())
     assert isinstance(refused, GiveUp)
     assert code in refused.why
 
@@ -149,25 +151,25 @@ async def test_a_wrong_token_is_not_the_persons_and_names_the_setting(
     slack: FakeSlack, channel: SlackChannel, code: str
 ) -> None:
     slack.error(code)
-    assert await channel.send(a_page()) == Unusable(f"Slack refuses us: {code}; check FIRSTHOUR_SLACK_BOT_TOKEN")
+    assert await channel.send(page_message()) == Unusable(f"Slack refuses us: {code}; check FIRSTHOUR_SLACK_BOT_TOKEN")
 
 
 async def test_a_missing_scope_is_not_the_persons_and_names_the_scope(slack: FakeSlack, channel: SlackChannel) -> None:
     slack.error("missing_scope")
-    refused = await channel.send(a_page())
+    refused = await channel.send(page_message())
     assert isinstance(refused, Unusable)
     assert "chat:write" in refused.why
 
 
 async def test_an_error_of_strange_words_is_not_passed_on(slack: FakeSlack, channel: SlackChannel) -> None:
     slack.error("ann@acme.example said\nno")
-    assert await channel.send(a_page()) == GiveUp("Slack refused the page: an unreadable error")
+    assert await channel.send(page_message()) == GiveUp("Slack refused the page: an unreadable error")
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404])
 async def test_another_status_is_not_the_persons(slack: FakeSlack, channel: SlackChannel, status: int) -> None:
-    slack.dial(status)
-    assert isinstance(await channel.send(a_page()), Unusable)
+    slack.respond(status)
+    assert isinstance(await channel.send(page_message()), Unusable)
     assert slack.calls == 1
 
 
@@ -176,28 +178,28 @@ async def test_a_reset_connection_is_for_now_whether_the_message_arrived_or_not(
 ) -> None:
     slack.drop()
     slack.accept_then_drop()
-    assert isinstance(await channel.send(a_page()), TryAgain)
-    assert slack.told == []
-    assert isinstance(await channel.send(a_page()), TryAgain)
-    assert slack.told == ["U0BO"]
+    assert isinstance(await channel.send(page_message()), TryAgain)
+    assert slack.recipients == []
+    assert isinstance(await channel.send(page_message()), TryAgain)
+    assert slack.recipients == ["U0BO"]
 
 
 async def test_a_slack_that_never_answers_costs_no_more_than_the_timeout(slack: FakeSlack) -> None:
     channel = SlackChannel("xoxb-secret", slack.url, timeout_seconds=0.1)
     slack.hang()
     async with asyncio.timeout(60):
-        assert await channel.send(a_page()) == TryAgain(None, "Slack: no answer within 0.1 s")
-    assert isinstance(await channel.send(a_page()), Sent)
+        assert await channel.send(page_message()) == TryAgain(None, "Slack: no answer within 0.1 s")
+    assert isinstance(await channel.send(page_message()), Sent)
     await channel.close()
 
 
 async def test_nobody_listening_is_for_now(slack: FakeSlack, channel: SlackChannel) -> None:
     await slack.stop()
-    assert isinstance(await channel.send(a_page()), TryAgain)
+    assert isinstance(await channel.send(page_message()), TryAgain)
 
 
 async def test_a_person_without_a_slack_id_is_not_tried(slack: FakeSlack, channel: SlackChannel) -> None:
-    assert isinstance(await channel.send(a_page(person_slack=None)), GiveUp)
+    assert isinstance(await channel.send(page_message(person_slack=None)), GiveUp)
     assert slack.calls == 0
 
 
@@ -231,10 +233,10 @@ def _assert_inert(message: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 async def test_no_attack_is_active_in_what_slack_gets(slack: FakeSlack, channel: SlackChannel, attack: str) -> None:
-    assert isinstance(await channel.send(hostile(attack)), Sent)
+    assert isinstance(await channel.send(hostile_message(attack)), Sent)
     _assert_inert(slack.messages[0])
 
 
 @given(st.text(st.characters(), max_size=400))
 def test_whatever_was_typed_the_payload_keeps_slacks_limits_and_nothing_is_active(raw: str) -> None:
-    _assert_inert(body(hostile(raw)))
+    _assert_inert(body(hostile_message(raw)))

@@ -16,34 +16,34 @@ from services.notifier.domain.clock_events import hear
 from services.notifier.domain.firing import fire, settled
 from services.notifier.domain.terms import Terms
 from tests.hand_clock import HandClock
-from tests.unit.notifier.harness import CONFIG, NINE, NotifierHarness, Says, with_ladder
+from tests.unit.notifier.harness import CONFIG, NINE, NotifierHarness, RouterRecords, with_ladder
 
 
 async def test_the_owner_is_told_in_the_unit_that_hears_of_the_assignment(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     assert harness.page(0)["state"] == "sending"  # claimed before anything else ran
     await harness.settle()
-    assert harness.slack.people == ["Ana"]
+    assert harness.slack.recipients == ["Ana"]
     assert harness.page(0)["state"] == "sent"
-    assert [(e.person, e.channel) for e in harness.said(PageSent)] == [("ana", "slack")]
+    assert [(e.person, e.channel) for e in harness.events(PageSent)] == [("ana", "slack")]
 
 
 async def test_nobody_answers_and_the_ladder_is_walked_to_its_end(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=9)
-    assert harness.slack.people == ["Ana"]
+    assert harness.slack.recipients == ["Ana"]
     await harness.wait(minutes=1)
-    assert harness.slack.people == ["Ana", "Ana"]
+    assert harness.slack.recipients == ["Ana", "Ana"]
     await harness.wait(minutes=10)
-    assert harness.slack.people == ["Ana", "Ana", "Max"]
-    assert harness.said(ActionRequested) == []
+    assert harness.slack.recipients == ["Ana", "Ana", "Max"]
+    assert harness.events(ActionRequested) == []
     await harness.wait(minutes=10)
-    assert [(a.action, a.epoch, a.action_id, a.by) for a in harness.said(ActionRequested)] == [
+    assert [(a.action, a.epoch, a.action_id, a.by) for a in harness.events(ActionRequested)] == [
         ("reassign", 1, "l1:1:3", "system")
     ]
     await harness.wait(minutes=100)
-    assert len(harness.slack.told) == 3
-    assert len(harness.said(ActionRequested)) == 1
+    assert len(harness.slack.messages) == 3
+    assert len(harness.events(ActionRequested)) == 1
 
 
 async def test_no_rung_fires_before_it_is_due(harness: NotifierHarness) -> None:
@@ -51,10 +51,10 @@ async def test_no_rung_fires_before_it_is_due(harness: NotifierHarness) -> None:
     await harness.settle()
     harness.clock.advance(minutes=10, microseconds=-1)
     await harness.settle()
-    assert len(harness.slack.told) == 1
+    assert len(harness.slack.messages) == 1
     harness.clock.advance(microseconds=1)
     await harness.settle()
-    assert len(harness.slack.told) == 2
+    assert len(harness.slack.messages) == 2
 
 
 async def test_the_tick_says_when_to_look_again(harness: NotifierHarness) -> None:
@@ -81,23 +81,23 @@ async def test_the_next_owner_has_a_ladder_of_their_own_that_ends_with_the_promi
     await harness.wait(minutes=30)
     harness.hear(harness.released(), harness.assigned(rep="bo", epoch=2, reassignments=1))
     await harness.settle()
-    assert harness.slack.told[-1].kind == "reassigned"
-    assert harness.slack.people[-1] == "Bo"
+    assert harness.slack.messages[-1].kind == "reassigned"
+    assert harness.slack.recipients[-1] == "Bo"
     await harness.wait(minutes=30)
-    assert [a.epoch for a in harness.said(ActionRequested)] == [1, 2]
-    assert len(harness.said(PromiseMissed)) == 1
+    assert [a.epoch for a in harness.events(ActionRequested)] == [1, 2]
+    assert len(harness.events(PromiseMissed)) == 1
 
 
 async def test_an_assignment_after_the_promise_still_has_its_ladder(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.queued())
     await harness.wait(minutes=61)
-    assert len(harness.said(PromiseMissed)) == 1
+    assert len(harness.events(PromiseMissed)) == 1
     harness.hear(harness.assigned())
     await harness.wait(minutes=9)
-    assert len(harness.slack.told) == 1
+    assert len(harness.slack.messages) == 1
     await harness.wait(minutes=25)
-    assert harness.slack.people == ["Ana", "Ana", "Max"]
-    assert len(harness.said(PromiseMissed)) == 1
+    assert harness.slack.recipients == ["Ana", "Ana", "Max"]
+    assert len(harness.events(PromiseMissed)) == 1
 
 
 async def test_a_touch_stops_the_ladder_and_keeps_the_promise_once(harness: NotifierHarness) -> None:
@@ -108,11 +108,11 @@ async def test_a_touch_stops_the_ladder_and_keeps_the_promise_once(harness: Noti
     harness.hear(touch)
     harness.hear(harness.touched())
     await harness.wait(minutes=120)
-    assert len(harness.slack.told) == 1
-    (kept,) = harness.said(PromiseKept)
+    assert len(harness.slack.messages) == 1
+    (kept,) = harness.events(PromiseKept)
     assert (kept.seconds, kept.late, kept.rep) == (300.0, False, "ana")
-    assert harness.said(PromiseMissed) == []
-    assert harness.said(ActionRequested) == []
+    assert harness.events(PromiseMissed) == []
+    assert harness.events(ActionRequested) == []
 
 
 async def test_a_late_touch_is_kept_late_after_the_promise_was_missed_once(harness: NotifierHarness) -> None:
@@ -120,18 +120,18 @@ async def test_a_late_touch_is_kept_late_after_the_promise_was_missed_once(harne
     harness.clock.advance(minutes=70)
     harness.hear(harness.touched())  # before any tick looked
     await harness.wait(minutes=5)
-    assert [type(e) for e in harness.units.said if isinstance(e, PromiseKept | PromiseMissed)] == [
+    assert [type(e) for e in harness.units.events if isinstance(e, PromiseKept | PromiseMissed)] == [
         PromiseMissed,
         PromiseKept,
     ]
-    assert harness.said(PromiseKept)[0].late
+    assert harness.events(PromiseKept)[0].late
 
 
 async def test_a_touch_in_time_that_is_heard_late_is_in_time(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=61)
     harness.hear(harness.touched(at=NINE + timedelta(minutes=50)))
-    (kept,) = harness.said(PromiseKept)
+    (kept,) = harness.events(PromiseKept)
     assert (kept.late, kept.seconds) == (False, 3000.0)
 
 
@@ -162,17 +162,17 @@ async def test_a_later_submit_starts_a_fresh_clock(harness: NotifierHarness) -> 
     harness.hear(harness.qualified(submit_at=again, epoch=1), harness.assigned(epoch=2, submit_at=again))
     await harness.wait(minutes=10)
     harness.hear(harness.touched(epoch=2))
-    assert [e.seconds for e in harness.said(PromiseKept)] == [0.0, 600.0]
-    assert harness.slack.people == ["Ana", "Ana"]
+    assert [e.seconds for e in harness.events(PromiseKept)] == [0.0, 600.0]
+    assert harness.slack.recipients == ["Ana", "Ana"]
 
 
 async def test_an_assignment_of_a_lead_that_was_touched_has_no_ladder(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned(), harness.touched())
     harness.hear(harness.released(), harness.assigned(rep="bo", epoch=2, touched_at=harness.clock.now))
     await harness.wait(minutes=90)
-    assert harness.slack.told == []
-    assert len(harness.said(PromiseKept)) == 1
-    assert harness.said(PromiseMissed) == []
+    assert harness.slack.messages == []
+    assert len(harness.events(PromiseKept)) == 1
+    assert harness.events(PromiseMissed) == []
 
 
 async def test_accepting_ends_reminders_to_the_owner_and_nothing_else(harness: NotifierHarness) -> None:
@@ -180,10 +180,10 @@ async def test_accepting_ends_reminders_to_the_owner_and_nothing_else(harness: N
     await harness.wait(minutes=1)
     harness.hear(harness.accepted())
     await harness.wait(minutes=100)
-    assert harness.slack.people == ["Ana", "Max"]
+    assert harness.slack.recipients == ["Ana", "Max"]
     assert harness.page(1)["error"] == "the owner accepted"
-    assert len(harness.said(ActionRequested)) == 1
-    assert len(harness.said(PromiseMissed)) == 1
+    assert len(harness.events(ActionRequested)) == 1
+    assert len(harness.events(PromiseMissed)) == 1
 
 
 @pytest.mark.parametrize("leave", ["recycled", "opted_out"])
@@ -192,18 +192,18 @@ async def test_a_lead_that_leaves_is_paged_about_no_more(harness: NotifierHarnes
     await harness.wait(minutes=5)
     harness.hear(getattr(harness, leave)())
     await harness.wait(minutes=100)
-    assert harness.slack.people == ["Ana"]
-    assert harness.said(PromiseMissed) == []
+    assert harness.slack.recipients == ["Ana"]
+    assert harness.events(PromiseMissed) == []
     assert harness.rows("SELECT state, due_at FROM notifier_clocks") == [{"state": "over", "due_at": None}]
 
 
 async def test_an_unowned_lead_has_a_clock_and_no_ladder(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.queued())
     await harness.wait(minutes=59)
-    assert harness.said(PromiseMissed) == []
+    assert harness.events(PromiseMissed) == []
     await harness.wait(minutes=1)
-    assert len(harness.said(PromiseMissed)) == 1
-    assert harness.slack.told == []
+    assert len(harness.events(PromiseMissed)) == 1
+    assert harness.slack.messages == []
 
 
 async def test_rungs_missed_while_the_notifier_was_down_come_their_span_after_one_another(
@@ -213,17 +213,17 @@ async def test_rungs_missed_while_the_notifier_was_down_come_their_span_after_on
     harness.clock.advance(minutes=40)  # down
     harness.hear(*late)
     await harness.settle()
-    assert harness.slack.people == ["Ana"]
+    assert harness.slack.recipients == ["Ana"]
     await harness.wait(minutes=9)
-    assert harness.slack.people == ["Ana"]
+    assert harness.slack.recipients == ["Ana"]
     await harness.wait(minutes=1)
-    assert harness.slack.people == ["Ana", "Ana"]
+    assert harness.slack.recipients == ["Ana", "Ana"]
     await harness.wait(minutes=10)
-    assert harness.slack.people == ["Ana", "Ana", "Max"]
+    assert harness.slack.recipients == ["Ana", "Ana", "Max"]
     await harness.wait(minutes=9)
-    assert harness.said(ActionRequested) == []
+    assert harness.events(ActionRequested) == []
     await harness.wait(minutes=1)
-    assert [action.told for action in harness.said(ActionRequested)] == [True]
+    assert [action.told for action in harness.events(ActionRequested)] == [True]
 
 
 async def test_a_notifier_that_was_down_between_two_rungs_goes_on_with_the_next_one(harness: NotifierHarness) -> None:
@@ -232,10 +232,10 @@ async def test_a_notifier_that_was_down_between_two_rungs_goes_on_with_the_next_
     harness.clock.advance(hours=3)
     harness.restart()
     await harness.settle()
-    assert harness.slack.people == ["Ana", "Ana"]
+    assert harness.slack.recipients == ["Ana", "Ana"]
     await harness.wait(minutes=10)
-    assert harness.slack.people == ["Ana", "Ana", "Max"]
-    assert harness.said(ActionRequested) == []
+    assert harness.slack.recipients == ["Ana", "Ana", "Max"]
+    assert harness.events(ActionRequested) == []
 
 
 async def test_without_a_channel_the_owner_is_not_changed_and_is_told_at_once_when_one_recovers(
@@ -244,20 +244,20 @@ async def test_without_a_channel_the_owner_is_not_changed_and_is_told_at_once_wh
     harness.slack.always = harness.email.always = TryAgain(None, "no answer")
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=72)
-    assert harness.said(ActionRequested) == []
-    tried = len(harness.slack.told) + len(harness.email.told)
+    assert harness.events(ActionRequested) == []
+    tried = len(harness.slack.messages) + len(harness.email.messages)
     assert tried < 300
 
     harness.slack.always = harness.email.always = None
-    harness.slack.told.clear()
+    harness.slack.messages.clear()
     await harness.wait(minutes=1)
     recovered = harness.page(1)["sent_at"]
     assert harness.page(0)["error"] == "bundled into rung 1"
     assert recovered is not None
     await harness.wait(minutes=28)
-    assert harness.said(ActionRequested) == []
+    assert harness.events(ActionRequested) == []
     await harness.wait(minutes=3)
-    assert [action.told for action in harness.said(ActionRequested)] == [True]
+    assert [action.told for action in harness.events(ActionRequested)] == [True]
 
 
 async def test_an_owner_whom_every_channel_refuses_loses_the_lead_and_is_said_not_to_have_been_told(
@@ -266,15 +266,15 @@ async def test_an_owner_whom_every_channel_refuses_loses_the_lead_and_is_said_no
     harness.slack.always, harness.email.always = GiveUp("no such user"), GiveUp("no such mailbox")
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=30)
-    assert [(action.epoch, action.told) for action in harness.said(ActionRequested)] == [(1, False)]
+    assert [(action.epoch, action.told) for action in harness.events(ActionRequested)] == [(1, False)]
 
 
 async def test_an_away_owner_holds_nothing_back_and_is_said_not_to_have_been_told(harness: NotifierHarness) -> None:
     harness.hear(harness.rep("ana", "away", version=1))
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=30)
-    assert harness.slack.people == ["Max"]
-    assert [action.told for action in harness.said(ActionRequested)] == [False]
+    assert harness.slack.recipients == ["Max"]
+    assert [action.told for action in harness.events(ActionRequested)] == [False]
 
 
 async def test_a_clock_keeps_the_ladder_it_started_under(harness: NotifierHarness) -> None:
@@ -283,14 +283,14 @@ async def test_a_clock_keeps_the_ladder_it_started_under(harness: NotifierHarnes
     harness.units.config = with_ladder({"at": "0m", "page": "owner", "by": ["slack"]}, {"at": "12m", "page": "manager"})
     harness.restart()
     await harness.wait(minutes=3)
-    assert harness.slack.people == ["Ana", "Ana"], "no rung of the new ladder"
+    assert harness.slack.recipients == ["Ana", "Ana"], "no rung of the new ladder"
     await harness.wait(minutes=20)
-    assert harness.slack.people == ["Ana", "Ana", "Max"]
-    assert len(harness.said(ActionRequested)) == 1
+    assert harness.slack.recipients == ["Ana", "Ana", "Max"]
+    assert len(harness.events(ActionRequested)) == 1
 
     harness.hear(harness.qualified("l2"), harness.assigned("l2"))
     await harness.wait(minutes=30)
-    assert harness.slack.people[3:] == ["Ana", "Max"]
+    assert harness.slack.recipients[3:] == ["Ana", "Max"]
 
 
 async def test_a_clock_of_an_older_release_goes_on_with_the_ladder_in_force(harness: NotifierHarness) -> None:
@@ -299,14 +299,14 @@ async def test_a_clock_of_an_older_release_goes_on_with_the_ladder_in_force(harn
     added = ("ladder", "fired_at", "rung_told_at", "told_at", "untold_at")
     harness.execute(f"UPDATE notifier_clocks SET {', '.join(f'{name} = NULL' for name in added)}")
     await harness.wait(minutes=30)
-    assert harness.slack.people == ["Ana", "Ana", "Max"]
-    assert [action.told for action in harness.said(ActionRequested)] == [True]
+    assert harness.slack.recipients == ["Ana", "Ana", "Max"]
+    assert [action.told for action in harness.events(ActionRequested)] == [True]
 
 
 async def test_an_owner_without_a_manager_leaves_a_reason_behind(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned(rep="max"))
     await harness.wait(minutes=25)
-    assert harness.slack.people == ["Max", "Max"]
+    assert harness.slack.recipients == ["Max", "Max"]
     assert "no `manager`" in harness.page(2)["error"]
 
 
@@ -331,7 +331,7 @@ STEPS = st.lists(
 @given(STEPS)
 def test_whatever_comes_a_rung_fires_once_and_a_promise_ends_once(steps: list[str]) -> None:
     terms = Terms(CONFIG.agreement.response.ladder, CONFIG.agreement.response.urgencies, CONFIG.team, ("slack",))
-    says = Says(HandClock(NINE))
+    says = RouterRecords(HandClock(NINE))
     clock = says.clock
     state: ResponseClock | None = None
     fired: list[tuple[int, int, str]] = []

@@ -21,7 +21,7 @@ NOT_NOW = TryAgain(None, "busy")
 
 
 def nobody_delivers(harness: NotifierHarness) -> None:
-    harness.desk.room = lambda: 0
+    harness.context.room = lambda: 0
 
 
 async def pass_seconds(harness: NotifierHarness, seconds: int) -> None:
@@ -37,7 +37,7 @@ async def test_without_room_a_page_waits_as_a_row_and_wakes_the_delivery(harness
     assert DELIVERY in harness.units.woken
     harness.restart()
     await harness.settle()
-    assert harness.slack.people == ["Ana"]
+    assert harness.slack.recipients == ["Ana"]
     assert harness.page(0)["state"] == "sent"
 
 
@@ -47,7 +47,7 @@ async def test_a_claim_takes_four_statements_however_many_pages_are_due(harness:
         harness.hear(harness.qualified(f"l{n}"), harness.assigned(f"l{n}", rep=["ana", "bo"][n % 2]))
     harness.restart()
     with harness.units.counting() as statements:
-        found = harness.units.now(lambda unit: claim(unit, harness.desk, 20))
+        found = harness.units.now(lambda unit: claim(unit, harness.context, 20))
     assert len(found.claims) == 2  # the others wait for their turn
     assert len(statements) == 4
 
@@ -56,8 +56,8 @@ async def test_a_channel_that_refuses_for_good_is_left_at_once(harness: Notifier
     harness.slack.answers = [GiveUp("no such user")]
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
-    assert (harness.slack.people, harness.email.people) == (["Ana"], ["Ana"])
-    (sent,) = harness.said(PageSent)
+    assert (harness.slack.recipients, harness.email.recipients) == (["Ana"], ["Ana"])
+    (sent,) = harness.events(PageSent)
     assert (sent.channel, sent.tries) == ("email", 2)
     tried = harness.rows("SELECT n, channel, outcome, detail FROM notifier_attempts ORDER BY n")
     assert [(row["n"], row["channel"], row["outcome"]) for row in tried] == [
@@ -71,10 +71,10 @@ async def test_a_channel_that_does_not_accept_within_thirty_seconds_is_left(harn
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
     before = harness.clock.now
-    while not harness.email.told:
+    while not harness.email.messages:
         await pass_seconds(harness, 1)
     assert harness.clock.now - before <= FAILOVER
-    assert len(harness.slack.told) >= 2
+    assert len(harness.slack.messages) >= 2
     assert harness.page(0)["state"] == "sent"
 
 
@@ -82,7 +82,7 @@ async def test_a_channel_that_asks_to_wait_longer_than_that_is_left_at_once(harn
     harness.slack.answers = [TryAgain(31.0, "ratelimited")]
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
-    assert harness.email.people == ["Ana"]
+    assert harness.email.recipients == ["Ana"]
 
 
 async def test_a_channel_that_asks_to_wait_is_not_tried_sooner(harness: NotifierHarness) -> None:
@@ -90,10 +90,10 @@ async def test_a_channel_that_asks_to_wait_is_not_tried_sooner(harness: Notifier
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
     await pass_seconds(harness, 9)
-    assert len(harness.slack.told) == 1
+    assert len(harness.slack.messages) == 1
     await pass_seconds(harness, 1)
-    assert len(harness.slack.told) == 2
-    assert harness.email.told == []
+    assert len(harness.slack.messages) == 2
+    assert harness.email.messages == []
 
 
 async def test_a_page_is_tried_over_every_channel_in_turn_until_one_accepts_it(harness: NotifierHarness) -> None:
@@ -101,11 +101,11 @@ async def test_a_page_is_tried_over_every_channel_in_turn_until_one_accepts_it(h
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=50)
     assert harness.page(0)["state"] == "pending"
-    assert harness.said(PageFailed) == []
-    before = len(harness.slack.told), len(harness.email.told)
+    assert harness.events(PageFailed) == []
+    before = len(harness.slack.messages), len(harness.email.messages)
     await harness.wait(minutes=5)
-    assert len(harness.slack.told) > before[0]
-    assert len(harness.email.told) > before[1]
+    assert len(harness.slack.messages) > before[0]
+    assert len(harness.email.messages) > before[1]
     harness.email.always = None
     await harness.wait(minutes=3)
     assert (harness.page(0)["state"], harness.page(0)["channel_index"] % 2) == ("sent", 1)
@@ -130,14 +130,14 @@ async def test_a_person_whom_every_channel_refuses_is_said_once_and_tried_on(har
     harness.slack.always = harness.email.always = GiveUp("unknown to us")
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=9)
-    assert (len(harness.slack.told), len(harness.email.told)) == (1, 1)
-    (failed,) = harness.said(PageFailed)
+    assert (len(harness.slack.messages), len(harness.email.messages)) == (1, 1)
+    (failed,) = harness.events(PageFailed)
     assert (failed.tried, failed.why, failed.person) == (("slack", "email"), "unknown to us", "ana")
     assert harness.page(0)["state"] == "pending"
 
     harness.slack.always = harness.email.always = None
     await harness.wait(minutes=20)
-    assert len(harness.said(PageFailed)) == 1
+    assert len(harness.events(PageFailed)) == 1
     assert harness.rows("SELECT told_at IS NOT NULL AS told FROM notifier_clocks") == [{"told": 1}]
 
 
@@ -145,7 +145,7 @@ async def test_a_channel_that_refuses_us_is_left_at_once_and_said_while_it_does(
     harness.slack.always = Unusable("Slack refuses us: invalid_auth")
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
-    assert (harness.slack.people, harness.email.people) == (["Ana"], ["Ana"])
+    assert (harness.slack.recipients, harness.email.recipients) == (["Ana"], ["Ana"])
     assert harness.delivery.warnings() == [
         "slack accepts no pages since 2026-12-01 09:00 UTC: Slack refuses us: invalid_auth"
     ]
@@ -164,10 +164,10 @@ async def test_a_recovered_channel_delivers_every_waiting_page_at_once(harness: 
         harness.hear(harness.qualified(f"l{n}"), harness.assigned(f"l{n}", rep=("ana", "bo")[n % 2]))
     await harness.wait(minutes=20)
     harness.email.always = None
-    harness.email.told.clear()
+    harness.email.messages.clear()
     for _ in range(60):
         await pass_seconds(harness, 1)
-        if harness.email.told:
+        if harness.email.messages:
             break
     await pass_seconds(harness, 3)
     waiting = harness.rows("SELECT count(*) AS n FROM notifier_pages WHERE state = 'pending'")
@@ -179,9 +179,9 @@ async def test_an_outage_costs_so_many_tries_however_many_pages_wait(harness: No
     for n in range(300):
         harness.hear(harness.qualified(f"l{n}"), harness.assigned(f"l{n}", rep=("ana", "bo")[n % 2]))
     await pass_seconds(harness, 60)
-    before = len(harness.slack.told) + len(harness.email.told)
+    before = len(harness.slack.messages) + len(harness.email.messages)
     await pass_seconds(harness, 60)
-    assert len(harness.slack.told) + len(harness.email.told) - before <= 2 * 60 / PROBE_SECONDS_MAX + 2
+    assert len(harness.slack.messages) + len(harness.email.messages) - before <= 2 * 60 / PROBE_SECONDS_MAX + 2
 
 
 async def test_attempts_of_a_page_are_kept_up_to_a_number(harness: NotifierHarness) -> None:
@@ -196,7 +196,7 @@ async def test_a_page_is_not_cancelled_on_older_knowledge_of_a_rep_who_just_came
     harness.hear(harness.rep("ana", "away", version=1))
     harness.hear(harness.qualified(), harness.assigned(rep_version=2))
     await harness.settle()
-    assert harness.slack.people == ["Ana"]
+    assert harness.slack.recipients == ["Ana"]
     harness.hear(harness.rep("ana", "available", version=2))
     harness.hear(harness.rep("ana", "away", version=3))
     await harness.wait(minutes=10)
@@ -211,14 +211,14 @@ async def test_availability_told_by_a_fast_clock_loses_against_a_newer_version(h
     harness.hear(harness.rep("ana", "available", version=2))
     harness.hear(harness.qualified(), harness.assigned(rep_version=2))
     await harness.settle()
-    assert harness.slack.people == ["Ana"]
+    assert harness.slack.recipients == ["Ana"]
 
 
 async def test_a_person_without_an_address_on_any_channel_of_the_rung_is_named(harness: NotifierHarness) -> None:
     harness.units.config = without_slack("ana")
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=10)
-    assert (harness.slack.people, harness.email.people) == ([], ["Ana"])
+    assert (harness.slack.recipients, harness.email.recipients) == ([], ["Ana"])
     assert harness.page(1)["error"] == "ana has no address in team.yaml for slack"
 
 
@@ -233,7 +233,7 @@ async def test_a_channel_that_raises_is_one_that_did_not_accept(harness: Notifie
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
     await pass_seconds(harness, 2)
-    assert len(harness.slack.told) == 2
+    assert len(harness.slack.messages) == 2
     assert harness.page(0)["state"] == "sent"
 
 
@@ -242,7 +242,7 @@ async def test_a_page_whose_channels_are_not_set_up_waits_and_is_not_sent(tmp_pa
     harness = NotifierHarness(tmp_path / "y.db", [inbox])
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=5)
-    assert inbox.people == []
+    assert inbox.recipients == []
     assert (harness.page(0)["state"], harness.page(0)["deliveries"]) == ("pending", 0)
     assert harness.page(0)["error"] == "channel not set up here: slack, email; see `firsthour doctor`"
     harness.units.close()
@@ -254,7 +254,7 @@ async def test_an_inbox_that_the_rung_names_is_where_the_page_arrives(tmp_path: 
     harness.units.config = with_ladder({"at": "0m", "page": "owner"})
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
-    assert inbox.people == ["Ana"]
+    assert inbox.recipients == ["Ana"]
     harness.units.close()
 
 
@@ -262,13 +262,13 @@ async def test_dying_after_the_claim_sends_when_the_lease_ends(harness: Notifier
     nobody_delivers(harness)
     harness.hear(harness.qualified(), harness.assigned())
     harness.restart()
-    assert len(harness.units.now(lambda unit: claim(unit, harness.desk, 20)).claims) == 1
+    assert len(harness.units.now(lambda unit: claim(unit, harness.context, 20)).claims) == 1
     harness.restart()  # killed before anything was sent
     await harness.settle()
-    assert harness.slack.told == []
+    assert harness.slack.messages == []
     harness.clock.advance(seconds=LEASE.total_seconds() + 1)
     await harness.settle()
-    assert harness.slack.people == ["Ana"]
+    assert harness.slack.recipients == ["Ana"]
     tried = harness.rows("SELECT n, outcome FROM notifier_attempts ORDER BY n")
     assert [(row["n"], row["outcome"]) for row in tried] == [(1, "unknown"), (2, "sent")]
 
@@ -277,9 +277,9 @@ async def test_a_page_that_is_being_sent_is_not_claimed_again(harness: NotifierH
     nobody_delivers(harness)
     harness.hear(harness.qualified(), harness.assigned())
     harness.restart()
-    harness.units.now(lambda unit: claim(unit, harness.desk, 20))
+    harness.units.now(lambda unit: claim(unit, harness.context, 20))
     harness.clock.advance(seconds=LEASE.total_seconds() - 1)
-    assert harness.units.now(lambda unit: claim(unit, harness.desk, 20)).claims == ()
+    assert harness.units.now(lambda unit: claim(unit, harness.context, 20)).claims == ()
 
 
 async def test_a_full_disk_after_the_sending_is_recorded_later_and_sends_nothing_twice(
@@ -292,9 +292,9 @@ async def test_a_full_disk_after_the_sending_is_recorded_later_and_sends_nothing
         await harness.delivery._record()
     assert harness.page(0)["state"] == "sending"
     await harness.settle()
-    assert harness.slack.people == ["Ana"]
+    assert harness.slack.recipients == ["Ana"]
     assert harness.page(0)["state"] == "sent"
-    assert len(harness.said(PageSent)) == 1
+    assert len(harness.events(PageSent)) == 1
 
 
 async def test_dying_between_send_and_record_tells_the_rep_twice(harness: NotifierHarness) -> None:
@@ -302,9 +302,9 @@ async def test_dying_between_send_and_record_tells_the_rep_twice(harness: Notifi
     await asyncio.sleep(0)
     harness.restart()
     await pass_seconds(harness, 12)
-    assert harness.slack.people == ["Ana", "Ana"]
-    assert harness.slack.told[0].page_id == harness.slack.told[1].page_id
-    assert len(harness.said(PageSent)) == 1
+    assert harness.slack.recipients == ["Ana", "Ana"]
+    assert harness.slack.messages[0].page_id == harness.slack.messages[1].page_id
+    assert len(harness.events(PageSent)) == 1
 
 
 async def test_whoever_lost_the_claim_records_nothing(harness: NotifierHarness) -> None:
@@ -314,7 +314,7 @@ async def test_whoever_lost_the_claim_records_nothing(harness: NotifierHarness) 
     harness.restart()
     await pass_seconds(harness, 12)
     await stale._record()
-    assert len(harness.said(PageSent)) == 1
+    assert len(harness.events(PageSent)) == 1
     assert harness.page(0)["deliveries"] == 2
 
 
@@ -324,9 +324,9 @@ async def test_whoever_lost_the_claim_does_not_end_the_sending_of_another(harnes
     stale = harness.delivery
     harness.restart()
     harness.clock.advance(seconds=LEASE.total_seconds() + 1)
-    harness.units.now(lambda unit: claim(unit, harness.desk, 20))
+    harness.units.now(lambda unit: claim(unit, harness.context, 20))
     await stale._record()
-    assert (harness.page(0)["state"], harness.said(PageSent)) == ("sending", [])
+    assert (harness.page(0)["state"], harness.events(PageSent)) == ("sending", [])
 
 
 @pytest.mark.parametrize("fact", ["touched", "opted_out", "recycled", "released", "accepted"])
@@ -336,7 +336,7 @@ async def test_no_page_is_claimed_after_the_fact_that_ends_it(harness: NotifierH
     harness.hear(getattr(harness, fact)())
     harness.restart()
     await pass_seconds(harness, 60)
-    assert harness.slack.told + harness.email.told == []
+    assert harness.slack.messages + harness.email.messages == []
     assert harness.page(0)["state"] == "cancelled"
 
 
@@ -346,7 +346,7 @@ async def test_a_page_on_its_way_is_not_tried_again_after_that_fact(harness: Not
     harness.hear(harness.qualified(), harness.assigned())  # claimed, and on its way
     harness.hear(getattr(harness, fact)())
     await pass_seconds(harness, 60)
-    assert len(harness.slack.told) == 1
+    assert len(harness.slack.messages) == 1
     assert harness.page(0)["state"] == "cancelled"
     assert harness.page(0)["error"]
 
@@ -354,7 +354,7 @@ async def test_a_page_on_its_way_is_not_tried_again_after_that_fact(harness: Not
 async def test_a_deactivated_rep_is_not_paged(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned(rep="gone"))
     await harness.settle()
-    assert harness.slack.told == []
+    assert harness.slack.messages == []
     assert harness.page(0)["error"] == "gone is deactivated"
 
 
@@ -364,7 +364,7 @@ async def test_a_rep_who_went_away_is_not_paged_until_they_are_back(harness: Not
     await harness.settle()
     assert harness.page(0)["error"] == "ana is away"
     await harness.wait(minutes=10)
-    assert [m.rung for m in harness.slack.told] == [1]
+    assert [m.rung for m in harness.slack.messages] == [1]
 
 
 async def test_older_news_of_a_rep_do_not_overwrite_newer(harness: NotifierHarness) -> None:
@@ -374,20 +374,20 @@ async def test_older_news_of_a_rep_do_not_overwrite_newer(harness: NotifierHarne
     harness.hear(here)
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
-    assert harness.slack.told == []
+    assert harness.slack.messages == []
 
 
 async def test_a_manager_page_goes_on_after_the_owner_accepted_and_is_for_the_manager(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned(), harness.accepted())
     await harness.wait(minutes=20)
-    (page,) = harness.slack.told
+    (page,) = harness.slack.messages
     assert (page.person_name, page.kind, page.owner_name, page.rung) == ("Max", "manager", "Ana", 2)
 
 
 async def test_a_reminder_belongs_to_the_thread_of_the_first_page(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=20)
-    first, second, manager = harness.slack.told
+    first, second, manager = harness.slack.messages
     assert (first.thread_id, second.thread_id, manager.thread_id) == (None, first.page_id, None)
     assert first.lead_url == "https://firsthour.example/v1/leads/l1"
 
@@ -397,21 +397,21 @@ async def test_slack_tells_one_person_one_thing_a_second(harness: NotifierHarnes
         harness.hear(harness.qualified(f"l{n}"), harness.assigned(f"l{n}"))
     harness.hear(harness.qualified("other"), harness.assigned("other", rep="bo"))
     await harness.settle()
-    assert sorted(harness.slack.people) == ["Ana", "Bo"]
+    assert sorted(harness.slack.recipients) == ["Ana", "Bo"]
     await pass_seconds(harness, 1)
-    assert len(harness.slack.told) == 3
+    assert len(harness.slack.messages) == 3
     await pass_seconds(harness, 1)
-    assert len(harness.slack.told) == 4
-    assert harness.email.told == []
+    assert len(harness.slack.messages) == 4
+    assert harness.email.messages == []
 
 
 async def test_whom_slack_cannot_tell_in_half_a_minute_is_told_by_mail(harness: NotifierHarness) -> None:
     for n in range(40):
         harness.hear(harness.qualified(f"l{n}"), harness.assigned(f"l{n}"))
     await harness.settle()
-    assert (len(harness.slack.told), len(harness.email.told)) == (1, 10)
+    assert (len(harness.slack.messages), len(harness.email.messages)) == (1, 10)
     await pass_seconds(harness, 30)
-    assert (len(harness.slack.told), len(harness.email.told)) == (30, 10)
+    assert (len(harness.slack.messages), len(harness.email.messages)) == (30, 10)
 
 
 async def test_metrics_count_attempts_lateness_and_promises(harness: NotifierHarness) -> None:
@@ -493,4 +493,4 @@ async def test_a_full_disk_at_the_claim_delays_a_page_and_loses_none(harness: No
     with pytest.raises(StorageError):
         await harness.delivery.step()
     await pass_seconds(harness, 1)
-    assert harness.slack.people == ["Ana"]
+    assert harness.slack.recipients == ["Ana"]

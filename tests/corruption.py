@@ -1,4 +1,4 @@
-"""Damages a database as a bad disk does."""
+"""Damages a database file as a bad disk does."""
 
 import sqlite3
 from contextlib import closing
@@ -7,11 +7,11 @@ from pathlib import Path
 PAGE_BYTES = 4096
 
 
-def damage(file: Path, table: str) -> None:
-    """Overwrite the first page of this table. Nobody has the database open."""
+def corrupt_table(file: Path, table: str) -> None:
+    """Overwrite the first page of this table. No process may have the database open."""
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
-    with file.open("r+b") as opened:
-        opened.seek(PAGE_BYTES * (page - 1))
-        opened.write(b"\xa5" * PAGE_BYTES)
+    with file.open("r+b") as stream:
+        stream.seek(PAGE_BYTES * (page - 1))
+        stream.write(b"\xa5" * PAGE_BYTES)
