@@ -15,7 +15,7 @@ from firsthour.bootstrap.readiness import startup_warnings
 from firsthour.bootstrap.services import GATEWAY
 from firsthour.bootstrap.startup import StartupGate, obstacles
 from firsthour.runtime.clock import Clock, HostClock
-from firsthour.runtime.http.connection import Limits
+from firsthour.runtime.http.connection_limits import Limits
 from firsthour.runtime.http.metrics_port import answering, listening
 from firsthour.runtime.http.server import StopSignal, listen, port_of, serve
 from firsthour.runtime.settings import Settings

@@ -28,7 +28,7 @@ from firsthour.demo import run as demo
 from firsthour.runtime import settings
 from firsthour.runtime.config import source_secrets
 from firsthour.runtime.config.reading import ConfigError, ConfigFiles
-from firsthour.runtime.http.connection import Limits
+from firsthour.runtime.http.connection_limits import Limits
 from firsthour.runtime.http.metrics_port import answering, listening
 from firsthour.runtime.http.server import StopSignal, listen, port_of, run, serve
 from firsthour.runtime.settings import Settings

@@ -10,8 +10,8 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from firsthour.runtime.http import strict_json
+from firsthour.runtime.http.exact_json import Parsed, StrictError
 from firsthour.runtime.http.problem import Problem
-from firsthour.runtime.http.strict_json import Parsed, StrictError
 from services.gateway.domain.charsets import UTF_8, codec_of, decode
 from services.gateway.domain.coerce import Json, UnmappableError
 from services.gateway.domain.forms import fields_of
@@ -87,8 +87,8 @@ def parse_json(body: bytes, options: Options | None = None) -> Parsed:
         body, altered = text.encode(), _REPLACEMENT in text
     try:
         parsed = strict_json.parse(body)
-    except StrictError as wrong:
-        raise UnmappableError(f"#{wrong.pointer}", wrong.predicate, wrong.remedy, wrong.status) from None
+    except StrictError as error:
+        raise UnmappableError(f"#{error.pointer}", error.predicate, error.remedy, error.status) from None
     return Parsed(parsed.value, True) if altered else parsed
 
 

@@ -1,8 +1,8 @@
 """A bounded HTTP connection: uvicorn's protocol over httptools, with limits on sizes, on time and on connections.
 
-With httptools, uvicorn bounds none of these: its limit on the head is h11's, a half-sent request cancels the timer of an
-idle connection, and `limit_concurrency` answers 503 but keeps the socket. An ordinary request costs a few comparisons
-more than with uvicorn's own class. Timers run only for connections that wait or stall.
+With httptools, uvicorn bounds none of these. Its limit of the head applies to h11 only. A half-sent request cancels the
+timer of an idle connection. `limit_concurrency` answers 503, but keeps the socket. The limits here cost an ordinary request
+a few comparisons; timers run only for connections that wait or stall.
 """
 
 import asyncio
@@ -13,63 +13,48 @@ from typing import Any, Final
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from firsthour.runtime.http.problem import Problem, problem_response
-from schemas.errors import FirstHourError
+from firsthour.runtime.http.connection_limits import (
+    Limits,
+    RequestRefusedError,
+    bad_request,
+    head_too_large,
+    head_too_late,
+    malformed,
+    response_bytes,
+    too_many_connections,
+    too_many_pipelined,
+)
+from firsthour.runtime.http.problem import Problem
 
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
 _LINE_BYTES: Final = 4  # of a header line, without name and value
-BUSY_RETRY_SECONDS: Final = 5
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds of every connection."""
-
-    connections_max: int = 1_000
-    head_bytes_max: int = 16 * 1024
-    headers_max: int = 100
-    pipelined_max: int = 32  # requests that wait for the answer to an earlier one
-    head_seconds: float = 10.0  # from the first byte of a head to its end; for the first head, from the connection
-    write_seconds: float = 30.0  # without progress of an answer at the client
-    linger_seconds: float = 2.0  # between the last answer and the end, so that a client that still sends can read it
-    linger_bytes_max: int = 1024 * 1024  # read and dropped in this time
 
 
 @dataclass
 class ConnectionState:
-    """The state that the connections of a server share."""
+    """The state that the connections of a server share. `waiting`: connections without a request, the longest idle first."""
 
     limits: Limits
-    waiting: "dict[BoundedProtocol, None]" = field(
-        default_factory=dict
-    )  # connections without a request, the longest idle first
-
-
-class RequestRefusedError(FirstHourError):
-    """Raised in a callback of the parser. The request is answered with the problem, and the connection ends."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(str(problem))
-        self.problem = problem
+    waiting: "dict[BoundedProtocol, None]" = field(default_factory=dict)
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(self, *args: Any, shared: ConnectionState, **more: Any) -> None:
-        super().__init__(*args, **more)
+    def __init__(self, *args: Any, shared: ConnectionState, **options: Any) -> None:
+        super().__init__(*args, **options)
         self._shared = shared
         self._limits = shared.limits
         self._awaits_head = True
-        self._unread = 0  # bytes received since the last progress: a complete head, a part of a body, or an end
-        self._hosts = 0
-        self._offer = False  # the head offers another protocol
-        self._deaf = False  # received bytes are dropped
-        self._deadline: TimerHandle | None = None
-        self._stalled: TimerHandle | None = None
+        self._unread = 0  # bytes received since the last complete head, part of a body, or end of a request
+        self._hosts = 0  # headers `Host` in the head
+        self._offers_upgrade = False  # the head offers another protocol
+        self._drops_input = False  # received bytes are dropped
+        self._timer: TimerHandle | None = None
+        self._write_timer: TimerHandle | None = None
 
     # --- beginning and end -----------------------------------------------------------------------------------------
 
@@ -79,13 +64,13 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.connections) > self._limits.connections_max:
             oldest = next(iter(waiting), None)
             if oldest is None:
-                self._deaf = True
-                self.transport.write(_answer(_busy()))
-                self._end()  # at once: the connection must not count
+                self._drops_input = True
+                self.transport.write(response_bytes(too_many_connections()))
+                self._end()  # at once, so that the connection does not count
                 return
             oldest.evict()
         waiting[self] = None
-        self._deadline = self.loop.call_later(self._limits.head_seconds, self._head_timed_out)
+        self._timer = self.loop.call_later(self._limits.head_seconds, self._head_timed_out)
 
     def evict(self) -> None:
         """End a connection without a request, to make room for another."""
@@ -95,10 +80,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._shared.waiting.pop(self, None)
-        self._cancel_deadline()
+        self._cancel_timer()
         self._unset_keepalive_if_required()
-        if self._stalled is not None:
-            self._stalled.cancel()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
         super().connection_lost(exc)
 
     def timeout_keep_alive_handler(self) -> None:
@@ -111,18 +96,15 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
-    def _cancel_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _head_timed_out(self) -> None:
-        self._deadline = None
+        self._timer = None
         if self._unread:
-            seconds = f"{self._limits.head_seconds:g}"
-            self._refuse(
-                Problem(408, "", f"The head of the request did not arrive within {seconds} s. Send it in one go.")
-            )
+            self._refuse(head_too_late(self._limits))
         else:
             self._end()
 
@@ -130,7 +112,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unread += len(data)
-        if self._deaf:
+        if self._drops_input:
             if self._unread > self._limits.linger_bytes_max:
                 self.transport.abort()
             return
@@ -138,17 +120,19 @@ class BoundedProtocol(HttpToolsProtocol):
         try:
             self._feed(data)
         except httptools.HttpParserError as error:
-            refused = error.__context__
-            self._refuse(refused.problem if isinstance(refused, RequestRefusedError) else _malformed())
+            cause = error.__context__
+            self._refuse(cause.problem if isinstance(cause, RequestRefusedError) else malformed())
             return
         if self._unread > self._limits.head_bytes_max:
-            self._refuse(self._head_too_large() if self._awaits_head else _malformed())
-        elif self._unread and self._awaits_head and self._deadline is None:
-            self._deadline = self.loop.call_later(self._limits.head_seconds, self._head_timed_out)
+            self._refuse(head_too_large(self._limits) if self._awaits_head else malformed())
+        elif self._unread and self._awaits_head and self._timer is None:
+            self._timer = self.loop.call_later(self._limits.head_seconds, self._head_timed_out)
 
     def _feed(self, data: bytes) -> None:
-        """Parse the bytes. An offer of another protocol is ignored, as HTTP allows: the head is parsed again without it,
-        because the parser would read the body as that protocol."""
+        """Parse the bytes. An offer of another protocol is ignored, as HTTP allows.
+
+        The parser would read the body as that protocol. A new parser therefore parses the head without the offer.
+        """
         while True:
             try:
                 self.parser.feed_data(data)
@@ -156,7 +140,7 @@ class BoundedProtocol(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as offer:
                 data = self._head_without_offer() + data[offer.args[0] :]
                 self.parser = httptools.HttpRequestParser(self)
-                self._offer = False
+                self._offers_upgrade = False
 
     def _head_without_offer(self) -> bytes:
         version = self.parser.get_http_version().encode()
@@ -167,16 +151,18 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._hosts = 0
-        self._unread = self._unread or 1  # bytes after the beginning of a head in the same buffer are not counted
+        self._unread = (
+            self._unread or 1
+        )  # a head has begun; its bytes in the buffer of an earlier request are not counted
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._awaits_head:
-            return  # a trailer: it was not part of the checked head
+            return  # a trailer: the checks of the head do not cover it
         name = name.lower()
         if name == b"host":
             self._hosts += 1
             if not _HOST.fullmatch(value):
-                raise RequestRefusedError(_bad("`Host` is not a host name with an optional port."))
+                raise RequestRefusedError(bad_request("`Host` is not a host name with an optional port."))
         elif name == b"expect":
             if value.lower() == b"100-continue":
                 self.expect_100_continue = True
@@ -184,11 +170,11 @@ class BoundedProtocol(HttpToolsProtocol):
             raise RequestRefusedError(Problem(501, "", "The only supported transfer encoding is `chunked`."))
         self.headers.append((name, value))
         if len(self.headers) > self._limits.headers_max:
-            raise RequestRefusedError(self._head_too_large())
+            raise RequestRefusedError(head_too_large(self._limits))
 
     def on_headers_complete(self) -> None:
         if self._unread > self._limits.head_bytes_max and self._head_bytes() > self._limits.head_bytes_max:
-            raise RequestRefusedError(self._head_too_large())
+            raise RequestRefusedError(head_too_large(self._limits))
         version = self.parser.get_http_version()
         if self._hosts != 1 or version != "1.1":
             self._check_version(version)
@@ -197,25 +183,15 @@ class BoundedProtocol(HttpToolsProtocol):
                 raise RequestRefusedError(
                     Problem(405, "", "This server is not a proxy.", headers={"Allow": "GET, HEAD, POST"})
                 )
-            self._offer = True
+            self._offers_upgrade = True
             return
         if len(self.pipeline) >= self._limits.pipelined_max:
-            raise RequestRefusedError(
-                _bad("Too many requests were sent before the first was answered. Wait for answers.")
-            )
+            raise RequestRefusedError(too_many_pipelined())
         super().on_headers_complete()  # raises for a target that is not a path
         self._awaits_head = False
         self._unread = 0
         self._shared.waiting.pop(self, None)
-        self._cancel_deadline()
-
-    def _head_too_large(self) -> Problem:
-        limits = self._limits
-        return Problem(
-            431,
-            "",
-            f"The head of a request has at most {limits.head_bytes_max} bytes and {limits.headers_max} headers.",
-        )
+        self._cancel_timer()
 
     def _head_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + _LINE_BYTES for name, value in self.headers)
@@ -224,9 +200,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if version not in _VERSIONS:
             raise RequestRefusedError(Problem(505, "", "Send HTTP/1.1."))
         if self._hosts > 1 or (version == "1.1" and self._hosts == 0):
-            raise RequestRefusedError(_bad("Send the header `Host` once."))
+            raise RequestRefusedError(bad_request("Send the header `Host` once."))
         if version == "1.0" and any(name == b"transfer-encoding" for name, _ in self.headers):
-            raise RequestRefusedError(_bad("HTTP/1.0 has no `Transfer-Encoding`. Send HTTP/1.1, or `Content-Length`."))
+            detail = "HTTP/1.0 has no `Transfer-Encoding`. Send HTTP/1.1, or `Content-Length`."
+            raise RequestRefusedError(bad_request(detail))
 
     def on_body(self, body: bytes) -> None:
         self._unread = 0
@@ -239,7 +216,7 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle.message_event.set()
 
     def on_message_complete(self) -> None:
-        if self._offer:
+        if self._offers_upgrade:
             return
         self._awaits_head = True
         self._unread = 0
@@ -249,12 +226,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         if not self.pipeline and not self._awaits_head:
-            self._linger()  # the rest of the body would be read as a request, or be waited for without end
+            self._linger()  # the rest of the body would be parsed as a request, or be awaited forever
         super().on_response_complete()
         if self.transport.is_closing():
             if self.transport.get_write_buffer_size():
                 self._watch_writing()
-        elif not self.pipeline and not self._deaf:
+        elif not self.pipeline and not self._drops_input:
             self._shared.waiting[self] = None
 
     def pause_writing(self) -> None:
@@ -262,65 +239,44 @@ class BoundedProtocol(HttpToolsProtocol):
         self._watch_writing()
 
     def _watch_writing(self) -> None:
-        if self._stalled is None:
-            self._stalled = self.loop.call_later(self._limits.write_seconds, self.transport.abort)
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(self._limits.write_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
         super().resume_writing()
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer invalid input with a problem, and end the connection. Earlier requests are answered first."""
-        if self._deaf or self.transport.is_closing():
+        """Answer with the problem, and end the connection. Earlier requests are answered first."""
+        if self._drops_input or self.transport.is_closing():
             return
-        self._deaf = True
-        self._cancel_deadline()
+        self._drops_input = True
+        self._cancel_timer()
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and not cycle.response_complete:
             if self._awaits_head:
                 cycle.keep_alive = False
                 return
-            cycle.disconnected = True  # its body will never be complete
+            cycle.disconnected = True  # the body of this request will never be complete
             cycle.message_event.set()
             if cycle.response_started or self.pipeline:
                 self.transport.abort()
                 return
-        self.transport.write(_answer(problem))
+        self.transport.write(response_bytes(problem))
         self._linger()
 
     def _linger(self) -> None:
-        """Send no more, and drop received bytes for a while before closing: closing with unread bytes resets the connection,
-        and the client would lose the answer."""
-        self._deaf = True
+        """Send no more, and drop received bytes for a while before closing.
+
+        Closing with unread bytes resets the connection, and the client would lose the answer.
+        """
+        self._drops_input = True
         if self.transport.is_closing():
             return
         self._shared.waiting[self] = None  # another connection may evict it
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._deadline = self.loop.call_later(self._limits.linger_seconds, self.transport.abort)
-
-
-# --- answers -----------------------------------------------------------------------------------------------------------
-
-
-def _bad(detail: str) -> Problem:
-    return Problem(400, "", detail)
-
-
-def _malformed() -> Problem:
-    return _bad("This is not a well-formed HTTP/1.1 request.")
-
-
-def _busy() -> Problem:
-    return Problem(
-        503, "", "Too many connections are open. Try again.", headers={"Retry-After": str(BUSY_RETRY_SECONDS)}
-    )
-
-
-def _answer(problem: Problem) -> bytes:
-    status, headers, body = problem_response(problem, "")
-    lines = [f"{name.lower()}: {value}\r\n".encode("latin-1") for name, value in headers.items()]
-    return b"".join((STATUS_LINE[status], *lines, b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body), body))
+        self._timer = self.loop.call_later(self._limits.linger_seconds, self.transport.abort)

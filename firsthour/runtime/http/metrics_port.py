@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Generator
 from typing import Final
 
 from firsthour.runtime.http import middleware
-from firsthour.runtime.http.connection import Limits
+from firsthour.runtime.http.connection_limits import Limits
 from firsthour.runtime.http.middleware import App, Receive, Scope, Send
 from firsthour.runtime.http.problem import Problem, problem_response
 from firsthour.runtime.http.server import PortTakenError, listen, port_of, serving

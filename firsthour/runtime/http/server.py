@@ -19,7 +19,8 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from firsthour.runtime.http.connection import BoundedProtocol, ConnectionState, Limits
+from firsthour.runtime.http.connection import BoundedProtocol, ConnectionState
+from firsthour.runtime.http.connection_limits import Limits
 from schemas.errors import FirstHourError
 
 GRACEFUL_SECONDS = 20

@@ -1,4 +1,4 @@
-"""What strangers' JSON may do, and that the fast road and the exact one never part."""
+"""Strict JSON: refused and replaced values. The fast path and the exact path give the same result for every body."""
 
 import json
 from collections.abc import Callable
@@ -7,24 +7,25 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from firsthour.runtime.http.strict_json import DEPTH_MAX, NODES_MAX, Json, StrictError, exact, parse
+from firsthour.runtime.http.exact_json import DEPTH_MAX, NODES_MAX, Json, StrictError, parse_exactly
+from firsthour.runtime.http.strict_json import parse
 
 
-def answer(read: Callable[[bytes], object], body: bytes) -> str:
-    """What `read` makes of `body`, errors included; as text, which tells 1 from 1.0 and True."""
+def result(parser: Callable[[bytes], object], body: bytes) -> str:
+    """Return the value or the error as text. As text, 1, 1.0 and True differ."""
     try:
-        return repr(read(body))
-    except StrictError as refused:
-        return f"{refused.status} {refused}"
+        return repr(parser(body))
+    except StrictError as error:
+        return f"{error.status} {error}"
 
 
-def refusal(body: bytes) -> StrictError:
+def error_of(body: bytes) -> StrictError:
     with pytest.raises(StrictError) as caught:
         parse(body)
     return caught.value
 
 
-def test_an_ordinary_event_is_read_as_it_is() -> None:
+def test_ordinary_event_is_parsed_unchanged() -> None:
     body = '{"email": "ada@example.com", "company": {"employees": 400}, "tags": ["a", "ü"], "ok": true, "n": null}'
 
     parsed = parse(body.encode())
@@ -68,12 +69,12 @@ def test_an_ordinary_event_is_read_as_it_is() -> None:
     ],
     ids=lambda value: repr(value)[:24],
 )
-def test_poison_is_refused_with_its_status(body: bytes, status: int) -> None:
-    refused = refusal(body)
+def test_body_that_breaks_a_rule_is_refused_with_its_status(body: bytes, status: int) -> None:
+    error = error_of(body)
 
-    assert refused.status == status
-    assert refused.what
-    assert refused.remedy
+    assert error.status == status
+    assert error.fault
+    assert error.remedy
 
 
 @pytest.mark.parametrize(
@@ -87,12 +88,12 @@ def test_nul_and_lone_surrogates_are_replaced_and_flagged(body: bytes) -> None:
     assert parsed.altered is True
 
 
-def test_keys_are_replaced_too_and_two_that_become_one_are_refused() -> None:
+def test_keys_that_replacement_makes_equal_are_refused() -> None:
     assert parse(b'{"a\\u0000":1}').value == {"a\ufffd": 1}
-    assert refusal(b'{"a\\u0000":1,"a\\ud800":2}').status == 422
+    assert error_of(b'{"a\\u0000":1,"a\\ud800":2}').status == 422
 
 
-def test_a_surrogate_pair_is_a_character() -> None:
+def test_surrogate_pair_becomes_one_character() -> None:
     assert parse(b'"\\ud83d\\ude00"') == parse('"\U0001f600"'.encode())
 
 
@@ -102,45 +103,45 @@ def test_integers_up_to_two_to_the_53_pass(number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1, 2**64, 10**30])
-def test_integers_beyond_are_refused_at_their_place(number: int) -> None:
-    assert "/data/1/n" in refusal(b'{"data":[0,{"n":%d}]}' % number).what
+def test_integers_beyond_two_to_the_53_are_refused_with_their_pointer(number: int) -> None:
+    assert "/data/1/n" in error_of(b'{"data":[0,{"n":%d}]}' % number).fault
 
 
-def test_a_key_given_twice_is_named_with_its_pointer() -> None:
-    assert "/a/1/b~1c" in refusal(b'{"a":[0,{"b/c":1,"d":2,"b/c":3}]}').what
-    assert str(refusal(b'{"\\ud800":1,"\\ud800":2}')).encode()
+def test_repeated_key_is_refused_with_its_pointer() -> None:
+    assert "/a/1/b~1c" in error_of(b'{"a":[0,{"b/c":1,"d":2,"b/c":3}]}').fault
+    assert str(error_of(b'{"\\ud800":1,"\\ud800":2}')).encode()
 
 
-def test_a_long_pointer_is_cut() -> None:
-    assert len(str(refusal(b'{"%s":{"a":1,"a":2}}' % (b"k" * 50_000)))) < 300
+def test_long_pointer_is_shortened_in_the_message() -> None:
+    assert len(str(error_of(b'{"%s":{"a":1,"a":2}}' % (b"k" * 50_000)))) < 300
 
 
-def test_depth_counts_containers_and_not_brackets_in_strings() -> None:
+def test_depth_counts_containers_but_no_brackets_in_strings() -> None:
     assert not parse(b"[" * DEPTH_MAX + b"]" * DEPTH_MAX).altered
-    assert refusal(b"[" * (DEPTH_MAX + 1) + b"]" * (DEPTH_MAX + 1)).status == 422
+    assert error_of(b"[" * (DEPTH_MAX + 1) + b"]" * (DEPTH_MAX + 1)).status == 422
     assert parse(b'["' + b"[{" * 100 + b'\\"[\\\\"]').altered is False
-    # strings that would close what they do not
-    assert refusal(b'["]",' * 40 + b"0" + b"]" * 40).status == 422
-    assert refusal(b'["\\\\]",' * 40 + b"0" + b"]" * 40).status == 422
-    assert refusal(b'["\\"]",' * 40 + b"0" + b"]" * 40).status == 422
-    # strings that would hide what lies between them
+    # brackets in strings close no container
+    assert error_of(b'["]",' * 40 + b"0" + b"]" * 40).status == 422
+    assert error_of(b'["\\\\]",' * 40 + b"0" + b"]" * 40).status == 422
+    assert error_of(b'["\\"]",' * 40 + b"0" + b"]" * 40).status == 422
+    # escapes in strings hide no container between them
     deep = b"[" * 40 + b"]" * 40
-    assert refusal(b'["\\"",' + deep + b',"\\""]').status == 422
-    assert refusal(b'["\\\\",' + deep + b',"\\\\"]').status == 422
+    assert error_of(b'["\\"",' + deep + b',"\\""]').status == 422
+    assert error_of(b'["\\\\",' + deep + b',"\\\\"]').status == 422
 
 
-def test_a_batch_of_many_objects_is_not_deep() -> None:
+def test_batch_of_many_objects_is_accepted() -> None:
     events = [{"id": str(number), "data": {"tags": [number]}} for number in range(200)]
 
     assert parse(json.dumps(events).encode()).value == events
 
 
-def test_exactly_the_permitted_number_of_values_passes() -> None:
+def test_number_of_values_is_bounded_at_the_limit() -> None:
     assert parse(b"[" + b"0," * (NODES_MAX - 2) + b"0]").value == [0] * (NODES_MAX - 1)
-    assert refusal(b"[" + b"0," * (NODES_MAX - 1) + b"0]").status == 422
+    assert error_of(b"[" + b"0," * (NODES_MAX - 1) + b"0]").status == 422
 
 
-def test_the_size_limit_is_the_callers() -> None:
+def test_caller_sets_the_limit_of_bytes() -> None:
     assert parse(b"[1,2]", size_max=5).value == [1, 2]
     with pytest.raises(StrictError, match="5 bytes"):
         parse(b"[1,2]", size_max=4)
@@ -155,18 +156,18 @@ trees = st.recursive(
 )
 
 
-def written(tree: Json, ascii_only: bool, depth: int, twice: bool) -> bytes:
+def json_of(tree: Json, ascii_only: bool, depth: int, repeated: bool) -> bytes:
     text = json.dumps(tree, ensure_ascii=ascii_only)
-    if twice and isinstance(tree, dict) and tree:
+    if repeated and isinstance(tree, dict) and tree:
         text = text[:-1] + "," + text[1:]
     return ("[" * depth + text + "]" * depth).encode("utf-8", "surrogatepass")
 
 
 @given(trees, st.booleans(), st.sampled_from([0, 1, 30, 31, 32, 40]), st.booleans())
-def test_fast_and_exact_agree_on_json(tree: Json, ascii_only: bool, depth: int, twice: bool) -> None:
-    body = written(tree, ascii_only, depth, twice)
+def test_fast_and_exact_path_agree_on_json(tree: Json, ascii_only: bool, depth: int, repeated: bool) -> None:
+    body = json_of(tree, ascii_only, depth, repeated)
 
-    assert answer(parse, body) == answer(exact, body)
+    assert result(parse, body) == result(parse_exactly, body)
 
 
 @pytest.mark.parametrize("size", [19_990, 20_010, 65_500, 65_600, 140_000])
@@ -176,12 +177,12 @@ def test_fast_and_exact_agree_on_json(tree: Json, ascii_only: bool, depth: int, 
     st.sampled_from([0, 31, 32, 33]),
 )
 @settings(max_examples=20)
-def test_fast_and_exact_agree_on_large_bodies(size: int, tree: Json, filler: str, depth: int) -> None:
+def test_fast_and_exact_path_agree_on_large_bodies(size: int, tree: Json, filler: str, depth: int) -> None:
     quote = "" if filler[0] in "1{" else '"'
     filling = f"[{quote}{filler * (size // len(filler))}{quote or 0}]".replace(',"0', ",0")
-    body = b"[" + filling.encode() + b"," + written(tree, ascii_only=False, depth=depth, twice=False) + b"]"
+    body = b"[" + filling.encode() + b"," + json_of(tree, ascii_only=False, depth=depth, repeated=False) + b"]"
 
-    assert answer(parse, body) == answer(exact, body)
+    assert result(parse, body) == result(parse_exactly, body)
 
 
 pieces = st.sampled_from(
@@ -197,37 +198,37 @@ pieces = st.sampled_from(
 @example(b'"\\')
 @example(b'{"a":1,"a":1}')
 @example(b'{"a":{":":1},"\\u003a":1,"a":2}')
-def test_any_bytes_are_read_or_refused_and_both_roads_agree(body: bytes) -> None:
-    assert answer(parse, body) == answer(exact, body)
+def test_fast_and_exact_path_agree_on_any_bytes(body: bytes) -> None:
+    assert result(parse, body) == result(parse_exactly, body)
 
 
 @given(trees, st.data())
-def test_a_broken_body_is_read_or_refused(tree: Json, data: st.DataObject) -> None:
-    body = bytearray(written(tree, ascii_only=False, depth=0, twice=False))
+def test_fast_and_exact_path_agree_on_corrupted_json(tree: Json, data: st.DataObject) -> None:
+    body = bytearray(json_of(tree, ascii_only=False, depth=0, repeated=False))
     at = data.draw(st.integers(0, len(body) - 1))
     body[at : at + 1] = data.draw(pieces)
 
-    assert answer(parse, bytes(body)) == answer(exact, bytes(body))
+    assert result(parse, bytes(body)) == result(parse_exactly, bytes(body))
 
 
 @given(trees)
-def test_what_passes_can_be_encoded_everywhere(tree: Json) -> None:
+def test_accepted_value_can_be_encoded_and_parsed_again(tree: Json) -> None:
     try:
-        parsed = parse(written(tree, ascii_only=True, depth=0, twice=False))
+        parsed = parse(json_of(tree, ascii_only=True, depth=0, repeated=False))
     except StrictError:
         return
-    again = json.dumps(parsed.value, ensure_ascii=False, allow_nan=False).encode()
+    encoded = json.dumps(parsed.value, ensure_ascii=False, allow_nan=False).encode()
 
-    assert b"\x00" not in again
-    assert answer(parse, again) == answer(lambda _: type(parsed)(parsed.value, False), again)
+    assert b"\x00" not in encoded
+    assert result(parse, encoded) == result(lambda _: type(parsed)(parsed.value, False), encoded)
 
 
 def test_one_byte_order_mark_is_skipped() -> None:
-    assert parse(b'\xef\xbb\xbf{"a":1}') == exact(b'\xef\xbb\xbf{"a":1}') == parse(b'{"a":1}')
-    assert refusal(b'\xef\xbb\xbf\xef\xbb\xbf{"a":1}').status == 400
+    assert parse(b'\xef\xbb\xbf{"a":1}') == parse_exactly(b'\xef\xbb\xbf{"a":1}') == parse(b'{"a":1}')
+    assert error_of(b'\xef\xbb\xbf\xef\xbb\xbf{"a":1}').status == 400
 
 
-def test_the_place_of_a_mistake_is_cut_and_its_parts_escaped() -> None:
-    assert refusal(b'{"a/~":{"b":NaN}}').pointer == "/a~1~0/b"
-    long = refusal(b'{"' + b"k" * 60_000 + b'":{"b":NaN}}').pointer
+def test_pointer_of_a_fault_is_escaped_and_shortened() -> None:
+    assert error_of(b'{"a/~":{"b":NaN}}').pointer == "/a~1~0/b"
+    long = error_of(b'{"' + b"k" * 60_000 + b'":{"b":NaN}}').pointer
     assert long == "/" + "k" * 119 + "..."
