@@ -1,4 +1,4 @@
-"""Reads the body of a request. Most bodies have arrived already: only the others get a timeout, which costs 4 us."""
+"""Reads the body of a request. A timeout costs 4 us: only bodies that have not arrived yet get one."""
 
 from collections.abc import Coroutine, Generator, Mapping
 from types import CoroutineType
@@ -26,8 +26,8 @@ class _StartedReceive:
                     waits_for = self._coroutine.throw(error)
                 else:
                     waits_for = self._coroutine.send(value)
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]  # what a receive returns
+        except StopIteration as result:
+            return result.value  # type: ignore[no-any-return]  # what a receive returns
 
 
 async def read_request_body(scope: Scope, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
@@ -44,8 +44,8 @@ async def read_whole_body(receive: Receive, limit: int, seconds: float = READ_SE
         return await read_body(_chain(first, receive), limit, seconds)
     try:
         waits_for = first.send(None)
-    except StopIteration as done:
-        message: Message = done.value
+    except StopIteration as result:
+        message: Message = result.value
         if message["type"] == "http.request" and not message.get("more_body"):
             body = message.get("body", b"")
             if len(body) <= limit:

@@ -30,18 +30,18 @@ def wants_page(accept: bytes) -> bool:
     return b"text/html" in accept and b"application/json" not in accept
 
 
-def page(status: int, *, pointer: str = "", kept: bool = False, request_id: str = "") -> bytes:
+def page(status: int, *, pointer: str = "", is_kept: bool = False, request_id: str = "") -> bytes:
     """Return the page for an answer of this status.
 
     Args:
         status: The status of the answer.
         pointer: The field to correct. Empty: none.
-        kept: The body is kept as a dead letter.
+        is_kept: The body is kept as a dead letter.
         request_id: The reference that the visitor may quote.
     """
     title, text = _TEXTS.get(status, _FALLBACK)
     text = _FIELDS.get(pointer, text) if status == 422 else text
-    parts = [text, _KEPT] if kept else [text]
+    parts = [text, _KEPT] if is_kept else [text]
     reference = f"<p><small>Reference: {escape(request_id)}</small></p>\n" if request_id and status >= 400 else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -52,8 +52,8 @@ def for_browser(reply: Reply, next_page: str | None) -> Reply:
     return Reply(303, b"", ((b"location", next_page.encode()),), reply.replayed)
 
 
-def failed(error: Exception, request_id: str, method: str, route: str, shown: bool) -> Reply:
-    """Return the answer to a request that failed. `shown`: a person sees it, as a page."""
+def failed(error: Exception, request_id: str, method: str, route: str, in_browser: bool) -> Reply:
+    """Return the answer to a request that failed: a problem, or a page in a browser."""
     problem = as_problem(error)
     if isinstance(error, StorageError):
         problem.headers["Retry-After"] = str(RETRY_SECONDS)
@@ -62,12 +62,12 @@ def failed(error: Exception, request_id: str, method: str, route: str, shown: bo
             "request failed", method=method, route=route, status=problem.status, request_id=request_id, exc_info=error
         )
     status, headers, body = problem_response(problem, request_id)
-    kept = tuple(
+    pairs = tuple(
         (n.lower().encode(), v.encode("latin-1", "replace")) for n, v in headers.items() if n != "cache-control"
     )
-    if not shown:
-        return Reply(status, body, kept)
-    pointer, letter = problem.errors[0]["pointer"] if problem.errors else "", "dead_letter" in problem.extensions
-    body = pages.page(status, pointer=pointer, kept=letter, request_id=request_id)
-    without_type = tuple(pair for pair in kept if pair[0] != b"content-type")
+    if not in_browser:
+        return Reply(status, body, pairs)
+    pointer, is_kept = problem.errors[0]["pointer"] if problem.errors else "", "dead_letter" in problem.extensions
+    body = pages.page(status, pointer=pointer, is_kept=is_kept, request_id=request_id)
+    without_type = tuple(pair for pair in pairs if pair[0] != b"content-type")
     return Reply(status, body, (pages.HTML, pages.POLICY, *without_type))

@@ -45,9 +45,9 @@ _PLAIN: Final[dict[bytes, tuple[str, Options]]] = {
 
 def parse_content_type(header: bytes) -> tuple[str, Options]:
     """Return the media type, in lower case, and its parameters."""
-    known = _PLAIN.get(header)
-    if known is not None:
-        return known
+    common = _PLAIN.get(header)
+    if common is not None:
+        return common
     media, options = parse_options_header(header[:HEADER_MAX].decode("latin-1"))
     return media.decode("latin-1"), options
 
@@ -68,11 +68,14 @@ def is_json(media: str) -> bool:
     return media == JSON or (media.endswith("+json") and media.startswith("application/"))
 
 
-def reject_type(media: str, wanted: str) -> NoReturn:
+def reject_type(media: str, expected: str) -> NoReturn:
     """Raise `Problem` 415."""
     shown = media if 0 < len(media) <= 100 and media.isascii() and media.isprintable() else "unknown"
     raise Problem(
-        415, "Unsupported Media Type", f"The content type is {shown}. Send {wanted}.", headers={"Accept-Post": wanted}
+        415,
+        "Unsupported Media Type",
+        f"The content type is {shown}. Send {expected}.",
+        headers={"Accept-Post": expected},
     )
 
 
@@ -111,8 +114,8 @@ def parse_form(body: bytes, media: str, options: Options) -> tuple[dict[str, Jso
         if not isinstance(parsed.value, dict):
             raise UnmappableError("#", "is not an object", 'send {"email": "ann@example.com", ...}')
         return parsed.value, parsed.altered
-    what = "is not a media type of forms"
-    raise UnmappableError("header:Content-Type", what, f"send {URLENCODED}, {MULTIPART} or {JSON}", 415)
+    fault = "is not a media type of forms"
+    raise UnmappableError("header:Content-Type", fault, f"send {URLENCODED}, {MULTIPART} or {JSON}", 415)
 
 
 def _decode_fields(raw: list[_Raw], codec: str) -> tuple[dict[str, Json], bool]:
@@ -135,8 +138,8 @@ def _decode_fields(raw: list[_Raw], codec: str) -> tuple[dict[str, Json], bool]:
                 )
             )
     except UnicodeDecodeError:
-        what, remedy = "the form is not UTF-8", 'send UTF-8: <form accept-charset="utf-8">, or name its charset'
-        raise UnmappableError("#", what, remedy, 400) from None
+        fault, remedy = "the form is not UTF-8", 'send UTF-8: <form accept-charset="utf-8">, or name its charset'
+        raise UnmappableError("#", fault, remedy, 400) from None
     return fields_of(pairs), altered
 
 
@@ -207,8 +210,8 @@ class _MultipartFields:
     def _parameters(self, header: bytes) -> tuple[bytes, Options]:
         line = self._headers.get(header, b"")
         if line.count(b";") > PARAMETERS_MAX:
-            what = f"a header of a part has more than {PARAMETERS_MAX} parameters"
-            raise UnmappableError("#", what, "send only the name and the charset", 400)
+            fault = f"a header of a part has more than {PARAMETERS_MAX} parameters"
+            raise UnmappableError("#", fault, "send only the name and the charset", 400)
         return parse_options_header(line.decode("latin-1"))
 
     def finish(self) -> None:

@@ -71,15 +71,15 @@ def authorize(
 
 def _forbidden(principal: Principal, type: str, pointer: str) -> Problem:
     if principal.source is not None:
-        what, remedy = f"the source {principal.source!r}", f"add it to `types` of {principal.source} in sources.yaml"
+        sender, remedy = f"the source {principal.source!r}", f"add it to `types` of {principal.source} in sources.yaml"
     else:
-        what = f"a key of the role {principal.role}" + (" that acts as a rep" if principal.rep else "")
+        sender = f"a key of the role {principal.role}" + (" that acts as a rep" if principal.rep else "")
         remedy = "list it in `types` of a `kind: api` source, and make the key with `--source`"
     return Problem(
         403,
         "Forbidden",
-        f"`{type}` may not be sent by {what}; {remedy}.",
-        [{"pointer": pointer, "detail": f"may not be sent by {what}; {remedy}"}],
+        f"`{type}` may not be sent by {sender}; {remedy}.",
+        [{"pointer": pointer, "detail": f"may not be sent by {sender}; {remedy}"}],
     )
 
 
@@ -99,13 +99,13 @@ def drop_unknown_rep(event: ParsedEvent, team: Team) -> ParsedEvent:
     fields = event.external.fields
     unknown = {
         name
-        for name, known in (("rep", team.rep_by_id), ("rep_email", team.rep_by_email))
-        if name in fields and _as_in_team(name, fields[name]) not in known
+        for name, reps in (("rep", team.rep_by_id), ("rep_email", team.rep_by_email))
+        if name in fields and _as_in_team(name, fields[name]) not in reps
     }
     if not unknown:
         return event
-    kept = {name: value for name, value in fields.items() if name not in unknown}
-    return _replace(event, kept, (*event.external.flags, FLAG_REP))
+    others = {name: value for name, value in fields.items() if name not in unknown}
+    return _replace(event, others, (*event.external.flags, FLAG_REP))
 
 
 def _as_in_team(name: str, value: Value) -> str:

@@ -11,7 +11,7 @@ from schemas.events.outside import ABOUT_NO_LEAD, OUTSIDE_TYPES
 from schemas.http import NOT_BLANK
 from services.gateway.domain.coerce import INT_MAX
 from services.gateway.domain.facts import FIELDS_MAX, NAME_MAX
-from services.gateway.domain.mapping import ID_MAX
+from services.gateway.domain.identifiers import ID_MAX
 
 Shape = dict[str, Any]
 

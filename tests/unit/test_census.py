@@ -25,6 +25,8 @@ LARGER_FILES = {
     "tests/story/world.py",
     "tests/unit/notifier/test_delivery.py",
     "tests/unit/operations/test_verify.py",
+    "tests/unit/runtime/eventlog/test_durable_append.py",
+    "tests/unit/runtime/http/test_app.py",
     "tests/unit/test_deploy.py",
 }
 

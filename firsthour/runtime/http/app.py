@@ -131,9 +131,9 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
         components = schema.setdefault("components", {}).setdefault("schemas", {})
-        made = ProblemResponse.model_json_schema(ref_template="#/components/schemas/{model}")
-        components.update(made.pop("$defs", {}))
-        components["Problem"] = made
+        problem_schema = ProblemResponse.model_json_schema(ref_template="#/components/schemas/{model}")
+        components.update(problem_schema.pop("$defs", {}))
+        components["Problem"] = problem_schema
         for operations in schema.get("paths", {}).values():
             for operation in operations.values():
                 operation["responses"].setdefault("default", {"description": "A problem", **_problem_content()})
@@ -187,18 +187,19 @@ def _methods(request: Request) -> list[str]:
 def _invalid(request: Request, error: RequestValidationError) -> Problem:
     """The place and kind of each mistake, never the value: it may be personal data."""
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media != "application/json" and any(tuple(found["loc"]) == ("body",) for found in error.errors()):
+    details = error.errors()
+    if media != "application/json" and any(tuple(detail["loc"]) == ("body",) for detail in details):
         return Problem(415, "", "Send a JSON object with `Content-Type: application/json`.")
-    faults: list[FieldFault] = [_fault(found) for found in error.errors()]
+    faults = [_fault(detail) for detail in details]
     return Problem(
         422, "Invalid request", f"{len(faults)} mistake(s): see `errors`; `/docs` describes the request.", faults
     )
 
 
-def _fault(found: dict[str, Any]) -> FieldFault:
-    if found["type"] == "json_invalid":
-        why = str(found.get("ctx", {}).get("error", "")).removesuffix(".")
-        return {"pointer": "#", "detail": f"is not JSON ({why} at character {found['loc'][-1]}); send valid JSON"}
-    if found["type"] == "extra_forbidden":
-        return {"pointer": pointer(found["loc"]), "detail": "is not a field of this body; leave it out"}
-    return {"pointer": pointer(found["loc"]), "detail": str(found["msg"]).removeprefix("Value error, ")}
+def _fault(detail: dict[str, Any]) -> FieldFault:
+    if detail["type"] == "json_invalid":
+        reason = str(detail.get("ctx", {}).get("error", "")).removesuffix(".")
+        return {"pointer": "#", "detail": f"is not JSON ({reason} at character {detail['loc'][-1]}); send valid JSON"}
+    if detail["type"] == "extra_forbidden":
+        return {"pointer": pointer(detail["loc"]), "detail": "is not a field of this body; leave it out"}
+    return {"pointer": pointer(detail["loc"]), "detail": str(detail["msg"]).removeprefix("Value error, ")}

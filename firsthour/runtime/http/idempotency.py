@@ -99,11 +99,11 @@ def key_of(header: str | None) -> str | None:
 
 
 def fingerprint(*parts: bytes) -> str:
-    """Return a hash that distinguishes requests. Each part is preceded by its length, so that parts cannot run together."""
-    made = sha256()
+    """Return a hash that distinguishes requests. The length of each part is hashed too, so that parts cannot run together."""
+    digest = sha256()
     for part in parts:
-        made.update(len(part).to_bytes(8, "big") + part)
-    return made.hexdigest()
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
 
 
 def once(unit: Unit, scope: str, key: str | None, print_: str, work: Callable[[], tuple[int, bytes]]) -> StoredAnswer:

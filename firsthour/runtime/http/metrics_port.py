@@ -1,4 +1,4 @@
-"""`/metrics` on a port of its own, without a key: for a network that only the monitoring can reach."""
+"""`/metrics` on a port of its own, without a key, for a network that only the monitoring system can reach."""
 
 import contextlib
 import socket
@@ -20,7 +20,7 @@ LIMITS: Final = Limits(connections_max=50)
 
 @contextlib.contextmanager
 def listening(host: str, port: int | None, front: socket.socket) -> Generator[socket.socket | None, None, None]:
-    """Listen on this port inside the block; None: there is no such port. Raises `PortTakenError`."""
+    """Listen on `port` inside the block. None: metrics have no port of their own. Raises `PortTakenError`."""
     if port is None:
         yield None
         return
@@ -37,22 +37,22 @@ def listening(host: str, port: int | None, front: socket.socket) -> Generator[so
 
 
 @contextlib.asynccontextmanager
-async def answering(known: Telemetry, bound: socket.socket | None) -> AsyncGenerator[None, None]:
-    """Answer metrics on this socket inside the block, if there is one."""
+async def answering(telemetry: Telemetry, bound: socket.socket | None) -> AsyncGenerator[None, None]:
+    """Answer requests for metrics on this socket inside the block. `bound`: None: do nothing."""
     if bound is None:
         yield
         return
-    async with serving(exposition(known), bound, LIMITS):
+    async with serving(exposition(telemetry), bound, LIMITS):
         yield
 
 
-def exposition(known: Telemetry) -> App:
+def exposition(telemetry: Telemetry) -> App:
     """Return an application that answers only `GET /metrics`."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == PATH and scope["method"] in ("GET", "HEAD"):
             headers = {"Content-Type": metrics.CONTENT_TYPE, "Cache-Control": "no-store"}
-            await middleware.send_response(send, 200, headers, known.text())
+            await middleware.send_response(send, 200, headers, telemetry.text())
         else:
             await middleware.send_response(
                 send, *problem_response(Problem(404, "", f"This port only answers {PATH}."), "")

@@ -78,20 +78,20 @@ async def read_body(receive: Receive, limit: int = BODY_LIMIT, seconds: float = 
 
 
 async def _whole(message: Message, receive: Receive, limit: int) -> bytes:
-    kept, size = bytearray(), 0
+    whole, size = bytearray(), 0
     while True:
         if message["type"] != "http.request":
             raise Problem(400, "Incomplete body", "The connection ended before the body did. Send it again.")
         part = message.get("body", b"")
         size += len(part)
         if size <= limit:
-            kept += part
+            whole += part
         if not message.get("more_body") or size > DRAIN_BYTES_MAX:
             break
         message = await receive()
     if size > limit:
         raise _closing(too_large(limit))
-    return bytes(kept)
+    return bytes(whole)
 
 
 def _closing(problem: Problem) -> Problem:

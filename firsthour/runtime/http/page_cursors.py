@@ -14,12 +14,12 @@ def read(cursor: str | None, shape: "re.Pattern[str]") -> tuple[str, ...] | None
     """Return the parts of a cursor of this shape; None: from the beginning. Raises `Problem` 422 for another text."""
     if cursor is None:
         return None
-    found = shape.fullmatch(cursor)
-    if found is None:
+    match = shape.fullmatch(cursor)
+    if match is None:
         raise Problem(
             422,
             "Invalid cursor",
             "Pass `next` of the previous answer unchanged, or leave `cursor` out.",
             errors=[{"pointer": "query:cursor", "detail": "not a cursor of this list"}],
         )
-    return found.groups()
+    return match.groups()

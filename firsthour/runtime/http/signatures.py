@@ -45,12 +45,12 @@ class StandardSignature:
             text = body.decode()  # the scheme signs text
         except UnicodeDecodeError:
             return False
-        held = False
+        valid = False
         for webhook in self.webhooks:
             wanted = webhook.sign(id.decode(), at, text).encode()
             for one in given:
-                held |= hmac.compare_digest(wanted, one)
-        return held
+                valid |= hmac.compare_digest(wanted, one)
+        return valid
 
 
 @dataclass(frozen=True)
@@ -77,17 +77,17 @@ class HmacSignature:
             if at is None or abs(now - at) > self.tolerance:
                 return False
             signed = stamp + b"." + body
-        held = False
+        valid = False
         for secret in self.secrets:
-            made = hmac.digest(secret, signed, self.digest)
-            for wanted in self._spellings(made):
-                held |= hmac.compare_digest(wanted, given)
-        return held
+            code = hmac.digest(secret, signed, self.digest)
+            for wanted in self._spellings(code):
+                valid |= hmac.compare_digest(wanted, given)
+        return valid
 
-    def _spellings(self, made: bytes) -> tuple[bytes, ...]:
+    def _spellings(self, code: bytes) -> tuple[bytes, ...]:
         if self.encoding == "base64":
-            return (base64.b64encode(made),)
-        lower = made.hex().encode()
+            return (base64.b64encode(code),)
+        lower = code.hex().encode()
         return lower, lower.upper()
 
 

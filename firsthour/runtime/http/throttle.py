@@ -36,11 +36,11 @@ class Throttle:
 def network(address: str) -> str:
     """Return the network of one sender: an IPv4 address, or an IPv6 network of 64 bits."""
     try:
-        known = ip_address(address)
+        ip = ip_address(address)
     except ValueError:
         return address[:100]
-    if isinstance(known, IPv6Address):
-        if known.ipv4_mapped is not None:
-            return str(known.ipv4_mapped)
-        return f"{int(known) >> (128 - _NETWORK_BITS):x}::/{_NETWORK_BITS}"
-    return str(known)
+    if isinstance(ip, IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return str(ip.ipv4_mapped)
+        return f"{int(ip) >> (128 - _NETWORK_BITS):x}::/{_NETWORK_BITS}"
+    return str(ip)

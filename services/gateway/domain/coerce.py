@@ -1,8 +1,7 @@
-"""Converts values of untrusted senders to texts, numbers, booleans and times. None: the value is not of that type."""
+"""Converts values of untrusted senders to texts, numbers and booleans. None: the value is not of that type."""
 
 import math
 import re
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -11,7 +10,6 @@ from firsthour.kernel.countries import CODES, country_code
 from firsthour.kernel.languages import language_code
 from firsthour.kernel.normalisation.companies import company_domain
 from firsthour.kernel.normalisation.texts import TEXT_MAX, normalise_text
-from firsthour.kernel.time_units import EPOCH
 from schemas.errors import FirstHourError
 from schemas.events.base import Value
 
@@ -29,7 +27,6 @@ _PLAIN_NUMBER = re.compile(r"[+-]?\d{1,15}(?:\.\d{1,15})?", re.ASCII)
 _RANGE = re.compile(r"([\d,.']+)(?:\+|(?:-|–|—|to)[\d,.']+)", re.ASCII)  # 500+, 51-200: the lower end counts
 _BLANKS = re.compile(r"[\s'_\u2019]")
 _WORD_MAX: Final = 50  # characters: longer than any word for yes or no
-_SECONDS_MAX: Final = 100_000_000_000  # the year 5138: a larger number means milliseconds
 
 
 class UnmappableError(FirstHourError, ValueError):
@@ -37,24 +34,21 @@ class UnmappableError(FirstHourError, ValueError):
 
     Attributes:
         pointer: The place, such as `#/email`.
-        what: What is wrong there.
-        remedy: What the sender should do.
+        fault: The fault there, as a predicate.
+        remedy: The correction that the sender should make.
         status: The status of the answer.
     """
 
-    def __init__(self, pointer: str, what: str, remedy: str, status: int = 422) -> None:
-        super().__init__(f"{pointer}: {what}; {remedy}")
+    def __init__(self, pointer: str, fault: str, remedy: str, status: int = 422) -> None:
+        super().__init__(f"{pointer}: {fault}; {remedy}")
         self.pointer = pointer
-        self.what = what
+        self.fault = fault
         self.remedy = remedy
         self.status = status
 
     def anew(self) -> "UnmappableError":
-        """Return a copy to raise where this error is a local variable. A frame and an error that it raises form a cycle."""
-        return UnmappableError(self.pointer, self.what, self.remedy, self.status)
-
-
-# --- one value -----------------------------------------------------------------------------------------------------
+        """Return a copy to raise in a frame that holds this error: the frame and its own error would form a cycle."""
+        return UnmappableError(self.pointer, self.fault, self.remedy, self.status)
 
 
 def clean_text(text: str) -> str:
@@ -78,16 +72,16 @@ def scalar(value: Json) -> Value | None:
 
 
 def _joined(items: list[Json]) -> str:
-    """Return the items as one text. Items beyond the length that is kept are left out before they are joined."""
-    kept: list[str] = []
+    """Return the items as one text. Items beyond twice `TEXT_MAX` are left out, so that a long list costs little."""
+    texts: list[str] = []
     room = 2 * TEXT_MAX
     for item in items:
         if item is not None and item != "":
-            kept.append(_written(item)[:room])
-            room -= len(kept[-1]) + 2
+            texts.append(_plain_text(item)[:room])
+            room -= len(texts[-1]) + 2
             if room <= 0:
                 break
-    return ", ".join(kept)
+    return ", ".join(texts)
 
 
 def last_value(value: Json) -> Json:
@@ -104,7 +98,7 @@ def text(value: Json) -> Value | None:
             return value.strip() or None
         return normalise_text(value) or None
     plain = scalar(value)
-    return plain if plain is None or type(plain) is str else _written(plain)
+    return plain if plain is None or type(plain) is str else _plain_text(plain)
 
 
 def json_text(value: Json) -> str:
@@ -112,14 +106,14 @@ def json_text(value: Json) -> str:
     return normalise_text(msgspec.json.encode(value).decode())
 
 
-def _written(value: object) -> str:
+def _plain_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
 
 
 def number(value: Json) -> Value | None:
-    """Return a number for `1,200`, `1.200.000`, `12.5`, `500+` and `51-200` (its lower end). None: it is no number."""
+    """Return the number in texts such as `1,200`, `1.200.000`, `12.5`, `500+` and `51-200` (its lower end)."""
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, int | float):
@@ -129,8 +123,8 @@ def number(value: Json) -> Value | None:
     if value.isascii() and value.isdigit() and len(value) <= _DIGITS_MAX:
         return int(value)
     short = _BLANKS.sub("", value[:100])
-    ranged = _RANGE.fullmatch(short)
-    short = ranged[1] if ranged else short
+    span = _RANGE.fullmatch(short)
+    short = span[1] if span else short
     if _GROUPED.fullmatch(short):
         short = short.replace(",", "").replace(".", "")
     elif _GROUPED_WITH_CENTS.fullmatch(short):
@@ -157,12 +151,12 @@ _HEADCOUNT = re.compile(
     rf"(?:({_BELOW})|({_ABOVE})|{_ABOUT})?\s?({_COUNT}){_THOUSAND}"
     rf"(?:\s?(?:-|–|—|to|bis|à|until|and|und|\.\.\.?|…)\s?(?:{_COUNT}){_THOUSAND})?\s?(?:\+)?\s?[^\d<>]{{0,60}}"
 )
-_HEADCOUNT_MAX: Final = 100  # characters looked at
+_HEADCOUNT_MAX: Final = 100  # characters that are looked at
 _ALONE: Final = frozenset({"just me", "only me", "self-employed", "self employed", "freelancer", "solo"})
 
 
 def headcount(value: Json) -> Value | None:
-    """Return the least integer that `1,200`, `201-500 employees`, `1k+` or `more than 500` can mean."""
+    """Return the least integer that a text such as `201-500 employees`, `1k+` or `more than 500` can mean."""
     if type(value) is not str:
         return integer(last_value(value))
     count = integer(value)
@@ -202,7 +196,7 @@ def country(value: Json) -> Value | None:
 
 
 def language(value: Json) -> Value | None:
-    """Return `de` for `de`, `DE`, `de-AT` and `German`. Other words are returned in lower case."""
+    """Return the code of a language: `de` for `DE`, `de-AT` and `German`. Other words are returned in lower case."""
     if type(value) is str and len(value) == 2 and value.isascii() and value.isalpha():
         return value.lower()
     name = text(value)
@@ -213,59 +207,3 @@ def domain(value: Json) -> Value | None:
     """Return the registrable domain of a host or a URL, or the text itself if it has none."""
     host = text(value)
     return host if host is None else company_domain(str(host)) or host
-
-
-# --- times -------------------------------------------------------------------------------------------------------
-
-_REMEDY_TIME = "send it as 2026-12-31T09:30:00Z, or leave it out"
-_NUMBER_OF_TIME = re.compile(r"[+-]?\d{1,20}(?:\.\d{1,9})?", re.ASCII)
-_BASIC_DATE = re.compile(r"(?:19|20)\d{6}", re.ASCII)  # 20261231
-_ZERO_DATE = re.compile(r"0{4}-0{2}-0{2}(?:[T ][0:.]*)?Z?", re.ASCII)  # how MySQL writes a missing date
-_DATE_CHARS_MAX: Final = 10  # a date with a time of day is longer
-_UNITS: Final = ((100_000_000_000_000_000, 1_000_000_000), (100_000_000_000_000, 1_000_000), (_SECONDS_MAX, 1_000))
-
-
-def parse_time(value: Json, pointer: str) -> datetime | None:
-    """Parse ISO 8601 (UTC without an offset), or seconds, milliseconds, micro- or nanoseconds since 1970.
-
-    Returns:
-        The time in UTC. None: no calendar has the time, such as 0000-00-00.
-
-    Raises:
-        UnmappableError: The value is not a time.
-    """
-    if isinstance(value, str):
-        written = value[:_WORD_MAX].strip()
-        if written[4:5] == "-" or not _NUMBER_OF_TIME.fullmatch(written) or _BASIC_DATE.fullmatch(written):
-            try:
-                at = datetime.fromisoformat(written)
-            except ValueError:
-                if _ZERO_DATE.fullmatch(written):
-                    return None
-                raise UnmappableError(pointer, "is not a time", _REMEDY_TIME) from None
-            return at if at.tzinfo is UTC else _in_utc(at)
-        value = float(written) if "." in written else int(written)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UnmappableError(pointer, "is not a time", _REMEDY_TIME)
-    unit = next((unit for least, unit in _UNITS if abs(value) >= least), 1)
-    try:
-        return EPOCH + timedelta(microseconds=round(value * 1_000_000 / unit))
-    except (ValueError, OverflowError):
-        return None
-
-
-def is_date(value: Json) -> bool:
-    """Tell whether a valid time is a date without a time of day."""
-    if not isinstance(value, str):
-        return False
-    written = value[:_WORD_MAX].strip()
-    if len(written) > _DATE_CHARS_MAX:
-        return False
-    return _NUMBER_OF_TIME.fullmatch(written) is None or _BASIC_DATE.fullmatch(written) is not None
-
-
-def _in_utc(at: datetime) -> datetime | None:
-    try:
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except OverflowError:  # the first or the last day of the calendar
-        return None

@@ -44,7 +44,7 @@ FLAT: Final[Mapping[str, str]] = {
 }
 """The names that a flat form may use."""
 
-_FLAT: Final[Mapping[str, tuple[str, Coercion]]] = {name: (known, PERSON[known]) for name, known in FLAT.items()}
+_FLAT: Final[Mapping[str, tuple[str, Coercion]]] = {name: (fact, PERSON[fact]) for name, fact in FLAT.items()}
 _NESTED: Final[Mapping[str, Mapping[str, tuple[str, Coercion]]]] = {
     group: {
         name.removeprefix(f"{group}."): (name, convert)
@@ -82,13 +82,13 @@ class DataSorter:
                 continue
             if type(value) is dict and name in _NESTED:
                 self._add_members(name, value)
-            elif (known := _FLAT.get(name)) is not None:
-                converted = known[1](value)
+            elif (fact := _FLAT.get(name)) is not None:
+                converted = fact[1](value)
                 if converted is None:
-                    self._keep_unconverted(known, value)
+                    self._add_unconverted(fact, value)
                     continue
                 self._count()
-                self.person[known[0]] = converted
+                self.person[fact[0]] = converted
             elif name.startswith(_PREFIXES):
                 self._add(self.person, name if name.startswith("custom.") else f"custom.{name[:NAME_MAX]}", value)
             elif not form or name in _STRUCTURE:
@@ -98,9 +98,9 @@ class DataSorter:
                 if name in EVENT_FIELDS:
                     self._add(self.fields, name, value)
 
-    def _keep_unconverted(self, known: tuple[str, Coercion], value: Json) -> None:
-        """Keep a value that is not of its fact's type as a custom fact."""
-        name, convert = known
+    def _add_unconverted(self, fact: tuple[str, Coercion], value: Json) -> None:
+        """Add a value that is not of its fact's type as a custom fact."""
+        name, convert = fact
         if value is not None and not (convert is coerce.text and type(value) is str):  # the text is blank
             self._add(self.person, f"custom.{name}", value)
 
@@ -109,14 +109,14 @@ class DataSorter:
         facts = _NESTED[group]
         prefix = "custom" if group == "custom" else f"custom.{group}"
         for name, value in parts.items():
-            known = facts.get(name)
-            if known is None:
+            fact = facts.get(name)
+            if fact is None:
                 self._add(self.person, f"{prefix}.{_name(name)}", value)
-            elif (converted := known[1](value)) is not None:
+            elif (converted := fact[1](value)) is not None:
                 self._count()
-                self.person[known[0]] = converted
+                self.person[fact[0]] = converted
             else:
-                self._keep_unconverted(known, value)
+                self._add_unconverted(fact, value)
 
     def _add(self, into: Facts, name: str, value: Json) -> None:
         """Add a field under the sender's own name. An object becomes fields with dotted names."""

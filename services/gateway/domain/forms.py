@@ -10,7 +10,7 @@ import msgspec
 
 from services.gateway.domain.coerce import Json, UnmappableError, last_value, scalar
 from services.gateway.domain.facts import FLAT, NAME_MAX
-from services.gateway.domain.mapping import ID_MAX
+from services.gateway.domain.identifiers import ID_MAX
 
 _ANY: Final = "*"
 _REACHED_BY: Final = ("email", "phone")
@@ -28,7 +28,7 @@ _ALIASES: Final[Mapping[str, str]] = {
     "firstname": "first_name",
     "lastname": "last_name",
 }
-"""Names that common form plugins use for fields of the short form. A field with the name itself takes precedence."""
+"""Names that common form plugins use for fields of the short form. A field with the standard name takes precedence."""
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,10 @@ def short_form(form: Form, fields: Mapping[str, Json], id: str, referer: str | N
             data["custom.crm_id"] = value
         else:
             _put(data, common if common in FLAT else name, value)
-    for name, known, value in aliases:
-        into = short if known in _IDENTIFIERS else data
-        if scalar(into.get(known)) is None:
-            into[known] = _identifier(value) if known in _IDENTIFIERS else value
+    for name, standard_name, value in aliases:
+        into = short if standard_name in _IDENTIFIERS else data
+        if scalar(into.get(standard_name)) is None:
+            into[standard_name] = _identifier(value) if standard_name in _IDENTIFIERS else value
         else:
             data[name] = value
     _demote_invalid_identifiers(short, data)
@@ -169,9 +169,9 @@ def _identifier(value: Json) -> Json:
 
 def _demote_invalid_identifiers(short: dict[str, Json], data: dict[str, Json]) -> None:
     """Turn identifiers that are not text into custom facts, if another identifier reaches the person."""
-    wrong = [name for name in _IDENTIFIERS if not _can_identify(short.get(name))]
-    if wrong and any(short.get(name) for name in _REACHED_BY if name not in wrong):
-        for name in wrong:
+    invalid = [name for name in _IDENTIFIERS if not _can_identify(short.get(name))]
+    if invalid and any(short.get(name) for name in _REACHED_BY if name not in invalid):
+        for name in invalid:
             data[f"custom.{name}"] = short.pop(name)
 
 

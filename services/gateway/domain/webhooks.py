@@ -115,9 +115,9 @@ def _search(expression: Expression, item: Json, field: str) -> Any:
     try:
         return expression.search(item)
     except Exception as error:  # noqa: BLE001  # functions of JMESPath raise several errors for values of other types
-        what = f"the expression of `{field}` fails on this body ({type(error).__name__})"
+        fault = f"the expression of `{field}` fails on this body ({type(error).__name__})"
         raise UnmappableError(
-            f"sources.yaml:{field}", what, "correct the mapping or the body, then retry the dead letter"
+            f"sources.yaml:{field}", fault, "correct the mapping or the body, then retry the dead letter"
         ) from None
 
 

@@ -55,8 +55,8 @@ async def decide(
         rows = rows_of(events)
         retry_key = _retry_key(request.headers, sender, media, body)
     except UnmappableError as error:
-        kept = RejectedBody(EVENTS_PATH, sender.name, body_media, body, str(error), senders.bound_rep(sender))
-        return Rejected(problem_of(error), kept)
+        rep = senders.bound_rep(sender)
+        return Rejected(problem_of(error), RejectedBody(EVENTS_PATH, sender.name, body_media, body, str(error), rep))
     except Problem as problem:
         return Rejected(problem)
     return Accepted(sender.name, [event.sent_id for event in events], events, rows, retry_key)

@@ -91,8 +91,8 @@ def rows_of(events: Sequence[ParsedEvent]) -> list[Row]:
                 event.external, id=event.event_id, source=ENVELOPE_SOURCE, time=event.at, key=key, type=event.type
             )
         except RecordTooLargeError:
-            what = f"is larger than {RECORD_BYTES_MAX // 1024} KiB, the limit of one event"
-            raise UnmappableError("#", what, "send fewer fields, or shorter ones", 413) from None
+            fault = f"is larger than {RECORD_BYTES_MAX // 1024} KiB, the limit of one event"
+            raise UnmappableError("#", fault, "send fewer fields, or shorter ones", 413) from None
         rows.append(Row(EVENTS, key, event.event_id, body))
     return rows
 
@@ -102,9 +102,9 @@ def problem_of(error: UnmappableError) -> Problem:
     name = error.pointer.rpartition("/")[2] if "/" in error.pointer else ""
     field = f"`{name}` " if name else ""
     title = _TITLES.get(error.status, _TITLES[422])
-    return Problem(error.status, title, f"{field}{error.what}; {error.remedy}.", errors=[fault_of(error)])
+    return Problem(error.status, title, f"{field}{error.fault}; {error.remedy}.", errors=[fault_of(error)])
 
 
 def fault_of(error: UnmappableError) -> FieldFault:
     """Return the place and the mistake."""
-    return {"pointer": error.pointer, "detail": f"{error.what}; {error.remedy}"}
+    return {"pointer": error.pointer, "detail": f"{error.fault}; {error.remedy}"}

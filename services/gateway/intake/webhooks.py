@@ -118,8 +118,8 @@ def _parse(
     scope = f"hook:{endpoint.id}\n{short_form.get('type')}"
     event = parse_event(short_form, origin=endpoint.id, scope=scope, now=now, altered=altered, pointer=pointer)
     if not endpoint.timed and not retried and now - event.at > UNTIMED_MAX:
-        what = f"is more than {UNTIMED_MAX.days} days ago, and the signature does not cover the time of sending"
-        raise UnmappableError(f"{pointer}/time", what, "make sure that it is no replay, then retry the dead letter")
+        fault = f"is more than {UNTIMED_MAX.days} days ago, and the signature does not cover the time of sending"
+        raise UnmappableError(f"{pointer}/time", fault, "make sure that it is no replay, then retry the dead letter")
     senders.check_source_type(event, endpoint.id, endpoint.types, pointer)
     return senders.drop_unknown_rep(event, team) if event.type == TOUCH else event
 

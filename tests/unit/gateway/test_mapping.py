@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.domain.coerce import UnmappableError, boolean, headcount, number, parse_time
+from services.gateway.domain.coerce import UnmappableError, boolean, headcount, number
+from services.gateway.domain.event_times import parse_time
 from services.gateway.domain.facts import FIELDS_MAX
 from services.gateway.domain.mapping import NAMESPACE, ParsedEvent, event_id, parse_event
 
