@@ -1,4 +1,4 @@
-"""Who cannot be reached is named with the reason, on a real Kafka and a real PostgreSQL that ask for credentials and TLS."""
+"""The diagnosis of an unusable server, on a real Kafka and a real PostgreSQL that require credentials and TLS."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ from firsthour.operations.doctor import checks
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.connectivity import connection_options, diagnosis, kafka
-from firsthour.runtime.connectivity import postgres as database_look
+from firsthour.runtime.connectivity import postgres as database_diagnosis
 from firsthour.runtime.connectivity.diagnosis import Diagnosis, UnreachableError
 from firsthour.runtime.eventlog import kafka_diagnosis
 from firsthour.runtime.eventlog.kafka_admin import create_topics, ends
@@ -37,14 +37,14 @@ NOBODY = "postgresql://u@127.0.0.1:1/x"
 
 
 @pytest.fixture(autouse=True)
-def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_settings_in_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(settings.PREFIX):
             monkeypatch.delenv(name)
 
 
 @pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+def long_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnosis, "SECONDS", 20.0)  # the machine that runs tests may be busy with others
 
 
@@ -61,28 +61,28 @@ LISTENERS = {
     "SASL": "SASL_PLAINTEXT",
     "TLS": "SSL",
     "BOTH": "SASL_SSL",
-    "LOST": "PLAINTEXT",  # sends its clients on to where nobody listens
+    "LOST": "PLAINTEXT",  # advertises an address where no server listens
 }
 JAAS = "org.apache.kafka.common.security"
 
 
 @dataclass(frozen=True)
-class Guarded:
-    """One broker that listens in every way. `ports` by listener."""
+class SecuredBroker:
+    """One broker with every kind of listener. `ports`: by listener."""
 
     ports: dict[str, int]
     authority: Path
 
     def settings(self, listener: str, *, host: str = "127.0.0.1", **more: Any) -> Settings:
-        """For this listener, with what it asks for unless said otherwise."""
+        """Return the settings for this listener, with its credentials; `more` overrides them."""
         protocol = more.pop("protocol", LISTENERS[listener])
-        given: dict[str, Any] = {"kafka_security_protocol": protocol, "kafka_partitions": 2}
+        options: dict[str, Any] = {"kafka_security_protocol": protocol, "kafka_partitions": 2}
         if protocol.startswith("SASL"):
-            given |= {"kafka_sasl_mechanism": "PLAIN", "kafka_username": USER, "kafka_password": RIGHT}
+            options |= {"kafka_sasl_mechanism": "PLAIN", "kafka_username": USER, "kafka_password": RIGHT}
         if protocol.endswith("SSL"):
-            given["kafka_ca_file"] = self.authority
-        given |= {"database_url": NOBODY, "kafka_bootstrap": f"{host}:{self.ports[listener]}"}
-        return settings.load(**given | more)
+            options["kafka_ca_file"] = self.authority
+        options |= {"database_url": NOBODY, "kafka_bootstrap": f"{host}:{self.ports[listener]}"}
+        return settings.load(**options | more)
 
 
 def properties(ports: dict[str, int], keystore: Path) -> dict[str, str]:
@@ -95,7 +95,7 @@ def properties(ports: dict[str, int], keystore: Path) -> dict[str, str]:
             f"{name}://127.0.0.1:{ports['GONE'] if name == 'LOST' else port}" for name, port in advertised.items()
         ),
         "controller.quorum.voters": f"1@127.0.0.1:{ports['CONTROLLER']}",
-        "listener.security.protocol.map": ",".join(f"{name}:{how}" for name, how in LISTENERS.items()),
+        "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in LISTENERS.items()),
         "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
         "listener.name.both.sasl.enabled.mechanisms": "PLAIN",
         **{f"listener.name.{name}.plain.sasl.jaas.config": plain for name in ("sasl", "both")},
@@ -108,7 +108,7 @@ def properties(ports: dict[str, int], keystore: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def guarded(kafka_here: str, authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+def guarded(kafka_here: str, authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
     names = [*LISTENERS, "GONE"]
     ports = dict(zip(names, machine.free_ports(len(names)), strict=True))
     place = tmp_path_factory.mktemp("guarded")
@@ -124,12 +124,12 @@ def guarded(kafka_here: str, authority: Authority, tmp_path_factory: pytest.Temp
             *("--add-config", f"SCRAM-SHA-512=[password={RIGHT}]"),
             *("--entity-type", "users", "--entity-name", USER),
         )
-        yield Guarded(ports, authority.file)
+        yield SecuredBroker(ports, authority.file)
 
 
-async def only(look: Awaitable[list[Diagnosis]]) -> Diagnosis:
-    """The one trouble there is; it tells no password."""
-    (trouble,) = await look
+async def only(troubles: Awaitable[list[Diagnosis]]) -> Diagnosis:
+    """Return the only diagnosis; it contains no password."""
+    (trouble,) = await troubles
     assert "hunter2" not in repr(trouble)
     return trouble
 
@@ -144,60 +144,62 @@ async def only(look: Awaitable[list[Diagnosis]]) -> Diagnosis:
         ("BOTH", {}),
     ],
 )
-async def test_every_way_of_speaking_with_brokers_works(guarded: Guarded, listener: str, more: dict[str, Any]) -> None:
+async def test_each_protocol_and_mechanism_of_kafka_works(
+    guarded: SecuredBroker, listener: str, more: dict[str, Any]
+) -> None:
     prefix = f"{listener}-{more.get('kafka_sasl_mechanism', '')}."
-    known = guarded.settings(listener, kafka_prefix=prefix, **more)
-    assert (await only(examine(known))).kind == "missing"
-    assert sorted(await create_topics(known)) == sorted(prefix + name for name in topics.ALL)
-    assert await examine(known) == []
-    producer = AIOKafkaProducer(**connection_options.kafka_options(known), acks="all")
+    options = guarded.settings(listener, kafka_prefix=prefix, **more)
+    assert (await only(examine(options))).kind == "missing"
+    assert sorted(await create_topics(options)) == sorted(prefix + name for name in topics.ALL)
+    assert await examine(options) == []
+    producer = AIOKafkaProducer(**connection_options.kafka_options(options), acks="all")
     await producer.start()
     try:
         await producer.send_and_wait(f"{prefix}leads", b"{}", partition=1)
     finally:
         await producer.stop()
-    assert await ends(known) == {
+    assert await ends(options) == {
         (name, part): int((name, part) == ("leads", 1)) for name in topics.ALL for part in (0, 1)
     }
 
 
-async def test_topics_are_made_once_however_many_make_them(guarded: Guarded) -> None:
-    known = guarded.settings("PLAINTEXT", kafka_prefix="at-once.")
-    made = await asyncio.gather(*(create_topics(known) for _ in range(5)))
-    assert sorted(name for some in made for name in some) == sorted(f"at-once.{name}" for name in topics.ALL)
-    assert await create_topics(known) == []
+async def test_topics_created_concurrently_are_created_once(guarded: SecuredBroker) -> None:
+    options = guarded.settings("PLAINTEXT", kafka_prefix="at-once.")
+    created = await asyncio.gather(*(create_topics(options) for _ in range(5)))
+    assert sorted(name for names in created for name in names) == sorted(f"at-once.{name}" for name in topics.ALL)
+    assert await create_topics(options) == []
 
 
-async def test_topics_made_otherwise_are_told_and_left_as_they_are(guarded: Guarded) -> None:
-    known = guarded.settings("PLAINTEXT", kafka_prefix="otherwise.", kafka_partitions=4)
+async def test_topics_with_wrong_configuration_are_diagnosed_and_left_unchanged(guarded: SecuredBroker) -> None:
+    options = guarded.settings("PLAINTEXT", kafka_prefix="otherwise.", kafka_partitions=4)
     config = {"retention.ms": str(3_600_000), "cleanup.policy": "compact", "max.message.bytes": "1000"}
-    async with kafka.anywhere(known) as link:
+    async with kafka.anywhere(options) as link:
         await link.create(["otherwise.leads"], 3, 1, config)
         await link.create(["otherwise.pages"], 4, 1, {"retention.ms": "-1"})
-    assert sorted(await create_topics(known)) == ["otherwise.actions", "otherwise.events", "otherwise.routes"]
-    told = {trouble.said: trouble for trouble in await examine(known)}
-    assert set(told) == {
-        "3 partitions where the settings say 4: otherwise.leads",
+    assert sorted(await create_topics(options)) == ["otherwise.actions", "otherwise.events", "otherwise.routes"]
+    troubles = {trouble.problem: trouble for trouble in await examine(options)}
+    assert set(troubles) == {
+        "3 partitions; the settings require 4: otherwise.leads",
         "retention.ms=3600000 (0.0417 days): otherwise.leads",
         "cleanup.policy=compact: otherwise.leads",
         "max.message.bytes=1000: otherwise.leads",
-        "retention.ms=-1 (kept for ever): otherwise.pages",
+        "retention.ms=-1 (never deleted): otherwise.pages",
     }
-    assert told["retention.ms=-1 (kept for ever): otherwise.pages"].remedy.startswith(
+    assert troubles["retention.ms=-1 (never deleted): otherwise.pages"].remedy.startswith(
         "set retention.ms=604800000 (7 days)"
     )
-    assert "FIRSTHOUR_KAFKA_PARTITIONS=3" in told["3 partitions where the settings say 4: otherwise.leads"].remedy
+    assert "FIRSTHOUR_KAFKA_PARTITIONS=3" in troubles["3 partitions; the settings require 4: otherwise.leads"].remedy
 
 
-async def test_more_copies_than_brokers_are_refused_with_the_remedy(guarded: Guarded) -> None:
-    with pytest.raises(UnreachableError, match="start more brokers, or set FIRSTHOUR_KAFKA_REPLICATION lower"):
+async def test_replication_above_number_of_brokers_is_rejected_with_remedy(guarded: SecuredBroker) -> None:
+    with pytest.raises(UnreachableError, match="start more brokers, or lower FIRSTHOUR_KAFKA_REPLICATION"):
         await create_topics(guarded.settings("PLAINTEXT", kafka_prefix="copies.", kafka_replication=3))
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
 @pytest.mark.parametrize("wrong", [{"kafka_password": WRONG}, {"kafka_username": "nobody"}])
-async def test_refused_credentials_are_not_taken_for_absence(
-    guarded: Guarded, mechanism: str, wrong: dict[str, str]
+async def test_rejected_kafka_credentials_are_diagnosed_as_auth(
+    guarded: SecuredBroker, mechanism: str, wrong: dict[str, str]
 ) -> None:
     trouble = await only(examine(guarded.settings("SASL", kafka_sasl_mechanism=mechanism, **wrong)))
     assert (trouble.kind, trouble.absent) == ("auth", False)
@@ -216,13 +218,13 @@ async def test_refused_credentials_are_not_taken_for_absence(
         ("BOTH", {"protocol": "SASL_PLAINTEXT"}, "tls", "FIRSTHOUR_KAFKA_SECURITY_PROTOCOL"),
         ("TLS", {"protocol": "SASL_SSL"}, "auth", "FIRSTHOUR_KAFKA_SECURITY_PROTOCOL"),
         ("TLS", {"kafka_ca_file": None}, "certificate", "FIRSTHOUR_KAFKA_CA_FILE"),
-        ("TLS", {"host": "localhost"}, "certificate", "the name that the certificate is for"),
+        ("TLS", {"host": "localhost"}, "certificate", "the host name of the certificate"),
         ("SASL", {"kafka_username": "stranger"}, "forbidden", "allow Describe"),
         ("LOST", {}, "refused", "advertised.listeners"),
     ],
 )
-async def test_what_keeps_us_from_kafka_is_told_apart(
-    guarded: Guarded, listener: str, more: dict[str, Any], kind: str, remedy: str
+async def test_each_kafka_problem_has_its_kind_and_remedy(
+    guarded: SecuredBroker, listener: str, more: dict[str, Any], kind: str, remedy: str
 ) -> None:
     await create_topics(guarded.settings("PLAINTEXT"))
     trouble = await only(examine(guarded.settings(listener, **more)))
@@ -230,16 +232,16 @@ async def test_what_keeps_us_from_kafka_is_told_apart(
     assert remedy in trouble.remedy
 
 
-async def test_who_has_no_rights_makes_no_topics(guarded: Guarded) -> None:
-    known = guarded.settings("SASL", kafka_username="stranger", kafka_prefix="stranger.")
+async def test_creating_topics_without_rights_fails_as_forbidden(guarded: SecuredBroker) -> None:
+    options = guarded.settings("SASL", kafka_username="stranger", kafka_prefix="stranger.")
     with pytest.raises(UnreachableError) as refused:
-        await create_topics(known)
+        await create_topics(options)
     assert refused.value.trouble.kind == "forbidden"
 
 
-async def test_a_broker_that_is_away_stops_nothing_while_another_is_there(guarded: Guarded) -> None:
-    known = guarded.settings("PLAINTEXT", kafka_prefix="two.")
-    both = guarded.settings("PLAINTEXT", kafka_prefix="two.", kafka_bootstrap=f"127.0.0.1:1,{known.kafka_bootstrap}")
+async def test_absent_broker_is_a_warning_while_another_answers(guarded: SecuredBroker) -> None:
+    options = guarded.settings("PLAINTEXT", kafka_prefix="two.")
+    both = guarded.settings("PLAINTEXT", kafka_prefix="two.", kafka_bootstrap=f"127.0.0.1:1,{options.kafka_bootstrap}")
     await create_topics(both)
     trouble = await only(examine(both))
     assert (trouble.kind, trouble.stops) == ("refused", False)
@@ -250,11 +252,11 @@ async def test_a_broker_that_is_away_stops_nothing_while_another_is_there(guarde
 
 @pytest.fixture(scope="module")
 def secured(postgres_here: None, authority: Authority) -> Iterator[PostgresServer]:
-    """With TLS, a migrated database `leads`, and a role `secured` that has a password and may do nothing there."""
+    """A server with TLS, a migrated database `leads`, and a role `secured` with a password and without rights there."""
     with local_postgres.start(durable=False) as server:
         data = Path(server.run("SHOW data_directory"))
-        for name, made in zip(("server.crt", "server.key"), authority.issue("database", "IP:127.0.0.1"), strict=True):
-            shutil.copyfile(made, data / name)
+        for name, file in zip(("server.crt", "server.key"), authority.issue("database", "IP:127.0.0.1"), strict=True):
+            shutil.copyfile(file, data / name)
             (data / name).chmod(0o600)
             shutil.chown(data / name, data.stat().st_uid, data.stat().st_gid)
         for statement in ("ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf()"):
@@ -269,16 +271,16 @@ def distributed(url: str, **more: Any) -> Settings:
     return settings.load(database_url=url, kafka_bootstrap="127.0.0.1:1", **more)
 
 
-async def migrated(known: Settings) -> None:
-    url, arguments = connection_options.database(known)
+async def migrated(options: Settings) -> None:
+    url, arguments = connection_options.database(options)
     engine = create_async_engine(url, connect_args=arguments)
     async with engine.begin() as connection:
         await connection.run_sync(migrate.migrate)
     await engine.dispose()
 
 
-def look_at(url: str) -> Awaitable[list[Diagnosis]]:
-    return database_look.examine_database(distributed(url))
+def diagnose_database(url: str) -> Awaitable[list[Diagnosis]]:
+    return database_diagnosis.examine_database(distributed(url))
 
 
 def at(
@@ -288,8 +290,8 @@ def at(
 
 
 async def encrypted(url: str) -> bool:
-    asked = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
-    return await database_look.read(distributed(url), lambda c: bool(c.exec_driver_sql(asked).scalar()))
+    query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+    return await database_diagnosis.read(distributed(url), lambda c: bool(c.exec_driver_sql(query).scalar()))
 
 
 @pytest.mark.parametrize(
@@ -304,21 +306,19 @@ async def encrypted(url: str) -> bool:
         ("?sslmode=verify-full&sslrootcert={ca}", True),
     ],
 )
-async def test_every_way_of_speaking_with_postgresql_works(
+async def test_each_sslmode_of_postgresql_works(
     secured: PostgresServer, authority: Authority, query: str, encrypts: bool
 ) -> None:
     url = at(secured, query=query.format(ca=authority.file))
-    assert await look_at(url) == []
+    assert await diagnose_database(url) == []
     assert await encrypted(url) is encrypts
 
 
-async def test_the_name_in_a_certificate_counts_with_verify_full_alone(
-    secured: PostgresServer, authority: Authority
-) -> None:
+async def test_certificate_name_is_checked_only_with_verify_full(secured: PostgresServer, authority: Authority) -> None:
     query = f"&sslrootcert={authority.file}"
-    assert await look_at(at(secured, host="localhost", query=f"?sslmode=verify-ca{query}")) == []
-    trouble = await only(look_at(at(secured, host="localhost", query=f"?sslmode=verify-full{query}")))
-    assert (trouble.kind, "localhost" in trouble.said) == ("certificate", True)
+    assert await diagnose_database(at(secured, host="localhost", query=f"?sslmode=verify-ca{query}")) == []
+    trouble = await only(diagnose_database(at(secured, host="localhost", query=f"?sslmode=verify-full{query}")))
+    assert (trouble.kind, "localhost" in trouble.problem) == ("certificate", True)
 
 
 @pytest.mark.parametrize(
@@ -333,63 +333,63 @@ async def test_the_name_in_a_certificate_counts_with_verify_full_alone(
         ("leads", "firsthour", "?sslmode=verify-full", "certificate"),
     ],
 )
-async def test_what_keeps_us_from_postgresql_is_told_apart(
+async def test_each_postgresql_problem_has_its_kind(
     secured: PostgresServer, database: str, user: str, query: str, kind: str
 ) -> None:
-    trouble = await only(look_at(at(secured, database, user, query=query)))
+    trouble = await only(diagnose_database(at(secured, database, user, query=query)))
     assert (trouble.kind, trouble.absent) == (kind, False), trouble
 
 
-async def test_a_server_without_tls_is_told(postgres: PostgresServer) -> None:
-    trouble = await only(look_at(postgres.url() + "?sslmode=require"))
+async def test_postgresql_without_tls_is_diagnosed_with_remedy(postgres: PostgresServer) -> None:
+    trouble = await only(diagnose_database(postgres.url() + "?sslmode=require"))
     assert (trouble.kind, "sslmode=disable" in trouble.remedy) == ("tls", True)
 
 
-async def test_a_server_that_only_lets_read_is_told(secured: PostgresServer) -> None:
+async def test_read_only_postgresql_is_diagnosed(secured: PostgresServer) -> None:
     secured.create("standby")
     secured.run("ALTER DATABASE standby SET default_transaction_read_only = on")
-    assert "only lets read" in (await only(look_at(at(secured, "standby")))).said
+    assert "read-only" in (await only(diagnose_database(at(secured, "standby")))).problem
 
 
-async def test_a_database_closed_to_the_user_is_told(secured: PostgresServer) -> None:
+async def test_database_without_connect_right_is_diagnosed_as_forbidden(secured: PostgresServer) -> None:
     secured.create("closed")
     secured.run("REVOKE CONNECT ON DATABASE closed FROM PUBLIC")
-    assert (await only(look_at(at(secured, "closed", f"secured:{RIGHT}")))).kind == "forbidden"
+    assert (await only(diagnose_database(at(secured, "closed", f"secured:{RIGHT}")))).kind == "forbidden"
 
 
-async def test_a_server_that_is_too_old_is_told(secured: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_look, "OLDEST", 99)
-    trouble = await only(look_at(at(secured)))
-    assert (trouble.kind, trouble.remedy) == ("old", "take 99 or newer")
+async def test_old_postgresql_is_diagnosed(secured: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_diagnosis, "OLDEST", 99)
+    trouble = await only(diagnose_database(at(secured)))
+    assert (trouble.kind, trouble.remedy) == ("old", "use 99 or newer")
 
 
-# --- nobody there, or somebody else ------------------------------------------------------------------------------------
+# --- no server, or another kind of server ------------------------------------------------------------------------------------
 
-Look = Callable[[str, int], Awaitable[list[Diagnosis]]]
+Diagnose = Callable[[str, int], Awaitable[list[Diagnosis]]]
 
 
-def look_for_kafka(host: str, port: int) -> Awaitable[list[Diagnosis]]:
+def diagnose_kafka(host: str, port: int) -> Awaitable[list[Diagnosis]]:
     return kafka_diagnosis.examine(settings.load(database_url=NOBODY, kafka_bootstrap=f"{host}:{port}"))
 
 
-def look_for_postgresql(host: str, port: int) -> Awaitable[list[Diagnosis]]:
-    return look_at(f"postgresql://u@{host}:{port}/x")
+def diagnose_postgresql(host: str, port: int) -> Awaitable[list[Diagnosis]]:
+    return diagnose_database(f"postgresql://u@{host}:{port}/x")
 
 
-either = pytest.mark.parametrize("look", [look_for_kafka, look_for_postgresql])
+either = pytest.mark.parametrize("diagnose", [diagnose_kafka, diagnose_postgresql])
 
 
 @asynccontextmanager
-async def answering(said: bytes | None) -> AsyncIterator[int]:
-    """A server that says this to whatever it is told; with None it never says anything."""
+async def server_on_port(reply: bytes | None) -> AsyncIterator[int]:
+    """Run a server that sends `reply` after the first byte of a request; None: it never answers."""
 
     served: list[asyncio.Event] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         served.append(done := asyncio.Event())
         await reader.read(1)
-        if said is not None:
-            writer.write(said)
+        if reply is not None:
+            writer.write(reply)
         else:
             await reader.read()
         writer.close()
@@ -405,53 +405,59 @@ async def answering(said: bytes | None) -> AsyncIterator[int]:
 
 
 @either
-async def test_a_host_without_a_name_is_told(look: Look) -> None:
-    trouble = await only(look(f"{'a' * 64}.example", 9092))  # no resolver is asked: no label is that long
+async def test_unknown_host_name_is_diagnosed(diagnose: Diagnose) -> None:
+    trouble = await only(diagnose(f"{'a' * 64}.example", 9092))  # too long for a label: no resolver is asked
     assert (trouble.kind, trouble.absent) == ("dns", True)
 
 
 @either
-async def test_a_port_where_nothing_listens_is_told(look: Look) -> None:
-    trouble = await only(look("127.0.0.1", 1))
-    assert (trouble.kind, trouble.said, trouble.absent) == ("refused", "nothing listens at 127.0.0.1:1", True)
+async def test_port_without_listener_is_diagnosed(diagnose: Diagnose) -> None:
+    trouble = await only(diagnose("127.0.0.1", 1))
+    assert (trouble.kind, trouble.problem, trouble.absent) == ("refused", "nothing listens at 127.0.0.1:1", True)
 
 
 @either
-async def test_a_host_that_takes_no_connection_is_told(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_host_with_full_accept_queue_is_diagnosed_as_silent(
+    diagnose: Diagnose, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(diagnosis, "SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         address = full.getsockname()
-        waiting = [socket.socket() for _ in range(4)]
+        clients = [socket.socket() for _ in range(4)]
         try:
-            for one in waiting:  # fill its queue: the next one is not answered
-                one.setblocking(False)
-                one.connect_ex(address)
-            trouble = await only(look(*address))
+            for client in clients:  # they fill the queue: the next connection is not answered
+                client.setblocking(False)
+                client.connect_ex(address)
+            trouble = await only(diagnose(*address))
         finally:
-            for one in waiting:
-                one.close()
+            for client in clients:
+                client.close()
     assert (trouble.kind, "firewall" in trouble.remedy) == ("silent", True)
 
 
 @either
-async def test_somebody_who_never_answers_is_told(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_server_that_never_answers_is_diagnosed_as_silent(
+    diagnose: Diagnose, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(diagnosis, "SECONDS", 0.3)
-    async with answering(None) as port:
-        trouble = await only(look("127.0.0.1", port))
-    assert (trouble.kind, "says nothing" in trouble.said) == ("silent", True)
+    async with server_on_port(None) as port:
+        trouble = await only(diagnose("127.0.0.1", port))
+    assert (trouble.kind, "does not answer" in trouble.problem) == ("silent", True)
 
 
 @either
-async def test_somebody_else_behind_the_port_is_told(look: Look) -> None:
-    async with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
-        trouble = await only(look("127.0.0.1", port))
+async def test_server_of_another_protocol_is_not_diagnosed_as_absent(diagnose: Diagnose) -> None:
+    async with server_on_port(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
+        trouble = await only(diagnose("127.0.0.1", port))
     assert not trouble.absent
 
 
 # --- doctor ------------------------------------------------------------------------------------------------------------
 
 
-async def test_doctor_names_both_and_what_to_do(tmp_path: Path, guarded: Guarded, secured: PostgresServer) -> None:
+async def test_doctor_lists_kafka_and_database_with_remedies(
+    tmp_path: Path, guarded: SecuredBroker, secured: PostgresServer
+) -> None:
     (tmp_path / "data").mkdir(mode=0o700)
     more: dict[str, Any] = {"config_dir": tmp_path / "config", "data_dir": tmp_path / "data"}
     well = guarded.settings("PLAINTEXT", kafka_prefix="doctor.", **more | {"database_url": at(secured)})

@@ -37,12 +37,14 @@ async def look(settings: Settings, clock: Clock, tables: Look) -> list[Finding]:
 
 
 def _found(trouble: Diagnosis) -> Finding:
-    return Finding(trouble.what, "wrong" if trouble.stops else "warning", trouble.said, trouble.remedy)
+    return Finding(trouble.server, "wrong" if trouble.stops else "warning", trouble.problem, trouble.remedy)
 
 
 async def _kafka(settings: Settings) -> list[Finding]:
     found = [_found(trouble) for trouble in await kafka_diagnosis.examine(settings)]
-    return found or [Finding(kafka.WHAT, "ok", f"reachable, its topics {settings.kafka_prefix}* are as they should be")]
+    return found or [
+        Finding(kafka.SERVER, "ok", f"reachable, its topics {settings.kafka_prefix}* are as they should be")
+    ]
 
 
 async def _database(settings: Settings, clock: Clock, tables: Look) -> list[Finding]:
@@ -57,7 +59,7 @@ async def _database(settings: Settings, clock: Clock, tables: Look) -> list[Find
     try:
         return await postgres.read(settings, work)
     except (DBAPIError, OSError, TimeoutError) as gone:
-        return [Finding(postgres.WHAT, "wrong", f"went away while looked at ({type(gone).__name__})", "try again")]
+        return [Finding(postgres.SERVER, "wrong", f"went away while looked at ({type(gone).__name__})", "try again")]
 
 
 def _skew(connection: Connection, clock: Clock) -> Finding:

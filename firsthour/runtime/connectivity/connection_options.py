@@ -20,7 +20,7 @@ SESSION: Final[Mapping[str, str]] = {
     "default_transaction_isolation": "read committed",
     "jit": "off",  # compiling a plan costs more than any statement takes
 }
-"""Settings of every database session, whatever the defaults of the server, the database and the role are."""
+"""Settings of every database session. They override the defaults of the server, the database and the role."""
 
 
 def kafka_options(settings: Settings) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def database(settings: Settings) -> tuple[sa.URL, dict[str, Any]]:
 
 
 def tls(place: Postgres) -> ssl.SSLContext | str | bool:
-    """The `ssl` argument of asyncpg with the meaning of libpq: `require` with `sslrootcert` checks the certificate.
+    """Return the `ssl` argument of asyncpg with the meaning of libpq: `require` with `sslrootcert` checks the certificate.
 
     The contexts are built here because asyncpg would look for authorities in the home directory.
     """
@@ -74,20 +74,19 @@ def tls(place: Postgres) -> ssl.SSLContext | str | bool:
     return context
 
 
-def _trusting(file: Path | None, named: str) -> ssl.SSLContext:
-    """A context that trusts the authorities in `file`, or those of the system. The settings have checked the file."""
+def _trusting(file: Path | None, setting: str) -> ssl.SSLContext:
+    """Return a context that trusts the authorities in `file`, or those of the system. The settings have checked the file."""
     if file is None:
         return ssl.create_default_context()
     try:
         return addresses.authorities(file)
     except ValueError as changed:
-        raise SettingsError((f"{named}{changed}",)) from None
+        raise SettingsError((f"{setting}{changed}",)) from None
 
 
 def _unchecked() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname = False
-    context.verify_mode = (
-        ssl.CERT_NONE
-    )  # encrypted, without a check of the certificate: the meaning of `sslmode=require`
+    # Encrypted, without a check of the certificate: the meaning of `sslmode=require`.
+    context.verify_mode = ssl.CERT_NONE
     return context

@@ -24,9 +24,9 @@ ABSENT: Final = frozenset({"dns", "refused", "silent"})
 class Diagnosis:
     """One problem with its remedy. `stops`: whether FirstHour cannot work until it is solved."""
 
-    what: str
+    server: str
     kind: Kind
-    said: str
+    problem: str
     remedy: str
     stops: bool = True
 
@@ -36,7 +36,7 @@ class Diagnosis:
         return self.kind in ABSENT
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.said}; {self.remedy}"
+        return f"{self.server}: {self.problem}; {self.remedy}"
 
 
 class UnreachableError(FirstHourError):
@@ -47,45 +47,47 @@ class UnreachableError(FirstHourError):
         self.trouble = trouble
 
 
-async def knock(what: str, host: str, port: int, variable: str) -> Diagnosis | None:
-    """Return the problem with a host and port, or None. `variable`: the setting that names them."""
+async def check_port(server: str, host: str, port: int, variable: str) -> Diagnosis | None:
+    """Return the problem with a host and port, or None: it accepts connections. `variable`: the setting that names them."""
     place = f"{host}:{port}"
     try:
         async with asyncio.timeout(SECONDS):
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError):  # UnicodeError: a label of more than 63 letters
-        return Diagnosis(what, "dns", f"there is no host named {host}", f"correct {variable}, or the name service")
+            addresses = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError):  # UnicodeError: a label of more than 63 characters
+        return Diagnosis(server, "dns", f"there is no host named {host}", f"correct {variable} or the name service")
     except TimeoutError:
-        return Diagnosis(what, "dns", f"the name {host} is not resolved in {SECONDS:.0f} s", "look at the name service")
-    troubles = [await _knock(what, place, one[0], one[4], variable) for one in found[:4]]
+        return Diagnosis(server, "dns", f"the name {host} is not resolved in {SECONDS:.0f} s", "check the name service")
+    troubles = [await _connect(server, place, family, address, variable) for family, _, _, _, address in addresses[:4]]
     return None if None in troubles else troubles[0]
 
 
-async def _knock(
-    what: str,
+async def _connect(
+    server: str,
     place: str,
     family: int,
     address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes],
     variable: str,
 ) -> Diagnosis | None:
-    with socket.socket(family, socket.SOCK_STREAM) as knocking:
-        knocking.setblocking(False)
+    with socket.socket(family, socket.SOCK_STREAM) as connection:
+        connection.setblocking(False)
         try:
             async with asyncio.timeout(SECONDS):
-                await asyncio.get_running_loop().sock_connect(knocking, address)
+                await asyncio.get_running_loop().sock_connect(connection, address)
         except TimeoutError:
-            remedy = "look whether a firewall stands between, and whether the host is up"
-            return Diagnosis(what, "silent", f"{place} does not answer in {SECONDS:.0f} s", remedy)
+            remedy = "check that the host is up and that no firewall drops the connection"
+            return Diagnosis(server, "silent", f"{place} does not answer in {SECONDS:.0f} s", remedy)
         except ConnectionRefusedError:
-            return Diagnosis(what, "refused", f"nothing listens at {place}", f"start it, or correct {variable}")
-        except OSError as failed:
             return Diagnosis(
-                what, "silent", f"{place} cannot be reached ({failed.strerror})", f"correct {variable}, or the route"
+                server, "refused", f"nothing listens at {place}", f"start the server, or correct {variable}"
+            )
+        except OSError as failure:
+            return Diagnosis(
+                server, "silent", f"{place} cannot be reached ({failure.strerror})", f"correct {variable} or the route"
             )
     return None
 
 
-def untrusted(what: str, place: str, refused: ssl.SSLCertVerificationError, remedy: str) -> Diagnosis:
+def untrusted(server: str, place: str, refused: ssl.SSLCertVerificationError, remedy: str) -> Diagnosis:
     """Return the diagnosis of a certificate that was not accepted."""
-    said = refused.verify_message.rstrip(".") or "it is not valid"
-    return Diagnosis(what, "certificate", f"the certificate of {place} is not trusted ({said})", remedy)
+    reason = refused.verify_message.rstrip(".") or "it is not valid"
+    return Diagnosis(server, "certificate", f"the certificate of {place} is not trusted ({reason})", remedy)

@@ -24,10 +24,10 @@ from firsthour.runtime.connectivity.diagnosis import Diagnosis, Kind, Unreachabl
 from firsthour.runtime.settings import PREFIX, Settings
 from schemas.errors import FirstHourError
 
-WHAT: Final = "kafka"
+SERVER: Final = "kafka"
 VARIABLE: Final = f"{PREFIX}KAFKA_BOOTSTRAP"
 PROTOCOL: Final = f"{PREFIX}KAFKA_SECURITY_PROTOCOL"
-_TOPIC, _NEWEST = 2, -1  # Kafka's numbers: a resource that is a topic; the offset after the last record
+_TOPIC, _NEWEST = 2, -1  # Kafka's numbers: the resource type of topics; the offset after the last record
 _CLOSE_SECONDS: Final = 1.0
 _GIVE_UP_SECONDS: Final = 0.1
 
@@ -41,10 +41,10 @@ _MOVED: Final = (
     errors.NotLeaderForPartitionError,
     errors.LeaderNotAvailableError,
     errors.ReplicaNotAvailableError,
-    errors.UnknownTopicOrPartitionError,  # the broker does not know of the topic yet
+    errors.UnknownTopicOrPartitionError,  # the broker has not yet learned of the topic
 )
 
-logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # we report its failures ourselves, once
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # its failures are reported here, once
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class TopicMetadata:
 
 @dataclass(frozen=True)
 class ClusterMetadata:
-    """The cluster as known to a broker, with topics by their full names. `forbidden`: topics that we may not describe."""
+    """The cluster as one broker describes it, with topics by their full names. `forbidden`: topics that we may not describe."""
 
     brokers: Mapping[int, tuple[str, int]]
     controller: int
@@ -74,69 +74,72 @@ class KafkaConnection:
         self._settings = settings
 
     async def cluster(self, names: Sequence[str]) -> ClusterMetadata:
-        """Return the cluster with these topics, as this broker knows it. No topic is created, whatever the broker's
-        settings."""
+        """Return the cluster with these topics, as this broker describes it. No topic is created."""
         answer = await self._ask(MetadataRequest(list(names), allow_auto_topic_creation=False))
         return ClusterMetadata(
-            brokers={one["node_id"]: (one["host"], one["port"]) for one in answer["brokers"]},
+            brokers={broker["node_id"]: (broker["host"], broker["port"]) for broker in answer["brokers"]},
             controller=answer["controller_id"],
-            topics={said["topic"]: _topic(said) for said in answer["topics"] if said["partitions"]},
+            topics={entry["topic"]: _topic(entry) for entry in answer["topics"] if entry["partitions"]},
             forbidden=tuple(
-                said["topic"] for said in answer["topics"] if errors.for_code(said["error_code"]) in _FORBIDDEN
+                entry["topic"] for entry in answer["topics"] if errors.for_code(entry["error_code"]) in _FORBIDDEN
             ),
         )
 
     async def create(self, names: Iterable[str], partitions: int, copies: int, config: Mapping[str, str]) -> list[str]:
         """Create topics at the controller. Return the names of the new ones. Raises `MovedError` at another broker."""
-        wanted: list[Any] = [(name, partitions, copies, [], list(config.items())) for name in names]
-        answer = await self._ask(CreateTopicsRequest(wanted, int(diagnosis.SECONDS * 1000), validate_only=False))
-        results = {one["topic"]: (errors.for_code(one["error_code"]), one) for one in answer["topic_errors"]}
-        for name, (error, said) in results.items():
+        specifications: list[Any] = [(name, partitions, copies, [], list(config.items())) for name in names]
+        answer = await self._ask(
+            CreateTopicsRequest(specifications, int(diagnosis.SECONDS * 1000), validate_only=False)
+        )
+        results = {entry["topic"]: (errors.for_code(entry["error_code"]), entry) for entry in answer["topic_errors"]}
+        for name, (error, entry) in results.items():
             if error is errors.NotControllerError:
                 raise MovedError
             if error not in {errors.NoError, errors.TopicAlreadyExistsError}:
-                raise UnreachableError(_refusal(name, error, said.get("error_message")))
+                raise UnreachableError(_refusal(name, error, entry.get("error_message")))
         return [name for name, (error, _) in results.items() if error is errors.NoError]
 
     async def configs(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
         """Return the configuration of each topic."""
-        found = {}
-        for one in (await self._ask(DescribeConfigsRequest([(_TOPIC, name, None) for name in names])))["resources"]:
-            error = errors.for_code(one["error_code"])
+        configs = {}
+        for resource in (await self._ask(DescribeConfigsRequest([(_TOPIC, name, None) for name in names])))[
+            "resources"
+        ]:
+            error = errors.for_code(resource["error_code"])
             if error is not errors.NoError:
-                raise UnreachableError(_refusal(one["resource_name"], error, one["error_message"]))
-            values = {entry["config_names"]: entry["config_value"] for entry in one["config_entries"]}
-            found[one["resource_name"]] = values
-        return found
+                raise UnreachableError(_refusal(resource["resource_name"], error, resource["error_message"]))
+            values = {entry["config_names"]: entry["config_value"] for entry in resource["config_entries"]}
+            configs[resource["resource_name"]] = values
+        return configs
 
     async def ends(self, parts: Mapping[str, Iterable[int]]) -> dict[tuple[str, int], int]:
         """Return the offset of the next record of each partition. Raises `MovedError` if another broker leads one."""
-        wanted = [(name, [(part, _NEWEST) for part in some]) for name, some in parts.items()]
-        found = {}
-        for topic in (await self._ask(OffsetRequest(-1, 0, wanted)))["topics"]:
+        requests = [(name, [(part, _NEWEST) for part in numbers]) for name, numbers in parts.items()]
+        offsets = {}
+        for topic in (await self._ask(OffsetRequest(-1, 0, requests)))["topics"]:
             for part in topic["partitions"]:
                 error = errors.for_code(part["error_code"])
                 if error in _MOVED:
                     raise MovedError
                 if error is not errors.NoError:
                     raise UnreachableError(_refusal(topic["topic"], error, None))
-                found[topic["topic"], part["partition"]] = part["offset"]
-        return found
+                offsets[topic["topic"], part["partition"]] = part["offset"]
+        return offsets
 
     async def close(self) -> None:
-        """Close the connection, and wait shortly for its end."""
+        """Close the connection, and wait a moment for its end."""
         await _closed(self._connection, _CLOSE_SECONDS)
 
     async def _ask(self, request: Any) -> Mapping[str, Any]:
         try:
             answer: Mapping[str, Any] = (await self._connection.send(request)).to_object()
-        except (errors.KafkaError, OSError, TimeoutError) as failed:
-            raise UnreachableError(_meaning(failed, self._place, self._settings)) from failed
+        except (errors.KafkaError, OSError, TimeoutError) as failure:
+            raise UnreachableError(_meaning(failure, self._place, self._settings)) from failure
         return answer
 
 
 class MovedError(FirstHourError):
-    """Raised when another broker is the controller or the leader by now."""
+    """Raised when another broker has become the controller or the leader."""
 
 
 @asynccontextmanager
@@ -151,7 +154,7 @@ async def at(settings: Settings, host: str, port: int) -> AsyncIterator[KafkaCon
 
 @asynccontextmanager
 async def anywhere(settings: Settings) -> AsyncIterator[KafkaConnection]:
-    """Connect to the first broker that accepts us. Raises the `UnreachableError` of the first broker if none does."""
+    """Connect to the first broker that accepts a connection. Raises the `UnreachableError` of the first broker if none does."""
     link = await _first(settings)
     try:
         yield link
@@ -172,77 +175,78 @@ async def _first(settings: Settings) -> KafkaConnection:
 async def _enter(settings: Settings, host: str, port: int) -> KafkaConnection:
     options = connection_options.kafka_options(settings)
     del options["bootstrap_servers"]
-    trouble = await diagnosis.knock(WHAT, host, port, VARIABLE)
+    trouble = await diagnosis.check_port(SERVER, host, port, VARIABLE)
     if trouble is not None:
         raise UnreachableError(trouble)
     place = f"{host}:{port}"
     connection = AIOKafkaConnection(host, port, request_timeout_ms=int(diagnosis.SECONDS * 1000), **options)
     try:
         await connection.connect()
-    except (errors.KafkaError, OSError, EOFError, TimeoutError) as failed:
+    except (errors.KafkaError, OSError, EOFError, TimeoutError) as failure:
         await _closed(connection, _GIVE_UP_SECONDS)
-        raise UnreachableError(_meaning(failed, place, settings)) from failed
+        raise UnreachableError(_meaning(failure, place, settings)) from failure
     return KafkaConnection(connection, place, settings)
 
 
 async def _closed(connection: Any, seconds: float) -> None:
-    """Close a connection, and wait shortly for its end. After a failed handshake the end is never reported, but the socket is
-    closed."""
-    closed = connection.close()
-    if closed is not None:
-        await asyncio.wait([closed], timeout=seconds)
+    """Close a connection, and wait a moment for its end. After a failed handshake the client never reports the end."""
+    end = connection.close()
+    if end is not None:
+        await asyncio.wait([end], timeout=seconds)
 
 
-def _topic(said: Mapping[str, Any]) -> TopicMetadata:
-    copies = min(len(part["replicas"]) for part in said["partitions"])
-    return TopicMetadata({part["partition"]: part["leader"] for part in said["partitions"]}, copies)
+def _topic(entry: Mapping[str, Any]) -> TopicMetadata:
+    copies = min(len(part["replicas"]) for part in entry["partitions"])
+    return TopicMetadata({part["partition"]: part["leader"] for part in entry["partitions"]}, copies)
 
 
-def _meaning(failed: BaseException, place: str, settings: Settings) -> Diagnosis:
-    """The diagnosis of a connection that failed."""
+def _meaning(failure: BaseException, place: str, settings: Settings) -> Diagnosis:
+    """Return the diagnosis of a connection that failed."""
     signs_in, encrypts = settings.kafka_password is not None, settings.kafka_security_protocol.endswith("SSL")
-    if isinstance(failed, ssl.SSLCertVerificationError):
-        remedy = f"give the authority in {PREFIX}KAFKA_CA_FILE, or take the name that the certificate is for"
-        return diagnosis.untrusted(WHAT, place, failed, remedy)
-    if isinstance(failed, errors.UnsupportedSaslMechanismError):
-        said = f"{place} does not know {settings.kafka_sasl_mechanism}"
-        return Diagnosis(WHAT, "auth", said, f"correct {PREFIX}KAFKA_SASL_MECHANISM")
-    if isinstance(failed, _AUTH):
-        said = f"{place} refuses user {settings.kafka_username} or the password"
-        return Diagnosis(WHAT, "auth", said, f"correct {PREFIX}KAFKA_USERNAME and {PREFIX}KAFKA_PASSWORD")
-    if isinstance(failed, errors.IllegalSaslStateError):
-        return Diagnosis(WHAT, "auth", f"nobody signs in at {place}", f"correct {PROTOCOL}, or the port")
-    if isinstance(failed, errors.UnsupportedVersionError | errors.IncompatibleBrokerVersion | NotImplementedError):
-        return Diagnosis(WHAT, "old", f"{place} is of another age ({type(failed).__name__})", "take Kafka 3.9 or newer")
-    if isinstance(failed, TimeoutError):
-        said = f"{place} takes the connection and says nothing"
+    if isinstance(failure, ssl.SSLCertVerificationError):
+        remedy = f"set {PREFIX}KAFKA_CA_FILE to the authority, or use the host name of the certificate"
+        return diagnosis.untrusted(SERVER, place, failure, remedy)
+    if isinstance(failure, errors.UnsupportedSaslMechanismError):
+        problem = f"{place} does not support {settings.kafka_sasl_mechanism}"
+        return Diagnosis(SERVER, "auth", problem, f"correct {PREFIX}KAFKA_SASL_MECHANISM")
+    if isinstance(failure, _AUTH):
+        problem = f"{place} rejects user {settings.kafka_username} or the password"
+        return Diagnosis(SERVER, "auth", problem, f"correct {PREFIX}KAFKA_USERNAME and {PREFIX}KAFKA_PASSWORD")
+    if isinstance(failure, errors.IllegalSaslStateError):
+        return Diagnosis(SERVER, "auth", f"{place} requires no authentication", f"correct {PROTOCOL} or the port")
+    if isinstance(failure, errors.UnsupportedVersionError | errors.IncompatibleBrokerVersion | NotImplementedError):
         return Diagnosis(
-            WHAT, "silent", said, f"look whether the broker is well; if so, correct {PROTOCOL}, or the port"
+            SERVER, "old", f"{place} has an incompatible version ({type(failure).__name__})", "use Kafka 3.9 or newer"
         )
-    if encrypts and isinstance(failed, OSError):
-        return Diagnosis(WHAT, "tls", f"{place} does not speak TLS as we do ({_reason(failed)})", f"correct {PROTOCOL}")
-    wanted = "a sign-in" if encrypts else "TLS" if signs_in else "TLS or a sign-in"
-    said = f"{place} closes the connection when spoken to; it may want {wanted}"
-    return Diagnosis(WHAT, "tls", said, f"correct {PROTOCOL} (it is {settings.kafka_security_protocol}), or the port")
+    if isinstance(failure, TimeoutError):
+        problem = f"{place} accepts the connection and does not answer"
+        return Diagnosis(SERVER, "silent", problem, f"check the broker; if it works, correct {PROTOCOL} or the port")
+    if encrypts and isinstance(failure, OSError):
+        return Diagnosis(
+            SERVER, "tls", f"the TLS handshake with {place} failed ({_reason(failure)})", f"correct {PROTOCOL}"
+        )
+    protocol = "authentication" if encrypts else "TLS" if signs_in else "TLS or authentication"
+    problem = f"{place} closes the connection after the first request; it may require {protocol}"
+    return Diagnosis(SERVER, "tls", problem, f"correct {PROTOCOL} (now {settings.kafka_security_protocol}) or the port")
 
 
-def _reason(failed: OSError) -> str:
-    return getattr(failed, "reason", None) or failed.strerror or type(failed).__name__
+def _reason(failure: OSError) -> str:
+    return getattr(failure, "reason", None) or failure.strerror or type(failure).__name__
 
 
-def _refusal(name: str, error: type[Exception], said: str | None) -> Diagnosis:
-    """The diagnosis of a refusal about a topic."""
+def _refusal(name: str, error: type[Exception], text: str | None) -> Diagnosis:
+    """Return the diagnosis of a request about a topic that a broker rejected. `text`: of the broker; None: it has none."""
     if error in _FORBIDDEN:
         return forbidden([name])
     kind: Kind = "missing" if error is errors.UnknownTopicOrPartitionError else "unfit"
-    reason = f"{error.__name__}: {said}" if said else error.__name__
-    remedy = "look at the brokers' log; try again if they are just starting"
+    reason = f"{error.__name__}: {text}" if text else error.__name__
+    remedy = "check the log of the brokers; try again if they are just starting"
     if error is errors.InvalidReplicationFactorError:
-        remedy = f"start more brokers, or set {PREFIX}KAFKA_REPLICATION lower"
-    return Diagnosis(WHAT, kind, f"refused for topic {name} ({reason})", remedy)
+        remedy = f"start more brokers, or lower {PREFIX}KAFKA_REPLICATION"
+    return Diagnosis(SERVER, kind, f"a request for topic {name} was rejected ({reason})", remedy)
 
 
 def forbidden(names: Sequence[str]) -> Diagnosis:
     """Return the diagnosis of missing rights on topics."""
     remedy = "allow Describe, DescribeConfigs, Create, Read and Write on topics and Read on groups of this prefix"
-    return Diagnosis(WHAT, "forbidden", f"no right to {', '.join(names)}", remedy)
+    return Diagnosis(SERVER, "forbidden", f"no rights on topics {', '.join(names)}", remedy)

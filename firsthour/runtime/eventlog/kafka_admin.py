@@ -8,7 +8,7 @@ from typing import Final
 from firsthour.runtime.connectivity import kafka
 from firsthour.runtime.connectivity.diagnosis import Diagnosis, UnreachableError
 from firsthour.runtime.connectivity.kafka import (
-    WHAT,
+    SERVER,
     MovedError,
     anywhere,
     at,
@@ -21,7 +21,7 @@ RECORD_BYTES_MAX: Final = 1024 * 1024
 REPLICATION: Final = 3
 IN_SYNC: Final = 2
 SETTLE_SECONDS: Final = 15.0
-_LOOK_AGAIN_SECONDS: Final = 0.1
+_RETRY_SECONDS: Final = 0.1
 DAY_MS: Final = 24 * 3600 * 1000
 LEADERLESS: Final = "partitions without a leader"
 LEADERLESS_REMEDY: Final = "start the brokers that hold their copies; never elect one that lags behind"
@@ -46,12 +46,14 @@ async def create_topics(settings: Settings) -> list[str]:
     """
     try:
         async with asyncio.timeout(SETTLE_SECONDS):
-            made = await _create_missing(settings)
+            created = await _create_missing(settings)
             await _wait_for_leaders(settings)
     except TimeoutError:
-        said = f"topics have no leaders after {SETTLE_SECONDS:.0f} s"
-        raise UnreachableError(Diagnosis(WHAT, "unfit", said, "look at the brokers' log, then try again")) from None
-    return made
+        problem = f"topics have no leaders after {SETTLE_SECONDS:.0f} s"
+        raise UnreachableError(
+            Diagnosis(SERVER, "unfit", problem, "check the log of the brokers, then try again")
+        ) from None
+    return created
 
 
 async def _create_missing(settings: Settings) -> list[str]:
@@ -70,7 +72,7 @@ async def _create_missing(settings: Settings) -> list[str]:
                     return await link.create(missing, settings.kafka_partitions, copies, topic_config(copies))
             except MovedError:
                 pass
-        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        await asyncio.sleep(_RETRY_SECONDS)
 
 
 def topic_config(copies: int) -> dict[str, str]:
@@ -88,10 +90,10 @@ async def _wait_for_leaders(settings: Settings) -> None:
     """Wait until every partition has a leader, so that the new topics can be used at once."""
     async with anywhere(settings) as link:
         while True:
-            known = (await link.cluster(list(names(settings)))).topics
-            if len(known) == len(topics.ALL) and all(min(topic.leaders.values()) >= 0 for topic in known.values()):
+            created = (await link.cluster(list(names(settings)))).topics
+            if len(created) == len(topics.ALL) and all(min(topic.leaders.values()) >= 0 for topic in created.values()):
                 return
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(_RETRY_SECONDS)
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------
@@ -109,24 +111,24 @@ async def ends(settings: Settings) -> dict[tuple[str, int], int]:
                 try:
                     return await _ends(settings)
                 except MovedError:
-                    await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+                    await asyncio.sleep(_RETRY_SECONDS)
     except TimeoutError:
-        said = f"{LEADERLESS}: {', '.join(names(settings))}"
-        raise UnreachableError(Diagnosis(WHAT, "unfit", said, LEADERLESS_REMEDY)) from None
+        problem = f"{LEADERLESS}: {', '.join(names(settings))}"
+        raise UnreachableError(Diagnosis(SERVER, "unfit", problem, LEADERLESS_REMEDY)) from None
 
 
 async def _ends(settings: Settings) -> dict[tuple[str, int], int]:
-    inside = names(settings)
+    short_names = names(settings)
     async with anywhere(settings) as link:
-        cluster = await link.cluster(list(inside))
-    led: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        cluster = await link.cluster(list(short_names))
+    partitions: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for name, topic in cluster.topics.items():
         for part, leader in topic.leaders.items():
-            led[leader][name].append(part)
-    found: dict[tuple[str, int], int] = {}
-    for leader, parts in led.items():
+            partitions[leader][name].append(part)
+    offsets: dict[tuple[str, int], int] = {}
+    for leader, parts in partitions.items():
         if leader not in cluster.brokers:
             raise MovedError
         async with at(settings, *cluster.brokers[leader]) as link:
-            found |= {(inside[name], part): end for (name, part), end in (await link.ends(parts)).items()}
-    return found
+            offsets |= {(short_names[name], part): end for (name, part), end in (await link.ends(parts)).items()}
+    return offsets

@@ -9,7 +9,7 @@ from typing import Final
 from firsthour.runtime import addresses
 from firsthour.runtime.connectivity import diagnosis, kafka
 from firsthour.runtime.connectivity.diagnosis import Diagnosis, UnreachableError
-from firsthour.runtime.connectivity.kafka import VARIABLE, WHAT, ClusterMetadata, TopicMetadata, anywhere, at
+from firsthour.runtime.connectivity.kafka import SERVER, VARIABLE, ClusterMetadata, TopicMetadata, anywhere, at
 from firsthour.runtime.eventlog.kafka_admin import (
     DAY_MS,
     LEADERLESS,
@@ -26,16 +26,16 @@ _AT_LEAST: Final = frozenset({"min.insync.replicas", "max.message.bytes"})
 async def examine(settings: Settings) -> list[Diagnosis]:
     """Return every problem with the brokers and topics; none if all is well. Takes a few seconds at most."""
     places = addresses.brokers(settings.kafka_bootstrap or "")
-    looks = await asyncio.gather(*(_look_in(settings, host, port) for host, port in places))
-    troubles = [look for look in looks if isinstance(look, Diagnosis)]
-    clusters = [look for look in looks if isinstance(look, ClusterMetadata)]
+    answers = await asyncio.gather(*(_ask_broker(settings, host, port) for host, port in places))
+    troubles = [answer for answer in answers if isinstance(answer, Diagnosis)]
+    clusters = [answer for answer in answers if isinstance(answer, ClusterMetadata)]
     if not clusters:
         return troubles
     lesser = [replace(trouble, stops=False) for trouble in troubles]  # another broker accepts connections
     return [*lesser, *await _advertised(clusters[0]), *await _topics(settings, clusters[0])]
 
 
-async def _look_in(settings: Settings, host: str, port: int) -> ClusterMetadata | Diagnosis:
+async def _ask_broker(settings: Settings, host: str, port: int) -> ClusterMetadata | Diagnosis:
     try:
         async with at(settings, host, port) as link:
             return await link.cluster(list(names(settings)))
@@ -44,13 +44,13 @@ async def _look_in(settings: Settings, host: str, port: int) -> ClusterMetadata 
 
 
 async def _advertised(cluster: ClusterMetadata) -> list[Diagnosis]:
-    """The problems with the addresses that brokers advertise to clients; these may differ from those of the settings."""
+    """Return the problems with the addresses that brokers advertise, which may differ from those of the settings."""
     troubles = await asyncio.gather(
-        *(diagnosis.knock(WHAT, host, port, VARIABLE) for host, port in cluster.brokers.values())
+        *(diagnosis.check_port(SERVER, host, port, VARIABLE) for host, port in cluster.brokers.values())
     )
     remedy = "start that broker, or correct advertised.listeners in its settings"
     return [
-        replace(trouble, said=f"broker {number} sends clients on, and {trouble.said}", remedy=remedy)
+        replace(trouble, problem=f"at the advertised address of broker {number}, {trouble.problem}", remedy=remedy)
         for number, trouble in zip(cluster.brokers, troubles, strict=True)
         if trouble is not None
     ]
@@ -59,79 +59,79 @@ async def _advertised(cluster: ClusterMetadata) -> list[Diagnosis]:
 async def _topics(settings: Settings, cluster: ClusterMetadata) -> list[Diagnosis]:
     if cluster.forbidden:
         return [kafka.forbidden(cluster.forbidden)]
-    found = _missing([name for name in names(settings) if name not in cluster.topics])
-    there = {name: cluster.topics[name] for name in names(settings) if name in cluster.topics}
-    faults = {name: _shape(topic, settings.kafka_partitions, len(cluster.brokers)) for name, topic in there.items()}
+    missing = _missing([name for name in names(settings) if name not in cluster.topics])
+    existing = {name: cluster.topics[name] for name in names(settings) if name in cluster.topics}
+    faults = {name: _shape(topic, settings.kafka_partitions, len(cluster.brokers)) for name, topic in existing.items()}
     try:
         async with anywhere(settings) as link:
-            configs = await link.configs(there) if there else {}
+            configs = await link.configs(existing) if existing else {}
     except UnreachableError as refused:
-        return [*found, *_diagnoses(faults), refused.trouble]
+        return [*missing, *_diagnoses(faults), refused.trouble]
     for name, config in configs.items():
-        faults[name] += _configured(config, there[name].replication)
-    return [*found, *_diagnoses(faults)]
+        faults[name] += _configured(config, existing[name].replication)
+    return [*missing, *_diagnoses(faults)]
 
 
 @dataclass(frozen=True)
-class _Fault:
+class _TopicFault:
     """A problem of a topic, often of all five."""
 
-    said: str
+    problem: str
     remedy: str
     stops: bool = True
 
 
-def _diagnoses(faults: Mapping[str, list[_Fault]]) -> list[Diagnosis]:
-    """Each fault once, with all topics that have it."""
-    having: dict[_Fault, list[str]] = defaultdict(list)
-    for name, some in faults.items():
-        for fault in some:
-            having[fault].append(name)
+def _diagnoses(faults: Mapping[str, list[_TopicFault]]) -> list[Diagnosis]:
+    """Return each fault once, with all topics that have it."""
+    topics: dict[_TopicFault, list[str]] = defaultdict(list)
+    for name, faults_of_topic in faults.items():
+        for fault in faults_of_topic:
+            topics[fault].append(name)
     return [
-        Diagnosis(WHAT, "unfit", f"{fault.said}: {', '.join(those)}", fault.remedy, fault.stops)
-        for fault, those in having.items()
+        Diagnosis(SERVER, "unfit", f"{fault.problem}: {', '.join(affected)}", fault.remedy, fault.stops)
+        for fault, affected in topics.items()
     ]
 
 
 def _missing(absent: list[str]) -> list[Diagnosis]:
     if not absent:
         return []
-    said = f"there is no topic {', '.join(absent)}"
-    return [Diagnosis(WHAT, "missing", said, f"run `firsthour migrate`, or correct {PREFIX}KAFKA_PREFIX")]
+    problem = f"there is no topic {', '.join(absent)}"
+    return [Diagnosis(SERVER, "missing", problem, f"run `firsthour migrate`, or correct {PREFIX}KAFKA_PREFIX")]
 
 
-_LEADERLESS: Final = _Fault(LEADERLESS, LEADERLESS_REMEDY)
+_LEADERLESS: Final = _TopicFault(LEADERLESS, LEADERLESS_REMEDY)
 
 
-def _shape(topic: TopicMetadata, partitions: int, brokers: int) -> list[_Fault]:
-    found = []
-    there, copies = len(topic.leaders), min(REPLICATION, brokers)
-    if there != partitions:
-        remedy = f"set {PREFIX}KAFKA_PARTITIONS={there}; adding some would move leads to other partitions"
-        found.append(_Fault(f"{there} partitions where the settings say {partitions}", remedy))
+def _shape(topic: TopicMetadata, partitions: int, brokers: int) -> list[_TopicFault]:
+    faults = []
+    count, copies = len(topic.leaders), min(REPLICATION, brokers)
+    if count != partitions:
+        remedy = f"set {PREFIX}KAFKA_PARTITIONS={count}; more partitions would move leads to others"
+        faults.append(_TopicFault(f"{count} partitions; the settings require {partitions}", remedy))
     if min(topic.leaders.values()) < 0:
-        found.append(_LEADERLESS)
+        faults.append(_LEADERLESS)
     if topic.replication < copies:
-        remedy = f"raise it to {copies} (kafka-reassign-partitions.sh): a lost disk loses leads"
-        found.append(_Fault(f"replication {topic.replication} on {brokers} brokers", remedy, stops=False))
-    return found
+        remedy = f"raise it to {copies} (kafka-reassign-partitions.sh), otherwise a lost disk loses leads"
+        faults.append(_TopicFault(f"replication {topic.replication} on {brokers} brokers", remedy, stops=False))
+    return faults
 
 
-def _configured(config: Mapping[str, str], copies: int) -> list[_Fault]:
-    """The faults in the configuration of a topic. Retention is a promise: after it, no topic holds data of an erased
+def _configured(config: Mapping[str, str], copies: int) -> list[_TopicFault]:
+    """Return the faults in the configuration of a topic. Longer retention is one: topics would keep data of an erased
     person."""
-    found = []
-    for key, wanted in topic_config(copies).items():
-        have = config.get(key, wanted)
-        well = int(have) >= int(wanted) if key in _AT_LEAST else have == wanted
-        if not well:
-            remedy = f"set {key}={wanted}{_days(key, wanted)} with kafka-configs.sh --alter"
+    faults = []
+    for key, required in topic_config(copies).items():
+        value = config.get(key, required)
+        is_right = int(value) >= int(required) if key in _AT_LEAST else value == required
+        if not is_right:
+            remedy = f"set {key}={required}{_days(key, required)} with kafka-configs.sh --alter"
             stops = key in {"retention.ms", "cleanup.policy"}
-            found.append(_Fault(f"{key}={have}{_days(key, have)}", remedy, stops))
-    return found
+            faults.append(_TopicFault(f"{key}={value}{_days(key, value)}", remedy, stops))
+    return faults
 
 
 def _days(key: str, value: str) -> str:
     if key != "retention.ms":
         return ""
-    return " (kept for ever)" if int(value) < 0 else f" ({int(value) / DAY_MS:.3g} days)"
+    return " (never deleted)" if int(value) < 0 else f" ({int(value) / DAY_MS:.3g} days)"
