@@ -142,9 +142,9 @@ class Process:
         return False
 
     async def _missing(self, system: Distributed) -> tuple[str, ...]:
-        if GATEWAY in self.wanted and system.config.known:
+        if GATEWAY in self.wanted and system.config.is_loaded:
             return ()
         found = tuple(str(obstacle) for obstacle in await obstacles(self.settings))
-        if not found and not system.config.known:
+        if not found and not system.config.is_loaded:
             return ("no configuration is in force; `firsthour apply` stores one",)
         return found

@@ -158,7 +158,7 @@ class DistributedReadiness:
 
     def _warnings(self) -> list[str]:
         front = self.intake is not None
-        if self.config.known:
+        if self.config.is_loaded:
             warnings = _common_warnings(self.config, self.keys, self.runners, self.workers, secrets=front)
         else:
             warnings = _worker_warnings(self.keys, self.workers)

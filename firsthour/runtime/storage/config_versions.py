@@ -1,8 +1,8 @@
 """Versions of the three configuration files in the database; the newest effective version is in force.
 
-Files on the disks of several replicas would change at different moments. So `firsthour apply` stores the files in the
-database, and every unit uses the version that the database names at that moment: no decision rests on an older version,
-and all replicas change over together. The texts are stored unparsed, so that the next release parses them itself.
+Files on the disks of several replicas would change at different moments. Therefore `firsthour apply` stores the files in
+the database, and every unit uses the version in force in its own transaction. No decision rests on an older version, and
+all replicas change at the same moment. The texts are stored unparsed, so that the next release parses them itself.
 """
 
 from collections.abc import Mapping
@@ -71,7 +71,7 @@ class NothingAppliedError(StorageError):
 
 
 class _Cached(msgspec.Struct, frozen=True):
-    """A version as a process caches it on its disk."""
+    """A version in the cache file of a process."""
 
     id: int
     agreement: str
@@ -84,13 +84,13 @@ class _Cached(msgspec.Struct, frozen=True):
 
 def apply(unit: Unit, config: Config, texts: Mapping[str, bytes], effective: datetime | None) -> bool:
     """Store these files as a version in force now, or from `effective` on. Return False if they are the newest already."""
-    given = tuple(texts[name].decode() for name in NAMES)
+    contents = tuple(texts[name].decode() for name in NAMES)
     at = micros(unit.now)
     begins = at if effective is None else micros(effective)
     newest = _NEWEST.first(unit.connection)
-    if newest is not None and tuple(newest[:3]) == given and newest[3] <= begins:
+    if newest is not None and tuple(newest[:3]) == contents and newest[3] <= begins:
         return False
-    agreement, team, sources = given
+    agreement, team, sources = contents
     _APPLY.run(
         unit.connection,
         version=config.version,
@@ -111,7 +111,8 @@ def apply(unit: Unit, config: Config, texts: Mapping[str, bytes], effective: dat
 
 
 class AppliedConfig:
-    """The configuration in force, as this process knows it. With a cache, a gateway knows it while the database is down."""
+    """The configuration in force, in the memory of this process. With a cache file, a gateway has it while the database is
+    unreachable."""
 
     def __init__(self, clock: Clock, directory: Path, cache: Path | None = None) -> None:
         """`directory`: of the secret files that the configuration names. `cache`: the directory of the cache file, or None."""
@@ -126,8 +127,8 @@ class AppliedConfig:
             self._recall(self._cache)
 
     @property
-    def known(self) -> bool:
-        """Whether any configuration is known."""
+    def is_loaded(self) -> bool:
+        """Whether the process has a configuration."""
         return self._current is not None
 
     @property
@@ -138,7 +139,7 @@ class AppliedConfig:
         return self._current
 
     def of(self, connection: Connection, id: int | None = None) -> Config:
-        """Return the configuration in force in this transaction. `id`: its version, if that was read already.
+        """Return the configuration in force in this transaction. `id`: its version; None: it has not been read yet.
 
         Raises:
             NothingAppliedError: there is none.
@@ -152,12 +153,12 @@ class AppliedConfig:
         return self.current
 
     def _take_up(self, version: _Cached) -> None:
-        """Take up a version. If this release cannot read it, log that and keep the version before it."""
+        """Use a version. If this release cannot read it, log that and keep the version before it."""
         try:
             self._current = parse(version.texts(), self._directory)
-        except ConfigError as wrong:
-            self._refused, self.problem = version.id, wrong
-            _log.error("configuration refused", problem=str(wrong))
+        except ConfigError as error:
+            self._refused, self.problem = version.id, error
+            _log.error("configuration refused", problem=str(error))
             return
         corrected, self._id, self.problem = self.problem is not None, version.id, None
         _log.info("configuration in force", version=self._current.version)

@@ -1,4 +1,4 @@
-"""The lock of a data directory: one process at a time uses it."""
+"""The lock of a data directory, which one process at a time may use."""
 
 import fcntl
 import os

@@ -1,7 +1,7 @@
 """The rights of each service on the tables of PostgreSQL, and the statements that grant them.
 
-The name of a table begins with the name of its service; the tables of the runtime are listed here. A new table is thus
-covered by its name, and a test finds a table without an owner. `firsthour migrate` grants to the roles that exist: an
+The name of a table begins with the name of its service; the tables of the runtime are listed here. A new table thus has
+an owner by its name, and a test finds a table without one. `firsthour migrate` grants to the roles that exist: an
 installation with one role for all services needs no change.
 """
 
@@ -17,7 +17,7 @@ SERVICES: Final = ("gateway", "scoring", "router", "notifier", "reporting")
 APPLY: Final = "apply"
 ROLES: Final = (*SERVICES, APPLY)
 FRONT: Final = "gateway"
-"""The front of every service's HTTP: it runs the commands of all, and retries the dead letters of all."""
+"""The service that answers HTTP for all services: it runs their commands and retries their dead letters."""
 
 _WRITES: Final = "SELECT, INSERT, UPDATE, DELETE"
 _READS: Final = "SELECT"
@@ -82,10 +82,10 @@ def statements(relations: Iterable[str], roles: Mapping[str, str]) -> Iterator[s
 
     An unknown table is one of a newer version; it is granted to no role.
     """
-    everyone = ", ".join(map(_quoted, roles.values()))
-    yield f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {everyone}"
-    yield f"GRANT USAGE ON SCHEMA public TO {everyone}"
-    yield f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {everyone}"
+    all_roles = ", ".join(map(_quoted, roles.values()))
+    yield f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {all_roles}"
+    yield f"GRANT USAGE ON SCHEMA public TO {all_roles}"
+    yield f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {all_roles}"
     for relation in relations:
         try:
             allowed = rights(relation)

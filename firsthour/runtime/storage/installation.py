@@ -37,23 +37,23 @@ _TAKE_UP = statements.Sql(
 
 
 class SpeedError(FirstHourError):
-    """Raised when the clock of this data directory ran faster than real time: at normal speed, stored times would lie in
-    the future."""
+    """Raised when the clock of this data directory ran faster than real time. At normal speed, its stored times would lie
+    in the future."""
 
 
 def get(connection: Connection, name: str) -> str | None:
-    """Return one fact, or None if it is not set."""
+    """Return a fact; None: it is not set."""
     row = _GET.first(connection, key=name)
     return None if row is None else str(row[0])
 
 
 def put(connection: Connection, name: str, value: str) -> None:
-    """Set one fact."""
+    """Set a fact."""
     _SET.run(connection, name=name, value=value)
 
 
 def take_up(connection: Connection, *, version: str, at: datetime, agreement: str, team: str) -> None:
-    """Keep a configuration that came into force, so that its decisions can be replayed."""
+    """Store a configuration that came into force, so that its decisions can be replayed."""
     _TAKE_UP.run(connection, version=version, taken_up_at=micros(at), agreement=agreement, team=team)
 
 

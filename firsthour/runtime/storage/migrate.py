@@ -17,7 +17,7 @@ class UnknownTablesError(FirstHourError):
     """Raised when the tables belong to no version of FirstHour."""
 
 
-_LOCK: Final = 0x1EAD_FFFF_0000_0000  # of our own; it ends with the transaction
+_LOCK: Final = 0x1EAD_FFFF_0000_0000  # the key of an advisory lock, which ends with the transaction
 
 
 State = Literal["current", "empty", "older", "newer", "unknown"]
@@ -31,14 +31,14 @@ def migrate(connection: Connection) -> bool:
     """
     settings = _settings(connection)
     if connection.dialect.name == "postgresql":
-        connection.execute(sa.text("SET LOCAL lock_timeout = '5min'"))  # the others may take a while
+        connection.execute(sa.text("SET LOCAL lock_timeout = '5min'"))  # other processes may migrate for a while
         connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
     current = state(connection)
     if current == "unknown":
         raise UnknownTablesError(
-            f"the database says that its tables are of revision {_revision(connection)!r}, which no FirstHour made; "
-            "name another database, or restore the latest backup"
+            f"the tables are of revision {_revision(connection)!r}, which no version of FirstHour created; "
+            "use another database, or restore the latest backup"
         )
     if current in ("current", "newer"):
         return False
@@ -47,7 +47,7 @@ def migrate(connection: Connection) -> bool:
 
 
 def is_current(connection: Connection) -> bool:
-    """Return whether this code can work on the tables: of its own version, or of a newer one, since migrations only add."""
+    """Return whether this code can work on the tables. Those of a newer version are included, since migrations only add."""
     return state(connection) in ("current", "newer")
 
 
@@ -59,7 +59,7 @@ def state(connection: Connection) -> State:
         return "empty"
     if revision == head:
         return "current"
-    if any(known.revision == revision for known in script.walk_revisions()):
+    if any(script_revision.revision == revision for script_revision in script.walk_revisions()):
         return "older"
     return "newer" if head is not None and revision.isdigit() and revision > head else "unknown"
 

@@ -1,8 +1,8 @@
 """The database of the distributed profile: PostgreSQL, with several units at once, each in a transaction of its own.
 
 Handlers are the same plain functions as on SQLite. They run in a greenlet, so that waiting for the database does not
-block the loop. Their statements go straight to the driver: the layers between took most of the CPU of a small unit.
-The isolation level is READ COMMITTED: exactly-once effects rest on conditions in statements (the compare-and-set of the
+block the loop. Their statements go directly to the driver: the layers of SQLAlchemy took most of the CPU of a small unit.
+The isolation level is READ COMMITTED. Exactly-once effects rest on conditions in statements (the compare-and-set of the
 cursor, unique keys) and on rows locked in one order, never on a snapshot.
 """
 
@@ -32,12 +32,12 @@ AT_ONCE: Final = {Lane.COMMAND: 4, Lane.BATCH: 2, Lane.BULK: 1}
 locks of all routers is delayed by the decisions of the others in its process."""
 TRIES_MAX: Final = 6
 BACKOFF_SECONDS: Final = 0.02
-_AGAIN: Final = frozenset({"40001", "40P01", "55P03"})  # serialization failure, deadlock, lock timeout
+_RETRY: Final = frozenset({"40001", "40P01", "55P03"})  # serialization failure, deadlock, lock timeout
 _NOW = statements.Sql(lambda _: sa.select(sa.literal_column(statements.MICROSECONDS)))
 
 
 def database_now(connection: Connection) -> datetime:
-    """Return the time of the database's clock, as of now and not of the beginning of the transaction."""
+    """Return the current time of the database's clock; it advances during a transaction."""
     return moment(int(_NOW.first(connection)[0]))
 
 
@@ -63,7 +63,7 @@ class PostgresUnits:
         self._ask = ask
         self._slots = {lane: asyncio.Semaphore(AT_ONCE[lane]) for lane in Lane}
         self._running: set[asyncio.Task[Any]] = set()
-        self._well = True
+        self._reachable = True
         self.emitted = emitted
         self.woken = woken
         self.intake: Callable[[list[Row]], Any] | None = None
@@ -71,21 +71,21 @@ class PostgresUnits:
     @property
     def alive(self) -> bool:
         """Whether the last unit reached the database."""
-        return self._well
+        return self._reachable
 
     @property
     def batch_seconds(self) -> float:
         return BATCH_SECONDS
 
     async def run(self, work: Callable[[Unit], T], lane: Lane = Lane.COMMAND) -> T:
-        """Run a unit. It always runs to its end, also if the caller is cancelled: no transaction is cancelled halfway."""
+        """Run a unit. It runs to its end even if the caller is cancelled: no transaction is cancelled halfway."""
         task = asyncio.create_task(self._run(work, lane))
         self._running.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
     async def append(self, rows: list[Row]) -> None:
-        """Durably append rows: through the gateway's intake; without an intake, to the outbox."""
+        """Durably append rows through the gateway's intake; without an intake, to the outbox."""
         if self.intake is not None:
             await self.intake(rows)
             return
@@ -107,20 +107,20 @@ class PostgresUnits:
             for attempt in range(1, TRIES_MAX + 1):
                 try:
                     result, unit = await self._transact(work)
-                except _AgainError as failed:
+                except _RetryError as retry:
                     if attempt == TRIES_MAX:
-                        raise failed.error from failed
+                        raise retry.error from retry
                     await asyncio.sleep(random.uniform(0.0, BACKOFF_SECONDS * 2**attempt))  # noqa: S311  # jitter
                     continue
-                self._well = True
-                self._tell(unit)
+                self._reachable = True
+                self._notify(unit)
                 return result
         raise AssertionError("unreachable")
 
     async def _transact(self, work: Callable[[Unit], T]) -> tuple[T, Unit]:
         asking = committing = False
 
-        def whole(connection: Connection) -> tuple[T, Unit]:
+        def run_unit(connection: Connection) -> tuple[T, Unit]:
             unit = Unit(connection, self._clock, self._config, partitions=self._partitions, ask=self._ask)
             result = work(unit)
             unit.finish()
@@ -132,7 +132,7 @@ class PostgresUnits:
             try:
                 await raw.execute("BEGIN")
                 try:
-                    made: tuple[T, Unit] = await greenlet_spawn(whole, cast(Connection, AsyncpgConnection(raw)))
+                    outcome: tuple[T, Unit] = await greenlet_spawn(run_unit, cast(Connection, AsyncpgConnection(raw)))
                 except BaseException as failure:
                     if not lost(failure):
                         await raw.execute("ROLLBACK")
@@ -141,43 +141,43 @@ class PostgresUnits:
                 committing = True
                 await raw.execute("COMMIT")
                 clean = True
-                return made
+                return outcome
             finally:
                 self._pool.give(raw, clean=clean)
         except Exception as failure:
             if asking and isinstance(failure, TimeoutError):
-                self._well = False
+                self._reachable = False
                 self._pool.drop_idle()
                 raise StorageError("the database does not answer") from failure
-            raise self._judged(failure, committing=committing) from failure
+            raise self._error_for_caller(failure, committing=committing) from failure
 
-    def _judged(self, failure: Exception, *, committing: bool) -> Exception:
-        """The error that the caller gets. A unit that lost its connection before the commit is tried again. A unit that
-        lost it during the commit may have been committed, so it is not."""
-        known = storage_error(failure)
+    def _error_for_caller(self, failure: Exception, *, committing: bool) -> Exception:
+        """Return the error for the caller. A unit that lost its connection before the commit is tried again. A unit that
+        lost it during the commit may have been committed, so it is not tried again."""
+        error = storage_error(failure)
         if not committing:
-            if sqlstate(failure) in _AGAIN:
-                return _AgainError(StorageError(f"the database is too busy: {error_kind(failure)}"))
+            if sqlstate(failure) in _RETRY:
+                return _RetryError(StorageError(f"the database is too busy: {error_kind(failure)}"))
             if replanned(failure):
-                return _AgainError(StorageError("the tables are being changed"))
-            if known is not None and lost(failure):
-                self._well = False
-                return _AgainError(known)
-        if known is not None:
-            self._well = False
-        return known or failure
+                return _RetryError(StorageError("the tables are being changed"))
+            if error is not None and lost(failure):
+                self._reachable = False
+                return _RetryError(error)
+        if error is not None:
+            self._reachable = False
+        return error or failure
 
-    def _tell(self, unit: Unit) -> None:
+    def _notify(self, unit: Unit) -> None:
         if unit.rows:
             self.emitted(unit.places)
         if unit.woken:
             self.woken(unit.woken)
-        for then in unit.after:
-            then()
+        for callback in unit.after:
+            callback()
 
 
-class _AgainError(Exception):
-    """The unit is tried again. `error` is raised after the last try."""
+class _RetryError(Exception):
+    """Raised when the unit is to be tried again. `error` is raised after the last try."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error

@@ -15,8 +15,8 @@ from firsthour.runtime.storage import statements
 CONNECTION_SECONDS: Final = 2.0  # waiting for a free connection
 CLOSE_SECONDS: Final = 5.0
 SILENT_SECONDS: Final = 35.0
-"""For one answer. Longer than the server's own `statement_timeout`, so that a server that lives refuses first; a server that
-is stopped, or a network that drops packets, would never answer, and the connection stays open."""
+"""The timeout of one answer. It is longer than the server's `statement_timeout`, so that a working server cancels first. A
+stopped server, or a network that drops packets, never answers, and the connection stays open."""
 
 _SESSION: Final[Mapping[str, str]] = {
     "lock_timeout": "5000",
@@ -61,7 +61,7 @@ class AsyncpgConnection(statements.DriverConnection):
 
 
 class ConnectionPool:
-    """Connections of the driver, opened when needed and kept. The driver's own pool starts a timer and a task and resets
+    """Connections of the driver, opened when needed and reused. The driver's own pool starts a timer and a task and resets
     the session at each use, which costs too much for small units."""
 
     def __init__(self, url: sa.URL, connect_args: Mapping[str, Any], *, size: int, **settings: str) -> None:
@@ -81,7 +81,7 @@ class ConnectionPool:
             "timeout": CONNECTION_SECONDS,
         }
         self._room = asyncio.Semaphore(size)
-        self._free: list[Any] = []  # the one used last comes first: the server has its plans at hand
+        self._free: list[Any] = []  # the last used is taken first: the server has its plans in memory
 
     async def take(self) -> Any:
         """Return a connection; `give` returns it to the pool. Raises `TimeoutError`, and the errors of the driver."""
@@ -101,7 +101,7 @@ class ConnectionPool:
             raise
 
     def give(self, raw: Any, *, clean: bool) -> None:
-        """Return a connection to the pool. `clean`: it is in no transaction, and its session is unchanged; otherwise it is
+        """Return a connection to the pool. `clean`: it is in no transaction, and its session is unchanged. Otherwise it is
         closed."""
         if clean:
             self._free.append(raw)
@@ -110,8 +110,7 @@ class ConnectionPool:
         self._room.release()
 
     def drop_idle(self) -> None:
-        """Drop the connections that are not in use: the server did not answer on another one. New ones are refused, or
-        time out, at once."""
+        """Drop the connections that are not in use, after the server did not answer on another one."""
         free, self._free = self._free, []
         for raw in free:
             raw.terminate()

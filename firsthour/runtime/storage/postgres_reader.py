@@ -50,5 +50,5 @@ class PostgresReader:
                 snapshot = await connection.execution_options(**options)
                 return await snapshot.run_sync(work)
             except TimeoutError:
-                await connection.invalidate()  # it would wait for the server once more
+                await connection.invalidate()  # returning it to the pool would wait for the server again
                 raise

@@ -17,8 +17,7 @@ class Reader(Protocol):
 
 
 class SqliteReader:
-    """Runs reading functions in a few threads. In WAL mode readers never wait for the writer, and the writer never for
-    them."""
+    """Runs reading functions in a few threads. In WAL mode, readers and the writer never wait for each other."""
 
     def __init__(self, engine: Engine, threads: int = 2) -> None:
         self._engine = engine

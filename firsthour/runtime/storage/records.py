@@ -37,7 +37,7 @@ seen = sa.Table(
     statements.metadata,
     sa.Column("consumer", statements.Text, primary_key=True),
     sa.Column("event_id", statements.Text, primary_key=True),
-    sa.Column("day", statements.Integer, nullable=False),  # days since the epoch: rows are dropped by the day
+    sa.Column("day", statements.Integer, nullable=False),  # days since the epoch: rows are removed by the day
     sa.Index("seen_by_day", "day"),
     sqlite_with_rowid=False,
 )
@@ -61,7 +61,7 @@ class Row(NamedTuple):
 
 
 class Record:
-    """A record as a reader gets it. `position` orders the records of a partition; it has gaps."""
+    """A record for a reader. `position` orders the records of a partition; positions have gaps."""
 
     __slots__ = ("_envelope", "_event", "body", "event_id", "key", "position")
 

@@ -1,7 +1,7 @@
 """The database of the embedded profile: one SQLite file, one writer thread behind a queue, and readers.
 
-SQLite's own locking is unfair: beside back-to-back units, other writers starve for seconds. So all writing goes through
-this queue, where the gateway's appends share commits and alternate with all other units.
+SQLite's own locking is unfair: beside back-to-back units, other writers starve for seconds. Therefore all writes go
+through this queue, where the gateway's appends share commits and alternate with all other units.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ from firsthour.runtime.storage.unit import Lane, Unit
 T = TypeVar("T")
 
 PASSED_OVER_MAX: Final = 20  # units that may run before a bulk unit that waits
-FAILED_LATELY: Final = timedelta(minutes=5)
+RECENT: Final = timedelta(minutes=5)
 BATCH_SECONDS: Final = 0.020  # there is one writer: every other unit waits for the whole batch
 
 
 def _changes(connection: Connection) -> int:
-    """The number of rows changed on this connection so far; it is greater after a transaction that wrote."""
+    """Return the number of rows changed on this connection so far; it increases with each transaction that writes."""
     return int(connection.connection.driver_connection.total_changes)  # type: ignore[union-attr]  # it is open
 
 
@@ -90,16 +90,16 @@ class SqliteUnits:
         self._thread: threading.Thread | None = None
         self.appended = appended
         self.woken = woken
-        self.trouble: str | None = None  # of the last commit with changes; None: it succeeded
+        self.trouble: str | None = None  # the failure of the last commit with changes; None: it succeeded
         self._failed: tuple[datetime, str] | None = None  # the last failure, also after later commits succeeded
         self._damaged = False  # stays true: a later commit that succeeds repairs no damaged page
 
     def warnings(self) -> list[str]:
-        """Commits that failed lately, though a later one succeeded: an almost full disk refuses only large commits."""
+        """Return recent failures of commits after which others succeeded: an almost full disk rejects only large commits."""
         if self._failed is None or self.trouble is not None:
             return []
-        at, why = self._failed
-        return [f"{why} (at {at:%H:%M:%S} UTC)"] if self._clock.real() - at < FAILED_LATELY else []
+        at, reason = self._failed
+        return [f"{reason} (at {at:%H:%M:%S} UTC)"] if self._clock.real() - at < RECENT else []
 
     @property
     def alive(self) -> bool:
@@ -116,7 +116,7 @@ class SqliteUnits:
         self._thread.start()
 
     async def close(self) -> None:
-        """Run what is queued, then end the thread."""
+        """Run the queued units, then end the thread."""
         with self._waiting:
             self._queue.closing = True
             self._waiting.notify()
@@ -144,7 +144,7 @@ class SqliteUnits:
         with self._engine.connect() as connection:
             while True:
                 with self._waiting:
-                    self._waiting.wait_for(self._something)
+                    self._waiting.wait_for(self._has_work)
                     appends = list(self._queue.appends)
                     self._queue.appends.clear()
                     job = self._queue.job()
@@ -153,13 +153,13 @@ class SqliteUnits:
                 if appends:
                     self._append(connection, appends)
                 if job is not None:
-                    self._one(connection, job)
+                    self._run_job(connection, job)
 
-    def _something(self) -> bool:
+    def _has_work(self) -> bool:
         return self._queue.closing or not self._queue.empty
 
     def _append(self, connection: Connection, appends: list[tuple[list[Row], "asyncio.Future[None]"]]) -> None:
-        """Commit in a group: appends that arrived during the last commit share this one."""
+        """Append in one commit the rows of all appends that arrived during the last one."""
 
         def work(unit: Unit) -> None:
             for rows, _ in appends:
@@ -167,7 +167,7 @@ class SqliteUnits:
 
         self._answer(*self._transact(connection, work), [done for _, done in appends])
 
-    def _one(self, connection: Connection, job: _Job) -> None:
+    def _run_job(self, connection: Connection, job: _Job) -> None:
         if job.done.cancelled():
             return
         self._answer(*self._transact(connection, job.work), [job.done])
@@ -183,37 +183,37 @@ class SqliteUnits:
                 count = unit.finish()
                 last = connection.exec_driver_sql("SELECT last_insert_rowid()").scalar_one() if count else 0
         except DBAPIError as failure:
-            known = storage_error(failure)
-            if known is None:
+            error = storage_error(failure)
+            if error is None:
                 return None, failure, unit, []
-            self.trouble = str(known)
+            self.trouble = str(error)
             self._failed = self._clock.real(), self.trouble
             self._damaged = self._damaged or error_code(failure) in DAMAGED
-            return None, known, unit, []
-        except BaseException as failure:  # noqa: BLE001  # the caller of the unit gets what its handler raises
+            return None, error, unit, []
+        except BaseException as failure:  # noqa: BLE001  # the caller of the unit gets the exception of its handler
             return None, failure, unit, []
         if self.trouble is not None and not self._damaged and _changes(connection) != before:
             self.trouble = None
         first = last - count + 1  # one writer: the ids of one insert are consecutive
-        placed = [(row.topic, Record(first + n, row.key, row.event_id, row.body)) for n, row in enumerate(unit.rows)]
-        return result, None, unit, placed
+        records = [(row.topic, Record(first + n, row.key, row.event_id, row.body)) for n, row in enumerate(unit.rows)]
+        return result, None, unit, records
 
     def _answer(
         self,
         result: Any,
         failure: BaseException | None,
         unit: Unit,
-        placed: list[tuple[str, Record]],
+        records: list[tuple[str, Record]],
         waiting: list["asyncio.Future[Any]"],
     ) -> None:
         def deliver() -> None:
             if failure is None:
-                if placed:
-                    self.appended(placed)
+                if records:
+                    self.appended(records)
                 if unit.woken:
                     self.woken(unit.woken)
-                for then in unit.after:
-                    then()
+                for callback in unit.after:
+                    callback()
             for done in waiting:
                 if done.done():
                     continue

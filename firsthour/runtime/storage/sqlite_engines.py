@@ -12,7 +12,7 @@ from firsthour.runtime.private_files import secure_sqlite
 from firsthour.runtime.storage.unit import StorageError
 
 _MANUAL: Final[dict[str, Any]] = {"isolation_level": None}
-_NOW_IMPOSSIBLE: Final = {
+_UNAVAILABLE: Final = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_READONLY,
@@ -32,7 +32,7 @@ def writer_engine(file: Path, *, pages_max: int | None = None) -> Engine:
     engine = sa.create_engine(f"sqlite+pysqlite:///{file}", poolclass=sa.NullPool, connect_args=_MANUAL)
 
     def prepare(dbapi: Any, _: object) -> None:
-        dbapi.isolation_level = None  # the driver's own late BEGIN loses read-then-write updates
+        dbapi.isolation_level = None  # the driver's own BEGIN comes too late: updates after a read would be lost
         dbapi.execute("PRAGMA journal_mode=WAL")
         dbapi.execute("PRAGMA synchronous=FULL")
         dbapi.execute("PRAGMA foreign_keys=ON")
@@ -48,7 +48,7 @@ def writer_engine(file: Path, *, pages_max: int | None = None) -> Engine:
 
 
 def used_bytes(connection: Connection) -> int:
-    """The bytes of the file that hold data: pages of rows that are gone are used again, and do not count."""
+    """Return the bytes of the file that hold data. Free pages, which new rows reuse, do not count."""
     pages, free, size = [
         int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
         for name in ("page_count", "freelist_count", "page_size")
@@ -68,8 +68,8 @@ def reader_engine(file: Path) -> Engine:
 
     def translate(context: sa.engine.ExceptionContext) -> None:
         failure = context.sqlalchemy_exception
-        if isinstance(failure, DBAPIError) and (known := storage_error(failure)) is not None:
-            raise known from context.original_exception
+        if isinstance(failure, DBAPIError) and (error := storage_error(failure)) is not None:
+            raise error from context.original_exception
 
     sa.event.listen(engine, "handle_error", translate)
     sa.event.listen(engine, "connect", prepare)
@@ -87,4 +87,4 @@ def storage_error(failure: DBAPIError) -> StorageError | None:
     code = error_code(failure)
     if code in DAMAGED:
         return StorageError(f"the database is damaged ({failure.orig}); `firsthour doctor` has the remedy")
-    return StorageError(f"the database cannot commit: {failure.orig}") if code in _NOW_IMPOSSIBLE else None
+    return StorageError(f"the database cannot commit: {failure.orig}") if code in _UNAVAILABLE else None

@@ -28,17 +28,17 @@ Integer = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite: only INT
 Bytes = sa.LargeBinary
 
 LOOK_UP: Final[Mapping[str, str]] = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
-"""Settings of PostgreSQL for the sessions of units: rows are looked up by an index. A cached plan from when a table was
-empty would otherwise still scan the whole table later."""
+"""Settings of PostgreSQL for the sessions of units, which look up rows by an index. A plan that was cached while a table was
+empty would otherwise scan the whole table later."""
 
 MICROSECONDS: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT"
-"""PostgreSQL's clock, as of now and not of the transaction's beginning."""
+"""The current time of PostgreSQL's clock; it advances during a transaction."""
 
 _to_json = msgspec.json.Encoder().encode
 
 
 @compiles(sa.Text, "postgresql")
-def _compared_as_bytes(type_: sa.Text, compiler: Any, **context: Any) -> str:
+def _bytewise_text(type_: sa.Text, compiler: Any, **context: Any) -> str:
     """Give text columns the collation "C" in CREATE and ALTER: ids then compare as bytes on both databases, and in Python.
 
     The order of locks, the cursors of lists and the places in the queue rest on that. The default collation of a server
@@ -155,8 +155,10 @@ class Sql:
         return text, tuple(fit(values.get(n, constants.get(n))) for n in order)
 
     def tuples(self, connection: Connection, rows: list[tuple[Any, ...]]) -> int:
-        """Run for each row, as `many`. Each row is in the order of the statement's parameters: of an INSERT the columns of
-        the table, of an UPDATE the values that are set and then those of its condition."""
+        """Run for each row, as `many`, with the values in the order of the statement's parameters.
+
+        For an INSERT these are the columns of the table; for an UPDATE the new values, then those of its condition.
+        """
         if not rows:
             return 0
         if connection.dialect.name == "sqlite":
@@ -176,7 +178,7 @@ class Sql:
 
         Rows are inserted in their order. Pass no key twice to an upsert, and to an UPDATE no two rows that change the same
         row: in one statement PostgreSQL rejects the first, and applies only one of the second. Rows that other units may
-        change at the same time must be sorted by their key, so that units do not deadlock.
+        change at the same time must be sorted by their key, otherwise units deadlock.
         """
         return self.tuples(connection, self.work(connection, rows)[1])
 
@@ -210,7 +212,7 @@ class Sql:
 
 @cache
 def _with_time(text: str) -> str:
-    """Add to each row of a SELECT that locks the time after its lock: PostgreSQL computes it only once the row is locked."""
+    """Add the time to each row of a SELECT that locks. PostgreSQL computes it after it has locked the row."""
     return f"WITH locked AS MATERIALIZED ({text}) SELECT locked.*, {MICROSECONDS} AS locked_at FROM locked"  # noqa: S608
 
 
@@ -219,17 +221,20 @@ Work = tuple[Sql, list[tuple[Any, ...]]]
 
 
 def execute_combined(connection: Connection, *work: Work) -> None:
-    """Run each statement for its rows, if it has any. On PostgreSQL in one round trip, since other units wait for the
-    locks of this one. The order is then undefined, and no two of the statements may change the same row."""
-    some = [(statement, rows) for statement, rows in work if rows]
-    if len(some) < 2 or not isinstance(connection, DriverConnection):
-        for statement, rows in some:
+    """Run each statement for its rows, if it has any.
+
+    PostgreSQL runs them in one round trip, since other units wait for the locks of this one. Their order is then
+    undefined, and no two of the statements may change the same row.
+    """
+    nonempty = [(statement, rows) for statement, rows in work if rows]
+    if len(nonempty) < 2 or not isinstance(connection, DriverConnection):
+        for statement, rows in nonempty:
             statement.tuples(connection, rows)
         return
     bound: list[Any] = []
-    for statement, rows in some:
+    for statement, rows in nonempty:
         bound += statement.bound_rows(connection.dialect, rows)
-    connection.changed(joined(tuple(statement for statement, _ in some), connection.dialect), bound)
+    connection.changed(joined(tuple(statement for statement, _ in nonempty), connection.dialect), bound)
 
 
 _JOINED: Final[dict[tuple[str, tuple[Sql, ...]], str]] = {}
@@ -249,5 +254,5 @@ def _for_sqlite(value: Any) -> Any:
 
 
 def _for_postgresql(value: Any) -> Any:
-    """Replace NUL, which PostgreSQL rejects. Only paths can still contain it here, and such a path is not found."""
+    """Replace NUL, which PostgreSQL rejects. Only paths of requests can contain it here, and no row has such a path."""
     return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value

@@ -1,6 +1,6 @@
 """A unit: one database transaction, in which state, emitted events and the reader's cursor are committed together.
 
-Handlers are plain functions of a unit without `await`, so no network is waited for while locks are held. `Units` runs
+Handlers are plain functions of a unit without `await`: no unit waits for a network while it holds locks. `Units` runs
 them: in one writer thread on SQLite (`firsthour.runtime.storage.sqlite`), in greenlets on PostgreSQL.
 """
 
@@ -30,7 +30,7 @@ _APPEND = statements.Sql(
 
 
 FindConfig = Callable[[Connection, int | None], Config]
-"""Returns the configuration in force. The second argument is the number of its version, if that was read already."""
+"""Returns the configuration in force. The second argument is the id of its version; None: it has not been read yet."""
 
 
 class Unit:
@@ -78,7 +78,7 @@ class Unit:
 
     @property
     def now(self) -> datetime:
-        """Business time, read once. Read it after locking, so that a unit that waited is not earlier than what it reads."""
+        """Business time, read once. Read it after locking: it is then not before the times in the locked rows."""
         if self._now is None:
             if self._ask is None:
                 self._now = self.clock.business()
@@ -87,23 +87,25 @@ class Unit:
         return self._now
 
     def began(self, at: int, version: int | None) -> None:
-        """Keep what the first statement has read: the database's time (microseconds) and the version of the configuration."""
+        """Take the results of the first statement: the database's time (microseconds) and the version of the configuration."""
         self._began_at, self._version = at, version
 
     def lock(self, statement: statements.Sql, /, **values: Any) -> Sequence[Any]:
-        """Run a SELECT that locks, and return its rows, possibly with one more column at their end.
+        """Run a SELECT that locks, and return its rows. They may have one more column at their end.
 
         `now` is then not before the last lock. If no row was locked, the unit cannot have waited: `now` may then be as of
         its first statement.
         """
-        nothing = any(value == [] for value in values.values())
-        rows, at = ([], None) if nothing else statement.locked(self.connection, **values)
+        is_empty = any(value == [] for value in values.values())
+        rows, at = ([], None) if is_empty else statement.locked(self.connection, **values)
         self._locked_at = max(self._locked_at, at or self._began_at)
         return rows
 
     def store(self, *work: statements.Work) -> None:
-        """Store these rows at the end of the unit, in one round trip with the emitted events. The unit cannot read them
-        before, and no two works of a unit may change the same row."""
+        """Store these rows at the end of the unit, in one round trip with the emitted events.
+
+        The unit cannot read them before. No two of its works may change the same row.
+        """
         self._work += work
 
     def new_id(self) -> str:
@@ -124,8 +126,10 @@ class Unit:
         self.woken.add(tick)
 
     def finish(self) -> int:
-        """Store the pending work and append the emitted events to `log`. Return the number of these. Only `Units` calls it,
-        as the last step of the unit."""
+        """Store the pending work, and append the emitted events to `log`. Return their number.
+
+        Only `Units` calls it, as the last step of the unit.
+        """
         at, of = micros(self.clock.real()) if self.rows else 0, self._partitions
         rows: list[tuple[Any, ...]] = [
             (topic, partition_of(key, of) if of > 1 else 0, key, event_id, at, body)
@@ -146,7 +150,7 @@ SOURCES = {topic: f"urn:firsthour:{speakers[0]}" for topic, speakers in SAID_BY.
 
 
 class Lane(IntEnum):
-    """The order of units that wait: commands that a person waits for, then batches and ticks, then bulk work."""
+    """The order of waiting units: commands of a waiting person, then batches and ticks, then bulk work."""
 
     COMMAND = 0
     BATCH = 1
@@ -162,7 +166,7 @@ class Units(Protocol):
 
     @property
     def batch_seconds(self) -> float:
-        """The seconds that a batch in one unit may take: other units wait for it."""
+        """The seconds that one batch may take, since other units wait for it."""
 
     async def run(self, work: Callable[[Unit], T], lane: Lane = Lane.COMMAND) -> T:
         """Run `work` in a unit, and return its result after the commit. If `work` raises, the unit is rolled back.
