@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from schemas.conditions import DERIVED_FIELDS
+from schemas.conditions.fields import DERIVED_FIELDS
 
 IDENTIFIERS: Final = frozenset({"email", "phone", "crm_id", "anonymous_id"})
 """Names of a person's identifiers. Senders state them; they are not facts."""

@@ -10,7 +10,7 @@ import idna
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from schemas.agreement.fields import EventType, event_type
-from schemas.conditions import FIELDS
+from schemas.conditions.fields import FIELDS
 from schemas.events.outside import OUTSIDE_TYPES
 from schemas.facts import is_product_fact
 from schemas.values import ID_PATTERN, Shape, Span, did_you_mean, shown, wrong

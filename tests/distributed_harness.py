@@ -11,8 +11,9 @@ from firsthour.bootstrap.distributed import Distributed, open_distributed
 from firsthour.bootstrap.runners import keep_running
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.config import reading
+from firsthour.runtime.config.documents import ConfigProblem
 from firsthour.runtime.config.reading import NAMES
-from firsthour.runtime.config.yaml_source import ConfigProblem, read
+from firsthour.runtime.config.yaml_source import read
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import config_versions
 from services.notifier.channels.base import Channel

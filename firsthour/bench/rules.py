@@ -8,7 +8,8 @@ from firsthour.bench.fixtures import buyer, reader
 from firsthour.bench.lines import BenchLine, line
 from firsthour.bench.systems import cpu_seconds
 from firsthour.kernel.conditions.evaluation import compile_set, trace_set
-from schemas.conditions import Node, parse
+from schemas.conditions.parser import parse
+from schemas.conditions.tree import Node
 from schemas.events.base import Facts
 
 EVALUATIONS: Final = 6_000

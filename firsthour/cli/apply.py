@@ -9,8 +9,9 @@ import typer
 from firsthour.runtime import settings
 from firsthour.runtime.clock import SharedClock
 from firsthour.runtime.config import reading
+from firsthour.runtime.config.documents import ConfigProblem
 from firsthour.runtime.config.reading import NAMES
-from firsthour.runtime.config.yaml_source import ConfigProblem, read
+from firsthour.runtime.config.yaml_source import read
 from firsthour.runtime.connectivity import connection_options, postgres
 from firsthour.runtime.settings import Settings, SettingsError
 from firsthour.runtime.storage import config_versions

@@ -16,7 +16,7 @@ from schemas.agreement.promises import Goal, Promises
 from schemas.agreement.response import Response
 from schemas.agreement.routing import Routing
 from schemas.agreement.scoring import QualifyLine, Scoring
-from schemas.conditions import Condition
+from schemas.conditions.condition import Condition
 from schemas.values import Number, Shape
 
 

@@ -6,7 +6,8 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from schemas.agreement.fields import Team, Text
-from schemas.conditions import ALWAYS, Condition
+from schemas.conditions.condition import Condition
+from schemas.conditions.tree import ALWAYS
 from schemas.values import Shape, Span, Words, wrong
 
 

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import model_validator
 
 from schemas.agreement.fields import AtLeastOne, Text
-from schemas.conditions import ALWAYS, Condition
+from schemas.conditions.condition import Condition
+from schemas.conditions.tree import ALWAYS
 from schemas.values import Duration, Shape, Span, Words, wrong
 
 

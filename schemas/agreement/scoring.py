@@ -7,7 +7,8 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from schemas.agreement.fields import Ceiling, LeadEventType, Points, Text, Times
-from schemas.conditions import ALWAYS, Condition
+from schemas.conditions.condition import Condition
+from schemas.conditions.tree import ALWAYS
 from schemas.values import Number, Shape, Span, wrong
 
 

@@ -4,10 +4,9 @@ The checks read plain values instead of the models, so that another mistake in t
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 import jmespath
 from jmespath.exceptions import JMESPathError
@@ -15,76 +14,27 @@ from pydantic_core import PydanticCustomError
 
 from firsthour.kernel.languages import language_code
 from firsthour.kernel.normalisation.companies import company_domain
-from firsthour.runtime.config.yaml_source import ConfigProblem, Document
+from firsthour.runtime.config.documents import (
+    ConfigDocuments,
+    ConfigProblem,
+    Document,
+    at,
+    defined,
+    grades,
+    names,
+    rows,
+    statuses,
+    urgencies,
+)
 from schemas import mail
-from schemas.agreement.lifecycle import ANY_STATUS, STATUSES
-from schemas.agreement.response import OWNER, Response
-from schemas.conditions import FIELDS
+from schemas.agreement.lifecycle import ANY_STATUS
+from schemas.agreement.response import OWNER
+from schemas.conditions.fields import FIELDS
 from schemas.values import EMAIL_PATTERN, Loc, did_you_mean, duration, shown, twice
 
 ALWAYS_OPEN: Final = "always"
 _MUST_EXIST: Final = ("new", "nurturing", "qualified", "assigned", "accepted", "working", "opted-out")
 _EXPRESSIONS: Final = ("when", "time", "id", "email", "phone", "crm_id", "anonymous_id")
-
-
-@dataclass(frozen=True)
-class ConfigDocuments:
-    """The three files as read. A file that could not be read has no data, and names that it would define are not checked."""
-
-    agreement: Document
-    team: Document
-    sources: Document
-
-
-def at(data: object, *path: str | int) -> Any:
-    """Return the value at `path`, or None if the file does not have it."""
-    for step in path:
-        if isinstance(data, Mapping) and isinstance(step, str):
-            data = data.get(step)
-        elif isinstance(data, Sequence) and isinstance(step, int) and not isinstance(data, str):
-            data = data[step]
-        else:
-            return None
-    return data
-
-
-def rows(document: Document, *path: str | int) -> Iterator[tuple[Loc, Mapping[str, Any]]]:
-    """Return the mappings of the list at `path`, each with its location."""
-    items = at(document.data, *path)
-    for index, row in enumerate(items if isinstance(items, list) else ()):
-        if isinstance(row, Mapping):
-            yield (*path, index), row
-
-
-def names(value: object, loc: Loc) -> Iterator[tuple[Loc, str]]:
-    """Return the words at `loc`: one word, or a list of words."""
-    if isinstance(value, str):
-        yield loc, value
-    elif isinstance(value, list):
-        yield from (((*loc, index), word) for index, word in enumerate(value) if isinstance(word, str))
-
-
-def defined(document: Document, *path: str, by: str = "id") -> list[str]:
-    """Return the names that the rows at `path` define."""
-    return [row[by] for _, row in rows(document, *path) if isinstance(row.get(by), str)]
-
-
-def statuses(agreement: Document) -> list[str]:
-    """Return the names of the statuses."""
-    own = at(agreement.data, "lifecycle", "statuses")
-    return list(own if isinstance(own, Mapping) else STATUSES)
-
-
-def grades(agreement: Document) -> list[str]:
-    """Return the names of the grades, the best first."""
-    own = at(agreement.data, "scoring", "grades")
-    return [*(own if isinstance(own, Mapping) else "ABC"), "D"]
-
-
-def urgencies(agreement: Document) -> list[str]:
-    """Return the urgencies in `response`, the most urgent first."""
-    response = at(agreement.data, "response")
-    return [name for name in response if name not in Response.model_fields] if isinstance(response, Mapping) else []
 
 
 def _unknown(

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
-from firsthour.runtime.config.yaml_source import ConfigProblem, Document
+from firsthour.runtime.config.documents import ConfigProblem, Document
 from schemas.values import EMAIL_PATTERN, ID_PATTERN, did_you_mean, quoted, shown
 
 PROBLEMS_MAX: Final = 200

@@ -7,7 +7,7 @@ from typing import Any
 from firsthour.kernel.languages import language_code
 from firsthour.kernel.normalisation.emails import email_kind
 from firsthour.runtime.config import ranges
-from firsthour.runtime.config.checks import ConfigDocuments, at, names, rows, urgencies
+from firsthour.runtime.config.documents import ConfigDocuments, at, names, rows, urgencies
 from firsthour.runtime.config.ranges import number
 from schemas.agreement.response import LADDER
 from schemas.values import Loc, duration, shown, spoken

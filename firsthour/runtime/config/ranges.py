@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
-from firsthour.runtime.config.checks import at
-from schemas.conditions import Test
+from firsthour.runtime.config.documents import at
+from schemas.conditions.tree import Test
 
 _FULL: Final = 100.0
 _HALF: Final = 0.5

@@ -15,8 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.config import checks, condition_checks, error_messages, warnings, yaml_source
-from firsthour.runtime.config.checks import ConfigDocuments
-from firsthour.runtime.config.yaml_source import ConfigProblem, Document, SourcePosition
+from firsthour.runtime.config.documents import ConfigDocuments, ConfigProblem, Document, SourcePosition, rows
 from schemas.agreement.agreement import Agreement
 from schemas.errors import FirstHourError
 from schemas.sources import Sources
@@ -87,8 +86,8 @@ def _checked(directory: Path, raw: Mapping[str, bytes | ConfigProblem]) -> Confi
 
 
 def _secret_places(document: Document) -> Iterator[tuple[tuple[int, int], tuple[str, int, int]]]:
-    for source, _ in checks.rows(document, "sources"):
-        for loc, _ in checks.rows(document, *source, "verify", "secrets"):
+    for source, _ in rows(document, "sources"):
+        for loc, _ in rows(document, *source, "verify", "secrets"):
             yield (int(source[-1]), int(loc[-1])), (document.file, *document.place.find(loc))
 
 

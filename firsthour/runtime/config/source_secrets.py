@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from firsthour.runtime.config.documents import ConfigProblem
 from firsthour.runtime.config.yaml_errors import invisible
-from firsthour.runtime.config.yaml_source import ConfigProblem
 from schemas.errors import FirstHourError
 from schemas.sources import Secret, Source, StandardWebhooks, WebhookSource
 

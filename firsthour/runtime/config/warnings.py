@@ -6,10 +6,10 @@ from itertools import islice
 from typing import Any, Final
 
 from firsthour.kernel.printable import printable
-from firsthour.runtime.config import condition_checks, order_checks
-from firsthour.runtime.config.checks import ALWAYS_OPEN, ConfigDocuments, at, rows
-from firsthour.runtime.config.yaml_source import Document
-from schemas.conditions import FIELDS
+from firsthour.runtime.config import condition_warnings, order_checks, written_conditions
+from firsthour.runtime.config.checks import ALWAYS_OPEN
+from firsthour.runtime.config.documents import ConfigDocuments, Document, at, rows
+from schemas.conditions.fields import FIELDS
 from schemas.values import Loc, shown
 
 EACH: Final = "*"
@@ -105,7 +105,7 @@ def _unknown_fields(files: ConfigDocuments) -> Iterator[str]:
     }
     for path in (("scoring", "engagement", "rules"), ("qualify",)):
         for rule, row in rows(files.agreement, *path):
-            for loc, field, _ in condition_checks.fields(row.get("when"), (*rule, "when")):
+            for loc, field, _ in written_conditions.fields(row.get("when"), (*rule, "when")):
                 if field not in FIELDS and field not in mapped and not field.startswith("custom."):
                     text = f"{shown(field)} is not a field FirstHour knows; it is read as one of the event's own"
                     yield _warning(files.agreement, loc, text)
@@ -154,7 +154,7 @@ def _replayable(files: ConfigDocuments) -> Iterator[str]:
 def warnings(files: ConfigDocuments) -> tuple[str, ...]:
     """Return all warnings about files without mistakes, one line each: `file:line:column: ...`."""
     checked = [
-        *((files.agreement, *one) for one in islice(condition_checks.warnings(files), WARNINGS_MAX)),
+        *((files.agreement, *one) for one in islice(condition_warnings.warnings(files), WARNINGS_MAX)),
         *((files.agreement, *one) for one in islice(order_checks.agreement(files), WARNINGS_MAX)),
         *((files.team, *one) for one in islice(order_checks.team(files), WARNINGS_MAX)),
     ]

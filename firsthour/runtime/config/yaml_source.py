@@ -5,8 +5,6 @@ text, anchors cannot multiply without end, and every duplicate key is told.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +14,8 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.scanner import Scanner
 
-from firsthour.kernel.printable import printable
 from firsthour.runtime.config import yaml_errors
+from firsthour.runtime.config.documents import ConfigProblem, Document, SourcePosition
 
 SIZE_MAX_BYTES: Final = 1 << 20
 VALUES_MAX: Final = 100_000
@@ -34,56 +32,6 @@ _CORE = "tag:yaml.org,2002:"
 _TAGS = frozenset(
     _CORE + name for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
 )
-
-
-@dataclass(frozen=True, order=True)
-class ConfigProblem:
-    """One thing wrong in one place of a file, and what would be right. Lines and columns count from 1."""
-
-    file: str
-    line: int
-    column: int
-    what: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return printable(f"{self.file}:{self.line}:{self.column}: {self.what}; {self.remedy}")
-
-
-@dataclass(frozen=True, slots=True)
-class SourcePosition:
-    """Where a value starts, where its keys stand, and the places of what is inside it."""
-
-    line: int = 1
-    column: int = 1
-    keys: dict[str, tuple[int, int]] = field(default_factory=dict)
-    inside: dict[str | int, "SourcePosition"] = field(default_factory=dict)
-
-    def find(self, loc: Sequence[str | int], *, key: bool = False) -> tuple[int, int]:
-        """Line and column of the value at `loc`, or of its key. Steps that the file does not have are passed over:
-        they are names of alternatives, or fields that are missing, whose place is that of the mapping."""
-        here, of_key = self, (self.line, self.column)
-        for step in loc:
-            if step in here.inside:
-                below = here.inside[step]
-                of_key = here.keys.get(str(step), (below.line, below.column))
-                here = below
-        return of_key if key or (bool(loc) and loc[-1] == "[key]") else (here.line, here.column)
-
-
-@dataclass(frozen=True)
-class Document:
-    """A file as read. `data` is None when nothing could be read of it."""
-
-    file: str
-    data: dict[str, Any] | None
-    place: SourcePosition
-    problems: tuple[ConfigProblem, ...]
-
-    def problem(self, loc: Sequence[str | int], what: str, remedy: str, *, key: bool = False) -> ConfigProblem:
-        """A problem at `loc` of this file."""
-        line, column = self.place.find(loc, key=key)
-        return ConfigProblem(self.file, line, column, what, remedy)
 
 
 class _TooMuchError(Exception):

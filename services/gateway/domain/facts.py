@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from firsthour.kernel.normalisation.texts import normalise_text
-from schemas.conditions import EVENT_FIELDS
+from schemas.conditions.fields import EVENT_FIELDS
 from schemas.events.base import Facts, Value
 from schemas.facts import IDENTIFIERS, is_product_fact
 from services.gateway.domain import coerce

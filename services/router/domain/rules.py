@@ -12,7 +12,7 @@ from firsthour.kernel.config import Config
 from firsthour.kernel.time_units import EPOCH, micros
 from schemas.agreement.lifecycle import Lifecycle
 from schemas.agreement.routing import RoutingRule
-from schemas.conditions import AllOf, AnyOf, Node, Not, Test
+from schemas.conditions.tree import AllOf, AnyOf, Node, Not, Test
 from schemas.events.base import Value
 from schemas.team import Rep, Team
 from services.router.domain.lead import ASSIGNED, QUALIFIED

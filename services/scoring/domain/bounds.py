@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 
 from schemas.agreement.agreement import Agreement
 from schemas.agreement.promises import CompletePromise
-from schemas.conditions import EVENT_FIELDS, PERSON_FIELDS, Node, tests
+from schemas.conditions.fields import EVENT_FIELDS, PERSON_FIELDS
+from schemas.conditions.tree import Node, tests
 from schemas.events.base import Facts, Value
 from schemas.facts import is_product_fact
 from schemas.values import Shape

@@ -9,15 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firsthour.kernel.conditions.evaluation import (
-    ComparisonTrace,
-    UnknownOpError,
-    compile_set,
-    matches,
-    trace,
-    trace_set,
-)
-from schemas.conditions import ALWAYS, OPS, AllOf, AnyOf, Node, Not, Test, parse
+from firsthour.kernel.conditions.evaluation import ComparisonTrace, compile_set, matches, trace, trace_set
+from firsthour.kernel.conditions.source import UnknownOpError
+from schemas.conditions.fields import OPS
+from schemas.conditions.parser import parse
+from schemas.conditions.tree import ALWAYS, AllOf, AnyOf, Node, Not, Test
 from schemas.events.base import Value
 
 ADA: dict[str, Value] = {

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from firsthour.runtime.config import yaml_source
 from firsthour.runtime.config.reading import NAMES, ConfigError, load
-from schemas import conditions
-from schemas.conditions import AllOf, AnyOf, Node, Not, Test
+from schemas.conditions.parser import parse
+from schemas.conditions.tree import ALWAYS, AllOf, AnyOf, Node, Not, Test, plain
 from schemas.values import DURATION_MAX, duration, spoken
 from tests.unit.runtime.config.harness import EXAMPLES
 
@@ -103,9 +103,9 @@ trees = st.recursive(
 )
 
 
-@given(st.one_of(trees, st.just(conditions.ALWAYS)))
+@given(st.one_of(trees, st.just(ALWAYS)))
 def test_a_condition_written_and_read_again_is_the_same(node: Node) -> None:
-    assert conditions.parse(conditions.plain(node)) == node
+    assert parse(plain(node)) == node
 
 
 @given(st.integers(0, int(DURATION_MAX.total_seconds())).map(lambda seconds: timedelta(seconds=seconds)))

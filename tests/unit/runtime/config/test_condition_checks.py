@@ -11,7 +11,7 @@ from firsthour.kernel.conditions.evaluation import matches, trace
 from firsthour.runtime.config import error_messages
 from firsthour.runtime.config.reading import load
 from schemas.agreement.agreement import Agreement
-from schemas.conditions import parse
+from schemas.conditions.parser import parse
 from schemas.sources import Sources
 from schemas.team import Team
 from tests.unit.runtime.config.harness import EXAMPLES, ConfigHarness
