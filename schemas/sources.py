@@ -55,11 +55,13 @@ def _page(value: str) -> str:
 
 def _field_name(name: str) -> str:
     if is_product_fact(name):
-        raise wrong(f"{shown(name)} is stated by FirstHour alone", f"map it to `custom.{name}`")
+        raise wrong(f"only FirstHour may state {shown(name)}", f"map it to `custom.{name}`")
     known = name in FIELDS or re.fullmatch(r"custom\.[^\s]{1,100}", name)
     if known or re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,99}", name):
         return name
-    raise wrong(f"{shown(name)} is not a field of ours", did_you_mean(name, FIELDS) + " (your own: `custom.<name>`)")
+    raise wrong(
+        f"{shown(name)} is not a field of leads or events", did_you_mean(name, FIELDS) + " (your own: `custom.<name>`)"
+    )
 
 
 def _sent_type(value: str) -> str:
@@ -84,7 +86,7 @@ class Secret(Shape):
     @model_validator(mode="after")
     def _stands_somewhere(self) -> Self:
         if (self.env is None) == (self.file is None):
-            raise wrong("a secret stands in one place", "write `{env: NAME}` or `{file: PATH}`")
+            raise wrong("a secret has one place", "write `{env: NAME}` or `{file: PATH}`")
         return self
 
 
@@ -147,7 +149,7 @@ class EventMapping(Shape):
     @model_validator(mode="after")
     def _names_a_person(self) -> Self:
         if not (self.email or self.phone or self.crm_id or self.anonymous_id):
-            raise wrong("nothing says whose event this is", "map `email`, `phone`, `crm_id` or `anonymous_id`")
+            raise wrong("the mapping has no identifier of a person", "map `email`, `phone`, `crm_id` or `anonymous_id`")
         return self
 
 
@@ -190,7 +192,7 @@ class WebhookSource(Shape):
     @model_validator(mode="after")
     def _is_mapped(self) -> Self:
         if not self.events and self.verify.scheme != "standard-webhooks":
-            raise wrong("nothing says how this sender's bodies become events", "add `events:` with at least one entry")
+            raise wrong("the bodies of this sender are not mapped to events", "add `events:` with at least one entry")
         return self
 
 
@@ -234,7 +236,7 @@ Source = Annotated[
     Discriminator(
         _kind_of_source,
         custom_error_type="wrong",
-        custom_error_message="this is no source; it says `kind: form`, `kind: webhook`, `kind: api` or `preset: <vendor>`",
+        custom_error_message="this is not a source; write `kind: form`, `kind: webhook`, `kind: api` or `preset: <vendor>`",
     ),
 ]
 

@@ -45,9 +45,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if near:
         return f"did you mean `{near[0]}`?"
     if not names:
-        return "take it out"
+        return "remove it"
     shown = ", ".join(names[:20])
-    return f"known are: {shown}{', ...' if len(names) > 20 else ''}"
+    return f"use one of: {shown}{', ...' if len(names) > 20 else ''}"
 
 
 def duration(value: object) -> timedelta:
@@ -67,7 +67,7 @@ def positive_duration(value: object) -> timedelta:
     """Return a duration above zero."""
     found = duration(value)
     if not found:
-        raise wrong(f"{value} is no time at all", "give a duration above zero, such as `30m`")
+        raise wrong(f"{value} is zero", "write a duration above zero, such as `30m`")
     return found
 
 
@@ -104,7 +104,7 @@ def quoted(value: object) -> bool:
 
 def _finite(value: object) -> float:
     if quoted(value):
-        raise wrong(f"{shown(value)} in quotes is text, not a number", "take away the quotes")
+        raise wrong(f"{shown(value)} in quotes is text, not a number", "remove the quotes")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise wrong(f"{shown(value)} is not a number", "write digits, such as `40` or `0.5`")
     try:

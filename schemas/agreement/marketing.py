@@ -20,7 +20,7 @@ class Suppression(Shape):
     @model_validator(mode="after")
     def _spares_somebody(self) -> Self:
         if self.when == ALWAYS:
-            raise wrong("this would suppress everybody", "say in `when:` whom it is for")
+            raise wrong("this suppresses every person", "add a condition in `when:`")
         return self
 
 
@@ -36,7 +36,7 @@ class RecycleRule(Shape):
     @model_validator(mode="after")
     def _has_a_cause(self) -> Self:
         if self.when is None and self.idle is None:
-            raise wrong("nothing says when this happens", "give it `when:` or `idle:`")
+            raise wrong("this rule has no condition", "add `when:` or `idle:`")
         return self
 
 

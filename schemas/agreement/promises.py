@@ -58,7 +58,7 @@ MarketingPromise = Annotated[
     Discriminator(
         _kind_of_promise,
         custom_error_type="wrong",
-        custom_error_message="this is no promise of Marketing; it says `qualified_leads:` or `complete:`",
+        custom_error_message="this is not a promise of Marketing; write `qualified_leads:` or `complete:`",
     ),
 ]
 SalesPromise = Annotated[
@@ -68,7 +68,7 @@ SalesPromise = Annotated[
     Discriminator(
         _kind_of_promise,
         custom_error_type="wrong",
-        custom_error_message="this is no promise of Sales; it says `accept_within:`, `touch_within:` or `attempts:`",
+        custom_error_message="this is not a promise of Sales; write `accept_within:`, `touch_within:` or `attempts:`",
     ),
 ]
 

@@ -37,9 +37,9 @@ class Rung(Shape):
     @model_validator(mode="after")
     def _does_one_thing(self) -> Self:
         if (self.page is None) == (not self.reassign):
-            raise wrong("a rung either pages somebody or changes the owner", "give one of `page:` and `reassign: true`")
+            raise wrong("a rung either pages a person or changes the owner", "give one of `page:` and `reassign: true`")
         if self.reassign and self.by != CHANNELS:
-            raise wrong("`by` names the channels of a page", "take it out")
+            raise wrong("`by` is only for `page:`", "remove it")
         return self
 
 

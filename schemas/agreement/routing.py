@@ -32,7 +32,7 @@ class RoutingRule(Shape):
         if (self.to is None) == (self.pool is None):
             raise wrong("a rule goes either to a pool or to an owner", "give one of `pool:` and `to:`")
         if self.within is not None and self.to != "previous_owner":
-            raise wrong("`within` is for `to: previous_owner`", "take it out")
+            raise wrong("`within` is for `to: previous_owner`", "remove it")
         return self
 
 

@@ -86,5 +86,5 @@ class QualifyLine(Shape):
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
         if self.on is None and self.when == ALWAYS:
-            raise wrong("this line hands over everybody", "give it `on:` or `when:`")
+            raise wrong("this line hands over every lead", "add `on:` or `when:`")
         return self

@@ -51,7 +51,7 @@ def _repeated(
     placed = [((*loc, by), row[by]) for loc, row in rows(document, *path) if isinstance(row.get(by), str)]
     for index in twice([same(name) for _, name in placed]):
         loc, name = placed[index]
-        yield document.problem(loc, f"{noun} {shown(name)} stands here twice", "rename or take out one of them")
+        yield document.problem(loc, f"{noun} {shown(name)} occurs twice", "rename or remove one of them")
 
 
 def _field(document: Document, path: Loc, *fields: str) -> Iterator[tuple[Loc, str]]:
@@ -65,7 +65,7 @@ def _lifecycle(agreement: Document) -> Iterator[ConfigProblem]:
     known = statuses(agreement)
     for name in _MUST_EXIST:
         if name not in known:
-            what = f"the status `{name}` is missing, by which FirstHour acts"
+            what = f"the status `{name}` is missing"
             yield agreement.problem(("lifecycle", "statuses"), what, f"add `{name}:` and its team", key=True)
     moves = ("lifecycle", "transitions")
     yield from _unknown(agreement, _field(agreement, moves, "from"), known, "a status", ANY_STATUS)
@@ -95,7 +95,7 @@ def _promises(agreement: Document) -> Iterator[ConfigProblem]:
         yield from _unknown(agreement, _field(agreement, ("qualify",), "urgency"), promised, "an urgency of `response`")
         if not promised:
             remedy = "add one, such as `hot: {touch_within: 1h}`"
-            yield agreement.problem(("response",), "`response` promises nothing", remedy, key=True)
+            yield agreement.problem(("response",), "`response` has no urgency", remedy, key=True)
         calendars = at(agreement.data, "calendars")
         counted = (
             (("response", name, "counted_in"), given)
@@ -116,7 +116,7 @@ def _languages(document: Document, used: Iterator[tuple[Loc, str]]) -> Iterator[
     for loc, name in used:
         code = language_code(name)
         if code != name.lower():
-            yield document.problem(loc, f"{shown(name)} is not how a language is written here", f"write `{code}`")
+            yield document.problem(loc, f"{shown(name)} is not a language code", f"write `{code}`")
 
 
 def _domains(team: Document) -> Iterator[ConfigProblem]:
@@ -128,9 +128,7 @@ def _domains(team: Document) -> Iterator[ConfigProblem]:
         known = company_domain(domain)
         remedy = f"write `{known}`" if known else "write the domain of the company, such as acme.com"
         if known is None or domain.lower() == f"www.{known}" or not domain.isascii():
-            yield team.problem(
-                (*loc, "domain"), f"{shown(domain)} is not how the domain of a company is written", remedy
-            )
+            yield team.problem((*loc, "domain"), f"{shown(domain)} is not the domain of a company", remedy)
 
 
 def _agreement(files: ConfigDocuments) -> Iterator[ConfigProblem]:
@@ -174,7 +172,9 @@ def _team(files: ConfigDocuments) -> Iterator[ConfigProblem]:
         yield from _address(team, (*loc, "email"), rep.get("email"))
         yield from _unknown(team, _field(team, (*loc, "away"), "cover"), reps, "a rep")
         if isinstance(rep.get("manager"), str) and rep.get("manager") == rep.get("id"):
-            yield team.problem((*loc, "manager"), f"{shown(rep['id'])} is their own manager", "name another, or nobody")
+            yield team.problem(
+                (*loc, "manager"), f"{shown(rep['id'])} is their own manager", "name another rep, or remove the field"
+            )
     if files.agreement.data is not None:
         own = at(files.agreement.data, "calendars")
         known = [*(own if isinstance(own, Mapping) else ()), ALWAYS_OPEN]
@@ -198,7 +198,7 @@ def _sources(files: ConfigDocuments) -> Iterator[ConfigProblem]:
     forms = list(chain.from_iterable(names(row.get("forms"), (*loc, "forms")) for loc, row in rows(sources, "sources")))
     for index in twice([form for _, form in forms]):
         loc, form = forms[index]
-        yield sources.problem(loc, f"the form {shown(form)} stands here twice", "keep it in one source")
+        yield sources.problem(loc, f"the form {shown(form)} occurs twice", "keep it in one source")
     for source, _ in rows(sources, "sources"):
         for loc, mapping in rows(sources, *source, "events"):
             for field in _EXPRESSIONS:

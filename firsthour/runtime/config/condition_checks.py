@@ -87,4 +87,4 @@ def _not_among(test: WrittenTest, text: str, closed: Mapping[str, Collection[str
     known = closed.get(test.field)
     if known is None or test.op not in EQUALITY or text.lower() in {one.lower() for one in known}:
         return None
-    return f"{shown(text)} is no value of `{test.field}`", did_you_mean(text, known)
+    return f"{shown(text)} is not a value of `{test.field}`", did_you_mean(text, known)

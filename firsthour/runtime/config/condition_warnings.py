@@ -33,15 +33,15 @@ def warnings(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
     yield from _languages(tests)
     for test in tests:
         if test.path in _BEFORE_SCORE and test.field in _SCORED and test.op != "exists":
-            part = "people are suppressed" if test.path == ("suppress",) else "the score is made"
-            yield test.loc, f"`{test.field}` is not known when {part}, so this never holds; take it out"
+            part = "suppression is decided" if test.path == ("suppress",) else "the score is computed"
+            yield test.loc, f"`{test.field}` has no value when {part}, so this never holds; remove it"
     yield from _bounds(files, tests)
     for path, loc, raw, on in conditions(files):
         if raw is None:
             continue
         node = parse(raw, of_event=on is not None)
         if path == ("suppress",) and _holds(node):
-            yield loc, "this holds for every person, so no lead is ever scored or routed; say in `when:` whom it is for"
+            yield loc, "this holds for every person, so no lead is ever scored or routed; add a condition in `when:`"
         for both in _alls(node):
             if (excluded := _contradiction(both)) is not None:
                 yield loc, f"the bounds of `{excluded}` exclude each other, so this never holds; change one of them"
@@ -111,8 +111,8 @@ def _forms(files: ConfigDocuments, tests: Iterable[WrittenTest]) -> Iterator[tup
             if text.lower() in {form.lower() for form in known}:
                 continue
             near = did_you_mean(text, [*known, *(name for name in others if name != text)])
-            remedy = near if near.startswith("did you mean") else "only /v1/events could carry it; " + near
-            yield loc, f"{shown(text)} is no form of sources.yaml; {remedy}"
+            remedy = near if near.startswith("did you mean") else "only /v1/events can send it; " + near
+            yield loc, f"{shown(text)} is not a form of sources.yaml; {remedy}"
 
 
 def _languages(tests: Iterable[WrittenTest]) -> Iterator[tuple[Loc, str]]:
@@ -124,4 +124,4 @@ def _languages(tests: Iterable[WrittenTest]) -> Iterator[tuple[Loc, str]]:
                 remedy = (
                     f"did you mean `{languages.BY_NAME[near[0]]}` ({near[0]})?" if near else "write its two-letter code"
                 )
-                yield loc, f"{shown(text)} is not a language that is known; {remedy}"
+                yield loc, f"{shown(text)} is not a known language; {remedy}"

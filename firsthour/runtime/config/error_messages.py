@@ -102,7 +102,7 @@ def _bounds(error: ErrorDetails, value: str) -> tuple[str, str]:
 def _literal(error: ErrorDetails, value: str) -> tuple[str, str]:
     expected = str(error.get("ctx", {}).get("expected", ""))
     if quoted(error["input"]) and expected == error["input"]:
-        return f"{value} in quotes is text", "take away the quotes"
+        return f"{value} in quotes is text", "remove the quotes"
     words = re.findall(r"'([^']*)'", expected)
     given = error["input"] if isinstance(error["input"], str) else ""
     return f"{value} is not allowed here", did_you_mean(given, words) if words else f"write {expected}"
@@ -117,13 +117,13 @@ def _length(error: ErrorDetails, value: str) -> tuple[str, str]:
 
 def _pattern(error: ErrorDetails, value: str) -> tuple[str, str]:
     pattern = str(error.get("ctx", {}).get("pattern", ""))
-    return f"{value} is not written as it should be", _PATTERNS.get(pattern, _AS_EXAMPLES)
+    return f"{value} has the wrong form", _PATTERNS.get(pattern, _AS_EXAMPLES)
 
 
 def _unquoted(error: ErrorDetails, what: str, remedy: str) -> tuple[str, str]:
     """The mistake and remedy for a value that would be valid without its quotes; otherwise the given ones."""
     value = error["input"]
-    return (f"{shown(value)} in quotes is text", "take away the quotes") if quoted(value) else (what, remedy)
+    return (f"{shown(value)} in quotes is text", "remove the quotes") if quoted(value) else (what, remedy)
 
 
 def _alternative(error: ErrorDetails, value: str) -> tuple[str, str]:
@@ -178,7 +178,7 @@ def _message(error: ErrorDetails, root: type[BaseModel]) -> tuple[str, str]:
         return _WORDS[kind](error, value)
     if kind.startswith("date"):
         return f"{value} is not a day", "write it as 2026-12-31"
-    return f"{value}: {error['msg'][:200]}", "mend this value"
+    return f"{value}: {error['msg'][:200]}", "correct this value"
 
 
 def problems(document: Document, model: type[BaseModel], refused: ValidationError) -> list[ConfigProblem]:

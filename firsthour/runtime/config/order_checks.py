@@ -47,7 +47,7 @@ def _idle_pools(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
         members = [at(member, "rep") for _, member in rows(files.team, *loc, "members")]
         if members and idle.issuperset(members):
             what = f"no member of the pool {shown(pool.get('id'))} takes leads (`active: false`, or a capacity of 0)"
-            yield (*loc, "id"), f"{what}, so its leads wait in the queue; add a member who does"
+            yield (*loc, "id"), f"{what}, so its leads wait in the queue; add a member who takes leads"
 
 
 def _unreached(rules: Sequence[Row]) -> Iterator[tuple[Loc, str]]:
@@ -132,4 +132,4 @@ def _unspoken(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
         for _, one in names(at(rule, "require", "languages"), ()) if members else ():
             if language_code(one) not in known:
                 what = f"no member of the pool {shown(rule.get('pool'))} speaks {shown(one)}"
-                yield (*loc, "require", "languages"), f"{what}; add it to a rep of team.yaml, or take it out"
+                yield (*loc, "require", "languages"), f"{what}; add it to a rep of team.yaml, or remove it"

@@ -71,9 +71,9 @@ def resolve(secret: Secret, environ: Mapping[str, str], directory: Path = Path()
 def check(text: str, *, standard: bool) -> None:
     """Raise `UnusableSecretError` unless the text is a key: base64 for Standard Webhooks, otherwise one line of text."""
     if text[0] in _QUOTES and text[-1] in _QUOTES:
-        raise UnusableSecretError("quotes stand around it", "take them away")
+        raise UnusableSecretError("it is in quotes", "remove them")
     if any(ord(c) < 32 or ord(c) == 127 for c in text) or invisible(text):
-        raise UnusableSecretError("it holds a line break, or a character that cannot be seen", "copy it anew")
+        raise UnusableSecretError("it has a line break or an invisible character", "copy it again")
     size = len(_decoded(text) if standard else text.encode())
     if size < KEY_MIN_BYTES:
         remedy = "copy it whole" if standard else "agree on a longer one: `openssl rand -hex 32`"
@@ -84,7 +84,7 @@ def _decoded(text: str) -> bytes:
     try:
         return base64.b64decode(text.removeprefix(_PREFIX), validate=True)
     except (binascii.Error, ValueError):
-        what = "it is not base64 after `whsec_`, as Standard Webhooks wants it"
+        what = "it is not base64 after `whsec_`, as Standard Webhooks requires"
         raise UnusableSecretError(what, "copy it whole from the sender") from None
 
 

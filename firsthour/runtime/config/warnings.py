@@ -31,12 +31,12 @@ class UnusedSetting:
 
 
 NOT_YET: Final = (
-    UnusedSetting("agreement", ("calendars",), "say when people work; until then every minute counts"),
-    UnusedSetting("agreement", ("personas",), "name the kind of person a lead is"),
-    UnusedSetting("agreement", ("lifecycle", "campaigns"), "fence campaign lists"),
+    UnusedSetting("agreement", ("calendars",), "define working hours; until then every minute counts"),
+    UnusedSetting("agreement", ("personas",), "classify leads by persona"),
+    UnusedSetting("agreement", ("lifecycle", "campaigns"), "limit campaign lists to these statuses"),
     UnusedSetting("agreement", ("segments",), "divide customers"),
-    UnusedSetting("agreement", ("routing", "queue", "alert"), "tell the manager of leads that wait"),
-    UnusedSetting("agreement", ("routing", "queue", "after"), "set how long a lead waits before somebody is told"),
+    UnusedSetting("agreement", ("routing", "queue", "alert"), "alert the manager of waiting leads"),
+    UnusedSetting("agreement", ("routing", "queue", "after"), "set the time after which the manager is alerted"),
     UnusedSetting(
         "agreement",
         ("response", EACH, "counted_in"),
@@ -51,13 +51,15 @@ NOT_YET: Final = (
     ),
     UnusedSetting("agreement", ("recycle",), "send stalled leads back to Marketing"),
     UnusedSetting("agreement", ("audiences",), "make campaign lists"),
-    UnusedSetting("agreement", ("holds",), "let a team keep a lead off campaigns"),
+    UnusedSetting("agreement", ("holds",), "let a team exclude a lead from campaigns"),
     UnusedSetting("agreement", ("promises",), "fill the scorecard"),
     UnusedSetting("agreement", ("goals",), "measure revenue against the plan"),
-    UnusedSetting("team", ("reps", EACH, "calendar"), "say when this rep works; until then every minute counts"),
-    UnusedSetting("team", ("reps", EACH, "capacity", "per_day"), "limit new leads a day"),
-    UnusedSetting("team", ("reps", EACH, "capacity", "per_hour"), "limit new leads an hour"),
-    UnusedSetting("team", ("reps", EACH, "away", EACH, "cover"), "let somebody answer for a rep who is away"),
+    UnusedSetting(
+        "team", ("reps", EACH, "calendar"), "set the working hours of this rep; until then every minute counts"
+    ),
+    UnusedSetting("team", ("reps", EACH, "capacity", "per_day"), "limit new leads per day"),
+    UnusedSetting("team", ("reps", EACH, "capacity", "per_hour"), "limit new leads per hour"),
+    UnusedSetting("team", ("reps", EACH, "away", EACH, "cover"), "name the rep who answers during an absence"),
     UnusedSetting(
         "sources", ("sources", EACH, "preset"), "verify and map this vendor's webhooks; until then they are refused"
     ),
@@ -95,7 +97,7 @@ def _not_yet(files: ConfigDocuments) -> Iterator[str]:
         name = ".".join(step for step in field.path if step != EACH)
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         for loc in islice(found, 1):
-            yield _warning(document, loc, f"`{name}`{more} is accepted but not acted upon yet: it will {field.will}")
+            yield _warning(document, loc, f"`{name}`{more} has no effect yet; it will {field.will}")
 
 
 def _unknown_fields(files: ConfigDocuments) -> Iterator[str]:
@@ -107,7 +109,7 @@ def _unknown_fields(files: ConfigDocuments) -> Iterator[str]:
         for rule, row in rows(files.agreement, *path):
             for loc, field, _ in written_conditions.fields(row.get("when"), (*rule, "when")):
                 if field not in FIELDS and field not in mapped and not field.startswith("custom."):
-                    text = f"{shown(field)} is not a field FirstHour knows; it is read as one of the event's own"
+                    text = f"{shown(field)} is not a known field; it is read as a field of the event"
                     yield _warning(files.agreement, loc, text)
 
 
@@ -115,9 +117,7 @@ def _unowned(files: ConfigDocuments) -> Iterator[str]:
     """Leads that no rule takes, and rungs without a person to page."""
     rules = list(rows(files.agreement, "routing", "rules"))
     if not any("pool" in rule and not rule.get("when") for _, rule in rules):
-        text = (
-            "no rule takes whoever is left; such leads wait in the queue (end with `{name: Everyone else, pool: ...}`)"
-        )
+        text = "no rule takes the remaining leads, so they wait in the queue; add a last rule `{name: Everyone else, pool: ...}`"
         yield _warning(files.agreement, ("routing", "rules"), text)
     if any(rung.get("page") == "manager" for _, rung in rows(files.agreement, "response", "ladder")):
         members = {
@@ -145,7 +145,7 @@ def _replayable(files: ConfigDocuments) -> Iterator[str]:
         untimed = [loc for loc, event in rows(files.sources, *source, "events") if not event.get("time")]
         for loc in untimed[:1]:
             text = (
-                "nothing says when this was sent or happened, so a captured delivery counts again after 21 days;"
+                "this event has no time, so a captured delivery counts again after 21 days;"
                 " map `time` to a field of the body, or name the header of a signed time as `timestamp_header`"
             )
             yield _warning(files.sources, loc, text)

@@ -59,7 +59,10 @@ def explained(broken: YAMLError, text: str) -> YamlMistake:
         before = text[:position]
         column = position - before.rfind("\n")
         return YamlMistake(
-            before.count("\n") + 1, column, "a control character stands here", "take it out, or write it as an escape"
+            before.count("\n") + 1,
+            column,
+            "a control character is not allowed here",
+            "remove it, or write it as an escape",
         )
     mark = broken.problem_mark or broken.context_mark
     at = (mark.line, mark.column) if mark else (0, 0)
@@ -80,8 +83,8 @@ def _unseen(broken: MarkedYAMLError, text: str, lines: list[str], line: int, _: 
             lead = not before.strip(" -?\t")
             beside = before.rstrip().endswith((":", "[", "{", ",")) or after.lstrip().startswith(":")
             if lead or beside:
-                what = f"an invisible character stands here ({named(found[0])})"
-                return YamlMistake(number + 1, found.start() + 1, what, "write a plain space, or take it out")
+                what = f"there is an invisible character here ({named(found[0])})"
+                return YamlMistake(number + 1, found.start() + 1, what, "write a plain space, or remove it")
     return None
 
 
@@ -102,7 +105,7 @@ def _not_closed(line: int, column: int, lines: list[str]) -> YamlMistake:
         line + 1,
         column + 1,
         f"the quote `{quote}` is not closed on this line",
-        f"add `{quote}` at its end, or take it out",
+        f"add `{quote}` at its end, or remove it",
     )
 
 
@@ -124,7 +127,7 @@ def _colon(broken: MarkedYAMLError, text: str, lines: list[str], line: int, colu
     if "mapping values are not allowed" not in told:
         return None
     if _HAS_VALUE.match(lines[line][:column] + " ") and ": " in lines[line][:column]:
-        return YamlMistake(line + 1, column + 1, "a second `:` stands in this line", "put the value in quotes")
+        return YamlMistake(line + 1, column + 1, "this line has a second `:`", "put the value in quotes")
     above = next(
         (n for n in range(line - 1, -1, -1) if lines[n].strip() and not lines[n].lstrip().startswith("#")), None
     )
@@ -142,7 +145,7 @@ def _colon(broken: MarkedYAMLError, text: str, lines: list[str], line: int, colu
 def _colon_missing(lines: list[str], line: int) -> YamlMistake:
     text = lines[line]
     for pattern, what, remedy in (
-        (_NO_BLANK, "no space stands after this `:`", "write `name: value`"),
+        (_NO_BLANK, "this `:` has no space after it", "write `name: value`"),
         (_WIDE_COLON, "this is not the colon of YAML", "write a plain `:` and a space"),
     ):
         if found := pattern.match(text):
@@ -172,7 +175,7 @@ def _quoted_wrong(broken: MarkedYAMLError, text: str, lines: list[str], line: in
     """A character that has a meaning in YAML, and text after a closing quote."""
     told = str(broken.problem)
     if "'\\t'" in told:
-        return YamlMistake(line + 1, column + 1, "a tab stands here", "indent with spaces; YAML allows no tabs")
+        return YamlMistake(line + 1, column + 1, "a tab is not allowed here", "indent with spaces")
     if "cannot start any token" in told or "undefined alias" in told:
         character = lines[line][column : column + 1]
         return YamlMistake(line + 1, column + 1, f"a value cannot begin with `{character}`", "put the value in quotes")

@@ -51,13 +51,13 @@ class _Builder:
     def build(self, node: Node, depth: int = 0) -> tuple[Any, SourcePosition]:
         self.values += 1
         if self.values > VALUES_MAX:
-            raise _TooMuchError(node, f"the file holds more than {VALUES_MAX} values")
+            raise _TooMuchError(node, f"the file has more than {VALUES_MAX} values")
         if depth > DEPTH_MAX:
             raise _TooMuchError(node, _TOO_DEEP)
         place = SourcePosition(*_start(node))
         tag = str(node.tag or "")
         if tag and tag not in _TAGS:
-            self.wrong(node, f"`{tag.replace(_CORE, '!!')}` is a YAML tag", "take it out; tags are not used here")
+            self.wrong(node, f"`{tag.replace(_CORE, '!!')}` is a YAML tag", "remove it")
         if isinstance(node, MappingNode):
             return self.mapping(node, place, depth), place
         if isinstance(node, SequenceNode):
@@ -77,7 +77,7 @@ class _Builder:
                 continue
             if name in data:
                 first = place.keys[name][0]
-                self.wrong(key, f"`{name}` stands here twice, first in line {first}", "keep one of them")
+                self.wrong(key, f"`{name}` occurs twice, first in line {first}", "keep one of them")
                 continue
             data[name], place.inside[name] = self.build(value, depth + 1)
             place.keys[name] = _start(key)
@@ -88,12 +88,12 @@ class _Builder:
         name = str(key.value)
         if unseen := yaml_errors.invisible(name):
             line, column = _start(key)
-            what = f"an invisible character stands in this name ({yaml_errors.named(unseen[0])})"
-            self.problems.append(ConfigProblem(self.file, line, column + unseen.start(), what, "take it out"))
+            what = f"this name has an invisible character ({yaml_errors.named(unseen[0])})"
+            self.problems.append(ConfigProblem(self.file, line, column + unseen.start(), what, "remove it"))
             return yaml_errors.visible(name)
         alone = isinstance(value, ScalarNode) and not value.style and not value.value
         if alone and not key.style and ":" in name.strip(":"):
-            self.wrong(key, f"no space stands after the `:` in `{name[:60]}`", "write `name: value`")
+            self.wrong(key, f"the `:` in `{name[:60]}` has no space after it", "write `name: value`")
             return None
         return name
 
@@ -172,9 +172,7 @@ def parse(raw: bytes, file: str) -> Document:
         return Document(file, None, SourcePosition(), (problem,))
 
     if len(raw) > SIZE_MAX_BYTES:
-        return broken(
-            ConfigProblem(file, 1, 1, "the file is larger than 1 MiB", "an agreement is a few pages; split or trim it")
-        )
+        return broken(ConfigProblem(file, 1, 1, "the file is larger than 1 MiB", "shorten it"))
     text = _decoded(raw, file)
     if isinstance(text, ConfigProblem):
         return broken(text)
@@ -206,5 +204,5 @@ def read(path: Path) -> bytes | ConfigProblem:
         return ConfigProblem(str(path), 1, 1, "there is no such file", "`firsthour init DIR` writes one to start from")
     except OSError as failed:
         return ConfigProblem(
-            str(path), 1, 1, f"the file cannot be read ({failed.strerror})", "check what it is and who may read it"
+            str(path), 1, 1, f"the file cannot be read ({failed.strerror})", "check its kind and its permissions"
         )

@@ -22,7 +22,7 @@ def said(harness: ConfigHarness, verify: str = "", event: str = "") -> list[str]
 
 def test_a_webhook_that_tells_no_time_is_named_with_the_remedy(harness: ConfigHarness) -> None:
     [warning] = said(harness)
-    assert "sources.yaml:7:9: nothing says when this was sent or happened" in warning
+    assert "sources.yaml:7:9: this event has no time" in warning
     assert "map `time`" in warning
     assert "`timestamp_header`" in warning
 
@@ -34,5 +34,5 @@ def test_a_webhook_that_tells_a_time_is_not_warned_of(harness: ConfigHarness, ve
 
 @pytest.mark.parametrize("fact", ["account.owner", "status", "email.kind", "total", "previous_owner"])
 def test_a_mapping_to_a_fact_of_the_product_is_refused_with_the_remedy(harness: ConfigHarness, fact: str) -> None:
-    with pytest.raises(ConfigError, match=r"stated by FirstHour alone; map it to `custom\."):
+    with pytest.raises(ConfigError, match=r"only FirstHour may state `.*`; map it to `custom\."):
         said(harness, event=f", time: t, data: {{{fact}: x}}")

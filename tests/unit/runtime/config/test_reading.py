@@ -44,7 +44,7 @@ def test_files_with_every_agreed_field_load_and_name_what_comes_later() -> None:
     config = load(SHARED)
     said = "\n".join(config.warnings)
     for field in ("calendars", "personas", "segments", "promises", "goals", "recycle", "audiences", "holds"):
-        assert f"`{field}` is accepted but not acted upon yet: " in said
+        assert f"`{field}` has no effect yet; " in said
     for field in ("lifecycle.campaigns", "response.counted_in", "reps.calendar", "reps.away.cover", "sources.preset"):
         assert f"`{field}`" in said
     assert list(config.agreement.response.urgencies) == ["hot", "warm"]
@@ -63,7 +63,7 @@ def test_what_loads_also_satisfies_the_schema_for_editors(directory: Path, name:
 def test_a_warning_stands_at_its_place(harness: ConfigHarness) -> None:
     place = harness.change("team.yaml", "    capacity: {open: 20}", "    capacity: {open: 20, «per_day: 3}")
     (warning,) = harness.load().warnings
-    assert warning.startswith(f"{place}: `reps.capacity.per_day` is accepted but not acted upon yet: ")
+    assert warning.startswith(f"{place}: `reps.capacity.per_day` has no effect yet; ")
 
 
 def test_the_fields_that_need_not_be_there_have_sensible_values() -> None:

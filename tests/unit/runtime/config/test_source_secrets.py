@@ -40,9 +40,9 @@ GOOD = "whsec_c2l4dGVlbiBieXRlcyBvciBtb3Jl"
         ("whsec_", "it has 0 bytes"),
         (GOOD[:-1], "is not base64 after `whsec_`"),
         (GOOD + "!", "is not base64"),
-        (GOOD.replace("J", "J\n"), "it holds a line break"),
-        (f'"{GOOD}"', "quotes stand around it; take them away"),
-        (GOOD + "\u200b", "a character that cannot be seen; copy it anew"),
+        (GOOD.replace("J", "J\n"), "it has a line break"),
+        (f'"{GOOD}"', "it is in quotes; remove them"),
+        (GOOD + "\u200b", "an invisible character; copy it again"),
         ("whsec_c2l4dGVlbiBieXRlcyBv_mJl0000", "is not base64"),
     ],
 )
