@@ -17,7 +17,7 @@ from schemas.http import LeadView, Listing
 from services.reporting import domain, lead_view, store
 
 TIMELINE_MAX = 1_000
-_PLACE = re.compile(rf"{page_cursors.MICROSECONDS}\.{page_cursors.COUNT}\.{page_cursors.ID}", re.ASCII)
+_POSITION = re.compile(rf"{page_cursors.MICROSECONDS}\.{page_cursors.COUNT}\.{page_cursors.ID}", re.ASCII)
 _LEAD = re.compile(page_cursors.UUID, re.ASCII)
 
 
@@ -41,10 +41,10 @@ def router(resources: Resources) -> APIRouter:
         return await resources.reads(lambda connection: lead_view.page(connection, criteria, config))
 
     @api.get("/v1/leads/{lead}")
-    async def one_lead(lead: str, principal: Annotated[Principal, Depends(needs(READ))]) -> LeadView:
-        """One lead; `clock` may follow `owner` by a moment."""
+    async def get_lead(lead: str, principal: Annotated[Principal, Depends(needs(READ))]) -> LeadView:
+        """One lead. `clock` may be a moment older than `owner`."""
         config = resources.config.current
-        view = await resources.reads(lambda connection: lead_view.one(connection, lead, config))
+        view = await resources.reads(lambda connection: lead_view.find(connection, lead, config))
         if view is None:
             raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
         return view
@@ -54,20 +54,20 @@ def router(resources: Resources) -> APIRouter:
         lead: str,
         principal: Annotated[Principal, Depends(needs(READ))],
         limit: Annotated[int, Query(ge=1, le=TIMELINE_MAX)] = 200,
-        cursor: Annotated[str | None, Query(description="`next` of the answer before.")] = None,
+        cursor: Annotated[str | None, Query(description="`next` of the previous answer.")] = None,
     ) -> dict[str, Any]:
-        """Everything that happened to a lead, newest first: events, scores, owners, pages, touches."""
-        before = _place(cursor)
+        """The events, scores, owners, pages and touches of a lead, newest first."""
+        before = _position(cursor)
         rows = await resources.reads(lambda connection: store.timeline(connection, lead, before, limit + 1))
         if not rows and before is None:
             raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
         last = rows[limit - 1] if len(rows) > limit else None
-        items = [_moment(row) for row in rows[:limit]]
+        items = [_item(row) for row in rows[:limit]]
         return {"items": items, "next": f"{last.at}.{last.position}.{last.id}" if last else None}
 
     @api.get("/v1/reports/statuses")
     async def statuses(principal: Annotated[Principal, Depends(needs("marketing"))]) -> dict[str, Any]:
-        """How many leads stand in each status, and whose it is."""
+        """The number of leads in each status, and the team of the status."""
         counts = await resources.reads(store.counts)
         teams = resources.config.current.agreement.lifecycle.statuses
         names = [*teams, *(name for name in counts if name not in teams)]
@@ -77,12 +77,12 @@ def router(resources: Resources) -> APIRouter:
     return api
 
 
-def _place(cursor: str | None) -> store.TimelinePosition | None:
-    match = page_cursors.read(cursor, _PLACE)
+def _position(cursor: str | None) -> store.TimelinePosition | None:
+    match = page_cursors.read(cursor, _POSITION)
     return None if match is None else (int(match[0]), int(match[1]), match[2])
 
 
-def _moment(row: Any) -> dict[str, Any]:
+def _item(row: Any) -> dict[str, Any]:
     item = {"id": row.id, "at": moment(row.at), "topic": row.topic, "type": row.type}
     try:
         envelope = decode(bytes(row.body))

@@ -24,13 +24,13 @@ from schemas.events.routes import (
 
 
 def lead_of(event: Event) -> str | None:
-    """Return the lead of a record; None: the record names none (outside events)."""
+    """Return the lead of a record. None: the record names no lead, as outside events."""
     lead = getattr(event, "lead_id", None)
     return lead if isinstance(lead, str) else None
 
 
 def cause_of(event: Event) -> str | None:
-    """Return the id of the outside event that caused a record; None: there is none. It ties that event to the lead."""
+    """Return the id of the outside event that caused a record. None: no event. The id links the event to the lead."""
     if isinstance(event, LeadScored):
         return event.trigger.event_id
     cause = getattr(event, "event_id", None)
@@ -38,12 +38,12 @@ def cause_of(event: Event) -> str | None:
 
 
 def status_of(event: Event) -> tuple[str, int] | None:
-    """Return (status, version); None: the record has no status."""
+    """Return status and version of the lead. None: the record has no status."""
     return (event.status, event.version) if isinstance(event, LeadEvent) else None
 
 
 def line(type: str, event: Event) -> str:
-    """Return the record as one line for people. Values may come from outside: escape them where they are shown."""
+    """Return the record as one line for people. Values may come from outside: escape them for display."""
     if isinstance(event, ExternalEvent):
         about = event.fields.get("form") or event.fields.get("path") or event.fields.get("content") or ""
         remarks = "".join(f"; {FLAGS[flag]}" for flag in event.flags if flag in FLAGS)

@@ -10,10 +10,10 @@ from firsthour.runtime.storage.unit import Unit
 from schemas.events.leads import LeadScored
 from services.reporting import domain, store
 
-KEPT_DAYS = 400
+HISTORY_DAYS = 400
 
 
-def keep(topic: str) -> Handler:
+def record_history(topic: str) -> Handler:
     """Return the handler of one topic."""
 
     def hear(batch: Sequence[Record], unit: Unit) -> None:
@@ -41,7 +41,7 @@ def keep(topic: str) -> Handler:
                 status = (next(iter(unit.config.agreement.lifecycle.statuses)), 0)
             if lead and status and (lead not in statuses or status[1] > statuses[lead][1]):
                 statuses[lead] = status
-        store.keep(unit, rows)
+        store.insert_history(unit, rows)
         store.set_statuses(
             unit,
             [{"lead_id": lead, "status": status, "version": version} for lead, (status, version) in statuses.items()],
@@ -50,6 +50,6 @@ def keep(topic: str) -> Handler:
     return hear
 
 
-def forget(unit: Unit, limit: int) -> int:
-    """Delete up to `limit` rows older than `KEPT_DAYS`. Return their number."""
-    return store.drop(unit, micros(unit.now - timedelta(days=KEPT_DAYS)), limit)
+def delete_old_history(unit: Unit, limit: int) -> int:
+    """Delete up to `limit` rows older than `HISTORY_DAYS`. Return their number."""
+    return store.delete_before(unit, micros(unit.now - timedelta(days=HISTORY_DAYS)), limit)

@@ -1,6 +1,6 @@
-"""Leads as returned over HTTP, read from the view `leads`: the only place where tables of several services meet.
+"""Leads as returned over HTTP, read from the view `leads`.
 
-A migration creates the view.
+A migration creates the view. Tables of several services are joined only there.
 """
 
 from typing import Any
@@ -42,7 +42,7 @@ view = sa.table(
 
 
 class LeadFilter(BaseModel):
-    """The filter of the list; all given conditions hold. Ids grow with time, so the newest lead has the greatest id."""
+    """The filter of the list: all conditions that are set must hold. Ids grow with time: the newest lead has the greatest."""
 
     email: str | None = None
     status: str | None = None
@@ -63,9 +63,9 @@ _state = msgspec.json.Decoder(_ShownState).decode
 _ONE = statements.Sql(lambda _: sa.select(view).where(view.c.id == sa.bindparam("lead")))
 
 
-def _page(*named: str) -> statements.Sql:
+def _page(*names: str) -> statements.Sql:
     conditions = [
-        view.c.id < sa.bindparam(name) if name == "cursor" else view.c[name] == sa.bindparam(name) for name in named
+        view.c.id < sa.bindparam(name) if name == "cursor" else view.c[name] == sa.bindparam(name) for name in names
     ]
     return statements.Sql(
         lambda _: (
@@ -76,8 +76,8 @@ def _page(*named: str) -> statements.Sql:
 
 _FILTERS = ("email", "status", "owner", "cursor")
 _PAGES = {
-    named: _page(*named)
-    for named in (tuple(f for n, f in enumerate(_FILTERS) if bits >> n & 1) for bits in range(1 << len(_FILTERS)))
+    names: _page(*names)
+    for names in (tuple(f for n, f in enumerate(_FILTERS) if bits >> n & 1) for bits in range(1 << len(_FILTERS)))
 }
 
 
@@ -94,15 +94,15 @@ def page(connection: Connection, criteria: LeadFilter, config: Config) -> Listin
             values["email"] = normalise_email(criteria.email)
         except MalformedError:
             return Listing[LeadView](items=[])
-    named = tuple(name for name in _FILTERS if values[name] is not None)
-    rows = _PAGES[named].all(connection, **{name: values[name] for name in named}, limit=criteria.limit + 1)
+    names = tuple(name for name in _FILTERS if values[name] is not None)
+    rows = _PAGES[names].all(connection, **{name: values[name] for name in names}, limit=criteria.limit + 1)
     more = len(rows) > criteria.limit
     items = [_lead(row, config) for row in rows[: criteria.limit]]
     return Listing[LeadView](items=items, next=items[-1].id if more else None)
 
 
-def one(connection: Connection, lead: str, config: Config) -> LeadView | None:
-    """Return one lead, or None."""
+def find(connection: Connection, lead: str, config: Config) -> LeadView | None:
+    """Return one lead. None: unknown."""
     row = _ONE.first(connection, lead=lead)
     return None if row is None else _lead(row, config)
 
@@ -149,7 +149,7 @@ def _queue(row: Any) -> QueueView | None:
 
 
 def _clock(row: Any) -> ClockView | None:
-    """Return the clock; None: the lead has none, or it is over."""
+    """Return the response clock. None: the lead has no clock, or the clock has ended."""
     if row.clock_state is None or row.clock_state == "over":
         return None
     return ClockView(

@@ -16,12 +16,12 @@ history = sa.Table(
     sa.Column("id", statements.Text, primary_key=True),  # of the event
     sa.Column("topic", statements.Text, nullable=False),
     sa.Column("type", statements.Text, nullable=False),
-    sa.Column("lead_id", statements.Text),  # NULL: an outside event, tied to its lead by the record that it caused
+    sa.Column("lead_id", statements.Text),  # NULL: an outside event; the record that it caused names the lead
     sa.Column("cause", statements.Text),  # the outside event that caused this record; NULL: none
     sa.Column("at", statements.Integer, nullable=False),
     sa.Column(
         "heard_at", statements.Integer, nullable=False
-    ),  # retention counts from here, since an import may contain events of years ago
+    ),  # retention counts from here, because an import may contain events of earlier years
     sa.Column("position", statements.Integer, nullable=False),
     sa.Column("body", statements.Bytes, nullable=False),
     sa.Index("reporting_history_by_lead", "lead_id", "at"),
@@ -37,7 +37,7 @@ statuses = sa.Table(
     sqlite_with_rowid=False,
 )
 
-_KEEP = statements.Sql(
+_INSERT = statements.Sql(
     lambda f: f.insert(history).values({c.name: sa.bindparam(c.name) for c in history.columns}).on_conflict_do_nothing()
 )
 
@@ -53,7 +53,7 @@ def _status(dialect: statements.SqlDialect) -> Any:
 
 _STATUS = statements.Sql(_status)
 _COUNTS = statements.Sql(lambda _: sa.select(statuses.c.status, sa.func.count()).group_by(statuses.c.status))
-_DROP = statements.Sql(
+_DELETE = statements.Sql(
     lambda _: sa.delete(history).where(
         history.c.id.in_(
             sa.select(history.c.id)
@@ -97,9 +97,9 @@ _TIMELINE = _timeline()
 _TIMELINE_BEFORE = _timeline(_BEFORE)
 
 
-def keep(unit: Unit, rows: Sequence[Mapping[str, object]]) -> None:
-    """Store history rows at the end of the unit. A row that is stored already stays unchanged."""
-    unit.store(_KEEP.work(unit.connection, sorted(rows, key=itemgetter("id"))))
+def insert_history(unit: Unit, rows: Sequence[Mapping[str, object]]) -> None:
+    """Store history rows at the end of the unit. A row that exists already stays unchanged."""
+    unit.store(_INSERT.work(unit.connection, sorted(rows, key=itemgetter("id"))))
 
 
 def set_statuses(unit: Unit, rows: Sequence[Mapping[str, object]]) -> None:
@@ -107,9 +107,9 @@ def set_statuses(unit: Unit, rows: Sequence[Mapping[str, object]]) -> None:
     unit.store(_STATUS.work(unit.connection, sorted(rows, key=itemgetter("lead_id"))))
 
 
-def drop(unit: Unit, before: int, limit: int) -> int:
+def delete_before(unit: Unit, before: int, limit: int) -> int:
     """Delete up to `limit` rows stored before that time (microseconds). Return their number."""
-    return _DROP.run(unit.connection, before=before, limit=limit)
+    return _DELETE.run(unit.connection, before=before, limit=limit)
 
 
 def counts(connection: Connection) -> dict[str, int]:
@@ -118,7 +118,7 @@ def counts(connection: Connection) -> dict[str, int]:
 
 
 def timeline(connection: Connection, lead: str, before: TimelinePosition | None, limit: int) -> Sequence[Any]:
-    """Return the timeline of one lead, newest first. `before` None: from the newest on."""
+    """Return the timeline of one lead, newest first. `before` None: begin with the newest."""
     if before is None:
         return _TIMELINE.all(connection, lead=lead, limit=limit)
     at, position, id = before

@@ -22,10 +22,10 @@ def router(resources: Resources) -> APIRouter:
 
     @api.get("/v1/leads/{lead}/score")
     async def score(lead: str, principal: Annotated[Principal, Depends(needs(READ))]) -> dict[str, Any]:
-        """Fit, engagement, total and grade as of now, with every part: its points, what they are worth now, and why.
+        """Fit, engagement, total and grade as of now, with every part: its points, their worth now, and the reason.
 
-        `kept` says how much of the person is kept, and up to when facts or hits beyond the bounds were dropped."""
-        profile = await resources.reads(lambda connection: store.find(connection, lead))
+        `kept`: how much of the person is stored, and up to when facts or hits beyond the bounds were dropped."""
+        profile = await resources.reads(lambda connection: store.find_profile(connection, lead))
         if profile is None:
             raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
         rules, now = rules_of(resources.config.current), resources.clock.business()
@@ -33,7 +33,7 @@ def router(resources: Resources) -> APIRouter:
             "id": lead,
             "at": now,
             **msgspec.structs.asdict(score_of(profile, rules, now)),
-            "suppressed": suppression(rules, profile.known()),
+            "suppressed": suppression(rules, profile.flat_facts()),
             "agreement": resources.config.current.version,
             "kept": retention_of(profile, rules, now),
             "parts": [msgspec.structs.asdict(part) for part in parts_of(profile, rules, now)],

@@ -37,17 +37,17 @@ Count = Callable[[Mapping[str, int]], None]
 
 
 def hear_events(batch: Sequence[Record], unit: Unit, count: Count) -> None:
-    """Resolve the person of each event, add the event to their profile, and emit their score and passed-on facts."""
+    """Resolve the person of each event, add the event to the profile, and emit the score and the facts to pass on."""
     rules = rules_of(unit.config)
     relevant = [record for record in batch if record.envelope.type not in ABOUT_NO_LEAD]
-    resolved, created = store.resolve(
-        unit, [(one.event_id, _external(one), micros(one.envelope.time)) for one in relevant]
+    identities, created = store.resolve(
+        unit, [(record.event_id, _external(record), micros(record.envelope.time)) for record in relevant]
     )
-    profiles = store.lock(unit, sorted({one.lead for one in resolved}), created)
+    profiles = store.lock(unit, sorted({identity.lead for identity in identities}), created)
     now = unit.now
     dropped: Counter[str] = Counter()
-    for record, one in zip(relevant, resolved, strict=True):
-        for event in _score_event(one, profiles[one.lead], record, rules, now, dropped):
+    for record, identity in zip(relevant, identities, strict=True):
+        for event in _score_event(identity, profiles[identity.lead], record, rules, now, dropped):
             unit.emit(event, key=event.lead_id)
     store.save(unit, profiles, now)
     if dropped := +dropped:
@@ -71,30 +71,28 @@ def _score_event(
     lead, shared, others = identity
     event, type = _external(record), record.envelope.type
     if event.email and profile.email and event.email != profile.email:
-        raise store.IdentityTakenError(
-            f"lead {lead} was given another address meanwhile; the events are processed again"
-        )
+        raise store.IdentityTakenError(f"lead {lead} has another address meanwhile; the events are processed again")
     at = min(record.envelope.time, now)
-    known = learn(profile, event, type, at, rules, dropped)
+    facts = learn(profile, event, type, at, rules, dropped)
     fields = bounds.outside_fields(event.fields)
-    kept_fields = bounds.bounded_fields(fields)
-    dropped.update(refused=len(event.fields) - len(fields), field=len(fields) - len(kept_fields))
-    trigger = Trigger(record.event_id, type, at, event.source, kept_fields)
-    scored = _scored(lead, profile, trigger, rules, now, known, fields)
+    bounded_fields = bounds.bounded_fields(fields)
+    dropped.update(refused=len(event.fields) - len(fields), field=len(fields) - len(bounded_fields))
+    trigger = Trigger(record.event_id, type, at, event.source, bounded_fields)
+    scored = _scored(lead, profile, trigger, rules, now, facts, fields)
     if shared:
         scored = msgspec.structs.replace(scored, shared=shared)
     if type not in PASSED_ON:
         return [scored]
-    about = (lead, *others) if CONSENTS.get(type) is False else (lead,)
-    # The fact comes first, so that the router applies it before the score: an opted-out lead is not handed over.
-    return [*(_passed_on(one, record, event, type, at) for one in about), scored]
+    leads = (lead, *others) if CONSENTS.get(type) is False else (lead,)
+    # The fact precedes the score, so that the router applies it first: an opted-out lead is not handed over.
+    return [*(_passed_on(each, record, event, type, at) for each in leads), scored]
 
 
 def _scored(
-    lead: str, profile: Profile, trigger: Trigger, rules: ScoringRules, now: datetime, known: Facts, fields: Facts
+    lead: str, profile: Profile, trigger: Trigger, rules: ScoringRules, now: datetime, facts: Facts, fields: Facts
 ) -> LeadScored:
-    because = suppression(rules, known)
-    scored = _NO_SCORE if because else score_of(profile, rules, now, known)
+    reason = suppression(rules, facts)
+    score = _NO_SCORE if reason else score_of(profile, rules, now, facts)
     forget(profile, rules, now)
     profile.version += 1
     return LeadScored(
@@ -102,12 +100,12 @@ def _scored(
         version=profile.version,
         at=now,
         trigger=trigger,
-        score=scored,
+        score=score,
         email=profile.email,
         phone=profile.phone,
-        facts=known,
-        met=() if because else matched_lines(profile, rules, trigger.type, fields, known, scored),
-        suppressed=because,
+        facts=facts,
+        met=() if reason else matched_lines(profile, rules, trigger.type, fields, facts, score),
+        suppressed=reason,
     )
 
 
@@ -144,27 +142,24 @@ def _text(value: object) -> str | None:
 
 
 def hear_routes(batch: Sequence[Record], unit: Unit) -> None:
-    """Restart the score of recycled leads, and store which leads Sales has.
-
-    Hits up to the time of the recycle no longer count.
-    """
-    routed = [(record, event) for record in batch if isinstance(event := record.event, LeadEvent)]
-    teams = unit.config.agreement.lifecycle.statuses if routed else {}
-    is_open = {status for status, team in teams.items() if team == "sales" and status != CLOSED}
-    changed = [event for _, event in routed if (event.status in is_open) != (event.was in is_open)]
-    store.set_standings(unit, {event.lead_id: (event.version, event.status in is_open) for event in changed})
-    recycled = [
-        (record, event) for record, event in routed if isinstance(event, LeadRecycled) and event.kind == "recycle"
+    """Store which leads Sales has, and restart the score of recycled leads: earlier hits no longer count."""
+    routes = [(record, event) for record in batch if isinstance(event := record.event, LeadEvent)]
+    teams = unit.config.agreement.lifecycle.statuses if routes else {}
+    open_statuses = {status for status, team in teams.items() if team == "sales" and status != CLOSED}
+    transitions = [event for _, event in routes if (event.status in open_statuses) != (event.was in open_statuses)]
+    store.set_standings(unit, {event.lead_id: (event.version, event.status in open_statuses) for event in transitions})
+    recycles = [
+        (record, event) for record, event in routes if isinstance(event, LeadRecycled) and event.kind == "recycle"
     ]
-    if not recycled:
+    if not recycles:
         return
     rules = rules_of(unit.config)
-    profiles = store.lock(unit, sorted({event.lead_id for _, event in recycled}))
+    profiles = store.lock(unit, sorted({event.lead_id for _, event in recycles}))
     now = unit.now
-    for record, event in recycled:
+    for record, event in recycles:
         profile = profiles[event.lead_id]
         profile.recycled_at = max(profile.recycled_at or 0, micros(event.since or event.at))
         trigger = Trigger(record.event_id, event.TYPE, event.at, "router")
-        scored = _scored(event.lead_id, profile, trigger, rules, now, profile.known(), {})
+        scored = _scored(event.lead_id, profile, trigger, rules, now, profile.flat_facts(), {})
         unit.emit(msgspec.structs.replace(scored, met=()), key=event.lead_id)
     store.save(unit, profiles, now)

@@ -35,7 +35,7 @@ def service() -> Service:
         hears={EVENTS: partial(hear_events, count=counter.count), ROUTES: hear_routes},
         linger_seconds={
             ROUTES: LINGER_SECONDS
-        },  # only recycles are read there, and these do not depend on when they are read
+        },  # only recycles are read there, and their effect does not depend on the time of reading
         api=router,
         runners=runners,
     )

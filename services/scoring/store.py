@@ -50,19 +50,19 @@ profiles = sa.Table(
 )
 
 
-def _known(f: statements.SqlDialect) -> Any:
+def _people(f: statements.SqlDialect) -> Any:
     """Select the people of these identities, with the columns that decide among several."""
-    named = sa.union_all(
+    rows = sa.union_all(
         *(
             sa.select(table.c.identity, table.c.lead_id).where(f.is_any_of(table.c.identity, "identities"))
             for table in (identities, shared)
         )
     ).subquery("named")
     return (
-        sa.select(named, profiles.c.email, profiles.c.active_at, standings.c.open)
-        .select_from(named)
-        .outerjoin(profiles, profiles.c.lead_id == named.c.lead_id)
-        .outerjoin(standings, standings.c.lead_id == named.c.lead_id)
+        sa.select(rows, profiles.c.email, profiles.c.active_at, standings.c.open)
+        .select_from(rows)
+        .outerjoin(profiles, profiles.c.lead_id == rows.c.lead_id)
+        .outerjoin(standings, standings.c.lead_id == rows.c.lead_id)
     )
 
 
@@ -75,7 +75,7 @@ def _standing(f: statements.SqlDialect) -> Any:
     )
 
 
-def _takes_place(table: sa.Table) -> statements.Sql:
+def _replace_person(table: sa.Table) -> statements.Sql:
     return statements.Sql(
         lambda _: (
             sa.update(table)
@@ -85,7 +85,7 @@ def _takes_place(table: sa.Table) -> statements.Sql:
     )
 
 
-_KNOWN = statements.Sql(_known)
+_PEOPLE = statements.Sql(_people)
 _CLAIM = statements.Sql(
     lambda f: (
         f.insert(identities)
@@ -101,8 +101,8 @@ _SHARE = statements.Sql(
         .on_conflict_do_nothing()
     )
 )
-_TAKES_FIRST_PLACE = _takes_place(identities)
-_TAKES_PLACE = _takes_place(shared)
+_REPLACE_FIRST = _replace_person(identities)
+_REPLACE_SHARED = _replace_person(shared)
 _STANDING = statements.Sql(_standing)
 _LOCK = statements.Sql(
     lambda f: (
@@ -120,7 +120,7 @@ _decode = msgspec.json.Decoder(Profile).decode
 
 
 class IdentityTakenError(StorageError):
-    """Raised when another unit has given the person another address meanwhile. The unit is rolled back and repeated."""
+    """Raised when another unit has stored another address of the person meanwhile. The unit is rolled back and repeated."""
 
 
 def resolve(unit: Unit, events: Sequence[tuple[str, ExternalEvent, int]]) -> tuple[list[ResolvedIdentity], set[str]]:
@@ -135,64 +135,79 @@ def resolve(unit: Unit, events: Sequence[tuple[str, ExternalEvent, int]]) -> tup
     Returns:
         The lead of each event, and the leads that this unit created.
     """
-    wanted = list(dict.fromkeys(one for id, event, _ in events for one in identities_of(event, id)))
-    people, resolved = _resolve_with(events, _rows(unit.connection, wanted))
+    wanted_identities = list(
+        dict.fromkeys(identity for id, event, _ in events for identity in identities_of(event, id))
+    )
+    people, resolved = _resolve_with(events, _rows(unit.connection, wanted_identities))
     changes = people.changes()
     if changes.claims and _CLAIM.tuples(unit.connection, [*changes.claims]) < len(changes.claims):
-        people, resolved, changes = _resolve_again(unit.connection, events, wanted, changes.claims)
-    replaced = [(lead, identity, before) for identity, lead, before in changes.replaced]
-    unit.store((_SHARE, [*changes.added]), (_TAKES_FIRST_PLACE, [*replaced]), (_TAKES_PLACE, [*replaced]))
-    return resolved, people.made
+        people, resolved, changes = _resolve_again(unit.connection, events, wanted_identities, changes.claims)
+    rows = [(lead, identity, before) for identity, lead, before in changes.replacements]
+    unit.store((_SHARE, [*changes.added]), (_REPLACE_FIRST, [*rows]), (_REPLACE_SHARED, [*rows]))
+    return resolved, people.created
 
 
 def _resolve_with(
     events: Sequence[tuple[str, ExternalEvent, int]], rows: Iterable[IdentityRow]
 ) -> tuple[People, list[ResolvedIdentity]]:
     people = People(new_id)
-    people.know(rows)
-    return people, [people.find(event, id, at) for id, event, at in events]
+    people.add_rows(rows)
+    return people, [people.resolve(event, id, at) for id, event, at in events]
 
 
 def _resolve_again(
-    connection: Connection, events: Sequence[tuple[str, ExternalEvent, int]], wanted: list[str], claimed: list[Pair]
+    connection: Connection,
+    events: Sequence[tuple[str, ExternalEvent, int]],
+    wanted_identities: list[str],
+    claims: list[Pair],
 ) -> tuple[People, list[ResolvedIdentity], IdentityChanges]:
-    """Resolve again with the claims of other units. Own claims, for which they wait, are released and made again."""
-    ours = set(claimed)
-    rows = _rows(connection, wanted)
-    _UNCLAIM.run(connection, identities=sorted(row.identity for row in rows if (row.identity, row.lead) in ours))
-    people, resolved = _resolve_with(events, [row for row in rows if (row.identity, row.lead) not in ours])
+    """Resolve again with the claims of other units. The own claims are released, because other units wait, and made again."""
+    own_claims = set(claims)
+    rows = _rows(connection, wanted_identities)
+    _UNCLAIM.run(connection, identities=sorted(row.identity for row in rows if (row.identity, row.lead) in own_claims))
+    people, resolved = _resolve_with(events, [row for row in rows if (row.identity, row.lead) not in own_claims])
     changes = people.changes()
     _CLAIM.tuples(connection, [*changes.claims])
     return people, resolved, changes
 
 
-def _rows(connection: Connection, wanted: list[str]) -> list[IdentityRow]:
-    return [IdentityRow(*row) for row in sorted(_KNOWN.all(connection, identities=wanted), key=itemgetter(0, 1))]
+def _rows(connection: Connection, wanted_identities: list[str]) -> list[IdentityRow]:
+    return [
+        IdentityRow(*row) for row in sorted(_PEOPLE.all(connection, identities=wanted_identities), key=itemgetter(0, 1))
+    ]
 
 
 def lock(unit: Unit, leads: Collection[str], created: Collection[str] = ()) -> dict[str, Profile]:
-    """Lock and return the profiles of these leads; new profiles for leads without one. `created`: leads of this unit."""
+    """Lock and return the profiles of these leads. A lead without a profile gets a new one.
+
+    Args:
+        created: leads that this unit created. They need no lock.
+    """
     existing = [lead for lead in leads if lead not in created]
     stored = {row[0]: _decode(row[1]) for row in unit.lock(_LOCK, leads=existing)}
     return {lead: stored.get(lead) or Profile() for lead in leads}
 
 
-def find(connection: Connection, lead: str) -> Profile | None:
-    """Return one profile, without a lock; None: unknown lead."""
+def find_profile(connection: Connection, lead: str) -> Profile | None:
+    """Return one profile without a lock. None: unknown lead."""
     row = _ONE.first(connection, lead=lead)
     return _decode(row[0]) if row else None
 
 
-def save(unit: Unit, changed: Mapping[str, Profile], now: datetime) -> None:
+def save(unit: Unit, profiles: Mapping[str, Profile], now: datetime) -> None:
     """Store these profiles at the end of the unit."""
     at = micros(now)
     rows: list[tuple[Any, ...]] = [
         (lead, profile.version, profile.email, profile.phone, at, _encode(profile).decode(), profile.active_at)
-        for lead, profile in sorted(changed.items(), key=itemgetter(0))
+        for lead, profile in sorted(profiles.items(), key=itemgetter(0))
     ]
     unit.store((_SAVE, rows))
 
 
-def set_standings(unit: Unit, changed: Mapping[str, tuple[int, bool]]) -> None:
-    """Store at the end of the unit which leads Sales has: version of the router's record, and whether Sales has the lead."""
-    unit.store((_STANDING, [(lead, version, int(open)) for lead, (version, open) in sorted(changed.items())]))
+def set_standings(unit: Unit, standings: Mapping[str, tuple[int, bool]]) -> None:
+    """Store at the end of the unit whether Sales has each lead.
+
+    Args:
+        standings: by lead: the version of the router's record, and whether Sales has the lead.
+    """
+    unit.store((_STANDING, [(lead, version, int(open)) for lead, (version, open) in sorted(standings.items())]))

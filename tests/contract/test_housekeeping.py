@@ -29,7 +29,7 @@ STATEMENTS = {
     "dead letters by age": dead_letter_statements.OLDER_THAN,
     "dead letters of a source": dead_letter_statements.OLDEST_OF_BUDGET,
     "answers": idempotency._SWEEP,
-    "history": reporting_store._DROP,
+    "history": reporting_store._DELETE,
 }
 FILL = (
     "INSERT INTO seen SELECT 'scoring', 'e' || n, n % 400 FROM numbers",

@@ -12,7 +12,7 @@ from firsthour.operations.verify.progress import ConsumerProgress
 from firsthour.operations.verify.queries import Queries
 from firsthour.operations.verify.unsettled import unsettled_leads
 from firsthour.runtime.clock import Clock, HostClock
-from services.reporting.handlers import KEPT_DAYS
+from services.reporting.handlers import HISTORY_DAYS
 from services.router.domain.lead import CUSTOMER, OPPORTUNITY
 
 UNIT_DURATION_MAX: Final = timedelta(seconds=5)
@@ -87,7 +87,7 @@ class Snapshot(Queries):
     @cached_property
     def history_start(self) -> int:
         """The moment (business microseconds) from which on no record has been removed from the history."""
-        return micros(self.clock.business() - timedelta(days=KEPT_DAYS - 1))
+        return micros(self.clock.business() - timedelta(days=HISTORY_DAYS - 1))
 
     def is_overdue(self, at: datetime, grace: timedelta) -> bool:
         """Return whether that moment (business time) has passed by more than `grace` while a process could act on it."""

@@ -1,1 +1,1 @@
-"""Decisions of scoring. Pure: every time is an argument."""
+"""Decisions of scoring as pure functions: every time is an argument."""

@@ -1,7 +1,7 @@
-"""The bounds of a profile: which facts and hits are kept.
+"""The bounds of a profile: the facts and hits that are stored.
 
-A profile holds at most 100 custom facts and 32 kB of facts, and a bounded number of engagement hits. The result follows
-from the set of facts, in any order of arrival. The proof: `docs/decisions/0018-bounded-profiles.md`.
+A profile holds at most 100 custom facts and 32 kB of facts, and a bounded number of engagement hits. The result depends
+on the set of facts, not on the order of arrival. The proof: `docs/decisions/0018-bounded-profiles.md`.
 """
 
 from collections import Counter
@@ -16,17 +16,17 @@ from schemas.events.base import Facts, Value
 from schemas.facts import is_product_fact
 from schemas.values import Shape
 
-CUSTOM: Final = "custom."
-KNOWN: Final = frozenset(PERSON_FIELDS) - {"email"}
-"""The facts that every profile may hold, besides custom facts."""
+CUSTOM_PREFIX: Final = "custom."
+STANDARD_FACTS: Final = frozenset(PERSON_FIELDS) - {"email"}
+"""The facts of every profile, besides custom facts."""
 
 CUSTOM_FACTS_MAX: Final = 100
 NAME_BYTES_MAX: Final = 72  # of a custom fact
 VALUE_BYTES_MAX: Final = 56  # of a custom fact that no rule names
 TEXTS_MAX: Final = 4  # long values of custom facts that are stored in full beside the facts
 TEXT_BYTES_MAX: Final = 2_000
-KNOWN_BYTES_MAX: Final = 220  # of the value of a known fact
-AGREED_BYTES_MAX: Final = 6_144  # shared by the values of the custom facts that rules name
+STANDARD_BYTES_MAX: Final = 220  # of the value of a standard fact
+NAMED_BYTES_MAX: Final = 6_144  # shared by the values of the custom facts that rules name
 HITS_MAX: Final = 100  # of one engagement rule
 FIELDS_BYTES_MAX: Final = 16_384  # of the event's own fields in a record
 _SMALL: Final = 4_000  # characters of fields that are certainly within the bounds
@@ -36,25 +36,25 @@ DatedValue = tuple[Value, int]
 """A value and its time (microseconds)."""
 
 
-class Agreed(NamedTuple):
+class NamedFacts(NamedTuple):
     """The custom facts that the agreement names, and the largest size of each of their values."""
 
     names: frozenset[str]
     value_bytes: int
 
 
-def agreed(agreement: Agreement) -> Agreed:
-    """Return the custom facts that other facts never displace. Of more than 100, the first in the order of their names."""
+def named_facts(agreement: Agreement) -> NamedFacts:
+    """Return the custom facts that the agreement names: other facts never displace them. At most 100, the first by name."""
     fields = {test.field for node in _conditions(agreement) for test in tests(node)}
     for promise in agreement.promises.marketing:
         fields |= set(promise.complete) if isinstance(promise, CompletePromise) else set()
-    names = sorted(name for name in fields if name.startswith(CUSTOM))[:CUSTOM_FACTS_MAX]
-    share = AGREED_BYTES_MAX // max(1, len(names))
-    return Agreed(frozenset(names), min(TEXT_BYTES_MAX, max(VALUE_BYTES_MAX, share)))
+    names = sorted(name for name in fields if name.startswith(CUSTOM_PREFIX))[:CUSTOM_FACTS_MAX]
+    share = NAMED_BYTES_MAX // max(1, len(names))
+    return NamedFacts(frozenset(names), min(TEXT_BYTES_MAX, max(VALUE_BYTES_MAX, share)))
 
 
 def _conditions(part: object) -> Iterator[Node]:
-    """Return every condition of the agreement, of all sections."""
+    """Yield every condition in all sections of the agreement."""
     if isinstance(part, Node):
         yield part
     elif isinstance(part, Shape):
@@ -68,8 +68,8 @@ def _conditions(part: object) -> Iterator[Node]:
 # --- values and names ----------------------------------------------------------------------------------------------
 
 
-def cut(text: str, bytes_max: int) -> str:
-    """Return the text, shortened to so many bytes of UTF-8. A shortened text ends with an ellipsis."""
+def shorten(text: str, bytes_max: int) -> str:
+    """Return the text, shortened to at most `bytes_max` bytes of UTF-8. A shortened text ends with an ellipsis."""
     if len(text) * 4 <= bytes_max or (len(text) <= bytes_max and text.isascii()):
         return text
     data = text.encode(errors="replace")
@@ -78,20 +78,20 @@ def cut(text: str, bytes_max: int) -> str:
     return data[: bytes_max - len(_CUT.encode())].decode(errors="ignore") + _CUT
 
 
-def newer(value: DatedValue, than: DatedValue | None) -> bool:
-    """Return whether a value replaces another: the later one does. Of two values of one moment, the greater text does."""
-    if than is None or value[1] != than[1]:
-        return than is None or value[1] > than[1]
-    return (str(value[0]), type(value[0]).__name__) > (str(than[0]), type(than[0]).__name__)
+def replaces(value: DatedValue, other: DatedValue | None) -> bool:
+    """Return whether a value replaces another: the later value does; of equal times, the greater text does."""
+    if other is None or value[1] != other[1]:
+        return other is None or value[1] > other[1]
+    return (str(value[0]), type(value[0]).__name__) > (str(other[0]), type(other[0]).__name__)
 
 
 # --- facts ---------------------------------------------------------------------------------------------------------
 
 
 def learn(
-    facts: dict[str, DatedValue], texts: dict[str, DatedValue], person: Facts, when: int, agreed: Agreed
+    facts: dict[str, DatedValue], texts: dict[str, DatedValue], person: Facts, when: int, rule_facts: NamedFacts
 ) -> Counter[str]:
-    """Add the facts of one event. `fit` must be called afterwards.
+    """Add the facts of one event. `drop_excess` must be called afterwards.
 
     Args:
         facts: Changed in place.
@@ -99,40 +99,42 @@ def learn(
         when: The time of the event (microseconds).
 
     Returns:
-        How many values were shortened or rejected, by kind.
+        The number of values that were shortened or rejected, by kind.
     """
     dropped: Counter[str] = Counter()
     for field, value in person.items():
-        if field in KNOWN:
-            name, limit = field, KNOWN_BYTES_MAX
-        elif field in agreed.names:
-            name, limit = field, agreed.value_bytes
-        elif field.startswith(CUSTOM):
-            name, limit = cut(field, NAME_BYTES_MAX), VALUE_BYTES_MAX
-        else:  # a fact that only FirstHour itself derives
+        if field in STANDARD_FACTS:
+            name, limit = field, STANDARD_BYTES_MAX
+        elif field in rule_facts.names:
+            name, limit = field, rule_facts.value_bytes
+        elif field.startswith(CUSTOM_PREFIX):
+            name, limit = shorten(field, NAME_BYTES_MAX), VALUE_BYTES_MAX
+        else:  # only FirstHour itself derives this fact
             dropped["refused"] += 1
             continue
-        kept = value
-        if isinstance(value, str) and (kept := cut(value, limit)) is not value:
+        bounded = value
+        if isinstance(value, str) and (bounded := shorten(value, limit)) is not value:
             if limit == VALUE_BYTES_MAX:
-                whole = cut(value, TEXT_BYTES_MAX)
-                if newer((whole, when), texts.get(name)):
+                whole = shorten(value, TEXT_BYTES_MAX)
+                if replaces((whole, when), texts.get(name)):
                     texts[name] = (whole, when)
             else:
                 dropped["text"] += 1
-        if newer((kept, when), facts.get(name)):
-            facts[name] = (kept, when)
+        if replaces((bounded, when), facts.get(name)):
+            facts[name] = (bounded, when)
     return dropped
 
 
-def fit(facts: dict[str, DatedValue], texts: dict[str, DatedValue], agreed: Agreed) -> tuple[int | None, Counter[str]]:
+def drop_excess(
+    facts: dict[str, DatedValue], texts: dict[str, DatedValue], rule_facts: NamedFacts
+) -> tuple[int | None, Counter[str]]:
     """Drop the custom facts and texts beyond the bounds. Of facts that no rule names, the newest stay.
 
     Returns:
-        The time of the newest dropped fact (None: no fact was dropped), and how many were dropped, by kind.
+        The time of the newest dropped fact (None: no fact was dropped), and the number of dropped facts and texts, by kind.
     """
-    unnamed = [name for name in facts if name not in KNOWN and name not in agreed.names]
-    named = sum(name in agreed.names for name in facts)
+    unnamed = [name for name in facts if name not in STANDARD_FACTS and name not in rule_facts.names]
+    named = sum(name in rule_facts.names for name in facts)
     dropped = _beyond(facts, unnamed, CUSTOM_FACTS_MAX - named)
     until = max((facts[name][1] for name in dropped), default=None)
     for name in dropped:
@@ -144,7 +146,7 @@ def fit(facts: dict[str, DatedValue], texts: dict[str, DatedValue], agreed: Agre
 
 
 def _beyond(values: Mapping[str, DatedValue], names: Collection[str], count: int) -> list[str]:
-    """Return the `names` that are not among the `count` newest. Of one moment, the greater name counts as newer."""
+    """Return the `names` that are not among the `count` newest. Of equal times, the greater name counts as newer."""
     if len(names) <= count:
         return []
     return sorted(names, key=lambda name: (values[name][1], name), reverse=True)[count:]
@@ -153,14 +155,14 @@ def _beyond(values: Mapping[str, DatedValue], names: Collection[str], count: int
 def value_of(name: str, fact: DatedValue, texts: Mapping[str, DatedValue]) -> Value:
     """Return the value of a fact, in full if its text is stored."""
     whole = texts.get(name)
-    if whole is None or whole[1] != fact[1] or cut(str(whole[0]), VALUE_BYTES_MAX) != fact[0]:
+    if whole is None or whole[1] != fact[1] or shorten(str(whole[0]), VALUE_BYTES_MAX) != fact[0]:
         return fact[0]
     return whole[0]
 
 
-def size(known: Facts) -> int:
+def size(facts: Facts) -> int:
     """Return the size of facts in a record: the bytes of names and values in UTF-8."""
-    return sum(len(name.encode()) + len(str(value).encode(errors="replace")) for name, value in known.items())
+    return sum(len(name.encode()) + len(str(value).encode(errors="replace")) for name, value in facts.items())
 
 
 # --- an event's own fields -----------------------------------------------------------------------------------------
@@ -174,16 +176,16 @@ def outside_fields(fields: Facts) -> Facts:
 
 
 def bounded_fields(fields: Facts) -> Facts:
-    """Return the fields of an event for a record: standard names first, within the bounds."""
+    """Return the fields of an event for a record, within the bounds. Standard names come first."""
     if sum(len(name) + (len(value) if isinstance(value, str) else 20) for name, value in fields.items()) <= _SMALL:
         return fields
-    kept: Facts = {}
-    left = FIELDS_BYTES_MAX
+    bounded: Facts = {}
+    bytes_left = FIELDS_BYTES_MAX
     for name in sorted(fields, key=lambda name: (name not in EVENT_FIELDS, name)):
         value = fields[name]
-        value = cut(value, TEXT_BYTES_MAX) if isinstance(value, str) else value
-        left -= len(name.encode()) + len(str(value).encode(errors="replace"))
-        if left < 0:
+        value = shorten(value, TEXT_BYTES_MAX) if isinstance(value, str) else value
+        bytes_left -= len(name.encode()) + len(str(value).encode(errors="replace"))
+        if bytes_left < 0:
             break
-        kept[name] = value
-    return kept
+        bounded[name] = value
+    return bounded

@@ -1,8 +1,7 @@
 """The facts and engagement hits of a person, and how an event changes them.
 
 The state is a set of dated facts and dated hits, so that order and duplication of events cannot change a score. A
-fact is the latest value (of two values of one moment the greater text). A hit is the moment at which an engagement
-rule matched.
+fact is the latest value (of equal times, the greater text). A hit is the time at which an engagement rule matched.
 """
 
 from bisect import insort
@@ -30,15 +29,15 @@ class Profile(msgspec.Struct, omit_defaults=True, gc=False):
     phone: str | None = None
     phone_at: int = 0
     facts: dict[str, DatedValue] = {}  # by field
-    texts: dict[str, DatedValue] = {}  # long values of custom facts in full; `facts` holds their beginning
+    texts: dict[str, DatedValue] = {}  # long values of custom facts in full; `facts` contains their beginning
     derived: Facts = {}
-    hits: dict[str, list[int]] = {}  # by engagement rule: when it matched, in order
+    hits: dict[str, list[int]] = {}  # by engagement rule: the times of matches, in order
     recycled_at: int | None = None  # hits up to this time do not count; None: never recycled
     facts_dropped_at: int | None = None  # time of the newest fact beyond the bounds; None: none was dropped
     hits_dropped_at: int | None = None  # time of the newest hit beyond the bounds; None: none was dropped
 
-    def known(self) -> Facts:
-        """Return the flat facts that conditions read."""
+    def flat_facts(self) -> Facts:
+        """Return the facts that conditions read, as a flat mapping."""
         facts = self.derived.copy()
         texts = self.texts
         for field, fact in self.facts.items():
@@ -70,7 +69,7 @@ def learn(
     profile.active_at = max(profile.active_at, when)
     dropped = Counter() if dropped is None else dropped
     _learn_facts(profile, event, when, rules, dropped)
-    facts = profile.known()
+    facts = profile.flat_facts()
     matched = rules.engagement_match.get(type)
     if matched is not None:
         for index in matched({**facts, **bounds.outside_fields(event.fields)}):
@@ -93,12 +92,12 @@ def _learn_facts(profile: Profile, event: ExternalEvent, when: int, rules: Scori
     person, phone = event.person, event.phone
     if phone:
         person = {**person, "phone": phone}
-        if bounds.newer((phone, when), None if profile.phone is None else (profile.phone, profile.phone_at)):
+        if bounds.replaces((phone, when), None if profile.phone is None else (profile.phone, profile.phone_at)):
             profile.phone, profile.phone_at = phone, when
     if not person:
         return
-    dropped.update(bounds.learn(profile.facts, profile.texts, person, when, rules.agreed))
-    until, counts = bounds.fit(profile.facts, profile.texts, rules.agreed)
+    dropped.update(bounds.learn(profile.facts, profile.texts, person, when, rules.named_facts))
+    until, counts = bounds.drop_excess(profile.facts, profile.texts, rules.named_facts)
     if until is not None:
         profile.facts_dropped_at = max(profile.facts_dropped_at or 0, until)
     dropped.update(counts)
@@ -136,12 +135,12 @@ def forget(profile: Profile, rules: ScoringRules, now: datetime) -> None:
 
 
 def retention_of(profile: Profile, rules: ScoringRules, now: datetime) -> dict[str, object]:
-    """Return how much of a person is stored, and up to when facts or hits were dropped that would otherwise count."""
+    """Return how much of a person is stored, and up to when facts or hits were dropped that would still count."""
     since = max(micros(now) - rules.horizon_us, profile.recycled_at or 0)
     facts_at, hits_at = profile.facts_dropped_at, profile.hits_dropped_at
     return {
-        "custom_facts": sum(name not in bounds.KNOWN for name in profile.facts),
-        "fact_bytes": bounds.size(profile.known()),
+        "custom_facts": sum(name not in bounds.STANDARD_FACTS for name in profile.facts),
+        "fact_bytes": bounds.size(profile.flat_facts()),
         "hits": sum(map(len, profile.hits.values())),
         "facts_dropped_until": None if facts_at is None else moment(facts_at),
         "hits_dropped_until": None if hits_at is None or hits_at <= since else moment(hits_at),

@@ -9,7 +9,7 @@ from firsthour.kernel.conditions.evaluation import Holds, Matched, compile_set, 
 from firsthour.kernel.config import Config
 from schemas.agreement.scoring import EngagementRule, QualifyLine
 from schemas.events.leads import MatchedLine
-from services.scoring.domain.bounds import Agreed, agreed
+from services.scoring.domain.bounds import NamedFacts, named_facts
 
 HALF_LIVES_KEPT = 12  # a hit older than this is worth 1/4096 of its points and is dropped
 HORIZON_MAX = timedelta(days=400)
@@ -27,14 +27,14 @@ class CompiledEngagement:
     per_us: int
 
     def counted(self, hits: list[int]) -> list[int]:
-        """Return the hits that count: each with fewer than `times` counted hits in the `per` before it."""
+        """Return the hits that count: a hit counts if fewer than `times` hits in the `per` before it count."""
         if self.times is None:
             return hits
-        kept: list[int] = []
+        counting: list[int] = []
         for at in hits:
-            if len(kept) < self.times or kept[-self.times] <= at - self.per_us:
-                kept.append(at)
-        return kept
+            if len(counting) < self.times or counting[-self.times] <= at - self.per_us:
+                counting.append(at)
+        return counting
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class ScoringRules:
     horizon_us: int
     mix: tuple[float, float]
     grades: tuple[tuple[str, float], ...]  # highest first
-    lines: Mapping[str, Lines]  # by event type; under the empty string those without a type
+    lines: Mapping[str, Lines]  # by event type; empty string: lines without a type
     suppress: tuple[tuple[str, Holds], ...]
-    agreed: Agreed
+    named_facts: NamedFacts
 
 
 @once_per_version
@@ -87,9 +87,9 @@ def rules_of(config: Config) -> ScoringRules:
         fit=compile_set([rule.when for rule in scoring.fit.rules]),
         fit_rules=tuple((rule.points, rule.because) for rule in scoring.fit.rules),
         fit_max=scoring.fit.at_most,
-        engagement={on: tuple(ours for _, ours in pairs) for on, pairs in by_type.items()},
+        engagement={on: tuple(engagement for _, engagement in pairs) for on, pairs in by_type.items()},
         engagement_match={on: compile_set([rule.when for rule, _ in pairs]) for on, pairs in by_type.items()},
-        by_key={ours.key: ours for pairs in by_type.values() for _, ours in pairs},
+        by_key={engagement.key: engagement for pairs in by_type.values() for _, engagement in pairs},
         engagement_max=scoring.engagement.at_most,
         half_life_us=half_life.total_seconds() * _US if half_life else None,
         horizon_us=int(horizon.total_seconds() * _US),
@@ -97,18 +97,18 @@ def rules_of(config: Config) -> ScoringRules:
         grades=tuple(sorted(scoring.grades.items(), key=lambda band: -band[1])),
         lines={on: _lines(agreement.qualify, on) for on in {"", *(q.on for q in agreement.qualify if q.on)}},
         suppress=tuple((s.because, matches(s.when)) for s in agreement.suppress),
-        agreed=agreed(agreement),
+        named_facts=named_facts(agreement),
     )
 
 
 def _lines(qualify: Sequence[QualifyLine], type: str) -> Lines:
-    chosen = [line for line in qualify if line.on in (None, type)]
-    met = tuple(MatchedLine(line.name, line.urgency, line.on is not None) for line in chosen)
-    return Lines(met, compile_set([line.when for line in chosen]))
+    lines = [line for line in qualify if line.on in (None, type)]
+    matched_lines = tuple(MatchedLine(line.name, line.urgency, line.on is not None) for line in lines)
+    return Lines(matched_lines, compile_set([line.when for line in lines]))
 
 
 def _keyed(rules: tuple[EngagementRule, ...]) -> list[tuple[str, EngagementRule]]:
-    """Return the rules by their reason. A repeated reason gets a number, so that hits survive a reordering of the file."""
+    """Return each rule with its key: the reason, with a number if it is repeated. Hits survive a reordering of the file."""
     counts: dict[str, int] = {}
     keyed = []
     for rule in rules:

@@ -1,4 +1,4 @@
-"""The score of a profile as of a moment, and the parts it consists of."""
+"""The score of a profile at a given time, and its parts."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -27,10 +27,10 @@ class ScorePart(msgspec.Struct, frozen=True):
     counted: bool = True
 
 
-def score_of(profile: Profile, rules: ScoringRules, now: datetime, known: Mapping[str, Value] | None = None) -> Score:
-    """Return fit, engagement, total and grade as of `now`. `known`: the facts of the profile, if already computed."""
+def score_of(profile: Profile, rules: ScoringRules, now: datetime, facts: Mapping[str, Value] | None = None) -> Score:
+    """Return fit, engagement, total and grade as of `now`. `facts`: of the profile, if already computed."""
     fit = 0.0
-    for index in rules.fit(profile.known() if known is None else known):
+    for index in rules.fit(profile.flat_facts() if facts is None else facts):
         fit += rules.fit_rules[index][0]
     fit = min(rules.fit_max, max(0.0, fit))
     engagement = _engagement(profile, rules, micros(now)) if profile.hits else 0.0
@@ -39,7 +39,7 @@ def score_of(profile: Profile, rules: ScoringRules, now: datetime, known: Mappin
 
 
 def _hundredths(points: float) -> float:
-    """Round half up to hundredths. Points are never negative here; this takes a third of the time of `round`."""
+    """Round half up to hundredths. Points are never negative here. This takes a third of the time of `round`."""
     return int(points * 100.0 + 0.5) / 100.0
 
 
@@ -57,7 +57,7 @@ def _engagement(profile: Profile, rules: ScoringRules, now: int) -> float:
         if rule is not None:
             counted = rule.counted(hits_in_horizon(profile, hits, rules, now))
             worths += [rule.points * _worth(now - at, rules) for at in counted]
-    points = fsum(worths)  # exact, so that the order of the rules cannot show
+    points = fsum(worths)  # exact, so that the order of the rules has no effect
     return min(rules.engagement_max, max(0.0, points))
 
 
@@ -67,7 +67,7 @@ def _worth(age: int, rules: ScoringRules) -> float:
 
 def parts_of(profile: Profile, rules: ScoringRules, now: datetime) -> list[ScorePart]:
     """Return every part of the score as of `now`. Hits beyond the limit of a rule are marked as not counted."""
-    facts = profile.known()
+    facts = profile.flat_facts()
     parts = [
         ScorePart("fit", rules.fit_rules[i][1], rules.fit_rules[i][0], rules.fit_rules[i][0]) for i in rules.fit(facts)
     ]

@@ -1,4 +1,4 @@
-"""How the events of a lead read in its timeline."""
+"""The lines of the timeline."""
 
 from datetime import UTC, datetime
 
@@ -15,14 +15,14 @@ AT = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
     [
         ((), ""),
         (("time-replaced",), "; its time was impossible; it counts as received"),
-        (("unheard-of",), ""),
+        (("unknown-flag",), ""),
     ],
 )
-def test_the_timeline_says_how_an_event_was_changed_on_arrival(flags: tuple[str, ...], remark: str) -> None:
+def test_line_of_an_event_states_how_it_was_changed_on_arrival(flags: tuple[str, ...], remark: str) -> None:
     event = ExternalEvent(source="website", source_id="1", received_at=AT, fields={"form": "demo"}, flags=flags)
     assert line("form.submitted", event) == f"form.submitted demo (from website){remark}"
 
 
-def test_every_flag_has_its_words() -> None:
-    for flag, words in FLAGS.items():
-        assert words in line("x", ExternalEvent(source="s", source_id="1", received_at=AT, flags=(flag,)))
+def test_every_flag_has_a_text_in_the_timeline() -> None:
+    for flag, text in FLAGS.items():
+        assert text in line("x", ExternalEvent(source="s", source_id="1", received_at=AT, flags=(flag,)))

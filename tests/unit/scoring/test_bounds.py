@@ -1,4 +1,4 @@
-"""Profiles are bounded, and follow from the facts said, not from the order of their arrival."""
+"""Profiles are bounded, and depend on the set of facts, not on the order of arrival."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -18,22 +18,22 @@ from services.scoring.domain.qualify import suppression
 from tests.unit.scoring.test_score import NOW, rules
 
 NAMED: dict[str, Any] = {"suppress": [{"because": "Pupil", "when": {"custom.school": {"exists": True}}}]}
-Said = tuple[int, Facts]
+DatedFacts = tuple[int, Facts]
 
 
-def learned(events: Sequence[Said], **changes: Any) -> Profile:
+def profile_of(events: Sequence[DatedFacts], **changes: Any) -> Profile:
     profile = Profile()
     for minutes, person in events:
-        happened = ExternalEvent(source="s", source_id="1", received_at=NOW, email="ada@firm.example", person=person)
-        learn(profile, happened, "lead.updated", NOW - timedelta(minutes=minutes), rules(**changes))
+        event = ExternalEvent(source="s", source_id="1", received_at=NOW, email="ada@firm.example", person=person)
+        learn(profile, event, "lead.updated", NOW - timedelta(minutes=minutes), rules(**changes))
     return profile
 
 
 def custom(profile: Profile) -> set[str]:
-    return {name for name in profile.known() if name.startswith("custom.")}
+    return {name for name in profile.flat_facts() if name.startswith("custom.")}
 
 
-def flood(events: int, fields: int, value: str = "x" * 2_000) -> list[Said]:
+def flood(events: int, fields: int, value: str = "x" * 2_000) -> list[DatedFacts]:
     """Events with new field names each time, the newest first."""
     return [(n, {f"custom.junk_{n}_{field}": value for field in range(fields)}) for n in range(events)]
 
@@ -55,80 +55,80 @@ histories = st.lists(st.tuples(st.integers(0, 6), person_facts), min_size=1, max
 
 @settings(deadline=None)  # the machine may be busy
 @given(history=histories, chance=st.randoms(use_true_random=False))
-def test_any_order_and_duplication_of_facts_gives_the_same_profile(history: list[Said], chance: Random) -> None:
-    again = [*history, *chance.choices(history, k=len(history))]
-    chance.shuffle(again)
-    assert learned(again, **NAMED) == learned(history, **NAMED)
+def test_any_order_and_duplication_of_facts_gives_the_same_profile(history: list[DatedFacts], chance: Random) -> None:
+    duplicated = [*history, *chance.choices(history, k=len(history))]
+    chance.shuffle(duplicated)
+    assert profile_of(duplicated, **NAMED) == profile_of(history, **NAMED)
 
 
 @settings(deadline=None)  # the machine may be busy
 @given(history=histories)
-def test_a_profile_stays_within_its_bounds(history: list[Said]) -> None:
-    profile = learned(history, **NAMED)
+def test_profile_of_any_history_stays_within_its_bounds(history: list[DatedFacts]) -> None:
+    profile = profile_of(history, **NAMED)
     assert len(custom(profile)) <= 100
-    assert bounds.size(profile.known()) <= 32_768
+    assert bounds.size(profile.flat_facts()) <= 32_768
 
 
 @pytest.mark.parametrize("letter", ["x", "ü", "\U0001f600", '"'])
-def test_a_flood_of_new_fields_leaves_a_profile_small(letter: str) -> None:
-    person: Facts = dict.fromkeys(sorted(bounds.KNOWN), letter * 2_000)
-    profile = learned([*flood(6, 120, letter * 2_000), (0, person)], **NAMED)
+def test_profile_stays_small_after_a_flood_of_new_fields(letter: str) -> None:
+    person: Facts = dict.fromkeys(sorted(bounds.STANDARD_FACTS), letter * 2_000)
+    profile = profile_of([*flood(6, 120, letter * 2_000), (0, person)], **NAMED)
     assert len(custom(profile)) == 100
-    assert bounds.size(profile.known()) <= 32_768
+    assert bounds.size(profile.flat_facts()) <= 32_768
     assert len(msgspec.json.encode(profile)) < 100_000
 
 
-def test_every_bound_used_up_stays_within_32_kilobytes() -> None:
+def test_profile_at_every_bound_stays_within_32_kilobytes() -> None:
     when = {"any": [{f"custom.{n:03}{'y' * 62}": "x"} for n in range(60)]}
     changes = {"suppress": [{"because": "Many", "when": when}]}
     named: Facts = {next(iter(test)): "x" * 2_000 for test in when["any"]}
-    person: Facts = dict.fromkeys(sorted(bounds.KNOWN), "x" * 2_000)
-    profile = learned([(0, named), (1, person), *flood(3, 120, "x" * 2_000)], **changes)
+    person: Facts = dict.fromkeys(sorted(bounds.STANDARD_FACTS), "x" * 2_000)
+    profile = profile_of([(0, named), (1, person), *flood(3, 120, "x" * 2_000)], **changes)
     assert len(custom(profile)) == 100
-    assert 25_000 < bounds.size(profile.known()) <= 32_768
+    assert 25_000 < bounds.size(profile.flat_facts()) <= 32_768
 
 
-def test_the_newest_facts_are_kept_and_the_moment_of_the_newest_dropped_one_is_shown() -> None:
-    profile = learned([(n, {f"custom.{n:03}": n}) for n in range(130)])
+def test_newest_facts_are_kept_and_time_of_newest_dropped_fact_is_shown() -> None:
+    profile = profile_of([(n, {f"custom.{n:03}": n}) for n in range(130)])
     assert custom(profile) == {f"custom.{n:03}" for n in range(100)}
     shown = retention_of(profile, rules(), NOW)
     assert (shown["custom_facts"], shown["facts_dropped_until"]) == (100, NOW - timedelta(minutes=100))
 
 
-def test_facts_that_rules_name_are_not_pushed_out_by_newer_ones() -> None:
-    profile = learned([(1_000, {"custom.school": "Lower"}), *flood(6, 120)], **NAMED)
-    assert profile.known()["custom.school"] == "Lower"
-    assert suppression(rules(**NAMED), profile.known()) == "Pupil"
+def test_facts_named_by_rules_are_not_displaced_by_newer_facts() -> None:
+    profile = profile_of([(1_000, {"custom.school": "Lower"}), *flood(6, 120)], **NAMED)
+    assert profile.flat_facts()["custom.school"] == "Lower"
+    assert suppression(rules(**NAMED), profile.flat_facts()) == "Pupil"
     assert len(custom(profile)) == 100
 
 
-def test_the_four_newest_long_texts_are_kept_whole_and_others_are_shortened() -> None:
+def test_four_newest_long_texts_are_stored_in_full_and_others_shortened() -> None:
     texts = {n: str(n) * 500 for n in range(6)}
-    known = learned([(n, {f"custom.text_{n}": texts[n]}) for n in texts]).known()
-    assert [known[f"custom.text_{n}"] for n in range(4)] == [texts[n] for n in range(4)]
-    assert known["custom.text_5"] == "5" * 53 + "\u2026"
+    facts = profile_of([(n, {f"custom.text_{n}": texts[n]}) for n in texts]).flat_facts()
+    assert [facts[f"custom.text_{n}"] for n in range(4)] == [texts[n] for n in range(4)]
+    assert facts["custom.text_5"] == "5" * 53 + "\u2026"
 
 
-def test_only_so_many_hits_of_a_rule_are_kept_and_the_newest_dropped_one_is_shown() -> None:
+def test_hits_of_a_rule_are_bounded_and_time_of_newest_dropped_hit_is_shown() -> None:
     one, other = Profile(), Profile()
-    moments = [NOW - timedelta(minutes=n) for n in range(150)]
-    for profile, order in ((one, moments), (other, moments[::-1])):
+    times = [NOW - timedelta(minutes=n) for n in range(150)]
+    for profile, order in ((one, times), (other, times[::-1])):
         for at in order:
-            happened = ExternalEvent(source="s", source_id="1", received_at=NOW, fields={"path": "/"})
-            learn(profile, happened, "page.viewed", at, rules())
+            event = ExternalEvent(source="s", source_id="1", received_at=NOW, fields={"path": "/"})
+            learn(profile, event, "page.viewed", at, rules())
     assert one == other
     assert len(one.hits["Prices"]) == bounds.HITS_MAX
     assert retention_of(one, rules(), NOW)["hits_dropped_until"] == NOW - timedelta(minutes=100)
 
 
-def test_a_fact_that_only_the_product_states_is_not_taken_from_an_event() -> None:
-    profile = learned([(0, {"account.owner": "bo", "email.kind": "business", "grade": "A", "title": "CTO"})])
-    assert profile.known().keys() == {"title", "email", "email.domain", "email.kind", "company.domain"}
+def test_product_facts_in_an_event_are_ignored() -> None:
+    profile = profile_of([(0, {"account.owner": "bo", "email.kind": "business", "grade": "A", "title": "CTO"})])
+    assert profile.flat_facts().keys() == {"title", "email", "email.domain", "email.kind", "company.domain"}
     assert bounds.outside_fields({"account.owner": "bo", "total": 99, "path": "/"}) == {"path": "/"}
 
 
-def test_the_fields_of_a_record_are_bounded_and_the_usual_ones_go_first() -> None:
+def test_fields_of_a_record_are_bounded_and_standard_names_come_first() -> None:
     fields: Facts = {**{f"a{n}": "ü" * 2_000 for n in range(200)}, "form": "demo-request"}
-    told = bounds.bounded_fields(fields)
-    assert told["form"] == "demo-request"
-    assert bounds.size(told) <= bounds.FIELDS_BYTES_MAX
+    bounded = bounds.bounded_fields(fields)
+    assert bounded["form"] == "demo-request"
+    assert bounds.size(bounded) <= bounds.FIELDS_BYTES_MAX

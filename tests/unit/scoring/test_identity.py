@@ -1,4 +1,4 @@
-"""Which person an event is about, by the identifiers that it carries."""
+"""The person of an event is resolved by its identifiers."""
 
 from collections.abc import Sequence
 from itertools import count, permutations
@@ -27,26 +27,26 @@ def event(**identifiers: Any) -> ExternalEvent:
 
 def people(*rows: IdentityRow) -> People:
     ids = count(1)
-    made = People(lambda: f"new{next(ids)}")
-    made.know(rows)
-    return made
+    created = People(lambda: f"new{next(ids)}")
+    created.add_rows(rows)
+    return created
 
 
-def leads(known: People, *events: ExternalEvent) -> list[str]:
-    return [known.find(one, f"e{n}", n).lead for n, one in enumerate(events)]
+def leads(stored: People, *events: ExternalEvent) -> list[str]:
+    return [stored.resolve(one, f"e{n}", n).lead for n, one in enumerate(events)]
 
 
 @pytest.mark.parametrize("kind", ["phone", "crm_id", "anonymous_id"])
-def test_an_identifier_of_one_person_finds_that_person(kind: str) -> None:
+def test_identifier_of_one_person_resolves_to_that_person(kind: str) -> None:
     both = event(email=E1, **{kind: "x"})
     assert leads(people(), both, event(**{kind: "x"}), event(email=E1)) == ["new1"] * 3
 
 
-def test_a_person_who_was_known_by_a_phone_alone_is_found_by_the_address_that_comes_with_it() -> None:
+def test_person_with_a_phone_alone_is_found_by_an_address_posted_with_it() -> None:
     assert leads(people(), event(phone=P), event(email=E1, phone=P), event(email=E1)) == ["new1"] * 3
 
 
-def test_two_addresses_are_two_people_whatever_they_share_in_any_order() -> None:
+def test_two_addresses_are_two_people_with_shared_identifiers_in_any_order() -> None:
     events = [
         event(email=E1, phone=P, crm_id="7"),
         event(email=E2, phone=P, crm_id="7"),
@@ -54,78 +54,80 @@ def test_two_addresses_are_two_people_whatever_they_share_in_any_order() -> None
         event(email=E2),
     ]
     for order in permutations(events):
-        found = dict(zip((one.email for one in order), leads(people(), *order), strict=True))
-        assert found[E1] != found[E2]
+        by_email = dict(zip((one.email for one in order), leads(people(), *order), strict=True))
+        assert by_email[E1] != by_email[E2]
 
 
-def test_a_shared_phone_finds_the_open_lead_that_was_active_last() -> None:
+def test_shared_phone_resolves_to_the_open_lead_that_was_active_last() -> None:
     rows = [
         IdentityRow(f"phone:{P}", "closed", E1, 9, 0),
         IdentityRow(f"phone:{P}", "older", E2, 5, 1),
         IdentityRow(f"phone:{P}", "newer", None, 7, 1),
     ]
-    assert people(*rows).find(event(phone=P), "e", 1) == ResolvedIdentity(
+    assert people(*rows).resolve(event(phone=P), "e", 1) == ResolvedIdentity(
         "newer", "phone, shared by 3 people", ("closed", "older")
     )
-    assert people(rows[0], rows[1]).find(event(phone=P), "e", 1).lead == "older"
+    assert people(rows[0], rows[1]).resolve(event(phone=P), "e", 1).lead == "older"
 
 
-def test_everyone_known_by_any_of_several_shared_identifiers_is_named() -> None:
+def test_all_people_of_several_shared_identifiers_are_listed() -> None:
     rows = [IdentityRow(f"phone:{P}", lead, None, 1, 1) for lead in ("a", "b")]
     rows += [IdentityRow("crm_id:7", lead, None, 1, 1) for lead in ("b", "c")]
-    assert people(*rows).find(event(phone=P, crm_id="7"), "e", 1) == ResolvedIdentity(
+    assert people(*rows).resolve(event(phone=P, crm_id="7"), "e", 1) == ResolvedIdentity(
         "b", "phone, shared by 2 people", ("a", "c")
     )
 
 
-def test_an_identifier_of_one_person_goes_before_one_that_several_share() -> None:
+def test_identifier_of_one_person_precedes_a_shared_identifier() -> None:
     rows = [
         IdentityRow(f"phone:{P}", "a", E1, 1, 1),
         IdentityRow(f"phone:{P}", "b", E2, 2, 1),
         IdentityRow("crm_id:7", "a", E1, 1, 1),
     ]
-    known = people(*rows)
-    assert known.find(event(phone=P, crm_id="7"), "e", 1) == ResolvedIdentity("a")
+    stored = people(*rows)
+    assert stored.resolve(event(phone=P, crm_id="7"), "e", 1) == ResolvedIdentity("a")
 
 
-def test_nothing_is_learned_from_a_choice_among_several() -> None:
-    known = people(IdentityRow(f"phone:{P}", "a", E1, 1, 1), IdentityRow(f"phone:{P}", "b", E2, 2, 1))
-    known.find(event(phone=P, crm_id="7"), "e", 1)
-    assert known.changes() == ([], [], [])
+def test_choice_among_several_people_stores_no_identifier() -> None:
+    stored = people(IdentityRow(f"phone:{P}", "a", E1, 1, 1), IdentityRow(f"phone:{P}", "b", E2, 2, 1))
+    stored.resolve(event(phone=P, crm_id="7"), "e", 1)
+    assert stored.changes() == ([], [], [])
 
 
-def test_the_people_of_one_identifier_are_bounded_and_the_newest_ones_are_kept() -> None:
-    known = people()
-    found = [known.find(event(email=f"p{n}@firm.example", phone=P), f"e{n}", n).lead for n in range(3 * SHARED_MAX)]
-    changes = known.changes()
-    kept = {lead for identity, lead in [*changes.claims, *changes.added] if identity.startswith("phone")}
-    assert kept == set(found[-SHARED_MAX:])
+def test_people_of_one_identifier_are_bounded_and_the_newest_are_kept() -> None:
+    stored = people()
+    resolved_leads = [
+        stored.resolve(event(email=f"p{n}@firm.example", phone=P), f"e{n}", n).lead for n in range(3 * SHARED_MAX)
+    ]
+    changes = stored.changes()
+    holders = {lead for identity, lead in [*changes.claims, *changes.added] if identity.startswith("phone")}
+    assert holders == set(resolved_leads[-SHARED_MAX:])
 
-    stored = [IdentityRow(f"phone:{P}", f"l{n:02}", f"{n}@firm.example", n, 0) for n in range(SHARED_MAX)]
-    known = people(*stored)
-    lead = known.find(event(email=E1, phone=P), "e", 99).lead
-    assert known.changes().replaced == [(f"phone:{P}", lead, "l00")]
+    rows = [IdentityRow(f"phone:{P}", f"l{n:02}", f"{n}@firm.example", n, 0) for n in range(SHARED_MAX)]
+    stored = people(*rows)
+    lead = stored.resolve(event(email=E1, phone=P), "e", 99).lead
+    assert stored.changes().replacements == [(f"phone:{P}", lead, "l00")]
 
 
 # --- stored --------------------------------------------------------------------------------------------------------
 
 
 def resolved(file: Path, *events: ExternalEvent) -> list[str]:
-    """The leads of these events, each in a unit of its own."""
+    """Return the leads of these events, each resolved in its own unit."""
     engine = writer_engine(file)
     statements.metadata.create_all(engine)
-    found = []
+    leads = []
     for n, one in enumerate(events):
         with engine.begin() as connection:
             unit = Unit(connection, HandClock(), cast(Config, None))
-            [[lead, *_]], made = store.resolve(unit, [(f"e{n}", one, n)])
-            profiles = store.lock(unit, [lead], made)
+            [[lead, *_]], created = store.resolve(unit, [(f"e{n}", one, n)])
+            profiles = store.lock(unit, [lead], created)
             profiles[lead].email = profiles[lead].email or one.email
             store.save(unit, profiles, NOW)
             unit.finish()
-        found.append(lead)
+        leads.append(lead)
     engine.dispose()
-    return found
+    return leads
 
 
 def test_learned_identifiers_are_stored(tmp_path: Path) -> None:
@@ -142,27 +144,29 @@ def test_learned_identifiers_are_stored(tmp_path: Path) -> None:
     assert len({one, other, stranger}) == 3
 
 
-def test_a_unit_that_lost_a_claim_decides_by_what_the_other_unit_stored(tmp_path: Path) -> None:
-    """The other unit stores the phone between our look and our claim."""
+def test_unit_that_lost_a_claim_resolves_by_the_rows_of_the_other_unit(tmp_path: Path) -> None:
+    """The other unit stores the phone between the SELECT and the claim of this unit."""
     engine = writer_engine(tmp_path / "x.db")
     statements.metadata.create_all(engine)
-    [theirs] = resolved(tmp_path / "x.db", event(phone=P))
-    heard = [("e1", event(email=E1, phone=P), 1)]
+    [other] = resolved(tmp_path / "x.db", event(phone=P))
+    events = [("e1", event(email=E1, phone=P), 1)]
     with engine.begin() as connection:
-        claims = [(f"email:{E1}", "ours")]
-        store._CLAIM.tuples(connection, claims)  # as a lost claim leaves it
-        wanted = [f"email:{E1}", f"phone:{P}"]
-        _, [found], changes = store._resolve_again(connection, heard, wanted, [*claims, (f"phone:{P}", "ours")])
-    assert (found.lead, changes.claims) == (theirs, [(f"email:{E1}", theirs)])
+        claims = [(f"email:{E1}", "own")]
+        store._CLAIM.tuples(connection, claims)  # the state after a lost claim
+        identities = [f"email:{E1}", f"phone:{P}"]
+        _, [resolution], changes = store._resolve_again(
+            connection, events, identities, [*claims, (f"phone:{P}", "own")]
+        )
+    assert (resolution.lead, changes.claims) == (other, [(f"email:{E1}", other)])
     engine.dispose()
-    assert resolved(tmp_path / "x.db", event(email=E1)) == [theirs]
+    assert resolved(tmp_path / "x.db", event(email=E1)) == [other]
 
 
-def test_one_person_more_than_an_identifier_may_have_takes_the_place_of_another(tmp_path: Path) -> None:
+def test_person_beyond_the_bound_of_an_identifier_replaces_another(tmp_path: Path) -> None:
     many = [event(email=f"p{n:02}@firm.example", phone=P) for n in range(SHARED_MAX + 3)]
-    *found, by_phone = resolved(tmp_path / "x.db", *many, event(phone=P))
-    assert len(set(found)) == len(many)
-    assert by_phone in found[3:]
+    *by_email, by_phone = resolved(tmp_path / "x.db", *many, event(phone=P))
+    assert len(set(by_email)) == len(many)
+    assert by_phone in by_email[3:]
     engine = writer_engine(tmp_path / "x.db")
     with engine.begin() as connection:
         assert len(store._rows(connection, [f"phone:{P}"])) == SHARED_MAX

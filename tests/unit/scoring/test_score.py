@@ -1,4 +1,4 @@
-"""The law of scores: the same events give the same score, in any order, however often they are delivered."""
+"""The same events give the same score, in any order and with any duplication."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -73,10 +73,10 @@ def rules(**changes: Any) -> ScoringRules:
 
 
 LARGE: dict[str, Any] = {"company.employees": 100}
-Said = tuple[str, datetime, ExternalEvent]
+DatedEvent = tuple[str, datetime, ExternalEvent]
 
 
-def said(type: str, days_ago: float, email: str | None = "ada@firm.example", **person: Any) -> Said:
+def dated_event(type: str, days_ago: float, email: str | None = "ada@firm.example", **person: Any) -> DatedEvent:
     fields: Facts = {"form": "demo-request"} if type == "form.submitted" else {"path": "/pricing"}
     at = NOW - timedelta(days=days_ago)
     return (
@@ -86,16 +86,16 @@ def said(type: str, days_ago: float, email: str | None = "ada@firm.example", **p
     )
 
 
-def learned(*events: Said, with_rules: ScoringRules | None = None) -> Profile:
+def profile_of(*events: DatedEvent, with_rules: ScoringRules | None = None) -> Profile:
     profile = Profile()
-    for type, at, happened in events:
-        learn(profile, happened, type, at, with_rules or rules())
+    for type, at, event in events:
+        learn(profile, event, type, at, with_rules or rules())
     return profile
 
 
 events = st.lists(
     st.builds(
-        said,
+        dated_event,
         st.sampled_from(["form.submitted", "page.viewed", "email.clicked"]),
         st.floats(0, 60).map(lambda days: round(days, 3)),
         **{
@@ -108,42 +108,42 @@ events = st.lists(
 
 
 @given(events=events, seed=st.randoms(use_true_random=False))
-def test_any_order_of_the_same_events_gives_the_same_score(events: list[Said], seed: Any) -> None:
+def test_any_order_of_the_same_events_gives_the_same_score(events: list[DatedEvent], seed: Any) -> None:
     shuffled = list(events)
     seed.shuffle(shuffled)
-    one, other = learned(*events), learned(*shuffled)
-    assert one.known() == other.known()
+    one, other = profile_of(*events), profile_of(*shuffled)
+    assert one.flat_facts() == other.flat_facts()
     assert score_of(one, rules(), NOW) == score_of(other, rules(), NOW)
 
 
 @given(events=events, seed=st.randoms(use_true_random=False), stops=st.sets(st.integers(0, 13)))
-def test_forgetting_old_hits_on_the_way_changes_no_score(events: list[Said], seed: Any, stops: set[int]) -> None:
+def test_dropping_old_hits_in_between_changes_no_score(events: list[DatedEvent], seed: Any, stops: set[int]) -> None:
     profile = Profile()
-    for n, (type, at, happened) in enumerate(events):
-        learn(profile, happened, type, at, rules())
+    for n, (type, at, event) in enumerate(events):
+        learn(profile, event, type, at, rules())
         if n in stops:
             forget(profile, rules(), NOW - timedelta(days=seed.uniform(0, 30)))
-    assert score_of(profile, rules(), NOW) == score_of(learned(*events), rules(), NOW)
+    assert score_of(profile, rules(), NOW) == score_of(profile_of(*events), rules(), NOW)
 
 
 @given(events=events, days=st.floats(0, 100))
-def test_engagement_only_ever_decays_while_nothing_happens(events: list[Said], days: float) -> None:
-    profile = learned(*events)
+def test_engagement_never_grows_without_events(events: list[DatedEvent], days: float) -> None:
+    profile = profile_of(*events)
     later = score_of(profile, rules(), NOW + timedelta(days=days))
     assert later.engagement <= score_of(profile, rules(), NOW).engagement
 
 
 @given(events=events)
-def test_every_score_stays_within_what_was_agreed(events: list[Said]) -> None:
-    scored = score_of(learned(*events), rules(), NOW)
+def test_every_score_stays_within_the_limits_of_the_agreement(events: list[DatedEvent]) -> None:
+    scored = score_of(profile_of(*events), rules(), NOW)
     assert 0 <= scored.fit <= 100
     assert 0 <= scored.engagement <= 100
     assert 0 <= scored.total <= 100
 
 
 @given(events=events)
-def test_the_parts_add_up_to_the_score(events: list[Said]) -> None:
-    profile = learned(*events)
+def test_parts_add_up_to_the_score(events: list[DatedEvent]) -> None:
+    profile = profile_of(*events)
     scored, parts = score_of(profile, rules(), NOW), parts_of(profile, rules(), NOW)
     fit = sum(part.worth for part in parts if part.kind == "fit")
     engagement = sum(part.worth for part in parts if part.kind == "engagement")
@@ -151,46 +151,46 @@ def test_the_parts_add_up_to_the_score(events: list[Said]) -> None:
     assert scored.engagement == pytest.approx(min(100, engagement), abs=0.005 * (len(parts) + 1))
 
 
-def test_a_part_is_worth_half_after_its_half_life() -> None:
-    assert score_of(learned(said("form.submitted", 14)), rules(), NOW).engagement == 30
+def test_hit_is_worth_half_after_its_half_life() -> None:
+    assert score_of(profile_of(dated_event("form.submitted", 14)), rules(), NOW).engagement == 30
 
 
-def test_only_as_many_as_agreed_count_in_the_window() -> None:
-    profile = learned(*(said("page.viewed", day) for day in (0, 1, 2)))
+def test_hits_beyond_the_limit_of_a_rule_do_not_count() -> None:
+    profile = profile_of(*(dated_event("page.viewed", day) for day in (0, 1, 2)))
     counted = [part.counted for part in parts_of(profile, rules(), NOW) if part.because == "Prices"]
     assert counted == [True, True, False]
 
 
-def test_a_later_event_that_arrives_first_does_not_lose_its_place() -> None:
-    late, early = said("page.viewed", 0, title="CTO"), said("page.viewed", 5, title="Intern")
-    assert learned(late, early).known()["title"] == "CTO"
+def test_later_event_that_arrives_first_is_not_overwritten() -> None:
+    late, early = dated_event("page.viewed", 0, title="CTO"), dated_event("page.viewed", 5, title="Intern")
+    assert profile_of(late, early).flat_facts()["title"] == "CTO"
 
 
-def test_a_free_mailbox_costs_fit_and_fit_is_never_below_zero() -> None:
-    assert score_of(learned(said("page.viewed", 0, email="x@gmail.com")), rules(), NOW).fit == 0
+def test_negative_points_reduce_fit_to_zero_at_most() -> None:
+    assert score_of(profile_of(dated_event("page.viewed", 0, email="x@gmail.com")), rules(), NOW).fit == 0
 
 
-def test_a_recycled_lead_starts_again() -> None:
-    profile = learned(said("form.submitted", 2))
+def test_recycled_lead_has_no_engagement_from_before() -> None:
+    profile = profile_of(dated_event("form.submitted", 2))
     profile.recycled_at = int((NOW - timedelta(days=1)).timestamp() * 1_000_000)
     assert score_of(profile, rules(), NOW).engagement == 0
 
 
-def test_the_lines_are_met_by_the_event_that_meets_them() -> None:
-    profile = learned(said("form.submitted", 0, **LARGE))
-    known = profile.known()
-    scored = score_of(profile, rules(), NOW, known)
-    met = matched_lines(profile, rules(), "form.submitted", {"form": "demo-request"}, known, scored)
+def test_line_with_a_type_is_met_by_events_of_that_type_only() -> None:
+    profile = profile_of(dated_event("form.submitted", 0, **LARGE))
+    facts = profile.flat_facts()
+    scored = score_of(profile, rules(), NOW, facts)
+    met = matched_lines(profile, rules(), "form.submitted", {"form": "demo-request"}, facts, scored)
     assert [(m.name, m.by_event) for m in met] == [("hand-raiser", True), ("score", False)]
-    met = matched_lines(profile, rules(), "page.viewed", {"path": "/"}, known, scored)
+    met = matched_lines(profile, rules(), "page.viewed", {"path": "/"}, facts, scored)
     assert [m.name for m in met] == ["score"]
 
 
-def test_somebody_nobody_can_reach_meets_no_line() -> None:
-    profile = learned(said("form.submitted", 0, email=None, **LARGE))
-    known = profile.known()
-    assert matched_lines(profile, rules(), "form.submitted", {}, known, score_of(profile, rules(), NOW)) == ()
+def test_person_without_address_and_phone_meets_no_line() -> None:
+    profile = profile_of(dated_event("form.submitted", 0, email=None, **LARGE))
+    facts = profile.flat_facts()
+    assert matched_lines(profile, rules(), "form.submitted", {}, facts, score_of(profile, rules(), NOW)) == ()
 
 
-def test_our_own_people_are_suppressed_with_the_agreed_reason() -> None:
-    assert suppression(rules(), learned(said("page.viewed", 0, email="me@us.example")).known()) == "Us"
+def test_suppressed_person_has_the_reason_of_the_agreement() -> None:
+    assert suppression(rules(), profile_of(dated_event("page.viewed", 0, email="me@us.example")).flat_facts()) == "Us"
