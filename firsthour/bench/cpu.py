@@ -21,7 +21,7 @@ class ListeningProcess:
     def __init__(self, places: Iterable[tuple[str, int]]) -> None:
         ports = {port for host, port in places if host in _HERE}
         sockets = _sockets(ports)
-        self.pids = {pid for pid in _pids() if sockets & _held(pid)} if sockets else set()
+        self.pids = {pid for pid in _pids() if sockets & _open_files(pid)} if sockets else set()
 
     def cpu_seconds(self) -> float | None:
         """Return the CPU used so far, also by processes that have ended. None: unknown."""
@@ -30,21 +30,21 @@ class ListeningProcess:
         total = 0.0
         for pid in _pids():
             if (stat := _stat(pid)) is not None and (pid in self.pids or int(stat[1]) in self.pids):
-                total += sum(int(field) for field in stat[11:15]) / _TICKS  # its own, and of its children that ended
+                total += sum(int(field) for field in stat[11:15]) / _TICKS  # its own, and that of its ended children
         return total
 
 
-def broker(place: Settings) -> ListeningProcess:
-    """The brokers of the settings."""
-    return ListeningProcess(addresses.brokers(place.kafka_bootstrap or ""))
+def broker(settings: Settings) -> ListeningProcess:
+    """Return the brokers of the settings."""
+    return ListeningProcess(addresses.brokers(settings.kafka_bootstrap or ""))
 
 
-def database(place: Settings) -> ListeningProcess:
-    """The database server of the settings: the one that listens, and a process for each connection."""
-    at = connection_options.postgres(place)
+def database(settings: Settings) -> ListeningProcess:
+    """Return the database server of the settings: the listening process, and a process for each connection."""
+    at = connection_options.postgres(settings)
     server = ListeningProcess([(at.host, at.port)])
     children = {pid for pid in server.pids if (stat := _stat(pid)) and int(stat[1]) in server.pids}
-    server.pids -= children  # they inherited the socket; what they use is counted as their parent's
+    server.pids -= children  # they inherited the socket; their CPU is counted with their parent's
     return server
 
 
@@ -54,7 +54,7 @@ def _pids() -> Iterator[int]:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat from the state on."""
+    """Return the fields of /proc/PID/stat, beginning with the state."""
     try:
         return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -62,8 +62,8 @@ def _stat(pid: int) -> list[str] | None:
 
 
 def _sockets(ports: set[int]) -> set[str]:
-    """The sockets that listen there, as links of /proc/PID/fd name them."""
-    found = set()
+    """Return the listening sockets of these ports, named as in the links of /proc/PID/fd."""
+    sockets = set()
     for table in ("tcp", "tcp6"):
         try:
             lines = (_PROC / "net" / table).read_text().splitlines()[1:]
@@ -71,16 +71,16 @@ def _sockets(ports: set[int]) -> set[str]:
             continue
         for fields in map(str.split, lines):
             if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) in ports:
-                found.add(f"socket:[{fields[9]}]")
-    return found
+                sockets.add(f"socket:[{fields[9]}]")
+    return sockets
 
 
-def _held(pid: int) -> set[str]:
-    """What its descriptors are, where one may look."""
-    held = set()
+def _open_files(pid: int) -> set[str]:
+    """Return the targets of the process's descriptors, if the operating system permits."""
+    targets = set()
     try:
         for entry in (_PROC / str(pid) / "fd").iterdir():
-            held.add(str(entry.readlink()))
+            targets.add(str(entry.readlink()))
     except OSError:
         pass
-    return held
+    return targets

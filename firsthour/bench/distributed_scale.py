@@ -1,4 +1,4 @@
-"""What size costs over Kafka and PostgreSQL: few and many leads stored, one router and two, many timers."""
+"""The cost of size over Kafka and PostgreSQL: few and many leads stored, one router and two, many timers."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import Final
 
 from firsthour.bench import environment, processes
-from firsthour.bench.distributed import ROUTER, SCORING, CpuWatch, DistributedBench, until_so, until_taken
-from firsthour.bench.environment import Ground
+from firsthour.bench.distributed_rounds import (
+    ROUTER,
+    SCORING,
+    CpuWatch,
+    DistributedBench,
+    wait_for_consumer,
+    wait_until,
+)
+from firsthour.bench.environment import BenchDatabase
 from firsthour.bench.lines import BenchLine, line, percentile
-from firsthour.bench.processes import Order, ServiceProcess
-from firsthour.bench.recorder import RecordedUnit, recorded, said
+from firsthour.bench.processes import ProcessOrder, ServiceProcess
+from firsthour.bench.recorder import RecordedUnit, emitted_rows, read_recording
 from firsthour.bench.scale import (
     CLOCKS,
     FEW,
@@ -48,29 +55,32 @@ NOTIFIER: Final = "notifier"
 
 
 @dataclass
-class Stored:
-    """Scoring and router over a database of their own, fed by hand."""
+class StoredLeads:
+    """Scoring and router over a database of their own, the number of its leads, and the events it got."""
 
-    place: Settings
+    settings: Settings
     child: ServiceProcess
     events: int = 0
     leads: int = 0
 
-    async def feed(self, count: int, *, anew: bool = False) -> float:
-        """So many more events; CPU microseconds for each, of the services and the database. `anew`: each makes a lead."""
-        watch = CpuWatch(self.place, {"services": self.child})
+    async def feed(self, count: int, *, new_leads: bool = False) -> float:
+        """Handle `count` more events; return the CPU microseconds of each, in the services and the database.
+
+        `new_leads`: each event creates a lead.
+        """
+        watch = CpuWatch(self.settings, {"services": self.child})
         watch.begin()
-        await environment.fill(self.place, count, readers=None if anew else self.leads, first=self.events)
+        await environment.fill(self.settings, count, readers=None if new_leads else self.leads, first=self.events)
         self.events += count
-        self.leads += count if anew else 0
-        cpu = watch.end(await until_taken(self.place, self.events, (self.child,))).cpu
+        self.leads += count if new_leads else 0
+        cpu = watch.end(await wait_for_consumer(self.settings, self.events, (self.child,))).cpu
         return (cpu["services"] + cpu.get("PostgreSQL", 0.0)) / count * 1e6
 
 
-def growth(given: Settings, home: Path, *, many: int) -> list[BenchLine]:
-    """Alternating between two systems, after both were filled through the product itself."""
-    with environment.around(given, home) as ground:
-        costs = asyncio.run(_growth(ground, many))
+def growth(server_settings: Settings, home: Path, *, many: int) -> list[BenchLine]:
+    """Return the cost of an event in two systems, measured in turn. The product itself has filled both."""
+    with environment.bench_database(server_settings, home) as database:
+        costs = asyncio.run(_growth(database, many))
     ratios = [large / small for small, large in costs]
     note = f"{many:,} leads stored against {FEW:,}" + ("" if many == MANY_FULL else f"; --full takes {MANY_FULL:,}")
     return [
@@ -80,31 +90,31 @@ def growth(given: Settings, home: Path, *, many: int) -> list[BenchLine]:
     ]
 
 
-async def _growth(ground: Ground, many: int) -> list[tuple[float, float]]:
-    async with ground.fresh() as one, ground.fresh() as other:
+async def _growth(database: BenchDatabase, many: int) -> list[tuple[float, float]]:
+    async with database.fresh() as one, database.fresh() as other:
         with ExitStack() as stack:
-            small, large = (_stored(place, stack) for place in (one, other))
+            small, large = (_stored(settings, stack) for settings in (one, other))
             for stored, leads in ((small, FEW), (large, many)):
                 while stored.leads < leads:
-                    await stored.feed(min(FILLED_AT_ONCE, leads - stored.leads), anew=True)
+                    await stored.feed(min(FILLED_AT_ONCE, leads - stored.leads), new_leads=True)
             costs = [(await small.feed(ROUND_EVENTS), await large.feed(ROUND_EVENTS)) for _ in range(ROUNDS + 1)]
-    return costs[1:]  # the first warms both up
+    return costs[1:]  # the first round is the warm-up
 
 
-def _stored(place: Settings, stack: ExitStack) -> Stored:
-    child = stack.enter_context(processes.services(Order(place, (SCORING, ROUTER))))
+def _stored(settings: Settings, stack: ExitStack) -> StoredLeads:
+    child = stack.enter_context(processes.service_process(ProcessOrder(settings, (SCORING, ROUTER))))
     child.go([SCORING, ROUTER])
-    return Stored(place, child)
+    return StoredLeads(settings, child)
 
 
 # --- one router, and two ----------------------------------------------------------------------------------------------
 
 
-def backlog(given: Settings, home: Path, *, full: bool) -> list[BenchLine]:
-    """So many scored leads at once, to be routed by one router and by two, in turn. They have joined before."""
+def backlog(server_settings: Settings, home: Path, *, full: bool) -> list[BenchLine]:
+    """Return how much faster two routers than one route a backlog of scored leads. The routers have joined before it."""
     count = BACKLOG_FULL if full else BACKLOG
-    with environment.around(given, home) as ground:
-        alone, both = asyncio.run(_backlog(DistributedBench(ground, count)))
+    with environment.bench_database(server_settings, home) as database:
+        alone, both = asyncio.run(_backlog(DistributedBench(database, count)))
     note = f"{count:,} scored leads, {BACKLOG_ROUNDS} times in turn"
     ratios = [one / two for one, two in zip(alone, both, strict=True)]
     return [
@@ -116,38 +126,38 @@ def backlog(given: Settings, home: Path, *, full: bool) -> list[BenchLine]:
 
 async def _backlog(work: DistributedBench) -> tuple[list[float], list[float]]:
     await work.real(record=True)
-    rows = list(_said(recorded(work.file(SCORING)).units, LEADS))
+    rows = list(_emitted(read_recording(work.file(SCORING)).units, LEADS))
     alone, both = [], []
     for _ in range(BACKLOG_ROUNDS):
-        alone.append(await _drained(work, rows, 1))
-        both.append(await _drained(work, rows, 2))
+        alone.append(await _route_all(work, rows, 1))
+        both.append(await _route_all(work, rows, 2))
     return alone, both
 
 
-def _said(units: Sequence[RecordedUnit], topic: str) -> Iterator[tuple[int, Row]]:
-    """What was said on the topic, each record with its partition."""
+def _emitted(units: Sequence[RecordedUnit], topic: str) -> Iterator[tuple[int, Row]]:
+    """Yield the rows that these units emitted to the topic, each with its partition."""
     for unit in units:
-        for name, partition, key, event_id, _, body in said(unit.sent):
+        for name, partition, key, event_id, _, body in emitted_rows(unit.sent):
             if name == topic:
                 yield partition, Row(name, key, event_id, body)
 
 
-async def _drained(work: DistributedBench, rows: Sequence[tuple[int, Row]], count: int) -> float:
-    """Seconds from the first record to the last."""
-    async with work.ground.fresh() as place, environment.producing(place) as producer:
+async def _route_all(work: DistributedBench, rows: Sequence[tuple[int, Row]], count: int) -> float:
+    """Return the seconds in which `count` routers handle these rows."""
+    async with work.database.fresh() as settings, environment.producing(settings) as producer:
         with ExitStack() as stack:
-            order = Order(place, (ROUTER,))
-            routers = [stack.enter_context(processes.services(order)) for _ in range(count)]
+            order = ProcessOrder(settings, (ROUTER,))
+            routers = [stack.enter_context(processes.service_process(order)) for _ in range(count)]
             for router in routers:
                 router.go([ROUTER])
-            await _shared(routers)
+            await _wait_for_shares(routers)
             start = HostClock().monotonic()
-            await environment.put(place, producer, LEADS, rows)
-            return await until_taken(place, len(rows), routers) - start
+            await environment.put(settings, producer, LEADS, rows)
+            return await wait_for_consumer(settings, len(rows), routers) - start
 
 
-async def _shared(routers: Sequence[ServiceProcess]) -> None:
-    """Until each has its share of the partitions, and has had it for a while."""
+async def _wait_for_shares(routers: Sequence[ServiceProcess]) -> None:
+    """Wait until each router has its share of the partitions, and the shares have not changed for a while."""
     looks: list[list[int]] = []
     while len(looks) < SETTLED_LOOKS or not min(looks[-1]) or any(look != looks[-1] for look in looks[-SETTLED_LOOKS:]):
         looks.append([router.ask("ours").get(ROUTER, 0) for router in routers])
@@ -157,12 +167,14 @@ async def _shared(routers: Sequence[ServiceProcess]) -> None:
 # --- timers -----------------------------------------------------------------------------------------------------------
 
 
-def timers(given: Settings, home: Path) -> list[BenchLine]:
-    """Clocks started over the better part of an hour of business time, and their first pages sent; then their second rungs
-    come due, a minute of them is watched. Lateness is from due to the committed page. All services share one process,
-    whose clock is set ahead by hand."""
-    with environment.around(given, home, ladder=LADDER) as ground:
-        late, live = asyncio.run(_timers(ground))
+def timers(server_settings: Settings, home: Path) -> list[BenchLine]:
+    """Return the lateness of pages among many clocks, from the due time to the committed page.
+
+    The clocks start within 50 minutes of business time, and their first pages are sent. Then the second rungs come due, and
+    the pages of one minute are measured. All services share one process, whose clock is set ahead by hand.
+    """
+    with environment.bench_database(server_settings, home, ladder=LADDER) as database:
+        late, live = asyncio.run(_timers(database))
     note = f"{len(late):,} pages, {live:,} live clocks"
     return [
         line("timer lateness, p50", [percentile(late, 0.50)], "s", note=note),
@@ -170,13 +182,13 @@ def timers(given: Settings, home: Path) -> list[BenchLine]:
     ]
 
 
-async def _timers(ground: Ground) -> tuple[list[float], int]:
-    async with ground.fresh() as place:
-        with processes.services(Order(place, (SCORING, ROUTER, NOTIFIER), shifted=True)) as child:
+async def _timers(database: BenchDatabase) -> tuple[list[float], int]:
+    async with database.fresh() as settings:
+        with processes.service_process(ProcessOrder(settings, (SCORING, ROUTER, NOTIFIER), shifted=True)) as child:
             child.go([SCORING, ROUTER, NOTIFIER])
-            await _start_clocks(place, child)
-            connection = await environment.connect(place)
-            await until_so(
+            await _start_clocks(settings, child)
+            connection = await environment.connect(settings)
+            await wait_until(
                 lambda: connection.fetchval(PAGES_LEFT),
                 lambda left: left == 0,
                 (child,),
@@ -193,14 +205,14 @@ async def _timers(ground: Ground) -> tuple[list[float], int]:
         return [float(row[0]) for row in rows], int(live)
 
 
-async def _start_clocks(place: Settings, child: ServiceProcess) -> None:
-    """All of them, a piece at a time, the clock set ahead after each."""
+async def _start_clocks(settings: Settings, child: ServiceProcess) -> None:
+    """Start all clocks in steps, and set the clock of the process ahead after each step."""
     ahead, step = timedelta(0), SPREAD / (CLOCKS // CLOCKS_AT_ONCE)
     for first in range(0, CLOCKS, CLOCKS_AT_ONCE):
         child.ask("ahead", ahead)
         now = HostClock().real() + ahead
-        await environment.fill(place, CLOCKS_AT_ONCE, readers=None, first=first, one_asks_in=1, now=now)
+        await environment.fill(settings, CLOCKS_AT_ONCE, readers=None, first=first, one_asks_in=1, now=now)
         done = first + CLOCKS_AT_ONCE
-        await until_taken(place, done, (child,))
-        await until_taken(place, ROUTES_OF_A_LEAD * done, (child,), NOTIFIER, ROUTES)
+        await wait_for_consumer(settings, done, (child,))
+        await wait_for_consumer(settings, ROUTES_OF_A_LEAD * done, (child,), NOTIFIER, ROUTES)
         ahead += step

@@ -1,7 +1,7 @@
-"""Where the distributed profile is measured: a database and topics of the bench's own, gone when it is over.
+"""The database and the topics of a measurement of the distributed profile, removed at its end.
 
-The installation's are never touched: the database is made next to the one in the settings, and the topics have a prefix
-that nobody else has.
+The bench never uses those of the installation: it creates a database beside the one in the settings, and topics with a prefix
+of its own.
 """
 
 import asyncio
@@ -39,9 +39,9 @@ COPY_SECONDS: Final = 0.5
 _FORGET: Final[Mapping[str, Any]] = {"slack_bot_token": None, "slack_signing_secret": None, "smtp_url": None}
 
 
-async def connect(place: Settings, **settings: str) -> Any:
-    """A plain connection to the database of `place`."""
-    at = connection_options.postgres(place)
+async def connect(settings: Settings, **session: str) -> Any:
+    """Return a connection of the driver to the database. `session`: settings of the connection."""
+    at = connection_options.postgres(settings)
     return await asyncpg.connect(
         host=at.host,
         port=at.port,
@@ -49,25 +49,25 @@ async def connect(place: Settings, **settings: str) -> Any:
         password=at.password,
         database=at.database,
         ssl=connection_options.tls(at),
-        server_settings=settings or None,
+        server_settings=session or None,
         statement_cache_size=512,
     )
 
 
-async def execute(place: Settings, statement: str) -> None:
-    """One statement, outside a transaction."""
-    connection = await connect(place)
+async def execute(settings: Settings, statement: str) -> None:
+    """Execute a statement outside a transaction."""
+    connection = await connect(settings)
     try:
         await connection.execute(statement)
     finally:
         await connection.close()
 
 
-async def _copied(place: Settings, statement: str) -> None:
-    """Execute, with retries while the original is in use: the server's own housekeeping connects to it for moments."""
+async def _execute_with_retries(settings: Settings, statement: str) -> None:
+    """Execute, with retries while the original is in use: the server's housekeeping sometimes connects to it."""
     for left in reversed(range(COPY_TRIES)):
         try:
-            await execute(place, statement)
+            await execute(settings, statement)
             return
         except asyncpg.ObjectInUseError:
             if not left:
@@ -75,28 +75,30 @@ async def _copied(place: Settings, statement: str) -> None:
             await asyncio.sleep(COPY_SECONDS)
 
 
-async def found(place: Settings) -> str:
-    """Broker and database, by name and release."""
-    connection = await connect(place)
+async def server_releases(settings: Settings) -> str:
+    """Return name and release of the broker and of the database."""
+    connection = await connect(settings)
     try:
         version = await connection.fetchval("SHOW server_version")
     finally:
         await connection.close()
-    return f"{await kafka.broker(place)}, PostgreSQL {version.split()[0]}"
+    return f"{await kafka.broker(settings)}, PostgreSQL {version.split()[0]}"
 
 
-class Ground:
-    """A filled-in database that rounds are copied from. `around()` makes it."""
+class BenchDatabase:
+    """A database with tables and configuration, from which each round gets a copy. `bench_database` creates it."""
 
-    def __init__(self, given: Settings, home: Path, mark: str) -> None:
-        self.given = given
+    def __init__(self, server_settings: Settings, home: Path, mark: str) -> None:
+        self.server_settings = server_settings
         self.home = home
         self.mark = mark
         self._count = 0
 
-    def place(self, name: str) -> Settings:
-        """Settings for a database and topics of that name, neither of which is made by this."""
-        url = urlsplit(self.given.database_url.get_secret_value() if self.given.database_url else "")
+    def settings(self, name: str) -> Settings:
+        """Return settings for a database and topics of this name, without creating them."""
+        url = urlsplit(
+            self.server_settings.database_url.get_secret_value() if self.server_settings.database_url else ""
+        )
         changed = {
             "database_url": SecretStr(urlunsplit(url._replace(path=f"/firsthour_bench_{self.mark}_{name}"))),
             "kafka_prefix": f"firsthour-bench-{self.mark}-{name}.",
@@ -104,42 +106,44 @@ class Ground:
             "data_dir": self.home / name,
             "admin_key": SecretStr(KEY),
         }
-        return self.given.model_copy(update={**_FORGET, **changed})
+        return self.server_settings.model_copy(update={**_FORGET, **changed})
 
     @asynccontextmanager
     async def fresh(self) -> AsyncIterator[Settings]:
-        """A copy of the database, and empty topics."""
+        """Create a copy of the database, and empty topics; return their settings."""
         self._count += 1
-        place = self.place(f"r{self._count}")
-        copy, base = database(place), database(self.place("base"))
-        await _copied(self.given, f'CREATE DATABASE "{copy}" TEMPLATE "{base}"')
+        settings = self.settings(f"r{self._count}")
+        copy, base = database(settings), database(self.settings("base"))
+        await _execute_with_retries(self.server_settings, f'CREATE DATABASE "{copy}" TEMPLATE "{base}"')
         try:
-            await kafka_admin.create_topics(place)
-            yield place
+            await kafka_admin.create_topics(settings)
+            yield settings
         finally:
-            await kafka.drop_topics(place)
-            await execute(self.given, f'DROP DATABASE IF EXISTS "{copy}" WITH (FORCE)')
+            await kafka.drop_topics(settings)
+            await execute(self.server_settings, f'DROP DATABASE IF EXISTS "{copy}" WITH (FORCE)')
 
 
-def database(place: Settings) -> str:
-    """The name of its database."""
-    return connection_options.postgres(place).database
+def database(settings: Settings) -> str:
+    """Return the name of the database."""
+    return connection_options.postgres(settings).database
 
 
 @contextmanager
-def around(given: Settings, home: Path, *, ladder: Sequence[Mapping[str, object]] | None = None) -> Iterator[Ground]:
-    """Tables and configuration, ready to be copied. Everything is gone at the end."""
-    ground = Ground(given, furnish(home, ladder=ladder), secrets.token_hex(4))
-    base = ground.place("base")
-    asyncio.run(_make(given, base))
+def bench_database(
+    server_settings: Settings, home: Path, *, ladder: Sequence[Mapping[str, object]] | None = None
+) -> Iterator[BenchDatabase]:
+    """Create a database with tables and configuration, and drop it at the end."""
+    ground = BenchDatabase(server_settings, furnish(home, ladder=ladder), secrets.token_hex(4))
+    base = ground.settings("base")
+    asyncio.run(_create_base(server_settings, base))
     try:
         yield ground
     finally:
-        asyncio.run(execute(given, f'DROP DATABASE IF EXISTS "{database(base)}" WITH (FORCE)'))
+        asyncio.run(execute(server_settings, f'DROP DATABASE IF EXISTS "{database(base)}" WITH (FORCE)'))
 
 
-async def _make(given: Settings, base: Settings) -> None:
-    await execute(given, f'CREATE DATABASE "{database(base)}"')
+async def _create_base(server_settings: Settings, base: Settings) -> None:
+    await execute(server_settings, f'CREATE DATABASE "{database(base)}"')
     url, arguments = connection_options.database(base)
     engine = open_engine(url, arguments, size=1)
     async with engine.begin() as connection:
@@ -153,12 +157,12 @@ async def _make(given: Settings, base: Settings) -> None:
     pools, reps = files.team.pool_by_id, files.team.rep_by_id
     await units.run(
         lambda unit: lock_team_state(unit.connection, pools, reps)
-    )  # who can lock no row runs into deadlocks
+    )  # creates the rows: units that find no row to lock run into deadlocks
     await units.close()
 
 
 async def fill(
-    place: Settings,
+    settings: Settings,
     count: int,
     *,
     readers: int | None,
@@ -166,37 +170,41 @@ async def fill(
     one_asks_in: int = 5,
     now: datetime | None = None,
 ) -> None:
-    """Put so many made-up events on the `events` topic of `place`, all acknowledged when it returns."""
+    """Publish `count` made-up events to the topic `events`. The broker has acknowledged all of them when this returns."""
     when = now or HostClock().real()
-    async with producing(place) as producer:
+    async with producing(settings) as producer:
         for start in range(first, first + count, CHUNK):
             size = min(CHUNK, first + count - start)
             made = events(size, when, readers=readers, first=start, one_asks_in=one_asks_in)
-            await put(place, producer, EVENTS, [(partition_of(row.key, place.kafka_partitions), row) for row in made])
+            await put(
+                settings, producer, EVENTS, [(partition_of(row.key, settings.kafka_partitions), row) for row in made]
+            )
 
 
 @asynccontextmanager
-async def producing(place: Settings) -> AsyncIterator[KafkaProducer]:
-    """A producer of ours, which makes whole batches."""
-    producer = KafkaProducer(connection_options.kafka_options(place), place.kafka_prefix, place.kafka_partitions)
+async def producing(settings: Settings) -> AsyncIterator[KafkaProducer]:
+    """Open a producer of the product, which sends whole batches."""
+    producer = KafkaProducer(
+        connection_options.kafka_options(settings), settings.kafka_prefix, settings.kafka_partitions
+    )
     try:
         yield producer
     finally:
         await producer.close()
 
 
-async def put(place: Settings, producer: KafkaProducer, topic: str, rows: Iterable[tuple[int, Row]]) -> None:
-    """Rows of one topic, each with its partition."""
+async def put(settings: Settings, producer: KafkaProducer, topic: str, rows: Iterable[tuple[int, Row]]) -> None:
+    """Publish rows of one topic, each with its partition."""
     parts: dict[int, list[tuple[str, bytes]]] = {}
     for partition, row in rows:
         parts.setdefault(partition, []).append((row.key, row.body))
     async with asyncio.TaskGroup() as group:
-        for partition, these in parts.items():
-            group.create_task(producer.publish(topic, partition, these))
+        for partition, records in parts.items():
+            group.create_task(producer.publish(topic, partition, records))
 
 
-async def positions(place: Settings, connection: Any, consumer: str, topic: str = EVENTS) -> tuple[int, bool]:
-    """How many records of the topic the consumer has taken, and whether everything said is on Kafka by now."""
+async def positions(connection: Any, consumer: str, topic: str = EVENTS) -> tuple[int, bool]:
+    """Return how many records of the topic the consumer has handled, and whether all emitted rows are on Kafka."""
     row = await connection.fetchrow(
         "SELECT (SELECT coalesce(sum(position), 0) FROM cursors WHERE consumer = $1 AND topic = $2),"
         " NOT EXISTS (SELECT FROM log)",
@@ -206,9 +214,9 @@ async def positions(place: Settings, connection: Any, consumer: str, topic: str 
     return int(row[0]), bool(row[1])
 
 
-async def rows(place: Settings) -> dict[str, int]:
-    """How many rows each table holds."""
-    connection = await connect(place)
+async def rows(settings: Settings) -> dict[str, int]:
+    """Return the number of rows of each table."""
+    connection = await connect(settings)
     try:
         names = [
             row[0] for row in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")

@@ -28,7 +28,7 @@ REPS: Final = 12
 
 
 def furnish(home: Path, *, ladder: Sequence[Mapping[str, object]] | None = None) -> Path:
-    """Fill a data directory: the example agreement, a team whose members are never full, one signed source."""
+    """Fill a data directory: the example agreement, a team with capacity for all leads, one signed source."""
     config = home / "config"
     config.mkdir(parents=True, exist_ok=True)
     yaml = YAML(typ="safe")
@@ -65,7 +65,7 @@ def _sources() -> dict[str, object]:
     return {"sources": [{"id": HOOK, "kind": "webhook", "verify": verify, "events": [event]}]}
 
 
-# --- people and what they do ----------------------------------------------------------------------------------------
+# --- people and their events ----------------------------------------------------------------------------------------
 
 _FIRST = ("Ada", "Björn", "Chloé", "Deniz", "Emeka", "Farah", "Goran", "Hana", "Imre", "Jonna", "Kofi", "Lucía")
 _LAST = ("Almeida", "Brandt", "Costa", "Demir", "Eriksen", "Fofana", "Groot", "Haas", "Ito", "Jansen", "Kovač", "Lind")
@@ -132,11 +132,11 @@ def events(
         fields: Facts = {"path": _PATHS[number % 6], "referrer": "https://www.ourcompany.example/start"}
         if asks:
             fields["form"] = "demo-request"
-        happened = ExternalEvent(
+        event = ExternalEvent(
             source="website", source_id=f"s{number}", received_at=now, email=email, person=person, fields=fields
         )
         id, type = new_id(), "form.submitted" if asks else "page.viewed"
-        body = encode(happened, id=id, source="urn:firsthour:gateway", time=now, key=email, type=type)
+        body = encode(event, id=id, source="urn:firsthour:gateway", time=now, key=email, type=type)
         yield Row(EVENTS, email, id, body)
 
 
@@ -148,9 +148,9 @@ _json = msgspec.json.Encoder().encode
 def hook_request(number: int) -> tuple[str, bytes]:
     """Return the address of buyer `number` and the signed webhook of their demo request."""
     email, person = buyer(number)
-    said = {field: value for field, value in person.items() if "." not in field}
+    fields = {field: value for field, value in person.items() if "." not in field}
     body = _json(
-        said
+        fields
         | {"id": f"w{number}", "form": "demo-request", "email": email}
         | {"company": person["company.name"], "employees": person["company.employees"]}
     )
@@ -163,8 +163,8 @@ def short_form(number: int) -> dict[str, object]:
     email, person = buyer(number)
     company = {field.removeprefix("company."): value for field, value in person.items() if field.startswith("company.")}
     utm = {field.removeprefix("utm."): value for field, value in person.items() if field.startswith("utm.")}
-    said = {field: value for field, value in person.items() if "." not in field}
-    data = said | {"company": company, "utm": utm, "form": "demo-request", "path": "/pricing"}
+    fields = {field: value for field, value in person.items() if "." not in field}
+    data = fields | {"company": company, "utm": utm, "form": "demo-request", "path": "/pricing"}
     return {"id": f"e{number}", "type": "form.submitted", "email": email, "data": data}
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark says: lines with a value, its spread, a goal and the verdict."""
+"""The lines of a benchmark: each has a value, its spread, a goal and the verdict."""
 
 import statistics
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def line(
     better: Better = "lower",
     note: str = "",
 ) -> BenchLine:
-    """The median of `values`, judged against `goal`."""
+    """Return the line of the median of `values`, compared with `goal`."""
     middle = statistics.median(values)
     ok = None if goal is None else (middle >= goal if better == "higher" else middle <= goal)
     spread = (rounded(min(values)), rounded(max(values))) if len(values) > 1 else None
@@ -38,11 +38,11 @@ def line(
 
 
 def rounded(value: float) -> float:
-    """Three digits that mean something."""
+    """Return the value with three significant digits, or as a whole number."""
     return round(value) if abs(value) >= 1_000 else float(f"{value:.3g}")
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` of `values` lie (nearest rank)."""
+    """Return the value that this share of `values` does not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

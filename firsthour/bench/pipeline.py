@@ -1,8 +1,8 @@
 """From the log to an owner, against a bare loop that writes the same rows in as many transactions.
 
-What the product sends to SQLite is recorded once, statement by statement and transaction by transaction; the bare loop
-replays that on a copy of the same file, with plain `sqlite3` and the same pragmas. So rows, bytes, commits, fsyncs and
-batch sizes are the same, and what remains of the difference is ours.
+The statements that the product sends to SQLite are recorded once, transaction by transaction. The bare loop repeats them on
+a copy of the same file, with plain `sqlite3` and the same pragmas. So rows, bytes, commits, fsyncs and batch sizes are the
+same, and the remaining difference is the cost of our own code.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ PRAGMAS: Final = (
 )
 
 Sent = tuple[str, Any, bool]
-"""A statement, its parameters, and whether they are many rows."""
+"""A statement, its parameters, and whether these are several rows."""
 
 
 class PipelineTimes(NamedTuple):
@@ -50,7 +50,7 @@ class PipelineTimes(NamedTuple):
 
 
 def ratio(home: Path) -> list[BenchLine]:
-    """Bare and real in turn, several times."""
+    """Return the speed of the product as a share of the bare loop's, in several alternating rounds."""
     work = PipelineBench(home, EVENTS)
     work.prepare()
     real, writes, whole = [], [], []
@@ -84,7 +84,7 @@ def ratio(home: Path) -> list[BenchLine]:
 
 
 def sustained(home: Path) -> list[BenchLine]:
-    """One long round."""
+    """Return the same ratio over one long round."""
     work = PipelineBench(home, SUSTAINED_EVENTS)
     work.prepare()
     ours, bare = work.real(), work.bare(reads=True)
@@ -103,7 +103,7 @@ def sustained(home: Path) -> list[BenchLine]:
 
 
 class PipelineBench:
-    """A filled log, what the product writes for it, and both ways of writing it."""
+    """A filled log, handled by the product or by the bare loop."""
 
     def __init__(self, home: Path, count: int) -> None:
         self._home, self._count = home, count
@@ -112,27 +112,27 @@ class PipelineBench:
         self.units = 0
 
     def prepare(self) -> None:
-        """Fill the log, then let the product handle it once while what it sends is recorded."""
+        """Fill the log, and record the statements of the product while it handles the log once."""
         furnish(self._filled)
         run(self._fill())
-        with self.record.open("wb") as file, recorded(file) as recorder:
+        with self.record.open("wb") as file, record_units(file) as recorder:
             self.real()
         self.units = recorder.units
 
     def real(self) -> PipelineTimes:
-        """The product, on a fresh copy."""
+        """Run the product on a fresh copy."""
         self._copy()
-        return run(self._through())
+        return run(self._handle_log())
 
     def bare(self, *, reads: bool) -> PipelineTimes:
-        """The recorded statements, on a fresh copy. Loading them is not timed."""
+        """Repeat the recorded statements on a fresh copy. Loading them is not timed."""
         self._copy()
         connection = sqlite3.connect(self._work / FILE, isolation_level=None)
         for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         wall = cpu = 0.0
         clock = HostClock()
-        for unit in units(self.record):
+        for unit in recorded_units(self.record):
             sent = [one for one in unit if reads or not _only_reads(one[0])]
             start, start_cpu = clock.monotonic(), cpu_seconds()
             _replay(connection, sent)
@@ -141,7 +141,7 @@ class PipelineBench:
         return PipelineTimes(wall, cpu)
 
     def assigned_share(self) -> float:
-        """Assignments per event, after a round."""
+        """Return the assignments per event after a round."""
         with sqlite3.connect(self._work / FILE) as connection:
             return int(connection.execute("SELECT count(*) FROM router_assignments").fetchone()[0]) / self._count
 
@@ -158,24 +158,24 @@ class PipelineBench:
         with sqlite3.connect(self._filled / FILE) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    async def _through(self) -> PipelineTimes:
+    async def _handle_log(self) -> PipelineTimes:
         system = await open_embedded(self._work, only=SERVICES)
         clock = HostClock()
         start, start_cpu = clock.monotonic(), cpu_seconds()
         running = asyncio.create_task(system.run())
         await caught_up(system)
-        took = PipelineTimes(clock.monotonic() - start, cpu_seconds() - start_cpu)
+        times = PipelineTimes(clock.monotonic() - start, cpu_seconds() - start_cpu)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await system.close()
-        return took
+        return times
 
 
 # --- recording and replaying ----------------------------------------------------------------------------------------
 
 
 class Recorder:
-    """Writes every committed unit of the writer thread that changed something, as it was sent."""
+    """Writes every committed unit of the writer thread that changed something to a file."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -197,8 +197,8 @@ class Recorder:
 
 
 @contextmanager
-def recorded(file: Any) -> Iterator[Recorder]:
-    """Everything the writer threads of this process send meanwhile."""
+def record_units(file: Any) -> Iterator[Recorder]:
+    """Record the statements of the writer threads of this process while the context is open."""
     recorder = Recorder(file)
     hooks: dict[str, Callable[..., None]] = {
         "before_cursor_execute": recorder.sent,
@@ -212,12 +212,12 @@ def recorded(file: Any) -> Iterator[Recorder]:
         sa.event.remove(sa.Engine, name, hook)
 
 
-def units(record: Path) -> Iterator[list[Sent]]:
-    """The recorded transactions, in their order."""
+def recorded_units(record: Path) -> Iterator[list[Sent]]:
+    """Yield the recorded transactions in their order."""
     with record.open("rb") as file:
         while True:
             try:
-                yield pickle.load(file)  # noqa: S301  # written by ourselves a moment ago
+                yield pickle.load(file)  # noqa: S301  # this program has written the file a moment ago
             except EOFError:
                 return
 

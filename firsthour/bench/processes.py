@@ -1,4 +1,4 @@
-"""Services of the distributed profile, each set of them in a process of its own, as they are deployed.
+"""Services of the distributed profile, in processes of their own as in a deployment.
 
 A process takes commands from a pipe (`go`, `stop`) and answers questions about its state.
 """
@@ -19,10 +19,10 @@ from typing import Any, Final
 import structlog
 
 from firsthour.bench import systems
-from firsthour.bench.http import ServerProcess
 from firsthour.bench.recorder import recording
 from firsthour.bench.samples import Samples
-from firsthour.bench.scale import Shifted
+from firsthour.bench.scale import ShiftedClock
+from firsthour.bench.server_process import ServerProcess
 from firsthour.bench.systems import RecordingChannel, open_services
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.eventlog.kafka_consumer import KafkaLog
@@ -38,8 +38,8 @@ LOOK_SECONDS: Final = 0.01
 
 
 @dataclass(frozen=True)
-class Order:
-    """The order to a process. `record`: the file for its statements to the database; `samples`: sample where its CPU goes."""
+class ProcessOrder:
+    """The task of a process. `record`: the file for its statements to the database; `samples`: take CPU samples."""
 
     settings: Settings
     wanted: tuple[str, ...]
@@ -52,25 +52,25 @@ class Order:
 # --- inside -----------------------------------------------------------------------------------------------------------
 
 
-def work(pipe: Connection, order: Order) -> None:
+def work(pipe: Connection, order: ProcessOrder) -> None:
     """Run until `stop` arrives."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     systems.run(_Work(pipe, order).run())
 
 
 class _Work:
-    def __init__(self, pipe: Connection, order: Order) -> None:
+    def __init__(self, pipe: Connection, order: ProcessOrder) -> None:
         self._pipe, self._order = pipe, order
-        self._told, self._stop, self._samples = RecordingChannel(), server.StopSignal(), Samples()
-        self._clock = Shifted() if order.shifted else None
+        self._channel, self._stop, self._samples = RecordingChannel(), server.StopSignal(), Samples()
+        self._clock = ShiftedClock() if order.shifted else None
         self._running: asyncio.Task[None] | None = None
-        self._assigned: dict[str, float] = {}  # service: the monotonic second in which partitions became its own
+        self._assigned: dict[str, float] = {}  # service: the monotonic second in which it got its partitions
 
     async def run(self) -> None:
         order = self._order
         order.settings.data_dir.mkdir(parents=True, exist_ok=True)
         with recording(order.record) if order.record else nullcontext():
-            self._system = await open_services(order.settings, order.wanted, self._told, self._clock)
+            self._system = await open_services(order.settings, order.wanted, self._channel, self._clock)
             for log in self._system.logs:
                 log.assigned = self._stamped(log, log.assigned)
             try:
@@ -83,10 +83,10 @@ class _Work:
 
     async def _serve(self) -> None:
         bound = server.listen("127.0.0.1", 0)
-        talking: list[asyncio.Task[None]] = []
+        tasks: list[asyncio.Task[None]] = []
 
         async def started() -> None:
-            talking.append(asyncio.create_task(self._answer(server.port_of(bound))))
+            tasks.append(asyncio.create_task(self._answer(server.port_of(bound))))
 
         await server.serve(self._system.app, bound, self._stop, started)
 
@@ -94,7 +94,7 @@ class _Work:
         answers: dict[str, Callable[..., Any]] = {
             "go": self._go,
             "cpu": systems.cpu_seconds,
-            "told": lambda: self._told.told,
+            "pages": lambda: self._channel.pages,
             "ours": lambda: {log.service: len(log.ours) for log in self._system.logs if log.joined},
             "assigned": lambda: self._assigned,
             "samples": self._samples.end,
@@ -103,9 +103,9 @@ class _Work:
         }
         self._pipe.send(port)
         with suppress(EOFError):
-            while (asked := await asyncio.to_thread(self._pipe.recv)) != "stop":
-                what, *given = asked if isinstance(asked, tuple) else (asked,)
-                answer = answers[what](*given)
+            while (message := await asyncio.to_thread(self._pipe.recv)) != "stop":
+                question, *arguments = message if isinstance(message, tuple) else (message,)
+                answer = answers[question](*arguments)
                 self._pipe.send(await answer if inspect.isawaitable(answer) else answer)
         self._stop.ask()
 
@@ -131,14 +131,14 @@ class _Work:
 
 
 class SilentProcessError(FirstHourError):
-    """A process did not carry out a command in time."""
+    """Raised when a process does not carry out a command in time."""
 
 
 class ServiceProcess(ServerProcess):
-    """A process of services, as its parent sees it. `port`: where it serves HTTP, 0 if it does not."""
+    """A process of services, as its parent sees it. `port`: of its HTTP server, 0 without one."""
 
     def go(self, joins: Sequence[str] = ()) -> None:
-        """Start it; return when each of these services is in its consumer group. Raises `SilentProcessError`."""
+        """Start the services; return when those in `joins` are in their consumer groups. Raises `SilentProcessError`."""
         self.ask("go")
         clock = HostClock()
         end = clock.monotonic() + JOIN_SECONDS
@@ -149,8 +149,8 @@ class ServiceProcess(ServerProcess):
 
 
 @contextmanager
-def running(target: Callable[..., None], *arguments: Any) -> Iterator[ServiceProcess]:
-    """A process that runs `target(pipe, *arguments)` while the context is open. It says a port (or 0) when it is ready."""
+def child_process(target: Callable[..., None], *arguments: Any) -> Iterator[ServiceProcess]:
+    """Run `target(pipe, *arguments)` in a process while the context is open. Once ready, it sends its port (or 0)."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=target, args=(theirs, *arguments))
     process.start()
@@ -167,6 +167,6 @@ def running(target: Callable[..., None], *arguments: Any) -> Iterator[ServicePro
         process.join()
 
 
-def services(order: Order) -> AbstractContextManager[ServiceProcess]:
+def service_process(order: ProcessOrder) -> AbstractContextManager[ServiceProcess]:
     """Run a process of the product while the context is open."""
-    return running(work, order)
+    return child_process(work, order)

@@ -1,4 +1,4 @@
-"""Where the time goes on the road from a topic to an owner: by process, by function of ours, by library, by statement."""
+"""Profile of the CPU time from a topic to an owner: by process, by our functions, by library, by statement."""
 
 import asyncio
 import re
@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from firsthour.bench import environment, http
-from firsthour.bench.distributed import EVERYONE, GATEWAY, ROUTER, SCORING, CpuWatch, DistributedBench, whole
+from firsthour.bench.distributed import CONSUMERS, GATEWAY, all_services
+from firsthour.bench.distributed_rounds import ROUTER, SCORING, CpuWatch, DistributedBench
 from firsthour.bench.lines import BenchLine, line
-from firsthour.bench.recorder import RecordedUnit, recorded
-from firsthour.bench.samples import Spent
+from firsthour.bench.recorder import RecordedUnit, read_recording
+from firsthour.bench.samples import Shares
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.settings import Settings
 
@@ -22,51 +23,54 @@ PAGE_SECONDS: Final = 20.0
 _WHITE: Final = re.compile(r"\s+")
 
 
-def pages(given: Settings, home: Path) -> list[BenchLine]:
-    """Every process sampled while webhooks come in one by one, and the CPU that each of them used."""
+def pages(server_settings: Settings, home: Path) -> list[BenchLine]:
+    """Return the CPU and the samples of every process while webhooks arrive one by one."""
     load = http.Load(PAGE_RATE, PAGE_SECONDS, 0.0)
     lines: list[BenchLine] = []
-    with environment.around(given, home) as ground, whole(ground, samples=True) as (place, children):
+    with (
+        environment.bench_database(server_settings, home) as database,
+        all_services(database, samples=True) as (settings, children),
+    ):
         for name, child in children.items():
-            child.go([name] if name in EVERYONE else [])
-        watch = CpuWatch(place, children)
+            child.go([name] if name in CONSUMERS else [])
+        watch = CpuWatch(settings, children)
         watch.begin()
-        http.pages_of(load, children[GATEWAY].port, lambda: children["notifier"].ask("told"))
-        took = watch.end(0.0)
-        used = {who: seconds / (PAGE_RATE * PAGE_SECONDS) * 1e6 for who, seconds in took.cpu.items()}
-        lines += [line(f"webhook to page, CPU, {who}", [us], "us/event") for who, us in used.items()]
+        http.measure_pages(load, children[GATEWAY].port, lambda: children["notifier"].ask("pages"))
+        times = watch.end(0.0)
+        used = {process: seconds / (PAGE_RATE * PAGE_SECONDS) * 1e6 for process, seconds in times.cpu.items()}
+        lines += [line(f"webhook to page, CPU, {process}", [us], "us/event") for process, us in used.items()]
         for name, child in children.items():
-            lines += _sampled(f"webhook to page, {name}", child.ask("samples"), used[name])
+            lines += _sample_lines(f"webhook to page, {name}", child.ask("samples"), used[name])
     return lines
 
 
-def profile(given: Settings, home: Path) -> list[BenchLine]:
-    """Sample the product, then send the statements of another round one after the other, without concurrency."""
-    with environment.around(given, home) as ground:
-        return asyncio.run(_profile(DistributedBench(ground, EVENTS)))
+def profile(server_settings: Settings, home: Path) -> list[BenchLine]:
+    """Return samples of the product, and the times of the statements of another round, sent without concurrency."""
+    with environment.bench_database(server_settings, home) as database:
+        return asyncio.run(_profile(DistributedBench(database, EVENTS)))
 
 
 async def _profile(work: DistributedBench) -> list[BenchLine]:
     await work.real(record=True)
-    spent: dict[str, Spent] = {}
-    took = await work.real(spent=spent)
-    lines = [line(f"CPU, {who}", [used / work.count * 1e6], "us/event") for who, used in took.cpu.items()]
+    samples: dict[str, Shares] = {}
+    times = await work.real(samples=samples)
+    lines = [line(f"CPU, {process}", [used / work.count * 1e6], "us/event") for process, used in times.cpu.items()]
     for service in (SCORING, ROUTER):
-        lines += _sampled(service, spent[service], took.cpu[service] / work.count * 1e6)
-    async with work.ground.fresh() as place:
+        lines += _sample_lines(service, samples[service], times.cpu[service] / work.count * 1e6)
+    async with work.database.fresh() as settings:
         for service in (SCORING, ROUTER):
-            lines += await _statements(place, service, recorded(work.file(service)).units, work)
+            lines += await _statements(settings, service, read_recording(work.file(service)).units, work)
     return lines
 
 
-def _sampled(service: str, spent: Spent, whole: float) -> list[BenchLine]:
+def _sample_lines(service: str, shares: Shares, total: float) -> list[BenchLine]:
     ours: Counter[str] = Counter()
     libraries: Counter[str] = Counter()
     below: dict[str, Counter[str]] = {}
-    for (function, library), share in spent.items():
-        ours[function or "the loop"] += share * whole  # type: ignore[assignment]  # microseconds, not a count
-        libraries[library] += share * whole  # type: ignore[assignment]  # likewise
-        below.setdefault(function or "the loop", Counter())[library] += share * whole  # type: ignore[assignment]
+    for (function, library), share in shares.items():
+        ours[function or "the loop"] += share * total  # type: ignore[assignment]  # microseconds, not a count
+        libraries[library] += share * total  # type: ignore[assignment]  # likewise
+        below.setdefault(function or "the loop", Counter())[library] += share * total  # type: ignore[assignment]
     lines = [line(f"{service}, code of {name}", [us], "us/event") for name, us in libraries.most_common(SHOWN // 2)]
     for name, us in ours.most_common(SHOWN):
         note = ", ".join(f"{library} {part:.1f}" for library, part in below[name].most_common(4))
@@ -75,11 +79,11 @@ def _sampled(service: str, spent: Spent, whole: float) -> list[BenchLine]:
 
 
 async def _statements(
-    place: Settings, service: str, units: Sequence[RecordedUnit], work: DistributedBench
+    settings: Settings, service: str, units: Sequence[RecordedUnit], work: DistributedBench
 ) -> list[BenchLine]:
-    """Each unit as recorded, all of them one after the other on one connection, as seen by a bare client."""
-    connection = await environment.connect(place, **work.session)
-    begins = sorted({(unit.consumer, *place) for unit in units for place in unit.to})
+    """Return the times of the recorded statements, sent by a bare client one after the other on one connection."""
+    connection = await environment.connect(settings, **work.session)
+    begins = sorted({(unit.consumer, *settings) for unit in units for settings in unit.to})
     await connection.executemany("INSERT INTO cursors VALUES ($1, $2, $3, 0)", begins)
     seconds: Counter[str] = Counter()
     sent: Counter[str] = Counter()
@@ -97,8 +101,8 @@ async def _statements(
     await connection.close()
     note = f"{len(units)} units, alone on one connection"
     lines = [line(f"{service}, statements", [sum(seconds.values()) / work.count * 1e6], "us/event", note=note)]
-    for statement, took in seconds.most_common(SHOWN):
+    for statement, total in seconds.most_common(SHOWN):
         text = _WHITE.sub(" ", statement)[:110]
-        note = f"{sent[statement]} times, {took / sent[statement] * 1e6:.0f} us each"
-        lines.append(line(f"{service}: {text}", [took / work.count * 1e6], "us/event", note=note))
+        note = f"{sent[statement]} times, {total / sent[statement] * 1e6:.0f} us each"
+        lines.append(line(f"{service}: {text}", [total / work.count * 1e6], "us/event", note=note))
     return lines

@@ -1,7 +1,7 @@
-"""What a process of the distributed profile sends to PostgreSQL, recorded unit by unit for a bare loop to repeat.
+"""Records the statements that a process of the distributed profile sends, unit by unit, for the bare loop to repeat.
 
-A unit is a transaction that moves a cursor. Of the publisher's transactions only the texts are kept: how many rows one of
-them takes is decided anew when it is repeated.
+A unit is a transaction that moves a cursor. Of the publisher's transactions only the texts are recorded: the bare loop
+chooses the rows of each transaction anew.
 """
 
 import pickle
@@ -17,7 +17,7 @@ from firsthour.runtime.processing import cursors
 from firsthour.runtime.storage.postgres_connections import DIALECT
 
 _BEGIN: Final = cursors.ADVANCE.for_one(DIALECT)
-_SAYS: Final = re.compile(
+_INSERT_LOG: Final = re.compile(
     r"INSERT INTO log .*? FROM unnest\(\$(\d+)::", re.DOTALL
 )  # then topics, partitions and the rest
 _COLUMNS: Final = 6
@@ -28,12 +28,12 @@ Place = tuple[str, int]
 
 
 class RecordedUnit(NamedTuple):
-    """One unit: how far it went in each place, what it sent, and the places to which it emitted."""
+    """One unit: its new position in each place, its statements, and the places to which it emitted."""
 
     consumer: str
     to: dict[Place, int]
     sent: list[Sent]
-    says: set[Place]
+    emits: set[Place]
 
 
 class Recording(NamedTuple):
@@ -45,7 +45,7 @@ class Recording(NamedTuple):
 
 @contextmanager
 def recording(file: Path) -> Iterator[None]:
-    """Record what the driver's connections of this process send while the context is open."""
+    """Record the statements of the driver's connections of this process while the context is open."""
     with file.open("wb") as opened:
         recorder = _Recorder(opened)
         before = {name: getattr(asyncpg.Connection, name) for name in ("execute", "fetch")}
@@ -59,7 +59,7 @@ def recording(file: Path) -> Iterator[None]:
             pickle.dump(recorder.publishing, opened, pickle.HIGHEST_PROTOCOL)
 
 
-def hands(units: Sequence[RecordedUnit]) -> list[list[RecordedUnit]]:
+def by_worker(units: Sequence[RecordedUnit]) -> list[list[RecordedUnit]]:
     """Return the units of each worker in their order. Units that share a place belong to one worker."""
     groups: list[set[Place]] = []
     for unit in units:
@@ -68,52 +68,52 @@ def hands(units: Sequence[RecordedUnit]) -> list[list[RecordedUnit]]:
     return [[unit for unit in units if group & unit.to.keys()] for group in groups]
 
 
-def recorded(file: Path) -> Recording:
+def read_recording(file: Path) -> Recording:
     """Return the recording in a file."""
     units: list[RecordedUnit] = []
     with file.open("rb") as opened:
         while True:
-            found = pickle.load(opened)  # noqa: S301  # written by ourselves a moment ago
-            if isinstance(found, dict):
-                return Recording(units, found)
-            units.append(found)
+            entry = pickle.load(opened)  # noqa: S301  # this program has written the file a moment ago
+            if isinstance(entry, dict):
+                return Recording(units, entry)
+            units.append(entry)
 
 
-def said(sent: Sequence[Sent]) -> Iterator[tuple[Any, ...]]:
+def emitted_rows(sent: Sequence[Sent]) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of `log` that these statements append: topic, partition, key, event id, time, body."""
     for statement, parameters in sent:
-        if found := _SAYS.search(statement):
-            first = int(found[1]) - 1
+        if match := _INSERT_LOG.search(statement):
+            first = int(match[1]) - 1
             yield from zip(*parameters[first : first + _COLUMNS], strict=True)
 
 
 class _Recorder:
     def __init__(self, file: Any) -> None:
         self._file = file
-        self._under_way: dict[Any, list[Sent]] = {}  # by connection, while it is in a transaction
+        self._open: dict[Any, list[Sent]] = {}  # statements of each open transaction, by connection
         self.publishing: dict[str, str] = {}
 
     def around(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the driver's method, with a note of its arguments."""
+        """Return the driver's method, wrapped so that it records its arguments."""
 
-        def noted(connection: Any, statement: str, *parameters: Any, **options: Any) -> Any:
+        def recorded(connection: Any, statement: str, *parameters: Any, **options: Any) -> Any:
             self._note(connection, statement, parameters)
             return method(connection, statement, *parameters, **options)
 
-        return noted
+        return recorded
 
     def _note(self, connection: Any, statement: str, parameters: tuple[Any, ...]) -> None:
         if statement == "BEGIN":
-            self._under_way[connection] = []
+            self._open[connection] = []
         elif statement in {"COMMIT", "ROLLBACK"}:
-            sent = self._under_way.pop(connection, [])
+            sent = self._open.pop(connection, [])
             if statement == "COMMIT":
                 self._committed(sent)
         elif statement.startswith("DELETE") and statement.endswith("COMMIT"):  # the end of the publisher's round
-            self._under_way.pop(connection, None)
+            self._open.pop(connection, None)
         else:
-            if connection in self._under_way:
-                self._under_way[connection].append((statement, parameters))
+            if connection in self._open:
+                self._open[connection].append((statement, parameters))
             for name, part in _PUBLISHING.items():
                 if part in statement and "router_" not in statement:
                     self.publishing[name] = statement
@@ -122,7 +122,7 @@ class _Recorder:
         began = next((parameters for statement, parameters in sent if statement == _BEGIN.text), None)
         if began is None:
             return
-        given = dict(zip(_BEGIN.order, began, strict=True))
-        to = {(given["topic"], n): position for n, position in zip(given["partitions"], given["tos"], strict=True)}
-        says = {(topic, partition) for topic, partition, *_ in said(sent)}
-        pickle.dump(RecordedUnit(given["consumer"], to, sent, says), self._file, pickle.HIGHEST_PROTOCOL)
+        values = dict(zip(_BEGIN.order, began, strict=True))
+        to = {(values["topic"], n): position for n, position in zip(values["partitions"], values["tos"], strict=True)}
+        emits = {(topic, partition) for topic, partition, *_ in emitted_rows(sent)}
+        pickle.dump(RecordedUnit(values["consumer"], to, sent, emits), self._file, pickle.HIGHEST_PROTOCOL)

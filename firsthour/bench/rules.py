@@ -1,4 +1,4 @@
-"""What fifty conditions cost: the generated function, and the one that also says what it saw."""
+"""The cost of fifty conditions: of the generated function, and of the one that also returns the reasons."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ _PLACES: Final = ("DE", "FR", "NL", "AT", "SE")
 
 
 def rules() -> list[BenchLine]:
-    """CPU per event, for all fifty together."""
+    """Return the CPU per event for all fifty conditions."""
     nodes = conditions()
     facts = people(300)
     hot, traced = compile_set(nodes), trace_set(nodes)
@@ -35,10 +35,10 @@ def rules() -> list[BenchLine]:
 
 
 def conditions() -> list[Node]:
-    """Ten shapes, each with five constants."""
-    made: list[dict[str, Any]] = []
+    """Return ten kinds of conditions, each with five constants."""
+    rows: list[dict[str, Any]] = []
     for n in range(5):
-        made += [
+        rows += [
             {"company.employees": {"between": [100 * n, 1_000 * (n + 1)]}},
             {"title": {"has_word": [_WORDS[n], _WORDS[n - 1]]}},
             {"email.kind": ("business", "free", "disposable", "business", "free")[n]},
@@ -50,19 +50,19 @@ def conditions() -> list[Node]:
             {"any": [{"company.domain": {"ends_with": ".example"}}, {"custom.budget": {"gt": 10_000 * n}}]},
             {"custom.interest": {"contains": ("price", "demo", "trial", "call", "talk")[n]}, "fit": {"gte": 20 * n}},
         ]
-    return [parse(one) for one in made]
+    return [parse(row) for row in rows]
 
 
 def people(count: int) -> list[Facts]:
-    """Facts as conditions read them."""
+    """Return the facts of `count` people, as conditions read them."""
     chance = random.Random(3)
-    made = []
+    rows = []
     for n in range(count):
         email, facts = buyer(n) if n % 2 else reader(n)
         facts |= {"email": email, "email.domain": email.partition("@")[2], "email.kind": "business"}
         facts |= {"fit": chance.random() * 100, "custom.interest": "price list and a demo"}
-        made.append(facts)
-    return made
+        rows.append(facts)
+    return rows
 
 
 def _us(function: Callable[[Facts], object], facts: Sequence[Facts]) -> float:

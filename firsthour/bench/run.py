@@ -1,7 +1,7 @@
-"""`firsthour bench`: measures this machine against the goals, in about three minutes; `--full` takes longer ones.
+"""`firsthour bench`: measures this machine against the goals, in about three minutes; `--full` measures for longer.
 
-Each measurement runs in a process of its own, so that none pays for what another left behind. Ratios are taken within
-one run; absolute figures say something about this machine only.
+Each measurement runs in a process of its own, so that none is affected by an earlier one. Ratios are within one run; absolute
+figures depend on the machine.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ WIDTH_IN_A_FILE: Final = 140
 
 
 class Measurement(NamedTuple):
-    """What is measured, about how long it takes, and what gives its lines in a directory of its own."""
+    """A title, about how long it takes, and the function that returns its lines. It gets a directory of its own."""
 
     title: str
     seconds: float
@@ -42,13 +42,13 @@ class Measurement(NamedTuple):
 
 
 class BenchResult(msgspec.Struct, frozen=True):
-    """What a run found, as written by `--json`."""
+    """The result of a run, as written by `--json`."""
 
     version: str
     python: str
     platform: str
     lines: list[BenchLine]
-    over: str = ""  # broker and database, where there are any
+    over: str = ""  # broker and database. Empty: embedded
     cores: int = 0
 
     @property
@@ -57,7 +57,7 @@ class BenchResult(msgspec.Struct, frozen=True):
 
 
 def measurements(*, full: bool) -> list[Measurement]:
-    """Of the embedded profile, in the order they are made."""
+    """Return the measurements of the embedded profile, in their order."""
     many = scale.MANY_FULL if full else scale.MANY
     latency = http.pages
     quick = [
@@ -77,40 +77,40 @@ def measurements(*, full: bool) -> list[Measurement]:
     ]
 
 
-def distributed(given: Settings, *, full: bool) -> list[Measurement]:
-    """Of the distributed profile, in the order they are made."""
+def distributed(server_settings: Settings, *, full: bool) -> list[Measurement]:
+    """Return the measurements of the distributed profile, in their order."""
     many = scale.MANY_FULL if full else scale.MANY
     warm = bench_distributed.WARM_SECONDS_FULL if full else bench_distributed.WARM_SECONDS
-    page = partial(bench_distributed.pages, given, rate=100, seconds=60 if full else 20, warm=warm)
+    page = partial(bench_distributed.pages, server_settings, rate=100, seconds=60 if full else 20, warm=warm)
     quick = [
         Measurement(
             "From a topic to an owner",
             240 if full else 120,
-            partial(bench_distributed.ratio, given, full=full),
+            partial(bench_distributed.ratio, server_settings, full=full),
         ),
         Measurement("From webhook to page", 150 if full else 45, page),
-        Measurement("HTTP", 40, partial(bench_distributed.ingest, given)),
+        Measurement("HTTP", 40, partial(bench_distributed.ingest, server_settings)),
         Measurement(
             "One router and two",
             200 if full else 80,
-            partial(distributed_scale.backlog, given, full=full),
+            partial(distributed_scale.backlog, server_settings, full=full),
         ),
-        Measurement("Many leads stored", many / 2_500, partial(distributed_scale.growth, given, many=many)),
+        Measurement("Many leads stored", many / 2_500, partial(distributed_scale.growth, server_settings, many=many)),
     ]
     if not full:
         return quick
     return [
         *quick,
-        Measurement("Sustained", 300, partial(bench_distributed.sustained, given)),
-        Measurement("Many timers", 200, partial(distributed_scale.timers, given)),
+        Measurement("Sustained", 300, partial(bench_distributed.sustained, server_settings)),
+        Measurement("Many timers", 200, partial(distributed_scale.timers, server_settings)),
     ]
 
 
-def profiled(given: Settings) -> list[Measurement]:
-    """Where the time goes, on both roads."""
+def profiled(server_settings: Settings) -> list[Measurement]:
+    """Return the measurements of `--profile`."""
     return [
-        Measurement("Profile, from a topic to an owner", 60, partial(bench_profile.profile, given)),
-        Measurement("Profile, from webhook to page", 40, partial(bench_profile.pages, given)),
+        Measurement("Profile, from a topic to an owner", 60, partial(bench_profile.profile, server_settings)),
+        Measurement("Profile, from webhook to page", 40, partial(bench_profile.pages, server_settings)),
     ]
 
 
@@ -128,43 +128,56 @@ def run(
     console: Console | None = None,
     directory: Path | None = None,
 ) -> int:
-    """The exit code: 0, or with `strict` 1 when a goal was missed. `json`: a file to write to, `-` for standard output,
-    which then holds nothing else. `directory`: on whose disk to measure (default: the one for temporary files). `only`: part
-    of the titles of what to measure.
+    """Measure over Kafka and PostgreSQL if the settings name them, else the embedded profile.
 
-    Over Kafka and PostgreSQL where the settings name them; there, `profile` says where the time goes instead.
+    Args:
+        full: measure for longer.
+        only: measure only the titles that contain this text.
+        json: a file for the result. `-`: standard output, which then contains nothing else.
+        strict: a missed goal is a failure.
+        profile: measure where the CPU time is spent instead (distributed profile only).
+        console: for the table. None: standard output.
+        directory: on the disk to measure. None: that of temporary files.
+
+    Returns:
+        The exit code: 1 for a missed goal with `strict`, else 0.
+
+    Raises:
+        SettingsError: `profile` without Kafka and PostgreSQL, or no title contains `only`.
     """
-    given = settings.load()
-    if profile and not given.distributed:
+    server_settings = settings.load()
+    if profile and not server_settings.distributed:
         raise SettingsError(
-            ("FIRSTHOUR_DATABASE_URL, FIRSTHOUR_KAFKA_BOOTSTRAP: --profile is of that profile; set both",)
+            ("FIRSTHOUR_DATABASE_URL, FIRSTHOUR_KAFKA_BOOTSTRAP: --profile needs the distributed profile; set both",)
         )
     screen = Console(stderr=True) if json == "-" else console or Console()
     if not screen.is_terminal:
-        screen.width = max(screen.width, WIDTH_IN_A_FILE)  # no window to fit, and the verdict is the last column
-    over = asyncio.run(environment.found(given)) if given.distributed else ""
-    if not given.distributed:
+        screen.width = max(
+            screen.width, WIDTH_IN_A_FILE
+        )  # no window limits the width, and the verdict is the last column
+    over = asyncio.run(environment.server_releases(server_settings)) if server_settings.distributed else ""
+    if not server_settings.distributed:
         todo = measurements(full=full)
     else:
-        todo = profiled(given) if profile else distributed(given, full=full)
+        todo = profiled(server_settings) if profile else distributed(server_settings, full=full)
     titles = [one.title for one in todo]
-    todo = [one for one in todo if only is None or only.lower() in one.title.lower()]
+    todo = [measurement for measurement in todo if only is None or only.lower() in measurement.title.lower()]
     if not todo:
-        raise SettingsError((f"--only {only}: nothing is called so; there are: {', '.join(titles)}",))
+        raise SettingsError((f"--only {only}: no title contains this; name a part of one: {', '.join(titles)}",))
     with tempfile.TemporaryDirectory(prefix="firsthour-bench-", dir=directory) as home:
-        lines = _measure(todo, Path(home), screen)
+        lines = _run_measurements(todo, Path(home), screen)
     result = BenchResult(VERSION, platform.python_version(), platform.platform(), lines, over, os.cpu_count() or 0)
     screen.print(table(result))
     if json is not None:
-        written = msgspec.json.format(msgspec.json.encode(result)).decode()
+        text = msgspec.json.format(msgspec.json.encode(result)).decode()
         if json == "-":
-            print(written)
+            print(text)
         else:
-            Path(json).write_text(written + "\n", encoding="utf-8")
+            Path(json).write_text(text + "\n", encoding="utf-8")
     return 1 if strict and result.missed else 0
 
 
-def _measure(todo: Sequence[Measurement], home: Path, screen: Console) -> list[BenchLine]:
+def _run_measurements(todo: Sequence[Measurement], home: Path, screen: Console) -> list[BenchLine]:
     lines: list[BenchLine] = []
     spawn = multiprocessing.get_context("spawn")
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
@@ -184,7 +197,7 @@ def _measure(todo: Sequence[Measurement], home: Path, screen: Console) -> list[B
 
 
 def _watch(measured: Future[list[BenchLine]], expected_seconds: float, advance: Callable[[float], None]) -> None:
-    """Move the bar with time, up to what was expected."""
+    """Move the bar with time, up to the expected seconds."""
     clock = HostClock()
     start = last = clock.monotonic()
     while not wait([measured], timeout=LOOK_SECONDS).done:
@@ -195,24 +208,24 @@ def _watch(measured: Future[list[BenchLine]], expected_seconds: float, advance: 
 
 
 def table(result: BenchResult) -> Table:
-    """For people."""
+    """Return the result as a table for people."""
     parts = (
         f"FirstHour {result.version}",
         f"Python {result.python}",
         result.over or "embedded",
         f"{result.cores} cores",
     )
-    shown = Table(title=", ".join(parts), title_justify="left", header_style="bold")
-    shown.add_column("What", min_width=34)
-    shown.add_column("Measured", justify="right")
-    shown.add_column("Unit")
-    shown.add_column("Spread", justify="right", style="dim")
-    shown.add_column("Goal", justify="right")
-    shown.add_column("")
+    rows = Table(title=", ".join(parts), title_justify="left", header_style="bold")
+    rows.add_column("Line", min_width=34)
+    rows.add_column("Measured", justify="right")
+    rows.add_column("Unit")
+    rows.add_column("Spread", justify="right", style="dim")
+    rows.add_column("Goal", justify="right")
+    rows.add_column("")
     for line in result.lines:
         spread = "{:,g} to {:,g}".format(*line.spread) if line.spread else ""
         verdict = {True: "[green]reached[/]", False: "[red]missed[/]", None: ""}[line.ok]
         goal = "" if line.goal is None else f"{line.goal:g}"
-        what = f"{line.name}\n[dim]{line.note}[/]" if line.note else line.name
-        shown.add_row(what, f"{line.value:,g}", line.unit, spread, goal, verdict)
-    return shown
+        name = f"{line.name}\n[dim]{line.note}[/]" if line.note else line.name
+        rows.add_row(name, f"{line.value:,g}", line.unit, spread, goal, verdict)
+    return rows

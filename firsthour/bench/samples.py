@@ -1,6 +1,6 @@
-"""Where a process spends its CPU: which function of ours, and which library below it, at every tick of CPU time.
+"""Samples the CPU of a process: which of our functions runs, and which library below it, at every tick of CPU time.
 
-A sampler and no tracer: those slow every call down, and lose their way where SQLAlchemy switches between greenlets.
+This is a sampler and not a tracer: a tracer slows every call down, and fails where SQLAlchemy switches between greenlets.
 """
 
 import signal
@@ -11,12 +11,12 @@ from typing import Final
 EVERY_SECONDS: Final = 0.001  # of CPU; the kernel may round it up
 _OURS: Final = ("firsthour", "services", "schemas")
 
-Spent = dict[tuple[str, str], float]
-"""(function of ours, or of the library whose task it is; library that ran) and its share of all samples."""
+Shares = dict[tuple[str, str], float]
+"""The share of all samples by (our function, or the function of the library whose task it is; library that ran)."""
 
 
 class Samples:
-    """Counts while it runs. In the main thread alone."""
+    """Counts the samples of the main thread."""
 
     def __init__(self) -> None:
         self._seen: Counter[tuple[str, str]] = Counter()
@@ -26,8 +26,8 @@ class Samples:
         signal.signal(signal.SIGPROF, self._tick)
         signal.setitimer(signal.ITIMER_PROF, EVERY_SECONDS, EVERY_SECONDS)
 
-    def end(self) -> Spent:
-        """Stop; the shares, which add up to 1."""
+    def end(self) -> Shares:
+        """Stop counting; return the shares, which add up to 1."""
         signal.setitimer(signal.ITIMER_PROF, 0.0)
         total = sum(self._seen.values())
         return {where: count / total for where, count in self._seen.items()}

@@ -1,4 +1,4 @@
-"""What size costs: the price of an event with few and with many leads stored, and how late timers are among many."""
+"""The cost of size: an event with few and with many leads stored, and the lateness of timers among many."""
 
 import asyncio
 import sqlite3
@@ -35,14 +35,14 @@ PAGES_LEFT: Final = "SELECT count(*) FROM notifier_pages WHERE next_at IS NOT NU
 
 @dataclass
 class MeasuredSystem:
-    """A system whose leads are known, fed by hand."""
+    """A system, the number of its leads, and the events it got."""
 
     system: System
     leads: int = 0
     events: int = 0
 
     async def feed(self, count: int) -> float:
-        """So many more events; CPU microseconds for each, appending them to the log not counted."""
+        """Handle `count` more events; return the CPU microseconds of each, without those of appending it to the log."""
         cpu = 0.0
         for _ in range(0, count, CHUNK):
             rows = list(events(CHUNK, HostClock().real(), readers=self.leads, first=self.events))
@@ -63,7 +63,7 @@ class MeasuredSystem:
 
 
 def growth(home: Path, many: int) -> list[BenchLine]:
-    """Alternating between two systems, after both were filled through the product itself."""
+    """Return the cost of an event in two systems, measured in turn. The product itself has filled both."""
     costs = run(_growth(home, many))
     ratios = [large / small for small, large in costs]
     note = f"{many:,} leads stored against {FEW:,}" + ("" if many == MANY_FULL else f"; --full takes {MANY_FULL:,}")
@@ -75,37 +75,37 @@ def growth(home: Path, many: int) -> list[BenchLine]:
 
 
 async def _growth(home: Path, many: int) -> list[tuple[float, float]]:
-    places = []
+    systems = []
     for name, leads in (("few", FEW), ("many", many)):
-        place = MeasuredSystem(await open_embedded(furnish(home / name), only=("scoring", "router")))
-        await _fill(place, leads)
-        places.append(place)
-    few, lots = places
+        measured = MeasuredSystem(await open_embedded(furnish(home / name), only=("scoring", "router")))
+        await _fill(measured, leads)
+        systems.append(measured)
+    few, lots = systems
     costs = []
     for number in range(ROUNDS + 1):
         cost = (await few.feed(ROUND_EVENTS), await lots.feed(ROUND_EVENTS))
-        if number:  # the first warms both up
+        if number:  # the first round is the warm-up
             costs.append(cost)
-    for place in places:
-        await place.system.close()
+    for measured in systems:
+        await measured.system.close()
     return costs
 
 
-async def _fill(place: MeasuredSystem, leads: int) -> None:
-    """Every event makes a lead: one of five asks for a demo, the others read something for the first time."""
-    while place.leads < leads:
-        rows = list(events(CHUNK, HostClock().real(), readers=None, first=place.events))
-        place.events += CHUNK
-        place.leads += CHUNK
-        await place.system.units.append(rows)
-        await place._handle()
+async def _fill(measured: MeasuredSystem, leads: int) -> None:
+    """Create a lead with every event: one of five asks for a demo, the others read a page."""
+    while measured.leads < leads:
+        rows = list(events(CHUNK, HostClock().real(), readers=None, first=measured.events))
+        measured.events += CHUNK
+        measured.leads += CHUNK
+        await measured.system.units.append(rows)
+        await measured._handle()
 
 
 # --- timers -----------------------------------------------------------------------------------------------------------
 
 
-class Shifted:
-    """The host's clock, its business time set ahead by hand."""
+class ShiftedClock:
+    """The clock of the host, with its business time set ahead by hand."""
 
     def __init__(self) -> None:
         self.host = HostClock()
@@ -125,8 +125,11 @@ class Shifted:
 
 
 def timers(home: Path) -> list[BenchLine]:
-    """Clocks started over the better part of an hour of business time, and their first pages sent; then their second rungs
-    come due, a minute of them is watched. Lateness is from due to the committed page."""
+    """Return the lateness of pages among many clocks, from the due time to the committed page.
+
+    The clocks start within 50 minutes of business time, and their first pages are sent. Then the second rungs come due, and
+    the pages of one minute are measured.
+    """
     furnish(home, ladder=LADDER)
     late, live = run(_timers(home))
     note = f"{len(late):,} pages, {live:,} live clocks"
@@ -137,7 +140,7 @@ def timers(home: Path) -> list[BenchLine]:
 
 
 async def _timers(home: Path) -> tuple[list[float], int]:
-    clock = Shifted()
+    clock = ShiftedClock()
     system = await open_embedded(home, clock=clock)
     running = asyncio.create_task(system.run())
     step = SPREAD / (CLOCKS * 5 // CHUNK)
@@ -156,6 +159,8 @@ async def _timers(home: Path) -> tuple[list[float], int]:
     await asyncio.gather(running, return_exceptions=True)
     await system.close()
     with sqlite3.connect(home / "firsthour.db") as connection:
-        found = connection.execute("SELECT (sent_at - due_at) / 1e6 FROM notifier_pages WHERE rung > 0 AND sent_at > 0")
+        lateness = connection.execute(
+            "SELECT (sent_at - due_at) / 1e6 FROM notifier_pages WHERE rung > 0 AND sent_at > 0"
+        )
         live = connection.execute("SELECT count(*) FROM notifier_clocks WHERE state = 'live'").fetchone()[0]
-        return [row[0] for row in found], int(live)
+        return [row[0] for row in lateness], int(live)

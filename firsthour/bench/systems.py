@@ -1,4 +1,4 @@
-"""The systems that are measured: opened as the product opens them, on a configuration and with a channel of the benchmark."""
+"""The measured systems: opened like the product, with the configuration and the channel of the benchmark."""
 
 import asyncio
 import time
@@ -31,11 +31,11 @@ class RecordingChannel:
     name = "inbox"
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, float]] = []
+        self.pages: list[tuple[str, float]] = []
         self._clock = HostClock()
 
     async def send(self, message: Message) -> Outcome:
-        self.told.append((message.card.email, self._clock.monotonic()))
+        self.pages.append((message.card.email, self._clock.monotonic()))
         return Sent(message.page_id)
 
     async def close(self) -> None:
@@ -45,7 +45,7 @@ class RecordingChannel:
 async def open_embedded(
     home: Path, *, only: Sequence[str] | None = None, inbox: Channel | None = None, clock: Clock | None = None
 ) -> System:
-    """Open the system whose data and configuration lie in `home`.
+    """Open the system with the data and the configuration in `home`.
 
     Args:
         home: as `furnish` left it.
@@ -69,7 +69,7 @@ async def open_services(
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run as `firsthour up` does: the same loop, the same hand-over between loop and writer."""
+    """Run like `firsthour up`: with the same event loop, and the same hand-over between loop and writer thread."""
     server.tune()
     return uvloop.run(main)
 
@@ -82,7 +82,7 @@ def failure(task: "asyncio.Task[None]") -> str | None:
 
 
 async def until(reached: Callable[[], bool]) -> None:
-    """Look again every two milliseconds: a measured system must not be made to report."""
+    """Wait until `reached`, asking every two milliseconds: a measured system must not do extra work to report."""
     while not reached():  # noqa: ASYNC110  # see above
         await asyncio.sleep(LOOK_SECONDS)
 
@@ -94,5 +94,5 @@ async def caught_up(system: System) -> None:
 
 
 def cpu_seconds() -> float:
-    """Return the CPU used by this process so far, all its threads."""
+    """Return the CPU used by all threads of this process so far."""
     return time.process_time()

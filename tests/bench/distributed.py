@@ -1,7 +1,7 @@
-"""`make bench PROFILE=distributed`: brings up a Kafka and a PostgreSQL of its own, measures over them, and ends them.
+"""`make bench PROFILE=distributed`: starts a Kafka and a PostgreSQL, measures over them, and stops them.
 
-What the settings name already (FIRSTHOUR_DATABASE_URL and FIRSTHOUR_KAFKA_BOOTSTRAP) is measured instead. PostgreSQL runs
-with everything on that keeps what was committed: without it, no figure would mean anything.
+If FIRSTHOUR_DATABASE_URL and FIRSTHOUR_KAFKA_BOOTSTRAP are set, it measures over these instead. PostgreSQL runs with every
+setting that makes commits durable; without them the figures would be worthless.
 """
 
 import argparse
@@ -18,18 +18,18 @@ BOOTSTRAP = "FIRSTHOUR_KAFKA_BOOTSTRAP"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`arguments` are the bench's, but for these two."""
+    """Run the bench with these arguments, except for the two of the servers, and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.distributed", add_help=False)
     parser.add_argument("--kafka-version", default=kafka.VERSION)
     parser.add_argument("--brokers", type=int, default=1)
-    asked, rest = parser.parse_known_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
     environment = dict(os.environ)
     with ExitStack() as stack:
         try:
             if not (environment.get(URL) and environment.get(BOOTSTRAP)):
-                kafka.ensure(asked.kafka_version)
+                kafka.ensure(options.kafka_version)
                 postgres.ensure()
-                cluster = stack.enter_context(kafka.start(version=asked.kafka_version, brokers=asked.brokers))
+                cluster = stack.enter_context(kafka.start(version=options.kafka_version, brokers=options.brokers))
                 server = stack.enter_context(postgres.start())
                 environment |= {URL: server.create("firsthour"), BOOTSTRAP: cluster.bootstrap}
         except (machine.MissingError, jars.FetchError, children.StartError) as missing:

@@ -1,22 +1,22 @@
-"""What must not creep: costs that do not depend on how busy this machine is, or stay far below their ceiling."""
+"""Limits of costs that do not depend on the load of this machine, or stay far below their limit."""
 
 import pytest
 
 from firsthour.bench import rules
-from firsthour.bench.pipeline import PipelineBench, units
+from firsthour.bench.pipeline import PipelineBench, recorded_units
 
-STATEMENTS_MAX = 30  # of one unit, however many events it takes
-CPU_FLOOR = 0.12  # of the bare loop's CPU; the goal is for `firsthour bench`, on a machine that does nothing else
+STATEMENTS_MAX = 30  # of one unit, with any number of events
+CPU_FLOOR = 0.12  # of the bare loop's CPU. `firsthour bench` has the goal, for an idle machine
 
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> PipelineBench:
-    made = PipelineBench(tmp_path_factory.mktemp("bench"), 3_000)
-    made.prepare()
-    return made
+    bench = PipelineBench(tmp_path_factory.mktemp("bench"), 3_000)
+    bench.prepare()
+    return bench
 
 
-def test_fifty_conditions_stay_below_their_ceilings() -> None:
+def test_fifty_conditions_stay_below_their_limits() -> None:
     hot, traced = rules.rules()
     assert hot.spread is not None
     assert traced.spread is not None
@@ -24,15 +24,15 @@ def test_fifty_conditions_stay_below_their_ceilings() -> None:
     assert traced.spread[0] <= rules.TRACED_GOAL_US
 
 
-def test_a_unit_takes_a_bounded_number_of_statements_however_many_events_it_holds(
+def test_statements_of_a_unit_do_not_grow_with_its_events(
     work: PipelineBench,
 ) -> None:
-    recorded = list(units(work.record))
+    recorded = list(recorded_units(work.record))
     rows = [sum(len(sent[1]) if sent[2] else 1 for sent in unit) for unit in recorded]
     assert max(len(unit) for unit in recorded) <= STATEMENTS_MAX
-    assert max(rows) > 10 * STATEMENTS_MAX  # so it does depend on something that there are few statements
+    assert max(rows) > 10 * STATEMENTS_MAX  # otherwise few statements would prove nothing
 
 
-def test_the_product_is_not_many_times_the_bare_loop(work: PipelineBench) -> None:
+def test_product_uses_a_bounded_multiple_of_the_cpu_of_the_bare_loop(work: PipelineBench) -> None:
     ratios = [work.bare(reads=True).cpu / work.real().cpu for _ in range(3)]
     assert max(ratios) >= CPU_FLOOR

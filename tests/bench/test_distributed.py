@@ -1,4 +1,4 @@
-"""The benchmark of the distributed profile measures what it says, over a real Kafka and a real PostgreSQL."""
+"""The benchmark of the distributed profile, over a real Kafka and a real PostgreSQL."""
 
 import asyncio
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ import pytest
 
 from devtools.kafka import KafkaCluster
 from devtools.postgres import PostgresServer
-from firsthour.bench import cpu, distributed, distributed_scale, environment
+from firsthour.bench import cpu, distributed, distributed_rounds, distributed_scale, environment
 from firsthour.bench import kafka as bench_kafka
-from firsthour.bench.distributed import DistributedBench, StandstillError
+from firsthour.bench.distributed_rounds import DistributedBench, StandstillError
 from firsthour.runtime.settings import Settings, load
 
 EVENTS = 600
@@ -18,13 +18,13 @@ KEPT = ("scoring_profiles", "scoring_identities", "router_leads", "router_assign
 
 
 @pytest.fixture
-def given(kafka: KafkaCluster, postgres: PostgresServer) -> Settings:
+def server_settings(kafka: KafkaCluster, postgres: PostgresServer) -> Settings:
     return load(database_url=postgres.url(), kafka_bootstrap=kafka.bootstrap, kafka_partitions=3)
 
 
 @pytest.fixture
 def databases(postgres: PostgresServer) -> Iterator[None]:
-    """Those that the bench has made, the same before and after."""
+    """Check that the bench leaves no database behind."""
     of_bench = "SELECT datname FROM pg_database WHERE datname LIKE 'firsthour_bench%' ORDER BY 1"
     before = postgres.run(of_bench)
     yield
@@ -32,9 +32,9 @@ def databases(postgres: PostgresServer) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("databases")
-def test_the_bare_loop_leaves_the_same_rows_as_the_product(given: Settings, tmp_path: Path) -> None:
+def test_bare_loop_leaves_the_same_rows_as_the_product(server_settings: Settings, tmp_path: Path) -> None:
     async def both() -> None:
-        work = DistributedBench(ground, EVENTS)
+        work = DistributedBench(database, EVENTS)
         real = await work.real(record=True)
         bare = await work.bare()
         assert {name: bare.rows[name] for name in KEPT} == {name: real.rows[name] for name in KEPT}
@@ -42,63 +42,65 @@ def test_the_bare_loop_leaves_the_same_rows_as_the_product(given: Settings, tmp_
         assert real.rows["log"] == 0  # every emitted record has been published
         assert {"scoring", "router"} <= real.cpu.keys()
 
-    with environment.around(given, tmp_path) as ground:
+    with environment.bench_database(server_settings, tmp_path) as database:
         asyncio.run(both())
 
 
 @pytest.mark.usefixtures("databases")
-def test_a_webhook_becomes_a_page_through_every_process(given: Settings, tmp_path: Path) -> None:
-    lines = distributed.pages(given, tmp_path, rate=20, seconds=2, warm=1)
-    found = {one.name: one for one in lines}
-    assert 0 < found["webhook to 202 at 20/s, p50"].value < found["webhook to page at 20/s, p50"].value
-    assert "missing" not in found["webhook to page at 20/s, p50"].note
+def test_webhook_becomes_a_page_through_every_process(server_settings: Settings, tmp_path: Path) -> None:
+    lines = distributed.pages(server_settings, tmp_path, rate=20, seconds=2, warm=1)
+    by_name = {line.name: line for line in lines}
+    assert 0 < by_name["webhook to 202 at 20/s, p50"].value < by_name["webhook to page at 20/s, p50"].value
+    assert "missing" not in by_name["webhook to page at 20/s, p50"].note
 
 
 @pytest.mark.usefixtures("databases")
-def test_two_routers_share_a_backlog(given: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_routers_share_a_backlog(
+    server_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(distributed_scale, "BACKLOG", EVENTS)
     monkeypatch.setattr(distributed_scale, "BACKLOG_ROUNDS", 1)
-    lines = distributed_scale.backlog(given, tmp_path, full=False)
+    lines = distributed_scale.backlog(server_settings, tmp_path, full=False)
     assert all(one.value > 0 for one in lines)
 
 
 @pytest.mark.usefixtures("databases")
-def test_clocks_come_due_once_every_first_page_is_sent(
-    given: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_second_rungs_are_measured_after_every_first_page(
+    server_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"CLOCKS": 60, "CLOCKS_AT_ONCE": 20, "WATCH_SECONDS": 3.0}.items():
         monkeypatch.setattr(distributed_scale, name, value)
-    half, most = distributed_scale.timers(given, tmp_path)
-    assert half.note == "20 pages, 60 live clocks"
-    assert 0 < half.value <= most.value
+    median, most = distributed_scale.timers(server_settings, tmp_path)
+    assert median.note == "20 pages, 60 live clocks"
+    assert 0 < median.value <= most.value
 
 
 def test_standstill_names_the_consumer_and_its_position(
-    given: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distributed, "QUIET_SECONDS", 0.1)
+    monkeypatch.setattr(distributed_rounds, "QUIET_SECONDS", 0.1)
 
     async def without_reader() -> None:
-        async with ground.fresh() as place:
+        async with database.fresh() as settings:
             with pytest.raises(StandstillError, match="router stands at 0 of 1"):
-                await distributed.until_taken(place, 1, ())
+                await distributed_rounds.wait_for_consumer(settings, 1, ())
 
-    with environment.around(given, tmp_path) as ground:
+    with environment.bench_database(server_settings, tmp_path) as database:
         asyncio.run(without_reader())
 
 
-def test_broker_and_database_are_named_with_their_release(given: Settings, kafka: KafkaCluster) -> None:
-    found = asyncio.run(environment.found(given))
-    assert f"Kafka {kafka.version.rpartition('.')[0]} " in found
-    assert ", PostgreSQL 1" in found
+def test_broker_and_database_are_named_with_their_release(server_settings: Settings, kafka: KafkaCluster) -> None:
+    releases = asyncio.run(environment.server_releases(server_settings))
+    assert f"Kafka {kafka.version.rpartition('.')[0]} " in releases
+    assert ", PostgreSQL 1" in releases
 
 
-def test_listener_that_is_no_broker_has_no_release(given: Settings) -> None:
-    wrong = given.model_copy(update={"kafka_bootstrap": "127.0.0.1:1"})
+def test_listener_that_is_no_broker_has_no_release(server_settings: Settings) -> None:
+    wrong = server_settings.model_copy(update={"kafka_bootstrap": "127.0.0.1:1"})
     assert "does not say" in asyncio.run(bench_kafka.broker(wrong))
 
 
-def test_cpu_of_servers_on_this_machine_is_seen(given: Settings) -> None:
-    for server in (cpu.broker(given), cpu.database(given)):
+def test_cpu_of_servers_on_this_machine_is_seen(server_settings: Settings) -> None:
+    for server in (cpu.broker(server_settings), cpu.database(server_settings)):
         used = server.cpu_seconds()
         assert used is None or used > 0

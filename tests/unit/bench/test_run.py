@@ -11,10 +11,11 @@ from rich.console import Console
 
 from firsthour.bench import fixtures, http, pipeline, rules, run
 from firsthour.bench.fixtures import furnish
-from firsthour.bench.http import LoadRefusedError, OpenLoop, closed_loop
+from firsthour.bench.http_client import LoadRefusedError, OpenLoop, closed_loop
 from firsthour.bench.lines import BenchLine, line, percentile
-from firsthour.bench.recorder import RecordedUnit, hands
+from firsthour.bench.recorder import RecordedUnit, by_worker
 from firsthour.bench.samples import Samples
+from firsthour.bench.server_process import server_process
 from firsthour.bench.systems import cpu_seconds
 from firsthour.kernel.conditions.evaluation import compile_set, trace_set
 from firsthour.runtime.clock import HostClock
@@ -29,43 +30,43 @@ from firsthour.runtime.settings import SettingsError
     ("better", "value", "ok"),
     [("lower", 5.0, True), ("lower", 5.1, False), ("higher", 5.0, True), ("higher", 4.9, False)],
 )
-def test_the_verdict_follows_the_goal(better: str, value: float, ok: bool) -> None:
+def test_verdict_follows_the_goal(better: str, value: float, ok: bool) -> None:
     assert line("x", [value], "ms", goal=5.0, better=better).ok is ok  # type: ignore[arg-type]  # one of two words
 
 
-def test_a_line_is_the_median_and_shows_how_far_the_rest_lay() -> None:
-    found = line("x", [3.0, 1.0, 9.0], "ms")
-    assert (found.value, found.spread, found.ok) == (3.0, (1.0, 9.0), None)
+def test_line_has_the_median_and_the_spread() -> None:
+    median = line("x", [3.0, 1.0, 9.0], "ms")
+    assert (median.value, median.spread, median.ok) == (3.0, (1.0, 9.0), None)
 
 
-def test_percentiles_are_values_that_were_measured() -> None:
+def test_percentiles_are_measured_values() -> None:
     values = [float(n) for n in range(1, 101)]
     assert percentile(values, 0.50) == 51.0
     assert percentile(values, 0.99) == 100.0
     assert percentile([7.0], 0.99) == 7.0
 
 
-# --- what is fed --------------------------------------------------------------------------------------------------
+# --- fixtures --------------------------------------------------------------------------------------------------
 
 
-def test_the_signed_source_of_the_world_takes_its_hooks(tmp_path: Path) -> None:
-    found = source_secrets.examine(load(furnish(tmp_path) / "config"), {})
-    assert (found.errors, found.warnings) == ((), ())
+def test_signed_source_of_the_bench_has_a_usable_secret(tmp_path: Path) -> None:
+    secrets = source_secrets.examine(load(furnish(tmp_path) / "config"), {})
+    assert (secrets.errors, secrets.warnings) == ((), ())
 
 
-def test_the_configuration_of_the_bench_can_be_put_in_force(tmp_path: Path) -> None:
+def test_configuration_of_the_bench_is_valid(tmp_path: Path) -> None:
     config = load(furnish(tmp_path) / "config")
     assert len(config.team.reps) == fixtures.REPS
 
 
-def test_every_fifth_event_asks_for_a_demo() -> None:
+def test_every_fifth_event_is_a_demo_request() -> None:
     rows = list(fixtures.events(50, HostClock().real(), readers=10))
     assert sum(b"form.submitted" in row.body for row in rows) == 10
     assert len({row.event_id for row in rows}) == 50
     assert 500 < sum(len(row.body) for row in rows) / 50 < 1_500
 
 
-def test_fifty_conditions_are_measured_and_both_ways_agree() -> None:
+def test_fifty_conditions_give_the_same_result_hot_and_traced() -> None:
     nodes = rules.conditions()
     assert len(nodes) == 50
     hot, traced = compile_set(nodes), trace_set(nodes)
@@ -83,7 +84,7 @@ def _rows(file: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("reads", [True, False])
-def test_the_bare_loop_leaves_the_same_rows_as_the_product(tmp_path: Path, *, reads: bool) -> None:
+def test_bare_loop_leaves_the_same_rows_as_the_product(tmp_path: Path, *, reads: bool) -> None:
     work = pipeline.PipelineBench(tmp_path, 1_000)
     work.prepare()
     work.real()
@@ -98,58 +99,60 @@ def _unit(*places: tuple[str, int]) -> RecordedUnit:
     return RecordedUnit("scoring", dict.fromkeys(places, 1), [], set())
 
 
-def test_units_that_share_a_partition_are_repeated_one_after_the_other() -> None:
+def test_units_that_share_a_partition_belong_to_one_worker() -> None:
     units = [_unit(("a", 0), ("a", 1)), _unit(("a", 2)), _unit(("a", 1), ("a", 3)), _unit(("a", 3)), _unit(("b", 0))]
-    assert sorted(hands(units), key=len) == [[units[1]], [units[4]], [units[0], units[2], units[3]]]
+    assert sorted(by_worker(units), key=len) == [[units[1]], [units[4]], [units[0], units[2], units[3]]]
 
 
-def test_samples_are_shares_of_the_cpu_that_was_used() -> None:
+def test_samples_are_shares_that_add_up_to_one() -> None:
     samples = Samples()
     samples.begin()
     start = cpu_seconds()
     while cpu_seconds() < start + 0.1:
         fixtures.hook_request(1)
-    spent = samples.end()
-    assert sum(spent.values()) == pytest.approx(1.0)
+    shares = samples.end()
+    assert sum(shares.values()) == pytest.approx(1.0)
 
 
-def test_the_profile_is_of_the_distributed_profile_alone() -> None:
+def test_profile_option_needs_the_distributed_profile() -> None:
     with pytest.raises(SettingsError, match="--profile"):
         run.run(profile=True)
 
 
-def test_a_measurement_can_be_asked_for_by_a_part_of_its_title(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_option_only_selects_by_a_part_of_the_title(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(run, "measurements", _two)
-    file = tmp_path / "found.json"
+    file = tmp_path / "result.json"
     for only, lines in (("miss", 1), ("ANOTHER", 0)):
         run.run(only=only, json=str(file), console=Console(file=io.StringIO()), directory=tmp_path)
         assert len(msgspec.json.decode(file.read_bytes())["lines"]) == lines
-    with pytest.raises(SettingsError, match="--only else: nothing is called so; there are: Missing, Another"):
+    with pytest.raises(
+        SettingsError, match="--only else: no title contains this; name a part of one: Missing, Another"
+    ):
         run.run(only="else")
 
 
 # --- the client ---------------------------------------------------------------------------------------------------
 
 
-def test_pages_are_counted_from_the_scheduled_time_and_none_is_missing(tmp_path: Path) -> None:
+def test_every_page_is_measured_from_its_scheduled_time(tmp_path: Path) -> None:
     lines = http.pages(tmp_path, rate=30, seconds=1)
-    found = {one.name: one for one in lines}
-    page, ack = found["webhook to page at 30/s, p50"], found["webhook to 202 at 30/s, p50"]
+    by_name = {line.name: line for line in lines}
+    page, ack = by_name["webhook to page at 30/s, p50"], by_name["webhook to 202 at 30/s, p50"]
     assert 0 < ack.value < page.value
     assert "missing" not in page.note
 
 
-def test_a_server_that_refuses_is_not_measured(tmp_path: Path) -> None:
+def test_server_that_refuses_requests_is_an_error(tmp_path: Path) -> None:
     wrong = fixtures.request("/v1/events", b"{}", {"Authorization": "Bearer nobody"})
-    with http.serving(furnish(tmp_path), ("gateway",)) as there:
+    with server_process(furnish(tmp_path), ("gateway",)) as server:
         with pytest.raises(LoadRefusedError, match="401"):
-            asyncio.run(closed_loop(there.port, [wrong]))
+            asyncio.run(closed_loop(server.port, [wrong]))
         load = OpenLoop([wrong], [HostClock().monotonic()])
         with pytest.raises(LoadRefusedError, match="401"):
-            asyncio.run(load.send(there.port))
+            asyncio.run(load.send(server.port))
 
 
-# --- the whole ----------------------------------------------------------------------------------------------------
+# --- the result ----------------------------------------------------------------------------------------------------
 
 
 def _result(ok: bool | None) -> run.BenchResult:
@@ -157,23 +160,23 @@ def _result(ok: bool | None) -> run.BenchResult:
 
 
 @pytest.mark.parametrize(("ok", "word"), [(True, "reached"), (False, "missed")])
-def test_the_table_gives_value_goal_and_verdict(ok: bool, word: str) -> None:
+def test_table_shows_value_goal_and_verdict(ok: bool, word: str) -> None:
     printed = io.StringIO()
     Console(file=printed, width=120).print(run.table(_result(ok)))
     assert all(part in printed.getvalue() for part in ("speed", "a note", "2", "1 to 3", word, "embedded, 2 cores"))
 
 
 @pytest.mark.parametrize(("strict", "expected"), [(False, 0), (True, 1)])
-def test_a_missed_goal_fails_only_when_that_is_asked_for(
+def test_missed_goal_fails_only_with_the_option_strict(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, strict: bool, expected: int
 ) -> None:
     monkeypatch.setattr(run, "measurements", _one_that_misses)
-    file = tmp_path / "found.json"
+    file = tmp_path / "result.json"
     code = run.run(json=str(file), strict=strict, console=Console(file=io.StringIO()), directory=tmp_path)
     assert code == expected
-    found = msgspec.json.decode(file.read_bytes())
-    assert set(found) == {"version", "python", "platform", "lines", "over", "cores"}
-    assert found["lines"][0]["ok"] is False
+    result = msgspec.json.decode(file.read_bytes())
+    assert set(result) == {"version", "python", "platform", "lines", "over", "cores"}
+    assert result["lines"][0]["ok"] is False
 
 
 def _two(*, full: bool) -> list[run.Measurement]:

@@ -1,0 +1,84 @@
+"""A server in a process of its own, which answers questions about itself over a pipe."""
+
+import asyncio
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from firsthour.bench import systems
+from firsthour.bench.systems import RecordingChannel, open_embedded
+from firsthour.runtime.http import server
+
+
+def serve(pipe: Connection, home: Path | None, only: Sequence[str] | None) -> None:
+    """Serve until `stop` arrives. Without a home: an application that only reads the body and answers 202."""
+    systems.run(_serve(pipe, home, only))
+
+
+async def _serve(pipe: Connection, home: Path | None, only: Sequence[str] | None) -> None:
+    channel, stop = RecordingChannel(), server.StopSignal()
+    system = await open_embedded(home, only=only, inbox=channel) if home is not None else None
+    running = asyncio.create_task(system.run()) if system else None
+    bound = server.listen("127.0.0.1", 0)
+    answers: dict[str, Callable[[], Any]] = {"cpu": systems.cpu_seconds, "pages": lambda: channel.pages}
+
+    async def answer() -> None:
+        while (question := await asyncio.to_thread(pipe.recv)) != "stop":
+            pipe.send(answers[question]())
+        stop.ask()
+
+    async def started() -> None:
+        pipe.send(server.port_of(bound))
+        tasks.append(asyncio.create_task(answer()))
+
+    tasks: list[asyncio.Task[None]] = []
+    await server.serve(system.app if system else _bare, bound, stop, started)
+    if system and running:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await system.close()
+
+
+async def _bare(scope: Scope, receive: Receive, send: Send) -> None:
+    more = True
+    while more:
+        more = (await receive()).get("more_body", False)
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"11")]
+    await send({"type": "http.response.start", "status": 202, "headers": headers})
+    await send({"type": "http.response.body", "body": b'{"ids":[1]}'})
+
+
+@dataclass(frozen=True)
+class ServerProcess:
+    """A server process, as its client sees it."""
+
+    pipe: Connection
+    port: int
+
+    def ask(self, question: str, *arguments: object) -> Any:
+        """Return the answer. `cpu`: seconds used so far. `pages`: (address, monotonic second) of every page."""
+        self.pipe.send((question, *arguments) if arguments else question)
+        return self.pipe.recv()
+
+
+@contextmanager
+def server_process(home: Path | None, only: Sequence[str] | None = None) -> Iterator[ServerProcess]:
+    """Run a server process while the context is open. `home`: see `serve`."""
+    ours, theirs = multiprocessing.Pipe()
+    spawn = multiprocessing.get_context("spawn")
+    process = spawn.Process(target=serve, args=(theirs, home, only))
+    process.start()
+    theirs.close()
+    try:
+        yield ServerProcess(ours, ours.recv())
+    finally:
+        if process.is_alive():
+            ours.send("stop")
+        process.join(20)
+        process.kill()
