@@ -20,14 +20,12 @@ from tests.proof.census import (
 LARGER_FILES = {
     "tests/contract/test_invariants.py",
     "tests/contract/test_reaching.py",
-    "tests/e2e/test_prove.py",
     "tests/story/test_who_counts.py",
     "tests/story/world.py",
     "tests/unit/notifier/test_delivery.py",
     "tests/unit/operations/test_verify.py",
     "tests/unit/runtime/eventlog/test_durable_append.py",
     "tests/unit/runtime/http/test_app.py",
-    "tests/unit/test_deploy.py",
 }
 
 
