@@ -17,7 +17,7 @@ from firsthour.runtime.clock import Clock
 from firsthour.runtime.eventlog import dead_letters, outbox
 from firsthour.runtime.eventlog.dead_letters import Retention
 from firsthour.runtime.eventlog.outbox import LockedRows, OutboxRow
-from firsthour.runtime.eventlog.sending import RecordSender, SendResult, send_all
+from firsthour.runtime.eventlog.sending import PublishResult, RecordSender, send_all
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.postgres_connections import DIALECT, AsyncpgConnection, ConnectionPool
 from firsthour.runtime.storage.postgres_errors import storage_error
@@ -92,7 +92,7 @@ class RoundRunner:
         await self._pool.close()
 
     def _outcome(
-        self, locked: LockedRows, results: Mapping[Place, SendResult]
+        self, locked: LockedRows, results: Mapping[Place, PublishResult]
     ) -> tuple[Round, list[OutboxRow], list[tuple[OutboxRow, str]]]:
         """The outcome for each partition, the rows that leave the outbox, and those of them that the broker will never
         take, with its reason."""

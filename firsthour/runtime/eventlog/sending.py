@@ -30,7 +30,7 @@ class RecordSender(Protocol):
         """
 
 
-class SendResult(NamedTuple):
+class PublishResult(NamedTuple):
     """The outcome for the rows of a partition."""
 
     acknowledged: int = 0  # number of rows, from the oldest on
@@ -40,7 +40,7 @@ class SendResult(NamedTuple):
     slow: bool = False  # acknowledged, but later than the other partitions wait
 
 
-async def send_all(sender: RecordSender, rows: Mapping[Place, Sequence[OutboxRow]]) -> dict[Place, SendResult]:
+async def send_all(sender: RecordSender, rows: Mapping[Place, Sequence[OutboxRow]]) -> dict[Place, PublishResult]:
     """Send the rows of each partition independently. Return a result for each partition with rows."""
     tasks: Sent = {}
     for place, these in rows.items():
@@ -61,7 +61,7 @@ async def send_all(sender: RecordSender, rows: Mapping[Place, Sequence[OutboxRow
     results = {tasks[task]: _result(task, len(rows[tasks[task]]), task not in prompt) for task in done}
     quick = any(result.acknowledged for result in results.values())
     await asyncio.gather(*waiting, return_exceptions=True)
-    silent = SendResult(problem="the broker did not answer in time", cut_off=quick)
+    silent = PublishResult(problem="the broker did not answer in time", cut_off=quick)
     return results | {tasks[task]: silent for task in waiting}
 
 
@@ -90,16 +90,16 @@ def _acknowledged(task: "asyncio.Task[None]") -> bool:
     return not task.cancelled() and (task.exception() is None or isinstance(task.exception(), RecordRefusedError))
 
 
-def _result(task: "asyncio.Task[None]", rows: int, late: bool) -> SendResult:
+def _result(task: "asyncio.Task[None]", rows: int, late: bool) -> PublishResult:
     if task.cancelled():
-        return SendResult(problem="sending was cancelled")
+        return PublishResult(problem="sending was cancelled")
     failure = task.exception()
     if failure is None:
-        return SendResult(acknowledged=rows, slow=late)
+        return PublishResult(acknowledged=rows, slow=late)
     if isinstance(failure, RecordRefusedError):
-        return SendResult(acknowledged=failure.acknowledged, refused=failure.why, slow=late)
+        return PublishResult(acknowledged=failure.acknowledged, refused=failure.why, slow=late)
     if isinstance(failure, BrokerError):
-        return SendResult(problem=str(failure))
+        return PublishResult(problem=str(failure))
     if isinstance(failure, Exception):
-        return SendResult(problem=f"sending failed: {type(failure).__name__}")
+        return PublishResult(problem=f"sending failed: {type(failure).__name__}")
     raise failure
