@@ -1,4 +1,4 @@
-"""One process with every service on SQLite: settings -> resources -> services -> one running system."""
+"""One process with every service on SQLite: from settings to resources, services, and a running system."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,7 +52,7 @@ class System:
         await run_all(self.runners.values())
 
     async def settle(self) -> None:
-        """Step everything until nothing is due at this moment of both clocks: how tests let time pass."""
+        """Step every runner until nothing is due at this moment of both clocks, for tests."""
         busy = True
         while busy:
             busy = False
@@ -63,7 +63,7 @@ class System:
                 busy = busy or (worker.stopped is None and await worker.lag() > 0)
 
     async def close(self) -> None:
-        """Finish what is queued and release the data directory."""
+        """Finish the queued work and release the data directory."""
         await self.units.close()
         self.reads.close()
         self.lock.close()
@@ -94,7 +94,7 @@ async def open_system(
     pages_max: int | None = None,
     only: Sequence[str] | None = None,
 ) -> System:
-    """Wire everything; nothing runs yet.
+    """Connect the parts of the system; nothing runs yet.
 
     Args:
         settings: of the process.
@@ -103,14 +103,14 @@ async def open_system(
         channels: by which pages are delivered.
         lock: of the data directory.
         pages_max: the largest size of the database file, in pages. None: no limit.
-        only: wire these services alone (the benchmark does). None: all.
+        only: for the benchmark: connect only these services. None: all.
     """
     registry = RunnerRegistry()
     units, reads, table = await _open_storage(settings.data_dir / "firsthour.db", clock, config, registry, pages_max)
     resources = Resources(settings, clock, config, units, reads, table, Telemetry(), registry.wake)
-    # No page of ours shows a lead to a person yet: pages carry no link.
-    everything = all_services(channels, None, settings.clock_skew_seconds)
-    services = tuple(service for service in everything if only is None or service.name in only)
+    # Pages contain no link, because there is no HTML view of a lead yet.
+    installation = all_services(channels, None, settings.clock_skew_seconds)
+    services = tuple(service for service in installation if only is None or service.name in only)
     workers = _workers(services, resources)
     keys = auth.keys_of(settings, clock, config)
     key_refresher = KeyRefresher(keys, units, reads)

@@ -1,4 +1,4 @@
-"""Look at the database and the workers at intervals, for readiness and metrics."""
+"""Monitors of the database and the workers, for readiness and metrics."""
 
 import asyncio
 import contextlib
@@ -26,9 +26,9 @@ from services.router.store.waiting import waiting_by_pool
 DATABASE_MONITOR: Final = "runtime.watch"
 WRITER_MONITOR: Final = "runtime.writer"
 GAUGES: Final = "runtime.gauges"
-LOOK_SECONDS: Final = 1.0  # between two looks at configuration and database
+LOOK_SECONDS: Final = 1.0  # between two checks of configuration and database
 CLOCK_SECONDS: Final = 10.0  # between two settings of the shared clock
-ANSWER_SECONDS: Final = 5.0  # then the database counts as away
+ANSWER_SECONDS: Final = 5.0  # then the database counts as unreachable
 CLOCK_ERROR_SECONDS: Final = 0.1  # a database time that took longer to arrive is too old to set the clock by
 WRITER_SECONDS = 2.0
 GAUGES_SECONDS = 5.0
@@ -37,7 +37,7 @@ _log = structlog.get_logger(__name__)
 
 
 class DatabaseMonitor:
-    """Looks at the database each second: whether it is reachable, which configuration is in force, what time it is."""
+    """Reads the configuration in force and the time from the database each second, and notes whether it is reachable."""
 
     name = DATABASE_MONITOR
 
@@ -49,11 +49,11 @@ class DatabaseMonitor:
         telemetry: Telemetry,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
-        """`reads` is for this alone: other questions may take long though the database is well."""
+        """`reads`: used by nothing else, because other queries may take long although the database works."""
         self._reads, self._config, self._clock, self._telemetry = reads, config, clock, telemetry
         self._answer_seconds = answer_seconds
         self._set_at = -CLOCK_SECONDS
-        self.database = "not looked at yet"  # the check of readiness: `ok`, or why it is unreachable
+        self.database = "not checked yet"  # the check of readiness: `ok`, or why it is unreachable
 
     async def step(self) -> bool:
         started = self._clock.monotonic()
@@ -91,7 +91,7 @@ class DatabaseMonitor:
 
 
 class WriterMonitor:
-    """After a failed commit, tries another one, so that readiness recovers also while there is nothing to write."""
+    """Tries another commit after a failed one, so that readiness recovers even if there is nothing to write."""
 
     name = WRITER_MONITOR
 
@@ -111,7 +111,7 @@ class WriterMonitor:
 
 
 class Gauges:
-    """Sets the metrics of how far each consumer is behind and how many leads wait."""
+    """Sets the metrics of the lag of each consumer and of the number of waiting leads."""
 
     name = GAUGES
 
@@ -124,7 +124,7 @@ class Gauges:
         queues: bool = True,
         bytes_max: int | None = None,
     ) -> None:
-        """`queues`: this process may read the router's tables. `bytes_max`: of the embedded file; None past one machine."""
+        """`queues`: this process may read the router's tables. `bytes_max`: of the embedded file; None: distributed."""
         self._workers, self._reads, self._telemetry, self._queues = workers, reads, telemetry, queues
         self._bytes_max = bytes_max
         self._bytes = 0
@@ -147,12 +147,12 @@ class Gauges:
         return False
 
     def warnings(self) -> list[str]:
-        """The embedded file holds more than it should."""
+        """Return a warning if the embedded file exceeds its size."""
         if self._bytes_max is None or self._bytes <= self._bytes_max:
             return []
         text = (
             f"the database holds {self._bytes / 1024**2:,.0f} MiB, more than FIRSTHOUR_DATABASE_BYTES_MAX; records of the log "
-            "go once they are read; give the history more room, or move to Kafka and PostgreSQL"
+            "are deleted once they are read; raise the limit, or move to Kafka and PostgreSQL"
         )
         return [text]
 

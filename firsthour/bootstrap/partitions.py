@@ -29,10 +29,10 @@ class KafkaClients:
         self.logs: list[KafkaLog] = []
 
     def producer(self) -> KafkaProducer:
-        """Return a new producer. The logs of this process learn where its records stand."""
-        made = KafkaProducer(self.options, self.prefix, self.partitions, self._note)
-        self.producers.append(made)
-        return made
+        """Return a new producer. The logs of this process get the positions of its records."""
+        producer = KafkaProducer(self.options, self.prefix, self.partitions, self._note)
+        self.producers.append(producer)
+        return producer
 
     def _note(self, place: Place, position: int) -> None:
         for log in self.logs:
@@ -48,24 +48,24 @@ class PartitionWorkers:
     """The workers of one service on the partitions that are assigned to this process."""
 
     def __init__(
-        self, make: Callable[[str, Sequence[int]], Worker], apart: Callable[[str], int], *, spawn: bool
+        self, make: Callable[[str, Sequence[int]], Worker], shares: Callable[[str], int], *, spawn: bool
     ) -> None:
         """Start without partitions.
 
         Args:
             make: makes the worker of a topic for some of its partitions.
-            apart: among how many workers the partitions of a topic are divided.
+            shares: returns among how many workers the partitions of a topic are divided.
             spawn: the workers run as tasks; otherwise the caller steps them.
         """
         self._make = make
-        self._apart = apart
+        self._shares = shares
         self._spawn = spawn
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped: dict[str, str] = {}  # why the consumer of a topic stopped: a new assignment does not start it
         self.workers: list[Worker] = []
 
     def assigned(self, places: set[Place]) -> None:
-        """Work on these partitions and no others. A unit under way is finished; its cursor decides whether it counts."""
+        """Work on exactly these partitions. A running unit is finished; its cursor decides whether it is committed."""
         for task in self._tasks:
             task.cancel()
         self._stopped |= {worker.topic: worker.stopped for worker in self.workers if worker.stopped}
@@ -75,7 +75,7 @@ class PartitionWorkers:
         self.workers = [
             self._make(topic, share)
             for topic, partitions in by_topic.items()
-            for share in _divided(partitions, self._apart(topic))
+            for share in _divided(partitions, self._shares(topic))
         ]
         for worker in self.workers:
             worker.stopped = self._stopped.get(worker.topic)
@@ -84,8 +84,8 @@ class PartitionWorkers:
 
     def waits(self, place: Place) -> str | None:
         """Return why the worker of this partition makes no progress. None: it can."""
-        found = (worker for worker in self.workers if worker.topic == place[0] and place[1] in worker.partitions)
-        return next((worker.stopped or worker.waits_for for worker in found), "no worker has it")
+        workers = (worker for worker in self.workers if worker.topic == place[0] and place[1] in worker.partitions)
+        return next((worker.stopped or worker.waits_for for worker in workers), "no worker has it")
 
     def positions(self) -> dict[Place, int]:
         """Return the positions that the workers have read from their cursors."""
@@ -132,12 +132,12 @@ class PartitionReading:
                 retention=retention_of(self.resources.settings),
             )
 
-        def apart(topic: str) -> int:
-            """Records in bulk share one unit."""
+        def shares(topic: str) -> int:
+            """Return 1 for a bulk topic: its records share one unit."""
             return 1 if topic in service.linger_seconds else AT_ONCE[Lane.BATCH]
 
         clients = self.clients
-        workers = PartitionWorkers(make, apart, spawn=not self.fixed)
+        workers = PartitionWorkers(make, shares, spawn=not self.fixed)
         log = KafkaLog(
             service.name,
             topics,
@@ -155,7 +155,7 @@ class PartitionReading:
 
 
 def _groups(service: Service, *, fixed: bool) -> list[tuple[str, ...]]:
-    """Return the topics of a service by consumer group: those in bulk are read at another pace than the others."""
+    """Return the topics of a service by consumer group: bulk topics have a group of their own, which reads less often."""
     if fixed:
         return [tuple(service.hears)] if service.hears else []
     bulk = tuple(topic for topic in service.hears if topic in service.linger_seconds)
@@ -164,7 +164,7 @@ def _groups(service: Service, *, fixed: bool) -> list[tuple[str, ...]]:
 
 
 class CurrentWorkers:
-    """The workers of this moment, as a collection that follows each assignment."""
+    """The workers of the current assignment of partitions."""
 
     def __init__(self, crews: Sequence[PartitionWorkers]) -> None:
         self._crews = crews
@@ -180,7 +180,7 @@ class CurrentWorkers:
 
 
 class BrokerEnds:
-    """An event log that answers only where partitions end, for topics that this process does not read."""
+    """An event log that returns only the ends of partitions, for topics that this process does not read."""
 
     first_position = 1
 

@@ -1,5 +1,4 @@
-"""The life of one process of the distributed profile: it answers at once, waits for its database and broker, works, and
-stops in order."""
+"""The life of a process of the distributed profile: it answers at once, waits for database and broker, works, and stops."""
 
 import asyncio
 import contextlib
@@ -55,9 +54,7 @@ class Process:
                     "serving", host=self.host, port=port_of(bound), version=VERSION, services=" ".join(self.wanted)
                 )
 
-            async with (
-                self._opened() as system
-            ):  # takes long and waits for nothing, so it comes before the first connection
+            async with self._opened() as system:  # takes long without waiting, so it precedes the first connection
                 gate = StartupGate(system.keys)
                 answered = asyncio.Event()
                 life = asyncio.create_task(self._live(system, gate, stop, answered))
@@ -74,19 +71,19 @@ class Process:
 
     @contextlib.asynccontextmanager
     async def _opened(self) -> AsyncIterator[Distributed]:
-        ways = self.channels(self.settings, HostClock())
+        channels = self.channels(self.settings, HostClock())
         try:
-            system = await open_distributed(self.settings, self.wanted, ways)
+            system = await open_distributed(self.settings, self.wanted, channels)
             try:
                 yield system
             finally:
                 await system.close()
         finally:
-            for channel in ways.values():
+            for channel in channels.values():
                 await channel.close()
 
     async def _live(self, system: Distributed, gate: StartupGate, stop: StopSignal, answered: asyncio.Event) -> int:
-        """Work until stopped, and close nothing before the last request was answered. `answered`: it was."""
+        """Work until stopped. Return after the last request was answered (`answered`), so that nothing closes earlier."""
         try:
             return await self._work(system, gate, stop, answered)
         finally:
@@ -105,18 +102,18 @@ class Process:
         system.state.leaving = True
         stop.asked.set()
         asked.cancel()
-        if system.front is not None:  # requests under way are still answered, and may need every runner
+        if system.front is not None:  # running requests are still answered, and may need every runner
             await answered.wait()
         running.cancel()
-        (ended,) = await asyncio.gather(running, return_exceptions=True)
-        if isinstance(ended, asyncio.CancelledError):
+        (result,) = await asyncio.gather(running, return_exceptions=True)
+        if isinstance(result, asyncio.CancelledError):
             return 0
-        _log.error("process stuck, exiting", problem=system.state.problem, exc_info=ended)
+        _log.error("process stuck, exiting", problem=system.state.problem, exc_info=result)
         return STOPPED_BADLY
 
     def warned(self, system: Distributed) -> bool:
-        """Log unwise settings, once the configuration is known; return False when the process must not start with them:
-        a secret of a source cannot be used."""
+        """Log the warnings about settings and configuration. Return False if the process must not start: the secret of a
+        source is unusable."""
         front = GATEWAY in self.wanted
         warnings = startup_warnings(self.settings, system.config.current, system.runners, front=front)
         for warning in warnings:
@@ -124,8 +121,8 @@ class Process:
         return not any(warning.fatal for warning in warnings)
 
     async def _wait(self, system: Distributed, gate: StartupGate, stop: StopSignal) -> bool:
-        """Wait until nothing is missing; return False when stopped before. A gateway needs only its configuration, which it
-        finds on its own disk if it was in force here before."""
+        """Wait until the process can work; return False if it is stopped before. A gateway needs only its configuration,
+        which is on its own disk if it has worked here before."""
         logged: tuple[str, ...] = ()
         while not stop.asked.is_set():
             await system.refresh()
@@ -144,7 +141,7 @@ class Process:
     async def _missing(self, system: Distributed) -> tuple[str, ...]:
         if GATEWAY in self.wanted and system.config.is_loaded:
             return ()
-        found = tuple(str(obstacle) for obstacle in await obstacles(self.settings))
-        if not found and not system.config.is_loaded:
+        problems = tuple(str(obstacle) for obstacle in await obstacles(self.settings))
+        if not problems and not system.config.is_loaded:
             return ("no configuration is in force; `firsthour apply` stores one",)
-        return found
+        return problems

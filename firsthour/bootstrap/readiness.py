@@ -1,4 +1,4 @@
-"""The answer of `/readyz` on each profile, and the warnings that are also given at the start."""
+"""The answer of `/readyz` on each profile, and the warnings that are also logged at the start."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ OK: Final = "ok"
 
 
 class ConfigWarning(NamedTuple):
-    """Something that the operator should change. `event`: of the log; `fatal`: the process must not start with it."""
+    """A setting that the operator should change. `event`: of the log; `fatal`: the process must not start with it."""
 
     event: str
     text: str
@@ -39,12 +39,12 @@ class ConfigWarning(NamedTuple):
 
 
 def config_warnings(config: Config, runners: Mapping[str, Runner], *, secrets: bool = True) -> Iterator[ConfigWarning]:
-    """Warn of unwise configuration, of secrets of sources, and of channels that cannot send.
+    """Yield warnings about the configuration, the secrets of sources, and channels that cannot send.
 
     Args:
         config: the configuration in force.
-        runners: of this process; the delivery of pages among them knows its channels.
-        secrets: this process is given the secrets of sources.
+        runners: of this process; the delivery of pages has the warnings of the channels.
+        secrets: this process has the secrets of sources.
     """
     for text in config.warnings:
         yield ConfigWarning("unwise configuration", text)
@@ -63,13 +63,13 @@ def config_warnings(config: Config, runners: Mapping[str, Runner], *, secrets: b
 def startup_warnings(
     settings: Settings, config: Config, runners: Mapping[str, Runner], *, front: bool = True
 ) -> list[ConfigWarning]:
-    """Return every warning to give once the configuration is known: the variables that it names are no mistakes.
+    """Return every warning of the start. The configuration is needed, because variables that it names are no mistakes.
 
     Args:
         settings: of this process.
         config: the configuration in force.
         runners: of this process.
-        front: the gateway runs here: it keeps data and is given the secrets of sources.
+        front: the gateway runs here, which keeps data and has the secrets of sources.
     """
     host = host_warnings.warnings(settings, config.sources, keeps_data=front)
     return [
@@ -123,8 +123,8 @@ class EmbeddedReadiness:
 
 @dataclass(frozen=True)
 class DistributedReadiness:
-    """A gateway is ready while Kafka or its spool accepts events; the other services while they are in their consumer
-    groups and have a database."""
+    """A gateway is ready while Kafka or its spool accepts events. Other services are ready while they are in their consumer
+    groups and the database is reachable."""
 
     config: AppliedConfig
     keys: auth.Keys
@@ -135,7 +135,7 @@ class DistributedReadiness:
     runners: Mapping[str, Runner]
     state: ProcessState
     intake: DurableAppend | None  # None: the gateway does not run here
-    more: bool  # a service beside the gateway runs here
+    more: bool  # a service other than the gateway runs here
 
     def __call__(self) -> Readiness:
         checks: dict[str, str] = {}
@@ -145,7 +145,7 @@ class DistributedReadiness:
         if self.more:
             checks["database"] = self.monitor.database
         elif self.monitor.database != OK:
-            warnings.append(f"database: {self.monitor.database}; events are taken in, actions and questions are not")
+            warnings.append(f"database: {self.monitor.database}; events are accepted, other requests are not")
         checks |= self._reading()
         checks |= failing(self.runners.values())
         publishing, delays = _publishing(self.publisher)
@@ -172,20 +172,20 @@ class DistributedReadiness:
         """Return the checks of the consumers: their groups, and partitions and workers that cannot go on."""
         checks = {}
         for log in self.logs:
-            checks[f"{log.group}.kafka"] = OK if log.joined else "not in its group yet, so no partition is ours"
+            checks[f"{log.group}.kafka"] = OK if log.joined else "not in its consumer group yet"
             for topic, partition in sorted(log.foreign):
-                remedy = (
-                    "the topic was made anew over an old database; delete the rows of `cursors` for it, or restore it"
+                remedy = "the topic was created again for an old database; delete its rows in `cursors`, or restore the topic"
+                checks[f"{log.service}.{topic}/{partition}"] = (
+                    f"the partition ends before the stored position; {remedy}"
                 )
-                checks[f"{log.service}.{topic}/{partition}"] = f"ends before what was read of it: {remedy}"
         return checks | {worker.name: worker.stopped for worker in self.workers if worker.stopped}
 
 
 def _publishing(publisher: Publisher) -> tuple[str, list[str]]:
-    """Return the check of publishing, `ok` or how long a record has waited, and its warnings, which come earlier."""
+    """Return the check of publishing (`ok`, or how long a record has waited), and its warnings, which come earlier."""
     age, warnings = publisher.age(), []
     if publisher.trouble:
-        warnings.append(f"publishing waits: {publisher.trouble}")
+        warnings.append(f"publishing is delayed: {publisher.trouble}")
     if age is None or age.waited < WARNING_AGE:
         return OK, warnings
     warnings.append(str(age))

@@ -1,4 +1,4 @@
-"""Keep what a process holds in memory current: API keys on both profiles, configuration files on the embedded one."""
+"""Refresh the values that a process keeps in memory: API keys, and on the embedded profile the configuration files."""
 
 import asyncio
 import os
@@ -30,8 +30,8 @@ _log = structlog.get_logger(__name__)
 
 
 class KeyRefresher:
-    """Keeps the keys in memory current and stores their last use. With a cache on disk, a gateway knows its keys while
-    the database is unreachable."""
+    """Reads the API keys at intervals and stores their last use. With a cache on disk, a gateway has its keys while the
+    database is unreachable."""
 
     name = KEY_REFRESHER
 
@@ -39,7 +39,9 @@ class KeyRefresher:
         """`cache`: the directory of the cache. None: keys are not cached."""
         self._keys, self._units, self._reads = keys, units, reads
         self._cache = cache / KEYS_CACHE if cache is not None else None
-        self._cached: list[key_store.Key] | None = None  # what the cache holds; None: not written by this process yet
+        self._cached: list[key_store.Key] | None = (
+            None  # the content of the cache. None: this process has not written it yet
+        )
         self._failing = False
         self._recall()
 
@@ -93,7 +95,7 @@ class KeyRefresher:
 
 
 class ConfigReloader:
-    """Puts configuration files in force when they change. Files with a mistake leave the version in force."""
+    """Puts configuration files in force when they change. If they have a mistake, the previous version stays in force."""
 
     name = CONFIG_RELOADER
 
@@ -121,7 +123,7 @@ class ConfigReloader:
         return config is not None
 
     async def _put_in_force(self, config: Config) -> None:
-        """Store first, put in force afterwards: no decision cites a version that is not stored."""
+        """Store the version before it is in force, so that no decision names a version that is not stored."""
 
         def work(unit: Unit) -> None:
             store_config(unit, config)

@@ -1,4 +1,4 @@
-"""Run the runners of a process, wake them by name, and end the process when one of them is stuck for good."""
+"""Run the runners of a process, wake them by name, and end the process when it is stuck."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +18,7 @@ _log = structlog.get_logger(__name__)
 
 
 class StuckError(FirstHourError):
-    """A Kafka consumer makes no progress and cannot recover: the supervisor should start another process."""
+    """Raised when a Kafka consumer makes no progress and cannot recover. The supervisor should start another process."""
 
 
 class RunnerRegistry:
@@ -28,7 +28,7 @@ class RunnerRegistry:
         self.runners: dict[str, Runner] = {}
 
     def add(self, runners: Iterable[Runner]) -> None:
-        """Make these known by their names."""
+        """Register these under their names."""
         self.runners |= {runner.name: runner for runner in runners}
 
     def wake(self, name: str) -> None:
@@ -44,10 +44,10 @@ class RunnerRegistry:
 
 
 class ProcessState:
-    """Whether the process is leaving or stuck."""
+    """The state of a process: stopping or stuck."""
 
     def __init__(self) -> None:
-        self.leaving = False  # told to stop: readiness is withdrawn
+        self.leaving = False  # the process is stopping: it is not ready
         self.problem = ""  # why it is stuck
         self._stuck = asyncio.Event()
 
@@ -63,19 +63,19 @@ class ProcessState:
 
 
 def service_runners(services: Sequence[Service], resources: Resources, *, embedded: bool) -> list[Runner]:
-    """Return the runners that these services bring: their ticks, the sweeps, and what they run beside."""
+    """Return the runners of these services: their ticks, the sweeps, and their own runners."""
     settings = resources.settings
     tickers = [Ticker(tick, resources.units, resources.clock) for service in services for tick in service.ticks]
     sweeps = [
         *standard_sweeps(retention_of(settings), database_bytes_max=settings.database_bytes_max if embedded else None),
         *(sweep for service in services for sweep in service.sweeps),
     ]
-    beside = [runner for service in services if service.runners for runner in service.runners(resources)]
-    return [*tickers, Housekeeping(sweeps, resources.units), *beside]
+    others = [runner for service in services if service.runners for runner in service.runners(resources)]
+    return [*tickers, Housekeeping(sweeps, resources.units), *others]
 
 
 def load_company_domains() -> None:
-    """Load the list of domains, which takes a moment, at the start rather than with the first lead."""
+    """Load the list of domains at the start, because it takes too long during the first lead."""
     company_domain("warm.example")
 
 
@@ -87,7 +87,7 @@ async def run_all(runners: Iterable[Runner]) -> None:
 
 
 async def keep_running(runner: Runner) -> None:
-    """Run it, and restart it after a crash, until it returns. State in memory is no worse than after a process crash."""
+    """Run it until it returns, and restart it after a crash. This is safe, because all state survives a process crash."""
     while True:
         try:
             await runner.run()

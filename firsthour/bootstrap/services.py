@@ -1,4 +1,4 @@
-"""The only module that knows every service."""
+"""The list of the services. No other module imports all of them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,7 +21,7 @@ READ_ADDRESSES = frozenset({GATEWAY, "scoring"})
 def all_services(
     channels: Mapping[str, Channel], public_url: str | None, clock_skew_seconds: int = CLOCK_SKEW_SECONDS
 ) -> tuple[Service, ...]:
-    """Return the system, on one screen."""
+    """Return every service of the system."""
     return (
         services.gateway.service.service(),
         services.scoring.service.service(),

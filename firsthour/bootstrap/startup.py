@@ -1,4 +1,4 @@
-"""The answers of a process of the distributed profile before it can work, and the things that it waits for."""
+"""The HTTP answers of a distributed process before it can work, and the obstacles that it waits for."""
 
 from typing import Final
 
@@ -21,7 +21,7 @@ RETRY_SECONDS: Final = 5
 
 
 class StartupGate:
-    """Answers from the first moment on: health and readiness, and 503 for everything else until `inner` is set."""
+    """Answers health and readiness from the start, and 503 to other requests until `inner` is set."""
 
     def __init__(self, keys: auth.Keys) -> None:
         self.inner: ASGIApp | None = None
@@ -45,7 +45,7 @@ async def _refuse(scope: Scope, send: Send) -> None:
     problem = Problem(
         503,
         "Starting",
-        "Not ready yet. The operator's log says why, and `/readyz` does with a key.",
+        "Not ready yet. The log of the process and `/readyz` (with a key) name the reason.",
         headers={"Retry-After": str(RETRY_SECONDS)},
     )
     as_page = scope["path"].startswith(FORMS_PATH) and pages.wants_page(header(scope, b"accept") or b"")
@@ -56,6 +56,6 @@ async def _refuse(scope: Scope, send: Send) -> None:
 
 
 async def obstacles(settings: Settings) -> list[Diagnosis]:
-    """Return what keeps the services from working, as far as it can be diagnosed from here."""
-    found = [*await postgres.examine_database(settings), *await kafka_diagnosis.examine(settings)]
-    return [diagnosis for diagnosis in found if diagnosis.stops]
+    """Return the diagnosed problems that keep the services from working."""
+    diagnoses = [*await postgres.examine_database(settings), *await kafka_diagnosis.examine(settings)]
+    return [diagnosis for diagnosis in diagnoses if diagnosis.stops]
