@@ -88,18 +88,18 @@ def encode(event: Event, *, id: str, source: str, time: datetime, key: str, type
 
 
 def decode(body: bytes) -> Envelope:
-    """Return the envelope of a record. Raises `UnknownEventError` when it is not one of ours."""
+    """Return the envelope of a record. Raises `UnknownEventError` for a record of another program."""
     try:
-        found = _envelope.decode(body)
+        envelope = _envelope.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
         raise UnknownEventError(f"not a FirstHour event: {_without_values(broken)}") from broken
-    if found.dataschema != dataschema(found.type):
-        raise UnknownEventError(f"schema {found.dataschema!r}: this code knows {dataschema(found.type)!r}")
-    return found
+    if envelope.dataschema != dataschema(envelope.type):
+        raise UnknownEventError(f"schema {envelope.dataschema!r}: this code knows {dataschema(envelope.type)!r}")
+    return envelope
 
 
 def data_of(envelope: Envelope, shape: type[E]) -> E:
-    """Return the event of an envelope as `shape`. Raises `UnknownEventError` when it does not fit."""
+    """Return the event of an envelope as `shape`. Raises `UnknownEventError` if it does not fit."""
     try:
         return cast(E, _data[shape].decode(envelope.data))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
@@ -113,5 +113,5 @@ def event_of(envelope: Envelope) -> Event:
 
 def _without_values(broken: Exception) -> str:
     """Return the message of a decoder without quoted content: the `error` of a dead letter is listed, its body is not."""
-    said = str(broken) if isinstance(broken, msgspec.DecodeError) else type(broken).__name__
-    return _QUOTED.sub(r"\1", said)
+    message = str(broken) if isinstance(broken, msgspec.DecodeError) else type(broken).__name__
+    return _QUOTED.sub(r"\1", message)

@@ -46,7 +46,7 @@ _SEEN = re.compile(NOT_BLANK)
 
 def _seen(text: str) -> str:
     if not _SEEN.search(text):
-        raise ValueError("must have a character that is seen")
+        raise ValueError("must have a visible character")
     return text
 
 
@@ -84,7 +84,7 @@ class TouchBody(RequestModel):
     """A contact with the lead, or an attempt."""
 
     channel: Literal["phone", "email", "meeting", "chat", "other"]
-    answered: StrictBool = Field(description="true: they talked; false: an attempt nobody answered.")
+    answered: StrictBool = Field(description="true: the person answered; false: an attempt without an answer.")
     at: Moment | None = Field(None, description="When it happened; now, if absent.")
     note: Note | None = Field(None, description="Shown in the timeline.")
 
@@ -185,7 +185,7 @@ class ActionResult(ResponseModel):
     owner: str | None
     epoch: int
     touched_at: datetime | None
-    effect: str | None = Field(None, description="Of a touch: what it did, or why it did nothing.")
+    effect: str | None = Field(None, description="Of a touch: its effect, or the reason for having none.")
 
 
 class Listing(ResponseModel, Generic[T]):

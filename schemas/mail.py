@@ -16,12 +16,12 @@ _CACHED: Final = 4_096
 
 @lru_cache(_CACHED)
 def deliverable(address: str) -> str | None:
-    """Return the address to give a mail server; None when there is none."""
+    """Return the address as a mail server takes it. None: no mail can be sent to it."""
     return None if trouble(address) else _encoded(address)
 
 
 def trouble(address: str) -> str | None:
-    """Return why no mail can be sent to this address, or None."""
+    """Return why no mail can be sent to this address. None: mail can be sent."""
     local = address.rpartition("@")[0]
     if not local.isascii():
         return "the part before the @ has letters beyond ASCII, which mail servers refuse"
@@ -29,7 +29,7 @@ def trouble(address: str) -> str | None:
         return "the part before the @ is not that of a plain address"
     encoded = _encoded(address)
     if encoded is None or not _DOMAIN(encoded.rpartition("@")[2]):
-        return "the part behind the @ is not a domain"
+        return "the part after the @ is not a domain"
     return "the address is too long" if len(encoded) > ADDRESS_CHARS_MAX else None
 
 

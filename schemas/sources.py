@@ -33,7 +33,7 @@ _PAGE = re.compile(_ADDRESS + r"([/?#][!-\[\]-~]*)?")  # printable ASCII but `\`
 
 
 def _origin(value: str) -> str:
-    """Return the origin as a browser writes it. Raises for an origin that no browser sends."""
+    """Return the origin as a browser sends it. Raises for an origin that no browser sends."""
     if value == "*" or _ORIGIN.fullmatch(value):
         origin = value.lower()
         return origin.removesuffix(":443" if origin.startswith("https:") else ":80")
@@ -56,8 +56,8 @@ def _page(value: str) -> str:
 def _field_name(name: str) -> str:
     if is_product_fact(name):
         raise wrong(f"only FirstHour may state {shown(name)}", f"map it to `custom.{name}`")
-    known = name in FIELDS or re.fullmatch(r"custom\.[^\s]{1,100}", name)
-    if known or re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,99}", name):
+    is_shared = name in FIELDS or re.fullmatch(r"custom\.[^\s]{1,100}", name)
+    if is_shared or re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,99}", name):
         return name
     raise wrong(
         f"{shown(name)} is not a field of leads or events", did_you_mean(name, FIELDS) + " (your own: `custom.<name>`)"
@@ -84,7 +84,7 @@ class Secret(Shape):
     file: Annotated[str, Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
-    def _stands_somewhere(self) -> Self:
+    def _has_one_place(self) -> Self:
         if (self.env is None) == (self.file is None):
             raise wrong("a secret has one place", "write `{env: NAME}` or `{file: PATH}`")
         return self

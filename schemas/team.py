@@ -15,7 +15,7 @@ Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
 
 
 def _in_utc(at: datetime) -> bool:
-    """Whether the time exists in UTC: at both ends of the calendar an offset leads out of it."""
+    """Return whether the time exists in UTC. At both ends of the calendar, an offset leads out of it."""
     try:
         at.astimezone(UTC)
     except OverflowError:
@@ -30,12 +30,12 @@ def _moment(value: object) -> date | datetime:
         return value
     text = value if isinstance(value, str) else ""
     try:
-        found = date.fromisoformat(text) if len(text) == len("2026-12-31") else datetime.fromisoformat(text)
+        moment = date.fromisoformat(text) if len(text) == len("2026-12-31") else datetime.fromisoformat(text)
     except ValueError:
-        found = None
-    if found is None or (isinstance(found, datetime) and not (found.tzinfo and _in_utc(found))):
+        moment = None
+    if moment is None or (isinstance(moment, datetime) and not (moment.tzinfo and _in_utc(moment))):
         raise wrong(f"{shown(value)} is not a day", "write 2026-12-31, or 2026-12-31T14:00:00+01:00 with its offset")
-    return found
+    return moment
 
 
 Moment = Annotated[date | datetime, BeforeValidator(_moment, json_schema_input_type=str)]
@@ -53,7 +53,7 @@ class Capacity(Shape):
 
 
 class Away(Shape):
-    """A rep gets no leads from `from` to `to`: whole days, both included, or times. `cover` answers meanwhile."""
+    """A rep gets no leads from `from` to `to`: whole days, both included, or times. `cover`: the rep who answers during the absence."""
 
     from_: Moment = Field(alias="from")
     to: Moment

@@ -17,7 +17,7 @@ ALL: Final = (EVENTS, LEADS, ROUTES, PAGES, ACTIONS)
 KEYED_BY: Final = {
     EVENTS: "email, else phone, else crm_id, else anonymous_id",
     LEADS: "lead id",
-    ROUTES: "lead id, or rep id where a rep's availability is said",
+    ROUTES: "lead id; rep id for the availability of a rep",
     PAGES: "lead id",
     ACTIONS: "lead id",
 }

@@ -27,20 +27,20 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True)
 
 
-def wrong(what: str, remedy: str) -> PydanticCustomError:
-    """Return the error of a validator: `what` and the `remedy` are shown to the author of the file."""
-    return PydanticCustomError("wrong", "{what}; {remedy}", {"what": what, "remedy": remedy})
+def wrong(mistake: str, remedy: str) -> PydanticCustomError:
+    """Return the error of a validator. Mistake and remedy are shown to the author of the file."""
+    return PydanticCustomError("wrong", "{mistake}; {remedy}", {"mistake": mistake, "remedy": remedy})
 
 
-def all_wrong(title: str, found: Iterable[tuple[Loc, PydanticCustomError]]) -> ValidationError:
-    """Return several mistakes, each at its place below the validated value."""
-    lines: list[InitErrorDetails] = [{"type": error, "loc": loc, "input": None} for loc, error in found]
+def all_wrong(title: str, mistakes: Iterable[tuple[Loc, PydanticCustomError]]) -> ValidationError:
+    """Return several mistakes, each at its location below the validated value."""
+    lines: list[InitErrorDetails] = [{"type": error, "loc": loc, "input": None} for loc, error in mistakes]
     return ValidationError.from_exception_data(title, lines, hide_input=True)
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the remedy for a misspelt name: the nearest known name, or all of them when they are few."""
-    names = list(known)
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """Return the remedy for a misspelt name: the most similar candidate, or the first 20 candidates."""
+    names = list(candidates)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if near:
         return f"did you mean `{near[0]}`?"
@@ -65,10 +65,10 @@ def duration(value: object) -> timedelta:
 
 def positive_duration(value: object) -> timedelta:
     """Return a duration above zero."""
-    found = duration(value)
-    if not found:
+    span = duration(value)
+    if not span:
         raise wrong(f"{value} is zero", "write a duration above zero, such as `30m`")
-    return found
+    return span
 
 
 def spoken(value: timedelta) -> str:

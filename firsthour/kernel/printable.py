@@ -2,5 +2,5 @@
 
 
 def printable(text: str) -> str:
-    """Return the text on one line. Characters that a terminal would obey or could not show are written as escapes."""
+    """Return the text on one line. Control and unprintable characters are escapes."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -28,7 +28,7 @@ class Postgres:
     root: Path | None = None
 
     def __repr__(self) -> str:
-        return f"Postgres({self.host}:{self.port}/{self.database})"  # without the password: a repr is printed sooner or later
+        return f"Postgres({self.host}:{self.port}/{self.database})"  # without the password: a repr may be printed
 
 
 def split(value: str, schemes: set[str], example: str) -> SplitResult:
@@ -72,9 +72,9 @@ def postgres(value: str) -> Postgres:
 
 
 def _ssl(query: str) -> tuple[SslMode, Path | None]:
-    given = dict(parse_qsl(query, keep_blank_values=True))
-    mode, root = given.pop("sslmode", "prefer"), given.pop("sslrootcert", "system")
-    if given:
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    mode, root = options.pop("sslmode", "prefer"), options.pop("sslrootcert", "system")
+    if options:
         raise ValueError("after the ? only sslmode=... and sslrootcert=... are understood; leave out the rest")
     if mode not in get_args(SslMode):
         raise ValueError(f"sslmode is one of {', '.join(get_args(SslMode))}")
@@ -98,10 +98,10 @@ def authorities(file: Path, named: str = "") -> ssl.SSLContext:
 
 def brokers(value: str) -> list[tuple[str, int]]:
     """Return host and port of each broker in `host:port,host:port`. Raises `ValueError`."""
-    found = []
+    addresses = []
     for one in value.split(","):
         match = _BROKER.fullmatch(one.strip())
         if match is None or not 0 < int(match["port"]) < 65536:
             raise ValueError("give host:port of one broker or more, like kafka-1:9092,kafka-2:9092")
-        found.append((match["host"].strip("[]"), int(match["port"])))
-    return found
+        addresses.append((match["host"].strip("[]"), int(match["port"])))
+    return addresses

@@ -60,9 +60,10 @@ class HostClock:
 
 
 class SharedClock:
-    """The clock of the database, as known to this process. It is set regularly, and continued in between by a clock that is
-    never set. So all processes agree, even if the clocks of hosts differ or jump. Until it is set, it is the clock of the
-    host."""
+    """The clock of the database. It is set regularly, and a monotonic clock continues it in between.
+
+    So all processes agree, even if the clocks of hosts differ or jump. Before it is set, it is the clock of the host.
+    """
 
     def __init__(self) -> None:
         self.set(datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""The places of files that belong to the program: the example configuration and the migrations.
+"""The directories of files that belong to the program: the example configuration and the migrations.
 
 A wheel contains them in the package (`firsthour/_data`, see `force-include` in pyproject.toml). In the repository, and for
 an editable install, they are in `deploy/`.

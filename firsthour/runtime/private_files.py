@@ -44,9 +44,9 @@ def open_private(path: Path, flags: int) -> int:
             raise UnsafeFileError(f"{path}: is a symbolic link; remove it, or name another --data directory") from None
         raise
     try:
-        found = os.fstat(descriptor)
-        _refuse_unsafe(path, found)
-        if stat.S_IMODE(found.st_mode) & _OTHERS:
+        status = os.fstat(descriptor)
+        _refuse_unsafe(path, status)
+        if stat.S_IMODE(status.st_mode) & _OTHERS:
             with contextlib.suppress(PermissionError):  # of another user: `exposure` names the directory
                 os.fchmod(descriptor, MODE)
     except BaseException:
@@ -91,9 +91,9 @@ def _restrict(path: Path) -> None:
     """
     descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC) if hasattr(os, "O_PATH") else None
     try:
-        found = path.lstat() if descriptor is None else os.fstat(descriptor)
-        _refuse_unsafe(path, found)
-        if stat.S_IMODE(found.st_mode) & _OTHERS:
+        status = path.lstat() if descriptor is None else os.fstat(descriptor)
+        _refuse_unsafe(path, status)
+        if stat.S_IMODE(status.st_mode) & _OTHERS:
             with contextlib.suppress(PermissionError):
                 Path(path if descriptor is None else f"/proc/self/fd/{descriptor}").chmod(MODE)
     finally:
@@ -101,10 +101,10 @@ def _restrict(path: Path) -> None:
             os.close(descriptor)
 
 
-def _refuse_unsafe(path: Path, found: os.stat_result) -> None:
-    if stat.S_ISLNK(found.st_mode):
+def _refuse_unsafe(path: Path, status: os.stat_result) -> None:
+    if stat.S_ISLNK(status.st_mode):
         raise UnsafeFileError(f"{path}: is a symbolic link; remove it, or name another --data directory")
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise UnsafeFileError(f"{path}: is not a regular file; remove it, or name another --data directory")
 
 
@@ -114,13 +114,13 @@ def exposure(directory: Path) -> str | None:
     A group with the number of this user counts as the user's own, as is usual on Linux and in container images.
     """
     try:
-        found = directory.stat()
+        status = directory.stat()
     except OSError:
         return None
-    others = _OTHERS if found.st_gid != os.geteuid() else 0o007
-    if not stat.S_IMODE(found.st_mode) & others:
+    others = _OTHERS if status.st_gid != os.geteuid() else 0o007
+    if not stat.S_IMODE(status.st_mode) & others:
         return None
-    mode = f"{stat.S_IMODE(found.st_mode):o}"
+    mode = f"{stat.S_IMODE(status.st_mode):o}"
     return (
         f"{directory}: other users of this machine can enter the data directory (mode {mode}); `chmod 700 {directory}`"
     )

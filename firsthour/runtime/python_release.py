@@ -27,8 +27,10 @@ def serialised(message: EmailMessage) -> bytes:
 
 
 def warnings(serialise: Callable[[EmailMessage], bytes] = serialised) -> tuple[str, ...]:
-    """Return a line for each fault. The fault is tested, not derived from the version: distributions patch a release without
-    changing its number."""
+    """Return a line for each fault.
+
+    The fault is tested, not derived from the version: distributions patch a release without changing its number.
+    """
     message = EmailMessage()
     message["Subject"] = _LiteralHeader("a")
     try:
@@ -39,5 +41,5 @@ def warnings(serialise: Callable[[EmailMessage], bytes] = serialised) -> tuple[s
         return ()
     release = platform.python_version()
     series = ".".join(release.split(".")[:2])
-    what = f"Python {release} does not verify mail headers when it writes them (CVE-2024-6923, CVE-2026-1299)"
-    return (f"{what}; FirstHour cleans them before, but update to the newest release of Python {series}",)
+    fault = f"Python {release} does not verify mail headers when it writes them (CVE-2024-6923, CVE-2026-1299)"
+    return (f"{fault}; FirstHour removes line breaks itself, but update to the newest release of Python {series}",)

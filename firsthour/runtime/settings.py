@@ -256,7 +256,7 @@ class _SecretFiles(PydanticBaseSettingsSource):
         if not path:
             return None, field_name, False
         if os.environ.get(f"{PREFIX}{field_name}".upper()):
-            raise SettingsError((f"{variable}: the same secret is given directly as well; keep one of the two",))
+            raise SettingsError((f"{variable}: the secret is also set without a file; keep one of the two",))
         return _read(variable, path), field_name, False
 
     def __call__(self) -> dict[str, Any]:

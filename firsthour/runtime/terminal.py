@@ -83,8 +83,8 @@ def complain(lines: Iterable[str]) -> None:
 def called() -> str:
     """Return the command of this program: `firsthour`, or its path if it is not on the search path."""
     program = Path(sys.argv[0])
-    known = shutil.which(PROGRAM)
-    if program.name != PROGRAM or (known is not None and Path(known).resolve() == program.resolve()):
+    installed = shutil.which(PROGRAM)
+    if program.name != PROGRAM or (installed is not None and Path(installed).resolve() == program.resolve()):
         return PROGRAM
     return str(program)
 

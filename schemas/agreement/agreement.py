@@ -1,4 +1,4 @@
-"""The shape of `agreement.yaml`: what Marketing and Sales have promised each other, as FirstHour executes it.
+"""The shape of `agreement.yaml`: the promises of Marketing and Sales, as FirstHour executes them.
 
 Only `version`, `scoring`, `qualify`, `routing` and `response` are required. References between sections (to a status,
 a pool, an urgency) are checked where all files are read together: `firsthour.runtime.config.reading`.
@@ -21,14 +21,14 @@ from schemas.values import Number, Shape
 
 
 class AgreementSignature(Shape):
-    """Who signed, and when."""
+    """The signature of one team."""
 
     by: Text
     on: Day
 
 
 class Signed(Shape):
-    """Both teams' signatures, kept for the record."""
+    """The signatures of both teams. They have no effect."""
 
     marketing: AgreementSignature | None = None
     sales: AgreementSignature | None = None

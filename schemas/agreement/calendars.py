@@ -29,10 +29,10 @@ def _zone(name: str) -> str:
 
 
 def _minutes(hours: str) -> tuple[int, int]:
-    found = _HOURS.fullmatch(hours)
-    start, end = (int(found[1]) * 60 + int(found[2]), int(found[3]) * 60 + int(found[4])) if found else (0, 0)
+    match = _HOURS.fullmatch(hours)
+    start, end = (int(match[1]) * 60 + int(match[2]), int(match[3]) * 60 + int(match[4])) if match else (0, 0)
     if not 0 <= start < end <= 24 * 60:
-        raise wrong(f"{shown(hours)} is not a span of hours", 'write "09:00-18:00", ending after it starts')
+        raise wrong(f"{shown(hours)} is not a span of hours", 'write "09:00-18:00", with the end after the start')
     return start, end
 
 
@@ -49,7 +49,7 @@ def _days(value: str) -> str:
 
 
 class Calendar(Shape):
-    """When people work. `hours` maps days (`mon`, `mon-fri`) to spans (`09:00-18:00`) in `timezone`."""
+    """Working hours. `hours` maps days (`mon`, `mon-fri`) to spans (`09:00-18:00`) in `timezone`."""
 
     timezone: Annotated[str, AfterValidator(_zone)]
     hours: dict[Annotated[str, AfterValidator(_days)], tuple[Annotated[str, AfterValidator(_hours)], ...]] = Field(

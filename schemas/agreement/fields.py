@@ -26,7 +26,7 @@ def _day(value: object) -> object:
 
 
 def event_type(value: str) -> str:
-    """A type of event that may arrive from outside."""
+    """Return the type if it is one of an outside event; raise otherwise."""
     if value in OUTSIDE_TYPES or _CUSTOM_TYPE.fullmatch(value):
         return value
     raise wrong(

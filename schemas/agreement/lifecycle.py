@@ -16,7 +16,7 @@ ANY_STATUS = "any"
 
 
 class Transition(Shape):
-    """One way out of a status. `reason` lists the reasons allowed; none listed: none is asked for."""
+    """One transition out of a status. `reason`: the allowed reasons; empty: no reason is required."""
 
     from_: Words = Field(alias="from", min_length=1)
     to: str
@@ -26,7 +26,7 @@ class Transition(Shape):
     when: Literal["touched", "consent.given"] | None = None
 
     def leaves(self, status: str) -> bool:
-        """Whether this transition starts at `status` (`from: any` starts at all but its own end)."""
+        """Return whether this transition starts at `status`. `from: any` starts at each status except its own end."""
         return status in self.from_ or (ANY_STATUS in self.from_ and status != self.to)
 
 
@@ -70,8 +70,10 @@ TRANSITIONS: tuple[Transition, ...] = (
 
 
 class Lifecycle(Shape):
-    """The statuses, each with the team it belongs to, and the only ways between them. `campaigns`: whose leads
-    campaign lists may hold."""
+    """The statuses, each with its team, and the only transitions between them.
+
+    `campaigns`: statuses of leads that campaign lists may include.
+    """
 
     statuses: dict[str, Literal["marketing", "sales", "nobody"]] = STATUSES
     transitions: tuple[Transition, ...] = TRANSITIONS

@@ -12,20 +12,20 @@ from schemas.values import Shape, Span, Words, wrong
 
 
 class Suppression(Shape):
-    """People who are never scored, never routed, never on a list."""
+    """Persons who are never scored, never routed and never on a list."""
 
     because: Text
     when: Condition
 
     @model_validator(mode="after")
-    def _spares_somebody(self) -> Self:
+    def _has_a_condition(self) -> Self:
         if self.when == ALWAYS:
             raise wrong("this suppresses every person", "add a condition in `when:`")
         return self
 
 
 class RecycleRule(Shape):
-    """Sends a lead back to Marketing when `when` holds, or after being `idle` so long."""
+    """Sends a lead back to Marketing when `when` holds, or when the lead has been idle for `idle`."""
 
     name: Text
     from_: Words = Field(alias="from", min_length=1)
@@ -41,14 +41,14 @@ class RecycleRule(Shape):
 
 
 class Audience(Shape):
-    """A campaign list: everybody of whom `when` holds, within the fences."""
+    """A campaign list: the leads for which `when` holds, as far as statuses and holds allow."""
 
     name: Text
     when: Condition
 
 
 class Holds(Shape):
-    """Who may keep a lead off every campaign, and for how long at most."""
+    """The team that may exclude a lead from all campaigns, and the longest time for it."""
 
     by: Team = "sales"
     at_most: Span = timedelta(days=90)

@@ -1,4 +1,4 @@
-"""The sections `promises` and `goals`: what each team promised, for the scorecard."""
+"""The sections `promises` and `goals`: the promises of each team, for the scorecard."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -10,7 +10,7 @@ from schemas.values import Number, Shape, Span
 
 
 class QualifiedPromise(Shape):
-    """Marketing delivers so many qualified leads per period."""
+    """Marketing delivers `qualified_leads` per period."""
 
     qualified_leads: Times
     per: Literal["day", "week", "month", "quarter", "year"] = "month"
@@ -25,21 +25,21 @@ class CompletePromise(Shape):
 
 
 class AcceptPromise(Shape):
-    """Sales accepts a share of its leads this soon."""
+    """Sales accepts a share of its leads within this time."""
 
     accept_within: Span
     share: Share
 
 
 class TouchPromise(Shape):
-    """Sales is in touch with a share of its leads this soon."""
+    """Sales touches a share of its leads within this time."""
 
     touch_within: Span
     share: Share
 
 
 class AttemptsPromise(Shape):
-    """A share of the leads that do not answer gets so many attempts within this time."""
+    """A share of the leads that do not answer gets `attempts` within this time."""
 
     attempts: Times
     within: Span
@@ -47,7 +47,7 @@ class AttemptsPromise(Shape):
 
 
 def _kind_of_promise(value: object) -> str | None:
-    """The tag of a promise by the field that only its kind has. Tags are bracketed: no field is ever named so."""
+    """Return the tag of a promise, by the field that only its kind has. Tags have brackets, so no field has such a name."""
     fields = value if isinstance(value, Mapping) else vars(value) if isinstance(value, Shape) else {}
     kinds = ("qualified_leads", "complete", "accept_within", "touch_within", "attempts")
     return next((f"<{kind}>" for kind in kinds if kind in fields), None)
@@ -74,14 +74,14 @@ SalesPromise = Annotated[
 
 
 class Promises(Shape):
-    """What each team promised, for the scorecard."""
+    """The promises of each team."""
 
     marketing: tuple[MarketingPromise, ...] = ()
     sales: tuple[SalesPromise, ...] = ()
 
 
 class Goal(Shape):
-    """Revenue wanted in a period (`2026`, `2026-Q4`, `2026-11`), and Marketing's share of it."""
+    """The planned revenue of a period (`2026`, `2026-Q4`, `2026-11`), and Marketing's share of it."""
 
     period: Annotated[str, Field(pattern=r"^\d{4}(-(Q[1-4]|0[1-9]|1[0-2]))?$")]
     revenue: Annotated[Number, Field(gt=0)]

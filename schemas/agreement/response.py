@@ -17,7 +17,7 @@ OWNER = "owner"
 
 
 class Urgency(Shape):
-    """How soon somebody must have been in touch, counted in a calendar's hours (`owner`: the owner's own)."""
+    """The promised time to the first touch, counted in the hours of a calendar (`owner`: the calendar of the owner)."""
 
     touch_within: Span
     counted_in: str = "always"
@@ -27,7 +27,7 @@ CHANNELS: tuple[Channel, ...] = ("slack", "email", "inbox")
 
 
 class Rung(Shape):
-    """One step of the ladder, `at` so long after the assignment: page somebody, or change the owner."""
+    """One step of the ladder, `at` this time after the assignment: page a person, or change the owner."""
 
     at: Duration
     page: Literal["owner", "manager"] | None = None
@@ -51,7 +51,7 @@ LADDER = (
 
 
 class Response(Shape):
-    """How soon a person must have been in touch, per urgency, and who hears of it meanwhile.
+    """The promised time to the first touch per urgency, and the ladder of pages until then.
 
     Every field not named here is an urgency, and is read as `Urgency`.
     """

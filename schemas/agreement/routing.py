@@ -12,13 +12,13 @@ from schemas.values import Duration, Shape, Span, Words, wrong
 
 
 class Require(Shape):
-    """What a rep must bring. `languages`: all of them spoken."""
+    """The requirements for a rep. `languages`: the rep speaks all of them."""
 
     languages: Words = ()
 
 
 class RoutingRule(Shape):
-    """Where a lead goes: to `pool`, or `to` the owner of its account or its previous owner, if that was `within`."""
+    """Sends a lead to `pool`, or `to` the owner of its account or its previous owner (if the lead left within `within`)."""
 
     name: Text
     when: Condition = ALWAYS
@@ -37,15 +37,17 @@ class RoutingRule(Shape):
 
 
 class QueuePolicy(Shape):
-    """Who hears of it when nobody can take a lead, and after how long."""
+    """The alert for a lead that no rep can take: its recipient and its delay."""
 
     alert: Literal["manager"] = "manager"
     after: Duration = timedelta(minutes=15)
 
 
 class Routing(Shape):
-    """The first rule that holds and finds a rep wins. When none of those that hold finds one, the lead waits in the queue of
-    the first pool among them."""
+    """The rules in order: the first rule that holds and finds a rep decides.
+
+    If no rule that holds finds a rep, the lead waits in the queue of the first pool among them.
+    """
 
     rules: Annotated[tuple[RoutingRule, ...], AtLeastOne]
     never_back_to_same_rep_for: Duration = timedelta(days=30)

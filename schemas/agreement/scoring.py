@@ -13,14 +13,14 @@ from schemas.values import Number, Shape, Span, wrong
 
 
 class Limit(Shape):
-    """At most so many times within any span of this length, in the order of event times."""
+    """At most `times` within any span of length `per`, in the order of event times."""
 
     times: Times
     per: Span
 
 
 class FitRule(Shape):
-    """Points for who they are."""
+    """Points for a property of the person or company."""
 
     points: Points
     because: Text
@@ -28,7 +28,7 @@ class FitRule(Shape):
 
 
 class EngagementRule(Shape):
-    """Points for one thing they did, halved with every `half_life`."""
+    """Points for one event, halved with every `half_life`."""
 
     points: Points
     because: Text
@@ -38,14 +38,14 @@ class EngagementRule(Shape):
 
 
 class Fit(Shape):
-    """Who they are: the points of the rules that hold, from 0 to `at_most`."""
+    """Fit: the points of the rules that hold, from 0 to `at_most`."""
 
     at_most: Ceiling = 100.0
     rules: tuple[FitRule, ...] = ()
 
 
 class EngagementSection(Shape):
-    """What they did, decaying: from 0 to `at_most`."""
+    """Engagement: the decaying points of events, from 0 to `at_most`."""
 
     at_most: Ceiling = 100.0
     half_life: Span = timedelta(days=14)
@@ -53,7 +53,7 @@ class EngagementSection(Shape):
 
 
 class Mix(Shape):
-    """How much fit and engagement count in the total."""
+    """The weights of fit and engagement in the total."""
 
     fit: Annotated[Number, Field(ge=0, le=1)] = 0.5
     engagement: Annotated[Number, Field(ge=0, le=1)] = 0.5
@@ -67,7 +67,7 @@ def _falling(grades: dict[str, float]) -> dict[str, float]:
 
 
 class Scoring(Shape):
-    """Fit, engagement, how they mix, and the grades: bands of fit by their floor, best first; D is below the last."""
+    """Fit, engagement, their weights, and the grades: bands of fit by their floor, best first; D is below the last."""
 
     fit: Fit = Fit()
     engagement: EngagementSection = EngagementSection()
@@ -76,7 +76,7 @@ class Scoring(Shape):
 
 
 class QualifyLine(Shape):
-    """Hands a lead from Marketing to Sales. With `on:` it is met by that event alone, without by the state of the lead."""
+    """Hands a lead from Marketing to Sales. With `on:` only that event meets the line; without it, any state of the lead."""
 
     name: Text
     urgency: Text
@@ -84,7 +84,7 @@ class QualifyLine(Shape):
     when: Condition = ALWAYS
 
     @model_validator(mode="after")
-    def _asks_something(self) -> Self:
+    def _has_a_condition(self) -> Self:
         if self.on is None and self.when == ALWAYS:
             raise wrong("this line hands over every lead", "add `on:` or `when:`")
         return self

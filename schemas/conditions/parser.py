@@ -17,7 +17,7 @@ PROBLEMS_MAX: Final = 100
 
 
 class _Parser:
-    """Reads one condition, and collects all its mistakes."""
+    """Parses one condition, and collects all its mistakes."""
 
     def __init__(self, *, of_event: bool) -> None:
         self.of_event = of_event

@@ -18,11 +18,11 @@ EQUALITY: Final = frozenset({"eq", "ne", "in", "not_in"})
 
 
 class UnreadableError(FirstHourError, ValueError):
-    """Raised for a value that no fact has. `what`: the mistake; `remedy`: the right spelling."""
+    """Raised for a value that no fact has. `remedy`: the right spelling."""
 
-    def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(f"{what}; {remedy}")
-        self.what = what
+    def __init__(self, mistake: str, remedy: str) -> None:
+        super().__init__(f"{mistake}; {remedy}")
+        self.mistake = mistake
         self.remedy = remedy
 
 
@@ -31,22 +31,22 @@ class _Form:
     """The normal form of the facts of a field. `read` returns None for a text without one, or raises with the remedy."""
 
     read: Callable[[str], str | None]
-    what: str = ""
+    mistake: str = ""
     remedy: str = ""
 
     def written(self, text: str) -> str:
         """Return the text in the form of facts. Raises `UnreadableError`."""
         try:
-            found = self.read(text)
+            normal_form = self.read(text)
         except MalformedError as wrong:
-            raise UnreadableError(self.what, self.remedy or wrong.remedy) from None
-        if found is None:
-            raise UnreadableError(self.what, self.remedy)
-        return found
+            raise UnreadableError(self.mistake, self.remedy or wrong.remedy) from None
+        if normal_form is None:
+            raise UnreadableError(self.mistake, self.remedy)
+        return normal_form
 
 
 def _email_domain(text: str) -> str:
-    """The domain after the @ of an address, which may be below the domain of the company."""
+    """Return the domain of an address. It may be below the domain of the company."""
     return normalise_email(f"a@{text.strip().removeprefix('@')}").removeprefix("a@")
 
 
@@ -72,9 +72,9 @@ def written(field: str, op: str, value: object) -> object:
 
 
 def normalised(field: str, op: str, value: object) -> object:
-    """Return the value of a test, or each of its values, in the form of facts; an unreadable one stays unchanged."""
+    """Return the value of a test, or each of its values, in the form of facts. An unreadable value stays unchanged."""
     if isinstance(value, tuple):
-        return tuple(normalised(field, op, one) for one in value)
+        return tuple(normalised(field, op, item) for item in value)
     try:
         return written(field, op, value)
     except UnreadableError:

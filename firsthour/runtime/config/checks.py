@@ -38,11 +38,11 @@ _EXPRESSIONS: Final = ("when", "time", "id", "email", "phone", "crm_id", "anonym
 
 
 def _unknown(
-    document: Document, used: Iterator[tuple[Loc, str]], known: Collection[str], noun: str, *also: str
+    document: Document, used: Iterator[tuple[Loc, str]], candidates: Collection[str], noun: str, *also: str
 ) -> Iterator[ConfigProblem]:
     for loc, name in used:
-        if name not in known and name not in also:
-            yield document.problem(loc, f"{shown(name)} is not {noun}", did_you_mean(name, known))
+        if name not in candidates and name not in also:
+            yield document.problem(loc, f"{shown(name)} is not {noun}", did_you_mean(name, candidates))
 
 
 def _repeated(
@@ -55,24 +55,24 @@ def _repeated(
 
 
 def _field(document: Document, path: Loc, *fields: str) -> Iterator[tuple[Loc, str]]:
-    """The words in these fields of the rows at `path`."""
+    """Yield the words in these fields of the rows at `path`."""
     for loc, row in rows(document, *path):
         for field in fields:
             yield from names(row.get(field), (*loc, field))
 
 
 def _lifecycle(agreement: Document) -> Iterator[ConfigProblem]:
-    known = statuses(agreement)
+    defined_statuses = statuses(agreement)
     for name in _MUST_EXIST:
-        if name not in known:
-            what = f"the status `{name}` is missing"
-            yield agreement.problem(("lifecycle", "statuses"), what, f"add `{name}:` and its team", key=True)
+        if name not in defined_statuses:
+            mistake = f"the status `{name}` is missing"
+            yield agreement.problem(("lifecycle", "statuses"), mistake, f"add `{name}:` and its team", key=True)
     moves = ("lifecycle", "transitions")
-    yield from _unknown(agreement, _field(agreement, moves, "from"), known, "a status", ANY_STATUS)
-    yield from _unknown(agreement, _field(agreement, moves, "to"), known, "a status")
+    yield from _unknown(agreement, _field(agreement, moves, "from"), defined_statuses, "a status", ANY_STATUS)
+    yield from _unknown(agreement, _field(agreement, moves, "to"), defined_statuses, "a status")
     campaigns = names(at(agreement.data, "lifecycle", "campaigns"), ("lifecycle", "campaigns"))
-    yield from _unknown(agreement, campaigns, known, "a status")
-    yield from _unknown(agreement, _field(agreement, ("recycle",), "from"), known, "a status")
+    yield from _unknown(agreement, campaigns, defined_statuses, "a status")
+    yield from _unknown(agreement, _field(agreement, ("recycle",), "from"), defined_statuses, "a status")
 
 
 def _ladder(agreement: Document) -> Iterator[ConfigProblem]:
@@ -83,8 +83,8 @@ def _ladder(agreement: Document) -> Iterator[ConfigProblem]:
         except PydanticCustomError:
             continue  # the model reports it
         if highest is not None and after < highest:
-            what = f"this rung ({rung.get('at')}) comes before the one above it"
-            yield agreement.problem((*loc, "at"), what, "list the rungs in the order of time")
+            mistake = f"this rung ({rung.get('at')}) comes before the one above it"
+            yield agreement.problem((*loc, "at"), mistake, "list the rungs in the order of time")
         highest = max(after, highest or after)
 
 
@@ -98,12 +98,12 @@ def _promises(agreement: Document) -> Iterator[ConfigProblem]:
             yield agreement.problem(("response",), "`response` has no urgency", remedy, key=True)
         calendars = at(agreement.data, "calendars")
         counted = (
-            (("response", name, "counted_in"), given)
+            (("response", name, "counted_in"), calendar)
             for name in promised
-            if isinstance(given := at(response, name, "counted_in"), str)
+            if isinstance(calendar := at(response, name, "counted_in"), str)
         )
-        known = [*(calendars if isinstance(calendars, Mapping) else ()), ALWAYS_OPEN, OWNER]
-        yield from _unknown(agreement, counted, known, "a calendar")
+        known_calendars = [*(calendars if isinstance(calendars, Mapping) else ()), ALWAYS_OPEN, OWNER]
+        yield from _unknown(agreement, counted, known_calendars, "a calendar")
     least = _field(agreement, ("promises", "marketing"), "grade_at_least")
     yield from _unknown(agreement, least, grades(agreement), "a grade")
     for loc, name in _field(agreement, ("promises", "marketing"), "complete"):
@@ -112,7 +112,7 @@ def _promises(agreement: Document) -> Iterator[ConfigProblem]:
 
 
 def _languages(document: Document, used: Iterator[tuple[Loc, str]]) -> Iterator[ConfigProblem]:
-    """Languages that are not written like facts: `fr-FR` never equals `fr`."""
+    """Yield the languages that no fact equals: facts have `fr`, never `fr-FR`."""
     for loc, name in used:
         code = language_code(name)
         if code != name.lower():
@@ -120,14 +120,14 @@ def _languages(document: Document, used: Iterator[tuple[Loc, str]]) -> Iterator[
 
 
 def _domains(team: Document) -> Iterator[ConfigProblem]:
-    """Domains of accounts that are not the domain of a company or an address."""
+    """Yield the domains of accounts that no fact equals."""
     for loc, row in rows(team, "accounts"):
         domain = row.get("domain")
         if not isinstance(domain, str):
             continue
-        known = company_domain(domain)
-        remedy = f"write `{known}`" if known else "write the domain of the company, such as acme.com"
-        if known is None or domain.lower() == f"www.{known}" or not domain.isascii():
+        registrable = company_domain(domain)
+        remedy = f"write `{registrable}`" if registrable else "write the domain of the company, such as acme.com"
+        if registrable is None or domain.lower() == f"www.{registrable}" or not domain.isascii():
             yield team.problem((*loc, "domain"), f"{shown(domain)} is not the domain of a company", remedy)
 
 
@@ -149,7 +149,7 @@ def _agreement(files: ConfigDocuments) -> Iterator[ConfigProblem]:
 
 
 def _address(team: Document, loc: Loc, value: object) -> Iterator[ConfigProblem]:
-    """An address in the right form (the model checks the form) to which no mail can be sent."""
+    """Yield an address to which no mail can be sent. The model checks its form."""
     if isinstance(value, str) and re.match(EMAIL_PATTERN, value) and (why := mail.trouble(value)) is not None:
         yield team.problem(loc, f"no mail can be sent to {shown(value)}: {why}", "give an address that takes mail")
 
@@ -177,8 +177,8 @@ def _team(files: ConfigDocuments) -> Iterator[ConfigProblem]:
             )
     if files.agreement.data is not None:
         own = at(files.agreement.data, "calendars")
-        known = [*(own if isinstance(own, Mapping) else ()), ALWAYS_OPEN]
-        yield from _unknown(team, _field(team, ("reps",), "calendar"), known, "a calendar of agreement.yaml")
+        calendars = [*(own if isinstance(own, Mapping) else ()), ALWAYS_OPEN]
+        yield from _unknown(team, _field(team, ("reps",), "calendar"), calendars, "a calendar of agreement.yaml")
 
 
 def _expression(sources: Document, loc: Loc, text: object) -> Iterator[ConfigProblem]:
@@ -209,7 +209,7 @@ def _sources(files: ConfigDocuments) -> Iterator[ConfigProblem]:
 
 
 def problems(files: ConfigDocuments) -> Iterator[ConfigProblem]:
-    """Return every mistake about names in the files."""
+    """Yield every mistake about names in the files."""
     if files.agreement.data is not None:
         yield from _agreement(files)
     if files.team.data is not None:

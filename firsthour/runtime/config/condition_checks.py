@@ -25,13 +25,13 @@ _CURLY_SINGLE: Final = "\u2018\u2019\u201a\u201b"
 
 
 def problems(files: ConfigDocuments) -> Iterator[ConfigProblem]:
-    """Return the values that no fact has."""
+    """Yield the values that no fact has."""
     closed = _closed(files)
     for test in tests_of(files):
         for loc, text in texts(test):
-            found = _curly(text) or _unreadable(test, text) or _not_among(test, text, closed)
-            if found is not None:
-                yield files.agreement.problem(loc, *found)
+            mistake = _curly(text) or _unreadable(test, text) or _not_among(test, text, closed)
+            if mistake is not None:
+                yield files.agreement.problem(loc, *mistake)
 
 
 def _curly(text: str) -> tuple[str, str] | None:
@@ -52,7 +52,7 @@ def _unreadable(test: WrittenTest, text: str) -> tuple[str, str] | None:
     try:
         operands.written(test.field, test.op, text)
     except UnreadableError as wrong:
-        return f"{shown(text)} {wrong.what}, so `{test.field}` never has this value", _nearest(
+        return f"{shown(text)} {wrong.mistake}, so `{test.field}` never has this value", _nearest(
             test.field, text
         ) or wrong.remedy
     return None
@@ -66,25 +66,25 @@ def _nearest(field: str, text: str) -> str | None:
 
 
 def _closed(files: ConfigDocuments) -> dict[str, Collection[str]]:
-    """The fields with a closed list of values. A field whose list is unknown is left out."""
+    """Return the fields with a closed list of values. A field whose list is unknown is left out."""
     agreement = files.agreement
-    found: dict[str, Collection[str]] = {
+    values: dict[str, Collection[str]] = {
         "email.kind": _KINDS,
         "grade": grades(agreement),
         "status": statuses(agreement),
     }
     if isinstance(at(agreement.data, "response"), Mapping):
-        found["urgency"] = urgencies(agreement)
+        values["urgency"] = urgencies(agreement)
     if files.team.data is not None:
-        found |= dict.fromkeys(("account.owner", "previous_owner"), defined(files.team, "reps"))
+        values |= dict.fromkeys(("account.owner", "previous_owner"), defined(files.team, "reps"))
     for field, path in (("persona", "personas"), ("segment", "segments")):
         named = at(agreement.data, path)
-        found[field] = list(named) if isinstance(named, Mapping) else []
-    return found
+        values[field] = list(named) if isinstance(named, Mapping) else []
+    return values
 
 
 def _not_among(test: WrittenTest, text: str, closed: Mapping[str, Collection[str]]) -> tuple[str, str] | None:
-    known = closed.get(test.field)
-    if known is None or test.op not in EQUALITY or text.lower() in {one.lower() for one in known}:
+    values = closed.get(test.field)
+    if values is None or test.op not in EQUALITY or text.lower() in {value.lower() for value in values}:
         return None
-    return f"{shown(text)} is not a value of `{test.field}`", did_you_mean(text, known)
+    return f"{shown(text)} is not a value of `{test.field}`", did_you_mean(text, values)

@@ -1,4 +1,4 @@
-"""Warns of conditions that never or always hold: bounds that no score reaches, names that only other programs could send."""
+"""Warns of conditions that never or always hold: bounds that no score reaches, names that only other programs send."""
 
 import difflib
 from collections import Counter
@@ -27,7 +27,7 @@ _SCORED: Final = frozenset(
 
 
 def warnings(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
-    """Return the conditions that never hold, and those that always hold where they should select."""
+    """Yield the conditions that never hold, and those that always hold although they should select."""
     tests = list(tests_of(files))
     yield from _forms(files, tests)
     yield from _languages(tests)
@@ -48,7 +48,7 @@ def warnings(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
 
 
 def _bounds(files: ConfigDocuments, tests: Iterable[WrittenTest]) -> Iterator[tuple[Loc, str]]:
-    """Bounds of scores that no lead or every lead reaches."""
+    """Yield the bounds of scores that no lead or every lead reaches."""
     scores = ranges.scores(files.agreement.data)
     for test in tests:
         if test.field not in scores or test.path in _BEFORE_SCORE:
@@ -69,7 +69,7 @@ def _alls(node: Node) -> Iterator[AllOf]:
 
 
 def _contradiction(node: AllOf) -> str | None:
-    """A field whose tests together exclude every number."""
+    """Return a field whose tests together exclude every number."""
     spans: dict[str, ranges.Span] = {}
     for part in node.parts:
         span = ranges.span_of(part) if isinstance(part, Test) else None
@@ -81,7 +81,7 @@ def _contradiction(node: AllOf) -> str | None:
 
 
 def _holds(node: Node) -> bool | None:
-    """Whether a condition holds for all facts (True) or none (False); None: it depends on the facts."""
+    """Return whether a condition holds for all facts (True) or for none (False). None: it depends on the facts."""
     match node:
         case Test():
             return None
@@ -99,24 +99,24 @@ def _holds(node: Node) -> bool | None:
 
 
 def _forms(files: ConfigDocuments, tests: Iterable[WrittenTest]) -> Iterator[tuple[Loc, str]]:
-    """Names of forms that are in no source."""
-    known = {form for _, row in rows(files.sources, "sources") for _, form in names(row.get("forms"), ())}
-    if not known:
+    """Yield the names of forms that are in no source."""
+    forms = {form for _, row in rows(files.sources, "sources") for _, form in names(row.get("forms"), ())}
+    if not forms:
         return
     of_form = [test for test in tests if test.field == "form"]
     used = Counter(text for test in of_form for _, text in texts(test))
     others = [name for name, count in used.most_common(_COMPARED_MAX) if count > 1]
     for test in of_form:
         for loc, text in texts(test) if test.op in EQUALITY else ():
-            if text.lower() in {form.lower() for form in known}:
+            if text.lower() in {form.lower() for form in forms}:
                 continue
-            near = did_you_mean(text, [*known, *(name for name in others if name != text)])
+            near = did_you_mean(text, [*forms, *(name for name in others if name != text)])
             remedy = near if near.startswith("did you mean") else "only /v1/events can send it; " + near
             yield loc, f"{shown(text)} is not a form of sources.yaml; {remedy}"
 
 
 def _languages(tests: Iterable[WrittenTest]) -> Iterator[tuple[Loc, str]]:
-    """Words that are not a language."""
+    """Yield the words that are not a language."""
     for test in tests:
         for loc, text in texts(test) if test.field == "language" and test.op in EQUALITY else ():
             if language_code(text) not in languages.CODES:

@@ -12,21 +12,21 @@ from schemas.values import Loc
 
 @dataclass(frozen=True, order=True)
 class ConfigProblem:
-    """One thing wrong in one place of a file, and what would be right. Lines and columns count from 1."""
+    """A mistake in a file, its position and its remedy. Lines and columns count from 1."""
 
     file: str
     line: int
     column: int
-    what: str
+    mistake: str
     remedy: str
 
     def __str__(self) -> str:
-        return printable(f"{self.file}:{self.line}:{self.column}: {self.what}; {self.remedy}")
+        return printable(f"{self.file}:{self.line}:{self.column}: {self.mistake}; {self.remedy}")
 
 
 @dataclass(frozen=True, slots=True)
 class SourcePosition:
-    """Where a value starts, where its keys stand, and the places of what is inside it."""
+    """The position of a value, of its keys, and of the values inside it."""
 
     line: int = 1
     column: int = 1
@@ -34,8 +34,11 @@ class SourcePosition:
     inside: dict[str | int, "SourcePosition"] = field(default_factory=dict)
 
     def find(self, loc: Sequence[str | int], *, key: bool = False) -> tuple[int, int]:
-        """Line and column of the value at `loc`, or of its key. Steps that the file does not have are passed over:
-        they are names of alternatives, or fields that are missing, whose place is that of the mapping."""
+        """Return line and column of the value at `loc`, or of its key.
+
+        Steps that the file does not have are skipped. They are names of alternatives, or missing fields, whose position is
+        that of their mapping.
+        """
         here, of_key = self, (self.line, self.column)
         for step in loc:
             if step in here.inside:
@@ -47,22 +50,22 @@ class SourcePosition:
 
 @dataclass(frozen=True)
 class Document:
-    """A file as read. `data` is None when nothing could be read of it."""
+    """A file as read. `data`: None if the file could not be read."""
 
     file: str
     data: dict[str, Any] | None
     place: SourcePosition
     problems: tuple[ConfigProblem, ...]
 
-    def problem(self, loc: Sequence[str | int], what: str, remedy: str, *, key: bool = False) -> ConfigProblem:
-        """A problem at `loc` of this file."""
+    def problem(self, loc: Sequence[str | int], mistake: str, remedy: str, *, key: bool = False) -> ConfigProblem:
+        """Return a problem at `loc` of this file."""
         line, column = self.place.find(loc, key=key)
-        return ConfigProblem(self.file, line, column, what, remedy)
+        return ConfigProblem(self.file, line, column, mistake, remedy)
 
 
 @dataclass(frozen=True)
 class ConfigDocuments:
-    """The three files as read. A file that could not be read has no data, and names that it would define are not checked."""
+    """The three files as read. If a file could not be read, the names that it defines are not checked."""
 
     agreement: Document
     team: Document
@@ -82,7 +85,7 @@ def at(data: object, *path: str | int) -> Any:
 
 
 def rows(document: Document, *path: str | int) -> Iterator[tuple[Loc, Mapping[str, Any]]]:
-    """Return the mappings of the list at `path`, each with its location."""
+    """Yield the mappings of the list at `path`, each with its location."""
     items = at(document.data, *path)
     for index, row in enumerate(items if isinstance(items, list) else ()):
         if isinstance(row, Mapping):
@@ -90,7 +93,7 @@ def rows(document: Document, *path: str | int) -> Iterator[tuple[Loc, Mapping[st
 
 
 def names(value: object, loc: Loc) -> Iterator[tuple[Loc, str]]:
-    """Return the words at `loc`: one word, or a list of words."""
+    """Yield the words at `loc`: one word, or a list of words."""
     if isinstance(value, str):
         yield loc, value
     elif isinstance(value, list):

@@ -12,7 +12,7 @@ from firsthour.runtime.config.documents import ConfigProblem, Document
 from schemas.values import EMAIL_PATTERN, ID_PATTERN, did_you_mean, quoted, shown
 
 PROBLEMS_MAX: Final = 200
-"""More than a person reads at once; the rest appears once these are corrected."""
+"""Mistakes per file at most. The others appear when these are corrected."""
 
 Alternatives = list[tuple[str | None, Any]]
 """Types that a value may have, each with the tag of its alternative."""
@@ -48,24 +48,24 @@ def _chosen_by(model: type[BaseModel], step: str | int) -> bool:
 
 
 def _below(alternatives: Alternatives, step: str | int) -> Alternatives:
-    """The alternatives one step further down a location."""
+    """Return the alternatives one step further down a location."""
     tagged: Alternatives = [(None, kind) for tag, kind in alternatives if tag is not None and tag == step]
     if tagged:
         return tagged
-    found: Alternatives = []
+    inner_types: Alternatives = []
     for _, kind in alternatives:
         if _is_model(kind):
             extra = (
                 get_type_hints(kind).get("__pydantic_extra__") if kind.model_config.get("extra") == "allow" else None
             )
             inner = _fields(kind).get(str(step), get_args(extra)[1] if extra else None)
-            found += _unwrapped(inner) if inner is not None else []
+            inner_types += _unwrapped(inner) if inner is not None else []
         elif (origin := _origin(kind)) is tuple and isinstance(step, int):
-            found += _unwrapped(get_args(kind)[0])
+            inner_types += _unwrapped(get_args(kind)[0])
         elif origin is dict:
-            found += _unwrapped(get_args(kind)[1])
-    if found:
-        return found
+            inner_types += _unwrapped(get_args(kind)[1])
+    if inner_types:
+        return inner_types
     return [(tag, kind) for tag, kind in alternatives if _is_model(kind) and _chosen_by(kind, step)] or alternatives
 
 
@@ -78,7 +78,7 @@ def fields_at(root: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-_AS_EXAMPLES: Final = "write it as in the commented examples (`firsthour init DIR`)"
+_AS_EXAMPLES: Final = "write it as in the commented examples of `firsthour init DIR`"
 _PATTERNS: Final[Mapping[str, str]] = {
     ID_PATTERN: "write letters, digits, `.`, `_` and `-`, beginning with a letter or digit, 64 at most",
     EMAIL_PATTERN: "write an address such as ana@example.com",
@@ -95,8 +95,8 @@ _PATTERNS: Final[Mapping[str, str]] = {
 def _bounds(error: ErrorDetails, value: str) -> tuple[str, str]:
     context = error.get("ctx", {})
     limits = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
-    said = [f"{word} {context[name]}" for name, word in limits.items() if name in context]
-    return f"{value} is out of range", f"give a number {' and '.join(said)}"
+    bounds = [f"{word} {context[name]}" for name, word in limits.items() if name in context]
+    return f"{value} is out of range", f"give a number {' and '.join(bounds)}"
 
 
 def _literal(error: ErrorDetails, value: str) -> tuple[str, str]:
@@ -104,8 +104,8 @@ def _literal(error: ErrorDetails, value: str) -> tuple[str, str]:
     if quoted(error["input"]) and expected == error["input"]:
         return f"{value} in quotes is text", "remove the quotes"
     words = re.findall(r"'([^']*)'", expected)
-    given = error["input"] if isinstance(error["input"], str) else ""
-    return f"{value} is not allowed here", did_you_mean(given, words) if words else f"write {expected}"
+    word = error["input"] if isinstance(error["input"], str) else ""
+    return f"{value} is not allowed here", did_you_mean(word, words) if words else f"write {expected}"
 
 
 def _length(error: ErrorDetails, value: str) -> tuple[str, str]:
@@ -120,10 +120,10 @@ def _pattern(error: ErrorDetails, value: str) -> tuple[str, str]:
     return f"{value} has the wrong form", _PATTERNS.get(pattern, _AS_EXAMPLES)
 
 
-def _unquoted(error: ErrorDetails, what: str, remedy: str) -> tuple[str, str]:
-    """The mistake and remedy for a value that would be valid without its quotes; otherwise the given ones."""
+def _unquoted(error: ErrorDetails, mistake: str, remedy: str) -> tuple[str, str]:
+    """Return the mistake of a value that would be valid without its quotes; otherwise the arguments."""
     value = error["input"]
-    return (f"{shown(value)} in quotes is text", "remove the quotes") if quoted(value) else (what, remedy)
+    return (f"{shown(value)} in quotes is text", "remove the quotes") if quoted(value) else (mistake, remedy)
 
 
 def _alternative(error: ErrorDetails, value: str) -> tuple[str, str]:
@@ -131,8 +131,8 @@ def _alternative(error: ErrorDetails, value: str) -> tuple[str, str]:
     name = str(context.get("discriminator", "")).strip("'")
     if "tag" not in context:
         return f"`{name}` is missing", f"add `{name}:`"
-    known = re.findall(r"'([^']*)'", str(context.get("expected_tags", "")))
-    return f"{shown(context['tag'])} is not a {name}", did_you_mean(str(context["tag"]), known)
+    tags = re.findall(r"'([^']*)'", str(context.get("expected_tags", "")))
+    return f"{shown(context['tag'])} is not a {name}", did_you_mean(str(context["tag"]), tags)
 
 
 _WORDS: Final[Mapping[str, Callable[[ErrorDetails, str], tuple[str, str]]]] = {
@@ -157,13 +157,13 @@ _WORDS: Final[Mapping[str, Callable[[ErrorDetails, str], tuple[str, str]]]] = {
 
 
 def _message(error: ErrorDetails, root: type[BaseModel]) -> tuple[str, str]:
-    """The mistake, and its remedy."""
+    """Return the mistake and its remedy."""
     kind, loc = error["type"], error["loc"]
     name = str(loc[-1]) if loc else ""
     if kind == "wrong":
-        what, _, remedy = error["msg"].partition("; ")
+        mistake, _, remedy = error["msg"].partition("; ")
         context = error.get("ctx", {})
-        return str(context.get("what", what)), str(context.get("remedy", remedy))
+        return str(context.get("mistake", mistake)), str(context.get("remedy", remedy))
     if kind == "missing":
         return f"`{name}` is missing", f"add `{name}:`"
     if kind == "extra_forbidden":
@@ -183,12 +183,12 @@ def _message(error: ErrorDetails, root: type[BaseModel]) -> tuple[str, str]:
 
 def problems(document: Document, model: type[BaseModel], refused: ValidationError) -> list[ConfigProblem]:
     """Return every error of `refused` with its place in the file."""
-    found = []
+    mistakes = []
     for error in refused.errors(include_url=False)[:PROBLEMS_MAX]:
-        what, remedy = _message(error, model)
+        mistake, remedy = _message(error, model)
         loc: tuple[str | int, ...] = error["loc"]
         if error["type"] == "union_tag_invalid":
             loc = (*loc, str(error.get("ctx", {}).get("discriminator", "")).strip("'"))
-        misnamed = error["type"] == "extra_forbidden" or what.endswith("is not a field here")
-        found.append(document.problem(loc, what, remedy, key=misnamed))
-    return found
+        misnamed = error["type"] == "extra_forbidden" or mistake.endswith("is not a field here")
+        mistakes.append(document.problem(loc, mistake, remedy, key=misnamed))
+    return mistakes

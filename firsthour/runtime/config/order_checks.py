@@ -16,7 +16,7 @@ Row = tuple[Loc, Mapping[str, Any]]
 
 
 def agreement(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
-    """Return the warnings about agreement.yaml."""
+    """Yield the warnings about agreement.yaml."""
     yield from _unreached(list(rows(files.agreement, "routing", "rules")))
     yield from _never_met(list(rows(files.agreement, "qualify")))
     yield from _scoring(files)
@@ -25,19 +25,19 @@ def agreement(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
 
 
 def team(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
-    """Return the warnings about team.yaml."""
+    """Yield the warnings about team.yaml."""
     for loc, account in rows(files.team, "accounts"):
         domain = str(account.get("domain", "")).lower()
         kind = email_kind(domain)
         if kind != "business":
-            what = f"{shown(domain)} is a domain of {kind} mailboxes, so every person with such an address belongs to this account"
-            yield (*loc, "domain"), f"{what}; name the company's own domain"
+            mistake = f"{shown(domain)} is a domain of {kind} mailboxes, so every person with such an address belongs to this account"
+            yield (*loc, "domain"), f"{mistake}; name the company's own domain"
 
     yield from _idle_pools(files)
 
 
 def _idle_pools(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
-    """Pools whose leads are never assigned: no member takes leads."""
+    """Yield the pools whose leads are never assigned: no member takes leads."""
     idle = {
         rep.get("id")
         for _, rep in rows(files.team, "reps")
@@ -46,23 +46,25 @@ def _idle_pools(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
     for loc, pool in rows(files.team, "pools"):
         members = [at(member, "rep") for _, member in rows(files.team, *loc, "members")]
         if members and idle.issuperset(members):
-            what = f"no member of the pool {shown(pool.get('id'))} takes leads (`active: false`, or a capacity of 0)"
-            yield (*loc, "id"), f"{what}, so its leads wait in the queue; add a member who takes leads"
+            mistake = f"no member of the pool {shown(pool.get('id'))} takes leads (`active: false`, or a capacity of 0)"
+            yield (*loc, "id"), f"{mistake}, so its leads wait in the queue; add a member who takes leads"
 
 
 def _unreached(rules: Sequence[Row]) -> Iterator[tuple[Loc, str]]:
-    """Rules after a rule that takes every lead, or after a rule with the same condition."""
+    """Yield the rules after a rule that takes every lead, or after a rule with the same condition."""
     whole: str | None = None
     seen: list[tuple[object, object, str]] = []
     for loc, rule in rules:
         name, when, require = shown(rule.get("name")), rule.get("when") or {}, rule.get("require") or {}
-        same = next((first for asked, needed, first in seen if asked == when and needed in ({}, require)), None)
+        same = next(
+            (first for condition, required, first in seen if condition == when and required in ({}, require)), None
+        )
         if whole is not None:
-            what = f"the rule {name} comes after {whole}, which takes every lead"
-            yield (*loc, "name"), f"{what}, so only leads that no member of its pool can take get here; move it up"
+            mistake = f"the rule {name} comes after {whole}, which takes every lead"
+            yield (*loc, "name"), f"{mistake}, so only leads that no member of its pool can take get here; move it up"
         elif same is not None:
-            what = f"the rule {name} has the condition of {same}, which comes first"
-            yield (*loc, "name"), f"{what}; change one of them"
+            mistake = f"the rule {name} has the condition of {same}, which comes first"
+            yield (*loc, "name"), f"{mistake}; change one of them"
         if "pool" in rule:
             seen.append((when, require, name))
             if not when and not require and whole is None:
@@ -70,13 +72,13 @@ def _unreached(rules: Sequence[Row]) -> Iterator[tuple[Loc, str]]:
 
 
 def _never_met(lines: Sequence[Row]) -> Iterator[tuple[Loc, str]]:
-    """Qualify lines after a line that the same events always meet: the first line that is met counts."""
+    """Yield the qualify lines after a line that the same events always meet: the first line that is met counts."""
     whole: dict[object, str] = {}
     for loc, line in lines:
         on, name = line.get("on"), shown(line.get("name"))
         if on is not None and on in whole:
-            what = f"the line {name} comes after {whole[on]}, which every `{on}` meets"
-            yield (*loc, "name"), f"{what}, so it is never met; move it up, or give the other a `when:`"
+            mistake = f"the line {name} comes after {whole[on]}, which every `{on}` meets"
+            yield (*loc, "name"), f"{mistake}, so it is never met; move it up, or give the other a `when:`"
         elif on is not None and not line.get("when"):
             whole[on] = name
 
@@ -106,7 +108,7 @@ def _scoring(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
 
 
 def _ladder(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
-    """Rungs that come after the promise is broken."""
+    """Yield the rungs that come after the promise is broken."""
     data = files.agreement.data
     promised = {name: duration(at(data, "response", name, "touch_within")) for name in urgencies(files.agreement)}
     rungs: list[tuple[Loc, timedelta]] = [(("response",), rung.at) for rung in LADDER]
@@ -114,8 +116,8 @@ def _ladder(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
         written = list(rows(files.agreement, "response", "ladder"))
         rungs = [((*loc, "at"), duration(rung.get("at"))) for loc, rung in written]
         if not any(rung.get("page") for _, rung in written):
-            what = "no rung pages a person, so an owner is not told of a new lead"
-            yield ("response", "ladder"), f"{what}; add `{{at: 0m, page: owner, by: [inbox]}}`"
+            mistake = "no rung pages a person, so no owner is paged for a new lead"
+            yield ("response", "ladder"), f"{mistake}; add `{{at: 0m, page: owner, by: [inbox]}}`"
     for loc, after in rungs:
         late = [f"{name} ({spoken(within)})" for name, within in promised.items() if after > within]
         if late:
@@ -123,13 +125,13 @@ def _ladder(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
 
 
 def _unspoken(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
-    """Languages that a rule requires but no member of its pool speaks."""
+    """Yield the languages that a rule requires but no member of its pool speaks."""
     reps = {row.get("id"): row for _, row in rows(files.team, "reps")}
     pools = {row.get("id"): row for _, row in rows(files.team, "pools")}
     for loc, rule in rows(files.agreement, "routing", "rules"):
         members = [reps.get(at(member, "rep")) for member in at(pools.get(rule.get("pool")), "members") or ()]
-        known = {language_code(one) for rep in members for _, one in names(at(rep, "languages"), ())}
+        languages = {language_code(one) for rep in members for _, one in names(at(rep, "languages"), ())}
         for _, one in names(at(rule, "require", "languages"), ()) if members else ():
-            if language_code(one) not in known:
-                what = f"no member of the pool {shown(rule.get('pool'))} speaks {shown(one)}"
-                yield (*loc, "require", "languages"), f"{what}; add it to a rep of team.yaml, or remove it"
+            if language_code(one) not in languages:
+                mistake = f"no member of the pool {shown(rule.get('pool'))} speaks {shown(one)}"
+                yield (*loc, "require", "languages"), f"{mistake}; add it to a rep of team.yaml, or remove it"

@@ -36,12 +36,12 @@ class Span:
 
 
 def number(value: object) -> float | None:
-    """Return a value of a file as a number, or None."""
+    """Return a value of a file as a number. None: it is not a number."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def span_of(test: Test) -> Span | None:
-    """Return the numbers for which a test of order or equality holds; None for other tests."""
+    """Return the numbers for which a test of order or equality holds. None: it is another test."""
     if test.op == "between" and isinstance(test.value, tuple):
         return Span(float(test.value[0]), float(test.value[1]))
     bound = number(test.value)
@@ -57,7 +57,7 @@ def span_of(test: Test) -> Span | None:
 
 
 def certain(test: Test, low: float, high: float) -> bool | None:
-    """Return whether a test holds for every number in the range (True) or none (False); None: it depends."""
+    """Return whether a test holds for every number in the range (True) or for none (False). None: it depends."""
     span, whole = span_of(test), Span(low, high)
     if span is None:
         return None
@@ -67,7 +67,7 @@ def certain(test: Test, low: float, high: float) -> bool | None:
 
 
 def _points(rules: object) -> float:
-    """The sum of the points of these rules when each holds once."""
+    """Return the sum of the positive points of these rules."""
     most = 0.0
     for rule in rules if isinstance(rules, list) else ():
         most += max(0.0, number(at(rule, "points")) or 0.0)

@@ -1,7 +1,7 @@
-"""Reads the three configuration files, checks them together, and takes up changes.
+"""Reads the three configuration files, checks them together, and puts changes in force.
 
 Agreement, team and sources are in one directory. All mistakes are reported at once, each with line and column. While the
-program runs, files with a mistake are not taken up: the version before stays in force.
+program runs, files with a mistake are not put in force: the previous version stays.
 """
 
 import hashlib
@@ -50,20 +50,20 @@ def _document(path: Path, raw: bytes | ConfigProblem) -> Document:
     return yaml_source.parse(raw, str(path))
 
 
-def _model(document: Document, shape: type[M], found: list[ConfigProblem]) -> M | None:
-    """The file as `shape`. A top-level field without a value counts as absent: its entries are commented out."""
-    found += document.problems
+def _model(document: Document, shape: type[M], mistakes: list[ConfigProblem]) -> M | None:
+    """Return the file as `shape`, or None after a mistake. A top-level field without a value counts as absent."""
+    mistakes += document.problems
     if document.data is None:
         return None
     try:
         return shape.model_validate({name: value for name, value in document.data.items() if value is not None})
     except ValidationError as refused:
-        found += error_messages.problems(document, shape, refused)
+        mistakes += error_messages.problems(document, shape, refused)
         return None
 
 
 def _version(files: ConfigDocuments) -> str:
-    """Twelve hex digits of the content of the three files. Comments and layout do not count; order does."""
+    """Return twelve hex digits of the content of the three files. They ignore comments and layout, but not order."""
     data = [files.agreement.data, files.team.data, files.sources.data]
     content = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(content.encode()).hexdigest()[:12]
@@ -71,16 +71,16 @@ def _version(files: ConfigDocuments) -> str:
 
 def _checked(directory: Path, raw: Mapping[str, bytes | ConfigProblem]) -> Config:
     files = ConfigDocuments(*(_document(directory / name, raw[name]) for name in NAMES))
-    found: list[ConfigProblem] = []
-    agreement = _model(files.agreement, Agreement, found)
-    team = _model(files.team, Team, found)
-    sources = _model(files.sources, Sources, found)
-    found += checks.problems(files)
-    found += islice(condition_checks.problems(files), error_messages.PROBLEMS_MAX)
-    if found or agreement is None or team is None or sources is None:
+    mistakes: list[ConfigProblem] = []
+    agreement = _model(files.agreement, Agreement, mistakes)
+    team = _model(files.team, Team, mistakes)
+    sources = _model(files.sources, Sources, mistakes)
+    mistakes += checks.problems(files)
+    mistakes += islice(condition_checks.problems(files), error_messages.PROBLEMS_MAX)
+    if mistakes or agreement is None or team is None or sources is None:
         order = {str(directory / name): index for index, name in enumerate(NAMES)}
-        found = sorted(set(found), key=lambda problem: (order.get(problem.file, 0), problem))
-        raise ConfigError(tuple(found))
+        mistakes = sorted(set(mistakes), key=lambda problem: (order.get(problem.file, 0), problem))
+        raise ConfigError(tuple(mistakes))
     places = dict(_secret_places(files.sources))
     return Config(agreement, team, sources, _version(files), warnings.warnings(files), directory, places)
 

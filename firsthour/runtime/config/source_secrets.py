@@ -1,4 +1,4 @@
-"""The secrets that verify sources: reads them, and checks that they can be keys.
+"""Reads the secrets that verify sources, and checks that they are keys.
 
 A malformed secret must not be used as a key: every signature would be refused, or a short key could be guessed.
 """
@@ -25,11 +25,11 @@ _QUOTES: Final = "\"'\u201c\u201d"
 
 
 class SecretError(FirstHourError, ValueError):
-    """Raised for a secret that cannot be used. `what`: the mistake, without the secret; `remedy`: its correction."""
+    """Raised for a secret that cannot be used. `mistake` does not quote the secret."""
 
-    def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(f"{what}; {remedy}")
-        self.what = what
+    def __init__(self, mistake: str, remedy: str) -> None:
+        super().__init__(f"{mistake}; {remedy}")
+        self.mistake = mistake
         self.remedy = remedy
 
 
@@ -52,20 +52,20 @@ class Examined:
 def resolve(secret: Secret, environ: Mapping[str, str], directory: Path = Path()) -> str:
     """Return the secret. A relative path is below `directory`. Raises `SecretMissingError`."""
     if secret.env is not None:
-        found = environ.get(secret.env, "").strip()
-        if not found:
+        value = environ.get(secret.env, "").strip()
+        if not value:
             raise SecretMissingError(f"the environment variable {secret.env} is not set", "set it to the secret")
-        return found
+        return value
     path = directory / (secret.file or "")
     try:
         with path.open("rb") as opened:
-            found = opened.read(SECRET_MAX_BYTES).decode("utf-8-sig").strip()
+            value = opened.read(SECRET_MAX_BYTES).decode("utf-8-sig").strip()
     except (OSError, ValueError) as failed:
-        what = f"the secret file {path} cannot be read ({type(failed).__name__})"
-        raise SecretMissingError(what, "write the secret into it") from failed
-    if not found:
+        mistake = f"the secret file {path} cannot be read ({type(failed).__name__})"
+        raise SecretMissingError(mistake, "write the secret into it") from failed
+    if not value:
         raise SecretMissingError(f"the secret file {path} is empty", "write the secret into it")
-    return found
+    return value
 
 
 def check(text: str, *, standard: bool) -> None:
@@ -84,8 +84,8 @@ def _decoded(text: str) -> bytes:
     try:
         return base64.b64decode(text.removeprefix(_PREFIX), validate=True)
     except (binascii.Error, ValueError):
-        what = "it is not base64 after `whsec_`, as Standard Webhooks requires"
-        raise UnusableSecretError(what, "copy it whole from the sender") from None
+        mistake = "it is not base64 after `whsec_`, as Standard Webhooks requires"
+        raise UnusableSecretError(mistake, "copy it whole from the sender") from None
 
 
 def named(source: Source) -> tuple[tuple[Secret, ...], bool]:
@@ -96,7 +96,7 @@ def named(source: Source) -> tuple[tuple[Secret, ...], bool]:
 
 
 def files(config: "Config") -> Iterator[Path]:
-    """Return the files of all secrets."""
+    """Yield the files of all secrets."""
     for source in config.sources.sources:
         for secret in named(source)[0]:
             if secret.file is not None:
@@ -110,10 +110,10 @@ def stamps(config: "Config") -> tuple[tuple[int, ...] | None, ...]:
 
 def _stamp(path: Path) -> tuple[int, ...] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except (OSError, ValueError):
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def examine(config: "Config", environ: Mapping[str, str]) -> Examined:
@@ -126,11 +126,13 @@ def examine(config: "Config", environ: Mapping[str, str]) -> Examined:
             try:
                 check(resolve(secret, environ, config.directory), standard=standard)
             except SecretMissingError as missing:
-                what = f"the deliveries of {source.id} are refused: {missing.what}"
-                warnings.append(str(ConfigProblem(*place, what, missing.remedy)))
+                mistake = f"the deliveries of {source.id} are refused: {missing.mistake}"
+                warnings.append(str(ConfigProblem(*place, mistake, missing.remedy)))
             except UnusableSecretError as wrong:
                 where = f"of {secret.env}" if secret.env is not None else f"in {secret.file}"
                 errors.append(
-                    ConfigProblem(*place, f"the secret {where} cannot verify {source.id}: {wrong.what}", wrong.remedy)
+                    ConfigProblem(
+                        *place, f"the secret {where} cannot verify {source.id}: {wrong.mistake}", wrong.remedy
+                    )
                 )
     return Examined(tuple(errors), tuple(warnings))

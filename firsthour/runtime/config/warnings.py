@@ -16,7 +16,7 @@ EACH: Final = "*"
 WARNINGS_MAX: Final = 100  # of one kind; the rest appears once these are corrected
 
 
-def _anything(_: object) -> bool:
+def _always(_: object) -> bool:
     return True
 
 
@@ -27,7 +27,7 @@ class UnusedSetting:
     file: str
     path: tuple[str, ...]
     will: str
-    when: Callable[[object], bool] = _anything
+    when: Callable[[object], bool] = _always
 
 
 NOT_YET: Final = (
@@ -67,7 +67,7 @@ NOT_YET: Final = (
 
 
 def _places(data: object, path: tuple[str, ...], loc: Loc = ()) -> Iterator[tuple[Loc, Any]]:
-    """Every value at `path`."""
+    """Yield every value at `path`, with its location."""
     if not path:
         yield loc, data
         return
@@ -84,24 +84,24 @@ def _places(data: object, path: tuple[str, ...], loc: Loc = ()) -> Iterator[tupl
 
 
 def _warning(document: Document, loc: Loc, text: str, *, key: bool = True) -> str:
-    """A warning at the name of a field, or (`key=False`) at its value."""
+    """Return a warning at the name of a field, or (`key=False`) at its value."""
     line, column = document.place.find(loc, key=key)
     return printable(f"{document.file}:{line}:{column}: {text}")
 
 
 def _not_yet(files: ConfigDocuments) -> Iterator[str]:
-    """A line for each field without an effect yet, at its first place."""
+    """Yield a line for each field without an effect yet, at its first use."""
     for field in NOT_YET:
         document: Document = getattr(files, field.file)
-        found = [loc for loc, value in _places(document.data, field.path) if value is not None and field.when(value)]
+        places = [loc for loc, value in _places(document.data, field.path) if value is not None and field.when(value)]
         name = ".".join(step for step in field.path if step != EACH)
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        for loc in islice(found, 1):
+        more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
+        for loc in islice(places, 1):
             yield _warning(document, loc, f"`{name}`{more} has no effect yet; it will {field.will}")
 
 
 def _unknown_fields(files: ConfigDocuments) -> Iterator[str]:
-    """Unknown fields of an event, perhaps misspelt."""
+    """Yield a line for each unknown field of an event: it may be misspelt."""
     mapped = {
         field for _, data in _places(files.sources.data, ("sources", EACH, "events", EACH, "data")) for field in data
     }
@@ -114,7 +114,7 @@ def _unknown_fields(files: ConfigDocuments) -> Iterator[str]:
 
 
 def _unowned(files: ConfigDocuments) -> Iterator[str]:
-    """Leads that no rule takes, and rungs without a person to page."""
+    """Yield a line for leads that no rule takes, and for rungs without a person to page."""
     rules = list(rows(files.agreement, "routing", "rules"))
     if not any("pool" in rule and not rule.get("when") for _, rule in rules):
         text = "no rule takes the remaining leads, so they wait in the queue; add a last rule `{name: Everyone else, pool: ...}`"
@@ -133,7 +133,7 @@ def _unowned(files: ConfigDocuments) -> Iterator[str]:
 
 
 def _replayable(files: ConfigDocuments) -> Iterator[str]:
-    """Webhooks without a time: a captured delivery counts again after its id has expired."""
+    """Yield a line for each webhook without a time: a captured delivery counts again when its id has expired."""
     for source, row in rows(files.sources, "sources"):
         verify = row.get("verify")
         if (
@@ -158,5 +158,5 @@ def warnings(files: ConfigDocuments) -> tuple[str, ...]:
         *((files.agreement, *one) for one in islice(order_checks.agreement(files), WARNINGS_MAX)),
         *((files.team, *one) for one in islice(order_checks.team(files), WARNINGS_MAX)),
     ]
-    found = dict.fromkeys(_warning(document, loc, text, key=False) for document, loc, text in checked)
-    return (*_not_yet(files), *_unknown_fields(files), *_unowned(files), *_replayable(files), *found)
+    lines = dict.fromkeys(_warning(document, loc, text, key=False) for document, loc, text in checked)
+    return (*_not_yet(files), *_unknown_fields(files), *_unowned(files), *_replayable(files), *lines)

@@ -21,7 +21,7 @@ _MAPPINGS: Final = (("personas",), ("segments",))
 
 @dataclass(frozen=True)
 class WrittenTest:
-    """One test in the file. `path`: of its list."""
+    """One test as written. `path`: of its list."""
 
     loc: Loc
     field: str
@@ -31,7 +31,7 @@ class WrittenTest:
 
 
 def fields(raw: object, loc: Loc) -> Iterator[tuple[Loc, str, object]]:
-    """Return place, name and test of every field in a condition, as written, valid or not."""
+    """Yield location, name and test of every field in a condition, as written, valid or not."""
     for key, value in raw.items() if isinstance(raw, Mapping) else ():
         if key == "not":
             yield from fields(value, (*loc, key))
@@ -43,7 +43,7 @@ def fields(raw: object, loc: Loc) -> Iterator[tuple[Loc, str, object]]:
 
 
 def conditions(files: ConfigDocuments) -> Iterator[tuple[tuple[str, ...], Loc, object, str | None]]:
-    """Every condition: the path of its list or mapping, its place, the condition, the type of event of its rule."""
+    """Yield every condition: the path of its list or mapping, its location, the condition, the event type of its rule."""
     for path in _LISTS:
         for loc, row in rows(files.agreement, *path):
             on = row.get("on")
@@ -55,12 +55,12 @@ def conditions(files: ConfigDocuments) -> Iterator[tuple[tuple[str, ...], Loc, o
 
 
 def tests_of(files: ConfigDocuments) -> Iterator[WrittenTest]:
-    """Every test of every condition of the agreement."""
+    """Yield every test of every condition of the agreement."""
     for path, condition, raw, _ in conditions(files):
         for loc, field, value in fields(raw, condition):
             if isinstance(value, Mapping):
-                for op, wanted in value.items():
-                    yield WrittenTest((*loc, op), field, op, wanted, path)
+                for op, operand in value.items():
+                    yield WrittenTest((*loc, op), field, op, operand, path)
             else:
                 yield WrittenTest(loc, field, "eq", value, path)
 

@@ -1,7 +1,7 @@
-"""Explains why a file is not YAML, at the place of the mistake, which is seldom the place that the parser reports.
+"""Explains why a file is not YAML, at the position of the mistake. The parser usually reports a later position.
 
-An open quote includes the lines up to the next one; a missing colon joins its line to the following; an invisible space is
-part of a word. The parser reports a later line. This module searches backwards from there.
+An open quote includes all lines up to the next quote. A missing colon joins its line to the next one. An invisible space is
+part of a word. This module searches backwards from the position that the parser reports.
 """
 
 import re
@@ -33,7 +33,7 @@ class YamlMistake:
 
     line: int
     column: int
-    what: str
+    mistake: str
     remedy: str
 
 
@@ -69,27 +69,27 @@ def explained(broken: YAMLError, text: str) -> YamlMistake:
     lines = _BREAK.split(text)
     lines += [""] * (at[0] + 2 - len(lines))  # YAML 1.1 counts more line breaks than these
     for look in (_unseen, _open_quote, _colon, _bracket, _quoted_wrong):
-        found = look(broken, text, lines, *at)
-        if found is not None:
-            return found
+        mistake = look(broken, text, lines, *at)
+        if mistake is not None:
+            return mistake
     return _as_reported(broken, *at)
 
 
 def _unseen(broken: MarkedYAMLError, text: str, lines: list[str], line: int, _: int) -> YamlMistake | None:
-    """An invisible character before the first word of a line or beside its colon."""
+    """Return an invisible character before the first word of a line, or beside its colon."""
     for number in range(max(0, line - _BACK), min(line + 1, len(lines))):
-        for found in _INVISIBLE.finditer(lines[number].partition(" #")[0]) if not lines[number].isascii() else ():
-            before, after = lines[number][: found.start()], lines[number][found.end() :]
+        for match in _INVISIBLE.finditer(lines[number].partition(" #")[0]) if not lines[number].isascii() else ():
+            before, after = lines[number][: match.start()], lines[number][match.end() :]
             lead = not before.strip(" -?\t")
             beside = before.rstrip().endswith((":", "[", "{", ",")) or after.lstrip().startswith(":")
             if lead or beside:
-                what = f"there is an invisible character here ({named(found[0])})"
-                return YamlMistake(number + 1, found.start() + 1, what, "write a plain space, or remove it")
+                mistake = f"there is an invisible character here ({named(match[0])})"
+                return YamlMistake(number + 1, match.start() + 1, mistake, "write a plain space, or remove it")
     return None
 
 
 def _open_quote(broken: MarkedYAMLError, text: str, lines: list[str], line: int, _: int) -> YamlMistake | None:
-    """A quote that is not closed on its line: the parser fails at the end of the file, or after the next quote."""
+    """Return a quote that is not closed on its line. The parser fails at the end of the file, or after the next quote."""
     start = broken.context_mark
     if start is not None and "quoted scalar" in str(broken.context) and "end of stream" in str(broken.problem):
         return _not_closed(start.line, start.column, lines)
@@ -110,7 +110,7 @@ def _not_closed(line: int, column: int, lines: list[str]) -> YamlMistake:
 
 
 def _long_quotes(text: str) -> Iterator[Any]:
-    """The quoted scalars over several lines, up to the place where the scanner fails."""
+    """Yield the quoted scalars over several lines, up to the position at which the scanner fails."""
     try:
         for token in YAML(typ="safe", pure=True).scan(text):
             if isinstance(token, ScalarToken) and token.style and token.style in "\"'":
@@ -120,11 +120,11 @@ def _long_quotes(text: str) -> Iterator[Any]:
 
 
 def _colon(broken: MarkedYAMLError, text: str, lines: list[str], line: int, column: int) -> YamlMistake | None:
-    """A colon that is missing, superfluous, or without its space."""
-    told = str(broken.problem)
-    if "could not find expected ':'" in told and broken.context_mark is not None:
+    """Return a colon that is missing, superfluous, or without its space."""
+    message = str(broken.problem)
+    if "could not find expected ':'" in message and broken.context_mark is not None:
         return _colon_missing(lines, broken.context_mark.line)
-    if "mapping values are not allowed" not in told:
+    if "mapping values are not allowed" not in message:
         return None
     if _HAS_VALUE.match(lines[line][:column] + " ") and ": " in lines[line][:column]:
         return YamlMistake(line + 1, column + 1, "this line has a second `:`", "put the value in quotes")
@@ -144,53 +144,56 @@ def _colon(broken: MarkedYAMLError, text: str, lines: list[str], line: int, colu
 
 def _colon_missing(lines: list[str], line: int) -> YamlMistake:
     text = lines[line]
-    for pattern, what, remedy in (
+    for pattern, mistake, remedy in (
         (_NO_BLANK, "this `:` has no space after it", "write `name: value`"),
         (_WIDE_COLON, "this is not the colon of YAML", "write a plain `:` and a space"),
     ):
-        if found := pattern.match(text):
-            return YamlMistake(line + 1, found.start(1) + 1, what, remedy)
-    found = _NO_COLON.match(text)
-    first = found.start(1) if found else _STRUCTURE.match(text).end()  # type: ignore[union-attr]  # matches any line
-    name = found[1] if found else "name"
+        if match := pattern.match(text):
+            return YamlMistake(line + 1, match.start(1) + 1, mistake, remedy)
+    match = _NO_COLON.match(text)
+    first = match.start(1) if match else _STRUCTURE.match(text).end()  # type: ignore[union-attr]  # matches any line
+    name = match[1] if match else "name"
     return YamlMistake(line + 1, first + 1, f"the colon after `{name}` is missing", f"write `{name}: ...`")
 
 
 def _bracket(broken: MarkedYAMLError, text: str, lines: list[str], line: int, column: int) -> YamlMistake | None:
-    """A bracket or brace that is opened on an earlier line, or closed without being open."""
-    start, told = broken.context_mark, str(broken.problem)
+    """Return a bracket or brace that is opened on an earlier line, or closed without being open."""
+    start, message = broken.context_mark, str(broken.problem)
     flow = "flow sequence" in str(broken.context) or "flow mapping" in str(broken.context)
     if flow and start is not None and start.line < line:
         opened = lines[start.line][start.column : start.column + 1]
         closed = "]" if opened == "[" else "}"
         return YamlMistake(start.line + 1, start.column + 1, f"`{opened}` is not closed", f"add `{closed}`")
-    if ("found '}'" in told or "found ']'" in told) and (found := _OPENS.match(lines[line])):
+    if ("found '}'" in message or "found ']'" in message) and (match := _OPENS.match(lines[line])):
         return YamlMistake(
-            line + 1, found.end(1) + 1, f"the colon after `{found[1]}` is missing", f"write `{found[1]}: ...`"
+            line + 1, match.end(1) + 1, f"the colon after `{match[1]}` is missing", f"write `{match[1]}: ...`"
         )
     return None
 
 
 def _quoted_wrong(broken: MarkedYAMLError, text: str, lines: list[str], line: int, column: int) -> YamlMistake | None:
-    """A character that has a meaning in YAML, and text after a closing quote."""
-    told = str(broken.problem)
-    if "'\\t'" in told:
+    """Return a character with a meaning in YAML, text after a closing quote, or wrong indentation."""
+    message = str(broken.problem)
+    if "'\\t'" in message:
         return YamlMistake(line + 1, column + 1, "a tab is not allowed here", "indent with spaces")
-    if "cannot start any token" in told or "undefined alias" in told:
+    if "cannot start any token" in message or "undefined alias" in message:
         character = lines[line][column : column + 1]
         return YamlMistake(line + 1, column + 1, f"a value cannot begin with `{character}`", "put the value in quotes")
-    if "found '<scalar>'" in told and lines[line][:column].rstrip().endswith(("'", '"')):
+    if "found '<scalar>'" in message and lines[line][:column].rstrip().endswith(("'", '"')):
         return YamlMistake(line + 1, column + 1, "text follows the closing quote", "put the whole value in quotes")
-    if "<block mapping start>" in told or "<block sequence start>" in told:
+    if "<block mapping start>" in message or "<block sequence start>" in message:
         return YamlMistake(
-            line + 1, column + 1, "this line is not indented as the lines above", "indent the fields of a mapping alike"
+            line + 1,
+            column + 1,
+            "this line is not indented like the lines above",
+            "indent the fields of a mapping alike",
         )
     return None
 
 
 def _as_reported(broken: MarkedYAMLError, line: int, column: int) -> YamlMistake:
-    what = " ".join(str(part) for part in (broken.context, broken.problem) if part)
-    remedy = "look at this line and the one before: indentation, a missing `:` or `,`, an unclosed bracket or quote"
-    if "single document" in what:
-        remedy = "keep one document; take out the line `---`"
-    return YamlMistake(line + 1, column + 1, f"this is not YAML: {what}", remedy)
+    mistake = " ".join(str(part) for part in (broken.context, broken.problem) if part)
+    remedy = "check this line and the previous one: indentation, a missing `:` or `,`, an unclosed bracket or quote"
+    if "single document" in mistake:
+        remedy = "keep one document; remove the line `---`"
+    return YamlMistake(line + 1, column + 1, f"this is not YAML: {mistake}", remedy)

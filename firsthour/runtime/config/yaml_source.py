@@ -1,7 +1,7 @@
-"""Reads a YAML 1.2 file into plain values, and remembers the line and column of every one of them.
+"""Reads a YAML 1.2 file into plain values, with the line and column of each value.
 
-Built on the node graph instead of a loader: a key is always the text written (`on:`, `NO:`, `1:` are words), dates stay
-text, anchors cannot multiply without end, and every duplicate key is told.
+The values are built from the node graph instead of a loader. So a key is always text (`on:`, `NO:`, `1:` are words), dates
+stay text, the number of values that anchors multiply is limited, and every duplicate key is reported.
 """
 
 import re
@@ -35,11 +35,11 @@ _TAGS = frozenset(
 
 
 class _TooMuchError(Exception):
-    """The file holds more than anybody writes: many values, or deep nesting."""
+    """Raised for a file with too many values or too deep nesting."""
 
-    def __init__(self, node: Node, what: str) -> None:
+    def __init__(self, node: Node, mistake: str) -> None:
         self.node = node
-        self.what = what
+        self.mistake = mistake
 
 
 class _Builder:
@@ -61,9 +61,9 @@ class _Builder:
         if isinstance(node, MappingNode):
             return self.mapping(node, place, depth), place
         if isinstance(node, SequenceNode):
-            each = [self.build(item, depth + 1) for item in node.value]
-            place.inside.update(enumerate(below for _, below in each))
-            return [value for value, _ in each], place
+            items = [self.build(item, depth + 1) for item in node.value]
+            place.inside.update(enumerate(inside for _, inside in items))
+            return [value for value, _ in items], place
         return self.scalar(node), place
 
     def mapping(self, node: MappingNode, place: SourcePosition, depth: int) -> dict[str, Any]:
@@ -84,12 +84,12 @@ class _Builder:
         return data
 
     def name(self, key: ScalarNode, value: Node) -> str | None:
-        """The name that was meant; None, and the reason among the problems, when it cannot be told."""
+        """Return the name of a key. None: the key has no valid name; the problems have the reason."""
         name = str(key.value)
         if unseen := yaml_errors.invisible(name):
             line, column = _start(key)
-            what = f"this name has an invisible character ({yaml_errors.named(unseen[0])})"
-            self.problems.append(ConfigProblem(self.file, line, column + unseen.start(), what, "remove it"))
+            mistake = f"this name has an invisible character ({yaml_errors.named(unseen[0])})"
+            self.problems.append(ConfigProblem(self.file, line, column + unseen.start(), mistake, "remove it"))
             return yaml_errors.visible(name)
         alone = isinstance(value, ScalarNode) and not value.style and not value.value
         if alone and not key.style and ":" in name.strip(":"):
@@ -103,12 +103,12 @@ class _Builder:
             return text
         return _plain(text)
 
-    def wrong(self, node: Node, what: str, remedy: str) -> None:
-        self.problems.append(ConfigProblem(self.file, *_start(node), what, remedy))
+    def wrong(self, node: Node, mistake: str, remedy: str) -> None:
+        self.problems.append(ConfigProblem(self.file, *_start(node), mistake, remedy))
 
 
 def _plain(text: str) -> object:
-    """An unquoted scalar by the core schema of YAML 1.2."""
+    """Return the value of an unquoted scalar by the core schema of YAML 1.2."""
     if _NULL.fullmatch(text):
         return None
     if _BOOL.fullmatch(text):
@@ -140,16 +140,16 @@ def _decoded(raw: bytes, file: str) -> str | ConfigProblem:
 
 
 def _syntax(broken: YAMLError, text: str, file: str) -> ConfigProblem:
-    """What the YAML parser tripped over, in words."""
+    """Return the problem behind an error of the YAML parser."""
     if isinstance(broken, MaxDepthExceededError) and broken.problem_mark is not None:
         mark = broken.problem_mark
         return ConfigProblem(file, mark.line + 1, mark.column + 1, _TOO_DEEP, "shorten it")
     fault = yaml_errors.explained(broken, text)
-    return ConfigProblem(file, fault.line, fault.column, fault.what, fault.remedy)
+    return ConfigProblem(file, fault.line, fault.column, fault.mistake, fault.remedy)
 
 
 class _Scanner(Scanner):
-    """A scanner that refuses deep nesting when it sees it: it looks far ahead of the composer, at quadratic cost."""
+    """A scanner that refuses deep nesting itself: it reads far ahead of the composer, at quadratic cost."""
 
     def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:  # noqa: N803  # ruamel's name
         if len(self.flow_context) >= DEPTH_MAX:
@@ -166,7 +166,7 @@ def _reader() -> YAML:
 
 
 def parse(raw: bytes, file: str) -> Document:
-    """The document in `raw`; `file` is the name problems carry. Never raises for what is in it."""
+    """Return the document in `raw`. `file`: its name in problems. Never raises for invalid content."""
 
     def broken(problem: ConfigProblem) -> Document:
         return Document(file, None, SourcePosition(), (problem,))
@@ -183,7 +183,7 @@ def parse(raw: bytes, file: str) -> Document:
     except YAMLError as error:
         return broken(_syntax(error, text, file))
     except _TooMuchError as much:
-        return broken(ConfigProblem(file, *_start(much.node), much.what, "shorten it"))
+        return broken(ConfigProblem(file, *_start(much.node), much.mistake, "shorten it"))
     if data is None:
         return broken(ConfigProblem(file, 1, 1, "the file is empty", "`firsthour init DIR` writes one to start from"))
     if not isinstance(data, dict):
@@ -196,7 +196,7 @@ def parse(raw: bytes, file: str) -> Document:
 
 
 def read(path: Path) -> bytes | ConfigProblem:
-    """The bytes of a configuration file, of which no more are read than may be in it."""
+    """Return the bytes of a configuration file, at most one more than its maximum size."""
     try:
         with path.open("rb") as opened:
             return opened.read(SIZE_MAX_BYTES + 1)

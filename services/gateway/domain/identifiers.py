@@ -65,7 +65,7 @@ def _email(sent: Mapping[str, Json], data: Mapping[str, Json], pointer: str) -> 
         return normalise_email(text), None
     except MalformedError as error:
         place = _place(sent, "email", pointer)
-        return None, _Malformed(place, f"is not an email address: {_after_colon(error.what)}", error.remedy, text)
+        return None, _Malformed(place, f"is not an email address: {_after_colon(error.mistake)}", error.remedy, text)
 
 
 def _phone(
@@ -82,7 +82,7 @@ def _phone(
             with suppress(MalformedError):
                 return normalise_phone("+" + text.lstrip(), None), None
         place = _place(sent, "phone", pointer)
-        return None, _Malformed(place, f"is not a phone number: {_after_colon(error.what)}", error.remedy, text)
+        return None, _Malformed(place, f"is not a phone number: {_after_colon(error.mistake)}", error.remedy, text)
 
 
 def _own_id(sent: Mapping[str, Json], data: Mapping[str, Json], name: str, pointer: str) -> str | None:

@@ -53,7 +53,7 @@ def test_malformed_email_is_refused_with_remedy_and_not_quoted(sent: str) -> Non
         normalise_email(sent)
 
     assert "ann@example.com" in refused.value.remedy
-    assert len(sent) < 5 or sent not in refused.value.what
+    assert len(sent) < 5 or sent not in refused.value.mistake
 
 
 PLAIN = st.from_regex(
@@ -203,7 +203,7 @@ def phone_or_reason(function: Callable[[str, str | None], str], sent: str, regio
     try:
         return function(sent, region)
     except MalformedError as refused:
-        return refused.what
+        return refused.mistake
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def _outcome(files: dict[str, bytes]) -> None:
             return
     str(refused).encode()
     assert refused.problems
-    assert all(min(p.line, p.column) >= 1 and p.what and p.remedy for p in refused.problems)
+    assert all(min(p.line, p.column) >= 1 and p.mistake and p.remedy for p in refused.problems)
 
 
 edits = st.lists(

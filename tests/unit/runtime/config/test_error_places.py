@@ -69,7 +69,7 @@ CASES = [
     (A, "because: Asked to speak with us", "because: Asked«: to speak", "this line has a second `:`"),
     (A, "because: Asked to speak with us", "because: «@sales asked", "cannot begin with `@`; put the value in quotes"),
     (A, "because: Asked to speak with us", 'because: "Asked" «to speak', "text follows the closing quote"),
-    (A, "    half_life: 14d", "   «half_life: 14d", "this line is not indented as the lines above"),
+    (A, "    half_life: 14d", "   «half_life: 14d", "this line is not indented like the lines above"),
     (A, "version: 1", "version: 1\nx: " + "[" * 60 + "«" + "[" * 19_940, "nested deeper than 60 levels; shorten it"),
     # fields
     (A, "rearm_below: 35", "«rearm_bellow: 35", "`rearm_bellow` is not a field here; did you mean `rearm_below`?"),
