@@ -22,7 +22,7 @@ KEYED_BY: Final = {
     ACTIONS: "lead id",
 }
 
-SAID_BY: Final = {
+EMITTED_BY: Final = {
     EVENTS: ("gateway",),
     LEADS: ("scoring",),
     ROUTES: ("router",),
@@ -30,7 +30,7 @@ SAID_BY: Final = {
     ACTIONS: ("notifier",),
 }
 
-HEARD_BY: Final = {
+READ_BY: Final = {
     EVENTS: ("scoring", "reporting"),
     LEADS: ("router", "reporting"),
     ROUTES: ("scoring", "notifier", "reporting"),

@@ -103,7 +103,7 @@ class Backends:
 
 async def _set_cursors(place: Installation) -> None:
     """Every consumer stands at the end of what others left."""
-    rows = [(who, topic, n, at) for (topic, n), at in place.first_positions.items() for who in topics.HEARD_BY[topic]]
+    rows = [(who, topic, n, at) for (topic, n), at in place.first_positions.items() for who in topics.READ_BY[topic]]
     connection = await asyncpg.connect(place.database_url)
     await connection.executemany(_CURSOR, rows)
     await connection.close()

@@ -83,7 +83,7 @@ async def _behind(resources: Resources, topic: str, ends: Mapping[int, int]) -> 
     at = {(consumer, partition): position for consumer, partition, position in await resources.reads(look)}
     found = {
         consumer: [end - at.get((consumer, n), 0) for n, end in ends.items() if end > at.get((consumer, n), 0)]
-        for consumer in topics.HEARD_BY[topic]
+        for consumer in topics.READ_BY[topic]
     }
     return {consumer: missing for consumer, missing in found.items() if missing}
 

@@ -57,7 +57,7 @@ def asyncapi() -> dict[str, Any]:
     channels = {
         topic: {
             "address": topic,
-            "description": f"Keyed by {topics.KEYED_BY[topic]}. Heard by {', '.join(topics.HEARD_BY[topic])}.",
+            "description": f"Keyed by {topics.KEYED_BY[topic]}. Heard by {', '.join(topics.READ_BY[topic])}.",
             "messages": {
                 shape.__name__: {"$ref": f"#/components/messages/{shape.__name__}"}
                 for shape in SHAPES
@@ -112,7 +112,7 @@ def _message(shape: type[Event]) -> dict[str, Any]:
 
 
 def _operation(action: str, topic: str) -> dict[str, Any]:
-    who = topics.SAID_BY[topic] if action == "send" else topics.HEARD_BY[topic]
+    who = topics.EMITTED_BY[topic] if action == "send" else topics.READ_BY[topic]
     return {
         "action": action,
         "channel": {"$ref": f"#/channels/{topic}"},

@@ -65,7 +65,7 @@ def events_are_stored(snapshot: Snapshot) -> Iterator[str]:
     yield from _check_seen(snapshot) if snapshot.distributed else _check_log(snapshot)
     heard = micros(snapshot.clock.business() - _SEEN_KEPT)
     for topic in topics.ALL:
-        for consumer in topics.HEARD_BY[topic]:
+        for consumer in topics.READ_BY[topic]:
             for row in snapshot.stream(_STORED_BUT_NOT_SEEN, topic=topic, consumer=consumer, heard=heard):
                 if snapshot.progress.has_read(consumer, topic, _key(bytes(row.body)), row.position):
                     yield f"event {row.id}: read by {consumer}, but neither handled nor a dead letter"
@@ -91,7 +91,7 @@ def _check_log(snapshot: Snapshot) -> Iterator[str]:
 def _check_seen(snapshot: Snapshot) -> Iterator[str]:
     for row in snapshot.stream(_SEEN_BUT_NOT_STORED):
         yield f"event {row.event_id}: handled by reporting, but not in the history"
-    read_by_scoring = [topic for topic in topics.ALL if "scoring" in topics.HEARD_BY[topic]]
+    read_by_scoring = [topic for topic in topics.ALL if "scoring" in topics.READ_BY[topic]]
     if not any(snapshot.progress.ahead("scoring", "reporting", topic) for topic in read_by_scoring):
         for row in snapshot.stream(_SEEN_BY_SCORING_ONLY):
             yield f"event {row.event_id}: handled by scoring, but not in the history"

@@ -57,7 +57,7 @@ class ConsumerProgress:
         another consumer of the topic has read it.
         """
         counts: dict[tuple[str, str], int] = {}
-        for topic, consumers in topics.HEARD_BY.items():
+        for topic, consumers in topics.READ_BY.items():
             for consumer in consumers:
                 if count := self._unread_of(consumer, topic):
                     counts[consumer, topic] = count
@@ -71,12 +71,12 @@ class ConsumerProgress:
                 self.read_to(other, topic, partition) - at
                 for partition, at in self.ahead(other, consumer, topic).items()
             )
-            for other in topics.HEARD_BY[topic]
+            for other in topics.READ_BY[topic]
         )
 
     def has_unread(self, topic: str) -> bool:
         """Return whether a record of the topic is not published, or not read by every consumer."""
         if self._queries.distributed:
             return bool(self._queries.ask(_ANY_UNPUBLISHED, topic=topic))
-        position = min(self.read_to(consumer, topic) for consumer in topics.HEARD_BY[topic])
+        position = min(self.read_to(consumer, topic) for consumer in topics.READ_BY[topic])
         return bool(self._queries.ask(_ANY_UNREAD, topic=topic, id=position))

@@ -55,7 +55,7 @@ def unsettled_leads(queries: Queries, progress: ConsumerProgress, *, since: int 
 
 def _unread(queries: Queries, progress: ConsumerProgress) -> Iterator[str]:
     for topic in _TOPICS_BY_LEAD:
-        position = min(progress.read_to(consumer, topic) for consumer in topics.HEARD_BY[topic])
+        position = min(progress.read_to(consumer, topic) for consumer in topics.READ_BY[topic])
         yield from (row.key for row in queries.ask(_UNREAD, topic=topic, id=position))
 
 
@@ -63,7 +63,7 @@ def _behind_reporting(queries: Queries, progress: ConsumerProgress) -> Iterator[
     """Yield leads with a record that is not published, or that reporting has read before another consumer."""
     yield from (row.key for row in queries.ask(_UNPUBLISHED))
     for topic in _TOPICS_BY_LEAD:
-        for consumer in topics.HEARD_BY[topic]:
+        for consumer in topics.READ_BY[topic]:
             behind = progress.ahead("reporting", consumer, topic)
             if not behind:
                 continue

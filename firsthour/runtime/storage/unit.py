@@ -20,7 +20,7 @@ from firsthour.runtime.storage.records import Place, Row, log, partition_of
 from schemas.envelope import encode
 from schemas.errors import FirstHourError
 from schemas.events.base import Event
-from schemas.topics import SAID_BY
+from schemas.topics import EMITTED_BY
 
 T = TypeVar("T")
 
@@ -145,7 +145,7 @@ class Unit:
         return {(row.topic, partition_of(row.key, self._partitions)) for row in self.rows}
 
 
-SOURCES = {topic: f"urn:firsthour:{speakers[0]}" for topic, speakers in SAID_BY.items()}
+SOURCES = {topic: f"urn:firsthour:{speakers[0]}" for topic, speakers in EMITTED_BY.items()}
 """The `source` of the envelope, by topic: the service that emits there."""
 
 

@@ -81,7 +81,7 @@ def test_every_event_has_a_topic_a_speaker_and_a_name_of_its_own() -> None:
     assert len(BY_TYPE) == len(OURS)
     for event in OURS:
         assert event.TOPIC in topics.ALL
-        assert topics.SAID_BY[event.TOPIC]
+        assert topics.EMITTED_BY[event.TOPIC]
         assert event.__doc__
 
 
