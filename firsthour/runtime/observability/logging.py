@@ -1,8 +1,8 @@
 """The format and content of log lines. They contain no personal data and no secrets.
 
-Three rules apply to our lines and to those of libraries. Only the fields in `FIELDS` are written. Of an exception, the type
-and the places in code are written, never the message: messages quote values. Of a library's line, the constant template is
-written; of the loggers in `_PLAIN`, the first line of the message.
+Three rules apply to our lines and to the lines of libraries. Only the fields in `FIELDS` are written. Of an exception, the
+type and the places in code are written. Its message is not: messages quote values. Of a library's line, the constant
+template is written; of the loggers in `_PLAIN`, the first line of the message.
 """
 
 import logging
@@ -32,12 +32,12 @@ _PLAIN: Final = frozenset({"uvicorn", "uvicorn.error", "asyncio"})
 """Loggers whose first line contains at most addresses, ports and process ids."""
 
 _QUIET: Final = ("uvicorn.access", "python_multipart.multipart")
-"""Loggers that are disabled: paths and queries contain addresses and tokens, and any sender may send any number of malformed
-forms. Metrics count requests instead."""
+"""Disabled loggers. They write paths and queries, which contain addresses and tokens, or a line for each malformed form.
+Metrics count requests instead."""
 
-_VALUE_MAX: Final = 1000
-_STACK_MAX: Final = 12
-_CHAIN_MAX: Final = 8
+_VALUE_MAX: Final = 1000  # characters
+_STACK_MAX: Final = 12  # places in code, and items of a list
+_CHAIN_MAX: Final = 8  # types of exceptions
 _MAIL = re.compile(r"[^\s<>\"'(),;:=]+@[^\s<>\"'(),;]+")
 _PHONE = re.compile(r"\+\d[\d ()./-]{6,}\d")
 _LIBRARY = re.compile(r"[/\\](site-packages|lib[/\\]python[0-9.]+)[/\\]")
@@ -49,7 +49,7 @@ Fields = MutableMapping[str, Any]
 def configure_logging(
     form: Literal["json", "console"] = "json", stream: TextIO | None = None, level: int = logging.INFO
 ) -> None:
-    """Write all lines of this process, ours and the libraries', to `stream` (standard error) in this form.
+    """Write all lines of this process, also those of libraries, to `stream` in this form. None: to standard error.
 
     Run uvicorn with `log_config=None`: otherwise it installs its own handlers again.
     """
@@ -60,11 +60,11 @@ def configure_logging(
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=False,
     )
-    logging.raiseExceptions = False  # otherwise a malformed line of a library is printed with its values
+    logging.raiseExceptions = False  # otherwise Python prints a malformed line of a library with its values
     logging.root.handlers[:] = [_Bridge()]
     logging.root.setLevel(logging.WARNING)
     for name in list(logging.root.manager.loggerDict):
-        _give_way(logging.getLogger(name))
+        _remove_handlers(logging.getLogger(name))
     logging.getLogger("uvicorn.error").setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).disabled = True
@@ -75,14 +75,14 @@ def configure_logging(
 
 def places(error: BaseException) -> list[str]:
     """Return the places of an exception in our code, and where it was raised: `services/router/store.py:42 save`."""
-    passed = []
+    calls = []
     trace = error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
         if trace.tb_next is None or not _LIBRARY.search(code.co_filename):
-            passed.append(f"{_short(code.co_filename)}:{trace.tb_lineno} {code.co_name}")
+            calls.append(f"{_short(code.co_filename)}:{trace.tb_lineno} {code.co_name}")
         trace = trace.tb_next
-    return passed[-_STACK_MAX:]
+    return calls[-_STACK_MAX:]
 
 
 def kinds(error: BaseException) -> list[str]:
@@ -107,14 +107,14 @@ def _short(filename: str) -> str:
 
 
 def _exception(_: Any, __: str, line: Fields) -> Fields:
-    given = line.pop("exc_info", None)
+    error = line.pop("exc_info", None)
     line.pop("stack_info", None)
-    if isinstance(given, tuple):
-        given = given[1]
-    elif given and not isinstance(given, BaseException):
-        given = sys.exc_info()[1]
-    if isinstance(given, BaseException):
-        types, stack = kinds(given), places(given)
+    if isinstance(error, tuple):
+        error = error[1]
+    elif error and not isinstance(error, BaseException):
+        error = sys.exc_info()[1]
+    if isinstance(error, BaseException):
+        types, stack = kinds(error), places(error)
         line["error"] = types[0]
         if types[1:]:
             line["errors"] = types[1:]
@@ -125,14 +125,14 @@ def _exception(_: Any, __: str, line: Fields) -> Fields:
 
 def _allowed(_: Any, __: str, line: Fields) -> Fields:
     head: Fields = {name: line[name] for name in ("at", "level", "event") if name in line}
-    kept: Fields = {name: _value(value) for name, value in {**head, **line}.items() if name in FIELDS}
-    if len(kept) < len(line):
-        kept["withheld"] = len(line) - len(kept)  # only the number: names of fields may come from outside
-    return kept
+    fields: Fields = {name: _value(value) for name, value in {**head, **line}.items() if name in FIELDS}
+    if len(fields) < len(line):
+        fields["withheld"] = len(line) - len(fields)  # only the number: names of fields may come from outside
+    return fields
 
 
 def _value(value: object) -> object:
-    """A plain value unchanged, otherwise the name of its type: a repr quotes the content."""
+    """Return a plain value unchanged. Of other values, return the name of the type: a repr quotes the content."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
@@ -143,7 +143,7 @@ def _value(value: object) -> object:
 
 
 def _scrub(text: str) -> str:
-    """A second safeguard: the text without addresses and phone numbers, on one line, shortened."""
+    """Return the text on one line and shortened. As a second safeguard, remove addresses and phone numbers."""
     text = _CONTROL.sub(" ", text[: 4 * _VALUE_MAX])
     text = _PHONE.sub("[phone]", _MAIL.sub("[email]", text))
     return text if len(text) <= _VALUE_MAX else text[:_VALUE_MAX] + "..."
@@ -168,7 +168,7 @@ def _renderer(form: str, out: TextIO) -> Processor:
 
 
 class _Bridge(logging.Handler):
-    """Turns lines of the standard `logging` into lines of ours."""
+    """Converts lines of the standard `logging` to lines of ours."""
 
     def emit(self, record: logging.LogRecord) -> None:
         template = _template(record)
@@ -182,7 +182,7 @@ class _Bridge(logging.Handler):
 
 
 def _template(record: logging.LogRecord) -> str | None:
-    """The part of a library's line that may be written; None: its text may contain values."""
+    """Return the part of a library's line that may be written. None: its text may contain values."""
     if record.name in _PLAIN:
         try:
             return record.getMessage().strip().split("\n")[0]
@@ -191,7 +191,7 @@ def _template(record: logging.LogRecord) -> str | None:
     return record.msg if record.args and isinstance(record.msg, str) else None
 
 
-def _give_way(logger: logging.Logger) -> None:
+def _remove_handlers(logger: logging.Logger) -> None:
     logger.handlers[:] = []
     logger.propagate = True
 

@@ -1,7 +1,7 @@
 """The metrics of a process, in a registry of its own, as Prometheus text.
 
-Labels are names from code and configuration (the template of a route, a consumer, a pool), never values from outside: those
-could be personal data, and their number has no bound.
+Labels are names from code and configuration: the template of a route, a consumer, a pool. Values from outside are never
+labels: they may be personal data, and their number has no bound.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 
 
 class Telemetry:
-    """All metrics of FirstHour, one instance per process (tests create more)."""
+    """All metrics of a process. Each instance has its own registry."""
 
     def __init__(self) -> None:
         r = self.registry = CollectorRegistry()
@@ -30,25 +30,30 @@ class Telemetry:
             "http_seconds", "From the request's head to the end of its answer", ["route"], buckets=_FAST, registry=r
         )
         self.events_accepted = Counter(
-            "events_accepted_total", "Outside events kept and acknowledged", ["source"], registry=r
+            "events_accepted_total", "External events stored and acknowledged", ["source"], registry=r
         )
         self.event_flags = Counter(
-            "event_flags_total", "Outside events taken with a change, such as an impossible time", ["flag"], registry=r
+            "event_flags_total",
+            "External events accepted with a change, such as an impossible time",
+            ["flag"],
+            registry=r,
         )
         self.units_seconds = Histogram(
             "units_seconds", "One batch in one unit", ["consumer"], buckets=_FAST, registry=r
         )
         self.events_handled = Counter("events_handled_total", "Events in committed units", ["consumer"], registry=r)
-        self.consumer_lag = Gauge("consumer_lag", "Records not read yet", ["consumer", "topic"], registry=r)
+        self.consumer_lag = Gauge(
+            "consumer_lag", "Records that the consumer has not read yet", ["consumer", "topic"], registry=r
+        )
         self.dead_letters = Counter(
-            "dead_letters_total", "Events kept as dead letters after three failures", ["consumer"], registry=r
+            "dead_letters_total", "Events stored as dead letters after three failures", ["consumer"], registry=r
         )
         self.pages = Counter("pages_total", "Attempts to deliver a page", ["channel", "outcome"], registry=r)
         self.page_lateness = Histogram(
-            "page_lateness_seconds", "From when a page was due to its hand-over", buckets=_LATE, registry=r
+            "page_lateness_seconds", "From the due time of a page to its hand-over", buckets=_LATE, registry=r
         )
         self.promises = Counter("promises_total", "Response clocks that ended", ["outcome"], registry=r)
-        self.queue_leads = Gauge("queue_leads", "Leads that wait because no rep can take them", ["pool"], registry=r)
+        self.queue_leads = Gauge("queue_leads", "Leads that wait because no rep is eligible", ["pool"], registry=r)
         self.profile_data_dropped = Counter(
             "profile_data_dropped_total",
             "Facts, texts and hits of leads dropped or shortened by the bounds of a profile",
@@ -57,12 +62,12 @@ class Telemetry:
         )
         self.config_ok = Gauge(
             "config_ok",
-            "1: the files are in force; 0: they have mistakes, and the version before is in force",
+            "1: the configuration files are active; 0: they have mistakes, and the previous version is active",
             registry=r,
         )
         self.database_bytes = Gauge("database_bytes", "Bytes of data in the embedded database file", registry=r)
         self.outbox_seconds = Gauge(
-            "outbox_oldest_seconds", "How long the oldest record that is not published yet has waited", registry=r
+            "outbox_oldest_seconds", "Age of the oldest record that is not published yet", registry=r
         )
         self._routes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._pools: set[str] = set()
@@ -70,14 +75,14 @@ class Telemetry:
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answered request. `route`: the template (`/v1/leads/{id}`), never the path as sent."""
         key = (method, route, status)
-        found = self._routes.get(key)
-        if found is None:
-            known = method if method in _METHODS else "other"  # a client may send any method
-            found = self.http_requests.labels(known, route, str(status)), self.http_seconds.labels(route)
-            if known == method:
-                self._routes[key] = found
-        found[0].inc()
-        found[1].observe(seconds)
+        children = self._routes.get(key)
+        if children is None:
+            label = method if method in _METHODS else "other"  # a client may send any method
+            children = self.http_requests.labels(label, route, str(status)), self.http_seconds.labels(route)
+            if label == method:
+                self._routes[key] = children
+        children[0].inc()
+        children[1].observe(seconds)
 
     def unit(self, consumer: str, seconds: float, events: int) -> None:
         """Count a committed unit of `events` events."""
@@ -104,13 +109,13 @@ class Telemetry:
         """Count a response clock that ended. `outcome`: `met`, `missed` or `cancelled`."""
         self.promises.labels(outcome).inc()
 
-    def profile_dropped(self, lost: Mapping[str, int]) -> None:
+    def profile_dropped(self, numbers: Mapping[str, int]) -> None:
         """Count data beyond the bounds of a profile. Kinds: `fact`, `text` (shortened), `hit`, `field`, `refused`."""
-        for kind, number in lost.items():
+        for kind, number in numbers.items():
             self.profile_data_dropped.labels(kind).inc(number)
 
     def queues(self, leads: Mapping[str, int]) -> None:
-        """Set the number of waiting leads of each pool; a pool that is not named has none."""
+        """Set the number of waiting leads of each pool. A pool that is not in `leads` has none."""
         self._pools |= leads.keys()
         for pool in self._pools:
             self.queue_leads.labels(pool).set(leads.get(pool, 0))
@@ -119,9 +124,9 @@ class Telemetry:
         """Set whether the current configuration files are valid."""
         self.config_ok.set(ok)
 
-    def database(self, used: int) -> None:
-        """The embedded database file holds so many bytes."""
-        self.database_bytes.set(used)
+    def database(self, size: int) -> None:
+        """Set the bytes of data in the embedded database file."""
+        self.database_bytes.set(size)
 
     def outbox(self, oldest_seconds: Callable[[], float]) -> None:
         """Set the function that returns the age of the oldest unpublished record."""
