@@ -25,7 +25,6 @@ LARGER_FILES = {
     "tests/unit/notifier/test_delivery.py",
     "tests/unit/operations/test_verify.py",
     "tests/unit/runtime/eventlog/test_durable_append.py",
-    "tests/unit/runtime/http/test_app.py",
 }
 
 

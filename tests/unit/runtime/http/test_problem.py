@@ -1,10 +1,14 @@
-"""Kinds of problems: each title has a fixed identifier."""
+"""Problems: each title has a fixed identifier, and each problem can be encoded."""
 
 import ast
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from firsthour.runtime.http.problem import TITLES, TYPES, Problem
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firsthour.runtime.http.problem import TITLES, TYPES, Problem, problem_response
 
 ROOT = Path(__file__).parents[4]
 
@@ -33,3 +37,16 @@ def test_identifiers_are_unique() -> None:
 def test_unknown_title_has_the_identifier_of_its_status() -> None:
     assert Problem(409, "No such title").type == "urn:firsthour:problem:conflict"
     assert Problem(418, "No such title").type == "urn:firsthour:problem:problem"
+
+
+@given(text=st.text(alphabet=st.characters(codec=None), max_size=20))
+def test_problem_with_any_text_can_be_encoded(text: str) -> None:
+    status, headers, body = problem_response(
+        Problem(422, "Bad", text, [{"pointer": text, "detail": text}], extensions={"owner": [text]}), "r-12345678"
+    )
+    members = json.loads(body)
+    assert (status, members["status"], headers["content-type"]) == (422, 422, "application/problem+json")
+
+
+def test_extensions_cannot_replace_standard_members() -> None:
+    assert Problem(409, "X", extensions={"status": 200, "owner": "ana"}).members("r")["status"] == 409
