@@ -197,33 +197,33 @@ async def state(backend: Backend) -> list[Any]:
 
 
 def test_i3_the_database_refuses_a_second_open_assignment(router: RouterHarness) -> None:
-    router.ask("l1")
+    router.submit_form("l1")
     second = Assignment("l1", 2, "bo", "all", "everyone", "d", 1)
     with pytest.raises(sa.exc.IntegrityError):
-        router.unit(lambda unit: store_changes(unit, RoutingChanges(assignments=[second])))
+        router.run_unit(lambda unit: store_changes(unit, RoutingChanges(assignments=[second])))
 
 
 def test_i3_the_database_refuses_an_epoch_that_was(router: RouterHarness) -> None:
-    router.ask("l1")
-    router.command(commands.reject, "l1", "not-now", sales("ana"))
+    router.submit_form("l1")
+    router.run_command(commands.reject, "l1", "not-now", sales("ana"))
     again = Assignment("l1", 1, "bo", "all", "everyone", "d", 1)
     with pytest.raises(sa.exc.IntegrityError):
-        router.unit(lambda unit: store_changes(unit, RoutingChanges(assignments=[again])))
+        router.run_unit(lambda unit: store_changes(unit, RoutingChanges(assignments=[again])))
 
 
 def test_i3_a_lead_is_qualified_once_however_many_lines_it_meets_and_how_often(router: RouterHarness) -> None:
-    router.hear(router.scored("l1", HAND_RAISER, BY_SCORE), router.scored("l1", BY_SCORE))
-    router.hear(router.scored("l1", HAND_RAISER))
-    assert len(router.of(LeadQualified)) == 1
+    router.hear(router.score_event("l1", HAND_RAISER, BY_SCORE), router.score_event("l1", BY_SCORE))
+    router.hear(router.score_event("l1", HAND_RAISER))
+    assert len(router.events_of(LeadQualified)) == 1
     assert router.rows("SELECT epoch, rep, closed_at FROM router_assignments") == [(1, "ana", None)]
-    assert router.open("ana") == 1
+    assert router.open_leads("ana") == 1
 
 
 def test_i3_epochs_count_up_and_do_not_overlap(router: RouterHarness) -> None:
-    router.ask("l1")
+    router.submit_form("l1")
     for owner in ("ana", "bo"):
         router.wait(minutes=1)
-        router.command(commands.reject, "l1", "no-time", sales(owner))
+        router.run_command(commands.reject, "l1", "no-time", sales(owner))
     rows = router.rows("SELECT epoch, rep, opened_at, closed_at FROM router_assignments ORDER BY epoch")
     assert [(row.epoch, row.rep) for row in rows] == [(1, "ana"), (2, "bo"), (3, "cy")]
     assert [row.closed_at for row in rows[:2]] == [row.opened_at for row in rows[1:]]
@@ -381,11 +381,11 @@ async def test_i7_no_page_is_claimed_for_who_is_not_there(notifier: NotifierHarn
 def test_i8_no_batch_and_no_sequence_gives_a_rep_more_than_they_can_take(router: RouterHarness) -> None:
     limited = [rep(name, capacity={"open": 2}) for name in ("ana", "bo")]
     router.configure(team(*limited, pools={"all": {"ana": 1, "bo": 1}}))
-    router.ask(*(f"l{n}" for n in range(4)), "l4")
-    router.ask("l5")
+    router.submit_form(*(f"l{n}" for n in range(4)), "l4")
+    router.submit_form("l5")
     held = "SELECT owner, count(*) FROM router_leads WHERE owner IS NOT NULL GROUP BY owner ORDER BY owner"
     assert router.rows(held) == [("ana", 2), ("bo", 2)]
-    assert (router.open("ana"), router.open("bo")) == (2, 2)
+    assert (router.open_leads("ana"), router.open_leads("bo")) == (2, 2)
     for lead in ("l4", "l5"):
         waits = router.lead(lead)
         assert (waits.status, waits.queue_pool, waits.queue_reason) == ("qualified", "all", "all 2 at capacity")
@@ -400,7 +400,7 @@ def test_i8_every_skip_has_its_reason_in_the_decision(router: RouterHarness) -> 
             pools={"all": {"ana": 1, "bo": 1, "cy": 1}},
         )
     )
-    router.ask("l1")
+    router.submit_form("l1")
     (decision,) = router.decisions("l1")
     reasons = {one["rep"]: one["ruled_out_by"] for one in decision["considered"]}
     assert reasons == {"ana": "at capacity: 0 of 0 open", "bo": "deactivated", "cy": None}
@@ -408,7 +408,7 @@ def test_i8_every_skip_has_its_reason_in_the_decision(router: RouterHarness) -> 
 
 def test_i8_a_turn_taken_is_stored_so_that_the_next_unit_goes_on_from_it(router: RouterHarness) -> None:
     for n in range(6):
-        router.ask(f"l{n}")
+        router.submit_form(f"l{n}")
     assert router.owners(*(f"l{n}" for n in range(6))) == ["ana", "bo", "cy"] * 2
 
 
@@ -416,19 +416,19 @@ def test_i8_a_turn_taken_is_stored_so_that_the_next_unit_goes_on_from_it(router:
 
 
 def test_i9_a_move_that_the_table_lacks_is_refused_and_changes_nothing(router: RouterHarness) -> None:
-    router.hear(router.scored("l1"))
+    router.hear(router.score_event("l1"))
     before = router.lead("l1")
     with pytest.raises(Problem) as refused:
-        router.command(commands.accept, "l1", sales("ana"))
+        router.run_command(commands.accept, "l1", sales("ana"))
     assert refused.value.status == 409
     assert router.lead("l1") == before
 
 
 def test_i9_a_move_by_somebody_it_does_not_name_is_refused_and_changes_nothing(router: RouterHarness) -> None:
-    router.ask("l1")
+    router.submit_form("l1")
     before = router.lead("l1")
     with pytest.raises(Problem) as refused:
-        router.command(commands.accept, "l1", sales("bo"))
+        router.run_command(commands.accept, "l1", sales("bo"))
     assert refused.value.status == 403
     assert router.lead("l1") == before
 
@@ -438,7 +438,7 @@ def test_i9_the_system_too_keeps_to_the_table_of_the_agreement(router: RouterHar
     ways = [way for way in lifecycle.transitions if way.to != "assigned"]
     told = [way.model_dump(by_alias=True, exclude_defaults=True, mode="json") for way in ways]
     router.configure(lifecycle={"statuses": lifecycle.statuses, "transitions": told})
-    router.ask("l1")
+    router.submit_form("l1")
     lead = router.lead("l1")
     assert (lead.status, lead.owner, lead.epoch) == ("qualified", None, 0)
     assert lead.queue_reason == "a lead that is qualified cannot become assigned"
@@ -449,9 +449,9 @@ def test_i9_the_system_too_keeps_to_the_table_of_the_agreement(router: RouterHar
 
 def test_i10_a_stored_decision_replayed_from_its_inputs_gives_the_same_rep(router: RouterHarness) -> None:
     router.configure(team(rep("ana", capacity={"open": 1}), rep("bo"), pools={"all": {"ana": 5, "bo": 1}}))
-    router.ask("l1", "l2")
-    router.ask("l3")
-    router.command(commands.reject, "l1", "no-time", sales("ana"))
+    router.submit_form("l1", "l2")
+    router.submit_form("l3")
+    router.run_command(commands.reject, "l1", "no-time", sales("ana"))
     made = [decision for n in (1, 2, 3) for decision in router.decisions(f"l{n}")]
     assert {decision["chosen"] for decision in made} == {"ana", "bo"}
     for decision in made:
@@ -459,7 +459,7 @@ def test_i10_a_stored_decision_replayed_from_its_inputs_gives_the_same_rep(route
 
 
 def test_i10_the_inputs_alone_decide(router: RouterHarness) -> None:
-    router.ask("l1")
+    router.submit_form("l1")
     (decision,) = router.decisions("l1")
     inputs = msgspec.convert(decision["inputs"], Inputs)
     (step,) = inputs.steps
@@ -472,7 +472,7 @@ def test_i10_the_inputs_alone_decide(router: RouterHarness) -> None:
 
 
 def test_i10_the_inputs_hold_no_name_and_no_address(router: RouterHarness) -> None:
-    router.ask("l1", facts={"phone": "+493012345678"})
+    router.submit_form("l1", facts={"phone": "+493012345678"})
     (decision,) = router.decisions("l1")
     stored = msgspec.json.encode(decision).decode()
     assert "Name l1" not in stored

@@ -1,4 +1,4 @@
-"""A harness for each test."""
+"""The harness of the router. Its invariants are checked after each test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.unit.router.harness import RouterHarness
 
 @pytest.fixture
 def harness(tmp_path: Path) -> Iterator[RouterHarness]:
-    made = RouterHarness(tmp_path / "x.db")
-    yield made
-    made.check()
-    made.engine.dispose()
+    router_harness = RouterHarness(tmp_path / "x.db")
+    yield router_harness
+    router_harness.check_invariants()
+    router_harness.engine.dispose()

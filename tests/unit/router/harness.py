@@ -1,4 +1,4 @@
-"""The router for tests: a real database file, a clock moved by hand, and what was said."""
+"""The router for tests: a database file, a clock that is moved by hand, and the emitted events."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,18 +51,18 @@ AGREEMENT: dict[str, Any] = {
 
 
 def rep(id: str, **more: Any) -> dict[str, Any]:
-    """One person of the team."""
+    """Return a rep as in the team file."""
     return {"id": id, "name": id.title(), "email": f"{id}@s.example", "manager": "max", **more}
 
 
 def team(*reps: dict[str, Any], pools: Mapping[str, Mapping[str, int]], **more: Any) -> dict[str, Any]:
-    """A team with max above everybody; pools map a rep to a weight."""
+    """Return a team file. max is the manager of every rep. A pool maps a rep to a weight."""
     top = {"id": "max", "name": "Max", "email": "max@s.example"}
-    made = [
+    rows = [
         {"id": pool, "members": [{"rep": rep, "weight": weight} for rep, weight in members.items()]}
         for pool, members in pools.items()
     ]
-    return {"reps": [*reps, top], "pools": made, **more}
+    return {"reps": [*reps, top], "pools": rows, **more}
 
 
 TEAM = team(rep("ana"), rep("bo"), rep("cy"), pools={"all": {"ana": 1, "bo": 1, "cy": 1}})
@@ -70,58 +70,58 @@ SMALL = team(rep("ana", capacity={"open": 1}), rep("bo", capacity={"open": 1}), 
 
 
 def sales(id: str) -> Principal:
-    """A key that acts as this rep."""
+    """Return a key that acts as this rep."""
     return Principal(f"key-{id}", id, "sales", id)
 
 
 @dataclass
 class RouterHarness:
-    """What a test stands in."""
+    """A router with its database, its configuration and its clock."""
 
     file: Path
     clock: HandClock = field(default_factory=HandClock)
-    said: list[Event] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     versions: dict[str, int] = field(default_factory=dict)
-    queue: ServeQueue = field(default_factory=ServeQueue)
-    team: WatchTeam = field(default_factory=WatchTeam)
+    queue_tick: ServeQueue = field(default_factory=ServeQueue)
+    team_tick: WatchTeam = field(default_factory=WatchTeam)
 
     def __post_init__(self) -> None:
         self.engine = writer_engine(self.file)
         statements.metadata.create_all(self.engine)
-        self.configs = 0
+        self.config_count = 0
         self.configure()
 
     def configure(self, team: Mapping[str, Any] = TEAM, **agreement: Any) -> None:
-        """Put another agreement and team in force."""
-        self.configs += 1
+        """Put an agreement and a team in force."""
+        self.config_count += 1
         self.config = Config(
             Agreement.model_validate({**AGREEMENT, **agreement}),
             Team.model_validate(team),
             Sources.model_validate({"sources": []}),
-            f"{self.file}:{self.configs}",
+            f"{self.file}:{self.config_count}",
         )
 
-    def unit(self, work: Callable[[Unit], T]) -> T:
-        """Run `work` in a unit, and note what was said."""
+    def run_unit(self, work: Callable[[Unit], T]) -> T:
+        """Run `work` in a unit, and add the emitted events to `events`."""
         with self.engine.begin() as connection:
             unit = Unit(connection, self.clock, self.config)
             result = work(unit)
             unit.finish()
         self.woken = unit.woken
-        self.said += [event_of(decode(row.body)) for row in unit.rows]
+        self.events += [event_of(decode(row.body)) for row in unit.rows]
         return result
 
     def hear(self, *events: Event) -> None:
-        """Hear these, in one batch."""
+        """Handle these events in one batch."""
         records = [
             Record(n, "", id, encode(event, id=id, source="urn:t", time=self.clock.now, key=""))
             for n, event in enumerate(events, 1)
             for id in [new_id()]
         ]
         handler = hear_actions if isinstance(events[0], ActionRequested) else hear_leads
-        self.unit(lambda unit: handler(records, unit))
+        self.run_unit(lambda unit: handler(records, unit))
 
-    def scored(
+    def score_event(
         self,
         lead: str,
         *met: MatchedLine,
@@ -130,7 +130,7 @@ class RouterHarness:
         at: datetime | None = None,
         suppressed: str | None = None,
     ) -> LeadScored:
-        """What scoring says of a lead now."""
+        """Return the next score record of a lead."""
         self.versions[lead] = self.versions.get(lead, 0) + 1
         return LeadScored(
             lead_id=lead,
@@ -144,55 +144,57 @@ class RouterHarness:
             suppressed=suppressed,
         )
 
-    def ask(self, *leads: str, facts: Facts | None = None) -> None:
-        """These people ask for a demo."""
-        self.hear(*(self.scored(lead, HAND_RAISER, facts=facts) for lead in leads))
+    def submit_form(self, *leads: str, facts: Facts | None = None) -> None:
+        """Handle a demo request of each lead, in one batch."""
+        self.hear(*(self.score_event(lead, HAND_RAISER, facts=facts) for lead in leads))
 
-    def touched(self, lead: str, *, answered: bool = False, at: datetime | None = None, by: str | None = None) -> None:
+    def record_touch(
+        self, lead: str, *, answered: bool = False, at: datetime | None = None, by: str | None = None
+    ) -> None:
         self.hear(LeadTouched(lead_id=lead, at=at or self.clock.now, channel="phone", answered=answered, by=by))
 
-    def consents(self, lead: str, given: bool, at: datetime | None = None) -> None:
+    def set_consent(self, lead: str, given: bool, at: datetime | None = None) -> None:
         at = at or self.clock.now
         self.hear(ConsentChanged(lead_id=lead, at=at, given=given, reason="asked", event_id=new_id()))
 
-    def deal(self, lead: str, stage: str, at: datetime | None = None) -> None:
+    def move_deal(self, lead: str, stage: str, at: datetime | None = None) -> None:
         self.hear(OpportunityMoved(lead_id=lead, at=at or self.clock.now, stage=stage, event_id=new_id()))
 
-    def act(self, action: Any, lead: str, epoch: int, by: str, **more: Any) -> None:
-        """A button pressed, or a rung fired."""
+    def request_action(self, action: Any, lead: str, epoch: int, by: str, **more: Any) -> None:
+        """Handle the request of a button or a rung."""
         self.hear(
             ActionRequested(
                 action_id=new_id(), action=action, lead_id=lead, epoch=epoch, at=self.clock.now, by=by, **more
             )
         )
 
-    def command(self, command: Callable[..., commands.Answer], *args: Any) -> commands.Answer:
-        """One of `commands`, in a unit of its own."""
-        return self.unit(lambda unit: command(unit, *args))
+    def run_command(self, command: Callable[..., commands.Answer], *args: Any) -> commands.Answer:
+        """Run one of `commands` in its own unit."""
+        return self.run_unit(lambda unit: command(unit, *args))
 
-    def serve(self) -> datetime | None:
-        """The queue's tick."""
-        return self.unit(self.queue)
+    def serve_queue(self) -> datetime | None:
+        """Run the tick of the queue."""
+        return self.run_unit(self.queue_tick)
 
-    def watch(self) -> datetime | None:
-        """The team's tick."""
-        return self.unit(self.team)
+    def watch_team(self) -> datetime | None:
+        """Run the tick of the team."""
+        return self.run_unit(self.team_tick)
 
     def wait(self, **by: float) -> None:
         self.clock.now += timedelta(**by)
 
-    # --- looking ---
+    # --- the state ---
 
     def lead(self, id: str) -> Any:
         with self.engine.begin() as connection:
-            found = find_lead(connection, id)
-        assert found is not None
-        return found
+            lead = find_lead(connection, id)
+        assert lead is not None
+        return lead
 
     def owners(self, *leads: str) -> list[str | None]:
         return [self.lead(lead).owner for lead in leads]
 
-    def open(self, rep: str) -> int:
+    def open_leads(self, rep: str) -> int:
         with self.engine.begin() as connection:
             return presences(connection)[rep].open
 
@@ -200,40 +202,42 @@ class RouterHarness:
         with self.engine.begin() as connection:
             return connection.execute(sa.text(sql)).all()
 
-    def of(self, kind: type[E]) -> list[E]:
-        return [event for event in self.said if isinstance(event, kind)]
+    def events_of(self, kind: type[E]) -> list[E]:
+        return [event for event in self.events if isinstance(event, kind)]
 
     def decisions(self, lead: str) -> list[dict[str, Any]]:
         with self.engine.begin() as connection:
-            return [told for _, told in reversed(decisions_of(connection, lead, None, 100))]
+            return [decision for _, decision in reversed(decisions_of(connection, lead, None, 100))]
 
-    def check(self) -> None:
-        """What must hold at any time: one open assignment, epochs without gaps, loads that add up, moves of the table."""
+    def check_invariants(self) -> None:
+        """Assert that each lead has one open assignment at most, epochs have no gaps, loads add up, and transitions are allowed."""
         rows = self.rows("SELECT lead_id, epoch, closed_at, opened_at FROM router_assignments ORDER BY lead_id, epoch")
         by_lead: dict[str, list[Any]] = {}
         for row in rows:
             by_lead.setdefault(row.lead_id, []).append(row)
-        for found in by_lead.values():
-            assert [row.epoch for row in found] == list(range(1, len(found) + 1))
-            assert all(row.closed_at is not None for row in found[:-1])
-            assert all(a.closed_at <= b.opened_at for a, b in pairwise(found))
-        held = dict(
+        for assignments in by_lead.values():
+            assert [row.epoch for row in assignments] == list(range(1, len(assignments) + 1))
+            assert all(row.closed_at is not None for row in assignments[:-1])
+            assert all(a.closed_at <= b.opened_at for a, b in pairwise(assignments))
+        counts = dict(
             self.rows(
                 "SELECT owner, count(*) FROM router_leads WHERE status IN ('assigned', 'accepted', 'working') GROUP BY owner"
             )
         )
-        known = dict(self.rows("SELECT rep, open FROM router_reps"))
-        assert {rep: n for rep, n in known.items() if n} == held
-        owned = self.rows("SELECT lead_id, owner FROM router_leads WHERE owner IS NOT NULL ORDER BY lead_id")
-        opened = self.rows("SELECT lead_id, rep FROM router_assignments WHERE closed_at IS NULL ORDER BY lead_id")
-        assert list(owned) == list(opened)
+        loads = dict(self.rows("SELECT rep, open FROM router_reps"))
+        assert {rep: n for rep, n in loads.items() if n} == counts
+        owners = self.rows("SELECT lead_id, owner FROM router_leads WHERE owner IS NOT NULL ORDER BY lead_id")
+        open_assignments = self.rows(
+            "SELECT lead_id, rep FROM router_assignments WHERE closed_at IS NULL ORDER BY lead_id"
+        )
+        assert list(owners) == list(open_assignments)
         transitions = self.config.agreement.lifecycle.transitions
         version: dict[str, int] = {}
-        for event in self.said:
+        for event in self.events:
             if isinstance(event, LeadEvent):
                 assert event.version == version.get(event.lead_id, 0) + 1
                 version[event.lead_id] = event.version
-                moved = event.status != event.was
-                assert not moved or any(
+                unchanged = event.status == event.was
+                assert unchanged or any(
                     transition.leaves(event.was) and transition.to == event.status for transition in transitions
                 )

@@ -1,4 +1,4 @@
-"""Actions on a lead, decided from values: a table of lead, actor and rules, with the outcome that follows."""
+"""Actions on a lead: tables of lead, actor and rules with the expected outcome or refusal."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,17 +30,17 @@ Decide = Callable[[Lead, RoutingRules], Outcome | Refused]
 
 
 def rules(people: dict[str, Any] = TEAM, **agreement: Any) -> RoutingRules:
-    """The rules of an agreement and a team."""
-    made = Agreement.model_validate({**AGREEMENT, **agreement})
+    """Return the rules of an agreement and a team."""
+    document = Agreement.model_validate({**AGREEMENT, **agreement})
     sources = Sources.model_validate({"sources": []})
-    return rules_of(Config(made, Team.model_validate(people), sources, f"{people}{agreement}"))
+    return rules_of(Config(document, Team.model_validate(people), sources, f"{people}{agreement}"))
 
 
 RULES = rules()
 
 
 def lead(status: str = "assigned", **more: Any) -> Lead:
-    """A lead that ana has, or one without an owner."""
+    """Return a lead of ana, or a lead without an owner, by its status."""
     owned = {"owner": "ana", "epoch": 1, "pool": "all"} if status in {"assigned", "accepted", "working"} else {}
     return Lead("l1", status, **{"version": 5, "submit_at": NOW - HOUR, "urgency": "hot", **owned, **more})
 
@@ -132,7 +132,7 @@ OUTCOMES: dict[str, tuple[Lead, Decide, str, str | None, type[LeadEvent], OwnerR
         LeadReleased,
         OwnerRequest("bo", ownership.BY_HAND, "on holiday"),
     ),
-    "the lead of a rep who left is routed again": (
+    "the lead of a deactivated rep is routed again": (
         lead("working"),
         lambda one, by: ownership.reroute(one, by, NOW),
         "qualified",
@@ -144,7 +144,7 @@ OUTCOMES: dict[str, tuple[Lead, Decide, str, str | None, type[LeadEvent], OwnerR
 
 
 @pytest.mark.parametrize("case", OUTCOMES)
-def test_action_has_status_owner_event_and_request(case: str) -> None:
+def test_action_has_the_expected_status_owner_event_and_request(case: str) -> None:
     before, decide, status, owner, kind, request = OUTCOMES[case]
     stored = msgspec.json.encode(before)
     outcome = applied(decide(before, RULES))
@@ -154,7 +154,7 @@ def test_action_has_status_owner_event_and_request(case: str) -> None:
     assert (type(event), event.was, event.status) == (kind, before.status, status)
     assert (event.version, after.version, event.epoch) == (6, 6, before.epoch)
     assert (outcome.ended is None) == (owner is not None)
-    assert msgspec.json.encode(before) == stored  # an action never changes the lead that it is given
+    assert msgspec.json.encode(before) == stored  # an action never changes its argument
 
 
 REFUSALS: dict[str, tuple[Lead, Decide, str, str]] = {
@@ -247,7 +247,7 @@ def test_action_in_effect_changes_nothing(case: str) -> None:
     assert (outcome.events, outcome.ended, outcome.next_owner) == ((), None, None)
 
 
-# --- what an outcome remembers ------------------------------------------------------------------------------------
+# --- the state of the outcome ------------------------------------------------------------------------------------
 
 
 def test_rejecting_rep_is_not_the_next_owner() -> None:

@@ -1,4 +1,4 @@
-"""Touches, consent and deals, decided from values."""
+"""Outcomes of touches, consent and deals."""
 
 import msgspec
 import pytest

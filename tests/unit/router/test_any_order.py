@@ -1,4 +1,4 @@
-"""Whatever happens to leads, in whatever order: one owner each, nobody above capacity, nothing outside the table."""
+"""Any sequence of events and actions: one owner per lead, no rep above capacity, only transitions of the table."""
 
 import tempfile
 from pathlib import Path
@@ -21,9 +21,9 @@ CAPACITY = {"ana": 1, "bo": 2, "cy": 1}
 
 
 def people(*gone: str) -> dict[str, object]:
-    """Three reps in two pools that share one of them."""
-    made = (rep(id, capacity={"open": limit}, active=id not in gone) for id, limit in CAPACITY.items())
-    return team(*made, pools={"all": {"ana": 2, "bo": 1}, "swiss": {"bo": 1, "cy": 3}})
+    """Return a team of three reps. Two pools share one of them."""
+    reps = (rep(id, capacity={"open": limit}, active=id not in gone) for id, limit in CAPACITY.items())
+    return team(*reps, pools={"all": {"ana": 2, "bo": 1}, "swiss": {"bo": 1, "cy": 3}})
 
 
 ROUTES = {
@@ -33,7 +33,7 @@ ROUTES = {
 
 
 class RouterMachine(RuleBasedStateMachine):
-    """Anything anybody can do to a few leads and a small team."""
+    """Random events, actions and commands on a few leads and a small team."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,19 +50,19 @@ class RouterMachine(RuleBasedStateMachine):
     )
     def score(self, leads: list[str], swiss: bool, met: MatchedLine) -> None:
         facts: Facts = {"country": "CH"} if swiss else {}
-        self.harness.hear(*(self.harness.scored(lead, met, facts=facts) for lead in leads))
+        self.harness.hear(*(self.harness.score_event(lead, met, facts=facts) for lead in leads))
 
     @rule(lead=LEADS, answered=st.booleans())
     def touch(self, lead: str, answered: bool) -> None:
-        self.harness.touched(lead, answered=answered)
+        self.harness.record_touch(lead, answered=answered)
 
     @rule(lead=LEADS, given=st.booleans())
     def consent(self, lead: str, given: bool) -> None:
-        self.harness.consents(lead, given)
+        self.harness.set_consent(lead, given)
 
     @rule(lead=LEADS, stage=st.sampled_from(["open", "won", "lost"]))
     def deal(self, lead: str, stage: str) -> None:
-        self.harness.deal(lead, stage)
+        self.harness.move_deal(lead, stage)
 
     @rule(
         lead=LEADS,
@@ -71,59 +71,59 @@ class RouterMachine(RuleBasedStateMachine):
         reason=st.sampled_from(["no-time", "not-now"]),
     )
     def press(self, lead: str, rep: str, action: str, reason: str) -> None:
-        self.harness.act(action, lead, self._epoch(lead), f"rep:{rep}", reason=reason)
+        self.harness.request_action(action, lead, self._epoch(lead), f"rep:{rep}", reason=reason)
 
     @rule(lead=LEADS, late=st.integers(0, 1))
     def miss_the_clock(self, lead: str, late: int) -> None:
-        self.harness.act("reassign", lead, self._epoch(lead) - late, "system")
+        self.harness.request_action("reassign", lead, self._epoch(lead) - late, "system")
 
     def _epoch(self, lead: str) -> int:
         rows = self.harness.rows(f"SELECT epoch FROM router_leads WHERE lead_id = '{lead}'")
         return int(rows[0][0]) if rows else 0
 
-    @rule(lead=LEADS, rep=REPS, who=st.sampled_from([MANAGER, sales("ana"), sales("bo")]))
-    def command(self, lead: str, rep: str, who: Principal) -> None:
+    @rule(lead=LEADS, rep=REPS, principal=st.sampled_from([MANAGER, sales("ana"), sales("bo")]))
+    def command(self, lead: str, rep: str, principal: Principal) -> None:
         for command, args in (
-            (commands.recycle, (lead, "stalled", who)),
-            (commands.assign, (lead, rep, None, False, who)),
+            (commands.recycle, (lead, "stalled", principal)),
+            (commands.assign, (lead, rep, None, False, principal)),
         ):
             try:
-                self.harness.command(command, *args)
+                self.harness.run_command(command, *args)
             except Problem as refused:
                 assert refused.status in {403, 404, 409}
 
     @rule(rep=REPS, state=st.sampled_from(["available", "away"]))
     def come_and_go(self, rep: str, state: str) -> None:
         try:
-            self.harness.command(commands.availability, rep, state, None, MANAGER)
+            self.harness.run_command(commands.availability, rep, state, None, MANAGER)
         except Problem as refused:
             assert refused.status == 409
 
     @rule(gone=st.sets(REPS, max_size=2))
     def change_the_team(self, gone: set[str]) -> None:
         self.harness.configure(people(*gone), routing=ROUTES)
-        self.harness.watch()
+        self.harness.watch_team()
 
     @rule(minutes=st.integers(1, 90))
     def time_passes(self, minutes: int) -> None:
         self.harness.wait(minutes=minutes)
-        self.harness.watch()
-        self.harness.serve()
+        self.harness.watch_team()
+        self.harness.serve_queue()
 
     @invariant()
-    def everything_holds(self) -> None:
-        self.harness.check()
+    def invariants_hold(self) -> None:
+        self.harness.check_invariants()
         for row in self.harness.rows("SELECT rep, open FROM router_reps"):
             assert row.open <= CAPACITY.get(row.rep, 99)
         for row in self.harness.rows("SELECT status, owner, queue_pool, queue_reason FROM router_leads"):
             assert (row.queue_pool is None) == (row.queue_reason is None)
             assert (row.status == "qualified") == (row.queue_pool is not None)
             assert (row.owner is None) or row.status not in {"qualified", "nurturing", "opted-out", "new"}
-        said = {(event.lead_id, event.epoch) for event in self.harness.of(LeadAssigned)}
+        published = {(event.lead_id, event.epoch) for event in self.harness.events_of(LeadAssigned)}
         stored = {
             (row.lead_id, row.epoch) for row in self.harness.rows("SELECT lead_id, epoch FROM router_assignments")
         }
-        assert said == stored
+        assert published == stored
 
 
 RouterMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)

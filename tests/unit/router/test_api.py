@@ -1,4 +1,4 @@
-"""The router over HTTP: answers, and problems that say what is possible."""
+"""The router over HTTP: answers, and problems with a remedy."""
 
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -22,10 +22,10 @@ def readiness() -> Any:
 @pytest.fixture
 async def client(harness: RouterHarness) -> AsyncIterator[AsyncClient]:
     async def reads(work: Any) -> Any:
-        return harness.unit(lambda unit: work(unit.connection))
+        return harness.run_unit(lambda unit: work(unit.connection))
 
     async def run(work: Any) -> Any:
-        return harness.unit(work)
+        return harness.run_unit(work)
 
     resources = SimpleNamespace(
         settings=Settings(),
@@ -39,12 +39,12 @@ async def client(harness: RouterHarness) -> AsyncIterator[AsyncClient]:
     )
     app.state.keys = Keys(harness.clock, "secret")
     headers = {"authorization": "Bearer secret"}
-    async with AsyncClient(transport=ASGITransport(app), base_url="http://here", headers=headers) as made:
-        yield made
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://here", headers=headers) as http_client:
+        yield http_client
 
 
-async def test_an_owner_works_a_lead(harness: RouterHarness, client: AsyncClient) -> None:
-    harness.ask("l1")
+async def test_owner_accepts_touches_and_recycles_a_lead(harness: RouterHarness, client: AsyncClient) -> None:
+    harness.submit_form("l1")
     answer = (await client.post("/v1/leads/l1/accept")).json()
     assert answer == {"id": "l1", "status": "accepted", "owner": "ana", "epoch": 1, "touched_at": None}
     answer = (await client.post("/v1/leads/l1/touch", json={"channel": "phone", "answered": True})).json()
@@ -55,9 +55,9 @@ async def test_an_owner_works_a_lead(harness: RouterHarness, client: AsyncClient
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "status", "says"),
+    ("path", "body", "status", "text"),
     [
-        ("/v1/leads/nobody/accept", None, 404, "nobody"),
+        ("/v1/leads/unknown/accept", None, 404, "unknown"),
         ("/v1/leads/l1/reject", {"reason": "bored"}, 422, "not-now"),
         ("/v1/leads/l1/reject", {}, 422, "reason"),
         ("/v1/leads/l1/recycle", {"reason": "stalled"}, 409, "accepted (by owner)"),
@@ -66,18 +66,18 @@ async def test_an_owner_works_a_lead(harness: RouterHarness, client: AsyncClient
         ("/v1/reps/ana/availability", {"available": False, "until": "2020-01-01T00:00:00Z"}, 422, "past"),
     ],
 )
-async def test_a_refusal_is_a_problem_with_a_remedy(
-    harness: RouterHarness, client: AsyncClient, path: str, body: Any, status: int, says: str
+async def test_refused_command_is_a_problem_with_a_remedy(
+    harness: RouterHarness, client: AsyncClient, path: str, body: Any, status: int, text: str
 ) -> None:
-    harness.ask("l1")
+    harness.submit_form("l1")
     answer = await client.post(path, json=body)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
-    assert says in answer.text
+    assert text in answer.text
 
 
-async def test_the_team_can_be_looked_at(harness: RouterHarness, client: AsyncClient) -> None:
-    harness.ask("l1")
+async def test_reps_and_pools_are_listed_with_load_state_and_share(harness: RouterHarness, client: AsyncClient) -> None:
+    harness.submit_form("l1")
     await client.post("/v1/reps/bo/availability", json={"available": False, "until": "2026-12-02T00:00:00Z"})
     reps = {rep["id"]: rep for rep in (await client.get("/v1/reps")).json()["items"]}
     assert (reps["ana"]["open"], reps["ana"]["state"], reps["ana"]["pools"]) == (1, "available", ["all"])
@@ -86,11 +86,11 @@ async def test_the_team_can_be_looked_at(harness: RouterHarness, client: AsyncCl
     assert [member["share"] for member in pool["members"]] == [0.3333] * 3
 
 
-async def test_a_decision_explains_itself(harness: RouterHarness, client: AsyncClient) -> None:
-    harness.ask("l1")
+async def test_decision_is_returned_with_inputs_and_reasons(harness: RouterHarness, client: AsyncClient) -> None:
+    harness.submit_form("l1")
     (decision,) = (await client.get("/v1/leads/l1/decisions")).json()["items"]
     assert set(decision) == {
         "id", "epoch", "at", "agreement", "rule", "pool", "chosen", "why", "rules", "considered", "inputs",
     }  # fmt: skip
     assert (decision["chosen"], decision["why"]) == ("ana", "next in turn in all: 3 of 3 could take the lead")
-    assert (await client.get("/v1/leads/nobody/decisions")).status_code == 404
+    assert (await client.get("/v1/leads/unknown/decisions")).status_code == 404

@@ -1,4 +1,4 @@
-"""The availability of a rep, decided from values."""
+"""Changes of the availability of a rep."""
 
 import pytest
 

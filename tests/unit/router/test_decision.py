@@ -1,4 +1,4 @@
-"""The choice of a rep by rules, pools and turns, and the decision that is stored."""
+"""The choice of a rep by rules, pools and turns, and the stored decision."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +27,7 @@ def test_account_owner_gets_the_lead_and_the_pool_while_at_capacity(harness: Rou
             ]
         },
     )
-    harness.ask("l1", "l2", facts={"company.domain": "big.example"})
+    harness.submit_form("l1", "l2", facts={"company.domain": "big.example"})
     assert harness.owners("l1", "l2") == ["bo", "ana"]
     considered = harness.decisions("l2")[0]["considered"]
     assert [(one["rep"], one["ruled_out_by"]) for one in considered] == [
@@ -42,16 +42,16 @@ def test_returning_lead_goes_to_its_previous_owner_within_the_limit(harness: Rou
         {"name": "everyone", "pool": "all"},
     ]
     harness.configure(routing={"rules": rules})
-    harness.ask("l0", "l1")
-    harness.command(commands.accept, "l1", sales("bo"))
-    harness.command(commands.recycle, "l1", "stalled", sales("bo"))
+    harness.submit_form("l0", "l1")
+    harness.run_command(commands.accept, "l1", sales("bo"))
+    harness.run_command(commands.recycle, "l1", "stalled", sales("bo"))
     harness.wait(days=10)
-    harness.ask("l1")
+    harness.submit_form("l1")
     assert harness.lead("l1").owner == "bo"
-    harness.command(commands.accept, "l1", sales("bo"))
-    harness.command(commands.recycle, "l1", "stalled", sales("bo"))
+    harness.run_command(commands.accept, "l1", sales("bo"))
+    harness.run_command(commands.recycle, "l1", "stalled", sales("bo"))
     harness.wait(days=91)
-    harness.ask("l1")
+    harness.submit_form("l1")
     assert harness.decisions("l1")[-1]["considered"][0]["ruled_out_by"].startswith("had the lead too long ago")
     assert harness.decisions("l1")[-1]["rule"] == "everyone"
 
@@ -76,19 +76,19 @@ WITHOUT: dict[str, Mapping[str, Any]] = {
 @pytest.mark.parametrize("absence", WITHOUT)
 def test_member_who_comes_back_gets_no_arrears(harness: RouterHarness, absence: str) -> None:
     harness.configure(team(rep("ana"), rep("bo"), rep("cy"), pools={"all": ALL}))
-    harness.ask(*(f"a{n}" for n in range(7)))
+    harness.submit_form(*(f"a{n}" for n in range(7)))
     pool = WITHOUT[absence]["pools"][0]["id"]
     harness.configure(WITHOUT[absence], routing={"rules": [{"name": "everyone", "pool": pool}]})
-    harness.ask(*(f"b{n}" for n in range(40)))
+    harness.submit_form(*(f"b{n}" for n in range(40)))
     harness.configure(team(rep("ana"), rep("bo"), rep("cy"), pools={"all": ALL}))
     back = [f"c{n}" for n in range(12)]
-    harness.ask(*back)
+    harness.submit_form(*back)
     assert 3 <= harness.owners(*back).count("cy") <= 5
     assert harness.owners(*back[:4]).count("cy") <= 2
 
 
 def test_partly_eligible_member_stays_within_one_lead_of_their_share(harness: RouterHarness) -> None:
-    """cy speaks no French; of English leads a third is theirs. Before, leads that cy could not take cost cy turns."""
+    """cy speaks no French and gets a third of the English leads. Leads that cy cannot take must not count as turns of cy."""
     harness.configure(
         team(
             rep("ana", languages=["fr", "en"]),
@@ -106,13 +106,13 @@ def test_partly_eligible_member_stays_within_one_lead_of_their_share(harness: Ro
     english = []
     for n in range(60):
         lead = f"l{n:02}"
-        harness.ask(lead, facts={"language": "en" if n % 3 == 0 else "fr"})
+        harness.submit_form(lead, facts={"language": "en" if n % 3 == 0 else "fr"})
         english += [lead] if n % 3 == 0 else []
         owners = harness.owners(*english)
         assert abs(owners.count("cy") - len(english) / 3) < 1
 
 
-# --- rules that hold and find no rep ------------------------------------------------------------------------------
+# --- rules that match and find no rep ------------------------------------------------------------------------------
 
 
 TWO_POOLS = {"rules": [{"name": "near", "when": {"country": "CH"}, "pool": "swiss"}, {"name": "all", "pool": "all"}]}
@@ -120,7 +120,7 @@ SWISS: Facts = {"country": "CH"}
 
 
 def two_pools(harness: RouterHarness) -> None:
-    """ana alone takes Swiss leads first, one at a time; bo takes one of any."""
+    """Configure two pools: ana takes one Swiss lead, bo takes one lead of any country."""
     small = {"capacity": {"open": 1}}
     harness.configure(
         team(rep("ana", **small), rep("bo", **small), pools={"swiss": {"ana": 1}, "all": {"bo": 1}}), routing=TWO_POOLS
@@ -129,8 +129,8 @@ def two_pools(harness: RouterHarness) -> None:
 
 def test_rule_without_an_eligible_rep_passes_the_lead_to_the_next_rule(harness: RouterHarness) -> None:
     two_pools(harness)
-    harness.ask("l1", facts=SWISS)
-    harness.ask("l2", facts=SWISS)
+    harness.submit_form("l1", facts=SWISS)
+    harness.submit_form("l2", facts=SWISS)
     assert harness.owners("l1", "l2") == ["ana", "bo"]
     (decision,) = harness.decisions("l2")
     assert (decision["rule"], decision["pool"]) == ("all", "all")
@@ -146,17 +146,17 @@ def test_lead_waits_in_the_first_pool_and_is_served_by_any_matching_pool(
 ) -> None:
     two_pools(harness)
     for lead in ("l1", "l2", "l3", "l4"):
-        harness.ask(lead, facts=SWISS)
+        harness.submit_form(lead, facts=SWISS)
     waiting = harness.lead("l3")
     assert (waiting.queue_pool, waiting.queue_reason) == (
         "swiss",
         "swiss: the only rep: at capacity; all: the only rep: at capacity",
     )
-    harness.consents("l2", False)
-    harness.ask("new")  # bo has room, and l3 waits in another queue
+    harness.set_consent("l2", False)
+    harness.submit_form("new")  # bo has capacity, and l3 waits in another pool
     assert harness.owners("l3", "new") == ["bo", None]
-    harness.consents("l1", False)
-    harness.serve()
+    harness.set_consent("l1", False)
+    harness.serve_queue()
     assert harness.owners("l4", "new") == ["ana", None]
 
 
@@ -165,13 +165,13 @@ def test_rule_that_names_an_absent_rep_is_followed_by_the_next(harness: RouterHa
     accounts = [{"domain": "p.example", "owner": "ana"}]
     people = team(rep("ana"), rep("bo"), pools={"all": {"bo": 1}}, accounts=accounts)
     harness.configure(people, routing={"rules": [owner, {"name": "all", "pool": "all"}]})
-    harness.command(commands.availability, "ana", "away", None, sales("ana"))
-    harness.ask("l1", facts={"email.domain": "p.example"})
+    harness.run_command(commands.availability, "ana", "away", None, sales("ana"))
+    harness.submit_form("l1", facts={"email.domain": "p.example"})
     assert harness.lead("l1").owner == "bo"
     harness.configure(people, routing={"rules": [owner]})
-    harness.ask("l2", facts={"email.domain": "p.example"})
-    waits = harness.lead("l2")
-    assert (waits.queue_pool, waits.queue_reason) == ("", "no rule with a pool matches; owner: the only rep: away")
+    harness.submit_form("l2", facts={"email.domain": "p.example"})
+    lead = harness.lead("l2")
+    assert (lead.queue_pool, lead.queue_reason) == ("", "no rule with a pool matches; owner: the only rep: away")
 
 
 # --- decisions ----------------------------------------------------------------------------------------------------
@@ -182,19 +182,19 @@ def test_replayed_decision_gives_the_same_rep_without_personal_data(harness: Rou
         team(rep("ana", capacity={"open": 2}, languages=["de"]), rep("bo"), pools={"all": {"ana": 3, "bo": 1}}),
         routing={
             "rules": [
-                {"name": "named", "when": {"name": "Name nobody"}, "pool": "all"},
+                {"name": "named", "when": {"name": "Name unknown"}, "pool": "all"},
                 {"name": "de", "when": {"language": "de"}, "pool": "all", "require": {"languages": "de"}},
                 {"name": "everyone", "when": {"email": {"exists": True}}, "pool": "all"},
             ]
         },
     )
-    harness.ask("l1", "l2", "l3", facts={"language": "de"})
-    harness.ask("l4", "l5")
-    harness.command(commands.reject, "l1", "no-time", sales("ana"))
-    harness.act("reassign", "l4", 1, "system")
-    made = [decision for n in range(1, 6) for decision in harness.decisions(f"l{n}")]
-    assert len(made) >= 7
-    for decision in made:
+    harness.submit_form("l1", "l2", "l3", facts={"language": "de"})
+    harness.submit_form("l4", "l5")
+    harness.run_command(commands.reject, "l1", "no-time", sales("ana"))
+    harness.request_action("reassign", "l4", 1, "system")
+    decisions = [decision for n in range(1, 6) for decision in harness.decisions(f"l{n}")]
+    assert len(decisions) >= 7
+    for decision in decisions:
         inputs = msgspec.convert(decision["inputs"], Inputs)
         assert replay(inputs) == decision["chosen"]
         assert all(one["eligible"] or one["ruled_out_by"] for one in decision["considered"])

@@ -1,4 +1,4 @@
-"""Another owner for a lead, decided from values: the rules, the team and its load."""
+"""Actions that change the owner of a lead: outcomes by the rules, the team and its load."""
 
 import pytest
 

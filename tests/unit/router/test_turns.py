@@ -1,7 +1,7 @@
-"""The laws of turns, for any weights and any members who could take each lead.
+"""Properties of turns, for any weights and any eligibility.
 
-A member's entitlement is the sum, over the leads that they could take, of their weight divided by the weights of all who
-could take it.
+The entitlement of a member is a sum over the leads that the member could take: the weight of the member, divided by the
+weights of all members who could take the lead.
 """
 
 from collections import Counter
@@ -19,13 +19,13 @@ NONE: frozenset[int] = frozenset()
 
 
 class FairPool:
-    """A pool as the store keeps it, and the leads that each member is entitled to and has."""
+    """A pool as stored, with the entitlement and the number of leads of each member."""
 
     def __init__(self, of: Sequence[int]) -> None:
         self.weights = {str(n): weight for n, weight in enumerate(of)}
         self.lags: dict[str, int] = {}
-        self.owed = {rep: Fraction(0) for rep in self.weights}
-        self.had = Counter[str]()
+        self.entitlements = {rep: Fraction(0) for rep in self.weights}
+        self.counts = Counter[str]()
 
     def next(self, absent: frozenset[int] = NONE) -> int | None:
         lags = settle(self.lags, self.weights)
@@ -39,23 +39,23 @@ class FairPool:
         self.lags = turn.lags
         here = {seat.rep: seat.weight for seat in seats if seat.ruled_out_by is None}
         for rep, weight in here.items():
-            self.owed[rep] += Fraction(weight, sum(here.values()))
-        self.had[turn.rep] += 1
+            self.entitlements[rep] += Fraction(weight, sum(here.values()))
+        self.counts[turn.rep] += 1
         return int(turn.rep)
 
-    def off(self) -> Fraction:
-        """How many leads the member who is furthest from the entitlement is away from it."""
-        return max(abs(self.owed[rep] - self.had[rep]) for rep in self.weights)
+    def deviation(self) -> Fraction:
+        """Return the largest difference of a member's leads from the entitlement."""
+        return max(abs(self.entitlements[rep] - self.counts[rep]) for rep in self.weights)
 
 
 @settings(max_examples=300)
 @given(weights, st.integers(1, 200))
-def test_members_who_are_equally_available_stay_within_one_lead_of_entitlement(of: list[int], turns: int) -> None:
+def test_equally_eligible_members_stay_within_one_lead_of_entitlement(of: list[int], turns: int) -> None:
     pool = FairPool(of)
     for n in range(1, turns + 1):
         assert pool.next() is not None
-        assert all(owed == Fraction(n * pool.weights[rep], sum(of)) for rep, owed in pool.owed.items())
-        assert pool.off() < 1
+        assert all(owed == Fraction(n * pool.weights[rep], sum(of)) for rep, owed in pool.entitlements.items())
+        assert pool.deviation() < 1
 
 
 @pytest.mark.parametrize("of", [[5, 1, 1], [1] * 40, [1000, *[1] * 60], [300, 50, 3, 2, *[1] * 20]])
@@ -63,7 +63,7 @@ def test_large_and_uneven_pools_stay_within_one_lead_of_entitlement(of: list[int
     pool = FairPool(of)
     for _ in range(700):
         pool.next()
-        assert pool.off() < 1
+        assert pool.deviation() < 1
 
 
 @settings(max_examples=500)
@@ -71,11 +71,11 @@ def test_large_and_uneven_pools_stay_within_one_lead_of_entitlement(of: list[int
 def test_partly_eligible_member_stays_within_one_lead_of_their_share(
     of: list[int], could: list[bool], member: int
 ) -> None:
-    """By language, by capacity or by absence, in any pattern; and the others get theirs."""
+    """Eligibility follows any pattern. The other members stay within one lead too."""
     pool, some = FairPool([*of, 3]), min(member, len(of))
     for can in could:
         pool.next(NONE if can else frozenset({some}))
-        assert pool.off() < 1
+        assert pool.deviation() < 1
 
 
 @settings(max_examples=300)
@@ -83,26 +83,22 @@ def test_partly_eligible_member_stays_within_one_lead_of_their_share(
     st.lists(st.integers(1, 16), min_size=3, max_size=3),
     st.lists(st.frozensets(st.integers(0, 2), max_size=2), max_size=150),
 )
-def test_three_members_stay_within_one_lead_whichever_leads_each_could_take(
-    of: list[int], absences: list[frozenset[int]]
-) -> None:
+def test_three_members_stay_within_one_lead_for_any_eligibility(of: list[int], absences: list[frozenset[int]]) -> None:
     pool = FairPool(of)
     for absent in absences:
         pool.next(absent)
-        assert pool.off() < 1
+        assert pool.deviation() < 1
 
 
 @settings(max_examples=300)
 @given(weights, st.lists(st.frozensets(st.integers(0, 6), max_size=6), max_size=150))
-def test_any_members_stay_within_two_leads_whichever_leads_each_could_take(
-    of: list[int], absences: list[frozenset[int]]
-) -> None:
+def test_any_members_stay_within_two_leads_for_any_eligibility(of: list[int], absences: list[frozenset[int]]) -> None:
     pool = FairPool(of)
     for absent in absences:
         chosen = pool.next(absent)
         assert chosen is None or chosen not in absent
         assert sum(pool.lags.values()) == 0
-        assert pool.off() < 2
+        assert pool.deviation() < 2
 
 
 @given(
@@ -138,37 +134,39 @@ def test_absence_earns_no_credit(of: list[int], before: int, absent_for: int) ->
 
 
 @given(weights, st.integers(0, 60), st.integers(1, 6), st.integers(0, 100))
-def test_a_member_taken_out_and_put_back_begins_anew(of: list[int], before: int, weight: int, meanwhile: int) -> None:
+def test_member_removed_and_added_again_begins_with_no_lag(
+    of: list[int], before: int, weight: int, meanwhile: int
+) -> None:
     pool = FairPool([*of, weight])
-    who = str(len(of))
+    member = str(len(of))
     for _ in range(before):
         pool.next()
-    del pool.weights[who]
+    del pool.weights[member]
     for _ in range(meanwhile + 1):
         pool.next()
-    assert who not in pool.lags
-    pool.weights[who] = weight
+    assert member not in pool.lags
+    pool.weights[member] = weight
     share = Fraction(weight, sum(pool.weights.values()))
     assert sum(pool.next() == len(of) for _ in range(50)) <= 50 * share + 2
 
 
 @given(st.lists(st.integers(-SCALE, SCALE), min_size=1, max_size=6), st.integers(1, 6))
 def test_lags_of_members_who_left_are_divided_among_the_rest(lags: list[int], stay: int) -> None:
-    known = {str(n): lag for n, lag in enumerate(lags)}
+    pool_lags = {str(n): lag for n, lag in enumerate(lags)}
     members: Mapping[str, int] = {str(n): n + 1 for n in range(min(stay, len(lags)))}
-    after = settle(known, members)
-    assert sum(after.get(rep, 0) for rep in members) == sum(lags) or set(members) == set(known) or len(members) == 0
-    assert settle(known, {}) == {} or not any(lags)
+    after = settle(pool_lags, members)
+    assert sum(after.get(rep, 0) for rep in members) == sum(lags) or set(members) == set(pool_lags) or len(members) == 0
+    assert settle(pool_lags, {}) == {} or not any(lags)
 
 
 @given(st.integers(-SCALE, SCALE), st.lists(st.integers(1, 1000), min_size=1, max_size=50))
-def test_parts_add_up_and_are_by_weight(whole: int, of: list[int]) -> None:
+def test_parts_add_up_and_follow_the_weights(whole: int, of: list[int]) -> None:
     parts = divide(whole, of)
     assert sum(parts) == whole
     assert all(abs(part - Fraction(whole * weight, sum(of))) <= 1 for part, weight in zip(parts, of, strict=True))
 
 
-def test_equals_go_in_the_order_of_the_team_file() -> None:
+def test_equal_members_get_turns_in_the_order_of_the_team_file() -> None:
     pool = FairPool([1, 1, 1])
     assert [pool.next() for _ in range(6)] == [0, 1, 2, 0, 1, 2]
 
@@ -182,7 +180,7 @@ def test_pool_without_eligible_members_gives_no_turn() -> None:
     assert FairPool([1, 2]).next(frozenset({0, 1})) is None
 
 
-def test_a_decision_stored_with_passes_replays_to_the_same_rep() -> None:
+def test_decision_stored_with_passes_replays_to_the_same_rep() -> None:
     seats = [Candidate("a", 2, passes=720_720_000), Candidate("b", 1, passes=0), Candidate("c", 1, passes=720_720_000)]
     turn = next_turn(seats)
     assert turn is not None
