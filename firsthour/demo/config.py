@@ -1,4 +1,4 @@
-"""The demo's own agreement, team and sources: a small team, so that a busy hour shows what a queue is."""
+"""The agreement, team and sources of the demo: a small team, so that leads wait in a busy hour."""
 
 from pathlib import Path
 from typing import Final
@@ -54,7 +54,7 @@ sources:
 
 
 def furnish(directory: Path) -> Path:
-    """Write the three files into `directory`; the directory."""
+    """Write the three files into `directory`; return it."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in (("agreement", AGREEMENT), ("team", TEAM), ("sources", SOURCES)):
         (directory / f"{name}.yaml").write_text(text, encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Who takes part in the demo, all of it made up: visitors, how reps answer, and what comes of an answer.
+"""The made-up people of the demo: visitors, the answers of reps, and the odds of a lead.
 
-The odds of the last follow what is published about web leads: chances to qualify one fall more than six times once the
-first hour is over, and more than a hundred times after a working day.
+The odds follow published figures about web leads: the chance to qualify a lead falls more than six times after the first
+hour, and more than a hundred times after a working day.
 """
 
 import random
@@ -16,7 +16,7 @@ ODDS: Final = (
     ("later that day", WORKING_DAY, 0.06),
     ("after a working day", None, 0.004),
 )
-"""How likely a lead qualifies, by the time until its first touch."""
+"""The chance that a lead qualifies, by the time until its first touch."""
 
 _FIRST: Final = (
     *("Aino", "Bilal", "Carmen", "Dmitri", "Elif", "Femi", "Greta", "Hiro", "Ines", "Jonas", "Kaya", "Liam"),
@@ -53,7 +53,7 @@ _TRADES: Final = (
     "Tools",
 )
 _TITLES: Final = ("Head of IT", "VP Sales", "Director of Operations", "CTO", "Founder", "Buyer", "Analyst", "Team lead")
-_WANTS: Final = {"demo-request": 6, "contact-sales": 3, "newsletter": 2, "": 3}  # weights; "": only looks around
+_WANTS: Final = {"demo-request": 6, "contact-sales": 3, "newsletter": 2, "": 3}  # weights; "": views pages only
 _PATHS: Final = ("/", "/customers", "/pricing", "/pricing/teams", "/blog/first-hour", "/docs")
 WORDS: Final = {"demo-request": "asks for a demo", "contact-sales": "wants to be called", "newsletter": "subscribes"}
 
@@ -91,7 +91,7 @@ def visitor(chance: random.Random, number: int) -> Visitor:
 
 @dataclass(frozen=True)
 class Temper:
-    """How a rep answers a page: weights of prompt, late, never, no, and how a reminder or the pager shifts them."""
+    """How a rep answers a page: the weights of prompt, late, never and no, and the chance to act on a reminder."""
 
     prompt: float
     late: float
@@ -105,7 +105,7 @@ TEMPERS: Final = {
     "bo": Temper(0.60, 0.20, 0.10, 0.10, 0.5),
     "chidi": Temper(0.75, 0.15, 0.05, 0.05, 0.7),
     "dana": Temper(0.45, 0.25, 0.20, 0.10, 0.4),
-    "emil": Temper(0.10, 0.20, 0.65, 0.05, 0.1),  # there is one in every team
+    "emil": Temper(0.10, 0.20, 0.65, 0.05, 0.1),  # the slow one of the team
     "max": Temper(0.70, 0.10, 0.20, 0.00, 0.3),
 }
 USUAL: Final = Temper(0.60, 0.20, 0.12, 0.08, 0.5)
@@ -114,7 +114,7 @@ REASONS: Final = ("no-time", "wrong-territory", "not-now", "no-budget")
 
 @dataclass(frozen=True)
 class RepReply:
-    """What a rep does about a lead, after so long; `reason` of a no."""
+    """The action of a rep on a lead, and the time before it. `reason`: of a rejection."""
 
     act: Literal["touch", "reject", "nothing"]
     after: timedelta = timedelta(0)
@@ -122,7 +122,7 @@ class RepReply:
 
 
 def answer(chance: random.Random, rep: str, rung: int) -> RepReply:
-    """What `rep` does about the page of that rung. Rungs above the first are reminders."""
+    """Return the reply of `rep` to the page of this rung. Rungs after the first are reminders."""
     temper = TEMPERS.get(rep, USUAL)
     if rung > 0:
         heeds = chance.random() < temper.heeds_reminder
@@ -138,7 +138,7 @@ def answer(chance: random.Random, rep: str, rung: int) -> RepReply:
 
 
 def talk(chance: random.Random) -> timedelta:
-    """How long a rep is busy with a lead before its outcome is known."""
+    """Return how long a rep works on a lead before its outcome is decided."""
     return _minutes(chance, 12, 40)
 
 
@@ -147,5 +147,5 @@ def _minutes(chance: random.Random, least: float, most: float) -> timedelta:
 
 
 def odds(waited: timedelta) -> float:
-    """Return how likely a lead qualifies after waiting so long for its first touch."""
+    """Return the chance that a lead qualifies which waited this long for its first touch."""
     return next(share for _, until, share in ODDS if until is None or waited <= until)

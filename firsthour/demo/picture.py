@@ -1,4 +1,4 @@
-"""Draws a terminal's screen as an SVG: `tmux capture-pane -e -p | python -m firsthour.demo.picture > docs/demo.svg`."""
+"""Draw the screen of a terminal as an SVG: `tmux capture-pane -e -p | python -m firsthour.demo.picture > docs/demo.svg`."""
 
 import io
 import sys
@@ -12,7 +12,7 @@ COLUMNS = 110
 
 
 def drawn(screen: str, title: str = TITLE) -> str:
-    """The SVG of a screen with its colours (ANSI), fonts named and not loaded from anywhere."""
+    """Return the SVG of a screen with its colours (ANSI). It names fonts and loads none."""
     console = Console(record=True, file=io.StringIO(), width=COLUMNS, force_terminal=True, color_system="truecolor")
     console.print(Text.from_ansi(screen), end="")
     svg = console.export_svg(title=title, theme=MONOKAI)

@@ -1,6 +1,6 @@
-"""`firsthour up --demo`: made-up visitors and reps use the running system over HTTP, and the terminal shows what it does.
+"""`firsthour up --demo`: made-up visitors and reps use the running system over HTTP, and the terminal shows the events.
 
-Everything on the screen comes from the system's own log; the demo only plays the people.
+Everything on the screen comes from the system's event log; the demo only plays the people.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ from typing import Any, Final
 from rich.console import Console
 
 from firsthour.demo import people
+from firsthour.demo.client import DemoClient, DemoError
 from firsthour.demo.people import Visitor
 from firsthour.demo.screen import REDRAWN_PER_SECOND, Screen, footnote, table_of
 from firsthour.demo.story import HELD, DemoStory, ObservedLead, Tally
 from firsthour.runtime.clock import Clock, new_id
 from firsthour.runtime.eventlog.log import EventLog
-from firsthour.runtime.http.client import AsyncClient, HTTPError, Response
+from firsthour.runtime.http.client import AsyncClient
 from firsthour.runtime.terminal import called, say
-from schemas.errors import FirstHourError
 from schemas.events.base import Event
 from schemas.events.pages import PageSent
 from schemas.events.routes import LeadAssigned, TouchApplied
@@ -29,14 +29,10 @@ from schemas.topics import PAGES, ROUTES
 
 LENGTH: Final = timedelta(hours=3)  # business time: three minutes at 60 times the speed
 VISITORS_PER_HOUR: Final = 60.0
-OPEN_DOORS: Final = 0.75  # visitors stop coming after this share of it, so that most clocks have run by the end
+OPEN_DOORS: Final = 0.75  # no visitors come after this share of the length, so that most clocks have ended
 ACCEPTS_FIRST: Final = 0.4  # the share of reps who say yes before they call
 REQUEST_SECONDS: Final = 10.0
 BATCH: Final = 500
-
-
-class DemoError(FirstHourError):
-    """The running system rejects what the demo sends; the message contains its answer."""
 
 
 async def run(
@@ -54,22 +50,37 @@ async def run(
     client: AsyncClient | None = None,
     goes_on: bool = False,
 ) -> Tally:
-    """Play for `length` of business time or until `stop`, then print and return the table of the first hour.
+    """Play until the end or `stop`, then print and return the table of the first hour.
 
-    `url` and `key` (an admin's) are the running system's, `log` its event log. `seed`: the same people again. `goes_on`: the
-    system serves on after the demo. Raises `DemoError`.
+    Args:
+        url: of the running system.
+        key: of an admin.
+        clock: of the running system.
+        log: its event log.
+        team: its reps.
+        console: for events and tables.
+        speed: of the clock, for the title.
+        length: of the demo, in business time.
+        seed: the same seed gives the same people.
+        stop: ends the demo when set.
+        client: for HTTP. None: a new one for `url`.
+        goes_on: the system continues to serve after the demo.
+
+    Raises:
+        DemoError: the system rejects a request.
     """
-    used = client or AsyncClient(base_url=url, timeout=REQUEST_SECONDS, trust_env=False)
+    http = client or AsyncClient(base_url=url, timeout=REQUEST_SECONDS, trust_env=False)
     for line in look_around(url, key):
         say(line, console)
     screen = Screen(console, team.reps, speed)
     try:
-        demo = DemoRun(used, key, clock, log, team, screen, random.Random(seed), length, stop or asyncio.Event())
+        requests = DemoClient(http, key, stop or asyncio.Event())
+        demo = DemoRun(requests, clock, log, team, screen, random.Random(seed), length)
         tally = await demo.play()
     finally:
         screen.stop()
         if client is None:
-            await used.aclose()
+            await http.aclose()
     console.print(table_of(tally))
     console.print(footnote(), style="dim", soft_wrap=True)
     for line in ("", *(look_around(url, key) if goes_on else ()), *start_your_own()):
@@ -84,7 +95,7 @@ def look_around(url: str, key: str) -> Iterator[str]:
 
 
 def start_your_own() -> Iterator[str]:
-    """Yield the next steps. The program is named as it was called: an inactive environment is not on the path."""
+    """Yield the next steps, with the program as it was called: an inactive environment is not on the path."""
     program = called()
     yield "Start your own:"
     yield f"  {program} init config    three commented files: the agreement, the team, the sources"
@@ -93,18 +104,15 @@ def start_your_own() -> Iterator[str]:
 
 @dataclass
 class DemoRun:
-    """One demo: its people and what was observed."""
+    """One demo: its people, and the story that they see."""
 
-    client: AsyncClient
-    key: str
+    client: DemoClient
     clock: Clock
     log: EventLog
     team: Team
     screen: Screen
     chance: random.Random
     length: timedelta
-    stop: asyncio.Event
-    keys: dict[str, str] = field(default_factory=dict)  # of reps, by id
     emails: dict[str, str] = field(default_factory=dict)  # of leads, by id
 
     def __post_init__(self) -> None:
@@ -114,15 +122,15 @@ class DemoRun:
         self._group: asyncio.TaskGroup
 
     async def play(self) -> Tally:
-        """Until the time is over or `stop` is set; the table as of that moment."""
+        """Play until the time is over or `stop` is set; return the table of that moment."""
         starts = {topic: await self.log.end(topic, 0) for topic in (ROUTES, PAGES)}
-        await self._give_keys()
+        await self.client.create_keys(self.team)
         self.screen.start(self.clock.business())
         try:
             await self._until_over(starts)
-        except ExceptionGroup as several:
-            failed = several.subgroup(DemoError)
-            raise (failed or several).exceptions[0] from None
+        except ExceptionGroup as group:
+            errors = group.subgroup(DemoError)
+            raise (errors or group).exceptions[0] from None
         return self.story.tally(self.clock.business())
 
     async def _until_over(self, starts: dict[str, int]) -> None:
@@ -143,7 +151,7 @@ class DemoRun:
     async def _over(self) -> None:
         try:
             async with asyncio.timeout(self.clock.real_seconds(self.length)):
-                await self.stop.wait()
+                await self.client.stop.wait()
         except TimeoutError:
             pass
 
@@ -152,10 +160,10 @@ class DemoRun:
             self.screen.draw(self.clock.business())
             await asyncio.sleep(1 / REDRAWN_PER_SECOND)
 
-    async def _wait(self, for_: timedelta) -> None:
-        await asyncio.sleep(self.clock.real_seconds(for_))
+    async def _wait(self, duration: timedelta) -> None:
+        await asyncio.sleep(self.clock.real_seconds(duration))
 
-    # --- what the system says -----------------------------------------------------------------------------------------
+    # --- events of the system -----------------------------------------------------------------------------------------
 
     async def _follow(self, topic: str, after: int) -> None:
         while True:
@@ -171,61 +179,43 @@ class DemoRun:
         elif isinstance(event, PageSent):
             self._begin(self._paged(event))
         elif isinstance(event, TouchApplied):
-            seen = self.story.leads.get(event.lead_id)
-            if seen is not None and seen.won is None:
-                self._begin(self._work(seen))
+            lead = self.story.leads.get(event.lead_id)
+            if lead is not None and lead.won is None:
+                self._begin(self._work(lead))
 
     # --- reps ---------------------------------------------------------------------------------------------------------
 
     async def _paged(self, page: PageSent) -> None:
-        """A rep reads a page, and acts on it or ignores it."""
+        """Let a rep read a page, and act on it or ignore it."""
         answer = people.answer(self.chance, page.person, page.rung)
         if answer.act == "nothing":
             return
         await self._wait(answer.after)
-        seen = self.story.leads.get(page.lead_id)
-        if seen is None or seen.touched_at is not None or seen.epoch != page.epoch or seen.status not in HELD:
-            return  # too late: another rep was quicker, or the lead has gone on
+        lead = self.story.leads.get(page.lead_id)
+        if lead is None or lead.touched_at is not None or lead.epoch != page.epoch or lead.status not in HELD:
+            return  # too late: another rep was quicker, or the status has changed
         if answer.act == "reject":
-            if seen.owner == page.person:
-                await self._act(page.person, seen, "reject", {"reason": answer.reason})
+            if lead.owner == page.person:
+                await self.client.act(page.person, lead, "reject", {"reason": answer.reason})
             return
-        if seen.owner == page.person and self.chance.random() < ACCEPTS_FIRST:
-            await self._act(page.person, seen, "accept")
+        if lead.owner == page.person and self.chance.random() < ACCEPTS_FIRST:
+            await self.client.act(page.person, lead, "accept")
             await self._wait(timedelta(minutes=self.chance.uniform(0.5, 3)))
         talked = self.chance.random() < 0.6
-        await self._act(page.person, seen, "touch", {"channel": "phone", "answered": talked})
+        await self.client.act(page.person, lead, "touch", {"channel": "phone", "answered": talked})
 
-    async def _work(self, seen: ObservedLead) -> None:
-        """After the first call: busy for a while, then a deal, or nothing."""
-        waited = seen.waited or timedelta(0)
+    async def _work(self, lead: ObservedLead) -> None:
+        """Let a rep work on a lead after the first call, until it is a deal or recycled."""
+        waited = lead.waited or timedelta(0)
         won = self.chance.random() < people.odds(waited)
         await self._wait(people.talk(self.chance))
-        rep = seen.touched_by or ""
+        rep = lead.touched_by or ""
         if won:
-            event = {"type": "opportunity.changed", "id": new_id(), "email": self.emails.get(seen.id, "")}
-            await self._send("/v1/events", self.key, event | {"data": {"stage": "open"}})
-        elif not await self._act(seen.owner or rep, seen, "recycle", {"reason": "no-answer"}):
+            event = {"type": "opportunity.changed", "id": new_id(), "email": self.emails.get(lead.id, "")}
+            await self.client.post_event(event | {"data": {"stage": "open"}})
+        elif not await self.client.act(lead.owner or rep, lead, "recycle", {"reason": "no-answer"}):
             return
-        seen.won = won
-
-    async def _act(self, rep: str, seen: ObservedLead, act: str, body: dict[str, Any] | None = None) -> bool:
-        """Return whether it was applied: the lead may have changed owner meanwhile."""
-        answer = await self._post(f"/v1/leads/{seen.id}/{act}", self.keys.get(rep, self.key), body)
-        if answer.status_code in (401, 422) or answer.status_code >= 500:
-            raise DemoError(f"{act} by {rep}: {answer.status_code} {answer.text}")
-        return answer.is_success
-
-    async def _give_keys(self) -> None:
-        """Create a key for each rep, so that the history names them. Without one, the admin acts for the rep."""
-        for rep in self.team.reps:
-            asked = {"role": "manager" if self._manages(rep.id) else "sales", "name": f"demo {rep.id}", "rep": rep.id}
-            answer = await self._post("/v1/keys", self.key, asked)
-            if answer.is_success:
-                self.keys[rep.id] = answer.json()["key"]
-
-    def _manages(self, rep: str) -> bool:
-        return any(other.manager == rep for other in self.team.reps)
+        lead.won = won
 
     # --- visitors -----------------------------------------------------------------------------------------------------
 
@@ -238,36 +228,20 @@ class DemoRun:
             self._begin(self._visit(people.visitor(self.chance, number)))
 
     async def _visit(self, visitor: Visitor) -> None:
-        """A visitor views some pages, and may fill in a form."""
+        """Let a visitor view some pages, and perhaps fill in a form."""
         for path in visitor.paths:
-            viewed = {"type": "page.viewed", "id": new_id(), "email": visitor.email, "data": {"path": path}}
-            await self._send("/v1/events", self.key, viewed)
+            event = {"type": "page.viewed", "id": new_id(), "email": visitor.email, "data": {"path": path}}
+            await self.client.post_event(event)
             await self._wait(timedelta(minutes=self.chance.uniform(0.3, 1.5)))
         if not visitor.form:
             return
         words = people.WORDS[visitor.form]
         self.screen.say(self.clock.business(), "", f"{visitor.name} ({visitor.company}) {words}")
-        said = {
+        fields = {
             "name": visitor.name,
             "email": visitor.email,
             "company": visitor.company,
             "title": visitor.title,
             "employees": visitor.employees,
         }
-        await self._send(f"/v1/forms/{visitor.form}", None, said)
-
-    # --- HTTP ---------------------------------------------------------------------------------------------------------
-
-    async def _send(self, path: str, key: str | None, body: dict[str, Any]) -> None:
-        answer = await self._post(path, key, body)
-        if answer.status_code != 202:
-            raise DemoError(f"{path}: {answer.status_code} {answer.text}")
-
-    async def _post(self, path: str, key: str | None, body: dict[str, Any] | None) -> Response:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        try:
-            return await self.client.post(path, json=body, headers=headers)
-        except HTTPError as failed:
-            if self.stop.is_set():
-                raise asyncio.CancelledError from failed  # the demo is over
-            raise DemoError(f"{path}: no answer ({type(failed).__name__})") from failed
+        await self.client.post_form(visitor.form, fields)

@@ -31,32 +31,32 @@ class Screen:
     def __init__(self, console: Console, reps: Sequence[Rep], speed: float) -> None:
         self.console = console
         self._reps, self._speed = reps, speed
-        self._said: deque[Text] = deque(maxlen=200)
+        self._lines: deque[Text] = deque(maxlen=200)
         self._live: Live | None = None
         self.story: DemoStory | None = None
 
     def say(self, at: datetime, style: str, words: str) -> None:
-        """Something happened."""
+        """Show a line of the feed. `words`: the text; `style`: its colour."""
         line = Text.assemble(
             (f"{at:%H:%M} ", "dim"), (clean(words, CHARS_MAX), style), no_wrap=True, overflow="ellipsis"
         )
-        self._said.append(line)
+        self._lines.append(line)
         if self._live is None:
             self.console.print(line, soft_wrap=True)
 
     def start(self, now: datetime) -> None:
-        """Take the terminal, if there is one."""
+        """Use the whole terminal, if there is one."""
         if self.console.is_terminal:
             self._live = Live(self._drawn(now), console=self.console, screen=True, auto_refresh=False)
             self._live.start()
 
     def draw(self, now: datetime) -> None:
-        """Show what is so now."""
+        """Show the state of this moment."""
         if self._live is not None:
             self._live.update(self._drawn(now), refresh=True)
 
     def stop(self) -> None:
-        """Give the terminal back."""
+        """Restore the terminal."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -75,7 +75,7 @@ class Screen:
             overflow="ellipsis",
         )
         lines = max(3, self.console.height - 4)
-        feed = Panel(Group(*list(self._said)[-lines:]), title="What happens", title_align="left", border_style="dim")
+        feed = Panel(Group(*list(self._lines)[-lines:]), title="Events", title_align="left", border_style="dim")
         whole.split_column(Layout(head, size=1), body)
         body.split_row(Layout(feed), side)
         side.split_column(Layout(self._team(), size=len(self._reps) + 3), Layout(self._clocks(now)))
@@ -98,11 +98,11 @@ class Screen:
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, justify="right")
         running = self.story.running(now) if self.story else []
-        for seen in running[:10]:
-            left = int((seen.submit_at + HOUR - now) / timedelta(minutes=1))
+        for lead in running[:10]:
+            left = int((lead.submit_at + HOUR - now) / timedelta(minutes=1))
             style = "bold red" if left < 15 else "yellow" if left < 30 else "green"
-            owner = self.story.name(seen.owner) if self.story and seen.owner else "(waits)"
-            table.add_row(Text(clean(seen.title, 40)), Text(owner, "dim"), Text(f"{left} min", style))
+            owner = self.story.name(lead.owner) if self.story and lead.owner else "(waits)"
+            table.add_row(Text(clean(lead.title, 40)), Text(owner, "dim"), Text(f"{left} min", style))
         return Panel(table, title=f"Clocks running: {len(running)}", title_align="left", border_style="dim")
 
 
@@ -118,34 +118,34 @@ def _bar(open_: int, capacity: int | None) -> Text:
 
 
 def table_of(tally: Tally) -> Table:
-    """The first hour, what came of it, and what would have come of the same leads had everybody been called so late."""
+    """Return the table of the first hour: the outcomes, and the expected ones if all leads were called at another time."""
     table = Table(title="The first hour (all of it made up)", title_justify="left", show_header=False)
     table.add_column()
     table.add_column(justify="right")
-    median = "nobody was called" if tally.median_minutes is None else f"{tally.median_minutes:.0f} min"
-    for what, value in (
-        ("Leads handed over to Sales, to be called", str(tally.leads)),
+    median = "no calls" if tally.median_minutes is None else f"{tally.median_minutes:.0f} min"
+    for title, value in (
+        ("Leads handed over to Sales", str(tally.leads)),
         ("  touched within the hour", str(tally.touched)),
         ("  missed: later, or never", str(tally.missed)),
         ("  waiting, the hour not over", str(tally.waiting)),
         ("Median time to the first touch", median),
-        ("Changed hands because nobody answered", str(tally.reassigned)),
-        ("Returned to Marketing before anybody called", str(tally.returned)),
+        ("Reassigned because the owner did not answer", str(tally.reassigned)),
+        ("Returned to Marketing before the first call", str(tally.returned)),
     ):
-        table.add_row(what, value)
+        table.add_row(title, value)
     table.add_section()
     for when, (decided, won) in tally.outcomes.items():
-        table.add_row(f"Touched {when}: qualified, of those decided", f"{won} of {decided}")
+        table.add_row(f"Touched {when}: qualified, of the decided ones", f"{won} of {decided}")
     table.add_section()
     for when, _, share in ODDS:
-        table.add_row(f"To be expected, were all {tally.leads} called {when}", f"{tally.leads * share:.0f}")
+        table.add_row(f"Expected, if all {tally.leads} were called {when}", f"{tally.leads * share:.0f}")
     return table
 
 
 def footnote() -> str:
-    """Which odds the outcomes followed."""
-    said = ", ".join(f"{share:.1%} {when}" for when, _, share in ODDS)
+    """Return the odds of the outcomes."""
+    odds = ", ".join(f"{share:.1%} {when}" for when, _, share in ODDS)
     return (
         f"Outcomes follow the odds published about web leads: more than 6 times worse after the first hour, more than "
-        f"100 times after a working day. Here: {said}."
+        f"100 times after a working day. Here: {odds}."
     )

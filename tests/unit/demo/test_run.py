@@ -1,4 +1,4 @@
-"""The demo plays against a real system, fast, and its table adds up."""
+"""The demo runs against a real system with a fast clock, and its table adds up."""
 
 import asyncio
 import io
@@ -15,6 +15,7 @@ from rich.console import Console
 from firsthour.bootstrap.embedded import System, open_clock, open_system
 from firsthour.demo import config as demo_config
 from firsthour.demo import people, run
+from firsthour.demo.client import DemoError
 from firsthour.demo.screen import table_of
 from firsthour.demo.story import DemoStory, Tally
 from firsthour.runtime.clock import HostClock
@@ -32,7 +33,7 @@ NINE = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
 
 @dataclass
 class DemoStage:
-    """A running system with the demo's configuration, and what the terminal saw."""
+    """A running system with the demo's configuration, and the output of the demo."""
 
     system: System
     clock: HostClock
@@ -70,7 +71,7 @@ async def stage(home: Path) -> AsyncIterator[DemoStage]:
     await system.close()
 
 
-async def test_the_table_of_the_first_hour_adds_up(tmp_path: Path) -> None:
+async def test_table_of_the_first_hour_adds_up(tmp_path: Path) -> None:
     async with stage(tmp_path) as here:
         tally = await here.play(timedelta(hours=2.5))
         qualified = await here.system.reads(
@@ -78,24 +79,24 @@ async def test_the_table_of_the_first_hour_adds_up(tmp_path: Path) -> None:
         )
     assert tally.leads == tally.touched + tally.missed + tally.waiting
     assert tally.touched > 10
-    assert 0 <= qualified - (tally.leads + tally.returned) <= 5  # what was still on its way when the curtain fell
+    assert 0 <= qualified - (tally.leads + tally.returned) <= 5  # leads with unread records at the end
     assert tally.median_minutes is not None
     assert sum(decided for decided, _ in tally.outcomes.values()) <= tally.touched + tally.missed
     assert all(won <= decided for decided, won in tally.outcomes.values())
 
 
-async def test_without_a_terminal_it_tells_in_plain_lines(tmp_path: Path) -> None:
+async def test_output_without_a_terminal_is_plain_lines(tmp_path: Path) -> None:
     async with stage(tmp_path) as here:
         await here.play(timedelta(hours=1))
-    said = here.printed.getvalue()
-    assert "asks for a demo" in said
-    assert "goes to" in said
-    assert "made up" in said
-    assert "firsthour init" in said
-    assert "\x1b" not in said
+    output = here.printed.getvalue()
+    assert "asks for a demo" in output
+    assert "goes to" in output
+    assert "made up" in output
+    assert "firsthour init" in output
+    assert "\x1b" not in output
 
 
-async def test_it_ends_at_once_when_told_to(tmp_path: Path) -> None:
+async def test_demo_ends_at_once_when_stopped(tmp_path: Path) -> None:
     stop = asyncio.Event()
     stop.set()
     async with stage(tmp_path) as here:
@@ -103,28 +104,28 @@ async def test_it_ends_at_once_when_told_to(tmp_path: Path) -> None:
     assert tally == Tally(0, 0, 0, 0, 0, None, 0, {"within the hour": (0, 0), "later": (0, 0)})
 
 
-async def test_a_system_that_refuses_ends_the_demo_and_says_why(tmp_path: Path) -> None:
+async def test_rejected_request_ends_the_demo_with_its_answer(tmp_path: Path) -> None:
     async with stage(tmp_path) as here:
         config = here.system.resources.config.current.directory
         (config / "sources.yaml").write_text("sources: [{id: other, kind: form, forms: [other]}]\n", encoding="utf-8")
         files = here.system.resources.config
         assert isinstance(files, ConfigFiles)
         assert files.refresh()
-        with pytest.raises(run.DemoError, match=r"/v1/forms/.*404"):
+        with pytest.raises(DemoError, match=r"/v1/forms/.*404"):
             await here.play(timedelta(hours=2))
 
 
 # --- pure ---------------------------------------------------------------------------------------------------------
 
 
-def test_chances_fall_more_than_six_times_after_the_first_hour_and_a_hundred_times_after_a_working_day() -> None:
+def test_odds_fall_six_times_after_an_hour_and_hundred_times_after_a_day() -> None:
     at_once, later = people.odds(timedelta(minutes=59)), people.odds(timedelta(minutes=61))
     next_day = people.odds(timedelta(hours=9))
     assert at_once / later > 6
     assert at_once / next_day >= 100
 
 
-def test_the_same_seed_makes_the_same_people_and_all_of_them_are_made_up() -> None:
+def test_same_seed_gives_the_same_visitors_with_example_addresses() -> None:
     first, again = ([people.visitor(random.Random(5), n) for n in range(50)] for _ in range(2))
     assert first == again
     assert all(visitor.email.endswith(".example") for visitor in first)
@@ -140,35 +141,35 @@ def _routed(status: str, epoch: int = 1) -> dict[str, object]:
 
 def _qualified() -> LeadQualified:
     score, trigger = Score(50, 50, 50, "B"), Trigger("e", "form.submitted", NINE, "website")
-    given = {"line": "all", "urgency": "hot", "submit_at": NINE, "score": score, "trigger": trigger}
-    return LeadQualified(**_routed("qualified", 0), **given)  # type: ignore[arg-type]  # keywords in two dicts
+    data = {"line": "all", "urgency": "hot", "submit_at": NINE, "score": score, "trigger": trigger}
+    return LeadQualified(**_routed("qualified", 0), **data)  # type: ignore[arg-type]  # keywords in two dicts
 
 
 @pytest.mark.parametrize(
     ("after", "expected"), [(59, (1, 0, 0)), (60, (1, 0, 0)), (61, (0, 1, 0))], ids=["before", "at", "after"]
 )
-def test_a_touch_counts_as_in_time_up_to_the_end_of_the_hour(after: int, expected: tuple[int, int, int]) -> None:
+def test_touch_is_in_time_up_to_the_end_of_the_hour(after: int, expected: tuple[int, int, int]) -> None:
     story, touched_at = _story(), NINE + timedelta(minutes=after)
     story.hear(_qualified())
-    given = {"channel": "phone", "answered": True, "touched_at": touched_at, "rep": "ana"}
-    story.hear(TouchApplied(**_routed("working"), **given))  # type: ignore[arg-type]  # keywords in two dicts
+    data = {"channel": "phone", "answered": True, "touched_at": touched_at, "rep": "ana"}
+    story.hear(TouchApplied(**_routed("working"), **data))  # type: ignore[arg-type]  # keywords in two dicts
     tally = story.tally(NINE + timedelta(hours=3))
     assert (tally.touched, tally.missed, tally.waiting) == expected
 
 
 @pytest.mark.parametrize(("minutes", "waiting"), [(59, 1), (60, 0)])
-def test_an_untouched_lead_waits_until_its_hour_is_over(minutes: int, waiting: int) -> None:
+def test_untouched_lead_waits_until_its_hour_is_over(minutes: int, waiting: int) -> None:
     story = _story()
     story.hear(_qualified())
     tally = story.tally(NINE + timedelta(minutes=minutes))
     assert (tally.waiting, tally.missed) == (waiting, 1 - waiting)
 
 
-def test_a_lead_returned_to_marketing_is_counted_apart() -> None:
+def test_lead_returned_to_marketing_is_counted_apart() -> None:
     story = _story()
     story.hear(_qualified())
-    given = {"rep": "ana", "decision_id": "d", "urgency": "hot", "submit_at": NINE, "assigned_at": NINE}
-    story.hear(LeadAssigned(**_routed("assigned"), **given))  # type: ignore[arg-type]  # keywords in two dicts
+    data = {"rep": "ana", "decision_id": "d", "urgency": "hot", "submit_at": NINE, "assigned_at": NINE}
+    story.hear(LeadAssigned(**_routed("assigned"), **data))  # type: ignore[arg-type]  # keywords in two dicts
     assert story.open_load("ana") == 1
     story.hear(LeadRecycled(**_routed("nurturing"), kind="reject", reason="not-now"))  # type: ignore[arg-type]  # as above
     tally = story.tally(NINE + timedelta(hours=3))
@@ -176,13 +177,13 @@ def test_a_lead_returned_to_marketing_is_counted_apart() -> None:
     assert story.open_load("ana") == 0
 
 
-def test_the_table_says_that_it_is_made_up() -> None:
+def test_table_names_its_figures_as_made_up() -> None:
     printed = io.StringIO()
     Console(file=printed, width=100).print(table_of(_story().tally(NINE)))
     assert "made up" in printed.getvalue()
 
 
-async def test_it_prints_a_key_that_works_while_it_runs_and_says_nothing_of_running_when_it_has_stopped(
+async def test_printed_key_works_and_is_not_offered_after_the_demo(
     tmp_path: Path,
 ) -> None:
     async with stage(tmp_path) as here:
