@@ -5,6 +5,8 @@ Where this machine lacks one, the tests that ask are skipped, saying in one line
 
 import functools
 import os
+import shutil
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,6 +29,13 @@ __all__ = [
 
 settings.register_profile("busy", deadline=None)  # the machine may be: how long an example takes says nothing
 settings.load_profile("busy")
+
+_MEMORY = Path("/dev/shm")
+_MEMORY_BYTES = 8 << 30
+
+if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _MEMORY_BYTES:
+    os.environ["TMPDIR"] = str(_MEMORY)  # tests wait for thousands of flushes, and none ends the machine
+    tempfile.tempdir = None
 
 SERVERS = pytest.StashKey[ExitStack]()
 """The servers of this worker. They end after its last test: the owner waits for other workers, and no test's time-out

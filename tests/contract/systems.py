@@ -18,6 +18,7 @@ from firsthour.runtime.http.client import ASGITransport, AsyncClient, Response
 from services.notifier.channels.inbox import InboxChannel
 from services.notifier.domain.message import Message
 from tests.backends import Backends, Installation
+from tests.data_directory import open_directory
 from tests.distributed_harness import EVERYTHING, open_harness
 from tests.hand_clock import HandClock
 
@@ -83,7 +84,7 @@ async def opened(
         place = None
         system: System | Distributed
         if backends is None:
-            lock, _ = embedded.open_clock(directory, 1.0)
+            lock = open_directory(directory)
             system = await embedded.open_system(
                 settings.load(data_dir=directory, admin_key=ADMIN, **given),
                 clock,

@@ -34,6 +34,7 @@ from services.notifier.channels.inbox import InboxChannel
 from services.notifier.channels.slack import SlackChannel
 from services.notifier.domain.message import Message
 from tests.backends import Backends, Installation, execute
+from tests.data_directory import open_directory
 from tests.distributed_harness import DistributedHarness, apply, open_harness
 from tests.fakes.slack import FakeSlack
 from tests.fakes.smtp import FakeSmtp
@@ -116,7 +117,7 @@ class World:
         await self.system.settle()
 
     async def _embedded(self) -> System:
-        lock, _ = embedded.open_clock(self.data, 1.0)
+        lock = open_directory(self.data)
         given = settings.load(config_dir=self.config, data_dir=self.data, admin_key=ADMIN)
         files = ConfigFiles(self.config)
         return await embedded.open_system(given, self.clock, files, self._channels, lock=lock, pages_max=self.pages_max)

@@ -5,6 +5,7 @@ stay text, the number of values that anchors multiply is limited, and every dupl
 """
 
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from firsthour.runtime.config.documents import ConfigProblem, Document, SourcePo
 
 SIZE_MAX_BYTES: Final = 1 << 20
 VALUES_MAX: Final = 100_000
+KEPT_MAX: Final = 128 * 1024
 DEPTH_MAX: Final = 60
 _TOO_DEEP: Final = f"the file is nested deeper than {DEPTH_MAX} levels"
 
@@ -165,6 +167,15 @@ def _reader() -> YAML:
     return reader
 
 
+def _compose(text: str) -> Node | None:
+    return _reader().compose(text)  # type: ignore[no-any-return]  # ruamel has no types
+
+
+_compose_once = lru_cache(maxsize=8)(_compose)
+"""Composing takes most of the time of reading. An edit leaves two of the three files as they are, and a version is read by
+`apply` and again when it is taken up. Longer texts are not kept."""
+
+
 def parse(raw: bytes, file: str) -> Document:
     """Return the document in `raw`. `file`: its name in problems. Never raises for invalid content."""
 
@@ -178,7 +189,7 @@ def parse(raw: bytes, file: str) -> Document:
         return broken(text)
     builder = _Builder(file)
     try:
-        root = _reader().compose(text)
+        root = (_compose_once if len(text) <= KEPT_MAX else _compose)(text)
         data, place = builder.build(root) if root is not None else (None, SourcePosition())
     except YAMLError as error:
         return broken(_syntax(error, text, file))

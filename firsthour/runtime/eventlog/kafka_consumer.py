@@ -43,6 +43,9 @@ _BULK: Final[Mapping[str, Any]] = {"fetch_min_bytes": 64 * 1024, "fetch_max_wait
 """Options for bulk topics. Each answer of a broker makes this client look at every partition: five answers a second are
 cheaper than one for each record."""
 
+_ALONE: Final[Mapping[str, Any]] = {"fetch_max_wait_ms": 10}
+"""Options without a group. A record waits for the end of the fetch under way, if that asked for other partitions."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -198,7 +201,7 @@ class KafkaLog:
 
     async def _session(self) -> None:
         group = {} if self._fixed is not None else {"group_id": f"{self._prefix}{self.group}"}
-        pace = _BULK if self._bulk else {}
+        pace = _ALONE if self._fixed is not None else _BULK if self._bulk else {}
         consumer = AIOKafkaConsumer(**self._options, **{**_CONSUMER, **pace}, **group)
         try:
             async with asyncio.timeout(START_SECONDS):

@@ -18,6 +18,7 @@ from firsthour.runtime import settings
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.storage.unit import Unit
 from services.notifier.channels.inbox import InboxChannel
+from tests.data_directory import open_directory
 from tests.hand_clock import HandClock
 
 ADMIN = "harness-" + "k" * 40
@@ -35,7 +36,7 @@ class OperationsHarness:
         config = self.place / "config"
         write_examples(config)
         known = settings.load(config_dir=config, data_dir=self.place / "data", admin_key=SecretStr(ADMIN))
-        lock, _ = embedded.open_clock(known.data_dir, 1.0)
+        lock = open_directory(known.data_dir)
         inbox = InboxChannel(lambda message: None)
         self.system: System = await embedded.open_system(
             known, self.clock, ConfigFiles(config), {"inbox": inbox}, lock=lock

@@ -1,0 +1,28 @@
+"""Data directories of the embedded profile. Their tables are copied from a database that is migrated once."""
+
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import IO, Final
+
+from firsthour.bootstrap import embedded
+from firsthour.runtime.private_files import make_directory
+
+DATABASE: Final = "firsthour.db"
+
+
+@cache
+def _tables() -> bytes:
+    with tempfile.TemporaryDirectory() as directory:
+        lock, _ = embedded.open_clock(Path(directory), 1.0)
+        lock.close()
+        return (Path(directory) / DATABASE).read_bytes()
+
+
+def open_directory(directory: Path) -> IO[str]:
+    """Lock a data directory, which gets current tables if it has no database. Return the lock."""
+    if not (directory / DATABASE).exists():
+        make_directory(directory)
+        (directory / DATABASE).write_bytes(_tables())
+    lock, _ = embedded.open_clock(directory, 1.0)
+    return lock
