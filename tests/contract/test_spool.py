@@ -25,7 +25,7 @@ from firsthour.runtime.storage.data_directory import hold
 from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import StorageError
 from tests.hand_clock import HandClock
-from tests.unit.runtime.eventlog.test_durable_append import FakeBroker, row
+from tests.unit.runtime.eventlog.appending_gateway import FakeBroker, row
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMY = 64 * 1024 * 1024
@@ -139,7 +139,7 @@ async def test_the_file_stays_within_its_bound_and_room_is_used_again(tmp_path: 
             assert (spool.count, trouble(spool)) == (0, "")
             assert (tmp_path / FILE).stat().st_size <= MIB
         assert min(rounds) > 30
-        assert len(broker.arrived) == sum(rounds)
+        assert len(broker.rows) == sum(rounds)
 
 
 async def test_a_refused_append_keeps_none_of_its_rows(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ async def test_rows_older_than_ten_days_are_kept_and_warned_of(tmp_path: Path) -
         await spool.append([row("old")])
         clock.now += AGE_MAX + timedelta(hours=1)
         broker = FakeBroker()
-        broker.dial = "silent"
+        broker.mode = "silent"
         with capture_logs() as said:
             running = asyncio.create_task(DurableAppend(broker, spool, clock).run())
             async with asyncio.timeout(5):
@@ -221,11 +221,11 @@ async def test_beginning_and_end_of_spooling_are_said_once(tmp_path: Path) -> No
         broker = FakeBroker()
         intake = DurableAppend(broker, spool, HandClock())
         with capture_logs() as said:
-            broker.dial = "silent"
+            broker.mode = "silent"
             for n in range(10):
                 await intake.append([row(f"{n}")])
                 await intake.step()
-            broker.dial = "well"
+            broker.mode = "answers"
             while await intake.step():
                 pass
         assert [line["log_level"] for line in said] == ["warning", "info"]
@@ -296,13 +296,13 @@ def test_what_a_gone_gateway_left_is_handed_over_in_order_and_counted(tmp_path: 
 
 def test_a_drain_that_kafka_refuses_says_what_is_left_and_loses_nothing(tmp_path: Path, broker: FakeBroker) -> None:
     left_behind(tmp_path / "gone", 30)
-    for dial in ("silent", "takes half"):
-        broker.dial = "silent" if dial == "silent" else "takes half"
+    for mode in ("silent", "takes half"):
+        broker.mode = "silent" if mode == "silent" else "takes half"
         done = drain(tmp_path / "gone", broker, "--json")
         assert done.exit_code == 1
         assert json.loads(done.stdout) == {"handed_over": 0, "left": 30}
         assert "30 are left in" in done.stderr.replace("\n", " ")
-    broker.dial = "well"
+    broker.mode = "answers"
     assert drain(tmp_path / "gone", broker).exit_code == 0
     assert list(dict.fromkeys(broker.ids)) == [str(n) for n in range(30)]
 

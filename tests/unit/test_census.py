@@ -24,7 +24,6 @@ LARGER_FILES = {
     "tests/story/world.py",
     "tests/unit/notifier/test_delivery.py",
     "tests/unit/operations/test_verify.py",
-    "tests/unit/runtime/eventlog/test_durable_append.py",
 }
 
 
