@@ -79,7 +79,7 @@ bench: $(RUN_STAMP) ## measure this machine against the goals, in three minutes 
 replay: $(RUN_STAMP) ## post FILE=some.csv as form events to a temporary installation (PROFILE=distributed), or ARGS="--url ... --key ..."
 	@test -n "$(FILE)" || { echo "Name the stream: make replay FILE=leads.csv" >&2; exit 2; }
 	@$(BIN)/python -m $(if $(filter distributed,$(PROFILE)),tests.e2e.replay "$(FILE)" --kafka-version $(KAFKA_VERSION) \
-		--brokers $(BROKERS),firsthour.operations.replay.posting "$(FILE)") $(ARGS)
+		--brokers $(BROKERS),firsthour.operations.replay.command "$(FILE)") $(ARGS)
 
 prove: $(DEV_STAMP) ## kill processes, broker and database of a distributed installation, and judge from outside (SEED=7 BROKERS=3 ARGS=--flood)
 	@$(BIN)/python -m tests.e2e.prove --brokers $(BROKERS) --kafka $(KAFKA_VERSION) $(if $(SEED),--seed $(SEED)) $(ARGS)

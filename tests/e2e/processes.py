@@ -230,7 +230,7 @@ def replaying(file: Path, installation: Front, log: Path, *more: str) -> Iterato
     process = spawn(
         log.with_suffix(".said"),
         *(
-            "firsthour.operations.replay.posting",
+            "firsthour.operations.replay.command",
             str(file),
             "--url",
             installation.url,

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
 async def _replay(place: Path, config: Path, database: str, bootstrap: str, options: Sequence[str]) -> int:
     print("starting a gateway, and two of each service behind it ...", file=sys.stderr, flush=True)
     async with distributed(place / "processes", config, database, bootstrap) as installation:
-        program = (sys.executable, "-m", "firsthour.operations.replay.posting")
+        program = (sys.executable, "-m", "firsthour.operations.replay.command")
         process = await asyncio.create_subprocess_exec(*program, *options, "--url", installation.url, "--key", ADMIN)
         return await process.wait()
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from firsthour.operations.replay.posting import main
-from firsthour.operations.replay.rows import BadRow, CsvRow, Source, Wanted
+from firsthour.operations.replay.command import main
+from firsthour.operations.replay.rows import BadRow, CsvRow, RowOptions, Source
 from tests.e2e.processes import (
     ROOT,
     ProcessInstallation,
@@ -169,9 +169,9 @@ def test_rows_that_cannot_be_posted_are_named_by_their_line_and_the_others_go_on
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
-    "module", ["firsthour.operations.replay.posting", "tests.e2e.replay"], ids=["embedded", "distributed"]
+    "module", ["firsthour.operations.replay.command", "tests.e2e.replay"], ids=["embedded", "distributed"]
 )
-def test_without_an_address_a_throwaway_installation_takes_the_file_and_no_setting_of_ours(
+def test_replay_without_url_uses_a_temporary_installation_without_our_settings(
     tmp_path: Path, module: str, request: pytest.FixtureRequest
 ) -> None:
     if module == "tests.e2e.replay":
@@ -201,7 +201,7 @@ def test_without_an_address_a_throwaway_installation_takes_the_file_and_no_setti
         ("", (), "leads.csv:1: has no header"),
         ("id,email\n", ("--email", "Mail"), "leads.csv:1: there is no column `Mail`; there are: id, email"),
         ("id,email\n", ("--keep-times",), "leads.csv:1: --keep-times needs a column of times"),
-        ("id,email\n", ("--map", "company"), "--map company: write FIELD=COLUMN"),
+        ("id,email\n", ("--map", "company"), "--map company: is not FIELD=COLUMN; write for example company=Firm"),
     ],
 )
 def test_what_cannot_be_read_is_said_before_anything_is_started(
@@ -225,7 +225,7 @@ def test_times_of_the_file_are_sent_only_when_asked_for(tmp_path: Path) -> None:
         "email": "1@applicant.example",
         "data": {"form": "demo-request", "employees": "400"},
     }
-    kept, wrong = Source(file, Wanted(keep_times=True, fields={"score": "score"}))
+    kept, wrong = Source(file, RowOptions(keep_times=True, fields={"score": "score"}))
     assert isinstance(kept, CsvRow)
     assert json.loads(kept.body)["time"] == "2011-10-01T09:36:46+02:00"
     assert json.loads(kept.body)["data"]["score"] == "007"

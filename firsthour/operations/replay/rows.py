@@ -1,4 +1,4 @@
-"""Reads a CSV file as events to post: which column holds what, and what is wrong with a row."""
+"""Reads a CSV file as events to post: the meaning of its columns, and the faults of its rows."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from schemas.errors import FirstHourError
 from services.gateway.domain.facts import FLAT
 
-STAND_IN = "applicant.example"  # where rows without an address of their own seem to write from
+STAND_IN = "applicant.example"  # domain of the made-up address of a row without one
 TYPE = "form.submitted"
 EMAIL_NAMES = ("email", "e_mail", "email_address", "mail", "work_email")
 TIME_NAMES = ("submitted_at", "time", "timestamp", "created_at", "date")
@@ -21,35 +21,35 @@ FIELD_NAMES = frozenset({*FLAT, "phone"})
 
 
 class ReplayError(FirstHourError):
-    """The replay cannot go on; says why, and the remedy."""
+    """Raised when the replay cannot continue. The message has the cause and the remedy."""
 
 
 class InputError(ReplayError):
-    """What was given cannot be read: `file:line: what, and what would be right`."""
+    """Raised when the file or an option cannot be read. The message has file, line, cause and remedy."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column holds what. None: there is none, and the row's number, or a made-up address, stands in."""
+    """The index of each column. None: the file lacks it, and the row's number or a made-up address is used."""
 
     id: int | None
     email: int | None
     time: int | None
-    fields: Mapping[str, int]  # our name of a field: its column
+    fields: Mapping[str, int]  # by name of the field in the event
     count: int
 
-    def said(self, header: Sequence[str]) -> str:
-        """What was made of the header, in a line for people."""
-        who = f"email from `{header[self.email]}`" if self.email is not None else f"no email: <id>@{STAND_IN} stands in"
-        which = f"id from `{header[self.id]}`" if self.id is not None else "no id: the row's number stands in"
+    def summary(self, header: Sequence[str]) -> str:
+        """Return a line for people about the use of each column."""
+        email = f"email from `{header[self.email]}`" if self.email is not None else f"no email: <id>@{STAND_IN} is used"
+        id = f"id from `{header[self.id]}`" if self.id is not None else "no id: the row's number is used"
         used = {self.id, self.email, self.time, *self.fields.values()}
-        left = [name for index, name in enumerate(header) if index not in used]
+        unused = [name for index, name in enumerate(header) if index not in used]
         return "; ".join(
             [
-                which,
-                who,
+                id,
+                email,
                 *([f"also sent: {', '.join(sorted(self.fields))}"] if self.fields else []),
-                *([f"left out: {', '.join(left)} (--map FIELD=COLUMN sends one)"] if left else []),
+                *([f"not sent: {', '.join(unused)} (--map FIELD=COLUMN sends one)"] if unused else []),
             ]
         )
 
@@ -66,15 +66,15 @@ class CsvRow:
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that cannot be posted, or was refused."""
+    """A row that cannot be posted, or that the installation refused."""
 
     line: int
     why: str
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the command line says of the columns; None: guess."""
+class RowOptions:
+    """The columns and the form, as the command line names them; None: the column is detected."""
 
     id: str | None = None
     email: str | None = None
@@ -84,16 +84,18 @@ class Wanted:
     keep_times: bool = False
 
 
-def columns_of(header: Sequence[str], wanted: Wanted) -> Columns:
-    """The columns to read. Raises `InputError` for one that is wanted and not there."""
+def columns_of(header: Sequence[str], options: RowOptions) -> Columns:
+    """Return the columns to read. Raises `InputError` for a named column that the header lacks."""
     plain = [_plain(name) for name in header]
     first = 0 if plain and (plain[0] == "id" or plain[0].endswith("_id")) else None
     return Columns(
-        id=_named(header, wanted.id) if wanted.id else plain.index("id") if "id" in plain else first,
-        email=_named(header, wanted.email) if wanted.email else _first(plain, EMAIL_NAMES),
-        time=(_named(header, wanted.time) if wanted.time else _first(plain, TIME_NAMES)) if wanted.keep_times else None,
+        id=_named(header, options.id) if options.id else plain.index("id") if "id" in plain else first,
+        email=_named(header, options.email) if options.email else _first(plain, EMAIL_NAMES),
+        time=(_named(header, options.time) if options.time else _first(plain, TIME_NAMES))
+        if options.keep_times
+        else None,
         fields={name: index for index, name in enumerate(plain) if name in FIELD_NAMES}
-        | {name: _named(header, column) for name, column in wanted.fields.items()},
+        | {name: _named(header, column) for name, column in options.fields.items()},
         count=len(header),
     )
 
@@ -117,10 +119,10 @@ class Source:
     """A CSV file (comma, semicolon or tab; UTF-8), read row by row."""
 
     path: Path
-    wanted: Wanted = field(default_factory=Wanted)
+    options: RowOptions = field(default_factory=RowOptions)
 
     def __post_init__(self) -> None:
-        """Raises `InputError` when there is no such file, or no header in it."""
+        """Read the header. Raises `InputError` without a file or a header."""
         try:
             with self._open() as lines:
                 first = lines.readline()
@@ -131,10 +133,10 @@ class Source:
         if not any(name.strip() for name in self.header):
             raise InputError(f"{self.path}:1: has no header; name the columns in the first line")
         try:
-            self.columns = columns_of(self.header, self.wanted)
+            self.columns = columns_of(self.header, self.options)
         except InputError as error:
             raise InputError(f"{self.path}:1: {error}") from None
-        if self.wanted.keep_times and self.columns.time is None:
+        if self.options.keep_times and self.columns.time is None:
             raise InputError(f"{self.path}:1: --keep-times needs a column of times; name it with --time COLUMN")
 
     def _open(self) -> TextIO:
@@ -152,7 +154,7 @@ class Source:
                 except StopIteration:
                     return
                 except csv.Error as error:
-                    yield BadRow(line, f"is not CSV: {error}")
+                    yield BadRow(line, f"is not CSV ({error}); correct the line")
                 else:
                     if values:
                         number += 1
@@ -165,43 +167,43 @@ class Source:
             return BadRow(line, f"has {len(values)} columns, the header {columns.count}")
         if any("\ud800" <= c <= "\udfff" for value in values for c in value):
             return BadRow(line, "is not UTF-8; save the file as UTF-8")
-        own = values[columns.id].strip() if columns.id is not None else str(number)
-        if not own:
+        row_id = values[columns.id].strip() if columns.id is not None else str(number)
+        if not row_id:
             return BadRow(line, "has no id; name another column with --id")
-        before = ids.setdefault(own, line)
-        if before != line:
-            return BadRow(line, f"has the id of line {before}; name another column with --id")
-        event: dict[str, Any] = {"id": f"{self.path.stem}:{own}", "type": TYPE}
+        first_line = ids.setdefault(row_id, line)
+        if first_line != line:
+            return BadRow(line, f"has the id of line {first_line}; name another column with --id")
+        event: dict[str, Any] = {"id": f"{self.path.stem}:{row_id}", "type": TYPE}
         event["email"] = (
-            values[columns.email].strip() if columns.email is not None else f"{_address(own)}@{STAND_IN}"
+            values[columns.email].strip() if columns.email is not None else f"{_local_part(row_id)}@{STAND_IN}"
         ) or None
         if columns.time is not None:
             at = _moment(values[columns.time])
             if at is None:
                 return BadRow(line, f"has no time in `{self.header[columns.time]}`; write 2026-12-01T09:00:00Z")
             event["time"] = at.isoformat()
-        read = {name: values[index].strip() for name, index in columns.fields.items()}
-        said = {name: value if name in FIELD_NAMES else _value(value) for name, value in read.items() if value}
-        event["data"] = {"form": self.wanted.form} | said
-        person = str(event["email"] or read.get("phone") or own).lower()
+        texts = {name: values[index].strip() for name, index in columns.fields.items()}
+        data = {name: text if name in FIELD_NAMES else _value(text) for name, text in texts.items() if text}
+        event["data"] = {"form": self.options.form} | data
+        person = str(event["email"] or texts.get("phone") or row_id).lower()
         return CsvRow(line, event["id"], person, json.dumps(event, ensure_ascii=False).encode())
 
 
-def _address(own: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", own.lower()).strip("-") or "row"
+def _local_part(row_id: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", row_id.lower()).strip("-") or "row"
 
 
-def _value(written: str) -> str | int | float:
-    """A field of the file's own: a plain number as one, so that rules can compare it; `007` stays a text."""
-    if not _NUMBER.fullmatch(written):
-        return written
-    return float(written) if "." in written else int(written)
+def _value(text: str) -> str | int | float:
+    """Return a plain number as a number, so that rules can compare it; `007` stays a text."""
+    if not _NUMBER.fullmatch(text):
+        return text
+    return float(text) if "." in text else int(text)
 
 
-def _moment(written: str) -> datetime | None:
-    """A time of the file; without an offset it counts as UTC."""
+def _moment(text: str) -> datetime | None:
+    """Return a time of the file; None if it is not one. Without an offset it is UTC."""
     try:
-        found = datetime.fromisoformat(written.strip())
+        at = datetime.fromisoformat(text.strip())
     except ValueError:
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""A throwaway installation in a process of its own: empty data, a free port, a key nobody else has."""
+"""A temporary installation in a process of its own, with empty data, a free port and a new admin key."""
 
 import asyncio
 import secrets
@@ -18,48 +18,48 @@ from schemas.errors import FirstHourError
 
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
-SAID_BYTES_MAX = 4_000
+OUTPUT_BYTES_MAX = 4_000
 
 _clock = HostClock()
 
 
 class NotStartedError(FirstHourError):
-    """The installation did not begin to serve; what it said is in the message."""
+    """Raised when the installation did not start to serve. The message is its output."""
 
 
 @asynccontextmanager
-async def throwaway(config: Path) -> AsyncIterator[tuple[str, str]]:
-    """An installation of our own with empty data; (its address, its admin key). Gone afterwards.
+async def temporary_server(config: Path) -> AsyncIterator[tuple[str, str]]:
+    """Start an installation, and yield its address and admin key. It is removed afterwards.
 
-    It inherits no setting of ours from the environment: a replay must never page a real person.
+    It inherits no FIRSTHOUR_ variable: a replay must not page people.
     """
     key, port = secrets.token_hex(24), _free_port()
     with tempfile.TemporaryDirectory(prefix="firsthour-replay-", ignore_cleanup_errors=True) as place:
         inherited = {name: value for name, value in settings.environ().items() if not name.startswith(settings.PREFIX)}
-        with tempfile.TemporaryFile(dir=place) as said:
+        with tempfile.TemporaryFile(dir=place) as output:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "firsthour", "up", "--host", "127.0.0.1", "--port", str(port)),
                 *("--config", str(config), "--data", str(Path(place) / "data")),
                 env={**inherited, f"{settings.PREFIX}ADMIN_KEY": key},
                 stdin=DEVNULL,
-                stdout=said,
-                stderr=said,
-                start_new_session=True,  # Ctrl-C is for us; we stop it
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C reaches this process only, which stops the installation
             )
             try:
                 url = f"http://127.0.0.1:{port}"
                 if not await _ready(url, process):
-                    said.seek(0)
-                    raise NotStartedError(said.read()[-SAID_BYTES_MAX:].decode(errors="replace").strip())
+                    output.seek(0)
+                    raise NotStartedError(output.read()[-OUTPUT_BYTES_MAX:].decode(errors="replace").strip())
                 yield url, key
             finally:
                 await _stop(process)
 
 
 def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 async def _ready(url: str, process: Process) -> bool:
