@@ -1,4 +1,4 @@
-"""What `firsthour doctor` looks at past one machine: Kafka, PostgreSQL, what was applied, a gateway's spool."""
+"""Checks of a distributed installation: Kafka, PostgreSQL, the configuration in force, the spool of a gateway."""
 
 import asyncio
 import shutil
@@ -27,58 +27,58 @@ from firsthour.runtime.storage.unit import StorageError
 SKEW_MAX: Final = timedelta(seconds=30)
 _MIB: Final = 1024**2
 
-Look = Callable[[Connection, Clock], list[Finding]]
+DatabaseCheck = Callable[[Connection, Clock], list[Finding]]
 
 
-async def look(settings: Settings, clock: Clock, tables: Look) -> list[Finding]:
-    """Everything out there. `tables` looks into a database that has those of this version."""
+async def examine(settings: Settings, clock: Clock, tables: DatabaseCheck) -> list[Finding]:
+    """Run all checks. `tables` checks a database whose tables are of this version."""
     database, brokers = await asyncio.gather(_database(settings, clock, tables), _kafka(settings))
     return [*database, *brokers, *spool(settings)]
 
 
-def _found(trouble: Diagnosis) -> Finding:
-    return Finding(trouble.server, "wrong" if trouble.stops else "warning", trouble.problem, trouble.remedy)
+def _finding(diagnosis: Diagnosis) -> Finding:
+    return Finding(diagnosis.server, "wrong" if diagnosis.stops else "warning", diagnosis.problem, diagnosis.remedy)
 
 
 async def _kafka(settings: Settings) -> list[Finding]:
-    found = [_found(trouble) for trouble in await kafka_diagnosis.examine(settings)]
-    return found or [
-        Finding(kafka.SERVER, "ok", f"reachable, its topics {settings.kafka_prefix}* are as they should be")
+    findings = [_finding(diagnosis) for diagnosis in await kafka_diagnosis.examine(settings)]
+    return findings or [
+        Finding(kafka.SERVER, "ok", f"reachable; topics {settings.kafka_prefix}* have the right settings")
     ]
 
 
-async def _database(settings: Settings, clock: Clock, tables: Look) -> list[Finding]:
-    troubles = await postgres.examine_database(settings)
-    if any(one.stops for one in troubles):
-        return [_found(trouble) for trouble in troubles]
+async def _database(settings: Settings, clock: Clock, tables: DatabaseCheck) -> list[Finding]:
+    diagnoses = await postgres.examine_database(settings)
+    if any(diagnosis.stops for diagnosis in diagnoses):
+        return [_finding(diagnosis) for diagnosis in diagnoses]
 
     def work(connection: Connection) -> list[Finding]:
-        found = [*tables(connection, clock), _skew(connection, clock), _in_force(connection)]
-        return [*found, publishing(connection, clock, settings.kafka_partitions)]
+        findings = [*tables(connection, clock), _skew(connection, clock), _in_force(connection)]
+        return [*findings, publishing(connection, clock, settings.kafka_partitions)]
 
     try:
         return await postgres.read(settings, work)
-    except (DBAPIError, OSError, TimeoutError) as gone:
-        return [Finding(postgres.SERVER, "wrong", f"went away while looked at ({type(gone).__name__})", "try again")]
+    except (DBAPIError, OSError, TimeoutError) as error:
+        return [
+            Finding(postgres.SERVER, "wrong", f"connection lost during the check ({type(error).__name__})", "try again")
+        ]
 
 
 def _skew(connection: Connection, clock: Clock) -> Finding:
-    there = database_now(connection)
-    apart = abs(there - clock.real())
-    said = f"{apart.total_seconds():.0f} s between this host and the database"
-    if apart <= SKEW_MAX:
-        return Finding("clocks", "ok", said)
-    return Finding("clocks", "wrong", said, "set both by NTP; promises go by the database's, signatures by the host's")
+    skew = abs(database_now(connection) - clock.real())
+    text = f"{skew.total_seconds():.0f} s between this host and the database"
+    if skew <= SKEW_MAX:
+        return Finding("clocks", "ok", text)
+    remedy = "set both by NTP; promises use the database's clock, signatures the host's"
+    return Finding("clocks", "wrong", text, remedy)
 
 
 def publishing(connection: Connection, clock: Clock, partitions: int) -> Finding:
-    """How long the oldest record that no broker has yet is waiting."""
+    """Check how long the oldest unpublished record has waited."""
     age = outbox.look(connection, partitions, clock.real())
     if age is None or age.waited < outbox.WARNING_AGE:
-        return Finding("publishing", "ok", "no record waits for long")
-    remedy = (
-        "see `/readyz` of the services and the leaders of that topic; `firsthour deadletters list` has refused records"
-    )
+        return Finding("publishing", "ok", "no record waits too long")
+    remedy = "check `/readyz` of the services and the leaders of that topic; `firsthour deadletters list` shows refused records"
     return Finding("publishing", "warning" if age.waited < outbox.NOT_READY_AGE else "wrong", str(age), remedy)
 
 
@@ -91,33 +91,33 @@ def _in_force(connection: Connection) -> Finding:
         .limit(1)
     ).first()
     if row is None:
-        return Finding("in force", "wrong", "no configuration was applied", "run `firsthour apply`")
+        return Finding("in force", "wrong", "no configuration is applied", "run `firsthour apply`")
     return Finding("in force", "ok", f"version {row[0]}")
 
 
 def spool(settings: Settings) -> list[Finding]:
-    """What a gateway keeps here until Kafka takes it, and whether there is room for what it may keep."""
+    """Check the spool of a gateway: events that wait for Kafka, and room on the disk for more."""
     if not settings.data_dir.is_dir():
         return []
     file = settings.data_dir / FILE
     size = file.stat().st_size if file.exists() else 0
-    wanted = settings.spool_bytes_max - size
-    if shutil.disk_usage(settings.data_dir).free < wanted:
+    growth = settings.spool_bytes_max - size
+    if shutil.disk_usage(settings.data_dir).free < growth:
         remedy = f"make room, or set {PREFIX}SPOOL_BYTES_MAX lower"
-        return [Finding("spool", "warning", f"the disk has not the {wanted // _MIB} MiB it may still need", remedy)]
+        return [Finding("spool", "warning", f"it may grow by {growth // _MIB} MiB, and the disk has less room", remedy)]
     if not file.exists():
-        return [Finding("spool", "ok", "nothing waits")]
+        return [Finding("spool", "ok", "empty")]
     engine = reader_engine(file)
     try:
         with engine.connect() as connection:
             count = connection.execute(sa.select(sa.func.count()).select_from(log)).scalar()
-    except (DBAPIError, StorageError) as broken:
-        why = type(broken.orig).__name__ if isinstance(broken, DBAPIError) else str(broken)
-        remedy = "stop the gateway, move the file aside, and keep it: events may be in it"
-        return [Finding("spool", "wrong", f"{file} cannot be read ({why})", remedy)]
+    except (DBAPIError, StorageError) as error:
+        cause = type(error.orig).__name__ if isinstance(error, DBAPIError) else str(error)
+        remedy = "stop the gateway, move the file to another place, and keep it: it may hold events"
+        return [Finding("spool", "wrong", f"{file} cannot be read ({cause})", remedy)]
     finally:
         engine.dispose()
     if not count:
-        return [Finding("spool", "ok", "nothing waits")]
-    remedy = "a gateway that runs hands them over by itself; for one that is gone: `firsthour spool drain DIR`"
-    return [Finding("spool", "warning", f"waiting for Kafka: {count}", remedy)]
+        return [Finding("spool", "ok", "empty")]
+    remedy = "a running gateway sends them by itself; for a gateway that is gone, run `firsthour spool drain DIR`"
+    return [Finding("spool", "warning", f"events waiting for Kafka: {count}", remedy)]

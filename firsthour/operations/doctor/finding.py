@@ -9,7 +9,7 @@ Verdict = Literal["ok", "warning", "wrong"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. `remedy` is empty where there is nothing to do."""
+    """The result of one check: `what` was checked, and what is `said` about it. `remedy` is empty if none is needed."""
 
     what: str
     verdict: Verdict
@@ -17,6 +17,6 @@ class Finding:
     remedy: str = ""
 
 
-def well(found: Iterable[Finding]) -> bool:
-    """Whether nothing is wrong; warnings stop nothing."""
-    return all(one.verdict != "wrong" for one in found)
+def well(findings: Iterable[Finding]) -> bool:
+    """Return whether no finding is `wrong`; warnings are allowed."""
+    return all(finding.verdict != "wrong" for finding in findings)

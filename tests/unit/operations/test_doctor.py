@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from firsthour.cli.init import write_examples
-from firsthour.operations.doctor import checks, distributed_checks
+from firsthour.operations.doctor import checks, database_checks, distributed_checks
 from firsthour.operations.doctor.finding import Finding
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HostClock
@@ -155,9 +155,9 @@ async def slack_says(body: str, status: str = "200 OK") -> AsyncIterator[tuple[s
 @pytest.mark.parametrize(
     ("body", "verdict", "said"),
     [
-        ('{"ok": true}', "ok", "the token is good"),
-        ('{"ok": false, "error": "invalid_auth"}', "wrong", "the token is refused (invalid_auth)"),
-        ("<html>", "wrong", "answered 200, and not as Slack does"),
+        ('{"ok": true}', "ok", "the token is valid"),
+        ('{"ok": false, "error": "invalid_auth"}', "wrong", "Slack refuses the token (invalid_auth)"),
+        ("<html>", "wrong", "answered 200, but not as Slack does"),
     ],
 )
 async def test_a_slack_token_is_tried(place: Path, body: str, verdict: str, said: str) -> None:
@@ -198,7 +198,7 @@ async def test_an_impossible_year_is_told(place: Path) -> None:
     clock = HandClock()
     clock.advance(days=-3650)
     reads = SqliteReader(reader_engine(place / "data" / "firsthour.db"))
-    found = await reads(lambda connection: checks.database(connection, clock))
+    found = await reads(lambda connection: database_checks.database(connection, clock))
     reads.close()
     assert [one.verdict for one in found if one.what == "clock"] == ["wrong"]
 
@@ -208,7 +208,7 @@ def test_what_waits_in_a_spool_is_told(tmp_path: Path) -> None:
         data_dir=tmp_path, database_url="postgresql://u@db/x", kafka_bootstrap="k:9092", spool_bytes_max=1 << 20
     )
     file = tmp_path / "spool.db"
-    assert [(one.verdict, one.said) for one in distributed_checks.spool(known)] == [("ok", "nothing waits")]
+    assert [(one.verdict, one.said) for one in distributed_checks.spool(known)] == [("ok", "empty")]
     engine = writer_engine(file)
     with engine.begin() as connection:
         log.create(connection)
@@ -217,7 +217,7 @@ def test_what_waits_in_a_spool_is_told(tmp_path: Path) -> None:
         )
     engine.dispose()
     (waiting,) = distributed_checks.spool(known)
-    assert (waiting.verdict, waiting.said) == ("warning", "waiting for Kafka: 1")
+    assert (waiting.verdict, waiting.said) == ("warning", "events waiting for Kafka: 1")
     file.write_bytes(b"no database" * 1000)
     (broken,) = distributed_checks.spool(known)
     assert (broken.verdict, "keep it" in broken.remedy) == ("wrong", True)
