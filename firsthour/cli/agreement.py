@@ -1,4 +1,4 @@
-"""`firsthour agreement check`: whether the three configuration files can be put in force."""
+"""`firsthour agreement check`: checks the three configuration files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,14 +12,12 @@ from firsthour.runtime.http.errors import BAD_INPUT
 from firsthour.runtime.terminal import AsJson, complain, print_json, say
 from services.notifier import channel_warnings
 
-app = typer.Typer(
-    help="The agreement between the two teams.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
-)
+app = typer.Typer(help="Configuration files: check.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 @app.callback()
 def group() -> None:
-    """The agreement between the two teams."""
+    """Configuration files: check."""
 
 
 @app.command()
@@ -27,35 +25,42 @@ def check(
     directory: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[DIR]", help="Where the three files are. [default: FIRSTHOUR_CONFIG_DIR, else ./config]"
+            metavar="[DIR]", help="Directory of the three files. [default: FIRSTHOUR_CONFIG_DIR, else ./config]"
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is wrong with the three files, each mistake with its line and column.
+    """Check agreement.yaml, team.yaml and sources.yaml. Each mistake is shown with its line and column.
+
+    Exit code 2 if there is a mistake.
 
     Example: firsthour agreement check config
     """
-    place = directory or settings.load().config_dir
+    config_dir = directory or settings.load().config_dir
     try:
-        loaded = reading.load(place)
-        secrets = source_secrets.examine(loaded, settings.environ())
+        config = reading.load(config_dir)
+        secrets = source_secrets.examine(config, settings.environ())
         if secrets.errors:
             raise ConfigError(secrets.errors)
-    except ConfigError as wrong:
+    except ConfigError as error:
         if as_json:
             print_json(
-                {"ok": False, "version": None, "problems": [vars(one) for one in wrong.problems], "warnings": []}
+                {
+                    "ok": False,
+                    "version": None,
+                    "problems": [vars(problem) for problem in error.problems],
+                    "warnings": [],
+                }
             )
         else:
-            complain(str(wrong).splitlines())
+            complain(str(error).splitlines())
         raise typer.Exit(BAD_INPUT) from None
-    unusable = channel_warnings.warnings(loaded, channel_warnings.set_up(settings.load()))
-    warnings = [*loaded.warnings, *secrets.warnings, *unusable]
+    unusable = channel_warnings.warnings(config, channel_warnings.set_up(settings.load()))
+    warnings = [*config.warnings, *secrets.warnings, *unusable]
     if as_json:
-        print_json({"ok": True, "version": loaded.version, "problems": [], "warnings": warnings})
+        print_json({"ok": True, "version": config.version, "problems": [], "warnings": warnings})
         return
     for warning in warnings:
         say(f"warning: {warning}")
-    reps, rules = len(loaded.team.reps), len(loaded.agreement.routing.rules)
-    say(f"{place} can be put in force: version {loaded.version}, {reps} reps, {rules} routing rules.")
+    reps, rules = len(config.team.reps), len(config.agreement.routing.rules)
+    say(f"{config_dir} is correct: version {config.version}, {reps} reps, {rules} routing rules.")

@@ -1,4 +1,4 @@
-"""The command line `firsthour`: the program, and the end of a command that fails."""
+"""The program `firsthour`, and the exit of a command that fails."""
 
 import logging
 import sys
@@ -15,20 +15,20 @@ from firsthour.runtime.terminal import complain, say
 from firsthour.runtime.version import VERSION
 
 
-def _version_and_end(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         say(f"firsthour {VERSION}")
         raise typer.Exit
 
 
 def _program(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version_and_end, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Every lead from the web reaches a person within its first hour.
+    """Route every web lead to a sales rep within its first hour.
 
-    Exit codes: 0 done, 1 "no" or findings, 2 bad input.
+    Exit codes: 0 success, 1 failure or findings, 2 wrong input.
     """
 
 

@@ -1,4 +1,4 @@
-"""`firsthour apply`: puts the three configuration files in force over a database."""
+"""`firsthour apply`: puts the three configuration files in force for a distributed installation."""
 
 import asyncio
 from datetime import datetime
@@ -26,38 +26,42 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def run_apply(
     config: ConfigDir = None,
     at: Annotated[
-        datetime | None, typer.Option(help="In force from then on (UTC), instead of now.", metavar="TIME")
+        datetime | None, typer.Option(help="Put them in force at this time (UTC) instead of now.", metavar="TIME")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put agreement.yaml, team.yaml and sources.yaml in force, for every process over this database.
+    """Put the configuration files in force for all processes. This is for distributed installations.
 
-    They are checked first; with a mistake in them what was in force stays, and the exit code is 2.
+    The files are checked first. If one has a mistake, nothing changes and the exit code is 2.
 
     Example: firsthour apply --config config
     """
-    known = settings.load(config_dir=config)
-    if not known.distributed:
+    process_settings = settings.load(config_dir=config)
+    if not process_settings.distributed:
         raise SettingsError(
-            ("FIRSTHOUR_DATABASE_URL: is not set; without it `firsthour up` takes the files up by itself",)
+            ("FIRSTHOUR_DATABASE_URL: is not set; without a database `firsthour up` reads the files by itself",)
         )
-    version, changed = run(lambda: _apply(known, at))
+    version, changed = run(lambda: _apply(process_settings, at))
     if as_json:
         print_json({"version": version, "changed": changed})
     else:
-        say(f"version {version} {'is in force' if changed else 'was in force already'}.")
+        say(f"version {version} {'was applied' if changed else 'is applied already'}.")
 
 
-async def _apply(known: Settings, at: datetime | None) -> tuple[str, bool]:
-    found = reading.load(known.config_dir)
-    texts = {name: text for name in NAMES if not isinstance(text := read(known.config_dir / name), ConfigProblem)}
-    await postgres.ready(known)
-    url, arguments = connection_options.database(known)
+async def _apply(process_settings: Settings, at: datetime | None) -> tuple[str, bool]:
+    config = reading.load(process_settings.config_dir)
+    texts = {
+        name: text for name in NAMES if not isinstance(text := read(process_settings.config_dir / name), ConfigProblem)
+    }
+    await postgres.ready(process_settings)
+    url, arguments = connection_options.database(process_settings)
     clock = SharedClock()
     pool = ConnectionPool(url, arguments, size=1)
-    units = PostgresUnits(pool, clock, lambda *_: found, partitions=known.kafka_partitions, ask=database_now)
+    units = PostgresUnits(
+        pool, clock, lambda *_: config, partitions=process_settings.kafka_partitions, ask=database_now
+    )
     effective = None if at is None else at.replace(tzinfo=at.tzinfo or clock.real().tzinfo)
     try:
-        return found.version, await units.run(lambda unit: config_versions.apply(unit, found, texts, effective))
+        return config.version, await units.run(lambda unit: config_versions.apply(unit, config, texts, effective))
     finally:
         await asyncio.shield(units.close())

@@ -1,4 +1,4 @@
-"""`firsthour bench`: measures this machine against the goals."""
+"""`firsthour bench`: measures this machine against the performance goals."""
 
 from typing import Annotated
 
@@ -11,21 +11,25 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command("bench")
 def bench(
-    full: Annotated[bool, typer.Option("--full", help="Also what takes longer.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Also run the long measurements.")] = False,
     only: Annotated[
-        str | None, typer.Option(metavar="TEXT", help='What has this in its title, as "many leads".')
+        str | None,
+        typer.Option(
+            metavar="TEXT", help='Run only measurements with this text in the title, for example "many leads".'
+        ),
     ] = None,
     json: Annotated[
-        str | None, typer.Option(metavar="FILE|-", help="Write the figures as JSON; - prints them.")
+        str | None, typer.Option(metavar="FILE|-", help="Write the results as JSON to a file; - prints them.")
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 when a goal is missed.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 if a goal is missed.")] = False,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Over Kafka and PostgreSQL: also say where the time goes.")
+        bool, typer.Option("--profile", help="With Kafka and PostgreSQL: also show where the time is spent.")
     ] = False,
 ) -> None:
-    """Measure this machine against the goals, in about three minutes.
+    """Measure this machine against the performance goals. This takes about three minutes.
 
-    With FIRSTHOUR_DATABASE_URL and FIRSTHOUR_KAFKA_BOOTSTRAP it measures that profile, in a database and topics of its own.
+    If FIRSTHOUR_DATABASE_URL and FIRSTHOUR_KAFKA_BOOTSTRAP are set, the distributed profile is measured, in a new database and
+    new topics.
 
     Example: firsthour bench --json figures.json
     """

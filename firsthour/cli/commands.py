@@ -1,4 +1,4 @@
-"""The commands of `firsthour`: what `--help` lists, and the only place that loads their modules."""
+"""The commands of `firsthour`, as `--help` lists them. Only this module loads theirs."""
 
 import gc
 import importlib
@@ -17,31 +17,28 @@ class CommandEntry(NamedTuple):
 
 
 COMMANDS: Final[Mapping[str, CommandEntry]] = {
-    "up": CommandEntry("up", "Serve everything in one process, on an embedded database."),
-    "serve": CommandEntry(
-        "serve", "Serve some services over Apache Kafka and PostgreSQL, beside any number of other processes."
-    ),
-    "migrate": CommandEntry("migrate", "Bring the tables up to date, and over Kafka make the topics."),
+    "up": CommandEntry("up", "Run all services in one process, on an embedded database."),
+    "serve": CommandEntry("serve", "Run services over Apache Kafka and PostgreSQL."),
+    "migrate": CommandEntry("migrate", "Create or upgrade the tables, and create the Kafka topics."),
     "apply": CommandEntry(
-        "apply", "Put agreement.yaml, team.yaml and sources.yaml in force, for every process over this database."
+        "apply",
+        "Put the configuration files in force for all processes.",
     ),
-    "init": CommandEntry("init", "Write agreement.yaml, team.yaml and sources.yaml, commented, to start from."),
-    "verify": CommandEntry(
-        "verify", "Check the invariants I1 to I10 on one snapshot of the database; name the rows that break one."
-    ),
-    "doctor": CommandEntry("doctor", "Say what is wrong with this installation, and the remedy."),
-    "bench": CommandEntry("bench", "Measure this machine against the goals, in about three minutes."),
-    "version": CommandEntry("version", "Which FirstHour this is."),
-    "spool": CommandEntry("spool", "The spool of a gateway."),
-    "agreement": CommandEntry("agreement", "The agreement between the two teams."),
+    "init": CommandEntry("init", "Write commented examples of the configuration files."),
+    "verify": CommandEntry("verify", "Check the invariants, and name the rows that break them."),
+    "doctor": CommandEntry("doctor", "Show the faults of this installation, each with its remedy."),
+    "bench": CommandEntry("bench", "Measure this machine against the performance goals."),
+    "version": CommandEntry("version", "Print the version."),
+    "spool": CommandEntry("spool", "Spool of a gateway: drain."),
+    "agreement": CommandEntry("agreement", "Configuration files: check."),
     "keys": CommandEntry("keys", "API keys: create, list, revoke."),
-    "deadletters": CommandEntry("dead_letters", "What could not be understood or handled: list, show, retry, drop."),
+    "deadletters": CommandEntry("dead_letters", "Dead letters: list, show, retry, drop."),
 }
 
 
 def load(name: str) -> Any:
     """Import the module of a command and return the command."""
-    gc.disable()  # what modules hold is no garbage: looking for some among it takes a fifth of their import
+    gc.disable()  # modules create no garbage, and collections would take a fifth of the import time
     try:
         module = importlib.import_module(f"firsthour.cli.{COMMANDS[name].module}")
     finally:
@@ -51,10 +48,10 @@ def load(name: str) -> Any:
 
 
 class CommandGroup(TyperGroup):
-    """The group of all commands. A command is loaded when it is called; the others cost nothing."""
+    """The group of all commands. Only the command that is called is loaded."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Replace the entry that the help lists by the command itself."""
+        """Return the command itself instead of its entry in the help."""
         name, entry, rest = super().resolve_command(ctx, args)
         return name, entry if name is None else load(name), rest
 

@@ -1,4 +1,4 @@
-"""`firsthour deadletters`: what could not be understood or handled, to be corrected and retried."""
+"""`firsthour deadletters`: lists, shows, retries and drops dead letters."""
 
 import base64
 from enum import StrEnum
@@ -12,11 +12,11 @@ from firsthour.cli.installation import connect
 from firsthour.runtime.http.errors import BAD_INPUT
 from firsthour.runtime.terminal import AsJson, DataDir, fail, print_json, print_raw, print_table, run, say
 
-Id = Annotated[str, typer.Argument(help="The letter's id, as in `deadletters list`.")]
+Id = Annotated[str, typer.Argument(help="Id of the dead letter, as in `deadletters list`.")]
 
 
 class LetterState(StrEnum):
-    """What became of a letter."""
+    """The state of a dead letter."""
 
     waiting = "waiting"
     retried = "retried"
@@ -24,7 +24,7 @@ class LetterState(StrEnum):
 
 
 app = typer.Typer(
-    help="What could not be understood or handled: list, show, retry, drop.",
+    help="Dead letters: list, show, retry, drop.\n\nA dead letter is a request or record that could not be read or handled.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -33,32 +33,32 @@ app = typer.Typer(
 
 @app.command("list")
 def listing(
-    state: Annotated[LetterState, typer.Option(help="Letters in this state.")] = LetterState.waiting,
-    limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many, the oldest first.")] = 100,
-    cursor: Annotated[str | None, typer.Option(help="Go on after an earlier list: the cursor it ended with.")] = None,
+    state: Annotated[LetterState, typer.Option(help="Dead letters in this state.")] = LetterState.waiting,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="At most this many, oldest first.")] = 100,
+    cursor: Annotated[str | None, typer.Option(help="Continue an earlier list: the cursor at its end.")] = None,
     data: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Letters, oldest first, without what is in them.
+    """List dead letters, oldest first, without their bodies.
 
     Example: firsthour deadletters list
     """
     after = f"&cursor={quote(cursor, safe='')}" if cursor else ""
-    found = _ask(data, "GET", f"/v1/deadletters?state={state.value}&limit={limit}{after}")
+    page = _ask(data, "GET", f"/v1/deadletters?state={state.value}&limit={limit}{after}")
     if as_json:
-        print_json(found)
-    elif found["items"]:
-        shown = ("id", "at", "consumer", "origin", "source", "tries", "error")
-        print_table(shown, ([letter[name] for name in shown] for letter in found["items"]))
-        if found["next"]:
-            say(f"There are more: --cursor {found['next']}")
+        print_json(page)
+    elif page["items"]:
+        columns = ("id", "at", "consumer", "origin", "source", "tries", "error")
+        print_table(columns, ([letter[name] for name in columns] for letter in page["items"]))
+        if page["next"]:
+            say(f"Continue with: --cursor {page['next']}")
     else:
         say(f"None {state.value}.")
 
 
 @app.command()
 def show(id: Id, data: DataDir = None, as_json: AsJson = False) -> None:
-    """One letter with what was received. This may be personal data.
+    """Show a dead letter with its body, which may hold personal data.
 
     Example: firsthour deadletters show 01a20150-fb39-7fc5-a695-acdd5a79d9b2
     """
@@ -75,31 +75,31 @@ def show(id: Id, data: DataDir = None, as_json: AsJson = False) -> None:
 @app.command()
 def retry(
     id: Id,
-    body: Annotated[Path | None, typer.Option(help="A file with the corrected body.")] = None,
+    body: Annotated[Path | None, typer.Option(help="File with a corrected body.")] = None,
     data: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Handle a letter again, for whoever failed alone; with a corrected body, if one is given.
+    """Handle a dead letter again, by the service that failed only. --body replaces its body.
 
     Example: firsthour deadletters retry 01a20150-fb39-7fc5-a695-acdd5a79d9b2 --body corrected.json
     """
     raw = _read(body) if body is not None else None
-    done = _ask(data, "POST", f"{_path(id)}/retry", raw=raw, configured=True)
+    answer = _ask(data, "POST", f"{_path(id)}/retry", raw=raw, configured=True)
     if as_json:
-        print_json(done)
+        print_json(answer)
     else:
-        say(f"Retried: {', '.join(done['events'])}.")
+        say(f"Retried: {', '.join(answer['events'])}.")
 
 
 @app.command()
 def drop(id: Id, data: DataDir = None, as_json: AsJson = False) -> None:
-    """Give a letter up: its body is erased.
+    """Drop a dead letter: its body is erased, and it cannot be retried.
 
     Example: firsthour deadletters drop 01a20150-fb39-7fc5-a695-acdd5a79d9b2
     """
-    done = _ask(data, "POST", f"{_path(id)}/drop")
+    answer = _ask(data, "POST", f"{_path(id)}/drop")
     if as_json:
-        print_json(done)
+        print_json(answer)
     else:
         say("Dropped.")
 
@@ -116,13 +116,13 @@ def _ask(
 
 def _path(id: str) -> str:
     if not id.replace("-", "").isalnum():
-        raise typer.BadParameter(f"{id!r} is no id; `firsthour deadletters list` shows them", param_hint="ID")
+        raise typer.BadParameter(f"{id!r} is not an id; `firsthour deadletters list` shows the ids", param_hint="ID")
     return f"/v1/deadletters/{id}"
 
 
 def _read(file: Path) -> bytes:
     try:
-        found = file.read_bytes()
-    except OSError as failed:
-        fail(BAD_INPUT, f"{file}:1:1: cannot be read ({failed.strerror}); name a file that this user can read")
-    return found or fail(BAD_INPUT, f"{file}:1:1: is empty; write the corrected body into it, or leave --body out")
+        content = file.read_bytes()
+    except OSError as error:
+        fail(BAD_INPUT, f"{file}:1:1: cannot be read ({error.strerror}); name a file that this user can read")
+    return content or fail(BAD_INPUT, f"{file}:1:1: is empty; write the corrected body into it, or leave --body out")

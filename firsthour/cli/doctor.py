@@ -1,4 +1,4 @@
-"""`firsthour doctor`: the faults of an installation, and the remedies."""
+"""`firsthour doctor`: shows the faults of an installation, and the remedies."""
 
 from contextlib import closing
 from dataclasses import asdict
@@ -30,73 +30,76 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def run_doctor(
     data: DataDir = None,
     config: ConfigDir = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="The port `up` would listen on.")] = 8080,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port that `up` will listen on.")] = 8080,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is wrong with this installation, and the remedy. Exit code 1 when something is.
+    """Show the faults of this installation, each with its remedy.
+
+    Exit code 1 if there is a fault; warnings do not count.
 
     Example: firsthour doctor
     """
-    known = settings.load(data_dir=data, config_dir=config)
-    with err().status("Looking at disk, database, configuration and channels ..."):
-        found = run(lambda: _examine(known, port))
+    process_settings = settings.load(data_dir=data, config_dir=config)
+    with err().status("Checking disk, database, configuration and channels ..."):
+        findings = run(lambda: _examine(process_settings, port))
     if as_json:
-        print_json({"ok": checks.well(found), "items": [asdict(one) for one in found]})
+        print_json({"ok": checks.well(findings), "items": [asdict(finding) for finding in findings]})
     else:
-        _tell_found(found)
-    if not checks.well(found):
+        _print_findings(findings)
+    if not checks.well(findings):
         raise typer.Exit(NO)
 
 
-def _tell_found(found: list[Finding]) -> None:
+def _print_findings(findings: list[Finding]) -> None:
     console = out()
-    for one in found:
+    for finding in findings:
         console.print(
-            Text.assemble(Text(f"{one.verdict:8}", _STYLES[one.verdict]), f"{one.what:15} {one.said}"), soft_wrap=True
+            Text.assemble(Text(f"{finding.verdict:8}", _STYLES[finding.verdict]), f"{finding.what:15} {finding.said}"),
+            soft_wrap=True,
         )
-        if one.remedy:
-            say(f"{'':24}{one.remedy}", console, "dim")
+        if finding.remedy:
+            say(f"{'':24}{finding.remedy}", console, "dim")
 
 
-async def _examine(known: Settings, port: int) -> list[Finding]:
-    """What the process that serves sees, where there is one: its settings count, not those of this shell."""
-    serving = running_server.find(known.data_dir)
+async def _examine(process_settings: Settings, port: int) -> list[Finding]:
+    """Let the running process check itself, since its settings count. Without one, check from here."""
+    serving = running_server.find(process_settings.data_dir)
     if serving is None:
-        return [*await _from_here(known), _port(port)]
+        return [*await _from_here(process_settings), _port(port)]
     async with running_server.dial(serving) as line:
         state = await line.readiness()
         if state is None:
-            what = f"process {serving.pid} does not answer at {serving.url}"
-            remedy = "look at its log; end it, and start it again"
-            return [*await _from_here(known), Finding("process", "wrong", what, remedy)]
+            fault = f"process {serving.pid} does not answer at {serving.url}"
+            remedy = "read its log; stop it, and start it again"
+            return [*await _from_here(process_settings), Finding("process", "wrong", fault, remedy)]
         ready = _ready(state)
         try:
             answer = await line.ask("POST", "/v1/doctor")
-        except (CommandRefusedError, SilentError) as refused:
-            return [ready, Finding("doctor", "wrong", str(refused), "look at the log of the process")]
-        return [ready, *(Finding(**one) for one in answer["items"])]
+        except (CommandRefusedError, SilentError) as error:
+            return [ready, Finding("doctor", "wrong", str(error), "read the log of the process")]
+        return [ready, *(Finding(**item) for item in answer["items"])]
 
 
-async def _from_here(known: Settings) -> list[Finding]:
-    file = known.data_dir / DATABASE
+async def _from_here(process_settings: Settings) -> list[Finding]:
+    file = process_settings.data_dir / DATABASE
     if not file.exists():
-        return await checks.examine(known, HostClock(), None)
+        return await checks.examine(process_settings, HostClock(), None)
     reads = SqliteReader(reader_engine(file))
     with closing(reads):
-        return await checks.examine(known, HostClock(), reads)
+        return await checks.examine(process_settings, HostClock(), reads)
 
 
 def _port(port: int) -> Finding:
     try:
         listen("127.0.0.1", port).close()
-    except PortTakenError as taken:
-        return Finding("process", "warning", f"not running, and {taken}", "")
+    except PortTakenError as error:
+        return Finding("process", "warning", f"not running, and {error}", "")
     return Finding("process", "ok", f"not running; port {port} is free")
 
 
 def _ready(state: Answer) -> Finding:
-    wrong = [f"{name}: {said}" for name, said in state.get("checks", {}).items() if said != "ok"]
-    if wrong:
-        return Finding("process", "wrong", "; ".join(wrong), "look at the log of the process, then start it again")
+    faults = [f"{name}: {result}" for name, result in state.get("checks", {}).items() if result != "ok"]
+    if faults:
+        return Finding("process", "wrong", "; ".join(faults), "read the log of the process, then start it again")
     warnings = "; ".join(state.get("warnings", ()))
-    return Finding("process", "warning" if warnings else "ok", warnings or "serves, and is ready")
+    return Finding("process", "warning" if warnings else "ok", warnings or "running and ready")

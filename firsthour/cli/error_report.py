@@ -9,20 +9,20 @@ from firsthour.runtime.http.errors import outcome_of
 _REMEDIES: Final[Mapping[int, str]] = {
     errno.ENOSPC: "make room on that disk",
     errno.EDQUOT: "make room, or raise the quota of this user",
-    errno.EROFS: "mount that file system for writing, or name another directory",
-    errno.EEXIST: "name a directory",
-    errno.ENOTDIR: "name a directory",
+    errno.EROFS: "mount that file system writable, or use another directory",
+    errno.EEXIST: "use a directory",
+    errno.ENOTDIR: "use a directory",
     errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
-    errno.EIO: "look at the log of the operating system: the disk or network share fails",
+    errno.EIO: "read the log of the operating system: the disk or network share fails",
 }
 
 
 def message(error: Exception) -> list[str]:
-    """Return the lines that tell a person about an error that has an exit code."""
+    """Return the lines that describe an error with an exit code."""
     if isinstance(error, OSError):
-        remedy = _REMEDIES.get(error.errno or 0, "check who may use it")
+        remedy = _REMEDIES.get(error.errno or 0, "check its permissions")
         return [f"{error.filename or 'the system'}: {error.strerror or type(error).__name__}; {remedy}"]
     if hasattr(error, "orig"):  # SQLAlchemy's DBAPIError: its text quotes statements and values
-        return [f"the database cannot be used ({type(error.orig).__name__}); `firsthour doctor` says more"]
+        return [f"the database cannot be used ({type(error.orig).__name__}); `firsthour doctor` shows the cause"]
     remedy = outcome_of(error).remedy
     return (f"{error}; {remedy}" if remedy else str(error)).splitlines()

@@ -1,4 +1,4 @@
-"""`firsthour init`: writes the three configuration files, to start from."""
+"""`firsthour init`: writes examples of the three configuration files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,39 +15,41 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command("init")
 def init(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write them.")],
-    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory to write them to.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
-    """Write agreement.yaml, team.yaml and sources.yaml, commented, to start from.
+    """Write commented examples of the configuration files.
+
+    They are agreement.yaml, team.yaml and sources.yaml.
 
     Example: firsthour init config
     """
     try:
-        there = write_examples(directory, force=force)
-    except OSError as failed:
-        fail(NO, f"{directory}: cannot be written ({failed.strerror}); name a directory that this user can write")
-    if there:
-        fail(NO, *(f"{path}: is there already" for path in there), "Nothing was written; --force writes over them.")
+        existing = write_examples(directory, force=force)
+    except OSError as error:
+        fail(NO, f"{directory}: cannot be written ({error.strerror}); use a directory that this user can write")
+    if existing:
+        fail(NO, *(f"{path}: exists" for path in existing), "Nothing was written; --force overwrites the files.")
     for name in NAMES:
         say(f"wrote {directory / name}")
-    say(f"Change them, then: firsthour agreement check {directory}")
+    say(f"Edit them, then run: firsthour agreement check {directory}")
 
 
 def write_examples(directory: Path, *, force: bool = False) -> list[Path]:
-    """Write the three commented files; the names of those that stand in the way, in which case nothing was written."""
+    """Write the three files. Return the files that exist already: then, without `force`, nothing is written."""
     targets = [directory / name for name in NAMES]
-    there = [target for target in targets if target.exists()]
-    if there and not force:
-        return there
+    existing = [target for target in targets if target.exists()]
+    if existing and not force:
+        return existing
     directory.mkdir(parents=True, exist_ok=True)
     for target in targets:
         text = (package_files.examples() / target.name).read_text(encoding="utf-8")
-        target.write_text(_own(text), encoding="utf-8")
+        target.write_text(_without_schema_line(text), encoding="utf-8")
     return []
 
 
-def _own(text: str) -> str:
-    """The example without the line that leads an editor to its schema, which lies elsewhere from here."""
+def _without_schema_line(text: str) -> str:
+    """Return the example without the line that names its schema for editors: its path is relative to the example."""
     lines = text.splitlines(keepends=True)
     while lines and (lines[0].startswith("# yaml-language-server:") or lines[0].strip() == "#"):
         del lines[0]

@@ -1,4 +1,4 @@
-"""The line of a command to the installation that it acts on, wherever that runs."""
+"""Connects a command to the installation that it acts on."""
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
@@ -19,35 +19,36 @@ from services.notifier.channels.base import Channel
 
 @contextlib.asynccontextmanager
 async def connect(data: Path | None, *, create: bool = False, configured: bool = False) -> AsyncIterator[ServerLine]:
-    """Open a line to the installation in `data`: to the process that serves it, else to its files.
+    """Connect to the installation in `data`: to the process that serves it, else to its files.
 
     Args:
         data: The directory of the installation. None: the one of the settings.
         create: Make the database if it is missing.
-        configured: The command acts by the configuration files, so they must be correct.
+        configured: The command uses the configuration files, so they must be correct.
     """
-    known = settings.load(data_dir=data)
-    ways = channels_of(known, HostClock(), hidden_inbox())
-    services = all_services(ways, None)
+    process_settings = settings.load(data_dir=data)
+    channels = channels_of(process_settings, HostClock(), hidden_inbox())
+    services = all_services(channels, None)
     try:
-        if known.distributed:
-            async with _over_the_network(known, ways) as line:
+        if process_settings.distributed:
+            async with _over_the_network(process_settings, channels) as line:
                 yield line
             return
         async with running_server.connect(
-            known.data_dir, lambda: offline.opened(known, services, create=create, configured=configured)
+            process_settings.data_dir,
+            lambda: offline.open_offline(process_settings, services, create=create, configured=configured),
         ) as line:
             yield line
     finally:
-        for channel in ways.values():
+        for channel in channels.values():
             await channel.close()
 
 
 @contextlib.asynccontextmanager
-async def _over_the_network(known: Settings, ways: Mapping[str, Channel]) -> AsyncIterator[ServerLine]:
-    """Open a line to a distributed installation: to its database and its topics."""
-    await postgres.ready(known)
-    system = await open_distributed(known, (), ways)
+async def _over_the_network(process_settings: Settings, channels: Mapping[str, Channel]) -> AsyncIterator[ServerLine]:
+    """Connect to a distributed installation: to its database and its topics."""
+    await postgres.ready(process_settings)
+    system = await open_distributed(process_settings, (), channels)
     try:
         await system.runners[DATABASE_MONITOR].step()
         async with offline.client_of(system.resources, system.services, live=True) as client:

@@ -1,4 +1,4 @@
-"""`firsthour keys`: API keys with roles."""
+"""`firsthour keys`: creates, lists and revokes API keys."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from schemas.values import positive_duration
 
 
 class Role(StrEnum):
-    """What a key may do: ingest < marketing, sales < manager < admin."""
+    """The rights of a key: ingest < marketing, sales < manager < admin."""
 
     ingest = "ingest"
     marketing = "marketing"
@@ -29,17 +29,20 @@ app = typer.Typer(
 
 @app.command()
 def create(
-    role: Annotated[Role, typer.Option(help="What it may do.")],
-    name: Annotated[str, typer.Option(help="How lists and timelines call it.")],
-    rep: Annotated[str | None, typer.Option(help="It acts as this rep, an id of team.yaml.")] = None,
+    role: Annotated[Role, typer.Option(help="Rights of the key.")],
+    name: Annotated[str, typer.Option(help="Name of the key in lists and timelines.")],
+    rep: Annotated[str | None, typer.Option(help="The key acts as this rep, an id of team.yaml.")] = None,
     source: Annotated[
-        str | None, typer.Option(help="It sends the event types of this source, a `kind: api` id of sources.yaml.")
+        str | None,
+        typer.Option(
+            help="The key sends the event types of this source, the id of a `kind: api` source in sources.yaml."
+        ),
     ] = None,
-    expires: Annotated[str | None, typer.Option(help="It ends by itself after this long.", metavar="90d")] = None,
+    expires: Annotated[str | None, typer.Option(help="The key expires after this time.", metavar="90d")] = None,
     data: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key. It is shown this once; only its hash is kept.
+    """Create a key. It is shown once: only its hash is stored.
 
     Example: firsthour keys create --role sales --name "Ana's phone" --rep ana --expires 90d
     """
@@ -52,17 +55,17 @@ def create(
         async with connect(data, create=True, configured=rep is not None or source is not None) as line:
             return await line.ask("POST", "/v1/keys", body=body)
 
-    made = run(ask)
+    key = run(ask)
     if as_json:
-        print_json(made)
+        print_json(key)
         return
-    say(made["key"], style="bold")
-    say(f"Shown this once. Its id is {made['id']}; revoke it by `firsthour keys revoke {made['id']}`.")
+    say(key["key"], style="bold")
+    say(f"The key is shown only once. To revoke it: firsthour keys revoke {key['id']}")
 
 
 @app.command("list")
 def listing(data: DataDir = None, as_json: AsJson = False) -> None:
-    """Every key, oldest first; never a secret.
+    """List all keys, oldest first, without the secrets.
 
     Example: firsthour keys list
     """
@@ -71,21 +74,22 @@ def listing(data: DataDir = None, as_json: AsJson = False) -> None:
         async with connect(data) as line:
             return await line.ask("GET", "/v1/keys")
 
-    found = run(ask)
+    keys = run(ask)
     if as_json:
-        print_json(found)
+        print_json(keys)
         return
-    shown = ("id", "name", "role", "rep", "source", "state", "created_at", "expires_at", "used_at")
-    print_table([name.removesuffix("_at") for name in shown], ([key[name] for name in shown] for key in found["items"]))
+    columns = ("id", "name", "role", "rep", "source", "state", "created_at", "expires_at", "used_at")
+    rows = ([key[name] for name in columns] for key in keys["items"])
+    print_table([name.removesuffix("_at") for name in columns], rows)
 
 
 @app.command()
 def revoke(
-    id: Annotated[str, typer.Argument(help="The key's id, as in `keys list`.")],
+    id: Annotated[str, typer.Argument(help="Id of the key, as in `keys list`.")],
     data: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Refuse a key from now on.
+    """Revoke a key: it is refused from now on.
 
     Example: firsthour keys revoke 3f0c9a1b2d4e
     """
@@ -96,21 +100,21 @@ def revoke(
         async with connect(data) as line:
             return await line.ask("DELETE", path)
 
-    gone = run(ask)
+    key = run(ask)
     if as_json:
-        print_json(gone)
+        print_json(key)
     else:
-        say(f"{gone['name']} ({gone['role']}) is revoked.")
+        say(f"{key['name']} ({key['role']}) is revoked.")
 
 
 def _end(expires: str) -> str:
     try:
         return (HostClock().real() + positive_duration(expires)).isoformat()
-    except PydanticCustomError as wrong:
-        raise typer.BadParameter(str(wrong), param_hint="--expires") from None
+    except PydanticCustomError as error:
+        raise typer.BadParameter(str(error), param_hint="--expires") from None
 
 
 def _in_path(id: str) -> str:
     if not id.isalnum():
-        raise typer.BadParameter(f"{id!r} is no id of a key; `firsthour keys list` shows them", param_hint="ID")
+        raise typer.BadParameter(f"{id!r} is not the id of a key; `firsthour keys list` shows the ids", param_hint="ID")
     return id

@@ -1,4 +1,4 @@
-"""What happens, as lines in the terminal of `up`: leads, owners and pages, and a count of them when there are too many."""
+"""The live feed of `up` in a terminal: a line for each lead and page, and a count when there are too many."""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ NAME_CHARS_MAX: Final = 60
 
 
 class Feed:
-    """Prints up to `LINES_PER_SECOND`; of the others it tells once a second how many there were.
+    """Prints up to `LINES_PER_SECOND`, and once a second the number of lines left out.
 
-    It shows who people are, so it is for the terminal of whoever started the process, never for a log.
+    It prints names of people, so it must only go to a terminal, never to a log.
     """
 
     def __init__(self, console: Console) -> None:
@@ -31,12 +31,12 @@ class Feed:
         self._more = {"leads": 0, "pages": 0}
 
     def page(self, message: Message) -> None:
-        """A page that stays here."""
+        """Print a page to the inbox."""
         if self._has_room("pages"):
             self._console.print(terminal_line(message))
 
     def heard(self, rows: Sequence[tuple[str, Record]], resources: Resources) -> None:
-        """Records, as they were committed. On the loop: looks into a record only when it will be shown."""
+        """Print records that were just committed. It runs on the event loop, so it decodes a record only to print it."""
         for topic, record in rows:
             if topic != topics.ROUTES or (
                 b'"type":"lead.assigned"' not in record.body and b'"type":"lead.queued"' not in record.body
@@ -47,34 +47,34 @@ class Feed:
             event = record.event
             if isinstance(event, LeadAssigned):
                 rep = resources.config.current.team.rep_by_id.get(event.rep)
-                who = message_text.clean(
+                lead = message_text.clean(
                     ", ".join(p for p in (event.card.name, event.card.company) if p), NAME_CHARS_MAX
                 )
-                self._line(f"{event.at:%H:%M:%S}", who or "a lead", f"-> {rep.name if rep else event.rep}", event.rule)
+                self._line(f"{event.at:%H:%M:%S}", lead or "a lead", f"-> {rep.name if rep else event.rep}", event.rule)
             elif isinstance(event, LeadQueued):
                 self._line(f"{event.at:%H:%M:%S}", "a lead waits", event.pool or "for a rule that fits", event.reason)
 
     async def run(self) -> None:
-        """Once a second: tell what was left out, and begin anew."""
+        """Print once a second how many lines were left out."""
         while True:
             await asyncio.sleep(1.0)
             more = ", ".join(
-                f"{count} more {what if count > 1 else what[:-1]}" for what, count in self._more.items() if count
+                f"{count} more {name if count > 1 else name[:-1]}" for name, count in self._more.items() if count
             )
             if more:
                 self._console.print(Text(f"          and {more}", style="dim"))
             self._left = LINES_PER_SECOND
             self._more = dict.fromkeys(self._more, 0)
 
-    def _has_room(self, what: str) -> bool:
+    def _has_room(self, name: str) -> bool:
         if self._left > 0:
             self._left -= 1
             return True
-        self._more[what] += 1
+        self._more[name] += 1
         return False
 
-    def _line(self, at: str, what: str, where: str, why: str | None) -> None:
-        line = Text.assemble((f"{at}  ", "dim"), what, "  ", (where, "bold"), no_wrap=True, overflow="ellipsis")
-        if why:
-            line.append(f"  {message_text.clean(why, NAME_CHARS_MAX)}", "dim")
+    def _line(self, at: str, lead: str, destination: str, reason: str | None) -> None:
+        line = Text.assemble((f"{at}  ", "dim"), lead, "  ", (destination, "bold"), no_wrap=True, overflow="ellipsis")
+        if reason:
+            line.append(f"  {message_text.clean(reason, NAME_CHARS_MAX)}", "dim")
         self._console.print(line)

@@ -1,4 +1,4 @@
-"""The log of a process that serves, as its settings say."""
+"""The log of a serving process, by its settings."""
 
 import logging
 import sys
@@ -8,7 +8,7 @@ from firsthour.runtime.settings import Settings
 
 
 def configure_from(settings: Settings) -> None:
-    """Log in the form and from the level of the settings; at a terminal in words, unless the form is set."""
-    in_words = "log_format" not in settings.model_fields_set and sys.stderr.isatty()
+    """Set up the log with the format and level of the settings. In a terminal an unset format is `console`."""
+    for_console = "log_format" not in settings.model_fields_set and sys.stderr.isatty()
     level = logging.getLevelName(settings.log_level.upper())
-    configure_logging("console" if in_words else settings.log_format, level=level)
+    configure_logging("console" if for_console else settings.log_format, level=level)

@@ -1,4 +1,4 @@
-"""`firsthour migrate`: the tables and topics that have to be there before anything can run."""
+"""`firsthour migrate`: creates or upgrades the tables and topics that services need."""
 
 from contextlib import closing
 
@@ -21,30 +21,30 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command("migrate")
 def run_migrate(data: DataDir = None, as_json: AsJson = False) -> None:
-    """Bring the tables up to date, and over Kafka make the topics. Several may do it at once.
+    """Create or upgrade the tables, and create the Kafka topics. Several processes may run it at once.
 
-    In PostgreSQL each service's role (FIRSTHOUR_DATABASE_ROLE_PREFIX and its name) gets its rights, where it exists.
-    Embedded, `up` does it by itself; this is for doing it while nothing runs.
+    In PostgreSQL, each existing database role of a service (FIRSTHOUR_DATABASE_ROLE_PREFIX and its name) gets its rights.
+    On the embedded database `up` does this by itself; the command is for an installation that is stopped.
 
     Example: firsthour migrate
     """
-    known = settings.load(data_dir=data)
-    if known.distributed:
-        changed, topics = run(lambda: _over_the_network(known))
-        place = "the database"
+    process_settings = settings.load(data_dir=data)
+    if process_settings.distributed:
+        changed, topics = run(lambda: _over_the_network(process_settings))
+        target = "the database"
     else:
-        changed, topics, place = _in_the_file(known), [], str(known.data_dir / DATABASE)
+        changed, topics, target = _in_the_file(process_settings), [], str(process_settings.data_dir / DATABASE)
     if as_json:
-        print_json({"changed": changed, **({"topics": topics} if known.distributed else {})})
+        print_json({"changed": changed, **({"topics": topics} if process_settings.distributed else {})})
         return
-    say(f"{place}: {'brought up to date' if changed else 'is up to date'}.")
-    if known.distributed:
-        say(f"topics: {'made ' + ', '.join(topics) if topics else 'are there'}.")
+    say(f"{target}: {'upgraded' if changed else 'is up to date'}.")
+    if process_settings.distributed:
+        say(f"topics: {'created ' + ', '.join(topics) if topics else 'are up to date'}.")
 
 
-def _in_the_file(known: Settings) -> bool:
-    with closing(hold(known.data_dir)):
-        engine = writer_engine(known.data_dir / DATABASE)
+def _in_the_file(process_settings: Settings) -> bool:
+    with closing(hold(process_settings.data_dir)):
+        engine = writer_engine(process_settings.data_dir / DATABASE)
         try:
             with engine.begin() as connection:
                 return migrate(connection)
@@ -52,18 +52,18 @@ def _in_the_file(known: Settings) -> bool:
             engine.dispose()
 
 
-async def _over_the_network(known: Settings) -> tuple[bool, list[str]]:
-    return await prepare_database(known), await kafka_admin.create_topics(known)
+async def _over_the_network(process_settings: Settings) -> tuple[bool, list[str]]:
+    return await prepare_database(process_settings), await kafka_admin.create_topics(process_settings)
 
 
-async def prepare_database(known: Settings) -> bool:
-    """Bring the tables of PostgreSQL up to date and grant the services their rights; whether tables were changed."""
-    url, arguments = connection_options.database(known)
+async def prepare_database(process_settings: Settings) -> bool:
+    """Create or upgrade the tables of PostgreSQL, and grant the services their rights. Return whether tables changed."""
+    url, arguments = connection_options.database(process_settings)
     engine = create_async_engine(url, connect_args=arguments)
     try:
         async with engine.begin() as connection:
             changed = await connection.run_sync(migrate)
-            await connection.run_sync(grants.grant, known.database_role_prefix)
+            await connection.run_sync(grants.grant, process_settings.database_role_prefix)
     finally:
         await engine.dispose()
     return changed

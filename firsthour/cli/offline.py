@@ -1,4 +1,4 @@
-"""Opens an installation that nobody serves, for one command: its database and the routes of administration, no more."""
+"""Opens a stopped installation for one command: its database, and the routes of administration."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -32,13 +32,21 @@ from schemas.errors import FirstHourError
 
 
 class NothingHereError(FirstHourError):
-    """The data directory holds no database, or one of another version."""
+    """Raised when the data directory holds no database, or one of another version."""
 
 
 def prepare(directory: Path, *, create: bool) -> HostClock:
-    """Bring the tables up to date when `create`, else see that they are; the clock of this installation, going on as it
-    was left. The caller holds the directory, and has seen that the database is there unless `create`. Raises
-    `NothingHereError`."""
+    """Return the clock of the installation, which continues as it was stored.
+
+    The caller holds the lock of the directory.
+
+    Args:
+        directory: The data directory.
+        create: Create or upgrade the tables. Otherwise the database exists, and its tables must be current.
+
+    Raises:
+        NothingHereError: The tables are of another version.
+    """
     file = directory / DATABASE
     engine = writer_engine(file)
     try:
@@ -46,23 +54,21 @@ def prepare(directory: Path, *, create: bool) -> HostClock:
             if create:
                 migrate(connection)
             elif not is_current(connection):
-                raise NothingHereError(
-                    f"{file}: the tables are of another version; `firsthour migrate` brings them up to date"
-                )
+                raise NothingHereError(f"{file}: the tables are of another version; `firsthour migrate` upgrades them")
             return stored_clock(connection)
     finally:
         engine.dispose()
 
 
-def _find(file: Path) -> None:
+def _require(file: Path) -> None:
     if not file.exists():
         raise NothingHereError(
-            f"{file.parent}: no database is here; `firsthour up` makes one, --data names another place"
+            f"{file.parent}: holds no database; `firsthour up` creates one, --data names another directory"
         )
 
 
 def stored_clock(connection: Connection) -> HostClock:
-    """The clock that `up` would go on with at the speed it ran with last."""
+    """Return the stored clock, with the speed it ran at last."""
     stored = installation.get(connection, "clock")
     if stored is None:
         return HostClock(1.0, EPOCH, EPOCH)
@@ -71,15 +77,26 @@ def stored_clock(connection: Connection) -> HostClock:
 
 
 @asynccontextmanager
-async def opened(
+async def open_offline(
     settings: Settings, services: Sequence[Service], *, create: bool = False, configured: bool = False
 ) -> AsyncIterator[AsyncClient]:
-    """A client of it, as an admin. `create`: make what is missing. `configured`: the command acts by the configuration,
-    so that has to be right. Raises `AlreadyRunningError`, `NothingHereError`, `ConfigError`."""
+    """Open the installation, and yield a client with role admin.
+
+    Args:
+        settings: They name the directories.
+        services: Services that may retry a dead letter.
+        create: Create a missing database.
+        configured: The command uses the configuration files, so they must be correct.
+
+    Raises:
+        AlreadyRunningError: A process uses the directory.
+        NothingHereError: There is no database, or one of another version.
+        ConfigError: The configuration files have mistakes.
+    """
     if not create and not settings.data_dir.is_dir():
-        raise NothingHereError(f"{settings.data_dir}: no such directory; --data names the one to look at")
+        raise NothingHereError(f"{settings.data_dir}: no such directory; --data names another")
     if not create:
-        _find(settings.data_dir / DATABASE)
+        _require(settings.data_dir / DATABASE)
     config = _config(settings.config_dir, configured)
     with hold(settings.data_dir):
         clock = prepare(settings.data_dir, create=create)
@@ -99,7 +116,7 @@ async def opened(
 
 
 def _config(directory: Path, needed: bool) -> ConfigFiles:
-    """The files, or the examples in their place where a command that needs none must not fail for them."""
+    """Return the configuration files. If they are wrong and not needed, return the examples."""
     try:
         return ConfigFiles(directory)
     except ConfigError:
@@ -109,7 +126,7 @@ def _config(directory: Path, needed: bool) -> ConfigFiles:
 
 
 def client_of(resources: Resources, services: Sequence[Service], *, live: bool) -> AsyncClient:
-    """A client, as an admin, of the routes of administration alone. `live`: somebody works on this installation."""
+    """Return a client with role admin for the routes of administration. `live`: services of the installation run."""
     keys = auth.Keys(resources.clock, local_token=new_token())
     app = create_app(
         title="FirstHour",

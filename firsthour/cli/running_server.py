@@ -1,4 +1,4 @@
-"""The process that serves a data directory: how it is found, and how commands speak with it."""
+"""Finds the process that serves a data directory, and sends commands to it."""
 
 import os
 import secrets
@@ -20,7 +20,7 @@ INPUT_STATUSES: Final = frozenset({400, 413, 415, 422})
 
 
 class Running(msgspec.Struct, frozen=True):
-    """What `up` leaves in the data directory: who serves it, where, and a token that counts as an admin key."""
+    """The file that `up` writes to the data directory: process, address, and a token with role admin."""
 
     pid: int
     url: str
@@ -28,11 +28,11 @@ class Running(msgspec.Struct, frozen=True):
 
 
 class SilentError(FirstHourError):
-    """The process that serves took a command and gave no answer."""
+    """Raised when the serving process does not answer a command."""
 
 
 class CommandRefusedError(FirstHourError):
-    """The installation answered a command with a problem."""
+    """Raised when the installation answers a command with a problem."""
 
     def __init__(self, status: int, problem: dict[str, Any]) -> None:
         self.status = status
@@ -40,9 +40,9 @@ class CommandRefusedError(FirstHourError):
         super().__init__(f"{status} {problem.get('title', '')}")
 
     def __str__(self) -> str:
-        told = self.problem.get("detail") or self.problem.get("title") or f"answered {self.status}"
+        text = self.problem.get("detail") or self.problem.get("title") or f"answered {self.status}"
         faults = [f"{fault.get('pointer')}: {fault.get('detail')}" for fault in self.problem.get("errors", ())]
-        return "\n".join([str(told), *faults])
+        return "\n".join([str(text), *faults])
 
 
 class InputRefusedError(CommandRefusedError):
@@ -50,31 +50,31 @@ class InputRefusedError(CommandRefusedError):
 
 
 def new_token() -> str:
-    """A token for one life of the process."""
+    """Return a new token, valid until the process ends."""
     return f"local_{secrets.token_urlsafe(32)}"
 
 
 def reachable(host: str, port: int) -> str:
-    """The address of a server on this machine, as others on it reach it."""
-    known = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
-    return f"http://[{known}]:{port}" if ":" in known else f"http://{known}:{port}"
+    """Return the URL of a server for other processes on this machine."""
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
 def announce(directory: Path, running: Running) -> None:
-    """Leave the file, readable by this user alone, whole or not at all."""
+    """Write the file atomically, readable by this user only."""
     write_private(directory / FILE, msgspec.json.encode(running))
 
 
 def withdraw(directory: Path, running: Running) -> None:
-    """Take the file away, if it is still ours."""
+    """Remove the file, unless another process has replaced it."""
     if _read(directory) == running:
         (directory / FILE).unlink(missing_ok=True)
 
 
 def find(directory: Path) -> Running | None:
-    """Who serves this directory; None when nobody does, or only the file of a process that is gone is left."""
-    found = _read(directory)
-    return found if found is not None and _lives(found.pid) else None
+    """Return the process that serves the directory; None if there is none, or if only its file is left."""
+    running = _read(directory)
+    return running if running is not None and _is_alive(running.pid) else None
 
 
 def _read(directory: Path) -> Running | None:
@@ -84,84 +84,89 @@ def _read(directory: Path) -> Running | None:
         return None
 
 
-def _lives(pid: int) -> bool:
-    if pid <= 0:  # would ask about a whole group of processes
+def _is_alive(pid: int) -> bool:
+    if pid <= 0:  # `os.kill` would address a group of processes
         return False
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # of another user
         return True
     return True
 
 
-Opened = Callable[[], AbstractAsyncContextManager[AsyncClient]]
-"""Opens the installation of a directory that nobody serves, for as long as the context lasts."""
+OpenOffline = Callable[[], AbstractAsyncContextManager[AsyncClient]]
+"""Opens a stopped installation for the time of the context."""
 
 
 @asynccontextmanager
-async def connect(directory: Path, otherwise: Opened) -> AsyncIterator["ServerLine"]:
-    """A line to the installation: to the process that serves it, or to one opened for the moment."""
+async def connect(directory: Path, open_offline: OpenOffline) -> AsyncIterator["ServerLine"]:
+    """Connect to the process that serves the directory, or else open the installation for this command."""
     serving = find(directory)
     if serving is not None:
         async with dial(serving) as line:
             if await line.answers():
                 yield line
                 return
-    async with otherwise() as client:
+    async with open_offline() as client:
         yield ServerLine(client)
 
 
 @asynccontextmanager
 async def dial(serving: Running) -> AsyncIterator["ServerLine"]:
-    """A line to this process, whether it answers or not."""
+    """Return a client of this process, which may not answer."""
     async with AsyncClient(
         base_url=serving.url,
         headers={"authorization": f"Bearer {serving.token}"},
         timeout=ANSWER_SECONDS,
-        trust_env=False,  # a proxy knows nothing of this machine
+        trust_env=False,  # a proxy cannot reach this machine's loopback address
     ) as client:
         yield ServerLine(client)
 
 
 class ServerLine:
-    """Commands, as requests."""
+    """Sends commands as HTTP requests."""
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
 
     async def answers(self) -> bool:
-        """Whether anybody is at the other end."""
+        """Return whether the server answers."""
         try:
             return (await self._client.get("/healthz", timeout=LOOK_SECONDS)).status_code == 200
         except HTTPError:
             return False
 
     async def readiness(self) -> dict[str, Any] | None:
-        """What `/readyz` says; None when nobody answers."""
+        """Return the answer of `/readyz`; None if there is none."""
         try:
             return _object(await self._client.get("/readyz", timeout=LOOK_SECONDS))
         except HTTPError:
             return None
 
     async def ask(self, method: str, path: str, *, body: Any = None, raw: bytes | None = None) -> dict[str, Any]:
-        """The answer. `body` is sent as JSON, `raw` as it is. Raises `CommandRefusedError`, `SilentError`."""
+        """Send a command and return its answer. `body` is sent as JSON, `raw` unchanged.
+
+        Raises:
+            CommandRefusedError: The answer is a problem.
+            SilentError: There is no answer.
+        """
         headers = {"content-type": "application/json"} if body is not None else {}
         content = msgspec.json.encode(body) if body is not None else raw
         try:
             answer = await self._client.request(method, path, content=content, headers=headers)
-        except HTTPError as failed:
-            raise SilentError(f"the running process gave no answer ({type(failed).__name__}); see its log") from failed
+        except HTTPError as error:
+            raise SilentError(f"the running process does not answer ({type(error).__name__}); read its log") from error
         if answer.is_success:
             return dict(answer.json())
-        refused = InputRefusedError if answer.status_code in INPUT_STATUSES else CommandRefusedError
-        raise refused(answer.status_code, _object(answer))
+        refusal = InputRefusedError if answer.status_code in INPUT_STATUSES else CommandRefusedError
+        raise refusal(answer.status_code, _object(answer))
 
 
 def _object(answer: Response) -> dict[str, Any]:
     try:
-        found = answer.json()
+        body = answer.json()
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return body if isinstance(body, dict) else {}

@@ -1,4 +1,4 @@
-"""`firsthour serve`: some services over Apache Kafka and PostgreSQL."""
+"""`firsthour serve`: runs services over Apache Kafka and PostgreSQL."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -31,28 +31,33 @@ class ServiceName(StrEnum):
 
 @app.command("serve")
 def serve(
-    services: Annotated[list[ServiceName], typer.Argument(help="One or several; gateway is the HTTP front of all.")],
+    services: Annotated[
+        list[ServiceName], typer.Argument(help="One or more services; gateway serves the HTTP API of all.")
+    ],
     data: DataDir = None,
     config: ConfigDir = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all interfaces.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free port.")] = 8080,
 ) -> None:
-    """Serve some services over Apache Kafka and PostgreSQL, beside any number of other processes.
+    """Run services over Apache Kafka and PostgreSQL. Any number of processes may run the same services.
 
-    Needs FIRSTHOUR_DATABASE_URL and FIRSTHOUR_KAFKA_BOOTSTRAP, and waits for what they name. A gateway keeps its spool
-    in --data. SIGTERM stops it in order, within 30 s. Exit code 1: it was of no use any more; start another.
+    The command needs FIRSTHOUR_DATABASE_URL and FIRSTHOUR_KAFKA_BOOTSTRAP, and waits until both servers answer. A gateway keeps its
+    spool in --data. SIGTERM stops the process gracefully, within 30 s. Exit code 1: the process could not continue; start
+    it again.
 
     Example: firsthour serve scoring router --port 8081
     """
-    known = settings.load(data_dir=data, config_dir=config)
-    if not known.distributed:
+    process_settings = settings.load(data_dir=data, config_dir=config)
+    if not process_settings.distributed:
         raise SettingsError(
-            ("FIRSTHOUR_KAFKA_BOOTSTRAP, FIRSTHOUR_DATABASE_URL: are not set; `firsthour up` needs neither",)
+            (
+                "FIRSTHOUR_KAFKA_BOOTSTRAP, FIRSTHOUR_DATABASE_URL: are not set; set both, or use `firsthour up`, which needs neither",
+            )
         )
-    configure_from(known)
-    wanted = tuple(dict.fromkeys(role.value for role in services))
-    raise typer.Exit(run(Process(known, wanted, host, port, _channels).run))
+    configure_from(process_settings)
+    names = tuple(dict.fromkeys(service.value for service in services))
+    raise typer.Exit(run(Process(process_settings, names, host, port, _channels).run))
 
 
-def _channels(known: Settings, clock: Clock) -> Mapping[str, Channel]:
-    return channels_of(known, clock, hidden_inbox())
+def _channels(process_settings: Settings, clock: Clock) -> Mapping[str, Channel]:
+    return channels_of(process_settings, clock, hidden_inbox())

@@ -1,4 +1,4 @@
-"""`firsthour spool drain`: hands over what a gateway that is gone left in its spool."""
+"""`firsthour spool drain`: sends the spool of a gateway that is gone to Kafka."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
@@ -23,88 +23,90 @@ from firsthour.runtime.storage.unit import StorageError
 from firsthour.runtime.terminal import AsJson, complain, fail, print_json, run, say
 
 Connect = Callable[[Settings], AbstractAsyncContextManager[Producer]]
-"""Gives a producer to the broker of these settings. Entering may raise `BrokerError`."""
+"""Opens a producer to the brokers of these settings. Entering may raise `BrokerError`."""
 
 _UNBOUNDED: Final = 1 << 42  # a spool that is being emptied needs no limit
 
 
 @dataclass
 class _Drain:
-    """What came of it."""
+    """The result."""
 
     handed_over: int = 0
     left: int = 0
-    why: str | None = None  # what ended it too early; None when nothing was left
+    why: str | None = None  # why events are left; None: none are
 
 
 def commands_over(connect: Connect) -> typer.Typer:
-    """Return the commands, over a producer that `connect` gives."""
+    """Return the commands. `connect` opens the producer."""
     commands = typer.Typer(
-        help="The spool of a gateway.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+        help="Spool of a gateway: drain.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
     )
 
     @commands.callback()
     def group() -> None:
-        """The spool of a gateway."""
+        """Spool of a gateway: drain."""
 
     @commands.command()
     def drain(
-        directory: Annotated[
-            Path, typer.Argument(metavar="DIR", help="The data directory of the gateway that is gone.")
-        ],
+        directory: Annotated[Path, typer.Argument(metavar="DIR", help="Data directory of the gateway that is gone.")],
         as_json: AsJson = False,
     ) -> None:
-        """Send to Kafka, in order, what a gateway that will not come back kept while Kafka did not answer.
+        """Send the events in the spool of a gateway that will not start again to Kafka, in order.
 
-        A gateway that runs empties its spool itself. Dying on the way loses nothing: run it again.
+        A running gateway empties its spool by itself. An interrupted run loses nothing: run the command again.
 
         Example: firsthour spool drain /var/lib/firsthour/gateway-2
         """
-        known = settings.load()
-        if known.kafka_bootstrap is None:
-            fail(BAD_INPUT, f"{settings.PREFIX}KAFKA_BOOTSTRAP: is not set; name the brokers the events are to go to")
+        process_settings = settings.load()
+        if process_settings.kafka_bootstrap is None:
+            fail(BAD_INPUT, f"{settings.PREFIX}KAFKA_BOOTSTRAP: is not set; name the brokers to send the events to")
         file = directory / FILE
         if not file.is_file():
-            fail(BAD_INPUT, f"{directory}: no spool is here; name the data directory of a gateway")
+            fail(BAD_INPUT, f"{directory}: holds no spool; name the data directory of a gateway")
         try:
             with hold(directory):
-                done = run(lambda: _drain(file, known, connect))
+                result = run(lambda: _drain(file, process_settings, connect))
         except AlreadyRunningError:
-            fail(NO, f"{directory}: a gateway that runs uses it, and empties its spool itself once Kafka answers")
+            fail(NO, f"{directory}: a running gateway uses it, and empties the spool by itself when Kafka answers")
         if as_json:
-            print_json({"handed_over": done.handed_over, "left": done.left})
-        elif done.why is None:
-            say(f"{done.handed_over} events were handed over; the spool is empty.")
-        if done.why is not None:
-            complain([f"{done.why}; {done.handed_over} events were handed over, {done.left} are left in {file}"])
+            print_json({"handed_over": result.handed_over, "left": result.left})
+        elif result.why is None:
+            say(f"{result.handed_over} events were sent; the spool is empty.")
+        if result.why is not None:
+            complain([f"{result.why}; {result.handed_over} events were sent, {result.left} are left in {file}"])
             raise typer.Exit(NO)
 
     return commands
 
 
-async def _drain(file: Path, known: Settings, connect: Connect) -> _Drain:
-    done = _Drain()
+async def _drain(file: Path, process_settings: Settings, connect: Connect) -> _Drain:
+    result = _Drain()
     spool = Spool(file, _UNBOUNDED, HostClock())
     spool.start()
     if spool.problem is not None:
-        fail(NO, f"{file}: cannot be used ({spool.problem}); check who may write it, and that the disk has room")
+        fail(NO, f"{file}: cannot be used ({spool.problem}); check its permissions and the room on the disk")
     try:
-        async with connect(known) as producer:
+        async with connect(process_settings) as producer:
             while handed_over := await hand_over(spool, producer):
-                done.handed_over += handed_over
+                result.handed_over += handed_over
     except BrokerError as failure:
-        done.why = f"Kafka did not take them ({failure}); nothing is lost, run it again when it answers"
+        result.why = f"Kafka refused the events ({failure}); nothing is lost, run the command again when Kafka answers"
     except StorageError as failure:
-        done.why = f"{failure}; run it again when the disk can be written"
+        result.why = f"{failure}; run the command again when the disk can be written"
     finally:
         await spool.close()
-    done.left = spool.count
-    return done
+    result.left = spool.count
+    return result
 
 
 @contextlib.asynccontextmanager
-async def producer_of(known: Settings) -> AsyncIterator[KafkaProducer]:
-    producer = KafkaProducer(connection_options.kafka_options(known), known.kafka_prefix, known.kafka_partitions)
+async def producer_of(process_settings: Settings) -> AsyncIterator[KafkaProducer]:
+    producer = KafkaProducer(
+        connection_options.kafka_options(process_settings),
+        process_settings.kafka_prefix,
+        process_settings.kafka_partitions,
+    )
     try:
         yield producer
     finally:

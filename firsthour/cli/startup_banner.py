@@ -1,4 +1,4 @@
-"""What `up` says when it serves: where to post, a line to paste, and the key, the first time."""
+"""The banner of `up`: the address, a command that posts a lead, and at the first start the key."""
 
 import shlex
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from firsthour.runtime.http import key_store
 from firsthour.runtime.private_files import write_private
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage.unit import Unit
-from firsthour.runtime.terminal import called
+from firsthour.runtime.terminal import program_name
 
 FIRST_KEY = "quickstart"
 KEY_FILE = "admin.key"  # in the data directory, where the first start has no terminal to show the key on
@@ -27,9 +27,9 @@ PERSON = {
 
 
 def first_key(unit: Unit, file: Path | None) -> str | None:
-    """Make the key of the first start and return it; None at every later start, also when the key was revoked.
+    """Create the key of the first start and return it; None at every later start, also after the key was revoked.
 
-    `file`: where the key is written, by this user alone to be read, before it is committed; None: it is shown instead.
+    `file`: the key is written to it, readable by this user only, before the commit. None: the banner shows the key.
     """
     if any(key.name == FIRST_KEY for key in key_store.list_keys(unit.connection)):
         return None
@@ -39,66 +39,62 @@ def first_key(unit: Unit, file: Path | None) -> str | None:
     return key
 
 
-def first_key_lives(connection: Connection) -> bool:
-    """Whether it was never revoked."""
+def first_key_is_valid(connection: Connection) -> bool:
+    """Return whether the key of the first start exists and is not revoked."""
     return any(key.name == FIRST_KEY and key.revoked_at is None for key in key_store.list_keys(connection))
 
 
 @dataclass(frozen=True)
-class Greeting:
-    """What is known when requests are answered. `key`: made just now; `lives`: the one of the first start still holds."""
+class StartupBanner:
+    """The contents of the banner."""
 
     url: str
     config: Config
     data: str
-    key: str | None
-    lives: bool
-    given: bool = False  # an admin key came from the settings
-    key_file: Path | None = None  # holds the key just made; None: the key is shown
+    key: str | None  # created at this start
+    first_key_valid: bool
+    from_settings: bool = False  # the settings have an admin key
+    key_file: Path | None = None  # holds the new key; None: the banner shows it
 
     def lines(self) -> Iterator[str]:
-        """A line each; commands stand alone on theirs, to be pasted."""
-        yield f"FirstHour answers at {self.url} (docs: {self.url}/docs)"
+        """Yield the lines. Each command is alone on its line, so that it can be pasted."""
+        yield f"FirstHour answers at {self.url} (API docs: {self.url}/docs)"
         yield f"  configuration {self.config.directory}, version {self.config.version}; data {self.data}"
         yield ""
         form = next((form for source in self.config.sources.sources for form in getattr(source, "forms", ())), None)
         if form is not None:
-            yield "Post a lead; paste this into another terminal:"
-            yield self.post(form)
+            yield "To post a lead, paste this into another terminal:"
+            yield self.post_command(form)
         else:
-            yield f"Post events to {self.url}/v1/events with a key; sources.yaml names no form."
+            yield f"sources.yaml has no form; post events to {self.url}/v1/events with a key."
         yield ""
         yield from self._about_key()
         yield ""
-        yield "Ctrl-C stops."
+        yield "Ctrl-C stops FirstHour."
 
     def _about_key(self) -> Iterator[str]:
         if self.key is not None and self.key_file is not None:
-            yield f"Your key (admin) is in {self.key_file}, for this user alone; store it and delete the file. See the lead:"
-            yield self.look_by(f'"Authorization: Bearer $(cat {shlex.quote(str(self.key_file))})"')
+            yield f"Your admin key is in {self.key_file}; store it elsewhere and delete the file. To see the lead:"
+            yield self.show_command(f'"Authorization: Bearer $(cat {shlex.quote(str(self.key_file))})"')
         elif self.key is not None:
-            yield "See what became of it, with your key (admin, shown this once):"
-            yield self.look(self.key)
-        elif self.given:
-            yield "Your key is that of FIRSTHOUR_ADMIN_KEY."
-        elif self.lives:
-            yield f"Your key from the first start still works; `{self._create()}` makes another."
+            yield "To see the lead, with your admin key, which is shown only once:"
+            yield self.show_command(f"'Authorization: Bearer {self.key}'")
+        elif self.from_settings:
+            yield "Your admin key is the value of FIRSTHOUR_ADMIN_KEY."
+        elif self.first_key_valid:
+            yield f"Your key from the first start still works. To create another: {self._create_command()}"
         else:
-            yield f"`{self._create()}` makes a key."
+            yield f"To create a key: {self._create_command()}"
 
-    def _create(self) -> str:
-        where = "" if self.data == _DATA_DIR else f" --data {shlex.quote(self.data)}"
-        return f"{called()} keys create --role admin --name ME{where}"
+    def _create_command(self) -> str:
+        data = "" if self.data == _DATA_DIR else f" --data {shlex.quote(self.data)}"
+        return f"{program_name()} keys create --role admin --name ME{data}"
 
-    def post(self, form: str) -> str:
-        """A command that posts a lead, and needs no key."""
+    def post_command(self, form: str) -> str:
+        """Return a command that posts a lead. It needs no key."""
         fields = " ".join(f"-d {shlex.quote(f'{name}={value}')}" for name, value in PERSON.items())
         return f"curl -sS {self.url}/v1/forms/{shlex.quote(form)} {fields}"
 
-    def look(self, key: str) -> str:
-        """A command that shows the lead."""
-        return self.look_by(f"'Authorization: Bearer {key}'")
-
-    def look_by(self, header: str) -> str:
-        """A command that shows the lead; `header` is quoted for the shell."""
+    def show_command(self, header: str) -> str:
+        """Return a command that shows the lead. `header` is quoted for the shell."""
         return f"curl -sS -H {header} '{self.url}/v1/leads?email={PERSON['email']}'"

@@ -1,4 +1,4 @@
-"""`firsthour up`: everything in one process, on an embedded database."""
+"""`firsthour up`: all services in one process, on an embedded database."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from firsthour.cli.init import write_examples
 from firsthour.cli.live_feed import Feed
 from firsthour.cli.log_settings import configure_from
 from firsthour.cli.running_server import Running
-from firsthour.cli.startup_banner import KEY_FILE, Greeting, first_key, first_key_lives
+from firsthour.cli.startup_banner import KEY_FILE, StartupBanner, first_key, first_key_is_valid
 from firsthour.demo import config as demo_config
 from firsthour.demo import run as demo
 from firsthour.runtime import settings
@@ -48,64 +48,71 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def up(
     config: ConfigDir = None,
     data: DataDir = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,
-    as_demo: Annotated[bool, typer.Option("--demo", help="Made-up visitors and reps, 60 times faster.")] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all interfaces.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free port.")] = 8080,
+    as_demo: Annotated[
+        bool, typer.Option("--demo", help="Simulate visitors and reps, 60 times faster than real time.")
+    ] = False,
     speed: Annotated[
         float | None,
-        typer.Option(min=1.0, max=SPEED_MAX, help="How many times faster the clock runs, for trying things out."),
+        typer.Option(min=1.0, max=SPEED_MAX, help="Speed of the clock, as a multiple of real time, for trials."),
     ] = None,
     feed: Annotated[
         bool | None,
         typer.Option(
-            "--feed/--no-feed", help="Show leads and pages as they come. They name people. [default: in a terminal]"
+            "--feed/--no-feed",
+            help="Print leads and pages as they arrive, with names of people. [default: only in a terminal]",
         ),
     ] = None,
 ) -> None:
-    """Serve everything in one process, on an embedded database.
+    """Run all services in one process, on an embedded database.
 
-    Without a configuration it starts from the examples. Ctrl-C and SIGTERM stop it in order.
+    If ./config does not exist and no directory is named, the example configuration is written there. Ctrl-C and SIGTERM
+    stop the process gracefully.
 
     Example: firsthour up --config config --data data --port 8080
     """
-    shown = sys.stdout.isatty() if feed is None else feed
-    fast = speed or (DEMO_SPEED if as_demo else 1.0)
-    with _stage(config, data) if as_demo else contextlib.nullcontext(_places(config, data)) as known:
-        configure_from(known)
-        code = run(Up(known, host, port, fast, shown, as_demo).run)
+    with_feed = sys.stdout.isatty() if feed is None else feed
+    clock_speed = speed or (DEMO_SPEED if as_demo else 1.0)
+    with (
+        _demo_settings(config, data) if as_demo else contextlib.nullcontext(_settings(config, data)) as process_settings
+    ):
+        configure_from(process_settings)
+        code = run(Up(process_settings, host, port, clock_speed, with_feed, as_demo).run)
     raise typer.Exit(code)
 
 
-def _places(config: Path | None, data: Path | None) -> Settings:
-    """The settings; without a configuration of one's own, the examples are put where it would be."""
-    known = settings.load(config_dir=config, data_dir=data)
-    if config is None and not known.config_dir.exists():
-        write_examples(known.config_dir)
-        say(f"There was no configuration: wrote the examples to {known.config_dir}/. Change them to your own.")
-    return known
+def _settings(config: Path | None, data: Path | None) -> Settings:
+    """Return the settings. A missing configuration is replaced by the examples, unless `config` names it."""
+    process_settings = settings.load(config_dir=config, data_dir=data)
+    config_dir = process_settings.config_dir
+    if config is None and not config_dir.exists():
+        write_examples(config_dir)
+        say(f"No configuration found: wrote the examples to {config_dir}/. Edit them for your teams.")
+    return process_settings
 
 
 @contextlib.contextmanager
-def _stage(config: Path | None, data: Path | None) -> Iterator[Settings]:
-    """The settings of a demo: made-up data and people of its own, where none are given. They are gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="firsthour-demo-", ignore_cleanup_errors=True) as place:
-        made = config or demo_config.furnish(Path(place) / "config")
-        yield settings.load(config_dir=made, data_dir=data or Path(place) / "data")
+def _demo_settings(config: Path | None, data: Path | None) -> Iterator[Settings]:
+    """Yield the settings of a demo. Directories that are not named are temporary."""
+    with tempfile.TemporaryDirectory(prefix="firsthour-demo-", ignore_cleanup_errors=True) as directory:
+        config_dir = config or demo_config.furnish(Path(directory) / "config")
+        yield settings.load(config_dir=config_dir, data_dir=data or Path(directory) / "data")
 
 
 @dataclass(frozen=True)
 class Up:
-    """How everything is to be served. `shown`: what happens is told in the terminal."""
+    """The arguments of `up`. `feed`: leads and pages are printed."""
 
     settings: Settings
     host: str
     port: int
     speed: float
-    shown: bool
+    feed: bool
     demo: bool
 
     async def run(self) -> int:
-        """Serve until told to stop; the exit code."""
+        """Serve until a signal; return the exit code."""
         stop = StopSignal()
         with stop.on_signals():
             config = ConfigFiles(self.settings.config_dir)
@@ -117,14 +124,14 @@ class Up:
             ):
                 lock, clock = embedded.open_clock(self.settings.data_dir, self.speed)
                 feed = Feed(out())
-                inbox = InboxChannel(feed.page) if self.shown and not self.demo else hidden_inbox()
-                ways = {"inbox": inbox} if self.demo else channels_of(self.settings, clock, inbox)
-                system = await embedded.open_system(self.settings, clock, config, ways, lock=lock)
+                inbox = InboxChannel(feed.page) if self.feed and not self.demo else hidden_inbox()
+                channels = {"inbox": inbox} if self.demo else channels_of(self.settings, clock, inbox)
+                system = await embedded.open_system(self.settings, clock, config, channels, lock=lock)
                 token = running_server.new_token()
                 system.keys.local_token = token
                 me = Running(os.getpid(), running_server.reachable(self.host, port_of(bound)), token)
                 try:
-                    async with _going(system, feed, stop, shown=self.shown and not self.demo):
+                    async with _running(system, feed, stop, shown=self.feed and not self.demo):
                         serving = Serving(self, system, me, stop)
                         limits = Limits(connections_max=self.settings.connections_max)
                         async with answering(system.resources.telemetry, metrics):
@@ -133,21 +140,21 @@ class Up:
                 finally:
                     running_server.withdraw(self.settings.data_dir, me)
                     await system.close()
-                    for channel in ways.values():
+                    for channel in channels.values():
                         await channel.close()
         _log.info("stopped", pid=me.pid)
         return 0
 
 
 @contextlib.asynccontextmanager
-async def _going(system: System, feed: Feed, stop: StopSignal, *, shown: bool) -> AsyncIterator[None]:
-    """While inside, the system runs."""
+async def _running(system: System, feed: Feed, stop: StopSignal, *, shown: bool) -> AsyncIterator[None]:
+    """Run the system for the time of the context. `shown`: with the feed."""
     tasks = [asyncio.create_task(system.run())]
     if shown:
-        table = system.units.appended
+        notify_readers = system.units.appended
 
         def appended(rows: list[tuple[str, Any]]) -> None:
-            table(rows)
+            notify_readers(rows)
             feed.heard(rows, system.resources)
 
         system.units.appended = appended
@@ -159,45 +166,48 @@ async def _going(system: System, feed: Feed, stop: StopSignal, *, shown: bool) -
     finally:
         for task in tasks:
             task.cancel()
-        ends = await asyncio.gather(*tasks, return_exceptions=True)
-        for end in ends:
-            if isinstance(end, Exception):
-                raise end
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
 
 
 class Serving:
-    """What happens beside the answering of requests, once it began."""
+    """The work beside answering requests: the startup banner, and the demo."""
 
     def __init__(self, up: Up, system: System, me: Running, stop: StopSignal) -> None:
         self._up, self._system, self._me, self._stop = up, system, me, stop
         self._demo: asyncio.Task[None] | None = None
 
     async def started(self) -> None:
-        """Leave the address for commands, and greet."""
+        """Write the address for commands, and print the banner or start the demo."""
         running_server.announce(self._up.settings.data_dir, self._me)
         _log.info(
             "serving", host=self._up.host, port=int(self._me.url.rpartition(":")[2]), version=VERSION, pid=self._me.pid
         )
         if self._up.demo:
-            self._demo = asyncio.create_task(self._play())
+            self._demo = asyncio.create_task(self._run_demo())
             return
-        for line in (await self._greeting()).lines():
+        for line in (await self._banner()).lines():
             say(line)
         config = self._system.resources.config.current
         for warning in startup_warnings(self._up.settings, config, self._system.runners):
             say(f"warning: {warning.text}", style="yellow")
 
-    async def _greeting(self) -> Greeting:
-        system, given = self._system, self._up.settings.admin_key is not None
-        file = None if sys.stdout.isatty() else self._up.settings.data_dir / KEY_FILE  # other outputs are kept as logs
-        key = None if given else await system.units.run(lambda unit: first_key(unit, file))
+    async def _banner(self) -> StartupBanner:
+        system, from_settings = self._system, self._up.settings.admin_key is not None
+        file = (
+            None if sys.stdout.isatty() else self._up.settings.data_dir / KEY_FILE
+        )  # other outputs are stored as logs
+        key = None if from_settings else await system.units.run(lambda unit: first_key(unit, file))
         if key is not None:
             await system.keys.refresh(system.reads)
-        lives = await system.reads(first_key_lives)
+        first_key_valid = await system.reads(first_key_is_valid)
         config = system.resources.config.current
-        return Greeting(self._me.url, config, str(self._up.settings.data_dir), key, lives, given, file)
+        data = str(self._up.settings.data_dir)
+        return StartupBanner(self._me.url, config, data, key, first_key_valid, from_settings, file)
 
-    async def _play(self) -> None:
+    async def _run_demo(self) -> None:
         resources = self._system.resources
         try:
             await demo.run(
@@ -217,12 +227,12 @@ class Serving:
         if self._stop.asked.is_set():
             return
         if sys.stdout.isatty():
-            say("Ctrl-C stops.")
-        else:  # nobody is there to look around
-            say("The demo has stopped; its data is gone.")
+            say("Ctrl-C stops FirstHour.")
+        else:  # without a terminal, the data is of no use after the demo
+            say("The demo has ended; its data is removed.")
             self._stop.ask()
 
     async def ended(self) -> None:
-        """Requests are no longer answered. Raises what the demo ended with."""
+        """Wait for the demo after the server has stopped, and raise its error."""
         if self._demo is not None:
             await self._demo

@@ -1,4 +1,4 @@
-"""`firsthour verify`: whether the invariants hold."""
+"""`firsthour verify`: checks the invariants."""
 
 from typing import Annotated, Any
 
@@ -17,12 +17,13 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command("verify")
 def verify(
     data: DataDir = None,
-    every: Annotated[bool, typer.Option("--all", help="Name every row, not ten of each invariant.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Name every row, not only ten for each invariant.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check the invariants I1 to I10 on one snapshot of the database; name the rows that break one.
+    """Check the invariants, and name the rows that break them. All are checked on one snapshot of the database.
 
-    Exit code 1 when one is broken. On a live installation it waits, 30 s at most, until what was said is heard.
+    Exit code 1 if an invariant is broken. On a running installation the command waits, 30 s at most, until all services have
+    handled the events so far.
 
     Example: firsthour verify --all
     """
@@ -32,32 +33,36 @@ def verify(
             return await line.ask("POST", "/v1/verify?all=true" if every else "/v1/verify")
 
     with err().status("Checking every lead, assignment, page and decision ..."):
-        found = run(ask)
+        report = run(ask)
     if as_json:
-        print_json(found)
+        print_json(report)
     else:
-        _tell_invariants(found)
-    if not found["ok"]:
+        _print_report(report)
+    if not report["ok"]:
         raise typer.Exit(NO)
 
 
-def _tell_invariants(found: Answer) -> None:
+def _print_report(report: Answer) -> None:
     console = out()
-    for one in found["items"]:
-        mark = Text("holds ", "green") if one["ok"] else Text("BROKEN", "bold red")
-        count = "" if one["ok"] else f" ({one['broken']} rows)"
-        console.print(Text.assemble(f"{one['invariant']:4}", mark, f"  {one['holds']}{count}"), soft_wrap=True)
-        for row in one["rows"]:
+    for item in report["items"]:
+        mark = Text("holds ", "green") if item["ok"] else Text("BROKEN", "bold red")
+        count = "" if item["ok"] else f" ({item['broken']} rows)"
+        console.print(Text.assemble(f"{item['invariant']:4}", mark, f"  {item['holds']}{count}"), soft_wrap=True)
+        for row in item["rows"]:
             say(f"          {row}", console)
-        if more := one["broken"] - len(one["rows"]):
+        if more := item["broken"] - len(item["rows"]):
             say(f"          and {more} more: firsthour verify --all", console, "dim")
-    for one in found["unread"]:
-        say(f"not judged yet: {one['records']} records of {one['topic']} that {one['consumer']} has to read", console)
-    if found["left_out"]:
+    for item in report["unread"]:
         say(
-            f"{found['left_out']} of {found['judged'] + found['left_out']} leads were not judged: they have records on "
-            "their way or among the dead letters, or changed meanwhile",
+            f"not judged yet: {item['records']} records of {item['topic']} that {item['consumer']} has not read",
             console,
         )
-    for line in found["behind"]:
-        say(f"behind: {line}; see the log and /readyz", console, "yellow")
+    if report["left_out"]:
+        leads = report["judged"] + report["left_out"]
+        say(
+            f"{report['left_out']} of {leads} leads were not judged: they have unread records or dead letters, or changed "
+            "during the command",
+            console,
+        )
+    for line in report["behind"]:
+        say(f"behind: {line}; read the log and /readyz", console, "yellow")

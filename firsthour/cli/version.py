@@ -1,4 +1,4 @@
-"""`firsthour version`."""
+"""`firsthour version`: prints the version."""
 
 import typer
 
@@ -10,7 +10,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command("version")
 def version(as_json: AsJson = False) -> None:
-    """Which FirstHour this is.
+    """Print the version.
 
     Example: firsthour version
     """

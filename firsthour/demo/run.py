@@ -20,7 +20,7 @@ from firsthour.demo.story import HELD, DemoStory, ObservedLead, Tally
 from firsthour.runtime.clock import Clock, new_id
 from firsthour.runtime.eventlog.log import EventLog
 from firsthour.runtime.http.client import AsyncClient
-from firsthour.runtime.terminal import called, say
+from firsthour.runtime.terminal import program_name, say
 from schemas.events.base import Event
 from schemas.events.pages import PageSent
 from schemas.events.routes import LeadAssigned, TouchApplied
@@ -96,7 +96,7 @@ def look_around(url: str, key: str) -> Iterator[str]:
 
 def start_your_own() -> Iterator[str]:
     """Yield the next steps, with the program as it was called: an inactive environment is not on the path."""
-    program = called()
+    program = program_name()
     yield "Start your own:"
     yield f"  {program} init config    three commented files: the agreement, the team, the sources"
     yield f"  {program} up             serve them; the line it prints posts your first lead"

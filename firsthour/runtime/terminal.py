@@ -25,9 +25,7 @@ PROGRAM: Final = "firsthour"
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
 DataDir = Annotated[
     Path | None,
-    typer.Option(
-        "--data", help="Directory of the database. [default: FIRSTHOUR_DATA_DIR, else ./data]", show_default=False
-    ),
+    typer.Option("--data", help="Data directory. [default: FIRSTHOUR_DATA_DIR, else ./data]", show_default=False),
 ]
 ConfigDir = Annotated[
     Path | None,
@@ -80,11 +78,11 @@ def complain(lines: Iterable[str]) -> None:
         say(line, console)
 
 
-def called() -> str:
+def program_name() -> str:
     """Return the command of this program: `firsthour`, or its path if it is not on the search path."""
     program = Path(sys.argv[0])
-    installed = shutil.which(PROGRAM)
-    if program.name != PROGRAM or (installed is not None and Path(installed).resolve() == program.resolve()):
+    on_path = shutil.which(PROGRAM)
+    if program.name != PROGRAM or (on_path is not None and Path(on_path).resolve() == program.resolve()):
         return PROGRAM
     return str(program)
 
@@ -98,10 +96,10 @@ def fail(code: int, *lines: str) -> NoReturn:
 def run(work: Callable[[], Awaitable[T]]) -> T:
     """Run `work`, and return its result."""
 
-    async def whole() -> T:
+    async def main() -> T:
         return await work()
 
-    return asyncio.run(whole())
+    return asyncio.run(main())
 
 
 def print_json(result: Any) -> None:

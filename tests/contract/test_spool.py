@@ -288,7 +288,7 @@ def left_behind(directory: Path, many: int) -> None:
 def test_what_a_gone_gateway_left_is_handed_over_in_order_and_counted(tmp_path: Path, broker: FakeBroker) -> None:
     left_behind(tmp_path / "gone", 1_200)
     done = drain(tmp_path / "gone", broker)
-    assert (done.exit_code, done.output) == (0, "1200 events were handed over; the spool is empty.\n")
+    assert (done.exit_code, done.output) == (0, "1200 events were sent; the spool is empty.\n")
     assert broker.ids == [str(n) for n in range(1_200)]
     again = drain(tmp_path / "gone", broker, "--json")
     assert (again.exit_code, json.loads(again.stdout)) == (0, {"handed_over": 0, "left": 0})

@@ -1,4 +1,4 @@
-"""The terminal shows what happens, cleaned, and never more of it than anybody can read."""
+"""The live feed and the startup banner of `up`: lines are cleaned, and limited in number."""
 
 import asyncio
 import io
@@ -12,7 +12,7 @@ from typing import Any, cast
 from rich.console import Console
 
 from firsthour.cli.live_feed import LINES_PER_SECOND, Feed
-from firsthour.cli.startup_banner import Greeting
+from firsthour.cli.startup_banner import StartupBanner
 from firsthour.runtime import package_files
 from firsthour.runtime.config import reading
 from firsthour.runtime.processing.service import Resources
@@ -57,13 +57,13 @@ def assigned(name: str) -> LeadAssigned:
     )
 
 
-def test_an_assignment_is_a_line_with_lead_owner_and_rule() -> None:
+def test_assignment_is_one_line_with_lead_owner_and_rule() -> None:
     feed, shown = screen()
     feed.heard([row(assigned("Ada"))], RESOURCES)
     assert shown() == "09:30:00  Ada, Acme  -> Noor Haddad  Everybody else\n"
 
 
-def test_words_from_outside_neither_command_the_terminal_nor_style_it() -> None:
+def test_text_from_outside_is_printed_without_control_or_markup() -> None:
     feed, shown = screen()
     feed.heard([row(assigned("\x1b[2J[bold]Ada\r\n"))], RESOURCES)
     assert "\x1b" not in shown()
@@ -71,7 +71,7 @@ def test_words_from_outside_neither_command_the_terminal_nor_style_it() -> None:
     assert shown().count("\n") == 1
 
 
-def test_a_lead_that_waits_is_a_line_with_its_reason() -> None:
+def test_queued_lead_is_one_line_with_its_reason() -> None:
     feed, shown = screen()
     waits = LeadQueued(
         lead_id="l", version=1, at=AT, status="qualified", was="qualified", by="system", epoch=0,
@@ -81,7 +81,7 @@ def test_a_lead_that_waits_is_a_line_with_its_reason() -> None:
     assert "growth  all 3 at capacity" in shown()
 
 
-async def test_of_a_flood_a_few_lines_are_shown_and_the_others_counted() -> None:
+async def test_lines_beyond_the_limit_are_counted_not_printed() -> None:
     feed, shown = screen()
     feed.heard([row(assigned("Ada"))] * 40, RESOURCES)
     assert shown().count("\n") == LINES_PER_SECOND
@@ -93,24 +93,31 @@ async def test_of_a_flood_a_few_lines_are_shown_and_the_others_counted() -> None
     assert f"and {40 - LINES_PER_SECOND} more leads" in shown()
 
 
-def greeting(**more: Any) -> Greeting:
-    return Greeting(
-        **{"url": "http://127.0.0.1:8080", "config": CONFIG, "data": "data", "key": None, "lives": True, **more}
+def banner(**more: Any) -> StartupBanner:
+    return StartupBanner(
+        **{
+            "url": "http://127.0.0.1:8080",
+            "config": CONFIG,
+            "data": "data",
+            "key": None,
+            "first_key_valid": True,
+            **more,
+        }
     )
 
 
-def test_the_line_to_paste_is_one_that_a_shell_takes() -> None:
-    (line,) = [line for line in greeting().lines() if line.startswith("curl")]
+def test_command_in_the_banner_is_valid_shell() -> None:
+    (line,) = [line for line in banner().lines() if line.startswith("curl")]
     words = shlex.split(line)
     assert words[:3] == ["curl", "-sS", "http://127.0.0.1:8080/v1/forms/demo-request"]
     assert "email=ada@northwind.example" in words
 
 
-def test_the_key_is_shown_when_it_is_made_and_never_again() -> None:
-    assert any("fh_secret" in line for line in greeting(key="fh_secret").lines())
-    (look,) = [line for line in greeting(key="fh_secret", key_file=Path("a b/admin.key")).lines() if "leads?" in line]
-    assert ("fh_secret" in look, "$(cat 'a b/admin.key')" in look) == (False, True)
-    assert any("still works" in line for line in greeting().lines())
-    assert any("makes a key" in line for line in greeting(lives=False).lines())
-    assert any("--name ME --data '/srv/a b'`" in line for line in greeting(data="/srv/a b").lines())
-    assert any("FIRSTHOUR_ADMIN_KEY" in line for line in greeting(given=True).lines())
+def test_key_is_shown_only_at_the_start_that_creates_it() -> None:
+    assert any("fh_secret" in line for line in banner(key="fh_secret").lines())
+    (command,) = [line for line in banner(key="fh_secret", key_file=Path("a b/admin.key")).lines() if "leads?" in line]
+    assert ("fh_secret" in command, "$(cat 'a b/admin.key')" in command) == (False, True)
+    assert any("still works" in line for line in banner().lines())
+    assert any("To create a key:" in line for line in banner(first_key_valid=False).lines())
+    assert any("--name ME --data '/srv/a b'" in line for line in banner(data="/srv/a b").lines())
+    assert any("FIRSTHOUR_ADMIN_KEY" in line for line in banner(from_settings=True).lines())

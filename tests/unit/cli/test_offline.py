@@ -57,7 +57,7 @@ def test_init_writes_files_that_can_be_put_in_force_and_never_over_others(run: R
     assert run("agreement", "check", "config")[0] == 0
     Path("config/team.yaml").write_text("mine")
     code, _, wrong = run("init", "config")
-    assert (code, "team.yaml: is there already" in wrong) == (1, True)
+    assert (code, "team.yaml: exists" in wrong) == (1, True)
     assert Path("config/team.yaml").read_text() == "mine"
     assert run("init", "config", "--force")[0] == 0
     assert run("agreement", "check", "config")[0] == 0
@@ -165,7 +165,7 @@ def test_a_directory_of_something_else_is_left_as_it_is(run: Run, words: tuple[s
 
 @pytest.mark.parametrize(
     ("number", "remedy"),
-    [(errno.ENOSPC, "make room"), (errno.EROFS, "for writing"), (errno.EACCES, "check who may use it")],
+    [(errno.ENOSPC, "make room"), (errno.EROFS, "writable"), (errno.EACCES, "check its permissions")],
 )
 def test_what_the_system_refuses_has_its_file_and_its_own_remedy(
     run: Run, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
@@ -181,7 +181,7 @@ def test_what_the_system_refuses_has_its_file_and_its_own_remedy(
 
 def test_verify_deadletters_and_doctor_look_at_the_files(run: Run) -> None:
     run("init", "config")
-    assert run("migrate") == (0, "data/firsthour.db: brought up to date.\n", "")
+    assert run("migrate") == (0, "data/firsthour.db: upgraded.\n", "")
     assert run("migrate", "--json")[1] == '{"changed": false}\n'
     code, said, _ = run("verify")
     assert (code, said.count("holds")) == (0, 10)

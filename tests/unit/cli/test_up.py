@@ -22,7 +22,7 @@ SOURCES = """sources:
 
 async def warnings_of(harness: OperationsHarness, capsys: pytest.CaptureFixture[str]) -> list[str]:
     """The warnings among what is said."""
-    up = Up(harness.system.resources.settings, "127.0.0.1", 0, 1.0, shown=False, demo=False)
+    up = Up(harness.system.resources.settings, "127.0.0.1", 0, 1.0, feed=False, demo=False)
     me = Running(os.getpid(), "http://127.0.0.1:1", "token")
     await Serving(up, harness.system, me, StopSignal()).started()
     said = capsys.readouterr().out.splitlines()
