@@ -251,7 +251,7 @@ def test_the_key_of_the_first_start_is_shown_on_a_terminal_and_written_to_no_fil
         process = screen.run("up", "--port", "0", "--no-feed")
         shell.processes.append(process)
         said = screen.read(b"Ctrl-C")
-        [key] = re.findall(r"Authorization: Bearer (fh_\w+)", said)
+        [key] = re.findall(r"Authorization: Bearer (fh_[\w-]+)", said)
         url = re.findall(r"answers at (\S+)", said)[0]
         headers = {"authorization": f"Bearer {key}"}
         assert httpx.get(f"{url}/v1/keys", headers=headers, trust_env=False).status_code == 200
