@@ -1,7 +1,7 @@
-"""Backends for tests on the distributed profile: a database and topics that nobody else uses meanwhile.
+"""Backends for tests on the distributed profile: a database and topics for the sole use of one test.
 
-Databases are copied from one with our tables and dropped again. Topics are made once and handed on: whoever comes next
-begins at their ends, as the cursors in the new database say.
+A database is a copy of a template that holds the tables; it is dropped after the test. Topics are created once and used by
+one test after another: the cursors in a new database start at the ends of the topics.
 """
 
 import asyncio
@@ -36,40 +36,40 @@ PARTITIONS: Final = 2
 TEMPLATE: Final = named("tables")
 ICU_TEMPLATE: Final = named("tables_icu")
 ICU: Final = "de-u-kn-true-ka-shifted"
-"""An order far from that of bytes: capitals beside small letters, digits by their value, punctuation ignored."""
+"""A collation that differs from the order of bytes: it ignores case and punctuation, and sorts digits by value."""
 _CURSOR: Final = "INSERT INTO cursors (consumer, topic, partition, position) VALUES ($1, $2, $3, $4)"
 
 
 @dataclass
 class Installation:
-    """A database with our tables, and five topics."""
+    """A database with the tables of all services, and five topics."""
 
     database_url: str
     bootstrap: str
     prefix: str
     partitions: int = PARTITIONS
-    first_positions: dict[Place, int] = field(default_factory=dict)  # the positions before our first records
+    first_positions: dict[Place, int] = field(default_factory=dict)  # the ends of the topics before this test
     replication: int | None = None
 
-    def settings(self, **given: object) -> Settings:
-        """With which processes find it."""
+    def settings(self, **values: object) -> Settings:
+        """Return the settings of a process of this installation."""
         return settings.load(
             database_url=self.database_url,
             kafka_bootstrap=self.bootstrap,
             kafka_prefix=self.prefix,
             kafka_partitions=self.partitions,
             kafka_replication=self.replication,
-            **given,
+            **values,
         )
 
 
 @dataclass
 class Backends:
-    """Where to get one."""
+    """Creates installations on one broker and one database server."""
 
     cluster: KafkaCluster
     server: PostgresServer
-    name: str = named("place")  # what they are called, with a number behind it
+    name: str = named("place")  # prefix of the names of databases and topics; a number follows
     template: str = TEMPLATE
     replication: int | None = None  # copies of each partition
     _numbers: "count[int]" = field(default_factory=count)
@@ -77,8 +77,7 @@ class Backends:
 
     @asynccontextmanager
     async def installation(self, *, partitions: int | None = None) -> AsyncIterator[Installation]:
-        """One for the length of the block. With so many `partitions`: of topics that are empty, and that nobody gets
-        afterwards."""
+        """Yield an installation. With `partitions`, its topics are new and are not used again."""
         name = f"{self.name}_{next(self._numbers)}"
         connection = await asyncpg.connect(self.server.url())
         try:
@@ -102,37 +101,41 @@ class Backends:
 
 
 async def _set_cursors(place: Installation) -> None:
-    """Every consumer stands at the end of what others left."""
-    rows = [(who, topic, n, at) for (topic, n), at in place.first_positions.items() for who in topics.READ_BY[topic]]
+    """Set every cursor to the end of the records of earlier tests."""
+    rows = [
+        (consumer, topic, partition, position)
+        for (topic, partition), position in place.first_positions.items()
+        for consumer in topics.READ_BY[topic]
+    ]
     connection = await asyncpg.connect(place.database_url)
     await connection.executemany(_CURSOR, rows)
     await connection.close()
 
 
 async def _prepare(url: str) -> None:
-    assert all_services({}, None)  # every store has been imported
+    assert all_services({}, None)  # imports every store, so that the metadata has all tables
     engine = create_async_engine(asyncpg_url(url), poolclass=NullPool)
     async with engine.begin() as connection:
         await connection.run_sync(migrate)
 
 
 def execute(unit: Unit, statement: str) -> Sequence[Any]:
-    """A statement in a unit, on either database; the rows of its answer, if it has any."""
+    """Execute a statement in a unit, on either database. Return its rows, if it has any."""
     connection: Connection | statements.DriverConnection = unit.connection
     if isinstance(connection, statements.DriverConnection):
         return connection.rows(statement, ())
-    found = connection.exec_driver_sql(statement)
-    return found.all() if found.returns_rows else []
+    result = connection.exec_driver_sql(statement)
+    return result.all() if result.returns_rows else []
 
 
 def asyncpg_url(url: str) -> sa.URL:
-    """As SQLAlchemy wants it."""
+    """Return the URL with the driver asyncpg, for SQLAlchemy."""
     return sa.make_url(url).set(drivername="postgresql+asyncpg")
 
 
 @pytest.fixture(scope="session")
 def backends(kafka: KafkaCluster, postgres: PostgresServer) -> Iterator[Backends]:
-    """The real ones, shared by all tests."""
+    """Installations on the broker and the server that all tests share."""
     postgres.drop(TEMPLATE)
     asyncio.run(_prepare(postgres.create(TEMPLATE)))
     yield Backends(kafka, postgres)
@@ -141,14 +144,14 @@ def backends(kafka: KafkaCluster, postgres: PostgresServer) -> Iterator[Backends
 
 @pytest.fixture(scope="session")
 def icu_backends(kafka: KafkaCluster, postgres: PostgresServer) -> Iterator[Backends]:
-    """The same with databases that compare texts by an ICU locale."""
+    """Installations whose databases compare texts by an ICU locale."""
     postgres.drop(ICU_TEMPLATE)
     try:
         url = postgres.create(ICU_TEMPLATE, icu=ICU)
-    except QueryError as refused:
+    except QueryError as error:
         if os.environ.get("CI") == "true":
             raise
-        pytest.skip(f"this PostgreSQL has no ICU ({refused}); take the packages of the distribution")
+        pytest.skip(f"this PostgreSQL has no ICU ({error}); install PostgreSQL from the packages of the distribution")
     asyncio.run(_prepare(url))
     yield Backends(kafka, postgres, named("icu"), ICU_TEMPLATE)
     postgres.drop(ICU_TEMPLATE)
@@ -156,14 +159,14 @@ def icu_backends(kafka: KafkaCluster, postgres: PostgresServer) -> Iterator[Back
 
 @pytest.fixture(params=["embedded", "distributed"])
 def profile(request: pytest.FixtureRequest) -> Backends | None:
-    """Where Kafka and PostgreSQL are; None: everything in one process."""
+    """The backends of the distributed profile; None: the embedded profile."""
     if request.param == "embedded":
         return None
-    found: Backends = request.getfixturevalue("backends")
-    return found
+    distributed_backends: Backends = request.getfixturevalue("backends")
+    return distributed_backends
 
 
 embedded = pytest.mark.parametrize("profile", ["embedded"], indirect=True)
-"""A test of what only the one process on its one file has."""
+"""Mark of a test that applies to the embedded profile only."""
 distributed = pytest.mark.parametrize("profile", ["distributed"], indirect=True)
-"""A test of what is only there past one machine."""
+"""Mark of a test that applies to the distributed profile only."""

@@ -1,6 +1,7 @@
-"""What every test may ask for: a real Kafka and a real PostgreSQL, brought up by the first test that asks.
+"""Fixtures for every test: a real Kafka and a real PostgreSQL, started by the first test that uses them.
 
-Where this machine lacks one, the tests that ask are skipped, saying in one line how to get it; with CI=true they fail.
+If this machine lacks one, the tests that use it are skipped with one line that says how to install it. With CI=true they
+fail.
 """
 
 import functools
@@ -25,9 +26,9 @@ __all__ = [
     "backends",
     "icu_backends",
     "profile",
-]  # fixtures, here so that there is one of each: what is of a session is of a definition
+]  # fixtures; defined for the whole session in one place, so that each exists once
 
-settings.register_profile("busy", deadline=None)  # the machine may be: how long an example takes says nothing
+settings.register_profile("busy", deadline=None)  # on a busy machine the duration of an example has no meaning
 settings.load_profile("busy")
 
 _MEMORY = Path("/dev/shm")
@@ -38,40 +39,40 @@ if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY
     tempfile.tempdir = None
 
 SERVERS = pytest.StashKey[ExitStack]()
-"""The servers of this worker. They end after its last test: the owner waits for other workers, and no test's time-out
-may count that."""
+"""The servers of this worker. They stop after its last test, outside of any test's timeout, because the owner waits for
+other workers."""
 
 _SERVERS = {"kafka", "postgres", "kafka_here", "postgres_here"}
 _ORDER = ("e2e", "bench", "contract", "story", "unit")
-"""Directories whose files take long come first in a parallel run: a long file begun last keeps the other workers waiting."""
+"""The order in a parallel run. Long files come first, so that no worker starts one when the others have ended."""
 
 KAFKA_VERSION = os.environ.get("KAFKA_VERSION") or local_kafka.VERSION
 
 
 @functools.cache
 def _lacking(name: str) -> str | None:
-    """Why there is no such backend here, after trying to install it; None when there is one."""
+    """Install the backend if it is missing. Return why that failed; None: the backend is installed."""
     try:
         local_kafka.ensure(KAFKA_VERSION) if name == "kafka" else local_postgres.ensure()
-    except (machine.MissingError, jars.FetchError) as missing:
-        return str(missing)
+    except (machine.MissingError, jars.FetchError) as error:
+        return str(error)
     return None
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make a place for the servers."""
+    """Prepare the stack of the servers."""
     config.stash[SERVERS] = ExitStack()
 
 
-@pytest.hookimpl(trylast=True)  # after the fixtures of the session
+@pytest.hookimpl(trylast=True)  # after the session fixtures have ended
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Leave or stop the servers."""
+    """Stop the servers that this worker owns, and leave the others."""
     session.config.stash[SERVERS].close()
 
 
-@pytest.hookimpl(tryfirst=True)  # before marks deselect
+@pytest.hookimpl(tryfirst=True)  # before the selection by marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what takes servers, and what only repeats over them; in a parallel run, begin with long files."""
+    """Mark tests that use servers or only repeat on a second profile. In a parallel run, sort long files first."""
     for item in items:
         distributed = "distributed" in getattr(getattr(item, "callspec", None), "params", {}).values()
         if distributed and item.get_closest_marker("same_on_both_profiles"):
@@ -84,10 +85,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Fetch and install before the first test, so that no test's time-out has to cover it."""
-    asked = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    """Install the backends before the first test, so that no timeout of a test includes the installation."""
+    fixtures = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     for name in ("kafka", "postgres"):
-        if asked & {name, f"{name}_here"} and not session.config.option.collectonly:
+        if fixtures & {name, f"{name}_here"} and not session.config.option.collectonly:
             _lacking(name)
 
 
@@ -100,24 +101,24 @@ def _require(name: str) -> None:
     pytest.skip(lacking)
 
 
-def _require_ours(given: str) -> None:
-    if os.environ.get(given):
-        pytest.skip(f"this test stops servers, and what {given} names is not ours to stop")
+def _require_own_server(variable: str) -> None:
+    if os.environ.get(variable):
+        pytest.skip(f"this test stops servers; unset {variable}, whose server must keep running")
 
 
 @pytest.fixture(scope="session")
 def kafka_here() -> str:
-    """The version of Kafka to be tried, certain to start: for tests that bring up brokers of their own."""
+    """The version of the installed Kafka, for tests that start their own brokers."""
     _require("kafka")
-    _require_ours(local_kafka.BOOTSTRAP)
+    _require_own_server(local_kafka.BOOTSTRAP)
     return KAFKA_VERSION
 
 
 @pytest.fixture(scope="session")
 def postgres_here() -> None:
-    """PostgreSQL is certain to start: for tests that bring up a server of their own."""
+    """PostgreSQL is installed, for tests that start their own server."""
     _require("postgres")
-    _require_ours(local_postgres.GIVEN)
+    _require_own_server(local_postgres.GIVEN)
 
 
 @pytest.fixture(scope="session")
@@ -129,7 +130,7 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def kafka(run_directory: Path, pytestconfig: pytest.Config) -> KafkaCluster:
-    """One broker for all tests: take topics with a prefix of your own, and leave it running."""
+    """One broker for all tests. A test uses topics with its own prefix and leaves the broker running."""
     _require("kafka")
     cluster = shared.server(
         run_directory / "kafka",
@@ -142,7 +143,7 @@ def kafka(run_directory: Path, pytestconfig: pytest.Config) -> KafkaCluster:
 
 @pytest.fixture(scope="session")
 def postgres(run_directory: Path, pytestconfig: pytest.Config) -> PostgresServer:
-    """One server for all tests: `create` a database of your own, `drop` it, and leave the server running."""
+    """One server for all tests. A test creates its own database, drops it, and leaves the server running."""
     _require("postgres")
     server = shared.server(
         run_directory / "postgres",

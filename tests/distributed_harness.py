@@ -1,4 +1,4 @@
-"""A process of the distributed profile inside the test: real database, real broker, time and workers moved by hand."""
+"""A process of the distributed profile inside a test. Database and broker are real; the test moves time and runs workers."""
 
 import asyncio
 import contextlib
@@ -24,18 +24,18 @@ LOOK_SECONDS: Final = 0.001
 
 @dataclass
 class DistributedHarness:
-    """The process. What it reads from the broker is fetched beside; everything else waits for `system.settle()`."""
+    """The process. Tasks fetch records from the broker; everything else runs in `system.settle()`."""
 
     system: Distributed
     fetching: Sequence[asyncio.Task[None]]
 
     async def reading(self) -> None:
-        """Until the broker has answered every consumer."""
+        """Wait until the broker has answered every consumer."""
         while not all(log.ours for log in self.system.logs):
             await asyncio.sleep(LOOK_SECONDS)
 
     async def close(self) -> None:
-        """End it in order."""
+        """Stop the fetching tasks, then the process."""
         for task in self.fetching:
             task.cancel()
         await asyncio.gather(*self.fetching, return_exceptions=True)
@@ -43,30 +43,30 @@ class DistributedHarness:
 
 
 async def apply(system: Distributed, directory: Path) -> None:
-    """Put these files in force. Raises `ConfigError`."""
-    found = reading.load(directory)
+    """Apply these configuration files. Raises `ConfigError`."""
+    config = reading.load(directory)
     texts = {name: text for name in NAMES if not isinstance(text := read(directory / name), ConfigProblem)}
-    await system.units.run(lambda unit: config_versions.apply(unit, found, texts, None))
+    await system.units.run(lambda unit: config_versions.apply(unit, config, texts, None))
 
 
 async def open_harness(
-    given: Settings,
+    process_settings: Settings,
     clock: Clock,
     channels: Mapping[str, Channel],
-    wanted: Sequence[str] = EVERYTHING,
+    service_names: Sequence[str] = EVERYTHING,
     *,
     files: Path | None = None,
 ) -> DistributedHarness:
-    """A process with these services, reading all partitions. `files`: what is put in force first."""
-    system = await open_distributed(given, wanted, channels, clock=clock, fixed=True)
-    moved = DistributedHarness(system, [asyncio.create_task(keep_running(log)) for log in system.logs])
+    """Return a process of these services that reads all partitions. `files`: the configuration applied first."""
+    system = await open_distributed(process_settings, service_names, channels, clock=clock, fixed=True)
+    harness = DistributedHarness(system, [asyncio.create_task(keep_running(log)) for log in system.logs])
     try:
         if files is not None:
             await apply(system, files)
         await system.refresh()
-        await moved.reading()
+        await harness.reading()
     except BaseException:
         with contextlib.suppress(Exception):
-            await moved.close()
+            await harness.close()
         raise
-    return moved
+    return harness

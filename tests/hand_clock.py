@@ -1,4 +1,4 @@
-"""A clock moved by hand."""
+"""A clock that tests move by hand."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,5 +26,5 @@ class HandClock:
         return business.total_seconds()
 
     def advance(self, **by: float) -> None:
-        """Move both by a timedelta: `advance(minutes=10)`."""
+        """Move both times by the arguments of a timedelta: `advance(minutes=10)`."""
         self.now += timedelta(**by)

@@ -1,4 +1,4 @@
-"""The roles of the services, made on a server of tests as deploy/postgres/roles.sh makes them."""
+"""Creates the database roles of the services on a test server, with deploy/postgres/roles.sh."""
 
 import os
 import secrets
@@ -20,8 +20,9 @@ NAMES = ("migrate", *grants.ROLES)
 
 @contextmanager
 def create_roles(server: PostgresServer, database: str, place: Path) -> Iterator[Mapping[str, str]]:
-    """Yield the URL of each role, by service, for a new database. Roles belong to the whole server: they go at the end,
-    and a second block on this server waits for the first.
+    """Yield the URL of each role, by service, for a new database.
+
+    Roles belong to the whole server. They are dropped at the end, and a second block on this server waits for the first.
     """
     with machine.alone(Path(tempfile.gettempdir()) / f"firsthour-roles-{server.port}.lock"):
         yield from _create_roles(server, database, place)
@@ -32,7 +33,7 @@ def _create_roles(server: PostgresServer, database: str, place: Path) -> Iterato
     for name in NAMES:
         (place / f"database_password_{name}").write_text(f"it's {secrets.token_hex(8)}")
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [str(ROOT / "deploy" / "postgres" / "roles.sh")],
             env={
                 **os.environ,
@@ -47,7 +48,7 @@ def _create_roles(server: PostgresServer, database: str, place: Path) -> Iterato
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
+        assert process.returncode == 0, process.stderr
         yield {name: as_role(url, f"firsthour_{name}") for name in NAMES}
     finally:
         server.drop(database)
@@ -56,11 +57,11 @@ def _create_roles(server: PostgresServer, database: str, place: Path) -> Iterato
 
 
 def as_role(url: str, role: str) -> str:
-    """This database's URL for another role."""
+    """Return the URL of the same database for another role."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=f"{role}@{parts.hostname}:{parts.port}"))
 
 
 def _psql() -> str:
     folder = programs.find().folder
-    return str(folder) if folder is not None else os.path.dirname(shutil.which("psql") or "")  # noqa: PTH120  # empty: none
+    return str(folder) if folder is not None else os.path.dirname(shutil.which("psql") or "")  # noqa: PTH120  # empty: no psql on the PATH

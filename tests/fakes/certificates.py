@@ -1,23 +1,26 @@
-"""A certificate authority of our own, made by `openssl`, that lasts a day."""
+"""A certificate authority for tests, created with `openssl` and valid for one day."""
 
 import subprocess
 from pathlib import Path
 
 
 class Authority:
-    """`file` is its certificate: what clients are told to trust."""
+    """Issues certificates. `file` is its own certificate, which clients trust."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self.file = directory / "ca.pem"
         _openssl(
             *("req", "-x509", "-nodes", "-days", "1", "-subj", "/CN=Test authority", *_KEY),
-            *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),  # newer OpenSSL takes no authority without it
+            *(
+                "-addext",
+                "keyUsage=critical,keyCertSign,cRLSign",
+            ),  # newer versions of OpenSSL require it of an authority
             *("-keyout", str(directory / "ca.key"), "-out", str(self.file)),
         )
 
     def issue(self, name: str, address: str) -> tuple[Path, Path]:
-        """The certificate of a server at this address (`IP:127.0.0.1`, `DNS:localhost`), and its key (PKCS #8)."""
+        """Return the certificate of a server at this address (`IP:127.0.0.1`, `DNS:localhost`) and its key (PKCS #8)."""
         certificate, key = self._directory / f"{name}.pem", self._directory / f"{name}.key"
         request, extensions = self._directory / f"{name}.csr", self._directory / f"{name}.ext"
         extensions.write_text(f"subjectAltName={address}\nauthorityKeyIdentifier=keyid\n")

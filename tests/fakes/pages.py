@@ -1,4 +1,4 @@
-"""A page to send: plausible, and changed in what a test is about."""
+"""A sample page, with changes for each test."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -58,18 +58,18 @@ ATTACKS = (
     "&" * 5000,
     ".\r\n.\r\nMAIL FROM:<x@example.test>",
 )
-"""What strangers type to be shown as something else."""
+"""Text that tries to be active, or to be shown as something else."""
 
 
 def page_message(**changes: Any) -> Message:
-    """The page, with these fields changed; `card` fields by `card_name=...`."""
+    """Return the sample page with these fields changed. A field of the card is written `card_name=...`."""
     card = {name.removeprefix("card_"): changes.pop(name) for name in list(changes) if name.startswith("card_")}
     fields = {name: getattr(CARD, name) for name in CARD.__struct_fields__} | card
     return replace(PAGE, **{"card": LeadCard(**fields), **changes})
 
 
 def hostile_message(text: str) -> Message:
-    """The page with this text wherever words from outside, or from a file, can be."""
+    """Return the sample page with this text in every field that comes from outside or from a file."""
     return page_message(
         card=LeadCard(
             name=text, email=text, phone=text, title=text, company=text, because=text, grade=text, source=text

@@ -1,8 +1,8 @@
-"""Slack's `chat.postMessage` over a real socket: it remembers what it accepted, and does as it is dialled.
+"""Slack's `chat.postMessage` over a real socket: it stores the accepted messages, and fails on request.
 
-In a test: `async with FakeSlack() as slack: ...`. As a process of its own: `python -m tests.fakes.slack --port 9001
---record FILE` appends one JSON line per message before it answers, and is dialled by `POST /fault` and `POST /recover`.
-With `--calls FILE` every call has a line there, also one that was refused, with how it was answered.
+In a test: `async with FakeSlack() as slack: ...`. As a process of its own, `python -m tests.fakes.slack --port 9001 --record
+FILE` appends one JSON line per accepted message before it answers; `POST /fault` adds a fault and `POST /recover` removes all.
+With `--calls FILE`, every call adds a line with its answer to that file.
 """
 
 import argparse
@@ -22,7 +22,7 @@ FaultKind = Literal["answer", "hang", "drop", "accept_then_drop"]
 
 @dataclass
 class SlackFault:
-    """How the next calls go wrong."""
+    """The failure of the next calls."""
 
     kind: FaultKind
     times: int | None  # None: until `recover()`
@@ -32,7 +32,7 @@ class SlackFault:
 
 
 class FakeSlack:
-    """Accepts messages until told otherwise. Faults are used up in the order in which they were dialled."""
+    """Accepts messages unless a fault is set. Faults are used in the order in which they were added."""
 
     def __init__(self, record: Path | None = None, calls_record: Path | None = None) -> None:
         self.messages: list[dict[str, Any]] = []  # the arguments of each accepted call, in order
@@ -52,37 +52,37 @@ class FakeSlack:
 
     @property
     def open_connections(self) -> int:
-        """How many there are at this moment."""
+        """The number of connections now."""
         return len(self._open)
 
     @property
     def recipients(self) -> list[str]:
-        """The Slack ids of those who got a message, in order."""
+        """The Slack ids of the recipients of accepted messages, in order."""
         return [message["channel"] for message in self.messages]
 
     def respond(self, status: int, retry_after: float | None = None, times: int | None = 1, body: str = "{}") -> None:
-        """Answer with this status instead."""
+        """Answer the next calls with this status."""
         headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
         self._faults.append(SlackFault("answer", times, status, headers, body))
 
     def error(self, code: str, times: int | None = 1, retry_after: float | None = None) -> None:
-        """Answer 200 with `ok: false`, as Slack does."""
+        """Answer the next calls with 200 and `ok: false`, as Slack does."""
         self.respond(200, retry_after, times, json.dumps({"ok": False, "error": code}))
 
     def hang(self, times: int | None = 1) -> None:
-        """Take the call and never answer."""
+        """Read the next calls and never answer."""
         self._faults.append(SlackFault("hang", times))
 
     def drop(self, times: int | None = 1) -> None:
-        """Reset the connection; nothing arrived."""
+        """Reset the connection without accepting the message."""
         self._faults.append(SlackFault("drop", times))
 
     def accept_then_drop(self, times: int | None = 1) -> None:
-        """The message arrives, the answer does not."""
+        """Accept the message, then reset the connection instead of answering."""
         self._faults.append(SlackFault("accept_then_drop", times))
 
     def recover(self) -> None:
-        """Forget all faults."""
+        """Remove all faults."""
         self._faults.clear()
 
     async def start(self, port: int = 0) -> Self:
@@ -116,7 +116,7 @@ class FakeSlack:
             writer.close()
 
     async def _call(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """One request; whether the connection goes on."""
+        """Serve one request. Return whether the connection stays open."""
         start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines) if name}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
@@ -146,7 +146,7 @@ class FakeSlack:
         elif fault.kind == "answer":
             return await _answer(writer, fault)
         elif fault.kind == "hang":
-            await reader.read()  # until they go away
+            await reader.read()  # until the client closes the connection
             return False
         _reset(writer)
         return False
@@ -173,7 +173,7 @@ class FakeSlack:
 
 
 def _append(record: Path | None, message: dict[str, Any], **more: object) -> None:
-    """One line about this message, where lines are wanted."""
+    """Append one line about this message; without `record`, do nothing."""
     if record is not None:
         payload = message.get("metadata", {}).get("event_payload", {})
         with record.open("a", encoding="utf-8") as lines:
@@ -190,14 +190,14 @@ async def _answer(writer: asyncio.StreamWriter, fault: SlackFault) -> bool:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Close with RST instead of FIN, as a crashed peer would."""
+    """Close with RST instead of FIN, as after a crash of the peer."""
     connection: socket.socket = writer.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 
 def fault_body(fault: SlackFault) -> bytes:
-    """What `POST /fault` wants, for a fake in a process of its own."""
+    """Return the body of `POST /fault`, for a fake in a process of its own."""
     return json.dumps(asdict(fault)).encode()
 
 

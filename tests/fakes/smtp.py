@@ -1,7 +1,7 @@
-"""A mail server over a real socket: it remembers what it accepted, and does as it is dialled.
+"""A mail server over a real socket: it stores the accepted mails, and fails on request.
 
-In a test: `async with FakeSmtp() as smtp: ...`. As a process of its own: `python -m tests.fakes.smtp --port 9002
---record FILE` appends one JSON line per mail before it accepts it.
+In a test: `async with FakeSmtp() as smtp: ...`. As a process of its own, `python -m tests.fakes.smtp --port 9002 --record
+FILE` appends one JSON line per mail before it accepts it.
 """
 
 import argparse
@@ -22,7 +22,7 @@ Stage = Literal["MAIL", "RCPT", "DATA"]
 
 @dataclass(frozen=True)
 class Mail:
-    """One accepted mail: the envelope, and what was in it."""
+    """One accepted mail: its envelope and its content."""
 
     sender: str
     recipients: tuple[str, ...]
@@ -32,16 +32,16 @@ class Mail:
 
 @dataclass
 class SmtpFault:
-    """How the next mails go wrong: a refusal at a stage, silence, or a cut line after the mail was taken."""
+    """The failure of the next mails: a rejection or silence at a stage, before or after the mail is accepted."""
 
     stage: Stage
     times: int | None  # None: until `recover()`
     reply: str | None  # None: never answer
-    taken: bool = False
+    accepted: bool = False
 
 
 class FakeSmtp:
-    """Accepts mail until told otherwise. It is also aiosmtpd's handler, hence the capitals."""
+    """Accepts mail unless a fault is set. It is also the handler of aiosmtpd, which prescribes names with capitals."""
 
     def __init__(self, record: Path | None = None, login: tuple[str, str] | None = None) -> None:
         self.mails: list[Mail] = []
@@ -60,23 +60,23 @@ class FakeSmtp:
 
     @property
     def recipients(self) -> list[str]:
-        """The addresses of those who got a mail, in order."""
+        """The addresses of the recipients of accepted mails, in order."""
         return [recipient for mail in self.mails for recipient in mail.recipients]
 
     def refuse(self, code: int, stage: Stage = "RCPT", times: int | None = 1) -> None:
-        """451, 550 ..., with words that repeat an address, as real servers do."""
+        """Reject the next mails with 451, 550 and so on. The reply repeats an address, as replies of real servers do."""
         self._faults.append(SmtpFault(stage, times, f"{code} <somebody@example.test>: not now or not ever"))
 
     def hang(self, stage: Stage = "DATA", times: int | None = 1) -> None:
-        """Stop answering at this stage."""
+        """Stop answering the next mails at this stage."""
         self._faults.append(SmtpFault(stage, times, None))
 
     def accept_then_hang(self, times: int | None = 1) -> None:
-        """The mail is taken, and nobody ever says so."""
-        self._faults.append(SmtpFault("DATA", times, None, taken=True))
+        """Accept the mail and never answer."""
+        self._faults.append(SmtpFault("DATA", times, None, accepted=True))
 
     def recover(self) -> None:
-        """Forget all faults."""
+        """Remove all faults."""
         self._faults.clear()
 
     async def start(self, port: int = 0) -> Self:
@@ -113,8 +113,8 @@ class FakeSmtp:
     def _authenticate(
         self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, auth_data: object
     ) -> AuthResult:
-        given = cast(LoginPassword, auth_data)
-        matches = (given.login.decode(), given.password.decode()) == self._login
+        login = cast(LoginPassword, auth_data)
+        matches = (login.login.decode(), login.password.decode()) == self._login
         return AuthResult(success=matches, handled=False)
 
     async def handle_MAIL(  # noqa: N802  (named by aiosmtpd)
@@ -134,12 +134,12 @@ class FakeSmtp:
         return refusal or "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        if any(fault.stage == "DATA" and fault.taken for fault in self._faults):
-            self._take(envelope)
+        if any(fault.stage == "DATA" and fault.accepted for fault in self._faults):
+            self._accept(envelope)
         refusal = await self._fault("DATA")
         if refusal is None:
-            self._take(envelope)
-        return refusal or "250 OK: taken"
+            self._accept(envelope)
+        return refusal or "250 OK: accepted"
 
     async def _fault(self, stage: Stage) -> str | None:
         fault = next((fault for fault in self._faults if fault.stage == stage), None)
@@ -154,7 +154,7 @@ class FakeSmtp:
             return "421 closing"
         return fault.reply
 
-    def _take(self, envelope: Envelope) -> None:
+    def _accept(self, envelope: Envelope) -> None:
         raw = cast(bytes, envelope.content)
         message = message_from_bytes(raw, policy=SMTP_POLICY)
         if self._record is not None:

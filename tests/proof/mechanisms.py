@@ -210,7 +210,7 @@ REMOVALS = (
         "services/router/handlers.py",
         "    if event.epoch != lead.epoch:\n",
         "    if False:\n",
-        ("tests/contract/test_invariants.py", "tests/unit/router", "tests/story/test_changing_hands.py"),
+        ("tests/contract/test_invariants.py", "tests/unit/router", "tests/story/test_ownership.py"),
     ),
     Removal(
         "I7",

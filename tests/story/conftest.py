@@ -1,4 +1,4 @@
-"""A world for each story. Whatever happened in it, every invariant holds at its end."""
+"""A world for each story. At the end of the story every invariant must hold."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -16,14 +16,14 @@ OpenWorld = Callable[..., Awaitable[World]]
 
 @pytest.fixture(autouse=True)
 def log_lines() -> Iterator[list[Any]]:
-    """What was logged, kept instead of shown."""
+    """Capture the log lines, so that they are not printed."""
     with capture_logs() as lines:
         yield lines
 
 
 @pytest.fixture
 async def open_world(tmp_path: Path, profile: Backends | None) -> AsyncIterator[OpenWorld]:
-    """Opens a world with changes to its files: `await opened(team=..., agreement=...)`; `world` takes no changes."""
+    """Return a function that opens a world with changes to its files: `await open_world(team=..., agreement=...)`."""
     async with AsyncExitStack() as stack:
         worlds: list[World] = []
 
@@ -43,5 +43,5 @@ async def open_world(tmp_path: Path, profile: Backends | None) -> AsyncIterator[
 
 @pytest.fixture
 async def world(open_world: OpenWorld) -> World:
-    """The usual team on an ordinary Tuesday morning."""
+    """A world with the sample files, on a Tuesday morning."""
     return await open_world()

@@ -1,5 +1,4 @@
-"""The configuration of the stories: an agreement, a team and sources that read like real ones, changed where a story is
-about a change."""
+"""The configuration of the stories: an agreement, a team and sources, with the changes of a story merged in."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from ruamel.yaml import YAML
 
 PHONE_SECRET: Final = "a secret the telephone system and we share"
 Changes = Mapping[str, Any]
-"""Laid over a file: objects are merged, anything else takes the place of what was there; None takes a field away."""
+"""Changes to a file. Objects are merged, any other value replaces the old one, and None removes the field."""
 
 AGREEMENT: Final = """
 version: 1
@@ -90,7 +89,7 @@ TEXTS: Final = {"agreement": AGREEMENT, "team": TEAM, "sources": SOURCES}
 
 
 def write(directory: Path, name: str, changes: Changes | None = None) -> None:
-    """Write the file `name`.yaml with these changes. JSON is YAML."""
+    """Write the file `name`.yaml with these changes, as JSON, which is also YAML."""
     directory.mkdir(parents=True, exist_ok=True)
     content = merge(_parsed(name), changes or {})
     (directory / f"{name}.yaml").write_text(json.dumps(content, indent=1, default=str))
@@ -99,21 +98,21 @@ def write(directory: Path, name: str, changes: Changes | None = None) -> None:
 
 @cache
 def _parsed(name: str) -> Any:
-    """The usual content of a file. Nobody changes it: changes are laid over."""
+    """Return the sample content of a file. Callers must not change it."""
     return YAML(typ="safe", pure=True).load(TEXTS[name])
 
 
 def merge(base: Any, changes: Any) -> Any:
-    """`base` with `changes` laid over it."""
+    """Return `base` with `changes` merged in."""
     if not isinstance(base, Mapping) or not isinstance(changes, Mapping):
         return changes
     merged = {**base, **{name: merge(base.get(name), value) for name, value in changes.items()}}
     return {name: value for name, value in merged.items() if value is not None}
 
 
-def reps(*changed: Changes, pool: Sequence[str] = ("ana", "bo", "cy")) -> dict[str, Any]:
-    """Changes of the team file: these reps with these fields, and who is in the pool."""
+def reps(*changes: Changes, pool: Sequence[str] = ("ana", "bo", "cy")) -> dict[str, Any]:
+    """Return changes of the team file: fields of reps, and the members of the pool."""
     by_id = {rep["id"]: rep for rep in _parsed("team")["reps"]}
-    for change in changed:
+    for change in changes:
         by_id[change["id"]] = merge(by_id.get(change["id"], {}), change)
     return {"reps": list(by_id.values()), "pools": [{"id": "everyone", "members": [{"rep": rep} for rep in pool]}]}

@@ -20,9 +20,6 @@ from tests.proof.census import (
 LARGER_FILES = {
     "tests/contract/test_invariants.py",
     "tests/contract/test_reaching.py",
-    "tests/story/test_who_counts.py",
-    "tests/story/world.py",
-    "tests/unit/notifier/test_delivery.py",
     "tests/unit/operations/test_verify.py",
 }
 

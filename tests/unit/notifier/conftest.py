@@ -1,4 +1,4 @@
-"""A harness for each test."""
+"""Provides each test with a harness of its own."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +10,6 @@ from tests.unit.notifier.harness import NotifierHarness
 
 @pytest.fixture
 def harness(tmp_path: Path) -> Iterator[NotifierHarness]:
-    made = NotifierHarness(tmp_path / "x.db")
-    yield made
-    made.units.close()
+    notifier = NotifierHarness(tmp_path / "x.db")
+    yield notifier
+    notifier.units.close()

@@ -1,17 +1,16 @@
-"""The notifier for tests: a real database file, a clock moved by hand, channels with a memory and a dial."""
+"""The notifier for tests: a real database file, a clock that tests move, and channels that store messages."""
 
 import dataclasses
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
-import msgspec
 import sqlalchemy as sa
 
 from firsthour.kernel.config import Config
@@ -25,19 +24,8 @@ from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from schemas.agreement.agreement import Agreement
 from schemas.envelope import decode, encode, event_of
 from schemas.events.base import Event
-from schemas.events.leads import Score, Trigger
 from schemas.events.routes import (
-    LeadAccepted,
-    LeadAssigned,
-    LeadCard,
     LeadEvent,
-    LeadOptedOut,
-    LeadQualified,
-    LeadQueued,
-    LeadRecycled,
-    LeadReleased,
-    RepAvailabilityChanged,
-    TouchApplied,
 )
 from schemas.sources import Sources
 from schemas.team import Team
@@ -47,9 +35,9 @@ from services.notifier.delivery import Delivery
 from services.notifier.domain.message import Message
 from services.notifier.handlers import fire_due, hear_routes
 from tests.hand_clock import HandClock
+from tests.unit.notifier.router_records import NINE, RouterRecords
 
 T = TypeVar("T")
-NINE = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
 CONFIG = Config(
     Agreement.model_validate(
         {
@@ -85,14 +73,14 @@ CONFIG = Config(
 
 
 def with_ladder(*rungs: dict[str, Any]) -> Config:
-    """The configuration with another ladder."""
+    """Return the configuration with another ladder."""
     agreement = CONFIG.agreement.model_dump(by_alias=True)
     agreement["response"]["ladder"] = rungs
     return dataclasses.replace(CONFIG, agreement=Agreement.model_validate(agreement), version="v2")
 
 
 def without_slack(rep: str) -> Config:
-    """The configuration with a rep who has no Slack id."""
+    """Return the configuration in which this rep has no Slack id."""
     team = CONFIG.team.model_dump(by_alias=True)
     team["reps"] = [{**one, "slack": None} if one["id"] == rep else one for one in team["reps"]]
     return dataclasses.replace(CONFIG, team=Team.model_validate(team), version="v3")
@@ -100,7 +88,7 @@ def without_slack(rep: str) -> Config:
 
 @dataclass
 class FakeChannel:
-    """Remembers what it was given. `answers`: what it says next, in turn; without any it accepts."""
+    """Stores the messages. `answers`: the next outcomes, in order. Without an answer it returns `always`, else it accepts."""
 
     name: str
     messages: list[Message] = field(default_factory=list)
@@ -123,7 +111,7 @@ class FakeChannel:
 
 
 class FailingUnits:
-    """Runs units at once, in place. `failing`: how many of the next cannot commit."""
+    """Runs units at once, in place. `failing`: the number of next units whose commit fails."""
 
     def __init__(self, file: Path, clock: HandClock) -> None:
         self._engine = writer_engine(file)
@@ -145,8 +133,8 @@ class FailingUnits:
                 unit.finish()
         self.events.extend(event_of(decode(row.body)) for row in unit.rows)
         self.woken |= unit.woken
-        for then in unit.after:
-            then()
+        for callback in unit.after:
+            callback()
         return result
 
     async def run(self, work: Callable[[Unit], T], lane: Lane = Lane.COMMAND) -> T:
@@ -154,15 +142,15 @@ class FailingUnits:
 
     @contextmanager
     def counting(self) -> Iterator[list[str]]:
-        """The statements sent meanwhile."""
-        sent: list[str] = []
+        """Yield the list of statements that are executed in the block."""
+        executed: list[str] = []
 
         def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
             if not statement.startswith("BEGIN"):
-                sent.append(statement)
+                executed.append(statement)
 
         sa.event.listen(self._engine, "before_cursor_execute", note)
-        yield sent
+        yield executed
         sa.event.remove(self._engine, "before_cursor_execute", note)
 
     async def append(self, rows: list[Row]) -> None:
@@ -180,87 +168,8 @@ class FailingUnits:
         self._engine.dispose()
 
 
-class RouterRecords:
-    """What the router says of leads, each record a version newer than the one before."""
-
-    def __init__(self, clock: HandClock) -> None:
-        self.clock = clock
-        self._versions: dict[str, int] = {}
-
-    def _routed(self, lead: str, status: str, epoch: int, was: str = "qualified") -> dict[str, Any]:
-        version = self._versions[lead] = self._versions.get(lead, 0) + 1
-        return {
-            "lead_id": lead,
-            "version": version,
-            "at": self.clock.now,
-            "status": status,
-            "was": was,
-            "epoch": epoch,
-            "by": "system",
-        }
-
-    def qualified(self, lead: str = "l1", submit_at: datetime = NINE, epoch: int = 0) -> LeadQualified:
-        return LeadQualified(
-            **self._routed(lead, "qualified", epoch, "new"),
-            line="all",
-            urgency="hot",
-            submit_at=submit_at,
-            score=Score(50.0, 50.0, 50.0, "B"),
-            trigger=Trigger("e1", "form.submitted", submit_at, "web"),
-        )
-
-    def queued(self, lead: str = "l1", submit_at: datetime = NINE, epoch: int = 0) -> LeadQueued:
-        routed = self._routed(lead, "qualified", epoch)
-        return LeadQueued(**routed, pool="all", reason="nobody is free", urgency="hot", submit_at=submit_at)
-
-    def assigned(
-        self,
-        lead: str = "l1",
-        rep: str = "ana",
-        epoch: int = 1,
-        submit_at: datetime = NINE,
-        reassignments: int = 0,
-        touched_at: datetime | None = None,
-        rep_version: int = 0,
-    ) -> LeadAssigned:
-        return LeadAssigned(
-            **self._routed(lead, "assigned", epoch),
-            rep=rep,
-            decision_id="d1",
-            urgency="hot",
-            submit_at=submit_at,
-            assigned_at=self.clock.now,
-            reassignments=reassignments,
-            touched_at=touched_at,
-            rep_version=rep_version,
-            card=LeadCard(name="Ada", email="ada@x.example"),
-        )
-
-    def accepted(self, lead: str = "l1", rep: str = "ana", epoch: int = 1) -> LeadAccepted:
-        return LeadAccepted(**self._routed(lead, "accepted", epoch, "assigned"), rep=rep)
-
-    def released(self, lead: str = "l1", rep: str = "ana", epoch: int = 1) -> LeadReleased:
-        routed = self._routed(lead, "qualified", epoch, "assigned")
-        return LeadReleased(**routed, rep=rep, kind="reassign", reason="no touch was recorded")
-
-    def touched(self, lead: str = "l1", at: datetime | None = None, epoch: int = 1) -> TouchApplied:
-        routed = self._routed(lead, "working", epoch, "assigned")
-        touched_at = at or self.clock.now
-        return TouchApplied(**routed, channel="phone", answered=False, touched_at=touched_at, rep="ana")
-
-    def recycled(self, lead: str = "l1", epoch: int = 1) -> LeadRecycled:
-        return LeadRecycled(**self._routed(lead, "nurturing", epoch, "assigned"), kind="reject", reason="not-now")
-
-    def opted_out(self, lead: str = "l1", epoch: int = 1) -> LeadOptedOut:
-        return LeadOptedOut(**self._routed(lead, "opted-out", epoch), reason="asked")
-
-    def rep(self, rep: str, state: str, until: datetime | None = None, version: int = 0) -> RepAvailabilityChanged:
-        said = {"rep": rep, "at": self.clock.now, "state": state, "until": until, "version": version}
-        return msgspec.convert(said, RepAvailabilityChanged)
-
-
 class NotifierHarness(RouterRecords):
-    """One notifier on one database file. `restart` forgets whatever is not in it."""
+    """One notifier on one database file. `restart` drops everything that is only in memory."""
 
     def __init__(self, file: Path, channels: Sequence[FakeChannel] | None = None) -> None:
         super().__init__(HandClock(NINE))
@@ -285,7 +194,7 @@ class NotifierHarness(RouterRecords):
         )
         self.delivery = Delivery(resources, self.channels, self.context, jitter=lambda: self.jitter())
 
-    # --- what the router says ---
+    # --- records of the router ---
 
     def hear(self, *events: Event) -> None:
         """Handle these records as one batch."""
@@ -296,13 +205,13 @@ class NotifierHarness(RouterRecords):
             batch.append(Record(1, key, new_id(), body))
         self.units.now(lambda unit: hear_routes(batch, unit, self.context))
 
-    # --- time, and what happened ---
+    # --- time, rows and events ---
 
     def tick(self) -> datetime | None:
         return self.units.now(partial(fire_due, context=self.context))
 
     async def settle(self) -> None:
-        """Everything due at this moment."""
+        """Fire and send everything that is due now."""
         while (due := self.tick()) is not None and due <= self.clock.now:
             pass
         while await self.delivery.step():
@@ -316,6 +225,16 @@ class NotifierHarness(RouterRecords):
             self.clock.now = min(end, self.clock.now + timedelta(minutes=1))
             await self.settle()
 
+    async def pass_seconds(self, seconds: int) -> None:
+        """Let time pass second by second, settling after each."""
+        for _ in range(seconds):
+            self.clock.advance(seconds=1)
+            await self.settle()
+
+    def stop_delivery(self) -> None:
+        """Let units claim no page until the next `restart`."""
+        self.context.room = lambda: 0
+
     def rows(self, sql: str) -> list[dict[str, Any]]:
         return self.units.now(lambda unit: [dict(row._mapping) for row in unit.connection.exec_driver_sql(sql).all()])
 
@@ -324,8 +243,8 @@ class NotifierHarness(RouterRecords):
 
     def page(self, rung: int, epoch: int = 1, lead: str = "l1") -> dict[str, Any]:
         sql = f"SELECT * FROM notifier_pages WHERE lead_id = '{lead}' AND epoch = {epoch} AND rung = {rung}"
-        (found,) = self.rows(sql)
-        return found
+        (row,) = self.rows(sql)
+        return row
 
-    def events(self, shape: type[T]) -> list[T]:
-        return [event for event in self.units.events if isinstance(event, shape)]
+    def events(self, kind: type[T]) -> list[T]:
+        return [event for event in self.units.events if isinstance(event, kind)]

@@ -16,7 +16,8 @@ from services.notifier.domain.clock_events import hear
 from services.notifier.domain.firing import fire, settled
 from services.notifier.domain.terms import Terms
 from tests.hand_clock import HandClock
-from tests.unit.notifier.harness import CONFIG, NINE, NotifierHarness, RouterRecords, with_ladder
+from tests.unit.notifier.harness import CONFIG, NotifierHarness, with_ladder
+from tests.unit.notifier.router_records import NINE, RouterRecords
 
 
 async def test_the_owner_is_told_in_the_unit_that_hears_of_the_assignment(harness: NotifierHarness) -> None:

@@ -66,7 +66,7 @@ async def test_the_timeline_tells_the_leads_life_in_order(world: World, profile:
         return
     assert all(datetime.fromisoformat(a["at"]) <= datetime.fromisoformat(b["at"]) for a, b in pairwise(told))
     lines = [item["line"] for item in told]
-    assert lines[0] == "page.viewed /pricing/eu (from ingest of nobody)"
+    assert lines[0] == "page.viewed /pricing/eu (from ingest of no rep)"
     assert lines[4:7] == [
         "qualified by `hand-raiser` (hot)",
         "assigned to ana (epoch 1)",

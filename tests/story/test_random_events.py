@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from schemas.events.outside import OUTSIDE_TYPES
 from tests.backends import Backends
 from tests.fakes.pages import ATTACKS
-from tests.story.world import ADMIN, World
+from tests.story.installation import ADMIN
+from tests.story.world import World
 
 BATCHES: Final = 15
 BATCHES_THERE: Final = 6  # past one machine each takes a second

@@ -8,7 +8,8 @@ import pytest
 
 from firsthour.runtime.http.client import Response
 from tests.story.conftest import OpenWorld
-from tests.story.world import ADMIN, World
+from tests.story.installation import ADMIN
+from tests.story.world import World
 
 CTO = "cto@prospect.example"
 JSON = {"Content-Type": "application/json"}

@@ -1,0 +1,147 @@
+"""Events take effect by their own time, even if they arrive late or the host's clock was set back."""
+
+from datetime import timedelta
+from typing import Any
+
+from tests.story.conftest import OpenWorld
+from tests.story.world import World
+
+CTO = "cto@prospect.example"
+
+
+async def test_a_late_consent_and_a_late_form_page_no_rep_about_a_person_who_opted_out(world: World) -> None:
+    start = world.clock.business()
+    await world.wait(minutes=10)
+    await world.event("consent.withdrawn", email=CTO)
+    await world.event("consent.given", email=CTO, time=start)
+    await world.event("form.submitted", email=CTO, form="demo-request", time=start)
+    assert await world.status_of(CTO) == "opted-out"
+    assert world.slack_recipients == []
+
+
+async def test_a_form_from_before_a_rejection_brings_points_and_no_page(world: World) -> None:
+    start = world.clock.business()
+    await world.wait(minutes=10)
+    await world.submit_form(email=CTO)
+    await world.reject(CTO, by="ana", reason="not-now")
+    assert (await world.lead(CTO))["score"]["engagement"] == 60
+    await world.event("form.submitted", email=CTO, form="demo-request", time=start)
+    lead = await world.lead(CTO)
+    assert (lead["status"], lead["owner"]) == ("nurturing", None)
+    parts = (await world.get(f"/v1/leads/{lead['id']}/score"))["parts"]
+    assert [(part["because"], part["points"]) for part in parts] == [("Asked for a demo", 60)] * 2
+    assert lead["score"]["engagement"] == 100, "as much as engagement can be"
+    assert world.slack_recipients == ["ana"]
+
+
+async def test_a_late_event_adds_exactly_the_points_that_it_would_have_added_in_time(world: World) -> None:
+    other = "cfo@prospect.example"
+    start = world.clock.business()
+    for email in (CTO, other):
+        await world.event("webinar.attended", email=email, time=start - timedelta(days=14))
+    await world.event("form.submitted", email=other, form="demo-request", time=start)
+    await world.wait(days=14)
+    await world.event("webinar.attended", email=CTO)
+    await world.event("webinar.attended", email=other)
+    before = (await world.lead(CTO))["score"]["engagement"]
+    assert before == 10 + 40
+    await world.event("form.submitted", email=CTO, form="demo-request", time=start)
+    in_time, late = [(await world.lead(email))["score"] for email in (other, CTO)]
+    assert late["engagement"] == before + 30, "of 60 points, after a half-life"
+    assert late == in_time
+
+
+async def test_a_touch_of_a_sender_with_a_slow_clock_stops_the_clock(world: World) -> None:
+    await world.submit_form(email=CTO)
+    at = world.clock.business() - timedelta(seconds=40)
+    await world.event("touch.recorded", email=CTO, channel="phone", answered=True, time=at)
+    await world.wait(hours=2)
+    lead = await world.lead(CTO)
+    assert (lead["status"], lead["owner"]["id"], lead["clock"]["state"]) == ("working", "ana", "met")
+    assert world.slack_recipients == ["ana"]
+
+
+async def test_the_timeline_says_why_a_touch_counts_for_nothing(world: World) -> None:
+    await world.submit_form(email=CTO)
+    at = world.clock.business() - timedelta(minutes=10)
+    await world.event("touch.recorded", email=CTO, channel="phone", answered=True, time=at)
+    assert (await world.lead(CTO))["clock"]["state"] == "live"
+    [line] = [item["line"] for item in await world.lead_items(CTO, "timeline") if item["type"] == "touch.applied"]
+    assert line.endswith("(ignored: it was 600 s before the submit, and the tolerance is 300 s)")
+
+
+async def test_an_opt_out_after_the_hosts_clock_was_set_back_holds(world: World) -> None:
+    people = (CTO, "cfo@prospect.example")
+    world.clock.advance(hours=5)
+    for email in people:
+        await world.event("consent.given", email=email)
+    world.clock.advance(hours=-5)
+    await world.opt_out(people[0])
+    await world.event("email.unsubscribed", email=people[1])
+    assert [await world.status_of(email) for email in people] == ["opted-out", "opted-out"]
+
+
+async def test_a_consent_after_the_hosts_clock_was_set_back_undoes_no_opt_out(world: World) -> None:
+    world.clock.advance(hours=5)
+    await world.event("consent.withdrawn", email=CTO)
+    world.clock.advance(hours=-5)
+    await world.event("consent.given", email=CTO)
+    assert await world.status_of(CTO) == "opted-out"
+
+
+async def test_a_touch_after_the_hosts_clock_was_set_back_stops_the_clock(world: World) -> None:
+    world.clock.advance(hours=5)
+    await world.submit_form(email=CTO)
+    world.clock.advance(hours=-5)
+    await world.touch(CTO, by="ana")
+    assert (await world.lead(CTO))["clock"]["state"] == "met"
+    await world.wait(hours=8)
+    assert world.slack_recipients == ["ana"]
+
+
+async def test_a_form_after_the_hosts_clock_was_set_back_is_handed_over(world: World) -> None:
+    await world.event("consent.withdrawn", email=CTO)
+    await world.wait(hours=5)
+    await world.event("consent.given", email=CTO)
+    world.clock.advance(hours=-5)
+    await world.submit_form(email=CTO)
+    assert await world.owner_of(CTO) == "ana"
+    assert world.slack_recipients == ["ana"]
+
+
+async def test_a_deal_after_the_hosts_clock_was_set_back_moves_the_lead(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.touch(CTO, by="ana")
+    world.clock.advance(hours=5)
+    await world.event("opportunity.changed", email=CTO, stage="open")
+    world.clock.advance(hours=-5)
+    await world.event("opportunity.changed", email=CTO, stage="won")
+    assert await world.status_of(CTO) == "customer"
+
+
+async def test_every_type_of_event_counts_for_the_score_and_hands_over(open_world: OpenWorld) -> None:
+    types: dict[str, dict[str, Any]] = {
+        "consent.given": {},
+        "touch.recorded": {"channel": "phone", "answered": False},
+        "opportunity.changed": {"stage": "proposal"},
+        "email.bounced": {},
+        "custom.asked": {},
+    }
+    rules = [{"points": 10, "because": f"Because of {type}", "on": type} for type in types]
+    lines = [{"name": f"by {type}", "urgency": "hot", "on": type} for type in types]
+    world = await open_world(agreement={"scoring": {"engagement": {"rules": rules}}, "qualify": lines})
+    for n, (type, data) in enumerate(types.items()):
+        email = f"person{n}@prospect.example"
+        await world.event("page.viewed", email=email)
+        assert await world.status_of(email) == "new"
+        await world.event(type, email=email, **data)
+        lead = await world.lead(email)
+        assert (lead["score"]["engagement"], lead["owner"] is not None) == (10, True), type
+        assert "lead.qualified" in await world.event_types_of(email)
+
+
+async def test_an_opt_out_that_meets_a_line_hands_over_no_lead(open_world: OpenWorld) -> None:
+    world = await open_world(agreement={"qualify": [{"name": "any", "urgency": "hot", "on": "consent.withdrawn"}]})
+    await world.event("consent.withdrawn", email=CTO)
+    assert await world.status_of(CTO) == "opted-out"
+    assert world.slack_recipients == []

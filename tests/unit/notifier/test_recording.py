@@ -1,0 +1,85 @@
+"""Recording of outcomes: crashes, lost claims, attempts and metrics."""
+
+import asyncio
+
+import pytest
+
+from firsthour.runtime.storage.unit import StorageError
+from schemas.events.pages import PageSent
+from services.notifier.channels.base import GiveUp, TryAgain
+from services.notifier.claiming import claim
+from services.notifier.domain.page import LEASE
+from services.notifier.recording import ATTEMPTS_KEPT_MAX
+from tests.unit.notifier.harness import NotifierHarness
+
+NOT_NOW = TryAgain(None, "busy")
+
+
+async def test_attempts_of_a_page_are_kept_up_to_a_number(harness: NotifierHarness) -> None:
+    harness.slack.always = harness.email.always = NOT_NOW
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.wait(hours=2)
+    tried = harness.rows("SELECT count(*) AS n FROM notifier_attempts GROUP BY page_id ORDER BY 1 DESC")
+    assert tried[0]["n"] <= ATTEMPTS_KEPT_MAX < harness.page(1)["deliveries"]
+
+
+async def test_a_full_disk_after_the_sending_is_recorded_later_and_sends_nothing_twice(
+    harness: NotifierHarness,
+) -> None:
+    harness.hear(harness.qualified(), harness.assigned())
+    await asyncio.sleep(0)  # it is sent
+    harness.units.failing = 1
+    with pytest.raises(StorageError):
+        await harness.delivery._record()
+    assert harness.page(0)["state"] == "sending"
+    await harness.settle()
+    assert harness.slack.recipients == ["Ana"]
+    assert harness.page(0)["state"] == "sent"
+    assert len(harness.events(PageSent)) == 1
+
+
+async def test_dying_between_send_and_record_tells_the_rep_twice(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.assigned())
+    await asyncio.sleep(0)
+    harness.restart()
+    await harness.pass_seconds(12)
+    assert harness.slack.recipients == ["Ana", "Ana"]
+    assert harness.slack.messages[0].page_id == harness.slack.messages[1].page_id
+    assert len(harness.events(PageSent)) == 1
+
+
+async def test_whoever_lost_the_claim_records_nothing(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.assigned())
+    await asyncio.sleep(0)
+    stale = harness.delivery
+    harness.restart()
+    await harness.pass_seconds(12)
+    await stale._record()
+    assert len(harness.events(PageSent)) == 1
+    assert harness.page(0)["deliveries"] == 2
+
+
+async def test_whoever_lost_the_claim_does_not_end_the_sending_of_another(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.assigned())
+    await asyncio.sleep(0)
+    stale = harness.delivery
+    harness.restart()
+    harness.clock.advance(seconds=LEASE.total_seconds() + 1)
+    harness.units.now(lambda unit: claim(unit, harness.context, 20))
+    await stale._record()
+    assert (harness.page(0)["state"], harness.events(PageSent)) == ("sending", [])
+
+
+async def test_metrics_count_attempts_lateness_and_promises(harness: NotifierHarness) -> None:
+    harness.slack.answers = [GiveUp("no")]
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.settle()
+    harness.hear(harness.touched())
+    harness.hear(harness.qualified("l2"))
+    await harness.wait(minutes=61)
+    shown = harness.telemetry.text().decode()
+    assert 'pages_total{channel="slack",outcome="gave_up"} 1.0' in shown
+    assert 'pages_total{channel="email",outcome="sent"} 1.0' in shown
+    assert "page_lateness_seconds_count 1.0" in shown
+    assert 'promises_total{outcome="met"} 1.0' in shown
+    assert 'promises_total{outcome="missed"} 1.0' in shown
