@@ -1,4 +1,4 @@
-"""Compiled conditions mean what a plain reading of them means, for every tree and all facts."""
+"""Compiled conditions have the result of a plain interpreter, for every tree and all facts."""
 
 import math
 import re
@@ -60,7 +60,7 @@ def holds(raw: object, facts: Mapping[str, Value] = ADA) -> bool:
     ],
     ids=str,
 )
-def test_what_holds_of_ada(raw: object) -> None:
+def test_condition_holds_for_matching_facts(raw: object) -> None:
     assert holds(raw)
 
 
@@ -84,11 +84,11 @@ def test_what_holds_of_ada(raw: object) -> None:
     ],
     ids=str,
 )
-def test_what_does_not_hold_of_ada(raw: object) -> None:
+def test_condition_does_not_hold_for_other_facts(raw: object) -> None:
     assert not holds(raw)
 
 
-def test_true_and_false_are_no_numbers() -> None:
+def test_booleans_are_not_numbers() -> None:
     assert not holds({"custom.x": 1}, {"custom.x": True})
     assert not holds({"custom.x": {"in": [0, 1]}}, {"custom.x": False})
     assert not holds({"custom.x": {"gte": 0}}, {"custom.x": True})
@@ -96,14 +96,14 @@ def test_true_and_false_are_no_numbers() -> None:
     assert not holds({"custom.x": False}, {"custom.x": 0.0})
 
 
-def test_a_set_names_the_rules_that_hold_in_their_order() -> None:
+def test_compiled_set_returns_indexes_of_holding_rules_in_order() -> None:
     rules = [parse(raw) for raw in ({"consent": True}, {"consent": False}, {}, {"fit": {"lt": 1}}, {"fit": {"gt": 1}})]
 
     assert compile_set(rules)(ADA) == (0, 2, 4)
     assert compile_set([])(ADA) == ()
 
 
-def test_a_trace_says_what_every_test_saw() -> None:
+def test_trace_has_every_test_with_value_and_result() -> None:
     node = parse({"any": [{"fit": {"gte": 90}}, {"title": {"has_word": ["vp"]}}], "account.owner": "ana"})
 
     traced = trace(node, ADA)
@@ -116,7 +116,7 @@ def test_a_trace_says_what_every_test_saw() -> None:
     )
 
 
-def test_no_text_of_a_condition_becomes_source() -> None:
+def test_text_of_a_condition_is_not_executed() -> None:
     sly = "x'] or __import__('os').abort() or ['"
     node = AllOf((Test(sly, "eq", sly), Test(sly, "has_word", sly), Test(sly, "starts_with", (sly, "{}"))))
 
@@ -124,12 +124,12 @@ def test_no_text_of_a_condition_becomes_source() -> None:
     assert trace(node, {sly: sly}).held
 
 
-def test_an_operator_that_has_no_meaning_is_refused() -> None:
+def test_unknown_operator_is_refused() -> None:
     with pytest.raises(UnknownOpError, match="fit"):
         matches(Test("fit", "matches", ".*"))
 
 
-def test_the_deepest_condition_the_shape_allows_compiles() -> None:
+def test_condition_of_maximum_depth_compiles() -> None:
     raw: object = {"fit": {"gt": 1}}
     for _ in range(19):
         raw = {"any": [{"not": raw, "consent": True}, {"consent": False}]}
@@ -139,7 +139,7 @@ def test_the_deepest_condition_the_shape_allows_compiles() -> None:
 
 
 def parse_deep(raw: object) -> Node:
-    """The tree of a condition, whatever its depth."""
+    """Return the tree of a condition of any depth."""
     assert isinstance(raw, dict)
     parts: list[Node] = []
     for key, value in raw.items():
@@ -149,12 +149,12 @@ def parse_deep(raw: object) -> Node:
             case "not", _:
                 parts.append(Not(parse_deep(value)))
             case _:
-                op, wanted = next(iter(value.items())) if isinstance(value, dict) else ("eq", value)
-                parts.append(Test(key, op, wanted))
+                op, operand = next(iter(value.items())) if isinstance(value, dict) else ("eq", value)
+                parts.append(Test(key, op, operand))
     return AllOf(tuple(parts))
 
 
-# --- the law: compiled == read plainly ---------------------------------------------------------------------------
+# --- the reference interpreter       ---------------------------------------------------------------------------
 
 
 def folded(text: str) -> str:
@@ -167,24 +167,24 @@ def kind(value: object) -> str:
     return "text" if isinstance(value, str) else "number" if isinstance(value, (int, float)) else "other"
 
 
-def same(had: Value, wanted: object) -> bool:
-    if kind(had) != kind(wanted):
+def same(had: Value, operand: object) -> bool:
+    if kind(had) != kind(operand):
         return False
-    return folded(had) == folded(str(wanted)) if isinstance(had, str) else had == wanted
+    return folded(had) == folded(str(operand)) if isinstance(had, str) else had == operand
 
 
 def words(text: str) -> list[str]:
-    found = [""]
+    parts_of_text = [""]
     for character in folded(text):
         if character.isalnum() or character == "_" or unicodedata.category(character).startswith("M"):
-            found[-1] += character
+            parts_of_text[-1] += character
         else:
-            found.append("")
-    return [word for word in found if word]
+            parts_of_text.append("")
+    return [word for word in parts_of_text if word]
 
 
-def has_phrase(had: str, wanted: str) -> bool:
-    phrase, text = words(wanted), words(had)
+def has_phrase(had: str, operand: str) -> bool:
+    phrase, text = words(operand), words(had)
     return bool(phrase) and any(text[at : at + len(phrase)] == phrase for at in range(len(text)))
 
 
@@ -196,14 +196,14 @@ def reference(node: Node, facts: Mapping[str, Value]) -> bool:
             return any(reference(part, facts) for part in parts)
         case Not(part):
             return not reference(part, facts)
-        case Test(field, op, wanted):
-            return asked(op, wanted, facts.get(field))
+        case Test(field, op, operand):
+            return compare(op, operand, facts.get(field))
 
 
-def asked(op: str, wanted: object, had: Value | None) -> bool:
-    listed = wanted if isinstance(wanted, tuple) else (wanted,)
+def compare(op: str, operand: object, had: Value | None) -> bool:
+    listed = operand if isinstance(operand, tuple) else (operand,)
     if op == "exists" or had is None:
-        return op == "exists" and (had is not None) == wanted
+        return op == "exists" and (had is not None) == operand
     if op in ("eq", "in"):
         return any(same(had, one) for one in listed)
     if op in ("ne", "not_in"):
@@ -223,10 +223,10 @@ def ordered(op: str, had: Value, limits: tuple[object, ...]) -> bool:
     return {"gt": had > low, "gte": had >= low, "lt": had < low, "lte": had <= low, "between": low <= had <= high}[op]
 
 
-def spelt(op: str, had: str, wanted: str) -> bool:
+def spelt(op: str, had: str, operand: str) -> bool:
     if op == "has_word":
-        return has_phrase(had, wanted)
-    text, part = folded(had), folded(wanted)
+        return has_phrase(had, operand)
+    text, part = folded(had), folded(operand)
     return {"starts_with": text.startswith(part), "ends_with": text.endswith(part), "contains": part in text}[op]
 
 
@@ -238,23 +238,23 @@ values = texts | numbers | st.booleans()
 
 
 def test_of(op: str) -> st.SearchStrategy[Test]:
-    wanted: st.SearchStrategy[object]
+    operand: st.SearchStrategy[object]
     if op == "exists":
-        wanted = st.booleans()
+        operand = st.booleans()
     elif op == "between":
-        wanted = st.tuples(numbers, numbers)
+        operand = st.tuples(numbers, numbers)
     elif op in ("gt", "gte", "lt", "lte"):
-        wanted = numbers
+        operand = numbers
     elif op in ("in", "not_in"):
-        wanted = st.lists(values, min_size=1, max_size=4).map(tuple)
+        operand = st.lists(values, min_size=1, max_size=4).map(tuple)
     elif op in ("eq", "ne"):
-        wanted = values
+        operand = values
     else:
-        wanted = texts | st.lists(texts, min_size=1, max_size=3).map(tuple)
-    return st.builds(Test, st.sampled_from(FIELDS), st.just(op), wanted)
+        operand = texts | st.lists(texts, min_size=1, max_size=3).map(tuple)
+    return st.builds(Test, st.sampled_from(FIELDS), st.just(op), operand)
 
 
-test_of.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for a test by its name
+test_of.__test__ = False  # type: ignore[attr-defined]  # pytest collects functions of this name
 leaves: st.SearchStrategy[Node] = st.sampled_from(OPS).flatmap(test_of)
 nodes = st.recursive(
     leaves | st.sampled_from([ALWAYS, AnyOf(())]),
@@ -270,7 +270,7 @@ facts_of_all_kinds = st.dictionaries(st.sampled_from(FIELDS), values | st.floats
 
 @settings(max_examples=300)
 @given(st.lists(nodes, max_size=5), facts_of_all_kinds)
-def test_compiled_conditions_mean_what_they_say(rules: list[Node], facts: dict[str, Value]) -> None:
+def test_compiled_conditions_equal_the_reference(rules: list[Node], facts: dict[str, Value]) -> None:
     expected = [reference(rule, facts) for rule in rules]
     traced = trace_set(rules)(facts)
 
@@ -280,10 +280,10 @@ def test_compiled_conditions_mean_what_they_say(rules: list[Node], facts: dict[s
     for seen in (seen for one in traced for seen in one.tests):
         had = facts.get(seen.field)
         assert seen.had is had or seen.had == had
-        assert seen.held == asked(seen.op, seen.wanted, had)
+        assert seen.held == compare(seen.op, seen.wanted, had)
 
 
-def test_a_trace_tells_zero_from_false() -> None:
+def test_trace_distinguishes_zero_from_false() -> None:
     of_number, of_truth = Test("title", "in", (1, 0)), Test("title", "in", (1, False))
     traced = trace_set([of_number, of_truth])({"title": 0})
     assert [[type(one.wanted[1]) for one in rule.tests] for rule in traced] == [[int], [bool]]  # type: ignore[index]
@@ -294,11 +294,11 @@ def test_a_trace_tells_zero_from_false() -> None:
     st.lists(nodes, max_size=3),
     st.dictionaries(st.sampled_from(FIELDS), st.sampled_from([[], {}, None, b"x", object(), math.nan])),
 )
-def test_no_facts_whatever_make_it_raise(rules: list[Node], facts: dict[str, Value]) -> None:
+def test_compiled_conditions_never_raise_for_any_facts(rules: list[Node], facts: dict[str, Value]) -> None:
     compile_set(rules)(facts)
     trace_set(rules)(facts)
 
 
 @pytest.mark.parametrize(("had", "held"), [("15000", True), ("15000.5", True), ("14999", False), ("a lot", False)])
-def test_a_number_that_came_as_text_can_be_ordered(had: str, held: bool) -> None:
+def test_number_as_text_is_ordered_among_numbers(had: str, held: bool) -> None:
     assert matches(parse({"custom.amount": {"gte": 15000}}))({"custom.amount": had}) is held

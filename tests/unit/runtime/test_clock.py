@@ -12,16 +12,16 @@ from tests.hand_clock import HandClock
 
 
 @given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(9999, 1, 1), timezones=st.just(UTC)))
-def test_a_moment_comes_back_from_the_database_as_it_was(at: datetime) -> None:
+def test_moment_is_equal_after_conversion_to_microseconds(at: datetime) -> None:
     assert moment(micros(at)) == at
 
 
 @given(st.integers(-(10**15), 10**17), st.integers(-(10**15), 10**17))
-def test_moments_keep_their_order(one: int, other: int) -> None:
+def test_moments_have_the_order_of_their_microseconds(one: int, other: int) -> None:
     assert (moment(one) < moment(other)) == (one < other)
 
 
-def test_an_id_is_a_uuid_of_version_7_and_ids_grow_with_time() -> None:
+def test_ids_are_unique_uuids_of_version_7_that_grow_with_time() -> None:
     ids = [new_id() for _ in range(2_000)]
     assert len(set(ids)) == len(ids)
     assert {UUID(id).version for id in ids} == {7}
@@ -29,13 +29,13 @@ def test_an_id_is_a_uuid_of_version_7_and_ids_grow_with_time() -> None:
     assert [id[:13] for id in ids] == sorted(id[:13] for id in ids)
 
 
-def test_business_time_runs_faster_from_where_it_started() -> None:
+def test_business_time_runs_faster_from_its_origin() -> None:
     clock = HostClock(60.0, HostClock().real() - timedelta(minutes=1), EPOCH)
     assert timedelta(hours=1) <= clock.business() - EPOCH < timedelta(hours=2)
     assert clock.real_seconds(timedelta(hours=1)) == 60
 
 
-def test_a_clock_moved_by_hand_stands_until_it_is_moved() -> None:
+def test_hand_clock_stands_still_until_it_is_advanced() -> None:
     clock = HandClock()
     before = clock.business()
     clock.advance(minutes=10)

@@ -1,4 +1,4 @@
-"""Files of the data directory are for one user, whatever the directory is, and no link leads out of it."""
+"""Files of the data directory are readable only by their user, and symbolic links are refused."""
 
 import os
 import resource
@@ -20,7 +20,7 @@ from firsthour.runtime.storage.sqlite_engines import writer_engine
 
 @pytest.fixture
 def open_directory(tmp_path: Path) -> Iterator[Path]:
-    """A directory made with mode 755, by a process whose new files all users may read."""
+    """A directory with mode 755, in a process whose new files are readable by all users."""
     before = os.umask(0o022)
     place = tmp_path / "data"
     place.mkdir(mode=0o755)
@@ -32,7 +32,7 @@ def modes(place: Path) -> dict[str, str]:
     return {path.name: f"{stat.S_IMODE(path.lstat().st_mode):o}" for path in sorted(place.iterdir())}
 
 
-def test_database_and_write_ahead_log_are_closed_in_a_directory_that_is_open(open_directory: Path) -> None:
+def test_database_files_in_an_open_directory_have_mode_600(open_directory: Path) -> None:
     engine = writer_engine(open_directory / "firsthour.db")
     with hold(open_directory), engine.connect() as connection:
         connection.exec_driver_sql("CREATE TABLE t (x)")
@@ -43,7 +43,7 @@ def test_database_and_write_ahead_log_are_closed_in_a_directory_that_is_open(ope
     engine.dispose()
 
 
-def test_files_that_an_older_version_left_open_are_closed(open_directory: Path) -> None:
+def test_existing_files_with_an_open_mode_get_mode_600(open_directory: Path) -> None:
     for name in ("firsthour.db", "firsthour.db-wal", "lock"):
         (open_directory / name).touch(mode=0o644)
     engine = writer_engine(open_directory / "firsthour.db")
@@ -52,20 +52,20 @@ def test_files_that_an_older_version_left_open_are_closed(open_directory: Path) 
     engine.dispose()
 
 
-_TAKES_THE_LAST_LOCK = """import fcntl, sys
-with open(sys.argv[1], "r+b") as file:  # SQLite's dead man's switch: a process that gets it alone truncates the shared memory
+_LOCK_SHARED_MEMORY = """import fcntl, sys
+with open(sys.argv[1], "r+b") as file:  # a process that gets this lock of SQLite truncates the shared memory
     fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 128)
 """
 
 
-def test_a_further_connection_leaves_the_locks_of_the_first(open_directory: Path) -> None:
+def test_second_connection_keeps_the_locks_of_the_first(open_directory: Path) -> None:
     engine = writer_engine(open_directory / "firsthour.db")
     with engine.connect() as first:
         first.exec_driver_sql("CREATE TABLE t (x)")
         first.commit()
         with writer_engine(open_directory / "firsthour.db").connect():
             taken = subprocess.run(
-                [sys.executable, "-c", _TAKES_THE_LAST_LOCK, open_directory / "firsthour.db-shm"],
+                [sys.executable, "-c", _LOCK_SHARED_MEMORY, open_directory / "firsthour.db-shm"],
                 check=False,
                 capture_output=True,
                 text=True,
@@ -75,7 +75,7 @@ def test_a_further_connection_leaves_the_locks_of_the_first(open_directory: Path
 
 
 @pytest.mark.parametrize("name", ["lock", "firsthour.db", "firsthour.db-wal"])
-def test_a_symbolic_link_is_refused_and_its_target_is_left_alone(open_directory: Path, name: str) -> None:
+def test_symbolic_link_is_refused_and_its_target_is_unchanged(open_directory: Path, name: str) -> None:
     target = open_directory.parent / "precious"
     target.write_text("of another program")
     target.chmod(0o644)
@@ -85,13 +85,13 @@ def test_a_symbolic_link_is_refused_and_its_target_is_left_alone(open_directory:
     assert (target.read_text(), stat.S_IMODE(target.stat().st_mode)) == ("of another program", 0o644)
 
 
-def test_a_lock_that_is_no_regular_file_is_refused(open_directory: Path) -> None:
+def test_lock_that_is_not_a_regular_file_is_refused(open_directory: Path) -> None:
     os.mkfifo(open_directory / "lock")
     with pytest.raises(UnsafeFileError, match="is not a regular file"):
         hold(open_directory)
 
 
-def test_a_file_written_whole_replaces_a_link_and_does_not_follow_it(open_directory: Path) -> None:
+def test_write_private_replaces_a_link_without_following_it(open_directory: Path) -> None:
     target = open_directory.parent / "precious"
     target.write_text("of another program")
     (open_directory / "keys.cache").symlink_to(target)
@@ -100,21 +100,21 @@ def test_a_file_written_whole_replaces_a_link_and_does_not_follow_it(open_direct
     assert modes(open_directory) == {"keys.cache": "600"}
 
 
-def test_a_spool_behind_a_link_is_a_problem_that_the_gateway_lives_with(open_directory: Path) -> None:
+def test_spool_that_is_a_link_is_a_problem_but_no_error(open_directory: Path) -> None:
     (open_directory / "spool.db").symlink_to(open_directory.parent / "elsewhere")
     spool = Spool(open_directory / "spool.db", 1 << 20, HostClock())
     spool.start()
     assert "is a symbolic link" in str(spool.problem)
 
 
-def test_a_directory_that_others_can_enter_is_a_warning(open_directory: Path) -> None:
+def test_directory_open_to_other_users_is_a_warning(open_directory: Path) -> None:
     assert "chmod 700" in str(exposure(open_directory))
     open_directory.chmod(0o700)
     assert exposure(open_directory) is None
     assert exposure(open_directory / "absent") is None
 
 
-def test_a_file_that_does_not_fit_on_the_disk_is_named_and_leaves_no_draft(tmp_path: Path) -> None:
+def test_write_to_a_full_disk_names_the_file_and_leaves_no_draft(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))

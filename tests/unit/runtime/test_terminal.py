@@ -1,4 +1,4 @@
-"""Text from outside takes no effect on the terminal it is printed on."""
+"""Control sequences in outside text have no effect on the terminal."""
 
 import io
 import json
@@ -17,12 +17,12 @@ from firsthour.runtime.terminal import PrintableConsole
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eevil\x7f\r"
 
 
-def commands(printed: str) -> list[str]:
-    """What a terminal would obey."""
+def control_characters(printed: str) -> list[str]:
+    """Return the control characters in the output."""
     return [c for c in printed if not c.isprintable() and c != "\n"]
 
 
-def test_a_line_a_table_and_markup_of_rich_print_escapes_as_text() -> None:
+def test_control_sequences_in_lines_tables_and_text_are_escaped() -> None:
     shown = io.StringIO()
     console = PrintableConsole(file=shown, width=200, highlight=False)
     table = Table(title=EVIL)
@@ -31,20 +31,20 @@ def test_a_line_a_table_and_markup_of_rich_print_escapes_as_text() -> None:
     terminal.say(EVIL, console)
     console.print(table)
     console.print(Text.assemble(EVIL, ("b", "bold")), soft_wrap=True)
-    assert commands(shown.getvalue()) == []
+    assert control_characters(shown.getvalue()) == []
     assert shown.getvalue().count("\\x1b]0;owned") >= 4
 
 
-def test_styles_of_our_own_still_reach_the_terminal() -> None:
+def test_own_styles_are_sent_to_the_terminal() -> None:
     shown = io.StringIO()
     PrintableConsole(file=shown, force_terminal=True, color_system="standard").print(Text("a\x1b[2Jb", "red"))
     assert shown.getvalue() == "\x1b[31ma\\x1b[2Jb\x1b[0m\n"
 
 
-def test_json_escapes_them_and_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_escapes_control_sequences_and_keeps_the_value(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.print_json({"name": f"Zoë {EVIL}"})
     printed = capsys.readouterr().out
-    assert commands(printed) == []
+    assert control_characters(printed) == []
     assert "Zoë" in printed
     assert json.loads(printed) == {"name": f"Zoë {EVIL}"}
 
@@ -52,7 +52,7 @@ def test_json_escapes_them_and_says_the_same(capsys: pytest.CaptureFixture[str])
 _PRINTS = "from firsthour.runtime.terminal import print_raw; print_raw({!r})"
 
 
-def test_what_was_received_goes_raw_into_a_file_and_readable_to_a_terminal() -> None:
+def test_raw_bytes_go_unchanged_to_a_file_and_printable_to_a_terminal() -> None:
     body = EVIL.encode() + b"\xff\nsecond line"
     command = [sys.executable, "-c", _PRINTS.format(body)]
     assert subprocess.run(command, capture_output=True, check=True).stdout == body + b"\n"
@@ -62,6 +62,6 @@ def test_what_was_received_goes_raw_into_a_file_and_readable_to_a_terminal() -> 
         printing.wait(30)
     shown = os.read(ours, 65536).decode().replace("\r\n", "\n")
     os.close(ours)
-    assert commands(shown) == []
+    assert control_characters(shown) == []
     assert "\\x1b]0;owned" in shown
     assert "\\xff\nsecond line" in shown

@@ -1,11 +1,11 @@
-"""What an older reader or writer would stumble over between two versions of a JSON Schema."""
+"""Incompatible changes between two versions of a JSON Schema."""
 
 from collections.abc import Iterator
 from typing import Any
 
 
 def breaks(old: Any, new: Any, at: str = "#") -> Iterator[str]:
-    """One line per incompatible change from `old` to `new`. Additions that are not required are none."""
+    """Yield one line per incompatible change from `old` to `new`. Optional additions are compatible."""
     if not isinstance(old, dict) or not isinstance(new, dict):
         return
     yield from _types(old, new, at)
@@ -35,12 +35,12 @@ def _types(old: dict[str, Any], new: dict[str, Any], at: str) -> Iterator[str]:
 
 def _kinds(schema: dict[str, Any]) -> set[str]:
     kinds = schema.get("type", [])
-    found = {kinds} if isinstance(kinds, str) else set(kinds)
+    names = {kinds} if isinstance(kinds, str) else set(kinds)
     for part in schema.get("anyOf", []):
-        found |= _kinds(part)
+        names |= _kinds(part)
     if "$ref" in schema:
-        found.add(schema["$ref"])
-    return found
+        names.add(schema["$ref"])
+    return names
 
 
 def _values(schema: dict[str, Any]) -> list[Any]:

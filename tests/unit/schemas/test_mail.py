@@ -15,7 +15,7 @@ from schemas.mail import deliverable, trouble
         ("ana@sub.köln.example", "ana@sub.xn--kln-sna.example"),
     ],
 )
-def test_an_international_domain_is_encoded(address: str, sent_to: str) -> None:
+def test_international_domain_is_encoded(address: str, sent_to: str) -> None:
     assert deliverable(address) == sent_to
 
 
@@ -34,6 +34,6 @@ def test_an_international_domain_is_encoded(address: str, sent_to: str) -> None:
         "ana@" + "ö" * 60 + "." + "ö" * 60 + ".example",
     ],
 )
-def test_an_address_that_takes_no_mail_says_why(address: str) -> None:
+def test_undeliverable_address_has_a_reason(address: str) -> None:
     assert deliverable(address) is None
     assert trouble(address)

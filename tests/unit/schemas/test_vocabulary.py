@@ -1,4 +1,4 @@
-"""The vocabulary as others read it: current, valid, and never broken for those who read an older one."""
+"""The published schemas are current, valid, and compatible with earlier ones. Envelopes are CloudEvents."""
 
 import json
 import shutil
@@ -26,12 +26,12 @@ EVENTS = schema_export.events_schema()
 
 
 @pytest.mark.parametrize("name", sorted(schema_export.documents()))
-def test_what_is_checked_in_is_what_the_code_says(name: str) -> None:
+def test_checked_in_schema_equals_the_models(name: str) -> None:
     assert (ROOT / "schemas" / name).read_text() == schema_export.documents()[name], "run `make schemas`"
 
 
 @pytest.mark.parametrize("name", ["events", *schema_export.FILES])
-def test_each_schema_is_a_valid_schema(name: str) -> None:
+def test_schema_is_a_valid_json_schema(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(json.loads((ROOT / "schemas/json" / f"{name}.json").read_text()))
 
 
@@ -41,24 +41,24 @@ def git(*words: str) -> str:
     ).stdout  # our own repository
 
 
-def _since_the_first_names() -> list[str]:
-    """The range of commits that is compared: from the one that added the decision."""
+def _commits_since_the_decision() -> list[str]:
+    """Return the range of commits that is compared: from the commit that added the decision."""
     added = git("log", "--diff-filter=A", "--format=%H", "--", "docs/decisions/0023-names-before-a-release.md").split()
     return ["HEAD", "--not", *(f"{commit}^@" for commit in added[-1:])] if added else ["HEAD", "--not", "HEAD"]
 
 
 @pytest.mark.skipif(not shutil.which("git") or not (ROOT / ".git").exists(), reason="needs the repository's history")
 @pytest.mark.parametrize("name", ["events", *schema_export.FILES])
-def test_nothing_that_ever_landed_is_broken(name: str) -> None:
+def test_schema_is_compatible_with_earlier_commits(name: str) -> None:
     path = f"schemas/json/{name}.json"
     now = json.loads((ROOT / path).read_text())
-    for commit in git("log", "--format=%H", "-n", "50", *_since_the_first_names(), "--", path).split():
-        landed = json.loads(git("show", f"{commit}:{path}"))
-        assert list(breaks(landed, now)) == [], f"since {commit}"
+    for commit in git("log", "--format=%H", "-n", "50", *_commits_since_the_decision(), "--", path).split():
+        earlier = json.loads(git("show", f"{commit}:{path}"))
+        assert list(breaks(earlier, now)) == [], f"since {commit}"
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "line"),
     [
         (lambda s: s["properties"].pop("a"), "#/a is gone"),
         (lambda s: s["required"].append("b"), "#/b is required now"),
@@ -66,18 +66,18 @@ def test_nothing_that_ever_landed_is_broken(name: str) -> None:
         (lambda s: s["properties"]["c"]["enum"].remove("x"), "#/c no longer allows 'x'"),
     ],
 )
-def test_a_change_that_breaks_a_reader_is_found(change: Any, said: str) -> None:
+def test_incompatible_change_is_found(change: Any, line: str) -> None:
     old = {"properties": {"a": {"type": "string"}, "b": {}, "c": {"enum": ["x", "y"]}}, "required": ["a"]}
     new = json.loads(json.dumps(old))
     change(new)
-    assert said in list(breaks(old, new))
+    assert line in list(breaks(old, new))
 
 
-def test_an_addition_breaks_nobody() -> None:
+def test_optional_addition_is_compatible() -> None:
     assert list(breaks({"properties": {}}, {"properties": {"a": {"type": "string"}}})) == []
 
 
-def test_every_event_has_a_topic_a_speaker_and_a_name_of_its_own() -> None:
+def test_every_event_has_a_topic_an_emitter_and_a_unique_type() -> None:
     assert len(BY_TYPE) == len(OURS)
     for event in OURS:
         assert event.TOPIC in topics.ALL
@@ -88,7 +88,7 @@ def test_every_event_has_a_topic_a_speaker_and_a_name_of_its_own() -> None:
 facts = st.dictionaries(
     st.text(max_size=8), st.one_of(st.text(max_size=8), st.integers(-9, 9), st.booleans()), max_size=4
 )
-happenings = st.builds(
+external_events = st.builds(
     ExternalEvent,
     source=st.text(max_size=9),
     source_id=st.text(max_size=9),
@@ -99,19 +99,24 @@ happenings = st.builds(
 )
 
 
-@given(happened=happenings)
-def test_an_event_comes_back_as_it_was_said(happened: ExternalEvent) -> None:
-    body = envelope.encode(happened, id="1", source="urn:x", time=NOW, key=happened.key, type="form.submitted")
-    found = envelope.decode(body)
-    assert (found.id, found.type, found.time, found.partitionkey) == ("1", "form.submitted", NOW, happened.key)
-    assert envelope.event_of(found) == happened
+@given(event_sent=external_events)
+def test_event_is_equal_after_encoding_and_decoding(event_sent: ExternalEvent) -> None:
+    body = envelope.encode(event_sent, id="1", source="urn:x", time=NOW, key=event_sent.key, type="form.submitted")
+    decoded = envelope.decode(body)
+    assert (decoded.id, decoded.type, decoded.time, decoded.partitionkey) == (
+        "1",
+        "form.submitted",
+        NOW,
+        event_sent.key,
+    )
+    assert envelope.event_of(decoded) == event_sent
     shape = {"$ref": "#/$defs/ExternalEvent", "$defs": EVENTS["$defs"]}
     jsonschema.validate(json.loads(body)["data"], shape)
 
 
-@given(happened=happenings)
-def test_the_reference_package_reads_our_envelope(happened: ExternalEvent) -> None:
-    body = envelope.encode(happened, id="1", source="urn:x", time=NOW, key="k", type="form.submitted")
+@given(event_sent=external_events)
+def test_envelope_is_read_by_the_cloudevents_package(event_sent: ExternalEvent) -> None:
+    body = envelope.encode(event_sent, id="1", source="urn:x", time=NOW, key="k", type="form.submitted")
     event = JSONFormat().read(CloudEvent, body)
     assert (event.get_id(), event.get_source(), event.get_type()) == ("1", "urn:x", "form.submitted")
     assert event.get_time() == NOW
@@ -123,19 +128,19 @@ def test_the_reference_package_reads_our_envelope(happened: ExternalEvent) -> No
     "body",
     [b"", b"{}", b"[]", b"\xff", b'{"specversion":"1.0"}', b"[" * 100_000, b'"x"'],
 )
-def test_what_is_not_ours_is_said_to_be_unknown(body: bytes) -> None:
+def test_record_of_another_program_is_unknown(body: bytes) -> None:
     with pytest.raises(envelope.UnknownEventError):
         envelope.decode(body)
 
 
-def test_another_major_version_is_unknown() -> None:
-    happened = ExternalEvent(source="s", source_id="1", received_at=NOW)
-    body = envelope.encode(happened, id="1", source="urn:x", time=NOW, key="k", type="form.submitted")
+def test_event_of_another_major_version_is_unknown() -> None:
+    event_sent = ExternalEvent(source="s", source_id="1", received_at=NOW)
+    body = envelope.encode(event_sent, id="1", source="urn:x", time=NOW, key="k", type="form.submitted")
     with pytest.raises(envelope.UnknownEventError, match="this code knows"):
         envelope.decode(body.replace(b"form.submitted:1", b"form.submitted:2"))
 
 
-def test_a_field_from_a_later_version_is_read_over() -> None:
-    happened = ExternalEvent(source="s", source_id="1", received_at=NOW)
-    body = envelope.encode(happened, id="1", source="urn:x", time=NOW, key="k", type="form.submitted")
-    assert envelope.event_of(envelope.decode(body.replace(b'"source_id"', b'"later":1,"source_id"'))) == happened
+def test_field_of_a_later_version_is_ignored() -> None:
+    event_sent = ExternalEvent(source="s", source_id="1", received_at=NOW)
+    body = envelope.encode(event_sent, id="1", source="urn:x", time=NOW, key="k", type="form.submitted")
+    assert envelope.event_of(envelope.decode(body.replace(b'"source_id"', b'"later":1,"source_id"'))) == event_sent

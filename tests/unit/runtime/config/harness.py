@@ -1,4 +1,4 @@
-"""A directory with the three example files, in which a test breaks something."""
+"""A configuration directory with the example files, in which a test makes a mistake."""
 
 import shutil
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ MARK = "«"
 
 @dataclass
 class ConfigHarness:
-    """A configuration directory. In the text a test puts in, `«` stands before the place where FirstHour must point."""
+    """A configuration directory. In a text of a test, `«` marks the position that FirstHour must report."""
 
     directory: Path
 
     def change(self, name: str, old: str, new: str) -> str | None:
-        """Puts `new` for `old` (once there), and answers `file:line:column` of the mark, if there is one."""
+        """Replace the only `old` by `new`. Return `file:line:column` of the mark; None: there is no mark."""
         path = self.directory / name
         text = path.read_text(encoding="utf-8")
-        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {name}"
+        assert text.count(old) == 1, f"{old!r} occurs {text.count(old)} times in {name}"
         return self.write(name, text.replace(old, new))
 
     def write(self, name: str, text: str) -> str | None:
@@ -38,12 +38,21 @@ class ConfigHarness:
         return load(self.directory)
 
     def complaints(self) -> list[str]:
-        """What FirstHour says of the files, a line each."""
+        """Return the problems of the files, one line each."""
         try:
             self.load()
         except ConfigError as wrong:
             return [str(problem) for problem in wrong.problems]
         return []
+
+    def assert_problem(self, name: str, old: str, new: str, message: str) -> None:
+        """Replace the only `old` by `new`, and check that the problem at the mark has this message."""
+        place = self.change(name, old, new)
+        complaints = self.complaints()
+        here = [line for line in complaints if line.startswith(f"{place}: ")]
+        assert here, f"expected {place}, got:\n" + "\n".join(complaints)
+        assert all("; " in line for line in complaints), "each has a remedy"
+        assert message in here[0]
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
-"""Whatever is in the files, loading them answers a configuration or a `ConfigError`; conditions and durations survive
-being written and read again."""
+"""Files with any content load or raise `ConfigError`. Conditions and durations are equal after writing and parsing."""
 
 import tempfile
 from datetime import timedelta
@@ -46,17 +45,19 @@ edits = st.lists(
 
 @given(st.sampled_from(NAMES), edits)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_a_file_with_some_bytes_changed_loads_or_is_refused(name: str, changes: list[tuple[float, int, bytes]]) -> None:
+def test_file_with_changed_bytes_loads_or_raises_config_error(
+    name: str, changes: list[tuple[float, int, bytes]]
+) -> None:
     raw = VALID[name]
-    for where, cut, put in changes:
-        at = int(where * len(raw))
-        raw = raw[:at] + put + raw[at + cut :]
+    for share, cut, inserted in changes:
+        at = int(share * len(raw))
+        raw = raw[:at] + inserted + raw[at + cut :]
     _outcome({**VALID, name: raw})
 
 
 @given(st.sampled_from(NAMES), st.data())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_a_file_with_some_value_replaced_loads_or_is_refused(name: str, data: st.DataObject) -> None:
+def test_file_with_replaced_value_loads_or_raises_config_error(name: str, data: st.DataObject) -> None:
     lines = VALID[name].decode().splitlines()
     filled = [index for index, line in enumerate(lines) if ": " in line and not line.lstrip().startswith("#")]
     index = data.draw(st.sampled_from(filled))
@@ -71,19 +72,19 @@ def test_a_file_with_some_value_replaced_loads_or_is_refused(name: str, data: st
     st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
 )
 @settings(max_examples=150, deadline=None)
-def test_any_bytes_are_read_or_placed(raw: bytes) -> None:
+def test_document_of_any_bytes_has_data_or_problems(raw: bytes) -> None:
     document = yaml_source.parse(raw, "agreement.yaml")
     assert document.data is not None or document.problems
 
 
-def test_an_anchor_that_is_given_anew_is_no_warning_of_the_parser() -> None:
+def test_repeated_anchor_is_read_without_problem() -> None:
     document = yaml_source.parse(b"a: &x 1\nb: &x 2\nc: *x\n", "agreement.yaml")
     assert (document.data, document.problems) == ({"a": 1, "b": 2, "c": 2}, ())
 
 
 words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 numbers = st.one_of(st.integers(-(10**6), 10**6), st.floats(allow_nan=False, allow_infinity=False))
-questions: st.SearchStrategy[Node] = st.one_of(
+single_tests: st.SearchStrategy[Node] = st.one_of(
     st.builds(Test, st.sampled_from(["title", "custom.x"]), st.sampled_from(["eq", "ne", "has_word"]), words),
     st.builds(Test, st.just("title"), st.sampled_from(["in", "contains"]), st.lists(words, min_size=1).map(tuple)),
     st.builds(Test, st.just("fit"), st.sampled_from(["eq", "gte", "lt"]), numbers),
@@ -93,7 +94,7 @@ questions: st.SearchStrategy[Node] = st.one_of(
     st.builds(Test, st.just("consent"), st.sampled_from(["eq", "exists"]), st.booleans()),
 )
 trees = st.recursive(
-    questions,
+    single_tests,
     lambda inner: st.one_of(
         st.builds(Not, inner),
         st.builds(AllOf, st.lists(inner, min_size=1, max_size=3).map(tuple)),
@@ -104,10 +105,10 @@ trees = st.recursive(
 
 
 @given(st.one_of(trees, st.just(ALWAYS)))
-def test_a_condition_written_and_read_again_is_the_same(node: Node) -> None:
+def test_condition_is_equal_after_writing_and_parsing(node: Node) -> None:
     assert parse(plain(node)) == node
 
 
 @given(st.integers(0, int(DURATION_MAX.total_seconds())).map(lambda seconds: timedelta(seconds=seconds)))
-def test_a_duration_written_and_read_again_is_the_same(length: timedelta) -> None:
+def test_duration_is_equal_after_writing_and_parsing(length: timedelta) -> None:
     assert duration(spoken(length)) == length

@@ -1,4 +1,4 @@
-"""Checks of webhooks in `sources.yaml` beyond their shape: captured deliveries, facts that only the product states."""
+"""Checks of webhooks in `sources.yaml`: captured deliveries, and facts that only FirstHour may state."""
 
 import pytest
 
@@ -15,24 +15,24 @@ sources:
 """
 
 
-def said(harness: ConfigHarness, verify: str = "", event: str = "") -> list[str]:
+def replay_warnings(harness: ConfigHarness, verify: str = "", event: str = "") -> list[str]:
     harness.write("sources.yaml", SOURCE.format(verify=verify, event=event))
     return [warning for warning in harness.load().warnings if "captured delivery" in warning]
 
 
-def test_a_webhook_that_tells_no_time_is_named_with_the_remedy(harness: ConfigHarness) -> None:
-    [warning] = said(harness)
+def test_webhook_without_time_is_a_warning_with_remedy(harness: ConfigHarness) -> None:
+    [warning] = replay_warnings(harness)
     assert "sources.yaml:7:9: this event has no time" in warning
     assert "map `time`" in warning
     assert "`timestamp_header`" in warning
 
 
 @pytest.mark.parametrize(("verify", "event"), [(", timestamp_header: X-Time", ""), ("", ", time: ended_at")])
-def test_a_webhook_that_tells_a_time_is_not_warned_of(harness: ConfigHarness, verify: str, event: str) -> None:
-    assert said(harness, verify, event) == []
+def test_webhook_with_time_has_no_warning(harness: ConfigHarness, verify: str, event: str) -> None:
+    assert replay_warnings(harness, verify, event) == []
 
 
 @pytest.mark.parametrize("fact", ["account.owner", "status", "email.kind", "total", "previous_owner"])
-def test_a_mapping_to_a_fact_of_the_product_is_refused_with_the_remedy(harness: ConfigHarness, fact: str) -> None:
+def test_mapping_to_fact_of_the_product_is_refused_with_remedy(harness: ConfigHarness, fact: str) -> None:
     with pytest.raises(ConfigError, match=r"only FirstHour may state `.*`; map it to `custom\."):
-        said(harness, event=f", time: t, data: {{{fact}: x}}")
+        replay_warnings(harness, event=f", time: t, data: {{{fact}: x}}")

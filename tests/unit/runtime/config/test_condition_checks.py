@@ -1,4 +1,4 @@
-"""Conditions that never hold, or always do, and rules that are never reached, are told with their place and remedy."""
+"""Conditions that never or always hold, and rules that are never reached, are reported with position and remedy."""
 
 import re
 import sys
@@ -18,7 +18,7 @@ from tests.unit.runtime.config.harness import EXAMPLES, ConfigHarness
 
 A, T = "agreement.yaml", "team.yaml"
 FRENCH, LARGE, CAN = "{language: fr}", "{company.employees: {gte: 1000}}", "{total: {gte: 55}, fit: {gte: 40}}"
-ASKED = "when: {form: {in: [demo-request, contact-sales]}, not: {email.kind: disposable}}"
+CONTACT = "when: {form: {in: [demo-request, contact-sales]}, not: {email.kind: disposable}}"
 LADDER = """
     - {at: 0m, page: owner, by: [inbox]}
     - {at: 15m, page: owner, by: [inbox]}
@@ -74,7 +74,7 @@ WARNINGS = [
     (A, "{at: 35m, reassign: true}", "{at: «90m, reassign: true}", "the rung at 1h30m comes later than the promise of hot (1h)"),
     (A, "    - name: Large companies", "    - name: All\n      pool: growth\n    - name: «Large companies", "comes after `All`, which takes every"),
     (A, "    - name: French speakers\n      when: {language: fr}", f"    - name: «Twice\n      when: {LARGE}", "has the condition of `Large companies`"),
-    (A, ASKED, "\n  - {name: «Later, urgency: warm, on: form.submitted, when: {form: newsletter}}", "comes after `Asked for us`"),
+    (A, CONTACT, "\n  - {name: «Later, urgency: warm, on: form.submitted, when: {form: newsletter}}", "comes after `Asked for us`"),
     (A, "require: {languages: fr}", "require: {languages: «ja}", "no member of the pool `growth` speaks `ja`"),
     (A, LADDER, " «[]", "no rung pages a person"),
     (A, LADDER, " «[{at: 35m, reassign: true}]", "no rung pages a person"),
@@ -83,44 +83,42 @@ WARNINGS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("old", "new", "said"), ERRORS)
-def test_a_value_that_no_lead_has_is_refused_where_it_stands(
-    harness: ConfigHarness, old: str, new: str, said: str
+@pytest.mark.parametrize(("old", "new", "message"), ERRORS)
+def test_value_that_no_fact_has_is_refused_at_its_position(
+    harness: ConfigHarness, old: str, new: str, message: str
 ) -> None:
     place = harness.change(A, old, new)
     here = [line for line in harness.complaints() if line.startswith(f"{place}: ")]
     assert here, harness.complaints()
-    assert said in here[0]
+    assert message in here[0]
 
 
-@pytest.mark.parametrize(("old", "new", "said"), TEAM_ERRORS)
-def test_a_name_in_the_team_that_equals_no_fact_is_refused(
-    harness: ConfigHarness, old: str, new: str, said: str
-) -> None:
+@pytest.mark.parametrize(("old", "new", "message"), TEAM_ERRORS)
+def test_value_of_team_that_no_fact_equals_is_refused(harness: ConfigHarness, old: str, new: str, message: str) -> None:
     place = harness.change(T, old, new)
-    assert next(line for line in harness.complaints() if line.startswith(f"{place}: ")).endswith(said)
+    assert next(line for line in harness.complaints() if line.startswith(f"{place}: ")).endswith(message)
 
 
-@pytest.mark.parametrize(("name", "old", "new", "said"), WARNINGS)
-def test_an_unlikely_condition_is_a_warning_at_its_place(
-    harness: ConfigHarness, name: str, old: str, new: str, said: str
+@pytest.mark.parametrize(("name", "old", "new", "message"), WARNINGS)
+def test_unlikely_condition_is_a_warning_at_its_position(
+    harness: ConfigHarness, name: str, old: str, new: str, message: str
 ) -> None:
     place = harness.change(name, old, new)
     warnings = harness.load().warnings
     here = [line for line in warnings if line.startswith(f"{place}: ")]
     assert here, warnings
-    assert said in here[0]
+    assert message in here[0]
 
 
 @pytest.mark.parametrize("why", ["active: false", "capacity: {open: 0}"])
-def test_a_pool_of_members_who_take_no_lead_is_a_warning_at_its_place(harness: ConfigHarness, why: str) -> None:
+def test_pool_without_active_member_is_a_warning_at_its_position(harness: ConfigHarness, why: str) -> None:
     harness.change(T, "capacity: {open: 20}", why)
     place = harness.change(T, "\npools:\n", "\npools:\n  - id: «idle\n    members: [{rep: lea}]\n")
     (warning,) = harness.load().warnings
     assert warning.startswith(f"{place}: no member of the pool `idle` takes leads")
 
 
-def test_the_examples_have_none_of_this() -> None:
+def test_example_files_have_no_warnings() -> None:
     assert load(EXAMPLES).warnings == ()
 
 
@@ -140,30 +138,30 @@ def test_the_examples_have_none_of_this() -> None:
         ({"custom.plan": " Pro "}, {"custom.plan": "pro"}),
     ],
 )
-def test_values_of_conditions_are_written_as_facts_are(when: dict[str, object], fact: dict[str, str]) -> None:
+def test_condition_value_equals_the_normalised_fact(when: dict[str, object], fact: dict[str, str]) -> None:
     node = parse(when)
     assert matches(node)(fact)
     assert trace(node, fact).held
 
 
 def _patterns(schema: object) -> set[str]:
-    found: set[str] = set()
+    patterns: set[str] = set()
     for key, value in schema.items() if isinstance(schema, dict) else ():
-        found |= {value} if key == "pattern" and isinstance(value, str) else _patterns(value)
+        patterns |= {value} if key == "pattern" and isinstance(value, str) else _patterns(value)
     for value in schema if isinstance(schema, list) else ():
-        found |= _patterns(value)
-    return found
+        patterns |= _patterns(value)
+    return patterns
 
 
 @pytest.mark.parametrize("shape", [Agreement, Team, Sources])
-def test_no_message_prints_a_regular_expression(shape: type[BaseModel]) -> None:
-    durations = r"^([0-9]+[wdhms])+$"  # for editors; our own message says how to write one
+def test_every_pattern_of_the_models_has_a_remedy_without_pattern(shape: type[BaseModel]) -> None:
+    durations = r"^([0-9]+[wdhms])+$"  # only for editors; durations have their own message
     assert _patterns(shape.model_json_schema()) - {durations} <= set(error_messages._PATTERNS)
     assert not any(re.search(r"[\^$\\]|\[[a-z]-", remedy) for remedy in error_messages._PATTERNS.values())
 
 
 def _calls(harness: ConfigHarness, rules: int) -> int:
-    """The number of calls of our functions that load an agreement with so many rules more."""
+    """Return the number of calls in the config package while an agreement with this many more rules loads."""
     written = "\n".join(f"      - {{points: 1, because: r{n}, when: {{form: f{n}}}}}" for n in range(rules))
     harness.write(A, (EXAMPLES / A).read_text().replace("  engagement:\n", f"{written}\n  engagement:\n"))
     count = 0
@@ -180,5 +178,5 @@ def _calls(harness: ConfigHarness, rules: int) -> int:
     return count
 
 
-def test_the_work_of_checking_grows_no_faster_than_the_agreement(harness: ConfigHarness) -> None:
+def test_cost_of_checks_is_linear_in_the_agreement(harness: ConfigHarness) -> None:
     assert _calls(harness, 400) < 2.5 * _calls(harness, 200)

@@ -1,4 +1,4 @@
-"""Every kind of mistake in a configuration file is told at its exact place, with a remedy."""
+"""Every kind of mistake in the content of a configuration file is reported at its exact position, with a remedy."""
 
 import pytest
 
@@ -23,54 +23,6 @@ opted-out: nobody}
 """
 
 CASES = [
-    # the YAML itself
-    (A, "version: 1", "version: 1\n«version: 1", "`version` occurs twice, first in line 7; keep one of them"),
-    (A, "  fit:\n", "«\tfit:\n", "a tab is not allowed here; indent with spaces"),
-    (A, "{A: 75, B: 50, C: 25}", "{A: [75, B: 50, C: 25«}", "this is not YAML: while parsing a flow sequence"),
-    (A, "version: 1", "version: «!!python/object:os.system 1", "is a YAML tag"),
-    (A, "version: 1", "version: «!mine 1", "`!mine` is a YAML tag; remove it"),
-    (A, "version: 1", "version: 1\n? «[a, b]\n: c", "a key is not a single word"),
-    (
-        A,
-        "because: Asked to speak with us",
-        'because: «"Asked to speak with us',
-        '`"` is not closed on this line; add `"`',
-    ),
-    (
-        A,
-        "because: Asked to speak with us",
-        "because: «'Asked to speak with us",
-        "`'` is not closed on this line; add `'`",
-    ),
-    (
-        A,
-        "  - because: Our own people\n",
-        '  - because: «"Our own people\n    x: ["a", b]\n',
-        "is not closed on this line",
-    ),
-    (A, "because: Asked to speak with us", "«because Asked to speak", "the colon after `because` is missing; write"),
-    (A, "version: 1", "«version 1", "the colon after `version` is missing; write `version: ...`"),
-    (A, "  engagement:\n", "  «engagement\n", "the colon after `engagement` is missing"),
-    (A, "- points: 60", "- «points 60", "the colon after `points` is missing"),
-    (
-        A,
-        "    when: {email.domain: {in: [our",
-        "    when« {email.domain: {in: [our",
-        "the colon after `when` is missing",
-    ),
-    (A, "version: 1", "version«:1", "this `:` has no space after it; write `name: value`"),
-    (A, "when: {email.kind: business}", "when: {«email.kind:business}", "has no space after it"),
-    (A, "    half_life: 14d", "    half_life«\uff1a14d", "this is not the colon of YAML"),
-    (A, "    half_life: 14d", "  «\u00a0 half_life: 14d", "(U+00A0, no-break space); write a plain space"),
-    (A, "    half_life: 14d", "    half_life:«\u00a014d", "there is an invisible character here"),
-    (A, "    half_life: 14d", "    half«\u200b_life: 14d", "this name has an invisible character (U+200B"),
-    (A, "- points: 60", "-«\u2003points: 60", "there is an invisible character here"),
-    (A, "when: {email.kind: business}", "when: «{email.kind: business", "`{` is not closed; add `}`"),
-    (A, "because: Asked to speak with us", "because: Asked«: to speak", "this line has a second `:`"),
-    (A, "because: Asked to speak with us", "because: «@sales asked", "cannot begin with `@`; put the value in quotes"),
-    (A, "because: Asked to speak with us", 'because: "Asked" «to speak', "text follows the closing quote"),
-    (A, "    half_life: 14d", "   «half_life: 14d", "this line is not indented like the lines above"),
-    (A, "version: 1", "version: 1\nx: " + "[" * 60 + "«" + "[" * 19_940, "nested deeper than 60 levels; shorten it"),
     # fields
     (A, "rearm_below: 35", "«rearm_bellow: 35", "`rearm_bellow` is not a field here; did you mean `rearm_below`?"),
     (A, "    half_life: 14d", "    «halflife: 14d", "did you mean `half_life`?"),
@@ -133,7 +85,7 @@ CASES = [
     (A, "{company.employees: {between: [100, 5000]}}", "{any: «{title: a}}", "write `any: [{...}, {...}]`"),
     (A, "{company.employees: {between: [100, 5000]}}", "«everyone", "`everyone` is not a condition"),
     (A, "not: {email.kind: disposable}}", "not: {«email.kin: disposable}}", "did you mean `email.kind`?"),
-    # what the agreement says of itself
+    # names within the agreement
     (A, "        on: webinar.attended", "        on: «cost.recorded", "`cost.recorded` is about no lead"),
     (A, "    urgency: hot", "    urgency: «hott", "`hott` is not an urgency of `response`; did you mean `hot`?"),
     (A, "    - {at: 25m,", "    - {at: «10m,", "this rung (10m) comes before the one above it"),
@@ -143,7 +95,6 @@ CASES = [
     (A, "  hot: {touch_within: 1h}", "  hot: {touch_within: 1h, counted_in: «berlin}", "`berlin` is not a calendar"),
     (A, "  reassign_at_most: 1", "  «reasign_at_most: 1", "did you mean `reassign_at_most`?"),
     (A, "      to: account.owner", "      to: «account.ower", "did you mean `account.owner`?"),
-    (A, "      within: 90d", "      within: 90d\n      pool: growth", None),
     (A, "    - name: Everybody else", "    - name: «Large companies", "occurs twice"),
     (A, "  - name: Asked for us\n", "  - name: «Asked for us, and fits\n", "the line `Asked for us, and fits` occurs"),
     (A, "      pool: enterprise", "      pool: «enterprize", "is not a pool of team.yaml; did you mean `enterprise`?"),
@@ -264,28 +215,24 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "old", "new", "said"), CASES)
-def test_a_mistake_is_told_at_its_line_and_column(
-    harness: ConfigHarness, name: str, old: str, new: str, said: str | None
+@pytest.mark.parametrize(("name", "old", "new", "message"), CASES)
+def test_mistake_is_reported_at_its_line_and_column(
+    harness: ConfigHarness, name: str, old: str, new: str, message: str
 ) -> None:
-    place = harness.change(name, old, new)
-    complaints = harness.complaints()
-    if place is None:
-        assert len(complaints) >= 1
-        return
-    here = [line for line in complaints if line.startswith(f"{place}: ")]
-    assert here, f"expected {place}, got:\n" + "\n".join(complaints)
-    assert all("; " in line for line in complaints), "each says what would be right"
-    if said is not None:
-        assert said in here[0]
+    harness.assert_problem(name, old, new, message)
 
 
-def test_a_secret_written_into_the_file_by_mistake_is_not_repeated(harness: ConfigHarness) -> None:
+def test_rule_with_pool_and_owner_is_refused(harness: ConfigHarness) -> None:
+    harness.change(A, "      within: 90d", "      within: 90d\n      pool: growth")
+    assert harness.complaints()
+
+
+def test_secret_in_the_wrong_place_is_not_quoted(harness: ConfigHarness) -> None:
     harness.change(S, "sources:", "sources:" + HOOK.replace("[{env: CALLS}]", "[hunter2]").rstrip())
     assert "hunter2" not in "\n".join(harness.complaints())
 
 
-def test_all_mistakes_of_all_files_are_told_at_once_and_in_their_order(harness: ConfigHarness) -> None:
+def test_mistakes_of_all_files_are_reported_at_once_in_order(harness: ConfigHarness) -> None:
     first = harness.change(A, "points: 35", "points: «x")
     second = harness.change(A, "      pool: enterprise", "      pool: «nowhere")
     third = harness.change(T, "- {rep: lea, weight: 2}", "- {rep: «leah, weight: 2}")
@@ -293,56 +240,27 @@ def test_all_mistakes_of_all_files_are_told_at_once_and_in_their_order(harness: 
     assert [line.split(": ")[0] for line in harness.complaints()] == [first, second, third, fourth]
 
 
-def test_a_file_that_cannot_be_read_does_not_make_its_names_unknown(harness: ConfigHarness) -> None:
+def test_names_of_an_unreadable_file_are_not_reported_as_unknown(harness: ConfigHarness) -> None:
     place = harness.change(T, "reps:", "«reps: [")
     complaints = harness.complaints()
     assert len(complaints) == 1
     assert complaints[0].startswith(str(place).rsplit(":", 2)[0])
 
 
-def test_words_of_yaml_1_1_are_words(harness: ConfigHarness) -> None:
-    harness.change(A, "language: fr", "custom.x: {in: [NO, on, off, yes]}, country: NO")
-    rule = next(rule for rule in harness.load().agreement.routing.rules if rule.name == "French speakers")
-    assert "'NO', 'on', 'off', 'yes'" in str(rule.when)
-
-
-@pytest.mark.parametrize(
-    ("raw", "said"),
-    [
-        (b"", "1:1: the file is empty; `firsthour init DIR`"),
-        (b"# nothing yet\n", "1:1: the file is empty"),
-        (b"version: 1\nname: caf\xe9\n", "2:10: byte 0xe9 is not UTF-8; save the file as UTF-8"),
-        (b"- a\n", "1:1: the file is not a mapping"),
-        (b"version: 1\x07\n", "1:11: a control character is not allowed here"),
-        (b"a: 1\n---\nb: 2\n", "2:1: this is not YAML"),
-        (b"a: " + b"[" * 5_000, "nested deeper than 60 levels"),
-        (b"a: " + b"[" * 80 + b"]" * 80, "nested deeper than 60 levels"),
-        (b"a: &a [x, x, x, x, x, x, x, x]\n" + b"".join(
-            b"%c: &%c [*%c, *%c, *%c, *%c, *%c, *%c]\n" % (c, c, *[c - 1] * 6) for c in range(ord("b"), ord("k"))
-        ), "has more than 100000 values"),
-        (b"#" * (1 << 20) + b"\n", "1:1: the file is larger than 1 MiB"),
-    ],
-)  # fmt: skip
-def test_a_file_that_is_no_agreement_is_told_apart(harness: ConfigHarness, raw: bytes, said: str) -> None:
-    (harness.directory / A).write_bytes(raw)
-    (complaint,) = harness.complaints()
-    assert said in complaint
-
-
-def test_a_missing_file_is_named(harness: ConfigHarness) -> None:
+def test_missing_file_is_reported_with_the_command_that_creates_it(harness: ConfigHarness) -> None:
     (harness.directory / T).unlink()
     (complaint,) = harness.complaints()
     assert complaint.startswith(f"{harness.directory / T}:1:1: there is no such file; `firsthour init DIR`")
 
 
-def test_a_directory_in_the_place_of_a_file_is_named(harness: ConfigHarness) -> None:
+def test_directory_instead_of_a_file_is_reported(harness: ConfigHarness) -> None:
     (harness.directory / T).unlink()
     (harness.directory / T).mkdir()
     (complaint,) = harness.complaints()
     assert "cannot be read" in complaint
 
 
-def test_what_a_terminal_would_obey_is_shown_as_an_escape(harness: ConfigHarness) -> None:
+def test_control_sequence_in_a_message_is_escaped(harness: ConfigHarness) -> None:
     harness.change(A, "rearm_below: 35", '"\\e[31m\\uD800": 35')
     (complaint,) = harness.complaints()
     assert complaint.isprintable()

@@ -1,4 +1,4 @@
-"""The example files load; files with a mistake leave what was in force; secrets are found where the files say."""
+"""Example files load, invalid files leave the previous configuration in force, and secrets are read."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.unit.runtime.config.harness import EXAMPLES, ConfigHarness
 SHARED = Path(__file__).parents[5] / "shared" / "examples"
 
 
-def test_the_examples_load_without_a_word() -> None:
+def test_example_files_load_without_warning() -> None:
     config = load(EXAMPLES)
     assert config.warnings == ()
     assert len(config.version) == 12
@@ -28,7 +28,7 @@ def test_the_examples_load_without_a_word() -> None:
     assert form.forms == ("demo-request", "contact-sales", "newsletter")
 
 
-def test_the_commented_webhook_of_the_examples_loads_once_its_marks_are_gone(harness: ConfigHarness) -> None:
+def test_commented_webhook_of_the_examples_loads_when_uncommented(harness: ConfigHarness) -> None:
     text = (harness.directory / "sources.yaml").read_text(encoding="utf-8")
     head, _, tail = text.partition("  #\n  # - id")
     lines = [line.replace("  # ", "  ", 1) for line in ("  # - id" + tail).splitlines()]
@@ -40,19 +40,19 @@ def test_the_commented_webhook_of_the_examples_loads_once_its_marks_are_gone(har
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the agreed field names are not beside this tree")
-def test_files_with_every_agreed_field_load_and_name_what_comes_later() -> None:
+def test_files_with_every_field_load_with_warnings_of_unused_fields() -> None:
     config = load(SHARED)
-    said = "\n".join(config.warnings)
+    warnings = "\n".join(config.warnings)
     for field in ("calendars", "personas", "segments", "promises", "goals", "recycle", "audiences", "holds"):
-        assert f"`{field}` has no effect yet; " in said
+        assert f"`{field}` has no effect yet; " in warnings
     for field in ("lifecycle.campaigns", "response.counted_in", "reps.calendar", "reps.away.cover", "sources.preset"):
-        assert f"`{field}`" in said
+        assert f"`{field}`" in warnings
     assert list(config.agreement.response.urgencies) == ["hot", "warm"]
 
 
 @pytest.mark.parametrize(("name", "shape"), [("agreement", Agreement), ("team", Team), ("sources", Sources)])
 @pytest.mark.parametrize("directory", [EXAMPLES, SHARED])
-def test_what_loads_also_satisfies_the_schema_for_editors(directory: Path, name: str, shape: type[BaseModel]) -> None:
+def test_files_that_load_satisfy_the_json_schema(directory: Path, name: str, shape: type[BaseModel]) -> None:
     path = directory / f"{name}.yaml"
     if not path.exists():
         pytest.skip("the agreed field names are not beside this tree")
@@ -60,17 +60,17 @@ def test_what_loads_also_satisfies_the_schema_for_editors(directory: Path, name:
     jsonschema.validate(data, shape.model_json_schema(by_alias=True), jsonschema.Draft202012Validator)
 
 
-def test_a_warning_stands_at_its_place(harness: ConfigHarness) -> None:
+def test_warning_has_the_position_of_its_field(harness: ConfigHarness) -> None:
     place = harness.change("team.yaml", "    capacity: {open: 20}", "    capacity: {open: 20, «per_day: 3}")
     (warning,) = harness.load().warnings
     assert warning.startswith(f"{place}: `reps.capacity.per_day` has no effect yet; ")
 
 
-def test_the_fields_that_need_not_be_there_have_sensible_values() -> None:
+def test_optional_fields_of_the_agreement_have_defaults() -> None:
     least = {
         "version": 1,
         "scoring": {},
-        "qualify": [{"name": "all who ask", "urgency": "hot", "on": "form.submitted"}],
+        "qualify": [{"name": "Asked", "urgency": "hot", "on": "form.submitted"}],
         "routing": {"rules": [{"name": "all", "pool": "p"}]},
         "response": {"hot": {"touch_within": "1h"}},
     }
@@ -83,24 +83,24 @@ def test_the_fields_that_need_not_be_there_have_sensible_values() -> None:
     assert Agreement.model_validate(agreement.model_dump(by_alias=True)) == agreement
 
 
-def test_any_as_a_start_leaves_every_status_but_its_own_end() -> None:
+def test_transition_from_any_leaves_every_status_except_its_end() -> None:
     out = TRANSITIONS[-2]
     assert out.leaves("customer")
     assert not out.leaves("opted-out")
 
 
-def test_an_empty_section_counts_as_left_out(harness: ConfigHarness) -> None:
+def test_section_without_value_counts_as_absent(harness: ConfigHarness) -> None:
     harness.change("agreement.yaml", "\nsuppress:", "\ngoals:\nsuppress:")
     assert harness.load().agreement.goals == ()
 
 
-def test_days_away_include_both_ends() -> None:
+def test_absence_in_days_includes_both_days() -> None:
     away = Away.model_validate({"from": "2026-12-24", "to": "2026-12-24"})
     assert away.starts == datetime(2026, 12, 24, tzinfo=UTC)
     assert away.ends == datetime(2026, 12, 25, tzinfo=UTC)
 
 
-def test_moments_away_are_taken_to_the_moment(harness: ConfigHarness) -> None:
+def test_absence_in_times_ends_at_its_time(harness: ConfigHarness) -> None:
     harness.change(
         "team.yaml",
         "    capacity: {open: 20}",
@@ -111,22 +111,22 @@ def test_moments_away_are_taken_to_the_moment(harness: ConfigHarness) -> None:
     assert lea.away_until(datetime(2026, 12, 24, 17, tzinfo=UTC)) is None
 
 
-def test_comments_and_layout_leave_the_version_and_content_changes_it(harness: ConfigHarness) -> None:
+def test_version_depends_on_content_but_not_on_comments_or_layout(harness: ConfigHarness) -> None:
     before = harness.load().version
     harness.change("agreement.yaml", "rearm_below: 35 ", "# a comment\nrearm_below:     35 ")
     assert harness.load().version == before
     harness.change("sources.yaml", "honeypot: _hp", "honeypot: trap")
     changed = harness.load().version
-    assert changed != before, "other forms and senders are another version"
+    assert changed != before, "the version includes sources.yaml"
     harness.change("agreement.yaml", "rearm_below:     35", "rearm_below: 36")
     assert harness.load().version not in (before, changed)
 
 
-def _troubled(files: ConfigFiles) -> bool:
+def _has_problem(files: ConfigFiles) -> bool:
     return files.problem is not None
 
 
-def test_a_change_comes_into_force(harness: ConfigHarness) -> None:
+def test_changed_file_is_put_in_force(harness: ConfigHarness) -> None:
     files = ConfigFiles(harness.directory)
     assert not files.refresh()
     harness.change("agreement.yaml", "rearm_below: 35", "rearm_below: 36")
@@ -135,7 +135,7 @@ def test_a_change_comes_into_force(harness: ConfigHarness) -> None:
     assert not files.refresh()
 
 
-def test_a_bad_file_keeps_the_old_one_in_force_until_it_is_mended(harness: ConfigHarness) -> None:
+def test_invalid_file_leaves_the_previous_config_in_force(harness: ConfigHarness) -> None:
     files = ConfigFiles(harness.directory)
     before = files.current
     place = harness.change("agreement.yaml", "rearm_below: 35", "rearm_below: «soon")
@@ -143,38 +143,38 @@ def test_a_bad_file_keeps_the_old_one_in_force_until_it_is_mended(harness: Confi
     assert files.current is before
     assert str(files.problem).startswith(str(place))
     assert not files.refresh()
-    assert _troubled(files)
+    assert _has_problem(files)
     harness.change("agreement.yaml", "rearm_below: soon", "rearm_below: 30")
     assert files.refresh()
-    assert not _troubled(files)
+    assert not _has_problem(files)
     assert files.current.agreement.rearm_below == 30
 
 
-def test_a_file_put_back_as_it_was_ends_the_problem(harness: ConfigHarness) -> None:
+def test_restored_file_ends_the_problem(harness: ConfigHarness) -> None:
     files = ConfigFiles(harness.directory)
     before = (harness.directory / "team.yaml").read_bytes()
     (harness.directory / "team.yaml").unlink()
     assert not files.refresh()
-    assert _troubled(files)
+    assert _has_problem(files)
     (harness.directory / "team.yaml").write_bytes(before)
-    assert not files.refresh(), "nothing new came into force"
-    assert not _troubled(files)
+    assert not files.refresh(), "the configuration is the one in force"
+    assert not _has_problem(files)
 
 
-def test_there_is_nothing_to_start_from_without_files(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as told:
+def test_directory_without_files_raises_one_problem_per_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
         ConfigFiles(tmp_path)
-    assert len(told.value.problems) == 3
+    assert len(raised.value.problems) == 3
 
 
-def test_a_secret_is_found_where_the_file_says(tmp_path: Path) -> None:
+def test_secret_is_read_from_file_or_variable(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("s3cret\n", encoding="utf-8")
     assert resolve(Secret(file="key"), {}, tmp_path) == "s3cret"
     assert resolve(Secret(env="KEY"), {"KEY": " s3cret "}) == "s3cret"
 
 
 @pytest.mark.parametrize("secret", [Secret(env="KEY"), Secret(file="nowhere"), Secret(file="empty"), Secret(file="\0")])
-def test_a_secret_that_is_not_there_is_named(tmp_path: Path, secret: Secret) -> None:
+def test_missing_secret_is_named(tmp_path: Path, secret: Secret) -> None:
     (tmp_path / "empty").touch()
     with pytest.raises(SecretMissingError, match=r"KEY|nowhere|empty|cannot be read"):
         resolve(secret, {"KEY": ""}, tmp_path)

@@ -1,4 +1,4 @@
-"""Secrets of sources: a malformed one is an error with its place, a missing one a warning, and neither is another key."""
+"""Secrets of sources: a malformed secret is an error at its position, a missing secret is a warning."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ S = "sources.yaml"
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
-    """`up` logs to the standard error of its process, which ends with its test."""
+    """Reset the logging that `up` configures for its process."""
     yield
     structlog.reset_defaults()
 
@@ -34,7 +34,7 @@ GOOD = "whsec_c2l4dGVlbiBieXRlcyBvciBtb3Jl"
 
 
 @pytest.mark.parametrize(
-    ("secret", "what"),
+    ("secret", "mistake"),
     [
         ("whsec_AA==", "it has 1 bytes, fewer than 16; copy it whole"),
         ("whsec_", "it has 0 bytes"),
@@ -46,18 +46,18 @@ GOOD = "whsec_c2l4dGVlbiBieXRlcyBvciBtb3Jl"
         ("whsec_c2l4dGVlbiBieXRlcyBv_mJl0000", "is not base64"),
     ],
 )
-def test_a_malformed_secret_is_an_error_where_it_is_named(harness: ConfigHarness, secret: str, what: str) -> None:
+def test_malformed_secret_is_an_error_at_its_position(harness: ConfigHarness, secret: str, mistake: str) -> None:
     place = harness.write(S, STANDARD)
-    found = examine(harness.load(), {"PARTNER_SECRET": secret})
-    assert found.warnings == ()
-    (error,) = map(str, found.errors)
+    examined = examine(harness.load(), {"PARTNER_SECRET": secret})
+    assert examined.warnings == ()
+    (error,) = map(str, examined.errors)
     assert error.startswith(f"{place}: the secret of PARTNER_SECRET cannot verify partner: ")
-    assert what in error
+    assert mistake in error
     assert secret not in error
 
 
 @pytest.mark.parametrize("secret", ["short", "'sixteen bytes or more'", "sixteen bytes\x00or more", "fifteen bytes.."])
-def test_a_secret_of_an_hmac_is_judged_too(harness: ConfigHarness, secret: str) -> None:
+def test_malformed_secret_of_an_hmac_is_an_error(harness: ConfigHarness, secret: str) -> None:
     harness.write(S, HMAC)
     assert len(examine(harness.load(), {"PARTNER_SECRET": secret}).errors) == 1
 
@@ -65,23 +65,23 @@ def test_a_secret_of_an_hmac_is_judged_too(harness: ConfigHarness, secret: str) 
 @pytest.mark.parametrize(
     ("text", "standard"), [(GOOD, True), (GOOD[6:], True), ("a secret of the telephone system", False)]
 )
-def test_a_well_formed_secret_is_accepted(text: str, *, standard: bool) -> None:
+def test_well_formed_secret_is_accepted(text: str, *, standard: bool) -> None:
     check(text, standard=standard)
     with pytest.raises(UnusableSecretError):
         check(text[:8], standard=standard)
 
 
-def test_a_variable_that_is_not_set_is_a_warning(harness: ConfigHarness) -> None:
+def test_unset_variable_of_a_secret_is_a_warning_at_its_position(harness: ConfigHarness) -> None:
     place = harness.write(S, STANDARD)
-    found = examine(harness.load(), {"PARTNER_SECRET": " "})
-    assert found.errors == ()
-    (warning,) = found.warnings
+    examined = examine(harness.load(), {"PARTNER_SECRET": " "})
+    assert examined.errors == ()
+    (warning,) = examined.warnings
     assert warning == (
         f"{place}: the deliveries of partner are refused: the environment variable PARTNER_SECRET is not set; set it to the secret"
     )
 
 
-def test_of_two_secrets_the_missing_one_is_named(harness: ConfigHarness) -> None:
+def test_missing_one_of_two_secrets_is_a_warning(harness: ConfigHarness) -> None:
     harness.write(S, STANDARD.replace("«{env: PARTNER_SECRET}", "{env: PARTNER_SECRET}, «{file: next.secret}"))
     assert len(examine(harness.load(), {"PARTNER_SECRET": GOOD}).warnings) == 1
     (harness.directory / "next.secret").write_bytes(b"\xef\xbb\xbf" + GOOD.encode() + b"\r\n")
@@ -91,7 +91,7 @@ def test_of_two_secrets_the_missing_one_is_named(harness: ConfigHarness) -> None
 @pytest.mark.parametrize(
     "command", [("agreement", "check", "{}"), ("up", "--config", "{}", "--port", "0"), ("doctor", "--config", "{}")]
 )
-def test_commands_name_a_malformed_secret_and_do_not_start_with_it(
+def test_commands_report_a_malformed_secret_and_do_not_start(
     harness: ConfigHarness,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -103,20 +103,20 @@ def test_commands_name_a_malformed_secret_and_do_not_start_with_it(
     monkeypatch.setenv("PARTNER_SECRET", "whsec_AA==")
     with pytest.raises(SystemExit) as ended:
         main([word.format(harness.directory) for word in command])
-    said = "".join(capfd.readouterr())
-    assert (ended.value.code, f"{place}: the secret of PARTNER_SECRET" in said) == (
+    output = "".join(capfd.readouterr())
+    assert (ended.value.code, f"{place}: the secret of PARTNER_SECRET" in output) == (
         1 if command[0] == "doctor" else 2,
         True,
     )
     assert not (tmp_path / "data").exists()
 
 
-def test_agreement_check_warns_of_a_variable_that_is_not_set(
+def test_agreement_check_warns_of_an_unset_variable(
     harness: ConfigHarness, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     harness.write(S, STANDARD)
     monkeypatch.delenv("PARTNER_SECRET", raising=False)
     with pytest.raises(SystemExit) as ended:
         main(["agreement", "check", str(harness.directory), "--json"])
-    said = json.loads(capfd.readouterr().out)
-    assert (ended.value.code, said["ok"], "PARTNER_SECRET is not set" in said["warnings"][-1]) == (0, True, True)
+    output = json.loads(capfd.readouterr().out)
+    assert (ended.value.code, output["ok"], "PARTNER_SECRET is not set" in output["warnings"][-1]) == (0, True, True)
