@@ -89,8 +89,8 @@ prove-embedded: $(DEV_STAMP) ## kill a whole replay on the embedded profile ten 
 
 prove-long: $(DEV_STAMP) ## the longer tests: all on Kafka 3.9.1, the real stream and requests generated from /openapi.json on both profiles, long random histories
 	@KAFKA_VERSION=3.9.1 $(PYTEST) $(ARGS)
-	@$(PYTEST) -m long
-	@FIRSTHOUR_HISTORIES=300 $(BIN)/python -m pytest tests/contract/test_any_order.py --timeout 3600
+	@$(PYTEST) -m long -o faulthandler_timeout=3600
+	@FIRSTHOUR_HISTORIES=300 $(BIN)/python -m pytest tests/contract/test_any_order.py --timeout 3600 -o faulthandler_timeout=7200
 
 mutate: $(DEV_STAMP) ## remove each mechanism in a copy, and report the test that notices
 	@$(BIN)/python -m tests.proof.mechanisms $(ARGS)
