@@ -1,4 +1,4 @@
-"""The page, instead of JSON, for a visitor whose browser posted a form. It repeats nothing that the visitor sent."""
+"""The page, instead of JSON, for a visitor whose browser posted a form. It contains no input of the visitor."""
 
 from collections.abc import Mapping
 from html import escape
@@ -7,7 +7,7 @@ from typing import Final
 HTML: Final = (b"content-type", b"text/html; charset=utf-8")
 POLICY: Final = (b"content-security-policy", b"default-src 'none'")
 
-_KEPT: Final = "What you sent is kept."
+_KEPT: Final = "Your message is stored."
 _TEXTS: Final[Mapping[int, tuple[str, str]]] = {
     202: ("Thank you", "Your message has arrived."),
     400: ("Message not readable", "Your message could not be read."),

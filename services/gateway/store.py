@@ -1,4 +1,4 @@
-"""Stores what was decided about a request, and answers it: rows in the log, rejected bodies as dead letters."""
+"""Stores the outcome of a request, and answers it: rows in the log, rejected bodies as dead letters."""
 
 from collections.abc import Coroutine
 from typing import Any, Final
@@ -30,7 +30,7 @@ class IntakeStore:
         self._accepted_of: dict[str, Counter] = {}  # by source: finding the child of a metric costs a lock
 
     def commit(self, outcome: Accepted | Rejected) -> Coroutine[Any, Any, Reply | Problem]:
-        """Store the outcome. Returns the answer: what it acknowledges is durable. Raises `StorageError`."""
+        """Store the outcome. Return the answer: the events that it acknowledges are durable. Raises `StorageError`."""
         if isinstance(outcome, Rejected):
             return self._reject(outcome.problem, outcome.body)
         if outcome.bodies:
@@ -57,9 +57,8 @@ class IntakeStore:
 
         try:
             answer = await self._units.run(work)
-        except (
-            StorageError
-        ):  # the key cannot be stored; the log may still accept the events, whose ids make them count once
+        except StorageError:
+            # The key cannot be stored. The log may still accept the events; a retry has the same event ids.
             return await self._append(accepted)
         except Problem as problem:
             body = retry_key.body

@@ -1,6 +1,6 @@
 """Builds HTTP applications from routers. Every error is answered as problem+json.
 
-An application has the request middleware around it (`firsthour.runtime.http.middleware`), and also answers `/healthz`,
+An application has the request middleware around it (`firsthour.runtime.http.middleware`). It also answers `/healthz`,
 `/readyz`, `/metrics`, `/openapi.json` and `/docs`. Its pages load nothing from other servers.
 """
 
@@ -31,17 +31,17 @@ from schemas.http import ProblemResponse
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _UNREADABLE: Final = "There was an error parsing the body"
-"""FastAPI's message for JSON that is not UTF-8, is nested too deeply, or has a number that is too long."""
+"""The message of FastAPI for JSON that is not UTF-8, is nested too deeply, or has a number that is too long."""
 _PROBLEM_SCHEMA: Final = {"$ref": "#/components/schemas/Problem"}
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """Whether this process can answer requests. `checks`: `ok` or the problem, by name. Warnings do not affect `ready`."""
+    """The state of a process. `ready`: it can answer requests. `checks`: `ok` or the problem, by name."""
 
     ready: bool
     checks: dict[str, str] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # they do not affect `ready`
 
 
 def create_app(
@@ -65,39 +65,39 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        openapi_url=None,  # the framework builds the same description again for each request
-        redirect_slashes=False,  # a redirect would be built from the Host header, which any client may set
-        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # spans quote values
+        openapi_url=None,  # the framework would build the description for each request
+        redirect_slashes=False,  # a redirect would contain the header Host, which the client sets
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # spans contain values
         responses={422: {"description": "The body or a parameter is invalid", **_problem_content()}},
     )
     app.add_middleware(
         middleware.RequestMiddleware, telemetry=telemetry, clock=clock or HostClock(), body_limit=body_limit
     )
     _answer_errors(app)
-    app.include_router(_own(app, telemetry, ready, docs))
+    app.include_router(_system_routes(app, telemetry, ready, docs))
     for router in routers:
         app.include_router(router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to amend its schema
     return app
 
 
-# --- our own routes --------------------------------------------------------------------------------------------
+# --- health, metrics, documentation ----------------------------------------------------------------------------
 
 
-def _own(app: FastAPI, telemetry: Telemetry, ready: Callable[[], Readiness], docs: bool) -> APIRouter:
+def _system_routes(app: FastAPI, telemetry: Telemetry, ready: Callable[[], Readiness], docs: bool) -> APIRouter:
     router = APIRouter(include_in_schema=False)
-    looks = ["GET", "HEAD"]
+    methods = ["GET", "HEAD"]
 
     async def healthz() -> Response:
         return JSONResponse({"status": "ok"})
 
     async def readyz(request: Request) -> Response:
-        """Answer the state; to a key that may read, with the checks and the warnings."""
-        now = ready()
-        state: dict[str, Any] = {"status": "ready" if now.ready else "not ready"}
+        """Answer the state. A key that may read also gets the checks and the warnings."""
+        readiness = ready()
+        state: dict[str, Any] = {"status": "ready" if readiness.ready else "not ready"}
         if "authorization" in request.headers and principal_of(request).allows(READ):
-            state |= {"checks": now.checks, "warnings": list(now.warnings)}
-        return JSONResponse(state, 200 if now.ready else 503)
+            state |= {"checks": readiness.checks, "warnings": list(readiness.warnings)}
+        return JSONResponse(state, 200 if readiness.ready else 503)
 
     async def exposition() -> Response:
         return Response(telemetry.text(), headers={"content-type": metrics.CONTENT_TYPE})
@@ -113,12 +113,12 @@ def _own(app: FastAPI, telemetry: Telemetry, ready: Callable[[], Readiness], doc
         policy = f"default-src 'none'; style-src '{api_docs.STYLE_HASH}'; base-uri 'none'; frame-ancestors 'none'"
         return HTMLResponse(api_docs.page(app.openapi()), headers={"content-security-policy": policy})
 
-    router.add_api_route("/healthz", healthz, methods=looks)
-    router.add_api_route("/readyz", readyz, methods=looks)
-    router.add_api_route("/metrics", exposition, methods=looks, dependencies=[Depends(needs(READ))])
+    router.add_api_route("/healthz", healthz, methods=methods)
+    router.add_api_route("/readyz", readyz, methods=methods)
+    router.add_api_route("/metrics", exposition, methods=methods, dependencies=[Depends(needs(READ))])
     if docs:
-        router.add_api_route("/openapi.json", description, methods=looks)
-        router.add_api_route("/docs", documents, methods=looks)
+        router.add_api_route("/openapi.json", description, methods=methods)
+        router.add_api_route("/docs", documents, methods=methods)
     return router
 
 
@@ -127,7 +127,7 @@ def _problem_content() -> dict[str, Any]:
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """The description of the interface. Every operation may answer with a problem."""
+    """Return the description of the interface. Every operation may answer with a problem."""
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
         components = schema.setdefault("components", {}).setdefault("schemas", {})
@@ -147,9 +147,9 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 def _answer_errors(app: FastAPI) -> None:
     """Answer the errors that the framework catches as problems. The middleware does the same for all others."""
 
-    def handle(make: Callable[[Request, Any], Problem]) -> Callable[[Request, Any], Awaitable[Response]]:
+    def handle(problem_of: Callable[[Request, Any], Problem]) -> Callable[[Request, Any], Awaitable[Response]]:
         async def handler(request: Request, error: Any) -> Response:
-            status, headers, body = problem_response(make(request, error), request_id_of(request.scope))
+            status, headers, body = problem_response(problem_of(request, error), request_id_of(request.scope))
             return Response(body, status, headers)
 
         return handler
@@ -174,7 +174,7 @@ def _http(request: Request, error: HTTPException) -> Problem:
 
 
 def _methods(request: Request) -> list[str]:
-    """The methods of this path. The framework itself names only those of the first route that matches the path."""
+    """Return the methods of this path. The framework returns only those of the first route that matches it."""
     scope = {key: request.scope[key] for key in ("type", "path", "headers", "root_path") if key in request.scope}
     routes = request.app.router.routes
     return [
@@ -185,7 +185,7 @@ def _methods(request: Request) -> list[str]:
 
 
 def _invalid(request: Request, error: RequestValidationError) -> Problem:
-    """The place and kind of each mistake, never the value: it may be personal data."""
+    """Return the place and kind of each mistake. Values are left out: they may be personal data."""
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     details = error.errors()
     if media != "application/json" and any(tuple(detail["loc"]) == ("body",) for detail in details):

@@ -1,4 +1,4 @@
-"""HTTP to other services: the only module that imports the HTTP client library."""
+"""HTTP to other services. No other module imports the HTTP client library."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -20,7 +20,7 @@ IDLE_SECONDS_MAX = 30.0
 
 
 class NoAnswerError(FirstHourError):
-    """Raised without a usable answer: refused, reset, timed out, or too long. The request may have arrived."""
+    """Raised when no usable answer arrived: refused, reset, timed out, or too long. The request may have arrived."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class HttpAnswer:
 
 
 class Endpoint:
-    """One service outside. Connections are kept, redirects are not followed, and answers are bounded in size and time.
+    """An external service. Connections are reused, redirects are not followed, and answers are bounded in size and time.
 
-    Every call has a connection of its own, and waits for no other call. The library's own pool gives one idle connection
-    to several calls at once; the calls that do not get it queue again behind later ones, for seconds. The proxy settings
-    of the host apply, except for this machine.
+    Every call has a connection of its own, and waits for no other call. The library's own pool offers one idle connection
+    to several calls at once. The calls that do not get it queue again behind later calls, for seconds. The proxy settings
+    of the host apply, except for addresses of this machine.
     """
 
     def __init__(
@@ -48,22 +48,22 @@ class Endpoint:
         transport: AsyncBaseTransport | None = None,
     ) -> None:
         self._timeout_seconds = timeout_seconds
-        self._idle: list[AsyncClient] = []  # each with one connection; the one used last is at the end
-        self._made = partial(
+        self._idle: list[AsyncClient] = []  # each with one connection; the last used is at the end
+        self._new_client = partial(
             AsyncClient,
             base_url=base_url,
             timeout=timeout_seconds,
-            # not compressed, so that the limit of bytes bounds the memory
+            # identity: the limit of bytes then bounds the memory
             headers={"accept": "application/json", "accept-encoding": "identity", **(headers or {})},
             follow_redirects=False,
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE_SECONDS_MAX),
             trust_env=not addresses.is_loopback(httpx.URL(base_url).host),
-            verify=httpx.create_ssl_context(),  # once: it reads the certificates of all authorities
+            verify=httpx.create_ssl_context(),  # created once: this reads the certificates of all authorities
             transport=transport,
         )
 
     async def post_json(self, path: str, body: bytes) -> HttpAnswer:
-        """POST a JSON body, and return the answer. Raises `NoAnswerError`, also when the whole call exceeds the timeout."""
+        """POST a JSON body, and return the answer. Raises `NoAnswerError`. The timeout covers the whole call."""
         headers = {"content-type": "application/json; charset=utf-8"}
         try:
             async with (
@@ -71,7 +71,7 @@ class Endpoint:
                 asyncio.timeout(self._timeout_seconds),
                 client.stream("POST", path, content=body, headers=headers) as response,
             ):
-                return HttpAnswer(response.status_code, dict(response.headers), await _short(response))
+                return HttpAnswer(response.status_code, dict(response.headers), await _bounded_body(response))
         except TimeoutError as error:
             raise NoAnswerError(f"no answer within {self._timeout_seconds:g} s") from error
         except (HTTPError, httpx.StreamError, OSError) as error:
@@ -84,8 +84,8 @@ class Endpoint:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncClient]:
-        """A client for one call. After a failure it is closed."""
-        client, succeeded = self._idle.pop() if self._idle else self._made(), False
+        """Return a client for one call. After a failure it is closed."""
+        client, succeeded = self._idle.pop() if self._idle else self._new_client(), False
         try:
             yield client
             succeeded = True
@@ -96,7 +96,7 @@ class Endpoint:
                 await client.aclose()
 
 
-async def _short(response: Response) -> bytes:
+async def _bounded_body(response: Response) -> bytes:
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk

@@ -1,7 +1,7 @@
-"""Every error of this project, its exit code on the command line, and its problem over HTTP: the one map of both.
+"""Every error of this project, its exit code on the command line and its problem over HTTP.
 
-The map names classes instead of importing them: a command imports only what it uses. An error has the outcome of its own
-class, else that of its nearest base class.
+The map has the names of classes, so that a command imports only the modules that it uses. An error has the outcome of its
+own class, else of its nearest base class.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ BAD_INPUT: Final = 2
 class ErrorOutcome(NamedTuple):
     """The outcome of a command or of a request that ends with an error."""
 
-    exit_code: int | None = None  # None: a caller handles the error, or the program is wrong: its message is not shown
+    exit_code: int | None = None  # None: the message is not shown; a caller handles the error, or it is a bug
     problem: Callable[[], Problem] = internal
     remedy: str = ""  # appended to the message on the command line
 
@@ -99,5 +99,5 @@ def exit_code_of(error: BaseException) -> int:
 
 
 def as_problem(error: Exception) -> Problem:
-    """Return the problem that a request is answered with when this error reaches the end of it."""
+    """Return the problem to answer to a request that ends with this error."""
     return error if isinstance(error, Problem) else outcome_of(error).problem()

@@ -21,7 +21,7 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit, Units
 
-KEPT: Final = timedelta(hours=24)
+KEPT: Final = timedelta(hours=24)  # the age at which a stored answer is removed
 KEY_MAX: Final = 255  # characters
 SCOPE_MAX: Final = 200  # characters; scope and key are in an index, and PostgreSQL bounds its entries
 REPLAYED: Final = "Idempotent-Replayed"
@@ -74,7 +74,7 @@ KEY_SHAPE: Final[dict[str, Any]] = {"minLength": 1, "maxLength": KEY_MAX, "patte
 
 @dataclass(frozen=True)
 class StoredAnswer:
-    """An answer. `replayed`: it was stored by an earlier request."""
+    """An answer. `replayed`: an earlier request stored it."""
 
     status: int
     body: bytes
@@ -82,7 +82,7 @@ class StoredAnswer:
 
 
 def key_of(header: str | None) -> str | None:
-    """Return the key of an `Idempotency-Key` header, quoted (as in the draft) or bare; None without one. Raises `Problem`."""
+    """Return the key of an `Idempotency-Key` header, with or without quotes. None: there is none. Raises `Problem` 400."""
     if header is None:
         return None
     key = header.strip()
@@ -93,7 +93,7 @@ def key_of(header: str | None) -> str | None:
             400,
             "Invalid Idempotency-Key",
             f"Send 1 to {KEY_MAX} printable characters, such as a UUID.",
-            errors=[{"pointer": "header:Idempotency-Key", "detail": "is no key; send a UUID"}],
+            errors=[{"pointer": "header:Idempotency-Key", "detail": "is not a key; send a UUID"}],
         )
     return key
 
@@ -109,7 +109,7 @@ def fingerprint(*parts: bytes) -> str:
 def once(unit: Unit, scope: str, key: str | None, print_: str, work: Callable[[], tuple[int, bytes]]) -> StoredAnswer:
     """Run `work` and return its status and body, or return the stored answer of this key.
 
-    The key is claimed first: of two requests at once, the later waits for the earlier, and then finds its answer.
+    The key is claimed first. Of two concurrent requests, the later therefore waits for the earlier and gets its answer.
 
     Raises:
         Problem: 422 if the key was used for another request.
@@ -121,9 +121,8 @@ def once(unit: Unit, scope: str, key: str | None, print_: str, work: Callable[[]
         stored = _FIND.first(unit.connection, scope_=scope, key_=key)
         if stored is not None and stored.at >= micros(now - KEPT):
             return _replayed(stored, print_)
-        _FORGET.run(
-            unit.connection, scope_=scope, key_=key
-        )  # other requests may do the same at this moment; one of their claims succeeds
+        # Concurrent requests may delete the expired answer too. One of their claims then succeeds.
+        _FORGET.run(unit.connection, scope_=scope, key_=key)
     status, body = work()
     _KEEP.run(unit.connection, scope_=scope, key_=key, status=status, body=body)
     return StoredAnswer(status, body)
@@ -155,7 +154,7 @@ def sweep(unit: Unit, limit: int) -> int:
 
 @dataclass(frozen=True)
 class Once:
-    """A request that takes effect once per key (or each time, without a key)."""
+    """A request that takes effect once per key. Without a key it takes effect each time."""
 
     units: Units
     scope: str
@@ -163,12 +162,12 @@ class Once:
     fingerprint: str
 
     async def __call__(self, work: Callable[[Unit], Any], status: int = 200) -> Response:
-        """Run `work` in a unit, and answer its result (a model, dict or struct) as JSON after the commit."""
+        """Run `work` in a unit. After the commit, answer its result (a model, dict or struct) as JSON."""
 
-        def answered(unit: Unit) -> StoredAnswer:
+        def run_once(unit: Unit) -> StoredAnswer:
             return once(unit, self.scope, self.key, self.fingerprint, lambda: (status, _json(work(unit))))
 
-        answer = await self.units.run(answered)
+        answer = await self.units.run(run_once)
         headers = {REPLAYED: "true"} if answer.replayed else {}
         return Response(answer.body, answer.status, headers, media_type="application/json")
 

@@ -58,7 +58,7 @@ def request_id_of(scope: Scope) -> str:
 async def read_body(receive: Receive, limit: int = BODY_LIMIT, seconds: float = READ_SECONDS) -> bytes:
     """Return the whole body.
 
-    Bytes beyond the limit are read and dropped, up to `DRAIN_BYTES_MAX`: to a client that is still sending, an early
+    Bytes beyond the limit are received and dropped, up to `DRAIN_BYTES_MAX`. To a client that is still sending, an early
     answer looks like a broken connection.
 
     Raises:
@@ -78,20 +78,20 @@ async def read_body(receive: Receive, limit: int = BODY_LIMIT, seconds: float = 
 
 
 async def _whole(message: Message, receive: Receive, limit: int) -> bytes:
-    whole, size = bytearray(), 0
+    body, size = bytearray(), 0
     while True:
         if message["type"] != "http.request":
             raise Problem(400, "Incomplete body", "The connection ended before the body did. Send it again.")
         part = message.get("body", b"")
         size += len(part)
         if size <= limit:
-            whole += part
+            body += part
         if not message.get("more_body") or size > DRAIN_BYTES_MAX:
             break
         message = await receive()
     if size > limit:
         raise _closing(too_large(limit))
-    return bytes(whole)
+    return bytes(body)
 
 
 def _closing(problem: Problem) -> Problem:
@@ -100,7 +100,7 @@ def _closing(problem: Problem) -> Problem:
 
 
 async def checked_body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
-    """Read the body that the head announces; None: it announces none.
+    """Return the body that the head announces. None: it announces none.
 
     A client that waits for `100 Continue` before a body that is too large is refused before it sends the body.
     """
@@ -118,7 +118,7 @@ async def checked_body(scope: Scope, receive: Receive, limit: int) -> bytes | No
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that returns `body` once, and then the messages of the client (a disconnect)."""
+    """Return a `receive` that returns `body` once, and then the messages of the client, such as a disconnect."""
     delivered = False
 
     async def again() -> Message:
@@ -147,7 +147,7 @@ def _raw(headers: Mapping[str, str], body: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _finished(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
-    """The headers of the answer with ours, which replace none that the application has set."""
+    """Return the headers of the answer with ours added. A header that the application has set is not replaced."""
     complete = list(headers)
     present = {name.lower(): value for name, value in complete}
     if b"cache-control" not in present:
@@ -161,7 +161,7 @@ def _finished(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[t
 
 
 class RequestMiddleware:
-    """Gives every request an id, a bounded body, an answer and its metrics, also if the application fails."""
+    """Gives every request an id, a bounded body, an answer and metrics, also if the application fails."""
 
     def __init__(self, app: App, *, telemetry: Telemetry, clock: Clock, body_limit: int = BODY_LIMIT) -> None:
         self._app = app
@@ -189,9 +189,7 @@ class RequestMiddleware:
             try:
                 await self._answer(scope, receive, out)
             except Exception as error:
-                if (
-                    status
-                ):  # an answer has begun: the server closes the connection, so that the client sees it is incomplete
+                if status:  # the answer has begun: the server closes the connection, so that the client notices
                     _log.error("answer aborted", method=scope["method"], exc_info=error)
                     raise
                 await send_response(out, *_problem_reply(scope, error))
@@ -204,7 +202,7 @@ class RequestMiddleware:
 
 
 def _without_nul(scope: Scope) -> None:
-    """Replace NUL by U+FFFD, as in bodies: PostgreSQL stores no NUL, so such a name is never found."""
+    """Replace NUL by U+FFFD, as in bodies: PostgreSQL rejects a NUL in a parameter."""
     if "\0" in scope["path"]:
         scope["path"] = scope["path"].replace("\0", "\ufffd")
     query = scope.get("query_string", b"")
@@ -213,7 +211,7 @@ def _without_nul(scope: Scope) -> None:
 
 
 def _problem_reply(scope: Scope, error: Exception) -> Reply:
-    """The reply to an error. An error that is our fault is logged."""
+    """Return the reply to an error. An internal error is logged."""
     problem = as_problem(error)
     request_id = request_id_of(scope)
     if not isinstance(error, Problem):
@@ -225,5 +223,5 @@ def _problem_reply(scope: Scope, error: Exception) -> Reply:
 
 
 def _route(scope: Scope) -> str:
-    """The template of the route, never the path as sent: the number of metrics must be bounded."""
+    """Return the template of the route. The path as sent would make the number of metrics unbounded."""
     return str(getattr(scope.get("route"), "path", None) or "unmatched")

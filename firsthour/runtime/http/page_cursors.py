@@ -1,4 +1,4 @@
-"""Cursors of lists over HTTP: the position of the last item as text. A text that is not a cursor is refused."""
+"""Cursors of lists over HTTP: the position of the last item, as text."""
 
 import re
 
@@ -11,7 +11,7 @@ UUID = r"([0-9a-f-]{36})"
 
 
 def read(cursor: str | None, shape: "re.Pattern[str]") -> tuple[str, ...] | None:
-    """Return the parts of a cursor of this shape; None: from the beginning. Raises `Problem` 422 for another text."""
+    """Return the parts of a cursor of this shape. None: the list starts at its beginning. Raises `Problem` 422."""
     if cursor is None:
         return None
     match = shape.fullmatch(cursor)

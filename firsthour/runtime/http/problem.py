@@ -165,16 +165,18 @@ def _encodable(value: Any) -> Any:
 
 
 def internal() -> Problem:
-    """Return the problem for a fault of ours. It contains nothing internal; the id of the request finds the log line."""
-    return Problem(500, "", "Something on our side failed. Ask the operator, citing `instance`; the log says more.")
+    """Return the problem for an internal error. It contains no details: the log line has the id of the request."""
+    return Problem(
+        500, "", "An internal error occurred. Ask the operator and quote `instance`: the log has the details."
+    )
 
 
 def unavailable() -> Problem:
-    """Return the problem for a database that cannot commit now; nothing was kept."""
+    """Return the problem for a database that cannot commit now. Nothing was stored."""
     return Problem(
         503,
         "Storage unavailable",
-        "Nothing was kept. Send the same again; if it lasts, the operator looks at disk space and `/readyz`.",
+        "Nothing was stored. Send the request again. If this lasts, the operator checks the disk space and `/readyz`.",
         headers={"Retry-After": str(RETRY_SECONDS)},
     )
 
@@ -184,13 +186,13 @@ def too_large(limit: int) -> Problem:
     return Problem(
         413,
         "",
-        f"A body has at most {limit} bytes here. Send less, or in parts.",
+        f"A body has at most {limit} bytes. Send less, or in parts.",
         extensions={"limit": limit},
     )
 
 
 def pointer(place: Sequence[str | int]) -> str:
-    """Return the pointer of a `FieldFault` for a place of pydantic: `("body", "rep")` is `#/rep`, `("query", "n")` `query:n`."""
+    """Return the pointer for a place of pydantic: `#/rep` for `("body", "rep")`, `query:n` for `("query", "n")`."""
     parts = [str(part) for part in place]
     if not parts or parts[0] == "body":
         return "#" + "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts[1:])

@@ -25,7 +25,7 @@ from schemas.errors import FirstHourError
 
 GRACEFUL_SECONDS = 20
 KEEP_ALIVE_SECONDS = 30
-FILES_RESERVED = 200  # of those a process may open: database, broker, secrets, logs
+FILES_RESERVED = 200  # open files for the database, the broker, secrets and logs
 SWITCH_SECONDS = 0.002
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -37,32 +37,32 @@ class PortTakenError(FirstHourError):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket bound to the address; port 0 takes a free one. Clients can connect once `serve` listens on it.
+    """Return a socket bound to the address. Port 0: any free port. Clients can connect once `serve` listens on it.
 
     Raises:
-        PortTakenError: with the remedy.
+        PortTakenError: The address cannot be used. The message has the remedy.
     """
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, proto)
     except OSError as failed:
         raise PortTakenError(
-            f"{host}: is no address of this machine ({failed.strerror}); choose another --host"
+            f"{host} is not an address of this machine ({failed.strerror}); choose another --host"
         ) from None
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
     except (OSError, OverflowError) as failed:
         bound.close()
-        raise PortTakenError(_why(host, port, getattr(failed, "errno", None))) from None
+        raise PortTakenError(_bind_error(host, port, getattr(failed, "errno", None))) from None
     return bound
 
 
-def _why(host: str, port: int, code: int | None) -> str:
+def _bind_error(host: str, port: int, code: int | None) -> str:
     if code == errno.EADDRINUSE:
-        return f"port {port} of {host} is taken by another program; choose one with --port, or end that program"
+        return f"port {port} of {host} is in use; choose another with --port, or end the program that uses it"
     if code == errno.EACCES:
-        return f"port {port} is not for ordinary users; choose one above 1023 with --port"
+        return f"port {port} needs administrator rights; choose one above 1023 with --port"
     return f"{host}:{port} cannot be listened on; choose another --host or --port"
 
 
@@ -72,7 +72,7 @@ def port_of(bound: socket.socket) -> int:
 
 
 class StopSignal:
-    """Set by SIGTERM and SIGINT. A second signal asks to stop at once."""
+    """Set by SIGTERM and SIGINT. `asked`: stop. `hurried`: stop at once, after a second signal."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
@@ -111,8 +111,10 @@ class _Server(uvicorn.Server):
 
 
 def within_files(limits: Limits) -> Limits:
-    """Return the limits with no more connections than this process may open files. The limit of files is raised where
-    allowed."""
+    """Return the limits, with fewer connections if the process may not open enough files.
+
+    The limit of open files is raised where allowed.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = limits.connections_max + FILES_RESERVED
     if soft != resource.RLIM_INFINITY and soft < needed:
@@ -134,9 +136,9 @@ def _server(app: ASGIApp, limits: Limits) -> _Server:
             ws="none",
             lifespan="off",
             log_config=None,
-            log_level=logging.WARNING,  # we log start and stop ourselves
+            log_level=logging.WARNING,  # the command logs start and stop
             access_log=False,
-            proxy_headers=False,  # a client could set the header, and so invent its address
+            proxy_headers=False,  # a client could set the header, and so choose its address
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACEFUL_SECONDS,
@@ -168,14 +170,14 @@ async def serve(
     started: Callable[[], Awaitable[None]],
     limits: Limits | None = None,
 ) -> None:
-    """Answer requests on `bound` until `stop`; then finish running requests, for at most `GRACEFUL_SECONDS`.
+    """Answer requests on `bound` until `stop`. Running requests then have `GRACEFUL_SECONDS` to end.
 
     Args:
-        app: answers the requests.
-        bound: the socket; it is closed at the end.
-        stop: set by a signal.
-        started: called once requests are answered.
-        limits: of connections; None: the defaults.
+        app: The application.
+        bound: The socket. It is closed at the end.
+        stop: Set by a signal.
+        started: Called once requests are answered.
+        limits: The limits of connections. None: the defaults.
     """
     server = _server(app, within_files(limits or Limits()))
 
@@ -201,8 +203,11 @@ async def serve(
 
 
 def tune() -> None:
-    """Tune the interpreter after start. Objects loaded by now stay, so the garbage collector skips them. The writer thread
-    and the loop alternate many times per request: waiting 5 ms for the interpreter each time would dominate the latency."""
+    """Tune the interpreter after start.
+
+    The garbage collector skips the objects that are loaded by now, because they stay. The writer thread and the event loop
+    alternate many times per request. Waiting 5 ms for the interpreter each time would dominate the latency.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)  # reference counting frees the objects of a request; cycles can wait

@@ -1,7 +1,7 @@
 """Signatures of webhooks over the raw bytes: Standard Webhooks, and the HMAC schemes of vendors.
 
-A signature is valid or not; the signed body is not parsed, and no input raises. Each signature is accepted in one
-spelling only, so that no altered request passes for the signed one.
+A signature is valid or not. The body is not parsed, and no input raises an error. Each signature has one accepted spelling,
+so that an altered request does not count as the signed one.
 """
 
 import base64
@@ -25,7 +25,7 @@ class WebhookSignature(Protocol):
     """The signature scheme of one source."""
 
     def holds(self, headers: Headers, body: bytes, now: datetime) -> bool:
-        """Return whether `body` was signed with one of the secrets. `now`: real time."""
+        """Tell whether `body` was signed with one of the secrets. `now`: real time."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,16 @@ class StandardSignature:
 
     def holds(self, headers: Headers, body: bytes, now: datetime) -> bool:
         id, stamp = headers.get(b"webhook-id", b""), headers.get(b"webhook-timestamp", b"")
-        given = headers.get(b"webhook-signature", b"").split(b" ")
-        at = _stamped(stamp)
-        if at is None or abs(now - at) > self.tolerance or not id.isascii() or not id or b"." in id or not all(given):
+        signatures = headers.get(b"webhook-signature", b"").split(b" ")
+        at = _time_of(stamp)
+        if (
+            at is None
+            or abs(now - at) > self.tolerance
+            or not id.isascii()
+            or not id
+            or b"." in id
+            or not all(signatures)
+        ):
             return False
         try:
             text = body.decode()  # the scheme signs text
@@ -47,9 +54,9 @@ class StandardSignature:
             return False
         valid = False
         for webhook in self.webhooks:
-            wanted = webhook.sign(id.decode(), at, text).encode()
-            for one in given:
-                valid |= hmac.compare_digest(wanted, one)
+            expected = webhook.sign(id.decode(), at, text).encode()
+            for signature in signatures:
+                valid |= hmac.compare_digest(expected, signature)
         return valid
 
 
@@ -66,22 +73,22 @@ class HmacSignature:
     secrets: tuple[bytes, ...]
 
     def holds(self, headers: Headers, body: bytes, now: datetime) -> bool:
-        given = headers.get(self.header, b"")
-        if not given.startswith(self.prefix):
+        signature = headers.get(self.header, b"")
+        if not signature.startswith(self.prefix):
             return False
-        given = given[len(self.prefix) :]
+        signature = signature[len(self.prefix) :]
         signed = body
         if self.timestamp_header is not None:
             stamp = headers.get(self.timestamp_header, b"")
-            at = _stamped(stamp)
+            at = _time_of(stamp)
             if at is None or abs(now - at) > self.tolerance:
                 return False
             signed = stamp + b"." + body
         valid = False
         for secret in self.secrets:
             code = hmac.digest(secret, signed, self.digest)
-            for wanted in self._spellings(code):
-                valid |= hmac.compare_digest(wanted, given)
+            for expected in self._spellings(code):
+                valid |= hmac.compare_digest(expected, signature)
         return valid
 
     def _spellings(self, code: bytes) -> tuple[bytes, ...]:
@@ -91,8 +98,8 @@ class HmacSignature:
         return lower, lower.upper()
 
 
-def _stamped(stamp: bytes) -> datetime | None:
-    """The time of Unix seconds without leading zeros; None: another text."""
+def _time_of(stamp: bytes) -> datetime | None:
+    """Return the time of Unix seconds without leading zeros. None: the text is not such a time."""
     if not stamp.isdigit() or len(stamp) > _STAMP_DIGITS_MAX or stamp[:1] == b"0":
         return None
     return EPOCH + timedelta(seconds=int(stamp))

@@ -21,7 +21,7 @@ class Throttle:
     _windows: dict[str, tuple[float, int]] = field(default_factory=dict)  # (end, failures), the oldest first
 
     def failed(self, address: str) -> int | None:
-        """Count a failure. Return the seconds until the next window if there were too many; None: there were not."""
+        """Count a failure. Return the seconds until the next window if there are too many. None: there are not."""
         now, source = self.clock.monotonic(), network(address)
         end, failures = self._windows.get(source, (0.0, 0))
         if now >= end:

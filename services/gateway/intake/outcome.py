@@ -1,4 +1,4 @@
-"""What is decided about a request: `Accepted` with the rows to append, or `Rejected` with the problem to answer."""
+"""The outcome of a request: `Accepted` with the rows to append, or `Rejected` with the problem to answer."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -26,8 +26,8 @@ _TITLES: Final = {
 class RejectedBody(msgspec.Struct, frozen=True):
     """A body to keep as a dead letter, so that an operator can correct and retry it.
 
-    `id` states what the body alone does not: the id of a form, a delivery id, or the rep of an API key. Empty: there is
-    nothing to state. `robot`: the honeypot of the form was filled in.
+    `id`: the id of a form, the id of a delivery, or the rep of an API key, which the body does not contain. Empty: there is
+    none. `robot`: the honeypot of the form was filled in.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""`/hooks/{source}`: a vendor's webhook, signed and mapped as `sources.yaml` says."""
+"""`/hooks/{source}`: a vendor's webhook. `sources.yaml` defines its signature and its mapping."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ from services.gateway.intake.turns import in_turns
 from services.gateway.sources import WebhookEndpoint
 
 UNTIMED_MAX: Final = timedelta(days=20)
-"""Consumers remember for 21 days which events they have handled: until then a repeated delivery has no effect.
+"""Consumers remember for 21 days which events they have handled. A repeated delivery has no effect until then.
 
 An older event may be a replay of a captured delivery, unless the signature covers the time of sending."""
 BODIES_MAX: Final = 20  # rejected items of one request that become dead letters of their own
@@ -156,7 +156,7 @@ def _verified_endpoint(
 
 
 def _delivery_id(endpoint: WebhookEndpoint, headers: Headers, body: bytes) -> str:
-    """Return what is the same for each try of a delivery: its id, else a digest of the body."""
+    """Return the id of a delivery, which is the same for each attempt. Without an id: a digest of the body."""
     if endpoint.standard:
         return headers.get(b"webhook-id", b"").decode("latin-1")
     return sha256(body).hexdigest()[:32]

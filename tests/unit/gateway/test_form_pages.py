@@ -138,5 +138,5 @@ async def test_page_for_a_visitor_states_a_storage_failure(harness: GatewayHarne
 
 async def test_page_for_a_visitor_states_that_the_form_is_kept(harness: GatewayHarness) -> None:
     answer = await harness.form({"name": "Ann"}, **BROWSER)
-    assert b"What you sent is kept." in answer.body
-    assert b"What you sent is kept." not in (await harness.form({}, **BROWSER)).body
+    assert b"Your message is stored." in answer.body
+    assert b"Your message is stored." not in (await harness.form({}, **BROWSER)).body
