@@ -53,7 +53,10 @@ class Capacity(Shape):
 
 
 class Away(Shape):
-    """A rep gets no leads from `from` to `to`: whole days, both included, or times. `cover`: the rep who answers during the absence."""
+    """A rep gets no leads from `from` to `to`: whole days, both included, or times.
+
+    `cover`: the rep who answers during the absence.
+    """
 
     from_: Moment = Field(alias="from")
     to: Moment

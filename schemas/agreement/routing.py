@@ -18,7 +18,7 @@ class Require(Shape):
 
 
 class RoutingRule(Shape):
-    """Sends a lead to `pool`, or `to` the owner of its account or its previous owner (if the lead left within `within`)."""
+    """Sends a lead to `pool`, or `to` the owner of its account or its previous owner (of the last `within`)."""
 
     name: Text
     when: Condition = ALWAYS

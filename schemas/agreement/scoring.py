@@ -76,7 +76,7 @@ class Scoring(Shape):
 
 
 class QualifyLine(Shape):
-    """Hands a lead from Marketing to Sales. With `on:` only that event meets the line; without it, any state of the lead."""
+    """Hands a lead from Marketing to Sales. With `on:` only that event meets the line, otherwise the state of the lead does."""
 
     name: Text
     urgency: Text

@@ -167,6 +167,4 @@ class RepAvailabilityChanged(Event, frozen=True, kw_only=True, gc=False):
     state: Literal["available", "away", "deactivated"]
     until: datetime | None = None
     reason: str | None = None
-    version: int = (
-        0  # raised by the router with every change of this rep: the higher one is the newer, whatever `at` says
-    )
+    version: int = 0  # raised by the router with every change of this rep; it orders the records, `at` does not

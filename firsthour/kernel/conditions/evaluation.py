@@ -4,7 +4,7 @@ A set of rules becomes *one* function: every field is read and folded once, and 
 
 A test is false for a missing field, and for a value of another type than its own. `exists: false` is true for a missing
 field. A number that was sent as text is ordered among numbers. Texts are equal regardless of case and of the Unicode form of
-their characters. True and False are not 1 and 0. A compiled condition never raises, whatever the facts.
+their characters. True and False are not 1 and 0. A compiled condition raises for no facts.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

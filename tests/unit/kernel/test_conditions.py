@@ -1,8 +1,6 @@
 """Compiled conditions have the result of a plain interpreter, for every tree and all facts."""
 
 import math
-import re
-import unicodedata
 from collections.abc import Mapping
 
 import pytest
@@ -15,6 +13,7 @@ from schemas.conditions.fields import OPS
 from schemas.conditions.parser import parse
 from schemas.conditions.tree import ALWAYS, AllOf, AnyOf, Node, Not, Test
 from schemas.events.base import Value
+from tests.unit.kernel.reference_conditions import compare, reference
 
 ADA: dict[str, Value] = {
     "title": "Head of R&D, Élysée",
@@ -154,82 +153,6 @@ def parse_deep(raw: object) -> Node:
     return AllOf(tuple(parts))
 
 
-# --- the reference interpreter       ---------------------------------------------------------------------------
-
-
-def folded(text: str) -> str:
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-
-
-def kind(value: object) -> str:
-    if isinstance(value, bool):
-        return "truth"
-    return "text" if isinstance(value, str) else "number" if isinstance(value, (int, float)) else "other"
-
-
-def same(had: Value, operand: object) -> bool:
-    if kind(had) != kind(operand):
-        return False
-    return folded(had) == folded(str(operand)) if isinstance(had, str) else had == operand
-
-
-def words(text: str) -> list[str]:
-    parts_of_text = [""]
-    for character in folded(text):
-        if character.isalnum() or character == "_" or unicodedata.category(character).startswith("M"):
-            parts_of_text[-1] += character
-        else:
-            parts_of_text.append("")
-    return [word for word in parts_of_text if word]
-
-
-def has_phrase(had: str, operand: str) -> bool:
-    phrase, text = words(operand), words(had)
-    return bool(phrase) and any(text[at : at + len(phrase)] == phrase for at in range(len(text)))
-
-
-def reference(node: Node, facts: Mapping[str, Value]) -> bool:
-    match node:
-        case AllOf(parts):
-            return all(reference(part, facts) for part in parts)
-        case AnyOf(parts):
-            return any(reference(part, facts) for part in parts)
-        case Not(part):
-            return not reference(part, facts)
-        case Test(field, op, operand):
-            return compare(op, operand, facts.get(field))
-
-
-def compare(op: str, operand: object, had: Value | None) -> bool:
-    listed = operand if isinstance(operand, tuple) else (operand,)
-    if op == "exists" or had is None:
-        return op == "exists" and (had is not None) == operand
-    if op in ("eq", "in"):
-        return any(same(had, one) for one in listed)
-    if op in ("ne", "not_in"):
-        return kind(had) in map(kind, listed) and not any(same(had, one) for one in listed)
-    if op in ("gt", "gte", "lt", "lte", "between"):
-        if isinstance(had, str) and re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,9})?", had):
-            had = float(had)
-        return kind(had) == "number" and ordered(op, had, listed)
-    return isinstance(had, str) and any(spelt(op, had, str(one)) for one in listed)
-
-
-def ordered(op: str, had: Value, limits: tuple[object, ...]) -> bool:
-    assert isinstance(had, (int, float))
-    low, high = limits[0], limits[-1]
-    assert isinstance(low, (int, float))
-    assert isinstance(high, (int, float))
-    return {"gt": had > low, "gte": had >= low, "lt": had < low, "lte": had <= low, "between": low <= had <= high}[op]
-
-
-def spelt(op: str, had: str, operand: str) -> bool:
-    if op == "has_word":
-        return has_phrase(had, operand)
-    text, part = folded(had), folded(operand)
-    return {"starts_with": text.startswith(part), "ends_with": text.endswith(part), "contains": part in text}[op]
-
-
 FIELDS = ["title", "fit", "custom.a", "custom.b"]
 ALPHABET = "aB ß&ſİ\u0301éÉ1Ǆ①_ﬁकि"
 texts = st.text(ALPHABET, max_size=6) | st.sampled_from(["Head of Sales", "HEAD", "of sales", "R&D", "1", "true"])
@@ -276,17 +199,17 @@ def test_compiled_conditions_equal_the_reference(rules: list[Node], facts: dict[
 
     assert compile_set(rules)(facts) == tuple(index for index, held in enumerate(expected) if held)
     assert [matches(rule)(facts) for rule in rules] == expected
-    assert [one.held for one in traced] == expected
-    for seen in (seen for one in traced for seen in one.tests):
-        had = facts.get(seen.field)
-        assert seen.had is had or seen.had == had
-        assert seen.held == compare(seen.op, seen.wanted, had)
+    assert [rule.held for rule in traced] == expected
+    for test in (test for rule in traced for test in rule.tests):
+        had = facts.get(test.field)
+        assert test.had is had or test.had == had
+        assert test.held == compare(test.op, test.wanted, had)
 
 
 def test_trace_distinguishes_zero_from_false() -> None:
     of_number, of_truth = Test("title", "in", (1, 0)), Test("title", "in", (1, False))
     traced = trace_set([of_number, of_truth])({"title": 0})
-    assert [[type(one.wanted[1]) for one in rule.tests] for rule in traced] == [[int], [bool]]  # type: ignore[index]
+    assert [[type(test.wanted[1]) for test in rule.tests] for rule in traced] == [[int], [bool]]  # type: ignore[index]
     assert [rule.held for rule in traced] == [True, False]
 
 

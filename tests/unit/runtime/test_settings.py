@@ -1,25 +1,16 @@
 """Settings: their sources and the values that are refused."""
 
 import os
-import ssl
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from firsthour.runtime import settings
-from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.http.errors import exit_code_of
 from firsthour.runtime.settings import Settings, SettingsError, load
-from tests.fakes import certificates
 
-
-@pytest.fixture(autouse=True)
-def bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith(settings.PREFIX):
-            monkeypatch.delenv(name)
-
+pytestmark = pytest.mark.usefixtures("bare")
 
 SECRET = "a-very-secret-key-" * 2
 
@@ -126,18 +117,6 @@ def test_invalid_value_is_refused_with_its_variable_but_not_quoted(
     assert "hunter2" not in message
 
 
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return certificates.Authority(tmp_path_factory.mktemp("ca")).file
-
-
-@pytest.fixture
-def distributed(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    monkeypatch.setenv("FIRSTHOUR_DATABASE_URL", "postgresql://u:hunter2@db/x")
-    monkeypatch.setenv("FIRSTHOUR_KAFKA_BOOTSTRAP", "k-1:9092, k-2:9092")
-    return monkeypatch
-
-
 def test_kafka_and_postgresql_are_the_distributed_profile(distributed: pytest.MonkeyPatch) -> None:
     loaded = load()
     assert loaded.distributed
@@ -226,65 +205,6 @@ def test_kafka_password_without_encryption_is_a_warning(distributed: pytest.Monk
         distributed.setenv(f"FIRSTHOUR_KAFKA_{key}", value)
     (warning,) = load().warnings()
     assert "use SASL_SSL" in warning
-
-
-def test_client_options_equal_the_settings(distributed: pytest.MonkeyPatch) -> None:
-    for key, value in {
-        "SECURITY_PROTOCOL": "SASL_SSL", "SASL_MECHANISM": "SCRAM-SHA-512", "USERNAME": "u", "PASSWORD": "hunter2",
-    }.items():  # fmt: skip
-        distributed.setenv(f"FIRSTHOUR_KAFKA_{key}", value)
-    distributed.setenv("FIRSTHOUR_DATABASE_URL", "postgresql://u%40x:hun%2Fter%3A2@[::1]:5433/le%20ads?sslmode=require")
-    options = connection_options.kafka_options(load())
-    assert isinstance(options.pop("ssl_context"), ssl.SSLContext)
-    assert options == {
-        "bootstrap_servers": ["k-1:9092", "k-2:9092"],
-        "client_id": "firsthour",
-        "security_protocol": "SASL_SSL",
-        "sasl_mechanism": "SCRAM-SHA-512",
-        "sasl_plain_username": "u",
-        "sasl_plain_password": "hunter2",
-    }
-    url, arguments = connection_options.database(load())
-    assert (url.drivername, url.username, url.password) == ("postgresql+asyncpg", "u@x", "hun/ter:2")
-    assert (url.host, url.port, url.database) == ("::1", 5433, "le ads")
-    assert "hun/ter" not in repr(url)
-    assert arguments.keys() == {"ssl", "timeout", "server_settings"}
-
-
-@pytest.mark.parametrize(
-    ("query", "argument"), [("", "prefer"), ("?sslmode=prefer", "prefer"), ("?sslmode=disable", False)]
-)
-def test_sslmode_without_certificate_is_passed_to_the_driver(
-    query: str, argument: object, distributed: pytest.MonkeyPatch
-) -> None:
-    distributed.setenv("FIRSTHOUR_DATABASE_URL", f"postgresql://u@db/x{query}")
-    assert connection_options.database(load())[1]["ssl"] == argument
-
-
-@pytest.mark.parametrize(
-    ("query", "checks", "named"),
-    [
-        ("sslmode=require", ssl.CERT_NONE, False),
-        ("sslmode=require&sslrootcert={ca}", ssl.CERT_REQUIRED, False),  # as libpq has it
-        ("sslmode=verify-ca", ssl.CERT_REQUIRED, False),
-        ("sslmode=verify-full", ssl.CERT_REQUIRED, True),
-        ("sslmode=verify-full&sslrootcert=system", ssl.CERT_REQUIRED, True),
-        ("sslmode=verify-full&sslrootcert={ca}", ssl.CERT_REQUIRED, True),
-    ],
-)
-def test_sslmode_verifies_as_in_libpq(
-    query: str, checks: ssl.VerifyMode, named: bool, distributed: pytest.MonkeyPatch, ca: Path
-) -> None:
-    distributed.setenv("FIRSTHOUR_DATABASE_URL", f"postgresql://u@db/x?{query.format(ca=ca)}")
-    context = connection_options.database(load())[1]["ssl"]
-    assert (context.verify_mode, context.check_hostname) == (checks, named)
-
-
-def test_client_options_without_settings_are_refused() -> None:
-    with pytest.raises(SettingsError, match="KAFKA_BOOTSTRAP: is not set"):
-        connection_options.kafka_options(load())
-    with pytest.raises(SettingsError, match="DATABASE_URL: is not set"):
-        connection_options.database(load())
 
 
 def test_all_invalid_settings_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
