@@ -99,8 +99,8 @@ def authorities(file: Path, named: str = "") -> ssl.SSLContext:
 def brokers(value: str) -> list[tuple[str, int]]:
     """Return host and port of each broker in `host:port,host:port`. Raises `ValueError`."""
     addresses = []
-    for one in value.split(","):
-        match = _BROKER.fullmatch(one.strip())
+    for broker in value.split(","):
+        match = _BROKER.fullmatch(broker.strip())
         if match is None or not 0 < int(match["port"]) < 65536:
             raise ValueError("give host:port of one broker or more, like kafka-1:9092,kafka-2:9092")
         addresses.append((match["host"].strip("[]"), int(match["port"])))

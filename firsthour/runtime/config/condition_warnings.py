@@ -95,7 +95,7 @@ def _holds(node: Node) -> bool | None:
             each = [_holds(part) for part in parts]
             tests = {(part.field, bool(part.value)) for part in parts if isinstance(part, Test) and part.op == "exists"}
             either = any((field, not there) in tests for field, there in tests)
-            return True if True in each or either else False if not any(one is None for one in each) else None
+            return True if True in each or either else False if None not in each else None
 
 
 def _forms(files: ConfigDocuments, tests: Iterable[WrittenTest]) -> Iterator[tuple[Loc, str]]:

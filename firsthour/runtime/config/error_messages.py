@@ -25,8 +25,8 @@ def _unwrapped(kind: Any, tag: str | None = None) -> Iterator[tuple[str | None, 
         tag = next((mark.tag for mark in marks if isinstance(mark, Tag)), tag)
         yield from _unwrapped(inner, tag)
     elif origin in (Union, types.UnionType):
-        for one in get_args(kind):
-            yield from _unwrapped(one, tag)
+        for alternative in get_args(kind):
+            yield from _unwrapped(alternative, tag)
     else:
         yield tag, kind
 

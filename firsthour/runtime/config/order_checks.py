@@ -116,7 +116,7 @@ def _ladder(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
         written = list(rows(files.agreement, "response", "ladder"))
         rungs = [((*loc, "at"), duration(rung.get("at"))) for loc, rung in written]
         if not any(rung.get("page") for _, rung in written):
-            mistake = "no rung pages a person, so no owner is paged for a new lead"
+            mistake = "no rung pages a person, so owners do not learn of new leads"
             yield ("response", "ladder"), f"{mistake}; add `{{at: 0m, page: owner, by: [inbox]}}`"
     for loc, after in rungs:
         late = [f"{name} ({spoken(within)})" for name, within in promised.items() if after > within]
@@ -130,8 +130,8 @@ def _unspoken(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
     pools = {row.get("id"): row for _, row in rows(files.team, "pools")}
     for loc, rule in rows(files.agreement, "routing", "rules"):
         members = [reps.get(at(member, "rep")) for member in at(pools.get(rule.get("pool")), "members") or ()]
-        languages = {language_code(one) for rep in members for _, one in names(at(rep, "languages"), ())}
-        for _, one in names(at(rule, "require", "languages"), ()) if members else ():
-            if language_code(one) not in languages:
-                mistake = f"no member of the pool {shown(rule.get('pool'))} speaks {shown(one)}"
+        languages = {language_code(name) for rep in members for _, name in names(at(rep, "languages"), ())}
+        for _, name in names(at(rule, "require", "languages"), ()) if members else ():
+            if language_code(name) not in languages:
+                mistake = f"no member of the pool {shown(rule.get('pool'))} speaks {shown(name)}"
                 yield (*loc, "require", "languages"), f"{mistake}; add it to a rep of team.yaml, or remove it"

@@ -34,7 +34,7 @@ NOT_YET: Final = (
     UnusedSetting("agreement", ("calendars",), "define working hours; until then every minute counts"),
     UnusedSetting("agreement", ("personas",), "classify leads by persona"),
     UnusedSetting("agreement", ("lifecycle", "campaigns"), "limit campaign lists to these statuses"),
-    UnusedSetting("agreement", ("segments",), "divide customers"),
+    UnusedSetting("agreement", ("segments",), "divide customers into segments"),
     UnusedSetting("agreement", ("routing", "queue", "alert"), "alert the manager of waiting leads"),
     UnusedSetting("agreement", ("routing", "queue", "after"), "set the time after which the manager is alerted"),
     UnusedSetting(
@@ -109,7 +109,7 @@ def _unknown_fields(files: ConfigDocuments) -> Iterator[str]:
         for rule, row in rows(files.agreement, *path):
             for loc, field, _ in written_conditions.fields(row.get("when"), (*rule, "when")):
                 if field not in FIELDS and field not in mapped and not field.startswith("custom."):
-                    text = f"{shown(field)} is not a known field; it is read as a field of the event"
+                    text = f"{shown(field)} is not a known field, so it is read as a field of the event; check its spelling"
                     yield _warning(files.agreement, loc, text)
 
 
@@ -128,7 +128,7 @@ def _unowned(files: ConfigDocuments) -> Iterator[str]:
         ]
         for loc, rep in alone[:1]:
             more = f" (and {len(alone) - 1} more)" if len(alone) > 1 else ""
-            text = f"{shown(rep['id'])}{more} has no manager, and the ladder pages the manager"
+            text = f"{shown(rep['id'])}{more} has no manager, but the ladder pages the manager; add `manager:`"
             yield _warning(files.team, (*loc, "id"), text)
 
 
@@ -154,9 +154,9 @@ def _replayable(files: ConfigDocuments) -> Iterator[str]:
 def warnings(files: ConfigDocuments) -> tuple[str, ...]:
     """Return all warnings about files without mistakes, one line each: `file:line:column: ...`."""
     checked = [
-        *((files.agreement, *one) for one in islice(condition_warnings.warnings(files), WARNINGS_MAX)),
-        *((files.agreement, *one) for one in islice(order_checks.agreement(files), WARNINGS_MAX)),
-        *((files.team, *one) for one in islice(order_checks.team(files), WARNINGS_MAX)),
+        *((files.agreement, *warning) for warning in islice(condition_warnings.warnings(files), WARNINGS_MAX)),
+        *((files.agreement, *warning) for warning in islice(order_checks.agreement(files), WARNINGS_MAX)),
+        *((files.team, *warning) for warning in islice(order_checks.team(files), WARNINGS_MAX)),
     ]
     lines = dict.fromkeys(_warning(document, loc, text, key=False) for document, loc, text in checked)
     return (*_not_yet(files), *_unknown_fields(files), *_unowned(files), *_replayable(files), *lines)

@@ -20,7 +20,7 @@ from firsthour.runtime.config.documents import ConfigProblem, Document, SourcePo
 
 SIZE_MAX_BYTES: Final = 1 << 20
 VALUES_MAX: Final = 100_000
-KEPT_MAX: Final = 128 * 1024
+CACHED_CHARS_MAX: Final = 128 * 1024
 DEPTH_MAX: Final = 60
 _TOO_DEEP: Final = f"the file is nested deeper than {DEPTH_MAX} levels"
 
@@ -172,8 +172,8 @@ def _compose(text: str) -> Node | None:
 
 
 _compose_once = lru_cache(maxsize=8)(_compose)
-"""Composing takes most of the time of reading. An edit leaves two of the three files as they are, and a version is read by
-`apply` and again when it is taken up. Longer texts are not kept."""
+"""Composing takes most of the time of reading, and texts repeat: an edit changes one of the three files, and `apply` reads a
+version before it is put in force. Longer texts are not cached."""
 
 
 def parse(raw: bytes, file: str) -> Document:
@@ -189,7 +189,7 @@ def parse(raw: bytes, file: str) -> Document:
         return broken(text)
     builder = _Builder(file)
     try:
-        root = (_compose_once if len(text) <= KEPT_MAX else _compose)(text)
+        root = (_compose_once if len(text) <= CACHED_CHARS_MAX else _compose)(text)
         data, place = builder.build(root) if root is not None else (None, SourcePosition())
     except YAMLError as error:
         return broken(_syntax(error, text, file))
