@@ -1,4 +1,4 @@
-"""A page arrives: over another channel, later, or at least here; and whatever strangers typed stays words."""
+"""Pages over other channels, later, or in the inbox; text from outside stays inert."""
 
 import json
 from html.parser import HTMLParser
@@ -13,10 +13,10 @@ from tests.story.world import World
 
 CTO = "cto@prospect.example"
 FORMULAS = ('=HYPERLINK("http://evil.example","click")', "+1+1", "-2+3", "@SUM(A1)", "\t=1", "a,b;c\n=d")
-"""What a spreadsheet would reckon with."""
+"""Text that a spreadsheet would evaluate."""
 
 
-async def test_slack_is_down_and_mail_goes_out_within_thirty_seconds(world: World) -> None:
+async def test_page_goes_by_mail_within_30_seconds_while_slack_is_down(world: World) -> None:
     world.slack.drop(times=None)
     await world.submit_form(email=CTO)
     assert (world.slack_recipients, world.mail_recipients) == ([], [])
@@ -27,14 +27,14 @@ async def test_slack_is_down_and_mail_goes_out_within_thirty_seconds(world: Worl
     assert (page["channel"], page["state"]) == ("email", "sent")
 
 
-async def test_slack_stumbles_and_the_page_still_comes_by_slack(world: World) -> None:
+async def test_page_goes_by_slack_after_two_temporary_failures(world: World) -> None:
     world.slack.respond(503, times=2)
     await world.submit_form(email=CTO)
     await world.wait(seconds=29)
     assert (world.slack_recipients, world.mail_recipients) == (["ana"], [])
 
 
-async def test_slack_asks_to_wait_and_is_not_called_before(world: World) -> None:
+async def test_slack_is_not_called_before_its_retry_after(world: World) -> None:
     world.slack.respond(429, retry_after=12)
     await world.submit_form(email=CTO)
     await world.wait(seconds=11)
@@ -44,19 +44,19 @@ async def test_slack_asks_to_wait_and_is_not_called_before(world: World) -> None
     assert (world.slack.calls, world.slack_recipients, world.mail_recipients) == (2, ["ana"], [])
 
 
-async def test_slack_asks_to_wait_too_long_and_mail_goes_out_at_once(world: World) -> None:
+async def test_page_goes_by_mail_at_once_after_a_long_retry_after(world: World) -> None:
     world.slack.respond(429, retry_after=60)
     await world.submit_form(email=CTO)
     assert (world.slack_recipients, world.mail_recipients) == ([], ["ana"])
 
 
-async def test_slack_does_not_know_the_person_and_mail_goes_out_at_once(world: World) -> None:
+async def test_page_goes_by_mail_at_once_if_slack_does_not_know_the_rep(world: World) -> None:
     world.slack.error("channel_not_found")
     await world.submit_form(email=CTO)
     assert (world.slack_recipients, world.mail_recipients) == ([], ["ana"])
 
 
-async def test_slack_took_it_and_did_not_say_so_and_the_repeat_can_be_recognised(world: World) -> None:
+async def test_repeat_after_a_lost_answer_has_the_same_message_id(world: World) -> None:
     world.slack.accept_then_drop()
     await world.submit_form(email=CTO)
     await world.wait(seconds=30)
@@ -65,7 +65,7 @@ async def test_slack_took_it_and_did_not_say_so_and_the_repeat_can_be_recognised
     assert len({message["client_msg_id"] for message in world.slack.messages}) == 1
 
 
-async def test_both_are_down_and_the_page_waits_and_says_why(world: World) -> None:
+async def test_page_waits_with_a_reason_while_both_channels_are_down(world: World) -> None:
     world.slack.drop(times=None)
     world.smtp.refuse(451, times=None)
     await world.submit_form(email=CTO)
@@ -80,7 +80,7 @@ async def test_both_are_down_and_the_page_waits_and_says_why(world: World) -> No
     assert world.slack_recipients == ["ana"]
 
 
-async def test_after_an_outage_of_both_channels_the_owner_is_told_and_has_the_whole_time(world: World) -> None:
+async def test_owner_has_the_whole_time_after_an_outage_of_both_channels(world: World) -> None:
     world.slack.drop(times=None)
     world.smtp.refuse(451, times=None)
     for n in range(3):
@@ -100,7 +100,7 @@ async def test_after_an_outage_of_both_channels_the_owner_is_told_and_has_the_wh
     assert await world.owner_of("person0@prospect.example") != "ana"
 
 
-async def test_a_recovered_channel_delivers_whatever_is_still_true_within_seconds(world: World) -> None:
+async def test_recovered_channel_delivers_only_valid_pages_within_seconds(world: World) -> None:
     world.slack.drop(times=None)
     world.smtp.refuse(451, times=None)
     for n in range(6):
@@ -116,7 +116,7 @@ async def test_a_recovered_channel_delivers_whatever_is_still_true_within_second
     assert sorted(world.mail_recipients) == ["ana", "ana", "bo", "bo", "cy"]
 
 
-async def test_a_rep_whom_no_channel_reaches_loses_the_lead_and_may_have_it_again(open_world: OpenWorld) -> None:
+async def test_rep_without_an_address_loses_the_lead_and_may_get_it_again(open_world: OpenWorld) -> None:
     team = reps({"id": "ana", "slack": None}, pool=["ana"])
     ladder = [{"at": "0m", "page": "owner", "by": "slack"}, {"at": "30m", "reassign": True}]
     world = await open_world(agreement={"response": {"ladder": ladder, "reassign_at_most": 2}}, team=team)
@@ -126,10 +126,10 @@ async def test_a_rep_whom_no_channel_reaches_loses_the_lead_and_may_have_it_agai
     await world.wait(minutes=30)
     assert await world.owner_of(CTO) == "max"
     state = json.loads((await world.rows("SELECT state FROM router_leads"))[0][0])
-    assert "declined" not in state, "ana was never told"
+    assert "declined" not in state, "no page told ana of the lead"
 
 
-async def test_a_token_that_slack_refuses_is_a_warning_and_pages_go_by_mail(world: World) -> None:
+async def test_invalid_slack_token_is_a_warning_and_pages_go_by_mail(world: World) -> None:
     world.slack.error("invalid_auth", times=None)
     await world.submit_form(email=CTO)
     assert (world.slack_recipients, world.mail_recipients) == ([], ["ana"])
@@ -137,7 +137,7 @@ async def test_a_token_that_slack_refuses_is_a_warning_and_pages_go_by_mail(worl
     assert "invalid_auth; check FIRSTHOUR_SLACK_BOT_TOKEN" in warning
 
     await world.wait(minutes=10)
-    assert (await world.pages(CTO))[-1]["state"] == "pending", "this rung names Slack alone"
+    assert (await world.pages(CTO))[-1]["state"] == "pending", "this rung names only Slack"
     world.slack.recover()
     await world.wait(minutes=2)
     assert world.slack_recipients == ["ana"]
@@ -145,10 +145,10 @@ async def test_a_token_that_slack_refuses_is_a_warning_and_pages_go_by_mail(worl
 
 
 async def slack_warnings(world: World) -> list[str]:
-    return [said for said in (await world.get("/readyz"))["warnings"] if "slack" in said]
+    return [warning for warning in (await world.get("/readyz"))["warnings"] if "slack" in warning]
 
 
-async def test_a_page_that_nobody_can_read_is_not_sent(open_world: OpenWorld) -> None:
+async def test_page_without_a_set_up_channel_is_not_sent(open_world: OpenWorld) -> None:
     world = await open_world(channels=("inbox",))
     await world.submit_form(email=CTO)
     await world.wait(minutes=90)
@@ -162,10 +162,10 @@ async def test_a_page_that_nobody_can_read_is_not_sent(open_world: OpenWorld) ->
         "the ladder pages by slack, which is not set up here: set FIRSTHOUR_SLACK_BOT_TOKEN; "
         "until then pages of rung 1, 2, 3 wait unsent" in warnings
     )
-    assert any("email, which is not set up here: set FIRSTHOUR_SMTP_URL" in said for said in warnings)
+    assert any("email, which is not set up here: set FIRSTHOUR_SMTP_URL" in warning for warning in warnings)
 
 
-async def test_both_come_back_and_the_page_arrives(world: World) -> None:
+async def test_page_arrives_when_one_channel_recovers(world: World) -> None:
     world.slack.drop(times=None)
     world.smtp.refuse(451, times=3)
     await world.submit_form(email=CTO)
@@ -173,7 +173,7 @@ async def test_both_come_back_and_the_page_arrives(world: World) -> None:
     assert world.mail_recipients == ["ana"]
 
 
-async def test_without_any_account_pages_are_in_the_inbox_and_the_terminal(open_world: OpenWorld) -> None:
+async def test_pages_without_any_account_go_to_inbox_and_terminal(open_world: OpenWorld) -> None:
     ladder = [
         {"at": "0m", "page": "owner"},
         {"at": "10m", "page": "owner"},
@@ -188,7 +188,7 @@ async def test_without_any_account_pages_are_in_the_inbox_and_the_terminal(open_
     assert world.slack.calls == 0
 
 
-async def test_reminders_answer_the_first_mail_of_their_assignment(open_world: OpenWorld) -> None:
+async def test_reminder_refers_to_the_first_mail_of_its_assignment(open_world: OpenWorld) -> None:
     ladder = [{"at": "0m", "page": "owner", "by": "email"}, {"at": "10m", "page": "owner", "by": "email"}]
     world = await open_world(agreement={"response": {"ladder": ladder}})
     await world.submit_form(email=CTO)
@@ -199,7 +199,7 @@ async def test_reminders_answer_the_first_mail_of_their_assignment(open_world: O
     assert first["Reply-To"] == CTO
 
 
-async def test_many_pages_for_one_person_are_paced_and_all_arrive(open_world: OpenWorld) -> None:
+async def test_pages_to_one_person_are_paced_and_all_arrive(open_world: OpenWorld) -> None:
     world = await open_world(team=reps(pool=["ana"]))
     for n in range(5):
         await world.submit_form(email=f"person{n}@prospect.example")
@@ -209,11 +209,11 @@ async def test_many_pages_for_one_person_are_paced_and_all_arrive(open_world: Op
     assert world.slack_recipients == ["ana"] * 5
 
 
-# --- words from strangers ---------------------------------------------------------------------------------------------
+# --- text from outside ------------------------------------------------------------------------------------------------
 
 
 class Tags(HTMLParser):
-    """The tags and links of a mail."""
+    """The tags, attributes and links of a mail."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -229,17 +229,17 @@ class Tags(HTMLParser):
 
 
 def texts_of(blocks: Any) -> list[dict[str, Any]]:
-    """Every text object in a Slack message."""
+    """Return every text object in the blocks of a Slack message."""
     if isinstance(blocks, list):
         return [text for block in blocks for text in texts_of(block)]
     if not isinstance(blocks, dict):
         return []
-    mine = [blocks] if isinstance(blocks.get("text"), str) else []
-    return mine + [text for part in blocks.values() for text in texts_of(part)]
+    own = [blocks] if isinstance(blocks.get("text"), str) else []
+    return own + [text for part in blocks.values() for text in texts_of(part)]
 
 
-async def fill(world: World, typed: str) -> None:
-    """A stranger types this wherever there is room."""
+async def submit_everywhere(world: World, typed: str) -> None:
+    """Submit a form with this text in every field."""
     names = ("name", "first_name", "last_name", "title", "company", "industry", "utm_source", "utm_campaign", "note")
     fields: dict[str, Any] = {"email": "stranger@prospect.example", "path": typed, **dict.fromkeys(names, typed)}
     answer = await world.post_form("demo-request", **fields)
@@ -247,21 +247,21 @@ async def fill(world: World, typed: str) -> None:
     await world.wait(seconds=1)
 
 
-def as_sent(typed: str) -> str:
-    """A lone surrogate cannot leave a client."""
+def encodable(typed: str) -> str:
+    """Return the text without lone surrogates, which a client cannot encode."""
     return typed.encode(errors="replace").decode()
 
 
 @pytest.mark.same_on_both_profiles
 @pytest.mark.parametrize("typed", [*ATTACKS, *FORMULAS], ids=lambda typed: ascii(typed[:20]))
-async def test_what_strangers_type_is_never_active_in_slack(world: World, typed: str) -> None:
-    await fill(world, as_sent(typed))
+async def test_text_from_outside_is_inert_in_slack(world: World, typed: str) -> None:
+    await submit_everywhere(world, encodable(typed))
 
     [message] = world.slack.messages
     assert message["channel"] == "U0ANA"
-    found = texts_of(message["blocks"])
-    assert {text["type"] for text in found} == {"plain_text"}
-    for text in [*(text["text"] for text in found), message["text"]]:
+    texts = texts_of(message["blocks"])
+    assert {text["type"] for text in texts} == {"plain_text"}
+    for text in [*(text["text"] for text in texts), message["text"]]:
         assert "<" not in text
         assert ">" not in text
         assert "://" not in text
@@ -273,9 +273,9 @@ async def test_what_strangers_type_is_never_active_in_slack(world: World, typed:
 
 @pytest.mark.same_on_both_profiles
 @pytest.mark.parametrize("typed", [*ATTACKS, *FORMULAS], ids=lambda typed: ascii(typed[:20]))
-async def test_what_strangers_type_is_never_active_in_a_mail(open_world: OpenWorld, typed: str) -> None:
+async def test_text_from_outside_is_inert_in_a_mail(open_world: OpenWorld, typed: str) -> None:
     world = await open_world(channels=("email",))
-    await fill(world, as_sent(typed))
+    await submit_everywhere(world, encodable(typed))
 
     [mail] = world.smtp.mails
     assert mail.recipients == ("ana@acme.example",)
@@ -292,6 +292,6 @@ async def test_what_strangers_type_is_never_active_in_a_mail(open_world: OpenWor
 
 
 @pytest.mark.parametrize("typed", FORMULAS)
-async def test_what_strangers_type_is_kept_as_they_typed_it(world: World, typed: str) -> None:
-    await fill(world, typed)
+async def test_text_from_outside_is_stored_unchanged(world: World, typed: str) -> None:
+    await submit_everywhere(world, typed)
     assert (await world.lead("stranger@prospect.example"))["company"] == " ".join(typed.split())

@@ -9,7 +9,7 @@ from tests.story.world import World
 CTO = "cto@prospect.example"
 
 
-async def test_a_late_consent_and_a_late_form_page_no_rep_about_a_person_who_opted_out(world: World) -> None:
+async def test_late_consent_and_late_form_do_not_end_an_opt_out(world: World) -> None:
     start = world.clock.business()
     await world.wait(minutes=10)
     await world.event("consent.withdrawn", email=CTO)
@@ -19,7 +19,7 @@ async def test_a_late_consent_and_a_late_form_page_no_rep_about_a_person_who_opt
     assert world.slack_recipients == []
 
 
-async def test_a_form_from_before_a_rejection_brings_points_and_no_page(world: World) -> None:
+async def test_form_before_a_rejection_adds_points_and_sends_no_page(world: World) -> None:
     start = world.clock.business()
     await world.wait(minutes=10)
     await world.submit_form(email=CTO)
@@ -30,11 +30,11 @@ async def test_a_form_from_before_a_rejection_brings_points_and_no_page(world: W
     assert (lead["status"], lead["owner"]) == ("nurturing", None)
     parts = (await world.get(f"/v1/leads/{lead['id']}/score"))["parts"]
     assert [(part["because"], part["points"]) for part in parts] == [("Asked for a demo", 60)] * 2
-    assert lead["score"]["engagement"] == 100, "as much as engagement can be"
+    assert lead["score"]["engagement"] == 100, "the maximum of engagement"
     assert world.slack_recipients == ["ana"]
 
 
-async def test_a_late_event_adds_exactly_the_points_that_it_would_have_added_in_time(world: World) -> None:
+async def test_late_event_gives_the_same_score_as_an_event_in_time(world: World) -> None:
     other = "cfo@prospect.example"
     start = world.clock.business()
     for email in (CTO, other):
@@ -51,7 +51,7 @@ async def test_a_late_event_adds_exactly_the_points_that_it_would_have_added_in_
     assert late == in_time
 
 
-async def test_a_touch_of_a_sender_with_a_slow_clock_stops_the_clock(world: World) -> None:
+async def test_touch_within_the_tolerance_before_the_submit_stops_the_clock(world: World) -> None:
     await world.submit_form(email=CTO)
     at = world.clock.business() - timedelta(seconds=40)
     await world.event("touch.recorded", email=CTO, channel="phone", answered=True, time=at)
@@ -61,7 +61,7 @@ async def test_a_touch_of_a_sender_with_a_slow_clock_stops_the_clock(world: Worl
     assert world.slack_recipients == ["ana"]
 
 
-async def test_the_timeline_says_why_a_touch_counts_for_nothing(world: World) -> None:
+async def test_ignored_touch_is_in_the_timeline_with_its_reason(world: World) -> None:
     await world.submit_form(email=CTO)
     at = world.clock.business() - timedelta(minutes=10)
     await world.event("touch.recorded", email=CTO, channel="phone", answered=True, time=at)
@@ -70,7 +70,7 @@ async def test_the_timeline_says_why_a_touch_counts_for_nothing(world: World) ->
     assert line.endswith("(ignored: it was 600 s before the submit, and the tolerance is 300 s)")
 
 
-async def test_an_opt_out_after_the_hosts_clock_was_set_back_holds(world: World) -> None:
+async def test_opt_out_holds_after_the_host_clock_was_set_back(world: World) -> None:
     people = (CTO, "cfo@prospect.example")
     world.clock.advance(hours=5)
     for email in people:
@@ -81,7 +81,7 @@ async def test_an_opt_out_after_the_hosts_clock_was_set_back_holds(world: World)
     assert [await world.status_of(email) for email in people] == ["opted-out", "opted-out"]
 
 
-async def test_a_consent_after_the_hosts_clock_was_set_back_undoes_no_opt_out(world: World) -> None:
+async def test_consent_ends_no_opt_out_after_the_host_clock_was_set_back(world: World) -> None:
     world.clock.advance(hours=5)
     await world.event("consent.withdrawn", email=CTO)
     world.clock.advance(hours=-5)
@@ -89,7 +89,7 @@ async def test_a_consent_after_the_hosts_clock_was_set_back_undoes_no_opt_out(wo
     assert await world.status_of(CTO) == "opted-out"
 
 
-async def test_a_touch_after_the_hosts_clock_was_set_back_stops_the_clock(world: World) -> None:
+async def test_touch_stops_the_clock_after_the_host_clock_was_set_back(world: World) -> None:
     world.clock.advance(hours=5)
     await world.submit_form(email=CTO)
     world.clock.advance(hours=-5)
@@ -99,7 +99,7 @@ async def test_a_touch_after_the_hosts_clock_was_set_back_stops_the_clock(world:
     assert world.slack_recipients == ["ana"]
 
 
-async def test_a_form_after_the_hosts_clock_was_set_back_is_handed_over(world: World) -> None:
+async def test_form_is_handed_over_after_the_host_clock_was_set_back(world: World) -> None:
     await world.event("consent.withdrawn", email=CTO)
     await world.wait(hours=5)
     await world.event("consent.given", email=CTO)
@@ -109,7 +109,7 @@ async def test_a_form_after_the_hosts_clock_was_set_back_is_handed_over(world: W
     assert world.slack_recipients == ["ana"]
 
 
-async def test_a_deal_after_the_hosts_clock_was_set_back_moves_the_lead(world: World) -> None:
+async def test_deal_moves_the_lead_after_the_host_clock_was_set_back(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.touch(CTO, by="ana")
     world.clock.advance(hours=5)
@@ -119,7 +119,7 @@ async def test_a_deal_after_the_hosts_clock_was_set_back_moves_the_lead(world: W
     assert await world.status_of(CTO) == "customer"
 
 
-async def test_every_type_of_event_counts_for_the_score_and_hands_over(open_world: OpenWorld) -> None:
+async def test_every_event_type_can_score_and_qualify(open_world: OpenWorld) -> None:
     types: dict[str, dict[str, Any]] = {
         "consent.given": {},
         "touch.recorded": {"channel": "phone", "answered": False},
@@ -140,7 +140,7 @@ async def test_every_type_of_event_counts_for_the_score_and_hands_over(open_worl
         assert "lead.qualified" in await world.event_types_of(email)
 
 
-async def test_an_opt_out_that_meets_a_line_hands_over_no_lead(open_world: OpenWorld) -> None:
+async def test_opt_out_that_matches_a_line_hands_over_no_lead(open_world: OpenWorld) -> None:
     world = await open_world(agreement={"qualify": [{"name": "any", "urgency": "hot", "on": "consent.withdrawn"}]})
     await world.event("consent.withdrawn", email=CTO)
     assert await world.status_of(CTO) == "opted-out"

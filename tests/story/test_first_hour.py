@@ -1,4 +1,4 @@
-"""From the form to the first touch: who owns the lead, who is told, and what ends the telling."""
+"""From the form to the first touch: owner, pages, and the end of the ladder."""
 
 import asyncio
 from datetime import timedelta
@@ -11,7 +11,7 @@ from tests.story.world import World
 CTO = "cto@prospect.example"
 
 
-async def test_a_form_becomes_an_owned_lead_and_the_owner_is_paged(world: World) -> None:
+async def test_form_creates_an_owned_lead_and_pages_the_owner(world: World) -> None:
     await world.submit_form(email=CTO, name="Ann Lee", company="Prospect", employees=400, title="CTO")
 
     assert await world.status_of(CTO) == "assigned"
@@ -31,7 +31,7 @@ async def test_three_leads_go_to_three_reps(world: World) -> None:
     assert [await world.owner_of(f"person{n}@prospect.example") for n in range(6)] == ["ana", "bo", "cy"] * 2
 
 
-async def test_nobody_answers_and_the_lead_changes_hands(world: World) -> None:
+async def test_lead_without_a_touch_goes_to_the_next_rep(world: World) -> None:
     await world.submit_form(email=CTO)
     assert world.slack_recipients == ["ana"]
 
@@ -50,7 +50,7 @@ async def test_nobody_answers_and_the_lead_changes_hands(world: World) -> None:
     assert (await world.lead(CTO))["epoch"] == 2
 
 
-async def test_nobody_answers_at_all_and_the_manager_owns_it(world: World) -> None:
+async def test_lead_without_a_touch_goes_to_the_manager_in_the_end(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.wait(minutes=59)
     assert await world.owner_of(CTO) == "bo"
@@ -61,13 +61,13 @@ async def test_nobody_answers_at_all_and_the_manager_owns_it(world: World) -> No
     assert world.slack_recipients[6:] == ["max"]
 
     await world.wait(hours=12)
-    assert await world.owner_of(CTO) == "max", "above max there is nobody"
+    assert await world.owner_of(CTO) == "max", "max has no manager"
     assert (await world.lead(CTO))["epoch"] == 3
     last = (await world.lead_items(CTO, "decisions"))[-1]
     assert last["rule"] == "the manager owns it"
 
 
-async def test_a_touch_ends_the_ladder(world: World) -> None:
+async def test_touch_ends_the_ladder(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.wait(minutes=12)
     await world.touch(CTO, by="ana")
@@ -79,7 +79,7 @@ async def test_a_touch_ends_the_ladder(world: World) -> None:
     assert (await world.lead(CTO))["clock"]["state"] == "met"
 
 
-async def test_an_unanswered_attempt_keeps_the_promise_too(world: World) -> None:
+async def test_unanswered_touch_keeps_the_promise(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.touch(CTO, by="ana", answered=False)
     await world.wait(hours=3)
@@ -88,7 +88,7 @@ async def test_an_unanswered_attempt_keeps_the_promise_too(world: World) -> None
     assert "promise.kept" in await world.event_types_of(CTO)
 
 
-async def test_a_call_told_by_the_telephone_system_stops_the_clock(world: World) -> None:
+async def test_call_from_the_telephone_system_stops_the_clock(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.wait(minutes=4)
     await world.call_ended(CTO, agent="ana@acme.example")
@@ -101,7 +101,7 @@ async def test_a_call_told_by_the_telephone_system_stops_the_clock(world: World)
     assert kept["data"]["rep"] == "ana"
 
 
-async def test_accepting_ends_reminders_to_the_owner_but_the_manager_still_hears(world: World) -> None:
+async def test_acceptance_ends_reminders_but_the_manager_is_still_paged(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.wait(minutes=5)
     await world.accept(CTO, by="ana")
@@ -111,10 +111,10 @@ async def test_accepting_ends_reminders_to_the_owner_but_the_manager_still_hears
     assert await world.status_of(CTO) == "accepted"
 
     await world.wait(minutes=5)
-    assert await world.owner_of(CTO) == "bo", "accepting does not stop the clock"
+    assert await world.owner_of(CTO) == "bo", "acceptance does not stop the clock"
 
 
-async def test_a_missed_promise_is_recorded(world: World) -> None:
+async def test_missed_promise_is_recorded_once(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.wait(minutes=59, seconds=59)
     assert "promise.missed" not in await world.event_types_of(CTO)
@@ -124,7 +124,7 @@ async def test_a_missed_promise_is_recorded(world: World) -> None:
     assert (await world.lead(CTO))["clock"]["state"] == "missed"
 
 
-async def test_a_promise_kept_late_is_recorded_as_late(world: World) -> None:
+async def test_promise_kept_late_is_recorded_as_late(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.wait(minutes=90)
     await world.touch(CTO, by="max")
@@ -134,7 +134,7 @@ async def test_a_promise_kept_late_is_recorded_as_late(world: World) -> None:
     assert (await world.event_types_of(CTO)).count("promise.missed") == 1
 
 
-async def test_a_touch_told_late_counts_from_when_it_happened(world: World) -> None:
+async def test_touch_reported_late_counts_from_its_own_time(world: World) -> None:
     await world.submit_form(email=CTO)
     called = world.clock.business() + timedelta(minutes=7)
     await world.wait(minutes=70)
@@ -144,7 +144,7 @@ async def test_a_touch_told_late_counts_from_when_it_happened(world: World) -> N
     assert (kept["late"], kept["seconds"]) == (False, 420)
 
 
-async def test_a_touch_from_before_they_asked_counts_for_nothing(world: World) -> None:
+async def test_touch_before_the_submit_is_ignored(world: World) -> None:
     before = world.clock.business() - timedelta(minutes=7)
     await world.submit_form(email=CTO)
     await world.touch(CTO, by="ana", at=before.isoformat())
@@ -154,7 +154,7 @@ async def test_a_touch_from_before_they_asked_counts_for_nothing(world: World) -
     assert world.slack_recipients == ["ana", "ana"]
 
 
-async def test_the_clock_is_the_leads_and_goes_on_while_it_waits_for_somebody(open_world: OpenWorld) -> None:
+async def test_clock_runs_while_the_lead_waits_for_a_rep(open_world: OpenWorld) -> None:
     world = await open_world(team=reps(*({"id": rep, "capacity": {"open": 0}} for rep in ("ana", "bo", "cy"))))
     await world.submit_form(email=CTO)
     await world.wait(minutes=61)
@@ -163,7 +163,7 @@ async def test_the_clock_is_the_leads_and_goes_on_while_it_waits_for_somebody(op
     assert "promise.missed" in await world.event_types_of(CTO)
 
 
-async def test_asking_again_while_somebody_has_it_changes_nothing(world: World) -> None:
+async def test_second_form_while_a_rep_owns_the_lead_changes_nothing(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.wait(minutes=5)
     await world.submit_form(email=CTO, title="CTO")
@@ -173,7 +173,7 @@ async def test_asking_again_while_somebody_has_it_changes_nothing(world: World) 
     assert world.slack_recipients == ["ana"]
 
 
-async def test_asking_again_years_of_work_later_starts_a_fresh_clock(world: World) -> None:
+async def test_form_after_a_recycle_starts_a_new_clock(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.touch(CTO, by="ana")
     await world.recycle(CTO, by="ana")
@@ -186,7 +186,7 @@ async def test_asking_again_years_of_work_later_starts_a_fresh_clock(world: Worl
     assert len(world.slack_recipients) == 3
 
 
-async def test_a_form_that_arrives_late_has_its_promise_counted_from_the_submit(world: World) -> None:
+async def test_late_form_has_its_promise_from_the_submit(world: World) -> None:
     asked = world.clock.business() - timedelta(minutes=50)
     await world.event("form.submitted", email=CTO, time=asked, form="demo-request")
     assert (await world.lead(CTO))["clock"]["due_at"] == "2026-12-01T09:10:00Z"
@@ -194,16 +194,16 @@ async def test_a_form_that_arrives_late_has_its_promise_counted_from_the_submit(
     await world.wait(minutes=10)
     assert "promise.missed" in await world.event_types_of(CTO)
     assert world.slack_recipients[:1] == ["ana"]
-    assert await world.owner_of(CTO) != "ana", "what would come after the promise comes at its end"
+    assert await world.owner_of(CTO) != "ana", "rungs after the end of the promise are due at its end"
 
 
-async def test_a_submit_in_the_future_counts_as_received_now(world: World) -> None:
+async def test_submit_in_the_future_counts_as_received_now(world: World) -> None:
     ahead = world.clock.business() + timedelta(days=3)
     await world.event("form.submitted", email=CTO, time=ahead, form="demo-request")
     assert (await world.lead(CTO))["clock"]["due_at"] == "2026-12-01T10:00:00Z"
 
 
-async def test_business_time_and_real_time_are_not_taken_for_each_other(open_world: OpenWorld) -> None:
+async def test_business_time_and_real_time_are_kept_apart(open_world: OpenWorld) -> None:
     world = await open_world()
     world.clock.drift = timedelta(days=40)
     await world.is_away("cy", minutes=15)
@@ -220,7 +220,7 @@ async def test_business_time_and_real_time_are_not_taken_for_each_other(open_wor
     assert {rep["state"] for rep in (await world.get("/v1/reps"))["items"]} == {"available"}
 
 
-async def test_many_ask_and_many_answer_at_once(world: World, profile: Backends | None) -> None:
+async def test_concurrent_forms_and_actions_are_all_handled(world: World, profile: Backends | None) -> None:
     many = 60 if profile is None else 18
     emails = [f"person{n}@prospect.example" for n in range(many)]
     answers = await asyncio.gather(*(world.post_form("demo-request", email=email) for email in [*emails, *emails]))
@@ -230,15 +230,15 @@ async def test_many_ask_and_many_answer_at_once(world: World, profile: Backends 
     assert [len(await world.leads(owner=rep)) for rep in ("ana", "bo", "cy")] == [many // 3] * 3
 
     hers = [lead["email"] for lead in await world.leads(owner="ana")]
-    pressed = [world.act(email, "reject", "ana", reason="no-time") for email in hers]
-    pressed += [world.act(email, "touch", "ana", channel="phone", answered=True) for email in hers]
-    pressed += [world.act(email, "accept", "ana") for email in hers]
-    said = {answer.status_code for answer in await asyncio.gather(*pressed)}
-    assert said <= {200, 403, 409}
+    requests = [world.act(email, "reject", "ana", reason="no-time") for email in hers]
+    requests += [world.act(email, "touch", "ana", channel="phone", answered=True) for email in hers]
+    requests += [world.act(email, "accept", "ana") for email in hers]
+    statuses = {answer.status_code for answer in await asyncio.gather(*requests)}
+    assert statuses <= {200, 403, 409}
     await world.wait(hours=4)
 
 
-async def test_an_old_form_sent_again_under_another_id_is_not_handed_over_again(world: World) -> None:
+async def test_old_form_under_another_id_is_not_handed_over_again(world: World) -> None:
     asked = world.clock.business()
     await world.event("form.submitted", email=CTO, time=asked, form="demo-request")
     await world.touch(CTO, by="ana")
@@ -256,7 +256,7 @@ async def test_an_old_form_sent_again_under_another_id_is_not_handed_over_again(
     assert world.slack_recipients == ["ana", "ana"]
 
 
-async def test_rungs_missed_while_the_notifier_was_down_come_their_span_after_one_another(world: World) -> None:
+async def test_rungs_missed_during_an_outage_keep_their_spans(world: World) -> None:
     with world.down("notifier"):
         await world.submit_form(email=CTO)
         assert await world.owner_of(CTO) == "ana"
@@ -276,7 +276,7 @@ async def test_rungs_missed_while_the_notifier_was_down_come_their_span_after_on
     assert await world.owner_of(CTO) == "bo"
 
 
-async def test_a_ladder_edited_while_a_clock_runs_is_that_of_the_next_clock(world: World) -> None:
+async def test_changed_ladder_applies_to_the_next_clock(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.wait(minutes=12)
     assert world.slack_recipients == ["ana", "ana"]

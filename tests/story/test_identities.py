@@ -16,9 +16,7 @@ ROOT: Final = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("identifier", [{"crm_id": "003A"}, {"phone": "+49 30 1234567"}, {"anonymous_id": "browser"}])
-async def test_a_touch_by_any_identifier_the_person_came_with_stops_the_clock(
-    world: World, identifier: dict[str, str]
-) -> None:
+async def test_touch_by_any_identifier_of_the_person_stops_the_clock(world: World, identifier: dict[str, str]) -> None:
     await world.event("form.submitted", email=CTO, form="demo-request", **identifier)
     await world.event("touch.recorded", channel="phone", answered=True, **identifier)
     assert len(await world.leads()) == 1
@@ -29,7 +27,7 @@ async def test_a_touch_by_any_identifier_the_person_came_with_stops_the_clock(
     assert await world.status_of(CTO) == "opted-out"
 
 
-async def test_a_shared_phone_finds_the_person_whose_lead_is_open_and_the_timeline_says_so(world: World) -> None:
+async def test_shared_phone_identifies_the_person_with_an_open_lead(world: World) -> None:
     other = "cfo@prospect.example"
     phone = "+49 30 1234567"
     await world.event("form.submitted", email=CTO, phone=phone, form="demo-request")
@@ -45,14 +43,14 @@ async def test_a_shared_phone_finds_the_person_whose_lead_is_open_and_the_timeli
 
 
 @pytest.mark.parametrize("type", ["consent.withdrawn", "email.unsubscribed"])
-async def test_an_opt_out_by_a_shared_phone_holds_for_everyone_known_by_it(world: World, type: str) -> None:
+async def test_opt_out_by_a_shared_phone_holds_for_all_its_people(world: World, type: str) -> None:
     stranger, beside = "stranger@other.example", "cfo@prospect.example"
     phone = "+49 30 1234567"
     await world.event("form.submitted", email=CTO, phone=phone, form="demo-request")
     await world.event("page.viewed", email=beside)
     await world.wait(minutes=1)
     await world.event("form.submitted", email=stranger, phone=phone, form="demo-request")
-    told = list(world.slack_recipients)
+    recipients = list(world.slack_recipients)
 
     await world.event(type, phone=phone)
     assert len(await world.leads()) == 3
@@ -62,13 +60,13 @@ async def test_an_opt_out_by_a_shared_phone_holds_for_everyone_known_by_it(world
         assert type in await world.event_types_of(email)
     assert await world.status_of(beside) == "new"
     await world.wait(hours=2)
-    assert world.slack_recipients == told
+    assert world.slack_recipients == recipients
 
     await world.event("consent.given", email=CTO)
     assert (await world.status_of(CTO), await world.status_of(stranger)) == ("nurturing", "opted-out")
 
 
-async def test_the_telephony_source_of_the_examples_stops_a_clock(open_world: OpenWorld) -> None:
+async def test_telephony_source_of_the_examples_stops_the_clock(open_world: OpenWorld) -> None:
     example = (ROOT / "deploy/examples/sources.yaml").read_text()
     lines = [line.replace("  #", "", 1)[1:] for line in example.splitlines() if line.startswith("  # ")]
     telephony, *_ = YAML(typ="safe", pure=True).load("\n".join(lines[lines.index("- id: telephony") :]))

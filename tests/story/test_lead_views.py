@@ -1,4 +1,4 @@
-"""What people and programs can read of a lead."""
+"""The views of leads, reps, pools and reports."""
 
 from datetime import UTC, datetime
 from itertools import groupby, pairwise
@@ -13,7 +13,7 @@ from tests.story.world import World
 CTO = "cto@prospect.example"
 
 
-async def test_a_lead_has_the_shape_that_others_rely_on(world: World) -> None:
+async def test_lead_has_its_documented_shape(world: World) -> None:
     await world.submit_form(email=CTO, name="Ann Lee", company="Prospect", employees=400, title="CTO")
     lead = await world.lead(CTO)
 
@@ -36,7 +36,7 @@ async def test_a_lead_has_the_shape_that_others_rely_on(world: World) -> None:
     assert await world.get(f"/v1/leads/{lead['id']}") == lead
 
 
-async def test_the_timeline_tells_the_leads_life_in_order(world: World, profile: Backends | None) -> None:
+async def test_timeline_lists_events_in_order(world: World, profile: Backends | None) -> None:
     await world.event("page.viewed", email=CTO, path="/pricing/eu")
     await world.wait(minutes=5)
     await world.submit_form(email=CTO)
@@ -46,8 +46,8 @@ async def test_the_timeline_tells_the_leads_life_in_order(world: World, profile:
     await world.wait(minutes=1)
     await world.recycle(CTO, by="bo", reason="no-answer")
 
-    told = await world.lead_items(CTO, "timeline")
-    lived = [
+    timeline = await world.lead_items(CTO, "timeline")
+    expected = [
         ["page.viewed", "lead.scored"],
         ["form.submitted", "lead.scored", "lead.qualified", "lead.assigned", "page.sent"],
         ["page.sent"],
@@ -58,14 +58,14 @@ async def test_the_timeline_tells_the_leads_life_in_order(world: World, profile:
         ],
         ["lead.recycled", "lead.scored"],
     ]
-    moments = [[item["type"] for item in together] for _, together in groupby(told, key=itemgetter("at"))]
+    moments = [[item["type"] for item in together] for _, together in groupby(timeline, key=itemgetter("at"))]
     if profile is None:
-        assert moments == lived
-    else:  # what several services say is in order by its time, which here stands still
-        assert [sorted(types) for types in moments] == [sorted(types) for types in lived]
+        assert moments == expected
+    else:  # records of different services with the same time have no fixed order
+        assert [sorted(types) for types in moments] == [sorted(types) for types in expected]
         return
-    assert all(datetime.fromisoformat(a["at"]) <= datetime.fromisoformat(b["at"]) for a, b in pairwise(told))
-    lines = [item["line"] for item in told]
+    assert all(datetime.fromisoformat(a["at"]) <= datetime.fromisoformat(b["at"]) for a, b in pairwise(timeline))
+    lines = [item["line"] for item in timeline]
     assert lines[0] == "page.viewed /pricing/eu (from ingest of no rep)"
     assert lines[4:7] == [
         "qualified by `hand-raiser` (hot)",
@@ -75,21 +75,21 @@ async def test_the_timeline_tells_the_leads_life_in_order(world: World, profile:
     assert lines[-2] == "back with Marketing (recycle): no-answer"
 
 
-async def test_the_list_is_newest_first_and_goes_on(world: World) -> None:
+async def test_lead_list_is_newest_first_and_continues_at_its_cursor(world: World) -> None:
     for n in range(7):
         await world.submit_form(email=f"person{n}@prospect.example")
-    found: list[str] = []
+    emails: list[str] = []
     cursor = ""
     while True:
         answer = await world.get(f"/v1/leads?limit=3{cursor}")
-        found += [lead["email"] for lead in answer["items"]]
+        emails += [lead["email"] for lead in answer["items"]]
         if answer["next"] is None:
             break
         cursor = f"&cursor={answer['next']}"
-    assert found == [f"person{n}@prospect.example" for n in reversed(range(7))]
+    assert emails == [f"person{n}@prospect.example" for n in reversed(range(7))]
 
 
-async def test_leads_are_found_by_status_and_owner(world: World) -> None:
+async def test_leads_are_filtered_by_status_and_owner(world: World) -> None:
     for n in range(3):
         await world.submit_form(email=f"person{n}@prospect.example")
     await world.event("page.viewed", email=CTO, path="/")
@@ -100,7 +100,7 @@ async def test_leads_are_found_by_status_and_owner(world: World) -> None:
     assert await world.leads(email="not an address") == []
 
 
-async def test_the_statuses_are_counted(world: World) -> None:
+async def test_report_counts_leads_by_status(world: World) -> None:
     for n in range(3):
         await world.submit_form(email=f"person{n}@prospect.example")
     await world.event("page.viewed", email=CTO, path="/")
@@ -112,7 +112,7 @@ async def test_the_statuses_are_counted(world: World) -> None:
     assert counted == {"new": ("marketing", 1), "assigned": ("sales", 2), "working": ("sales", 1)}
 
 
-async def test_the_team_and_what_it_has_to_do_can_be_seen(world: World) -> None:
+async def test_reps_and_pools_show_state_and_load(world: World) -> None:
     for n in range(4):
         await world.submit_form(email=f"person{n}@prospect.example")
     await world.is_away("cy", hours=1)
@@ -123,8 +123,8 @@ async def test_the_team_and_what_it_has_to_do_can_be_seen(world: World) -> None:
     assert (pool["id"], pool["waiting"], len(pool["members"])) == ("everyone", 0, 3)
 
 
-@pytest.mark.parametrize("what", ["timeline", "decisions"])
-async def test_the_whole_life_of_a_lead_is_reached_newest_first_page_by_page(world: World, what: str) -> None:
+@pytest.mark.parametrize("listing", ["timeline", "decisions"])
+async def test_timeline_and_decisions_are_listed_completely_page_by_page(world: World, listing: str) -> None:
     await world.submit_form(email=CTO)
     for _ in range(3):
         await world.wait(minutes=1)
@@ -132,7 +132,7 @@ async def test_the_whole_life_of_a_lead_is_reached_newest_first_page_by_page(wor
     for rep in ("ana", "bo", "cy"):
         await world.wait(minutes=1)
         await world.reject(CTO, by=rep, reason="no-time")
-    path = f"/v1/leads/{(await world.lead(CTO))['id']}/{what}"
+    path = f"/v1/leads/{(await world.lead(CTO))['id']}/{listing}"
     whole = (await world.get(path))["items"]
     assert [item["at"] for item in whole] == sorted((item["at"] for item in whole), reverse=True)
     assert len(whole) >= 4
@@ -149,7 +149,7 @@ async def test_the_whole_life_of_a_lead_is_reached_newest_first_page_by_page(wor
         assert paged == whole
 
 
-async def test_a_cursor_of_no_list_is_refused(world: World) -> None:
+async def test_invalid_cursor_is_rejected(world: World) -> None:
     await world.submit_form(email=CTO)
     lead = (await world.lead(CTO))["id"]
     for path in ("/v1/leads", f"/v1/leads/{lead}/timeline", f"/v1/leads/{lead}/decisions", "/v1/pages"):
@@ -158,15 +158,15 @@ async def test_a_cursor_of_no_list_is_refused(world: World) -> None:
             assert (answer.status_code, answer.json()["title"]) == (422, "Invalid cursor"), (path, cursor)
 
 
-async def test_a_stored_decision_holds_no_name_and_no_address(world: World) -> None:
+async def test_stored_decision_has_no_personal_data(world: World) -> None:
     await world.submit_form(email=CTO, name="Ann Lee", phone="+493012345678")
     decision = str(await world.lead_items(CTO, "decisions"))
     assert not [word for word in ("Ann", "Lee", "cto@", "+4930") if word in decision]
 
 
-async def test_what_happened_long_ago_and_is_told_today_is_in_the_timeline(world: World) -> None:
+async def test_old_event_received_today_stays_in_the_timeline(world: World) -> None:
     await world.event("webinar.attended", email=CTO, time=datetime(2019, 5, 1, tzinfo=UTC))
     assert (await world.event_types_of(CTO))[0] == "webinar.attended"
     await world.wait(days=8)
     await world.wait(days=8)
-    assert "webinar.attended" in await world.event_types_of(CTO), "it is kept from when it was told"
+    assert "webinar.attended" in await world.event_types_of(CTO), "the retention counts from the time of receipt"

@@ -1,4 +1,4 @@
-"""Who gets a lead next: after a no, when everybody is busy, away or gone, and when somebody knows the company already."""
+"""The owner of a lead: after rejections, at capacity, during absences, and for known companies and persons."""
 
 from itertools import count
 
@@ -14,7 +14,7 @@ BUSY = {"capacity": {"open": 0}}
 ONE = {"capacity": {"open": 1}}
 
 
-async def test_a_no_for_lack_of_time_goes_to_the_next_rep_and_never_to_the_same(world: World) -> None:
+async def test_lead_rejected_for_lack_of_time_goes_to_the_next_rep(world: World) -> None:
     await world.submit_form(email=CTO)
     for rep, following in (("ana", "bo"), ("bo", "cy")):
         assert await world.owner_of(CTO) == rep
@@ -28,7 +28,7 @@ async def test_a_no_for_lack_of_time_goes_to_the_next_rep_and_never_to_the_same(
     assert world.slack_recipients == ["ana", "bo", "cy"]
 
 
-async def test_a_decision_names_everybody_who_was_passed_over_and_why(world: World) -> None:
+async def test_decision_names_ineligible_reps_with_reasons(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.is_away("cy")
     await world.reject(CTO, by="ana", reason="no-time")
@@ -39,7 +39,7 @@ async def test_a_decision_names_everybody_who_was_passed_over_and_why(world: Wor
     assert in_pool == {"ana": "had the lead before and did not take it", "bo": None, "cy": "away"}
 
 
-async def test_the_reps_pause_after_a_no_ends_and_they_can_have_it_again(world: World) -> None:
+async def test_rep_can_get_a_rejected_lead_again_after_the_pause(world: World) -> None:
     await world.submit_form(email=CTO)
     for rep in ("ana", "bo", "cy"):
         await world.reject(CTO, by=rep, reason="no-time")
@@ -49,11 +49,11 @@ async def test_the_reps_pause_after_a_no_ends_and_they_can_have_it_again(world: 
     assert await world.owner_of(CTO) is None
     await world.wait(days=2)
     assert await world.owner_of(CTO) == "bo", (
-        "cy was the last and cannot get it right after; of two leads bo could take, ana had one"
+        "cy had the lead last, and ana has had one of the two leads that bo could take"
     )
 
 
-async def test_a_no_for_now_goes_back_to_marketing_and_only_asking_again_hands_it_over(world: World) -> None:
+async def test_lead_rejected_for_now_is_handed_over_by_a_new_form_only(world: World) -> None:
     await world.submit_form(email=CTO, employees=400, title="CTO")
     await world.reject(CTO, by="ana", reason="not-now")
     lead = await world.lead(CTO)
@@ -68,10 +68,10 @@ async def test_a_no_for_now_goes_back_to_marketing_and_only_asking_again_hands_i
 
     await world.submit_form("contact-sales", email=CTO)
     assert await world.status_of(CTO) == "assigned"
-    assert await world.owner_of(CTO) == "bo", "ana said no"
+    assert await world.owner_of(CTO) == "bo", "ana rejected the lead"
 
 
-async def test_a_no_for_now_counts_by_score_again_after_the_score_had_fallen(world: World) -> None:
+async def test_lead_rejected_for_now_qualifies_by_score_after_a_fall(world: World) -> None:
     await world.submit_form(email=CTO, employees=400, title="CTO")
     await world.reject(CTO, by="ana", reason="not-now")
     await world.wait(days=42)
@@ -85,7 +85,7 @@ async def test_a_no_for_now_counts_by_score_again_after_the_score_had_fallen(wor
     assert "qualified by `score` (warm)" in [item["line"] for item in await world.lead_items(CTO, "timeline")]
 
 
-async def test_an_unknown_reason_for_a_no_is_refused_with_the_known_ones(world: World) -> None:
+async def test_unknown_reason_of_a_rejection_lists_the_valid_ones(world: World) -> None:
     await world.submit_form(email=CTO)
     answer = await world.act(CTO, "reject", "ana", reason="because")
 
@@ -95,7 +95,7 @@ async def test_an_unknown_reason_for_a_no_is_refused_with_the_known_ones(world: 
     assert await world.owner_of(CTO) == "ana"
 
 
-async def test_somebody_elses_lead_cannot_be_turned_down(world: World) -> None:
+async def test_rep_cannot_reject_the_lead_of_another_rep(world: World) -> None:
     await world.submit_form(email=CTO)
     answer = await world.act(CTO, "reject", "bo", reason="no-time")
 
@@ -103,7 +103,7 @@ async def test_somebody_elses_lead_cannot_be_turned_down(world: World) -> None:
     assert await world.owner_of(CTO) == "ana"
 
 
-async def test_a_no_said_twice_is_said_once(world: World) -> None:
+async def test_repeated_rejection_counts_once(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.reject(CTO, by="ana", reason="no-time")
     await world.reject(CTO, by="ana", reason="no-time")
@@ -112,10 +112,10 @@ async def test_a_no_said_twice_is_said_once(world: World) -> None:
     assert (lead["owner"]["id"], lead["epoch"]) == ("bo", 2)
 
 
-# --- nobody has room ----------------------------------------------------------------------------------------------------
+# --- capacity -----------------------------------------------------------------------------------------------------------
 
 
-async def test_everyone_is_at_capacity_and_the_lead_waits_with_a_reason(open_world: OpenWorld) -> None:
+async def test_lead_waits_with_a_reason_if_every_rep_is_at_capacity(open_world: OpenWorld) -> None:
     world = await open_world(team=reps(*({"id": rep, **BUSY} for rep in ("ana", "bo", "cy"))))
     await world.submit_form(email=CTO)
 
@@ -126,7 +126,7 @@ async def test_everyone_is_at_capacity_and_the_lead_waits_with_a_reason(open_wor
     assert world.slack_recipients == []
 
 
-async def test_when_room_appears_the_hottest_is_served_first_and_of_those_the_oldest(open_world: OpenWorld) -> None:
+async def test_queue_serves_the_most_urgent_then_the_oldest_lead(open_world: OpenWorld) -> None:
     world = await open_world(team=reps({"id": "ana", **ONE}, pool=["ana"]))
     await world.submit_form(email="first@prospect.example")
     assert await world.owner_of("first@prospect.example") == "ana"
@@ -149,7 +149,7 @@ async def test_when_room_appears_the_hottest_is_served_first_and_of_those_the_ol
     assert served == ["hot@prospect.example", "later@prospect.example", "warm@prospect.example"]
 
 
-async def test_more_capacity_in_the_team_file_serves_those_who_wait(open_world: OpenWorld) -> None:
+async def test_more_capacity_in_the_team_file_serves_waiting_leads(open_world: OpenWorld) -> None:
     world = await open_world(team=reps({"id": "ana", **ONE}, pool=["ana"]))
     for n in range(3):
         await world.submit_form(email=f"person{n}@prospect.example")
@@ -160,7 +160,7 @@ async def test_more_capacity_in_the_team_file_serves_those_who_wait(open_world: 
     assert len(await world.leads(owner="ana")) == 3
 
 
-async def test_no_new_lead_takes_the_room_that_a_waiting_one_could_use(open_world: OpenWorld) -> None:
+async def test_waiting_lead_is_served_before_a_new_one(open_world: OpenWorld) -> None:
     world = await open_world(team=reps({"id": "ana", **ONE}, pool=["ana"]))
     for name in ("has", "waits", "is-new"):
         await world.submit_form(email=f"{name}@prospect.example")
@@ -171,7 +171,7 @@ async def test_no_new_lead_takes_the_room_that_a_waiting_one_could_use(open_worl
     assert await world.owner_of("is-new@prospect.example") is None
 
 
-async def test_the_busy_one_of_three_is_passed_over(open_world: OpenWorld) -> None:
+async def test_rep_at_capacity_is_passed_over(open_world: OpenWorld) -> None:
     world = await open_world(team=reps({"id": "ana", **ONE}))
     for n in range(5):
         await world.submit_form(email=f"person{n}@prospect.example")
@@ -180,10 +180,10 @@ async def test_the_busy_one_of_three_is_passed_over(open_world: OpenWorld) -> No
     assert len(await world.leads(owner="bo")) == len(await world.leads(owner="cy")) == 2
 
 
-# --- away, gone ----------------------------------------------------------------------------------------------------------
+# --- absence -------------------------------------------------------------------------------------------------------------
 
 
-async def test_an_away_rep_is_skipped_and_keeps_what_is_theirs(world: World) -> None:
+async def test_away_rep_gets_no_leads_and_keeps_their_own(world: World) -> None:
     await world.submit_form(email="before@prospect.example")
     await world.is_away("ana", hours=2)
     for n in range(4):
@@ -195,7 +195,7 @@ async def test_an_away_rep_is_skipped_and_keeps_what_is_theirs(world: World) -> 
     assert reps_now["ana"] == "available"
 
 
-async def test_an_absence_planned_in_the_team_file_is_kept(open_world: OpenWorld) -> None:
+async def test_absence_in_the_team_file_is_respected(open_world: OpenWorld) -> None:
     away = {"id": "ana", "away": [{"from": "2026-12-01", "to": "2026-12-02"}]}
     world = await open_world(team=reps(away, pool=["ana"]))
     await world.submit_form(email=CTO)
@@ -205,7 +205,7 @@ async def test_an_absence_planned_in_the_team_file_is_kept(open_world: OpenWorld
     assert await world.owner_of(CTO) == "ana"
 
 
-async def test_an_absence_without_end_is_kept(open_world: OpenWorld) -> None:
+async def test_absence_until_the_last_date_is_respected(open_world: OpenWorld) -> None:
     world = await open_world()
     await world.change("team", reps({"id": "ana", "away": [{"from": "2026-12-01", "to": "9999-12-31"}]}))
     await world.submit_form(email=CTO)
@@ -214,7 +214,7 @@ async def test_an_absence_without_end_is_kept(open_world: OpenWorld) -> None:
     assert [one["ruled_out_by"] for one in considered if one["rep"] == "ana"] == ["away: until 9999-12-31 23:59Z"]
 
 
-async def test_everyone_is_away_and_the_lead_is_served_when_somebody_is_back(open_world: OpenWorld) -> None:
+async def test_waiting_lead_is_assigned_when_a_rep_returns(open_world: OpenWorld) -> None:
     world = await open_world(team=reps(pool=["ana"]))
     await world.is_away("ana")
     await world.submit_form(email=CTO)
@@ -224,7 +224,7 @@ async def test_everyone_is_away_and_the_lead_is_served_when_somebody_is_back(ope
     assert await world.owner_of(CTO) == "ana"
 
 
-async def test_nobody_who_is_away_is_paged(world: World) -> None:
+async def test_away_rep_is_not_paged(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.is_away("ana")
     await world.wait(minutes=10)
@@ -234,7 +234,7 @@ async def test_nobody_who_is_away_is_paged(world: World) -> None:
 
 
 @embedded
-async def test_a_rep_just_back_is_told_although_the_news_of_it_never_comes(world: World) -> None:
+async def test_returned_rep_is_paged_though_the_record_of_it_is_lost(world: World) -> None:
     for rep in ("ana", "bo", "cy"):
         await world.is_away(rep)
     await world.submit_form(email=CTO)
@@ -249,8 +249,8 @@ async def test_a_rep_just_back_is_told_although_the_news_of_it_never_comes(world
 
 
 @distributed
-async def test_a_rep_just_back_is_told_although_the_news_of_it_is_not_read_yet(world: World) -> None:
-    """The news of a rep and that of a lead are in different partitions, so that either may be read first."""
+async def test_returned_rep_is_paged_though_the_record_of_it_is_unread(world: World) -> None:
+    """The records of a rep and of a lead are in different partitions, so that either may be read first."""
     for rep in ("ana", "bo", "cy"):
         await world.is_away(rep)
     behind = partition_of("ana", PARTITIONS)
@@ -271,7 +271,7 @@ async def test_a_rep_just_back_is_told_although_the_news_of_it_is_not_read_yet(w
     assert world.slack_recipients == ["ana"]
 
 
-async def test_a_rep_back_after_the_hosts_clock_was_set_back_is_back(world: World) -> None:
+async def test_rep_returns_after_the_host_clock_was_set_back(world: World) -> None:
     world.clock.advance(hours=5)
     await world.is_away("ana")
     world.clock.advance(hours=-5)
@@ -281,7 +281,7 @@ async def test_a_rep_back_after_the_hosts_clock_was_set_back_is_back(world: Worl
     assert world.slack_recipients == ["ana"]
 
 
-async def test_a_deactivated_reps_leads_are_routed_anew(world: World) -> None:
+async def test_leads_of_a_deactivated_rep_are_routed_again(world: World) -> None:
     for n in range(6):
         await world.submit_form(email=f"person{n}@prospect.example")
     await world.wait(seconds=3)
@@ -297,10 +297,10 @@ async def test_a_deactivated_reps_leads_are_routed_anew(world: World) -> None:
     assert await world.owner_of(CTO) != "ana"
 
 
-# --- somebody knows them --------------------------------------------------------------------------------------------------
+# --- known persons ---------------------------------------------------------------------------------------------------------
 
 
-async def test_the_owner_of_an_account_gets_whoever_asks_from_there(world: World) -> None:
+async def test_account_owner_gets_the_leads_of_the_account(world: World) -> None:
     for n in range(3):
         await world.submit_form(email=f"person{n}@bigcorp.example")
     assert len(await world.leads(owner="cy")) == 3
@@ -309,24 +309,24 @@ async def test_the_owner_of_an_account_gets_whoever_asks_from_there(world: World
     }
 
 
-async def test_an_accounts_owner_who_is_away_is_stood_in_for_by_the_pool(world: World) -> None:
+async def test_pool_gets_the_lead_of_an_away_account_owner(world: World) -> None:
     await world.is_away("cy")
     await world.submit_form(email="cto@bigcorp.example")
     assert await world.owner_of("cto@bigcorp.example") == "ana"
 
 
-async def test_who_comes_back_gets_the_rep_they_know(world: World) -> None:
+async def test_returning_lead_goes_to_its_previous_owner(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.touch(CTO, by="ana")
     await world.recycle(CTO, by="ana")
     await world.wait(days=30)
     await world.submit_form(email=CTO)
 
-    assert await world.owner_of(CTO) == "ana", "it would have been bo's turn"
+    assert await world.owner_of(CTO) == "ana", "bo has the next turn of the pool"
     assert (await world.lead_items(CTO, "decisions"))[-1]["rule"] == "Came back"
 
 
-async def test_who_comes_back_after_too_long_is_anybodys(world: World) -> None:
+async def test_lead_returning_after_the_limit_goes_to_the_pool(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.touch(CTO, by="ana")
     await world.recycle(CTO, by="ana")
@@ -336,7 +336,7 @@ async def test_who_comes_back_after_too_long_is_anybodys(world: World) -> None:
     assert await world.owner_of(CTO) == "bo"
 
 
-async def test_a_manager_hands_a_lead_over_by_hand(world: World) -> None:
+async def test_manager_assigns_a_lead_to_a_rep(world: World) -> None:
     await world.submit_form(email=CTO)
     answer = await world.act(CTO, "assign", "max", rep="cy", reason="knows them")
     await world.settle()

@@ -1,4 +1,4 @@
-"""Whatever is accepted can be handled: no event that we answered 2xx becomes a dead letter, or stops a reader."""
+"""Random events: no accepted event becomes a dead letter or stops a reader."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from tests.story.installation import ADMIN
 from tests.story.world import World
 
 BATCHES: Final = 15
-BATCHES_THERE: Final = 6  # past one machine each takes a second
+BATCHES_DISTRIBUTED: Final = 6  # on the distributed profile each takes a second
 NAMES: Final = (
     *(
         "name",
@@ -75,7 +75,7 @@ times = st.none() | st.sampled_from(
 
 @st.composite
 def events(draw: st.DrawFn) -> dict[str, Any]:
-    """An event as a careless or ill-meaning program may send it."""
+    """An event as a faulty or hostile program may send it."""
     time = draw(times)
     return {
         "id": draw(st.text(min_size=1, max_size=5)),
@@ -86,38 +86,38 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def test_whatever_is_accepted_can_be_handled(profile: Backends | None) -> None:
+def test_every_accepted_event_is_handled(profile: Backends | None) -> None:
     @settings(
-        max_examples=BATCHES if profile is None else BATCHES_THERE,
+        max_examples=BATCHES if profile is None else BATCHES_DISTRIBUTED,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
     @given(st.lists(st.lists(events(), min_size=1, max_size=15), min_size=1, max_size=4))
-    def holds(batches: list[list[dict[str, Any]]]) -> None:
+    def check(batches: list[list[dict[str, Any]]]) -> None:
         with tempfile.TemporaryDirectory() as directory:
             asyncio.run(story(World(Path(directory), backends=profile), batches))
 
-    holds()
+    check()
 
 
 async def story(closed: World, batches: list[list[dict[str, Any]]]) -> None:
-    """All of it is sent to a new installation."""
+    """Send all batches to a new installation."""
     async with await closed.open() as world:
         for batch in batches:
-            await accepted_or_refused(world, batch)
+            await post_each(world, batch)
             await world.wait(minutes=7)
         assert await world.rows("SELECT consumer, error FROM dead_letters WHERE consumer <> 'gateway'") == []
-        assert all(said == "ok" for said in (await world.get("/readyz"))["checks"].values())
+        assert all(state == "ok" for state in (await world.get("/readyz"))["checks"].values())
         for lead in await world.leads():
-            for what in ("timeline", "decisions"):
-                assert (await world.ask("GET", f"/v1/leads/{lead['id']}/{what}")).status_code == 200
+            for listing in ("timeline", "decisions"):
+                assert (await world.ask("GET", f"/v1/leads/{lead['id']}/{listing}")).status_code == 200
             assert (await world.ask("GET", f"/v1/leads/{lead['id']}/score")).status_code == 200
         await world.get("/v1/pages?limit=200")
         await world.verify()
 
 
-async def accepted_or_refused(world: World, batch: list[dict[str, Any]]) -> None:
-    """Send each by itself: one that is refused takes no other with it."""
+async def post_each(world: World, batch: list[dict[str, Any]]) -> None:
+    """Send each event alone, so that a rejected one does not reject the others."""
     headers = {"Authorization": f"Bearer {ADMIN}", "Content-Type": "application/json"}
     for event in batch:
         answer = await world.http.post("/v1/events", content=json.dumps(event), headers=headers)

@@ -1,4 +1,4 @@
-"""Whatever people do in whatever order: statuses follow the agreement, owners are counted, and every invariant holds."""
+"""Random histories: statuses follow the agreement, open leads are counted, and every invariant holds."""
 
 import asyncio
 import tempfile
@@ -16,14 +16,14 @@ from tests.story.world import World
 PEOPLE: Final = tuple(f"person{n}@prospect.example" for n in range(4))
 REPS: Final = ("ana", "bo", "cy")
 HANDED: Final = frozenset({"qualified", "assigned"})
-"""Sales has it; whether somebody had room is the router's affair, which other tests look at."""
+"""Sales has the lead. Other tests cover whether a rep had room."""
 OWNED: Final = frozenset({"assigned", "accepted", "working"})
 
 people = st.sampled_from(PEOPLE)
 
 
-class Anything(RuleBasedStateMachine):
-    """A world, and beside it what anybody who read the agreement would expect: the statuses each person may be in."""
+class RandomHistory(RuleBasedStateMachine):
+    """A world, and the statuses in which the agreement allows each person to be."""
 
     backends: ClassVar[Backends | None] = None
 
@@ -38,7 +38,7 @@ class Anything(RuleBasedStateMachine):
         self.run(self.world.open(team=team))
 
     def run(self, work: Any) -> Any:
-        self.world.clock.advance(seconds=1)  # no two things happen at the same moment
+        self.world.clock.advance(seconds=1)  # so that no two actions have the same time
         return self.runner.run(work)
 
     def teardown(self) -> None:
@@ -54,24 +54,24 @@ class Anything(RuleBasedStateMachine):
     # --- prospects ------------------------------------------------------------------------------------------------------
 
     def expect(self, email: str, before: frozenset[str], after: frozenset[str]) -> None:
-        """Whoever may have been in `before` is in `after` now."""
+        """Replace the expected statuses by `after` if the person can only be in `before`."""
         if self.expected[email] <= before:
             self.expected[email] = after
 
-    def known(self, email: str) -> None:
+    def add_person(self, email: str) -> None:
         self.expected.setdefault(email, frozenset({"new"}))
 
     @rule(email=people)
     def asks(self, email: str) -> None:
         self.last = self.world.event_body("form.submitted", email=email, form="demo-request")
         self.run(self.post(self.last))
-        self.known(email)
+        self.add_person(email)
         self.expect(email, frozenset({"new", "nurturing"}), HANDED)
 
     @rule(email=people)
     def looks_around(self, email: str) -> None:
         self.run(self.world.event("page.viewed", email=email, path="/pricing"))
-        self.known(email)
+        self.add_person(email)
 
     @precondition(lambda self: self.last is not None)
     @rule()
@@ -90,14 +90,14 @@ class Anything(RuleBasedStateMachine):
     @rule(email=people)
     def consents_again(self, email: str) -> None:
         self.run(self.world.event("consent.given", email=email))
-        self.known(email)
+        self.add_person(email)
         self.expect(email, frozenset({"opted-out"}), frozenset({"nurturing"}))
 
     # --- owners ---------------------------------------------------------------------------------------------------------
 
     def owner(self, email: str) -> str | None:
-        found: str | None = self.run(self.world.owner_of(email)) if email in self.expected else None
-        return found
+        owner: str | None = self.run(self.world.owner_of(email)) if email in self.expected else None
+        return owner
 
     @rule(email=people, answered=st.booleans())
     def is_touched(self, email: str, answered: bool) -> None:
@@ -136,14 +136,14 @@ class Anything(RuleBasedStateMachine):
     def comes_back(self, rep: str) -> None:
         self.run(self.world.is_back(rep))
 
-    # --- the rest of the world ----------------------------------------------------------------------------------------
+    # --- time and faults ---------------------------------------------------------------------------------------------
 
     @rule(minutes=st.sampled_from([1, 10, 31, 90]))
     def time_passes(self, minutes: int) -> None:
         self.run(self.world.wait(minutes=minutes))
         for email, expected in self.expected.items():
             if "accepted" in expected:
-                self.expected[email] = HANDED | {"accepted"}  # a rung may have moved it on
+                self.expected[email] = HANDED | {"accepted"}  # a rung may have changed the owner
 
     @rule()
     def slack_goes_down(self) -> None:
@@ -153,7 +153,7 @@ class Anything(RuleBasedStateMachine):
     def the_process_is_restarted(self) -> None:
         self.run(self.world.restart())
 
-    # --- what must hold -------------------------------------------------------------------------------------------------
+    # --- invariants -----------------------------------------------------------------------------------------------------
 
     @invariant()
     def statuses_and_owners_are_as_expected(self) -> None:
@@ -169,12 +169,12 @@ class Anything(RuleBasedStateMachine):
         assert all(counted[rep] <= 2 for rep in REPS)
 
 
-def test_any_sequence(profile: Backends | None) -> None:
-    class Here(Anything):
+def test_any_history_keeps_statuses_owners_and_invariants(profile: Backends | None) -> None:
+    class HistoryOfProfile(RandomHistory):
         backends = profile
 
     histories, steps = (20, 20) if profile is None else (4, 15)
-    given = settings(
+    history_settings = settings(
         max_examples=histories, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck)
     )
-    run_state_machine_as_test(Here, settings=given)
+    run_state_machine_as_test(HistoryOfProfile, settings=history_settings)

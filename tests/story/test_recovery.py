@@ -1,4 +1,4 @@
-"""Whatever happens to the process, its files and its disk: nothing acknowledged is lost, and nothing happens twice."""
+"""Restarts, invalid files and full disks: no acknowledged event is lost, and none takes effect twice."""
 
 import pytest
 
@@ -14,7 +14,7 @@ CTO = "cto@prospect.example"
 LONG = "x" * 10_000
 
 
-async def test_a_restart_in_the_middle_changes_nothing(open_world: OpenWorld, profile: Backends | None) -> None:
+async def test_restarts_do_not_change_the_result(open_world: OpenWorld, profile: Backends | None) -> None:
     emails = [f"person{n}@prospect.example" for n in range(4 if profile is None else 2)]
 
     async def live(world: World, *, restarting: bool) -> tuple[list[str], list[str], str | None]:
@@ -26,27 +26,27 @@ async def test_a_restart_in_the_middle_changes_nothing(open_world: OpenWorld, pr
             await world.wait(minutes=9)
             if restarting:
                 await world.restart()
-        told, statuses = sorted(world.slack_recipients), [await world.status_of(email) for email in emails]
-        return told, statuses, await world.owner_of(emails[0])
+        recipients, statuses = sorted(world.slack_recipients), [await world.status_of(email) for email in emails]
+        return recipients, statuses, await world.owner_of(emails[0])
 
-    restarted, went_on = (
+    with_restarts, without = (
         await live(await open_world(), restarting=True),
         await live(await open_world(), restarting=False),
     )
     if profile is None:
-        assert restarted == went_on
-    else:  # two leads that change hands at the same moment do so in any order, so their new owners may be the other's
-        assert (len(restarted[0]), restarted[1]) == (len(went_on[0]), went_on[1])
+        assert with_restarts == without
+    else:  # two leads whose owners change at the same time do so in any order, so that their new owners may be swapped
+        assert (len(with_restarts[0]), with_restarts[1]) == (len(without[0]), without[1])
 
 
-async def test_what_was_acknowledged_and_not_yet_handled_is_handled_after_a_restart(world: World) -> None:
+async def test_acknowledged_event_is_handled_after_a_restart(world: World) -> None:
     assert (await world.post_form("demo-request", email=CTO)).status_code == 202
     await world.restart()
     assert await world.owner_of(CTO) == "ana"
     assert world.slack_recipients == ["ana"]
 
 
-async def test_what_fell_due_while_nobody_ran_is_told_in_order(world: World) -> None:
+async def test_rungs_due_during_downtime_are_paged_in_order(world: World) -> None:
     await world.submit_form(email=CTO)
     world.clock.advance(minutes=25)
     await world.restart()
@@ -55,13 +55,13 @@ async def test_what_fell_due_while_nobody_ran_is_told_in_order(world: World) -> 
     await world.restart()
     await world.wait(seconds=5)
     assert world.slack_recipients == ["ana", "ana", "max"]
-    assert await world.owner_of(CTO) == "ana", "the manager was told just now"
+    assert await world.owner_of(CTO) == "ana", "the manager has only now been paged"
     await world.wait(minutes=10)
     assert await world.owner_of(CTO) == "bo"
     assert world.slack_recipients[3:] == ["bo"]
 
 
-async def test_a_page_that_waits_when_the_hosts_clock_is_set_back_goes_out_at_once(world: World) -> None:
+async def test_waiting_page_is_sent_when_the_host_clock_is_set_back(world: World) -> None:
     world.slack.respond(503)
     await world.submit_form(email=CTO)
     assert world.slack_recipients == []
@@ -70,7 +70,7 @@ async def test_a_page_that_waits_when_the_hosts_clock_is_set_back_goes_out_at_on
     assert world.slack_recipients == ["ana"]
 
 
-async def test_a_channel_that_is_back_after_the_hosts_clock_was_set_back_is_tried(world: World) -> None:
+async def test_recovered_channel_is_used_after_the_host_clock_was_set_back(world: World) -> None:
     world.slack.respond(503, times=None)
     world.smtp.refuse(451, times=None)
     for n in range(6):
@@ -84,7 +84,7 @@ async def test_a_channel_that_is_back_after_the_hosts_clock_was_set_back_is_trie
 
 
 @embedded
-async def test_two_processes_cannot_use_one_directory(world: World) -> None:
+async def test_second_process_on_one_directory_is_rejected(world: World) -> None:
     with pytest.raises(AlreadyRunningError, match="another FirstHour process"):
         compose.open_clock(world.data, 1.0)
 
@@ -93,7 +93,7 @@ async def test_two_processes_cannot_use_one_directory(world: World) -> None:
 
 
 @embedded
-async def test_a_bad_file_keeps_the_version_in_force_and_readiness_says_so(world: World) -> None:
+async def test_invalid_file_keeps_the_current_version_with_a_warning(world: World) -> None:
     version = world.system.resources.config.current.version
     good = (world.config / "agreement.yaml").read_text()
     (world.config / "agreement.yaml").write_text(good.replace('"points": 40', '"points": "many"'))
@@ -101,7 +101,7 @@ async def test_a_bad_file_keeps_the_version_in_force_and_readiness_says_so(world
 
     answer = await world.ask("GET", "/readyz")
     assert answer.status_code == 200
-    [warning] = [said for said in answer.json()["warnings"] if "refused" in said]
+    [warning] = [line for line in answer.json()["warnings"] if "refused" in line]
     assert version in warning
     assert "agreement.yaml:" in warning
     await world.submit_form(email=CTO, employees=400)
@@ -109,10 +109,10 @@ async def test_a_bad_file_keeps_the_version_in_force_and_readiness_says_so(world
 
     (world.config / "agreement.yaml").write_text(good)
     await world.settle()
-    assert not [said for said in (await world.get("/readyz"))["warnings"] if "refused" in said]
+    assert not [line for line in (await world.get("/readyz"))["warnings"] if "refused" in line]
 
 
-async def test_a_good_file_is_taken_up_and_decisions_name_its_version(world: World) -> None:
+async def test_changed_file_is_applied_and_decisions_name_its_version(world: World) -> None:
     await world.submit_form(email="before@prospect.example")
     await world.change("agreement", {"response": {"ladder": [{"at": "1m", "page": "owner", "by": "slack"}]}})
     await world.submit_form(email="after@prospect.example")
@@ -125,17 +125,17 @@ async def test_a_good_file_is_taken_up_and_decisions_name_its_version(world: Wor
     assert before != after == world.system.resources.config.current.version
 
 
-async def test_a_rep_taken_out_of_the_team_file_has_no_leads_any_more(world: World) -> None:
+async def test_rep_removed_from_the_team_file_loses_their_leads(world: World) -> None:
     await world.submit_form(email=CTO)
     team = reps(pool=["bo", "cy"])
     await world.change("team", {**team, "reps": [rep for rep in team["reps"] if rep["id"] != "ana"]})
     assert await world.owner_of(CTO) == "bo"
 
 
-# --- poison -------------------------------------------------------------------------------------------------------------
+# --- unreadable events -------------------------------------------------------------------------------------------------------------
 
 
-async def test_an_event_nobody_can_read_is_parked_and_the_rest_goes_on(world: World) -> None:
+async def test_unreadable_event_becomes_a_dead_letter_and_others_are_handled(world: World) -> None:
     await world.append_garbage("garbage-1")
     await world.submit_form(email=CTO)
 
@@ -145,11 +145,11 @@ async def test_an_event_nobody_can_read_is_parked_and_the_rest_goes_on(world: Wo
     assert (await world.get("/readyz"))["status"] == "ready"
 
 
-async def test_garbage_without_end_stops_the_reader_instead_of_the_stream(world: World) -> None:
+async def test_ten_unreadable_records_in_a_row_do_not_stop_the_reader(world: World) -> None:
     for n in range(10):
         await world.append_garbage(f"garbage-{n}")
     await world.submit_form(email=CTO)
-    assert await world.owner_of(CTO) == "ana", "ten in a row are borne"
+    assert await world.owner_of(CTO) == "ana", "ten unreadable records in a row are tolerated"
     assert (await world.rows("SELECT count(*) FROM dead_letters"))[0][0] == 20
 
 
@@ -157,7 +157,7 @@ async def test_garbage_without_end_stops_the_reader_instead_of_the_stream(world:
 
 
 @embedded
-async def test_a_full_disk_is_said_and_nothing_acknowledged_is_lost(open_world: OpenWorld) -> None:
+async def test_full_disk_is_answered_503_and_loses_no_acknowledged_event(open_world: OpenWorld) -> None:
     world = await open_world(pages_max=220)
     acknowledged = await fill_the_disk(world)
     assert acknowledged
@@ -177,7 +177,7 @@ async def test_a_full_disk_is_said_and_nothing_acknowledged_is_lost(open_world: 
 
 
 @embedded
-async def test_room_on_the_disk_is_used_again_without_a_restart(open_world: OpenWorld) -> None:
+async def test_freed_disk_space_is_used_without_a_restart(open_world: OpenWorld) -> None:
     world = await open_world(pages_max=220)
     acknowledged = await fill_the_disk(world)
     await world.free_disk()
@@ -187,7 +187,7 @@ async def test_room_on_the_disk_is_used_again_without_a_restart(open_world: Open
 
 
 async def fill_the_disk(world: World) -> list[str]:
-    """Post until it is refused; who was acknowledged."""
+    """Post forms until one is rejected. Return the addresses of the acknowledged forms."""
     acknowledged: list[str] = []
     for n in range(1_000):
         email = f"person{n}@prospect.example"

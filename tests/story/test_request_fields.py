@@ -1,4 +1,4 @@
-"""Each field that a request may have is stored, shown and acted on, or refused with its place."""
+"""Each field of a request is stored and shown, or rejected with its place."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -17,11 +17,11 @@ async def lines(world: World) -> list[str]:
 
 
 async def rep_of(world: World, rep: str) -> dict[str, Any]:
-    (found,) = [one for one in (await world.get("/v1/reps"))["items"] if one["id"] == rep]
-    return dict(found)
+    (item,) = [item for item in (await world.get("/v1/reps"))["items"] if item["id"] == rep]
+    return dict(item)
 
 
-async def test_the_note_of_a_touch_is_in_the_timeline(world: World) -> None:
+async def test_note_of_a_touch_is_in_the_timeline(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.touch(CTO, by="ana", note="Asked for a quote by Friday")
     assert "touch by phone, answered: Asked for a quote by Friday" in await lines(world)
@@ -30,9 +30,7 @@ async def test_the_note_of_a_touch_is_in_the_timeline(world: World) -> None:
 
 
 @pytest.mark.parametrize("action", ["reject", "recycle"])
-async def test_a_lead_given_back_until_a_time_is_handed_over_by_score_from_then_on_alone(
-    world: World, action: str
-) -> None:
+async def test_resting_lead_qualifies_by_score_only_after_its_rest(world: World, action: str) -> None:
     await world.submit_form(email=CTO, employees=400, title="CTO")
     until = world.clock.business() + timedelta(days=20)
     if action == "recycle":
@@ -54,7 +52,7 @@ async def test_a_lead_given_back_until_a_time_is_handed_over_by_score_from_then_
     assert (await world.lead(CTO))["rests_until"] is None
 
 
-async def test_a_request_of_the_person_ends_the_rest(world: World) -> None:
+async def test_form_of_the_person_ends_the_rest(world: World) -> None:
     await world.submit_form(email=CTO)
     until = (world.clock.business() + timedelta(days=20)).isoformat()
     await world.act(CTO, "reject", "ana", reason="not-now", until=until)
@@ -66,13 +64,13 @@ async def test_a_request_of_the_person_ends_the_rest(world: World) -> None:
 @pytest.mark.parametrize(
     ("action", "body"),
     [
-        ("reject", {"reason": "no-time", "until": "2027-01-10T09:00:00Z"}),  # goes on to the next rep at once
+        ("reject", {"reason": "no-time", "until": "2027-01-10T09:00:00Z"}),  # the lead goes to the next rep at once
         ("reject", {"reason": "not-now", "until": "2026-11-01T09:00:00Z"}),  # in the past
         ("recycle", {"reason": "stalled", "until": "2026-11-01T09:00:00Z"}),
-        ("opt-out", {"reason": "asked us", "until": "2027-01-10T09:00:00Z"}),  # holds until consent
+        ("opt-out", {"reason": "asked us", "until": "2027-01-10T09:00:00Z"}),  # an opt-out holds until a consent
     ],
 )
-async def test_an_end_that_makes_no_sense_is_refused(world: World, action: str, body: dict[str, Any]) -> None:
+async def test_invalid_until_is_rejected(world: World, action: str, body: dict[str, Any]) -> None:
     await world.submit_form(email=CTO)
     if action == "recycle":
         await world.accept(CTO, by="ana")
@@ -83,7 +81,7 @@ async def test_an_end_that_makes_no_sense_is_refused(world: World, action: str, 
     assert await world.lead(CTO) == before
 
 
-async def test_the_reason_of_an_absence_is_shown_until_it_ends(world: World) -> None:
+async def test_reason_of_an_absence_is_shown_until_it_ends(world: World) -> None:
     end = world.clock.business() + timedelta(hours=2)
     body: dict[str, Any] = {"available": False, "until": end.isoformat(), "reason": "At the dentist"}
     answer = await world.ask("POST", "/v1/reps/ana/availability", "sales", "ana", body=body)
@@ -95,7 +93,7 @@ async def test_the_reason_of_an_absence_is_shown_until_it_ends(world: World) -> 
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "#/until")
 
 
-async def test_the_reason_of_an_assignment_by_hand_is_in_the_timeline(world: World) -> None:
+async def test_reason_of_a_manual_assignment_is_in_the_timeline(world: World) -> None:
     await world.submit_form(email=CTO)
     answer = await world.act(CTO, "assign", "max", rep="cy", reason="knows the company")
     assert answer.status_code == 200, answer.text
@@ -107,7 +105,7 @@ async def test_the_reason_of_an_assignment_by_hand_is_in_the_timeline(world: Wor
 
 
 def bodies(now: datetime) -> dict[str, dict[str, tuple[Any, str]]]:
-    """Of each action, its fields: what is said, and how that is shown afterwards."""
+    """Return the fields of each action: the value, and the text that shows it afterwards."""
     before, after = now - timedelta(minutes=2), now + timedelta(days=20)
     until = (after.isoformat(), f"{after:%Y-%m-%dT%H:%M:%S}")
     return {
@@ -124,7 +122,7 @@ def bodies(now: datetime) -> dict[str, dict[str, tuple[Any, str]]]:
         "assign": {
             "rep": ("cy", '"owner": {"id": "cy"'),
             "reason": ("Knows the company", "Knows the company"),
-            "force": (True, '"owner": {"id": "cy"'),  # who is away
+            "force": (True, '"owner": {"id": "cy"'),  # cy is away
         },
         "availability": {
             "available": (False, '"state": "away", "until": "20'),
@@ -134,29 +132,31 @@ def bodies(now: datetime) -> dict[str, dict[str, tuple[Any, str]]]:
     }
 
 
-async def shown(world: World) -> str:
-    """Everything that is told of the lead and of ana."""
+async def visible_text(world: World) -> str:
+    """Return the lead, its timeline and the rep ana as text."""
     await world.settle()
     lead = await world.lead(CTO)
     return json.dumps([lead, await world.lead_items(CTO, "timeline"), await rep_of(world, "ana")])
 
 
-async def described(world: World) -> dict[str, set[str]]:
-    """The fields of each action's body."""
+async def described_fields(world: World) -> dict[str, set[str]]:
+    """Return the fields of each action in the API description."""
     description = await world.get("/openapi.json")
-    found = {}
+    fields = {}
     for path, methods in description["paths"].items():
         if path.startswith(("/v1/leads/{lead}/", "/v1/reps/{rep}/")) and "post" in methods:
             content = methods["post"].get("requestBody", {}).get("content", {"": {"schema": {}}})
             [schema] = [one["schema"] for one in content.values()]
             name = schema.get("$ref", "").rpartition("/")[2]
             body = description["components"]["schemas"][name] if name else schema
-            found[path.rpartition("/")[2]] = set(body.get("properties", ()))
-    return found
+            fields[path.rpartition("/")[2]] = set(body.get("properties", ()))
+    return fields
 
 
-async def test_every_described_field_of_an_action_is_known_here(world: World) -> None:
-    assert await described(world) == {name: set(fields) for name, fields in bodies(world.clock.business()).items()}
+async def test_every_described_field_of_an_action_is_tested(world: World) -> None:
+    assert await described_fields(world) == {
+        name: set(fields) for name, fields in bodies(world.clock.business()).items()
+    }
 
 
 @pytest.mark.parametrize("action", [name for name, fields in bodies(datetime.now(UTC)).items() if fields])
@@ -168,16 +168,16 @@ async def test_every_described_field_of_an_action_is_shown_afterwards(world: Wor
         await world.is_away("cy")
     await world.wait(minutes=5)
     fields = bodies(world.clock.business())[action]
-    before = await shown(world)
-    body = {name: said for name, (said, _) in fields.items()}
+    before = await visible_text(world)
+    body = {name: value for name, (value, _) in fields.items()}
     if "force" in body:
-        refused = await world.act(CTO, action, "max", **{**body, "force": False})
-        assert (refused.status_code, await shown(world)) == (409, before)
+        answer = await world.act(CTO, action, "max", **{**body, "force": False})
+        assert (answer.status_code, await visible_text(world)) == (409, before)
     if action == "availability":
         answer = await world.ask("POST", "/v1/reps/ana/availability", "sales", "ana", body=body)
     else:
         answer = await world.act(CTO, action, "max" if action == "assign" else "ana", **body)
     assert answer.status_code == 200, answer.text
-    after = await shown(world)
+    after = await visible_text(world)
     for name, (_, as_shown) in fields.items():
         assert (as_shown in before, as_shown in after) == (False, True), (name, after)

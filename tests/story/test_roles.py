@@ -1,4 +1,4 @@
-"""Who may ask for what: every endpoint, every role."""
+"""The role that each endpoint requires."""
 
 from typing import Final
 
@@ -9,18 +9,18 @@ from firsthour.runtime.http.principal import READ, ROLES
 from services.gateway.asgi import Gateway
 from tests.story.world import World
 
-ANYBODY: Final = None
+PUBLIC: Final = None
 NEEDED: Final[dict[str, str | None]] = {
     "POST /v1/events": "ingest",
-    "POST /v1/forms/{form}": ANYBODY,  # it is a browser's; the origin is looked at
-    "POST /hooks/{source}": ANYBODY,  # its signature is looked at
-    "GET /healthz": ANYBODY,
-    "GET /readyz": ANYBODY,  # the state alone; the rest is for a key that may read
+    "POST /v1/forms/{form}": PUBLIC,  # sent by a browser; the origin is checked
+    "POST /hooks/{source}": PUBLIC,  # the signature is checked
+    "GET /healthz": PUBLIC,
+    "GET /readyz": PUBLIC,  # without a key it shows only the status
     "GET /metrics": READ,
-    "GET /docs": ANYBODY,
-    "GET /openapi.json": ANYBODY,
-    "GET /asyncapi.yaml": ANYBODY,
-    "GET /json/{name}.json": ANYBODY,
+    "GET /docs": PUBLIC,
+    "GET /openapi.json": PUBLIC,
+    "GET /asyncapi.yaml": PUBLIC,
+    "GET /json/{name}.json": PUBLIC,
     "GET /v1/leads": READ,
     "GET /v1/leads/{lead}": READ,
     "GET /v1/leads/{lead}/timeline": READ,
@@ -47,11 +47,11 @@ NEEDED: Final[dict[str, str | None]] = {
     "POST /v1/verify": "admin",
     "POST /v1/doctor": "admin",
 }
-"""The role each endpoint needs. A new endpoint is not served before it stands here."""
+"""The role that each endpoint requires. A new endpoint must be added here."""
 
 
 def endpoints(world: World) -> set[str]:
-    """Every endpoint of the application, described or not. HEAD is answered as GET is."""
+    """Return every endpoint of the application, described or not. HEAD is left out: it is answered like GET."""
     assert isinstance(world.system.app, Gateway)
     routes = iter_route_contexts(world.system.app.inner.routes)  # type: ignore[attr-defined]  # the framework's own
     return {f"{method} {route.path}" for route in routes for method in (route.methods or set()) - {"HEAD"}}
@@ -64,7 +64,7 @@ async def test_every_endpoint_has_a_role(world: World) -> None:
     assert {f"{method.upper()} {path}" for path, methods in described.items() for method in methods} <= NEEDED.keys()
 
 
-async def test_ingest_writes_events_and_nothing_else(world: World) -> None:
+async def test_ingest_key_may_only_write_events(world: World) -> None:
     assert {endpoint for endpoint, needed in NEEDED.items() if needed in ROLES["ingest"]} == {"POST /v1/events"}
     await world.submit_form(email="cto@prospect.example")
     lead = (await world.lead("cto@prospect.example"))["id"]
@@ -75,15 +75,15 @@ async def test_ingest_writes_events_and_nothing_else(world: World) -> None:
     assert (await world.ask("GET", "/readyz", "ingest")).json() == {"status": "ready"}
 
 
-async def test_each_endpoint_refuses_every_role_that_is_too_low_and_no_other(world: World) -> None:
+async def test_each_endpoint_rejects_exactly_the_roles_without_permission(world: World) -> None:
     for endpoint, needed in NEEDED.items():
         method, path = endpoint.split()
         path = path.replace("{", "no-such-").replace("}", "")
         for role, allowed in ROLES.items():
             if endpoint == "POST /v1/doctor" and role == "admin":
-                continue  # it looks at the host
+                continue  # it examines the host
             answer = await world.ask(method, path, role)
-            refused = needed is not ANYBODY and needed not in allowed
+            refused = needed is not PUBLIC and needed not in allowed
             assert (answer.status_code == 403) == refused, (endpoint, role, answer.text)
             if refused:
                 assert answer.json()["title"] == "Forbidden"
@@ -91,20 +91,20 @@ async def test_each_endpoint_refuses_every_role_that_is_too_low_and_no_other(wor
 
 
 @pytest.mark.same_on_both_profiles
-async def test_without_a_key_only_forms_and_signed_hooks_are_looked_at(world: World) -> None:
+async def test_request_without_a_key_reaches_only_public_endpoints(world: World) -> None:
     for endpoint, needed in NEEDED.items():
         method, path = endpoint.split()
         answer = await world.ask(method, path.replace("{", "").replace("}", ""), None)
-        assert (answer.status_code == 401) == (needed is not ANYBODY), (endpoint, answer.text)
+        assert (answer.status_code == 401) == (needed is not PUBLIC), (endpoint, answer.text)
 
 
-async def test_without_a_key_readiness_tells_the_state_alone(world: World) -> None:
+async def test_readiness_without_a_key_shows_only_the_status(world: World) -> None:
     assert (await world.ask("GET", "/readyz", None)).json() == {"status": "ready"}
     for role in ROLES.keys() - {"ingest"}:
         assert {"status", "checks", "warnings"} == (await world.ask("GET", "/readyz", role)).json().keys()
 
 
-async def test_a_reps_key_acts_for_that_rep_alone_and_a_managers_for_anybody(world: World) -> None:
+async def test_rep_key_acts_for_its_rep_and_manager_key_for_every_rep(world: World) -> None:
     await world.submit_form(email="cto@prospect.example")
     assert (await world.act("cto@prospect.example", "accept", "bo")).status_code == 403
     assert (await world.act("cto@prospect.example", "accept", "max")).status_code == 200
@@ -113,7 +113,7 @@ async def test_a_reps_key_acts_for_that_rep_alone_and_a_managers_for_anybody(wor
     assert (await world.ask("POST", "/v1/reps/ana/availability", "manager", body=away)).status_code == 200
 
 
-async def test_the_effect_of_a_forbidden_action_is_not_reached_by_an_event(world: World) -> None:
+async def test_event_cannot_replace_a_forbidden_action(world: World) -> None:
     await world.submit_form(email="cto@prospect.example")
     deal = world.event_body("opportunity.changed", email="cto@prospect.example", stage="lost")
     touch = world.event_body("touch.recorded", email="cto@prospect.example", channel="phone", answered=True)
@@ -125,20 +125,20 @@ async def test_the_effect_of_a_forbidden_action_is_not_reached_by_an_event(world
     assert (await world.status_of("cto@prospect.example")) == "assigned"
 
 
-async def test_a_touch_from_a_reps_key_counts_as_that_reps(world: World) -> None:
+async def test_touch_with_a_rep_key_counts_for_that_rep(world: World) -> None:
     await world.submit_form(email="cto@prospect.example")
     touch = world.event_body("touch.recorded", email="cto@prospect.example", channel="phone", rep="zed")
     assert (await world.post_events(touch, role="sales", rep="cy")).status_code == 202
     await world.settle()
-    [said] = [
+    [touched] = [
         item["data"]
         for item in await world.lead_items("cto@prospect.example", "timeline")
         if item["topic"] == "routes" and "touched_at" in item["data"]
     ]
-    assert said["rep"] == "cy"
+    assert touched["rep"] == "cy"
 
 
-async def test_the_key_of_a_rep_ends_with_the_rep(world: World) -> None:
+async def test_key_of_a_rep_ends_when_the_rep_is_removed(world: World) -> None:
     assert (await world.ask("GET", "/v1/reps", "sales", "cy")).status_code == 200
     reps = [
         {"id": id, "name": id, "email": f"{id}@acme.example", "active": id != "cy"} for id in ("ana", "bo", "cy", "max")
@@ -158,7 +158,7 @@ async def test_the_key_of_a_rep_ends_with_the_rep(world: World) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/leads/a%00b", "/v1/leads/" + "x" * 6_000, "/v1/leads/%ff%00"])
-async def test_an_odd_path_is_404_whatever_the_database(world: World, path: str) -> None:
+async def test_odd_path_is_404_on_every_database(world: World, path: str) -> None:
     for rest in ("", "/timeline", "/score", "/decisions"):
         assert (await world.ask("GET", path + rest)).status_code == 404
     for action, body in (
@@ -178,7 +178,7 @@ async def test_an_odd_path_is_404_whatever_the_database(world: World, path: str)
         assert (await world.ask("POST", odd, body={}, headers={"Idempotency-Key": "k"})).status_code == 404
 
 
-async def test_an_odd_value_in_a_query_finds_nothing_whatever_the_database(world: World) -> None:
+async def test_odd_query_value_never_fails_on_any_database(world: World) -> None:
     for odd in ("%00", "a%00b", "x" * 6_000, "%ff", "%ed%a0%80"):
         for name in ("email", "status", "owner"):
             answer = await world.ask("GET", f"/v1/leads?{name}={odd}")
@@ -191,14 +191,14 @@ async def test_an_odd_value_in_a_query_finds_nothing_whatever_the_database(world
             assert (await world.ask("GET", path + cursor)).status_code in (200, 422), (path, cursor)
 
 
-async def test_marketing_may_not_touch_what_is_sales(world: World) -> None:
+async def test_marketing_key_cannot_recycle_a_lead_of_sales(world: World) -> None:
     await world.submit_form(email="cto@prospect.example")
     lead = (await world.lead("cto@prospect.example"))["id"]
     body = {"reason": "stalled"}
     assert (await world.ask("POST", f"/v1/leads/{lead}/recycle", "marketing", body=body)).status_code == 403
 
 
-async def test_a_revoked_key_is_refused(world: World) -> None:
+async def test_revoked_key_is_rejected(world: World) -> None:
     key = await world.key("manager")
     [listed] = (await world.get("/v1/keys"))["items"]
     assert key not in str(listed)

@@ -10,7 +10,7 @@ from tests.story.world import World
 CTO = "cto@prospect.example"
 
 
-async def test_an_opt_out_stops_everything(world: World) -> None:
+async def test_opt_out_ends_owner_clock_and_pages(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.wait(minutes=5)
     await world.opt_out(CTO)
@@ -23,7 +23,7 @@ async def test_an_opt_out_stops_everything(world: World) -> None:
     assert await world.status_of(CTO) == "opted-out"
 
 
-async def test_a_page_that_waits_is_not_sent_after_an_opt_out(world: World) -> None:
+async def test_waiting_page_is_not_sent_after_an_opt_out(world: World) -> None:
     world.slack.drop(times=None)
     await world.submit_form(email=CTO)
     await world.event("consent.withdrawn", email=CTO)
@@ -35,17 +35,17 @@ async def test_a_page_that_waits_is_not_sent_after_an_opt_out(world: World) -> N
     assert (page["state"], page["error"]) == ("cancelled", "the person opted out")
 
 
-async def test_unsubscribing_is_an_opt_out(world: World) -> None:
+async def test_unsubscribe_is_an_opt_out(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.event("email.unsubscribed", email=CTO)
     assert await world.status_of(CTO) == "opted-out"
 
 
-async def test_consent_given_again_brings_back_to_nurturing_and_asking_hands_over(world: World) -> None:
+async def test_consent_returns_to_nurturing_and_a_form_hands_over(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.opt_out(CTO)
     await world.event("consent.given", email=CTO)
-    assert await world.status_of(CTO) == "opted-out"  # of one moment the opt-out holds
+    assert await world.status_of(CTO) == "opted-out"  # at the same time, the opt-out wins
 
     await world.wait(minutes=1)
     await world.event("consent.given", email=CTO)
@@ -55,13 +55,13 @@ async def test_consent_given_again_brings_back_to_nurturing_and_asking_hands_ove
     assert await world.status_of(CTO) == "assigned"
 
 
-async def test_a_disposable_mailbox_never_gets_a_rep(world: World) -> None:
+async def test_disposable_mailbox_gets_no_rep(world: World) -> None:
     await world.submit_form(email="somebody@mailinator.com", employees=400, title="CTO")
     assert (await world.lead("somebody@mailinator.com"))["owner"] is None
     assert world.slack_recipients == []
 
 
-async def test_our_own_people_and_competitors_are_never_scored_and_never_routed(world: World) -> None:
+async def test_suppressed_domains_are_not_scored_and_not_routed(world: World) -> None:
     for email in ("ana@acme.example", "spy@rival.example"):
         await world.submit_form(email=email, employees=400, title="CTO")
         lead = await world.lead(email)
@@ -73,7 +73,7 @@ async def test_our_own_people_and_competitors_are_never_scored_and_never_routed(
     ]
 
 
-async def test_one_event_posted_again_and_again_makes_one_lead_and_one_page(world: World) -> None:
+async def test_repeated_event_makes_one_lead_and_one_page(world: World) -> None:
     event = world.event_body("form.submitted", email=CTO, form="demo-request")
     for _ in range(3):
         assert (await world.post_events(event)).status_code == 202
@@ -87,25 +87,25 @@ async def test_one_event_posted_again_and_again_makes_one_lead_and_one_page(worl
     assert (await world.event_types_of(CTO)).count("lead.scored") == 1
 
 
-async def test_one_person_is_one_lead_however_they_write_their_address(world: World) -> None:
+async def test_spellings_of_one_address_are_one_lead(world: World) -> None:
     for email in ("CTO@Prospect.Example", " cto@prospect.example ", "cto@PROSPECT.example"):
         await world.submit_form("newsletter", email=email)
     assert [lead["email"] for lead in await world.leads()] == [CTO]
 
 
-async def test_the_same_events_in_another_order_give_the_same_score(world: World) -> None:
+async def test_score_does_not_depend_on_the_order_of_events(world: World) -> None:
     start = world.clock.business() - timedelta(days=20)
-    happened: list[tuple[str, dict[str, Any]]] = [
+    sequence: list[tuple[str, dict[str, Any]]] = [
         ("form.submitted", {"form": "demo-request", "title": "Clerk"}),
         ("content.downloaded", {"content": "paper"}),
         ("content.downloaded", {"content": "paper"}),
         ("webinar.attended", {"title": "CTO", "company": {"employees": 400}}),
     ]
     scores = []
-    for n, order in enumerate(permutations(range(len(happened)))):
+    for n, order in enumerate(permutations(range(len(sequence)))):
         email = f"person{n}@prospect.example"
         for at in order:
-            type, data = happened[at]
+            type, data = sequence[at]
             await world.post_events(world.event_body(type, email=email, time=start + timedelta(days=at), **data))
         await world.settle()
         scores.append((await world.lead(email))["score"])
@@ -113,7 +113,7 @@ async def test_the_same_events_in_another_order_give_the_same_score(world: World
     assert scores[0]["fit"] == 70
 
 
-async def test_a_line_of_the_score_qualifies_once(world: World) -> None:
+async def test_qualification_line_by_score_applies_once(world: World) -> None:
     await world.event("webinar.attended", email=CTO, title="CTO", company={"employees": 400})
     assert await world.status_of(CTO) == "new"
     for _ in range(5):
@@ -127,7 +127,7 @@ async def test_a_line_of_the_score_qualifies_once(world: World) -> None:
     assert await world.status_of(CTO) == "nurturing"
 
 
-async def test_what_came_before_a_recycle_counts_nothing_after_it(world: World) -> None:
+async def test_engagement_before_a_recycle_counts_nothing_after_it(world: World) -> None:
     await world.submit_form(email=CTO, employees=400, title="CTO")
     await world.touch(CTO, by="ana")
     await world.recycle(CTO, by="ana")
@@ -135,7 +135,7 @@ async def test_what_came_before_a_recycle_counts_nothing_after_it(world: World) 
     assert (await world.lead(CTO))["score"] == {"fit": 70, "engagement": 0, "total": 35, "grade": "A"}
 
 
-async def test_interest_fades(world: World) -> None:
+async def test_engagement_points_halve_after_the_half_life(world: World) -> None:
     await world.event("webinar.attended", email=CTO)
     await world.wait(days=14)
     lead = (await world.lead(CTO))["id"]
@@ -146,13 +146,13 @@ async def test_interest_fades(world: World) -> None:
     assert (part["because"], part["points"], part["worth"]) == ("Came to a webinar", 40, 20)
 
 
-async def test_a_robot_that_fills_the_hidden_field_is_no_lead_and_is_kept(world: World) -> None:
+async def test_form_with_the_honeypot_field_becomes_a_dead_letter(world: World) -> None:
     await world.submit_form(email=CTO, _hp="buy now")
     assert await world.leads() == []
     assert await world.rows("SELECT consumer, error, state FROM dead_letters") == [("gateway", "honeypot", "waiting")]
 
 
-async def test_somebody_with_a_phone_alone_is_called(open_world: OpenWorld) -> None:
+async def test_lead_with_only_a_phone_is_to_be_called(open_world: OpenWorld) -> None:
     world = await open_world()
     await world.submit_form(phone="+49 30 1234567", name="Ann Lee")
     [lead] = await world.leads()
@@ -160,7 +160,7 @@ async def test_somebody_with_a_phone_alone_is_called(open_world: OpenWorld) -> N
     assert world.slack.messages[0]["text"].startswith("Hot lead: call Ann Lee")
 
 
-async def test_a_deal_with_a_date_alone_follows_what_happened_on_that_day(world: World) -> None:
+async def test_event_with_only_a_date_follows_earlier_events_of_that_day(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.touch(CTO, by="ana")
     today = world.clock.business().date().isoformat()
@@ -178,7 +178,7 @@ async def test_a_deal_with_a_date_alone_follows_what_happened_on_that_day(world:
     assert await world.status_of(CTO) == "opted-out"
 
 
-async def test_a_deal_won_in_the_crm_makes_a_customer(world: World) -> None:
+async def test_deal_won_makes_a_customer(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.touch(CTO, by="ana")
     await world.event("opportunity.changed", email=CTO, stage="open")

@@ -1,4 +1,4 @@
-"""`GET /v1/pages`: what was told to whom, as others read it."""
+"""`GET /v1/pages`: the listing of pages."""
 
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -24,13 +24,11 @@ async def client(harness: NotifierHarness) -> AsyncIterator[AsyncClient]:
     app.state.keys = Keys(harness.clock, "secret")
     app.include_router(router(cast(Any, SimpleNamespace(reads=reads, config=SimpleNamespace(current=CONFIG)))))
     headers = {"authorization": "Bearer secret"}
-    async with AsyncClient(transport=ASGITransport(app), base_url="http://here", headers=headers) as made:
-        yield made
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://here", headers=headers) as api_client:
+        yield api_client
 
 
-async def test_pages_are_listed_newest_first_with_what_became_of_them(
-    harness: NotifierHarness, client: AsyncClient
-) -> None:
+async def test_pages_are_listed_newest_first_with_their_outcome(harness: NotifierHarness, client: AsyncClient) -> None:
     harness.slack.answers = [GiveUp("no such user")]
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
@@ -45,7 +43,7 @@ async def test_pages_are_listed_newest_first_with_what_became_of_them(
     assert answer["next"] is None
 
 
-async def test_a_long_list_goes_on_where_it_ended(harness: NotifierHarness, client: AsyncClient) -> None:
+async def test_long_list_continues_at_its_cursor(harness: NotifierHarness, client: AsyncClient) -> None:
     for n in range(5):
         harness.hear(harness.qualified(f"l{n}"), harness.assigned(f"l{n}"))
     seen: list[str] = []
@@ -59,7 +57,7 @@ async def test_a_long_list_goes_on_where_it_ended(harness: NotifierHarness, clie
     assert len(seen) == len(set(seen)) == 5
 
 
-async def test_a_cursor_that_is_none_of_ours_is_refused(client: AsyncClient) -> None:
-    with pytest.raises(Problem) as refused:
+async def test_invalid_cursor_is_rejected(client: AsyncClient) -> None:
+    with pytest.raises(Problem) as problem:
         await client.get("/v1/pages?cursor=nonsense")
-    assert refused.value.status == 422
+    assert problem.value.status == 422

@@ -1,4 +1,4 @@
-"""Pages by mail, over a real socket to a mail server that does as it is dialled."""
+"""Pages by mail, over a real socket to a fake mail server."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,12 +33,12 @@ async def smtp() -> AsyncIterator[FakeSmtp]:
         yield fake
 
 
-def a_channel(smtp: FakeSmtp, timeout_seconds: float = 60.0) -> EmailChannel:
+def email_channel(smtp: FakeSmtp, timeout_seconds: float = 60.0) -> EmailChannel:
     return EmailChannel(server(smtp.url), "FirstHour <pages@firsthour.example>", lambda: NINE, timeout_seconds)
 
 
-async def test_a_page_arrives_as_text_and_html_and_a_reply_goes_to_the_lead(smtp: FakeSmtp) -> None:
-    sent = await a_channel(smtp).send(page_message())
+async def test_page_has_text_and_html_and_replies_go_to_the_lead(smtp: FakeSmtp) -> None:
+    sent = await email_channel(smtp).send(page_message())
     assert sent == Sent("<0192f3c4-0000-7000-8000-000000000001@firsthour.example>")
     mail = smtp.mails[0]
     assert (mail.sender, mail.recipients) == ("pages@firsthour.example", ("bo@sales.example",))
@@ -57,8 +57,8 @@ async def test_a_page_arrives_as_text_and_html_and_a_reply_goes_to_the_lead(smtp
     assert "tel:+493012345678" in html
 
 
-async def test_a_repeat_has_the_same_message_id_and_a_reminder_answers_the_first_page(smtp: FakeSmtp) -> None:
-    channel = a_channel(smtp)
+async def test_repeat_keeps_the_message_id_and_reminder_refers_to_first_page(smtp: FakeSmtp) -> None:
+    channel = email_channel(smtp)
     for page in (
         page_message(),
         page_message(),
@@ -72,8 +72,8 @@ async def test_a_repeat_has_the_same_message_id_and_a_reminder_answers_the_first
 
 
 @pytest.mark.parametrize("stage", ["RCPT", "DATA"])
-async def test_a_4xx_is_for_now_and_a_5xx_for_good_of_a_recipient(smtp: FakeSmtp, stage: str) -> None:
-    channel = a_channel(smtp)
+async def test_recipient_error_4xx_is_temporary_and_5xx_permanent(smtp: FakeSmtp, stage: str) -> None:
+    channel = email_channel(smtp)
     smtp.refuse(451, stage)  # type: ignore[arg-type]  # one of the three, from the list above
     assert await channel.send(page_message()) == TryAgain(None, "the mail server cannot take the page now (451)")
     smtp.refuse(550, stage)  # type: ignore[arg-type]  # as above
@@ -82,44 +82,44 @@ async def test_a_4xx_is_for_now_and_a_5xx_for_good_of_a_recipient(smtp: FakeSmtp
     assert len(smtp.mails) == 1
 
 
-async def test_a_refused_sender_is_not_the_persons_and_names_the_setting(smtp: FakeSmtp) -> None:
+async def test_rejected_sender_makes_the_channel_unusable_and_names_the_setting(smtp: FakeSmtp) -> None:
     smtp.refuse(451, "MAIL")
-    assert isinstance(await a_channel(smtp).send(page_message()), TryAgain)
+    assert isinstance(await email_channel(smtp).send(page_message()), TryAgain)
     smtp.refuse(550, "MAIL")
-    refused = await a_channel(smtp).send(page_message())
+    refused = await email_channel(smtp).send(page_message())
     assert refused == Unusable("the mail server refuses us (550); check FIRSTHOUR_MAIL_FROM")
 
 
-async def test_an_international_domain_is_encoded(smtp: FakeSmtp) -> None:
+async def test_international_domain_is_encoded(smtp: FakeSmtp) -> None:
     page = page_message(person_email="bo@bücher.example", card_email="ann@köln.example")
-    assert isinstance(await a_channel(smtp).send(page), Sent)
+    assert isinstance(await email_channel(smtp).send(page), Sent)
     (mail,) = smtp.mails
     assert mail.recipients == ("bo@xn--bcher-kva.example",)
     assert mail.message["To"] == "Bo Chen <bo@xn--bcher-kva.example>"
     assert mail.message["Reply-To"] == "ann@xn--kln-sna.example"
 
 
-async def test_a_server_that_falls_silent_costs_no_more_than_the_timeout(smtp: FakeSmtp) -> None:
+async def test_silent_mail_server_ends_in_the_timeout(smtp: FakeSmtp) -> None:
     smtp.hang()
     async with asyncio.timeout(60):
-        assert isinstance(await a_channel(smtp, 0.2).send(page_message()), TryAgain)
+        assert isinstance(await email_channel(smtp, 0.2).send(page_message()), TryAgain)
 
 
-async def test_a_mail_that_was_taken_without_a_word_is_tried_again_under_the_same_id(smtp: FakeSmtp) -> None:
+async def test_mail_accepted_without_an_answer_is_repeated_with_the_same_id(smtp: FakeSmtp) -> None:
     smtp.accept_then_hang()
-    assert isinstance(await a_channel(smtp, 0.2).send(page_message()), TryAgain)
-    assert isinstance(await a_channel(smtp).send(page_message()), Sent)
+    assert isinstance(await email_channel(smtp, 0.2).send(page_message()), TryAgain)
+    assert isinstance(await email_channel(smtp).send(page_message()), Sent)
     first, second = smtp.mails
     assert first.message["Message-ID"] == second.message["Message-ID"]
 
 
-async def test_nobody_listening_is_for_now(smtp: FakeSmtp) -> None:
-    channel = a_channel(smtp)
+async def test_refused_connection_is_temporary(smtp: FakeSmtp) -> None:
+    channel = email_channel(smtp)
     await smtp.stop()
     assert isinstance(await channel.send(page_message()), TryAgain)
 
 
-async def test_a_login_that_holds_is_used_and_a_wrong_one_names_the_setting() -> None:
+async def test_valid_login_sends_and_wrong_login_names_the_setting() -> None:
     async with FakeSmtp(login=("user", "p@ss/word")) as smtp:
         right = EmailChannel(
             MailServer("127.0.0.1", smtp.port, "user", "p@ss/word", start_tls=False),
@@ -137,7 +137,7 @@ async def test_a_login_that_holds_is_used_and_a_wrong_one_names_the_setting() ->
         assert "FIRSTHOUR_SMTP_URL" in refused.why
 
 
-async def test_a_password_never_goes_out_in_the_clear_unless_the_url_says_so(smtp: FakeSmtp) -> None:
+async def test_password_is_not_sent_without_encryption(smtp: FakeSmtp) -> None:
     url = f"smtp://user:secret@127.0.0.1:{smtp.port}"
     channel = EmailChannel(server(url), "pages@firsthour.example", lambda: NINE)
     assert isinstance(await channel.send(page_message()), Unusable)
@@ -147,13 +147,13 @@ async def test_a_password_never_goes_out_in_the_clear_unless_the_url_says_so(smt
 @pytest.mark.parametrize(
     "address", ["", "bo", "bo@sales.example\r\nRCPT TO:<x@example.test>", "a@b.example, c@d.example"]
 )
-async def test_a_person_without_a_plain_address_is_not_tried(smtp: FakeSmtp, address: str) -> None:
-    assert isinstance(await a_channel(smtp).send(page_message(person_email=address)), GiveUp)
+async def test_person_without_a_plain_address_gets_no_mail(smtp: FakeSmtp, address: str) -> None:
+    assert isinstance(await email_channel(smtp).send(page_message(person_email=address)), GiveUp)
     assert smtp.mails == []
 
 
-def _assert_as_ever(mail: Mail, page: Message) -> None:
-    """Whatever was typed: these headers, once each; these recipients; two bodies."""
+def _assert_intact(mail: Mail, page: Message) -> None:
+    """Assert that the mail has each header once, only the recipient of the page, and two bodies."""
     assert mail.recipients == ("bo@sales.example",)
     assert mail.message.keys() == HEADERS
     assert [address.addr_spec for address in mail.message["To"].addresses] == ["bo@sales.example"]
@@ -163,27 +163,27 @@ def _assert_as_ever(mail: Mail, page: Message) -> None:
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-async def test_no_attack_adds_a_header_or_a_recipient(smtp: FakeSmtp, attack: str) -> None:
+async def test_attack_adds_no_header_and_no_recipient(smtp: FakeSmtp, attack: str) -> None:
     page = hostile_message(attack)
-    assert isinstance(await a_channel(smtp).send(page), Sent)
-    _assert_as_ever(smtp.mails[0], page)
+    assert isinstance(await email_channel(smtp).send(page), Sent)
+    _assert_intact(smtp.mails[0], page)
 
 
-async def test_an_encoded_word_is_shown_as_typed_and_not_decoded(smtp: FakeSmtp) -> None:
-    await a_channel(smtp).send(page_message(card_name="=?utf-8?q?Your=20bank?="))
+async def test_encoded_word_in_a_name_is_not_decoded(smtp: FakeSmtp) -> None:
+    await email_channel(smtp).send(page_message(card_name="=?utf-8?q?Your=20bank?="))
     assert "= ?utf-8?q?Your=20bank?=" in smtp.mails[0].message["Subject"]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw=st.one_of(st.text(st.characters(), max_size=300), st.text('\r\n\t =?:,;<>@"\\.(utf8qb)Bc_-', max_size=300)))
-async def test_whatever_was_typed_headers_and_recipients_are_as_ever(smtp: FakeSmtp, raw: str) -> None:
+async def test_any_text_leaves_headers_and_recipients_unchanged(smtp: FakeSmtp, raw: str) -> None:
     page = hostile_message(raw)
-    assert isinstance(await a_channel(smtp).send(page), Sent)
-    _assert_as_ever(smtp.mails[-1], page)
+    assert isinstance(await email_channel(smtp).send(page), Sent)
+    _assert_intact(smtp.mails[-1], page)
 
 
 @pytest.mark.parametrize(
-    ("url", "meant"),
+    ("url", "parsed"),
     [
         ("smtp://mail.example", MailServer("mail.example", 25)),
         ("smtp://mail.example:2525/?starttls=true", MailServer("mail.example", 2525, start_tls=True)),
@@ -192,22 +192,22 @@ async def test_whatever_was_typed_headers_and_recipients_are_as_ever(smtp: FakeS
         ("smtps://u:p@mail.example", MailServer("mail.example", 465, "u", "p", tls=True, start_tls=False)),
     ],
 )
-def test_the_url_of_a_mail_server_means_what_it_says(url: str, meant: MailServer) -> None:
-    assert server(url) == meant
+def test_mail_server_url_is_parsed(url: str, parsed: MailServer) -> None:
+    assert server(url) == parsed
 
 
 @pytest.mark.parametrize(
     "url", ["", "mail.example", "http://mail.example", "smtp://", "smtp://h:99999", "smtp://h?starttls=x"]
 )
-def test_a_url_that_names_no_mail_server_is_refused_without_showing_it(url: str) -> None:
+def test_invalid_mail_server_url_is_rejected_without_showing_it(url: str) -> None:
     with pytest.raises(MailSettingsError, match="FIRSTHOUR_SMTP_URL"):
         server(url)
 
 
-def test_a_password_is_not_shown() -> None:
+def test_password_is_not_in_the_repr() -> None:
     assert "secret" not in repr(server("smtps://user:secret@mail.example"))
 
 
-def test_a_sender_that_is_no_address_is_refused() -> None:
+def test_sender_without_an_address_is_rejected() -> None:
     with pytest.raises(MailSettingsError, match="FIRSTHOUR_MAIL_FROM"):
         EmailChannel(server("smtp://mail.example"), "FirstHour", lambda: NINE)

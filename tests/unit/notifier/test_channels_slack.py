@@ -1,4 +1,4 @@
-"""Pages to Slack, over a real socket to a Slack that does as it is dialled."""
+"""Pages by Slack, over a real socket to a fake Slack."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ async def channel(slack: FakeSlack) -> AsyncIterator[SlackChannel]:
     await channel.close()
 
 
-async def test_a_page_arrives_at_the_rep_and_can_be_recognised_later(slack: FakeSlack, channel: SlackChannel) -> None:
+async def test_page_arrives_at_the_rep_with_its_page_id(slack: FakeSlack, channel: SlackChannel) -> None:
     sent = await channel.send(page_message())
     assert isinstance(sent, Sent)
     assert sent.provider_id.startswith("DU0BO:")
@@ -44,7 +44,7 @@ async def test_a_page_arrives_at_the_rep_and_can_be_recognised_later(slack: Fake
     assert (message["unfurl_links"], message["unfurl_media"], message["link_names"]) == (False, False, False)
 
 
-async def test_every_attempt_at_a_page_carries_the_same_id_and_another_page_another(
+async def test_attempts_of_one_page_share_an_id_that_other_pages_do_not_have(
     slack: FakeSlack, channel: SlackChannel
 ) -> None:
     for page in (page_message(), page_message(), page_message(page_id="another")):
@@ -53,20 +53,20 @@ async def test_every_attempt_at_a_page_carries_the_same_id_and_another_page_anot
     assert first == second != third
 
 
-async def test_connections_are_kept(slack: FakeSlack, channel: SlackChannel) -> None:
+async def test_connection_is_reused(slack: FakeSlack, channel: SlackChannel) -> None:
     for _ in range(5):
         assert isinstance(await channel.send(page_message()), Sent)
     assert slack.connections == 1
 
 
-async def test_many_pages_go_out_at_once(slack: FakeSlack, channel: SlackChannel) -> None:
+async def test_many_pages_are_sent_concurrently(slack: FakeSlack, channel: SlackChannel) -> None:
     pages = [page_message(page_id=f"page-{n}", person_slack=f"U{n}") for n in range(50)]
     outcomes = await asyncio.gather(*(channel.send(page) for page in pages))
     assert all(isinstance(outcome, Sent) for outcome in outcomes)
     assert sorted(slack.recipients) == sorted(f"U{n}" for n in range(50))
 
 
-async def test_no_page_waits_for_another(slack: FakeSlack, channel: SlackChannel) -> None:
+async def test_hanging_calls_do_not_delay_another_page(slack: FakeSlack, channel: SlackChannel) -> None:
     slack.hang(times=SENDING_AT_ONCE)
     async with asyncio.timeout(60):
         hanging = [
@@ -76,27 +76,25 @@ async def test_no_page_waits_for_another(slack: FakeSlack, channel: SlackChannel
             await asyncio.sleep(0.01)
         assert isinstance(await channel.send(page_message(person_slack="UNEXT")), Sent)
     assert slack.recipients == ["UNEXT"]
-    for one in hanging:
-        one.cancel()
-    ends = await asyncio.gather(*hanging, return_exceptions=True)
-    assert {type(end) for end in ends} == {asyncio.CancelledError}
+    for task in hanging:
+        task.cancel()
+    endings = await asyncio.gather(*hanging, return_exceptions=True)
+    assert {type(ending) for ending in endings} == {asyncio.CancelledError}
 
 
-async def test_after_many_pages_at_once_some_connections_are_kept_and_the_rest_closed(
-    slack: FakeSlack, channel: SlackChannel
-) -> None:
+async def test_idle_connections_are_kept_up_to_a_limit_after_a_burst(slack: FakeSlack, channel: SlackChannel) -> None:
     await asyncio.gather(*(channel.send(page_message(person_slack=f"U{n}")) for n in range(SENDING_AT_ONCE)))
-    made = slack.connections
-    assert made > IDLE_MAX
+    connections = slack.connections
+    assert connections > IDLE_MAX
     async with asyncio.timeout(60):
         while slack.open_connections > IDLE_MAX:
             await asyncio.sleep(0.01)
     assert slack.open_connections == IDLE_MAX
     await asyncio.gather(*(channel.send(page_message(person_slack=f"U{n}")) for n in range(IDLE_MAX)))
-    assert slack.connections == made
+    assert slack.connections == connections
 
 
-async def test_slow_down_is_for_now_and_says_for_how_long(slack: FakeSlack, channel: SlackChannel) -> None:
+async def test_rate_limit_is_temporary_and_returns_the_wait(slack: FakeSlack, channel: SlackChannel) -> None:
     slack.respond(status=429, retry_after=3, times=2)
     assert await channel.send(page_message()) == TryAgain(3.0, "Slack asks us to slow down")
     slack.error("ratelimited", retry_after=7)
@@ -105,32 +103,30 @@ async def test_slow_down_is_for_now_and_says_for_how_long(slack: FakeSlack, chan
     assert isinstance(await channel.send(page_message()), Sent)
 
 
-async def test_a_wait_of_hours_is_cut_to_five_minutes(slack: FakeSlack, channel: SlackChannel) -> None:
+async def test_long_retry_after_is_cut_to_five_minutes(slack: FakeSlack, channel: SlackChannel) -> None:
     slack.respond(status=429, retry_after=86_400)
     assert await channel.send(page_message()) == TryAgain(300.0, "Slack asks us to slow down")
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 408])
-async def test_a_broken_slack_is_for_now(slack: FakeSlack, channel: SlackChannel, status: int) -> None:
+async def test_server_error_is_temporary(slack: FakeSlack, channel: SlackChannel, status: int) -> None:
     slack.respond(status)
     assert isinstance(await channel.send(page_message()), TryAgain)
 
 
 @pytest.mark.parametrize("answer", ["<html>gateway</html>", "", "[]", '{"ok": "yes"}', "null", "\xff"])
-async def test_an_answer_that_is_not_slacks_json_is_for_now(
-    slack: FakeSlack, channel: SlackChannel, answer: str
-) -> None:
+async def test_answer_that_is_not_slack_json_is_temporary(slack: FakeSlack, channel: SlackChannel, answer: str) -> None:
     slack.respond(200, body=answer)
     assert isinstance(await channel.send(page_message()), TryAgain)
 
 
-async def test_an_endless_answer_is_not_read_to_its_end(slack: FakeSlack, channel: SlackChannel) -> None:
+async def test_oversized_answer_is_temporary(slack: FakeSlack, channel: SlackChannel) -> None:
     slack.respond(200, body="[" * 1_000_000)
     assert isinstance(await channel.send(page_message()), TryAgain)
 
 
 @pytest.mark.parametrize("code", ["internal_error", "fatal_error", "service_unavailable", "request_timeout"])
-async def test_an_error_of_slacks_own_is_for_now(slack: FakeSlack, channel: SlackChannel, code: str) -> None:
+async def test_internal_error_of_slack_is_temporary(slack: FakeSlack, channel: SlackChannel, code: str) -> None:
     slack.error(code)
     assert isinstance(await channel.send(page_message()), TryAgain)
 
@@ -139,41 +135,45 @@ async def test_an_error_of_slacks_own_is_for_now(slack: FakeSlack, channel: Slac
     "code",
     ["channel_not_found", "is_archived", "user_not_found", "not_in_channel", "msg_too_long", "invalid_blocks", "novel"],
 )
-async def test_a_refusal_is_for_good_and_named(slack: FakeSlack, channel: SlackChannel, code: str) -> None:
+async def test_rejection_is_permanent_and_names_the_error(slack: FakeSlack, channel: SlackChannel, code: str) -> None:
     slack.error(code)
-    refused = await channel.send(page_message())
-    assert isinstance(refused, GiveUp)
-    assert code in refused.why
+    outcome = await channel.send(page_message())
+    assert isinstance(outcome, GiveUp)
+    assert code in outcome.why
 
 
 @pytest.mark.parametrize("code", ["invalid_auth", "account_inactive", "token_revoked", "not_authed"])
-async def test_a_wrong_token_is_not_the_persons_and_names_the_setting(
+async def test_wrong_token_makes_the_channel_unusable_and_names_the_setting(
     slack: FakeSlack, channel: SlackChannel, code: str
 ) -> None:
     slack.error(code)
     assert await channel.send(page_message()) == Unusable(f"Slack refuses us: {code}; check FIRSTHOUR_SLACK_BOT_TOKEN")
 
 
-async def test_a_missing_scope_is_not_the_persons_and_names_the_scope(slack: FakeSlack, channel: SlackChannel) -> None:
+async def test_missing_scope_makes_the_channel_unusable_and_names_the_scope(
+    slack: FakeSlack, channel: SlackChannel
+) -> None:
     slack.error("missing_scope")
-    refused = await channel.send(page_message())
-    assert isinstance(refused, Unusable)
-    assert "chat:write" in refused.why
+    outcome = await channel.send(page_message())
+    assert isinstance(outcome, Unusable)
+    assert "chat:write" in outcome.why
 
 
-async def test_an_error_of_strange_words_is_not_passed_on(slack: FakeSlack, channel: SlackChannel) -> None:
+async def test_unreadable_error_text_is_not_passed_on(slack: FakeSlack, channel: SlackChannel) -> None:
     slack.error("ann@acme.example said\nno")
     assert await channel.send(page_message()) == GiveUp("Slack refused the page: an unreadable error")
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404])
-async def test_another_status_is_not_the_persons(slack: FakeSlack, channel: SlackChannel, status: int) -> None:
+async def test_unexpected_status_makes_the_channel_unusable(
+    slack: FakeSlack, channel: SlackChannel, status: int
+) -> None:
     slack.respond(status)
     assert isinstance(await channel.send(page_message()), Unusable)
     assert slack.calls == 1
 
 
-async def test_a_reset_connection_is_for_now_whether_the_message_arrived_or_not(
+async def test_connection_reset_is_temporary_whether_or_not_the_message_arrived(
     slack: FakeSlack, channel: SlackChannel
 ) -> None:
     slack.drop()
@@ -184,7 +184,7 @@ async def test_a_reset_connection_is_for_now_whether_the_message_arrived_or_not(
     assert slack.recipients == ["U0BO"]
 
 
-async def test_a_slack_that_never_answers_costs_no_more_than_the_timeout(slack: FakeSlack) -> None:
+async def test_silent_slack_ends_in_the_timeout(slack: FakeSlack) -> None:
     channel = SlackChannel("xoxb-secret", slack.url, timeout_seconds=0.1)
     slack.hang()
     async with asyncio.timeout(60):
@@ -193,12 +193,12 @@ async def test_a_slack_that_never_answers_costs_no_more_than_the_timeout(slack: 
     await channel.close()
 
 
-async def test_nobody_listening_is_for_now(slack: FakeSlack, channel: SlackChannel) -> None:
+async def test_refused_connection_is_temporary(slack: FakeSlack, channel: SlackChannel) -> None:
     await slack.stop()
     assert isinstance(await channel.send(page_message()), TryAgain)
 
 
-async def test_a_person_without_a_slack_id_is_not_tried(slack: FakeSlack, channel: SlackChannel) -> None:
+async def test_person_without_a_slack_id_gets_no_message(slack: FakeSlack, channel: SlackChannel) -> None:
     assert isinstance(await channel.send(page_message(person_slack=None)), GiveUp)
     assert slack.calls == 0
 
@@ -232,11 +232,11 @@ def _assert_inert(message: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-async def test_no_attack_is_active_in_what_slack_gets(slack: FakeSlack, channel: SlackChannel, attack: str) -> None:
+async def test_attack_is_inert_in_the_slack_message(slack: FakeSlack, channel: SlackChannel, attack: str) -> None:
     assert isinstance(await channel.send(hostile_message(attack)), Sent)
     _assert_inert(slack.messages[0])
 
 
 @given(st.text(st.characters(), max_size=400))
-def test_whatever_was_typed_the_payload_keeps_slacks_limits_and_nothing_is_active(raw: str) -> None:
+def test_any_text_is_inert_and_within_the_limits_of_slack(raw: str) -> None:
     _assert_inert(body(hostile_message(raw)))

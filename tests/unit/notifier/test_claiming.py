@@ -14,7 +14,7 @@ from tests.unit.notifier.harness import NotifierHarness, without_slack
 NOT_NOW = TryAgain(None, "busy")
 
 
-async def test_without_room_a_page_waits_as_a_row_and_wakes_the_delivery(harness: NotifierHarness) -> None:
+async def test_page_without_room_stays_pending_and_wakes_the_delivery(harness: NotifierHarness) -> None:
     harness.stop_delivery()
     harness.hear(harness.qualified(), harness.assigned())
     assert harness.page(0)["state"] == "pending"
@@ -25,18 +25,18 @@ async def test_without_room_a_page_waits_as_a_row_and_wakes_the_delivery(harness
     assert harness.page(0)["state"] == "sent"
 
 
-async def test_a_claim_takes_four_statements_however_many_pages_are_due(harness: NotifierHarness) -> None:
+async def test_claim_takes_four_statements_for_any_number_of_pages(harness: NotifierHarness) -> None:
     harness.stop_delivery()
     for n in range(15):
         harness.hear(harness.qualified(f"l{n}"), harness.assigned(f"l{n}", rep=["ana", "bo"][n % 2]))
     harness.restart()
     with harness.units.counting() as statements:
-        found = harness.units.now(lambda unit: claim(unit, harness.context, 20))
-    assert len(found.claims) == 2  # the others wait for their turn
+        result = harness.units.now(lambda unit: claim(unit, harness.context, 20))
+    assert len(result.claims) == 2  # the others wait for the pace of Slack
     assert len(statements) == 4
 
 
-async def test_a_page_is_not_cancelled_on_older_knowledge_of_a_rep_who_just_came_back(harness: NotifierHarness) -> None:
+async def test_outdated_absence_does_not_cancel_a_page(harness: NotifierHarness) -> None:
     harness.hear(harness.rep("ana", "away", version=1))
     harness.hear(harness.qualified(), harness.assigned(rep_version=2))
     await harness.settle()
@@ -47,7 +47,7 @@ async def test_a_page_is_not_cancelled_on_older_knowledge_of_a_rep_who_just_came
     assert harness.page(1)["error"] == "ana is away"
 
 
-async def test_availability_told_by_a_fast_clock_loses_against_a_newer_version(harness: NotifierHarness) -> None:
+async def test_newer_version_of_availability_wins_over_a_later_time(harness: NotifierHarness) -> None:
     harness.clock.advance(hours=5)
     away = harness.rep("ana", "away", version=1)
     harness.clock.advance(hours=-5)
@@ -58,7 +58,7 @@ async def test_availability_told_by_a_fast_clock_loses_against_a_newer_version(h
     assert harness.slack.recipients == ["Ana"]
 
 
-async def test_a_person_without_an_address_on_any_channel_of_the_rung_is_named(harness: NotifierHarness) -> None:
+async def test_page_without_any_address_is_cancelled_with_the_reason(harness: NotifierHarness) -> None:
     harness.units.config = without_slack("ana")
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=10)
@@ -66,12 +66,12 @@ async def test_a_person_without_an_address_on_any_channel_of_the_rung_is_named(h
     assert harness.page(1)["error"] == "ana has no address in team.yaml for slack"
 
 
-async def test_dying_after_the_claim_sends_when_the_lease_ends(harness: NotifierHarness) -> None:
+async def test_page_is_sent_when_the_lease_of_a_crashed_sender_ends(harness: NotifierHarness) -> None:
     harness.stop_delivery()
     harness.hear(harness.qualified(), harness.assigned())
     harness.restart()
     assert len(harness.units.now(lambda unit: claim(unit, harness.context, 20)).claims) == 1
-    harness.restart()  # killed before anything was sent
+    harness.restart()  # the process crashes before it sends
     await harness.settle()
     assert harness.slack.messages == []
     harness.clock.advance(seconds=LEASE.total_seconds() + 1)
@@ -81,7 +81,7 @@ async def test_dying_after_the_claim_sends_when_the_lease_ends(harness: Notifier
     assert [(row["n"], row["outcome"]) for row in tried] == [(1, "unknown"), (2, "sent")]
 
 
-async def test_a_page_that_is_being_sent_is_not_claimed_again(harness: NotifierHarness) -> None:
+async def test_page_is_not_claimed_again_during_its_lease(harness: NotifierHarness) -> None:
     harness.stop_delivery()
     harness.hear(harness.qualified(), harness.assigned())
     harness.restart()
@@ -91,7 +91,7 @@ async def test_a_page_that_is_being_sent_is_not_claimed_again(harness: NotifierH
 
 
 @pytest.mark.parametrize("fact", ["touched", "opted_out", "recycled", "released", "accepted"])
-async def test_no_page_is_claimed_after_the_fact_that_ends_it(harness: NotifierHarness, fact: str) -> None:
+async def test_page_is_not_claimed_after_the_event_that_ends_it(harness: NotifierHarness, fact: str) -> None:
     harness.stop_delivery()
     harness.hear(harness.qualified(), harness.assigned())
     harness.hear(getattr(harness, fact)())
@@ -102,9 +102,9 @@ async def test_no_page_is_claimed_after_the_fact_that_ends_it(harness: NotifierH
 
 
 @pytest.mark.parametrize("fact", ["touched", "opted_out", "recycled", "released", "accepted"])
-async def test_a_page_on_its_way_is_not_tried_again_after_that_fact(harness: NotifierHarness, fact: str) -> None:
+async def test_page_being_sent_is_not_retried_after_the_event_that_ends_it(harness: NotifierHarness, fact: str) -> None:
     harness.slack.answers = [NOT_NOW]
-    harness.hear(harness.qualified(), harness.assigned())  # claimed, and on its way
+    harness.hear(harness.qualified(), harness.assigned())  # claimed, and being sent
     harness.hear(getattr(harness, fact)())
     await harness.pass_seconds(60)
     assert len(harness.slack.messages) == 1
@@ -112,14 +112,14 @@ async def test_a_page_on_its_way_is_not_tried_again_after_that_fact(harness: Not
     assert harness.page(0)["error"]
 
 
-async def test_a_deactivated_rep_is_not_paged(harness: NotifierHarness) -> None:
+async def test_deactivated_rep_is_not_paged(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned(rep="gone"))
     await harness.settle()
     assert harness.slack.messages == []
     assert harness.page(0)["error"] == "gone is deactivated"
 
 
-async def test_a_rep_who_went_away_is_not_paged_until_they_are_back(harness: NotifierHarness) -> None:
+async def test_away_rep_is_not_paged_until_the_absence_ends(harness: NotifierHarness) -> None:
     harness.hear(harness.rep("ana", "away", harness.clock.now + timedelta(minutes=5)))
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
@@ -128,7 +128,7 @@ async def test_a_rep_who_went_away_is_not_paged_until_they_are_back(harness: Not
     assert [m.rung for m in harness.slack.messages] == [1]
 
 
-async def test_older_news_of_a_rep_do_not_overwrite_newer(harness: NotifierHarness) -> None:
+async def test_older_availability_does_not_replace_a_newer_one(harness: NotifierHarness) -> None:
     here = harness.rep("ana", "available")
     harness.clock.advance(seconds=1)
     harness.hear(harness.rep("ana", "deactivated"))
@@ -138,14 +138,14 @@ async def test_older_news_of_a_rep_do_not_overwrite_newer(harness: NotifierHarne
     assert harness.slack.messages == []
 
 
-async def test_a_manager_page_goes_on_after_the_owner_accepted_and_is_for_the_manager(harness: NotifierHarness) -> None:
+async def test_manager_is_paged_after_the_owner_accepted(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned(), harness.accepted())
     await harness.wait(minutes=20)
     (page,) = harness.slack.messages
     assert (page.person_name, page.kind, page.owner_name, page.rung) == ("Max", "manager", "Ana", 2)
 
 
-async def test_a_reminder_belongs_to_the_thread_of_the_first_page(harness: NotifierHarness) -> None:
+async def test_reminder_belongs_to_the_thread_of_the_first_page(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=20)
     first, second, manager = harness.slack.messages
@@ -153,7 +153,7 @@ async def test_a_reminder_belongs_to_the_thread_of_the_first_page(harness: Notif
     assert first.lead_url == "https://firsthour.example/v1/leads/l1"
 
 
-async def test_slack_tells_one_person_one_thing_a_second(harness: NotifierHarness) -> None:
+async def test_slack_pages_one_person_once_per_second(harness: NotifierHarness) -> None:
     for n in range(3):
         harness.hear(harness.qualified(f"l{n}"), harness.assigned(f"l{n}"))
     harness.hear(harness.qualified("other"), harness.assigned("other", rep="bo"))
@@ -166,7 +166,7 @@ async def test_slack_tells_one_person_one_thing_a_second(harness: NotifierHarnes
     assert harness.email.messages == []
 
 
-async def test_whom_slack_cannot_tell_in_half_a_minute_is_told_by_mail(harness: NotifierHarness) -> None:
+async def test_page_that_slack_would_delay_over_30_seconds_goes_by_mail(harness: NotifierHarness) -> None:
     for n in range(40):
         harness.hear(harness.qualified(f"l{n}"), harness.assigned(f"l{n}"))
     await harness.settle()
@@ -175,7 +175,7 @@ async def test_whom_slack_cannot_tell_in_half_a_minute_is_told_by_mail(harness: 
     assert (len(harness.slack.messages), len(harness.email.messages)) == (30, 10)
 
 
-async def test_a_full_disk_at_the_claim_delays_a_page_and_loses_none(harness: NotifierHarness) -> None:
+async def test_failed_claim_delays_the_page_and_does_not_lose_it(harness: NotifierHarness) -> None:
     harness.stop_delivery()
     harness.hear(harness.qualified(), harness.assigned())
     harness.restart()

@@ -1,4 +1,4 @@
-"""Stories of the response clock: what the router says, what time brings, what is said about the promise."""
+"""The response clock: records of the router, time, and the events about the promise."""
 
 from datetime import timedelta
 
@@ -20,16 +20,16 @@ from tests.unit.notifier.harness import CONFIG, NotifierHarness, with_ladder
 from tests.unit.notifier.router_records import NINE, RouterRecords
 
 
-async def test_the_owner_is_told_in_the_unit_that_hears_of_the_assignment(harness: NotifierHarness) -> None:
+async def test_first_page_is_claimed_in_the_unit_that_reads_the_assignment(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
-    assert harness.page(0)["state"] == "sending"  # claimed before anything else ran
+    assert harness.page(0)["state"] == "sending"  # claimed in the same unit
     await harness.settle()
     assert harness.slack.recipients == ["Ana"]
     assert harness.page(0)["state"] == "sent"
     assert [(e.person, e.channel) for e in harness.events(PageSent)] == [("ana", "slack")]
 
 
-async def test_nobody_answers_and_the_ladder_is_walked_to_its_end(harness: NotifierHarness) -> None:
+async def test_ladder_fires_every_rung_once_without_a_touch(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=9)
     assert harness.slack.recipients == ["Ana"]
@@ -47,7 +47,7 @@ async def test_nobody_answers_and_the_ladder_is_walked_to_its_end(harness: Notif
     assert len(harness.events(ActionRequested)) == 1
 
 
-async def test_no_rung_fires_before_it_is_due(harness: NotifierHarness) -> None:
+async def test_rung_does_not_fire_before_it_is_due(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
     harness.clock.advance(minutes=10, microseconds=-1)
@@ -58,17 +58,17 @@ async def test_no_rung_fires_before_it_is_due(harness: NotifierHarness) -> None:
     assert len(harness.slack.messages) == 2
 
 
-async def test_the_tick_says_when_to_look_again(harness: NotifierHarness) -> None:
+async def test_tick_returns_the_next_due_time(harness: NotifierHarness) -> None:
     assert harness.tick() is None
     harness.hear(harness.qualified())
     assert harness.tick() == NINE + timedelta(hours=1)
     harness.hear(harness.assigned())
-    assert harness.tick() == NINE + timedelta(hours=1), "the first page is on its way"
+    assert harness.tick() == NINE + timedelta(hours=1), "the first page is being sent"
     await harness.settle()
     assert harness.tick() == NINE + timedelta(minutes=10)
 
 
-async def test_a_tick_that_fires_a_rung_says_when_the_next_one_is_due(harness: NotifierHarness) -> None:
+async def test_tick_that_fires_a_rung_returns_the_time_of_the_next(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
     harness.clock.advance(minutes=10)
@@ -77,7 +77,7 @@ async def test_a_tick_that_fires_a_rung_says_when_the_next_one_is_due(harness: N
     assert harness.tick() == NINE + timedelta(minutes=20)
 
 
-async def test_the_next_owner_has_a_ladder_of_their_own_that_ends_with_the_promise(harness: NotifierHarness) -> None:
+async def test_next_owner_has_a_new_ladder_that_ends_with_the_promise(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=30)
     harness.hear(harness.released(), harness.assigned(rep="bo", epoch=2, reassignments=1))
@@ -89,7 +89,7 @@ async def test_the_next_owner_has_a_ladder_of_their_own_that_ends_with_the_promi
     assert len(harness.events(PromiseMissed)) == 1
 
 
-async def test_an_assignment_after_the_promise_still_has_its_ladder(harness: NotifierHarness) -> None:
+async def test_assignment_after_the_promise_has_its_ladder(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.queued())
     await harness.wait(minutes=61)
     assert len(harness.events(PromiseMissed)) == 1
@@ -101,7 +101,7 @@ async def test_an_assignment_after_the_promise_still_has_its_ladder(harness: Not
     assert len(harness.events(PromiseMissed)) == 1
 
 
-async def test_a_touch_stops_the_ladder_and_keeps_the_promise_once(harness: NotifierHarness) -> None:
+async def test_touch_stops_the_ladder_and_keeps_the_promise_once(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=5)
     touch = harness.touched()
@@ -116,10 +116,10 @@ async def test_a_touch_stops_the_ladder_and_keeps_the_promise_once(harness: Noti
     assert harness.events(ActionRequested) == []
 
 
-async def test_a_late_touch_is_kept_late_after_the_promise_was_missed_once(harness: NotifierHarness) -> None:
+async def test_late_touch_emits_missed_once_and_then_kept_late(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     harness.clock.advance(minutes=70)
-    harness.hear(harness.touched())  # before any tick looked
+    harness.hear(harness.touched())  # before the next tick
     await harness.wait(minutes=5)
     assert [type(e) for e in harness.units.events if isinstance(e, PromiseKept | PromiseMissed)] == [
         PromiseMissed,
@@ -128,7 +128,7 @@ async def test_a_late_touch_is_kept_late_after_the_promise_was_missed_once(harne
     assert harness.events(PromiseKept)[0].late
 
 
-async def test_a_touch_in_time_that_is_heard_late_is_in_time(harness: NotifierHarness) -> None:
+async def test_touch_in_time_that_is_read_late_counts_as_in_time(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=61)
     harness.hear(harness.touched(at=NINE + timedelta(minutes=50)))
@@ -136,7 +136,7 @@ async def test_a_touch_in_time_that_is_heard_late_is_in_time(harness: NotifierHa
     assert (kept.late, kept.seconds) == (False, 3000.0)
 
 
-async def test_an_older_touch_still_stops_the_clock_and_an_older_state_changes_nothing(
+async def test_older_touch_stops_the_clock_but_an_older_state_changes_nothing(
     harness: NotifierHarness,
 ) -> None:
     harness.hear(harness.qualified())
@@ -148,14 +148,14 @@ async def test_an_older_touch_still_stops_the_clock_and_an_older_state_changes_n
     assert harness.rows("SELECT rep, state FROM notifier_clocks") == [{"rep": "ana", "state": "met"}]
 
 
-async def test_a_touch_before_this_submit_does_not_stop_its_clock(harness: NotifierHarness) -> None:
+async def test_touch_before_the_submit_does_not_stop_the_clock(harness: NotifierHarness) -> None:
     old = harness.touched(at=NINE - timedelta(days=1))
     harness.hear(harness.qualified(), harness.assigned())
     harness.hear(old)
     assert harness.rows("SELECT state FROM notifier_clocks") == [{"state": "live"}]
 
 
-async def test_a_later_submit_starts_a_fresh_clock(harness: NotifierHarness) -> None:
+async def test_later_submit_starts_a_new_clock(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned(), harness.touched())
     harness.hear(harness.recycled())
     await harness.wait(minutes=200)
@@ -167,7 +167,7 @@ async def test_a_later_submit_starts_a_fresh_clock(harness: NotifierHarness) -> 
     assert harness.slack.recipients == ["Ana", "Ana"]
 
 
-async def test_an_assignment_of_a_lead_that_was_touched_has_no_ladder(harness: NotifierHarness) -> None:
+async def test_assignment_of_a_touched_lead_has_no_ladder(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned(), harness.touched())
     harness.hear(harness.released(), harness.assigned(rep="bo", epoch=2, touched_at=harness.clock.now))
     await harness.wait(minutes=90)
@@ -176,7 +176,7 @@ async def test_an_assignment_of_a_lead_that_was_touched_has_no_ladder(harness: N
     assert harness.events(PromiseMissed) == []
 
 
-async def test_accepting_ends_reminders_to_the_owner_and_nothing_else(harness: NotifierHarness) -> None:
+async def test_acceptance_ends_only_the_reminders_to_the_owner(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=1)
     harness.hear(harness.accepted())
@@ -188,7 +188,7 @@ async def test_accepting_ends_reminders_to_the_owner_and_nothing_else(harness: N
 
 
 @pytest.mark.parametrize("leave", ["recycled", "opted_out"])
-async def test_a_lead_that_leaves_is_paged_about_no_more(harness: NotifierHarness, leave: str) -> None:
+async def test_lead_that_leaves_causes_no_more_pages(harness: NotifierHarness, leave: str) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=5)
     harness.hear(getattr(harness, leave)())
@@ -198,7 +198,7 @@ async def test_a_lead_that_leaves_is_paged_about_no_more(harness: NotifierHarnes
     assert harness.rows("SELECT state, due_at FROM notifier_clocks") == [{"state": "over", "due_at": None}]
 
 
-async def test_an_unowned_lead_has_a_clock_and_no_ladder(harness: NotifierHarness) -> None:
+async def test_unowned_lead_has_a_clock_and_no_ladder(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.queued())
     await harness.wait(minutes=59)
     assert harness.events(PromiseMissed) == []
@@ -207,11 +207,11 @@ async def test_an_unowned_lead_has_a_clock_and_no_ladder(harness: NotifierHarnes
     assert harness.slack.messages == []
 
 
-async def test_rungs_missed_while_the_notifier_was_down_come_their_span_after_one_another(
+async def test_rungs_missed_during_an_outage_keep_their_spans(
     harness: NotifierHarness,
 ) -> None:
     late = [harness.qualified(), harness.assigned()]
-    harness.clock.advance(minutes=40)  # down
+    harness.clock.advance(minutes=40)  # the notifier is down
     harness.hear(*late)
     await harness.settle()
     assert harness.slack.recipients == ["Ana"]
@@ -227,7 +227,7 @@ async def test_rungs_missed_while_the_notifier_was_down_come_their_span_after_on
     assert [action.told for action in harness.events(ActionRequested)] == [True]
 
 
-async def test_a_notifier_that_was_down_between_two_rungs_goes_on_with_the_next_one(harness: NotifierHarness) -> None:
+async def test_outage_between_two_rungs_continues_with_the_next_rung(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
     harness.clock.advance(hours=3)
@@ -239,7 +239,7 @@ async def test_a_notifier_that_was_down_between_two_rungs_goes_on_with_the_next_
     assert harness.events(ActionRequested) == []
 
 
-async def test_without_a_channel_the_owner_is_not_changed_and_is_told_at_once_when_one_recovers(
+async def test_owner_keeps_the_lead_while_all_channels_are_down(
     harness: NotifierHarness,
 ) -> None:
     harness.slack.always = harness.email.always = TryAgain(None, "no answer")
@@ -261,7 +261,7 @@ async def test_without_a_channel_the_owner_is_not_changed_and_is_told_at_once_wh
     assert [action.told for action in harness.events(ActionRequested)] == [True]
 
 
-async def test_an_owner_whom_every_channel_refuses_loses_the_lead_and_is_said_not_to_have_been_told(
+async def test_owner_rejected_by_every_channel_loses_the_lead_as_not_told(
     harness: NotifierHarness,
 ) -> None:
     harness.slack.always, harness.email.always = GiveUp("no such user"), GiveUp("no such mailbox")
@@ -270,7 +270,7 @@ async def test_an_owner_whom_every_channel_refuses_loses_the_lead_and_is_said_no
     assert [(action.epoch, action.told) for action in harness.events(ActionRequested)] == [(1, False)]
 
 
-async def test_an_away_owner_holds_nothing_back_and_is_said_not_to_have_been_told(harness: NotifierHarness) -> None:
+async def test_away_owner_loses_the_lead_as_not_told(harness: NotifierHarness) -> None:
     harness.hear(harness.rep("ana", "away", version=1))
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=30)
@@ -278,13 +278,13 @@ async def test_an_away_owner_holds_nothing_back_and_is_said_not_to_have_been_tol
     assert [action.told for action in harness.events(ActionRequested)] == [False]
 
 
-async def test_a_clock_keeps_the_ladder_it_started_under(harness: NotifierHarness) -> None:
+async def test_clock_keeps_the_ladder_of_its_start(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=11)
     harness.units.config = with_ladder({"at": "0m", "page": "owner", "by": ["slack"]}, {"at": "12m", "page": "manager"})
     harness.restart()
     await harness.wait(minutes=3)
-    assert harness.slack.recipients == ["Ana", "Ana"], "no rung of the new ladder"
+    assert harness.slack.recipients == ["Ana", "Ana"], "no rung of the new ladder fires"
     await harness.wait(minutes=20)
     assert harness.slack.recipients == ["Ana", "Ana", "Max"]
     assert len(harness.events(ActionRequested)) == 1
@@ -294,7 +294,7 @@ async def test_a_clock_keeps_the_ladder_it_started_under(harness: NotifierHarnes
     assert harness.slack.recipients[3:] == ["Ana", "Max"]
 
 
-async def test_a_clock_of_an_older_release_goes_on_with_the_ladder_in_force(harness: NotifierHarness) -> None:
+async def test_clock_of_an_older_release_uses_the_current_ladder(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
     added = ("ladder", "fired_at", "rung_told_at", "told_at", "untold_at")
@@ -304,14 +304,14 @@ async def test_a_clock_of_an_older_release_goes_on_with_the_ladder_in_force(harn
     assert [action.told for action in harness.events(ActionRequested)] == [True]
 
 
-async def test_an_owner_without_a_manager_leaves_a_reason_behind(harness: NotifierHarness) -> None:
+async def test_manager_page_without_a_manager_has_a_reason(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned(rep="max"))
     await harness.wait(minutes=25)
     assert harness.slack.recipients == ["Max", "Max"]
     assert "no `manager`" in harness.page(2)["error"]
 
 
-async def test_many_leads_cost_no_more_statements_than_one(harness: NotifierHarness) -> None:
+async def test_number_of_statements_does_not_depend_on_the_number_of_leads(harness: NotifierHarness) -> None:
     counts = []
     for leads in (["a"], [f"b{n}" for n in range(60)]):
         batch = [event for lead in leads for event in (harness.qualified(lead), harness.assigned(lead))]
@@ -330,24 +330,24 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_whatever_comes_a_rung_fires_once_and_a_promise_ends_once(steps: list[str]) -> None:
+def test_rung_fires_once_and_promise_ends_once_in_any_sequence(steps: list[str]) -> None:
     terms = Terms(CONFIG.agreement.response.ladder, CONFIG.agreement.response.urgencies, CONFIG.team, ("slack",))
-    says = RouterRecords(HandClock(NINE))
-    clock = says.clock
+    records = RouterRecords(HandClock(NINE))
+    clock = records.clock
     state: ResponseClock | None = None
     fired: list[tuple[int, int, str]] = []
     ended: list[tuple[int, str]] = []
     epoch = handed_over = 0
     for name in steps:
         clock.advance(minutes=7)
-        handed_over += name == "qualified"  # each hand-over has a clock of its own
+        handed_over += name == "qualified"  # each hand-over starts a new clock
         if name == "tick":
             if state is None:
                 continue
             step = fire(state, terms, clock.now, clock.now)
         else:
             epoch += name == "assigned"
-            event: LeadEvent = getattr(says, name)(epoch=epoch)
+            event: LeadEvent = getattr(records, name)(epoch=epoch)
             step = hear(state, event, terms, clock.now)
         fired += [(page.epoch, page.rung, page.person) for page in step.pages]
         ended += [

@@ -15,7 +15,7 @@ from tests.unit.notifier.harness import FakeChannel, NotifierHarness, with_ladde
 NOT_NOW = TryAgain(None, "busy")
 
 
-async def test_a_channel_that_refuses_for_good_is_left_at_once(harness: NotifierHarness) -> None:
+async def test_page_moves_on_at_once_after_a_permanent_rejection(harness: NotifierHarness) -> None:
     harness.slack.answers = [GiveUp("no such user")]
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
@@ -29,7 +29,7 @@ async def test_a_channel_that_refuses_for_good_is_left_at_once(harness: Notifier
     ]
 
 
-async def test_a_channel_that_does_not_accept_within_thirty_seconds_is_left(harness: NotifierHarness) -> None:
+async def test_page_moves_on_after_30_seconds_without_acceptance(harness: NotifierHarness) -> None:
     harness.slack.always = NOT_NOW
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
@@ -41,14 +41,14 @@ async def test_a_channel_that_does_not_accept_within_thirty_seconds_is_left(harn
     assert harness.page(0)["state"] == "sent"
 
 
-async def test_a_channel_that_asks_to_wait_longer_than_that_is_left_at_once(harness: NotifierHarness) -> None:
+async def test_page_moves_on_at_once_if_the_channel_asks_for_a_long_wait(harness: NotifierHarness) -> None:
     harness.slack.answers = [TryAgain(31.0, "ratelimited")]
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
     assert harness.email.recipients == ["Ana"]
 
 
-async def test_a_channel_that_asks_to_wait_is_not_tried_sooner(harness: NotifierHarness) -> None:
+async def test_channel_is_not_tried_before_the_wait_it_asked_for(harness: NotifierHarness) -> None:
     harness.slack.answers = [TryAgain(10.0, "ratelimited")]
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
@@ -59,7 +59,7 @@ async def test_a_channel_that_asks_to_wait_is_not_tried_sooner(harness: Notifier
     assert harness.email.messages == []
 
 
-async def test_a_page_is_tried_over_every_channel_in_turn_until_one_accepts_it(harness: NotifierHarness) -> None:
+async def test_page_is_tried_on_each_channel_in_turn_until_accepted(harness: NotifierHarness) -> None:
     harness.slack.always = harness.email.always = NOT_NOW
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=50)
@@ -77,7 +77,7 @@ async def test_a_page_is_tried_over_every_channel_in_turn_until_one_accepts_it(h
 @pytest.mark.parametrize("jitter", [0.0, 0.999])
 @pytest.mark.parametrize("well", ["slack", "email"])
 @pytest.mark.parametrize("after_seconds", [250, 270, 290])
-async def test_a_page_that_waits_goes_out_within_a_minute_of_a_recovery(
+async def test_waiting_page_is_sent_within_a_minute_of_a_recovery(
     harness: NotifierHarness, jitter: float, well: str, after_seconds: int
 ) -> None:
     harness.jitter = lambda: jitter
@@ -89,7 +89,7 @@ async def test_a_page_that_waits_goes_out_within_a_minute_of_a_recovery(
     assert harness.page(0)["state"] == "sent"
 
 
-async def test_a_person_whom_every_channel_refuses_is_said_once_and_tried_on(harness: NotifierHarness) -> None:
+async def test_page_rejected_by_every_channel_fails_once_and_is_retried(harness: NotifierHarness) -> None:
     harness.slack.always = harness.email.always = GiveUp("unknown to us")
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=9)
@@ -104,7 +104,7 @@ async def test_a_person_whom_every_channel_refuses_is_said_once_and_tried_on(har
     assert harness.rows("SELECT told_at IS NOT NULL AS told FROM notifier_clocks") == [{"told": 1}]
 
 
-async def test_a_channel_that_refuses_us_is_left_at_once_and_said_while_it_does(harness: NotifierHarness) -> None:
+async def test_unusable_channel_is_skipped_with_a_warning_until_it_recovers(harness: NotifierHarness) -> None:
     harness.slack.always = Unusable("Slack refuses us: invalid_auth")
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
@@ -121,7 +121,7 @@ async def test_a_channel_that_refuses_us_is_left_at_once_and_said_while_it_does(
     assert harness.delivery.warnings() == []
 
 
-async def test_a_recovered_channel_delivers_every_waiting_page_at_once(harness: NotifierHarness) -> None:
+async def test_recovered_channel_delivers_every_waiting_page_at_once(harness: NotifierHarness) -> None:
     harness.slack.always = harness.email.always = NOT_NOW
     for n in range(300):
         harness.hear(harness.qualified(f"l{n}"), harness.assigned(f"l{n}", rep=("ana", "bo")[n % 2]))
@@ -137,7 +137,7 @@ async def test_a_recovered_channel_delivers_every_waiting_page_at_once(harness: 
     assert waiting == [{"n": 0}]
 
 
-async def test_an_outage_costs_so_many_tries_however_many_pages_wait(harness: NotifierHarness) -> None:
+async def test_attempts_in_an_outage_do_not_depend_on_the_number_of_pages(harness: NotifierHarness) -> None:
     harness.slack.always = harness.email.always = NOT_NOW
     for n in range(300):
         harness.hear(harness.qualified(f"l{n}"), harness.assigned(f"l{n}", rep=("ana", "bo")[n % 2]))
@@ -147,13 +147,13 @@ async def test_an_outage_costs_so_many_tries_however_many_pages_wait(harness: No
     assert len(harness.slack.messages) + len(harness.email.messages) - before <= 2 * 60 / PROBE_SECONDS_MAX + 2
 
 
-def test_retries_outlast_a_minute_without_the_other_side() -> None:
+def test_retry_intervals_grow_to_a_minute() -> None:
     waits = [backoff_seconds(tries) for tries in range(1, 6)]
     assert waits == [1.0, 4.0, 16.0, 60.0, 60.0]
     assert backoff_seconds(10_000) == 60.0
 
 
-async def test_a_channel_that_raises_is_one_that_did_not_accept(harness: NotifierHarness) -> None:
+async def test_exception_of_a_channel_is_a_temporary_failure(harness: NotifierHarness) -> None:
     harness.slack.answers = [RuntimeError("bug")]
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
@@ -162,7 +162,7 @@ async def test_a_channel_that_raises_is_one_that_did_not_accept(harness: Notifie
     assert harness.page(0)["state"] == "sent"
 
 
-async def test_a_page_whose_channels_are_not_set_up_waits_and_is_not_sent(tmp_path: Path) -> None:
+async def test_page_without_any_set_up_channel_stays_pending(tmp_path: Path) -> None:
     inbox = FakeChannel("inbox")
     harness = NotifierHarness(tmp_path / "y.db", [inbox])
     harness.hear(harness.qualified(), harness.assigned())
@@ -173,7 +173,7 @@ async def test_a_page_whose_channels_are_not_set_up_waits_and_is_not_sent(tmp_pa
     harness.units.close()
 
 
-async def test_an_inbox_that_the_rung_names_is_where_the_page_arrives(tmp_path: Path) -> None:
+async def test_rung_without_channels_pages_by_the_inbox(tmp_path: Path) -> None:
     inbox = FakeChannel("inbox")
     harness = NotifierHarness(tmp_path / "z.db", [inbox])
     harness.units.config = with_ladder({"at": "0m", "page": "owner"})
@@ -183,8 +183,8 @@ async def test_an_inbox_that_the_rung_names_is_where_the_page_arrives(tmp_path: 
     harness.units.close()
 
 
-class Gate:
-    """A channel that answers when it is let."""
+class GatedChannel:
+    """A channel that answers after `open` is set."""
 
     name = "slack"
 
@@ -207,8 +207,8 @@ async def until(harness: NotifierHarness, state: str, lead: str) -> None:
             await asyncio.sleep(0)
 
 
-async def test_a_slow_channel_holds_back_nobody(harness: NotifierHarness) -> None:
-    gate = Gate()
+async def test_slow_channel_does_not_delay_other_pages(harness: NotifierHarness) -> None:
+    gate = GatedChannel()
     harness.delivery._channels = {"slack": gate, "email": harness.email}
     running = asyncio.create_task(harness.delivery.run())
     harness.hear(harness.qualified(), harness.assigned())
@@ -224,15 +224,15 @@ async def test_a_slow_channel_holds_back_nobody(harness: NotifierHarness) -> Non
         await running
 
 
-async def test_stopping_lets_what_is_on_its_way_arrive_and_records_it(harness: NotifierHarness) -> None:
-    gate = Gate()
+async def test_stop_waits_for_pages_being_sent_and_records_them(harness: NotifierHarness) -> None:
+    gate = GatedChannel()
     harness.delivery._channels = {"slack": gate}
     running = asyncio.create_task(harness.delivery.run())
     harness.hear(harness.qualified(), harness.assigned())
     await gate.waiting.wait()
     running.cancel()
     await asyncio.sleep(0)
-    assert harness.delivery.room() == 0  # nothing new is taken
+    assert harness.delivery.room() == 0  # no more pages are claimed
     gate.open.set()
     with pytest.raises(asyncio.CancelledError):
         await running

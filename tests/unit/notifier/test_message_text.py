@@ -1,4 +1,4 @@
-"""The words of a page: what a rep reads, and what cannot hide in it."""
+"""The wording of a page, and the cleaning of text from outside."""
 
 import re
 import unicodedata
@@ -15,22 +15,22 @@ from tests.fakes.pages import ATTACKS, NINE, hostile_message, page_message
 ANYTHING = st.text(st.characters(), max_size=300)  # lone surrogates too
 
 
-def test_the_first_page_says_whom_to_call_by_when_and_how_long_is_left() -> None:
+def test_first_subject_has_the_lead_the_deadline_and_the_time_left() -> None:
     assert message_text.words(page_message()).subject == "Hot lead: call Ann Lee (Acme) by 10:00 UTC, 58 minutes left"
 
 
-def test_a_reminder_says_that_the_lead_is_still_waiting() -> None:
+def test_reminder_subject_starts_with_still_waiting() -> None:
     page = page_message(rung=1, written_at=NINE + timedelta(minutes=10))
     assert message_text.words(page).subject == "Still waiting: call Ann Lee (Acme) by 10:00 UTC, 50 minutes left"
 
 
-def test_the_manager_reads_that_nobody_has_been_in_touch_and_whose_lead_it_is() -> None:
+def test_manager_page_states_the_missing_touch_and_the_owner() -> None:
     page = message_text.words(page_message(kind="manager", person_name="Mia", written_at=NINE + timedelta(minutes=20)))
     assert page.subject == "Nobody has been in touch with Ann Lee (Acme): 40 minutes left, until 10:00 UTC"
     assert ("Owner", "Bo Chen") in page.facts
 
 
-def test_the_new_owner_reads_that_the_lead_is_theirs_and_the_former_that_it_has_moved_on() -> None:
+def test_reassignment_pages_tell_the_new_and_the_former_owner() -> None:
     assert message_text.words(page_message(kind="reassigned")).subject.startswith(
         "Now yours: call Ann Lee (Acme) by 10:00 UTC"
     )
@@ -39,7 +39,7 @@ def test_the_new_owner_reads_that_the_lead_is_theirs_and_the_former_that_it_has_
     assert former.todo[0].startswith("Nothing")
 
 
-def test_after_the_promise_the_page_says_how_long_ago_it_ended() -> None:
+def test_subject_after_the_promise_states_the_delay() -> None:
     late = NINE + timedelta(minutes=75)
     assert message_text.words(page_message(written_at=late)).subject == (
         "Overdue: call Ann Lee (Acme) now, promised by 10:00 UTC, 15 minutes ago"
@@ -49,13 +49,13 @@ def test_after_the_promise_the_page_says_how_long_ago_it_ended() -> None:
     )
 
 
-def test_a_lead_without_a_phone_is_written_to_and_one_without_a_name_goes_by_the_address() -> None:
+def test_subject_without_phone_and_name_uses_the_address() -> None:
     page = message_text.words(page_message(card_phone="", card_name="", card_company=""))
     assert page.subject.startswith("Hot lead: write to ann@acme.example by")
     assert "Phone" not in dict(page.facts)
 
 
-def test_a_promise_on_another_day_names_the_day() -> None:
+def test_promise_on_another_day_has_the_date() -> None:
     assert (
         "by 3 Dec 09:00 UTC, 1 day 23 h left"
         in message_text.words(page_message(promise_at=NINE + timedelta(days=2))).subject
@@ -63,7 +63,7 @@ def test_a_promise_on_another_day_names_the_day() -> None:
 
 
 @pytest.mark.parametrize(
-    ("span", "said"),
+    ("span", "text"),
     [
         ({"seconds": 59}, "less than a minute"),
         ({"minutes": 1, "seconds": 59}, "1 minute"),
@@ -74,18 +74,18 @@ def test_a_promise_on_another_day_names_the_day() -> None:
         ({"days": 3, "hours": 4}, "3 days 4 h"),
     ],
 )
-def test_a_span_is_said_as_people_say_it(span: dict[str, int], said: str) -> None:
-    assert message_text.lasting(timedelta(**span)) == said
+def test_span_is_written_in_words(span: dict[str, int], text: str) -> None:
+    assert message_text.lasting(timedelta(**span)) == text
 
 
-def test_the_plain_body_has_number_address_reason_score_and_what_to_do() -> None:
+def test_plain_body_has_contact_reason_score_and_actions() -> None:
     body = message_text.words(page_message()).plain()
     for part in ("+493012345678", "ann@acme.example", "Asked for a demo", "78, grade A", "touch", "Accept", "Reject"):
         assert part in body
     assert "https://firsthour.example/leads/lead-1" in body
 
 
-def test_only_a_well_formed_number_and_address_become_links_in_html() -> None:
+def test_only_well_formed_number_and_address_are_links_in_html() -> None:
     body = message_text.words(page_message()).html()
     assert 'href="tel:+493012345678"' in body
     assert 'href="mailto:ann@acme.example"' in body
@@ -97,7 +97,7 @@ def test_only_a_well_formed_number_and_address_become_links_in_html() -> None:
 
 @pytest.mark.parametrize("field", ["name", "company", "title", "because", "source", "grade"])
 @pytest.mark.parametrize("typed", ["ann@evil.com", "evil.com", "https://evil.com/x", "www.evil.com", "+49301234567"])
-def test_what_a_stranger_types_into_another_field_becomes_no_link(field: str, typed: str) -> None:
+def test_text_from_outside_in_other_fields_is_never_a_link(field: str, typed: str) -> None:
     page = message_text.words(
         page_message(**{f"card_{field}": typed, "card_email": "", "card_phone": "", "lead_url": None})
     )
@@ -118,7 +118,7 @@ def test_what_a_stranger_types_into_another_field_becomes_no_link(field: str, ty
         ("version 1.2", "version 1.2"),
     ],
 )
-def test_only_what_programs_take_for_a_link_is_broken_up(typed: str, shown: str) -> None:
+def test_only_link_like_text_is_broken_up(typed: str, shown: str) -> None:
     assert message_text.unlinked(typed) == shown
 
 
@@ -132,7 +132,7 @@ def test_clean_text_is_one_visible_line_within_its_limit(raw: str) -> None:
 
 
 @given(st.text("&<>;ampltg ", max_size=200), st.integers(1, 60))
-def test_escaped_text_for_slack_has_no_control_character_and_no_half_entity(raw: str, chars_max: int) -> None:
+def test_escaped_text_for_slack_has_no_markup_and_no_cut_entity(raw: str, chars_max: int) -> None:
     escaped = message_text.slack(raw, chars_max)
     assert len(escaped) <= chars_max
     assert not set(escaped) & {"<", ">"}
@@ -151,7 +151,7 @@ class _Tags(HTMLParser):
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_no_attack_adds_a_tag_or_a_link_to_the_html(attack: str) -> None:
+def test_attack_adds_no_tag_and_no_link_to_the_html(attack: str) -> None:
     parsed = _Tags()
     parsed.feed(message_text.words(hostile_message(attack)).html())
     assert not set(parsed.tags) - {"html", "head", "meta", "body", "h1", "table", "tr", "td", "p", "ul", "li", "a"}
@@ -159,20 +159,20 @@ def test_no_attack_adds_a_tag_or_a_link_to_the_html(attack: str) -> None:
 
 
 @given(ANYTHING)
-def test_whatever_was_typed_the_body_keeps_its_lines(raw: str) -> None:
+def test_any_text_leaves_the_lines_of_the_body_unchanged(raw: str) -> None:
     plain = message_text.words(hostile_message(raw)).plain()
     assert "What to do:\n- Be in touch" in plain
     assert plain.isprintable() or {char for char in plain if not char.isprintable()} <= {"\n"}
 
 
 @pytest.mark.parametrize(
-    "given_text",
+    "text",
     ["a@b", "a b@c.example", "a@b.example\n", "<a@b.example>", "a@b.example,c@d.example", "ä@b.example", "@b.example"],
 )
-def test_what_is_not_a_plain_address_is_none(given_text: str) -> None:
-    assert message_text.address(given_text) is None
+def test_address_that_is_not_plain_is_none(text: str) -> None:
+    assert message_text.address(text) is None
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", 'https://x.example/"><b>', "https://x.example/a|b", "", None])
-def test_a_url_that_could_end_its_place_is_left_out(url: str | None) -> None:
+def test_url_with_unsafe_characters_is_left_out(url: str | None) -> None:
     assert message_text.words(page_message(lead_url=url)).url is None

@@ -15,7 +15,7 @@ from tests.unit.notifier.harness import NotifierHarness
 NOT_NOW = TryAgain(None, "busy")
 
 
-async def test_attempts_of_a_page_are_kept_up_to_a_number(harness: NotifierHarness) -> None:
+async def test_stored_attempts_of_a_page_are_limited(harness: NotifierHarness) -> None:
     harness.slack.always = harness.email.always = NOT_NOW
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(hours=2)
@@ -23,7 +23,7 @@ async def test_attempts_of_a_page_are_kept_up_to_a_number(harness: NotifierHarne
     assert tried[0]["n"] <= ATTEMPTS_KEPT_MAX < harness.page(1)["deliveries"]
 
 
-async def test_a_full_disk_after_the_sending_is_recorded_later_and_sends_nothing_twice(
+async def test_failed_recording_is_repeated_without_sending_again(
     harness: NotifierHarness,
 ) -> None:
     harness.hear(harness.qualified(), harness.assigned())
@@ -38,7 +38,7 @@ async def test_a_full_disk_after_the_sending_is_recorded_later_and_sends_nothing
     assert len(harness.events(PageSent)) == 1
 
 
-async def test_dying_between_send_and_record_tells_the_rep_twice(harness: NotifierHarness) -> None:
+async def test_crash_between_send_and_record_sends_the_page_twice(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await asyncio.sleep(0)
     harness.restart()
@@ -48,7 +48,7 @@ async def test_dying_between_send_and_record_tells_the_rep_twice(harness: Notifi
     assert len(harness.events(PageSent)) == 1
 
 
-async def test_whoever_lost_the_claim_records_nothing(harness: NotifierHarness) -> None:
+async def test_outcome_of_a_lost_claim_is_not_recorded(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await asyncio.sleep(0)
     stale = harness.delivery
@@ -59,7 +59,7 @@ async def test_whoever_lost_the_claim_records_nothing(harness: NotifierHarness) 
     assert harness.page(0)["deliveries"] == 2
 
 
-async def test_whoever_lost_the_claim_does_not_end_the_sending_of_another(harness: NotifierHarness) -> None:
+async def test_outcome_of_a_lost_claim_leaves_the_newer_claim_unchanged(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await asyncio.sleep(0)
     stale = harness.delivery
