@@ -30,10 +30,10 @@ def router(resources: Resources) -> APIRouter:
 
     @api.get("/v1/pages")
     async def pages(
-        who: Annotated[Principal, Depends(needs("sales"))],
-        lead: Annotated[str | None, Query(description="Pages about this lead alone.")] = None,
+        principal: Annotated[Principal, Depends(needs("sales"))],
+        lead: Annotated[str | None, Query(description="Only pages about this lead.")] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
-        cursor: Annotated[str | None, Query(description="`next` of the answer before.")] = None,
+        cursor: Annotated[str | None, Query(description="`next` of the previous answer.")] = None,
     ) -> dict[str, Any]:
         """Pages, newest first. `state` is pending, sending, sent, failed or cancelled; `error` says why."""
         before = _before(cursor)

@@ -31,20 +31,20 @@ def warnings(config: Config, channels: Collection[str]) -> list[str]:
 
 def _not_set_up(ladder: Sequence[Rung], named: Sequence[Rung], channels: Collection[str]) -> Iterator[str]:
     for name in dict.fromkeys(name for rung in named for name in rung.by if name not in channels):
-        stuck = [str(n) for n, rung in enumerate(ladder, 1) if rung in named and not set(rung.by) & set(channels)]
-        wait = f"; until then pages of rung {', '.join(stuck)} wait unsent" if stuck else ""
+        rungs = [str(n) for n, rung in enumerate(ladder, 1) if rung in named and not set(rung.by) & set(channels)]
+        wait = f"; until then pages of rung {', '.join(rungs)} wait unsent" if rungs else ""
         yield f"the ladder pages by {name}, which is not set up here: {REMEDIES.get(name, 'set it up')}{wait}"
 
 
 def _without_address(config: Config, named: Sequence[Rung]) -> Iterator[str]:
     paged = [rep for rep in config.team.reps if rep.active and rep.id in _paged(config)]
     for name, field in (("slack", "slack"), ("email", "email")):
-        lacking = [rep.id for rep in paged if not _has(rep, name)]
-        if lacking and any(name in rung.by for rung in named):
-            more = f" and {len(lacking) - _NAMED_MAX} more" if len(lacking) > _NAMED_MAX else ""
+        without = [rep.id for rep in paged if not _has(rep, name)]
+        if without and any(name in rung.by for rung in named):
+            more = f" and {len(without) - _NAMED_MAX} more" if len(without) > _NAMED_MAX else ""
             yield (
-                f"the ladder pages by {name}, and {', '.join(lacking[:_NAMED_MAX])}{more} cannot be reached by it: "
-                f"give `{field}` in team.yaml"
+                f"the ladder pages by {name}, but {', '.join(without[:_NAMED_MAX])}{more} has no address for it: "
+                f"add `{field}` in team.yaml"
             )
 
 

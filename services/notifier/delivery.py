@@ -164,11 +164,11 @@ class Delivery:
 
     def _note(self, page_claim: Claim, outcome: Outcome) -> None:
         """Record whether the channel accepts pages at all. A rejection of one person says nothing against the channel."""
-        answer: Answer = "well"
+        answer: Answer = "accepted"
         if isinstance(outcome, TryAgain):
-            answer = "not_now"
+            answer = "failed"
         elif isinstance(outcome, Unusable):
-            answer = "refuses_us"
+            answer = "unusable"
         why = "" if isinstance(outcome, Sent) else outcome.why
         after_seconds = outcome.after_seconds if isinstance(outcome, TryAgain) else None
         name, health = page_claim.page.channel, self._context.health
@@ -203,8 +203,8 @@ class Delivery:
     def warnings(self) -> list[str]:
         """Return the warnings of `/readyz` about channels: unusable ones of the ladder, and those that are down."""
         lines = channel_warnings.warnings(self._resources.config.current, self._context.channels)
-        for name, down in self._context.health.troubles():
-            lines.append(f"{name} accepts no pages since {down.since:%Y-%m-%d %H:%M} UTC: {down.why}")
+        for name, outage in self._context.health.outages():
+            lines.append(f"{name} accepts no pages since {outage.since:%Y-%m-%d %H:%M} UTC: {outage.why}")
         return lines
 
     async def _record(self) -> bool:

@@ -34,10 +34,10 @@ def hear_routes(batch: Sequence[Record], unit: Unit, context: NotifierContext) -
     save_reps(unit, _newest([event for record in batch if isinstance(event := record.event, RepAvailabilityChanged)]))
     terms, now, changes = context.terms(unit.config), unit.now, Batch()
     for event in routed:
-        changes.take(hear(changes.clocks.get(event.lead_id) or before.get(event.lead_id), event, terms, now))
+        changes.add(hear(changes.clocks.get(event.lead_id) or before.get(event.lead_id), event, terms, now))
     for clock in list(changes.clocks.values()):
         if clock.due_at is not None and clock.due_at <= now:
-            changes.take(fire(clock, terms, now, unit.clock.real()))
+            changes.add(fire(clock, terms, now, unit.clock.real()))
     _store(unit, changes, before, terms, context)
 
 
@@ -48,7 +48,7 @@ def fire_due(unit: Unit, context: NotifierContext) -> datetime | None:
     if due:
         terms, real = context.terms(unit.config), unit.clock.real()
         for clock in due:
-            changes.take(fire(clock, terms, now, real))
+            changes.add(fire(clock, terms, now, real))
         _store(unit, changes, {clock.lead_id: clock for clock in due}, terms, context)
     if len(due) == CLOCKS_AT_ONCE:
         return now

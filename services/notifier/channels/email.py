@@ -94,13 +94,13 @@ class EmailChannel:
     async def send(self, message: Message) -> Outcome:
         recipient = deliverable(message.person_email)
         if recipient is None:
-            return GiveUp("no plain email address for this person; check their `email` in team.yaml")
+            return GiveUp("no plain email address for this person; check `email` of the rep in team.yaml")
         mail = compose(message, recipient, self._from, self._now())
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 await self._hand_over(mail, recipient)
-        except SMTPRecipientsRefused as refused:
-            return _reply_outcome(max(one.code for one in refused.recipients))
+        except SMTPRecipientsRefused as error:
+            return _reply_outcome(max(recipient.code for recipient in error.recipients))
         except SMTPAuthenticationError as error:
             return _rejection_outcome(error.code, "check user and password in FIRSTHOUR_SMTP_URL")
         except SMTPSenderRefused as error:
@@ -112,7 +112,7 @@ class EmailChannel:
         except (OSError, TimeoutError) as error:  # refused, reset, closed, unknown host, invalid certificate
             return TryAgain(None, f"no answer from the mail server ({type(error).__name__})")
         except SMTPException:
-            return Unusable("the mail server offers no such STARTTLS or login; check FIRSTHOUR_SMTP_URL")
+            return Unusable("the mail server does not offer this STARTTLS or login; check FIRSTHOUR_SMTP_URL")
         return Sent(str(mail["Message-ID"]))
 
     async def close(self) -> None:
@@ -176,11 +176,11 @@ def _message_id(page_id: str, sender: Address) -> str:
 def _reply_outcome(code: int) -> TryAgain | GiveUp:
     """Return the outcome of a reply code. The text of the reply is left out because it repeats addresses."""
     if 500 <= code < 600:
-        return GiveUp(f"the mail server refused the page for good ({code})")
-    return TryAgain(None, f"the mail server cannot take the page now ({code})")
+        return GiveUp(f"the mail server rejected the page ({code})")
+    return TryAgain(None, f"the mail server cannot accept the page now ({code})")
 
 
 def _rejection_outcome(code: int, remedy: str) -> TryAgain | Unusable:
     if 500 <= code < 600:
-        return Unusable(f"the mail server refuses us ({code}); {remedy}")
-    return TryAgain(None, f"the mail server cannot take the page now ({code})")
+        return Unusable(f"the mail server rejects this installation ({code}); {remedy}")
+    return TryAgain(None, f"the mail server cannot accept the page now ({code})")

@@ -34,7 +34,7 @@ from services.notifier.domain import message_text
 from services.notifier.domain.message import Message
 
 API_URL = "https://slack.com/api/"
-HEADER_CHARS_MAX = 150  # this and the next two are limits of Slack
+HEADER_CHARS_MAX = 150  # a limit of Slack, as the next two
 FIELD_CHARS_MAX = 2000
 SECTION_CHARS_MAX = 3000
 TEXT_CHARS_MAX = 300
@@ -44,8 +44,8 @@ _TEMPORARY_ERRORS = frozenset(
     {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org", "accesslimited"}
 )
 _BOT = "check FIRSTHOUR_SLACK_BOT_TOKEN"
-_SCOPE = "give the Slack app the scope chat:write and install it anew"
-_REP = "check the rep's `slack` in team.yaml: it is their member id, as in U012AB3CD"
+_SCOPE = "add the scope chat:write to the Slack app and install the app again"
+_REP = "check the rep's `slack` in team.yaml: a member id such as U012AB3CD"
 _INSTALLATION_ERRORS = {
     **dict.fromkeys(
         (
@@ -99,7 +99,7 @@ class SlackChannel:
 
     async def send(self, message: Message) -> Outcome:
         if not message.person_slack:
-            return GiveUp("no Slack user id for this person; add `slack` to them in team.yaml")
+            return GiveUp("no Slack user id for this person; add `slack` to the rep in team.yaml")
         try:
             answer = await self._endpoint.post_json("chat.postMessage", msgspec.json.encode(body(message)))
         except NoAnswerError as error:
@@ -150,7 +150,7 @@ def _plain(words: str, chars_max: int) -> PlainTextObject:
 def outcome(answer: HttpAnswer) -> Outcome:
     """Return the outcome that Slack's answer means for the page."""
     if answer.status == 429:
-        return TryAgain(_retry_after(answer.headers), "Slack asks us to slow down")
+        return TryAgain(_retry_after(answer.headers), "Slack: rate limit reached")
     if answer.status >= 500 or answer.status in (408, 425):
         return TryAgain(_retry_after(answer.headers), f"Slack answered {answer.status}")
     if not 200 <= answer.status < 300:
@@ -159,19 +159,19 @@ def outcome(answer: HttpAnswer) -> Outcome:
         reply = msgspec.json.decode(answer.body, type=_Reply)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return TryAgain(None, f"Slack answered {answer.status} with a body that is not its JSON")
-    return Sent(f"{reply.channel}:{reply.ts}") if reply.ok else _refused(reply.error, answer.headers)
+    return Sent(f"{reply.channel}:{reply.ts}") if reply.ok else _error_outcome(reply.error, answer.headers)
 
 
-def _refused(error: str, headers: Mapping[str, str]) -> TryAgain | GiveUp | Unusable:
+def _error_outcome(error: str, headers: Mapping[str, str]) -> TryAgain | GiveUp | Unusable:
     code = error if _CODE.fullmatch(error) else "an unreadable error"
     if code in _RATE_LIMITED:
-        return TryAgain(_retry_after(headers), "Slack asks us to slow down")
+        return TryAgain(_retry_after(headers), "Slack: rate limit reached")
     if code in _TEMPORARY_ERRORS:
         return TryAgain(_retry_after(headers), f"Slack answered {code}")
     if code in _INSTALLATION_ERRORS:
-        return Unusable(f"Slack refuses us: {code}; {_INSTALLATION_ERRORS[code]}")
+        return Unusable(f"Slack rejects this installation: {code}; {_INSTALLATION_ERRORS[code]}")
     return GiveUp(
-        f"Slack refused the page: {code}" + (f"; {_RECIPIENT_ERRORS[code]}" if code in _RECIPIENT_ERRORS else "")
+        f"Slack rejected the page: {code}" + (f"; {_RECIPIENT_ERRORS[code]}" if code in _RECIPIENT_ERRORS else "")
     )
 
 

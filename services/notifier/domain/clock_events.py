@@ -133,8 +133,8 @@ def _touched(clock: ResponseClock, at: datetime, rep: str | None, now: datetime)
         touched = replace(touched, missed_at=now)
         events.append(promise_missed(clock, now))
     events.append(_promise_kept(clock, at, rep, late, now))
-    done = replace(touched, state="met", due_at=None)
-    return ClockStep(done, tuple(events), cancels=(Cancel(clock.lead_id, clock.epoch, "a touch was recorded"),))
+    met = replace(touched, state="met", due_at=None)
+    return ClockStep(met, tuple(events), cancels=(Cancel(clock.lead_id, clock.epoch, "a touch was recorded"),))
 
 
 def _promise_kept(clock: ResponseClock, at: datetime, rep: str | None, late: bool, now: datetime) -> PromiseKept:
@@ -154,7 +154,7 @@ def _over(clock: ResponseClock, why: str) -> ClockStep:
 
 
 def _late_fact(clock: ResponseClock, event: LeadEvent, now: datetime) -> ClockStep:
-    """Apply an older record: a touch or an opt-out since the submit counts, however late it is read."""
+    """Apply an older record. A touch or an opt-out since the submit counts even if it is read late."""
     if _counts(event, clock):
         return _touched(clock, event.touched_at, event.rep, now)
     if isinstance(event, LeadOptedOut) and event.at >= clock.submit_at:

@@ -49,7 +49,7 @@ class Batch:
     cancels: list[Cancel] = field(default_factory=list)
     clocks: dict[str, ResponseClock] = field(default_factory=dict)
 
-    def take(self, step: ClockStep) -> None:
+    def add(self, step: ClockStep) -> None:
         """Add the result of a step."""
         self.events.extend(step.events)
         self.pages.extend(step.pages)

@@ -15,7 +15,7 @@ DOWN_AFTER = 5
 PROBE_SECONDS_MAX = 15.0
 """The longest interval between two probes."""
 
-Answer = Literal["well", "not_now", "refuses_us"]
+Answer = Literal["accepted", "failed", "unusable"]
 
 
 @dataclass
@@ -60,12 +60,12 @@ class ChannelHealth:
             why: Reason of a failure.
             after_seconds: The wait that the provider asked for; None: it asked for none.
         """
-        if answer == "well":
+        if answer == "accepted":
             self._in_a_row.pop(channel, None)
             return self._down.pop(channel, None) is not None
         self._in_a_row[channel] = self._in_a_row.get(channel, 0) + 1
         down = self._down.get(channel)
-        if down is None and (answer == "refuses_us" or self._in_a_row[channel] >= DOWN_AFTER):
+        if down is None and (answer == "unusable" or self._in_a_row[channel] >= DOWN_AFTER):
             down = self._down[channel] = Outage(real, why, real + timedelta(seconds=1))
         if down is not None:
             down.why = why
@@ -77,6 +77,6 @@ class ChannelHealth:
         for down in self._down.values():
             down.try_at = min(down.try_at, real)
 
-    def troubles(self) -> Iterator[tuple[str, Outage]]:
+    def outages(self) -> Iterator[tuple[str, Outage]]:
         """Return the channels that are down."""
         yield from sorted(self._down.items())

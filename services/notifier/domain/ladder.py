@@ -73,24 +73,24 @@ def next_due(
 
 # --- the stored form -----------------------------------------------------------------------------------------
 
-_KEPT: Final = 64  # cached ladders: few are in use at a time
+_CACHED_LADDERS: Final = 64  # few ladders are in use at a time
 _MICROSECOND: Final = timedelta(microseconds=1)
-_Kept = list[tuple[int, str | None, tuple[Channel, ...]]]
+_StoredRungs = list[tuple[int, str | None, tuple[Channel, ...]]]
 
 
-@lru_cache(_KEPT)
-def written(ladder: tuple[Rung, ...]) -> str:
-    """Return the ladder as JSON: of each rung its microseconds, the recipient (null: it changes the owner) and the channels."""
+@lru_cache(_CACHED_LADDERS)
+def ladder_to_json(ladder: tuple[Rung, ...]) -> str:
+    """Return the ladder as JSON: per rung its time in microseconds, the recipient (null: the rung changes the owner) and the channels."""
     rungs = [(rung.at // _MICROSECOND, rung.page, () if rung.reassign else rung.by) for rung in ladder]
     return msgspec.json.encode(rungs).decode()
 
 
-@lru_cache(_KEPT)
-def read(text: str) -> tuple[Rung, ...]:
-    """Return the ladder of a text made by `written`."""
+@lru_cache(_CACHED_LADDERS)
+def ladder_from_json(text: str) -> tuple[Rung, ...]:
+    """Return the ladder of a text that `ladder_to_json` made."""
     return tuple(
         Rung(at=timedelta(microseconds=at), reassign=True)
         if page is None
         else Rung.model_validate({"at": timedelta(microseconds=at), "page": page, "by": list(by)})
-        for at, page, by in msgspec.json.decode(text, type=_Kept)
+        for at, page, by in msgspec.json.decode(text, type=_StoredRungs)
     )

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from firsthour.kernel.normalisation.companies import has_public_suffix
 from services.notifier.domain.message import Message
 
-NAME_CHARS_MAX = 40  # two of them and the promise fit in a Slack header
+NAME_CHARS_MAX = 40  # two names and the promise fit into the header of a Slack message
 VALUE_CHARS_MAX = 300
 SUBJECT_CHARS_MAX = 200
 
@@ -41,14 +41,14 @@ def clean(text: str, chars_max: int = VALUE_CHARS_MAX) -> str:
     Control characters become spaces. Invisible characters and changes of reading direction are removed. `http://` and
     `www.` are broken up, so that no program turns them into a link.
     """
-    kept: list[str] = []
+    pieces: list[str] = []
     for char in text[: chars_max * 8]:
         category = unicodedata.category(char)
         if category in _SPACES:
-            kept.append(" ")
+            pieces.append(" ")
         elif category not in _DROPPED:
-            kept.append(char)
-    line = " ".join("".join(kept).split())
+            pieces.append(char)
+    line = " ".join("".join(pieces).split())
     line = re.sub(r"(?i)\bwww\.", "www .", line.replace("://", ": //"))
     return line if len(line) <= chars_max else line[: chars_max - 1].rstrip() + "…"
 
@@ -164,7 +164,7 @@ def words(message: Message) -> Words:
     )
 
 
-def who(message: Message) -> str:
+def lead_name(message: Message) -> str:
     """Return a short name of the lead: name and company, else its address or phone number."""
     card = message.card
     name = unlinked(card.name, NAME_CHARS_MAX) or clean(card.email, NAME_CHARS_MAX) or clean(card.phone, NAME_CHARS_MAX)
@@ -173,7 +173,7 @@ def who(message: Message) -> str:
 
 
 def _subject(message: Message) -> str:
-    lead, left = who(message), message.promise_at - message.written_at
+    lead, left = lead_name(message), message.promise_at - message.written_at
     by = at(message.promise_at, message.written_at)
     verb = "call" if clean(message.card.phone) else "write to"
     if message.kind == "reassigned" and message.person_name != message.owner_name:
@@ -196,7 +196,7 @@ def _subject(message: Message) -> str:
 def _facts(message: Message) -> list[tuple[str, str]]:
     card = message.card
     score = f"{card.total:.0f}" + (f", grade {unlinked(card.grade, 10)}" if card.grade else "")
-    came_in = f"{at(message.submit_at, message.written_at)}, {lasting(message.written_at - message.submit_at)} ago"
+    received = f"{at(message.submit_at, message.written_at)}, {lasting(message.written_at - message.submit_at)} ago"
     return [
         ("Phone", clean(card.phone)),
         ("Email", clean(card.email)),
@@ -204,7 +204,7 @@ def _facts(message: Message) -> list[tuple[str, str]]:
         ("Title", unlinked(card.title)),
         ("Why now", unlinked(card.because)),
         ("Score", score),
-        ("Came in", came_in),
+        ("Received", received),
         ("Source", unlinked(card.source)),
         ("Owner", "" if message.kind == "owner" else unlinked(message.owner_name)),
     ]
@@ -212,16 +212,16 @@ def _facts(message: Message) -> list[tuple[str, str]]:
 
 def _todo(message: Message) -> tuple[str, ...]:
     if message.kind == "reassigned" and message.person_name != message.owner_name:
-        return ("Nothing: this lead is no longer yours. If you were in touch already, record the touch.",)
+        return ("Nothing: this lead is no longer yours. If you have contacted the lead already, record a touch.",)
     if message.kind == "manager":
         return (
-            "Ask the owner, or be in touch yourself and record it as a touch.",
-            "Nobody free? Assign the lead to someone else.",
+            "Ask the owner, or contact the lead yourself and record a touch.",
+            "Owner not free? Assign the lead to someone else.",
         )
     return (
-        "Be in touch now, then record it as a touch, answered or not: that stops the clock.",
-        "Need a moment? Accept it: reminders to you end, the clock runs on.",
-        "Not for you? Reject it with the reason, and it moves on.",
+        "Contact the lead now and record a touch, answered or not. The touch stops the clock.",
+        "Need a moment? Accept the lead. Reminders to you end, but the clock keeps running.",
+        "Not for you? Reject the lead with a reason. It then goes to someone else.",
     )
 
 

@@ -26,7 +26,7 @@ def objection(
 ) -> str | None:
     """Return why this page must not be sent now; None: it may be sent.
 
-    The caller holds the lock of the clock, so that no page is claimed after a touch or an opt-out is stored.
+    The caller holds the lock of the clock: no page is claimed after a touch or an opt-out is stored.
     """
     if clock is None or not clock.running:
         return "a touch was recorded" if clock and clock.touched_at else "the clock has ended"

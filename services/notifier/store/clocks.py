@@ -14,7 +14,7 @@ from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
 from schemas.events.routes import LeadCard
 from services.notifier.domain.clock import ResponseClock
-from services.notifier.domain.ladder import read, written
+from services.notifier.domain.ladder import ladder_from_json, ladder_to_json
 from services.notifier.store.columns import optional_micros, optional_moment
 from services.notifier.store.tables import clocks
 
@@ -86,7 +86,7 @@ def _clock_row(clock: ResponseClock) -> dict[str, Any]:
     row = msgspec.structs.asdict(clock)
     row |= {name: optional_micros(row[name]) for name in _BUSINESS}
     row |= {"opted_out": int(clock.opted_out), "accepted": int(clock.accepted), "card": _json(clock.card).decode()}
-    row["ladder"] = None if clock.ladder is None else written(clock.ladder)
+    row["ladder"] = None if clock.ladder is None else ladder_to_json(clock.ladder)
     return row
 
 
@@ -98,5 +98,5 @@ def _clock(row: Row[Any]) -> ResponseClock:
         "accepted": bool(values["accepted"]),
         "card": _card(values["card"]),
     }
-    values["ladder"] = None if values["ladder"] is None else read(values["ladder"])
+    values["ladder"] = None if values["ladder"] is None else ladder_from_json(values["ladder"])
     return ResponseClock(**values)

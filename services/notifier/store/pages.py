@@ -23,17 +23,17 @@ _ADD_PAGES = statements.Sql(
 )
 
 
-def _before_new(f: statements.SqlDialect) -> Any:
-    """Select the pages that exist already and the availability of people, in one round trip. Rows of pages have no state."""
+def _stored_before(f: statements.SqlDialect) -> Any:
+    """Select the stored pages and the availability of recipients in one round trip. A row of a page has no state."""
     number = sa.cast(sa.null(), statements.Integer)
-    there = sa.select(pages.c.id, sa.cast(sa.null(), sa.Text), number, number.label("version"))
+    stored = sa.select(pages.c.id, sa.cast(sa.null(), sa.Text), number, number.label("version"))
     return sa.union_all(
-        there.where(f.is_any_of(pages.c.id, "pages")),
+        stored.where(f.is_any_of(pages.c.id, "pages")),
         sa.select(reps.c.rep, reps.c.state, reps.c.until, reps.c.version).where(f.is_any_of(reps.c.rep, "reps")),
     )
 
 
-_BEFORE_NEW = statements.Sql(_before_new)
+_STORED_BEFORE = statements.Sql(_stored_before)
 _CANCEL_PAGES = statements.Sql(
     lambda _: (
         sa.update(pages)
@@ -114,7 +114,7 @@ def _newest_first(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
 _LISTED = statements.Sql(lambda _: _newest_first())
 _LISTED_OF_LEAD = statements.Sql(lambda _: _newest_first(pages.c.lead_id == sa.bindparam("lead")))
 _PAGE_TIMES = ("due_at", "next_at", "first_try_at", "created_at", "sent_at")
-_PLACE = itemgetter(0, 1)
+_KEY = itemgetter(0, 1)
 _json = msgspec.json.Encoder().encode
 _channels = msgspec.json.Decoder(tuple[str, ...]).decode
 
@@ -143,7 +143,7 @@ def lookup_new(unit: Unit, new: Collection[Page]) -> tuple[set[str], dict[str, A
     if not new:
         return set(), {}
     ids, people = sorted(page.id for page in new), sorted({page.person for page in new})
-    rows = _BEFORE_NEW.all(unit.connection, pages=ids, reps=people)
+    rows = _STORED_BEFORE.all(unit.connection, pages=ids, reps=people)
     availability = {row[0]: Availability(row[1], optional_moment(row[2]), row[3]) for row in rows if row[1] is not None}
     return {row[0] for row in rows if row[1] is None}, availability
 
@@ -198,7 +198,7 @@ def hurry_pages(unit: Unit, at: datetime, limit: int) -> int:
 
 def add_attempts(unit: Unit, new: Iterable[Attempt]) -> None:
     """Store attempts at the end of the unit. A later outcome of the same attempt replaces the earlier one."""
-    rows = [{**attempt._asdict(), "at": micros(attempt.at)} for attempt in sorted(new, key=_PLACE)]
+    rows = [{**attempt._asdict(), "at": micros(attempt.at)} for attempt in sorted(new, key=_KEY)]
     unit.store(_ADD_ATTEMPTS.work(unit.connection, rows))
 
 

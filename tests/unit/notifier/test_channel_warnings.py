@@ -17,7 +17,7 @@ def test_missing_channel_is_reported_with_its_rungs() -> None:
 
 def test_rep_without_an_address_on_a_channel_is_reported() -> None:
     assert warnings(without_slack("bo"), ("slack", "email", "inbox")) == [
-        "the ladder pages by slack, and bo cannot be reached by it: give `slack` in team.yaml"
+        "the ladder pages by slack, but bo has no address for it: add `slack` in team.yaml"
     ]
 
 

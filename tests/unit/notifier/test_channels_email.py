@@ -75,9 +75,9 @@ async def test_repeat_keeps_the_message_id_and_reminder_refers_to_first_page(smt
 async def test_recipient_error_4xx_is_temporary_and_5xx_permanent(smtp: FakeSmtp, stage: str) -> None:
     channel = email_channel(smtp)
     smtp.refuse(451, stage)  # type: ignore[arg-type]  # one of the three, from the list above
-    assert await channel.send(page_message()) == TryAgain(None, "the mail server cannot take the page now (451)")
+    assert await channel.send(page_message()) == TryAgain(None, "the mail server cannot accept the page now (451)")
     smtp.refuse(550, stage)  # type: ignore[arg-type]  # as above
-    assert await channel.send(page_message()) == GiveUp("the mail server refused the page for good (550)")
+    assert await channel.send(page_message()) == GiveUp("the mail server rejected the page (550)")
     assert isinstance(await channel.send(page_message()), Sent)
     assert len(smtp.mails) == 1
 
@@ -87,7 +87,7 @@ async def test_rejected_sender_makes_the_channel_unusable_and_names_the_setting(
     assert isinstance(await email_channel(smtp).send(page_message()), TryAgain)
     smtp.refuse(550, "MAIL")
     refused = await email_channel(smtp).send(page_message())
-    assert refused == Unusable("the mail server refuses us (550); check FIRSTHOUR_MAIL_FROM")
+    assert refused == Unusable("the mail server rejects this installation (550); check FIRSTHOUR_MAIL_FROM")
 
 
 async def test_international_domain_is_encoded(smtp: FakeSmtp) -> None:

@@ -96,16 +96,16 @@ async def test_idle_connections_are_kept_up_to_a_limit_after_a_burst(slack: Fake
 
 async def test_rate_limit_is_temporary_and_returns_the_wait(slack: FakeSlack, channel: SlackChannel) -> None:
     slack.respond(status=429, retry_after=3, times=2)
-    assert await channel.send(page_message()) == TryAgain(3.0, "Slack asks us to slow down")
+    assert await channel.send(page_message()) == TryAgain(3.0, "Slack: rate limit reached")
     slack.error("ratelimited", retry_after=7)
     assert isinstance(await channel.send(page_message()), TryAgain)
-    assert await channel.send(page_message()) == TryAgain(7.0, "Slack asks us to slow down")
+    assert await channel.send(page_message()) == TryAgain(7.0, "Slack: rate limit reached")
     assert isinstance(await channel.send(page_message()), Sent)
 
 
 async def test_long_retry_after_is_cut_to_five_minutes(slack: FakeSlack, channel: SlackChannel) -> None:
     slack.respond(status=429, retry_after=86_400)
-    assert await channel.send(page_message()) == TryAgain(300.0, "Slack asks us to slow down")
+    assert await channel.send(page_message()) == TryAgain(300.0, "Slack: rate limit reached")
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 408])
@@ -147,7 +147,9 @@ async def test_wrong_token_makes_the_channel_unusable_and_names_the_setting(
     slack: FakeSlack, channel: SlackChannel, code: str
 ) -> None:
     slack.error(code)
-    assert await channel.send(page_message()) == Unusable(f"Slack refuses us: {code}; check FIRSTHOUR_SLACK_BOT_TOKEN")
+    assert await channel.send(page_message()) == Unusable(
+        f"Slack rejects this installation: {code}; check FIRSTHOUR_SLACK_BOT_TOKEN"
+    )
 
 
 async def test_missing_scope_makes_the_channel_unusable_and_names_the_scope(
@@ -161,7 +163,7 @@ async def test_missing_scope_makes_the_channel_unusable_and_names_the_scope(
 
 async def test_unreadable_error_text_is_not_passed_on(slack: FakeSlack, channel: SlackChannel) -> None:
     slack.error("ann@acme.example said\nno")
-    assert await channel.send(page_message()) == GiveUp("Slack refused the page: an unreadable error")
+    assert await channel.send(page_message()) == GiveUp("Slack rejected the page: an unreadable error")
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404])

@@ -105,12 +105,12 @@ async def test_page_rejected_by_every_channel_fails_once_and_is_retried(harness:
 
 
 async def test_unusable_channel_is_skipped_with_a_warning_until_it_recovers(harness: NotifierHarness) -> None:
-    harness.slack.always = Unusable("Slack refuses us: invalid_auth")
+    harness.slack.always = Unusable("Slack rejects this installation: invalid_auth")
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
     assert (harness.slack.recipients, harness.email.recipients) == (["Ana"], ["Ana"])
     assert harness.delivery.warnings() == [
-        "slack accepts no pages since 2026-12-01 09:00 UTC: Slack refuses us: invalid_auth"
+        "slack accepts no pages since 2026-12-01 09:00 UTC: Slack rejects this installation: invalid_auth"
     ]
     await harness.wait(minutes=11)
     assert harness.page(1)["state"] == "pending", "slack is its only channel"

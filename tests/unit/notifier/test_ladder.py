@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.agreement.response import Rung
-from services.notifier.domain.ladder import Progress, next_due, planned, read, written
+from services.notifier.domain.ladder import Progress, ladder_from_json, ladder_to_json, next_due, planned
 
 NINE = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
 TEN = NINE + timedelta(hours=1)
@@ -132,4 +132,4 @@ def test_late_ladder_has_the_spans_of_the_agreement(
 
 @given(ladders)
 def test_stored_ladder_is_read_unchanged(ladder: tuple[Rung, ...]) -> None:
-    assert read(written(ladder)) == ladder
+    assert ladder_from_json(ladder_to_json(ladder)) == ladder

@@ -161,7 +161,7 @@ def test_attack_adds_no_tag_and_no_link_to_the_html(attack: str) -> None:
 @given(ANYTHING)
 def test_any_text_leaves_the_lines_of_the_body_unchanged(raw: str) -> None:
     plain = message_text.words(hostile_message(raw)).plain()
-    assert "What to do:\n- Be in touch" in plain
+    assert "What to do:\n- Contact the lead" in plain
     assert plain.isprintable() or {char for char in plain if not char.isprintable()} <= {"\n"}
 
 
