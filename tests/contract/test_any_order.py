@@ -1,8 +1,8 @@
-"""I11: the same events and recycles lead to the same scores, people and totals in any order and on both profiles.
+"""I11: the same events and recycles give the same scores, people and totals in any order and on both profiles.
 
-Totals per pool as long as what routing reads of a lead stays the same while it waits for a full pool: who waits is routed
-anew by the latest facts, so in which pool they find room hangs on when others came.
-FIRSTHOUR_HISTORIES says how many random histories are tried; a few by default.
+Totals per pool are compared for leads whose routing facts do not change while they wait. A waiting lead is routed by its
+latest facts, so its pool may otherwise depend on the arrival of other leads.
+FIRSTHOUR_HISTORIES: the number of random histories; a few by default.
 """
 
 import asyncio
@@ -29,8 +29,8 @@ from tests.story import sample_config
 HISTORIES: Final = int(os.environ.get("FIRSTHOUR_HISTORIES") or 4)
 pytestmark = pytest.mark.timeout(60 + HISTORIES * 30)
 PEOPLE: Final = ("email:ann@prospect.example", "phone:+493012345678")
-ALSO: Final = {PEOPLE[0]: ("crm_id:003A", "phone:+493087654321"), PEOPLE[1]: ("anonymous_id:browser",)}
-"""The other identifiers of each person, who came with all of them."""
+OTHER_IDENTIFIERS: Final = {PEOPLE[0]: ("crm_id:003A", "phone:+493087654321"), PEOPLE[1]: ("anonymous_id:browser",)}
+"""The other identifiers of each person. The first event of the person has all of them."""
 COUNTED: Final = ("consent.given", "consent.withdrawn", "opportunity.changed", "touch.recorded")
 RULES: Final[Mapping[str, Mapping[str, Any]]] = {
     "agreement": {
@@ -57,7 +57,7 @@ RULES: Final[Mapping[str, Mapping[str, Any]]] = {
         "suppress": [{"because": "Pupil", "when": {"custom.school": "Lower"}}],
     }
 }
-"""Rules on every kind of event, and one that names a custom fact."""
+"""Rules on every kind of event, and a rule that names a custom fact."""
 DAYS: Final = 60
 JSON: Final = {"content-type": "application/json"}
 RECYCLE: Final = "recycle"
@@ -66,21 +66,21 @@ random_histories = settings(
     max_examples=HISTORIES,
     deadline=None,
     suppress_health_check=list(HealthCheck),
-    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.target],  # each try is a second: better seen than shrunk
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.target],  # an example takes a second: no shrinking
 )
 
 
-class Happened(NamedTuple):
-    """What somebody did, so many minutes after the beginning; or their lead was recycled."""
+class PersonEvent(NamedTuple):
+    """An event of a person, or a recycle of the lead. `minute`: minutes after the beginning."""
 
     person: str
     minute: int
     type: str
     data: Mapping[str, Any] = {}
-    by: str = ""  # the identifier it came with; empty: the person's first one
+    by: str = ""  # the identifier of the event; empty: the first identifier of the person
 
 
-whats: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.sampled_from(
+event_data: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.sampled_from(
     [
         ("content.downloaded", {"content": "paper"}),
         ("content.downloaded", {"content": "paper", "title": "CTO"}),
@@ -103,20 +103,20 @@ whats: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.sampled_from(
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[Happened]:
-    """What happened, in the order in which it happened; no two things at the same moment."""
+def histories(draw: st.DrawFn) -> list[PersonEvent]:
+    """Draw a history in the order of its times. All times differ."""
     minutes = draw(st.lists(st.integers(1, DAYS * 24 * 60 - 1), unique=True, min_size=6, max_size=18))
-    made = []
+    history = []
     for minute in sorted(minutes):
-        type, data = draw(whats)
+        type, data = draw(event_data)
         person = draw(st.sampled_from(PEOPLE))
-        made.append(Happened(person, minute, type, data, draw(st.sampled_from(["", *ALSO[person]]))))
-    return made
+        history.append(PersonEvent(person, minute, type, data, draw(st.sampled_from(["", *OTHER_IDENTIFIERS[person]]))))
+    return history
 
 
 @contextmanager
 def files(changes: Mapping[str, Mapping[str, Any]] | None = None) -> Iterator[Path]:
-    """A directory, with the usual configuration in `config`."""
+    """Yield a directory with the sample configuration in `config`."""
     with tempfile.TemporaryDirectory() as directory:
         for name in sample_config.TEXTS:
             sample_config.write(Path(directory) / "config", name, (changes or {}).get(name))
@@ -126,29 +126,29 @@ def files(changes: Mapping[str, Mapping[str, Any]] | None = None) -> Iterator[Pa
 # --- scores and people ------------------------------------------------------------------------------------------------
 
 
-def test_i11_scores_and_people_are_the_same_in_any_order_and_on_both_profiles(backends: Backends) -> None:
+def test_i11_scores_and_people_do_not_depend_on_order_or_profile(backends: Backends) -> None:
     @random_histories
     @given(histories(), st.randoms(use_true_random=False))
-    def holds(history: list[Happened], chance: Any) -> None:
+    def holds(history: list[PersonEvent], chance: Any) -> None:
         shuffled = list(history)
         chance.shuffle(shuffled)
         cuts = {n for n in range(len(history)) if chance.random() < 0.3}
-        expected = asyncio.run(scored(None, history, set(range(len(history)))))
-        assert asyncio.run(scored(None, shuffled, cuts)) == expected
-        assert asyncio.run(scored(backends, shuffled, cuts)) == expected
-        assert asyncio.run(scored(backends, history, set())) == expected
+        expected = asyncio.run(scores_after(None, history, set(range(len(history)))))
+        assert asyncio.run(scores_after(None, shuffled, cuts)) == expected
+        assert asyncio.run(scores_after(backends, shuffled, cuts)) == expected
+        assert asyncio.run(scores_after(backends, history, set())) == expected
 
     holds()
 
 
-async def scored(backends: Backends | None, history: Sequence[Happened], cuts: set[int]) -> dict[str, Any]:
-    """The score of each person, when all of this has been delivered in this order. `cuts`: after which it is handled."""
+async def scores_after(backends: Backends | None, history: Sequence[PersonEvent], cuts: set[int]) -> dict[str, Any]:
+    """Return the score of each person after this history. `cuts`: indexes after which all events are handled."""
     with files(RULES) as directory:
         config, only = directory / "config", ("gateway", "scoring")
         async with opened(directory / "data", backends, config=config, only=only) as world:
             begin = world.clock.now - timedelta(days=DAYS)
-            also = {person: dict(one.split(":", 1) for one in ALSO[person]) for person in PEOPLE}
-            await post(world, begin, [Happened(person, 0, "email.opened", also[person]) for person in PEOPLE])
+            identifiers = {person: dict(one.split(":", 1) for one in OTHER_IDENTIFIERS[person]) for person in PEOPLE}
+            await post(world, begin, [PersonEvent(person, 0, "email.opened", identifiers[person]) for person in PEOPLE])
             await world.system.settle()
             leads = dict(await world.rows("SELECT identity, lead_id FROM scoring_identities"))
             for n, one in enumerate(history):
@@ -163,20 +163,20 @@ async def scored(backends: Backends | None, history: Sequence[Happened], cuts: s
             return {person: await score_of(world, leads[person]) for person in PEOPLE}
 
 
-async def post(world: OpenedSystem, begin: datetime, told: Sequence[Happened]) -> None:
-    """A program posts these."""
-    sent = []
-    for one in told:
+async def post(world: OpenedSystem, begin: datetime, events: Sequence[PersonEvent]) -> None:
+    """Post these events in one request."""
+    documents = []
+    for one in events:
         kind, _, value = (one.by or one.person).partition(":")
         at = (begin + timedelta(minutes=one.minute)).isoformat()
         id = f"{one.person} {one.minute}"
-        sent.append({"id": id, "type": one.type, "time": at, kind: value, "data": one.data})
-    answer = await world.client.post("/v1/events", content=json.dumps(sent), headers=JSON)
+        documents.append({"id": id, "type": one.type, "time": at, kind: value, "data": one.data})
+    answer = await world.client.post("/v1/events", content=json.dumps(documents), headers=JSON)
     assert answer.status_code == 202, answer.text
 
 
-async def recycle(world: OpenedSystem, begin: datetime, one: Happened, lead: str) -> None:
-    """The router says that the lead went back with Marketing."""
+async def recycle(world: OpenedSystem, begin: datetime, one: PersonEvent, lead: str) -> None:
+    """Emit the record of the router about a recycled lead."""
     event = LeadRecycled(
         lead_id=lead,
         version=one.minute,
@@ -196,13 +196,13 @@ async def recycle(world: OpenedSystem, begin: datetime, one: Happened, lead: str
 
 
 async def score_of(world: OpenedSystem, lead: str) -> dict[str, Any]:
-    """Score and parts, without what differs from run to run."""
-    told = (await world.client.get(f"/v1/leads/{lead}/score")).json()
+    """Return score and parts, without values that differ from run to run."""
+    score = (await world.client.get(f"/v1/leads/{lead}/score")).json()
     parts = sorted(
-        (part["kind"], part["because"], part["at"] or "", part["worth"], part["counted"]) for part in told["parts"]
+        (part["kind"], part["because"], part["at"] or "", part["worth"], part["counted"]) for part in score["parts"]
     )
-    numbers = {name: round(told[name], 6) for name in ("fit", "engagement", "total")}
-    return {**numbers, "parts": parts, **{name: told[name] for name in ("grade", "suppressed", "kept")}}
+    numbers = {name: round(score[name], 6) for name in ("fit", "engagement", "total")}
+    return {**numbers, "parts": parts, **{name: score[name] for name in ("grade", "suppressed", "kept")}}
 
 
 # --- opt-outs ---------------------------------------------------------------------------------------------------------
@@ -210,52 +210,54 @@ async def score_of(world: OpenedSystem, lead: str) -> dict[str, Any]:
 SHARERS: Final = ("ann@prospect.example", "bea@prospect.example")
 SHARED: Final = "+493012345678"
 BY_SHARED: Final = f"phone:{SHARED}"
-"""The identifier that both of `SHARERS` came with."""
-LEAVES: Final = ("consent.withdrawn", "email.unsubscribed")
+"""The identifier of both `SHARERS`."""
+OPT_OUTS: Final = ("consent.withdrawn", "email.unsubscribed")
 
 
 @st.composite
-def shared_histories(draw: st.DrawFn) -> list[Happened]:
-    """Events of people who share a phone. Consent is given by address: by the phone, one of them alone would give it."""
+def shared_histories(draw: st.DrawFn) -> list[PersonEvent]:
+    """Draw events of people who share a phone. Consent has an address: by phone, it would apply to one of them only."""
     minutes = draw(st.lists(st.integers(1, DAYS * 24 * 60 - 1), unique=True, min_size=3, max_size=9))
-    made = []
+    history = []
     for minute in minutes:
         person = f"email:{draw(st.sampled_from(SHARERS))}"
-        type = draw(st.sampled_from([*LEAVES, "consent.given", "form.submitted", "touch.recorded", "page.viewed"]))
+        type = draw(st.sampled_from([*OPT_OUTS, "consent.given", "form.submitted", "touch.recorded", "page.viewed"]))
         by = "" if type == "consent.given" else draw(st.sampled_from(["", BY_SHARED]))
         data = {"form": "demo-request", "channel": "phone", "answered": True, "path": "/"}
-        made.append(Happened(person, minute, type, data, by))
-    return made
+        history.append(PersonEvent(person, minute, type, data, by))
+    return history
 
 
-def has_left(person: str, history: Sequence[Happened]) -> bool:
-    """The newest of this person's opt-outs and consents is an opt-out."""
-    about = {one.minute: one.type for one in history if one.by == BY_SHARED or one.person == f"email:{person}"}
-    consents = [about[minute] for minute in sorted(about) if about[minute] in {*LEAVES, "consent.given"}]
+def is_opted_out(person: str, history: Sequence[PersonEvent]) -> bool:
+    """Return whether the newest of the opt-outs and consents of this person is an opt-out."""
+    types = {one.minute: one.type for one in history if one.by == BY_SHARED or one.person == f"email:{person}"}
+    consents = [types[minute] for minute in sorted(types) if types[minute] in {*OPT_OUTS, "consent.given"}]
     return consents[-1:] not in ([], ["consent.given"])
 
 
-def test_i11_opt_outs_by_a_shared_phone_hold_in_any_order_and_on_both_profiles(backends: Backends) -> None:
+def test_i11_opt_outs_by_a_shared_phone_do_not_depend_on_order_or_profile(backends: Backends) -> None:
     @random_histories
     @given(shared_histories(), st.randoms(use_true_random=False))
-    def holds(history: list[Happened], chance: Any) -> None:
+    def holds(history: list[PersonEvent], chance: Any) -> None:
         shuffled = list(history)
         chance.shuffle(shuffled)
-        expected = {person for person in SHARERS if has_left(person, history)}
-        assert asyncio.run(left(None, history)) == expected
-        assert asyncio.run(left(None, shuffled)) == expected
-        assert asyncio.run(left(backends, shuffled)) == expected
+        expected = {person for person in SHARERS if is_opted_out(person, history)}
+        assert asyncio.run(opted_out_after(None, history)) == expected
+        assert asyncio.run(opted_out_after(None, shuffled)) == expected
+        assert asyncio.run(opted_out_after(backends, shuffled)) == expected
 
     holds()
 
 
-async def left(backends: Backends | None, history: Sequence[Happened]) -> set[str]:
-    """The people who have opted out when all of this has been delivered in this order."""
+async def opted_out_after(backends: Backends | None, history: Sequence[PersonEvent]) -> set[str]:
+    """Return the addresses of the people who are opted out after this history."""
     with files() as directory:
         async with opened(directory / "data", backends, config=directory / "config") as world:
             begin = world.clock.now - timedelta(days=DAYS)
             await post(
-                world, begin, [Happened(f"email:{person}", 0, "email.opened", {"phone": SHARED}) for person in SHARERS]
+                world,
+                begin,
+                [PersonEvent(f"email:{person}", 0, "email.opened", {"phone": SHARED}) for person in SHARERS],
             )
             for one in history:
                 await world.system.settle()
@@ -288,7 +290,7 @@ TWO_POOLS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 STEPS: Final = (
     "asks",
-    "asks as a large one",
+    "large company asks",
     "reads",
     "is reached",
     "goes back",
@@ -297,54 +299,52 @@ STEPS: Final = (
     "buys",
     "is lost",
 )
-steps = st.sampled_from(
-    [*STEPS, *(f"{step}, told a day late" for step in STEPS if step not in {"is reached", "goes back"})]
-)
-lives = st.fixed_dictionaries({buyer: st.lists(steps, min_size=1, max_size=4) for buyer in BUYERS})
+steps = st.sampled_from([*STEPS, *(f"{step}, a day late" for step in STEPS if step not in {"is reached", "goes back"})])
+step_lists = st.fixed_dictionaries({buyer: st.lists(steps, min_size=1, max_size=4) for buyer in BUYERS})
 
 
-def test_i11_totals_and_owners_are_the_same_on_both_profiles(backends: Backends) -> None:
+def test_i11_owners_and_totals_do_not_depend_on_the_profile(backends: Backends) -> None:
     @random_histories
-    @given(lives, st.randoms(use_true_random=False))
-    def holds(lived: Mapping[str, list[str]], chance: Any) -> None:
-        one, other = mixed(lived, chance), mixed(lived, chance)
-        expected = asyncio.run(ended(None, one))
-        assert asyncio.run(ended(backends, one)) == expected, "owners and statuses, in the same order"
-        assert asyncio.run(ended(None, other))["pools"] == expected["pools"], "totals, in another order"
-        assert asyncio.run(ended(backends, other))["pools"] == expected["pools"]
+    @given(step_lists, st.randoms(use_true_random=False))
+    def holds(steps_of: Mapping[str, list[str]], chance: Any) -> None:
+        one, other = interleaved(steps_of, chance), interleaved(steps_of, chance)
+        expected = asyncio.run(state_after(None, one))
+        assert asyncio.run(state_after(backends, one)) == expected, "owners and statuses, in the same order"
+        assert asyncio.run(state_after(None, other))["pools"] == expected["pools"], "totals, in another order"
+        assert asyncio.run(state_after(backends, other))["pools"] == expected["pools"]
 
     holds()
 
 
-def mixed(lived: Mapping[str, list[str]], chance: Any) -> list[tuple[str, str]]:
-    """Everybody's steps in their order, and among each other in any."""
-    turns = [buyer for buyer, told in lived.items() for _ in told]
+def interleaved(steps_of: Mapping[str, list[str]], chance: Any) -> list[tuple[str, str]]:
+    """Return the steps of all buyers. Each buyer's steps keep their order."""
+    turns = [buyer for buyer, own_steps in steps_of.items() for _ in own_steps]
     chance.shuffle(turns)
-    left = {buyer: iter(told) for buyer, told in lived.items()}
-    return [(buyer, next(left[buyer])) for buyer in turns]
+    remaining = {buyer: iter(own_steps) for buyer, own_steps in steps_of.items()}
+    return [(buyer, next(remaining[buyer])) for buyer in turns]
 
 
-async def ended(backends: Backends | None, told: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """How it ends when each step is taken after the one before has had its effects."""
+async def state_after(backends: Backends | None, steps: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return leads and totals per pool, after each step was handled before the next."""
     with files(TWO_POOLS) as directory:
         async with opened(directory / "data", backends, config=directory / "config") as world:
-            for n, (buyer, step) in enumerate(told):
+            for n, (buyer, step) in enumerate(steps):
                 world.clock.advance(seconds=1)
                 await take(world, n, buyer, step)
                 await world.system.settle()
             leads = (await world.client.get("/v1/leads", params={"limit": "500"})).json()["items"]
-            told_of = {lead["email"]: (lead["status"], lead["owner"], lead["epoch"], lead["score"]) for lead in leads}
+            by_email = {lead["email"]: (lead["status"], lead["owner"], lead["epoch"], lead["score"]) for lead in leads}
             pools = Counter(await world.rows("SELECT rule, pool FROM router_assignments"))
-            return {"leads": told_of, "pools": pools}
+            return {"leads": by_email, "pools": pools}
 
 
 async def take(world: OpenedSystem, n: int, buyer: str, step: str) -> None:
-    """One step of somebody's life. What the agreement does not allow at that moment is refused, which is fine."""
-    step, late, _ = step.partition(", told a day late")
-    employees = {"company": {"employees": 900 if step.endswith("large one") else 90}}
+    """Make one step. An action that the agreement does not allow at that time is refused."""
+    step, late, _ = step.partition(", a day late")
+    employees = {"company": {"employees": 900 if step == "large company asks" else 90}}
     events = {
         "asks": ("form.submitted", {"form": "demo-request", **employees}),
-        "asks as a large one": ("form.submitted", {"form": "demo-request", **employees}),
+        "large company asks": ("form.submitted", {"form": "demo-request", **employees}),
         "reads": ("content.downloaded", {}),
         "leaves": ("consent.withdrawn", {}),
         "comes back": ("consent.given", {}),
@@ -354,12 +354,12 @@ async def take(world: OpenedSystem, n: int, buyer: str, step: str) -> None:
     if step in events:
         type, data = events[step]
         at = (world.clock.now - timedelta(days=1 if late else 0)).isoformat()
-        sent = {"id": str(n), "type": type, "email": buyer, "time": at, "data": data}
-        assert (await world.client.post("/v1/events", json=sent)).status_code == 202
+        event = {"id": str(n), "type": type, "email": buyer, "time": at, "data": data}
+        assert (await world.client.post("/v1/events", json=event)).status_code == 202
         return
-    found = (await world.client.get("/v1/leads", params={"email": buyer})).json()["items"]
+    leads = (await world.client.get("/v1/leads", params={"email": buyer})).json()["items"]
     action = {"is reached": "touch", "goes back": "recycle"}[step]
     body = {"channel": "phone", "answered": True} if action == "touch" else {"reason": "stalled"}
-    for lead in found:
+    for lead in leads:
         answer = await world.client.post(f"/v1/leads/{lead['id']}/{action}", json=body)
         assert answer.status_code in (200, 409), answer.text

@@ -1,4 +1,4 @@
-"""A batch costs the same statements whether it is of ten leads or of five hundred."""
+"""A batch of ten leads needs as many statements as a batch of five hundred."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ TOPICS = (topics.EVENTS, topics.LEADS, topics.ROUTES, topics.PAGES, topics.ACTIO
 
 
 class CountingConnection(db.DriverConnection):
-    """A unit's connection that counts."""
+    """A connection of a unit that records statements."""
 
     def __init__(self, inner: db.DriverConnection) -> None:
         self.inner, self.dialect = inner, inner.dialect
@@ -46,7 +46,7 @@ class CountingConnection(db.DriverConnection):
 
 @dataclass
 class CountedRun:
-    """Some leads go the whole road, a batch at each stage; the statements of each unit are counted."""
+    """Leads pass all services, as one batch per service. The statements of each unit are counted."""
 
     world: OpenedSystem
     system: Distributed
@@ -55,7 +55,7 @@ class CountedRun:
     _read: dict[str, dict[int, int]] = field(default_factory=dict)
 
     async def unit(self, name: str, work: Callable[[Unit], T]) -> T:
-        """Run this, and remember how many statements it took; then publish."""
+        """Run a unit, count its statements, then publish."""
 
         def counted(unit: Unit) -> tuple[T, CountingConnection]:
             inner: Any = unit.connection
@@ -70,17 +70,17 @@ class CountedRun:
         return result
 
     async def post(self, leads: int) -> None:
-        """So many ask for a demo."""
+        """Post demo requests of this number of people."""
         for begin in range(0, leads, SENT_AT_ONCE):
             await self.send([event(n) for n in range(begin, min(begin + SENT_AT_ONCE, leads))])
 
     async def send(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """These, in one request."""
+        """Post these events in one request."""
         answer = await self.world.client.post("/v1/events", content=json.dumps(events), headers=JSON)
         assert answer.status_code == 202, answer.text
 
     async def hear(self, service: str, topic: str) -> int:
-        """The service takes everything that is new on the topic, in one unit; how many records."""
+        """Let the service handle all new records of the topic in one unit. Return their number."""
         handler: Handler = next(one for one in self.system.services if one.name == service).hears[topic]
         batch = await self.records(service, topic)
         assert batch, (service, topic)
@@ -88,18 +88,18 @@ class CountedRun:
         return len(batch)
 
     async def records(self, service: str, topic: str) -> Sequence[Record]:
-        """What this service has not taken yet."""
+        """Return the records that this service has not read yet."""
         assert self.world.place is not None
         log = next(one for one in self.system.logs if one.service == service)
         begins = {n: at for (name, n), at in self.world.place.first_positions.items() if name == topic}
         at = self._read.setdefault(f"{service} {topic}", begins)
-        found: list[Record] = []
+        records: list[Record] = []
         for partition in at:
             while at[partition] < await log.end(topic, partition):
                 await log.ready(topic, partition, at[partition])
-                found += await log.fetch(topic, partition, at[partition], 10 * MANY)
-                at[partition] = found[-1].position
-        return found
+                records += await log.fetch(topic, partition, at[partition], 10 * MANY)
+                at[partition] = records[-1].position
+        return records
 
 
 JSON = {"content-type": "application/json"}
@@ -119,58 +119,56 @@ async def life(backends: Backends, directory: Path) -> AsyncIterator[CountedRun]
 
 
 async def statements(backends: Backends, directory: Path, leads: int) -> dict[str, int]:
-    """Of each kind of unit, with so many leads in it."""
-    async with life(backends, directory) as made:
-        await road(made, leads)
-        return made.counted
+    """Return the number of statements of each kind of unit, for a batch of this number of leads."""
+    async with life(backends, directory) as run:
+        await road(run, leads)
+        return run.counted
 
 
-async def road(made: CountedRun, leads: int) -> None:
-    """These leads go the whole road."""
-    await made.post(leads)
-    assert await made.hear("scoring", topics.EVENTS) == leads
-    assert await made.hear("router", topics.LEADS) == leads
-    assert await made.hear("notifier", topics.ROUTES) >= leads
-    await walk(made, leads)
-    assert await made.hear("router", topics.ACTIONS) == leads
-    assert await made.hear("scoring", topics.ROUTES) >= leads
+async def road(run: CountedRun, leads: int) -> None:
+    """Let this number of leads pass all services."""
+    await run.post(leads)
+    assert await run.hear("scoring", topics.EVENTS) == leads
+    assert await run.hear("router", topics.LEADS) == leads
+    assert await run.hear("notifier", topics.ROUTES) >= leads
+    await walk(run, leads)
+    assert await run.hear("router", topics.ACTIONS) == leads
+    assert await run.hear("scoring", topics.ROUTES) >= leads
     for topic in TOPICS:
-        assert await made.hear("reporting", topic) > 0
+        assert await run.hear("reporting", topic) > 0
 
 
-async def walk(made: CountedRun, leads: int) -> None:
-    """Every rung comes, is told, and the owner is changed at the end."""
-    desk, clock = NotifierContext(("slack", "email")), made.world.clock
-    fire = next(one for one in made.system.services if one.name == "notifier").ticks[0].run
-    clock.advance(minutes=31)  # whoever claimed the first pages is long dead
+async def walk(run: CountedRun, leads: int) -> None:
+    """Fire every rung and deliver its pages. The last rung changes the owner."""
+    desk, clock = NotifierContext(("slack", "email")), run.world.clock
+    fire = next(one for one in run.system.services if one.name == "notifier").ticks[0].run
+    clock.advance(minutes=31)  # the leases of the first claims have ended
     for _ in range(4):
         claimed = ClaimResult(more=True)
         while claimed.more or claimed.next_at is not None:
-            claimed = await made.unit("claim", lambda unit: claim(unit, desk, leads))
+            claimed = await run.unit("claim", lambda unit: claim(unit, desk, leads))
             results = [SendResult(page_claim, Sent("id"), clock.now, clock.now) for page_claim in claimed.claims]
-            await made.unit("record", partial(record, results=results, jitter=lambda: 0.0, context=desk))
+            await run.unit("record", partial(record, results=results, jitter=lambda: 0.0, context=desk))
             clock.advance(seconds=1)
         clock.advance(minutes=11)
-        while await made.unit("fire", fire) == clock.now:
+        while await run.unit("fire", fire) == clock.now:
             pass
 
 
-async def test_a_batch_costs_the_same_statements_however_many_leads_are_in_it(
-    backends: Backends, tmp_path: Path
-) -> None:
+async def test_batch_of_any_size_needs_the_same_number_of_statements(backends: Backends, tmp_path: Path) -> None:
     few = await statements(backends, tmp_path / "few", FEW)
     many = await statements(backends, tmp_path / "many", MANY)
     assert {name: count for name, count in many.items() if count > few[name]} == {}
     assert max(many.values()) < 30
 
 
-async def test_a_lead_that_comes_alone_costs_few_statements(backends: Backends, tmp_path: Path) -> None:
-    """Each is a round trip between a form and its page: one reads what is in force, one stores everything."""
+async def test_single_lead_needs_few_statements(backends: Backends, tmp_path: Path) -> None:
+    """Each statement is a round trip between a form and its page."""
     road = (("scoring", topics.EVENTS), ("router", topics.LEADS), ("notifier", topics.ROUTES))
-    async with life(backends, tmp_path) as made:
-        for n in range(2):  # the first finds neither pools nor reps
-            await made.send([event(n)])
+    async with life(backends, tmp_path) as run:
+        for n in range(2):  # the first lead creates the rows of pools and reps
+            await run.send([event(n)])
             for service, topic in road:
-                await made.hear(service, topic)
-        counted = {name: len(texts[-1]) for name, texts in made.sent.items()}
+                await run.hear(service, topic)
+        counted = {name: len(texts[-1]) for name, texts in run.sent.items()}
     assert counted == {"scoring hears events": 4, "router hears leads": 6, "notifier hears routes": 4}

@@ -1,4 +1,4 @@
-"""Work that time brings and that fails again and again is said in readiness, until it succeeds."""
+"""Readiness reports a tick that fails repeatedly, until it succeeds."""
 
 import asyncio
 from contextlib import suppress
@@ -14,7 +14,7 @@ CLOCKS = "notifier.clocks"
 
 
 async def until(world: OpenedSystem, status: int) -> dict[str, Any]:
-    """What readiness says once it has this status."""
+    """Return the answer of readiness once it has this status."""
     async with asyncio.timeout(30):
         while (answer := await world.client.get("/readyz")).status_code != status:
             world.system.resources.wake(CLOCKS)
@@ -22,22 +22,22 @@ async def until(world: OpenedSystem, status: int) -> dict[str, Any]:
     return dict(answer.json())
 
 
-async def test_readiness_tells_of_a_tick_that_fails_again_and_again(
+async def test_readiness_reports_a_failing_tick_until_it_succeeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(tmp_path / "data") as world:
         tick = world.system.runners[CLOCKS]
         assert isinstance(tick, Ticker)
-        good = tick._run_once
+        run_once = tick._run_once
 
-        async def bad() -> float:
+        async def fail() -> float:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(tick, "_run_once", bad)
+        monkeypatch.setattr(tick, "_run_once", fail)
         running = asyncio.create_task(tick.run())
-        said = await until(world, 503)
-        assert "ZeroDivisionError" in said["checks"][CLOCKS]
-        monkeypatch.setattr(tick, "_run_once", good)
+        answer = await until(world, 503)
+        assert "ZeroDivisionError" in answer["checks"][CLOCKS]
+        monkeypatch.setattr(tick, "_run_once", run_once)
         assert CLOCKS not in (await until(world, 200))["checks"]
         running.cancel()
         with suppress(asyncio.CancelledError):

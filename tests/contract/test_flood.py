@@ -1,5 +1,4 @@
-"""An anonymous flood of large posts stops nothing: other leads get their owners and their pages, memory is
-bounded, and the disk takes a few times of what was sent."""
+"""A flood of large posts: other leads get their owners and pages, memory is bounded, and disk use stays proportional."""
 
 import json
 import re
@@ -30,12 +29,12 @@ OTHERS = 24
 
 
 def large_post(n: int) -> dict[str, Any]:
-    """120 fields that no post had before, of 2,000 characters each."""
+    """Return a form with 120 new fields of 2,000 characters each."""
     return {"email": "flood@acme.example", **{f"field_{n}_{i}": "x" * 2_000 for i in range(120)}}
 
 
-async def flooded(world: OpenedSystem) -> None:
-    """The posts of the flood, with other people among them."""
+async def post_flood(world: OpenedSystem) -> None:
+    """Post the large forms, with demo requests of other people in between."""
     for n in range(POSTS):
         answer = await world.client.post("/v1/forms/demo-request", json=large_post(n))
         assert answer.status_code == 202, answer.text
@@ -44,15 +43,15 @@ async def flooded(world: OpenedSystem) -> None:
         await world.system.settle()
 
 
-async def test_six_large_posts_delay_no_other_lead(tmp_path: Path, profile: Backends | None) -> None:
+async def test_other_leads_are_assigned_and_paged_during_a_flood(tmp_path: Path, profile: Backends | None) -> None:
     async with opened(tmp_path / "data", profile) as world:
-        await flooded(world)
+        await post_flood(world)
         await world.system.settle()
         owners = [(await world.lead(f"other{n}"))["owner"] for n in range(OTHERS)]
         assert all(owners), owners
         leads = {(await world.lead(f"other{n}"))["id"] for n in range(OTHERS)}
-        told = {row[0] for row in await world.rows("SELECT lead_id FROM notifier_pages WHERE state = 'sent'")}
-        assert leads <= told
+        paged = {row[0] for row in await world.rows("SELECT lead_id FROM notifier_pages WHERE state = 'sent'")}
+        assert leads <= paged
         ready = (await world.client.get("/readyz")).json()
         assert ready["status"] == "ready"
         assert not [warning for warning in ready["warnings"] if "publish" in warning]
@@ -60,23 +59,24 @@ async def test_six_large_posts_delay_no_other_lead(tmp_path: Path, profile: Back
             assert await world.rows("SELECT 1 FROM log") == []
 
 
-async def test_what_a_profile_drops_is_counted(tmp_path: Path, profile: Backends | None) -> None:
+async def test_facts_that_a_profile_drops_are_counted(tmp_path: Path, profile: Backends | None) -> None:
     async with opened(tmp_path / "data", profile) as world:
         for n in range(2):
             assert (await world.client.post("/v1/forms/demo-request", json=large_post(n))).status_code == 202
         await world.system.settle()
-        shown = (await world.client.get("/metrics")).text
-        counted = {
-            kind: float(value) for kind, value in re.findall(r'profile_data_dropped_total\{kind="(\w+)"\} (\S+)', shown)
+        metrics = (await world.client.get("/metrics")).text
+        counts = {
+            kind: float(value)
+            for kind, value in re.findall(r'profile_data_dropped_total\{kind="(\w+)"\} (\S+)', metrics)
         }
-        assert counted["fact"] >= 100, "of 240 new facts a profile keeps 100"
-        assert counted["text"] > 0
+        assert counts["fact"] >= 100, "of 240 new facts a profile keeps 100"
+        assert counts["text"] > 0
 
 
-async def test_a_full_database_keeps_records_until_they_are_read_and_says_so(tmp_path: Path) -> None:
-    """The history is kept for 400 days all the same: that is what the warning is for."""
+async def test_full_database_keeps_unread_records_and_warns(tmp_path: Path) -> None:
+    """The history is still stored for 400 days, so the warning is needed."""
     async with opened(tmp_path / "data", database_bytes_max=1024**2) as world:  # type: ignore[arg-type]
-        await flooded(world)
+        await post_flood(world)
         runners = world.system.runners
         while await runners["runtime.sweep"].step():
             pass
@@ -89,9 +89,9 @@ async def test_a_full_database_keeps_records_until_they_are_read_and_says_so(tmp
         assert "\ndatabase_bytes " in (await world.client.get("/metrics")).text
 
 
-async def test_a_database_with_room_keeps_what_was_read_for_its_days(tmp_path: Path) -> None:
+async def test_database_below_its_limit_keeps_read_records(tmp_path: Path) -> None:
     async with opened(tmp_path / "data") as world:
-        await flooded(world)
+        await post_flood(world)
         before = await world.rows("SELECT count(*) FROM log")
         while await world.system.runners["runtime.sweep"].step():
             pass
@@ -100,19 +100,19 @@ async def test_a_database_with_room_keeps_what_was_read_for_its_days(tmp_path: P
         assert "FIRSTHOUR_DATABASE_BYTES_MAX" not in (await world.client.get("/readyz")).text
 
 
-async def test_a_post_takes_a_few_times_its_size_of_the_disk(tmp_path: Path) -> None:
+async def test_post_uses_at_most_four_times_its_size_on_disk(tmp_path: Path) -> None:
     async with opened(tmp_path / "data") as world:
         sizes = []
         for n in range(2 * POSTS):
             await world.client.post("/v1/forms/demo-request", json=large_post(n))
             await world.system.settle()
             sizes.append(await world.system.reads(used_bytes))
-        sent = len(json.dumps(large_post(0)))
-        grown = [after - before for before, after in pairwise(sizes)]
-        assert max(grown[POSTS:]) < 4 * sent, "the profile, and the records made of it, grow no more"
+        post_bytes = len(json.dumps(large_post(0)))
+        growth = [after - before for before, after in pairwise(sizes)]
+        assert max(growth[POSTS:]) < 4 * post_bytes, "the profile and its records must not grow any more"
 
 
-# --- a record larger than records may be ------------------------------------------------------------------------------
+# --- records beyond the limit ------------------------------------------------------------------------------
 
 
 def move(reason: str, unit: Unit) -> LeadRecycled:
@@ -122,12 +122,12 @@ def move(reason: str, unit: Unit) -> LeadRecycled:
 
 
 def too_large(batch: Sequence[Record], unit: Unit) -> None:
-    """A handler whose record of one lead is larger than a record may be."""
+    """Emit a record beyond the limit for each record with the key `large`, else a small record."""
     for record in batch:
         unit.emit(move("x" * (RECORD_BYTES_MAX if record.key == "large" else 1), unit), key="l")
 
 
-async def test_a_record_above_the_bound_is_refused_where_it_is_emitted(backend: Backend) -> None:
+async def test_record_beyond_the_limit_is_rejected_when_emitted(backend: Backend) -> None:
     def work(unit: Unit) -> None:
         unit.emit(move("x" * RECORD_BYTES_MAX, unit), key="l")
 
@@ -136,7 +136,7 @@ async def test_a_record_above_the_bound_is_refused_where_it_is_emitted(backend: 
     assert await backend.rows("SELECT 1 FROM log") == []
 
 
-async def test_an_event_whose_record_would_be_too_large_is_a_dead_letter_and_stops_no_consumer(
+async def test_event_with_too_large_a_record_is_a_dead_letter_and_stops_no_consumer(
     backend: Backend,
 ) -> None:
     many = 2 * worker.DEAD_IN_A_ROW_MAX
@@ -158,18 +158,18 @@ def record(position: int, size: int) -> Record:
     return Record(position, "k", str(position), b"x" * size)
 
 
-def test_recent_records_in_memory_are_bounded_in_bytes() -> None:
+def test_records_in_memory_are_bounded_in_bytes() -> None:
     tail = Tail(0, keep=2_000)
     size = RECORD_BYTES_MAX
     for n in range(1, 200):
         tail.add([record(n, size)])
         assert tail.size <= log.TAIL_BYTES_MAX
     assert len(tail.records) == log.TAIL_BYTES_MAX // size
-    assert tail.beyond(0, 10) is None, "older ones are in the table"
+    assert tail.beyond(0, 10) is None, "older records are in the table"
     assert tail.floor == 199 - len(tail.records)
 
 
-def test_a_batch_is_bounded_in_bytes_and_has_at_least_one_record() -> None:
+def test_batch_is_bounded_in_bytes_and_has_at_least_one_record() -> None:
     size = RECORD_BYTES_MAX
     assert len(within(record(n, size) for n in range(500))) == log.BATCH_BYTES_MAX // size
     assert len(within([record(1, 2 * log.BATCH_BYTES_MAX), record(2, 1)])) == 1
@@ -177,9 +177,7 @@ def test_a_batch_is_bounded_in_bytes_and_has_at_least_one_record() -> None:
 
 
 @embedded
-async def test_readers_get_batches_bounded_in_bytes_from_memory_and_from_the_table(
-    tmp_path: Path, profile: Backends | None
-) -> None:
+async def test_batches_from_memory_and_table_are_bounded_in_bytes(tmp_path: Path, profile: Backends | None) -> None:
     async with opened(tmp_path / "data", profile) as world:
         system = world.system
         assert isinstance(system, System)
@@ -188,9 +186,9 @@ async def test_readers_get_batches_bounded_in_bytes_from_memory_and_from_the_tab
         rows = [Row(topics.EVENTS, "k", f"e{n}", b"x" * RECORD_BYTES_MAX) for n in range(100)]
         for row in rows:
             await system.units.append([row])
-        end, after, found = await table.end(topics.EVENTS, 0), 0, 0
+        end, after, count = await table.end(topics.EVENTS, 0), 0, 0
         while after < end:
             batch = await table.fetch(topics.EVENTS, 0, after, 500)
             assert 0 < sum(len(one.body) for one in batch) <= log.BATCH_BYTES_MAX
-            after, found = batch[-1].position, found + len(batch)
-        assert found == len(rows)
+            after, count = batch[-1].position, count + len(batch)
+        assert count == len(rows)

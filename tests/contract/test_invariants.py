@@ -1,6 +1,6 @@
-"""The invariants I1 to I10, each held against the mechanism behind it: take the mechanism away and its test fails.
+"""The invariants I1 to I10. Each test fails if the mechanism behind its invariant is removed.
 
-`firsthour verify` asks the same of a whole database; the kill test (tests/e2e) asks it of a process that dies.
+`firsthour verify` checks the invariants on a whole database. The kill test (tests/e2e) checks them on processes that die.
 """
 
 import asyncio
@@ -41,56 +41,56 @@ TURNS_OF_THE_LOOP = 200
 
 @pytest.fixture
 def router(tmp_path: Path) -> Iterator[RouterHarness]:
-    made = RouterHarness(tmp_path / "router.db")
-    yield made
-    made.engine.dispose()
+    harness = RouterHarness(tmp_path / "router.db")
+    yield harness
+    harness.engine.dispose()
 
 
 @pytest.fixture
 def notifier(tmp_path: Path) -> Iterator[NotifierHarness]:
-    made = NotifierHarness(tmp_path / "notifier.db")
-    yield made
-    made.units.close()
+    harness = NotifierHarness(tmp_path / "notifier.db")
+    yield harness
+    harness.units.close()
 
 
-async def let_everybody_run() -> None:
-    """Whatever can go on without the writer does."""
+async def run_other_tasks() -> None:
+    """Let every task run that does not wait for the writer."""
     for _ in range(TURNS_OF_THE_LOOP):
         await asyncio.sleep(0)
 
 
-# --- I1: what was answered 2xx is kept ----------------------------------------------------------------------------
+# --- I1: an event answered with 2xx is stored ----------------------------------------------------------------------------
 
 
 EVENT = {"id": "1", "type": "form.submitted", "email": "ann@acme.example", "data": {"form": "demo-request"}}
 
 
 @pytest.mark.parametrize("idempotency_key", [None, "k1"])
-async def test_i1_the_202_comes_after_the_commit_and_not_before(tmp_path: Path, idempotency_key: str | None) -> None:
-    held, going = threading.Event(), threading.Event()
+async def test_i1_202_is_sent_after_the_commit(tmp_path: Path, idempotency_key: str | None) -> None:
+    released, started = threading.Event(), threading.Event()
 
     def hold(unit: Unit) -> None:
-        going.set()
-        held.wait(30)
+        started.set()
+        released.wait(30)
 
     async with opened(tmp_path / "data") as world:
         holding = asyncio.create_task(world.system.units.run(hold))
         try:
-            await asyncio.to_thread(going.wait, 30)
+            await asyncio.to_thread(started.wait, 30)
             headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
             posting = asyncio.create_task(world.client.post("/v1/events", json=EVENT, headers=headers))
-            await let_everybody_run()
+            await run_other_tasks()
             assert not posting.done()
             assert await world.rows("SELECT count(*) FROM log WHERE topic = 'events'") == [(0,)]
         finally:
-            held.set()
+            released.set()
         assert (await posting).status_code == 202
         assert await world.rows("SELECT count(*) FROM log WHERE topic = 'events'") == [(1,)]
         await holding
 
 
 @embedded
-async def test_i1_a_commit_is_on_the_disk_not_only_in_its_cache(backend: Backend) -> None:
+async def test_i1_commit_is_synced_to_disk(backend: Backend) -> None:
     def settings(unit: Unit) -> tuple[Any, Any]:
         ask = unit.connection.exec_driver_sql
         return ask("PRAGMA synchronous").scalar(), ask("PRAGMA journal_mode").scalar()
@@ -99,24 +99,22 @@ async def test_i1_a_commit_is_on_the_disk_not_only_in_its_cache(backend: Backend
     assert await backend.units.run(settings) == (full, "wal")
 
 
-async def test_i1_every_event_becomes_a_lead_that_is_somebodys(tmp_path: Path, profile: Backends | None) -> None:
+async def test_i1_every_event_becomes_a_lead_of_sales_or_marketing(tmp_path: Path, profile: Backends | None) -> None:
     async with opened(tmp_path / "data", profile) as world:
         for name, form in (("ann", "demo-request"), ("bo", "newsletter")):
             sent = {**EVENT, "id": name, "email": f"{name}@acme.example", "data": {"form": form}}
             assert (await world.client.post("/v1/events", json=sent)).status_code == 202
         await world.system.settle()
-        asked, reader = await world.lead("ann"), await world.lead("bo")
-        assert (asked["status"], asked["owner"] is not None) == ("assigned", True)
+        buyer, reader = await world.lead("ann"), await world.lead("bo")
+        assert (buyer["status"], buyer["owner"] is not None) == ("assigned", True)
         assert (reader["status_team"], reader["owner"]) == ("marketing", None)
 
 
-# --- I2: once, however often delivered ------------------------------------------------------------------------------
+# --- I2: one effect for any number of deliveries ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("apart", [False, True])
-async def test_i2_an_event_that_is_sent_again_takes_effect_once(
-    tmp_path: Path, apart: bool, profile: Backends | None
-) -> None:
+async def test_i2_repeated_event_takes_effect_once(tmp_path: Path, apart: bool, profile: Backends | None) -> None:
     async with opened(tmp_path / "data", profile) as world:
         for _ in range(3):
             assert (await world.client.post("/v1/events", json=EVENT)).status_code == 202
@@ -127,46 +125,46 @@ async def test_i2_an_event_that_is_sent_again_takes_effect_once(
 
 
 async def effects(world: OpenedSystem) -> list[tuple[Any, ...]]:
-    """What was said, and how often."""
+    """Return the number of score, qualify and assignment records, by type."""
     return await world.rows(
         "SELECT type, count(*) FROM reporting_history"
         " WHERE type IN ('lead.scored', 'lead.qualified', 'lead.assigned') GROUP BY type ORDER BY type"
     )
 
 
-async def test_i2_a_record_that_comes_again_behind_the_cursor_is_known_by_its_id(backend: Backend) -> None:
-    taken: list[str] = []
+async def test_i2_record_repeated_after_the_cursor_is_recognised_by_its_id(backend: Backend) -> None:
+    handled: list[str] = []
 
     def handler(batch: Sequence[Record], unit: Unit) -> None:
-        unit.after.append(lambda: taken.extend(record.event_id for record in batch))
+        unit.after.append(lambda: handled.extend(record.event_id for record in batch))
 
     worker = await backend.worker(handler)
     await backend.say("a")
     await drain(worker)
     await backend.say("a", "b")
     await drain(worker)
-    assert taken == ["a", "b"]
+    assert handled == ["a", "b"]
 
 
-async def test_i2_who_is_behind_cannot_move_the_cursor_back(backend: Backend) -> None:
+async def test_i2_worker_that_is_behind_cannot_move_the_cursor_back(backend: Backend) -> None:
     def nothing(batch: Sequence[Record], unit: Unit) -> None:
         pass
 
     await backend.say("a")
     behind, ahead = await backend.worker(nothing), await backend.worker(nothing)
-    assert await behind.lag() > 0  # it has read where the cursor stands
+    assert await behind.lag() > 0  # it has read its cursor
     await backend.say("b")
-    behind_by = await backend.rows("SELECT position FROM cursors")
+    before = await backend.rows("SELECT position FROM cursors")
     await drain(ahead)
-    stands = await backend.rows("SELECT position FROM cursors")
-    assert stands != behind_by
+    after = await backend.rows("SELECT position FROM cursors")
+    assert after != before
     await step(behind)
-    assert await backend.rows("SELECT position FROM cursors") == stands
+    assert await backend.rows("SELECT position FROM cursors") == after
     with pytest.raises(CursorMovedError):
         await backend.units.run(lambda unit: move_cursors(unit, "consumer", topics.LEADS, {0: (0, 1)}))
 
 
-async def test_i2_effect_memory_and_cursor_stand_or_fall_together(backend: Backend) -> None:
+async def test_i2_effect_seen_ids_and_cursor_are_committed_together(backend: Backend) -> None:
     fails = [True]
 
     def handler(batch: Sequence[Record], unit: Unit) -> None:
@@ -179,7 +177,7 @@ async def test_i2_effect_memory_and_cursor_stand_or_fall_together(backend: Backe
 
     worker = await backend.worker(handler)
     await backend.say("a")
-    await worker.lag()  # it knows its cursor
+    await worker.lag()  # it reads its cursor
     before = await state(backend)
     with pytest.raises(StorageError):
         await step(worker)
@@ -196,14 +194,14 @@ async def state(backend: Backend) -> list[Any]:
 # --- I3: one owner ----------------------------------------------------------------------------------------------
 
 
-def test_i3_the_database_refuses_a_second_open_assignment(router: RouterHarness) -> None:
+def test_i3_database_rejects_a_second_open_assignment(router: RouterHarness) -> None:
     router.submit_form("l1")
     second = Assignment("l1", 2, "bo", "all", "everyone", "d", 1)
     with pytest.raises(sa.exc.IntegrityError):
         router.run_unit(lambda unit: store_changes(unit, RoutingChanges(assignments=[second])))
 
 
-def test_i3_the_database_refuses_an_epoch_that_was(router: RouterHarness) -> None:
+def test_i3_database_rejects_a_repeated_epoch(router: RouterHarness) -> None:
     router.submit_form("l1")
     router.run_command(commands.reject, "l1", "not-now", sales("ana"))
     again = Assignment("l1", 1, "bo", "all", "everyone", "d", 1)
@@ -211,7 +209,7 @@ def test_i3_the_database_refuses_an_epoch_that_was(router: RouterHarness) -> Non
         router.run_unit(lambda unit: store_changes(unit, RoutingChanges(assignments=[again])))
 
 
-def test_i3_a_lead_is_qualified_once_however_many_lines_it_meets_and_how_often(router: RouterHarness) -> None:
+def test_i3_lead_that_meets_several_lines_several_times_qualifies_once(router: RouterHarness) -> None:
     router.hear(router.score_event("l1", HAND_RAISER, BY_SCORE), router.score_event("l1", BY_SCORE))
     router.hear(router.score_event("l1", HAND_RAISER))
     assert len(router.events_of(LeadQualified)) == 1
@@ -219,7 +217,7 @@ def test_i3_a_lead_is_qualified_once_however_many_lines_it_meets_and_how_often(r
     assert router.open_leads("ana") == 1
 
 
-def test_i3_epochs_count_up_and_do_not_overlap(router: RouterHarness) -> None:
+def test_i3_epochs_increase_by_one_and_do_not_overlap(router: RouterHarness) -> None:
     router.submit_form("l1")
     for owner in ("ana", "bo"):
         router.wait(minutes=1)
@@ -233,7 +231,7 @@ def test_i3_epochs_count_up_and_do_not_overlap(router: RouterHarness) -> None:
 # --- I4: one clock ------------------------------------------------------------------------------------------------
 
 
-async def test_i4_whoever_waits_for_somebody_has_one_live_clock_owned_or_not(notifier: NotifierHarness) -> None:
+async def test_i4_lead_of_sales_has_one_live_clock_with_or_without_an_owner(notifier: NotifierHarness) -> None:
     notifier.hear(notifier.qualified("queued"), notifier.queued("queued"))
     notifier.hear(notifier.qualified("owned"), notifier.assigned("owned"), notifier.accepted("owned"))
     clocks = notifier.rows("SELECT lead_id, state, due_at, promise_at FROM notifier_clocks ORDER BY lead_id")
@@ -242,7 +240,7 @@ async def test_i4_whoever_waits_for_somebody_has_one_live_clock_owned_or_not(not
     assert clocks[1]["due_at"] == clocks[1]["promise_at"]
 
 
-async def test_i4_a_change_of_hands_keeps_the_clock_and_a_touch_ends_it(notifier: NotifierHarness) -> None:
+async def test_i4_change_of_owner_keeps_the_clock_and_a_touch_ends_it(notifier: NotifierHarness) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
     before = notifier.rows("SELECT submit_at, promise_at FROM notifier_clocks")
     await notifier.wait(minutes=15)
@@ -253,10 +251,10 @@ async def test_i4_a_change_of_hands_keeps_the_clock_and_a_touch_ends_it(notifier
     assert notifier.rows("SELECT state, due_at FROM notifier_clocks") == [{"state": "met", "due_at": None}]
 
 
-# --- I5: a rung fires once, and not early ---------------------------------------------------------------------------
+# --- I5: a rung fires once and not early ---------------------------------------------------------------------------
 
 
-async def test_i5_the_database_refuses_a_second_page_for_a_rung(notifier: NotifierHarness) -> None:
+async def test_i5_database_rejects_a_second_page_for_a_rung(notifier: NotifierHarness) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
     row = notifier.page(0)
     columns, values = ", ".join(row), ", ".join(f":{name}" for name in row)
@@ -265,12 +263,12 @@ async def test_i5_the_database_refuses_a_second_page_for_a_rung(notifier: Notifi
         notifier.units.now(lambda unit: unit.connection.execute(second, {**row, "id": "another"}))
 
 
-async def test_i5_a_rung_that_fires_again_makes_no_second_page(notifier: NotifierHarness) -> None:
+async def test_i5_rung_that_fires_again_creates_no_second_page(notifier: NotifierHarness) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
     await notifier.settle()
 
     def back(unit: Unit) -> ResponseClock:
-        """As if its clock had not been stored: it stands before the first rung again."""
+        """Store the clock before its first rung again, as if it had not been stored."""
         (clock,) = lock_clocks(unit, ["l1"]).values()
         assert clock.next_rung == 1
         save_clocks(unit, [msgspec.structs.replace(clock, next_rung=0, due_at=clock.assigned_at)])
@@ -284,7 +282,7 @@ async def test_i5_a_rung_that_fires_again_makes_no_second_page(notifier: Notifie
     assert notifier.slack.recipients == ["Ana"]
 
 
-async def test_i5_no_rung_fires_a_microsecond_early(notifier: NotifierHarness) -> None:
+async def test_i5_rung_does_not_fire_a_microsecond_early(notifier: NotifierHarness) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
     await notifier.settle()
     notifier.clock.now += timedelta(minutes=10) - timedelta(microseconds=1)
@@ -295,7 +293,7 @@ async def test_i5_no_rung_fires_a_microsecond_early(notifier: NotifierHarness) -
     assert notifier.slack.recipients == ["Ana", "Ana"]
 
 
-async def test_i5_no_rung_of_an_assignment_that_is_over_fires(notifier: NotifierHarness) -> None:
+async def test_i5_rung_of_an_ended_assignment_does_not_fire(notifier: NotifierHarness) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
     await notifier.settle()
     notifier.hear(notifier.released())
@@ -304,12 +302,12 @@ async def test_i5_no_rung_of_an_assignment_that_is_over_fires(notifier: Notifier
     assert notifier.events(ActionRequested) == []
 
 
-async def test_i5_a_page_left_by_a_dead_sender_is_not_sent_for_an_assignment_that_is_over(
+async def test_i5_page_of_a_dead_sender_is_not_sent_for_an_ended_assignment(
     notifier: NotifierHarness,
 ) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
     assert notifier.page(0)["state"] == "sending"
-    notifier.restart()  # dead between claim and send; meanwhile the lead changes hands
+    notifier.restart()  # the sender dies between claim and send; then the owner changes
     notifier.hear(notifier.released(), notifier.assigned(rep="bo", epoch=2))
     notifier.restart()
     notifier.clock.now += LEASE
@@ -317,7 +315,7 @@ async def test_i5_a_page_left_by_a_dead_sender_is_not_sent_for_an_assignment_tha
     assert [(taken.page.person, taken.page.epoch) for taken in claims] == [("bo", 2)]
 
 
-async def test_i5_the_rung_that_changes_hands_has_an_id_by_which_a_second_asking_is_known(
+async def test_i5_request_of_the_reassigning_rung_has_a_fixed_id(
     notifier: NotifierHarness,
 ) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
@@ -329,12 +327,12 @@ async def test_i5_the_rung_that_changes_hands_has_an_id_by_which_a_second_asking
 # --- I6: delivered at least once ------------------------------------------------------------------------------------
 
 
-async def test_i6_a_page_whose_sender_died_is_sent_when_the_lease_ends_and_not_before(
+async def test_i6_page_of_a_dead_sender_is_claimed_again_after_its_lease(
     notifier: NotifierHarness,
 ) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
     assert notifier.page(0)["state"] == "sending"
-    notifier.restart()  # dead between claim and send
+    notifier.restart()  # the sender dies between claim and send
     notifier.clock.now += LEASE - timedelta(microseconds=1)
     assert notifier.units.now(lambda unit: claim(unit, notifier.context, 20)).claims == ()
     notifier.clock.now += timedelta(microseconds=1)
@@ -344,18 +342,18 @@ async def test_i6_a_page_whose_sender_died_is_sent_when_the_lease_ends_and_not_b
     assert lost == {"n": 1, "outcome": "unknown"}
 
 
-async def test_i6_a_page_is_claimed_in_the_database_before_it_is_sent(notifier: NotifierHarness) -> None:
+async def test_i6_page_is_claimed_in_the_database_before_it_is_sent(notifier: NotifierHarness) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
     assert notifier.slack.messages == []
     assert (notifier.page(0)["state"], notifier.page(0)["deliveries"]) == ("sending", 1)
 
 
-# --- I7: nobody is told after the fact ------------------------------------------------------------------------------
+# --- I7: no page after the fact that makes it pointless ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fact", ["touched", "opted_out", "released", "recycled"])
-async def test_i7_a_claim_looks_at_the_clock_again_whatever_the_page_says(notifier: NotifierHarness, fact: str) -> None:
-    notifier.context.room = lambda: 0  # nobody delivers yet
+async def test_i7_claim_checks_the_clock_again_for_a_pending_page(notifier: NotifierHarness, fact: str) -> None:
+    notifier.context.room = lambda: 0  # no page is delivered yet
     notifier.hear(notifier.qualified(), notifier.assigned())
     notifier.hear(getattr(notifier, fact)())
     notifier.restart()
@@ -366,7 +364,7 @@ async def test_i7_a_claim_looks_at_the_clock_again_whatever_the_page_says(notifi
 
 
 @pytest.mark.parametrize("state", ["away", "deactivated"])
-async def test_i7_no_page_is_claimed_for_who_is_not_there(notifier: NotifierHarness, state: str) -> None:
+async def test_i7_page_to_an_absent_rep_is_not_claimed(notifier: NotifierHarness, state: str) -> None:
     notifier.context.room = lambda: 0
     notifier.hear(notifier.qualified(), notifier.assigned())
     notifier.hear(notifier.rep("ana", state))
@@ -378,20 +376,20 @@ async def test_i7_no_page_is_claimed_for_who_is_not_there(notifier: NotifierHarn
 # --- I8: capacity, and a reason for every skip ----------------------------------------------------------------------
 
 
-def test_i8_no_batch_and_no_sequence_gives_a_rep_more_than_they_can_take(router: RouterHarness) -> None:
+def test_i8_rep_never_gets_more_leads_than_the_capacity(router: RouterHarness) -> None:
     limited = [rep(name, capacity={"open": 2}) for name in ("ana", "bo")]
     router.configure(team(*limited, pools={"all": {"ana": 1, "bo": 1}}))
     router.submit_form(*(f"l{n}" for n in range(4)), "l4")
     router.submit_form("l5")
-    held = "SELECT owner, count(*) FROM router_leads WHERE owner IS NOT NULL GROUP BY owner ORDER BY owner"
-    assert router.rows(held) == [("ana", 2), ("bo", 2)]
+    loads = "SELECT owner, count(*) FROM router_leads WHERE owner IS NOT NULL GROUP BY owner ORDER BY owner"
+    assert router.rows(loads) == [("ana", 2), ("bo", 2)]
     assert (router.open_leads("ana"), router.open_leads("bo")) == (2, 2)
     for lead in ("l4", "l5"):
-        waits = router.lead(lead)
-        assert (waits.status, waits.queue_pool, waits.queue_reason) == ("qualified", "all", "all 2 at capacity")
+        row = router.lead(lead)
+        assert (row.status, row.queue_pool, row.queue_reason) == ("qualified", "all", "all 2 at capacity")
 
 
-def test_i8_every_skip_has_its_reason_in_the_decision(router: RouterHarness) -> None:
+def test_i8_every_skipped_rep_has_a_reason_in_the_decision(router: RouterHarness) -> None:
     router.configure(
         team(
             rep("ana", capacity={"open": 0}),
@@ -406,16 +404,16 @@ def test_i8_every_skip_has_its_reason_in_the_decision(router: RouterHarness) -> 
     assert reasons == {"ana": "at capacity: 0 of 0 open", "bo": "deactivated", "cy": None}
 
 
-def test_i8_a_turn_taken_is_stored_so_that_the_next_unit_goes_on_from_it(router: RouterHarness) -> None:
+def test_i8_turns_are_stored_for_the_next_unit(router: RouterHarness) -> None:
     for n in range(6):
         router.submit_form(f"l{n}")
     assert router.owners(*(f"l{n}" for n in range(6))) == ["ana", "bo", "cy"] * 2
 
 
-# --- I9: what is not in the table cannot happen -----------------------------------------------------------------------
+# --- I9: a transition outside the table cannot happen -----------------------------------------------------------------------
 
 
-def test_i9_a_move_that_the_table_lacks_is_refused_and_changes_nothing(router: RouterHarness) -> None:
+def test_i9_transition_outside_the_table_is_refused_and_changes_nothing(router: RouterHarness) -> None:
     router.hear(router.score_event("l1"))
     before = router.lead("l1")
     with pytest.raises(Problem) as refused:
@@ -424,7 +422,7 @@ def test_i9_a_move_that_the_table_lacks_is_refused_and_changes_nothing(router: R
     assert router.lead("l1") == before
 
 
-def test_i9_a_move_by_somebody_it_does_not_name_is_refused_and_changes_nothing(router: RouterHarness) -> None:
+def test_i9_transition_by_another_actor_is_refused_and_changes_nothing(router: RouterHarness) -> None:
     router.submit_form("l1")
     before = router.lead("l1")
     with pytest.raises(Problem) as refused:
@@ -433,32 +431,32 @@ def test_i9_a_move_by_somebody_it_does_not_name_is_refused_and_changes_nothing(r
     assert router.lead("l1") == before
 
 
-def test_i9_the_system_too_keeps_to_the_table_of_the_agreement(router: RouterHarness) -> None:
+def test_i9_system_cannot_assign_without_a_transition_in_the_table(router: RouterHarness) -> None:
     lifecycle = router.config.agreement.lifecycle
-    ways = [way for way in lifecycle.transitions if way.to != "assigned"]
-    told = [way.model_dump(by_alias=True, exclude_defaults=True, mode="json") for way in ways]
-    router.configure(lifecycle={"statuses": lifecycle.statuses, "transitions": told})
+    transitions = [row for row in lifecycle.transitions if row.to != "assigned"]
+    documents = [row.model_dump(by_alias=True, exclude_defaults=True, mode="json") for row in transitions]
+    router.configure(lifecycle={"statuses": lifecycle.statuses, "transitions": documents})
     router.submit_form("l1")
     lead = router.lead("l1")
     assert (lead.status, lead.owner, lead.epoch) == ("qualified", None, 0)
     assert lead.queue_reason == "a lead that is qualified cannot become assigned"
 
 
-# --- I10: a decision can be made again --------------------------------------------------------------------------------
+# --- I10: a decision can be replayed --------------------------------------------------------------------------------
 
 
-def test_i10_a_stored_decision_replayed_from_its_inputs_gives_the_same_rep(router: RouterHarness) -> None:
+def test_i10_replay_of_a_stored_decision_gives_the_same_rep(router: RouterHarness) -> None:
     router.configure(team(rep("ana", capacity={"open": 1}), rep("bo"), pools={"all": {"ana": 5, "bo": 1}}))
     router.submit_form("l1", "l2")
     router.submit_form("l3")
     router.run_command(commands.reject, "l1", "no-time", sales("ana"))
-    made = [decision for n in (1, 2, 3) for decision in router.decisions(f"l{n}")]
-    assert {decision["chosen"] for decision in made} == {"ana", "bo"}
-    for decision in made:
+    decisions = [decision for n in (1, 2, 3) for decision in router.decisions(f"l{n}")]
+    assert {decision["chosen"] for decision in decisions} == {"ana", "bo"}
+    for decision in decisions:
         assert replay(msgspec.convert(decision["inputs"], Inputs)) == decision["chosen"]
 
 
-def test_i10_the_inputs_alone_decide(router: RouterHarness) -> None:
+def test_i10_decision_depends_on_its_inputs_only(router: RouterHarness) -> None:
     router.submit_form("l1")
     (decision,) = router.decisions("l1")
     inputs = msgspec.convert(decision["inputs"], Inputs)
@@ -471,7 +469,7 @@ def test_i10_the_inputs_alone_decide(router: RouterHarness) -> None:
     assert replay(other) not in (None, decision["chosen"])
 
 
-def test_i10_the_inputs_hold_no_name_and_no_address(router: RouterHarness) -> None:
+def test_i10_stored_inputs_contain_no_personal_data(router: RouterHarness) -> None:
     router.submit_form("l1", facts={"phone": "+493012345678"})
     (decision,) = router.decisions("l1")
     stored = msgspec.json.encode(decision).decode()

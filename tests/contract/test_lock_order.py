@@ -1,5 +1,4 @@
-"""Rows are locked in one order, so that no two units wait for each other in a circle; and what a click locks, a claim waits
-for."""
+"""Every unit locks rows in one order, so that units cannot deadlock. A claim waits for the rows that a click locks."""
 
 import asyncio
 import re
@@ -31,36 +30,36 @@ _LOCKS: Final = re.compile(r"(?:^|AS \()(?:INSERT INTO|UPDATE|DELETE FROM) (\w+)
 
 
 def locked(texts: Sequence[str]) -> list[str]:
-    """The tables whose rows these statements lock, in the order of their first locks."""
-    found = [match[1] or match[2] for text in texts for match in _LOCKS.finditer(text)]
-    return [table for table in dict.fromkeys(found) if table in RANK]
+    """Return the tables whose rows these statements lock, in the order of their first locks."""
+    tables = [match[1] or match[2] for text in texts for match in _LOCKS.finditer(text)]
+    return [table for table in dict.fromkeys(tables) if table in RANK]
 
 
-async def test_every_kind_of_unit_locks_in_the_one_order(backends: Backends, tmp_path: Path) -> None:
-    async with life(backends, tmp_path) as made:
-        await road(made, 5)
-    for name, units in made.sent.items():
+async def test_every_kind_of_unit_locks_tables_in_one_order(backends: Backends, tmp_path: Path) -> None:
+    async with life(backends, tmp_path) as run:
+        await road(run, 5)
+    for name, units in run.sent.items():
         for texts in units:
             tables = locked(texts)
             assert tables == sorted(tables, key=RANK.__getitem__), (name, tables)
-    assert {"router_leads", "router_pools", "router_reps"} <= set(locked(made.sent["router hears leads"][0]))
+    assert {"router_leads", "router_pools", "router_reps"} <= set(locked(run.sent["router hears leads"][0]))
 
 
-async def test_a_page_is_not_claimed_while_a_touch_of_its_lead_is_being_stored(
+async def test_page_is_not_claimed_while_a_touch_of_its_lead_is_being_stored(
     backends: Backends, tmp_path: Path
 ) -> None:
-    async with life(backends, tmp_path) as made:
-        await made.post(1)
-        await made.hear("scoring", topics.EVENTS)
-        await made.hear("router", topics.LEADS)
-        await made.hear("notifier", topics.ROUTES)
-        made.world.clock.advance(minutes=2)  # whoever claimed the first page is long dead
-        (lead,) = (await made.world.client.get("/v1/leads")).json()["items"]
+    async with life(backends, tmp_path) as run:
+        await run.post(1)
+        await run.hear("scoring", topics.EVENTS)
+        await run.hear("router", topics.LEADS)
+        await run.hear("notifier", topics.ROUTES)
+        run.world.clock.advance(minutes=2)  # the lease of the first claim has ended
+        (lead,) = (await run.world.client.get("/v1/leads")).json()["items"]
         touch = {"channel": "phone", "answered": True}
-        assert (await made.world.client.post(f"/v1/leads/{lead['id']}/touch", json=touch)).status_code == 200
-        await made.system.publisher.step()
-        batch = await made.records("notifier", topics.ROUTES)
-        hears = next(one for one in made.system.services if one.name == "notifier").hears[topics.ROUTES]
+        assert (await run.world.client.post(f"/v1/leads/{lead['id']}/touch", json=touch)).status_code == 200
+        await run.system.publisher.step()
+        batch = await run.records("notifier", topics.ROUTES)
+        hears = next(one for one in run.system.services if one.name == "notifier").hears[topics.ROUTES]
         stored, commit = asyncio.Event(), asyncio.Event()
 
         def store(unit: Unit) -> None:
@@ -68,11 +67,11 @@ async def test_a_page_is_not_claimed_while_a_touch_of_its_lead_is_being_stored(
             stored.set()
             await_only(commit.wait())
 
-        touching = asyncio.create_task(made.system.units.run(store))
+        touching = asyncio.create_task(run.system.units.run(store))
         await stored.wait()
-        desk = NotifierContext(("slack", "email"))
-        claiming = asyncio.create_task(made.system.units.run(lambda unit: claim(unit, desk, 20)))
-        await until_blocked(made.world.rows, claiming)
+        context = NotifierContext(("slack", "email"))
+        claiming = asyncio.create_task(run.system.units.run(lambda unit: claim(unit, context, 20)))
+        await until_blocked(run.world.rows, claiming)
         commit.set()
         await touching
         claimed: ClaimResult = await claiming
@@ -80,7 +79,7 @@ async def test_a_page_is_not_claimed_while_a_touch_of_its_lead_is_being_stored(
 
 
 async def until_blocked(rows, claiming: "asyncio.Task[ClaimResult]") -> None:  # type: ignore[no-untyped-def]  # see systems
-    """Until the other unit waits for a lock; or has ended, because there was none."""
-    question = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    while not claiming.done() and (await rows(question))[0][0] == 0:
+    """Wait until the claim waits for a lock, or has ended because no row was locked."""
+    lock_waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    while not claiming.done() and (await rows(lock_waits))[0][0] == 0:
         await asyncio.sleep(0)
