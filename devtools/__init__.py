@@ -1,1 +1,1 @@
-"""A real Apache Kafka and a real PostgreSQL on this machine, for developers, tests and the bench; standard library only."""
+"""A real Apache Kafka and a real PostgreSQL on this machine, for developers, tests and the bench."""

@@ -1,4 +1,4 @@
-"""Servers as children of this process: started, stopped in every way, and gone when this process is gone."""
+"""Servers as child processes: started, stopped by any signal, and ended when this process ends."""
 
 import atexit
 import os
@@ -19,7 +19,7 @@ _TAIL_BYTES = 4000
 
 
 class StartError(Exception):
-    """A server did not come up. Carries the end of what it said."""
+    """Raised when a server does not start. The message contains the end of its output."""
 
 
 class Keeper:
@@ -31,19 +31,19 @@ class Keeper:
         self._owner = 0
 
     def hold(self, pid: int, number: signal.Signals) -> None:
-        """From now on it ends when we do, by this signal."""
+        """End this process with the signal when our process ends."""
         self._say(f"+ {pid} {int(number)}")
 
     def release(self, pid: int) -> None:
-        """It ended."""
+        """Forget a process that has ended."""
         self._say(f"- {pid}")
 
     def hold_directory(self, path: Path) -> None:
-        """From now on it goes when we do."""
+        """Remove this directory when our process ends."""
         self._say(f"d {path}")
 
     def release_directory(self, path: Path) -> None:
-        """It is gone."""
+        """Forget a directory that is removed."""
         self._say(f"k {path}")
 
     def _say(self, line: str) -> None:
@@ -56,8 +56,8 @@ class Keeper:
 
     @staticmethod
     def _open() -> subprocess.Popen[str]:
-        # A session of its own: Ctrl-C and a killed process group must not reach the one who cleans up after them.
-        opened = subprocess.Popen(
+        # In a session of its own, so that Ctrl-C or the kill of our process group does not end the reaper.
+        process = subprocess.Popen(
             [sys.executable, "-S", "-E", reaper.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -65,50 +65,50 @@ class Keeper:
             start_new_session=True,
             text=True,
         )
-        assert opened.stdin is not None
-        atexit.register(opened.stdin.close)
-        opened.returncode = 0  # it outlives us: nobody is to wait for it, nor to be told that it still runs
-        return opened
+        assert process.stdin is not None
+        atexit.register(process.stdin.close)
+        process.returncode = 0  # it outlives our process: nothing must wait for it, or warn that it still runs
+        return process
 
 
 KEEPER = Keeper()
 
 
 def scratch(name: str) -> Path:
-    """A new directory that every user may enter; it goes with `discard`, and when this process dies."""
-    made = Path(tempfile.mkdtemp(prefix=f"firsthour-{name}-"))
-    made.chmod(0o755)
-    KEEPER.hold_directory(made)
-    return made
+    """Create a directory that every user may enter. `discard` removes it, or the end of this process."""
+    directory = Path(tempfile.mkdtemp(prefix=f"firsthour-{name}-"))
+    directory.chmod(0o755)
+    KEEPER.hold_directory(directory)
+    return directory
 
 
 def discard(directory: Path) -> None:
-    """Away with what `scratch` made."""
+    """Remove a directory of `scratch`."""
     shutil.rmtree(directory, ignore_errors=True)
     KEEPER.release_directory(directory)
 
 
 @dataclass
 class ChildProcess:
-    """One program. `container` is its name when Docker runs it: then the client's process is not the server's."""
+    """One program. `container`: its name if Docker runs it; the child process is then the client of Docker."""
 
     command: Sequence[str]
-    output: Path  # what it says is appended here
-    last: signal.Signals = signal.SIGKILL  # what ends it when this process dies
+    output: Path  # its output is appended here
+    last: signal.Signals = signal.SIGKILL  # ends it when this process ends
     user: int | None = None
     group: int | None = None
     container: str | None = None
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def start(self) -> None:
-        """Returns at once; see `wait_until`."""
-        with self.output.open("ab") as said:
+        """Start the program without waiting; see `wait_until`."""
+        with self.output.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command,
                 cwd=self.output.parent,
                 stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
+                stdout=output,
+                stderr=output,
                 start_new_session=True,
                 user=self.user,
                 group=self.group,
@@ -118,17 +118,17 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """The process that was started last."""
+        """Return the id of the process that was started last."""
         assert self.process is not None, "not started"
         return self.process.pid
 
     @property
     def running(self) -> bool:
-        """A paused one runs too."""
+        """Return whether the process runs, or is paused."""
         return self.process is not None and self.process.poll() is None
 
     def send(self, number: signal.Signals) -> None:
-        """To the server itself, wherever it runs."""
+        """Send a signal to the server itself, also in a container."""
         if not self.running:
             return
         if self.container is None:
@@ -138,11 +138,11 @@ class ChildProcess:
             subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
 
     def end(self, number: signal.Signals, seconds: float) -> None:
-        """Signal and wait; SIGKILL when it takes longer than that."""
+        """Send the signal and wait for the end; send SIGKILL after these seconds."""
         if self.process is None:
             return
         self.send(number)
-        self.send(signal.SIGCONT)  # a stopped one must run to hear it
+        self.send(signal.SIGCONT)  # a stopped process must run to handle a signal
         try:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -151,7 +151,7 @@ class ChildProcess:
         KEEPER.release(self.pid)
 
     def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
-        """Look again and again: it is another process. Raises `StartError` when it ends first, or takes longer."""
+        """Wait until the server is ready. Raises `StartError` if it ends before, or is not ready within these seconds."""
         end = time.monotonic() + seconds
         while not ready():
             if not self.running:
@@ -163,7 +163,7 @@ class ChildProcess:
             time.sleep(0.02)
 
     def tail(self) -> str:
-        """The end of what it said."""
+        """Return the end of its output."""
         if not self.output.exists():
-            return "(said nothing)"
+            return "(no output)"
         return self.output.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Brokers that know each other, and every way to stop one of them."""
+"""A cluster of brokers, and every way to stop one of them."""
 
 import asyncio
 import signal
@@ -29,49 +29,51 @@ class Broker:
 
     @property
     def id(self) -> int:
-        """Its `node.id`, from 1."""
+        """Return its `node.id`, from 1."""
         return self.node.id
 
     @property
     def bootstrap(self) -> str:
-        """Its address alone."""
+        """Return its own address."""
         return self.node.address
 
     @property
     def running(self) -> bool:
-        """A paused one runs too."""
+        """Return whether the broker runs, or is paused."""
         return self.child.running
 
     def start(self) -> None:
-        """Returns once its port answers: a broker opens it when the controller has taken it in. Raises `StartError`."""
+        """Start the broker and wait for its port, which opens once the controller has registered it. Raises `StartError`."""
         self.child.start()
         self.child.wait_until(lambda: machine.answers(self.node.port), START_SECONDS)
 
     def meet(self, brokers: int) -> None:
-        """Returns once it knows so many of the cluster; till then it may refuse to make a topic of as many copies.
-        Raises `StartError`."""
+        """Wait until it knows so many brokers. Until then it may refuse to create a topic with as many replicas.
+
+        Raises `StartError`.
+        """
         self.child.wait_until(lambda: asyncio.run(_known(self.bootstrap)) >= brokers, START_SECONDS)
 
     def pause(self) -> None:
-        """SIGSTOP: connections stay open and nobody answers."""
+        """Send SIGSTOP: connections stay open without answers."""
         self.child.send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         self.child.send(signal.SIGCONT)
 
     def kill(self) -> None:
-        """SIGKILL, and gone when this returns. Started anew, it waits until its old session is over (9 s)."""
+        """Send SIGKILL and wait for the end. A restarted broker waits until its old session is over (9 s)."""
         self.child.end(signal.SIGKILL, STOP_SECONDS)
 
     def terminate(self) -> None:
-        """SIGTERM: it hands its partitions over, and is gone when this returns."""
+        """Send SIGTERM and wait for the end; the broker hands its partitions over before."""
         self.child.end(signal.SIGTERM, START_SECONDS)
 
 
 @dataclass(frozen=True)
 class Secured:
-    """The other door: SASL over TLS, PLAIN as well as SCRAM-SHA-256 and -512."""
+    """The second listener: SASL over TLS, with PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512."""
 
     bootstrap: str
     ca_file: Path
@@ -81,17 +83,17 @@ class Secured:
 
 @dataclass
 class KafkaCluster:
-    """Brokers that know each other. `brokers` is empty when they are not ours to stop."""
+    """A cluster. `brokers`: empty if another program has started them."""
 
     bootstrap: str  # "host:port,host:port"
     version: str
     brokers: list[Broker] = field(default_factory=list)
     throwaway: Path | None = None  # removed with the cluster
-    secured: Secured | None = None  # when it was asked for
+    secured: Secured | None = None  # None: not requested
 
     @property
     def ours(self) -> bool:
-        """We started it, so a test may stop it."""
+        """Return whether this process started it, so that a test may stop it."""
         return bool(self.brokers)
 
     def stop(self) -> None:
@@ -111,7 +113,7 @@ class KafkaCluster:
 
 
 async def _known(bootstrap: str) -> int:
-    """How many brokers the one at this address knows."""
+    """Return how many brokers the broker at this address knows."""
     client = AIOKafkaClient(bootstrap_servers=bootstrap)
     try:
         await client.bootstrap()
@@ -123,7 +125,7 @@ async def _known(bootstrap: str) -> int:
 
 
 def each(items: Sequence[_Item], do: Callable[[_Item], None]) -> None:
-    """All at the same time; the first error is raised when all are through."""
+    """Call `do` with all items at the same time; raise the first error after all have ended."""
     if items:
         with ThreadPoolExecutor(len(items)) as pool:
             list(pool.map(do, items))

@@ -1,4 +1,4 @@
-"""What `make kafka` and `make postgres` do around their server: say how to use it, hold it, end it on Ctrl-C."""
+"""The foreground of `make kafka` and `make postgres`: print how to use the server, and stop it on Ctrl-C."""
 
 import fcntl
 import signal
@@ -12,24 +12,24 @@ from devtools import children, jars, machine
 
 
 class InUseError(Exception):
-    """Another process runs on these data."""
+    """Raised when another process uses these data."""
 
 
 @contextmanager
 def sole(data: Path) -> Iterator[None]:
-    """Only one server on a directory. Raises `InUseError`."""
+    """Hold the lock of a directory, so that only one server uses it. Raises `InUseError`."""
     data.mkdir(parents=True, exist_ok=True)
-    with data.with_name(data.name + ".lock").open("w") as held:
+    with data.with_name(data.name + ".lock").open("w") as lock:
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InUseError(f"{data}: somebody runs on it already; stop that one, or name another --data") from None
+            raise InUseError(f"{data}: another server uses it; stop that one, or name another --data") from None
         yield
 
 
-def hold(what: str, data: Path, exports: Mapping[str, str]) -> None:
-    """Say what to export, then wait to be stopped."""
-    print(f"{what}, data in {data}. In the shell that runs firsthour:")
+def hold(title: str, data: Path, exports: Mapping[str, str]) -> None:
+    """Print the variables to export, then wait to be stopped."""
+    print(f"{title}, data in {data}. In the shell that runs firsthour:")
     for name, value in exports.items():
         print(f"  export {name}='{value}'")
     print("Ctrl-C stops it.", flush=True)
@@ -38,15 +38,15 @@ def hold(what: str, data: Path, exports: Mapping[str, str]) -> None:
 
 
 def main(serve: Callable[[], None]) -> int:
-    """The exit code; errors become one line."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job begins with Ctrl-C ignored
+    """Run `serve`; print an error as one line. Return the exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # in a background job of a shell, Ctrl-C is ignored at first
         signal.signal(number, _stop)
     try:
         serve()
     except KeyboardInterrupt:
         return 0
-    except (machine.MissingError, jars.FetchError, children.StartError, InUseError) as failed:
-        print(failed, file=sys.stderr)
+    except (machine.MissingError, jars.FetchError, children.StartError, InUseError) as failure:
+        print(failure, file=sys.stderr)
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""Kafka's jars, fetched from Maven's repository once and kept beside those of other versions."""
+"""The jars of Kafka, fetched once from the repository of Maven and stored by version."""
 
 import shutil
 import subprocess
@@ -12,18 +12,19 @@ FETCH_SECONDS = 900.0
 
 
 class FetchError(Exception):
-    """Maven did not bring the jars. Carries the end of what it said."""
+    """Raised when Maven could not fetch the jars. The message contains its error."""
 
 
 def folder(version: str, cache: Path | None = None) -> Path:
-    """Where the jars of this version are, or will be."""
+    """Return the directory of the jars of this version. It may not exist yet."""
     return (cache or machine.cache()) / "kafka" / version
 
 
 def fetch(version: str, cache: Path | None = None) -> Path:
-    """The directory with all jars of this version, fetched if need be. Raises `MissingError`, `FetchError`.
+    """Return the directory with all jars of this version, after fetching them if necessary.
 
-    A directory that bears the version's name is whole: Maven writes into another one, which is renamed when it is done.
+    A directory with the name of the version is complete: Maven writes into another one, which is renamed at the end. Raises
+    `MissingError`, `FetchError`.
     """
     whole = folder(version, cache)
     if whole.is_dir():
@@ -38,7 +39,7 @@ def _fetch(version: str, whole: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise machine.MissingError(f"Maven is missing; {machine.how('maven', 'brew install maven')}")
-    for left in whole.parent.glob(".half-*"):  # we hold the lock: whoever began it is dead
+    for left in whole.parent.glob(".half-*"):  # we hold the lock, so the process that began it has ended
         shutil.rmtree(left, ignore_errors=True)
     half = Path(tempfile.mkdtemp(prefix=".half-", dir=whole.parent))
     try:
@@ -63,5 +64,5 @@ def _copy(maven: str, version: str, into: Path) -> None:
         check=False,
     )
     if done.returncode:
-        said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("[ERROR]")]
-        raise FetchError(f"Maven could not fetch Kafka {version}: {said[0] if said else done.returncode}")
+        errors = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("[ERROR]")]
+        raise FetchError(f"Maven could not fetch Kafka {version}: {errors[0] if errors else done.returncode}")

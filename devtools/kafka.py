@@ -1,7 +1,7 @@
 """A real Apache Kafka on loopback: `start()` for tests, `python -m devtools.kafka` in the foreground.
 
-Taken is, in this order: the brokers that FIRSTHOUR_KAFKA_BOOTSTRAP names (nothing is started), Java 17 with jars that
-Maven fetches once, the image `apache/kafka` when a Docker engine answers.
+It uses, in this order: the brokers that FIRSTHOUR_KAFKA_BOOTSTRAP names (nothing is started); Java 17 with jars that Maven
+fetches once; the image `apache/kafka`, if a Docker engine answers.
 """
 
 import argparse
@@ -22,16 +22,16 @@ __all__ = ["BOOTSTRAP", "QUICK", "VERSION", "Broker", "KafkaCluster", "Secured",
 VERSION = "4.3.0"
 BOOTSTRAP = "FIRSTHOUR_KAFKA_BOOTSTRAP"
 FIRST_PORT = 9092
-# Less compiled code, sooner: for a broker that lives for minutes beside tests that want the same processors.
+# Java compiles less, and sooner: for a broker that runs for minutes beside tests on the same processors.
 QUICK = ("-XX:TieredStopAtLevel=1",)
 _ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
 class _KafkaPlan:
-    """What was asked for."""
+    """The arguments of `start`, and the launch."""
 
-    place: Path
+    directory: Path
     runner: launch.Launch
     settings: Mapping[str, str]
     options: Sequence[str]
@@ -48,28 +48,38 @@ def start(
     options: Sequence[str] = (),
     secure: bool = False,
 ) -> KafkaCluster:
-    """Bring up a cluster whose data live in `directory`, or in a directory of its own that goes when it stops.
+    """Start a cluster. Started again on the same directory, it has its topics and records.
 
-    `ports` are taken where they are free; `settings` are added to server.properties; `options` are Java's (see `QUICK`);
-    `secure` opens a second door that asks for a login over TLS (`KafkaCluster.secured`). Started again on the same directory,
-    it has its topics and records back. Raises `MissingError` (what to install), `StartError`, `FetchError`.
+    Args:
+        directory: for the data. None: a new one, which is removed when the cluster stops.
+        version: of Apache Kafka.
+        brokers: how many.
+        ports: to use if they are free.
+        settings: added to server.properties.
+        options: of Java (see `QUICK`).
+        secure: open a second listener with TLS and a login (`KafkaCluster.secured`).
+
+    Raises:
+        MissingError: a program is missing; the message names it.
+        StartError: a broker did not start.
+        FetchError: the jars could not be fetched.
     """
-    given = os.environ.get(BOOTSTRAP)
-    if given:
-        return KafkaCluster(given, os.environ.get("KAFKA_VERSION") or "of its own")
+    bootstrap = os.environ.get(BOOTSTRAP)
+    if bootstrap:
+        return KafkaCluster(bootstrap, os.environ.get("KAFKA_VERSION") or "of its own")
     runner = launch.find(version)
     throwaway = children.scratch("kafka") if directory is None else None
-    place = (directory or throwaway or Path()).resolve()
-    plan = _KafkaPlan(place, runner, settings or {}, options, certificates.make(place) if secure else None)
+    home = (directory or throwaway or Path()).resolve()
+    plan = _KafkaPlan(home, runner, settings or {}, options, certificates.make(home) if secure else None)
     for left in reversed(range(_ATTEMPTS)):
         cluster = KafkaCluster("", version, throwaway=throwaway)
         try:
             _prepare(cluster, plan, _choose(brokers, ports))
             each(cluster.brokers, Broker.start)
             each(cluster.brokers, lambda broker: broker.meet(brokers))
-        except BaseException as failed:
+        except BaseException as failure:
             each(cluster.brokers, Broker.kill)
-            if not (left and isinstance(failed, children.StartError) and "already in use" in str(failed)):
+            if not (left and isinstance(failure, children.StartError) and "already in use" in str(failure)):
                 cluster.stop()
                 raise
         else:
@@ -78,7 +88,7 @@ def start(
 
 
 def ensure(version: str = VERSION) -> None:
-    """See to it that `start` can: fetch what it needs, install it where we may. Raises `MissingError`, `FetchError`."""
+    """Prepare `start`: fetch the jars, and install missing programs if allowed. Raises `MissingError`, `FetchError`."""
     if os.environ.get(BOOTSTRAP):
         return
     try:
@@ -92,7 +102,7 @@ def ensure(version: str = VERSION) -> None:
 
 
 def _archive(runner: launch.Launch) -> None:
-    """Have Java keep the classes of a broker as it has parsed them: once written, every start takes half as long."""
+    """Let Java write an archive of the parsed classes of a broker, which halves the time of each later start."""
     if runner.archive is None or runner.archive.exists():
         return
     with machine.alone(runner.archive.with_suffix(".lock")):
@@ -101,23 +111,23 @@ def _archive(runner: launch.Launch) -> None:
         half = runner.archive.with_suffix(".half")
         with start(version=runner.version, options=[f"-XX:ArchiveClassesAtExit={half}"]) as cluster:
             cluster.brokers[0].terminate()
-        if half.exists():  # Java may not know how: then everything works, only slower
+        if half.exists():  # some versions of Java cannot; starts are then slower
             half.rename(runner.archive)
 
 
 def _choose(brokers: int, preferred: Sequence[int]) -> list[tuple[int, int, int]]:
-    """A port for clients, one for controllers and one for clients that log in, per broker."""
+    """Return for each broker a port for clients, one for controllers, and one for clients that log in."""
     clients = machine.free_ports(brokers, preferred)
     others = [port for port in machine.free_ports(3 * brokers) if port not in clients]
     return list(zip(clients, others[:brokers], others[brokers:], strict=False))
 
 
 def _prepare(cluster: KafkaCluster, plan: _KafkaPlan, ports: Sequence[tuple[int, int, int]]) -> None:
-    """Everything but running: files written, storage formatted (once)."""
-    nodes = [properties.Node(n, *three, plan.place / f"broker-{n}") for n, three in enumerate(ports, start=1)]
+    """Write the files of each broker, and format its storage the first time."""
+    nodes = [properties.Node(n, *three, plan.directory / f"broker-{n}") for n, three in enumerate(ports, start=1)]
     for node in nodes:
         properties.write(node, nodes, {**_secured(node, plan), **plan.settings})
-    identity = _identity(plan.place)
+    identity = _identity(plan.directory)
     each([node for node in nodes if not node.formatted], lambda node: _format(node, plan.runner, identity))
     memory = 512 if len(nodes) == 1 else 384  # MiB
     java = [f"-Xms{memory}m", f"-Xmx{memory}m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", *plan.options]
@@ -144,9 +154,9 @@ def _format(node: properties.Node, runner: launch.Launch, identity: str) -> None
     runner.run(node.directory, "kafka.tools.StorageTool", "format", "-t", identity, "-c", str(node.file), *added)
 
 
-def _identity(place: Path) -> str:
-    """The cluster's id: 16 bytes, as Kafka writes them. Kafka takes one that begins with a dash for an option."""
-    file = place / "cluster.id"
+def _identity(directory: Path) -> str:
+    """Return the id of the cluster: 16 bytes in Kafka's form. It begins with A: Kafka reads a leading dash as an option."""
+    file = directory / "cluster.id"
     if not file.exists():
         file.write_text("A" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22])
     return file.read_text()
@@ -160,22 +170,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=FIRST_PORT, help="of the first broker (default: %(default)s)")
     parser.add_argument("--data", type=Path, help="where to keep the data (default: outside the tree, see the output)")
     parser.add_argument("--ensure", action="store_true", help="only fetch and install what is missing")
-    asked = parser.parse_args(arguments)
-    return foreground.main(lambda: _serve(asked))
+    options = parser.parse_args(arguments)
+    return foreground.main(lambda: _serve(options))
 
 
-def _serve(asked: argparse.Namespace) -> None:
-    ensure(asked.version)
-    if asked.ensure:
+def _serve(options: argparse.Namespace) -> None:
+    ensure(options.version)
+    if options.ensure:
         return
-    data = asked.data or machine.kept("kafka") / f"{asked.version}-{asked.brokers}"
-    wanted = range(asked.port, asked.port + asked.brokers)
-    with foreground.sole(data), start(data, version=asked.version, brokers=asked.brokers, ports=wanted) as cluster:
+    data = options.data or machine.kept("kafka") / f"{options.version}-{options.brokers}"
+    wanted = range(options.port, options.port + options.brokers)
+    with foreground.sole(data), start(data, version=options.version, brokers=options.brokers, ports=wanted) as cluster:
         taken = [port for port in wanted if f":{port}" not in cluster.bootstrap]
         if cluster.ours and taken:
-            print(f"Somebody else has port {', '.join(map(str, taken))}; took others.", file=sys.stderr)
-        what = f"Kafka {cluster.version}, {len(cluster.brokers) or 'not our'} broker{'s' * (len(cluster.brokers) != 1)}"
-        foreground.hold(what, data, {BOOTSTRAP: cluster.bootstrap})
+            print(f"Port {', '.join(map(str, taken))} is in use; using another.", file=sys.stderr)
+        title = (
+            f"Kafka {cluster.version}, {len(cluster.brokers) or 'not our'} broker{'s' * (len(cluster.brokers) != 1)}"
+        )
+        foreground.hold(title, data, {BOOTSTRAP: cluster.bootstrap})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How a class of Kafka's is run here: by Java with the fetched jars, or by the image that Docker has."""
+"""Runs a class of Kafka on this machine: by Java with the fetched jars, or by the image in Docker."""
 
 import functools
 import os
@@ -19,15 +19,15 @@ _CONFIG = jars.POM.parent
 
 @dataclass(frozen=True)
 class Launch:
-    """Where the classes are, and who runs them."""
+    """The classes, and the Java that runs them."""
 
     version: str
-    java: str | None  # None: Docker does
+    java: str | None  # None: that of the image in Docker
     libs: str
-    archive: Path | None = None  # Java's archive of a broker's classes, when it has been written; None: not with Docker
+    archive: Path | None = None  # Java's archive of a broker's classes, which may not exist yet. None: with Docker
 
     def command(self, directory: Path, arguments: Sequence[str], options: Sequence[str] = ()) -> list[str]:
-        """The command line; `directory` is all that a container sees of this machine."""
+        """Return the command line. A container sees only `directory` of this machine."""
         line = [*options, *self._archived(options), "-cp", f"{self.libs}/*", *self._logging(), *arguments]
         if self.java:
             return [self.java, *line]
@@ -38,7 +38,7 @@ class Launch:
         ]
 
     def child(self, directory: Path, arguments: Sequence[str], options: Sequence[str]) -> children.ChildProcess:
-        """The same as something that lives on."""
+        """Return the command as a child process that keeps running."""
         command, output = self.command(directory, arguments, options), directory / "output.log"
         if self.java:
             return children.ChildProcess(command, output)
@@ -46,7 +46,7 @@ class Launch:
         return children.ChildProcess([*command[:2], "--name", name, *command[2:]], output, container=name)
 
     def run(self, directory: Path, *arguments: str) -> None:
-        """Once, to its end. Raises `StartError`."""
+        """Run the command to its end. Raises `StartError`."""
         command = self.command(directory, arguments, ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TOOL_SECONDS, check=False
@@ -66,7 +66,7 @@ class Launch:
 
 
 def java() -> str | None:
-    """A Java new enough, from JAVA_HOME or PATH."""
+    """Return a sufficiently new Java from JAVA_HOME or PATH. None: there is none."""
     home = os.environ.get("JAVA_HOME")
     for candidate in (home and shutil.which("java", path=str(Path(home) / "bin")), shutil.which("java")):
         if candidate and int((_printed(candidate) or "0").partition(".")[0]) >= JAVA_MAJOR:
@@ -76,14 +76,16 @@ def java() -> str | None:
 
 @functools.cache
 def _printed(program: str) -> str | None:
-    # macOS has a `java` that only says where to get one: what counts is the version it prints.
-    said = subprocess.run([program, "-version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    found = re.search(r'version "(\d[\w.+-]*)"', said.stderr)
-    return found[1] if found and said.returncode == 0 else None
+    # macOS has a `java` that only prints where to get one, so the printed version decides.
+    result = subprocess.run(
+        [program, "-version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    match = re.search(r'version "(\d[\w.+-]*)"', result.stderr)
+    return match[1] if match and result.returncode == 0 else None
 
 
 def find(version: str) -> Launch:
-    """What runs this version here, its jars fetched if need be. Raises `MissingError`, `FetchError`."""
+    """Return the launch of this version; fetch its jars if necessary. Raises `MissingError`, `FetchError`."""
     runtime = java()
     if runtime and (shutil.which("mvn") or jars.folder(version).is_dir()):
         libs = jars.fetch(version)
@@ -98,6 +100,6 @@ def find(version: str) -> Launch:
 
 
 def missing(runtime: str | None) -> list[str]:
-    """What to install, in words."""
+    """Return the names of the missing programs."""
     lacks = [] if runtime else [f"Java {JAVA_MAJOR} or newer"]
     return lacks if shutil.which("mvn") else [*lacks, "Maven"]

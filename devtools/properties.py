@@ -1,4 +1,4 @@
-"""A broker's server.properties: KRaft, loopback, small, and as careful with records as production should be."""
+"""The server.properties of a broker: KRaft, loopback, small, and as durable as in production."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _LOGIN = "org.apache.kafka.common.security"
 
 @dataclass(frozen=True)
 class Node:
-    """One broker, which is a controller too."""
+    """A broker, which is also a controller."""
 
     id: int
     port: int
@@ -41,7 +41,7 @@ class Node:
 
 
 def write(node: Node, nodes: Sequence[Node], settings: Mapping[str, str]) -> None:
-    """Write the file anew; `settings` have the last word."""
+    """Write the file. `settings` override the others."""
     node.directory.mkdir(parents=True, exist_ok=True)
     lines = {**_roles(node, nodes), **_replication(len(nodes)), **_size(), **settings}
     node.file.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
@@ -51,7 +51,7 @@ def _roles(node: Node, nodes: Sequence[Node]) -> dict[str, str]:
     return {
         "process.roles": "broker,controller",
         "node.id": str(node.id),
-        # The static quorum: understood by 3.9 and by every 4.x alike.
+        # The static quorum, which 3.9 and every 4.x support.
         "controller.quorum.voters": ",".join(f"{each.id}@127.0.0.1:{each.controller_port}" for each in nodes),
         "listeners": f"PLAINTEXT://{node.address},CONTROLLER://127.0.0.1:{node.controller_port}",
         "advertised.listeners": f"PLAINTEXT://{node.address}",
@@ -64,7 +64,7 @@ def _roles(node: Node, nodes: Sequence[Node]) -> dict[str, str]:
 
 
 def secure(node: Node, keystore: Path) -> dict[str, str]:
-    """The settings of a second listener: TLS with the key and certificate in `keystore` (PEM), and a login."""
+    """Return the settings of a second listener: TLS with key and certificate in `keystore` (PEM), and a login."""
     here = "listener.name.secured"
     logins = {"plain": f'{_LOGIN}.plain.PlainLoginModule required user_{USERNAME}="{PASSWORD}";'}
     logins |= {name.lower(): f"{_LOGIN}.scram.ScramLoginModule required;" for name in SCRAM}
@@ -97,9 +97,9 @@ def _replication(brokers: int) -> dict[str, str]:
 
 def _size() -> dict[str, str]:
     return {
-        "group.initial.rebalance.delay.ms": "0",  # nobody else is about to join
+        "group.initial.rebalance.delay.ms": "0",  # no other consumer is about to join
         "num.network.threads": "2",
         "num.io.threads": "4",
-        "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),  # the default takes a third of our heap
+        "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),  # the default uses a third of the heap
         "log.index.size.max.bytes": str(1024 * 1024),
     }

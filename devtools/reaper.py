@@ -1,8 +1,8 @@
-"""Ends what a process left behind when it died, even by SIGKILL: it reads a pipe from that process until it breaks.
+"""Ends the children of a process that has ended, even by SIGKILL: it reads a pipe from that process until it closes.
 
-Each line is `+ PID SIGNAL` or `- PID`, `d DIRECTORY` or `k DIRECTORY`: held, and released. At the end whatever is held
-gets its signal, SIGKILL when it is there five seconds later, and the directories are removed. Linux's PR_SET_PDEATHSIG
-would do less: it is bound to the thread that started the child, and lost when the child changes its user.
+Each line is `+ PID SIGNAL` or `d DIRECTORY` (hold), or `- PID` or `k DIRECTORY` (release). At the end each held process gets
+its signal, and SIGKILL five seconds later; held directories are removed. PR_SET_PDEATHSIG of Linux does not suffice: it
+depends on the thread that started the child, and is lost when the child changes its user.
 """
 
 import os
@@ -15,7 +15,7 @@ PATIENCE_SECONDS = 5.0
 
 
 def send(pid: int, number: int) -> bool:
-    """False when it is gone, or never was ours."""
+    """Send a signal; return False if the process has ended or belongs to another user."""
     try:
         os.kill(pid, number)
     except (ProcessLookupError, PermissionError):
@@ -24,7 +24,7 @@ def send(pid: int, number: int) -> bool:
 
 
 def reap(held: dict[int, int]) -> None:
-    """End each with its own signal; a stopped one must run to hear it."""
+    """End each process with its own signal. A stopped process must run to handle it."""
     for pid, number in held.items():
         send(pid, number)
         send(pid, signal.SIGCONT)
@@ -36,20 +36,20 @@ def reap(held: dict[int, int]) -> None:
 
 
 def main() -> None:
-    """Read until nobody writes any more."""
+    """Read until the pipe closes, then end the held processes."""
     held: dict[int, int] = {}
     directories: set[str] = set()
     for line in sys.stdin:
-        sign, what = line.rstrip("\n").split(" ", 1)
+        sign, target = line.rstrip("\n").split(" ", 1)
         if sign == "+":
-            pid, number = map(int, what.split())
+            pid, number = map(int, target.split())
             held[pid] = number
         elif sign == "-":
-            held.pop(int(what), None)
+            held.pop(int(target), None)
         elif sign == "d":
-            directories.add(what)
+            directories.add(target)
         else:
-            directories.discard(what)
+            directories.discard(target)
     reap(held)
     for directory in directories:
         shutil.rmtree(directory, ignore_errors=True)

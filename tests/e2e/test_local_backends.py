@@ -175,7 +175,7 @@ def test_the_command_says_what_to_export_and_ends_on_ctrl_c(
         until(lambda: "Ctrl-C stops it" in said.read_text() or process.poll() is not None, START_SECONDS, "it is up")
         assert f"127.0.0.1:{port}" in said.read_text()
         second = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
-        assert (second.returncode, "somebody runs on it already" in second.stderr) == (1, True)
+        assert (second.returncode, "another server uses it" in second.stderr) == (1, True)
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(START_SECONDS) == 0
     finally:

@@ -1,4 +1,4 @@
-"""What is fetched is fetched once and whole; what is missing is said in one line, with the remedy."""
+"""Jars are fetched once and completely; a missing program is reported in one line, with the remedy."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from devtools import kafka as local_kafka
 from devtools import postgres as local_postgres
 
 ROOT = Path(__file__).resolve().parents[3]
-# It writes one jar after the other, as Maven does, and enough of them for somebody else to look in between.
+# Like Maven, it writes one jar after the other, enough of them for another process to look in between.
 FAKE_MAVEN = """#!/bin/sh
 echo called >> "$CALLS"
 for word in "$@"; do case "$word" in -DoutputDirectory=*) into=${word#*=};; esac; done
@@ -25,7 +25,7 @@ FETCH = "from devtools import jars; print(len(list(jars.fetch('4.3.0').glob('*.j
 
 @pytest.fixture
 def maven(tmp_path: Path) -> dict[str, str]:
-    """An environment whose Maven appends to `CALLS`, and whose cache is empty."""
+    """Return an environment with a fake Maven, which appends to `CALLS`, and an empty cache."""
     (tmp_path / "bin").mkdir()
     fake = tmp_path / "bin" / "mvn"
     fake.write_text(FAKE_MAVEN)
@@ -36,7 +36,7 @@ def maven(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def bare(tmp_path: Path) -> dict[str, str]:
-    """An environment without a single program."""
+    """Return an environment without any program."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("FIRSTHOUR_")}
     ours.pop("JAVA_HOME", None)
     ours.pop("CI", None)
@@ -55,37 +55,37 @@ def python(environment: Mapping[str, str], *arguments: str) -> "subprocess.Popen
     )
 
 
-def test_two_who_fetch_at_once_both_find_everything_and_fetch_it_once(maven: Mapping[str, str]) -> None:
+def test_two_fetches_at_once_fetch_once_and_both_get_every_jar(maven: Mapping[str, str]) -> None:
     both = [python(maven, "-c", FETCH) for _ in range(2)]
     assert [process.communicate(timeout=60)[0] for process in both] == ["500\n", "500\n"]
     assert Path(maven["CALLS"]).read_text().splitlines() == ["called"]
 
 
-def test_a_fetch_that_fails_leaves_nothing_that_counts(maven: Mapping[str, str]) -> None:
-    said = python({**maven, "MAVEN_FAILS": "1"}, "-c", FETCH).communicate(timeout=60)[1]
-    assert "FetchError: Maven could not fetch Kafka 4.3.0: [ERROR] no route to host" in said
+def test_failed_fetch_leaves_no_directory_of_the_version(maven: Mapping[str, str]) -> None:
+    errors = python({**maven, "MAVEN_FAILS": "1"}, "-c", FETCH).communicate(timeout=60)[1]
+    assert "FetchError: Maven could not fetch Kafka 4.3.0: [ERROR] no route to host" in errors
     assert list((Path(maven["XDG_CACHE_HOME"]) / "firsthour" / "kafka").glob("[!.]*")) == []
     assert python(maven, "-c", FETCH).communicate(timeout=60)[0] == "500\n"
 
 
-def test_what_a_killed_fetch_left_is_taken_away_by_the_next(maven: Mapping[str, str]) -> None:
-    kept = Path(maven["XDG_CACHE_HOME"]) / "firsthour" / "kafka"
-    (kept / ".half-abc").mkdir(parents=True)
-    (kept / ".half-abc" / "one.jar").touch()
+def test_files_of_a_killed_fetch_are_removed_by_the_next(maven: Mapping[str, str]) -> None:
+    cache = Path(maven["XDG_CACHE_HOME"]) / "firsthour" / "kafka"
+    (cache / ".half-abc").mkdir(parents=True)
+    (cache / ".half-abc" / "one.jar").touch()
     assert python(maven, "-c", FETCH).communicate(timeout=60)[0] == "500\n"
-    assert not (kept / ".half-abc").exists()
+    assert not (cache / ".half-abc").exists()
 
 
-def test_without_java_one_line_says_what_to_do(bare: Mapping[str, str]) -> None:
+def test_missing_java_is_reported_in_one_line_with_the_remedy(bare: Mapping[str, str]) -> None:
     process = python(bare, "-m", "devtools.kafka")
-    said = process.communicate(timeout=60)[1]
+    errors = process.communicate(timeout=60)[1]
     assert process.returncode == 1
-    assert said.count("\n") == 1
+    assert errors.count("\n") == 1
     for word in ("Java 17 or newer", "Maven", "Docker", "FIRSTHOUR_KAFKA_BOOTSTRAP"):
-        assert word in said
+        assert word in errors
 
 
-def test_without_its_programs_one_line_says_how_to_get_a_postgresql(
+def test_missing_postgresql_is_reported_in_one_line_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(programs, "_DEBIAN", tmp_path)
@@ -97,7 +97,7 @@ def test_without_its_programs_one_line_says_how_to_get_a_postgresql(
 
 @pytest.fixture
 def without_locale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> programs.Programs:
-    """Programs on a machine that has no locale but C, and where nothing may be installed."""
+    """Return programs on a machine that has only the locale C, and where nothing may be installed."""
     for name, does in {
         "locale": "echo C",
         "initdb": f"echo 'invalid locale name \"{programs.LOCALE}\"' >&2; exit 1",
@@ -109,7 +109,9 @@ def without_locale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> programs.
     return programs.Programs(tmp_path, None)
 
 
-def test_without_its_locale_one_line_says_how_to_get_it(without_locale: programs.Programs, tmp_path: Path) -> None:
+def test_missing_locale_is_reported_in_one_line_with_the_remedy(
+    without_locale: programs.Programs, tmp_path: Path
+) -> None:
     for step in (without_locale.ensure_locale, lambda: without_locale.prepare(tmp_path / "data")):
         with pytest.raises(
             machine.MissingError, match=r"apt-get install locales && sudo localedef -i en_US"
@@ -119,16 +121,14 @@ def test_without_its_locale_one_line_says_how_to_get_it(without_locale: programs
 
 
 @pytest.mark.parametrize(("ci", "outcome"), [("", "1 skipped"), ("true", "1 error")])
-def test_a_test_whose_backend_is_missing_is_skipped_with_that_line_and_fails_in_ci(
-    bare: Mapping[str, str], ci: str, outcome: str
-) -> None:
+def test_missing_backend_skips_a_test_and_fails_it_in_ci(bare: Mapping[str, str], ci: str, outcome: str) -> None:
     test = "tests/e2e/test_local_backends.py::test_the_broker_of_all_tests_takes_records"
-    told = python({**bare, "CI": ci}, "-m", "pytest", "-p", "no:cacheprovider", test).communicate(timeout=60)[0]
-    assert outcome in told
-    assert "Java 17 or newer" in told
+    output = python({**bare, "CI": ci}, "-m", "pytest", "-p", "no:cacheprovider", test).communicate(timeout=60)[0]
+    assert outcome in output
+    assert "Java 17 or newer" in output
 
 
-def test_backends_that_are_named_are_taken_and_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_named_servers_are_used_and_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(local_kafka.BOOTSTRAP, "broker.example:9092")
     monkeypatch.setenv(local_postgres.GIVEN, "postgresql://ann:pw@db.example:6432/postgres?sslmode=require")
     local_kafka.ensure()
@@ -139,13 +139,13 @@ def test_backends_that_are_named_are_taken_and_left_alone(monkeypatch: pytest.Mo
         assert not server.ours
 
 
-def test_a_program_that_ends_at_once_says_why(tmp_path: Path) -> None:
-    child = children.ChildProcess([sys.executable, "-c", "raise SystemExit('the disk is full')"], tmp_path / "said")
+def test_program_that_ends_at_once_is_reported_with_its_output(tmp_path: Path) -> None:
+    child = children.ChildProcess([sys.executable, "-c", "raise SystemExit('the disk is full')"], tmp_path / "output")
     child.start()
     with pytest.raises(children.StartError, match="the disk is full"):
         child.wait_until(lambda: False, 30.0)
 
 
-def test_jars_lie_outside_the_tree(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_jars_are_stored_outside_the_tree(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert jars.folder("4.3.0") == tmp_path / "firsthour" / "kafka" / "4.3.0"
