@@ -27,8 +27,8 @@ from tests.e2e.processes import (
     write_stream,
 )
 
-REPS = 200  # Slack takes a message a second for each, so that pacing does not make the run long
-OWNED_SHARE = 0.9  # of the leads; the others find everybody at capacity, and wait
+REPS = 200  # Slack accepts a message per second for each; with fewer reps, pacing would prolong the run
+OWNED_SHARE = 0.9  # of the leads; the others wait, because all reps are at capacity
 QUIET_SECONDS = 300.0
 AGREEMENT: dict[str, Any] = {
     "version": 1,
@@ -45,7 +45,7 @@ AGREEMENT: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class KillPlan:
-    """What to do. `serving`: shortest and longest time between being ready and being killed, in seconds."""
+    """The plan of a run. `serving`: the shortest and longest time from ready to the kill, in seconds."""
 
     file: Path
     kills: int
@@ -55,7 +55,7 @@ class KillPlan:
 
 @dataclass
 class KillReport:
-    """What happened, and what was found broken: nothing, if all is well."""
+    """The result of a run. The list of violations is empty if nothing is wrong."""
 
     rows: int = 0
     acknowledged: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What came of a stream, in that in which all installations must agree: scores, who is one lead, totals per pool."""
+"""The outcome of a stream in the values that must agree on all installations: scores, identities, totals per pool."""
 
 import asyncio
 from collections import Counter
@@ -13,8 +13,8 @@ from tests.e2e.processes import ADMIN
 
 AT_ONCE: Final = 8
 HUNDREDTHS: Final = 0.011
-"""By how much engagement and total may differ. They decay from minute to minute, far less than that under a half-life of
-years, and are told in hundredths: whoever is asked a minute later may round the other way."""
+"""The largest difference of engagement and total. They are rounded to hundredths, and decay a little between two requests,
+so the rounding may differ."""
 POOLS: Final = (
     "SELECT l.lead_id, coalesce(a.pool, l.queue_pool) FROM router_leads l"
     " LEFT JOIN router_assignments a ON a.lead_id = l.lead_id AND a.closed_at IS NULL"
@@ -22,7 +22,7 @@ POOLS: Final = (
 
 
 class Part(NamedTuple):
-    """One reason of a score, without what it is worth at the moment of asking."""
+    """A reason of a score, without its present points."""
 
     kind: str
     because: str
@@ -31,53 +31,60 @@ class Part(NamedTuple):
     counted: bool
 
 
-class Told(NamedTuple):
-    """One lead. Who of those for a pool without room for all got an owner is left to the order of processing: of them,
-    `status` is the team."""
+class ReportedLead(NamedTuple):
+    """A lead. In a pool that has no capacity for all its leads, the owners depend on the order of processing: `status` is
+    then only the team."""
 
     name: str | None
     fit: float
     grade: str
-    parts: tuple[Part, ...] | None  # None: not asked for
+    parts: tuple[Part, ...] | None  # None: not requested
     status: str
     pool: str | None
-    due: str | None  # when somebody must have been in touch: counted from what handed the lead over
+    due: str | None  # end of the promise, counted from the event that handed the lead over
 
     @property
     def did(self) -> list[Part]:
-        """What they did, as far as a rule gives points for it."""
+        """Return the parts of engagement."""
         return [part for part in self.parts or () if part.kind == "engagement"]
 
 
 @dataclass
 class LeadOutcome:
-    """Of everybody, by address or, without one, by name."""
+    """The leads of an installation, by address, or by name without an address."""
 
-    leads: dict[str, Told] = field(default_factory=dict)
+    leads: dict[str, ReportedLead] = field(default_factory=dict)
     points: dict[str, float] = field(default_factory=dict)  # engagement and total, by scoring and by the router
     pools: Counter[tuple[str | None, str]] = field(default_factory=Counter)  # pool, status
     statuses: Counter[str] = field(default_factory=Counter)  # as the report counts them
 
     def differences(self, other: "LeadOutcome") -> list[str]:
-        """Everything of which the two say different things, a line each."""
-        found = [f"{who}: a lead in only one of the two" for who in sorted(self.leads.keys() ^ other.leads.keys())]
-        for who in sorted(self.leads.keys() & other.leads.keys()):
-            named = zip(Told._fields, self.leads[who], other.leads[who], strict=True)
-            found += [f"{who}: {name} {ours} and {theirs}" for name, ours, theirs in named if ours != theirs]
-        for what in sorted(self.points.keys() & other.points.keys()):
-            if abs(self.points[what] - other.points[what]) > HUNDREDTHS:
-                found.append(f"{what} {self.points[what]} and {other.points[what]}")
+        """Return the values that differ, one per line."""
+        result = [
+            f"{identity}: a lead in only one of the two" for identity in sorted(self.leads.keys() ^ other.leads.keys())
+        ]
+        for identity in sorted(self.leads.keys() & other.leads.keys()):
+            named = zip(ReportedLead._fields, self.leads[identity], other.leads[identity], strict=True)
+            result += [f"{identity}: {name} {ours} and {theirs}" for name, ours, theirs in named if ours != theirs]
+        for name in sorted(self.points.keys() & other.points.keys()):
+            if abs(self.points[name] - other.points[name]) > HUNDREDTHS:
+                result.append(f"{name} {self.points[name]} and {other.points[name]}")
         if self.pools != other.pools:
-            found.append(f"{dict(self.pools)} and {dict(other.pools)}")
+            result.append(f"{dict(self.pools)} and {dict(other.pools)}")
         if self.statuses != other.statuses:
-            found.append(f"{dict(self.statuses)} and {dict(other.statuses)}")
-        return found
+            result.append(f"{dict(self.statuses)} and {dict(other.statuses)}")
+        return result
 
 
 async def outcome(url: str, pools: Iterable[Sequence[Any]], *, parts_of_one_in: int = 1) -> LeadOutcome:
-    """What this installation answers. `pools`: what its database answers to `POOLS`. Parts of a score take a question
-    each; `parts_of_one_in`: of how many leads one is asked for them, the same ones of all installations."""
-    found, pool_of = LeadOutcome(), {row[0]: row[1] for row in pools}
+    """Return the outcome of an installation.
+
+    Args:
+        url: of the installation.
+        pools: the rows of `POOLS` in its database.
+        parts_of_one_in: request the parts of the score of one in so many leads, the same ones on all installations.
+    """
+    result, pool_of = LeadOutcome(), {row[0]: row[1] for row in pools}
     headers = {"authorization": f"Bearer {ADMIN}"}
     async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=30.0) as client:
         asking = asyncio.Semaphore(AT_ONCE)
@@ -86,27 +93,27 @@ async def outcome(url: str, pools: Iterable[Sequence[Any]], *, parts_of_one_in: 
 
         async def take(lead: dict[str, Any]) -> None:
             score = None
-            if crc32(_who(lead).encode()) % parts_of_one_in == 0:
+            if crc32(_identity(lead).encode()) % parts_of_one_in == 0:
                 async with asking:
                     score = await _get(client, f"/v1/leads/{lead['id']}/score")
             pool = pool_of[lead["id"]]
-            _note(found, lead, score, pool, lead["status_team" if pool in full else "status"])
+            _note(result, lead, score, pool, lead["status_team" if pool in full else "status"])
 
         await asyncio.gather(*(take(lead) for lead in leads))
         counted = await _get(client, "/v1/reports/statuses")
-    found.statuses = Counter({item["status"]: item["leads"] for item in counted["items"] if item["leads"]})
-    return found
+    result.statuses = Counter({item["status"]: item["leads"] for item in counted["items"] if item["leads"]})
+    return result
 
 
-def _who(lead: dict[str, Any]) -> str:
+def _identity(lead: dict[str, Any]) -> str:
     return str(lead["email"] or lead["name"])
 
 
 def _note(
-    found: LeadOutcome, lead: dict[str, Any], score: dict[str, Any] | None, pool: str | None, status: str
+    result: LeadOutcome, lead: dict[str, Any], score: dict[str, Any] | None, pool: str | None, status: str
 ) -> None:
-    who, counts = _who(lead), lead["score"]
-    assert who not in found.leads, f"two leads of {who}"
+    identity, counts = _identity(lead), lead["score"]
+    assert identity not in result.leads, f"two leads of {identity}"
     homes = (lead["owner"] is not None, lead["queue"] is not None, lead["status_team"] == "marketing")
     assert sum(homes) == 1, lead
     parts = None
@@ -115,16 +122,16 @@ def _note(
         told = (Part(p["kind"], p["because"], p["points"], p["at"] or "", p["counted"]) for p in score["parts"])
         parts = tuple(sorted(told))
     due = lead["clock"] and lead["clock"]["due_at"]
-    found.leads[who] = Told(lead["name"], counts["fit"], counts["grade"], parts, status, pool, due)
-    found.pools[pool, lead["status"]] += 1
+    result.leads[identity] = ReportedLead(lead["name"], counts["fit"], counts["grade"], parts, status, pool, due)
+    result.pools[pool, lead["status"]] += 1
     for name in ("engagement", "total"):
-        found.points[f"{who}: {name} by the router"] = counts[name]
+        result.points[f"{identity}: {name} by the router"] = counts[name]
         if score is not None:
-            found.points[f"{who}: {name} by scoring"] = score[name]
+            result.points[f"{identity}: {name} by scoring"] = score[name]
 
 
 async def _leads(client: httpx.AsyncClient) -> list[dict[str, Any]]:
-    """Every lead, page by page."""
+    """Return every lead."""
     leads: list[dict[str, Any]] = []
     more: dict[str, str] = {}
     while True:

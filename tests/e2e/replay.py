@@ -19,7 +19,7 @@ from tests.e2e.processes import ADMIN
 
 
 def main(arguments: Sequence[str]) -> int:
-    """What the replay ends with. `arguments`: the file, then the replay's own options but for these."""
+    """Run the replay and return its exit code. `arguments`: the file, then the options of the replay and these."""
     file, *options = arguments
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.replay", add_help=False, allow_abbrev=False)
     parser.add_argument("--kafka-version", default=kafka.VERSION)

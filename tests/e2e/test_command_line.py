@@ -109,7 +109,7 @@ def paste(line: str, place: Path) -> Any:
     return httpx.post(url, data=dict(pair.split("=", 1) for pair in after["-d"]), trust_env=False).json()
 
 
-def test_the_printed_lines_make_a_lead_with_an_owner_and_a_page(shell: Shell) -> None:
+def test_printed_commands_create_a_lead_with_owner_and_page(shell: Shell) -> None:
     process = shell.up()
     assert "wrote the examples" in shell.said
     post, look = shell.to_paste()
@@ -135,7 +135,7 @@ def test_the_printed_lines_make_a_lead_with_an_owner_and_a_page(shell: Shell) ->
     assert shell.json("verify")["ok"]
 
 
-def test_commands_speak_with_the_process_that_serves(shell: Shell) -> None:
+def test_commands_use_the_running_process(shell: Shell) -> None:
     process = shell.up()
     key = shell.json("keys", "create", "--role", "ingest", "--name", "site")
     url = re.findall(r"answers at (\S+)", shell.said)[0]
@@ -155,7 +155,7 @@ def test_commands_speak_with_the_process_that_serves(shell: Shell) -> None:
     assert process.poll() is None
 
 
-def test_the_key_of_the_first_start_works_at_the_second_and_is_not_shown_again(shell: Shell) -> None:
+def test_first_key_works_after_a_restart_and_is_not_printed_again(shell: Shell) -> None:
     process = shell.up()
     key = shell.key
     assert key not in shell.said + shell.log, "what is no terminal is kept as a log"
@@ -170,20 +170,20 @@ def test_the_key_of_the_first_start_works_at_the_second_and_is_not_shown_again(s
     assert httpx.get(f"{url}/v1/keys", headers=headers, trust_env=False).status_code == 200
 
 
-def test_a_second_process_on_the_same_data_is_refused(shell: Shell) -> None:
+def test_second_process_on_the_same_data_is_refused(shell: Shell) -> None:
     shell.up()
     done = shell.type("up", "--port", "0")
     assert (done.returncode, "another FirstHour process" in done.stderr) == (1, True)
 
 
-def test_a_port_that_is_taken_is_told(shell: Shell) -> None:
+def test_port_in_use_is_reported(shell: Shell) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = shell.type("up", "--port", port)
     assert (done.returncode, f"port {port}" in done.stderr, "--port" in done.stderr) == (1, True, True)
 
 
-def test_data_that_ran_faster_than_time_does_not_run_at_normal_speed(shell: Shell) -> None:
+def test_data_of_a_faster_clock_is_refused_at_normal_speed(shell: Shell) -> None:
     process = shell.up("--speed", "60")
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0
@@ -192,7 +192,7 @@ def test_data_that_ran_faster_than_time_does_not_run_at_normal_speed(shell: Shel
     assert shell.json("verify")["ok"]
 
 
-def test_what_a_killed_process_leaves_does_not_mislead_commands(shell: Shell) -> None:
+def test_commands_ignore_the_address_of_a_killed_process(shell: Shell) -> None:
     process = shell.up()
     process.kill()
     process.wait()
@@ -225,7 +225,7 @@ class TerminalScreen:
         os.close(self._ours)
 
     def run(self, *words: str) -> subprocess.Popen[bytes]:
-        """Type this command."""
+        """Start this command on the terminal."""
         process = subprocess.Popen(
             [sys.executable, "-m", "firsthour", *words],
             cwd=self.place,
@@ -239,14 +239,14 @@ class TerminalScreen:
         return process
 
     def read(self, until: bytes | None = None) -> str:
-        """What is shown until this stands there, or until the command has ended."""
+        """Return the output up to this text, or up to the end of the command."""
         with contextlib.suppress(OSError):  # Linux: the other end is closed
             while (until is None or until not in self.shown) and (more := os.read(self._ours, 65_536)):
                 self.shown += more
         return self.shown.decode().replace("\r\n", "\n")
 
 
-def test_the_key_of_the_first_start_is_shown_on_a_terminal_and_written_to_no_file(shell: Shell) -> None:
+def test_first_key_is_printed_on_a_terminal_and_not_stored(shell: Shell) -> None:
     with TerminalScreen(shell.place) as screen:
         process = screen.run("up", "--port", "0", "--no-feed")
         shell.processes.append(process)
@@ -260,7 +260,7 @@ def test_the_key_of_the_first_start_is_shown_on_a_terminal_and_written_to_no_fil
         assert process.wait(30) == 0
 
 
-def test_no_command_prints_what_a_terminal_would_obey(shell: Shell) -> None:
+def test_commands_print_no_terminal_control_characters(shell: Shell) -> None:
     assert shell.type("migrate").returncode == 0
     with closing(sqlite3.connect(shell.place / "data" / "firsthour.db")) as connection, connection:
         for id, body in (("text", EVIL.encode()), ("bytes", b"\xff" + EVIL.encode())):

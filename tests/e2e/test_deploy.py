@@ -1,4 +1,4 @@
-"""What deploy/compose.yaml has its containers run, run here: the same commands, settings and health checks."""
+"""The commands, settings and health checks of deploy/compose.yaml, run without containers."""
 
 import json
 import os
@@ -92,7 +92,7 @@ class Containers:
         return (self.place / f"{name}.said").read_text(errors="replace")
 
     def healthy(self, name: str) -> bool:
-        """What the container's own health check says."""
+        """Return whether the health check of the container succeeds."""
         assert self.running[name].poll() is None, (name, self.said(name)[-4000:])
         words = [word.replace("8080", str(self.ports[name])) for word in self.services[name]["healthcheck"]["test"][2:]]
         return subprocess.run([sys.executable, *words], capture_output=True, check=False).returncode == 0
@@ -137,7 +137,7 @@ def containers(
 
 
 @pytest.mark.timeout(240)
-def test_the_containers_of_compose_turn_a_form_into_an_owned_lead_and_a_mail(
+def test_containers_of_compose_turn_a_form_into_an_owned_lead_and_a_mail(
     containers: Containers, mails: tuple[int, Path]
 ) -> None:
     containers.start("router")  # before the tables are there: it waits, and says for what

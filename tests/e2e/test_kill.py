@@ -17,7 +17,7 @@ KILLS = 4
 
 @pytest.mark.kill
 @pytest.mark.timeout(400)
-def test_killed_at_random_moments_nothing_is_lost_doubled_or_left_unsaid(tmp_path: Path) -> None:
+def test_replay_with_random_kills_is_clean(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(1_000_000)
     print(f"again: python -m tests.e2e.kill --rows {ROWS} --kills {KILLS} --seed {seed}")
     report = run(KillPlan(write_stream(tmp_path / "stream.csv", ROWS), KILLS, seed, (0.2, 1.2)), tmp_path)
@@ -25,7 +25,7 @@ def test_killed_at_random_moments_nothing_is_lost_doubled_or_left_unsaid(tmp_pat
     assert report.broken == []
 
 
-def test_the_judge_takes_one_arrival_more_for_each_kill_between() -> None:
+def test_each_kill_excuses_one_more_arrival() -> None:
     assert unexplained([1.0], []) == 0
     assert unexplained([1.0, 3.0], [2.0]) == 0
     assert unexplained([1.0, 3.0, 5.0], [2.0, 4.0]) == 0

@@ -64,7 +64,7 @@ def directory() -> Iterator[Path]:
 # --- Kafka ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_broker_that_is_killed_comes_back_with_its_records(kafka_here: str) -> None:
+async def test_killed_broker_restarts_with_its_records(kafka_here: str) -> None:
     sooner = {"broker.session.timeout.ms": "4000"}  # only then is a broker that was killed taken in again
     with local_kafka.start(version=kafka_here, options=local_kafka.QUICK, settings=sooner) as cluster:
         broker = cluster.brokers[0]
@@ -76,7 +76,7 @@ async def test_a_broker_that_is_killed_comes_back_with_its_records(kafka_here: s
         assert await first(cluster.bootstrap, "kept") == b"before"
 
 
-async def test_a_cluster_started_again_on_its_directory_has_its_records(kafka_here: str, directory: Path) -> None:
+async def test_restarted_cluster_has_its_records(kafka_here: str, directory: Path) -> None:
     with local_kafka.start(directory, version=kafka_here, options=local_kafka.QUICK) as cluster:
         await create(cluster.bootstrap, "kept")
         await append(cluster.bootstrap, "kept", b"before")
@@ -85,7 +85,7 @@ async def test_a_cluster_started_again_on_its_directory_has_its_records(kafka_he
         assert await first(again.bootstrap, "kept") == b"before"
 
 
-async def test_of_three_brokers_one_may_be_missing(kafka_here: str) -> None:
+async def test_cluster_of_three_works_without_one_broker(kafka_here: str) -> None:
     with local_kafka.start(version=kafka_here, brokers=3, options=local_kafka.QUICK) as cluster:
         await create(cluster.bootstrap, "copied", copies=3)
         cluster.brokers[0].terminate()
@@ -94,7 +94,7 @@ async def test_of_three_brokers_one_may_be_missing(kafka_here: str) -> None:
         assert await first(rest, "copied") == b"still taken"
 
 
-async def test_the_broker_of_all_tests_takes_records(kafka: KafkaCluster) -> None:
+async def test_shared_broker_accepts_records(kafka: KafkaCluster) -> None:
     await create(kafka.bootstrap, "local-backends")
     await append(kafka.bootstrap, "local-backends", b"taken")
     assert await first(kafka.bootstrap, "local-backends") == b"taken"
@@ -103,7 +103,7 @@ async def test_the_broker_of_all_tests_takes_records(kafka: KafkaCluster) -> Non
 # --- PostgreSQL -----------------------------------------------------------------------------------------------------
 
 
-def test_a_server_whose_power_fails_has_what_was_committed(postgres_here: None) -> None:
+def test_server_after_a_power_failure_has_its_commits(postgres_here: None) -> None:
     with local_postgres.start() as server:
         server.create("shop")
         server.run("CREATE TABLE orders AS SELECT 7 AS id", "shop")
@@ -112,7 +112,7 @@ def test_a_server_whose_power_fails_has_what_was_committed(postgres_here: None) 
     assert not machine.answers(server.port)
 
 
-def test_a_server_started_again_on_its_directory_has_its_databases(postgres_here: None, directory: Path) -> None:
+def test_restarted_server_has_its_databases(postgres_here: None, directory: Path) -> None:
     with local_postgres.start(directory) as server:
         server.create("shop")
     with local_postgres.start(directory) as again:
@@ -129,7 +129,7 @@ def test_databases_are_copied_and_dropped(postgres: PostgresServer) -> None:
     assert postgres.run("SELECT count(*) FROM pg_database WHERE datname LIKE 'local_backends%'") == "0"
 
 
-def test_one_role_needs_its_password(postgres: PostgresServer) -> None:
+def test_role_secured_needs_its_password(postgres: PostgresServer) -> None:
     postgres.run("CREATE ROLE secured LOGIN PASSWORD 'right'")
     try:
         for password, refused in (("right", False), ("wrong", True)):
@@ -148,7 +148,7 @@ def test_one_role_needs_its_password(postgres: PostgresServer) -> None:
 # --- nothing is left ------------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_left_of_a_process_that_is_killed(kafka_here: str, postgres_here: None) -> None:
+def test_servers_of_a_killed_process_end(kafka_here: str, postgres_here: None) -> None:
     command = [sys.executable, "-c", START_BOTH, kafka_here]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(), text=True
@@ -164,7 +164,7 @@ def test_nothing_is_left_of_a_process_that_is_killed(kafka_here: str, postgres_h
 
 
 @pytest.mark.parametrize("name", ["kafka", "postgres"])
-def test_the_command_says_what_to_export_and_ends_on_ctrl_c(
+def test_command_prints_variables_and_ends_on_ctrl_c(
     name: str, kafka_here: str, postgres_here: None, directory: Path
 ) -> None:
     port, said = machine.free_ports(1)[0], directory / "said"
@@ -187,7 +187,7 @@ def test_the_command_says_what_to_export_and_ends_on_ctrl_c(
 # --- doors with a lock ----------------------------------------------------------------------------------------------
 
 
-async def test_the_secured_door_takes_who_logs_in_over_tls(kafka_here: str) -> None:
+async def test_secured_listener_accepts_a_login_over_tls(kafka_here: str) -> None:
     with local_kafka.start(version=kafka_here, options=local_kafka.QUICK, secure=True) as cluster:
         await create(cluster.bootstrap, "kept")
         door = cluster.secured
@@ -204,7 +204,7 @@ async def test_the_secured_door_takes_who_logs_in_over_tls(kafka_here: str) -> N
                 await producer.send_and_wait("kept", mechanism.encode())
 
 
-def test_a_server_with_a_certificate_shows_it(postgres_here: None) -> None:
+def test_server_with_a_certificate_presents_it(postgres_here: None) -> None:
     try:
         started = local_postgres.start(durable=False, secure=True)
     except children.StartError as failed:

@@ -6,11 +6,11 @@ from copy import deepcopy
 
 import pytest
 
-from tests.e2e.outcome import LeadOutcome, Part, Told
+from tests.e2e.outcome import LeadOutcome, Part, ReportedLead
 
 ANN = "ann@acme.example"
 PART = Part("engagement", "Asked", 20.0, "2026-11-23T15:26:44Z", True)
-TOLD = Told("Ann", 15.0, "D", (PART,), "sales", "growth", "2027-12-28T15:26:44Z")
+TOLD = ReportedLead("Ann", 15.0, "D", (PART,), "sales", "growth", "2027-12-28T15:26:44Z")
 FOUND = LeadOutcome({ANN: TOLD}, {ANN: 17.5}, Counter({("growth", "assigned"): 1}), Counter(assigned=1))
 
 
@@ -29,7 +29,7 @@ FOUND = LeadOutcome({ANN: TOLD}, {ANN: 17.5}, Counter({("growth", "assigned"): 1
         lambda found: found.statuses.update(assigned=1),
     ],
 )
-def test_two_outcomes_that_differ_in_anything_are_told_apart(change: Callable[[LeadOutcome], None]) -> None:
+def test_outcomes_that_differ_in_any_value_have_differences(change: Callable[[LeadOutcome], None]) -> None:
     other = deepcopy(FOUND)
     other.points[ANN] -= 0.01  # asked a moment later
     assert FOUND.differences(other) == []

@@ -54,7 +54,7 @@ AGREEMENT: dict[str, Any] = {
 
 
 class ReplayOutcome(NamedTuple):
-    """What became of a stream, in what must be the same the next time."""
+    """Return the values of a replay that must be the same the next time."""
 
     statuses: Counter[str]
     owners: Counter[str]
@@ -104,7 +104,7 @@ def posted(file: Path, config: Path, directory: Path, *more: str) -> ReplayOutco
 
 
 @pytest.mark.timeout(240)
-def test_a_stream_posted_twice_one_by_one_gives_every_lead_the_same_owner(tmp_path: Path) -> None:
+def test_stream_posted_twice_in_order_gives_the_same_owners(tmp_path: Path) -> None:
     file = write_stream(tmp_path / "stream.csv", 500)
     config = configure(tmp_path / "config", 18, shared=True)
     more = ("--concurrency", "1", "--map", "amount=amount")
@@ -116,7 +116,7 @@ def test_a_stream_posted_twice_one_by_one_gives_every_lead_the_same_owner(tmp_pa
 
 @pytest.mark.stream
 @pytest.mark.timeout(600)
-def test_the_real_stream_posted_twice_is_whole_both_times_with_the_same_result(stream: Path, tmp_path: Path) -> None:
+def test_real_stream_posted_twice_gives_the_same_complete_result(stream: Path, tmp_path: Path) -> None:
     config = configure(tmp_path / "config", 200, shared=False)
     more = ("--map", "amount=amount_req")
     one, other = (posted(stream, config, tmp_path / name, *more) for name in ("one", "other"))
@@ -126,7 +126,7 @@ def test_the_real_stream_posted_twice_is_whole_both_times_with_the_same_result(s
 
 
 @pytest.mark.timeout(240)
-def test_a_stream_posted_again_to_the_same_installation_changes_nothing(tmp_path: Path) -> None:
+def test_stream_posted_again_to_one_installation_changes_nothing(tmp_path: Path) -> None:
     file = write_stream(tmp_path / "stream.csv", 60)
     log = tmp_path / "acknowledged.jsonl"
     with ProcessInstallation(configure(tmp_path / "config", 18, shared=True), tmp_path / "data") as installation:
@@ -140,7 +140,7 @@ def test_a_stream_posted_again_to_the_same_installation_changes_nothing(tmp_path
 
 
 @pytest.mark.timeout(240)
-def test_rows_that_cannot_be_posted_are_named_by_their_line_and_the_others_go_on(tmp_path: Path) -> None:
+def test_invalid_rows_are_reported_by_line_and_the_others_are_posted(tmp_path: Path) -> None:
     file = tmp_path / "leads.csv"
     file.write_bytes(
         b"Lead ID;E-Mail;Company\n"
@@ -204,7 +204,7 @@ def test_replay_without_url_uses_a_temporary_installation_without_our_settings(
         ("id,email\n", ("--map", "company"), "--map company: is not FIELD=COLUMN; write for example company=Firm"),
     ],
 )
-def test_what_cannot_be_read_is_said_before_anything_is_started(
+def test_unreadable_file_is_reported_before_the_start(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, arguments: tuple[str, ...], said: str
 ) -> None:
     file = tmp_path / "leads.csv"
@@ -214,7 +214,7 @@ def test_what_cannot_be_read_is_said_before_anything_is_started(
     assert said in capsys.readouterr().err
 
 
-def test_times_of_the_file_are_sent_only_when_asked_for(tmp_path: Path) -> None:
+def test_times_of_the_file_are_sent_only_on_request(tmp_path: Path) -> None:
     file = tmp_path / "leads.csv"
     file.write_text("id,submitted_at,Employees,score\n1,2011-10-01 09:36:46+02:00,400,007\n2,soon,50,7\n")
     (now, _) = Source(file)

@@ -86,7 +86,7 @@ def database(postgres: PostgresServer) -> Iterator[str]:
 
 
 def in_one_process(file: Path, config: Path, directory: Path, *more: str, parts_of_one_in: int) -> LeadOutcome:
-    """What comes of the whole file, `verify` clean."""
+    """Return the outcome of the whole file on the embedded profile, after a clean `verify`."""
     log = directory / "one.jsonl"
     with ProcessInstallation(config, directory / "one") as installation:
         assert replay(file, installation, log, *more) == 0, log.with_suffix(".said").read_text()
@@ -102,7 +102,7 @@ def in_one_process(file: Path, config: Path, directory: Path, *more: str, parts_
 async def in_several(
     file: Path, config: Path, directory: Path, database: str, kafka: str, *more: str, parts_of_one_in: int
 ) -> LeadOutcome:
-    """What comes of it over Kafka and PostgreSQL, two of each service at work, `verify` clean."""
+    """Return the outcome over Kafka and PostgreSQL with two replicas of each service, after a clean `verify`."""
     log = directory / "several.jsonl"
     async with distributed(directory / "several", config, database, kafka) as installation:
         code = await asyncio.to_thread(replay, file, installation, log, *more)
@@ -118,7 +118,7 @@ async def in_several(
 def both(
     file: Path, config: Path, directory: Path, database: str, kafka: str, *more: str, parts_of_one_in: int = 1
 ) -> LeadOutcome:
-    """What comes of it, the same twice."""
+    """Return the outcome of both profiles."""
     one = in_one_process(file, config, directory, *more, parts_of_one_in=parts_of_one_in)
     several = asyncio.run(in_several(file, config, directory, database, kafka, *more, parts_of_one_in=parts_of_one_in))
     assert several.differences(one) == []
@@ -130,7 +130,7 @@ def yesterday() -> datetime:
 
 
 @pytest.mark.timeout(240)
-def test_people_who_come_back_have_the_same_scores_leads_and_pools_on_both_profiles(
+def test_returning_people_have_the_same_outcome_on_both_profiles(
     tmp_path: Path, database: str, kafka: KafkaCluster
 ) -> None:
     file = write_returning(tmp_path / "stream.csv", 400, 150, yesterday())
@@ -149,7 +149,7 @@ def test_people_who_come_back_have_the_same_scores_leads_and_pools_on_both_profi
 @pytest.mark.long
 @pytest.mark.stream
 @pytest.mark.timeout(600)
-def test_the_real_stream_has_the_same_scores_leads_and_pools_on_both_profiles(
+def test_real_stream_has_the_same_outcome_on_both_profiles(
     stream: Path, tmp_path: Path, database: str, kafka: KafkaCluster
 ) -> None:
     file = write_moved(tmp_path / "stream.csv", stream, yesterday())
@@ -163,8 +163,6 @@ def test_the_real_stream_has_the_same_scores_leads_and_pools_on_both_profiles(
     assert set(found.pools) == EVERYWHERE
 
 
-def test_a_file_that_is_not_there_is_said_before_anything_is_started(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_file_is_reported_before_the_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "leads.csv")]) == 2
     assert "leads.csv: No such file or directory; name a CSV file" in capsys.readouterr().err

@@ -84,7 +84,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
         yield one
 
 
-def test_one_connection_more_than_the_setting_ends_the_one_that_waited_longest(start: Start) -> None:
+def test_connection_above_the_limit_closes_the_longest_idle_one(start: Start) -> None:
     started = start(connections_max=10)
     with ExitStack() as stack:
         opened = [
@@ -97,7 +97,7 @@ def test_one_connection_more_than_the_setting_ends_the_one_that_waited_longest(s
         assert opened[1].recv(12) == b"HTTP/1.1 200"
 
 
-def test_metrics_have_a_port_of_their_own_where_one_is_set_and_no_other(start: Start) -> None:
+def test_metrics_port_is_served_only_if_it_is_set(start: Start) -> None:
     port = free_port()
     started = start(metrics_port=port)
     answer = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False)
@@ -109,11 +109,11 @@ def test_metrics_have_a_port_of_their_own_where_one_is_set_and_no_other(start: S
         assert started.listens_on() == {started.port}
 
 
-def test_a_process_logs_that_it_serves_and_that_it_stopped(start: Start) -> None:
+def test_process_logs_serving_and_stopped(start: Start) -> None:
     said = start().stop()
     assert "serving" in said
     assert said[-1] == "stopped"
 
 
-def test_lines_below_the_level_of_the_setting_are_not_logged(start: Start) -> None:
+def test_lines_below_the_log_level_are_not_logged(start: Start) -> None:
     assert start(log_level="error").stop() == []

@@ -1,6 +1,6 @@
-"""Removes one mechanism after the other, each in a copy of the tree, and says which test noticed. `make mutate`.
+"""Removes one mechanism after the other, each in a copy of the tree, and reports the test that notices. `make mutate`.
 
-A test that cannot fail proves nothing. Every invariant stands on a mechanism; take it away, and a test must run and fail.
+A test that cannot fail proves nothing. Every invariant depends on a mechanism: without it, a test must run and fail.
 """
 
 import argparse
@@ -17,16 +17,16 @@ from xml.etree import ElementTree as ET
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("schemas", "firsthour", "services", "deploy", "tests", "pyproject.toml", "README.md", "Makefile")
 SECONDS_MAX = 300
-OK, FAILED = 0, 1  # of pytest's exit codes those after which tests have run
-TIMED_OUT = "Timeout ("  # as pytest-timeout begins the message of a test that it ended
+OK, FAILED = 0, 1  # the exit codes of pytest after which tests have run
+TIMED_OUT = "Timeout ("  # the message of pytest-timeout begins with this
 
 
 @dataclass(frozen=True)
 class Removal:
-    """What is taken away: in `file`, `old` becomes `new`. `tests`: where it must be noticed."""
+    """The removal of a mechanism: in `file`, `old` becomes `new`. One of `tests` must notice it."""
 
     invariant: str
-    what: str
+    name: str
     file: str
     old: str
     new: str
@@ -232,14 +232,14 @@ REMOVALS = (
 
 
 class UnprovenError(Exception):
-    """No test ran and failed without the mechanism: why that is known."""
+    """Raised when no test ran and failed without the mechanism. The message is the reason."""
 
 
 def noticed(removal: Removal) -> str:
-    """The first test that ran and failed without the mechanism.
+    """Return the first test that ran and failed without the mechanism.
 
-    Raises `LookupError` when there is nothing to remove, and `UnprovenError` when no test failed. A test that could not
-    be collected or set up, a run that crashed or did not end, and a run without a test show nothing about the mechanism.
+    Raises `LookupError` if the text of the mechanism is missing, and `UnprovenError` if no test failed. A test that could not
+    be collected or set up, a run that crashed or did not end, and a run without a test prove nothing about the mechanism.
     """
     with tempfile.TemporaryDirectory(prefix="without-") as directory:
         copy = Path(directory)
@@ -249,16 +249,16 @@ def noticed(removal: Removal) -> str:
             shutil.copytree(source, copy / name, ignore=ignored) if source.is_dir() else shutil.copy(
                 source, copy / name
             )
-        place = copy / removal.file
-        text = place.read_text()
+        file = copy / removal.file
+        text = file.read_text()
         if text.count(removal.old) != 1:
-            raise LookupError(f"{removal.file} holds the mechanism {text.count(removal.old)} times: {removal.what}")
-        place.write_text(text.replace(removal.old, removal.new))
+            raise LookupError(f"{removal.file} contains the mechanism {text.count(removal.old)} times: {removal.name}")
+        file.write_text(text.replace(removal.old, removal.new))
         return run(copy, removal.tests)
 
 
 def run(copy: Path, tests: Sequence[str], seconds_max: float = SECONDS_MAX) -> str:
-    """The first test of the tree in `copy` that runs and fails. Raises `UnprovenError` as `noticed` does."""
+    """Return the first test of the tree in `copy` that runs and fails. Raises `UnprovenError` as `noticed` does."""
     results = copy / "results.xml"
     program = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider"]
     try:
@@ -280,7 +280,7 @@ def run(copy: Path, tests: Sequence[str], seconds_max: float = SECONDS_MAX) -> s
 
 
 def first_failure(results: str) -> str:
-    """The first test that failed while it ran, of a run's results as JUnit XML. Raises `UnprovenError`."""
+    """Return the first test that failed, from results in JUnit XML. Raises `UnprovenError`."""
     cases = list(ET.fromstring(results).iter("testcase"))
     for case in cases:
         failure = case.find("failure")
@@ -297,7 +297,7 @@ def _environment(copy: Path) -> dict[str, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Every removal, or those whose invariant is given; 1 when one went unnoticed."""
+    """Run every removal, or those of the named invariants; return 1 if one was not noticed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("only", nargs="*", help="invariants, as I3")
     chosen = parser.parse_args(arguments).only
@@ -306,11 +306,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen and removal.invariant not in chosen:
             continue
         try:
-            said = noticed(removal)
+            result = noticed(removal)
         except UnprovenError as why:
             unproven += 1
-            said = f"UNNOTICED: {why}"
-        sys.stdout.write(f"{removal.invariant:4} without {removal.what}: {said}\n")
+            result = f"UNNOTICED: {why}"
+        sys.stdout.write(f"{removal.invariant:4} without {removal.name}: {result}\n")
         sys.stdout.flush()
     return 1 if unproven else 0
 

@@ -39,5 +39,5 @@ def test_listed_functions_exist(row: str, files: list[str], names: list[str]) ->
     assert set(names) <= set().union(*map(functions, files)), row
 
 
-def test_section_lists_the_way_of_a_request() -> None:
+def test_section_lists_more_than_thirty_rows() -> None:
     assert len(list(rows())) > 30

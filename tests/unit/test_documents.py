@@ -1,4 +1,4 @@
-"""Documents that cannot lie: what they tell people to type exists, and every setting is told."""
+"""The documents are true: their commands, links and settings exist, and every setting is documented."""
 
 import re
 import shlex
@@ -17,7 +17,7 @@ from firsthour.runtime.settings import PREFIX, Settings
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/*.md")])
-LIVING = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]  # what a changelog names may be gone since
+LIVING = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]  # a changelog may name commands that are gone
 
 _BLOCK = re.compile(r"^```(?:sh|bash|shell|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`(?:\.venv/bin/)?((?:make|firsthour) [^`\n]+)`")
@@ -28,7 +28,7 @@ _LINK = re.compile(r"\[[^\]]*\]\((?!\w+:|#)([^)#\s]+)")
 
 
 def commands(text: str) -> Iterator[str]:
-    """What a document tells people to type at a shell, as far as it is ours: `make ...` and `firsthour ...`."""
+    """Yield the shell commands of a document that begin with `make` or `firsthour`."""
     for block in _BLOCK.findall(text):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line.removeprefix("$ "), comments=True) if line.count("'") % 2 == 0 else []
@@ -40,7 +40,7 @@ def commands(text: str) -> Iterator[str]:
 
 
 def spelled_out(command: str) -> Iterator[list[str]]:
-    """The words of a command up to what the shell or a synopsis adds; `list|show` counts as two commands."""
+    """Yield the words of a command before the syntax of shell or synopsis; `list|show` gives two commands."""
     words: list[str] = []
     for word in command.split():
         if word[0] in _BREAKS or word in _BREAKS:
@@ -53,40 +53,40 @@ def spelled_out(command: str) -> Iterator[list[str]]:
     yield from heads
 
 
-def told(program: str) -> list[str]:
-    """Every command of this program that a living document tells, spelled out, once."""
-    found = {
+def documented(program: str) -> list[str]:
+    """Return every command of this program in the documents, spelled out, once."""
+    commands_of_documents = {
         shlex.join(words)
         for path in LIVING
         for command in commands(path.read_text())
         for words in spelled_out(command)
         if words[0] == program
     }
-    return sorted(found)
+    return sorted(commands_of_documents)
 
 
 def variables() -> list[str]:
     return [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
 
 
-@pytest.mark.parametrize("command", told("make"))
-def test_every_make_target_a_document_names_exists(command: str) -> None:
+@pytest.mark.parametrize("command", documented("make"))
+def test_make_targets_of_documents_exist(command: str) -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     named = [word for word in shlex.split(command)[1:] if not _ASSIGNMENT.match(word) and not word.startswith("-")]
     assert set(named) <= set(targets)
 
 
-@pytest.mark.parametrize("command", told("firsthour"))
-def test_every_command_a_document_names_exists_with_its_options(command: str) -> None:
+@pytest.mark.parametrize("command", documented("firsthour"))
+def test_commands_of_documents_exist_with_their_options(command: str) -> None:
     program = [sys.executable, "-m", "firsthour", *shlex.split(command)[1:]]
-    asked = subprocess.run([*program, "--help"], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert asked.returncode == 0, asked.stderr
+    result = subprocess.run([*program, "--help"], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.skipif(not README.exists(), reason="there is no README yet")
 @pytest.mark.parametrize("variable", variables())
 def test_every_setting_is_in_the_readme(variable: str) -> None:
-    assert re.search(rf"`{variable}`", README.read_text()), f"README.md does not tell `{variable}`"
+    assert re.search(rf"`{variable}`", README.read_text()), f"README.md does not name `{variable}`"
 
 
 @pytest.mark.skipif(not README.exists(), reason="there is no README yet")
@@ -97,19 +97,19 @@ def test_every_setting_in_the_readme_exists() -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_link_to_a_file_leads_somewhere(path: Path) -> None:
+def test_links_to_files_are_valid(path: Path) -> None:
     missing = [link for link in _LINK.findall(path.read_text()) if not (path.parent / link).exists()]
     assert missing == []
 
 
 @pytest.mark.skipif(not (package_files.examples() / "agreement.yaml").exists(), reason="there are no examples yet")
-def test_the_example_configuration_can_be_put_in_force() -> None:
+def test_example_configuration_is_valid() -> None:
     loaded = reading.load(package_files.examples())
     assert loaded.agreement.name
     assert loaded.version
 
 
-def test_every_decision_is_listed_and_says_what_it_costs() -> None:
+def test_every_decision_is_listed_and_has_the_three_headings() -> None:
     folder = ROOT / "docs" / "decisions"
     index = (folder / "README.md").read_text()
     for path in folder.glob("[0-9]*.md"):
@@ -120,13 +120,17 @@ def test_every_decision_is_listed_and_says_what_it_costs() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [path for room in ("schemas", "firsthour", "services") for path in sorted((ROOT / room).rglob("__init__.py"))],
+    [
+        path
+        for package in ("schemas", "firsthour", "services")
+        for path in sorted((ROOT / package).rglob("__init__.py"))
+    ],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
-def test_a_room_opens_with_a_sentence_and_nothing_else(path: Path) -> None:
+def test_package_file_contains_only_a_docstring(path: Path) -> None:
     assert re.fullmatch(r'""".+"""\n', path.read_text(), re.DOTALL)
     assert path.read_text().count('"""') == 2
 
 
-def test_the_table_of_settings_in_the_readme_is_current() -> None:
+def test_table_of_settings_in_the_readme_is_current() -> None:
     assert documents.filled(README.read_text()) == README.read_text(), "run `make schemas`"

@@ -1,4 +1,4 @@
-"""The lock files: every package pinned by hash, and no address to fetch it from."""
+"""The lock files: every package has a version and hashes, and no address."""
 
 import re
 import tomllib
@@ -14,15 +14,15 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def lines(lock: Path) -> list[str]:
-    """The lock's entries, each on one line, without what is only said about them."""
+    """Return the entries of a lock, each on one line, without comments."""
     joined = lock.read_text().replace("\\\n", " ")
     bare = (re.sub(r"\s+", " ", line.split("#")[0]).strip() for line in joined.splitlines())
     return [line for line in bare if line]
 
 
 def pins(lock: Path) -> dict[str, str]:
-    found = (_PIN.fullmatch(line) for line in lines(lock))
-    return {match[1]: match[2] for match in found if match}
+    matches = (_PIN.fullmatch(line) for line in lines(lock))
+    return {match[1]: match[2] for match in matches if match}
 
 
 def canonical(name: str) -> str:
@@ -30,30 +30,30 @@ def canonical(name: str) -> str:
 
 
 def declared(*extras: str) -> set[str]:
-    """Names in pyproject.toml: what running needs, and these extras."""
+    """Return the names of the dependencies in pyproject.toml, with these extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *(one for extra in extras for one in project["optional-dependencies"][extra])]
     return {canonical(match[0]) for one in wanted if (match := _NAME.match(one))}
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
-def test_every_line_is_a_version_with_hashes(lock: Path) -> None:
+def test_every_locked_line_is_a_version_with_hashes(lock: Path) -> None:
     assert lines(lock)
     assert [line for line in lines(lock) if not _PIN.fullmatch(line)] == []
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
-def test_a_lock_says_nothing_about_where_packages_come_from(lock: Path) -> None:
+def test_lock_contains_no_address_of_packages(lock: Path) -> None:
     text = lock.read_text()
     for address in ("://", "--index-url", "--extra-index-url", "--find-links", "--trusted-host", " /"):
         assert address not in text
 
 
-def test_the_run_lock_holds_what_running_and_installing_need() -> None:
+def test_run_lock_contains_the_declared_dependencies_and_hatchling() -> None:
     assert declared() | {"hatchling"} <= {canonical(name) for name in pins(LOCKS[0])}
 
 
-def test_the_dev_lock_holds_all_of_the_run_lock_at_the_same_versions() -> None:
+def test_dev_lock_contains_the_run_lock_at_the_same_versions() -> None:
     dev = pins(LOCKS[1])
     assert declared("dev") <= {canonical(name) for name in dev}
     assert pins(LOCKS[0]).items() <= dev.items()

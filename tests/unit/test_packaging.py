@@ -1,4 +1,4 @@
-"""What travels in the wheel, and where the program finds it again."""
+"""The files of the wheel, and how the program finds them."""
 
 import subprocess
 import sys
@@ -14,16 +14,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The files of a wheel built just now."""
+    """Return the files of a new wheel."""
     out = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(out)]
-    made = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stderr
+    result = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
     with zipfile.ZipFile(next(out.glob("*.whl"))) as wheel:
         return set(wheel.namelist())
 
 
-def test_the_wheel_carries_the_migrations_and_the_examples(names: set[str]) -> None:
+def test_wheel_contains_the_migrations_and_the_examples(names: set[str]) -> None:
     for folder in (package_files.migrations(), package_files.examples()):
         carried = {
             str(path.relative_to(ROOT / "deploy")) for path in folder.rglob("*.*") if "__pycache__" not in path.parts
@@ -31,12 +31,16 @@ def test_the_wheel_carries_the_migrations_and_the_examples(names: set[str]) -> N
         assert {f"firsthour/_data/{name}" for name in carried} <= names
 
 
-def test_the_wheel_carries_no_tests_and_no_data(names: set[str]) -> None:
-    rooms = {name.split("/")[0] for name in names}
-    assert {room for room in rooms if not room.endswith(".dist-info")} == {"firsthour", "services", "schemas"}
+def test_wheel_contains_no_tests_and_no_data(names: set[str]) -> None:
+    packages = {name.split("/")[0] for name in names}
+    assert {package for package in packages if not package.endswith(".dist-info")} == {
+        "firsthour",
+        "services",
+        "schemas",
+    }
 
 
-def test_files_that_are_nowhere_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_package_files_are_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(package_files, "_PACKED", tmp_path / "packed")
     monkeypatch.setattr(package_files, "_REPOSITORY", tmp_path / "deploy")
     with pytest.raises(package_files.MissingFilesError, match="install FirstHour anew"):

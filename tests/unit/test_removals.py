@@ -1,4 +1,4 @@
-"""What `make mutate` takes away is there: a mechanism that was rewritten must not quietly stay in place."""
+"""Each removal of `make mutate` matches the source, so that a rewritten mechanism is still removed."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import pytest
 from tests.proof.mechanisms import COPIED, REMOVALS, ROOT, Removal, UnprovenError, run
 
 
-@pytest.mark.parametrize("removal", REMOVALS, ids=lambda removal: removal.what)
-def test_every_mechanism_stands_where_it_is_taken_from_once(removal: Removal) -> None:
+@pytest.mark.parametrize("removal", REMOVALS, ids=lambda removal: removal.name)
+def test_text_of_every_mechanism_occurs_once_in_its_file(removal: Removal) -> None:
     assert (ROOT / removal.file).read_text().count(removal.old) == 1
     assert removal.new != removal.old
     assert removal.file.split("/")[0] in COPIED
@@ -35,13 +35,13 @@ PLACES = {"failed": "assert 1 == 2", "passed": "assert True", "exits": "__import
     ],
     ids=["passes", "not collected", "no test", "crashes", "not set up", "no end", "timed out"],
 )
-def test_a_mechanism_counts_as_unnoticed_unless_a_test_ran_and_failed(tmp_path: Path, text: str, why: str) -> None:
+def test_removal_is_unproven_unless_a_test_ran_and_failed(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "test_it.py").write_text(text)
     seconds_max = 5.0 if why == "did not end" else 60.0
     with pytest.raises(UnprovenError, match=why):
         run(tmp_path, ["test_it.py"], seconds_max)
 
 
-def test_a_mechanism_counts_as_noticed_by_the_first_test_that_ran_and_failed(tmp_path: Path) -> None:
+def test_removal_is_noticed_by_the_first_test_that_failed(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(f"{ONE}{PLACES['passed']}\ndef test_two():\n    {PLACES['failed']}\n")
     assert run(tmp_path, ["test_it.py"]) == "test_it.py::test_two"

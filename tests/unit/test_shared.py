@@ -37,7 +37,7 @@ class FakeServer:
         self.stopped += 1
 
     def user(self, place: Path) -> AbstractContextManager[str]:
-        """A worker's use of it."""
+        """Use the server as a worker does."""
         return shared.server(place, self.start, address=str, join=lambda address: f"joined {address}")
 
 
@@ -91,8 +91,8 @@ def test_server_that_did_not_start_is_started_by_the_next_worker(fake: FakeServe
 
     with pytest.raises(OSError, match="no room"), shared.server(place, fail, address=str, join=str):
         pass
-    with fake.user(place) as found:
-        assert found == "address 1"
+    with fake.user(place) as address:
+        assert address == "address 1"
 
 
 def test_server_of_a_dead_owner_is_started_again(fake: FakeServer, place: Path) -> None:
@@ -100,15 +100,15 @@ def test_server_of_a_dead_owner_is_started_again(fake: FakeServer, place: Path) 
     assert owner.stdout is not None
     with owner:
         assert owner.stdout.readline() == b"started\n"
-        with fake.user(place) as found:
-            assert found == "joined dead"
+        with fake.user(place) as address:
+            assert address == "joined dead"
         owner.kill()
-    with fake.user(place) as found:
-        assert found == "address 1"
+    with fake.user(place) as address:
+        assert address == "address 1"
     assert (fake.started, fake.stopped) == (1, 1)
 
 
-def test_names_are_of_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_contain_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared, "WORKER", "")
     assert shared.named("tables") == "tables"
     monkeypatch.setattr(shared, "WORKER", "gw1")

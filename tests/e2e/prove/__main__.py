@@ -1,4 +1,4 @@
-"""Kills processes, broker and database of a whole distributed installation, and judges from outside what is left.
+"""Kills processes, broker and database of a distributed installation, and judges the result from outside.
 
 `python -m tests.e2e.prove --seed 7 --brokers 1`; the same seed does the same things in the same order. Everything that
 was said and recorded is kept in a directory, which is printed.
@@ -29,14 +29,14 @@ from tests.e2e.prove.processes import Crew, Sinks, command, crew, must, settings
 from tests.e2e.prove.report import ProofReport, judged
 
 PARTITIONS = 12
-PATIENCE_SECONDS = 90.0  # beyond the last rung that is owed
+PATIENCE_SECONDS = 90.0  # after the last rung that is owed
 LOOK_SECONDS = 2.0
-VERIFY_SECONDS = 300.0  # it reads the whole history beside everything that runs
-SECONDS_OF_THREE = 780.0  # of the stream: three brokers are hit one after the other
+VERIFY_SECONDS = 300.0  # it reads the whole history while everything runs
+SECONDS_OF_THREE = 780.0  # of the stream: the three brokers are hit in turn
 
 
 def run(plan: ProofPlan, directory: Path) -> ProofReport:
-    """Everything up, everything hit, everything judged; nothing is left running."""
+    """Start the installation, apply the faults, judge the result, and stop everything."""
     directory.mkdir(parents=True, exist_ok=True)
     kafka.ensure(plan.kafka)
     postgres.ensure()
@@ -80,7 +80,7 @@ async def _prove(stage: FaultStage, directory: Path, env: Mapping[str, str]) -> 
 
 
 async def _settled(stage: FaultStage, topics: Topics, log: Path) -> History:
-    """What is known once nothing is owed any more, or once it is too late for it."""
+    """Read the topics until no page is owed, or until the patience has ended."""
     plan = stage.plan
     end = time.monotonic() + 2 * (plan.reassign_at + plan.ladder[-1]) + PATIENCE_SECONDS
     while True:
@@ -98,7 +98,7 @@ def _owed(history: History) -> int:
 
 
 def _verified(env: Mapping[str, str], directory: Path) -> list[Violation]:
-    """What `firsthour verify` finds."""
+    """Return the violations that `firsthour verify` finds."""
     done = command(env, "verify", "--json", seconds=VERIFY_SECONDS)
     (directory / "verify.json").write_text(done.out)
     (directory / "verify.log").write_text(done.err)
@@ -119,7 +119,7 @@ def _verified(env: Mapping[str, str], directory: Path) -> list[Violation]:
 
 
 async def _stopped(crew: Crew) -> list[str]:
-    """Everybody is asked to stop at once; who does not, or not well."""
+    """Stop all processes at once; return a violation for each that does not end properly."""
     codes = await asyncio.gather(*(crew.stop(member) for member in crew.members))
     return [
         f"{member.name}: asked to stop at the end, it ended with {code}"
@@ -129,7 +129,7 @@ async def _stopped(crew: Crew) -> list[str]:
 
 
 def _keep_words(stage: FaultStage, directory: Path) -> None:
-    """What broker and database said; their data go."""
+    """Keep the output of broker and database, and remove their data."""
     for broker in stage.cluster.brokers:
         shutil.copy(broker.child.output, directory / f"broker-{broker.id}.log")
     if stage.database.child is not None:
@@ -137,7 +137,7 @@ def _keep_words(stage: FaultStage, directory: Path) -> None:
 
 
 def _keep(history: History, topics: Topics, directory: Path) -> None:
-    """What the judge needs to judge again."""
+    """Keep the files that the judge needs to judge again."""
     rest = {"plan": asdict(history.plan), "calm": list(history.calm)}
     (directory / "run.json").write_text(json.dumps(rest))
     with (directory / "topics.jsonl").open("w", encoding="utf-8") as lines:
@@ -147,7 +147,7 @@ def _keep(history: History, topics: Topics, directory: Path) -> None:
 
 
 def kept(directory: Path) -> ProofReport:
-    """A run that was kept, judged again: by what processes said on leaving and `verify` found no more."""
+    """Judge a kept run again, without the exit codes of processes and the findings of `verify`."""
     rest = json.loads((directory / "run.json").read_text())
     found: dict[str, list[TopicRecord]] = {topic: [] for topic in TOPICS}
     for line in json_lines(directory / "topics.jsonl"):
@@ -160,7 +160,7 @@ def kept(directory: Path) -> ProofReport:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: all is well."""
+    """Run the proof; return 0 if nothing is broken."""
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.prove", description=__doc__.split("\n")[0])
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     parser.add_argument("--brokers", type=int, default=1, choices=(1, 3))
@@ -179,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(again)
         return 1 if again.broken else 0
     plan = short(asked.seed, asked.brokers, asked.kafka, flood=asked.flood) if asked.short else _plan(asked)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))  # in order: what was started is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))  # ends everything that was started
     directory = asked.directory or Path(tempfile.mkdtemp(prefix="firsthour-prove-"))
     print(f"seed {plan.seed}; everything is kept in {directory}", flush=True)
     report = run(plan, directory)

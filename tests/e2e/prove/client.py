@@ -22,12 +22,12 @@ TIMEOUT_SECONDS: Final = 10.0
 WAIT_SECONDS: Final = (0.1, 1.0)  # between attempts
 IN_FLIGHT: Final = 48
 PATIENCE_SECONDS: Final = 120.0
-"""How long an event is tried again; more than any fault lasts."""
+"""How long an event is retried: longer than any fault lasts."""
 ACTIONS: Final = ("accept", "touch", "reject")
 
 
 class Client:
-    """One client of two gateways."""
+    """A client of two gateways."""
 
     def __init__(self, plan: ProofPlan, gateways: Sequence[str], log: Path) -> None:
         self._plan = plan
@@ -35,11 +35,11 @@ class Client:
         self._log_file = log
         self._log: TextIO | None = None
         self._idle: list[httpx.AsyncClient] = []
-        self._tls = httpx.create_ssl_context()  # not used, and dear to make for each
+        self._tls = httpx.create_ssl_context()  # not used, and expensive to create for each client
         self._window = asyncio.Semaphore(IN_FLIGHT)
 
     async def run(self, posts: Sequence[Post]) -> None:
-        """Everything at its time, then until all of it is answered."""
+        """Send each event at its time, and return once all are answered."""
         began = time.monotonic()
         with self._log_file.open("a", encoding="utf-8", buffering=1) as self._log:
             async with asyncio.TaskGroup() as group:
@@ -74,7 +74,7 @@ class Client:
             self._window.release()
 
     async def _flood(self, began: float) -> None:
-        """The forms of strangers: each once more until it is answered, without a key."""
+        """Post the anonymous forms without a key, each until it is answered."""
         async with asyncio.TaskGroup() as group:
             for spam in flood(self._plan):
                 await asyncio.sleep(began + spam.at - time.monotonic())
@@ -85,7 +85,7 @@ class Client:
     async def _insist(
         self, path: str, body: dict[str, Any], gateway: int, about: dict[str, Any], headers: dict[str, str]
     ) -> None:
-        """Until somebody answers for good, each time another gateway."""
+        """Send the event to the gateways in turn, until one gives a final answer."""
         end, wait = time.monotonic() + PATIENCE_SECONDS, WAIT_SECONDS[0]
         while time.monotonic() < end:
             status = await self._attempt(path, body, gateway, about, headers)
@@ -114,10 +114,10 @@ class Client:
         self._log.write(json.dumps({**about, **line}) + "\n")
         return status
 
-    # --- people who act ---------------------------------------------------------------------------------------------
+    # --- actions of people ---------------------------------------------------------------------------------------------
 
     async def _act_on_some(self, began: float) -> None:
-        """Some leads get an action once they have an owner, the same through both gateways at one moment."""
+        """Act on some leads once they have an owner, through both gateways at the same moment."""
         chance = random.Random(f"{self._plan.seed} actions")
         leads = sorted(chance.sample(range(self._plan.leads), max(6, int(self._plan.leads * ACTED_ON))))
         async with asyncio.TaskGroup() as group:
@@ -138,7 +138,7 @@ class Client:
             body = {"channel": "phone", "answered": True, "at": about["at"]}
         elif action == "reject":
             body = {"reason": "no-time"}
-        # Two people may accept at once; the other two are one request, sent twice.
+        # Accept: two people at once. The other actions: one request, sent twice.
         keys = [f"{key}-a", f"{key}-b"] if action == "accept" else [key, key]
         path = f"/v1/leads/{lead}/{action}"
         await asyncio.gather(
@@ -146,7 +146,7 @@ class Client:
         )
 
     async def _owned(self, email: str, gateway: int) -> str | None:
-        """The lead of this address, once somebody owns it."""
+        """Return the lead of this address once it has an owner."""
         end = time.monotonic() + PATIENCE_SECONDS / 2
         while time.monotonic() < end:
             try:

@@ -1,4 +1,4 @@
-"""What is done to the installation, from a seed, and a log of it: the judge weighs lateness and repeats against that."""
+"""The faults of a run, chosen by a seed, and their log, by which the judge excuses lateness and repeats."""
 
 import asyncio
 import json
@@ -18,18 +18,18 @@ from tests.fakes.slack import SlackFault
 BROKER_STOPPED_SECONDS = 30.0
 BROKER_PAUSED_SECONDS = 20.0  # one of three
 ZOMBIE_SECONDS = 15.0  # longer than a consumer's session
-LOADING_SECONDS = 5.0  # from its start until a process is ready to be told anything
+LOADING_SECONDS = 5.0  # from the start of a process until it handles signals
 GAP_SECONDS = 15.0  # between two single faults
 CALM_SECONDS = 60.0  # after everything at once
 SLACK_SECONDS = 15.0
 HANGING_SECONDS = 30.0
-SHORT_SECONDS = 8.0  # whatever would last longer, in the short run
+SHORT_SECONDS = 8.0  # of every longer fault, in the short run
 ROLLING = "rolling restart"
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One thing that was done, from `start` to `end` (seconds since the epoch)."""
+    """A fault from `start` to `end` (seconds since the epoch)."""
 
     what: str
     target: str
@@ -39,7 +39,7 @@ class Hit:
 
 @dataclass
 class FaultStage:
-    """Everything that can be hit."""
+    """The parts of the installation that faults can hit."""
 
     plan: ProofPlan
     crew: Crew
@@ -49,16 +49,16 @@ class FaultStage:
     log: Path
     chance: random.Random
     hits: list[Hit] = field(default_factory=list)
-    calm: list[float] = field(default_factory=list)  # when everything was left in peace
+    calm: list[float] = field(default_factory=list)  # ends of fault periods, after which all parts run undisturbed
     broken: list[str] = field(default_factory=list)
 
     def lasting(self, seconds: float) -> float:
-        """As long as this, unless there is no time."""
+        """Return the seconds of a fault, shortened in the short run."""
         return min(seconds, SHORT_SECONDS) if self.plan.short else seconds
 
     @asynccontextmanager
     async def hitting(self, what: str, target: str) -> AsyncIterator[None]:
-        """Logged from its start to its end."""
+        """Log a fault from its start to its end."""
         start = time.time()
         try:
             yield
@@ -76,7 +76,7 @@ Strike = Callable[[FaultStage], Awaitable[None]]
 
 
 async def kill(stage: FaultStage, member: Replica) -> None:
-    """`kill -9` of one process; it is over when the supervisor has started it again."""
+    """Kill a process with SIGKILL. The fault ends when the supervisor has restarted it."""
     killed = member.process
     async with stage.hitting("kill", member.name):
         stage.crew.kill(member)
@@ -85,14 +85,14 @@ async def kill(stage: FaultStage, member: Replica) -> None:
 
 
 async def kill_now_and_then(stage: FaultStage) -> None:
-    """One process after the other, until cancelled."""
+    """Kill one process after the other, until cancelled."""
     while True:
         await asyncio.sleep(stage.chance.uniform(*stage.plan.kill_every))
         await kill(stage, stage.chance.choice(stage.crew.up))
 
 
 async def zombie_router(stage: FaultStage) -> None:
-    """A router that stands still for longer than its session, and then goes on as if nothing had been."""
+    """Stop a router for longer than its consumer session, and then let it continue."""
     member = stage.chance.choice(stage.crew.of("router"))
     async with stage.hitting("zombie", member.name):
         member.signal(signal.SIGSTOP)
@@ -101,7 +101,7 @@ async def zombie_router(stage: FaultStage) -> None:
 
 
 async def rolling_restart(stage: FaultStage) -> None:
-    """Each process in turn: SIGTERM, its end, started again, ready."""
+    """Restart each process in turn: SIGTERM, end, start, ready."""
     for member in stage.crew.members:
         await _up(member)
         async with stage.hitting(ROLLING, member.name):
@@ -118,7 +118,7 @@ async def rolling_restart(stage: FaultStage) -> None:
 
 
 async def _up(member: Replica) -> None:
-    """Ready, if it can be: killed again meanwhile it may not be, and what is late then shows in the pages."""
+    """Wait until the process is ready. If it is killed again meanwhile, the pages show the delay."""
     with suppress(AssertionError):
         await Crew([member]).all_ready(START_SECONDS / 3)
 
@@ -127,7 +127,7 @@ async def _up(member: Replica) -> None:
 
 
 async def broker_stopped(stage: FaultStage) -> None:
-    """SIGSTOP for 30 s (one of three: 20 s): the port answers, nobody is at home."""
+    """Stop a broker by SIGSTOP for 30 s (one of three: 20 s): the port accepts connections without answers."""
     broker = stage.chance.choice(stage.cluster.brokers)
     seconds = stage.lasting(BROKER_STOPPED_SECONDS if len(stage.cluster.brokers) == 1 else BROKER_PAUSED_SECONDS)
     async with stage.hitting("broker stopped", f"broker {broker.id}, {seconds:g} s"):
@@ -137,7 +137,7 @@ async def broker_stopped(stage: FaultStage) -> None:
 
 
 async def broker_killed(stage: FaultStage) -> None:
-    """`kill -9`, and started again; of several, each in turn."""
+    """Kill and restart each broker in turn."""
     for broker in stage.cluster.brokers:
         async with stage.hitting("broker killed", f"broker {broker.id}"):
             broker.kill()
@@ -147,7 +147,7 @@ async def broker_killed(stage: FaultStage) -> None:
 
 
 async def brokers_restarted(stage: FaultStage) -> None:
-    """Each broker gracefully, one after the other."""
+    """Restart each broker in turn, with SIGTERM."""
     for broker in stage.cluster.brokers:
         async with stage.hitting("broker restarted", f"broker {broker.id}"):
             await asyncio.to_thread(broker.terminate)
@@ -156,12 +156,12 @@ async def brokers_restarted(stage: FaultStage) -> None:
 
 
 async def _recovered(stage: FaultStage) -> None:
-    if len(stage.cluster.brokers) > 1:  # the next one may fall once this one holds its copies again
+    if len(stage.cluster.brokers) > 1:  # the next one may stop once this one has its replicas again
         await asyncio.sleep(10.0)
 
 
 async def database_restarted(stage: FaultStage) -> None:
-    """In immediate mode: every connection is cut, nothing is written down."""
+    """Restart the database in immediate mode: connections are cut, and no data is flushed."""
     async with stage.hitting("database restarted", ""):
         await asyncio.to_thread(stage.database.restart, "immediate")
 
@@ -170,7 +170,7 @@ async def database_restarted(stage: FaultStage) -> None:
 
 
 def slack(name: str, fault: SlackFault, seconds: float = SLACK_SECONDS) -> Strike:
-    """Slack does this for a while."""
+    """Let the fake Slack fail in one way for some time."""
 
     async def strike(stage: FaultStage) -> None:
         async with stage.hitting(name, "slack"):
@@ -191,7 +191,7 @@ slack_drops = slack("slack drops", SlackFault("accept_then_drop", None))
 
 
 def strikes(plan: ProofPlan, *, single: bool) -> list[Strike]:
-    """Everything but the kills. Slack's smaller failings are left out where each is looked at alone."""
+    """Return all faults except kills, without the smaller failures of Slack if each fault is examined alone."""
     if plan.short:
         return [database_restarted, broker_stopped, slack_drops, zombie_router]
     brokers = [brokers_restarted] if plan.brokers > 1 else []
@@ -200,7 +200,7 @@ def strikes(plan: ProofPlan, *, single: bool) -> list[Strike]:
 
 
 async def all_at_once(stage: FaultStage) -> None:
-    """The strikes in an order of chance, one after the other, while processes are killed all along."""
+    """Apply the faults one after the other in random order, while processes are killed all the time."""
     killing = asyncio.create_task(kill_now_and_then(stage))
     try:
         order = strikes(stage.plan, single=False)
@@ -215,7 +215,7 @@ async def all_at_once(stage: FaultStage) -> None:
 
 
 async def one_at_a_time(stage: FaultStage) -> None:
-    """Each strike alone, and a kill of each service, with time to recover: here nothing may be late."""
+    """Apply each fault alone, and a kill of each service, with time to recover: no page may be late."""
     order = strikes(stage.plan, single=True)
     stage.chance.shuffle(order)
     for strike in order:
@@ -227,7 +227,7 @@ async def one_at_a_time(stage: FaultStage) -> None:
 
 
 async def run(stage: FaultStage) -> None:
-    """The whole schedule."""
+    """Apply the whole schedule of faults."""
     await asyncio.sleep(2.0)
     await all_at_once(stage)
     stage.calm.append(time.time())

@@ -1,4 +1,4 @@
-"""What outsiders know after a run: the client's log, the sinks' receipts, the topics, and what was done when."""
+"""The history of a run as seen from outside: the client's log, the receipts of the sinks, the topics, and the faults."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ PREFIX: Final = "firsthour."
 
 @dataclass(frozen=True)
 class TopicRecord:
-    """One record as it stands on a topic; `at` is when it was appended (seconds since the epoch)."""
+    """A record of a topic. `at`: when it was appended (seconds since the epoch)."""
 
     topic: str
     partition: int
@@ -40,7 +40,7 @@ class TopicRecord:
         return str(self.data.get("lead_id", self.key))
 
     def moment(self, name: str) -> float:
-        """A time in its data, seconds since the epoch."""
+        """Return a time of its data in seconds since the epoch."""
         return datetime.fromisoformat(self.data[name]).timestamp()
 
 
@@ -52,22 +52,22 @@ class Receipt:
     page_id: str
     channel: str
     to: str
-    answered: bool = True  # the sender was told so
+    answered: bool = True  # the sender got the answer
 
 
 @dataclass
 class History:
-    """Everything the judge reads. `client`: the lines of the client's log."""
+    """The input of the judge. `client`: the lines of the client's log."""
 
     plan: ProofPlan
     client: Sequence[Mapping[str, Any]] = ()
     receipts: Sequence[Receipt] = ()
     hits: Sequence[Hit] = ()
-    calm: Sequence[float] = ()  # when everything was left in peace
+    calm: Sequence[float] = ()  # ends of fault periods
     topics: Mapping[str, Sequence[TopicRecord]] = field(default_factory=dict)
 
     def said(self, topic: str) -> Sequence[TopicRecord]:
-        """The first occurrence of each record of a topic; those of one lead in their order."""
+        """Return the first occurrence of each record of a topic; those of one lead in their order."""
         return self._first.get(topic, [])
 
     @cached_property
@@ -76,12 +76,12 @@ class History:
 
     @cached_property
     def routes(self) -> Mapping[str, list[TopicRecord]]:
-        """What the router said of each lead, in order; answers to actions among it."""
+        """Return the router's records of each lead in order, with the answers to actions."""
         return _by_lead(record for record in self.said("routes") if "lead_id" in record.data)
 
     @cached_property
     def acknowledged(self) -> Mapping[str, float]:
-        """When each of the client's events was first acknowledged."""
+        """Return when each of the client's events was first acknowledged."""
         found: dict[str, float] = {}
         for line in self.client:
             if line["kind"] == "event" and line["status"] is not None and 200 <= line["status"] < 300:
@@ -91,7 +91,7 @@ class History:
 
     @cached_property
     def arrived(self) -> Mapping[str, list[Receipt]]:
-        """The receipts of each page, in order."""
+        """Return the receipts of each page, in order."""
         found: defaultdict[str, list[Receipt]] = defaultdict(list)
         for receipt in sorted(self.receipts, key=lambda receipt: receipt.at):
             found[receipt.page_id].append(receipt)
@@ -116,7 +116,7 @@ def _by_lead(records: Iterable[TopicRecord]) -> dict[str, list[TopicRecord]]:
 
 
 def receipts(sinks: Sinks) -> list[Receipt]:
-    """What arrived at both sinks."""
+    """Return the receipts of both sinks."""
     found = [
         Receipt(line["at"], line["page_id"], "slack", line["to"], line["answered"])
         for line in json_lines(sinks.slack_record)
@@ -128,16 +128,16 @@ def receipts(sinks: Sinks) -> list[Receipt]:
 
 
 class Topics:
-    """A plain reader of every partition of every topic, from the beginning. It reads on where it was."""
+    """A plain reader of every partition of every topic, from the beginning. Each call continues where the last ended."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self._next: dict[TopicPartition, int] = {}
         self.records: dict[str, list[TopicRecord]] = {topic: [] for topic in TOPICS}
-        self.foreign: list[str] = []  # records that are not ours to understand
+        self.foreign: list[str] = []  # places of records that are not of the product
 
     async def read(self, seconds: float = 120.0) -> None:
-        """Everything that stands there now. A broker that is not back yet is asked again; raises `TimeoutError`."""
+        """Read to the present ends, with retries while a broker is unreachable. Raises `TimeoutError`."""
         async with asyncio.timeout(seconds):
             while True:
                 try:
@@ -147,7 +147,7 @@ class Topics:
 
     async def _read(self) -> None:
         consumer = AIOKafkaConsumer(
-            *(PREFIX + topic for topic in TOPICS),  # without a group: every partition of them
+            *(PREFIX + topic for topic in TOPICS),  # without a group: all partitions
             bootstrap_servers=self._bootstrap,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -181,7 +181,7 @@ class Topics:
 
 
 def parsed(topic: str, partition: int, offset: int, at: float, value: bytes) -> TopicRecord | None:
-    """A record of ours; None for anything else."""
+    """Return the record of the product. None: the value is something else."""
     try:
         found = json.loads(value)
         return TopicRecord(

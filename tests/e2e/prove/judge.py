@@ -1,4 +1,4 @@
-"""The judge: what became of every acknowledged event and action, from the client's log and the topics alone.
+"""The judge: checks the effects of every acknowledged event and action, from the client's log and the topics alone.
 
 Each function gives findings of one kind; an installation without faults of its own gives none. `judge_pages` is the
 same for what reached people.
@@ -33,7 +33,7 @@ ANSWER_SECONDS_MAX: Final = 3.0
 
 @dataclass(frozen=True)
 class Violation:
-    """One thing that is not as it must be, with the ids that show it."""
+    """A broken promise, with the ids that show it."""
 
     kind: Kind
     what: str
@@ -49,7 +49,7 @@ Check = Callable[[History], Iterator[Violation]]
 
 
 def events_lost(history: History) -> Iterator[Violation]:
-    """Acknowledged and not on `events`; on `events` and without effect on `leads`; heard there and not on `routes`."""
+    """Yield acknowledged events that are not on `events`, have no effect on `leads`, or no effect on `routes`."""
     kept = {record.data["source_id"] for record in history.said("events")}
     for id in history.acknowledged:
         if id not in kept:
@@ -63,7 +63,7 @@ def events_lost(history: History) -> Iterator[Violation]:
 
 
 def events_twice(history: History) -> Iterator[Violation]:
-    """One outside event with two effects: two ids on `events`, two records on `leads`, two on `routes`."""
+    """Yield outside events with two effects: two ids on `events`, two records on `leads`, or two on `routes`."""
     ids: defaultdict[str, set[str]] = defaultdict(set)
     for record in history.said("events"):
         ids[record.data["source_id"]].add(record.id)
@@ -84,7 +84,7 @@ def events_twice(history: History) -> Iterator[Violation]:
 
 
 def _effects(history: History) -> defaultdict[tuple[str, str], list[TopicRecord]]:
-    """The records on `leads` that one outside event caused, by (event id, type)."""
+    """Return the records on `leads` that each outside event caused, by (event id, type)."""
     found: defaultdict[tuple[str, str], list[TopicRecord]] = defaultdict(list)
     for record in history.said("leads"):
         cause = record.data["trigger"]["event_id"] if record.type == "lead.scored" else record.data.get("event_id")
@@ -94,7 +94,7 @@ def _effects(history: History) -> defaultdict[tuple[str, str], list[TopicRecord]
 
 
 def _causes(lead: str, record: TopicRecord) -> Iterator[tuple[str, ...]]:
-    """What may cause one record alone."""
+    """Return the cause of a record that may cause only one."""
     data = record.data
     if record.type == "touch.applied" and data.get("event_id"):
         yield "touch", data["event_id"]
@@ -135,7 +135,7 @@ def _caused(record: TopicRecord) -> bool:
 
 
 def owners(history: History) -> Iterator[Violation]:
-    """Epochs are 1..n, each given once, and none before the one before is over; a lead handed over has an owner or waits."""
+    """Check that epochs are 1..n and do not overlap, and that a handed-over lead has an owner or waits."""
     for lead, records in history.routes.items():
         epochs = [record.data["epoch"] for record in records if record.type == "lead.assigned"]
         if sorted(epochs) != list(range(1, len(epochs) + 1)):
@@ -154,7 +154,7 @@ def owners(history: History) -> Iterator[Violation]:
 
 
 def order(history: History) -> Iterator[Violation]:
-    """On each topic the records of a lead stand in the order of their commits, none left out."""
+    """Check that the records of a lead are complete on each topic, in the order of their commits."""
     for topic in ("leads", "routes"):
         versions: defaultdict[str, list[int]] = defaultdict(list)
         for record in history.said(topic):
@@ -178,7 +178,7 @@ def _numbered(topic: str, lead: str, versions: Sequence[int]) -> Iterator[Violat
 
 
 def _joined(lead: str, records: Sequence[TopicRecord]) -> Iterator[Violation]:
-    """Each record begins in the status where the one before ended, and not before it."""
+    """Check that each record begins with the status of the record before it, and is not older."""
     moves = [record for record in records if "was" in record.data]
     for earlier, later in pairwise(moves):
         if later.data["was"] != earlier.data["status"]:
@@ -207,7 +207,7 @@ def _epochs_rise(history: History) -> Iterator[Violation]:
 
 
 def actions(history: History) -> Iterator[Violation]:
-    """Everything asked on `actions` has its answer; what was acknowledged over HTTP took effect, once."""
+    """Check that each request on `actions` has its answer, and each action over HTTP exactly one effect."""
     answered = {
         r.data["action_id"] for records in history.routes.values() for r in records if r.type == "action.resolved"
     }
@@ -243,7 +243,7 @@ def _past_accepting(records: Sequence[TopicRecord]) -> bool:
 
 
 def requests(history: History) -> Iterator[Violation]:
-    """Everything is acknowledged in the end, nothing refused, and every answer to an event comes in time."""
+    """Check that every event is acknowledged in the end, none refused, and each answered in time."""
     for id in {line["id"] for line in history.client if line["kind"] == "event"} - history.acknowledged.keys():
         yield Violation("other", f"event {id} was never acknowledged")
     for line in history.client:
@@ -252,7 +252,7 @@ def requests(history: History) -> Iterator[Violation]:
 
 
 def answers_in_time(history: History) -> Iterator[Violation]:
-    """No event waits longer than 3 s for its answer, whatever the broker does."""
+    """Check that each event is answered within 3 s, whatever the broker does."""
     for line in history.client:
         answered = line["status"] is not None or "Timeout" in line["error"]
         if line["kind"] == "event" and answered and line["seconds"] > ANSWER_SECONDS_MAX:

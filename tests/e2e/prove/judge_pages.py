@@ -1,4 +1,4 @@
-"""The judge of what reached people: every rung's page, how often it arrived, and how late.
+"""The judge of pages: whether the page of each rung arrived, how often, and how late.
 
 Each `lead.assigned` on `routes` owes the rungs of the agreement's ladder until the lead is touched, accepted, opted out or
 given on. A rung is due its span after the rung before it was told. A page whose ladder ended before it came is excused
@@ -18,20 +18,20 @@ from tests.e2e.prove.judge import Check, Violation
 
 LATE_SECONDS_MAX: Final = 60.0
 EARLY_SECONDS_MAX: Final = 1.0
-"""How far the clocks of a sink and of the database may lie apart."""
+"""The largest difference between the clocks of a sink and of the database."""
 RECOVERY_SECONDS: Final = 20.0
-"""How long after its end a fault may still explain lateness."""
+"""How long after its end a fault can explain lateness."""
 ON_THE_WIRE_SECONDS: Final = 0.5
-"""How long after its sender died a message may still arrive."""
+"""How long after the end of its sender a message can arrive."""
 ASKED_SECONDS: Final = 6.0
-"""How long after a hanging ends calls from before may still be taken: their senders wait 5 s."""
+"""How long after Slack hung it may still accept earlier calls: their senders wait 5 s."""
 COUNTED: Final = frozenset({"qualified", "assigned", "accepted"})
 ENDS: Final = frozenset({"lead.released", "lead.recycled", "lead.opted_out", "lead.qualified", "lead.assigned"})
 
 
 @dataclass(frozen=True)
 class OwedPage:
-    """One page that one assignment owes. `ended`: when its ladder ended, None if it did not."""
+    """A page that an assignment owes. `ended`: when its ladder ended. None: it did not."""
 
     page_id: str
     lead: str
@@ -46,7 +46,7 @@ class OwedPage:
 
     @property
     def told(self) -> float | None:
-        """When the person first knew."""
+        """Return when the person first received it."""
         return self.arrivals[0].at if self.arrivals else None
 
     @property
@@ -58,7 +58,7 @@ class OwedPage:
 
 
 def rungs(history: History) -> list[OwedPage]:
-    """Every page that is owed, with what arrived of it."""
+    """Return every owed page with its arrivals."""
     failed = {record.data["page_id"] for record in history.said("pages") if record.type == "page.failed"}
     return [
         rung
@@ -81,7 +81,7 @@ def _ladder(
 
 
 def _due(history: History, lead: str, assigned: TopicRecord, later: Sequence[TopicRecord]) -> list[float]:
-    """When each rung of an assignment is due; the change of owner is the last.
+    """Return when each rung of an assignment is due; the change of owner is the last.
 
     A rung comes its span after the rung before it was told: at the first arrival of its page, however late that is said to
     be sent, or when the owner accepted while the page was overdue. A rung that never came delays none.
@@ -117,7 +117,7 @@ def _ends(record: TopicRecord, assigned: TopicRecord) -> bool:
 
 
 def missing(history: History) -> Iterator[Violation]:
-    """Pages that are owed and never came; rungs that change the owner and never asked for it; pages nobody owed."""
+    """Yield owed pages that never arrived, changes of owner that never happened, and pages of no assignment."""
     owed = rungs(history)
     for rung in owed:
         if rung.missing:
@@ -142,7 +142,7 @@ def _unasked(history: History) -> Iterator[Violation]:
 
 
 def reassignments(history: History) -> Iterator[tuple[str, int, float, float | None]]:
-    """Every rung that changes an owner: lead, epoch, when it is due, when its ladder ended. Accepting does not end it."""
+    """Yield each change of owner: lead, epoch, when it is due, when its ladder ended. Accepting does not end it."""
     for lead, records in history.routes.items():
         for place, record in enumerate(records):
             if record.type == "lead.assigned" and record.data.get("touched_at") is None:
@@ -152,7 +152,7 @@ def reassignments(history: History) -> Iterator[tuple[str, int, float, float | N
 
 
 def repeated(history: History) -> Iterator[Violation]:
-    """Pages that arrived more often than what hit them explains; pages said to be sent twice."""
+    """Yield pages that arrived more often than the faults explain, and pages with two sent records."""
     for id, arrivals in history.arrived.items():
         excess = [pair for pair in pairwise(arrivals) if why_again(*pair, history.hits) is None]
         if excess:
@@ -167,13 +167,13 @@ def repeated(history: History) -> Iterator[Violation]:
 
 
 def why_again(earlier: Receipt, later: Receipt, hits: Sequence[Hit]) -> str | None:
-    """What explains that a page arrived again: the answer was broken, a notifier was killed or the database restarted
-    between. One reason excuses one repeat, since each lies between two arrivals."""
+    """Return the reason why a page arrived again: a lost answer, or a kill of a notifier or a restart of the database between
+    the arrivals. A reason excuses one repeat, because each is between two arrivals."""
     if not earlier.answered:
         return "broken answer"
     for hit in hits:
         if hit.what == "slack hangs" and hit.start <= earlier.at <= hit.end + ASKED_SECONDS:
-            return "broken answer"  # asked while it hung, and answered when its sender had given up
+            return "broken answer"  # sent while Slack hung, and answered after the sender had given up
         ours = (hit.what == "kill" and hit.target.startswith("notifier")) or hit.what == "database restarted"
         if ours and hit.start <= later.at and hit.end + ON_THE_WIRE_SECONDS >= earlier.at:
             return hit.what
@@ -185,7 +185,7 @@ def why_again(earlier: Receipt, later: Receipt, hits: Sequence[Hit]) -> str | No
 
 @dataclass
 class Lateness:
-    """How late rungs came, seconds: of all, and of those whose way crossed one fault at most."""
+    """The lateness of rungs in seconds: of all, and of those under at most one fault."""
 
     worst: float = 0.0
     worst_single: float = 0.0
@@ -215,7 +215,7 @@ def lateness(history: History) -> Lateness:
 
 
 def _ways(history: History) -> Iterator[tuple[str, float, float]]:
-    """Yield each rung that came: its name, when it was due, and when the person first knew or the change was asked for."""
+    """Yield each rung that came: its name, when it was due, and when the page arrived or the change was requested."""
     for rung in rungs(history):
         if rung.told is not None:
             yield str(rung), rung.due, rung.told
@@ -227,7 +227,7 @@ def _ways(history: History) -> Iterator[tuple[str, float, float]]:
 
 
 def _crossed(hits: Sequence[Hit], due: float, told: float) -> set[str]:
-    """The faults between two moments. A rolling restart is one, however many processes it takes."""
+    """Return the faults between two moments. A rolling restart of any number of processes is one."""
     return {
         hit.what if hit.what == ROLLING else f"{hit.what} {hit.target} at {hit.start:.0f}"
         for hit in hits
@@ -236,20 +236,20 @@ def _crossed(hits: Sequence[Hit], due: float, told: float) -> set[str]:
 
 
 def late(history: History) -> Iterator[Violation]:
-    """No rung is more than 60 s late under a single fault."""
+    """Yield rungs that are more than 60 s late under at most one fault."""
     for one in lateness(history).late:
         yield Violation("late", one)
 
 
 def early(history: History) -> Iterator[Violation]:
-    """Rungs that did not wait for their span after the rung before was told."""
+    """Yield rungs that came before the end of their span after the rung before."""
     for name, due, told in _ways(history):
         if told < due - EARLY_SECONDS_MAX:
             yield Violation("other", f"{name}: {due - told:.1f} s before its time")
 
 
 def settled_seconds(history: History, calm: float) -> float:
-    """Once everything was left in peace: until everything acknowledged or due before had its effect."""
+    """Return the seconds from the end of the faults to the last effect of earlier events and due pages."""
     before = {id for id, at in history.acknowledged.items() if at <= calm}
     ours = {record.id for record in history.said("events") if record.data["source_id"] in before}
     moments = [record.at for record in history.said("leads") if _cause(record) in ours]
@@ -264,7 +264,7 @@ def _cause(record: TopicRecord) -> str | None:
 
 
 def owed(history: History) -> int:
-    """How many rungs may still come: not ended, and not there."""
+    """Return how many rungs may still come: their ladder has not ended, and no page has arrived."""
     waiting = sum(rung.told is None and not rung.failed and rung.ended is None for rung in rungs(history))
     asked = {record.data["action_id"] for record in history.said("actions")}
     return waiting + sum(

@@ -1,4 +1,4 @@
-"""What a run is made of: how much of everything, the agreement it runs under, and the client's stream of events."""
+"""The plan of a run: its sizes, its agreement, and the stream of events of the client."""
 
 import random
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ SERVICES: Final = ("gateway", "scoring", "router", "notifier", "reporting")
 REPLICAS: Final = 2
 POOL_REPS: Final = 20
 TOUCHED, OPTED_OUT, TWICE, SHUFFLED = 0.5, 0.03, 0.1, 0.1
-"""Shares: leads somebody calls, leads that unsubscribe, events sent again, events sent before what they follow."""
+"""Shares: leads that get a call, leads that unsubscribe, events sent twice, events sent before the one they follow."""
 ACTED_ON: Final = 0.03
-"""Share of leads on which somebody acts over HTTP, through both gateways at one moment."""
+"""Share of leads that get an action over HTTP, through both gateways at one moment."""
 
 
 @dataclass(frozen=True)
 class ProofPlan:
-    """How long and how much. Times are seconds."""
+    """The sizes and times of a run. Times are seconds."""
 
     seed: int
     events: int = 10_000
@@ -37,7 +37,7 @@ class ProofPlan:
 
     @property
     def capacity(self) -> int:
-        """Of each rep: generous, so that nearly every lead finds an owner."""
+        """Return the capacity of each rep: large enough that nearly every lead gets an owner."""
         return 4 * self.leads // self.reps + 10
 
     @property
@@ -46,7 +46,7 @@ class ProofPlan:
 
 
 def short(seed: int, brokers: int = 1, kafka: str = "4.3.0", *, flood: bool = False) -> ProofPlan:
-    """What fits into two minutes beside other tests."""
+    """Return a plan of two minutes, to run beside other tests."""
     ladder = (0.0, 4.0, 8.0)
     return ProofPlan(
         seed, 700, 280, 60, brokers, kafka, seconds=30.0, ladder=ladder, reassign_at=12.0, short=True, flood=flood
@@ -57,7 +57,7 @@ def short(seed: int, brokers: int = 1, kafka: str = "4.3.0", *, flood: bool = Fa
 
 
 def configure(directory: Path, plan: ProofPlan) -> Path:
-    """The configuration directory. Each pool takes the companies of one size, so that pools are worked on at once."""
+    """Write the configuration. Each pool takes the companies of one size, so that all pools are used at once."""
     by = ["slack", "email"]
     ladder: list[dict[str, Any]] = [{"at": f"{at:g}s", "page": "owner", "by": by} for at in plan.ladder]
     agreement = {
@@ -110,7 +110,7 @@ def rep(number: int) -> str:
 
 @dataclass(frozen=True)
 class Post:
-    """One event that the client is to send at `at`, seconds after it began, to gateway number `gateway` first."""
+    """An event for the client to send `at` seconds after its start, to gateway number `gateway` first."""
 
     at: float
     gateway: int
@@ -121,7 +121,7 @@ class Post:
 
 
 def stream(plan: ProofPlan) -> list[Post]:
-    """Every event in the order of sending: a form of each lead, and what follows it; some twice, some too early."""
+    """Return every event in the order of sending: a form of each lead, and its later events; some twice, some too early."""
     chance = random.Random(f"{plan.seed} stream")
     posts = [*_forms(plan, chance), *_followers(plan, chance)]
     again = [
@@ -184,7 +184,7 @@ FIELD_CHARS: Final = 2_000
 
 @dataclass(frozen=True)
 class Spam:
-    """One anonymous form of a flood, sent at `at` to gateway number `gateway` first."""
+    """An anonymous form of a flood, sent at `at` to gateway number `gateway` first."""
 
     at: float
     gateway: int
@@ -194,8 +194,10 @@ class Spam:
 
 
 def flood(plan: ProofPlan) -> Iterator[Spam]:
-    """Floods all through the stream: six forms of one address at once, each with 120 large fields of new names. Every
-    other flood is of the same address, the rest of addresses of their own. Each is a lead of a pool like the others."""
+    """Yield floods during the whole stream: six forms of one address at once, each with 120 large fields of new names.
+
+    Every other flood has the same address; each of the rest has its own. Their leads belong to pools like all others.
+    """
     for n in range(FLOODS if plan.flood else 0):
         at = n / FLOODS * plan.seconds * 0.9
         email = "flood@flood.example" if n % 2 == 0 else f"flood{n}@flood.example"

@@ -1,4 +1,4 @@
-"""The installation under proof: two of every service, a supervisor that starts again whatever died, and the sinks."""
+"""The tested installation: two replicas of every service, a supervisor that restarts ended ones, and the sinks."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ TOKEN = "xoxb-nobody-at-all"
 
 @dataclass(frozen=True)
 class Ended:
-    """A process that ended. `asked`: what we did to it (kill, stop), empty when it ended by itself."""
+    """A process that ended. `asked`: by kill or stop. Empty: it ended by itself."""
 
     name: str
     at: float
@@ -53,7 +53,7 @@ class Replica:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Returns at once; `ready` tells when it serves."""
+        """Start the process without waiting; see `ready`."""
         self.asked = ""
         self.process = spawn(
             self.said,
@@ -64,12 +64,12 @@ class Replica:
         self.started_at = time.time()
 
     def signal(self, what: signal.Signals) -> None:
-        """To the process, if there is one just now."""
+        """Send a signal to the process, if it runs."""
         if self.process is not None and self.process.poll() is None:
             os.kill(self.process.pid, what)
 
     async def ready(self, client: httpx.AsyncClient) -> bool:
-        """Whether it says so itself."""
+        """Return whether `/readyz` succeeds."""
         try:
             return (await client.get(f"{self.url}/readyz", timeout=5.0)).status_code == 200
         except httpx.HTTPError:
@@ -78,7 +78,7 @@ class Replica:
 
 @dataclass
 class Crew:
-    """All processes of the installation, and what became of them."""
+    """All processes of the installation, and the ended ones."""
 
     members: list[Replica]
     ended: list[Ended] = field(default_factory=list)
@@ -89,12 +89,12 @@ class Crew:
 
     @property
     def up(self) -> list[Replica]:
-        """Those that nobody has asked to stop."""
+        """Return the processes that have not been asked to stop."""
         return [member for member in self.members if member.name not in self._at_rest]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Started, all ready, and supervised while inside; nothing of them is left afterwards."""
+        """Start all processes, wait until they are ready, and supervise them; end them at the exit."""
         for member in self.members:
             member.start()
         supervisor = asyncio.create_task(self._supervise())
@@ -110,7 +110,7 @@ class Crew:
                     end(member.process)
 
     async def all_ready(self, seconds: float) -> None:
-        """Raises `AssertionError` with the last words of those that are not."""
+        """Wait until all are ready. Raises `AssertionError` with the last output of those that are not."""
         end_at = time.monotonic() + seconds
         async with httpx.AsyncClient(trust_env=False) as client:
             waiting = list(self.members)
@@ -133,12 +133,12 @@ class Crew:
             await asyncio.sleep(LOOK_SECONDS)
 
     def kill(self, member: Replica) -> None:
-        """SIGKILL: no handler, no flush, no goodbye. The supervisor starts it again."""
+        """Send SIGKILL. The supervisor restarts the process."""
         member.asked = "kill"
         member.signal(signal.SIGKILL)
 
     async def stop(self, member: Replica) -> int | None:
-        """SIGTERM, and not started again: its exit code, None when it does not end in time."""
+        """Send SIGTERM, without a restart. Return the exit code. None: it did not end in time."""
         self._at_rest.add(member.name)
         process = member.process
         assert process is not None
@@ -150,7 +150,7 @@ class Crew:
             return None
 
     def resume(self, member: Replica) -> None:
-        """Start again what was stopped."""
+        """Start a stopped process again."""
         if member.process is not None:
             end(member.process)
         member.start()
@@ -158,13 +158,13 @@ class Crew:
 
 
 def crew(directory: Path, env: Mapping[str, str]) -> Crew:
-    """Two of each service, the gateways first."""
+    """Return two replicas of each service, the gateways first."""
     directory.mkdir(parents=True)
     return Crew([Replica(service, n, directory, env) for service in SERVICES for n in range(REPLICAS)])
 
 
 def last_words(said: Path, lines: int = 5) -> str:
-    """The end of what a process said."""
+    """Return the end of the output of a process."""
     if not said.exists():
         return "(nothing)"
     return "\n".join(said.read_text(errors="replace").splitlines()[-lines:]) or "(nothing)"
@@ -174,7 +174,7 @@ def last_words(said: Path, lines: int = 5) -> str:
 
 
 def settings(config: Path, database: str, bootstrap: str, sinks: "Sinks", partitions: int) -> dict[str, str]:
-    """The environment of every process of the installation."""
+    """Return the environment of every process of the installation."""
     return environment(
         database_url=database,
         kafka_bootstrap=bootstrap,
@@ -191,7 +191,7 @@ def settings(config: Path, database: str, bootstrap: str, sinks: "Sinks", partit
 
 @dataclass(frozen=True)
 class Command:
-    """How a command of ours ended."""
+    """The result of a command of FirstHour."""
 
     code: int
     out: str
@@ -199,7 +199,7 @@ class Command:
 
 
 def command(env: Mapping[str, str], *arguments: str, seconds: float = 120.0) -> Command:
-    """`firsthour ...`, to its end."""
+    """Run `firsthour ...` to its end."""
     done = subprocess.run(
         [sys.executable, "-m", "firsthour", *arguments],
         cwd=ROOT,
@@ -213,7 +213,7 @@ def command(env: Mapping[str, str], *arguments: str, seconds: float = 120.0) -> 
 
 
 def must(env: Mapping[str, str], *arguments: str) -> None:
-    """Raises `AssertionError` when the command fails."""
+    """Run a command. Raises `AssertionError` if it fails."""
     done = command(env, *arguments)
     assert done.code == 0, f"firsthour {' '.join(arguments)}: {done.code}\n{done.out}{done.err}"
 
@@ -223,7 +223,7 @@ def must(env: Mapping[str, str], *arguments: str) -> None:
 
 @dataclass
 class Sinks:
-    """The fake Slack and the fake mail server, processes of their own: they outlive ours, and write before they answer."""
+    """The fake Slack and the fake mail server, in processes of their own. They store each message before they answer."""
 
     directory: Path
     slack_port: int = field(default_factory=free_port)
@@ -265,7 +265,7 @@ class Sinks:
             end(smtp)
 
     async def set_fault(self, fault: SlackFault | None) -> None:
-        """From now on Slack does this; None: it is well again."""
+        """Let the fake Slack fail in this way. None: it works again."""
         place, body = ("/fault", fault_body(fault)) if fault is not None else ("/recover", b"")
         async with httpx.AsyncClient(trust_env=False, timeout=10.0) as client:
             answer = await client.post(f"http://127.0.0.1:{self.slack_port}{place}", content=body)

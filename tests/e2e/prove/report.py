@@ -1,4 +1,4 @@
-"""The table of a run: what was promised, what was found, and what every page's deliveries are explained by."""
+"""The report of a run: the promises, the violations, and the reasons of repeated deliveries."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ SETTLED_SECONDS_MAX = 60.0
 
 @dataclass
 class ProofReport:
-    """Everything found. `broken` is empty when all is well."""
+    """The result of a run. `broken`: empty if nothing is wrong."""
 
     history: History
     broken: list[Violation]
@@ -52,7 +52,7 @@ class ProofReport:
 
 
 def judged(history: History, *, times: bool) -> list[Violation]:
-    """What is broken. Times are judged only where the machine is ours alone."""
+    """Return the violations. `times`: judge times too, which needs a machine without other load."""
     checks = [*judge.CHECKS, *judge_pages.CHECKS]
     if times:
         checks += [judge.answers_in_time, judge_pages.late]

@@ -34,22 +34,22 @@ def looks(log: KafkaLog, many: int, at: Callable[[int], int] = lambda n: 3, answ
     return said
 
 
-def test_a_reader_that_does_not_move_though_it_could_ends_the_process(log: KafkaLog) -> None:
+def test_reader_without_progress_ends_the_process(log: KafkaLog) -> None:
     assert looks(log, STUCK_LOOKS - 1) == []
     assert looks(log, 1)[0].startswith("router makes no progress at leads/0/3")
 
 
-def test_a_reader_that_moves_or_has_read_everything_does_not(log: KafkaLog) -> None:
+def test_reader_with_progress_or_at_the_end_does_not_end_the_process(log: KafkaLog) -> None:
     assert looks(log, 3 * STUCK_LOOKS, lambda n: n // 4) == []
     assert looks(log, 3 * STUCK_LOOKS, lambda n: 10) == []
 
 
-def test_a_broker_that_does_not_answer_is_no_reason_to_end(log: KafkaLog) -> None:
+def test_silent_broker_does_not_end_the_process(log: KafkaLog) -> None:
     assert looks(log, 3 * STUCK_LOOKS, answered=set()) == []
 
 
 @pytest.mark.parametrize("why", ["the database cannot be reached: OSError", "11 events in a row could not be handled"])
-def test_a_reader_that_waits_for_its_database_or_was_stopped_is_no_reason_to_end(log: KafkaLog, why: str) -> None:
+def test_waiting_or_stopped_reader_does_not_end_the_process(log: KafkaLog, why: str) -> None:
     log.waits = lambda place: why
     assert looks(log, 3 * STUCK_LOOKS) == []
     log.waits = lambda place: None
@@ -57,7 +57,7 @@ def test_a_reader_that_waits_for_its_database_or_was_stopped_is_no_reason_to_end
     assert looks(log, 1)
 
 
-def test_a_wait_begins_the_minute_again(log: KafkaLog) -> None:
+def test_wait_restarts_the_minute_without_progress(log: KafkaLog) -> None:
     looks(log, STUCK_LOOKS - 1)
     looks(log, 1, answered=set())
     assert looks(log, STUCK_LOOKS - 1) == []
@@ -74,7 +74,7 @@ def crew() -> PartitionWorkers:
     return PartitionWorkers(make, lambda topic: 2, spawn=False)
 
 
-def test_a_crew_tells_for_each_partition_why_its_worker_waits() -> None:
+def test_partition_workers_return_the_reason_of_each_wait() -> None:
     made = crew()
     made.assigned({(topics.LEADS, n) for n in range(4)})
     assert {made.waits((topics.LEADS, n)) for n in range(4)} == {None}
@@ -87,7 +87,7 @@ def test_a_crew_tells_for_each_partition_why_its_worker_waits() -> None:
     assert made.waits((topics.LEADS, 9)) is not None
 
 
-def test_a_stopped_consumer_stays_stopped_when_partitions_are_dealt_out_anew() -> None:
+def test_stopped_consumer_stays_stopped_after_a_new_assignment() -> None:
     made = crew()
     made.assigned({(topics.LEADS, 0), (topics.ACTIONS, 0)})
     stopped = next(worker for worker in made.workers if worker.topic == topics.LEADS)

@@ -44,7 +44,7 @@ def config(tmp_path: Path) -> Config:
         ("whsec_AA==", ("router", "scoring"), True, None),  # they are not given it
     ],
 )
-def test_a_gateway_ends_for_a_malformed_secret_and_warns_of_a_missing_one(
+def test_gateway_ends_on_a_malformed_secret_and_warns_of_a_missing_one(
     config: Config,
     monkeypatch: pytest.MonkeyPatch,
     secret: str,

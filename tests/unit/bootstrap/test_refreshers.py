@@ -22,7 +22,7 @@ class IdleUnits:
         """Take the configuration up."""
 
 
-async def test_a_corrected_edit_is_logged_also_when_the_file_is_as_it_was(harness: ConfigHarness) -> None:
+async def test_correction_is_logged_even_if_the_file_is_unchanged(harness: ConfigHarness) -> None:
     files = ConfigFiles(harness.directory)
     keeper = ConfigReloader(files, cast(SqliteUnits, IdleUnits()), Telemetry())
     before = (harness.directory / "agreement.yaml").read_text()
@@ -38,7 +38,7 @@ async def test_a_corrected_edit_is_logged_also_when_the_file_is_as_it_was(harnes
     assert lines[1]["version"] == files.current.version
 
 
-def test_a_version_that_corrects_an_applied_one_that_is_refused_is_logged(harness: ConfigHarness) -> None:
+def test_version_that_corrects_a_refused_one_is_logged(harness: ConfigHarness) -> None:
     """Another release applied what this one cannot read."""
     engine = sa.create_engine("sqlite://")
     statements.metadata.create_all(engine)

@@ -31,7 +31,7 @@ REASONS = ("10.0.0.7:5432 refuses the user firsthour", "kafka:9092 does not answ
 
 @pytest.mark.parametrize("path", ["/", "/readyz", "/healthz", "/metrics", "/v1/leads", "/v1/events", "/v1/forms/demo"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_before_the_start_no_path_names_a_host_a_user_or_a_broker(method: str, path: str) -> None:
+async def test_answers_before_the_start_name_no_host_user_or_broker(method: str, path: str) -> None:
     door = StartupGate(Keys(HandClock(), admin_key=ADMIN))
     door.waits_for = REASONS
     async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://site") as client:
@@ -45,7 +45,7 @@ async def test_before_the_start_no_path_names_a_host_a_user_or_a_broker(method: 
             assert list(told.json()["checks"].values()) == list(REASONS)
 
 
-async def test_before_the_start_a_visitor_of_a_form_sees_a_page() -> None:
+async def test_visitor_of_a_form_before_the_start_gets_a_page() -> None:
     door = StartupGate(Keys(HandClock(), admin_key=ADMIN))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://site") as client:
         shown = await client.post("/v1/forms/demo-request", headers={"accept": "text/html"})
@@ -60,7 +60,7 @@ async def test_before_the_start_a_visitor_of_a_form_sees_a_page() -> None:
 # --- metrics -----------------------------------------------------------------------------------------------------
 
 
-async def test_metrics_have_a_port_of_their_own_that_answers_nothing_else() -> None:
+async def test_metrics_port_answers_only_metrics() -> None:
     with listen("127.0.0.1", 0) as free:
         port = port_of(free)
     telemetry = Telemetry()
@@ -87,7 +87,7 @@ async def test_metrics_have_a_port_of_their_own_that_answers_nothing_else() -> N
             assert (await client.post("/metrics", content=b"x")).status_code == 404
 
 
-async def test_without_a_metrics_port_nothing_listens() -> None:
+async def test_no_metrics_port_opens_no_listener() -> None:
     with listen("127.0.0.1", 0) as front, listening("127.0.0.1", None, front) as bound:
         assert bound is None
         async with answering(Telemetry(), bound):
@@ -119,7 +119,7 @@ def known(clock: HandClock, database: Database, directory: Path) -> tuple[Keys, 
     return keys, KeyRefresher(keys, cast(Units, database), database, directory)
 
 
-async def test_keys_from_the_disk_are_as_old_as_when_the_database_told_them(tmp_path: Path) -> None:
+async def test_cached_keys_keep_the_age_of_their_database_read(tmp_path: Path) -> None:
     clock, database = HandClock(), Database()
     database.keys = [Key("k", "form", "ingest", None, digest("fh_k"), clock.now, None, None, None)]
     _, keeper = known(clock, database, tmp_path)
@@ -142,7 +142,7 @@ async def test_keys_from_the_disk_are_as_old_as_when_the_database_told_them(tmp_
     assert keys.warnings() == ()
 
 
-async def test_keys_that_cannot_be_written_leave_the_age_of_those_on_the_disk(tmp_path: Path) -> None:
+async def test_failed_write_keeps_the_age_of_the_cached_keys(tmp_path: Path) -> None:
     clock, database = HandClock(), Database()
     database.keys = [Key("k", "form", "ingest", None, digest("fh_k"), clock.now, None, None, None)]
     _, keeper = known(clock, database, tmp_path)
@@ -164,7 +164,7 @@ async def test_keys_that_cannot_be_written_leave_the_age_of_those_on_the_disk(tm
     assert keys.find("Bearer fh_k") is None
 
 
-async def test_a_cache_from_a_fast_clock_is_not_younger_than_now(tmp_path: Path) -> None:
+async def test_cache_of_a_fast_clock_is_not_from_the_future(tmp_path: Path) -> None:
     clock, database = HandClock(), Database()
     _, keeper = known(clock, database, tmp_path)
     await keeper.step()

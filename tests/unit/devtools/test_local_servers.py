@@ -122,7 +122,7 @@ def test_missing_locale_is_reported_in_one_line_with_the_remedy(
 
 @pytest.mark.parametrize(("ci", "outcome"), [("", "1 skipped"), ("true", "1 error")])
 def test_missing_backend_skips_a_test_and_fails_it_in_ci(bare: Mapping[str, str], ci: str, outcome: str) -> None:
-    test = "tests/e2e/test_local_backends.py::test_the_broker_of_all_tests_takes_records"
+    test = "tests/e2e/test_local_backends.py::test_shared_broker_accepts_records"
     output = python({**bare, "CI": ci}, "-m", "pytest", "-p", "no:cacheprovider", test).communicate(timeout=60)[0]
     assert outcome in output
     assert "Java 17 or newer" in output
