@@ -138,7 +138,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Kept:
+class EventRecord:
     """One event in the log."""
 
     row: Row
@@ -205,11 +205,10 @@ class GatewayHarness:
         """Make an API key, which `event(role=name)` sends."""
         with self.units.engine.begin() as connection:
             now = self.clock.real()
-            made = key_store.create(connection, name=name, role=role, rep=rep, source=source, now=now)
-            self.secrets[name] = made[1]
+            _, self.secrets[name] = key_store.create(connection, name=name, role=role, rep=rep, source=source, now=now)
             self.keys.replace(key_store.list_keys(connection))
 
-    async def ask(
+    async def request(
         self,
         method: str,
         path: str,
@@ -250,27 +249,27 @@ class GatewayHarness:
 
     async def event(self, value: object, role: str = "ingest", **headers: str) -> Answer:
         """Post `value` as JSON to /v1/events."""
-        given = {"content-type": "application/json", "authorization": f"Bearer {self.secrets[role]}"}
+        defaults = {"content-type": "application/json", "authorization": f"Bearer {self.secrets[role]}"}
         extra = {name.replace("_", "-"): text for name, text in headers.items()}
-        return await self.ask("POST", "/v1/events", given | extra, msgspec.json.encode(value))
+        return await self.request("POST", "/v1/events", defaults | extra, msgspec.json.encode(value))
 
     async def form(self, fields: Mapping[str, str], form: str = "demo-request", **headers: str) -> Answer:
         """Post `fields` as a browser does."""
-        given = {"content-type": "application/x-www-form-urlencoded"}
+        defaults = {"content-type": "application/x-www-form-urlencoded"}
         extra = {name.replace("_", "-"): text for name, text in headers.items()}
-        return await self.ask("POST", f"/v1/forms/{form}", given | extra, urlencode(fields).encode())
+        return await self.request("POST", f"/v1/forms/{form}", defaults | extra, urlencode(fields).encode())
 
     @property
-    def kept(self) -> list[Kept]:
+    def records(self) -> list[EventRecord]:
         """All events in the log."""
-        found = []
+        records = []
         for row in self.units.rows:
             envelope = decode(row.body)
             event = event_of(envelope)
             assert isinstance(event, ExternalEvent)
             assert envelope.id == row.event_id
-            found.append(Kept(row, envelope.type, envelope.time.isoformat(), event))
-        return found
+            records.append(EventRecord(row, envelope.type, envelope.time.isoformat(), event))
+        return records
 
     @property
     def letters(self) -> list[dead_letters.DeadLetter]:

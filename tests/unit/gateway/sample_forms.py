@@ -31,6 +31,6 @@ def multipart(parts: list[tuple[str, bytes]], boundary: str = "b0undary") -> tup
 
 async def posted(harness: GatewayHarness, body: bytes, media: str = "application/x-www-form-urlencoded") -> Any:
     """Post a body and return its event."""
-    answer = await harness.ask("POST", DEMO, {"content-type": media}, body)
+    answer = await harness.request("POST", DEMO, {"content-type": media}, body)
     assert answer.status == 202, answer.body
-    return harness.kept[-1].event
+    return harness.records[-1].event

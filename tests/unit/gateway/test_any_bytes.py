@@ -84,7 +84,7 @@ def test_any_request_gets_an_answer(
     harness: GatewayHarness, path: str, media: str, headers: dict[str, str], body: bytes, chunk: int
 ) -> None:
     given_headers = headers | {"content-type": media, "authorization": f"Bearer {harness.secrets['ingest']}"}
-    answer = run(harness.ask("POST", path, given_headers, body, chunk))
+    answer = run(harness.request("POST", path, given_headers, body, chunk))
     _is_sound(answer)
     assert answer.status != 503 or path in ("/hooks/hubspot", "/hooks/unset")
 
@@ -93,9 +93,11 @@ def test_any_request_gets_an_answer(
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_signed_body_is_mapped_or_kept(harness: GatewayHarness, body: bytes) -> None:
     before = len(harness.letters)
-    made = hmac.digest(HMAC_SECRET.encode(), body, "sha256").hex()
+    signature = hmac.digest(HMAC_SECRET.encode(), body, "sha256").hex()
     answer = run(
-        harness.ask("POST", "/hooks/phone", {"content-type": "application/json", "x-signature": f"sha256={made}"}, body)
+        harness.request(
+            "POST", "/hooks/phone", {"content-type": "application/json", "x-signature": f"sha256={signature}"}, body
+        )
     )
     _is_sound(answer)
     assert answer.status not in (401, 503)

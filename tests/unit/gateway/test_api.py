@@ -23,5 +23,5 @@ def test_every_path_is_documented(harness: GatewayHarness) -> None:
 
 
 def test_service_sweeps_old_answers(harness: GatewayHarness) -> None:
-    made = service()
-    assert (made.name, made.sweeps) == ("gateway", (idempotency.sweep,))
+    gateway = service()
+    assert (gateway.name, gateway.sweeps) == ("gateway", (idempotency.sweep,))

@@ -51,13 +51,13 @@ class Work:
     """Counts operations."""
 
     def __init__(self) -> None:
-        self.done = 0
+        self.steps = 0
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
         code = frame.f_code
         if event == "call" and code.co_filename.startswith(OURS):
-            given = (frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount])
-            self.done += 1 + sum(len(value) for value in given if isinstance(value, str))
+            arguments = (frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount])
+            self.steps += 1 + sum(len(value) for value in arguments if isinstance(value, str))
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def counted() -> Iterator[Work]:
         runs = groupby(
             text, lambda c: bool(unicodedata.combining(unicodedata.normalize("NFD", c)[-1])) if c > "\u02ff" else False
         )
-        work.done += len(text) + sum(len(list(run)) ** 2 for marks, run in runs if marks)
+        work.steps += len(text) + sum(len(list(run)) ** 2 for marks, run in runs if marks)
         return normalize(form, text)
 
     def outside(form: Any, text: str) -> str:
@@ -111,13 +111,19 @@ def body_of(path: str, data: dict[str, Any]) -> tuple[str, dict[str, str], bytes
         case "event" | "batch":
             return "/v1/events", media, _json(event if path == "event" else [event])
         case "cloud event" | "cloud event batch" | "binary cloud event":
-            made = {"specversion": "1.0", "source": "/x", "id": "1", "type": "page.viewed", "subject": "a@corp.example"}
+            attributes = {
+                "specversion": "1.0",
+                "source": "/x",
+                "id": "1",
+                "type": "page.viewed",
+                "subject": "a@corp.example",
+            }
             if path == "binary cloud event":
-                return "/v1/events", media | {f"ce-{name}": value for name, value in made.items()}, _json(data)
-            whole = made | {"data": data}
+                return "/v1/events", media | {f"ce-{name}": value for name, value in attributes.items()}, _json(data)
+            event = attributes | {"data": data}
             if path == "cloud event":
-                return "/v1/events", {"content-type": "application/cloudevents+json"}, _json(whole)
-            many = [{**whole, "id": str(n), "data": data if n == 0 else {}} for n in range(200)]
+                return "/v1/events", {"content-type": "application/cloudevents+json"}, _json(event)
+            many = [{**event, "id": str(n), "data": data if n == 0 else {}} for n in range(200)]
             return "/v1/events", {"content-type": "application/cloudevents-batch+json"}, _json(many)
         case "json":
             return "/v1/forms/demo-request", media, _json({"email": "a@corp.example"} | data)
@@ -141,14 +147,14 @@ def _json(value: Any) -> bytes:
 
 async def post(harness: GatewayHarness, path: str, headers: dict[str, str], body: bytes) -> Answer:
     key = {"authorization": f"Bearer {harness.secrets['ingest']}"}
-    made = hmac.digest(HMAC_SECRET.encode(), body, "sha256").hex()
-    signed = {"x-signature": f"sha256={made}"}
+    signature = hmac.digest(HMAC_SECRET.encode(), body, "sha256").hex()
+    signed = {"x-signature": f"sha256={signature}"}
     if path == "/hooks/ours":
         now = harness.clock.real()
         signature = Webhook(STANDARD_SECRET).sign("1", now, body.decode())
         stamp = str(int(now.timestamp()))
         signed = {"webhook-id": "1", "webhook-timestamp": stamp, "webhook-signature": signature}
-    return await harness.ask("POST", path, headers | key | signed, body)
+    return await harness.request("POST", path, headers | key | signed, body)
 
 
 @pytest.fixture(scope="module")
@@ -157,8 +163,8 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> GatewayHarness:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_each_way_in_takes_an_ordinary_body(harness: GatewayHarness, path: str) -> None:
-    """Else the work for a refusal alone would be counted."""
+def test_each_kind_of_request_accepts_an_ordinary_body(harness: GatewayHarness, path: str) -> None:
+    """Check that the bodies are accepted: otherwise the other test would count the work for a rejection."""
     assert run(post(harness, *body_of(path, {"title": "CTO", "kind": "call"}))).status == 202
 
 
@@ -190,4 +196,4 @@ def test_work_for_a_body_is_linear_in_its_size(
     with counted() as work:
         answer = run(post(harness, where, headers, body))
     assert answer.status in (202, 400, 422)
-    assert work.done <= PER_BYTE * len(body) + OF_A_REQUEST
+    assert work.steps <= PER_BYTE * len(body) + OF_A_REQUEST

@@ -37,7 +37,7 @@ async def test_other_origins_are_403(harness: GatewayHarness, origin: str) -> No
     answer = await harness.form(ANN, origin=origin)
     assert answer.status == 403
     assert "access-control-allow-origin" not in answer.headers
-    assert (answer.headers["vary"], harness.kept) == ("Origin", [])
+    assert (answer.headers["vary"], harness.records) == ("Origin", [])
 
 
 @pytest.mark.parametrize(
@@ -59,23 +59,23 @@ async def test_source_with_a_wildcard_allows_any_origin(harness: GatewayHarness)
 
 
 async def test_preflight_is_answered(harness: GatewayHarness) -> None:
-    asked = ORIGIN | {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
-    answer = await harness.ask("OPTIONS", DEMO, asked)
+    headers = ORIGIN | {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+    answer = await harness.request("OPTIONS", DEMO, headers)
     assert (answer.status, answer.body) == (204, b"")
     assert answer.headers["access-control-allow-methods"] == "POST"
     assert "Content-Type" in answer.headers["access-control-allow-headers"]
-    assert (await harness.ask("OPTIONS", DEMO, {"origin": "https://evil.example"})).status == 403
-    assert (await harness.ask("OPTIONS", "/v1/forms/nowhere", ORIGIN)).status == 404
+    assert (await harness.request("OPTIONS", DEMO, {"origin": "https://evil.example"})).status == 403
+    assert (await harness.request("OPTIONS", "/v1/forms/nowhere", ORIGIN)).status == 404
 
 
 async def test_browser_is_redirected_to_the_page_of_the_source(harness: GatewayHarness) -> None:
     answer = await harness.form(ANN, accept="text/html,*/*")
     assert (answer.status, answer.headers["location"]) == (303, "https://www.acme.example/thanks")
-    assert len(harness.kept) == 1
+    assert len(harness.records) == 1
 
 
 @pytest.mark.parametrize(
-    ("asked", "location"),
+    ("url", "location"),
     [
         ("https://www.acme.example/own?a=b", "https://www.acme.example/own?a=b"),
         ("https://evil.example/", "https://www.acme.example/thanks"),
@@ -87,10 +87,10 @@ async def test_browser_is_redirected_to_the_page_of_the_source(harness: GatewayH
     ],
 )
 async def test_redirect_field_within_an_allowed_origin_is_followed(
-    harness: GatewayHarness, asked: str, location: str
+    harness: GatewayHarness, url: str, location: str
 ) -> None:
-    assert (await harness.form({**ANN, "_redirect": asked}, accept="text/html")).headers["location"] == location
-    assert "custom._redirect" not in harness.kept[0].event.person
+    assert (await harness.form({**ANN, "_redirect": url}, accept="text/html")).headers["location"] == location
+    assert "custom._redirect" not in harness.records[0].event.person
 
 
 async def test_wildcard_origin_allows_no_redirect_field(harness: GatewayHarness) -> None:
@@ -101,7 +101,7 @@ async def test_wildcard_origin_allows_no_redirect_field(harness: GatewayHarness)
 async def test_script_gets_json(harness: GatewayHarness) -> None:
     assert (await harness.form(ANN, accept="application/json")).status == 202
     headers = {"content-type": "application/json", "accept": "text/html"}
-    assert (await harness.ask("POST", DEMO, headers, json.dumps(ANN).encode())).status == 202
+    assert (await harness.request("POST", DEMO, headers, json.dumps(ANN).encode())).status == 202
 
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}

@@ -15,11 +15,11 @@ async def test_form_is_stored_with_the_facts_about_the_person(harness: GatewayHa
     answer = await harness.form(ANN, referer="https://www.acme.example/demo?x=1")
 
     assert answer.status == 202
-    [kept] = harness.kept
-    assert (kept.type, kept.event.source, kept.event.email) == ("form.submitted", "website", "ann@acme.example")
-    assert answer.json == {"ids": [kept.event.source_id]}
-    assert kept.event.fields == {"form": "demo-request", "path": "/demo", "message": "hi"}
-    assert kept.event.person == {
+    [record] = harness.records
+    assert (record.type, record.event.source, record.event.email) == ("form.submitted", "website", "ann@acme.example")
+    assert answer.json == {"ids": [record.event.source_id]}
+    assert record.event.fields == {"form": "demo-request", "path": "/demo", "message": "hi"}
+    assert record.event.person == {
         "name": "Ann",
         "company.name": "Acme",
         "company.employees": 1200,
@@ -30,12 +30,12 @@ async def test_form_is_stored_with_the_facts_about_the_person(harness: GatewayHa
 
 async def test_urlencoded_multipart_and_json_give_the_same_event(harness: GatewayHarness) -> None:
     headers, body = multipart([(f'name="{name}"', value.encode()) for name, value in ANN.items()])
-    assert (await harness.ask("POST", DEMO, headers, body)).status == 202
+    assert (await harness.request("POST", DEMO, headers, body)).status == 202
     assert (
-        await harness.ask("POST", DEMO, {"content-type": "application/json"}, json.dumps(ANN).encode())
+        await harness.request("POST", DEMO, {"content-type": "application/json"}, json.dumps(ANN).encode())
     ).status == 202
     assert (await harness.form(ANN)).status == 202
-    first, *others = harness.kept
+    first, *others = harness.records
     assert all((one.event.person, one.event.fields) == (first.event.person, first.event.fields) for one in others)
 
 
@@ -53,7 +53,7 @@ async def test_form_with_the_same_id_and_fields_is_a_retry_for_a_day(
     harness.clock.advance(hours=23, minutes=59)
     again = await harness.form({**ANN, **key})
     assert (again.json, again.headers["idempotent-replayed"]) == (first.json, "true")
-    assert len(harness.kept) == 1
+    assert len(harness.records) == 1
 
 
 async def test_other_fields_under_the_same_hidden_id_are_another_event(harness: GatewayHarness) -> None:
@@ -70,8 +70,8 @@ async def test_retry_with_another_boundary_is_replayed(harness: GatewayHarness) 
     parts = [(f'name="{name}"', value.encode()) for name, value in {**ANN, "_id": "7"}.items()]
     for boundary in ("one", "two"):
         headers, body = multipart(parts, boundary)
-        assert (await harness.ask("POST", DEMO, headers, body)).status == 202
-    assert len(harness.kept) == 1
+        assert (await harness.request("POST", DEMO, headers, body)).status == 202
+    assert len(harness.records) == 1
 
 
 async def test_retry_has_the_same_event_id_if_keys_cannot_be_stored(harness: GatewayHarness) -> None:
@@ -85,7 +85,7 @@ async def test_idempotency_key_of_another_form_is_422_and_the_body_kept(harness:
     assert (await harness.form(ANN, idempotency_key="k1")).status == 202
     answer = await harness.form({**ANN, "message": "another"}, idempotency_key="k1")
     assert (answer.status, answer.pointer) == (422, "header:Idempotency-Key")
-    assert len(harness.kept) == 1
+    assert len(harness.records) == 1
 
 
 async def test_idempotency_key_is_the_id_of_a_form(harness: GatewayHarness) -> None:
@@ -93,7 +93,7 @@ async def test_idempotency_key_is_the_id_of_a_form(harness: GatewayHarness) -> N
     again = await harness.form(ANN, idempotency_key="k1")
     assert first.json == again.json == {"ids": ["k1"]}
     assert again.headers["idempotent-replayed"] == "true"
-    assert len(harness.kept) == 1
+    assert len(harness.records) == 1
 
 
 @pytest.mark.parametrize(
@@ -115,32 +115,32 @@ async def test_form_without_email_and_phone_names_the_remedy(
     assert (answer.status, answer.pointer) == (422, pointer)
     assert "; " in answer.json["errors"][0]["detail"]
     [letter] = harness.letters
-    assert (harness.kept, letter.id, letter.source) == ([], answer.json["dead_letter"], "website")
+    assert (harness.records, letter.id, letter.source) == ([], answer.json["dead_letter"], "website")
     assert letter.body == urlencode(fields).encode()
 
 
 async def test_form_with_a_phone_alone_is_accepted(harness: GatewayHarness) -> None:
     assert (await harness.form({"phone": "030 123456", "country": "Germany"})).status == 202
-    assert harness.kept[0].event.phone == "+4930123456"
+    assert harness.records[0].event.phone == "+4930123456"
 
 
 async def test_crm_id_of_a_form_is_a_custom_fact(harness: GatewayHarness) -> None:
     await harness.form({**ANN, "crm_id": "0031"})
-    [kept] = harness.kept
-    assert kept.event.crm_id is None
-    assert kept.event.person["custom.crm_id"] == "0031"
+    [record] = harness.records
+    assert record.event.crm_id is None
+    assert record.event.person["custom.crm_id"] == "0031"
 
 
 async def test_field_names_are_read_in_any_case(harness: GatewayHarness) -> None:
     await harness.form({"Email": "ann@acme.example", "First-Name": "Ann", "company[name]": "Acme", "Interest": "x"})
-    [kept] = harness.kept
-    assert kept.event.person == {"first_name": "Ann", "company.name": "Acme", "custom.Interest": "x"}
+    [record] = harness.records
+    assert record.event.person == {"first_name": "Ann", "company.name": "Acme", "custom.Interest": "x"}
 
 
 async def test_field_with_brackets_is_a_list(harness: GatewayHarness) -> None:
     body = urlencode([("email", "ann@acme.example"), ("topics[]", "a"), ("topics[]", "b")]).encode()
-    await harness.ask("POST", DEMO, {"content-type": "application/x-www-form-urlencoded"}, body)
-    assert harness.kept[0].event.person == {"custom.topics": "a, b"}
+    await harness.request("POST", DEMO, {"content-type": "application/x-www-form-urlencoded"}, body)
+    assert harness.records[0].event.person == {"custom.topics": "a, b"}
 
 
 async def test_unknown_form_is_404_and_names_the_remedy(harness: GatewayHarness) -> None:
@@ -159,12 +159,12 @@ async def test_form_gets_503_if_storage_is_full(harness: GatewayHarness) -> None
 
 async def test_form_of_a_robot_is_answered_202_and_kept_apart(harness: GatewayHarness) -> None:
     answer = await harness.form({**ANN, "fax": "123"}, accept="text/html")
-    assert (answer.status, harness.kept) == (303, [])
+    assert (answer.status, harness.records) == (303, [])
     [letter] = harness.letters
     assert (letter.error, letter.origin.partition("#")[0]) == ("honeypot", DEMO)
     assert (await harness.form({"fax": "123"})).status == 202
     assert (await harness.form({**ANN, "fax": ""})).status == 202
-    assert "custom.fax" not in harness.kept[0].event.person
+    assert "custom.fax" not in harness.records[0].event.person
 
 
 async def test_kept_form_of_a_robot_can_be_retried(harness: GatewayHarness) -> None:
@@ -172,10 +172,10 @@ async def test_kept_form_of_a_robot_can_be_retried(harness: GatewayHarness) -> N
         [(f'name="{name}"', value.encode()) for name, value in {**ANN, "fax": "1"}.items()], "a b'c"
     )
     headers = {"content-type": 'multipart/form-data; boundary="a b\'c"'}
-    answer = await harness.ask("POST", DEMO, headers, body)
+    answer = await harness.request("POST", DEMO, headers, body)
     [letter] = harness.letters
     assert await harness.units.run(lambda unit: retry.retry(unit, letter)) == answer.json["ids"]
-    assert harness.kept[0].event.email == "ann@acme.example"
+    assert harness.records[0].event.email == "ann@acme.example"
 
 
 @pytest.mark.parametrize(
@@ -203,13 +203,13 @@ async def test_kept_form_of_a_robot_can_be_retried(harness: GatewayHarness) -> N
 async def test_body_that_is_not_a_form_is_rejected_and_kept(
     harness: GatewayHarness, headers: dict[str, str], body: bytes, status: int
 ) -> None:
-    answer = await harness.ask("POST", DEMO, headers, body)
+    answer = await harness.request("POST", DEMO, headers, body)
     assert answer.status == status
-    kept = bool(body) and status != 413
+    is_kept = bool(body) and status != 413
     assert [(letter.body, letter.content_type) for letter in harness.letters] == (
-        [(body, headers.get("content-type", ""))] if kept else []
+        [(body, headers.get("content-type", ""))] if is_kept else []
     )
-    assert answer.json.get("dead_letter") == (harness.letters[0].id if kept else None)
+    assert answer.json.get("dead_letter") == (harness.letters[0].id if is_kept else None)
 
 
 @pytest.mark.parametrize("email", ["n/a", "-", "none@", "ann@acme,example"])
@@ -223,19 +223,19 @@ async def test_unencoded_plus_of_a_phone_number_is_restored(harness: GatewayHarn
     assert event.phone == "+4930123456"
     event = await posted(harness, b"phone= 030 123456&country=DE&email= 1@acme.example")
     assert (event.phone, event.email) == ("+4930123456", "1@acme.example")
-    refused = await harness.ask(
+    answer = await harness.request(
         "POST", DEMO, {"content-type": "application/x-www-form-urlencoded"}, b"phone= 030 123456"
     )
-    assert refused.status == 422
+    assert answer.status == 422
 
 
 @pytest.mark.parametrize("name", ["email", "phone", "anonymous_id"])
-@pytest.mark.parametrize("given", [False, 1.5, {"value": "1"}, "1" * 600])
+@pytest.mark.parametrize("value", [False, 1.5, {"value": "1"}, "1" * 600])
 async def test_identifier_that_is_not_text_becomes_a_custom_fact(
-    harness: GatewayHarness, name: str, given: object
+    harness: GatewayHarness, name: str, value: object
 ) -> None:
     good = {"phone": "+4930123456"} if name == "email" else {"email": "ann@acme.example"}
-    event = await posted(harness, json.dumps(good | {name: given}).encode(), "application/json")
+    event = await posted(harness, json.dumps(good | {name: value}).encode(), "application/json")
     assert {"email": event.email, "phone": event.phone} == {"email": None, "phone": None} | good
     assert any(fact.startswith(f"custom.{name}") for fact in event.person)
 
@@ -281,12 +281,12 @@ async def test_company_size_of_a_menu_is_a_number(harness: GatewayHarness) -> No
 
 async def test_kept_form_can_be_corrected_and_retried(harness: GatewayHarness) -> None:
     headers, body = multipart([('name="email"', b"ann@acme.example"), ('name="cv"; filename="cv.pdf"', b"%PDF")])
-    assert (await harness.ask("POST", DEMO, headers, body)).status == 415
+    assert (await harness.request("POST", DEMO, headers, body)).status == 415
     [letter] = harness.letters
     assert letter.body == body
     _, corrected = multipart([('name="email"', b"ann@acme.example")])
     await harness.units.run(lambda unit: retry.retry(unit, letter, corrected))
-    assert harness.kept[0].event.email == "ann@acme.example"
+    assert harness.records[0].event.email == "ann@acme.example"
 
 
 @pytest.mark.parametrize("value", ["false", "False", "0", "off", "no", "", " ", "\u3164"])
@@ -304,8 +304,8 @@ async def test_empty_honeypot_of_a_script_is_not_a_robot(harness: GatewayHarness
 @pytest.mark.parametrize("value", [True, 1, "true", "on", "1", "x", ["", "x"], {"a": 1}])
 async def test_filled_honeypot_of_any_type_is_a_robot(harness: GatewayHarness, value: Any) -> None:
     body = json.dumps({**ANN, "fax": value}).encode()
-    assert (await harness.ask("POST", DEMO, {"content-type": "application/json"}, body)).status == 202
-    assert (len(harness.letters), harness.kept) == (1, [])
+    assert (await harness.request("POST", DEMO, {"content-type": "application/json"}, body)).status == 202
+    assert (len(harness.letters), harness.records) == (1, [])
 
 
 async def test_form_larger_than_a_record_is_rejected_and_kept(harness: GatewayHarness) -> None:
@@ -314,9 +314,9 @@ async def test_form_larger_than_a_record_is_rejected_and_kept(harness: GatewayHa
     fields = {"email": "ada@acme.example", **{f"f{n}": quotes for n in range(120)}}
     body = ("".join(part.format(*field) for field in fields.items()) + "--b--\r\n").encode()
     headers = {"content-type": "multipart/form-data; boundary=b"}
-    answer = await harness.ask("POST", "/v1/forms/demo-request", headers, body)
+    answer = await harness.request("POST", "/v1/forms/demo-request", headers, body)
     assert answer.status == 413
     assert "256 KiB" in answer.body.decode()
     [letter] = harness.letters
     assert letter.body == body
-    assert harness.kept == []
+    assert harness.records == []

@@ -1,4 +1,4 @@
-"""A rejected request is freed when it is answered, without the garbage collector, which rarely looks for cycles.
+"""A rejected request is freed when it is answered, without the garbage collector, which rarely runs.
 
 A body that waits for the collector is memory that an untrusted sender can fill.
 """
@@ -38,7 +38,7 @@ POSTS: Final[dict[str, tuple[Post, int]]] = {
 
 @pytest.fixture
 def uncollected() -> Iterator[list[object]]:
-    """The objects that only the collector frees."""
+    """Return the objects that only the garbage collector frees."""
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)

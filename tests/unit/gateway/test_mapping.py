@@ -16,16 +16,16 @@ from services.gateway.domain.mapping import NAMESPACE, ParsedEvent, event_id, pa
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
 
 
-def happened(data: dict[str, Any], type: str = "form.submitted", **top: Any) -> ParsedEvent:
+def event_of(data: dict[str, Any], type: str = "form.submitted", **top: Any) -> ParsedEvent:
     return parse_event(
         {"id": "1", "type": type, "email": "ann@acme.example", "data": data, **top}, origin="k", scope="k\n", now=NOW
     )
 
 
-def refused(**sent: Any) -> UnmappableError:
-    with pytest.raises(UnmappableError) as wrong:
+def error_of(**sent: Any) -> UnmappableError:
+    with pytest.raises(UnmappableError) as caught:
         parse_event({"id": "1", "type": "page.viewed", **sent}, origin="k", scope="k\n", now=NOW)
-    return wrong.value
+    return caught.value
 
 
 @pytest.mark.parametrize(
@@ -38,11 +38,11 @@ def refused(**sent: Any) -> UnmappableError:
     ],
 )
 def test_facts_may_be_nested_dotted_or_flat(data: dict[str, Any]) -> None:
-    assert happened(data).external.person == {"company.name": "Acme", "company.employees": 1200, "utm.source": "x"}
+    assert event_of(data).external.person == {"company.name": "Acme", "company.employees": 1200, "utm.source": "x"}
 
 
 def test_other_fields_of_a_form_are_custom_facts() -> None:
-    event = happened(
+    event = event_of(
         {"form": "demo", "path": "/demo", "shoe size": 43, "topics": ["a", "b"], "custom": {"x": True}}
     ).external
     assert event.fields == {"form": "demo", "path": "/demo"}
@@ -50,12 +50,12 @@ def test_other_fields_of_a_form_are_custom_facts() -> None:
 
 
 def test_common_event_field_of_a_form_is_field_and_custom_fact() -> None:
-    event = happened({"message": "call me"}).external
+    event = event_of({"message": "call me"}).external
     assert event.fields["message"] == event.person["custom.message"] == "call me"
 
 
 def test_other_events_keep_fields_that_are_not_facts() -> None:
-    event = happened(
+    event = event_of(
         {"path": "/pricing", "a": {"b": {"c": 1}}, "none": None, "empty": "", "title": "CTO"}, "page.viewed"
     ).external
     assert event.fields == {"path": "/pricing", "a.b.c": 1}
@@ -63,12 +63,12 @@ def test_other_events_keep_fields_that_are_not_facts() -> None:
 
 
 def test_objects_deeper_than_three_levels_become_text() -> None:
-    event = happened({"a": {"b": {"c": {"d": {"e": 1}}}}, "many": [{"x": 1}]}, "custom.x").external
+    event = event_of({"a": {"b": {"c": {"d": {"e": 1}}}}, "many": [{"x": 1}]}, "custom.x").external
     assert event.fields == {"a.b.c.d": '{"e":1}', "many": '[{"x":1}]'}
 
 
 def test_value_of_a_wrong_type_becomes_a_custom_fact() -> None:
-    person = happened(
+    person = event_of(
         {"employees": "a few", "consent": "maybe", "company": {"revenue": "lots", "founded": 1999}}
     ).external.person
     assert person == {
@@ -80,7 +80,7 @@ def test_value_of_a_wrong_type_becomes_a_custom_fact() -> None:
 
 
 def test_countries_and_languages_are_normalised() -> None:
-    person = happened(
+    person = event_of(
         {"country": "Germany", "language": "de-AT", "company": {"country": "at", "domain": "https://www.acme.co.uk/x"}}
     )
     assert person.external.person == {
@@ -104,14 +104,14 @@ def test_identifiers_are_read_at_the_top_or_in_data() -> None:
 
 
 def test_malformed_phone_is_kept_as_a_fact() -> None:
-    event = happened({"phone": "extension 5"}).external
+    event = event_of({"phone": "extension 5"}).external
     assert event.phone is None
     assert event.person == {"phone": "extension 5"}
-    assert happened({"phone": " \u200b"}).external.person == {}
+    assert event_of({"phone": " \u200b"}).external.person == {}
 
 
 def test_malformed_phone_without_another_identifier_is_rejected() -> None:
-    assert refused(phone="extension 5").pointer == "#/phone"
+    assert error_of(phone="extension 5").pointer == "#/phone"
 
 
 @pytest.mark.parametrize(
@@ -136,11 +136,11 @@ def test_malformed_phone_without_another_identifier_is_rejected() -> None:
     ],
 )
 def test_error_names_the_pointer_of_the_mistake(sent: dict[str, Any], pointer: str) -> None:
-    assert refused(**sent).pointer == pointer
+    assert error_of(**sent).pointer == pointer
 
 
 def test_misspelt_type_suggests_the_nearest() -> None:
-    assert "did you mean `page.viewed`?" in refused(email="a@b.example", type="page.veiwed").remedy
+    assert "did you mean `page.viewed`?" in error_of(email="a@b.example", type="page.veiwed").remedy
 
 
 def test_cost_needs_no_person() -> None:
@@ -152,7 +152,7 @@ def test_cost_needs_no_person() -> None:
 
 
 def test_touches_and_deals_keep_their_own_fields() -> None:
-    touch = happened(
+    touch = event_of(
         {"channel": "phone", "answered": "no", "rep_email": "Ana@Acme.example", "rep": "ana"}, "touch.recorded"
     )
     assert touch.external.fields == {
@@ -161,34 +161,34 @@ def test_touches_and_deals_keep_their_own_fields() -> None:
         "rep_email": "ana@acme.example",
         "rep": "ana",
     }
-    deal = happened({"id": 9, "stage": "won", "amount": "12,000.50", "currency": "EUR"}, "opportunity.changed")
+    deal = event_of({"id": 9, "stage": "won", "amount": "12,000.50", "currency": "EUR"}, "opportunity.changed")
     assert deal.external.fields == {"opportunity_id": "9", "stage": "won", "amount": 12000.5, "currency": "EUR"}
 
 
 def test_time_up_to_a_day_ahead_is_cut_to_now() -> None:
     for ahead in ("2026-12-01T10:00:01+01:00", "2026-12-02T09:00:00Z"):
-        event = happened({}, time=ahead)
+        event = event_of({}, time=ahead)
         assert (event.at, event.external.altered, event.external.flags) == (NOW, True, ())
     for past in ("2011-03-05T00:00", "2000-01-01T00:00:00Z"):
-        event = happened({}, time=past)
+        event = event_of({}, time=past)
         assert (event.at, event.external.altered) == (datetime.fromisoformat(past[:10]).replace(tzinfo=UTC), False)
 
 
 @pytest.mark.parametrize("type", ["form.submitted", "opportunity.changed", "touch.recorded", "consent.withdrawn"])
 def test_date_alone_is_the_end_of_that_day_but_not_after_now(type: str) -> None:
     for today in ("2026-12-01", "20261201", " 2026-12-01 ", "2026-W49-2"):
-        event = happened({}, type, time=today)
+        event = event_of({}, type, time=today)
         assert (event.at, event.external.altered, event.external.flags) == (NOW, False, ())
-    assert happened({}, type, time="2011-03-05").at == datetime(2011, 3, 5, 23, 59, 59, 999_999, tzinfo=UTC)
-    assert happened({}, type, time="2026-12-02").at == NOW
+    assert event_of({}, type, time="2011-03-05").at == datetime(2011, 3, 5, 23, 59, 59, 999_999, tzinfo=UTC)
+    assert event_of({}, type, time="2026-12-02").at == NOW
     for with_time in ("2026-12-01T00", "20261201T00", "2026-12-01 00:00"):
-        assert happened({}, type, time=with_time).at == datetime(2026, 12, 1, tzinfo=UTC)
+        assert event_of({}, type, time=with_time).at == datetime(2026, 12, 1, tzinfo=UTC)
     for seconds in (1796083200, "1796083200"):
-        assert happened({}, type, time=seconds).at == datetime(2026, 12, 1, tzinfo=UTC)
+        assert event_of({}, type, time=seconds).at == datetime(2026, 12, 1, tzinfo=UTC)
 
 
 def test_date_of_a_consent_is_the_beginning_of_that_day() -> None:
-    assert happened({}, "consent.given", time="2026-12-01").at == datetime(2026, 12, 1, tzinfo=UTC)
+    assert event_of({}, "consent.given", time="2026-12-01").at == datetime(2026, 12, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -200,14 +200,14 @@ def test_date_of_a_consent_is_the_beginning_of_that_day() -> None:
     ],
 )
 def test_impossible_time_is_replaced_by_now_and_flagged(impossible: Any) -> None:
-    event = happened({}, time=impossible)
+    event = event_of({}, time=impossible)
     assert (event.at, event.external.received_at) == (NOW, NOW)
     assert (event.external.flags, event.external.altered) == (("time-replaced",), True)
 
 
 @pytest.mark.parametrize("empty", [None, "", "  "])
 def test_empty_time_counts_as_missing(empty: Any) -> None:
-    event = happened({}, time=empty)
+    event = event_of({}, time=empty)
     assert (event.at, event.external.flags, event.external.altered) == (NOW, (), False)
 
 
@@ -220,24 +220,24 @@ def test_empty_time_counts_as_missing(empty: Any) -> None:
     ],
 )
 def test_reserved_fact_is_dropped_and_counted(name: str) -> None:
-    event = happened({name: "bo", "path": "/p"}, "custom.x").external
+    event = event_of({name: "bo", "path": "/p"}, "custom.x").external
     assert event.fields == {"path": "/p"}
     assert (event.flags, event.dropped) == (("facts-dropped",), 1)
-    assert name not in happened({name: "bo"}).external.person
+    assert name not in event_of({name: "bo"}).external.person
 
 
 def test_reserved_fact_in_an_object_is_dropped() -> None:
-    event = happened({"account": {"owner": "bo"}, "email": {}, "score": {"total": 99, "fit": 1}}, "custom.x").external
+    event = event_of({"account": {"owner": "bo"}, "email": {}, "score": {"total": 99, "fit": 1}}, "custom.x").external
     assert (event.fields, event.dropped) == ({}, 3)
 
 
 def test_malformed_email_with_a_valid_phone_becomes_a_custom_fact() -> None:
-    event = happened({"phone": "+49 30 123456"}, email="n/a").external
+    event = event_of({"phone": "+49 30 123456"}, email="n/a").external
     assert (event.email, event.phone, event.person) == (None, "+4930123456", {"custom.email": "n/a"})
 
 
 @pytest.mark.parametrize(
-    ("written", "read"),
+    ("text", "value"),
     [
         *(("201-500 employees", 201), ("201 – 500 Mitarbeiter", 201), ("1,001-5,000", 1001), ("1.001 - 5.000", 1001)),
         *(("10,001+ employees", 10001), ("500+", 500), ("11 to 50", 11), ("51 bis 200 Mitarbeitende", 51)),
@@ -248,20 +248,20 @@ def test_malformed_email_with_a_valid_phone_becomes_a_custom_fact() -> None:
         *(("9" * 40, None), ("1-" * 40, None), ("1" + " " * 90_000 + "x", 1)),
     ],
 )
-def test_company_size_is_the_least_possible_number(written: Any, read: int | None) -> None:
-    assert headcount(written) == read
+def test_company_size_is_the_least_possible_number(text: Any, value: int | None) -> None:
+    assert headcount(text) == value
 
 
 @pytest.mark.parametrize(
     "blank", ["\u3164", "\u115f\u1160", "\u2800", "\uffa0", "\u200b\u200d", "\U000e0041", "\u00ad", "\ufe0f"]
 )
 def test_invisible_characters_are_not_a_name(blank: str) -> None:
-    assert happened({"name": blank, "company": f" {blank}"}).external.person == {}
-    assert happened({"name": f"Ann{blank}"}).external.person["name"] in ("Ann", "Ann\ufe0f")
+    assert event_of({"name": blank, "company": f" {blank}"}).external.person == {}
+    assert event_of({"name": f"Ann{blank}"}).external.person["name"] in ("Ann", "Ann\ufe0f")
 
 
 @pytest.mark.parametrize(
-    ("written", "read"),
+    ("text", "value"),
     [
         ("2026-12-01T09:00:00Z", NOW),
         ("2026-12-01T10:00:00+01:00", NOW),
@@ -276,12 +276,12 @@ def test_invisible_characters_are_not_a_name(blank: str) -> None:
         (1796115600.5, NOW + timedelta(milliseconds=500)),
     ],
 )
-def test_times_are_parsed_in_common_formats(written: str | float, read: datetime) -> None:
-    assert parse_time(written, "#/time") == read
+def test_times_are_parsed_in_common_formats(text: str | float, value: datetime) -> None:
+    assert parse_time(text, "#/time") == value
 
 
 @pytest.mark.parametrize(
-    ("written", "read"),
+    ("text", "value"),
     [
         ("1,200", 1200),
         ("1.200.000", 1200000),
@@ -293,8 +293,8 @@ def test_times_are_parsed_in_common_formats(written: str | float, read: datetime
         *(("many", None), ("", None), (True, None), ("9" * 30, None), (2**60, None), ("-3", -3), ("1e5", None)),
     ],
 )
-def test_numbers_are_parsed_in_common_formats(written: Any, read: float | None) -> None:
-    assert number(written) == read
+def test_numbers_are_parsed_in_common_formats(text: Any, value: float | None) -> None:
+    assert number(text) == value
 
 
 def test_unclear_consent_is_none() -> None:
@@ -346,9 +346,9 @@ NAMES = st.sampled_from(
 )
 def test_any_data_becomes_flat_scalars_or_is_rejected(data: dict[str, Any], kind: str) -> None:
     try:
-        event = happened(data, kind).external
-    except UnmappableError as wrong:
-        assert wrong.pointer.startswith("#/data")
+        event = event_of(data, kind).external
+    except UnmappableError as error:
+        assert error.pointer.startswith("#/data")
         return
     for facts in (event.person, event.fields):
         assert all(type(value) in (str, int, float, bool) and value != "" for value in facts.values())

@@ -26,19 +26,19 @@ from tests.unit.gateway.sample_forms import ANN, DEMO, multipart, posted
 )
 async def test_form_with_a_file_is_415(harness: GatewayHarness, part: tuple[str, bytes], status: int) -> None:
     headers, body = multipart([('name="email"', b"ann@acme.example"), part])
-    assert (await harness.ask("POST", DEMO, headers, body)).status == status
+    assert (await harness.request("POST", DEMO, headers, body)).status == status
 
 
 async def test_nul_in_a_form_is_replaced_and_flagged(harness: GatewayHarness) -> None:
     await harness.form({**ANN, "name": "A\x00nn"})
-    [kept] = harness.kept
+    [kept] = harness.records
     assert (kept.event.altered, kept.event.person["name"]) == (True, "A\ufffdnn")
 
 
 async def test_json_form_may_be_nested(harness: GatewayHarness) -> None:
     sent: dict[str, Any] = {"email": "ann@acme.example", "company": {"name": "Acme"}, "consent": True, "score": 3}
-    await harness.ask("POST", DEMO, {"content-type": "application/json"}, json.dumps(sent).encode())
-    assert harness.kept[0].event.person == {"company.name": "Acme", "consent": True, "custom.score": 3}
+    await harness.request("POST", DEMO, {"content-type": "application/json"}, json.dumps(sent).encode())
+    assert harness.records[0].event.person == {"company.name": "Acme", "consent": True, "custom.score": 3}
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ async def test_charset_of_a_multipart_form_is_read_from_three_places(
 @pytest.mark.parametrize("charset", ["unicode_escape", "idna", "zip", "x" * 10_000, "utf-16"])
 async def test_unknown_charset_is_rejected(harness: GatewayHarness, charset: str) -> None:
     headers = {"content-type": f"application/x-www-form-urlencoded; charset={charset}"}
-    answer = await harness.ask("POST", DEMO, headers, b"email=ann@acme.example&name=%FC")
+    answer = await harness.request("POST", DEMO, headers, b"email=ann@acme.example&name=%FC")
     assert answer.status in (400, 415)
     assert len(harness.letters) == 1
 
@@ -117,12 +117,12 @@ def test_percent_decoding_equals_the_standard_library(text: bytes) -> None:
 
 async def test_header_of_a_part_over_the_limit_is_rejected(harness: GatewayHarness) -> None:
     headers, body = multipart([('name="email"', b"ann@acme.example"), ("name=a" + ';"' * 600, b"x")])
-    assert (await harness.ask("POST", DEMO, headers, body)).status == 400
+    assert (await harness.request("POST", DEMO, headers, body)).status == 400
     assert [letter.body for letter in harness.letters] == [body]
 
 
 @pytest.mark.parametrize("part", ['name="a"' + ";=" * 11, 'name="a"\r\ncontent-type: text/plain' + ";=" * 11])
 async def test_parameters_of_a_part_over_the_limit_are_rejected(harness: GatewayHarness, part: str) -> None:
     headers, body = multipart([('name="email"', b"ann@acme.example"), (part, b"x")])
-    assert (await harness.ask("POST", DEMO, headers, body)).status == 400
+    assert (await harness.request("POST", DEMO, headers, body)).status == 400
     assert [letter.body for letter in harness.letters] == [body]

@@ -34,7 +34,7 @@ async def test_role_of_a_key_decides_its_types(harness: GatewayHarness, role: st
         if not allowed:
             assert (answer.json["title"], answer.pointer) == ("Forbidden", "#/type")
             assert "kind: api" in answer.json["detail"]
-    assert len(harness.kept) == sum(role in ONLY_SOME.get(type, ROLES) for type in ALL)
+    assert len(harness.records) == sum(role in ONLY_SOME.get(type, ROLES) for type in ALL)
     assert harness.letters == []
 
 
@@ -47,7 +47,7 @@ def test_every_role_has_types() -> None:
 async def test_list_with_one_forbidden_event_is_rejected_whole(harness: GatewayHarness) -> None:
     answer = await harness.event([{**ANN, "type": "page.viewed"}, touch()])
     assert (answer.status, answer.pointer) == (403, "#/1/type")
-    assert harness.kept == []
+    assert harness.records == []
 
 
 async def test_key_of_a_source_sends_only_the_types_of_the_source(harness: GatewayHarness) -> None:
@@ -63,11 +63,11 @@ async def test_key_of_a_source_sends_only_the_types_of_the_source(harness: Gatew
 # --- touches -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("said", [{}, {"rep": "tom"}, {"rep_email": "tom@ourcompany.example"}, {"rep": "nobody"}])
-async def test_touch_of_a_reps_key_is_attributed_to_the_rep(harness: GatewayHarness, said: dict[str, str]) -> None:
+@pytest.mark.parametrize("fields", [{}, {"rep": "tom"}, {"rep_email": "tom@ourcompany.example"}, {"rep": "nobody"}])
+async def test_touch_of_a_reps_key_is_attributed_to_the_rep(harness: GatewayHarness, fields: dict[str, str]) -> None:
     harness.make_key("this", "sales", rep=REP)
-    assert (await harness.event(touch(**said), role="this")).status == 202
-    assert harness.kept[0].event.fields == {"channel": "phone", "rep": REP}
+    assert (await harness.event(touch(**fields), role="this")).status == 202
+    assert harness.records[0].event.fields == {"channel": "phone", "rep": REP}
     assert (await harness.event({**ANN, "type": DEAL}, role="this")).status == 403
 
 
@@ -77,22 +77,22 @@ async def test_manager_and_key_without_a_rep_may_name_the_rep(harness: GatewayHa
         await harness.event(touch(rep=REP), role=role)
     await harness.event(touch(), role="manager")
     await harness.event(touch(), role="sales")
-    assert [kept.event.fields.get("rep") for kept in harness.kept] == [REP, REP, MANAGER, None]
-    assert {kept.event.flags for kept in harness.kept} == {()}
+    assert [record.event.fields.get("rep") for record in harness.records] == [REP, REP, MANAGER, None]
+    assert {record.event.flags for record in harness.records} == {()}
 
 
 async def test_unknown_rep_is_dropped_from_a_touch_and_flagged(harness: GatewayHarness) -> None:
-    for said in ({"rep": "zed"}, {"rep_email": "zed@acme.example"}, {"rep": 7}, {"rep": "zed", "rep_email": EMAIL}):
-        assert (await harness.event(touch(**said), role="sales")).status == 202
-    *others, last = harness.kept
-    assert [kept.event.fields for kept in others] == [{"channel": "phone"}] * 3
+    for fields in ({"rep": "zed"}, {"rep_email": "zed@acme.example"}, {"rep": 7}, {"rep": "zed", "rep_email": EMAIL}):
+        assert (await harness.event(touch(**fields), role="sales")).status == 202
+    *others, last = harness.records
+    assert [record.event.fields for record in others] == [{"channel": "phone"}] * 3
     assert last.event.fields == {"channel": "phone", "rep_email": EMAIL}
-    assert {kept.event.flags for kept in harness.kept} == {(FLAG_REP,)}
+    assert {record.event.flags for record in harness.records} == {(FLAG_REP,)}
 
 
 async def test_address_of_a_rep_matches_in_any_case(harness: GatewayHarness) -> None:
     await harness.event(touch(rep_email=EMAIL.upper()), role="sales")
-    assert harness.kept[0].event.flags == ()
+    assert harness.records[0].event.flags == ()
 
 
 async def test_retried_letter_of_a_reps_key_is_attributed_to_the_rep(harness: GatewayHarness) -> None:
@@ -101,7 +101,7 @@ async def test_retried_letter_of_a_reps_key_is_attributed_to_the_rep(harness: Ga
     [letter] = harness.letters
     corrected = json.dumps(touch(rep="tom")).encode()
     await harness.units.run(lambda unit: retry.retry(unit, letter, corrected))
-    assert harness.kept[0].event.fields == {"channel": "phone", "rep": REP}
+    assert harness.records[0].event.fields == {"channel": "phone", "rep": REP}
 
 
 # --- hooks -------------------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ async def test_webhook_without_a_mapping_sends_only_marketing_types(
         answer = await send(harness, type)
         assert (answer.status, answer.json["title"]) == (403, "Forbidden")
         assert "`types` of ours" in answer.json["detail"]
-    assert [kept.type for kept in harness.kept] == ["page.viewed"]
+    assert [record.type for record in harness.records] == ["page.viewed"]
     assert len(harness.letters) == 2
 
 
@@ -132,23 +132,23 @@ async def test_rejected_webhook_is_retried_once_its_source_lists_the_type(harnes
     harness.configure(listed)
     [letter] = harness.letters
     await harness.units.run(lambda unit: retry.retry(unit, letter))
-    assert [(kept.type, kept.event.flags) for kept in harness.kept] == [(TOUCH, (FLAG_REP,))]
+    assert [(record.type, record.event.flags) for record in harness.records] == [(TOUCH, (FLAG_REP,))]
     assert (await send(harness, "page.viewed")).status == 403
 
 
-# --- wrong keys --------------------------------------------------------------------------------------------------
+# --- invalid keys ------------------------------------------------------------------------------------------------
 
 
-async def test_wrong_keys_are_throttled_by_address_and_valid_keys_never(harness: GatewayHarness) -> None:
+async def test_invalid_keys_are_throttled_by_address_and_valid_keys_are_not(harness: GatewayHarness) -> None:
     async def post(key: str, address: str) -> Answer:
         headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
-        return await harness.ask(
+        return await harness.request(
             "POST", "/v1/events", headers, b'{"id": "1", "type": "page.viewed", "email": "a@a.example"}', client=address
         )
 
     for _ in range(ATTEMPTS_MAX):
         assert (await post("wrong", "192.0.2.1")).status == 401
-    refused = await post("wrong", "192.0.2.1")
-    assert (refused.status, refused.headers["retry-after"]) == (429, "60")
+    answer = await post("wrong", "192.0.2.1")
+    assert (answer.status, answer.headers["retry-after"]) == (429, "60")
     assert (await post("wrong", "192.0.2.2")).status == 401
     assert (await post(harness.secrets["ingest"], "192.0.2.1")).status == 202

@@ -34,10 +34,10 @@ TRIAL = {
 
 async def phoned(harness: GatewayHarness, body: bytes, **headers: str) -> Answer:
     """Send a signed webhook of the telephone system."""
-    made = hmac.digest(HMAC_SECRET.encode(), body, "sha256").hex()
-    given = {"content-type": "application/json", "x-signature": f"sha256={made}"}
+    signature = hmac.digest(HMAC_SECRET.encode(), body, "sha256").hex()
+    defaults = {"content-type": "application/json", "x-signature": f"sha256={signature}"}
     extra = {name.replace("_", "-"): value for name, value in headers.items()}
-    return await harness.ask("POST", "/hooks/phone", given | extra, body)
+    return await harness.request("POST", "/hooks/phone", defaults | extra, body)
 
 
 async def billed(
@@ -51,23 +51,23 @@ async def billed(
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": Webhook(secret).sign(id, now, body.decode()),
     }
-    return await harness.ask("POST", f"/hooks/{source}", headers, body)
+    return await harness.request("POST", f"/hooks/{source}", headers, body)
 
 
 async def test_call_becomes_a_touch(harness: GatewayHarness) -> None:
     answer = await phoned(harness, json.dumps(CALL).encode())
 
     assert (answer.status, answer.json) == (202, {"ids": ["c-1"]})
-    [kept] = harness.kept
-    assert (kept.type, kept.at) == ("touch.recorded", "2026-12-01T08:59:00+00:00")
-    assert (kept.event.source, kept.event.email) == ("phone", "ann@acme.example")
-    assert kept.event.fields == {"channel": "phone", "answered": True, "rep_email": "noor@ourcompany.example"}
+    [record] = harness.records
+    assert (record.type, record.at) == ("touch.recorded", "2026-12-01T08:59:00+00:00")
+    assert (record.event.source, record.event.email) == ("phone", "ann@acme.example")
+    assert record.event.fields == {"channel": "phone", "answered": True, "rep_email": "noor@ourcompany.example"}
 
 
 async def test_each_matching_entry_of_each_item_gives_an_event(harness: GatewayHarness) -> None:
     noted = {**CALL, "note": "wants a quote"}
     assert len((await phoned(harness, json.dumps(noted).encode())).json["ids"]) == 2
-    assert [kept.type for kept in harness.kept] == ["touch.recorded", "custom.note"]
+    assert [record.type for record in harness.records] == ["touch.recorded", "custom.note"]
     harness.units.rows.clear()
     answer = await phoned(harness, json.dumps([CALL, CALL, {**CALL, "uuid": "c-2"}]).encode())
     assert answer.json == {"ids": ["c-1", "c-1#2", "c-2"]}
@@ -80,7 +80,7 @@ async def test_bad_item_is_kept_and_the_rest_of_the_list_accepted(harness: Gatew
 
     assert answer.status == 202
     [letter] = harness.letters
-    assert [kept.event.source_id for kept in harness.kept] == answer.json["ids"]
+    assert [record.event.source_id for record in harness.records] == answer.json["ids"]
     assert answer.json | {"ids": len(answer.json["ids"])} == {
         "ids": 2,
         "taken": 2,
@@ -91,7 +91,7 @@ async def test_bad_item_is_kept_and_the_rest_of_the_list_accepted(harness: Gatew
     assert json.loads(letter.body) == bad
     corrected = json.dumps({**bad, "customer": {"email": "bo@acme.example"}}).encode()
     assert await harness.units.run(lambda unit: retry.retry(unit, letter, corrected)) == ["c-2"]
-    assert harness.kept[-1].event.email == "bo@acme.example"
+    assert harness.records[-1].event.email == "bo@acme.example"
 
 
 async def test_id_of_an_item_depends_on_its_place_alone(harness: GatewayHarness) -> None:
@@ -103,7 +103,7 @@ async def test_id_of_an_item_depends_on_its_place_alone(harness: GatewayHarness)
     [letter] = harness.letters
     corrected = json.dumps(sent("bo@acme.example")[0]).encode()
     await harness.units.run(lambda unit: retry.retry(unit, letter, corrected))
-    ids = [kept.event.source_id for kept in harness.kept]
+    ids = [record.event.source_id for record in harness.records]
     assert [id.partition("#")[2] for id in ids] == ["", "3", "2"]
 
 
@@ -125,7 +125,7 @@ async def test_list_of_bad_items_alone_is_rejected_and_kept_whole(harness: Gatew
 async def test_good_items_are_answered_after_the_bad_item_is_kept(harness: GatewayHarness) -> None:
     harness.units.keyless = True
     answer = await phoned(harness, json.dumps([CALL, {**CALL, "customer": None}]).encode())
-    assert (answer.status, harness.kept) == (503, [])
+    assert (answer.status, harness.records) == (503, [])
 
 
 def test_event_ids_are_numbered_in_linear_time() -> None:
@@ -180,13 +180,13 @@ async def test_replayed_delivery_has_no_effect_at_any_time(harness: GatewayHarne
 
 async def test_old_event_is_accepted_if_the_signature_covers_the_time(harness: GatewayHarness) -> None:
     assert (await billed(harness, json.dumps({**TRIAL, "timestamp": "2011-03-05T08:00:00Z"}).encode())).status == 202
-    assert harness.kept[0].at == "2011-03-05T08:00:00+00:00"
+    assert harness.records[0].at == "2011-03-05T08:00:00+00:00"
 
 
 async def test_webhook_in_a_declared_charset_is_decoded(harness: GatewayHarness) -> None:
     body = json.dumps({**CALL, "kind": "x", "note": "Gr\xfc\xdfe"}, ensure_ascii=False).encode("latin-1")
     assert (await phoned(harness, body, content_type="application/json; charset=ISO-8859-1")).status == 202
-    assert harness.kept[0].event.fields == {"note": "Gr\xfc\xdfe"}
+    assert harness.records[0].event.fields == {"note": "Gr\xfc\xdfe"}
 
 
 async def test_retried_delivery_has_the_same_event_ids(harness: GatewayHarness) -> None:
@@ -200,22 +200,22 @@ async def test_delivery_without_a_matching_entry_is_202_and_dropped(harness: Gat
     for body in (b'{"kind":"call.started"}', b"[]", b"1", b"null", b'{"when":[]}'):
         answer = await phoned(harness, body)
         assert (answer.status, answer.json) == (202, {"ids": []})
-    assert (harness.kept, harness.letters) == ([], [])
+    assert (harness.records, harness.letters) == ([], [])
 
 
 async def test_delivery_id_of_standard_webhooks_is_the_event_id(harness: GatewayHarness) -> None:
     assert (await billed(harness, json.dumps(TRIAL).encode())).json == {"ids": ["msg_1"]}
     assert (await billed(harness, json.dumps(TRIAL).encode(), secret=NEXT_SECRET)).json == {"ids": ["msg_1"]}
     assert len({row.event_id for row in harness.units.rows}) == 1
-    assert harness.kept[0].event.fields == {"plan": "pro"}
+    assert harness.records[0].event.fields == {"plan": "pro"}
 
 
 async def test_old_delivery_is_rejected(harness: GatewayHarness) -> None:
     body = json.dumps(TRIAL).encode()
     stamp = harness.clock.real() - timedelta(seconds=301)
-    made = Webhook(STANDARD_SECRET).sign("msg_1", stamp, body.decode())
-    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(int(stamp.timestamp())), "webhook-signature": made}
-    assert (await harness.ask("POST", "/hooks/billing", headers, body)).status == 401
+    signature = Webhook(STANDARD_SECRET).sign("msg_1", stamp, body.decode())
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(int(stamp.timestamp())), "webhook-signature": signature}
+    assert (await harness.request("POST", "/hooks/billing", headers, body)).status == 401
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 50_000, b'{"a":1,"a":2}', json.dumps(CALL).encode()])
@@ -226,14 +226,14 @@ async def test_old_delivery_is_rejected(harness: GatewayHarness) -> None:
 async def test_missing_or_invalid_signature_is_401_for_any_body(
     harness: GatewayHarness, path: str, headers: dict[str, str], body: bytes
 ) -> None:
-    answer = await harness.ask("POST", path, headers, body)
+    answer = await harness.request("POST", path, headers, body)
     assert (answer.status, answer.headers["content-type"]) == (401, "application/problem+json")
     assert "www-authenticate" in answer.headers
     assert harness.letters == []
 
 
 async def test_size_is_checked_before_the_signature(harness: GatewayHarness) -> None:
-    assert (await harness.ask("POST", "/hooks/phone", {}, b"x" * 262145)).status == 413
+    assert (await harness.request("POST", "/hooks/phone", {}, b"x" * 262145)).status == 413
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ async def test_signed_body_that_is_unmappable_is_kept(
     [letter] = harness.letters
     assert (letter.id, letter.body, letter.source) == (answer.json["dead_letter"], body, "phone")
     assert (letter.consumer, letter.origin) == ("gateway", "/hooks/phone")
-    assert harness.kept == []
+    assert harness.records == []
 
 
 @pytest.mark.parametrize("headers", [{"content_type": "text/xml"}, {"content_encoding": "gzip"}])
@@ -286,18 +286,18 @@ async def test_retry_of_a_letter_without_a_source_is_409(harness: GatewayHarness
 
 async def test_unknown_source_is_404(harness: GatewayHarness) -> None:
     for path in ("/hooks/nobody", "/hooks/", "/hooks/website", "/hooks/phone/x"):
-        assert (await harness.ask("POST", path)).status == 404
+        assert (await harness.request("POST", path)).status == 404
 
 
 async def test_unavailable_preset_is_503_with_retry_after(harness: GatewayHarness) -> None:
-    answer = await harness.ask("POST", "/hooks/hubspot")
+    answer = await harness.request("POST", "/hooks/hubspot")
     assert answer.status == 503
     assert int(answer.headers["retry-after"]) > 0
     assert "not available yet" in answer.json["detail"]
 
 
 async def test_source_without_its_secret_is_503_and_names_no_path(harness: GatewayHarness) -> None:
-    answer = await harness.ask("POST", "/hooks/unset", {}, b"{}")
+    answer = await harness.request("POST", "/hooks/unset", {}, b"{}")
     assert answer.status == 503
     assert "nowhere" not in answer.body.decode()
 
@@ -312,7 +312,9 @@ async def test_secret_file_that_appears_or_changes_is_loaded(harness: GatewayHar
     assert (await billed(harness, body, id="msg_2")).status == 503
     second.write_text("whsec_AA==")
     harness.clock.advance(seconds=2)
-    assert (await billed(harness, body, id="msg_3", secret="whsec_AA==")).status == 503, "no other key is made of it"
+    assert (await billed(harness, body, id="msg_3", secret="whsec_AA==")).status == 503, (
+        "a malformed secret is not used as a key"
+    )
     second.write_text(STANDARD_SECRET)
     harness.clock.advance(seconds=2)
     assert (await billed(harness, body, id="msg_4")).status == 202
@@ -336,13 +338,13 @@ BODIES = st.recursive(
     BODIES, st.sampled_from(["a", "a.b", 'a.b."c d"', "a[0]", "a[].b", "a || b", "[0].a", "a.length(@)", "a.*", "@"])
 )
 def test_path_expression_equals_jmespath(body: Any, text: str) -> None:
-    entry = compile_mapping(EventMapping(type="custom.x", email="a", data={"found": text}))
+    entry = compile_mapping(EventMapping(type="custom.x", email="a", data={"value": text}))
 
-    assert found_by(entry.data["found"], body) == found_by(jmespath.compile(text), body)
+    assert result_of(entry.data["value"], body) == result_of(jmespath.compile(text), body)
 
 
-def found_by(expression: Any, body: Any) -> Any:
+def result_of(expression: Any, body: Any) -> Any:
     try:
         return expression.search(body)
-    except jmespath.exceptions.JMESPathError as wrong:
-        return type(wrong)
+    except jmespath.exceptions.JMESPathError as error:
+        return type(error)

@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[4]
 
 
 def error_classes() -> dict[str, type]:
-    """The public exception classes in the source, by name."""
-    found: dict[str, type] = {}
+    """Return the public exception classes in the source, by name."""
+    classes: dict[str, type] = {}
     for package in ("schemas", "services", "firsthour"):
         for file in sorted((ROOT / package).rglob("*.py")):
             names = [node.name for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef)]
@@ -31,20 +31,20 @@ def error_classes() -> dict[str, type]:
                 continue
             module = importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts))
             kinds = {name: getattr(module, name) for name in names if not name.startswith("_")}
-            found |= {name: kind for name, kind in kinds.items() if issubclass(kind, BaseException)}
-    return found
+            classes |= {name: kind for name, kind in kinds.items() if issubclass(kind, BaseException)}
+    return classes
 
 
 def test_every_error_class_derives_from_the_base_class() -> None:
     assert [name for name, kind in error_classes().items() if not issubclass(kind, FirstHourError)] == []
 
 
-def test_the_map_lists_every_error_class_and_no_other() -> None:
-    listed = {name for name in OUTCOMES if "." not in name}
-    assert listed == set(error_classes())
+def test_map_has_exactly_the_error_classes() -> None:
+    names = {name for name in OUTCOMES if "." not in name}
+    assert names == set(error_classes())
 
 
-def test_the_names_of_library_errors_in_the_map_exist() -> None:
+def test_library_errors_in_the_map_exist() -> None:
     for name in OUTCOMES:
         module, _, kind = name.rpartition(".")
         assert not module or issubclass(getattr(importlib.import_module(module), kind), Exception)
@@ -77,7 +77,9 @@ def test_library_error_with_a_name_of_ours_has_no_outcome() -> None:
 
 def test_message_of_a_database_error_has_no_statement_and_no_value() -> None:
     error = IntegrityError("INSERT INTO leads", {"email": "ada@northwind.example"}, sqlite3.IntegrityError("leads.id"))
-    assert error_report.message(error) == ["the database cannot be used (IntegrityError); `firsthour doctor` says more"]
+    assert error_report.message(error) == [
+        "the database cannot be used (IntegrityError); `firsthour doctor` shows the cause"
+    ]
 
 
 def test_message_of_a_directory_in_use_ends_with_the_remedy() -> None:

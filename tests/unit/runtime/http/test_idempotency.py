@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: done once, answered each time."""
+"""`Idempotency-Key`: a repeated request is executed once and answered each time."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,12 +24,12 @@ T = TypeVar("T")
 
 
 @dataclass
-class Desk:
+class CommandApp:
     """An application with one command, on a database in memory."""
 
     clock: HandClock = field(default_factory=HandClock)
-    done: list[str] = field(default_factory=list)
-    refuses: bool = False
+    accepted: list[str] = field(default_factory=list)
+    rejects: bool = False
 
     def __post_init__(self) -> None:
         self.engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
@@ -49,100 +49,100 @@ class Desk:
         raise NotImplementedError
 
     def unit(self, work: Callable[[Unit], T]) -> T:
-        config: Config = None  # type: ignore[assignment]  # nothing here asks for it
+        config: Config = None  # type: ignore[assignment]  # no command of this test reads it
         with self.engine.begin() as connection:
             return work(Unit(connection, self.clock, config))
 
-    def keys_kept(self) -> list[str]:
+    def stored_keys(self) -> list[str]:
         with self.engine.begin() as connection:
             return [row.key for row in connection.execute(sa.select(idempotency.idempotency))]
 
     async def accept(
-        self, lead: str, key: str | None, body: Any = None, who: str = "a key that is long enough"
+        self, lead: str, key: str | None, body: Any = None, sender: str = "a key that is long enough"
     ) -> httpx.Response:
-        headers = {"authorization": f"Bearer {who}"} | ({} if key is None else {"idempotency-key": key})
+        headers = {"authorization": f"Bearer {sender}"} | ({} if key is None else {"idempotency-key": key})
         async with httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://t") as client:
             return await client.post(f"/leads/{lead}/accept", headers=headers, json=body)
 
 
-def _command(app: FastAPI, desk: Desk) -> None:
+def _command(app: FastAPI, harness: CommandApp) -> None:
     @app.post("/leads/{lead}/accept")
-    async def accept(lead: str, once: Annotated[Once, Depends(idempotent(desk))]) -> Response:
+    async def accept(lead: str, once: Annotated[Once, Depends(idempotent(harness))]) -> Response:
         def work(unit: Unit) -> dict[str, object]:
-            if desk.refuses:
-                raise Problem(409, "Not now")
-            desk.done.append(lead)
-            return {"id": lead, "at": unit.clock.real(), "times": len(desk.done)}
+            if harness.rejects:
+                raise Problem(409, "Invalid state")
+            harness.accepted.append(lead)
+            return {"id": lead, "at": unit.clock.real(), "times": len(harness.accepted)}
 
         return await once(work)
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
-    made = Desk()
-    yield made
-    made.engine.dispose()
+def harness() -> Iterator[CommandApp]:
+    app = CommandApp()
+    yield app
+    app.engine.dispose()
 
 
-async def test_a_command_sent_again_is_answered_again_and_not_done_again(desk: Desk) -> None:
-    first, again = await desk.accept("l1", "k"), await desk.accept("l1", '"k"')
-    assert (again.status_code, again.content) == (first.status_code, first.content)
+async def test_repeated_request_is_answered_again_but_not_executed_again(harness: CommandApp) -> None:
+    first, second = await harness.accept("l1", "k"), await harness.accept("l1", '"k"')
+    assert (second.status_code, second.content) == (first.status_code, first.content)
     assert first.json() == {"id": "l1", "at": "2026-12-01T09:00:00Z", "times": 1}
-    assert (again.headers["idempotent-replayed"], "idempotent-replayed" in first.headers) == ("true", False)
-    assert desk.done == ["l1"]
+    assert (second.headers["idempotent-replayed"], "idempotent-replayed" in first.headers) == ("true", False)
+    assert harness.accepted == ["l1"]
 
 
-async def test_without_a_key_it_is_done_each_time(desk: Desk) -> None:
-    await desk.accept("l1", None)
-    await desk.accept("l1", None)
-    assert desk.done == ["l1", "l1"]
+async def test_repeated_request_without_a_key_is_executed_each_time(harness: CommandApp) -> None:
+    await harness.accept("l1", None)
+    await harness.accept("l1", None)
+    assert harness.accepted == ["l1", "l1"]
 
 
-async def test_keys_are_told_apart_by_path_and_by_sender(desk: Desk) -> None:
-    await desk.accept("l1", "k")
-    await desk.accept("l2", "k")
-    await desk.accept("l1", "k", who="nobody known")
-    assert desk.done == ["l1", "l2", "l1"]
+async def test_same_key_of_another_path_or_sender_is_another_key(harness: CommandApp) -> None:
+    await harness.accept("l1", "k")
+    await harness.accept("l2", "k")
+    await harness.accept("l1", "k", sender="an unknown key")
+    assert harness.accepted == ["l1", "l2", "l1"]
 
 
-async def test_another_body_under_the_same_key_is_refused(desk: Desk) -> None:
-    await desk.accept("l1", "k", {"reason": "a"})
-    answer = await desk.accept("l1", "k", {"reason": "b"})
+async def test_other_body_with_the_same_key_is_answered_422(harness: CommandApp) -> None:
+    await harness.accept("l1", "k", {"reason": "a"})
+    answer = await harness.accept("l1", "k", {"reason": "b"})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "header:Idempotency-Key"
 
 
-async def test_a_refused_command_leaves_its_key_free(desk: Desk) -> None:
-    desk.refuses = True
-    assert (await desk.accept("l1", "k")).status_code == 409
-    desk.refuses = False
-    assert (await desk.accept("l1", "k")).status_code == 200
-    assert desk.done == ["l1"]
+async def test_key_of_a_rejected_request_can_be_used_again(harness: CommandApp) -> None:
+    harness.rejects = True
+    assert (await harness.accept("l1", "k")).status_code == 409
+    harness.rejects = False
+    assert (await harness.accept("l1", "k")).status_code == 200
+    assert harness.accepted == ["l1"]
 
 
-async def test_answers_are_forgotten_after_a_day_by_use_and_by_the_sweep(desk: Desk) -> None:
-    await desk.accept("l1", "old")
-    desk.clock.advance(hours=24, seconds=1)
-    await desk.accept("l1", "new")
-    await desk.accept("l1", "old")
-    assert desk.done == ["l1", "l1", "l1"]
-    desk.clock.advance(hours=24, seconds=1)
-    assert desk.unit(lambda unit: idempotency.sweep(unit, 10)) == 2
-    assert desk.keys_kept() == []
+async def test_stored_answers_expire_after_a_day(harness: CommandApp) -> None:
+    await harness.accept("l1", "old")
+    harness.clock.advance(hours=24, seconds=1)
+    await harness.accept("l1", "new")
+    await harness.accept("l1", "old")
+    assert harness.accepted == ["l1", "l1", "l1"]
+    harness.clock.advance(hours=24, seconds=1)
+    assert harness.unit(lambda unit: idempotency.sweep(unit, 10)) == 2
+    assert harness.stored_keys() == []
 
 
 @pytest.mark.parametrize(
     ("header", "key"), [(None, None), ("a", "a"), (' "a" ', "a"), ('"a\\"b"', 'a"b'), ("x" * 255, "x" * 255)]
 )
-def test_a_key_may_be_quoted_or_bare(header: str | None, key: str | None) -> None:
+def test_key_is_parsed_with_and_without_quotes(header: str | None, key: str | None) -> None:
     assert key_of(header) == key
 
 
 @pytest.mark.parametrize("header", ["", '""', "x" * 256, "\x00"])
-def test_a_key_that_is_none_is_refused(header: str) -> None:
+def test_malformed_key_is_rejected(header: str) -> None:
     with pytest.raises(Problem):
         key_of(header)
 
 
-def test_parts_of_a_request_cannot_pass_for_each_other() -> None:
+def test_fingerprint_depends_on_the_boundaries_of_the_parts() -> None:
     assert fingerprint(b"ab", b"c") != fingerprint(b"a", b"bc")
