@@ -1,11 +1,11 @@
-"""Names of facts that only FirstHour may state. A field of such a name from outside is dropped; the event is kept."""
+"""Names of facts that only FirstHour may state. An outside field of such a name is dropped, and its event is kept."""
 
 from typing import Final
 
 from schemas.conditions.fields import DERIVED_FIELDS
 
 IDENTIFIERS: Final = frozenset({"email", "phone", "crm_id", "anonymous_id"})
-"""Names of a person's identifiers. Senders state them; they are not facts."""
+"""Names of a person's identifiers. They come from senders, and are not facts."""
 
 PRODUCT_FACTS: Final = (frozenset(DERIVED_FIELDS) | {"owner", "score", "epoch", "lead_id"}) - IDENTIFIERS
 """Scores, statuses, owners and other values that are computed by the agreement."""

@@ -95,7 +95,7 @@ Secrets = Annotated[tuple[Secret, ...], Field(min_length=1, max_length=10)]
 
 
 class StandardWebhooks(Shape):
-    """Signed as defined at standardwebhooks.com: headers `webhook-id`, `webhook-timestamp`, `webhook-signature`."""
+    """Signatures as defined at standardwebhooks.com: headers `webhook-id`, `webhook-timestamp`, `webhook-signature`."""
 
     scheme: Literal["standard-webhooks"]
     secrets: Secrets
@@ -129,7 +129,7 @@ Verify = Annotated[StandardWebhooks | Hmac, Field(discriminator="scheme")]
 
 
 class EventMapping(Shape):
-    """How a body is mapped to an event; every entry whose `when` is truthy makes one. All fields but `type` are JMESPath.
+    """Maps a body to an event. Every entry whose `when` is true makes one event. All fields except `type` are JMESPath.
 
     `id` absent: the sender's delivery id if its scheme has one, otherwise the first 32 hexadecimal digits of the body's
     SHA-256; with `#2`, `#3` ... for the second, third ... item of a list. `time` absent: the time of arrival. `data` maps
