@@ -55,7 +55,7 @@ test: $(DEV_STAMP) ## run all tests, with a Kafka and a PostgreSQL that it start
 	@KAFKA_VERSION=$(KAFKA_VERSION) $(PYTEST) $(ARGS)
 
 quick: check ## the inner loop: `make check`, unit tests, stories on the embedded profile
-	@$(PYTEST) --quiet tests/unit tests/story -m "not servers and not slow and not long" $(ARGS)
+	@FIRSTHOUR_EXAMPLES=0.1 $(PYTEST) --quiet tests/unit tests/story -m "not servers and not slow and not long" $(ARGS)
 
 coverage: $(DEV_STAMP) ## print the branches of services/ and firsthour/ that the unit tests and embedded stories do not reach
 	@$(PYTEST) --quiet tests/unit tests/story -m "not servers and not slow and not long" \

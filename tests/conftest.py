@@ -21,6 +21,7 @@ from devtools.kafka import KafkaCluster
 from devtools.postgres import PostgresServer
 from tests import shared
 from tests.backends import backends, icu_backends, profile
+from tests.examples import USUAL, examples
 
 __all__ = [
     "backends",
@@ -28,8 +29,8 @@ __all__ = [
     "profile",
 ]  # fixtures; defined for the whole session in one place, so that each exists once
 
-settings.register_profile("busy", deadline=None)  # on a busy machine the duration of an example has no meaning
-settings.load_profile("busy")
+settings.register_profile("tests", deadline=None, max_examples=examples(USUAL))  # a busy machine breaks deadlines
+settings.load_profile("tests")
 
 _MEMORY = Path("/dev/shm")
 _MEMORY_BYTES = 8 << 30

@@ -1,0 +1,16 @@
+"""The number of examples that a property test tries.
+
+`FIRSTHOUR_EXAMPLES` multiplies it: `make quick` tries a tenth.
+"""
+
+import os
+from typing import Final
+
+_FACTOR: Final = float(os.environ.get("FIRSTHOUR_EXAMPLES") or 1)
+_MIN: Final = 5
+USUAL: Final = 100
+
+
+def examples(count: int) -> int:
+    """Return how many examples a test tries that usually tries `count`."""
+    return max(_MIN, round(count * _FACTOR))
