@@ -11,6 +11,7 @@ from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from schemas.events.leads import LeadTouched
 from tests.contract.conftest import Backend, open_embedded, read_all
+from tests.examples import examples
 
 
 async def ids(backend: Backend, limit: int = 10) -> list[str]:
@@ -71,7 +72,7 @@ async def test_a_unit_that_fails_says_nothing(backend: Backend) -> None:
     assert await ids(backend) == ["kept"]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=12), limit=st.integers(1, 10), keep=st.integers(1, 12))
 def test_whatever_the_sizes_nothing_is_missed_or_doubled(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], limit: int, keep: int

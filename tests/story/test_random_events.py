@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from schemas.events.outside import OUTSIDE_TYPES
 from tests.backends import Backends
+from tests.examples import examples
 from tests.fakes.pages import ATTACKS
 from tests.story.installation import ADMIN
 from tests.story.world import World
@@ -88,7 +89,7 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
 
 def test_every_accepted_event_is_handled(profile: Backends | None) -> None:
     @settings(
-        max_examples=BATCHES if profile is None else BATCHES_DISTRIBUTED,
+        max_examples=examples(BATCHES if profile is None else BATCHES_DISTRIBUTED),
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )

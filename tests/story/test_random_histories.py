@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from tests.backends import Backends
+from tests.examples import examples
 from tests.story.sample_config import reps
 from tests.story.world import World
 
@@ -175,6 +176,9 @@ def test_any_history_keeps_statuses_owners_and_invariants(profile: Backends | No
 
     histories, steps = (20, 20) if profile is None else (4, 15)
     history_settings = settings(
-        max_examples=histories, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=examples(histories),
+        stateful_step_count=steps,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(HistoryOfProfile, settings=history_settings)

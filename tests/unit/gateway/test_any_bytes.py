@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.unit.gateway.harness import HMAC_SECRET, Answer, GatewayHarness, run
 
 REFUSED = {400, 401, 403, 404, 413, 415, 422}
@@ -79,7 +80,7 @@ def _is_sound(answer: Answer) -> None:
 
 @given(PATHS, MEDIA, HEADERS, BODIES, st.integers(0, 40))
 @example("/v1/events", "application/json", {"ce-specversion": "1.0", "ce-id": "\xff"}, b"{}", 0)
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(400), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_request_gets_an_answer(
     harness: GatewayHarness, path: str, media: str, headers: dict[str, str], body: bytes, chunk: int
 ) -> None:
@@ -90,7 +91,7 @@ def test_any_request_gets_an_answer(
 
 
 @given(BODIES)
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_signed_body_is_mapped_or_kept(harness: GatewayHarness, body: bytes) -> None:
     before = len(harness.letters)
     signature = hmac.digest(HMAC_SECRET.encode(), body, "sha256").hex()

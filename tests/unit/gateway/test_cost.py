@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
+from tests.examples import examples
 from tests.unit.gateway.harness import HMAC_SECRET, STANDARD_SECRET, Answer, GatewayHarness, run
 from tests.unit.gateway.sample_forms import multipart
 
@@ -185,7 +186,9 @@ def test_each_kind_of_request_accepts_an_ordinary_body(harness: GatewayHarness, 
 @example("cloud event batch", "leaves", "a", 60_000, 9_000)
 @example("hook without mapping", "leaves", "a", 60_000, 9_000)
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(150),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_work_for_a_body_is_linear_in_its_size(
     harness: GatewayHarness, path: str, shape: str, unit: str, size: int, leaves: int

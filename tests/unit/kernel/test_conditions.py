@@ -13,6 +13,7 @@ from schemas.conditions.fields import OPS
 from schemas.conditions.parser import parse
 from schemas.conditions.tree import ALWAYS, AllOf, AnyOf, Node, Not, Test
 from schemas.events.base import Value
+from tests.examples import examples
 from tests.unit.kernel.reference_conditions import compare, reference
 
 ADA: dict[str, Value] = {
@@ -191,7 +192,7 @@ nodes = st.recursive(
 facts_of_all_kinds = st.dictionaries(st.sampled_from(FIELDS), values | st.floats() | st.text(max_size=5))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(nodes, max_size=5), facts_of_all_kinds)
 def test_compiled_conditions_equal_the_reference(rules: list[Node], facts: dict[str, Value]) -> None:
     expected = [reference(rule, facts) for rule in rules]

@@ -16,6 +16,7 @@ from firsthour.kernel.normalisation.emails import checked_email, email_kind, nor
 from firsthour.kernel.normalisation.malformed import MalformedError
 from firsthour.kernel.normalisation.phones import checked_phone, normalise_phone
 from firsthour.kernel.normalisation.texts import TEXT_MAX, normalise_text
+from tests.examples import examples
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,7 @@ CALLING_CODES = st.sampled_from(sorted(map(str, COUNTRY_CODE_TO_REGION_CODE))) |
 E164 = st.builds("+{}{}".format, CALLING_CODES, st.text("0123456789", min_size=3, max_size=14))
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(E164, st.none() | st.sampled_from(["DE", "US", "IT", "RU", "AR", "MX", "CI"]))
 def test_phone_shortcut_agrees_with_the_library(sent: str, region: str | None) -> None:
     assert phone_or_reason(normalise_phone, sent, region) == phone_or_reason(checked_phone, sent, region)

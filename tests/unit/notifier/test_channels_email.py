@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from services.notifier.channels.base import GiveUp, Sent, TryAgain, Unusable
 from services.notifier.channels.email import EmailChannel, MailServer, MailSettingsError, server
 from services.notifier.domain.message import Message
+from tests.examples import examples
 from tests.fakes.pages import ATTACKS, NINE, hostile_message, page_message
 from tests.fakes.smtp import FakeSmtp, Mail
 
@@ -174,7 +175,7 @@ async def test_encoded_word_in_a_name_is_not_decoded(smtp: FakeSmtp) -> None:
     assert "= ?utf-8?q?Your=20bank?=" in smtp.mails[0].message["Subject"]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw=st.one_of(st.text(st.characters(), max_size=300), st.text('\r\n\t =?:,;<>@"\\.(utf8qb)Bc_-', max_size=300)))
 async def test_any_text_leaves_headers_and_recipients_unchanged(smtp: FakeSmtp, raw: str) -> None:
     page = hostile_message(raw)

@@ -13,6 +13,7 @@ from schemas.events.base import Facts
 from schemas.events.leads import MatchedLine
 from schemas.events.routes import LeadAssigned
 from services.router import commands
+from tests.examples import examples
 from tests.unit.router.harness import BY_SCORE, HAND_RAISER, MANAGER, RouterHarness, rep, sales, team
 
 LEADS = st.sampled_from([f"l{n}" for n in range(7)])
@@ -126,5 +127,5 @@ class RouterMachine(RuleBasedStateMachine):
         assert published == stored
 
 
-RouterMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+RouterMachine.TestCase.settings = settings(max_examples=examples(25), stateful_step_count=30, deadline=None)
 TestLife = RouterMachine.TestCase

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.router.domain.turns import SCALE, Candidate, divide, next_turn, settle
+from tests.examples import examples
 
 weights = st.lists(st.integers(1, 16), min_size=1, max_size=7)
 NONE: frozenset[int] = frozenset()
@@ -48,7 +49,7 @@ class FairPool:
         return max(abs(self.entitlements[rep] - self.counts[rep]) for rep in self.weights)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(weights, st.integers(1, 200))
 def test_equally_eligible_members_stay_within_one_lead_of_entitlement(of: list[int], turns: int) -> None:
     pool = FairPool(of)
@@ -66,7 +67,7 @@ def test_large_and_uneven_pools_stay_within_one_lead_of_entitlement(of: list[int
         assert pool.deviation() < 1
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(weights, st.lists(st.booleans(), max_size=200), st.integers(0, 6))
 def test_partly_eligible_member_stays_within_one_lead_of_their_share(
     of: list[int], could: list[bool], member: int
@@ -78,7 +79,7 @@ def test_partly_eligible_member_stays_within_one_lead_of_their_share(
         assert pool.deviation() < 1
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     st.lists(st.integers(1, 16), min_size=3, max_size=3),
     st.lists(st.frozensets(st.integers(0, 2), max_size=2), max_size=150),
@@ -90,7 +91,7 @@ def test_three_members_stay_within_one_lead_for_any_eligibility(of: list[int], a
         assert pool.deviation() < 1
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(weights, st.lists(st.frozensets(st.integers(0, 6), max_size=6), max_size=150))
 def test_any_members_stay_within_two_leads_for_any_eligibility(of: list[int], absences: list[frozenset[int]]) -> None:
     pool = FairPool(of)

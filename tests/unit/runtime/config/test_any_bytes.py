@@ -12,6 +12,7 @@ from firsthour.runtime.config.reading import NAMES, ConfigError, load
 from schemas.conditions.parser import parse
 from schemas.conditions.tree import ALWAYS, AllOf, AnyOf, Node, Not, Test, plain
 from schemas.values import DURATION_MAX, duration, spoken
+from tests.examples import examples
 from tests.unit.runtime.config.harness import EXAMPLES
 
 VALID = {name: (EXAMPLES / name).read_bytes() for name in NAMES}
@@ -44,7 +45,7 @@ edits = st.lists(
 
 
 @given(st.sampled_from(NAMES), edits)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_file_with_changed_bytes_loads_or_raises_config_error(
     name: str, changes: list[tuple[float, int, bytes]]
 ) -> None:
@@ -56,7 +57,7 @@ def test_file_with_changed_bytes_loads_or_raises_config_error(
 
 
 @given(st.sampled_from(NAMES), st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_file_with_replaced_value_loads_or_raises_config_error(name: str, data: st.DataObject) -> None:
     lines = VALID[name].decode().splitlines()
     filled = [index for index, line in enumerate(lines) if ": " in line and not line.lstrip().startswith("#")]
@@ -71,7 +72,7 @@ def test_file_with_replaced_value_loads_or_raises_config_error(name: str, data: 
 @given(
     st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_document_of_any_bytes_has_data_or_problems(raw: bytes) -> None:
     document = yaml_source.parse(raw, "agreement.yaml")
     assert document.data is not None or document.problems

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from firsthour.runtime.storage.unit import StorageError
+from tests.examples import examples
 from tests.unit.runtime.eventlog.appending_gateway import (
     NARROW,
     ROOMY,
@@ -104,7 +105,7 @@ ACTIONS = st.one_of(
 )
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(actions=st.lists(ACTIONS, min_size=5, max_size=50), narrow=st.booleans())
 def test_acknowledged_rows_are_neither_lost_nor_overtaken(
     tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, str]], narrow: bool

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from firsthour.runtime.http.exact_json import DEPTH_MAX, NODES_MAX, Json, StrictError, parse_exactly
 from firsthour.runtime.http.strict_json import parse
+from tests.examples import examples
 
 
 def result(parser: Callable[[bytes], object], body: bytes) -> str:
@@ -176,7 +177,7 @@ def test_fast_and_exact_path_agree_on_json(tree: Json, ascii_only: bool, depth: 
     st.sampled_from(["x", "[", '\\\\"', "\\\\\\\\", '\\\\\\\\","', "1,", '{},"']),
     st.sampled_from([0, 31, 32, 33]),
 )
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 def test_fast_and_exact_path_agree_on_large_bodies(size: int, tree: Json, filler: str, depth: int) -> None:
     quote = "" if filler[0] in "1{" else '"'
     filling = f"[{quote}{filler * (size // len(filler))}{quote or 0}]".replace(',"0', ",0")
