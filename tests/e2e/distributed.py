@@ -37,7 +37,7 @@ class DistributedProcesses:
         return self.crew.members[0].url
 
     async def settle(self, seconds: float) -> None:
-        """Until everything said has been heard by everybody. Raises `AssertionError` when something else is wrong."""
+        """Wait until every consumer has handled every record. Raises `AssertionError` if another check fails."""
         async with asyncio.timeout(seconds):
             while True:
                 done = await asyncio.to_thread(command, self.env, "verify", "--json")
@@ -56,13 +56,13 @@ class DistributedProcesses:
             await connection.close()
 
     async def idle(self) -> list[str]:
-        """Who behind the gateway has handled nothing: with somebody idle, nothing was shared."""
+        """Return the processes behind the gateway that have handled no record: with an idle one, the work was not shared."""
         async with httpx.AsyncClient(trust_env=False, timeout=30.0, headers=_WITH_KEY) as client:
             said = {one.name: (await client.get(f"{one.url}/metrics")).text for one in self.crew.members[1:]}
         return [name for name, metrics in said.items() if not _HANDLED.search(metrics)]
 
     async def stop(self) -> None:
-        """Everybody is asked to stop. Raises `AssertionError` when somebody does not, or had ended before."""
+        """Stop all processes. Raises `AssertionError` if one does not end, or has ended before."""
         codes = await asyncio.gather(*(self.crew.stop(member) for member in self.crew.members))
         assert set(codes) == {0}, dict(zip((one.name for one in self.crew.members), codes, strict=True))
         assert self.crew.ended == []

@@ -23,7 +23,7 @@ STOP_SECONDS = 30.0
 
 
 def free_port() -> int:
-    """A port nobody listens on at this moment."""
+    """Return a port on which no process listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
@@ -218,7 +218,7 @@ class SlackProcess:
 
 
 def json_lines(file: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file that somebody may still be writing."""
+    """Return the complete lines of a file that is perhaps still written."""
     if not file.exists():
         return []
     return [json.loads(line) for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]

@@ -1,4 +1,4 @@
-"""`firsthour up` as somebody tries it: the printed lines are pasted, the commands are typed, and it is stopped."""
+"""`firsthour up` as a user tries it: the printed commands are run, other commands are typed, and it is stopped."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""`kill -9` at random moments of a replay: nothing acknowledged is lost, nothing takes effect twice, nobody is left out.
+"""`kill -9` at random moments of a replay: nothing acknowledged is lost, no event takes effect twice, every lead is paged.
 
 The full run, as many rows and kills as one likes: `make prove-embedded`, or `python -m tests.e2e.kill --seed N`.
 """

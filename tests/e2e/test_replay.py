@@ -1,4 +1,4 @@
-"""A stream of applications, posted in its order: every one accepted, every lead somebody's, twice with the same result."""
+"""A stream of applications, posted in its order: each is accepted, each lead has an owner, and a second run agrees."""
 
 import csv
 import json

