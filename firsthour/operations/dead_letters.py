@@ -1,4 +1,4 @@
-"""Dead letters, tried again or dropped: by the gateway that could not understand them, or the service that failed."""
+"""Retries and drops dead letters: requests that the gateway could not read, and records that a service could not handle."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,23 +22,23 @@ WAITING = "waiting"
 
 
 def find(connection: Connection, id: str) -> DeadLetter:
-    """One letter. Raises `Problem` 404."""
-    found = dead_letters.get(connection, id)
-    if found is None:
+    """Return a dead letter. Raises `Problem` 404."""
+    letter = dead_letters.get(connection, id)
+    if letter is None:
         raise Problem(404, "Unknown dead letter", f"There is no dead letter {id!r}: `firsthour deadletters list`.")
-    return found
+    return letter
 
 
-def waiting(connection: Connection, id: str) -> DeadLetter:
-    """One letter that still waits. Raises `Problem` 404, or 409 when it was dealt with."""
-    found = find(connection, id)
-    if found.state != WAITING:
-        raise Problem(409, "Already resolved", f"This letter was already {found.state}; there is nothing left to do.")
-    return found
+def find_waiting(connection: Connection, id: str) -> DeadLetter:
+    """Return a dead letter in state `waiting`. Raises `Problem` 404, or 409 in another state."""
+    letter = find(connection, id)
+    if letter.state != WAITING:
+        raise Problem(409, "Already resolved", f"This dead letter is already {letter.state}; nothing is left to do.")
+    return letter
 
 
 def summary(letter: DeadLetter | Summary) -> dict[str, Any]:
-    """A letter as listed: without its body, which may hold personal data."""
+    """Return a dead letter without its body, which may hold personal data."""
     return {
         "id": letter.id,
         "at": letter.at,
@@ -55,52 +55,55 @@ def summary(letter: DeadLetter | Summary) -> dict[str, Any]:
 
 
 async def retry(units: Units, clock: Clock, services: Sequence[Service], id: str, body: bytes | None) -> dict[str, Any]:
-    """Handle a letter again, with a corrected body if one is given. Raises `Problem`; the letter waits on then, and
-    says how often it was tried and why it failed last."""
+    """Handle a dead letter again. `body`: a corrected body; None: the stored one.
+
+    Raises:
+        Problem: It failed. The letter stays `waiting`, with the number of tries and the last error.
+    """
     try:
-        return await units.run(lambda unit: _again(unit, services, id, body))
+        return await units.run(lambda unit: _retry(unit, services, id, body))
     except StorageError:
         raise
-    except Problem as refused:
-        if refused.status != 404 and refused.title != "Already resolved":
-            await _failed(units, clock, id, refused.detail or refused.title)
+    except Problem as problem:
+        if problem.status != 404 and problem.title != "Already resolved":
+            await _store_failure(units, clock, id, problem.detail or problem.title)
         raise
-    except Exception as failure:
-        await _failed(units, clock, id, failure_reason(failure))
+    except Exception as error:
+        await _store_failure(units, clock, id, failure_reason(error))
         raise Problem(
             422,
             "Retry failed",
-            f"It failed again ({type(failure).__name__}); `firsthour deadletters show {id}` tells why. "
-            "Correct the body and retry with it, or drop the letter.",
-        ) from failure
+            f"It failed again ({type(error).__name__}); `firsthour deadletters show {id}` shows the error. "
+            "Retry with a corrected body, or drop the letter.",
+        ) from error
 
 
-async def _failed(units: Units, clock: Clock, id: str, why: str) -> None:
-    await units.run(lambda unit: dead_letters.store_outcome(unit.connection, id, WAITING, clock.real(), why))
+async def _store_failure(units: Units, clock: Clock, id: str, reason: str) -> None:
+    await units.run(lambda unit: dead_letters.store_outcome(unit.connection, id, WAITING, clock.real(), reason))
 
 
-def _again(unit: Unit, services: Sequence[Service], id: str, body: bytes | None) -> dict[str, Any]:
-    letter = waiting(unit.connection, id)
+def _retry(unit: Unit, services: Sequence[Service], id: str, body: bytes | None) -> dict[str, Any]:
+    letter = find_waiting(unit.connection, id)
     if letter.consumer == GATEWAY:
         return {"id": id, "state": "retried", "events": gateway_retry.retry(unit, letter, body)}
-    given = letter if body is None else replace(letter, body=body)
+    corrected = letter if body is None else replace(letter, body=body)
     try:
         if letter.consumer == PUBLISHER:
-            _publish(unit, given)
+            _publish(unit, corrected)
             return {"id": id, "state": "retried", "events": [letter.source]}
-        worker.retry(unit, letter.consumer, _handler(services, letter), given)
-    except UnknownEventError as wrong:
-        raise Problem(422, "Not an event", f"{wrong}. Send a corrected body, or drop the letter.") from wrong
+        worker.retry(unit, letter.consumer, _handler(services, letter), corrected)
+    except UnknownEventError as error:
+        raise Problem(422, "Not an event", f"{error}. Retry with a corrected body, or drop the letter.") from error
     return {"id": id, "state": "retried", "events": [letter.source]}
 
 
 def _publish(unit: Unit, letter: DeadLetter) -> None:
-    """Put a record that the broker refused into the outbox again."""
+    """Add a record that the broker refused to the outbox again."""
     if len(letter.body) > RECORD_BYTES_MAX:
-        raise Problem(413, "", f"The record has {len(letter.body)} bytes; {RECORD_BYTES_MAX} is the most that is sent.")
-    known = decode(letter.body)
+        raise Problem(413, "", f"The record has {len(letter.body)} bytes; the maximum is {RECORD_BYTES_MAX}.")
+    envelope = decode(letter.body)
     topic = letter.origin.partition("/")[0]
-    unit.rows.append(Row(topic, known.partitionkey, known.id, letter.body))
+    unit.rows.append(Row(topic, envelope.partitionkey, envelope.id, letter.body))
     dead_letters.store_outcome(unit.connection, letter.id, "retried", unit.clock.real(), f"sent again to {topic}")
 
 
@@ -112,11 +115,11 @@ def _handler(services: Sequence[Service], letter: DeadLetter) -> Handler:
     raise Problem(
         409,
         "No consumer",
-        f"This process has no service {letter.consumer} that reads {topic}; drop the letter.",
+        f"No service {letter.consumer} reads {topic} in this process; drop the letter.",
     )
 
 
 def drop(unit: Unit, id: str) -> dict[str, Any]:
-    """Give a letter up: its body is erased. Its row stays for a while, so that it can be said what became of it."""
-    dead_letters.drop(unit.connection, waiting(unit.connection, id), unit.clock.real())
+    """Drop a dead letter: its body is erased. Its row stays until retention, as evidence of the drop."""
+    dead_letters.drop(unit.connection, find_waiting(unit.connection, id), unit.clock.real())
     return {"id": id, "state": "dropped"}

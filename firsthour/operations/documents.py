@@ -1,4 +1,4 @@
-"""Writes into README.md what the code knows better: the table of settings. `make schemas` runs it too."""
+"""Writes the table of settings into README.md. Part of `make schemas`."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ _START, _END = "<!-- settings -->\n", "<!-- /settings -->\n"
 
 
 def settings_table() -> str:
-    """Every setting with its default and what it is for."""
+    """Return a table of all settings with default and description."""
     secrets = secret_fields()
     lines = ["| setting | default | |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
@@ -21,14 +21,14 @@ def settings_table() -> str:
 
 
 def filled(text: str) -> str:
-    """The README with the table as it is now."""
+    """Return the README with the current table."""
     before, _, rest = text.partition(_START)
     _, _, after = rest.partition(_END)
     return f"{before}{_START}{settings_table()}{_END}{after}"
 
 
 def main() -> int:
-    """Write the README if it changed."""
+    """Write the README if the table changed."""
     text = README.read_text()
     if filled(text) != text:
         README.write_text(filled(text))

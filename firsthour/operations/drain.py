@@ -1,4 +1,4 @@
-"""Waits until what had been said when it began has been heard, stage by stage along the road of a lead."""
+"""Waits until all services have handled the records so far, topic by topic along the path of a lead."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,11 @@ from firsthour.runtime.storage.records import cursors, log
 from schemas import topics
 
 WAIT_SECONDS: Final = 30.0
-LOOK_SECONDS: Final = 0.05
-TRY_SECONDS: Final = 1.0  # between questions to brokers that do not answer
-LAST_LOOK_SECONDS: Final = 5.0  # at brokers, after the wait
-ROAD: Final = (topics.EVENTS, topics.LEADS, topics.ROUTES, topics.ACTIONS, topics.ROUTES, topics.LEADS, topics.PAGES)
-"""Topics in the order in which one thing leads to another; routes and leads come again after an action."""
+POLL_SECONDS: Final = 0.05
+RETRY_SECONDS: Final = 1.0  # while the brokers do not answer
+REPORT_SECONDS: Final = 5.0  # to find out what is behind, after the wait
+PATH: Final = (topics.EVENTS, topics.LEADS, topics.ROUTES, topics.ACTIONS, topics.ROUTES, topics.LEADS, topics.PAGES)
+"""Topics in the order of cause and effect. Routes and leads come again, because actions cause them too."""
 
 _NEWEST = statements.Sql(
     lambda _: sa.select(sa.func.coalesce(sa.func.max(log.c.id), 0)).where(log.c.topic == sa.bindparam("topic"))
@@ -33,7 +33,7 @@ _UNPUBLISHED = statements.Sql(
         .where(log.c.topic == sa.bindparam("topic"), log.c.id <= sa.bindparam("newest"))
     )
 )
-_STAND = statements.Sql(
+_POSITIONS = statements.Sql(
     lambda _: sa.select(cursors.c.consumer, cursors.c.partition, cursors.c.position).where(
         cursors.c.topic == sa.bindparam("topic")
     )
@@ -41,98 +41,100 @@ _STAND = statements.Sql(
 
 
 async def wait(resources: Resources) -> tuple[str, ...]:
-    """Who is still behind after `WAIT_SECONDS` (real), a line each; nobody, if all is well.
+    """Wait, at most `WAIT_SECONDS` (real). Return a line for each consumer that is behind; empty: none is.
 
-    The end of each topic is read after the stage before it was heard, so it holds whatever that stage said. Where `log`
-    is an outbox, it is read once the rows that were in it are published.
+    The end of each topic is read after the topic before it is handled, so it includes the records caused by that topic. In
+    a distributed installation it is read after the rows of the outbox are published.
     """
-    ends = _Ends(resources)
+    ends = _TopicEnds(resources)
     try:
         async with asyncio.timeout(WAIT_SECONDS):
-            for topic in ROAD:
-                await _published(resources, topic)
-                await _heard(resources, topic, await ends.of(topic))
+            for topic in PATH:
+                await _wait_published(resources, topic)
+                await _wait_read(resources, topic, await ends.of(topic))
     except TimeoutError:
-        return await _who(resources, ends)
+        return await _report(resources, ends)
     return ()
 
 
-async def _published(resources: Resources, topic: str) -> None:
+async def _wait_published(resources: Resources, topic: str) -> None:
     if not resources.settings.distributed:
         return
     newest = await resources.reads(lambda connection: int(_NEWEST.first(connection, topic=topic)[0]))
-    while await _unpublished(resources, topic, newest):  # noqa: ASYNC110  # another process publishes: nobody tells
-        await asyncio.sleep(LOOK_SECONDS)
+    while await _unpublished(resources, topic, newest):  # noqa: ASYNC110  # another process publishes, without a signal
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def _unpublished(resources: Resources, topic: str, newest: int) -> int:
     return await resources.reads(lambda connection: int(_UNPUBLISHED.first(connection, topic=topic, newest=newest)[0]))
 
 
-async def _heard(resources: Resources, topic: str, ends: Mapping[int, int]) -> None:
-    while await _behind(resources, topic, ends):  # noqa: ASYNC110  # cursors are rows: nobody tells of them
-        await asyncio.sleep(LOOK_SECONDS)
+async def _wait_read(resources: Resources, topic: str, ends: Mapping[int, int]) -> None:
+    while await _behind(resources, topic, ends):  # noqa: ASYNC110  # cursors are rows, without a signal
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def _behind(resources: Resources, topic: str, ends: Mapping[int, int]) -> dict[str, list[int]]:
-    """Of each consumer that has not read to these ends, how many positions are missing in each partition it lacks."""
+    """Return, by consumer, the number of unread positions in each partition that it has not read to its end."""
 
-    def look(connection: Connection) -> Sequence[tuple[str, int, int]]:
-        return [(row[0], row[1], row[2]) for row in _STAND.all(connection, topic=topic)]
+    def positions(connection: Connection) -> Sequence[tuple[str, int, int]]:
+        return [(row[0], row[1], row[2]) for row in _POSITIONS.all(connection, topic=topic)]
 
-    at = {(consumer, partition): position for consumer, partition, position in await resources.reads(look)}
-    found = {
-        consumer: [end - at.get((consumer, n), 0) for n, end in ends.items() if end > at.get((consumer, n), 0)]
+    read_to = {(consumer, partition): position for consumer, partition, position in await resources.reads(positions)}
+    missing = {
+        consumer: [
+            end - read_to.get((consumer, n), 0) for n, end in ends.items() if end > read_to.get((consumer, n), 0)
+        ]
         for consumer in topics.READ_BY[topic]
     }
-    return {consumer: missing for consumer, missing in found.items() if missing}
+    return {consumer: counts for consumer, counts in missing.items() if counts}
 
 
 @dataclass
-class _Ends:
-    """Where topics end, by partition. `trouble`: why the brokers did not say, when last asked."""
+class _TopicEnds:
+    """The ends of the topics, by partition. `problem`: why the brokers did not answer the last request."""
 
     resources: Resources
-    trouble: str | None = field(default=None)
+    problem: str | None = field(default=None)
 
     async def of(self, topic: str) -> dict[int, int]:
-        """Asks until there is an answer."""
+        """Return the ends of one topic. Repeats until the brokers answer."""
         if not self.resources.settings.distributed:
             return {0: await self.resources.log.end(topic, 0)}
         while True:
             try:
-                found = await kafka_admin.ends(self.resources.settings)
-            except UnreachableError as refused:
-                self.trouble = str(refused)
+                ends = await kafka_admin.ends(self.resources.settings)
+            except UnreachableError as error:
+                self.problem = str(error)
             except MovedError:
-                self.trouble = "partitions change their leader"
+                self.problem = "partitions change their leader"
             else:
-                self.trouble = None
-                return {partition: end for (name, partition), end in found.items() if name == topic}
-            await asyncio.sleep(TRY_SECONDS)
+                self.problem = None
+                return {partition: end for (name, partition), end in ends.items() if name == topic}
+            await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _who(resources: Resources, ends: _Ends) -> tuple[str, ...]:
-    found: list[str] = []
+async def _report(resources: Resources, ends: _TopicEnds) -> tuple[str, ...]:
+    lines: list[str] = []
     try:
-        async with asyncio.timeout(LAST_LOOK_SECONDS):
-            for topic in dict.fromkeys(ROAD):
-                found += await _who_of(resources, topic, ends)
+        async with asyncio.timeout(REPORT_SECONDS):
+            for topic in dict.fromkeys(PATH):
+                lines += await _report_topic(resources, topic, ends)
     except TimeoutError:
-        found.append(f"nobody knows how far the topics go: {ends.trouble or 'the brokers do not answer'}")
-    return tuple(found) or ("everybody read on, and there was always more",)
+        lines.append(f"the ends of the topics are unknown: {ends.problem or 'the brokers do not answer'}")
+    return tuple(lines) or ("all services are reading, but new records keep arriving",)
 
 
-async def _who_of(resources: Resources, topic: str, ends: _Ends) -> list[str]:
+async def _report_topic(resources: Resources, topic: str, ends: _TopicEnds) -> list[str]:
     if not resources.settings.distributed:
         return [f"{name} has not read all of {topic}" for name in await _behind(resources, topic, await ends.of(topic))]
     newest = await resources.reads(lambda connection: int(_NEWEST.first(connection, topic=topic)[0]))
     unpublished = await _unpublished(resources, topic, newest)
-    said = [f"{topic}: {unpublished} records wait to be published"] if unpublished else []
+    lines = [f"{topic}: {unpublished} records wait to be published"] if unpublished else []
     at_ends = await ends.of(topic)
     for name, missing in (await _behind(resources, topic, at_ends)).items():
-        said.append(
+        lines.append(
             f"{name} has not read all of {topic}: {sum(missing)} records to go in "
             f"{len(missing)} of {len(at_ends)} partitions"
         )
-    return said
+    return lines

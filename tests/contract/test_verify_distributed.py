@@ -185,13 +185,13 @@ async def test_each_stage_is_followed_to_where_the_stage_before_left_it(world: V
 
 async def test_brokers_that_do_not_answer_are_told_of(world: VerifiedSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drain, "WAIT_SECONDS", 0.5)
-    monkeypatch.setattr(drain, "LAST_LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(drain, "REPORT_SECONDS", 0.5)
     gone = replace(
         world.system.resources,
         settings=world.system.resources.settings.model_copy(update={"kafka_bootstrap": "127.0.0.1:1"}),
     )
     (said,) = await drain.wait(gone)
-    assert said.startswith("nobody knows how far the topics go: ")
+    assert said.startswith("the ends of the topics are unknown: ")
     assert "127.0.0.1:1" in said
 
 
