@@ -1,4 +1,4 @@
-"""The backends every promise is tried on: one SQLite file, and PostgreSQL with Kafka."""
+"""The backends of the contract tests: one SQLite file, and PostgreSQL with Kafka."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -43,7 +43,7 @@ CONNECTIONS: Final = 16
 
 
 class Backend(Protocol):
-    """A database, an event log over it, and a clock moved by hand."""
+    """A database with its event log, and a clock that tests move."""
 
     clock: HandClock
 
@@ -57,20 +57,20 @@ class Backend(Protocol):
     def log(self) -> EventLog: ...
 
     async def say(self, *names: str, key: str = "lead") -> None:
-        """Commit one unit that emits an event of each id, and see that readers can have it."""
+        """Commit one unit that emits an event with each id, and publish the events."""
 
     async def append(self, *rows: Row) -> None:
-        """These rows, whatever they are, where readers find them."""
+        """Append rows to the log, with any content."""
 
     async def worker(self, handler: Handler, consumer: str = "consumer") -> Worker:
-        """A reader of `leads` with a view of the log of its own."""
+        """Return a worker on `leads` with its own view of the log."""
 
     async def rows(self, question: str) -> list[tuple[Any, ...]]:
-        """Straight from the tables."""
+        """Return rows of the tables."""
 
 
 def emitting(names: Sequence[str], key: str) -> Callable[[Unit], None]:
-    """A unit's work: it emits an event of each id."""
+    """Return the work of a unit that emits an event with each id."""
 
     def work(unit: Unit) -> None:
         for name in names:
@@ -80,30 +80,30 @@ def emitting(names: Sequence[str], key: str) -> Callable[[Unit], None]:
 
 
 async def step(worker: Worker) -> bool:
-    """One step of this reader, once what it lags behind has come from wherever it is; whether there was anything."""
+    """Run one step of the worker after its records have arrived. Return whether it handled any."""
     if await worker.lag() > 0:
         await worker.wait()
     return await worker.step()
 
 
 async def drain(worker: Worker) -> Worker:
-    """Let this reader read everything there is."""
+    """Run the worker until it has read all records."""
     while await step(worker):
         pass
     return worker
 
 
 async def read_all(backend: Backend, after: int = 0, limit: int = 10, partition: int = 0) -> list[Record]:
-    """Every record of `leads`, a few at a time."""
-    found: list[Record] = []
+    """Return every record of `leads`, read `limit` at a time."""
+    records: list[Record] = []
     end = await backend.log.end(topics.LEADS, partition)
     while after < end:
         await backend.log.ready(topics.LEADS, partition, after)
         batch = await backend.log.fetch(topics.LEADS, partition, after, limit)
         assert 0 < len(batch) <= limit
-        found += batch
+        records += batch
         after = batch[-1].position
-    return found
+    return records
 
 
 # --- one process, one file --------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class SqliteBackend:
 
 
 async def open_embedded(file: Path, *, keep: int = 2_000, pages_max: int | None = None) -> SqliteBackend:
-    """On this file, new or of before."""
+    """Open a new or an existing file."""
     engine = writer_engine(file)
     statements.metadata.create_all(engine)
     engine.dispose()
@@ -152,7 +152,7 @@ async def open_embedded(file: Path, *, keep: int = 2_000, pages_max: int | None 
 
 @dataclass
 class PostgresBackend:
-    """One process among others: what it holds of a database and of topics with one partition."""
+    """One process of a distributed installation, with its connections and its views of the topics."""
 
     place: Installation
     clock: HandClock = field(default_factory=HandClock)
@@ -161,37 +161,37 @@ class PostgresBackend:
     _running: list[asyncio.Task[None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        given = self.place.settings()
-        url, arguments = connection_options.database(given)
-        self.options = connection_options.kafka_options(given)
+        settings = self.place.settings()
+        url, arguments = connection_options.database(settings)
+        self.options = connection_options.kafka_options(settings)
         self.pool = ConnectionPool(url, arguments, size=CONNECTIONS)
-        of = self.place.partitions
-        self.units = PostgresUnits(self.pool, self.clock, lambda *_: NO_CONFIG, partitions=of, ask=None)
+        partitions = self.place.partitions
+        self.units = PostgresUnits(self.pool, self.clock, lambda *_: NO_CONFIG, partitions=partitions, ask=None)
         self.reads = PostgresReader(open_engine(url, arguments, size=2))
         self.producer = KafkaProducer(self.options, self.place.prefix, self.place.partitions, self._noted)
-        self.publisher = Publisher(ConnectionPool(url, arguments, size=2), self.producer, of)
+        self.publisher = Publisher(ConnectionPool(url, arguments, size=2), self.producer, partitions)
         self.units.emitted = self.publisher.wake
 
     def _noted(self, place: Place, position: int) -> None:
         self.ends[place] = max(position, self.ends.get(place, 0))
-        for known in self.logs:
-            known.note(place, position)
+        for view in self.logs:
+            view.note(place, position)
 
     async def open(self) -> "PostgresBackend":
         self.log = await self.reader("reader")
         return self
 
     async def reader(self, service: str, partitions: int | None = None) -> KafkaLog:
-        """A view of its own of what is on the topics `leads` and `events`."""
-        wanted = partitions or self.place.partitions
-        made = KafkaLog(service, [topics.LEADS, topics.EVENTS], self.options, self.place.prefix, fixed=wanted)
+        """Return a new view of the topics `leads` and `events`."""
+        fixed = partitions or self.place.partitions
+        view = KafkaLog(service, [topics.LEADS, topics.EVENTS], self.options, self.place.prefix, fixed=fixed)
         for place, position in self.ends.items():
-            made.note(place, position)
-        self.logs.append(made)
-        self._running.append(asyncio.create_task(keep_running(made)))
-        while not made.ours:
-            await asyncio.sleep(LOOK_SECONDS)  # the broker is another process
-        return made
+            view.note(place, position)
+        self.logs.append(view)
+        self._running.append(asyncio.create_task(keep_running(view)))
+        while not view.ours:
+            await asyncio.sleep(LOOK_SECONDS)  # the broker gives no signal
+        return view
 
     async def say(self, *names: str, key: str = "lead") -> None:
         await self.units.run(emitting(names, key))
@@ -222,49 +222,49 @@ class PostgresBackend:
 
 @asynccontextmanager
 async def opened_distributed(place: Installation) -> AsyncIterator[PostgresBackend]:
-    """One process more at this place."""
-    made = await PostgresBackend(place).open()
+    """Open one more process of this installation."""
+    process = await PostgresBackend(place).open()
     try:
-        yield made
+        yield process
     finally:
-        await made.close()
+        await process.close()
 
 
 @pytest.fixture
 async def writer(place: Installation) -> AsyncIterator[PostgresBackend]:
-    """A process that commits units at the place of the test's file. No publisher is told."""
-    async with opened_distributed(place) as made:
-        made.units.emitted = lambda places: None
-        yield made
+    """A process that commits units without waking a publisher."""
+    async with opened_distributed(place) as process:
+        process.units.emitted = lambda places: None
+        yield process
 
 
 @pytest.fixture(params=["embedded", "distributed", "icu"])
 def profile(request: pytest.FixtureRequest) -> Backends | None:
-    """As everywhere, and on a database that compares texts by an ICU locale."""
+    """The profile of a test. `icu`: distributed, on a database that sorts text by an ICU locale."""
     if request.param == "embedded":
         return None
-    found: Backends = request.getfixturevalue("backends" if request.param == "distributed" else "icu_backends")
-    return found
+    backends: Backends = request.getfixturevalue("backends" if request.param == "distributed" else "icu_backends")
+    return backends
 
 
-# --- whichever --------------------------------------------------------------------------------------------------------
+# --- either one -------------------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
 async def opened_backend(directory: Path, profile: Backends | None) -> AsyncIterator[Backend]:
-    """Empty, for the length of the block."""
+    """Open an empty backend for the time of the context."""
     if profile is None:
-        made = await open_embedded(directory / "spine.db")
-        yield made
-        await made.units.close()
-        made.reads.close()
+        embedded = await open_embedded(directory / "spine.db")
+        yield embedded
+        await embedded.units.close()
+        embedded.reads.close()
         return
-    async with profile.installation(partitions=1) as place, opened_distributed(place) as other:
-        yield other
+    async with profile.installation(partitions=1) as place, opened_distributed(place) as process:
+        yield process
 
 
 @pytest.fixture
 async def backend(tmp_path: Path, profile: Backends | None) -> AsyncIterator[Backend]:
-    """Both, one after the other."""
+    """The backend of the profile."""
     async with opened_backend(tmp_path, profile) as made:
         yield made

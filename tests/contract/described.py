@@ -1,7 +1,7 @@
-"""Requests made up from `/openapi.json`, and whether their answers are as described.
+"""Requests generated from `/openapi.json`, and a check of their answers.
 
-The description is held against the service in both directions: a body that it allows is taken, and each answer has a
-status, a media type and a shape that it names.
+The description is checked in both directions: a body that it allows is accepted, and each answer has a status, a media
+type and a shape that it names.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ REFUSALS = (400, 405, 406, 413, 415, 422)
 STATEFUL = frozenset(
     {"unknown-reason", "unknown-rep", "unknown-source", "in-the-past", "unknown-cursor", "idempotency-key-used-before"}
 )
-"""Problems of a value that may be right elsewhere: names of the agreement and the team, a moment, a cursor, a key."""
+"""Problems of values that the schema allows: names of the agreement and the team, a time, a cursor, a key."""
 SLOW = ("/v1/verify", "/v1/doctor")
-"""Looks at the whole installation: asked once."""
+"""Operations that read the whole installation: requested once."""
 PHONES = st.from_regex(r"\+49301[0-9]{6}", fullmatch=True)
 EMAILS = st.from_regex(r"[a-z0-9]{1,20}(\.[a-z0-9]{1,10})?@[a-z]{2,20}\.(com|org|example)", fullmatch=True)
 
@@ -38,32 +38,32 @@ schemathesis.openapi.format("email", EMAILS)
 
 
 @dataclass(repr=False)
-class Described:
-    """One installation and what its description promises. `leads`: some that are there. `wrong`: what is not so."""
+class ApiDescription:
+    """The description of one installation. `leads`: ids of existing leads. `faults`: where an answer differs."""
 
     client: AsyncClient
     leads: Sequence[str]
     loop: asyncio.AbstractEventLoop
     spec: dict[str, Any]
     keys: dict[str, str] = field(default_factory=dict)
-    wrong: dict[str, str] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
     answers: int = 0
 
     def __repr__(self) -> str:
-        return "\n".join(f"{what}\n    {said}" for what, said in self.wrong.items())
+        return "\n".join(f"{fault}\n    {answer}" for fault, answer in self.faults.items())
 
-    async def hold(self, role: str, mode: GenerationMode, examples: int) -> None:
-        """Ask every operation with that role's key."""
-        for found in schemathesis.openapi.from_dict(self.spec).get_all_operations():
-            if isinstance(found, Err):
-                self.wrong["the description itself"] = str(found.err())
+    async def check(self, role: str, mode: GenerationMode, examples: int) -> None:
+        """Send requests to every operation, with the key of that role."""
+        for result in schemathesis.openapi.from_dict(self.spec).get_all_operations():
+            if isinstance(result, Err):
+                self.faults["the description itself"] = str(result.err())
                 continue
-            operation = found.ok()
-            several = 1 if operation.path in SLOW else examples
-            with suppress(Unsatisfiable):  # it has nothing that could be wrong
-                await asyncio.to_thread(self._asking(operation, role, mode, several))
+            operation = result.ok()
+            count = 1 if operation.path in SLOW else examples
+            with suppress(Unsatisfiable):  # every request is valid
+                await asyncio.to_thread(self._requests(operation, role, mode, count))
 
-    def _asking(self, operation: Any, role: str, mode: GenerationMode, examples: int) -> Callable[[], None]:
+    def _requests(self, operation: Any, role: str, mode: GenerationMode, examples: int) -> Callable[[], None]:
         @settings(
             max_examples=examples,
             deadline=None,
@@ -73,15 +73,15 @@ class Described:
             phases=[Phase.generate],
         )
         @given(case=operation.as_strategy(generation_mode=mode), number=st.integers(0, 3))
-        def asks(case: Any, number: int) -> None:
+        def send(case: Any, number: int) -> None:
             if number < len(self.leads) and "lead" in (case.path_parameters or {}):
                 case.path_parameters["lead"] = self.leads[number]
             if "form" in (case.path_parameters or {}):
                 case.path_parameters["form"] = "demo-request"
             answer = asyncio.run_coroutine_threadsafe(self._send(case, role), self.loop).result(60)
-            self._judge(operation, case, role, mode, answer)
+            self._check_answer(operation, case, role, mode, answer)
 
-        return asks
+        return send
 
     async def _send(self, case: Any, role: str) -> Response:
         sent = case.as_transport_kwargs(base_url="http://firsthour.test")
@@ -100,37 +100,37 @@ class Described:
             sent["method"], sent["url"], params=sent.get("params"), headers=headers, **body
         )
 
-    def _judge(self, operation: Any, case: Any, role: str, mode: GenerationMode, answer: Response) -> None:
+    def _check_answer(self, operation: Any, case: Any, role: str, mode: GenerationMode, answer: Response) -> None:
         status, problem = answer.status_code, _problem(answer)
-        said = f"{status} {problem} {answer.text[:200]} to {str(case.body)[:200]} {case.query} {case.headers}"
+        text = f"{status} {problem} {answer.text[:200]} to {str(case.body)[:200]} {case.query} {case.headers}"
         label = f"{operation.label} as {role}"
         if status >= 500:
-            self.wrong[f"{label}: {status}"] = said
-        why = self._unlike(operation, answer)
-        if why is not None:
-            self.wrong[f"{label}: {why}"] = said
-        taken = mode is not GenerationMode.POSITIVE or status not in REFUSALS or problem in STATEFUL
-        if role == "admin" and not taken:
-            self.wrong[f"{label}: a body that is described is refused: {problem} {_places(answer)}"] = said
+            self.faults[f"{label}: {status}"] = text
+        difference = self._difference(operation, answer)
+        if difference is not None:
+            self.faults[f"{label}: {difference}"] = text
+        accepted = mode is not GenerationMode.POSITIVE or status not in REFUSALS or problem in STATEFUL
+        if role == "admin" and not accepted:
+            self.faults[f"{label}: a body that is described is refused: {problem} {_pointers(answer)}"] = text
 
-    def _unlike(self, operation: Any, answer: Response) -> str | None:
-        """How an answer differs from what is described; None when it does not."""
-        described = operation.definition.raw["responses"]
-        one = described.get(str(answer.status_code)) or (
-            described.get("default") if answer.status_code >= 400 else None
+    def _difference(self, operation: Any, answer: Response) -> str | None:
+        """Return how an answer differs from the description; None if it does not."""
+        responses = operation.definition.raw["responses"]
+        response = responses.get(str(answer.status_code)) or (
+            responses.get("default") if answer.status_code >= 400 else None
         )
-        if one is None:
+        if response is None:
             return f"status {answer.status_code} is not described"
         media = answer.headers.get("content-type", "").partition(";")[0]
-        contents = one.get("content", {})
+        contents = response.get("content", {})
         if contents and media not in contents:
             return f"{media} of {answer.status_code} is not described"
         shape = contents.get(media, {}).get("schema")
         if shape is None or not media.endswith("json"):
             return None
-        whole = {**shape, "components": self.spec["components"]}
-        wrong = next(iter(Draft202012Validator(whole).iter_errors(answer.json())), None)
-        return None if wrong is None else f"{answer.status_code} is of another shape: {wrong.message[:200]}"
+        schema = {**shape, "components": self.spec["components"]}
+        error = next(iter(Draft202012Validator(schema).iter_errors(answer.json())), None)
+        return None if error is None else f"{answer.status_code} has another shape: {error.message[:200]}"
 
 
 def _text(part: Any) -> str | bytes:
@@ -143,16 +143,16 @@ def _problem(answer: Response) -> str | None:
     return None
 
 
-def _places(answer: Response) -> list[str]:
-    return sorted({one["pointer"] for one in answer.json().get("errors", ())})
+def _pointers(answer: Response) -> list[str]:
+    return sorted({fault["pointer"] for fault in answer.json().get("errors", ())})
 
 
-async def described(client: AsyncClient, leads: Sequence[str]) -> Described:
-    """Over this client, with a key of each role."""
+async def describe(client: AsyncClient, leads: Sequence[str]) -> ApiDescription:
+    """Return the description that this client reads, with a key of each role."""
     spec = (await client.get("/openapi.json")).json()
-    found = Described(client, leads, asyncio.get_running_loop(), spec)
+    description = ApiDescription(client, leads, asyncio.get_running_loop(), spec)
     for role in ROLES:
-        made = await client.post("/v1/keys", json={"role": role, "name": f"described {role}"})
-        found.keys[role] = made.json()["key"]
-    found.keys["admin"] = ADMIN
-    return found
+        answer = await client.post("/v1/keys", json={"role": role, "name": f"described {role}"})
+        description.keys[role] = answer.json()["key"]
+    description.keys["admin"] = ADMIN
+    return description

@@ -1,4 +1,4 @@
-"""A whole system on either profile, wired as in a process and moved by hand."""
+"""A whole system on either profile, built as in a process. Tests move its clock and workers."""
 
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -28,7 +28,7 @@ ADMIN = "a-key-of-forty-characters-for-the-tests-x"
 
 @dataclass
 class OpenedSystem:
-    """The system, somebody who speaks with it over HTTP, and what its pages said."""
+    """The system, an HTTP client with role admin, and the pages sent (`told`)."""
 
     system: System | Distributed
     client: AsyncClient
@@ -38,17 +38,17 @@ class OpenedSystem:
     place: Installation | None = None
 
     async def asks(self, name: str, **fields: Any) -> Response:
-        """This person asks for a demo."""
+        """Post the demo request of a person."""
         sent = {"email": f"{name}@acme.example", "name": name.title(), "employees": 400, **fields}
         return await self.client.post("/v1/forms/demo-request", json=sent)
 
     async def lead(self, name: str) -> dict[str, Any]:
-        """The lead of this person."""
-        (found,) = (await self.client.get("/v1/leads", params={"email": f"{name}@acme.example"})).json()["items"]
-        return dict(found)
+        """Return the lead of a person."""
+        (lead,) = (await self.client.get("/v1/leads", params={"email": f"{name}@acme.example"})).json()["items"]
+        return dict(lead)
 
     async def rows(self, question: str) -> list[tuple[Any, ...]]:
-        """What is committed, as another process sees it."""
+        """Return committed rows, as another process reads them."""
         if self.place is None:
             with closing(sqlite3.connect(f"file:{self.data / DATABASE}?mode=ro", uri=True)) as connection:
                 return connection.execute(question).fetchall()
@@ -60,7 +60,7 @@ class OpenedSystem:
 
 
 def pages_of(file: Path) -> int:
-    """How many pages of 4 KiB the database has."""
+    """Return the size of the database in pages of 4 KiB."""
     with closing(sqlite3.connect(file)) as connection:
         return int(connection.execute("PRAGMA page_count").fetchone()[0])
 
@@ -75,11 +75,13 @@ async def opened(
     only: Sequence[str] | None = None,
     **given: Mapping[str, object],
 ) -> AsyncIterator[OpenedSystem]:
-    """The example configuration on this data directory. `backends`: where Kafka and PostgreSQL are; without, embedded.
-    `pages_more`: how far the embedded database may grow. `only`: these services."""
+    """Open a system on the example configuration and this data directory.
+
+    `backends`: Kafka and PostgreSQL; None: embedded. `pages_more`: growth limit of the embedded database. `only`: services.
+    """
     told: list[Message] = []
     clock, channels = HandClock(), {"inbox": InboxChannel(told.append)}
-    known = config or package_files.examples()
+    config_dir = config or package_files.examples()
     async with AsyncExitStack() as stack:
         place = None
         system: System | Distributed
@@ -88,7 +90,7 @@ async def opened(
             system = await embedded.open_system(
                 settings.load(data_dir=directory, admin_key=ADMIN, **given),
                 clock,
-                ConfigFiles(known),
+                ConfigFiles(config_dir),
                 channels,
                 lock=lock,
                 only=only,
@@ -97,15 +99,15 @@ async def opened(
             stack.push_async_callback(system.close)
         else:
             place = await stack.enter_async_context(backends.installation())
-            found = place.settings(data_dir=directory, config_dir=known, admin_key=ADMIN, **given)
-            moved = await open_harness(found, clock, channels, only or EVERYTHING, files=known)
-            stack.push_async_callback(moved.close)
-            system = moved.system
+            process_settings = place.settings(data_dir=directory, config_dir=config_dir, admin_key=ADMIN, **given)
+            harness = await open_harness(process_settings, clock, channels, only or EVERYTHING, files=config_dir)
+            stack.push_async_callback(harness.close)
+            system = harness.system
         client = await stack.enter_async_context(client_of(system))
         yield OpenedSystem(system, client, clock, directory, told, place)
 
 
 def client_of(system: System | Distributed) -> AsyncClient:
-    """Somebody who speaks with it, and may do everything."""
+    """Return an HTTP client with role admin."""
     headers = {"authorization": f"Bearer {ADMIN}"}
     return AsyncClient(transport=ASGITransport(app=system.app), base_url="http://firsthour.test", headers=headers)

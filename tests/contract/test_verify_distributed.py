@@ -1,4 +1,4 @@
-"""`verify` past one machine: it waits for the outbox and for every partition, judges what is there, and says who is
+"""`verify` on a distributed installation: it waits for the outbox and for every partition, and names services that are
 behind."""
 
 import asyncio
@@ -40,7 +40,7 @@ PEOPLE = ("ann", "ben", "cat", "dan", "eve", "fay", "gil", "hal")
 
 @dataclass
 class VerifiedSystem:
-    """Every service in this process, over the real things; somebody steps the workers."""
+    """All services in this process, over real servers. Tests step the workers."""
 
     system: Distributed
     client: AsyncClient
@@ -53,7 +53,7 @@ class VerifiedSystem:
             assert answer.status_code == 202, answer.text
 
     async def verify(self) -> dict[str, Any]:
-        self.clock.advance(minutes=1)  # what has just changed is not judged
+        self.clock.advance(minutes=1)  # recent changes are not judged
         answer = await self.client.post("/v1/verify")
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
@@ -70,7 +70,7 @@ class VerifiedSystem:
 
 
 async def prepare(known: Settings, clock: HandClock) -> None:
-    """Tables, topics and the example configuration."""
+    """Create tables and topics, and apply the example configuration."""
     await kafka_admin.create_topics(known)
     url, arguments = connection_options.database(known)
     engine = open_engine(url, arguments, size=1)
@@ -124,14 +124,14 @@ async def world(kafka: KafkaCluster, database: str, tmp_path: Path) -> AsyncIter
 
 
 async def ready(system: Distributed) -> None:
-    """Until every service reads, and knows that it has read nothing."""
+    """Wait until every service reads its partitions from the start."""
     async with asyncio.timeout(30):
-        while not all(log.ours for log in system.logs):  # a client of the brokers' tells nobody
+        while not all(log.ours for log in system.logs):  # the Kafka client gives no signal
             await asyncio.sleep(0.05)
     await system.settle()
 
 
-async def test_everything_heard_and_sound_is_found_to_be_so(world: VerifiedSystem) -> None:
+async def test_sound_installation_breaks_no_invariant(world: VerifiedSystem) -> None:
     await world.ask(*PEOPLE)
     await world.system.settle()
     said = await world.verify()
@@ -139,7 +139,7 @@ async def test_everything_heard_and_sound_is_found_to_be_so(world: VerifiedSyste
     assert len(await world.rows("SELECT DISTINCT partition FROM cursors WHERE position > 0")) == PARTITIONS
 
 
-async def test_a_lost_clock_is_named_and_one_of_a_lead_that_just_changed_is_not(world: VerifiedSystem) -> None:
+async def test_lost_clock_is_named_unless_its_lead_just_changed(world: VerifiedSystem) -> None:
     await world.ask("ann")
     await world.system.settle()
     await world.change("DELETE FROM notifier_clocks")
@@ -148,7 +148,7 @@ async def test_a_lost_clock_is_named_and_one_of_a_lead_that_just_changed_is_not(
     assert [one["invariant"] for one in said["items"] if not one["ok"]] == ["I4"]
 
 
-async def test_who_is_behind_is_told_with_the_partitions_and_nothing_of_what_is_on_its_way_is_a_finding(
+async def test_services_behind_are_named_and_unread_events_are_no_finding(
     world: VerifiedSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drain, "WAIT_SECONDS", 0.5)
@@ -163,9 +163,7 @@ async def test_who_is_behind_is_told_with_the_partitions_and_nothing_of_what_is_
     assert [one for one in said["items"] if not one["ok"]] == []
 
 
-async def test_it_waits_for_records_that_are_still_to_be_published(
-    world: VerifiedSystem, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unpublished_records_are_behind(world: VerifiedSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drain, "WAIT_SECONDS", 0.5)
     await world.change(
         "INSERT INTO log (topic, partition, key, event_id, at, body) VALUES ('routes', 0, 'lead', 'new', 32503680000000000, '')"
@@ -173,7 +171,7 @@ async def test_it_waits_for_records_that_are_still_to_be_published(
     assert (await world.verify())["behind"] == ["routes: 1 records wait to be published"]
 
 
-async def test_each_stage_is_followed_to_where_the_stage_before_left_it(world: VerifiedSystem) -> None:
+async def test_wait_includes_the_records_caused_by_earlier_topics(world: VerifiedSystem) -> None:
     await world.ask(*PEOPLE)
     waiting = asyncio.create_task(drain.wait(world.system.resources))
     while not waiting.done():
@@ -183,7 +181,7 @@ async def test_each_stage_is_followed_to_where_the_stage_before_left_it(world: V
     assert await world.rows("SELECT count(*) FROM notifier_clocks") == [(len(PEOPLE),)]
 
 
-async def test_brokers_that_do_not_answer_are_told_of(world: VerifiedSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unreachable_brokers_are_named(world: VerifiedSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drain, "WAIT_SECONDS", 0.5)
     monkeypatch.setattr(drain, "REPORT_SECONDS", 0.5)
     gone = replace(
@@ -195,7 +193,7 @@ async def test_brokers_that_do_not_answer_are_told_of(world: VerifiedSystem, mon
     assert "127.0.0.1:1" in said
 
 
-async def test_an_event_that_scoring_passed_and_did_not_take_is_named(world: VerifiedSystem) -> None:
+async def test_event_read_but_not_handled_by_scoring_is_named(world: VerifiedSystem) -> None:
     await world.ask(*PEOPLE)
     await world.system.settle()
     [(event,)] = await world.rows("SELECT id FROM reporting_history WHERE topic = 'events' LIMIT 1")

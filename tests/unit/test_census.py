@@ -20,7 +20,6 @@ from tests.proof.census import (
 LARGER_FILES = {
     "tests/contract/test_invariants.py",
     "tests/contract/test_reaching.py",
-    "tests/unit/operations/test_verify.py",
 }
 
 

@@ -1,4 +1,4 @@
-"""The commands of the program: the help lists them, each is loaded when it is called, and no other is."""
+"""The commands of the program: the help lists all, and a call loads only its own module."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ HEAVY = ("aiokafka", "alembic", "asyncpg", "fastapi", "httpx", "phonenumbers", "
 
 
 def loaded_by(arguments: str) -> set[str]:
-    """The modules that a process has loaded when this command ends."""
+    """Return the modules that a process has loaded at the end of this command."""
     code = f"import sys; from firsthour.cli.app import main\ntry: main({arguments.split()!r})\nfinally: print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False

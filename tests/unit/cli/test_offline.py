@@ -1,4 +1,4 @@
-"""The command line on an installation that nobody serves: what is printed, and with which code it ends."""
+"""Commands on a stopped installation: their output and exit codes."""
 
 import asyncio
 import errno
@@ -52,7 +52,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 # --- configuration -----------------------------------------------------------------------------------------------
 
 
-def test_init_writes_files_that_can_be_put_in_force_and_never_over_others(run: Run) -> None:
+def test_init_writes_correct_files_and_overwrites_none(run: Run) -> None:
     assert run("init", "config")[0] == 0
     assert run("agreement", "check", "config")[0] == 0
     Path("config/team.yaml").write_text("mine")
@@ -63,7 +63,7 @@ def test_init_writes_files_that_can_be_put_in_force_and_never_over_others(run: R
     assert run("agreement", "check", "config")[0] == 0
 
 
-def test_a_mistake_in_a_file_is_told_with_its_line_and_column(run: Run) -> None:
+def test_mistake_in_a_file_is_shown_with_line_and_column(run: Run) -> None:
     run("init", "config")
     text = Path("config/team.yaml").read_text().replace("manager: ines", "manager: inez", 1)
     Path("config/team.yaml").write_text(text)
@@ -75,7 +75,7 @@ def test_a_mistake_in_a_file_is_told_with_its_line_and_column(run: Run) -> None:
     assert (code, json.loads(said)["problems"][0]["line"]) == (2, line)
 
 
-def test_what_a_file_asks_for_and_is_not_there_yet_is_a_warning(run: Run) -> None:
+def test_field_without_effect_is_a_warning(run: Run) -> None:
     run("init", "config")
     with Path("config/agreement.yaml").open("a") as file:
         file.write('calendars:\n  always: {timezone: UTC, hours: {mon-sun: ["00:00-24:00"]}}\n')
@@ -84,7 +84,7 @@ def test_what_a_file_asks_for_and_is_not_there_yet_is_a_warning(run: Run) -> Non
     assert "warning: " in run("agreement", "check", "config")[1]
 
 
-def test_a_channel_of_the_ladder_that_is_not_set_up_is_a_warning(run: Run) -> None:
+def test_ladder_channel_that_is_not_set_up_is_a_warning(run: Run) -> None:
     run("init", "config")
     file = Path("config/agreement.yaml")
     file.write_text(file.read_text().replace("by: [inbox]", "by: [email]"))
@@ -93,7 +93,7 @@ def test_a_channel_of_the_ladder_that_is_not_set_up_is_a_warning(run: Run) -> No
     assert "warning: the ladder pages by email, which is not set up here" in run("agreement", "check", "config")[1]
 
 
-def test_up_with_a_mistake_ends_with_2_and_serves_nothing(run: Run) -> None:
+def test_up_with_a_mistake_in_a_file_exits_with_2(run: Run) -> None:
     run("init", "config")
     Path("config/sources.yaml").write_text("sources: [\n")
     code, _, wrong = run("up", "--port", "0")
@@ -101,21 +101,21 @@ def test_up_with_a_mistake_ends_with_2_and_serves_nothing(run: Run) -> None:
     assert not Path("data").exists()
 
 
-def test_up_without_the_configuration_it_was_told_of_ends_with_2(run: Run) -> None:
+def test_up_with_a_missing_config_directory_exits_with_2(run: Run) -> None:
     code, _, wrong = run("up", "--config", "elsewhere", "--port", "0")
     assert (code, wrong.startswith("elsewhere/agreement.yaml:1:1: there is no such file")) == (2, True)
 
 
-def test_a_wrong_setting_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_setting_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIRSTHOUR_SMTP_URL", "nonsense")
     code, _, wrong = run("verify")
     assert (code, "FIRSTHOUR_SMTP_URL" in wrong, "nonsense" in wrong) == (2, True, False)
 
 
-# --- an installation that nobody serves --------------------------------------------------------------------------
+# --- a stopped installation --------------------------------------------------------------------------------------
 
 
-def test_keys_are_made_listed_and_revoked_on_the_files_themselves(run: Run) -> None:
+def test_keys_are_created_listed_and_revoked_on_the_files(run: Run) -> None:
     code, said, _ = run("keys", "create", "--role", "sales", "--name", "Ana's phone", "--expires", "90d", "--json")
     made = json.loads(said)
     assert (code, set(made)) == (0, {"id", "key", "role", "name"})
@@ -126,7 +126,7 @@ def test_keys_are_made_listed_and_revoked_on_the_files_themselves(run: Run) -> N
     assert "revoked" in run("keys", "list")[1]
 
 
-def test_a_key_for_a_rep_needs_the_team(run: Run) -> None:
+def test_key_for_a_rep_needs_the_team_file(run: Run) -> None:
     assert run("keys", "create", "--role", "sales", "--name", "x", "--rep", "noor")[0] == 2
     run("init", "config")
     assert run("keys", "create", "--role", "sales", "--name", "x", "--rep", "noor")[0] == 0
@@ -145,19 +145,19 @@ def test_a_key_for_a_rep_needs_the_team(run: Run) -> None:
         (("nonsense",), "nonsense"),
     ],
 )
-def test_what_cannot_be_meant_ends_with_2_and_names_the_part(run: Run, words: tuple[str, ...], part: str) -> None:
+def test_wrong_argument_exits_with_2_and_is_named(run: Run, words: tuple[str, ...], part: str) -> None:
     code, _, wrong = run(*words)
     assert (code, part in wrong) == (2, True)
 
 
 @pytest.mark.parametrize("words", [("verify",), ("keys", "list"), ("deadletters", "list")])
-def test_where_there_is_no_installation_nothing_is_made(run: Run, words: tuple[str, ...]) -> None:
+def test_command_without_an_installation_creates_nothing(run: Run, words: tuple[str, ...]) -> None:
     assert run(*words)[0] == 2
     assert not Path("data").exists()
 
 
 @pytest.mark.parametrize("words", [("verify",), ("keys", "list"), ("deadletters", "list")])
-def test_a_directory_of_something_else_is_left_as_it_is(run: Run, words: tuple[str, ...]) -> None:
+def test_directory_without_a_database_stays_unchanged(run: Run, words: tuple[str, ...]) -> None:
     Path("other").mkdir()
     assert run(*words, "--data", "other")[0] == 2
     assert not list(Path("other").iterdir())
@@ -167,7 +167,7 @@ def test_a_directory_of_something_else_is_left_as_it_is(run: Run, words: tuple[s
     ("number", "remedy"),
     [(errno.ENOSPC, "make room"), (errno.EROFS, "writable"), (errno.EACCES, "check its permissions")],
 )
-def test_what_the_system_refuses_has_its_file_and_its_own_remedy(
+def test_error_of_the_system_names_its_file_and_a_remedy(
     run: Run, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
 ) -> None:
     def refuse(*_: object) -> None:
@@ -179,7 +179,7 @@ def test_what_the_system_refuses_has_its_file_and_its_own_remedy(
     assert remedy in wrong
 
 
-def test_verify_deadletters_and_doctor_look_at_the_files(run: Run) -> None:
+def test_verify_deadletters_and_doctor_read_the_files(run: Run) -> None:
     run("init", "config")
     assert run("migrate") == (0, "data/firsthour.db: upgraded.\n", "")
     assert run("migrate", "--json")[1] == '{"changed": false}\n'
@@ -193,7 +193,7 @@ def test_verify_deadletters_and_doctor_look_at_the_files(run: Run) -> None:
     assert run("doctor")[0] == 1
 
 
-def test_verify_names_ten_rows_of_an_invariant_or_all_of_them(run: Run, tmp_path: Path) -> None:
+def test_verify_names_ten_rows_of_an_invariant_or_all(run: Run, tmp_path: Path) -> None:
     async def twelve_clocks_are_gone() -> None:
         harness = OperationsHarness(tmp_path)
         await harness.open()
@@ -210,7 +210,7 @@ def test_verify_names_ten_rows_of_an_invariant_or_all_of_them(run: Run, tmp_path
         assert sum(row in shown for row in broken["rows"]) == named
 
 
-def test_a_damaged_database_is_one_line_without_statements_or_values(run: Run) -> None:
+def test_damaged_database_is_one_line_without_statements_or_values(run: Run) -> None:
     run("migrate", "--data", "data")
     corrupt_table(Path("data/firsthour.db"), "log")
     code, _, wrong = run("verify", "--data", "data")
@@ -220,7 +220,7 @@ def test_a_damaged_database_is_one_line_without_statements_or_values(run: Run) -
     assert not any(inside in wrong for inside in ("SELECT", "parameters", "Traceback", "locals"))
 
 
-def test_a_directory_in_use_is_left_alone(run: Run) -> None:
+def test_directory_in_use_is_refused(run: Run) -> None:
     run("migrate")
     with hold(Path("data")):
         for words in (("keys", "list"), ("migrate",), ("verify",)):
@@ -228,7 +228,7 @@ def test_a_directory_in_use_is_left_alone(run: Run) -> None:
             assert (code, "--data" in wrong) == (1, True)
 
 
-def test_tables_of_another_version_are_not_touched(run: Run) -> None:
+def test_tables_of_another_version_stay_unchanged(run: Run) -> None:
     run("migrate")
     with closing(sqlite3.connect("data/firsthour.db")) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = 'older'")
@@ -258,11 +258,11 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_every_command_shows_an_example(run: Run, words: tuple[str, ...]) -> None:
+def test_help_of_each_command_has_an_example(run: Run, words: tuple[str, ...]) -> None:
     code, said, _ = run(*words, "--help")
     assert (code, f"Example: firsthour {' '.join(words)}" in " ".join(said.split())) == (0, True)
 
 
-def test_the_version_is_told(run: Run) -> None:
+def test_version_is_printed(run: Run) -> None:
     assert run("--version")[1].startswith("firsthour ")
     assert set(json.loads(run("version", "--json")[1])) == {"version"}

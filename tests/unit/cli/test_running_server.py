@@ -1,4 +1,4 @@
-"""The process that serves is found by the file it leaves, and by nothing that is left of one that is gone."""
+"""The serving process is found by its file; the file of a process that is gone is ignored."""
 
 import os
 import stat
@@ -11,18 +11,18 @@ from firsthour.cli import running_server
 from firsthour.cli.running_server import Running
 
 
-def test_the_file_is_for_this_user_alone_and_goes_with_its_process(tmp_path: Path) -> None:
+def test_file_is_private_and_removed_only_by_its_process(tmp_path: Path) -> None:
     me = Running(os.getpid(), "http://127.0.0.1:1", running_server.new_token())
     running_server.announce(tmp_path, me)
     assert stat.S_IMODE((tmp_path / running_server.FILE).stat().st_mode) == 0o600
     assert running_server.find(tmp_path) == me
-    running_server.withdraw(tmp_path, Running(me.pid, me.url, "another life"))
+    running_server.withdraw(tmp_path, Running(me.pid, me.url, "another token"))
     assert running_server.find(tmp_path) == me
     running_server.withdraw(tmp_path, me)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_file_of_a_process_that_is_gone_is_ignored(tmp_path: Path) -> None:
+def test_file_of_a_process_that_is_gone_is_ignored(tmp_path: Path) -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
     running_server.announce(tmp_path, Running(gone.pid, "http://127.0.0.1:1", "t"))
@@ -30,7 +30,7 @@ def test_the_file_of_a_process_that_is_gone_is_ignored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"pid": -1, "url": "u", "token": "t"}', b"[1, 2]"])
-def test_a_file_that_says_nothing_of_use_is_ignored(tmp_path: Path, content: bytes) -> None:
+def test_unreadable_file_is_ignored(tmp_path: Path, content: bytes) -> None:
     (tmp_path / running_server.FILE).write_bytes(content)
     assert running_server.find(tmp_path) is None
 
@@ -45,5 +45,5 @@ def test_a_file_that_says_nothing_of_use_is_ignored(tmp_path: Path, content: byt
         ("localhost", "http://localhost:80"),
     ],
 )
-def test_the_address_is_one_that_this_machine_reaches(host: str, url: str) -> None:
+def test_address_is_reachable_from_this_machine(host: str, url: str) -> None:
     assert running_server.reachable(host, 80) == url

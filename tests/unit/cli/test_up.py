@@ -1,4 +1,4 @@
-"""What `up` warns of when it begins to serve."""
+"""The warnings that `up` prints at start."""
 
 import os
 from email.message import EmailMessage
@@ -21,29 +21,29 @@ SOURCES = """sources:
 
 
 async def warnings_of(harness: OperationsHarness, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """The warnings among what is said."""
+    """Return the warnings that are printed."""
     up = Up(harness.system.resources.settings, "127.0.0.1", 0, 1.0, feed=False, demo=False)
     me = Running(os.getpid(), "http://127.0.0.1:1", "token")
     await Serving(up, harness.system, me, StopSignal()).started()
-    said = capsys.readouterr().out.splitlines()
-    return [line.removeprefix("warning: ") for line in said if line.startswith("warning: ")]
+    lines = capsys.readouterr().out.splitlines()
+    return [line.removeprefix("warning: ") for line in lines if line.startswith("warning: ")]
 
 
 async def reopened(harness: OperationsHarness, name: str, text: str) -> None:
-    """Somebody changed this file before the start."""
+    """Open the installation again, with another text in this file."""
     await harness.close()
     (harness.place / "config" / name).write_text(text)
     await harness.open()
 
 
-async def test_a_sound_installation_starts_without_a_warning(
+async def test_sound_installation_starts_without_a_warning(
     harness: OperationsHarness, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(EmailMessage, "as_bytes", lambda *_, **__: b"Subject: a\r\n\r\n")
     assert await warnings_of(harness, capsys) == []
 
 
-async def test_a_mistyped_variable_is_named(
+async def test_misspelt_variable_is_named(
     harness: OperationsHarness, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FIRSTHOUR_SMTP_ULR", "smtp://mail:25")
@@ -52,7 +52,7 @@ async def test_a_mistyped_variable_is_named(
     )
 
 
-async def test_a_data_directory_that_others_can_enter_is_named(
+async def test_data_directory_open_to_other_users_is_named(
     harness: OperationsHarness, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = harness.place / "data"
@@ -61,7 +61,7 @@ async def test_a_data_directory_that_others_can_enter_is_named(
     assert str(data) in warning
 
 
-async def test_a_variable_of_a_secret_that_is_not_set_is_named(
+async def test_unset_variable_of_a_secret_is_named(
     harness: OperationsHarness, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PARTNER_SECRET", raising=False)
@@ -70,7 +70,7 @@ async def test_a_variable_of_a_secret_that_is_not_set_is_named(
     assert "sources.yaml:4:" in warning
 
 
-async def test_a_channel_of_the_ladder_that_is_not_set_up_is_named(
+async def test_ladder_channel_that_is_not_set_up_is_named(
     harness: OperationsHarness, capsys: pytest.CaptureFixture[str]
 ) -> None:
     agreement = (harness.place / "config" / "agreement.yaml").read_text()
@@ -79,7 +79,7 @@ async def test_a_channel_of_the_ladder_that_is_not_set_up_is_named(
     assert "pages of rung 1, 2, 3 wait unsent" in warning
 
 
-async def test_a_python_that_writes_line_breaks_into_mail_headers_is_named(
+async def test_python_release_with_unsafe_mail_headers_is_named(
     harness: OperationsHarness, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def written(*_: Any, **__: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""The rows of an installation, to be broken: in its own SQLite file, or in PostgreSQL as they stand past one machine."""
+"""The rows of an installation, which tests corrupt: in its SQLite file, or in PostgreSQL as a distributed installation."""
 
 from dataclasses import dataclass
 from itertools import count
@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from firsthour.operations.verify import invariants
 from firsthour.operations.verify.invariants import VerifyReport
-from firsthour.runtime.storage import statements as db
+from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.migrate import migrate
 from firsthour.runtime.storage.records import log
 from tests.hand_clock import HandClock
@@ -19,34 +19,34 @@ from tests.unit.operations.harness import OperationsHarness
 PARTITIONS = 3
 
 
-class Copy(Protocol):
-    """Rows that a test changes behind everybody's back, and what verify says of them."""
+class InstallationRows(Protocol):
+    """Rows that a test changes without the services, and the report of verify about them."""
 
     clock: HandClock
 
     async def rows(self, question: str) -> list[tuple[Any, ...]]: ...
 
     async def break_by(self, *statements: str, **values: Any) -> None:
-        """Each statement with all values, in their order, for its question marks."""
+        """Run each statement with all values, in order, in place of its question marks."""
 
     async def report(self, **how: Any) -> VerifyReport: ...
 
-    def said(self, was: str, now: str) -> str:
-        """The SQL of a record's body with one text in place of another."""
+    def replaced_body(self, was: str, now: str) -> str:
+        """Return SQL for the body of a record with one text replaced by another."""
 
 
-async def broken(copy: Copy, **how: Any) -> dict[str, tuple[str, ...]]:
-    """The invariants that do not hold, with the rows named."""
-    return {one.invariant: one.rows for one in (await copy.report(**how)).findings if not one.ok}
+async def broken(rows: InstallationRows, **how: Any) -> dict[str, tuple[str, ...]]:
+    """Return the rows named by each broken invariant."""
+    return {result.invariant: result.rows for result in (await rows.report(**how)).findings if not result.ok}
 
 
-async def lead_id(copy: Copy, person: str) -> str:
-    [(found,)] = await copy.rows(f"SELECT lead_id FROM router_leads WHERE email = '{person}@{person}.example'")
-    return str(found)
+async def lead_id(rows: InstallationRows, person: str) -> str:
+    [(id,)] = await rows.rows(f"SELECT lead_id FROM router_leads WHERE email = '{person}@{person}.example'")
+    return str(id)
 
 
 class EmbeddedRows:
-    """The rows where they are."""
+    """The rows in the SQLite file of the installation."""
 
     def __init__(self, harness: OperationsHarness) -> None:
         self._harness = harness
@@ -61,12 +61,12 @@ class EmbeddedRows:
     async def report(self, **how: Any) -> VerifyReport:
         return await self._harness.report(**how)
 
-    def said(self, was: str, now: str) -> str:
+    def replaced_body(self, was: str, now: str) -> str:
         return f"CAST(replace(CAST(body AS TEXT), '{was}', '{now}') AS BLOB)"
 
 
 @dataclass
-class PastOneMachine:
+class PostgresRows:
     """The rows in PostgreSQL, in a transaction that is never committed."""
 
     connection: AsyncConnection
@@ -75,8 +75,8 @@ class PastOneMachine:
     async def rows(self, question: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in await self.connection.exec_driver_sql(question)]
 
-    async def break_by(self, *statements: str, **values: Any) -> None:
-        for statement in statements:
+    async def break_by(self, *changes: str, **values: Any) -> None:
+        for statement in changes:
             n = count(1)
             text = "".join(f"${next(n)}" if letter == "?" else letter for letter in statement)
             await self.connection.exec_driver_sql(text, tuple(values.values()) if "?" in statement else ())
@@ -84,25 +84,25 @@ class PastOneMachine:
     async def report(self, **how: Any) -> VerifyReport:
         return await self.connection.run_sync(lambda connection: invariants.run(connection, self.clock, **how))
 
-    def said(self, was: str, now: str) -> str:
+    def replaced_body(self, was: str, now: str) -> str:
         return f"convert_to(replace(convert_from(body, 'UTF8'), '{was}', '{now}'), 'UTF8')"
 
 
 async def fill(url: str, harness: OperationsHarness) -> None:
-    """Bring the rows of this installation into an empty database: everything published, cursors in each partition."""
-    tables = [table for table in db.metadata.sorted_tables if table is not log]
+    """Copy the rows of this installation into an empty database: without an outbox, with cursors in each partition."""
+    tables = [table for table in statements.metadata.sorted_tables if table is not log]
 
     def read(connection: Connection) -> dict[str, list[dict[str, Any]]]:
         return {table.name: [dict(row._mapping) for row in connection.execute(sa.select(table))] for table in tables}
 
-    found = await harness.system.reads(read)
-    found["cursors"] = [{**row, "partition": n} for row in found["cursors"] for n in range(PARTITIONS)]
+    rows_of = await harness.system.reads(read)
+    rows_of["cursors"] = [{**row, "partition": n} for row in rows_of["cursors"] for n in range(PARTITIONS)]
 
     def write(connection: Connection) -> None:
         migrate(connection)
         for table in tables:
-            if found[table.name]:
-                connection.execute(sa.insert(table), found[table.name])
+            if rows_of[table.name]:
+                connection.execute(sa.insert(table), rows_of[table.name])
 
     engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
     async with engine.begin() as connection:

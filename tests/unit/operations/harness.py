@@ -1,4 +1,4 @@
-"""A whole installation in this process for the tools' tests: real files, a clock moved by hand, nothing running."""
+"""A whole installation in this process: real files, a clock that tests move, and no running tasks."""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -26,20 +26,20 @@ ADMIN = "harness-" + "k" * 40
 
 @dataclass
 class OperationsHarness:
-    """An installation on the example configuration. `break_by` changes its rows behind everybody's back."""
+    """An installation on the example configuration. `break_by` changes its rows without the services."""
 
     place: Path
     clock: HandClock = field(default_factory=HandClock)
 
     async def open(self) -> None:
-        """Open it, or open it again."""
+        """Open the installation, also after `close`."""
         config = self.place / "config"
         write_examples(config)
-        known = settings.load(config_dir=config, data_dir=self.place / "data", admin_key=SecretStr(ADMIN))
-        lock = open_directory(known.data_dir)
+        process_settings = settings.load(config_dir=config, data_dir=self.place / "data", admin_key=SecretStr(ADMIN))
+        lock = open_directory(process_settings.data_dir)
         inbox = InboxChannel(lambda message: None)
         self.system: System = await embedded.open_system(
-            known, self.clock, ConfigFiles(config), {"inbox": inbox}, lock=lock
+            process_settings, self.clock, ConfigFiles(config), {"inbox": inbox}, lock=lock
         )
         self.client = self.key(ADMIN)
 
@@ -56,10 +56,10 @@ class OperationsHarness:
         )
 
     async def ask(self, *people: str) -> None:
-        """These people ask for a demo, and everything that follows at once has happened."""
+        """Post a demo request of each person, and run all services until they are idle."""
         for person in people:
-            said = {"email": f"{person}@{person}.example", "name": person, "employees": "400", "title": "CEO"}
-            answer = await self.client.post("/v1/forms/demo-request", data=said)
+            form = {"email": f"{person}@{person}.example", "name": person, "employees": "400", "title": "CEO"}
+            answer = await self.client.post("/v1/forms/demo-request", data=form)
             assert answer.status_code == 202, answer.text
         await self.system.settle()
 
@@ -69,24 +69,24 @@ class OperationsHarness:
 
     async def lead(self, person: str) -> dict[str, Any]:
         answer = await self.client.get(f"/v1/leads?email={person}@{person}.example")
-        found: list[dict[str, Any]] = answer.json()["items"]
-        assert len(found) == 1, answer.text
-        return found[0]
+        leads: list[dict[str, Any]] = answer.json()["items"]
+        assert len(leads) == 1, answer.text
+        return leads[0]
 
-    async def act(self, person: str, act: str, **body: Any) -> None:
+    async def act(self, person: str, action: str, **body: Any) -> None:
         lead = await self.lead(person)
-        answer = await self.client.post(f"/v1/leads/{lead['id']}/{act}", json=body or None)
+        answer = await self.client.post(f"/v1/leads/{lead['id']}/{action}", json=body or None)
         assert answer.status_code == 200, answer.text
         await self.system.settle()
 
     async def available(self, rep: str, here: bool) -> None:
-        """A rep takes leads from now on, or none."""
+        """Set the availability of a rep."""
         answer = await self.client.post(f"/v1/reps/{rep}/availability", json={"available": here})
         assert answer.status_code == 200, answer.text
         await self.system.settle()
 
     async def break_by(self, *statements: str, **values: Any) -> None:
-        """Change rows as no code of ours would."""
+        """Change rows in a way that no service does."""
 
         def work(unit: Unit) -> None:
             for statement in statements:
@@ -98,22 +98,22 @@ class OperationsHarness:
         return await self.system.reads(lambda c: [tuple(row) for row in c.exec_driver_sql(question)])
 
     async def report(self, **how: Any) -> VerifyReport:
-        """What verify says."""
+        """Return the report of verify."""
         return await self.system.reads(lambda connection: invariants.run(connection, self.clock, **how))
 
     async def findings(self, **how: Any) -> Mapping[str, InvariantResult]:
-        """What verify says, by invariant."""
-        return {one.invariant: one for one in (await self.report(**how)).findings}
+        """Return the results of verify by invariant."""
+        return {result.invariant: result for result in (await self.report(**how)).findings}
 
     async def broken(self, **how: Any) -> dict[str, tuple[str, ...]]:
-        """The invariants that do not hold, with the rows named."""
-        return {name: one.rows for name, one in (await self.findings(**how)).items() if not one.ok}
+        """Return the rows named by each broken invariant."""
+        return {name: result.rows for name, result in (await self.findings(**how)).items() if not result.ok}
 
 
 @pytest.fixture
 async def harness(tmp_path: Path) -> AsyncIterator[OperationsHarness]:
-    """An open installation in the test's directory."""
-    opened = OperationsHarness(tmp_path)
-    await opened.open()
-    yield opened
-    await opened.close()
+    """Open an installation in the directory of the test."""
+    installation = OperationsHarness(tmp_path)
+    await installation.open()
+    yield installation
+    await installation.close()

@@ -1,4 +1,4 @@
-"""Keys, dead letters and checks over HTTP: what is told, to whom, and what is kept of it."""
+"""Keys, dead letters, verify and doctor over HTTP: answers, roles, and what is stored."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from tests.unit.operations.harness import OperationsHarness
 
 
 async def letter_of(harness: OperationsHarness, event: dict[str, Any]) -> str:
-    """The gateway keeps an event it cannot understand."""
+    """Post an event that the gateway cannot read, and return its dead letter."""
     answer = await harness.client.post("/v1/events", json=event)
     assert answer.status_code == 422, answer.text
     return str(answer.json()["dead_letter"])
@@ -19,33 +19,33 @@ async def letter_of(harness: OperationsHarness, event: dict[str, Any]) -> str:
 # --- keys --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_new_key_works_at_once_and_is_kept_as_a_hash_alone(harness: OperationsHarness) -> None:
-    made = (await harness.client.post("/v1/keys", json={"role": "sales", "name": "Noor", "rep": "noor"})).json()
-    assert set(made) == {"id", "key", "role", "name"}
-    async with harness.key(made["key"]) as noor:
+async def test_new_key_is_valid_at_once_and_stored_only_as_a_hash(harness: OperationsHarness) -> None:
+    key = (await harness.client.post("/v1/keys", json={"role": "sales", "name": "Noor", "rep": "noor"})).json()
+    assert set(key) == {"id", "key", "role", "name"}
+    async with harness.key(key["key"]) as noor:
         assert (await noor.get("/v1/reps")).status_code == 200
         assert (await noor.get("/v1/keys")).status_code == 403
     listed = (await harness.client.get("/v1/keys")).json()["items"]
     assert [(key["name"], key["rep"], key["state"]) for key in listed] == [("Noor", "noor", "alive")]
-    assert made["key"] not in json.dumps(listed)
-    assert not any(made["key"].encode() in path.read_bytes() for path in (harness.place / "data").iterdir())
+    assert key["key"] not in json.dumps(listed)
+    assert not any(key["key"].encode() in path.read_bytes() for path in (harness.place / "data").iterdir())
 
 
-async def test_a_revoked_key_is_refused_at_once_and_stays_revoked(harness: OperationsHarness) -> None:
-    made = (await harness.client.post("/v1/keys", json={"role": "admin", "name": "x"})).json()
-    async with harness.key(made["key"]) as other:
+async def test_revoked_key_is_refused_at_once_and_stays_revoked(harness: OperationsHarness) -> None:
+    key = (await harness.client.post("/v1/keys", json={"role": "admin", "name": "x"})).json()
+    async with harness.key(key["key"]) as other:
         assert (await other.get("/v1/keys")).status_code == 200
-        first = (await harness.client.delete(f"/v1/keys/{made['id']}")).json()
+        first = (await harness.client.delete(f"/v1/keys/{key['id']}")).json()
         harness.clock.advance(minutes=1)
-        assert (await harness.client.delete(f"/v1/keys/{made['id']}")).json() == first
+        assert (await harness.client.delete(f"/v1/keys/{key['id']}")).json() == first
         assert (await other.get("/v1/keys")).status_code == 401
-    assert (await harness.client.delete("/v1/keys/nobody")).status_code == 404
+    assert (await harness.client.delete("/v1/keys/unknown")).status_code == 404
 
 
-async def test_a_key_ends_when_it_was_said_to(harness: OperationsHarness) -> None:
+async def test_key_expires_at_its_time(harness: OperationsHarness) -> None:
     said = {"role": "sales", "name": "x", "expires_at": "2026-12-01T10:00:00Z"}
-    made = (await harness.client.post("/v1/keys", json=said)).json()
-    async with harness.key(made["key"]) as other:
+    key = (await harness.client.post("/v1/keys", json=said)).json()
+    async with harness.key(key["key"]) as other:
         assert (await other.get("/v1/leads")).status_code == 200
         harness.clock.advance(hours=2)
         assert (await other.get("/v1/leads")).status_code == 401
@@ -68,7 +68,7 @@ async def test_a_key_ends_when_it_was_said_to(harness: OperationsHarness) -> Non
         ({"colour": "red"}, "#/colour"),
     ],
 )
-async def test_a_key_that_cannot_be_made_is_refused_where_it_is_wrong(
+async def test_wrong_field_of_a_key_is_refused_with_its_pointer(
     harness: OperationsHarness, wrong: Any, pointer: str
 ) -> None:
     answer = await harness.client.post("/v1/keys", json={"role": "sales", "name": "x", **wrong})
@@ -76,20 +76,20 @@ async def test_a_key_that_cannot_be_made_is_refused_where_it_is_wrong(
     assert (await harness.client.get("/v1/keys")).json()["items"] == []
 
 
-async def test_under_an_idempotency_key_one_key_is_made_and_never_stored(harness: OperationsHarness) -> None:
+async def test_idempotency_key_creates_one_key_and_stores_no_secret(harness: OperationsHarness) -> None:
     send: dict[str, Any] = {"headers": {"Idempotency-Key": "again"}, "json": {"role": "sales", "name": "x"}}
-    made = (await harness.client.post("/v1/keys", **send)).json()
+    key = (await harness.client.post("/v1/keys", **send)).json()
     second = await harness.client.post("/v1/keys", **send)
     assert (second.status_code, second.json()["title"]) == (409, "Key already shown")
     assert len((await harness.client.get("/v1/keys")).json()["items"]) == 1
     kept = await harness.rows("SELECT body FROM idempotency")
-    assert made["key"] not in str(kept)
+    assert key["key"] not in str(kept)
 
 
 # --- dead letters ------------------------------------------------------------------------------------------------
 
 
-async def test_a_letter_of_the_gateway_is_corrected_and_becomes_a_lead(harness: OperationsHarness) -> None:
+async def test_corrected_dead_letter_of_the_gateway_becomes_a_lead(harness: OperationsHarness) -> None:
     id = await letter_of(harness, {"id": "e1", "type": "form.submitted", "data": {"form": "demo-request"}})
     shown = (await harness.client.get(f"/v1/deadletters/{id}")).json()
     assert json.loads(shown["body"])["id"] == "e1"
@@ -102,7 +102,7 @@ async def test_a_letter_of_the_gateway_is_corrected_and_becomes_a_lead(harness: 
     assert await harness.broken() == {}
 
 
-async def test_a_letter_that_fails_again_waits_on_and_says_why(harness: OperationsHarness) -> None:
+async def test_dead_letter_that_fails_again_waits_with_its_error(harness: OperationsHarness) -> None:
     id = await letter_of(harness, {"id": "e1", "type": "form.submitted"})
     answer = await harness.client.post(f"/v1/deadletters/{id}/retry", content=b'{"id": "e1", "type": "nonsense"}')
     assert answer.status_code == 422
@@ -111,7 +111,7 @@ async def test_a_letter_that_fails_again_waits_on_and_says_why(harness: Operatio
     assert "type" in letter["error"]
 
 
-async def test_a_letter_of_a_service_is_retried_by_that_service_alone(harness: OperationsHarness) -> None:
+async def test_dead_letter_of_a_service_is_retried_by_that_service_only(harness: OperationsHarness) -> None:
     await harness.system.settle()
     await harness.client.post("/v1/forms/demo-request", data={"email": "hal@hal.example"})
     await harness.break_by(
@@ -131,7 +131,7 @@ async def test_a_letter_of_a_service_is_retried_by_that_service_alone(harness: O
     assert await harness.broken() == {}
 
 
-async def test_a_letter_whose_body_is_no_event_says_so_and_waits_on(harness: OperationsHarness) -> None:
+async def test_dead_letter_that_is_no_event_waits_after_a_retry(harness: OperationsHarness) -> None:
     await harness.break_by(
         "INSERT INTO dead_letters (id, at, consumer, origin, source, content_type, body, error, code, state, changed_at, tries) VALUES ('l1', 1, 'scoring', 'events/0/1', 'e', 'x', x'ff00', 'boom', 'c', 'waiting', 1, 3)"
     )
@@ -141,7 +141,7 @@ async def test_a_letter_whose_body_is_no_event_says_so_and_waits_on(harness: Ope
     assert (shown["tries"], shown["body"], shown["body_base64"]) == (4, None, "/wA=")
 
 
-async def test_a_letter_that_nobody_hears_is_refused_with_what_is_left_to_do(harness: OperationsHarness) -> None:
+async def test_dead_letter_without_a_consumer_can_only_be_dropped(harness: OperationsHarness) -> None:
     await harness.break_by(
         "INSERT INTO dead_letters (id, at, consumer, origin, source, content_type, body, error, code, state, changed_at, tries) VALUES ('l1', 1, 'gone', 'events/0/1', 'e', 'x', x'00', 'boom', 'c', 'waiting', 1, 3)"
     )
@@ -166,21 +166,21 @@ async def test_a_letter_that_nobody_hears_is_refused_with_what_is_left_to_do(har
         ("POST", "/v1/doctor", "admin"),
     ],
 )
-async def test_administration_is_for_those_who_administer(
+async def test_administration_is_refused_for_lower_roles(
     harness: OperationsHarness, method: str, path: str, role: str
 ) -> None:
     lower = {"admin": "manager", "manager": "sales"}[role]
-    made = (await harness.client.post("/v1/keys", json={"role": lower, "name": "x"})).json()
-    async with harness.key(made["key"]) as other:
+    key = (await harness.client.post("/v1/keys", json={"role": lower, "name": "x"})).json()
+    async with harness.key(key["key"]) as other:
         assert (await other.request(method, path)).status_code == 403
-    async with harness.key("nobody") as nobody:
-        assert (await nobody.request(method, path)).status_code == 401
+    async with harness.key("unknown") as unknown:
+        assert (await unknown.request(method, path)).status_code == 401
 
 
 # --- checks ------------------------------------------------------------------------------------------------------
 
 
-async def test_verify_over_http_tells_what_holds_and_names_what_does_not(harness: OperationsHarness) -> None:
+async def test_verify_over_http_names_broken_invariants(harness: OperationsHarness) -> None:
     await harness.ask("ann")
     harness.clock.advance(seconds=1)
     said = (await harness.client.post("/v1/verify")).json()
@@ -190,7 +190,7 @@ async def test_verify_over_http_tells_what_holds_and_names_what_does_not(harness
     assert (said["ok"], [one["invariant"] for one in said["items"] if not one["ok"]]) == (False, ["I4"])
 
 
-async def test_verify_over_http_names_ten_rows_of_an_invariant_or_all_of_them(harness: OperationsHarness) -> None:
+async def test_verify_over_http_names_ten_rows_or_all(harness: OperationsHarness) -> None:
     people = [f"person{n}" for n in range(12)]
     await harness.ask(*people)
     harness.clock.advance(seconds=1)
@@ -203,7 +203,9 @@ async def test_verify_over_http_names_ten_rows_of_an_invariant_or_all_of_them(ha
         assert sum(any(lead in row for row in broken["rows"]) for lead in leads) == named
 
 
-async def test_verify_says_who_has_not_read_on(harness: OperationsHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_verify_names_the_service_that_is_behind(
+    harness: OperationsHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(drain, "WAIT_SECONDS", 0.1)
     await harness.client.post("/v1/forms/demo-request", data={"email": "ida@ida.example"})
     said = (await harness.client.post("/v1/verify")).json()
@@ -211,7 +213,7 @@ async def test_verify_says_who_has_not_read_on(harness: OperationsHarness, monke
     assert "scoring has not read all of events" in said["behind"]
 
 
-async def test_doctor_over_http_finds_a_sound_installation_sound(harness: OperationsHarness) -> None:
+async def test_doctor_over_http_is_ok_for_a_sound_installation(harness: OperationsHarness) -> None:
     said = (await harness.client.post("/v1/doctor")).json()
     assert said["ok"] is True
     assert {"data directory", "configuration", "database", "tables", "clock", "dead letters"} <= {

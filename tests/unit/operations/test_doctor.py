@@ -1,4 +1,4 @@
-"""Doctor tells each trouble apart, with its remedy."""
+"""Each fault of an installation has its own finding, with a remedy."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ def place(tmp_path: Path) -> Path:
 
 
 async def look(place: Path, **more: Any) -> Mapping[str, Finding]:
-    """What is found, by what was looked at (the worst, where there are several)."""
+    """Return the findings by subject, the worst of each."""
     known = settings.load(config_dir=place / "config", data_dir=place / "data", **more)
     reads = SqliteReader(reader_engine(place / "data" / "firsthour.db"))
     try:
@@ -55,12 +55,12 @@ def change(place: Path, *statements: str) -> None:
     engine.dispose()
 
 
-async def test_a_sound_installation_is_found_sound(place: Path) -> None:
+async def test_sound_installation_is_ok(place: Path) -> None:
     found = await look(place)
     assert {one.verdict for one in found.values() if one.what != "python"} == {"ok"}
 
 
-async def test_a_directory_that_others_can_enter_and_a_mistyped_variable_are_warnings(
+async def test_exposed_directory_and_misspelt_variable_are_warnings(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (place / "data").chmod(0o755)
@@ -70,9 +70,7 @@ async def test_a_directory_that_others_can_enter_and_a_mistyped_variable_are_war
     assert "did you mean FIRSTHOUR_SMTP_URL?" in found["settings"].said
 
 
-async def test_a_variable_of_a_secret_that_is_not_set_is_a_warning(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unset_variable_of_a_secret_is_a_warning(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PARTNER_SECRET", raising=False)
     (place / "config" / "sources.yaml").write_text(
         "sources:\n  - id: partner\n    kind: webhook\n"
@@ -83,14 +81,14 @@ async def test_a_variable_of_a_secret_that_is_not_set_is_a_warning(
     assert (found.verdict, "PARTNER_SECRET is not set" in found.said) == ("warning", True)
 
 
-async def test_a_channel_of_the_ladder_that_is_not_set_up_is_a_warning(place: Path) -> None:
+async def test_ladder_channel_that_is_not_set_up_is_a_warning(place: Path) -> None:
     agreement = place / "config" / "agreement.yaml"
     agreement.write_text(agreement.read_text().replace("by: [inbox]", "by: [email]"))
     found = (await look(place))["channels"]
     assert (found.verdict, "email, which is not set up here" in found.said) == ("warning", True)
 
 
-async def test_a_python_that_writes_line_breaks_into_mail_headers_is_a_warning(
+async def test_python_release_with_unsafe_mail_headers_is_a_warning(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = b"Subject: a\r\nBcc: b@example.com\r\n\r\n"
@@ -99,19 +97,19 @@ async def test_a_python_that_writes_line_breaks_into_mail_headers_is_a_warning(
     assert (found.verdict, "update to the newest release" in found.said) == ("warning", True)
 
 
-async def test_mistakes_in_the_configuration_are_told_with_their_places(place: Path) -> None:
+async def test_mistake_in_the_configuration_has_its_line(place: Path) -> None:
     (place / "config" / "team.yaml").write_text("reps: 7\n")
     found = await look(place)
     assert found["configuration"].verdict == "wrong"
     assert "team.yaml:1:7:" in found["configuration"].said
 
 
-async def test_tables_of_another_version_are_told(place: Path) -> None:
+async def test_tables_of_another_version_are_wrong(place: Path) -> None:
     change(place, "UPDATE alembic_version SET version_num = 'older'")
     assert (await look(place))["tables"].remedy == "stop FirstHour and run `firsthour migrate`"
 
 
-async def test_a_damaged_database_is_told(place: Path) -> None:
+async def test_damaged_database_is_wrong(place: Path) -> None:
     file = place / "data" / "firsthour.db"
     whole = bytearray(file.read_bytes())
     whole[4096:] = bytes(len(whole) - 4096)
@@ -121,12 +119,12 @@ async def test_a_damaged_database_is_told(place: Path) -> None:
     assert "backup" in found["database"].remedy
 
 
-async def test_a_clock_that_went_back_is_told(place: Path) -> None:
+async def test_clock_before_the_newest_event_is_wrong(place: Path) -> None:
     change(place, "INSERT INTO log (topic, partition, key, event_id, at, body) VALUES ('events', 0, '', 'e', 4e15, '')")
     assert (await look(place))["clock"].verdict == "wrong"
 
 
-async def test_dead_letters_that_wait_are_told(place: Path) -> None:
+async def test_waiting_dead_letters_are_a_warning(place: Path) -> None:
     change(
         place,
         "INSERT INTO dead_letters (id, at, consumer, origin, source, content_type, body, error, code, state, changed_at, tries) VALUES ('l', 1, 'router', 'leads/0/1', 'e', 'x', x'', 'e', 'c', 'waiting', 1, 3)",
@@ -136,12 +134,12 @@ async def test_dead_letters_that_wait_are_told(place: Path) -> None:
 
 
 @asynccontextmanager
-async def slack_says(body: str, status: str = "200 OK") -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A Slack that answers everything alike: its address, and what it was asked."""
-    asked: list[bytes] = []
+async def fake_slack(body: str, status: str = "200 OK") -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Start a Slack API with one answer to all; yield its address and the requests."""
+    requests: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
         head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         writer.write((head + body).encode())
         await writer.drain()
@@ -149,7 +147,7 @@ async def slack_says(body: str, status: str = "200 OK") -> AsyncIterator[tuple[s
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api/", asked
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api/", requests
 
 
 @pytest.mark.parametrize(
@@ -160,22 +158,22 @@ async def slack_says(body: str, status: str = "200 OK") -> AsyncIterator[tuple[s
         ("<html>", "wrong", "answered 200, but not as Slack does"),
     ],
 )
-async def test_a_slack_token_is_tried(place: Path, body: str, verdict: str, said: str) -> None:
-    async with slack_says(body) as (url, asked):
+async def test_slack_token_is_verified(place: Path, body: str, verdict: str, said: str) -> None:
+    async with fake_slack(body) as (url, requests):
         found = (await look(place, slack_bot_token=TOKEN, slack_signing_secret=TOKEN, slack_api_url=url))["slack"]
     assert (found.verdict, found.said) == (verdict, said)
-    assert asked[0].startswith(b"POST /api/auth.test")
-    assert f"Bearer {TOKEN}".encode() in asked[0]
+    assert requests[0].startswith(b"POST /api/auth.test")
+    assert f"Bearer {TOKEN}".encode() in requests[0]
 
 
-async def test_a_slack_that_is_not_there_is_told(place: Path) -> None:
-    async with slack_says("") as (url, _):
+async def test_unreachable_slack_is_wrong(place: Path) -> None:
+    async with fake_slack("") as (url, _):
         pass
     found = (await look(place, slack_bot_token=TOKEN, slack_signing_secret=TOKEN, slack_api_url=url))["slack"]
     assert (found.verdict, "no answer" in found.said) == ("wrong", True)
 
 
-async def test_a_mail_server_is_greeted(place: Path) -> None:
+async def test_mail_server_is_contacted_without_a_mail(place: Path) -> None:
     async with FakeSmtp() as smtp:
         answer = await look(place, smtp_url=smtp.url, mail_from="a@a.example")
         assert answer["mail"].verdict == "ok"
@@ -184,7 +182,7 @@ async def test_a_mail_server_is_greeted(place: Path) -> None:
     assert (answer["mail"].verdict, "ConnectError" in answer["mail"].said) == ("wrong", True)
 
 
-def test_a_directory_that_cannot_be_used_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_directory_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert checks.directory(tmp_path / "gone")[0].verdict == "warning"
     assert checks.directory(tmp_path)[0].verdict == "ok"
     monkeypatch.setattr(checks, "FREE_BYTES_MIN", 1 << 62)
@@ -194,7 +192,7 @@ def test_a_directory_that_cannot_be_used_is_told(tmp_path: Path, monkeypatch: py
     assert "cannot be written" in checks.directory(tmp_path)[0].said
 
 
-async def test_an_impossible_year_is_told(place: Path) -> None:
+async def test_impossible_year_is_wrong(place: Path) -> None:
     clock = HandClock()
     clock.advance(days=-3650)
     reads = SqliteReader(reader_engine(place / "data" / "firsthour.db"))
@@ -203,7 +201,7 @@ async def test_an_impossible_year_is_told(place: Path) -> None:
     assert [one.verdict for one in found if one.what == "clock"] == ["wrong"]
 
 
-def test_what_waits_in_a_spool_is_told(tmp_path: Path) -> None:
+def test_events_in_the_spool_are_a_warning(tmp_path: Path) -> None:
     known = settings.load(
         data_dir=tmp_path, database_url="postgresql://u@db/x", kafka_bootstrap="k:9092", spool_bytes_max=1 << 20
     )

@@ -1,10 +1,10 @@
-"""Leads in every way of being, for the tests of `verify`."""
+"""Leads in every state, for the tests of `verify`."""
 
 from tests.unit.operations.harness import OperationsHarness
 
 
 async def live(harness: OperationsHarness) -> None:
-    """Leads that are owned, touched, accepted, reassigned, with Marketing, opted out."""
+    """Create leads that are owned, touched, reassigned, with Marketing and opted out."""
     await harness.ask("ann", "ben", "cat", "dan", "eve", "fay")
     await harness.act("ben", "touch", channel="phone", answered=True)
     await harness.wait(minutes=16)
@@ -15,7 +15,7 @@ async def live(harness: OperationsHarness) -> None:
 
 
 async def varied(harness: OperationsHarness) -> None:
-    """As `live`, with more: leads that wait, a lead recycled, one accepted, reps who went and came, cancelled pages."""
+    """Create the leads of `live`, queued, recycled and accepted leads, changes of availability, and cancelled pages."""
     await live(harness)
     await harness.ask("ivy")
     await harness.act("ivy", "accept")

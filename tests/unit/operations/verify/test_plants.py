@@ -1,4 +1,4 @@
-"""Every kind of change of one row is noticed: a row deleted, a column changed, in every table, on both profiles."""
+"""Every change of one row breaks an invariant: a deleted row or a changed column, in each table, on both profiles."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -24,29 +24,29 @@ from tests.unit.operations.worlds import varied
 
 ROWS_MAX = 2
 NO_LOG = ("log",)
-"""Tables that are empty past one machine, once everything is published."""
+"""Tables that are empty in a distributed installation when everything is published."""
 
 
 class FilledInstallation(Protocol):
-    """A filled installation. Each change is judged and taken back."""
+    """A filled installation. Each change is rolled back after its check."""
 
     name: str
 
     async def judged(self, change: str | None, **values: Any) -> set[str]:
-        """The invariants that break by it, and `left out` where leads are not judged."""
+        """Return the invariants that the change breaks, and `left out` if leads are not judged."""
 
     async def keys(self, table: sa.Table, where: str) -> list[dict[str, Any]]: ...
 
 
 def _judge(connection: Connection, clock: HandClock) -> set[str]:
-    found = invariants.run(connection, clock)
-    broken = {one.invariant for one in found.findings if not one.ok}
-    return broken | ({"left out"} if found.left_out or found.unread else set())
+    report = invariants.run(connection, clock)
+    broken = {result.invariant for result in report.findings if not result.ok}
+    return broken | ({"left out"} if report.left_out or report.unread else set())
 
 
 def _keys(connection: Connection, table: sa.Table, where: str) -> list[dict[str, Any]]:
-    wanted = sa.select(*table.primary_key.columns).where(sa.text(where)).order_by(*table.primary_key.columns)
-    return [dict(row._mapping) for row in connection.execute(wanted.limit(ROWS_MAX))]
+    query = sa.select(*table.primary_key.columns).where(sa.text(where)).order_by(*table.primary_key.columns)
+    return [dict(row._mapping) for row in connection.execute(query.limit(ROWS_MAX))]
 
 
 @dataclass
@@ -90,7 +90,7 @@ class OnPostgres:
 
 @dataclass
 class FilledPair:
-    """The same leads in a file and in a database of PostgreSQL."""
+    """The same leads in a SQLite file and in a database of PostgreSQL."""
 
     file: Path
     url: str
@@ -118,7 +118,7 @@ def filled(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(params=["embedded", "distributed"])
-async def ground(request: pytest.FixtureRequest, filled: FilledPair) -> AsyncIterator[FilledInstallation]:
+async def installation(request: pytest.FixtureRequest, filled: FilledPair) -> AsyncIterator[FilledInstallation]:
     clock = await filled.clock()
     if request.param == "embedded":
         file = filled.file / "data" / DATABASE
@@ -130,20 +130,20 @@ async def ground(request: pytest.FixtureRequest, filled: FilledPair) -> AsyncIte
     await engine.dispose()
 
 
-def test_every_table_and_column_has_an_answer() -> None:
-    known = {table.name: {column.name for column in table.columns} for table in statements.metadata.sorted_tables}
-    assert {name: {*table.columns, *table.free} for name, table in TABLES.items()} == known
+def test_every_table_and_column_has_an_entry() -> None:
+    columns = {table.name: {column.name for column in table.columns} for table in statements.metadata.sorted_tables}
+    assert {name: {*table.columns, *table.free} for name, table in TABLES.items()} == columns
 
 
 def _statement(table: sa.Table, plant: Plant, column: str | None) -> str:
-    found = " AND ".join(f"{key.name} = :key_{key.name}" for key in table.primary_key.columns)
+    condition = " AND ".join(f"{key.name} = :key_{key.name}" for key in table.primary_key.columns)
     if column is None:
-        return f"DELETE FROM {table.name} WHERE {found}"
+        return f"DELETE FROM {table.name} WHERE {condition}"
     kind = table.c[column].type
     default = TEXT if isinstance(kind, sa.Text) else "{column} + 1"
     empty = "''" if isinstance(kind, sa.Text) else "0"
     to = plant.to or default.replace("{column}", f"coalesce({{column}}, {empty})")
-    return f'UPDATE {table.name} SET "{column}" = {to.replace("{column}", f"{column}")} WHERE {found}'
+    return f'UPDATE {table.name} SET "{column}" = {to.replace("{column}", f"{column}")} WHERE {condition}'
 
 
 CASES = [
@@ -154,21 +154,21 @@ CASES = [
 ]
 
 
-async def test_what_is_sound_breaks_nothing(ground: FilledInstallation) -> None:
-    assert await ground.judged(None) == set()
+async def test_sound_installation_breaks_no_invariant(installation: FilledInstallation) -> None:
+    assert await installation.judged(None) == set()
 
 
 @pytest.mark.parametrize(("name", "column", "plant"), CASES)
-async def test_a_change_of_one_row_is_noticed(
-    ground: FilledInstallation, name: str, column: str | None, plant: Plant
+async def test_change_of_one_row_breaks_its_invariant(
+    installation: FilledInstallation, name: str, column: str | None, plant: Plant
 ) -> None:
-    if ground.name == "distributed" and name in NO_LOG:
-        assert await ground.keys(statements.metadata.tables[name], "1 = 1") == []
+    if installation.name == "distributed" and name in NO_LOG:
+        assert await installation.keys(statements.metadata.tables[name], "1 = 1") == []
         return
     table = statements.metadata.tables[name]
     statement = _statement(table, plant, column)
-    rows = await ground.keys(table, plant.where)
-    assert rows, "no such row among these leads"
+    rows = await installation.keys(table, plant.where)
+    assert rows, "these leads have no such row"
     for row in rows:
-        found = await ground.judged(statement, **{f"key_{key}": value for key, value in row.items()})
-        assert any(by in plant.by for by in found), f"{statement} {row}: {found or 'unnoticed'}"
+        broken = await installation.judged(statement, **{f"key_{key}": value for key, value in row.items()})
+        assert any(by in plant.by for by in broken), f"{statement} {row}: {broken or 'unnoticed'}"
