@@ -139,7 +139,7 @@ async def test_nul_and_lone_surrogates_are_replaced_in_an_accepted_form(world: W
 
 @pytest.mark.same_on_both_profiles
 async def test_problems_on_all_paths_have_the_same_form(world: World) -> None:
-    assert "/docs" in problem(await world.ask("GET", "/nowhere"), 404, "not-details")["detail"]
+    assert "/docs" in problem(await world.ask("GET", "/nowhere"), 404, "not-found")["detail"]
     problem(await world.ask("GET", "/v1/leads/none"), 404, "unknown-lead")
     wrong = await world.ask("DELETE", "/v1/leads")
     assert "GET" in problem(wrong, 405, "method-not-allowed")["detail"]
