@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from firsthour.bootstrap.connections import ProcessBase
-from firsthour.runtime.eventlog.dead_letters import dead_letter_refused, retention_of
+from firsthour.runtime.eventlog.dead_letters import dead_letter_rejected, retention_of
 from firsthour.runtime.eventlog.durable_append import DurableAppend
 from firsthour.runtime.eventlog.spool import FILE, Spool
 from firsthour.runtime.storage.postgres import PostgresUnits
@@ -39,7 +39,7 @@ def _dead_letter_of(base: ProcessBase, units: PostgresUnits) -> Callable[[Row, s
         place = f"{row.topic}/{partition_of(row.key, base.settings.kafka_partitions)}"
 
         def store(unit: Unit) -> None:
-            dead_letter_refused(unit.connection, row, place, why, at=base.clock.real(), retention=retention)
+            dead_letter_rejected(unit.connection, row, place, why, at=base.clock.real(), retention=retention)
 
         await units.run(store)
 

@@ -141,7 +141,7 @@ async def open_embedded(file: Path, *, keep: int = 2_000, pages_max: int | None 
     reads = SqliteReader(reader_engine(file))
     units = SqliteUnits(writer_engine(file, pages_max=pages_max), clock, lambda: NO_CONFIG)
     ends = await reads(lambda connection: {topic: log.end(connection, topic) for topic in topics.ALL})
-    table = TableLog(reads, ends, keep=keep)
+    table = TableLog(reads, ends, records_max=keep)
     units.appended = table.appended
     units.start()
     return SqliteBackend(units, reads, table, clock, file)

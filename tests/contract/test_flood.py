@@ -159,7 +159,7 @@ def record(position: int, size: int) -> Record:
 
 
 def test_records_in_memory_are_bounded_in_bytes() -> None:
-    tail = Tail(0, keep=2_000)
+    tail = Tail(0, records_max=2_000)
     size = RECORD_BYTES_MAX
     for n in range(1, 200):
         tail.add([record(n, size)])

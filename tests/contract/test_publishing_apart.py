@@ -15,7 +15,7 @@ from devtools.kafka import KafkaCluster
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.eventlog import outbox, outbox_round, publisher
 from firsthour.runtime.eventlog.dead_letters import PUBLISHER
-from firsthour.runtime.eventlog.producer import BrokerError, RecordRefusedError
+from firsthour.runtime.eventlog.producer import BrokerError, RecordRejectedError
 from firsthour.runtime.eventlog.publisher import Publisher
 from firsthour.runtime.storage.postgres_connections import ConnectionPool
 from firsthour.runtime.storage.records import Place, Record, partition_of
@@ -49,7 +49,7 @@ class PartitionedProducer:
             raise BrokerError("no leader")
         for n, (_, body) in enumerate(rows):
             if self.poison in body:
-                raise RecordRefusedError("MessageSizeTooLargeError", n)
+                raise RecordRejectedError("MessageSizeTooLargeError", n)
             self.ids.setdefault(place, []).append(Record(0, "", "", body).envelope.id)
 
     async def has(self, place: Place, *ids: str) -> None:
@@ -181,7 +181,7 @@ async def test_a_refused_record_that_cannot_be_kept_yet_counts_once(writer: Post
     await writer.units.run(refused("large"))
     await writer.units.run(emitting(["a"], KEYS[0]))
     await writer.units.run(lambda unit: execute(unit, "ALTER TABLE dead_letters RENAME TO elsewhere"))
-    for _ in range(outbox_round.REFUSED_IN_A_ROW_MAX + 1):
+    for _ in range(outbox_round.REJECTED_IN_A_ROW_MAX + 1):
         with pytest.raises(StorageError):
             await alone.step()
     await writer.units.run(lambda unit: execute(unit, "ALTER TABLE elsewhere RENAME TO dead_letters"))
@@ -195,10 +195,10 @@ async def test_a_topic_that_refuses_every_record_is_not_emptied_into_dead_letter
     sink = PartitionedProducer()
     sink.poison = b"lead"
     alone = publisher_of(writer, sink)
-    await writer.units.run(emitting([str(n) for n in range(outbox_round.REFUSED_IN_A_ROW_MAX + 5)], KEYS[0]))
+    await writer.units.run(emitting([str(n) for n in range(outbox_round.REJECTED_IN_A_ROW_MAX + 5)], KEYS[0]))
     with pytest.raises(BrokerError, match=r"correct max\.message\.bytes"):
         await alone.step()
-    assert len(await writer.reads(waiting_letters)) == outbox_round.REFUSED_IN_A_ROW_MAX
+    assert len(await writer.reads(waiting_letters)) == outbox_round.REJECTED_IN_A_ROW_MAX
     assert len(await writer.rows("SELECT 1 FROM log")) == 5
     sink.poison = b"poison"
     assert await alone.step()

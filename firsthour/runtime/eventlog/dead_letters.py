@@ -34,7 +34,9 @@ from firsthour.runtime.version import VERSION
 
 GATEWAY: Final = "gateway"
 PUBLISHER: Final = "publisher"
-REMOVED_ROWS_MAX: Final = 1_000  # for a new dead letter; together at least as large as the largest one
+REMOVED_ROWS_MAX: Final = (
+    1_000  # to free bytes for a new dead letter; 1,000 rows take at least as many bytes as the largest one
+)
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,13 @@ class Summary(_DeadLetterFields):
 
     @property
     def cursor(self) -> Cursor:
-        """The position of the letter in a list."""
+        """The position of this dead letter in a list."""
         return Cursor(micros(self.at), self.id)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetter(_DeadLetterFields):
-    """One input that could not be handled. `body` is raw."""
+    """A dead letter with its body, as received."""
 
     body: bytes
     key: str
@@ -166,7 +168,7 @@ def dead_letter(
     return letter_id
 
 
-def dead_letter_refused(
+def dead_letter_rejected(
     connection: Connection, row: Row, origin: str, reason: str, *, at: datetime, retention: Retention
 ) -> None:
     """Store a record that the broker rejects permanently. `origin`: topic, partition, and the id of its row if it has one."""
@@ -178,7 +180,7 @@ def dead_letter_refused(
         source=row.event_id,
         key=row.key,
         body=row.body,
-        error=f"refused by the broker: {reason}, {len(row.body)} bytes",
+        error=f"rejected by the broker: {reason}, {len(row.body)} bytes",
         code=VERSION,
         retention=retention,
     )

@@ -1,8 +1,8 @@
 """Appends the gateway's events durably and in order: at the broker, or in the spool while the broker does not answer.
 
-After the first failure all events go to the spool, so that no request waits for a silent broker again, until the spool
-is empty and the broker answers. Appends are then held back for a moment: only when no append is on its way to the spool
-can the next event go to the broker without overtaking one of its key.
+After the first failure all events go to the spool, so that no further request waits for a silent broker. This ends when
+the broker answers and the spool is empty. Appends are held back for a moment before that: only when no append is on its
+way to the spool can the next event go to the broker without overtaking an earlier event of its key.
 """
 
 import asyncio
@@ -15,17 +15,19 @@ from typing import Final
 import structlog
 
 from firsthour.runtime.clock import Clock
-from firsthour.runtime.eventlog.producer import SEND_SECONDS, BrokerError, Producer, RecordRefusedError
+from firsthour.runtime.eventlog.producer import SEND_SECONDS, BrokerError, Producer, RecordRejectedError
 from firsthour.runtime.eventlog.spool import HEAD_ROWS, Spool
 from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import StorageError
 
-HOLD_SECONDS: Final = 0.25  # how long an append may be held back while the spool becomes empty
-LOOK_SECONDS: Final = 5.0  # without an append for so long, the broker is asked whether it answers
+HOLD_SECONDS: Final = 0.25  # for which an append may be held back while the spool becomes empty
+LOOK_SECONDS: Final = 5.0  # without an append, after which the broker is probed
 BACKOFF_SECONDS: Final = 0.05
 BACKOFF_MAX_SECONDS: Final = 1.0
 AGE_LOOK_SECONDS: Final = 3600.0
-AGE_MAX: Final = timedelta(days=10)  # with the topic's seven days less than the 21 for which duplicates are known
+AGE_MAX: Final = timedelta(
+    days=10
+)  # with the topic's seven days less than the 21 days for which seen events are stored
 
 _log = structlog.get_logger(__name__)
 
@@ -60,10 +62,10 @@ class DurableAppend:
 
         Args:
             producer: sends to the broker.
-            spool: started; its rows are sent first. None: events are refused while the broker does not answer.
+            spool: started; its rows are sent first. None: events are rejected while the broker does not answer.
             clock: of the process.
-            hold_seconds: how long an append may be held back while the spool becomes empty.
-            dead_letter: keeps a row that the broker will never take, with the reason; None: the row blocks the spool.
+            hold_seconds: for which an append may be held back while the spool becomes empty.
+            dead_letter: stores a row that the broker rejects permanently, with the reason; None: the row blocks the spool.
         """
         self._dead_letter = dead_letter
         self._producer = producer
@@ -86,27 +88,27 @@ class DurableAppend:
         return 0 if self._spool is None else self._spool.count
 
     def ready(self) -> str:
-        """Return `ok`, or why no event is accepted now."""
-        refused = "there is no spool" if self._spool is None else self._spool.problem
-        if not self._spooling or refused is None:
+        """Return `ok`, or the reason why no event is accepted now."""
+        problem = "there is no spool" if self._spool is None else self._spool.problem
+        if not self._spooling or problem is None:
             return "ok"
         state = "the broker does not answer" if self._silent else "the spool is being emptied"
-        return f"{state}, and nothing can be spooled: {refused}"
+        return f"{state}, and nothing can be spooled: {problem}"
 
     def warnings(self) -> tuple[str, ...]:
-        """Return the problems that there would be if the broker did not answer."""
+        """Return the problems that would occur if the broker did not answer."""
         if self._spool is None or self._spool.problem is None:
             return ()
-        return (f"the spool cannot be used ({self._spool.problem}): events are refused while the broker is silent",)
+        return (f"the spool cannot be used ({self._spool.problem}): events are rejected while the broker is silent",)
 
     async def append(self, rows: Sequence[Row]) -> None:
-        """Append rows; they are at the broker or in the spool when it returns. Raises `StorageError` if neither takes them."""
+        """Append rows; they are at the broker or in the spool when it returns. Raises `StorageError` if both reject them."""
         if not rows:
             return
         seconds = SEND_SECONDS
         if self._gate is not None:
             since = self._clock.monotonic()
-            await self._gate.wait()  # once: if the spool is still in use then, the rows go there
+            await self._gate.wait()  # once: if the spool is then still in use, the rows go there
             seconds -= self._clock.monotonic() - since
         if not self._spooling:
             try:
@@ -145,8 +147,8 @@ class DurableAppend:
             try:
                 if self._spool is not None:
                     await hand_over(self._spool, self._producer, self._limit)
-            except RecordRefusedError as refusal:
-                if not await self._set_aside(refusal.why):
+            except RecordRejectedError as rejection:
+                if not await self._dead_letter_oldest(rejection.reason):
                     return False
             except BrokerError:
                 self._silent, self._limit = True, 1
@@ -163,15 +165,15 @@ class DurableAppend:
                 self._stop_spooling()
             return True
 
-    async def _set_aside(self, why: str) -> bool:
-        """Keep the oldest row, which the broker will never take, as a dead letter, so that the rows behind it can be sent."""
+    async def _dead_letter_oldest(self, reason: str) -> bool:
+        """Store the oldest row, which the broker rejects permanently, as a dead letter. Return whether that succeeded."""
         if self._dead_letter is None or self._spool is None:
             return False
         try:
             for id, row in await self._spool.head(1):
-                await self._dead_letter(row, why)
+                await self._dead_letter(row, reason)
                 await self._spool.drop(id)
-                _log.error("record refused by broker", topic=row.topic, why=why)
+                _log.error("record rejected by broker", topic=row.topic, reason=reason)
         except StorageError as failure:
             self._log_stuck(failure)
             return False
@@ -181,13 +183,13 @@ class DurableAppend:
     def _appends_asked(self) -> int:
         return 0 if self._spool is None else self._spool.asked
 
-    def _start_spooling(self, why: str) -> None:
+    def _start_spooling(self, problem: str) -> None:
         if self._spooling:
             return
         self._spooling, self._silent, self._limit = True, True, 1
         self._since = self._clock.monotonic()
         self._spooling_started.set()
-        _log.warning("spooling started", problem=why)
+        _log.warning("spooling started", problem=problem)
 
     def _stop_spooling(self) -> None:
         """Send to the broker again. There is no `await` between the check and this call, so no append can come between."""
@@ -196,7 +198,7 @@ class DurableAppend:
 
     @contextmanager
     def _holding_back(self) -> Iterator[None]:
-        """Let new appends wait until the end of the block, or for `hold_seconds`. Otherwise a spool in constant use would
+        """Hold back new appends until the end of the block, or for `hold_seconds`. Otherwise a spool in constant use would
         never become empty."""
         gate = self._gate = asyncio.Event()
 
@@ -212,7 +214,7 @@ class DurableAppend:
             open_gate()
 
     async def _idle(self) -> None:
-        """Wait until spooling begins. Without appends, ask the broker, so that no request has to find it silent."""
+        """Wait until spooling begins. Without appends, probe the broker, so that no request has to detect that it is silent."""
         self._spooling_started.clear()
         try:
             async with asyncio.timeout(LOOK_SECONDS):
@@ -227,7 +229,7 @@ class DurableAppend:
         await self._tend()
 
     async def _tend(self) -> None:
-        """Try to repair a spool that refuses, and report old rows."""
+        """Try to repair a spool that rejects rows, and report old rows."""
         if self._spool is None:
             return
         await self._spool.mend()

@@ -1,7 +1,7 @@
-"""What the producer and the consumer of Kafka have in common: the failures of the client library, and how a client ends.
+"""The common parts of the producer and the consumer of Kafka: the failures of the client library, and the end of a client.
 
-Nothing here is trusted with correctness. The position of a reader is the cursor in the database; offsets are committed
-to Kafka only so that its tools show the lag. A rebalance, a zombie or a client that is stuck only costs time.
+Correctness does not depend on Kafka's consumer groups. The position of a reader is the cursor in the database; offsets are
+committed to Kafka only so that its tools show the lag. A rebalance, a zombie or a stuck client only costs time.
 """
 
 import asyncio
@@ -17,11 +17,13 @@ STOP_SECONDS: Final = 8.0
 
 FAILURES: Final = (KafkaError, OSError, TimeoutError)
 
-logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it warns at every retry; our own log has one line for all
+logging.getLogger("aiokafka").setLevel(
+    logging.CRITICAL
+)  # it warns at every retry; the log of FirstHour has one line for all
 
 
 def ignore_result(future: "asyncio.Future[Any]") -> None:
-    """Take the exception from a future that no caller waits for any more: asyncio then does not report it."""
+    """Retrieve the exception of a future that no caller awaits any more, so that asyncio does not report it."""
     if not future.cancelled():
         future.exception()
 

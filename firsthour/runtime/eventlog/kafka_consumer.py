@@ -1,7 +1,7 @@
-"""Reads records from Kafka: one service's view of its topics.
+"""Reads the records of one service from Kafka.
 
-The options of the client are not its defaults: with more than one assignor, joins take half a minute; a sticky assignor
-loses partitions.
+Some options of the client differ from its defaults. With more than one assignor, joins take half a minute. With a sticky
+assignor, partitions get lost.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from firsthour.runtime.storage.records import Place, Record
 
 POLL_MS: Final = 1_000
 POLLED_MAX: Final = 1_000
-LOOK_SECONDS: Final = 5.0  # between two commits of offsets, which only tools of Kafka read
-STUCK_LOOKS: Final = 12  # looks in a row without progress, though there are records: the client is stuck
+LOOK_SECONDS: Final = 5.0  # between two commits of offsets, which only the tools of Kafka read
+STUCK_LOOKS: Final = 12  # looks in a row without progress although there are records: the client is stuck
 BACKOFF_MAX_SECONDS: Final = 5.0
 
 _CONSUMER: Final[Mapping[str, Any]] = {
@@ -40,7 +40,7 @@ _CONSUMER: Final[Mapping[str, Any]] = {
     "metadata_max_age_ms": 30_000,
 }
 _BULK: Final[Mapping[str, Any]] = {"fetch_min_bytes": 64 * 1024, "fetch_max_wait_ms": 200}
-"""Options for bulk topics. Each answer of a broker makes this client look at every partition: five answers a second are
+"""Options for bulk topics. The client visits every partition at each answer of a broker, so five answers a second are
 cheaper than one for each record."""
 
 _ALONE: Final[Mapping[str, Any]] = {"fetch_max_wait_ms": 10}
@@ -75,15 +75,15 @@ class KafkaLog:
         """Describe the consumer; `run` starts it.
 
         Args:
-            service: whose group it is.
+            service: the service that reads; the group has its name.
             topics: to read.
             options: of the client.
             prefix: of topic names.
             bulk: the topics are read in bulk, in a group of their own.
-            fixed: read that many partitions of each topic, all of them, in no group (tests do).
-            positions: returns how far the workers are.
+            fixed: the number of partitions of each topic, to read all of them without a group (in tests).
+            positions: returns the positions of the workers.
             assigned: called with the partitions that are assigned to this process, whenever they change.
-            waits: returns why the worker of a partition makes no progress; None: it can.
+            waits: returns the reason why the worker of a partition makes no progress; None: it waits for nothing.
             stuck: called when the consumer cannot recover, with the reason.
         """
         self.service = service
@@ -102,14 +102,14 @@ class KafkaLog:
         self._no_progress: dict[Place, tuple[int, int]] = {}  # position, and the number of looks since it was reached
         self._silent = False
         self.joined = False
-        self.foreign: set[Place] = set()  # partitions that end before our cursor
+        self.foreign: set[Place] = set()  # partitions that end before their cursor
         self.assigned = assigned
         self.waits = waits
         self.stuck = stuck
 
     @property
     def ours(self) -> set[Place]:
-        """The partitions that are ours now."""
+        """The partitions that are assigned to this process now."""
         return set(self._buffers)
 
     def held(self, place: Place) -> int:
@@ -145,7 +145,7 @@ class KafkaLog:
         return self.newest((topic, partition))
 
     def newest(self, place: Place) -> int:
-        """Return the newest known position of a partition."""
+        """Return the newest position of a partition, as far as this process has learned."""
         buffer = self._buffers.get(place)
         high_water = None
         if self._consumer is not None and buffer is not None:
@@ -165,7 +165,7 @@ class KafkaLog:
         if not buffer.sought or not buffer.floor <= after <= buffer.end:
             if self._consumer is None:
                 return
-            with contextlib.suppress(IllegalStateError):  # no longer assigned to us
+            with contextlib.suppress(IllegalStateError):  # no longer assigned to this process
                 self._consumer.seek(tp, after)
                 buffer.sought = True
             buffer.restart(after)
@@ -178,18 +178,18 @@ class KafkaLog:
     # --- the consumer ---
 
     async def run(self) -> None:
-        """Consume for ever. A client that failed is replaced by a new one."""
+        """Consume for ever. A failed client is replaced by a new one."""
         failures = 0
         while True:
             try:
                 await self._session()
             except FAILURES as failure:
                 self._failed(failure)
-            except BaseExceptionGroup as failed:
-                mine, others = failed.split(FAILURES)
+            except BaseExceptionGroup as group:
+                failures_of_client, others = group.split(FAILURES)
                 if others is not None:
                     raise others from None
-                self._failed(mine.exceptions[0] if mine is not None else failed)
+                self._failed(failures_of_client.exceptions[0] if failures_of_client is not None else group)
             failures = 0 if self.joined else failures + 1
             self.joined = False
             pause = min(BACKOFF_MAX_SECONDS, 0.1 * 2 ** min(failures, 8))
@@ -244,7 +244,7 @@ class KafkaLog:
                 consumer.pause(tp)
 
     def _assign(self, places: set[Place]) -> None:
-        """Take these partitions, and no others. Records fetched before are dropped, and pauses end."""
+        """Replace the assigned partitions. Fetched records are dropped, and pauses end."""
         self._buffers = {place: PartitionBuffer() for place in places}
         for news in self._news.values():
             news.set()
@@ -254,7 +254,7 @@ class KafkaLog:
     # --- watching ---
 
     async def _look(self, consumer: AIOKafkaConsumer) -> None:
-        """Commit our positions to Kafka, ask for the ends of the partitions, and check for progress."""
+        """Commit the positions to Kafka, ask for the ends of the partitions, and check for progress."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             positions = {place: at for place, at in self._positions().items() if place in self._buffers}
@@ -268,8 +268,8 @@ class KafkaLog:
             self.watch(positions, {self._place(tp) for tp in ends or {}})
 
     def watch(self, positions: Mapping[Place, int], answered: Collection[Place]) -> None:
-        """Count the looks in a row at which a partition makes no progress, though it has records, its broker answers and its
-        worker waits for nothing else. After a minute of these the client is stuck."""
+        """Count the looks in a row at which a partition makes no progress, although it has records, its broker answers and
+        its worker does not wait. After a minute of such looks the client is stuck."""
         for place, position in positions.items():
             was, looks = self._no_progress.get(place, (position, 0))
             excused = place not in answered or self.waits(place) is not None
@@ -277,11 +277,12 @@ class KafkaLog:
             self._no_progress[place] = (position, 0 if moved or excused else looks + 1)
             if self._no_progress[place][1] >= STUCK_LOOKS:
                 self.stuck(
-                    f"{self.service} makes no progress at {place[0]}/{place[1]}/{position} though there are records"
+                    f"{self.service} makes no progress at {place[0]}/{place[1]}/{position} although there are records"
                 )
 
     def _compare(self, place: Place, position: int, end: int) -> None:
-        """Check that the topic does not end before our cursor: it would be another topic, whose records are not read."""
+        """Check that the topic does not end before the cursor. If it does, the topic was replaced, and its records are not
+        read."""
         if end < position and place not in self.foreign:
             _log.error("topic end before cursor", consumer=self.service, topic=place[0], partition=place[1])
         (self.foreign.add if end < position else self.foreign.discard)(place)

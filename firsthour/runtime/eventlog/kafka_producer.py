@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import LeaderNotAvailableError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from firsthour.runtime.eventlog.kafka_client import FAILURES, START_SECONDS, ignore_result, stop_client
-from firsthour.runtime.eventlog.producer import SEND_SECONDS, BrokerError, RecordRefusedError
+from firsthour.runtime.eventlog.producer import SEND_SECONDS, BrokerError, RecordRejectedError
 from firsthour.runtime.storage.records import Place, Row, partition_of
 from schemas.envelope import CONTENT_TYPE
 
@@ -28,8 +28,8 @@ _PRODUCER: Final[Mapping[str, Any]] = {
     "max_batch_size": BATCH_BYTES,
     "metadata_max_age_ms": 30_000,
 }
-_FOR_GOOD: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
-"""Answers of a broker to records that it will never take."""
+_PERMANENT: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
+"""Answers of a broker that rejects a record permanently."""
 _NO_LEADER: Final = (None, -1)
 
 Acknowledged = Callable[[Place, int], None]
@@ -41,7 +41,7 @@ def _ignore_position(place: Place, position: int) -> None:
 
 
 class KafkaProducer:
-    """Sends records. After every failure its client is discarded: it may still hold records that must not be sent later."""
+    """Sends records. After every failure its client is discarded, since it may hold records that must not be sent later."""
 
     def __init__(
         self, options: Mapping[str, Any], prefix: str, partitions: int, acknowledged: Acknowledged = _ignore_position
@@ -68,7 +68,7 @@ class KafkaProducer:
 
         Raises:
             BrokerError: within `seconds`; some of the rows may have arrived.
-            RecordRefusedError: the broker will never take one of them.
+            RecordRejectedError: the broker rejects one of them permanently.
         """
         client: AIOKafkaProducer | None = None
         try:
@@ -78,22 +78,22 @@ class KafkaProducer:
                     await self._one(client, rows[0])
                 else:
                     await self._several(client, rows)
-        except _FOR_GOOD as refusal:
-            raise RecordRefusedError(type(refusal).__name__) from refusal
+        except _PERMANENT as rejection:
+            raise RecordRejectedError(type(rejection).__name__) from rejection
         except FAILURES as failure:
             self._drop(client)
-            raise BrokerError(f"the broker did not take it: {type(failure).__name__}") from failure
-        except BaseExceptionGroup as several:
-            failures, others = several.split((*FAILURES, RecordRefusedError))
+            raise BrokerError(f"the broker did not acknowledge it: {type(failure).__name__}") from failure
+        except BaseExceptionGroup as group:
+            failures, others = group.split((*FAILURES, RecordRejectedError))
             if failures is None or others is not None:
                 raise
             self._drop(client)
-            raise BrokerError(f"the broker did not take it: {_kind(failures)}") from failures
+            raise BrokerError(f"the broker did not acknowledge it: {_kind(failures)}") from failures
 
     async def publish(self, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]) -> None:
         """Send keys and bodies in order, each batch after the acknowledgement of the one before.
 
-        A failure does not affect other calls on the same client. Raises `BrokerError`, `RecordRefusedError`.
+        A failure does not affect other calls on the same client. Raises `BrokerError`, `RecordRejectedError`.
         """
         client: AIOKafkaProducer | None = None
         try:
@@ -104,7 +104,7 @@ class KafkaProducer:
             await self._batches(client, topic, partition, rows)
         except FAILURES as failure:
             self._drop(client)
-            raise BrokerError(f"the broker did not take it: {type(failure).__name__}") from failure
+            raise BrokerError(f"the broker did not acknowledge it: {type(failure).__name__}") from failure
         except asyncio.CancelledError:
             self._drop(client)
             raise
@@ -114,7 +114,7 @@ class KafkaProducer:
 
     @staticmethod
     async def _led(client: AIOKafkaProducer, tp: TopicPartition) -> None:
-        """Raise `LeaderNotAvailableError` at once for a partition without a leader: the client itself would ask for five
+        """Raise `LeaderNotAvailableError` at once for a partition without a leader. The client itself would retry for five
         seconds."""
         if client.client.cluster.leader_for_partition(tp) in _NO_LEADER:
             await client.partitions_for(tp.topic)
@@ -145,7 +145,7 @@ class KafkaProducer:
         return batch.append(key=key.encode(), value=body, timestamp=None, headers=_HEADERS) is not None
 
     async def _one(self, client: AIOKafkaProducer, row: Row) -> None:
-        """Send one row. The client puts rows that are sent at the same moment into one batch."""
+        """Send one row. The client puts rows of the same moment into one batch."""
         place = (row.topic, partition_of(row.key, self._partitions))
         future: asyncio.Future[Any] = await client.send(
             self._prefix + row.topic, row.body, key=row.key.encode(), partition=place[1], headers=_HEADERS
@@ -159,16 +159,16 @@ class KafkaProducer:
         for row in rows:
             places.setdefault((row.topic, partition_of(row.key, self._partitions)), []).append((row.key, row.body))
         async with asyncio.TaskGroup() as group:
-            for (topic, partition), these in places.items():
-                group.create_task(self._batches(client, topic, partition, these))
+            for (topic, partition), batch in places.items():
+                group.create_task(self._batches(client, topic, partition, batch))
 
     async def _batches(
         self, client: AIOKafkaProducer, topic: str, partition: int, rows: Sequence[tuple[str, bytes]]
     ) -> None:
-        """Send the rows of one partition. A refused batch is sent again in halves.
+        """Send the rows of one partition. A rejected batch is sent again in halves.
 
         Raises:
-            RecordRefusedError: a record was refused in a batch of its own.
+            RecordRejectedError: a record was rejected in a batch of its own.
         """
         sent, limit = 0, len(rows)
         while sent < len(rows):
@@ -180,9 +180,9 @@ class KafkaProducer:
             future.add_done_callback(ignore_result)
             try:
                 offset = (await future).offset
-            except _FOR_GOOD as refusal:
+            except _PERMANENT as rejection:
                 if count == 1:
-                    raise RecordRefusedError(type(refusal).__name__, sent) from refusal
+                    raise RecordRejectedError(type(rejection).__name__, sent) from rejection
                 limit = count // 2
                 continue
             self._acknowledged((topic, partition), offset + count)
@@ -223,7 +223,7 @@ class KafkaProducer:
 
 
 def _kind(failures: BaseExceptionGroup[Any]) -> str:
-    """The class of the first failure."""
+    """Return the class of the first failure."""
     first: BaseException = failures
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]

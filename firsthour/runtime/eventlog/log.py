@@ -37,15 +37,15 @@ _END = statements.Sql(
 
 
 LINGER_SECONDS: Final = 0.2
-"""Real time in which the records of a bulk topic gather to share a unit: no reader of it is in a hurry."""
+"""Real time for which the records of a bulk topic are collected to share a unit. Its readers may be late."""
 
 
 class EventLog(Protocol):
-    """The interface for readers. The records of a partition come in the order in which their units committed, each at
-    least once, with none missing between two positions."""
+    """The interface for readers. The records of a partition come in the order in which their units committed. Each comes at
+    least once, and none is missing between two positions."""
 
     first_position: int
-    """The position of the first record; at Kafka the one with offset 0."""
+    """The position of the first record; on Kafka the record with offset 0."""
 
     async def ready(self, topic: str, partition: int, after: int) -> None:
         """Return once there is a record beyond `after`."""
@@ -54,10 +54,10 @@ class EventLog(Protocol):
         """Return once there is a record beyond its position in any of these partitions."""
 
     async def fetch(self, topic: str, partition: int, after: int, limit: int) -> Sequence[Record]:
-        """Return up to `limit` records beyond `after`, without waiting, and at most the bytes of a batch."""
+        """Return up to `limit` records beyond `after`, and at most the bytes of a batch, without waiting."""
 
     async def end(self, topic: str, partition: int) -> int:
-        """Return the position of the newest record, 0 when there is none."""
+        """Return the position of the newest record; 0: there is none."""
 
 
 BATCH_BYTES_MAX = 4 * 1024 * 1024
@@ -83,10 +83,10 @@ class Tail:
     It holds every record beyond `floor`; older ones are only in the table. Bounded in number and in bytes.
     """
 
-    def __init__(self, floor: int, keep: int) -> None:
+    def __init__(self, floor: int, records_max: int) -> None:
         self.floor = floor
         self.records: deque[Record] = deque()
-        self.keep = keep
+        self.records_max = records_max
         self.size = 0  # bytes of their bodies
         self.end = floor
         self.more = asyncio.Event()
@@ -95,9 +95,9 @@ class Tail:
         self.records.extend(records)
         self.size += sum([len(record.body) for record in records])
         self.end = records[-1].position
-        while len(self.records) > self.keep or self.size > TAIL_BYTES_MAX:
-            gone = self.records.popleft()
-            self.floor, self.size = gone.position, self.size - len(gone.body)
+        while len(self.records) > self.records_max or self.size > TAIL_BYTES_MAX:
+            oldest = self.records.popleft()
+            self.floor, self.size = oldest.position, self.size - len(oldest.body)
         self.more.set()
 
     def beyond(self, after: int, limit: int) -> list[Record] | None:
@@ -112,14 +112,14 @@ class Tail:
 class TableLog:
     """The table `log` as event log: one partition, whose positions are row ids. The writer reports what it appended."""
 
-    first_position = 0  # a row is named by its id
+    first_position = 0  # the id of a row starts at 1
 
-    def __init__(self, reads: Reader, ends: Mapping[str, int], keep: int = 2_000) -> None:
+    def __init__(self, reads: Reader, ends: Mapping[str, int], records_max: int = 2_000) -> None:
         self._reads = reads
-        self._tails = {topic: Tail(end, keep) for topic, end in ends.items()}
+        self._tails = {topic: Tail(end, records_max) for topic, end in ends.items()}
 
     def appended(self, rows: Sequence[tuple[str, Record]]) -> None:
-        """Take up new rows. Called on the loop after each commit, in commit order."""
+        """Add new rows. Called on the loop after each commit, in commit order."""
         by_topic: dict[str, list[Record]] = {}
         for topic, record in rows:
             by_topic.setdefault(topic, []).append(record)
@@ -158,6 +158,6 @@ def read(connection: Connection, topic: str, partition: int, after: int, limit: 
 
 
 def end(connection: Connection, topic: str, partition: int = 0) -> int:
-    """Return the newest position in the table, 0 when it is empty."""
+    """Return the newest position in the table; 0: it is empty."""
     row = _END.first(connection, topic=topic, partition=partition)
     return int(row[0]) if row else 0

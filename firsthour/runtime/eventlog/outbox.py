@@ -1,7 +1,7 @@
 """The statements of the outbox: lock partitions, read the rows of `log` that wait for Kafka, and measure how long they wait.
 
 A row leaves the table only once the broker has acknowledged it, or once it is a dead letter. A row is deleted by its place
-in the table (`ctid`) together with its id: if another row has taken the place, nothing is deleted.
+in the table (`ctid`) and its id: if another row is now in that place, nothing is deleted.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -62,16 +62,16 @@ class LockedRows:
 
 
 def _lock_rows(_: statements.SqlDialect) -> Any:
-    """Lock the given partitions that are free, and read their oldest rows, up to a number and a size.
+    """Lock the requested partitions that are free, and read their oldest rows, up to a number and a size.
 
     A row that the previous holder has just deleted may be among them; it is delivered twice. A row of a key is never read
     without all earlier rows of that key.
     """
-    given = statements.unnest(
-        "given", kinds=("kind", sa.Integer), topics=("topic", sa.Text), partitions=("partition", sa.BigInteger)
+    requested = statements.unnest(
+        "requested", kinds=("kind", sa.Integer), topics=("topic", sa.Text), partitions=("partition", sa.BigInteger)
     )
-    lock = sa.func.pg_try_advisory_xact_lock(given.c.kind, sa.cast(given.c.partition, sa.Integer))
-    held = sa.select(given.c.topic, given.c.partition).where(lock).cte("held").prefix_with("MATERIALIZED")
+    lock = sa.func.pg_try_advisory_xact_lock(requested.c.kind, sa.cast(requested.c.partition, sa.Integer))
+    locked = sa.select(requested.c.topic, requested.c.partition).where(lock).cte("locked").prefix_with("MATERIALIZED")
     lies_at: sa.ColumnElement[Any] = sa.literal_column("log.ctid")
     size = sa.func.octet_length(log.c.body)
     oldest = (
@@ -84,27 +84,29 @@ def _lock_rows(_: statements.SqlDialect) -> Any:
             (sa.func.sum(size).over(order_by=log.c.id) - size).label("before"),
         )
         .select_from(log)
-        .where(log.c.topic == held.c.topic, log.c.partition == held.c.partition)
+        .where(log.c.topic == locked.c.topic, log.c.partition == locked.c.partition)
         .order_by(log.c.id)
         .limit(sa.bindparam("limit", type_=sa.Integer))
         .lateral("oldest")
     )
     columns = (oldest.c.id, oldest.c.lies_at, oldest.c.key, oldest.c.event_id, oldest.c.body)
     within = oldest.c.before < sa.bindparam("bytes", type_=sa.BigInteger)
-    return sa.select(held.c.topic, held.c.partition, *columns).select_from(held.outerjoin(oldest, within))
+    return sa.select(locked.c.topic, locked.c.partition, *columns).select_from(locked.outerjoin(oldest, within))
 
 
 def _waiting(_: statements.SqlDialect) -> Any:
-    """Find the given partitions with rows, and when the oldest row of each was appended."""
-    given = statements.unnest("given", topics=("topic", sa.Text), partitions=("partition", sa.BigInteger))
+    """Find the requested partitions with rows, and when the oldest row of each was appended."""
+    requested = statements.unnest("requested", topics=("topic", sa.Text), partitions=("partition", sa.BigInteger))
     oldest = (
         sa.select(log.c.at)
-        .where(log.c.topic == given.c.topic, log.c.partition == given.c.partition)
+        .where(log.c.topic == requested.c.topic, log.c.partition == requested.c.partition)
         .order_by(log.c.id)
         .limit(1)
         .lateral("oldest")
     )
-    return sa.select(given.c.topic, given.c.partition, oldest.c.at).select_from(given.join(oldest, sa.true()))
+    return sa.select(requested.c.topic, requested.c.partition, oldest.c.at).select_from(
+        requested.join(oldest, sa.true())
+    )
 
 
 LOCK_ROWS = statements.Sql(_lock_rows)
@@ -135,8 +137,8 @@ def since(answer: Iterable[Any]) -> dict[Place, int]:
 
 
 def locked_rows(answer: Iterable[Any]) -> LockedRows:
-    """Return the rows in the answer of `LOCK_ROWS`, by partition and in order. They are sorted here in memory, where
-    PostgreSQL might use a disk. A row without an id is a locked partition without rows."""
+    """Return the rows in the answer of `LOCK_ROWS`, by partition and in order. A row without an id is a locked partition
+    without rows. The rows are sorted here, in memory; PostgreSQL might sort them on disk."""
     rows: dict[Place, list[OutboxRow]] = {}
     for row in answer:
         waiting = rows.setdefault((row[0], row[1]), [])
@@ -147,12 +149,12 @@ def locked_rows(answer: Iterable[Any]) -> LockedRows:
     return LockedRows(rows)
 
 
-def end_of_round(gone: Sequence[OutboxRow]) -> str:
+def end_of_round(rows: Sequence[OutboxRow]) -> str:
     """Return the text that deletes these rows and commits, in one round trip. All its values are numbers, so none is bound."""
-    if not gone:
+    if not rows:
         return "COMMIT"
-    places = ",".join([f'"({row.at[0]},{row.at[1]})"' for row in gone])
-    ids = ",".join([str(int(row.id)) for row in gone])
+    places = ",".join([f'"({row.at[0]},{row.at[1]})"' for row in rows])
+    ids = ",".join([str(int(row.id)) for row in rows])
     return f"DELETE FROM log WHERE ctid = ANY('{{{places}}}'::tid[]) AND id = ANY('{{{ids}}}'::bigint[]); COMMIT"  # noqa: S608
 
 
@@ -171,13 +173,13 @@ class OutboxAge(NamedTuple):
 
 
 def age(oldest: Mapping[Place, int], now: datetime) -> OutboxAge | None:
-    """Return the greatest age among the oldest rows (microseconds, by partition); None where no row waits."""
+    """Return the greatest age among the oldest rows (microseconds, by partition); None: no row waits."""
     if not oldest:
         return None
-    place = min(oldest, key=lambda one: oldest[one])
+    place = min(oldest, key=lambda candidate: oldest[candidate])
     return OutboxAge(max(timedelta(0), now - moment(oldest[place])), place)
 
 
 def look(connection: Connection, partitions: int, now: datetime) -> OutboxAge | None:
-    """Return the age of the oldest unpublished row in the database, for tools."""
+    """Return the age of the oldest unpublished row in the database. Tools call it."""
     return age(since(WAITING.all(connection, **waiting_values(partitions))), now)

@@ -1,7 +1,7 @@
-"""One round of publishing: a transaction that locks partitions, sends their oldest rows and deletes what was acknowledged.
+"""One round of publishing: a transaction that locks partitions, sends their oldest rows and deletes the acknowledged ones.
 
-The lock ends with the transaction, and so with the process. A record that the broker will never take becomes a dead
-letter in the same transaction, and the rows behind it are sent in the next round.
+The lock ends with the transaction, and so with the process. A record that the broker rejects permanently becomes a dead
+letter in the same transaction. The rows behind it are sent in the next round.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from firsthour.runtime.storage.postgres_connections import DIALECT, AsyncpgConne
 from firsthour.runtime.storage.postgres_errors import storage_error
 from firsthour.runtime.storage.records import Place, Row
 
-REFUSED_IN_A_ROW_MAX: Final = 10  # of a partition; more mean that the topic is misconfigured, not the records
+REJECTED_IN_A_ROW_MAX: Final = 10  # of a partition; more mean that the topic is misconfigured, not the records
 VACUUM_ROWS: Final = 20_000  # deleted rows between two vacuums: about 16 MB, which new rows then use again
 _VACUUM: Final = "VACUUM (SKIP_LOCKED, TRUNCATE FALSE, INDEX_CLEANUP ON) log"
 """PostgreSQL's own vacuum runs once a minute; until then a busy outbox grows by a gigabyte. A table that another process
@@ -38,9 +38,9 @@ class Round:
 
     ours: set[Place] = field(default_factory=set)  # locked; the others are held by another process
     full: set[Place] = field(default_factory=set)  # may have more rows
-    gone: int = 0  # rows that left the outbox: published, or dead letters
+    removed: int = 0  # rows that left the outbox: published, or dead letters
     failed: dict[Place, str] = field(default_factory=dict)  # with the reason
-    cut_off: set[Place] = field(default_factory=set)  # of those that failed: not answered while others waited
+    cut_off: set[Place] = field(default_factory=set)  # failed: without an answer while others waited
     slow: set[Place] = field(default_factory=set)  # published, late
 
 
@@ -52,7 +52,7 @@ class RoundRunner:
         self._clock = clock
         self._retention = retention
         self._everywhere = outbox.waiting_values(partitions)
-        self._refused: dict[Place, int] = {}  # records refused since the last one that was acknowledged
+        self._rejected: dict[Place, int] = {}  # records rejected since the last one that was acknowledged
         self._deleted = 0  # rows, since the last vacuum
         self.oldest: dict[Place, int] = {}  # when the oldest row of a partition was appended, as of the last look
         self.vacuuming: asyncio.Task[None] | None = None
@@ -64,18 +64,18 @@ class RoundRunner:
                 await raw.execute("BEGIN")
                 locked = outbox.locked_rows(await _fetch(raw, outbox.LOCK_ROWS, **outbox.lock_values(places)))
                 results = await send_all(sender, locked.rows)
-                outcome, gone, refused = self._outcome(locked, results)
-                await self._keep_refused(raw, refused)
-                await raw.execute(outbox.end_of_round(gone))
+                outcome, removed, rejected = self._outcome(locked, results)
+                await self._store_rejected(raw, rejected)
+                await raw.execute(outbox.end_of_round(removed))
         except Exception as failure:
             raise storage_error(failure) or failure from failure
-        outcome.gone = len(gone)
-        for row, why in refused:  # counted after the commit: a round that is rolled back meets them again
-            self._refused[row.place] = self._refused.get(row.place, 0) + 1
-            _log.error("record refused by broker", topic=row.topic, partition=row.partition, why=why)
+        outcome.removed = len(removed)
+        for row, reason in rejected:  # counted after the commit: a round that is rolled back is repeated
+            self._rejected[row.place] = self._rejected.get(row.place, 0) + 1
+            _log.error("record rejected by broker", topic=row.topic, partition=row.partition, reason=reason)
         for place in outcome.ours - outcome.failed.keys() - outcome.full:
             self.oldest.pop(place, None)  # until the next look
-        self._vacuum_after(len(gone))
+        self._vacuum_after(len(removed))
         return outcome
 
     async def waiting(self) -> list[Place]:
@@ -94,52 +94,52 @@ class RoundRunner:
     def _outcome(
         self, locked: LockedRows, results: Mapping[Place, PublishResult]
     ) -> tuple[Round, list[OutboxRow], list[tuple[OutboxRow, str]]]:
-        """The outcome for each partition, the rows that leave the outbox, and those of them that the broker will never
-        take, with its reason."""
+        """Return the outcome for each partition, the rows that leave the outbox, and the rejected ones among them, each with
+        the reason of the broker."""
         outcome = Round(ours=set(locked.rows), full=locked.full)
-        gone: list[OutboxRow] = []
-        refused: list[tuple[OutboxRow, str]] = []
+        removed: list[OutboxRow] = []
+        rejected: list[tuple[OutboxRow, str]] = []
         for place, result in results.items():
             rows = locked.rows[place]
-            gone += rows[: result.acknowledged]
+            removed += rows[: result.acknowledged]
             if result.acknowledged:
-                self._refused.pop(place, None)
+                self._rejected.pop(place, None)
             if result.problem is not None:
                 outcome.failed[place] = result.problem
             if result.cut_off:
                 outcome.cut_off.add(place)
             if result.slow:
                 outcome.slow.add(place)
-            if result.refused is None:
+            if result.rejected is None:
                 continue
-            if self._refused.get(place, 0) < REFUSED_IN_A_ROW_MAX:
-                refused.append((rows[result.acknowledged], result.refused))
+            if self._rejected.get(place, 0) < REJECTED_IN_A_ROW_MAX:
+                rejected.append((rows[result.acknowledged], result.rejected))
                 outcome.full.add(place)
             else:
                 outcome.failed[place] = (
-                    f"the broker refuses every record ({result.refused}); correct max.message.bytes of the topic"
+                    f"the broker rejects every record ({result.rejected}); correct max.message.bytes of the topic"
                 )
         outcome.full -= outcome.failed.keys()
-        gone += [row for row, _ in refused]
-        return outcome, gone, refused
+        removed += [row for row, _ in rejected]
+        return outcome, removed, rejected
 
-    async def _keep_refused(self, raw: Any, refused: Sequence[tuple[OutboxRow, str]]) -> None:
-        """Keep refused records as dead letters, in the transaction in which they leave the outbox."""
-        if not refused:
+    async def _store_rejected(self, raw: Any, rejected: Sequence[tuple[OutboxRow, str]]) -> None:
+        """Store rejected records as dead letters, in the transaction in which they leave the outbox."""
+        if not rejected:
             return
         at, connection = self._clock.real(), cast(Any, AsyncpgConnection(raw))
 
         def work() -> None:
-            for row, why in sorted(refused):
+            for row, reason in sorted(rejected):
                 record = Row(row.topic, row.key, row.event_id, row.body)
                 place = f"{row.topic}/{row.partition}/{row.id}"
-                dead_letters.dead_letter_refused(connection, record, place, why, at=at, retention=self._retention)
+                dead_letters.dead_letter_rejected(connection, record, place, reason, at=at, retention=self._retention)
 
         await greenlet_spawn(work)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
-        """A connection of the pool. It is closed, not given back, when the block ends by an exception."""
+        """Provide a connection of the pool. If the block raises, the connection is closed instead of returned."""
         raw = await self._pool.take()
         clean = False
         try:
@@ -162,13 +162,13 @@ class RoundRunner:
         try:
             async with self._connection() as raw:
                 await raw.execute(_VACUUM)
-        except Exception as failure:  # noqa: BLE001  # no caller waits for it, and the next round logs what is wrong
+        except Exception as failure:  # noqa: BLE001  # no caller waits for it, and the next round logs the problem
             _log.debug("outbox not vacuumed", error_type=type(failure).__name__)
         finally:
             self.vacuuming = None
 
 
 async def _fetch(raw: Any, statement: statements.Sql, **values: Any) -> list[Any]:
-    """Every row of one statement."""
+    """Return every row of a statement."""
     text, bound = statement.bound(DIALECT, values)
     return cast(list[Any], await raw.fetch(text, *bound))

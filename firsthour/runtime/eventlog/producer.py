@@ -6,19 +6,19 @@ from typing import Final, Protocol
 from firsthour.runtime.storage.records import Row
 from schemas.errors import FirstHourError
 
-SEND_SECONDS: Final = 2.0  # how long a request waits for the broker, including the time for which it is held back
+SEND_SECONDS: Final = 2.0  # for which a request waits for the broker, including the time it is held back
 
 
 class BrokerError(FirstHourError):
-    """Raised when the broker did not acknowledge a record; it may still have stored it."""
+    """Raised when the broker did not acknowledge a record. It may have stored the record."""
 
 
-class RecordRefusedError(BrokerError):
-    """Raised when the broker answered that it will never take a record. The records before it are acknowledged."""
+class RecordRejectedError(BrokerError):
+    """Raised when the broker rejects a record permanently. The records before it are acknowledged."""
 
-    def __init__(self, why: str, acknowledged: int = 0) -> None:
-        super().__init__(f"the broker refuses the record for good: {why}")
-        self.why = why
+    def __init__(self, reason: str, acknowledged: int = 0) -> None:
+        super().__init__(f"the broker rejects the record permanently: {reason}")
+        self.reason = reason
         self.acknowledged = acknowledged
 
 
@@ -28,7 +28,7 @@ class Producer(Protocol):
     async def send(self, rows: Sequence[Row], seconds: float = SEND_SECONDS) -> None:
         """Send the rows, and return once all replicas have acknowledged them.
 
-        Rows of one key arrive in order: after a row that failed, no other of its key is sent.
+        Rows of one key arrive in order: after a row that failed, no later row of its key is sent.
 
         Raises:
             BrokerError: within `seconds`; some of the rows may have arrived.

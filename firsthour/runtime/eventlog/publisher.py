@@ -1,12 +1,12 @@
 """Publishes what units emitted: rows of `log` are sent to Kafka in order, and deleted once they are acknowledged.
 
-Any process publishes any row. The process that holds a partition's lock reads its rows, sends them, deletes those that
-the broker acknowledged, and commits. A process that finds a partition held tries again later, since the holder may have
-read before the last commit. Each row is sent at least once, and the rows of one key always in the order of their
+Any process publishes any row. The process that holds the lock of a partition reads its rows, sends them, deletes those
+that the broker acknowledged, and commits. If another process holds the lock, this one tries again later, since the holder
+may have read before the last commit. Each row is sent at least once. The rows of one key are sent in the order of their
 commits. Never read "ids beyond the last one seen": ids commit out of order.
 
-Ordinarily one round takes all partitions with rows, in one transaction. A partition that fails, or that delays a round,
-is in trouble: it is tried in rounds of its own until the broker takes its rows.
+Normally one round takes all partitions with rows, in one transaction. A partition that fails, or that delays a round, is
+in trouble: it is tried in rounds of its own until the broker acknowledges its rows.
 """
 
 import asyncio
@@ -31,21 +31,23 @@ from firsthour.runtime.storage.records import Place
 from firsthour.runtime.storage.unit import StorageError
 
 SWEEP_SECONDS: Final = 1.0
-HELD_SECONDS: Final = 0.03  # until a held partition is tried again; its holder may send our rows with its own
+HELD_SECONDS: Final = 0.03  # until a held partition is tried again; its holder may also send the rows of this process
 HELD_SECONDS_MAX: Final = 0.25
-"""The same for a partition that has been held for long. While a broker is silent, every process would otherwise ask for
-the partitions that one of them holds, just when brokers and processes that come back need the CPU."""
-CONNECTIONS: Final = 2 * ROUNDS_AT_ONCE + 1  # rounds of all partitions, rounds of those in trouble, looks and vacuuming
+"""The same for a partition that has been held for long. Otherwise, while a broker is silent, every process would ask for
+the partitions that one of them holds, and take the CPU that restarting brokers and processes need."""
+CONNECTIONS: Final = (
+    2 * ROUNDS_AT_ONCE + 1
+)  # rounds of all partitions, rounds of those in trouble, one for sweeps and vacuuming
 SESSION: Final[Mapping[str, str]] = {"synchronous_commit": "off", "enable_bitmapscan": "off"}
 """Settings of PostgreSQL for the publisher's sessions. Losing a DELETE only causes a redelivery. A bitmap scan visits every
-deleted row again until the table is vacuumed; most rows of an outbox are deleted rows, which is when the planner chooses
-such a scan."""
+deleted row until the table is vacuumed. Most rows of an outbox are deleted rows, and then the planner chooses such a
+scan."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Publisher:
-    """The runner that publishes: after each commit it is told of, and every second whatever is left."""
+    """The runner that publishes the rows of each commit it is woken for, and every second all other rows."""
 
     name = "runtime.publisher"
 
@@ -66,10 +68,10 @@ class Publisher:
             pool: of the publisher alone, since its transactions wait for a network.
             sender: sends the rows.
             partitions: of each topic.
-            bulk: topics whose rows gather for `LINGER_SECONDS`.
-            apart: the sender for partitions in trouble, so that their failures touch no others; None: the same sender.
+            bulk: topics whose rows are collected for `LINGER_SECONDS`.
+            apart: the sender for partitions in trouble, so that their failures do not affect others; None: the same sender.
             clock: of the process.
-            retention: how many refused records are kept as dead letters.
+            retention: the bounds of dead letters, which rejected records become.
         """
         self._sender = sender
         self._apart = apart or sender
@@ -89,7 +91,7 @@ class Publisher:
 
     @property
     def trouble(self) -> str | None:
-        """Why rows are not published; None while they are."""
+        """The reason why rows are not published; None: they are."""
         return self._storage if self._storage is not None else self._troubled.summary
 
     @property
@@ -107,7 +109,7 @@ class Publisher:
         return outbox.age(self._runner.oldest, self._clock.real())
 
     def age_seconds(self) -> float:
-        """Return the same for the metrics; 0 where no row waits."""
+        """Return the same for the metrics; 0: no row waits."""
         age = self.age()
         return 0.0 if age is None else age.waited.total_seconds()
 
@@ -128,10 +130,10 @@ class Publisher:
         self._more.set()
 
     async def step(self) -> bool:
-        """Publish every row that waits and that no other process holds. Return whether there was any.
+        """Publish every waiting row that no other process holds. Return whether there was any.
 
         Raises:
-            BrokerError: the broker did not take all of them.
+            BrokerError: the broker did not acknowledge all of them.
             StorageError: the database cannot be used.
         """
         failed: dict[Place, str] = {}
@@ -139,7 +141,7 @@ class Publisher:
         while places := set(await self._runner.waiting()) - failed.keys():
             outcome = await self._runner.run(set(sorted(places)[:PLACES_AT_ONCE]), self._sender)
             failed |= outcome.failed
-            published = published or outcome.gone > 0
+            published = published or outcome.removed > 0
             if not outcome.ours:
                 break
         self._dirty.clear()
@@ -153,7 +155,7 @@ class Publisher:
             group.create_task(self._retry_forever())
 
     async def close(self) -> None:
-        """Publish what is left, if that is quick; another process finds the rest."""
+        """Publish the waiting rows, if that is quick. Other processes publish the rest."""
         try:
             async with asyncio.timeout(SEND_SECONDS / 4):
                 await self.step()
@@ -186,7 +188,7 @@ class Publisher:
         return self._dirty.keys() - self._busy - self._troubled.places
 
     async def _wait(self) -> None:
-        """Wait until a unit has committed, or until it is time to try held partitions again, or to sweep."""
+        """Wait for a commit, or for the time to try held partitions again or to sweep."""
         now = asyncio.get_running_loop().time
         if not self._ready():
             self._more.clear()
@@ -201,14 +203,14 @@ class Publisher:
             self._swept_at = now()
 
     def pause(self) -> float:
-        """Return the seconds until held partitions are tried again: in proportion to how long they have been held."""
+        """Return the seconds until held partitions are tried again, in proportion to the time they have been held."""
         held = asyncio.get_running_loop().time() - self.held_since
         return min(HELD_SECONDS_MAX, max(HELD_SECONDS, held / 2))
 
     async def _publish(self) -> None:
-        """Run one round over partitions with new rows, and those that were held when last tried. A long round continues
+        """Run a round of the partitions with new rows, and of those that were held when last tried. A long round continues
         beside the next one."""
-        candidates = [*self._dirty, *self.held, *self._lingering]  # those that linger cost no more in this round
+        candidates = [*self._dirty, *self.held, *self._lingering]  # lingering partitions add little to a round
         apart = self._busy | self._troubled.places
         places = set([place for place in dict.fromkeys(candidates) if place not in apart][:PLACES_AT_ONCE])
         if not places:

@@ -1,7 +1,8 @@
 """The gateway's spool: events on its own volume, in order, while the broker does not answer.
 
-One SQLite file with the table `log` and the writer of the embedded profile: appended rows are on the disk, and appends
-that arrive during one commit share the next. Without a usable file the spool refuses rows, and the gateway still runs.
+The spool is one SQLite file with the table `log` and the writer of the embedded profile. Appended rows are on the disk.
+Appends that arrive during one commit share the next. Without a usable file the spool rejects rows, and the gateway still
+runs.
 """
 
 import sqlite3
@@ -50,7 +51,7 @@ class Spool:
         self.file = file
         self.count = 0  # rows committed and not dropped
         self.asked = 0  # number of appends ever requested; unchanged: no append came between
-        self.problem: str | None = None  # why the file could not be used; None: the last use succeeded
+        self.problem: str | None = None  # the reason why the file could not be used; None: the last use succeeded
         self._pages_max = max(1, bytes_max // PAGE_BYTES)
         self._clock = clock
         self._units: SqliteUnits | None = None
@@ -78,7 +79,7 @@ class Spool:
         """Append rows; they are on the disk when it returns.
 
         Raises:
-            StorageError: the volume is full, read-only or absent; none of the rows is kept.
+            StorageError: the volume is full, read-only or absent; none of the rows is stored.
         """
         self.asked += 1
         await self._do(lambda units: units.append(list(rows)))
@@ -87,7 +88,7 @@ class Spool:
     async def head(self, limit: int = HEAD_ROWS) -> list[tuple[int, Row]]:
         """Return the oldest rows with their ids, in order: at most `limit`, and beyond the first at most 1 MiB.
 
-        Every append requested before is committed or refused, and counted, when it returns. Raises `StorageError`.
+        When it returns, every append requested before is committed and counted, or rejected. Raises `StorageError`.
         """
         if self._handed_over:
             await self.drop(self._handed_over)
@@ -114,7 +115,7 @@ class Spool:
         return None if row is None else moment(row[0])
 
     async def mend(self) -> None:
-        """After a problem, check whether an append would succeed now: after space was freed or a volume mounted."""
+        """After a problem, check whether an append would succeed now, because space was freed or a volume mounted."""
         if self.problem is None:
             return
         if self._units is None or not self._units.alive:
@@ -142,9 +143,9 @@ class Spool:
             self.problem = str(failure.orig if isinstance(failure, DBAPIError) else failure)
             raise StorageError(f"the spool cannot be used: {self.problem}") from failure
 
-    def _appended(self, placed: list[tuple[str, Record]]) -> None:
+    def _appended(self, records: list[tuple[str, Record]]) -> None:
         """Count new rows. Called on the loop after each commit, also if its caller was cancelled."""
-        self.count += len(placed)
+        self.count += len(records)
 
     def _dropped(self, rows: int) -> None:
         self.count -= rows
@@ -167,7 +168,7 @@ def _head(unit: Unit, limit: int) -> list[tuple[int, Row]]:
 
 
 def _try_room(unit: Unit) -> Any:
-    """Allocate a few pages, and free them again."""
+    """Allocate a few pages and free them, to test whether the volume has room."""
     unit.connection.exec_driver_sql(
         "INSERT INTO log (topic, partition, key, event_id, at, body) VALUES ('', 0, '', '', 0, zeroblob(16384))"
     )

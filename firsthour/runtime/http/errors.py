@@ -62,7 +62,7 @@ OUTCOMES: Final[Mapping[str, ErrorOutcome]] = {
     "MalformedError": _HANDLED,
     "MovedError": _HANDLED,
     "NoAnswerError": _HANDLED,
-    "RecordRefusedError": _HANDLED,
+    "RecordRejectedError": _HANDLED,
     "RecordTooLargeError": _HANDLED,
     "SecretError": _HANDLED,
     "SecretMissingError": _HANDLED,

@@ -63,18 +63,18 @@ def _advance(_: statements.SqlDialect) -> Any:
     """For PostgreSQL: move the cursors and mark the events as seen, but only if every cursor is at its expected position.
     The answer also has the version of the configuration and the database's time, which every unit needs."""
     consumer, topic = sa.bindparam("consumer", type_=sa.Text), sa.bindparam("topic", type_=sa.Text)
-    given = statements.unnest(
-        "given", partitions=("partition", sa.BigInteger), wases=("was", sa.BigInteger), tos=("to", sa.BigInteger)
+    moves = statements.unnest(
+        "moves", partitions=("partition", sa.BigInteger), wases=("was", sa.BigInteger), tos=("to", sa.BigInteger)
     )
     moved = (
         sa.update(cursors)
         .where(
             cursors.c.consumer == consumer,
             cursors.c.topic == topic,
-            cursors.c.partition == given.c.partition,
-            cursors.c.position == given.c.was,
+            cursors.c.partition == moves.c.partition,
+            cursors.c.position == moves.c.was,
         )
-        .values(position=given.c.to)
+        .values(position=moves.c.to)
         .returning(cursors.c.partition)
         .cte("moved")
     )

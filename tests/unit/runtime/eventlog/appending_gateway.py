@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from firsthour.runtime.eventlog.durable_append import DurableAppend
-from firsthour.runtime.eventlog.producer import SEND_SECONDS, BrokerError, RecordRefusedError
+from firsthour.runtime.eventlog.producer import SEND_SECONDS, BrokerError, RecordRejectedError
 from firsthour.runtime.eventlog.spool import Spool
 from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import StorageError
@@ -45,7 +45,7 @@ class FakeBroker:
         if any(row.event_id in self.rejected for row in rows):
             if len(rows) > 1:
                 raise BrokerError("some rows are rejected")
-            raise RecordRefusedError("MessageSizeTooLargeError")
+            raise RecordRejectedError("MessageSizeTooLargeError")
         self.rows.extend(self.delayed)
         self.delayed.clear()
         if self.mode == "takes half":
