@@ -70,7 +70,7 @@ class LeadUpdates:
 
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
-async def test_units_go_on_and_what_they_said_follows_in_order(
+async def test_units_commit_without_broker_and_their_events_follow_in_order(
     process: PostgresBackend, broker: Broker, how: str
 ) -> None:
     life = LeadUpdates(process)

@@ -37,7 +37,7 @@ DEFAULTS: Final = {
 }
 
 
-async def test_every_lead_is_listed_newest_first_and_page_by_page(tmp_path: Path, profile: Backends | None) -> None:
+async def test_leads_are_listed_newest_first_page_by_page(tmp_path: Path, profile: Backends | None) -> None:
     async with opened(tmp_path / "data", profile) as world:
         for name in ("ann", "Bea", "cem"):
             await world.asks(name)
@@ -57,7 +57,7 @@ async def test_every_lead_is_listed_newest_first_and_page_by_page(tmp_path: Path
         assert paged == ids
 
 
-async def test_texts_are_ordered_as_python_sorts_them(backend: Backend) -> None:
+async def test_texts_are_ordered_as_in_python(backend: Backend) -> None:
     names = ["b", "a-1", "B", "a10", "a2", "a1", "\u00e4", "Z", "~", "_"]
     values = ", ".join(f"('{name}', 'x')" for name in names)
     await backend.units.run(lambda unit: execute(unit, f"INSERT INTO meta (name, value) VALUES {values} RETURNING 1"))
@@ -68,7 +68,7 @@ async def test_texts_are_ordered_as_python_sorts_them(backend: Backend) -> None:
 
 
 @distributed
-async def test_a_unit_is_read_committed_whatever_the_defaults_of_the_database_are(backend: Any) -> None:
+async def test_unit_is_read_committed_under_any_database_default(backend: Any) -> None:
     other = await asyncpg.connect(backend.place.database_url)
     for name, value in DEFAULTS.items():
         await other.execute(f"ALTER DATABASE {backend.place.database_url.rpartition('/')[2]} SET {name} = '{value}'")
@@ -88,12 +88,12 @@ def database(request: pytest.FixtureRequest, postgres: PostgresServer) -> Iterat
     postgres.drop(DATABASE)
 
 
-def test_every_text_column_is_compared_as_bytes_on_postgresql(database: str) -> None:
+def test_text_columns_compare_as_bytes_on_postgresql(database: str) -> None:
     _with(database, migrate)
     assert _with(database, _not_bytes) == []
 
 
-def test_text_columns_of_an_older_revision_are_converted_and_the_view_is_kept(database: str) -> None:
+def test_migration_converts_text_columns_and_preserves_the_view(database: str) -> None:
     def older(connection: Connection) -> None:
         settings = Config()
         settings.set_main_option("script_location", str(migrations()))

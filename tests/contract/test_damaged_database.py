@@ -9,7 +9,7 @@ from tests.corruption import corrupt_table
 from tests.dead_letters import waiting_letters
 
 
-async def test_no_event_is_a_dead_letter_because_the_database_is_damaged(tmp_path: Path) -> None:
+async def test_damaged_database_creates_no_dead_letter(tmp_path: Path) -> None:
     async with opened(tmp_path / "data") as world:
         await world.asks("ada")
         await world.system.settle()
@@ -26,7 +26,7 @@ async def test_no_event_is_a_dead_letter_because_the_database_is_damaged(tmp_pat
         assert (await world.client.get("/v1/leads", params={"email": "bo@acme.example"})).status_code in {200, 503}
 
 
-async def test_readiness_tells_of_damage_although_other_pages_are_sound(tmp_path: Path) -> None:
+async def test_readiness_reports_damage_although_other_pages_are_intact(tmp_path: Path) -> None:
     async with opened(tmp_path / "data") as world:
         await world.asks("ada")
         await world.system.settle()

@@ -40,7 +40,7 @@ async def total(backend: Backend, source: str = "website") -> int:
     return int(rows[0][0])
 
 
-async def test_the_oldest_letters_of_a_source_go_when_it_has_too_many_bytes(backend: Backend) -> None:
+async def test_oldest_dead_letters_of_a_source_are_removed_beyond_its_bytes(backend: Backend) -> None:
     await backend.units.run(lambda unit: bury(unit, b"other", "partner"))
     for n in range(30):
         backend.clock.advance(seconds=1)
@@ -51,7 +51,7 @@ async def test_the_oldest_letters_of_a_source_go_when_it_has_too_many_bytes(back
     assert await kept(backend, "partner") == [b"other"]
 
 
-async def test_posts_of_robots_go_before_those_of_people(backend: Backend) -> None:
+async def test_posts_of_robots_are_removed_before_those_of_people(backend: Backend) -> None:
     await backend.units.run(lambda unit: bury(unit, b"a person's"))
     for n in range(40):
         backend.clock.advance(seconds=1)
@@ -61,7 +61,7 @@ async def test_posts_of_robots_go_before_those_of_people(backend: Backend) -> No
     assert [body[:2] for body in bodies[1:]] == [b"36", b"37", b"38", b"39"]
 
 
-async def test_many_small_letters_make_room_for_a_large_one(backend: Backend) -> None:
+async def test_many_small_dead_letters_are_removed_for_a_large_one(backend: Backend) -> None:
     def many(unit: Unit) -> None:
         for _ in range(150):
             bury(unit, b"")
@@ -72,7 +72,7 @@ async def test_many_small_letters_make_room_for_a_large_one(backend: Backend) ->
     assert len(await kept(backend)) < 20
 
 
-async def test_letters_go_by_their_age_whatever_their_state(backend: Backend) -> None:
+async def test_dead_letters_expire_in_any_state(backend: Backend) -> None:
     first = await backend.units.run(lambda unit: bury(unit, b"first"))
     await backend.units.run(
         lambda unit: dead_letters.store_outcome(
@@ -91,7 +91,7 @@ async def test_letters_go_by_their_age_whatever_their_state(backend: Backend) ->
     assert await total(backend) < 2 * ROW_BYTES
 
 
-async def test_a_dropped_letter_has_no_body_any_more(tmp_path: Path, profile: Backends | None) -> None:
+async def test_dropped_dead_letter_has_no_body(tmp_path: Path, profile: Backends | None) -> None:
     async with opened(tmp_path / "data", profile) as world:
         answer = await world.client.post("/v1/events", json={"id": "1", "type": "nonsense"})
         letter = answer.json()["dead_letter"]
@@ -101,7 +101,7 @@ async def test_a_dropped_letter_has_no_body_any_more(tmp_path: Path, profile: Ba
         assert await world.rows("SELECT bytes FROM dead_letter_totals") == [(ROW_BYTES,)]
 
 
-async def test_posts_of_robots_count_among_the_bytes_of_their_source(tmp_path: Path, profile: Backends | None) -> None:
+async def test_posts_of_robots_count_toward_the_bytes_of_their_source(tmp_path: Path, profile: Backends | None) -> None:
     most = 1024 * 1024
     async with opened(tmp_path / "data", profile, deadletter_bytes_max=most) as world:  # type: ignore[arg-type]
         for n in range(12):
@@ -112,7 +112,7 @@ async def test_posts_of_robots_count_among_the_bytes_of_their_source(tmp_path: P
         assert 0 < rows[0][1] < 12
 
 
-async def test_a_list_goes_on_by_its_cursor(tmp_path: Path, profile: Backends | None) -> None:
+async def test_list_continues_after_its_cursor(tmp_path: Path, profile: Backends | None) -> None:
     def many(unit: Unit) -> None:
         for n in range(1_203):
             bury(unit, b"%d" % n, retention=dead_letters.DEFAULT)
@@ -134,7 +134,7 @@ async def test_a_list_goes_on_by_its_cursor(tmp_path: Path, profile: Backends | 
 
 
 @pytest.mark.parametrize("size", [10, RECORD_BYTES_MAX])
-async def test_a_record_that_the_broker_refused_is_published_by_a_retry_if_it_is_small_enough(
+async def test_retry_of_a_rejected_record_publishes_it_if_small_enough(
     tmp_path: Path, profile: Backends | None, size: int
 ) -> None:
     async with opened(tmp_path / "data", profile) as world:
@@ -154,7 +154,7 @@ async def test_a_record_that_the_broker_refused_is_published_by_a_retry_if_it_is
         assert bool(heard) is (size == 10)
 
 
-async def test_a_list_reads_no_bodies(backend: Backend) -> None:
+async def test_list_reads_no_bodies(backend: Backend) -> None:
     await backend.units.run(lambda unit: bury(unit, b"12345"))
     [summary] = await backend.reads(dead_letters.find_by_state)
     assert summary.bytes == 5

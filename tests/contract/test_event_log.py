@@ -18,7 +18,7 @@ async def ids(backend: Backend, limit: int = 10) -> list[str]:
     return [record.event_id for record in await read_all(backend, limit=limit)]
 
 
-async def test_the_records_of_a_unit_come_in_the_order_in_which_it_said_them(backend: Backend) -> None:
+async def test_records_of_a_unit_are_read_in_emit_order(backend: Backend) -> None:
     await asyncio.gather(*(backend.say(f"{n}a", f"{n}b") for n in range(50)))
     found = await ids(backend)
     # On Kafka a record may arrive twice: the publisher may read rows that the holder before has just deleted.
@@ -26,7 +26,7 @@ async def test_the_records_of_a_unit_come_in_the_order_in_which_it_said_them(bac
     assert all(found.index(f"{n}a") < found.index(f"{n}b") for n in range(50))
 
 
-async def test_a_reader_far_behind_the_tail_in_memory_misses_nothing(tmp_path: Path) -> None:
+async def test_reader_behind_the_tail_in_memory_misses_no_record(tmp_path: Path) -> None:
     backend = await open_embedded(tmp_path / "small.db", keep=5)
     for n in range(40):
         await backend.say(str(n))
@@ -35,7 +35,7 @@ async def test_a_reader_far_behind_the_tail_in_memory_misses_nothing(tmp_path: P
     backend.reads.close()
 
 
-async def test_records_of_before_a_restart_are_still_there(tmp_path: Path) -> None:
+async def test_records_survive_a_restart(tmp_path: Path) -> None:
     first = await open_embedded(tmp_path / "again.db")
     await first.say("before")
     await first.units.close()
@@ -47,7 +47,7 @@ async def test_records_of_before_a_restart_are_still_there(tmp_path: Path) -> No
     again.reads.close()
 
 
-async def test_ready_returns_once_there_is_something_beyond(backend: Backend) -> None:
+async def test_ready_returns_once_a_record_is_beyond_the_position(backend: Backend) -> None:
     waiting = asyncio.create_task(backend.log.ready(topics.LEADS, 0, 0))
     await asyncio.sleep(0)
     assert not waiting.done()
@@ -56,12 +56,12 @@ async def test_ready_returns_once_there_is_something_beyond(backend: Backend) ->
     assert await backend.log.end(topics.LEADS, 0) > 0
 
 
-async def test_topics_do_not_mix(backend: Backend) -> None:
+async def test_records_of_topics_are_separate(backend: Backend) -> None:
     await backend.say("x")
     assert await backend.log.fetch(topics.EVENTS, 0, 0, 10) == []
 
 
-async def test_a_unit_that_fails_says_nothing(backend: Backend) -> None:
+async def test_failed_unit_appends_no_record(backend: Backend) -> None:
     def fails(unit: Unit) -> None:
         unit.emit(LeadTouched(lead_id="x", at=unit.now, channel="phone", answered=True), key="x")
         raise RuntimeError("no")
@@ -74,7 +74,7 @@ async def test_a_unit_that_fails_says_nothing(backend: Backend) -> None:
 
 @settings(max_examples=examples(20), deadline=None)
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=12), limit=st.integers(1, 10), keep=st.integers(1, 12))
-def test_whatever_the_sizes_nothing_is_missed_or_doubled(
+def test_records_of_any_sizes_are_read_exactly_once(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], limit: int, keep: int
 ) -> None:
     async def story() -> None:

@@ -48,7 +48,7 @@ async def settle(world: OpenedSystem) -> None:
         await world.system.settle()
 
 
-async def test_a_full_disk_is_answered_503_with_when_to_try_again(tmp_path: Path) -> None:
+async def test_full_disk_is_answered_with_503_and_retry_after(tmp_path: Path) -> None:
     async with opened(tmp_path / "data", pages_more=60) as world:
         assert await fill(world)
         answer = await world.asks("late", message=BULK)
@@ -62,7 +62,7 @@ async def test_a_full_disk_is_answered_503_with_when_to_try_again(tmp_path: Path
         assert keyed.status_code == 503
 
 
-async def test_what_was_accepted_before_becomes_leads_once_there_is_room(tmp_path: Path) -> None:
+async def test_events_accepted_before_become_leads_once_space_is_freed(tmp_path: Path) -> None:
     async with opened(tmp_path / "data", pages_more=60) as world:
         accepted = await fill(world)
         await settle(world)
@@ -80,7 +80,7 @@ async def test_what_was_accepted_before_becomes_leads_once_there_is_room(tmp_pat
         assert [one for one in verified["items"] if not one["ok"]] == []
 
 
-async def test_no_event_is_a_dead_letter_because_the_disk_was_full(tmp_path: Path) -> None:
+async def test_full_disk_creates_no_dead_letter(tmp_path: Path) -> None:
     async with opened(tmp_path / "data", pages_more=60) as world:
         await fill(world)
         for _ in range(20):
@@ -91,7 +91,7 @@ async def test_no_event_is_a_dead_letter_because_the_disk_was_full(tmp_path: Pat
         assert all(worker.stopped is None for worker in world.system.workers)
 
 
-async def test_what_was_refused_can_be_sent_again_and_counts_once(tmp_path: Path) -> None:
+async def test_rejected_event_can_be_sent_again_and_counts_once(tmp_path: Path) -> None:
     async with opened(tmp_path / "data", pages_more=60) as world:
         await fill(world)
         assert (await world.asks("late", id="one", message=BULK)).status_code == 503
@@ -106,7 +106,7 @@ async def test_what_was_refused_can_be_sent_again_and_counts_once(tmp_path: Path
         assert scored == [(1,)]
 
 
-async def test_it_goes_on_by_itself_when_room_returns(tmp_path: Path) -> None:
+async def test_process_resumes_once_space_is_freed(tmp_path: Path) -> None:
     async with opened(tmp_path / "data", pages_more=60) as world:
         accepted = await fill(world)
         running = asyncio.create_task(world.system.run())
@@ -122,7 +122,7 @@ async def test_it_goes_on_by_itself_when_room_returns(tmp_path: Path) -> None:
                 await running
 
 
-async def test_readiness_tells_of_commits_that_fail_and_of_their_end(tmp_path: Path) -> None:
+async def test_readiness_reports_failing_commits_until_they_succeed(tmp_path: Path) -> None:
     async with opened(tmp_path / "data", pages_more=60) as world:
         assert (await world.client.get("/readyz")).json()["checks"]["writer"] == "ok"
         await fill(world)
@@ -139,7 +139,7 @@ async def test_readiness_tells_of_commits_that_fail_and_of_their_end(tmp_path: P
         assert (await world.client.get("/readyz")).json()["warnings"] == []
 
 
-async def test_a_configuration_that_cannot_be_kept_yet_comes_into_force_once_it_is_kept(tmp_path: Path) -> None:
+async def test_configuration_comes_into_force_once_it_can_be_stored(tmp_path: Path) -> None:
     config = tmp_path / "config"
     shutil.copytree(package_files.examples(), config)
     async with opened(tmp_path / "data", config=config) as world:
@@ -161,7 +161,7 @@ async def test_a_configuration_that_cannot_be_kept_yet_comes_into_force_once_it_
         assert (after,) in await world.rows("SELECT version FROM configurations")
 
 
-async def test_a_unit_that_finds_the_disk_full_keeps_nothing_and_no_cursor_moves(tmp_path: Path) -> None:
+async def test_unit_on_a_full_disk_is_rolled_back_with_its_cursor(tmp_path: Path) -> None:
     backend = await open_embedded(tmp_path / "spine.db")
     await backend.say("a")
     await backend.units.close()
@@ -206,7 +206,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-async def test_on_a_file_system_that_is_really_full_it_is_the_same(small_disk: Path) -> None:
+async def test_full_file_system_is_answered_with_503_and_loses_nothing(small_disk: Path) -> None:
     async with opened(small_disk / "data") as world:
         accepted = await fill(world)
         await settle(world)

@@ -73,7 +73,7 @@ def plan_of(connection: Connection, statement: statements.Sql) -> str:
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
-async def test_removed_rows_are_found_by_an_index(backend: Backend, name: str) -> None:
+async def test_sweeps_find_rows_by_an_index(backend: Backend, name: str) -> None:
     assert all_services({}, None)  # every table is known
     await backend.units.run(fill)
     await backend.units.run(lambda unit: execute(unit, "ANALYZE"))
@@ -86,7 +86,7 @@ async def test_removed_rows_are_found_by_an_index(backend: Backend, name: str) -
 # --- removed rows -----------------------------------------------------------------------------------------------------
 
 
-async def test_marks_of_events_go_by_the_day(backend: Backend) -> None:
+async def test_seen_rows_are_removed_by_the_day(backend: Backend) -> None:
     today = micros(backend.clock.real()) // 86_400_000_000
 
     def mark(unit: Unit) -> None:
@@ -99,9 +99,7 @@ async def test_marks_of_events_go_by_the_day(backend: Backend) -> None:
 
 
 @embedded
-async def test_records_go_when_every_reader_is_past_them_and_a_week_has_gone(
-    backend: Backend, profile: Backends | None
-) -> None:
+async def test_records_are_removed_a_week_old_and_read_by_all(backend: Backend, profile: Backends | None) -> None:
     await backend.say("a", "b", "c")
     backend.clock.advance(days=LOG_DAYS, seconds=1)
     await backend.say("d")
@@ -121,9 +119,7 @@ async def test_records_go_when_every_reader_is_past_them_and_a_week_has_gone(
 
 
 @embedded
-async def test_a_topic_whose_reader_stands_still_keeps_no_other_topic(
-    backend: Backend, profile: Backends | None
-) -> None:
+async def test_stopped_reader_does_not_keep_records_of_other_topics(backend: Backend, profile: Backends | None) -> None:
     await backend.say(*(f"e{n}" for n in range(50)))
     backend.clock.advance(days=LOG_DAYS, seconds=1)
     await backend.units.run(lambda unit: execute(unit, "UPDATE log SET topic = 'routes' WHERE id > 40"))
@@ -154,7 +150,7 @@ class Slowly:
         return gone
 
 
-async def test_steps_are_sized_by_their_time(backend: Backend) -> None:
+async def test_rows_of_a_step_adapt_to_its_time(backend: Backend) -> None:
     slow, fast = Slowly(backend, 2_000, 0.001), Slowly(backend, 10_000, 0.0)
     keeper = Housekeeping([slow, fast], backend.units)
     while await keeper.step():
@@ -164,9 +160,7 @@ async def test_steps_are_sized_by_their_time(backend: Backend) -> None:
     assert max(fast.steps) == retention.ROWS_MAX
 
 
-async def test_a_sweep_that_fails_keeps_no_other_from_its_work(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_failing_sweep_does_not_stop_others(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "PAUSE_SECONDS_MIN", 0.0)
 
     def broken(unit: Unit, limit: int) -> int:
@@ -181,7 +175,7 @@ async def test_a_sweep_that_fails_keeps_no_other_from_its_work(
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_the_embedded_log_goes_by_age_and_the_outbox_never(backend: Backend) -> None:
+async def test_embedded_log_expires_by_age_and_the_outbox_does_not(backend: Backend) -> None:
     await backend.units.run(emitting(["a"], "lead"))
     backend.clock.advance(days=400)
     keeper = Housekeeping(retention.standard_sweeps(DEFAULT, database_bytes_max=None), backend.units)

@@ -90,9 +90,7 @@ def reads(
 
 
 @pytest.mark.parametrize("believed", [0, 3, 5])
-async def test_a_reader_stands_where_its_cursor_says_whatever_the_group_believes(
-    process: PostgresBackend, believed: int
-) -> None:
+async def test_reader_starts_at_its_cursor_not_at_the_group_offset(process: PostgresBackend, believed: int) -> None:
     await process.say(*"abcde")
     await group_says(process, believed)
     cursor = "INSERT INTO cursors VALUES ('consumer', 'leads', 0, 2)"
@@ -118,7 +116,7 @@ async def group_says(process: PostgresBackend, offset: int) -> None:
     await client.stop()
 
 
-async def test_two_who_both_think_the_partition_is_theirs_do_everything_once_and_in_order(
+async def test_two_workers_of_one_partition_handle_each_event_once_in_order(
     process: PostgresBackend,
 ) -> None:
     one, other = CommittedHandler(), CommittedHandler()
@@ -135,7 +133,7 @@ async def test_two_who_both_think_the_partition_is_theirs_do_everything_once_and
     assert [sorted(each.handled, key=int) for each in (one, other)] == [one.handled, other.handled]
 
 
-async def test_a_zombie_that_wakes_up_with_a_batch_in_its_hands_commits_nothing(process: PostgresBackend) -> None:
+async def test_zombie_with_an_old_batch_commits_nothing(process: PostgresBackend) -> None:
     zombie_saw, handler = CommittedHandler(), CommittedHandler()
     await process.say("a", "b")
     zombie = await process.worker(zombie_saw)
@@ -149,7 +147,7 @@ async def test_a_zombie_that_wakes_up_with_a_batch_in_its_hands_commits_nothing(
     assert not await step(zombie), "it has looked where the cursor stands"
 
 
-async def test_a_batch_that_is_delivered_again_has_no_effect(process: PostgresBackend) -> None:
+async def test_redelivered_batch_has_no_effect(process: PostgresBackend) -> None:
     handler = CommittedHandler()
     await process.say("a", "b")
     worker = await drain(await process.worker(handler))
@@ -160,7 +158,7 @@ async def test_a_batch_that_is_delivered_again_has_no_effect(process: PostgresBa
     assert handler.handled == ["a", "b", "c"]
 
 
-async def test_who_shares_a_unit_among_partitions_goes_on_with_those_that_are_still_theirs(backends: Backends) -> None:
+async def test_worker_of_several_partitions_continues_with_those_still_assigned(backends: Backends) -> None:
     both_saw, handler = CommittedHandler(), CommittedHandler()
     async with backends.installation(partitions=2) as place, opened_distributed(place) as process:
         await process.say("a", key=KEYS[0])
@@ -179,7 +177,7 @@ async def test_who_shares_a_unit_among_partitions_goes_on_with_those_that_are_st
 
 
 @pytest.mark.parametrize("value", [*FOREIGN, None], ids=range(len(FOREIGN) + 1))
-async def test_a_foreign_record_becomes_a_dead_letter_with_its_coordinates_and_the_partition_goes_on(
+async def test_foreign_record_becomes_dead_letter_with_its_coordinates(
     process: PostgresBackend, value: bytes | None
 ) -> None:
     handler = CommittedHandler()
@@ -197,9 +195,7 @@ async def test_a_foreign_record_becomes_a_dead_letter_with_its_coordinates_and_t
     ("written", "instead"),
     [(b'.touched:1"', b'.touched:2"'), (b'"id":"x"', b'"id":"a\\u0000b"'), (b'"lead_id":"lead"', b'"lead_id":7')],
 )
-async def test_a_record_almost_like_ours_is_parked_as_well(
-    process: PostgresBackend, written: bytes, instead: bytes
-) -> None:
+async def test_malformed_record_becomes_dead_letter(process: PostgresBackend, written: bytes, instead: bytes) -> None:
     handler = CommittedHandler()
     await process.units.run(emitting(["x"], "lead"))
     [[body]] = await process.rows("SELECT body FROM log")
@@ -213,7 +209,7 @@ async def test_a_record_almost_like_ours_is_parked_as_well(
     assert letter.body == body.replace(written, instead)
 
 
-async def test_a_foreign_record_takes_nothing_of_another_partition_with_it(backends: Backends) -> None:
+async def test_foreign_record_does_not_affect_other_partitions(backends: Backends) -> None:
     handler = CommittedHandler()
     async with backends.installation(partitions=2) as place, opened_distributed(place) as process:
         await process.say("a", "b", key=KEYS[1])
@@ -237,7 +233,7 @@ async def foreign(process: PostgresBackend, value: bytes | None) -> None:
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
-async def test_what_waits_in_memory_is_bounded_after_a_rebalance_too(backends: Backends) -> None:
+async def test_records_in_memory_are_bounded_after_a_rebalance(backends: Backends) -> None:
     many = 4 * kafka_buffer.BUFFER_HIGH
     async with backends.installation(partitions=2) as place, opened_distributed(place) as process:
         rows = [Row(topics.LEADS, key, f"{key}.{n}", b"{}") for n in range(many) for key in KEYS]
@@ -256,7 +252,7 @@ async def test_what_waits_in_memory_is_bounded_after_a_rebalance_too(backends: B
                     assert await count(log, place_) == many
 
 
-async def test_records_in_memory_are_bounded_in_bytes_too(
+async def test_records_in_memory_are_bounded_in_bytes(
     process: PostgresBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size, many = 100_000, 80

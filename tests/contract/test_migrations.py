@@ -16,7 +16,7 @@ from firsthour.runtime.storage.migrate import is_current, migrate
 from firsthour.runtime.storage.sqlite_engines import writer_engine
 
 
-def test_the_history_leads_to_the_tables_the_code_speaks_of(tmp_path: Path) -> None:
+def test_migrations_create_the_declared_tables(tmp_path: Path) -> None:
     assert all_services({}, None)  # every store has been imported
     with writer_engine(tmp_path / "new.db").begin() as connection:
         assert migrate(connection)
@@ -24,7 +24,7 @@ def test_the_history_leads_to_the_tables_the_code_speaks_of(tmp_path: Path) -> N
         assert compare_metadata(context, statements.metadata) == []
 
 
-def test_migrating_again_changes_nothing(tmp_path: Path) -> None:
+def test_second_migration_changes_nothing(tmp_path: Path) -> None:
     engine = writer_engine(tmp_path / "twice.db")
     with engine.begin() as connection:
         assert not is_current(connection)
@@ -34,7 +34,7 @@ def test_migrating_again_changes_nothing(tmp_path: Path) -> None:
         assert not migrate(connection)
 
 
-def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_failed_migration_is_rolled_back(tmp_path: Path) -> None:
     engine = writer_engine(tmp_path / "half.db")
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE seen (x TEXT)")  # in the way of the last table
@@ -48,7 +48,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     assert names == ["seen"]
 
 
-def test_the_same_history_is_written_for_postgresql() -> None:
+def test_migrations_compile_for_postgresql() -> None:
     settings = Config()
     settings.set_main_option("script_location", str(migrations()))
     settings.set_main_option("dialect", "postgresql")

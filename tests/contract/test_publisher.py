@@ -90,7 +90,7 @@ async def waiting(writer: PostgresBackend) -> list[str]:
     return [row[0] for row in await writer.rows("SELECT event_id FROM log ORDER BY id")]
 
 
-async def test_while_one_publishes_a_partition_no_other_does(place: Installation, writer: PostgresBackend) -> None:
+async def test_partition_is_published_by_one_process_at_a_time(place: Installation, writer: PostgresBackend) -> None:
     one, other = BlockingProducer(), BlockingProducer()
     async with publishing(place, one) as first, publishing(place, other) as second:
         await writer.units.run(emitting(["a", "b"], "lead"))
@@ -104,7 +104,7 @@ async def test_while_one_publishes_a_partition_no_other_does(place: Installation
         assert await waiting(writer) == []
 
 
-async def test_what_was_committed_while_another_held_the_partition_is_not_left_behind(
+async def test_rows_committed_while_a_partition_was_held_are_published(
     place: Installation, writer: PostgresBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publisher, "SWEEP_SECONDS", 3_600.0)  # so that nobody finds it by looking everywhere
@@ -126,7 +126,7 @@ async def test_what_was_committed_while_another_held_the_partition_is_not_left_b
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def test_what_another_holds_for_long_is_asked_for_more_seldom_until_it_is_let_go_of(
+async def test_partition_held_for_long_is_tried_less_often_until_released(
     place: Installation, writer: PostgresBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries: list[Any] = []
@@ -163,7 +163,7 @@ async def test_what_another_holds_for_long_is_asked_for_more_seldom_until_it_is_
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def test_what_nobody_was_told_of_is_found_by_looking_everywhere(
+async def test_rows_without_a_wake_are_published_by_the_sweep(
     place: Installation, writer: PostgresBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publisher, "SWEEP_SECONDS", 0.01)
@@ -177,7 +177,7 @@ async def test_what_nobody_was_told_of_is_found_by_looking_everywhere(
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_an_id_that_commits_after_a_later_one_is_published_too(
+async def test_row_committed_after_a_row_with_higher_id_is_published(
     place: Installation, writer: PostgresBackend
 ) -> None:
     sink = BlockingProducer()
@@ -192,7 +192,7 @@ async def test_an_id_that_commits_after_a_later_one_is_published_too(
         assert [body[:5] for body in sink.bodies][1:] == [b"first"]
 
 
-async def test_rows_lie_where_those_lay_that_were_published(
+async def test_new_rows_reuse_the_space_of_published_rows(
     place: Installation, writer: PostgresBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def pages_after(rows: int) -> int:
@@ -214,9 +214,7 @@ async def test_rows_lie_where_those_lay_that_were_published(
     assert await pages_after(2_000) > 4 * at_first
 
 
-async def test_a_failure_in_the_middle_keeps_all_of_them_and_their_order(
-    place: Installation, writer: PostgresBackend
-) -> None:
+async def test_send_failure_keeps_all_rows_in_order(place: Installation, writer: PostgresBackend) -> None:
     sink = BlockingProducer()
     async with publishing(place, sink) as alone:
         await writer.units.run(emitting(["a", "b", "c"], "lead"))
@@ -245,7 +243,7 @@ class DiesAfterTheAnswer(BlockingProducer):
         await asyncio.Event().wait()
 
 
-async def test_who_dies_between_answer_and_delete_leaves_it_to_be_sent_again_and_it_counts_once(
+async def test_crash_between_answer_and_delete_resends_rows_that_count_once(
     place: Installation, writer: PostgresBackend
 ) -> None:
     handled: list[str] = []
@@ -268,7 +266,7 @@ async def test_who_dies_between_answer_and_delete_leaves_it_to_be_sent_again_and
     assert handled == ["a", "b", "c"]
 
 
-async def test_rows_of_a_key_arrive_in_the_order_of_their_commits_whoever_publishes(backends: Backends) -> None:
+async def test_rows_of_a_key_arrive_in_commit_order_from_any_publisher(backends: Backends) -> None:
     def counted(key: str, unit: Unit) -> None:
         """Two units of one lead stand in line for its row, so the number they draw is the order of their commits."""
         [[number]] = execute(unit, COUNT.format(key))

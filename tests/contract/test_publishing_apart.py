@@ -102,7 +102,7 @@ def refused(name: str, channel: str = "poison") -> Callable[[Unit], None]:
 
 
 @pytest.mark.parametrize("how", ["silent", "failing"])
-async def test_a_partition_without_an_answer_delays_no_other(writer: PostgresBackend, how: str) -> None:
+async def test_partition_without_an_answer_delays_no_other(writer: PostgresBackend, how: str) -> None:
     sink = PartitionedProducer()
     getattr(sink, how).add(SLOW)
     async with running(writer, sink) as made:
@@ -129,7 +129,7 @@ async def test_a_partition_without_an_answer_delays_no_other(writer: PostgresBac
         assert made.trouble is None
 
 
-async def test_partitions_in_trouble_are_sent_by_a_client_of_their_own(writer: PostgresBackend) -> None:
+async def test_partitions_in_trouble_are_sent_by_a_separate_client(writer: PostgresBackend) -> None:
     sink, apart = PartitionedProducer(), PartitionedProducer()
     sink.failing.add(SLOW)
     async with running(writer, sink, apart) as made:
@@ -138,7 +138,7 @@ async def test_partitions_in_trouble_are_sent_by_a_client_of_their_own(writer: P
         assert sink.ids == {}
 
 
-async def test_rows_that_failed_stay_and_those_of_other_partitions_are_gone(writer: PostgresBackend) -> None:
+async def test_failed_rows_stay_while_other_partitions_are_published(writer: PostgresBackend) -> None:
     sink = PartitionedProducer()
     sink.failing.add(SLOW)
     alone = publisher_of(writer, sink)
@@ -156,7 +156,7 @@ async def test_rows_that_failed_stay_and_those_of_other_partitions_are_gone(writ
 # --- refused for good -------------------------------------------------------------------------------------------------
 
 
-async def test_a_refused_record_becomes_a_dead_letter_and_rows_behind_it_keep_their_order(
+async def test_rejected_record_becomes_dead_letter_and_later_rows_keep_order(
     writer: PostgresBackend,
 ) -> None:
     sink = PartitionedProducer()
@@ -175,7 +175,7 @@ async def test_a_refused_record_becomes_a_dead_letter_and_rows_behind_it_keep_th
     await alone.close()
 
 
-async def test_a_refused_record_that_cannot_be_kept_yet_counts_once(writer: PostgresBackend) -> None:
+async def test_rejected_record_of_a_rolled_back_round_counts_once(writer: PostgresBackend) -> None:
     sink = PartitionedProducer()
     alone = publisher_of(writer, sink)
     await writer.units.run(refused("large"))
@@ -191,7 +191,7 @@ async def test_a_refused_record_that_cannot_be_kept_yet_counts_once(writer: Post
     await alone.close()
 
 
-async def test_a_topic_that_refuses_every_record_is_not_emptied_into_dead_letters(writer: PostgresBackend) -> None:
+async def test_topic_that_rejects_every_record_fails_after_ten_dead_letters(writer: PostgresBackend) -> None:
     sink = PartitionedProducer()
     sink.poison = b"lead"
     alone = publisher_of(writer, sink)
@@ -206,7 +206,7 @@ async def test_a_topic_that_refuses_every_record_is_not_emptied_into_dead_letter
     await alone.close()
 
 
-async def test_a_real_broker_refuses_one_record_of_a_batch_and_takes_the_others(writer: PostgresBackend) -> None:
+async def test_broker_rejects_one_record_of_a_batch_and_stores_the_others(writer: PostgresBackend) -> None:
     await limit(writer.place, 20_000)
     await writer.units.run(emitting([f"before {n}" for n in range(100)], KEYS[0]))
     await writer.units.run(refused("large", "x" * 40_000))
@@ -237,7 +237,7 @@ def three(kafka_here: str) -> Iterator[KafkaCluster]:
         yield cluster
 
 
-async def test_while_a_partition_has_no_leader_others_are_published(three: KafkaCluster, backends: Backends) -> None:
+async def test_leaderless_partition_does_not_delay_others(three: KafkaCluster, backends: Backends) -> None:
     there = Backends(KafkaCluster(three.bootstrap, ""), backends.server, "leaderless", replication=1)
     async with there.installation(partitions=3) as place, opened_distributed(place) as process:
         keys = {partition_of(f"lead {n}", 3): f"lead {n}" for n in range(50)}
@@ -276,7 +276,7 @@ async def waiting_ids(process: PostgresBackend) -> list[str]:
 # --- how long rows wait -----------------------------------------------------------------------------------------------
 
 
-async def test_the_age_of_the_oldest_unpublished_row_is_known(writer: PostgresBackend) -> None:
+async def test_age_of_oldest_unpublished_row_is_reported(writer: PostgresBackend) -> None:
     sink = PartitionedProducer()
     sink.failing.add(SLOW)
     alone = publisher_of(writer, sink)

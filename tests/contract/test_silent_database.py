@@ -76,7 +76,7 @@ def one(unit: Unit) -> Sequence[Any]:
     return execute(unit, "SELECT 1")
 
 
-async def test_a_unit_ends_and_later_ones_go_on_when_answers_come_again(
+async def test_unit_ends_and_later_units_run_once_the_database_answers(
     server: PostgresServer, known: settings.Settings
 ) -> None:
     units = units_of(known, connections=2)
@@ -91,9 +91,7 @@ async def test_a_unit_ends_and_later_ones_go_on_when_answers_come_again(
     await units.close()
 
 
-async def test_a_unit_that_is_cut_off_in_the_middle_leaves_nothing(
-    server: PostgresServer, known: settings.Settings
-) -> None:
+async def test_unit_cut_off_halfway_is_rolled_back(server: PostgresServer, known: settings.Settings) -> None:
     units = units_of(known, connections=1)
     await units.run(lambda unit: execute(unit, "CREATE TABLE cut_off (n int)"))
 
@@ -111,7 +109,7 @@ async def test_a_unit_that_is_cut_off_in_the_middle_leaves_nothing(
     await units.close()
 
 
-async def test_a_reading_question_ends(server: PostgresServer, known: settings.Settings) -> None:
+async def test_query_of_a_reader_ends(server: PostgresServer, known: settings.Settings) -> None:
     url, arguments = connection_options.database(known)
     reads = PostgresReader(open_engine(url, arguments | SHORT, size=1))
     assert await reads(lambda connection: connection.execute(sa.text("SELECT 1")).scalar_one()) == 1
@@ -122,7 +120,7 @@ async def test_a_reading_question_ends(server: PostgresServer, known: settings.S
     await reads.close()
 
 
-async def test_the_look_at_the_database_ends_however_long_a_statement_may_take(
+async def test_database_probe_ends_with_any_statement_timeout(
     server: PostgresServer, known: settings.Settings, tmp_path: Path
 ) -> None:
     url, arguments = connection_options.database(known)
@@ -140,9 +138,7 @@ async def test_the_look_at_the_database_ends_however_long_a_statement_may_take(
     await reads.close()
 
 
-async def test_a_worker_tells_that_it_waits_for_the_database_until_it_went_on(
-    server: PostgresServer, known: settings.Settings
-) -> None:
+async def test_worker_reports_that_it_waits_for_the_database(server: PostgresServer, known: settings.Settings) -> None:
     units = units_of(known, connections=1)
     await units.run(one)
 
@@ -174,7 +170,9 @@ async def test_a_worker_tells_that_it_waits_for_the_database_until_it_went_on(
     await units.close()
 
 
-async def test_the_watchdog_of_a_consumer_asks_its_workers(backends: Backends, tmp_path: Path) -> None:
+async def test_consumer_is_not_stuck_while_its_worker_waits_for_the_database(
+    backends: Backends, tmp_path: Path
+) -> None:
     async with backends.installation() as place:
         system = await open_distributed(
             place.settings(data_dir=tmp_path), ("router",), {}, clock=HandClock(), fixed=True

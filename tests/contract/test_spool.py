@@ -88,7 +88,7 @@ async def fill(spool: Spool, size: int) -> int:
     raise AssertionError("the spool never was full")
 
 
-async def test_rows_come_back_as_they_were_in_the_order_of_their_appends(tmp_path: Path) -> None:
+async def test_rows_are_read_unchanged_in_append_order(tmp_path: Path) -> None:
     async with spool_in(tmp_path / FILE) as spool:
         rows = [Row("events", f"ключ{n % 3}", f"{n}", bytes([n, 0, 255])) for n in range(50)]
         await asyncio.gather(*(spool.append([one]) for one in rows[:20]))
@@ -99,7 +99,7 @@ async def test_rows_come_back_as_they_were_in_the_order_of_their_appends(tmp_pat
         assert spool.count == 50
 
 
-async def test_another_process_sees_a_row_when_the_append_returns(tmp_path: Path) -> None:
+async def test_row_is_visible_to_another_process_after_append(tmp_path: Path) -> None:
     async with spool_in(tmp_path / FILE) as spool:
         for n in range(5):
             await spool.append([row(f"{n}")])
@@ -107,7 +107,7 @@ async def test_another_process_sees_a_row_when_the_append_returns(tmp_path: Path
                 assert other.execute("SELECT event_id FROM log ORDER BY id DESC").fetchone() == (f"{n}",)
 
 
-async def test_what_is_dropped_is_gone_and_its_place_is_never_given_again(tmp_path: Path) -> None:
+async def test_dropped_rows_are_deleted_and_their_ids_never_reused(tmp_path: Path) -> None:
     async with spool_in(tmp_path / FILE) as spool:
         await spool.append([row(f"{n}") for n in range(5)])
         last = (await spool.head())[-1][0]
@@ -117,7 +117,7 @@ async def test_what_is_dropped_is_gone_and_its_place_is_never_given_again(tmp_pa
         assert (await spool.head())[0][0] > last
 
 
-async def test_a_head_never_holds_more_than_it_should_in_memory(tmp_path: Path) -> None:
+async def test_head_is_bounded_in_rows_and_bytes(tmp_path: Path) -> None:
     async with spool_in(tmp_path / FILE) as spool:
         await spool.append([row("huge", size=2 * HEAD_BYTES)])
         await spool.append([row(f"{n}", size=HEAD_BYTES // 4) for n in range(10)])
@@ -128,7 +128,7 @@ async def test_a_head_never_holds_more_than_it_should_in_memory(tmp_path: Path) 
         assert sizes == [1, 4, 4, 2]
 
 
-async def test_the_file_stays_within_its_bound_and_room_is_used_again(tmp_path: Path) -> None:
+async def test_file_stays_within_its_bound_and_reuses_space(tmp_path: Path) -> None:
     async with spool_in(tmp_path / FILE, MIB) as spool:
         broker, rounds = FakeBroker(), []
         for _ in range(3):
@@ -142,7 +142,7 @@ async def test_the_file_stays_within_its_bound_and_room_is_used_again(tmp_path: 
         assert len(broker.rows) == sum(rounds)
 
 
-async def test_a_refused_append_keeps_none_of_its_rows(tmp_path: Path) -> None:
+async def test_rejected_append_stores_none_of_its_rows(tmp_path: Path) -> None:
     async with spool_in(tmp_path / FILE, MIB) as spool:
         await spool.append([row("kept")])
         with pytest.raises(StorageError, match="full"):
@@ -152,7 +152,7 @@ async def test_a_refused_append_keeps_none_of_its_rows(tmp_path: Path) -> None:
         assert trouble(spool) == ""
 
 
-async def test_a_spool_without_a_place_refuses_and_is_used_once_there_is_one(tmp_path: Path) -> None:
+async def test_spool_without_directory_rejects_rows_until_it_exists(tmp_path: Path) -> None:
     async with spool_in(tmp_path / "volume" / FILE) as spool:
         assert "unable to open" in trouble(spool)
         for _ in range(2):
@@ -166,7 +166,7 @@ async def test_a_spool_without_a_place_refuses_and_is_used_once_there_is_one(tmp
         assert (await ids(spool), trouble(spool)) == (["b"], "")
 
 
-async def test_a_file_that_is_no_spool_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+async def test_file_that_is_no_spool_is_rejected_and_left_unchanged(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"something else " * 1_000)
     async with spool_in(tmp_path / FILE) as spool:
         with pytest.raises(StorageError, match="not a database"):
@@ -174,7 +174,7 @@ async def test_a_file_that_is_no_spool_is_refused_and_left_as_it_is(tmp_path: Pa
     assert (tmp_path / FILE).read_bytes() == b"something else " * 1_000
 
 
-async def test_a_full_spool_is_not_well_again_before_there_is_room(tmp_path: Path) -> None:
+async def test_full_spool_stays_unusable_until_space_is_freed(tmp_path: Path) -> None:
     async with spool_in(tmp_path / FILE, MIB) as spool:
         await fill(spool, 20_000)
         await spool.mend()
@@ -184,7 +184,7 @@ async def test_a_full_spool_is_not_well_again_before_there_is_room(tmp_path: Pat
         assert trouble(spool) == ""
 
 
-async def test_rows_that_cannot_be_dropped_are_not_handed_over_again(tmp_path: Path) -> None:
+async def test_rows_whose_drop_failed_are_not_handed_over_again(tmp_path: Path) -> None:
     async with spool_in(tmp_path / FILE) as spool:
         await spool.append([row("a")])
         broker = FakeBroker()
@@ -199,7 +199,7 @@ async def test_rows_that_cannot_be_dropped_are_not_handed_over_again(tmp_path: P
         assert (broker.ids, spool.count) == (["a", "b"], 0)
 
 
-async def test_rows_older_than_ten_days_are_kept_and_warned_of(tmp_path: Path) -> None:
+async def test_rows_older_than_ten_days_stay_and_log_a_warning(tmp_path: Path) -> None:
     clock = HandClock()
     async with spool_in(tmp_path / FILE, clock=clock) as spool:
         await spool.append([row("old")])
@@ -216,7 +216,7 @@ async def test_rows_older_than_ten_days_are_kept_and_warned_of(tmp_path: Path) -
         assert await ids(spool) == ["old"]
 
 
-async def test_beginning_and_end_of_spooling_are_said_once(tmp_path: Path) -> None:
+async def test_start_and_end_of_spooling_are_logged_once(tmp_path: Path) -> None:
     async with spool_in(tmp_path / FILE) as spool:
         broker = FakeBroker()
         intake = DurableAppend(broker, spool, HandClock())
@@ -232,7 +232,7 @@ async def test_beginning_and_end_of_spooling_are_said_once(tmp_path: Path) -> No
 
 
 @pytest.mark.kill
-def test_a_process_killed_while_it_spools_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
+def test_killed_process_loses_no_acknowledged_row(tmp_path: Path) -> None:
     for life in range(2):
         file = tmp_path / f"{life}.db"
         with subprocess.Popen(
@@ -285,7 +285,7 @@ def left_behind(directory: Path, many: int) -> None:
     asyncio.run(spool())
 
 
-def test_what_a_gone_gateway_left_is_handed_over_in_order_and_counted(tmp_path: Path, broker: FakeBroker) -> None:
+def test_drain_hands_over_rows_in_order_and_counts_them(tmp_path: Path, broker: FakeBroker) -> None:
     left_behind(tmp_path / "gone", 1_200)
     done = drain(tmp_path / "gone", broker)
     assert (done.exit_code, done.output) == (0, "1200 events were sent; the spool is empty.\n")
@@ -294,7 +294,7 @@ def test_what_a_gone_gateway_left_is_handed_over_in_order_and_counted(tmp_path: 
     assert (again.exit_code, json.loads(again.stdout)) == (0, {"handed_over": 0, "left": 0})
 
 
-def test_a_drain_that_kafka_refuses_says_what_is_left_and_loses_nothing(tmp_path: Path, broker: FakeBroker) -> None:
+def test_drain_rejected_by_kafka_reports_the_rest_and_loses_nothing(tmp_path: Path, broker: FakeBroker) -> None:
     left_behind(tmp_path / "gone", 30)
     for mode in ("silent", "takes half"):
         broker.mode = "silent" if mode == "silent" else "takes half"
@@ -307,7 +307,7 @@ def test_a_drain_that_kafka_refuses_says_what_is_left_and_loses_nothing(tmp_path
     assert list(dict.fromkeys(broker.ids)) == [str(n) for n in range(30)]
 
 
-def test_the_spool_of_a_gateway_that_lives_is_left_to_it(tmp_path: Path, broker: FakeBroker) -> None:
+def test_drain_of_a_running_gateway_is_rejected(tmp_path: Path, broker: FakeBroker) -> None:
     left_behind(tmp_path / "alive", 3)
     with hold(tmp_path / "alive"):
         done = drain(tmp_path / "alive", broker)
@@ -315,13 +315,13 @@ def test_the_spool_of_a_gateway_that_lives_is_left_to_it(tmp_path: Path, broker:
     assert "empties its spool itself" in done.stderr.replace("\n", " ")
 
 
-def test_a_place_without_a_spool_is_bad_input_and_stays_as_it_is(tmp_path: Path, broker: FakeBroker) -> None:
+def test_drain_of_a_directory_without_spool_is_bad_input(tmp_path: Path, broker: FakeBroker) -> None:
     assert drain(tmp_path / "nowhere", broker).exit_code == 2
     assert drain(tmp_path, broker).exit_code == 2
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_brokers_named_there_is_nowhere_to_drain_to(
+def test_drain_without_broker_setting_is_rejected(
     tmp_path: Path, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FIRSTHOUR_KAFKA_BOOTSTRAP")

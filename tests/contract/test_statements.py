@@ -92,12 +92,12 @@ def migrated(postgres: PostgresServer) -> Iterator[str]:
     postgres.drop(named("statements"))
 
 
-def test_there_are_statements_of_every_service() -> None:
+def test_every_service_has_statements() -> None:
     places = {name.split(".")[1] for name in statements()}
     assert {"scoring", "router", "notifier", "reporting", "runtime"} <= places
 
 
-def test_postgresql_takes_every_statement(migrated: str) -> None:
+def test_postgresql_accepts_every_statement(migrated: str) -> None:
     refused = {}
 
     async def prepare() -> None:
@@ -115,7 +115,7 @@ def test_postgresql_takes_every_statement(migrated: str) -> None:
     assert refused == {}
 
 
-def test_no_statement_of_a_unit_reads_a_whole_table(migrated: str) -> None:
+def test_no_statement_of_a_unit_scans_a_table(migrated: str) -> None:
     def plans(connection: Connection) -> dict[str, str]:
         for name, value in {**db.LOOK_UP, "plan_cache_mode": "force_generic_plan"}.items():
             connection.exec_driver_sql(f"SET LOCAL {name} = {value}")
@@ -138,7 +138,7 @@ def test_no_statement_of_a_unit_reads_a_whole_table(migrated: str) -> None:
     [None, 20_000, 50, 0],
     ids=["not counted yet", "counted full", "counted when nearly empty", "counted when empty"],
 )
-def test_what_is_published_is_looked_up_by_its_place_however_much_waits(migrated: str, left: int | None) -> None:
+def test_published_rows_are_deleted_by_place_with_any_backlog(migrated: str, left: int | None) -> None:
     def plan(connection: Connection) -> str:
         connection.exec_driver_sql(
             "INSERT INTO log (topic, partition, key, event_id, at, body)"
@@ -166,7 +166,7 @@ def test_what_is_published_is_looked_up_by_its_place_however_much_waits(migrated
     assert len(re.findall(r"Scan .*on log\b", said)) == 2
 
 
-def test_the_history_leads_to_the_tables_the_code_speaks_of_on_postgresql(migrated: str) -> None:
+def test_migrations_create_the_declared_tables_on_postgresql(migrated: str) -> None:
     def differences(connection: Connection) -> list[Any]:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         return [*compare_metadata(context, db.metadata)]
@@ -178,7 +178,7 @@ def test_the_history_leads_to_the_tables_the_code_speaks_of_on_postgresql(migrat
     }
 
 
-def test_several_may_migrate_at_once(postgres: PostgresServer) -> None:
+def test_concurrent_migrations_succeed(postgres: PostgresServer) -> None:
     url = sa.make_url(postgres.create(named("migrating"))).set(drivername="postgresql+asyncpg")
 
     async def one() -> bool:
@@ -195,7 +195,7 @@ def test_several_may_migrate_at_once(postgres: PostgresServer) -> None:
         postgres.drop(named("migrating"))
 
 
-def test_of_two_requests_at_once_under_an_old_key_one_is_done_and_the_other_answered_as_it_was(migrated: str) -> None:
+def test_concurrent_requests_with_one_expired_key_run_once(migrated: str) -> None:
     """The row of an answer that is too old to count is in the way of both, and goes once."""
     clock, done = HandClock(), count(1)
 
@@ -281,51 +281,51 @@ def rows_of(run: Run[Any]) -> list[tuple[Any, ...]]:
     return [*run(lambda c: [tuple(row) for row in c.execute(_ALL)])]
 
 
-def test_rows_are_numbered_in_the_order_in_which_they_are_given(run: Run[Any]) -> None:
+def test_rows_get_ids_in_the_order_of_their_insert(run: Run[Any]) -> None:
     keys = [f"key {n * 7919 % 500}" for n in range(500)]
     run(lambda c: _ADD.many(c, [{"key": key, "n": 1, "share": None, "body": None} for key in keys]))
     assert [row[0] for row in rows_of(run)] == keys
 
 
-def test_every_type_arrives_as_it_was_given(run: Run[Any]) -> None:
+def test_values_of_every_type_are_stored_unchanged(run: Run[Any]) -> None:
     given = [("ü", -(2**62), 0.1, b"\x00\xff"), ("{a,b}", None, None, None), ('"', 0, -0.0, b"")]
     run(lambda c: _ADD.tuples(c, given))
     assert rows_of(run) == given
 
 
-def test_one_row_is_many_rows_too_and_none_is_no_statement(run: Run[Any]) -> None:
+def test_many_with_one_row_runs_and_with_none_runs_nothing(run: Run[Any]) -> None:
     run(lambda c: _ADD.many(c, []))
     run(lambda c: _ADD.tuples(c, []))
     run(lambda c: _ADD.many(c, iter([{"key": "a", "n": 1, "share": None, "body": None}])))
     assert rows_of(run) == [("a", 1, None, None)]
 
 
-def test_rows_that_are_there_are_changed_and_the_others_added(run: Run[Any]) -> None:
+def test_upsert_updates_existing_rows_and_inserts_others(run: Run[Any]) -> None:
     run(lambda c: _KEEP.many(c, [{"key": "a", "n": 1}, {"key": "b", "n": 2}]))
     run(lambda c: _KEEP.many(c, [{"key": "b", "n": 3}, {"key": "c", "n": 4}]))
     assert rows_of(run) == [("a", 1, 0.5, None), ("b", 3, 0.5, None), ("c", 4, 0.5, None)]
 
 
-def test_each_row_is_updated_by_its_own_values_where_its_condition_holds(run: Run[Any]) -> None:
+def test_update_of_many_rows_uses_values_and_condition_of_each(run: Run[Any]) -> None:
     run(lambda c: _ADD.tuples(c, [(key, n, 0.0, None) for n, key in enumerate("abcd")]))
     changes = [("a", 1, 10), ("c", 2, 20), ("nobody", 9, 30)]
     run(lambda c: _SET.many(c, [{"named": named, "below": below, "to": to} for named, below, to in changes]))
     assert [row[:3] for row in rows_of(run)] == [("a", 10, 1.0), ("b", 1, 0.0), ("c", 2, 0.0), ("d", 3, 0.0)]
 
 
-def test_a_list_is_one_parameter_however_long(run: Run[Any]) -> None:
+def test_list_of_any_length_is_one_parameter(run: Run[Any]) -> None:
     run(lambda c: _ADD.tuples(c, [(key, 0, None, None) for key in ("a", "b", "c,d", '"')]))
     assert run(lambda c: _SOME.all(c, keys=['"', "a", "c,d", "nobody"])) == [('"',), ("a",), ("c,d",)]
     assert run(lambda c: _SOME.all(c, keys=[])) == []
     assert run(lambda c: _GIVEN.all(c, keys=["b", "a"])) == [("b",), ("a",)]
 
 
-def test_a_question_with_a_nul_finds_nobody(run: Run[Any]) -> None:
+def test_query_with_nul_finds_no_row(run: Run[Any]) -> None:
     run(lambda c: _ADD.tuples(c, [("a", 0, None, None)]))
     assert run(lambda c: _ONE.first(c, named="a\0")) is None
 
 
-def test_the_use_of_keys_is_noted_on_postgresql(migrated: str) -> None:
+def test_use_of_api_keys_is_recorded_on_postgresql(migrated: str) -> None:
     run = run_on(migrated)
     at = moment(1_000_000)
     id, _ = run(lambda c: key_store.create(c, name="form", role="ingest", rep=None, now=at))

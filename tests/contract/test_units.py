@@ -37,9 +37,7 @@ def say(unit: Unit, key: str) -> None:
     unit.emit(LeadTouched(lead_id=key, at=unit.now, channel="phone", answered=True), key=key)
 
 
-async def test_state_whose_event_cannot_be_appended_is_not_kept_either(
-    backend: Backend, profile: Backends | None
-) -> None:
+async def test_state_is_rolled_back_if_its_event_cannot_be_appended(backend: Backend, profile: Backends | None) -> None:
     def make(unit: Unit) -> None:
         for statement in NO_ROOM if profile is None else NO_ROOM_THERE:
             execute(unit, statement)
@@ -55,7 +53,7 @@ async def test_state_whose_event_cannot_be_appended_is_not_kept_either(
     assert await backend.rows("SELECT value FROM meta WHERE name = 'changed'") == []
 
 
-async def test_what_a_unit_wanted_after_its_commit_does_not_happen_without_one(backend: Backend) -> None:
+async def test_callbacks_of_a_rolled_back_unit_do_not_run(backend: Backend) -> None:
     happened: list[str] = []
 
     def work(unit: Unit) -> None:
@@ -69,7 +67,7 @@ async def test_what_a_unit_wanted_after_its_commit_does_not_happen_without_one(b
     assert happened == ["after"]
 
 
-async def test_the_answer_comes_after_what_the_unit_wanted_done(backend: Backend) -> None:
+async def test_run_returns_after_the_callbacks_of_the_unit(backend: Backend) -> None:
     happened: list[str] = []
     await backend.units.run(lambda unit: unit.after.append(lambda: happened.append("after")))
     happened.append("answer")
@@ -77,7 +75,7 @@ async def test_the_answer_comes_after_what_the_unit_wanted_done(backend: Backend
 
 
 @embedded
-async def test_appends_share_commits_and_none_is_lost(backend: Backend) -> None:
+async def test_concurrent_appends_share_commits_and_lose_no_row(backend: Backend) -> None:
     rows = [[Row(topics.EVENTS, "k", f"{n}", b"{}")] for n in range(200)]
     await asyncio.gather(*(backend.units.append(one) for one in rows))
     found = await backend.rows("SELECT event_id FROM log ORDER BY id")
@@ -85,7 +83,7 @@ async def test_appends_share_commits_and_none_is_lost(backend: Backend) -> None:
 
 
 @embedded
-async def test_commands_go_before_batches(backend: Backend) -> None:
+async def test_commands_run_before_batches(backend: Backend) -> None:
     order: list[str] = []
 
     def note(name: str, unit: Unit) -> None:
@@ -101,7 +99,7 @@ async def test_commands_go_before_batches(backend: Backend) -> None:
     assert [order[place] for place in commands] == [f"command{n}" for n in range(5)]
 
 
-async def test_a_failed_unit_leaves_the_writer_ready_for_the_next(backend: Backend) -> None:
+async def test_failed_unit_does_not_stop_the_writer(backend: Backend) -> None:
     for failure in (ValueError("a"), KeyError("b"), StorageError("c")):
 
         def work(unit: Unit, failure: Exception = failure) -> None:
@@ -112,7 +110,7 @@ async def test_a_failed_unit_leaves_the_writer_ready_for_the_next(backend: Backe
     assert await backend.units.run(lambda unit: 7) == 7
 
 
-async def test_what_is_stored_together_is_stored_as_one_after_the_other(backend: Backend) -> None:
+async def test_combined_statements_store_the_same_rows_as_single_ones(backend: Backend) -> None:
     await backend.units.run(lambda unit: _NAME.tuples(unit.connection, [("a", "1"), ("b", "1"), ("c", "1")]))
 
     def work(unit: Unit) -> None:
@@ -132,7 +130,7 @@ async def test_what_is_stored_together_is_stored_as_one_after_the_other(backend:
     assert [tuple(row) for row in at] == [(0, 0), (1, 7), (2, 14)]
 
 
-async def test_the_time_of_a_unit_is_read_once(backend: Backend) -> None:
+async def test_time_of_a_unit_is_read_once(backend: Backend) -> None:
     def work(unit: Unit) -> bool:
         first = unit.now
         backend.clock.advance(minutes=5)
@@ -141,14 +139,14 @@ async def test_the_time_of_a_unit_is_read_once(backend: Backend) -> None:
     assert await backend.units.run(work)
 
 
-async def test_ids_of_a_unit_are_unique_and_in_order(backend: Backend) -> None:
+async def test_ids_of_a_unit_are_unique_and_ordered(backend: Backend) -> None:
     ids = await backend.units.run(lambda unit: [unit.new_id() for _ in range(5)])
     other = await backend.units.run(lambda unit: unit.new_id())
     assert len({*ids, other}) == 6
 
 
 @embedded
-async def test_what_can_wait_goes_last_but_not_never(backend: Backend) -> None:
+async def test_bulk_units_run_last_but_do_not_starve(backend: Backend) -> None:
     order: list[str] = []
 
     def note(name: str, unit: Unit) -> None:

@@ -33,7 +33,7 @@ async def drain(backend: Backend, handler: RefusingHandler, consumer: str = "con
     return await conftest.drain(await backend.worker(handler, consumer))
 
 
-async def test_each_event_is_taken_once_and_in_order(backend: Backend) -> None:
+async def test_each_event_is_handled_once_in_order(backend: Backend) -> None:
     handler = RefusingHandler()
     for n in range(200):
         await backend.say(str(n))
@@ -41,7 +41,7 @@ async def test_each_event_is_taken_once_and_in_order(backend: Backend) -> None:
     assert handler.handled == [str(n) for n in range(200)]
 
 
-async def test_a_duplicate_that_a_producer_made_is_left_out(backend: Backend) -> None:
+async def test_duplicate_of_a_producer_is_skipped(backend: Backend) -> None:
     handler = RefusingHandler()
     await backend.say("a", "b", "a")
     await backend.say("b", "c")
@@ -49,7 +49,7 @@ async def test_a_duplicate_that_a_producer_made_is_left_out(backend: Backend) ->
     assert handler.handled == ["a", "b", "c"]
 
 
-async def test_two_consumers_each_see_everything(backend: Backend) -> None:
+async def test_each_consumer_handles_every_event(backend: Backend) -> None:
     one, two = RefusingHandler(), RefusingHandler()
     await backend.say("a", "b")
     await drain(backend, one, "one")
@@ -57,7 +57,7 @@ async def test_two_consumers_each_see_everything(backend: Backend) -> None:
     assert one.handled == two.handled == ["a", "b"]
 
 
-async def test_a_consumer_that_starts_again_goes_on_where_its_cursor_stands(backend: Backend) -> None:
+async def test_restarted_consumer_continues_at_its_cursor(backend: Backend) -> None:
     handler = RefusingHandler()
     await backend.say("a")
     await drain(backend, handler)
@@ -66,7 +66,7 @@ async def test_a_consumer_that_starts_again_goes_on_where_its_cursor_stands(back
     assert handler.handled == ["a", "b"]
 
 
-async def test_a_zombie_with_an_old_cursor_does_nothing(backend: Backend) -> None:
+async def test_zombie_with_an_old_cursor_changes_nothing(backend: Backend) -> None:
     zombie_saw, handler = RefusingHandler(), RefusingHandler()
     await backend.say("a")
     zombie = await backend.worker(zombie_saw)
@@ -77,7 +77,7 @@ async def test_a_zombie_with_an_old_cursor_does_nothing(backend: Backend) -> Non
     assert zombie_saw.handled == []
 
 
-async def test_the_cursor_moves_only_from_where_it_is(backend: Backend) -> None:
+async def test_cursor_moves_only_from_its_expected_position(backend: Backend) -> None:
     await backend.say("a")
     await drain(backend, RefusingHandler())
 
@@ -88,7 +88,7 @@ async def test_the_cursor_moves_only_from_where_it_is(backend: Backend) -> None:
         await backend.units.run(stale)
 
 
-async def test_one_poisonous_event_is_kept_and_the_rest_goes_on(backend: Backend) -> None:
+async def test_failing_event_becomes_dead_letter_and_others_are_handled(backend: Backend) -> None:
     handler = RefusingHandler()
     handler.refuses = {"bad"}
     await backend.say("a", "bad", "b")
@@ -101,7 +101,7 @@ async def test_one_poisonous_event_is_kept_and_the_rest_goes_on(backend: Backend
     assert "corp" not in letters[0].error
 
 
-async def test_a_poisonous_event_leaves_no_seen_row_so_that_it_can_be_retried(backend: Backend) -> None:
+async def test_failing_event_leaves_no_seen_row_and_can_be_retried(backend: Backend) -> None:
     handler = RefusingHandler()
     handler.refuses = {"bad"}
     await backend.say("bad")
@@ -113,7 +113,7 @@ async def test_a_poisonous_event_leaves_no_seen_row_so_that_it_can_be_retried(ba
     assert await backend.reads(waiting_letters) == []
 
 
-async def test_a_retried_letter_that_was_handled_meanwhile_changes_nothing(backend: Backend) -> None:
+async def test_retry_of_an_event_handled_meanwhile_changes_nothing(backend: Backend) -> None:
     handler = RefusingHandler()
     handler.refuses = {"bad"}
     await backend.say("bad")
@@ -125,7 +125,7 @@ async def test_a_retried_letter_that_was_handled_meanwhile_changes_nothing(backe
     assert handler.handled == ["bad"]
 
 
-async def test_too_many_poisonous_events_in_a_row_stop_the_consumer(backend: Backend) -> None:
+async def test_too_many_failing_events_in_a_row_stop_the_consumer(backend: Backend) -> None:
     handler = RefusingHandler()
     names = [f"bad{n}" for n in range(worker.DEAD_IN_A_ROW_MAX + 5)]
     handler.refuses = set(names)
@@ -135,7 +135,7 @@ async def test_too_many_poisonous_events_in_a_row_stop_the_consumer(backend: Bac
     assert len(await backend.reads(waiting_letters)) == worker.DEAD_IN_A_ROW_MAX
 
 
-async def test_what_is_not_ours_on_a_topic_becomes_a_dead_letter_at_once(backend: Backend) -> None:
+async def test_foreign_record_becomes_dead_letter_after_one_try(backend: Backend) -> None:
     handler = RefusingHandler()
 
     def decode(batch: Sequence[Record], unit: Unit) -> None:
@@ -151,7 +151,7 @@ async def test_what_is_not_ours_on_a_topic_becomes_a_dead_letter_at_once(backend
     assert [(letter.body, letter.tries) for letter in letters] == [(b"{}", 1)]
 
 
-async def test_a_storage_failure_is_no_fault_of_the_event(backend: Backend) -> None:
+async def test_storage_failure_does_not_count_as_a_try(backend: Backend) -> None:
     handler = RefusingHandler()
     fails = [True]
 

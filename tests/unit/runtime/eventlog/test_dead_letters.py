@@ -15,7 +15,7 @@ PERSON = "ada@corp.example"
 AT = datetime(2026, 12, 1, tzinfo=UTC)
 
 
-def test_a_failed_statement_is_told_without_its_values() -> None:
+def test_reason_of_a_failed_statement_omits_its_values() -> None:
     with sa.create_engine("sqlite://").connect() as connection:
         connection.execute(sa.text("CREATE TABLE people (email TEXT PRIMARY KEY)"))
         add = sa.text("INSERT INTO people VALUES (:email)").bindparams(email=PERSON)
@@ -26,13 +26,13 @@ def test_a_failed_statement_is_told_without_its_values() -> None:
     assert failure_reason(caught.value) == "IntegrityError SQLITE_CONSTRAINT_PRIMARYKEY"
 
 
-def test_a_failure_of_ours_is_told_by_its_place() -> None:
+def test_reason_of_our_own_failure_names_its_line() -> None:
     with pytest.raises(TypeError) as caught:
         dead_letters._storable(None)  # type: ignore[arg-type]
     assert failure_reason(caught.value).startswith("TypeError at firsthour/runtime/eventlog/dead_letters.py:")
 
 
-def test_a_record_that_is_none_of_ours_is_told_by_its_field_and_not_its_value() -> None:
+def test_reason_of_a_foreign_record_names_the_field_not_the_value() -> None:
     event = RepAvailabilityChanged(rep="ana", at=AT, state="away")
     body = encode(event, id="1", source="router", time=AT, key="ana")
     for wrong in (PERSON, f"it's ' - at {PERSON}"):

@@ -25,7 +25,7 @@ class EnoughError(Exception):
     """So much was seen."""
 
 
-async def test_each_step_is_followed_by_a_pause_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_step_is_followed_by_a_proportional_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, seen = HandClock(), list[str | float]()
 
     class OneWriter:

@@ -22,7 +22,7 @@ def of_rows(statement: statements.Sql) -> str:
     return " ".join(statement.for_rows(POSTGRESQL).text.split())
 
 
-def test_an_insert_takes_its_rows_from_arrays_of_its_columns_in_their_order() -> None:
+def test_insert_of_many_rows_reads_arrays_in_row_order() -> None:
     insert = statements.Sql(lambda f: f.insert(things).values(EVERY))
     assert of_rows(insert) == (
         'INSERT INTO things (key, share, body) SELECT u."key", u."share", u."body" '
@@ -31,7 +31,7 @@ def test_an_insert_takes_its_rows_from_arrays_of_its_columns_in_their_order() ->
     )
 
 
-def test_what_to_do_on_conflict_stays_as_it_was_said() -> None:
+def test_conflict_clause_is_preserved_for_many_rows() -> None:
     upsert = statements.Sql(lambda f: f.upsert(things, ["id"]))
     assert of_rows(upsert).endswith(
         "ORDER BY u.ordinality ON CONFLICT (id) DO UPDATE SET key = excluded.key, share = excluded.share, "
@@ -39,7 +39,7 @@ def test_what_to_do_on_conflict_stays_as_it_was_said() -> None:
     )
 
 
-def test_an_update_finds_each_row_by_its_own_key() -> None:
+def test_update_of_many_rows_matches_each_row_by_its_key() -> None:
     update = statements.Sql(
         lambda _: sa.update(things).where(things.c.key == sa.bindparam("named")).values(share=sa.bindparam("to"))
     )
@@ -49,13 +49,13 @@ def test_an_update_finds_each_row_by_its_own_key() -> None:
     )
 
 
-def test_what_the_statement_itself_sets_is_sent_once_behind_the_arrays() -> None:
+def test_constants_are_sent_once_after_the_arrays() -> None:
     found = statements.Sql(lambda f: f.insert(things).values(key=sa.bindparam("key"), share=0.5)).for_rows(POSTGRESQL)
     assert (found.per_row, found.order, found.constants["share"]) == (("key",), ("key", "share"), 0.5)
     assert 'SELECT u."key", $2::FLOAT FROM unnest($1::VARCHAR[])' in " ".join(found.text.split())
 
 
-def test_a_statement_is_compiled_once() -> None:
+def test_statement_is_compiled_once() -> None:
     built = []
 
     def build(dialect: statements.SqlDialect) -> sa.Insert:
@@ -68,6 +68,6 @@ def test_a_statement_is_compiled_once() -> None:
     assert built == ["postgresql"]
 
 
-def test_a_question_is_no_statement_for_many_rows() -> None:
+def test_select_for_many_rows_raises() -> None:
     with pytest.raises(ValueError, match="many rows"):
         statements.Sql(lambda _: sa.select(things)).for_rows(POSTGRESQL)
