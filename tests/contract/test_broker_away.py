@@ -1,4 +1,4 @@
-"""While the broker is stopped or dead, units go on committing; what they said follows in order when it is back."""
+"""Units commit while the broker is stopped or dead; their events are published in order once it answers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence

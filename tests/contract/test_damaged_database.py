@@ -1,4 +1,4 @@
-"""A damaged database: said in readiness until it is restored, and no event is taken for the culprit."""
+"""A damaged database: readiness reports it until it is restored, and no event becomes a dead letter."""
 
 from contextlib import suppress
 from pathlib import Path

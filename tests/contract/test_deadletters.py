@@ -1,4 +1,4 @@
-"""Dead letters are kept within bounds: by age, by bytes of a source, robots first; dropping one erases its body."""
+"""Dead letters are bounded by age and by the bytes of a source; those of robots are removed first."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What every reader may rely on, whatever carries the records."""
+"""The contract of the event log for readers, on both backends."""
 
 import asyncio
 from pathlib import Path

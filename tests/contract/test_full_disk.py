@@ -1,4 +1,4 @@
-"""A full disk: 503 with a remedy, nothing acknowledged is lost, and when there is room again everything goes on."""
+"""A full disk: requests get 503, no acknowledged event is lost, and work resumes once space is freed."""
 
 import asyncio
 import shutil

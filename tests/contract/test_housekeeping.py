@@ -1,4 +1,4 @@
-"""Housekeeping finds what it removes by indexes, in small steps with pauses, and removes nothing that is still needed."""
+"""Housekeeping finds expired rows by indexes, works in small steps, and removes no row that is still needed."""
 
 import asyncio
 import re
@@ -175,7 +175,7 @@ async def test_failing_sweep_does_not_stop_others(backend: Backend, monkeypatch:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_embedded_log_expires_by_age_and_the_outbox_does_not(backend: Backend) -> None:
+async def test_outbox_rows_never_expire_by_age(backend: Backend) -> None:
     await backend.units.run(emitting(["a"], "lead"))
     backend.clock.advance(days=400)
     keeper = Housekeeping(retention.standard_sweeps(DEFAULT, database_bytes_max=None), backend.units)

@@ -1,4 +1,4 @@
-"""What a service promises that reads from Kafka: the cursor decides, what is foreign is parked, memory is bounded."""
+"""Readers of Kafka: the cursor decides, foreign records become dead letters, memory is bounded."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence

@@ -1,4 +1,4 @@
-"""One history for both databases, and it leads to the tables the code speaks of."""
+"""One migration history for both databases; it creates the tables that the code declares."""
 
 import io
 from contextlib import redirect_stdout

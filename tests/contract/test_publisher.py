@@ -1,4 +1,4 @@
-"""What publishers promise, however many there are: the rows of a key in the order of their commits, none left behind."""
+"""Any number of publishers: the rows of a key are sent in the order of their commits, and each row is sent."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -32,7 +32,7 @@ COUNT = (
 
 
 class BlockingProducer:
-    """Stands where the broker does. It answers while `open`, and remembers what it acknowledged."""
+    """A broker that answers while `open`, and records the bodies that it acknowledged."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
@@ -52,7 +52,7 @@ class BlockingProducer:
             raise BrokerError("gone in the middle")
 
     async def has(self, bodies: int) -> None:
-        """Until it has that many."""
+        """Return once it has that many bodies."""
         self.wanted = (bodies, asyncio.Event())
         if len(self.bodies) < bodies:
             await self.wanted[1].wait()

@@ -1,4 +1,4 @@
-"""A database that takes connections and does not answer: a stopped server, or a network that drops packets.
+"""A database that accepts connections and does not answer: a stopped server, or a network that drops packets.
 
 Every wait has an end, so that workers tell why they wait, `/readyz` tells it too, and work goes on when answers come again.
 """

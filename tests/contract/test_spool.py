@@ -1,4 +1,4 @@
-"""The spool: what was appended survives the process, in order; the file is bounded; the tool that empties it."""
+"""The spool: appended rows survive the process in order, the file is bounded, and `firsthour spool` drains it."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Every statement, on a real PostgreSQL: no SQL is first tried in production. And many rows at once, on both databases."""
+"""Every statement runs on a real PostgreSQL, and statements for many rows on both databases."""
 
 import asyncio
 import pkgutil

@@ -1,4 +1,4 @@
-"""A unit is one transaction, on every backend: state, what is said of it and the cursor stand or fall together."""
+"""A unit is one transaction on every backend: its state, events and cursor are committed or rolled back together."""
 
 import asyncio
 from functools import partial

@@ -1,4 +1,4 @@
-"""A consumer takes each event once, gets past what it cannot handle, and stops when it is itself broken."""
+"""A consumer handles each event once, skips an event it cannot handle, and stops if its code is broken."""
 
 from collections.abc import Sequence
 

@@ -1,6 +1,6 @@
-"""The cursors of consumers, and the events they have seen: where a worker stands, compared and set inside its unit.
+"""The cursors of consumers, and the events they have seen. A unit compares and sets the cursor of its worker.
 
-The cursor alone makes a redelivery harmless and fences zombies. `seen` leaves out the duplicates that a producer made.
+The cursor alone makes a redelivery harmless and fences zombies. `seen` removes the duplicates that a producer sent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,9 @@ _MOVE = statements.Sql(
 def _mark_seen(dialect: statements.SqlDialect) -> Any:
     ids = dialect.unnest("ids").subquery()
     consumer, day = sa.bindparam("consumer", type_=sa.Text), sa.bindparam("day", type_=sa.Integer)
-    rows = sa.select(consumer, ids.c.value, day).where(sa.true())  # SQLite parses no upsert of a SELECT without WHERE
+    rows = sa.select(consumer, ids.c.value, day).where(
+        sa.true()
+    )  # SQLite cannot parse an upsert of a SELECT without WHERE
     insert = dialect.insert(seen).from_select(["consumer", "event_id", "day"], rows)
     return insert.on_conflict_do_nothing().returning(seen.c.event_id)
 
@@ -60,8 +62,10 @@ _MARK_SEEN = statements.Sql(_mark_seen)
 
 
 def _advance(_: statements.SqlDialect) -> Any:
-    """For PostgreSQL: move the cursors and mark the events as seen, but only if every cursor is at its expected position.
-    The answer also has the version of the configuration and the database's time, which every unit needs."""
+    """For PostgreSQL: move the cursors, and mark the events as seen if every cursor was at its expected position.
+
+    The answer also has the version of the configuration and the time of the database, which every unit needs.
+    """
     consumer, topic = sa.bindparam("consumer", type_=sa.Text), sa.bindparam("topic", type_=sa.Text)
     moves = statements.unnest(
         "moves", partitions=("partition", sa.BigInteger), wases=("was", sa.BigInteger), tos=("to", sa.BigInteger)
@@ -83,16 +87,16 @@ def _advance(_: statements.SqlDialect) -> Any:
     rows = sa.select(consumer, events.c.id, sa.bindparam("day", type_=sa.Integer)).where(
         count == sa.bindparam("count", type_=sa.Integer)
     )
-    saw = (
+    marked = (
         postgresql.insert(seen)
         .from_select(["consumer", "event_id", "day"], rows)
         .on_conflict_do_nothing()
         .returning(seen.c.event_id)
-        .cte("saw")
+        .cte("marked")
     )
     return sa.select(
         count.label("moved"),
-        sa.func.array(sa.select(saw.c.event_id).scalar_subquery()).label("new"),
+        sa.func.array(sa.select(marked.c.event_id).scalar_subquery()).label("new"),
         IN_FORCE.scalar_subquery().label("version"),
         sa.literal_column(statements.MICROSECONDS).label("at"),
     )
@@ -124,8 +128,9 @@ def lock(unit: Unit, consumer: str, topic: str) -> None:
 
 
 def advance(unit: Unit, consumer: str, topic: str, moves: Moves, batch: Sequence[Record]) -> list[Record]:
-    """Move the cursors, and return the records of the batch whose event is new: `move_cursors` and `only_new`, in one
-    statement on PostgreSQL, where each costs a round trip.
+    """Move the cursors, and return the records of the batch whose event is new.
+
+    This is `move_cursors` and `only_new`; on PostgreSQL one statement does both, since each costs a round trip.
 
     Raises:
         CursorMovedError: a cursor is not at its expected position.
@@ -154,7 +159,7 @@ def advance(unit: Unit, consumer: str, topic: str, moves: Moves, batch: Sequence
 
 
 def move_cursors(unit: Unit, consumer: str, topic: str, moves: Moves) -> None:
-    """Compare and set the cursor of each partition. Raises `CursorMovedError` when one is not at its expected position."""
+    """Compare and set the cursor of each partition. Raises `CursorMovedError` if one is not at its expected position."""
     place = {"consumer": consumer, "topic": topic}
     rows = [{**place, "partition_": partition, "was": was, "to": to} for partition, (was, to) in moves.items()]
     if _MOVE.many(unit.connection, rows) != len(moves):
@@ -172,12 +177,12 @@ def _day(unit: Unit) -> int:
 
 
 def _ids(batch: Sequence[Record]) -> list[str]:
-    """The ids of the events, sorted: every unit locks them in the same order, so no two units deadlock."""
+    """Return the ids of the events, sorted: all units lock them in one order, so that no two units deadlock."""
     return sorted({record.event_id for record in batch})
 
 
 def _first_of_each(batch: Sequence[Record], new: set[str]) -> list[Record]:
-    """The first record of each new event."""
+    """Return the first record of each new event."""
     records = []
     for record in batch:
         if record.event_id in new:

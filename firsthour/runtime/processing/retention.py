@@ -1,7 +1,7 @@
-"""Removes expired rows in small steps with pauses, so that no event waits for it.
+"""Removes expired rows in small steps with pauses, so that no event is delayed.
 
-Each sweep finds its rows by an index. A step takes a few milliseconds, runs after all other units that wait for the
-database, and is followed by a proportional pause: the writer thread has at least nine tenths of its time for other units.
+Each sweep finds its rows by an index. A step takes a few milliseconds and runs after all other waiting units. A
+proportional pause follows, so that the writer thread has at least nine tenths of its time for other units.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ _SEEN = statements.Sql(
 
 
 def _oldest_read(_: statements.SqlDialect) -> sa.Delete:
-    """Delete those of the oldest rows of a topic that every reader has passed and that have expired."""
+    """Delete those of the oldest rows of a topic that have expired and that every reader has passed."""
     topic = sa.bindparam("topic", type_=sa.Text)
     read_to = (
         sa.select(sa.func.coalesce(sa.func.min(cursors.c.position), 0))
@@ -71,13 +71,13 @@ _LOG = statements.Sql(_oldest_read)
 
 
 def forget_seen(unit: Unit, limit: int) -> int:
-    """Remove the ids of seen events that no producer sends again."""
+    """Remove the ids of seen events that are too old to be sent again."""
     today = micros(unit.clock.real()) // _DAY_US
     return _SEEN.run(unit.connection, before=today - SEEN_DAYS, limit=limit)
 
 
 def drop_read(unit: Unit, limit: int, *, topic: str, bytes_max: int | None = None) -> int:
-    """Remove records of the embedded log that every reader has passed: expired ones, and all while the file is too large."""
+    """Remove records of the embedded log that every reader has passed: expired records; any, while the file is too large."""
     is_full = bytes_max is not None and used_bytes(unit.connection) > bytes_max
     now = micros(unit.clock.real())
     before = now + 1 if is_full else now - LOG_DAYS * _DAY_US
@@ -90,8 +90,11 @@ def drop_dead_letters(unit: Unit, limit: int, *, retention: Retention) -> int:
 
 
 def standard_sweeps(retention: Retention, *, database_bytes_max: int | None) -> list[Sweep]:
-    """Return the sweeps of every process that runs units. `database_bytes_max`: of the embedded file; None: on the
-    distributed profile, where rows of the log are deleted once they are published, never by age."""
+    """Return the sweeps of every process that runs units.
+
+    `database_bytes_max`: of the embedded file. None: the distributed profile, where rows of the log are deleted once they
+    are published, never by age.
+    """
     read: list[Sweep] = []
     if database_bytes_max is not None:
         read = [partial(drop_read, topic=topic, bytes_max=database_bytes_max) for topic in topics.ALL]

@@ -17,15 +17,15 @@ from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit, Units
 
 Handler = Callable[[Sequence[Record], Unit], None]
-"""Loads, decides, stores and emits. It gets only records that this consumer has not seen."""
+"""Loads, decides, stores and emits. Its records are those that this consumer has not seen."""
 
 
 @dataclass(frozen=True)
 class Tick:
     """Work that becomes due with time. It runs when woken by name, when due, and at an interval.
 
-    `run` does a bounded part of the due work and returns when the next is due (business time; not after now: at once;
-    None: unknown).
+    `run` does a bounded part of the due work, and returns when the next part is due, in business time. A time that is not
+    after now means at once; None means unknown.
     """
 
     name: str

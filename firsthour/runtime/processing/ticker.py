@@ -1,4 +1,4 @@
-"""Runs the work that time brings: one tick, when it is woken, when it is due, and at a regular interval."""
+"""Runs one tick: when it is woken, when it is due, and at a regular interval."""
 
 import asyncio
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from firsthour.runtime.processing.service import Tick
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit, Units
 
 FAILURES_MAX: Final = 3  # in a row; `failing` then names the tick
-RETRY_SECONDS: Final = 2.0  # while the database is away: work that is due waits no longer than this once it is back
+RETRY_SECONDS: Final = 2.0  # while the database is unreachable; due work waits no longer than this once it is reachable
 
 _log = structlog.get_logger(__name__)
 
@@ -39,16 +39,16 @@ class Ticker:
         return await self._run_once() == 0.0
 
     async def run(self) -> None:
-        away, failures = False, 0
+        unavailable, failures = False, 0
         while True:
             self._woken.clear()
             try:
                 seconds = await self._run_once()
-                away, failures, self.failing = False, 0, None
+                unavailable, failures, self.failing = False, 0, None
             except StorageError as failure:
-                if not away:
+                if not unavailable:
                     _log.warning("storage unavailable", consumer=self.name, problem=str(failure))
-                away, seconds = True, RETRY_SECONDS
+                unavailable, seconds = True, RETRY_SECONDS
             except Exception as failure:  # noqa: BLE001  # the ticker must not end: it logs the failure and tries again
                 _log.error("tick failed", consumer=self.name, exc_info=failure)
                 failures += 1
@@ -76,6 +76,6 @@ class Ticker:
 
 
 def failing(runners: Iterable[object]) -> dict[str, str]:
-    """Return the name of each tick among these runners that fails again and again, with the reason."""
+    """Return the failing ticks among these runners: name to reason."""
     tickers = (runner for runner in runners if isinstance(runner, Ticker))
     return {ticker.name: ticker.failing for ticker in tickers if ticker.failing is not None}

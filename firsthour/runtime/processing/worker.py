@@ -2,7 +2,7 @@
 
 If a batch fails, its events are handled one by one. After three failures an event becomes a dead letter, in the unit
 that moves the cursor past it. Too many dead letters mean that the code is broken, not the events: the worker then stops
-and logs the reason. An event that is too large for a record is not counted: only its content is at fault.
+and logs the reason. An event that is too large for a record does not count, since only its content is at fault.
 """
 
 import asyncio
@@ -40,8 +40,8 @@ Batches = dict[int, Sequence[Record]]
 
 
 class TooManyDeadLettersError(FirstHourError):
-    """Raised when too many events in a row could not be handled: the code is broken. The worker stops before it makes a
-    dead letter of every event."""
+    """Raised when too many events in a row could not be handled. The worker then stops: otherwise broken code would turn
+    every event into a dead letter."""
 
 
 class Worker:
@@ -59,7 +59,7 @@ class Worker:
         linger_seconds: float = 0.0,
         retention: dead_letters.Retention = dead_letters.DEFAULT,
     ) -> None:
-        """`linger_seconds`: real time in which records gather before they are read, to share a unit."""
+        """`linger_seconds`: real time for which records are collected before they are read, to share a unit."""
         self.consumer = consumer
         self.topic = topic
         self.partitions = (partitions,) if isinstance(partitions, int) else tuple(partitions)
@@ -73,7 +73,7 @@ class Worker:
         self._limit = BATCH_FIRST
         self._turn = 0  # the partition that is read first; it changes at each step, so that none starves
         self._recent: deque[bool] = deque(maxlen=DEAD_WINDOW)  # by event; True: a dead letter
-        self.stopped: str | None = None  # the reason, once this worker has stopped
+        self.stopped: str | None = None  # the reason; None: the worker runs
         self.waits_for: str | None = None  # the problem with the database; None: there is none
 
     @property
@@ -86,7 +86,7 @@ class Worker:
         return {(self.topic, partition): at for partition, at in (self._positions or {}).items()}
 
     async def wait(self) -> None:
-        """Return once there is something to read."""
+        """Return once there is a record to read."""
         await self._log.ready_any(self.topic, await self._cursors())
 
     async def run(self) -> None:
@@ -98,9 +98,9 @@ class Worker:
                     await asyncio.sleep(self._linger_seconds)
                 await self.step()
                 failures, self.waits_for = 0, None
-            except TooManyDeadLettersError as broken:
-                self.stopped = str(broken)
-                _log.error("consumer stopped", consumer=self.consumer, topic=self.topic, why=str(broken))
+            except TooManyDeadLettersError as failure:
+                self.stopped = str(failure)
+                _log.error("consumer stopped", consumer=self.consumer, topic=self.topic, reason=str(failure))
             except StorageError as failure:
                 failures, self.waits_for = failures + 1, str(failure)
                 if failures == 1:
@@ -137,7 +137,7 @@ class Worker:
         return batches
 
     async def _cursors(self) -> dict[int, int]:
-        """The position in each partition, read from the database when it is not known."""
+        """Return the position in each partition. It is read from the database once, and again after a moved cursor."""
         if self._positions is None:
 
             def work(unit: Unit) -> dict[int, int]:
@@ -219,7 +219,7 @@ class Worker:
         self._telemetry.dead_letter(self.consumer)
 
     def _count_dead_letter(self, failure: Exception) -> None:
-        """Count one. Raises `TooManyDeadLettersError` when there were too many in a row, or of the last thousand events."""
+        """Count a dead letter. Raises `TooManyDeadLettersError` if too many were in a row, or among the last thousand events."""
         self._recent.append(not isinstance(failure, RecordTooLargeError))
         last = list(self._recent)
         in_a_row = next((n for n, dead in enumerate(reversed(last)) if not dead), len(last))
@@ -229,12 +229,12 @@ class Worker:
             )
 
 
-def retry(unit: Unit, consumer: str, handler: Handler, letter: dead_letters.DeadLetter) -> None:
+def retry(unit: Unit, consumer: str, handler: Handler, dead_letter: dead_letters.DeadLetter) -> None:
     """Handle a dead letter again, for its consumer only. Raises what the handler raises."""
-    topic = letter.origin.split("/")[0]
+    topic = dead_letter.origin.split("/")[0]
     cursors.lock(unit, consumer, topic)  # the worker must not handle another event of the same lead at this moment
-    record = Record(0, "", letter.source, letter.body)
+    record = Record(0, "", dead_letter.source, dead_letter.body)
     new = cursors.only_new(unit, consumer, [record])
     if new:
         handler([Record(0, record.envelope.partitionkey, record.event_id, record.body)], unit)
-    dead_letters.store_outcome(unit.connection, letter.id, "retried", unit.clock.real(), f"retried on {topic}")
+    dead_letters.store_outcome(unit.connection, dead_letter.id, "retried", unit.clock.real(), f"retried on {topic}")

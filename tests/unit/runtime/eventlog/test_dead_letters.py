@@ -1,4 +1,4 @@
-"""The reason of a dead letter is listed for managers: it tells the kind and the place of a failure, and no content."""
+"""The reason of a dead letter, which managers read: it names the kind and the line of a failure, and no content."""
 
 from datetime import UTC, datetime
 

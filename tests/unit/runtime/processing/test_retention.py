@@ -1,4 +1,4 @@
-"""Between the steps of housekeeping the database has time for the rest."""
+"""Housekeeping pauses between its steps, so that other units can use the database."""
 
 import asyncio
 from collections.abc import Callable

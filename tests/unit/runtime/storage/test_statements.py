@@ -1,4 +1,4 @@
-"""How a statement for one row becomes one for many, and what it costs: one text, whatever the number of rows."""
+"""A statement for one row becomes a statement for many rows: one text for any number of rows."""
 
 import pytest
 import sqlalchemy as sa
