@@ -30,7 +30,7 @@ def add_check_routes(api: APIRouter, resources: Resources, *, live: bool) -> Non
         named_max = None if all else invariants.ROWS_NAMED_MAX
         report = await resources.reads(
             lambda connection: invariants.run(
-                connection, clock, since=since, alive_since=alive_since, heard=not behind, named_max=named_max
+                connection, clock, since=since, alive_since=alive_since, all_read=not behind, named_max=named_max
             )
         )
         if resources.settings.distributed:

@@ -40,7 +40,7 @@ _BEYOND_END: Final = """
     WHERE position > (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'log') ORDER BY consumer, topic"""
 _STORED_BUT_NOT_SEEN: Final = """
     SELECT id, position, body FROM reporting_history
-    WHERE topic = :topic AND heard_at >= :heard
+    WHERE topic = :topic AND heard_at >= :since
       AND NOT EXISTS (SELECT 1 FROM seen WHERE seen.consumer = :consumer AND seen.event_id = reporting_history.id)
       AND NOT EXISTS (SELECT 1 FROM dead_letters
                       WHERE dead_letters.consumer = :consumer AND dead_letters.source = reporting_history.id)
@@ -53,7 +53,7 @@ _SEEN_BUT_NOT_STORED: Final = """
 _SEEN_BY_SCORING_ONLY: Final = """
     SELECT event_id FROM seen
     WHERE consumer = 'scoring'
-      AND NOT EXISTS (SELECT 1 FROM seen AS heard WHERE heard.consumer = 'reporting' AND heard.event_id = seen.event_id)
+      AND NOT EXISTS (SELECT 1 FROM seen AS reported WHERE reported.consumer = 'reporting' AND reported.event_id = seen.event_id)
       AND NOT EXISTS (SELECT 1 FROM reporting_history WHERE reporting_history.id = seen.event_id)
       AND NOT EXISTS (SELECT 1 FROM dead_letters
                       WHERE dead_letters.consumer = 'reporting' AND dead_letters.source = seen.event_id)
@@ -63,10 +63,10 @@ _SEEN_BY_SCORING_ONLY: Final = """
 def events_are_stored(snapshot: Snapshot) -> Iterator[str]:
     """Check I1: each event and record is in the history, and every consumer handled it or has it as a dead letter."""
     yield from _check_seen(snapshot) if snapshot.distributed else _check_log(snapshot)
-    heard = micros(snapshot.clock.business() - _SEEN_KEPT)
+    since = micros(snapshot.clock.business() - _SEEN_KEPT)
     for topic in topics.ALL:
         for consumer in topics.READ_BY[topic]:
-            for row in snapshot.stream(_STORED_BUT_NOT_SEEN, topic=topic, consumer=consumer, heard=heard):
+            for row in snapshot.stream(_STORED_BUT_NOT_SEEN, topic=topic, consumer=consumer, since=since):
                 if snapshot.progress.has_read(consumer, topic, _key(bytes(row.body)), row.position):
                     yield f"event {row.id}: read by {consumer}, but neither handled nor a dead letter"
 
@@ -101,7 +101,7 @@ def _check_seen(snapshot: Snapshot) -> Iterator[str]:
 
 _WITHOUT_EFFECT: Final = """
     SELECT id, position, heard_at, type, body FROM reporting_history
-    WHERE id IN (SELECT id FROM reporting_history WHERE topic = 'events' AND heard_at >= :heard
+    WHERE id IN (SELECT id FROM reporting_history WHERE topic = 'events' AND heard_at >= :since
                  EXCEPT SELECT cause FROM reporting_history WHERE cause IS NOT NULL)
       AND NOT EXISTS (SELECT 1 FROM dead_letters
                       WHERE dead_letters.consumer = 'scoring' AND dead_letters.source = reporting_history.id)
@@ -115,7 +115,7 @@ def events_have_effects(snapshot: Snapshot) -> Iterator[str]:
     pending = _pending_causes(snapshot)
     if pending is None:
         return
-    for row in snapshot.stream(_WITHOUT_EFFECT, heard=snapshot.history_start):
+    for row in snapshot.stream(_WITHOUT_EFFECT, since=snapshot.history_start):
         if row.type in ABOUT_NO_LEAD or row.id in pending or not snapshot.history_covers(moment(row.heard_at)):
             continue
         if snapshot.progress.has_read("scoring", topics.EVENTS, _key(bytes(row.body)), row.position):

@@ -119,7 +119,7 @@ def run(
     *,
     since: datetime | None = None,
     alive_since: datetime | None = None,
-    heard: bool = True,
+    all_read: bool = True,
     named_max: int | None = ROWS_NAMED_MAX,
     at_once: int = LEADS_AT_ONCE,
 ) -> VerifyReport:
@@ -128,12 +128,12 @@ def run(
     Args:
         since: Business time; leads changed from then on are not judged.
         alive_since: Real time; a process has delivered pages since then, so overdue pages are faults.
-        heard: Every consumer has read the records from before `since`. False, in a distributed installation: leads of
+        all_read: Every consumer has read the records from before `since`. False, in a distributed installation: leads of
             which one service knows more than another are not judged.
         named_max: How many rows of each invariant are named; None: all.
         at_once: How many leads are in memory.
     """
-    snapshot = Snapshot(connection, clock, since, alive_since, heard)
+    snapshot = Snapshot(connection, clock, since, alive_since, all_read)
     faults = {invariant: _Faults(named_max) for invariant in HOLDS}
     report = VerifyReport(unread=snapshot.progress.unread())
     faults["I10"].add(f"configuration {version}: cannot be read" for version in snapshot.configurations.unreadable)

@@ -31,12 +31,12 @@ _TIMES_IN_ORDER: Final = "SELECT at FROM reporting_history WHERE topic <> 'event
 
 @dataclass
 class Snapshot(Queries):
-    """One snapshot. `since`, `alive_since`, `heard`: the arguments of `verify.run`."""
+    """One snapshot. `since`, `alive_since`, `all_read`: the arguments of `verify.run`."""
 
     clock: Clock
     since: datetime | None = None
     alive_since: datetime | None = None
-    heard: bool = True
+    all_read: bool = True
 
     @cached_property
     def configurations(self) -> Configurations:
@@ -57,7 +57,7 @@ class Snapshot(Queries):
         if since is not None and self.distributed:
             since -= UNIT_DURATION_MAX
         since_us = None if since is None else micros(since)
-        return unsettled_leads(self, self.progress, since=since_us, heard=self.heard)
+        return unsettled_leads(self, self.progress, since=since_us, all_read=self.all_read)
 
     def settled(self, rows: Sequence[Any]) -> Iterator[Any]:
         """Yield the rows whose lead is judged."""
@@ -71,7 +71,7 @@ class Snapshot(Queries):
     @property
     def history_complete(self) -> bool:
         """Whether the history holds every record of the leads that are judged."""
-        return self.heard or not self.distributed
+        return self.all_read or not self.distributed
 
     @property
     def history_current(self) -> bool:

@@ -36,10 +36,10 @@ _VERSIONS_DIFFER: Final = (
 """Leads of which one service knows more than the next: the only trace in the database of a record that waits in Kafka."""
 
 
-def unsettled_leads(queries: Queries, progress: ConsumerProgress, *, since: int | None, heard: bool) -> set[str]:
+def unsettled_leads(queries: Queries, progress: ConsumerProgress, *, since: int | None, all_read: bool) -> set[str]:
     """Return the leads with an unread record, a dead letter, or a change from `since` (business microseconds) on.
 
-    `heard`: every consumer has read all records from before `since`. False, in a distributed installation: leads of
+    `all_read`: every consumer has read all records from before `since`. False, in a distributed installation: leads of
     which one service knows more than the next are unsettled too.
     """
     leads = {*_with_dead_letters(queries)}
@@ -47,7 +47,7 @@ def unsettled_leads(queries: Queries, progress: ConsumerProgress, *, since: int 
     if since is not None:
         for sql in _CHANGED_SINCE:
             leads |= {row.lead_id for row in queries.ask(sql, since=since)}
-    if queries.distributed and not heard:
+    if queries.distributed and not all_read:
         for sql in _VERSIONS_DIFFER:
             leads |= {row.lead_id for row in queries.ask(sql)}
     return leads

@@ -1,6 +1,6 @@
-"""Faults to plant: for every table and column, the invariant that notices a change of one row, or why none need.
+"""Faults to plant: for every table and column, the invariant that notices a change of one row, or why none does.
 
-A column that is not listed fails the test, so a new column comes with an answer.
+A column that is not listed fails the test, so each new column needs an entry.
 """
 
 from dataclasses import dataclass, field
@@ -9,9 +9,11 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Plant:
-    """One change of one row. `by`: the invariants of which at least one must notice it, or `left out` where the leads
-    concerned are not judged and the report says so. `to`: SQL of the new value; by default another one of its type.
-    `where`: the rows concerned; by default all."""
+    """One change of one row.
+
+    `by`: at least one of these invariants must break; `left out`: the lead must be reported as not judged. `to`: SQL of
+    the new value; by default another value of the type. `where`: the rows to change; by default all.
+    """
 
     by: str
     to: str | None = None
@@ -20,7 +22,7 @@ class Plant:
 
 @dataclass(frozen=True)
 class Table:
-    """What is planted in one table. `gone`: a row that is deleted. `free`: columns nothing rests on, and why."""
+    """The faults of one table. `gone`: a deleted row. `free`: columns that no invariant covers, with the reason."""
 
     gone: Plant | str
     columns: dict[str, Plant] = field(default_factory=dict)
@@ -34,9 +36,9 @@ _OWNED: Final = "owner IS NOT NULL"
 _RUNG_TOLD: Final = """state = 'live' AND accepted = 0 AND lead_id IN (
     SELECT lead_id FROM notifier_pages WHERE notifier_pages.state = 'sent' AND refusals = 0
     AND notifier_pages.epoch = notifier_clocks.epoch AND rung = next_rung - 1 AND kind <> 'manager')"""
-_SHOWN: Final = "shown to people, acted on by nothing"
-_BOOKS: Final = "no part of the chain of a lead"
-_AGE: Final = "tells when a row may be dropped"
+_SHOWN: Final = "only shown to people"
+_BOOKS: Final = "not part of the chain of a lead"
+_AGE: Final = "only decides when a row is removed"
 
 TABLES: Final[dict[str, Table]] = {
     "api_keys": Table(
@@ -49,7 +51,7 @@ TABLES: Final[dict[str, Table]] = {
         _BOOKS,
         free=dict.fromkeys(
             ("id", "version", "applied_at", "effective_at", "agreement", "team", "sources"),
-            "what processes take up next; what was in force is in `configurations`",
+            "the next configuration; those that were in force are in `configurations`",
         ),
     ),
     "configurations": Table(
@@ -60,7 +62,7 @@ TABLES: Final[dict[str, Table]] = {
             "team": Plant("I10", NOT_JSON),
         },
         free={
-            "taken_up_at": "an agreement that came back into force keeps its first date: only a later one is a fault"
+            "taken_up_at": "an agreement that came back into force keeps its first date: only a later date is a fault"
         },
     ),
     "cursors": Table(
@@ -70,10 +72,12 @@ TABLES: Final[dict[str, Table]] = {
             "topic": Plant("left out"),
             "position": Plant("I1 left out", "{column} + 1000000"),
         },
-        free={"partition": "a cursor more is of a partition that is not there; one less reads again, and sees it"},
+        free={
+            "partition": "an extra cursor belongs to a partition that does not exist; with one less, records are read again and found in `seen`"
+        },
     ),
     "dead_letters": Table(
-        "a dead letter is the last copy: nothing else tells of it",
+        "a dead letter is the only copy",
         free=dict.fromkeys(
             (
                 "id",
@@ -93,19 +97,19 @@ TABLES: Final[dict[str, Table]] = {
                 "rank",
                 "key",
             ),
-            "as received: nothing else tells of it",
+            "as received; no other row repeats it",
         ),
     ),
     "dead_letter_totals": Table(
-        "counted anew from the letters",
-        free=dict.fromkeys(("budget", "bytes"), "bounds how much is kept, counted anew from the letters"),
+        "computed again from the letters",
+        free=dict.fromkeys(("budget", "bytes"), "bounds the stored letters, and is computed again from them"),
     ),
     "idempotency": Table(
-        "a request sent again is known by the id of its event too",
+        "a repeated request is also recognised by the id of its event",
         free=dict.fromkeys(("scope", "key", "fingerprint", "status", "body", "at"), _BOOKS),
     ),
     "log": Table(
-        gone="rows that all have read go by age; until then a cursor tells of those that have not",
+        gone="rows read by all are removed by age; before that, cursors show which are unread",
         columns={
             "id": Plant("I1 left out", "{column} + 1000000", "topic = 'routes'"),
             "topic": Plant("I1 left out", "'pages'", "topic = 'routes'"),
@@ -114,7 +118,7 @@ TABLES: Final[dict[str, Table]] = {
         },
         free={
             "partition": "of one there",
-            "key": "read from the record itself by all but the reader's partition",
+            "key": "consumers read the key in the record; the column only selects the partition",
             "at": _AGE,
         },
     ),
@@ -156,7 +160,7 @@ TABLES: Final[dict[str, Table]] = {
             "untold_at": Plant("I4", "1", _RUNG_TOLD),
             "rep_version": Plant("I4"),
         },
-        free={"updated_at": "leads changed since the asking began are left out by it"},
+        free={"updated_at": "only decides which leads changed after the command began"},
     ),
     "notifier_pages": Table(
         gone=Plant("I5 I6"),
@@ -183,15 +187,15 @@ TABLES: Final[dict[str, Table]] = {
             "sent_at": Plant("I6", where="state = 'sent'"),
         },
         free={
-            "tries": "over the current channel, to space them; all deliveries have their attempt",
-            "refusals": "in a row, to space deliveries; all of them have their attempt",
+            "tries": "spaces the deliveries on one channel; each delivery has its attempt",
+            "refusals": "spaces deliveries after refusals; each delivery has its attempt",
             "provider_id": _SHOWN,
         },
     ),
     "notifier_reps": Table(
         gone=Plant("I3"),
         columns={"rep": Plant("I3"), "state": Plant("I3"), "version": Plant("I3")},
-        free={"until": "an absence that ends is said anew", "at": "orders what is said, not what is known"},
+        free={"until": "the end of an absence is a new record", "at": "only orders records of availability"},
     ),
     "reporting_history": Table(
         gone=Plant("I1 I3 I4 I6 I9"),
@@ -206,7 +210,7 @@ TABLES: Final[dict[str, Table]] = {
         },
         free={
             "heard_at": _AGE,
-            "position": "orders what one partition holds; versions order the records of a lead",
+            "position": "orders the records of a partition; versions order the records of a lead",
         },
     ),
     "reporting_statuses": Table(
@@ -260,13 +264,11 @@ TABLES: Final[dict[str, Table]] = {
             "email": Plant("I1"),
             "state": Plant("I1", """replace({column}, '"facts":{', '"facts":{"name":"x","name_of":"')"""),
         },
-        free={"created_at": "orders lists", "updated_at": "leads changed since the asking began are left out by it"},
+        free={"created_at": "orders lists", "updated_at": "only decides which leads changed after the command began"},
     ),
     "router_pools": Table(
-        "a pool without a row begins a round: only shares follow from it",
-        free=dict.fromkeys(
-            ("pool", "virtual", "lags"), "shares follow from it; each decision carries what it was made from"
-        ),
+        "a pool without a row begins a round: this only changes shares",
+        free=dict.fromkeys(("pool", "virtual", "lags"), "only changes shares; each decision stores its inputs"),
     ),
     "router_reps": Table(
         gone=Plant("I8", where="open > 0"),
@@ -277,17 +279,15 @@ TABLES: Final[dict[str, Table]] = {
             "version": Plant("I3"),
         },
         free={
-            "state": "what the rep last said; what was told to others is `said`",
-            "until": "an absence that ends is said anew",
-            "updated_at": "orders what is said, not what is known",
+            "state": "the last command of the rep; `said` is what other services were told",
+            "until": "the end of an absence is a new record",
+            "updated_at": "only orders records of availability",
             "reason": _SHOWN,
         },
     ),
     "router_turns": Table(
-        "a member without a turn begins at the average: only shares follow from it",
-        free=dict.fromkeys(
-            ("pool", "rep", "pass"), "shares follow from it; each decision carries what it was made from"
-        ),
+        "a member without a turn begins at the average: this only changes shares",
+        free=dict.fromkeys(("pool", "rep", "pass"), "only changes shares; each decision stores its inputs"),
     ),
     "scoring_identities": Table(
         gone=Plant("I1"),
@@ -303,15 +303,15 @@ TABLES: Final[dict[str, Table]] = {
             "state": Plant("I1", NOT_JSON),
             "active_at": Plant("I1"),
         },
-        free={"updated_at": "leads changed since the asking began are left out by it"},
+        free={"updated_at": "only decides which leads changed after the command began"},
     ),
     "scoring_shared": Table(
-        "one person less is found by an identifier that several share",
-        free=dict.fromkeys(("identity", "lead_id"), "which of several people an event is about stays with its record"),
+        "one lead less is found by a shared identifier",
+        free=dict.fromkeys(("identity", "lead_id"), "the record of an event stores which lead it is about"),
     ),
     "scoring_standings": Table(
-        "chooses among people who share an identifier, from the next event on",
-        free=dict.fromkeys(("lead_id", "version", "open"), "told anew when the lead changes hands between the teams"),
+        "only selects among leads that share an identifier, from the next event on",
+        free=dict.fromkeys(("lead_id", "version", "open"), "stored again when the lead changes teams"),
     ),
     "seen": Table(
         gone=Plant("I1"),

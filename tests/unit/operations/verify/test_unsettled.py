@@ -34,7 +34,7 @@ async def test_lead_with_different_versions_is_not_judged_while_a_service_is_beh
     await distributed.break_by("DELETE FROM notifier_clocks WHERE lead_id = ?", lead=fay)
     await distributed.break_by("DELETE FROM router_leads WHERE lead_id = ?", lead=dan)
     assert {"I1", "I4"} <= set(await broken(distributed))
-    assert not {"I1", "I4"} & set(await broken(distributed, heard=False))
+    assert not {"I1", "I4"} & set(await broken(distributed, all_read=False))
 
 
 async def test_unjudged_leads_and_unread_records_are_counted(database: InstallationRows) -> None:
