@@ -21,12 +21,12 @@ from services.notifier.context import DELIVERY, Claim, NotifierContext
 from services.notifier.domain.health import Answer
 from services.notifier.recording import SendResult, record
 
-CLAIMED_AT_ONCE = 64
-SENDING_AT_ONCE = 64
-LOOK_SECONDS = 1.0
-HURRIED_AT_ONCE = 500
-HURRIES_MAX = 200
-STORAGE_SECONDS = 1.0
+CLAIMED_AT_ONCE = 64  # pages per claiming unit
+SENDING_AT_ONCE = 64  # pages sent concurrently
+LOOK_SECONDS = 1.0  # the longest interval between two claims
+HURRIED_AT_ONCE = 500  # pages made due per unit after a recovery
+HURRIES_MAX = 200  # such units in one turn
+STORAGE_SECONDS = 1.0  # the wait after a storage error
 SET_BACK = timedelta(seconds=30)
 """A step of the host's clock to the past that counts as "set back"."""
 

@@ -67,7 +67,7 @@ async def test_ignored_touch_is_in_the_timeline_with_its_reason(world: World) ->
     await world.event("touch.recorded", email=CTO, channel="phone", answered=True, time=at)
     assert (await world.lead(CTO))["clock"]["state"] == "live"
     [line] = [item["line"] for item in await world.lead_items(CTO, "timeline") if item["type"] == "touch.applied"]
-    assert line.endswith("(ignored: it was 600 s before the submit, and the tolerance is 300 s)")
+    assert line.endswith("(ignored: 600 s before the submit; the tolerance is 300 s)")
 
 
 async def test_opt_out_holds_after_the_host_clock_was_set_back(world: World) -> None:

@@ -96,9 +96,9 @@ async def test_call_from_the_telephone_system_stops_the_clock(world: World) -> N
     await world.wait(hours=3)
     assert world.slack_recipients == ["ana"]
     assert await world.status_of(CTO) == "working"
-    [kept] = [item for item in await world.lead_items(CTO, "timeline") if item["type"] == "promise.kept"]
-    assert kept["data"]["seconds"] == 240
-    assert kept["data"]["rep"] == "ana"
+    [promise] = [item for item in await world.lead_items(CTO, "timeline") if item["type"] == "promise.kept"]
+    assert promise["data"]["seconds"] == 240
+    assert promise["data"]["rep"] == "ana"
 
 
 async def test_acceptance_ends_reminders_but_the_manager_is_still_paged(world: World) -> None:
@@ -129,8 +129,8 @@ async def test_promise_kept_late_is_recorded_as_late(world: World) -> None:
     await world.wait(minutes=90)
     await world.touch(CTO, by="max")
 
-    [kept] = [item["data"] for item in await world.lead_items(CTO, "timeline") if item["type"] == "promise.kept"]
-    assert (kept["late"], kept["seconds"]) == (True, 5400)
+    [promise] = [item["data"] for item in await world.lead_items(CTO, "timeline") if item["type"] == "promise.kept"]
+    assert (promise["late"], promise["seconds"]) == (True, 5400)
     assert (await world.event_types_of(CTO)).count("promise.missed") == 1
 
 
@@ -140,8 +140,8 @@ async def test_touch_reported_late_counts_from_its_own_time(world: World) -> Non
     await world.wait(minutes=70)
     await world.touch(CTO, by="ana", at=called.isoformat())
 
-    [kept] = [item["data"] for item in await world.lead_items(CTO, "timeline") if item["type"] == "promise.kept"]
-    assert (kept["late"], kept["seconds"]) == (False, 420)
+    [promise] = [item["data"] for item in await world.lead_items(CTO, "timeline") if item["type"] == "promise.kept"]
+    assert (promise["late"], promise["seconds"]) == (False, 420)
 
 
 async def test_touch_before_the_submit_is_ignored(world: World) -> None:

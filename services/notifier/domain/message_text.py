@@ -181,10 +181,10 @@ def _subject(message: Message) -> str:
     if left < timedelta(0):
         promise = f"promised by {by}, {lasting(-left)} ago"
         if message.kind == "manager":
-            return f"Overdue: nobody has been in touch with {lead}, {promise}"
+            return f"Overdue: no contact yet with {lead}, {promise}"
         return f"Overdue: {verb} {lead} now, {promise}"
     if message.kind == "manager":
-        return f"Nobody has been in touch with {lead}: {lasting(left)} left, until {by}"
+        return f"No contact yet with {lead}: {lasting(left)} left, until {by}"
     start = f"{unlinked(message.urgency, 20).capitalize()} lead"
     if message.kind == "reassigned":
         start = "Now yours"

@@ -54,7 +54,7 @@ class RouterRecords:
 
     def queued(self, lead: str = "l1", submit_at: datetime = NINE, epoch: int = 0) -> LeadQueued:
         routed = self._routed(lead, "qualified", epoch)
-        return LeadQueued(**routed, pool="all", reason="nobody is free", urgency="hot", submit_at=submit_at)
+        return LeadQueued(**routed, pool="all", reason="no rep is free", urgency="hot", submit_at=submit_at)
 
     def assigned(
         self,

@@ -110,8 +110,8 @@ async def test_touch_stops_the_ladder_and_keeps_the_promise_once(harness: Notifi
     harness.hear(harness.touched())
     await harness.wait(minutes=120)
     assert len(harness.slack.messages) == 1
-    (kept,) = harness.events(PromiseKept)
-    assert (kept.seconds, kept.late, kept.rep) == (300.0, False, "ana")
+    (promise,) = harness.events(PromiseKept)
+    assert (promise.seconds, promise.late, promise.rep) == (300.0, False, "ana")
     assert harness.events(PromiseMissed) == []
     assert harness.events(ActionRequested) == []
 
@@ -132,8 +132,8 @@ async def test_touch_in_time_that_is_read_late_counts_as_in_time(harness: Notifi
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=61)
     harness.hear(harness.touched(at=NINE + timedelta(minutes=50)))
-    (kept,) = harness.events(PromiseKept)
-    assert (kept.late, kept.seconds) == (False, 3000.0)
+    (promise,) = harness.events(PromiseKept)
+    assert (promise.late, promise.seconds) == (False, 3000.0)
 
 
 async def test_older_touch_stops_the_clock_but_an_older_state_changes_nothing(

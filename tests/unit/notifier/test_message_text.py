@@ -26,7 +26,7 @@ def test_reminder_subject_starts_with_still_waiting() -> None:
 
 def test_manager_page_states_the_missing_touch_and_the_owner() -> None:
     page = message_text.words(page_message(kind="manager", person_name="Mia", written_at=NINE + timedelta(minutes=20)))
-    assert page.subject == "Nobody has been in touch with Ann Lee (Acme): 40 minutes left, until 10:00 UTC"
+    assert page.subject == "No contact yet with Ann Lee (Acme): 40 minutes left, until 10:00 UTC"
     assert ("Owner", "Bo Chen") in page.facts
 
 
@@ -45,7 +45,7 @@ def test_subject_after_the_promise_states_the_delay() -> None:
         "Overdue: call Ann Lee (Acme) now, promised by 10:00 UTC, 15 minutes ago"
     )
     assert message_text.words(page_message(written_at=late, kind="manager")).subject.startswith(
-        "Overdue: nobody has been in touch"
+        "Overdue: no contact yet"
     )
 
 
