@@ -13,7 +13,8 @@ from starlette.types import ASGIApp
 from firsthour.bootstrap.app import gateway_app, health_app
 from firsthour.bootstrap.connections import ProcessBase, open_publisher, open_reading_engine, open_units
 from firsthour.bootstrap.gateway_front import GatewayFront, open_front
-from firsthour.bootstrap.monitors import DATABASE_MONITOR, DatabaseMonitor, Gauges
+from firsthour.bootstrap.database_monitor import DATABASE_MONITOR, DatabaseMonitor
+from firsthour.bootstrap.monitors import Gauges
 from firsthour.bootstrap.partitions import (
     BrokerEnds,
     CurrentWorkers,
@@ -21,7 +22,7 @@ from firsthour.bootstrap.partitions import (
     PartitionReading,
     PartitionWorkers,
 )
-from firsthour.bootstrap.readiness import DistributedReadiness
+from firsthour.bootstrap.distributed_readiness import DistributedReadiness
 from firsthour.bootstrap.refreshers import KEY_REFRESHER, KeyRefresher
 from firsthour.bootstrap.runners import ProcessState, load_company_domains, run_all, service_runners
 from firsthour.bootstrap.services import GATEWAY, READ_ADDRESSES, ROUTER, all_services

@@ -1,0 +1,77 @@
+"""Monitors PostgreSQL, for readiness, the configuration in force and the shared clock."""
+
+import asyncio
+from datetime import datetime
+from typing import Final
+
+import structlog
+from sqlalchemy.engine import Connection
+
+from firsthour.runtime.clock import Clock, SharedClock
+from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.storage.config_versions import AppliedConfig
+from firsthour.runtime.storage.postgres import database_now
+from firsthour.runtime.storage.reader import Reader
+from firsthour.runtime.storage.unit import StorageError
+
+DATABASE_MONITOR: Final = "runtime.watch"
+LOOK_SECONDS: Final = 1.0  # between two checks of configuration and database
+CLOCK_SECONDS: Final = 10.0  # between two settings of the shared clock
+ANSWER_SECONDS: Final = 5.0  # then the database counts as unreachable
+CLOCK_ERROR_SECONDS: Final = 0.1  # a database time that took longer to arrive is too old to set the clock by
+
+_log = structlog.get_logger(__name__)
+
+
+class DatabaseMonitor:
+    """Reads the configuration in force and the time from the database each second, and notes whether it is reachable."""
+
+    name = DATABASE_MONITOR
+
+    def __init__(
+        self,
+        reads: Reader,
+        config: AppliedConfig,
+        clock: Clock,
+        telemetry: Telemetry,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        """`reads`: used by nothing else, because other queries may take long although the database works."""
+        self._reads, self._config, self._clock, self._telemetry = reads, config, clock, telemetry
+        self._answer_seconds = answer_seconds
+        self._set_at = -CLOCK_SECONDS
+        self.database = "not checked yet"  # the check of readiness: `ok`, or why it is unreachable
+
+    async def step(self) -> bool:
+        started = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                now = await self._reads(self._look)
+        except (StorageError, TimeoutError) as failure:
+            why = str(failure) or "the database does not answer"
+            if self.database == "ok":
+                _log.warning("database unreachable", problem=why)
+            self.database = why
+            return False
+        if self.database != "ok":
+            _log.info("database reachable")
+        self.database = "ok"
+        self._set_clock(now, started)
+        self._telemetry.config(self._config.problem is None)
+        return False
+
+    def _set_clock(self, now: datetime, started: float) -> None:
+        """`started`: the monotonic second in which the database was asked for `now`."""
+        exact = self._clock.monotonic() - started <= CLOCK_ERROR_SECONDS
+        if isinstance(self._clock, SharedClock) and exact and started - self._set_at >= CLOCK_SECONDS:
+            self._clock.set(now)
+            self._set_at = started
+
+    def _look(self, connection: Connection) -> datetime:
+        self._config.of(connection)
+        return database_now(connection)
+
+    async def run(self) -> None:
+        while True:
+            await self.step()
+            await asyncio.sleep(LOOK_SECONDS)
