@@ -7,6 +7,7 @@ from starlette.types import ASGIApp
 
 from firsthour.operations import schema_export
 from firsthour.operations.administration.routes import administration_router
+from firsthour.operations.profile_checks import ProfileChecks
 from firsthour.runtime.http import auth
 from firsthour.runtime.http.app import Readiness, create_app
 from firsthour.runtime.processing.service import Resources, Service
@@ -16,11 +17,15 @@ TITLE = "FirstHour"
 
 
 def gateway_app(
-    resources: Resources, keys: auth.Keys, services: Sequence[Service], ready: Callable[[], Readiness]
+    resources: Resources,
+    keys: auth.Keys,
+    services: Sequence[Service],
+    ready: Callable[[], Readiness],
+    profile: ProfileChecks,
 ) -> ASGIApp:
     """Return the application of a gateway: the lean path of events first, then the routes of these services."""
     routers = [service.api(resources) for service in services if service.api]
-    routers += [administration_router(resources, keys, services), schema_export.router()]
+    routers += [administration_router(resources, keys, services, profile), schema_export.router()]
     return Gateway(resources, keys, _app(resources, keys, routers, ready, docs=True))
 
 

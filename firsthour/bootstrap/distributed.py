@@ -12,8 +12,9 @@ from starlette.types import ASGIApp
 
 from firsthour.bootstrap.app import gateway_app, health_app
 from firsthour.bootstrap.connections import ProcessBase, open_publisher, open_reading_engine, open_units
-from firsthour.bootstrap.gateway_front import GatewayFront, open_front
 from firsthour.bootstrap.database_monitor import DATABASE_MONITOR, DatabaseMonitor
+from firsthour.bootstrap.distributed_readiness import DistributedReadiness
+from firsthour.bootstrap.gateway_front import GatewayFront, open_front
 from firsthour.bootstrap.monitors import Gauges
 from firsthour.bootstrap.partitions import (
     BrokerEnds,
@@ -22,10 +23,10 @@ from firsthour.bootstrap.partitions import (
     PartitionReading,
     PartitionWorkers,
 )
-from firsthour.bootstrap.distributed_readiness import DistributedReadiness
 from firsthour.bootstrap.refreshers import KEY_REFRESHER, KeyRefresher
 from firsthour.bootstrap.runners import ProcessState, load_company_domains, run_all, service_runners
 from firsthour.bootstrap.services import GATEWAY, READ_ADDRESSES, ROUTER, all_services
+from firsthour.operations.distributed_profile_checks import DISTRIBUTED_CHECKS
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.eventlog.kafka_consumer import KafkaLog
 from firsthour.runtime.eventlog.publisher import Publisher
@@ -158,7 +159,11 @@ async def open_distributed(
     if READ_ADDRESSES & set(wanted):
         load_company_domains()
     ready = _readiness(base, keys, monitor, publisher, crews, front)
-    app = health_app(resources, keys, ready) if front is None else gateway_app(resources, keys, installation, ready)
+    app = (
+        health_app(resources, keys, ready)
+        if front is None
+        else gateway_app(resources, keys, installation, ready, DISTRIBUTED_CHECKS)
+    )
     return Distributed(
         resources=resources,
         config=base.config,

@@ -13,6 +13,7 @@ from firsthour.bootstrap.readiness import EmbeddedReadiness
 from firsthour.bootstrap.refreshers import ConfigReloader, KeyRefresher, store_config
 from firsthour.bootstrap.runners import RunnerRegistry, load_company_domains, run_all, service_runners
 from firsthour.bootstrap.services import all_services
+from firsthour.operations.profile_checks import EMBEDDED_CHECKS
 from firsthour.runtime.clock import Clock, HostClock
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.eventlog import log
@@ -128,7 +129,7 @@ async def open_system(
     load_company_domains()
     await units.run(lambda unit: store_config(unit, unit.config))
     ready = EmbeddedReadiness(config, keys, units, workers, registry.runners, gauges)
-    app = gateway_app(resources, keys, services, ready)
+    app = gateway_app(resources, keys, services, ready, EMBEDDED_CHECKS)
     await key_refresher.step()
     return System(resources, services, registry.runners, keys, app, units, reads, lock, workers)
 

@@ -4,19 +4,14 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Collection
-from datetime import datetime
 from typing import Final
 
 import structlog
-from sqlalchemy.engine import Connection
 
 from firsthour.kernel.time_units import micros
-from firsthour.runtime.clock import Clock, SharedClock
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.worker import Worker
 from firsthour.runtime.storage import installation
-from firsthour.runtime.storage.config_versions import AppliedConfig
-from firsthour.runtime.storage.postgres import database_now
 from firsthour.runtime.storage.reader import Reader
 from firsthour.runtime.storage.sqlite import SqliteUnits
 from firsthour.runtime.storage.sqlite_engines import used_bytes

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from firsthour.cli import running_server
 from firsthour.cli.running_server import CommandRefusedError, SilentError
-from firsthour.operations.doctor import checks
+from firsthour.operations.doctor import checks, distributed_checks
 from firsthour.operations.doctor.checks import DATABASE, Finding
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HostClock
@@ -81,6 +81,8 @@ async def _examine(process_settings: Settings, port: int) -> list[Finding]:
 
 
 async def _from_here(process_settings: Settings) -> list[Finding]:
+    if process_settings.distributed:
+        return await distributed_checks.examine(process_settings, HostClock(), None)
     file = process_settings.data_dir / DATABASE
     if not file.exists():
         return await checks.examine(process_settings, HostClock(), None)

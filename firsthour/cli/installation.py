@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from firsthour.bootstrap.distributed import open_distributed
 from firsthour.bootstrap.database_monitor import DATABASE_MONITOR
+from firsthour.bootstrap.distributed import open_distributed
 from firsthour.bootstrap.services import all_services
 from firsthour.cli import offline, running_server
 from firsthour.cli.channels import channels_of, hidden_inbox

@@ -9,7 +9,9 @@ from sqlalchemy.engine import Connection
 from firsthour.cli.running_server import new_token
 from firsthour.kernel.time_units import EPOCH, moment
 from firsthour.operations.administration.routes import administration_router
+from firsthour.operations.distributed_profile_checks import DISTRIBUTED_CHECKS
 from firsthour.operations.doctor.checks import DATABASE
+from firsthour.operations.profile_checks import EMBEDDED_CHECKS
 from firsthour.runtime import package_files
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.config.reading import ConfigError, ConfigFiles
@@ -127,10 +129,11 @@ def _config(directory: Path, needed: bool) -> ConfigFiles:
 
 def client_of(resources: Resources, services: Sequence[Service], *, live: bool) -> AsyncClient:
     """Return a client with role admin for the routes of administration. `live`: services of the installation run."""
+    profile = DISTRIBUTED_CHECKS if resources.settings.distributed else EMBEDDED_CHECKS
     keys = auth.Keys(resources.clock, local_token=new_token())
     app = create_app(
         title="FirstHour",
-        routers=[administration_router(resources, keys, services, live=live)],
+        routers=[administration_router(resources, keys, services, profile, live=live)],
         telemetry=resources.telemetry,
         ready=lambda: Readiness(True),
         clock=resources.clock,

@@ -44,10 +44,9 @@ class TopicEnds(Protocol):
 class TableEnds:
     """The ends of topics in the `log` table, which is no outbox."""
 
-    problem = None
-
     def __init__(self, resources: Resources) -> None:
         self._log = resources.log
+        self.problem: str | None = None
 
     async def of(self, topic: str) -> Mapping[int, int]:
         return {0: await self._log.end(topic, 0)}

@@ -18,7 +18,7 @@ from devtools import kafka as local_kafka
 from devtools import launch, machine
 from devtools import postgres as local_postgres
 from devtools.postgres import PostgresServer
-from firsthour.operations.doctor import checks
+from firsthour.operations.doctor import distributed_checks
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.connectivity import connection_options, diagnosis, kafka
@@ -461,15 +461,19 @@ async def test_doctor_lists_kafka_and_database_with_remedies(
     (tmp_path / "data").mkdir(mode=0o700)
     more: dict[str, Any] = {"config_dir": tmp_path / "config", "data_dir": tmp_path / "data"}
     well = guarded.settings("PLAINTEXT", kafka_prefix="doctor.", **more | {"database_url": at(secured)})
-    found = {one.what: one for one in await checks.examine(well, HostClock(), None)}
+    found = {one.what: one for one in await distributed_checks.examine(well, HostClock(), None)}
     assert found["kafka"].remedy.startswith("run `firsthour migrate`")
     assert found["in force"].remedy == "run `firsthour apply`"
     await create_topics(well)
-    found = {one.what: one for one in await checks.examine(well, HostClock(), None)}
+    found = {one.what: one for one in await distributed_checks.examine(well, HostClock(), None)}
     found.pop("python")  # of the machine that runs the test
     assert {what for what, one in found.items() if one.verdict != "ok"} == {"in force"}
     assert found.keys() >= {"kafka", "database", "tables", "clocks", "dead letters", "spool"}
 
     away = settings.load(database_url=NOBODY, kafka_bootstrap="127.0.0.1:1", **more)
-    wrong = {one.what: one.said for one in await checks.examine(away, HostClock(), None) if one.verdict == "wrong"}
+    wrong = {
+        one.what: one.said
+        for one in await distributed_checks.examine(away, HostClock(), None)
+        if one.verdict == "wrong"
+    }
     assert wrong == {"kafka": "nothing listens at 127.0.0.1:1", "database": "nothing listens at 127.0.0.1:1"}

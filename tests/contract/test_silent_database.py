@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from devtools import postgres as local_postgres
 from devtools.postgres import PostgresServer
-from firsthour.bootstrap.distributed import open_distributed
 from firsthour.bootstrap.database_monitor import DatabaseMonitor
+from firsthour.bootstrap.distributed import open_distributed
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.connectivity import connection_options

@@ -14,6 +14,7 @@ from devtools.postgres import PostgresServer
 from firsthour.bootstrap.distributed import Distributed, open_distributed
 from firsthour.bootstrap.runners import run_all
 from firsthour.operations import drain
+from firsthour.operations.drain_kafka import KafkaEnds
 from firsthour.runtime import package_files, settings
 from firsthour.runtime.config.reading import NAMES, load
 from firsthour.runtime.connectivity import connection_options
@@ -173,7 +174,7 @@ async def test_unpublished_records_are_behind(world: VerifiedSystem, monkeypatch
 
 async def test_wait_includes_the_records_caused_by_earlier_topics(world: VerifiedSystem) -> None:
     await world.ask(*PEOPLE)
-    waiting = asyncio.create_task(drain.wait(world.system.resources))
+    waiting = asyncio.create_task(drain.wait(world.system.resources, KafkaEnds(world.system.resources)))
     while not waiting.done():
         await world.system.settle()
         await asyncio.sleep(0.01)
@@ -188,7 +189,7 @@ async def test_unreachable_brokers_are_named(world: VerifiedSystem, monkeypatch:
         world.system.resources,
         settings=world.system.resources.settings.model_copy(update={"kafka_bootstrap": "127.0.0.1:1"}),
     )
-    (said,) = await drain.wait(gone)
+    (said,) = await drain.wait(gone, KafkaEnds(gone))
     assert said.startswith("the ends of the topics are unknown: ")
     assert "127.0.0.1:1" in said
 

@@ -7,14 +7,15 @@ from fastapi import APIRouter
 
 from firsthour.operations import drain
 from firsthour.operations.administration.roles import Admin
-from firsthour.operations.doctor import checks
+from firsthour.operations.doctor.finding import well
+from firsthour.operations.profile_checks import ProfileChecks
 from firsthour.operations.verify import invariants
 from firsthour.operations.verify.invariants import VerifyReport
 from firsthour.runtime.eventlog import outbox
 from firsthour.runtime.processing.service import Resources
 
 
-def add_check_routes(api: APIRouter, resources: Resources, *, live: bool) -> None:
+def add_check_routes(api: APIRouter, resources: Resources, profile: ProfileChecks, *, live: bool) -> None:
     """Add the routes of verify and doctor."""
     clock = resources.clock
     alive_since = clock.real() if live else None
@@ -26,7 +27,7 @@ def add_check_routes(api: APIRouter, resources: Resources, *, live: bool) -> Non
         On a live system the answer waits, 30 s at most, until all services have handled the events so far.
         """
         since = clock.business() if live else None
-        behind = await drain.wait(resources) if live else ()
+        behind = await drain.wait(resources, profile.ends(resources)) if live else ()
         named_max = None if all else invariants.ROWS_NAMED_MAX
         report = await resources.reads(
             lambda connection: invariants.run(
@@ -40,8 +41,8 @@ def add_check_routes(api: APIRouter, resources: Resources, *, live: bool) -> Non
     @api.post("/v1/doctor")
     async def run_doctor(principal: Admin) -> dict[str, Any]:
         """Return the faults of this installation, each with its remedy."""
-        findings = await checks.examine(resources.settings, clock, resources.reads)
-        return {"ok": checks.well(findings), "items": [asdict(finding) for finding in findings]}
+        findings = await profile.examine(resources.settings, clock, resources.reads)
+        return {"ok": well(findings), "items": [asdict(finding) for finding in findings]}
 
 
 def _report_body(report: VerifyReport, behind: tuple[str, ...]) -> dict[str, Any]:

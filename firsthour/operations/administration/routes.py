@@ -7,16 +7,17 @@ from fastapi import APIRouter
 from firsthour.operations.administration.check_routes import add_check_routes
 from firsthour.operations.administration.dead_letter_routes import add_dead_letter_routes
 from firsthour.operations.administration.key_routes import add_key_routes
+from firsthour.operations.profile_checks import ProfileChecks
 from firsthour.runtime.http.auth import Keys
 from firsthour.runtime.processing.service import Resources, Service
 
 
 def administration_router(
-    resources: Resources, keys: Keys, services: Sequence[Service], *, live: bool = True
+    resources: Resources, keys: Keys, services: Sequence[Service], profile: ProfileChecks, *, live: bool = True
 ) -> APIRouter:
     """Return the routes. `live`: workers and ticks of this installation run, here or in other processes."""
     api = APIRouter(tags=["administration"])
     add_key_routes(api, resources, keys)
     add_dead_letter_routes(api, resources, services)
-    add_check_routes(api, resources, live=live)
+    add_check_routes(api, resources, profile, live=live)
     return api

@@ -1,4 +1,4 @@
-"""All checks of an installation: each returns findings, with the remedy of each fault."""
+"""Checks of a host and of an embedded installation: each returns findings, with the remedy of each fault."""
 
 import os
 import shutil
@@ -7,7 +7,6 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
-from firsthour.operations.doctor import distributed_checks
 from firsthour.operations.doctor.channel_checks import channels
 from firsthour.operations.doctor.database_checks import RESTORE, database
 from firsthour.operations.doctor.finding import Finding, well
@@ -29,10 +28,7 @@ FREE_BYTES_WARNING: Final = 1024 * 1024 * 1024
 
 
 async def examine(settings: Settings, clock: Clock, reads: Reader | None) -> list[Finding]:
-    """Run every check that is possible from this host. `reads`: None without an embedded database."""
-    if settings.distributed:
-        findings = [*_own(settings), *await distributed_checks.examine(settings, clock, database)]
-        return [*findings, *[finding async for finding in channels(settings)]]
+    """Run every check of an embedded installation. `reads`: None without a database."""
     findings = [*directory(settings.data_dir), *configuration(settings)]
     if reads is not None:
         try:
@@ -42,14 +38,6 @@ async def examine(settings: Settings, clock: Clock, reads: Reader | None) -> lis
             findings.append(Finding("database", "wrong", f"cannot be read ({cause})", RESTORE))
     findings += [finding async for finding in channels(settings)]
     return findings
-
-
-def _own(settings: Settings) -> list[Finding]:
-    """Check this host of a distributed installation, which may have no data directory and no configuration files."""
-    findings = directory(settings.data_dir) if settings.data_dir.is_dir() else []
-    if settings.config_dir.is_dir():
-        return [*findings, *configuration(settings)]
-    return [*findings, *_warnings(settings, None)]
 
 
 # --- the data directory ------------------------------------------------------------------------------------------
@@ -83,7 +71,8 @@ def _room(data_dir: Path) -> Finding:
 # --- settings and configuration ----------------------------------------------------------------------------------
 
 
-def _warnings(settings: Settings, sources: Sources | None) -> list[Finding]:
+def setting_warnings(settings: Settings, sources: Sources | None) -> list[Finding]:
+    """Check the settings, and the release of Python."""
     findings = [Finding("settings", "warning", warning) for warning in host_warnings.of_settings(settings, sources)]
     return [*findings, *(Finding("python", "warning", warning) for warning in python_release.warnings())]
 
@@ -95,8 +84,8 @@ def configuration(settings: Settings) -> list[Finding]:
     except ConfigError as error:
         remedy = "correct the line; until then a running process keeps its configuration"
         problems = [Finding("configuration", "wrong", str(problem), remedy) for problem in error.problems]
-        return [*_warnings(settings, None), *problems]
-    findings = _warnings(settings, config.sources)
+        return [*setting_warnings(settings, None), *problems]
+    findings = setting_warnings(settings, config.sources)
     findings += [Finding("configuration", "warning", warning) for warning in config.warnings]
     secrets = source_secrets.examine(config, environ())
     findings += [Finding("secrets", "wrong", str(error)) for error in secrets.errors]

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -11,6 +10,9 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from firsthour.kernel.time_units import micros
+from firsthour.operations.doctor import checks
+from firsthour.operations.doctor.channel_checks import channels
+from firsthour.operations.doctor.database_checks import database
 from firsthour.operations.doctor.finding import Finding
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.connectivity import kafka, postgres
@@ -20,6 +22,7 @@ from firsthour.runtime.eventlog.spool import FILE
 from firsthour.runtime.settings import PREFIX, Settings
 from firsthour.runtime.storage.config_versions import applied
 from firsthour.runtime.storage.postgres import database_now
+from firsthour.runtime.storage.reader import Reader
 from firsthour.runtime.storage.records import log
 from firsthour.runtime.storage.sqlite_engines import reader_engine
 from firsthour.runtime.storage.unit import StorageError
@@ -27,13 +30,20 @@ from firsthour.runtime.storage.unit import StorageError
 SKEW_MAX: Final = timedelta(seconds=30)
 _MIB: Final = 1024**2
 
-DatabaseCheck = Callable[[Connection, Clock], list[Finding]]
+
+async def examine(settings: Settings, clock: Clock, reads: Reader | None) -> list[Finding]:
+    """Run every check that is possible from this host. `reads` is not used: the check connects to the database anew."""
+    database_findings, broker_findings = await asyncio.gather(_database(settings, clock), _kafka(settings))
+    findings = [*_host(settings), *database_findings, *broker_findings, *spool(settings)]
+    return [*findings, *[finding async for finding in channels(settings)]]
 
 
-async def examine(settings: Settings, clock: Clock, tables: DatabaseCheck) -> list[Finding]:
-    """Run all checks. `tables` checks a database whose tables are of this version."""
-    database, brokers = await asyncio.gather(_database(settings, clock, tables), _kafka(settings))
-    return [*database, *brokers, *spool(settings)]
+def _host(settings: Settings) -> list[Finding]:
+    """Check this host of a distributed installation, which may have no data directory and no configuration files."""
+    findings = checks.directory(settings.data_dir) if settings.data_dir.is_dir() else []
+    if settings.config_dir.is_dir():
+        return [*findings, *checks.configuration(settings)]
+    return [*findings, *checks.setting_warnings(settings, None)]
 
 
 def _finding(diagnosis: Diagnosis) -> Finding:
@@ -47,13 +57,13 @@ async def _kafka(settings: Settings) -> list[Finding]:
     ]
 
 
-async def _database(settings: Settings, clock: Clock, tables: DatabaseCheck) -> list[Finding]:
+async def _database(settings: Settings, clock: Clock) -> list[Finding]:
     diagnoses = await postgres.examine_database(settings)
     if any(diagnosis.stops for diagnosis in diagnoses):
         return [_finding(diagnosis) for diagnosis in diagnoses]
 
     def work(connection: Connection) -> list[Finding]:
-        findings = [*tables(connection, clock), _skew(connection, clock), _in_force(connection)]
+        findings = [*database(connection, clock), _skew(connection, clock), _in_force(connection)]
         return [*findings, publishing(connection, clock, settings.kafka_partitions)]
 
     try:

@@ -210,7 +210,7 @@ async def test_verify_names_the_service_that_is_behind(
     await harness.client.post("/v1/forms/demo-request", data={"email": "ida@ida.example"})
     said = (await harness.client.post("/v1/verify")).json()
     assert said["ok"] is False
-    assert "scoring has not read all of events" in said["behind"]
+    assert "scoring has not read all of events: 1 records to go" in said["behind"]
 
 
 async def test_doctor_over_http_is_ok_for_a_sound_installation(harness: OperationsHarness) -> None:
