@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from schemas.events.outside import OUTSIDE_TYPES
@@ -15,6 +16,8 @@ from tests.examples import examples
 from tests.fakes.pages import ATTACKS
 from tests.story.installation import ADMIN
 from tests.story.world import World
+
+pytestmark = pytest.mark.slow
 
 BATCHES: Final = 15
 BATCHES_DISTRIBUTED: Final = 6  # on the distributed profile each takes a second

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -13,6 +14,8 @@ from tests.backends import Backends
 from tests.examples import examples
 from tests.story.sample_config import reps
 from tests.story.world import World
+
+pytestmark = pytest.mark.slow
 
 PEOPLE: Final = tuple(f"person{n}@prospect.example" for n in range(4))
 REPS: Final = ("ana", "bo", "cy")

@@ -76,6 +76,7 @@ def test_make_targets_of_documents_exist(command: str) -> None:
     assert set(named) <= set(targets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", documented("firsthour"))
 def test_commands_of_documents_exist_with_their_options(command: str) -> None:
     program = [sys.executable, "-m", "firsthour", *shlex.split(command)[1:]]

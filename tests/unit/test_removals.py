@@ -6,6 +6,8 @@ import pytest
 
 from tests.proof.mechanisms import COPIED, REMOVALS, ROOT, Removal, UnprovenError, run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("removal", REMOVALS, ids=lambda removal: removal.name)
 def test_text_of_every_mechanism_occurs_once_in_its_file(removal: Removal) -> None:

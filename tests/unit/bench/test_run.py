@@ -23,6 +23,8 @@ from firsthour.runtime.config import source_secrets
 from firsthour.runtime.config.reading import load
 from firsthour.runtime.settings import SettingsError
 
+pytestmark = pytest.mark.slow
+
 # --- lines --------------------------------------------------------------------------------------------------------
 
 

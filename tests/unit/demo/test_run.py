@@ -26,6 +26,8 @@ from schemas.events.leads import Score, Trigger
 from schemas.events.routes import LeadAssigned, LeadQualified, LeadRecycled, TouchApplied
 from services.notifier.channels.inbox import InboxChannel
 
+pytestmark = pytest.mark.slow
+
 KEY = "0123456789abcdef0123456789abcdef"
 SPEED = 2_400.0
 NINE = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)

@@ -21,6 +21,8 @@ from tests.unit.deploy.harness import (
     write_secrets,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_compose_file_means_the_same_in_yaml_1_2(services: dict[str, dict[str, Any]]) -> None:
     """`no` and `on` are strings in YAML 1.2, and booleans in YAML 1.1: such values must be quoted."""

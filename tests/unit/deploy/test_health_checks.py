@@ -16,6 +16,8 @@ from tests.unit.deploy.harness import (
     texts_of,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def http_server(path: str, status: int) -> Iterator[int]:

@@ -21,6 +21,8 @@ from tests.unit.deploy.harness import (
     texts_of,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def copied_paths() -> list[str]:
     """Return the paths of the tree that the build copies."""

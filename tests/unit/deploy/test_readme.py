@@ -25,6 +25,8 @@ from tests.unit.deploy.harness import (
     write_secrets,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def command_lines() -> list[str]:
     """Return every command line of FirstHour in the image, the compose file and the README."""

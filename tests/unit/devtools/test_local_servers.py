@@ -12,6 +12,8 @@ from devtools import children, jars, machine, programs
 from devtools import kafka as local_kafka
 from devtools import postgres as local_postgres
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 # Like Maven, it writes one jar after the other, enough of them for another process to look in between.
 FAKE_MAVEN = """#!/bin/sh

@@ -25,6 +25,8 @@ from tests.examples import examples
 from tests.unit.gateway.harness import HMAC_SECRET, STANDARD_SECRET, Answer, GatewayHarness, run
 from tests.unit.gateway.sample_forms import multipart
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 OURS = tuple(f"{ROOT / package}/" for package in ("firsthour", "services"))
 BODY_MAX = 256 * 1024

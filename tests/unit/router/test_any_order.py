@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -15,6 +16,8 @@ from schemas.events.routes import LeadAssigned
 from services.router import commands
 from tests.examples import examples
 from tests.unit.router.harness import BY_SCORE, HAND_RAISER, MANAGER, RouterHarness, rep, sales, team
+
+pytestmark = pytest.mark.slow
 
 LEADS = st.sampled_from([f"l{n}" for n in range(7)])
 REPS = st.sampled_from(["ana", "bo", "cy"])

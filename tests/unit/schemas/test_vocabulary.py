@@ -20,6 +20,8 @@ from schemas.events.outside import ExternalEvent
 from tests.hand_clock import HandClock
 from tests.unit.schemas.compatibility import breaks
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 NOW = HandClock().now
 EVENTS = schema_export.events_schema()
