@@ -46,6 +46,7 @@ def test_bare_loop_leaves_the_same_rows_as_the_product(server_settings: Settings
         asyncio.run(both())
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("databases")
 def test_webhook_becomes_a_page_through_every_process(server_settings: Settings, tmp_path: Path) -> None:
     lines = distributed.pages(server_settings, tmp_path, rate=20, seconds=2, warm=1)
@@ -54,6 +55,7 @@ def test_webhook_becomes_a_page_through_every_process(server_settings: Settings,
     assert "missing" not in by_name["webhook to page at 20/s, p50"].note
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("databases")
 def test_two_routers_share_a_backlog(
     server_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

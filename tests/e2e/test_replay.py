@@ -114,6 +114,7 @@ def test_stream_posted_twice_in_order_gives_the_same_owners(tmp_path: Path) -> N
     assert set(one.statuses) == {"new", "qualified", "assigned"}
 
 
+@pytest.mark.long
 @pytest.mark.stream
 @pytest.mark.timeout(600)
 def test_real_stream_posted_twice_gives_the_same_complete_result(stream: Path, tmp_path: Path) -> None:
