@@ -1,4 +1,4 @@
-"""Counts the sizes and shapes of the code that CONTRIBUTING.md limits: `python -m tests.proof.census` prints them."""
+"""Measures the code for the limits of CONTRIBUTING.md. `python -m tests.proof.census` prints the figures."""
 
 import ast
 import math
@@ -15,7 +15,7 @@ PACKAGES = (*PROGRAM, "deploy", "tests")
 MIGRATIONS = "deploy/migrations/"
 FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
-IMPORTS_IN_FUNCTIONS = ("firsthour/cli/commands.py",)  # loads a command group by its name
+IMPORTS_IN_FUNCTIONS = ("firsthour/cli/commands.py",)  # the only exception: it loads a command group by its name
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -41,16 +41,16 @@ def sources(packages: Sequence[str] = PACKAGES) -> list[SourceFile]:
 
 
 def functions(source: SourceFile) -> Iterator[tuple[str, int]]:
-    """Yield the place of each function of a file, nested ones included, and its lines."""
+    """Yield the place and the number of lines of each function of a file, nested functions included."""
     for node in ast.walk(source.tree):
         if isinstance(node, FunctionNode):
             yield f"{source.path}:{node.lineno} {node.name}", (node.end_lineno or node.lineno) - node.lineno + 1
 
 
 def imports_in_functions(source: SourceFile) -> list[str]:
-    """Return the places at which a function imports a module, by a statement or by its name."""
-    walked = (child for node in ast.walk(source.tree) if isinstance(node, FunctionNode) for child in ast.walk(node))
-    lines = {node.lineno for node in walked if isinstance(node, ast.stmt | ast.expr) and _imports(node)}
+    """Return the places at which a function imports a module, by a statement or by a call of `import_module`."""
+    nodes = (child for node in ast.walk(source.tree) if isinstance(node, FunctionNode) for child in ast.walk(node))
+    lines = {node.lineno for node in nodes if isinstance(node, ast.stmt | ast.expr) and _imports(node)}
     return [f"{source.path}:{line}" for line in sorted(lines)]
 
 
@@ -85,7 +85,7 @@ def _at_load(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def import_cycle(files: Iterable[SourceFile]) -> list[str]:
-    """Return the modules of one import cycle. Empty: there is none."""
+    """Return the modules of an import cycle. Empty: the imports have no cycle."""
     modules = {source.module: source for source in files}
     graph = {name: {*imports(source, modules)} & modules.keys() for name, source in modules.items()}
     try:
@@ -102,7 +102,7 @@ def percentile(sizes: Iterable[int], share: float) -> int:
 
 
 def report(files: Sequence[SourceFile]) -> Iterator[str]:
-    """Yield the figures, one a line."""
+    """Yield the figures, one per line."""
     sizes = {source.path: source.lines for source in files}
     lengths = {place: lines for source in files for place, lines in functions(source)}
     for name, counts in (("files", sizes), ("functions", lengths)):

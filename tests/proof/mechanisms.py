@@ -1,6 +1,6 @@
-"""Removes one mechanism after the other, each in a copy of the tree, and reports the test that notices. `make mutate`.
+"""Removes one mechanism after the other, each in a copy of the tree, and reports the test that fails. `make mutate`.
 
-A test that cannot fail proves nothing. Every invariant depends on a mechanism: without it, a test must run and fail.
+A test that cannot fail proves nothing. Every invariant depends on mechanisms. Without one of them, a test must run and fail.
 """
 
 import argparse
@@ -23,7 +23,7 @@ TIMED_OUT = "Timeout ("  # the message of pytest-timeout begins with this
 
 @dataclass(frozen=True)
 class Removal:
-    """The removal of a mechanism: in `file`, `old` becomes `new`. One of `tests` must notice it."""
+    """The removal of a mechanism: in `file`, `old` becomes `new`. Then one of `tests` must fail."""
 
     invariant: str
     name: str
@@ -50,7 +50,7 @@ REMOVALS = (
     ),
     Removal(
         "I2",
-        "the cursor's compare-and-set",
+        "the check that every cursor moved",
         "firsthour/runtime/processing/cursors.py",
         "    if _MOVE.many(unit.connection, rows) != len(moves):\n",
         "    if _MOVE.many(unit.connection, rows) < 0:\n",
@@ -58,7 +58,7 @@ REMOVALS = (
     ),
     Removal(
         "I2",
-        "the cursor's compare-and-set, past one machine",
+        "the compare-and-set of a cursor",
         "firsthour/runtime/processing/cursors.py",
         "            cursors.c.position == moves.c.was,\n",
         "",
@@ -66,7 +66,7 @@ REMOVALS = (
     ),
     Removal(
         "I2",
-        "`seen`",
+        "the check of `seen`",
         "firsthour/runtime/processing/cursors.py",
         "        if record.event_id in new:\n",
         "        if True:\n",
@@ -110,7 +110,7 @@ REMOVALS = (
     ),
     Removal(
         "I5",
-        "the rung after a fired one is the next",
+        "after a rung, the next one fires",
         "services/notifier/domain/firing.py",
         "next_rung=index + 1",
         "next_rung=index + 2",
@@ -118,7 +118,7 @@ REMOVALS = (
     ),
     Removal(
         "I5",
-        "no rung before its span after the one before was told",
+        "the span of a rung begins when the page before was told",
         "services/notifier/domain/ladder.py",
         "        return told_at + span\n",
         "        return was_planned + span\n",
@@ -134,7 +134,7 @@ REMOVALS = (
     ),
     Removal(
         "I6",
-        "a lease that ends",
+        "the end of a lease",
         "services/notifier/domain/page.py",
         "        next_at=real + LEASE,",
         "        next_at=None,",
@@ -142,7 +142,7 @@ REMOVALS = (
     ),
     Removal(
         "I7",
-        "the claim looks at the clock again",
+        "a claim checks the clock again",
         "services/notifier/domain/objection.py",
         '    if clock is None or not clock.running:\n        return "a touch',
         '    if clock is None:\n        return "a touch',
@@ -166,7 +166,7 @@ REMOVALS = (
     ),
     Removal(
         "I9",
-        "only an actor whom the transition names",
+        "a transition is only for its actors",
         "services/router/domain/lifecycle.py",
         '    if not ("anyone" in transition.by or actor.roles & set(transition.by)):\n        return False\n',
         "",
@@ -174,7 +174,7 @@ REMOVALS = (
     ),
     Removal(
         "I9",
-        "the fence: people move what their team owns",
+        "the fence: an actor moves only leads of its teams",
         "services/router/domain/lifecycle.py",
         "    return lifecycle.statuses.get(status) in actor.teams\n",
         "    return True\n",
@@ -182,7 +182,7 @@ REMOVALS = (
     ),
     Removal(
         "I10",
-        "a decision follows from its inputs alone",
+        "a decision depends only on its inputs",
         "services/router/domain/turns.py",
         "    chosen = min(due, key=_end)",
         "    chosen = __import__('random').choice(candidates)",
@@ -214,7 +214,7 @@ REMOVALS = (
     ),
     Removal(
         "I7",
-        "the lock of the clock's row in a click",
+        "a button click locks the row of the clock",
         "services/notifier/store/clocks.py",
         'sa.select(clocks).where(f.is_any_of(clocks.c.lead_id, "leads")).order_by(clocks.c.lead_id).with_for_update()',
         'sa.select(clocks).where(f.is_any_of(clocks.c.lead_id, "leads")).order_by(clocks.c.lead_id)',
@@ -222,7 +222,7 @@ REMOVALS = (
     ),
     Removal(
         "I1",
-        "the spool's precedence",
+        "new rows go to the spool while it is used",
         "firsthour/runtime/eventlog/durable_append.py",
         "        if not self._spooling:\n            try:\n                await self._producer.send(rows, seconds)\n",
         "        if True:\n            try:\n                await self._producer.send(rows, seconds)\n",
@@ -235,7 +235,7 @@ class UnprovenError(Exception):
     """Raised when no test ran and failed without the mechanism. The message is the reason."""
 
 
-def noticed(removal: Removal) -> str:
+def failing_test(removal: Removal) -> str:
     """Return the first test that ran and failed without the mechanism.
 
     Raises `LookupError` if the text of the mechanism is missing, and `UnprovenError` if no test failed. A test that could not
@@ -252,13 +252,15 @@ def noticed(removal: Removal) -> str:
         file = copy / removal.file
         text = file.read_text()
         if text.count(removal.old) != 1:
-            raise LookupError(f"{removal.file} contains the mechanism {text.count(removal.old)} times: {removal.name}")
+            raise LookupError(
+                f"{removal.file}: {text.count(removal.old)} places have the text of a mechanism: {removal.name}; change its text"
+            )
         file.write_text(text.replace(removal.old, removal.new))
         return run(copy, removal.tests)
 
 
 def run(copy: Path, tests: Sequence[str], seconds_max: float = SECONDS_MAX) -> str:
-    """Return the first test of the tree in `copy` that runs and fails. Raises `UnprovenError` as `noticed` does."""
+    """Return the first test of the tree in `copy` that runs and fails. Raises `UnprovenError` as `failing_test` does."""
     results = copy / "results.xml"
     program = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider"]
     try:
@@ -297,19 +299,19 @@ def _environment(copy: Path) -> dict[str, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run every removal, or those of the named invariants; return 1 if one was not noticed."""
+    """Run all removals, or those of some invariants. Return 1 if no test failed after one of them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("only", nargs="*", help="invariants, as I3")
-    chosen = parser.parse_args(arguments).only
+    parser.add_argument("only", nargs="*", help="invariants, for example I3")
+    invariants = parser.parse_args(arguments).only
     unproven = 0
     for removal in REMOVALS:
-        if chosen and removal.invariant not in chosen:
+        if invariants and removal.invariant not in invariants:
             continue
         try:
-            result = noticed(removal)
-        except UnprovenError as why:
+            result = failing_test(removal)
+        except UnprovenError as error:
             unproven += 1
-            result = f"UNNOTICED: {why}"
+            result = f"UNNOTICED: {error}"
         sys.stdout.write(f"{removal.invariant:4} without {removal.name}: {result}\n")
         sys.stdout.flush()
     return 1 if unproven else 0
