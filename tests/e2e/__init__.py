@@ -1,1 +1,1 @@
-"""Real processes, real sockets, a real disk: what only a whole installation can show."""
+"""Tests with real processes, sockets and disks."""

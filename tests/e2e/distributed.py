@@ -1,4 +1,4 @@
-"""A distributed installation of real processes on a Kafka and a PostgreSQL: one gateway, two of everything behind it."""
+"""A distributed installation of real processes: one gateway, and two replicas of every other service."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ _HANDLED: Final = re.compile(r"^events_handled_total\{.*\} [1-9]", re.MULTILINE)
 
 @dataclass
 class DistributedProcesses:
-    """The processes, and the database they share."""
+    """The processes of an installation, and their database."""
 
     crew: Crew
     env: Mapping[str, str]
@@ -33,7 +33,7 @@ class DistributedProcesses:
 
     @property
     def url(self) -> str:
-        """Of the gateway."""
+        """Return the URL of the gateway."""
         return self.crew.members[0].url
 
     async def settle(self, seconds: float) -> None:
@@ -42,27 +42,27 @@ class DistributedProcesses:
             while True:
                 done = await asyncio.to_thread(command, self.env, "verify", "--json")
                 assert done.out, done.err
-                found = json.loads(done.out)
-                assert all(one["ok"] for one in found["items"]), done.out
-                if not found["behind"]:
+                report = json.loads(done.out)
+                assert all(item["ok"] for item in report["items"]), done.out
+                if not report["behind"]:
                     return
 
-    async def rows(self, question: str) -> list[tuple[Any, ...]]:
-        """Straight from the database."""
+    async def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run a query on the database."""
         connection = await asyncpg.connect(self.database)
         try:
-            return [tuple(row) for row in await connection.fetch(question)]
+            return [tuple(row) for row in await connection.fetch(sql)]
         finally:
             await connection.close()
 
     async def idle(self) -> list[str]:
-        """Return the processes behind the gateway that have handled no record: with an idle one, the work was not shared."""
+        """Return the replicas that have handled no record. Empty: all replicas behind the gateway took a part of the work."""
         async with httpx.AsyncClient(trust_env=False, timeout=30.0, headers=_WITH_KEY) as client:
-            said = {one.name: (await client.get(f"{one.url}/metrics")).text for one in self.crew.members[1:]}
-        return [name for name, metrics in said.items() if not _HANDLED.search(metrics)]
+            texts = {one.name: (await client.get(f"{one.url}/metrics")).text for one in self.crew.members[1:]}
+        return [name for name, metrics in texts.items() if not _HANDLED.search(metrics)]
 
     async def stop(self) -> None:
-        """Stop all processes. Raises `AssertionError` if one does not end, or has ended before."""
+        """Stop all processes. Raises `AssertionError` if a process ends with an error or has ended before."""
         codes = await asyncio.gather(*(self.crew.stop(member) for member in self.crew.members))
         assert set(codes) == {0}, dict(zip((one.name for one in self.crew.members), codes, strict=True))
         assert self.crew.ended == []
@@ -72,7 +72,7 @@ class DistributedProcesses:
 async def distributed(
     directory: Path, config: Path, database: str, bootstrap: str
 ) -> AsyncIterator[DistributedProcesses]:
-    """Everything ready, in an empty database and on topics of its own; no process of it is left afterwards."""
+    """Start an installation with an empty database and its own topics, and wait until it is ready. End it at the exit."""
     env = environment(
         database_url=database,
         kafka_bootstrap=bootstrap,
@@ -84,7 +84,7 @@ async def distributed(
     await asyncio.to_thread(must, env, "migrate")
     await asyncio.to_thread(must, env, "apply", "--config", str(config))
     directory.mkdir(parents=True)
-    behind = [Replica(service, n, directory, env) for service in SERVICES[1:] for n in range(REPLICAS)]
-    crew = Crew([Replica(SERVICES[0], 0, directory, env), *behind])
+    replicas = [Replica(service, n, directory, env) for service in SERVICES[1:] for n in range(REPLICAS)]
+    crew = Crew([Replica(SERVICES[0], 0, directory, env), *replicas])
     async with crew.running():
         yield DistributedProcesses(crew, env, database)

@@ -1,4 +1,4 @@
-"""A made-up history of a proof in which all is well, and the means to damage it."""
+"""A correct history of a proof, with methods that damage it."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

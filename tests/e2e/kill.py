@@ -1,7 +1,7 @@
-"""Kills a whole installation at random moments of a replay and judges, from the outside, what is left.
+"""Kills a whole installation at random moments of a replay, and judges the result from outside.
 
-`python -m tests.e2e.kill --rows 7455 --kills 10 --seed 7` (or `--file cases.csv`); the test runs a shorter one. The
-judge reads only what outsiders have: the client's log of acknowledged rows, what arrived at Slack, and the database.
+Usage: `python -m tests.e2e.kill --rows 7455 --kills 10 --seed 7` (or `--file cases.csv`). The test is a shorter run. The
+judge reads the client's log of acknowledged rows, the messages at Slack, and the database.
 """
 
 import argparse
@@ -78,12 +78,12 @@ class KillReport:
 
 
 def capacity_of(rows: int) -> int:
-    """Each rep's, so that most leads find an owner and some wait."""
+    """Return the capacity of each rep, such that most leads get an owner and some wait."""
     return max(1, int(rows * OWNED_SHARE / REPS))
 
 
 def configure(directory: Path, rows: int) -> Path:
-    """The configuration of the run."""
+    """Write the configuration of the run."""
     reps: list[dict[str, Any]] = [
         {
             "id": f"rep{n}",
@@ -98,7 +98,7 @@ def configure(directory: Path, rows: int) -> Path:
 
 
 def run(plan: KillPlan, directory: Path) -> KillReport:
-    """Replay, kill, start again; then judge."""
+    """Replay the file with kills and restarts, and judge the result."""
     report, chance = KillReport(), random.Random(plan.seed)
     with plan.file.open() as lines:
         report.rows = sum(1 for line in lines if line.strip()) - 1
@@ -115,18 +115,18 @@ def run(plan: KillPlan, directory: Path) -> KillReport:
                     report.restarts.append(time.time())
                     installation.start()
                 code = client.wait(QUIET_SECONDS)
-            until(installation.quiet, QUIET_SECONDS, "everything taken, every page sent")
+            until(installation.quiet, QUIET_SECONDS, "all records are read and all pages sent")
             report.acknowledged = [line["id"] for line in json_lines(log)]
             report.arrivals = slack.arrivals()
             if code != 0:
-                report.broken.append(f"the client exited with {code}: {log.with_suffix('.said').read_text()[-2000:]}")
+                report.broken.append(f"the client exited with {code}: {log.with_suffix('.output').read_text()[-2000:]}")
             report.broken += judge(installation, report)
             code = installation.stop()
             if code != 0:
-                report.broken.append(f"asked to stop, it exited with {code}")
-            code, said = installation.verify()
+                report.broken.append(f"exited with {code} after SIGTERM")
+            code, output = installation.verify()
             if code != 0:
-                report.broken.append(f"verify exits with {code}: {said[-2000:]}")
+                report.broken.append(f"verify exits with {code}: {output[-2000:]}")
     return report
 
 
@@ -134,7 +134,7 @@ def run(plan: KillPlan, directory: Path) -> KillReport:
 
 
 def judge(installation: ProcessInstallation, report: KillReport) -> Iterator[str]:
-    """Everything that is not as it must be."""
+    """Yield all violations."""
     yield from _events(installation, report)
     yield from _leads(installation, report)
     yield from _pages(installation, report)
@@ -144,12 +144,12 @@ def judge(installation: ProcessInstallation, report: KillReport) -> Iterator[str
 
 
 def _events(installation: ProcessInstallation, report: KillReport) -> Iterator[str]:
-    """Each acknowledged event is there once, and was scored once."""
-    kept: Counter[str] = Counter()
+    """Check that each acknowledged event is stored once and was scored once."""
+    copies: Counter[str] = Counter()
     ours: dict[str, str] = {}
     for id, body in installation.rows("SELECT id, body FROM reporting_history WHERE topic = 'events'"):
         sent = json.loads(body)["data"]["source_id"]
-        kept[sent] += 1
+        copies[sent] += 1
         ours[sent] = id
     scored: Counter[str] = Counter(
         dict(
@@ -163,16 +163,16 @@ def _events(installation: ProcessInstallation, report: KillReport) -> Iterator[s
     if len(set(report.acknowledged)) != report.rows:
         yield f"{len(set(report.acknowledged))} of {report.rows} rows were acknowledged"
     for sent in report.acknowledged:
-        if kept[sent] != 1:
-            yield f"{sent}: acknowledged, and there {kept[sent]} times"
+        if copies[sent] != 1:
+            yield f"{sent}: acknowledged, and stored {copies[sent]} times"
         elif scored[ours[sent]] != 1:
             yield f"{sent}: scored {scored[ours[sent]]} times"
-    if sum(scored.values()) != len(kept):
-        yield f"{len(kept)} events, {sum(scored.values())} scores"
+    if sum(scored.values()) != len(copies):
+        yield f"{len(copies)} events, {sum(scored.values())} scores"
 
 
 def _leads(installation: ProcessInstallation, report: KillReport) -> Iterator[str]:
-    """A lead for each person, each owned or queued with a reason, and as many owned as there is room."""
+    """Check that each person has one lead, owned or queued with a reason, and that no queued lead could have an owner."""
     leads = installation.leads()
     if len(leads) != report.rows or len({lead["email"] for lead in leads}) != report.rows:
         yield f"{report.rows} people, {len(leads)} leads"
@@ -185,16 +185,16 @@ def _leads(installation: ProcessInstallation, report: KillReport) -> Iterator[st
     room = min(report.rows, REPS * capacity_of(report.rows))
     if report.owned != room:
         yield f"{room} leads could have an owner, {report.owned} have"
-    for count, what in installation.rows(
+    for count, type in installation.rows(
         "SELECT max(n), type FROM (SELECT lead_id, type, count(*) AS n FROM reporting_history"
         " WHERE type IN ('lead.qualified', 'lead.assigned') GROUP BY lead_id, type) GROUP BY type"
     ):
         if count != 1:
-            yield f"some lead has {count} times {what}"
+            yield f"a lead has {count} records of type {type}"
 
 
 def _pages(installation: ProcessInstallation, report: KillReport) -> Iterator[str]:
-    """Every owner was paged, about nothing else, and again only where a kill came between."""
+    """Check that every owner was paged, only about an own lead, and twice only if a kill explains it."""
     owners = {
         (lead, epoch): f"U{int(rep.removeprefix('rep')):04}"
         for lead, epoch, rep in installation.rows("SELECT lead_id, epoch, rep FROM router_assignments")
@@ -221,13 +221,15 @@ def _pages(installation: ProcessInstallation, report: KillReport) -> Iterator[st
 
 
 def unexplained(arrivals: Sequence[float], restarts: Sequence[float]) -> int:
-    """How many repeats have no restart between them and the arrival before: the bound is one more for each kill while
-    the page was being sent. (A restart, not its kill: what was on the wire then may arrive just after it.)"""
+    """Return the number of repeats that no restart explains: each restart between two arrivals excuses one.
+
+    The restart counts and not the kill, because a message on the wire may arrive just after the kill.
+    """
     return sum(not any(earlier < restart <= later for restart in restarts) for earlier, later in pairwise(arrivals))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: all is well."""
+    """Run the kills. Return 0 if nothing is broken."""
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.kill", description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=7455, help="of a made-up stream (%(default)s)")
     parser.add_argument("--file", type=Path, help="a CSV of leads instead")

@@ -119,8 +119,8 @@ def _note(
     parts = None
     if score is not None:
         assert (score["fit"], score["grade"]) == (counts["fit"], counts["grade"])
-        told = (Part(p["kind"], p["because"], p["points"], p["at"] or "", p["counted"]) for p in score["parts"])
-        parts = tuple(sorted(told))
+        unsorted = (Part(p["kind"], p["because"], p["points"], p["at"] or "", p["counted"]) for p in score["parts"])
+        parts = tuple(sorted(unsorted))
     due = lead["clock"] and lead["clock"]["due_at"]
     result.leads[identity] = ReportedLead(lead["name"], counts["fit"], counts["grade"], parts, status, pool, due)
     result.pools[pool, lead["status"]] += 1

@@ -1,4 +1,4 @@
-"""Real processes for tests: an installation that can be killed and started again, a fake Slack, a client that replays."""
+"""Real processes for tests: an installation that can be killed and restarted, a fake Slack, and the replay client."""
 
 import json
 import os
@@ -29,17 +29,20 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def until(held: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait for another process: there is no clock of it to move by hand."""
+def until(condition: Callable[[], bool], seconds: float, state: str) -> None:
+    """Wait until another process is in this state. Raises `AssertionError`.
+
+    The time is real, because a test cannot move the clock of another process.
+    """
     end = time.monotonic() + seconds
-    while not held():
+    while not condition():
         if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds:g} s: {what}")
+            raise AssertionError(f"not within {seconds:g} s: {state}")
         time.sleep(0.02)
 
 
 def environment(**ours: str) -> dict[str, str]:
-    """The environment without any setting of ours but these."""
+    """Return the environment of this process, with these settings of FirstHour and no others."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FIRSTHOUR_")}
     return {
         **inherited,
@@ -49,28 +52,28 @@ def environment(**ours: str) -> dict[str, str]:
 
 
 def spawn(output: Path, *command: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """`python -m command`, in a session of its own, what it says appended to `output`."""
-    with output.open("ab") as said:
+    """Start `python -m command` in its own session. Its output is appended to the file `output`."""
+    with output.open("ab") as stream:
         return subprocess.Popen(
             [sys.executable, "-m", *command],
             cwd=ROOT,
             env=env if env is not None else environment(),
             stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            stdout=stream,
+            stderr=stream,
             start_new_session=True,
         )
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Make sure that it is gone."""
+    """Kill the process if it runs, and wait for its end."""
     if process.poll() is None:
         process.kill()
     process.wait()
 
 
 class Front(Protocol):
-    """Where an installation takes requests."""
+    """An installation that accepts requests at `url`."""
 
     @property
     def url(self) -> str: ...
@@ -78,7 +81,7 @@ class Front(Protocol):
 
 @dataclass
 class ProcessInstallation:
-    """`firsthour up` on directories of its own. What it says is kept in `said`."""
+    """A process of `firsthour up` with its own directories. The file `output` contains its output."""
 
     config: Path
     data: Path
@@ -91,17 +94,17 @@ class ProcessInstallation:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def said(self) -> Path:
-        return self.data.with_suffix(".said")
+    def output(self) -> Path:
+        return self.data.with_suffix(".output")
 
     @property
     def database(self) -> Path:
         return self.data / "firsthour.db"
 
     def start(self) -> None:
-        """Returns once it is ready."""
+        """Start the process, and wait until it is ready."""
         self.process = spawn(
-            self.said,
+            self.output,
             *("firsthour", "up", "--host", "127.0.0.1", "--port", str(self.port)),
             *("--config", str(self.config), "--data", str(self.data)),
             env=environment(admin_key=ADMIN, **self.settings),
@@ -110,20 +113,20 @@ class ProcessInstallation:
 
     def _ready(self) -> bool:
         assert self.process is not None
-        assert self.process.poll() is None, self.said.read_text(errors="replace")[-4000:]
+        assert self.process.poll() is None, self.output.read_text(errors="replace")[-4000:]
         try:
             return httpx.get(f"{self.url}/readyz", trust_env=False, timeout=5.0).status_code == 200
         except httpx.HTTPError:
             return False
 
     def kill(self) -> None:
-        """SIGKILL: no handler, no flush, no goodbye."""
+        """Send SIGKILL: no handler runs, and no data is flushed."""
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def stop(self) -> int:
-        """SIGTERM; its exit code."""
+        """Send SIGTERM. Return the exit code."""
         assert self.process is not None
         self.process.terminate()
         return self.process.wait(STOP_SECONDS)
@@ -136,7 +139,7 @@ class ProcessInstallation:
         if self.process is not None:
             end(self.process)
 
-    # --- looking at it ---
+    # --- queries ---
 
     def get(self, path: str) -> Any:
         answer = httpx.get(
@@ -146,22 +149,22 @@ class ProcessInstallation:
         return answer.json()
 
     def leads(self) -> list[dict[str, Any]]:
-        """Every lead, page by page."""
-        found: list[dict[str, Any]] = []
+        """Return every lead."""
+        leads: list[dict[str, Any]] = []
         cursor: str | None = ""
         while cursor is not None:
             page = self.get(f"/v1/leads?limit=500{f'&cursor={cursor}' if cursor else ''}")
-            found += page["items"]
+            leads += page["items"]
             cursor = page["next"]
-        return found
+        return leads
 
-    def rows(self, question: str, *values: object) -> list[tuple[Any, ...]]:
-        """Straight from the file, which a living process may go on writing meanwhile."""
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Run a query on the database file. A running process may write to the file at the same time."""
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10.0)) as connection:
-            return connection.execute(question, values).fetchall()
+            return connection.execute(sql, values).fetchall()
 
     def quiet(self) -> bool:
-        """Everything that was said is taken, and no page waits or is on its way."""
+        """Return whether all records are read, and no page is pending or being sent."""
         behind = self.rows(
             "SELECT count(*) FROM cursors c WHERE EXISTS"
             " (SELECT 1 FROM log WHERE topic = c.topic AND partition = c.partition AND id > c.position)"
@@ -170,8 +173,8 @@ class ProcessInstallation:
         return behind == [(0,)] and waiting == [(0,)]
 
     def verify(self) -> tuple[int, str]:
-        """`firsthour verify` on the files, nothing running: exit code, and what it said."""
-        assert self.process is None or self.process.poll() is not None, "stop it first"
+        """Run `firsthour verify` on the files of the stopped installation. Return the exit code and the output."""
+        assert self.process is None or self.process.poll() is not None, "the process runs; stop it before verify"
         done = subprocess.run(
             [sys.executable, "-m", "firsthour", "verify", "--data", str(self.data)],
             cwd=ROOT,
@@ -186,7 +189,7 @@ class ProcessInstallation:
 
 @dataclass
 class SlackProcess:
-    """The fake Slack in a process of its own, so that it lives on when ours is killed; it appends before it answers."""
+    """The fake Slack in its own process, which a kill of the installation does not end. It stores a message, then answers."""
 
     record: Path
     port: int = field(default_factory=free_port)
@@ -198,7 +201,7 @@ class SlackProcess:
 
     def __enter__(self) -> "SlackProcess":
         self.process = spawn(
-            self.record.with_suffix(".said"),
+            self.record.with_suffix(".output"),
             *("tests.fakes.slack", "--port", str(self.port), "--record", str(self.record)),
         )
         until(self._listens, START_SECONDS, "fake Slack listens")
@@ -213,12 +216,12 @@ class SlackProcess:
             end(self.process)
 
     def arrivals(self) -> list[dict[str, Any]]:
-        """Every message that arrived, in order: at, to, page_id, lead_id, epoch."""
+        """Return the messages in order of arrival, each with at, to, page_id, lead_id and epoch."""
         return json_lines(self.record)
 
 
 def json_lines(file: Path) -> list[dict[str, Any]]:
-    """Return the complete lines of a file that is perhaps still written."""
+    """Return the complete lines of a file. The last line is left out while a process still writes it."""
     if not file.exists():
         return []
     return [json.loads(line) for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
@@ -226,9 +229,9 @@ def json_lines(file: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def replaying(file: Path, installation: Front, log: Path, *more: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The replay command beside us; what it acknowledged is in `log`, what it says in a file beside that."""
+    """Run the replay command in the background. `log` contains the acknowledged rows, the file beside it the output."""
     process = spawn(
-        log.with_suffix(".said"),
+        log.with_suffix(".output"),
         *(
             "firsthour.operations.replay.command",
             str(file),
@@ -248,7 +251,7 @@ def replaying(file: Path, installation: Front, log: Path, *more: str) -> Iterato
 
 
 def replay(file: Path, installation: Front, log: Path, *more: str, seconds: float = 300.0) -> int:
-    """Replay the whole file; the exit code."""
+    """Replay the whole file. Return the exit code."""
     with replaying(file, installation, log, *more) as process:
         return process.wait(seconds)
 
@@ -259,7 +262,7 @@ def replay(file: Path, installation: Front, log: Path, *more: str, seconds: floa
 def write_config(
     directory: Path, agreement: Mapping[str, Any], reps: Sequence[Mapping[str, Any]], pools: Mapping[str, Sequence[str]]
 ) -> Path:
-    """A configuration directory. JSON is YAML."""
+    """Write a configuration directory. The YAML files contain JSON, which is a part of YAML."""
     directory.mkdir(parents=True)
     team = {
         "reps": reps,
@@ -272,7 +275,7 @@ def write_config(
 
 
 def write_stream(file: Path, rows: int) -> Path:
-    """A CSV of as many people: id, email, name, company, employees, amount. The same each time."""
+    """Write a CSV file with this number of people. The rows are the same on each call."""
     lines = ["id,email,name,company,employees,amount"]
     for n in range(rows):
         employees, amount = (n * 7919) % 4000 + 1, (n * 104_729) % 50_000

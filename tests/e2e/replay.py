@@ -1,4 +1,4 @@
-"""`make replay FILE=... PROFILE=distributed`: brings up a Kafka, a PostgreSQL and two of each service, for one file."""
+"""`make replay FILE=... PROFILE=distributed`: starts a Kafka, a PostgreSQL and two replicas of each service for a file."""
 
 import argparse
 import asyncio
@@ -28,15 +28,16 @@ def main(arguments: Sequence[str]) -> int:
     asked, rest = parser.parse_known_args(options)
     try:
         Source(Path(file))  # before anything is started
-    except InputError as wrong:
-        print(wrong, file=sys.stderr)
-        return exit_code_of(wrong)
-    if named := [name for name in (kafka.BOOTSTRAP, postgres.GIVEN) if os.environ.get(name)]:
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return exit_code_of(error)
+    if variables := [name for name in (kafka.BOOTSTRAP, postgres.GIVEN) if os.environ.get(name)]:
         print(
-            f"{', '.join(named)}: not ours to fill; unset, or replay with --url into what runs there", file=sys.stderr
+            f"{', '.join(variables)}: names a server of others; unset it, or replay with --url into the installation there",
+            file=sys.stderr,
         )
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))  # in order: what was started is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))  # so that the servers are stopped
     with ExitStack() as stack:
         try:
             kafka.ensure(asked.kafka_version)
@@ -47,8 +48,8 @@ def main(arguments: Sequence[str]) -> int:
             return asyncio.run(
                 _replay(place, asked.config.resolve(), server.create("replay"), cluster.bootstrap, (file, *rest))
             )
-        except (machine.MissingError, jars.FetchError, children.StartError, AssertionError) as failed:
-            print(failed, file=sys.stderr)
+        except (machine.MissingError, jars.FetchError, children.StartError, AssertionError) as error:
+            print(error, file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)

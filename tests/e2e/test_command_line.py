@@ -1,4 +1,4 @@
-"""`firsthour up` as a user tries it: the printed commands are run, other commands are typed, and it is stopped."""
+"""`firsthour up` as a new user tries it: runs the printed commands and other commands, and stops the process."""
 
 import contextlib
 import json
@@ -50,26 +50,26 @@ class Shell:
         return json.loads(done.stdout)
 
     def up(self, *words: str) -> subprocess.Popen[bytes]:
-        """`up`, once it has greeted."""
-        (self.place / "said").unlink(missing_ok=True)
-        with (self.place / "said").open("wb") as said, (self.place / "log").open("ab") as log:
+        """Run `up`, and wait until it has printed its greeting."""
+        (self.place / "output").unlink(missing_ok=True)
+        with (self.place / "output").open("wb") as output, (self.place / "log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "firsthour", "up", "--port", "0", *words],
                 cwd=self.place,
                 env=environment() | {"PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
-                stdout=said,
+                stdout=output,
                 stderr=log,
                 start_new_session=True,
             )
         self.processes.append(process)
-        until(lambda: "Ctrl-C" in self.said or process.poll() is not None, 30, "a greeting")
+        until(lambda: "Ctrl-C" in self.output or process.poll() is not None, 30, "a greeting")
         assert process.poll() is None, self.log
         return process
 
     @property
-    def said(self) -> str:
-        return (self.place / "said").read_text()
+    def output(self) -> str:
+        return (self.place / "output").read_text()
 
     @property
     def log(self) -> str:
@@ -77,11 +77,11 @@ class Shell:
 
     @property
     def key(self) -> str:
-        """The key of the first start, which a process without a terminal leaves in a file."""
+        """Return the key of the first start, which a process without a terminal writes to a file."""
         return (self.place / "data" / "admin.key").read_text().strip()
 
     def to_paste(self) -> list[str]:
-        return [line for line in self.said.splitlines() if line.startswith("curl ")]
+        return [line for line in self.output.splitlines() if line.startswith("curl ")]
 
 
 @pytest.fixture
@@ -93,13 +93,13 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 
 
 def paste(line: str, place: Path) -> Any:
-    """Run a printed line in this directory: by curl itself, or where there is none, as it would."""
+    """Run a printed curl command in this directory. Without curl, send the same request."""
     if shutil.which("curl"):
         done = subprocess.run(
             ["sh", "-c", line], capture_output=True, check=True, timeout=30, env=environment(), cwd=place
         )
         return json.loads(done.stdout)
-    line = re.sub(r"\$\(cat (\S+)\)", lambda found: (place / found[1]).read_text().strip(), line)
+    line = re.sub(r"\$\(cat (\S+)\)", lambda match: (place / match[1]).read_text().strip(), line)
     words = shlex.split(line)
     url = next(word for word in words if word.startswith("http"))
     after = {flag: [words[n + 1] for n, word in enumerate(words) if word == flag] for flag in ("-d", "-H")}
@@ -111,7 +111,7 @@ def paste(line: str, place: Path) -> Any:
 
 def test_printed_commands_create_a_lead_with_owner_and_page(shell: Shell) -> None:
     process = shell.up()
-    assert "wrote the examples" in shell.said
+    assert "wrote the examples" in shell.output
     post, look = shell.to_paste()
     assert paste(post, shell.place)["ids"]
     until(lambda: bool(paste(look, shell.place)["items"]), 10, "the lead")
@@ -138,7 +138,7 @@ def test_printed_commands_create_a_lead_with_owner_and_page(shell: Shell) -> Non
 def test_commands_use_the_running_process(shell: Shell) -> None:
     process = shell.up()
     key = shell.json("keys", "create", "--role", "ingest", "--name", "site")
-    url = re.findall(r"answers at (\S+)", shell.said)[0]
+    url = re.findall(r"answers at (\S+)", shell.output)[0]
     send: dict[str, Any] = {"headers": {"authorization": f"Bearer {key['key']}"}, "trust_env": False, "timeout": 10}
     answer = httpx.post(f"{url}/v1/events", json={"id": "1", "type": "form.submitted"}, **send)
     letter = answer.json()["dead_letter"]
@@ -158,14 +158,14 @@ def test_commands_use_the_running_process(shell: Shell) -> None:
 def test_first_key_works_after_a_restart_and_is_not_printed_again(shell: Shell) -> None:
     process = shell.up()
     key = shell.key
-    assert key not in shell.said + shell.log, "what is no terminal is kept as a log"
+    assert key not in shell.output + shell.log, "output without a terminal may be stored as a log"
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
     shell.up()
-    assert "still works" in shell.said
-    assert key not in shell.said
+    assert "still works" in shell.output
+    assert key not in shell.output
     assert len(shell.to_paste()) == 1
-    url = re.findall(r"answers at (\S+)", shell.said)[0]
+    url = re.findall(r"answers at (\S+)", shell.output)[0]
     headers = {"authorization": f"Bearer {key}"}
     assert httpx.get(f"{url}/v1/keys", headers=headers, trust_env=False).status_code == 200
 
@@ -250,9 +250,9 @@ def test_first_key_is_printed_on_a_terminal_and_not_stored(shell: Shell) -> None
     with TerminalScreen(shell.place) as screen:
         process = screen.run("up", "--port", "0", "--no-feed")
         shell.processes.append(process)
-        said = screen.read(b"Ctrl-C")
-        [key] = re.findall(r"Authorization: Bearer (fh_[\w-]+)", said)
-        url = re.findall(r"answers at (\S+)", said)[0]
+        output = screen.read(b"Ctrl-C")
+        [key] = re.findall(r"Authorization: Bearer (fh_[\w-]+)", output)
+        url = re.findall(r"answers at (\S+)", output)[0]
         headers = {"authorization": f"Bearer {key}"}
         assert httpx.get(f"{url}/v1/keys", headers=headers, trust_env=False).status_code == 200
         assert not (shell.place / "data" / "admin.key").exists()

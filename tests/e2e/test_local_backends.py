@@ -1,4 +1,4 @@
-"""The Kafka and the PostgreSQL of this machine are real: they come up, die, come back with their data, and are gone."""
+"""The local Kafka and PostgreSQL start, keep their data over a kill and a restart, and end with the test process."""
 
 import os
 import signal
@@ -55,34 +55,34 @@ async def first(bootstrap: str, topic: str) -> bytes:
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """One that PostgreSQL's own user may enter, which `tmp_path` is not."""
-    made = children.scratch("test")
-    yield made
-    children.discard(made)
+    """A directory that the user of PostgreSQL may enter, unlike `tmp_path`."""
+    scratch = children.scratch("test")
+    yield scratch
+    children.discard(scratch)
 
 
 # --- Kafka ----------------------------------------------------------------------------------------------------------
 
 
 async def test_killed_broker_restarts_with_its_records(kafka_here: str) -> None:
-    sooner = {"broker.session.timeout.ms": "4000"}  # only then is a broker that was killed taken in again
+    sooner = {"broker.session.timeout.ms": "4000"}  # a killed broker can join again only after its session has ended
     with local_kafka.start(version=kafka_here, options=local_kafka.QUICK, settings=sooner) as cluster:
         broker = cluster.brokers[0]
-        await create(cluster.bootstrap, "kept")
-        await append(cluster.bootstrap, "kept", b"before")
+        await create(cluster.bootstrap, "topic")
+        await append(cluster.bootstrap, "topic", b"before")
         broker.kill()
         assert not machine.answers(broker.node.port)
         broker.start()
-        assert await first(cluster.bootstrap, "kept") == b"before"
+        assert await first(cluster.bootstrap, "topic") == b"before"
 
 
 async def test_restarted_cluster_has_its_records(kafka_here: str, directory: Path) -> None:
     with local_kafka.start(directory, version=kafka_here, options=local_kafka.QUICK) as cluster:
-        await create(cluster.bootstrap, "kept")
-        await append(cluster.bootstrap, "kept", b"before")
+        await create(cluster.bootstrap, "topic")
+        await append(cluster.bootstrap, "topic", b"before")
     assert not machine.answers(cluster.brokers[0].node.port)
     with local_kafka.start(directory, version=kafka_here, options=local_kafka.QUICK) as again:
-        assert await first(again.bootstrap, "kept") == b"before"
+        assert await first(again.bootstrap, "topic") == b"before"
 
 
 async def test_cluster_of_three_works_without_one_broker(kafka_here: str) -> None:
@@ -145,7 +145,7 @@ def test_role_secured_needs_its_password(postgres: PostgresServer) -> None:
         postgres.run("DROP ROLE secured")
 
 
-# --- nothing is left ------------------------------------------------------------------------------------------------
+# --- the end of the servers -----------------------------------------------------------------------------------------
 
 
 def test_servers_of_a_killed_process_end(kafka_here: str, postgres_here: None) -> None:
@@ -167,13 +167,13 @@ def test_servers_of_a_killed_process_end(kafka_here: str, postgres_here: None) -
 def test_command_prints_variables_and_ends_on_ctrl_c(
     name: str, kafka_here: str, postgres_here: None, directory: Path
 ) -> None:
-    port, said = machine.free_ports(1)[0], directory / "said"
+    port, output = machine.free_ports(1)[0], directory / "output"
     version = ["--version", kafka_here] if name == "kafka" else []
     command = [f"devtools.{name}", "--port", str(port), "--data", str(directory / "data"), *version]
-    process = spawn(said, *command)
+    process = spawn(output, *command)
     try:
-        until(lambda: "Ctrl-C stops it" in said.read_text() or process.poll() is not None, START_SECONDS, "it is up")
-        assert f"127.0.0.1:{port}" in said.read_text()
+        until(lambda: "Ctrl-C stops it" in output.read_text() or process.poll() is not None, START_SECONDS, "it is up")
+        assert f"127.0.0.1:{port}" in output.read_text()
         second = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
         assert (second.returncode, "another server uses it" in second.stderr) == (1, True)
         os.kill(process.pid, signal.SIGINT)
@@ -184,12 +184,12 @@ def test_command_prints_variables_and_ends_on_ctrl_c(
     assert not machine.answers(port)
 
 
-# --- doors with a lock ----------------------------------------------------------------------------------------------
+# --- secured listeners ----------------------------------------------------------------------------------------------
 
 
 async def test_secured_listener_accepts_a_login_over_tls(kafka_here: str) -> None:
     with local_kafka.start(version=kafka_here, options=local_kafka.QUICK, secure=True) as cluster:
-        await create(cluster.bootstrap, "kept")
+        await create(cluster.bootstrap, "topic")
         door = cluster.secured
         assert door is not None
         for mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
@@ -201,7 +201,7 @@ async def test_secured_listener_accepts_a_login_over_tls(kafka_here: str) -> Non
                 sasl_plain_password=door.password,
                 ssl_context=ssl.create_default_context(cafile=str(door.ca_file)),
             ) as producer:
-                await producer.send_and_wait("kept", mechanism.encode())
+                await producer.send_and_wait("topic", mechanism.encode())
 
 
 def test_server_with_a_certificate_presents_it(postgres_here: None) -> None:

@@ -1,4 +1,4 @@
-"""A stream of applications, posted in its order: each is accepted, each lead has an owner, and a second run agrees."""
+"""The replay of a CSV file: each row is accepted, each lead has one place, and a second replay has the same result."""
 
 import csv
 import json
@@ -54,7 +54,7 @@ AGREEMENT: dict[str, Any] = {
 
 
 class ReplayOutcome(NamedTuple):
-    """Return the values of a replay that must be the same the next time."""
+    """The result of a replay. A second replay must have the same."""
 
     statuses: Counter[str]
     owners: Counter[str]
@@ -63,7 +63,7 @@ class ReplayOutcome(NamedTuple):
 
 
 def configure(directory: Path, capacity: int, *, shared: bool) -> Path:
-    """Two pools of ten; `shared`: with reps who are in both, so that who gets what hangs on the order."""
+    """Write two pools. `shared`: five reps are in both, so that the owners depend on the order of the rows."""
     reps = [
         {"id": f"rep{n:02}", "name": f"Rep {n}", "email": f"rep{n:02}@s.example", "capacity": {"open": capacity}}
         for n in range(20)
@@ -73,25 +73,25 @@ def configure(directory: Path, capacity: int, *, shared: bool) -> Path:
     return write_config(directory, AGREEMENT, reps, pools)
 
 
-def posted(file: Path, config: Path, directory: Path, *more: str) -> ReplayOutcome:
-    """Post the whole file into a fresh installation, check what must hold of any stream, and say what came of it."""
+def replay_outcome(file: Path, config: Path, directory: Path, *more: str) -> ReplayOutcome:
+    """Replay the whole file into a new installation, check the conditions of any stream, and return the result."""
     directory.mkdir()
     with file.open() as lines:
         rows = sum(1 for _ in csv.DictReader(lines))
     log = directory / "acknowledged.jsonl"
     with ProcessInstallation(config, directory / "data") as installation:
-        assert replay(file, installation, log, *more) == 0, log.with_suffix(".said").read_text()
-        until(installation.quiet, 120.0, "everything taken")
+        assert replay(file, installation, log, *more) == 0, log.with_suffix(".output").read_text()
+        until(installation.quiet, 120.0, "all records are read")
         leads = installation.leads()
-        counted = {item["status"]: item["leads"] for item in installation.get("/v1/reports/statuses")["items"]}
+        counts = {item["status"]: item["leads"] for item in installation.get("/v1/reports/statuses")["items"]}
         assert installation.stop() == 0
-        code, said = installation.verify()
-    assert code == 0, said
+        code, output = installation.verify()
+    assert code == 0, output
     assert len({line["id"] for line in json_lines(log)}) == len(json_lines(log)) == rows
     assert len(leads) == rows
     for lead in leads:
-        homes = (lead["owner"] is not None, lead["queue"] is not None, lead["status_team"] == "marketing")
-        assert sum(homes) == 1, lead
+        places = (lead["owner"] is not None, lead["queue"] is not None, lead["status_team"] == "marketing")
+        assert sum(places) == 1, lead
         assert lead["queue"] is None or lead["queue"]["reason"]
     outcome = ReplayOutcome(
         Counter(lead["status"] for lead in leads),
@@ -99,43 +99,43 @@ def posted(file: Path, config: Path, directory: Path, *more: str) -> ReplayOutco
         Counter(lead["queue"]["pool"] for lead in leads if lead["queue"]),
         {lead["email"]: lead["owner"] and lead["owner"]["id"] for lead in leads},
     )
-    assert {status: n for status, n in counted.items() if n} == outcome.statuses
+    assert {status: n for status, n in counts.items() if n} == outcome.statuses
     return outcome
 
 
 @pytest.mark.timeout(240)
-def test_stream_posted_twice_in_order_gives_the_same_owners(tmp_path: Path) -> None:
+def test_second_replay_in_order_gives_the_same_owners(tmp_path: Path) -> None:
     file = write_stream(tmp_path / "stream.csv", 500)
     config = configure(tmp_path / "config", 18, shared=True)
     more = ("--concurrency", "1", "--map", "amount=amount")
-    one, other = (posted(file, config, tmp_path / name, *more) for name in ("one", "other"))
-    assert one == other
-    assert len(one.owners) == 20
-    assert set(one.statuses) == {"new", "qualified", "assigned"}
+    first, second = (replay_outcome(file, config, tmp_path / name, *more) for name in ("first", "second"))
+    assert first == second
+    assert len(first.owners) == 20
+    assert set(first.statuses) == {"new", "qualified", "assigned"}
 
 
 @pytest.mark.long
 @pytest.mark.stream
 @pytest.mark.timeout(600)
-def test_real_stream_posted_twice_gives_the_same_complete_result(stream: Path, tmp_path: Path) -> None:
+def test_second_replay_of_the_real_stream_has_the_same_totals(stream: Path, tmp_path: Path) -> None:
     config = configure(tmp_path / "config", 200, shared=False)
     more = ("--map", "amount=amount_req")
-    one, other = (posted(stream, config, tmp_path / name, *more) for name in ("one", "other"))
-    assert sum(one.statuses.values()) == 7_455
-    assert (one.statuses, one.owners, one.queues) == (other.statuses, other.owners, other.queues)
-    assert set(one.statuses) == {"new", "qualified", "assigned"}
+    first, second = (replay_outcome(stream, config, tmp_path / name, *more) for name in ("first", "second"))
+    assert sum(first.statuses.values()) == 7_455
+    assert (first.statuses, first.owners, first.queues) == (second.statuses, second.owners, second.queues)
+    assert set(first.statuses) == {"new", "qualified", "assigned"}
 
 
 @pytest.mark.timeout(240)
-def test_stream_posted_again_to_one_installation_changes_nothing(tmp_path: Path) -> None:
+def test_second_replay_into_one_installation_changes_no_lead(tmp_path: Path) -> None:
     file = write_stream(tmp_path / "stream.csv", 60)
     log = tmp_path / "acknowledged.jsonl"
     with ProcessInstallation(configure(tmp_path / "config", 18, shared=True), tmp_path / "data") as installation:
         assert replay(file, installation, log) == 0
-        until(installation.quiet, 60.0, "everything taken")
+        until(installation.quiet, 60.0, "all records are read")
         before = installation.leads()
         assert replay(file, installation, log) == 0
-        until(installation.quiet, 60.0, "everything taken")
+        until(installation.quiet, 60.0, "all records are read")
         assert installation.leads() == before
         assert installation.rows("SELECT count(*) FROM log WHERE topic = 'events'") == [(120,)]
 
@@ -157,7 +157,7 @@ def test_invalid_rows_are_reported_by_line_and_the_others_are_posted(tmp_path: P
     log = tmp_path / "acknowledged.jsonl"
     with ProcessInstallation(configure(tmp_path / "config", 18, shared=True), tmp_path / "data") as installation:
         assert replay(file, installation, log) == 1
-    said = log.with_suffix(".said").read_text()
+    output = log.with_suffix(".output").read_text()
     assert sorted(line["line"] for line in json_lines(log)) == [2, 3, 10]
     for line in (
         "leads.csv:5: 422",
@@ -165,14 +165,14 @@ def test_invalid_rows_are_reported_by_line_and_the_others_are_posted(tmp_path: P
         "leads.csv:7: has the id of line 2",
         "leads.csv:8: is not UTF-8",
     ):
-        assert line in said
+        assert line in output
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     "module", ["firsthour.operations.replay.command", "tests.e2e.replay"], ids=["embedded", "distributed"]
 )
-def test_replay_without_url_uses_a_temporary_installation_without_our_settings(
+def test_replay_without_url_starts_an_installation_without_our_settings(
     tmp_path: Path, module: str, request: pytest.FixtureRequest
 ) -> None:
     if module == "tests.e2e.replay":
@@ -189,14 +189,14 @@ def test_replay_without_url_uses_a_temporary_installation_without_our_settings(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert (said["accepted"], said["verify"], said["bad"]) == (60, "clean", [])
-    leads = said["leads"]
+    report = json.loads(done.stdout)
+    assert (report["accepted"], report["verify"], report["bad"]) == (60, "clean", [])
+    leads = report["leads"]
     assert (leads["all"], leads["owned"] + leads["queued"], leads["marketing"]) == (60, 60, 0)
 
 
 @pytest.mark.parametrize(
-    ("content", "arguments", "said"),
+    ("content", "arguments", "message"),
     [
         (None, (), "leads.csv: No such file or directory; name a CSV file"),
         ("", (), "leads.csv:1: has no header"),
@@ -206,28 +206,28 @@ def test_replay_without_url_uses_a_temporary_installation_without_our_settings(
     ],
 )
 def test_unreadable_file_is_reported_before_the_start(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, arguments: tuple[str, ...], said: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, arguments: tuple[str, ...], message: str
 ) -> None:
     file = tmp_path / "leads.csv"
     if content is not None:
         file.write_text(content)
     assert main([str(file), *arguments]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_times_of_the_file_are_sent_only_on_request(tmp_path: Path) -> None:
+def test_times_of_the_file_are_sent_only_with_keep_times(tmp_path: Path) -> None:
     file = tmp_path / "leads.csv"
     file.write_text("id,submitted_at,Employees,score\n1,2011-10-01 09:36:46+02:00,400,007\n2,soon,50,7\n")
-    (now, _) = Source(file)
-    assert isinstance(now, CsvRow)
-    assert json.loads(now.body) == {
+    (row, _) = Source(file)
+    assert isinstance(row, CsvRow)
+    assert json.loads(row.body) == {
         "id": "leads:1",
         "type": "form.submitted",
         "email": "1@applicant.example",
         "data": {"form": "demo-request", "employees": "400"},
     }
-    kept, wrong = Source(file, RowOptions(keep_times=True, fields={"score": "score"}))
-    assert isinstance(kept, CsvRow)
-    assert json.loads(kept.body)["time"] == "2011-10-01T09:36:46+02:00"
-    assert json.loads(kept.body)["data"]["score"] == "007"
-    assert wrong == BadRow(3, "has no time in `submitted_at`; write 2026-12-01T09:00:00Z")
+    timed_row, bad_row = Source(file, RowOptions(keep_times=True, fields={"score": "score"}))
+    assert isinstance(timed_row, CsvRow)
+    assert json.loads(timed_row.body)["time"] == "2011-10-01T09:36:46+02:00"
+    assert json.loads(timed_row.body)["data"]["score"] == "007"
+    assert bad_row == BadRow(3, "has no time in `submitted_at`; write 2026-12-01T09:00:00Z")

@@ -61,11 +61,11 @@ EVERYWHERE = {(None, "new"), ("large", "assigned"), ("growth", "assigned"), ("gr
 
 
 def configure(directory: Path, large: Mapping[str, Any], growth: int) -> Path:
-    """Write two pools of five reps each, without a common rep: one with capacity for all `large` leads, the other for five
-    times `growth` of the others.
+    """Write two pools of five reps each, without a common rep.
 
-    `large` reads what stays the same of a person: who waits for a full pool is routed anew by what they say meanwhile, so
-    with facts that change the pool would hang on who came first.
+    The pool `large` has capacity for all leads of the condition `large`. Each rep of the pool `growth` has capacity `growth`.
+    The condition must use facts of a person that never change: a lead that waits for a full pool is routed again with its
+    current facts, so with other facts its pool would depend on the order of the events.
     """
     reps = [
         {"id": f"rep{n}", "name": f"Rep {n}", "email": f"rep{n}@s.example", "capacity": {"open": room}}
@@ -79,7 +79,7 @@ def configure(directory: Path, large: Mapping[str, Any], growth: int) -> Path:
 
 @pytest.fixture
 def database(postgres: PostgresServer) -> Iterator[str]:
-    """Empty, for one test."""
+    """An empty database for one test."""
     postgres.drop(DATABASE)
     yield postgres.create(DATABASE)
     postgres.drop(DATABASE)
@@ -89,14 +89,14 @@ def in_one_process(file: Path, config: Path, directory: Path, *more: str, parts_
     """Return the outcome of the whole file on the embedded profile, after a clean `verify`."""
     log = directory / "one.jsonl"
     with ProcessInstallation(config, directory / "one") as installation:
-        assert replay(file, installation, log, *more) == 0, log.with_suffix(".said").read_text()
-        until(installation.quiet, 120.0, "everything taken")
+        assert replay(file, installation, log, *more) == 0, log.with_suffix(".output").read_text()
+        until(installation.quiet, 120.0, "all records are read")
         pools = installation.rows(POOLS)
-        found = asyncio.run(outcome(installation.url, pools, parts_of_one_in=parts_of_one_in))
+        result = asyncio.run(outcome(installation.url, pools, parts_of_one_in=parts_of_one_in))
         assert installation.stop() == 0
-        code, said = installation.verify()
-    assert code == 0, said
-    return found
+        code, output = installation.verify()
+    assert code == 0, output
+    return result
 
 
 async def in_several(
@@ -106,19 +106,19 @@ async def in_several(
     log = directory / "several.jsonl"
     async with distributed(directory / "several", config, database, kafka) as installation:
         code = await asyncio.to_thread(replay, file, installation, log, *more)
-        assert code == 0, log.with_suffix(".said").read_text()
+        assert code == 0, log.with_suffix(".output").read_text()
         await installation.settle(120.0)
         pools = await installation.rows(POOLS)
-        found = await outcome(installation.url, pools, parts_of_one_in=parts_of_one_in)
+        result = await outcome(installation.url, pools, parts_of_one_in=parts_of_one_in)
         assert await installation.idle() == []
         await installation.stop()
-    return found
+    return result
 
 
 def both(
     file: Path, config: Path, directory: Path, database: str, kafka: str, *more: str, parts_of_one_in: int = 1
 ) -> LeadOutcome:
-    """Return the outcome of both profiles."""
+    """Return the outcome, which must be the same on both profiles."""
     one = in_one_process(file, config, directory, *more, parts_of_one_in=parts_of_one_in)
     several = asyncio.run(in_several(file, config, directory, database, kafka, *more, parts_of_one_in=parts_of_one_in))
     assert several.differences(one) == []
@@ -140,10 +140,10 @@ def test_returning_people_have_the_same_outcome_on_both_profiles(
             came[row["email"].lower() or row["name"]].add(datetime.fromisoformat(row["submitted_at"]))
     config = configure(tmp_path / "config", LARGE_COMPANY, 5)
     more = ("--keep-times", "--map", "form=form", "--map", "amount=amount")
-    found = both(file, config, tmp_path, database, kafka.bootstrap, *more)
-    assert {who: {datetime.fromisoformat(part.at) for part in told.did} for who, told in found.leads.items()} == came
-    assert any(not part.counted for told in found.leads.values() for part in told.did)
-    assert set(found.pools) == EVERYWHERE
+    result = both(file, config, tmp_path, database, kafka.bootstrap, *more)
+    assert {name: {datetime.fromisoformat(part.at) for part in lead.did} for name, lead in result.leads.items()} == came
+    assert any(not part.counted for lead in result.leads.values() for part in lead.did)
+    assert set(result.pools) == EVERYWHERE
 
 
 @pytest.mark.long
@@ -155,12 +155,12 @@ def test_real_stream_has_the_same_outcome_on_both_profiles(
     file = write_moved(tmp_path / "stream.csv", stream, yesterday())
     config = configure(tmp_path / "config", LARGE_SUM, 300)
     more = ("--keep-times", "--map", "amount=amount_req")
-    found = both(file, config, tmp_path, database, kafka.bootstrap, *more, parts_of_one_in=10)
-    assert len(found.leads) == 7_455
-    asked = [told for told in found.leads.values() if told.parts is not None]
-    assert len(asked) > 500
-    assert all(len(told.did) == 1 for told in asked)
-    assert set(found.pools) == EVERYWHERE
+    result = both(file, config, tmp_path, database, kafka.bootstrap, *more, parts_of_one_in=10)
+    assert len(result.leads) == 7_455
+    with_parts = [lead for lead in result.leads.values() if lead.parts is not None]
+    assert len(with_parts) > 500
+    assert all(len(lead.did) == 1 for lead in with_parts)
+    assert set(result.pools) == EVERYWHERE
 
 
 def test_missing_file_is_reported_before_the_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Settings reach the processes that `up` and `serve` start, and each says that it began and that it stopped."""
+"""Settings reach the processes of `up` and `serve`. Each process logs its start and its end."""
 
 import json
 import socket
@@ -16,10 +16,10 @@ import pytest
 from tests.e2e.processes import ROOT, START_SECONDS, STOP_SECONDS, end, environment, free_port, until
 
 COMMANDS: Final = {"up": ("up", "--no-feed"), "serve": ("serve", "router")}
-NOBODY: Final = "127.0.0.1:1"
-BACKENDS: Final = {"database_url": f"postgresql://nobody@{NOBODY}/none", "kafka_bootstrap": NOBODY}
-"""`serve` answers before they are there."""
-EVICTED_SECONDS: Final = 5.0  # less than a connection without a request may stay open
+NO_SERVER: Final = "127.0.0.1:1"
+BACKENDS: Final = {"database_url": f"postgresql://nobody@{NO_SERVER}/none", "kafka_bootstrap": NO_SERVER}
+"""Addresses without a server. `serve` answers although it cannot connect."""
+EVICTED_SECONDS: Final = 5.0  # less than the time for which an idle connection may stay open
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Started:
         return False
 
     def listens_on(self) -> set[int]:
-        """Every port that this process listens on."""
+        """Return every port that this process listens on."""
         sockets = set()
         for fd in Path(f"/proc/{self.process.pid}/fd").iterdir():
             with suppress(FileNotFoundError):
@@ -48,7 +48,7 @@ class Started:
         return {int(row[1].rpartition(":")[2], 16) for row in listening}
 
     def stop(self) -> list[Any]:
-        """In order; what it logged."""
+        """Stop the process with SIGTERM. Return the events that it logged."""
         self.process.terminate()
         assert self.process.wait(STOP_SECONDS) == 0
         return [json.loads(line)["event"] for line in self.log.read_text().splitlines()]
@@ -59,17 +59,17 @@ Start = Callable[..., Started]
 
 @pytest.fixture(params=COMMANDS)
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
-    """Starts the process with these settings."""
+    """Return a function that starts the process with some settings."""
     with ExitStack() as stack:
 
         def one(**settings: object) -> Started:
             port, log = free_port(), tmp_path / "log"
-            given = {name: str(value) for name, value in settings.items()}
+            texts = {name: str(value) for name, value in settings.items()}
             with log.open("wb") as lines:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "firsthour", *COMMANDS[request.param], "--port", str(port)],
                     cwd=tmp_path,
-                    env=environment(**given, **(BACKENDS if request.param == "serve" else {}))
+                    env=environment(**texts, **(BACKENDS if request.param == "serve" else {}))
                     | {"PYTHONPATH": str(ROOT)},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -110,9 +110,9 @@ def test_metrics_port_is_served_only_if_it_is_set(start: Start) -> None:
 
 
 def test_process_logs_serving_and_stopped(start: Start) -> None:
-    said = start().stop()
-    assert "serving" in said
-    assert said[-1] == "stopped"
+    events = start().stop()
+    assert "serving" in events
+    assert events[-1] == "stopped"
 
 
 def test_lines_below_the_log_level_are_not_logged(start: Start) -> None:

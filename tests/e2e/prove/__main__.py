@@ -1,7 +1,7 @@
 """Kills processes, broker and database of a distributed installation, and judges the result from outside.
 
-`python -m tests.e2e.prove --seed 7 --brokers 1`; the same seed does the same things in the same order. Everything that
-was said and recorded is kept in a directory, which is printed.
+Usage: `python -m tests.e2e.prove --seed 7 --brokers 1`. A seed fixes the events, the faults and their order. All logs and
+records stay in a directory, whose path is printed.
 """
 
 import argparse
@@ -47,7 +47,9 @@ def run(plan: ProofPlan, directory: Path) -> ProofReport:
         sinks.running(),
     ):
         if not (cluster.ours and database.ours):
-            raise SystemExit("This kills brokers and database: unset the variables that name those of others.")
+            raise SystemExit(
+                "The proof kills brokers and database; unset the variables that name the servers of others"
+            )
         config = configure(directory / "config", plan)
         env = settings(config, database.create("prove"), cluster.bootstrap, sinks, PARTITIONS)
         must(env, "migrate")
@@ -74,7 +76,7 @@ async def _prove(stage: FaultStage, directory: Path, env: Mapping[str, str]) -> 
         broken += _verified(env, directory)
         stage.broken += await _stopped(stage.crew)
     await asyncio.to_thread(_keep, history, topics, directory)
-    broken += [Violation("other", what) for what in stage.broken]
+    broken += [Violation("other", message) for message in stage.broken]
     broken += [Violation("other", f"a record that is not ours: {place}") for place in topics.foreign]
     return ProofReport(history, [*judged(history, times=not plan.short), *broken], stage.crew.ended)
 
@@ -103,18 +105,18 @@ def _verified(env: Mapping[str, str], directory: Path) -> list[Violation]:
     (directory / "verify.json").write_text(done.out)
     (directory / "verify.log").write_text(done.err)
     try:
-        found = json.loads(done.out)
+        report = json.loads(done.out)
     except ValueError:
         return [
             Violation("other", f"verify ended with {done.code} and printed no JSON: {(done.err + done.out)[-2000:]}")
         ]
     broken = [
         Violation("other", f"verify: {item['invariant']}: {item['broken']} rows, {item['rows']}")
-        for item in found["items"]
+        for item in report["items"]
         if not item["ok"]
     ]
     if done.code != 0 and not broken:
-        broken.append(Violation("other", f"verify ended with {done.code}, behind: {found.get('behind')}"))
+        broken.append(Violation("other", f"verify ended with {done.code}, behind: {report.get('behind')}"))
     return broken
 
 
@@ -122,7 +124,7 @@ async def _stopped(crew: Crew) -> list[str]:
     """Stop all processes at once; return a violation for each that does not end properly."""
     codes = await asyncio.gather(*(crew.stop(member) for member in crew.members))
     return [
-        f"{member.name}: asked to stop at the end, it ended with {code}"
+        f"{member.name}: ended with {code} after SIGTERM at the end"
         for member, code in zip(crew.members, codes, strict=True)
         if code != 0
     ]
@@ -146,16 +148,16 @@ def _keep(history: History, topics: Topics, directory: Path) -> None:
                 lines.write(json.dumps(asdict(record)) + "\n")
 
 
-def kept(directory: Path) -> ProofReport:
+def judge_again(directory: Path) -> ProofReport:
     """Judge a kept run again, without the exit codes of processes and the findings of `verify`."""
     rest = json.loads((directory / "run.json").read_text())
-    found: dict[str, list[TopicRecord]] = {topic: [] for topic in TOPICS}
+    topics: dict[str, list[TopicRecord]] = {topic: [] for topic in TOPICS}
     for line in json_lines(directory / "topics.jsonl"):
-        found[line["topic"]].append(TopicRecord(**line))
+        topics[line["topic"]].append(TopicRecord(**line))
     hits = [Hit(**line) for line in json_lines(directory / "faults.jsonl")]
     sinks = receipts(Sinks(directory / "sinks"))
     plan = ProofPlan(**rest["plan"])
-    history = History(plan, json_lines(directory / "client.jsonl"), sinks, hits, rest["calm"], found)
+    history = History(plan, json_lines(directory / "client.jsonl"), sinks, hits, rest["calm"], topics)
     return ProofReport(history, judged(history, times=not plan.short))
 
 
@@ -171,29 +173,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, help="of the client's stream (480; over three brokers 780)")
     parser.add_argument("--flood", action="store_true", help="anonymous posts of many large fields beside the stream")
     parser.add_argument("--short", action="store_true", help="two minutes; judges counts, not times")
-    parser.add_argument("--directory", type=Path, help="where everything is kept (a new one)")
-    parser.add_argument("--again", type=Path, metavar="DIRECTORY", help="only judge what a run has kept there")
+    parser.add_argument("--directory", type=Path, help="of the logs and records (default: a new one)")
+    parser.add_argument(
+        "--again", type=Path, metavar="DIRECTORY", help="only judge the logs and records of an earlier run"
+    )
     asked = parser.parse_args(arguments)
     if asked.again:
-        again = kept(asked.again)
-        print(again)
-        return 1 if again.broken else 0
+        report = judge_again(asked.again)
+        print(report)
+        return 1 if report.broken else 0
     plan = short(asked.seed, asked.brokers, asked.kafka, flood=asked.flood) if asked.short else _plan(asked)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))  # ends everything that was started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))  # so that the servers are stopped
     directory = asked.directory or Path(tempfile.mkdtemp(prefix="firsthour-prove-"))
-    print(f"seed {plan.seed}; everything is kept in {directory}", flush=True)
+    print(f"seed {plan.seed}; logs and records are in {directory}", flush=True)
     report = run(plan, directory)
     (directory / "report.txt").write_text(f"{report}\n")
     (directory / "broken.txt").write_text("".join(f"{finding}\n" for finding in report.broken))
     print(report)
-    print(f"kept in {directory}")
+    print(f"logs and records are in {directory}")
     return 1 if report.broken else 0
 
 
 def _plan(asked: argparse.Namespace) -> ProofPlan:
     seconds = asked.seconds or (ProofPlan.seconds if asked.brokers == 1 else SECONDS_OF_THREE)
-    given = (asked.seed, asked.events, asked.leads, asked.reps, asked.brokers, asked.kafka, seconds)
-    return ProofPlan(*given, flood=asked.flood)
+    sizes = (asked.seed, asked.events, asked.leads, asked.reps, asked.brokers, asked.kafka, seconds)
+    return ProofPlan(*sizes, flood=asked.flood)
 
 
 if __name__ == "__main__":

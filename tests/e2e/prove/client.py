@@ -1,6 +1,6 @@
 """The client: posts the stream to both gateways until each event is acknowledged, and acts on leads through both at once.
 
-Its log, a JSON line for every attempt, is the first thing the judge reads: what was sent, when, and what was answered.
+Its log has a JSON line for every attempt, with the event, the time and the answer. It is an input of the judge.
 """
 
 import asyncio
@@ -56,13 +56,13 @@ class Client:
     async def _connection(self) -> AsyncIterator[httpx.AsyncClient]:
         """Open a connection of its own for a request. The library's pool can give one idle connection to several requests, and
         those that do not get it queue again. Under load this took seconds, which the judge would blame on a gateway."""
-        http = self._idle.pop() if self._idle else self._made()
+        http = self._idle.pop() if self._idle else self._new_connection()
         try:
             yield http
         finally:
             self._idle.append(http)
 
-    def _made(self) -> httpx.AsyncClient:
+    def _new_connection(self) -> httpx.AsyncClient:
         headers = {"authorization": f"Bearer {ADMIN}"}
         return httpx.AsyncClient(headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False, verify=self._tls)
 
@@ -152,11 +152,11 @@ class Client:
             try:
                 async with self._connection() as http:
                     answer = await http.get(f"{self._gateways[gateway]}/v1/leads", params={"email": email})
-                found = answer.json()["items"] if answer.status_code == 200 else []
+                items = answer.json()["items"] if answer.status_code == 200 else []
             except (httpx.HTTPError, ValueError):
-                found = []
-            if found and found[0]["owner"] is not None:
-                return str(found[0]["id"])
+                items = []
+            if items and items[0]["owner"] is not None:
+                return str(items[0]["id"])
             gateway = 1 - gateway
             await asyncio.sleep(WAIT_SECONDS[1])
         return None

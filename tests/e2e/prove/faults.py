@@ -31,7 +31,7 @@ ROLLING = "rolling restart"
 class Hit:
     """A fault from `start` to `end` (seconds since the epoch)."""
 
-    what: str
+    kind: str
     target: str
     start: float
     end: float
@@ -57,13 +57,13 @@ class FaultStage:
         return min(seconds, SHORT_SECONDS) if self.plan.short else seconds
 
     @asynccontextmanager
-    async def hitting(self, what: str, target: str) -> AsyncIterator[None]:
+    async def hitting(self, kind: str, target: str) -> AsyncIterator[None]:
         """Log a fault from its start to its end."""
         start = time.time()
         try:
             yield
         finally:
-            hit = Hit(what, target, start, time.time())
+            hit = Hit(kind, target, start, time.time())
             self.hits.append(hit)
             with self.log.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(asdict(hit)) + "\n")
@@ -105,14 +105,12 @@ async def rolling_restart(stage: FaultStage) -> None:
     for member in stage.crew.members:
         await _up(member)
         async with stage.hitting(ROLLING, member.name):
-            loading = (
-                time.time() - member.started_at < LOADING_SECONDS
-            )  # killed again and not here yet: it has no handler
+            loading = time.time() - member.started_at < LOADING_SECONDS  # it has no signal handler yet
             code = await stage.crew.stop(member)
             if code == -signal.SIGTERM and loading:
                 code = 0
             if code != 0 and member.asked != "kill":
-                stage.broken.append(f"{member.name}: asked to stop, it ended with {code}")
+                stage.broken.append(f"{member.name}: ended with {code} after SIGTERM")
             stage.crew.resume(member)
             await _up(member)
 

@@ -66,7 +66,7 @@ class History:
     calm: Sequence[float] = ()  # ends of fault periods
     topics: Mapping[str, Sequence[TopicRecord]] = field(default_factory=dict)
 
-    def said(self, topic: str) -> Sequence[TopicRecord]:
+    def records_of(self, topic: str) -> Sequence[TopicRecord]:
         """Return the first occurrence of each record of a topic; those of one lead in their order."""
         return self._first.get(topic, [])
 
@@ -77,39 +77,39 @@ class History:
     @cached_property
     def routes(self) -> Mapping[str, list[TopicRecord]]:
         """Return the router's records of each lead in order, with the answers to actions."""
-        return _by_lead(record for record in self.said("routes") if "lead_id" in record.data)
+        return _by_lead(record for record in self.records_of("routes") if "lead_id" in record.data)
 
     @cached_property
     def acknowledged(self) -> Mapping[str, float]:
         """Return when each of the client's events was first acknowledged."""
-        found: dict[str, float] = {}
+        times: dict[str, float] = {}
         for line in self.client:
             if line["kind"] == "event" and line["status"] is not None and 200 <= line["status"] < 300:
                 at = line["sent"] + line["seconds"]
-                found[line["id"]] = min(at, found.get(line["id"], at))
-        return found
+                times[line["id"]] = min(at, times.get(line["id"], at))
+        return times
 
     @cached_property
     def arrived(self) -> Mapping[str, list[Receipt]]:
         """Return the receipts of each page, in order."""
-        found: defaultdict[str, list[Receipt]] = defaultdict(list)
+        by_page: defaultdict[str, list[Receipt]] = defaultdict(list)
         for receipt in sorted(self.receipts, key=lambda receipt: receipt.at):
-            found[receipt.page_id].append(receipt)
-        return found
+            by_page[receipt.page_id].append(receipt)
+        return by_page
 
 
 def _first_of(records: Sequence[TopicRecord]) -> list[TopicRecord]:
-    found: dict[str, TopicRecord] = {}
+    by_id: dict[str, TopicRecord] = {}
     for record in sorted(records, key=lambda record: (record.partition, record.offset)):
-        found.setdefault(record.id, record)
-    return list(found.values())
+        by_id.setdefault(record.id, record)
+    return list(by_id.values())
 
 
 def _by_lead(records: Iterable[TopicRecord]) -> dict[str, list[TopicRecord]]:
-    found: defaultdict[str, list[TopicRecord]] = defaultdict(list)
+    by_lead: defaultdict[str, list[TopicRecord]] = defaultdict(list)
     for record in records:
-        found[record.lead].append(record)
-    return found
+        by_lead[record.lead].append(record)
+    return by_lead
 
 
 # --- reading ------------------------------------------------------------------------------------------------------
@@ -117,14 +117,14 @@ def _by_lead(records: Iterable[TopicRecord]) -> dict[str, list[TopicRecord]]:
 
 def receipts(sinks: Sinks) -> list[Receipt]:
     """Return the receipts of both sinks."""
-    found = [
+    arrivals = [
         Receipt(line["at"], line["page_id"], "slack", line["to"], line["answered"])
         for line in json_lines(sinks.slack_record)
     ]
     for line in json_lines(sinks.smtp_record):
         page = str(line["message_id"]).removeprefix("<").partition("@")[0]
-        found.append(Receipt(line["at"], page, "email", line["to"][0]))
-    return found
+        arrivals.append(Receipt(line["at"], page, "email", line["to"][0]))
+    return arrivals
 
 
 class Topics:
@@ -173,19 +173,21 @@ class Topics:
         topic = place.topic.removeprefix(PREFIX)
         for record in batch:
             self._next[place] = record.offset + 1
-            found = parsed(topic, record.partition, record.offset, record.timestamp / 1000.0, record.value or b"")
-            if found is None:
+            parsed_record = parsed(
+                topic, record.partition, record.offset, record.timestamp / 1000.0, record.value or b""
+            )
+            if parsed_record is None:
                 self.foreign.append(f"{place.topic}[{record.partition}]@{record.offset}")
             else:
-                self.records[topic].append(found)
+                self.records[topic].append(parsed_record)
 
 
 def parsed(topic: str, partition: int, offset: int, at: float, value: bytes) -> TopicRecord | None:
     """Return the record of the product. None: the value is something else."""
     try:
-        found = json.loads(value)
+        envelope = json.loads(value)
         return TopicRecord(
-            topic, partition, offset, at, found["id"], found["type"], found["partitionkey"], found["data"]
+            topic, partition, offset, at, envelope["id"], envelope["type"], envelope["partitionkey"], envelope["data"]
         )
     except (ValueError, KeyError, TypeError):
         return None

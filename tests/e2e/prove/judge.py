@@ -1,7 +1,6 @@
 """The judge: checks the effects of every acknowledged event and action, from the client's log and the topics alone.
 
-Each function gives findings of one kind; an installation without faults of its own gives none. `judge_pages` is the
-same for what reached people.
+Each function yields violations of one kind. A correct installation has none. `judge_pages` checks the pages.
 """
 
 from collections import Counter, defaultdict
@@ -36,10 +35,10 @@ class Violation:
     """A broken promise, with the ids that show it."""
 
     kind: Kind
-    what: str
+    message: str
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.what}"
+        return f"{self.kind}: {self.message}"
 
 
 Check = Callable[[History], Iterator[Violation]]
@@ -50,12 +49,12 @@ Check = Callable[[History], Iterator[Violation]]
 
 def events_lost(history: History) -> Iterator[Violation]:
     """Yield acknowledged events that are not on `events`, have no effect on `leads`, or no effect on `routes`."""
-    kept = {record.data["source_id"] for record in history.said("events")}
+    source_ids = {record.data["source_id"] for record in history.records_of("events")}
     for id in history.acknowledged:
-        if id not in kept:
+        if id not in source_ids:
             yield Violation("lost", f"event {id} was acknowledged and is not on `events`")
     effects = _effects(history)
-    for record in history.said("events"):
+    for record in history.records_of("events"):
         wanted = PASSED_ON.get(record.type, "lead.scored")
         if not effects[record.id, wanted]:
             yield Violation("lost", f"event {_named(record)} has no {wanted} on `leads`")
@@ -65,7 +64,7 @@ def events_lost(history: History) -> Iterator[Violation]:
 def events_twice(history: History) -> Iterator[Violation]:
     """Yield outside events with two effects: two ids on `events`, two records on `leads`, or two on `routes`."""
     ids: defaultdict[str, set[str]] = defaultdict(set)
-    for record in history.said("events"):
+    for record in history.records_of("events"):
         ids[record.data["source_id"]].add(record.id)
     for sent, ours in ids.items():
         if len(ours) > 1:
@@ -85,12 +84,12 @@ def events_twice(history: History) -> Iterator[Violation]:
 
 def _effects(history: History) -> defaultdict[tuple[str, str], list[TopicRecord]]:
     """Return the records on `leads` that each outside event caused, by (event id, type)."""
-    found: defaultdict[tuple[str, str], list[TopicRecord]] = defaultdict(list)
-    for record in history.said("leads"):
+    effects: defaultdict[tuple[str, str], list[TopicRecord]] = defaultdict(list)
+    for record in history.records_of("leads"):
         cause = record.data["trigger"]["event_id"] if record.type == "lead.scored" else record.data.get("event_id")
         if cause is not None:
-            found[cause, record.type].append(record)
-    return found
+            effects[cause, record.type].append(record)
+    return effects
 
 
 def _causes(lead: str, record: TopicRecord) -> Iterator[tuple[str, ...]]:
@@ -113,17 +112,17 @@ def _causes(lead: str, record: TopicRecord) -> Iterator[tuple[str, ...]]:
 def _unheard_leads(history: History) -> Iterator[Violation]:
     heard = {
         record.data["event_id"]
-        for record in history.said("routes")
+        for record in history.records_of("routes")
         if record.type == "touch.applied" and _caused(record)
     }
     types = {lead: Counter(record.type for record in records) for lead, records in history.routes.items()}
-    for record in history.said("leads"):
-        known = types.get(record.lead, Counter())
+    for record in history.records_of("leads"):
+        counts = types.get(record.lead, Counter())
         if record.type == "lead.touched" and record.data.get("event_id") not in heard:
             yield Violation("lost", f"touch {record.data.get('event_id')} of lead {record.lead} is not on `routes`")
-        elif record.type == "consent.changed" and not record.data["given"] and not known["lead.opted_out"]:
+        elif record.type == "consent.changed" and not record.data["given"] and not counts["lead.opted_out"]:
             yield Violation("lost", f"opt-out {record.data['event_id']} of lead {record.lead} is not on `routes`")
-        elif record.data.get("met") and not (known["lead.qualified"] or known["lead.opted_out"]):
+        elif record.data.get("met") and not (counts["lead.qualified"] or counts["lead.opted_out"]):
             yield Violation("lost", f"lead {record.lead} met a line by record {record.id} and was never handed over")
 
 
@@ -144,7 +143,7 @@ def owners(history: History) -> Iterator[Violation]:
         for record in records:
             if record.type == "lead.assigned":
                 if owner is not None:
-                    yield Violation("two owners", f"lead {lead}: given to {record.data['rep']} while {owner} has it")
+                    yield Violation("two owners", f"lead {lead}: given to {record.data['rep']} while {owner} owns it")
                 owner = record.data["rep"]
             elif record.type in CLOSES or record.data.get("status", "assigned") not in (*HELD, "opportunity"):
                 owner = None
@@ -157,11 +156,11 @@ def order(history: History) -> Iterator[Violation]:
     """Check that the records of a lead are complete on each topic, in the order of their commits."""
     for topic in ("leads", "routes"):
         versions: defaultdict[str, list[int]] = defaultdict(list)
-        for record in history.said(topic):
+        for record in history.records_of(topic):
             if "version" in record.data:
                 versions[record.lead].append(record.data["version"])
-        for lead, found in versions.items():
-            yield from _numbered(topic, lead, found)
+        for lead, numbers in versions.items():
+            yield from _numbered(topic, lead, numbers)
     for lead, records in history.routes.items():
         yield from _joined(lead, records)
     yield from _epochs_rise(history)
@@ -196,7 +195,7 @@ def _joined(lead: str, records: Sequence[TopicRecord]) -> Iterator[Violation]:
 
 def _epochs_rise(history: History) -> Iterator[Violation]:
     latest: dict[str, int] = {}
-    for record in history.said("actions"):
+    for record in history.records_of("actions"):
         epoch = record.data["epoch"]
         if epoch < latest.get(record.lead, 0):
             yield Violation("order", f"`actions`, lead {record.lead}: epoch {epoch} after {latest[record.lead]}")
@@ -211,7 +210,7 @@ def actions(history: History) -> Iterator[Violation]:
     answered = {
         r.data["action_id"] for records in history.routes.values() for r in records if r.type == "action.resolved"
     }
-    for record in history.said("actions"):
+    for record in history.records_of("actions"):
         if record.data["action_id"] not in answered:
             yield Violation("lost", f"action {record.data['action_id']} ({record.data['action']}) has no answer")
     done = {line["id"]: line for line in history.client if line["kind"] == "action" and line["status"] == 200}
@@ -252,7 +251,7 @@ def requests(history: History) -> Iterator[Violation]:
 
 
 def answers_in_time(history: History) -> Iterator[Violation]:
-    """Check that each event is answered within 3 s, whatever the broker does."""
+    """Check that each event is answered within 3 s, also while the broker does not answer."""
     for line in history.client:
         answered = line["status"] is not None or "Timeout" in line["error"]
         if line["kind"] == "event" and answered and line["seconds"] > ANSWER_SECONDS_MAX:

@@ -1,8 +1,10 @@
-"""The judge of pages: whether the page of each rung arrived, how often, and how late.
+"""The judge of pages: checks that the page of each rung arrived, how often, and how late.
 
-Each `lead.assigned` on `routes` owes the rungs of the agreement's ladder until the lead is touched, accepted, opted out or
-given on. A rung is due its span after the rung before it was told. A page whose ladder ended before it came is excused
-where it could have been that late: within `LATE_SECONDS_MAX`, or later when more than one fault lay between.
+Each `lead.assigned` on `routes` starts a ladder. Its pages are owed until a record of the lead ends the ladder: a touch, an
+acceptance, an opt-out, another assignment. The time at which a rung is due: see `_due`.
+
+A page that did not arrive before its ladder ended is excused in two cases: the ladder ended within `LATE_SECONDS_MAX` after
+the page was due, or more than one fault was between these two times.
 """
 
 from collections import Counter
@@ -20,18 +22,20 @@ LATE_SECONDS_MAX: Final = 60.0
 EARLY_SECONDS_MAX: Final = 1.0
 """The largest difference between the clocks of a sink and of the database."""
 RECOVERY_SECONDS: Final = 20.0
-"""How long after its end a fault can explain lateness."""
+"""A fault can delay pages for this long after its end."""
 ON_THE_WIRE_SECONDS: Final = 0.5
-"""How long after the end of its sender a message can arrive."""
-ASKED_SECONDS: Final = 6.0
-"""How long after Slack hung it may still accept earlier calls: their senders wait 5 s."""
+"""A message can arrive this long after the end of the process that sent it."""
+HUNG_CALL_SECONDS: Final = 6.0
+"""A call to the hanging Slack can arrive this long after the fault, because its sender waits 5 s for the answer."""
 COUNTED: Final = frozenset({"qualified", "assigned", "accepted"})
+"""The statuses in which a ladder continues."""
 ENDS: Final = frozenset({"lead.released", "lead.recycled", "lead.opted_out", "lead.qualified", "lead.assigned"})
+"""The records that end a ladder in any status."""
 
 
 @dataclass(frozen=True)
 class OwedPage:
-    """A page that an assignment owes. `ended`: when its ladder ended. None: it did not."""
+    """A page that an assignment owes. `ended`: when its ladder ended. None: the ladder has not ended."""
 
     page_id: str
     lead: str
@@ -45,27 +49,27 @@ class OwedPage:
     excused: bool = False
 
     @property
-    def told(self) -> float | None:
-        """Return when the person first received it."""
+    def arrived_at(self) -> float | None:
+        """Return when the page first arrived. None: it has not arrived."""
         return self.arrivals[0].at if self.arrivals else None
 
     @property
     def missing(self) -> bool:
-        return not (self.failed or self.excused or self.told is not None)
+        return not (self.failed or self.excused or self.arrived_at is not None)
 
     def __str__(self) -> str:
         return f"page {self.page_id} (lead {self.lead}, epoch {self.epoch}, rung {self.number}, {self.person})"
 
 
-def rungs(history: History) -> list[OwedPage]:
+def owed_pages(history: History) -> list[OwedPage]:
     """Return every owed page with its arrivals."""
-    failed = {record.data["page_id"] for record in history.said("pages") if record.type == "page.failed"}
+    failed = {record.data["page_id"] for record in history.records_of("pages") if record.type == "page.failed"}
     return [
-        rung
+        page
         for lead, records in history.routes.items()
         for place, record in enumerate(records)
         if record.type == "lead.assigned" and record.data.get("touched_at") is None
-        for rung in _ladder(history, lead, record, records[place + 1 :], failed)
+        for page in _ladder(history, lead, record, records[place + 1 :], failed)
     ]
 
 
@@ -81,24 +85,24 @@ def _ladder(
 
 
 def _due(history: History, lead: str, assigned: TopicRecord, later: Sequence[TopicRecord]) -> list[float]:
-    """Return when each rung of an assignment is due; the change of owner is the last.
+    """Return when each rung of an assignment is due. The last one is the change of owner.
 
-    A rung comes its span after the rung before it was told: at the first arrival of its page, however late that is said to
-    be sent, or when the owner accepted while the page was overdue. A rung that never came delays none.
+    A rung is due its span after the page of the rung before was told: at the first arrival of that page, whatever the time
+    of its `page.sent`, or when the owner accepted while the page was overdue. A page that never arrived delays no rung.
     """
     epoch, person, start = assigned.data["epoch"], assigned.data["rep"], assigned.moment("assigned_at")
     accepts = (record for record in later if record.type == "lead.accepted" and record.data["epoch"] == epoch)
     accepted = next((record.moment("at") for record in accepts), None)
-    delay, found = 0.0, list[float]()
+    delay, dues = 0.0, list[float]()
     for number, after in enumerate(history.plan.ladder):
         planned = start + after
-        found.append(planned + delay)
-        told = [arrival.at for arrival in history.arrived.get(page_id(lead, epoch, number, person), [])]
-        if accepted is not None and accepted >= found[-1]:
-            told.append(accepted)
-        if told:
-            delay = max(0.0, min(told) - planned)
-    return [*found, start + history.plan.reassign_at + delay]
+        dues.append(planned + delay)
+        times = [arrival.at for arrival in history.arrived.get(page_id(lead, epoch, number, person), [])]
+        if accepted is not None and accepted >= dues[-1]:
+            times.append(accepted)
+        if times:
+            delay = max(0.0, min(times) - planned)
+    return [*dues, start + history.plan.reassign_at + delay]
 
 
 def _excused(history: History, due: float, ended: float | None) -> bool:
@@ -118,31 +122,34 @@ def _ends(record: TopicRecord, assigned: TopicRecord) -> bool:
 
 def missing(history: History) -> Iterator[Violation]:
     """Yield owed pages that never arrived, changes of owner that never happened, and pages of no assignment."""
-    owed = rungs(history)
-    for rung in owed:
-        if rung.missing:
-            yield Violation("page missing", f"{rung} never arrived")
-        elif rung.failed:
-            yield Violation("page missing", f"{rung} ended as failed, though mail was there all along")
-    known = {rung.page_id for rung in owed}
+    pages = owed_pages(history)
+    for page in pages:
+        if page.missing:
+            yield Violation("page missing", f"{page} never arrived")
+        elif page.failed:
+            yield Violation("page missing", f"{page} failed, although the mail server accepted mails all the time")
+    page_ids = {page.page_id for page in pages}
     for id, arrivals in history.arrived.items():
-        if id not in known:
-            yield Violation("other", f"page {id} arrived {len(arrivals)} times, about no assignment on `routes`")
-    for record in history.said("pages"):
+        if id not in page_ids:
+            yield Violation("other", f"page {id} arrived {len(arrivals)} times without an assignment on `routes`")
+    for record in history.records_of("pages"):
         if record.type == "page.sent" and not history.arrived.get(record.data["page_id"]):
-            yield Violation("page missing", f"page {record.data['page_id']} was said to be sent and never arrived")
-    yield from _unasked(history)
+            yield Violation("page missing", f"page {record.data['page_id']} has a `page.sent` and never arrived")
+    yield from _missing_changes(history)
 
 
-def _unasked(history: History) -> Iterator[Violation]:
-    asked = {record.data["action_id"] for record in history.said("actions")}
+def _missing_changes(history: History) -> Iterator[Violation]:
+    action_ids = {record.data["action_id"] for record in history.records_of("actions")}
     for lead, epoch, due, ended in reassignments(history):
-        if not _excused(history, due, ended) and f"{lead}:{epoch}:{len(history.plan.ladder)}" not in asked:
+        if not _excused(history, due, ended) and f"{lead}:{epoch}:{len(history.plan.ladder)}" not in action_ids:
             yield Violation("page missing", f"lead {lead}, epoch {epoch}: the rung that changes the owner never fired")
 
 
 def reassignments(history: History) -> Iterator[tuple[str, int, float, float | None]]:
-    """Yield each change of owner: lead, epoch, when it is due, when its ladder ended. Accepting does not end it."""
+    """Yield each owed change of owner: lead, epoch, due time, and end of the ladder. None: the ladder has not ended.
+
+    After an acceptance the change of owner is still owed.
+    """
     for lead, records in history.routes.items():
         for place, record in enumerate(records):
             if record.type == "lead.assigned" and record.data.get("touched_at") is None:
@@ -158,25 +165,28 @@ def repeated(history: History) -> Iterator[Violation]:
         if excess:
             times = [f"{receipt.at:.2f} ({receipt.channel})" for receipt in arrivals]
             yield Violation(
-                "too many deliveries", f"page {id}: arrived at {times}, {len(excess)} of them for no reason"
+                "too many deliveries", f"page {id}: arrived at {times}, {len(excess)} times without a fault"
             )
-    said = Counter(record.data["page_id"] for record in history.said("pages") if record.type == "page.sent")
-    for id, times_said in said.items():
-        if times_said > 1:
-            yield Violation("applied twice", f"page {id} was said to be sent {times_said} times")
+    counts = Counter(record.data["page_id"] for record in history.records_of("pages") if record.type == "page.sent")
+    for id, count in counts.items():
+        if count > 1:
+            yield Violation("applied twice", f"page {id} has {count} records `page.sent`")
 
 
 def why_again(earlier: Receipt, later: Receipt, hits: Sequence[Hit]) -> str | None:
-    """Return the reason why a page arrived again: a lost answer, or a kill of a notifier or a restart of the database between
-    the arrivals. A reason excuses one repeat, because each is between two arrivals."""
+    """Return the fault that explains a second arrival of a page. None: no fault explains it.
+
+    The sender did not get the answer of the first arrival, or a notifier was killed or the database restarted between the
+    two arrivals. So each fault excuses one more arrival.
+    """
     if not earlier.answered:
         return "broken answer"
     for hit in hits:
-        if hit.what == "slack hangs" and hit.start <= earlier.at <= hit.end + ASKED_SECONDS:
-            return "broken answer"  # sent while Slack hung, and answered after the sender had given up
-        ours = (hit.what == "kill" and hit.target.startswith("notifier")) or hit.what == "database restarted"
-        if ours and hit.start <= later.at and hit.end + ON_THE_WIRE_SECONDS >= earlier.at:
-            return hit.what
+        if hit.kind == "slack hangs" and hit.start <= earlier.at <= hit.end + HUNG_CALL_SECONDS:
+            return "broken answer"  # Slack answered after the sender had given up
+        interrupts = (hit.kind == "kill" and hit.target.startswith("notifier")) or hit.kind == "database restarted"
+        if interrupts and hit.start <= later.at and hit.end + ON_THE_WIRE_SECONDS >= earlier.at:
+            return hit.kind
     return None
 
 
@@ -185,76 +195,77 @@ def why_again(earlier: Receipt, later: Receipt, hits: Sequence[Hit]) -> str | No
 
 @dataclass
 class Lateness:
-    """The lateness of rungs in seconds: of all, and of those under at most one fault."""
+    """How late the rungs were, in seconds.
 
-    worst: float = 0.0
-    worst_single: float = 0.0
-    under: str = "no fault"  # the one fault of the latest of them
-    judged: int = 0
-    late: list[str] = field(default_factory=list)
+    A single rung is one with at most one fault between its due time and its arrival.
+    """
+
+    worst: float = 0.0  # of all rungs
+    worst_single: float = 0.0  # of the single rungs
+    under: str = "no fault"  # the fault of the latest single rung
+    judged: int = 0  # number of single rungs
+    late: list[str] = field(default_factory=list)  # single rungs above the limit
 
 
 def lateness(history: History) -> Lateness:
-    """From when a rung is due to when the person first knew, or the change of owner was asked for.
-
-    Single: between its time and its arrival there was no fault, or one (each with the time to recover from it).
-    """
-    found = Lateness()
-    for name, due, told in _ways(history):
-        late = told - due
-        found.worst = max(found.worst, late)
-        crossed = _crossed(history.hits, due, told)
+    """Measure each rung from its due time to the arrival of its page, or to the request of the change of owner."""
+    result = Lateness()
+    for name, due, arrived_at in _arrivals(history):
+        late = arrived_at - due
+        result.worst = max(result.worst, late)
+        crossed = _crossed(history.hits, due, arrived_at)
         if len(crossed) <= 1:
-            found.judged += 1
+            result.judged += 1
             under = ", ".join(sorted(crossed)) or "no fault"
-            if late > found.worst_single:
-                found.worst_single, found.under = late, under
+            if late > result.worst_single:
+                result.worst_single, result.under = late, under
             if late > LATE_SECONDS_MAX:
-                found.late.append(f"{name}: {late:.1f} s late, under {under}")
-    return found
+                result.late.append(f"{name}: {late:.1f} s late, under {under}")
+    return result
 
 
-def _ways(history: History) -> Iterator[tuple[str, float, float]]:
-    """Yield each rung that came: its name, when it was due, and when the page arrived or the change was requested."""
-    for rung in rungs(history):
-        if rung.told is not None:
-            yield str(rung), rung.due, rung.told
-    asked = {record.data["action_id"]: record.moment("at") for record in history.said("actions")}
+def _arrivals(history: History) -> Iterator[tuple[str, float, float]]:
+    """Yield each rung that fired: its name, its due time, and when the page arrived or the change was requested."""
+    for page in owed_pages(history):
+        if page.arrived_at is not None:
+            yield str(page), page.due, page.arrived_at
+    requests = {record.data["action_id"]: record.moment("at") for record in history.records_of("actions")}
     for lead, epoch, due, _ in reassignments(history):
-        told = asked.get(f"{lead}:{epoch}:{len(history.plan.ladder)}")
-        if told is not None:
-            yield f"change of owner (lead {lead}, epoch {epoch})", due, told
+        requested_at = requests.get(f"{lead}:{epoch}:{len(history.plan.ladder)}")
+        if requested_at is not None:
+            yield f"change of owner (lead {lead}, epoch {epoch})", due, requested_at
 
 
-def _crossed(hits: Sequence[Hit], due: float, told: float) -> set[str]:
-    """Return the faults between two moments. A rolling restart of any number of processes is one."""
+def _crossed(hits: Sequence[Hit], begin: float, end: float) -> set[str]:
+    """Return the faults between two times, each with its recovery. A rolling restart of any number of processes is one."""
     return {
-        hit.what if hit.what == ROLLING else f"{hit.what} {hit.target} at {hit.start:.0f}"
+        hit.kind if hit.kind == ROLLING else f"{hit.kind} {hit.target} at {hit.start:.0f}"
         for hit in hits
-        if hit.start <= told and hit.end + RECOVERY_SECONDS >= due
+        if hit.start <= end and hit.end + RECOVERY_SECONDS >= begin
     }
 
 
 def late(history: History) -> Iterator[Violation]:
     """Yield rungs that are more than 60 s late under at most one fault."""
-    for one in lateness(history).late:
-        yield Violation("late", one)
+    for rung in lateness(history).late:
+        yield Violation("late", rung)
 
 
 def early(history: History) -> Iterator[Violation]:
-    """Yield rungs that came before the end of their span after the rung before."""
-    for name, due, told in _ways(history):
-        if told < due - EARLY_SECONDS_MAX:
-            yield Violation("other", f"{name}: {due - told:.1f} s before its time")
+    """Yield rungs that fired before they were due."""
+    for name, due, arrived_at in _arrivals(history):
+        if arrived_at < due - EARLY_SECONDS_MAX:
+            yield Violation("other", f"{name}: {due - arrived_at:.1f} s before its time")
 
 
 def settled_seconds(history: History, calm: float) -> float:
-    """Return the seconds from the end of the faults to the last effect of earlier events and due pages."""
-    before = {id for id, at in history.acknowledged.items() if at <= calm}
-    ours = {record.id for record in history.said("events") if record.data["source_id"] in before}
-    moments = [record.at for record in history.said("leads") if _cause(record) in ours]
-    moments += [record.at for record in history.said("routes") if _cause(record) in ours]
-    moments += [rung.told for rung in rungs(history) if rung.told is not None and rung.due <= calm]
+    """Return the seconds from `calm`, the end of the faults, to the last effect of events and rungs before it."""
+    source_ids = {id for id, at in history.acknowledged.items() if at <= calm}
+    events = {record.id for record in history.records_of("events") if record.data["source_id"] in source_ids}
+    moments = [record.at for record in history.records_of("leads") if _cause(record) in events]
+    moments += [record.at for record in history.records_of("routes") if _cause(record) in events]
+    pages = owed_pages(history)
+    moments += [page.arrived_at for page in pages if page.arrived_at is not None and page.due <= calm]
     return max([0.0, *(moment - calm for moment in moments)])
 
 
@@ -264,11 +275,11 @@ def _cause(record: TopicRecord) -> str | None:
 
 
 def owed(history: History) -> int:
-    """Return how many rungs may still come: their ladder has not ended, and no page has arrived."""
-    waiting = sum(rung.told is None and not rung.failed and rung.ended is None for rung in rungs(history))
-    asked = {record.data["action_id"] for record in history.said("actions")}
+    """Return the number of rungs that may still fire: their ladder has not ended, and no page has arrived."""
+    waiting = sum(page.arrived_at is None and not page.failed and page.ended is None for page in owed_pages(history))
+    action_ids = {record.data["action_id"] for record in history.records_of("actions")}
     return waiting + sum(
-        ended is None and f"{lead}:{epoch}:{len(history.plan.ladder)}" not in asked
+        ended is None and f"{lead}:{epoch}:{len(history.plan.ladder)}" not in action_ids
         for lead, epoch, _, ended in reassignments(history)
     )
 

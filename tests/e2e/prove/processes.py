@@ -42,7 +42,7 @@ class Replica:
         self.name = f"{service}-{number}"
         self.port = free_port()
         self.data = directory / self.name
-        self.said = directory / f"{self.name}.log"
+        self.output = directory / f"{self.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.asked = ""
         self.started_at = 0.0
@@ -56,17 +56,17 @@ class Replica:
         """Start the process without waiting; see `ready`."""
         self.asked = ""
         self.process = spawn(
-            self.said,
+            self.output,
             *("firsthour", "serve", self.service, "--host", "127.0.0.1", "--port", str(self.port)),
             *("--data", str(self.data)),
             env=self._env,
         )
         self.started_at = time.time()
 
-    def signal(self, what: signal.Signals) -> None:
+    def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process, if it runs."""
         if self.process is not None and self.process.poll() is None:
-            os.kill(self.process.pid, what)
+            os.kill(self.process.pid, number)
 
     async def ready(self, client: httpx.AsyncClient) -> bool:
         """Return whether `/readyz` succeeds."""
@@ -118,7 +118,7 @@ class Crew:
                 answers = await asyncio.gather(*(member.ready(client) for member in waiting))
                 waiting = [member for member, ready in zip(waiting, answers, strict=True) if not ready]
                 if waiting and time.monotonic() > end_at:
-                    words = "\n".join(f"{member.name}: {last_words(member.said)}" for member in waiting)
+                    words = "\n".join(f"{member.name}: {last_words(member.output)}" for member in waiting)
                     raise AssertionError(f"not ready within {seconds:g} s:\n{words}")
                 await asyncio.sleep(LOOK_SECONDS * 4)
 
@@ -163,11 +163,11 @@ def crew(directory: Path, env: Mapping[str, str]) -> Crew:
     return Crew([Replica(service, n, directory, env) for service in SERVICES for n in range(REPLICAS)])
 
 
-def last_words(said: Path, lines: int = 5) -> str:
+def last_words(output: Path, lines: int = 5) -> str:
     """Return the end of the output of a process."""
-    if not said.exists():
+    if not output.exists():
         return "(nothing)"
-    return "\n".join(said.read_text(errors="replace").splitlines()[-lines:]) or "(nothing)"
+    return "\n".join(output.read_text(errors="replace").splitlines()[-lines:]) or "(nothing)"
 
 
 # --- commands -----------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ class ProofReport:
             ("leads with two owners", f"{self.count('two owners')}"),
             ("order breaks", f"{self.count('order')}"),
             ("pages missing", f"{self.count('page missing')}"),
-            ("pages told too often", f"{self.count('too many deliveries')}"),
+            ("pages delivered too often", f"{self.count('too many deliveries')}"),
         ]
 
 
@@ -56,12 +56,12 @@ def judged(history: History, *, times: bool) -> list[Violation]:
     checks = [*judge.CHECKS, *judge_pages.CHECKS]
     if times:
         checks += [judge.answers_in_time, judge_pages.late]
-    found = [finding for check in checks for finding in check(history)]
+    violations = [finding for check in checks for finding in check(history)]
     if times:
         settled = [judge_pages.settled_seconds(history, calm) for calm in history.calm]
         late = [seconds for seconds in settled if seconds > SETTLED_SECONDS_MAX]
-        found += [Violation("late", f"settled {seconds:.1f} s after the last fault") for seconds in late]
-    return found
+        violations += [Violation("late", f"settled {seconds:.1f} s after the last fault") for seconds in late]
+    return violations
 
 
 def _run_rows(history: History) -> list[tuple[str, str]]:
@@ -76,21 +76,21 @@ def _run_rows(history: History) -> list[tuple[str, str]]:
 
 
 def _page_rows(history: History) -> list[tuple[str, str]]:
-    owed = judge_pages.rungs(history)
+    owed = judge_pages.owed_pages(history)
     times = Counter(len(arrivals) for arrivals in history.arrived.values())
     why = Counter(
         why_again(earlier, later, history.hits) or "no reason"
         for arrivals in history.arrived.values()
         for earlier, later in pairwise(arrivals)
     )
-    excused = sum(rung.told is None and rung.excused for rung in owed)
+    excused = sum(page.arrived_at is None and page.excused for page in owed)
     channels = Counter(receipt.channel for receipt in history.receipts)
     return [
-        ("assignments", f"{len({(rung.lead, rung.epoch) for rung in owed})}"),
+        ("assignments", f"{len({(page.lead, page.epoch) for page in owed})}"),
         ("pages owed", f"{len(owed)}: {excused} ended before they came"),
         ("pages arrived", f"{len(history.arrived)} ({_counts(channels)})"),
         ("deliveries of a page", "; ".join(f"{n} times: {count}" for n, count in sorted(times.items())) or "none"),
-        ("told again because of", _counts(why) or "nothing"),
+        ("delivered again because of", _counts(why) or "nothing"),
     ]
 
 
@@ -119,9 +119,9 @@ def _time_rows(history: History) -> list[tuple[str, str]]:
 
 
 def _process_rows(history: History, ended: Sequence[Ended]) -> list[tuple[str, str]]:
-    hits = Counter(hit.what for hit in history.hits)
+    hits = Counter(hit.kind for hit in history.hits)
     alone = Counter(f"{one.name} ({one.code})" for one in ended if not one.asked)
-    doubled = {topic: len(records) - len(history.said(topic)) for topic, records in history.topics.items()}
+    doubled = {topic: len(records) - len(history.records_of(topic)) for topic, records in history.topics.items()}
     return [
         ("faults", _counts(hits) or "none"),
         ("ended by themselves", _counts(alone) or "none"),
