@@ -266,5 +266,5 @@ async def opened_backend(directory: Path, profile: Backends | None) -> AsyncIter
 @pytest.fixture
 async def backend(tmp_path: Path, profile: Backends | None) -> AsyncIterator[Backend]:
     """The backend of the profile."""
-    async with opened_backend(tmp_path, profile) as made:
-        yield made
+    async with opened_backend(tmp_path, profile) as backend:
+        yield backend

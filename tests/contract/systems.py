@@ -73,7 +73,7 @@ async def opened(
     pages_more: int | None = None,
     config: Path | None = None,
     only: Sequence[str] | None = None,
-    **given: Mapping[str, object],
+    **values: Mapping[str, object],
 ) -> AsyncIterator[OpenedSystem]:
     """Open a system on the example configuration and this data directory.
 
@@ -88,7 +88,7 @@ async def opened(
         if backends is None:
             lock = open_directory(directory)
             system = await embedded.open_system(
-                settings.load(data_dir=directory, admin_key=ADMIN, **given),
+                settings.load(data_dir=directory, admin_key=ADMIN, **values),
                 clock,
                 ConfigFiles(config_dir),
                 channels,
@@ -99,7 +99,7 @@ async def opened(
             stack.push_async_callback(system.close)
         else:
             place = await stack.enter_async_context(backends.installation())
-            process_settings = place.settings(data_dir=directory, config_dir=config_dir, admin_key=ADMIN, **given)
+            process_settings = place.settings(data_dir=directory, config_dir=config_dir, admin_key=ADMIN, **values)
             harness = await open_harness(process_settings, clock, channels, only or EVERYTHING, files=config_dir)
             stack.push_async_callback(harness.close)
             system = harness.system

@@ -1,4 +1,4 @@
-"""A batch of ten leads needs as many statements as a batch of five hundred."""
+"""The number of SQL statements of a unit does not depend on the number of leads in its batch."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -24,12 +24,12 @@ from tests.story import sample_config
 
 T = TypeVar("T")
 FEW, MANY = 10, 500
-SENT_AT_ONCE = 100
+EVENTS_OF_REQUEST = 100
 TOPICS = (topics.EVENTS, topics.LEADS, topics.ROUTES, topics.PAGES, topics.ACTIONS)
 
 
 class CountingConnection(db.DriverConnection):
-    """A connection of a unit that records statements."""
+    """A connection of a unit that stores the text of each statement."""
 
     def __init__(self, inner: db.DriverConnection) -> None:
         self.inner, self.dialect = inner, inner.dialect
@@ -46,33 +46,33 @@ class CountingConnection(db.DriverConnection):
 
 @dataclass
 class CountedRun:
-    """Leads pass all services, as one batch per service. The statements of each unit are counted."""
+    """A distributed system whose services handle each topic as one batch, with the statements of each unit."""
 
     world: OpenedSystem
     system: Distributed
-    counted: dict[str, int] = field(default_factory=dict)
-    sent: dict[str, list[list[str]]] = field(default_factory=dict)
-    _read: dict[str, dict[int, int]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)  # the largest number of statements, by name of the unit
+    texts: dict[str, list[list[str]]] = field(default_factory=dict)  # the statements of every run, by name of the unit
+    _positions: dict[str, dict[int, int]] = field(default_factory=dict)  # of the next record, by service and topic
 
-    async def unit(self, name: str, work: Callable[[Unit], T]) -> T:
+    async def run_unit(self, name: str, work: Callable[[Unit], T]) -> T:
         """Run a unit, count its statements, then publish."""
 
-        def counted(unit: Unit) -> tuple[T, CountingConnection]:
+        def with_counting(unit: Unit) -> tuple[T, CountingConnection]:
             inner: Any = unit.connection
             counting: Any = CountingConnection(inner)
             unit.connection = counting
             return work(unit), counting
 
-        result, counting = await self.system.units.run(counted)
-        self.counted[name] = max(self.counted.get(name, 0), len(counting.texts))
-        self.sent.setdefault(name, []).append(counting.texts)
+        result, counting = await self.system.units.run(with_counting)
+        self.counts[name] = max(self.counts.get(name, 0), len(counting.texts))
+        self.texts.setdefault(name, []).append(counting.texts)
         await self.system.publisher.step()
         return result
 
     async def post(self, leads: int) -> None:
-        """Post demo requests of this number of people."""
-        for begin in range(0, leads, SENT_AT_ONCE):
-            await self.send([event(n) for n in range(begin, min(begin + SENT_AT_ONCE, leads))])
+        """Post a demo request of each lead. `leads`: their number."""
+        for begin in range(0, leads, EVENTS_OF_REQUEST):
+            await self.send([event(n) for n in range(begin, min(begin + EVENTS_OF_REQUEST, leads))])
 
     async def send(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Post these events in one request."""
@@ -84,21 +84,21 @@ class CountedRun:
         handler: Handler = next(one for one in self.system.services if one.name == service).hears[topic]
         batch = await self.records(service, topic)
         assert batch, (service, topic)
-        await self.unit(f"{service} hears {topic}", lambda unit: handler(batch, unit))
+        await self.run_unit(f"{service} hears {topic}", lambda unit: handler(batch, unit))
         return len(batch)
 
     async def records(self, service: str, topic: str) -> Sequence[Record]:
         """Return the records that this service has not read yet."""
         assert self.world.place is not None
         log = next(one for one in self.system.logs if one.service == service)
-        begins = {n: at for (name, n), at in self.world.place.first_positions.items() if name == topic}
-        at = self._read.setdefault(f"{service} {topic}", begins)
+        begins = {n: position for (name, n), position in self.world.place.first_positions.items() if name == topic}
+        positions = self._positions.setdefault(f"{service} {topic}", begins)
         records: list[Record] = []
-        for partition in at:
-            while at[partition] < await log.end(topic, partition):
-                await log.ready(topic, partition, at[partition])
-                records += await log.fetch(topic, partition, at[partition], 10 * MANY)
-                at[partition] = records[-1].position
+        for partition in positions:
+            while positions[partition] < await log.end(topic, partition):
+                await log.ready(topic, partition, positions[partition])
+                records += await log.fetch(topic, partition, positions[partition], 10 * MANY)
+                positions[partition] = records[-1].position
         return records
 
 
@@ -110,7 +110,8 @@ def event(n: int) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def life(backends: Backends, directory: Path) -> AsyncIterator[CountedRun]:
+async def counted_run(backends: Backends, directory: Path) -> AsyncIterator[CountedRun]:
+    """Open a distributed system with the sample configuration."""
     for name in sample_config.TEXTS:
         sample_config.write(directory / "config", name)
     async with opened(directory / "data", backends, config=directory / "config") as world:
@@ -120,42 +121,42 @@ async def life(backends: Backends, directory: Path) -> AsyncIterator[CountedRun]
 
 async def statements(backends: Backends, directory: Path, leads: int) -> dict[str, int]:
     """Return the number of statements of each kind of unit, for a batch of this number of leads."""
-    async with life(backends, directory) as run:
-        await road(run, leads)
-        return run.counted
+    async with counted_run(backends, directory) as run:
+        await handle_leads(run, leads)
+        return run.counts
 
 
-async def road(run: CountedRun, leads: int) -> None:
-    """Let this number of leads pass all services."""
+async def handle_leads(run: CountedRun, leads: int) -> None:
+    """Post this number of leads, and let all services handle them."""
     await run.post(leads)
     assert await run.hear("scoring", topics.EVENTS) == leads
     assert await run.hear("router", topics.LEADS) == leads
     assert await run.hear("notifier", topics.ROUTES) >= leads
-    await walk(run, leads)
+    await fire_ladder(run, leads)
     assert await run.hear("router", topics.ACTIONS) == leads
     assert await run.hear("scoring", topics.ROUTES) >= leads
     for topic in TOPICS:
         assert await run.hear("reporting", topic) > 0
 
 
-async def walk(run: CountedRun, leads: int) -> None:
+async def fire_ladder(run: CountedRun, leads: int) -> None:
     """Fire every rung and deliver its pages. The last rung changes the owner."""
-    desk, clock = NotifierContext(("slack", "email")), run.world.clock
+    context, clock = NotifierContext(("slack", "email")), run.world.clock
     fire = next(one for one in run.system.services if one.name == "notifier").ticks[0].run
     clock.advance(minutes=31)  # the leases of the first claims have ended
     for _ in range(4):
         claimed = ClaimResult(more=True)
         while claimed.more or claimed.next_at is not None:
-            claimed = await run.unit("claim", lambda unit: claim(unit, desk, leads))
+            claimed = await run.run_unit("claim", lambda unit: claim(unit, context, leads))
             results = [SendResult(page_claim, Sent("id"), clock.now, clock.now) for page_claim in claimed.claims]
-            await run.unit("record", partial(record, results=results, jitter=lambda: 0.0, context=desk))
+            await run.run_unit("record", partial(record, results=results, jitter=lambda: 0.0, context=context))
             clock.advance(seconds=1)
         clock.advance(minutes=11)
-        while await run.unit("fire", fire) == clock.now:
+        while await run.run_unit("fire", fire) == clock.now:
             pass
 
 
-async def test_batch_of_any_size_needs_the_same_number_of_statements(backends: Backends, tmp_path: Path) -> None:
+async def test_large_batch_needs_no_more_statements_than_a_small_one(backends: Backends, tmp_path: Path) -> None:
     few = await statements(backends, tmp_path / "few", FEW)
     many = await statements(backends, tmp_path / "many", MANY)
     assert {name: count for name, count in many.items() if count > few[name]} == {}
@@ -163,12 +164,12 @@ async def test_batch_of_any_size_needs_the_same_number_of_statements(backends: B
 
 
 async def test_single_lead_needs_few_statements(backends: Backends, tmp_path: Path) -> None:
-    """Each statement is a round trip between a form and its page."""
-    road = (("scoring", topics.EVENTS), ("router", topics.LEADS), ("notifier", topics.ROUTES))
-    async with life(backends, tmp_path) as run:
+    """Each statement delays the page of a form by one round trip to the database."""
+    steps = (("scoring", topics.EVENTS), ("router", topics.LEADS), ("notifier", topics.ROUTES))
+    async with counted_run(backends, tmp_path) as run:
         for n in range(2):  # the first lead creates the rows of pools and reps
             await run.send([event(n)])
-            for service, topic in road:
+            for service, topic in steps:
                 await run.hear(service, topic)
-        counted = {name: len(texts[-1]) for name, texts in run.sent.items()}
-    assert counted == {"scoring hears events": 4, "router hears leads": 6, "notifier hears routes": 4}
+        counts = {name: len(texts[-1]) for name, texts in run.texts.items()}
+    assert counts == {"scoring hears events": 4, "router hears leads": 6, "notifier hears routes": 4}

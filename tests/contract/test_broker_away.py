@@ -32,69 +32,69 @@ def there(broker: Broker, backends: Backends) -> Backends:
 @pytest.fixture
 async def process(there: Backends) -> AsyncIterator[PostgresBackend]:
     """One that publishes and reads."""
-    async with there.installation(partitions=1) as place, opened_distributed(place) as made:
-        yield made
+    async with there.installation(partitions=1) as place, opened_distributed(place) as system:
+        yield system
 
 
 async def nothing_waits(process: PostgresBackend) -> None:
-    """Until everything is published."""
+    """Wait until all rows are published."""
     async with asyncio.timeout(SECONDS_MAX):
         while await process.rows("SELECT 1 FROM log LIMIT 1"):
             await asyncio.sleep(LOOK_SECONDS)
 
 
 class LeadUpdates:
-    """Units that each say one more thing of a lead, and what a reader hears of it."""
+    """Units that emit an event of a lead each, and a handler of these events."""
 
     def __init__(self, process: PostgresBackend) -> None:
         self.process = process
-        self.said: list[str] = []
-        self.heard: list[str] = []
+        self.event_ids: list[str] = []
+        self.handled: list[str] = []
 
-    async def go_on(self, units: int) -> None:
+    async def run_units(self, units: int) -> None:
         for _ in range(units):
-            key = KEYS[len(self.said) % len(KEYS)]
-            name = f"{key}.{len(self.said)}"
-            async with asyncio.timeout(2):  # whatever the broker does
+            key = KEYS[len(self.event_ids) % len(KEYS)]
+            name = f"{key}.{len(self.event_ids)}"
+            async with asyncio.timeout(2):  # a unit does not wait for the broker
                 await self.process.units.run(emitting([name], key))
-            self.said.append(name)
+            self.event_ids.append(name)
 
     def __call__(self, batch: Sequence[Record], unit: Unit) -> None:
-        unit.after.append(lambda: self.heard.extend(record.event_id for record in batch))
+        unit.after.append(lambda: self.handled.extend(record.event_id for record in batch))
 
-    async def all_heard(self) -> None:
+    async def wait_until_all_handled(self) -> None:
         async with asyncio.timeout(SECONDS_MAX):
-            while len(self.heard) < len(self.said):
+            while len(self.handled) < len(self.event_ids):
                 await asyncio.sleep(LOOK_SECONDS)
-        assert self.heard == self.said
+        assert self.handled == self.event_ids
 
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 async def test_units_commit_without_broker_and_their_events_follow_in_order(
     process: PostgresBackend, broker: Broker, how: str
 ) -> None:
-    life = LeadUpdates(process)
+    updates = LeadUpdates(process)
     tasks = [
         asyncio.create_task(process.publisher.run()),
-        asyncio.create_task((await process.worker(life)).run()),
+        asyncio.create_task((await process.worker(updates)).run()),
     ]
-    await life.go_on(20)
-    await life.all_heard()
-    await nothing_waits(process)  # heard is not yet acknowledged
+    await updates.run_units(20)
+    await updates.wait_until_all_handled()
+    await nothing_waits(process)  # a handled record may still be unacknowledged
     broker.pause() if how == "stopped" else broker.kill()
-    await life.go_on(40)
-    assert [row[0] for row in await process.rows("SELECT event_id FROM log ORDER BY id")] == life.said[20:]
+    await updates.run_units(40)
+    assert [row[0] for row in await process.rows("SELECT event_id FROM log ORDER BY id")] == updates.event_ids[20:]
     if how == "stopped":
         broker.resume()
     else:
         async with asyncio.timeout(SECONDS_MAX):
             while process.publisher.trouble is None:
                 await asyncio.sleep(LOOK_SECONDS)
-        await life.go_on(10)
+        await updates.run_units(10)
         await asyncio.to_thread(broker.start)
-    await life.go_on(10)
+    await updates.run_units(10)
     await nothing_waits(process)
-    await life.all_heard()
+    await updates.wait_until_all_handled()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

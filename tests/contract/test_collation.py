@@ -48,8 +48,8 @@ async def test_leads_are_listed_newest_first_page_by_page(tmp_path: Path, profil
         assert ids == sorted(ids, reverse=True)
         paged, cursor = [], None
         while True:
-            asked = {"limit": "1"} | ({"cursor": cursor} if cursor else {})
-            page = (await world.client.get("/v1/leads", params=asked)).json()
+            params = {"limit": "1"} | ({"cursor": cursor} if cursor else {})
+            page = (await world.client.get("/v1/leads", params=params)).json()
             paged += [item["id"] for item in page["items"]]
             cursor = page["next"]
             if cursor is None:
@@ -61,8 +61,8 @@ async def test_texts_are_ordered_as_in_python(backend: Backend) -> None:
     names = ["b", "a-1", "B", "a10", "a2", "a1", "\u00e4", "Z", "~", "_"]
     values = ", ".join(f"('{name}', 'x')" for name in names)
     await backend.units.run(lambda unit: execute(unit, f"INSERT INTO meta (name, value) VALUES {values} RETURNING 1"))
-    found = await backend.rows("SELECT name FROM meta WHERE value = 'x' ORDER BY name")
-    assert [row[0] for row in found] == sorted(names)
+    rows = await backend.rows("SELECT name FROM meta WHERE value = 'x' ORDER BY name")
+    assert [row[0] for row in rows] == sorted(names)
     after = await backend.rows("SELECT name FROM meta WHERE value = 'x' AND name < 'a' ORDER BY name")
     assert [row[0] for row in after] == ["B", "Z", "_"]
 

@@ -20,10 +20,10 @@ async def ids(backend: Backend, limit: int = 10) -> list[str]:
 
 async def test_records_of_a_unit_are_read_in_emit_order(backend: Backend) -> None:
     await asyncio.gather(*(backend.say(f"{n}a", f"{n}b") for n in range(50)))
-    found = await ids(backend)
+    event_ids = await ids(backend)
     # On Kafka a record may arrive twice: the publisher may read rows that the holder before has just deleted.
-    assert sorted(set(found)) == sorted(f"{n}{half}" for n in range(50) for half in "ab")
-    assert all(found.index(f"{n}a") < found.index(f"{n}b") for n in range(50))
+    assert sorted(set(event_ids)) == sorted(f"{n}{half}" for n in range(50) for half in "ab")
+    assert all(event_ids.index(f"{n}a") < event_ids.index(f"{n}b") for n in range(50))
 
 
 async def test_reader_behind_the_tail_in_memory_misses_no_record(tmp_path: Path) -> None:

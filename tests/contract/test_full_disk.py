@@ -24,13 +24,13 @@ BULK = "x" * 20_000
 
 
 async def make_room(world: OpenedSystem | SqliteBackend) -> None:
-    """The disk is larger now."""
+    """Enlarge the disk."""
     units = world.units if isinstance(world, SqliteBackend) else world.system.units
     await units.run(lambda unit: unit.connection.exec_driver_sql(f"PRAGMA max_page_count={ROOMY}").scalar())
 
 
 async def fill(world: OpenedSystem) -> list[str]:
-    """Post until the disk is full; who was accepted."""
+    """Post until the disk is full. Return the names of the accepted posts."""
     accepted: list[str] = []
     while len(accepted) < 500:
         name = f"person{len(accepted)}"
@@ -39,7 +39,7 @@ async def fill(world: OpenedSystem) -> list[str]:
             return accepted
         assert answer.status_code == 202, answer.text
         accepted.append(name)
-    raise AssertionError("the disk never filled")
+    raise AssertionError("the disk is not full after 500 posts")
 
 
 async def settle(world: OpenedSystem) -> None:

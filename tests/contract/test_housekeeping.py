@@ -48,16 +48,16 @@ NUMBERS = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM nu
 
 
 def fill(unit: Unit) -> None:
-    """Some thousand rows in each table from which something is removed."""
+    """Insert thousands of rows into each table from which housekeeping removes rows."""
     for statement in FILL:
         into, _, select = statement.partition(" SELECT ")
         execute(unit, f"{into} {NUMBERS.format(rows=ROWS)} SELECT {select}")
 
 
 def plan_of(connection: Connection, statement: statements.Sql) -> str:
-    """How the database finds the rows, with the tables counted."""
+    """Return the plan of a statement."""
     text = statement.for_one(connection.dialect).text
-    given = len(set(statement.for_one(connection.dialect).order))
+    count = len(set(statement.for_one(connection.dialect).order))
     if connection.dialect.name == "sqlite":
         one = statement.for_one(connection.dialect)
         rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {one.text}", (1,) * len(one.order)).all()
@@ -66,7 +66,7 @@ def plan_of(connection: Connection, statement: statements.Sql) -> str:
     for name, value in {**statements.LOOK_UP, "plan_cache_mode": "force_generic_plan"}.items():
         direct(f"SET LOCAL {name} = {value}")
     direct(f"PREPARE asked AS {text}")
-    values = ", ".join(["NULL"] * given)
+    values = ", ".join(["NULL"] * count)
     plan = "\n".join(row[0] for row in direct(f"EXPLAIN EXECUTE asked ({values})"))
     direct("DEALLOCATE asked")
     return plan

@@ -320,8 +320,8 @@ async def test_i5_request_of_the_reassigning_rung_has_a_fixed_id(
 ) -> None:
     notifier.hear(notifier.qualified(), notifier.assigned())
     await notifier.wait(minutes=30)
-    (asked,) = notifier.events(ActionRequested)
-    assert (asked.action, asked.action_id) == ("reassign", "l1:1:3")
+    (request,) = notifier.events(ActionRequested)
+    assert (request.action, request.action_id) == ("reassign", "l1:1:3")
 
 
 # --- I6: delivered at least once ------------------------------------------------------------------------------------

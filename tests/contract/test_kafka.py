@@ -36,7 +36,7 @@ FETCHED_BYTES_MAX = 2 * 1024 * 1024  # that the client may hand over at once
 
 
 class CommittedHandler:
-    """Remembers what was handled, once the unit has been committed."""
+    """A handler that stores the ids of the records of committed units."""
 
     def __init__(self) -> None:
         self.handled: list[str] = []
@@ -46,7 +46,7 @@ class CommittedHandler:
         unit.after.append(lambda: self.handled.extend(record.event_id for record in batch))
 
     async def has(self, records: int) -> None:
-        """Until so many were handled; they come from another process."""
+        """Wait until this number of records is handled."""
         async with asyncio.timeout(60):
             while len(self.handled) < records:
                 await asyncio.sleep(LOOK_SECONDS)
@@ -54,13 +54,13 @@ class CommittedHandler:
 
 @pytest.fixture
 async def process(backends: Backends) -> AsyncIterator[PostgresBackend]:
-    async with backends.installation(partitions=1) as place, opened_distributed(place) as made:
-        yield made
+    async with backends.installation(partitions=1) as place, opened_distributed(place) as system:
+        yield system
 
 
 @asynccontextmanager
 async def running(*logs: KafkaLog) -> AsyncIterator[None]:
-    """These fetch, for the length of the block."""
+    """Run these readers during the block."""
     tasks = [asyncio.create_task(keep_running(log)) for log in logs]
     yield
     for task in tasks:
@@ -68,15 +68,15 @@ async def running(*logs: KafkaLog) -> AsyncIterator[None]:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def until(true: Callable[[], bool]) -> None:
-    """Until the broker, which is another process, has made it so."""
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition that the broker, another process, will fulfil."""
     async with asyncio.timeout(60):
-        while not true():
+        while not condition():
             await asyncio.sleep(LOOK_SECONDS)
 
 
 def in_group(process: PostgresBackend, service: str = "consumer") -> KafkaLog:
-    """A member of the service's group."""
+    """Return a reader that is a member of the service's consumer group."""
     return KafkaLog(service, [topics.LEADS], process.options, process.place.prefix)
 
 
@@ -89,10 +89,10 @@ def reads(
 # --- the cursor decides -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("believed", [0, 3, 5])
-async def test_reader_starts_at_its_cursor_not_at_the_group_offset(process: PostgresBackend, believed: int) -> None:
+@pytest.mark.parametrize("group_offset", [0, 3, 5])
+async def test_reader_starts_at_its_cursor_not_at_the_group_offset(process: PostgresBackend, group_offset: int) -> None:
     await process.say(*"abcde")
-    await group_says(process, believed)
+    await commit_group_offset(process, group_offset)
     cursor = "INSERT INTO cursors VALUES ('consumer', 'leads', 0, 2)"
     await process.units.run(lambda unit: execute(unit, cursor))
     handler, log = CommittedHandler(), in_group(process)
@@ -105,8 +105,8 @@ async def test_reader_starts_at_its_cursor_not_at_the_group_offset(process: Post
     assert handler.handled == ["c", "d", "e"]
 
 
-async def group_says(process: PostgresBackend, offset: int) -> None:
-    """The offset that Kafka keeps for the group."""
+async def commit_group_offset(process: PostgresBackend, offset: int) -> None:
+    """Commit an offset of the consumer group in Kafka."""
     group = f"{process.place.prefix}consumer"
     client = AIOKafkaConsumer(**process.options, group_id=group, enable_auto_commit=False)
     await client.start()
@@ -144,14 +144,14 @@ async def test_zombie_with_an_old_batch_commits_nothing(process: PostgresBackend
     await drain(await process.worker(handler))
     assert await zombie.step()
     assert (zombie_saw.handled, handler.handled) == ([], ["a", "b", "c"])
-    assert not await step(zombie), "it has looked where the cursor stands"
+    assert not await step(zombie), "the zombie has read the position of the cursor"
 
 
 async def test_redelivered_batch_has_no_effect(process: PostgresBackend) -> None:
     handler = CommittedHandler()
     await process.say("a", "b")
     worker = await drain(await process.worker(handler))
-    again = await process.worker(handler)  # a rebalance: fetched from the beginning, by whoever has it now
+    again = await process.worker(handler)  # after a rebalance the new owner reads from the beginning
     await process.say("c")
     await drain(again)
     await drain(worker)
@@ -166,14 +166,14 @@ async def test_worker_of_several_partitions_continues_with_those_still_assigned(
         both = reads(process, await process.reader("consumer"), both_saw, (0, 1))
         assert await both.lag() == 2
         other = reads(process, await process.reader("consumer"), handler, (1,))
-        await drain(other)  # partition 1 has been theirs since a moment ago
+        await drain(other)  # partition 1 belongs to the other reader now
         await step(both)
         assert both_saw.handled == []
         await drain(both)
         assert (both_saw.handled, handler.handled) == (["a"], ["b"])
 
 
-# --- what is not ours ---------------------------------------------------------------------------------------------------
+# --- foreign records --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [*FOREIGN, None], ids=range(len(FOREIGN) + 1))
@@ -222,12 +222,12 @@ async def test_foreign_record_does_not_affect_other_partitions(backends: Backend
 
 
 async def foreign(process: PostgresBackend, value: bytes | None) -> None:
-    """Another program writes to our topic, without a key that we could read."""
+    """Append a record of another program, whose key is not UTF-8."""
     client = AIOKafkaProducer(**process.options)
     await client.start()
-    told: Any = await client.send_and_wait(f"{process.place.prefix}leads", value, key=b"\xff\x00", partition=0)
+    metadata: Any = await client.send_and_wait(f"{process.place.prefix}leads", value, key=b"\xff\x00", partition=0)
     await client.stop()
-    process._noted((topics.LEADS, 0), told.offset + 1)
+    process._noted((topics.LEADS, 0), metadata.offset + 1)
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ async def test_records_in_memory_are_bounded_in_bytes(
 
 
 async def until_full(log: KafkaLog) -> None:
-    """Nobody reads: as much is fetched as is allowed, and no more."""
+    """Wait until the buffers are full without a reader, and check that they do not grow further."""
     for topic, partition in log.ours:
         await log.fetch(topic, partition, 0, 1)
     await until(lambda: all(log.held(place) >= kafka_buffer.BUFFER_HIGH for place in log.ours))
@@ -281,7 +281,7 @@ async def until_full(log: KafkaLog) -> None:
 
 
 async def count(log: KafkaLog, place: Place) -> int:
-    """Read to the end; every record is there, in its order."""
+    """Read to the end, check that the positions have no gap, and return the number of records."""
     after = 0
     while after < await log.end(*place):
         await log.ready(*place, after)

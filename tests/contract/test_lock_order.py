@@ -13,7 +13,7 @@ from schemas import topics
 from services.notifier.claiming import ClaimResult, claim
 from services.notifier.context import NotifierContext
 from tests.backends import Backends
-from tests.contract.test_batches import life, road
+from tests.contract.test_batches import counted_run, handle_leads
 
 ORDER: Final = (
     ("cursors",),
@@ -36,19 +36,19 @@ def locked(texts: Sequence[str]) -> list[str]:
 
 
 async def test_every_kind_of_unit_locks_tables_in_one_order(backends: Backends, tmp_path: Path) -> None:
-    async with life(backends, tmp_path) as run:
-        await road(run, 5)
-    for name, units in run.sent.items():
+    async with counted_run(backends, tmp_path) as run:
+        await handle_leads(run, 5)
+    for name, units in run.texts.items():
         for texts in units:
             tables = locked(texts)
             assert tables == sorted(tables, key=RANK.__getitem__), (name, tables)
-    assert {"router_leads", "router_pools", "router_reps"} <= set(locked(run.sent["router hears leads"][0]))
+    assert {"router_leads", "router_pools", "router_reps"} <= set(locked(run.texts["router hears leads"][0]))
 
 
 async def test_page_is_not_claimed_while_a_touch_of_its_lead_is_being_stored(
     backends: Backends, tmp_path: Path
 ) -> None:
-    async with life(backends, tmp_path) as run:
+    async with counted_run(backends, tmp_path) as run:
         await run.post(1)
         await run.hear("scoring", topics.EVENTS)
         await run.hear("router", topics.LEADS)

@@ -60,23 +60,23 @@ class BlockingProducer:
 
 @pytest.fixture
 async def place(backends: Backends) -> AsyncIterator[Installation]:
-    async with backends.installation(partitions=1) as found:
-        yield found
+    async with backends.installation(partitions=1) as place:
+        yield place
 
 
 @asynccontextmanager
 async def publishing(place: Installation, sink: BlockingProducer) -> AsyncIterator[Publisher]:
-    """A process that publishes to there."""
+    """Yield the publisher of a process on this installation."""
     url, arguments = connection_options.database(place.settings())
-    made = Publisher(ConnectionPool(url, arguments, size=2), sink, place.partitions)
-    yield made
+    instance = Publisher(ConnectionPool(url, arguments, size=2), sink, place.partitions)
+    yield instance
     sink.takes = None
     sink.open.set()
-    await made.close()
+    await instance.close()
 
 
 async def held(by: Publisher, sink: BlockingProducer, writer: PostgresBackend) -> asyncio.Task[None]:
-    """Runs, and waits for the answer to one row, until `sink` is open again."""
+    """Run a publisher that holds its partition, because `sink` answers only after `sink.open` is set."""
     await writer.units.run(emitting(["a"], "lead"))
     sink.open.clear()
     running = asyncio.create_task(by.run())
@@ -86,7 +86,7 @@ async def held(by: Publisher, sink: BlockingProducer, writer: PostgresBackend) -
 
 
 async def waiting(writer: PostgresBackend) -> list[str]:
-    """The events that wait to be published."""
+    """Return the ids of the unpublished events."""
     return [row[0] for row in await writer.rows("SELECT event_id FROM log ORDER BY id")]
 
 
@@ -107,13 +107,13 @@ async def test_partition_is_published_by_one_process_at_a_time(place: Installati
 async def test_rows_committed_while_a_partition_was_held_are_published(
     place: Installation, writer: PostgresBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publisher, "SWEEP_SECONDS", 3_600.0)  # so that nobody finds it by looking everywhere
+    monkeypatch.setattr(publisher, "SWEEP_SECONDS", 3_600.0)  # no sweep finds the row
     sink, other = BlockingProducer(), BlockingProducer()
     async with publishing(place, sink) as first, publishing(place, other) as second:
         running = [await held(first, sink, writer)]
         await writer.units.run(emitting(["b"], "lead"))
         running.append(asyncio.create_task(second.run()))
-        second.wake([(topics.LEADS, 0)])  # as whoever commits is: tries at once, and somebody else holds it
+        second.wake([(topics.LEADS, 0)])  # as after a commit: it tries at once, but the other publisher has the lock
         while not second.held:
             await asyncio.sleep(0)
         assert (len(sink.bodies), len(other.bodies)) == (0, 0)
@@ -150,7 +150,7 @@ async def test_partition_held_for_long_is_tried_less_often_until_released(
         second.held_since = since = second.held_since - 3_600.0
         enough = len(tries) + 3
         while len(tries) < enough:
-            second.wake([(topics.LEADS, 0)])  # who commits tries at once, and that changes nothing
+            second.wake([(topics.LEADS, 0)])  # an attempt after a commit does not shorten the pause
             await asyncio.sleep(0)
         assert (second.held, second.held_since) == ({(topics.LEADS, 0)}, since)
         assert second.pause() == publisher.HELD_SECONDS_MAX
@@ -196,7 +196,7 @@ async def test_new_rows_reuse_the_space_of_published_rows(
     place: Installation, writer: PostgresBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def pages_after(rows: int) -> int:
-        """Of the outbox, after that many rows were published, a hundred at a time."""
+        """Return the pages of the outbox after this number of rows was published, a hundred at a time."""
         async with publishing(place, BlockingProducer()) as alone:
             for start in range(0, rows, 100):
                 await writer.units.run(emitting([str(start + n) for n in range(100)], "lead"))
@@ -268,7 +268,7 @@ async def test_crash_between_answer_and_delete_resends_rows_that_count_once(
 
 async def test_rows_of_a_key_arrive_in_commit_order_from_any_publisher(backends: Backends) -> None:
     def counted(key: str, unit: Unit) -> None:
-        """Two units of one lead stand in line for its row, so the number they draw is the order of their commits."""
+        """Number the units of a lead. Each locks the row of the counter, so the numbers have the order of the commits."""
         [[number]] = execute(unit, COUNT.format(key))
         unit.emit(LeadTouched(lead_id=key, at=unit.now, channel="phone", answered=True), key=key, id=f"{key}.{number}")
 
@@ -291,6 +291,6 @@ async def test_rows_of_a_key_arrive_in_commit_order_from_any_publisher(backends:
         records = [record for n in range(2) for record in await read_all(one, partition=n)]
     for key in KEYS:
         sent = [int(record.event_id.rpartition(".")[2]) for record in records if record.key == key]
-        numbers = list(dict.fromkeys(sent))  # who was stopped between answer and delete leaves rows to be sent again
+        numbers = list(dict.fromkeys(sent))  # a publisher stopped before the delete sends rows again
         assert numbers == list(range(1, len(numbers) + 1)), key
     assert len({record.event_id for record in records}) == UNITS

@@ -53,7 +53,7 @@ class PartitionedProducer:
             self.ids.setdefault(place, []).append(Record(0, "", "", body).envelope.id)
 
     async def has(self, place: Place, *ids: str) -> None:
-        """Until these were acknowledged there, last of all."""
+        """Wait until these ids are the last acknowledged ones of the partition."""
         async with asyncio.timeout(60):
             while self.ids.get(place, [])[-len(ids) :] != list(ids):
                 await asyncio.sleep(LOOK_SECONDS)
@@ -61,21 +61,21 @@ class PartitionedProducer:
 
 @pytest.fixture
 async def place(backends: Backends) -> AsyncIterator[Installation]:
-    async with backends.installation(partitions=2) as found:
-        yield found
+    async with backends.installation(partitions=2) as place:
+        yield place
 
 
 @asynccontextmanager
 async def running(
     writer: PostgresBackend, sink: PartitionedProducer, apart: PartitionedProducer | None = None
 ) -> AsyncIterator[Publisher]:
-    """A process that publishes there, for the length of the block."""
-    made = publisher_of(writer, sink, apart)
-    task = asyncio.create_task(made.run())
-    yield made
+    """Run a publisher during the block."""
+    instance = publisher_of(writer, sink, apart)
+    task = asyncio.create_task(instance.run())
+    yield instance
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await made._runner.close()
+    await instance._runner.close()
 
 
 def publisher_of(
@@ -87,13 +87,13 @@ def publisher_of(
 
 
 async def say(writer: PostgresBackend, by: Publisher, *names: str, key: str) -> None:
-    """One unit, whose process publishes at once."""
+    """Commit one unit, and wake its publisher."""
     await writer.units.run(emitting(names, key))
     by.wake([(topics.LEADS, KEYS.index(key))])
 
 
 def refused(name: str, channel: str = "poison") -> Callable[[Unit], None]:
-    """A unit's work: it emits a record that the broker will not take."""
+    """Return the work of a unit that emits a record that the broker rejects."""
 
     def work(unit: Unit) -> None:
         unit.emit(LeadTouched(lead_id=KEYS[0], at=unit.now, channel=channel, answered=True), key=KEYS[0], id=name)
@@ -105,16 +105,16 @@ def refused(name: str, channel: str = "poison") -> Callable[[Unit], None]:
 async def test_partition_without_an_answer_delays_no_other(writer: PostgresBackend, how: str) -> None:
     sink = PartitionedProducer()
     getattr(sink, how).add(SLOW)
-    async with running(writer, sink) as made:
-        await say(writer, made, "a0", key=KEYS[0])
-        await say(writer, made, "b0", key=KEYS[1])
+    async with running(writer, sink) as instance:
+        await say(writer, instance, "a0", key=KEYS[0])
+        await say(writer, instance, "b0", key=KEYS[1])
         await sink.has((topics.LEADS, 1), "b0")
         async with asyncio.timeout(30):
-            while SLOW not in made._troubled:  # from here on it is tried beside the others
+            while SLOW not in instance._troubled:  # from here on it is tried beside the others
                 await asyncio.sleep(LOOK_SECONDS)
-        trouble, rounds = made.trouble, len(sink.asked)
+        trouble, rounds = instance.trouble, len(sink.asked)
         for n in range(1, 40):
-            await say(writer, made, f"b{n}", key=KEYS[1])
+            await say(writer, instance, f"b{n}", key=KEYS[1])
             await sink.has((topics.LEADS, 1), f"b{n}")
         tried = sink.asked[rounds:].count(SLOW)
         assert trouble is not None
@@ -124,16 +124,16 @@ async def test_partition_without_an_answer_delays_no_other(writer: PostgresBacke
         sink.silent.clear()
         sink.failing.clear()
         await sink.has(SLOW, "a0")
-        await say(writer, made, "a1", key=KEYS[0])
+        await say(writer, instance, "a1", key=KEYS[0])
         await sink.has(SLOW, "a0", "a1")
-        assert made.trouble is None
+        assert instance.trouble is None
 
 
 async def test_partitions_in_trouble_are_sent_by_a_separate_client(writer: PostgresBackend) -> None:
     sink, apart = PartitionedProducer(), PartitionedProducer()
     sink.failing.add(SLOW)
-    async with running(writer, sink, apart) as made:
-        await say(writer, made, "a0", key=KEYS[0])
+    async with running(writer, sink, apart) as instance:
+        await say(writer, instance, "a0", key=KEYS[0])
         await apart.has(SLOW, "a0")
         assert sink.ids == {}
 
@@ -219,7 +219,7 @@ async def test_broker_rejects_one_record_of_a_batch_and_stores_the_others(writer
 
 
 async def limit(place: Installation, size: int) -> None:
-    """No record of `leads` may be larger, from now on."""
+    """Set the largest size of a record on `leads`."""
     admin = AIOKafkaAdminClient(bootstrap_servers=place.bootstrap)
     await admin.start()
     configs = {"max.message.bytes": str(size)}
@@ -262,7 +262,7 @@ async def test_leaderless_partition_does_not_delay_others(three: KafkaCluster, b
 
 
 async def leaders_of(process: PostgresBackend) -> dict[int, int]:
-    """Of the partitions of `leads`."""
+    """Return the leader of each partition of `leads`."""
     client = await process.producer._started()
     name = f"{process.place.prefix}leads"
     await client.partitions_for(name)

@@ -461,14 +461,14 @@ async def test_doctor_lists_kafka_and_database_with_remedies(
     (tmp_path / "data").mkdir(mode=0o700)
     more: dict[str, Any] = {"config_dir": tmp_path / "config", "data_dir": tmp_path / "data"}
     well = guarded.settings("PLAINTEXT", kafka_prefix="doctor.", **more | {"database_url": at(secured)})
-    found = {one.what: one for one in await distributed_checks.examine(well, HostClock(), None)}
-    assert found["kafka"].remedy.startswith("run `firsthour migrate`")
-    assert found["in force"].remedy == "run `firsthour apply`"
+    findings = {one.what: one for one in await distributed_checks.examine(well, HostClock(), None)}
+    assert findings["kafka"].remedy.startswith("run `firsthour migrate`")
+    assert findings["in force"].remedy == "run `firsthour apply`"
     await create_topics(well)
-    found = {one.what: one for one in await distributed_checks.examine(well, HostClock(), None)}
-    found.pop("python")  # of the machine that runs the test
-    assert {what for what, one in found.items() if one.verdict != "ok"} == {"in force"}
-    assert found.keys() >= {"kafka", "database", "tables", "clocks", "dead letters", "spool"}
+    findings = {one.what: one for one in await distributed_checks.examine(well, HostClock(), None)}
+    findings.pop("python")  # of the machine that runs the test
+    assert {what for what, one in findings.items() if one.verdict != "ok"} == {"in force"}
+    assert findings.keys() >= {"kafka", "database", "tables", "clocks", "dead letters", "spool"}
 
     away = settings.load(database_url=NOBODY, kafka_bootstrap="127.0.0.1:1", **more)
     wrong = {

@@ -20,8 +20,8 @@ TABLES = sorted(statements.metadata.tables)
 
 @pytest.fixture(scope="module")
 def urls(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
-    with roles.create_roles(postgres, DATABASE, tmp_path_factory.mktemp("secrets")) as made:
-        yield made
+    with roles.create_roles(postgres, DATABASE, tmp_path_factory.mktemp("secrets")) as urls:
+        yield urls
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.parametrize("profile", ["embedded", "distributed"], ind
 
 
 async def warnings_of(world: OpenedSystem) -> str:
-    """What readiness warns of."""
+    """Return the warnings of `/readyz`."""
     return "\n".join((await world.client.get("/readyz")).json()["warnings"])
 
 
@@ -38,24 +38,24 @@ async def test_dead_letters_go_after_the_days_of_the_setting(
     monkeypatch.setenv("FIRSTHOUR_DEADLETTER_DAYS", "3")
     async with opened(tmp_path / "data", profile) as world:
         assert "dead_letter" in (await world.client.post("/v1/events", json={"id": "1", "type": "nonsense"})).json()
-        for days, kept in ((2, 1), (2, 0)):
+        for days, count in ((2, 1), (2, 0)):
             world.clock.advance(days=days)
             await world.system.settle()
-            assert await world.rows("SELECT count(*) FROM dead_letters") == [(kept,)]
+            assert await world.rows("SELECT count(*) FROM dead_letters") == [(count,)]
 
 
 # --- clocks of senders ------------------------------------------------------------------------------------------------
 
 
 async def touch_by_event(world: OpenedSystem, at: str) -> None:
-    """A system of ours tells of a touch."""
+    """Post a touch as an event."""
     data = {"channel": "phone", "answered": True}
     event = {"id": "t", "type": "touch.recorded", "time": at, "email": "ada@acme.example", "data": data}
     assert (await world.client.post("/v1/events", json=event)).status_code == 202
 
 
 async def touch_by_action(world: OpenedSystem, at: str) -> None:
-    """A manager records a touch."""
+    """Post a touch as an action of a manager."""
     body = {"channel": "phone", "answered": True, "at": at}
     lead = (await world.lead("ada"))["id"]
     assert (await world.client.post(f"/v1/leads/{lead}/touch", json=body)).status_code == 200
@@ -83,9 +83,9 @@ async def test_keys_hold_no_longer_than_the_setting_and_readiness_says_so(
 ) -> None:
     monkeypatch.setenv("FIRSTHOUR_KEYS_AGE_SECONDS_MAX", "100")
     async with opened(tmp_path / "data", profile) as world:
-        made = (await world.client.post("/v1/keys", json={"role": "sales", "name": "x"})).json()
+        key = (await world.client.post("/v1/keys", json={"role": "sales", "name": "x"})).json()
         async with client_of(world.system) as other:
-            other.headers["authorization"] = f"Bearer {made['key']}"
+            other.headers["authorization"] = f"Bearer {key['key']}"
             assert (await other.get("/v1/leads")).status_code == 200
             assert "keys" not in await warnings_of(world)
             world.clock.advance(seconds=99)

@@ -39,13 +39,13 @@ SHORT = {"command_timeout": 0.5}
 
 @pytest.fixture(scope="module")
 def server(postgres_here: None) -> Iterator[PostgresServer]:
-    """A server of our own, since a test stops it."""
-    with local_postgres.start(durable=False) as made:
-        yield made
+    """A server for these tests only, because they stop it."""
+    with local_postgres.start(durable=False) as server:
+        yield server
 
 
 @pytest.fixture
-def known(server: PostgresServer) -> settings.Settings:
+def own_settings(server: PostgresServer) -> settings.Settings:
     return settings.load(database_url=server.url(), kafka_bootstrap="127.0.0.1:1")
 
 
@@ -58,18 +58,18 @@ async def silent(server: PostgresServer) -> AsyncIterator[None]:
         server.resume()
 
 
-def units_of(known: settings.Settings, *, connections: int) -> PostgresUnits:
-    """Units whose statements wait `SHORT` for an answer."""
-    url, arguments = connection_options.database(known)
+def units_of(own_settings: settings.Settings, *, connections: int) -> PostgresUnits:
+    """Return units whose statements wait `SHORT` for an answer."""
+    url, arguments = connection_options.database(own_settings)
     pool = ConnectionPool(url, arguments | SHORT, size=connections)
     return PostgresUnits(pool, HandClock(), lambda *_: NO_CONFIG, partitions=1, ask=None)
 
 
-async def until(what: Callable[[], T | None]) -> T:
-    """Return the first result of `what` that is true. The time-out of the test bounds the wait."""
-    while not (found := what()):
+async def until(condition: Callable[[], T | None]) -> T:
+    """Return the first result of `condition` that is true. The test's timeout limits the wait."""
+    while not (value := condition()):
         await asyncio.sleep(0.01)
-    return found
+    return value
 
 
 def one(unit: Unit) -> Sequence[Any]:
@@ -77,9 +77,9 @@ def one(unit: Unit) -> Sequence[Any]:
 
 
 async def test_unit_ends_and_later_units_run_once_the_database_answers(
-    server: PostgresServer, known: settings.Settings
+    server: PostgresServer, own_settings: settings.Settings
 ) -> None:
-    units = units_of(known, connections=2)
+    units = units_of(own_settings, connections=2)
     await asyncio.gather(units.run(one), units.run(one))  # two connections stay open
     async with silent(server):
         for _ in range(2):
@@ -91,8 +91,8 @@ async def test_unit_ends_and_later_units_run_once_the_database_answers(
     await units.close()
 
 
-async def test_unit_cut_off_halfway_is_rolled_back(server: PostgresServer, known: settings.Settings) -> None:
-    units = units_of(known, connections=1)
+async def test_unit_cut_off_halfway_is_rolled_back(server: PostgresServer, own_settings: settings.Settings) -> None:
+    units = units_of(own_settings, connections=1)
     await units.run(lambda unit: execute(unit, "CREATE TABLE cut_off (n int)"))
 
     def half(unit: Unit) -> None:
@@ -109,8 +109,8 @@ async def test_unit_cut_off_halfway_is_rolled_back(server: PostgresServer, known
     await units.close()
 
 
-async def test_query_of_a_reader_ends(server: PostgresServer, known: settings.Settings) -> None:
-    url, arguments = connection_options.database(known)
+async def test_query_of_a_reader_ends(server: PostgresServer, own_settings: settings.Settings) -> None:
+    url, arguments = connection_options.database(own_settings)
     reads = PostgresReader(open_engine(url, arguments | SHORT, size=1))
     assert await reads(lambda connection: connection.execute(sa.text("SELECT 1")).scalar_one()) == 1
     async with silent(server):
@@ -121,9 +121,9 @@ async def test_query_of_a_reader_ends(server: PostgresServer, known: settings.Se
 
 
 async def test_database_probe_ends_with_any_statement_timeout(
-    server: PostgresServer, known: settings.Settings, tmp_path: Path
+    server: PostgresServer, own_settings: settings.Settings, tmp_path: Path
 ) -> None:
-    url, arguments = connection_options.database(known)
+    url, arguments = connection_options.database(own_settings)
     clock = HostClock()
     reads = PostgresReader(open_engine(url, arguments, size=1))
     watch = DatabaseMonitor(reads, AppliedConfig(clock, tmp_path, None), clock, Telemetry(), answer_seconds=0.5)
@@ -138,8 +138,10 @@ async def test_database_probe_ends_with_any_statement_timeout(
     await reads.close()
 
 
-async def test_worker_reports_that_it_waits_for_the_database(server: PostgresServer, known: settings.Settings) -> None:
-    units = units_of(known, connections=1)
+async def test_worker_reports_that_it_waits_for_the_database(
+    server: PostgresServer, own_settings: settings.Settings
+) -> None:
+    units = units_of(own_settings, connections=1)
     await units.run(one)
 
     class Reading(Worker):

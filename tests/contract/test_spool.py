@@ -74,12 +74,12 @@ def ask(file: Path, statement: str) -> None:
 
 
 def trouble(spool: Spool) -> str:
-    """What the spool says is wrong with it."""
+    """Return the problem of the spool. Empty: no problem."""
     return spool.problem or ""
 
 
 async def fill(spool: Spool, size: int) -> int:
-    """Append until it is refused; how many were kept."""
+    """Append rows until the spool refuses one. Return the number of stored rows."""
     for n in range(10_000):
         try:
             await spool.append([row(f"{n}", size=size)])
@@ -93,9 +93,9 @@ async def test_rows_are_read_unchanged_in_append_order(tmp_path: Path) -> None:
         rows = [Row("events", f"ключ{n % 3}", f"{n}", bytes([n, 0, 255])) for n in range(50)]
         await asyncio.gather(*(spool.append([one]) for one in rows[:20]))
         await spool.append(rows[20:])
-        found = await spool.head()
-        assert [one for _, one in found] == rows
-        assert [id for id, _ in found] == sorted({id for id, _ in found})
+        head = await spool.head()
+        assert [one for _, one in head] == rows
+        assert [id for id, _ in head] == sorted({id for id, _ in head})
         assert spool.count == 50
 
 
@@ -206,10 +206,10 @@ async def test_rows_older_than_ten_days_stay_and_log_a_warning(tmp_path: Path) -
         clock.now += AGE_MAX + timedelta(hours=1)
         broker = FakeBroker()
         broker.mode = "silent"
-        with capture_logs() as said:
+        with capture_logs() as logs:
             running = asyncio.create_task(DurableAppend(broker, spool, clock).run())
             async with asyncio.timeout(5):
-                while not any("older than ten days" in line["event"] for line in said):
+                while not any("older than ten days" in line["event"] for line in logs):
                     await asyncio.sleep(0.01)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
@@ -220,7 +220,7 @@ async def test_start_and_end_of_spooling_are_logged_once(tmp_path: Path) -> None
     async with spool_in(tmp_path / FILE) as spool:
         broker = FakeBroker()
         intake = DurableAppend(broker, spool, HandClock())
-        with capture_logs() as said:
+        with capture_logs() as logs:
             broker.mode = "silent"
             for n in range(10):
                 await intake.append([row(f"{n}")])
@@ -228,7 +228,7 @@ async def test_start_and_end_of_spooling_are_logged_once(tmp_path: Path) -> None
             broker.mode = "answers"
             while await intake.step():
                 pass
-        assert [line["log_level"] for line in said] == ["warning", "info"]
+        assert [line["log_level"] for line in logs] == ["warning", "info"]
 
 
 @pytest.mark.kill
@@ -239,21 +239,21 @@ def test_killed_process_loses_no_acknowledged_row(tmp_path: Path) -> None:
             [sys.executable, "-c", SPOOLING, str(file)], stdout=subprocess.PIPE, text=True, cwd=ROOT
         ) as process:
             assert process.stdout is not None
-            told = [process.stdout.readline().strip() for _ in range(100 + 200 * life)]
+            acknowledged = [process.stdout.readline().strip() for _ in range(100 + 200 * life)]
             os.kill(process.pid, signal.SIGKILL)
-            told += [line.strip() for line in process.stdout if line.endswith("\n")]
-        found = asyncio.run(kept_in(file))
-        assert set(told) <= set(found)
+            acknowledged += [line.strip() for line in process.stdout if line.endswith("\n")]
+        stored = asyncio.run(ids_in(file))
+        assert set(acknowledged) <= set(stored)
         for key in (f"k{n}" for n in range(20)):
-            mine = [id for id in found if id.split(".")[0] == key]
+            mine = [id for id in stored if id.split(".")[0] == key]
             assert mine == [f"{key}.{n}" for n in range(len(mine))]
 
 
-async def kept_in(file: Path) -> list[str]:
+async def ids_in(file: Path) -> list[str]:
     async with spool_in(file) as spool:
-        found = await ids(spool)
-        assert spool.count == len(found)
-        return found
+        event_ids = await ids(spool)
+        assert spool.count == len(event_ids)
+        return event_ids
 
 
 # --- firsthour spool drain -----------------------------------------------------------------------------------------
@@ -279,8 +279,8 @@ def drain(directory: Path, broker: FakeBroker, *options: str) -> Result:
 def left_behind(directory: Path, many: int) -> None:
     async def spool() -> None:
         directory.mkdir()
-        async with spool_in(directory / FILE) as found:
-            await found.append([row(f"{n}") for n in range(many)])
+        async with spool_in(directory / FILE) as spool_file:
+            await spool_file.append([row(f"{n}") for n in range(many)])
 
     asyncio.run(spool())
 

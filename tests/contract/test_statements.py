@@ -41,12 +41,12 @@ RARE = {
     "services.reporting.store._COUNTS",
     "firsthour.runtime.eventlog.spool._HEAD",
     "firsthour.runtime.eventlog.spool._OLDEST",
-}  # asked now and then; the last two are for SQLite
+}  # rare queries; the last two are for SQLite
 
 
 def statements() -> dict[str, db.Sql]:
-    """Every statement that a module of ours holds, by the name of its place."""
-    found: dict[str, db.Sql] = {}
+    """Return every statement of our modules, by module and name."""
+    by_name: dict[str, db.Sql] = {}
     for module in (
         *pkgutil.walk_packages(services.__path__, "services."),
         *pkgutil.walk_packages(firsthour.__path__, "firsthour."),
@@ -54,14 +54,14 @@ def statements() -> dict[str, db.Sql]:
         if not module.name.endswith("__main__"):
             for name, value in vars(import_module(module.name)).items():
                 many: Mapping[object, object] = value if isinstance(value, dict) else {"": value}
-                found |= {
+                by_name |= {
                     f"{module.name}.{name}{key or ''}": one for key, one in many.items() if isinstance(one, db.Sql)
                 }
-    return found
+    return by_name
 
 
 def texts(dialect: sa.Dialect) -> Iterator[tuple[str, Compiled]]:
-    """What is sent to PostgreSQL, for one row and for many."""
+    """Yield the compiled statements for PostgreSQL, for one row and for many."""
     for name, statement in statements().items():
         one = statement.for_one(dialect)
         yield name, one
@@ -70,7 +70,7 @@ def texts(dialect: sa.Dialect) -> Iterator[tuple[str, Compiled]]:
 
 
 def run_on(url: str) -> Run[Any]:
-    """Runs a function of a connection as a unit does: on asyncpg, in a transaction."""
+    """Return a function that runs work as a unit does: on asyncpg, in a transaction."""
     engine = create_async_engine(sa.make_url(url).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
 
     def run(work: Callable[[Connection], T]) -> T:
@@ -105,9 +105,9 @@ def test_postgresql_accepts_every_statement(migrated: str) -> None:
         async with engine.connect() as connection:
             driver = (await connection.get_raw_connection()).driver_connection
             assert driver is not None
-            for name, found in texts(engine.dialect):
+            for name, sql in texts(engine.dialect):
                 try:
-                    await driver.prepare(found.text)
+                    await driver.prepare(sql.text)
                 except PostgresError as failure:
                     refused[name] = str(failure)
 
@@ -119,13 +119,13 @@ def test_no_statement_of_a_unit_scans_a_table(migrated: str) -> None:
     def plans(connection: Connection) -> dict[str, str]:
         for name, value in {**db.LOOK_UP, "plan_cache_mode": "force_generic_plan"}.items():
             connection.exec_driver_sql(f"SET LOCAL {name} = {value}")
-        found = {}
+        plan_of = {}
         for n, (name, statement) in enumerate(texts(connection.dialect)):
             connection.exec_driver_sql(f"PREPARE p{n} AS {statement.text}")
-            given = ", ".join(["NULL"] * len(set(statement.order)))
-            rows = connection.exec_driver_sql(f"EXPLAIN EXECUTE p{n} {f'({given})' if given else ''}")
-            found[name] = "\n".join(row[0] for row in rows)
-        return found
+            nulls = ", ".join(["NULL"] * len(set(statement.order)))
+            rows = connection.exec_driver_sql(f"EXPLAIN EXECUTE p{n} {f'({nulls})' if nulls else ''}")
+            plan_of[name] = "\n".join(row[0] for row in rows)
+        return plan_of
 
     whole = {
         name: set(re.findall(r"Seq Scan on (\w+)", plan)) - SMALL for name, plan in run_on(migrated)(plans).items()
@@ -160,10 +160,10 @@ def test_published_rows_are_deleted_by_place_with_any_backlog(migrated: str, lef
         connection.rollback()
         return "\n".join(row[0] for row in rows)
 
-    said = run_on(migrated)(plan)
-    assert re.search(r"Index Scan using log_by_place.*\n *Index Cond: .*topic = .*partition = ", said)
-    assert re.search(r"Tid Scan on log.*\n *TID Cond: ", said)
-    assert len(re.findall(r"Scan .*on log\b", said)) == 2
+    text = run_on(migrated)(plan)
+    assert re.search(r"Index Scan using log_by_place.*\n *Index Cond: .*topic = .*partition = ", text)
+    assert re.search(r"Tid Scan on log.*\n *TID Cond: ", text)
+    assert len(re.findall(r"Scan .*on log\b", text)) == 2
 
 
 def test_migrations_create_the_declared_tables_on_postgresql(migrated: str) -> None:
@@ -288,9 +288,9 @@ def test_rows_get_ids_in_the_order_of_their_insert(run: Run[Any]) -> None:
 
 
 def test_values_of_every_type_are_stored_unchanged(run: Run[Any]) -> None:
-    given = [("ü", -(2**62), 0.1, b"\x00\xff"), ("{a,b}", None, None, None), ('"', 0, -0.0, b"")]
-    run(lambda c: _ADD.tuples(c, given))
-    assert rows_of(run) == given
+    values = [("ü", -(2**62), 0.1, b"\x00\xff"), ("{a,b}", None, None, None), ('"', 0, -0.0, b"")]
+    run(lambda c: _ADD.tuples(c, values))
+    assert rows_of(run) == values
 
 
 def test_many_with_one_row_runs_and_with_none_runs_nothing(run: Run[Any]) -> None:

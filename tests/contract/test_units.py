@@ -78,8 +78,8 @@ async def test_run_returns_after_the_callbacks_of_the_unit(backend: Backend) -> 
 async def test_concurrent_appends_share_commits_and_lose_no_row(backend: Backend) -> None:
     rows = [[Row(topics.EVENTS, "k", f"{n}", b"{}")] for n in range(200)]
     await asyncio.gather(*(backend.units.append(one) for one in rows))
-    found = await backend.rows("SELECT event_id FROM log ORDER BY id")
-    assert [row[0] for row in found] == [str(n) for n in range(200)]
+    rows = await backend.rows("SELECT event_id FROM log ORDER BY id")
+    assert [row[0] for row in rows] == [str(n) for n in range(200)]
 
 
 @embedded
@@ -124,8 +124,8 @@ async def test_combined_statements_store_the_same_rows_as_single_ones(backend: B
         )
 
     await backend.units.run(work)
-    kept = await backend.rows("SELECT name, value FROM meta WHERE name IN ('a', 'b', 'c', 'd') ORDER BY name")
-    assert [tuple(row) for row in kept] == [("a", "2"), ("b", "1"), ("c", "2"), ("d", "{4}")]
+    rows = await backend.rows("SELECT name, value FROM meta WHERE name IN ('a', 'b', 'c', 'd') ORDER BY name")
+    assert [tuple(row) for row in rows] == [("a", "2"), ("b", "1"), ("c", "2"), ("d", "{4}")]
     at = await backend.rows("SELECT partition, position FROM cursors WHERE consumer = 'test' ORDER BY partition")
     assert [tuple(row) for row in at] == [(0, 0), (1, 7), (2, 14)]
 

@@ -60,13 +60,13 @@ def test_a_forgotten_migrate_is_one_sentence_of_every_command(
 
 
 async def test_a_statement_on_tables_that_are_not_there_is_a_state_to_wait_for(unprepared: str) -> None:
-    known = settings.load(database_url=unprepared, kafka_bootstrap="127.0.0.1:1")
-    url, arguments = connection_options.database(known)
+    own_settings = settings.load(database_url=unprepared, kafka_bootstrap="127.0.0.1:1")
+    url, arguments = connection_options.database(own_settings)
     reads = PostgresReader(open_engine(url, arguments, size=1))
     with pytest.raises(StorageError, match="run `firsthour migrate`"):
         await reads(lambda connection: connection.execute(sa.text("SELECT * FROM applied")))
     await reads.close()
-    (trouble,) = await database_look.examine_database(known)
+    (trouble,) = await database_look.examine_database(own_settings)
     assert (str(trouble) + "\n", trouble.stops) == (SENTENCE, True)
 
 
@@ -91,20 +91,22 @@ async def test_a_migration_under_a_process_that_runs_fails_no_unit_and_no_readin
 
 
 @pytest.mark.parametrize(
-    ("revision", "found", "works"),
+    ("revision", "version_state", "works"),
     [("0001", "older", False), ("9999", "newer", True), ("f00d", "unknown", False)],
 )
-def test_tables_of_another_version_are_told_apart(tmp_path: Path, revision: str, found: str, *, works: bool) -> None:
+def test_tables_of_another_version_are_recognised(
+    tmp_path: Path, revision: str, version_state: str, *, works: bool
+) -> None:
     engine = writer_engine(tmp_path / "firsthour.db")
     with engine.begin() as connection:
         assert (state(connection), is_current(connection)) == ("empty", False)
         migrate(connection)
         assert (state(connection), is_current(connection)) == ("current", True)
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = ?", (revision,))
-        assert (state(connection), is_current(connection)) == (found, works)
-        if found == "newer":
+        assert (state(connection), is_current(connection)) == (version_state, works)
+        if version_state == "newer":
             assert not migrate(connection), "migrations only add: this version works on"
-        if found == "unknown":
+        if version_state == "unknown":
             with pytest.raises(UnknownTablesError, match="f00d"):
                 migrate(connection)
     engine.dispose()

@@ -1,4 +1,4 @@
-"""A record that is not published for long is told by the metric, by `/readyz`, by doctor and by verify."""
+"""The metric, `/readyz`, doctor and verify report a record that has waited long for its publication."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +21,8 @@ class Silent:
         raise BrokerError("no leader")
 
 
-async def left(world: OpenedSystem) -> Distributed:
-    """One record was emitted and could not be published."""
+async def emit_unpublished(world: OpenedSystem) -> Distributed:
+    """Emit a record that the broker does not accept."""
     system = world.system
     assert isinstance(system, Distributed)
     system.publisher._sender = Silent()
@@ -30,14 +30,14 @@ async def left(world: OpenedSystem) -> Distributed:
     return system
 
 
-async def looked_at(world: OpenedSystem) -> tuple[int, dict[str, str], str]:
-    """The answer of `/readyz`, once the outbox has been looked at: status, checks, warnings."""
+async def readiness(world: OpenedSystem) -> tuple[int, dict[str, str], str]:
+    """Return the status, checks and warnings of `/readyz` after a step of the publisher."""
     assert isinstance(world.system, Distributed)
     with pytest.raises(BrokerError):
         await world.system.publisher.step()
     answer = await world.client.get("/readyz")
-    said = answer.json()
-    return answer.status_code, said["checks"], " ".join(said["warnings"])
+    report = answer.json()
+    return answer.status_code, report["checks"], " ".join(report["warnings"])
 
 
 @pytest.mark.parametrize("services", [("gateway", "router"), ("gateway",)])
@@ -45,15 +45,15 @@ async def test_readiness_follows_the_age_of_the_oldest_record(
     tmp_path: Path, backends: Backends, services: tuple[str, ...]
 ) -> None:
     async with opened(tmp_path / "data", backends, only=services) as world:
-        await left(world)
-        assert "waited" not in (await looked_at(world))[2]
+        await emit_unpublished(world)
+        assert "waited" not in (await readiness(world))[2]
         world.clock.advance(seconds=31)
-        status, _, warnings = await looked_at(world)
+        status, _, warnings = await readiness(world)
         assert status == 200
         assert "unpublished record of leads/" in warnings
         assert "has waited 31 s" in warnings
         world.clock.advance(seconds=90)
-        status, checks, warnings = await looked_at(world)
+        status, checks, warnings = await readiness(world)
         assert "has waited 121 s" in warnings
         if services == ("gateway",):
             assert (status, "publishing" in checks) == (200, False), (
@@ -69,7 +69,7 @@ async def test_readiness_follows_the_age_of_the_oldest_record(
 
 
 def name(world: OpenedSystem) -> str:
-    """The place of the record."""
+    """Return the topic and partition of the oldest record."""
     assert isinstance(world.system, Distributed)
     places: list[Place] = list(world.system.publisher.oldest)
     assert [topic for topic, _ in places] == [topics.LEADS]
@@ -81,13 +81,13 @@ async def test_doctor_and_verify_tell_of_it(
 ) -> None:
     monkeypatch.setattr("firsthour.operations.drain.WAIT_SECONDS", 0.1)
     async with opened(tmp_path / "data", backends) as world:
-        await left(world)
+        await emit_unpublished(world)
         seen = []
         for seconds in (1, 40, 100):
             world.clock.advance(seconds=seconds)
-            found = (await world.client.post("/v1/doctor")).json()["items"]
-            seen += [one["verdict"] for one in found if one["what"] == "publishing"]
+            items = (await world.client.post("/v1/doctor")).json()["items"]
+            seen += [one["verdict"] for one in items if one["what"] == "publishing"]
         assert seen == ["ok", "warning", "wrong"]
-        told = (await world.client.post("/v1/verify")).json()
-        assert not told["ok"]
-        assert any("has waited 141 s" in line for line in told["behind"])
+        report = (await world.client.post("/v1/verify")).json()
+        assert not report["ok"]
+        assert any("has waited 141 s" in line for line in report["behind"])

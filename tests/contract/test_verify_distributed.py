@@ -70,15 +70,15 @@ class VerifiedSystem:
         return await self.system.reads(lambda c: [tuple(row) for row in c.exec_driver_sql(question)])
 
 
-async def prepare(known: Settings, clock: HandClock) -> None:
+async def prepare(own_settings: Settings, clock: HandClock) -> None:
     """Create tables and topics, and apply the example configuration."""
-    await kafka_admin.create_topics(known)
-    url, arguments = connection_options.database(known)
+    await kafka_admin.create_topics(own_settings)
+    url, arguments = connection_options.database(own_settings)
     engine = open_engine(url, arguments, size=1)
     async with engine.begin() as connection:
         await connection.run_sync(migrate)
-    config = load(known.config_dir)
-    texts = {name: (known.config_dir / name).read_bytes() for name in NAMES}
+    config = load(own_settings.config_dir)
+    texts = {name: (own_settings.config_dir / name).read_bytes() for name in NAMES}
     await engine.dispose()
     units = PostgresUnits(
         ConnectionPool(url, arguments, size=1), clock, lambda *_: config, partitions=PARTITIONS, ask=None
@@ -97,7 +97,7 @@ def database(postgres: PostgresServer) -> Iterator[str]:
 @pytest.fixture
 async def world(kafka: KafkaCluster, database: str, tmp_path: Path) -> AsyncIterator[VerifiedSystem]:
     clock = HandClock()
-    known = settings.load(
+    own_settings = settings.load(
         database_url=database,
         kafka_bootstrap=kafka.bootstrap,
         kafka_prefix=f"verify-{tmp_path.parent.name}-{tmp_path.name}.",
@@ -106,9 +106,9 @@ async def world(kafka: KafkaCluster, database: str, tmp_path: Path) -> AsyncIter
         data_dir=tmp_path / "data",
         admin_key=ADMIN,
     )
-    await prepare(known, clock)
+    await prepare(own_settings, clock)
     ways = {"inbox": InboxChannel(lambda message: None)}
-    system = await open_distributed(known, SERVICES, ways, clock=clock, fixed=True)
+    system = await open_distributed(own_settings, SERVICES, ways, clock=clock, fixed=True)
     await system.runners["runtime.watch"].step()
     reading = asyncio.create_task(run_all(system.logs))
     headers = {"authorization": f"Bearer {ADMIN}"}
@@ -135,8 +135,8 @@ async def ready(system: Distributed) -> None:
 async def test_sound_installation_breaks_no_invariant(world: VerifiedSystem) -> None:
     await world.ask(*PEOPLE)
     await world.system.settle()
-    said = await world.verify()
-    assert (said["ok"], said["behind"], len(said["items"])) == (True, [], 10), said
+    report = await world.verify()
+    assert (report["ok"], report["behind"], len(report["items"])) == (True, [], 10), report
     assert len(await world.rows("SELECT DISTINCT partition FROM cursors WHERE position > 0")) == PARTITIONS
 
 
@@ -145,8 +145,8 @@ async def test_lost_clock_is_named_unless_its_lead_just_changed(world: VerifiedS
     await world.system.settle()
     await world.change("DELETE FROM notifier_clocks")
     assert (await world.client.post("/v1/verify")).json()["ok"] is True
-    said = await world.verify()
-    assert [one["invariant"] for one in said["items"] if not one["ok"]] == ["I4"]
+    report = await world.verify()
+    assert [one["invariant"] for one in report["items"] if not one["ok"]] == ["I4"]
 
 
 async def test_services_behind_are_named_and_unread_events_are_no_finding(
@@ -154,14 +154,14 @@ async def test_services_behind_are_named_and_unread_events_are_no_finding(
 ) -> None:
     monkeypatch.setattr(drain, "WAIT_SECONDS", 0.5)
     await world.ask("ann")
-    said = await world.verify()
-    assert said["ok"] is False
+    report = await world.verify()
+    assert report["ok"] is False
     to_go = f"1 records to go in 1 of {PARTITIONS} partitions"
-    assert said["behind"] == [
+    assert report["behind"] == [
         f"scoring has not read all of events: {to_go}",
         f"reporting has not read all of events: {to_go}",
     ]
-    assert [one for one in said["items"] if not one["ok"]] == []
+    assert [one for one in report["items"] if not one["ok"]] == []
 
 
 async def test_unpublished_records_are_behind(world: VerifiedSystem, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,9 +189,9 @@ async def test_unreachable_brokers_are_named(world: VerifiedSystem, monkeypatch:
         world.system.resources,
         settings=world.system.resources.settings.model_copy(update={"kafka_bootstrap": "127.0.0.1:1"}),
     )
-    (said,) = await drain.wait(gone, KafkaEnds(gone))
-    assert said.startswith("the ends of the topics are unknown: ")
-    assert "127.0.0.1:1" in said
+    (error,) = await drain.wait(gone, KafkaEnds(gone))
+    assert error.startswith("the ends of the topics are unknown: ")
+    assert "127.0.0.1:1" in error
 
 
 async def test_event_read_but_not_handled_by_scoring_is_named(world: VerifiedSystem) -> None:
@@ -199,9 +199,9 @@ async def test_event_read_but_not_handled_by_scoring_is_named(world: VerifiedSys
     await world.system.settle()
     [(event,)] = await world.rows("SELECT id FROM reporting_history WHERE topic = 'events' LIMIT 1")
     await world.change(f"DELETE FROM seen WHERE consumer = 'scoring' AND event_id = '{event}'")
-    (found,) = [one for one in (await world.verify())["items"] if not one["ok"]]
-    assert found["invariant"] == "I1"
-    assert event in found["rows"][0]
+    (item,) = [one for one in (await world.verify())["items"] if not one["ok"]]
+    assert item["invariant"] == "I1"
+    assert event in item["rows"][0]
 
 
 def test_people_of_these_tests_are_in_every_partition() -> None:

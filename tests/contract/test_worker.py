@@ -16,7 +16,7 @@ from tests.dead_letters import waiting_letters
 
 
 class RefusingHandler:
-    """Remembers what it handled; refuses the ids in `refuses`."""
+    """A handler that stores the ids of its records. It raises an error for the ids in `refuses`."""
 
     def __init__(self) -> None:
         self.handled: list[str] = []
@@ -29,7 +29,7 @@ class RefusingHandler:
 
 
 async def drain(backend: Backend, handler: RefusingHandler, consumer: str = "consumer") -> worker.Worker:
-    """A new reader reads everything there is."""
+    """Read all records with a new worker."""
     return await conftest.drain(await backend.worker(handler, consumer))
 
 
