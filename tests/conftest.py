@@ -29,14 +29,16 @@ __all__ = [
     "profile",
 ]  # fixtures; defined for the whole session in one place, so that each exists once
 
-settings.register_profile("tests", deadline=None, max_examples=examples(USUAL))  # a busy machine breaks deadlines
+# Without deadlines, which a test would miss on a busy machine.
+settings.register_profile("tests", deadline=None, max_examples=examples(USUAL))
 settings.load_profile("tests")
 
 _MEMORY = Path("/dev/shm")
 _MEMORY_BYTES = 8 << 30
 
 if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _MEMORY_BYTES:
-    os.environ["TMPDIR"] = str(_MEMORY)  # tests wait for thousands of flushes, and none ends the machine
+    # Flushes are fast in memory, and no test needs its files after a crash of the machine.
+    os.environ["TMPDIR"] = str(_MEMORY)
     tempfile.tempdir = None
 
 SERVERS = pytest.StashKey[ExitStack]()
@@ -45,14 +47,14 @@ other workers."""
 
 _SERVERS = {"kafka", "postgres", "kafka_here", "postgres_here"}
 _ORDER = ("e2e", "bench", "contract", "story", "unit")
-"""The order in a parallel run. Long files come first, so that no worker starts one when the others have ended."""
+"""The order in a parallel run. Long files come first, so that no worker starts a long file last."""
 
 KAFKA_VERSION = os.environ.get("KAFKA_VERSION") or local_kafka.VERSION
 
 
 @functools.cache
-def _lacking(name: str) -> str | None:
-    """Install the backend if it is missing. Return why that failed; None: the backend is installed."""
+def _install(name: str) -> str | None:
+    """Install the backend if it is missing. Return the error. None: the backend is installed."""
     try:
         local_kafka.ensure(KAFKA_VERSION) if name == "kafka" else local_postgres.ensure()
     except (machine.MissingError, jars.FetchError) as error:
@@ -73,7 +75,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before the selection by marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that use servers or only repeat on a second profile. In a parallel run, sort long files first."""
+    """Mark tests that use servers, and tests that repeat on a second profile. In a parallel run, sort long files first."""
     for item in items:
         distributed = "distributed" in getattr(getattr(item, "callspec", None), "params", {}).values()
         if distributed and item.get_closest_marker("same_on_both_profiles"):
@@ -90,16 +92,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     fixtures = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     for name in ("kafka", "postgres"):
         if fixtures & {name, f"{name}_here"} and not session.config.option.collectonly:
-            _lacking(name)
+            _install(name)
 
 
 def _require(name: str) -> None:
-    lacking = _lacking(name)
-    if lacking is None:
+    error = _install(name)
+    if error is None:
         return
     if os.environ.get("CI") == "true":
-        pytest.fail(lacking, pytrace=False)
-    pytest.skip(lacking)
+        pytest.fail(error, pytrace=False)
+    pytest.skip(error)
 
 
 def _require_own_server(variable: str) -> None:

@@ -52,12 +52,12 @@ class FakeSlack:
 
     @property
     def open_connections(self) -> int:
-        """The number of connections now."""
+        """Return the number of open connections."""
         return len(self._open)
 
     @property
     def recipients(self) -> list[str]:
-        """The Slack ids of the recipients of accepted messages, in order."""
+        """Return the Slack ids of the recipients of accepted messages, in order."""
         return [message["channel"] for message in self.messages]
 
     def respond(self, status: int, retry_after: float | None = None, times: int | None = 1, body: str = "{}") -> None:

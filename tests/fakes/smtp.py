@@ -60,7 +60,7 @@ class FakeSmtp:
 
     @property
     def recipients(self) -> list[str]:
-        """The addresses of the recipients of accepted mails, in order."""
+        """Return the addresses of the recipients of accepted mails, in order."""
         return [recipient for mail in self.mails for recipient in mail.recipients]
 
     def refuse(self, code: int, stage: Stage = "RCPT", times: int | None = 1) -> None:

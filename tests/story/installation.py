@@ -229,7 +229,7 @@ class StoryInstallation:
         await self.execute(f"DROP VIEW {name}")
         await self.execute(f"CREATE VIEW {name} AS SELECT * FROM ({whole}) AS whole WHERE {fault} = 1")
 
-    # --- what is stored -----------------------------------------------------------------------------------------------
+    # --- stored rows --------------------------------------------------------------------------------------------------
 
     async def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return rows of the tables, for facts that the API does not show."""

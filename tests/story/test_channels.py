@@ -93,8 +93,8 @@ async def test_owner_has_the_whole_time_after_an_outage_of_both_channels(world: 
     world.slack.recover()
     world.smtp.recover()
     await world.wait(minutes=1)
-    told = {*world.slack_recipients, *world.mail_recipients}
-    assert told >= {"ana", "bo", "cy"}
+    recipients = {*world.slack_recipients, *world.mail_recipients}
+    assert recipients >= {"ana", "bo", "cy"}
     await world.wait(minutes=28)
     assert [await world.owner_of(f"person{n}@prospect.example") for n in range(3)] == owners
     await world.wait(minutes=2)

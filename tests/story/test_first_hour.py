@@ -187,8 +187,8 @@ async def test_form_after_a_recycle_starts_a_new_clock(world: World) -> None:
 
 
 async def test_late_form_has_its_promise_from_the_submit(world: World) -> None:
-    asked = world.clock.business() - timedelta(minutes=50)
-    await world.event("form.submitted", email=CTO, time=asked, form="demo-request")
+    submit_at = world.clock.business() - timedelta(minutes=50)
+    await world.event("form.submitted", email=CTO, time=submit_at, form="demo-request")
     assert (await world.lead(CTO))["clock"]["due_at"] == "2026-12-01T09:10:00Z"
 
     await world.wait(minutes=10)
@@ -239,12 +239,12 @@ async def test_concurrent_forms_and_actions_are_all_handled(world: World, profil
 
 
 async def test_old_form_under_another_id_is_not_handed_over_again(world: World) -> None:
-    asked = world.clock.business()
-    await world.event("form.submitted", email=CTO, time=asked, form="demo-request")
+    submit_at = world.clock.business()
+    await world.event("form.submitted", email=CTO, time=submit_at, form="demo-request")
     await world.touch(CTO, by="ana")
     await world.wait(minutes=20)
     await world.recycle(CTO, by="ana", reason="no-answer")
-    await world.event("form.submitted", email=CTO, time=asked, form="demo-request")
+    await world.event("form.submitted", email=CTO, time=submit_at, form="demo-request")
 
     lead = await world.lead(CTO)
     assert (lead["status"], lead["epoch"], lead["clock"]["state"]) == ("nurturing", 1, "met")

@@ -13,7 +13,7 @@ from tests.story.world import World
 CTO = "cto@prospect.example"
 
 
-async def test_lead_has_its_documented_shape(world: World) -> None:
+async def test_lead_has_its_documented_fields(world: World) -> None:
     await world.submit_form(email=CTO, name="Ann Lee", company="Prospect", employees=400, title="CTO")
     lead = await world.lead(CTO)
 
@@ -58,7 +58,7 @@ async def test_timeline_lists_events_in_order(world: World, profile: Backends | 
         ],
         ["lead.recycled", "lead.scored"],
     ]
-    moments = [[item["type"] for item in together] for _, together in groupby(timeline, key=itemgetter("at"))]
+    moments = [[item["type"] for item in items] for _, items in groupby(timeline, key=itemgetter("at"))]
     if profile is None:
         assert moments == expected
     else:  # records of different services with the same time have no fixed order
@@ -108,8 +108,8 @@ async def test_report_counts_leads_by_status(world: World) -> None:
 
     report = await world.get("/v1/reports/statuses")
     assert report["total"] == 4
-    counted = {item["status"]: (item["team"], item["leads"]) for item in report["items"] if item["leads"]}
-    assert counted == {"new": ("marketing", 1), "assigned": ("sales", 2), "working": ("sales", 1)}
+    counts = {item["status"]: (item["team"], item["leads"]) for item in report["items"] if item["leads"]}
+    assert counts == {"new": ("marketing", 1), "assigned": ("sales", 2), "working": ("sales", 1)}
 
 
 async def test_reps_and_pools_show_state_and_load(world: World) -> None:

@@ -79,7 +79,7 @@ times = st.none() | st.sampled_from(
 
 @st.composite
 def events(draw: st.DrawFn) -> dict[str, Any]:
-    """An event as a faulty or hostile program may send it."""
+    """Draw an event that a faulty or hostile program may send."""
     time = draw(times)
     return {
         "id": draw(st.text(min_size=1, max_size=5)),

@@ -1,4 +1,4 @@
-"""Each field of a request is stored and shown, or rejected with its place."""
+"""Each field of an action is stored and shown afterwards, or rejected with a pointer to it."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from tests.story.world import World
 CTO = "cto@prospect.example"
 
 
-async def lines(world: World) -> list[str]:
+async def timeline_lines(world: World) -> list[str]:
     await world.settle()
     return [str(item["line"]) for item in await world.lead_items(CTO, "timeline")]
 
@@ -24,13 +24,13 @@ async def rep_of(world: World, rep: str) -> dict[str, Any]:
 async def test_note_of_a_touch_is_in_the_timeline(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.touch(CTO, by="ana", note="Asked for a quote by Friday")
-    assert "touch by phone, answered: Asked for a quote by Friday" in await lines(world)
+    assert "touch by phone, answered: Asked for a quote by Friday" in await timeline_lines(world)
     await world.event("touch.recorded", email=CTO, channel="email", answered=False, note="No reply")
-    assert "touch by email, unanswered: No reply" in await lines(world)
+    assert "touch by email, unanswered: No reply" in await timeline_lines(world)
 
 
 @pytest.mark.parametrize("action", ["reject", "recycle"])
-async def test_resting_lead_qualifies_by_score_only_after_its_rest(world: World, action: str) -> None:
+async def test_resting_lead_qualifies_by_score_only_after_its_rest_ends(world: World, action: str) -> None:
     await world.submit_form(email=CTO, employees=400, title="CTO")
     until = world.clock.business() + timedelta(days=20)
     if action == "recycle":
@@ -38,7 +38,7 @@ async def test_resting_lead_qualifies_by_score_only_after_its_rest(world: World,
     reason = "not-now" if action == "reject" else "stalled"
     assert (await world.act(CTO, action, "ana", reason=reason, until=until.isoformat())).status_code == 200
     assert (await world.lead(CTO))["rests_until"] == until.isoformat().replace("+00:00", "Z")
-    assert f"back with Marketing ({action}): {reason}, until {until:%Y-%m-%d %H:%MZ}" in await lines(world)
+    assert f"back with Marketing ({action}): {reason}, until {until:%Y-%m-%d %H:%MZ}" in await timeline_lines(world)
 
     await world.wait(minutes=1)
     for _ in range(3):
@@ -52,7 +52,7 @@ async def test_resting_lead_qualifies_by_score_only_after_its_rest(world: World,
     assert (await world.lead(CTO))["rests_until"] is None
 
 
-async def test_form_of_the_person_ends_the_rest(world: World) -> None:
+async def test_new_form_of_a_resting_lead_ends_its_rest(world: World) -> None:
     await world.submit_form(email=CTO)
     until = (world.clock.business() + timedelta(days=20)).isoformat()
     await world.act(CTO, "reject", "ana", reason="not-now", until=until)
@@ -64,7 +64,7 @@ async def test_form_of_the_person_ends_the_rest(world: World) -> None:
 @pytest.mark.parametrize(
     ("action", "body"),
     [
-        ("reject", {"reason": "no-time", "until": "2027-01-10T09:00:00Z"}),  # the lead goes to the next rep at once
+        ("reject", {"reason": "no-time", "until": "2027-01-10T09:00:00Z"}),  # goes to the next rep at once
         ("reject", {"reason": "not-now", "until": "2026-11-01T09:00:00Z"}),  # in the past
         ("recycle", {"reason": "stalled", "until": "2026-11-01T09:00:00Z"}),
         ("opt-out", {"reason": "asked us", "until": "2027-01-10T09:00:00Z"}),  # an opt-out holds until a consent
@@ -98,14 +98,14 @@ async def test_reason_of_a_manual_assignment_is_in_the_timeline(world: World) ->
     answer = await world.act(CTO, "assign", "max", rep="cy", reason="knows the company")
     assert answer.status_code == 200, answer.text
     await world.settle()
-    assert "assigned to cy (epoch 2): knows the company" in await lines(world)
+    assert "assigned to cy (epoch 2): knows the company" in await timeline_lines(world)
 
 
-# --- every field that is described -----------------------------------------------------------------------------------
+# --- every field of the API description -----------------------------------------------------------------------------
 
 
 def bodies(now: datetime) -> dict[str, dict[str, tuple[Any, str]]]:
-    """Return the fields of each action: the value, and the text that shows it afterwards."""
+    """Return the fields of each action. Each has a value, and the text that shows this value after the action."""
     before, after = now - timedelta(minutes=2), now + timedelta(days=20)
     until = (after.isoformat(), f"{after:%Y-%m-%dT%H:%M:%S}")
     return {
@@ -146,7 +146,7 @@ async def described_fields(world: World) -> dict[str, set[str]]:
     for path, methods in description["paths"].items():
         if path.startswith(("/v1/leads/{lead}/", "/v1/reps/{rep}/")) and "post" in methods:
             content = methods["post"].get("requestBody", {}).get("content", {"": {"schema": {}}})
-            [schema] = [one["schema"] for one in content.values()]
+            [schema] = [media["schema"] for media in content.values()]
             name = schema.get("$ref", "").rpartition("/")[2]
             body = description["components"]["schemas"][name] if name else schema
             fields[path.rpartition("/")[2]] = set(body.get("properties", ()))
@@ -179,5 +179,5 @@ async def test_every_described_field_of_an_action_is_shown_afterwards(world: Wor
         answer = await world.act(CTO, action, "max" if action == "assign" else "ana", **body)
     assert answer.status_code == 200, answer.text
     after = await visible_text(world)
-    for name, (_, as_shown) in fields.items():
-        assert (as_shown in before, as_shown in after) == (False, True), (name, after)
+    for name, (_, text) in fields.items():
+        assert (text in before, text in after) == (False, True), (name, after)

@@ -206,10 +206,10 @@ class World(StoryInstallation):
 
     @property
     def slack_recipients(self) -> list[str]:
-        """The rep ids to which Slack messages were sent, in order."""
+        """Return the rep ids to which Slack messages were sent, in order."""
         return [member.removeprefix("U0").lower() for member in self.slack.recipients]
 
     @property
     def mail_recipients(self) -> list[str]:
-        """The rep ids to which mails were sent, in order."""
+        """Return the rep ids to which mails were sent, in order."""
         return [address.partition("@")[0] for address in self.smtp.recipients]

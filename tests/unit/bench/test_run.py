@@ -1,4 +1,4 @@
-"""The benchmark measures what it says: the same rows on both sides, honest times, verdicts that follow the goals."""
+"""The benchmark: both sides handle the same rows, times include all work, and verdicts follow the goals."""
 
 import asyncio
 import io

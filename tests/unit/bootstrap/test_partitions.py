@@ -19,19 +19,19 @@ ALL = {PLACE}
 @pytest.fixture
 def log() -> KafkaLog:
     """A view with ten records, which no reader has read."""
-    made = KafkaLog("router", [topics.LEADS], {}, "")
-    made.note(PLACE, 10)
-    return made
+    log = KafkaLog("router", [topics.LEADS], {}, "")
+    log.note(PLACE, 10)
+    return log
 
 
 def looks(log: KafkaLog, many: int, at: Callable[[int], int] = lambda n: 3, answered: set[Place] = ALL) -> list[str]:
-    """The reasons to end that a minute and more of looks gave."""
-    said: list[str] = []
-    log.stuck = said.append
+    """Watch the log `many` times. Return the reasons to end the process."""
+    messages: list[str] = []
+    log.stuck = messages.append
     for n in range(many):
         positions: Mapping[Place, int] = {PLACE: at(n)}
         log.watch(positions, answered)
-    return said
+    return messages
 
 
 def test_reader_without_progress_ends_the_process(log: KafkaLog) -> None:
@@ -75,25 +75,25 @@ def crew() -> PartitionWorkers:
 
 
 def test_partition_workers_return_the_reason_of_each_wait() -> None:
-    made = crew()
-    made.assigned({(topics.LEADS, n) for n in range(4)})
-    assert {made.waits((topics.LEADS, n)) for n in range(4)} == {None}
-    first = made.workers[0]
+    group = crew()
+    group.assigned({(topics.LEADS, n) for n in range(4)})
+    assert {group.waits((topics.LEADS, n)) for n in range(4)} == {None}
+    first = group.workers[0]
     first.waits_for = "the database"
-    waits = {n: made.waits((topics.LEADS, n)) for n in range(4)}
+    waits = {n: group.waits((topics.LEADS, n)) for n in range(4)}
     assert waits == {n: "the database" if n in first.partitions else None for n in range(4)}
     first.stopped = "broken"
-    assert made.waits((topics.LEADS, first.partitions[0])) == "broken"
-    assert made.waits((topics.LEADS, 9)) is not None
+    assert group.waits((topics.LEADS, first.partitions[0])) == "broken"
+    assert group.waits((topics.LEADS, 9)) is not None
 
 
 def test_stopped_consumer_stays_stopped_after_a_new_assignment() -> None:
-    made = crew()
-    made.assigned({(topics.LEADS, 0), (topics.ACTIONS, 0)})
-    stopped = next(worker for worker in made.workers if worker.topic == topics.LEADS)
+    group = crew()
+    group.assigned({(topics.LEADS, 0), (topics.ACTIONS, 0)})
+    stopped = next(worker for worker in group.workers if worker.topic == topics.LEADS)
     stopped.stopped = "11 events in a row could not be handled"
     for _ in range(3):
-        made.assigned(set())
-        made.assigned({(topics.LEADS, 0), (topics.LEADS, 1), (topics.ACTIONS, 0)})
-    found = {(worker.topic, worker.stopped) for worker in made.workers}
-    assert found == {(topics.LEADS, stopped.stopped), (topics.ACTIONS, None)}
+        group.assigned(set())
+        group.assigned({(topics.LEADS, 0), (topics.LEADS, 1), (topics.ACTIONS, 0)})
+    states = {(worker.topic, worker.stopped) for worker in group.workers}
+    assert states == {(topics.LEADS, stopped.stopped), (topics.ACTIONS, None)}

@@ -55,6 +55,6 @@ def test_gateway_ends_on_a_malformed_secret_and_warns_of_a_missing_one(
     monkeypatch.setenv("PARTNER_SECRET", secret)
     with capture_logs() as lines:
         assert process(*services).warned(knowing(config)) is starts
-    said: list[Any] = [line["event"] for line in lines if line["event"].startswith("secret")]
-    assert said == ([event] if event else [])
+    events: list[Any] = [line["event"] for line in lines if line["event"].startswith("secret")]
+    assert events == ([event] if event else [])
     assert "whsec_AA" not in str(lines)

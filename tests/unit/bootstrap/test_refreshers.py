@@ -39,10 +39,10 @@ async def test_correction_is_logged_even_if_the_file_is_unchanged(harness: Confi
 
 
 def test_version_that_corrects_a_refused_one_is_logged(harness: ConfigHarness) -> None:
-    """Another release applied what this one cannot read."""
+    """Another release applied a configuration that this one cannot read."""
     engine = sa.create_engine("sqlite://")
     statements.metadata.create_all(engine)
-    known = AppliedConfig(HandClock(), harness.directory)
+    applied_config = AppliedConfig(HandClock(), harness.directory)
     texts = {name: (harness.directory / f"{name}.yaml").read_text() for name in ("agreement", "team", "sources")}
     before = texts["agreement"]
     with capture_logs() as lines:
@@ -55,7 +55,7 @@ def test_version_that_corrects_a_refused_one_is_logged(harness: ConfigHarness) -
             row = {**texts, "agreement": agreement, "version": "v", "applied_at": 1, "effective_at": 1}
             with engine.begin() as connection:
                 connection.execute(sa.insert(applied).values(row))
-                known.of(connection)
+                applied_config.of(connection)
     engine.dispose()
     assert [line["event"] for line in lines] == [
         "configuration in force",
@@ -65,4 +65,4 @@ def test_version_that_corrects_a_refused_one_is_logged(harness: ConfigHarness) -
         "configuration in force",
     ]
     assert lines[3]["version"] == lines[2]["version"]
-    assert known.problem is None
+    assert applied_config.problem is None

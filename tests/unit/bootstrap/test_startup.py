@@ -1,4 +1,4 @@
-"""What a process answers before it has started, on its metrics port, and with keys that it read from its own disk."""
+"""Answers of a process before its start, on its metrics port, and with keys from its own disk."""
 
 import os
 from collections.abc import Callable
@@ -37,24 +37,24 @@ async def test_answers_before_the_start_name_no_host_user_or_broker(method: str,
     async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://site") as client:
         answer = await client.request(method, path)
         assert answer.status_code in (200, 401, 405, 503)
-        said = answer.text + str(answer.headers)
-        assert not any(word in said for word in ("10.0.0.7", "5432", "firsthour@", "user", "kafka", "9092"))
+        text = answer.text + str(answer.headers)
+        assert not any(word in text for word in ("10.0.0.7", "5432", "firsthour@", "user", "kafka", "9092"))
         if path == "/readyz" and method == "GET":
             assert (answer.status_code, answer.json()) == (503, {"status": "not ready"})
-            told = await client.get(path, headers={"authorization": f"Bearer {ADMIN}"})
-            assert list(told.json()["checks"].values()) == list(REASONS)
+            answer = await client.get(path, headers={"authorization": f"Bearer {ADMIN}"})
+            assert list(answer.json()["checks"].values()) == list(REASONS)
 
 
 async def test_visitor_of_a_form_before_the_start_gets_a_page() -> None:
     door = StartupGate(Keys(HandClock(), admin_key=ADMIN))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://site") as client:
         shown = await client.post("/v1/forms/demo-request", headers={"accept": "text/html"})
-        told = await client.post("/v1/forms/demo-request")
+        answer = await client.post("/v1/forms/demo-request")
     assert (shown.status_code, shown.headers["content-type"]) == (503, "text/html; charset=utf-8")
     assert "send it again in a moment" in shown.text
-    assert (told.status_code, told.json()["title"]) == (503, "Starting")
-    assert shown.headers["cache-control"] == told.headers["cache-control"] == "no-store"
-    assert shown.headers["retry-after"] == told.headers["retry-after"]
+    assert (answer.status_code, answer.json()["title"]) == (503, "Starting")
+    assert shown.headers["cache-control"] == answer.headers["cache-control"] == "no-store"
+    assert shown.headers["retry-after"] == answer.headers["retry-after"]
 
 
 # --- metrics -----------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ async def test_no_metrics_port_opens_no_listener() -> None:
 
 
 class Database:
-    """The keys of the table, while it is there."""
+    """The table of the keys. `away`: the database does not answer."""
 
     def __init__(self) -> None:
         self.away = False
@@ -114,7 +114,7 @@ class Database:
             raise StorageError("away")
 
 
-def known(clock: HandClock, database: Database, directory: Path) -> tuple[Keys, KeyRefresher]:
+def stored_keys(clock: HandClock, database: Database, directory: Path) -> tuple[Keys, KeyRefresher]:
     keys = Keys(clock, age_seconds_max=3_600)
     return keys, KeyRefresher(keys, cast(Units, database), database, directory)
 
@@ -122,13 +122,13 @@ def known(clock: HandClock, database: Database, directory: Path) -> tuple[Keys, 
 async def test_cached_keys_keep_the_age_of_their_database_read(tmp_path: Path) -> None:
     clock, database = HandClock(), Database()
     database.keys = [Key("k", "form", "ingest", None, digest("fh_k"), clock.now, None, None, None)]
-    _, keeper = known(clock, database, tmp_path)
+    _, keeper = stored_keys(clock, database, tmp_path)
     await keeper.step()
     clock.advance(minutes=30)
     await keeper.step()
     database.away = True
     clock.advance(minutes=59)
-    keys, keeper = known(clock, database, tmp_path)  # another process on the same disk
+    keys, keeper = stored_keys(clock, database, tmp_path)  # another process on the same disk
     await keeper.step()
     assert keys.find("Bearer fh_k") is not None
     assert keys.warnings() == ("keys were read 3540 s ago: a key that was revoked since is still accepted",)
@@ -145,7 +145,7 @@ async def test_cached_keys_keep_the_age_of_their_database_read(tmp_path: Path) -
 async def test_failed_write_keeps_the_age_of_the_cached_keys(tmp_path: Path) -> None:
     clock, database = HandClock(), Database()
     database.keys = [Key("k", "form", "ingest", None, digest("fh_k"), clock.now, None, None, None)]
-    _, keeper = known(clock, database, tmp_path)
+    _, keeper = stored_keys(clock, database, tmp_path)
     await keeper.step()
     in_the_way = tmp_path / f"keys.cache.{os.getpid()}.draft"
     in_the_way.mkdir()
@@ -155,22 +155,22 @@ async def test_failed_write_keeps_the_age_of_the_cached_keys(tmp_path: Path) -> 
             clock.advance(minutes=25)
             await keeper.step()
     assert [line["event"] for line in lines] == ["keys not cached"]
-    keys, _ = known(clock, database, tmp_path)  # another process on the same disk
+    keys, _ = stored_keys(clock, database, tmp_path)  # another process on the same disk
     with pytest.raises(Problem):
         keys.find("Bearer fh_k")
     in_the_way.rmdir()
     await keeper.step()
-    keys, _ = known(clock, database, tmp_path)
+    keys, _ = stored_keys(clock, database, tmp_path)
     assert keys.find("Bearer fh_k") is None
 
 
 async def test_cache_of_a_fast_clock_is_not_from_the_future(tmp_path: Path) -> None:
     clock, database = HandClock(), Database()
-    _, keeper = known(clock, database, tmp_path)
+    _, keeper = stored_keys(clock, database, tmp_path)
     await keeper.step()
     ahead = (clock.now + timedelta(days=300)).timestamp()
     os.utime(tmp_path / "keys.cache", (ahead, ahead))
-    keys, _ = known(clock, database, tmp_path)
+    keys, _ = stored_keys(clock, database, tmp_path)
     clock.advance(hours=2)
     with pytest.raises(Problem):
         keys.find("Bearer fh_k")

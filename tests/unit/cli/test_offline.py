@@ -27,24 +27,24 @@ Run = Callable[..., tuple[int, str, str]]
 def restored() -> Iterator[None]:
     """The process's logging as it was: commands set up their own."""
     root = logging.root
-    kept = root.handlers[:], root.level, logging.raiseExceptions
+    state = root.handlers[:], root.level, logging.raiseExceptions
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     yield
-    root.handlers[:], root.level, logging.raiseExceptions = kept
+    root.handlers[:], root.level, logging.raiseExceptions = state
     sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
     structlog.reset_defaults()
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command in an empty directory: (exit code, what it printed, what it complained of)."""
+    """Return a function that runs a command in an empty directory: it returns exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
 
     def command(*words: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:
             main(words)
-        said = capfd.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
+        output = capfd.readouterr()
+        return int(ended.value.code or 0), output.out, output.err
 
     return command
 
@@ -71,16 +71,16 @@ def test_mistake_in_a_file_is_shown_with_line_and_column(run: Run) -> None:
     code, _, wrong = run("agreement", "check", "config")
     assert code == 2
     assert wrong.startswith(f"config/team.yaml:{line}:")
-    code, said, _ = run("agreement", "check", "config", "--json")
-    assert (code, json.loads(said)["problems"][0]["line"]) == (2, line)
+    code, output, _ = run("agreement", "check", "config", "--json")
+    assert (code, json.loads(output)["problems"][0]["line"]) == (2, line)
 
 
 def test_field_without_effect_is_a_warning(run: Run) -> None:
     run("init", "config")
     with Path("config/agreement.yaml").open("a") as file:
         file.write('calendars:\n  always: {timezone: UTC, hours: {mon-sun: ["00:00-24:00"]}}\n')
-    code, said, _ = run("agreement", "check", "config", "--json")
-    assert (code, [warning for warning in json.loads(said)["warnings"] if "calendars" in warning] != []) == (0, True)
+    code, output, _ = run("agreement", "check", "config", "--json")
+    assert (code, [warning for warning in json.loads(output)["warnings"] if "calendars" in warning] != []) == (0, True)
     assert "warning: " in run("agreement", "check", "config")[1]
 
 
@@ -88,8 +88,8 @@ def test_ladder_channel_that_is_not_set_up_is_a_warning(run: Run) -> None:
     run("init", "config")
     file = Path("config/agreement.yaml")
     file.write_text(file.read_text().replace("by: [inbox]", "by: [email]"))
-    code, said, _ = run("agreement", "check", "config", "--json")
-    assert (code, "email, which is not set up here" in json.loads(said)["warnings"][-1]) == (0, True)
+    code, output, _ = run("agreement", "check", "config", "--json")
+    assert (code, "email, which is not set up here" in json.loads(output)["warnings"][-1]) == (0, True)
     assert "warning: the ladder pages by email, which is not set up here" in run("agreement", "check", "config")[1]
 
 
@@ -116,13 +116,13 @@ def test_wrong_setting_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_keys_are_created_listed_and_revoked_on_the_files(run: Run) -> None:
-    code, said, _ = run("keys", "create", "--role", "sales", "--name", "Ana's phone", "--expires", "90d", "--json")
-    made = json.loads(said)
-    assert (code, set(made)) == (0, {"id", "key", "role", "name"})
-    code, said, _ = run("keys", "list", "--json")
-    (listed,) = json.loads(said)["items"]
+    code, output, _ = run("keys", "create", "--role", "sales", "--name", "Ana's phone", "--expires", "90d", "--json")
+    key = json.loads(output)
+    assert (code, set(key)) == (0, {"id", "key", "role", "name"})
+    code, output, _ = run("keys", "list", "--json")
+    (listed,) = json.loads(output)["items"]
     assert (code, listed["name"], listed["state"]) == (0, "Ana's phone", "alive")
-    assert run("keys", "revoke", made["id"])[0] == 0
+    assert run("keys", "revoke", key["id"])[0] == 0
     assert "revoked" in run("keys", "list")[1]
 
 
@@ -183,12 +183,12 @@ def test_verify_deadletters_and_doctor_read_the_files(run: Run) -> None:
     run("init", "config")
     assert run("migrate") == (0, "data/firsthour.db: upgraded.\n", "")
     assert run("migrate", "--json")[1] == '{"changed": false}\n'
-    code, said, _ = run("verify")
-    assert (code, said.count("holds")) == (0, 10)
+    code, output, _ = run("verify")
+    assert (code, output.count("holds")) == (0, 10)
     assert run("deadletters", "list")[1] == "None waiting.\n"
     assert run("deadletters", "show", "nobody")[0] == 1
-    code, said, _ = run("doctor", "--json")
-    assert (code, json.loads(said)["ok"]) == (0, True)
+    code, output, _ = run("doctor", "--json")
+    assert (code, json.loads(output)["ok"]) == (0, True)
     Path("config/team.yaml").write_text("")
     assert run("doctor")[0] == 1
 
@@ -203,8 +203,8 @@ def test_verify_names_ten_rows_of_an_invariant_or_all(run: Run, tmp_path: Path) 
 
     asyncio.run(twelve_clocks_are_gone())
     for words, named in (((), 10), (("--all",), 12)):
-        code, said, _ = run("verify", "--json", *words)
-        [broken] = [one for one in json.loads(said)["items"] if not one["ok"]]
+        code, output, _ = run("verify", "--json", *words)
+        [broken] = [one for one in json.loads(output)["items"] if not one["ok"]]
         assert (code, broken["broken"], len(broken["rows"])) == (1, 12, named)
         shown = run("verify", *words)[1]
         assert sum(row in shown for row in broken["rows"]) == named
@@ -259,8 +259,8 @@ COMMANDS = [
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_help_of_each_command_has_an_example(run: Run, words: tuple[str, ...]) -> None:
-    code, said, _ = run(*words, "--help")
-    assert (code, f"Example: firsthour {' '.join(words)}" in " ".join(said.split())) == (0, True)
+    code, output, _ = run(*words, "--help")
+    assert (code, f"Example: firsthour {' '.join(words)}" in " ".join(output.split())) == (0, True)
 
 
 def test_version_is_printed(run: Run) -> None:

@@ -261,7 +261,7 @@ class GatewayHarness:
 
     @property
     def records(self) -> list[EventRecord]:
-        """All events in the log."""
+        """Return all events in the log."""
         records = []
         for row in self.units.rows:
             envelope = decode(row.body)
@@ -273,7 +273,7 @@ class GatewayHarness:
 
     @property
     def letters(self) -> list[dead_letters.DeadLetter]:
-        """The dead letters that wait to be corrected."""
+        """Return the waiting dead letters."""
         with self.units.engine.begin() as connection:
             return waiting_letters(connection)
 

@@ -1,4 +1,4 @@
-"""Provides each test with a harness of its own."""
+"""Provides each test with its own harness."""
 
 from collections.abc import Iterator
 from pathlib import Path

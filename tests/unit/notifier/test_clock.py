@@ -1,4 +1,4 @@
-"""The response clock: records of the router, time, and the events about the promise."""
+"""The response clock: how records of the router and time change it, and which events it emits about the promise."""
 
 from datetime import timedelta
 
@@ -22,7 +22,7 @@ from tests.unit.notifier.router_records import NINE, RouterRecords
 
 async def test_first_page_is_claimed_in_the_unit_that_reads_the_assignment(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
-    assert harness.page(0)["state"] == "sending"  # claimed in the same unit
+    assert harness.page(0)["state"] == "sending"
     await harness.settle()
     assert harness.slack.recipients == ["Ana"]
     assert harness.page(0)["state"] == "sent"
@@ -77,7 +77,7 @@ async def test_tick_that_fires_a_rung_returns_the_time_of_the_next(harness: Noti
     assert harness.tick() == NINE + timedelta(minutes=20)
 
 
-async def test_next_owner_has_a_new_ladder_that_ends_with_the_promise(harness: NotifierHarness) -> None:
+async def test_next_owner_has_a_new_ladder_and_the_same_promise(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=30)
     harness.hear(harness.released(), harness.assigned(rep="bo", epoch=2, reassignments=1))
@@ -89,7 +89,7 @@ async def test_next_owner_has_a_new_ladder_that_ends_with_the_promise(harness: N
     assert len(harness.events(PromiseMissed)) == 1
 
 
-async def test_assignment_after_the_promise_has_its_ladder(harness: NotifierHarness) -> None:
+async def test_assignment_after_a_missed_promise_has_a_full_ladder(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.queued())
     await harness.wait(minutes=61)
     assert len(harness.events(PromiseMissed)) == 1
@@ -116,7 +116,7 @@ async def test_touch_stops_the_ladder_and_keeps_the_promise_once(harness: Notifi
     assert harness.events(ActionRequested) == []
 
 
-async def test_late_touch_emits_missed_once_and_then_kept_late(harness: NotifierHarness) -> None:
+async def test_late_touch_emits_one_missed_promise_and_then_a_late_kept_one(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     harness.clock.advance(minutes=70)
     harness.hear(harness.touched())  # before the next tick
@@ -136,7 +136,7 @@ async def test_touch_in_time_that_is_read_late_counts_as_in_time(harness: Notifi
     assert (promise.late, promise.seconds) == (False, 3000.0)
 
 
-async def test_older_touch_stops_the_clock_but_an_older_state_changes_nothing(
+async def test_older_touch_stops_the_clock_and_an_older_release_changes_nothing(
     harness: NotifierHarness,
 ) -> None:
     harness.hear(harness.qualified())
@@ -159,8 +159,8 @@ async def test_later_submit_starts_a_new_clock(harness: NotifierHarness) -> None
     harness.hear(harness.qualified(), harness.assigned(), harness.touched())
     harness.hear(harness.recycled())
     await harness.wait(minutes=200)
-    again = harness.clock.now
-    harness.hear(harness.qualified(submit_at=again, epoch=1), harness.assigned(epoch=2, submit_at=again))
+    submit_at = harness.clock.now
+    harness.hear(harness.qualified(submit_at=submit_at, epoch=1), harness.assigned(epoch=2, submit_at=submit_at))
     await harness.wait(minutes=10)
     harness.hear(harness.touched(epoch=2))
     assert [e.seconds for e in harness.events(PromiseKept)] == [0.0, 600.0]
@@ -187,11 +187,11 @@ async def test_acceptance_ends_only_the_reminders_to_the_owner(harness: Notifier
     assert len(harness.events(PromiseMissed)) == 1
 
 
-@pytest.mark.parametrize("leave", ["recycled", "opted_out"])
-async def test_lead_that_leaves_causes_no_more_pages(harness: NotifierHarness, leave: str) -> None:
+@pytest.mark.parametrize("record", ["recycled", "opted_out"])
+async def test_recycled_or_opted_out_lead_causes_no_more_pages(harness: NotifierHarness, record: str) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=5)
-    harness.hear(getattr(harness, leave)())
+    harness.hear(getattr(harness, record)())
     await harness.wait(minutes=100)
     assert harness.slack.recipients == ["Ana"]
     assert harness.events(PromiseMissed) == []
@@ -210,9 +210,9 @@ async def test_unowned_lead_has_a_clock_and_no_ladder(harness: NotifierHarness) 
 async def test_rungs_missed_during_an_outage_keep_their_spans(
     harness: NotifierHarness,
 ) -> None:
-    late = [harness.qualified(), harness.assigned()]
+    records = [harness.qualified(), harness.assigned()]
     harness.clock.advance(minutes=40)  # the notifier is down
-    harness.hear(*late)
+    harness.hear(*records)
     await harness.settle()
     assert harness.slack.recipients == ["Ana"]
     await harness.wait(minutes=9)
@@ -227,7 +227,7 @@ async def test_rungs_missed_during_an_outage_keep_their_spans(
     assert [action.told for action in harness.events(ActionRequested)] == [True]
 
 
-async def test_outage_between_two_rungs_continues_with_the_next_rung(harness: NotifierHarness) -> None:
+async def test_ladder_continues_with_the_next_rung_after_an_outage(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
     harness.clock.advance(hours=3)
@@ -246,22 +246,22 @@ async def test_owner_keeps_the_lead_while_all_channels_are_down(
     harness.hear(harness.qualified(), harness.assigned())
     await harness.wait(minutes=72)
     assert harness.events(ActionRequested) == []
-    tried = len(harness.slack.messages) + len(harness.email.messages)
-    assert tried < 300
+    attempts = len(harness.slack.messages) + len(harness.email.messages)
+    assert attempts < 300
 
     harness.slack.always = harness.email.always = None
     harness.slack.messages.clear()
     await harness.wait(minutes=1)
-    recovered = harness.page(1)["sent_at"]
+    sent_at = harness.page(1)["sent_at"]
     assert harness.page(0)["error"] == "bundled into rung 1"
-    assert recovered is not None
+    assert sent_at is not None
     await harness.wait(minutes=28)
     assert harness.events(ActionRequested) == []
     await harness.wait(minutes=3)
     assert [action.told for action in harness.events(ActionRequested)] == [True]
 
 
-async def test_owner_rejected_by_every_channel_loses_the_lead_as_not_told(
+async def test_owner_unknown_to_every_channel_loses_the_lead_as_not_told(
     harness: NotifierHarness,
 ) -> None:
     harness.slack.always, harness.email.always = GiveUp("no such user"), GiveUp("no such mailbox")
@@ -297,8 +297,8 @@ async def test_clock_keeps_the_ladder_of_its_start(harness: NotifierHarness) -> 
 async def test_clock_of_an_older_release_uses_the_current_ladder(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
-    added = ("ladder", "fired_at", "rung_told_at", "told_at", "untold_at")
-    harness.execute(f"UPDATE notifier_clocks SET {', '.join(f'{name} = NULL' for name in added)}")
+    columns = ("ladder", "fired_at", "rung_told_at", "told_at", "untold_at")
+    harness.execute(f"UPDATE notifier_clocks SET {', '.join(f'{name} = NULL' for name in columns)}")
     await harness.wait(minutes=30)
     assert harness.slack.recipients == ["Ana", "Ana", "Max"]
     assert [action.told for action in harness.events(ActionRequested)] == [True]
@@ -335,12 +335,12 @@ def test_rung_fires_once_and_promise_ends_once_in_any_sequence(steps: list[str])
     records = RouterRecords(HandClock(NINE))
     clock = records.clock
     state: ResponseClock | None = None
-    fired: list[tuple[int, int, str]] = []
-    ended: list[tuple[int, str]] = []
-    epoch = handed_over = 0
+    rungs: list[tuple[int, int, str]] = []
+    ends: list[tuple[int, str]] = []
+    epoch = hand_overs = 0
     for name in steps:
         clock.advance(minutes=7)
-        handed_over += name == "qualified"  # each hand-over starts a new clock
+        hand_overs += name == "qualified"  # each hand-over starts a new clock
         if name == "tick":
             if state is None:
                 continue
@@ -349,15 +349,13 @@ def test_rung_fires_once_and_promise_ends_once_in_any_sequence(steps: list[str])
             epoch += name == "assigned"
             event: LeadEvent = getattr(records, name)(epoch=epoch)
             step = hear(state, event, terms, clock.now)
-        fired += [(page.epoch, page.rung, page.person) for page in step.pages]
-        ended += [
-            (handed_over, type(event).__name__) for event in step.events if not isinstance(event, ActionRequested)
-        ]
+        rungs += [(page.epoch, page.rung, page.person) for page in step.pages]
+        ends += [(hand_overs, type(event).__name__) for event in step.events if not isinstance(event, ActionRequested)]
         state = step.clock
         for page in step.pages:
             if state is not None and page.state == "pending":
                 state = settled(state, msgspec.structs.replace(page, state="sent", sent_at=clock.now), terms, clock.now)
         if state is not None and not state.running:
             assert state.due_at is None
-    assert len(fired) == len(set(fired))
-    assert len(ended) == len(set(ended))
+    assert len(rungs) == len(set(rungs))
+    assert len(ends) == len(set(ends))

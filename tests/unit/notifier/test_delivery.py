@@ -1,4 +1,4 @@
-"""Delivery of pages: retries, other channels, outages and the runner."""
+"""Delivery of pages: retries, the next channel, outages, and the stop of the runner."""
 
 import asyncio
 from pathlib import Path
@@ -15,21 +15,21 @@ from tests.unit.notifier.harness import FakeChannel, NotifierHarness, with_ladde
 NOT_NOW = TryAgain(None, "busy")
 
 
-async def test_page_moves_on_at_once_after_a_permanent_rejection(harness: NotifierHarness) -> None:
+async def test_page_tries_the_next_channel_at_once_after_a_permanent_rejection(harness: NotifierHarness) -> None:
     harness.slack.answers = [GiveUp("no such user")]
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
     assert (harness.slack.recipients, harness.email.recipients) == (["Ana"], ["Ana"])
     (sent,) = harness.events(PageSent)
     assert (sent.channel, sent.tries) == ("email", 2)
-    tried = harness.rows("SELECT n, channel, outcome, detail FROM notifier_attempts ORDER BY n")
-    assert [(row["n"], row["channel"], row["outcome"]) for row in tried] == [
+    attempts = harness.rows("SELECT n, channel, outcome, detail FROM notifier_attempts ORDER BY n")
+    assert [(row["n"], row["channel"], row["outcome"]) for row in attempts] == [
         (1, "slack", "gave_up"),
         (2, "email", "sent"),
     ]
 
 
-async def test_page_moves_on_after_30_seconds_without_acceptance(harness: NotifierHarness) -> None:
+async def test_page_tries_the_next_channel_after_30_seconds_of_failures(harness: NotifierHarness) -> None:
     harness.slack.always = NOT_NOW
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
@@ -41,14 +41,14 @@ async def test_page_moves_on_after_30_seconds_without_acceptance(harness: Notifi
     assert harness.page(0)["state"] == "sent"
 
 
-async def test_page_moves_on_at_once_if_the_channel_asks_for_a_long_wait(harness: NotifierHarness) -> None:
+async def test_page_tries_the_next_channel_at_once_instead_of_a_long_wait(harness: NotifierHarness) -> None:
     harness.slack.answers = [TryAgain(31.0, "ratelimited")]
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
     assert harness.email.recipients == ["Ana"]
 
 
-async def test_channel_is_not_tried_before_the_wait_it_asked_for(harness: NotifierHarness) -> None:
+async def test_channel_is_not_tried_again_before_its_requested_wait_ends(harness: NotifierHarness) -> None:
     harness.slack.answers = [TryAgain(10.0, "ratelimited")]
     harness.hear(harness.qualified(), harness.assigned())
     await harness.settle()
@@ -75,16 +75,16 @@ async def test_page_is_tried_on_each_channel_in_turn_until_accepted(harness: Not
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.999])
-@pytest.mark.parametrize("well", ["slack", "email"])
+@pytest.mark.parametrize("channel", ["slack", "email"])
 @pytest.mark.parametrize("after_seconds", [250, 270, 290])
 async def test_waiting_page_is_sent_within_a_minute_of_a_recovery(
-    harness: NotifierHarness, jitter: float, well: str, after_seconds: int
+    harness: NotifierHarness, jitter: float, channel: str, after_seconds: int
 ) -> None:
     harness.jitter = lambda: jitter
     harness.slack.always = harness.email.always = NOT_NOW
     harness.hear(harness.qualified(), harness.assigned())
     await harness.pass_seconds(after_seconds)
-    harness.channels[well].always = None
+    harness.channels[channel].always = None
     await harness.pass_seconds(60)
     assert harness.page(0)["state"] == "sent"
 
@@ -162,7 +162,7 @@ async def test_exception_of_a_channel_is_a_temporary_failure(harness: NotifierHa
     assert harness.page(0)["state"] == "sent"
 
 
-async def test_page_without_any_set_up_channel_stays_pending(tmp_path: Path) -> None:
+async def test_page_stays_pending_if_none_of_its_channels_is_configured(tmp_path: Path) -> None:
     inbox = FakeChannel("inbox")
     harness = NotifierHarness(tmp_path / "y.db", [inbox])
     harness.hear(harness.qualified(), harness.assigned())
@@ -173,7 +173,7 @@ async def test_page_without_any_set_up_channel_stays_pending(tmp_path: Path) -> 
     harness.units.close()
 
 
-async def test_rung_without_channels_pages_by_the_inbox(tmp_path: Path) -> None:
+async def test_rung_without_channels_uses_the_inbox(tmp_path: Path) -> None:
     inbox = FakeChannel("inbox")
     harness = NotifierHarness(tmp_path / "z.db", [inbox])
     harness.units.config = with_ladder({"at": "0m", "page": "owner"})
@@ -210,7 +210,7 @@ async def until(harness: NotifierHarness, state: str, lead: str) -> None:
 async def test_slow_channel_does_not_delay_other_pages(harness: NotifierHarness) -> None:
     gate = GatedChannel()
     harness.delivery._channels = {"slack": gate, "email": harness.email}
-    running = asyncio.create_task(harness.delivery.run())
+    runner = asyncio.create_task(harness.delivery.run())
     harness.hear(harness.qualified(), harness.assigned())
     await gate.waiting.wait()
     harness.delivery._channels = {"email": harness.email}
@@ -219,21 +219,21 @@ async def test_slow_channel_does_not_delay_other_pages(harness: NotifierHarness)
     assert harness.page(0)["state"] == "sending"
     gate.open.set()
     await until(harness, "sent", "l1")
-    running.cancel()
+    runner.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await running
+        await runner
 
 
 async def test_stop_waits_for_pages_being_sent_and_records_them(harness: NotifierHarness) -> None:
     gate = GatedChannel()
     harness.delivery._channels = {"slack": gate}
-    running = asyncio.create_task(harness.delivery.run())
+    runner = asyncio.create_task(harness.delivery.run())
     harness.hear(harness.qualified(), harness.assigned())
     await gate.waiting.wait()
-    running.cancel()
+    runner.cancel()
     await asyncio.sleep(0)
     assert harness.delivery.room() == 0  # no more pages are claimed
     gate.open.set()
     with pytest.raises(asyncio.CancelledError):
-        await running
+        await runner
     assert harness.page(0)["state"] == "sent"

@@ -48,7 +48,7 @@ class OperationsHarness:
         await self.system.close()
 
     def key(self, key: str) -> httpx.AsyncClient:
-        """A client that sends this key."""
+        """Return a client that sends this key."""
         return httpx.AsyncClient(
             transport=httpx.ASGITransport(app=self.system.app),
             base_url="http://harness",

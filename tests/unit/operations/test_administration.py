@@ -1,4 +1,4 @@
-"""Keys, dead letters, verify and doctor over HTTP: answers, roles, and what is stored."""
+"""Keys, dead letters, verify and doctor over HTTP: answers, roles, and stored rows."""
 
 import json
 from typing import Any
@@ -43,8 +43,8 @@ async def test_revoked_key_is_refused_at_once_and_stays_revoked(harness: Operati
 
 
 async def test_key_expires_at_its_time(harness: OperationsHarness) -> None:
-    said = {"role": "sales", "name": "x", "expires_at": "2026-12-01T10:00:00Z"}
-    key = (await harness.client.post("/v1/keys", json=said)).json()
+    body = {"role": "sales", "name": "x", "expires_at": "2026-12-01T10:00:00Z"}
+    key = (await harness.client.post("/v1/keys", json=body)).json()
     async with harness.key(key["key"]) as other:
         assert (await other.get("/v1/leads")).status_code == 200
         harness.clock.advance(hours=2)
@@ -82,8 +82,8 @@ async def test_idempotency_key_creates_one_key_and_stores_no_secret(harness: Ope
     second = await harness.client.post("/v1/keys", **send)
     assert (second.status_code, second.json()["title"]) == (409, "Key already shown")
     assert len((await harness.client.get("/v1/keys")).json()["items"]) == 1
-    kept = await harness.rows("SELECT body FROM idempotency")
-    assert key["key"] not in str(kept)
+    rows = await harness.rows("SELECT body FROM idempotency")
+    assert key["key"] not in str(rows)
 
 
 # --- dead letters ------------------------------------------------------------------------------------------------
@@ -183,11 +183,11 @@ async def test_administration_is_refused_for_lower_roles(
 async def test_verify_over_http_names_broken_invariants(harness: OperationsHarness) -> None:
     await harness.ask("ann")
     harness.clock.advance(seconds=1)
-    said = (await harness.client.post("/v1/verify")).json()
-    assert (said["ok"], said["behind"], len(said["items"])) == (True, [], 10)
+    report = (await harness.client.post("/v1/verify")).json()
+    assert (report["ok"], report["behind"], len(report["items"])) == (True, [], 10)
     await harness.break_by("DELETE FROM notifier_clocks")
-    said = (await harness.client.post("/v1/verify")).json()
-    assert (said["ok"], [one["invariant"] for one in said["items"] if not one["ok"]]) == (False, ["I4"])
+    report = (await harness.client.post("/v1/verify")).json()
+    assert (report["ok"], [one["invariant"] for one in report["items"] if not one["ok"]]) == (False, ["I4"])
 
 
 async def test_verify_over_http_names_ten_rows_or_all(harness: OperationsHarness) -> None:
@@ -197,8 +197,8 @@ async def test_verify_over_http_names_ten_rows_or_all(harness: OperationsHarness
     await harness.break_by("DELETE FROM notifier_clocks")
     leads = [(await harness.lead(person))["id"] for person in people]
     for path, named in (("/v1/verify", 10), ("/v1/verify?all=true", 12)):
-        said = (await harness.client.post(path)).json()
-        [broken] = [one for one in said["items"] if not one["ok"]]
+        report = (await harness.client.post(path)).json()
+        [broken] = [one for one in report["items"] if not one["ok"]]
         assert (broken["invariant"], broken["broken"], len(broken["rows"])) == ("I4", 12, named)
         assert sum(any(lead in row for row in broken["rows"]) for lead in leads) == named
 
@@ -208,14 +208,14 @@ async def test_verify_names_the_service_that_is_behind(
 ) -> None:
     monkeypatch.setattr(drain, "WAIT_SECONDS", 0.1)
     await harness.client.post("/v1/forms/demo-request", data={"email": "ida@ida.example"})
-    said = (await harness.client.post("/v1/verify")).json()
-    assert said["ok"] is False
-    assert "scoring has not read all of events: 1 records to go" in said["behind"]
+    report = (await harness.client.post("/v1/verify")).json()
+    assert report["ok"] is False
+    assert "scoring has not read all of events: 1 records to go" in report["behind"]
 
 
 async def test_doctor_over_http_is_ok_for_a_sound_installation(harness: OperationsHarness) -> None:
-    said = (await harness.client.post("/v1/doctor")).json()
-    assert said["ok"] is True
+    report = (await harness.client.post("/v1/doctor")).json()
+    assert report["ok"] is True
     assert {"data directory", "configuration", "database", "tables", "clock", "dead letters"} <= {
-        one["what"] for one in said["items"]
+        one["what"] for one in report["items"]
     }

@@ -38,13 +38,13 @@ def place(tmp_path: Path) -> Path:
 
 async def look(place: Path, **more: Any) -> Mapping[str, Finding]:
     """Return the findings by subject, the worst of each."""
-    known = settings.load(config_dir=place / "config", data_dir=place / "data", **more)
+    own_settings = settings.load(config_dir=place / "config", data_dir=place / "data", **more)
     reads = SqliteReader(reader_engine(place / "data" / "firsthour.db"))
     try:
-        found = await checks.examine(known, HostClock(), reads)
+        findings = await checks.examine(own_settings, HostClock(), reads)
     finally:
         reads.close()
-    return {one.what: one for one in sorted(found, key=lambda one: ["ok", "warning", "wrong"].index(one.verdict))}
+    return {one.what: one for one in sorted(findings, key=lambda one: ["ok", "warning", "wrong"].index(one.verdict))}
 
 
 def change(place: Path, *statements: str) -> None:
@@ -56,8 +56,8 @@ def change(place: Path, *statements: str) -> None:
 
 
 async def test_sound_installation_is_ok(place: Path) -> None:
-    found = await look(place)
-    assert {one.verdict for one in found.values() if one.what != "python"} == {"ok"}
+    findings = await look(place)
+    assert {one.verdict for one in findings.values() if one.what != "python"} == {"ok"}
 
 
 async def test_exposed_directory_and_misspelt_variable_are_warnings(
@@ -65,9 +65,9 @@ async def test_exposed_directory_and_misspelt_variable_are_warnings(
 ) -> None:
     (place / "data").chmod(0o755)
     monkeypatch.setenv("FIRSTHOUR_SMTP_ULR", "smtp://mail:25")
-    found = await look(place)
-    assert (found["data directory"].verdict, "chmod 700" in found["data directory"].said) == ("warning", True)
-    assert "did you mean FIRSTHOUR_SMTP_URL?" in found["settings"].said
+    findings = await look(place)
+    assert (findings["data directory"].verdict, "chmod 700" in findings["data directory"].said) == ("warning", True)
+    assert "did you mean FIRSTHOUR_SMTP_URL?" in findings["settings"].said
 
 
 async def test_unset_variable_of_a_secret_is_a_warning(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,15 +77,15 @@ async def test_unset_variable_of_a_secret_is_a_warning(place: Path, monkeypatch:
         "    verify: {scheme: standard-webhooks, secrets: [{env: PARTNER_SECRET}]}\n"
         "    events: [{type: custom.ping, email: email}]\n"
     )
-    found = (await look(place))["secrets"]
-    assert (found.verdict, "PARTNER_SECRET is not set" in found.said) == ("warning", True)
+    finding = (await look(place))["secrets"]
+    assert (finding.verdict, "PARTNER_SECRET is not set" in finding.said) == ("warning", True)
 
 
 async def test_ladder_channel_that_is_not_set_up_is_a_warning(place: Path) -> None:
     agreement = place / "config" / "agreement.yaml"
     agreement.write_text(agreement.read_text().replace("by: [inbox]", "by: [email]"))
-    found = (await look(place))["channels"]
-    assert (found.verdict, "email, which is not set up here" in found.said) == ("warning", True)
+    finding = (await look(place))["channels"]
+    assert (finding.verdict, "email, which is not set up here" in finding.said) == ("warning", True)
 
 
 async def test_python_release_with_unsafe_mail_headers_is_a_warning(
@@ -93,15 +93,15 @@ async def test_python_release_with_unsafe_mail_headers_is_a_warning(
 ) -> None:
     written = b"Subject: a\r\nBcc: b@example.com\r\n\r\n"
     monkeypatch.setattr(EmailMessage, "as_bytes", lambda *_, **__: written)
-    found = (await look(place))["python"]
-    assert (found.verdict, "update to the newest release" in found.said) == ("warning", True)
+    finding = (await look(place))["python"]
+    assert (finding.verdict, "update to the newest release" in finding.said) == ("warning", True)
 
 
 async def test_mistake_in_the_configuration_has_its_line(place: Path) -> None:
     (place / "config" / "team.yaml").write_text("reps: 7\n")
-    found = await look(place)
-    assert found["configuration"].verdict == "wrong"
-    assert "team.yaml:1:7:" in found["configuration"].said
+    findings = await look(place)
+    assert findings["configuration"].verdict == "wrong"
+    assert "team.yaml:1:7:" in findings["configuration"].said
 
 
 async def test_tables_of_another_version_are_wrong(place: Path) -> None:
@@ -114,9 +114,9 @@ async def test_damaged_database_is_wrong(place: Path) -> None:
     whole = bytearray(file.read_bytes())
     whole[4096:] = bytes(len(whole) - 4096)
     file.write_bytes(whole)
-    found = await look(place)
-    assert found["database"].verdict == "wrong"
-    assert "backup" in found["database"].remedy
+    findings = await look(place)
+    assert findings["database"].verdict == "wrong"
+    assert "backup" in findings["database"].remedy
 
 
 async def test_clock_before_the_newest_event_is_wrong(place: Path) -> None:
@@ -129,8 +129,8 @@ async def test_waiting_dead_letters_are_a_warning(place: Path) -> None:
         place,
         "INSERT INTO dead_letters (id, at, consumer, origin, source, content_type, body, error, code, state, changed_at, tries) VALUES ('l', 1, 'router', 'leads/0/1', 'e', 'x', x'', 'e', 'c', 'waiting', 1, 3)",
     )
-    found = (await look(place))["dead letters"]
-    assert (found.verdict, found.said) == ("warning", "waiting: 1 of router")
+    finding = (await look(place))["dead letters"]
+    assert (finding.verdict, finding.said) == ("warning", "waiting: 1 of router")
 
 
 @asynccontextmanager
@@ -151,17 +151,17 @@ async def fake_slack(body: str, status: str = "200 OK") -> AsyncIterator[tuple[s
 
 
 @pytest.mark.parametrize(
-    ("body", "verdict", "said"),
+    ("body", "verdict", "text"),
     [
         ('{"ok": true}', "ok", "the token is valid"),
         ('{"ok": false, "error": "invalid_auth"}', "wrong", "Slack refuses the token (invalid_auth)"),
         ("<html>", "wrong", "answered 200, but not as Slack does"),
     ],
 )
-async def test_slack_token_is_verified(place: Path, body: str, verdict: str, said: str) -> None:
+async def test_slack_token_is_verified(place: Path, body: str, verdict: str, text: str) -> None:
     async with fake_slack(body) as (url, requests):
-        found = (await look(place, slack_bot_token=TOKEN, slack_signing_secret=TOKEN, slack_api_url=url))["slack"]
-    assert (found.verdict, found.said) == (verdict, said)
+        finding = (await look(place, slack_bot_token=TOKEN, slack_signing_secret=TOKEN, slack_api_url=url))["slack"]
+    assert (finding.verdict, finding.said) == (verdict, text)
     assert requests[0].startswith(b"POST /api/auth.test")
     assert f"Bearer {TOKEN}".encode() in requests[0]
 
@@ -169,8 +169,8 @@ async def test_slack_token_is_verified(place: Path, body: str, verdict: str, sai
 async def test_unreachable_slack_is_wrong(place: Path) -> None:
     async with fake_slack("") as (url, _):
         pass
-    found = (await look(place, slack_bot_token=TOKEN, slack_signing_secret=TOKEN, slack_api_url=url))["slack"]
-    assert (found.verdict, "no answer" in found.said) == ("wrong", True)
+    finding = (await look(place, slack_bot_token=TOKEN, slack_signing_secret=TOKEN, slack_api_url=url))["slack"]
+    assert (finding.verdict, "no answer" in finding.said) == ("wrong", True)
 
 
 async def test_mail_server_is_contacted_without_a_mail(place: Path) -> None:
@@ -196,17 +196,17 @@ async def test_impossible_year_is_wrong(place: Path) -> None:
     clock = HandClock()
     clock.advance(days=-3650)
     reads = SqliteReader(reader_engine(place / "data" / "firsthour.db"))
-    found = await reads(lambda connection: database_checks.database(connection, clock))
+    findings = await reads(lambda connection: database_checks.database(connection, clock))
     reads.close()
-    assert [one.verdict for one in found if one.what == "clock"] == ["wrong"]
+    assert [one.verdict for one in findings if one.what == "clock"] == ["wrong"]
 
 
 def test_events_in_the_spool_are_a_warning(tmp_path: Path) -> None:
-    known = settings.load(
+    own_settings = settings.load(
         data_dir=tmp_path, database_url="postgresql://u@db/x", kafka_bootstrap="k:9092", spool_bytes_max=1 << 20
     )
     file = tmp_path / "spool.db"
-    assert [(one.verdict, one.said) for one in distributed_checks.spool(known)] == [("ok", "empty")]
+    assert [(one.verdict, one.said) for one in distributed_checks.spool(own_settings)] == [("ok", "empty")]
     engine = writer_engine(file)
     with engine.begin() as connection:
         log.create(connection)
@@ -214,10 +214,10 @@ def test_events_in_the_spool_are_a_warning(tmp_path: Path) -> None:
             "INSERT INTO log (topic, partition, key, event_id, at, body) VALUES ('events', 0, '', 'e', 1, '')"
         )
     engine.dispose()
-    (waiting,) = distributed_checks.spool(known)
+    (waiting,) = distributed_checks.spool(own_settings)
     assert (waiting.verdict, waiting.said) == ("warning", "events waiting for Kafka: 1")
     file.write_bytes(b"no database" * 1000)
-    (broken,) = distributed_checks.spool(known)
+    (broken,) = distributed_checks.spool(own_settings)
     assert (broken.verdict, "keep it" in broken.remedy) == ("wrong", True)
-    large = known.model_copy(update={"spool_bytes_max": 1 << 60})
+    large = own_settings.model_copy(update={"spool_bytes_max": 1 << 60})
     assert "SPOOL_BYTES_MAX lower" in distributed_checks.spool(large)[0].remedy

@@ -1,4 +1,4 @@
-"""Requests of rungs and buttons: each is applied or refused, and its result is emitted."""
+"""Requests of rungs and buttons: the router applies or refuses each, and emits its result."""
 
 from datetime import timedelta
 
@@ -12,10 +12,10 @@ def results(harness: RouterHarness) -> list[ActionResolved]:
     return harness.events_of(ActionResolved)
 
 
-# --- missed clocks ------------------------------------------------------------------------------------------------
+# --- change of owner ----------------------------------------------------------------------------------------------
 
 
-def test_missed_clock_reassigns_to_a_rep_then_to_the_manager(harness: RouterHarness) -> None:
+def test_reassignment_goes_to_a_rep_and_the_next_to_the_manager(harness: RouterHarness) -> None:
     harness.submit_form("l1")
     harness.request_action("reassign", "l1", 1, "system", reason="no touch")
     assert (harness.lead("l1").owner, harness.events_of(LeadReleased)[0].kind) == ("bo", "reassign")

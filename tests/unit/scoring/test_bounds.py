@@ -34,7 +34,7 @@ def custom(profile: Profile) -> set[str]:
 
 
 def flood(events: int, fields: int, value: str = "x" * 2_000) -> list[DatedFacts]:
-    """Events with new field names each time, the newest first."""
+    """Return events with new field names each time, the newest first."""
     return [(n, {f"custom.junk_{n}_{field}": value for field in range(fields)}) for n in range(events)]
 
 

@@ -1,9 +1,9 @@
-"""Assignments and decisions: each follows from the status history."""
+"""Invariants of assignments and decisions: each corruption is found."""
 
 from tests.unit.operations.corruptible_database import InstallationRows, broken, lead_id
 
 
-async def test_assignment_ended_at_the_time_of_another_record_breaks_i3(database: InstallationRows) -> None:
+async def test_assignment_with_a_wrong_end_time_breaks_i3(database: InstallationRows) -> None:
     lead = await lead_id(database, "fay")
     await database.break_by(
         "UPDATE router_assignments SET closed_at = opened_at, closed_by = 'system' WHERE epoch = 1 AND lead_id = ?",

@@ -5,10 +5,10 @@ from tests.unit.operations.corruptible_database import InstallationRows, Postgre
 
 async def test_lead_changed_after_the_command_began_is_not_judged(database: InstallationRows) -> None:
     lead = await lead_id(database, "fay")
-    before = database.clock.business()
+    now = database.clock.business()
     await database.break_by("DELETE FROM notifier_clocks WHERE lead_id = ?", lead=lead)
     assert "I4" in await broken(database)
-    assert "I4" not in await broken(database, since=before.replace(year=2020))
+    assert "I4" not in await broken(database, since=now.replace(year=2020))
 
 
 async def test_lead_with_an_unread_record_is_not_judged(database: InstallationRows) -> None:

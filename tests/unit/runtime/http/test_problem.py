@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[4]
 
 
 def titles() -> Iterator[str]:
-    """Every literal title of a problem in production code."""
+    """Return every literal title of a problem in production code."""
     for file in [*(ROOT / "firsthour").rglob("*.py"), *(ROOT / "services").rglob("*.py")]:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem":
