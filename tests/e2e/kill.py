@@ -231,7 +231,7 @@ def unexplained(arrivals: Sequence[float], restarts: Sequence[float]) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the kills. Return 0 if nothing is broken."""
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.kill", description=__doc__.split("\n")[0])
-    parser.add_argument("--rows", type=int, default=7455, help="of a made-up stream (%(default)s)")
+    parser.add_argument("--rows", type=int, default=7455, help="of the generated stream (%(default)s)")
     parser.add_argument("--file", type=Path, help="a CSV of leads instead")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))

@@ -212,7 +212,7 @@ PLANTED = (
 
 @dataclass
 class TerminalScreen:
-    """A terminal that shows what a command prints."""
+    """A terminal that receives the output of a command."""
 
     place: Path
     shown: bytes = b""

@@ -149,7 +149,7 @@ def _keep(history: History, topics: Topics, directory: Path) -> None:
 
 
 def judge_again(directory: Path) -> ProofReport:
-    """Judge a kept run again, without the exit codes of processes and the findings of `verify`."""
+    """Judge the logs and records of an earlier run, without the exit codes of processes and the findings of `verify`."""
     rest = json.loads((directory / "run.json").read_text())
     topics: dict[str, list[TopicRecord]] = {topic: [] for topic in TOPICS}
     for line in json_lines(directory / "topics.jsonl"):

@@ -58,7 +58,7 @@ def events_lost(history: History) -> Iterator[Violation]:
         wanted = PASSED_ON.get(record.type, "lead.scored")
         if not effects[record.id, wanted]:
             yield Violation("lost", f"event {_named(record)} has no {wanted} on `leads`")
-    yield from _unheard_leads(history)
+    yield from _lost_leads(history)
 
 
 def events_twice(history: History) -> Iterator[Violation]:
@@ -109,8 +109,8 @@ def _causes(lead: str, record: TopicRecord) -> Iterator[tuple[str, ...]]:
         yield "opt-out of lead", lead
 
 
-def _unheard_leads(history: History) -> Iterator[Violation]:
-    heard = {
+def _lost_leads(history: History) -> Iterator[Violation]:
+    touch_ids = {
         record.data["event_id"]
         for record in history.records_of("routes")
         if record.type == "touch.applied" and _caused(record)
@@ -118,7 +118,7 @@ def _unheard_leads(history: History) -> Iterator[Violation]:
     types = {lead: Counter(record.type for record in records) for lead, records in history.routes.items()}
     for record in history.records_of("leads"):
         counts = types.get(record.lead, Counter())
-        if record.type == "lead.touched" and record.data.get("event_id") not in heard:
+        if record.type == "lead.touched" and record.data.get("event_id") not in touch_ids:
             yield Violation("lost", f"touch {record.data.get('event_id')} of lead {record.lead} is not on `routes`")
         elif record.type == "consent.changed" and not record.data["given"] and not counts["lead.opted_out"]:
             yield Violation("lost", f"opt-out {record.data['event_id']} of lead {record.lead} is not on `routes`")
