@@ -78,8 +78,8 @@ async def test_run_returns_after_the_callbacks_of_the_unit(backend: Backend) -> 
 async def test_concurrent_appends_share_commits_and_lose_no_row(backend: Backend) -> None:
     rows = [[Row(topics.EVENTS, "k", f"{n}", b"{}")] for n in range(200)]
     await asyncio.gather(*(backend.units.append(one) for one in rows))
-    rows = await backend.rows("SELECT event_id FROM log ORDER BY id")
-    assert [row[0] for row in rows] == [str(n) for n in range(200)]
+    event_rows = await backend.rows("SELECT event_id FROM log ORDER BY id")
+    assert [row[0] for row in event_rows] == [str(n) for n in range(200)]
 
 
 @embedded
