@@ -1,6 +1,6 @@
-"""The distributed profile against its goals: from a topic to an owner, from a webhook to a page, HTTP.
+"""Measures the distributed profile against its goals: topic to owner, webhook to page, and CPU per HTTP request.
 
-Client processes, broker and database share this machine, so ratios within one run say more than rates.
+Client processes, broker and database share this machine, so a ratio within one run is more reliable than a rate.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ CONSUMERS: Final = (SCORING, ROUTER, "notifier", "reporting")
 
 
 def ratio(server_settings: Settings, home: Path, *, full: bool) -> list[BenchLine]:
-    """Return the speed of the product as a share of the bare loop's, in several alternating rounds."""
+    """Return the speed of the product as a share of the bare loop's. Rounds of the two alternate."""
     rounds, count = (ROUNDS_FULL, EVENTS_FULL) if full else (ROUNDS, EVENTS)
     with environment.bench_database(server_settings, home) as database:
         return asyncio.run(_ratio(DistributedBench(database, count), rounds))
@@ -46,14 +46,15 @@ async def _ratio(work: DistributedBench, rounds: int) -> list[BenchLine]:
     for _ in range(rounds):
         bare.append(await work.bare())
         real.append(await work.real())
-    note = f"{work.count:,} events, {rounds} times in turn, scoring and router a process each"
-    ratios = [one.wall / ours.wall for one, ours in zip(bare, real, strict=True)]
-    of_cpu = [one.total_cpu / ours.total_cpu for one, ours in zip(bare, real, strict=True)]
+    note = f"{work.count:,} events, {rounds} alternating rounds, scoring and router in a process each"
+    pairs = list(zip(bare, real, strict=True))
+    ratios = [loop.wall / product.wall for loop, product in pairs]
+    cpu_ratios = [loop.total_cpu / product.total_cpu for loop, product in pairs]
     return [
         line("topic to owner, of the bare loop", ratios, "ratio", goal=GOAL, better="higher", note=note),
-        line("topic to owner, of the CPU of the bare loop", of_cpu, "ratio"),
-        line("topic to owner", [work.count / ours.wall for ours in real], "events/s"),
-        line("bare loop", [work.count / one.wall for one in bare], "events/s"),
+        line("topic to owner, of the CPU of the bare loop", cpu_ratios, "ratio"),
+        line("topic to owner", [work.count / times.wall for times in real], "events/s"),
+        line("bare loop", [work.count / times.wall for times in bare], "events/s"),
         *_cpu_lines("topic to owner, CPU", real, work.count),
         *_cpu_lines("bare loop, CPU", bare, work.count),
     ]
@@ -62,11 +63,11 @@ async def _ratio(work: DistributedBench, rounds: int) -> list[BenchLine]:
 def _cpu_lines(name: str, rounds: Sequence[DistributedTimes], count: int) -> list[BenchLine]:
     parts = {process: [times.cpu[process] / count * 1e6 for times in rounds] for process in rounds[0].cpu}
     total = line(name, [times.total_cpu / count * 1e6 for times in rounds], "us/event")
-    return [total, *(line(f"{name}, of {process}", used, "us/event") for process, used in parts.items())]
+    return [total, *(line(f"{name}, of {process}", values, "us/event") for process, values in parts.items())]
 
 
 def sustained(server_settings: Settings, home: Path) -> list[BenchLine]:
-    """Return the same ratio over one long round of each."""
+    """Return the same ratio over one long round of the product and one of the bare loop."""
     with environment.bench_database(server_settings, home) as database:
         return asyncio.run(_sustained(DistributedBench(database, EVENTS)))
 
@@ -75,12 +76,12 @@ async def _sustained(work: DistributedBench) -> list[BenchLine]:
     first = await work.real()
     work.count = int(work.count / first.wall * SUSTAINED_SECONDS * 1.1) // 1_000 * 1_000
     await work.real(record=True)
-    ours, bare = await work.real(), await work.bare()
-    note = f"{work.count:,} events in {ours.wall:.0f} s"
+    real, bare = await work.real(), await work.bare()
+    note = f"{work.count:,} events in {real.wall:.0f} s"
     name = "sustained, topic to owner"
     return [
-        line(f"{name}, of the bare loop", [bare.wall / ours.wall], "ratio", goal=GOAL, better="higher", note=note),
-        line(name, [work.count / ours.wall], "events/s"),
+        line(f"{name}, of the bare loop", [bare.wall / real.wall], "ratio", goal=GOAL, better="higher", note=note),
+        line(name, [work.count / real.wall], "events/s"),
     ]
 
 
@@ -88,14 +89,14 @@ async def _sustained(work: DistributedBench) -> list[BenchLine]:
 
 
 def pages(server_settings: Settings, home: Path, *, rate: float, seconds: float, warm: float) -> list[BenchLine]:
-    """Return the time from a webhook to the call of the channel, with every service in a process of its own."""
+    """Return the time from a webhook to the call of the channel, with each service in its own process."""
     load = http.Load(rate, seconds, warm, PAGE_GOALS_MS if rate == 100 else None)
     with environment.bench_database(server_settings, home) as database, all_services(database) as (settings, children):
         for name, child in children.items():
             child.go([name] if name in CONSUMERS else [])
         watch = CpuWatch(settings, children)
         watch.begin()
-        note = f"after {warm:.0f} s that do not count"
+        note = f"after {warm:.0f} s of warm-up, which are not measured"
         lines = http.measure_pages(load, children[GATEWAY].port, lambda: children["notifier"].ask("pages"), note)
         times = watch.end(0.0)
     return [*lines, *_cpu_lines(f"webhook to page at {rate:.0f}/s, CPU", [times], int(rate * (warm + seconds)))]
@@ -105,7 +106,7 @@ def pages(server_settings: Settings, home: Path, *, rate: float, seconds: float,
 def all_services(
     database: BenchDatabase, *, samples: bool = False
 ) -> Iterator[tuple[Settings, dict[str, ServiceProcess]]]:
-    """Open every service in a process of its own. They wait for `go`."""
+    """Open each service in its own process. The processes wait for `go`."""
     fresh = database.fresh()
     with asyncio.Runner() as loop:
         settings = loop.run(fresh.__aenter__())

@@ -115,7 +115,7 @@ def backlog(server_settings: Settings, home: Path, *, full: bool) -> list[BenchL
     count = BACKLOG_FULL if full else BACKLOG
     with environment.bench_database(server_settings, home) as database:
         alone, both = asyncio.run(_backlog(DistributedBench(database, count)))
-    note = f"{count:,} scored leads, {BACKLOG_ROUNDS} times in turn"
+    note = f"{count:,} scored leads, {BACKLOG_ROUNDS} alternating rounds"
     ratios = [one / two for one, two in zip(alone, both, strict=True)]
     return [
         line("backlog, two routers against one", ratios, "times", goal=1.0, better="higher", note=note),
@@ -211,7 +211,7 @@ async def _start_clocks(settings: Settings, child: ServiceProcess) -> None:
     for first in range(0, CLOCKS, CLOCKS_AT_ONCE):
         child.ask("ahead", ahead)
         now = HostClock().real() + ahead
-        await environment.fill(settings, CLOCKS_AT_ONCE, readers=None, first=first, one_asks_in=1, now=now)
+        await environment.fill(settings, CLOCKS_AT_ONCE, readers=None, first=first, form_interval=1, now=now)
         done = first + CLOCKS_AT_ONCE
         await wait_for_consumer(settings, done, (child,))
         await wait_for_consumer(settings, ROUTES_OF_A_LEAD * done, (child,), NOTIFIER, ROUTES)

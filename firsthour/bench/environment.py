@@ -167,15 +167,15 @@ async def fill(
     *,
     readers: int | None,
     first: int = 0,
-    one_asks_in: int = 5,
+    form_interval: int = 5,
     now: datetime | None = None,
 ) -> None:
-    """Publish `count` made-up events to the topic `events`. The broker has acknowledged all of them when this returns."""
+    """Publish `count` made-up events to the topic `events`. Return once the broker has acknowledged all of them."""
     when = now or HostClock().real()
     async with producing(settings) as producer:
         for start in range(first, first + count, CHUNK):
             size = min(CHUNK, first + count - start)
-            made = events(size, when, readers=readers, first=start, one_asks_in=one_asks_in)
+            made = events(size, when, readers=readers, first=start, form_interval=form_interval)
             await put(
                 settings, producer, EVENTS, [(partition_of(row.key, settings.kafka_partitions), row) for row in made]
             )

@@ -1,4 +1,4 @@
-"""The input of measured systems: a configuration of its own, made-up people, their events and requests."""
+"""The input of benchmarks: a configuration, made-up people, their events and requests."""
 
 import hmac
 import random
@@ -28,7 +28,7 @@ REPS: Final = 12
 
 
 def furnish(home: Path, *, ladder: Sequence[Mapping[str, object]] | None = None) -> Path:
-    """Fill a data directory: the example agreement, a team with capacity for all leads, one signed source."""
+    """Write a configuration: the example agreement, a team with capacity for all leads, one signed source. Return `home`."""
     config = home / "config"
     config.mkdir(parents=True, exist_ok=True)
     yaml = YAML(typ="safe")
@@ -74,7 +74,7 @@ _PATHS = ("/pricing", "/plans/team", "/docs/install", "/blog/first-hour", "/cust
 
 
 def buyer(number: int) -> tuple[str, Facts]:
-    """Return address and form fields of a person who fits."""
+    """Return the email address and the form fields of a person who qualifies with one form."""
     name = f"{_FIRST[number % 12]} {_LAST[number // 12 % 12]}"
     company = f"firm{number % 4_999}"
     return f"buyer{number}@{company}.example", {
@@ -95,7 +95,7 @@ def buyer(number: int) -> tuple[str, Facts]:
 
 
 def reader(number: int) -> tuple[str, Facts]:
-    """Return address and fields of a person who only reads and never fits well enough to be handed over."""
+    """Return the email address and the fields of a person who only views pages and never qualifies."""
     return f"reader{number}@mail{number % 997}.example", {
         "name": f"{_FIRST[number % 12]} {_LAST[number // 12 % 12]}",
         "title": "Student",
@@ -111,31 +111,31 @@ def reader(number: int) -> tuple[str, Facts]:
 
 
 def events(
-    count: int, now: datetime, *, readers: int | None, first: int = 0, seed: int = 7, one_asks_in: int = 5
+    count: int, now: datetime, *, readers: int | None, first: int = 0, seed: int = 7, form_interval: int = 5
 ) -> Iterator[Row]:
     """Yield rows of the `events` topic as the gateway writes them.
 
-    One in `one_asks_in` is the form of a new buyer, who is handed over and assigned; the others are page views.
+    One row in `form_interval` is the form of a new buyer, who is handed over and assigned. The others are page views.
 
     Args:
-        count: of rows.
-        now: when they were received.
-        readers: how many people view the pages. None: each view is of a new person.
+        count: the number of rows.
+        now: the time at which all events were received.
+        readers: the number of people who view the pages. None: each view is by a new person.
         first: the number of the first row.
-        seed: of the choice of readers.
-        one_asks_in: how often a row is a form.
+        seed: the seed of the random choice of readers.
+        form_interval: the number of rows from one form to the next.
     """
     chance = random.Random(seed + first)
     for number in range(first, first + count):
-        asks = number % one_asks_in == 0
-        email, person = buyer(number) if asks else reader(chance.randrange(readers) if readers else number)
+        is_form = number % form_interval == 0
+        email, person = buyer(number) if is_form else reader(chance.randrange(readers) if readers else number)
         fields: Facts = {"path": _PATHS[number % 6], "referrer": "https://www.ourcompany.example/start"}
-        if asks:
+        if is_form:
             fields["form"] = "demo-request"
         event = ExternalEvent(
             source="website", source_id=f"s{number}", received_at=now, email=email, person=person, fields=fields
         )
-        id, type = new_id(), "form.submitted" if asks else "page.viewed"
+        id, type = new_id(), "form.submitted" if is_form else "page.viewed"
         body = encode(event, id=id, source="urn:firsthour:gateway", time=now, key=email, type=type)
         yield Row(EVENTS, email, id, body)
 
@@ -146,7 +146,7 @@ _json = msgspec.json.Encoder().encode
 
 
 def hook_request(number: int) -> tuple[str, bytes]:
-    """Return the address of buyer `number` and the signed webhook of their demo request."""
+    """Return the email address of buyer `number`, and a signed webhook with their demo request."""
     email, person = buyer(number)
     fields = {field: value for field, value in person.items() if "." not in field}
     body = _json(
@@ -169,18 +169,18 @@ def short_form(number: int) -> dict[str, object]:
 
 
 def event_request(number: int) -> bytes:
-    """Return the POST of one event."""
+    """Return a POST with one event."""
     return request("/v1/events", _json(short_form(number)), {"Authorization": f"Bearer {KEY}"})
 
 
 def batch_request(number: int, size: int) -> bytes:
-    """Return the POST of `size` events at once."""
+    """Return a POST with a batch of `size` events."""
     body = _json([short_form(number * size + n) for n in range(size)])
     return request("/v1/events", body, {"Authorization": f"Bearer {KEY}"})
 
 
 def request(path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
-    """Return a whole HTTP/1.1 POST."""
+    """Return the bytes of an HTTP/1.1 POST."""
     lines = [f"POST {path} HTTP/1.1", "Host: bench", "Content-Type: application/json", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body

@@ -42,7 +42,7 @@ class ProcessOrder:
     """The task of a process. `record`: the file for its statements to the database; `samples`: take CPU samples."""
 
     settings: Settings
-    wanted: tuple[str, ...]
+    service_names: tuple[str, ...]
     serves: bool = False
     record: Path | None = None
     samples: bool = False
@@ -70,7 +70,7 @@ class _Work:
         order = self._order
         order.settings.data_dir.mkdir(parents=True, exist_ok=True)
         with recording(order.record) if order.record else nullcontext():
-            self._system = await open_services(order.settings, order.wanted, self._channel, self._clock)
+            self._system = await open_services(order.settings, order.service_names, self._channel, self._clock)
             for log in self._system.logs:
                 log.assigned = self._stamped(log, log.assigned)
             try:

@@ -51,7 +51,7 @@ async def open_embedded(
         home: as `furnish` left it.
         only: these services alone. None: all.
         inbox: the channel. None: one that accepts every page.
-        clock: of the system. None: that of the host.
+        clock: the clock of the system. None: the clock of the host.
     """
     lock, host = open_clock(home, 1.0)
     settings = load(config_dir=home / "config", data_dir=home, admin_key=SecretStr(KEY))
@@ -60,10 +60,10 @@ async def open_embedded(
 
 
 async def open_services(
-    settings: Settings, wanted: Sequence[str], inbox: Channel, clock: Clock | None = None
+    settings: Settings, service_names: Sequence[str], inbox: Channel, clock: Clock | None = None
 ) -> Distributed:
     """Open these services over Kafka and PostgreSQL. They know their configuration and the API keys when this returns."""
-    system = await open_distributed(settings, wanted, {"inbox": inbox}, clock=clock)
+    system = await open_distributed(settings, service_names, {"inbox": inbox}, clock=clock)
     await system.refresh()
     return system
 

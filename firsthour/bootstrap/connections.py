@@ -1,4 +1,4 @@
-"""The settings, the clock and the connections that the parts of a process of the distributed profile share."""
+"""The objects that all parts of a distributed process share: settings, clock, configuration and connections."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,13 +24,16 @@ from firsthour.runtime.storage.postgres_reader import READING_AT_ONCE
 
 
 class ProcessBase:
-    """The settings, clock, configuration and connections that the parts of a process share."""
+    """The settings, clock and clients of one process, which its parts share."""
 
-    def __init__(self, settings: Settings, wanted: Sequence[str], home: Path | None, clock: Clock | None) -> None:
-        """Prepare the clients; nothing connects yet. `home`: for the caches of a gateway; `clock`: see `open_distributed`."""
+    def __init__(self, settings: Settings, service_names: Sequence[str], home: Path | None, clock: Clock | None) -> None:
+        """Create the clients; none connects yet.
+
+        `home`: the directory of a gateway's caches. `clock`: see `open_distributed`.
+        """
         self.settings = settings
-        self.wanted = frozenset(wanted)
-        self.name = f"firsthour {'+'.join(wanted)}".strip()  # as the database server shows it
+        self.service_names = frozenset(service_names)
+        self.name = f"firsthour {'+'.join(service_names)}".strip()  # the name of its sessions on the database server
         self.clock_by_hand = clock is not None
         self.clock = clock or SharedClock()
         self.config = AppliedConfig(self.clock, settings.config_dir, home)
@@ -42,9 +45,10 @@ class ProcessBase:
 
 
 def open_publisher(base: ProcessBase, services: Sequence[Service]) -> Publisher:
-    """Return the publisher, with a second producer for partitions in trouble. `services`: of the whole installation.
+    """Return the publisher. `services`: all services of the installation, not only those of this process.
 
-    It has its own connections, because only its transactions wait for a network.
+    Its connections are separate, because its transactions wait for the broker and those of units do not. A second producer
+    sends the rows of partitions in trouble.
     """
     publisher = Publisher(
         ConnectionPool(
@@ -62,7 +66,7 @@ def open_publisher(base: ProcessBase, services: Sequence[Service]) -> Publisher:
 
 
 def open_units(base: ProcessBase, publisher: Publisher) -> PostgresUnits:
-    """Return the units. A commit reaches the publisher and the runners it wakes."""
+    """Return the units. After each commit they wake the publisher and the runners that the unit names."""
     return PostgresUnits(
         ConnectionPool(base.url, base.connect_arguments, size=sum(AT_ONCE.values()), application_name=base.name),
         base.clock,
@@ -75,6 +79,6 @@ def open_units(base: ProcessBase, publisher: Publisher) -> PostgresUnits:
 
 
 def open_reading_engine(base: ProcessBase) -> AsyncEngine:
-    """Return the connections of queries, and one more for the monitor, which must not wait for queries."""
+    """Return the engine for queries. It has one connection more than they use, so that the monitor never waits for them."""
     name = f"{base.name} reads"
     return open_engine(base.url, base.connect_arguments, size=READING_AT_ONCE + 1, application_name=name)

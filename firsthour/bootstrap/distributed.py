@@ -124,7 +124,7 @@ class Distributed:
 
 async def open_distributed(
     settings: Settings,
-    wanted: Sequence[str],
+    service_names: Sequence[str],
     channels: Mapping[str, Channel],
     *,
     clock: Clock | None = None,
@@ -133,17 +133,17 @@ async def open_distributed(
     """Connect the parts of a process; nothing runs yet. Neither database nor broker need to be reachable.
 
     Args:
-        settings: of the process.
-        wanted: the services that run here.
-        channels: by which pages are delivered.
+        settings: the settings of the process.
+        service_names: the services that run here.
+        channels: the channels that deliver pages, by name.
         clock: a clock that tests set by hand. None: the clock of the database.
         fixed: for tests: the process reads all partitions without a consumer group, and the caller steps the workers.
     """
-    lock = hold(settings.data_dir) if GATEWAY in wanted else None
+    lock = hold(settings.data_dir) if GATEWAY in service_names else None
     home = settings.data_dir if lock is not None else None
-    base = ProcessBase(settings, wanted, home, clock)
+    base = ProcessBase(settings, service_names, home, clock)
     installation = all_services(channels, None, settings.clock_skew_seconds)
-    services = tuple(service for service in installation if service.name in wanted)
+    services = tuple(service for service in installation if service.name in service_names)
     publisher = open_publisher(base, installation)
     units, engine = open_units(base, publisher), open_reading_engine(base)
     reads = PostgresReader(engine)
@@ -156,7 +156,7 @@ async def open_distributed(
     base.registry.add([monitor, publisher, KeyRefresher(keys, units, reads, home)])
     base.registry.add(service_runners(services, resources, embedded=False))
     base.registry.add(_last_runners(base, crews, reads, front))
-    if READ_ADDRESSES & set(wanted):
+    if READ_ADDRESSES & set(service_names):
         load_company_domains()
     ready = _readiness(base, keys, monitor, publisher, crews, front)
     app = (
@@ -185,7 +185,7 @@ def _last_runners(
     base: ProcessBase, crews: Sequence[PartitionWorkers], reads: PostgresReader, front: GatewayFront | None
 ) -> list[Runner]:
     """Return the gauges, which report on every other runner, and the intake, which empties the spool."""
-    queues = not {GATEWAY, ROUTER}.isdisjoint(base.wanted)
+    queues = not {GATEWAY, ROUTER}.isdisjoint(base.service_names)
     gauges = Gauges(CurrentWorkers(crews), reads, base.telemetry, queues=queues)
     return [gauges] if front is None else [gauges, front.intake]
 
@@ -208,5 +208,5 @@ def _readiness(
         runners=base.registry.runners,
         state=base.state,
         intake=front.intake if front is not None else None,
-        more=bool(base.wanted - {GATEWAY}),
+        more=bool(base.service_names - {GATEWAY}),
     )

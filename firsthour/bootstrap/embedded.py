@@ -98,11 +98,11 @@ async def open_system(
     """Connect the parts of the system; nothing runs yet.
 
     Args:
-        settings: of the process.
+        settings: the settings of the process.
         clock: as `open_clock` returned it, or one that is set by hand.
         config: the files in force.
-        channels: by which pages are delivered.
-        lock: of the data directory.
+        channels: the channels that deliver pages, by name.
+        lock: the lock of the data directory.
         pages_max: the largest size of the database file, in pages. None: no limit.
         only: for the benchmark: connect only these services. None: all.
     """

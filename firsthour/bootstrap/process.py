@@ -35,7 +35,7 @@ class Process:
     """Serves these services at this address until a signal stops it."""
 
     settings: Settings
-    wanted: Sequence[str]
+    service_names: Sequence[str]
     host: str
     port: int
     channels: Channels
@@ -51,7 +51,7 @@ class Process:
 
             async def started() -> None:
                 _log.info(
-                    "serving", host=self.host, port=port_of(bound), version=VERSION, services=" ".join(self.wanted)
+                    "serving", host=self.host, port=port_of(bound), version=VERSION, services=" ".join(self.service_names)
                 )
 
             async with self._opened() as system:  # takes long without waiting, so it precedes the first connection
@@ -66,14 +66,14 @@ class Process:
                     stop.asked.set()
                     answered.set()
                     await asyncio.wait([life])
-            _log.info("stopped", services=" ".join(self.wanted))
+            _log.info("stopped", services=" ".join(self.service_names))
             return life.result()
 
     @contextlib.asynccontextmanager
     async def _opened(self) -> AsyncIterator[Distributed]:
         channels = self.channels(self.settings, HostClock())
         try:
-            system = await open_distributed(self.settings, self.wanted, channels)
+            system = await open_distributed(self.settings, self.service_names, channels)
             try:
                 yield system
             finally:
@@ -114,7 +114,7 @@ class Process:
     def warned(self, system: Distributed) -> bool:
         """Log the warnings about settings and configuration. Return False if the process must not start: the secret of a
         source is unusable."""
-        front = GATEWAY in self.wanted
+        front = GATEWAY in self.service_names
         warnings = startup_warnings(self.settings, system.config.current, system.runners, front=front)
         for warning in warnings:
             _log.log(logging.ERROR if warning.fatal else logging.WARNING, warning.event, problem=warning.text)
@@ -139,7 +139,7 @@ class Process:
         return False
 
     async def _missing(self, system: Distributed) -> tuple[str, ...]:
-        if GATEWAY in self.wanted and system.config.is_loaded:
+        if GATEWAY in self.service_names and system.config.is_loaded:
             return ()
         problems = tuple(str(obstacle) for obstacle in await obstacles(self.settings))
         if not problems and not system.config.is_loaded:

@@ -34,7 +34,7 @@ def config_warnings(config: Config, runners: Mapping[str, Runner], *, secrets: b
 
     Args:
         config: the configuration in force.
-        runners: of this process; the delivery of pages has the warnings of the channels.
+        runners: the runners of this process. The one that delivers pages has the warnings of the channels.
         secrets: this process has the secrets of sources.
     """
     for text in config.warnings:
@@ -57,9 +57,9 @@ def startup_warnings(
     """Return every warning of the start. The configuration is needed, because variables that it names are no mistakes.
 
     Args:
-        settings: of this process.
+        settings: the settings of this process.
         config: the configuration in force.
-        runners: of this process.
+        runners: the runners of this process.
         front: the gateway runs here, which keeps data and has the secrets of sources.
     """
     host = host_warnings.warnings(settings, config.sources, keeps_data=front)

@@ -28,11 +28,11 @@ class RunnerRegistry:
         self.runners: dict[str, Runner] = {}
 
     def add(self, runners: Iterable[Runner]) -> None:
-        """Register these under their names."""
+        """Register runners under their names."""
         self.runners |= {runner.name: runner for runner in runners}
 
     def wake(self, name: str) -> None:
-        """Wake the runner of this name. No effect if it does not run in this process or never sleeps."""
+        """Wake the runner of this name. No effect if the runner is not in this process or has no `wake`."""
         wake: Callable[[], None] | None = getattr(self.runners.get(name), "wake", None)
         if wake:
             wake()
@@ -48,11 +48,11 @@ class ProcessState:
 
     def __init__(self) -> None:
         self.leaving = False  # the process is stopping: it is not ready
-        self.problem = ""  # why it is stuck
+        self.problem = ""  # the reason why the process is stuck; empty: it is not
         self._stuck = asyncio.Event()
 
     def give_up(self, problem: str) -> None:
-        """Mark the process as stuck."""
+        """Mark the process as stuck. `problem`: the reason."""
         self.problem = problem
         self._stuck.set()
 
@@ -75,19 +75,19 @@ def service_runners(services: Sequence[Service], resources: Resources, *, embedd
 
 
 def load_company_domains() -> None:
-    """Load the list of domains at the start, because it takes too long during the first lead."""
+    """Load the list of public suffixes at the start, because loading it would delay the first lead."""
     company_domain("warm.example")
 
 
 async def run_all(runners: Iterable[Runner]) -> None:
-    """Run these until cancelled, and restart each one that crashes."""
+    """Run all runners until cancelled, and restart each one that crashes."""
     async with asyncio.TaskGroup() as group:
         for runner in runners:
             group.create_task(keep_running(runner), name=runner.name)
 
 
 async def keep_running(runner: Runner) -> None:
-    """Run it until it returns, and restart it after a crash. This is safe, because all state survives a process crash."""
+    """Run one runner until it returns, and restart it after a crash. No state is lost: all of it survives a process crash."""
     while True:
         try:
             await runner.run()

@@ -1,7 +1,7 @@
-"""The made-up people of the demo: visitors, the answers of reps, and the odds of a lead.
+"""The made-up people of the demo: visitors, the replies of reps, and the chance that a lead qualifies.
 
-The odds follow published figures about web leads: the chance to qualify a lead falls more than six times after the first
-hour, and more than a hundred times after a working day.
+The chance follows published figures about web leads: it falls to less than a sixth after the first hour, and to a hundredth
+after a working day.
 """
 
 import random
@@ -53,14 +53,14 @@ _TRADES: Final = (
     "Tools",
 )
 _TITLES: Final = ("Head of IT", "VP Sales", "Director of Operations", "CTO", "Founder", "Buyer", "Analyst", "Team lead")
-_WANTS: Final = {"demo-request": 6, "contact-sales": 3, "newsletter": 2, "": 3}  # weights; "": views pages only
+_WANTS: Final = {"demo-request": 6, "contact-sales": 3, "newsletter": 2, "": 3}  # weights; "": only page views
 _PATHS: Final = ("/", "/customers", "/pricing", "/pricing/teams", "/blog/first-hour", "/docs")
 WORDS: Final = {"demo-request": "asks for a demo", "contact-sales": "wants to be called", "newsletter": "subscribes"}
 
 
 @dataclass(frozen=True)
 class Visitor:
-    """A person on the website, the pages they view, and the form they fill in at the end (or none)."""
+    """A person on the website, the pages that they view, and the form that they fill in at the end. `form` empty: none."""
 
     name: str
     email: str
@@ -91,7 +91,10 @@ def visitor(chance: random.Random, number: int) -> Visitor:
 
 @dataclass(frozen=True)
 class Temper:
-    """How a rep answers a page: the weights of prompt, late, never and no, and the chance to act on a reminder."""
+    """How a rep reacts to a page: the weights of a prompt call, a late call, no reaction and a rejection.
+
+    `heeds_reminder`: the chance that the rep acts on a reminder.
+    """
 
     prompt: float
     late: float
@@ -105,7 +108,7 @@ TEMPERS: Final = {
     "bo": Temper(0.60, 0.20, 0.10, 0.10, 0.5),
     "chidi": Temper(0.75, 0.15, 0.05, 0.05, 0.7),
     "dana": Temper(0.45, 0.25, 0.20, 0.10, 0.4),
-    "emil": Temper(0.10, 0.20, 0.65, 0.05, 0.1),  # the slow one of the team
+    "emil": Temper(0.10, 0.20, 0.65, 0.05, 0.1),  # the slow rep of the team
     "max": Temper(0.70, 0.10, 0.20, 0.00, 0.3),
 }
 USUAL: Final = Temper(0.60, 0.20, 0.12, 0.08, 0.5)
@@ -114,7 +117,7 @@ REASONS: Final = ("no-time", "wrong-territory", "not-now", "no-budget")
 
 @dataclass(frozen=True)
 class RepReply:
-    """The action of a rep on a lead, and the time before it. `reason`: of a rejection."""
+    """The action of a rep on a lead, and the time from the page to the action. `reason`: why the rep rejects the lead."""
 
     act: Literal["touch", "reject", "nothing"]
     after: timedelta = timedelta(0)
@@ -146,6 +149,6 @@ def _minutes(chance: random.Random, least: float, most: float) -> timedelta:
     return timedelta(minutes=chance.uniform(least, most))
 
 
-def odds(waited: timedelta) -> float:
-    """Return the chance that a lead qualifies which waited this long for its first touch."""
-    return next(share for _, until, share in ODDS if until is None or waited <= until)
+def odds(wait: timedelta) -> float:
+    """Return the chance that a lead qualifies, by its wait for the first touch."""
+    return next(share for _, until, share in ODDS if until is None or wait <= until)

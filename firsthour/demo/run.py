@@ -29,8 +29,8 @@ from schemas.topics import PAGES, ROUTES
 
 LENGTH: Final = timedelta(hours=3)  # business time: three minutes at 60 times the speed
 VISITORS_PER_HOUR: Final = 60.0
-OPEN_DOORS: Final = 0.75  # no visitors come after this share of the length, so that most clocks have ended
-ACCEPTS_FIRST: Final = 0.4  # the share of reps who say yes before they call
+OPEN_DOORS: Final = 0.75  # visitors come only during this share of the demo, so that most clocks have ended by its end
+ACCEPTS_FIRST: Final = 0.4  # the share of reps who accept a lead before they call
 REQUEST_SECONDS: Final = 10.0
 BATCH: Final = 500
 
@@ -53,21 +53,21 @@ async def run(
     """Play until the end or `stop`, then print and return the table of the first hour.
 
     Args:
-        url: of the running system.
-        key: of an admin.
-        clock: of the running system.
+        url: the address of the running system.
+        key: an admin key.
+        clock: the clock of the running system.
         log: its event log.
         team: its reps.
-        console: for events and tables.
-        speed: of the clock, for the title.
-        length: of the demo, in business time.
-        seed: the same seed gives the same people.
+        console: where events and tables are printed.
+        speed: the speed of the clock, for the title.
+        length: the length of the demo, in business time.
+        seed: the same seed gives the same people. None: different people in each demo.
         stop: ends the demo when set.
-        client: for HTTP. None: a new one for `url`.
+        client: the HTTP client. None: a new one for `url`.
         goes_on: the system continues to serve after the demo.
 
     Raises:
-        DemoError: the system rejects a request.
+        DemoError: The system rejected a request.
     """
     http = client or AsyncClient(base_url=url, timeout=REQUEST_SECONDS, trust_env=False)
     for line in look_around(url, key):
@@ -89,22 +89,22 @@ async def run(
 
 
 def look_around(url: str, key: str) -> Iterator[str]:
-    """Yield how to inspect the demo's data while it serves."""
-    yield f"While this runs, look around at {url}/docs, with this key (admin; it ends with the demo):"
+    """Yield the lines that tell how to inspect the data while the system runs."""
+    yield f"While this runs, look around at {url}/docs, with this admin key (valid until the demo ends):"
     yield f"  curl -sS -H 'Authorization: Bearer {key}' '{url}/v1/leads?status=assigned'"
 
 
 def start_your_own() -> Iterator[str]:
-    """Yield the next steps, with the program as it was called: an inactive environment is not on the path."""
+    """Yield the next steps. The program is named as the user called it, because it may not be on the PATH."""
     program = program_name()
     yield "Start your own:"
-    yield f"  {program} init config    three commented files: the agreement, the team, the sources"
-    yield f"  {program} up             serve them; the line it prints posts your first lead"
+    yield f"  {program} init config    writes three commented files: the agreement, the team, the sources"
+    yield f"  {program} up             serves them; the command that it prints posts your first lead"
 
 
 @dataclass
 class DemoRun:
-    """One demo: its people, and the story that they see."""
+    """One demo: the actions of its people, and the story that the screen shows."""
 
     client: DemoClient
     clock: Clock
@@ -122,7 +122,7 @@ class DemoRun:
         self._group: asyncio.TaskGroup
 
     async def play(self) -> Tally:
-        """Play until the time is over or `stop` is set; return the table of that moment."""
+        """Play until the time is over or `stop` is set. Return the figures of that moment."""
         starts = {topic: await self.log.end(topic, 0) for topic in (ROUTES, PAGES)}
         await self.client.create_keys(self.team)
         self.screen.start(self.clock.business())
@@ -193,7 +193,7 @@ class DemoRun:
         await self._wait(answer.after)
         lead = self.story.leads.get(page.lead_id)
         if lead is None or lead.touched_at is not None or lead.epoch != page.epoch or lead.status not in HELD:
-            return  # too late: another rep was quicker, or the status has changed
+            return  # too late: the lead was touched, has another owner, or is no longer with Sales
         if answer.act == "reject":
             if lead.owner == page.person:
                 await self.client.act(page.person, lead, "reject", {"reason": answer.reason})
@@ -201,13 +201,13 @@ class DemoRun:
         if lead.owner == page.person and self.chance.random() < ACCEPTS_FIRST:
             await self.client.act(page.person, lead, "accept")
             await self._wait(timedelta(minutes=self.chance.uniform(0.5, 3)))
-        talked = self.chance.random() < 0.6
-        await self.client.act(page.person, lead, "touch", {"channel": "phone", "answered": talked})
+        is_answered = self.chance.random() < 0.6
+        await self.client.act(page.person, lead, "touch", {"channel": "phone", "answered": is_answered})
 
     async def _work(self, lead: ObservedLead) -> None:
-        """Let a rep work on a lead after the first call, until it is a deal or recycled."""
-        waited = lead.waited or timedelta(0)
-        won = self.chance.random() < people.odds(waited)
+        """Let a rep work on a lead after the first call, until the lead is a deal or is recycled."""
+        wait = lead.waited or timedelta(0)
+        won = self.chance.random() < people.odds(wait)
         await self._wait(people.talk(self.chance))
         rep = lead.touched_by or ""
         if won:
@@ -220,9 +220,9 @@ class DemoRun:
     # --- visitors -----------------------------------------------------------------------------------------------------
 
     async def _visitors(self) -> None:
-        opened = self.clock.business()
+        start = self.clock.business()
         number = 0
-        while self.clock.business() < opened + self.length * OPEN_DOORS:
+        while self.clock.business() < start + self.length * OPEN_DOORS:
             await self._wait(timedelta(hours=self.chance.expovariate(VISITORS_PER_HOUR)))
             number += 1
             self._begin(self._visit(people.visitor(self.chance, number)))
