@@ -55,8 +55,8 @@ def check(
         else:
             complain(str(error).splitlines())
         raise typer.Exit(BAD_INPUT) from None
-    unusable = channel_warnings.warnings(config, channel_warnings.set_up(settings.load()))
-    warnings = [*config.warnings, *secrets.warnings, *unusable]
+    channel_texts = channel_warnings.warnings(config, channel_warnings.set_up(settings.load()))
+    warnings = [*config.warnings, *secrets.warnings, *channel_texts]
     if as_json:
         print_json({"ok": True, "version": config.version, "problems": [], "warnings": warnings})
         return

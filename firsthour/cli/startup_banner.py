@@ -1,4 +1,4 @@
-"""The banner of `up`: the address, a command that posts a lead, and at the first start the key."""
+"""The banner of `up`: the address, a command that posts a lead, and a line about the admin key."""
 
 import shlex
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from firsthour.runtime.storage.unit import Unit
 from firsthour.runtime.terminal import program_name
 
 FIRST_KEY = "quickstart"
-KEY_FILE = "admin.key"  # in the data directory, where the first start has no terminal to show the key on
+KEY_FILE = "admin.key"  # in the data directory; has the key if the first start has no terminal to show it
 _DATA_DIR = str(Settings.model_fields["data_dir"].default)
 PERSON = {
     "email": "ada@northwind.example",
@@ -29,7 +29,7 @@ PERSON = {
 def first_key(unit: Unit, file: Path | None) -> str | None:
     """Create the key of the first start and return it; None at every later start, also after the key was revoked.
 
-    `file`: the key is written to it, readable by this user only, before the commit. None: the banner shows the key.
+    `file`: gets the key before the commit, and only this user can read it. None: the banner shows the key.
     """
     if any(key.name == FIRST_KEY for key in key_store.list_keys(unit.connection)):
         return None
@@ -51,7 +51,7 @@ class StartupBanner:
     url: str
     config: Config
     data: str
-    key: str | None  # created at this start
+    key: str | None  # created at this start; None: the first start was earlier
     first_key_valid: bool
     from_settings: bool = False  # the settings have an admin key
     key_file: Path | None = None  # holds the new key; None: the banner shows it
@@ -96,5 +96,5 @@ class StartupBanner:
         return f"curl -sS {self.url}/v1/forms/{shlex.quote(form)} {fields}"
 
     def show_command(self, header: str) -> str:
-        """Return a command that shows the lead. `header` is quoted for the shell."""
+        """Return a command that shows the lead. `header` is already quoted for the shell."""
         return f"curl -sS -H {header} '{self.url}/v1/leads?email={PERSON['email']}'"

@@ -90,7 +90,7 @@ def lead_matches_history(snapshot: Snapshot, rows: LeadRows) -> Iterator[str]:
     for name in _COLUMNS:
         stored, expected = getattr(lead, name), getattr(replayed, name)
         if stored != expected:
-            yield f"lead {rows.id}: {name} is {_or_none(stored)}, by its records {_or_none(expected)}"
+            yield f"lead {rows.id}: {name} is {_or_none(stored)}, but its records give {_or_none(expected)}"
     if lead.urgency and lead.urgency_rank not in snapshot.configurations.ranks(lead.urgency):
         yield f"lead {rows.id}: no agreement gives urgency {lead.urgency} the rank {lead.urgency_rank}"
 

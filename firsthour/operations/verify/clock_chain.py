@@ -1,7 +1,8 @@
-"""The end of a lead's chain: the clock follows from the records, pages from the clock, attempts from the pages.
+"""Checks of a lead's clock, pages and attempts: the clock agrees with the records, the pages with the clock, the attempts
+with the pages.
 
 The clock is replayed by the notifier's own rules. Several agreements may have been in force while it ran, so a time is
-right if any of them gives it.
+right if any of these agreements gives it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,7 +46,7 @@ _decode_channels = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 def clock_matches_history(snapshot: Snapshot, rows: LeadRows) -> Iterator[str]:
-    """Check I4: the clock follows from the lead's records, and is due when an agreement says."""
+    """Check I4: the clock equals its replay from the lead's records, and an agreement gives its times."""
     stored, moves = rows.clock, rows.records.moves
     if not moves or rows.partial or rows.id in snapshot.out_of_order:
         return
@@ -56,8 +57,8 @@ def clock_matches_history(snapshot: Snapshot, rows: LeadRows) -> Iterator[str]:
         terms = snapshot.configurations.terms_at(micros(event.at))
         replayed = hear(replayed, event, terms, event.at).clock
     if replayed is None or stored is None:
-        named_by_rows = rows.lead.status in COUNTED and rows.lead.touched_at is None  # see `row_checks`
-        if replayed is not None and not named_by_rows:
+        is_untouched = rows.lead.status in COUNTED and rows.lead.touched_at is None
+        if replayed is not None and not is_untouched:  # `row_checks` reports the missing clock of an untouched lead
             yield f"lead {rows.id}: its clock is missing"
         elif stored is not None:
             yield f"lead {rows.id}: has a clock, but was never handed over"
@@ -66,7 +67,7 @@ def clock_matches_history(snapshot: Snapshot, rows: LeadRows) -> Iterator[str]:
         if getattr(stored, name) != getattr(replayed, name):
             yield f"lead {rows.id}: {name} of its clock differs from its records"
     if stored.running != replayed.running or (not replayed.running and stored.state != replayed.state):
-        yield f"lead {rows.id}: its clock is {stored.state}, by its records {replayed.state}"
+        yield f"lead {rows.id}: its clock is {stored.state}, but its records give {replayed.state}"
     yield from _check_times(snapshot, rows, stored)
 
 
@@ -77,7 +78,7 @@ def _check_times(snapshot: Snapshot, rows: LeadRows, clock: ResponseClock) -> It
     if clock.due_at not in {due_at(clock, terms) for terms in all_terms}:
         yield f"lead {rows.id}: no agreement makes its clock due at {clock.due_at}"
     if (clock.state == "missed") > (clock.missed_at is not None) or (clock.state == "live") > (clock.missed_at is None):
-        yield f"lead {rows.id}: its clock is {clock.state}, but missed at {clock.missed_at}"
+        yield f"lead {rows.id}: its clock is {clock.state}, but its missed_at is {clock.missed_at}"
     if clock.missed_at is not None and clock.missed_at < clock.promise_at:
         yield f"lead {rows.id}: its clock was missed before the promise ended"
     if clock.due_at is not None and snapshot.is_overdue(clock.due_at, OVERDUE):
@@ -89,7 +90,7 @@ def _check_times(snapshot: Snapshot, rows: LeadRows, clock: ResponseClock) -> It
 
 
 def _check_ladder(snapshot: Snapshot, rows: LeadRows, clock: ResponseClock) -> Iterator[str]:
-    """Compare the page times in a running clock with its pages."""
+    """Compare the ladder of a clock with the agreements, and the page times in a running clock with its pages."""
     if clock.ladder is None:
         return
     if clock.ladder not in {tuple(terms.ladder) for terms in snapshot.configurations.terms}:
@@ -100,10 +101,10 @@ def _check_ladder(snapshot: Snapshot, rows: LeadRows, clock: ResponseClock) -> I
     owner_pages = [row for row in pages if row.kind in TO_OWNER and row.person == clock.rep]
     sent_at = {row.sent_at for row in owner_pages if row.state == "sent"}
     if _micros(clock.told_at) not in (sent_at or {None}) and not clock.accepted:
-        yield f"lead {rows.id}: by its clock the owner was paged at {clock.told_at}, by its pages not"
+        yield f"lead {rows.id}: its clock notes the owner's page at {clock.told_at}, but its pages do not match"
     untold_at = clock.untold_at
     if untold_at is not None and all(row.state in ("sent", "sending") and not row.refusals for row in owner_pages):
-        yield f"lead {rows.id}: by its clock a page ended undelivered at {untold_at}, by its pages none did"
+        yield f"lead {rows.id}: its clock notes an undelivered page at {untold_at}, but its pages have none"
     for row in pages:
         if row.rung == clock.next_rung - 1:
             yield from _check_last_page(rows, clock, row)
@@ -114,12 +115,12 @@ def _check_ladder(snapshot: Snapshot, rows: LeadRows, clock: ResponseClock) -> I
 def _check_last_page(rows: LeadRows, clock: ResponseClock, row: Any) -> Iterator[str]:
     """Compare the clock with the page of the rung reached last."""
     if _micros(clock.fired_at) != row.created_at:
-        yield f"lead {rows.id}: its clock reached rung {row.rung} at {clock.fired_at}, its page has another time"
+        yield f"lead {rows.id}: its clock reached rung {row.rung} at {clock.fired_at}, but its page has another time"
     told_at = _micros(clock.rung_told_at)
     if told_at is None and row.state not in ("pending", "sending"):
         yield f"lead {rows.id}: its clock waits for page {row.id}, which is {row.state}"
     elif row.state == "sent" and told_at != row.sent_at and not clock.accepted and not row.refusals:
-        yield f"lead {rows.id}: by its clock rung {row.rung} was paged at {clock.rung_told_at}, its page has another time"
+        yield f"lead {rows.id}: its clock notes the page of rung {row.rung} at {clock.rung_told_at}, but the page differs"
 
 
 def _later_recipients(pages: Sequence[Any], rung: int) -> set[str]:
@@ -131,7 +132,7 @@ def _later_recipients(pages: Sequence[Any], rung: int) -> set[str]:
 
 
 def rungs_have_pages(snapshot: Snapshot, rows: LeadRows) -> Iterator[str]:
-    """Check I5: each rung that the clock has passed has its page, also the rungs before a reassignment."""
+    """Check I5: each rung that the clock has passed has its page. This includes the rungs of earlier assignments."""
     pages = {(row.epoch, row.rung) for row in rows.pages}
     passed: dict[int, int] = {}  # number of rungs by epoch
     if rows.clock is not None:
@@ -167,16 +168,16 @@ def _rung_of(action_id: str, lead: str, epoch: int) -> int | None:
 
 
 def pages_fit_ladder(snapshot: Snapshot, rows: LeadRows) -> Iterator[str]:
-    """Check I5: a page has the id of its lead, assignment, rung and person, and its kind fits its rung."""
+    """Check I5: the id of a page is made of its lead, assignment, rung and person, and its kind fits its rung."""
     for row in rows.pages:
         if (row.kind == "manager") not in _to_manager(snapshot, row.rung) or row.kind not in (*TO_OWNER, "manager"):
             yield f"page {row.id}: no agreement has kind {row.kind} on rung {row.rung}"
         if row.id != page_id(row.lead_id, row.epoch, row.rung, row.person):
-            yield f"page {row.id}: its id is not that of its lead, assignment, rung and person"
+            yield f"page {row.id}: its id does not match its lead, assignment, rung and person"
 
 
 def _to_manager(snapshot: Snapshot, rung: int) -> set[bool]:
-    """Return whether that rung pages the manager, under each agreement that has the rung."""
+    """Return the answers of all agreements that have the rung: does it page the manager? Empty: none has the rung."""
     ladders = (terms.ladder for terms in snapshot.configurations.terms)
     return {ladder[rung].page == "manager" for ladder in ladders if rung < len(ladder)}
 

@@ -1,6 +1,6 @@
 """Checks of the router's records: an agreement allows each status change, and each hand-over respects capacity.
 
-Hand-overs of all leads are sorted on disk, not in memory.
+The hand-overs of all leads are sorted on disk, because they may not fit into memory.
 """
 
 import sqlite3
@@ -23,7 +23,7 @@ SYSTEM: Final = "system"
 WITHOUT_CAPACITY: Final = frozenset({BY_HAND, TO_MANAGER})
 """Rules that do not respect capacity."""
 _STORED_LATE_US: Final = 5_000_000
-"""How long a configuration may be in force before that is stored (real time)."""
+"""How long after a configuration came into force its row may be stored (microseconds of real time)."""
 _LOCK_WAIT_MAX: Final = timedelta(seconds=15)
 """How long a unit may wait for the locks of pools and reps after it read its clock."""
 _DEAD_LETTER: Final = "SELECT 1 FROM dead_letters WHERE consumer = 'reporting' AND state <> 'retried' LIMIT 1"
@@ -35,10 +35,11 @@ Allowed = Callable[[LeadEvent], bool]
 
 
 def allowed_changes(snapshot: Snapshot) -> Allowed:
-    """Return a function that tells whether an agreement in force at the time of a record allows its status change.
+    """Return a function: does any agreement in force at the time of a record allow the status change of that record?
 
-    An agreement that came back into force keeps its first date, so any earlier agreement counts. The oldest counts from
-    the beginning, since the clock may have been set back after it came into force. At an ambiguous time all count.
+    An agreement that came back into force keeps its first date, so every earlier agreement counts. The oldest agreement
+    counts from the beginning, because the clock may have been set back after it came into force. At an ambiguous time every
+    agreement counts.
     """
     slack = round(_STORED_LATE_US * snapshot.speed)
     configs = snapshot.configurations.readable
@@ -64,7 +65,10 @@ def _has_transition(lifecycle: Lifecycle, was: str, status: str, system: bool) -
 
 
 def _is_for(transition: Transition, system: bool) -> bool:
-    """Return whether the system, or else some person, may use the transition. A record does not hold a person's role."""
+    """Return whether the system (`system`) or a person of any role (not `system`) may use the transition.
+
+    The role of a person is not checked, because a record does not contain it.
+    """
     return "anyone" in transition.by or any((actor == SYSTEM) is system for actor in transition.by)
 
 
@@ -76,7 +80,7 @@ _IN_ORDER: Final = 'SELECT sort_key, rep, change, "limit", lead, epoch, at FROM 
 
 
 class LoadChange(NamedTuple):
-    """A rep has one open lead more, or one less."""
+    """A change of a rep's open leads by one."""
 
     sort_key: int  # position of the record, or business microseconds in a distributed installation
     rep: str
@@ -88,9 +92,9 @@ class LoadChange(NamedTuple):
 
 
 class CapacityCheck:
-    """Check I8 at each hand-over by a rule: the open load after it is within the capacity in force.
+    """Check I8: after each hand-over by a rule, the rep's open leads are within the capacity in force.
 
-    Without a complete history, loads cannot be added up. Then nothing is checked.
+    The loads are sums over the whole history. If the history is incomplete, nothing is checked.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -129,14 +133,15 @@ class CapacityCheck:
     def _changes_of(self, rows: LeadRows) -> Iterator[LoadChange]:
         """Yield the load changes of one lead.
 
-        Embedded, they have the order of the records. In a distributed installation, units of several leads may wait for
-        the lock of one rep. Records hold the time before that wait, not the order in which the lock was granted. So a
-        decrease counts as early as possible, and an increase without a capacity check as late as possible.
+        Embedded, the changes have the order of the records. In a distributed installation, units of several leads may
+        wait for the lock of one rep. A record contains the time before that wait, so it does not tell which unit got the
+        lock first. Therefore a decrease counts as early as possible, and an increase without a capacity check as late as
+        possible.
         """
         distributed = self._snapshot.distributed
         wait = _LOCK_WAIT_MAX // timedelta(microseconds=1) if distributed else 0
         versions = {row.id: row.agreement for row in rows.decisions}
-        holder: tuple[str, int] | None = None  # the rep whose load includes the lead, and since when
+        holder: tuple[str, int] | None = None  # the rep with the lead in the load, and since when; None: no rep
         position = 0
         for _, record_position, event in rows.records.moves:
             position = max(position, record_position)  # a record read from a dead letter has position 0
