@@ -14,7 +14,7 @@ HISTORY_DAYS = 400
 
 
 def record_history(topic: str) -> Handler:
-    """Return the handler of one topic."""
+    """Return the handler that stores the records of one topic."""
 
     def hear(batch: Sequence[Record], unit: Unit) -> None:
         rows: list[dict[str, object]] = []

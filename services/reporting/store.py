@@ -21,7 +21,7 @@ history = sa.Table(
     sa.Column("at", statements.Integer, nullable=False),
     sa.Column(
         "heard_at", statements.Integer, nullable=False
-    ),  # retention counts from here, because an import may contain events of earlier years
+    ),  # the start of the retention: not `at`, because an import may contain events of earlier years
     sa.Column("position", statements.Integer, nullable=False),
     sa.Column("body", statements.Bytes, nullable=False),
     sa.Index("reporting_history_by_lead", "lead_id", "at"),

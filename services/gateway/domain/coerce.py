@@ -16,7 +16,7 @@ from schemas.events.base import Value
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 
 INT_MAX: Final = 2**53
-_DIGITS_MAX: Final = 15  # any number of so many digits is below 2**53
+_DIGITS_MAX: Final = 15  # every number with at most this many digits is below 2**53
 _YES: Final = frozenset(
     {"yes", "y", "true", "on", "1", "ja", "oui", "si", "sí", "agree", "agreed", "accept", "accepted"}
 )
@@ -47,19 +47,26 @@ class UnmappableError(FirstHourError, ValueError):
         self.status = status
 
     def anew(self) -> "UnmappableError":
-        """Return a copy to raise in a frame that holds this error: the frame and its own error would form a cycle."""
+        """Return a copy, to raise where this error is in a local variable.
+
+        The traceback of an error refers to the frames that raised it. A frame that also refers to the error would form a
+        reference cycle with it.
+        """
         return UnmappableError(self.pointer, self.fault, self.remedy, self.status)
 
 
 def clean_text(text: str) -> str:
-    """Return `normalise_text(text)`. The call is skipped for most texts: they are clean."""
+    """Return `normalise_text(text)`. Most texts are clean already and skip the call."""
     if text.isascii() and text.isprintable() and len(text) <= TEXT_MAX:
         return text.strip()
     return normalise_text(text)
 
 
 def scalar(value: Json) -> Value | None:
-    """Return a scalar, its text cleaned; a list of scalars as `a, b`. None: the value is empty or has members."""
+    """Return a scalar, with its text cleaned, or a list of scalars as the text `a, b`.
+
+    None: the value is empty, an object, or a list with nested values.
+    """
     if type(value) is str:
         return clean_text(value) or None
     if value is None or isinstance(value, dict):
@@ -72,7 +79,7 @@ def scalar(value: Json) -> Value | None:
 
 
 def _joined(items: list[Json]) -> str:
-    """Return the items as one text. Items beyond twice `TEXT_MAX` are left out, so that a long list costs little."""
+    """Return the items as one text. The text ends after about twice `TEXT_MAX` characters, so that a long list costs little."""
     texts: list[str] = []
     room = 2 * TEXT_MAX
     for item in items:
@@ -85,14 +92,14 @@ def _joined(items: list[Json]) -> str:
 
 
 def last_value(value: Json) -> Json:
-    """Return the last item of a list that is not blank, for a field that has one value."""
+    """Return the last non-blank item of a list, for a field that has one value. A value that is no list is returned itself."""
     if not isinstance(value, list):
         return value
     return next((item for item in reversed(value) if scalar(item) is not None), None)
 
 
 def text(value: Json) -> Value | None:
-    """Return the value as a text."""
+    """Return the value as a text. None: as for `scalar`."""
     if type(value) is str:
         if value.isascii() and value.isprintable() and len(value) <= TEXT_MAX:  # holds for most texts
             return value.strip() or None
@@ -102,7 +109,7 @@ def text(value: Json) -> Value | None:
 
 
 def json_text(value: Json) -> str:
-    """Return the JSON of a value that is nested too deeply to be fields of its own."""
+    """Return the JSON of a value that is nested too deeply to become separate fields."""
     return normalise_text(msgspec.json.encode(value).decode())
 
 
@@ -151,7 +158,7 @@ _HEADCOUNT = re.compile(
     rf"(?:({_BELOW})|({_ABOVE})|{_ABOUT})?\s?({_COUNT}){_THOUSAND}"
     rf"(?:\s?(?:-|–|—|to|bis|à|until|and|und|\.\.\.?|…)\s?(?:{_COUNT}){_THOUSAND})?\s?(?:\+)?\s?[^\d<>]{{0,60}}"
 )
-_HEADCOUNT_MAX: Final = 100  # characters that are looked at
+_HEADCOUNT_MAX: Final = 100  # only this many characters are examined
 _ALONE: Final = frozenset({"just me", "only me", "self-employed", "self employed", "freelancer", "solo"})
 
 

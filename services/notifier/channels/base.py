@@ -1,6 +1,6 @@
 """The protocol of a channel and the outcomes of sending a page.
 
-The outcome types separate temporary from permanent failure, so that the delivery does not have to interpret error texts.
+The outcome types separate temporary from permanent failure, so that the delivery does not interpret error texts.
 """
 
 from dataclasses import dataclass
@@ -9,21 +9,24 @@ from typing import Protocol
 from services.notifier.domain.message import Message
 
 TIMEOUT_SECONDS = 5.0
-"""Real time that a channel may take for one page, all steps together."""
+"""The real time that a channel may take for one page, with all steps."""
 RETRY_AFTER_SECONDS_MAX = 300.0
-"""Upper limit of the wait that a provider asks for."""
+"""The longest wait before the next try, even if the provider asks for a longer one."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """The provider accepted the page. `provider_id` is its identifier of the message."""
+    """The provider accepted the page. `provider_id`: the identifier that the provider gave the message."""
 
     provider_id: str
 
 
 @dataclass(frozen=True)
 class TryAgain:
-    """Temporary failure; the page may or may not have arrived. `after_seconds` (real): the wait that the provider asked for."""
+    """Temporary failure; it is unknown whether the page arrived.
+
+    `after_seconds`: the wait (real time) that the provider asked for. None: it asked for none.
+    """
 
     after_seconds: float | None
     why: str
@@ -31,7 +34,7 @@ class TryAgain:
 
 @dataclass(frozen=True)
 class GiveUp:
-    """Permanent failure for this person on this channel. `why` names the remedy where there is one."""
+    """Permanent failure for this person on this channel. `why` names the remedy, if there is one."""
 
     why: str
 

@@ -1,4 +1,4 @@
-"""The statements about the availability of reps."""
+"""The SQL that stores the availability of reps."""
 
 from collections.abc import Sequence
 from operator import attrgetter
@@ -27,22 +27,22 @@ def _save_reps(dialect: statements.SqlDialect) -> Any:
 _SAVE_REPS = statements.Sql(_save_reps)
 
 
-def save_reps(unit: Unit, changed: Sequence[RepAvailabilityChanged]) -> None:
+def save_reps(unit: Unit, changes: Sequence[RepAvailabilityChanged]) -> None:
     """Store the availability of reps.
 
-    The version decides which record is newer, because the host's clock may have been set back. Among records without a
-    version, the time decides.
+    An older change never overwrites a newer one. The version decides which is newer, because the host's clock may have been
+    set back. Among changes without a version, the time decides.
     """
     _SAVE_REPS.many(
         unit.connection,
         [
             {
-                "rep": r.rep,
-                "state": r.state,
-                "until": optional_micros(r.until),
-                "at": micros(r.at),
-                "version": r.version,
+                "rep": change.rep,
+                "state": change.state,
+                "until": optional_micros(change.until),
+                "at": micros(change.at),
+                "version": change.version,
             }
-            for r in sorted(changed, key=attrgetter("rep"))
+            for change in sorted(changes, key=attrgetter("rep"))
         ],
     )

@@ -49,7 +49,7 @@ def reject(
     """Reject the lead as its owner. The reason selects the transition: to Marketing, or to another rep.
 
     Args:
-        until: of a return to Marketing, as in `recycle`.
+        until: as in `recycle`; only for a reason that returns the lead to Marketing.
     """
     if rejected_already(lead, actor, reason):
         return Outcome(lead)

@@ -1,6 +1,6 @@
-"""Reasons why a rep cannot take a lead. Each function returns the reason. None: the rep can take the lead.
+"""Reasons why a rep cannot take a lead. A function that returns a reason returns None if it finds none.
 
-The part of a reason before a colon is its kind: decisions count reps by kind.
+The part of a reason before the colon is its kind. A decision counts the reps of each kind.
 """
 
 from collections.abc import Mapping
@@ -60,16 +60,16 @@ def declined_before(rules: RoutingRules, lead: Lead, rep: str, now: int) -> str 
         return "had the lead before and did not take it"
     declined = state.declined.get(rep) if state.declined else None
     if declined is not None and now < declined + rules.never_back_us:
-        return f"had the lead before and did not take it: until {_day(declined + rules.never_back_us)}"
+        return f"had the lead before and did not take it: excluded until {_day(declined + rules.never_back_us)}"
     return None
 
 
 def too_long_ago(rule: RoutingRule, lead: Lead, now: int) -> str | None:
-    """Return why `rule` does not send the lead to its previous owner: the ownership ended longer ago than `within`."""
+    """Return why `rule` does not send the lead to its previous owner: that ownership ended longer ago than `within`."""
     ended_at = lead.state.previous_left_at
     if rule.within is None or ended_at is None or now - ended_at <= micros(EPOCH + rule.within):
         return None
-    return f"had the lead too long ago: until {_day(ended_at)}"
+    return f"had the lead too long ago: the ownership ended {_day(ended_at)}"
 
 
 def _day(us: int) -> str:

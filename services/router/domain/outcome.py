@@ -11,34 +11,34 @@ from services.router.domain.lead import Lead
 
 
 class AssignmentEnd(msgspec.Struct, frozen=True, gc=False):
-    """The end of the open assignment of a lead."""
+    """The end of the open assignment of a lead: the actor and the reason."""
 
     by: str
     reason: str
 
 
 class OwnerRequest(msgspec.Struct, frozen=True, gc=False):
-    """A request for the next owner. `rep` None: the routing rules choose, and without a rep the lead waits."""
+    """A request for the next owner. `rep` None: the routing rules choose the rep; if they find none, the lead waits."""
 
     rep: str | None = None
     rule: str = ""  # stored as the rule of the decision when `rep` is given
-    reason: str | None = None  # of an assignment by hand
+    reason: str | None = None  # the reason of an assignment by hand; None: none was stated
 
 
 BY_RULES: Final = OwnerRequest()
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """The effects of an action. If `lead` is the object that the action got, the action is in effect already."""
+    """The effects of an action. If `lead` is the same object as before the action, the action was in effect already."""
 
     lead: Lead  # afterwards, without the next owner
     events: tuple[LeadEvent, ...] = ()  # in the order of their versions
     ended: AssignmentEnd | None = None  # None: the open assignment, if any, goes on
     next_owner: OwnerRequest | None = None  # None: the owner stays as in `lead`
-    effect: str = ""  # of a touch: its effect, or why it was ignored, as a text for people
+    effect: str = ""  # of a touch: its effect, or why it was ignored, as a text for people; empty: not a touch
 
 
-# The functions below change the lead in place. Callers pass a copy made by `copy_of`, which becomes the outcome.
+# The functions below change the lead in place. Callers pass a copy made by `copy_of`; it becomes `Outcome.lead`.
 
 
 def copy_of(lead: Lead) -> Lead:
@@ -55,7 +55,7 @@ def set_status(lead: Lead, status: str, owner: str | None) -> None:
 
 
 def end_assignment(lead: Lead, by: str, reason: str, now: int) -> AssignmentEnd | None:
-    """Note the previous owner. Return the end of the open assignment. None: the lead has no owner."""
+    """Store the owner as the previous owner, and return the end of the open assignment. None: the lead has no owner."""
     if lead.owner is None:
         return None
     lead.state.previous_owner, lead.state.previous_left_at = lead.owner, now
@@ -63,7 +63,7 @@ def end_assignment(lead: Lead, by: str, reason: str, now: int) -> AssignmentEnd 
 
 
 def next_event(lead: Lead, kind: type[LeadEvent], /, *, at: datetime, was: str, by: str, **fields: Any) -> LeadEvent:
-    """Raise the lead's version and return the event of that version. `was`: the status before."""
+    """Increment the lead's version and return the event of the new version. `was`: the status before."""
     lead.version += 1
     return kind(
         lead_id=lead.id,

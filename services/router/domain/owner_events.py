@@ -18,8 +18,8 @@ def assigned(
     Args:
         lead: with its new owner, who is a rep.
         was: the status before.
-        rep_version: of the availability of the owner.
-        reason: of an assignment by hand.
+        rep_version: the version of the owner's availability.
+        reason: the reason of an assignment by hand.
     """
     return next_event(
         lead,

@@ -18,18 +18,18 @@ from schemas.values import Shape
 
 CUSTOM_PREFIX: Final = "custom."
 STANDARD_FACTS: Final = frozenset(PERSON_FIELDS) - {"email"}
-"""The facts of every profile, besides custom facts."""
+"""The facts that a profile can have besides custom facts."""
 
 CUSTOM_FACTS_MAX: Final = 100
 NAME_BYTES_MAX: Final = 72  # of a custom fact
 VALUE_BYTES_MAX: Final = 56  # of a custom fact that no rule names
 TEXTS_MAX: Final = 4  # long values of custom facts that are stored in full beside the facts
 TEXT_BYTES_MAX: Final = 2_000
-STANDARD_BYTES_MAX: Final = 220  # of the value of a standard fact
+STANDARD_BYTES_MAX: Final = 220  # of the text of a standard fact
 NAMED_BYTES_MAX: Final = 6_144  # shared by the values of the custom facts that rules name
 HITS_MAX: Final = 100  # of one engagement rule
 FIELDS_BYTES_MAX: Final = 16_384  # of the event's own fields in a record
-_SMALL: Final = 4_000  # characters of fields that are certainly within the bounds
+_SMALL: Final = 4_000  # fields with at most this many characters are certainly within the bounds
 _CUT: Final = "\u2026"
 
 DatedValue = tuple[Value, int]
@@ -44,7 +44,7 @@ class NamedFacts(NamedTuple):
 
 
 def named_facts(agreement: Agreement) -> NamedFacts:
-    """Return the custom facts that the agreement names: other facts never displace them. At most 100, the first by name."""
+    """Return the custom facts that the agreement names, at most 100 in the order of names. Other facts never displace them."""
     fields = {test.field for node in _conditions(agreement) for test in tests(node)}
     for promise in agreement.promises.marketing:
         fields |= set(promise.complete) if isinstance(promise, CompletePromise) else set()
@@ -94,9 +94,11 @@ def learn(
     """Add the facts of one event. `drop_excess` must be called afterwards.
 
     Args:
-        facts: Changed in place.
+        facts: The facts of the profile, changed in place.
         texts: Long values in full, changed in place.
+        person: The facts of the event.
         when: The time of the event (microseconds).
+        rule_facts: The custom facts that the agreement names.
 
     Returns:
         The number of values that were shortened or rejected, by kind.

@@ -1,6 +1,6 @@
 """The facts and engagement hits of a person, and how an event changes them.
 
-The state is a set of dated facts and dated hits, so that order and duplication of events cannot change a score. A
+The state is a set of dated facts and dated hits, so that the order and the repetition of events cannot change a score. A
 fact is the latest value (of equal times, the greater text). A hit is the time at which an engagement rule matched.
 """
 
@@ -21,7 +21,7 @@ from services.scoring.domain.rules import ScoringRules
 
 
 class Profile(msgspec.Struct, omit_defaults=True, gc=False):
-    """One person. Times are microseconds since the epoch."""
+    """The stored state of one person. Times are microseconds since the epoch."""
 
     version: int = 0
     active_at: int = 0  # the time of the latest event
@@ -33,8 +33,8 @@ class Profile(msgspec.Struct, omit_defaults=True, gc=False):
     derived: Facts = {}
     hits: dict[str, list[int]] = {}  # by engagement rule: the times of matches, in order
     recycled_at: int | None = None  # hits up to this time do not count; None: never recycled
-    facts_dropped_at: int | None = None  # time of the newest fact beyond the bounds; None: none was dropped
-    hits_dropped_at: int | None = None  # time of the newest hit beyond the bounds; None: none was dropped
+    facts_dropped_at: int | None = None  # time of the newest dropped fact; None: no fact was dropped
+    hits_dropped_at: int | None = None  # time of the newest dropped hit; None: no hit was dropped
 
     def flat_facts(self) -> Facts:
         """Return the facts that conditions read, as a flat mapping."""
@@ -55,11 +55,12 @@ def learn(
     rules: ScoringRules,
     dropped: Counter[str] | None = None,
 ) -> Facts:
-    """Add one event: its facts, and the engagement rules that it matches.
+    """Add one event: its facts, and a hit for each engagement rule that it matches.
 
     Args:
         profile: Changed in place.
-        type: Of the event.
+        type: The type of the event.
+        at: The time of the event.
         dropped: Counts the values that the bounds reject, shorten or drop, by kind; None: not counted.
 
     Returns:
@@ -114,7 +115,7 @@ def _derived_facts(email: str) -> Facts:
 
 
 def hits_in_horizon(profile: Profile, hits: list[int], rules: ScoringRules, now: int) -> list[int]:
-    """Return the hits after the horizon and after the last recycle; `now` in microseconds."""
+    """Return the hits that still count: those within the horizon and after the last recycle. `now`: microseconds."""
     since = now - rules.horizon_us
     if profile.recycled_at is not None:
         since = max(since, profile.recycled_at)
@@ -122,7 +123,7 @@ def hits_in_horizon(profile: Profile, hits: list[int], rules: ScoringRules, now:
 
 
 def forget(profile: Profile, rules: ScoringRules, now: datetime) -> None:
-    """Drop hits beyond the horizon. No later score can depend on them."""
+    """Drop the hits that no longer count. No later score can depend on them."""
     if not profile.hits:
         return
     at = micros(now)
@@ -135,7 +136,10 @@ def forget(profile: Profile, rules: ScoringRules, now: datetime) -> None:
 
 
 def retention_of(profile: Profile, rules: ScoringRules, now: datetime) -> dict[str, object]:
-    """Return how much of a person is stored, and up to when facts or hits were dropped that would still count."""
+    """Return the amount that is stored about a person, and the times of the newest dropped fact and hit.
+
+    The time of the hit is None if the hit would no longer count.
+    """
     since = max(micros(now) - rules.horizon_us, profile.recycled_at or 0)
     facts_at, hits_at = profile.facts_dropped_at, profile.hits_dropped_at
     return {

@@ -16,9 +16,9 @@ def matched_lines(
     A person without address and phone number meets no line.
 
     Args:
-        type: Of the event.
-        fields: Of the event, without the facts that only FirstHour itself derives.
-        facts: Of the person.
+        type: The type of the event.
+        fields: The fields of the event, without the facts that only FirstHour itself derives.
+        facts: The facts of the person.
     """
     if not (profile.email or profile.phone):
         return ()
