@@ -1,4 +1,4 @@
-"""The jars of Kafka, fetched once from the repository of Maven and stored by version."""
+"""Fetches the jars of Kafka once from Maven's repository, and stores them by version."""
 
 import shutil
 import subprocess
@@ -23,35 +23,35 @@ def folder(version: str, cache: Path | None = None) -> Path:
 def fetch(version: str, cache: Path | None = None) -> Path:
     """Return the directory with all jars of this version, after fetching them if necessary.
 
-    A directory with the name of the version is complete: Maven writes into another one, which is renamed at the end. Raises
-    `MissingError`, `FetchError`.
+    Maven writes into a temporary directory, which is renamed at the end. So a directory with the name of the version is
+    complete. Raises `MissingError`, `FetchError`.
     """
-    whole = folder(version, cache)
-    if whole.is_dir():
-        return whole
-    with machine.alone(whole.parent / ".lock"):
-        if not whole.is_dir():
-            _fetch(version, whole)
-    return whole
+    target = folder(version, cache)
+    if target.is_dir():
+        return target
+    with machine.alone(target.parent / ".lock"):
+        if not target.is_dir():
+            _fetch(version, target)
+    return target
 
 
-def _fetch(version: str, whole: Path) -> None:
+def _fetch(version: str, target: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise machine.MissingError(f"Maven is missing; {machine.how('maven', 'brew install maven')}")
-    for left in whole.parent.glob(".half-*"):  # we hold the lock, so the process that began it has ended
-        shutil.rmtree(left, ignore_errors=True)
-    half = Path(tempfile.mkdtemp(prefix=".half-", dir=whole.parent))
+    for leftover in target.parent.glob(".half-*"):  # the process that made it has ended, because this process holds the lock
+        shutil.rmtree(leftover, ignore_errors=True)
+    partial = Path(tempfile.mkdtemp(prefix=".half-", dir=target.parent))
     try:
-        _copy(maven, version, half)
-        half.chmod(0o755)
-        half.rename(whole)
+        _copy(maven, version, partial)
+        partial.chmod(0o755)
+        partial.rename(target)
     finally:
-        shutil.rmtree(half, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _copy(maven: str, version: str, into: Path) -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [
             *(maven, "--quiet", "--batch-mode", "--file", str(POM)),
             *("--activate-profiles", f"kafka-{version.partition('.')[0]}", f"-Dkafka.version={version}"),
@@ -63,6 +63,6 @@ def _copy(maven: str, version: str, into: Path) -> None:
         timeout=FETCH_SECONDS,
         check=False,
     )
-    if done.returncode:
-        errors = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("[ERROR]")]
-        raise FetchError(f"Maven could not fetch Kafka {version}: {errors[0] if errors else done.returncode}")
+    if result.returncode:
+        errors = [line for line in (result.stdout + result.stderr).splitlines() if line.startswith("[ERROR]")]
+        raise FetchError(f"Maven could not fetch Kafka {version}: {errors[0] if errors else result.returncode}")

@@ -51,12 +51,12 @@ def start(
     """Start a cluster. Started again on the same directory, it has its topics and records.
 
     Args:
-        directory: for the data. None: a new one, which is removed when the cluster stops.
-        version: of Apache Kafka.
-        brokers: how many.
-        ports: to use if they are free.
-        settings: added to server.properties.
-        options: of Java (see `QUICK`).
+        directory: the directory of the data. None: a new one, which is removed when the cluster stops.
+        version: the version of Apache Kafka.
+        brokers: the number of brokers.
+        ports: the ports to use if they are free.
+        settings: lines added to server.properties.
+        options: the options of Java (see `QUICK`).
         secure: open a second listener with TLS and a login (`KafkaCluster.secured`).
 
     Raises:

@@ -22,9 +22,9 @@ class Launch:
     """The classes, and the Java that runs them."""
 
     version: str
-    java: str | None  # None: that of the image in Docker
+    java: str | None  # None: the Java of the Docker image
     libs: str
-    archive: Path | None = None  # Java's archive of a broker's classes, which may not exist yet. None: with Docker
+    archive: Path | None = None  # the class archive of Java for a broker; the file may not exist yet. None: with Docker
 
     def command(self, directory: Path, arguments: Sequence[str], options: Sequence[str] = ()) -> list[str]:
         """Return the command line. A container sees only `directory` of this machine."""
@@ -48,11 +48,11 @@ class Launch:
     def run(self, directory: Path, *arguments: str) -> None:
         """Run the command to its end. Raises `StartError`."""
         command = self.command(directory, arguments, ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
-        done = subprocess.run(
+        result = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TOOL_SECONDS, check=False
         )
-        if done.returncode:
-            raise children.StartError(f"{arguments[0]}: {(done.stdout + done.stderr).strip()[-2000:]}")
+        if result.returncode:
+            raise children.StartError(f"{arguments[0]}: {(result.stdout + result.stderr).strip()[-2000:]}")
 
     def _archived(self, options: Sequence[str]) -> list[str]:
         if self.archive is None or not self.archive.exists() or any("ArchiveClassesAtExit" in each for each in options):

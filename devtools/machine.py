@@ -94,9 +94,9 @@ def install(packages: Sequence[str]) -> None:
     with alone(Path(tempfile.gettempdir()) / f"firsthour-apt-{os.getuid()}.lock"):
         for step in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", *packages]):
             # An unreachable source need not matter; a package that is missing from the lists fails at the install.
-            done = _apt(step)
-            if done.returncode and step[0] == "install":
-                output = (done.stdout + done.stderr).strip().splitlines() or ["no output"]
+            result = _apt(step)
+            if result.returncode and step[0] == "install":
+                output = (result.stdout + result.stderr).strip().splitlines() or ["no output"]
                 raise MissingError(f"apt-get install {' '.join(packages)} failed: {output[-1]}")
 
 

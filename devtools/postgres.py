@@ -75,10 +75,10 @@ class PostgresServer:
     def run(self, statement: str, database: str | None = None) -> str:
         """Run a statement by psql; return its rows, one per line. Raises `QueryError`."""
         url = self.base if database is None else self.url(database)
-        done = programs.psql(self.tools, url, statement)
-        if done.returncode:
-            raise QueryError(done.stderr.strip())
-        return done.stdout.strip()
+        result = programs.psql(self.tools, url, statement)
+        if result.returncode:
+            raise QueryError(result.stderr.strip())
+        return result.stdout.strip()
 
     def start(self) -> None:
         """Start the server and wait until it accepts statements. Raises `StartError`."""
@@ -143,10 +143,10 @@ def start(
     The role `firsthour` needs no password; a role named `secured`, once it is created, needs one.
 
     Args:
-        directory: for the data. None: a new one, which is removed when the server stops.
+        directory: the directory of the data. None: a new one, which is removed when the server stops.
         durable: commits survive a power failure; tests do not need this.
-        port: to use if it is free.
-        settings: of the server.
+        port: the port to use if it is free. None: any free port.
+        settings: the settings of the server.
         secure: accept TLS too (`PostgresServer.ca_file`).
 
     Raises:

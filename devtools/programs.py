@@ -31,14 +31,14 @@ host all all 127.0.0.1/32 trust
 
 @dataclass(frozen=True)
 class Programs:
-    """The programs in a directory, or in the image of Docker."""
+    """The programs of one PostgreSQL: in a directory, or in a Docker image."""
 
-    folder: Path | None  # None: in the image
+    folder: Path | None  # None: the programs are in the image
     user: pwd.struct_passwd | None  # None: the user of this process
 
     def ensure_locale(self) -> None:
-        """Create the locale of the databases if it is missing and this is allowed. Raises `MissingError`."""
-        if self.folder is None or _has_locale():  # the image has it
+        """Create the locale of the databases if it is missing and this process may install. Raises `MissingError`."""
+        if self.folder is None or _has_locale():  # the image has the locale
             return
         if machine.may_install():
             if not _LOCALE_SOURCE.exists():
@@ -55,16 +55,16 @@ class Programs:
         if (data / "PG_VERSION").exists():
             return
         shutil.rmtree(data, ignore_errors=True)
-        half = place / "half"  # so that the directory of a killed initdb is not used
-        shutil.rmtree(half, ignore_errors=True)
-        half.mkdir(mode=0o700)
-        self.own(half)
-        self._initdb(place, half)
-        (half / "pg_hba.conf").write_text(_HBA)
-        half.rename(data)
+        partial = place / "half"  # renamed at the end, so that the directory of a killed initdb is never used
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(mode=0o700)
+        self.own(partial)
+        self._initdb(place, partial)
+        (partial / "pg_hba.conf").write_text(_HBA)
+        partial.rename(data)
 
     def server(self, place: Path, port: int, settings: Mapping[str, str]) -> children.ChildProcess:
-        """Return the server on these data, not started yet."""
+        """Return the server on the data in `place`, not started yet."""
         output = place / "output.log"
         set_to = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         arguments = ["-D", str(place / "data"), "-p", str(port), *set_to]
@@ -83,8 +83,8 @@ class Programs:
         for parent in path.resolve().parents:
             if not parent.stat().st_mode & 0o001:
                 raise children.StartError(
-                    f"{parent}: PostgreSQL runs as {self.user.pw_name}, who may not enter; name a directory that every "
-                    "user may enter, or none"
+                    f"{parent}: the user {self.user.pw_name}, which runs PostgreSQL, cannot enter this directory; keep the "
+                    "data in a directory that every user can enter, or name no directory"
                 )
 
     def _initdb(self, place: Path, into: Path) -> None:
@@ -93,7 +93,7 @@ class Programs:
             command = [*_docker(place, f"firsthour-initdb-{uuid.uuid4().hex[:12]}"), "initdb", IMAGE, *options]
         else:
             command = [str(self.folder / "initdb"), *options]
-        done = subprocess.run(
+        result = subprocess.run(
             command,
             cwd=place,
             stdin=subprocess.DEVNULL,
@@ -105,10 +105,10 @@ class Programs:
             group=self.user.pw_gid if self.user else None,
             extra_groups=[] if self.user else None,
         )
-        if "invalid locale" in done.stderr:
+        if "invalid locale" in result.stderr:
             raise machine.MissingError(_NO_LOCALE)
-        if done.returncode:
-            raise children.StartError(f"initdb: {done.stderr.strip()[-2000:]}")
+        if result.returncode:
+            raise children.StartError(f"initdb: {result.stderr.strip()[-2000:]}")
 
 
 def find() -> Programs:
@@ -125,11 +125,11 @@ def find() -> Programs:
 
 
 def psql(programs: Programs | None, url: str, statement: str) -> subprocess.CompletedProcess[str]:
-    """Run a statement; standard output has the plain rows. Raises `MissingError`."""
+    """Run a statement. Its rows are on standard output, as plain text. Raises `MissingError`."""
     options = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]
-    here = shutil.which("psql", path=str(programs.folder)) if programs and programs.folder else shutil.which("psql")
-    if here is not None:
-        command = [here]
+    program = shutil.which("psql", path=str(programs.folder)) if programs and programs.folder else shutil.which("psql")
+    if program is not None:
+        command = [program]
     elif machine.has_docker():
         command = ["docker", "run", "--rm", "--network", "host", "--entrypoint", "psql", IMAGE]
     else:
@@ -146,13 +146,13 @@ def psql(programs: Programs | None, url: str, statement: str) -> subprocess.Comp
 
 def children_of(pid: int) -> list[int]:
     """Return the processes whose parent is `pid`."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    pairs = [line.split() for line in listed.splitlines()]
+    output = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = [line.split() for line in output.splitlines()]
     return [int(child) for child, parent in pairs if int(parent) == pid]
 
 
 def _folder() -> Path | None:
-    """Return the directory of the newest programs of Debian, else of those on PATH, else of those in the wheel."""
+    """Return the directory of the newest Debian package, else of `initdb` on PATH, else of the wheel. None: no programs."""
     debian = sorted(_DEBIAN.glob("*/bin/initdb"), key=_version)
     on_path = shutil.which("initdb")
     wheel = _wheel()
@@ -163,11 +163,11 @@ def _folder() -> Path | None:
 
 
 def _has_locale() -> bool:
-    """Return whether the C library has the locale (en_US.utf8 on Linux, en_US.UTF-8 on macOS). True if it is unknown."""
+    """Return whether the C library has the locale (en_US.utf8 on Linux, en_US.UTF-8 on macOS). True if unknown."""
     if shutil.which("locale") is None:
         return True
-    listed = subprocess.run(["locale", "-a"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    return any(name.lower().replace("-", "") == "en_us.utf8" for name in listed.stdout.split())
+    result = subprocess.run(["locale", "-a"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    return any(name.lower().replace("-", "") == "en_us.utf8" for name in result.stdout.split())
 
 
 def _version(initdb: Path) -> float:

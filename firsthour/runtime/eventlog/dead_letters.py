@@ -126,17 +126,17 @@ def dead_letter(
     """Store `body` as a dead letter, and return its id.
 
     Args:
-        connection: inside a transaction.
-        at: real time.
+        connection: a connection inside a transaction.
+        at: the real time.
         consumer: the service that failed, or `GATEWAY`, or `PUBLISHER`.
         origin: topic/partition/position of the record, or the path of the request.
         source: the authenticated source, or the id of the record's event.
-        body: raw, as received.
+        body: the raw bytes, as received.
         error: the reason, without personal data.
         code: the version of FirstHour that failed.
-        content_type: of the body.
-        key: of the record; empty: the input never became an event.
-        tries: of its handler.
+        content_type: the type of the body.
+        key: the key of the record; empty: the input never became an event.
+        tries: the number of tries of its handler.
         robot: a robot posted it; it is removed before other dead letters when its budget is exceeded.
         retention: the bounds of dead letters.
     """

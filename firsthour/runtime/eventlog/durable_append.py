@@ -20,7 +20,7 @@ from firsthour.runtime.eventlog.spool import HEAD_ROWS, Spool
 from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import StorageError
 
-HOLD_SECONDS: Final = 0.25  # for which an append may be held back while the spool becomes empty
+HOLD_SECONDS: Final = 0.25  # the longest wait of an append while the spool becomes empty
 LOOK_SECONDS: Final = 5.0  # without an append, after which the broker is probed
 BACKOFF_SECONDS: Final = 0.05
 BACKOFF_MAX_SECONDS: Final = 1.0
@@ -61,10 +61,10 @@ class DurableAppend:
         """Append through a producer and a spool.
 
         Args:
-            producer: sends to the broker.
-            spool: started; its rows are sent first. None: events are rejected while the broker does not answer.
-            clock: of the process.
-            hold_seconds: for which an append may be held back while the spool becomes empty.
+            producer: sends rows to the broker.
+            spool: a started spool, whose rows are sent first. None: events are rejected while the broker does not answer.
+            clock: the clock of the process.
+            hold_seconds: the longest wait of an append while the spool becomes empty.
             dead_letter: stores a row that the broker rejects permanently, with the reason; None: the row blocks the spool.
         """
         self._dead_letter = dead_letter

@@ -77,8 +77,8 @@ class KafkaLog:
         Args:
             service: the service that reads; the group has its name.
             topics: to read.
-            options: of the client.
-            prefix: of topic names.
+            options: the options of the client.
+            prefix: the prefix of topic names.
             bulk: the topics are read in bulk, in a group of their own.
             fixed: the number of partitions of each topic, to read all of them without a group (in tests).
             positions: returns the positions of the workers.

@@ -49,9 +49,9 @@ class KafkaProducer:
         """Describe the producer; its client starts with the first record.
 
         Args:
-            options: of the client.
-            prefix: of topic names.
-            partitions: of each topic.
+            options: the options of the client.
+            prefix: the prefix of topic names.
+            partitions: the number of partitions of each topic.
             acknowledged: called with the position of acknowledged records.
         """
         self._options = options

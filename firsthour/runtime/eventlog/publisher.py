@@ -65,12 +65,12 @@ class Publisher:
         """Publish with the connections of a pool.
 
         Args:
-            pool: of the publisher alone, since its transactions wait for a network.
+            pool: the connections of the publisher alone, because its transactions wait for the broker.
             sender: sends the rows.
-            partitions: of each topic.
+            partitions: the number of partitions of each topic.
             bulk: topics whose rows are collected for `LINGER_SECONDS`.
             apart: the sender for partitions in trouble, so that their failures do not affect others; None: the same sender.
-            clock: of the process.
+            clock: the clock of the process.
             retention: the bounds of dead letters, which rejected records become.
         """
         self._sender = sender
