@@ -136,7 +136,7 @@ def run(
         json: a file for the result. `-`: standard output, which then contains nothing else.
         strict: a missed goal is a failure.
         profile: measure where the CPU time is spent instead (distributed profile only).
-        console: for the table. None: standard output.
+        console: the output of the table. None: standard output.
         directory: on the disk to measure. None: that of temporary files.
 
     Returns:

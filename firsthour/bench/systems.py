@@ -48,7 +48,7 @@ async def open_embedded(
     """Open the system with the data and the configuration in `home`.
 
     Args:
-        home: as `furnish` left it.
+        home: the directory that `furnish` filled.
         only: these services alone. None: all.
         inbox: the channel. None: one that accepts every page.
         clock: the clock of the system. None: the clock of the host.

@@ -137,7 +137,7 @@ async def open_distributed(
         service_names: the services that run here.
         channels: the channels that deliver pages, by name.
         clock: a clock that tests set by hand. None: the clock of the database.
-        fixed: for tests: the process reads all partitions without a consumer group, and the caller steps the workers.
+        fixed: the process reads all partitions without a consumer group, and the caller steps the workers (for tests).
     """
     lock = hold(settings.data_dir) if GATEWAY in service_names else None
     home = settings.data_dir if lock is not None else None

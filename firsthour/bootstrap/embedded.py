@@ -99,12 +99,12 @@ async def open_system(
 
     Args:
         settings: the settings of the process.
-        clock: as `open_clock` returned it, or one that is set by hand.
+        clock: the clock of `open_clock`, or a clock that is set by hand.
         config: the files in force.
         channels: the channels that deliver pages, by name.
         lock: the lock of the data directory.
         pages_max: the largest size of the database file, in pages. None: no limit.
-        only: for the benchmark: connect only these services. None: all.
+        only: the services to connect, for the benchmark. None: all services.
     """
     registry = RunnerRegistry()
     units, reads, table = await _open_storage(settings.data_dir / "firsthour.db", clock, config, registry, pages_max)

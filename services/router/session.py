@@ -111,7 +111,7 @@ class RoutingSession:
         """Open the next assignment of a lead without an owner.
 
         Args:
-            reason: of an assignment by hand.
+            reason: the reason of an assignment by hand.
 
         Raises:
             ValueError: the decision chose no rep.

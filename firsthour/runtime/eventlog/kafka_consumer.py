@@ -76,7 +76,7 @@ class KafkaLog:
 
         Args:
             service: the service that reads; the group has its name.
-            topics: to read.
+            topics: the topics to read.
             options: the options of the client.
             prefix: the prefix of topic names.
             bulk: the topics are read in bulk, in a group of their own.

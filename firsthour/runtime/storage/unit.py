@@ -49,10 +49,10 @@ class Unit:
         """Begin a unit in an open transaction.
 
         Args:
-            connection: inside the transaction.
-            clock: of the process.
+            connection: the connection, inside the transaction.
+            clock: the clock of the process.
             config: the configuration in force, or a function that reads it when needed.
-            partitions: of each topic.
+            partitions: the number of partitions of each topic.
             ask: reads the time of the database; None: the clock of the process counts.
         """
         self.connection = connection

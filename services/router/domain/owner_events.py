@@ -16,7 +16,7 @@ def assigned(
     """Return the event of a new assignment.
 
     Args:
-        lead: with its new owner, who is a rep.
+        lead: the lead, whose new owner is a rep.
         was: the status before.
         rep_version: the version of the owner's availability.
         reason: the reason of an assignment by hand.

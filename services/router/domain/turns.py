@@ -64,7 +64,7 @@ def settle(lags: Mapping[str, int], members: Mapping[str, int]) -> Mapping[str, 
     begins at zero.
 
     Args:
-        members: by rep: the weight.
+        members: the weight of each member, by rep.
     """
     surplus = [lag for rep, lag in lags.items() if rep not in members]
     if not any(surplus):
