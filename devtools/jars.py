@@ -39,7 +39,7 @@ def _fetch(version: str, target: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise machine.MissingError(f"Maven is missing; {machine.how('maven', 'brew install maven')}")
-    for leftover in target.parent.glob(".half-*"):  # the process that made it has ended, because this process holds the lock
+    for leftover in target.parent.glob(".half-*"):  # of a process that has ended: this one holds the lock
         shutil.rmtree(leftover, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(prefix=".half-", dir=target.parent))
     try:

@@ -26,7 +26,9 @@ from firsthour.runtime.storage.postgres_reader import READING_AT_ONCE
 class ProcessBase:
     """The settings, clock and clients of one process, which its parts share."""
 
-    def __init__(self, settings: Settings, service_names: Sequence[str], home: Path | None, clock: Clock | None) -> None:
+    def __init__(
+        self, settings: Settings, service_names: Sequence[str], home: Path | None, clock: Clock | None
+    ) -> None:
         """Create the clients; none connects yet.
 
         `home`: the directory of a gateway's caches. `clock`: see `open_distributed`.

@@ -51,7 +51,11 @@ class Process:
 
             async def started() -> None:
                 _log.info(
-                    "serving", host=self.host, port=port_of(bound), version=VERSION, services=" ".join(self.service_names)
+                    "serving",
+                    host=self.host,
+                    port=port_of(bound),
+                    version=VERSION,
+                    services=" ".join(self.service_names),
                 )
 
             async with self._opened() as system:  # takes long without waiting, so it precedes the first connection
