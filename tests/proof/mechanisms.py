@@ -15,7 +15,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("schemas", "firsthour", "services", "deploy", "tests", "pyproject.toml", "README.md", "Makefile")
+COPIED = ("schemas", "firsthour", "services", "devtools", "deploy", "tests", "pyproject.toml", "README.md", "Makefile")
 SECONDS_MAX = 300
 OK, FAILED = 0, 1  # the exit codes of pytest after which tests have run
 TIMED_OUT = "Timeout ("  # the message of pytest-timeout begins with this

@@ -17,6 +17,11 @@ def test_text_of_every_mechanism_occurs_once_in_its_file(removal: Removal) -> No
     assert all((ROOT / place).exists() for place in removal.tests)
 
 
+def test_every_package_is_copied() -> None:
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert {"firsthour", "devtools"} <= packages <= {*COPIED, "tests"}
+
+
 ONE = "def test_one():\n    "
 PLACES = {"failed": "assert 1 == 2", "passed": "assert True", "exits": "__import__('os')._exit(1)"}
 
