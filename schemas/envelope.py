@@ -91,8 +91,8 @@ def decode(body: bytes) -> Envelope:
     """Return the envelope of a record. Raises `UnknownEventError` for a record of another program."""
     try:
         envelope = _envelope.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
-        raise UnknownEventError(f"not a FirstHour event: {_without_values(broken)}") from broken
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as failure:
+        raise UnknownEventError(f"not a FirstHour event: {_without_values(failure)}") from failure
     if envelope.dataschema != dataschema(envelope.type):
         raise UnknownEventError(f"schema {envelope.dataschema!r}: this code knows {dataschema(envelope.type)!r}")
     return envelope
@@ -102,8 +102,8 @@ def data_of(envelope: Envelope, shape: type[E]) -> E:
     """Return the event of an envelope as `shape`. Raises `UnknownEventError` if it does not fit."""
     try:
         return cast(E, _data[shape].decode(envelope.data))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
-        raise UnknownEventError(f"{envelope.type} {envelope.id}: {_without_values(broken)}") from broken
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as failure:
+        raise UnknownEventError(f"{envelope.type} {envelope.id}: {_without_values(failure)}") from failure
 
 
 def event_of(envelope: Envelope) -> Event:

@@ -212,7 +212,7 @@ class ProblemItem(ResponseModel):
 
 
 class ProblemResponse(ResponseModel):
-    """An error as RFC 9457 `application/problem+json`. `type`: a fixed identifier. `instance`: of the request, for support."""
+    """An error as RFC 9457 `application/problem+json`. `type`: a fixed identifier. `instance`: the id of the request."""
 
     model_config = ConfigDict(frozen=True, extra="allow", title="Problem")
 

@@ -1,4 +1,4 @@
-"""Small values that the configuration files share: durations, names, numbers, and the mistakes of validators."""
+"""Values that the configuration files share: durations, names and numbers, and the errors of their validators."""
 
 import difflib
 import math
@@ -33,7 +33,7 @@ def wrong(mistake: str, remedy: str) -> PydanticCustomError:
 
 
 def all_wrong(title: str, mistakes: Iterable[tuple[Loc, PydanticCustomError]]) -> ValidationError:
-    """Return several mistakes, each at its location below the validated value."""
+    """Return one error of several mistakes, each at its location below the validated value."""
     lines: list[InitErrorDetails] = [{"type": error, "loc": loc, "input": None} for loc, error in mistakes]
     return ValidationError.from_exception_data(title, lines, hide_input=True)
 
@@ -41,17 +41,17 @@ def all_wrong(title: str, mistakes: Iterable[tuple[Loc, PydanticCustomError]]) -
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Return the remedy for a misspelt name: the most similar candidate, or the first 20 candidates."""
     names = list(candidates)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean `{near[0]}`?"
+    matches = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if matches:
+        return f"did you mean `{matches[0]}`?"
     if not names:
         return "remove it"
-    shown = ", ".join(names[:20])
-    return f"use one of: {shown}{', ...' if len(names) > 20 else ''}"
+    listing = ", ".join(names[:20])
+    return f"use one of: {listing}{', ...' if len(names) > 20 else ''}"
 
 
 def duration(value: object) -> timedelta:
-    """Return `14d`, `1h30m` or `10s` as a timedelta. The error for another text shows how to write one."""
+    """Return the timedelta of a text such as `14d`, `1h30m` or `10s`. The error for another value shows the format."""
     if isinstance(value, timedelta):
         return value
     remedy = "write a number and a unit out of w, d, h, m, s, such as `14d`, `1h30m` or `10s`"
@@ -59,7 +59,7 @@ def duration(value: object) -> timedelta:
         raise wrong(f"{shown(value)} is not a duration", remedy)
     seconds = sum(int(count) * _UNITS[unit] for count, unit in _PART.findall(value))
     if seconds > DURATION_MAX.total_seconds():
-        raise wrong(f"{value} is longer than ten years", remedy)
+        raise wrong(f"{value} is longer than ten years", f"write at most `{duration_text(DURATION_MAX)}`")
     return timedelta(seconds=seconds)
 
 
@@ -71,19 +71,19 @@ def positive_duration(value: object) -> timedelta:
     return span
 
 
-def spoken(value: timedelta) -> str:
-    """Return the shortest text of a duration: 90 minutes are `1h30m`. The inverse of `duration`."""
-    left = int(value.total_seconds())
+def duration_text(value: timedelta) -> str:
+    """Return the text of a duration: `1h30m` for 90 minutes, and days for weeks. `duration` reads this text."""
+    seconds = int(value.total_seconds())
     parts = []
     for unit in ("d", "h", "m", "s"):
-        count, left = divmod(left, _UNITS[unit])
+        count, seconds = divmod(seconds, _UNITS[unit])
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts) or "0s"
 
 
 def shown(value: object) -> str:
-    """Return a value as quoted in a message: short, and on one line."""
+    """Return the text of a value for a message: short, on one line, in backquotes."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
@@ -98,7 +98,7 @@ def shown(value: object) -> str:
 
 
 def quoted(value: object) -> bool:
-    """Return whether the text would be a number, or true or false, without its quotes."""
+    """Return whether the value is a text that YAML reads as a number or as true or false, if its quotes are removed."""
     return isinstance(value, str) and _UNQUOTED.fullmatch(value.strip()) is not None
 
 
@@ -117,19 +117,19 @@ def _finite(value: object) -> float:
 
 
 def as_list(value: object) -> object:
-    """Return a list; one word becomes a list of one."""
+    """Return a tuple of one item for a text, and any other value unchanged."""
     return (value,) if isinstance(value, str) else value
 
 
-def twice(names: Sequence[object]) -> list[int]:
-    """Return the indexes of repeated names."""
-    seen: set[object] = set()
-    again = []
+def repeated_indexes(names: Sequence[object]) -> list[int]:
+    """Return the index of each name that occurs earlier in the sequence too."""
+    earlier: set[object] = set()
+    indexes = []
     for index, name in enumerate(names):
-        if name in seen:
-            again.append(index)
-        seen.add(name)
-    return again
+        if name in earlier:
+            indexes.append(index)
+        earlier.add(name)
+    return indexes
 
 
 _DURATION_SCHEMA = WithJsonSchema(
@@ -140,10 +140,10 @@ _DURATION_SCHEMA = WithJsonSchema(
         "description": "A duration: 30m, 14d",
     }
 )
-_SPOKEN = PlainSerializer(spoken, return_type=str)
+_AS_TEXT = PlainSerializer(duration_text, return_type=str)
 
-Duration = Annotated[timedelta, PlainValidator(duration), _SPOKEN, _DURATION_SCHEMA]
-Span = Annotated[timedelta, PlainValidator(positive_duration), _SPOKEN, _DURATION_SCHEMA]
+Duration = Annotated[timedelta, PlainValidator(duration), _AS_TEXT, _DURATION_SCHEMA]
+Span = Annotated[timedelta, PlainValidator(positive_duration), _AS_TEXT, _DURATION_SCHEMA]
 """A duration above zero."""
 Number = Annotated[float, PlainValidator(_finite), WithJsonSchema({"type": "number"})]
 Whole = Annotated[int, Strict()]

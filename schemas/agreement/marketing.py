@@ -1,4 +1,4 @@
-"""The sections `suppress`, `recycle`, `audiences` and `holds`: the leads that Marketing contacts, and those it does not."""
+"""The sections `suppress`, `recycle`, `audiences` and `holds`: the leads that Marketing may contact, and the exceptions."""
 
 from datetime import timedelta
 from typing import Self
@@ -25,7 +25,7 @@ class Suppression(Shape):
 
 
 class RecycleRule(Shape):
-    """Sends a lead back to Marketing when `when` holds, or when the lead has been idle for `idle`."""
+    """Sends a lead back to Marketing if the condition `when` holds, or after the time `idle` without activity."""
 
     name: Text
     from_: Words = Field(alias="from", min_length=1)
@@ -41,14 +41,14 @@ class RecycleRule(Shape):
 
 
 class Audience(Shape):
-    """A campaign list: the leads for which `when` holds, as far as statuses and holds allow."""
+    """A campaign list: the leads for which `when` holds, that are not on hold, and whose status allows campaigns."""
 
     name: Text
     when: Condition
 
 
 class Holds(Shape):
-    """The team that may exclude a lead from all campaigns, and the longest time for it."""
+    """Holds, which exclude a lead from all campaigns: the team that may place one, and its longest duration."""
 
     by: Team = "sales"
     at_most: Span = timedelta(days=90)

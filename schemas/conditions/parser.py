@@ -57,10 +57,10 @@ class _Parser:
             return False
         if field in FIELDS or (field.startswith("custom.") and len(field) > len("custom.")):
             return True
-        near = difflib.get_close_matches(field, FIELDS, n=1, cutoff=0.75)
-        if self.of_event and "." not in field and field and not near:
+        matches = difflib.get_close_matches(field, FIELDS, n=1, cutoff=0.75)
+        if self.of_event and "." not in field and field and not matches:
             return True
-        remedy = did_you_mean(field, near) if near else "write a field of your own as `custom.<name>`"
+        remedy = did_you_mean(field, matches) if matches else "write a field of your own as `custom.<name>`"
         self.wrong((*loc, "[key]"), f"{shown(field)} is not a field of leads or events", remedy)
         return False
 

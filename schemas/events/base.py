@@ -11,7 +11,7 @@ Urgency = str
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """An event. `TYPE`: of its envelope. `TOPIC`: of its record.
+    """An event. `TYPE`: the type in its envelope. `TOPIC`: the topic of its record.
 
     An event is in no reference cycle, so the garbage collector skips it (`gc=False`).
     """

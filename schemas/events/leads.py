@@ -49,9 +49,8 @@ class LeadScored(Event, frozen=True, kw_only=True, gc=False):
     score: Score
     email: str | None = None
     phone: str | None = None
-    facts: Facts = msgspec.field(
-        default_factory=dict
-    )  # person facts and derived ones (email.domain, email.kind), as conditions read them
+    # The facts of the person and the derived facts (email.domain, email.kind), as conditions read them.
+    facts: Facts = msgspec.field(default_factory=dict)
     met: tuple[MatchedLine, ...] = ()
     suppressed: str | None = None  # the reason by the agreement; then the person is not scored and not routed
     shared: str | None = None  # how the person was chosen among several: `phone, shared by 3 people`

@@ -62,9 +62,8 @@ class ExternalEvent(Event, frozen=True, kw_only=True, gc=False):
     crm_id: str | None = None
     anonymous_id: str | None = None
     person: Facts = msgspec.field(default_factory=dict)
-    fields: Facts = msgspec.field(
-        default_factory=dict
-    )  # of the event: form, path, content, link, channel, answered ...
+    # Fields of the event: form, path, content, link, channel, answered ...
+    fields: Facts = msgspec.field(default_factory=dict)
     altered: bool = False  # NUL or lone surrogates were replaced, or a future time was clamped
     flags: tuple[str, ...] = ()  # keys of `FLAGS`: the changes made on arrival
     dropped: int = 0  # number of dropped fields, see the flag `facts-dropped`

@@ -30,7 +30,7 @@ from schemas import mail
 from schemas.agreement.lifecycle import ANY_STATUS
 from schemas.agreement.response import OWNER
 from schemas.conditions.fields import FIELDS
-from schemas.values import EMAIL_PATTERN, Loc, did_you_mean, duration, shown, twice
+from schemas.values import EMAIL_PATTERN, Loc, did_you_mean, duration, repeated_indexes, shown
 
 ALWAYS_OPEN: Final = "always"
 _MUST_EXIST: Final = ("new", "nurturing", "qualified", "assigned", "accepted", "working", "opted-out")
@@ -49,7 +49,7 @@ def _repeated(
     document: Document, path: Loc, by: str, noun: str, same: Callable[[str], str] = str
 ) -> Iterator[ConfigProblem]:
     placed = [((*loc, by), row[by]) for loc, row in rows(document, *path) if isinstance(row.get(by), str)]
-    for index in twice([same(name) for _, name in placed]):
+    for index in repeated_indexes([same(name) for _, name in placed]):
         loc, name = placed[index]
         yield document.problem(loc, f"{noun} {shown(name)} occurs twice", "rename or remove one of them")
 
@@ -186,8 +186,8 @@ def _expression(sources: Document, loc: Loc, text: object) -> Iterator[ConfigPro
         return
     try:
         jmespath.compile(text)
-    except (JMESPathError, ValueError, RecursionError) as broken:
-        why = " ".join(str(broken).split("\n", maxsplit=1)[0].split())[:160]
+    except (JMESPathError, ValueError, RecursionError) as failure:
+        why = " ".join(str(failure).split("\n", maxsplit=1)[0].split())[:160]
         remedy = "see jmespath.org; words in it are quoted as 'word', numbers as `20`"
         yield sources.problem(loc, f"this is not JMESPath: {why}", remedy)
 
@@ -196,7 +196,7 @@ def _sources(files: ConfigDocuments) -> Iterator[ConfigProblem]:
     sources = files.sources
     yield from _repeated(sources, ("sources",), "id", "the source")
     forms = list(chain.from_iterable(names(row.get("forms"), (*loc, "forms")) for loc, row in rows(sources, "sources")))
-    for index in twice([form for _, form in forms]):
+    for index in repeated_indexes([form for _, form in forms]):
         loc, form = forms[index]
         yield sources.problem(loc, f"the form {shown(form)} occurs twice", "keep it in one source")
     for source, _ in rows(sources, "sources"):

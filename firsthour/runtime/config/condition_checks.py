@@ -61,8 +61,8 @@ def _unreadable(test: WrittenTest, text: str) -> tuple[str, str] | None:
 def _nearest(field: str, text: str) -> str | None:
     if not field.endswith("country"):
         return None
-    near = difflib.get_close_matches(text.lower(), countries.BY_NAME, n=1, cutoff=0.7)
-    return f"did you mean `{countries.BY_NAME[near[0]]}` ({near[0]})?" if near else None
+    matches = difflib.get_close_matches(text.lower(), countries.BY_NAME, n=1, cutoff=0.7)
+    return f"did you mean `{countries.BY_NAME[matches[0]]}` ({matches[0]})?" if matches else None
 
 
 def _closed(files: ConfigDocuments) -> dict[str, Collection[str]]:

@@ -110,8 +110,10 @@ def _forms(files: ConfigDocuments, tests: Iterable[WrittenTest]) -> Iterator[tup
         for loc, text in texts(test) if test.op in EQUALITY else ():
             if text.lower() in {form.lower() for form in forms}:
                 continue
-            near = did_you_mean(text, [*forms, *(name for name in others if name != text)])
-            remedy = near if near.startswith("did you mean") else "only /v1/events can send it; " + near
+            suggestion = did_you_mean(text, [*forms, *(name for name in others if name != text)])
+            remedy = (
+                suggestion if suggestion.startswith("did you mean") else "only /v1/events can send it; " + suggestion
+            )
             yield loc, f"{shown(text)} is not a form of sources.yaml; {remedy}"
 
 
@@ -120,8 +122,10 @@ def _languages(tests: Iterable[WrittenTest]) -> Iterator[tuple[Loc, str]]:
     for test in tests:
         for loc, text in texts(test) if test.field == "language" and test.op in EQUALITY else ():
             if language_code(text) not in languages.CODES:
-                near = difflib.get_close_matches(text.lower(), languages.BY_NAME, n=1, cutoff=0.7)
+                matches = difflib.get_close_matches(text.lower(), languages.BY_NAME, n=1, cutoff=0.7)
                 remedy = (
-                    f"did you mean `{languages.BY_NAME[near[0]]}` ({near[0]})?" if near else "write its two-letter code"
+                    f"did you mean `{languages.BY_NAME[matches[0]]}` ({matches[0]})?"
+                    if matches
+                    else "write its two-letter code"
                 )
                 yield loc, f"{shown(text)} is not a known language; {remedy}"

@@ -170,9 +170,9 @@ def _message(error: ErrorDetails, root: type[BaseModel]) -> tuple[str, str]:
         return f"{shown(name)} is not a field here", did_you_mean(name, fields_at(root, loc[:-1]))
     value = "this value" if "secrets" in loc else shown(error["input"])
     if kind in ("model_type", "model_attributes_type"):
-        near = did_you_mean(name, fields_at(root, loc[:-1])) if "secrets" not in loc else ""
-        if near.startswith("did you mean") and f"`{name}`" not in near:
-            return f"{shown(name)} is not a field here", near
+        suggestion = did_you_mean(name, fields_at(root, loc[:-1])) if "secrets" not in loc else ""
+        if suggestion.startswith("did you mean") and f"`{name}`" not in suggestion:
+            return f"{shown(name)} is not a field here", suggestion
         return f"{value} is not a mapping", "it takes the fields " + ", ".join(fields_at(root, loc))
     if kind in _WORDS:
         return _WORDS[kind](error, value)

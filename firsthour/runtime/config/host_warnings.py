@@ -1,4 +1,4 @@
-"""Warnings about the host of a process: variables, Python, and access to the data directory."""
+"""Warnings about the host of a process: environment variables, Python release, access to the data directory."""
 
 import difflib
 from collections.abc import Collection, Iterable, Iterator
@@ -10,27 +10,27 @@ from firsthour.runtime.settings import PREFIX, Settings
 from schemas.sources import PresetSource, Sources
 from schemas.values import shown
 
-_STEM: Final = "FIRST"  # of a misspelt prefix, such as FIRST_HOUR_ or FIRSTHOR_
-_SIMILARITY_MIN: Final = 0.75  # of two names, to suggest one for the other
+_STEM: Final = "FIRST"  # the start of misspelt prefixes, such as FIRST_HOUR_ and FIRSTHOR_
+_SIMILARITY_MIN: Final = 0.75  # between a name and the setting that is suggested for it
 
 
 def warnings(process_settings: Settings, sources: Sources | None, *, keeps_data: bool = True) -> Iterator[str]:
     """Return a line for each warning. `sources`: None if unknown. `keeps_data`: the process uses the data directory."""
     yield from of_settings(process_settings, sources)
     yield from python_release.warnings()
-    exposed = private_files.exposure(process_settings.data_dir) if keeps_data else None
-    if exposed:
-        yield exposed
+    exposure = private_files.exposure(process_settings.data_dir) if keeps_data else None
+    if exposure:
+        yield exposure
 
 
 def of_settings(process_settings: Settings, sources: Sources | None) -> Iterator[str]:
-    """Return the warnings about unwise settings, and about variables that are no settings."""
+    """Return the warnings about unwise settings, and about environment variables that only look like settings."""
     yield from process_settings.warnings()
     yield from unknown_variables(settings.environ(), secret_variables(sources) if sources else ())
 
 
 def secret_variables(sources: Sources) -> set[str]:
-    """Return the variables that `sources.yaml` names."""
+    """Return the environment variables that `sources.yaml` names as secrets."""
     names: set[str] = set()
     for source in sources.sources:
         secrets = source.secrets if isinstance(source, PresetSource) else source_secrets.named(source)[0]
@@ -45,17 +45,17 @@ def setting_variables() -> tuple[str, ...]:
 
 
 def unknown_variables(environment: Iterable[str], secrets: Collection[str] = ()) -> tuple[str, ...]:
-    """Return a warning for each variable that looks like a setting but is none. `secrets`: named in `sources.yaml`."""
+    """Return a warning for each variable that only looks like a setting. `secrets`: variables that `sources.yaml` names."""
     variables = setting_variables()
     lines = []
     for name in sorted(set(environment)):
         upper = name.upper()
         if upper in variables or name in secrets:
             continue
-        near = difflib.get_close_matches(upper, variables, n=1, cutoff=_SIMILARITY_MIN)
+        matches = difflib.get_close_matches(upper, variables, n=1, cutoff=_SIMILARITY_MIN)
         if upper.startswith(PREFIX):
-            remedy = f"did you mean {near[0]}?" if near else "unset it; the settings are listed in the README"
+            remedy = f"did you mean {matches[0]}?" if matches else "unset it; the settings are listed in the README"
             lines.append(f"{shown(name)} is not a setting and has no effect; {remedy}")
-        elif near and upper.startswith(_STEM):
-            lines.append(f"{shown(name)} has no effect; did you mean {near[0]}?")
+        elif matches and upper.startswith(_STEM):
+            lines.append(f"{shown(name)} has no effect; did you mean {matches[0]}?")
     return tuple(lines)

@@ -10,7 +10,7 @@ from firsthour.runtime.config import ranges
 from firsthour.runtime.config.documents import ConfigDocuments, at, names, rows, urgencies
 from firsthour.runtime.config.ranges import number
 from schemas.agreement.response import LADDER
-from schemas.values import Loc, duration, shown, spoken
+from schemas.values import Loc, duration, duration_text, shown
 
 Row = tuple[Loc, Mapping[str, Any]]
 
@@ -119,9 +119,10 @@ def _ladder(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
             mistake = "no rung pages a person, so owners do not learn of new leads"
             yield ("response", "ladder"), f"{mistake}; add `{{at: 0m, page: owner, by: [inbox]}}`"
     for loc, after in rungs:
-        late = [f"{name} ({spoken(within)})" for name, within in promised.items() if after > within]
+        late = [f"{name} ({duration_text(within)})" for name, within in promised.items() if after > within]
         if late:
-            yield loc, f"the rung at {spoken(after)} comes later than the promise of {', '.join(late)}; put it before"
+            rung = f"the rung at {duration_text(after)}"
+            yield loc, f"{rung} comes later than the promise of {', '.join(late)}; put it before"
 
 
 def _unspoken(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:

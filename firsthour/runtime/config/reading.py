@@ -36,8 +36,8 @@ class ConfigError(FirstHourError):
 
     def __str__(self) -> str:
         lines = [str(problem) for problem in self.problems[:_SHOWN_MAX]]
-        left = len(self.problems) - len(lines)
-        return "\n".join([*lines, f"... and {left} more"] if left else lines)
+        more = len(self.problems) - len(lines)
+        return "\n".join([*lines, f"... and {more} more"] if more else lines)
 
 
 def _read(directory: Path) -> dict[str, bytes | ConfigProblem]:
@@ -57,8 +57,8 @@ def _model(document: Document, shape: type[M], mistakes: list[ConfigProblem]) ->
         return None
     try:
         return shape.model_validate({name: value for name, value in document.data.items() if value is not None})
-    except ValidationError as refused:
-        mistakes += error_messages.problems(document, shape, refused)
+    except ValidationError as failure:
+        mistakes += error_messages.problems(document, shape, failure)
         return None
 
 
@@ -97,7 +97,7 @@ def load(directory: Path) -> Config:
 
 
 def parse(raw: Mapping[str, bytes], directory: Path) -> Config:
-    """Return the configuration of these texts. `directory`: of the files. Raises `ConfigError`."""
+    """Return the configuration of these texts. `directory`: the directory of the files. Raises `ConfigError`."""
     return _checked(directory, raw)
 
 

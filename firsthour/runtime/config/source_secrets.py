@@ -58,11 +58,11 @@ def resolve(secret: Secret, environ: Mapping[str, str], directory: Path = Path()
         return value
     path = directory / (secret.file or "")
     try:
-        with path.open("rb") as opened:
-            value = opened.read(SECRET_MAX_BYTES).decode("utf-8-sig").strip()
-    except (OSError, ValueError) as failed:
-        mistake = f"the secret file {path} cannot be read ({type(failed).__name__})"
-        raise SecretMissingError(mistake, "write the secret into it") from failed
+        with path.open("rb") as stream:
+            value = stream.read(SECRET_MAX_BYTES).decode("utf-8-sig").strip()
+    except (OSError, ValueError) as failure:
+        mistake = f"the secret file {path} cannot be read ({type(failure).__name__})"
+        raise SecretMissingError(mistake, "write the secret into it") from failure
     if not value:
         raise SecretMissingError(f"the secret file {path} is empty", "write the secret into it")
     return value

@@ -123,11 +123,11 @@ def _unowned(files: ConfigDocuments) -> Iterator[str]:
         members = {
             at(row, "rep") for loc, _ in rows(files.team, "pools") for _, row in rows(files.team, *loc, "members")
         }
-        alone = [
+        reps = [
             (loc, rep) for loc, rep in rows(files.team, "reps") if rep.get("id") in members and not rep.get("manager")
         ]
-        for loc, rep in alone[:1]:
-            more = f" (and {len(alone) - 1} more)" if len(alone) > 1 else ""
+        for loc, rep in reps[:1]:
+            more = f" (and {len(reps) - 1} more)" if len(reps) > 1 else ""
             text = f"{shown(rep['id'])}{more} has no manager, but the ladder pages the manager; add `manager:`"
             yield _warning(files.team, (*loc, "id"), text)
 

@@ -21,7 +21,7 @@ _MAPPINGS: Final = (("personas",), ("segments",))
 
 @dataclass(frozen=True)
 class WrittenTest:
-    """One test as written. `path`: of its list."""
+    """One test as written. `path`: the path of the list that contains it."""
 
     loc: Loc
     field: str

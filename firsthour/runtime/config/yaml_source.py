@@ -1,7 +1,8 @@
 """Reads a YAML 1.2 file into plain values, with the line and column of each value.
 
-The values are built from the node graph instead of a loader. So a key is always text (`on:`, `NO:`, `1:` are words), dates
-stay text, the number of values that anchors multiply is limited, and every duplicate key is reported.
+This module builds the values from the node graph, without a loader of ruamel. So a key is always text (`on:`, `NO:`, `1:`
+are words), and a date stays text. The number of values is limited, including the copies that anchors make. Every duplicate
+key is reported.
 """
 
 import re
@@ -23,6 +24,8 @@ VALUES_MAX: Final = 100_000
 CACHED_CHARS_MAX: Final = 128 * 1024
 DEPTH_MAX: Final = 60
 _TOO_DEEP: Final = f"the file is nested deeper than {DEPTH_MAX} levels"
+_FLATTEN: Final = "use fewer levels"
+_INIT: Final = "`firsthour init DIR` writes one to start from"
 
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
@@ -39,9 +42,10 @@ _TAGS = frozenset(
 class _TooMuchError(Exception):
     """Raised for a file with too many values or too deep nesting."""
 
-    def __init__(self, node: Node, mistake: str) -> None:
+    def __init__(self, node: Node, mistake: str, remedy: str) -> None:
         self.node = node
         self.mistake = mistake
+        self.remedy = remedy
 
 
 class _Builder:
@@ -53,9 +57,9 @@ class _Builder:
     def build(self, node: Node, depth: int = 0) -> tuple[Any, SourcePosition]:
         self.values += 1
         if self.values > VALUES_MAX:
-            raise _TooMuchError(node, f"the file has more than {VALUES_MAX} values")
+            raise _TooMuchError(node, f"the file has more than {VALUES_MAX} values", "shorten it")
         if depth > DEPTH_MAX:
-            raise _TooMuchError(node, _TOO_DEEP)
+            raise _TooMuchError(node, _TOO_DEEP, _FLATTEN)
         place = SourcePosition(*_start(node))
         tag = str(node.tag or "")
         if tag and tag not in _TAGS:
@@ -86,15 +90,15 @@ class _Builder:
         return data
 
     def name(self, key: ScalarNode, value: Node) -> str | None:
-        """Return the name of a key. None: the key has no valid name; the problems have the reason."""
+        """Return the name of a key. None: it is not a valid name, and a problem with the reason was added."""
         name = str(key.value)
-        if unseen := yaml_errors.invisible(name):
+        if invisible := yaml_errors.invisible(name):
             line, column = _start(key)
-            mistake = f"this name has an invisible character ({yaml_errors.named(unseen[0])})"
-            self.problems.append(ConfigProblem(self.file, line, column + unseen.start(), mistake, "remove it"))
+            mistake = f"this name has an invisible character ({yaml_errors.named(invisible[0])})"
+            self.problems.append(ConfigProblem(self.file, line, column + invisible.start(), mistake, "remove it"))
             return yaml_errors.visible(name)
-        alone = isinstance(value, ScalarNode) and not value.style and not value.value
-        if alone and not key.style and ":" in name.strip(":"):
+        has_no_value = isinstance(value, ScalarNode) and not value.style and not value.value
+        if has_no_value and not key.style and ":" in name.strip(":"):
             self.wrong(key, f"the `:` in `{name[:60]}` has no space after it", "write `name: value`")
             return None
         return name
@@ -132,26 +136,27 @@ def _start(node: Node) -> tuple[int, int]:
 def _decoded(raw: bytes, file: str) -> str | ConfigProblem:
     try:
         return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as broken:
-        before = raw[: broken.start]
+    except UnicodeDecodeError as failure:
+        before = raw[: failure.start]
         line = before.count(b"\n") + 1
         column = len(before[before.rfind(b"\n") + 1 :].decode(errors="replace")) + 1
         return ConfigProblem(
-            file, line, column, f"byte {raw[broken.start]:#04x} is not UTF-8", "save the file as UTF-8"
+            file, line, column, f"byte {raw[failure.start]:#04x} is not UTF-8", "save the file as UTF-8"
         )
 
 
-def _syntax(broken: YAMLError, text: str, file: str) -> ConfigProblem:
-    """Return the problem behind an error of the YAML parser."""
-    if isinstance(broken, MaxDepthExceededError) and broken.problem_mark is not None:
-        mark = broken.problem_mark
-        return ConfigProblem(file, mark.line + 1, mark.column + 1, _TOO_DEEP, "shorten it")
-    fault = yaml_errors.explained(broken, text)
+def _syntax(error: YAMLError, text: str, file: str) -> ConfigProblem:
+    """Return the problem that an error of the YAML parser reports."""
+    if isinstance(error, MaxDepthExceededError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return ConfigProblem(file, mark.line + 1, mark.column + 1, _TOO_DEEP, _FLATTEN)
+    fault = yaml_errors.explained(error, text)
     return ConfigProblem(file, fault.line, fault.column, fault.mistake, fault.remedy)
 
 
 class _Scanner(Scanner):
-    """A scanner that refuses deep nesting itself: it reads far ahead of the composer, at quadratic cost."""
+    """A scanner with its own bound for nesting. It reads far ahead of the composer, so the bound of the composer is too late:
+    the scanner would already have spent time quadratic in the depth."""
 
     def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:  # noqa: N803  # ruamel's name
         if len(self.flow_context) >= DEPTH_MAX:
@@ -172,33 +177,33 @@ def _compose(text: str) -> Node | None:
 
 
 _compose_once = lru_cache(maxsize=8)(_compose)
-"""Composing takes most of the time of reading, and texts repeat: an edit changes one of the three files, and `apply` reads a
-version before it is put in force. Longer texts are not cached."""
+"""Composing takes most of the time of reading. Texts repeat: an edit changes only one of the three files, and `apply` reads a
+version before it is put in force. Texts longer than `CACHED_CHARS_MAX` are not cached."""
 
 
 def parse(raw: bytes, file: str) -> Document:
     """Return the document in `raw`. `file`: its name in problems. Never raises for invalid content."""
 
-    def broken(problem: ConfigProblem) -> Document:
+    def without_data(problem: ConfigProblem) -> Document:
         return Document(file, None, SourcePosition(), (problem,))
 
     if len(raw) > SIZE_MAX_BYTES:
-        return broken(ConfigProblem(file, 1, 1, "the file is larger than 1 MiB", "shorten it"))
+        return without_data(ConfigProblem(file, 1, 1, "the file is larger than 1 MiB", "shorten it"))
     text = _decoded(raw, file)
     if isinstance(text, ConfigProblem):
-        return broken(text)
+        return without_data(text)
     builder = _Builder(file)
     try:
         root = (_compose_once if len(text) <= CACHED_CHARS_MAX else _compose)(text)
         data, place = builder.build(root) if root is not None else (None, SourcePosition())
     except YAMLError as error:
-        return broken(_syntax(error, text, file))
-    except _TooMuchError as much:
-        return broken(ConfigProblem(file, *_start(much.node), much.mistake, "shorten it"))
+        return without_data(_syntax(error, text, file))
+    except _TooMuchError as excess:
+        return without_data(ConfigProblem(file, *_start(excess.node), excess.mistake, excess.remedy))
     if data is None:
-        return broken(ConfigProblem(file, 1, 1, "the file is empty", "`firsthour init DIR` writes one to start from"))
+        return without_data(ConfigProblem(file, 1, 1, "the file is empty", _INIT))
     if not isinstance(data, dict):
-        return broken(
+        return without_data(
             ConfigProblem(
                 file, place.line, place.column, "the file is not a mapping", "begin with `field: value` lines"
             )
@@ -207,13 +212,12 @@ def parse(raw: bytes, file: str) -> Document:
 
 
 def read(path: Path) -> bytes | ConfigProblem:
-    """Return the bytes of a configuration file, at most one more than its maximum size."""
+    """Return the bytes of a configuration file; of a file that is too large, one byte more than `SIZE_MAX_BYTES`."""
     try:
-        with path.open("rb") as opened:
-            return opened.read(SIZE_MAX_BYTES + 1)
+        with path.open("rb") as stream:
+            return stream.read(SIZE_MAX_BYTES + 1)
     except FileNotFoundError:
-        return ConfigProblem(str(path), 1, 1, "there is no such file", "`firsthour init DIR` writes one to start from")
-    except OSError as failed:
-        return ConfigProblem(
-            str(path), 1, 1, f"the file cannot be read ({failed.strerror})", "check its kind and its permissions"
-        )
+        return ConfigProblem(str(path), 1, 1, "there is no such file", _INIT)
+    except OSError as failure:
+        mistake = f"the file cannot be read ({failure.strerror})"
+        return ConfigProblem(str(path), 1, 1, mistake, "check that it is a regular file, and its permissions")

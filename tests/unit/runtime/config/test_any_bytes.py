@@ -11,7 +11,7 @@ from firsthour.runtime.config import yaml_source
 from firsthour.runtime.config.reading import NAMES, ConfigError, load
 from schemas.conditions.parser import parse
 from schemas.conditions.tree import ALWAYS, AllOf, AnyOf, Node, Not, Test, plain
-from schemas.values import DURATION_MAX, duration, spoken
+from schemas.values import DURATION_MAX, duration, duration_text
 from tests.examples import examples
 from tests.unit.runtime.config.harness import EXAMPLES
 
@@ -112,4 +112,4 @@ def test_condition_is_equal_after_writing_and_parsing(node: Node) -> None:
 
 @given(st.integers(0, int(DURATION_MAX.total_seconds())).map(lambda seconds: timedelta(seconds=seconds)))
 def test_duration_is_equal_after_writing_and_parsing(length: timedelta) -> None:
-    assert duration(spoken(length)) == length
+    assert duration(duration_text(length)) == length

@@ -1,4 +1,4 @@
-"""Checks of webhooks in `sources.yaml`: captured deliveries, and facts that only FirstHour may state."""
+"""Checks of webhooks in `sources.yaml`: the replay of captured deliveries, and facts that only FirstHour may state."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def replay_warnings(harness: ConfigHarness, verify: str = "", event: str = "") -
     return [warning for warning in harness.load().warnings if "captured delivery" in warning]
 
 
-def test_webhook_without_time_is_a_warning_with_remedy(harness: ConfigHarness) -> None:
+def test_webhook_without_time_causes_a_warning_with_remedy(harness: ConfigHarness) -> None:
     [warning] = replay_warnings(harness)
     assert "sources.yaml:7:9: this event has no time" in warning
     assert "map `time`" in warning
@@ -28,11 +28,11 @@ def test_webhook_without_time_is_a_warning_with_remedy(harness: ConfigHarness) -
 
 
 @pytest.mark.parametrize(("verify", "event"), [(", timestamp_header: X-Time", ""), ("", ", time: ended_at")])
-def test_webhook_with_time_has_no_warning(harness: ConfigHarness, verify: str, event: str) -> None:
+def test_webhook_with_time_causes_no_warning(harness: ConfigHarness, verify: str, event: str) -> None:
     assert replay_warnings(harness, verify, event) == []
 
 
 @pytest.mark.parametrize("fact", ["account.owner", "status", "email.kind", "total", "previous_owner"])
-def test_mapping_to_fact_of_the_product_is_refused_with_remedy(harness: ConfigHarness, fact: str) -> None:
+def test_mapping_to_a_fact_that_only_firsthour_states_is_refused_with_remedy(harness: ConfigHarness, fact: str) -> None:
     with pytest.raises(ConfigError, match=r"only FirstHour may state `.*`; map it to `custom\."):
         replay_warnings(harness, event=f", time: t, data: {{{fact}: x}}")

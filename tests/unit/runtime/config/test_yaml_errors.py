@@ -53,7 +53,12 @@ CASES = [
     (A, "because: Asked to speak with us", "because: «@sales asked", "cannot begin with `@`; put the value in quotes"),
     (A, "because: Asked to speak with us", 'because: "Asked" «to speak', "text follows the closing quote"),
     (A, "    half_life: 14d", "   «half_life: 14d", "this line is not indented like the lines above"),
-    (A, "version: 1", "version: 1\nx: " + "[" * 60 + "«" + "[" * 19_940, "nested deeper than 60 levels; shorten it"),
+    (
+        A,
+        "version: 1",
+        "version: 1\nx: " + "[" * 60 + "«" + "[" * 19_940,
+        "nested deeper than 60 levels; use fewer levels",
+    ),
 ]
 
 
