@@ -1,10 +1,12 @@
 """Compiles conditions (`schemas.conditions`) into Python functions, and traces their tests.
 
-A set of rules becomes *one* function: every field is read and folded once, and each test compares two local names.
+A set of rules becomes *one* function. It reads each field once and folds the case of its text once, so that each test
+compares two local names.
 
-A test is false for a missing field, and for a value of another type than its own. `exists: false` is true for a missing
-field. A number that was sent as text is ordered among numbers. Texts are equal regardless of case and of the Unicode form of
-their characters. True and False are not 1 and 0. A compiled condition raises for no facts.
+A test is false for a missing field, and for a value of a type that it does not compare. Only `exists: false` is true for
+a missing field. `gt`, `gte`, `lt`, `lte` and `between` also compare a number that was sent as text. Texts are equal
+regardless of case and of the Unicode form of their characters. True is not equal to 1, and False is not equal to 0. A
+compiled condition never raises, whatever the facts are.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +23,7 @@ Matched = Callable[[Mapping[str, Value]], tuple[int, ...]]
 
 
 class ComparisonTrace(msgspec.Struct, frozen=True):
-    """The result of one test. `had`: the value of the field. None: the field was missing."""
+    """The result of one test. `wanted`: the value in the rule. `had`: the value of the field; None: the field was missing."""
 
     field: str
     op: str
@@ -31,7 +33,10 @@ class ComparisonTrace(msgspec.Struct, frozen=True):
 
 
 class ConditionTrace(msgspec.Struct, frozen=True):
-    """Whether a condition held, with every test in the order of the file (tests under a `not` are not inverted)."""
+    """Whether a condition held, and the results of its tests in the order of the file.
+
+    The result of a test under `not` is the one before the inversion.
+    """
 
     held: bool
     tests: tuple[ComparisonTrace, ...]
@@ -58,7 +63,7 @@ def matches(node: Node) -> Holds:
 
 
 def trace_set(nodes: Sequence[Node]) -> TracerOfSet:
-    """Return a function from facts to the trace of each of `nodes`. It is slower than `compile_set`: it runs every test."""
+    """Return a function from facts to the traces of `nodes`. It runs every test: it is slower than that of `compile_set`."""
     source = ConditionSource(traced=True)
     source.names |= {"ComparisonTrace": ComparisonTrace, "ConditionTrace": ConditionTrace}
     traces = []
@@ -77,12 +82,12 @@ def tracer(node: Node) -> Tracer:
 
 
 def trace(node: Node, facts: Mapping[str, Value]) -> ConditionTrace:
-    """Return the trace of `node` for `facts`; compiles the condition at each call."""
+    """Return the trace of `node` for `facts`. Each call compiles the condition."""
     return tracer(node)(facts)
 
 
 def _function(lines: Iterable[str], names: dict[str, Any]) -> Callable[..., Any]:
-    """Return the function with the body `lines`."""
+    """Compile the function of `facts` with the body `lines`."""
     body = "\n ".join(lines)
     # No text in `lines` comes from outside: see `firsthour.kernel.conditions.source`.
     exec(compile(f"def condition(facts):\n {body}\n", "<conditions>", "exec"), names)  # noqa: S102

@@ -48,8 +48,8 @@ def checked_phone(text: str, region: str | None) -> str:
 class _Plan(NamedTuple):
     """The form of numbers with one calling code, as far as `_is_e164` needs it."""
 
-    start: int  # of the national number in the E.164 text
-    lengths: frozenset[int]  # of the whole text
+    start: int  # index of the national number in the E.164 text
+    lengths: frozenset[int]  # lengths of the whole text
     prefix: Callable[[str], object] | None  # matches a national number that begins with the national dialling prefix
 
 

@@ -1,4 +1,4 @@
-"""Texts: one line, composed, without invisible characters."""
+"""Normalises texts: one line, composed characters (NFC), no invisible characters."""
 
 import re
 import unicodedata
@@ -6,19 +6,19 @@ from functools import cache
 from typing import Final, NamedTuple
 
 TEXT_MAX: Final = 2_000
-"""Characters kept of one text."""
+"""Characters of a normalised text; the rest is cut off."""
 
 IDENTIFIER_EDGES: Final = " \t\r\n\xa0\u200b\ufeff"
 """Characters around an address or a number that are not part of it."""
 
-_BREAKS = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029\u2800]+")  # the last one is the blank of Braille
+_BREAKS = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029\u2800]+")  # U+2800 is the blank Braille pattern
 
 
 def _characters(*spans: tuple[int, int]) -> frozenset[str]:
     return frozenset(chr(code) for first, last in spans for code in range(first, last + 1))
 
 
-# Control characters, marks of direction, characters without width, Hangul fillers, tags, and surrogates.
+# Control characters, direction marks, zero-width characters, Hangul fillers, tags, and surrogates.
 _INVISIBLE = _characters(
     *((0x00, 0x1F), (0x7F, 0x9F), (0xAD, 0xAD), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180E, 0x180E)),
     *((0x200B, 0x200B), (0x200E, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xD800, 0xDFFF)),
@@ -34,21 +34,22 @@ _SUSPECT = _INVISIBLE | _SELECTORS | {"\u2800"}
 _SPACES = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 _EDGES = _SPACES + "\u200c\u200d"  # at an edge, a joiner joins nothing
 _INVISIBLE_ALONE = _SELECTORS | frozenset(_SPACES)
-_READ_FACTOR = 4  # characters read per character returned: some may be invisible
+_READ_FACTOR = 4  # characters read for each character of the limit, because invisible ones are dropped
 
-_MARKS_MAX = 30  # in a row, as in the stream-safe format of UAX #15; sorting n of them takes n squared steps
+_MARKS_MAX = 30  # combining marks in a row, as UAX #15 (stream-safe format); NFC sorts n of them in n squared steps
+# Marks that NFC replaces by two marks.
 _DOUBLE_MARKS = {0x344: "\u0308\u0301", 0xF73: "\u0f71\u0f72", 0xF75: "\u0f71\u0f74", 0xF81: "\u0f71\u0f80"}
 
 
 def has_invisible(text: str) -> bool:
-    """Return whether the text has characters that are invisible alone."""
+    """Return whether the text has characters that are invisible when they stand alone."""
     return not _SUSPECT.isdisjoint(text)
 
 
 def normalise_text(text: str, limit: int = TEXT_MAX) -> str:
-    """Return `text` on one line, in NFC, trimmed, of at most `limit` characters; empty if nothing in it is visible.
+    """Return `text` on one line, in NFC, trimmed, of at most `limit` characters; empty without visible characters.
 
-    Control characters and invisible ones are dropped. The cost is linear in `limit` for every text.
+    Control characters and other invisible characters are dropped. The cost is linear in `limit` for every text.
     """
     if len(text) > limit:
         text = text[: limit * _READ_FACTOR]
@@ -57,7 +58,7 @@ def normalise_text(text: str, limit: int = TEXT_MAX) -> str:
             text = _BREAKS.sub(" ", text).translate(_WITHOUT_INVISIBLE)
         return text.strip()[:limit].rstrip()
     if text.isprintable() and _SUSPECT.isdisjoint(text):
-        if len(text) <= _MARKS_MAX and len(text) * 3 <= limit:  # NFC lengthens a text to at most three times
+        if len(text) <= _MARKS_MAX and len(text) * 3 <= limit:  # NFC makes a text at most three times as long
             return unicodedata.normalize("NFC", text).strip()
         return _composed(text).strip()[:limit].rstrip()
     text = _BREAKS.sub(" ", text).translate(_WITHOUT_INVISIBLE)
@@ -67,7 +68,7 @@ def normalise_text(text: str, limit: int = TEXT_MAX) -> str:
 
 
 class _Marks(NamedTuple):
-    """The combining marks. Matching only those below U+10000 is several times as fast."""
+    """The combining marks. `basic_run` matches only those below U+10000, which is several times as fast as `any_run`."""
 
     all: frozenset[str]
     basic_run: re.Pattern[str]
@@ -84,7 +85,10 @@ def _marks() -> _Marks:
 
 
 def _composed(text: str) -> str:
-    """Compose by NFC, with bounded runs of combining marks. NFC may lengthen a run, so the bound is applied twice."""
+    """Return the text in NFC, with at most `_MARKS_MAX` combining marks in a row.
+
+    NFC may lengthen a run of marks, so the bound is applied before and after it.
+    """
     if len(text) <= _MARKS_MAX or _marks().all.isdisjoint(text):
         return unicodedata.normalize("NFC", text)
     run = _marks().basic_run if max(text) < "\U00010000" else _marks().any_run
