@@ -39,8 +39,8 @@ def open_private(path: Path, flags: int) -> int:
     """
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, MODE)
-    except OSError as failed:
-        if failed.errno in (errno.ELOOP, errno.EMLINK):
+    except OSError as failure:
+        if failure.errno in (errno.ELOOP, errno.EMLINK):
             raise UnsafeFileError(f"{path}: is a symbolic link; remove it, or name another --data directory") from None
         raise
     try:
@@ -66,9 +66,9 @@ def write_private(path: Path, content: bytes) -> None:
         with os.fdopen(open_private(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
             file.write(content)
         draft.replace(path)
-    except OSError as failed:
+    except OSError as failure:
         draft.unlink(missing_ok=True)
-        raise OSError(failed.errno, failed.strerror, str(path)) from failed
+        raise OSError(failure.errno, failure.strerror, str(path)) from failure
 
 
 def secure_sqlite(file: Path) -> None:

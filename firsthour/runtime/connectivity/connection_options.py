@@ -51,9 +51,8 @@ def postgres(settings: Settings) -> Postgres:
 def database(settings: Settings) -> tuple[sa.URL, dict[str, Any]]:
     """Return SQLAlchemy's URL and `connect_args` for asyncpg. Raises `SettingsError` if no database is set."""
     place = postgres(settings)
-    url = sa.URL.create(
-        "postgresql+asyncpg", place.user, place.password, place.host, place.port, place.database
-    )  # its repr has *** for the password
+    # The repr of this class has *** for the password.
+    url = sa.URL.create("postgresql+asyncpg", place.user, place.password, place.host, place.port, place.database)
     arguments: dict[str, Any] = {"ssl": tls(place), "timeout": CONNECT_SECONDS, "server_settings": dict(SESSION)}
     return url, arguments
 
@@ -80,8 +79,8 @@ def _trusting(file: Path | None, setting: str) -> ssl.SSLContext:
         return ssl.create_default_context()
     try:
         return addresses.authorities(file)
-    except ValueError as changed:
-        raise SettingsError((f"{setting}{changed}",)) from None
+    except ValueError as failure:
+        raise SettingsError((f"{setting}{failure}",)) from None
 
 
 def _unchecked() -> ssl.SSLContext:

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from schemas.errors import FirstHourError
 
-SECONDS: Final = 3.0
+SECONDS: Final = 3.0  # the time limit of each step of a diagnosis
 
 Kind = Literal[
     "dns", "refused", "silent", "tls", "certificate", "auth", "forbidden", "missing", "migration", "old", "unfit"
@@ -32,7 +32,7 @@ class Diagnosis:
 
     @property
     def absent(self) -> bool:
-        """Whether no server answers, so that waiting makes sense; otherwise a server refuses us."""
+        """Whether no server answers, so that waiting makes sense. Otherwise a server answers, and refuses FirstHour."""
         return self.kind in ABSENT
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class UnreachableError(FirstHourError):
 
 
 async def check_port(server: str, host: str, port: int, variable: str) -> Diagnosis | None:
-    """Return the problem with a host and port, or None: it accepts connections. `variable`: the setting that names them."""
+    """Return the problem with a host and port; None: it accepts connections. `variable`: the setting with this address."""
     place = f"{host}:{port}"
     try:
         async with asyncio.timeout(SECONDS):
@@ -56,7 +56,9 @@ async def check_port(server: str, host: str, port: int, variable: str) -> Diagno
     except (socket.gaierror, UnicodeError):  # UnicodeError: a label of more than 63 characters
         return Diagnosis(server, "dns", f"there is no host named {host}", f"correct {variable} or the name service")
     except TimeoutError:
-        return Diagnosis(server, "dns", f"the name {host} is not resolved in {SECONDS:.0f} s", "check the name service")
+        return Diagnosis(
+            server, "dns", f"the name {host} is not resolved within {SECONDS:.0f} s", "check the name service"
+        )
     troubles = [await _connect(server, place, family, address, variable) for family, _, _, _, address in addresses[:4]]
     return None if None in troubles else troubles[0]
 
@@ -75,7 +77,7 @@ async def _connect(
                 await asyncio.get_running_loop().sock_connect(connection, address)
         except TimeoutError:
             remedy = "check that the host is up and that no firewall drops the connection"
-            return Diagnosis(server, "silent", f"{place} does not answer in {SECONDS:.0f} s", remedy)
+            return Diagnosis(server, "silent", f"{place} does not answer within {SECONDS:.0f} s", remedy)
         except ConnectionRefusedError:
             return Diagnosis(
                 server, "refused", f"nothing listens at {place}", f"start the server, or correct {variable}"
@@ -87,7 +89,7 @@ async def _connect(
     return None
 
 
-def untrusted(server: str, place: str, refused: ssl.SSLCertVerificationError, remedy: str) -> Diagnosis:
-    """Return the diagnosis of a certificate that was not accepted."""
-    reason = refused.verify_message.rstrip(".") or "it is not valid"
+def untrusted(server: str, place: str, failure: ssl.SSLCertVerificationError, remedy: str) -> Diagnosis:
+    """Return the diagnosis of a server whose certificate is not trusted."""
+    reason = failure.verify_message.rstrip(".") or "it is not valid"
     return Diagnosis(server, "certificate", f"the certificate of {place} is not trusted ({reason})", remedy)

@@ -49,7 +49,7 @@ logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # its failures are rep
 
 @dataclass(frozen=True)
 class TopicMetadata:
-    """A topic. `leaders`: of each partition (-1: none). `replication`: the smallest number of copies of a partition."""
+    """A topic. `leaders`: the leader of each partition (-1: none). `replication`: the smallest number of copies of a partition."""
 
     leaders: Mapping[int, int]
     replication: int
@@ -235,7 +235,7 @@ def _reason(failure: OSError) -> str:
 
 
 def _refusal(name: str, error: type[Exception], text: str | None) -> Diagnosis:
-    """Return the diagnosis of a request about a topic that a broker rejected. `text`: of the broker; None: it has none."""
+    """Return the diagnosis of a request about a topic that a broker rejected. `text`: the message; None: there is none."""
     if error in _FORBIDDEN:
         return forbidden([name])
     kind: Kind = "missing" if error is errors.UnknownTopicOrPartitionError else "unfit"

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 SERVER: Final = "database"
 VARIABLE: Final = f"{PREFIX}DATABASE_URL"
-OLDEST: Final = 15
+OLDEST: Final = 15  # version of PostgreSQL
 
 # SQLSTATE: kind, problem, remedy. {user}, {database} and {place} are filled in; passwords never are.
 _STATES: Final[Mapping[str, tuple[Kind, str, str]]] = {
@@ -39,7 +39,7 @@ _STATES: Final[Mapping[str, tuple[Kind, str, str]]] = {
 
 
 async def examine_database(settings: Settings) -> list[Diagnosis]:
-    """Return every problem with the database; none if all is well. Takes a few seconds at most."""
+    """Return the problems with the database; an empty list: it can be used. Takes a few seconds at most."""
     place = connection_options.postgres(settings)
     trouble = await diagnosis.check_port(SERVER, place.host, place.port, VARIABLE) or await _enter(place)
     if trouble is not None:
@@ -54,7 +54,7 @@ async def examine_database(settings: Settings) -> list[Diagnosis]:
 
 
 async def ready(settings: Settings) -> None:
-    """Raise `UnreachableError` with the remedy unless the database can be used. Commands call it, since they do not wait."""
+    """Raise `UnreachableError`, with the remedy, if the database cannot be used. Commands call it, since they do not wait."""
     for trouble in await examine_database(settings):
         if trouble.stops:
             raise UnreachableError(trouble)
@@ -64,15 +64,16 @@ def _tables(state: migrate.State, database: str) -> Diagnosis:
     """Return the diagnosis of tables of another version."""
     if state == "newer":  # migrations only add: this version works on them during a rollout and after a downgrade
         problem = f"the tables of database {database} are of a newer version"
-        return Diagnosis(SERVER, "migration", problem, "update this program; it works on them meanwhile", stops=False)
+        remedy = "update FirstHour; until then it works on these tables"
+        return Diagnosis(SERVER, "migration", problem, remedy, stops=False)
     problems = {"empty": "has no tables yet", "older": "has the tables of an older version"}
-    problem = f"database {database} {problems.get(state, 'has tables of no version of FirstHour')}"
+    problem = f"database {database} {problems.get(state, 'has tables that no version of FirstHour created')}"
     remedy = "run `firsthour migrate`" if state in problems else "use another database, or restore the latest backup"
     return Diagnosis(SERVER, "migration", problem, remedy)
 
 
 async def read(settings: Settings, work: Callable[[Connection], T]) -> T:
-    """Run `work`, which changes nothing, on a connection of its own. Return its result."""
+    """Run `work` on a connection of its own, and return its result. `work` only reads."""
     url, arguments = connection_options.database(settings)
     engine = create_async_engine(url, connect_args=arguments, poolclass=NullPool)
     try:
@@ -87,7 +88,7 @@ def _name(failure: Exception) -> str:
 
 
 async def _enter(place: Postgres) -> Diagnosis | None:
-    """Connect, and return the problem with the server or the credentials; None: there is none."""
+    """Connect, and return the problem with the server or the credentials; None: there is no problem."""
     try:
         async with asyncio.timeout(diagnosis.SECONDS):
             connection = await asyncpg.connect(

@@ -33,9 +33,9 @@ class Keys:
     Attributes:
         admin_key: The admin key of the settings.
         local_token: The token of this process. The command line reads it from the data directory.
-        is_active_rep: Returns whether a rep is an active member of the team. The key of another rep is refused.
-        age_seconds_max: Stored keys are refused if they were read longer ago. None: there is no bound.
-        used: The last use of each key, by id, that is not stored yet.
+        is_active_rep: Returns whether a rep is an active member of the team. The key of any other rep is refused.
+        age_seconds_max: If the stored keys were read longer ago than this, they are refused. None: there is no bound.
+        used: The last uses that are not stored yet, by the id of the key.
         read_at: When the stored keys were read. None: never.
     """
 
@@ -56,7 +56,7 @@ class Keys:
     async def refresh(self, reader: Reader) -> list[Key]:
         """Read the stored keys, and return them. Raises `StorageError`.
 
-        Reads do not overlap: an older read that ends later would drop a key created in between.
+        Reads do not overlap. Otherwise an older read that ends later would drop a key that was created in between.
         """
         async with self._reading:
             read_at = self.clock.real()
@@ -65,17 +65,17 @@ class Keys:
             return keys
 
     def replace(self, keys: list[Key], read_at: datetime | None = None) -> None:
-        """Replace the stored keys by those read at `read_at`. None: now."""
+        """Replace the stored keys by `keys`, which were read at `read_at`. None: now."""
         self._by_hash = {key.hash: (key, Principal(key.id, key.name, key.role, key.rep, key.source)) for key in keys}
         now = self.clock.real()
-        self.read_at = min(read_at or now, now)  # the clock may have been fast when they were read
+        self.read_at = min(read_at or now, now)  # the clock may have been ahead at the time of reading
 
     def _age(self, now: datetime) -> float:
-        """Return the seconds since the stored keys were read. Before the first read they are infinite."""
+        """Return the seconds since the stored keys were read; infinity before the first read."""
         return float("inf") if self.read_at is None else (now - self.read_at).total_seconds()
 
     def warnings(self) -> tuple[str, ...]:
-        """Return the warnings of readiness about old keys."""
+        """Return the warnings of `/readyz` about old keys."""
         age = self._age(self.clock.real())
         if self.age_seconds_max is not None and age > self.age_seconds_max:
             state = "never read" if self.read_at is None else f"read {age:.0f} s ago"
@@ -120,7 +120,7 @@ class Keys:
         A valid key is never throttled, because other senders may share its address.
 
         Raises:
-            Problem: 401 without a valid key, 429 after too many invalid keys from the address, 503 as `find`.
+            Problem: 401 without a valid key, 429 after too many invalid keys from the address, 503 as in `find`.
         """
         principal = self.find(authorization)
         if principal is not None:
@@ -130,7 +130,7 @@ class Keys:
             raise Problem(
                 429,
                 "",
-                "Too many invalid keys came from this address. Send a valid key: `firsthour keys list`.",
+                "Too many invalid keys came from this address. Send a valid key: `firsthour keys list` shows the keys.",
                 headers={"Retry-After": str(wait)},
             )
         raise Problem(
@@ -176,7 +176,7 @@ def principal_of(request: Request) -> Principal:
 def needs(right: str) -> Callable[[Request], Principal]:
     """Return a dependency that returns the principal if it has this right. It raises `Problem` 401 or 403."""
     if not any(right in rights for rights in ROLES.values()):
-        raise ValueError(right)
+        raise ValueError(f"no role has the right {right!r}; use a right of `ROLES`")
 
     def check(request: Request) -> Principal:
         principal = principal_of(request)

@@ -151,9 +151,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._hosts = 0
-        self._unread = (
-            self._unread or 1
-        )  # a head has begun; its bytes in the buffer of an earlier request are not counted
+        # A head has begun. Its bytes may lie in the buffer of an earlier request, where they were not counted.
+        self._unread = self._unread or 1
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._awaits_head:

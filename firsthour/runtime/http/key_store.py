@@ -1,4 +1,4 @@
-"""API keys in the database: each has a role, perhaps a rep or a source, an expiry and its last use.
+"""API keys in the database. Each key has a role, and may have a rep, a source and an expiry.
 
 A key is `fh_<id>_<secret>`. The id is not secret: it names the key in lists and logs. The secret has 256 random bits. It is
 shown once; only its hash is stored.
@@ -23,13 +23,13 @@ api_keys = sa.Table(
     sa.Column("id", statements.Text, primary_key=True),
     sa.Column("name", statements.Text, nullable=False),
     sa.Column("role", statements.Text, nullable=False),
-    sa.Column("rep", statements.Text),  # the key acts as this rep
+    sa.Column("rep", statements.Text),  # the key acts as this rep; NULL: as no rep
     sa.Column("source", statements.Text),  # the key sends events for this source of sources.yaml
     sa.Column("hash", statements.Text, nullable=False),  # sha256 hex: a random key does not need a slow hash
     sa.Column("created_at", statements.Integer, nullable=False),
-    sa.Column("expires_at", statements.Integer),
-    sa.Column("revoked_at", statements.Integer),
-    sa.Column("used_at", statements.Integer),
+    sa.Column("expires_at", statements.Integer),  # NULL: never
+    sa.Column("revoked_at", statements.Integer),  # NULL: not revoked
+    sa.Column("used_at", statements.Integer),  # the last use; NULL: none was recorded
 )
 
 _ALL = statements.Sql(lambda _: sa.select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id))
@@ -82,7 +82,7 @@ def create(
 ) -> tuple[str, str]:
     """Create a key. Return its id and the key itself, which is not stored. Raises `ValueError` for an unknown role."""
     if role not in ROLES:
-        raise ValueError(f"unknown role {role!r}: one of {', '.join(ROLES)}")
+        raise ValueError(f"unknown role {role!r}; use one of: {', '.join(ROLES)}")
     id = secrets.token_hex(6)
     key = f"fh_{id}_{secrets.token_urlsafe(32)}"
     _ADD.run(
@@ -126,7 +126,7 @@ def list_keys(connection: Connection) -> list[Key]:
 
 
 def record_use(connection: Connection, used: Mapping[str, datetime]) -> None:
-    """Store the last use of keys. The rows are locked in one order, because gateways do this at the same time."""
+    """Store the last use of keys. All gateways lock the rows in the order of their ids, so that they do not deadlock."""
     _LOCK.all(connection, keys=sorted(used))
     _USED.many(connection, [{"key": id, "used_at": micros(at)} for id, at in used.items()])
 

@@ -102,8 +102,8 @@ class FieldFault(TypedDict):
 class Problem(FirstHourError):  # noqa: N818  # RFC 9457's own word
     """Raised to answer a request with a problem. It never contains personal data.
 
-    `title`: of the kind of problem; empty: the standard title of the status. `TYPES` has the identifier of each title.
-    `detail`: this occurrence, and the remedy. `extensions`: further members of the answer.
+    `title`: the title of the kind of problem; empty: the standard title of the status. `TYPES` has the identifier of each
+    title. `detail`: a description of this occurrence, and the remedy. `extensions`: further members of the answer.
     """
 
     def __init__(

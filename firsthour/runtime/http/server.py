@@ -45,16 +45,16 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, proto)
-    except OSError as failed:
+    except OSError as failure:
         raise PortTakenError(
-            f"{host} is not an address of this machine ({failed.strerror}); choose another --host"
+            f"{host} is not an address of this machine ({failure.strerror}); choose another --host"
         ) from None
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-    except (OSError, OverflowError) as failed:
+    except (OSError, OverflowError) as failure:
         bound.close()
-        raise PortTakenError(_bind_error(host, port, getattr(failed, "errno", None))) from None
+        raise PortTakenError(_bind_error(host, port, getattr(failure, "errno", None))) from None
     return bound
 
 

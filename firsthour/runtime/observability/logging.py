@@ -1,8 +1,8 @@
 """The format and content of log lines. They contain no personal data and no secrets.
 
-Three rules apply to our lines and to the lines of libraries. Only the fields in `FIELDS` are written. Of an exception, the
-type and the places in code are written. Its message is not: messages quote values. Of a library's line, the constant
-template is written; of the loggers in `_PLAIN`, the first line of the message.
+Three rules apply to our lines and to the lines of libraries. Only the fields in `FIELDS` are written. An exception is written
+as its type and its places in code, without its message, because messages quote values. A library's line is written as its
+constant template; for the loggers in `_PLAIN`, as the first line of its message.
 """
 
 import logging
@@ -32,8 +32,8 @@ _PLAIN: Final = frozenset({"uvicorn", "uvicorn.error", "asyncio"})
 """Loggers whose first line contains at most addresses, ports and process ids."""
 
 _QUIET: Final = ("uvicorn.access", "python_multipart.multipart")
-"""Disabled loggers. They write paths and queries, which contain addresses and tokens, or a line for each malformed form.
-Metrics count requests instead."""
+"""Disabled loggers. They write paths and queries, which contain addresses and tokens, or a line for each malformed form. The
+metrics count requests instead."""
 
 _VALUE_MAX: Final = 1000  # characters
 _STACK_MAX: Final = 12  # places in code, and items of a list
@@ -49,7 +49,7 @@ Fields = MutableMapping[str, Any]
 def configure_logging(
     form: Literal["json", "console"] = "json", stream: TextIO | None = None, level: int = logging.INFO
 ) -> None:
-    """Write all lines of this process, also those of libraries, to `stream` in this form. None: to standard error.
+    """Write all lines of this process, also those of libraries, to `stream` in this form. `stream` None: standard error.
 
     Run uvicorn with `log_config=None`: otherwise it installs its own handlers again.
     """
@@ -132,7 +132,7 @@ def _allowed(_: Any, __: str, line: Fields) -> Fields:
 
 
 def _value(value: object) -> object:
-    """Return a plain value unchanged. Of other values, return the name of the type: a repr quotes the content."""
+    """Return a plain value unchanged, and the name of the type of any other value, because a repr quotes the content."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
@@ -143,7 +143,7 @@ def _value(value: object) -> object:
 
 
 def _scrub(text: str) -> str:
-    """Return the text on one line and shortened. As a second safeguard, remove addresses and phone numbers."""
+    """Return the text on one line and shortened. Replace mail addresses and phone numbers, as a second safeguard."""
     text = _CONTROL.sub(" ", text[: 4 * _VALUE_MAX])
     text = _PHONE.sub("[phone]", _MAIL.sub("[email]", text))
     return text if len(text) <= _VALUE_MAX else text[:_VALUE_MAX] + "..."
@@ -168,7 +168,7 @@ def _renderer(form: str, out: TextIO) -> Processor:
 
 
 class _Bridge(logging.Handler):
-    """Converts lines of the standard `logging` to lines of ours."""
+    """Passes the lines of the standard `logging` on to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
         template = _template(record)
@@ -199,4 +199,4 @@ def _remove_handlers(logger: logging.Logger) -> None:
 def _uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt | SystemExit):
         return
-    structlog.get_logger().critical("uncaught", exc_info=error or kind())
+    structlog.get_logger().critical("exception uncaught", exc_info=error or kind())

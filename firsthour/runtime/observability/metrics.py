@@ -12,6 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
+# Bounds of buckets, in seconds.
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LATE: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -27,19 +28,23 @@ class Telemetry:
             "http_requests_total", "Requests answered", ("method", "route", "status"), registry=r
         )
         self.http_seconds = Histogram(
-            "http_seconds", "From the request's head to the end of its answer", ["route"], buckets=_FAST, registry=r
+            "http_seconds",
+            "Seconds from the head of a request to the end of its response",
+            ["route"],
+            buckets=_FAST,
+            registry=r,
         )
         self.events_accepted = Counter(
             "events_accepted_total", "External events stored and acknowledged", ["source"], registry=r
         )
         self.event_flags = Counter(
             "event_flags_total",
-            "External events accepted with a change, such as an impossible time",
+            "External events accepted with a correction, such as of an impossible time",
             ["flag"],
             registry=r,
         )
         self.units_seconds = Histogram(
-            "units_seconds", "One batch in one unit", ["consumer"], buckets=_FAST, registry=r
+            "units_seconds", "Seconds of the unit of one batch", ["consumer"], buckets=_FAST, registry=r
         )
         self.events_handled = Counter("events_handled_total", "Events in committed units", ["consumer"], registry=r)
         self.consumer_lag = Gauge(
@@ -50,13 +55,13 @@ class Telemetry:
         )
         self.pages = Counter("pages_total", "Attempts to deliver a page", ["channel", "outcome"], registry=r)
         self.page_lateness = Histogram(
-            "page_lateness_seconds", "From the due time of a page to its hand-over", buckets=_LATE, registry=r
+            "page_lateness_seconds", "Seconds from the due time of a page to its hand-over", buckets=_LATE, registry=r
         )
         self.promises = Counter("promises_total", "Response clocks that ended", ["outcome"], registry=r)
         self.queue_leads = Gauge("queue_leads", "Leads that wait because no rep is eligible", ["pool"], registry=r)
         self.profile_data_dropped = Counter(
             "profile_data_dropped_total",
-            "Facts, texts and hits of leads dropped or shortened by the bounds of a profile",
+            "Facts, texts and hits of leads that the bounds of a profile dropped or shortened",
             ["kind"],
             registry=r,
         )
@@ -67,7 +72,7 @@ class Telemetry:
         )
         self.database_bytes = Gauge("database_bytes", "Bytes of data in the embedded database file", registry=r)
         self.outbox_seconds = Gauge(
-            "outbox_oldest_seconds", "Age of the oldest record that is not published yet", registry=r
+            "outbox_oldest_seconds", "Seconds since the oldest record that is not published yet", registry=r
         )
         self._routes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._pools: set[str] = set()

@@ -1,4 +1,4 @@
-"""Signatures of webhooks: valid signatures hold, and altered requests fail."""
+"""Signatures of webhooks: valid signatures hold, and signatures of altered requests fail."""
 
 import base64
 import hmac
@@ -44,24 +44,24 @@ def test_reference_signature_of_standard_webhooks_holds() -> None:
     assert standard((STANDARD_SECRET,), FIVE).holds(signed(), BODY, NOW)
 
 
-def test_old_and_new_secret_both_hold() -> None:
-    both = standard((STANDARD_SECRET, NEXT_SECRET), FIVE)
-    assert both.holds(signed(), BODY, NOW)
-    assert both.holds(signed(secret=NEXT_SECRET), BODY, NOW)
+def test_signatures_with_the_old_and_the_new_secret_hold() -> None:
+    signature = standard((STANDARD_SECRET, NEXT_SECRET), FIVE)
+    assert signature.holds(signed(), BODY, NOW)
+    assert signature.holds(signed(secret=NEXT_SECRET), BODY, NOW)
     assert not standard((STANDARD_SECRET,), FIVE).holds(signed(secret=NEXT_SECRET), BODY, NOW)
 
 
-def test_one_valid_signature_of_several_holds() -> None:
+def test_header_with_one_valid_signature_among_several_holds() -> None:
     headers = signed()
     headers[b"webhook-signature"] = b"v1a,abcd v1,AAAA " + headers[b"webhook-signature"]
     assert standard((STANDARD_SECRET,), FIVE).holds(headers, BODY, NOW)
 
 
-@pytest.mark.parametrize("off", [timedelta(seconds=301), timedelta(seconds=-301)])
-def test_timestamp_beyond_the_tolerance_fails(off: timedelta) -> None:
-    assert not standard((STANDARD_SECRET,), FIVE).holds(signed(), BODY, NOW + off)
+@pytest.mark.parametrize("offset", [timedelta(seconds=301), timedelta(seconds=-301)])
+def test_timestamp_beyond_the_tolerance_fails(offset: timedelta) -> None:
+    assert not standard((STANDARD_SECRET,), FIVE).holds(signed(), BODY, NOW + offset)
     stamp = str(int(NOW.timestamp())).encode()
-    assert not vendor(stamped=True).holds(vendor_headers(stamp=stamp), BODY, NOW + off)
+    assert not vendor(stamped=True).holds(vendor_headers(stamp=stamp), BODY, NOW + offset)
 
 
 def test_timestamp_within_the_tolerance_holds() -> None:
@@ -75,31 +75,31 @@ def test_missing_or_malformed_header_fails(name: bytes, value: bytes | None) -> 
     assert not standard((STANDARD_SECRET,), FIVE).holds(headers, BODY, NOW)
 
 
-def test_id_with_a_point_fails() -> None:
+def test_webhook_id_with_a_dot_fails() -> None:
     stamp = str(int(NOW.timestamp()))
     signature = Webhook(STANDARD_SECRET).sign("msg.1", NOW, BODY.decode()).encode()
     headers = {b"webhook-id": b"msg.1", b"webhook-timestamp": stamp.encode(), b"webhook-signature": signature}
     assert not standard((STANDARD_SECRET,), FIVE).holds(headers, BODY, NOW)
 
 
-def test_body_that_is_not_text_fails_standard_webhooks() -> None:
+def test_body_that_is_not_utf8_fails_with_standard_webhooks() -> None:
     assert not standard((STANDARD_SECRET,), FIVE).holds(signed(), b"\xff\xfe", NOW)
 
 
 @pytest.mark.parametrize("encoding", ["hex", "base64"])
 @pytest.mark.parametrize("digest", ["sha256", "sha1"])
 @pytest.mark.parametrize("stamp", [None, str(int(NOW.timestamp())).encode()])
-def test_hmac_of_a_vendor_holds(encoding: str, digest: str, stamp: bytes | None) -> None:
+def test_hmac_signature_of_a_vendor_holds(encoding: str, digest: str, stamp: bytes | None) -> None:
     assert vendor(encoding, digest, stamp is not None).holds(vendor_headers(BODY, encoding, digest, stamp), BODY, NOW)
 
 
-def test_older_secret_and_upper_case_hex_hold() -> None:
+def test_hmac_with_an_older_secret_or_in_upper_case_hex_holds() -> None:
     headers = vendor_headers()
     assert vendor(secrets=("new", HMAC_SECRET)).holds(headers, BODY, NOW)
     assert vendor().holds({b"x-signature": b"v0=" + headers[b"x-signature"][3:].upper()}, BODY, NOW)
 
 
-def test_signature_without_its_prefix_fails() -> None:
+def test_hmac_signature_without_its_prefix_fails() -> None:
     assert not vendor().holds({b"x-signature": vendor_headers()[b"x-signature"][3:]}, BODY, NOW)
 
 

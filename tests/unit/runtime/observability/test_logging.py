@@ -212,7 +212,7 @@ def test_unhandled_exception_is_logged_without_its_message(out: io.StringIO, cap
     thread = threading.Thread(target=fail)
     thread.start()
     thread.join()
-    assert out.getvalue().count("uncaught") == 2
+    assert out.getvalue().count("exception uncaught") == 2
     assert hides_the_canary(out)
     assert CANARY not in "".join(capfd.readouterr())
 
