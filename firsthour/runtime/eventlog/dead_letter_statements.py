@@ -13,9 +13,8 @@ dead_letters = sa.Table(
     statements.metadata,
     sa.Column("id", statements.Text, primary_key=True),
     sa.Column("at", statements.Integer, nullable=False),
-    sa.Column(
-        "consumer", statements.Text, nullable=False
-    ),  # the service that failed; `gateway`: the input never became an event
+    # The service that failed; `gateway`: the input never became an event.
+    sa.Column("consumer", statements.Text, nullable=False),
     sa.Column("origin", statements.Text, nullable=False),  # topic/partition/position, or the request's path
     sa.Column("source", statements.Text, nullable=False),  # the authenticated source, or the id of the record's event
     sa.Column("content_type", statements.Text, nullable=False),
@@ -25,9 +24,8 @@ dead_letters = sa.Table(
     sa.Column("state", statements.Text, nullable=False),  # waiting, retried, dropped
     sa.Column("changed_at", statements.Integer, nullable=False),
     sa.Column("tries", statements.Integer, nullable=False),
-    sa.Column(
-        "key", statements.Text, nullable=False, server_default=""
-    ),  # of the record; empty: the input never became an event
+    # The key of the record; empty: the input never became an event.
+    sa.Column("key", statements.Text, nullable=False, server_default=""),
     sa.Column("budget", statements.Text, nullable=False, server_default=""),  # the budget that its bytes count against
     sa.Column("rank", statements.Integer, nullable=False, server_default="1"),  # 0: dropped before all others
     sa.Column("bytes", statements.Integer, nullable=False, server_default="0"),

@@ -21,13 +21,13 @@ from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import StorageError
 
 HOLD_SECONDS: Final = 0.25  # the longest wait of an append while the spool becomes empty
-LOOK_SECONDS: Final = 5.0  # without an append, after which the broker is probed
+LOOK_SECONDS: Final = 5.0  # between two probes of the broker while there are no appends
 BACKOFF_SECONDS: Final = 0.05
 BACKOFF_MAX_SECONDS: Final = 1.0
 AGE_LOOK_SECONDS: Final = 3600.0
-AGE_MAX: Final = timedelta(
-    days=10
-)  # with the topic's seven days less than the 21 days for which seen events are stored
+AGE_MAX: Final = timedelta(days=10)
+"""The age of a spooled row that causes a warning. An event is recognised as seen for 21 days. It may be sent again during its
+days in the spool and seven days in the topic, so these must be fewer."""
 
 _log = structlog.get_logger(__name__)
 
@@ -35,7 +35,8 @@ _log = structlog.get_logger(__name__)
 async def hand_over(spool: Spool, producer: Producer, limit: int = HEAD_ROWS) -> int:
     """Send the oldest rows of the spool, and drop them there once they are acknowledged. Return their number.
 
-    A crash between the two sends them again; readers recognise the duplicates. Raises `BrokerError`, `StorageError`.
+    After a crash between these two steps the rows are sent again; readers recognise the duplicates. Raises `BrokerError`,
+    `StorageError`.
     """
     head = await spool.head(limit)
     if head:
@@ -73,18 +74,20 @@ class DurableAppend:
         self._clock = clock
         self._hold_seconds = hold_seconds
         self._spooling = self.spooled > 0
-        self._silent = True  # while spooling: ask the broker whether it answers before sending
-        self._limit = 1  # rows to hand over at once; small after a failure, since their copies may have arrived
-        self._gate: asyncio.Event | None = None  # held-back appends wait here
+        self._silent = True  # while spooling: the broker must answer a probe before the next rows are sent
+        self._limit = (
+            1  # rows to hand over at once; few after a failure, because those rows may have arrived nevertheless
+        )
+        self._gate: asyncio.Event | None = None  # held-back appends wait for it; None: appends are not held back
         self._spooling_started = asyncio.Event()
-        self._since = clock.monotonic()
-        self._acknowledged = False  # a send was acknowledged since the last look
-        self._age_look = 0.0
-        self._stuck = False
+        self._spooling_since = clock.monotonic()
+        self._acknowledged = False  # the broker acknowledged a send after the last look
+        self._age_look = 0.0  # time of the next look at the age of the rows
+        self._stuck = False  # the failure to drain the spool is logged
 
     @property
     def spooled(self) -> int:
-        """Rows in the spool."""
+        """The number of rows in the spool."""
         return 0 if self._spool is None else self._spool.count
 
     def ready(self) -> str:
@@ -96,7 +99,7 @@ class DurableAppend:
         return f"{state}, and nothing can be spooled: {problem}"
 
     def warnings(self) -> tuple[str, ...]:
-        """Return the problems that would occur if the broker did not answer."""
+        """Return the problems that matter as soon as the broker does not answer."""
         if self._spool is None or self._spool.problem is None:
             return ()
         return (f"the spool cannot be used ({self._spool.problem}): events are rejected while the broker is silent",)
@@ -108,7 +111,7 @@ class DurableAppend:
         seconds = SEND_SECONDS
         if self._gate is not None:
             since = self._clock.monotonic()
-            await self._gate.wait()  # once: if the spool is then still in use, the rows go there
+            await self._gate.wait()  # only once: if spooling has not ended by then, the rows go to the spool
             seconds -= self._clock.monotonic() - since
         if not self._spooling:
             try:
@@ -138,12 +141,12 @@ class DurableAppend:
                 await asyncio.sleep(seconds * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
 
     async def step(self) -> bool:
-        """Hand over one piece of the spool. Return whether that succeeded, so that the next can follow at once."""
+        """Hand over the oldest rows of the spool. Return whether that succeeded, so that the next step can follow at once."""
         if not self._spooling or (self._silent and not await self._producer.answers()):
             return False
-        nearly = not self._silent and self.spooled <= self._limit
-        with self._holding_back() if nearly else nullcontext():
-            asked = self._appends_asked
+        is_last_step = not self._silent and self.spooled <= self._limit
+        with self._holding_back() if is_last_step else nullcontext():
+            append_count = self._append_count
             try:
                 if self._spool is not None:
                     await hand_over(self._spool, self._producer, self._limit)
@@ -154,14 +157,13 @@ class DurableAppend:
                 self._silent, self._limit = True, 1
                 return False
             except StorageError as failure:
-                if (
-                    self.spooled > 0 or asked != self._appends_asked
-                ):  # otherwise the spool is broken, but empty: no event can be overtaken
+                # A broken spool that is empty does not matter: there is no event that the next one could overtake.
+                if self.spooled > 0 or append_count != self._append_count:
                     self._log_stuck(failure)
                     return False
             self._silent, self._stuck = False, False
             self._limit = min(HEAD_ROWS, self._limit * 4)
-            if self.spooled == 0 and asked == self._appends_asked:
+            if self.spooled == 0 and append_count == self._append_count:
                 self._stop_spooling()
             return True
 
@@ -180,26 +182,31 @@ class DurableAppend:
         return True
 
     @property
-    def _appends_asked(self) -> int:
-        return 0 if self._spool is None else self._spool.asked
+    def _append_count(self) -> int:
+        return 0 if self._spool is None else self._spool.append_count
 
     def _start_spooling(self, problem: str) -> None:
         if self._spooling:
             return
         self._spooling, self._silent, self._limit = True, True, 1
-        self._since = self._clock.monotonic()
+        self._spooling_since = self._clock.monotonic()
         self._spooling_started.set()
         _log.warning("spooling started", problem=problem)
 
     def _stop_spooling(self) -> None:
-        """Send to the broker again. There is no `await` between the check and this call, so no append can come between."""
+        """Let appends go to the broker again.
+
+        The caller has no `await` between its check and this call, so that no append goes to the spool in between.
+        """
         self._spooling, self._acknowledged = False, True
-        _log.info("spooling ended", seconds=round(self._clock.monotonic() - self._since, 1))
+        _log.info("spooling ended", seconds=round(self._clock.monotonic() - self._spooling_since, 1))
 
     @contextmanager
     def _holding_back(self) -> Iterator[None]:
-        """Hold back new appends until the end of the block, or for `hold_seconds`. Otherwise a spool in constant use would
-        never become empty."""
+        """Hold back new appends until the end of the block, or for `hold_seconds`.
+
+        Otherwise a spool in constant use would never become empty.
+        """
         gate = self._gate = asyncio.Event()
 
         def open_gate() -> None:
@@ -214,7 +221,7 @@ class DurableAppend:
             open_gate()
 
     async def _idle(self) -> None:
-        """Wait until spooling begins. Without appends, probe the broker, so that no request has to detect that it is silent."""
+        """Wait until spooling begins. Probe the broker meanwhile, so that it is not a request that finds it silent."""
         self._spooling_started.clear()
         try:
             async with asyncio.timeout(LOOK_SECONDS):
@@ -234,7 +241,7 @@ class DurableAppend:
             return
         await self._spool.mend()
         if self._spool.count and not self._spooling:
-            self._start_spooling("the spool, usable again, holds earlier events")
+            self._start_spooling("the spool is usable again, and holds earlier events")
         now = self._clock.monotonic()
         if self._spool.count and now >= self._age_look:
             self._age_look = now + AGE_LOOK_SECONDS

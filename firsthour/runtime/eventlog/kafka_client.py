@@ -1,7 +1,8 @@
-"""The common parts of the producer and the consumer of Kafka: the failures of the client library, and the end of a client.
+"""The common parts of the producer and the consumer of Kafka: failures of the client library, and stopping a client.
 
 Correctness does not depend on Kafka's consumer groups. The position of a reader is the cursor in the database; offsets are
-committed to Kafka only so that its tools show the lag. A rebalance, a zombie or a stuck client only costs time.
+committed to Kafka only so that its tools show the lag. A rebalance, a stuck client, or a client that still reads a partition
+it has lost, only costs time.
 """
 
 import asyncio
@@ -17,13 +18,12 @@ STOP_SECONDS: Final = 8.0
 
 FAILURES: Final = (KafkaError, OSError, TimeoutError)
 
-logging.getLogger("aiokafka").setLevel(
-    logging.CRITICAL
-)  # it warns at every retry; the log of FirstHour has one line for all
+# aiokafka warns at every retry. FirstHour itself logs one line for all retries.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def ignore_result(future: "asyncio.Future[Any]") -> None:
-    """Retrieve the exception of a future that no caller awaits any more, so that asyncio does not report it."""
+    """Retrieve the exception of a future that no caller awaits, so that asyncio does not report it."""
     if not future.cancelled():
         future.exception()
 

@@ -39,8 +39,8 @@ async def _ask_broker(settings: Settings, host: str, port: int) -> ClusterMetada
     try:
         async with at(settings, host, port) as link:
             return await link.cluster(list(names(settings)))
-    except UnreachableError as refused:
-        return refused.trouble
+    except UnreachableError as failure:
+        return failure.trouble
 
 
 async def _advertised(cluster: ClusterMetadata) -> list[Diagnosis]:
@@ -65,8 +65,8 @@ async def _topics(settings: Settings, cluster: ClusterMetadata) -> list[Diagnosi
     try:
         async with anywhere(settings) as link:
             configs = await link.configs(existing) if existing else {}
-    except UnreachableError as refused:
-        return [*missing, *_diagnoses(faults), refused.trouble]
+    except UnreachableError as failure:
+        return [*missing, *_diagnoses(faults), failure.trouble]
     for name, config in configs.items():
         faults[name] += _configured(config, existing[name].replication)
     return [*missing, *_diagnoses(faults)]

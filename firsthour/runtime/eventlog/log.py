@@ -1,7 +1,7 @@
 """The event log: an append-only sequence of records for each partition of a topic.
 
-`EventLog` is the interface for readers. Embedded, the table `log` is the event log. On the distributed profile the rows
-of the same table are published to Kafka, and readers follow Kafka.
+`EventLog` is the interface for readers. On the embedded profile, the table `log` is the event log. On the distributed
+profile, the rows of the same table are published to Kafka, and readers read Kafka.
 """
 
 import asyncio
@@ -37,15 +37,18 @@ _END = statements.Sql(
 
 
 LINGER_SECONDS: Final = 0.2
-"""Real time for which the records of a bulk topic are collected to share a unit. Its readers may be late."""
+"""Real time for which the records of a bulk topic are collected, so that they share a unit. Its readers tolerate the delay."""
 
 
 class EventLog(Protocol):
-    """The interface for readers. The records of a partition come in the order in which their units committed. Each comes at
-    least once, and none is missing between two positions."""
+    """The interface for readers.
+
+    The records of a partition come in the order in which their units committed. Each record comes at least once, and no
+    record between two positions is missing.
+    """
 
     first_position: int
-    """The position of the first record; on Kafka the record with offset 0."""
+    """A position minus this one is the number that operators see: on Kafka the offset, in the table the row id."""
 
     async def ready(self, topic: str, partition: int, after: int) -> None:
         """Return once there is a record beyond `after`."""
@@ -61,12 +64,12 @@ class EventLog(Protocol):
 
 
 BATCH_BYTES_MAX = 4 * 1024 * 1024
-"""Bytes of the records handed to a reader at once, beyond the first record: bounds the memory of a batch."""
-TAIL_BYTES_MAX = 8 * 1024 * 1024
+"""Bytes of the records that a reader gets at once, which bounds the memory of a batch. A larger record comes alone."""
+TAIL_BYTES_MAX = 8 * 1024 * 1024  # bytes of the records in memory, for each topic
 
 
 def within(records: Iterable[Record]) -> list[Record]:
-    """Return the first of these records: at least one, and at most the bytes of a batch."""
+    """Return the first of these records, of at most `BATCH_BYTES_MAX`. The very first is returned whatever its size."""
     batch: list[Record] = []
     size = 0
     for record in records:
@@ -87,7 +90,7 @@ class Tail:
         self.floor = floor
         self.records: deque[Record] = deque()
         self.records_max = records_max
-        self.size = 0  # bytes of their bodies
+        self.size = 0  # bytes of the bodies of `records`
         self.end = floor
         self.more = asyncio.Event()
 
@@ -106,13 +109,14 @@ class Tail:
             return None
         start = bisect_right(self.records, after, key=lambda record: record.position)
         stop = min(start + limit, len(self.records))
-        return within(self.records[i] for i in range(start, stop))  # by index: the newest are reached from the end
+        # By index, because a deque finds the newest from its end.
+        return within(self.records[i] for i in range(start, stop))
 
 
 class TableLog:
-    """The table `log` as event log: one partition, whose positions are row ids. The writer reports what it appended."""
+    """The table `log` as event log: one partition, whose positions are row ids. The writer reports the rows it appended."""
 
-    first_position = 0  # the id of a row starts at 1
+    first_position = 0  # positions are row ids
 
     def __init__(self, reads: Reader, ends: Mapping[str, int], records_max: int = 2_000) -> None:
         self._reads = reads
@@ -158,6 +162,6 @@ def read(connection: Connection, topic: str, partition: int, after: int, limit: 
 
 
 def end(connection: Connection, topic: str, partition: int = 0) -> int:
-    """Return the newest position in the table; 0: it is empty."""
+    """Return the position of the newest record of the partition in the table; 0: there is none."""
     row = _END.first(connection, topic=topic, partition=partition)
     return int(row[0]) if row else 0

@@ -33,11 +33,10 @@ from firsthour.runtime.storage.unit import StorageError
 SWEEP_SECONDS: Final = 1.0
 HELD_SECONDS: Final = 0.03  # until a held partition is tried again; its holder may also send the rows of this process
 HELD_SECONDS_MAX: Final = 0.25
-"""The same for a partition that has been held for long. Otherwise, while a broker is silent, every process would ask for
-the partitions that one of them holds, and take the CPU that restarting brokers and processes need."""
-CONNECTIONS: Final = (
-    2 * ROUNDS_AT_ONCE + 1
-)  # rounds of all partitions, rounds of those in trouble, one for sweeps and vacuuming
+"""The same for a partition that another process has held for long. Otherwise, while a broker is silent, every process would
+ask for the partitions that one of them holds, and take the CPU that restarting brokers and processes need."""
+CONNECTIONS: Final = 2 * ROUNDS_AT_ONCE + 1
+"""For the rounds of all partitions, for the rounds of partitions in trouble, and one for sweeps and vacuuming."""
 SESSION: Final[Mapping[str, str]] = {"synchronous_commit": "off", "enable_bitmapscan": "off"}
 """Settings of PostgreSQL for the publisher's sessions. Losing a DELETE only causes a redelivery. A bitmap scan visits every
 deleted row until the table is vacuumed. Most rows of an outbox are deleted rows, and then the planner chooses such a

@@ -47,10 +47,10 @@ class Spool:
     """Rows in the order in which they were appended. The lock of the data directory allows one process at a time."""
 
     def __init__(self, file: Path, bytes_max: int, clock: Clock) -> None:
-        """`bytes_max`: of the file; a write-ahead log of about 16 MiB is not counted."""
+        """`bytes_max`: the bound of the file, without its write-ahead log of about 16 MiB."""
         self.file = file
         self.count = 0  # rows committed and not dropped
-        self.asked = 0  # number of appends ever requested; unchanged: no append came between
+        self.append_count = 0  # appends that were requested so far, also those that failed
         self.problem: str | None = None  # the reason why the file could not be used; None: the last use succeeded
         self._pages_max = max(1, bytes_max // PAGE_BYTES)
         self._clock = clock
@@ -81,7 +81,7 @@ class Spool:
         Raises:
             StorageError: the volume is full, read-only or absent; none of the rows is stored.
         """
-        self.asked += 1
+        self.append_count += 1
         await self._do(lambda units: units.append(list(rows)))
         self.problem = None
 

@@ -92,11 +92,11 @@ class TroubledPartitions:
     def note_retry(self, places: Collection[Place], outcome: Round) -> list[Place]:
         """Note the outcome of a round of these partitions. Return those that are no longer in trouble."""
         self.note_failures(outcome)
-        again = asyncio.get_running_loop().time() + backoff_seconds(1)
+        retry_at = asyncio.get_running_loop().time() + backoff_seconds(1)
         recovered: list[Place] = []
         for place in set(places) - outcome.failed.keys():
             if place in outcome.slow or place not in outcome.ours:
-                self._troubles[place].at, self._troubles[place].cut_off = again, False
+                self._troubles[place].at, self._troubles[place].cut_off = retry_at, False
             else:
                 del self._troubles[place]
                 recovered.append(place)

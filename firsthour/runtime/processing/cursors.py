@@ -1,6 +1,7 @@
 """The cursors of consumers, and the events they have seen. A unit compares and sets the cursor of its worker.
 
-The cursor alone makes a redelivery harmless and fences zombies. `seen` removes the duplicates that a producer sent.
+The cursor alone makes a redelivery harmless, and stops a worker that has lost its partition. `seen` removes the duplicates
+that a producer sent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,9 +52,8 @@ _MOVE = statements.Sql(
 def _mark_seen(dialect: statements.SqlDialect) -> Any:
     ids = dialect.unnest("ids").subquery()
     consumer, day = sa.bindparam("consumer", type_=sa.Text), sa.bindparam("day", type_=sa.Integer)
-    rows = sa.select(consumer, ids.c.value, day).where(
-        sa.true()
-    )  # SQLite cannot parse an upsert of a SELECT without WHERE
+    # SQLite cannot parse an upsert of a SELECT without WHERE.
+    rows = sa.select(consumer, ids.c.value, day).where(sa.true())
     insert = dialect.insert(seen).from_select(["consumer", "event_id", "day"], rows)
     return insert.on_conflict_do_nothing().returning(seen.c.event_id)
 
@@ -64,11 +64,11 @@ _MARK_SEEN = statements.Sql(_mark_seen)
 def _advance(_: statements.SqlDialect) -> Any:
     """For PostgreSQL: move the cursors, and mark the events as seen if every cursor was at its expected position.
 
-    The answer also has the version of the configuration and the time of the database, which every unit needs.
+    The result also has the version of the configuration and the time of the database, which every unit needs.
     """
     consumer, topic = sa.bindparam("consumer", type_=sa.Text), sa.bindparam("topic", type_=sa.Text)
     moves = statements.unnest(
-        "moves", partitions=("partition", sa.BigInteger), wases=("was", sa.BigInteger), tos=("to", sa.BigInteger)
+        "moves", partitions=("partition", sa.BigInteger), expected=("was", sa.BigInteger), targets=("to", sa.BigInteger)
     )
     moved = (
         sa.update(cursors)
@@ -110,8 +110,10 @@ Moves = Mapping[int, tuple[int, int]]
 
 
 class CursorMovedError(FirstHourError):
-    """Raised when a stored cursor differs from the expected one: another worker has processed this range. The unit is
-    rolled back."""
+    """Raised when a stored cursor is not at its expected position, because another worker has processed these records.
+
+    The unit is rolled back.
+    """
 
 
 def read_positions(unit: Unit, consumer: str, topic: str, partitions: Sequence[int]) -> dict[int, int]:
@@ -123,14 +125,14 @@ def read_positions(unit: Unit, consumer: str, topic: str, partitions: Sequence[i
 
 
 def lock(unit: Unit, consumer: str, topic: str) -> None:
-    """Lock the cursors of the consumer in this topic until the end of the unit."""
+    """Lock the cursors of the consumer in all partitions of this topic until the end of the unit."""
     _LOCK.all(unit.connection, consumer=consumer, topic=topic)
 
 
 def advance(unit: Unit, consumer: str, topic: str, moves: Moves, batch: Sequence[Record]) -> list[Record]:
     """Move the cursors, and return the records of the batch whose event is new.
 
-    This is `move_cursors` and `only_new`; on PostgreSQL one statement does both, since each costs a round trip.
+    This is `move_cursors` and `only_new`. On PostgreSQL one statement does both, because each statement costs a round trip.
 
     Raises:
         CursorMovedError: a cursor is not at its expected position.
@@ -139,21 +141,21 @@ def advance(unit: Unit, consumer: str, topic: str, moves: Moves, batch: Sequence
         move_cursors(unit, consumer, topic, moves)
         return only_new(unit, consumer, batch)
     partitions, positions = zip(*sorted(moves.items()), strict=True)
-    was, to = zip(*positions, strict=True)
+    expected, targets = zip(*positions, strict=True)
     row = ADVANCE.first(
         unit.connection,
         consumer=consumer,
         topic=topic,
         partitions=partitions,
-        wases=was,
-        tos=to,
+        expected=expected,
+        targets=targets,
         count=len(moves),
         ids=_ids(batch),
         day=_day(unit),
         now=micros(unit.clock.business()),
     )
     if row.moved != len(moves):
-        raise CursorMovedError(f"{consumer} {topic} is not at {dict(moves)}")
+        raise _moved(consumer, topic, moves)
     unit.began(row.at, row.version)
     return _first_of_each(batch, set(row.new))
 
@@ -163,7 +165,7 @@ def move_cursors(unit: Unit, consumer: str, topic: str, moves: Moves) -> None:
     place = {"consumer": consumer, "topic": topic}
     rows = [{**place, "partition_": partition, "was": was, "to": to} for partition, (was, to) in moves.items()]
     if _MOVE.many(unit.connection, rows) != len(moves):
-        raise CursorMovedError(f"{consumer} {topic} is not at {dict(moves)}")
+        raise _moved(consumer, topic, moves)
 
 
 def only_new(unit: Unit, consumer: str, batch: Sequence[Record]) -> list[Record]:
@@ -172,12 +174,17 @@ def only_new(unit: Unit, consumer: str, batch: Sequence[Record]) -> list[Record]
     return _first_of_each(batch, {row[0] for row in rows})
 
 
+def _moved(consumer: str, topic: str, moves: Moves) -> CursorMovedError:
+    expected = {partition: was for partition, (was, _) in moves.items()}
+    return CursorMovedError(f"a cursor of {consumer} in {topic} is not at {expected}; read the positions again")
+
+
 def _day(unit: Unit) -> int:
     return micros(unit.clock.real()) // _DAY_US
 
 
 def _ids(batch: Sequence[Record]) -> list[str]:
-    """Return the ids of the events, sorted: all units lock them in one order, so that no two units deadlock."""
+    """Return the ids of the events, sorted, so that all units lock them in the same order and do not deadlock."""
     return sorted({record.event_id for record in batch})
 
 

@@ -22,9 +22,9 @@ from firsthour.runtime.storage.sqlite_engines import used_bytes
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit, Units
 from schemas import topics
 
-SEEN_DAYS = 21  # longer than the days of the spool (10) and of a topic (7) together
+SEEN_DAYS = 21  # more than the days of an event in the spool (10) and in a topic (7) together
 LOG_DAYS = 7
-STEP_SECONDS: Final = 0.005  # of one step, approximately
+STEP_SECONDS: Final = 0.005  # the intended duration of a step
 PAUSE_SECONDS_MIN: Final = 0.05
 PAUSE_STEPS: Final = 10  # a pause is this many times as long as the step before it
 LOOK_SECONDS: Final = 60.0  # between two rounds of all sweeps
@@ -49,7 +49,7 @@ _SEEN = statements.Sql(
 
 
 def _oldest_read(_: statements.SqlDialect) -> sa.Delete:
-    """Delete those of the oldest rows of a topic that have expired and that every reader has passed."""
+    """Delete the expired rows among the oldest rows of a topic that every reader has passed."""
     topic = sa.bindparam("topic", type_=sa.Text)
     read_to = (
         sa.select(sa.func.coalesce(sa.func.min(cursors.c.position), 0))
@@ -77,7 +77,10 @@ def forget_seen(unit: Unit, limit: int) -> int:
 
 
 def drop_read(unit: Unit, limit: int, *, topic: str, bytes_max: int | None = None) -> int:
-    """Remove records of the embedded log that every reader has passed: expired records; any, while the file is too large."""
+    """Remove records of the embedded log that have expired and that every reader has passed.
+
+    While the file has more than `bytes_max` bytes, records that have not expired are removed too.
+    """
     is_full = bytes_max is not None and used_bytes(unit.connection) > bytes_max
     now = micros(unit.clock.real())
     before = now + 1 if is_full else now - LOG_DAYS * _DAY_US
@@ -85,15 +88,15 @@ def drop_read(unit: Unit, limit: int, *, topic: str, bytes_max: int | None = Non
 
 
 def drop_dead_letters(unit: Unit, limit: int, *, retention: Retention) -> int:
-    """Remove dead letters by their age."""
+    """Remove the dead letters that are older than `retention` allows."""
     return dead_letters.expire(unit.connection, unit.clock.real() - retention.age, limit)
 
 
 def standard_sweeps(retention: Retention, *, database_bytes_max: int | None) -> list[Sweep]:
     """Return the sweeps of every process that runs units.
 
-    `database_bytes_max`: of the embedded file. None: the distributed profile, where rows of the log are deleted once they
-    are published, never by age.
+    `database_bytes_max`: the bound of the embedded database file. None: the distributed profile, where a row of the log is
+    deleted once it is published, never by age.
     """
     read: list[Sweep] = []
     if database_bytes_max is not None:
@@ -112,7 +115,7 @@ class Housekeeping:
         self._rows = [ROWS_FIRST] * len(self._sweeps)
 
     async def step(self) -> bool:
-        """Run one step of each sweep. Return whether any has more to do."""
+        """Run one step of each sweep. Return whether any sweep has more to do."""
         return any([(await self._once(n))[0] for n in range(len(self._sweeps))])
 
     async def run(self) -> None:
@@ -127,7 +130,7 @@ class Housekeeping:
     async def _step_of(self, n: int) -> tuple[bool, float]:
         try:
             return await self._once(n)
-        except StorageError:  # logged by every other runner; the next round removes the rows
+        except StorageError:  # the other runners log it; the next round removes the rows
             return False, 0.0
         except Exception as failure:  # noqa: BLE001  # the other sweeps must still run
             _log.error("sweep failed", exc_info=failure)

@@ -18,8 +18,8 @@ class Compiled(NamedTuple):
 
     text: str
     order: tuple[str, ...]  # names of the parameters, by position
-    constants: Mapping[str, Any]  # the parameters that the statement itself sets; None for the others
-    per_row: tuple[str, ...]  # names of the parameters that differ from row to row, once each
+    constants: Mapping[str, Any]  # values that the statement itself sets, by parameter; None for the other parameters
+    per_row: tuple[str, ...]  # names of the parameters that differ from row to row, without repetitions
 
 
 def compile_statement(statement: Any, dialect: Dialect) -> Compiled:
@@ -57,12 +57,12 @@ def over_rows(one: Compiled) -> Compiled:
     elif update := _ONE_UPDATE.fullmatch(text):
         text = f"{update[1]} FROM unnest({arrays}) AS u({names}) {update[2]}"
     else:
-        raise ValueError("no statement for many rows: " + one.text)
+        raise ValueError(f"the statement has no form for many rows; use a plain INSERT or UPDATE: {one.text}")
     return Compiled(text, one.per_row + constants, one.constants, one.per_row)
 
 
 def join_texts(parts: Sequence[Compiled]) -> str:
-    """Return one statement that runs these. Its parameters are theirs, one after the other."""
+    """Return one statement that runs all parts. Its parameters are those of the parts, in order."""
     texts: list[str] = []
     count = 0  # of the parameters so far
     for n, part in enumerate(parts):

@@ -115,7 +115,7 @@ class AppliedConfig:
     unreachable."""
 
     def __init__(self, clock: Clock, directory: Path, cache: Path | None = None) -> None:
-        """`directory`: of the secret files that the configuration names. `cache`: the directory of the cache file, or None."""
+        """`directory`: the directory of the secret files that the configuration names. `cache`: that of the cache file, or None."""
         self._clock = clock
         self._directory = directory
         self._cache = cache / CACHE if cache is not None else None

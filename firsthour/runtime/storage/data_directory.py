@@ -24,7 +24,7 @@ def hold(directory: Path) -> IO[str]:
     lock = os.fdopen(open_private(directory / "lock", os.O_RDWR | os.O_CREAT), "r+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as held:
+    except BlockingIOError as failure:
         lock.close()
-        raise AlreadyRunningError(f"{directory}: another FirstHour process is using this data directory") from held
+        raise AlreadyRunningError(f"{directory}: another FirstHour process is using this data directory") from failure
     return lock

@@ -65,7 +65,7 @@ class ConnectionPool:
     the session at each use, which costs too much for small units."""
 
     def __init__(self, url: sa.URL, connect_args: Mapping[str, Any], *, size: int, **settings: str) -> None:
-        """`size`: connections at most. `settings`: of the server, for each session."""
+        """`size`: the maximum number of connections. `settings`: the settings of the server for each session."""
         self._arguments = {
             "command_timeout": SILENT_SECONDS,
             **connect_args,
@@ -127,7 +127,7 @@ class ConnectionPool:
 
 
 def open_engine(url: sa.URL, connect_args: Mapping[str, Any], *, size: int, **settings: str) -> AsyncEngine:
-    """Return an engine of at most `size` connections, opened when needed. `settings`: of the server, for each session."""
+    """Return an engine of at most `size` connections, opened when needed. `settings`: those of the server for each session."""
     arguments = {
         "command_timeout": SILENT_SECONDS,
         **connect_args,

@@ -25,7 +25,7 @@ DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def writer_engine(file: Path, *, pages_max: int | None = None) -> Engine:
-    """Return the engine for the one connection that writes. `pages_max`: of the file (4 KiB each); None: no bound.
+    """Return the engine for the one connection that writes. `pages_max`: the pages of the file (4 KiB each); None: no bound.
 
     Connecting raises `UnsafeFileError` when the file is a symbolic link.
     """

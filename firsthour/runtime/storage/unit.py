@@ -30,12 +30,11 @@ _APPEND = statements.Sql(
 
 
 FindConfig = Callable[[Connection, int | None], Config]
-"""Returns the configuration in force. The second argument is the id of its version; None: it has not been read yet."""
+"""Returns the configuration in force. The second argument is the id of its version; None: the unit has not read the id."""
 
 
 class Unit:
-    """The argument of a handler: a connection inside a transaction, the configuration in force, the time, `store` and
-    `emit`."""
+    """The argument of a handler: a transaction with the configuration in force and the time, and with `store` and `emit`."""
 
     def __init__(
         self,
@@ -61,8 +60,8 @@ class Unit:
         self._partitions = partitions
         self._ask = ask
         self.rows: list[Row] = []
-        self.woken: set[str] = set()
-        self.after: list[Callable[[], None]] = []
+        self.woken: set[str] = set()  # names of ticks
+        self.after: list[Callable[[], None]] = []  # called after the commit
         self._work: list[statements.Work] = []
         self._id = ""
         self._version: int | None = None
@@ -78,7 +77,7 @@ class Unit:
 
     @property
     def now(self) -> datetime:
-        """Business time, read once. Read it after locking: it is then not before the times in the locked rows."""
+        """The business time of this unit. Read it after locking, so that it is not before the times in the locked rows."""
         if self._now is None:
             if self._ask is None:
                 self._now = self.clock.business()
@@ -87,14 +86,14 @@ class Unit:
         return self._now
 
     def began(self, at: int, version: int | None) -> None:
-        """Take the results of the first statement: the database's time (microseconds) and the version of the configuration."""
+        """Set the results of the first statement: the database's time (microseconds), and the version of the configuration."""
         self._began_at, self._version = at, version
 
     def lock(self, statement: statements.Sql, /, **values: Any) -> Sequence[Any]:
-        """Run a SELECT that locks, and return its rows. They may have one more column at their end.
+        """Run a SELECT that locks, and return its rows. On PostgreSQL each row has one more column at its end.
 
-        `now` is then not before the last lock. If no row was locked, the unit cannot have waited: `now` may then be as of
-        its first statement.
+        After this, `now` is not before the last lock. If no row was locked, the unit has not waited, and `now` may be the
+        time of its first statement.
         """
         is_empty = any(value == [] for value in values.values())
         rows, at = ([], None) if is_empty else statement.locked(self.connection, **values)
@@ -104,12 +103,12 @@ class Unit:
     def store(self, *work: statements.Work) -> None:
         """Store these rows at the end of the unit, in one round trip with the emitted events.
 
-        The unit cannot read them before. No two of its works may change the same row.
+        The unit itself cannot read them. No two works of a unit may change the same row.
         """
         self._work += work
 
     def new_id(self) -> str:
-        """Return a unique id, ordered within the unit; cheaper than `clock.new_id`."""
+        """Return a unique id: an id of the unit with a number. It costs less than `clock.new_id`."""
         if not self._id:
             self._id, self._count = new_id(), 0
         self._count += 1
@@ -122,7 +121,7 @@ class Unit:
         self.rows.append(Row(event.TOPIC, key, event_id, body))
 
     def wake(self, tick: str) -> None:
-        """Run the tick of that name soon after this unit commits, without waiting for its interval."""
+        """Run the tick of this name soon after this unit commits, without waiting for its interval."""
         self.woken.add(tick)
 
     def finish(self) -> int:
@@ -145,12 +144,12 @@ class Unit:
         return {(row.topic, partition_of(row.key, self._partitions)) for row in self.rows}
 
 
-SOURCES = {topic: f"urn:firsthour:{speakers[0]}" for topic, speakers in EMITTED_BY.items()}
-"""The `source` of the envelope, by topic: the service that emits there."""
+SOURCES = {topic: f"urn:firsthour:{services[0]}" for topic, services in EMITTED_BY.items()}
+"""The `source` of the envelope, by topic: the service that emits events to this topic."""
 
 
 class Lane(IntEnum):
-    """The order of waiting units: commands of a waiting person, then batches and ticks, then bulk work."""
+    """The order of waiting units: first commands, for which a person waits; then batches and ticks; last bulk work."""
 
     COMMAND = 0
     BATCH = 1
@@ -166,7 +165,7 @@ class Units(Protocol):
 
     @property
     def batch_seconds(self) -> float:
-        """The seconds that one batch may take, since other units wait for it."""
+        """The seconds that one batch may take, because other units wait until it ends."""
 
     async def run(self, work: Callable[[Unit], T], lane: Lane = Lane.COMMAND) -> T:
         """Run `work` in a unit, and return its result after the commit. If `work` raises, the unit is rolled back.

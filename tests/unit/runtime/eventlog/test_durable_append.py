@@ -29,7 +29,7 @@ async def test_rows_go_to_an_answering_broker_and_not_to_the_spool(tmp_path: Pat
     async with appending_gateway(tmp_path) as gateway:
         await gateway.appender.append([row("a"), row("b")])
         assert gateway.broker.ids == ["a", "b"]
-        assert (gateway.appender.spooled, gateway.spool and gateway.spool.asked) == (0, 0)
+        assert (gateway.appender.spooled, gateway.spool and gateway.spool.append_count) == (0, 0)
         assert not await gateway.appender.step()
 
 
