@@ -17,9 +17,8 @@ from firsthour.runtime.processing import cursors
 from firsthour.runtime.storage.postgres_connections import DIALECT
 
 _BEGIN: Final = cursors.ADVANCE.for_one(DIALECT)
-_INSERT_LOG: Final = re.compile(
-    r"INSERT INTO log .*? FROM unnest\(\$(\d+)::", re.DOTALL
-)  # then topics, partitions and the rest
+# The parameter in the group has the topics; the next ones have the partitions and the other columns.
+_INSERT_LOG: Final = re.compile(r"INSERT INTO log .*? FROM unnest\(\$(\d+)::", re.DOTALL)
 _COLUMNS: Final = 6
 _PUBLISHING: Final = {"take": "pg_try_advisory_xact_lock"}
 

@@ -152,9 +152,8 @@ def run(
         )
     screen = Console(stderr=True) if json == "-" else console or Console()
     if not screen.is_terminal:
-        screen.width = max(
-            screen.width, WIDTH_IN_A_FILE
-        )  # no window limits the width, and the verdict is the last column
+        # No window limits the width, and the verdict is the last column.
+        screen.width = max(screen.width, WIDTH_IN_A_FILE)
     over = asyncio.run(environment.server_releases(server_settings)) if server_settings.distributed else ""
     if not server_settings.distributed:
         todo = measurements(full=full)

@@ -196,9 +196,8 @@ class Serving:
 
     async def _banner(self) -> StartupBanner:
         system, from_settings = self._system, self._up.settings.admin_key is not None
-        file = (
-            None if sys.stdout.isatty() else self._up.settings.data_dir / KEY_FILE
-        )  # other outputs are stored as logs
+        # An output that is not a terminal may be stored as a log, so the key goes to a file.
+        file = None if sys.stdout.isatty() else self._up.settings.data_dir / KEY_FILE
         key = None if from_settings else await system.units.run(lambda unit: first_key(unit, file))
         if key is not None:
             await system.keys.refresh(system.reads)

@@ -154,9 +154,8 @@ class Delivery:
         if channel is None:
             return Unusable(f"channel not set up here: {page_claim.page.channel}; see `firsthour doctor`")
         try:
-            async with asyncio.timeout(
-                TIMEOUT_SECONDS + 1.0
-            ):  # channels have their own timeout; this one limits a channel that ignores it
+            # A channel has its own timeout. This one limits a channel that ignores it.
+            async with asyncio.timeout(TIMEOUT_SECONDS + 1.0):
                 return await channel.send(page_claim.message)
         except Exception as failure:  # noqa: BLE001  # a channel must not raise: an exception counts as a temporary failure
             _log.error("channel failed", channel=page_claim.page.channel, error_type=type(failure).__name__)

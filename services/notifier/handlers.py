@@ -52,9 +52,8 @@ def fire_due(unit: Unit, context: NotifierContext) -> datetime | None:
         _store(unit, changes, {clock.lead_id: clock for clock in due}, terms, context)
     if len(due) == CLOCKS_AT_ONCE:
         return now
-    due_times = [
-        clock.due_at for clock in changes.clocks.values() if clock.due_at is not None
-    ]  # not stored before the unit ends
+    # The due times of changed clocks are not stored before the unit ends.
+    due_times = [clock.due_at for clock in changes.clocks.values() if clock.due_at is not None]
     return min(filter(None, [*due_times, next_clock_due(unit, now)]), default=None)
 
 

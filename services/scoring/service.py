@@ -33,9 +33,8 @@ def service() -> Service:
     return Service(
         name="scoring",
         hears={EVENTS: partial(hear_events, count=counter.count), ROUTES: hear_routes},
-        linger_seconds={
-            ROUTES: LINGER_SECONDS
-        },  # only recycles are read there, and their effect does not depend on the time of reading
+        # Of `routes`, scoring reads only recycles, and their effect does not depend on the time of reading.
+        linger_seconds={ROUTES: LINGER_SECONDS},
         api=router,
         runners=runners,
     )

@@ -43,9 +43,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     rung: int
     kind: Kind
     person: str  # rep id; empty: there is no recipient, and `error` says why
-    channels: tuple[
-        str, ...
-    ]  # of the rung's `by`, never empty; some may not be set up, or have no address of the person
+    # From the rung's `by`, never empty. A channel may not be set up, or may have no address of the person.
+    channels: tuple[str, ...]
     due_at: datetime
     created_at: datetime
     channel_index: int = 0  # counts on after the last channel: one round is every channel once

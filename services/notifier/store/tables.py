@@ -17,9 +17,8 @@ clocks = sa.Table(
     sa.Column("assigned_at", statements.Integer),
     sa.Column("next_rung", statements.Integer, nullable=False),
     sa.Column("due_at", statements.Integer),  # the next rung or the end of the promise, whichever comes first
-    sa.Column(
-        "state", statements.Text, nullable=False
-    ),  # live, missed (the promise has ended, the ladder goes on), met, over
+    # live, missed (the promise has ended, the ladder goes on), met, over
+    sa.Column("state", statements.Text, nullable=False),
     sa.Column("touched_at", statements.Integer),
     sa.Column("opted_out", statements.Integer, nullable=False),
     sa.Column("accepted", statements.Integer, nullable=False),
@@ -29,9 +28,8 @@ clocks = sa.Table(
     sa.Column("updated_at", statements.Integer, nullable=False),
     sa.Column("ladder", statements.Text),  # the rungs in force at its start, as JSON; NULL: written by an older release
     sa.Column("fired_at", statements.Integer),  # when the rung before `next_rung` was reached
-    sa.Column(
-        "rung_told_at", statements.Integer
-    ),  # when its page was accepted or ended otherwise; NULL: still being sent
+    # When the page of that rung was accepted or ended otherwise; NULL: it is still being sent.
+    sa.Column("rung_told_at", statements.Integer),
     sa.Column("told_at", statements.Integer),  # when a page first told the owner of this assignment
     sa.Column("untold_at", statements.Integer),  # when a page to the owner first ended without telling them
     sa.Column("rep_version", statements.Integer, nullable=False, server_default="0"),
@@ -48,13 +46,11 @@ pages = sa.Table(
     sa.Column("person", statements.Text, nullable=False),  # rep id; empty: there is no recipient
     sa.Column("channels", statements.Text, nullable=False),
     sa.Column("channel_index", statements.Integer, nullable=False),
-    sa.Column(
-        "state", statements.Text, nullable=False
-    ),  # pending, sending, sent, cancelled; failed: by an older release
+    # pending, sending, sent, cancelled; failed: written by an older release
+    sa.Column("state", statements.Text, nullable=False),
     sa.Column("due_at", statements.Integer, nullable=False),  # business time: lateness counts from it
-    sa.Column(
-        "next_at", statements.Integer
-    ),  # real time: when to look at it again, or the end of the lease; NULL: ended
+    # Real time: when the page is looked at again, or the end of the lease; NULL: the page has ended.
+    sa.Column("next_at", statements.Integer),
     sa.Column("first_try_at", statements.Integer),  # real time, of the current channel
     sa.Column("tries", statements.Integer, nullable=False),
     sa.Column("deliveries", statements.Integer, nullable=False),
@@ -74,9 +70,8 @@ attempts = sa.Table(
     sa.Column("n", statements.Integer, primary_key=True),
     sa.Column("channel", statements.Text, nullable=False),
     sa.Column("at", statements.Integer, nullable=False),  # real time
-    sa.Column(
-        "outcome", statements.Text, nullable=False
-    ),  # sent, try_again, gave_up, unusable, unknown (the sender crashed)
+    # sent, try_again, gave_up, unusable, unknown (the sender crashed)
+    sa.Column("outcome", statements.Text, nullable=False),
     sa.Column("detail", statements.Text),
 )
 reps = sa.Table(

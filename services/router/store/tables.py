@@ -81,9 +81,8 @@ pools = sa.Table(
     statements.metadata,
     sa.Column("pool", statements.Text, primary_key=True),
     sa.Column("virtual", statements.Integer, nullable=False),  # unused: lags have replaced it
-    sa.Column(
-        "lags", statements.Text, nullable=False, server_default="{}"
-    ),  # of its members, as JSON; zeros are left out
+    # The lags of its members, as JSON without zeros.
+    sa.Column("lags", statements.Text, nullable=False, server_default="{}"),
 )
 reps = sa.Table(
     "router_reps",
@@ -94,8 +93,7 @@ reps = sa.Table(
     sa.Column("until", statements.Integer),
     sa.Column("said", statements.Text, nullable=False),  # the state last published on `routes`
     sa.Column("updated_at", statements.Integer, nullable=False),
-    sa.Column(
-        "version", statements.Integer, nullable=False, server_default="0"
-    ),  # raised with every change published on `routes`
+    # Increases with every change that is published on `routes`.
+    sa.Column("version", statements.Integer, nullable=False, server_default="0"),
     sa.Column("reason", statements.Text),  # of the state
 )
