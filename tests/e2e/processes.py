@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 import httpx
 
+from devtools import machine
+
 ROOT = Path(__file__).resolve().parents[2]
 ADMIN = "e2e-" + "k" * 40
 START_SECONDS = 60.0
@@ -23,10 +25,8 @@ STOP_SECONDS = 30.0
 
 
 def free_port() -> int:
-    """Return a port on which no process listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    """Return a port on which no process listens, and which no outgoing connection takes while a process is restarted."""
+    return machine.free_ports(1)[0]
 
 
 def until(condition: Callable[[], bool], seconds: float, state: str) -> None:
