@@ -1,6 +1,7 @@
 """The message and the exit code of a command that ended with an error."""
 
 import errno
+import sqlite3
 from collections.abc import Mapping
 from typing import Final
 
@@ -20,9 +21,13 @@ _REMEDIES: Final[Mapping[int, str]] = {
 def message(error: Exception) -> list[str]:
     """Return the lines that describe an error with an exit code."""
     if isinstance(error, OSError):
-        remedy = _REMEDIES.get(error.errno or 0, "check its permissions")
-        return [f"{error.filename or 'the system'}: {error.strerror or type(error).__name__}; {remedy}"]
+        cause = error.strerror or type(error).__name__
+        if error.filename:
+            return [f"{error.filename}: {cause}; {_REMEDIES.get(error.errno or 0, 'check its permissions')}"]
+        return [f"{cause}; {_REMEDIES.get(error.errno or 0, '`firsthour doctor` shows the cause')}"]
     if hasattr(error, "orig"):  # SQLAlchemy's DBAPIError: its text quotes statements and values
-        return [f"the database cannot be used ({type(error.orig).__name__}); `firsthour doctor` shows the cause"]
+        has_plain_text = type(error.orig) in (sqlite3.DatabaseError, sqlite3.OperationalError)
+        cause = str(error.orig) if has_plain_text else type(error.orig).__name__
+        return [f"the database cannot be used ({cause}); `firsthour doctor` shows the remedy"]
     remedy = outcome_of(error).remedy
     return (f"{error}; {remedy}" if remedy else str(error)).splitlines()

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from firsthour.operations.doctor.checks import DATABASE
 from firsthour.runtime import settings
-from firsthour.runtime.connectivity import connection_options
+from firsthour.runtime.connectivity import connection_options, postgres
 from firsthour.runtime.eventlog import kafka_admin
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import grants
@@ -57,7 +57,13 @@ async def _over_the_network(process_settings: Settings) -> tuple[bool, list[str]
 
 
 async def prepare_database(process_settings: Settings) -> bool:
-    """Create or upgrade the tables of PostgreSQL, and grant the services their rights. Return whether tables changed."""
+    """Create or upgrade the tables of PostgreSQL, and grant the services their rights. Return whether tables changed.
+
+    Raises:
+        UnreachableError: The database cannot be reached or entered.
+        UnknownTablesError: This version cannot upgrade the tables.
+    """
+    await postgres.enter(process_settings)
     url, arguments = connection_options.database(process_settings)
     engine = create_async_engine(url, connect_args=arguments)
     try:

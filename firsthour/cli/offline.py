@@ -25,7 +25,7 @@ from firsthour.runtime.processing.service import Resources, Service
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import installation
 from firsthour.runtime.storage.data_directory import hold
-from firsthour.runtime.storage.migrate import is_current, migrate
+from firsthour.runtime.storage.migrate import PROBLEMS, TablesError, is_current, migrate, state
 from firsthour.runtime.storage.reader import SqliteReader
 from firsthour.runtime.storage.sqlite import SqliteUnits
 from firsthour.runtime.storage.sqlite_engines import reader_engine, writer_engine
@@ -34,7 +34,7 @@ from schemas.errors import FirstHourError
 
 
 class NothingHereError(FirstHourError):
-    """Raised when the data directory holds no database, or one of another version."""
+    """Raised when the data directory holds no database."""
 
 
 def prepare(directory: Path, *, create: bool) -> HostClock:
@@ -47,7 +47,7 @@ def prepare(directory: Path, *, create: bool) -> HostClock:
         create: Create or upgrade the tables. Otherwise the database exists, and its tables must be current.
 
     Raises:
-        NothingHereError: The tables are of another version.
+        TablesError: This version cannot work on the tables.
     """
     file = directory / DATABASE
     engine = writer_engine(file)
@@ -56,7 +56,8 @@ def prepare(directory: Path, *, create: bool) -> HostClock:
             if create:
                 migrate(connection)
             elif not is_current(connection):
-                raise NothingHereError(f"{file}: the tables are of another version; `firsthour migrate` upgrades them")
+                problem, remedy = PROBLEMS[state(connection)]
+                raise TablesError(f"{file}: the database has {problem}; {remedy}")
             return stored_clock(connection)
     finally:
         engine.dispose()
@@ -92,7 +93,8 @@ async def open_offline(
 
     Raises:
         AlreadyRunningError: A process uses the directory.
-        NothingHereError: There is no database, or one of another version.
+        NothingHereError: There is no database.
+        TablesError: This version cannot work on the tables.
         ConfigError: The configuration files have mistakes.
     """
     if not create and not settings.data_dir.is_dir():

@@ -93,7 +93,9 @@ def test_text_columns_compare_as_bytes_on_postgresql(database: str) -> None:
     assert _with(database, _not_bytes) == []
 
 
-def test_migration_converts_text_columns_and_preserves_the_view(database: str) -> None:
+def test_migration_converts_text_columns_and_preserves_the_view(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firsthour.runtime.storage.migrate.OLDEST", "0007")
+
     def older(connection: Connection) -> None:
         settings = Config()
         settings.set_main_option("script_location", str(migrations()))

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config as AlembicConfig
 
 from devtools.postgres import PostgresServer
 from firsthour.runtime import settings
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.connectivity import postgres as database_look
+from firsthour.runtime.package_files import migrations
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.migrate import UnknownTablesError, is_current, migrate, state
 from firsthour.runtime.storage.postgres import PostgresUnits
@@ -59,6 +62,36 @@ def test_a_forgotten_migrate_is_one_sentence_of_every_command(
     assert (done.returncode, done.stderr) == (1, SENTENCE)
 
 
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            (f"/{DATABASE}", "/no_such_database"),
+            " has no database no_such_database; create it, or correct the name in ",
+        ),
+        (("127.0.0.1", "no-such-host.invalid"), "no-such-host.invalid"),
+        (("firsthour@", "no_such_user@"), "no_such_user"),
+    ],
+)
+def test_migrate_names_the_fault_of_an_address(
+    unprepared: str, change: tuple[str, str], problem: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "firsthour", "migrate"],
+        cwd=ROOT,
+        env=environment(
+            database_url=unprepared.replace(*change), kafka_bootstrap="127.0.0.1:1", data_dir=str(tmp_path)
+        ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("database: ")
+    assert problem in done.stderr
+
+
 async def test_a_statement_on_tables_that_are_not_there_is_a_state_to_wait_for(unprepared: str) -> None:
     own_settings = settings.load(database_url=unprepared, kafka_bootstrap="127.0.0.1:1")
     url, arguments = connection_options.database(own_settings)
@@ -92,7 +125,7 @@ async def test_a_migration_under_a_process_that_runs_fails_no_unit_and_no_readin
 
 @pytest.mark.parametrize(
     ("revision", "version_state", "works"),
-    [("0001", "older", False), ("9999", "newer", True), ("f00d", "unknown", False)],
+    [("0001", "outdated", False), ("9999", "newer", True), ("f00d", "unknown", False)],
 )
 def test_tables_of_another_version_are_recognised(
     tmp_path: Path, revision: str, version_state: str, *, works: bool
@@ -106,7 +139,31 @@ def test_tables_of_another_version_are_recognised(
         assert (state(connection), is_current(connection)) == (version_state, works)
         if version_state == "newer":
             assert not migrate(connection), "migrations only add: this version works on"
-        if version_state == "unknown":
-            with pytest.raises(UnknownTablesError, match="f00d"):
+        if not works:
+            with pytest.raises(UnknownTablesError, match=f"revision {revision}"):
                 migrate(connection)
+    engine.dispose()
+
+
+def test_tables_of_another_program_are_recognised(tmp_path: Path) -> None:
+    engine = writer_engine(tmp_path / "firsthour.db")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE other (id INTEGER)")
+        assert (state(connection), is_current(connection)) == ("unknown", False)
+        with pytest.raises(UnknownTablesError, match="no version of FirstHour created"):
+            migrate(connection)
+    engine.dispose()
+
+
+def test_tables_since_the_oldest_readable_version_are_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firsthour.runtime.storage.migrate.OLDEST", "0009")
+    engine = writer_engine(tmp_path / "firsthour.db")
+    with engine.begin() as connection:
+        settings = AlembicConfig()
+        settings.set_main_option("script_location", str(migrations()))
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, "0009")
+        assert state(connection) == "older"
+        assert migrate(connection)
+        assert state(connection) == "current"
     engine.dispose()

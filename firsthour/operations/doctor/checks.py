@@ -34,8 +34,8 @@ async def examine(settings: Settings, clock: Clock, reads: Reader | None) -> lis
         try:
             findings += await reads(lambda connection: database(connection, clock))
         except (DBAPIError, StorageError) as error:
-            cause = type(error.orig).__name__ if isinstance(error, DBAPIError) else str(error)
-            findings.append(Finding("database", "wrong", f"cannot be read ({cause})", RESTORE))
+            cause = str(error.orig) if isinstance(error, DBAPIError) else str(error).partition(";")[0]
+            findings.append(Finding("database", "wrong", f"cannot be read: {cause}", RESTORE))
     findings += [finding async for finding in channels(settings)]
     return findings
 

@@ -42,7 +42,8 @@ def _tables(connection: Connection) -> Finding:
     if state == "newer":
         remedy = "update this program; until then it keeps working"
         return Finding("tables", "warning", "of a newer version of FirstHour", remedy)
-    return Finding("tables", "wrong", "of another version of FirstHour", "stop FirstHour and run `firsthour migrate`")
+    problem, remedy = migrate.PROBLEMS[state]
+    return Finding("tables", "wrong", f"the database has {problem}", remedy)
 
 
 def _clock(connection: Connection, clock: Clock) -> Finding:

@@ -41,7 +41,7 @@ _STATES: Final[Mapping[str, tuple[Kind, str, str]]] = {
 async def examine_database(settings: Settings) -> list[Diagnosis]:
     """Return the problems with the database; an empty list: it can be used. Takes a few seconds at most."""
     place = connection_options.postgres(settings)
-    trouble = await diagnosis.check_port(SERVER, place.host, place.port, VARIABLE) or await _enter(place)
+    trouble = await _reach(place)
     if trouble is not None:
         return [trouble]
     try:
@@ -51,6 +51,17 @@ async def examine_database(settings: Settings) -> list[Diagnosis]:
         problem = f"user {place.user} cannot read the tables ({_name(failure)})"
         return [Diagnosis(SERVER, "forbidden", problem, "make the user that runs `firsthour migrate` their owner")]
     return [] if state == "current" else [_tables(state, place.database)]
+
+
+async def enter(settings: Settings) -> None:
+    """Raise `UnreachableError`, with the remedy, if no session can be opened. The tables are not looked at."""
+    trouble = await _reach(connection_options.postgres(settings))
+    if trouble is not None:
+        raise UnreachableError(trouble)
+
+
+async def _reach(place: Postgres) -> Diagnosis | None:
+    return await diagnosis.check_port(SERVER, place.host, place.port, VARIABLE) or await _enter(place)
 
 
 async def ready(settings: Settings) -> None:
@@ -66,10 +77,8 @@ def _tables(state: migrate.State, database: str) -> Diagnosis:
         problem = f"the tables of database {database} are of a newer version"
         remedy = "update FirstHour; until then it works on these tables"
         return Diagnosis(SERVER, "migration", problem, remedy, stops=False)
-    problems = {"empty": "has no tables yet", "older": "has the tables of an older version"}
-    problem = f"database {database} {problems.get(state, 'has tables that no version of FirstHour created')}"
-    remedy = "run `firsthour migrate`" if state in problems else "use another database, or restore the latest backup"
-    return Diagnosis(SERVER, "migration", problem, remedy)
+    problem, remedy = migrate.PROBLEMS[state]
+    return Diagnosis(SERVER, "migration", f"database {database} has {problem}", remedy)
 
 
 async def read(settings: Settings, work: Callable[[Connection], T]) -> T:

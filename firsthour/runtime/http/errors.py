@@ -48,6 +48,7 @@ OUTCOMES: Final[Mapping[str, ErrorOutcome]] = {
     "StorageError": ErrorOutcome(NO, unavailable),
     "IdentityTakenError": ErrorOutcome(NO, unavailable),
     "NothingAppliedError": ErrorOutcome(NO, unavailable),
+    "TablesError": _REFUSED,
     "UnknownTablesError": _REFUSED,
     "UnreachableError": _REFUSED,
     "UnsafeFileError": _REFUSED,

@@ -1,5 +1,6 @@
 """Migrates the tables: one Alembic history for SQLite and PostgreSQL."""
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 import sqlalchemy as sa
@@ -14,13 +15,35 @@ from schemas.errors import FirstHourError
 
 
 class UnknownTablesError(FirstHourError):
-    """Raised when the tables belong to no version of FirstHour."""
+    """Raised when the tables belong to no version of FirstHour, or to one whose records this version cannot read."""
+
+
+class TablesError(FirstHourError):
+    """Raised when a command cannot work on the tables until another command has changed them."""
 
 
 _LOCK: Final = 0x1EAD_FFFF_0000_0000  # the key of an advisory lock, which ends with the transaction
 
 
-State = Literal["current", "empty", "older", "newer", "unknown"]
+OLDEST: Final = "0010"
+"""The first revision whose records this version can read: before it, the events had other names."""
+
+State = Literal["current", "empty", "older", "outdated", "newer", "unknown"]
+"""`empty`: a database without tables. `outdated`: of a version whose records cannot be read. `unknown`: of no version."""
+
+PROBLEMS: Final[Mapping[State, tuple[str, str]]] = {
+    "empty": ("no tables yet", "run `firsthour migrate`"),
+    "older": ("the tables of an older version", "run `firsthour migrate`"),
+    "outdated": (
+        "the tables of a version whose records this version cannot read",
+        "start with an empty data directory, or with a new database and new topics",
+    ),
+    "unknown": (
+        "tables that no version of FirstHour created",
+        "use another database, or restore the latest backup",
+    ),
+}
+"""The problem with tables on which this version cannot work, as the object of "has", and the remedy."""
 
 
 def migrate(connection: Connection) -> bool:
@@ -35,11 +58,9 @@ def migrate(connection: Connection) -> bool:
         connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
     current = state(connection)
-    if current == "unknown":
-        raise UnknownTablesError(
-            f"the tables are of revision {_revision(connection)!r}, which no version of FirstHour created; "
-            "use another database, or restore the latest backup"
-        )
+    if current in ("unknown", "outdated"):
+        problem, remedy = PROBLEMS[current]
+        raise UnknownTablesError(f"the database has {problem} (revision {_revision(connection) or 'none'}); {remedy}")
     if current in ("current", "newer"):
         return False
     command.upgrade(settings, "head")
@@ -48,7 +69,7 @@ def migrate(connection: Connection) -> bool:
 
 def is_current(connection: Connection) -> bool:
     """Return whether this code can work on the tables. Those of a newer version are included, since migrations only add."""
-    return state(connection) in ("current", "newer")
+    return state(connection) not in PROBLEMS
 
 
 def state(connection: Connection) -> State:
@@ -56,12 +77,19 @@ def state(connection: Connection) -> State:
     script = ScriptDirectory.from_config(_settings(connection))
     head, revision = script.get_current_head(), _revision(connection)
     if revision is None:
-        return "empty"
+        return "unknown" if _has_foreign_tables(connection) else "empty"
     if revision == head:
         return "current"
     if any(script_revision.revision == revision for script_revision in script.walk_revisions()):
-        return "older"
+        return "older" if revision >= OLDEST else "outdated"
     return "newer" if head is not None and revision.isdigit() and revision > head else "unknown"
+
+
+def _has_foreign_tables(connection: Connection) -> bool:
+    """Return whether a file without a revision has tables. A database of PostgreSQL may be shared with other programs."""
+    if connection.dialect.name != "sqlite":
+        return False
+    return connection.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE type = 'table' LIMIT 1").first() is not None
 
 
 def _revision(connection: Connection) -> str | None:

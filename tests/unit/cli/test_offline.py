@@ -233,7 +233,15 @@ def test_tables_of_another_version_stay_unchanged(run: Run) -> None:
     with closing(sqlite3.connect("data/firsthour.db")) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = 'older'")
     code, _, wrong = run("verify")
-    assert (code, "firsthour migrate" in wrong) == (2, True)
+    assert (code, "has tables that no version of FirstHour created; use another database" in wrong) == (1, True)
+
+
+def test_file_that_is_no_database_is_named(run: Run) -> None:
+    run("migrate")
+    Path("data/firsthour.db").write_text("not a database " * 100)
+    for words in (("verify",), ("keys", "list"), ("migrate",)):
+        code, _, wrong = run(*words)
+        assert (code, "file is not a database" in wrong) == (1, True), wrong
 
 
 # --- help --------------------------------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ async def test_mistake_in_the_configuration_has_its_line(place: Path) -> None:
 
 async def test_tables_of_another_version_are_wrong(place: Path) -> None:
     change(place, "UPDATE alembic_version SET version_num = 'older'")
-    assert (await look(place))["tables"].remedy == "stop FirstHour and run `firsthour migrate`"
+    assert (await look(place))["tables"].remedy == "use another database, or restore the latest backup"
 
 
 async def test_damaged_database_is_wrong(place: Path) -> None:
@@ -221,3 +221,11 @@ def test_events_in_the_spool_are_a_warning(tmp_path: Path) -> None:
     assert (broken.verdict, "keep it" in broken.remedy) == ("wrong", True)
     large = own_settings.model_copy(update={"spool_bytes_max": 1 << 60})
     assert "SPOOL_BYTES_MAX lower" in distributed_checks.spool(large)[0].remedy
+
+
+async def test_file_that_is_no_database_is_wrong_with_the_cause(place: Path) -> None:
+    (place / "data" / "firsthour.db").write_text("not a database " * 100)
+    finding = (await look(place))["database"]
+    assert finding.verdict == "wrong"
+    assert "file is not a database" in finding.said
+    assert "doctor" not in finding.said

@@ -78,7 +78,7 @@ def test_library_error_with_a_name_of_ours_has_no_outcome() -> None:
 def test_message_of_a_database_error_has_no_statement_and_no_value() -> None:
     error = IntegrityError("INSERT INTO leads", {"email": "ada@northwind.example"}, sqlite3.IntegrityError("leads.id"))
     assert error_report.message(error) == [
-        "the database cannot be used (IntegrityError); `firsthour doctor` shows the cause"
+        "the database cannot be used (IntegrityError); `firsthour doctor` shows the remedy"
     ]
 
 
