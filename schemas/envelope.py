@@ -14,7 +14,8 @@ import msgspec
 from schemas.errors import FirstHourError
 from schemas.events.base import Event
 from schemas.events.catalogue import BY_TYPE
-from schemas.events.outside import ExternalEvent
+from schemas.events.outside import OUTSIDE_TYPES, ExternalEvent
+from schemas.values import shown
 
 E = TypeVar("E", bound=Event)
 
@@ -65,10 +66,20 @@ class _Written(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     dataschema: str
 
 
+class _OutsideOrigin(msgspec.Struct, frozen=True, gc=False):
+    """The fields that every outside event has, and no other record."""
+
+    source: str
+    source_id: str
+    received_at: datetime
+
+
+_OUTSIDE = frozenset(OUTSIDE_TYPES)
 _QUOTED = re.compile(r"""(Invalid enum value|unknown field) (['"`]).*\2(?= - at |$)""", re.DOTALL)
 
 _encode = msgspec.json.Encoder().encode
 _envelope = msgspec.json.Decoder(Envelope)
+_origin = msgspec.json.Decoder(_OutsideOrigin)
 _data = {event: msgspec.json.Decoder(event) for event in {*BY_TYPE.values(), ExternalEvent}}
 
 
@@ -108,7 +119,23 @@ def data_of(envelope: Envelope, shape: type[E]) -> E:
 
 def event_of(envelope: Envelope) -> Event:
     """Return the event of an envelope, as the class of its type. Raises `UnknownEventError`."""
-    return data_of(envelope, BY_TYPE.get(envelope.type, ExternalEvent))
+    shape = BY_TYPE.get(envelope.type)
+    if shape is None:
+        if not _is_outside(envelope):
+            raise UnknownEventError(f"type {shown(envelope.type)} is not known to this version")
+        shape = ExternalEvent
+    return data_of(envelope, shape)
+
+
+def _is_outside(envelope: Envelope) -> bool:
+    """Return whether the event is from outside. The types of a later version are not known here, so the data decides."""
+    if envelope.type in _OUTSIDE or envelope.type.startswith("custom."):
+        return True
+    try:
+        _origin.decode(envelope.data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def _without_values(broken: Exception) -> str:

@@ -201,11 +201,5 @@ def _problem(refused: Refused, lead: Lead) -> Problem:
         title,
         f"{refused.why[0].upper()}{refused.why[1:]}; {refused.remedy}.",
         faults,
-        extensions={"lead": answer_of(lead)},
+        extensions={"lead": answer(lead)},
     )
-
-
-def answer_of(lead: Lead) -> Answer:
-    """Return a lead as an extension of a problem."""
-    touched = at(lead.touched_at)
-    return answer(lead) | {"touched_at": touched.isoformat() if touched else None}

@@ -74,7 +74,7 @@ def configure_logging(
 
 
 def places(error: BaseException) -> list[str]:
-    """Return the places of an exception in our code, and where it was raised: `services/router/store.py:42 save`."""
+    """Return the places of an exception in our code, and where it was raised: `services/router/store/leads.py:70 save_leads`."""
     calls = []
     trace = error.__traceback__
     while trace is not None:

@@ -51,7 +51,10 @@ class Telemetry:
             "consumer_lag", "Records that the consumer has not read yet", ["consumer", "topic"], registry=r
         )
         self.dead_letters = Counter(
-            "dead_letters_total", "Events stored as dead letters after three failures", ["consumer"], registry=r
+            "dead_letters_total",
+            "Events stored as dead letters: after three failures, or after one of an unknown or too large record",
+            ["consumer"],
+            registry=r,
         )
         self.pages = Counter("pages_total", "Attempts to deliver a page", ["channel", "outcome"], registry=r)
         self.page_lateness = Histogram(

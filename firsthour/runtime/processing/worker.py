@@ -1,8 +1,8 @@
 """Reads partitions of a topic in batches, and handles each batch in one unit.
 
 If a batch fails, its events are handled one by one. After three failures an event becomes a dead letter, in the unit
-that moves the cursor past it. Too many dead letters mean that the code is broken, not the events: the worker then stops
-and logs the reason. An event that is too large for a record does not count, since only its content is at fault.
+that moves the cursor past it; an unknown record and one that is too large do so after one. Too many dead letters mean that
+the code is broken, not the events: the worker then stops and logs the reason. An event that is too large for a record does not count, since only its content is at fault.
 """
 
 import asyncio

@@ -54,6 +54,14 @@ async def test_owner_accepts_touches_and_recycles_a_lead(harness: RouterHarness,
     assert (answer["status"], answer["owner"]) == ("nurturing", None)
 
 
+async def test_problem_gives_times_in_the_format_of_answers(harness: RouterHarness, client: AsyncClient) -> None:
+    harness.submit_form("l1")
+    await client.post("/v1/leads/l1/touch", json={"channel": "phone", "answered": True})
+    refused = await client.post("/v1/leads/l1/reject", json={"reason": "bored"})
+    assert refused.status_code == 409
+    assert refused.json()["lead"]["touched_at"] == "2026-12-01T09:00:00Z"
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "text"),
     [

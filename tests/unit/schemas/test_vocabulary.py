@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
@@ -101,6 +102,9 @@ external_events = st.builds(
 )
 
 
+RECORD = ExternalEvent(source="s", source_id="1", received_at=NOW)
+
+
 @given(event_sent=external_events)
 def test_event_is_equal_after_encoding_and_decoding(event_sent: ExternalEvent) -> None:
     body = envelope.encode(event_sent, id="1", source="urn:x", time=NOW, key=event_sent.key, type="form.submitted")
@@ -140,6 +144,22 @@ def test_event_of_another_major_version_is_unknown() -> None:
     body = envelope.encode(event_sent, id="1", source="urn:x", time=NOW, key="k", type="form.submitted")
     with pytest.raises(envelope.UnknownEventError, match="this code knows"):
         envelope.decode(body.replace(b"form.submitted:1", b"form.submitted:2"))
+
+
+@pytest.mark.parametrize("data", [b'{"rep":"ana"}', b'{"source":"crm","rep":"ana"}', b"7"])
+def test_inner_record_of_an_unknown_type_is_named_by_its_type(data: bytes) -> None:
+    body = envelope.encode(RECORD, id="1", source="urn:x", time=NOW, key="k", type="form.submitted")
+    body = body.replace(b"form.submitted", b"rep.changed")
+    record = msgspec.structs.replace(envelope.decode(body), data=msgspec.Raw(data))
+    with pytest.raises(envelope.UnknownEventError) as caught:
+        envelope.event_of(record)
+    assert str(caught.value) == "type `rep.changed` is not known to this version"
+
+
+@pytest.mark.parametrize("type", ["form.submitted", "custom.visit", "call.recorded"])
+def test_outside_event_of_any_type_is_decoded(type: str) -> None:
+    body = envelope.encode(RECORD, id="1", source="urn:x", time=NOW, key="k", type=type)
+    assert envelope.event_of(envelope.decode(body)) == RECORD
 
 
 def test_field_of_a_later_version_is_ignored() -> None:
