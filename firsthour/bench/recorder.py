@@ -122,6 +122,8 @@ class _Recorder:
         if began is None:
             return
         values = dict(zip(_BEGIN.order, began, strict=True))
-        to = {(values["topic"], n): position for n, position in zip(values["partitions"], values["targets"], strict=True)}
+        to = {
+            (values["topic"], n): position for n, position in zip(values["partitions"], values["targets"], strict=True)
+        }
         emits = {(topic, partition) for topic, partition, *_ in emitted_rows(sent)}
         pickle.dump(RecordedUnit(values["consumer"], to, sent, emits), self._file, pickle.HIGHEST_PROTOCOL)
