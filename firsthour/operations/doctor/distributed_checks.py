@@ -2,7 +2,9 @@
 
 import asyncio
 import shutil
+import sqlite3
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
@@ -24,7 +26,7 @@ from firsthour.runtime.storage.config_versions import applied
 from firsthour.runtime.storage.postgres import database_now
 from firsthour.runtime.storage.reader import Reader
 from firsthour.runtime.storage.records import log
-from firsthour.runtime.storage.sqlite_engines import reader_engine
+from firsthour.runtime.storage.sqlite_engines import DAMAGED, reader_engine
 from firsthour.runtime.storage.unit import StorageError
 
 SKEW_MAX: Final = timedelta(seconds=30)
@@ -120,14 +122,26 @@ def spool(settings: Settings) -> list[Finding]:
     engine = reader_engine(file)
     try:
         with engine.connect() as connection:
-            count = connection.execute(sa.select(sa.func.count()).select_from(log)).scalar()
+            # a gateway that is just starting has a file, but not yet its table
+            has_table = sa.inspect(connection).has_table(log.name)
+            count = connection.execute(sa.select(sa.func.count()).select_from(log)).scalar() if has_table else 0
     except (DBAPIError, StorageError) as error:
-        cause = type(error.orig).__name__ if isinstance(error, DBAPIError) else str(error)
-        remedy = "stop the gateway, move the file to another place, and keep it: it may hold events"
-        return [Finding("spool", "wrong", f"{file} cannot be read ({cause})", remedy)]
+        return [Finding("spool", "wrong", *_unreadable(file, error))]
     finally:
         engine.dispose()
     if not count:
         return [Finding("spool", "ok", "empty")]
     remedy = "a running gateway sends them by itself; for a gateway that is gone, run `firsthour spool drain DIR`"
     return [Finding("spool", "warning", f"events waiting for Kafka: {count}", remedy)]
+
+
+def _unreadable(file: Path, error: DBAPIError | StorageError) -> tuple[str, str]:
+    """Return why the spool cannot be read, and the remedy."""
+    failure = error.orig if isinstance(error, DBAPIError) else error.__cause__
+    code = int(getattr(failure, "sqlite_errorcode", 0)) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return f"{file} is locked by another program", "run `firsthour doctor` again when that program has ended"
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM):
+        return f"{file} cannot be read ({failure})", "check that this user can read and write it, and check its disk"
+    remedy = "stop the gateway, move the file to another place, and keep it: it may hold events"
+    return f"{file} is {'damaged' if code in DAMAGED else 'not a spool of this program'} ({failure})", remedy

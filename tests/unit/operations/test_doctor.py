@@ -219,6 +219,7 @@ def test_events_in_the_spool_are_a_warning(tmp_path: Path) -> None:
     file.write_bytes(b"no database" * 1000)
     (broken,) = distributed_checks.spool(own_settings)
     assert (broken.verdict, "keep it" in broken.remedy) == ("wrong", True)
+    assert broken.said == f"{file} is damaged (file is not a database)"
     large = own_settings.model_copy(update={"spool_bytes_max": 1 << 60})
     assert "SPOOL_BYTES_MAX lower" in distributed_checks.spool(large)[0].remedy
 
@@ -229,3 +230,26 @@ async def test_file_that_is_no_database_is_wrong_with_the_cause(place: Path) -> 
     assert finding.verdict == "wrong"
     assert "file is not a database" in finding.said
     assert "doctor" not in finding.said
+
+
+def spool_finding(directory: Path) -> Finding:
+    (finding,) = distributed_checks.spool(settings.load(data_dir=directory, spool_bytes_max=1 << 20))
+    return finding
+
+
+def test_spool_of_a_gateway_that_is_starting_is_ok(tmp_path: Path) -> None:
+    file = tmp_path / "spool.db"
+    file.touch()
+    assert (spool_finding(tmp_path).verdict, spool_finding(tmp_path).said) == ("ok", "empty")
+    engine = writer_engine(file)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE other (id INTEGER)")
+    engine.dispose()
+    assert (spool_finding(tmp_path).verdict, spool_finding(tmp_path).said) == ("ok", "empty")
+
+
+def test_spool_that_cannot_be_opened_is_not_to_be_moved(tmp_path: Path) -> None:
+    (tmp_path / "spool.db").mkdir()
+    finding = spool_finding(tmp_path)
+    assert (finding.verdict, "cannot be read" in finding.said, "this user" in finding.remedy) == ("wrong", True, True)
+    assert "Error" not in finding.said
