@@ -1,5 +1,6 @@
 """The routes of API keys: create, list, revoke."""
 
+from collections.abc import Collection
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -26,7 +27,7 @@ NAMED_MAX = 20  # ids in a message
 def _on_one_line(name: str) -> str:
     if name.isprintable():
         return name
-    raise ValueError("must be printable text on one line")
+    raise ValueError("has a character that cannot be printed; write printable text on one line")
 
 
 _VISIBLE = "!-~\\u00a1-\\u00ac\\u00ae-\\u0233"
@@ -92,32 +93,32 @@ def add_key_routes(api: APIRouter, resources: Resources, keys: Keys) -> None:
 def _validate(body: KeyBody, resources: Resources) -> None:
     reps = resources.config.current.team.rep_by_id
     if body.rep is not None and body.rep not in reps:
-        raise Problem(
-            422,
-            "Unknown rep",
-            f"There is no rep {body.rep!r}.",
-            [FieldFault(pointer="#/rep", detail=f"known are: {', '.join([*reps][:NAMED_MAX])}")],
-        )
+        fault = f"there is no rep {body.rep!r} in team.yaml; {_choice(reps)}"
+        raise _refusal("Unknown rep", "rep", fault)
     if body.source is not None:
         _validate_source(body, resources)
     if body.expires_at is not None and body.expires_at <= resources.clock.real():
-        raise Problem(
-            422,
-            "Time in the past",
-            "`expires_at` must be in the future.",
-            [FieldFault(pointer="#/expires_at", detail="is in the past")],
-        )
+        raise _refusal("Time in the past", "expires_at", "is in the past; give a time in the future")
 
 
 def _validate_source(body: KeyBody, resources: Resources) -> None:
     sources = [source.id for source in resources.config.current.sources.sources if isinstance(source, ApiSource)]
     if body.rep is not None:
-        detail = "cannot be combined with `rep`: a key acts for a rep or for a system"
+        fault = "cannot be combined with a rep; create one key for the rep and one for the system"
     elif body.source not in sources:
-        detail = f"is not a `kind: api` source of sources.yaml; known are: {', '.join(sources[:NAMED_MAX]) or 'none'}"
+        fault = f"there is no `kind: api` source {body.source!r} in sources.yaml; {_choice(sources)}"
     else:
         return
-    raise Problem(422, "Unknown source", f"`source` {detail}.", [FieldFault(pointer="#/source", detail=detail)])
+    raise _refusal("Unknown source", "source", fault)
+
+
+def _choice(ids: Collection[str]) -> str:
+    """Return the remedy for an id that is not one of these."""
+    return f"use one of: {', '.join([*ids][:NAMED_MAX])}" if ids else "the file has none, so add one"
+
+
+def _refusal(title: str, field: str, fault: str) -> Problem:
+    return Problem(422, title, f"`{field}`: {fault}.", [FieldFault(pointer=f"#/{field}", detail=fault)])
 
 
 def _create(unit: Unit, body: KeyBody, once: Once, key: dict[str, str]) -> idempotency.StoredAnswer:

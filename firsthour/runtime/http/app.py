@@ -202,4 +202,20 @@ def _fault(detail: dict[str, Any]) -> FieldFault:
         return {"pointer": "#", "detail": f"is not JSON ({reason} at character {detail['loc'][-1]}); send valid JSON"}
     if detail["type"] == "extra_forbidden":
         return {"pointer": pointer(detail["loc"]), "detail": "is not a field of this body; leave it out"}
-    return {"pointer": pointer(detail["loc"]), "detail": str(detail["msg"]).removeprefix("Value error, ")}
+    return {
+        "pointer": pointer(detail["loc"]),
+        "detail": _length(detail) or str(detail["msg"]).removeprefix("Value error, "),
+    }
+
+
+def _length(detail: dict[str, Any]) -> str:
+    """Return the mistake of a text that is too short or too long. Empty: it is another mistake."""
+    bounds = detail.get("ctx", {})
+    if not isinstance(detail.get("input"), str):
+        return ""
+    if detail["type"] in ("too_short", "string_too_short"):
+        least = bounds["min_length"]
+        return "is empty; write a text" if least == 1 else f"is too short; write at least {least} characters"
+    if detail["type"] in ("too_long", "string_too_long"):
+        return f"is too long; write at most {bounds['max_length']} characters"
+    return ""

@@ -130,13 +130,13 @@ class Keys:
             raise Problem(
                 429,
                 "",
-                "Too many invalid keys came from this address. Send a valid key: `firsthour keys list` shows the keys.",
+                "Too many invalid keys came from this address. Send a valid key: `firsthour keys create` makes one.",
                 headers={"Retry-After": str(wait)},
             )
         raise Problem(
             401,
             "",
-            "Send `Authorization: Bearer <key>` with a valid key: `firsthour keys list` shows the keys.",
+            "Send `Authorization: Bearer <key>` with a valid key: `firsthour keys create` makes one.",
             headers={"WWW-Authenticate": "Bearer"},
         )
 
