@@ -10,7 +10,7 @@ import typer
 
 from firsthour.cli.installation import connect
 from firsthour.runtime.http.errors import BAD_INPUT
-from firsthour.runtime.terminal import AsJson, DataDir, fail, print_json, print_raw, print_table, run, say
+from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, fail, print_json, print_raw, print_table, run, say
 
 Id = Annotated[str, typer.Argument(help="Id of the dead letter, as in `deadletters list`.")]
 
@@ -77,6 +77,7 @@ def retry(
     id: Id,
     body: Annotated[Path | None, typer.Option(help="File with a corrected body.")] = None,
     data: DataDir = None,
+    config: ConfigDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Handle a dead letter again, by the service that failed only. --body replaces its body.
@@ -84,7 +85,7 @@ def retry(
     Example: firsthour deadletters retry 01a20150-fb39-7fc5-a695-acdd5a79d9b2 --body corrected.json
     """
     raw = _read(body) if body is not None else None
-    answer = _ask(data, "POST", f"{_path(id)}/retry", raw=raw, configured=True)
+    answer = _ask(data, "POST", f"{_path(id)}/retry", raw=raw, config=config, configured=True)
     if as_json:
         print_json(answer)
     else:
@@ -105,10 +106,16 @@ def drop(id: Id, data: DataDir = None, as_json: AsJson = False) -> None:
 
 
 def _ask(
-    data: Path | None, method: str, path: str, *, raw: bytes | None = None, configured: bool = False
+    data: Path | None,
+    method: str,
+    path: str,
+    *,
+    raw: bytes | None = None,
+    config: Path | None = None,
+    configured: bool = False,
 ) -> dict[str, Any]:
     async def ask() -> dict[str, Any]:
-        async with connect(data, configured=configured) as line:
+        async with connect(data, config, configured=configured) as line:
             return await line.ask(method, path, raw=raw)
 
     return run(ask)

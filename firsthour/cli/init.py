@@ -1,5 +1,6 @@
 """`firsthour init`: writes examples of the three configuration files."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,12 @@ def init(
     """
     try:
         existing = write_examples(directory, force=force)
+    except (FileExistsError, NotADirectoryError):
+        places = (directory, *directory.parents)
+        file = next((place for place in places if os.path.lexists(place) and not place.is_dir()), directory)
+        fail(NO, f"{file}: is a file, not a directory; name a directory to write to")
+    except IsADirectoryError as error:
+        fail(NO, f"{error.filename}: is a directory, not a file; move it to another place")
     except OSError as error:
         fail(NO, f"{directory}: cannot be written ({error.strerror}); use a directory that this user can write")
     if existing:

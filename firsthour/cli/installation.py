@@ -18,15 +18,18 @@ from services.notifier.channels.base import Channel
 
 
 @contextlib.asynccontextmanager
-async def connect(data: Path | None, *, create: bool = False, configured: bool = False) -> AsyncIterator[ServerLine]:
+async def connect(
+    data: Path | None, config: Path | None = None, *, create: bool = False, configured: bool = False
+) -> AsyncIterator[ServerLine]:
     """Connect to the installation in `data`: to the process that serves it, else to its files.
 
     Args:
         data: The directory of the installation. None: the one of the settings.
+        config: The directory of the configuration files. None: the one of the settings.
         create: Make the database if it is missing.
         configured: The command uses the configuration files, so they must be correct.
     """
-    process_settings = settings.load(data_dir=data)
+    process_settings = settings.load(data_dir=data, config_dir=config)
     channels = channels_of(process_settings, HostClock(), hidden_inbox())
     services = all_services(channels, None)
     try:

@@ -1,14 +1,14 @@
 """`firsthour keys`: creates, lists and revokes API keys."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from pydantic_core import PydanticCustomError
 
 from firsthour.cli.installation import connect
 from firsthour.runtime.clock import HostClock
-from firsthour.runtime.terminal import AsJson, DataDir, print_json, print_table, run, say
+from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, print_json, print_table, run, say
 from schemas.values import positive_duration
 
 
@@ -21,6 +21,15 @@ class Role(StrEnum):
     manager = "manager"
     admin = "admin"
 
+
+_OPTIONS: Final = {
+    "#/role": "--role",
+    "#/name": "--name",
+    "#/rep": "--rep",
+    "#/source": "--source",
+    "#/expires_at": "--expires",
+}
+"""The option that sets each field of the request."""
 
 app = typer.Typer(
     help="API keys: create, list, revoke.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
@@ -40,6 +49,7 @@ def create(
     ] = None,
     expires: Annotated[str | None, typer.Option(help="The key expires after this time.", metavar="90d")] = None,
     data: DataDir = None,
+    config: ConfigDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a key. It is shown once: only its hash is stored.
@@ -52,8 +62,8 @@ def create(
         body["expires_at"] = _end(expires)
 
     async def ask() -> dict[str, Any]:
-        async with connect(data, create=True, configured=rep is not None or source is not None) as line:
-            return await line.ask("POST", "/v1/keys", body=body)
+        async with connect(data, config, create=True, configured=rep is not None or source is not None) as line:
+            return await line.ask("POST", "/v1/keys", body=body, options=_OPTIONS)
 
     key = run(ask)
     if as_json:

@@ -14,7 +14,7 @@ from firsthour.operations.doctor.checks import DATABASE
 from firsthour.operations.profile_checks import EMBEDDED_CHECKS
 from firsthour.runtime import package_files
 from firsthour.runtime.clock import HostClock
-from firsthour.runtime.config.reading import ConfigError, ConfigFiles
+from firsthour.runtime.config.reading import NAMES, ConfigError, ConfigFiles
 from firsthour.runtime.eventlog import log
 from firsthour.runtime.eventlog.log import TableLog
 from firsthour.runtime.http import auth
@@ -22,7 +22,7 @@ from firsthour.runtime.http.app import Readiness, create_app
 from firsthour.runtime.http.client import ASGITransport, AsyncClient
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.service import Resources, Service
-from firsthour.runtime.settings import Settings
+from firsthour.runtime.settings import PREFIX, Settings
 from firsthour.runtime.storage import installation
 from firsthour.runtime.storage.data_directory import hold
 from firsthour.runtime.storage.migrate import PROBLEMS, TablesError, is_current, migrate, state
@@ -34,7 +34,7 @@ from schemas.errors import FirstHourError
 
 
 class NothingHereError(FirstHourError):
-    """Raised when the data directory holds no database."""
+    """Raised when the data directory holds no database, or no directory holds the configuration files."""
 
 
 def prepare(directory: Path, *, create: bool) -> HostClock:
@@ -63,10 +63,14 @@ def prepare(directory: Path, *, create: bool) -> HostClock:
         engine.dispose()
 
 
-def _require(file: Path) -> None:
-    if not file.exists():
+def _require(directory: Path) -> None:
+    if not directory.exists():
+        raise NothingHereError(f"{directory}: no such directory; name the data directory with --data")
+    if not directory.is_dir():
+        raise NothingHereError(f"{directory}: is not a directory; name the data directory with --data")
+    if not (directory / DATABASE).exists():
         raise NothingHereError(
-            f"{file.parent}: holds no database; `firsthour up` creates one, --data names another directory"
+            f"{directory}: holds no database; create one with `firsthour up`, or name another directory with --data"
         )
 
 
@@ -93,14 +97,12 @@ async def open_offline(
 
     Raises:
         AlreadyRunningError: A process uses the directory.
-        NothingHereError: There is no database.
+        NothingHereError: There is no database, or no configuration file.
         TablesError: This version cannot work on the tables.
         ConfigError: The configuration files have mistakes.
     """
-    if not create and not settings.data_dir.is_dir():
-        raise NothingHereError(f"{settings.data_dir}: no such directory; --data names another")
     if not create:
-        _require(settings.data_dir / DATABASE)
+        _require(settings.data_dir)
     config = _config(settings.config_dir, configured)
     with hold(settings.data_dir):
         clock = prepare(settings.data_dir, create=create)
@@ -124,6 +126,11 @@ def _config(directory: Path, needed: bool) -> ConfigFiles:
     try:
         return ConfigFiles(directory)
     except ConfigError:
+        if needed and not any((directory / name).exists() for name in NAMES):
+            raise NothingHereError(
+                f"{directory}: holds no configuration files, and this command needs them; name their directory with "
+                f"--config, or with {PREFIX}CONFIG_DIR"
+            ) from None
         if needed:
             raise
         return ConfigFiles(package_files.examples())

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,15 @@ FILE = "running.json"
 ANSWER_SECONDS = 60.0
 LOOK_SECONDS = 3.0
 INPUT_STATUSES: Final = frozenset({400, 413, 415, 422})
+ON_THE_COMMAND_LINE: Final[Mapping[str, str]] = {
+    "internal-server-error": "the command failed because of an internal error; the log has the details",
+    "invalid-cursor": "this is not a cursor of this list; use the one that the list ends with, or leave --cursor out",
+    "keys-unavailable": "the database is unreachable; run the command again later",
+    "not-found": "the running process does not know this command, so it is of another version; start it again",
+    "storage-unavailable": "nothing was stored: the database cannot commit; `firsthour doctor` shows the cause",
+    "unauthorized": "the running process does not accept this command; run it again, and if it fails again, read the log",
+}
+"""The text of kinds of problems whose answer names parts of HTTP."""
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -32,17 +41,34 @@ class SilentError(FirstHourError):
 
 
 class CommandRefusedError(FirstHourError):
-    """Raised when the installation answers a command with a problem."""
+    """Raised when the installation answers a command with a problem.
 
-    def __init__(self, status: int, problem: dict[str, Any]) -> None:
+    Its text is for the command line: the text of the answer is for programs that send HTTP requests.
+    """
+
+    def __init__(self, status: int, problem: dict[str, Any], options: Mapping[str, str] | None = None) -> None:
+        """`options`: the option of the command that sets each field of the request, by the pointer of the field."""
         self.status = status
         self.problem = problem
+        self._options = options or {}
         super().__init__(f"{status} {problem.get('title', '')}")
 
     def __str__(self) -> str:
-        text = self.problem.get("detail") or self.problem.get("title") or f"answered {self.status}"
-        faults = [f"{fault.get('pointer')}: {fault.get('detail')}" for fault in self.problem.get("errors", ())]
-        return "\n".join([str(text), *faults])
+        kind = str(self.problem.get("type", "")).rpartition(":")[2]
+        if kind in ON_THE_COMMAND_LINE:
+            return ON_THE_COMMAND_LINE[kind]
+        text = str(
+            self.problem.get("detail") or self.problem.get("title") or f"the installation answered {self.status}"
+        )
+        lines = [] if kind == "invalid-request" else [text]
+        for fault in self.problem.get("errors", ()):
+            pointer, detail = str(fault.get("pointer")), str(fault.get("detail"))
+            line = f"{self._options.get(pointer, pointer)}: {detail}"
+            if detail not in text:
+                lines.append(line)
+            elif pointer in self._options or pointer.count("/") > 1:  # the text names the field or its last part only
+                lines = [line, *lines[1:]]
+        return "\n".join(lines or [text])
 
 
 class InputRefusedError(CommandRefusedError):
@@ -145,8 +171,18 @@ class ServerLine:
         except HTTPError:
             return None
 
-    async def ask(self, method: str, path: str, *, body: Any = None, raw: bytes | None = None) -> dict[str, Any]:
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        raw: bytes | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
         """Send a command and return its answer. `body` is sent as JSON, `raw` unchanged.
+
+        `options`: the option of the command that sets each field of `body`, by the pointer of the field.
 
         Raises:
             CommandRefusedError: The answer is a problem.
@@ -161,7 +197,7 @@ class ServerLine:
         if answer.is_success:
             return dict(answer.json())
         refusal = InputRefusedError if answer.status_code in INPUT_STATUSES else CommandRefusedError
-        raise refusal(answer.status_code, _object(answer))
+        raise refusal(answer.status_code, _object(answer), options)
 
 
 def _object(answer: Response) -> dict[str, Any]:

@@ -44,6 +44,7 @@ def verify(
 
 def _print_report(report: Answer) -> None:
     console = out()
+    say(_judged(report), console, "yellow" if report["left_out"] else "")
     for item in report["items"]:
         mark = Text("holds ", "green") if item["ok"] else Text("BROKEN", "bold red")
         count = "" if item["ok"] else f" ({item['broken']} rows)"
@@ -57,12 +58,21 @@ def _print_report(report: Answer) -> None:
             f"not judged yet: {item['records']} records of {item['topic']} that {item['consumer']} has not read",
             console,
         )
-    if report["left_out"]:
-        leads = report["judged"] + report["left_out"]
-        say(
-            f"{report['left_out']} of {leads} leads were not judged: they have unread records or dead letters, or changed "
-            "during the command",
-            console,
-        )
     for line in report["behind"]:
         say(f"behind: {line}; read the log and /readyz", console, "yellow")
+
+
+def _judged(report: Answer) -> str:
+    """Return how many leads were judged: a result says nothing about the others."""
+    judged, left_out = report["judged"], report["left_out"]
+    if not judged + left_out:
+        return "No lead was judged: there is none yet."
+    if not left_out:
+        return f"All leads were judged: {judged}."
+    count = (
+        f"{left_out} of {judged + left_out} leads were NOT judged" if judged else f"NO LEAD was judged, of {left_out}"
+    )
+    return (
+        f"{count}: they have unread records or dead letters, or changed during the command; `firsthour deadletters list` "
+        "shows the dead letters"
+    )

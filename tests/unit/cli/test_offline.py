@@ -58,6 +58,9 @@ def test_init_writes_correct_files_and_overwrites_none(run: Run) -> None:
     Path("config/team.yaml").write_text("mine")
     code, _, wrong = run("init", "config")
     assert (code, "team.yaml: exists" in wrong) == (1, True)
+    for place in ("config/team.yaml", "config/team.yaml/new"):
+        message = "config/team.yaml: is a file, not a directory; name a directory to write to\n"
+        assert run("init", place) == (1, "", message)
     assert Path("config/team.yaml").read_text() == "mine"
     assert run("init", "config", "--force")[0] == 0
     assert run("agreement", "check", "config")[0] == 0
@@ -126,6 +129,37 @@ def test_keys_are_created_listed_and_revoked_on_the_files(run: Run) -> None:
     assert "revoked" in run("keys", "list")[1]
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--name", ""), "--name: is empty; write a text\n"),
+        (("--name", "x" * 101), "--name: is too long; write at most 100 characters\n"),
+        (("--name", "a\nb"), "--name: has a character that cannot be printed; write printable text on one line\n"),
+        (("--rep", "zed"), "--rep: there is no rep 'zed' in team.yaml; use one of: noor, tom, lea, ines\n"),
+        (
+            ("--source", "zz"),
+            "--source: there is no `kind: api` source 'zz' in sources.yaml; the file has none, so add one\n",
+        ),
+        (
+            ("--source", "zz", "--rep", "noor"),
+            "--source: cannot be combined with a rep; create one key for the rep and one for the system\n",
+        ),
+    ],
+)
+def test_wrong_option_of_a_key_is_one_line_that_names_the_option(
+    run: Run, words: tuple[str, ...], message: str
+) -> None:
+    run("init", "config")
+    code, _, wrong = run("keys", "create", "--role", "sales", "--name", "x", *words)
+    assert (code, wrong) == (2, message)
+
+
+def test_wrong_cursor_is_explained_by_what_the_command_prints(run: Run) -> None:
+    run("migrate")
+    code, _, wrong = run("deadletters", "list", "--cursor", "xx")
+    assert (code, wrong.count("\n"), "--cursor" in wrong, "`next`" in wrong) == (2, 1, True, False)
+
+
 def test_key_for_a_rep_needs_the_team_file(run: Run) -> None:
     assert run("keys", "create", "--role", "sales", "--name", "x", "--rep", "noor")[0] == 2
     run("init", "config")
@@ -163,6 +197,75 @@ def test_directory_without_a_database_stays_unchanged(run: Run, words: tuple[str
     assert not list(Path("other").iterdir())
 
 
+def test_data_directory_that_is_none_is_named_with_the_remedy(run: Run) -> None:
+    Path("file").touch()
+    remedy = "name the data directory with --data\n"
+    assert run("verify", "--data", "gone") == (2, "", f"gone: no such directory; {remedy}")
+    assert run("verify", "--data", "file") == (2, "", f"file: is not a directory; {remedy}")
+
+
+# --- dead letters that were received before --------------------------------------------------------------------
+
+
+@pytest.fixture
+def letter(tmp_path: Path) -> str:
+    """Return the id of a dead letter of the installation in `data`, with its configuration in `config`."""
+
+    async def receive() -> str:
+        harness = OperationsHarness(tmp_path)
+        await harness.open()
+        answer = await harness.client.post("/v1/events", json={"id": "e1", "type": "form.submitted"})
+        await harness.close()
+        return str(answer.json()["dead_letter"])
+
+    return asyncio.run(receive())
+
+
+def test_retry_without_configuration_files_names_the_option(
+    run: Run, letter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("body.json").write_text(
+        '{"id": "e1", "type": "form.submitted", "email": "a@a.example", "data": {"form": "f"}}'
+    )
+    Path("other").mkdir()
+    monkeypatch.chdir("other")
+    retry = ("deadletters", "retry", letter, "--body", "../body.json", "--data", "../data")
+    code, _, wrong = run(*retry)
+    assert (code, wrong.count("\n")) == (2, 1)
+    assert wrong.startswith("config: holds no configuration files")
+    assert "--config" in wrong
+    assert "FIRSTHOUR_CONFIG_DIR" in wrong
+    assert run(*retry, "--config", "../config") == (0, "Retried: e1.\n", "")
+
+
+def test_retry_with_a_wrong_body_says_each_mistake_once(run: Run, letter: str) -> None:
+    for body in ('{"id": "e1", "type": "nonsense"}', '{"id": "e1", "type": "form.submitted"}', "[", "{}"):
+        Path("body.json").write_text(body)
+        code, _, wrong = run("deadletters", "retry", letter, "--body", "body.json")
+        assert (code, wrong.count("\n")) == (2, 1), wrong
+
+
+def test_verify_says_first_how_many_leads_were_not_judged(run: Run, tmp_path: Path) -> None:
+    async def receive() -> None:
+        harness = OperationsHarness(tmp_path)
+        await harness.open()
+        await harness.ask("ann", "bob")
+        await harness.close()
+
+    def first_line(position: str) -> str:
+        with closing(sqlite3.connect("data/firsthour.db")) as connection, connection:
+            connection.execute(
+                f"UPDATE cursors SET position = ({position}) WHERE consumer = 'notifier' AND topic = 'routes'"
+            )
+        return run("verify")[1].partition("\n")[0]
+
+    asyncio.run(receive())
+    last = "SELECT max(id) FROM log WHERE topic = 'routes'"
+    assert first_line(last) == "All leads were judged: 2."
+    assert first_line(f"{last} AND id < ({last})").startswith("1 of 2 leads were NOT judged: they have unread records")
+    assert first_line("0").startswith("NO LEAD was judged, of 2: they have unread records")
+
+
 @pytest.mark.parametrize(
     ("number", "remedy"),
     [(errno.ENOSPC, "make room"), (errno.EROFS, "writable"), (errno.EACCES, "check its permissions")],
@@ -185,6 +288,7 @@ def test_verify_deadletters_and_doctor_read_the_files(run: Run) -> None:
     assert run("migrate", "--json")[1] == '{"changed": false}\n'
     code, output, _ = run("verify")
     assert (code, output.count("holds")) == (0, 10)
+    assert output.startswith("No lead was judged: there is none yet.\n")
     assert run("deadletters", "list")[1] == "None waiting.\n"
     assert run("deadletters", "show", "nobody")[0] == 1
     code, output, _ = run("doctor", "--json")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from firsthour.cli import running_server
-from firsthour.cli.running_server import Running
+from firsthour.cli.running_server import CommandRefusedError, Running
+from firsthour.runtime.http.problem import TYPES
 
 
 def test_file_is_private_and_removed_only_by_its_process(tmp_path: Path) -> None:
@@ -47,3 +48,22 @@ def test_unreadable_file_is_ignored(tmp_path: Path, content: bytes) -> None:
 )
 def test_address_is_reachable_from_this_machine(host: str, url: str) -> None:
     assert running_server.reachable(host, 80) == url
+
+
+@pytest.mark.parametrize("kind", running_server.ON_THE_COMMAND_LINE)
+def test_text_of_a_problem_on_the_command_line_names_no_part_of_http(kind: str) -> None:
+    assert kind in TYPES.values()
+    problem = {"type": f"urn:firsthour:problem:{kind}", "title": "T", "detail": "Send the request again: `/readyz`."}
+    text = str(CommandRefusedError(503, problem))
+    assert not any(word in text for word in ("Send", "request", "/", "`next`"))
+    assert text.count("\n") == 0
+
+
+def test_mistake_in_a_body_keeps_its_place_and_is_said_once() -> None:
+    fault = {"pointer": "#/data/email", "detail": "is empty; write it"}
+    problem = {
+        "type": "urn:firsthour:problem:invalid-event",
+        "detail": "`email` is empty; write it.",
+        "errors": [fault],
+    }
+    assert str(CommandRefusedError(422, problem)) == "#/data/email: is empty; write it"
