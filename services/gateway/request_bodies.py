@@ -91,7 +91,8 @@ def parse_json(body: bytes, options: Options | None = None) -> Parsed:
     try:
         parsed = strict_json.parse(body)
     except StrictError as error:
-        raise UnmappableError(f"#{error.pointer}", error.predicate, error.remedy, error.status) from None
+        title = "Invalid JSON" if error.status == 400 else ""
+        raise UnmappableError(f"#{error.pointer}", error.predicate, error.remedy, error.status, title) from None
     return Parsed(parsed.value, True) if altered else parsed
 
 

@@ -62,12 +62,12 @@ async def test_malformed_address_is_rejected_with_an_example(world: World, email
         (b'{"email":"%s","note":"' + b"x" * 300_000 + b'"}', 413, "content-too-large", "262144"),
         (b'{"email":"%s","note":' + b"[" * 40 + b"]" * 40 + b"}", 422, "invalid-event", "deeper than 32"),
         (b'{"email":"%s","note":' + b"[" * 99_999 + b"]" * 99_999 + b"}", 422, "invalid-event", "deeper"),
-        (b'{"email":"%s","note":"\xff"}', 400, "malformed-body", "UTF-8"),
+        (b'{"email":"%s","note":"\xff"}', 400, "invalid-json", "UTF-8"),
         (b'{"email":"%s","email":"%s"}', 422, "invalid-event", "repeated key"),
         (b'{"email":"%s","n":123456789012345678901}', 422, "invalid-event", "/n"),
-        (b'{"email":"%s"', 400, "malformed-body", "not JSON"),
+        (b'{"email":"%s"', 400, "invalid-json", "not JSON"),
         (b'"%s"', 422, "invalid-event", "not an object"),
-        (b"", 400, "malformed-body", ""),
+        (b"", 400, "invalid-json", ""),
     ],
 )
 async def test_invalid_body_is_rejected_with_the_reason(
@@ -78,6 +78,16 @@ async def test_invalid_body_is_rejected_with_the_reason(
     assert says in json.dumps(details)
     key = {"Authorization": f"Bearer {await world.key('ingest')}"}
     problem(await world.http.post("/v1/events", content=sent, headers=JSON | key), status, slug)
+
+
+@pytest.mark.same_on_both_profiles
+@pytest.mark.parametrize(
+    ("media", "body"),
+    [("application/x-www-form-urlencoded", b"email=%ff"), ("multipart/form-data; boundary=x", b"--x\r\n")],
+)
+async def test_malformed_form_is_rejected_as_a_malformed_body(world: World, media: str, body: bytes) -> None:
+    answer = await world.http.post("/v1/forms/demo-request", content=body, headers={"Content-Type": media})
+    problem(answer, 400, "malformed-body")
 
 
 @pytest.mark.same_on_both_profiles

@@ -37,14 +37,16 @@ class UnmappableError(FirstHourError, ValueError):
         fault: The fault there, as a predicate.
         remedy: The correction that the sender should make.
         status: The status of the answer.
+        title: The title of the answer. Empty: the title that belongs to the status.
     """
 
-    def __init__(self, pointer: str, fault: str, remedy: str, status: int = 422) -> None:
+    def __init__(self, pointer: str, fault: str, remedy: str, status: int = 422, title: str = "") -> None:
         super().__init__(f"{pointer}: {fault}; {remedy}")
         self.pointer = pointer
         self.fault = fault
         self.remedy = remedy
         self.status = status
+        self.title = title
 
     def anew(self) -> "UnmappableError":
         """Return a copy, to raise where this error is in a local variable.
@@ -52,7 +54,7 @@ class UnmappableError(FirstHourError, ValueError):
         The traceback of an error refers to the frames that raised it. A frame that also refers to the error would form a
         reference cycle with it.
         """
-        return UnmappableError(self.pointer, self.fault, self.remedy, self.status)
+        return UnmappableError(self.pointer, self.fault, self.remedy, self.status, self.title)
 
 
 def clean_text(text: str) -> str:

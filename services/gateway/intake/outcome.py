@@ -101,7 +101,7 @@ def problem_of(error: UnmappableError) -> Problem:
     """Return the answer to a body that cannot be mapped."""
     name = error.pointer.rpartition("/")[2] if "/" in error.pointer else ""
     field = f"`{name}` " if name else ""
-    title = _TITLES.get(error.status, _TITLES[422])
+    title = error.title or _TITLES.get(error.status, _TITLES[422])
     return Problem(error.status, title, f"{field}{error.fault}; {error.remedy}.", errors=[fault_of(error)])
 
 

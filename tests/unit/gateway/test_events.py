@@ -68,6 +68,16 @@ async def test_unknown_api_key_is_401(harness: GatewayHarness, authorization: di
     assert harness.letters == []
 
 
+@pytest.mark.parametrize("body", [b"{", b"\xff", b"\xff\xfe{\x00", b" ", b"{}x"])
+async def test_body_that_is_not_json_is_answered_as_invalid_json(harness: GatewayHarness, body: bytes) -> None:
+    answer = await harness.request("POST", "/v1/events", PLAIN | key(harness), body)
+    assert (answer.status, answer.json["type"], answer.json["title"]) == (
+        400,
+        "urn:firsthour:problem:invalid-json",
+        "Invalid JSON",
+    )
+
+
 async def test_unmappable_body_is_kept_unchanged(harness: GatewayHarness) -> None:
     for body in (
         b"{",

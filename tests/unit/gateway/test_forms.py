@@ -205,6 +205,8 @@ async def test_body_that_is_not_a_form_is_rejected_and_kept(
 ) -> None:
     answer = await harness.request("POST", DEMO, headers, body)
     assert answer.status == status
+    title = "Invalid JSON" if headers.get("content-type") == "application/json" else "Malformed body"
+    assert answer.json["title"] == title or status != 400
     is_kept = bool(body) and status != 413
     assert [(letter.body, letter.content_type) for letter in harness.letters] == (
         [(body, headers.get("content-type", ""))] if is_kept else []

@@ -254,6 +254,7 @@ async def test_signed_body_that_is_unmappable_is_kept(
 ) -> None:
     answer = await phoned(harness, body)
     assert (answer.status, answer.pointer) == (status, pointer)
+    assert answer.json["title"] == ("Invalid JSON" if status == 400 else "Invalid event")
     [letter] = harness.letters
     assert (letter.id, letter.body, letter.source) == (answer.json["dead_letter"], body, "phone")
     assert (letter.consumer, letter.origin) == ("gateway", "/hooks/phone")
