@@ -25,14 +25,14 @@ def _written_out(value: object) -> object:
     """Accept only text (and datetimes, from our own code): a number could be seconds or milliseconds."""
     if isinstance(value, str | datetime):
         return value
-    raise ValueError("must be a time like 2026-12-01T09:00:00Z")
+    raise ValueError("is not a time; write it as 2026-12-01T09:00:00Z")
 
 
 def _to_utc(at: datetime) -> datetime:
     try:
         return at.astimezone(UTC)
     except OverflowError:
-        raise ValueError("must lie between the years 1 and 9999 in UTC") from None
+        raise ValueError("lies outside the years 1 to 9999 in UTC; send a time between them") from None
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_to_utc)]
@@ -46,7 +46,7 @@ _SEEN = re.compile(NOT_BLANK)
 
 def _seen(text: str) -> str:
     if not _SEEN.search(text):
-        raise ValueError("must have a visible character")
+        raise ValueError("has no visible character; write at least one")
     return text
 
 

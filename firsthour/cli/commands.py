@@ -8,6 +8,9 @@ from typing import Any, Final, NamedTuple
 import typer
 from typer.core import TyperGroup
 
+from firsthour.kernel.printable import printable
+from firsthour.runtime.value_faults import value_fault
+
 
 class CommandEntry(NamedTuple):
     """A command, or a group of commands, as `--help` lists it."""
@@ -54,6 +57,17 @@ class CommandGroup(TyperGroup):
         """Return the command itself instead of its entry in the help."""
         name, entry, rest = super().resolve_command(ctx, args)
         return name, entry if name is None else load(name), rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. A value that it refuses is reported in our own words."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            mistakes = getattr(error.__cause__, "errors", None)  # of pydantic, which the library calls
+            if mistakes is not None:
+                mistake = mistakes()[0]
+                error.message = f"`{printable(str(mistake['input']))[:60]}` {value_fault(mistake)}"
+            raise
 
 
 def add_entries(app: typer.Typer) -> None:

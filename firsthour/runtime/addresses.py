@@ -40,7 +40,7 @@ def split(value: str, schemes: set[str], example: str) -> SplitResult:
             return parts
     except ValueError:  # a port out of range, a broken IPv6 address
         pass
-    raise ValueError(f"give {example}")
+    raise ValueError(f"is not such an address; give {example}")
 
 
 def is_loopback(host: str) -> bool:
@@ -58,7 +58,7 @@ def postgres(value: str) -> Postgres:
     parts = split(value, {"postgresql", "postgres"}, f"{POSTGRES}, special characters of the password as %XX")
     database = unquote(parts.path.removeprefix("/"))
     if not parts.username or not database or "/" in database or parts.fragment or not parts.hostname:
-        raise ValueError(f"give {POSTGRES}: user and database are needed, special characters as %XX")
+        raise ValueError(f"has no user or no database; give {POSTGRES}, special characters as %XX")
     mode, root = _ssl(parts.query)
     return Postgres(
         host=parts.hostname,
@@ -75,13 +75,13 @@ def _ssl(query: str) -> tuple[SslMode, Path | None]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     mode, root = options.pop("sslmode", "prefer"), options.pop("sslrootcert", "system")
     if options:
-        raise ValueError("after the ? only sslmode=... and sslrootcert=... are understood; leave out the rest")
+        raise ValueError("has an unknown option after the ?; give sslmode=... and sslrootcert=... only")
     if mode not in get_args(SslMode):
-        raise ValueError(f"sslmode is one of {', '.join(get_args(SslMode))}")
+        raise ValueError(f"has an unknown sslmode; use one of: {', '.join(get_args(SslMode))}")
     if root == "system":
         return cast(SslMode, mode), None
     if mode in {"disable", "prefer"}:
-        raise ValueError("sslrootcert checks nothing with this sslmode; give sslmode=verify-full")
+        raise ValueError("has an sslrootcert that checks nothing with this sslmode; give sslmode=verify-full")
     authorities(Path(root), "sslrootcert: ")
     return cast(SslMode, mode), Path(root)
 
@@ -102,6 +102,8 @@ def brokers(value: str) -> list[tuple[str, int]]:
     for broker in value.split(","):
         match = _BROKER.fullmatch(broker.strip())
         if match is None or not 0 < int(match["port"]) < 65536:
-            raise ValueError("give host:port of one broker or more, like kafka-1:9092,kafka-2:9092")
+            raise ValueError(
+                "is not a list of brokers; give host:port of one or more, such as kafka-1:9092,kafka-2:9092"
+            )
         addresses.append((match["host"].strip("[]"), int(match["port"])))
     return addresses

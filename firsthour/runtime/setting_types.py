@@ -19,39 +19,43 @@ def _lower_case(value: object) -> object:
 
 def _kafka_prefix(value: str) -> str:
     if not _KAFKA_PREFIX.fullmatch(value):
-        raise ValueError("give 1 to 100 letters, digits, dots, underscores and hyphens, such as firsthour.")
+        raise ValueError(
+            "is not a prefix; give 1 to 100 letters, digits, dots, underscores and hyphens, such as firsthour."
+        )
     return value
 
 
 def _role_prefix(value: str) -> str:
     if not _ROLE_PREFIX.fullmatch(value):
-        raise ValueError("give 1 to 40 lower-case letters, digits and underscores, such as firsthour_")
+        raise ValueError("is not a prefix; give 1 to 40 lower-case letters, digits and underscores, such as firsthour_")
     return value
 
 
 def _web_address(value: str) -> str:
     parts = addresses.split(value.strip(), {"http", "https"}, "http://host or https://host, with a path if need be")
     if parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError("give the address alone, without user, query or fragment")
+        raise ValueError("is more than an address; give it without user, query and fragment")
     return value.strip().rstrip("/")
 
 
 def _api_address(value: str) -> str:
     parts = addresses.split(value, {"http", "https"}, "https://host")
     if parts.scheme == "http" and not addresses.is_loopback(parts.hostname or ""):
-        raise ValueError("give https://: over plain http the token could be read on the way")
+        raise ValueError("is plain http, over which the token could be read on the way; give https://")
     return value + "/"  # so that the name of a method can be appended
 
 
 def _hard_to_guess(value: SecretStr | None) -> SecretStr | None:
     if value is not None and not re.fullmatch(r"[!-~]{32,512}", value.get_secret_value()):
-        raise ValueError("give 32 to 512 characters of plain ASCII without spaces; `openssl rand -hex 32` makes a key")
+        raise ValueError(
+            "is not a key; give 32 to 512 characters of plain ASCII without spaces, such as `openssl rand -hex 32` makes"
+        )
     return value
 
 
 def _header_safe(value: SecretStr | None) -> SecretStr | None:
     if value is not None and not re.fullmatch(r"[!-~]{8,512}", value.get_secret_value()):
-        raise ValueError("give 8 to 512 characters of plain ASCII without spaces")
+        raise ValueError("is not a secret; give 8 to 512 characters of plain ASCII without spaces")
     return value
 
 
@@ -63,7 +67,7 @@ def _mail_server(value: SecretStr | None) -> SecretStr | None:
 
 def _sender(value: str | None) -> str | None:
     if value is not None and (not value.isprintable() or not re.fullmatch(r"[^@\s]+@[^@\s]+", parseaddr(value)[1])):
-        raise ValueError("give an address, like FirstHour <leads@example.com>")
+        raise ValueError("is not an address; give one such as FirstHour <leads@example.com>")
     return value
 
 

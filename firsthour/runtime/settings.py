@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from firsthour.runtime.setting_types import (
@@ -25,6 +26,7 @@ from firsthour.runtime.setting_types import (
     RolePrefix,
     WebAddress,
 )
+from firsthour.runtime.value_faults import value_fault
 from schemas.errors import FirstHourError
 
 PREFIX = "FIRSTHOUR_"
@@ -213,7 +215,7 @@ class Settings(BaseSettings):
             variable, is_set = f"{PREFIX}{name.upper()}", getattr(self, name) is not None
             if is_set and not signs_in:
                 raise ValueError(
-                    f"{variable}: needs {PREFIX}KAFKA_SECURITY_PROTOCOL=SASL_SSL or SASL_PLAINTEXT, or unset it"
+                    f"{variable}: needs {PREFIX}KAFKA_SECURITY_PROTOCOL=SASL_SSL or SASL_PLAINTEXT; set that, or unset this"
                 )
             if signs_in and not is_set:
                 raise ValueError(
@@ -221,7 +223,7 @@ class Settings(BaseSettings):
                 )
         if self.kafka_ca_file is not None and not self.kafka_security_protocol.endswith("SSL"):
             raise ValueError(
-                f"{PREFIX}KAFKA_CA_FILE: needs {PREFIX}KAFKA_SECURITY_PROTOCOL=SSL or SASL_SSL, or unset it"
+                f"{PREFIX}KAFKA_CA_FILE: needs {PREFIX}KAFKA_SECURITY_PROTOCOL=SSL or SASL_SSL; set that, or unset this"
             )
         return self
 
@@ -286,12 +288,12 @@ def load(**arguments: object) -> Settings:
     try:
         return Settings(**{name: value for name, value in arguments.items() if value is not None})  # type: ignore[arg-type]  # pydantic validates them
     except ValidationError as error:
-        raise SettingsError(tuple(_line(e["loc"], e["msg"]) for e in error.errors(include_input=False))) from None
+        raise SettingsError(tuple(_line(fault) for fault in error.errors(include_input=False))) from None
 
 
-def _line(loc: tuple[int | str, ...], message: str) -> str:
-    text = message.removeprefix("Value error, ")
-    return f"{PREFIX}{str(loc[0]).upper()}: {text}" if loc else text
+def _line(error: ErrorDetails) -> str:
+    fault = value_fault(error)
+    return f"{PREFIX}{str(error['loc'][0]).upper()}: {fault}" if error["loc"] else str(fault)
 
 
 def environ() -> dict[str, str]:

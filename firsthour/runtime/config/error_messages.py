@@ -1,6 +1,5 @@
 """Turns errors of pydantic about a configuration file into mistakes with remedies."""
 
-import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
@@ -9,6 +8,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from firsthour.runtime.config.documents import ConfigProblem, Document
+from firsthour.runtime.value_faults import bounds, expected_words
 from schemas.values import EMAIL_PATTERN, ID_PATTERN, did_you_mean, quoted, shown
 
 PROBLEMS_MAX: Final = 200
@@ -93,17 +93,14 @@ _PATTERNS: Final[Mapping[str, str]] = {
 
 
 def _bounds(error: ErrorDetails, value: str) -> tuple[str, str]:
-    context = error.get("ctx", {})
-    limits = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
-    bounds = [f"{word} {context[name]}" for name, word in limits.items() if name in context]
-    return f"{value} is out of range", f"give a number {' and '.join(bounds)}"
+    return f"{value} is out of range", bounds(error)
 
 
 def _literal(error: ErrorDetails, value: str) -> tuple[str, str]:
     expected = str(error.get("ctx", {}).get("expected", ""))
     if quoted(error["input"]) and expected == error["input"]:
         return f"{value} in quotes is text", "remove the quotes"
-    words = re.findall(r"'([^']*)'", expected)
+    words = expected_words(expected)
     word = error["input"] if isinstance(error["input"], str) else ""
     return f"{value} is not allowed here", did_you_mean(word, words) if words else f"write {expected}"
 
@@ -131,7 +128,7 @@ def _alternative(error: ErrorDetails, value: str) -> tuple[str, str]:
     name = str(context.get("discriminator", "")).strip("'")
     if "tag" not in context:
         return f"`{name}` is missing", f"add `{name}:`"
-    tags = re.findall(r"'([^']*)'", str(context.get("expected_tags", "")))
+    tags = expected_words(str(context.get("expected_tags", "")))
     return f"{shown(context['tag'])} is not a {name}", did_you_mean(str(context["tag"]), tags)
 
 

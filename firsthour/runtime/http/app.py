@@ -26,12 +26,14 @@ from firsthour.runtime.http.principal import READ
 from firsthour.runtime.http.problem import CONTENT_TYPE, FieldFault, Problem, phrase, pointer, problem_response
 from firsthour.runtime.observability import metrics
 from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.value_faults import value_fault
 from firsthour.runtime.version import VERSION
 from schemas.http import ProblemResponse
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _UNREADABLE: Final = "There was an error parsing the body"
 """The message of FastAPI for JSON that is not UTF-8, is nested too deeply, or has a number that is too long."""
+_NOT_JSON: Final = "The body is not valid JSON. Send a JSON object in UTF-8."
 _PROBLEM_SCHEMA: Final = {"$ref": "#/components/schemas/Problem"}
 
 
@@ -169,7 +171,7 @@ def _http(request: Request, error: HTTPException) -> Problem:
         return Problem(405, "", f"This path answers {allowed}.", headers=headers)
     detail = str(error.detail or "")
     if detail == _UNREADABLE:
-        return Problem(400, "Invalid JSON", "The body is not valid JSON. Send a JSON object in UTF-8.")
+        return Problem(400, "Invalid JSON", _NOT_JSON)
     return Problem(error.status_code, "", "" if detail == phrase(error.status_code) else detail, headers=headers)
 
 
@@ -191,6 +193,8 @@ def _invalid(request: Request, error: RequestValidationError) -> Problem:
     if media != "application/json" and any(tuple(detail["loc"]) == ("body",) for detail in details):
         return Problem(415, "", "Send a JSON object with `Content-Type: application/json`.")
     faults = [_fault(detail) for detail in details]
+    if any(detail["type"] == "json_invalid" for detail in details):
+        return Problem(400, "Invalid JSON", _NOT_JSON, faults)
     return Problem(
         422, "Invalid request", f"{len(faults)} mistake(s): see `errors`; `/docs` describes the request.", faults
     )
@@ -200,22 +204,6 @@ def _fault(detail: dict[str, Any]) -> FieldFault:
     if detail["type"] == "json_invalid":
         reason = str(detail.get("ctx", {}).get("error", "")).removesuffix(".")
         return {"pointer": "#", "detail": f"is not JSON ({reason} at character {detail['loc'][-1]}); send valid JSON"}
-    if detail["type"] == "extra_forbidden":
-        return {"pointer": pointer(detail["loc"]), "detail": "is not a field of this body; leave it out"}
-    return {
-        "pointer": pointer(detail["loc"]),
-        "detail": _length(detail) or str(detail["msg"]).removeprefix("Value error, "),
-    }
-
-
-def _length(detail: dict[str, Any]) -> str:
-    """Return the mistake of a text that is too short or too long. Empty: it is another mistake."""
-    bounds = detail.get("ctx", {})
-    if not isinstance(detail.get("input"), str):
-        return ""
-    if detail["type"] in ("too_short", "string_too_short"):
-        least = bounds["min_length"]
-        return "is empty; write a text" if least == 1 else f"is too short; write at least {least} characters"
-    if detail["type"] in ("too_long", "string_too_long"):
-        return f"is too long; write at most {bounds['max_length']} characters"
-    return ""
+    if detail["type"] == "missing" and tuple(detail["loc"]) == ("body",):
+        return {"pointer": "#", "detail": "is missing; send a JSON object"}
+    return {"pointer": pointer(detail["loc"]), "detail": str(value_fault(detail))}

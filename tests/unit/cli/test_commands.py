@@ -56,6 +56,24 @@ def test_unknown_command_is_refused_with_the_nearest_name(words: list[str], mess
     assert (shown.exit_code, message in shown.output) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("keys create --role boss --name a", "`boss` is not one of the allowed values; use one of: ingest, marketing"),
+        ("apply --at tomorrow", "`tomorrow` is not a time; write it as 2026-12-01T09:00:00Z"),
+        ("up --port web", "`web` is not a whole number; write digits, such as 30"),
+        ("up --port 65536", "`65536` is out of range; give a number at most 65535"),
+        ("up --speed fast", "`fast` is not a number; write digits, such as 40 or 0.5"),
+        ("deadletters list --limit 0", "`0` is out of range; give a number at least 1"),
+    ],
+)
+def test_invalid_value_of_an_option_is_refused_with_the_remedy(words: str, message: str) -> None:
+    shown = CliRunner().invoke(program(), words.split())
+    assert shown.exit_code == 2
+    assert message in shown.output
+    assert "Input should" not in shown.output
+
+
 @pytest.mark.parametrize("arguments", ["--help", "--version", "version", "nonsense"])
 def test_light_commands_load_no_heavy_module(arguments: str) -> None:
     assert loaded_by(arguments) & set(HEAVY) == set()

@@ -117,6 +117,35 @@ def test_invalid_value_is_refused_with_its_variable_but_not_quoted(
     assert "hunter2" not in message
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("SPOOL_BYTES_MAX", "much", "is not a whole number; write digits, such as 30"),
+        ("METRICS_PORT", "65536", "is out of range; give a number at most 65535"),
+        ("DEADLETTER_DAYS", "0", "is out of range; give a number at least 1"),
+        ("LOG_FORMAT", "xml", "is not one of the allowed values; use one of: json, console"),
+        ("LOG_LEVEL", "loud", "is not one of the allowed values; use one of: debug, info, warning, error"),
+        ("PUBLIC_URL", "here", "is not such an address; give http://host or https://host, with a path if need be"),
+    ],
+)
+def test_invalid_value_is_refused_with_the_fault_and_the_remedy(
+    name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"FIRSTHOUR_{name}", value)
+    assert refused() == f"FIRSTHOUR_{name}: {message}"
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_refusal_of_a_setting_has_a_remedy_and_no_sentence_of_the_library(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"FIRSTHOUR_{name}".upper(), "\x7f -1")
+    try:
+        load()
+    except SettingsError as error:
+        assert all("; " in line and "Input should" not in line for line in error.problems)
+
+
 def test_kafka_and_postgresql_are_the_distributed_profile(distributed: pytest.MonkeyPatch) -> None:
     loaded = load()
     assert loaded.distributed
@@ -166,7 +195,7 @@ def test_invalid_database_url_is_refused_without_its_password(value: str, distri
 def test_brokers_without_host_and_port_are_refused(value: str, distributed: pytest.MonkeyPatch) -> None:
     distributed.setenv("FIRSTHOUR_KAFKA_BOOTSTRAP", value)
     assert refused() == (
-        "FIRSTHOUR_KAFKA_BOOTSTRAP: give host:port of one broker or more, like kafka-1:9092,kafka-2:9092"
+        "FIRSTHOUR_KAFKA_BOOTSTRAP: is not a list of brokers; give host:port of one or more, such as kafka-1:9092,kafka-2:9092"
     )
 
 
@@ -252,6 +281,6 @@ def test_log_level_is_read_in_any_case_and_refused_if_unknown(monkeypatch: pytes
 def test_error_of_kafka_prefix_has_no_regular_expression(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIRSTHOUR_KAFKA_PREFIX", "a b")
     assert refused() == (
-        "FIRSTHOUR_KAFKA_PREFIX: give 1 to 100 letters, digits, dots, underscores and hyphens, such as firsthour."
+        "FIRSTHOUR_KAFKA_PREFIX: is not a prefix; give 1 to 100 letters, digits, dots, underscores and hyphens, such as firsthour."
     )
     assert not any(field.metadata and "pattern" in repr(field.metadata) for field in Settings.model_fields.values())

@@ -78,15 +78,46 @@ async def test_invalid_body_is_answered_422_with_the_pointer(site: Site, body: A
     assert [fault["pointer"] for fault in members["errors"]] == [pointer]
 
 
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ({}, "is missing; add it"),
+        ({"rep": 7}, 'is not a text; write text in quotes, such as "ana"'),
+        ({"rep": "  "}, "is empty; write a text"),
+        ({"rep": "x" * 201}, "is too long; write at most 200 characters"),
+        ({"rep": "\u3164"}, "has no visible character; write at least one"),
+        ({"rep": "ana", "force": "yes"}, "is neither true nor false; write true or false"),
+        ({"rep": "ana", "other": 1}, "is not a field of this body; leave it out"),
+    ],
+)
+async def test_invalid_field_is_answered_with_the_fault_and_the_remedy(site: Site, body: Any, detail: str) -> None:
+    members = problem(await site.request("POST", "/v1/leads/l1/assign", json=body), 422)
+    assert [fault["detail"] for fault in members["errors"]] == [detail]
+
+
 async def test_invalid_parameter_is_answered_422_with_its_name(site: Site) -> None:
     members = problem(await site.request("GET", f"/v1/leads/l1?limit={CANARY}"), 422)
     assert members["errors"][0]["pointer"] == "query:limit"
 
 
-@pytest.mark.parametrize("body", [b'{"rep": Kanarienvogel}', b"{", b""])
-async def test_body_that_is_not_json_is_answered_422(site: Site, body: bytes) -> None:
+@pytest.mark.parametrize("body", [b'{"rep": Kanarienvogel}', b"{"])
+async def test_body_that_is_not_json_is_answered_400_with_the_place(site: Site, body: bytes) -> None:
+    members = problem(await site.request("POST", "/v1/leads/l1/assign", content=body, headers=JSON), 400)
+    assert members["type"] == "urn:firsthour:problem:invalid-json"
+    (fault,) = members["errors"]
+    assert (fault["pointer"], fault["detail"].endswith("; send valid JSON")) == ("#", True)
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"", "is missing; send a JSON object"),
+        (b"null", 'is not an object; send an object, such as {"name": "value"}'),
+    ],
+)
+async def test_missing_body_is_answered_422_with_the_remedy(site: Site, body: bytes, detail: str) -> None:
     members = problem(await site.request("POST", "/v1/leads/l1/assign", content=body, headers=JSON), 422)
-    assert members["errors"][0]["pointer"] == "#"
+    assert members["errors"] == [{"pointer": "#", "detail": detail}]
 
 
 @pytest.mark.parametrize("body", [b"[" * 900, b'{"rep": ' + b"1" * 900 + b"}", b'"\xff\xfe"'])
