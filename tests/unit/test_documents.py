@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from firsthour.cli.commands import COMMANDS
 from firsthour.operations import documents
 from firsthour.runtime import package_files
 from firsthour.runtime.config import reading
@@ -42,7 +43,7 @@ def commands(text: str) -> Iterator[str]:
 def spelled_out(command: str) -> Iterator[list[str]]:
     """Yield the words of a command before the syntax of shell or synopsis; `list|show` gives two commands."""
     words: list[str] = []
-    for word in command.split():
+    for word in command.replace("\\|", "|").split():  # in a cell of a table, `|` is escaped
         if word[0] in _BREAKS or word in _BREAKS:
             break
         words.append(word)
@@ -82,6 +83,20 @@ def test_commands_of_documents_exist_with_their_options(command: str) -> None:
     program = [sys.executable, "-m", "firsthour", *shlex.split(command)[1:]]
     result = subprocess.run([*program, "--help"], capture_output=True, text=True, cwd=ROOT, check=False)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("path", LIVING, ids=lambda path: path.name)
+def test_every_row_of_a_table_has_as_many_cells_as_its_head(path: Path) -> None:
+    cells = 0
+    for line in path.read_text().splitlines():
+        count = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+        assert count == cells or not count or not cells, line
+        cells = count
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_in_the_readme(name: str) -> None:
+    assert f"| `firsthour {name}" in README.read_text()
 
 
 @pytest.mark.skipif(not README.exists(), reason="there is no README yet")
