@@ -59,7 +59,7 @@ def documented(program: str) -> list[str]:
     commands_of_documents = {
         shlex.join(words)
         for path in LIVING
-        for command in commands(path.read_text().replace("\\|", "|"))  # as it stands in a table
+        for command in commands(path.read_text())
         for words in spelled_out(command)
         if words[0] == program
     }
