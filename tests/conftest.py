@@ -22,11 +22,13 @@ from devtools.postgres import PostgresServer
 from tests import shared
 from tests.backends import backends, icu_backends, profile
 from tests.examples import USUAL, examples
+from tests.process_logging import restored_logging
 
 __all__ = [
     "backends",
     "icu_backends",
     "profile",
+    "restored_logging",
 ]  # fixtures; defined for the whole session in one place, so that each exists once
 
 # Without deadlines, which a test would miss on a busy machine.

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 import msgspec
-from aiosmtplib import SMTP, SMTPException
+from aiosmtplib import SMTPException
 
 from firsthour.operations.doctor.finding import Finding
 from firsthour.runtime.http.client import Endpoint, NoAnswerError
@@ -57,16 +57,7 @@ async def _mail(url: str) -> Finding:
         smtp = server(url)
     except MailSettingsError as error:
         return Finding("mail", "wrong", str(error), "correct the setting")
-    connection = SMTP(
-        hostname=smtp.host,
-        port=smtp.port,
-        username=smtp.user,
-        password=smtp.password,
-        use_tls=smtp.tls,
-        start_tls=smtp.start_tls,
-        timeout=ANSWER_SECONDS,
-        local_hostname="localhost",
-    )
+    connection = smtp.connection(ANSWER_SECONDS, "localhost")
     try:
         await connection.connect()
         await connection.ehlo()

@@ -48,6 +48,19 @@ class MailServer:
     tls: bool = False  # from the first byte
     start_tls: bool | None = None
 
+    def connection(self, timeout_seconds: float, local_hostname: str) -> SMTP:
+        """Return a connection that is not open yet. `local_hostname`: hides the host's own name, whose lookup can block."""
+        return SMTP(
+            hostname=self.host,
+            port=self.port,
+            username=self.user,
+            password=self.password,
+            use_tls=self.tls,
+            start_tls=self.start_tls,
+            timeout=timeout_seconds,
+            local_hostname=local_hostname,
+        )
+
 
 def server(url: str) -> MailServer:
     """Parse `smtp://user:password@host:587/?starttls=true` or `smtps://...`.
@@ -119,17 +132,7 @@ class EmailChannel:
         """Do nothing: no connection is kept between pages."""
 
     async def _hand_over(self, mail: EmailMessage, recipient: str) -> None:
-        smtp = self._smtp
-        connection = SMTP(
-            hostname=smtp.host,
-            port=smtp.port,
-            username=smtp.user,
-            password=smtp.password,
-            use_tls=smtp.tls,
-            start_tls=smtp.start_tls,
-            timeout=self._timeout_seconds,
-            local_hostname=self._from.domain,  # hides the host's own name, whose lookup can block
-        )
+        connection = self._smtp.connection(self._timeout_seconds, self._from.domain)
         try:
             await connection.connect()
             await connection.send_message(mail, sender=self._from.addr_spec, recipients=[recipient])

@@ -3,17 +3,13 @@
 import asyncio
 import errno
 import json
-import logging
 import os
 import sqlite3
-import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-import structlog
 
 from firsthour.cli.app import main
 from firsthour.runtime.storage.data_directory import hold
@@ -23,16 +19,7 @@ from tests.unit.operations.harness import OperationsHarness
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    """The process's logging as it was: commands set up their own."""
-    root = logging.root
-    state = root.handlers[:], root.level, logging.raiseExceptions
-    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
-    yield
-    root.handlers[:], root.level, logging.raiseExceptions = state
-    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("restored_logging")
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """Secrets of sources: a malformed secret is an error at its position, a missing secret is a warning."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from firsthour.cli.app import main
 from firsthour.runtime.config.source_secrets import UnusableSecretError, check, examine
@@ -14,11 +12,7 @@ from tests.unit.runtime.config.harness import ConfigHarness
 S = "sources.yaml"
 
 
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    """Reset the logging that `up` configures for its process."""
-    yield
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("restored_logging")  # `up` configures the logging of its process
 
 
 PARTNER = """sources:

@@ -6,7 +6,6 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,18 +22,7 @@ CANARY = "Kanarienvogel"
 MAIL = f"{CANARY.lower()}@example.com"
 
 
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    """Restore the logging of the process after each test."""
-    root = logging.root
-    state = root.handlers[:], root.level, logging.raiseExceptions
-    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
-    yield
-    root.handlers[:], root.level, logging.raiseExceptions = state
-    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
-    for name in ("uvicorn.access", "python_multipart.multipart"):
-        logging.getLogger(name).disabled = False
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("restored_logging")
 
 
 @pytest.fixture(params=["json", "console"])
