@@ -55,7 +55,7 @@ test: $(DEV_STAMP) ## run all tests, with a Kafka and a PostgreSQL that it start
 	@KAFKA_VERSION=$(KAFKA_VERSION) $(PYTEST) $(ARGS)
 
 quick: check ## the inner loop: `make check`, unit tests, stories on the embedded profile
-	@FIRSTHOUR_EXAMPLES=0.1 $(PYTEST) --quiet tests/unit tests/story -m "not servers and not slow and not long" $(ARGS)
+	@EXAMPLES_SHARE=0.1 $(PYTEST) --quiet tests/unit tests/story -m "not servers and not slow and not long" $(ARGS)
 
 coverage: $(DEV_STAMP) ## print the branches of services/ and firsthour/ that the unit tests and embedded stories do not reach
 	@$(PYTEST) --quiet tests/unit tests/story -m "not servers and not long" \
@@ -90,7 +90,7 @@ prove-embedded: $(DEV_STAMP) ## kill a whole replay on the embedded profile ten 
 prove-long: $(DEV_STAMP) ## the longer tests: all on Kafka 3.9.1, the real stream and requests generated from /openapi.json on both profiles, long random histories
 	@KAFKA_VERSION=3.9.1 $(PYTEST) $(ARGS)
 	@$(PYTEST) -m long -o faulthandler_timeout=3600
-	@FIRSTHOUR_HISTORIES=300 $(BIN)/python -m pytest tests/contract/test_any_order.py --timeout 3600 -o faulthandler_timeout=7200
+	@HISTORIES=300 $(BIN)/python -m pytest tests/contract/test_any_order.py --timeout 3600 -o faulthandler_timeout=7200
 
 mutate: $(DEV_STAMP) ## remove each mechanism in a copy, and report the test that notices
 	@$(BIN)/python -m tests.proof.mechanisms $(ARGS)

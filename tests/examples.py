@@ -1,12 +1,12 @@
 """The number of examples that a property test tries.
 
-`FIRSTHOUR_EXAMPLES` multiplies it: `make quick` tries a tenth.
+`EXAMPLES_SHARE` multiplies it: `make quick` tries a tenth.
 """
 
 import os
 from typing import Final
 
-_FACTOR: Final = float(os.environ.get("FIRSTHOUR_EXAMPLES") or 1)
+_FACTOR: Final = float(os.environ.get("EXAMPLES_SHARE") or 1)
 _MIN: Final = 5
 USUAL: Final = 100
 

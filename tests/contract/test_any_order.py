@@ -2,7 +2,7 @@
 
 Totals per pool are compared for leads whose routing facts do not change while they wait. A waiting lead is routed by its
 latest facts, so its pool may otherwise depend on the arrival of other leads.
-FIRSTHOUR_HISTORIES: the number of random histories; a few by default.
+HISTORIES: the number of random histories; a few by default.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from tests.backends import Backends
 from tests.contract.systems import OpenedSystem, opened
 from tests.story import sample_config
 
-HISTORIES: Final = int(os.environ.get("FIRSTHOUR_HISTORIES") or 4)
+HISTORIES: Final = int(os.environ.get("HISTORIES") or 4)
 pytestmark = pytest.mark.timeout(60 + HISTORIES * 30)
 PEOPLE: Final = ("email:ann@prospect.example", "phone:+493012345678")
 OTHER_IDENTIFIERS: Final = {PEOPLE[0]: ("crm_id:003A", "phone:+493087654321"), PEOPLE[1]: ("anonymous_id:browser",)}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.proof.mechanisms import COPIED, REMOVALS, ROOT, Removal, UnprovenError, run
+from tests.proof.mechanisms import COPIED, REMOVALS, ROOT, Removal, UnprovenError, run, run_each
 
 pytestmark = pytest.mark.slow
 
@@ -52,3 +52,12 @@ def test_removal_is_unproven_unless_a_test_ran_and_failed(tmp_path: Path, text: 
 def test_removal_is_noticed_by_the_first_test_that_failed(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(f"{ONE}{PLACES['passed']}\ndef test_two():\n    {PLACES['failed']}\n")
     assert run(tmp_path, ["test_it.py"]) == "test_it.py::test_two"
+
+
+def test_places_are_run_in_their_order_until_a_test_fails(tmp_path: Path) -> None:
+    (tmp_path / "wide").mkdir()
+    for name, text in (("a", "failed"), ("b", "passed"), ("c", "failed")):
+        (tmp_path / "wide" / f"test_{name}.py").write_text(f"def test_{name}():\n    {PLACES[text]}\n")
+    assert run_each(tmp_path, ["wide/test_b.py", "wide/test_c.py", "wide"]) == "wide.test_c.py::test_c".replace(
+        ".", "/", 1
+    )
