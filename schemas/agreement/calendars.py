@@ -28,7 +28,8 @@ def _zone(name: str) -> str:
     raise wrong(f"{shown(name)} is not a time zone", "write an IANA name such as Europe/Berlin or UTC")
 
 
-def _minutes(hours: str) -> tuple[int, int]:
+def minutes_of(hours: str) -> tuple[int, int]:
+    """Return the begin and the end of `09:00-18:00` in minutes since midnight. Raises `ValueError` for other texts."""
     match = _HOURS.fullmatch(hours)
     start, end = (int(match[1]) * 60 + int(match[2]), int(match[3]) * 60 + int(match[4])) if match else (0, 0)
     if not 0 <= start < end <= 24 * 60:
@@ -37,14 +38,22 @@ def _minutes(hours: str) -> tuple[int, int]:
 
 
 def _hours(value: str) -> str:
-    _minutes(value)
+    minutes_of(value)
     return value
 
 
-def _days(value: str) -> str:
-    first, dash, last = value.partition("-")
+def days_of(days: str) -> list[int]:
+    """Return the weekdays of `mon`, `mon-fri` or `sat-mon`, Monday as 0. Raises `ValueError` for other texts."""
+    first, dash, last = days.partition("-")
     if first not in DAYS or (dash and last not in DAYS):
-        raise wrong(f"{shown(value)} is not a day or a span of days", "write mon, or mon-fri")
+        raise wrong(f"{shown(days)} is not a day or a span of days", "write mon, or mon-fri")
+    begin = DAYS.index(first)
+    count = (DAYS.index(last) - begin) % len(DAYS) + 1 if dash else 1
+    return [(begin + n) % len(DAYS) for n in range(count)]
+
+
+def _days(value: str) -> str:
+    days_of(value)
     return value
 
 
