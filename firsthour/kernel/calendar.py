@@ -12,7 +12,8 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from firsthour.kernel.business_time import Span, joined
-from schemas.agreement.calendars import DAYS, days_of, minutes_of
+from firsthour.kernel.public_holidays import holidays_of
+from schemas.agreement.calendars import DAYS, Calendar, days_of, minutes_of
 
 _SECOND: Final = 1_000_000
 _MINUTE: Final = 60 * _SECOND
@@ -75,6 +76,12 @@ class CalendarHours:
                     start, stop = day * _DAY + span.start, day * _DAY + span.end
                     if start < end and stop > begin:
                         yield Span(start, stop)
+
+
+def hours_of(calendar: Calendar) -> CalendarHours:
+    """Return the hours of a calendar of the agreement. Raises `ValueError` for a country without known holidays."""
+    is_holiday = holidays_of(calendar.holidays) if calendar.holidays else lambda day: False
+    return CalendarHours(ZoneInfo(calendar.timezone), week_of(calendar.hours), is_holiday)
 
 
 def week_of(hours: Mapping[str, Sequence[str]]) -> WeeklyHours:

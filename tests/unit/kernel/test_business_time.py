@@ -21,8 +21,10 @@ from firsthour.kernel.business_time import (
     joined,
     working_time,
 )
-from firsthour.kernel.calendar import CalendarHours, week_of
+from firsthour.kernel.calendar import CalendarHours, hours_of, week_of
+from firsthour.kernel.public_holidays import holidays_of, is_known
 from firsthour.kernel.time_units import micros
+from schemas.agreement.calendars import Calendar
 
 MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
 OFFICE = {"mon-fri": ("09:00-17:00",)}
@@ -277,6 +279,20 @@ def test_spans_are_computed_once_for_each_day() -> None:
 )
 def test_days_of_a_calendar_may_pass_the_end_of_the_week(days: str, weekdays: list[int]) -> None:
     assert [day for day, hours in enumerate(week_of({days: ["09:00-17:00"]})) if hours] == sorted(weekdays)
+
+
+def test_a_public_holiday_has_no_hours() -> None:
+    office = hours_of(Calendar(timezone="Europe/Berlin", hours={"mon-fri": ("09:00-17:00",)}, holidays="DE-BE"))
+    assert due_after(office, berlin(2026, 12, 24, 16), timedelta(hours=2)) == berlin(2026, 12, 28, 10)
+    assert working_time(office, berlin(2026, 3, 6, 9), berlin(2026, 3, 10)) == timedelta(hours=16)
+
+
+@pytest.mark.parametrize(("code", "expected"), [("DE", True), ("DE-BE", True), ("DE-ZZ", False), ("XX", False)])
+def test_a_country_or_region_without_known_holidays_is_told_apart(code: str, expected: bool) -> None:
+    assert is_known(code) is expected
+    if not expected:
+        with pytest.raises(ValueError, match=code):
+            holidays_of(code)
 
 
 def spans(*bounds: tuple[int, int]) -> Iterator[Span]:

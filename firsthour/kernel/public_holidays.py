@@ -1,0 +1,37 @@
+"""Public holidays of countries and their regions, from the library `holidays`."""
+
+from collections.abc import Callable
+from datetime import date
+from functools import lru_cache
+
+import holidays
+
+_YEARS_KEPT = 512
+
+
+def holidays_of(code: str) -> Callable[[date], bool]:
+    """Return a function that says whether a local day is a public holiday.
+
+    Args:
+        code: of a country (`DE`), or of one of its regions (`DE-BE`).
+
+    Raises:
+        ValueError: for a code without known holidays.
+    """
+    if not is_known(code):
+        raise ValueError(f"{code!r} is no country or region with known holidays")
+    return lambda day: day in _of_year(code, day.year)
+
+
+@lru_cache(_YEARS_KEPT)
+def is_known(code: str) -> bool:
+    """Return whether the holidays of this country, or of this region of it, are known."""
+    country, _, region = code.partition("-")
+    regions = holidays.list_supported_countries().get(country)
+    return regions is not None and (not region or region in regions)
+
+
+@lru_cache(_YEARS_KEPT)
+def _of_year(code: str, year: int) -> frozenset[date]:
+    country, _, region = code.partition("-")
+    return frozenset(holidays.country_holidays(country, subdiv=region or None, years=year))
