@@ -1,6 +1,6 @@
 """Public holidays of countries and their regions, from the library `holidays`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from functools import lru_cache
 
@@ -23,12 +23,16 @@ def holidays_of(code: str) -> Callable[[date], bool]:
     return lambda day: day in _of_year(code, day.year)
 
 
-@lru_cache(_YEARS_KEPT)
 def is_known(code: str) -> bool:
     """Return whether the holidays of this country, or of this region of it, are known."""
     country, _, region = code.partition("-")
-    regions = holidays.list_supported_countries().get(country)
+    regions = regions_of(country)
     return regions is not None and (not region or region in regions)
+
+
+def regions_of(country: str) -> Sequence[str] | None:
+    """Return the codes of the regions with holidays of their own; None: the holidays of this country are not known."""
+    return holidays.list_supported_countries().get(country)
 
 
 @lru_cache(_YEARS_KEPT)

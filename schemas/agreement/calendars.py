@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 from schemas.values import Shape, shown, wrong
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+HOLIDAYS = re.compile(r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$", re.ASCII)
 _HOURS = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)", re.ASCII)
 
 
@@ -64,4 +65,4 @@ class Calendar(Shape):
     hours: dict[Annotated[str, AfterValidator(_days)], tuple[Annotated[str, AfterValidator(_hours)], ...]] = Field(
         default={"mon-fri": ("09:00-18:00",)}
     )
-    holidays: Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")] | None = None  # DE, or DE-BE
+    holidays: Annotated[str, Field(pattern=HOLIDAYS.pattern)] | None = None  # DE, or DE-BE

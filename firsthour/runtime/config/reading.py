@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from firsthour.kernel.config import Config
-from firsthour.runtime.config import checks, condition_checks, error_messages, warnings, yaml_source
+from firsthour.runtime.config import calendar_checks, checks, condition_checks, error_messages, warnings, yaml_source
 from firsthour.runtime.config.documents import ConfigDocuments, ConfigProblem, Document, SourcePosition, rows
 from schemas.agreement.agreement import Agreement
 from schemas.errors import FirstHourError
@@ -76,6 +76,7 @@ def _checked(directory: Path, raw: Mapping[str, bytes | ConfigProblem]) -> Confi
     team = _model(files.team, Team, mistakes)
     sources = _model(files.sources, Sources, mistakes)
     mistakes += checks.problems(files)
+    mistakes += calendar_checks.problems(files.agreement)
     mistakes += islice(condition_checks.problems(files), error_messages.PROBLEMS_MAX)
     if mistakes or agreement is None or team is None or sources is None:
         order = {str(directory / name): index for index, name in enumerate(NAMES)}

@@ -110,6 +110,20 @@ CASES = [
     (
         A,
         "\nsuppress:",
+        "\ncalendars: {b: {timezone: UTC, holidays: «XX}}\nsuppress:",
+        "the public holidays of `XX` are not known",
+    ),
+    (
+        A,
+        "\nsuppress:",
+        "\ncalendars: {b: {timezone: UTC, holidays: «DE-BR}}\nsuppress:",
+        "`BR` is not a region of DE; ",
+    ),
+    (A, "\nsuppress:", "\ncalendars: {b: {timezone: UTC, holidays: «HR-1}}\nsuppress:", "write HR"),
+    (A, "\nsuppress:", "\ncalendars: {b: {timezone: UTC, «hours: {mon: []}}}\nsuppress:", "has no working hours"),
+    (
+        A,
+        "\nsuppress:",
         '\ncalendars: {b: {timezone: UTC, hours: {mon: [«"9-5"]}}}\nsuppress:',
         "is not a span of hours",
     ),

@@ -1,0 +1,39 @@
+"""Checks of the section `calendars`: public holidays that are known, and hours that come."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from firsthour.kernel.public_holidays import is_known, regions_of
+from firsthour.runtime.config.documents import ConfigProblem, Document, at
+from schemas.agreement.calendars import HOLIDAYS
+from schemas.values import Loc, did_you_mean, shown
+
+
+def problems(agreement: Document) -> Iterator[ConfigProblem]:
+    """Yield the mistakes in the calendars that their shape alone does not show."""
+    calendars = at(agreement.data, "calendars")
+    for name, calendar in calendars.items() if isinstance(calendars, Mapping) else ():
+        if isinstance(calendar, Mapping):
+            yield from _holidays(agreement, ("calendars", name, "holidays"), calendar.get("holidays"))
+            yield from _hours(agreement, ("calendars", name, "hours"), calendar.get("hours"))
+
+
+def _holidays(agreement: Document, loc: Loc, code: Any) -> Iterator[ConfigProblem]:
+    if not isinstance(code, str) or not HOLIDAYS.fullmatch(code) or is_known(code):
+        return
+    country, _, region = code.partition("-")
+    regions = regions_of(country)
+    if regions is None:
+        remedy = "write the code of a country, such as DE, or of one of its regions, such as DE-BE"
+        yield agreement.problem(loc, f"the public holidays of {shown(code)} are not known", remedy)
+    else:
+        remedy = (
+            did_you_mean(region, regions) if regions else f"write {country}: its regions have no holidays of their own"
+        )
+        yield agreement.problem(loc, f"{shown(region)} is not a region of {country}", remedy)
+
+
+def _hours(agreement: Document, loc: Loc, hours: Any) -> Iterator[ConfigProblem]:
+    if isinstance(hours, Mapping) and not any(hours.values()):
+        remedy = 'write hours, such as `mon-fri: ["09:00-18:00"]`, or leave `hours` out for these'
+        yield agreement.problem(loc, "the calendar has no working hours", remedy, key=True)
