@@ -12,7 +12,7 @@ from firsthour.runtime.storage.records import Record
 from schemas import topics
 from schemas.events.routes import LeadAssigned, LeadQueued
 from services.notifier.channels.inbox import terminal_line
-from services.notifier.domain import message_text
+from services.notifier.domain import outside_text
 from services.notifier.domain.message import Message
 
 LINES_PER_SECOND: Final = 5
@@ -47,7 +47,7 @@ class Feed:
             event = record.event
             if isinstance(event, LeadAssigned):
                 rep = resources.config.current.team.rep_by_id.get(event.rep)
-                lead = message_text.clean(
+                lead = outside_text.clean(
                     ", ".join(p for p in (event.card.name, event.card.company) if p), NAME_CHARS_MAX
                 )
                 self._line(f"{event.at:%H:%M:%S}", lead or "a lead", f"-> {rep.name if rep else event.rep}", event.rule)
@@ -76,5 +76,5 @@ class Feed:
     def _line(self, at: str, lead: str, destination: str, reason: str | None) -> None:
         line = Text.assemble((f"{at}  ", "dim"), lead, "  ", (destination, "bold"), no_wrap=True, overflow="ellipsis")
         if reason:
-            line.append(f"  {message_text.clean(reason, NAME_CHARS_MAX)}", "dim")
+            line.append(f"  {outside_text.clean(reason, NAME_CHARS_MAX)}", "dim")
         self._console.print(line)

@@ -16,7 +16,7 @@ from rich.text import Text
 from firsthour.demo.people import HOUR, ODDS
 from firsthour.demo.story import DemoStory, Tally
 from schemas.team import Rep
-from services.notifier.domain.message_text import clean
+from services.notifier.domain.outside_text import clean
 
 CHARS_MAX: Final = 120
 REDRAWN_PER_SECOND: Final = 5

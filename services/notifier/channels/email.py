@@ -29,7 +29,7 @@ from aiosmtplib import (
 from schemas.errors import FirstHourError
 from schemas.mail import deliverable
 from services.notifier.channels.base import TIMEOUT_SECONDS, GiveUp, Outcome, Sent, TryAgain, Unusable
-from services.notifier.domain import message_text
+from services.notifier.domain import message_text, outside_text
 from services.notifier.domain.message import Message
 
 
@@ -148,8 +148,8 @@ def compose(message: Message, recipient: str, sender: Address, now: datetime) ->
     words = message_text.words(message)
     mail = EmailMessage(policy=SMTP_POLICY)
     mail["From"] = sender
-    mail["To"] = Address(message_text.header(message.person_name, message_text.NAME_CHARS_MAX), addr_spec=recipient)
-    mail["Subject"] = message_text.header(words.subject)
+    mail["To"] = Address(outside_text.header(message.person_name, outside_text.NAME_CHARS_MAX), addr_spec=recipient)
+    mail["Subject"] = outside_text.header(words.subject)
     mail["Date"] = format_datetime(now)
     mail["Message-ID"] = _message_id(message.page_id, sender)
     if message.thread_id and message.thread_id != message.page_id:
@@ -169,7 +169,7 @@ def _sender(mail_from: str) -> Address:
     spec = deliverable(address)
     if spec is None:
         raise MailSettingsError("FIRSTHOUR_MAIL_FROM: no email address; write FirstHour <pages@your-company.example>")
-    return Address(message_text.header(name, message_text.NAME_CHARS_MAX), addr_spec=spec)
+    return Address(outside_text.header(name, outside_text.NAME_CHARS_MAX), addr_spec=spec)
 
 
 def _message_id(page_id: str, sender: Address) -> str:

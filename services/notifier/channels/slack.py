@@ -30,7 +30,7 @@ from services.notifier.channels.base import (
     TryAgain,
     Unusable,
 )
-from services.notifier.domain import message_text
+from services.notifier.domain import message_text, outside_text
 from services.notifier.domain.message import Message
 
 API_URL = "https://slack.com/api/"
@@ -115,7 +115,7 @@ def body(message: Message) -> dict[str, Any]:
     page = message_text.words(message)
     return {
         "channel": message.person_slack,
-        "text": message_text.slack(page.subject, TEXT_CHARS_MAX),
+        "text": outside_text.slack(page.subject, TEXT_CHARS_MAX),
         "blocks": [block.to_dict() for block in _blocks(page)],
         "mrkdwn": False,
         "parse": "none",
@@ -137,14 +137,14 @@ def _blocks(page: message_text.Words) -> list[Block]:
         blocks.append(SectionBlock(fields=fields))
     blocks.append(SectionBlock(text=_plain("\n".join(f"• {sentence}" for sentence in page.todo), SECTION_CHARS_MAX)))
     if page.url:
-        link = f"<{message_text.slack(page.url, SECTION_CHARS_MAX - 20)}|Open the lead>"
+        link = f"<{outside_text.slack(page.url, SECTION_CHARS_MAX - 20)}|Open the lead>"
         blocks.append(SectionBlock(text=MarkdownTextObject(text=link, verbatim=True)))
     blocks.append(ContextBlock(elements=[_plain(page.footer, FIELD_CHARS_MAX)]))
     return blocks
 
 
 def _plain(words: str, chars_max: int) -> PlainTextObject:
-    return PlainTextObject(text=message_text.slack(words, chars_max), emoji=False)
+    return PlainTextObject(text=outside_text.slack(words, chars_max), emoji=False)
 
 
 def outcome(answer: HttpAnswer) -> Outcome:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notifier.domain import message_text
+from services.notifier.domain import message_text, outside_text
 from tests.fakes.pages import ATTACKS, NINE, hostile_message, page_message
 
 ANYTHING = st.text(st.characters(), max_size=300)  # lone surrogates too
@@ -119,21 +119,21 @@ def test_text_from_outside_in_other_fields_is_never_a_link(field: str, typed: st
     ],
 )
 def test_only_link_like_text_is_broken_up(typed: str, shown: str) -> None:
-    assert message_text.unlinked(typed) == shown
+    assert outside_text.unlinked(typed) == shown
 
 
 @given(ANYTHING)
 def test_clean_text_is_one_visible_line_within_its_limit(raw: str) -> None:
-    line = message_text.clean(raw, 50)
+    line = outside_text.clean(raw, 50)
     assert len(line) <= 50
     assert not {unicodedata.category(char) for char in line} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
     assert "://" not in line
-    assert line == message_text.clean(line, 50)
+    assert line == outside_text.clean(line, 50)
 
 
 @given(st.text("&<>;ampltg ", max_size=200), st.integers(1, 60))
 def test_escaped_text_for_slack_has_no_markup_and_no_cut_entity(raw: str, chars_max: int) -> None:
-    escaped = message_text.slack(raw, chars_max)
+    escaped = outside_text.slack(raw, chars_max)
     assert len(escaped) <= chars_max
     assert not set(escaped) & {"<", ">"}
     assert not re.sub("&(amp|lt|gt);", "", escaped).count("&")
@@ -170,7 +170,7 @@ def test_any_text_leaves_the_lines_of_the_body_unchanged(raw: str) -> None:
     ["a@b", "a b@c.example", "a@b.example\n", "<a@b.example>", "a@b.example,c@d.example", "ä@b.example", "@b.example"],
 )
 def test_address_that_is_not_plain_is_none(text: str) -> None:
-    assert message_text.address(text) is None
+    assert outside_text.address(text) is None
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", 'https://x.example/"><b>', "https://x.example/a|b", "", None])
