@@ -38,6 +38,8 @@ def _moment(value: object) -> date | datetime:
     return moment
 
 
+NO_END = datetime.max.replace(tzinfo=UTC)
+"""The end of an absence without an end."""
 Moment = Annotated[date | datetime, BeforeValidator(_moment, json_schema_input_type=str)]
 
 
@@ -75,7 +77,7 @@ class Away(Shape):
         if isinstance(self.to, datetime):
             return self.to.astimezone(UTC)
         if self.to == date.max:
-            return datetime.max.replace(tzinfo=UTC)
+            return NO_END
         return datetime.combine(self.to, time(), UTC) + timedelta(days=1)
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ Channel = Literal["slack", "email", "inbox"]
 Channels = Annotated[
     tuple[Channel, ...], BeforeValidator(as_list, json_schema_input_type=Channel | tuple[Channel, ...]), AtLeastOne
 ]
+ALWAYS = "always"
 OWNER = "owner"
 
 
@@ -20,7 +21,7 @@ class Urgency(Shape):
     """The promised time to the first touch, counted in the hours of a calendar (`owner`: the calendar of the owner)."""
 
     touch_within: Span
-    counted_in: str = "always"
+    counted_in: str = ALWAYS
 
 
 CHANNELS: tuple[Channel, ...] = ("slack", "email", "inbox")

@@ -51,4 +51,4 @@ class NotifierContext:
     def terms(self, config: Config) -> Terms:
         """Return the terms of this configuration."""
         response = config.agreement.response
-        return Terms(response.ladder, response.urgencies, config.team, self.channels)
+        return Terms(response.ladder, response.urgencies, config.team, self.channels, config.agreement.calendars)

@@ -65,7 +65,13 @@ class Configurations:
     @cached_property
     def _terms_by_config(self) -> list[Terms]:
         return [
-            Terms(config.agreement.response.ladder, config.agreement.response.urgencies, config.team, ())
+            Terms(
+                config.agreement.response.ladder,
+                config.agreement.response.urgencies,
+                config.team,
+                (),
+                config.agreement.calendars,
+            )
             for config in self.readable
         ]
 

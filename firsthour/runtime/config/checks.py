@@ -28,11 +28,10 @@ from firsthour.runtime.config.documents import (
 )
 from schemas import mail
 from schemas.agreement.lifecycle import ANY_STATUS
-from schemas.agreement.response import OWNER
+from schemas.agreement.response import ALWAYS, OWNER
 from schemas.conditions.fields import FIELDS
 from schemas.values import EMAIL_PATTERN, Loc, did_you_mean, duration, repeated_indexes, shown
 
-ALWAYS_OPEN: Final = "always"
 _MUST_EXIST: Final = ("new", "nurturing", "qualified", "assigned", "accepted", "working", "opted-out")
 _EXPRESSIONS: Final = ("when", "time", "id", "email", "phone", "crm_id", "anonymous_id")
 
@@ -102,7 +101,7 @@ def _promises(agreement: Document) -> Iterator[ConfigProblem]:
             for name in promised
             if isinstance(calendar := at(response, name, "counted_in"), str)
         )
-        known_calendars = [*(calendars if isinstance(calendars, Mapping) else ()), ALWAYS_OPEN, OWNER]
+        known_calendars = [*(calendars if isinstance(calendars, Mapping) else ()), ALWAYS, OWNER]
         yield from _unknown(agreement, counted, known_calendars, "a calendar")
     least = _field(agreement, ("promises", "marketing"), "grade_at_least")
     yield from _unknown(agreement, least, grades(agreement), "a grade")
@@ -177,7 +176,7 @@ def _team(files: ConfigDocuments) -> Iterator[ConfigProblem]:
             )
     if files.agreement.data is not None:
         own = at(files.agreement.data, "calendars")
-        calendars = [*(own if isinstance(own, Mapping) else ()), ALWAYS_OPEN]
+        calendars = [*(own if isinstance(own, Mapping) else ()), ALWAYS]
         yield from _unknown(team, _field(team, ("reps",), "calendar"), calendars, "a calendar of agreement.yaml")
 
 

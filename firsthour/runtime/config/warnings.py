@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from firsthour.kernel.printable import printable
 from firsthour.runtime.config import condition_warnings, order_checks, written_conditions
-from firsthour.runtime.config.checks import ALWAYS_OPEN
 from firsthour.runtime.config.documents import ConfigDocuments, Document, at, rows
+from schemas.agreement.response import ALWAYS
 from schemas.conditions.fields import FIELDS
 from schemas.values import Loc, shown
 
@@ -41,7 +41,7 @@ NOT_YET: Final = (
         "agreement",
         ("response", EACH, "counted_in"),
         "count the clock in working hours; until then every minute counts",
-        lambda value: value != ALWAYS_OPEN,
+        lambda value: value != ALWAYS,
     ),
     UnusedSetting(
         "agreement",
