@@ -11,8 +11,8 @@ import pytest
 from tests.e2e.kill import KillPlan, run, unexplained
 from tests.e2e.processes import write_stream
 
-ROWS = 1_200
-KILLS = 4
+ROWS = 900
+KILLS = 3
 
 
 @pytest.mark.kill

@@ -133,7 +133,7 @@ def yesterday() -> datetime:
 def test_returning_people_have_the_same_outcome_on_both_profiles(
     tmp_path: Path, database: str, kafka: KafkaCluster
 ) -> None:
-    file = write_returning(tmp_path / "stream.csv", 400, 150, yesterday())
+    file = write_returning(tmp_path / "stream.csv", 250, 100, yesterday())
     came: dict[str, set[datetime]] = defaultdict(set)
     with file.open() as lines:
         for row in csv.DictReader(lines):

@@ -279,7 +279,18 @@ def run_each(copy: Path, places: Sequence[str]) -> str:
 def run(copy: Path, tests: Sequence[str], seconds_max: float = SECONDS_MAX) -> str:
     """Return the first test of the tree in `copy` that runs and fails. Raises `UnprovenError` as `failing_test` does."""
     results = copy / "results.xml"
-    program = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider"]
+    program = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "--no-header",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:schemathesis",
+    ]
     try:
         done = subprocess.run(
             [*program, f"--junit-xml={results}", *tests],

@@ -2,13 +2,13 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from firsthour.cli.app import program
 from firsthour.cli.commands import COMMANDS
 from firsthour.operations import documents
 from firsthour.runtime import package_files
@@ -77,12 +77,10 @@ def test_make_targets_of_documents_exist(command: str) -> None:
     assert set(named) <= set(targets)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", documented("firsthour"))
 def test_commands_of_documents_exist_with_their_options(command: str) -> None:
-    program = [sys.executable, "-m", "firsthour", *shlex.split(command)[1:]]
-    result = subprocess.run([*program, "--help"], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert result.returncode == 0, result.stderr
+    result = CliRunner().invoke(program(), [*shlex.split(command)[1:], "--help"])
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize("path", LIVING, ids=lambda path: path.name)

@@ -44,7 +44,7 @@ PLACES = {"failed": "assert 1 == 2", "passed": "assert True", "exits": "__import
 )
 def test_removal_is_unproven_unless_a_test_ran_and_failed(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "test_it.py").write_text(text)
-    seconds_max = 5.0 if why == "did not end" else 60.0
+    seconds_max = 2.0 if why == "did not end" else 60.0
     with pytest.raises(UnprovenError, match=why):
         run(tmp_path, ["test_it.py"], seconds_max)
 

@@ -49,7 +49,7 @@ def short(seed: int, brokers: int = 1, kafka: str = "4.3.0", *, flood: bool = Fa
     """Return a plan of two minutes, to run beside other tests."""
     ladder = (0.0, 4.0, 8.0)
     return ProofPlan(
-        seed, 700, 280, 60, brokers, kafka, seconds=30.0, ladder=ladder, reassign_at=12.0, short=True, flood=flood
+        seed, 500, 200, 60, brokers, kafka, seconds=20.0, ladder=ladder, reassign_at=12.0, short=True, flood=flood
     )
 
 
