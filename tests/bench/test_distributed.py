@@ -31,6 +31,7 @@ def databases(postgres: PostgresServer) -> Iterator[None]:
     assert postgres.run(of_bench) == before
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 @pytest.mark.usefixtures("databases")
 def test_bare_loop_leaves_the_same_rows_as_the_product(server_settings: Settings, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from devtools import kafka as local_kafka
 from devtools.kafka import KafkaCluster
 from firsthour.runtime.connectivity import connection_options
-from firsthour.runtime.eventlog import outbox, outbox_round, publisher
+from firsthour.runtime.eventlog import outbox, outbox_round, publisher, sending
 from firsthour.runtime.eventlog.dead_letters import PUBLISHER
 from firsthour.runtime.eventlog.producer import BrokerError, RecordRejectedError
 from firsthour.runtime.eventlog.publisher import Publisher
@@ -102,7 +102,10 @@ def refused(name: str, channel: str = "poison") -> Callable[[Unit], None]:
 
 
 @pytest.mark.parametrize("how", ["silent", "failing"])
-async def test_partition_without_an_answer_delays_no_other(writer: PostgresBackend, how: str) -> None:
+async def test_partition_without_an_answer_delays_no_other(
+    writer: PostgresBackend, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "SEND_SECONDS", 1.0)
     sink = PartitionedProducer()
     getattr(sink, how).add(SLOW)
     async with running(writer, sink) as instance:

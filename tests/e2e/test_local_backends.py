@@ -76,6 +76,7 @@ async def test_killed_broker_restarts_with_its_records(kafka_here: str) -> None:
         assert await first(cluster.bootstrap, "topic") == b"before"
 
 
+@pytest.mark.long
 async def test_restarted_cluster_has_its_records(kafka_here: str, directory: Path) -> None:
     with local_kafka.start(directory, version=kafka_here, options=local_kafka.QUICK) as cluster:
         await create(cluster.bootstrap, "topic")
@@ -85,6 +86,7 @@ async def test_restarted_cluster_has_its_records(kafka_here: str, directory: Pat
         assert await first(again.bootstrap, "topic") == b"before"
 
 
+@pytest.mark.long
 async def test_cluster_of_three_works_without_one_broker(kafka_here: str) -> None:
     with local_kafka.start(version=kafka_here, brokers=3, options=local_kafka.QUICK) as cluster:
         await create(cluster.bootstrap, "copied", copies=3)
