@@ -80,6 +80,7 @@ async def test_page_waits_with_a_reason_while_both_channels_are_down(world: Worl
     assert world.slack_recipients == ["ana"]
 
 
+@pytest.mark.slow
 @pytest.mark.same_on_both_profiles
 async def test_owner_has_the_whole_time_after_an_outage_of_both_channels(world: World) -> None:
     world.slack.drop(times=None)
@@ -101,6 +102,7 @@ async def test_owner_has_the_whole_time_after_an_outage_of_both_channels(world: 
     assert await world.owner_of("person0@prospect.example") != "ana"
 
 
+@pytest.mark.slow
 @pytest.mark.same_on_both_profiles
 async def test_recovered_channel_delivers_only_valid_pages_within_seconds(world: World) -> None:
     world.slack.drop(times=None)
@@ -150,6 +152,7 @@ async def slack_warnings(world: World) -> list[str]:
     return [warning for warning in (await world.get("/readyz"))["warnings"] if "slack" in warning]
 
 
+@pytest.mark.slow
 @pytest.mark.same_on_both_profiles
 async def test_page_without_a_set_up_channel_is_not_sent(open_world: OpenWorld) -> None:
     world = await open_world(channels=("inbox",))
@@ -294,6 +297,7 @@ async def test_text_from_outside_is_inert_in_a_mail(open_world: OpenWorld, typed
     assert tags.links == ["mailto:stranger@prospect.example"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("typed", FORMULAS)
 async def test_text_from_outside_is_stored_unchanged(world: World, typed: str) -> None:
     await submit_everywhere(world, typed)

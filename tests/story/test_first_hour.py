@@ -224,6 +224,7 @@ async def test_business_time_and_real_time_are_kept_apart(open_world: OpenWorld)
     assert {rep["state"] for rep in (await world.get("/v1/reps"))["items"]} == {"available"}
 
 
+@pytest.mark.slow
 async def test_concurrent_forms_and_actions_are_all_handled(world: World, profile: Backends | None) -> None:
     many = 30 if profile is None else 12
     emails = [f"person{n}@prospect.example" for n in range(many)]

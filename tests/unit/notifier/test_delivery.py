@@ -74,6 +74,7 @@ async def test_page_is_tried_on_each_channel_in_turn_until_accepted(harness: Not
     assert (harness.page(0)["state"], harness.page(0)["channel_index"] % 2) == ("sent", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jitter", [0.0, 0.999])
 @pytest.mark.parametrize("channel", ["slack", "email"])
 @pytest.mark.parametrize("after_seconds", [250, 270, 290])

@@ -45,7 +45,7 @@ CORPUS = {
 
 @pytest.mark.parametrize("case", CORPUS)
 async def test_ambiguous_body_is_refused_and_the_rest_is_not_parsed(case: str) -> None:
-    async with echo_server(replace(LIMITS, linger_seconds=0.1)) as server:
+    async with echo_server(replace(LIMITS, linger_seconds=0.02)) as server:
         for parts in ([POST + CORPUS[case]], [bytes([byte]) for byte in POST + CORPUS[case]]):
             answer = await server.send(*parts)
             assert statuses(answer) in ([400], [501])
@@ -80,7 +80,7 @@ async def test_request_after_connection_close_is_not_parsed() -> None:
 
 async def test_rest_of_a_body_answered_early_is_dropped() -> None:
     early = b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
-    async with echo_server(replace(LIMITS, linger_seconds=0.1)) as server:
+    async with echo_server(replace(LIMITS, linger_seconds=0.02)) as server:
         assert statuses(await server.send(early, INNER, INNER, INNER, INNER)) == [200]
         assert server.app.requests == []
 
@@ -110,7 +110,7 @@ async def test_upgrade_offer_is_ignored_and_the_body_is_read(offer: bytes, chunk
 
 
 async def test_upgrade_offer_cannot_hide_a_second_request() -> None:
-    async with echo_server(replace(LIMITS, linger_seconds=0.1)) as server:
+    async with echo_server(replace(LIMITS, linger_seconds=0.02)) as server:
         assert statuses(await server.send(POST + H2C + LENGTH + b"Connection: close\r\n\r\n" + INNER)) == [200]
         [request] = server.app.requests
         assert request["body"] == INNER.decode()
