@@ -3,6 +3,8 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
+
 from tests.backends import Backends
 from tests.story.conftest import OpenWorld
 from tests.story.sample_config import reps
