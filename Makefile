@@ -58,7 +58,7 @@ quick: check ## the inner loop: `make check`, unit tests, stories on the embedde
 	@EXAMPLES_SHARE=0.1 $(PYTEST) --quiet tests/unit tests/story -m "not servers and not slow and not long" $(ARGS)
 
 coverage: $(DEV_STAMP) ## print the branches of services/ and firsthour/ that the unit tests and embedded stories do not reach
-	@$(PYTEST) --quiet tests/unit tests/story -m "not servers and not long" \
+	@EXAMPLES_SHARE=0.1 $(PYTEST) --quiet tests/unit tests/story -m "not servers and not slow and not long" \
 		--cov --cov-report=term:skip-covered $(ARGS)
 
 check: $(DEV_STAMP) ## style, types, directions of imports, lock files
