@@ -70,7 +70,7 @@ def _alls(node: Node) -> Iterator[AllOf]:
 
 def _contradiction(node: AllOf) -> str | None:
     """Return a field whose tests together exclude every number."""
-    spans: dict[str, ranges.Span] = {}
+    spans: dict[str, ranges.NumberRange] = {}
     for part in node.parts:
         span = ranges.span_of(part) if isinstance(part, Test) else None
         if span is not None and isinstance(part, Test):

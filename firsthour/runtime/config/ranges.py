@@ -12,7 +12,7 @@ _HALF: Final = 0.5
 
 
 @dataclass(frozen=True)
-class Span:
+class NumberRange:
     """Numbers from `low` to `high`; an open end excludes its bound."""
 
     low: float = -math.inf
@@ -20,18 +20,18 @@ class Span:
     low_open: bool = False
     high_open: bool = False
 
-    def within(self, other: "Span") -> "Span":
-        """Return the numbers in both spans."""
+    def within(self, other: "NumberRange") -> "NumberRange":
+        """Return the numbers in both ranges."""
         low, low_open = max((self.low, self.low_open), (other.low, other.low_open))
         high, high_closed = min((self.high, not self.high_open), (other.high, not other.high_open))
-        return Span(low, high, low_open, not high_closed)
+        return NumberRange(low, high, low_open, not high_closed)
 
     @property
     def empty(self) -> bool:
         return self.low > self.high or (self.low == self.high and (self.low_open or self.high_open))
 
-    def holds_all(self, other: "Span") -> bool:
-        """Return whether every number of `other` is in this span."""
+    def holds_all(self, other: "NumberRange") -> bool:
+        """Return whether every number of `other` is in this range."""
         return self.within(other) == other
 
 
@@ -40,25 +40,25 @@ def number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def span_of(test: Test) -> Span | None:
+def span_of(test: Test) -> NumberRange | None:
     """Return the numbers for which a test of order or equality holds. None: it is another test."""
     if test.op == "between" and isinstance(test.value, tuple):
-        return Span(float(test.value[0]), float(test.value[1]))
+        return NumberRange(float(test.value[0]), float(test.value[1]))
     bound = number(test.value)
     if bound is None:
         return None
     return {
-        "gt": Span(low=bound, low_open=True),
-        "gte": Span(low=bound),
-        "lt": Span(high=bound, high_open=True),
-        "lte": Span(high=bound),
-        "eq": Span(bound, bound),
+        "gt": NumberRange(low=bound, low_open=True),
+        "gte": NumberRange(low=bound),
+        "lt": NumberRange(high=bound, high_open=True),
+        "lte": NumberRange(high=bound),
+        "eq": NumberRange(bound, bound),
     }.get(test.op)
 
 
 def certain(test: Test, low: float, high: float) -> bool | None:
     """Return whether a test holds for every number in the range (True) or for none (False). None: it depends."""
-    span, whole = span_of(test), Span(low, high)
+    span, whole = span_of(test), NumberRange(low, high)
     if span is None:
         return None
     if span.within(whole).empty:
