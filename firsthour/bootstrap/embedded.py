@@ -94,6 +94,7 @@ async def open_system(
     lock: IO[str],
     pages_max: int | None = None,
     only: Sequence[str] | None = None,
+    ways_out: bool = True,
 ) -> System:
     """Connect the parts of the system; nothing runs yet.
 
@@ -105,12 +106,13 @@ async def open_system(
         lock: the lock of the data directory.
         pages_max: the largest size of the database file, in pages. None: no limit.
         only: the services to connect, for the benchmark. None: all services.
+        ways_out: pages also leave over the channels of the agreement.
     """
     registry = RunnerRegistry()
     units, reads, table = await _open_storage(settings.data_dir / "firsthour.db", clock, config, registry, pages_max)
     resources = Resources(settings, clock, config, units, reads, table, Telemetry(), registry.wake)
     # Pages contain no link, because there is no HTML view of a lead yet.
-    installation = all_services(channels, None, settings.clock_skew_seconds)
+    installation = all_services(channels, None, settings.clock_skew_seconds, ways_out=ways_out)
     services = tuple(service for service in installation if only is None or service.name in only)
     workers = _workers(services, resources)
     keys = auth.keys_of(settings, clock, config)

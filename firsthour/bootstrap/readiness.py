@@ -62,7 +62,7 @@ def startup_warnings(
         runners: the runners of this process.
         front: the gateway runs here, which keeps data and has the secrets of sources.
     """
-    host = host_warnings.warnings(settings, config.sources, keeps_data=front)
+    host = host_warnings.warnings(settings, config, keeps_data=front)
     return [
         *(ConfigWarning("unwise setting", text) for text in host),
         *config_warnings(config, runners, secrets=front),

@@ -19,14 +19,18 @@ READ_ADDRESSES = frozenset({GATEWAY, "scoring"})
 
 
 def all_services(
-    channels: Mapping[str, Channel], public_url: str | None, clock_skew_seconds: int = CLOCK_SKEW_SECONDS
+    channels: Mapping[str, Channel],
+    public_url: str | None,
+    clock_skew_seconds: int = CLOCK_SKEW_SECONDS,
+    *,
+    ways_out: bool = True,
 ) -> tuple[Service, ...]:
-    """Return every service of the system."""
+    """Return every service of the system. `ways_out`: pages also leave over the channels of the agreement."""
     return (
         services.gateway.service.service(),
         services.scoring.service.service(),
         services.router.service.service(clock_skew_seconds),
-        services.notifier.service.service(channels, public_url),
+        services.notifier.service.service(channels, public_url, ways_out=ways_out),
         services.reporting.service.service(),
     )
 

@@ -10,7 +10,7 @@ from firsthour.runtime.config import reading, source_secrets
 from firsthour.runtime.config.reading import ConfigError
 from firsthour.runtime.http.errors import BAD_INPUT
 from firsthour.runtime.terminal import AsJson, complain, print_json, say
-from services.notifier import channel_warnings
+from services.notifier import channel_warnings, ways
 
 app = typer.Typer(help="Configuration files: check.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
@@ -55,7 +55,10 @@ def check(
         else:
             complain(str(error).splitlines())
         raise typer.Exit(BAD_INPUT) from None
-    channel_texts = channel_warnings.warnings(config, channel_warnings.set_up(settings.load()))
+    channel_texts = [
+        *channel_warnings.warnings(config, channel_warnings.set_up(settings.load())),
+        *ways.problems(config, settings.environ()),
+    ]
     warnings = [*config.warnings, *secrets.warnings, *channel_texts]
     if as_json:
         print_json({"ok": True, "version": config.version, "problems": [], "warnings": warnings})

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from firsthour.kernel.config import Config
 from firsthour.runtime import settings
 from firsthour.runtime.clock import SharedClock
 from firsthour.runtime.config import reading
@@ -18,6 +19,7 @@ from firsthour.runtime.storage import config_versions
 from firsthour.runtime.storage.postgres import PostgresUnits, database_now
 from firsthour.runtime.storage.postgres_connections import ConnectionPool
 from firsthour.runtime.terminal import AsJson, ConfigDir, print_json, run, say
+from services.notifier import ways
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -41,14 +43,17 @@ def run_apply(
         raise SettingsError(
             ("FIRSTHOUR_DATABASE_URL: is not set; without a database `firsthour up` reads the files by itself",)
         )
-    version, changed = run(lambda: _apply(process_settings, at))
+    checked, changed = run(lambda: _apply(process_settings, at))
+    warnings = list(ways.problems(checked, settings.environ()))
     if as_json:
-        print_json({"version": version, "changed": changed})
+        print_json({"version": checked.version, "changed": changed, "warnings": warnings})
     else:
-        say(f"version {version} {'was applied' if changed else 'is applied already'}.")
+        for warning in warnings:
+            say(f"warning: {warning}; this counts for the processes that run the notifier")
+        say(f"version {checked.version} {'was applied' if changed else 'is applied already'}.")
 
 
-async def _apply(process_settings: Settings, at: datetime | None) -> tuple[str, bool]:
+async def _apply(process_settings: Settings, at: datetime | None) -> tuple[Config, bool]:
     config = reading.load(process_settings.config_dir)
     texts = {
         name: text for name in NAMES if not isinstance(text := read(process_settings.config_dir / name), ConfigProblem)
@@ -62,6 +67,6 @@ async def _apply(process_settings: Settings, at: datetime | None) -> tuple[str, 
     )
     effective = None if at is None else at.replace(tzinfo=at.tzinfo or clock.real().tzinfo)
     try:
-        return config.version, await units.run(lambda unit: config_versions.apply(unit, config, texts, effective))
+        return config, await units.run(lambda unit: config_versions.apply(unit, config, texts, effective))
     finally:
         await asyncio.shield(units.close())

@@ -126,7 +126,9 @@ class Up:
                 feed = Feed(out())
                 inbox = InboxChannel(feed.page) if self.feed and not self.demo else hidden_inbox()
                 channels = {"inbox": inbox} if self.demo else channels_of(self.settings, clock, inbox)
-                system = await embedded.open_system(self.settings, clock, config, channels, lock=lock)
+                system = await embedded.open_system(
+                    self.settings, clock, config, channels, lock=lock, ways_out=not self.demo
+                )
                 token = running_server.new_token()
                 system.keys.local_token = token
                 me = Running(os.getpid(), running_server.reachable(self.host, port_of(bound)), token)

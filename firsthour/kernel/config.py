@@ -21,3 +21,5 @@ class Config:
     directory: Path = Path()
     secret_places: Mapping[tuple[int, int], tuple[str, int, int]] = field(default_factory=dict, compare=False)
     """File, line and column of each secret, by the index of its source and its own there."""
+    channel_places: Mapping[str, tuple[str, int, int]] = field(default_factory=dict, compare=False)
+    """File, line and column of each channel of the agreement, by its name."""

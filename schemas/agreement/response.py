@@ -9,7 +9,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from schemas.agreement.fields import AtLeastOne
 from schemas.values import Duration, Flag, Shape, Span, Whole, as_list, wrong
 
-Channel = Literal["slack", "email", "inbox"]
+Channel = Annotated[str, Field(min_length=1, max_length=32)]
+"""`slack`, `email`, `inbox`, or a name of the section `channels`."""
 Channels = Annotated[
     tuple[Channel, ...], BeforeValidator(as_list, json_schema_input_type=Channel | tuple[Channel, ...]), AtLeastOne
 ]

@@ -23,7 +23,9 @@ def set_up(settings: Settings) -> tuple[str, ...]:
 
 
 def warnings(config: Config, channels: Collection[str]) -> list[str]:
-    """Return one line per unusable channel; `channels` are those set up. A rung without `by:` uses any channel and is skipped."""
+    """Return one line per unusable channel; `channels` are those of the settings. A rung without `by:` uses any channel and is
+    skipped."""
+    channels = {*channels, *config.agreement.channels}
     ladder = config.agreement.response.ladder
     named = [rung for rung in ladder if rung.page and "by" in rung.model_fields_set]
     return [*_not_set_up(ladder, named, channels), *_without_address(config, named)]

@@ -40,15 +40,21 @@ def _ignore_clock(outcome: str) -> None:
 class NotifierContext:
     """The parts of the process that units of the notifier use. The delivery sets `room`, `hand` and `count_clock`."""
 
-    channels: tuple[str, ...]
+    channels: tuple[str, ...]  # of the settings of this process
     public_url: str | None = None
     health: ChannelHealth = field(default_factory=ChannelHealth)
     pace: Pace = field(default_factory=Pace)
     room: Callable[[], int] = _no_room  # how many pages may be claimed for sending at once
+    ways_out: bool = True  # the channels of the agreement are used; False: in a demo
     hand: Callable[[Sequence[Claim]], None] = _drop_claims  # called on the loop, after the commit
     count_clock: Callable[[str], None] = _ignore_clock  # called when a clock ends: met, missed, cancelled
 
     def terms(self, config: Config) -> Terms:
         """Return the terms of this configuration."""
         response = config.agreement.response
-        return Terms(response.ladder, response.urgencies, config.team, self.channels, config.agreement.calendars)
+        calendars = config.agreement.calendars
+        return Terms(response.ladder, response.urgencies, config.team, self.usable(config), calendars)
+
+    def usable(self, config: Config) -> tuple[str, ...]:
+        """Return the names of all channels: those of the settings, and those of the agreement."""
+        return (*self.channels, *config.agreement.channels) if self.ways_out else self.channels

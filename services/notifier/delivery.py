@@ -6,20 +6,22 @@ its sender crashes or cannot record the outcome, the lease ends and the page is 
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 
 from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.settings import environ
 from firsthour.runtime.storage.unit import Lane, StorageError
 from services.notifier import channel_warnings
-from services.notifier.channels.base import TIMEOUT_SECONDS, Channel, Outcome, Sent, TryAgain, Unusable, outcome_name
+from services.notifier.channels.base import TIMEOUT_SECONDS, Outcome, Sent, TryAgain, Unusable, outcome_name
 from services.notifier.claiming import ClaimResult, claim, hurry
 from services.notifier.context import DELIVERY, Claim, NotifierContext
 from services.notifier.domain.health import Answer
 from services.notifier.recording import SendResult, record
+from services.notifier.ways import Ways, problems
 
 CLAIMED_AT_ONCE = 64  # pages per claiming unit
 SENDING_AT_ONCE = 64  # pages sent concurrently
@@ -41,12 +43,12 @@ class Delivery:
     def __init__(
         self,
         resources: Resources,
-        channels: Mapping[str, Channel],
+        ways: Ways,
         context: NotifierContext,
         jitter: Callable[[], float] = random.random,  # spreads retries, guards nothing
     ) -> None:
         self._resources = resources
-        self._channels = channels
+        self._ways = ways
         self._context = context
         self._sending: set[asyncio.Task[None]] = set()
         self._results: list[SendResult] = []
@@ -150,7 +152,7 @@ class Delivery:
         self._wakeup.set()
 
     async def _outcome(self, page_claim: Claim) -> Outcome:
-        channel = self._channels.get(page_claim.page.channel)
+        channel = self._ways.get(page_claim.page.channel, self._resources.config.current)
         if channel is None:
             return Unusable(f"channel not set up here: {page_claim.page.channel}; see `firsthour doctor`")
         try:
@@ -201,7 +203,9 @@ class Delivery:
 
     def warnings(self) -> list[str]:
         """Return the warnings of `/readyz` about channels: unusable ones of the ladder, and those that are down."""
-        lines = channel_warnings.warnings(self._resources.config.current, self._context.channels)
+        config = self._resources.config.current
+        lines = channel_warnings.warnings(config, self._context.channels)
+        lines += problems(config, environ()) if self._context.ways_out else ()
         for name, outage in self._context.health.outages():
             lines.append(f"{name} accepts no pages since {outage.since:%Y-%m-%d %H:%M} UTC: {outage.why}")
         return lines

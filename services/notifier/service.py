@@ -10,19 +10,21 @@ from services.notifier.channels.base import Channel
 from services.notifier.context import CLOCKS, NotifierContext
 from services.notifier.delivery import Delivery
 from services.notifier.handlers import fire_due, hear_routes
+from services.notifier.ways import Ways
 
 
-def service(channels: Mapping[str, Channel], public_url: str | None) -> Service:
+def service(channels: Mapping[str, Channel], public_url: str | None, *, ways_out: bool = True) -> Service:
     """Return the notifier: it reads the router's records, keeps the response clocks and sends pages.
 
     Args:
         channels: By the names that the agreement's `by:` uses.
         public_url: Base of the links in pages; None: no links.
+        ways_out: The channels of the agreement are used as well. A demo sends nothing to services outside.
     """
-    context = NotifierContext(tuple(channels), public_url)
+    context = NotifierContext(tuple(channels), public_url, ways_out=ways_out)
 
     def runners(resources: Resources) -> Sequence[Runner]:
-        return [Delivery(resources, channels, context)]
+        return [Delivery(resources, Ways(channels, resources.settings), context)]
 
     return Service(
         name="notifier",

@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
+from firsthour.kernel.config import Config
 from firsthour.operations.doctor.channel_checks import channels
 from firsthour.operations.doctor.database_checks import RESTORE, database
 from firsthour.operations.doctor.finding import Finding, well
@@ -17,8 +18,7 @@ from firsthour.runtime.config.reading import ConfigError
 from firsthour.runtime.settings import Settings, environ
 from firsthour.runtime.storage.reader import Reader
 from firsthour.runtime.storage.unit import StorageError
-from schemas.sources import Sources
-from services.notifier import channel_warnings
+from services.notifier import channel_warnings, ways
 
 __all__ = ["DATABASE", "Finding", "examine", "well"]
 
@@ -71,9 +71,9 @@ def _room(data_dir: Path) -> Finding:
 # --- settings and configuration ----------------------------------------------------------------------------------
 
 
-def setting_warnings(settings: Settings, sources: Sources | None) -> list[Finding]:
+def setting_warnings(settings: Settings, config: Config | None) -> list[Finding]:
     """Check the settings, and the release of Python."""
-    findings = [Finding("settings", "warning", warning) for warning in host_warnings.of_settings(settings, sources)]
+    findings = [Finding("settings", "warning", warning) for warning in host_warnings.of_settings(settings, config)]
     return [*findings, *(Finding("python", "warning", warning) for warning in python_release.warnings())]
 
 
@@ -85,11 +85,12 @@ def configuration(settings: Settings) -> list[Finding]:
         remedy = "correct the line; until then a running process keeps its configuration"
         problems = [Finding("configuration", "wrong", str(problem), remedy) for problem in error.problems]
         return [*setting_warnings(settings, None), *problems]
-    findings = setting_warnings(settings, config.sources)
+    findings = setting_warnings(settings, config)
     findings += [Finding("configuration", "warning", warning) for warning in config.warnings]
     secrets = source_secrets.examine(config, environ())
     findings += [Finding("secrets", "wrong", str(error)) for error in secrets.errors]
     findings += [Finding("secrets", "warning", warning) for warning in secrets.warnings]
     unusable = channel_warnings.warnings(config, channel_warnings.set_up(settings))
+    unusable += ways.problems(config, environ())
     findings += [Finding("channels", "warning", warning) for warning in unusable]
     return [*findings, Finding("configuration", "ok", f"{settings.config_dir}: version {config.version}")]

@@ -28,7 +28,7 @@ from firsthour.runtime.config.documents import (
 )
 from schemas import mail
 from schemas.agreement.lifecycle import ANY_STATUS
-from schemas.agreement.response import ALWAYS, OWNER
+from schemas.agreement.response import ALWAYS, CHANNELS, OWNER
 from schemas.conditions.fields import FIELDS
 from schemas.values import EMAIL_PATTERN, Loc, did_you_mean, duration, repeated_indexes, shown
 
@@ -87,6 +87,20 @@ def _ladder(agreement: Document) -> Iterator[ConfigProblem]:
         highest = max(after, highest or after)
 
 
+def _channels(agreement: Document) -> Iterator[ConfigProblem]:
+    """Yield the names in `by:` that are no channel."""
+    own = at(agreement.data, "channels")
+    known = [*CHANNELS, *(own if isinstance(own, Mapping) else ())]
+    yield from _unknown(agreement, _by(agreement), known, "a channel")
+
+
+def _by(agreement: Document) -> Iterator[tuple[Loc, str]]:
+    """Yield the words of every `by:` that names channels."""
+    yield from _field(agreement, ("response", "ladder"), "by")
+    for place in (("response", "remind"), ("response", "missed")):
+        yield from names(at(agreement.data, *place, "by"), (*place, "by"))
+
+
 def _promises(agreement: Document) -> Iterator[ConfigProblem]:
     response = at(agreement.data, "response")
     if isinstance(response, Mapping):
@@ -137,6 +151,7 @@ def _agreement(files: ConfigDocuments) -> Iterator[ConfigProblem]:
         yield from _languages(agreement, names(at(require, "languages"), (*loc, "languages")))
     yield from _lifecycle(agreement)
     yield from _ladder(agreement)
+    yield from _channels(agreement)
     yield from _promises(agreement)
     yield from _repeated(agreement, ("qualify",), "name", "the line")
     yield from _repeated(agreement, ("routing", "rules"), "name", "the rule")

@@ -4,35 +4,37 @@ import difflib
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
+from firsthour.kernel.config import Config
 from firsthour.runtime import private_files, python_release, settings
 from firsthour.runtime.config import source_secrets
 from firsthour.runtime.settings import PREFIX, Settings
-from schemas.sources import PresetSource, Sources
+from schemas.sources import PresetSource
 from schemas.values import shown
 
 _STEM: Final = "FIRST"  # the start of misspelt prefixes, such as FIRST_HOUR_ and FIRSTHOR_
 _SIMILARITY_MIN: Final = 0.75  # between a name and the setting that is suggested for it
 
 
-def warnings(process_settings: Settings, sources: Sources | None, *, keeps_data: bool = True) -> Iterator[str]:
-    """Return a line for each warning. `sources`: None if unknown. `keeps_data`: the process uses the data directory."""
-    yield from of_settings(process_settings, sources)
+def warnings(process_settings: Settings, config: Config | None, *, keeps_data: bool = True) -> Iterator[str]:
+    """Return a line for each warning. `config`: None if unknown. `keeps_data`: the process uses the data directory."""
+    yield from of_settings(process_settings, config)
     yield from python_release.warnings()
     exposure = private_files.exposure(process_settings.data_dir) if keeps_data else None
     if exposure:
         yield exposure
 
 
-def of_settings(process_settings: Settings, sources: Sources | None) -> Iterator[str]:
+def of_settings(process_settings: Settings, config: Config | None) -> Iterator[str]:
     """Return the warnings about unwise settings, and about environment variables that only look like settings."""
     yield from process_settings.warnings()
-    yield from unknown_variables(settings.environ(), secret_variables(sources) if sources else ())
+    yield from unknown_variables(settings.environ(), secret_variables(config) if config else ())
 
 
-def secret_variables(sources: Sources) -> set[str]:
-    """Return the environment variables that `sources.yaml` names as secrets."""
-    names: set[str] = set()
-    for source in sources.sources:
+def secret_variables(config: Config) -> set[str]:
+    """Return the environment variables that the files name as secrets, and those that may name a file instead."""
+    channels = [secret.env for way in config.agreement.channels.values() for secret in way.secrets if secret.env]
+    names = {*channels, *(f"{name}_FILE" for name in channels)}
+    for source in config.sources.sources:
         secrets = source.secrets if isinstance(source, PresetSource) else source_secrets.named(source)[0]
         names |= {secret.env for secret in secrets if secret.env is not None}
     return names
@@ -45,7 +47,7 @@ def setting_variables() -> tuple[str, ...]:
 
 
 def unknown_variables(environment: Iterable[str], secrets: Collection[str] = ()) -> tuple[str, ...]:
-    """Return a warning for each variable that only looks like a setting. `secrets`: variables that `sources.yaml` names."""
+    """Return a warning for each variable that only looks like a setting. `secrets`: variables that the files name."""
     variables = setting_variables()
     lines = []
     for name in sorted(set(environment)):

@@ -82,14 +82,27 @@ def _checked(directory: Path, raw: Mapping[str, bytes | ConfigProblem]) -> Confi
         order = {str(directory / name): index for index, name in enumerate(NAMES)}
         mistakes = sorted(set(mistakes), key=lambda problem: (order.get(problem.file, 0), problem))
         raise ConfigError(tuple(mistakes))
-    places = dict(_secret_places(files.sources))
-    return Config(agreement, team, sources, _version(files), warnings.warnings(files), directory, places)
+    return Config(
+        agreement,
+        team,
+        sources,
+        _version(files),
+        warnings.warnings(files),
+        directory,
+        dict(_secret_places(files.sources)),
+        dict(_channel_places(files.agreement, agreement)),
+    )
 
 
 def _secret_places(document: Document) -> Iterator[tuple[tuple[int, int], tuple[str, int, int]]]:
     for source, _ in rows(document, "sources"):
         for loc, _ in rows(document, *source, "verify", "secrets"):
             yield (int(source[-1]), int(loc[-1])), (document.file, *document.place.find(loc))
+
+
+def _channel_places(document: Document, agreement: Agreement) -> Iterator[tuple[str, tuple[str, int, int]]]:
+    for name in agreement.channels:
+        yield name, (document.file, *document.place.find(("channels", name), key=True))
 
 
 def load(directory: Path) -> Config:

@@ -50,13 +50,16 @@ class Examined:
 
 
 def resolve(secret: Secret, environ: Mapping[str, str], directory: Path = Path()) -> str:
-    """Return the secret. A relative path is below `directory`. Raises `SecretMissingError`."""
-    if secret.env is not None:
-        value = environ.get(secret.env, "").strip()
-        if not value:
-            raise SecretMissingError(f"the environment variable {secret.env} is not set", "set it to the secret")
+    """Return the secret. A relative path is below `directory`. Raises `SecretMissingError`.
+
+    A variable `NAME_FILE` names a file that holds the secret `NAME`.
+    """
+    value = environ.get(secret.env, "").strip() if secret.env is not None else ""
+    if value:
         return value
-    path = directory / (secret.file or "")
+    path = file_of(secret, environ, directory)
+    if path is None:
+        raise SecretMissingError(f"the environment variable {secret.env} is not set", "set it to the secret")
     try:
         with path.open("rb") as stream:
             value = stream.read(SECRET_MAX_BYTES).decode("utf-8-sig").strip()
@@ -66,6 +69,14 @@ def resolve(secret: Secret, environ: Mapping[str, str], directory: Path = Path()
     if not value:
         raise SecretMissingError(f"the secret file {path} is empty", "write the secret into it")
     return value
+
+
+def file_of(secret: Secret, environ: Mapping[str, str], directory: Path = Path()) -> Path | None:
+    """Return the file that holds the secret, if there is no variable with its value. None: it has no file."""
+    if secret.env is None:
+        return directory / (secret.file or "")
+    named = environ.get(f"{secret.env}_FILE", "").strip()
+    return Path(named) if named and not environ.get(secret.env, "").strip() else None
 
 
 def check(text: str, *, standard: bool) -> None:
@@ -105,10 +116,11 @@ def files(config: "Config") -> Iterator[Path]:
 
 def stamps(config: "Config") -> tuple[tuple[int, ...] | None, ...]:
     """Return a stamp of each secret file, which changes when the file is created, removed or written."""
-    return tuple(_stamp(path) for path in files(config))
+    return tuple(stamp(path) for path in files(config))
 
 
-def _stamp(path: Path) -> tuple[int, ...] | None:
+def stamp(path: Path) -> tuple[int, ...] | None:
+    """Return a stamp of this file; None: it cannot be read."""
     try:
         status = path.stat()
     except (OSError, ValueError):

@@ -46,7 +46,10 @@ class Endpoint:
         timeout_seconds: float,
         headers: Mapping[str, str] | None = None,
         transport: AsyncBaseTransport | None = None,
+        idle_max: int = IDLE_MAX,
     ) -> None:
+        """Take the address of the service. `idle_max` 0: each call opens a connection, and nothing has to be closed."""
+        self._idle_max = idle_max
         self._timeout_seconds = timeout_seconds
         self._idle: list[AsyncClient] = []  # each with one connection; the last used is at the end
         self._new_client = partial(
@@ -90,7 +93,7 @@ class Endpoint:
             yield client
             succeeded = True
         finally:
-            if succeeded and len(self._idle) < IDLE_MAX:
+            if succeeded and len(self._idle) < self._idle_max:
                 self._idle.append(client)
             else:
                 await client.aclose()

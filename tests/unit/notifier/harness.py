@@ -34,6 +34,7 @@ from services.notifier.context import NotifierContext
 from services.notifier.delivery import Delivery
 from services.notifier.domain.message import Message
 from services.notifier.handlers import fire_due, hear_routes
+from services.notifier.ways import Ways
 from tests.hand_clock import HandClock
 from tests.unit.notifier.router_records import NINE, RouterRecords
 
@@ -192,7 +193,9 @@ class NotifierHarness(RouterRecords):
             telemetry=self.telemetry,
             wake=lambda name: None,
         )
-        self.delivery = Delivery(resources, self.channels, self.context, jitter=lambda: self.jitter())
+        self.delivery = Delivery(
+            resources, Ways(self.channels, resources.settings), self.context, jitter=lambda: self.jitter()
+        )
 
     # --- records of the router ---
 

@@ -210,11 +210,11 @@ async def until(harness: NotifierHarness, state: str, lead: str) -> None:
 
 async def test_slow_channel_does_not_delay_other_pages(harness: NotifierHarness) -> None:
     gate = GatedChannel()
-    harness.delivery._channels = {"slack": gate, "email": harness.email}
+    harness.delivery._ways.built_in = {"slack": gate, "email": harness.email}
     runner = asyncio.create_task(harness.delivery.run())
     harness.hear(harness.qualified(), harness.assigned())
     await gate.waiting.wait()
-    harness.delivery._channels = {"email": harness.email}
+    harness.delivery._ways.built_in = {"email": harness.email}
     harness.hear(harness.qualified("l2"), harness.assigned("l2", rep="bo"))
     await until(harness, "sent", "l2")
     assert harness.page(0)["state"] == "sending"
@@ -227,7 +227,7 @@ async def test_slow_channel_does_not_delay_other_pages(harness: NotifierHarness)
 
 async def test_stop_waits_for_pages_being_sent_and_records_them(harness: NotifierHarness) -> None:
     gate = GatedChannel()
-    harness.delivery._channels = {"slack": gate}
+    harness.delivery._ways.built_in = {"slack": gate}
     runner = asyncio.create_task(harness.delivery.run())
     harness.hear(harness.qualified(), harness.assigned())
     await gate.waiting.wait()

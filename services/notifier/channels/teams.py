@@ -1,0 +1,90 @@
+"""Pages as Adaptive Cards in Microsoft Teams, by the URL of a workflow.
+
+A workflow has no identity for a repeated call, and its 202 means "accepted". Text from outside stands in text runs, which
+Teams shows as they are: text blocks and fact sets would read it as Markdown.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from firsthour.runtime.http.client import Endpoint, HttpAnswer, NoAnswerError
+from services.notifier.channels.answers import temporary
+from services.notifier.channels.base import TIMEOUT_SECONDS, GiveUp, Outcome, Sent, TryAgain, Unusable
+from services.notifier.domain import message_text
+from services.notifier.domain.message import Message
+from services.notifier.domain.message_text import Words
+
+CARD_BYTES_MAX: Final = 28 * 1024  # a limit of Teams
+CHARS: Final = (2_000, 500, 120, 30)
+"""Characters kept of each text. Each number is tried until the card is small enough."""
+_SCHEMA: Final = "http://adaptivecards.io/schemas/adaptive-card.json"
+_TYPE: Final = "application/vnd.microsoft.card.adaptive"
+_Element = dict[str, Any]
+
+
+class TeamsChannel:
+    """Cards in the channel of one workflow."""
+
+    def __init__(self, name: str, url: str, remedy: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        """Take the URL of the workflow, which is a secret. `remedy`: what to do about a URL that Teams rejects."""
+        self._name = name
+        self._url = url
+        self._endpoint = Endpoint(url, timeout_seconds, idle_max=0)
+        self._remedy = remedy
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def send(self, message: Message) -> Outcome:
+        return await self._post(body(message_text.words(message), f"For {message.person_name}"), message.page_id)
+
+    async def close(self) -> None:
+        """Do nothing: no connection is kept between pages."""
+
+    async def _post(self, card: bytes, id: str) -> Outcome:
+        try:
+            answer = await self._endpoint.post_json(self._url, card)
+        except NoAnswerError as error:
+            return TryAgain(None, f"Teams: {error}")
+        return self._outcome(answer, id)
+
+    def _outcome(self, answer: HttpAnswer, id: str) -> Outcome:
+        if 200 <= answer.status < 300:
+            return Sent(f"{self.name}:{id}")
+        if (again := temporary("Teams", answer)) is not None:
+            return again
+        if answer.status in (400, 413):
+            return GiveUp(f"Teams rejected the card ({answer.status})")
+        return Unusable(f"Teams rejects this workflow ({answer.status}); {self._remedy}")
+
+
+def body(words: Words, recipient: str) -> bytes:
+    """Return the message with its card, within `CARD_BYTES_MAX`: long texts are cut."""
+    contents = (msgspec.json.encode(_message(words, recipient, chars)) for chars in CHARS)
+    return next(content for content in contents if len(content) <= CARD_BYTES_MAX)
+
+
+def _message(words: Words, recipient: str, chars: int) -> dict[str, Any]:
+    elements = [_paragraph(_run(words.subject, chars, weight="Bolder", size="Large"))]
+    elements += [_paragraph(_run(recipient, chars, isSubtle=True))]
+    elements += [
+        _paragraph(_run(f"{label}: ", chars, weight="Bolder"), _run(value, chars)) for label, value in words.facts
+    ]
+    elements += [_paragraph(_run(f"• {sentence}", chars)) for sentence in words.todo]
+    elements += [_paragraph(_run(words.footer, chars, isSubtle=True, size="Small"))]
+    card: dict[str, Any] = {"$schema": _SCHEMA, "type": "AdaptiveCard", "version": "1.4", "body": elements}
+    if words.url:
+        card["actions"] = [{"type": "Action.OpenUrl", "title": "Open the lead", "url": words.url}]
+    return {"type": "message", "attachments": [{"contentType": _TYPE, "contentUrl": None, "content": card}]}
+
+
+def _paragraph(*runs: _Element) -> _Element:
+    return {"type": "RichTextBlock", "inlines": list(runs)}
+
+
+def _run(text: str, chars_max: int, **style: Any) -> _Element:
+    """Return text that is shown as it is. `{{` would begin a function of the card."""
+    line = message_text.clean(text, chars_max).replace("{{", "{ {")
+    return {"type": "TextRun", "text": line, **style}

@@ -1,0 +1,116 @@
+"""The channels by name: those of the settings, and those that the agreement in force names.
+
+Secrets are read from the environment of this process and never stored. A channel whose secret is missing stays known by its
+name: each page over it fails with the reason, and goes over the next channel of its rung.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from firsthour.kernel.config import Config
+from firsthour.runtime import addresses
+from firsthour.runtime.config import source_secrets
+from firsthour.runtime.config.documents import ConfigProblem
+from firsthour.runtime.config.source_secrets import SecretError, UnusableSecretError
+from firsthour.runtime.settings import Settings, environ
+from schemas.agreement.ways_out import WayOut
+from schemas.sources import Secret
+from services.notifier.channels.base import Channel, Outcome, Unusable
+from services.notifier.channels.teams import TeamsChannel
+from services.notifier.domain.message import Message
+
+Read = Callable[[Secret], str]
+"""Returns the value of a secret, or raises `SecretError`."""
+_NOWHERE: Final = ("agreement.yaml", 1, 1)
+
+
+@dataclass(frozen=True)
+class BrokenChannel:
+    """Stands for a channel that cannot be opened in this process. `why` names the remedy."""
+
+    name: str
+    why: str
+
+    async def send(self, message: Message) -> Outcome:
+        return Unusable(self.why)
+
+    async def close(self) -> None:
+        """Do nothing: no connection is open."""
+
+
+@dataclass
+class Ways:
+    """The channels of this process. Those of the agreement are made anew when it or a secret in a file changes.
+
+    A channel of the agreement keeps no connection, so a page on its way over the one before is not disturbed.
+    """
+
+    built_in: Mapping[str, Channel]
+    settings: Settings
+    _named: dict[str, Channel] = field(default_factory=dict)
+    _config: Config | None = None
+    _stamps: tuple[object, ...] = ()
+
+    def get(self, name: str, config: Config) -> Channel | None:
+        """Return the channel of this name; None: neither the settings nor the agreement have it."""
+        if name in self.built_in:
+            return self.built_in[name]
+        self._refresh(config)
+        return self._named.get(name)
+
+    def _refresh(self, config: Config) -> None:
+        environment = environ()
+        stamps = _stamps(config, environment)  # before the files are read, so that a later change is noticed
+        if config is self._config and stamps == self._stamps:
+            return
+        read = partial(source_secrets.resolve, environ=environment, directory=config.directory)
+        self._named = {name: self._opened(name, way, read) for name, way in config.agreement.channels.items()}
+        self._config, self._stamps = config, stamps
+
+    def _opened(self, name: str, way: WayOut, read: Read) -> Channel:
+        try:
+            return open_channel(name, way, read)
+        except SecretError as error:
+            return BrokenChannel(name, f"{name}: {error}")
+
+
+def open_channel(name: str, way: WayOut, read: Read) -> Channel:
+    """Return the channel. Raises `SecretError` if a secret is missing or has the wrong form."""
+    return TeamsChannel(name, _url(way.url, read), f"make a new one and set {_named(way.url)} to its URL")
+
+
+def problems(config: Config, environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield one line for each channel of the agreement that cannot be opened with this environment."""
+    read = partial(source_secrets.resolve, environ=environment, directory=config.directory)
+    for name, way in config.agreement.channels.items():
+        try:
+            open_channel(name, way, read)
+        except SecretError as error:
+            place = config.channel_places.get(name, _NOWHERE)
+            yield str(ConfigProblem(*place, f"nothing is sent over {name}: {error.mistake}", error.remedy))
+
+
+def _stamps(config: Config, environment: Mapping[str, str]) -> tuple[object, ...]:
+    """Return a stamp of each file with a secret, which changes when the file is created, removed or written."""
+    places = [secret for way in config.agreement.channels.values() for secret in way.secrets]
+    files = [source_secrets.file_of(secret, environment, config.directory) for secret in places]
+    return tuple(source_secrets.stamp(path) for path in files if path is not None)
+
+
+def _url(secret: Secret, read: Read) -> str:
+    value = read(secret)
+    try:
+        parts = addresses.split(value, {"http", "https"}, "https://host/path")
+    except ValueError as error:
+        raise UnusableSecretError(
+            f"the value of {_named(secret)} {error}".partition(";")[0], "copy the URL again"
+        ) from None
+    if parts.scheme == "http" and not addresses.is_loopback(parts.hostname or ""):
+        raise UnusableSecretError(f"the URL in {_named(secret)} is plain http", "give one that begins with https://")
+    return value
+
+
+def _named(secret: Secret) -> str:
+    return secret.env or secret.file or ""

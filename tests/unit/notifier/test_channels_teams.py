@@ -1,0 +1,97 @@
+"""Pages as cards in Microsoft Teams, over a real socket to a fake workflow."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from services.notifier.channels.base import GiveUp, Outcome, Sent, TryAgain, Unusable
+from services.notifier.channels.teams import CARD_BYTES_MAX, TeamsChannel, body
+from services.notifier.domain.message_text import Words
+from tests.fakes.pages import ATTACKS, hostile_message, page_message
+from tests.fakes.services import FakeService
+
+
+@pytest_asyncio.fixture
+async def workflow() -> AsyncIterator[FakeService]:
+    async with FakeService(202) as fake:
+        yield fake
+
+
+@pytest.fixture
+def channel(workflow: FakeService) -> TeamsChannel:
+    return TeamsChannel("teams", f"{workflow.url}/workflows/1?sig=abc%2Bdef", "set TEAMS_URL", timeout_seconds=0.5)
+
+
+def texts(element: Any) -> Iterator[str]:
+    if isinstance(element, dict):
+        for name, value in element.items():
+            yield from [value] if name == "text" else texts(value)
+    elif isinstance(element, list):
+        for one in element:
+            yield from texts(one)
+
+
+def types(element: Any) -> set[str]:
+    if isinstance(element, dict):
+        own = {element["type"]} if "type" in element else set()
+        return own.union(*(types(value) for value in element.values()))
+    return set().union(*(types(one) for one in element)) if isinstance(element, list) else set()
+
+
+async def test_page_is_a_card_with_facts_and_a_link(workflow: FakeService, channel: TeamsChannel) -> None:
+    assert await channel.send(page_message()) == Sent(f"teams:{page_message().page_id}")
+    [call] = workflow.calls
+    assert (call.method, call.target) == ("POST", "/workflows/1?sig=abc%2Bdef")
+    [attachment] = call.json["attachments"]
+    card = attachment["content"]
+    assert attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
+    assert (card["type"], card["version"]) == ("AdaptiveCard", "1.4")
+    shown = list(texts(card))
+    assert shown[:2] == ["Hot lead: call Ann Lee (Acme) by 10:00 UTC, 58 minutes left", "For Bo Chen"]
+    assert "+493012345678" in shown
+    [action] = card["actions"]
+    assert (action["type"], action["url"]) == ("Action.OpenUrl", "https://firsthour.example/leads/lead-1")
+
+
+@pytest.mark.parametrize("text", [*ATTACKS, "{{DATE(2026-01-01)}}", "[click](http://evil.example)", "**bold**"])
+async def test_text_from_outside_stays_inert(workflow: FakeService, channel: TeamsChannel, text: str) -> None:
+    await channel.send(hostile_message(text))
+    card = workflow.calls[0].json["attachments"][0]["content"]
+    assert types(card) <= {"AdaptiveCard", "RichTextBlock", "TextRun", "Action.OpenUrl"}, "no element reads Markdown"
+    assert not any("{{" in shown or "\n" in shown or "://" in shown for shown in texts(card))
+
+
+def test_long_texts_are_cut_to_the_size_that_teams_takes() -> None:
+    words = Words("s" * 5_000, tuple((f"label {n}", "😀" * 2_000) for n in range(12)), ("do",) * 5, None, "f" * 5_000)
+    card = body(words, "For " + "n" * 5_000)
+    assert 10_000 < len(card) <= CARD_BYTES_MAX
+    assert json.loads(card)["type"] == "message"
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (200, Sent(f"teams:{page_message().page_id}")),
+        (429, TryAgain(7.0, "Teams: rate limit reached")),
+        (503, TryAgain(7.0, "Teams answered 503")),
+        (400, GiveUp("Teams rejected the card (400)")),
+        (413, GiveUp("Teams rejected the card (413)")),
+        (302, Unusable("Teams rejects this workflow (302); set TEAMS_URL")),
+        (404, Unusable("Teams rejects this workflow (404); set TEAMS_URL")),
+    ],
+)
+async def test_status_decides_the_outcome(
+    workflow: FakeService, channel: TeamsChannel, status: int, outcome: Outcome
+) -> None:
+    workflow.respond(status, retry_after="7", location="http://127.0.0.1:1/elsewhere")
+    assert await channel.send(page_message()) == outcome
+    assert len(workflow.calls) == 1
+
+
+async def test_silence_is_a_temporary_failure(workflow: FakeService, channel: TeamsChannel) -> None:
+    workflow.hang()
+    outcome = await channel.send(page_message())
+    assert outcome == TryAgain(None, "Teams: no answer within 0.5 s")
