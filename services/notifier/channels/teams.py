@@ -14,6 +14,7 @@ from services.notifier.channels.base import TIMEOUT_SECONDS, GiveUp, Outcome, Se
 from services.notifier.domain import message_text
 from services.notifier.domain.message import Message
 from services.notifier.domain.message_text import Words
+from services.notifier.domain.outside_text import clean
 
 CARD_BYTES_MAX: Final = 28 * 1024  # a limit of Teams
 CHARS: Final = (2_000, 500, 120, 30)
@@ -86,5 +87,5 @@ def _paragraph(*runs: _Element) -> _Element:
 
 def _run(text: str, chars_max: int, **style: Any) -> _Element:
     """Return text that is shown as it is. `{{` would begin a function of the card."""
-    line = message_text.clean(text, chars_max).replace("{{", "{ {")
+    line = clean(text, chars_max).replace("{{", "{ {")
     return {"type": "TextRun", "text": line, **style}
