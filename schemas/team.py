@@ -139,6 +139,14 @@ class Team(Shape):
     def rep_by_id(self) -> Mapping[str, Rep]:
         return {rep.id: rep for rep in self.reps}
 
+    def managers(self, rep: str) -> tuple[str, ...]:
+        """Return the manager of `rep`, then the manager's manager, and so on, each once."""
+        chain, person = {rep: None}, self.rep_by_id.get(rep)
+        while person is not None and person.manager is not None and person.manager not in chain:
+            chain[person.manager] = None
+            person = self.rep_by_id.get(person.manager)
+        return tuple(chain)[1:]
+
     @cached_property
     def rep_by_email(self) -> Mapping[str, Rep]:
         return {rep.email: rep for rep in self.reps}

@@ -14,7 +14,7 @@ class ActionRequested(Event, frozen=True, kw_only=True, gc=False):
     TOPIC: ClassVar[str] = topics.ACTIONS
 
     action_id: str
-    action: Literal["accept", "reject", "touch", "snooze", "reassign", "away"]
+    action: Literal["accept", "reject", "touch", "snooze", "reassign", "hand_over", "away"]
     lead_id: str
     epoch: int
     at: datetime
@@ -24,3 +24,6 @@ class ActionRequested(Event, frozen=True, kw_only=True, gc=False):
     answered: bool = False
     until: datetime | None = None
     told: bool = True  # reassign: whether a channel had accepted a page to the owner
+    rep: str | None = None  # hand_over: the next owner
+    note: str | None = None  # of the person, to be kept with the action
+    cover: bool = False  # the person was paged as the owner's cover, and so acts as the owner

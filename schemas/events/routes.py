@@ -97,6 +97,7 @@ class LeadReleased(LeadEvent, frozen=True, kw_only=True, gc=False):
     rep: str
     kind: Literal["reject", "reassign", "deactivated", "merged", "hand-over"]
     reason: str
+    note: str | None = None  # of the person who released it
 
 
 class LeadAccepted(LeadEvent, frozen=True, kw_only=True, gc=False):
@@ -131,6 +132,7 @@ class LeadRecycled(LeadEvent, frozen=True, kw_only=True, gc=False):
     rep: str | None = None
     since: datetime | None = None  # the time of the cause; None: that of the record
     until: datetime | None = None  # until then no score hands the lead over; None: by the agreement
+    note: str | None = None  # of the person who returned it
 
 
 class LeadOptedOut(LeadEvent, frozen=True, kw_only=True, gc=False):

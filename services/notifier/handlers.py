@@ -8,15 +8,17 @@ from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas.events.actions import ActionRequested
 from schemas.events.pages import PromiseKept, PromiseMissed
-from schemas.events.routes import LeadEvent, RepAvailabilityChanged
+from schemas.events.routes import ActionResolved, LeadEvent, RepAvailabilityChanged
 from services.notifier.claiming import claim_new
 from services.notifier.context import DELIVERY, NotifierContext
+from services.notifier.domain.click import undone
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.clock_events import hear
 from services.notifier.domain.clock_step import Batch, Cancel
 from services.notifier.domain.firing import fire
 from services.notifier.domain.page import Page, cancelled
 from services.notifier.domain.terms import Terms
+from services.notifier.store.clicks import find_clicks, refuse_clicks
 from services.notifier.store.clocks import due_clocks, lock_clocks, next_clock_due, save_clocks
 from services.notifier.store.pages import add_pages, cancel_pages
 from services.notifier.store.people import save_reps
@@ -30,15 +32,39 @@ def hear_routes(batch: Sequence[Record], unit: Unit, context: NotifierContext) -
     Rungs that are due already fire in the same unit, so that the first page leaves within milliseconds of the assignment.
     """
     routed = [event for record in batch if isinstance(event := record.event, LeadEvent)]
-    before = lock_clocks(unit, {event.lead_id for event in routed})
+    refusals = [event for record in batch if isinstance(event := record.event, ActionResolved) and _refused(event)]
+    before = lock_clocks(unit, {event.lead_id for event in routed} | {event.lead_id for event in refusals})
     save_reps(unit, _newest([event for record in batch if isinstance(event := record.event, RepAvailabilityChanged)]))
     terms, now, changes = context.terms(unit.config), unit.now, Batch()
     for event in routed:
         changes.add(hear(changes.clocks.get(event.lead_id) or before.get(event.lead_id), event, terms, now))
+    if refusals:
+        _undo_clicks(unit, refusals, changes, before, terms)
     for clock in list(changes.clocks.values()):
         if clock.due_at is not None and clock.due_at <= now:
             changes.add(fire(clock, terms, now, unit.clock.real()))
-    _store(unit, changes, before, terms, context)
+    store_changes(unit, changes, before, terms, context)
+
+
+def _refused(event: ActionResolved) -> bool:
+    """Return whether the router refused an action of a person. That of a rung has no effect to undo."""
+    return event.outcome == "refused" and event.action != "reassign"
+
+
+def _undo_clicks(
+    unit: Unit,
+    refusals: Sequence[ActionResolved],
+    changes: Batch,
+    before: Mapping[str, ResponseClock],
+    terms: Terms,
+) -> None:
+    """Undo the effects of the clicks that the router refused. An action that came over the API has no click."""
+    clicks = find_clicks(unit, [event.action_id for event in refusals])
+    for event in refusals:
+        clock, click = changes.clocks.get(event.lead_id) or before.get(event.lead_id), clicks.get(event.action_id)
+        if clock is not None and click is not None:
+            changes.add(undone(clock, click, terms, unit.now))
+    refuse_clicks(unit, {event.action_id: event.why or "" for event in refusals if event.action_id in clicks})
 
 
 def fire_due(unit: Unit, context: NotifierContext) -> datetime | None:
@@ -49,7 +75,7 @@ def fire_due(unit: Unit, context: NotifierContext) -> datetime | None:
         terms, real = context.terms(unit.config), unit.clock.real()
         for clock in due:
             changes.add(fire(clock, terms, now, real))
-        _store(unit, changes, {clock.lead_id: clock for clock in due}, terms, context)
+        store_changes(unit, changes, {clock.lead_id: clock for clock in due}, terms, context)
     if len(due) == CLOCKS_AT_ONCE:
         return now
     # The due times of changed clocks are not stored before the unit ends.
@@ -57,9 +83,10 @@ def fire_due(unit: Unit, context: NotifierContext) -> datetime | None:
     return min(filter(None, [*due_times, next_clock_due(unit, now)]), default=None)
 
 
-def _store(
+def store_changes(
     unit: Unit, changes: Batch, before: Mapping[str, ResponseClock], terms: Terms, context: NotifierContext
 ) -> None:
+    """Store the results of decisions, emit their events, and claim the new pages. `before`: the clocks as they were."""
     pages, claims = claim_new(unit, changes.pages, changes.clocks, terms, context)
     pages = [_unless_cancelled(page, changes.cancels) for page in pages]
     save_clocks(unit, changes.clocks.values())

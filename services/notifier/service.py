@@ -10,6 +10,7 @@ from services.notifier.channels.base import Channel
 from services.notifier.context import CLOCKS, NotifierContext
 from services.notifier.delivery import Delivery
 from services.notifier.handlers import fire_due, hear_routes
+from services.notifier.store.clicks import forget_clicks
 from services.notifier.ways import Ways
 
 
@@ -30,6 +31,7 @@ def service(channels: Mapping[str, Channel], public_url: str | None, *, ways_out
         name="notifier",
         hears={ROUTES: partial(hear_routes, context=context)},
         ticks=(Tick(CLOCKS, partial(fire_due, context=context)),),
+        sweeps=(forget_clicks,),
         api=router,
         runners=runners,
     )

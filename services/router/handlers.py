@@ -174,7 +174,7 @@ def _act(session: RoutingSession, event: ActionRequested) -> Refused | None:
     lead = session.leads.get(event.lead_id)
     if lead is None:
         return Refused("unknown lead", "nothing to do")
-    actor = actions.actor_of(session.rules, lead, event.by)
+    actor = actions.actor_of(session.rules, lead, event.by, cover=event.cover)
     return session.apply(ACTIONS[event.action](session, lead, actor, event))
 
 
@@ -193,7 +193,7 @@ def _reject(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequ
     reason, until = event.reason or "", micros(event.until) if event.until else None
     if actions.rejected_already(lead, actor, reason):
         return Outcome(lead)
-    return _ended(lead, event) or actions.reject(lead, actor, session.rules, session.at, reason, until)
+    return _ended(lead, event) or actions.reject(lead, actor, session.rules, session.at, reason, until, event.note)
 
 
 def _reassign(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequested) -> Outcome | Refused:
@@ -206,6 +206,16 @@ def _reassign(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRe
     return ownership.reassign(lead, actor, session.rules, session.at, team, reason, told=event.told)
 
 
+def _pass_on(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequested) -> Outcome | Refused:
+    rep = event.rep or ""
+    if lead.owner == rep and lead.epoch == event.epoch + 1:
+        return Outcome(lead)
+    outcome = _ended(lead, event) or ownership.assign(lead, actor, session.rules, session.at, rep, event.note)
+    if isinstance(outcome, Refused) or outcome.next_owner is None:
+        return outcome  # without locking the team
+    return ownership.cannot_take(session.rules, session.team.state.reps, rep, session.at, force=False) or outcome
+
+
 def _report_touch(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequested) -> Outcome:
     touch = activity.Touch(
         by=event.by,
@@ -214,6 +224,7 @@ def _report_touch(session: RoutingSession, lead: Lead, actor: Actor, event: Acti
         when=micros(event.at),
         rep=actor.rep,
         event_id=event.action_id,
+        note=event.note,
     )
     return activity.touch(lead, touch, session.rules, session.at, session.skew_us)
 
@@ -233,6 +244,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "accept": _accept,
     "reject": _reject,
     "reassign": _reassign,
+    "hand_over": _pass_on,
     "snooze": _snooze,
     "touch": _report_touch,  # of any epoch
     "away": _go_away,  # of any epoch

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from schemas.agreement.response import Rung
+from schemas.agreement.response import OWNER, Rung
 from schemas.events.routes import LeadCard
 from services.notifier.domain.ladder import Progress, next_due
 from services.notifier.domain.terms import Terms
@@ -50,6 +50,7 @@ class ResponseClock(msgspec.Struct, frozen=True, kw_only=True):
     told_at: datetime | None = None  # when a page first told the owner of this assignment
     untold_at: datetime | None = None  # when a page to the owner first ended without telling them
     rep_version: int = 0  # of the owner's availability that the router used
+    snoozed_until: datetime | None = None  # rungs that page the owner wait until then; None: the owner has not snoozed
 
     @property
     def running(self) -> bool:
@@ -84,7 +85,11 @@ def next_rung_at(clock: ResponseClock, terms: Terms) -> datetime | None:
     if clock.ladder is None:  # an older release did not store these times
         fired_at = clock.fired_at or clock.assigned_at
         progress = Progress(clock.next_rung, fired_at, clock.rung_told_at or fired_at, clock.assigned_at)
-    return next_due(ladder_of(clock, terms), clock.promise_at, clock.assigned_at, progress)
+    rungs = ladder_of(clock, terms)
+    rung_at = next_due(rungs, clock.promise_at, clock.assigned_at, progress)
+    if rung_at is None or clock.snoozed_until is None or rungs[progress.next_rung].page != OWNER:
+        return rung_at
+    return max(rung_at, clock.snoozed_until)
 
 
 def ladder_of(clock: ResponseClock, terms: Terms) -> Sequence[Rung]:

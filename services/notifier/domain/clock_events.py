@@ -22,6 +22,9 @@ from services.notifier.domain.clock import COUNTED, ResponseClock, State, ladder
 from services.notifier.domain.clock_step import Cancel, ClockEvent, ClockStep, promise_missed
 from services.notifier.domain.terms import Terms
 
+BY_OWNER = "the owner accepted"
+"""Why pages to the owner are cancelled after an acceptance."""
+
 
 def hear(clock: ResponseClock | None, event: LeadEvent, terms: Terms, now: datetime) -> ClockStep:
     """Apply a record of the router to the clock of its lead. An older record adds facts but never changes the state."""
@@ -35,14 +38,14 @@ def hear(clock: ResponseClock | None, event: LeadEvent, terms: Terms, now: datet
         return ClockStep(None)  # never handed over to Sales: there is no promise
     clock = replace(clock, version=event.version, updated_at=now)
     if _counts(event, clock):
-        return _touched(clock, event.touched_at, event.rep, now)
+        return touched(clock, event.touched_at, event.rep, now)
     if isinstance(event, LeadOptedOut):
         return _over(replace(clock, opted_out=True), "the person opted out")
     if event.status not in COUNTED:
         return _over(clock, f"the lead is {event.status}")
     if isinstance(event, LeadAccepted):
-        cancel = Cancel(clock.lead_id, clock.epoch, "the owner accepted", owners_only=True)
-        return ClockStep(_accepted(clock, terms, now), cancels=(cancel,))
+        cancel = Cancel(clock.lead_id, clock.epoch, BY_OWNER, owners_only=True)
+        return ClockStep(accepted(clock, terms, now), cancels=(cancel,))
     if isinstance(event, LeadReleased):
         return ClockStep(
             _unowned(clock, clock.epoch), cancels=(Cancel(clock.lead_id, clock.epoch, "the assignment ended"),)
@@ -59,14 +62,14 @@ def _waiting(clock: ResponseClock | None, event: LeadQualified | LeadQueued, ter
 
 def _assigned(clock: ResponseClock | None, event: LeadAssigned, terms: Terms, now: datetime) -> ClockStep:
     base = _for_submit(clock, event, event.urgency, event.submit_at, terms, now)
-    touched = base.touched_at is None and event.touched_at is not None
+    is_touched = base.touched_at is None and event.touched_at is not None
     base = replace(base, rep=event.rep, card=event.card, reassignments=event.reassignments)
     cancels = (Cancel(base.lead_id, event.epoch - 1, "the lead has another owner"),)
     if event.epoch > base.epoch:
         base = replace(_from_the_start(base), epoch=event.epoch, assigned_at=event.assigned_at)
     base = replace(base, rep_version=event.rep_version)
-    if touched and event.touched_at is not None:
-        step = _touched(base, event.touched_at, None, now)
+    if is_touched and event.touched_at is not None:
+        step = touched(base, event.touched_at, None, now)
         return ClockStep(step.clock, step.events, cancels=(*cancels, *step.cancels))
     return ClockStep(timed(base, terms), cancels=cancels)
 
@@ -110,30 +113,39 @@ def _from_the_start(clock: ResponseClock) -> ResponseClock:
         told_at=None,
         untold_at=None,
         rep_version=0,
+        snoozed_until=None,
     )
 
 
-def _accepted(clock: ResponseClock, terms: Terms, now: datetime) -> ResponseClock:
+def accepted(clock: ResponseClock, terms: Terms, now: datetime) -> ResponseClock:
+    """Return the clock after its owner accepted: reminders to the owner end."""
+    return owner_knows(replace(clock, accepted=True), terms, now)
+
+
+def owner_knows(clock: ResponseClock, terms: Terms, now: datetime) -> ResponseClock:
     """Record that the owner knows of the lead: later rungs no longer wait for a page to the owner."""
-    clock = replace(clock, accepted=True, told_at=clock.told_at or now)
+    clock = replace(clock, told_at=clock.told_at or now)
     before = ladder_of(clock, terms)[: clock.next_rung][-1:]
     if before and before[0].page == OWNER and clock.rung_told_at is None:
         clock = replace(clock, rung_told_at=now)
     return timed(clock, terms)
 
 
-def _touched(clock: ResponseClock, at: datetime, rep: str | None, now: datetime) -> ClockStep:
-    """Apply a touch. The first touch ends the ladder and the clock, before or after the end of the promise."""
-    touched = replace(clock, touched_at=clock.touched_at or at, updated_at=now)
+def touched(clock: ResponseClock, at: datetime, rep: str | None, now: datetime) -> ClockStep:
+    """Apply a touch. The first touch ends the ladder and the clock, before or after the end of the promise.
+
+    The stored time is that of the earliest touch, in whichever order touches are read: a click is applied before its record.
+    """
+    after = replace(clock, touched_at=min(clock.touched_at or at, at), updated_at=now)
     if not clock.running:
-        return ClockStep(touched)
+        return ClockStep(after)
     late = at > clock.promise_at
     events: list[ClockEvent] = []
     if late and clock.state == "live":
-        touched = replace(touched, missed_at=now)
+        after = replace(after, missed_at=now)
         events.append(promise_missed(clock, now))
     events.append(_promise_kept(clock, at, rep, late, now))
-    met = replace(touched, state="met", due_at=None)
+    met = replace(after, state="met", due_at=None)
     return ClockStep(met, tuple(events), cancels=(Cancel(clock.lead_id, clock.epoch, "a touch was recorded"),))
 
 
@@ -156,7 +168,7 @@ def _over(clock: ResponseClock, why: str) -> ClockStep:
 def _late_fact(clock: ResponseClock, event: LeadEvent, now: datetime) -> ClockStep:
     """Apply an older record. A touch or an opt-out since the submit counts even if it is read late."""
     if _counts(event, clock):
-        return _touched(clock, event.touched_at, event.rep, now)
+        return touched(clock, event.touched_at, event.rep, now)
     if isinstance(event, LeadOptedOut) and event.at >= clock.submit_at:
         return _over(replace(clock, opted_out=True, updated_at=now), "the person opted out")
     return ClockStep(clock)

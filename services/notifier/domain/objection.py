@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from services.notifier.domain.clock import ResponseClock
+from services.notifier.domain.clock_events import BY_OWNER
 from services.notifier.domain.page import TO_OWNER, Page
 from services.notifier.domain.terms import Terms
 
@@ -33,7 +34,7 @@ def objection(
     if page.epoch != clock.epoch or clock.rep is None:
         return "the assignment ended"
     if clock.accepted and page.kind in TO_OWNER:
-        return "the owner accepted"
+        return BY_OWNER
     rep = terms.team.rep_by_id.get(page.person)
     if rep is None:
         return f"{page.person} is not in team.yaml"

@@ -180,9 +180,9 @@ def backoff_seconds(tries: int) -> float:
     return min(BACKOFF_SECONDS_MAX, 4.0 ** min(tries - 1, 10))
 
 
-def storable(text: str) -> str:
-    """Return the text without NUL and lone surrogates, cut to `ERROR_CHARS_MAX`, so that every database accepts it."""
-    return text.replace("\0", " ").encode(errors="replace").decode()[:ERROR_CHARS_MAX]
+def storable(text: str, chars_max: int = ERROR_CHARS_MAX) -> str:
+    """Return the text without NUL and lone surrogates, cut to `chars_max`, so that every database accepts it."""
+    return text[:chars_max].replace("\0", " ").encode(errors="replace").decode()
 
 
 @dataclass

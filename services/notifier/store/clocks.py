@@ -49,6 +49,7 @@ _BUSINESS = (
     "rung_told_at",
     "told_at",
     "untold_at",
+    "snoozed_until",
 )
 _json = msgspec.json.Encoder().encode
 _card = msgspec.json.Decoder(LeadCard).decode

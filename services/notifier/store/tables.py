@@ -33,6 +33,7 @@ clocks = sa.Table(
     sa.Column("told_at", statements.Integer),  # when a page first told the owner of this assignment
     sa.Column("untold_at", statements.Integer),  # when a page to the owner first ended without telling them
     sa.Column("rep_version", statements.Integer, nullable=False, server_default="0"),
+    sa.Column("snoozed_until", statements.Integer),
     sa.Index("notifier_clocks_by_due", "due_at"),
 )
 pages = sa.Table(
@@ -82,4 +83,21 @@ reps = sa.Table(
     sa.Column("until", statements.Integer),
     sa.Column("at", statements.Integer, nullable=False),
     sa.Column("version", statements.Integer, nullable=False, server_default="0"),
+)
+clicks = sa.Table(
+    "notifier_clicks",
+    statements.metadata,
+    sa.Column(
+        "id", statements.Text, primary_key=True
+    ),  # follows from the key of the click; also of the requested action
+    sa.Column("lead_id", statements.Text, nullable=False),
+    sa.Column("epoch", statements.Integer, nullable=False),
+    sa.Column("person", statements.Text, nullable=False),
+    sa.Column("action", statements.Text, nullable=False),
+    sa.Column("source", statements.Text, nullable=False),
+    sa.Column("at", statements.Integer, nullable=False),  # business time: of a touch, that of the touch
+    sa.Column("until", statements.Integer),  # of a snooze
+    sa.Column("refused", statements.Text),  # why the router refused it; NULL: it has not
+    sa.Column("day", statements.Integer, nullable=False),  # real days since 1970: only decides when the row is removed
+    sa.Index("notifier_clicks_by_day", "day"),
 )

@@ -16,13 +16,17 @@ from services.router.domain.rules import RoutingRules
 SALES = frozenset({"sales"})
 
 
-def actor_of(rules: RoutingRules, lead: Lead, by: str) -> Actor:
-    """Return the actor of a record by its `by`. A rep has the role of the owner also for leads of reps whom the rep manages."""
+def actor_of(rules: RoutingRules, lead: Lead, by: str, *, cover: bool = False) -> Actor:
+    """Return the actor of a record by its `by`. A rep has the role of the owner also for leads of reps whom the rep manages.
+
+    Args:
+        cover: the rep was paged as the owner's cover, and has the role of the owner.
+    """
     rep = by.removeprefix("rep:") if by.startswith("rep:") else None
     if rep is None:
         return SYSTEM if by == SYSTEM.name else Actor(by, SALES, SALES)
     roles = {"sales"}
-    if lead.owner == rep:
+    if lead.owner == rep or (cover and lead.owner is not None):
         roles.add("owner")
     elif lead.owner is not None and rep in rules.managers(lead.owner):
         roles |= {"owner", "manager"}
@@ -44,7 +48,13 @@ def accept(lead: Lead, actor: Actor, rules: RoutingRules, now: int) -> Outcome |
 
 
 def reject(
-    lead: Lead, actor: Actor, rules: RoutingRules, now: int, reason: str, until: int | None = None
+    lead: Lead,
+    actor: Actor,
+    rules: RoutingRules,
+    now: int,
+    reason: str,
+    until: int | None = None,
+    note: str | None = None,
 ) -> Outcome | Refused:
     """Reject the lead as its owner. The reason selects the transition: to Marketing, or to another rep.
 
@@ -61,8 +71,8 @@ def reject(
     after = copy_of(lead)
     note_declined(after, now)
     if transition.to == QUALIFIED:
-        return release(after, transition, actor, now, "reject", reason, BY_RULES)
-    return return_to_marketing(after, transition, actor, now, "reject", reason, now, until)
+        return release(after, transition, actor, now, "reject", reason, BY_RULES, note)
+    return return_to_marketing(after, transition, actor, now, "reject", reason, now, until, note)
 
 
 def rejected_already(lead: Lead, actor: Actor, reason: str) -> bool:

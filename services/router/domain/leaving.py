@@ -17,18 +17,35 @@ def note_declined(lead: Lead, now: int) -> None:
 
 
 def release(
-    lead: Lead, transition: Transition, actor: Actor, now: int, kind: str, reason: str, next_owner: OwnerRequest
+    lead: Lead,
+    transition: Transition,
+    actor: Actor,
+    now: int,
+    kind: str,
+    reason: str,
+    next_owner: OwnerRequest,
+    note: str | None = None,
 ) -> Outcome:
-    """End the assignment and ask for the next owner. `kind` and `reason` are published with the event."""
+    """End the assignment and ask for the next owner. `kind`, `reason` and `note` are published with the event."""
     was, rep = lead.status, lead.owner
     ended = end_assignment(lead, actor.name, f"{kind}: {reason}", now)
     set_status(lead, transition.to, None)
-    event = next_event(lead, LeadReleased, at=moment(now), was=was, by=actor.name, rep=rep, kind=kind, reason=reason)
+    event = next_event(
+        lead, LeadReleased, at=moment(now), was=was, by=actor.name, rep=rep, kind=kind, reason=reason, note=note
+    )
     return Outcome(lead, (event,), ended, next_owner)
 
 
 def return_to_marketing(
-    lead: Lead, transition: Transition, actor: Actor, now: int, kind: str, reason: str, since: int, until: int | None
+    lead: Lead,
+    transition: Transition,
+    actor: Actor,
+    now: int,
+    kind: str,
+    reason: str,
+    since: int,
+    until: int | None,
+    note: str | None = None,
 ) -> Outcome:
     """End the assignment and return the lead to Marketing.
 
@@ -53,5 +70,6 @@ def return_to_marketing(
         rep=rep,
         since=moment(since),
         until=at(until),
+        note=note,
     )
     return Outcome(lead, (event,), ended)

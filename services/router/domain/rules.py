@@ -59,14 +59,9 @@ class RoutingRules:
         """Return a rep of the team. None: not in the team."""
         return self.team.rep_by_id.get(id)
 
-    def managers(self, rep: str) -> Iterator[str]:
-        """Yield the manager of `rep`, then the manager's manager, and so on, each once."""
-        seen = {rep}
-        person = self.team.rep_by_id.get(rep)
-        while person is not None and person.manager is not None and person.manager not in seen:
-            seen.add(person.manager)
-            yield person.manager
-            person = self.team.rep_by_id.get(person.manager)
+    def managers(self, rep: str) -> tuple[str, ...]:
+        """Return the manager of `rep`, then the manager's manager, and so on, each once."""
+        return self.team.managers(rep)
 
     def members(self, pool: str) -> tuple[str, ...]:
         """Return the reps of a pool in the order of the team file. An unknown pool has none."""

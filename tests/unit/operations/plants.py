@@ -160,7 +160,16 @@ TABLES: Final[dict[str, Table]] = {
             "untold_at": Plant("I4", "1", _RUNG_TOLD),
             "rep_version": Plant("I4"),
         },
-        free={"updated_at": "only decides which leads changed after the command began"},
+        free={
+            "updated_at": "only decides which leads changed after the command began",
+            "snoozed_until": "only delays a reminder to the owner; `due_at` follows from it",
+        },
+    ),
+    "notifier_clicks": Table(
+        "a click leaves a record on `actions`; its row recognises a replay and is removed by age",
+        free=dict.fromkeys(
+            ("id", "lead_id", "epoch", "person", "action", "source", "at", "until", "refused", "day"), _BOOKS
+        ),
     ),
     "notifier_pages": Table(
         gone=Plant("I5 I6"),

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from schemas.events.routes import ActionResolved, LeadAssigned, LeadReleased
+from schemas.events.routes import ActionResolved, LeadAssigned, LeadRecycled, LeadReleased, TouchApplied
 from services.router import commands
 from tests.unit.router.harness import RouterHarness, rep, sales, team
 
@@ -94,3 +94,34 @@ def test_button_sets_a_rep_away(harness: RouterHarness) -> None:
     harness.request_action("away", "l1", 1, "rep:ana", until=harness.clock.now + timedelta(hours=1))
     harness.submit_form("l2", "l3", "l4")
     assert harness.owners("l1", "l2", "l3", "l4") == ["ana", "bo", "cy", "bo"]
+
+
+def test_owner_hands_a_lead_over_to_a_rep_who_can_take_it(harness: RouterHarness) -> None:
+    harness.submit_form("l1")
+    harness.request_action("away", "l1", 1, "rep:cy")
+    harness.request_action("hand_over", "l1", 1, "rep:ana", rep="cy")
+    harness.request_action("hand_over", "l1", 1, "rep:bo", rep="bo")
+    harness.request_action("hand_over", "l1", 1, "rep:ana", rep="nobody")
+    harness.request_action("hand_over", "l1", 1, "rep:ana", rep="bo", note="speaks French")
+    harness.request_action("hand_over", "l1", 1, "rep:ana", rep="bo")
+    harness.request_action("hand_over", "l1", 1, "rep:ana", rep="ana")
+    assert [result.outcome for result in results(harness)[1:]] == ["refused"] * 3 + ["applied"] * 2 + ["refused"]
+    assert "cy cannot take the lead: away" in (results(harness)[1].why or "")
+    assert (harness.lead("l1").owner, harness.lead("l1").epoch) == ("bo", 2)
+    assert [(event.rep, event.reason) for event in harness.events_of(LeadAssigned)][1:] == [("bo", "speaks French")]
+
+
+def test_cover_takes_a_lead_over_without_being_its_manager(harness: RouterHarness) -> None:
+    harness.submit_form("l1")
+    harness.request_action("hand_over", "l1", 1, "rep:cy", rep="cy", cover=True)
+    assert harness.lead("l1").owner == "cy"
+
+
+def test_note_of_a_rejection_and_of_a_touch_is_kept(harness: RouterHarness) -> None:
+    harness.submit_form("l1", "l2", "l3")
+    harness.request_action("reject", "l1", 1, "rep:ana", reason="no-time", note="on a train")
+    harness.request_action("reject", "l2", 1, "rep:bo", reason="not-now", note="asks for autumn")
+    harness.request_action("touch", "l3", 1, "rep:cy", note="voicemail")
+    assert [event.note for event in harness.events_of(LeadReleased)] == ["on a train"]
+    assert [event.note for event in harness.events_of(LeadRecycled)] == ["asks for autumn"]
+    assert [event.note for event in harness.events_of(TouchApplied)] == ["voicemail"]

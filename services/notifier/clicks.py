@@ -1,0 +1,36 @@
+"""Apply clicks of people on pages: one function for every button, link and command. No network here."""
+
+from firsthour.runtime.storage.unit import Unit
+from services.notifier.context import NotifierContext
+from services.notifier.domain.click import Click, ClickAnswer, StoredClick, decide, refused, reject_reasons
+from services.notifier.domain.clock_step import Batch
+from services.notifier.handlers import store_changes
+from services.notifier.store.clicks import add_click, find_clicks, paged_as
+from services.notifier.store.clocks import lock_clocks
+
+
+def apply_click(unit: Unit, context: NotifierContext, click: Click) -> ClickAnswer:
+    """Apply a click at once, and request its action from the router. Return the answer for the person who clicked.
+
+    The effect on the clock does not wait for the router. If the router refuses the action later, the effect is undone.
+    A click that is refused here changes nothing.
+    """
+    clock = lock_clocks(unit, {click.lead_id}).get(click.lead_id)
+    if find_clicks(unit, [click.id]):
+        return refused("This click was received before.").answer
+    pages = paged_as(unit, click.lead_id, click.person)
+    terms, reasons = context.terms(unit.config), reject_reasons(unit.config.agreement.lifecycle)
+    decision = decide(click, clock, pages, terms, reasons, unit.now)
+    if decision.step is None or decision.request is None or clock is None:
+        return decision.answer
+    request, changes = decision.request, Batch()
+    changes.add(decision.step)
+    changes.events.append(request)
+    add_click(
+        unit,
+        click.id,
+        StoredClick(click.lead_id, click.epoch, click.person, click.action, request.at, request.until),
+        click.source,
+    )
+    store_changes(unit, changes, {click.lead_id: clock}, terms, context)
+    return decision.answer

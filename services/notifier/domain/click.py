@@ -1,0 +1,266 @@
+"""One click: the decision on a button, a link or a command by which a person acts on a lead.
+
+A touch is a fact: it stops the clock, and is never refused because the assignment has changed. Every other click needs
+the assignment that it was made for. The router checks each click again, and may refuse it; `undone` then takes the effect
+back.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal, NamedTuple
+from uuid import UUID, uuid5
+
+import msgspec
+from msgspec.structs import replace
+
+from schemas.agreement.lifecycle import Lifecycle
+from schemas.events.actions import ActionRequested
+from schemas.team import Rep, Team
+from services.notifier.domain.clock import ResponseClock, timed
+from services.notifier.domain.clock_events import BY_OWNER, accepted, owner_knows, touched
+from services.notifier.domain.clock_step import Cancel, ClockStep
+from services.notifier.domain.message_text import at as time_text
+from services.notifier.domain.page import storable
+from services.notifier.domain.terms import Terms
+
+Action = Literal["accept", "reached", "no_answer", "reject", "snooze", "hand_over"]
+Source = Literal["slack", "email", "page"]
+TOUCHES: Final = frozenset({"reached", "no_answer"})
+NOTE_CHARS_MAX: Final = 2_000
+SNOOZED: Final = "the owner snoozed"
+NOTHING: Final = "Nothing was changed."
+_CLICKS: Final = UUID("1f0f5c9e-3d1a-5f0e-9a55-0b4f3f6f7a21")
+
+
+class Click(msgspec.Struct, frozen=True, kw_only=True):
+    """A click of one person on one assignment of a lead."""
+
+    person: str  # rep id
+    lead_id: str
+    epoch: int
+    action: Action
+    at: datetime  # business time
+    source: Source
+    key: str  # unique per click: a replay has the same key
+    reason: str | None = None  # reject: one of the agreement's reasons
+    note: str | None = None
+    until: datetime | None = None  # snooze
+    rep: str | None = None  # hand_over: the next owner
+
+    @property
+    def id(self) -> str:
+        """The id of the click, and of the action that it requests."""
+        return str(uuid5(_CLICKS, f"{self.source} {self.key}"))
+
+
+class StoredClick(NamedTuple):
+    """A click that was applied, as stored."""
+
+    lead_id: str
+    epoch: int
+    person: str
+    action: str
+    at: datetime  # of a touch, that of the touch
+    until: datetime | None  # of a snooze
+
+
+class PagedAs(NamedTuple):
+    """A page to the person of a click about its lead: the assignment, and the kind of the page."""
+
+    epoch: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class ClickAnswer:
+    """The result of a click, and the sentence for the person who clicked."""
+
+    applied: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class ClickDecision:
+    """The answer to a click, its effect on the clock, and the request to the router; None: neither."""
+
+    answer: ClickAnswer
+    step: ClockStep | None = None
+    request: ActionRequested | None = None
+
+
+def decide(
+    click: Click,
+    clock: ResponseClock | None,
+    pages: Collection[PagedAs],
+    terms: Terms,
+    reasons: Sequence[str],
+    now: datetime,
+) -> ClickDecision:
+    """Decide on a click that was not received before.
+
+    Args:
+        clock: of the lead; None: it has none.
+        pages: the pages to this person about this lead.
+        reasons: for which the agreement lets the owner reject a lead.
+    """
+    if clock is None:
+        return refused("This lead is not known here; it may have been deleted.")
+    role = _role(click, clock, pages, terms.team)
+    if role is None:
+        return refused(f"This lead is {_with(clock, terms.team)}, and you are neither its owner nor their manager.")
+    if click.action in TOUCHES:
+        return _touch(click, clock, now)
+    if clock.rep is None or click.epoch != clock.epoch:
+        return refused(f"That assignment has ended: the lead is {_with(clock, terms.team)}.")
+    if role == "cover" and click.action == "accept":
+        request = _request(click, "hand_over", now, rep=click.person, cover=True)
+        return _applied("The lead is yours now.", ClockStep(clock), request)
+    if role not in ("owner", "manager"):
+        return refused("Only the owner or their manager can do this. Accept takes the lead over.")
+    match click.action:
+        case "accept":
+            return _accept(click, clock, terms, now)
+        case "reject":
+            return _reject(click, clock, reasons, now)
+        case "snooze":
+            return _snooze(click, clock, terms, now)
+        case _:
+            return _hand_over(click, clock, terms.team, now)
+
+
+def refused(why: str) -> ClickDecision:
+    """Return the refusal of a click, with its reason for the person."""
+    return ClickDecision(ClickAnswer(False, f"{why} {NOTHING}"))
+
+
+def reject_reasons(lifecycle: Lifecycle) -> tuple[str, ...]:
+    """Return the reasons for which an owner may reject a lead, in the order of the agreement."""
+    ways = [way for way in lifecycle.transitions if way.as_ == "reject" and {"owner", "anyone"} & set(way.by)]
+    return tuple(dict.fromkeys(reason for way in ways for reason in way.reason))
+
+
+def next_owners(team: Team, clock: ResponseClock) -> tuple[Rep, ...]:
+    """Return the reps to whom the lead can be handed over: the active members of the pools of its owner."""
+    pools = [pool for pool in team.pools if any(member.rep == clock.rep for member in pool.members)]
+    ids = dict.fromkeys(member.rep for pool in pools for member in pool.members if member.rep != clock.rep)
+    return tuple(rep for id in ids if (rep := team.rep_by_id.get(id)) is not None and rep.active)
+
+
+def undone(clock: ResponseClock, click: StoredClick, terms: Terms, now: datetime) -> ClockStep:
+    """Take back the effect of a click that the router refused. Overdue rungs are due at once.
+
+    The cancelled pages stay cancelled: the person who clicked knows of the lead.
+    """
+    same = clock.epoch == click.epoch
+    if click.action in TOUCHES and clock.touched_at == click.at and clock.state == "met":
+        state: Literal["missed", "live"] = "missed" if clock.missed_at is not None else "live"
+        told_at = clock.rung_told_at or now  # the touch has cancelled a page that was still being sent
+        return _again(replace(clock, touched_at=None, state=state, rung_told_at=told_at), terms, now)
+    if click.action == "accept" and same and clock.accepted:
+        return _again(replace(clock, accepted=False), terms, now)
+    if click.action == "snooze" and same and clock.snoozed_until == click.until:
+        return _again(replace(clock, snoozed_until=None), terms, now)
+    return ClockStep(clock)
+
+
+def _again(clock: ResponseClock, terms: Terms, now: datetime) -> ClockStep:
+    return ClockStep(timed(replace(clock, updated_at=now), terms))
+
+
+def _role(click: Click, clock: ResponseClock, pages: Collection[PagedAs], team: Team) -> str | None:
+    """Return the role of the person towards the lead: owner, manager, cover, or `paged` before. None: none of these."""
+    person = team.rep_by_id.get(click.person)
+    if person is None or not person.active:
+        return None
+    if clock.rep == click.person:
+        return "owner"
+    if clock.rep is not None and click.person in team.managers(clock.rep):
+        return "manager"
+    if any(page.epoch == clock.epoch and page.kind == "cover" for page in pages):
+        return "cover"
+    return "paged" if pages else None
+
+
+def _with(clock: ResponseClock, team: Team) -> str:
+    """Return where the lead is, for people."""
+    if clock.rep is None:
+        return "without an owner" if clock.running else "closed"
+    rep = team.rep_by_id.get(clock.rep)
+    return f"with {rep.name if rep else clock.rep}"
+
+
+def _touch(click: Click, clock: ResponseClock, now: datetime) -> ClickDecision:
+    answered = click.action == "reached"
+    at = max(min(click.at, now), clock.submit_at)
+    channel = "phone" if clock.card.phone else "other"
+    request = replace(_request(click, "touch", now), at=at, channel=channel, answered=answered)
+    text = "Recorded: you reached them." if answered else "Recorded: an attempt without an answer."
+    step = touched(clock, at, click.person, now)
+    return _applied(f"{text} The clock has stopped." if clock.running else text, step, request)
+
+
+def _accept(click: Click, clock: ResponseClock, terms: Terms, now: datetime) -> ClickDecision:
+    if not clock.running:
+        return refused("The lead has been contacted already.")
+    cancel = Cancel(clock.lead_id, clock.epoch, BY_OWNER, owners_only=True)
+    step = ClockStep(replace(accepted(clock, terms, now), updated_at=now), cancels=(cancel,))
+    text = f"Accepted. Reminders to the owner end; the time runs until {time_text(clock.promise_at, now)}."
+    return _applied(text, step, _request(click, "accept", now))
+
+
+def _reject(click: Click, clock: ResponseClock, reasons: Sequence[str], now: datetime) -> ClickDecision:
+    if click.reason not in reasons:
+        return refused(f"A rejection needs one of these reasons: {', '.join(reasons)}.")
+    return _applied(f"Rejected as {click.reason}.", ClockStep(clock), _request(click, "reject", now))
+
+
+def _snooze(click: Click, clock: ResponseClock, terms: Terms, now: datetime) -> ClickDecision:
+    """Postpone the owner's rungs, at most to the end of the promise."""
+    if not clock.running:
+        return refused("The lead has been contacted already.")
+    if click.until is None or click.until <= now:
+        return refused("A snooze needs a time in the future.")
+    if now >= clock.promise_at:
+        return refused("The promised time is over: contact the lead, or hand it over.")
+    until = min(click.until, clock.promise_at)
+    paused = owner_knows(replace(clock, snoozed_until=until, updated_at=now), terms, now)
+    cancel = Cancel(clock.lead_id, clock.epoch, SNOOZED, owners_only=True)
+    request = replace(_request(click, "snooze", now), until=until)
+    text = f"Snoozed until {time_text(until, now)}. The clock keeps running."
+    return _applied(text, ClockStep(paused, cancels=(cancel,)), request)
+
+
+def _hand_over(click: Click, clock: ResponseClock, team: Team, now: datetime) -> ClickDecision:
+    choices = next_owners(team, clock)
+    rep = next((choice for choice in choices if choice.id == click.rep), None)
+    if rep is None:
+        names = ", ".join(choice.name for choice in choices[:20]) or "the pool has no other member"
+        return refused(f"The lead can be handed over to: {names}.")
+    return _applied(f"Handed over to {rep.name}.", ClockStep(clock), _request(click, "hand_over", now, rep=rep.id))
+
+
+def _request(
+    click: Click,
+    action: Literal["accept", "touch", "reject", "snooze", "hand_over"],
+    now: datetime,
+    *,
+    rep: str | None = None,
+    cover: bool = False,
+) -> ActionRequested:
+    return ActionRequested(
+        action_id=click.id,
+        action=action,
+        lead_id=click.lead_id,
+        epoch=click.epoch,
+        at=now,
+        by=f"rep:{click.person}",
+        reason=click.reason,
+        note=storable(click.note.strip(), NOTE_CHARS_MAX) or None if click.note else None,
+        rep=rep,
+        cover=cover,
+    )
+
+
+def _applied(text: str, step: ClockStep, request: ActionRequested) -> ClickDecision:
+    return ClickDecision(ClickAnswer(True, text), step, request)

@@ -1,0 +1,81 @@
+"""The statements about clicks of people on pages."""
+
+from collections.abc import Collection, Mapping
+
+import sqlalchemy as sa
+
+from firsthour.kernel.time_units import micros, moment
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.unit import Unit
+from services.notifier.domain.click import PagedAs, StoredClick
+from services.notifier.store.columns import optional_micros, optional_moment
+from services.notifier.store.tables import clicks, pages
+
+CLICK_DAYS = 21
+"""How long a click is kept: a replay within this time is recognised."""
+_DAY_US = 86_400_000_000
+
+_PAGED_AS = statements.Sql(
+    lambda _: (
+        sa.select(pages.c.epoch, pages.c.kind)
+        .where(pages.c.lead_id == sa.bindparam("lead"), pages.c.person == sa.bindparam("person"))
+        .distinct()
+    )
+)
+_SOME_CLICKS = statements.Sql(lambda f: sa.select(clicks).where(f.is_any_of(clicks.c.id, "ids")))
+_ADD_CLICK = statements.Sql(
+    lambda f: f.insert(clicks).values({c.name: sa.bindparam(c.name) for c in clicks.columns}).on_conflict_do_nothing()
+)
+_REFUSE_CLICKS = statements.Sql(
+    lambda _: sa.update(clicks).where(clicks.c.id == sa.bindparam("click")).values(refused=sa.bindparam("why"))
+)
+_FORGET_CLICKS = statements.Sql(
+    lambda _: sa.delete(clicks).where(
+        clicks.c.id.in_(
+            sa.select(clicks.c.id)
+            .where(clicks.c.day < sa.bindparam("before"))
+            .order_by(clicks.c.day)
+            .limit(sa.bindparam("limit", type_=sa.Integer))
+            .with_for_update(skip_locked=True)
+        )
+    )
+)
+
+
+def paged_as(unit: Unit, lead: str, person: str) -> frozenset[PagedAs]:
+    """Return the pages to this person about this lead."""
+    return frozenset(PagedAs(row[0], row[1]) for row in _PAGED_AS.all(unit.connection, lead=lead, person=person))
+
+
+def find_clicks(unit: Unit, ids: Collection[str]) -> dict[str, StoredClick]:
+    """Return the stored clicks of these ids."""
+    rows = _SOME_CLICKS.all(unit.connection, ids=sorted(set(ids)))
+    return {
+        row.id: StoredClick(row.lead_id, row.epoch, row.person, row.action, moment(row.at), optional_moment(row.until))
+        for row in rows
+    }
+
+
+def add_click(unit: Unit, id: str, click: StoredClick, source: str) -> None:
+    """Store a click at the end of the unit."""
+    row = {
+        **click._asdict(),
+        "id": id,
+        "source": source,
+        "at": micros(click.at),
+        "until": optional_micros(click.until),
+        "refused": None,
+        "day": micros(unit.clock.real()) // _DAY_US,
+    }
+    unit.store(_ADD_CLICK.work(unit.connection, [row]))
+
+
+def refuse_clicks(unit: Unit, reasons: Mapping[str, str]) -> None:
+    """Store why the router refused these clicks, by their ids."""
+    rows = [{"click": id, "why": why} for id, why in sorted(reasons.items())]
+    unit.store(_REFUSE_CLICKS.work(unit.connection, rows))
+
+
+def forget_clicks(unit: Unit, limit: int) -> int:
+    """Remove the clicks that are older than `CLICK_DAYS`."""
+    return _FORGET_CLICKS.run(unit.connection, before=micros(unit.clock.real()) // _DAY_US - CLICK_DAYS, limit=limit)

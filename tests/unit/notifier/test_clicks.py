@@ -1,0 +1,291 @@
+"""Clicks of people on pages: their effect on the clock at once, their refusal, and their undoing by the router."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from schemas.agreement.lifecycle import Lifecycle
+from schemas.events.actions import ActionRequested
+from schemas.events.pages import PromiseKept
+from schemas.events.routes import ActionResolved
+from services.notifier.channels.base import TryAgain
+from services.notifier.clicks import apply_click
+from services.notifier.domain.click import NOTE_CHARS_MAX, NOTHING, Click, ClickAnswer, reject_reasons
+from services.notifier.store.clicks import CLICK_DAYS, forget_clicks
+from tests.unit.notifier.harness import NotifierHarness
+from tests.unit.notifier.router_records import NINE
+
+
+def click(harness: NotifierHarness, action: str, person: str = "ana", epoch: int = 1, **more: Any) -> ClickAnswer:
+    """Apply a click of this person on the lead `l1`."""
+    key = more.pop("key", f"{action} {person} {epoch} {harness.clock.now}")
+    fields = {"person": person, "lead_id": "l1", "epoch": epoch, "action": action, "source": "slack", "key": key}
+    one = msgspec.convert(fields | {"at": harness.clock.now} | more, Click)
+    return harness.units.now(lambda unit: apply_click(unit, harness.context, one))
+
+
+def requests(harness: NotifierHarness) -> list[ActionRequested]:
+    """Return the requests of people, in order."""
+    return [event for event in harness.events(ActionRequested) if event.by != "system"]
+
+
+def resolve(harness: NotifierHarness, outcome: str, number: int = -1) -> None:
+    """Let the router resolve a request."""
+    request = requests(harness)[number]
+    harness.hear(
+        msgspec.convert(
+            {
+                "lead_id": request.lead_id,
+                "action_id": request.action_id,
+                "action": request.action,
+                "epoch": request.epoch,
+                "at": harness.clock.now,
+                "outcome": outcome,
+                "why": "the lead is with someone else",
+            },
+            ActionResolved,
+        )
+    )
+
+
+async def assigned(harness: NotifierHarness) -> None:
+    """Assign the lead `l1` to Ana, and send her the first page."""
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.settle()
+
+
+def clock_row(harness: NotifierHarness) -> dict[str, Any]:
+    (row,) = harness.rows("SELECT * FROM notifier_clocks WHERE lead_id = 'l1'")
+    return row
+
+
+# --- effects ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("action", "answered"), [("reached", True), ("no_answer", False)])
+async def test_touch_by_a_button_stops_the_clock_at_once(harness: NotifierHarness, action: str, answered: bool) -> None:
+    await assigned(harness)
+    harness.clock.advance(minutes=5)
+    assert click(harness, action, note=" left a message ").applied
+    assert clock_row(harness)["state"] == "met"
+    assert [(kept.seconds, kept.late) for kept in harness.events(PromiseKept)] == [(300.0, False)]
+    (request,) = requests(harness)
+    assert (request.action, request.answered, request.by, request.epoch) == ("touch", answered, "rep:ana", 1)
+    assert request.note == "left a message"
+    await harness.wait(minutes=90)
+    assert len(harness.slack.messages) == 1
+
+
+async def test_touch_by_a_button_and_its_record_keep_one_promise_and_the_earliest_time(
+    harness: NotifierHarness,
+) -> None:
+    await assigned(harness)
+    harness.clock.advance(minutes=5)
+    click(harness, "reached")
+    harness.hear(harness.touched(at=NINE + timedelta(minutes=3)), harness.touched())
+    assert len(harness.events(PromiseKept)) == 1
+    assert clock_row(harness)["touched_at"] == int((NINE + timedelta(minutes=3)).timestamp()) * 1_000_000
+
+
+async def test_accept_ends_reminders_to_the_owner(harness: NotifierHarness) -> None:
+    await assigned(harness)
+    assert "10:00 UTC" in click(harness, "accept").text
+    await harness.wait(minutes=25)
+    assert harness.slack.recipients == ["Ana", "Max"]
+    assert [request.action for request in requests(harness)] == ["accept"]
+
+
+async def test_snooze_postpones_the_reminder_to_the_owner(harness: NotifierHarness) -> None:
+    await assigned(harness)
+    assert click(harness, "snooze", until=NINE + timedelta(minutes=15)).applied
+    await harness.wait(minutes=14)
+    assert harness.slack.recipients == ["Ana"]
+    await harness.wait(minutes=1)
+    assert harness.slack.recipients == ["Ana", "Ana"]
+
+
+async def test_snooze_lasts_at_most_to_the_end_of_the_promise(harness: NotifierHarness) -> None:
+    await assigned(harness)
+    assert "10:00 UTC" in click(harness, "snooze", until=NINE + timedelta(days=3)).text
+    await harness.wait(minutes=61)
+    assert harness.slack.recipients == ["Ana", "Ana"]
+    assert not click(harness, "snooze", until=NINE + timedelta(days=3)).applied, "the promise has ended"
+
+
+async def test_reject_and_hand_over_change_no_clock_and_ask_the_router(harness: NotifierHarness) -> None:
+    await assigned(harness)
+    before = clock_row(harness)
+    assert click(harness, "reject", reason="not-now", note="asks for autumn").applied
+    assert click(harness, "hand_over", rep="bo").text == "Handed over to Bo."
+    assert clock_row(harness) | {"updated_at": 0} == before | {"updated_at": 0}
+    assert [(r.action, r.reason, r.rep, r.note) for r in requests(harness)] == [
+        ("reject", "not-now", None, "asks for autumn"),
+        ("hand_over", None, "bo", None),
+    ]
+
+
+async def test_click_that_makes_a_page_obsolete_cancels_it(harness: NotifierHarness) -> None:
+    harness.slack.always = harness.email.always = TryAgain(None, "down")
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.delivery.step()
+    click(harness, "reached")
+    assert harness.page(0)["state"] == "cancelled"
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("action", "person", "more", "why"),
+    [
+        ("accept", "bo", {}, "neither its owner nor their manager"),
+        ("reached", "bo", {}, "neither its owner nor their manager"),
+        ("reached", "gone", {}, "neither its owner nor their manager"),
+        ("reached", "stranger", {}, "neither its owner nor their manager"),
+        ("accept", "ana", {"epoch": 7}, "That assignment has ended: the lead is with Ana"),
+        ("reject", "ana", {}, "needs one of these reasons: not-now, wrong-person"),
+        ("reject", "ana", {"reason": "made up"}, "needs one of these reasons"),
+        ("snooze", "ana", {}, "needs a time in the future"),
+        ("snooze", "ana", {"until": NINE}, "needs a time in the future"),
+        ("hand_over", "ana", {}, "can be handed over to: Bo."),
+        ("hand_over", "ana", {"rep": "ana"}, "can be handed over to: Bo."),
+        ("hand_over", "ana", {"rep": "max"}, "can be handed over to: Bo."),
+        ("accept", "ana", {"lead_id": "l9"}, "not known here"),
+    ],
+)
+async def test_refused_click_says_why_and_changes_nothing(
+    harness: NotifierHarness, action: str, person: str, more: dict[str, Any], why: str
+) -> None:
+    await assigned(harness)
+    before, events = clock_row(harness), len(harness.units.events)
+    answer = click(harness, action, person, **more)
+    assert not answer.applied
+    assert why in answer.text
+    assert answer.text.endswith(NOTHING)
+    assert (clock_row(harness), len(harness.units.events)) == (before, events)
+    assert harness.rows("SELECT * FROM notifier_clicks") == []
+
+
+async def test_replayed_click_changes_nothing(harness: NotifierHarness) -> None:
+    await assigned(harness)
+    assert click(harness, "snooze", key="k", until=NINE + timedelta(minutes=15)).applied
+    again = click(harness, "snooze", key="k", until=NINE + timedelta(minutes=30))
+    assert again == ClickAnswer(False, f"This click was received before. {NOTHING}")
+    assert len(requests(harness)) == 1
+
+
+async def test_click_of_an_ended_assignment_is_refused_but_a_touch_counts(harness: NotifierHarness) -> None:
+    await assigned(harness)
+    harness.hear(harness.released(), harness.assigned(rep="bo", epoch=2))
+    assert "the lead is with Bo" in click(harness, "snooze", until=NINE + timedelta(minutes=5)).text
+    assert click(harness, "reached").applied, "Ana was paged before"
+    assert clock_row(harness)["state"] == "met"
+
+
+async def test_accept_after_a_touch_or_the_end_is_refused(harness: NotifierHarness) -> None:
+    await assigned(harness)
+    harness.hear(harness.touched())
+    assert "contacted already" in click(harness, "accept").text
+    assert "contacted already" in click(harness, "snooze", until=NINE + timedelta(hours=1)).text
+    harness.hear(harness.recycled())
+    assert "the lead is closed" in click(harness, "accept").text
+
+
+# --- roles ------------------------------------------------------------------------------------------------------
+
+
+async def test_manager_acts_for_the_owner(harness: NotifierHarness) -> None:
+    await assigned(harness)
+    assert click(harness, "accept", "max").applied
+    assert requests(harness)[0].by == "rep:max"
+
+
+async def test_cover_takes_the_lead_over_by_accepting(harness: NotifierHarness) -> None:
+    await assigned(harness)
+    harness.execute("UPDATE notifier_pages SET kind = 'cover', person = 'bo'")
+    assert "Accept takes the lead over" in click(harness, "reject", "bo", reason="not-now").text
+    assert click(harness, "accept", "bo").applied
+    assert [(r.action, r.rep, r.cover) for r in requests(harness)] == [("hand_over", "bo", True)]
+
+
+# --- the router's result ----------------------------------------------------------------------------------------
+
+
+async def test_refused_accept_is_undone_and_overdue_rungs_fire_at_once(harness: NotifierHarness) -> None:
+    await assigned(harness)
+    click(harness, "accept")
+    await harness.wait(minutes=15)
+    assert harness.slack.recipients == ["Ana"]
+    resolve(harness, "refused")
+    assert clock_row(harness)["accepted"] == 0
+    await harness.wait(minutes=5)
+    assert harness.slack.recipients == ["Ana", "Max"]
+    (row,) = harness.rows("SELECT refused FROM notifier_clicks")
+    assert row["refused"] == "the lead is with someone else"
+
+
+async def test_refused_snooze_lets_the_overdue_reminder_go_at_once(harness: NotifierHarness) -> None:
+    await assigned(harness)
+    click(harness, "snooze", until=NINE + timedelta(minutes=40))
+    await harness.wait(minutes=12)
+    assert harness.slack.recipients == ["Ana"]
+    resolve(harness, "refused")
+    await harness.settle()
+    assert harness.slack.recipients == ["Ana", "Ana"]
+
+
+async def test_refused_touch_lets_the_clock_run_again(harness: NotifierHarness) -> None:
+    await assigned(harness)
+    click(harness, "no_answer")
+    await harness.wait(minutes=12)
+    resolve(harness, "refused")
+    await harness.settle()
+    assert clock_row(harness)["state"] == "live"
+    assert harness.slack.recipients == ["Ana", "Ana"]
+
+
+async def test_result_of_an_earlier_assignment_undoes_nothing(harness: NotifierHarness) -> None:
+    await assigned(harness)
+    click(harness, "accept")
+    harness.hear(harness.released(), harness.assigned(epoch=2))
+    click(harness, "accept", epoch=2)
+    resolve(harness, "refused", 0)
+    resolve(harness, "applied", 1)
+    assert clock_row(harness)["accepted"] == 1
+
+
+# --- bounds -----------------------------------------------------------------------------------------------------
+
+
+async def test_note_is_cut_and_can_be_stored(harness: NotifierHarness) -> None:
+    await assigned(harness)
+    click(harness, "reached", note="\0\ud800" + "x" * 100_000)
+    assert requests(harness)[0].note == " ?" + "x" * (NOTE_CHARS_MAX - 2)
+
+
+async def test_clicks_are_forgotten_after_three_weeks(harness: NotifierHarness) -> None:
+    await assigned(harness)
+    click(harness, "reached")
+    assert harness.units.now(lambda unit: forget_clicks(unit, 10)) == 0
+    harness.clock.advance(days=CLICK_DAYS + 1)
+    assert harness.units.now(lambda unit: forget_clicks(unit, 10)) == 1
+
+
+async def test_click_takes_a_constant_number_of_statements(harness: NotifierHarness) -> None:
+    await assigned(harness)
+    with harness.units.counting() as executed:
+        click(harness, "reached")
+    assert len(executed) == 7, executed
+
+
+def test_reasons_of_a_rejection_are_those_of_the_agreement() -> None:
+    expected = ("not-now", "wrong-person", "no-budget", "competitor", "wrong-territory", "no-time", "conflict")
+    assert reject_reasons(Lifecycle()) == expected
+
+
+def test_click_of_another_source_has_another_id() -> None:
+    at = datetime.fromisoformat("2026-12-01T09:00:00Z")
+    one = Click(person="ana", lead_id="l1", epoch=1, action="accept", at=at, source="slack", key="k")
+    assert one.id != msgspec.structs.replace(one, source="email").id
