@@ -40,7 +40,7 @@ class PageFailed(Event, frozen=True, kw_only=True, gc=False):
 
 
 class PromiseKept(Event, frozen=True, kw_only=True, gc=False):
-    """The lead was touched; `seconds` from submit to touch. `late`: the promise had already ended."""
+    """The lead was touched. `late`: the promise had already ended."""
 
     TYPE: ClassVar[str] = "promise.kept"
     TOPIC: ClassVar[str] = topics.PAGES
@@ -48,9 +48,10 @@ class PromiseKept(Event, frozen=True, kw_only=True, gc=False):
     lead_id: str
     at: datetime
     submit_at: datetime
-    seconds: float
+    seconds: float  # from submit to touch, every second counted
     late: bool
     rep: str | None = None
+    working_seconds: float | None = None  # counted as the promise was; None: written by an older release
 
 
 class PromiseMissed(Event, frozen=True, kw_only=True, gc=False):
@@ -65,3 +66,5 @@ class PromiseMissed(Event, frozen=True, kw_only=True, gc=False):
     submit_at: datetime
     promise_at: datetime
     rep: str | None = None
+    seconds: float | None = None  # from submit to the end of the promise; None: written by an older release
+    working_seconds: float | None = None  # counted as the promise was

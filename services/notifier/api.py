@@ -53,7 +53,7 @@ def _listing(
 ) -> dict[str, Any]:
     rows = list_pages(connection, lead, before, limit + 1)
     clocks = find_clocks(connection, {page.lead_id for page, _ in rows})
-    terms = NotifierContext(()).terms(config)
+    terms = NotifierContext(()).terms_of(config)
     items = [_item(page, clocks.get(page.lead_id), terms) for page, _ in rows[:limit]]
     last = rows[limit - 1] if len(rows) > limit else None
     return {"items": items, "next": f"{last[1]}-{last[0].id}" if last else None}

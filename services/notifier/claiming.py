@@ -90,7 +90,7 @@ def claim(unit: Unit, context: NotifierContext, limit: int) -> ClaimResult:
         return ClaimResult(next_at=waiting_pages[0].next_at if waiting_pages else None)
     clocks = lock_clocks(unit, {page.lead_id for page in due})
     locked = lock_pages(unit, [page.id for page in due])
-    terms, now = context.terms(unit.config), unit.now
+    terms, now = context.terms(unit), unit.now
     changed, lost_attempts, claims, cancelled = [], [], [], []
     for page, availability in sorted(locked, key=lambda pair: (pair[0].due_at, pair[0].id)):
         if page.next_at is None or page.next_at > real:

@@ -4,15 +4,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from firsthour.kernel.config import Config
+from firsthour.runtime.storage.unit import Unit
 from services.notifier.domain.health import ChannelHealth
 from services.notifier.domain.message import Message
 from services.notifier.domain.page import Pace, Page
 from services.notifier.domain.terms import Terms
+from services.notifier.domain.working_hours import NO_LEAVE, Leave
+from services.notifier.store.people import StoredLeave
 
 DELIVERY = "notifier.delivery"
 """The name of the runner. A unit that adds a page wakes it."""
 CLOCKS = "notifier.clocks"
 """The name of the tick. A unit that records the outcome of a page wakes it."""
+
+HOURS = "notifier.hours"
+"""The name of the tick that counts clocks anew. A unit that changes the leave of a rep wakes it."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +55,14 @@ class NotifierContext:
     hand: Callable[[Sequence[Claim]], None] = _drop_claims  # called on the loop, after the commit
     count_clock: Callable[[str], None] = _ignore_clock  # called when a clock ends: met, missed, cancelled
 
-    def terms(self, config: Config) -> Terms:
+    def terms(self, unit: Unit) -> Terms:
+        """Return the terms in force in this unit."""
+        return self.terms_of(unit.config, StoredLeave(unit.connection))
+
+    def terms_of(self, config: Config, leave: Leave = NO_LEAVE) -> Terms:
         """Return the terms of this configuration."""
-        response = config.agreement.response
-        calendars = config.agreement.calendars
-        return Terms(response.ladder, response.urgencies, config.team, self.usable(config), calendars)
+        response, calendars = config.agreement.response, config.agreement.calendars
+        return Terms(response.ladder, response.urgencies, config.team, self.usable(config), calendars, leave)
 
     def usable(self, config: Config) -> tuple[str, ...]:
         """Return the names of all channels: those of the settings, and those of the agreement."""

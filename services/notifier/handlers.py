@@ -10,18 +10,20 @@ from schemas.events.actions import ActionRequested
 from schemas.events.pages import PromiseKept, PromiseMissed
 from schemas.events.routes import ActionResolved, LeadEvent, RepAvailabilityChanged
 from services.notifier.claiming import claim_new
-from services.notifier.context import DELIVERY, NotifierContext
+from services.notifier.context import CLOCKS, DELIVERY, HOURS, NotifierContext
 from services.notifier.domain.click import undone
-from services.notifier.domain.clock import ResponseClock
+from services.notifier.domain.clock import ResponseClock, timed
 from services.notifier.domain.clock_events import hear
 from services.notifier.domain.clock_step import Batch, Cancel
+from services.notifier.domain.counting import counted_anew
 from services.notifier.domain.firing import fire
 from services.notifier.domain.page import Page, cancelled
 from services.notifier.domain.terms import Terms
+from services.notifier.domain.working_hours import fingerprint_of
 from services.notifier.store.clicks import find_clicks, refuse_clicks
-from services.notifier.store.clocks import due_clocks, lock_clocks, next_clock_due, save_clocks
+from services.notifier.store.clocks import due_clocks, lock_clocks, next_clock_due, save_clocks, stale_clocks
 from services.notifier.store.pages import add_pages, cancel_pages
-from services.notifier.store.people import save_reps
+from services.notifier.store.people import revision_for, save_reps
 
 CLOCKS_AT_ONCE = 200
 
@@ -34,8 +36,10 @@ def hear_routes(batch: Sequence[Record], unit: Unit, context: NotifierContext) -
     routed = [event for record in batch if isinstance(event := record.event, LeadEvent)]
     refusals = [event for record in batch if isinstance(event := record.event, ActionResolved) and _refused(event)]
     before = lock_clocks(unit, {event.lead_id for event in routed} | {event.lead_id for event in refusals})
-    save_reps(unit, _newest([event for record in batch if isinstance(event := record.event, RepAvailabilityChanged)]))
-    terms, now, changes = context.terms(unit.config), unit.now, Batch()
+    reps = _newest([event for record in batch if isinstance(event := record.event, RepAvailabilityChanged)])
+    if save_reps(unit, reps):
+        unit.wake(HOURS)
+    terms, now, changes = context.terms(unit), unit.now, Batch()
     for event in routed:
         changes.add(hear(changes.clocks.get(event.lead_id) or before.get(event.lead_id), event, terms, now))
     if refusals:
@@ -72,7 +76,7 @@ def fire_due(unit: Unit, context: NotifierContext) -> datetime | None:
     due = due_clocks(unit, unit.clock.business(), CLOCKS_AT_ONCE)
     now, changes = unit.now, Batch()
     if due:
-        terms, real = context.terms(unit.config), unit.clock.real()
+        terms, real = context.terms(unit), unit.clock.real()
         for clock in due:
             changes.add(fire(clock, terms, now, real))
         store_changes(unit, changes, {clock.lead_id: clock for clock in due}, terms, context)
@@ -81,6 +85,23 @@ def fire_due(unit: Unit, context: NotifierContext) -> datetime | None:
     # The due times of changed clocks are not stored before the unit ends.
     due_times = [clock.due_at for clock in changes.clocks.values() if clock.due_at is not None]
     return min(filter(None, [*due_times, next_clock_due(unit, now)]), default=None)
+
+
+def count_anew(unit: Unit, context: NotifierContext) -> datetime | None:
+    """Compute the times of running clocks by the calendars and the leave of now. Return now if more of them wait.
+
+    A clock in which every minute counts is never read here.
+    """
+    revision = revision_for(unit, fingerprint_of(unit.config))
+    stale = stale_clocks(unit, revision, CLOCKS_AT_ONCE)
+    if not stale:
+        return None
+    terms, now = context.terms(unit), unit.now
+    changed = [timed(counted_anew(clock, terms), terms) for clock in stale]
+    save_clocks(unit, changed)
+    if any(clock.due_at is not None and clock.due_at <= now for clock in changed):
+        unit.wake(CLOCKS)
+    return now if len(stale) == CLOCKS_AT_ONCE else None
 
 
 def store_changes(

@@ -45,7 +45,7 @@ def record(
     """
     clocks = lock_clocks(unit, {result.claim.page.lead_id for result in results})
     locked_pages = {page.id: page for page, _ in lock_pages(unit, [result.claim.page.id for result in results])}
-    terms, real = context.terms(unit.config), unit.clock.real()
+    terms, real = context.terms(unit), unit.clock.real()
     changed, ended = [], []
     for result in results:
         page = locked_pages.get(result.claim.page.id)

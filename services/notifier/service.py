@@ -7,9 +7,9 @@ from firsthour.runtime.processing.service import Resources, Runner, Service, Tic
 from schemas.topics import ROUTES
 from services.notifier.api import router
 from services.notifier.channels.base import Channel
-from services.notifier.context import CLOCKS, NotifierContext
+from services.notifier.context import CLOCKS, HOURS, NotifierContext
 from services.notifier.delivery import Delivery
-from services.notifier.handlers import fire_due, hear_routes
+from services.notifier.handlers import count_anew, fire_due, hear_routes
 from services.notifier.store.clicks import forget_clicks
 from services.notifier.ways import Ways
 
@@ -30,7 +30,10 @@ def service(channels: Mapping[str, Channel], public_url: str | None, *, ways_out
     return Service(
         name="notifier",
         hears={ROUTES: partial(hear_routes, context=context)},
-        ticks=(Tick(CLOCKS, partial(fire_due, context=context)),),
+        ticks=(
+            Tick(CLOCKS, partial(fire_due, context=context)),
+            Tick(HOURS, partial(count_anew, context=context)),
+        ),
         sweeps=(forget_clicks,),
         api=router,
         runners=runners,

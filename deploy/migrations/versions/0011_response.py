@@ -10,15 +10,24 @@ depends_on = None
 
 TEXT = sa.Text()
 INTEGER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+IN_HOURS = "counted_in <> 'always' AND state IN ('live', 'missed')"
+ABSENCES = """
+    UPDATE notifier_reps
+    SET absences = '[[' || CAST(at AS TEXT) || ',' || CAST(coalesce(until, 253402300799999999) AS TEXT) || ']]'
+    WHERE state <> 'available'
+"""
+"""An absence without an end lasts until 9999-12-31T23:59:59.999999Z."""
 
 
 def upgrade() -> None:
     """Change the tables, one function for each subject."""
     _add_clicks()
+    _count_in_hours()
 
 
 def downgrade() -> None:
     """Undo the changes, in the opposite order."""
+    _count_every_minute()
     _drop_clicks()
 
 
@@ -44,3 +53,39 @@ def _add_clicks() -> None:
 def _drop_clicks() -> None:
     op.drop_table("notifier_clicks")
     op.drop_column("notifier_clocks", "snoozed_until")
+
+
+def _count_in_hours() -> None:
+    """Let clocks count in hours of work. Those of before go on in every minute."""
+    for column in (
+        sa.Column("counted_in", TEXT, nullable=False, server_default="always"),
+        sa.Column("touch_within", INTEGER, nullable=False, server_default="0"),
+        sa.Column("worked", INTEGER, nullable=False, server_default="0"),
+        sa.Column("counted_from", INTEGER),
+        sa.Column("pool", TEXT),
+        sa.Column("pauses", TEXT, nullable=False, server_default="[]"),
+        sa.Column("hours_revision", INTEGER, nullable=False, server_default="0"),
+    ):
+        op.add_column("notifier_clocks", column)
+    op.execute("UPDATE notifier_clocks SET touch_within = promise_at - submit_at")
+    where = sa.text(IN_HOURS)
+    op.create_index(
+        "notifier_clocks_by_hours", "notifier_clocks", ["hours_revision"], sqlite_where=where, postgresql_where=where
+    )
+    op.add_column("notifier_reps", sa.Column("absences", TEXT, nullable=False, server_default="[]"))
+    op.execute(ABSENCES)
+    op.create_table(
+        "notifier_hours",
+        sa.Column("id", INTEGER, primary_key=True, autoincrement=False),
+        sa.Column("revision", INTEGER, nullable=False),
+        sa.Column("configuration", TEXT, nullable=False),
+        sa.Column("changed_at", INTEGER, nullable=False),
+    )
+
+
+def _count_every_minute() -> None:
+    op.drop_table("notifier_hours")
+    op.drop_column("notifier_reps", "absences")
+    op.drop_index("notifier_clocks_by_hours", "notifier_clocks")
+    for name in ("hours_revision", "pauses", "pool", "counted_from", "worked", "touch_within", "counted_in"):
+        op.drop_column("notifier_clocks", name)

@@ -6,7 +6,7 @@ right if any of these agreements gives it.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -14,10 +14,11 @@ import msgspec
 from firsthour.kernel.time_units import micros, moment
 from firsthour.operations.verify.lead_history import LeadRows
 from firsthour.operations.verify.snapshot import OVERDUE, Snapshot
-from schemas.agreement.response import Rung
+from schemas.agreement.response import ALWAYS, Rung
 from schemas.events.pages import PageFailed, PageSent
 from services.notifier.domain.clock import COUNTED, ResponseClock, due_at
 from services.notifier.domain.clock_events import hear
+from services.notifier.domain.counting import promise_end
 from services.notifier.domain.page import TO_OWNER, page_id
 from services.notifier.recording import ATTEMPTS_KEPT_MAX
 
@@ -36,6 +37,7 @@ _REPLAYED: Final = (
     "reassignments",
     "rep_version",
     "card",
+    "pool",
 )
 """The fields of a clock that follow from the records alone."""
 
@@ -73,8 +75,7 @@ def clock_matches_history(snapshot: Snapshot, rows: LeadRows) -> Iterator[str]:
 
 def _check_times(snapshot: Snapshot, rows: LeadRows, clock: ResponseClock) -> Iterator[str]:
     all_terms = snapshot.configurations.terms
-    if clock.promise_at not in {terms.promise_at(clock.urgency, clock.submit_at) for terms in all_terms}:
-        yield f"lead {rows.id}: no agreement ends the promise of its clock at {clock.promise_at}"
+    yield from _check_promise(snapshot, rows, clock)
     if clock.due_at not in {due_at(clock, terms) for terms in all_terms}:
         yield f"lead {rows.id}: no agreement makes its clock due at {clock.due_at}"
     if (clock.state == "missed") > (clock.missed_at is not None) or (clock.state == "live") > (clock.missed_at is None):
@@ -87,6 +88,30 @@ def _check_times(snapshot: Snapshot, rows: LeadRows, clock: ResponseClock) -> It
     recorded = {(event.submit_at, event.at) for event in rows.records.promises_missed}
     if snapshot.history_covers(clock.missed_at) and (clock.submit_at, clock.missed_at) not in recorded:
         yield f"lead {rows.id}: its promise was missed at {clock.missed_at}, but has no record"
+
+
+def _check_promise(snapshot: Snapshot, rows: LeadRows, clock: ResponseClock) -> Iterator[str]:
+    """Compute the end of the promise again, from the promise at the start of the clock and the calendars of now."""
+    promises = [terms.promise(clock.urgency) for terms in snapshot.configurations.terms]
+    started = {(promise.touch_within, promise.counted_in) for promise in promises}
+    if clock.counted_from is None:  # an older release counted every minute, regardless of `counted_in`
+        started |= {(promise.touch_within, ALWAYS) for promise in promises}
+    if (clock.touch_within, clock.counted_in) not in started:
+        yield f"lead {rows.id}: no agreement promises {clock.touch_within}, counted in {clock.counted_in!r}"
+    counted_from = clock.counted_from or clock.submit_at
+    if not timedelta() <= clock.worked <= max(timedelta(), counted_from - clock.submit_at):
+        yield f"lead {rows.id}: its clock counted {clock.worked} between {clock.submit_at} and {counted_from}"
+    if clock.state != "live":
+        return
+    leave = snapshot.configurations.leave
+    if clock.counted_in == ALWAYS or (
+        clock.hours_revision == leave.revision and snapshot.configurations.counts_by_newest
+    ):
+        now = snapshot.configurations.terms_at(micros(snapshot.clock.business()))
+        if clock.promise_at != promise_end(clock, now):
+            yield f"lead {rows.id}: its promise ends at {clock.promise_at}, but its calendar gives {promise_end(clock, now)}"
+    elif snapshot.is_waiting_since(leave.changed_at):
+        yield f"lead {rows.id}: its clock was not counted anew after calendars or leave changed"
 
 
 def _check_ladder(snapshot: Snapshot, rows: LeadRows, clock: ResponseClock) -> Iterator[str]:

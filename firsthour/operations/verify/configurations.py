@@ -1,16 +1,24 @@
 """The configurations that have been in force, as `verify` compares rows with them."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+import msgspec
+
+from firsthour.kernel.business_time import Span
 from firsthour.operations.verify.queries import Queries
 from schemas.agreement.agreement import Agreement
 from schemas.team import Team
 from services.notifier.domain.terms import Terms
+from services.notifier.domain.working_hours import fingerprint
 
+_ABSENCES: Final = "SELECT rep, absences FROM notifier_reps WHERE absences <> '[]'"
+_HOURS: Final = "SELECT revision, configuration, changed_at FROM notifier_hours"
 _CONFIGURATIONS: Final = "SELECT version, taken_up_at, agreement, team FROM configurations ORDER BY taken_up_at"
+_spans = msgspec.json.Decoder(tuple[Span, ...]).decode
 
 
 @dataclass(frozen=True)
@@ -23,10 +31,26 @@ class ConfigInForce:
     team: Team
 
 
+class KnownLeave:
+    """The absences that reps stated over the API, and the changes of calendars and leave until now."""
+
+    def __init__(self, queries: Queries) -> None:
+        self._absences = {row.rep: _spans(row.absences) for row in queries.ask(_ABSENCES)}
+        row = next(iter(queries.ask(_HOURS)), None)
+        self.revision = row.revision if row else 0
+        self.configuration = row.configuration if row else ""
+        self.changed_at = row.changed_at if row else 0
+
+    def of(self, rep: str) -> Sequence[Span]:
+        """Return the absences of this rep."""
+        return self._absences.get(rep, ())
+
+
 class Configurations:
     """All configurations that have been in force. `readable`: oldest first. `unreadable`: their versions."""
 
     def __init__(self, queries: Queries) -> None:
+        self.leave = KnownLeave(queries)
         self.readable: list[ConfigInForce] = []
         self.unreadable: list[str] = []
         for row in queries.ask(_CONFIGURATIONS):
@@ -71,6 +95,7 @@ class Configurations:
                 config.team,
                 (),
                 config.agreement.calendars,
+                self.leave,
             )
             for config in self.readable
         ]
@@ -80,9 +105,15 @@ class Configurations:
         """The response terms of the agreements, without repetitions."""
         distinct: list[Terms] = []
         for terms in self._terms_by_config:
-            if all((terms.ladder, terms.urgencies) != (other.ladder, other.urgencies) for other in distinct):
+            if terms not in distinct:
                 distinct.append(terms)
         return distinct
+
+    @property
+    def counts_by_newest(self) -> bool:
+        """Whether clocks are counted by the calendars of the newest configuration, or will be at the next tick."""
+        newest = self.readable[-1] if self.readable else None
+        return newest is None or fingerprint(newest.agreement, newest.team) == self.leave.configuration
 
     def terms_at(self, at: int) -> Terms:
         """Return the terms in force at that moment (business microseconds)."""

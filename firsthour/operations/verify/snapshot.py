@@ -95,6 +95,11 @@ class Snapshot(Queries):
         alive = self.alive_since is not None and self.alive_since < real - grace
         return alive and at < self.clock.business() - slack
 
+    def is_waiting_since(self, real_us: int) -> bool:
+        """Return whether work that is due since this real time should have been done by a running process."""
+        overdue = self.clock.real() - OVERDUE
+        return self.alive_since is not None and self.alive_since < overdue and real_us < micros(overdue)
+
     # --- time ---
 
     @cached_property

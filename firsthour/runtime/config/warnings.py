@@ -8,7 +8,6 @@ from typing import Any, Final
 from firsthour.kernel.printable import printable
 from firsthour.runtime.config import condition_warnings, order_checks, written_conditions
 from firsthour.runtime.config.documents import ConfigDocuments, Document, at, rows
-from schemas.agreement.response import ALWAYS
 from schemas.conditions.fields import FIELDS
 from schemas.values import Loc, shown
 
@@ -31,18 +30,11 @@ class UnusedSetting:
 
 
 NOT_YET: Final = (
-    UnusedSetting("agreement", ("calendars",), "define working hours; until then every minute counts"),
     UnusedSetting("agreement", ("personas",), "classify leads by persona"),
     UnusedSetting("agreement", ("lifecycle", "campaigns"), "limit campaign lists to these statuses"),
     UnusedSetting("agreement", ("segments",), "divide customers into segments"),
     UnusedSetting("agreement", ("routing", "queue", "alert"), "alert the manager of waiting leads"),
     UnusedSetting("agreement", ("routing", "queue", "after"), "set the time after which the manager is alerted"),
-    UnusedSetting(
-        "agreement",
-        ("response", EACH, "counted_in"),
-        "count the clock in working hours; until then every minute counts",
-        lambda value: value != ALWAYS,
-    ),
     UnusedSetting(
         "agreement",
         ("response", "stopped_by"),
@@ -54,9 +46,6 @@ NOT_YET: Final = (
     UnusedSetting("agreement", ("holds",), "let a team exclude a lead from campaigns"),
     UnusedSetting("agreement", ("promises",), "fill the scorecard"),
     UnusedSetting("agreement", ("goals",), "measure revenue against the plan"),
-    UnusedSetting(
-        "team", ("reps", EACH, "calendar"), "set the working hours of this rep; until then every minute counts"
-    ),
     UnusedSetting("team", ("reps", EACH, "capacity", "per_day"), "limit new leads per day"),
     UnusedSetting("team", ("reps", EACH, "capacity", "per_hour"), "limit new leads per hour"),
     UnusedSetting("team", ("reps", EACH, "away", EACH, "cover"), "name the rep who answers during an absence"),

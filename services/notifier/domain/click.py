@@ -110,7 +110,7 @@ def decide(
     if role is None:
         return refused(f"This lead is {_with(clock, terms.team)}, and you are neither its owner nor their manager.")
     if click.action in TOUCHES:
-        return _touch(click, clock, now)
+        return _touch(click, clock, terms, now)
     if clock.rep is None or click.epoch != clock.epoch:
         return refused(f"That assignment has ended: the lead is {_with(clock, terms.team)}.")
     if role == "cover" and click.action == "accept":
@@ -190,13 +190,13 @@ def _with(clock: ResponseClock, team: Team) -> str:
     return f"with {rep.name if rep else clock.rep}"
 
 
-def _touch(click: Click, clock: ResponseClock, now: datetime) -> ClickDecision:
+def _touch(click: Click, clock: ResponseClock, terms: Terms, now: datetime) -> ClickDecision:
     answered = click.action == "reached"
     at = max(min(click.at, now), clock.submit_at)
     channel = "phone" if clock.card.phone else "other"
     request = replace(_request(click, "touch", now), at=at, channel=channel, answered=answered)
     text = "Recorded: you reached them." if answered else "Recorded: an attempt without an answer."
-    step = touched(clock, at, click.person, now)
+    step = touched(clock, at, click.person, terms, now)
     return _applied(f"{text} The clock has stopped." if clock.running else text, step, request)
 
 

@@ -5,22 +5,33 @@ on). It is `met` after the first touch, and `over` when the lead leaves the stat
 """
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Literal
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
-from schemas.agreement.response import OWNER, Rung
+from firsthour.kernel.business_time import ReducedHours, Span, WorkingHours
+from schemas.agreement.response import ALWAYS, OWNER, Rung
 from schemas.events.routes import LeadCard
 from services.notifier.domain.ladder import Progress, next_due
 from services.notifier.domain.terms import Terms
+from services.notifier.domain.working_hours import ALWAYS_OPEN
 
 COUNTED = frozenset({"qualified", "assigned", "accepted"})
 """The statuses that require a touch."""
 RUNNING = frozenset({"live", "missed"})
 """The states of a clock in which the ladder goes on."""
 State = Literal["live", "met", "missed", "over"]
+PauseKind = Literal["snooze", "waiting_for_prospect"]
+
+
+class Pause(NamedTuple):
+    """The time from `start` to `end` (microseconds), in which the clock does not count."""
+
+    kind: PauseKind
+    start: int
+    end: int
 
 
 class ResponseClock(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +62,13 @@ class ResponseClock(msgspec.Struct, frozen=True, kw_only=True):
     untold_at: datetime | None = None  # when a page to the owner first ended without telling them
     rep_version: int = 0  # of the owner's availability that the router used
     snoozed_until: datetime | None = None  # rungs that page the owner wait until then; None: the owner has not snoozed
+    counted_in: str = ALWAYS  # as when the clock started: every minute, the owner's hours, or those of a calendar
+    touch_within: timedelta = timedelta(hours=1)  # as when the clock started
+    worked: timedelta = timedelta()  # the time counted before `counted_from`; after a touch: until the touch
+    counted_from: datetime | None = None  # from when the rest counts; None: from the submit
+    pool: str | None = None  # None: not known yet, or the lead was assigned without one
+    pauses: tuple[Pause, ...] = ()  # in their order
+    hours_revision: int = 0  # of the calendars and the leave by which `promise_at` was computed
 
     @property
     def running(self) -> bool:
@@ -59,6 +77,14 @@ class ResponseClock(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def progress(self) -> Progress:
         return Progress(self.next_rung, self.fired_at, self.rung_told_at, self.told_at or self.untold_at)
+
+
+def hours_of_clock(clock: ResponseClock, terms: Terms) -> WorkingHours | None:
+    """Return the hours in which the promise and the rungs of this clock count; None: every minute counts."""
+    hours = terms.hours(clock.counted_in, clock.rep, clock.pool)
+    if not clock.pauses:
+        return hours
+    return ReducedHours(hours or ALWAYS_OPEN, [Span(pause.start, pause.end) for pause in clock.pauses])
 
 
 def timed(clock: ResponseClock, terms: Terms | None) -> ResponseClock:

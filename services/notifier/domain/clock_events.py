@@ -20,6 +20,7 @@ from schemas.events.routes import (
 )
 from services.notifier.domain.clock import COUNTED, ResponseClock, State, ladder_of, timed
 from services.notifier.domain.clock_step import Cancel, ClockEvent, ClockStep, promise_missed
+from services.notifier.domain.counting import counted_until, passed_on, stopped
 from services.notifier.domain.terms import Terms
 
 BY_OWNER = "the owner accepted"
@@ -29,7 +30,7 @@ BY_OWNER = "the owner accepted"
 def hear(clock: ResponseClock | None, event: LeadEvent, terms: Terms, now: datetime) -> ClockStep:
     """Apply a record of the router to the clock of its lead. An older record adds facts but never changes the state."""
     if clock is not None and event.version <= clock.version:
-        return _late_fact(clock, event, now)
+        return _late_fact(clock, event, terms, now)
     if isinstance(event, LeadQualified | LeadQueued):
         return _waiting(clock, event, terms, now)
     if isinstance(event, LeadAssigned):
@@ -38,7 +39,7 @@ def hear(clock: ResponseClock | None, event: LeadEvent, terms: Terms, now: datet
         return ClockStep(None)  # never handed over to Sales: there is no promise
     clock = replace(clock, version=event.version, updated_at=now)
     if _counts(event, clock):
-        return touched(clock, event.touched_at, event.rep, now)
+        return touched(clock, event.touched_at, event.rep, terms, now)
     if isinstance(event, LeadOptedOut):
         return _over(replace(clock, opted_out=True), "the person opted out")
     if event.status not in COUNTED:
@@ -48,7 +49,8 @@ def hear(clock: ResponseClock | None, event: LeadEvent, terms: Terms, now: datet
         return ClockStep(accepted(clock, terms, now), cancels=(cancel,))
     if isinstance(event, LeadReleased):
         return ClockStep(
-            _unowned(clock, clock.epoch), cancels=(Cancel(clock.lead_id, clock.epoch, "the assignment ended"),)
+            _unowned(clock, clock.epoch, None, event.at, terms),
+            cancels=(Cancel(clock.lead_id, clock.epoch, "the assignment ended"),),
         )
     return ClockStep(clock)
 
@@ -57,19 +59,21 @@ def _waiting(clock: ResponseClock | None, event: LeadQualified | LeadQueued, ter
     old = clock.epoch if clock else 0
     base = _for_submit(clock, event, event.urgency, event.submit_at, terms, now)
     cancels = (Cancel(base.lead_id, old, "the assignment ended"),) if clock and clock.rep else ()
-    return ClockStep(_unowned(base, max(event.epoch, old)), cancels=cancels)
+    pool = event.pool if isinstance(event, LeadQueued) else None
+    return ClockStep(_unowned(base, max(event.epoch, old), pool or None, event.at, terms), cancels=cancels)
 
 
 def _assigned(clock: ResponseClock | None, event: LeadAssigned, terms: Terms, now: datetime) -> ClockStep:
     base = _for_submit(clock, event, event.urgency, event.submit_at, terms, now)
     is_touched = base.touched_at is None and event.touched_at is not None
-    base = replace(base, rep=event.rep, card=event.card, reassignments=event.reassignments)
+    base = passed_on(base, terms, event.rep, event.pool or None, event.assigned_at)
+    base = replace(base, card=event.card, reassignments=event.reassignments)
     cancels = (Cancel(base.lead_id, event.epoch - 1, "the lead has another owner"),)
     if event.epoch > base.epoch:
         base = replace(_from_the_start(base), epoch=event.epoch, assigned_at=event.assigned_at)
     base = replace(base, rep_version=event.rep_version)
     if is_touched and event.touched_at is not None:
-        step = touched(base, event.touched_at, None, now)
+        step = touched(base, event.touched_at, None, terms, now)
         return ClockStep(step.clock, step.events, cancels=(*cancels, *step.cancels))
     return ClockStep(timed(base, terms), cancels=cancels)
 
@@ -83,23 +87,29 @@ def _for_submit(
     another id).
     """
     if clock is None or clock.submit_at != submit_at or isinstance(event, LeadQualified):
+        promise = terms.promise(urgency)
         return ResponseClock(
             lead_id=event.lead_id,
             version=event.version,
             urgency=urgency,
             submit_at=submit_at,
-            promise_at=terms.promise_at(urgency, submit_at),
+            promise_at=submit_at + promise.touch_within,  # of an `owner`: counted anew with the owner or the pool
             updated_at=now,
             epoch=clock.epoch if clock else 0,
             card=clock.card if clock else LeadCard(),
             ladder=tuple(terms.ladder),
+            counted_in=promise.counted_in,
+            touch_within=promise.touch_within,
+            counted_from=submit_at,
         )
     state: State = "met" if clock.touched_at else "missed" if clock.missed_at else "live"
     return replace(clock, version=event.version, updated_at=now, state=state, opted_out=False)
 
 
-def _unowned(clock: ResponseClock, epoch: int) -> ResponseClock:
-    return timed(replace(_from_the_start(clock), epoch=epoch, rep=None, assigned_at=None), None)
+def _unowned(clock: ResponseClock, epoch: int, pool: str | None, at: datetime, terms: Terms) -> ResponseClock:
+    """Return the clock of a lead that has no owner since `at`. `pool` None: that of the clock."""
+    clock = passed_on(clock, terms, None, pool, at)
+    return timed(replace(_from_the_start(clock), epoch=epoch, assigned_at=None), None)
 
 
 def _from_the_start(clock: ResponseClock) -> ResponseClock:
@@ -131,30 +141,33 @@ def owner_knows(clock: ResponseClock, terms: Terms, now: datetime) -> ResponseCl
     return timed(clock, terms)
 
 
-def touched(clock: ResponseClock, at: datetime, rep: str | None, now: datetime) -> ClockStep:
+def touched(clock: ResponseClock, at: datetime, rep: str | None, terms: Terms, now: datetime) -> ClockStep:
     """Apply a touch. The first touch ends the ladder and the clock, before or after the end of the promise.
 
     The stored time is that of the earliest touch, in whichever order touches are read: a click is applied before its record.
     """
-    after = replace(clock, touched_at=min(clock.touched_at or at, at), updated_at=now)
+    after = replace(stopped(clock, terms, at), updated_at=now)
     if not clock.running:
         return ClockStep(after)
     late = at > clock.promise_at
     events: list[ClockEvent] = []
     if late and clock.state == "live":
         after = replace(after, missed_at=now)
-        events.append(promise_missed(clock, now))
-    events.append(_promise_kept(clock, at, rep, late, now))
+        events.append(promise_missed(clock, terms, now))
+    events.append(_promise_kept(clock, at, rep, terms, late, now))
     met = replace(after, state="met", due_at=None)
     return ClockStep(met, tuple(events), cancels=(Cancel(clock.lead_id, clock.epoch, "a touch was recorded"),))
 
 
-def _promise_kept(clock: ResponseClock, at: datetime, rep: str | None, late: bool, now: datetime) -> PromiseKept:
+def _promise_kept(
+    clock: ResponseClock, at: datetime, rep: str | None, terms: Terms, late: bool, now: datetime
+) -> PromiseKept:
     return PromiseKept(
         lead_id=clock.lead_id,
         at=now,
         submit_at=clock.submit_at,
         seconds=max(0.0, (at - clock.submit_at).total_seconds()),
+        working_seconds=counted_until(clock, terms, at).total_seconds(),
         late=late,
         rep=rep or clock.rep,
     )
@@ -165,10 +178,10 @@ def _over(clock: ResponseClock, why: str) -> ClockStep:
     return ClockStep(ended, cancels=(Cancel(clock.lead_id, clock.epoch, why),))
 
 
-def _late_fact(clock: ResponseClock, event: LeadEvent, now: datetime) -> ClockStep:
+def _late_fact(clock: ResponseClock, event: LeadEvent, terms: Terms, now: datetime) -> ClockStep:
     """Apply an older record. A touch or an opt-out since the submit counts even if it is read late."""
     if _counts(event, clock):
-        return touched(clock, event.touched_at, event.rep, now)
+        return touched(clock, event.touched_at, event.rep, terms, now)
     if isinstance(event, LeadOptedOut) and event.at >= clock.submit_at:
         return _over(replace(clock, opted_out=True, updated_at=now), "the person opted out")
     return ClockStep(clock)

@@ -6,7 +6,9 @@ from datetime import datetime
 from schemas.events.actions import ActionRequested
 from schemas.events.pages import PromiseKept, PromiseMissed
 from services.notifier.domain.clock import ResponseClock
+from services.notifier.domain.counting import counted_until
 from services.notifier.domain.page import TO_OWNER, Page
+from services.notifier.domain.terms import Terms
 
 RUNGS_MAX = 1_000_000
 ClockEvent = PromiseKept | PromiseMissed | ActionRequested
@@ -58,7 +60,7 @@ class Batch:
             self.clocks[step.clock.lead_id] = step.clock
 
 
-def promise_missed(clock: ResponseClock, now: datetime) -> PromiseMissed:
+def promise_missed(clock: ResponseClock, terms: Terms, now: datetime) -> PromiseMissed:
     """Return the event for a promise that ended without a touch."""
     return PromiseMissed(
         lead_id=clock.lead_id,
@@ -67,4 +69,6 @@ def promise_missed(clock: ResponseClock, now: datetime) -> PromiseMissed:
         submit_at=clock.submit_at,
         promise_at=clock.promise_at,
         rep=clock.rep,
+        seconds=(clock.promise_at - clock.submit_at).total_seconds(),
+        working_seconds=counted_until(clock, terms, clock.promise_at).total_seconds(),
     )

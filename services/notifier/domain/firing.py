@@ -8,6 +8,7 @@ from schemas.agreement.response import Rung
 from schemas.events.actions import ActionRequested
 from services.notifier.domain.clock import ResponseClock, ladder_of, next_rung_at, timed
 from services.notifier.domain.clock_step import Cancel, ClockEvent, ClockStep, promise_missed
+from services.notifier.domain.counting import counted_anew
 from services.notifier.domain.page import TO_OWNER, Kind, Page, cancelled, page_id
 from services.notifier.domain.terms import Terms
 
@@ -24,10 +25,11 @@ def fire(clock: ResponseClock, terms: Terms, now: datetime, real: datetime) -> C
     """
     if not clock.running:
         return ClockStep(replace(clock, due_at=None))
+    clock = counted_anew(clock, terms)
     events: list[ClockEvent] = []
     if clock.state == "live" and now >= clock.promise_at:
         clock = replace(clock, state="missed", missed_at=now)
-        events.append(promise_missed(clock, now))
+        events.append(promise_missed(clock, terms, now))
     pages: list[Page] = []
     cancels: list[Cancel] = []
     while (due_at := next_rung_at(clock, terms)) is not None and due_at <= now:

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Final
 
 from firsthour.kernel.business_time import WorkingHours
 from schemas.agreement.calendars import Calendar
@@ -11,11 +12,15 @@ from schemas.mail import deliverable
 from schemas.team import Team
 from services.notifier.domain.working_hours import (
     ALWAYS_OPEN,
+    NO_LEAVE,
     Leave,
     hours_of_calendar,
     hours_of_owner,
     hours_of_pool,
 )
+
+_DEFAULT: Final = Urgency(touch_within=timedelta(hours=1))
+"""The promise under an agreement without any."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +32,14 @@ class Terms:
     team: Team
     channels: tuple[str, ...]  # set up in this installation
     calendars: Mapping[str, Calendar] = field(default_factory=dict)
-    leave: Leave = field(default_factory=dict)  # read only where a clock counts in hours of work
+    leave: Leave = NO_LEAVE  # read only where a clock counts in hours of work
     _hours: dict[tuple[str, str | None, str | None], WorkingHours] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
 
-    def promise_at(self, urgency: str, submit_at: datetime) -> datetime:
-        """Return the end of the promise. An urgency that the agreement no longer names counts as its most urgent one."""
-        terms = self.urgencies.get(urgency) or next(iter(self.urgencies.values()), None)
-        return submit_at + (terms.touch_within if terms else timedelta(hours=1))
+    def promise(self, urgency: str) -> Urgency:
+        """Return the promise of an urgency. One that the agreement no longer names counts as its most urgent one."""
+        return self.urgencies.get(urgency) or next(iter(self.urgencies.values()), _DEFAULT)
 
     def hours(self, counted_in: str, rep: str | None, pool: str | None) -> WorkingHours | None:
         """Return the hours in which a clock counts; None: every minute counts.
@@ -43,7 +47,7 @@ class Terms:
         Args:
             counted_in: `always`, `owner`, or the name of a calendar.
             rep: the owner of the lead; None: the lead has no owner, so the united hours of the pool count.
-            pool: the pool of the lead; None: it is in none.
+            pool: the pool of the lead; None: it is not known yet, so the members of all pools count.
         """
         if counted_in == ALWAYS:
             return None
@@ -56,14 +60,13 @@ class Terms:
     def _compiled(self, counted_in: str, rep: str | None, pool: str | None) -> WorkingHours:
         if counted_in != OWNER:
             return hours_of_calendar(counted_in, self.calendars)
-        if rep is not None:
-            owner = self.team.rep_by_id.get(rep)
-            return hours_of_owner(owner, self.calendars, self.leave) if owner else ALWAYS_OPEN
-        members = self.team.pool_by_id.get(pool or "")
-        if members is None:
-            return ALWAYS_OPEN
-        reps = (member.rep for member in members.members)
-        return hours_of_pool(reps, self.team, self.calendars, self.leave)
+        owner = self.team.rep_by_id.get(rep or "")
+        if owner is not None:
+            return hours_of_owner(owner, self.calendars, self.leave)
+        known = self.team.pool_by_id.get(pool or "")
+        pools = [known] if known else self.team.pools
+        members = (member.rep for pool in pools for member in pool.members)
+        return hours_of_pool(members, self.team, self.calendars, self.leave)
 
     def reaching(self, person: str, channels: Sequence[str]) -> tuple[str, ...]:
         """Return the `channels` for which the team file gives this person an address."""

@@ -1,12 +1,16 @@
 """The hours in which a response clock counts: those of a calendar, of a rep, or of all members of a pool together."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 from firsthour.kernel.business_time import AlwaysOpen, ReducedHours, Span, UnitedHours, WorkingHours
+from firsthour.kernel.cache import once_per_version
 from firsthour.kernel.calendar import hours_of
 from firsthour.kernel.time_units import micros
+from schemas.agreement.agreement import Agreement
 from schemas.agreement.calendars import Calendar
 from schemas.team import NO_END, Rep, Team
 
@@ -15,8 +19,40 @@ WITHOUT_END: Final = micros(NO_END)
 """The end of an absence that has none, in microseconds."""
 _CALENDARS_KEPT: Final = 256
 
-Leave = Mapping[str, Sequence[Span]]
-"""The absences that were stated over the API, by rep."""
+
+class Leave(Protocol):
+    """The absences that reps stated over the API."""
+
+    def of(self, rep: str) -> Sequence[Span]:
+        """Return the absences of this rep."""
+
+    @property
+    def revision(self) -> int:
+        """The number of changes of calendars and leave until now."""
+
+
+class NoLeave:
+    """No absences."""
+
+    revision = 0
+
+    def of(self, rep: str) -> Sequence[Span]:
+        return ()
+
+
+NO_LEAVE: Final = NoLeave()
+
+
+def fingerprint(agreement: Agreement, team: Team) -> str:
+    """Return a hash of all parts of a configuration on which hours depend."""
+    calendars = {name: calendar.model_dump(mode="json") for name, calendar in agreement.calendars.items()}
+    reps = [rep.model_dump(mode="json", include={"id", "calendar", "away", "active"}) for rep in team.reps]
+    pools = [pool.model_dump(mode="json", include={"id", "members"}) for pool in team.pools]
+    content = json.dumps([calendars, reps, pools], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+fingerprint_of = once_per_version(lambda config: fingerprint(config.agreement, config.team))
 
 
 def hours_of_calendar(name: str | None, calendars: Mapping[str, Calendar]) -> WorkingHours:
@@ -65,4 +101,4 @@ def hours_of_pool(members: Iterable[str], team: Team, calendars: Mapping[str, Ca
 
 
 def _absences(rep: Rep, leave: Leave) -> list[Span]:
-    return [Span(micros(away.starts), micros(away.ends)) for away in rep.away] + list(leave.get(rep.id, ()))
+    return [Span(micros(away.starts), micros(away.ends)) for away in rep.away] + list(leave.of(rep.id))

@@ -1,7 +1,7 @@
 """The statements about response clocks."""
 
 from collections.abc import Collection, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
@@ -13,10 +13,10 @@ from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
 from schemas.events.routes import LeadCard
-from services.notifier.domain.clock import ResponseClock
+from services.notifier.domain.clock import Pause, ResponseClock
 from services.notifier.domain.ladder import ladder_from_json, ladder_to_json
 from services.notifier.store.columns import optional_micros, optional_moment
-from services.notifier.store.tables import clocks
+from services.notifier.store.tables import IN_HOURS, clocks
 
 _LOCK_CLOCKS = statements.Sql(
     lambda f: (
@@ -28,6 +28,15 @@ _DUE_CLOCKS = statements.Sql(
         sa.select(clocks)
         .where(clocks.c.due_at <= sa.bindparam("now"))
         .order_by(clocks.c.due_at, clocks.c.lead_id)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+        .with_for_update(skip_locked=True)
+    )
+)
+_STALE_CLOCKS = statements.Sql(
+    lambda _: (
+        sa.select(clocks)
+        .where(sa.text(IN_HOURS), clocks.c.hours_revision < sa.bindparam("revision", type_=sa.BigInteger))
+        .order_by(clocks.c.hours_revision)
         .limit(sa.bindparam("limit", type_=sa.Integer))
         .with_for_update(skip_locked=True)
     )
@@ -50,8 +59,11 @@ _BUSINESS = (
     "told_at",
     "untold_at",
     "snoozed_until",
+    "counted_from",
 )
+_MICROSECOND = timedelta(microseconds=1)
 _json = msgspec.json.Encoder().encode
+_pauses = msgspec.json.Decoder(tuple[Pause, ...]).decode
 _card = msgspec.json.Decoder(LeadCard).decode
 
 
@@ -64,6 +76,14 @@ def lock_clocks(unit: Unit, leads: Collection[str]) -> dict[str, ResponseClock]:
 def due_clocks(unit: Unit, now: datetime, limit: int) -> list[ResponseClock]:
     """Lock and return due clocks, soonest first. Clocks locked by another process are skipped."""
     return [_clock(row) for row in unit.lock(_DUE_CLOCKS, now=micros(now), limit=limit)]
+
+
+def stale_clocks(unit: Unit, revision: int, limit: int) -> list[ResponseClock]:
+    """Lock and return clocks whose times were computed by calendars and leave before this revision.
+
+    Clocks locked by another process are skipped.
+    """
+    return [_clock(row) for row in unit.lock(_STALE_CLOCKS, revision=revision, limit=limit)]
 
 
 def next_clock_due(unit: Unit, now: datetime) -> datetime | None:
@@ -87,6 +107,8 @@ def _clock_row(clock: ResponseClock) -> dict[str, Any]:
     row = msgspec.structs.asdict(clock)
     row |= {name: optional_micros(row[name]) for name in _BUSINESS}
     row |= {"opted_out": int(clock.opted_out), "accepted": int(clock.accepted), "card": _json(clock.card).decode()}
+    row |= {"touch_within": clock.touch_within // _MICROSECOND, "worked": clock.worked // _MICROSECOND}
+    row["pauses"] = _json(clock.pauses).decode() if clock.pauses else "[]"
     row["ladder"] = None if clock.ladder is None else ladder_to_json(clock.ladder)
     return row
 
@@ -98,6 +120,9 @@ def _clock(row: Row[Any]) -> ResponseClock:
         "opted_out": bool(values["opted_out"]),
         "accepted": bool(values["accepted"]),
         "card": _card(values["card"]),
+        "touch_within": values["touch_within"] * _MICROSECOND,
+        "worked": values["worked"] * _MICROSECOND,
+        "pauses": _pauses(values["pauses"]),
     }
     values["ladder"] = None if values["ladder"] is None else ladder_from_json(values["ladder"])
     return ResponseClock(**values)

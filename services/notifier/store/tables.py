@@ -1,8 +1,13 @@
 """The tables of the notifier."""
 
+from typing import Final
+
 import sqlalchemy as sa
 
 from firsthour.runtime.storage import statements
+
+IN_HOURS: Final = "counted_in <> 'always' AND state IN ('live', 'missed')"
+"""The running clocks whose times depend on calendars and leave."""
 
 clocks = sa.Table(
     "notifier_clocks",
@@ -34,7 +39,20 @@ clocks = sa.Table(
     sa.Column("untold_at", statements.Integer),  # when a page to the owner first ended without telling them
     sa.Column("rep_version", statements.Integer, nullable=False, server_default="0"),
     sa.Column("snoozed_until", statements.Integer),
+    sa.Column("counted_in", statements.Text, nullable=False, server_default="always"),
+    sa.Column("touch_within", statements.Integer, nullable=False, server_default="0"),  # microseconds
+    sa.Column("worked", statements.Integer, nullable=False, server_default="0"),  # counted before `counted_from`
+    sa.Column("counted_from", statements.Integer),  # NULL: the submit
+    sa.Column("pool", statements.Text),
+    sa.Column("pauses", statements.Text, nullable=False, server_default="[]"),  # JSON: [kind, start, end] of each
+    sa.Column("hours_revision", statements.Integer, nullable=False, server_default="0"),
     sa.Index("notifier_clocks_by_due", "due_at"),
+    sa.Index(
+        "notifier_clocks_by_hours",
+        "hours_revision",
+        sqlite_where=sa.text(IN_HOURS),
+        postgresql_where=sa.text(IN_HOURS),
+    ),
 )
 pages = sa.Table(
     "notifier_pages",
@@ -83,6 +101,15 @@ reps = sa.Table(
     sa.Column("until", statements.Integer),
     sa.Column("at", statements.Integer, nullable=False),
     sa.Column("version", statements.Integer, nullable=False, server_default="0"),
+    sa.Column("absences", statements.Text, nullable=False, server_default="[]"),  # JSON: [start, end] of each
+)
+hours = sa.Table(
+    "notifier_hours",
+    statements.metadata,
+    sa.Column("id", statements.Integer, primary_key=True, autoincrement=False),  # 1: the only row
+    sa.Column("revision", statements.Integer, nullable=False),  # raised with each change of calendars and leave
+    sa.Column("configuration", statements.Text, nullable=False),  # a hash of its calendars, reps and pools
+    sa.Column("changed_at", statements.Integer, nullable=False),  # real time
 )
 clicks = sa.Table(
     "notifier_clicks",

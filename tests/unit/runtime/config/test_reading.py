@@ -43,9 +43,9 @@ def test_commented_webhook_of_the_examples_loads_when_uncommented(harness: Confi
 def test_files_with_every_field_load_with_warnings_of_unused_fields() -> None:
     config = load(SHARED)
     warnings = "\n".join(config.warnings)
-    for field in ("calendars", "personas", "segments", "promises", "goals", "recycle", "audiences", "holds"):
+    for field in ("personas", "segments", "promises", "goals", "recycle", "audiences", "holds"):
         assert f"`{field}` has no effect yet; " in warnings
-    for field in ("lifecycle.campaigns", "response.counted_in", "reps.calendar", "reps.away.cover", "sources.preset"):
+    for field in ("lifecycle.campaigns", "reps.away.cover", "sources.preset"):
         assert f"`{field}`" in warnings
     assert list(config.agreement.response.urgencies) == ["hot", "warm"]
 

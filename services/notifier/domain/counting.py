@@ -1,0 +1,123 @@
+"""The time that a response clock has counted, the end of its promise, and its pauses.
+
+A clock counts in the hours of now: those of its owner, of the pool of a lead without an owner, or of a calendar. Only a
+change of owner fixes the time counted so far; the rest counts in the hours of the new owner.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from firsthour.kernel.business_time import ReducedHours, Span, WorkingHours, due_after, working_time
+from firsthour.kernel.time_units import micros, moment
+from schemas.agreement.response import ALWAYS, OWNER
+from services.notifier.domain.clock import Pause, PauseKind, ResponseClock, hours_of_clock
+from services.notifier.domain.terms import Terms
+from services.notifier.domain.working_hours import ALWAYS_OPEN
+
+PAUSES_MAX: Final = 50
+"""Pauses of one clock. They are stored with it."""
+_MICROSECOND: Final = timedelta(microseconds=1)
+PauseLimits = Mapping[PauseKind, timedelta]
+"""The longest time that all pauses of a kind may take from one clock."""
+
+
+def promise_end(clock: ResponseClock, terms: Terms) -> datetime:
+    """Return the end of the promise.
+
+    If the hours do not come within 400 days, every minute counts instead: the promise never stays open for ever.
+    """
+    start, rest = clock.counted_from or clock.submit_at, clock.touch_within - clock.worked
+    hours = hours_of_clock(clock, terms)
+    if hours is None:
+        return start + max(rest, timedelta())
+    end = due_after(hours, start, rest) or due_after(_without_calendar(clock), start, rest)
+    return end or start + rest
+
+
+def counted_anew(clock: ResponseClock, terms: Terms) -> ResponseClock:
+    """Return the clock with the end of its promise by the hours of now. A promise that has ended stays as it was."""
+    if clock.counted_in != ALWAYS:
+        clock = replace(clock, hours_revision=terms.leave.revision)
+    return replace(clock, promise_at=promise_end(clock, terms)) if clock.state == "live" else clock
+
+
+def counted_until(clock: ResponseClock, terms: Terms, at: datetime) -> timedelta:
+    """Return the time that the clock has counted between the submit and `at`."""
+    start, hours = clock.counted_from or clock.submit_at, hours_of_clock(clock, terms) or ALWAYS_OPEN
+    if at >= start:
+        return clock.worked + working_time(hours, start, at)
+    return max(timedelta(), clock.worked - working_time(hours, at, start))
+
+
+def fixed(clock: ResponseClock, terms: Terms, at: datetime) -> ResponseClock:
+    """Return the clock with the time until `at` as counted, whatever hours count the rest."""
+    if clock.touched_at is not None or at <= (clock.counted_from or clock.submit_at):
+        return clock
+    return replace(clock, worked=counted_until(clock, terms, at), counted_from=at)
+
+
+def stopped(clock: ResponseClock, terms: Terms, at: datetime) -> ResponseClock:
+    """Return the clock with the time of its first touch, and the time counted until then."""
+    if clock.touched_at is not None and clock.touched_at <= at:
+        return clock
+    return replace(clock, touched_at=at, worked=counted_until(clock, terms, at), counted_from=at)
+
+
+def passed_on(clock: ResponseClock, terms: Terms, rep: str | None, pool: str | None, at: datetime) -> ResponseClock:
+    """Return the clock of a lead that has another owner, or no owner, since `at`.
+
+    What was counted in the hours of the owner before stays. Pauses end: they were agreed with that owner.
+
+    Args:
+        rep: the owner from now on; None: the lead waits for one.
+        pool: its pool; None: the pool stays the same.
+    """
+    known = clock if clock.pool is not None or clock.rep is not None else replace(clock, pool=pool)
+    if (rep, pool or known.pool) != (known.rep, known.pool):
+        known = resumed(known, at)
+        if clock.counted_in == OWNER and (known.pool is not None or known.rep is not None):
+            known = fixed(known, terms, at)
+    return counted_anew(replace(known, rep=rep, pool=pool or known.pool), terms)
+
+
+# --- pauses -----------------------------------------------------------------------------------------------------------
+
+
+def paused(
+    clock: ResponseClock, kind: PauseKind, until: datetime, limits: PauseLimits, terms: Terms, now: datetime
+) -> ResponseClock | None:
+    """Return the clock, which does not count from now to `until`; None: the agreement allows no more pauses of this kind.
+
+    A pause ends by itself. It replaces the pause that is in force, and is cut to the time that the agreement leaves.
+    """
+    clock = resumed(clock, now)
+    start = micros(now)
+    used = sum(pause.end - pause.start for pause in clock.pauses if pause.kind == kind)
+    left = limits.get(kind, timedelta()) // _MICROSECOND - used
+    end = min(micros(until), start + left)
+    if end <= start or len(clock.pauses) >= PAUSES_MAX or not clock.running:
+        return None
+    return counted_anew(replace(clock, pauses=(*clock.pauses, Pause(kind, start, end))), terms)
+
+
+def resumed(clock: ResponseClock, now: datetime) -> ResponseClock:
+    """Return the clock with its pause ended now. The caller counts it anew."""
+    at = micros(now)
+    if not clock.pauses or clock.pauses[-1].end <= at:
+        return clock
+    *before, last = clock.pauses
+    return replace(clock, pauses=(*before, last._replace(end=at)) if last.start < at else tuple(before))
+
+
+def paused_until(clock: ResponseClock, now: datetime) -> datetime | None:
+    """Return the end of the pause that is in force; None: the clock counts."""
+    at = micros(now)
+    last = clock.pauses[-1] if clock.pauses and clock.running else None
+    return moment(last.end) if last is not None and last.start <= at < last.end else None
+
+
+def _without_calendar(clock: ResponseClock) -> WorkingHours:
+    return ReducedHours(ALWAYS_OPEN, [Span(pause.start, pause.end) for pause in clock.pauses])
