@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.storage.unit import Unit
+from services.notifier.domain.bulkhead import Bulkhead
 from services.notifier.domain.health import ChannelHealth
 from services.notifier.domain.message import Message
-from services.notifier.domain.page import Pace, Page
+from services.notifier.domain.pace import Pace
+from services.notifier.domain.page import Page
 from services.notifier.domain.terms import Terms
 from services.notifier.domain.working_hours import NO_LEAVE, Leave
 from services.notifier.store.people import StoredLeave
@@ -29,11 +31,6 @@ class Claim:
     message: Message
 
 
-def _no_room() -> int:
-    """Return 0: without a delivery, no page is claimed in the unit that makes it."""
-    return 0
-
-
 def _drop_claims(claims: Sequence[Claim]) -> None:
     """Do nothing: without a delivery, the leases end and the pages are claimed again."""
 
@@ -42,18 +39,23 @@ def _ignore_clock(outcome: str) -> None:
     """Do nothing: there are no metrics."""
 
 
+def _ignore_delay(channel: str, reason: str) -> None:
+    """Do nothing: there are no metrics."""
+
+
 @dataclass
 class NotifierContext:
-    """The parts of the process that units of the notifier use. The delivery sets `room`, `hand` and `count_clock`."""
+    """The parts of the process that units of the notifier use. The delivery opens the bulkhead and sets the functions."""
 
     channels: tuple[str, ...]  # of the settings of this process
     public_url: str | None = None
     health: ChannelHealth = field(default_factory=ChannelHealth)
     pace: Pace = field(default_factory=Pace)
-    room: Callable[[], int] = _no_room  # how many pages may be claimed for sending at once
     ways_out: bool = True  # the channels of the agreement are used; False: in a demo
+    bulkhead: Bulkhead = field(default_factory=Bulkhead)
     hand: Callable[[Sequence[Claim]], None] = _drop_claims  # called on the loop, after the commit
     count_clock: Callable[[str], None] = _ignore_clock  # called when a clock ends: met, missed, cancelled
+    count_delay: Callable[[str, str], None] = _ignore_delay  # called when a page begins to wait: channel, reason
 
     def terms(self, unit: Unit) -> Terms:
         """Return the terms in force in this unit."""

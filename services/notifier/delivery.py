@@ -24,7 +24,6 @@ from services.notifier.recording import SendResult, record
 from services.notifier.ways import Ways, problems
 
 CLAIMED_AT_ONCE = 64  # pages per claiming unit
-SENDING_AT_ONCE = 64  # pages sent concurrently
 LOOK_SECONDS = 1.0  # the longest interval between two claims
 HURRIED_AT_ONCE = 500  # pages made due per unit after a recovery
 HURRIES_MAX = 200  # such units in one turn
@@ -36,7 +35,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Delivery:
-    """The runner that sends pages. Each page is a task of its own, up to `SENDING_AT_ONCE`: a slow channel delays no other."""
+    """The runner that sends pages. Each page is a task of its own, in a slot of its destination: a slow one delays no other."""
 
     name = DELIVERY
 
@@ -56,15 +55,11 @@ class Delivery:
         self._wanted = True  # claim at the next turn: a page was added
         self._look_at = 0.0  # monotonic: when a page may be due without a wake-up
         self._jitter = jitter
-        self._closing = False
         self._recovered = False  # waiting pages are to be made due: a channel recovered, or the clock was set back
         self._last_real: datetime | None = None  # the last reading of the host's clock
         self._storage_down = False  # the database was unavailable in the last turn
-        context.room, context.hand, context.count_clock = self.room, self.hand, resources.telemetry.promise
-
-    def room(self) -> int:
-        """Return how many more pages may be claimed. Also called from the writer's thread: an estimate is sufficient."""
-        return 0 if self._closing else SENDING_AT_ONCE - len(self._sending) - len(self._results)
+        context.bulkhead.closed, context.hand = False, self.hand
+        context.count_clock, context.count_delay = resources.telemetry.promise, resources.telemetry.page_delayed
 
     def wake(self) -> None:
         """Claim soon: a page was added."""
@@ -73,9 +68,10 @@ class Delivery:
 
     def hand(self, claims: Sequence[Claim]) -> None:
         """Send claimed pages. Called on the event loop, after the commit of the claims."""
-        if self._closing:
+        if self._context.bulkhead.closed:
             return  # the leases end, and the next process sends the pages
         for page_claim in claims:
+            self._context.bulkhead.began(page_claim.page.channel)
             task = asyncio.create_task(self._send(page_claim))
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
@@ -91,7 +87,7 @@ class Delivery:
 
     async def run(self) -> None:
         """Claim, send and record until cancelled."""
-        self._closing = False
+        self._context.bulkhead.closed = False
         try:
             while True:
                 self._wakeup.clear()
@@ -110,7 +106,7 @@ class Delivery:
         try:
             await self._record()
             await self._hurry()
-            while (self._wanted or self._seconds_left() <= 0) and self.room() > 0:
+            while self._wanted or self._seconds_left() <= 0:
                 await self._claim()
             self._storage_down = False
         except StorageError as failure:
@@ -118,15 +114,13 @@ class Delivery:
                 _log.warning("storage unavailable", consumer=self.name, problem=str(failure))
             self._storage_down = True
             await asyncio.sleep(STORAGE_SECONDS)
-        return max(0.0, self._seconds_left()) if self.room() > 0 else LOOK_SECONDS
+        return max(0.0, self._seconds_left())
 
     async def _claim(self) -> bool:
         self._wanted = False
-        limit = min(CLAIMED_AT_ONCE, self.room())
-        if limit <= 0:
-            return False
+        work = partial(claim, context=self._context, limit=CLAIMED_AT_ONCE)
         try:
-            claimed = await self._resources.units.run(lambda unit: claim(unit, self._context, limit), Lane.BATCH)
+            claimed = await self._resources.units.run(work, Lane.BATCH)
         except StorageError:
             self._wanted = True
             raise
@@ -225,6 +219,7 @@ class Delivery:
             clock = self._resources.clock
             self._look_at = min(self._look_at, clock.monotonic() + (next_at - clock.real()).total_seconds())
         for result in results:
+            self._wanted = self._context.bulkhead.ended(result.claim.page.channel) or self._wanted
             self._report(result)
         return True
 
@@ -239,7 +234,7 @@ class Delivery:
 
     async def _finish(self) -> None:
         """Wait for the pages being sent and record their outcomes: a page without a recorded outcome is sent again."""
-        self._closing = True
+        self._context.bulkhead.closed = True
         if self._sending:
             await asyncio.wait(self._sending, timeout=TIMEOUT_SECONDS)
         try:

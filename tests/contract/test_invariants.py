@@ -353,7 +353,7 @@ async def test_i6_page_is_claimed_in_the_database_before_it_is_sent(notifier: No
 
 @pytest.mark.parametrize("fact", ["touched", "opted_out", "released", "recycled"])
 async def test_i7_claim_checks_the_clock_again_for_a_pending_page(notifier: NotifierHarness, fact: str) -> None:
-    notifier.context.room = lambda: 0  # no page is delivered yet
+    notifier.context.bulkhead.closed = True  # no page is delivered yet
     notifier.hear(notifier.qualified(), notifier.assigned())
     notifier.hear(getattr(notifier, fact)())
     notifier.restart()
@@ -365,7 +365,7 @@ async def test_i7_claim_checks_the_clock_again_for_a_pending_page(notifier: Noti
 
 @pytest.mark.parametrize("state", ["away", "deactivated"])
 async def test_i7_page_to_an_absent_rep_is_not_claimed(notifier: NotifierHarness, state: str) -> None:
-    notifier.context.room = lambda: 0
+    notifier.context.bulkhead.closed = True
     notifier.hear(notifier.qualified(), notifier.assigned())
     notifier.hear(notifier.rep("ana", state))
     notifier.restart()

@@ -17,17 +17,20 @@ ABSENCES = """
     WHERE state <> 'available'
 """
 """An absence without an end lasts until 9999-12-31T23:59:59.999999Z."""
+_DELIVERY = (("rank", INTEGER, "1"), ("destination", TEXT, ""), ("delay", TEXT, ""))
 
 
 def upgrade() -> None:
     """Change the tables, one function for each subject."""
     _add_clicks()
     _count_in_hours()
+    _delivery()
 
 
 def downgrade() -> None:
     """Undo the changes, in the opposite order."""
     _count_every_minute()
+    _undo_delivery()
     _drop_clicks()
 
 
@@ -89,3 +92,21 @@ def _count_every_minute() -> None:
     op.drop_index("notifier_clocks_by_hours", "notifier_clocks")
     for name in ("hours_revision", "pauses", "pool", "counted_from", "worked", "touch_within", "counted_in"):
         op.drop_column("notifier_clocks", name)
+
+
+def _delivery() -> None:
+    """Give pages a rank, their destination and the reason of their delay."""
+    for name, kind, default in _DELIVERY:
+        op.add_column("notifier_pages", sa.Column(name, kind, nullable=False, server_default=default))
+    waits = sa.text("next_at IS NOT NULL")
+    op.create_index(
+        "notifier_pages_waiting", "notifier_pages", ["rank", "next_at"], sqlite_where=waits, postgresql_where=waits
+    )
+    op.drop_index("notifier_pages_by_next", table_name="notifier_pages")
+
+
+def _undo_delivery() -> None:
+    op.create_index("notifier_pages_by_next", "notifier_pages", ["next_at"])
+    op.drop_index("notifier_pages_waiting", table_name="notifier_pages")
+    for name, _, _ in reversed(_DELIVERY):
+        op.drop_column("notifier_pages", name)

@@ -57,6 +57,12 @@ class Telemetry:
             registry=r,
         )
         self.pages = Counter("pages_total", "Attempts to deliver a page", ["channel", "outcome"], registry=r)
+        self.pages_delayed = Counter(
+            "pages_delayed_total",
+            "Pages that began to wait: for a rate limit, a busy channel, or a channel that is down",
+            ["channel", "reason"],
+            registry=r,
+        )
         self.page_lateness = Histogram(
             "page_lateness_seconds", "Seconds from the due time of a page to its hand-over", buckets=_LATE, registry=r
         )
@@ -108,6 +114,10 @@ class Telemetry:
     def page(self, channel: str, outcome: str) -> None:
         """Count an attempt to deliver a page. `outcome`: `sent`, `try_again` or `gave_up`."""
         self.pages.labels(channel, outcome).inc()
+
+    def page_delayed(self, channel: str, reason: str) -> None:
+        """Count a page that began to wait. `reason`: `rate_limit`, `busy` or `down`."""
+        self.pages_delayed.labels(channel, reason).inc()
 
     def handed_over(self, late_seconds: float) -> None:
         """Observe the seconds from the due time of a page to its hand-over to the channel."""

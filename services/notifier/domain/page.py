@@ -5,7 +5,6 @@ next channel. After one round of all channels the intervals grow, until a round 
 time; only `due_at`, `created_at` and `sent_at` are business time.
 """
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID, uuid5
@@ -23,14 +22,14 @@ WAIT = timedelta(seconds=15)
 WAIT_MAX = timedelta(minutes=10)
 """The wait while no channel of the page is up, from `WAIT` to `WAIT_MAX`. It grows with the number of pages: see `waiting`."""
 ERROR_CHARS_MAX = 500
-PACED = {"slack": timedelta(seconds=1)}
-"""The least time between two pages to one person, for channels with a rate limit."""
-SLOTS_KEPT_MAX = 10_000
+FIRST, REST = 0, 1
+"""The ranks of pages: the first page about a lead of the most urgent urgency is claimed before the rest."""
 
 _PAGES = UUID("6f6b2f0e-7a53-5d0b-9e0e-6a1d0c9a4f11")
 
 Kind = Literal["owner", "manager", "reassigned"]
 State = Literal["pending", "sending", "sent", "failed", "cancelled"]
+Delay = Literal["", "rate_limit", "busy", "down"]
 TO_OWNER: frozenset[str] = frozenset({"owner", "reassigned"})
 
 
@@ -57,6 +56,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     provider_id: str | None = None
     error: str | None = None
     sent_at: datetime | None = None
+    rank: int = REST
+    delay: Delay = ""  # what a pending page waits for, while no attempt has failed; `error` says it to people
 
     @property
     def channel(self) -> str:
@@ -83,6 +84,7 @@ def claimed(page: Page, real: datetime) -> Page:
         first_try_at=page.first_try_at or real,
         tries=page.tries + 1,
         deliveries=page.deliveries + 1,
+        delay="",
     )
 
 
@@ -97,9 +99,19 @@ def moved(page: Page, by: int = 1) -> Page:
     return replace(page, channel_index=page.channel_index + by, tries=0, first_try_at=None) if by else page
 
 
-def postponed(page: Page, until: datetime, real: datetime) -> Page:
+def postponed(page: Page, until: datetime, real: datetime, why: str) -> Page:
     """Return the page, to be sent at `until`: the channel would exceed its rate limit before."""
-    return replace(page, state="pending", next_at=until, first_try_at=page.first_try_at or real)
+    return _delayed(page, "rate_limit", why, until, real)
+
+
+def queued(page: Page, real: datetime) -> Page:
+    """Return the page, to be sent once its channel has a free slot. After `FAILOVER` it is looked at again."""
+    return _delayed(page, "busy", f"{page.channel} is busy with earlier pages", real, real)
+
+
+def _delayed(page: Page, delay: Delay, why: str, until: datetime, real: datetime) -> Page:
+    first_try_at = page.first_try_at or real
+    return replace(page, state="pending", next_at=until, first_try_at=first_try_at, delay=delay, error=storable(why))
 
 
 def waiting(page: Page, why: str, real: datetime) -> Page:
@@ -109,7 +121,7 @@ def waiting(page: Page, why: str, real: datetime) -> Page:
     """
     late = max(real - page.next_at, timedelta(0)) if page.next_at is not None else timedelta(0)
     wait = min(max(WAIT, 4 * late), WAIT_MAX)
-    return replace(page, state="pending", next_at=real + wait, error=storable(why))
+    return replace(page, state="pending", next_at=real + wait, delay="down", error=storable(why))
 
 
 def accepted(page: Page, provider_id: str, at: datetime) -> Page:
@@ -183,40 +195,3 @@ def backoff_seconds(tries: int) -> float:
 def storable(text: str, chars_max: int = ERROR_CHARS_MAX) -> str:
     """Return the text without NUL and lone surrogates, cut to `chars_max`, so that every database accepts it."""
     return text[:chars_max].replace("\0", " ").encode(errors="replace").decode()
-
-
-@dataclass
-class Pace:
-    """The times at which each person may be paged again over the channels of `PACED`.
-
-    They are kept in memory. After a restart, only the limit of the provider itself (a `TryAgain` with its wait) applies.
-    """
-
-    _free: dict[tuple[str, str], datetime] = field(default_factory=dict)
-    _reserved: dict[str, datetime] = field(default_factory=dict)
-
-    def slot(self, page: Page, real: datetime, *, alone: bool) -> datetime | None:
-        """Return when this page may be sent, and reserve that time.
-
-        None: the next channel would be tried before that time. `alone`: no other channel is usable now.
-        """
-        gap = PACED.get(page.channel)
-        reserved = self._reserved.pop(page.id, None)
-        if gap is None or (reserved is not None and reserved <= real):
-            return real
-        if len(self._reserved) > SLOTS_KEPT_MAX:  # times of pages that were cancelled meanwhile
-            self._reserved = {id: at for id, at in self._reserved.items() if at > real}
-            self._free = {key: at for key, at in self._free.items() if at > real}
-        at = reserved or max(real, self._free.get((page.channel, page.person), real))
-        if not alone and at >= (page.first_try_at or real) + FAILOVER:
-            return None
-        if reserved is None:
-            self._free[page.channel, page.person] = at + gap
-        if at > real:
-            self._reserved[page.id] = at
-        return at
-
-    def set_back(self) -> None:
-        """Forget all times: the host's clock was set back, so they lie too far ahead."""
-        self._free.clear()
-        self._reserved.clear()

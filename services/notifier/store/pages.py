@@ -1,6 +1,6 @@
 """The statements about pages and the attempts to send them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
 from services.notifier.domain.clock_step import Cancel
 from services.notifier.domain.objection import Availability
-from services.notifier.domain.page import TO_OWNER, Page
+from services.notifier.domain.page import FIRST, REST, TO_OWNER, Page
 from services.notifier.store.columns import optional_micros, optional_moment
 from services.notifier.store.tables import attempts, pages, reps
 
@@ -50,14 +50,28 @@ _CANCEL_PAGES = statements.Sql(
         .values(state="cancelled", error=sa.bindparam("why"), next_at=None)
     )
 )
-_PEEK = statements.Sql(
-    lambda _: (
-        sa.select(pages.c.id, pages.c.lead_id, pages.c.next_at)
-        .where(pages.c.next_at.is_not(None))
+
+
+def _peek(f: statements.SqlDialect) -> Any:
+    """Find the pages to look at first, of each rank.
+
+    Pages of full destinations are left out, except those that waited for their turn until `stale` and have another channel.
+    """
+    is_full, stale = f.is_any_of(pages.c.destination, "full"), sa.bindparam("stale", type_=sa.BigInteger)
+    has_another = sa.and_(pages.c.channels.like("%,%"), pages.c.first_try_at <= stale, pages.c.next_at <= stale)
+    parts = [
+        sa.select(pages.c.id, pages.c.lead_id, pages.c.next_at, pages.c.rank)
+        .where(pages.c.next_at.is_not(None), pages.c.rank == sa.literal_column(str(rank)), condition)
         .order_by(pages.c.next_at)
         .limit(sa.bindparam("limit", type_=sa.Integer))
-    )
-)
+        .subquery()
+        for rank in (FIRST, REST)
+        for condition in (sa.not_(is_full), sa.and_(is_full, has_another))
+    ]
+    return sa.union_all(*(sa.select(part) for part in parts))
+
+
+_PEEK = statements.Sql(_peek)
 _LOCK_PAGES = statements.Sql(
     lambda f: (
         sa.select(pages, reps.c.state.label("standing"), reps.c.until, reps.c.version)
@@ -78,6 +92,8 @@ _MUTABLE = (
     "provider_id",
     "error",
     "sent_at",
+    "destination",
+    "delay",
 )
 _CHANGE_PAGES = statements.Sql(
     lambda _: (
@@ -90,7 +106,7 @@ _LATE = statements.Sql(
     lambda _: (
         sa.select(pages.c.id)
         .where(pages.c.next_at > sa.bindparam("at"), pages.c.state == "pending")
-        .order_by(pages.c.next_at)
+        .order_by(pages.c.rank, pages.c.next_at)
         .limit(sa.bindparam("limit", type_=sa.Integer))
         .with_for_update(skip_locked=True)
     )
@@ -125,6 +141,7 @@ class WaitingPage(NamedTuple):
     id: str
     lead_id: str
     next_at: datetime
+    rank: int
 
 
 class Attempt(NamedTuple):
@@ -170,9 +187,15 @@ def cancel_pages(unit: Unit, cancels: Iterable[Cancel]) -> None:
     unit.store(_CANCEL_PAGES.work(unit.connection, rows))
 
 
-def peek_pages(unit: Unit, limit: int) -> list[WaitingPage]:
-    """Return the pages to look at first, without locks."""
-    return [WaitingPage(row[0], row[1], moment(row[2])) for row in _PEEK.all(unit.connection, limit=limit)]
+def peek_pages(unit: Unit, limit: int, full: Sequence[str], stale: datetime) -> list[WaitingPage]:
+    """Return the pages to look at first, up to `limit` of each rank, without locks.
+
+    Args:
+        full: Destinations whose pages are left out.
+        stale: Real time. Pages that have waited since then for one of these destinations, and have another, are found.
+    """
+    rows = _PEEK.all(unit.connection, limit=limit, full=list(full), stale=micros(stale))
+    return [WaitingPage(row[0], row[1], moment(row[2]), row[3]) for row in rows]
 
 
 def lock_pages(unit: Unit, ids: Collection[str]) -> list[tuple[Page, Availability | None]]:
@@ -215,7 +238,7 @@ def list_pages(
 def _page_row(page: Page) -> dict[str, Any]:
     row = msgspec.structs.asdict(page)
     row |= {name: optional_micros(row[name]) for name in _PAGE_TIMES}
-    row["channels"] = _json(page.channels).decode()
+    row |= {"channels": _json(page.channels).decode(), "destination": page.channel}
     return row
 
 

@@ -78,10 +78,14 @@ pages = sa.Table(
     sa.Column("created_at", statements.Integer, nullable=False),
     sa.Column("sent_at", statements.Integer),
     sa.Column("refusals", statements.Integer, nullable=False, server_default="0"),
+    sa.Column("rank", statements.Integer, nullable=False, server_default="1"),  # 0: claimed before the rest
+    sa.Column("destination", statements.Text, nullable=False, server_default=""),  # the current one of `channels`
+    sa.Column("delay", statements.Text, nullable=False, server_default=""),  # what a pending page waits for
     sa.UniqueConstraint("lead_id", "epoch", "rung", "person", name="notifier_pages_once"),
-    sa.Index("notifier_pages_by_next", "next_at"),
     sa.Index("notifier_pages_by_time", "created_at", "id"),
 )
+_WAITS = pages.c.next_at.is_not(None)
+sa.Index("notifier_pages_waiting", pages.c.rank, pages.c.next_at, sqlite_where=_WAITS, postgresql_where=_WAITS)
 attempts = sa.Table(
     "notifier_attempts",
     statements.metadata,

@@ -80,6 +80,13 @@ def with_ladder(*rungs: dict[str, Any]) -> Config:
     return dataclasses.replace(CONFIG, agreement=Agreement.model_validate(agreement), version="v2")
 
 
+def with_urgencies(*names: str, **response: Any) -> Config:
+    """Return the configuration with these urgencies, the most urgent first, and these fields of the response."""
+    agreement = CONFIG.agreement.model_dump(by_alias=True)
+    agreement["response"] |= {name: {"touch_within": "1h"} for name in names} | response
+    return dataclasses.replace(CONFIG, agreement=Agreement.model_validate(agreement), version="v4")
+
+
 def without_slack(rep: str) -> Config:
     """Return the configuration in which this rep has no Slack id."""
     team = CONFIG.team.model_dump(by_alias=True)
@@ -236,7 +243,7 @@ class NotifierHarness(RouterRecords):
 
     def stop_delivery(self) -> None:
         """Let units claim no page until the next `restart`."""
-        self.context.room = lambda: 0
+        self.context.bulkhead.closed = True
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         return self.units.now(lambda unit: [dict(row._mapping) for row in unit.connection.exec_driver_sql(sql).all()])

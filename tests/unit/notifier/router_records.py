@@ -42,11 +42,13 @@ class RouterRecords:
             "by": "system",
         }
 
-    def qualified(self, lead: str = "l1", submit_at: datetime = NINE, epoch: int = 0) -> LeadQualified:
+    def qualified(
+        self, lead: str = "l1", submit_at: datetime = NINE, epoch: int = 0, urgency: str = "hot"
+    ) -> LeadQualified:
         return LeadQualified(
             **self._routed(lead, "qualified", epoch, "new"),
             line="all",
-            urgency="hot",
+            urgency=urgency,
             submit_at=submit_at,
             score=Score(50.0, 50.0, 50.0, "B"),
             trigger=Trigger("e1", "form.submitted", submit_at, "web"),
@@ -65,12 +67,13 @@ class RouterRecords:
         reassignments: int = 0,
         touched_at: datetime | None = None,
         rep_version: int = 0,
+        urgency: str = "hot",
     ) -> LeadAssigned:
         return LeadAssigned(
             **self._routed(lead, "assigned", epoch),
             rep=rep,
             decision_id="d1",
-            urgency="hot",
+            urgency=urgency,
             submit_at=submit_at,
             assigned_at=self.clock.now,
             reassignments=reassignments,

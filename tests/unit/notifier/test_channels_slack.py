@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from firsthour.runtime.http.client import IDLE_MAX
 from services.notifier.channels.base import GiveUp, Sent, TryAgain, Unusable
 from services.notifier.channels.slack import SlackChannel, body
-from services.notifier.delivery import SENDING_AT_ONCE
+from services.notifier.domain.bulkhead import SENDING_AT_ONCE
 from tests.fakes.pages import ATTACKS, hostile_message, page_message
 from tests.fakes.slack import FakeSlack
 

@@ -8,8 +8,9 @@ from firsthour.runtime.storage.unit import StorageError
 from services.notifier.channels.base import TryAgain
 from services.notifier.claiming import claim
 from services.notifier.context import DELIVERY
+from services.notifier.domain.bulkhead import SENDING_AT_ONCE
 from services.notifier.domain.page import LEASE
-from tests.unit.notifier.harness import NotifierHarness, without_slack
+from tests.unit.notifier.harness import NotifierHarness, with_ladder, with_urgencies, without_slack
 
 NOT_NOW = TryAgain(None, "busy")
 
@@ -184,3 +185,73 @@ async def test_failed_claim_delays_the_page_and_does_not_lose_it(harness: Notifi
         await harness.delivery.step()
     await harness.pass_seconds(1)
     assert harness.slack.recipients == ["Ana"]
+
+
+async def test_first_page_of_a_hot_lead_is_claimed_before_the_rest(harness: NotifierHarness) -> None:
+    harness.units.config = with_urgencies("hot", "warm")
+    harness.stop_delivery()
+    for n in range(3):
+        harness.hear(harness.qualified(f"w{n}", urgency="warm"), harness.assigned(f"w{n}", urgency="warm"))
+    harness.hear(harness.qualified("h"), harness.assigned("h"))
+    harness.restart()
+    await harness.pass_seconds(4)
+    leads = [message.lead_id for message in harness.slack.messages]
+    assert (leads[0], sorted(leads)) == ("h", ["h", "w0", "w1", "w2"])
+
+
+async def test_page_that_waits_for_a_rate_limit_says_so(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified("l1"), harness.assigned("l1"), harness.qualified("l2"), harness.assigned("l2"))
+    assert harness.page(0, lead="l2")["error"] == "slack accepts one page per second to a person"
+    assert counted(harness, "slack", "rate_limit") == 1
+
+    await harness.pass_seconds(1)
+    assert (harness.page(0, lead="l2")["error"], harness.page(0, lead="l2")["delay"]) == (None, "")
+
+
+def counted(harness: NotifierHarness, channel: str, reason: str) -> float | None:
+    labels = {"channel": channel, "reason": reason}
+    return harness.telemetry.registry.get_sample_value("pages_delayed_total", labels)
+
+
+def occupied(harness: NotifierHarness, channel: str) -> None:
+    """Use up every slot of this channel."""
+    for _ in range(SENDING_AT_ONCE):
+        harness.context.bulkhead.began(channel)
+
+
+async def test_busy_channel_holds_its_own_pages_only(harness: NotifierHarness) -> None:
+    harness.units.config = with_ladder({"at": "0m", "page": "owner", "by": ["slack"]})
+    occupied(harness, "slack")
+    for n in range(80):
+        harness.hear(harness.qualified(f"s{n}"), harness.assigned(f"s{n}", rep="bo"))
+    harness.units.config = with_ladder({"at": "0m", "page": "owner", "by": ["email"]})
+    harness.stop_delivery()
+    harness.hear(harness.qualified("e"), harness.assigned("e"))
+    harness.context.bulkhead.closed = False
+    await harness.settle()
+    assert (harness.email.recipients, harness.slack.recipients) == (["Ana"], [])
+    assert harness.page(0, lead="s0")["error"] == "slack is busy with earlier pages"
+    assert counted(harness, "slack", "busy") == 80
+
+    harness.context.bulkhead.ended("slack")
+    await harness.settle()
+    assert harness.slack.recipients == ["Bo"]
+
+
+async def test_page_goes_over_its_second_channel_after_30_seconds_of_a_busy_one(harness: NotifierHarness) -> None:
+    occupied(harness, "slack")
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.pass_seconds(29)
+    assert harness.email.messages == []
+    await harness.pass_seconds(1)
+    assert harness.email.recipients == ["Ana"]
+
+
+async def test_look_at_a_busy_channel_does_not_depend_on_its_waiting_pages(harness: NotifierHarness) -> None:
+    harness.units.config = with_ladder({"at": "0m", "page": "owner", "by": ["email"]})
+    occupied(harness, "email")
+    for n in range(70):
+        harness.hear(harness.qualified(f"l{n}"), harness.assigned(f"l{n}", rep="bo"))
+    with harness.units.counting() as statements:
+        result = harness.units.now(lambda unit: claim(unit, harness.context, 20))
+    assert (result.claims, result.more, len(statements)) == ((), False, 1)
