@@ -56,16 +56,6 @@ class Telemetry:
             ["consumer"],
             registry=r,
         )
-        self.pages = Counter("pages_total", "Attempts to deliver a page", ["channel", "outcome"], registry=r)
-        self.pages_delayed = Counter(
-            "pages_delayed_total",
-            "Pages that began to wait: for a rate limit, a busy channel, or a channel that is down",
-            ["channel", "reason"],
-            registry=r,
-        )
-        self.page_lateness = Histogram(
-            "page_lateness_seconds", "Seconds from the due time of a page to its hand-over", buckets=_LATE, registry=r
-        )
         self.promises = Counter("promises_total", "Response clocks that ended", ["outcome"], registry=r)
         self.queue_leads = Gauge("queue_leads", "Leads that wait because no rep is eligible", ["pool"], registry=r)
         self.profile_data_dropped = Counter(
@@ -85,6 +75,19 @@ class Telemetry:
         )
         self._routes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._pools: set[str] = set()
+        self._add_pages(r)
+
+    def _add_pages(self, r: CollectorRegistry) -> None:
+        self.pages = Counter("pages_total", "Attempts to deliver a page", ["channel", "outcome"], registry=r)
+        self.pages_delayed = Counter(
+            "pages_delayed_total",
+            "Pages that began to wait: for a rate limit, a busy channel, or a channel that is down",
+            ["channel", "reason"],
+            registry=r,
+        )
+        self.page_lateness = Histogram(
+            "page_lateness_seconds", "Seconds from the due time of a page to its hand-over", buckets=_LATE, registry=r
+        )
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answered request. `route`: the template (`/v1/leads/{id}`), never the path as sent."""
