@@ -39,3 +39,11 @@ def regions_of(country: str) -> Sequence[str] | None:
 def _of_year(code: str, year: int) -> frozenset[date]:
     country, _, region = code.partition("-")
     return frozenset(holidays.country_holidays(country, subdiv=region or None, years=year))
+
+
+@lru_cache
+def weekend_of(country: str) -> frozenset[int]:
+    """Return the weekend of a country, Monday as 0; Saturday and Sunday if its holidays are not known."""
+    if regions_of(country) is None:
+        return frozenset({5, 6})
+    return frozenset(holidays.country_holidays(country).weekend)

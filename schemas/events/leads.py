@@ -28,6 +28,37 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     fields: Facts = msgspec.field(default_factory=dict)
 
 
+class LeadRequest(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """The newest request of the person in their own words. `form`: empty for a chat or a meeting."""
+
+    at: datetime
+    text: str
+    form: str = ""
+
+
+class RecentActivity(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One visit, download or other act of the person. `subject`: the page, the paper or the form; may be empty."""
+
+    at: datetime
+    type: str  # of the event
+    subject: str = ""
+
+
+class ScoreReason(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One reason of the score: the `because` of a rule, and how often the rule counts."""
+
+    because: str
+    times: int = 1
+
+
+class LeadBackground(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """The background of a hand-over, for the person who contacts the lead. No condition reads it."""
+
+    request: LeadRequest | None = None
+    activity: tuple[RecentActivity, ...] = ()  # newest first
+    reasons: tuple[ScoreReason, ...] = ()  # the largest share of the total first
+
+
 class MatchedLine(msgspec.Struct, frozen=True, gc=False):
     """A qualify line that is met. `by_event`: the line names the type of this event (`on:`), so each such event counts."""
 
@@ -52,6 +83,7 @@ class LeadScored(Event, frozen=True, kw_only=True, gc=False):
     # The facts of the person and the derived facts (email.domain, email.kind), as conditions read them.
     facts: Facts = msgspec.field(default_factory=dict)
     met: tuple[MatchedLine, ...] = ()
+    background: LeadBackground | None = None  # None: the event met no line
     suppressed: str | None = None  # the reason by the agreement; then the person is not scored and not routed
     shared: str | None = None  # how the person was chosen among several: `phone, shared by 3 people`
 

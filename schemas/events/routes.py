@@ -7,7 +7,7 @@ import msgspec
 
 from schemas import topics
 from schemas.events.base import Event, Urgency
-from schemas.events.leads import Score, Trigger
+from schemas.events.leads import LeadRequest, RecentActivity, Score, ScoreReason, Trigger
 
 
 class LeadEvent(Event, frozen=True, kw_only=True, gc=False):
@@ -64,10 +64,17 @@ class LeadCard(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     phone: str = ""
     title: str = ""
     company: str = ""
-    because: str = ""  # the qualify line and its trigger
+    employees: float = 0  # of the company; 0: unknown
+    country: str = ""  # of the person; two letters, or the words of the sender
+    company_country: str = ""
+    because: str = ""  # the qualify line and its trigger; for consumers of `routes`, not shown in pages
+    source: str = ""  # of the trigger; as `because`
+    zone: str = ""  # the time zone that the person's browser or the sender stated
     grade: str = ""
     total: float = 0.0
-    source: str = ""
+    request: LeadRequest | None = None
+    activity: tuple[RecentActivity, ...] = ()  # newest first
+    reasons: tuple[ScoreReason, ...] = ()  # the largest share of the total first
 
 
 class LeadAssigned(LeadEvent, frozen=True, kw_only=True, gc=False):

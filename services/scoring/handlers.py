@@ -16,6 +16,7 @@ from schemas.events.outside import ABOUT_NO_LEAD, ExternalEvent
 from schemas.events.routes import LeadEvent, LeadRecycled
 from services.scoring import store
 from services.scoring.domain import bounds
+from services.scoring.domain.background import background_of, remember
 from services.scoring.domain.identity import ResolvedIdentity
 from services.scoring.domain.profile import Profile, forget, learn
 from services.scoring.domain.qualify import matched_lines, suppression
@@ -75,6 +76,7 @@ def _score_event(
     at = min(record.envelope.time, now)
     facts = learn(profile, event, type, at, rules, dropped)
     fields = bounds.outside_fields(event.fields)
+    remember(profile, type, fields, micros(at))
     bounded_fields = bounds.bounded_fields(fields)
     dropped.update(refused=len(event.fields) - len(fields), field=len(fields) - len(bounded_fields))
     trigger = Trigger(record.event_id, type, at, event.source, bounded_fields)
@@ -95,6 +97,7 @@ def _scored(
     score = _NO_SCORE if reason else score_of(profile, rules, now, facts)
     forget(profile, rules, now)
     profile.version += 1
+    met = () if reason else matched_lines(profile, rules, trigger.type, fields, facts, score)
     return LeadScored(
         lead_id=lead,
         version=profile.version,
@@ -104,7 +107,8 @@ def _scored(
         email=profile.email,
         phone=profile.phone,
         facts=facts,
-        met=() if reason else matched_lines(profile, rules, trigger.type, fields, facts, score),
+        met=met,
+        background=background_of(profile, rules, micros(now), facts) if met else None,
         suppressed=reason,
     )
 
@@ -161,5 +165,5 @@ def hear_routes(batch: Sequence[Record], unit: Unit) -> None:
         profile.recycled_at = max(profile.recycled_at or 0, micros(event.since or event.at))
         trigger = Trigger(record.event_id, event.TYPE, event.at, "router")
         scored = _scored(event.lead_id, profile, trigger, rules, now, profile.flat_facts(), {})
-        unit.emit(msgspec.structs.replace(scored, met=()), key=event.lead_id)
+        unit.emit(msgspec.structs.replace(scored, met=(), background=None), key=event.lead_id)
     store.save(unit, profiles, now)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from schemas.events.leads import LeadRequest, RecentActivity, ScoreReason
 from schemas.events.routes import LeadCard
 from services.notifier.domain.message import Message
 
@@ -14,10 +15,18 @@ CARD = LeadCard(
     phone="+493012345678",
     title="CTO",
     company="Acme",
-    because="Asked for a demo",
+    employees=250,
+    country="DE",
     grade="A",
     total=78.4,
-    source="website",
+    request=LeadRequest(NINE, "We need this before Christmas.\nCan you call me today?", "demo-request"),
+    activity=(
+        RecentActivity(NINE, "form.submitted", "demo-request"),
+        RecentActivity(NINE - timedelta(minutes=4), "page.viewed", "/pricing"),
+        RecentActivity(NINE - timedelta(minutes=9), "page.viewed", "/pricing"),
+        RecentActivity(NINE - timedelta(days=3), "content.downloaded", "Buyer's guide"),
+    ),
+    reasons=(ScoreReason("Asked for a demo"), ScoreReason("Looked at prices", 2)),
 )
 PAGE = Message(
     page_id="0192f3c4-0000-7000-8000-000000000001",
@@ -72,7 +81,18 @@ def hostile_message(text: str) -> Message:
     """Return the sample page with this text in every field that comes from outside or from a file."""
     return page_message(
         card=LeadCard(
-            name=text, email=text, phone=text, title=text, company=text, because=text, grade=text, source=text
+            name=text,
+            email=text,
+            phone=text,
+            title=text,
+            company=text,
+            country=text,
+            company_country=text,
+            zone=text,
+            grade=text,
+            request=LeadRequest(NINE, text, text),
+            activity=(RecentActivity(NINE, text, text), RecentActivity(NINE, "page.viewed", text)),
+            reasons=(ScoreReason(text),),
         ),
         person_name=text,
         owner_name=text,

@@ -22,7 +22,7 @@ async def test_form_creates_an_owned_lead_and_pages_the_owner(world: World) -> N
     assert world.mail_recipients == []
     [page] = await world.pages(CTO)
     assert (page["person"], page["channel"], page["state"], page["tries"]) == ("ana", "slack", "sent", 1)
-    assert page["text"] == "Hot lead: write to Ann Lee (Prospect) by 10:00 UTC, 1 h left"
+    assert page["text"] == "Hot lead: write to Ann Lee (Prospect) by 10:00 UTC"
     assert world.slack.messages[0]["text"] == page["text"]
 
 

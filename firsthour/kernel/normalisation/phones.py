@@ -87,3 +87,26 @@ def _plan(digits: str) -> _Plan | None:
     pattern = metadata.national_prefix_for_parsing
     # Most prefixes are `0`, which `_is_e164` checks itself.
     return _Plan(start, lengths, re.compile(pattern).match if pattern and pattern != "0" else None)
+
+
+@lru_cache(_CACHED)
+def region_of(number: str) -> str | None:
+    """Return the country (ISO 3166-1 alpha-2) of a number in E.164; None: no number of one country."""
+    if not _E164(number):
+        return None
+    try:
+        region = phonenumbers.region_code_for_number(phonenumbers.parse(number))
+    except phonenumbers.NumberParseException:
+        return None
+    return region if region and region.isalpha() else None
+
+
+@lru_cache(_CACHED)
+def readable_phone(number: str) -> str:
+    """Return a number in E.164 with spaces, as people read it. Any other text stays unchanged."""
+    if not _E164(number):
+        return number
+    try:
+        return phonenumbers.format_number(phonenumbers.parse(number), phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+    except phonenumbers.NumberParseException:
+        return number

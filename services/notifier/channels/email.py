@@ -29,8 +29,10 @@ from aiosmtplib import (
 from schemas.errors import FirstHourError
 from schemas.mail import deliverable
 from services.notifier.channels.base import TIMEOUT_SECONDS, GiveUp, Outcome, Sent, TryAgain, Unusable
-from services.notifier.domain import message_text, outside_text
+from services.notifier.domain import outside_text
+from services.notifier.domain.mail_body import html_body, plain
 from services.notifier.domain.message import Message
+from services.notifier.domain.message_text import words
 
 
 class MailSettingsError(FirstHourError, ValueError):
@@ -145,22 +147,19 @@ class EmailChannel:
 
 def compose(message: Message, recipient: str, sender: Address, now: datetime) -> EmailMessage:
     """Return the mail of a page. `recipient` is a plain address, as SMTP requires."""
-    words = message_text.words(message)
+    page = words(message)
     mail = EmailMessage(policy=SMTP_POLICY)
     mail["From"] = sender
     mail["To"] = Address(outside_text.header(message.person_name, outside_text.NAME_CHARS_MAX), addr_spec=recipient)
-    mail["Subject"] = outside_text.header(words.subject)
+    mail["Subject"] = outside_text.header(page.subject)
     mail["Date"] = format_datetime(now)
     mail["Message-ID"] = _message_id(message.page_id, sender)
     if message.thread_id and message.thread_id != message.page_id:
         mail["In-Reply-To"] = mail["References"] = _message_id(message.thread_id, sender)
-    lead = deliverable(message.card.email)
-    if lead is not None:
-        mail["Reply-To"] = Address(addr_spec=lead)
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Auto-Response-Suppress"] = "All"
-    mail.set_content(words.plain())
-    mail.add_alternative(words.html(), subtype="html")
+    mail.set_content(plain(page))
+    mail.add_alternative(html_body(page), subtype="html")
     return mail
 
 

@@ -30,8 +30,10 @@ from services.notifier.channels.base import (
     TryAgain,
     Unusable,
 )
-from services.notifier.domain import message_text, outside_text
+from services.notifier.domain import outside_text
 from services.notifier.domain.message import Message
+from services.notifier.domain.message_text import words
+from services.notifier.domain.page_words import Section, Words, sections, text_of
 
 API_URL = "https://slack.com/api/"
 HEADER_CHARS_MAX = 150  # a limit of Slack, as the next two
@@ -112,7 +114,7 @@ class SlackChannel:
 
 def body(message: Message) -> dict[str, Any]:
     """Return the arguments of `chat.postMessage`. Text from outside is escaped and stands in plain text objects."""
-    page = message_text.words(message)
+    page = words(message)
     return {
         "channel": message.person_slack,
         "text": outside_text.slack(page.subject, TEXT_CHARS_MAX),
@@ -130,12 +132,12 @@ def body(message: Message) -> dict[str, Any]:
     }
 
 
-def _blocks(page: message_text.Words) -> list[Block]:
-    blocks: list[Block] = [HeaderBlock(text=_plain(page.subject, HEADER_CHARS_MAX))]
+def _blocks(page: Words) -> list[Block]:
+    blocks: list[Block] = [HeaderBlock(text=_plain(page.headline, HEADER_CHARS_MAX))]
     if page.facts:
-        fields = [_plain(f"{label}: {value}", FIELD_CHARS_MAX) for label, value in page.facts]
+        fields = [_plain(f"{fact.label}: {text_of(fact.line)}", FIELD_CHARS_MAX) for fact in page.facts]
         blocks.append(SectionBlock(fields=fields))
-    blocks.append(SectionBlock(text=_plain("\n".join(f"• {sentence}" for sentence in page.todo), SECTION_CHARS_MAX)))
+    blocks += map(_section, sections(page))
     if page.url:
         link = f"<{outside_text.slack(page.url, SECTION_CHARS_MAX - 20)}|Open the lead>"
         blocks.append(SectionBlock(text=MarkdownTextObject(text=link, verbatim=True)))
@@ -143,8 +145,14 @@ def _blocks(page: message_text.Words) -> list[Block]:
     return blocks
 
 
-def _plain(words: str, chars_max: int) -> PlainTextObject:
-    return PlainTextObject(text=outside_text.slack(words, chars_max), emoji=False)
+def _section(part: Section) -> SectionBlock:
+    bullet = "  " if part.name == "request" else "• "
+    lines = [f"{text_of(part.heading)}:", *(bullet + text_of(line) for line in part.lines)]
+    return SectionBlock(text=_plain("\n".join(lines), SECTION_CHARS_MAX))
+
+
+def _plain(text: str, chars_max: int) -> PlainTextObject:
+    return PlainTextObject(text=outside_text.slack(text, chars_max), emoji=False)
 
 
 def outcome(answer: HttpAnswer) -> Outcome:

@@ -13,8 +13,8 @@ from services.notifier.channels.answers import temporary
 from services.notifier.channels.base import TIMEOUT_SECONDS, GiveUp, Outcome, Sent, TryAgain, Unusable
 from services.notifier.domain import message_text
 from services.notifier.domain.message import Message
-from services.notifier.domain.message_text import Words
 from services.notifier.domain.outside_text import clean
+from services.notifier.domain.page_words import Words, sections, text_of
 
 CARD_BYTES_MAX: Final = 28 * 1024  # a limit of Teams
 CHARS: Final = (2_000, 500, 120, 30)
@@ -71,9 +71,12 @@ def _message(words: Words, recipient: str, chars: int) -> dict[str, Any]:
     elements = [_paragraph(_run(words.subject, chars, weight="Bolder", size="Large"))]
     elements += [_paragraph(_run(recipient, chars, isSubtle=True))]
     elements += [
-        _paragraph(_run(f"{label}: ", chars, weight="Bolder"), _run(value, chars)) for label, value in words.facts
+        _paragraph(_run(f"{fact.label}: ", chars, weight="Bolder"), _run(text_of(fact.line), chars))
+        for fact in words.facts
     ]
-    elements += [_paragraph(_run(f"• {sentence}", chars)) for sentence in words.todo]
+    for part in sections(words):
+        elements += [_paragraph(_run(f"{text_of(part.heading)}:", chars, weight="Bolder"))]
+        elements += [_paragraph(_run(f"• {text_of(line)}", chars)) for line in part.lines]
     elements += [_paragraph(_run(words.footer, chars, isSubtle=True, size="Small"))]
     card: dict[str, Any] = {"$schema": _SCHEMA, "type": "AdaptiveCard", "version": "1.4", "body": elements}
     if words.url:

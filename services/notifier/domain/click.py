@@ -20,9 +20,10 @@ from schemas.team import Rep, Team
 from services.notifier.domain.clock import ResponseClock, timed
 from services.notifier.domain.clock_events import BY_OWNER, accepted, owner_knows, touched
 from services.notifier.domain.clock_step import Cancel, ClockStep
-from services.notifier.domain.message_text import at as time_text
 from services.notifier.domain.page import storable
 from services.notifier.domain.terms import Terms
+from services.notifier.domain.times import at as time_text
+from services.notifier.domain.times import zone_of
 
 Action = Literal["accept", "reached", "no_answer", "reject", "snooze", "hand_over"]
 Source = Literal["slack", "email", "page"]
@@ -205,7 +206,7 @@ def _accept(click: Click, clock: ResponseClock, terms: Terms, now: datetime) -> 
         return refused("The lead has been contacted already.")
     cancel = Cancel(clock.lead_id, clock.epoch, BY_OWNER, owners_only=True)
     step = ClockStep(replace(accepted(clock, terms, now), updated_at=now), cancels=(cancel,))
-    text = f"Accepted. Reminders to the owner end; the time runs until {time_text(clock.promise_at, now)}."
+    text = f"Accepted. Reminders to the owner end; the time runs until {time_text(clock.promise_at, now, zone_of(terms.zone(click.person)))}."
     return _applied(text, step, _request(click, "accept", now))
 
 
@@ -227,7 +228,7 @@ def _snooze(click: Click, clock: ResponseClock, terms: Terms, now: datetime) -> 
     paused = owner_knows(replace(clock, snoozed_until=until, updated_at=now), terms, now)
     cancel = Cancel(clock.lead_id, clock.epoch, SNOOZED, owners_only=True)
     request = replace(_request(click, "snooze", now), until=until)
-    text = f"Snoozed until {time_text(until, now)}. The clock keeps running."
+    text = f"Snoozed until {time_text(until, now, zone_of(terms.zone(click.person)))}. The clock keeps running."
     return _applied(text, ClockStep(paused, cancels=(cancel,)), request)
 
 

@@ -26,10 +26,11 @@ class Message:
     urgency: str
     submit_at: datetime
     promise_at: datetime
-    written_at: datetime  # when the page was claimed: the "minutes left" count from here
+    written_at: datetime  # when the page was claimed: ages count to here
     owner_name: str
     lead_url: str | None  # where the lead can be opened; from the public URL; None: no link
     epoch: int
+    zone: str | None = None  # the time zone of the recipient's calendar; None: unknown, times are in UTC
     thread_id: str | None = None  # the first page of the same assignment; None: this one is the first
 
 
@@ -54,6 +55,7 @@ def message_of(page: Page, clock: ResponseClock, terms: Terms, written_at: datet
         owner_name=reps[owner].name if owner in reps else owner,
         lead_url=f"{public_url.rstrip('/')}/v1/leads/{page.lead_id}" if public_url else None,
         epoch=page.epoch,
+        zone=terms.zone(page.person) or terms.zone(owner),
         thread_id=_thread(page, terms.ladder if clock.ladder is None else clock.ladder),
     )
 

@@ -1,136 +1,106 @@
 """The wording of a page.
 
-A page shows at a glance whom to call, at which number, why, and how much time is left. Text from outside is cleaned
-(`outside_text`) and never becomes a link. The only exceptions are the lead's own address and number in HTML, where they
-are well formed.
+A page shows at a glance whom to call, at which number, until when, and why. Its words come from the lead (`card_text`) and
+from the state of the assignment. It names no ids and none of our internal terms, and its subject counts no time down.
 """
 
-import html
-import re
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
 
+from services.notifier.domain import card_text
+from services.notifier.domain.card_text import lead_name
 from services.notifier.domain.message import Message
-from services.notifier.domain.outside_text import NAME_CHARS_MAX, address, clean, own_url, unlinked
+from services.notifier.domain.outside_text import NAME_CHARS_MAX, clean, own_url, unlinked
+from services.notifier.domain.page_words import ActionWords, Fact, Words
+from services.notifier.domain.times import at, earlier, instant, zone_of
 
-_NUMBER = re.compile(r"\+[1-9][0-9]{5,14}")
-_LINKED = frozenset({"Phone", "Email"})
-"""The labels of values that become links in HTML."""
-
-
-def lasting(span: timedelta) -> str:
-    """Return a span for people: `12 minutes`, `2 h 5 min`, `3 days 4 h`. It is cut, never rounded up."""
-    minutes = int(span.total_seconds() // 60)
-    if minutes < 1:
-        return "less than a minute"
-    if minutes < 60:
-        return "1 minute" if minutes == 1 else f"{minutes} minutes"
-    if minutes < 24 * 60:
-        return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
-    days, hours = divmod(minutes // 60, 24)
-    return f"{days} day{'s' if days > 1 else ''}" + (f" {hours} h" if hours else "")
-
-
-def at(moment: datetime, seen_from: datetime) -> str:
-    """Return `10:00 UTC`, with the date if it differs from that of `seen_from`."""
-    day = "" if moment.date() == seen_from.date() else f"{moment.day} {moment:%b} "
-    return f"{day}{moment:%H:%M} UTC"
-
-
-@dataclass(frozen=True)
-class Words:
-    """The parts of a page before escaping. Every part is one clean line."""
-
-    subject: str
-    facts: tuple[tuple[str, str], ...]  # label, value; at most nine
-    todo: tuple[str, ...]  # our own sentences, no text from outside
-    url: str | None
-    footer: str
-
-    def plain(self) -> str:
-        """Return the body of a plain text mail."""
-        width = max((len(label) for label, _ in self.facts), default=0) + 2
-        lines = [self.subject, "", *(f"{label + ':':<{width}}{value}" for label, value in self.facts)]
-        lines += ["", "What to do:", *(f"- {sentence}" for sentence in self.todo)]
-        if self.url:
-            lines += ["", f"Open the lead: {self.url}"]
-        return "\n".join([*lines, "", self.footer, ""])
-
-    def html(self) -> str:
-        """Return the body of an HTML mail: no images, no scripts, nothing that is loaded."""
-        rows = "".join(
-            f'<tr><td style="color:#666;padding:2px 12px 2px 0">{html.escape(label)}</td><td>{_shown(label, value)}</td></tr>'
-            for label, value in self.facts
-        )
-        todo = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in self.todo)
-        link = f'<p><a href="{html.escape(self.url)}">Open the lead</a></p>' if self.url else ""
-        return (
-            '<!doctype html><html lang="en"><head><meta name="format-detection" content="telephone=no"></head><body style="font:15px/1.4 sans-serif;color:#111">'
-            f'<h1 style="font-size:18px">{html.escape(self.subject)}</h1><table>{rows}</table>'
-            f"<p>What to do:</p><ul>{todo}</ul>{link}"
-            f'<p style="color:#666">{html.escape(self.footer)}</p></body></html>\n'
-        )
+OWNER_ACTIONS: Final = (
+    ActionWords("reached", "Reached them", "You have been in touch with the person. The clock stops."),
+    ActionWords("no_answer", "No answer", "You have tried to reach the person. The attempt counts."),
+    ActionWords("accept", "Accept", "You take the lead. Reminders to you end, but the clock keeps running."),
+    ActionWords("snooze", "Snooze", "Pages about this lead pause until a time that you choose."),
+    ActionWords("hand_over", "Hand over", "A colleague gets the lead."),
+    ActionWords("reject", "Not a fit", "You give the lead back with a reason."),
+)
+MANAGER_ACTIONS: Final = tuple(
+    action for action in OWNER_ACTIONS if action.action in ("reached", "no_answer", "hand_over")
+)
 
 
 def words(message: Message) -> Words:
     """Return the wording of a page."""
+    card, now, zone = message.card, message.written_at, zone_of(message.zone)
+    headline = _headline(message)
     return Words(
-        subject=_subject(message),
-        facts=tuple((label, value) for label, value in _facts(message) if value),
+        headline=headline,
+        subject=headline + _by(message, zone),
+        facts=tuple(_facts(message, zone)),
+        request=card_text.request_lines(card),
+        request_label=card_text.request_label(card, now, zone),
+        reasons=card_text.reasons_of(card),
+        activity=card_text.activity_lines(card, now, zone),
         todo=_todo(message),
+        actions=_actions(message),
         url=own_url(message.lead_url),
-        footer=f"FirstHour, page {message.rung + 1} of assignment {message.epoch}, lead {clean(message.lead_id)}",
+        footer=_footer(message),
     )
 
 
-def lead_name(message: Message) -> str:
-    """Return a short name of the lead: name and company, else its address or phone number."""
-    card = message.card
-    name = unlinked(card.name, NAME_CHARS_MAX) or clean(card.email, NAME_CHARS_MAX) or clean(card.phone, NAME_CHARS_MAX)
-    company = unlinked(card.company, NAME_CHARS_MAX)
-    return f"{name or 'someone'} ({company})" if company else name or "someone without a name"
+def _lost(message: Message) -> bool:
+    """Return whether the page tells a former owner that the lead has another owner."""
+    return message.kind == "reassigned" and message.person_name != message.owner_name
 
 
-def _subject(message: Message) -> str:
-    lead, left = lead_name(message), message.promise_at - message.written_at
-    by = at(message.promise_at, message.written_at)
-    verb = "call" if clean(message.card.phone) else "write to"
-    if message.kind == "reassigned" and message.person_name != message.owner_name:
+def _overdue(message: Message) -> bool:
+    return message.promise_at < message.written_at
+
+
+def _headline(message: Message) -> str:
+    lead, overdue = lead_name(message.card), _overdue(message)
+    if _lost(message):
         return f"Moved on: {lead} is now with {unlinked(message.owner_name, NAME_CHARS_MAX)}"
-    if left < timedelta(0):
-        promise = f"promised by {by}, {lasting(-left)} ago"
-        if message.kind == "manager":
-            return f"Overdue: no contact yet with {lead}, {promise}"
-        return f"Overdue: {verb} {lead} now, {promise}"
     if message.kind == "manager":
-        return f"No contact yet with {lead}: {lasting(left)} left, until {by}"
+        return f"{'Overdue: no' if overdue else 'No'} contact yet with {lead}"
+    verb = "call" if clean(message.card.phone) else "write to"
+    if overdue:
+        return f"Overdue: {verb} {lead} now"
     start = f"{unlinked(message.urgency, 20).capitalize()} lead"
     if message.kind == "reassigned":
         start = "Now yours"
     elif message.rung > 0:
         start = "Still waiting"
-    return f"{start}: {verb} {lead} by {by}, {lasting(left)} left"
+    return f"{start}: {verb} {lead}"
 
 
-def _facts(message: Message) -> list[tuple[str, str]]:
-    card = message.card
-    score = f"{card.total:.0f}" + (f", grade {unlinked(card.grade, 10)}" if card.grade else "")
-    received = f"{at(message.submit_at, message.written_at)}, {lasting(message.written_at - message.submit_at)} ago"
-    return [
-        ("Phone", clean(card.phone)),
-        ("Email", clean(card.email)),
-        ("Company", unlinked(card.company)),
-        ("Title", unlinked(card.title)),
-        ("Why now", unlinked(card.because)),
-        ("Score", score),
-        ("Received", received),
-        ("Source", unlinked(card.source)),
-        ("Owner", "" if message.kind == "owner" else unlinked(message.owner_name)),
-    ]
+def _by(message: Message, zone: ZoneInfo) -> str:
+    """Return the deadline as the end of the subject. It is an absolute time, because a subject is read later."""
+    if _lost(message):
+        return ""
+    by = at(message.promise_at, message.written_at, zone)
+    return f", promised by {by}" if message.kind == "manager" or _overdue(message) else f" by {by}"
+
+
+def _facts(message: Message, zone: ZoneInfo) -> list[Fact]:
+    card, now = message.card, message.written_at
+    facts: list[Fact] = []
+    if not _lost(message):
+        verb = "Promised by" if _overdue(message) or message.kind == "manager" else "Contact by"
+        facts.append(Fact(verb, (instant(message.promise_at, now, zone),)))
+    facts += card_text.contact_facts(card, now, zone)
+    facts += card_text.about_facts(card)
+    facts.append(Fact("Received", (earlier(message.submit_at, now, zone),)))
+    owner = "" if message.kind == "owner" else unlinked(message.owner_name)
+    return [*facts, Fact("Owner", (owner,))] if owner else facts
+
+
+def _actions(message: Message) -> tuple[ActionWords, ...]:
+    if _lost(message):
+        return ()
+    return MANAGER_ACTIONS if message.kind == "manager" else OWNER_ACTIONS
 
 
 def _todo(message: Message) -> tuple[str, ...]:
-    if message.kind == "reassigned" and message.person_name != message.owner_name:
+    if _lost(message):
         return ("Nothing: this lead is no longer yours. If you have contacted the lead already, record a touch.",)
     if message.kind == "manager":
         return (
@@ -144,10 +114,9 @@ def _todo(message: Message) -> tuple[str, ...]:
     )
 
 
-def _shown(label: str, value: str) -> str:
-    text = html.escape(value)
-    if label not in _LINKED:
-        return text
-    if address(value):
-        return f'<a href="mailto:{html.escape(value.replace("%", "%25").replace("?", "%3F"))}">{text}</a>'
-    return f'<a href="tel:{value}">{text}</a>' if _NUMBER.fullmatch(value) else text
+def _footer(message: Message) -> str:
+    if _lost(message):
+        return "FirstHour sent this page because you were the owner of this lead."
+    if message.kind == "manager":
+        return f"FirstHour sent this page because {unlinked(message.owner_name, NAME_CHARS_MAX)} is the owner of this lead."
+    return "FirstHour sent this page because you are the owner of this lead."

@@ -18,6 +18,7 @@ _ADDRESS = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9][A-Za-z0-9-]{0,61}[A-Za-z0-9]"
 )
+_NUMBER = re.compile(r"\+[1-9][0-9]{5,14}")
 _OWN_URL = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&()*+,;=%\[\]-]+")
 _SPACES = frozenset({"Cc", "Zl", "Zp", "Zs"})
 # Format characters (zero width, change of reading direction), lone surrogates, private use, unassigned.
@@ -84,6 +85,11 @@ def header(text: str, chars_max: int = SUBJECT_CHARS_MAX) -> str:
 def address(text: str) -> str | None:
     """Return the email address if it is plain and well formed, else None."""
     return text if len(text) <= 254 and _ADDRESS.fullmatch(text) else None
+
+
+def number(text: str) -> str | None:
+    """Return the phone number if it is in E.164, else None."""
+    return text if _NUMBER.fullmatch(text) else None
 
 
 def own_url(url: str | None) -> str | None:

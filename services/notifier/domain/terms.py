@@ -68,6 +68,12 @@ class Terms:
         members = (member.rep for pool in pools for member in pool.members)
         return hours_of_pool(members, self.team, self.calendars, self.leave)
 
+    def zone(self, person: str) -> str | None:
+        """Return the time zone of this person's calendar; None: the team file gives the person no calendar."""
+        rep = self.team.rep_by_id.get(person)
+        calendar = self.calendars.get(rep.calendar) if rep and rep.calendar else None
+        return calendar.timezone if calendar else None
+
     def reaching(self, person: str, channels: Sequence[str]) -> tuple[str, ...]:
         """Return the `channels` for which the team file gives this person an address."""
         rep = self.team.rep_by_id.get(person)

@@ -1,12 +1,13 @@
 """A lead as the router stores it: status, owner, queue place, and the state that decisions read."""
 
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
 from firsthour.kernel.time_units import moment
 from schemas.events.base import Facts
-from schemas.events.leads import Score, Trigger
+from schemas.events.leads import LeadBackground, Score, Trigger
 from schemas.events.routes import LeadCard
 
 QUALIFIED = "qualified"
@@ -20,6 +21,10 @@ HELD = frozenset({ASSIGNED, ACCEPTED, WORKING})
 """The statuses that count as a rep's open load."""
 
 _NOTHING = Score(0.0, 0.0, 0.0, "")
+_NO_BACKGROUND = LeadBackground()
+BECAUSE_CHARS_MAX: Final = 200
+_ZONES: Final = ("custom.timezone", "custom.time_zone", "custom.tz")
+"""The usual names of the form field in which a script sends the time zone of the browser."""
 
 
 class LeadState(msgspec.Struct, omit_defaults=True, gc=False):
@@ -28,6 +33,7 @@ class LeadState(msgspec.Struct, omit_defaults=True, gc=False):
     facts: Facts = {}
     score: Score = _NOTHING
     phone: str | None = None
+    background: LeadBackground = _NO_BACKGROUND  # of the latest event that met a line
     suppressed: str | None = None  # the agreement's reason never to route this person
     armed: bool = True  # whether a line that is met by the score alone hands the lead over
     line: str = ""  # the qualify line of the latest hand-over
@@ -94,24 +100,33 @@ def at(us: int | None) -> datetime | None:
 
 
 def card(lead: Lead) -> LeadCard:
-    """Return the attributes of the lead that a rep sees."""
+    """Return the attributes of the lead that a rep sees. Each is bounded where it was learned."""
     state = lead.state
-    facts, trigger = state.facts, state.trigger
-    request = (
-        " ".join(str(trigger.fields[f]) for f in ("form", "content", "path") if f in trigger.fields) if trigger else ""
-    )
-    because = ": ".join(part for part in (state.line, f"{trigger.type} {request}".strip() if trigger else "") if part)
+    facts, trigger, background = state.facts, state.trigger, state.background
+    employees = facts.get("company.employees")
     return LeadCard(
         name=person(facts),
         email=lead.email or "",
         phone=state.phone or _text(facts, "phone"),
         title=_text(facts, "title"),
         company=_text(facts, "company.name") or _text(facts, "company.domain"),
-        because=because,
+        employees=float(employees) if isinstance(employees, int | float) else 0,
+        country=_text(facts, "country"),
+        company_country=_text(facts, "company.country"),
+        zone=next((_text(facts, name) for name in _ZONES if name in facts), ""),
+        because=_because(state.line, trigger) if trigger else state.line,
+        source=trigger.source if trigger else "",
         grade=state.score.grade,
         total=state.score.total,
-        source=trigger.source if trigger else "",
+        request=background.request,
+        activity=background.activity,
+        reasons=background.reasons,
     )
+
+
+def _because(line: str, trigger: Trigger) -> str:
+    request = " ".join(str(trigger.fields[field]) for field in ("form", "content", "path") if field in trigger.fields)
+    return f"{line}: {trigger.type} {request}".strip()[:BECAUSE_CHARS_MAX]
 
 
 def title(facts: Facts) -> str:

@@ -24,6 +24,8 @@ def learn(lead: Lead, scored: LeadScored) -> None:
     state.facts = scored.facts
     state.score = scored.score
     state.suppressed = scored.suppressed
+    if scored.background is not None:
+        state.background = scored.background
 
 
 def rearm(lead: Lead, scored: LeadScored, rules: RoutingRules, now: int) -> None:

@@ -18,8 +18,10 @@ from schemas.team import Rep, Team
 from services.router.domain.lead import ASSIGNED, QUALIFIED
 from services.router.domain.lifecycle import statuses_before
 
-PERSONAL = frozenset({"name", "first_name", "last_name", "email", "phone", "crm_id", "anonymous_id"})
-"""Fields that a stored decision never holds."""
+PERSONAL = frozenset(
+    ("name", "first_name", "last_name", "email", "phone", "crm_id", "anonymous_id", "message", "subject", "note")
+)
+"""Fields that a stored decision never holds: names, identifiers, and the person's own words."""
 
 
 class RuleOption(msgspec.Struct, frozen=True, gc=False):

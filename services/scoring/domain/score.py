@@ -9,11 +9,13 @@ import msgspec
 
 from firsthour.kernel.time_units import micros, moment
 from schemas.events.base import Value
-from schemas.events.leads import Score
+from schemas.events.leads import Score, ScoreReason
 from services.scoring.domain.profile import Profile, hits_in_horizon
 from services.scoring.domain.rules import ScoringRules
 
 LOWEST = "D"  # the grade below the lowest band
+REASONS_MAX = 3
+REASON_CHARS_MAX = 120
 
 
 class ScorePart(msgspec.Struct, frozen=True):
@@ -63,6 +65,27 @@ def _engagement(profile: Profile, rules: ScoringRules, now: int) -> float:
 
 def _worth(age: int, rules: ScoringRules) -> float:
     return 1.0 if rules.half_life_us is None else 2.0 ** (-max(0, age) / rules.half_life_us)
+
+
+def top_reasons(profile: Profile, rules: ScoringRules, now: int, facts: Mapping[str, Value]) -> tuple[ScoreReason, ...]:
+    """Return the rules with the largest share of the total as of `now` (microseconds), at most `REASONS_MAX`.
+
+    Rules that lower the score are no reasons for a page.
+    """
+    fit_weight, engagement_weight = rules.mix
+    shares: list[tuple[float, str, int]] = []
+    for index in rules.fit(facts):
+        points, because = rules.fit_rules[index]
+        shares.append((-points * fit_weight, because, 1))
+    for key, hits in profile.hits.items():
+        rule = rules.by_key.get(key)
+        if rule is not None and (counted := rule.counted(hits_in_horizon(profile, hits, rules, now))):
+            worth = fsum(_worth(now - at, rules) for at in counted)
+            shares.append((-rule.points * worth * engagement_weight, rule.because, len(counted)))
+    shares.sort()
+    return tuple(
+        ScoreReason(because[:REASON_CHARS_MAX], times) for share, because, times in shares[:REASONS_MAX] if share < 0
+    )
 
 
 def parts_of(profile: Profile, rules: ScoringRules, now: datetime) -> list[ScorePart]:

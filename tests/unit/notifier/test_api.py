@@ -38,7 +38,7 @@ async def test_pages_are_listed_newest_first_with_their_outcome(harness: Notifie
         (1, "slack", "sent", 1),
         (0, "email", "sent", 2),
     ]
-    assert answer["items"][1]["text"] == "Hot lead: write to Ada by 10:00 UTC, 1 h left"
+    assert answer["items"][1]["text"] == "Hot lead: write to Ada by 10:00 UTC"
     assert answer["items"][1]["person"] == "ana"
     assert answer["next"] is None
 

@@ -39,7 +39,7 @@ async def test_page_arrives_at_the_rep_with_its_page_id(slack: FakeSlack, channe
     assert slack.recipients == ["U0BO"]
     assert slack.tokens == ["Bearer xoxb-secret"]
     message = slack.messages[0]
-    assert message["text"] == "Hot lead: call Ann Lee (Acme) by 10:00 UTC, 58 minutes left"
+    assert message["text"] == "Hot lead: call Ann Lee (Acme) by 10:00 UTC"
     assert message["metadata"]["event_payload"]["page_id"] == page_message().page_id
     assert (message["unfurl_links"], message["unfurl_media"], message["link_names"]) == (False, False, False)
 

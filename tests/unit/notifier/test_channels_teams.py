@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from services.notifier.channels.base import GiveUp, Outcome, Sent, TryAgain, Unusable
 from services.notifier.channels.teams import CARD_BYTES_MAX, TeamsChannel, body
-from services.notifier.domain.message_text import Words
+from services.notifier.domain.page_words import Fact, Words
 from tests.fakes.pages import ATTACKS, hostile_message, page_message
 from tests.fakes.services import FakeService
 
@@ -50,8 +50,8 @@ async def test_page_is_a_card_with_facts_and_a_link(workflow: FakeService, chann
     assert attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
     assert (card["type"], card["version"]) == ("AdaptiveCard", "1.4")
     shown = list(texts(card))
-    assert shown[:2] == ["Hot lead: call Ann Lee (Acme) by 10:00 UTC, 58 minutes left", "For Bo Chen"]
-    assert "+493012345678" in shown
+    assert shown[:2] == ["Hot lead: call Ann Lee (Acme) by 10:00 UTC", "For Bo Chen"]
+    assert "+49 30 12345678" in shown
     [action] = card["actions"]
     assert (action["type"], action["url"]) == ("Action.OpenUrl", "https://firsthour.example/leads/lead-1")
 
@@ -65,7 +65,13 @@ async def test_text_from_outside_stays_inert(workflow: FakeService, channel: Tea
 
 
 def test_long_texts_are_cut_to_the_size_that_teams_takes() -> None:
-    words = Words("s" * 5_000, tuple((f"label {n}", "😀" * 2_000) for n in range(12)), ("do",) * 5, None, "f" * 5_000)
+    words = Words(
+        headline="s" * 5_000,
+        subject="s" * 5_000,
+        facts=tuple(Fact(f"label {n}", ("😀" * 2_000,)) for n in range(12)),
+        todo=("do",) * 5,
+        footer="f" * 5_000,
+    )
     card = body(words, "For " + "n" * 5_000)
     assert 10_000 < len(card) <= CARD_BYTES_MAX
     assert json.loads(card)["type"] == "message"

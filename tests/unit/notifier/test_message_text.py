@@ -4,62 +4,72 @@ import re
 import unicodedata
 from datetime import timedelta
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notifier.domain import message_text, outside_text
+from services.notifier.domain import outside_text
+from services.notifier.domain.mail_body import html_body, plain
+from services.notifier.domain.message_text import words
+from services.notifier.domain.page_words import Words, text_of
+from services.notifier.domain.times import lasting
 from tests.fakes.pages import ATTACKS, NINE, hostile_message, page_message
 
 ANYTHING = st.text(st.characters(), max_size=300)  # lone surrogates too
 
 
-def test_first_subject_has_the_lead_the_deadline_and_the_time_left() -> None:
-    assert message_text.words(page_message()).subject == "Hot lead: call Ann Lee (Acme) by 10:00 UTC, 58 minutes left"
+def fact(page: Words, label: str) -> str:
+    """Return the text of the fact with this label; empty: the page has none."""
+    return next((text_of(each.line) for each in page.facts if each.label == label), "")
 
 
-def test_reminder_subject_starts_with_still_waiting() -> None:
-    page = page_message(rung=1, written_at=NINE + timedelta(minutes=10))
-    assert message_text.words(page).subject == "Still waiting: call Ann Lee (Acme) by 10:00 UTC, 50 minutes left"
+@pytest.mark.parametrize(
+    ("minutes", "changes", "subject"),
+    [
+        (2, {}, "Hot lead: call Ann Lee (Acme) by 10:00 UTC"),
+        (10, {"rung": 1}, "Still waiting: call Ann Lee (Acme) by 10:00 UTC"),
+        (75, {"rung": 1}, "Overdue: call Ann Lee (Acme) now, promised by 10:00 UTC"),
+        (20, {"kind": "manager"}, "No contact yet with Ann Lee (Acme), promised by 10:00 UTC"),
+        (75, {"kind": "manager"}, "Overdue: no contact yet with Ann Lee (Acme), promised by 10:00 UTC"),
+        (35, {"kind": "reassigned"}, "Now yours: call Ann Lee (Acme) by 10:00 UTC"),
+        (35, {"kind": "reassigned", "person_name": "Ana"}, "Moved on: Ann Lee (Acme) is now with Bo Chen"),
+        (2, {"card_phone": ""}, "Hot lead: write to Ann Lee (Acme) by 10:00 UTC"),
+        (2, {"card_name": "", "card_company": ""}, "Hot lead: call ann@acme.example by 10:00 UTC"),
+        (2, {"zone": "Europe/Berlin"}, "Hot lead: call Ann Lee (Acme) by 11:00 CET"),
+        (2, {"zone": "Asia/Kolkata"}, "Hot lead: call Ann Lee (Acme) by 15:30 IST"),
+        (2, {"zone": "America/Sao_Paulo"}, "Hot lead: call Ann Lee (Acme) by 07:00 UTC-03"),
+        (2, {"promise_at": NINE + timedelta(days=2)}, "Hot lead: call Ann Lee (Acme) by Thu 3 Dec 09:00 UTC"),
+    ],
+)
+def test_subject_states_the_act_and_the_deadline_as_an_absolute_time(
+    minutes: int, changes: dict[str, Any], subject: str
+) -> None:
+    page = words(page_message(**{"written_at": NINE + timedelta(minutes=minutes), **changes}))
+    assert page.subject == subject
+    assert not re.search(r"\d+ (minutes?|h|days?)\b", page.subject)
+    assert not re.search(r"\d\d:\d\d", page.headline)
 
 
-def test_manager_page_states_the_missing_touch_and_the_owner() -> None:
-    page = message_text.words(page_message(kind="manager", person_name="Mia", written_at=NINE + timedelta(minutes=20)))
-    assert page.subject == "No contact yet with Ann Lee (Acme): 40 minutes left, until 10:00 UTC"
-    assert ("Owner", "Bo Chen") in page.facts
+def test_former_owner_has_no_action_and_no_deadline() -> None:
+    page = words(page_message(kind="reassigned", person_name="Ana"))
+    assert page.todo[0].startswith("Nothing")
+    assert (page.actions, fact(page, "Contact by")) == ((), "")
 
 
-def test_reassignment_pages_tell_the_new_and_the_former_owner() -> None:
-    assert message_text.words(page_message(kind="reassigned")).subject.startswith(
-        "Now yours: call Ann Lee (Acme) by 10:00 UTC"
-    )
-    former = message_text.words(page_message(kind="reassigned", person_name="Ana"))
-    assert former.subject == "Moved on: Ann Lee (Acme) is now with Bo Chen"
-    assert former.todo[0].startswith("Nothing")
+def test_manager_page_names_the_owner_and_offers_the_actions_of_a_manager() -> None:
+    page = words(page_message(kind="manager", person_name="Mia"))
+    assert fact(page, "Owner") == "Bo Chen"
+    assert [action.label for action in page.actions] == ["Reached them", "No answer", "Hand over"]
 
 
-def test_subject_after_the_promise_states_the_delay() -> None:
-    late = NINE + timedelta(minutes=75)
-    assert message_text.words(page_message(written_at=late)).subject == (
-        "Overdue: call Ann Lee (Acme) now, promised by 10:00 UTC, 15 minutes ago"
-    )
-    assert message_text.words(page_message(written_at=late, kind="manager")).subject.startswith(
-        "Overdue: no contact yet"
-    )
-
-
-def test_subject_without_phone_and_name_uses_the_address() -> None:
-    page = message_text.words(page_message(card_phone="", card_name="", card_company=""))
-    assert page.subject.startswith("Hot lead: write to ann@acme.example by")
-    assert "Phone" not in dict(page.facts)
-
-
-def test_promise_on_another_day_has_the_date() -> None:
-    assert (
-        "by 3 Dec 09:00 UTC, 1 day 23 h left"
-        in message_text.words(page_message(promise_at=NINE + timedelta(days=2))).subject
-    )
+def test_owner_page_offers_every_action_once() -> None:
+    actions = words(page_message()).actions
+    assert [action.action for action in actions] == [
+        "reached", "no_answer", "accept", "snooze", "hand_over", "reject",
+    ]  # fmt: skip
+    assert fact(words(page_message()), "Owner") == ""
 
 
 @pytest.mark.parametrize(
@@ -75,37 +85,32 @@ def test_promise_on_another_day_has_the_date() -> None:
     ],
 )
 def test_span_is_written_in_words(span: dict[str, int], text: str) -> None:
-    assert message_text.lasting(timedelta(**span)) == text
+    assert lasting(timedelta(**span)) == text
 
 
 def test_plain_body_has_contact_reason_score_and_actions() -> None:
-    body = message_text.words(page_message()).plain()
-    for part in ("+493012345678", "ann@acme.example", "Asked for a demo", "78, grade A", "touch", "Accept", "Reject"):
+    body = plain(words(page_message()))
+    for part in ("+49 30 12345678", "ann@acme.example", "Asked for a demo", "78, grade A", "touch", "Accept", "Reject"):
         assert part in body
     assert "https://firsthour.example/leads/lead-1" in body
 
 
 def test_only_well_formed_number_and_address_are_links_in_html() -> None:
-    body = message_text.words(page_message()).html()
+    body = html_body(words(page_message()))
     assert 'href="tel:+493012345678"' in body
-    assert 'href="mailto:ann@acme.example"' in body
-    assert (
-        "href"
-        not in message_text.words(page_message(card_phone="+49 (0) 30", card_email="ann@acme", lead_url=None)).html()
-    )
+    assert 'href="mailto:ann@acme.example?subject=Your%20request"' in body
+    assert "href" not in html_body(words(page_message(card_phone="+49 (0) 30", card_email="ann@acme", lead_url=None)))
 
 
-@pytest.mark.parametrize("field", ["name", "company", "title", "because", "source", "grade"])
+@pytest.mark.parametrize("field", ["name", "company", "title", "country", "zone", "grade"])
 @pytest.mark.parametrize("typed", ["ann@evil.com", "evil.com", "https://evil.com/x", "www.evil.com", "+49301234567"])
 def test_text_from_outside_in_other_fields_is_never_a_link(field: str, typed: str) -> None:
-    page = message_text.words(
-        page_message(**{f"card_{field}": typed, "card_email": "", "card_phone": "", "lead_url": None})
-    )
-    shown = page.html() + page.plain()
+    page = words(page_message(**{f"card_{field}": typed, "card_email": "", "card_phone": "", "lead_url": None}))
+    shown = html_body(page) + plain(page)
     assert "href" not in shown
     assert "evil.com" not in shown
     assert "@evil" not in shown
-    assert 'content="telephone=no"' in page.html()
+    assert 'content="telephone=no"' in html_body(page)
 
 
 @pytest.mark.parametrize(
@@ -153,16 +158,31 @@ class _Tags(HTMLParser):
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_attack_adds_no_tag_and_no_link_to_the_html(attack: str) -> None:
     parsed = _Tags()
-    parsed.feed(message_text.words(hostile_message(attack)).html())
-    assert not set(parsed.tags) - {"html", "head", "meta", "body", "h1", "table", "tr", "td", "p", "ul", "li", "a"}
+    parsed.feed(html_body(words(hostile_message(attack))))
+    assert not set(parsed.tags) - {
+        "html",
+        "head",
+        "meta",
+        "body",
+        "h1",
+        "table",
+        "tr",
+        "td",
+        "p",
+        "ul",
+        "li",
+        "a",
+        "blockquote",
+        "br",
+    }
     assert parsed.links == ["https://firsthour.example/leads/lead-1"]
 
 
 @given(ANYTHING)
 def test_any_text_leaves_the_lines_of_the_body_unchanged(raw: str) -> None:
-    plain = message_text.words(hostile_message(raw)).plain()
-    assert "What to do:\n- Contact the lead" in plain
-    assert plain.isprintable() or {char for char in plain if not char.isprintable()} <= {"\n"}
+    body = plain(words(hostile_message(raw)))
+    assert "What to do:\n- Contact the lead" in body
+    assert body.isprintable() or {char for char in body if not char.isprintable()} <= {"\n"}
 
 
 @pytest.mark.parametrize(
@@ -175,4 +195,4 @@ def test_address_that_is_not_plain_is_none(text: str) -> None:
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", 'https://x.example/"><b>', "https://x.example/a|b", "", None])
 def test_url_with_unsafe_characters_is_left_out(url: str | None) -> None:
-    assert message_text.words(page_message(lead_url=url)).url is None
+    assert words(page_message(lead_url=url)).url is None

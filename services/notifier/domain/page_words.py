@@ -1,0 +1,97 @@
+"""The parts of a page, before a format escapes and arranges them. Every text is clean, and has no markup.
+
+A line is a sequence of texts and instants. Slack shows an instant by its own date format, in the zone of each reader and
+always current. A mail shows its `text`: an absolute time in the zone of the recipient.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+ActionName = Literal["accept", "reached", "no_answer", "reject", "snooze", "hand_over"]
+
+
+@dataclass(frozen=True)
+class Instant:
+    """One instant in a line. `ago`: shown as an age where the format keeps ages current."""
+
+    at: datetime
+    text: str
+    ago: bool = False
+
+
+Line = tuple[str | Instant, ...]
+
+
+def text_of(line: Line) -> str:
+    """Return a line as text, for formats that cannot keep times current."""
+    return "".join(part if isinstance(part, str) else part.text for part in line)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One labelled line. `href`: the `tel:` or `mailto:` of the whole line; empty: no link."""
+
+    label: str
+    line: Line
+    href: str = ""
+
+
+@dataclass(frozen=True)
+class ActionWords:
+    """One action of the recipient: the label of its button or link, and its effect as a sentence."""
+
+    action: ActionName
+    label: str
+    effect: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """The content of a page for its recipient.
+
+    Attributes:
+        headline: The reason to look, without any time.
+        subject: The headline with the deadline as an absolute time: for a mail, a push notification, a terminal.
+        facts: How to reach the person, until when, and the facts about the person; at most ten.
+        request: The person's own words, line by line; empty: none are known.
+        request_label: The origin of the words and their time.
+        reasons: Why the agreement wants this person contacted, the strongest reason first.
+        activity: The newest acts of the person, newest first.
+        todo: Our own sentences, no text from outside.
+        actions: What the recipient can do with one tap, the most usual first.
+        url: Where the lead can be opened; None: no link.
+        footer: Why the recipient gets this page.
+    """
+
+    headline: str
+    subject: str
+    facts: tuple[Fact, ...]
+    request: tuple[str, ...] = ()
+    request_label: Line = ()
+    reasons: tuple[str, ...] = ()
+    activity: tuple[Line, ...] = ()
+    todo: tuple[str, ...] = ()
+    actions: tuple[ActionWords, ...] = ()
+    url: str | None = None
+    footer: str = ""
+
+
+class Section(NamedTuple):
+    """A part of a page below its facts: a heading and lines."""
+
+    name: Literal["request", "reasons", "activity", "todo"]
+    heading: Line
+    lines: tuple[Line, ...]
+
+
+def sections(words: Words) -> Iterator[Section]:
+    """Yield the parts of a page below its facts that are not empty, the most important first."""
+    parts = (
+        Section("request", words.request_label, tuple((line,) for line in words.request)),
+        Section("reasons", ("Why now",), tuple((reason,) for reason in words.reasons)),
+        Section("activity", ("Recent activity",), words.activity),
+        Section("todo", ("What to do",), tuple((sentence,) for sentence in words.todo)),
+    )
+    return (part for part in parts if part.lines)
