@@ -77,6 +77,8 @@ def _count_in_hours() -> None:
     )
     op.add_column("notifier_reps", sa.Column("absences", TEXT, nullable=False, server_default="[]"))
     op.execute(ABSENCES)
+    where = sa.text("absences <> '[]'")
+    op.create_index("notifier_reps_absent", "notifier_reps", ["rep"], sqlite_where=where, postgresql_where=where)
     op.create_table(
         "notifier_hours",
         sa.Column("id", INTEGER, primary_key=True, autoincrement=False),
@@ -88,6 +90,7 @@ def _count_in_hours() -> None:
 
 def _count_every_minute() -> None:
     op.drop_table("notifier_hours")
+    op.drop_index("notifier_reps_absent", "notifier_reps")
     op.drop_column("notifier_reps", "absences")
     op.drop_index("notifier_clocks_by_hours", "notifier_clocks")
     for name in ("hours_revision", "pauses", "pool", "counted_from", "worked", "touch_within", "counted_in"):

@@ -15,7 +15,7 @@ from firsthour.runtime.storage.unit import Unit
 from schemas.events.routes import RepAvailabilityChanged
 from services.notifier.domain.absences import with_change
 from services.notifier.store.columns import optional_micros
-from services.notifier.store.tables import hours, reps
+from services.notifier.store.tables import ABSENT, hours, reps
 
 _ONLY_ROW = 1
 _LOCK_REPS = statements.Sql(
@@ -41,11 +41,11 @@ def _save_reps(dialect: statements.SqlDialect) -> Any:
 _SAVE_REPS = statements.Sql(_save_reps)
 _LEAVE = statements.Sql(
     lambda _: sa.union_all(
-        sa.select(reps.c.rep, reps.c.absences).where(reps.c.absences != "[]"),
-        sa.select(sa.literal("", sa.Text), sa.cast(hours.c.revision, sa.Text)),
+        sa.select(reps.c.rep, reps.c.absences).where(sa.text(ABSENT)),
+        sa.select(sa.literal("", sa.Text), sa.cast(hours.c.revision, sa.Text)).where(hours.c.id == _ONLY_ROW),
     )
 )
-_REVISION = statements.Sql(lambda _: sa.select(hours.c.revision, hours.c.configuration))
+_REVISION = statements.Sql(lambda _: sa.select(hours.c.revision, hours.c.configuration).where(hours.c.id == _ONLY_ROW))
 
 
 def _raise_revision(dialect: statements.SqlDialect) -> Any:
@@ -58,7 +58,11 @@ def _raise_revision(dialect: statements.SqlDialect) -> Any:
 
 _RAISE_REVISION = statements.Sql(_raise_revision)
 _SET_CONFIGURATION = statements.Sql(
-    lambda _: sa.update(hours).values(configuration=sa.bindparam("name", type_=sa.Text))
+    lambda _: (
+        sa.update(hours)
+        .where(hours.c.id == sa.bindparam("row", type_=sa.BigInteger))
+        .values(configuration=sa.bindparam("name", type_=sa.Text))
+    )
 )
 _spans = msgspec.json.Decoder(tuple[Span, ...]).decode
 _json = msgspec.json.Encoder().encode
@@ -137,6 +141,6 @@ def revision_for(unit: Unit, configuration: str) -> int:
     row = _REVISION.first(unit.connection)
     if row is None or row.configuration != configuration:
         raise_revision(unit)
-        _SET_CONFIGURATION.run(unit.connection, name=configuration)
+        _SET_CONFIGURATION.run(unit.connection, row=_ONLY_ROW, name=configuration)
         row = _REVISION.first(unit.connection)
     return int(row.revision) if row is not None else 0

@@ -8,6 +8,8 @@ from firsthour.runtime.storage import statements
 
 IN_HOURS: Final = "counted_in <> 'always' AND state IN ('live', 'missed')"
 """The running clocks whose times depend on calendars and leave."""
+ABSENT: Final = "absences <> '[]'"
+"""The reps who stated an absence over the API."""
 
 clocks = sa.Table(
     "notifier_clocks",
@@ -106,6 +108,7 @@ reps = sa.Table(
     sa.Column("at", statements.Integer, nullable=False),
     sa.Column("version", statements.Integer, nullable=False, server_default="0"),
     sa.Column("absences", statements.Text, nullable=False, server_default="[]"),  # JSON: [start, end] of each
+    sa.Index("notifier_reps_absent", "rep", sqlite_where=sa.text(ABSENT), postgresql_where=sa.text(ABSENT)),
 )
 hours = sa.Table(
     "notifier_hours",

@@ -245,7 +245,7 @@ def test_number_of_absences_is_bounded() -> None:
 # --- cost -------------------------------------------------------------------------------------------------------------
 
 
-class CountedHours:
+class RecordedHours:
     """Hours of a calendar that count the spans read from them."""
 
     def __init__(self) -> None:
@@ -260,6 +260,6 @@ class CountedHours:
 
 
 def test_cost_of_thirty_days_of_work_grows_with_days_and_not_with_seconds() -> None:
-    hours = CountedHours()
+    hours = RecordedHours()
     assert due_after(hours, NINE, 30 * 8 * HOUR) is not None
     assert hours.spans_read <= 31
