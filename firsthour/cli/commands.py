@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "version": CommandEntry("version", "Print the version."),
     "spool": CommandEntry("spool", "Spool of a gateway: drain."),
     "agreement": CommandEntry("agreement", "Configuration files: check."),
+    "report": CommandEntry("report", "Reports: response."),
     "keys": CommandEntry("keys", "API keys: create, list, revoke."),
     "deadletters": CommandEntry("dead_letters", "Dead letters: list, show, retry, drop."),
 }

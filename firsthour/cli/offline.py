@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy.engine import Connection
 
@@ -31,6 +32,9 @@ from firsthour.runtime.storage.sqlite import SqliteUnits
 from firsthour.runtime.storage.sqlite_engines import reader_engine, writer_engine
 from schemas import topics
 from schemas.errors import FirstHourError
+
+COMMANDED: Final = frozenset({"reporting"})
+"""The services that a command asks."""
 
 
 class NothingHereError(FirstHourError):
@@ -137,12 +141,16 @@ def _config(directory: Path, needed: bool) -> ConfigFiles:
 
 
 def client_of(resources: Resources, services: Sequence[Service], *, live: bool) -> AsyncClient:
-    """Return a client with role admin for the routes of administration. `live`: services of the installation run."""
+    """Return a client with role admin, for administration and for services of which a command exists.
+
+    `live`: services of the installation run.
+    """
     profile = DISTRIBUTED_CHECKS if resources.settings.distributed else EMBEDDED_CHECKS
     keys = auth.Keys(resources.clock, local_token=new_token())
+    routers = [service.api(resources) for service in services if service.api and service.name in COMMANDED]
     app = create_app(
         title="FirstHour",
-        routers=[administration_router(resources, keys, services, profile, live=live)],
+        routers=[administration_router(resources, keys, services, profile, live=live), *routers],
         telemetry=resources.telemetry,
         ready=lambda: Readiness(True),
         clock=resources.clock,

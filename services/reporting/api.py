@@ -14,7 +14,9 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.http import LeadView, Listing
-from services.reporting import domain, lead_view, store
+from services.reporting import lead_view, store
+from services.reporting.domain.timeline import line
+from services.reporting.response_routes import add_response_routes
 
 TIMELINE_MAX = 1_000
 _POSITION = re.compile(rf"{page_cursors.MICROSECONDS}\.{page_cursors.COUNT}\.{page_cursors.ID}", re.ASCII)
@@ -74,6 +76,7 @@ def router(resources: Resources) -> APIRouter:
         items = [{"status": n, "team": teams.get(n), "leads": counts.get(n, 0)} for n in names]
         return {"items": items, "total": sum(counts.values()), "next": None}
 
+    add_response_routes(api, resources)
     return api
 
 
@@ -86,7 +89,7 @@ def _item(row: Any) -> dict[str, Any]:
     item = {"id": row.id, "at": moment(row.at), "topic": row.topic, "type": row.type}
     try:
         envelope = decode(bytes(row.body))
-        return {**item, "line": domain.line(row.type, event_of(envelope)), "data": _plain(bytes(envelope.data))}
+        return {**item, "line": line(row.type, event_of(envelope)), "data": _plain(bytes(envelope.data))}
     except UnknownEventError:  # written by a later release
         return {**item, "line": row.type, "data": None}
 

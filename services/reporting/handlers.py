@@ -1,4 +1,4 @@
-"""The handlers of reporting: store every record, and the newest status of each lead."""
+"""The handlers of reporting: store every record, the newest status of each lead, and its requests with the response."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -8,9 +8,13 @@ from firsthour.runtime.processing.service import Handler
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas.events.leads import LeadScored
-from services.reporting import domain, store
+from schemas.topics import LEADS, ROUTES
+from services.reporting import response_model, responses, store
+from services.reporting.domain import timeline
 
 HISTORY_DAYS = 400
+_OF_REQUESTS = frozenset({LEADS, ROUTES})
+"""The topics whose records change the requests of leads."""
 
 
 def record_history(topic: str) -> Handler:
@@ -22,25 +26,27 @@ def record_history(topic: str) -> Handler:
         statuses: dict[str, tuple[str, int]] = {}
         for record in batch:
             event, envelope = record.event, record.envelope
-            lead = domain.lead_of(event)
+            lead = timeline.lead_of(event)
             rows.append(
                 {
                     "id": record.event_id,
                     "topic": topic,
                     "type": envelope.type,
                     "lead_id": lead,
-                    "cause": domain.cause_of(event),
+                    "cause": timeline.cause_of(event),
                     "at": micros(envelope.time),
                     "heard_at": now,
                     "position": record.position,
                     "body": record.body,
                 }
             )
-            status = domain.status_of(event)
+            status = timeline.status_of(event)
             if status is None and isinstance(event, LeadScored) and event.version == 1:
                 status = (next(iter(unit.config.agreement.lifecycle.statuses)), 0)
             if lead and status and (lead not in statuses or status[1] > statuses[lead][1]):
                 statuses[lead] = status
+        if topic in _OF_REQUESTS:
+            response_model.follow(unit, [record.event for record in batch])
         store.insert_history(unit, rows)
         store.set_statuses(
             unit,
@@ -48,6 +54,11 @@ def record_history(topic: str) -> Handler:
         )
 
     return hear
+
+
+def delete_old_requests(unit: Unit, limit: int) -> int:
+    """Delete up to `limit` requests older than `HISTORY_DAYS`. Return their number."""
+    return responses.delete_before(unit, micros(unit.now - timedelta(days=HISTORY_DAYS)), limit)
 
 
 def delete_old_history(unit: Unit, limit: int) -> int:

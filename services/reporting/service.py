@@ -1,10 +1,12 @@
 """Reporting as data."""
 
 from firsthour.runtime.eventlog.log import LINGER_SECONDS
-from firsthour.runtime.processing.service import Service
+from firsthour.runtime.processing.service import Service, Tick
 from schemas.topics import ALL
 from services.reporting.api import router
-from services.reporting.handlers import delete_old_history, record_history
+from services.reporting.handlers import delete_old_history, delete_old_requests, record_history
+from services.reporting.response_gauges import ResponseGauges
+from services.reporting.response_model import CHECK_SECONDS, REBUILD, rebuild
 
 
 def service() -> Service:
@@ -13,6 +15,8 @@ def service() -> Service:
         name="reporting",
         hears={topic: record_history(topic) for topic in ALL},
         linger_seconds=dict.fromkeys(ALL, LINGER_SECONDS),
-        sweeps=(delete_old_history,),
+        ticks=(Tick(REBUILD, rebuild, CHECK_SECONDS),),
+        sweeps=(delete_old_history, delete_old_requests),
         api=router,
+        runners=lambda resources: [ResponseGauges(resources)],
     )

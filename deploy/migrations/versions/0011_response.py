@@ -25,10 +25,12 @@ def upgrade() -> None:
     _add_clicks()
     _count_in_hours()
     _delivery()
+    _add_requests()
 
 
 def downgrade() -> None:
     """Undo the changes, in the opposite order."""
+    _drop_requests()
     _count_every_minute()
     _undo_delivery()
     _drop_clicks()
@@ -113,3 +115,45 @@ def _undo_delivery() -> None:
     op.drop_index("notifier_pages_waiting", table_name="notifier_pages")
     for name, _, _ in reversed(_DELIVERY):
         op.drop_column("notifier_pages", name)
+
+
+def _add_requests() -> None:
+    """Add the requests of leads with the response to each, for the report on the first hour."""
+    op.create_table(
+        "reporting_responses",
+        sa.Column("lead_id", TEXT, nullable=False),
+        sa.Column("submit_at", INTEGER, nullable=False),
+        sa.Column("urgency", TEXT, nullable=False),
+        sa.Column("source", TEXT),
+        sa.Column("rep", TEXT),
+        sa.Column("touched_at", INTEGER),
+        sa.Column("working_us", INTEGER),
+        sa.Column("hour_at", INTEGER),
+        sa.Column("left_at", INTEGER),
+        sa.Column("attempts", INTEGER, nullable=False),
+        sa.Column("conversations", INTEGER, nullable=False),
+        sa.PrimaryKeyConstraint("lead_id", "submit_at"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("reporting_responses_by_submit", "reporting_responses", ["submit_at"])
+    op.create_table(
+        "reporting_aliases",
+        sa.Column("merged_id", TEXT, nullable=False),
+        sa.Column("lead_id", TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("merged_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("reporting_aliases_by_lead", "reporting_aliases", ["lead_id"])
+    op.create_table(
+        "reporting_models",
+        sa.Column("name", TEXT, nullable=False),
+        sa.Column("version", INTEGER, nullable=False),
+        sa.Column("done_to", TEXT),
+        sa.PrimaryKeyConstraint("name"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _drop_requests() -> None:
+    for table in ("reporting_models", "reporting_aliases", "reporting_responses"):
+        op.drop_table(table)

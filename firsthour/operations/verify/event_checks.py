@@ -17,7 +17,7 @@ from schemas import topics
 from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.events.outside import ABOUT_NO_LEAD
 from schemas.events.routes import RepAvailabilityChanged
-from services.reporting.domain import cause_of
+from services.reporting.domain.timeline import cause_of
 
 _SEEN_KEPT: Final = timedelta(days=SEEN_DAYS - LOG_DAYS - 1)
 """A record that reporting read longer ago may have no row in `seen`: another service may have read it `LOG_DAYS` earlier."""

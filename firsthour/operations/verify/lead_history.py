@@ -24,8 +24,8 @@ from schemas.events.routes import LeadEvent
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.store import tables as notifier
 from services.notifier.store.clocks import find_clocks
-from services.reporting import domain as reporting_domain
 from services.reporting import store as reporting
+from services.reporting.domain import timeline
 from services.router.store import tables as router
 from services.scoring import store as scoring
 
@@ -185,7 +185,7 @@ def _add_record(records: LeadRecords, row: Any) -> None:
         if row.type in BY_TYPE:  # other types may come from a later version
             records.faults.append(f"the body of record {row.id} cannot be read")
         return
-    if _differs(row, envelope, event.TOPIC, reporting_domain.lead_of(event), reporting_domain.cause_of(event)):
+    if _differs(row, envelope, event.TOPIC, timeline.lead_of(event), timeline.cause_of(event)):
         records.faults.append(f"the row of record {row.id} differs from its body")
     match event:
         case LeadEvent():

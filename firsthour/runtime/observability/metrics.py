@@ -10,6 +10,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from firsthour.runtime.observability.first_hour import FirstHourGauges
+
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
 # Bounds of buckets, in seconds.
@@ -73,6 +75,7 @@ class Telemetry:
         self.outbox_seconds = Gauge(
             "outbox_oldest_seconds", "Seconds since the oldest record that is not published yet", registry=r
         )
+        self.first_hour = FirstHourGauges(r)
         self._routes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._pools: set[str] = set()
         self._add_pages(r)

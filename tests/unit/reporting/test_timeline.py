@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from schemas.events.outside import FLAGS, ExternalEvent
-from services.reporting.domain import line
+from services.reporting.domain.timeline import line
 
 AT = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
 

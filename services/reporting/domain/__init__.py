@@ -1,0 +1,1 @@
+"""Decisions of reporting. Pure: every time is an argument."""

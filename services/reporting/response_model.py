@@ -1,0 +1,133 @@
+"""Keeps the requests of leads as the records of the router arrive, and rebuilds them from the history.
+
+They are rebuilt once, when a release first has them or counts in another way (`MODEL_VERSION`): in steps of a few leads, while
+new records are applied. Both lock the lead, so that neither overwrites the other.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from operator import attrgetter
+from typing import Final
+
+from firsthour.kernel.business_time import WorkingHours
+from firsthour.kernel.cache import once_per_version
+from firsthour.kernel.calendar import hours_of
+from firsthour.kernel.config import Config
+from firsthour.runtime.storage.unit import Unit
+from schemas.envelope import UnknownEventError, decode, event_of
+from schemas.events.base import Event
+from schemas.events.leads import LeadsMerged
+from schemas.events.routes import LeadEvent
+from services.reporting import rebuilding, responses
+from services.reporting.domain.response import FIGURES, Hours, LeadRequest, apply, united
+
+MODEL: Final = "responses"
+MODEL_VERSION: Final = 1
+REBUILD: Final = "reporting.responses"
+LEADS_AT_ONCE: Final = 20
+CHECK_SECONDS: Final = 600.0  # between two looks whether there is something to rebuild
+ALWAYS: Final = "always"
+OWNER: Final = "owner"
+
+
+@once_per_version
+def hours_by(config: Config) -> Hours:
+    """Return the working hours by rep and urgency: the calendar in which the urgency counts, else that of the rep."""
+    agreement, reps = config.agreement, config.team.rep_by_id
+    compiled: dict[str, WorkingHours] = {}
+
+    def hours(rep: str | None, urgency: str) -> WorkingHours | None:
+        terms = agreement.response.urgencies.get(urgency)
+        name = terms.counted_in if terms else OWNER
+        if name in (ALWAYS, OWNER):
+            row = reps.get(rep or "")
+            name = (row.calendar if row else None) or ALWAYS
+        calendar = agreement.calendars.get(name)
+        if calendar is None:
+            return None
+        if name not in compiled:
+            compiled[name] = hours_of(calendar)
+        return compiled[name]
+
+    return hours
+
+
+def follow(unit: Unit, events: Iterable[Event]) -> None:
+    """Apply these records, in their order, to the requests of their leads."""
+    changes = [event for event in events if isinstance(event, (*FIGURES, LeadsMerged))]
+    if not changes:
+        return
+    named = {event.lead_id for event in changes}
+    named |= {event.merged_id for event in changes if isinstance(event, LeadsMerged)}
+    remaining = responses.remaining_ids(unit, named)
+    loaded = responses.lock_requests(unit, {*named, *remaining.values()})
+    requests = {lead: list(rows) for lead, rows in loaded.items()}
+    hours = hours_by(unit.config)
+    gone: set[str] = set()
+    for event in changes:
+        lead = remaining[event.lead_id]
+        if isinstance(event, LeadsMerged):
+            if _merge(requests, lead, event.merged_id, hours):
+                responses.save_alias(unit, event.merged_id, lead)
+                remaining = {one: lead if to == event.merged_id else to for one, to in remaining.items()}
+                gone |= {event.merged_id, lead}
+        elif isinstance(event, LeadEvent):
+            requests[lead] = apply(requests.get(lead, ()), event, hours, lead)
+    responses.delete_requests(unit, gone)
+    responses.save_requests(unit, _changed(loaded, requests, gone))
+
+
+def _merge(requests: dict[str, list[LeadRequest]], lead: str, merged: str, hours: Hours) -> bool:
+    """Give the requests of a merged lead to the lead that remains. Return whether the two are different leads."""
+    if lead == merged:
+        return False  # the record of a merge that is already applied
+    requests[lead] = united([*requests.get(lead, ()), *requests.pop(merged, ())], lead, hours)
+    return True
+
+
+def _changed(
+    before: dict[str, list[LeadRequest]], after: dict[str, list[LeadRequest]], all_of: set[str]
+) -> list[LeadRequest]:
+    """Return the requests that differ from the stored ones, and all requests of the leads `all_of`."""
+    return [
+        request
+        for lead, rows in after.items()
+        for request in rows
+        if lead in all_of or request not in before.get(lead, ())
+    ]
+
+
+def rebuild(unit: Unit) -> datetime | None:
+    """Rebuild the requests of the next few leads. Return now; None: all leads are done, or another process does it."""
+    progress = rebuilding.lock_progress(unit, MODEL, MODEL_VERSION)
+    if progress is None or progress.done_to is None:
+        return None
+    leads = rebuilding.leads_after(unit, progress.done_to, LEADS_AT_ONCE)
+    rebuilding.save_progress(unit, MODEL, MODEL_VERSION, leads[-1] if len(leads) == LEADS_AT_ONCE else None)
+    remaining = responses.remaining_ids(unit, leads)
+    whole = [lead for lead in leads if remaining[lead] == lead]
+    merged = responses.merged_ids(unit, whole)
+    responses.lock_requests(unit, {*leads, *(one for ones in merged.values() for one in ones)})
+    responses.delete_requests(unit, leads)
+    hours = hours_by(unit.config)
+    for lead in whole:
+        events = _history(unit, [lead, *merged.get(lead, ())])
+        by_lead: dict[str, list[LeadRequest]] = {}
+        for event in events:
+            by_lead[event.lead_id] = apply(by_lead.get(event.lead_id, ()), event, hours, event.lead_id)
+        rows = [request for requests in by_lead.values() for request in requests]
+        responses.save_requests(unit, united(rows, lead, hours) if len(by_lead) > 1 else rows)
+    return unit.now if len(leads) == LEADS_AT_ONCE else None
+
+
+def _history(unit: Unit, leads: list[str]) -> list[LeadEvent]:
+    """Return the records of these leads that change a request, those of each lead in the order of their versions."""
+    events = []
+    for body in rebuilding.bodies_of(unit, leads, [kind.TYPE for kind in FIGURES]):
+        try:
+            event = event_of(decode(body))
+        except UnknownEventError:  # written by a later release
+            continue
+        if isinstance(event, LeadEvent):
+            events.append(event)
+    return sorted(events, key=attrgetter("lead_id", "version"))

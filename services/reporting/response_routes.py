@@ -1,0 +1,149 @@
+"""The report on the first hour: the share of requests with a touch within it, and how long the first touch took."""
+
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
+from sqlalchemy.engine import Connection
+
+from firsthour.runtime.http.auth import needs
+from firsthour.runtime.http.principal import Principal
+from firsthour.runtime.http.problem import FieldFault, Problem
+from firsthour.runtime.processing.service import Resources
+from schemas.agreement.calendars import DAYS
+from schemas.http import Moment
+from schemas.values import positive_duration
+from services.reporting import rebuilding
+from services.reporting.figures import Figures, figures
+from services.reporting.handlers import HISTORY_DAYS
+from services.reporting.response_model import MODEL, MODEL_VERSION
+
+SINCE: Final = "30d"
+UTC_ZONE: Final = "UTC"
+_DAY: Final = timedelta(days=1)
+_EPOCH: Final = date(1970, 1, 1)
+_moment: Final = TypeAdapter(Moment)
+Key = Literal["source", "rep", "urgency", "day", "weekday", "hour"]
+
+
+def add_response_routes(api: APIRouter, resources: Resources) -> None:
+    """Add the route of the response report."""
+
+    @api.get("/v1/reports/response", tags=["reports"])
+    async def response(
+        principal: Annotated[Principal, Depends(needs("sales"))],
+        since: Annotated[
+            str, Query(max_length=64, description="A span such as `30d`, or a time. At most 400 days ago.")
+        ] = SINCE,
+        by: Annotated[Key | None, Query(description="One line for each of these; absent: the total only.")] = None,
+        calendar: Annotated[
+            str | None,
+            Query(max_length=100, description="Day, weekday and hour in the time zone of this calendar; absent: UTC."),
+        ] = None,
+    ) -> dict[str, Any]:
+        """The first hour: requests touched within it, in raw and in working time; how long the first touch took.
+
+        A request is a submit that handed the lead over to Sales. It is `pending` while its hour runs. `share` leaves these
+        out. `working` counts in the calendar of the urgency, else in that of the rep.
+        """
+        now = resources.clock.business()
+        start, zone = _since(since, now), _zone(resources, calendar)
+
+        def read(connection: Connection) -> tuple[list[Figures], list[Figures], bool]:
+            total = figures(connection, "all", start, now, ZoneInfo(zone))
+            groups = figures(connection, by, start, now, ZoneInfo(zone)) if by else []
+            return total, groups, rebuilding.is_complete(connection, MODEL, MODEL_VERSION)
+
+        total, groups, complete = await resources.reads(read)
+        return {
+            "since": start,
+            "until": now,
+            "by": by,
+            "timezone": zone,
+            "complete": complete,
+            "total": figures_view(total[0] if total else NO_REQUESTS),
+            "items": [{"key": _key(by or "", row.key), **figures_view(row)} for row in groups],
+            "next": None,
+        }
+
+
+def _since(text: str, now: datetime) -> datetime:
+    """Return the begin of the report, from a span or a time. Raises `Problem` 422."""
+    try:
+        start = now - positive_duration(text)
+    except PydanticCustomError:
+        try:
+            start = _moment.validate_python(text)
+        except ValidationError:
+            raise _refusal("since", "is neither a span such as 30d nor a time such as 2026-12-01T09:00:00Z") from None
+    if start > now:
+        raise _refusal("since", "is in the future; give a time in the past")
+    if start < now - HISTORY_DAYS * _DAY:
+        raise _refusal("since", f"is too long ago; reports cover the last {HISTORY_DAYS} days")
+    return start
+
+
+def _zone(resources: Resources, calendar: str | None) -> str:
+    if calendar is None:
+        return UTC_ZONE
+    calendars = resources.config.current.agreement.calendars
+    if calendar not in calendars:
+        known = f"use one of: {', '.join(list(calendars)[:20])}" if calendars else "it has none, so leave this out"
+        raise _refusal("calendar", f"is not in the agreement; {known}")
+    return calendars[calendar].timezone
+
+
+def _refusal(field: str, detail: str) -> Problem:
+    fault = FieldFault(pointer=f"query:{field}", detail=detail)
+    return Problem(422, "Unprocessable Content", f"`{field}` {detail}.", [fault])
+
+
+def _key(by: str, key: Any) -> Any:
+    """Return the key of a line: a day as a date, a weekday as its name, an hour as a number. None: unknown."""
+    if key is None:
+        return None
+    if by == "day":
+        return (_EPOCH + timedelta(days=int(key))).isoformat()
+    return DAYS[int(key)] if by == "weekday" else int(key) if by == "hour" else key
+
+
+NO_REQUESTS: Final = Figures("", 0, 0, 0, 0, 0, 0, 0, 0, None, None, None, 0, 0, None, None, None)
+
+
+def figures_view(row: Figures) -> dict[str, Any]:
+    """Return the figures of one line, with times in seconds."""
+    return {
+        "requests": row.requests,
+        "pending": row.pending,
+        "touched": row.touched,
+        "never_touched": row.requests - row.touched - row.pending,
+        "left_untouched": row.left,
+        "attempts": row.attempts,
+        "conversations": row.conversations,
+        "reached": row.reached,
+        "raw": {
+            "within_hour": row.within,
+            "share": _share(row.within, row.requests - row.pending),
+            "average_seconds": _seconds(row.average),
+            "median_seconds": _seconds(row.median),
+            "p90_seconds": _seconds(row.p90),
+        },
+        "working": {
+            "within_hour": row.working_within,
+            "share": _share(row.working_within, row.requests - row.working_pending),
+            "average_seconds": _seconds(row.working_average),
+            "median_seconds": _seconds(row.working_median),
+            "p90_seconds": _seconds(row.working_p90),
+        },
+    }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None
+
+
+def _seconds(us: float | None) -> float | None:
+    return None if us is None else round(us / 1_000_000, 3)
