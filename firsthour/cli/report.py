@@ -10,7 +10,7 @@ from firsthour.cli.installation import connect
 from firsthour.runtime.terminal import AsJson, DataDir, print_json, print_table, run, say
 
 
-class Key(StrEnum):
+class ReportKey(StrEnum):
     """The value by which requests are grouped."""
 
     source = "source"
@@ -46,7 +46,7 @@ def _group() -> None:
 @app.command()
 def response(
     since: Annotated[str, typer.Option(help="A span such as 7d, or a time; at most 400 days ago.")] = "30d",
-    by: Annotated[Key | None, typer.Option(help="One line for each of these.")] = None,
+    by: Annotated[ReportKey | None, typer.Option(help="One line for each of these.")] = None,
     calendar: Annotated[
         str | None,
         typer.Option(help="Days, weekdays and hours are those of this calendar of the agreement. [default: UTC]"),

@@ -47,13 +47,13 @@ _BODIES = statements.Sql(
 )
 
 
-class Progress(NamedTuple):
+class RebuildProgress(NamedTuple):
     """How far a model is rebuilt: up to this lead. None: all leads are done."""
 
     done_to: str | None
 
 
-def lock_progress(unit: Unit, model: str, version: int) -> Progress | None:
+def lock_progress(unit: Unit, model: str, version: int) -> RebuildProgress | None:
     """Lock and return the progress of a model in this version. None: another process rebuilds it at this moment."""
     connection = unit.connection
     if _FIND.first(connection, model=model) is None:
@@ -61,7 +61,7 @@ def lock_progress(unit: Unit, model: str, version: int) -> Progress | None:
     row = _LOCK.first(connection, model=model)
     if row is None:
         return None
-    return Progress(row.done_to if row.version == version else "")
+    return RebuildProgress(row.done_to if row.version == version else "")
 
 
 def save_progress(unit: Unit, model: str, version: int, done_to: str | None) -> None:

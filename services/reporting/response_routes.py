@@ -26,7 +26,7 @@ UTC_ZONE: Final = "UTC"
 _DAY: Final = timedelta(days=1)
 _EPOCH: Final = date(1970, 1, 1)
 _moment: Final = TypeAdapter(Moment)
-Key = Literal["source", "rep", "urgency", "day", "weekday", "hour"]
+GroupKey = Literal["source", "rep", "urgency", "day", "weekday", "hour"]
 
 
 def add_response_routes(api: APIRouter, resources: Resources) -> None:
@@ -38,7 +38,7 @@ def add_response_routes(api: APIRouter, resources: Resources) -> None:
         since: Annotated[
             str, Query(max_length=64, description="A span such as `30d`, or a time. At most 400 days ago.")
         ] = SINCE,
-        by: Annotated[Key | None, Query(description="One line for each of these; absent: the total only.")] = None,
+        by: Annotated[GroupKey | None, Query(description="One line for each of these; absent: the total only.")] = None,
         calendar: Annotated[
             str | None,
             Query(max_length=100, description="Day, weekday and hour in the time zone of this calendar; absent: UTC."),
@@ -78,11 +78,13 @@ def _since(text: str, now: datetime) -> datetime:
         try:
             start = _moment.validate_python(text)
         except ValidationError:
-            raise _refusal("since", "is neither a span such as 30d nor a time such as 2026-12-01T09:00:00Z") from None
+            raise _refusal(
+                "Invalid period", "since", "is neither a span such as 30d nor a time such as 2026-12-01T09:00:00Z"
+            ) from None
     if start > now:
-        raise _refusal("since", "is in the future; give a time in the past")
+        raise _refusal("Invalid period", "since", "is in the future; give a time in the past")
     if start < now - HISTORY_DAYS * _DAY:
-        raise _refusal("since", f"is too long ago; reports cover the last {HISTORY_DAYS} days")
+        raise _refusal("Invalid period", "since", f"is too long ago; reports cover the last {HISTORY_DAYS} days")
     return start
 
 
@@ -92,13 +94,12 @@ def _zone(resources: Resources, calendar: str | None) -> str:
     calendars = resources.config.current.agreement.calendars
     if calendar not in calendars:
         known = f"use one of: {', '.join(list(calendars)[:20])}" if calendars else "it has none, so leave this out"
-        raise _refusal("calendar", f"is not in the agreement; {known}")
+        raise _refusal("Unknown calendar", "calendar", f"is not in the agreement; {known}")
     return calendars[calendar].timezone
 
 
-def _refusal(field: str, detail: str) -> Problem:
-    fault = FieldFault(pointer=f"query:{field}", detail=detail)
-    return Problem(422, "Unprocessable Content", f"`{field}` {detail}.", [fault])
+def _refusal(title: str, field: str, detail: str) -> Problem:
+    return Problem(422, title, f"`{field}` {detail}.", [FieldFault(pointer=f"query:{field}", detail=detail)])
 
 
 def _key(by: str, key: Any) -> Any:

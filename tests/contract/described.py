@@ -25,7 +25,16 @@ from tests.contract.systems import ADMIN
 ROLES = ("ingest", "marketing", "sales", "manager", "admin")
 REFUSALS = (400, 405, 406, 413, 415, 422)
 STATEFUL = frozenset(
-    {"unknown-reason", "unknown-rep", "unknown-source", "time-in-the-past", "invalid-cursor", "idempotency-key-reused"}
+    {
+        "unknown-reason",
+        "unknown-rep",
+        "unknown-source",
+        "time-in-the-past",
+        "invalid-cursor",
+        "invalid-period",
+        "unknown-calendar",
+        "idempotency-key-reused",
+    }
 )
 """Problems of values that the schema allows: names of the agreement and the team, a time, a cursor, a key."""
 SLOW = ("/v1/verify", "/v1/doctor")
