@@ -101,6 +101,10 @@ class Rep(Shape):
     away: tuple[Away, ...] = ()
     active: Flag = True  # false: the rep has left; open leads are routed again
 
+    def cover(self, now: datetime) -> str | None:
+        """Return the rep who answers during the absence at this time; None: the rep is not absent, or none is named."""
+        return next((away.cover for away in self.away if away.starts <= now < away.ends and away.cover), None)
+
     def away_until(self, now: datetime) -> datetime | None:
         """Return the end of the absence at this time; None: the rep is not absent."""
         return max((away.ends for away in self.away if away.starts <= now < away.ends), default=None)
@@ -114,9 +118,10 @@ class Member(Shape):
 
 
 class Pool(Shape):
-    """Reps who get leads in turn."""
+    """Reps who get leads in turn. `manager`: told of a lead that waits; absent: the first manager among the members'."""
 
     id: Id
+    manager: str | None = None
     members: Annotated[tuple[Member, ...], Field(min_length=1)]
 
 

@@ -16,6 +16,11 @@ Channels = Annotated[
 ]
 ALWAYS = "always"
 OWNER = "owner"
+CHANNEL = "channel"
+SLACK: tuple[Channel, ...] = ("slack",)
+Recipient = Literal["owner", "cover", "manager", "channel"]
+SlackChannel = Annotated[str, Field(pattern=r"^(#[a-z0-9_\-]{1,80}|[CG][A-Z0-9]{2,30})$")]
+"""A channel by its name, such as `#inbound`, or by its id, such as C012AB3CD."""
 
 
 class Urgency(Shape):
@@ -29,12 +34,25 @@ CHANNELS: tuple[Channel, ...] = ("slack", "email", "inbox")
 
 
 class Rung(Shape):
-    """One step of the ladder, `at` this time after the assignment: page a person, or change the owner."""
+    """One step of the ladder, `at` this time after the assignment: page a recipient, or change the owner.
+
+    `page: cover`: the cover named for the owner's absence, else another member of the pool on duty. `page: channel`: the
+    Slack channel in `to`.
+    """
 
     at: Duration
-    page: Literal["owner", "manager"] | None = None
+    page: Recipient | None = None
+    to: SlackChannel | None = None
     by: Channels = CHANNELS
     reassign: Flag = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _channel_by_slack(cls, data: object) -> object:
+        """Let a page to a Slack channel go by Slack, unless `by` is given."""
+        if isinstance(data, dict) and data.get("page") == CHANNEL and data.get("by") is None:
+            return data | {"by": SLACK}
+        return data
 
     @model_validator(mode="after")
     def _does_one_thing(self) -> Self:
@@ -42,6 +60,10 @@ class Rung(Shape):
             raise wrong("a rung either pages a person or changes the owner", "give one of `page:` and `reassign: true`")
         if self.reassign and self.by != CHANNELS:
             raise wrong("`by` is only for `page:`", "remove it")
+        if (self.page == CHANNEL) != (self.to is not None):
+            raise wrong("`page: channel` and `to:` belong together", 'write {page: channel, to: "#inbound"}')
+        if self.page == CHANNEL and self.by != SLACK:
+            raise wrong("a channel is paged by slack", "write `by: [slack]`, or remove `by`")
         return self
 
 

@@ -55,7 +55,9 @@ def _has(rep: Rep, channel: str) -> bool:
 
 
 def _paged(config: Config) -> set[str]:
-    """Return the reps who can own a lead, and their managers."""
+    """Return the reps who can own a lead, and their managers and covers."""
     team = config.team
     owners = {member.rep for pool in team.pools for member in pool.members} | {one.owner for one in team.accounts}
-    return owners | {rep.manager for rep in team.reps if rep.manager is not None}
+    managers = {rep.manager for rep in team.reps} | {pool.manager for pool in team.pools}
+    covers = {away.cover for rep in team.reps for away in rep.away}
+    return owners | {rep for rep in managers | covers if rep is not None}

@@ -16,6 +16,7 @@ from firsthour.runtime.storage.unit import Unit
 from services.notifier.context import CLOCKS, Claim, NotifierContext
 from services.notifier.domain import page as paging
 from services.notifier.domain.clock import ResponseClock
+from services.notifier.domain.clock_events import BY_OWNER
 from services.notifier.domain.firing import settled
 from services.notifier.domain.message import message_of
 from services.notifier.domain.objection import Availability, objection
@@ -79,7 +80,7 @@ def claim_new(
         if page_after.state == "sending":
             claims.append(Claim(page_after, message_of(page_after, clock, terms, look.now, context.public_url)))
         elif page_after.state == "cancelled":
-            clocks[page.lead_id] = settled(clock, page_after, terms, look.now)
+            clocks[page.lead_id] = settled(clock, page_after, terms, look.now, empty=page_after.error != BY_OWNER)
             unit.wake(CLOCKS)
     look.count_delays()
     return list(stored.values()), claims

@@ -12,18 +12,19 @@ from schemas.events.routes import ActionResolved, LeadEvent, RepAvailabilityChan
 from services.notifier.claiming import claim_new
 from services.notifier.context import CLOCKS, DELIVERY, HOURS, NotifierContext
 from services.notifier.domain.click import undone
-from services.notifier.domain.clock import ResponseClock, timed
+from services.notifier.domain.clock import ResponseClock, ladder_of, timed
 from services.notifier.domain.clock_events import hear
 from services.notifier.domain.clock_step import Batch, Cancel
 from services.notifier.domain.counting import counted_anew
 from services.notifier.domain.firing import fire
 from services.notifier.domain.page import Page, cancelled
+from services.notifier.domain.recipients import NO_ABSENCES, reads_absences
 from services.notifier.domain.terms import Terms
 from services.notifier.domain.working_hours import fingerprint_of
 from services.notifier.store.clicks import find_clicks, refuse_clicks
 from services.notifier.store.clocks import due_clocks, lock_clocks, next_clock_due, save_clocks, stale_clocks
 from services.notifier.store.pages import add_pages, cancel_pages
-from services.notifier.store.people import revision_for, save_reps
+from services.notifier.store.people import find_absences, revision_for, save_reps
 
 CLOCKS_AT_ONCE = 200
 
@@ -44,9 +45,7 @@ def hear_routes(batch: Sequence[Record], unit: Unit, context: NotifierContext) -
         changes.add(hear(changes.clocks.get(event.lead_id) or before.get(event.lead_id), event, terms, now))
     if refusals:
         _undo_clicks(unit, refusals, changes, before, terms)
-    for clock in list(changes.clocks.values()):
-        if clock.due_at is not None and clock.due_at <= now:
-            changes.add(fire(clock, terms, now, unit.clock.real()))
+    _fire(unit, [c for c in changes.clocks.values() if c.due_at is not None and c.due_at <= now], terms, changes)
     store_changes(unit, changes, before, terms, context)
 
 
@@ -76,9 +75,8 @@ def fire_due(unit: Unit, context: NotifierContext) -> datetime | None:
     due = due_clocks(unit, unit.clock.business(), CLOCKS_AT_ONCE)
     now, changes = unit.now, Batch()
     if due:
-        terms, real = context.terms(unit), unit.clock.real()
-        for clock in due:
-            changes.add(fire(clock, terms, now, real))
+        terms = context.terms(unit)
+        _fire(unit, due, terms, changes)
         store_changes(unit, changes, {clock.lead_id: clock for clock in due}, terms, context)
     if len(due) == CLOCKS_AT_ONCE:
         return now
@@ -102,6 +100,14 @@ def count_anew(unit: Unit, context: NotifierContext) -> datetime | None:
     if any(clock.due_at is not None and clock.due_at <= now for clock in changed):
         unit.wake(CLOCKS)
     return now if len(stale) == CLOCKS_AT_ONCE else None
+
+
+def _fire(unit: Unit, due: Sequence[ResponseClock], terms: Terms, changes: Batch) -> None:
+    """Fire these clocks. The availability of reps is read only if a rung chooses among people."""
+    chooses = any(reads_absences(clock, ladder_of(clock, terms)) for clock in due)
+    absences = find_absences(unit) if chooses else NO_ABSENCES
+    for clock in due:
+        changes.add(fire(clock, terms, unit.now, unit.clock.real(), absences))
 
 
 def store_changes(

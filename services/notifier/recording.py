@@ -10,6 +10,7 @@ from services.notifier.channels.base import GiveUp, Outcome, Sent, TryAgain, Unu
 from services.notifier.context import CLOCKS, Claim, NotifierContext
 from services.notifier.domain import page as paging
 from services.notifier.domain.clock import ResponseClock
+from services.notifier.domain.clock_events import BY_OWNER
 from services.notifier.domain.firing import settled
 from services.notifier.domain.page import Page
 from services.notifier.domain.terms import Terms
@@ -90,7 +91,10 @@ def settle_clocks(unit: Unit, clocks: Mapping[str, ResponseClock], pages: Iterab
     changed: dict[str, ResponseClock] = {}
     for page in pages:
         clock = changed.get(page.lead_id) or clocks.get(page.lead_id)
-        if clock is not None and (after := settled(clock, page, terms, unit.now)) is not clock:
+        if clock is None:
+            continue
+        empty = page.state == "cancelled" and page.error != BY_OWNER
+        if (after := settled(clock, page, terms, unit.now, empty=empty)) is not clock:
             changed[page.lead_id] = after
     if changed:
         save_clocks(unit, changed.values())

@@ -26,10 +26,12 @@ def upgrade() -> None:
     _count_in_hours()
     _delivery()
     _add_requests()
+    _add_rungs()
 
 
 def downgrade() -> None:
     """Undo the changes, in the opposite order."""
+    _drop_rungs()
     _drop_requests()
     _count_every_minute()
     _undo_delivery()
@@ -157,3 +159,12 @@ def _add_requests() -> None:
 def _drop_requests() -> None:
     for table in ("reporting_models", "reporting_aliases", "reporting_responses"):
         op.drop_table(table)
+
+
+def _add_rungs() -> None:
+    """Note whether the last rung of a clock had a recipient."""
+    op.add_column("notifier_clocks", sa.Column("rung_empty", INTEGER, nullable=False, server_default="0"))
+
+
+def _drop_rungs() -> None:
+    op.drop_column("notifier_clocks", "rung_empty")

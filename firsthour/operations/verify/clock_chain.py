@@ -36,6 +36,7 @@ _REPLAYED: Final = (
     "accepted",
     "reassignments",
     "rep_version",
+    "pool",
     "card",
     "pool",
 )
@@ -195,16 +196,16 @@ def _rung_of(action_id: str, lead: str, epoch: int) -> int | None:
 def pages_fit_ladder(snapshot: Snapshot, rows: LeadRows) -> Iterator[str]:
     """Check I5: the id of a page is made of its lead, assignment, rung and person, and its kind fits its rung."""
     for row in rows.pages:
-        if (row.kind == "manager") not in _to_manager(snapshot, row.rung) or row.kind not in (*TO_OWNER, "manager"):
+        if ("owner" if row.kind in TO_OWNER else row.kind) not in _recipients(snapshot, row.rung):
             yield f"page {row.id}: no agreement has kind {row.kind} on rung {row.rung}"
         if row.id != page_id(row.lead_id, row.epoch, row.rung, row.person):
             yield f"page {row.id}: its id does not match its lead, assignment, rung and person"
 
 
-def _to_manager(snapshot: Snapshot, rung: int) -> set[bool]:
-    """Return the answers of all agreements that have the rung: does it page the manager? Empty: none has the rung."""
+def _recipients(snapshot: Snapshot, rung: int) -> set[str | None]:
+    """Return the recipients of the rung in all agreements that have it. Empty: none has the rung."""
     ladders = (terms.ladder for terms in snapshot.configurations.terms)
-    return {ladder[rung].page == "manager" for ladder in ladders if rung < len(ladder)}
+    return {ladder[rung].page for ladder in ladders if rung < len(ladder)}
 
 
 # --- I6 ---------------------------------------------------------------------------------------------------------------

@@ -179,6 +179,7 @@ def _team(files: ConfigDocuments) -> Iterator[ConfigProblem]:
     yield from _domains(team)
     yield from _unknown(team, _field(team, ("reps",), "manager"), reps, "a rep")
     yield from _unknown(team, _field(team, ("accounts",), "owner"), reps, "a rep")
+    yield from _unknown(team, _field(team, ("pools",), "manager"), reps, "a rep")
     for loc, _ in rows(team, "pools"):
         yield from _unknown(team, _field(team, (*loc, "members"), "rep"), reps, "a rep")
         yield from _repeated(team, (*loc, "members"), "rep", "the member")

@@ -48,7 +48,6 @@ NOT_YET: Final = (
     UnusedSetting("agreement", ("goals",), "measure revenue against the plan"),
     UnusedSetting("team", ("reps", EACH, "capacity", "per_day"), "limit new leads per day"),
     UnusedSetting("team", ("reps", EACH, "capacity", "per_hour"), "limit new leads per hour"),
-    UnusedSetting("team", ("reps", EACH, "away", EACH, "cover"), "name the rep who answers during an absence"),
     UnusedSetting(
         "sources", ("sources", EACH, "preset"), "verify and map this vendor's webhooks; until then they are refused"
     ),

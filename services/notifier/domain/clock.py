@@ -58,6 +58,7 @@ class ResponseClock(msgspec.Struct, frozen=True, kw_only=True):
     ladder: tuple[Rung, ...] | None = None  # in force when the clock started; None: written by an older release
     fired_at: datetime | None = None  # when the rung before `next_rung` was reached
     rung_told_at: datetime | None = None  # when its page was accepted or ended otherwise; None: it is still being sent
+    rung_empty: bool = False  # that rung had no recipient
     told_at: datetime | None = None  # when a page first told the owner of this assignment
     untold_at: datetime | None = None  # when a page to the owner first ended without telling them
     rep_version: int = 0  # of the owner's availability that the router used
@@ -76,7 +77,10 @@ class ResponseClock(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def progress(self) -> Progress:
-        return Progress(self.next_rung, self.fired_at, self.rung_told_at, self.told_at or self.untold_at)
+        owner_at = self.told_at or self.untold_at
+        return Progress(
+            self.next_rung, self.fired_at, self.rung_told_at, self.rung_empty, owner_at, self.told_at is not None
+        )
 
 
 def hours_of_clock(clock: ResponseClock, terms: Terms) -> WorkingHours | None:
@@ -110,7 +114,7 @@ def next_rung_at(clock: ResponseClock, terms: Terms) -> datetime | None:
     progress = clock.progress
     if clock.ladder is None:  # an older release did not store these times
         fired_at = clock.fired_at or clock.assigned_at
-        progress = Progress(clock.next_rung, fired_at, clock.rung_told_at or fired_at, clock.assigned_at)
+        progress = Progress(clock.next_rung, fired_at, clock.rung_told_at or fired_at, owner_at=clock.assigned_at)
     rungs = ladder_of(clock, terms)
     rung_at = next_due(rungs, clock.promise_at, clock.assigned_at, progress)
     if rung_at is None or clock.snoozed_until is None or rungs[progress.next_rung].page != OWNER:

@@ -120,6 +120,7 @@ def _from_the_start(clock: ResponseClock) -> ResponseClock:
         accepted=False,
         fired_at=None,
         rung_told_at=None,
+        rung_empty=False,
         told_at=None,
         untold_at=None,
         rep_version=0,

@@ -4,16 +4,20 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from schemas.agreement.response import Rung
+from schemas.agreement.response import OWNER, Rung
 from schemas.events.actions import ActionRequested
 from services.notifier.domain.clock import ResponseClock, ladder_of, next_rung_at, timed
+from services.notifier.domain.clock_events import BY_OWNER
 from services.notifier.domain.clock_step import Cancel, ClockEvent, ClockStep, promise_missed
 from services.notifier.domain.counting import counted_anew
 from services.notifier.domain.page import TO_OWNER, Kind, Page, cancelled, page_id
+from services.notifier.domain.recipients import NO_ABSENCES, Absences, Recipient, recipient
 from services.notifier.domain.terms import Terms
 
 
-def fire(clock: ResponseClock, terms: Terms, now: datetime, real: datetime) -> ClockStep:
+def fire(
+    clock: ResponseClock, terms: Terms, now: datetime, real: datetime, absences: Absences = NO_ABSENCES
+) -> ClockStep:
     """Fire everything due by now: the rungs in their order, and the end of the promise.
 
     A rung waits for the page of the rung before it. After an interruption, each page is therefore sent its span after the
@@ -22,6 +26,7 @@ def fire(clock: ResponseClock, terms: Terms, now: datetime, real: datetime) -> C
     Args:
         now: Business time.
         real: Real time, at which the delivery looks at the pages.
+        absences: Read only if `reads_absences`.
     """
     if not clock.running:
         return ClockStep(replace(clock, due_at=None))
@@ -34,23 +39,28 @@ def fire(clock: ResponseClock, terms: Terms, now: datetime, real: datetime) -> C
     cancels: list[Cancel] = []
     while (due_at := next_rung_at(clock, terms)) is not None and due_at <= now:
         index, rung = clock.next_rung, ladder_of(clock, terms)[clock.next_rung]
-        clock = replace(clock, next_rung=index + 1, fired_at=now, rung_told_at=None, updated_at=now)
+        clock = replace(clock, next_rung=index + 1, fired_at=now, rung_told_at=None, rung_empty=False, updated_at=now)
         if rung.reassign:
             events.append(_reassign(clock, index, now))
             clock = replace(clock, rung_told_at=now)
             continue
-        page = _page(clock, rung, index, due_at, terms, now, real)
+        to = recipient(rung, clock, terms, absences, now)
+        page = _page(clock, rung, index, to, due_at, now, real)
         pages.append(page)
         if page.state == "cancelled":
-            clock = settled(clock, page, terms, now)
+            clock = settled(clock, page, terms, now, empty=not to.person)
         elif index > 0:
             why = f"bundled into rung {index}"
             cancels.append(Cancel(clock.lead_id, clock.epoch, why, person=page.person, below=index))
     return ClockStep(timed(clock, terms), tuple(events), tuple(pages), tuple(cancels))
 
 
-def settled(clock: ResponseClock, page: Page, terms: Terms, now: datetime) -> ResponseClock:
-    """Return the clock after a page was accepted by a channel (`sent`) or ended without being sent."""
+def settled(clock: ResponseClock, page: Page, terms: Terms, now: datetime, *, empty: bool = False) -> ResponseClock:
+    """Return the clock after a page was accepted by a channel (`sent`) or ended without being sent.
+
+    Args:
+        empty: The page had no recipient: its rung is passed at once.
+    """
     if page.epoch != clock.epoch or clock.rep is None or not clock.running:
         return clock
     at = page.sent_at or now
@@ -60,7 +70,7 @@ def settled(clock: ResponseClock, page: Page, terms: Terms, now: datetime) -> Re
         else:
             clock = replace(clock, untold_at=clock.untold_at or at)
     if page.rung == clock.next_rung - 1 and clock.rung_told_at is None:
-        clock = replace(clock, rung_told_at=at)
+        clock = replace(clock, rung_told_at=at, rung_empty=empty)
     return timed(replace(clock, updated_at=now), terms)
 
 
@@ -78,27 +88,28 @@ def _reassign(clock: ResponseClock, index: int, now: datetime) -> ActionRequeste
 
 
 def _page(
-    clock: ResponseClock, rung: Rung, index: int, due_at: datetime, terms: Terms, now: datetime, real: datetime
+    clock: ResponseClock, rung: Rung, index: int, to: Recipient, due_at: datetime, now: datetime, real: datetime
 ) -> Page:
-    owner = terms.team.rep_by_id.get(clock.rep or "")
-    kind: Kind = "manager" if rung.page == "manager" else "owner"
-    if kind == "owner" and clock.reassignments and index == 0:
-        kind = "reassigned"
-    person = clock.rep if kind in TO_OWNER else owner.manager if owner else None
     page = Page(
-        id=page_id(clock.lead_id, clock.epoch, index, person or ""),
+        id=page_id(clock.lead_id, clock.epoch, index, to.person),
         lead_id=clock.lead_id,
         epoch=clock.epoch,
         rung=index,
-        kind=kind,
-        person=person or "",
+        kind=_kind(clock, rung, index),
+        person=to.person,
         channels=rung.by,
         due_at=due_at,
         created_at=now,
         next_at=real,
     )
-    if not person:
-        return cancelled(page, f"no recipient: {clock.rep} has no `manager` in team.yaml")
-    if clock.accepted and kind in TO_OWNER:
-        return cancelled(page, "the owner accepted")
+    if not to.person:
+        return cancelled(page, to.why)
+    if clock.accepted and page.kind in TO_OWNER:
+        return cancelled(page, BY_OWNER)
     return page
+
+
+def _kind(clock: ResponseClock, rung: Rung, index: int) -> Kind:
+    if rung.page is None or rung.page == OWNER:
+        return "reassigned" if clock.reassignments and index == 0 else "owner"
+    return rung.page

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from schemas.agreement.response import Channel, Rung
+from schemas.agreement.response import OWNER, Channel, Rung
 
 ON_TIME = timedelta(minutes=1)
 """The largest delay of a rung after which later rungs may still be cut to the end of the promise."""
@@ -21,7 +21,9 @@ class Progress:
     next_rung: int = 0
     fired_at: datetime | None = None  # when the rung before `next_rung` was reached
     rung_told_at: datetime | None = None  # when its page was accepted or ended otherwise; None: still being sent
+    empty: bool = False  # that rung had no recipient, so the next one is due at once
     owner_at: datetime | None = None  # when a page to the owner was accepted, else when one ended otherwise
+    owner_told: bool = True  # whether it was accepted
 
 
 def planned(rung: Rung, promise_at: datetime, assigned_at: datetime) -> datetime:
@@ -41,14 +43,15 @@ def next_due(
 
     A rung is due its span after the page of the rung before it was accepted. The owner is changed no sooner than that span
     after a page to the owner was accepted. While a page is being sent the owner is not changed. At the end of the promise,
-    later pages no longer wait, so that a manager is paged even if the owner cannot be reached.
+    later pages no longer wait, so that a manager is paged even if the owner cannot be reached. A rung without a recipient
+    is passed at once: it takes no time from the rungs after it.
     """
     index = progress.next_rung
     if index >= len(ladder):
         return None
-    rung, due_at = ladder[index], planned(ladder[index], promise_at, assigned_at)
+    rung = ladder[index]
     if index == 0:
-        return due_at
+        return planned(rung, promise_at, assigned_at)
 
     def after(earlier: Rung, told_at: datetime) -> datetime:
         span, was_planned = rung.at - earlier.at, planned(earlier, promise_at, assigned_at)
@@ -56,41 +59,52 @@ def next_due(
             span = planned(rung, promise_at, assigned_at) - was_planned  # shorter if the end of the promise cuts one
         return told_at + span
 
-    before = ladder[index - 1]
-    if progress.rung_told_at is not None:
-        due_at = max(due_at, after(before, progress.rung_told_at))
-    elif rung.reassign or progress.fired_at is None:
+    before, told_at = ladder[index - 1], progress.rung_told_at
+    if told_at is None:
+        if rung.reassign or progress.fired_at is None:
+            return None
+        return max(promise_at, progress.fired_at + (rung.at - before.at))
+    due_at = told_at if progress.empty else after(before, told_at)
+    first = next((earlier for earlier in ladder[:index] if earlier.page == OWNER), None)
+    if not rung.reassign or first is None:
+        return due_at
+    if progress.owner_at is None:
         return None
-    else:
-        return max(due_at, promise_at, progress.fired_at + (rung.at - before.at))
-    if not rung.reassign:
-        return due_at
-    first = next((earlier for earlier in ladder[:index] if earlier.page == "owner"), None)
-    if first is None:
-        return due_at
-    return max(due_at, after(first, progress.owner_at)) if progress.owner_at is not None else None
+    return max(due_at, after(first, progress.owner_at) if progress.owner_told else progress.owner_at)
 
 
 # --- the stored form -----------------------------------------------------------------------------------------
 
 _CACHED_LADDERS: Final = 64  # few ladders are in use at a time
 _MICROSECOND: Final = timedelta(microseconds=1)
-_StoredRungs = list[tuple[int, str | None, tuple[Channel, ...]]]
+
+
+class _StoredRung(msgspec.Struct, array_like=True):
+    """A rung as stored. `page` None: the rung changes the owner. `to` is absent in rows of older releases."""
+
+    at: int  # microseconds
+    page: str | None
+    by: tuple[Channel, ...]
+    to: str | None = None
 
 
 @lru_cache(_CACHED_LADDERS)
 def ladder_to_json(ladder: tuple[Rung, ...]) -> str:
-    """Return the ladder as JSON: per rung its time in microseconds, the recipient (null: the rung changes the owner) and the channels."""
-    rungs = [(rung.at // _MICROSECOND, rung.page, () if rung.reassign else rung.by) for rung in ladder]
+    """Return the ladder as JSON."""
+    rungs = [
+        _StoredRung(rung.at // _MICROSECOND, rung.page, () if rung.reassign else rung.by, rung.to) for rung in ladder
+    ]
     return msgspec.json.encode(rungs).decode()
 
 
 @lru_cache(_CACHED_LADDERS)
 def ladder_from_json(text: str) -> tuple[Rung, ...]:
     """Return the ladder of a text that `ladder_to_json` made."""
-    return tuple(
-        Rung(at=timedelta(microseconds=at), reassign=True)
-        if page is None
-        else Rung.model_validate({"at": timedelta(microseconds=at), "page": page, "by": list(by)})
-        for at, page, by in msgspec.json.decode(text, type=_StoredRungs)
-    )
+    return tuple(_rung(stored) for stored in msgspec.json.decode(text, type=list[_StoredRung]))
+
+
+def _rung(stored: _StoredRung) -> Rung:
+    at = timedelta(microseconds=stored.at)
+    if stored.page is None:
+        return Rung(at=at, reassign=True)
+    return Rung.model_validate({"at": at, "page": stored.page, "to": stored.to, "by": list(stored.by)})

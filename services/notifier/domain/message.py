@@ -7,7 +7,7 @@ from datetime import datetime
 from schemas.agreement.response import Rung
 from schemas.events.routes import LeadCard
 from services.notifier.domain.clock import ResponseClock
-from services.notifier.domain.page import TO_OWNER, Kind, Page, page_id
+from services.notifier.domain.page import TO_OWNER, Kind, Page, page_id, slack_channel
 from services.notifier.domain.terms import Terms
 
 
@@ -20,7 +20,7 @@ class Message:
     kind: Kind
     person_name: str
     person_email: str
-    person_slack: str | None  # their Slack user id
+    person_slack: str | None  # their Slack user id, or the channel
     lead_id: str
     card: LeadCard  # text from outside: shown through `message_text` only
     urgency: str
@@ -45,7 +45,7 @@ def message_of(page: Page, clock: ResponseClock, terms: Terms, written_at: datet
         kind=page.kind,
         person_name=person.name if person else page.person,
         person_email=person.email if person else "",
-        person_slack=person.slack if person else None,
+        person_slack=slack_channel(page.person) if page.kind == "channel" else person.slack if person else None,
         lead_id=page.lead_id,
         card=clock.card,
         urgency=clock.urgency,
@@ -61,7 +61,7 @@ def message_of(page: Page, clock: ResponseClock, terms: Terms, written_at: datet
 
 
 def _thread(page: Page, ladder: Iterable[Rung]) -> str | None:
-    """Return the first page of this assignment to the same recipient, as owner or as manager; None: this one is the first."""
-    part = "owner" if page.kind in TO_OWNER else "manager"
+    """Return the first page of this assignment to the same part (owner, cover ...); None: this one is the first."""
+    part = "owner" if page.kind in TO_OWNER else page.kind
     first = next((index for index, rung in enumerate(ladder) if rung.page == part), page.rung)
     return None if first >= page.rung else page_id(page.lead_id, page.epoch, first, page.person)

@@ -22,6 +22,19 @@ class Availability(NamedTuple):
         return None if self.state == "available" or over else self.state
 
 
+def absence(person: str, terms: Terms, availability: Availability | None, now: datetime) -> str | None:
+    """Return why this person is not there, as a sentence; None: the person is."""
+    rep = terms.team.rep_by_id.get(person)
+    if rep is None:
+        return f"{person} is not in team.yaml"
+    away = None if availability is None else availability.away(now)
+    if away == "deactivated" or not rep.active:
+        return f"{person} is deactivated"
+    if away == "away" or rep.away_until(now) is not None:
+        return f"{person} is away"
+    return None
+
+
 def objection(
     page: Page, clock: ResponseClock | None, terms: Terms, availability: Availability | None, now: datetime
 ) -> str | None:
@@ -35,14 +48,18 @@ def objection(
         return "the assignment ended"
     if clock.accepted and page.kind in TO_OWNER:
         return BY_OWNER
-    rep = terms.team.rep_by_id.get(page.person)
-    if rep is None:
-        return f"{page.person} is not in team.yaml"
-    away = None if availability is None or _outdated(availability, page, clock) else availability.away(now)
-    if away == "deactivated" or not rep.active:
-        return f"{page.person} is deactivated"
-    if away == "away" or rep.away_until(now) is not None:
-        return f"{page.person} is away"
+    return None if page.kind == "channel" else _no_recipient(page, clock, terms, availability, now)
+
+
+def _no_recipient(
+    page: Page, clock: ResponseClock, terms: Terms, availability: Availability | None, now: datetime
+) -> str | None:
+    """Return why this person cannot be paged now; None: they can be."""
+    if availability is not None and _outdated(availability, page, clock):
+        availability = None
+    gone = absence(page.person, terms, availability, now)
+    if gone is not None:
+        return gone
     if not terms.reaching(page.person, page.channels):
         return f"{page.person} has no address in team.yaml for {', '.join(page.channels)}"
     return None

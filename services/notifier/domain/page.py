@@ -27,7 +27,7 @@ FIRST, REST = 0, 1
 
 _PAGES = UUID("6f6b2f0e-7a53-5d0b-9e0e-6a1d0c9a4f11")
 
-Kind = Literal["owner", "manager", "reassigned"]
+Kind = Literal["owner", "cover", "manager", "channel", "reassigned"]
 State = Literal["pending", "sending", "sent", "failed", "cancelled"]
 Delay = Literal["", "rate_limit", "busy", "down"]
 TO_OWNER: frozenset[str] = frozenset({"owner", "reassigned"})
@@ -41,7 +41,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     rung: int
     kind: Kind
-    person: str  # rep id; empty: there is no recipient, and `error` says why
+    person: str  # rep id, or a Slack channel (kind `channel`); empty: there is no recipient, and `error` says why
     # From the rung's `by`, never empty. A channel may not be set up, or may have no address of the person.
     channels: tuple[str, ...]
     due_at: datetime
@@ -68,6 +68,16 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     def in_first_round(self) -> bool:
         """Whether some channel was not tried yet."""
         return self.channel_index < len(self.channels)
+
+
+def channel_recipient(to: str) -> str:
+    """Return the recipient `person` of a page to this Slack channel: it begins with `#`, which no rep id does."""
+    return to if to.startswith("#") else f"#{to}"
+
+
+def slack_channel(recipient: str) -> str:
+    """Return the Slack channel of a recipient that `channel_recipient` made: `#name`, or the id without the `#`."""
+    return recipient if recipient[1:2].islower() or not recipient[1:].isalnum() else recipient[1:]
 
 
 def page_id(lead_id: str, epoch: int, rung: int, person: str) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from firsthour.kernel.business_time import WorkingHours
 from schemas.agreement.calendars import Calendar
-from schemas.agreement.response import ALWAYS, OWNER, Rung, Urgency
+from schemas.agreement.response import ALWAYS, OWNER, SLACK, Rung, Urgency
 from schemas.mail import deliverable
 from schemas.team import Team
 from services.notifier.domain.working_hours import (
@@ -75,9 +75,9 @@ class Terms:
         return calendar.timezone if calendar else None
 
     def reaching(self, person: str, channels: Sequence[str]) -> tuple[str, ...]:
-        """Return the `channels` for which the team file gives this person an address."""
+        """Return the `channels` for which the team file gives this person an address. A Slack channel has one of its own."""
         rep = self.team.rep_by_id.get(person)
         if rep is None:
-            return ()
+            return tuple(name for name in channels if name in SLACK) if person.startswith("#") else ()
         lacks = {"slack": rep.slack is None, "email": deliverable(rep.email) is None}
         return tuple(name for name in channels if not lacks.get(name, False))

@@ -109,6 +109,7 @@ def _clock_row(clock: ResponseClock) -> dict[str, Any]:
     row |= {"opted_out": int(clock.opted_out), "accepted": int(clock.accepted), "card": _json(clock.card).decode()}
     row |= {"touch_within": clock.touch_within // _MICROSECOND, "worked": clock.worked // _MICROSECOND}
     row["pauses"] = _json(clock.pauses).decode() if clock.pauses else "[]"
+    row["rung_empty"] = int(clock.rung_empty)
     row["ladder"] = None if clock.ladder is None else ladder_to_json(clock.ladder)
     return row
 
@@ -119,6 +120,7 @@ def _clock(row: Row[Any]) -> ResponseClock:
     values |= {
         "opted_out": bool(values["opted_out"]),
         "accepted": bool(values["accepted"]),
+        "rung_empty": bool(values["rung_empty"]),
         "card": _card(values["card"]),
         "touch_within": values["touch_within"] * _MICROSECOND,
         "worked": values["worked"] * _MICROSECOND,

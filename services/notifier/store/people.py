@@ -14,7 +14,8 @@ from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
 from schemas.events.routes import RepAvailabilityChanged
 from services.notifier.domain.absences import with_change
-from services.notifier.store.columns import optional_micros
+from services.notifier.domain.objection import Availability
+from services.notifier.store.columns import optional_micros, optional_moment
 from services.notifier.store.tables import ABSENT, hours, reps
 
 _ONLY_ROW = 1
@@ -44,6 +45,9 @@ _LEAVE = statements.Sql(
         sa.select(reps.c.rep, reps.c.absences).where(sa.text(ABSENT)),
         sa.select(sa.literal("", sa.Text), sa.cast(hours.c.revision, sa.Text)).where(hours.c.id == _ONLY_ROW),
     )
+)
+_ABSENT = statements.Sql(
+    lambda _: sa.select(reps.c.rep, reps.c.state, reps.c.until, reps.c.version).where(reps.c.state != "available")
 )
 _REVISION = statements.Sql(lambda _: sa.select(hours.c.revision, hours.c.configuration).where(hours.c.id == _ONLY_ROW))
 
@@ -90,6 +94,12 @@ class StoredLeave:
         if self._rows is None:
             self._rows = {row[0]: row[1] for row in _LEAVE.all(self._connection)}
         return self._rows
+
+
+def find_absences(unit: Unit) -> dict[str, Availability]:
+    """Return the availability of the reps who are not available."""
+    rows = _ABSENT.all(unit.connection)
+    return {row.rep: Availability(row.state, optional_moment(row.until), row.version) for row in rows}
 
 
 def save_reps(unit: Unit, changes: Sequence[RepAvailabilityChanged]) -> bool:

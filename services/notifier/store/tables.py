@@ -48,6 +48,7 @@ clocks = sa.Table(
     sa.Column("pool", statements.Text),
     sa.Column("pauses", statements.Text, nullable=False, server_default="[]"),  # JSON: [kind, start, end] of each
     sa.Column("hours_revision", statements.Integer, nullable=False, server_default="0"),
+    sa.Column("rung_empty", statements.Integer, nullable=False, server_default="0"),  # that rung had no recipient
     sa.Index("notifier_clocks_by_due", "due_at"),
     sa.Index(
         "notifier_clocks_by_hours",
@@ -63,8 +64,8 @@ pages = sa.Table(
     sa.Column("lead_id", statements.Text, nullable=False),
     sa.Column("epoch", statements.Integer, nullable=False),
     sa.Column("rung", statements.Integer, nullable=False),
-    sa.Column("kind", statements.Text, nullable=False),  # owner, manager, reassigned
-    sa.Column("person", statements.Text, nullable=False),  # rep id; empty: there is no recipient
+    sa.Column("kind", statements.Text, nullable=False),  # see `page.Kind`
+    sa.Column("person", statements.Text, nullable=False),  # rep id or Slack channel; empty: there is no recipient
     sa.Column("channels", statements.Text, nullable=False),
     sa.Column("channel_index", statements.Integer, nullable=False),
     # pending, sending, sent, cancelled; failed: written by an older release

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.agreement.response import Rung
+from schemas.agreement.response import Recipient, Rung
 from services.notifier.domain.ladder import Progress, ladder_from_json, ladder_to_json, next_due, planned
 
 NINE = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
@@ -18,12 +18,16 @@ LADDER = (
     Rung(at=timedelta(minutes=30), reassign=True),
 )
 minutes = st.integers(0, 500).map(lambda n: timedelta(minutes=n))
-ladders = st.lists(st.tuples(minutes, st.sampled_from(["owner", "manager", None])), max_size=6).map(
-    lambda rungs: tuple(
-        Rung(at=at, page=page, by=("slack",)) if page else Rung(at=at, reassign=True)
-        for at, page in sorted(rungs, key=lambda rung: rung[0])
-    )
+recipients: list[Recipient | None] = ["owner", "cover", "manager", "channel", None]
+ladders = st.lists(st.tuples(minutes, st.sampled_from(recipients)), max_size=6).map(
+    lambda rungs: tuple(_rung(at, page) for at, page in sorted(rungs, key=lambda rung: rung[0]))
 )
+
+
+def _rung(at: timedelta, page: Recipient | None) -> Rung:
+    if page is None:
+        return Rung(at=at, reassign=True)
+    return Rung(at=at, page=page, by=("slack",), to="#inbound" if page == "channel" else None)
 
 
 def at(minute: float) -> datetime:
@@ -51,7 +55,7 @@ class Walk:
             rung, owner = self.ladder[progress.next_rung], progress.owner_at
             told_at = fired if rung.reassign else fired + told_after
             owner = owner or (told_at if rung.page == "owner" else None)
-            progress = Progress(progress.next_rung + 1, fired, told_at, owner)
+            progress = Progress(progress.next_rung + 1, fired, told_at, owner_at=owner)
         return reached
 
 
@@ -80,6 +84,19 @@ def test_late_page_delays_the_later_rungs() -> None:
 def test_owner_changes_no_sooner_than_the_span_after_their_page() -> None:
     assert next_due(LADDER, TEN, NINE, Progress(3, at(20), at(20), owner_at=at(18))) == at(48)
     assert next_due(LADDER, TEN, NINE, Progress(3, at(20), at(20), owner_at=None)) is None
+
+
+def test_rung_without_a_recipient_takes_no_time_from_the_next() -> None:
+    assert next_due(LADDER, TEN, NINE, Progress(1, NINE, NINE, empty=True, owner_at=NINE, owner_told=False)) == NINE
+    passed = Progress(2, NINE, NINE, empty=True, owner_at=NINE, owner_told=False)
+    assert next_due(LADDER, TEN, NINE, passed) == NINE
+    manager_told = Progress(3, NINE, at(1), owner_at=NINE, owner_told=False)
+    assert next_due(LADDER, TEN, NINE, manager_told) == at(11), "the owner was never told"
+
+
+def test_owner_told_before_an_empty_rung_keeps_the_lead_for_the_whole_span() -> None:
+    passed = Progress(3, at(10), at(10), empty=True, owner_at=NINE)
+    assert next_due(LADDER, TEN, NINE, passed) == at(30)
 
 
 def test_ladder_without_owner_pages_changes_the_owner() -> None:

@@ -45,7 +45,7 @@ def test_files_with_every_field_load_with_warnings_of_unused_fields() -> None:
     warnings = "\n".join(config.warnings)
     for field in ("personas", "segments", "promises", "goals", "recycle", "audiences", "holds"):
         assert f"`{field}` has no effect yet; " in warnings
-    for field in ("lifecycle.campaigns", "reps.away.cover", "sources.preset"):
+    for field in ("lifecycle.campaigns", "sources.preset"):
         assert f"`{field}`" in warnings
     assert list(config.agreement.response.urgencies) == ["hot", "warm"]
 
