@@ -19,7 +19,8 @@ OWNER = "owner"
 CHANNEL = "channel"
 SLACK: tuple[Channel, ...] = ("slack",)
 Recipient = Literal["owner", "cover", "manager", "channel"]
-SlackChannel = Annotated[str, Field(pattern=r"^(#[a-z0-9_\-]{1,80}|[CG][A-Z0-9]{2,30})$")]
+CHANNEL_PATTERN = r"^(#[a-z0-9_-]{1,80}|[CG][A-Z0-9]{2,30})$"
+SlackChannel = Annotated[str, Field(pattern=CHANNEL_PATTERN)]
 """A channel by its name, such as `#inbound`, or by its id, such as C012AB3CD."""
 
 
