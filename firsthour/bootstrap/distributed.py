@@ -142,7 +142,7 @@ async def open_distributed(
     lock = hold(settings.data_dir) if GATEWAY in service_names else None
     home = settings.data_dir if lock is not None else None
     base = ProcessBase(settings, service_names, home, clock)
-    installation = all_services(channels, None, settings.clock_skew_seconds)
+    installation = all_services(channels, settings.public_url, settings.clock_skew_seconds)
     services = tuple(service for service in installation if service.name in service_names)
     publisher = open_publisher(base, installation)
     units, engine = open_units(base, publisher), open_reading_engine(base)

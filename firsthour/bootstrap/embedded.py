@@ -111,8 +111,7 @@ async def open_system(
     registry = RunnerRegistry()
     units, reads, table = await _open_storage(settings.data_dir / "firsthour.db", clock, config, registry, pages_max)
     resources = Resources(settings, clock, config, units, reads, table, Telemetry(), registry.wake)
-    # Pages contain no link, because there is no HTML view of a lead yet.
-    installation = all_services(channels, None, settings.clock_skew_seconds, ways_out=ways_out)
+    installation = all_services(channels, settings.public_url, settings.clock_skew_seconds, ways_out=ways_out)
     services = tuple(service for service in installation if only is None or service.name in only)
     workers = _workers(services, resources)
     keys = auth.keys_of(settings, clock, config)

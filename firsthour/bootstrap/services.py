@@ -11,6 +11,7 @@ from firsthour.runtime.processing.service import Service
 from firsthour.runtime.settings import CLOCK_SKEW_SECONDS
 from schemas.topics import ALL
 from services.notifier.channels.base import Channel
+from services.reporting.lead_events import recent_events
 
 GATEWAY = "gateway"
 ROUTER = "router"
@@ -30,7 +31,7 @@ def all_services(
         services.gateway.service.service(),
         services.scoring.service.service(),
         services.router.service.service(clock_skew_seconds),
-        services.notifier.service.service(channels, public_url, ways_out=ways_out),
+        services.notifier.service.service(channels, public_url, recent_events, ways_out=ways_out),
         services.reporting.service.service(),
     )
 

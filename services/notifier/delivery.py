@@ -20,6 +20,7 @@ from services.notifier.channels.base import TIMEOUT_SECONDS, Outcome, Sent, TryA
 from services.notifier.claiming import ClaimResult, claim, hurry
 from services.notifier.context import DELIVERY, Claim, NotifierContext
 from services.notifier.domain.health import Answer
+from services.notifier.page_links import PageLinks
 from services.notifier.recording import SendResult, record
 from services.notifier.ways import Ways, problems
 
@@ -49,6 +50,7 @@ class Delivery:
         self._resources = resources
         self._ways = ways
         self._context = context
+        self._links = PageLinks(resources)
         self._sending: set[asyncio.Task[None]] = set()
         self._results: list[SendResult] = []
         self._wakeup = asyncio.Event()  # a page was added, or a channel answered
@@ -152,7 +154,7 @@ class Delivery:
         try:
             # A channel has its own timeout. This one limits a channel that ignores it.
             async with asyncio.timeout(TIMEOUT_SECONDS + 1.0):
-                return await channel.send(page_claim.message)
+                return await channel.send(await self._links.complete(page_claim))
         except Exception as failure:  # noqa: BLE001  # a channel must not raise: an exception counts as a temporary failure
             _log.error("channel failed", channel=page_claim.page.channel, error_type=type(failure).__name__)
             return TryAgain(None, f"{page_claim.page.channel}: {type(failure).__name__}")

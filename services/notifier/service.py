@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from fastapi import APIRouter
+
 from firsthour.runtime.processing.service import Resources, Runner, Service, Tick
 from schemas.topics import ROUTES
 from services.notifier.api import router
@@ -10,19 +12,29 @@ from services.notifier.channels.base import Channel
 from services.notifier.context import CLOCKS, HOURS, NotifierContext
 from services.notifier.delivery import Delivery
 from services.notifier.handlers import count_anew, fire_due, hear_routes
+from services.notifier.lead_api import lead_router
+from services.notifier.lead_views import History
 from services.notifier.store.clicks import forget_clicks
 from services.notifier.ways import Ways
 
 
-def service(channels: Mapping[str, Channel], public_url: str | None, *, ways_out: bool = True) -> Service:
+def service(
+    channels: Mapping[str, Channel], public_url: str | None, history: History, *, ways_out: bool = True
+) -> Service:
     """Return the notifier: it reads the router's records, keeps the response clocks and sends pages.
 
     Args:
         channels: By the names that the agreement's `by:` uses.
         public_url: Base of the links in pages; None: no links.
+        history: Returns the newest records of a lead.
         ways_out: The channels of the agreement are used as well. A demo sends nothing to services outside.
     """
     context = NotifierContext(tuple(channels), public_url, ways_out=ways_out)
+
+    def api(resources: Resources) -> APIRouter:
+        routes = router(resources)
+        routes.include_router(lead_router(resources, context, history))
+        return routes
 
     def runners(resources: Resources) -> Sequence[Runner]:
         return [Delivery(resources, Ways(channels, resources.settings), context)]
@@ -35,6 +47,6 @@ def service(channels: Mapping[str, Channel], public_url: str | None, *, ways_out
             Tick(HOURS, partial(count_anew, context=context)),
         ),
         sweeps=(forget_clicks,),
-        api=router,
+        api=api,
         runners=runners,
     )

@@ -1,6 +1,7 @@
 """Pages over other channels, later, or in the inbox; text from outside stays inert."""
 
 import json
+import re
 from html.parser import HTMLParser
 from typing import Any
 
@@ -266,7 +267,9 @@ async def test_text_from_outside_is_inert_in_slack(world: World, typed: str) -> 
     [message] = world.slack.messages
     assert message["channel"] == "U0ANA"
     texts = texts_of(message["blocks"])
-    assert {text["type"] for text in texts} == {"plain_text"}
+    [link] = [text["text"] for text in texts if text["type"] != "plain_text"]
+    assert re.fullmatch(r"<http://127\.0\.0\.1:8080/a/[\w-]+\|Open the lead>", link)
+    texts = [text for text in texts if text["type"] == "plain_text"]
     for text in [*(text["text"] for text in texts), message["text"]]:
         assert "<" not in text
         assert ">" not in text
@@ -296,7 +299,9 @@ async def test_text_from_outside_is_inert_in_a_mail(open_world: OpenWorld, typed
         *("html", "head", "meta", "body", "h1", "p", "table", "tr", "td", "ul", "li", "a", "blockquote", "br")
     }
     assert tags.attributes <= {"style", "lang", "href", "name", "content"}
-    assert tags.links == ["mailto:stranger@prospect.example?subject=Your%20request"]
+    [mail_to_lead, opening] = tags.links
+    assert mail_to_lead == "mailto:stranger@prospect.example?subject=Your%20request"
+    assert opening.startswith("http://127.0.0.1:8080/a/")
 
 
 @pytest.mark.slow

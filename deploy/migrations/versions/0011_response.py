@@ -27,6 +27,7 @@ def upgrade() -> None:
     _delivery()
     _add_requests()
     _add_rungs()
+    _add_link_keys()
 
 
 def downgrade() -> None:
@@ -36,6 +37,7 @@ def downgrade() -> None:
     _count_every_minute()
     _undo_delivery()
     _drop_clicks()
+    op.drop_table("notifier_link_keys")
 
 
 def _add_clicks() -> None:
@@ -168,3 +170,13 @@ def _add_rungs() -> None:
 
 def _drop_rungs() -> None:
     op.drop_column("notifier_clocks", "rung_empty")
+
+
+def _add_link_keys() -> None:
+    """Add the keys that sign the links of pages."""
+    op.create_table(
+        "notifier_link_keys",
+        sa.Column("id", INTEGER, primary_key=True, autoincrement=False),
+        sa.Column("secret", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", INTEGER, nullable=False),
+    )

@@ -1,14 +1,22 @@
 """The content of a page: everything that its wording needs."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple, Self
 
 from schemas.agreement.response import Rung
 from schemas.events.routes import LeadCard
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.page import TO_OWNER, Kind, Page, page_id, slack_channel
 from services.notifier.domain.terms import Terms
+
+
+class ActionLink(NamedTuple):
+    """A signed link of a page: its action (`open` shows the lead), and its address."""
+
+    action: str
+    url: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +36,21 @@ class Message:
     promise_at: datetime
     written_at: datetime  # when the page was claimed: ages count to here
     owner_name: str
-    lead_url: str | None  # where the lead can be opened; from the public URL; None: no link
+    lead_url: str | None = None  # where the lead can be opened; None: no link
     epoch: int
     zone: str | None = None  # the time zone of the recipient's calendar; None: unknown, times are in UTC
     thread_id: str | None = None  # the first page of the same assignment; None: this one is the first
+    public_url: str | None = None  # the base of links; None: no links
+    links: tuple[ActionLink, ...] = ()  # signed when the page is sent
+    mail_thread: str | None = None  # the Message-ID of the first mail about the lead to this person; None: this one
+
+    def completed(self, *, lead_url: str | None, links: tuple[ActionLink, ...], mail_thread: str | None) -> Self:
+        """Return the message with the parts that are known when it is sent."""
+        return replace(self, lead_url=lead_url, links=links, mail_thread=mail_thread)
 
 
 def message_of(page: Page, clock: ResponseClock, terms: Terms, written_at: datetime, public_url: str | None) -> Message:
-    """Return the content of a page as of `written_at` (business time). `public_url` None: no link."""
+    """Return the content of a page as of `written_at` (business time), without its links. `public_url` None: no links."""
     reps = terms.team.rep_by_id
     person = reps.get(page.person)
     owner = page.person if page.epoch != clock.epoch or clock.rep is None else clock.rep
@@ -53,7 +68,7 @@ def message_of(page: Page, clock: ResponseClock, terms: Terms, written_at: datet
         promise_at=clock.promise_at,
         written_at=written_at,
         owner_name=reps[owner].name if owner in reps else owner,
-        lead_url=f"{public_url.rstrip('/')}/v1/leads/{page.lead_id}" if public_url else None,
+        public_url=public_url,
         epoch=page.epoch,
         zone=terms.zone(page.person) or terms.zone(owner),
         thread_id=_thread(page, terms.ladder if clock.ladder is None else clock.ladder),

@@ -127,6 +127,7 @@ def _newest_first(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
     )
 
 
+_ONE = statements.Sql(lambda _: sa.select(pages).where(pages.c.id == sa.bindparam("id")))
 _LISTED = statements.Sql(lambda _: _newest_first())
 _LISTED_OF_LEAD = statements.Sql(lambda _: _newest_first(pages.c.lead_id == sa.bindparam("lead")))
 _PAGE_TIMES = ("due_at", "next_at", "first_try_at", "created_at", "sent_at")
@@ -233,6 +234,12 @@ def list_pages(
     statement = _LISTED if lead is None else _LISTED_OF_LEAD
     rows = statement.all(connection, lead=lead, at=at, id=id, limit=limit)
     return [(_page(row), row.created_at) for row in rows]
+
+
+def find_page(connection: Connection, id: str) -> Page | None:
+    """Return one page, without locks; None: there is none."""
+    row = _ONE.first(connection, id=id)
+    return None if row is None else _page(row)
 
 
 def _page_row(page: Page) -> dict[str, Any]:

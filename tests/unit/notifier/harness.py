@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.clock import new_id
@@ -148,6 +149,10 @@ class FailingUnits:
     async def run(self, work: Callable[[Unit], T], lane: Lane = Lane.COMMAND) -> T:
         return self.now(work)
 
+    async def read(self, work: Callable[[Connection], T], /) -> T:
+        with self._engine.connect() as connection:
+            return work(connection)
+
     @contextmanager
     def counting(self) -> Iterator[list[str]]:
         """Yield the list of statements that are executed in the block."""
@@ -188,14 +193,14 @@ class NotifierHarness(RouterRecords):
         self.restart()
 
     def restart(self) -> None:
-        self.context = NotifierContext(tuple(self.channels), "https://firsthour.example")
+        self.context = NotifierContext(tuple(self.channels))
         self.telemetry = Telemetry()
         resources = Resources(
             settings=cast(Any, None),
             clock=self.clock,
             config=cast(Any, SimpleNamespace(current=CONFIG)),
             units=self.units,
-            reads=cast(Any, None),
+            reads=self.units.read,
             log=cast(Any, None),
             telemetry=self.telemetry,
             wake=lambda name: None,

@@ -154,7 +154,6 @@ async def test_reminder_belongs_to_the_thread_of_the_first_page(harness: Notifie
     await harness.wait(minutes=20)
     first, second, manager = harness.slack.messages
     assert (first.thread_id, second.thread_id, manager.thread_id) == (None, first.page_id, None)
-    assert first.lead_url == "https://firsthour.example/v1/leads/l1"
 
 
 async def test_slack_pages_one_person_once_per_second(harness: NotifierHarness) -> None:

@@ -171,6 +171,7 @@ TABLES: Final[dict[str, Table]] = {
             ("id", "lead_id", "epoch", "person", "action", "source", "at", "until", "refused", "day"), _BOOKS
         ),
     ),
+    "notifier_link_keys": Table(_BOOKS, free=dict.fromkeys(("id", "secret", "created_at"), _BOOKS)),
     "notifier_pages": Table(
         gone=Plant("I5 I6"),
         columns={

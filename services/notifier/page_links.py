@@ -1,0 +1,82 @@
+"""Complete a message just before it is sent: sign its links, and find the mail that began its thread.
+
+A page never waits for its links. If the database does not answer, the page goes without them.
+"""
+
+import asyncio
+import secrets
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.storage.unit import StorageError
+from services.notifier.context import Claim
+from services.notifier.domain.link import LIFETIME, Link, LinkAction, LinkKey, token_of
+from services.notifier.domain.message import ActionLink, Message
+from services.notifier.domain.offers import offered_by
+from services.notifier.domain.page import Page
+from services.notifier.link_keys import LinkKeys
+from services.notifier.store.threads import first_mail
+
+PATH: Final = "/a/"
+MAIL: Final = "email"
+WAIT_SECONDS: Final = 1.0
+"""How long a page waits for the database: a part of the time that its channel may take."""
+
+_log = structlog.get_logger(__name__)
+
+
+class PageLinks:
+    """Completes the messages of one process."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._keys, self._clock, self._reads = LinkKeys(resources), resources.clock, resources.reads
+
+    async def complete(self, claim: Claim) -> Message:
+        """Return the message with its links, and as a mail with its thread."""
+        page, message = claim.page, claim.message
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                thread = await self._reads(lambda c: first_mail(c, page)) if page.channel == MAIL else None
+                links = await self._links(page, message.public_url)
+        except (StorageError, TimeoutError) as failure:
+            _log.warning("links left out", page=page.id, error_type=type(failure).__name__)
+            return message
+        return with_links(message, links, thread)
+
+    async def _links(self, page: Page, public_url: str | None) -> tuple[ActionLink, ...]:
+        if public_url is None:
+            return ()
+        return signed(page, public_url, await self._keys.signing(), self._clock.real())
+
+
+def signed(page: Page, public_url: str, key: LinkKey, real: datetime) -> tuple[ActionLink, ...]:
+    """Return the links of a page. A page of a kind that names no lead has none."""
+    if not _is_uuid(page.id):
+        return ()
+    until = real + LIFETIME
+    return tuple(
+        ActionLink(action, f"{public_url.rstrip('/')}{PATH}{new_token(action, page.id, until, key)}")
+        for action in offered_by(page.kind)
+    )
+
+
+def new_token(action: LinkAction, page_id: str, expires_at: datetime, key: LinkKey) -> str:
+    """Return the token of a new link."""
+    return token_of(Link(action, page_id, expires_at, secrets.randbits(32)), key)
+
+
+def with_links(message: Message, links: tuple[ActionLink, ...], thread: str | None) -> Message:
+    """Return the message with these links. `thread`: the Message-ID of the first mail about the lead; None: this one."""
+    opening = next((link.url for link in links if link.action == "open"), None)
+    return message.completed(lead_url=opening, links=links, mail_thread=thread)
+
+
+def _is_uuid(id: str) -> bool:
+    try:
+        return str(UUID(id)) == id
+    except ValueError:
+        return False
