@@ -42,13 +42,17 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
 
 def load(name: str) -> Any:
     """Import the module of a command and return the command."""
+    return typer.main.get_command(load_module(COMMANDS[name].module).app)
+
+
+def load_module(name: str) -> Any:
+    """Import a module of the command line that only some commands need."""
     gc.disable()  # modules create no garbage, and collections would take a fifth of the import time
     try:
-        module = importlib.import_module(f"firsthour.cli.{COMMANDS[name].module}")
+        return importlib.import_module(f"firsthour.cli.{name}")
     finally:
         gc.freeze()
         gc.enable()
-    return typer.main.get_command(module.app)
 
 
 class CommandGroup(TyperGroup):
