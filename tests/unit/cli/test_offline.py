@@ -68,9 +68,9 @@ def test_mistake_in_a_file_is_shown_with_line_and_column(run: Run) -> None:
 def test_field_without_effect_is_a_warning(run: Run) -> None:
     run("init", "config")
     with Path("config/agreement.yaml").open("a") as file:
-        file.write('calendars:\n  always: {timezone: UTC, hours: {mon-sun: ["00:00-24:00"]}}\n')
+        file.write("personas:\n  buyer: {title: CTO}\n")
     code, output, _ = run("agreement", "check", "config", "--json")
-    assert (code, [warning for warning in json.loads(output)["warnings"] if "calendars" in warning] != []) == (0, True)
+    assert (code, [warning for warning in json.loads(output)["warnings"] if "personas" in warning] != []) == (0, True)
     assert "warning: " in run("agreement", "check", "config")[1]
 
 

@@ -259,14 +259,14 @@ def test_the_ends_of_the_calendar_are_no_error(at: datetime) -> None:
 
 
 def test_spans_are_computed_once_for_each_day() -> None:
-    class CountedHours:
+    class CountingHours:
         looks = 0
 
         def __call__(self, day: date) -> bool:
             self.looks += 1
             return False
 
-    holiday = CountedHours()
+    holiday = CountingHours()
     office = CalendarHours(ZoneInfo("Europe/Berlin"), week_of({"mon-sun": ["09:00-17:00"]}), holiday)
     start = berlin(2026, 11, 1)
     for _ in range(3):
