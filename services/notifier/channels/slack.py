@@ -11,14 +11,6 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
-from slack_sdk.models.blocks import (
-    Block,
-    ContextBlock,
-    HeaderBlock,
-    MarkdownTextObject,
-    PlainTextObject,
-    SectionBlock,
-)
 
 from firsthour.runtime.http.client import Endpoint, HttpAnswer, NoAnswerError
 from services.notifier.channels.base import (
@@ -30,15 +22,12 @@ from services.notifier.channels.base import (
     TryAgain,
     Unusable,
 )
+from services.notifier.channels.slack_page import page_blocks
 from services.notifier.domain import outside_text
 from services.notifier.domain.message import Message
 from services.notifier.domain.message_text import words
-from services.notifier.domain.page_words import Section, Words, sections, text_of
 
 API_URL = "https://slack.com/api/"
-HEADER_CHARS_MAX = 150  # a limit of Slack, as the next two
-FIELD_CHARS_MAX = 2000
-SECTION_CHARS_MAX = 3000
 TEXT_CHARS_MAX = 300
 
 _RATE_LIMITED = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
@@ -118,7 +107,7 @@ def body(message: Message) -> dict[str, Any]:
     return {
         "channel": message.person_slack,
         "text": outside_text.slack(page.subject, TEXT_CHARS_MAX),
-        "blocks": [block.to_dict() for block in _blocks(page)],
+        "blocks": [block.to_dict() for block in page_blocks(page)],
         "mrkdwn": False,
         "parse": "none",
         "link_names": False,
@@ -130,29 +119,6 @@ def body(message: Message) -> dict[str, Any]:
             "event_payload": {"page_id": message.page_id, "lead_id": message.lead_id, "epoch": message.epoch},
         },
     }
-
-
-def _blocks(page: Words) -> list[Block]:
-    blocks: list[Block] = [HeaderBlock(text=_plain(page.headline, HEADER_CHARS_MAX))]
-    if page.facts:
-        fields = [_plain(f"{fact.label}: {text_of(fact.line)}", FIELD_CHARS_MAX) for fact in page.facts]
-        blocks.append(SectionBlock(fields=fields))
-    blocks += map(_section, sections(page))
-    if page.url:
-        link = f"<{outside_text.slack(page.url, SECTION_CHARS_MAX - 20)}|Open the lead>"
-        blocks.append(SectionBlock(text=MarkdownTextObject(text=link, verbatim=True)))
-    blocks.append(ContextBlock(elements=[_plain(page.footer, FIELD_CHARS_MAX)]))
-    return blocks
-
-
-def _section(part: Section) -> SectionBlock:
-    bullet = "  " if part.name == "request" else "• "
-    lines = [f"{text_of(part.heading)}:", *(bullet + text_of(line) for line in part.lines)]
-    return SectionBlock(text=_plain("\n".join(lines), SECTION_CHARS_MAX))
-
-
-def _plain(text: str, chars_max: int) -> PlainTextObject:
-    return PlainTextObject(text=outside_text.slack(text, chars_max), emoji=False)
 
 
 def outcome(answer: HttpAnswer) -> Outcome:

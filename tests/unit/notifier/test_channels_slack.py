@@ -216,12 +216,21 @@ def _texts(value: Any) -> Iterator[dict[str, Any]]:
             yield from _texts(part)
 
 
+MARKUP = re.compile(
+    r"<https://firsthour\.example/leads/lead-1\|Open the lead>"
+    r"|<!date\^\d{10}\^(\{ago\}|\{date_short_pretty\} at \{time\})\|[\w: ()+-]+>"
+    r"|<tel:\+\d{6,15}\|\+[\d -]+>"
+    r"|<mailto:[A-Za-z0-9.+@-]+\?subject=Your%20request\|[A-Za-z0-9.+@-]+>"
+)
+"""All markup that a page may have."""
+
+
 def _assert_inert(message: dict[str, Any]) -> None:
     assert not set(message["text"]) & {"<", ">"}
     assert message["mrkdwn"] is False
     for text in _texts(message["blocks"]):
         if text["type"] == "mrkdwn":
-            assert text["text"] == "<https://firsthour.example/leads/lead-1|Open the lead>"
+            assert not set(MARKUP.sub("", text["text"])) & set("<>*_~`"), text["text"]
         else:
             assert not set(text["text"]) & {"<", ">"}
             assert not re.search("&(?!(amp|lt|gt);)", text["text"])
@@ -231,6 +240,24 @@ def _assert_inert(message: dict[str, Any]) -> None:
     assert len(header["text"]["text"]) <= 150
     assert len(fields["fields"]) <= 10
     assert len(json.dumps(message)) < 40_000
+
+
+def _marked(page: dict[str, Any]) -> list[str]:
+    return [text["text"] for text in _texts(page["blocks"]) if text["type"] == "mrkdwn"]
+
+
+def test_times_are_shown_by_the_date_format_of_slack_with_a_fallback_in_the_zone_of_the_rep() -> None:
+    deadline, *_, received = _marked(body(page_message(zone="Europe/Berlin")))[:5]
+    assert deadline == "Contact by: <!date^1796119200^{date_short_pretty} at {time}|11:00 CET>"
+    assert received == "Received: <!date^1796115600^{ago}|10:00 CET (2 minutes earlier)>"
+
+
+def test_number_and_address_can_be_tapped() -> None:
+    marked = _marked(body(page_message()))
+    assert "Phone: <tel:+493012345678|+49 30 12345678>" in marked
+    assert "Email: <mailto:ann@acme.example?subject=Your%20request|ann@acme.example>" in marked
+    unusual = _marked(body(page_message(card_email="a|b_c@acme.example", card_phone="030 12")))
+    assert not any("mailto:" in text or "tel:" in text for text in unusual)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
