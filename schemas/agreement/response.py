@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from schemas.agreement.fields import AtLeastOne
-from schemas.values import Duration, Flag, Shape, Span, Whole, as_list, wrong
+from schemas.values import Duration, Flag, Shape, Span, Whole, Words, as_list, wrong
 
 Channel = Annotated[str, Field(min_length=1, max_length=32)]
 """`slack`, `email`, `inbox`, or a name of the section `channels`."""
@@ -75,6 +75,13 @@ LADDER = (
 )
 
 
+class QuietHours(Shape):
+    """Pages to a person outside these hours wait until the hours begin, except pages of the urgencies in `but`."""
+
+    outside: str = OWNER  # of the person's own calendar, or the name of a calendar for all
+    but: Words = ()
+
+
 class Response(Shape):
     """The promised time to the first touch per urgency, and the ladder of pages until then.
 
@@ -87,6 +94,7 @@ class Response(Shape):
     stopped_by: Literal["attempt", "conversation"] = "attempt"
     ladder: tuple[Rung, ...] = LADDER
     reassign_at_most: Annotated[Whole, Field(ge=0, le=20)] = 1
+    quiet_hours: QuietHours | None = None  # None: a page may be sent at any time
 
     @property
     def urgencies(self) -> Mapping[str, Urgency]:

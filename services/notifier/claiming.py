@@ -6,7 +6,7 @@ stored. A claim is a lease: a page whose sender crashed is claimed again when th
 
 from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
 
@@ -21,6 +21,7 @@ from services.notifier.domain.firing import settled
 from services.notifier.domain.message import message_of
 from services.notifier.domain.objection import Availability, objection
 from services.notifier.domain.page import Page
+from services.notifier.domain.quiet_hours import quiet_until
 from services.notifier.domain.rank import rank_of
 from services.notifier.domain.terms import Terms
 from services.notifier.recording import attempt_of, settle_clocks
@@ -136,10 +137,21 @@ class _Look:
         why = objection(page, clock, self.terms, availability, self.now)
         if why is not None:
             return paging.cancelled(page, why)
-        after = self._over_a_channel(paging.in_time(page, self.real))
+        quiet = quiet_until(page, clock, self.terms, self.now)
+        if quiet is None:
+            after = self._over_a_channel(paging.in_time(page, self.real))
+        else:
+            after = self._held(page, "quiet_hours", quiet, f"outside the hours of {page.person}")
         if after.delay and after.delay != page.delay:
             self._delayed.append((after.channel, after.delay))
         return after
+
+    def _held(self, page: Page, delay: paging.Delay, until: datetime, why: str) -> Page:
+        """Return the page, held until this business time."""
+        seconds = self._unit.clock.real_seconds(until - self.now)
+        return paging.held(
+            page, delay, self.real + timedelta(seconds=seconds), f"{why}; waits until {until:%d %b %H:%M} UTC"
+        )
 
     def _over_a_channel(self, page: Page) -> Page:
         """Return the page, claimed over the first channel that can be used, or pending until one can."""

@@ -64,7 +64,15 @@ class NotifierContext:
     def terms_of(self, config: Config, leave: Leave = NO_LEAVE) -> Terms:
         """Return the terms of this configuration."""
         response, calendars = config.agreement.response, config.agreement.calendars
-        return Terms(response.ladder, response.urgencies, config.team, self.usable(config), calendars, leave)
+        return Terms(
+            response.ladder,
+            response.urgencies,
+            config.team,
+            self.usable(config),
+            calendars,
+            leave,
+            quiet_hours=response.quiet_hours,
+        )
 
     def usable(self, config: Config) -> tuple[str, ...]:
         """Return the names of all channels: those of the settings, and those of the agreement."""

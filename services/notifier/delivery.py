@@ -14,6 +14,7 @@ import structlog
 
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.settings import environ
+from firsthour.runtime.storage.config_versions import NothingAppliedError
 from firsthour.runtime.storage.unit import Lane, StorageError
 from services.notifier import channel_warnings
 from services.notifier.channels.base import TIMEOUT_SECONDS, Outcome, Sent, TryAgain, Unusable, outcome_name
@@ -57,7 +58,8 @@ class Delivery:
         self._wanted = True  # claim at the next turn: a page was added
         self._look_at = 0.0  # monotonic: when a page may be due without a wake-up
         self._jitter = jitter
-        self._recovered = False  # waiting pages are to be made due: a channel recovered, or the clock was set back
+        self._recovered = False  # waiting pages are to be made due: they may have waited for what has changed
+        self._version: str | None = None  # of the configuration at the last turn
         self._last_real: datetime | None = None  # the last reading of the host's clock
         self._storage_down = False  # the database was unavailable in the last turn
         context.bulkhead.closed, context.hand = False, self.hand
@@ -81,6 +83,7 @@ class Delivery:
     async def step(self) -> bool:
         """Claim due pages, wait for the outcome of every page being sent, and record it."""
         self._watch_clock()
+        self._watch_config()
         claimed = await self._claim()
         if self._sending:
             await asyncio.wait(self._sending)
@@ -105,6 +108,7 @@ class Delivery:
     async def _turn(self) -> float:
         """Record, then claim as long as pages are due. Return the real seconds until the next turn."""
         self._watch_clock()
+        self._watch_config()
         try:
             await self._record()
             await self._hurry()
@@ -186,8 +190,18 @@ class Delivery:
             self._recovered = True
         self._last_real = real
 
+    def _watch_config(self) -> None:
+        """Make every waiting page due if the configuration has changed: its hours or its channels may be others."""
+        try:
+            version = self._resources.config.current.version
+        except NothingAppliedError:
+            return
+        if self._version not in (None, version):
+            self._recovered = True
+        self._version = version
+
     async def _hurry(self) -> bool:
-        """Make waiting pages due after a recovery of a channel, or after the host's clock was set back."""
+        """Make waiting pages due after a recovery of a channel, a change of the configuration, or of the host's clock."""
         if not self._recovered:
             return False
         work = partial(hurry, limit=HURRIED_AT_ONCE)

@@ -101,6 +101,18 @@ def _by(agreement: Document) -> Iterator[tuple[Loc, str]]:
         yield from names(at(agreement.data, *place, "by"), (*place, "by"))
 
 
+def _quiet_hours(agreement: Document) -> Iterator[ConfigProblem]:
+    """Yield the calendar and the urgencies of the quiet hours that do not exist."""
+    place = ("response", "quiet_hours")
+    calendars = at(agreement.data, "calendars")
+    known = [*(calendars if isinstance(calendars, Mapping) else ()), OWNER]
+    yield from _unknown(
+        agreement, names(at(agreement.data, *place, "outside"), (*place, "outside")), known, "a calendar"
+    )
+    but = names(at(agreement.data, *place, "but"), (*place, "but"))
+    yield from _unknown(agreement, but, urgencies(agreement), "an urgency of `response`")
+
+
 def _promises(agreement: Document) -> Iterator[ConfigProblem]:
     response = at(agreement.data, "response")
     if isinstance(response, Mapping):
@@ -153,6 +165,7 @@ def _agreement(files: ConfigDocuments) -> Iterator[ConfigProblem]:
     yield from _ladder(agreement)
     yield from _channels(agreement)
     yield from _promises(agreement)
+    yield from _quiet_hours(agreement)
     yield from _repeated(agreement, ("qualify",), "name", "the line")
     yield from _repeated(agreement, ("routing", "rules"), "name", "the rule")
     yield from _repeated(agreement, ("recycle",), "name", "the rule")

@@ -29,7 +29,7 @@ _PAGES = UUID("6f6b2f0e-7a53-5d0b-9e0e-6a1d0c9a4f11")
 
 Kind = Literal["owner", "cover", "manager", "channel", "reassigned"]
 State = Literal["pending", "sending", "sent", "failed", "cancelled"]
-Delay = Literal["", "rate_limit", "busy", "down"]
+Delay = Literal["", "rate_limit", "busy", "down", "quiet_hours"]
 TO_OWNER: frozenset[str] = frozenset({"owner", "reassigned"})
 
 
@@ -117,6 +117,11 @@ def postponed(page: Page, until: datetime, real: datetime, why: str) -> Page:
 def queued(page: Page, real: datetime) -> Page:
     """Return the page, to be sent once its channel has a free slot. After `FAILOVER` it is looked at again."""
     return _delayed(page, "busy", f"{page.channel} is busy with earlier pages", real, real)
+
+
+def held(page: Page, delay: Delay, until: datetime, why: str) -> Page:
+    """Return the page, not to be sent to this person before `until`. The time over its channel then begins anew."""
+    return replace(page, state="pending", next_at=until, first_try_at=None, tries=0, delay=delay, error=storable(why))
 
 
 def _delayed(page: Page, delay: Delay, why: str, until: datetime, real: datetime) -> Page:

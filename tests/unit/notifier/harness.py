@@ -189,6 +189,7 @@ class NotifierHarness(RouterRecords):
         self.slack, self.email, self.inbox = FakeChannel("slack"), FakeChannel("email"), FakeChannel("inbox")
         self.channels = {c.name: c for c in (channels or [self.slack, self.email, self.inbox])}
         self.units = FailingUnits(file, self.clock)
+        self.files = SimpleNamespace(current=CONFIG)
         self.jitter: Callable[[], float] = random.Random().random
         self.restart()
 
@@ -198,7 +199,7 @@ class NotifierHarness(RouterRecords):
         resources = Resources(
             settings=cast(Any, None),
             clock=self.clock,
-            config=cast(Any, SimpleNamespace(current=CONFIG)),
+            config=cast(Any, self.files),
             units=self.units,
             reads=self.units.read,
             log=cast(Any, None),

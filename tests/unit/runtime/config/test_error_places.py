@@ -93,6 +93,8 @@ CASES = [
     (A, "{at: 15m, page: owner, by: [inbox]}", "{at: 15m, page: owner, by: [«fax]}", "`fax` is not allowed here"),
     (A, "{at: 15m, page: owner, by: [inbox]}", "{at: 15m, page: «ower}", "did you mean `owner`?"),
     (A, "  hot: {touch_within: 1h}", "  hot: {touch_within: 1h, counted_in: «berlin}", "`berlin` is not a calendar"),
+    (A, "  reassign_at_most: 1", "  quiet_hours: {outside: «berlin}", "`berlin` is not a calendar"),
+    (A, "  reassign_at_most: 1", "  quiet_hours: {but: [hot, «hott]}", "`hott` is not an urgency of `response`"),
     (A, "  reassign_at_most: 1", "  «reasign_at_most: 1", "did you mean `reassign_at_most`?"),
     (A, "      to: account.owner", "      to: «account.ower", "did you mean `account.owner`?"),
     (A, "    - name: Everybody else", "    - name: «Large companies", "occurs twice"),
