@@ -34,6 +34,9 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "version": CommandEntry("version", "Print the version."),
     "spool": CommandEntry("spool", "Spool of a gateway: drain."),
     "agreement": CommandEntry("agreement", "Configuration files: check."),
+    "page-test": CommandEntry(
+        "page_test", "Send a marked test page over each channel of a rep, and show the result of each."
+    ),
     "report": CommandEntry("report", "Reports: response."),
     "keys": CommandEntry("keys", "API keys: create, list, revoke."),
     "deadletters": CommandEntry("dead_letters", "Dead letters: list, show, retry, drop."),

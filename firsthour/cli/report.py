@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import typer
 
 from firsthour.cli.installation import connect
-from firsthour.runtime.terminal import AsJson, DataDir, print_json, print_table, run, say
+from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, print_json, print_table, run, say
 
 
 class ReportKey(StrEnum):
@@ -52,6 +52,7 @@ def response(
         typer.Option(help="Days, weekdays and hours are those of this calendar of the agreement. [default: UTC]"),
     ] = None,
     data: DataDir = None,
+    config: ConfigDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how many requests had a first touch within their first hour, and how long the first touch took.
@@ -62,7 +63,7 @@ def response(
     path = f"/v1/reports/response?{urlencode({name: value for name, value in query.items() if value is not None})}"
 
     async def ask() -> dict[str, Any]:
-        async with connect(data) as line:
+        async with connect(data, config) as line:
             return await line.ask("GET", path, options=_OPTIONS)
 
     report = run(ask)

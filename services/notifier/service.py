@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from firsthour.runtime.processing.service import Resources, Runner, Service, Tick
 from schemas.topics import ROUTES
 from services.notifier.api import router
+from services.notifier.channel_trial import trial_router
 from services.notifier.channels.base import Channel
 from services.notifier.context import CLOCKS, HOURS, NotifierContext
 from services.notifier.delivery import Delivery
@@ -34,6 +35,7 @@ def service(
     def api(resources: Resources) -> APIRouter:
         routes = router(resources)
         routes.include_router(lead_router(resources, context, history))
+        routes.include_router(trial_router(resources, Ways(channels, resources.settings), context))
         return routes
 
     def runners(resources: Resources) -> Sequence[Runner]:

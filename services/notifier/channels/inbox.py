@@ -9,7 +9,7 @@ from services.notifier.channels.base import Outcome, Sent
 from services.notifier.domain import message_text, outside_text
 from services.notifier.domain.message import Message
 
-_STYLES = {"owner": "bold green", "manager": "bold red", "reassigned": "bold yellow"}
+_STYLES = {"owner": "bold green", "manager": "bold red", "reassigned": "bold yellow", "test": "bold cyan"}
 
 
 class InboxChannel:
@@ -33,7 +33,7 @@ def terminal_line(message: Message) -> Text:
     """Return the page as one line for the terminal. Text from outside is cleaned, and markup in it has no effect."""
     return Text.assemble(
         (f"{message.written_at:%H:%M:%S}  ", "dim"),
-        (outside_text.clean(message.person_name, outside_text.NAME_CHARS_MAX), _STYLES[message.kind]),
+        (outside_text.clean(message.person_name, outside_text.NAME_CHARS_MAX), _STYLES.get(message.kind, "bold")),
         "  ",
         message_text.words(message).subject,
         no_wrap=True,

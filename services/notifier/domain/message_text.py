@@ -29,6 +29,8 @@ MANAGER_ACTIONS: Final = tuple(
 
 def words(message: Message) -> Words:
     """Return the wording of a page."""
+    if message.kind == "test":
+        return _test(message)
     card, now, zone = message.card, message.written_at, zone_of(message.zone)
     headline = _headline(message)
     return Words(
@@ -43,6 +45,18 @@ def words(message: Message) -> Words:
         actions=_actions(message),
         url=own_url(message.lead_url),
         footer=_footer(message),
+    )
+
+
+def _test(message: Message) -> Words:
+    """Return the wording of a test page. It concerns no lead."""
+    subject = f"Test page for {unlinked(message.person_name, NAME_CHARS_MAX)}: no lead is waiting"
+    return Words(
+        headline=subject,
+        subject=subject,
+        facts=(Fact("Sent", (instant(message.written_at, message.written_at, zone_of(message.zone)),)),),
+        todo=("Nothing: pages about leads will reach you here.",),
+        footer="FirstHour sent this page because a test of your channels was requested.",
     )
 
 
