@@ -89,6 +89,12 @@ class TouchBody(RequestModel):
     note: Note | None = Field(None, description="Shown in the timeline.")
 
 
+class SnoozeBody(RequestModel):
+    """Postpone the reminders of a lead."""
+
+    until: Moment = Field(description="In the future, at most the time that the agreement allows.")
+
+
 class ReasonBody(RequestModel):
     """Opt a person out, until the person gives consent again."""
 

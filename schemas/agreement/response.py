@@ -82,6 +82,18 @@ class QuietHours(Shape):
     but: Words = ()
 
 
+class PauseLimit(Shape):
+    """The longest time that all pauses of one kind may take from the clock of a lead."""
+
+    at_most: Span
+
+
+class Pauses(Shape):
+    """The rules that pause the clock of a lead. `snooze`: the owner postpones it. Absent: a snooze only delays reminders."""
+
+    snooze: PauseLimit | None = None
+
+
 class Response(Shape):
     """The promised time to the first touch per urgency, and the ladder of pages until then.
 
@@ -93,8 +105,14 @@ class Response(Shape):
 
     stopped_by: Literal["attempt", "conversation"] = "attempt"
     ladder: tuple[Rung, ...] = LADDER
+    pauses: Pauses = Pauses()
     reassign_at_most: Annotated[Whole, Field(ge=0, le=20)] = 1
     quiet_hours: QuietHours | None = None  # None: a page may be sent at any time
+
+    @property
+    def pause_limits(self) -> Mapping[str, timedelta]:
+        """The longest time of all pauses of a kind, by the kind. A kind that is absent does not pause the clock."""
+        return {kind: limit.at_most for kind, limit in self.pauses if limit is not None}
 
     @property
     def urgencies(self) -> Mapping[str, Urgency]:

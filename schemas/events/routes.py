@@ -115,6 +115,15 @@ class LeadAccepted(LeadEvent, frozen=True, kw_only=True, gc=False):
     rep: str
 
 
+class LeadSnoozed(LeadEvent, frozen=True, kw_only=True, gc=False):
+    """The owner snoozed the lead over the API. The agreement decides whether its clock pauses until then."""
+
+    TYPE: ClassVar[str] = "lead.snoozed"
+
+    rep: str
+    until: datetime
+
+
 class TouchApplied(LeadEvent, frozen=True, kw_only=True, gc=False):
     """A touch took effect (the status becomes working, unless it is already beyond), or was `ignored`."""
 

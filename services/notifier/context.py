@@ -72,6 +72,7 @@ class NotifierContext:
             calendars,
             leave,
             quiet_hours=response.quiet_hours,
+            pauses=response.pause_limits,
         )
 
     def usable(self, config: Config) -> tuple[str, ...]:

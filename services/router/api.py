@@ -14,7 +14,7 @@ from firsthour.runtime.http.idempotency import Once, idempotent
 from firsthour.runtime.http.principal import READ, Principal
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
-from schemas.http import ActionResult, AssignBody, AvailabilityBody, ReasonBody, ReturnBody, TouchBody
+from schemas.http import ActionResult, AssignBody, AvailabilityBody, ReasonBody, ReturnBody, SnoozeBody, TouchBody
 from schemas.team import Pool, Rep
 from services.router import commands
 from services.router.domain.eligibility import absence
@@ -55,6 +55,13 @@ def _add_owner_actions(api: APIRouter, resources: Resources) -> None:
     async def reject(lead: str, body: ReturnBody, principal: Sales, once: Action) -> Response:
         """Reject the lead as its owner. The reason decides: back to Marketing, or on to another rep."""
         return await once(lambda unit: commands.reject(unit, lead, body.reason, principal, body.until))
+
+    @api.post("/v1/leads/{lead}/snooze", response_model=ActionResult)
+    async def snooze(lead: str, body: SnoozeBody, principal: Sales, once: Action) -> Response:
+        """Postpone the reminders of a lead as its owner or their manager.
+
+        If the agreement has `response.pauses.snooze`, the response clock does not count until then."""
+        return await once(lambda unit: commands.snooze(unit, lead, body.until, principal))
 
     @api.post("/v1/leads/{lead}/touch", response_model=ActionResult)
     async def touch(lead: str, body: TouchBody, principal: Sales, once: Action) -> Response:

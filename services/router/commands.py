@@ -48,6 +48,16 @@ def reject(unit: Unit, lead_id: str, reason: str, principal: Principal, until: d
     return _act(unit, lead_id, principal, act, routes=True)
 
 
+def snooze(unit: Unit, lead_id: str, until: datetime, principal: Principal) -> Answer:
+    """Snooze the lead as its owner or their manager."""
+
+    def act(session: RoutingSession, lead: Lead, actor: Actor) -> Outcome | Refused:
+        ends = _future(session, until) or session.at
+        return actions.snooze(lead, actor, session.rules, session.at, ends)
+
+    return _act(unit, lead_id, principal, act)
+
+
 def recycle(unit: Unit, lead_id: str, reason: str, principal: Principal, until: datetime | None = None) -> Answer:
     """Return the lead to Marketing. `until`: no score hands the lead over before."""
 

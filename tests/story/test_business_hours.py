@@ -134,6 +134,23 @@ async def test_reassignment_keeps_the_time_counted_so_far(open_world: OpenWorld)
     assert await outcomes(world) == [("promise.missed", 5 + 1 / 3, 1)]
 
 
+async def test_snooze_pauses_the_clock_if_the_agreement_says_so(open_world: OpenWorld) -> None:
+    pauses = {"snooze": {"at_most": "1d"}}
+    world = await open_world(agreement=agreement(pauses=pauses), team=team(ana="office"))
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=30)
+    for until, status in (("2026-12-01T09:29:00Z", 422), ("2026-12-03T10:00:00Z", 422), ("2026-12-01T12:00:00Z", 200)):
+        answer = await world.act(CTO, "snooze", by="ana", until=until)
+        assert answer.status_code == status, answer.text
+    assert (await world.act(CTO, "snooze", by="bo", until="2026-12-01T12:00:00Z")).status_code == 403
+    await world.settle()
+    assert await due_at(world) == utc(2026, 12, 1, 12, 30)
+    await world.wait(hours=2, minutes=45)
+    await world.touch(CTO, by="ana")
+    assert await outcomes(world) == [("promise.kept", 3.25, 0.75)]
+    assert (await world.act(CTO, "snooze", by="ana", until="2026-12-01T15:00:00Z")).status_code == 409
+
+
 async def test_clock_of_a_waiting_lead_counts_the_hours_of_its_pool(open_world: OpenWorld) -> None:
     world = await open_world(agreement=agreement(), team=team(ana="office", bo="new-york"))
     await world.is_away("ana", days=5)

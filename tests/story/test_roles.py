@@ -29,6 +29,7 @@ NEEDED: Final[dict[str, str | None]] = {
     "GET /v1/leads/{lead}/score": READ,
     "POST /v1/leads/{lead}/accept": "sales",
     "POST /v1/leads/{lead}/reject": "sales",
+    "POST /v1/leads/{lead}/snooze": "sales",
     "POST /v1/leads/{lead}/touch": "sales",
     "POST /v1/leads/{lead}/recycle": "sales",
     "POST /v1/leads/{lead}/assign": "sales",

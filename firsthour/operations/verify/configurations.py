@@ -96,6 +96,7 @@ class Configurations:
                 (),
                 config.agreement.calendars,
                 self.leave,
+                pauses=config.agreement.response.pause_limits,
             )
             for config in self.readable
         ]

@@ -21,6 +21,7 @@ from services.notifier.domain.clock import ResponseClock, timed
 from services.notifier.domain.clock_events import BY_OWNER, accepted, owner_knows, touched
 from services.notifier.domain.clock_step import Cancel, ClockStep
 from services.notifier.domain.page import storable
+from services.notifier.domain.snooze import SNOOZED, snoozed, snoozed_until, unsnoozed
 from services.notifier.domain.terms import Terms
 from services.notifier.domain.times import at as time_text
 from services.notifier.domain.times import zone_of
@@ -29,7 +30,6 @@ Action = Literal["accept", "reached", "no_answer", "reject", "snooze", "hand_ove
 Source = Literal["slack", "email", "page"]
 TOUCHES: Final = frozenset({"reached", "no_answer"})
 NOTE_CHARS_MAX: Final = 2_000
-SNOOZED: Final = "the owner snoozed"
 NOTHING: Final = "Nothing was changed."
 _CLICKS: Final = UUID("1f0f5c9e-3d1a-5f0e-9a55-0b4f3f6f7a21")
 
@@ -160,8 +160,8 @@ def undone(clock: ResponseClock, click: StoredClick, terms: Terms, now: datetime
         return _again(replace(clock, touched_at=None, state=state, rung_told_at=told_at), terms, now)
     if click.action == "accept" and same and clock.accepted:
         return _again(replace(clock, accepted=False), terms, now)
-    if click.action == "snooze" and same and clock.snoozed_until == click.until:
-        return _again(replace(clock, snoozed_until=None), terms, now)
+    if click.action == "snooze" and same:
+        return _again(unsnoozed(clock, click.until, terms), terms, now)
     return ClockStep(clock)
 
 
@@ -217,19 +217,17 @@ def _reject(click: Click, clock: ResponseClock, reasons: Sequence[str], now: dat
 
 
 def _snooze(click: Click, clock: ResponseClock, terms: Terms, now: datetime) -> ClickDecision:
-    """Postpone the owner's rungs, at most to the end of the promise."""
-    if not clock.running:
-        return refused("The lead has been contacted already.")
-    if click.until is None or click.until <= now:
-        return refused("A snooze needs a time in the future.")
-    if now >= clock.promise_at:
-        return refused("The promised time is over: contact the lead, or hand it over.")
-    until = min(click.until, clock.promise_at)
-    paused = owner_knows(replace(clock, snoozed_until=until, updated_at=now), terms, now)
+    """Postpone the owner's reminders, and pause the clock if the agreement says so."""
+    after = snoozed(clock, click.until or now, terms, now)
+    if isinstance(after, str):
+        return refused(after)
+    until = snoozed_until(after, now) or now
+    known = owner_knows(replace(after, updated_at=now), terms, now)
     cancel = Cancel(clock.lead_id, clock.epoch, SNOOZED, owners_only=True)
     request = replace(_request(click, "snooze", now), until=until)
-    text = f"Snoozed until {time_text(until, now, zone_of(terms.zone(click.person)))}. The clock keeps running."
-    return _applied(text, ClockStep(paused, cancels=(cancel,)), request)
+    effect = "The clock pauses until then." if after.pauses != clock.pauses else "The clock keeps running."
+    text = f"Snoozed until {time_text(until, now, zone_of(terms.zone(click.person)))}. {effect}"
+    return _applied(text, ClockStep(known, cancels=(cancel,)), request)
 
 
 def _hand_over(click: Click, clock: ResponseClock, team: Team, now: datetime) -> ClickDecision:

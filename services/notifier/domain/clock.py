@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from firsthour.kernel.business_time import ReducedHours, Span, WorkingHours
+from firsthour.kernel.time_units import micros, moment
 from schemas.agreement.response import ALWAYS, OWNER, Rung
 from schemas.events.routes import LeadCard
 from services.notifier.domain.ladder import Progress, next_due
@@ -62,7 +63,7 @@ class ResponseClock(msgspec.Struct, frozen=True, kw_only=True):
     told_at: datetime | None = None  # when a page first told the owner of this assignment
     untold_at: datetime | None = None  # when a page to the owner first ended without telling them
     rep_version: int = 0  # of the owner's availability that the router used
-    snoozed_until: datetime | None = None  # rungs that page the owner wait until then; None: the owner has not snoozed
+    snoozed_until: datetime | None = None  # a snooze without a pause: rungs that page the owner wait until then
     counted_in: str = ALWAYS  # as when the clock started: every minute, the owner's hours, or those of a calendar
     touch_within: timedelta = timedelta(hours=1)  # as when the clock started
     worked: timedelta = timedelta()  # the time counted before `counted_from`; after a touch: until the touch
@@ -117,9 +118,18 @@ def next_rung_at(clock: ResponseClock, terms: Terms) -> datetime | None:
         progress = Progress(clock.next_rung, fired_at, clock.rung_told_at or fired_at, owner_at=clock.assigned_at)
     rungs = ladder_of(clock, terms)
     rung_at = next_due(rungs, clock.promise_at, clock.assigned_at, progress)
+    rung_at = None if rung_at is None else _after_pauses(clock, rung_at)
     if rung_at is None or clock.snoozed_until is None or rungs[progress.next_rung].page != OWNER:
         return rung_at
     return max(rung_at, clock.snoozed_until)
+
+
+def _after_pauses(clock: ResponseClock, at: datetime) -> datetime:
+    """Return the first moment from `at` on that is in no pause."""
+    for pause in clock.pauses:
+        if pause.start <= micros(at) < pause.end:
+            at = moment(pause.end)
+    return at
 
 
 def ladder_of(clock: ResponseClock, terms: Terms) -> Sequence[Rung]:

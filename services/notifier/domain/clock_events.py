@@ -16,11 +16,13 @@ from schemas.events.routes import (
     LeadQualified,
     LeadQueued,
     LeadReleased,
+    LeadSnoozed,
     TouchApplied,
 )
 from services.notifier.domain.clock import COUNTED, ResponseClock, State, ladder_of, timed
 from services.notifier.domain.clock_step import Cancel, ClockEvent, ClockStep, promise_missed
 from services.notifier.domain.counting import counted_until, passed_on, stopped
+from services.notifier.domain.snooze import SNOOZED, snoozed
 from services.notifier.domain.terms import Terms
 
 BY_OWNER = "the owner accepted"
@@ -47,6 +49,8 @@ def hear(clock: ResponseClock | None, event: LeadEvent, terms: Terms, now: datet
     if isinstance(event, LeadAccepted):
         cancel = Cancel(clock.lead_id, clock.epoch, BY_OWNER, owners_only=True)
         return ClockStep(accepted(clock, terms, now), cancels=(cancel,))
+    if isinstance(event, LeadSnoozed):
+        return _snoozed(clock, event, terms, now)
     if isinstance(event, LeadReleased):
         return ClockStep(
             _unowned(clock, clock.epoch, None, event.at, terms),
@@ -140,6 +144,14 @@ def owner_knows(clock: ResponseClock, terms: Terms, now: datetime) -> ResponseCl
     if before and before[0].page == OWNER and clock.rung_told_at is None:
         clock = replace(clock, rung_told_at=now)
     return timed(clock, terms)
+
+
+def _snoozed(clock: ResponseClock, event: LeadSnoozed, terms: Terms, now: datetime) -> ClockStep:
+    after = snoozed(clock, event.until, terms, event.at)
+    if isinstance(after, str):
+        return ClockStep(clock)  # the time has passed, or the agreement allows no more
+    cancel = Cancel(clock.lead_id, clock.epoch, SNOOZED, owners_only=True)
+    return ClockStep(owner_knows(after, terms, now), cancels=(cancel,))
 
 
 def touched(clock: ResponseClock, at: datetime, rep: str | None, terms: Terms, now: datetime) -> ClockStep:

@@ -4,7 +4,6 @@ A clock counts in the hours of now: those of its owner, of the pool of a lead wi
 change of owner fixes the time counted so far; the rest counts in the hours of the new owner.
 """
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -20,8 +19,6 @@ from services.notifier.domain.working_hours import ALWAYS_OPEN
 PAUSES_MAX: Final = 50
 """Pauses of one clock. They are stored with it."""
 _MICROSECOND: Final = timedelta(microseconds=1)
-PauseLimits = Mapping[PauseKind, timedelta]
-"""The longest time that all pauses of a kind may take from one clock."""
 
 
 def promise_end(clock: ResponseClock, terms: Terms) -> datetime:
@@ -86,9 +83,7 @@ def passed_on(clock: ResponseClock, terms: Terms, rep: str | None, pool: str | N
 # --- pauses -----------------------------------------------------------------------------------------------------------
 
 
-def paused(
-    clock: ResponseClock, kind: PauseKind, until: datetime, limits: PauseLimits, terms: Terms, now: datetime
-) -> ResponseClock | None:
+def paused(clock: ResponseClock, kind: PauseKind, until: datetime, terms: Terms, now: datetime) -> ResponseClock | None:
     """Return the clock, which does not count from now to `until`; None: the agreement allows no more pauses of this kind.
 
     A pause ends by itself. It replaces the pause that is in force, and is cut to the time that the agreement leaves.
@@ -96,7 +91,7 @@ def paused(
     clock = resumed(clock, now)
     start = micros(now)
     used = sum(pause.end - pause.start for pause in clock.pauses if pause.kind == kind)
-    left = limits.get(kind, timedelta()) // _MICROSECOND - used
+    left = terms.pauses.get(kind, timedelta()) // _MICROSECOND - used
     end = min(micros(until), start + left)
     if end <= start or len(clock.pauses) >= PAUSES_MAX or not clock.running:
         return None

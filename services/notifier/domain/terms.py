@@ -34,6 +34,7 @@ class Terms:
     calendars: Mapping[str, Calendar] = field(default_factory=dict)
     leave: Leave = NO_LEAVE  # read only where a clock counts in hours of work
     quiet_hours: QuietHours | None = None
+    pauses: Mapping[str, timedelta] = field(default_factory=dict)  # the longest time of all pauses of a kind
     _hours: dict[tuple[str, str | None, str | None], WorkingHours] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )

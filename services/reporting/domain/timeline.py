@@ -18,6 +18,7 @@ from schemas.events.routes import (
     LeadQueued,
     LeadRecycled,
     LeadReleased,
+    LeadSnoozed,
     LeadStatusChanged,
     TouchApplied,
 )
@@ -85,6 +86,7 @@ _LINES: dict[type[Event], Callable[[Any], str]] = {
     LeadQueued: lambda e: f"waiting in {e.pool or 'no pool'}: {e.reason}",
     LeadAssigned: lambda e: f"assigned to {e.rep} (epoch {e.epoch})" + (f": {e.reason}" if e.reason else ""),
     LeadReleased: lambda e: f"taken from {e.rep}: {e.kind}, {e.reason}",
+    LeadSnoozed: lambda e: f"snoozed by {e.by} until {e.until:%Y-%m-%d %H:%MZ}",
     LeadAccepted: lambda e: f"accepted by {e.rep}",
     LeadRecycled: _back,
     LeadOptedOut: lambda e: f"opted out: {e.reason}",

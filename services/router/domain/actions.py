@@ -4,10 +4,11 @@ The outcome of an action that is in effect already changes nothing. It is no ref
 epoch. Actions that change the owner are in `ownership`.
 """
 
-from firsthour.kernel.time_units import moment
-from schemas.events.routes import LeadAccepted, LeadOptedOut
+from firsthour.kernel.time_units import EPOCH, moment
+from schemas.events.routes import LeadAccepted, LeadOptedOut, LeadSnoozed
+from schemas.values import duration_text
 from services.router.domain.event_time import note_change, note_opt_out, note_return
-from services.router.domain.lead import ACCEPTED, OPTED_OUT, QUALIFIED, WORKING, Lead
+from services.router.domain.lead import ACCEPTED, ASSIGNED, OPTED_OUT, QUALIFIED, WORKING, Lead
 from services.router.domain.leaving import note_declined, release, return_to_marketing
 from services.router.domain.lifecycle import SYSTEM, Actor, Refused, move
 from services.router.domain.outcome import BY_RULES, Outcome, copy_of, end_assignment, next_event, set_status
@@ -45,6 +46,27 @@ def accept(lead: Lead, actor: Actor, rules: RoutingRules, now: int) -> Outcome |
     set_status(after, transition.to, lead.owner)
     event = next_event(after, LeadAccepted, at=moment(now), was=lead.status, by=actor.name, rep=lead.owner)
     return Outcome(after, (event,))
+
+
+def snooze(lead: Lead, actor: Actor, rules: RoutingRules, now: int, until: int) -> Outcome | Refused:
+    """Snooze the lead as its owner or their manager. The lead does not change: the notifier postpones its reminders.
+
+    Args:
+        until: after `now`.
+    """
+    if lead.status not in (ASSIGNED, ACCEPTED) or lead.owner is None:
+        return Refused(f"a lead that is {lead.status} cannot be snoozed", "a lead is snoozed before its first touch")
+    if not actor.roles & {"owner", "manager"}:
+        return Refused(f"{actor.name} may not snooze a lead of {lead.owner}", "allowed for: owner, manager", "actor")
+    if rules.snooze_us is not None and until - now > rules.snooze_us:
+        longest = duration_text(moment(rules.snooze_us) - EPOCH)
+        return Refused("the snooze is longer than the agreement allows", f"at most {longest}", "until")
+    after = copy_of(lead)
+    note_change(after, now)
+    at, was, rep = moment(now), lead.status, lead.owner
+    return Outcome(
+        after, (next_event(after, LeadSnoozed, at=at, was=was, by=actor.name, rep=rep, until=moment(until)),)
+    )
 
 
 def reject(

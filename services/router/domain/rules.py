@@ -54,6 +54,7 @@ class RoutingRules:
     read: frozenset[str]  # the fields that routing rules read, without personal ones
     never_back_us: int
     reassign_at_most: int
+    snooze_us: int | None  # the longest snooze that pauses a clock; None: a snooze does not pause it
     team: Team
     rep_by_email: Mapping[str, str]
 
@@ -83,7 +84,7 @@ class RoutingRules:
 def rules_of(config: Config) -> RoutingRules:
     """Return the rules of this configuration."""
     agreement, team = config.agreement, config.team
-    routing = agreement.routing.rules
+    routing, snooze = agreement.routing.rules, agreement.response.pause_limits.get("snooze")
     return RoutingRules(
         version=config.version,
         lifecycle=agreement.lifecycle,
@@ -99,6 +100,7 @@ def rules_of(config: Config) -> RoutingRules:
         read=frozenset(field for rule in routing for field in _fields(rule.when)) - PERSONAL,
         never_back_us=micros(EPOCH + agreement.routing.never_back_to_same_rep_for),
         reassign_at_most=agreement.response.reassign_at_most,
+        snooze_us=None if snooze is None else micros(EPOCH + snooze),
         team=team,
         rep_by_email={rep.email: rep.id for rep in team.reps},
     )

@@ -1,20 +1,23 @@
 """Clicks of people on pages: their effect on the clock at once, their refusal, and their undoing by the router."""
 
+import dataclasses
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
+from firsthour.kernel.time_units import micros
+from schemas.agreement.agreement import Agreement
 from schemas.agreement.lifecycle import Lifecycle
 from schemas.events.actions import ActionRequested
-from schemas.events.pages import PromiseKept
+from schemas.events.pages import PromiseKept, PromiseMissed
 from schemas.events.routes import ActionResolved
 from services.notifier.channels.base import TryAgain
 from services.notifier.clicks import apply_click
 from services.notifier.domain.click import NOTE_CHARS_MAX, NOTHING, Click, ClickAnswer, reject_reasons
 from services.notifier.store.clicks import CLICK_DAYS, forget_clicks
-from tests.unit.notifier.harness import NotifierHarness
+from tests.unit.notifier.harness import CONFIG, NotifierHarness
 from tests.unit.notifier.router_records import NINE
 
 
@@ -234,6 +237,38 @@ async def test_refused_snooze_lets_the_overdue_reminder_go_at_once(harness: Noti
     resolve(harness, "refused")
     await harness.settle()
     assert harness.slack.recipients == ["Ana", "Ana"]
+
+
+def let_snoozes_pause(harness: NotifierHarness) -> None:
+    agreement = CONFIG.agreement.model_dump(by_alias=True)
+    agreement["response"]["pauses"] = {"snooze": {"at_most": "1h"}}
+    harness.units.config = dataclasses.replace(CONFIG, agreement=Agreement.model_validate(agreement))
+
+
+async def test_snooze_pauses_the_clock_and_the_whole_ladder_if_the_agreement_says_so(harness: NotifierHarness) -> None:
+    let_snoozes_pause(harness)
+    await assigned(harness)
+    answer = click(harness, "snooze", until=NINE + timedelta(days=3))
+    assert answer.text == "Snoozed until 10:00 UTC. The clock pauses until then."
+    assert micros(NINE + timedelta(hours=2)) == clock_row(harness)["promise_at"]
+    await harness.wait(minutes=59)
+    assert harness.slack.recipients == ["Ana"]
+    await harness.wait(minutes=61)
+    assert "Max" in harness.slack.recipients
+    assert [event.working_seconds for event in harness.events(PromiseMissed)] == [3600]
+    assert [event.seconds for event in harness.events(PromiseMissed)] == [7200]
+    assert "no more snoozing" in click(harness, "snooze", until=NINE + timedelta(hours=9)).text
+
+
+async def test_refused_snooze_takes_its_pause_back(harness: NotifierHarness) -> None:
+    let_snoozes_pause(harness)
+    await assigned(harness)
+    click(harness, "snooze", until=NINE + timedelta(minutes=40))
+    await harness.wait(minutes=12)
+    resolve(harness, "refused")
+    await harness.settle()
+    assert harness.slack.recipients == ["Ana", "Ana"]
+    assert (clock_row(harness)["pauses"], clock_row(harness)["promise_at"]) == ("[]", micros(NINE + timedelta(hours=1)))
 
 
 async def test_refused_touch_lets_the_clock_run_again(harness: NotifierHarness) -> None:

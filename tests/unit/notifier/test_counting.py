@@ -1,5 +1,6 @@
 """The time that a clock has counted, the end of its promise, and its pauses."""
 
+import dataclasses
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +18,6 @@ from services.notifier.domain.absences import ABSENCES_MAX, with_change
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.counting import (
     PAUSES_MAX,
-    PauseLimits,
     counted_until,
     fixed,
     passed_on,
@@ -47,8 +47,8 @@ TEAM = Team.model_validate(
         "pools": [{"id": "all", "members": [{"rep": "ana"}, {"rep": "bo"}]}, {"id": "one", "members": [{"rep": "bo"}]}],
     }
 )
-TERMS = Terms((), {"hot": Urgency(touch_within=HOUR, counted_in="owner")}, TEAM, (), CALENDARS)
-LIMITS: PauseLimits = {"snooze": 2 * HOUR, "waiting_for_prospect": timedelta(days=1)}
+LIMITS = {"snooze": 2 * HOUR, "waiting_for_prospect": timedelta(days=1)}
+TERMS = Terms((), {"hot": Urgency(touch_within=HOUR, counted_in="owner")}, TEAM, (), CALENDARS, pauses=LIMITS)
 
 
 def clock(counted_in: str = "owner", rep: str | None = "ana", **fields: Any) -> ResponseClock:
@@ -147,7 +147,7 @@ def test_promise_that_was_missed_stays() -> None:
 
 
 def test_pause_postpones_the_promise_and_ends_by_itself() -> None:
-    snoozed = paused(clock(), "snooze", at(10), LIMITS, TERMS, at(9.5))
+    snoozed = paused(clock(), "snooze", at(10), TERMS, at(9.5))
     assert snoozed is not None
     assert snoozed.promise_at == at(11.5)
     assert paused_until(snoozed, at(9.75)) == at(10)
@@ -156,13 +156,13 @@ def test_pause_postpones_the_promise_and_ends_by_itself() -> None:
 
 
 def test_pause_of_a_clock_in_which_every_minute_counts_postpones_it() -> None:
-    snoozed = paused(clock("always"), "snooze", at(10), LIMITS, TERMS, at(9.5))
+    snoozed = paused(clock("always"), "snooze", at(10), TERMS, at(9.5))
     assert snoozed is not None
     assert snoozed.promise_at == at(11.5)
 
 
 def test_resumed_clock_counts_on() -> None:
-    snoozed = paused(clock(), "snooze", at(10.5), LIMITS, TERMS, at(9.5))
+    snoozed = paused(clock(), "snooze", at(10.5), TERMS, at(9.5))
     assert snoozed is not None
     assert promise_end(resumed(snoozed, at(10)), TERMS) == at(11.5)
     assert resumed(snoozed, at(9.5)).pauses == ()
@@ -170,20 +170,20 @@ def test_resumed_clock_counts_on() -> None:
 
 
 def test_pauses_of_a_kind_take_no_more_than_the_agreement_allows() -> None:
-    once = paused(clock(), "snooze", at(10.5), LIMITS, TERMS, at(9))
+    once = paused(clock(), "snooze", at(10.5), TERMS, at(9))
     assert once is not None
-    twice = paused(once, "snooze", at(20), LIMITS, TERMS, at(11))
+    twice = paused(once, "snooze", at(20), TERMS, at(11))
     assert twice is not None
     assert paused_until(twice, at(11)) == at(11.5)
-    assert paused(twice, "snooze", at(20), LIMITS, TERMS, at(12)) is None
-    assert paused(twice, "waiting_for_prospect", at(20), LIMITS, TERMS, at(12)) is not None
-    assert paused(clock(), "snooze", at(10), {}, TERMS, NINE) is None
+    assert paused(twice, "snooze", at(20), TERMS, at(12)) is None
+    assert paused(twice, "waiting_for_prospect", at(20), TERMS, at(12)) is not None
+    assert paused(clock(), "snooze", at(10), dataclasses.replace(TERMS, pauses={}), NINE) is None
 
 
 def test_later_pause_replaces_the_one_in_force() -> None:
-    once = paused(clock(), "snooze", at(11), LIMITS, TERMS, at(9))
+    once = paused(clock(), "snooze", at(11), TERMS, at(9))
     assert once is not None
-    shorter = paused(once, "snooze", at(10), LIMITS, TERMS, at(9.5))
+    shorter = paused(once, "snooze", at(10), TERMS, at(9.5))
     assert shorter is not None
     assert shorter.promise_at == at(12)
 
@@ -192,18 +192,18 @@ def test_number_of_pauses_is_bounded() -> None:
     snoozed: ResponseClock | None = clock()
     for n in range(PAUSES_MAX):
         assert snoozed is not None
-        snoozed = paused(snoozed, "snooze", NINE + (2 * n + 1) * MINUTE, LIMITS, TERMS, NINE + 2 * n * MINUTE)
+        snoozed = paused(snoozed, "snooze", NINE + (2 * n + 1) * MINUTE, TERMS, NINE + 2 * n * MINUTE)
     assert snoozed is not None
-    assert paused(snoozed, "snooze", at(20), LIMITS, TERMS, at(12)) is None
+    assert paused(snoozed, "snooze", at(20), TERMS, at(12)) is None
 
 
 @pytest.mark.parametrize("state", ["met", "over"])
 def test_ended_clock_is_not_paused(state: str) -> None:
-    assert paused(clock(state=state), "snooze", at(10), LIMITS, TERMS, NINE) is None
+    assert paused(clock(state=state), "snooze", at(10), TERMS, NINE) is None
 
 
 def test_pause_ends_with_the_assignment() -> None:
-    snoozed = paused(clock("always"), "snooze", at(11), LIMITS, TERMS, at(9.5))
+    snoozed = paused(clock("always"), "snooze", at(11), TERMS, at(9.5))
     assert snoozed is not None
     assert passed_on(snoozed, TERMS, "bo", "all", at(10)).promise_at == at(11.5)
 
@@ -211,8 +211,8 @@ def test_pause_ends_with_the_assignment() -> None:
 @given(start=st.integers(0, 600), minutes=st.integers(1, 120), more=st.integers(0, 60))
 def test_longer_pause_never_makes_a_clock_due_sooner(start: int, minutes: int, more: int) -> None:
     now = NINE + start * MINUTE
-    short = paused(clock(), "snooze", now + minutes * MINUTE, LIMITS, TERMS, now)
-    long = paused(clock(), "snooze", now + (minutes + more) * MINUTE, LIMITS, TERMS, now)
+    short = paused(clock(), "snooze", now + minutes * MINUTE, TERMS, now)
+    long = paused(clock(), "snooze", now + (minutes + more) * MINUTE, TERMS, now)
     assert short is not None
     assert long is not None
     assert short.promise_at <= long.promise_at

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from firsthour.kernel.config import Config
+from firsthour.kernel.time_units import micros
 from schemas.agreement.agreement import Agreement
-from schemas.events.routes import LeadAccepted, LeadEvent, LeadOptedOut, LeadRecycled, LeadReleased
+from schemas.events.routes import LeadAccepted, LeadEvent, LeadOptedOut, LeadRecycled, LeadReleased, LeadSnoozed
 from schemas.sources import Sources
 from schemas.team import Team
 from services.router.domain import actions, ownership
@@ -157,8 +158,35 @@ def test_action_has_the_expected_status_owner_event_and_request(case: str) -> No
     assert msgspec.json.encode(before) == stored  # an action never changes its argument
 
 
+PAUSING = {"response": {**AGREEMENT["response"], "pauses": {"snooze": {"at_most": "2h"}}}}
+
+
+@pytest.mark.parametrize("status", ["assigned", "accepted"])
+@pytest.mark.parametrize("actor", [OWNER, MANAGER])
+def test_snooze_is_published_and_changes_nothing_else(status: str, actor: Actor) -> None:
+    before = lead(status)
+    outcome = applied(actions.snooze(before, actor, rules(**PAUSING), NOW, NOW + 2 * HOUR))
+    (event,) = outcome.events
+    assert isinstance(event, LeadSnoozed)
+    assert (event.rep, micros(event.until), event.version) == ("ana", NOW + 2 * HOUR, 6)
+    assert (outcome.lead.status, outcome.lead.owner, outcome.ended, outcome.next_owner) == (status, "ana", None, None)
+
+
 REFUSALS: dict[str, tuple[Lead, Decide, str, str]] = {
     "another rep accepts": (lead(), lambda one, by: actions.accept(one, OTHER, by, NOW), "actor", "rep:bo may not"),
+    "another rep snoozes": (lead(), lambda one, by: actions.snooze(one, OTHER, by, NOW, NOW + HOUR), "actor", "rep:bo"),
+    "snoozing a touched lead": (
+        lead("working"),
+        lambda one, by: actions.snooze(one, OWNER, by, NOW, NOW + HOUR),
+        "status",
+        "cannot be snoozed",
+    ),
+    "a snooze longer than the agreement allows": (
+        lead(),
+        lambda one, by: actions.snooze(one, OWNER, rules(**PAUSING), NOW, NOW + 2 * HOUR + 1),
+        "until",
+        "longer than the agreement allows",
+    ),
     "accepting a lead of Marketing": (
         lead("nurturing"),
         lambda one, by: actions.accept(one, OWNER, by, NOW),
