@@ -4,7 +4,7 @@ import re
 import unicodedata
 from datetime import timedelta
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from services.notifier.domain import outside_text
 from services.notifier.domain.mail_body import html_body, plain
 from services.notifier.domain.message_text import words
+from services.notifier.domain.page import Kind
 from services.notifier.domain.page_words import Words, text_of
 from services.notifier.domain.times import lasting
 from tests.fakes.pages import ATTACKS, NINE, hostile_message, page_message
@@ -35,6 +36,8 @@ def fact(page: Words, label: str) -> str:
         (75, {"kind": "manager"}, "Overdue: no contact yet with Ann Lee (Acme), promised by 10:00 UTC"),
         (35, {"kind": "reassigned"}, "Now yours: call Ann Lee (Acme) by 10:00 UTC"),
         (35, {"kind": "reassigned", "person_name": "Ana"}, "Moved on: Ann Lee (Acme) is now with Bo Chen"),
+        (10, {"kind": "cover", "person_name": "Cy"}, "Bo Chen does not answer: call Ann Lee (Acme) by 10:00 UTC"),
+        (25, {"kind": "channel", "person_name": "#x"}, "No contact yet with Ann Lee (Acme), promised by 10:00 UTC"),
         (2, {"card_phone": ""}, "Hot lead: write to Ann Lee (Acme) by 10:00 UTC"),
         (2, {"card_name": "", "card_company": ""}, "Hot lead: call ann@acme.example by 10:00 UTC"),
         (2, {"zone": "Europe/Berlin"}, "Hot lead: call Ann Lee (Acme) by 11:00 CET"),
@@ -62,6 +65,15 @@ def test_manager_page_names_the_owner_and_offers_the_actions_of_a_manager() -> N
     page = words(page_message(kind="manager", person_name="Mia"))
     assert fact(page, "Owner") == "Bo Chen"
     assert [action.label for action in page.actions] == ["Reached them", "No answer", "Hand over"]
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_page_of_every_kind_has_sentences_and_names_no_internal_term(kind: Kind) -> None:
+    page = words(page_message(kind=kind, lead_url=None))
+    shown = plain(page) + html_body(page)
+    assert page.todo
+    assert page.footer
+    assert not re.search(r"lead-1|0192f3c4|epoch|rung|assignment|form\.submitted|page\.viewed|\{|\}", shown), shown
 
 
 def test_owner_page_offers_every_action_once() -> None:

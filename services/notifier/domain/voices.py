@@ -1,0 +1,93 @@
+"""The sentences of a page by its kind. They are our own words; `{lead}` and the like are filled in with clean text."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from services.notifier.domain.page_words import ActionName, ActionWords
+
+
+@dataclass(frozen=True)
+class Voice:
+    """The sentences of one kind of page.
+
+    Attributes:
+        headline: before the end of the promise.
+        overdue: after it.
+        todo: what the recipient should do.
+        footer: why the recipient gets the page.
+        actions: what the recipient can do with one tap.
+        asks: whether the recipient is to contact the person.
+        promised: whether the page is about a promise that still counts.
+        names_owner: whether the owner is among the facts.
+    """
+
+    headline: str
+    overdue: str
+    todo: tuple[str, ...]
+    footer: str
+    actions: tuple[ActionWords, ...] = ()
+    asks: bool = False
+    promised: bool = True
+    names_owner: bool = True
+
+
+ACTIONS: Final[Mapping[ActionName, ActionWords]] = {
+    words.action: words
+    for words in (
+        ActionWords("reached", "Reached them", "You have been in touch with the person. The clock stops."),
+        ActionWords("no_answer", "No answer", "You have tried to reach the person. The attempt counts."),
+        ActionWords("accept", "Accept", "You take the lead. Reminders to you end, but the clock keeps running."),
+        ActionWords("snooze", "Snooze", "Pages about this lead pause until a time that you choose."),
+        ActionWords("hand_over", "Hand over", "A colleague gets the lead."),
+        ActionWords("reject", "Not a fit", "You give the lead back with a reason."),
+    )
+}
+_ALL: Final = tuple(ACTIONS.values())
+_OF_MANAGER: Final = (ACTIONS["reached"], ACTIONS["no_answer"], ACTIONS["hand_over"])
+_OF_COVER: Final = (ACTIONS["reached"], ACTIONS["no_answer"], ACTIONS["accept"])
+
+_CONTACT: Final = "Contact the lead now and record a touch, answered or not. The touch stops the clock."
+_TO_OWNER: Final = (
+    _CONTACT,
+    "Need a moment? Accept the lead. Reminders to you end, but the clock keeps running.",
+    "Not for you? Reject the lead with a reason. It then goes to someone else.",
+)
+_TO_MANAGER: Final = (
+    "Ask the owner, or contact the lead yourself and record a touch.",
+    "Owner not free? Assign the lead to someone else.",
+)
+_YOURS: Final = "FirstHour sent this page because you are the owner of this lead."
+_THEIRS: Final = "FirstHour sent this page because {owner} is the owner of this lead."
+_LATE: Final = "Overdue: {call} now"
+_NO_CONTACT: Final = ("No contact yet with {lead}", "Overdue: no contact yet with {lead}")
+
+OWNER: Final = Voice("{urgency} lead: {call}", _LATE, _TO_OWNER, _YOURS, _ALL, asks=True, names_owner=False)
+REMINDED: Final = Voice("Still waiting: {call}", _LATE, _TO_OWNER, _YOURS, _ALL, asks=True, names_owner=False)
+LOST: Final = Voice(
+    "Moved on: {lead} is now with {owner}",
+    "Moved on: {lead} is now with {owner}",
+    ("Nothing: this lead is no longer yours. If you have contacted the lead already, record a touch.",),
+    "FirstHour sent this page because you were the owner of this lead.",
+    promised=False,
+)
+VOICES: Final[Mapping[str, Voice]] = {
+    "owner": OWNER,
+    "reassigned": Voice("Now yours: {call}", _LATE, _TO_OWNER, _YOURS, _ALL, asks=True),
+    "cover": Voice(
+        "{owner} does not answer: {call}",
+        _LATE,
+        (_CONTACT, "Accept the lead to become its owner."),
+        "FirstHour sent this page because you cover for {owner}, the owner of this lead.",
+        _OF_COVER,
+        asks=True,
+    ),
+    "channel": Voice(
+        *_NO_CONTACT,
+        (_CONTACT, "Accept the lead to become its owner."),
+        "FirstHour sent this page to the channel because {owner}, the owner of this lead, does not answer.",
+        _OF_COVER,
+    ),
+    "manager": Voice(*_NO_CONTACT, _TO_MANAGER, _THEIRS, _OF_MANAGER),
+}
+"""By the kind of a page."""
